@@ -1,0 +1,103 @@
+# The commands of this repo; `make` alone lists them.
+# Everything that they need in Python is installed into the checkout's .venv, nothing into the system.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+export PATH := $(CURDIR)/.uv/bin:$(PATH)
+
+# Written when .venv matches uv.lock, so that the next command starts at once.
+VENV := .venv/.synced
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
+GENERATED := operator/slipway/activator/_generated
+
+##@ Try it
+
+demo: $(VENV) ## A cluster, KServe, KEDA and a model that answers a prompt (needs root)
+	@$(BIN)/devcluster demo $(ARGS)
+
+up: $(VENV) ## Start the devcluster and leave it running (needs root)
+	@$(BIN)/devcluster up $(ARGS)
+
+down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
+	@$(BIN)/devcluster down $(ARGS)
+
+##@ Test
+
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, cluster (needs root)
+	$(PYTEST) tests/unit tests/cluster $(PYTEST_ARGS)
+
+unit: $(VENV) ## Unit tests: seconds, no cluster
+	$(PYTEST) tests/unit $(PYTEST_ARGS)
+
+cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
+	$(PYTEST) tests/cluster $(PYTEST_ARGS)
+
+bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
+	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
+
+##@ Check
+
+lint: $(VENV) ## Style and common mistakes, by ruff
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV) ## Types, by mypy in strict mode
+	$(BIN)/mypy
+
+layers: $(VENV) ## Who may import whom, by import-linter
+	$(BIN)/lint-imports
+
+check: $(VENV) ## Are the generated files up to date? Regenerates them and names those that differed
+	@before=$$($(fingerprint)); $(MAKE) generate; after=$$($(fingerprint)); \
+	stale=$$(printf '%s\n' "$$before" "$$after" | sort | uniq -u | awk '{ print $$2 }' | sort -u | xargs); \
+	[ -z "$$stale" ] || { echo "These generated files were out of date; they are right now, so commit them: $$stale" >&2; exit 1; }
+
+##@ Change
+
+fmt: $(VENV) ## Format the code and repair what ruff can repair
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+generate: $(VENV) ## Write the generated files anew: the gRPC code of KEDA's external scaler
+	$(BIN)/python operator/generate_protos.py
+
+clean: ## Remove .venv and the tools' caches from the checkout
+	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "Builds, images and the model stay in $(CACHE); with no cluster up, 'rm -rf $(CACHE)' removes them."
+
+##@ Help
+
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\n%s\n' Variables
+	@printf '  %-15s %s\n' \
+	  CLUSTER 'where cluster tests run: embedded (default), kind, or existing (the cluster of $$KUBECONFIG)' \
+	  PYTEST_ARGS 'passed on to pytest, as in PYTEST_ARGS="-k dns -x"' \
+	  ARGS 'passed on to devcluster or the benchmark, as in ARGS="--name two"' \
+	  SLIPWAY_CACHE 'folder for all that is downloaded or built (now $(CACHE))'
+
+# Below here is what the targets above are made of.
+
+CACHE = $(or $(SLIPWAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway)
+fingerprint = find $(GENERATED) -type f -not -path '*/__pycache__/*' -exec sha256sum {} +
+
+# uv from PATH, else by pip into .uv: a folder of its own, which also works where the system's Python is "externally managed".
+$(VENV): uv.lock pyproject.toml $(wildcard */pyproject.toml)
+	@uv --version > /dev/null 2>&1 \
+	  || python3 -m pip install --quiet --upgrade --target .uv uv \
+	  || { rm -rf .uv && python3 -m venv .uv && .uv/bin/pip install --quiet uv; } \
+	  || { echo "make needs uv, or a Python with pip to fetch it: on Debian or Ubuntu, 'apt-get install python3-pip'." >&2; exit 1; }
+	uv sync --locked
+	@touch $@
+
+cluster-possible:
+	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
+	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
+
+.PHONY: demo up down test unit cluster bench lint types layers check fmt generate clean help cluster-possible

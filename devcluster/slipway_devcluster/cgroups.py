@@ -1,0 +1,43 @@
+"""The control groups that hold a node's pods, on kernels with either version of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from .errors import Refusal
+
+
+def hierarchies(mountinfo: str) -> list[Path]:
+    """Where control groups are mounted: once for version 2, once per controller for version 1."""
+    found = []
+    for line in mountinfo.splitlines():
+        place, _, kind = line.partition(" - ")
+        if kind.split()[0] in ("cgroup", "cgroup2"):
+            found.append(Path(place.split()[4]))
+    return found
+
+
+def create(name: str) -> None:
+    """The kubelet demands that its root group exists; it makes all below."""
+    for hierarchy in _mounted():
+        (hierarchy / name).mkdir(exist_ok=True)
+
+
+def remove(name: str, *, timeout: float = 10.0) -> None:
+    """Removes the group and all below it, once its processes have ended. Safe to repeat."""
+    deadline = time.monotonic() + timeout
+    for hierarchy in _mounted():
+        while (hierarchy / name).exists():
+            for folder, _, _ in os.walk(hierarchy / name, topdown=False):
+                with contextlib.suppress(OSError):  # busy until the last process has gone
+                    Path(folder).rmdir()
+            if time.monotonic() > deadline:
+                raise Refusal(f"the control group {hierarchy / name} still has processes; try `down` again")
+            time.sleep(0.005)
+
+
+def _mounted() -> list[Path]:
+    return hierarchies(Path("/proc/self/mountinfo").read_text())

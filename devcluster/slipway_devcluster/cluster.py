@@ -1,0 +1,163 @@
+"""A cluster that is up: how commands and tests talk to it, and stop, hold or restart its parts."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+
+from . import record as records
+from .addresses import NODE_IP
+from .components import CONTAINERD_SOCKET, Layout
+from .errors import Refusal
+from .image_store import import_archive
+from .namespaces import Namespaces
+from .paths import Cache
+from .record import Record, Running
+
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
+STOP_TIMEOUT = 15.0
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One devcluster. Everything that can change is read from its record when it is asked for."""
+
+    name: str
+    layout: Layout
+
+    node_ip = NODE_IP
+
+    @property
+    def record(self) -> Record:
+        found = records.read(self.layout.state)
+        if found is None:
+            raise Refusal(f"there is no cluster {self.name!r}; make it with `devcluster up --name {self.name}`")
+        return found
+
+    @property
+    def namespaces(self) -> Namespaces:
+        namespaces = self.record.namespaces
+        if namespaces is None or not namespaces.alive():
+            raise Refusal(
+                f"the node of cluster {self.name!r} has ended; `devcluster up --name {self.name}` makes it anew"
+            )
+        return namespaces
+
+    @property
+    def kubeconfig(self) -> Path:
+        """For programs on the host; it holds all that they need."""
+        return self.layout.state / "kubeconfig"
+
+    @property
+    def kubectl(self) -> Path:
+        return Path(self.record.programs["kubectl"])
+
+    @property
+    def helm(self) -> Path:
+        return Path(self.record.programs["helm"])
+
+    def alive(self) -> bool:
+        found = records.read(self.layout.state)
+        return bool(found and found.ready and found.namespaces and found.namespaces.alive())
+
+    def entered(self) -> AbstractContextManager[None]:
+        """Sockets that this thread makes meanwhile are in the node's network."""
+        return self.namespaces.entered()
+
+    def run_kubectl(self, arguments: Sequence[str], stdin: bytes | None = None) -> str:
+        command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+        if done.returncode:
+            words = done.stderr.decode(errors="replace").strip()
+            raise Refusal(f"`kubectl {' '.join(arguments)}` failed: {words}")
+        return done.stdout.decode()
+
+    def load_image(self, archive: Path) -> bool:
+        """Loads an image archive into the node; False if exactly that image was there already."""
+        return import_archive(archive, socket=Path(CONTAINERD_SOCKET), run=self.namespaces.run)
+
+    # --- parts of the node ------------------------------------------------------------------------------------------
+
+    def components(self) -> list[str]:
+        return list(self.record.components)
+
+    def kill(self, component: str) -> None:
+        """As a crash would end it: at once, with nothing finished."""
+        self._end(component, SIGKILL)
+
+    def stop(self, component: str) -> None:
+        """As a shutdown would end it; waits until it has ended."""
+        self._end(component, SIGTERM)
+
+    def start(self, component: str) -> None:
+        """Starts a component again with its own command line; does nothing while it runs."""
+        record, running, namespaces = self._running(component)
+        if running.process.alive(proc=namespaces.proc):
+            return
+        log = self.layout.logs / f"{component}.log"
+        running.process = namespaces.spawn(running.component.argv, log=log, env=running.component.env)
+        record.write(self.layout.state)
+
+    def pause(self, component: str) -> None:
+        """Holds a component as it is: connections stay open, nothing is answered."""
+        self._signal(component, SIGSTOP)
+
+    def resume(self, component: str) -> None:
+        self._signal(component, SIGCONT)
+
+    def is_running(self, component: str) -> bool:
+        _, running, namespaces = self._running(component)
+        return running.process.alive(proc=namespaces.proc)
+
+    def _end(self, component: str, number: int) -> None:
+        self._signal(component, number)
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while self.is_running(component):
+            if time.monotonic() > deadline:
+                raise Refusal(f"{component} did not end within {STOP_TIMEOUT:.0f} s; kill it instead")
+            time.sleep(0.01)
+
+    def _signal(self, component: str, number: int) -> None:
+        _, running, namespaces = self._running(component)
+        namespaces.signal(running.process, number)
+
+    def _running(self, component: str) -> tuple[Record, Running, Namespaces]:
+        record = self.record
+        if component not in record.components:
+            raise Refusal(f"{component!r} is no component of this cluster; there are {', '.join(record.components)}")
+        return record, record.components[component], self.namespaces
+
+
+def named(name: str, cache: Cache) -> Cluster:
+    """The cluster of that name, whether it is there or not."""
+    if not NAME.fullmatch(name):
+        raise Refusal(
+            f"{name!r} is no name for a cluster: it starts with a lower-case letter and holds at most 20 "
+            "lower-case letters, digits and hyphens; choose another with --name"
+        )
+    return Cluster(name, Layout(cache.clusters / name))
+
+
+def find(name: str, cache: Cache) -> Cluster:
+    """The cluster of that name, which must be up."""
+    cluster = named(name, cache)
+    if cluster.namespaces and not cluster.record.ready:
+        raise Refusal(f"cluster {name!r} is not ready; `devcluster up --name {name}` finishes it")
+    return cluster
+
+
+def every(cache: Cache) -> list[Cluster]:
+    folders = sorted(cache.clusters.iterdir()) if cache.clusters.is_dir() else []
+    return [Cluster(folder.name, Layout(folder)) for folder in folders if NAME.fullmatch(folder.name)]
+
+
+def cgroup_name(layout: Layout) -> str:
+    """Clusters of one name in two caches are two clusters, so the folder is part of it."""
+    return f"slipway-{layout.state.name}-{hashlib.sha256(str(layout.state).encode()).hexdigest()[:6]}"

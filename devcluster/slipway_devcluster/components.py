@@ -1,0 +1,261 @@
+"""The programs of a node and the exact command lines that make a cluster of them. Pure: nothing here starts anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .addresses import (
+    API_PORT,
+    CLUSTER_DOMAIN,
+    DNS_IP,
+    NODE_IP,
+    NODE_NAME,
+    POD_RANGE,
+    SERVICE_RANGE,
+)
+
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+ETCD_URL = "http://127.0.0.1:2379"
+
+
+@dataclass(frozen=True)
+class Component:
+    """One long-running program of the node."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of one cluster lie; the same paths hold on the host and on the node."""
+
+    state: Path
+
+    @property
+    def pki(self) -> Path:
+        return self.state / "pki"
+
+    @property
+    def etcd(self) -> Path:
+        return self.state / "etcd"
+
+    @property
+    def containerd(self) -> Path:
+        return self.state / "containerd"
+
+    @property
+    def config(self) -> Path:
+        return self.state / "config"
+
+    @property
+    def logs(self) -> Path:
+        """/var/log of the node: pods' logs too."""
+        return self.state / "log"
+
+    @property
+    def kubelet(self) -> Path:
+        """/var/lib/kubelet of the node."""
+        return self.state / "kubelet"
+
+    def folders(self) -> list[Path]:
+        return [self.pki, self.etcd, self.containerd, self.config, self.config / "cni", self.logs, self.kubelet]
+
+    def kubeconfig_of(self, user: str) -> Path:
+        return self.config / f"{user}.kubeconfig"
+
+
+def etcd(layout: Layout, program: Path) -> Component:
+    argv = [
+        str(program),
+        f"--data-dir={layout.etcd}",
+        f"--listen-client-urls={ETCD_URL}",
+        f"--advertise-client-urls={ETCD_URL}",
+        "--listen-peer-urls=http://127.0.0.1:2380",
+        "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+        "--initial-cluster=default=http://127.0.0.1:2380",
+        "--unsafe-no-fsync=true",  # nothing in it is meant to outlive the machine
+        "--log-level=warn",
+        # Kept alive from the first moment: without it, a follower of nobody waits a whole election time-out.
+        "--heartbeat-interval=50",
+        "--election-timeout=250",
+    ]
+    return Component("etcd", argv)
+
+
+def api_server(layout: Layout, program: Path) -> Component:
+    pki = layout.pki
+    argv = [
+        str(program),
+        f"--etcd-servers={ETCD_URL}",
+        f"--advertise-address={NODE_IP}",
+        f"--bind-address={NODE_IP}",
+        f"--secure-port={API_PORT}",
+        f"--service-cluster-ip-range={SERVICE_RANGE}",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true",
+        "--profiling=false",
+        f"--client-ca-file={pki}/ca.crt",
+        f"--tls-cert-file={pki}/apiserver.crt",
+        f"--tls-private-key-file={pki}/apiserver.key",
+        f"--service-account-key-file={pki}/service-accounts.pub",
+        f"--service-account-signing-key-file={pki}/service-accounts.key",
+        f"--service-account-issuer=https://kubernetes.default.svc.{CLUSTER_DOMAIN}",
+        f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
+        f"--kubelet-client-key={pki}/apiserver-kubelet.key",
+        f"--kubelet-certificate-authority={pki}/ca.crt",
+        "--kubelet-preferred-address-types=InternalIP",  # else `kubectl logs` asks DNS for the node's name
+        # Aggregation: KEDA's external metrics are an API of their own behind this one.
+        f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
+        "--requestheader-allowed-names=front-proxy-client",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={pki}/front-proxy-client.crt",
+        f"--proxy-client-key-file={pki}/front-proxy-client.key",
+        "--enable-aggregator-routing=true",
+    ]
+    return Component("kube-apiserver", argv)
+
+
+def controller_manager(layout: Layout, program: Path) -> Component:
+    own = layout.kubeconfig_of("kube-controller-manager")
+    argv = [
+        str(program),
+        f"--kubeconfig={own}",
+        f"--authentication-kubeconfig={own}",
+        f"--authorization-kubeconfig={own}",
+        f"--root-ca-file={layout.pki}/ca.crt",
+        f"--service-account-private-key-file={layout.pki}/service-accounts.key",
+        "--use-service-account-credentials=true",  # the HPA's right to read external metrics is bound to its own account
+        "--leader-elect=false",
+        "--allocate-node-cidrs=false",
+        "--kube-api-qps=200",  # the defaults make a namespace of 400 pods take minutes to go
+        "--kube-api-burst=400",
+    ]
+    return Component("kube-controller-manager", argv)
+
+
+def scheduler(layout: Layout, program: Path) -> Component:
+    own = layout.kubeconfig_of("kube-scheduler")
+    argv = [
+        str(program),
+        f"--kubeconfig={own}",
+        f"--authentication-kubeconfig={own}",
+        f"--authorization-kubeconfig={own}",
+        "--leader-elect=false",
+    ]
+    return Component("kube-scheduler", argv)
+
+
+def kube_proxy(layout: Layout, program: Path) -> Component:
+    argv = [
+        str(program),
+        f"--kubeconfig={layout.kubeconfig_of('kube-proxy')}",
+        f"--hostname-override={NODE_NAME}",
+        f"--cluster-cidr={POD_RANGE}",
+        "--proxy-mode=iptables",
+        # These sysctls can't be written in a network namespace; kube-proxy ends if it may not try.
+        "--conntrack-max-per-core=0",
+        "--conntrack-tcp-timeout-established=0",
+        "--conntrack-tcp-timeout-close-wait=0",
+    ]
+    return Component("kube-proxy", argv)
+
+
+def containerd(layout: Layout, program: Path) -> Component:
+    return Component("containerd", [str(program), "--config", str(layout.config / "containerd.toml")])
+
+
+def containerd_config(layout: Layout, *, cni_plugins: Path) -> str:
+    return f"""version = 2
+root = "{layout.containerd}"
+state = "/run/containerd/state"
+disabled_plugins = ["io.containerd.internal.v1.tracing", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
+[grpc]
+  address = "{CONTAINERD_SOCKET}"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/pause:1"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{cni_plugins}"
+    conf_dir = "{layout.config}/cni"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = false
+"""
+
+
+def cni_config() -> str:
+    """Every pod has a routed link of its own: what passes between pods passes through the node's packet filter,
+    so that a pod reaches itself and its neighbours through a Service without a bridge's special cases."""
+    link = {
+        "type": "ptp",
+        "ipMasq": False,
+        "ipam": {"type": "host-local", "ranges": [[{"subnet": POD_RANGE}]], "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "/run/cni"},
+    }
+    ports = {"type": "portmap", "capabilities": {"portMappings": True}}
+    return json.dumps({"cniVersion": "0.4.0", "name": "slipway", "plugins": [link, ports]}, indent=2)
+
+
+def kubelet(layout: Layout, program: Path) -> Component:
+    argv = [
+        str(program),
+        f"--config={layout.config}/kubelet.json",
+        f"--kubeconfig={layout.kubeconfig_of('kubelet')}",
+        f"--hostname-override={NODE_NAME}",
+        f"--node-ip={NODE_IP}",
+    ]
+    return Component("kubelet", argv)
+
+
+def kubelet_config(layout: Layout, *, cgroup: str) -> str:
+    config = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{cgroup}",
+        "enforceNodeAllocatable": [],
+        "failSwapOn": False,
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": f"{layout.pki}/ca.crt"},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": f"{layout.pki}/kubelet.crt",
+        "tlsPrivateKeyFile": f"{layout.pki}/kubelet.key",
+        "clusterDNS": [DNS_IP],
+        "clusterDomain": CLUSTER_DOMAIN,
+        "resolvConf": "",  # pods that want the node's DNS get none: nothing outside can be reached
+        "serializeImagePulls": False,
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        "imageGCHighThresholdPercent": 100,  # images come from the cache alone; none may be cleaned away
+        "nodeStatusUpdateFrequency": "5s",
+    }
+    return json.dumps(config, indent=2)
+
+
+def resolv_conf() -> str:
+    """DNS as the node's own processes see it."""
+    return f"nameserver {DNS_IP}\nsearch svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}\noptions ndots:5 timeout:2\n"
+
+
+ComponentMaker = Callable[[Layout, Path], Component]
+
+KUBERNETES: dict[str, ComponentMaker] = {
+    "kube-apiserver": api_server,
+    "kube-controller-manager": controller_manager,
+    "kube-scheduler": scheduler,
+    "kubelet": kubelet,
+    "kube-proxy": kube_proxy,
+}

@@ -1,0 +1,45 @@
+"""Recognises processes that devcluster started: by pid, start time and boot, so that a recycled pid is never harmed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process, for as long as it lives; no other process ever has the same three values."""
+
+    pid: int
+    start_ticks: int
+    boot_id: str
+
+    def alive(self, *, proc: Path = PROC) -> bool:
+        """False once it has ended, also while it is a zombie that nobody has collected yet."""
+        return self.boot_id == boot_id() and _start_of_living(proc, self.pid) == self.start_ticks
+
+
+def identify(pid: int, *, proc: Path = PROC) -> Identity | None:
+    """The identity of a process that lives now. `proc` may be another PID namespace's /proc; `pid` is then that one's."""
+    start = _start_of_living(proc, pid)
+    return None if start is None else Identity(pid=pid, start_ticks=start, boot_id=boot_id())
+
+
+def boot_id() -> str:
+    return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in (PROC / f"{pid}/task/{pid}/children").read_text().split()]
+
+
+def _start_of_living(proc: Path, pid: int) -> int | None:
+    try:
+        stat = (proc / f"{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat.rpartition(")")[2].split()  # the name, in parentheses, may contain blanks
+    state, start_ticks = fields[0], int(fields[19])
+    return None if state in "ZX" else start_ticks

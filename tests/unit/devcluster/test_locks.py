@@ -1,0 +1,92 @@
+"""Locks keep two runs apart, and say what a waiting person waits for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.locks import locked, waiting_for
+
+HOLD = """
+import pathlib, sys
+from slipway_devcluster.locks import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def ignore(_: str) -> None:
+    pass
+
+
+def test_only_one_thread_at_a_time_is_inside(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work() -> None:
+        for _ in range(50):
+            with locked(tmp_path / "lock", say=ignore):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 200
+    assert max(most) == 1
+
+
+def test_the_lock_is_free_again_after_an_exception(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "lock"):
+        raise ZeroDivisionError
+    with locked(tmp_path / "lock"):
+        pass
+
+
+def test_whoever_waits_is_told_which_process_holds_the_lock(tmp_path: Path) -> None:
+    told: list[str] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+
+        def listen(text: str) -> None:
+            told.append(text)
+            holder.kill()
+
+        with locked(tmp_path / "lock", say=listen, patience=0):
+            pass
+    assert f"process {holder.pid} (" in told[0]
+    assert str(tmp_path / "lock") in told[0]
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout
+        holder.stdout.readline()
+        holder.kill()
+    with locked(tmp_path / "lock"):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_an_unreadable_holder_is_just_another_process(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("not a pid")
+    assert waiting_for(tmp_path / "lock") == f"waiting for another process, which holds {tmp_path / 'lock'}"
+
+
+def test_nobody_is_told_about_a_lock_that_is_free(tmp_path: Path) -> None:
+    told: list[str] = []
+    with locked(tmp_path / "lock", say=told.append, patience=0):
+        pass
+    assert told == []
