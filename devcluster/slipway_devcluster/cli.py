@@ -1,40 +1,232 @@
-"""`devcluster`: the command line."""
+"""`devcluster`: the command line. Every command is a few lines over the library."""
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import click
+from click.shell_completion import CompletionItem, get_completion_class
 
+from . import cluster as clusters
+from . import demo as demonstration
+from . import images, lifecycle, requirements, status
+from .builds import UPSTREAMS, missing
+from .cluster import Cluster
 from .errors import Refusal
-from .lifecycle import down as bring_down
-from .lifecycle import up as bring_up
-from .paths import default_cache
-from .progress import Steps
+from .paths import Cache, default_cache
+from .progress import Durations, Steps
+
+DEFAULT_NAME = "dev"
 
 
-@click.group()
+class RefusingGroup(click.Group):
+    """A refusal is an answer: one sentence on stderr and exit status 1, without a traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except Refusal as refusal:
+            raise click.ClickException(str(refusal)) from refusal
+
+
+class ClusterName(click.ParamType[str]):
+    name = "name"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        names = [cluster.name for cluster in clusters.every(default_cache())]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+class ComponentName(click.ParamType[str]):
+    name = "component"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        cluster = clusters.named(ctx.params.get("name") or DEFAULT_NAME, default_cache())
+        return [CompletionItem(name) for name in _log_names(cluster) if name.startswith(incomplete)]
+
+
+name_option = click.option(
+    "--name",
+    type=ClusterName(),
+    default=DEFAULT_NAME,
+    show_default=True,
+    help="Which cluster; several can be up at once.",
+)
+
+
+@click.group(cls=RefusingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="slipway-devcluster")
 def main() -> None:
-    pass
+    """A real Kubernetes with KServe and KEDA on this machine, without Docker.
+
+    Needs Linux and root. Everything it keeps is in one folder: $SLIPWAY_CACHE, else ~/.cache/slipway.
+    """
 
 
 @main.command()
-@click.option("--name", default="dev")
-@click.option("--gpu-nodes", default="")
-@click.option("--node-gpus", default=0)
-@click.option("--port", type=int)
+@name_option
+@click.option(
+    "--gpu-nodes",
+    default="",
+    metavar="LIST",
+    help="Look-alike GPU nodes to add: h100:2,3xl4:4 is one node with 2 H100s and three with 4 L4s each.",
+)
+@click.option(
+    "--node-gpus",
+    type=click.IntRange(0, 64),
+    default=0,
+    metavar="N",
+    help="nvidia.com/gpu that the real node advertises; pods that ask for one really start.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(1024, 65535),
+    help="Port of the API server on 127.0.0.1.  [default: the first free one from 16443 on]",
+)
 def up(name: str, gpu_nodes: str, node_gpus: int, port: int | None) -> None:
-    cache = default_cache()
-    try:
-        c = bring_up(name, cache=cache, steps=Steps(cache), gpu_nodes=gpu_nodes, node_gpus=node_gpus, port=port)
-        print(c.record.phases)
-    except Refusal as e:
-        raise click.ClickException(str(e))
+    """Start a cluster and wait until all of it is Ready.
+
+    The first time, its programs are built from source; that takes a while, and resumes when interrupted.
+    """
+    cache, steps = _cache_and_steps()
+    cluster = lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=gpu_nodes, node_gpus=node_gpus, port=port)
+    seconds = cluster.record.phases["ready"]
+    click.echo(f"cluster {name} is Ready (its start took {seconds:.1f} s)")
+    click.echo(f"  export KUBECONFIG={cluster.kubeconfig}")
+    click.echo(f"  devcluster shell --name {name}        # kubectl, helm and the network of the node")
+    click.echo(f"  devcluster down --name {name}")
 
 
 @main.command()
-@click.option("--name", default="dev")
-def down(name: str) -> None:
+@name_option
+@click.option("--all", "every", is_flag=True, help="End every cluster.")
+def down(name: str, *, every: bool) -> None:
+    """End a cluster and remove all of it. Works in whatever state it is."""
+    cache, steps = _cache_and_steps()
+    for each in [cluster.name for cluster in clusters.every(cache)] if every else [name]:
+        lifecycle.down(each, cache=cache, steps=steps)
+        click.echo(f"cluster {each} is gone")
+
+
+@main.command("status")
+@name_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def show_status(name: str, *, as_json: bool) -> None:
+    """Show how a cluster is, how long its start took, and what memory it uses."""
     cache = default_cache()
-    try:
-        bring_down(name, cache=cache, steps=Steps(cache))
-    except Refusal as e:
-        raise click.ClickException(str(e))
+    seen = status.look(clusters.named(name, cache), Durations(cache))
+    if as_json:
+        click.echo(json.dumps(seen.as_json(), indent=2))
+    else:
+        click.echo("\n".join(status.lines(seen)))
+    if not seen.alive:
+        sys.exit(1)
+
+
+@main.command()
+@name_option
+def kubeconfig(name: str) -> None:
+    """Print the path of a cluster's kubeconfig: export KUBECONFIG=$(devcluster kubeconfig)."""
+    click.echo(clusters.find(name, default_cache()).kubeconfig)
+
+
+@main.command("load-image")
+@name_option
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--tag",
+    help="Name of the image that a Containerfile makes.  [default: localhost/slipway-NAME:dev for NAME.Containerfile]",
+)
+def load_image(name: str, source: Path, tag: str | None) -> None:
+    """Load an image into a cluster: an OCI archive (.tar), or a Containerfile, which is built first."""
+    cache, steps = _cache_and_steps()
+    cluster = clusters.find(name, cache)
+    archive = source
+    if source.suffix != ".tar":
+        tag = tag or f"localhost/slipway-{source.name.split('.')[0].lower()}:dev"
+        archive = images.build_image(source, name=tag, cache=cache, steps=steps)
+    loaded = cluster.load_image(archive)
+    click.echo(f"{tag or archive.name} {'is loaded' if loaded else 'was there already'}")
+
+
+@main.command()
+@name_option
+@click.argument("component", type=ComponentName(), required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now on.")
+def logs(name: str, component: str | None, *, follow: bool) -> None:
+    """Show the log of a program of the node; without COMPONENT, name the programs. Pods' logs: kubectl logs."""
+    cluster = clusters.named(name, default_cache())
+    known = _log_names(cluster)
+    if component is None:
+        click.echo("\n".join(known) or f"there is no cluster {name!r}")
+        return
+    if component not in known:
+        raise Refusal(f"{component!r} has no log in cluster {name!r}; there are: {', '.join(known) or 'none'}")
+    path = cluster.layout.logs / f"{component}.log"
+    os.execvp("tail", ["tail", "-n", "+1", *(["-f"] if follow else []), str(path)])
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@name_option
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def shell(name: str, command: tuple[str, ...]) -> None:
+    """Open a shell on the node, or run COMMAND there. kubectl, helm and ctr find the cluster by themselves."""
+    cluster = clusters.find(name, default_cache())
+    programs = os.pathsep.join([str(cluster.kubectl.parent), str(cluster.helm.parent)])
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(cluster.kubeconfig_on_node),
+        "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin:/sbin",
+        "CONTAINERD_NAMESPACE": "k8s.io",
+        "PS1": f"({name}) \\w # ",
+    }
+    wanted = list(command) or [os.environ.get("SHELL", "/bin/sh")]
+    sys.exit(subprocess.run([*cluster.namespaces.enter_command(), *wanted], env=environment, check=False).returncode)
+
+
+@main.command()
+def doctor() -> None:
+    """Check whether this machine can run a cluster, and say what to do where it can't."""
+    cache = default_cache()
+    absent = missing(UPSTREAMS, cache)
+    findings = requirements.check(cache, everything_built=not absent)
+    for finding in findings:
+        click.echo(f"{'ok     ' if finding.met else 'MISSING'}  {finding.requirement}: {finding.sentence}")
+    click.echo(f"to be built at the next `up`: {', '.join(absent) or 'nothing'}; the cache is {cache.root}")
+    if not all(finding.met for finding in findings):
+        sys.exit(1)
+
+
+@main.command()
+@name_option
+@click.argument("prompt", required=False)
+@click.option("--keep/--no-keep", default=True, show_default=True, help="Leave the cluster up afterwards.")
+def demo(name: str, prompt: str | None, *, keep: bool) -> None:
+    """Start a cluster, serve a small model with KServe, and stream an answer to PROMPT."""
+    cache, steps = _cache_and_steps()
+    demonstration.run(name, prompt, cache=cache, steps=steps)
+    if not keep:
+        lifecycle.down(name, cache=cache, steps=steps)
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(kind: str) -> None:
+    """Print the completion script of a shell: eval "$(devcluster completion bash)"."""
+    completer = get_completion_class(kind)
+    assert completer
+    click.echo(completer(main, {}, "devcluster", "_DEVCLUSTER_COMPLETE").source())
+
+
+def _cache_and_steps() -> tuple[Cache, Steps]:
+    cache = default_cache()
+    return cache, Steps(cache)
+
+
+def _log_names(cluster: Cluster) -> list[str]:
+    return sorted(path.stem for path in cluster.layout.logs.glob("*.log"))

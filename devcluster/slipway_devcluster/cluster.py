@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 
 from . import record as records
 from .addresses import NODE_IP
@@ -54,6 +54,11 @@ class Cluster:
     def kubeconfig(self) -> Path:
         """For programs on the host; it holds all that they need."""
         return self.layout.state / "kubeconfig"
+
+    @property
+    def kubeconfig_on_node(self) -> Path:
+        """For programs on the node, which reach the API server directly."""
+        return self.layout.kubeconfig_of("admin")
 
     @property
     def kubectl(self) -> Path:
@@ -116,7 +121,7 @@ class Cluster:
         _, running, namespaces = self._running(component)
         return running.process.alive(proc=namespaces.proc)
 
-    def _end(self, component: str, number: int) -> None:
+    def _end(self, component: str, number: Signals) -> None:
         self._signal(component, number)
         deadline = time.monotonic() + STOP_TIMEOUT
         while self.is_running(component):
@@ -124,7 +129,7 @@ class Cluster:
                 raise Refusal(f"{component} did not end within {STOP_TIMEOUT:.0f} s; kill it instead")
             time.sleep(0.01)
 
-    def _signal(self, component: str, number: int) -> None:
+    def _signal(self, component: str, number: Signals) -> None:
         _, running, namespaces = self._running(component)
         namespaces.signal(running.process, number)
 

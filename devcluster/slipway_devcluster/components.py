@@ -1,4 +1,4 @@
-"""The programs of a node and the exact command lines that make a cluster of them. Pure: nothing here starts anything."""
+"""The programs of a node and the command lines that make a cluster of them. Pure: nothing here starts anything."""
 
 from __future__ import annotations
 
@@ -132,11 +132,12 @@ def controller_manager(layout: Layout, program: Path) -> Component:
         f"--authorization-kubeconfig={own}",
         f"--root-ca-file={layout.pki}/ca.crt",
         f"--service-account-private-key-file={layout.pki}/service-accounts.key",
-        "--use-service-account-credentials=true",  # the HPA's right to read external metrics is bound to its own account
+        "--use-service-account-credentials=true",  # the HPA's right to external metrics is bound to its own account
         "--leader-elect=false",
         "--allocate-node-cidrs=false",
         "--kube-api-qps=200",  # the defaults make a namespace of 400 pods take minutes to go
         "--kube-api-burst=400",
+        "--pvclaimbinder-sync-period=1s",  # a claim that is older than its volume is else bound after up to 15 s
     ]
     return Component("kube-controller-manager", argv)
 
@@ -173,10 +174,12 @@ def containerd(layout: Layout, program: Path) -> Component:
 
 
 def containerd_config(layout: Layout, *, cni_plugins: Path) -> str:
+    snapshotters = ("aufs", "btrfs", "devmapper", "native", "zfs")
+    unused = ", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in snapshotters)
     return f"""version = 2
 root = "{layout.containerd}"
 state = "/run/containerd/state"
-disabled_plugins = ["io.containerd.internal.v1.tracing", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
+disabled_plugins = [{unused}]
 [grpc]
   address = "{CONTAINERD_SOCKET}"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -200,7 +203,12 @@ def cni_config() -> str:
     link = {
         "type": "ptp",
         "ipMasq": False,
-        "ipam": {"type": "host-local", "ranges": [[{"subnet": POD_RANGE}]], "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "/run/cni"},
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[{"subnet": POD_RANGE}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+            "dataDir": "/run/cni",
+        },
     }
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     return json.dumps({"cniVersion": "0.4.0", "name": "slipway", "plugins": [link, ports]}, indent=2)

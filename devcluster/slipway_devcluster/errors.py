@@ -2,4 +2,4 @@
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
-    """One sentence that says what can't be done and what to do about it; the command line prints it and exits with 1."""
+    """One sentence that says what can't be done and what to do about it; devcluster prints it and exits with 1."""

@@ -22,7 +22,7 @@ class Identity:
 
 
 def identify(pid: int, *, proc: Path = PROC) -> Identity | None:
-    """The identity of a process that lives now. `proc` may be another PID namespace's /proc; `pid` is then that one's."""
+    """The identity of a process that lives now. With another PID namespace's /proc as `proc`, `pid` is that one's."""
     start = _start_of_living(proc, pid)
     return None if start is None else Identity(pid=pid, start_ticks=start, boot_id=boot_id())
 

@@ -1,7 +1,7 @@
 """What a new node finds in its containerd: every image of the platform, unpacked, within a second.
 
-A *seed* is containerd's root folder, made once by a containerd of our own that imports the archives and stops. A node's
-root is then planted from it: image content and unpacked files, which containerd never changes, are shared by hard links;
+A *seed* is containerd's root folder, made once by a containerd of our own that imports the archives and stops. From it
+each node's root is planted: image content and unpacked files, which containerd never changes, are shared by hard links;
 all else is copied. So a node can't change the seed, and removing a node's root takes nothing from the others.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .errors import Refusal
+from .images import PRIVATELY
 from .locks import locked
 from .oci_archive import Image, read_image
 from .paths import Cache
@@ -78,11 +79,9 @@ def _make_seed(seed: Path, archives: Sequence[Path], steps: Steps) -> None:
     unfinished.mkdir(parents=True)
     config = unfinished / "config.toml"
     config.write_text(containerd_config(unfinished / "root"))
-    # In namespaces of its own: whatever ends it, neither a mount nor a process of it is left, nor a file in /run.
-    privately = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]
     try:
         with steps.step("images for new nodes") as step:
-            step.run([*privately, "sh", "-c", IMPORT, "import", config, *archives])
+            step.run([*PRIVATELY, "sh", "-c", IMPORT, "import", config, *archives])
         (unfinished / "root").rename(seed)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -92,7 +91,6 @@ def _make_seed(seed: Path, archives: Sequence[Path], steps: Steps) -> None:
 
 IMPORT = f"""
 set -eu
-trap 'exit 130' INT TERM
 mount -t tmpfs slipway /run
 containerd --config "$1" &
 shift

@@ -19,7 +19,17 @@ from pathlib import Path
 
 from .errors import Refusal
 from .locks import locked
-from .oci_archive import Layer, add_bytes, add_file, add_folder, file_digest, pack_folder, timeless, write_archive, write_layer
+from .oci_archive import (
+    Layer,
+    add_bytes,
+    add_file,
+    add_folder,
+    file_digest,
+    pack_folder,
+    timeless,
+    write_archive,
+    write_layer,
+)
 from .paths import Cache
 from .progress import Step, Steps
 
@@ -29,6 +39,12 @@ DEBIAN_MIRROR = "http://deb.debian.org/debian"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 FORMAT = "1"
 """Raised when archives are written differently, so that those in caches are made again."""
+
+PRIVATELY = [
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
+    *("sh", "-c", """trap 'exit 130' INT TERM; "$@" """, "privately"),
+]
+"""Put before a command: whatever ends it, no process and no mount of it is left."""
 
 
 # --- the platform's images -------------------------------------------------------------------------------------------
@@ -127,19 +143,28 @@ NOT_WORTH_KEEPING = re.compile(
 
 def ensure_base_image(cache: Cache, steps: Steps) -> Path:
     """A minimal Debian with Python, for machines that reach no container registry. It contains no model."""
+    name, key = base_identity()
 
     def make(partial: Path, scratch: Path) -> None:
         with steps.step("base image") as step:
             root = scratch / "root"
             options = ["--variant=minbase", f"--include={','.join(BASE_PACKAGES)}"]
-            # In a mount namespace of its own, so that even a killed debootstrap leaves no mount behind.
-            private = ["unshare", "--mount", "--", "debootstrap"]
-            step.run([*private, *options, "bookworm", str(root), debian_mirror(_apt_sources())])
+            step.run([*PRIVATELY, "debootstrap", *options, "bookworm", str(root), debian_mirror(_apt_sources())])
             layer = write_layer(scratch / "layer", lambda tar: tar.add(root, ".", filter=_worth_keeping))
             path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
             write_archive(partial, BASE_IMAGE, [layer], {"Env": [path], "Cmd": ["/bin/bash"]})
 
-    return ensure_archive(cache, BASE_IMAGE, key_of(*BASE_PACKAGES), make)
+    return ensure_archive(cache, name, key, make)
+
+
+def existing_base_image(cache: Cache) -> list[Path]:
+    """The base image if it was made already: worth a place in new nodes, since built images then load faster."""
+    archive = archive_path(cache, *base_identity())
+    return [archive] if archive.is_file() else []
+
+
+def base_identity() -> tuple[str, str]:
+    return BASE_IMAGE, key_of(*BASE_PACKAGES)
 
 
 def debian_mirror(sources: Iterable[str]) -> str:
@@ -187,9 +212,8 @@ def build_image(
     return ensure_archive(cache, name, key, make)
 
 
-# A mount namespace of its own: even a killed build leaves no mount behind, and what buildah notes at a fixed place goes.
-_HIDE_NOTES = 'mkdir -p /var/lib/containers && mount -t tmpfs slipway /var/lib/containers && exec "$@"'
-_PRIVATELY = ["unshare", "--mount", "--", "sh", "-c", _HIDE_NOTES, "privately"]
+# buildah notes what it has seen at a fixed place; these notes are not for the machine to keep.
+HIDE_NOTES = 'mkdir -p /var/lib/containers && mount -t tmpfs slipway /var/lib/containers && exec "$@"'
 
 
 class Buildah:
@@ -201,7 +225,7 @@ class Buildah:
         self._scratch = scratch
         self._policy = self._written("policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}')
         self._environment = {
-            "STORAGE_DRIVER": "vfs",
+            "STORAGE_DRIVER": "overlay",  # nodes need it anyway; vfs would copy the whole image at every step
             "BUILDAH_ISOLATION": "chroot",
             "CONTAINERS_STORAGE_CONF": str(self._written("storage.conf", "[storage]\n")),
             "TMPDIR": str(scratch),
@@ -210,7 +234,7 @@ class Buildah:
     def build(self, containerfile: Path, name: str, arguments: Mapping[str, str], ignored: Sequence[str]) -> None:
         pip_config = self._written("pip.conf", pip_configuration(_host_pip_files(), os.environ))
         ignore_file = self._written("ignore", "".join(f"{line}\n" for line in ignored))
-        # Mounted, neither copied nor passed as variables: the image keeps nothing of how this machine reaches packages.
+        # Mounted, neither copied nor passed as variables: the image does not learn how this machine reaches packages.
         mounts = [f"{ca_bundle()}:{CA_BUNDLE}:ro", f"{pip_config}:/etc/pip.conf:ro"]
         self.run(
             *("bud", "--layers", "--pull-never", f"--tag={name}", f"--file={containerfile}"),
@@ -221,12 +245,13 @@ class Buildah:
         )
 
     def run(self, command: str, *arguments: str) -> None:
-        folders = [f"--root={self._store / 'root'}", f"--runroot={self._store / 'run'}"]
+        folders = [f"--root={self._store / 'root'}", f"--runroot={self._scratch / 'run'}"]
         policy = [f"--signature-policy={self._policy}"] if command != "rmi" else []
+        hiding = ["sh", "-c", HIDE_NOTES, "hiding", "buildah"]
         try:
-            self._step.run([*_PRIVATELY, "buildah", *folders, command, *policy, *arguments], env=self._environment)
+            self._step.run([*PRIVATELY, *hiding, *folders, command, *policy, *arguments], env=self._environment)
         finally:
-            with contextlib.suppress(OSError):  # it was there before, and is not empty
+            with contextlib.suppress(OSError):  # it is not empty, since it is the user's own
                 Path("/var/lib/containers").rmdir()
 
     def _written(self, name: str, text: str) -> Path:
@@ -302,15 +327,21 @@ def key_of(*parts: str) -> str:
     return hashlib.sha256("\0".join([FORMAT, *parts]).encode()).hexdigest()[:12]
 
 
+def archive_path(cache: Cache, name: str, key: str) -> Path:
+    return cache.images / f"{slug(name)}@{key}.tar"
+
+
+def slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name)
+
+
 def ensure_archive(cache: Cache, name: str, key: str, make: Callable[[Path, Path], None]) -> Path:
     """The archive of an image, made by `make(archive, scratch folder)` unless it is there: whole or not at all."""
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", name)
-    archive = cache.images / f"{slug}@{key}.tar"
-    if archive.is_file():
-        return archive
-    with locked(cache.locks / f"image-{slug}"):
-        if not archive.is_file():
-            _make_archive(archive, make, cache.images / f"{slug}.unfinished")
+    archive = archive_path(cache, name, key)
+    if not archive.is_file():
+        with locked(cache.locks / f"image-{slug(name)}"):
+            if not archive.is_file():
+                _make_archive(archive, make, cache.images / f"{slug(name)}.unfinished")
     return archive
 
 

@@ -43,7 +43,7 @@ class Parts:
 
 
 def ensure_parts(cache: Cache, steps: Steps) -> Parts:
-    """Builds what isn't in the cache yet. Go's own caches go once nothing more is to be built: they are ten times larger."""
+    """Builds what isn't in the cache yet. Then Go's own caches go: they are ten times larger than what they made."""
     names = list(UPSTREAMS)
     absent = missing(names, cache)
     requirements.ensure_fit(cache, everything_built=not absent, steps=steps)
@@ -284,17 +284,21 @@ def _write_kubeconfigs(layout: Layout, authority: pki.Authority, port: int) -> N
         "kwok": ("kwok", ["system:masters"]),
         "admin": ("admin", ["system:masters"]),
     }
-    cluster = f"slipway-{layout.state.name}"
+    on_node, on_host = f"https://{NODE_IP}:{API_PORT}", f"https://127.0.0.1:{port}"
     for file, (user, groups) in users.items():
         client = authority.issue(user, organizations=groups)
-        path, server = layout.kubeconfig_of(file), f"https://{NODE_IP}:{API_PORT}"
-        if file == "admin":
-            client.write(layout.pki, "admin")
-            path, server = layout.state / "kubeconfig", f"https://127.0.0.1:{port}"
-        text = pki.kubeconfig(
-            server=server, cluster=cluster, user=file, authority=authority.own.certificate, client=client
-        )
-        pki.write_secret(path, text.encode())
+        _write_kubeconfig(layout.kubeconfig_of(file), on_node, layout, authority, client)
+    client.write(layout.pki, "admin")  # the last one is the administrator
+    _write_kubeconfig(layout.state / "kubeconfig", on_host, layout, authority, client)
+
+
+def _write_kubeconfig(
+    path: Path, server: str, layout: Layout, authority: pki.Authority, client: pki.Certificate
+) -> None:
+    cluster = f"slipway-{layout.state.name}"
+    trusted = authority.own.certificate
+    text = pki.kubeconfig(server=server, cluster=cluster, user=path.stem, authority=trusted, client=client)
+    pki.write_secret(path, text.encode())
 
 
 def _write_configuration(layout: Layout, cgroup: str) -> None:
@@ -346,5 +350,7 @@ def _undone_on_failure(cluster: Cluster, cache: Cache) -> Iterator[None]:
             shutil.copytree(cluster.layout.logs, logs, symlinks=True)
         _remove(cluster)
         if isinstance(error, Refusal):
-            raise Refusal(f"cluster {cluster.name!r} did not start: {error} (the logs of its programs are in {logs})") from error
+            raise Refusal(
+                f"cluster {cluster.name!r} did not start: {error} (the logs of its programs are in {logs})"
+            ) from error
         raise

@@ -1,7 +1,7 @@
 """The node's own PID, mount and network namespaces: created, entered, and ended as one.
 
-Process 1 inside is `node init`. When it is killed, the kernel ends every process of the node, and with the last of them go
-its mounts, addresses, routes and packet filters. So nothing that happens to devcluster itself can leave any of them behind.
+Process 1 inside is `node init`. When it is killed, the kernel ends every process of the node, and with the last of them
+go its mounts, addresses, routes and packet filters. So whatever happens to devcluster itself can leave none of them behind.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ class Namespaces:
         deadline = time.monotonic() + timeout
         while self.init.alive() or self.holder.alive():
             if time.monotonic() > deadline:
-                raise Refusal(f"the node's process {self.init.pid} did not end within {timeout:.0f} s of SIGKILL; try `down` again")
+                raise Refusal(
+                    f"the node's process {self.init.pid} did not end within {timeout:.0f} s of being killed; try again"
+                )
             _collect(self.holder.pid)
             time.sleep(0.01)
         _collect(self.holder.pid)
@@ -168,7 +170,9 @@ def _listener(port: int) -> socket.socket:
         listener.bind(("127.0.0.1", port))
     except OSError as error:
         listener.close()
-        raise Refusal(f"port {port} on 127.0.0.1 is taken by another program; end it, or name another port with --port") from error
+        raise Refusal(
+            f"port {port} on 127.0.0.1 is taken by another program; end it, or name another port with --port"
+        ) from error
     listener.listen(512)
     return listener
 
@@ -188,7 +192,7 @@ def _set_network(descriptor: int) -> None:
 
 
 def _collect(pid: int) -> None:
-    """Takes the exit status of a child of ours, so that it does not stay a zombie; others' children are not ours to take."""
+    """Takes the exit status of a child of ours, so that it does not stay a zombie; does nothing for others'."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 

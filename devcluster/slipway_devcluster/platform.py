@@ -1,4 +1,4 @@
-"""KServe, KEDA and DNS as their own upstream manifests describe them, and the few changes that a devcluster makes to them.
+"""KServe, KEDA and DNS as upstream's manifests describe them, and the few changes that a devcluster makes to them.
 
 `rendered` reads the manifests once per version and keeps them as JSON in the cache; `adapt` is pure; `install` applies.
 """
@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -51,9 +52,7 @@ def issue_certificates(authority: Authority) -> WebhookCertificates:
     keda_hosts = [f"{name}.keda.svc{suffix}" for name in keda_services for suffix in ("", ".cluster.local")]
     return WebhookCertificates(
         authority=authority.own.certificate,
-        kserve=authority.issue(
-            "kserve-webhook-server-service", hosts=["kserve-webhook-server-service.kserve.svc"]
-        ),
+        kserve=authority.issue("kserve-webhook-server-service", hosts=["kserve-webhook-server-service.kserve.svc"]),
         keda=authority.issue("keda", hosts=keda_hosts),
     )
 
@@ -117,7 +116,7 @@ def adapt(objects: Iterable[Object], certificates: WebhookCertificates, *, own_i
             change(thing, certificates)
         if own_images and thing["kind"] == "Deployment":
             _use_own_images(thing)
-    return [*kept, *_certificate_secrets(certificates)]
+    return [*_certificate_secrets(certificates), *kept]  # first: a pod that waits for its Secret loses seconds
 
 
 def _trust_webhooks(thing: Object, certificates: WebhookCertificates) -> None:
@@ -131,7 +130,7 @@ def _trust_api_service(thing: Object, certificates: WebhookCertificates) -> None
 
 def _adjust_deployment(thing: Object, _: WebhookCertificates) -> None:
     pod = thing["spec"]["template"]["spec"]
-    # Guards /metrics with a token review; a program of its own that devcluster does not build, and nothing else needs it.
+    # It guards /metrics with a token review: one more program to build, which nothing here needs.
     pod["containers"] = [container for container in pod["containers"] if container["name"] != "kube-rbac-proxy"]
     for container in pod["containers"]:
         container["args"] = [_ARGUMENTS.get(argument, argument) for argument in container.get("args", [])]
@@ -192,11 +191,10 @@ ROLLOUTS = {
 
 
 def install(objects: list[Object], kubectl: Kubectl) -> None:
-    """Applies everything; safe to repeat. Definitions come first, since a program that starts without its own ends again."""
+    """Applies everything; safe to repeat. Definitions come first: a program that starts without its own ends again."""
     foundations = [thing for thing in objects if thing["kind"] in FOUNDATIONS]
     _apply(foundations, kubectl)
-    definitions = [f"crd/{thing['metadata']['name']}" for thing in foundations if thing["kind"] != "Namespace"]
-    kubectl(["wait", "--for=condition=Established", "--timeout=60s", *definitions], None)
+    _wait_until_served([thing["metadata"]["name"] for thing in foundations if thing["kind"] != "Namespace"], kubectl)
     _apply([thing for thing in objects if thing["kind"] not in FOUNDATIONS], kubectl)
 
 
@@ -207,6 +205,48 @@ def wait_until_available(kubectl: Kubectl, *, timeout: int) -> None:
         kubectl(["wait", "-n", namespace, "--for=condition=Available", f"--timeout={timeout}s", *deployments], None)
     external_metrics = "apiservice/v1beta1.external.metrics.k8s.io"
     kubectl(["wait", "--for=condition=Available", f"--timeout={timeout}s", external_metrics], None)
+    _wait_for_webhooks(kubectl, timeout=timeout)
+
+
+def _wait_for_webhooks(kubectl: Kubectl, *, timeout: int) -> None:
+    """A Service answers only when the packet filter knows its pod, which is a moment after the pod is ready."""
+    model = {"modelFormat": {"name": "probe"}, "storageUri": "pvc://probe/"}
+    probe = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "probe", "namespace": "default"},
+        "spec": {"predictor": {"model": model}},
+    }
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            kubectl(["create", "--dry-run=server", "--validate=false", "-f", "-"], json.dumps(probe).encode())
+            return
+        except Refusal as refusal:
+            if "failed calling webhook" not in str(refusal) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _wait_until_served(definitions: list[str], kubectl: Kubectl, *, timeout: float = 60.0) -> None:
+    # Not `kubectl wait`: it takes a definition that has no conditions yet for an error.
+    deadline = time.monotonic() + timeout
+    while unserved := _unserved(json.loads(kubectl(["get", "crd", *definitions, "-o", "json"], None))["items"]):
+        if time.monotonic() > deadline:
+            raise Refusal(f"the API server does not serve {', '.join(unserved)} after {timeout:.0f} s")
+        time.sleep(0.1)
+
+
+def _unserved(definitions: list[Object]) -> list[str]:
+    def conditions(definition: Object) -> list[Object]:
+        return definition.get("status", {}).get("conditions") or []
+
+    established = {"type": "Established", "status": "True"}
+    return [
+        definition["metadata"]["name"]
+        for definition in definitions
+        if not any(established.items() <= condition.items() for condition in conditions(definition))
+    ]
 
 
 def _apply(objects: list[Object], kubectl: Kubectl) -> None:

@@ -58,4 +58,4 @@ def _running(data: dict[str, Any]) -> Running:
 
 
 def _namespaces(data: dict[str, Any] | None) -> Namespaces | None:
-    return data and Namespaces(init=Identity(**data["init"]), holder=Identity(**data["holder"]))
+    return Namespaces(init=Identity(**data["init"]), holder=Identity(**data["holder"])) if data else None

@@ -1,0 +1,1 @@
+"""What the tests need to talk to a cluster; nothing in here knows what is being tested."""

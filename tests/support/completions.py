@@ -1,0 +1,87 @@
+"""Asks a model over the OpenAI API and takes its answer as it streams."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+
+class RefusedError(Exception):
+    """The server answered with something else than a completion."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"{status}: {body}")
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A whole answer, and when its parts came, in seconds since it was asked for."""
+
+    text: str
+    arrivals: tuple[float, ...]
+
+    @property
+    def time_to_first_token(self) -> float:
+        return self.arrivals[0]
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of all tokens after the first."""
+        return (len(self.arrivals) - 1) / (self.arrivals[-1] - self.arrivals[0])
+
+
+async def complete(
+    session: aiohttp.ClientSession, url: str, prompt: str, *, model: str = "any", max_tokens: int = 32, **more: Any
+) -> Completion:
+    """Continues a text, always in the same way."""
+    body = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, **more}
+    return await _streamed(session, f"{url}/v1/completions", body)
+
+
+async def chat(
+    session: aiohttp.ClientSession, url: str, message: str, *, model: str = "any", max_tokens: int = 32, **more: Any
+) -> Completion:
+    """Answers a message, always in the same way."""
+    messages = [{"role": "user", "content": message}]
+    body = {"model": model, "messages": messages, "max_tokens": max_tokens, "temperature": 0, **more}
+    return await _streamed(session, f"{url}/v1/chat/completions", body)
+
+
+async def _streamed(session: aiohttp.ClientSession, url: str, body: Mapping[str, Any]) -> Completion:
+    started = time.monotonic()
+    pieces: list[str] = []
+    arrivals: list[float] = []
+    async with session.post(url, json={**body, "stream": True}) as response:
+        if response.status != 200:
+            raise RefusedError(response.status, await response.text())
+        async for data in events(response.content):
+            if text := text_of(data):
+                pieces.append(text)
+                arrivals.append(time.monotonic() - started)
+    if not pieces:
+        raise RefusedError(response.status, "a stream without any text")
+    return Completion("".join(pieces), tuple(arrivals))
+
+
+async def events(lines: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any]]:
+    """The data of server-sent events, to the end that OpenAI's API marks."""
+    async for line in lines:
+        data = line.decode().removeprefix("data:").strip() if line.startswith(b"data:") else ""
+        if data == "[DONE]":
+            return
+        if data:
+            yield json.loads(data)
+
+
+def text_of(data: Mapping[str, Any]) -> str:
+    """What one event adds to the answer; some only say how it began or ended."""
+    if "error" in data:
+        raise RefusedError(200, json.dumps(data["error"]))
+    choice = next(iter(data.get("choices", [])), {})
+    return choice.get("text") or choice.get("delta", {}).get("content") or ""
