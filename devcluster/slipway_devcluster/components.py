@@ -175,7 +175,8 @@ def containerd(layout: Layout, program: Path) -> Component:
 
 def containerd_config(layout: Layout, *, cni_plugins: Path) -> str:
     snapshotters = ("aufs", "btrfs", "devmapper", "native", "zfs")
-    unused = ", ".join(f'"io.containerd.snapshotter.v1.{name}"' for name in snapshotters)
+    plugins = ["internal.v1.opt", *(f"snapshotter.v1.{name}" for name in snapshotters)]  # opt makes a folder in /opt
+    unused = ", ".join(f'"io.containerd.{name}"' for name in plugins)
     return f"""version = 2
 root = "{layout.containerd}"
 state = "/run/containerd/state"

@@ -21,7 +21,7 @@ from .cluster import Cluster, cgroup_name, every, named
 from .components import Component, Layout
 from .errors import Refusal
 from .image_store import ensure_seed, plant
-from .images import ensure_platform_images
+from .images import ensure_platform_images, existing_base_image
 from .locks import locked
 from .paths import Cache
 from .progress import Steps
@@ -56,7 +56,8 @@ def ensure_parts(cache: Cache, steps: Steps) -> Parts:
         "kserve-manager": builds["kserve"].binary("manager"),
         **{f"keda-{name}": builds["keda"].binary(name) for name in ("operator", "adapter", "webhooks")},
     }
-    return Parts(builds, ensure_seed(ensure_platform_images(programs, cache, steps), cache, steps))
+    archives = [*ensure_platform_images(programs, cache, steps), *existing_base_image(cache)]
+    return Parts(builds, ensure_seed(archives, cache, steps))
 
 
 # --- up --------------------------------------------------------------------------------------------------------------
@@ -72,7 +73,7 @@ def up(
     parts = ensure_parts(cache, steps)
     with locked(cache.locks / f"cluster-{name}", say=steps.say):
         if cluster.alive():
-            _refuse_other_options(cluster.record, wanted)
+            refuse_other_options(cluster.record, wanted)
             return cluster
         _remove(cluster)
         started = time.monotonic()
@@ -81,7 +82,7 @@ def up(
     return cluster
 
 
-def _refuse_other_options(found: Record, wanted: Record) -> None:
+def refuse_other_options(found: Record, wanted: Record) -> None:
     asked = [
         ("--gpu-nodes", found.gpu_nodes, wanted.gpu_nodes),
         ("--node-gpus", found.node_gpus, wanted.node_gpus),
@@ -132,14 +133,19 @@ class _Start:
     def _make_node(self) -> None:
         self._record.write(self._layout.state)
         cgroups.create(self._record.cgroup)
-        self._record.namespaces = namespaces.create(
+        namespaces.create(
             node_program=self._parts.program("node", "node"),
             state=self._layout.state,
             cache_root=self._cache.root,
             port=self._record.port,
             log=self._layout.logs / "node.log",
+            record=self._record_node,
         )
         self._done("node")
+
+    def _record_node(self, made: namespaces.Namespaces) -> None:
+        self._record.namespaces = made
+        self._record.write(self._layout.state)
 
     def _start_control_plane(self) -> None:
         self._spawn(components.containerd(self._layout, _program("containerd")))
@@ -162,7 +168,8 @@ class _Start:
             helm=builds["helm"].binary("helm"),
             cache=self._cache,
         )
-        platform.install(platform.adapt(objects, self._certificates), self._cluster.run_kubectl)
+        everything = [*platform.dns(), *platform.adapt(objects, self._certificates)]
+        platform.install(everything, self._cluster.run_kubectl)
         self._done("platform installed")
 
     def _add_gpus(self) -> None:
@@ -185,6 +192,7 @@ class _Start:
             kubectl(["patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p", patch], None)
         kubectl(["wait", "--for=condition=Ready", timeout, "nodes", "--all"], None)
         self._done("nodes Ready")
+        kubectl(["wait", "-n", "kube-system", "--for=condition=Available", timeout, "deployment/coredns"], None)
         platform.wait_until_available(kubectl, timeout=READY_TIMEOUT)
         kubectl(["wait", "--for=create", timeout, "serviceaccount/default"], None)
 

@@ -1,7 +1,8 @@
 """The node's own PID, mount and network namespaces: created, entered, and ended as one.
 
 Process 1 inside is `node init`. When it is killed, the kernel ends every process of the node, and with the last of them
-go its mounts, addresses, routes and packet filters. So whatever happens to devcluster itself can leave none of them behind.
+go its mounts, addresses, routes and packet filters. So whatever happens to devcluster itself can leave none of
+them behind.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,29 +107,45 @@ class Namespaces:
         _collect(self.holder.pid)
 
 
-def create(*, node_program: Path, state: Path, cache_root: Path, port: int, log: Path) -> Namespaces:
-    """Makes the namespaces; the API server will be reached from the host at 127.0.0.1:`port`."""
+def create(
+    *,
+    node_program: Path,
+    state: Path,
+    cache_root: Path,
+    port: int,
+    log: Path,
+    record: Callable[[Namespaces], None],
+) -> Namespaces:
+    """Makes the namespaces; the API server will be reached from the host at 127.0.0.1:`port`.
+
+    Until `record` has returned, the node ends with this process, so that none can run that is not written down.
+    """
     script = setup_script(state=state, cache_root=cache_root)
     command = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script, "setup"]
     command += [str(node_program), "init", f"{NODE_IP}:{API_PORT}"]
-    with _listener(port) as listener, log.open("ab") as output:
-        reader, writer = os.pipe()
+    says, hears = os.pipe(), os.pipe()
+    with _listener(port) as listener, log.open("ab") as output, os.fdopen(hears[1], "wb") as answer:
+        files = f"3<&{listener.fileno()} 4>&{says[1]} 5<&{hears[0]}"
         holder = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" 3<&{listener.fileno()} 4>&{writer}', "create", *command],
+            ["/bin/sh", "-c", f'exec "$@" {files}', "create", *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=(listener.fileno(), writer),
+            pass_fds=(listener.fileno(), says[1], hears[0]),
             start_new_session=True,
         )
-        os.close(writer)
-        with os.fdopen(reader) as said:
+        os.close(says[1])
+        os.close(hears[0])
+        with os.fdopen(says[0]) as said:
             ready = said.readline() == "ready\n"  # not to its end: `unshare` holds the other end open
-    if not ready:
-        holder.kill()
-        holder.wait()
-        raise Refusal(f"the node's namespaces could not be made: {_last_line(log)} (all of it is in {log})")
-    return _recorded(holder.pid)
+        if not ready:
+            holder.kill()
+            holder.wait()
+            raise Refusal(f"the node's namespaces could not be made: {_last_line(log)} (all of it is in {log})")
+        namespaces = _identified(holder.pid)
+        record(namespaces)
+        answer.write(b"!")
+    return namespaces
 
 
 def setup_script(*, state: Path, cache_root: Path) -> str:
@@ -177,7 +194,7 @@ def _listener(port: int) -> socket.socket:
     return listener
 
 
-def _recorded(holder_pid: int) -> Namespaces:
+def _identified(holder_pid: int) -> Namespaces:
     holder = identify(holder_pid)
     init = identify(children(holder_pid)[0])
     if holder is None or init is None:

@@ -61,7 +61,7 @@ def issue_certificates(authority: Authority) -> WebhookCertificates:
 
 
 def rendered(*, kserve: Build, keda: Build, kubectl: Path, helm: Path, cache: Cache) -> list[Object]:
-    """Every object of KServe, KEDA and DNS, as upstream wants it; KServe's and KEDA's 5 MB are parsed only once."""
+    """Every object of KServe and KEDA, as upstream wants it; their 5 MB of YAML are parsed only once."""
     stamp = hashlib.sha256(f"{RENDERING} {kserve.folder.name} {keda.folder.name} {KSERVE_VALUES}".encode()).hexdigest()
     kept = cache.root / "manifests" / f"platform-{stamp[:12]}.json"
     if not kept.exists():
@@ -69,10 +69,11 @@ def rendered(*, kserve: Build, keda: Build, kubectl: Path, helm: Path, cache: Ca
         partial = kept.with_name(f"{kept.name}.{os.getpid()}")
         partial.write_text(json.dumps([*_kserve(kserve, helm), *_keda(keda, kubectl)]))
         partial.replace(kept)
-    return [*_coredns(), *json.loads(kept.read_text())]
+    objects: list[Object] = json.loads(kept.read_text())
+    return objects
 
 
-def _coredns() -> list[Object]:
+def dns() -> list[Object]:
     return _documents((MANIFESTS / "coredns.yaml").read_text())
 
 
@@ -104,18 +105,12 @@ def _output(command: list[str | Path]) -> str:
 # --- what a devcluster changes ---------------------------------------------------------------------------------------
 
 
-def adapt(objects: Iterable[Object], certificates: WebhookCertificates, *, own_images: bool = True) -> list[Object]:
-    """Upstream's objects with our certificates in place of cert-manager's, and quick probes. Changes its argument.
-
-    `own_images` is for nodes that hold the images which devcluster built; elsewhere they are pulled as usual.
-    """
+def adapt(objects: Iterable[Object], certificates: WebhookCertificates) -> list[Object]:
+    """Upstream's objects with our certificates in place of cert-manager's, and quick probes. Changes its argument."""
     kept = [thing for thing in objects if thing["apiVersion"].split("/")[0] != "cert-manager.io"]
     for thing in kept:
-        change = _CHANGES.get(thing["kind"])
-        if change:
+        if change := _CHANGES.get(thing["kind"]):
             change(thing, certificates)
-        if own_images and thing["kind"] == "Deployment":
-            _use_own_images(thing)
     return [*_certificate_secrets(certificates), *kept]  # first: a pod that waits for its Secret loses seconds
 
 
@@ -133,6 +128,7 @@ def _adjust_deployment(thing: Object, _: WebhookCertificates) -> None:
     # It guards /metrics with a token review: one more program to build, which nothing here needs.
     pod["containers"] = [container for container in pod["containers"] if container["name"] != "kube-rbac-proxy"]
     for container in pod["containers"]:
+        _use_fixed_image(container)
         container["args"] = [_ARGUMENTS.get(argument, argument) for argument in container.get("args", [])]
         container["args"] += _ADDED_ARGUMENTS.get(container["name"], [])
         # Upstream's shares of a large machine throttle a start on two cores to half a minute.
@@ -153,11 +149,11 @@ _CHANGES: Mapping[str, Callable[[Object, WebhookCertificates], None]] = {
 }
 
 
-def _use_own_images(deployment: Object) -> None:
-    for container in deployment["spec"]["template"]["spec"]["containers"]:
-        container["imagePullPolicy"] = "IfNotPresent"
-        if container["image"].startswith("ghcr.io/kedacore/"):
-            container["image"] = container["image"].rpartition(":")[0] + f":{KEDA_TAG}"
+def _use_fixed_image(container: Object) -> None:
+    """KEDA's manifests name the image of its main branch; a node that has an image is not to ask a registry for it."""
+    container["imagePullPolicy"] = "IfNotPresent"
+    if container["image"].startswith("ghcr.io/kedacore/"):
+        container["image"] = container["image"].rpartition(":")[0] + f":{KEDA_TAG}"
 
 
 def _certificate_secrets(certificates: WebhookCertificates) -> list[Object]:
@@ -184,7 +180,6 @@ Kubectl = Callable[[list[str], bytes | None], str]
 """Runs kubectl against the cluster, with the given standard input."""
 FOUNDATIONS = ("Namespace", "CustomResourceDefinition")
 ROLLOUTS = {
-    "kube-system": ["coredns"],
     "kserve": ["kserve-controller-manager"],
     "keda": ["keda-operator", "keda-metrics-apiserver", "keda-admission"],
 }
@@ -194,7 +189,7 @@ def install(objects: list[Object], kubectl: Kubectl) -> None:
     """Applies everything; safe to repeat. Definitions come first: a program that starts without its own ends again."""
     foundations = [thing for thing in objects if thing["kind"] in FOUNDATIONS]
     _apply(foundations, kubectl)
-    _wait_until_served([thing["metadata"]["name"] for thing in foundations if thing["kind"] != "Namespace"], kubectl)
+    wait_until_served([thing["metadata"]["name"] for thing in foundations if thing["kind"] != "Namespace"], kubectl)
     _apply([thing for thing in objects if thing["kind"] not in FOUNDATIONS], kubectl)
 
 
@@ -228,7 +223,7 @@ def _wait_for_webhooks(kubectl: Kubectl, *, timeout: int) -> None:
             time.sleep(0.1)
 
 
-def _wait_until_served(definitions: list[str], kubectl: Kubectl, *, timeout: float = 60.0) -> None:
+def wait_until_served(definitions: list[str], kubectl: Kubectl, *, timeout: float = 60.0) -> None:
     # Not `kubectl wait`: it takes a definition that has no conditions yet for an error.
     deadline = time.monotonic() + timeout
     while unserved := _unserved(json.loads(kubectl(["get", "crd", *definitions, "-o", "json"], None))["items"]):

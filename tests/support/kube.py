@@ -56,7 +56,13 @@ class Kube:
 
     def command(self, *arguments: str) -> list[str]:
         kubeconfig = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
-        return [str(self.kubectl), *kubeconfig, f"--cache-dir={self.cache_folder}", f"--namespace={self.namespace}", *arguments]
+        return [
+            str(self.kubectl),
+            *kubeconfig,
+            f"--cache-dir={self.cache_folder}",
+            f"--namespace={self.namespace}",
+            *arguments,
+        ]
 
     async def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Runs kubectl and returns what it printed."""
@@ -149,9 +155,7 @@ class Kube:
     async def wait_for_condition(
         self, kind: str, name: str, condition: str, *, status: str = "True", timeout: float = 60
     ) -> Object:
-        return await self.wait_for(
-            kind, name, lambda thing: condition_of(thing, condition) == status, timeout=timeout
-        )
+        return await self.wait_for(kind, name, lambda thing: condition_of(thing, condition) == status, timeout=timeout)
 
     async def wait_for_any(self, kind: str, selector: str, predicate: Predicate, *, timeout: float = 60) -> Object:
         """The first object of the selection that is as the predicate wants it."""

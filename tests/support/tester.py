@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from support.kube import Object
 
@@ -40,10 +41,10 @@ class Tester:
             yield int(listener.getsockname()[1])
 
     @asynccontextmanager
-    async def http(self, handler: Callable[[web.Request], object]) -> AsyncGenerator[int]:
+    async def http(self, handler: Handler) -> AsyncGenerator[int]:
         """Answers HTTP requests to any path; yields the port."""
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", _answering(handler))
+        app.router.add_route("*", "/{path:.*}", handler)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         listener = self.listener()
@@ -79,13 +80,6 @@ class Tester:
             "ports": [{"name": port_name, "port": port, "protocol": "TCP"}],
             "endpoints": [{"addresses": [self.address], "conditions": {"ready": True}}],
         }
-
-
-def _answering(handler: Callable[[web.Request], object]) -> Callable[[web.Request], object]:
-    async def answer(request: web.Request) -> web.Response:
-        return web.Response(text=str(handler(request)), headers={"Connection": "close"})
-
-    return answer
 
 
 async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:

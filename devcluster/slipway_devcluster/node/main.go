@@ -2,7 +2,9 @@
 //
 //	node init ADDRESS   process 1 of the node: collects orphans, and relays connections from the listener
 //	                    that it inherits as file 3 (opened in the host's network) to ADDRESS in the node's.
-//	                    It says "ready" on file 4. When it dies, the kernel ends every process of the node.
+//	                    It says "ready" on file 4, and goes on only when it is answered on file 5: if whoever
+//	                    made it dies before it has written down that it exists, it ends. When it dies, the
+//	                    kernel ends every process of the node.
 //	node pause          process 1 of every pod sandbox: holds the pod's namespaces until it is told to go.
 package main
 
@@ -36,6 +38,9 @@ func initNode(target string) {
 	ready := os.NewFile(4, "ready")
 	fmt.Fprintln(ready, "ready")
 	ready.Close()
+	if count, _ := os.NewFile(5, "recorded").Read(make([]byte, 1)); count == 0 {
+		os.Exit(1)
+	}
 	// A terminal's Ctrl-C and a closed session are not for the node: it ends by SIGKILL alone.
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	reapForever()

@@ -12,24 +12,17 @@ from grpc import aio as _aio
 from slipway.activator._generated import externalscaler_pb2 as _externalscaler_pb2
 import abc as _abc_1
 
+
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ExternalScalerStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     IsActive: _aio.UnaryUnaryMultiCallable[_externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.IsActiveResponse]
-    StreamIsActive: _aio.UnaryStreamMultiCallable[
-        _externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.IsActiveResponse
-    ]
-    GetMetricSpec: _aio.UnaryUnaryMultiCallable[
-        _externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.GetMetricSpecResponse
-    ]
-    GetMetrics: _aio.UnaryUnaryMultiCallable[
-        _externalscaler_pb2.GetMetricsRequest, _externalscaler_pb2.GetMetricsResponse
-    ]
-    StreamMetricSpec: _aio.UnaryStreamMultiCallable[
-        _externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.GetMetricSpecResponse
-    ]
+    StreamIsActive: _aio.UnaryStreamMultiCallable[_externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.IsActiveResponse]
+    GetMetricSpec: _aio.UnaryUnaryMultiCallable[_externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.GetMetricSpecResponse]
+    GetMetrics: _aio.UnaryUnaryMultiCallable[_externalscaler_pb2.GetMetricsRequest, _externalscaler_pb2.GetMetricsResponse]
+    StreamMetricSpec: _aio.UnaryStreamMultiCallable[_externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.GetMetricSpecResponse]
     """Optional. When implemented, the scaler pushes updated metric specs
     whenever HPA target values change. KEDA updates the cached specs and
     syncs the HPA accordingly. If unimplemented (returns Unimplemented),
@@ -50,41 +43,35 @@ class ExternalScalerServicer(metaclass=_abc_1.ABCMeta):
     def IsActive(
         self,
         request: _externalscaler_pb2.ScaledObjectRef,
-        context: _aio.ServicerContext[
-            _externalscaler_pb2.ScaledObjectRef, _abc.Awaitable[_externalscaler_pb2.IsActiveResponse]
-        ],
+        context: _aio.ServicerContext[_externalscaler_pb2.ScaledObjectRef, _abc.Awaitable[_externalscaler_pb2.IsActiveResponse]],
     ) -> _abc.Awaitable[_externalscaler_pb2.IsActiveResponse]: ...
+
     @_abc_1.abstractmethod
     def StreamIsActive(
         self,
         request: _externalscaler_pb2.ScaledObjectRef,
-        context: _aio.ServicerContext[
-            _externalscaler_pb2.ScaledObjectRef, _abc.AsyncIterator[_externalscaler_pb2.IsActiveResponse]
-        ],
+        context: _aio.ServicerContext[_externalscaler_pb2.ScaledObjectRef, _abc.AsyncIterator[_externalscaler_pb2.IsActiveResponse]],
     ) -> _abc.AsyncIterator[_externalscaler_pb2.IsActiveResponse]: ...
+
     @_abc_1.abstractmethod
     def GetMetricSpec(
         self,
         request: _externalscaler_pb2.ScaledObjectRef,
-        context: _aio.ServicerContext[
-            _externalscaler_pb2.ScaledObjectRef, _abc.Awaitable[_externalscaler_pb2.GetMetricSpecResponse]
-        ],
+        context: _aio.ServicerContext[_externalscaler_pb2.ScaledObjectRef, _abc.Awaitable[_externalscaler_pb2.GetMetricSpecResponse]],
     ) -> _abc.Awaitable[_externalscaler_pb2.GetMetricSpecResponse]: ...
+
     @_abc_1.abstractmethod
     def GetMetrics(
         self,
         request: _externalscaler_pb2.GetMetricsRequest,
-        context: _aio.ServicerContext[
-            _externalscaler_pb2.GetMetricsRequest, _abc.Awaitable[_externalscaler_pb2.GetMetricsResponse]
-        ],
+        context: _aio.ServicerContext[_externalscaler_pb2.GetMetricsRequest, _abc.Awaitable[_externalscaler_pb2.GetMetricsResponse]],
     ) -> _abc.Awaitable[_externalscaler_pb2.GetMetricsResponse]: ...
+
     @_abc_1.abstractmethod
     def StreamMetricSpec(
         self,
         request: _externalscaler_pb2.ScaledObjectRef,
-        context: _aio.ServicerContext[
-            _externalscaler_pb2.ScaledObjectRef, _abc.AsyncIterator[_externalscaler_pb2.GetMetricSpecResponse]
-        ],
+        context: _aio.ServicerContext[_externalscaler_pb2.ScaledObjectRef, _abc.AsyncIterator[_externalscaler_pb2.GetMetricSpecResponse]],
     ) -> _abc.AsyncIterator[_externalscaler_pb2.GetMetricSpecResponse]:
         """Optional. When implemented, the scaler pushes updated metric specs
         whenever HPA target values change. KEDA updates the cached specs and

@@ -1,0 +1,106 @@
+"""How long a devcluster takes to start and to end, what it weighs when idle, and whether anything of it is left behind.
+
+make bench ARGS="--rounds 10"
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from slipway_devcluster import lifecycle, status
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.paths import default_cache
+from slipway_devcluster.progress import Durations, Steps
+
+NAME = "bench"
+BUDGETS = {"up, seconds": 25.0, "down, seconds": 5.0, "idle memory, MB": 2000.0}
+
+
+@dataclass(frozen=True)
+class Round:
+    """One life of a cluster."""
+
+    up: float
+    down: float
+    memory: float
+    left_behind: list[str]
+
+
+@click.command()
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), default=10, show_default=True, help="Clusters to start, one after another."
+)
+@click.option("--settle", type=float, default=5.0, show_default=True, help="Seconds before the memory is read.")
+def main(rounds: int, settle: float) -> None:
+    """Start and end a cluster several times; everything that it needs is built before the clock runs."""
+    cache = default_cache()
+    steps = Steps(cache)
+    lifecycle.ensure_parts(cache, steps)
+
+    def start() -> Cluster:
+        return lifecycle.up(NAME, cache=cache, steps=steps)
+
+    def end() -> None:
+        lifecycle.down(NAME, cache=cache, steps=steps)
+
+    def weigh(cluster: Cluster) -> float:
+        time.sleep(settle)
+        return sum(status.look(cluster, Durations(cache)).memory.values()) / status.MB
+
+    results = [one_round(start, weigh, end) for _ in range(rounds)]
+    click.echo("\n".join(report(results)))
+
+
+def one_round(start: Callable[[], Cluster], weigh: Callable[[Cluster], float], end: Callable[[], None]) -> Round:
+    before = traces()
+    began = time.monotonic()
+    cluster = start()
+    up = time.monotonic() - began
+    memory = weigh(cluster)
+    began = time.monotonic()
+    end()
+    down = time.monotonic() - began
+    return Round(up, down, memory, sorted(traces() - before))
+
+
+def traces() -> set[str]:
+    """What a cluster could leave on the machine: mounts, namespaces, links, routes, control groups, processes of ours."""
+    commands = ("lsns -n -o NS", "ip -brief link", "ip route show table all", "ps -eo args")
+    found = {line for command in commands for line in _lines(command) if "ps -eo" not in line and "lsns" not in line}
+    ours = {line for line in found if "slipway" in line or not line.startswith(("/", "["))}
+    groups = {str(path) for path in Path("/sys/fs/cgroup").glob("**/slipway-*")}
+    return ours | groups | set(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def _lines(command: str) -> list[str]:
+    return subprocess.run(command.split(), capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def report(results: list[Round]) -> Iterable[str]:
+    series = {
+        "up, seconds": [result.up for result in results],
+        "down, seconds": [result.down for result in results],
+        "idle memory, MB": [result.memory for result in results],
+    }
+    yield f"{len(results)} rounds{'':14}     p50     p95  budget  p95/budget"
+    for what, values in series.items():
+        high = percentile(values, 95)
+        yield f"{what:20} {statistics.median(values):9.2f} {high:7.2f} {BUDGETS[what]:7.0f} {high / BUDGETS[what]:11.2f}"
+    left = [trace for result in results for trace in result.left_behind]
+    yield "left behind: " + ("nothing" if not left else "\n  ".join(["", *left]))
+
+
+def percentile(values: list[float], percent: int) -> float:
+    """The smallest value that so many percent of all do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""One cluster for the session, one namespace for each test; what is seen of it when a test fails."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway_devcluster import lifecycle, model
+from slipway_devcluster.cluster import Cluster, named
+from slipway_devcluster.paths import default_cache
+from slipway_devcluster.progress import Steps
+from support import clusters, host, objects, report
+from support.access import ServiceAccess
+from support.clusters import AnyCluster, EmbeddedCluster, Settings
+from support.kube import Kube
+from support.tester import Tester
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as that takes."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.timeout(180, func_only=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    done: Any = yield
+    kube = getattr(item, "funcargs", {}).get("kube")
+    if done.failed and isinstance(kube, Kube):
+        done.sections += report.sections(kube)
+    return done
+
+
+# --- for the session -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _shown(config: pytest.Config) -> Iterator[None]:
+    """Lets the person see how far a long step is."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        yield
+
+
+@pytest.fixture(scope="session")
+def settings(pytestconfig: pytest.Config) -> Settings:
+    cache = default_cache()
+    return Settings(
+        kind=pytestconfig.getoption("cluster"),
+        name=pytestconfig.getoption("cluster_name"),
+        keep=pytestconfig.getoption("keep_cluster"),
+        tester_address=pytestconfig.getoption("tester_address"),
+        cache=cache,
+        steps=Steps(cache, stream=sys.__stderr__),
+    )
+
+
+@pytest.fixture(scope="session")
+def cluster(settings: Settings, pytestconfig: pytest.Config) -> Iterator[AnyCluster]:
+    """A cluster with KServe and KEDA."""
+    manager = clusters.cluster_of_session(settings)
+    with _shown(pytestconfig):
+        cluster = manager.__enter__()
+    try:
+        yield cluster
+    finally:
+        with _shown(pytestconfig):
+            manager.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def python_image(cluster: AnyCluster, pytestconfig: pytest.Config) -> str:
+    with _shown(pytestconfig):
+        return cluster.python_image()
+
+
+@pytest.fixture(scope="session")
+def llamacpp_image(cluster: AnyCluster, pytestconfig: pytest.Config) -> str:
+    with _shown(pytestconfig):
+        return cluster.llamacpp_image()
+
+
+@pytest.fixture(scope="session")
+def model_folder(cluster: AnyCluster, pytestconfig: pytest.Config) -> Path:
+    with _shown(pytestconfig):
+        return cluster.model_folder()
+
+
+# --- for each test ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def kube(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kube]:
+    """The cluster, seen from a namespace of the test's own."""
+    async with own_namespace(cluster.kubectl, cluster.kubeconfig, tmp_path_factory.getbasetemp()) as kube:
+        yield kube
+
+
+@pytest.fixture
+def namespace(kube: Kube) -> str:
+    return kube.namespace
+
+
+@pytest.fixture
+async def access(cluster: AnyCluster, kube: Kube) -> AsyncIterator[ServiceAccess]:
+    async with cluster.access(kube) as access:
+        yield access
+
+
+@pytest.fixture
+def tester(cluster: AnyCluster) -> Tester:
+    """The test process as a server that pods reach."""
+    return cluster.tester()
+
+
+@pytest.fixture
+async def gemma_volume(kube: Kube, model_folder: Path) -> AsyncIterator[None]:
+    """The demo model, as the claim `gemma` of the namespace."""
+    volume, claim = model.persistent_volume("gemma", model_folder, kube.namespace)
+    await kube.apply(volume, claim)
+    yield
+    await kube.delete("persistentvolume", volume["metadata"]["name"])

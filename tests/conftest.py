@@ -1,0 +1,25 @@
+"""The options of all tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    group = parser.getgroup("slipway", "Slipway: where cluster tests run")
+    group.addoption(
+        "--cluster",
+        choices=["embedded", "kind", "existing"],
+        default="embedded",
+        help="embedded (default): a devcluster on this machine; kind: made by kind, where Docker answers; "
+        "existing: the one of $KUBECONFIG, which must have KServe and KEDA",
+    )
+    group.addoption(
+        "--tester-address",
+        metavar="IP",
+        help="an address of this machine that pods reach, for tests in which the cluster asks the test something; "
+        "embedded clusters need none",
+    )
+    if not pluginmanager.hasplugin("pytest-kind"):  # which has these two as well
+        group.addoption("--cluster-name", default="test", metavar="NAME", help="its name (default: test)")
+        group.addoption("--keep-cluster", action="store_true", help="leave the cluster up at the end")

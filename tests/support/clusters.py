@@ -1,0 +1,201 @@
+"""The three kinds of cluster that tests run on, and what each can give to a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+import pytest
+from slipway_devcluster import images, model
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.demo import CONTAINERFILE, IMAGE
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps
+
+from support import kind_cluster, shared_cluster
+from support.access import FromTheNode, ServiceAccess, ThroughTheApiServer, kubectl_proxy
+from support.kube import Kube
+from support.tester import Tester
+
+GPU_NODES, NODE_GPUS = "h100:2,a100:1,l4:4", 1
+PYTHON_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
+NEEDED_DEFINITIONS = {"inferenceservices.serving.kserve.io": "KServe", "scaledobjects.keda.sh": "KEDA"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line of pytest says about clusters."""
+
+    kind: str
+    name: str
+    keep: bool
+    tester_address: str | None
+    cache: Cache
+    steps: Steps
+
+
+class AnyCluster(Protocol):
+    """A cluster with KServe and KEDA. What one kind can't give skips the test that asks for it, with the reason."""
+
+    @property
+    def kubectl(self) -> Path: ...
+
+    @property
+    def kubeconfig(self) -> Path | None: ...
+
+    def access(self, kube: Kube) -> AbstractAsyncContextManager[ServiceAccess]: ...
+
+    def tester(self) -> Tester:
+        """The test process as pods reach it."""
+        ...
+
+    def devcluster(self) -> Cluster:
+        """The parts of the node, to stop and start them."""
+        ...
+
+    def python_image(self) -> str:
+        """The name of an image with a Python in it."""
+        ...
+
+    def llamacpp_image(self) -> str:
+        """The name of the image of runtime-image/llamacpp.Containerfile."""
+        ...
+
+    def model_folder(self) -> Path:
+        """The folder on the node that holds the demo model."""
+        ...
+
+
+@dataclass(frozen=True)
+class EmbeddedCluster:
+    """A devcluster on this machine."""
+
+    cluster: Cluster
+    settings: Settings
+
+    @property
+    def kubectl(self) -> Path:
+        return self.cluster.kubectl
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.cluster.kubeconfig
+
+    @asynccontextmanager
+    async def access(self, kube: Kube) -> AsyncGenerator[ServiceAccess]:
+        yield FromTheNode(kube, self.cluster.entered)
+
+    def tester(self) -> Tester:
+        return Tester(self.cluster.node_ip, self.cluster.entered)
+
+    def devcluster(self) -> Cluster:
+        return self.cluster
+
+    def python_image(self) -> str:
+        self.cluster.load_image(images.ensure_base_image(self.settings.cache, self.settings.steps))
+        return images.BASE_IMAGE
+
+    def llamacpp_image(self) -> str:
+        cache, steps = self.settings.cache, self.settings.steps
+        self.cluster.load_image(images.build_image(CONTAINERFILE, name=IMAGE, cache=cache, steps=steps))
+        return IMAGE
+
+    def model_folder(self) -> Path:
+        return model.ensure_gguf(self.settings.cache, self.settings.steps)
+
+
+@dataclass(frozen=True)
+class ExistingCluster:
+    """The cluster of $KUBECONFIG."""
+
+    kubectl: Path
+    kubeconfig: Path | None
+    settings: Settings
+
+    @asynccontextmanager
+    async def access(self, kube: Kube) -> AsyncGenerator[ServiceAccess]:
+        async with kubectl_proxy(kube) as proxy:
+            yield ThroughTheApiServer(kube, proxy)
+
+    def tester(self) -> Tester:
+        if not self.settings.tester_address:
+            pytest.skip("pods must reach this process: name an address of this machine with --tester-address")
+        return Tester(self.settings.tester_address, nullcontext)
+
+    def devcluster(self) -> NoReturn:
+        pytest.skip("only the parts of an embedded cluster can be stopped and started")
+
+    def python_image(self) -> str:
+        return PYTHON_IMAGE
+
+    def llamacpp_image(self) -> str:
+        pytest.skip("this image is built for embedded and kind clusters only")
+
+    def model_folder(self) -> Path:
+        pytest.skip("the model is put into embedded and kind clusters only")
+
+
+@dataclass(frozen=True)
+class KindCluster(ExistingCluster):
+    """A cluster that kind has made; this repo's images are built by Docker and loaded into it."""
+
+    kind: Any
+
+    def llamacpp_image(self) -> str:
+        subprocess.run(
+            ["docker", "build", f"--tag={IMAGE}", f"--file={CONTAINERFILE}", CONTAINERFILE.parent], check=True
+        )
+        self.kind.load_docker_image(IMAGE)
+        return IMAGE
+
+    def model_folder(self) -> Path:
+        return model.ensure_gguf(self.settings.cache, self.settings.steps)
+
+
+@contextmanager
+def cluster_of_session(settings: Settings) -> Iterator[AnyCluster]:
+    """The cluster that pytest was asked for; it ends with the session if the session made it."""
+    try:
+        match settings.kind:
+            case "embedded":
+                with shared_cluster.shared(
+                    settings.name,
+                    cache=settings.cache,
+                    steps=settings.steps,
+                    keep=settings.keep,
+                    gpu_nodes=GPU_NODES,
+                    node_gpus=NODE_GPUS,
+                ) as cluster:
+                    yield EmbeddedCluster(cluster, settings)
+            case "kind":
+                with kind_cluster.created(
+                    settings.name, cache=settings.cache, steps=settings.steps, keep=settings.keep
+                ) as kind:
+                    yield KindCluster(Path(kind.kubectl_path), Path(kind.kubeconfig_path), settings, kind)
+            case "existing":
+                yield existing_cluster(settings)
+    except Refusal as refusal:
+        pytest.exit(f"--cluster={settings.kind}: {refusal}", returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def existing_cluster(settings: Settings) -> ExistingCluster:
+    program = shutil.which("kubectl")
+    if program is None:
+        raise Refusal("kubectl is not on PATH, and tests on an existing cluster need it; install it")
+    for definition, product in NEEDED_DEFINITIONS.items():
+        command = [program, "get", "customresourcedefinition", definition, "--output=name"]
+        asked = subprocess.run(command, capture_output=True, text=True, check=False)
+        if asked.returncode:
+            where = os.environ.get("KUBECONFIG", "kubectl's default configuration")
+            raise Refusal(
+                f"the cluster of {where} must have {product} installed (its {definition} was asked for): "
+                f"{asked.stderr.strip()}"
+            )
+    return ExistingCluster(Path(program), None, settings)

@@ -1,0 +1,48 @@
+"""The command lines say what the cluster depends on."""
+
+import json
+from pathlib import Path
+
+import pytest
+from slipway_devcluster import components
+from slipway_devcluster.components import Layout
+
+LAYOUT = Layout(Path("/state"))
+
+
+@pytest.mark.parametrize("name", components.KUBERNETES)
+def test_every_program_is_called_by_the_name_of_its_component(name: str) -> None:
+    component = components.KUBERNETES[name](LAYOUT, Path("/bin") / name)
+
+    assert component.name == name
+    assert component.argv[0] == f"/bin/{name}"
+
+
+@pytest.mark.parametrize("name", components.KUBERNETES)
+def test_no_flag_is_given_twice(name: str) -> None:
+    flags = [word.split("=")[0] for word in components.KUBERNETES[name](LAYOUT, Path("/bin/x")).argv[1:]]
+
+    assert len(flags) == len(set(flags))
+
+
+def test_every_file_of_a_cluster_lies_in_its_state_folder() -> None:
+    assert all(folder.is_relative_to("/state") for folder in LAYOUT.folders())
+
+
+def test_pods_are_held_by_the_cluster_s_own_control_group() -> None:
+    config = json.loads(components.kubelet_config(LAYOUT, cgroup="slipway-x"))
+
+    assert config["cgroupRoot"] == "/slipway-x"
+
+
+def test_images_are_never_cleaned_away_since_none_can_be_fetched() -> None:
+    config = json.loads(components.kubelet_config(LAYOUT, cgroup="slipway-x"))
+
+    assert config["imageGCHighThresholdPercent"] == 100
+
+
+def test_the_network_of_pods_has_no_way_out_by_masquerading() -> None:
+    plugins = json.loads(components.cni_config())["plugins"]
+
+    assert [plugin["type"] for plugin in plugins] == ["ptp", "portmap"]
+    assert plugins[0]["ipMasq"] is False
