@@ -70,16 +70,15 @@ def one_round(start: Callable[[], Cluster], weigh: Callable[[Cluster], float], e
 
 
 def traces() -> set[str]:
-    """What a cluster could leave on the machine: mounts, namespaces, links, routes, control groups, processes of ours."""
-    commands = ("lsns -n -o NS", "ip -brief link", "ip route show table all", "ps -eo args")
-    found = {line for command in commands for line in _lines(command) if "ps -eo" not in line and "lsns" not in line}
-    ours = {line for line in found if "slipway" in line or not line.startswith(("/", "["))}
+    """What a cluster could leave on the machine: mounts, links, routes, control groups, processes of a node."""
+    network = _lines("ip -brief link") | _lines("ip route show table all")
+    nodes = {line for line in _lines("ps -eo args") if "slipway" in line and "devcluster" not in line}
     groups = {str(path) for path in Path("/sys/fs/cgroup").glob("**/slipway-*")}
-    return ours | groups | set(Path("/proc/self/mountinfo").read_text().splitlines())
+    return network | nodes | groups | set(Path("/proc/self/mountinfo").read_text().splitlines())
 
 
-def _lines(command: str) -> list[str]:
-    return subprocess.run(command.split(), capture_output=True, text=True, check=False).stdout.splitlines()
+def _lines(command: str) -> set[str]:
+    return set(subprocess.run(command.split(), capture_output=True, text=True, check=True).stdout.splitlines())
 
 
 def report(results: list[Round]) -> Iterable[str]:
@@ -91,7 +90,8 @@ def report(results: list[Round]) -> Iterable[str]:
     yield f"{len(results)} rounds{'':14}     p50     p95  budget  p95/budget"
     for what, values in series.items():
         high = percentile(values, 95)
-        yield f"{what:20} {statistics.median(values):9.2f} {high:7.2f} {BUDGETS[what]:7.0f} {high / BUDGETS[what]:11.2f}"
+        budget = BUDGETS[what]
+        yield f"{what:20} {statistics.median(values):9.2f} {high:7.2f} {budget:7.0f} {high / budget:11.2f}"
     left = [trace for result in results for trace in result.left_behind]
     yield "left behind: " + ("nothing" if not left else "\n  ".join(["", *left]))
 

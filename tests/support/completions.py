@@ -83,5 +83,5 @@ def text_of(data: Mapping[str, Any]) -> str:
     """What one event adds to the answer; some only say how it began or ended."""
     if "error" in data:
         raise RefusedError(200, json.dumps(data["error"]))
-    choice = next(iter(data.get("choices", [])), {})
-    return choice.get("text") or choice.get("delta", {}).get("content") or ""
+    texts = (choice.get("text") or choice.get("delta", {}).get("content") for choice in data.get("choices", []))
+    return next(texts, None) or ""

@@ -97,7 +97,8 @@ class Kube:
         found = await self.run("get", kind, name, "--output=json", "--ignore-not-found")
         return _object(found) if found else None
 
-    async def list(self, kind: str, selector: str = "") -> list[Object]:
+    async def select(self, kind: str, selector: str = "") -> list[Object]:
+        """All of the kind that have the labels."""
         listed = _object(await self.run("get", kind, f"--selector={selector}", "--output=json"))
         items: list[Object] = listed["items"]
         return items
@@ -178,10 +179,30 @@ class Kube:
     async def wait_gone(self, kind: str, name: str, *, timeout: float = 60) -> None:
         await self.run("wait", "--for=delete", f"{kind}/{name}", f"--timeout={timeout}s")
 
+    @contextlib.asynccontextmanager
+    async def recording(self, kind: str, *, selector: str = "") -> AsyncGenerator[list[Object]]:
+        """All objects that appear while the block lasts, or were there at its begin."""
+        seen: list[Object] = []
+
+        async def record() -> None:
+            async with contextlib.aclosing(self.watch(kind, selector=selector)) as events:
+                async for event in events:
+                    if event.type == "ADDED":
+                        seen.append(event.object)
+
+        recorder = asyncio.create_task(record())
+        try:
+            yield seen
+            assert not recorder.done(), f"the watch of {kind} ended: {recorder.exception()}"
+        finally:
+            recorder.cancel()
+            with contextlib.suppress(asyncio.CancelledError, KubectlError):
+                await recorder
+
     async def never(
         self, kind: str, predicate: Predicate = lambda _: True, *, selector: str = "", seconds: float
     ) -> None:
-        """Watches for so long that no object of the selection is as the predicate says; by default, that there is none."""
+        """Watches for so long that no object of the selection is as the predicate says (by default: none is)."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), contextlib.aclosing(self.watch(kind, selector=selector)) as events:
                 async for event in events:

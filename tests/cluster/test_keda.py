@@ -1,0 +1,78 @@
+"""KEDA scales by Slipway's external-push scaler, which runs in the test."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+import pytest
+from slipway.activator.demand import Demand, Deployment, Wanted
+from slipway.activator.scaler import serve
+from support import objects
+from support.kube import Kube, KubectlError, Object
+from support.tester import Tester
+
+IDLE = Wanted(active=False, waiting=0, target_per_replica=1)
+
+
+@dataclass(frozen=True)
+class Sleeper:
+    """A Deployment at zero replicas that KEDA scales by what it is told here."""
+
+    demand: Demand
+    name: Deployment
+
+    def wants(self, replicas: int) -> None:
+        self.demand.report(self.name, replace(IDLE, active=replicas > 0, waiting=replicas))
+
+
+def ready_replicas(deployment: Object) -> int:
+    return int(deployment["status"].get("readyReplicas", 0))
+
+
+def replicas(deployment: Object) -> int:
+    return int(deployment["spec"]["replicas"])
+
+
+@pytest.fixture
+async def sleeper(kube: Kube, tester: Tester, python_image: str) -> AsyncIterator[Sleeper]:
+    demand, name = Demand(), Deployment(kube.namespace, "sleeper")
+    demand.report(name, IDLE)
+    async with serve(demand, "127.0.0.1:0") as own_port, tester.relay(own_port) as port:
+        scaled = objects.scaled_object(
+            name.name,
+            target="sleeper",
+            scaler_address=f"scaler.{kube.namespace}:{port}",
+            max_replicas=3,
+            polling_interval=1,
+        )
+        sleeping = objects.deployment("sleeper", python_image, ["sleep", "infinity"], replicas=0)
+        await kube.apply(*tester.service("scaler", port), sleeping, scaled)
+        await kube.wait_for_condition("scaledobject", "sleeper", "Ready")
+        yield Sleeper(demand, name)
+        await kube.delete("scaledobject", "sleeper", wait=True)  # KEDA may still ask the scaler to the end
+
+
+async def test_from_zero_to_one_and_back(sleeper: Sleeper, kube: Kube) -> None:
+    sleeper.wants(1)
+    await kube.wait_for("deployment", "sleeper", lambda found: ready_replicas(found) == 1)
+    sleeper.wants(0)
+    await kube.wait_for("deployment", "sleeper", lambda found: replicas(found) == 0)
+
+
+async def test_an_idle_deployment_stays_at_zero(sleeper: Sleeper, kube: Kube) -> None:
+    await kube.never("deployments", lambda found: replicas(found) > 0, seconds=4)  # several of KEDA's polls
+
+
+async def test_from_one_to_three_by_the_autoscaler_and_the_external_metric(sleeper: Sleeper, kube: Kube) -> None:
+    sleeper.wants(3)
+    await kube.wait_for("deployment", "sleeper", lambda found: ready_replicas(found) == 3, timeout=90)
+    autoscaler = await kube.wait_for(
+        "horizontalpodautoscaler", "keda-hpa-sleeper", lambda found: bool(found["status"].get("currentMetrics"))
+    )
+    assert autoscaler["status"]["desiredReplicas"] == 3
+    assert autoscaler["status"]["currentMetrics"][0]["external"]["current"]["averageValue"] in ("1", "3")
+
+
+async def test_a_second_scaled_object_for_a_deployment_is_refused(sleeper: Sleeper, kube: Kube) -> None:
+    second = objects.scaled_object("second", target="sleeper", scaler_address="any:1", max_replicas=1)
+    with pytest.raises(KubectlError, match="already managed by the ScaledObject 'sleeper'"):
+        await kube.apply(second)

@@ -1,0 +1,67 @@
+"""The node is Ready, finds names, and runs on when one of its parts doesn't."""
+
+from slipway_devcluster.addresses import API_SERVICE_IP
+from support import chaos, objects
+from support.clusters import AnyCluster, Neighbour
+from support.kube import Kube, is_ready
+from support.pods import is_running, run_python
+
+API_SERVER = "kubernetes.default.svc.cluster.local"
+LOOK_UP = "import socket; print(socket.gethostbyname({name!r}))"
+LOOK_UP_IN_VAIN = """
+import socket, time
+started = time.monotonic()
+try:
+    print(socket.gethostbyname("example.com"))
+except socket.gaierror as error:
+    print("unknown" if error.errno == socket.EAI_NONAME else error)
+assert time.monotonic() - started < 5
+"""
+
+
+async def test_every_node_is_ready(kube: Kube) -> None:
+    nodes = await kube.select("nodes")
+    assert nodes
+    assert [node["metadata"]["name"] for node in nodes if not is_ready(node)] == []
+
+
+async def test_a_pod_finds_services_by_their_full_names(kube: Kube, python_image: str) -> None:
+    api_server = await kube.within("default").get("service", "kubernetes")
+    found = await run_python(kube, python_image, LOOK_UP.format(name=API_SERVER))
+    assert found.strip() == api_server["spec"]["clusterIP"]
+
+
+async def test_a_pod_finds_services_of_its_namespace_by_their_names_alone(kube: Kube, python_image: str) -> None:
+    await kube.apply(objects.service("neighbour", selector={"app": "nobody"}))
+    service = await kube.get("service", "neighbour")
+    found = await run_python(kube, python_image, LOOK_UP.format(name="neighbour"))
+    assert found.strip() == service["spec"]["clusterIP"]
+
+
+async def test_the_node_itself_finds_services_by_their_names(cluster: AnyCluster) -> None:
+    found = cluster.devcluster().namespaces.run(["getent", "ahostsv4", API_SERVER])
+    assert found.split()[0] == API_SERVICE_IP
+
+
+async def test_names_of_the_outside_are_unknown_at_once(cluster: AnyCluster, kube: Kube, python_image: str) -> None:
+    cluster.devcluster()  # other clusters may reach the outside
+    assert (await run_python(kube, python_image, LOOK_UP_IN_VAIN)).strip() == "unknown"
+
+
+async def test_a_pod_waits_while_the_scheduler_hangs_and_starts_when_it_goes_on(
+    neighbour_kube: Kube, neighbour: Neighbour
+) -> None:
+    async with chaos.paused(neighbour.cluster, "kube-scheduler"):
+        await neighbour_kube.apply(objects.pod("patient", objects.PAUSE, []))
+        await neighbour_kube.never("pods", lambda pod: "nodeName" in pod["spec"], seconds=2)
+    await neighbour_kube.wait_for("pod", "patient", is_running)
+
+
+async def test_a_pod_starts_after_the_kubelet_was_killed_and_started_again(
+    neighbour_kube: Kube, neighbour: Neighbour
+) -> None:
+    async with chaos.without(neighbour.cluster, "kubelet", killed=True):
+        await neighbour_kube.apply(objects.pod("patient", objects.PAUSE, []))
+        await neighbour_kube.wait_for("pod", "patient", lambda pod: "nodeName" in pod["spec"])
+        await neighbour_kube.never("pods", is_running, seconds=2)
+    await neighbour_kube.wait_for("pod", "patient", is_running)

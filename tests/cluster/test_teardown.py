@@ -1,0 +1,107 @@
+"""Nothing of a cluster stays behind, whatever happened to it; and no other cluster notices."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from slipway_devcluster import lifecycle, record
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.errors import Refusal
+from support import host, objects
+from support.clusters import AnyCluster, Settings, own_devcluster
+from support.host import Host, Traces
+from support.kube import Kube
+from support.pods import is_running
+
+DEVCLUSTER = Path(sys.executable).with_name("devcluster")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A cluster that ran, broke and was ended; the machine before and after."""
+
+    cluster: Cluster
+    traces: Traces
+    before: Host
+    after: Host
+
+
+@pytest.fixture(scope="module")
+def ended(cluster: AnyCluster, settings: Settings) -> Ended:
+    spare = own_devcluster(cluster, settings)
+    before = host.look(spare)
+    lifecycle.up(spare.name, cache=settings.cache, steps=settings.steps)
+    try:
+        run_a_pod(spare)
+        traces = host.traces(spare)
+        for component in ("containerd", "kube-apiserver", "kubelet"):
+            spare.kill(component)
+    finally:
+        lifecycle.down(spare.name, cache=settings.cache, steps=settings.steps)
+    return Ended(spare, traces, before, host.look(spare))
+
+
+def run_a_pod(cluster: Cluster) -> None:
+    cluster.run_kubectl(["run", "pod", f"--image={objects.PAUSE}", "--image-pull-policy=IfNotPresent"])
+    cluster.run_kubectl(["wait", "--for=condition=Ready", "pod/pod", "--timeout=60s"])
+
+
+def test_the_traces_of_a_cluster_are_those_of_its_programs_and_pods(ended: Ended) -> None:
+    """Or the other tests could not fail."""
+    assert len(ended.traces.processes) > 20
+    assert len(ended.traces.namespaces) > 20
+
+
+def test_no_process_and_no_namespace_is_left(ended: Ended) -> None:
+    assert host.remains(ended.traces) == []
+
+
+def test_no_mount_is_left(ended: Ended) -> None:
+    assert ended.after.mounts == ended.before.mounts
+
+
+def test_no_file_is_left_outside_the_cache_nor_the_state_inside(ended: Ended) -> None:
+    assert ended.after.files == ended.before.files
+
+
+def test_no_control_group_is_left(ended: Ended) -> None:
+    assert ended.after.control_groups == ended.before.control_groups == frozenset()
+
+
+def test_no_interface_route_or_packet_filter_is_left(ended: Ended) -> None:
+    assert ended.after.network == ended.before.network
+
+
+def test_to_end_it_again_is_refused_in_one_sentence(ended: Ended, settings: Settings) -> None:
+    with pytest.raises(Refusal, match=f"there is no cluster '{ended.cluster.name}' to end"):
+        lifecycle.down(ended.cluster.name, cache=settings.cache, steps=settings.steps)
+
+
+async def test_the_end_of_one_leaves_the_other_working(ended: Ended, kube: Kube) -> None:
+    await kube.apply(objects.pod("survivor", objects.PAUSE, []))
+    await kube.wait_for("pod", "survivor", is_running)
+
+
+def test_a_start_that_was_killed_leaves_nothing_after_down(spare: Cluster) -> None:
+    before = host.look(spare)
+    starting = subprocess.Popen(
+        [DEVCLUSTER, "up", "--name", spare.name], stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    host.until(lambda: has_api_server(spare) or starting.poll() is not None, timeout=60)
+    traces = host.traces(spare)
+    os.killpg(starting.pid, signal.SIGKILL)
+    starting.wait()
+    assert any(process.alive() for process in traces.processes)  # so there is something to end
+
+    subprocess.run([DEVCLUSTER, "down", "--name", spare.name], check=True, capture_output=True)
+    assert host.remains(traces) == []
+    assert host.look(spare) == before
+
+
+def has_api_server(cluster: Cluster) -> bool:
+    found = record.read(cluster.layout.state)
+    return bool(found and "API server" in found.phases)

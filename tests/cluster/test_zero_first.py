@@ -1,0 +1,31 @@
+"""An InferenceService can be made without any pod starting, and then be scaled by others."""
+
+from support import objects
+from support.kube import Kube, Object, is_ready
+
+CLASS = "serving.kserve.io/autoscalerClass"
+PREDICTOR = "gemma-predictor"
+
+
+def is_for_others_to_scale(deployment: Object) -> bool:
+    """KServe has seen the change of the annotation, which it copies to the pods' template."""
+    annotations = deployment["spec"]["template"]["metadata"].get("annotations", {})
+    is_observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
+    return bool(annotations.get(CLASS) == "external" and is_observed)
+
+
+async def test_no_pod_starts_until_somebody_scales(kube: Kube, gemma_volume: None, llamacpp_image: str) -> None:
+    async with kube.recording("pods") as pods:
+        at_zero = objects.inference_service("gemma", autoscaler_class="none", minReplicas=0)
+        await kube.apply(objects.serving_runtime(llamacpp_image), at_zero)
+        created = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
+        assert created["spec"]["replicas"] == 0
+
+        await kube.patch("inferenceservice", "gemma", {"metadata": {"annotations": {CLASS: "external"}}})
+        await kube.wait_for("deployment", PREDICTOR, is_for_others_to_scale)
+        await kube.never("pods", seconds=3)
+    assert pods == []
+
+    await kube.scale("deployment", PREDICTOR, 1)
+    await kube.wait_for_any("pods", f"app=isvc.{PREDICTOR}", is_ready)
+    assert (await kube.get("deployment", PREDICTOR))["spec"]["replicas"] == 1

@@ -1,0 +1,40 @@
+"""Plain HTTP questions, asked again and again where nothing can be watched."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+
+
+async def ask(session: aiohttp.ClientSession, url: str) -> str:
+    """The text of the answer, or why there was none."""
+    try:
+        async with session.get(url) as response:
+            return await response.text()
+    except aiohttp.ClientConnectionError as error:
+        return repr(error)
+
+
+async def until_answers(session: aiohttp.ClientSession, url: str, wanted: set[str], *, timeout: float = 30) -> None:
+    """Until each of these answers has come at least once."""
+    seen: list[str] = []
+    try:
+        async with asyncio.timeout(timeout):
+            while not wanted <= set(seen):
+                seen.append(await ask(session, url))
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"{wanted} was not answered; the last answers were {seen[-3:]}") from None
+
+
+async def until_only(session: aiohttp.ClientSession, url: str, wanted: str, *, timeout: float = 30) -> None:
+    """Until this answer has come twenty times in a row: by chance, another would have come in between."""
+    streak, last = 0, ""
+    try:
+        async with asyncio.timeout(timeout):
+            while streak < 20:
+                last = await ask(session, url)
+                streak = streak + 1 if last == wanted else 0
+    except TimeoutError:
+        raise AssertionError(f"{wanted!r} was not the only answer; the last one was {last!r}") from None
