@@ -16,7 +16,7 @@ GENERATED := operator/slipway/activator/_generated
 ##@ Try it
 
 demo: $(VENV) ## A cluster, KServe, KEDA and a model that answers a prompt (needs root)
-	@$(BIN)/devcluster demo $(ARGS)
+	@$(BIN)/devcluster demo $(ARGS) $(if $(PROMPT),"$(PROMPT)")
 
 up: $(VENV) ## Start the devcluster and leave it running (needs root)
 	@$(BIN)/devcluster up $(ARGS)
@@ -79,6 +79,7 @@ help: ## This list
 	@printf '  %-15s %s\n' \
 	  CLUSTER 'where cluster tests run: embedded (default), kind, or existing (the cluster of $$KUBECONFIG)' \
 	  PYTEST_ARGS 'passed on to pytest, as in PYTEST_ARGS="-k dns -x"' \
+	  PROMPT 'what "make demo" asks the model; without it, you are asked' \
 	  ARGS 'passed on to devcluster or the benchmark, as in ARGS="--name two"' \
 	  SLIPWAY_CACHE 'folder for all that is downloaded or built (now $(CACHE))'
 

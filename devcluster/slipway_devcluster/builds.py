@@ -192,7 +192,16 @@ def _make(build: Build, go: Go, cache: Cache, steps: Steps) -> None:
             each.mkdir()
         environment = go.environment(cache, scratch)
         target = "." if upstream.is_ours else "tool"
-        command = [go.program, "build", "-trimpath", "-ldflags", upstream.ldflags, "-o", f"{programs}/", target]
+        command: list[str | Path] = [
+            go.program,
+            "build",
+            "-trimpath",
+            "-ldflags",
+            upstream.ldflags,
+            "-o",
+            f"{programs}/",
+            target,
+        ]
         try:
             step.run(command, env=environment, cwd=upstream.go_folder)
         except StepFailed as failure:
@@ -206,7 +215,7 @@ def _make(build: Build, go: Go, cache: Cache, steps: Steps) -> None:
 
 # What Go says of a version that no release has, or that nobody has written into go.sum.
 UNKNOWN_VERSION = re.compile(
-    r"unknown revision|invalid version|404 Not Found|missing go\.sum entry|updates to go\.mod needed"
+    r"unknown revision|version \S+ invalid|404 Not Found|missing go\.sum entry|updates to go\.mod needed"
 )
 
 
