@@ -32,6 +32,11 @@ class RefusingGroup(click.Group):
             return super().invoke(context)
         except Refusal as refusal:
             raise click.ClickException(str(refusal)) from refusal
+        except PermissionError as error:
+            if os.geteuid() == 0:
+                raise
+            command = f"sudo -E {' '.join(sys.argv)}"
+            raise click.ClickException(f"{error.filename} belongs to root; run `{command}`") from error
 
 
 class ClusterName(click.ParamType[str]):

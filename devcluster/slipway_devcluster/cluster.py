@@ -23,6 +23,8 @@ from .record import Record, Running
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 STOP_TIMEOUT = 15.0
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
+"""Before a command that only waits for something: when this process is killed, nobody waits any more."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Cluster:
         return self.namespaces.entered()
 
     def run_kubectl(self, arguments: Sequence[str], stdin: bytes | None = None) -> str:
-        command = [str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
+        command = [*DIES_WITH_US, str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, check=False)
         if done.returncode:
             words = done.stderr.decode(errors="replace").strip()

@@ -155,12 +155,12 @@ def setup_script(*, state: Path, cache_root: Path) -> str:
 mount --make-rshared /
 hosts_resolv=$(readlink -f /etc/resolv.conf || echo /etc/resolv.conf)
 mkdir -p /tmp
-exec 5<{cache}
+exec 9<{cache}
 mount -t tmpfs -o mode=755 slipway /run
 mount -t tmpfs -o mode=755 slipway /var
 mkdir -p {cache} /run/lock /run/containerd /run/netns /var/lib/kubelet /var/log /var/tmp /var/cache
-[ -e {cache}/clusters ] || mount --bind /proc/self/fd/5 {cache}
-exec 5<&-
+[ -e {cache}/clusters ] || mount --bind /proc/self/fd/9 {cache}
+exec 9<&-
 chmod 1777 /var/tmp
 ln -s /run /var/run
 mount --bind {folder}/kubelet /var/lib/kubelet

@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from support.json_stream import documents
-
 Object = dict[str, Any]
 Predicate = Callable[[Object], bool]
 
 FIELD_MANAGER = "slipway-tests"
-LINE_LIMIT = 1 << 24  # bytes: an annotation of kubectl's output is one line, however long
+LINE_LIMIT = 1 << 24  # bytes: kubectl writes each event as one line, however large the object
 
 
 class KubectlError(Exception):
@@ -132,7 +130,8 @@ class Kube:
             assert process.stdout
             assert process.stderr
             async with _ended(process):
-                async for event in documents(process.stdout):
+                async for line in process.stdout:
+                    event = json.loads(line)
                     yield Event(event["type"], event["object"])
                 errors = await process.stderr.read()
             if process.returncode:
