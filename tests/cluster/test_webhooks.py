@@ -11,7 +11,7 @@ async def test_an_inference_service_with_a_bad_name_is_refused(kube: Kube) -> No
 
 
 async def test_an_inference_service_with_more_replicas_at_least_than_at_most_is_refused(kube: Kube) -> None:
-    with pytest.raises(KubectlError, match=r"MinReplicas cannot be greater than MaxReplicas"):
+    with pytest.raises(KubectlError, match="'MinReplicas' cannot be greater than MaxReplicas"):
         await kube.apply(objects.inference_service("gemma", minReplicas=3, maxReplicas=2))
 
 

@@ -1,0 +1,76 @@
+"""A node exists only as long as somebody can find it again."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from slipway_devcluster import builds, namespaces
+from slipway_devcluster.identity import Identity, identify
+from slipway_devcluster.namespaces import Namespaces
+from slipway_devcluster.paths import Cache
+from support import host
+from support.clusters import Settings
+
+
+@pytest.fixture
+def node_program(settings: Settings) -> Path:
+    return builds.ensure_built("node", settings.cache, settings.steps).binary("node")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    for folder in ("kubelet", "log"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "resolv.conf").touch()
+    (tmp_path / "clusters").mkdir()
+    return tmp_path
+
+
+def make(node_program: Path, state: Path, record: object) -> Namespaces:
+    return namespaces.create(
+        node_program=node_program,
+        state=state,
+        cache_root=state,
+        port=0,
+        log=state / "log/node.log",
+        record=record,  # type: ignore[arg-type]
+    )
+
+
+def test_a_node_goes_on_when_its_maker_has_written_it_down(node_program: Path, state: Path) -> None:
+    written: list[Namespaces] = []
+
+    made = make(node_program, state, written.append)
+
+    assert written == [made]
+    assert made.alive()
+    made.destroy()
+    assert not made.alive()
+
+
+def test_a_node_ends_when_its_maker_dies_before_that(node_program: Path, state: Path) -> None:
+    reader, writer = os.pipe()
+
+    def die(made: Namespaces) -> None:
+        os.write(writer, f"{made.init.pid} {made.holder.pid}".encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = os.fork()
+    if child == 0:
+        make(node_program, state, die)
+    os.waitpid(child, 0)
+
+    pids = [int(pid) for pid in os.read(reader, 100).split()]
+    host.until(lambda: not any(map(identify, pids)), timeout=10)
+
+
+def test_what_is_spawned_on_a_node_ends_with_it(node_program: Path, state: Path) -> None:
+    made = make(node_program, state, lambda _: None)
+    process: Identity = made.spawn(["sleep", "1000"], log=state / "log/sleep.log", env={})
+    assert process.alive(proc=made.proc)
+
+    made.destroy()
+
+    assert not made.alive()
+    assert host.look_for(f"{state}/") == []
