@@ -260,7 +260,7 @@ class EngineSpec(ApiModel):
         ),
         Rule(
             rule="self.name != 'llamacpp' || (self.parallelism.pipeline == 1 && "
-            "self.parallelism.tensor in ['Auto', 1])",
+            "(type(self.parallelism.tensor) == string || self.parallelism.tensor == 1))",
             message="llamacpp runs a replica on one node's processors: leave parallelism out, or choose vllm",
             at=".parallelism",
         ),

@@ -180,7 +180,7 @@ class ScalingSpec(ApiModel):
             why="FieldValueForbidden",
         ),
         Rule(
-            rule="self.schedule.all(entry, entry.minReplicas <= self.maxReplicas)",
+            rule="!has(self.schedule) || self.schedule.all(entry, entry.minReplicas <= self.maxReplicas)",
             message="a schedule's minReplicas must not be more than maxReplicas: raise maxReplicas, or lower the "
             "schedule's",
             at=".schedule",

@@ -60,7 +60,7 @@ def cel(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-# --- objects -----------------------------------------------------------------------------------------------------------
+# --- objects ---------------------------------------------------------------------------------------------------------
 
 
 class ApiModel(BaseModel):
@@ -105,7 +105,7 @@ class Checked:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
         schema = handler.resolve_ref_schema(handler(core))
-        schema = {INT_OR_STRING: True} if "anyOf" in schema else schema
+        schema = {} if INT_OR_STRING in dict(self.schema) else schema  # a type of its own to Kubernetes, not a union
         own = Rule(rule=self.rule, message=self.message).as_schema()
         return {**schema, **dict(self.schema), RULES: [*schema.get(RULES, []), own]}
 
@@ -151,7 +151,7 @@ def quantity_within(at_least: str, at_most: str, *, example: str) -> Checked:
         check=lambda value: re.match(units.QUANTITY, value) is not None and low <= units.amount(value) <= high,
         rule=f"isQuantity(string(self)) && {bounds}",
         message=f"must be a quantity from {at_least} to {at_most}, such as {example}",
-        schema=(("type", None), (INT_OR_STRING, True), ("maxLength", 32)),
+        schema=((INT_OR_STRING, True), ("maxLength", 32)),
     )
 
 
@@ -161,7 +161,7 @@ def whole_number_or_auto(at_least: int, at_most: int) -> Checked:
         check=lambda value: value == "Auto" or at_least <= value <= at_most,
         rule=f'type(self) == int ? self >= {at_least} && self <= {at_most} : self == "Auto"',
         message=f"must be Auto or a whole number from {at_least} to {at_most}",
-        schema=(("maxLength", 8),),
+        schema=((INT_OR_STRING, True), ("maxLength", 8)),
     )
 
 
