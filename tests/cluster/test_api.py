@@ -1,4 +1,4 @@
-"""The API server takes what is right, fills in what was left out, and refuses what is wrong with a sentence that helps."""
+"""The API server takes what is right, fills in what is left out, and refuses what is wrong in a sentence."""
 
 from __future__ import annotations
 
@@ -70,10 +70,8 @@ async def test_a_bad_accelerator_profile_is_refused_with_a_sentence(api: Kube, r
 
 async def test_all_mistakes_are_named_at_once(api: Kube) -> None:
     bad = llmdeployment(spec={"scaling": {"minReplicas": 3}, "engine": {"quantization": "GGUF"}})
-    assert set((await refusal(api, bad)).splitlines()) == {
-        "spec.scaling.minReplicas: minReplicas must not be more than maxReplicas: raise maxReplicas, or lower minReplicas",
-        "spec.engine.quantization: vllm doesn't serve GGUF files: choose engine llamacpp, or another quantization",
-    }
+    fields = {line.split(":")[0] for line in (await refusal(api, bad)).splitlines()}
+    assert fields == {"spec.scaling.minReplicas", "spec.engine.quantization"}
 
 
 # --- what is unwise --------------------------------------------------------------------------------------------------
@@ -153,12 +151,12 @@ async def test_an_unknown_field_is_dropped_where_validation_is_off(api: Kube) ->
 
 PVC = {"model": {"cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast"}}}
 TO_ANOTHER_CLASS = (
-    "spec.model.cache.storageClassName: Forbidden: Kubernetes can't move a volume to another storage class: set kind to "
-    "None first, which removes the volume, then to PVC with the new class"
+    "spec.model.cache.storageClassName: Forbidden: Kubernetes can't move a volume to another storage class: set kind "
+    "to None first, which removes the volume, then to PVC with the new class"
 )
 SMALLER = (
-    "spec.model.cache.size: Forbidden: Kubernetes can't shrink a volume: keep the size, or set kind to None first, which "
-    "removes the volume"
+    "spec.model.cache.size: Forbidden: Kubernetes can't shrink a volume: keep the size, or set kind to None first, "
+    "which removes the volume"
 )
 INITIAL = (
     "spec.scaling.initialReplicas: Forbidden: initialReplicas only counts when the object is created, which is over: "
@@ -263,8 +261,8 @@ async def test_a_spec_cannot_be_written_through_the_status(written: Kube) -> Non
 
 async def test_nobody_but_the_autoscaler_scales_a_deployment(written: Kube) -> None:
     await written.apply(llmdeployment())
-    with pytest.raises(KubectlError, match="could not find the requested resource"):
-        await written.run("scale", "llm", "model", "--replicas=3")
+    with pytest.raises(KubectlError, match="NotFound"):
+        await written.scale("llm", "model", 3)
 
 
 async def test_two_managers_can_each_own_an_adapter(written: Kube) -> None:

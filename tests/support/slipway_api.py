@@ -41,7 +41,7 @@ def acceleratorprofile(name: str = "gpu", spec: Object | None = None) -> Object:
 
 
 def merged(base: Object, change: Object) -> Object:
-    """As a merge patch does it: objects go into each other, null takes away, everything else takes the old one's place."""
+    """As a merge patch does it: objects go into each other, null takes away, all else replaces what was."""
     result = dict(base)
     for key, value in change.items():
         if value is None:
