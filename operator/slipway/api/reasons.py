@@ -53,7 +53,6 @@ class Reason(StrEnum):
     UPDATING = "Updating", "A new version is being rolled out."
     PLANNED = "Planned", "An accelerator, an engine and resources are chosen."
     AS_WANTED = "AsWanted", "Everything is as the spec wants it."
-    PAUSED = "Paused", "An annotation tells the operator to change nothing."
     DELETING = "Deleting", "The object is being deleted, and what belongs to it with it."
 
     # --- on the way to a replica -------------------------------------------------------------------------------------
