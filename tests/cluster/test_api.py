@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,8 @@ from slipway.api.llmdeployment import LLMDeployment
 from support import slipway_api
 from support.clusters import AnyCluster
 from support.kube import Kube, KubectlError, Object
-from support.slipway_api import ApiServer, acceleratorprofile, llmdeployment, rows
+from support.slipway_api import LLMDEPLOYMENTS, ApiServer, acceleratorprofile, llmdeployment, rows
 
-LLMDEPLOYMENTS = "/apis/slipway.dev/v1alpha1/namespaces/default/llmdeployments"
 PROFILES = "/apis/slipway.dev/v1alpha1/acceleratorprofiles"
 PATHS = {
     "LLMDeployment": LLMDEPLOYMENTS,
@@ -43,16 +41,8 @@ def written(api: Kube, kube: Kube) -> Kube:
 @pytest.fixture(scope="module")
 def server(api: Kube) -> Iterator[ApiServer]:
     with slipway_api.api_server(api) as server:
-        wait_for_the_policies(server)
+        asyncio.run(slipway_api.policies_in_force(api, server))
         yield server
-
-
-def wait_for_the_policies(server: ApiServer) -> None:
-    """A policy counts some time after it was written."""
-    unwise = {"engine": {"quantization": "AWQ", "prefixCaching": False}, "scaling": {"idleAfter": "10s"}}
-    deadline = time.monotonic() + 30
-    while len(warnings := server.would_create(LLMDEPLOYMENTS, llmdeployment(spec=unwise)).warnings) < 3:
-        assert time.monotonic() < deadline, f"of three warnings, these came: {warnings}"
 
 
 def created(server: ApiServer, thing: Object) -> Object:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import secrets
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from support.kube import Kube, Object
 
 ROOT = Path(__file__).parent.parent.parent
 CRDS, POLICIES, SAMPLES = ROOT / "crds", ROOT / "manifests/policies", ROOT / "manifests/samples"
+LLMDEPLOYMENTS = "/apis/slipway.dev/v1alpha1/namespaces/default/llmdeployments"
 NAMES = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")
 MODEL_SPEC: Object = {"model": {"uri": "pvc://models/llama"}}
 PROFILE_SPEC: Object = {"vendor": "NVIDIA", "resource": {"name": "nvidia.com/gpu"}, "memory": "80Gi"}
@@ -87,6 +90,35 @@ def api_server(kube: Kube) -> Iterator[ApiServer]:
             yield ApiServer("http://" + proxy.stdout.readline().strip().rpartition(" ")[2])
         finally:
             proxy.kill()
+
+
+async def policies_in_force(kube: Kube, server: ApiServer) -> None:
+    """Waits until what was written of policies counts: it does so in order, so that one more is written, and seen."""
+    name = f"last-{secrets.token_hex(4)}"
+    await kube.apply(*_policy_against(name))
+    try:
+        async with asyncio.timeout(30):
+            while not (await asyncio.to_thread(server.would_create, LLMDEPLOYMENTS, llmdeployment(name))).warnings:
+                pass
+    finally:
+        for kind in ("validatingadmissionpolicy", "validatingadmissionpolicybinding"):
+            await kube.delete(kind, name)
+
+
+def _policy_against(name: str) -> list[Object]:
+    """A policy that warns of a deployment of its own name."""
+    api = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
+    rule = {"apiGroups": ["slipway.dev"], "apiVersions": ["*"], "resources": ["llmdeployments"], "operations": ["*"]}
+    policy = {
+        "failurePolicy": "Ignore",
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": f"object.metadata.name != '{name}'", "message": "seen"}],
+    }
+    binding = {"policyName": name, "validationActions": ["Warn"]}
+    return [
+        {**api, "kind": "ValidatingAdmissionPolicy", "spec": policy},
+        {**api, "kind": "ValidatingAdmissionPolicyBinding", "spec": binding},
+    ]
 
 
 def _answer(response: addinfourl | HTTPError) -> Answer:
