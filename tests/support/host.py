@@ -37,7 +37,6 @@ PLACES_OF_SUCH_PROGRAMS = (
     "/var/lib/kube-proxy",
     "/var/log/containers",
     "/var/log/pods",
-    str(Path.home() / ".kube"),
 )
 OF_THE_MOMENT = re.compile(r"^#.*\n?|\[\d+:\d+\]|(valid_lft|preferred_lft|expires) \S+", re.MULTILINE)
 
@@ -149,5 +148,7 @@ def _target(link: str | Path) -> str:
 
 def _describe(pid: int) -> str:
     with suppress(OSError):
-        return f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes().replace(bytes(1), b' ').decode(errors='replace')}"
-    return f"{pid} (has ended meanwhile)"
+        name, _, fields = Path(f"/proc/{pid}/stat").read_text().partition(")")
+        state, parent = fields.split()[:2]
+        return f"{name}) in state {state}, child of {parent}"
+    return f"{pid}, which has ended meanwhile"
