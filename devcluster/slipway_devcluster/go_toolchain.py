@@ -58,7 +58,7 @@ def find_go(cache: Cache) -> Go | None:
 
 
 def outside_home(cache: Cache) -> dict[str, str]:
-    """Go counts its own uses in the configuration folder of the person. We leave nothing there, but read what they set."""
+    """Go counts its own uses where the person's settings are. We leave nothing there, but heed the settings."""
     settings = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
     return {"XDG_CONFIG_HOME": str(cache.go / "config"), "GOENV": os.environ.get("GOENV") or f"{settings}/go/env"}
 

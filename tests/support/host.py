@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -93,6 +94,8 @@ class Traces:
     folder: str
     processes: frozenset[Identity]
     namespaces: frozenset[str]
+    taken_at: float
+    """In clock ticks since boot, as processes note their start."""
 
 
 def traces(cluster: Cluster) -> Traces:
@@ -102,14 +105,24 @@ def traces(cluster: Cluster) -> Traces:
     processes = {known for pid in pids if (known := identify(pid))}
     own = _namespaces("self")
     namespaces = {namespace for pid in pids for namespace in _namespaces(pid) if namespace not in own}
-    return Traces(f"{cluster.layout.state}/", frozenset(processes), frozenset(namespaces))
+    return Traces(f"{cluster.layout.state}/", frozenset(processes), frozenset(namespaces), ticks_now())
 
 
 def remains(of: Traces) -> list[str]:
     """The processes that are still there, are in one of its namespaces, or use its files: none, if all is well."""
     survivors = [str(process) for process in of.processes if process.alive()]
     pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-    return survivors + [_describe(pid) for pid in pids if _namespaces(pid) & of.namespaces or _uses(pid, of.folder)]
+    return survivors + [_describe(pid) for pid in pids if _is_inside(pid, of) or _uses(pid, of.folder)]
+
+
+def _is_inside(pid: int, of: Traces) -> bool:
+    """The numbers of namespaces are given again: what has started since then is in another one of the same number."""
+    known = identify(pid)
+    return known is not None and known.start_ticks <= of.taken_at and bool(_namespaces(pid) & of.namespaces)
+
+
+def ticks_now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
 
 
 def until(condition: Callable[[], bool], *, timeout: float) -> None:
