@@ -1,0 +1,187 @@
+"""The parts of Kubernetes' own types that people write inside ours, in the words of Kubernetes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from slipway.api.schema import (
+    LABEL_VALUE,
+    LIST_KEYS,
+    LIST_TYPE,
+    ApiModel,
+    AsText,
+    ObjectName,
+    ReportModel,
+    Rule,
+    matches,
+    quantity_within,
+)
+
+LabelValue = Annotated[
+    str, matches(LABEL_VALUE, "must be a label's value: at most 63 letters, digits, '-', '_' and '.'", at_most=63)
+]
+LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+Labels = Annotated[dict[str, LabelValue], Field(max_length=64)]
+StorageSize = Annotated[str, AsText, quantity_within("1Mi", "1Ei", example="100Gi")]
+
+
+class ObjectMeta(ReportModel):
+    """What of an object's metadata the operator reads."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    generation: int = 0
+    resource_version: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+
+
+class Toleration(ApiModel):
+    key: str | None = Field(
+        default=None, max_length=317, description="Key of the taint; without it, every taint is tolerated."
+    )
+    operator: Literal["Exists", "Equal"] = Field(
+        default="Equal", description="Exists tolerates any value of the key; Equal only the one given."
+    )
+    value: str | None = Field(default=None, max_length=63, description="Value of the taint, for operator Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Effect of the taint; without it, every effect is tolerated."
+    )
+    toleration_seconds: int | None = Field(
+        default=None, ge=0, description="How long a NoExecute taint is tolerated; without it, for ever."
+    )
+
+
+Tolerations = Annotated[list[Toleration], Field(max_length=32, json_schema_extra={LIST_TYPE: "atomic"})]
+
+
+class LabelSelectorRequirement(ApiModel):
+    key: str = Field(max_length=317, description="The label that is looked at.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
+        description="How it is compared with the values."
+    )
+    values: list[str] = Field(
+        default_factory=list,
+        max_length=64,
+        description="What the label is compared with, for In and NotIn.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
+
+
+class LabelSelector(ApiModel):
+    match_labels: Labels = Field(default_factory=dict, description="Labels that must all be there with these values.")
+    match_expressions: list[LabelSelectorRequirement] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Further requirements, all of which must hold.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
+
+
+# --- environment -----------------------------------------------------------------------------------------------------
+
+
+class KeySelector(ApiModel):
+    name: ObjectName = Field(description="Name of the Secret or ConfigMap, in the deployment's namespace.")
+    key: str = Field(min_length=1, max_length=253, description="The entry whose text is taken.")
+    optional: bool = Field(default=False, description="Whether the pod may start when the object or key is missing.")
+
+
+class FieldSelector(ApiModel):
+    field_path: str = Field(max_length=317, description="Path in the pod, such as status.hostIP or metadata.uid.")
+
+
+class EnvVarSource(ApiModel):
+    secret_key_ref: KeySelector | None = Field(default=None, description="Takes the value from a Secret.")
+    config_map_key_ref: KeySelector | None = Field(default=None, description="Takes the value from a ConfigMap.")
+    field_ref: FieldSelector | None = Field(default=None, description="Takes the value from a field of the pod.")
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)].filter(x, x).size() == 1",
+            message="valueFrom needs exactly one source: set secretKeyRef, configMapKeyRef or fieldRef",
+        ),
+    )
+
+
+class EnvVar(ApiModel):
+    name: str = Field(max_length=128, description="Name of the variable.")
+    value: str | None = Field(
+        default=None, max_length=4096, description="Its text; secrets belong in a Secret, named under valueFrom."
+    )
+    value_from: EnvVarSource | None = Field(default=None, description="Where its text is taken from instead of value.")
+
+
+# --- volumes ---------------------------------------------------------------------------------------------------------
+
+
+class KeyToPath(ApiModel):
+    key: str = Field(max_length=253, description="The entry that becomes a file.")
+    path: str = Field(max_length=512, description="The file's path within the volume.")
+    mode: int | None = Field(default=None, ge=0, le=0o777, description="The file's permission bits.")
+
+
+Items = Annotated[list[KeyToPath], Field(max_length=64, json_schema_extra={LIST_TYPE: "atomic"})]
+
+
+class ConfigMapVolume(ApiModel):
+    name: ObjectName = Field(description="The ConfigMap, in the deployment's namespace.")
+    items: Items = Field(default_factory=list, description="The entries that become files; without it, all of them.")
+    default_mode: int | None = Field(default=None, ge=0, le=0o777, description="Permission bits of the files.")
+    optional: bool = Field(default=False, description="Whether the pod may start when the ConfigMap is missing.")
+
+
+class SecretVolume(ApiModel):
+    secret_name: ObjectName = Field(description="The Secret, in the deployment's namespace.")
+    items: Items = Field(default_factory=list, description="The entries that become files; without it, all of them.")
+    default_mode: int | None = Field(default=None, ge=0, le=0o777, description="Permission bits of the files.")
+    optional: bool = Field(default=False, description="Whether the pod may start when the Secret is missing.")
+
+
+class ClaimVolume(ApiModel):
+    claim_name: ObjectName = Field(description="The PersistentVolumeClaim, in the deployment's namespace.")
+    read_only: bool = Field(default=False, description="Whether the pod may only read from it.")
+
+
+class EmptyDirVolume(ApiModel):
+    medium: Literal["", "Memory"] = Field(
+        default="", description="Memory keeps the files in RAM, where they count against the pod's memory limit."
+    )
+    size_limit: StorageSize | None = Field(default=None, description="How much it may hold before the pod is evicted.")
+
+
+class Volume(ApiModel):
+    name: str = Field(max_length=63, description="What volumeMounts call it.")
+    config_map: ConfigMapVolume | None = Field(default=None, description="Files from the entries of a ConfigMap.")
+    secret: SecretVolume | None = Field(default=None, description="Files from the entries of a Secret.")
+    persistent_volume_claim: ClaimVolume | None = Field(default=None, description="A claim that exists already.")
+    empty_dir: EmptyDirVolume | None = Field(default=None, description="Scratch space that goes when the pod goes.")
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="[has(self.configMap), has(self.secret), has(self.persistentVolumeClaim), "
+            "has(self.emptyDir)].filter(x, x).size() == 1",
+            message="a volume needs exactly one source: set configMap, secret, persistentVolumeClaim or emptyDir",
+        ),
+    )
+
+
+class VolumeMount(ApiModel):
+    name: str = Field(max_length=63, description="The volume, by its name under volumes.")
+    mount_path: str = Field(max_length=512, description="Where the engine's container sees it.")
+    sub_path: str | None = Field(default=None, max_length=512, description="The part of the volume that is mounted.")
+    read_only: bool = Field(default=False, description="Whether the engine may only read from it.")
+
+
+class LocalObjectReference(ApiModel):
+    name: ObjectName = Field(description="Name of the object, in the deployment's namespace.")
+
+
+def keyed(*keys: str) -> dict[str, Any]:
+    """A list whose items are merged by key, so that several field managers can each own some."""
+    return {LIST_TYPE: "map", LIST_KEYS: list(keys)}

@@ -1,0 +1,200 @@
+"""`spec.model`: which model, where its files are, and how they reach the node."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from slipway.api.kubernetes import StorageSize
+from slipway.api.schema import ApiModel, AsText, ObjectName, Rule, cel, matches, quantity_within, rules
+
+SCHEMES = ("hf", "s3", "gs", "az", "pvc", "oci", "https", "mlflow")
+_SEGMENT = "[A-Za-z0-9][-A-Za-z0-9._]*"
+
+
+def _of_scheme(scheme: str, rest: str, message: str) -> Rule:
+    return Rule(
+        rule=f"!self.startsWith({cel(scheme + '://')}) || self.matches({cel(f'^{scheme}://{rest}$')})", message=message
+    )
+
+
+URI_RULES = (
+    Rule(
+        rule=f"[{', '.join(cel(scheme + '://') for scheme in SCHEMES)}].exists(scheme, self.startsWith(scheme))",
+        message="must begin with hf://, s3://, gs://, az://, pvc://, oci://, https:// or mlflow://",
+    ),
+    Rule(
+        rule=r"!self.matches('(^|/)[.][.](/|$)|\\s|[{][{]')",
+        message="must not contain '..' as a path segment, spaces or '{{': write the path out",
+    ),
+    _of_scheme(
+        "hf",
+        f"{_SEGMENT}/{_SEGMENT}",
+        "a Hugging Face model is hf://ORGANIZATION/MODEL; its branch or commit belongs in model.revision",
+    ),
+    _of_scheme("s3", "[a-z0-9][-a-z0-9.]+/.*", "an S3 model is s3://BUCKET/PATH"),
+    _of_scheme("gs", "[a-z0-9][-a-z0-9._]+/.*", "a Google Cloud Storage model is gs://BUCKET/PATH"),
+    _of_scheme(
+        "az", "[a-z0-9]{3,24}/[a-z0-9][-a-z0-9]+/.*", "an Azure Blob Storage model is az://ACCOUNT/CONTAINER/PATH"
+    ),
+    _of_scheme(
+        "pvc",
+        "[a-z0-9]([-a-z0-9.]*[a-z0-9])?(/.*)?",
+        "a model on a volume is pvc://CLAIM/PATH, with a PersistentVolumeClaim of the same namespace",
+    ),
+    _of_scheme(
+        "oci",
+        "[a-z0-9][-a-z0-9.]*(:[0-9]+)?(/[a-z0-9][-a-z0-9._]*)+(:[A-Za-z0-9_][-A-Za-z0-9._]*)?(@sha256:[a-f0-9]{64})?",
+        "a model in a registry is oci://REGISTRY/REPOSITORY:TAG or, better, oci://REGISTRY/REPOSITORY@sha256:DIGEST",
+    ),
+    Rule(
+        rule="!self.matches('^https://[^/]*@')",
+        message="must not contain a user name or password: put them into a Secret and name it in "
+        "model.credentialsSecret",
+        why="FieldValueForbidden",
+    ),
+    _of_scheme("https", "[^/]+/.+", "a model behind HTTPS is https://HOST/PATH"),
+    _of_scheme(
+        "mlflow",
+        "models:/[^/@]+(/[0-9]+|@[^/]+)",
+        "a model of an MLflow registry is mlflow://models:/NAME/VERSION or mlflow://models:/NAME@ALIAS",
+    ),
+)
+
+
+class ModelFacts(ApiModel):
+    """What the planner would else read from the model's own config.json."""
+
+    parameters: int | None = Field(
+        default=None, ge=1_000, description="Number of weights, as 8030000000 for an 8B model."
+    )
+    active_parameters: int | None = Field(
+        default=None, ge=1_000, description="Weights used for each token, where a mixture of experts uses only some."
+    )
+    layers: int | None = Field(default=None, ge=1, le=10_000, description="Number of transformer layers.")
+    attention_heads: int | None = Field(
+        default=None, ge=1, le=10_000, description="Query heads; tensor parallelism must divide them."
+    )
+    kv_heads: int | None = Field(default=None, ge=1, le=10_000, description="Key and value heads for each layer.")
+    head_dim: int | None = Field(default=None, ge=1, le=100_000, description="Size of one attention head.")
+    hidden_size: int | None = Field(default=None, ge=1, le=1_000_000, description="Width of the residual stream.")
+    vocabulary_size: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="Number of tokens that the model knows."
+    )
+    context_length: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="Most tokens that the model itself can take in."
+    )
+    dtype: Literal["float32", "float16", "bfloat16", "float8", "int8", "int4"] | None = Field(
+        default=None, description="Type of the weights as they lie in the checkpoint."
+    )
+    weights: Annotated[str, AsText, quantity_within("1Ki", "1Ei", example="16Gi")] | None = Field(
+        default=None, description="Size of the weight files; counts more than parameters and dtype."
+    )
+
+
+class ModelCache(ApiModel):
+    """Where fetched files stay, so that the next replica doesn't fetch them again."""
+
+    kind: Literal["Node", "PVC", "None"] = Field(
+        default="None",
+        description="Node keeps them on each node that has run the model, PVC on one shared volume; None fetches them "
+        "for each replica anew.",
+    )
+    size: StorageSize | None = Field(
+        default=None, description="Size of the volume, for kind PVC; it can grow where the storage class allows that."
+    )
+    storage_class_name: ObjectName | None = Field(
+        default=None, description="Storage class of the volume, for kind PVC; by default the cluster's own."
+    )
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.kind == 'PVC' || !(has(self.size) || has(self.storageClassName))",
+            message="size and storageClassName describe a volume: set kind to PVC, or leave them out",
+            at=".kind",
+        ),
+        Rule(
+            rule="self.kind != 'PVC' || has(self.size)",
+            message="a cache of kind PVC needs size: room for the model's files",
+            at=".size",
+            why="FieldValueRequired",
+        ),
+        Rule(
+            rule="self.kind != 'PVC' || oldSelf.kind != 'PVC' || (has(self.storageClassName) == "
+            "has(oldSelf.storageClassName) && (!has(self.storageClassName) || "
+            "self.storageClassName == oldSelf.storageClassName))",
+            message="Kubernetes can't move a volume to another storage class: set kind to None first, which "
+            "removes the volume, then to PVC with the new class",
+            at=".storageClassName",
+            why="FieldValueForbidden",
+        ),
+        Rule(
+            rule="self.kind != 'PVC' || oldSelf.kind != 'PVC' || !has(self.size) || !has(oldSelf.size) || "
+            "!isQuantity(string(self.size)) || "
+            "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+            message="Kubernetes can't shrink a volume: keep the size, or set kind to None first, which removes "
+            "the volume",
+            at=".size",
+            why="FieldValueForbidden",
+        ),
+    )
+
+
+Uri = Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra=rules(*URI_RULES))]
+ServedName = Annotated[
+    str,
+    matches(
+        r"^[A-Za-z0-9]([-A-Za-z0-9._:/]*[A-Za-z0-9])?$",
+        "must be a model's name as clients write it: letters, digits, '-', '.', '_', ':' and '/', such as llama-3.1-8b",
+        at_most=128,
+    ),
+]
+
+
+class ModelSpec(ApiModel):
+    """The model that is served."""
+
+    uri: Uri = Field(
+        description="Where the files are: hf://ORGANIZATION/MODEL, s3://BUCKET/PATH, gs://BUCKET/PATH, "
+        "az://ACCOUNT/CONTAINER/PATH, pvc://CLAIM/PATH, oci://REGISTRY/REPOSITORY@DIGEST, https://HOST/PATH or "
+        "mlflow://models:/NAME/VERSION."
+    )
+    revision: (
+        Annotated[
+            str,
+            matches(
+                r"^[A-Za-z0-9][-A-Za-z0-9._/]*$",
+                "must be a commit, tag or branch of the model's repository",
+                at_most=128,
+            ),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Commit of the Hugging Face repository. A branch or tag works too, but may differ tomorrow, and "
+        "between two replicas.",
+    )
+    served_name: ServedName | None = Field(
+        default=None, description='What clients send as "model"; by default the name of this object.'
+    )
+    credentials_secret: ObjectName | None = Field(
+        default=None,
+        description="Secret in the same namespace with what the model's source asks for, such as HF_TOKEN.",
+    )
+    facts: ModelFacts = Field(
+        default_factory=ModelFacts,
+        description="Corrects what the planner knows of the model, or tells it where it can't look.",
+    )
+    cache: ModelCache = Field(
+        default_factory=ModelCache, description="Where fetched files stay, so that they are fetched once."
+    )
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.revision) || self.uri.startsWith('hf://')",
+            message="revision is a commit of a Hugging Face repository: with other sources, put the version into uri",
+            at=".revision",
+            why="FieldValueForbidden",
+        ),
+    )

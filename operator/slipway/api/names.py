@@ -1,0 +1,45 @@
+"""The names that the parts of Slipway agree on. Nobody else spells them out."""
+
+from typing import Final
+
+GROUP: Final = "slipway.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = "slipway.dev/v1alpha1"
+
+KIND: Final = "LLMDeployment"
+PLURAL = "llmdeployments"
+PROFILE_KIND: Final = "AcceleratorProfile"
+PROFILE_PLURAL = "acceleratorprofiles"
+
+# --- labels and annotations ------------------------------------------------------------------------------------------
+
+OWNER_LABEL = f"{GROUP}/llmdeployment"  # on all that is ours, and on the pods: the name of their LLMDeployment
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "slipway"
+SPEC_HASH_ANNOTATION = f"{GROUP}/spec-hash"  # what we applied last, to see without a write that nothing changed
+ACTIVATOR_PORT_ANNOTATION = f"{GROUP}/activator-port"  # on the Service: the activator's port for this deployment
+PAUSE_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" makes the operator look on and change nothing
+
+# --- server-side apply -----------------------------------------------------------------------------------------------
+
+FIELD_MANAGER = "slipway"
+STATUS_FIELD_MANAGER = "slipway-status"
+
+# --- ports -----------------------------------------------------------------------------------------------------------
+
+ENGINE_PORT = 8080
+RUNTIME_PORT = 8081  # the runtime's own: /livez /readyz /startupz /info /metrics
+ACTIVATOR_MANAGEMENT_PORT = 8081
+ACTIVATOR_GRPC_PORT = 9090
+ACTIVATOR_FIRST_PORT = 20000  # one port for each deployment, from here …
+ACTIVATOR_LAST_PORT = 29999  # … to here
+PORT_NAME = "http"  # of the Service; the activator's slice must use the same
+
+# --- KServe ----------------------------------------------------------------------------------------------------------
+
+MAX_NAME_LENGTH = 53  # KServe appends "-predictor" to it, and a Service's name has 63 characters at most
+
+
+def activator_slice(name: str) -> str:
+    """The EndpointSlice that leads requests for a deployment to the activator."""
+    return f"{name}-activator"

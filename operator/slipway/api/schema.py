@@ -1,0 +1,177 @@
+"""What the types of the API are made of: texts, durations and quantities that are refused with a sentence.
+
+What is said of one value (a text's form, a duration's bounds) is written once and holds twice: in the CRD, where the
+API server refuses with its sentence, and in Python, with the same words. What fields must be to each other, the API
+server alone checks: nothing else ever gets to see such an object.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
+
+from slipway.api import units
+
+JsonSchema = dict[str, Any]
+RULES = "x-kubernetes-validations"
+LIST_TYPE = "x-kubernetes-list-type"
+LIST_KEYS = "x-kubernetes-list-map-keys"
+INT_OR_STRING = "x-kubernetes-int-or-string"
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+# Kubernetes also knows FieldValueDuplicate, but shows no message with it.
+Why = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A CEL rule and the sentence that refuses; `says` makes the sentence in CEL, when it should name the value."""
+
+    rule: str
+    message: str
+    says: str = ""
+    at: str = ""  # the field that is to blame, as ".minReplicas"
+    why: Why = "FieldValueInvalid"
+
+    def as_schema(self) -> JsonSchema:
+        optional = {"messageExpression": self.says, "fieldPath": self.at}
+        return {
+            "rule": self.rule,
+            "message": self.message,
+            **{key: value for key, value in optional.items() if value},
+            "reason": self.why,
+        }
+
+
+def rules(*them: Rule) -> JsonSchema:
+    """Rules for the `json_schema_extra` of a model or a field."""
+    return {RULES: [rule.as_schema() for rule in them]}
+
+
+def cel(value: object) -> str:
+    """A text, list or map as CEL writes it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------
+
+
+class ApiModel(BaseModel):
+    """A part of an object that people write: an unknown field is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, frozen=True)
+    constraints: ClassVar[tuple[Rule, ...]] = ()  # what its fields must be to each other; the API server checks it
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        schema = handler(core)
+        if cls.constraints:
+            handler.resolve_ref_schema(schema).update(rules(*cls.constraints))
+        return schema
+
+
+class ReportModel(ApiModel):
+    """A part of an object that programs write: a field that a newer version added is passed over."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+# --- values that carry their rule ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A value that Python checks with a function and the API server with a rule; both refuse with the same sentence."""
+
+    check: Callable[[Any], bool]
+    rule: str
+    message: str
+    schema: tuple[tuple[str, Any], ...] = ()
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def checked(value: object) -> object:
+            if not self.check(value):
+                raise ValueError(self.message)
+            return value
+
+        return core_schema.no_info_after_validator_function(checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
+        schema = handler.resolve_ref_schema(handler(core))
+        schema = {} if INT_OR_STRING in dict(self.schema) else schema  # a type of its own to Kubernetes, not a union
+        own = Rule(rule=self.rule, message=self.message).as_schema()
+        return {**schema, **dict(self.schema), RULES: [*schema.get(RULES, []), own]}
+
+
+def matches(pattern: str, message: str, *, at_most: int = 253) -> Checked:
+    """A text of a form."""
+    return Checked(
+        check=lambda value: len(value) <= at_most and re.fullmatch(pattern, value) is not None,
+        rule=f"self.matches({cel(pattern)})",
+        message=message,
+        schema=(("maxLength", at_most),),
+    )
+
+
+def duration_within(at_least: str, at_most: str, *, or_auto: bool = False) -> Checked:
+    """A duration within bounds, or `Auto`."""
+    low, high = units.seconds(at_least), units.seconds(at_most)
+    bounds = f"duration(self) >= duration({cel(at_least)}) && duration(self) <= duration({cel(at_most)})"
+    rule = f"self.matches({cel(units.DURATION)}) && {bounds}"
+    auto = "Auto or " if or_auto else ""
+
+    def check(value: str) -> bool:
+        if or_auto and value == "Auto":
+            return True
+        return re.fullmatch(units.DURATION, value) is not None and low <= units.seconds(value) <= high
+
+    return Checked(
+        check=check,
+        rule=f'self == "Auto" || ({rule})' if or_auto else rule,
+        message=f"must be {auto}a duration from {at_least} to {at_most}, written as 40ms, 90s or 1h30m",
+        schema=(("maxLength", 32),),
+    )
+
+
+def quantity_within(at_least: str, at_most: str, *, example: str) -> Checked:
+    """A quantity within bounds."""
+    low, high = units.amount(at_least), units.amount(at_most)
+    bounds = (
+        f"quantity(string(self)).compareTo(quantity({cel(at_least)})) >= 0 && "
+        f"quantity(string(self)).compareTo(quantity({cel(at_most)})) <= 0"
+    )
+    return Checked(
+        check=lambda value: re.fullmatch(units.QUANTITY, value) is not None and low <= units.amount(value) <= high,
+        rule=f"isQuantity(string(self)) && {bounds}",
+        message=f"must be a quantity from {at_least} to {at_most}, such as {example}",
+        schema=((INT_OR_STRING, True), ("maxLength", 32)),
+    )
+
+
+def whole_number_or_auto(at_least: int, at_most: int) -> Checked:
+    """A whole number within bounds, or `Auto`."""
+    return Checked(
+        check=lambda value: value == "Auto" or at_least <= value <= at_most,
+        rule=f'type(self) == int ? self >= {at_least} && self <= {at_most} : self == "Auto"',
+        message=f"must be Auto or a whole number from {at_least} to {at_most}",
+        schema=((INT_OR_STRING, True), ("maxLength", 8)),
+    )
+
+
+AsText = BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)
+
+OBJECT_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+ObjectName = Annotated[
+    str, matches(OBJECT_NAME, "must be the name of an object: lower-case letters, digits, '-' and '.'")
+]
+LABEL_VALUE = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+Auto = Literal["Auto"]

@@ -1,0 +1,30 @@
+"""Durations and quantities as Kubernetes writes them, as numbers."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
+QUANTITY = r"^[+-]?[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?$"
+
+_SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+_DECIMAL = {letter: Decimal(1000) ** power for power, letter in enumerate("kMGTPE", start=1)}
+_BINARY = {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)}
+_SUFFIXES = {"m": Decimal("0.001"), **_DECIMAL, **_BINARY}
+
+
+def seconds(text: str) -> float:
+    """`1h30m` as 5400.0."""
+    if not re.fullmatch(DURATION, text):
+        raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 1h30m")
+    return float(sum(Decimal(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", text)))
+
+
+def amount(text: str | int) -> Decimal:
+    """`64Mi` as 67108864, `250m` as 0.25."""
+    text = str(text)
+    if not re.fullmatch(QUANTITY, text):
+        raise ValueError(f"{text!r} is not a quantity such as 64Mi, 24Gi or 250m")
+    suffix = next((suffix for suffix in ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei", *_SUFFIXES) if text.endswith(suffix)), "")
+    return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
