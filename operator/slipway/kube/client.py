@@ -84,7 +84,7 @@ class KubeClient:
             found = await self._ask(Call("discover", kind.name, ""), "GET", kind.api_path)
         except KindMissingError:
             return False
-        return any(resource["name"] == kind.plural for resource in found["resources"])
+        return any(resource["name"] == kind.plural for resource in found["resources"] or [])
 
     async def _pages(
         self, kind: Kind, namespace: str | None, label_selector: str, headers: Mapping[str, str]
@@ -94,7 +94,7 @@ class KubeClient:
         while True:
             page = await self._ask(call, "GET", kind.path(namespace), query=query, headers=headers)
             # In a list, the items don't say what they are.
-            items += [{**item, "apiVersion": kind.api_version, "kind": kind.name} for item in page["items"]]
+            items += [{**item, "apiVersion": kind.api_version, "kind": kind.name} for item in page["items"] or []]
             query["continue"] = page["metadata"].get("continue") or ""
             if not query["continue"]:
                 return items

@@ -75,7 +75,7 @@ class Connection:
         signed = {**self._api.default_headers, **headers}
         # The client says "any error of the network" with a dozen classes of three libraries.
         try:
-            await self._api.update_params_for_auth(signed, None, [TOKEN])
+            await self._api.update_params_for_auth(signed, [], [TOKEN], path, method, body)
             response = await self._api.call_api(
                 method,
                 self._api.configuration.host + path,

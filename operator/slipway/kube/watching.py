@@ -31,6 +31,7 @@ from slipway.kube.metrics import Metrics
 from slipway.kube.store import Store
 
 logger = logging.getLogger(__name__)
+logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it tells of each event that it was passed on
 
 Key = TypeVar("Key", bound=Hashable)
 Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
