@@ -25,10 +25,8 @@ def watches_are_fresh(auditor: Auditor, *, limit: float, clock: Callable[[], flo
     """Watches that are stale are begun anew at once; only where that hasn't helped for `limit` seconds, it is told."""
 
     def check() -> str | None:
-        late = {str(kind): age for kind, age in auditor.stale(clock()).items() if age > limit}
-        return (
-            ", ".join(f"the watch of {kind} has missed changes for {age:.0f} s" for kind, age in late.items()) or None
-        )
+        late = [f"{kind} for {age:.0f} s" for kind, age in auditor.stale(clock()).items() if age > limit]
+        return f"watches have missed changes: {', '.join(late)}" if late else None
 
     return check
 

@@ -149,10 +149,12 @@ class LeaderElection:
 
     async def _look(self) -> None:
         lease = await self._client.find(LEASE, self._name, self._namespace)
-        if lease is None:
+        now = self._clock()
+        if lease:
+            self._seen = self._seen.again(lease, now) if self._seen else Seen(lease, now)
+        elif self._seen and (self._seen.holder == self._identity or self._seen.is_free(now)):
             self._seen = None
-        else:
-            self._seen = self._seen.again(lease, self._clock()) if self._seen else Seen(lease, self._clock())
+        # Else it was deleted, and its holder may not know yet: it counts as held until it would have ended.
 
     async def _hold(self, seen: Seen) -> None:
         began = self._clock()  # the others count from when they see it, which is later
