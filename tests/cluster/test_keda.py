@@ -8,7 +8,7 @@ from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.scaler import serve
 from support import objects
 from support.kube import Kube, KubectlError, Object
-from support.tester import Tester
+from support.tester import ServerHere
 
 IDLE = Wanted(active=False, waiting=0, target_per_replica=1)
 
@@ -33,7 +33,7 @@ def replicas(deployment: Object) -> int:
 
 
 @pytest.fixture
-async def sleeper(kube: Kube, tester: Tester, python_image: str) -> AsyncIterator[Sleeper]:
+async def sleeper(kube: Kube, tester: ServerHere, python_image: str) -> AsyncIterator[Sleeper]:
     demand, name = Demand(), Deployment(kube.namespace, "sleeper")
     demand.report(name, IDLE)
     async with serve(demand, "127.0.0.1:0") as own_port, tester.relay(own_port) as port:
@@ -74,5 +74,5 @@ async def test_from_one_to_three_by_the_autoscaler_and_the_external_metric(sleep
 
 async def test_a_second_scaled_object_for_a_deployment_is_refused(sleeper: Sleeper, kube: Kube) -> None:
     second = objects.scaled_object("second", target="sleeper", scaler_address="any:1", max_replicas=1)
-    with pytest.raises(KubectlError, match="already managed by the ScaledObject 'sleeper'"):
+    with pytest.raises(KubectlError, match=r"the workload 'sleeper' .* is already managed by"):
         await kube.apply(second)

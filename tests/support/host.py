@@ -37,7 +37,6 @@ PLACES_OF_SUCH_PROGRAMS = (
     "/var/lib/kube-proxy",
     "/var/log/containers",
     "/var/log/pods",
-    str(Path.home() / ".kube"),
 )
 OF_THE_MOMENT = re.compile(r"^#.*\n?|\[\d+:\d+\]|(valid_lft|preferred_lft|expires) \S+", re.MULTILINE)
 
@@ -99,7 +98,7 @@ class Traces:
 def traces(cluster: Cluster) -> Traces:
     """Of a cluster that runs: its processes (its pods', too) and their namespaces."""
     found = cluster.record.namespaces
-    pids = _tree(found.holder.pid) if found else []
+    pids = tree(found.holder.pid) if found else []
     processes = {known for pid in pids if (known := identify(pid))}
     own = _namespaces("self")
     namespaces = {namespace for pid in pids for namespace in _namespaces(pid) if namespace not in own}
@@ -121,9 +120,9 @@ def until(condition: Callable[[], bool], *, timeout: float) -> None:
         time.sleep(0.01)
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
     with suppress(FileNotFoundError, ProcessLookupError):
-        return [pid, *(each for child in children(pid) for each in _tree(child))]
+        return [pid, *(each for child in children(pid) for each in tree(child))]
     return []
 
 
@@ -149,5 +148,7 @@ def _target(link: str | Path) -> str:
 
 def _describe(pid: int) -> str:
     with suppress(OSError):
-        return f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes().replace(bytes(1), b' ').decode(errors='replace')}"
-    return f"{pid} (has ended meanwhile)"
+        name, _, fields = Path(f"/proc/{pid}/stat").read_text().partition(")")
+        state, parent = fields.split()[:2]
+        return f"{name}) in state {state}, child of {parent}"
+    return f"{pid}, which has ended meanwhile"
