@@ -28,7 +28,8 @@ async def test_a_complaint_about_life_says_nothing_about_readiness() -> None:
 
 
 async def test_metrics_are_told_by_labels_that_come_and_go() -> None:
-    metrics, objects = Metrics(), {("Serving", ""): 2.0}
+    metrics = Metrics()
+    objects: dict[tuple[str, ...], float] = {("Serving", ""): 2.0}
     metrics.watch_objects(lambda: objects)
     metrics.leader.set(1)
     _, text = await answer("/metrics", metrics=metrics)
