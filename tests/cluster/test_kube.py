@@ -131,7 +131,7 @@ class Followed:
         """The seconds until it holds. The store tells nobody when it changes, so it is asked again and again."""
         began = time.monotonic()
         async with asyncio.timeout(within):
-            while not holds():
+            while not holds():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         return time.monotonic() - began
 
@@ -263,16 +263,30 @@ async def test_a_leader_that_was_paused_writes_nothing_once_another_one_leads(cl
     async with two_replicas(cluster, kube.namespace) as (leader, standby):
         leader.send(SIGSTOP)
         await standby.says(replica.LEADS, within=20)
-        leader.send(SIGCONT)
-        await leader.says(replica.FOLLOWS, within=10)
-        writers = await writers_seen(kube, seconds=3)
+        async with writers_seen(kube) as writers:
+            leader.send(SIGCONT)
+            await leader.says(replica.FOLLOWS, within=10)
+            await asyncio.sleep(3)
     assert writers == {"b"}
 
 
-async def writers_seen(kube: Kube, *, seconds: float) -> set[str]:
-    writers = set[str]()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds), aclosing(kube.watch("configmap", name=replica.WRITTEN)) as events:
+@asynccontextmanager
+async def writers_seen(kube: Kube) -> AsyncGenerator[set[str]]:
+    """Who writes while the block lasts, from the first write of `b` on."""
+    writers, has_begun = set[str](), asyncio.Event()
+
+    async def watch() -> None:
+        async with aclosing(kube.watch("configmap", name=replica.WRITTEN)) as events:
             async for event in events:
-                writers.add(event.object["data"]["writer"])
-    return writers
+                if writers or event.object["data"]["writer"] == "b":
+                    writers.add(event.object["data"]["writer"])
+                    has_begun.set()
+
+    task = asyncio.create_task(watch())
+    await asyncio.wait_for(has_begun.wait(), timeout=10)
+    try:
+        yield writers
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -38,6 +38,7 @@ Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 STOP_WITHIN = 3.0
+CLOSE_WITHIN = 0.2
 STEADY_AFTER = 60.0  # seconds after which an end is no longer taken for a failed start
 
 
@@ -184,7 +185,12 @@ class _KopfThread:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
             if self._is_asked_to_stop:
                 return
-        await kopf.operator(registry=self._registry, settings=self._settings, clusterwide=True, stop_flag=self._stop)
+        try:
+            await kopf.operator(
+                registry=self._registry, settings=self._settings, clusterwide=True, stop_flag=self._stop
+            )
+        finally:
+            await asyncio.sleep(CLOSE_WITHIN)  # TLS connections end only while their loop runs
 
 
 def _registry(
