@@ -8,7 +8,6 @@ import pytest
 from slipway_devcluster import builds, namespaces
 from slipway_devcluster.identity import Identity, identify
 from slipway_devcluster.namespaces import Namespaces
-from slipway_devcluster.paths import Cache
 from support import host
 from support.clusters import Settings
 
