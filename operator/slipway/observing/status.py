@@ -245,8 +245,10 @@ class Status:
     def _mark_ready(self, holds: bool | None, reason: Reason) -> None:
         """Without a replica, an ask needs somebody who holds it."""
         if holds and not self._seen.ready and self._seen.activator_answers is False:
-            holds, reason = False, Reason.ACTIVATOR_UNAVAILABLE
-        self._conditions.set(ConditionType.READY, holds, reason, self._message)
+            missing = Reason.ACTIVATOR_UNAVAILABLE
+            self._conditions.set(ConditionType.READY, False, missing, missing.meaning)
+        else:
+            self._conditions.set(ConditionType.READY, holds, reason, self._message)
 
     def _mark_loaded(self, reason: Reason) -> None:
         self._conditions.set(ConditionType.MODEL_LOADED, self._seen.ready > 0, reason, reason.meaning)
