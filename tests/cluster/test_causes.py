@@ -5,13 +5,10 @@ With RECORD_CAUSES=1, what the cluster showed is kept as the fixtures of tests/u
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 from pathlib import Path
 
 import pytest
-from slipway.observing.cause import Cause
 from slipway.observing.causes import cause_in
 from slipway.observing.world import WorldView
 from support import worlds
@@ -23,26 +20,11 @@ FIXTURES = Path(__file__).parents[1] / "unit" / "observing" / "fixtures"
 
 @pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
 async def test_the_cause_is_read_off_the_cluster(kube: Kube, python_image: str, provocation: Provocation) -> None:
+    def is_read_off(world: WorldView) -> bool:
+        cause = cause_in(world)
+        return cause is not None and provocation.describes(cause)
+
     await kube.apply(*provocation.objects(python_image))
-    world = await until_read_off(kube, provocation)
-    record(world, provocation.name)
-
-
-async def until_read_off(kube: Kube, wanted: Provocation) -> WorldView:
-    """The world in which the cause first is as it is wanted."""
-    last: Cause | None = None
-    try:
-        async with asyncio.timeout(wanted.timeout), contextlib.aclosing(worlds.changing_worlds(kube)) as seen:
-            async for world in seen:
-                last = cause_in(world)
-                if last and wanted.describes(last):
-                    return world
-    except TimeoutError:
-        pass
-    pytest.fail(f"{wanted.reason} with {wanted.words!r} was to be read off, and it was {last}")
-
-
-def record(world: WorldView, name: str) -> None:
+    world = await worlds.until(kube, is_read_off, timeout=provocation.timeout)
     if os.environ.get("RECORD_CAUSES"):
-        FIXTURES.mkdir(exist_ok=True)
-        worlds.save(world, FIXTURES / f"{name}.json")
+        worlds.save(world, FIXTURES / f"{provocation.name}.json")

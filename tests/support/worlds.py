@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from slipway.observing.causes import cause_in
 from slipway.observing.world import WorldView
 
-from support.kube import Kube, Object
-from support.provocations import LABELS, NAME
+from support.kube import Kube, Object, WaitedInVainError
+from support.provocations import NAME
 
-SELECTOR = ",".join(f"{key}={value}" for key, value in LABELS.items())
+Wanted = Callable[[WorldView], bool]
 KINDS = {"deployments": "deployments", "replica_sets": "replicasets", "pods": "pods"}
 WATCHED = ("deployments", "replicasets", "pods", "events")
 
@@ -23,7 +24,7 @@ WATCHED = ("deployments", "replicasets", "pods", "events")
 async def read_world(kube: Kube) -> WorldView:
     """The namespace as it is now."""
     everything = await kube.select(",".join(["inferenceservices,events,nodes", *KINDS.values()]))
-    return world_of([thing for thing in everything if thing["kind"] != "ConfigMap"], now=datetime.now(UTC))
+    return world_of(everything, now=datetime.now(UTC))
 
 
 def world_of(everything: list[Object], *, now: datetime) -> WorldView:
@@ -62,6 +63,20 @@ async def changing_worlds(kube: Kube) -> AsyncGenerator[WorldView]:
         for follower in followers:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
+
+
+async def until(kube: Kube, wanted: Wanted, *, timeout: float = 60) -> WorldView:
+    """The first world that is as it is wanted; in vain, it says what was read off the last one."""
+    last: WorldView | None = None
+    try:
+        async with asyncio.timeout(timeout), contextlib.aclosing(changing_worlds(kube)) as seen:
+            async for world in seen:
+                last = world
+                if wanted(world):
+                    return world
+    except TimeoutError:
+        pass
+    raise WaitedInVainError(f"after {timeout:.0f} s, what is read off is {cause_in(last) if last else 'nothing'}")
 
 
 # --- fixtures --------------------------------------------------------------------------------------------------------

@@ -57,10 +57,11 @@ WORST_FIRST = (
     Reason.ENGINE_CRASHED,
     Reason.START_TIMEOUT,
     Reason.ENGINE_STUCK,
-    Reason.UNSCHEDULABLE,
-    # what has passed already, or concerns one pod alone
+    # why a replica has lost its place, before that it finds no other
     Reason.NODE_LOST,
     Reason.PREEMPTED,
+    Reason.UNSCHEDULABLE,
+    # what has passed already, or hurts little
     Reason.EVICTED,
     Reason.POD_STUCK,
 )

@@ -89,11 +89,11 @@ def _of_replica_makers(world: WorldView) -> Iterator[Cause]:
 
 
 def _of_pods(world: WorldView) -> Iterator[Cause]:
-    """A pod that is over is left behind for people to look at; it explains something while a replica is missing."""
+    """A pod that is left behind for people to look at explains something only while a replica is missing."""
     pods = [Pod(raw, world) for raw in world.pods]
     whole = any(pod.is_ready for pod in pods) and not any(pod.is_on_its_way for pod in pods)
     for pod in pods:
-        if not (pod.is_over and whole) and (cause := cause_of(pod.raw, world)):
+        if not (pod.is_left_behind and whole) and (cause := cause_of(pod.raw, world)):
             yield cause
 
 

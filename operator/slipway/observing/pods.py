@@ -37,8 +37,12 @@ class Pod:
 
     @property
     def is_over(self) -> bool:
-        """It has ended for good, and is left behind for people to look at."""
+        """It has ended for good; where nobody deletes it, it stays for people to look at."""
         return self.raw.get("status", {}).get("phase") in ("Failed", "Succeeded")
+
+    @property
+    def is_left_behind(self) -> bool:
+        return self.is_over and not self.is_leaving
 
     @property
     def is_on_its_way(self) -> bool:
