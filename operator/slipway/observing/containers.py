@@ -14,7 +14,9 @@ from .cause import Cause
 from .world import Event, Object, parse_time
 
 NAMES_NOTHING_THERE = "CreateContainerConfigError"
-CRASH_LOOP_BEGINS = 3  # ends in a row: from here on, nobody expects the next try to go better
+CRASH_LOOP_BEGINS = 3  # ends: from here on, it is called a loop
+TRIES, PATIENT_TRIES = 2, 5  # that end before a next one is given up; downloads fail for reasons that pass, too
+SAME_MOMENT = timedelta(seconds=5)  # the kubelet's times are whole seconds, and not all taken at once
 LONG_SILENCE = timedelta(seconds=60)  # a container that runs so long and isn't ready yet doesn't answer
 BACK_OFF = re.compile(r"back-off (?:(?P<minutes>\d+)m)?(?P<seconds>\d+)s")
 
@@ -28,6 +30,7 @@ class Container:
     events: tuple[Event, ...]
     is_init: bool
     since: datetime | None  # when its pod stopped being ready, or began
+    has_been_ready: bool  # its pod was ready before
 
     @property
     def waiting(self) -> Object:
@@ -57,12 +60,16 @@ class Container:
         return int(self.status.get("restartCount", 0)) + (not self.running)
 
     @property
-    def ended_twice_alike(self) -> bool:
-        """The same end twice in a row: a third try won't be better."""
-        now, before = self._state("terminated"), self.status.get("lastState", {}).get("terminated") or {}
-        if now and before:
-            return _how(now) == _how(before)
-        return self.ends >= CRASH_LOOP_BEGINS
+    def keeps_ending(self) -> bool:
+        """A next try won't be better: it has ended again, and not been ready in between."""
+        if self.has_been_ready:
+            ended = parse_time(self.last_end.get("finishedAt"))
+            return bool(ended and self.since and ended - self.since > SAME_MOMENT)
+        return self.ends >= (PATIENT_TRIES if self.is_init else TRIES)
+
+    def end_is_final(self, reason: Reason) -> bool:
+        """One that has served is given a second chance, whatever it died of."""
+        return self.keeps_ending or (reason.is_final and not self.has_been_ready)
 
     def cause(self, reason: Reason, message: str, *, final: bool | None = None) -> Cause:
         return Cause(reason, message, self.since, reason.is_final if final is None else final)
@@ -109,7 +116,7 @@ def could_not_start(container: Container, _: datetime) -> Cause | None:
         return None
     told = words.shorten(end.get("message", ""))
     said = words.explain(told, words.RUNTIME_COULD_NOT_START)
-    return container.cause(said.reason if said else Reason.ENGINE_CRASHED, told + _tries(container))
+    return _ended(container, said.reason if said else Reason.ENGINE_CRASHED, told)
 
 
 def out_of_memory(container: Container, _: datetime) -> Cause | None:
@@ -117,8 +124,7 @@ def out_of_memory(container: Container, _: datetime) -> Cause | None:
         return None
     limit = container.spec.get("resources", {}).get("limits", {}).get("memory")
     at = f"its limit of {limit} of memory" if limit else "the node's end of memory"
-    told = f"Container {container.spec['name']} was killed at {at}{_tries(container)}"
-    return container.cause(Reason.HOST_OUT_OF_MEMORY, told)
+    return _ended(container, Reason.HOST_OUT_OF_MEMORY, f"Container {container.spec['name']} was killed at {at}")
 
 
 def killed_by_a_probe(container: Container, _: datetime) -> Cause | None:
@@ -126,11 +132,11 @@ def killed_by_a_probe(container: Container, _: datetime) -> Cause | None:
     if not (container.last_end and _newest(container, "startup probe, will be restarted", "liveness probe, will be")):
         return None
     if said := words.explain(container.last_end.get("message", ""), _table(container)):
-        return container.cause(said.reason, said.words + _tries(container))
+        return _ended(container, said.reason, said.words)
     starting = _newest(container, "failed startup probe")
     reason = Reason.START_TIMEOUT if starting else Reason.ENGINE_STUCK
     told = _newest(container, "Startup probe failed" if starting else "Liveness probe failed") or reason.meaning
-    return container.cause(reason, words.shorten(told) + _tries(container), final=container.ends >= CRASH_LOOP_BEGINS)
+    return _ended(container, reason, words.shorten(told))
 
 
 def crashed(container: Container, _: datetime) -> Cause | None:
@@ -139,10 +145,9 @@ def crashed(container: Container, _: datetime) -> Cause | None:
         return None
     text = end.get("message") or ""
     if said := words.explain(text, _table(container)):
-        final = said.reason.is_final or container.ended_twice_alike
-        return container.cause(said.reason, said.words + _tries(container), final=final)
+        return _ended(container, said.reason, said.words)
     told = words.last_line(text) or f"Container {container.spec['name']} {_ended_how(end)} and said nothing"
-    return container.cause(_unexplained(container), told + _tries(container), final=container.ended_twice_alike)
+    return _ended(container, _unexplained(container), told)
 
 
 def does_not_answer(container: Container, now: datetime) -> Cause | None:
@@ -166,6 +171,10 @@ DIAGNOSES: tuple[Callable[[Container, datetime], Cause | None], ...] = (
 
 
 # --- the words -------------------------------------------------------------------------------------------------------
+
+
+def _ended(container: Container, reason: Reason, told: str) -> Cause:
+    return container.cause(reason, told + _tries(container), final=container.end_is_final(reason))
 
 
 def _table(container: Container) -> words.Table:
@@ -192,10 +201,6 @@ def _tries(container: Container) -> str:
 
 def _ended_how(end: Object) -> str:
     return f"ended with exit code {end.get('exitCode')} ({end.get('reason', 'Error')})"
-
-
-def _how(end: Object) -> tuple[object, ...]:
-    return end.get("reason"), end.get("exitCode"), words.last_line(end.get("message") or "")
 
 
 def _newest(container: Container, *texts: str) -> str | None:

@@ -10,7 +10,7 @@ from slipway.api.reasons import Reason
 
 from . import words
 from .cause import Cause
-from .containers import Container, cause_in
+from .containers import SAME_MOMENT, Container, cause_in
 from .world import Event, Object, WorldView, condition, is_false, is_true, parse_time
 
 OVERDUE = timedelta(seconds=30)  # beyond its grace period, which deletionTimestamp has in it already
@@ -61,6 +61,13 @@ class Pod:
         ready = condition(self.raw, "Ready") or {}
         return parse_time(ready.get("lastTransitionTime")) or self.created
 
+    @property
+    def has_been_ready(self) -> bool:
+        """It isn't now, and the kubelet called it so some time after it had been set up."""
+        initialized, ready = (condition(self.raw, kind) or {} for kind in ("Initialized", "Ready"))
+        begun, changed = (parse_time(each.get("lastTransitionTime")) for each in (initialized, ready))
+        return bool(begun and changed and changed - begun > SAME_MOMENT)
+
     def events(self) -> tuple[Event, ...]:
         return tuple(self.world.events_of(self.raw))
 
@@ -72,7 +79,7 @@ class Pod:
             for spec in self.raw["spec"].get(specs) or []:
                 if known := by_name.get(spec["name"]):
                     is_init = specs == "initContainers" and spec.get("restartPolicy") != "Always"
-                    yield Container(spec, known, self.events(), is_init, self.troubled_since)
+                    yield Container(spec, known, self.events(), is_init, self.troubled_since, self.has_been_ready)
 
     def cause(self, reason: Reason, message: str, since: datetime | None = None) -> Cause:
         return Cause(reason, message, since or self.troubled_since, reason.is_final)

@@ -96,7 +96,9 @@ def pull_is_hopeless(text: str) -> bool:
 
 _SEE_ABOVE = re.compile(r"See root cause above|Engine core initialization failed")
 _STANDING_IN_FRONT = re.compile(
-    r'^(?:rpc error: code = \w+ desc = |Back-off pulling image "[^"]*": |(?:ErrImagePull|ImagePullBackOff): )'
+    r"^(?:rpc error: code = \w+ desc = "
+    r'|Back-off pulling image "[^"]*": |Failed to pull image "[^"]*": '
+    r"|(?:ErrImagePull|ImagePullBackOff): )"
 )
 _MADE_UP_NAME = re.compile(
     r'^(?:\(combined from similar events\): )?(?:Error creating: )?(?:pods "[^"]*" is forbidden: )?'

@@ -78,6 +78,75 @@ def test_a_first_crash_may_be_chance() -> None:
     assert cause == Cause(Reason.ENGINE_CRASHED, "Segmentation fault", cause.since if cause else None, False, "model-1")
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        ended("Segmentation fault"),
+        {"waiting": {"reason": "CrashLoopBackOff"}},
+        {"running": {"startedAt": objects.READY}},
+    ],
+)
+def test_a_crash_that_came_again_stays_final_whatever_the_kubelet_is_at(state: Object) -> None:
+    restarts = 2 if "running" in state else 1
+    status = container(restartCount=restarts, state=state, lastState=ended("Segmentation fault"))
+    cause = cause_in(world(pod(containerStatuses=[status])))
+    assert cause
+    assert cause.final
+
+
+def test_a_replica_that_has_served_gets_a_second_chance_whatever_it_died_of() -> None:
+    cause = cause_in(world(served_and_ended(at="2026-11-21T10:30:01Z")))
+    assert cause
+    assert (cause.reason, cause.final) == (Reason.GPU_OUT_OF_MEMORY, False)
+
+
+def test_a_replica_that_has_served_and_dies_again_before_it_is_ready_is_given_up() -> None:
+    cause = cause_in(world(served_and_ended(at="2026-11-21T10:30:40Z")))
+    assert cause
+    assert cause.final
+
+
+def served_and_ended(*, at: str) -> Object:
+    """Ready for half an hour; the end that it is known for came at this moment."""
+    raw = pod(containerStatuses=[container(restartCount=7, state=ended("CUDA out of memory", at=at))])
+    raw["status"]["conditions"] = [
+        condition("Initialized", True, objects.SCHEDULED),
+        condition("Ready", False, "2026-11-21T10:30:00Z"),
+    ]
+    return raw
+
+
+def test_a_download_is_tried_more_often_before_it_is_given_up() -> None:
+    finals = [getattr(cause_in(world(failing_download(ends))), "final", None) for ends in range(1, 6)]
+    assert finals == [False, False, False, False, True]
+
+
+def failing_download(ends: int) -> Object:
+    raw = pod(containerStatuses=[container(state={"waiting": {"reason": "PodInitializing"}})])
+    raw["spec"]["initContainers"] = [{"name": "storage-initializer"}]
+    raw["status"]["initContainerStatuses"] = [container(restartCount=ends - 1, state=ended("connection reset"))]
+    raw["status"]["initContainerStatuses"][0]["name"] = "storage-initializer"
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("ErrImagePull", "rpc error: code = NotFound desc = failed to pull: not found"),
+        ("ImagePullBackOff", 'Back-off pulling image "a/b:1": ErrImagePull: failed to pull: not found'),
+        ("ImagePullBackOff", 'Back-off pulling image "a/b:1"'),  # as kubelets before 1.32 say it
+    ],
+)
+def test_an_image_that_cannot_be_pulled_is_told_in_the_same_words_at_every_try(reason: str, message: str) -> None:
+    waiting = pod(containerStatuses=[container(state={"waiting": {"reason": reason, "message": message}})])
+    said = event(
+        waiting, "Failed", 'Failed to pull image "a/b:1": rpc error: code = NotFound desc = failed to pull: not found'
+    )
+    cause = cause_in(world(waiting, events=(said,)))
+    assert cause
+    assert (cause.message, cause.final) == ("failed to pull: not found", True)
+
+
 def test_the_same_crash_twice_is_no_chance() -> None:
     status = container(restartCount=1, state=ended("Segmentation fault"), lastState=ended("Segmentation fault"))
     cause = cause_in(world(pod(containerStatuses=[status])))
