@@ -77,10 +77,11 @@ class Status:
     # --- the plan ---------------------------------------------------------------------------------------------------
 
     def mark_planned(self, plan: Planned) -> None:
-        told = f"{plan.gpus_per_replica} of {plan.profile} for each replica" if plan.gpus_per_replica else plan.profile
-        self._conditions.set(ConditionType.PLANNED, True, Reason.PLANNED, told)
+        where = plan.profile or "what its serving runtime asks for"
+        told = f"{plan.gpus_per_replica} of {where}" if plan.gpus_per_replica else where
+        self._conditions.set(ConditionType.PLANNED, True, Reason.PLANNED, f"Each replica gets {told}.")
         self._plan = {
-            "accelerator": plan.profile,
+            "accelerator": plan.profile or None,
             "gpusPerReplica": plan.gpus_per_replica,
             "why": list(plan.why),
             "rejected": list(plan.rejected),

@@ -341,6 +341,43 @@ def test_an_object_of_somebody_else_is_named_with_its_owner() -> None:
     )
 
 
+def test_an_object_of_another_tool_is_named_with_that_tool() -> None:
+    taken = objects.service()
+    taken["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
+    cause = cause_in(world(foreign=(taken,)))
+    assert cause
+    assert cause.message == "Service model is there already and is managed by Helm"
+
+
+def test_an_object_that_nobody_owns_comes_with_the_remedy() -> None:
+    cause = cause_in(world(foreign=(objects.service(),)))
+    assert cause
+    assert cause.message.endswith("isn't ours; delete it, or give this deployment another name")
+
+
+@pytest.mark.parametrize(
+    ("worse", "milder"),
+    [
+        (Reason.QUOTA_EXCEEDED, Reason.UNSCHEDULABLE),
+        (Reason.BAD_ENGINE_ARGUMENTS, Reason.CRASH_LOOP),
+        (Reason.GPU_OUT_OF_MEMORY, Reason.IMAGE_PULL_FAILED),
+        (Reason.PREEMPTED, Reason.UNSCHEDULABLE),
+        (Reason.NODE_LOST, Reason.UNSCHEDULABLE),
+        (Reason.UNSCHEDULABLE, Reason.EVICTED),
+    ],
+)
+def test_what_says_more_about_what_to_do_counts_more(worse: Reason, milder: Reason) -> None:
+    causes = [Cause(milder, "a"), Cause(worse, "b")]
+    assert worst(causes) == causes[1]
+
+
+def test_an_engine_that_cannot_be_started_at_all_has_crashed() -> None:
+    end = ended("cannot set up the container: strange", reason="StartError", code=128)
+    cause = cause_in(world(pod(containerStatuses=[container(state=end)])))
+    assert cause
+    assert (cause.reason, cause.message) == (Reason.ENGINE_CRASHED, "cannot set up the container: strange")
+
+
 def test_a_cluster_without_kserve_is_told_to_get_it() -> None:
     cause = cause_in(world(kinds=frozenset()))
     assert cause

@@ -10,6 +10,7 @@ import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.api.status import LLMDeploymentStatus
+from slipway.observing.cause import WOULD_HAPPEN_AGAIN
 from slipway.observing.events import Notice, events_between
 from slipway.observing.observation import PATIENCE, observe
 from slipway.observing.status import same, status_of
@@ -172,6 +173,13 @@ WORLDS = [
         "TTTFTFT",
         Reason.SERVING,
     ),
+    Row(
+        "one replica too many is on its way out",
+        world(pod(ready=True), pod("b", ready=True), deployments=(deployment(1, pods=2),)),
+        "Serving",
+        "TTTFTTF",
+        Reason.SERVING,
+    ),
     Row("no Service yet", world(pod(ready=True), service=None), "Serving", "TTTTFFF", Reason.SERVING),
 ]
 
@@ -246,6 +254,19 @@ def test_the_plan_is_told() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (Plan(), "Each replica gets 1 of h100-80gb."),
+        (Plan(profile="cpu", gpus_per_replica=0), "Each replica gets cpu."),
+        (Plan(profile="", gpus_per_replica=0), "Each replica gets what its serving runtime asks for."),
+    ],
+)
+def test_the_plan_is_told_in_a_sentence(plan: Plan, told: str) -> None:
+    planned = next(each for each in status(ZERO, plan=plan)["conditions"] if each["type"] == "Planned")
+    assert planned["message"] == told
+
+
 def test_the_url_is_that_of_the_service() -> None:
     assert status(ZERO)["url"] == "http://model.chat.svc"
 
@@ -292,6 +313,14 @@ def test_a_model_that_failed_is_not_called_healthy_because_its_pods_are_gone() -
     told = status(ZERO, failed)
     assert (told["state"], reason(told, "Ready")) == ("Failed", Reason.GPU_OUT_OF_MEMORY)
     assert status(ZERO, told) == told  # and goes on saying so
+
+
+@pytest.mark.parametrize("cause", sorted(WOULD_HAPPEN_AGAIN))
+def test_what_a_new_pod_would_meet_as_well_is_remembered_at_zero(cause: Reason) -> None:
+    explained = ended(f'{{"reason": "{cause}", "message": "so it is"}}')
+    failing = container(state=explained, lastState=explained, restartCount=1)
+    told = status(ZERO, status(world(pod(containerStatuses=[failing]))))
+    assert (told["state"], reason(told, "Ready")) == ("Failed", cause)
 
 
 def test_a_new_spec_is_given_a_new_chance() -> None:
