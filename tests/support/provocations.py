@@ -29,7 +29,7 @@ class Provocation:
     words: str  # some of the pod's own words, which must be in the message
     objects: Callable[[str], list[Object]]
     final: bool | None = None  # None: not what this one is about
-    timeout: float = 60
+    timeout: float = 90
 
     def describes(self, cause: Cause) -> bool:
         fits = cause.reason == self.reason and self.words in cause.message
@@ -259,10 +259,10 @@ PROVOCATIONS = [
     ),
     crash("runtime-explains", "GpuOutOfMemory", RUNTIME_LINE, words="13.9 GiB of weights don't fit"),
     crash("crashed", "EngineCrashed", "Segmentation fault: nobody knows why"),
-    crash("crash-loop", "CrashLoop", "Segmentation fault: again", words="next try at", final=True, timeout=90),
+    crash("crash-loop", "CrashLoop", "Segmentation fault: again", words="next try at", final=True, timeout=150),
     # --- the probes
     Provocation("starts-never", "StartTimeout", "connection refused", starts_never),
-    Provocation("ready-never", "EngineStuck", "connection refused", ready_never, timeout=120),
+    Provocation("ready-never", "EngineStuck", "connection refused", ready_never, timeout=180),
     # --- the rules of the cluster
     simple("quota-exceeded", "QuotaExceeded", "exceeded quota: team", QUOTA, model()),
     simple(
