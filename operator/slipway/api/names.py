@@ -16,9 +16,7 @@ PROFILE_PLURAL = "acceleratorprofiles"
 OWNER_LABEL = f"{GROUP}/llmdeployment"  # on all that is ours, and on the pods: the name of their LLMDeployment
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "slipway"
-SPEC_HASH_ANNOTATION = f"{GROUP}/spec-hash"  # what we applied last, to see without a write that nothing changed
 ACTIVATOR_PORT_ANNOTATION = f"{GROUP}/activator-port"  # on the Service: the activator's port for this deployment
-PAUSE_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" makes the operator look on and change nothing
 
 # --- server-side apply -----------------------------------------------------------------------------------------------
 

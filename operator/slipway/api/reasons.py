@@ -37,7 +37,7 @@ class Reason(StrEnum):
     meaning: str
     is_final: bool
 
-    def __new__(cls, word: str, meaning: str, is_final: bool = False) -> Reason:
+    def __new__(cls, word: str, meaning: str = "", is_final: bool = False) -> Reason:
         reason = str.__new__(cls, word)
         reason._value_ = word
         reason.meaning = meaning
@@ -53,7 +53,6 @@ class Reason(StrEnum):
     UPDATING = "Updating", "A new version is being rolled out."
     PLANNED = "Planned", "An accelerator, an engine and resources are chosen."
     AS_WANTED = "AsWanted", "Everything is as the spec wants it."
-    PAUSED = "Paused", "An annotation tells the operator to change nothing."
     DELETING = "Deleting", "The object is being deleted, and what belongs to it with it."
 
     # --- on the way to a replica -------------------------------------------------------------------------------------
@@ -119,5 +118,5 @@ class Reason(StrEnum):
     HOLD_TIMEOUT = "HoldTimeout", "No replica came in the time that a request may wait."
     ACTIVATOR_UNAVAILABLE = "ActivatorUnavailable", "No activator is there to hold requests while no replica is ready."
     SCALER_UNAVAILABLE = "ScalerUnavailable", "KEDA can't reach the activator, or doesn't act on this deployment."
-    NOT_READY = "NotReady", "No replica is ready."
+    NOT_READY = "NotReady", "No replica is ready, and nothing else is known to be wrong."
     UNKNOWN = "Unknown", "The cause isn't known; the message says what was seen."

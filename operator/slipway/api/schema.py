@@ -1,7 +1,8 @@
 """What the types of the API are made of: texts, durations and quantities that are refused with a sentence.
 
-Each rule is written once and holds twice: in the CRD, where the API server refuses with its sentence, and in Python,
-where the same value is refused with the same words.
+What is said of one value (a text's form, a duration's bounds) is written once and holds twice: in the CRD, where the
+API server refuses with its sentence, and in Python, with the same words. What fields must be to each other, the API
+server alone checks: nothing else ever gets to see such an object.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ INT_OR_STRING = "x-kubernetes-int-or-string"
 
 # --- rules -----------------------------------------------------------------------------------------------------------
 
-Why = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"]
+# Kubernetes also knows FieldValueDuplicate, but shows no message with it.
+Why = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ def cel(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-# --- objects -----------------------------------------------------------------------------------------------------------
+# --- objects ---------------------------------------------------------------------------------------------------------
 
 
 class ApiModel(BaseModel):
@@ -105,7 +107,7 @@ class Checked:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
         schema = handler.resolve_ref_schema(handler(core))
-        schema = {INT_OR_STRING: True} if "anyOf" in schema else schema
+        schema = {} if INT_OR_STRING in dict(self.schema) else schema  # a type of its own to Kubernetes, not a union
         own = Rule(rule=self.rule, message=self.message).as_schema()
         return {**schema, **dict(self.schema), RULES: [*schema.get(RULES, []), own]}
 
@@ -113,7 +115,7 @@ class Checked:
 def matches(pattern: str, message: str, *, at_most: int = 253) -> Checked:
     """A text of a form."""
     return Checked(
-        check=lambda value: len(value) <= at_most and re.search(pattern, value) is not None,
+        check=lambda value: len(value) <= at_most and re.fullmatch(pattern, value) is not None,
         rule=f"self.matches({cel(pattern)})",
         message=message,
         schema=(("maxLength", at_most),),
@@ -130,12 +132,12 @@ def duration_within(at_least: str, at_most: str, *, or_auto: bool = False) -> Ch
     def check(value: str) -> bool:
         if or_auto and value == "Auto":
             return True
-        return re.match(units.DURATION, value) is not None and low <= units.seconds(value) <= high
+        return re.fullmatch(units.DURATION, value) is not None and low <= units.seconds(value) <= high
 
     return Checked(
         check=check,
         rule=f'self == "Auto" || ({rule})' if or_auto else rule,
-        message=f"must be {auto}a duration from {at_least} to {at_most}, such as 90s, 10m or 1h30m",
+        message=f"must be {auto}a duration from {at_least} to {at_most}, written as 40ms, 90s or 1h30m",
         schema=(("maxLength", 32),),
     )
 
@@ -148,10 +150,10 @@ def quantity_within(at_least: str, at_most: str, *, example: str) -> Checked:
         f"quantity(string(self)).compareTo(quantity({cel(at_most)})) <= 0"
     )
     return Checked(
-        check=lambda value: re.match(units.QUANTITY, value) is not None and low <= units.amount(value) <= high,
+        check=lambda value: re.fullmatch(units.QUANTITY, value) is not None and low <= units.amount(value) <= high,
         rule=f"isQuantity(string(self)) && {bounds}",
         message=f"must be a quantity from {at_least} to {at_most}, such as {example}",
-        schema=(("type", None), (INT_OR_STRING, True), ("maxLength", 32)),
+        schema=((INT_OR_STRING, True), ("maxLength", 32)),
     )
 
 
@@ -161,7 +163,7 @@ def whole_number_or_auto(at_least: int, at_most: int) -> Checked:
         check=lambda value: value == "Auto" or at_least <= value <= at_most,
         rule=f'type(self) == int ? self >= {at_least} && self <= {at_most} : self == "Auto"',
         message=f"must be Auto or a whole number from {at_least} to {at_most}",
-        schema=(("maxLength", 8),),
+        schema=((INT_OR_STRING, True), ("maxLength", 8)),
     )
 
 

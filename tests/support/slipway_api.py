@@ -1,0 +1,135 @@
+"""The types of Slipway in a cluster: installed, asked what they say to an object, and objects of them, good and bad."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+from urllib.response import addinfourl
+
+import yaml
+
+from support.kube import Kube, Object
+
+ROOT = Path(__file__).parent.parent.parent
+CRDS, POLICIES, SAMPLES = ROOT / "crds", ROOT / "manifests/policies", ROOT / "manifests/samples"
+NAMES = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")
+MODEL_SPEC: Object = {"model": {"uri": "pvc://models/llama"}}
+PROFILE_SPEC: Object = {"vendor": "NVIDIA", "resource": {"name": "nvidia.com/gpu"}, "memory": "80Gi"}
+
+# --- a cluster that knows the types ----------------------------------------------------------------------------------
+
+# What the API server says around the sentence of a rule, and what some values look like to it.
+_STRICT = re.compile(r"^.*?strict decoding error: ")
+_VALUE = re.compile(r'Invalid value: ("[^"]*"|null|-?\d+): ')
+_UNCHECKED = "some validation rules were not checked"
+
+
+async def install(kube: Kube) -> None:
+    """The definitions and policies."""
+    await kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(CRDS))
+    for name in NAMES:
+        await kube.wait_for_condition("customresourcedefinition", name, "Established")
+    await kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(POLICIES))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API server would do with an object."""
+
+    body: Object
+    warnings: list[str]
+
+    @property
+    def accepted(self) -> bool:
+        return bool(self.body["kind"] != "Status")
+
+    @property
+    def sentences(self) -> str:
+        """Why it refuses: one line for each field, without what Kubernetes says around it."""
+        causes = self.body.get("details", {}).get("causes", [])
+        lines = [f"{cause['field']}: {cause['message']}" for cause in causes] or [self.body["message"]]
+        return "\n".join(_VALUE.sub("", _STRICT.sub("", line)) for line in lines if _UNCHECKED not in line)
+
+
+@dataclass(frozen=True)
+class ApiServer:
+    """Asked over HTTP what it would do with an object; a kubectl for each of many questions would take its time."""
+
+    url: str
+
+    def would_create(self, path: str, thing: Object) -> Answer:
+        request = Request(
+            f"{self.url}{path}?dryRun=All&fieldValidation=Strict",
+            data=json.dumps(thing).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urlopen(request, timeout=30) as response:
+                return _answer(response)
+        except HTTPError as error:
+            with error:
+                return _answer(error)
+
+
+@contextmanager
+def api_server(kube: Kube) -> Iterator[ApiServer]:
+    with subprocess.Popen(kube.command("proxy", "--port=0"), stdout=subprocess.PIPE, text=True) as proxy:
+        assert proxy.stdout
+        try:
+            yield ApiServer("http://" + proxy.stdout.readline().strip().rpartition(" ")[2])
+        finally:
+            proxy.kill()
+
+
+def _answer(response: addinfourl | HTTPError) -> Answer:
+    headers = response.headers.get_all("Warning") or []
+    warnings = [json.loads(header.removeprefix("299 - ")) for header in headers]
+    return Answer(json.load(response), warnings)
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------
+
+
+def llmdeployment(name: str = "model", spec: Object | None = None) -> Object:
+    """The smallest one that is right, with a spec laid over it."""
+    return _of_kind("LLMDeployment", name, merged(MODEL_SPEC, spec or {}))
+
+
+def acceleratorprofile(name: str = "gpu", spec: Object | None = None) -> Object:
+    """The smallest one that is right, with a spec laid over it."""
+    return _of_kind("AcceleratorProfile", name, merged(PROFILE_SPEC, spec or {}))
+
+
+def merged(base: Object, change: Object) -> Object:
+    """As a merge patch does it: objects go into each other, null takes away, all else replaces what was."""
+    result = dict(base)
+    for key, value in change.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(base.get(key, {}), dict):
+            result[key] = merged(base.get(key, {}), value)
+        else:
+            result[key] = value
+    return result
+
+
+def rows(name: str) -> list[Any]:
+    """A table of objects and what the API server says to them."""
+    table: list[Any] = yaml.safe_load((ROOT / "tests/cluster/specs" / f"{name}.yaml").read_text())
+    return table
+
+
+def samples() -> list[Path]:
+    return sorted(SAMPLES.glob("*.yaml"))
+
+
+def _of_kind(kind: str, name: str, spec: Object) -> Object:
+    return {"apiVersion": "slipway.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
