@@ -20,7 +20,7 @@ from support import objects, worlds
 from support.clusters import AnyCluster
 from support.kube import Kube, KubectlError, Object, is_ready
 from support.provocations import ENGINE, LABELS, NAME, model
-from support.tester import Tester as Listener
+from support.tester import ServerHere
 
 ANY_NODE = [{"operator": "Exists"}]
 
@@ -138,7 +138,7 @@ def is_leaving(pod: Object) -> bool:
 
 
 @asynccontextmanager
-async def registry(tester: Listener, status: int, text: str) -> AsyncGenerator[str]:
+async def registry(tester: ServerHere, status: int, text: str) -> AsyncGenerator[str]:
     """A registry on the node's own loopback, where containerd speaks plain HTTP; it gives this one answer to all."""
 
     async def answer(_: web.BaseRequest) -> web.Response:
@@ -159,7 +159,7 @@ async def registry(tester: Listener, status: int, text: str) -> AsyncGenerator[s
     ("status", "final"), [(404, True), (401, True), (403, True), (429, False), (503, False)], ids=str
 )
 async def test_a_registry_that_says_no_is_told_from_one_that_cannot_now(
-    kube: Kube, cluster: AnyCluster, tester: Listener, status: int, final: bool
+    kube: Kube, cluster: AnyCluster, tester: ServerHere, status: int, final: bool
 ) -> None:
     cluster.devcluster()
     async with registry(tester, status, "") as image:
