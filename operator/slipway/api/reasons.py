@@ -109,6 +109,7 @@ class Reason(StrEnum):
     CRASH_LOOP = "CrashLoop", "The engine ends again and again; the kubelet waits longer each time."
     START_TIMEOUT = "StartTimeout", "The engine wasn't ready within the time that it has to start."
     ENGINE_STUCK = "EngineStuck", "The engine runs but doesn't answer its health check."
+    POD_STUCK = "PodStuck", "A pod that has been told to go is still there, and may keep its accelerator."
     NODE_LOST = "NodeLost", "The node of a replica is gone or doesn't answer."
 
     # --- what stops a request ----------------------------------------------------------------------------------------

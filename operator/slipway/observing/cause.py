@@ -1,0 +1,99 @@
+"""Why a deployment isn't as it should be: one cause, in the words of whoever saw it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from slipway.api.reasons import Reason
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What went wrong. Final: it doesn't get better by waiting."""
+
+    reason: Reason
+    message: str
+    since: datetime | None = None
+    final: bool = False
+    pod: str = ""
+
+
+def reason_named(word: str) -> Reason:
+    """The reason of that name, as somebody else has written it."""
+    return next((reason for reason in Reason if reason == word), Reason.UNKNOWN)
+
+
+WORST_FIRST = (
+    # what no pod can help
+    Reason.INVALID_SPEC,
+    Reason.KSERVE_MISSING,
+    Reason.NAME_TAKEN,
+    Reason.RUNTIME_MISSING,
+    Reason.PERMISSION_DENIED,
+    Reason.ADMISSION_DENIED,
+    Reason.QUOTA_EXCEEDED,
+    # what says exactly what to change
+    Reason.BAD_ENGINE_ARGUMENTS,
+    Reason.UNSUPPORTED_ARCHITECTURE,
+    Reason.QUANTIZATION_MISMATCH,
+    Reason.MODEL_NOT_FOUND,
+    Reason.MODEL_ACCESS_DENIED,
+    Reason.MODEL_CORRUPT,
+    Reason.CONTEXT_TOO_LONG,
+    Reason.GPU_OUT_OF_MEMORY,
+    Reason.HOST_OUT_OF_MEMORY,
+    Reason.DRIVER_MISMATCH,
+    Reason.IMAGE_NAME_INVALID,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.POD_CONFIG_ERROR,
+    # what says where to look
+    Reason.GPU_UNHEALTHY,
+    Reason.GPU_BUSY,
+    Reason.MODEL_DOWNLOAD_FAILED,
+    Reason.VOLUME_NOT_READY,
+    Reason.CRASH_LOOP,
+    Reason.ENGINE_CRASHED,
+    Reason.START_TIMEOUT,
+    Reason.ENGINE_STUCK,
+    # why a replica has lost its place, before that it finds no other
+    Reason.NODE_LOST,
+    Reason.PREEMPTED,
+    Reason.UNSCHEDULABLE,
+    # what has passed already, or hurts little
+    Reason.EVICTED,
+    Reason.POD_STUCK,
+)
+
+WOULD_HAPPEN_AGAIN = frozenset(
+    {
+        Reason.BAD_ENGINE_ARGUMENTS,
+        Reason.UNSUPPORTED_ARCHITECTURE,
+        Reason.QUANTIZATION_MISMATCH,
+        Reason.MODEL_NOT_FOUND,
+        Reason.MODEL_ACCESS_DENIED,
+        Reason.MODEL_CORRUPT,
+        Reason.MODEL_DOWNLOAD_FAILED,
+        Reason.CONTEXT_TOO_LONG,
+        Reason.GPU_OUT_OF_MEMORY,
+        Reason.HOST_OUT_OF_MEMORY,
+        Reason.DRIVER_MISMATCH,
+        Reason.IMAGE_NAME_INVALID,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.CRASH_LOOP,
+        Reason.ENGINE_CRASHED,
+        Reason.START_TIMEOUT,
+    }
+)
+"""What a new pod of the same spec would meet as well."""
+
+
+def worst(causes: Iterable[Cause]) -> Cause | None:
+    """The one that a person should act on first; of several alike, the first that came."""
+    return min(causes, key=_urgency, default=None)
+
+
+def _urgency(cause: Cause) -> tuple[bool, int, float, str]:
+    rank = WORST_FIRST.index(cause.reason) if cause.reason in WORST_FIRST else len(WORST_FIRST)
+    return not cause.final, rank, cause.since.timestamp() if cause.since else 0, cause.pod

@@ -1,0 +1,45 @@
+"""What is worth an event on the object: each change of its state, and each new cause; never a mere look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slipway.api.reasons import ConditionType, State
+
+from .world import Object
+
+TROUBLE = {State.DEGRADED, State.FAILED}
+
+
+@dataclass(frozen=True)
+class Notice:
+    """An event to be written: its type (Normal or Warning), its reason and its message."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def events_between(previous: Object | None, current: Object) -> list[Notice]:
+    """The events that tell a person how it went from one status to the next; none if nothing important has changed."""
+    if previous and _story(previous) == _story(current):
+        return []
+    _, trouble = _story(current)
+    is_trouble = bool(trouble) or current["state"] in TROUBLE
+    return [Notice("Warning" if is_trouble else "Normal", trouble or current["state"], current["message"])]
+
+
+def _story(status: Object) -> tuple[str, str]:
+    """The state, and the reason of what is wrong, if something is."""
+    return status.get("state", ""), _trouble(status)
+
+
+def _trouble(status: Object) -> str:
+    conditions = {each["type"]: each for each in status.get("conditions") or []}
+    ready, stalled = conditions.get(ConditionType.READY, {}), conditions.get(ConditionType.STALLED, {})
+    if ready.get("status") == "False":
+        return str(ready["reason"])
+    if stalled.get("status") == "True":
+        return str(stalled["reason"])
+    moving = conditions.get(ConditionType.RECONCILING, {})
+    return str(moving.get("reason", "")) if status.get("state") == State.DEGRADED else ""

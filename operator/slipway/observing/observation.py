@@ -1,0 +1,107 @@
+"""What can be said about a deployment from what the cluster shows: counts, the cause, the step, the way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.reasons import Reason
+
+from .cause import Cause
+from .causes import cause_in
+from .containers import LONG_SILENCE
+from .phases import Phases, phases_of, step_of
+from .pods import OVERDUE, Pod
+from .world import SCALED_OBJECT, Object, WorldView, parse_time
+
+PATIENCE = timedelta(minutes=10)
+"""For what passes by itself, as a rule; what lasts longer counts as lasting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """The facts that the status is made of."""
+
+    desired: int
+    ready: int
+    warming_up: int
+    made: bool = True  # KServe has made its Deployment
+    updating: bool = False  # pods of an older version are still there
+    cause: Cause | None = None  # why replicas are missing
+    scaling_cause: Cause | None = None  # why their number can't follow the demand
+    lasting: bool = False  # the cause won't pass by itself
+    step: Reason = Reason.STARTING  # of the first replica that is on its way
+    waking_since: datetime | None = None
+    phases: Phases | None = None  # of the first replica that is ready
+    url: str | None = None
+    activator_answers: bool | None = None
+    look_again_at: datetime | None = None  # time alone may change something then
+
+
+def observe(deployment: LLMDeployment, world: WorldView) -> Observation:
+    pods = sorted((Pod(raw, world) for raw in world.pods), key=lambda pod: (pod.created or world.now, pod.name))
+    ready = [pod for pod in pods if pod.is_ready]
+    coming = [pod for pod in pods if pod.is_on_its_way]
+    cause = cause_in(world)
+    return Observation(
+        desired=_desired(deployment, world),
+        ready=len(ready),
+        warming_up=len(coming),
+        made=bool(world.deployments),
+        updating=any(_has_old_pods(each) for each in world.deployments),
+        cause=cause,
+        scaling_cause=_scaling_cause(deployment, world),
+        lasting=bool(cause and (cause.final or _outlasted_patience(cause, world.now))),
+        step=step_of(coming[0]) if coming else Reason.STARTING,
+        waking_since=coming[0].created if coming else None,
+        phases=phases_of(ready[0]) if ready else None,
+        url=_url(world.service),
+        activator_answers=world.activator_answers,
+        look_again_at=min(_moments(pods, cause, world.now), default=None),
+    )
+
+
+def _desired(deployment: LLMDeployment, world: WorldView) -> int:
+    """What the Deployment was told; before there is one, what the spec begins with."""
+    if world.deployments:
+        return sum(int(each["spec"].get("replicas", 1)) for each in world.deployments)
+    scaling = deployment.spec.scaling
+    return max(scaling.min_replicas or 0, scaling.initial_replicas or 0)
+
+
+def _has_old_pods(deployment: Object) -> bool:
+    status = deployment.get("status", {})
+    return int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))
+
+
+def _scaling_cause(deployment: LLMDeployment, world: WorldView) -> Cause | None:
+    if deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in world.kinds:
+        return None
+    message = "The cluster has no ScaledObjects; once KEDA is installed, the number of replicas follows the demand"
+    return Cause(Reason.KEDA_MISSING, message, final=True)
+
+
+def _url(service: Object | None) -> str | None:
+    if service is None:
+        return None
+    meta, ports = service["metadata"], service.get("spec", {}).get("ports") or [{}]
+    port = ports[0].get("port", 80)
+    return f"http://{meta['name']}.{meta['namespace']}.svc" + ("" if port == 80 else f":{port}")
+
+
+def _outlasted_patience(cause: Cause, now: datetime) -> bool:
+    return cause.since is not None and now - cause.since >= PATIENCE
+
+
+def _moments(pods: list[Pod], cause: Cause | None, now: datetime) -> Iterator[datetime]:
+    """The moments to come from which on things look different, though nothing has changed."""
+    moments = [cause.since + PATIENCE] if cause and cause.since and not cause.final else []
+    for pod in pods:
+        if pod.is_leaving and (due := parse_time(pod.raw["metadata"]["deletionTimestamp"])):
+            moments.append(due + OVERDUE)
+        for container in pod.containers() if pod.is_on_its_way else ():
+            if began := parse_time(container.running.get("startedAt")):
+                moments.append(began + LONG_SILENCE)
+    return (moment for moment in moments if moment > now)

@@ -1,0 +1,72 @@
+"""How long the phases of a replica's start took, as far as the cluster shows them, and in which one it is now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from slipway.api.reasons import Reason
+
+from .pods import Pod
+from .world import condition, is_true, parse_time
+
+
+@dataclass(frozen=True)
+class Phases:
+    """The moments of one start; None: not reached, or nobody wrote it down."""
+
+    created: datetime | None
+    scheduled: datetime | None
+    pulled: datetime | None
+    started: datetime | None
+    ready: datetime | None
+
+    def durations(self) -> dict[str, str]:
+        """Each phase as the time since the one before it that is known, under its name in the status."""
+        found: dict[str, str] = {}
+        before = self.created
+        names = {"schedule": self.scheduled, "pull": self.pulled, "start": self.started, "ready": self.ready}
+        for name, moment in names.items():
+            if before and moment:
+                found[name] = f"{max(0, round((moment - before).total_seconds()))}s"
+            before = moment or before
+        return found
+
+
+def phases_of(pod: Pod) -> Phases:
+    return Phases(pod.created, _since(pod, "PodScheduled"), _pulled(pod), _started(pod), _since(pod, "Ready"))
+
+
+def step_of(pod: Pod) -> Reason:
+    """What a pod that isn't ready yet is doing."""
+    containers = list(pod.containers())
+    inits = [each for each in containers if each.is_init and not each.is_well]
+    if not is_true(pod.raw, "PodScheduled"):
+        return Reason.SCHEDULING
+    if any(each.running for each in inits):
+        return Reason.FETCHING_MODEL
+    if any(each.running for each in containers):
+        return Reason.LOADING_MODEL
+    return Reason.PULLING_IMAGE if _is_pulling(pod) else Reason.STARTING
+
+
+def _since(pod: Pod, kind: str) -> datetime | None:
+    found = condition(pod.raw, kind) or {}
+    return parse_time(found.get("lastTransitionTime")) if found.get("status") == "True" else None
+
+
+def _pulled(pod: Pod) -> datetime | None:
+    """When the last of its images was there, by the kubelet's event; an image that was there before counts at once."""
+    moments = [event.last_seen for event in pod.events() if event.reason == "Pulled"]
+    return max((moment for moment in moments if moment), default=None)
+
+
+def _started(pod: Pod) -> datetime | None:
+    """When the last of its containers began to run."""
+    moments = [parse_time(each.running.get("startedAt")) for each in pod.containers() if each.running]
+    return max((moment for moment in moments if moment), default=None)
+
+
+def _is_pulling(pod: Pod) -> bool:
+    newest = next((event.reason for event in pod.events() if event.reason in ("Pulling", "Pulled")), "")
+    return newest == "Pulling"

@@ -1,0 +1,194 @@
+"""What is wrong with one pod: its place, its node, its volumes, its containers, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from slipway.api.reasons import Reason
+
+from . import words
+from .cause import Cause
+from .containers import SAME_MOMENT, Container, cause_in
+from .world import Event, Object, WorldView, condition, is_false, is_true, parse_time
+
+OVERDUE = timedelta(seconds=30)  # beyond its grace period, which deletionTimestamp has in it already
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod in its world."""
+
+    raw: Object
+    world: WorldView
+
+    @property
+    def name(self) -> str:
+        return str(self.raw["metadata"]["name"])
+
+    @property
+    def is_ready(self) -> bool:
+        return is_true(self.raw, "Ready") and not self.is_leaving
+
+    @property
+    def is_leaving(self) -> bool:
+        return "deletionTimestamp" in self.raw["metadata"]
+
+    @property
+    def is_over(self) -> bool:
+        """It has ended for good; where nobody deletes it, it stays for people to look at."""
+        return self.raw.get("status", {}).get("phase") in ("Failed", "Succeeded")
+
+    @property
+    def is_left_behind(self) -> bool:
+        return self.is_over and not self.is_leaving
+
+    @property
+    def is_on_its_way(self) -> bool:
+        return not (self.is_ready or self.is_leaving or self.is_over)
+
+    @property
+    def created(self) -> datetime | None:
+        return parse_time(self.raw["metadata"].get("creationTimestamp"))
+
+    @property
+    def node(self) -> str:
+        return str(self.raw["spec"].get("nodeName") or "")
+
+    @property
+    def troubled_since(self) -> datetime | None:
+        ready = condition(self.raw, "Ready") or {}
+        return parse_time(ready.get("lastTransitionTime")) or self.created
+
+    @property
+    def has_been_ready(self) -> bool:
+        """It isn't now, and the kubelet called it so some time after it had been set up."""
+        initialized, ready = (condition(self.raw, kind) or {} for kind in ("Initialized", "Ready"))
+        begun, changed = (parse_time(each.get("lastTransitionTime")) for each in (initialized, ready))
+        return bool(begun and changed and changed - begun > SAME_MOMENT)
+
+    def events(self) -> tuple[Event, ...]:
+        return tuple(self.world.events_of(self.raw))
+
+    def containers(self) -> Iterator[Container]:
+        """Those that the kubelet knows of, in the order in which they start."""
+        status = self.raw.get("status", {})
+        for specs, statuses in (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses")):
+            by_name = {each["name"]: each for each in status.get(statuses) or []}
+            for spec in self.raw["spec"].get(specs) or []:
+                if known := by_name.get(spec["name"]):
+                    is_init = specs == "initContainers" and spec.get("restartPolicy") != "Always"
+                    yield Container(spec, known, self.events(), is_init, self.troubled_since, self.has_been_ready)
+
+    def cause(self, reason: Reason, message: str, since: datetime | None = None) -> Cause:
+        return Cause(reason, message, since or self.troubled_since, reason.is_final)
+
+
+def cause_of(raw: Object, world: WorldView) -> Cause | None:
+    """The first diagnosis of the table that fits. A pod that is ready has no cause."""
+    pod = Pod(raw, world)
+    if pod.is_ready:
+        return None
+    found = (diagnosis(pod) for diagnosis in (DIAGNOSES_LEAVING if pod.is_leaving else DIAGNOSES))
+    cause = next((cause for cause in found if cause), None)
+    return replace(cause, pod=pod.name) if cause else None
+
+
+# --- the diagnoses ---------------------------------------------------------------------------------------------------
+
+
+def stuck(pod: Pod) -> Cause | None:
+    due = parse_time(pod.raw["metadata"]["deletionTimestamp"])
+    if not due or pod.world.now < due + OVERDUE:
+        return None
+    finalizers = ", ".join(pod.raw["metadata"].get("finalizers") or [])
+    why = f"waits for its finalizers: {finalizers}" if finalizers else f"its node {pod.node} doesn't end it"
+    return pod.cause(Reason.POD_STUCK, f"Pod {pod.name} was to be gone by {due:%H:%M:%S} UTC; {why}", due)
+
+
+def put_out(pod: Pod) -> Cause | None:
+    """Somebody other than its owner ended it: the condition DisruptionTarget says who, the pod's status why."""
+    status = pod.raw.get("status", {})
+    disruption = condition(pod.raw, "DisruptionTarget") or {}
+    told = status.get("message") or disruption.get("message") or ""
+    since = parse_time(disruption.get("lastTransitionTime"))
+    if reason := PUT_OUT_BY.get(disruption.get("reason", "")) or PUT_OUT_BY.get(status.get("reason", "")):
+        return pod.cause(reason, words.shorten(told) or reason.meaning, since)
+    return None
+
+
+def refused_by_kubelet(pod: Pod) -> Cause | None:
+    """The scheduler chose a node that then would not have it: OutOfcpu, UnexpectedAdmissionError, NodeAffinity…"""
+    status = pod.raw.get("status", {})
+    if not (pod.is_over and status.get("reason") and not status.get("containerStatuses")):
+        return None
+    return pod.cause(Reason.UNSCHEDULABLE, f"{status['reason']}: {words.shorten(status.get('message', ''))}")
+
+
+def no_place(pod: Pod) -> Cause | None:
+    scheduled = condition(pod.raw, "PodScheduled") or {}
+    since = parse_time(scheduled.get("lastTransitionTime"))
+    match scheduled.get("status"), scheduled.get("reason"):
+        case "False", "SchedulingGated":
+            return pod.cause(Reason.UNSCHEDULABLE, f"The pod waits in a queue: {scheduled.get('message', '')}", since)
+        case "False", _:
+            said = words.explain_scheduler(scheduled.get("message", ""))
+            return pod.cause(said.reason, said.words, since)
+    return None
+
+
+def node_lost(pod: Pod) -> Cause | None:
+    nodes = pod.world.nodes
+    if nodes is None or not pod.node:
+        return None
+    if pod.node not in nodes:
+        return pod.cause(Reason.NODE_LOST, f"Node {pod.node} is gone")
+    ready = condition(nodes[pod.node], "Ready") or {}
+    if ready.get("status") == "True" or not ready:
+        return None
+    told = f"Node {pod.node} isn't ready: {words.shorten(ready.get('message') or ready.get('reason', ''))}"
+    return pod.cause(Reason.NODE_LOST, told, parse_time(ready.get("lastTransitionTime")))
+
+
+def bad_container(pod: Pod) -> Cause | None:
+    found = (cause_in(container, now=pod.world.now) for container in pod.containers())
+    return next((cause for cause in found if cause), None)
+
+
+def no_volume(pod: Pod) -> Cause | None:
+    """The kubelet says so in events alone; once a container has started, they are past."""
+    if not pod.node or not is_false(pod.raw, "Ready") or any(each.status.get("started") for each in pod.containers()):
+        return None
+    for event in pod.events():
+        if event.reason in VOLUME_EVENTS:
+            missing = event.reason == "FailedMount" and "not found" in event.message
+            reason = Reason.POD_CONFIG_ERROR if missing else Reason.VOLUME_NOT_READY
+            return pod.cause(reason, words.shorten(event.message))
+        if event.reason == "FailedCreatePodSandBox":
+            return pod.cause(Reason.VOLUME_NOT_READY, words.shorten(event.message))
+    return None
+
+
+DIAGNOSES: tuple[Callable[[Pod], Cause | None], ...] = (
+    put_out,
+    refused_by_kubelet,
+    no_place,
+    node_lost,
+    bad_container,
+    no_volume,
+)
+DIAGNOSES_LEAVING: tuple[Callable[[Pod], Cause | None], ...] = (put_out, node_lost, stuck)
+
+PUT_OUT_BY = {
+    "Evicted": Reason.EVICTED,
+    "TerminationByKubelet": Reason.EVICTED,
+    "EvictionByEvictionAPI": Reason.EVICTED,
+    "Preempting": Reason.PREEMPTED,
+    "PreemptionByScheduler": Reason.PREEMPTED,
+    "DeletionByTaintManager": Reason.NODE_LOST,
+    "DeletionByPodGC": Reason.NODE_LOST,
+    "NodeLost": Reason.NODE_LOST,
+    "Terminated": Reason.NODE_LOST,  # the node was shut down
+}
+VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")

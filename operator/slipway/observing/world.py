@@ -1,0 +1,112 @@
+"""What the cluster shows of one LLMDeployment at one moment: plain Kubernetes objects, and the moment.
+
+Whoever reads the cluster fills this in; nothing in this package asks for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+Object = dict[str, Any]
+
+INFERENCE_SERVICE, SCALED_OBJECT = "InferenceService", "ScaledObject"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What the API server answered when it, or a webhook that it asked, would not take one of our objects."""
+
+    kind: str
+    name: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldView:
+    """Everything that belongs to one LLMDeployment. What is not known is left out, and never counts as trouble."""
+
+    now: datetime
+    inference_service: Object | None = None
+    deployments: tuple[Object, ...] = ()
+    replica_sets: tuple[Object, ...] = ()
+    pods: tuple[Object, ...] = ()
+    events: tuple[Object, ...] = ()  # of any of the above
+    nodes: Mapping[str, Object] | None = None  # by name; None: nobody looks at nodes
+    kinds: frozenset[str] = frozenset({INFERENCE_SERVICE, SCALED_OBJECT})
+    """Which of the kinds that others define (KServe, KEDA, ...) the API server knows."""
+    foreign: tuple[Object, ...] = ()  # objects that have the names of ours and belong to somebody else
+    refusals: tuple[Refusal, ...] = ()
+    service: Object | None = None  # the one that clients use
+    activator_answers: bool | None = None
+    """Whether the Service leads to the activator while no replica is ready; None: no activator is installed."""
+
+    def events_of(self, thing: Object) -> Iterator[Event]:
+        """The events of an object, the newest first."""
+        uid = thing["metadata"].get("uid")
+        own = [Event(event) for event in self.events if uid and _regarding(event).get("uid") == uid]
+        yield from sorted(own, key=lambda event: event.last_seen or self.now, reverse=True)
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event, be it written in the old way (core/v1) or the new one (events.k8s.io/v1)."""
+
+    raw: Object
+
+    @property
+    def reason(self) -> str:
+        return str(self.raw.get("reason", ""))
+
+    @property
+    def message(self) -> str:
+        return str(self.raw.get("message") or self.raw.get("note") or "")
+
+    @property
+    def is_warning(self) -> bool:
+        return self.raw.get("type") == "Warning"
+
+    @property
+    def first_seen(self) -> datetime | None:
+        names = ("firstTimestamp", "deprecatedFirstTimestamp", "eventTime")
+        return _first_time(self.raw.get(name) for name in names) or created(self.raw)
+
+    @property
+    def last_seen(self) -> datetime | None:
+        series = self.raw.get("series") or {}
+        names = ("lastTimestamp", "deprecatedLastTimestamp", "eventTime")
+        return _first_time([series.get("lastObservedTime"), *(self.raw.get(name) for name in names)])
+
+
+def created(thing: Object) -> datetime | None:
+    return parse_time(thing["metadata"].get("creationTimestamp"))
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A time as the API server writes it."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def condition(thing: Object, kind: str) -> Object | None:
+    """The condition of that type, if the object has it."""
+    found: list[Object] = thing.get("status", {}).get("conditions") or []
+    return next((each for each in found if each["type"] == kind), None)
+
+
+def is_true(thing: Object, kind: str) -> bool:
+    return (condition(thing, kind) or {}).get("status") == "True"
+
+
+def is_false(thing: Object, kind: str) -> bool:
+    return (condition(thing, kind) or {}).get("status") == "False"
+
+
+def _regarding(event: Object) -> Object:
+    found: Object = event.get("involvedObject") or event.get("regarding") or {}
+    return found
+
+
+def _first_time(texts: Any) -> datetime | None:
+    return next((parse_time(text) for text in texts if text), None)

@@ -1,0 +1,72 @@
+"""Each thing that can go wrong with a model's pods is made to happen, and its cause is read off the cluster.
+
+With RECORD_CAUSES=1, what the cluster showed is kept as the fixtures of tests/unit/observing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from slipway.observing.causes import cause_in
+from slipway.observing.world import WorldView
+from support import worlds
+from support.clusters import AnyCluster
+from support.kube import Kube, WaitedInVainError
+from support.namespaces import own_namespace
+from support.provocations import PROVOCATIONS, Provocation
+
+FIXTURES = Path(__file__).parents[1] / "unit" / "observing" / "fixtures"
+AT_ONCE = 6
+"""Most of them wait for the kubelet's back-off, so that side by side they take a fraction of the time."""
+
+Outcomes = dict[str, WorldView | WaitedInVainError]
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest,
+    cluster: AnyCluster,
+    python_image: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Outcomes:
+    """What came of each provocation that a chosen test asks for, each in a namespace of its own."""
+    kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
+    chosen = [item.callspec.params.get("provocation") for item in request.session.items if hasattr(item, "callspec")]
+    return asyncio.run(provoke_all([each for each in PROVOCATIONS if each in chosen], kube, python_image))
+
+
+async def provoke_all(provocations: list[Provocation], kube: Kube, image: str) -> Outcomes:
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def outcome(provocation: Provocation) -> WorldView | WaitedInVainError:
+        async with slots, own_namespace(kube) as inside:
+            try:
+                return await provoke(provocation, inside, image)
+            except WaitedInVainError as error:
+                return error
+
+    found = await asyncio.gather(*(outcome(each) for each in provocations))
+    return dict(zip((each.name for each in provocations), found, strict=True))
+
+
+async def provoke(provocation: Provocation, kube: Kube, image: str) -> WorldView:
+    """The first world off which the cause is read as it should be."""
+
+    def is_read_off(world: WorldView) -> bool:
+        cause = cause_in(world)
+        return cause is not None and provocation.describes(cause)
+
+    await kube.apply(*provocation.objects(image))
+    return await worlds.until(kube, is_read_off, timeout=provocation.timeout)
+
+
+@pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
+def test_the_cause_is_read_off_the_cluster(outcomes: Outcomes, provocation: Provocation) -> None:
+    outcome = outcomes[provocation.name]
+    if isinstance(outcome, WaitedInVainError):
+        raise outcome
+    if os.environ.get("RECORD_CAUSES"):
+        worlds.save(outcome, FIXTURES / f"{provocation.name}.json")

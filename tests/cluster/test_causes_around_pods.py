@@ -1,0 +1,239 @@
+"""What befalls a model's pods from outside (nodes, priorities, registries, KServe), read off the real cluster."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from aiohttp import web
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.reasons import Reason
+from slipway.observing.causes import cause_in
+from slipway.observing.observation import observe
+from slipway.observing.status import status_of
+from slipway.observing.world import Refusal, WorldView
+from support import objects, worlds
+from support.clusters import AnyCluster
+from support.kube import Kube, KubectlError, Object, is_ready
+from support.provocations import ENGINE, LABELS, NAME, model
+from support.tester import ServerHere
+
+ANY_NODE = [{"operator": "Exists"}]
+
+
+def shows(reason: Reason, words: str) -> worlds.Wanted:
+    """Whether this cause is read off a world."""
+
+    def wanted(world: WorldView) -> bool:
+        cause = cause_in(world)
+        return cause is not None and cause.reason == reason and words in cause.message
+
+    return wanted
+
+
+def is_serving(world: WorldView) -> bool:
+    return any(is_ready(pod) for pod in world.pods)
+
+
+# --- nodes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def node(kube: Kube, cluster: AnyCluster) -> AsyncGenerator[str]:
+    """A node that nobody runs: it says what the test lets it say."""
+    cluster.devcluster()
+    name = f"node-of-{kube.namespace}"
+    await kube.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"is": name}}})
+    await tell(kube, name, ready=True)
+    yield name
+    await kube.delete("node", name)
+
+
+async def tell(kube: Kube, node: str, *, ready: bool) -> None:
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    words = {"reason": "Test", "message": "fine" if ready else "container runtime is down"}
+    times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
+    capacity = {"cpu": "4", "memory": "4Gi", "pods": "10"}
+    status = {
+        "capacity": capacity,
+        "allocatable": capacity,
+        "conditions": [{"type": "Ready", "status": str(ready), **words, **times}],
+    }
+    await kube.patch("node", node, {"status": status}, subresource="status")
+
+
+async def on_the_node(kube: Kube, node: str) -> None:
+    await kube.apply(model({"nodeSelector": {"is": node}, "tolerations": ANY_NODE}))
+    await worlds.until(kube, lambda world: any(pod["spec"].get("nodeName") == node for pod in world.pods))
+
+
+async def test_a_node_that_is_not_ready_any_more_explains_its_replica(kube: Kube, node: str) -> None:
+    await on_the_node(kube, node)
+    await tell(kube, node, ready=False)
+    await worlds.until(kube, shows(Reason.NODE_LOST, f"Node {node} isn't ready: container runtime is down"))
+
+
+async def test_a_node_that_is_gone_explains_its_replica(kube: Kube, node: str) -> None:
+    await on_the_node(kube, node)
+    await kube.delete("node", node)
+    await worlds.until(kube, shows(Reason.NODE_LOST, f"Node {node} is gone"))
+
+
+# --- put out, or not going -------------------------------------------------------------------------------------------
+
+
+async def test_a_replica_that_a_more_important_pod_replaces_is_preempted(kube: Kube, cluster: AnyCluster) -> None:
+    cluster.devcluster()
+    important = f"important-{kube.namespace}"
+    await kube.apply(
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": important},
+            "value": 1000,
+        }
+    )
+    gpus = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    slow = {"lifecycle": {"preStop": {"sleep": {"seconds": 20}}}}
+    try:
+        await kube.apply(model({"terminationGracePeriodSeconds": 30}, **gpus, **slow))
+        await worlds.until(kube, is_serving)
+        await kube.apply(objects.pod("boss", objects.PAUSE, [], container=gpus, priorityClassName=important))
+        await worlds.until(kube, shows(Reason.PREEMPTED, "preempt"))
+    finally:
+        await kube.delete("priorityclass", important)
+
+
+async def test_a_replica_that_fills_its_disk_is_evicted(kube: Kube, python_image: str) -> None:
+    writes = objects.python("open('/cache/weights', 'wb').write(bytes(8 << 20)); import time; time.sleep(3600)")
+    cache = {"name": "cache", "emptyDir": {"sizeLimit": "1Mi"}}
+    mount = {"volumeMounts": [{"name": "cache", "mountPath": "/cache"}]}
+    await kube.apply(model({"volumes": [cache]}, image=python_image, command=writes, **mount))
+    await worlds.until(kube, shows(Reason.EVICTED, "exceeds the limit"), timeout=120)
+
+
+async def test_a_pod_that_does_not_go_is_told_with_what_it_waits_for(kube: Kube) -> None:
+    stuck = model()
+    stuck["spec"]["template"]["metadata"]["finalizers"] = ["example.com/keep"]
+    await kube.apply(stuck)
+    pod = next(iter((await worlds.until(kube, is_serving)).pods))["metadata"]["name"]
+    await kube.delete("pod", pod)
+    world = await worlds.until(kube, lambda world: any(is_leaving(each) for each in world.pods))
+    later = replace(world, now=world.now + timedelta(minutes=1))
+    try:
+        assert shows(Reason.POD_STUCK, "waits for its finalizers: example.com/keep")(later)
+    finally:
+        await kube.patch("pod", pod, {"metadata": {"finalizers": None}})
+
+
+def is_leaving(pod: Object) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
+
+
+# --- registries ------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def registry(tester: ServerHere, status: int, text: str) -> AsyncGenerator[str]:
+    """A registry on the node's own loopback, where containerd speaks plain HTTP; it gives this one answer to all."""
+
+    async def answer(_: web.BaseRequest) -> web.Response:
+        return web.Response(status=status, text=text)
+
+    with tester.enter():
+        listener = socket.create_server(("127.0.0.1", 0))
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield f"localhost:{listener.getsockname()[1]}/team/model:1"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("status", "final"), [(404, True), (401, True), (403, True), (429, False), (503, False)], ids=str
+)
+async def test_a_registry_that_says_no_is_told_from_one_that_cannot_now(
+    kube: Kube, cluster: AnyCluster, tester: ServerHere, status: int, final: bool
+) -> None:
+    cluster.devcluster()
+    async with registry(tester, status, "") as image:
+        await kube.apply(model(image=image))
+        world = await worlds.until(kube, shows(Reason.IMAGE_PULL_FAILED, image))
+    cause = cause_in(world)
+    assert cause
+    assert cause.final is final, cause
+
+
+# --- KServe ----------------------------------------------------------------------------------------------------------
+
+
+def served_by_kserve(replicas: int = 0, **container: object) -> Object:
+    engine = {"name": ENGINE, "image": objects.PAUSE, "imagePullPolicy": "IfNotPresent", **container}
+    service = objects.inference_service(NAME, autoscaler_class="none", minReplicas=replicas, containers=[engine])
+    del service["spec"]["predictor"]["model"]
+    service["metadata"]["labels"] |= LABELS
+    return service
+
+
+async def test_what_kserve_refuses_is_told_in_its_own_words(kube: Kube) -> None:
+    with pytest.raises(KubectlError) as refused:
+        await kube.apply(served_by_kserve(minReplicas=-1) | {"spec": {"predictor": {"minReplicas": -1}}})
+    refusal = Refusal(kind="InferenceService", name=NAME, message=str(refused.value))
+    cause = cause_in(WorldView(now=datetime.now(UTC), refusals=(refusal,)))
+    assert cause
+    assert cause.reason == Reason.ADMISSION_DENIED
+    assert "kserve-webhook-server" in cause.message
+
+
+async def test_a_runtime_that_is_not_there_is_told(kube: Kube) -> None:
+    await kube.apply(objects.inference_service(NAME))
+    await worlds.until(kube, shows(Reason.RUNTIME_MISSING, ""))
+
+
+async def test_zero_replicas_are_idle_and_never_ready_because_kserve_says_so(kube: Kube) -> None:
+    await kube.apply(served_by_kserve())
+    world = await worlds.until(kube, lambda world: bool(world.inference_service and is_ready(world.inference_service)))
+    said = told(
+        replace(world, service=objects.service(NAME, selector={}) | {"metadata": {"name": NAME, "namespace": "x"}})
+    )
+    held = {each["type"]: (each["status"], each["reason"]) for each in said["conditions"]}
+    assert said["state"] == "Idle"
+    assert held["Ready"] == ("True", "ScaledToZero")
+    assert held["ModelLoaded"] == ("False", "ScaledToZero")
+
+
+async def test_a_start_through_kserve_is_told_step_by_step(kube: Kube, python_image: str) -> None:
+    probe = {"exec": {"command": ["test", "-e", "/loaded"]}, "periodSeconds": 1}
+    loads = objects.python("import time; time.sleep(4); open('/loaded', 'w'); time.sleep(3600)")
+    states: list[str] = []
+
+    def is_served(world: WorldView) -> bool:
+        said = told(world)
+        if not states or states[-1] != said["state"]:
+            states.append(said["state"])
+        return bool(said["state"] == "Serving")
+
+    await kube.apply(served_by_kserve(1, image=python_image, command=loads, readinessProbe=probe))
+    world = await worlds.until(kube, is_served)
+    assert states == ["Waking", "Serving"]
+    assert int(told(world)["lastColdStart"]["ready"].removesuffix("s")) >= 3
+
+
+class Plan:
+    profile, gpus_per_replica, why, rejected = "cpu", 0, ("a test",), ()
+
+
+def told(world: WorldView) -> Object:
+    deployment = LLMDeployment.model_validate(
+        {
+            "metadata": {"name": NAME, "namespace": "x", "generation": 1},
+            "spec": {"model": {"uri": "pvc://gemma/"}, "scaling": {"initialReplicas": 1}},
+        }
+    )
+    return status_of(deployment, Plan(), observe(deployment, world), None, world.now)

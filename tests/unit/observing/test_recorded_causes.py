@@ -1,0 +1,33 @@
+"""Causes read off what a real cluster showed: tests/cluster/test_causes.py makes each happen, and recorded these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from slipway.observing.causes import cause_in
+from support import worlds
+from support.provocations import PROVOCATIONS, Provocation
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
+def test_the_cause_is_read_off_a_recorded_cluster(provocation: Provocation) -> None:
+    cause = cause_in(worlds.load(FIXTURES / f"{provocation.name}.json"))
+    assert cause
+    assert provocation.describes(cause), cause
+
+
+@pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
+def test_a_cause_says_since_when_and_of_which_pod(provocation: Provocation) -> None:
+    world = worlds.load(FIXTURES / f"{provocation.name}.json")
+    cause = cause_in(world)
+    assert cause
+    assert cause.since
+    assert cause.since <= world.now
+    assert cause.pod in {"", *(pod["metadata"]["name"] for pod in world.pods)}
+
+
+def test_every_recording_is_of_something_that_is_still_provoked() -> None:
+    assert {path.stem for path in FIXTURES.glob("*.json")} == {each.name for each in PROVOCATIONS}

@@ -1,0 +1,377 @@
+"""What the object says of itself: the whole world in, the whole status out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.reasons import Reason
+from slipway.api.status import LLMDeploymentStatus
+from slipway.observing.cause import WOULD_HAPPEN_AGAIN
+from slipway.observing.events import Notice, events_between
+from slipway.observing.observation import PATIENCE, observe
+from slipway.observing.status import same, status_of
+from slipway.observing.world import INFERENCE_SERVICE, Object, WorldView
+
+from . import cluster_objects as objects
+from .cluster_objects import container, deployment, ended, pod, unscheduled, world
+
+
+@dataclass(frozen=True)
+class Plan:
+    profile: str = "h100-80gb"
+    gpus_per_replica: int = 1
+    why: tuple[str, ...] = ("the only one that fits",)
+    rejected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NoPlan:
+    reason: str = "NoAcceleratorFits"
+    message: str = "the model needs 140 GiB and the largest profile has 80 GiB"
+
+
+def llm(*, generation: int = 1, **scaling: Any) -> LLMDeployment:
+    return LLMDeployment.model_validate(
+        {
+            "metadata": {"name": "model", "namespace": "chat", "generation": generation},
+            "spec": {"model": {"uri": "pvc://gemma/"}, "scaling": scaling},
+        }
+    )
+
+
+def status(
+    seen: WorldView,
+    previous: Object | None = None,
+    *,
+    plan: Plan | NoPlan = Plan(),
+    of: LLMDeployment | None = None,
+) -> Object:
+    deployment = of or llm()
+    return status_of(deployment, plan, observe(deployment, seen), previous, seen.now)
+
+
+def holding(status: Object) -> dict[str, str]:
+    """The status of each condition."""
+    return {each["type"]: each["status"] for each in status["conditions"]}
+
+
+def reason(status: Object, kind: str) -> str:
+    return next(str(each["reason"]) for each in status["conditions"] if each["type"] == kind)
+
+
+def crashing(name: str = "model-1") -> Object:
+    state = ended("CUDA out of memory")
+    return pod(name, containerStatuses=[container(state=state, lastState=state, restartCount=1)])
+
+
+FULL = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+ZERO = world(activator_answers=True)
+
+# The conditions in this order: Ready, Planned, ModelLoaded, Scaled, Reachable, Reconciling, Stalled; T(rue), F(alse),
+# U(nknown).
+CONDITIONS = ("Ready", "Planned", "ModelLoaded", "Scaled", "Reachable", "Reconciling", "Stalled")
+LETTERS = {"T": "True", "F": "False", "U": "Unknown"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A world, and what the object says of itself in it; `why` says what the row is about."""
+
+    why: str
+    world: WorldView
+    state: str
+    conditions: str
+    ready_because: Reason
+    plan: Plan | NoPlan = Plan()
+
+
+WORLDS = [
+    Row("nothing is made yet", world(deployments=(), service=None), "Idle", "UTFTFTF", Reason.UPDATING),
+    Row("asleep: an ask would wake it", ZERO, "Idle", "TTFTTFF", Reason.SCALED_TO_ZERO),
+    Row(
+        "asleep, and nobody would hold an ask",
+        world(activator_answers=False),
+        "Idle",
+        "FTFTFFF",
+        Reason.ACTIVATOR_UNAVAILABLE,
+    ),
+    Row("the first replica loads", world(pod(), activator_answers=True), "Waking", "TTFFTTF", Reason.WAKING),
+    Row(
+        "the first replica loads, and nobody holds",
+        world(pod(), activator_answers=False),
+        "Waking",
+        "FTFFFTF",
+        Reason.ACTIVATOR_UNAVAILABLE,
+    ),
+    Row("the pod isn't there yet", world(deployments=(deployment(1, pods=0),)), "Waking", "TTFFFTF", Reason.WAKING),
+    Row(
+        "a GPU may come free",
+        world(unscheduled(FULL), activator_answers=True),
+        "Waking",
+        "FTFFTTF",
+        Reason.UNSCHEDULABLE,
+    ),
+    Row(
+        "no GPU came free in all this time",
+        world(unscheduled(FULL), now=objects.NOW + PATIENCE),
+        "Failed",
+        "FTFFFFT",
+        Reason.UNSCHEDULABLE,
+    ),
+    Row("the engine can't", world(crashing()), "Failed", "FTFFFFT", Reason.GPU_OUT_OF_MEMORY),
+    Row("all is well", world(pod(ready=True)), "Serving", "TTTTTFF", Reason.SERVING),
+    Row("a second replica is on its way", world(pod(ready=True), pod("b")), "Serving", "TTTFTTF", Reason.SERVING),
+    Row(
+        "a second replica finds no GPU",
+        world(pod(ready=True), unscheduled(FULL, "b")),
+        "Degraded",
+        "TTTFTTF",
+        Reason.SERVING,
+    ),
+    Row("a second replica can't ever", world(pod(ready=True), crashing("b")), "Degraded", "TTTFTFT", Reason.SERVING),
+    Row(
+        "the new version is on its way beside the old",
+        world(pod(ready=True), pod("b"), deployments=(deployment(1, pods=2, updated=1),)),
+        "Updating",
+        "TTTTTTF",
+        Reason.UPDATING,
+    ),
+    Row(
+        "the new version can't start; the old one serves on",
+        world(pod(ready=True), crashing("b"), deployments=(deployment(1, pods=2, updated=1),)),
+        "Degraded",
+        "TTTTTFT",
+        Reason.SERVING,
+    ),
+    Row("nothing fits the model", ZERO, "Failed", "FFFTTFT", Reason.NO_ACCELERATOR_FITS, NoPlan()),
+    Row(
+        "the new spec fits nowhere; the old replica serves on",
+        world(pod(ready=True)),
+        "Degraded",
+        "TFTTTFT",
+        Reason.SERVING,
+        NoPlan(),
+    ),
+    Row(
+        "no KServe", world(kinds=frozenset(), deployments=(), service=None), "Failed", "FTFFFFT", Reason.KSERVE_MISSING
+    ),
+    Row(
+        "no KEDA: it would not wake",
+        replace(ZERO, kinds=frozenset({INFERENCE_SERVICE})),
+        "Failed",
+        "FTFFTFT",
+        Reason.KEDA_MISSING,
+    ),
+    Row(
+        "no KEDA: it serves, and can't follow the demand",
+        world(pod(ready=True), kinds=frozenset({INFERENCE_SERVICE})),
+        "Degraded",
+        "TTTFTFT",
+        Reason.SERVING,
+    ),
+    Row(
+        "one replica too many is on its way out",
+        world(pod(ready=True), pod("b", ready=True), deployments=(deployment(1, pods=2),)),
+        "Serving",
+        "TTTFTTF",
+        Reason.SERVING,
+    ),
+    Row("no Service yet", world(pod(ready=True), service=None), "Serving", "TTTTFFF", Reason.SERVING),
+]
+
+
+@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+def test_the_object_says_how_it_is(row: Row) -> None:
+    said = status(row.world, plan=row.plan)
+    assert said["state"] == row.state
+    assert holding(said) == dict(zip(CONDITIONS, (LETTERS[letter] for letter in row.conditions), strict=True))
+    assert reason(said, "Ready") == row.ready_because
+
+
+@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+def test_looking_again_changes_nothing_so_that_nothing_is_written(row: Row) -> None:
+    first = status(row.world, plan=row.plan)
+    again = replace(row.world, now=row.world.now + timedelta(seconds=20))
+    assert status(again, first, plan=row.plan) == first
+    assert events_between(first, first) == []
+
+
+@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+def test_the_status_is_one_that_the_api_takes(row: Row) -> None:
+    LLMDeploymentStatus.model_validate(status(row.world, plan=row.plan))
+
+
+@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+def test_the_message_is_a_sentence(row: Row) -> None:
+    message = status(row.world, plan=row.plan)["message"]
+    assert message[0].isupper() or message[0].isdigit()
+    assert message.endswith(".")
+
+
+@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+def test_nothing_is_both_under_way_and_stuck(row: Row) -> None:
+    held = holding(status(row.world, plan=row.plan))
+    assert not held["Reconciling"] == held["Stalled"] == "True"
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_told_in_the_pod_s_own_words_with_its_time() -> None:
+    assert status(world(crashing()))["message"] == (
+        "GpuOutOfMemory since 2026-11-21 10:00:01 UTC: CUDA out of memory (2 times)."
+    )
+
+
+def test_a_degraded_deployment_tells_what_still_works_first() -> None:
+    assert status(world(pod(ready=True), unscheduled(FULL, "b")))["message"] == (
+        "1 of 2 replicas answers; Unschedulable since 2026-11-21 10:00:01 UTC: "
+        "No node has enough nvidia.com/gpu free: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+    )
+
+
+def test_a_waking_deployment_tells_the_step() -> None:
+    told = status(world(pod()))["message"]
+    assert told == "The first replica is on its way since 10:00:00 UTC: the engine is loading the model."
+
+
+def test_the_replicas_are_counted_by_their_pods() -> None:
+    told = status(world(pod(ready=True), pod("b"), pod("c")))
+    assert told["replicas"] == {"desired": 3, "ready": 1, "warmingUp": 2}
+
+
+def test_the_plan_is_told() -> None:
+    told = status(ZERO)["plan"]
+    assert told == {
+        "accelerator": "h100-80gb",
+        "gpusPerReplica": 1,
+        "why": ["the only one that fits"],
+        "rejected": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (Plan(), "Each replica gets 1 of h100-80gb."),
+        (Plan(profile="cpu", gpus_per_replica=0), "Each replica gets cpu."),
+        (Plan(profile="", gpus_per_replica=0), "Each replica gets what its serving runtime asks for."),
+    ],
+)
+def test_the_plan_is_told_in_a_sentence(plan: Plan, told: str) -> None:
+    planned = next(each for each in status(ZERO, plan=plan)["conditions"] if each["type"] == "Planned")
+    assert planned["message"] == told
+
+
+def test_the_url_is_that_of_the_service() -> None:
+    assert status(ZERO)["url"] == "http://model.chat.svc"
+
+
+def test_the_phases_of_a_start_are_told_as_durations() -> None:
+    ready = pod(ready=True)
+    pulled = objects.event(ready, "Pulled", "Successfully pulled image", kind="Normal")
+    told = status(world(ready, events=(pulled,)))
+    assert told["lastColdStart"] == {"schedule": "1s", "pull": "30s", "start": "2s", "ready": "12s"}
+
+
+def test_a_replica_that_comes_later_is_no_cold_start() -> None:
+    first = status(world(pod(ready=True)))
+    later = pod("b", ready=True)
+    later["metadata"]["creationTimestamp"] = "2026-11-21T09:59:00Z"
+    assert status(world(pod(ready=True), later), first)["lastColdStart"] == first["lastColdStart"]
+
+
+def test_what_others_have_measured_stays() -> None:
+    measured = {"measured": {"kvTokens": 1000}, "cost": {"perHour": 2.5}}
+    told = status(ZERO, measured)
+    assert {name: told[name] for name in measured} == measured
+
+
+# --- from one to the next --------------------------------------------------------------------------------------------
+
+
+def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
+    waking = status(world(pod(), activator_answers=True))
+    serving = status(world(pod(ready=True), now=objects.NOW + timedelta(minutes=1)), waking)
+    times = {each["type"]: each["lastTransitionTime"] for each in serving["conditions"]}
+    assert times["Ready"] == "2026-11-21T10:01:00Z"  # True before and after
+    assert times["ModelLoaded"] == "2026-11-21T10:02:00Z"
+
+
+def test_every_condition_names_the_generation_that_it_is_about() -> None:
+    told = status(ZERO, of=llm(generation=7))
+    assert told["observedGeneration"] == 7
+    assert {each["observedGeneration"] for each in told["conditions"]} == {7}
+
+
+def test_a_model_that_failed_is_not_called_healthy_because_its_pods_are_gone() -> None:
+    failed = status(world(crashing()))
+    told = status(ZERO, failed)
+    assert (told["state"], reason(told, "Ready")) == ("Failed", Reason.GPU_OUT_OF_MEMORY)
+    assert status(ZERO, told) == told  # and goes on saying so
+
+
+@pytest.mark.parametrize("cause", sorted(WOULD_HAPPEN_AGAIN))
+def test_what_a_new_pod_would_meet_as_well_is_remembered_at_zero(cause: Reason) -> None:
+    explained = ended(f'{{"reason": "{cause}", "message": "so it is"}}')
+    failing = container(state=explained, lastState=explained, restartCount=1)
+    told = status(ZERO, status(world(pod(containerStatuses=[failing]))))
+    assert (told["state"], reason(told, "Ready")) == ("Failed", cause)
+
+
+def test_a_new_spec_is_given_a_new_chance() -> None:
+    failed = status(world(crashing()))
+    assert status(ZERO, failed, of=llm(generation=2))["state"] == "Idle"
+
+
+def test_a_platform_that_was_completed_leaves_no_failure_behind() -> None:
+    without_keda = status(replace(ZERO, kinds=frozenset({INFERENCE_SERVICE})))
+    assert status(ZERO, without_keda)["state"] == "Idle"
+
+
+def test_an_update_without_a_spare_gpu_is_one_until_the_new_replica_is_ready() -> None:
+    updating = status(world(pod(ready=True), pod("b"), deployments=(deployment(1, pods=2, updated=1),)))
+    between = status(world(pod("b")), updating)
+    assert between["state"] == "Updating"
+    assert status(world(pod("b", ready=True)), between)["state"] == "Serving"
+
+
+def test_time_alone_brings_a_second_look_where_it_may_change_something() -> None:
+    seen = observe(llm(), world(unscheduled(FULL)))
+    assert seen.look_again_at == objects.NOW - timedelta(seconds=59) + PATIENCE
+
+
+def test_a_steady_state_asks_for_no_second_look() -> None:
+    assert observe(llm(), world(pod(ready=True))).look_again_at is None
+
+
+def test_defaults_that_the_api_server_adds_are_no_difference() -> None:
+    assert same({"state": "Idle", "plan": {"rejected": []}, "url": None}, {"state": "Idle"})
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_of_state_is_an_event() -> None:
+    waking, serving = status(world(pod())), status(world(pod(ready=True)))
+    assert events_between(waking, serving) == [Notice("Normal", "Serving", "1 replica answers.")]
+
+
+def test_a_new_cause_is_a_warning_with_its_reason() -> None:
+    waking, stuck = status(world(pod())), status(world(unscheduled(FULL)))
+    assert events_between(waking, stuck) == [Notice("Warning", "Unschedulable", stuck["message"])]
+
+
+def test_a_count_that_changes_is_no_event() -> None:
+    one, two = status(world(pod(ready=True))), status(world(pod(ready=True), pod("b", ready=True)))
+    assert events_between(one, two) == []
+
+
+def test_a_cause_that_only_counts_on_is_no_event() -> None:
+    third = ended("CUDA out of memory")
+    later = pod(containerStatuses=[container(state=third, lastState=third, restartCount=2)])
+    assert events_between(status(world(crashing())), status(world(later))) == []
