@@ -38,8 +38,9 @@ def children(pid: int) -> list[int]:
 def _start_of_living(proc: Path, pid: int) -> int | None:
     try:
         stat = (proc / f"{pid}/stat").read_text()
+        fields = stat.rpartition(")")[2].split()  # the name, in parentheses, may contain blanks
+        # The first thread may be a zombie while another still ends the process, and all of its PID namespace with it.
+        ended = fields[0] in "ZX" and len(list((proc / f"{pid}/task").iterdir())) <= 1
     except (FileNotFoundError, ProcessLookupError):
         return None
-    fields = stat.rpartition(")")[2].split()  # the name, in parentheses, may contain blanks
-    state, start_ticks = fields[0], int(fields[19])
-    return None if state in "ZX" else start_ticks
+    return None if ended else int(fields[19])

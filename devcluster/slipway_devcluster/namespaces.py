@@ -122,16 +122,15 @@ def create(
     """
     script = setup_script(state=state, cache_root=cache_root)
     command = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script, "setup"]
-    command += [str(node_program), "init", f"{NODE_IP}:{API_PORT}"]
     says, hears = os.pipe(), os.pipe()
     with _listener(port) as listener, log.open("ab") as output, os.fdopen(hears[1], "wb") as answer:
-        files = f"3<&{listener.fileno()} 4>&{says[1]} 5<&{hears[0]}"
+        files = (listener.fileno(), says[1], hears[0])
         holder = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" {files}', "create", *command],
+            [*command, str(node_program), "init", f"{NODE_IP}:{API_PORT}", *map(str, files)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=(listener.fileno(), says[1], hears[0]),
+            pass_fds=files,
             start_new_session=True,
         )
         os.close(says[1])
@@ -142,6 +141,7 @@ def create(
             holder.kill()
             holder.wait()
             raise Refusal(f"the node's namespaces could not be made: {_last_line(log)} (all of it is in {log})")
+        holder.returncode = 0  # it outlives this process: Python is not to wait for it, nor to warn of it
         namespaces = _identified(holder.pid)
         record(namespaces)
         answer.write(b"!")
@@ -155,12 +155,11 @@ def setup_script(*, state: Path, cache_root: Path) -> str:
 mount --make-rshared /
 hosts_resolv=$(readlink -f /etc/resolv.conf || echo /etc/resolv.conf)
 mkdir -p /tmp
-exec 9<{cache}
+cd {cache}
 mount -t tmpfs -o mode=755 slipway /run
 mount -t tmpfs -o mode=755 slipway /var
 mkdir -p {cache} /run/lock /run/containerd /run/netns /var/lib/kubelet /var/log /var/tmp /var/cache
-[ -e {cache}/clusters ] || mount --bind /proc/self/fd/9 {cache}
-exec 9<&-
+[ -e {cache}/clusters ] || mount --no-canonicalize --bind . {cache}
 chmod 1777 /var/tmp
 ln -s /run /var/run
 mount --bind {folder}/kubelet /var/lib/kubelet

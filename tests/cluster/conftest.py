@@ -18,7 +18,7 @@ from support.access import ServiceAccess
 from support.clusters import AnyCluster, Neighbour, Settings, own_devcluster
 from support.kube import Kube
 from support.namespaces import own_namespace
-from support.tester import Tester
+from support.tester import ServerHere
 
 HERE = Path(__file__).parent
 
@@ -144,7 +144,7 @@ async def access(cluster: AnyCluster, kube: Kube) -> AsyncIterator[ServiceAccess
 
 
 @pytest.fixture
-def tester(cluster: AnyCluster) -> Tester:
+def tester(cluster: AnyCluster) -> ServerHere:
     """The test process as a server that pods reach."""
     return cluster.tester()
 

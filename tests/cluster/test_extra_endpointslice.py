@@ -7,14 +7,14 @@ from aiohttp import web
 from support import objects
 from support.access import ServiceAccess
 from support.kube import Kube, is_ready
-from support.tester import Tester
+from support.tester import ServerHere
 from support.web import until_answers, until_only
 
 HELD, POD = "held by the tester", "web"
 
 
 @pytest.fixture
-async def service(kube: Kube, tester: Tester) -> AsyncIterator[str]:
+async def service(kube: Kube, tester: ServerHere) -> AsyncIterator[str]:
     """A Service that selects pods which are not there, and has the extra slice."""
 
     async def hold(_: web.Request) -> web.Response:

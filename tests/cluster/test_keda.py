@@ -8,7 +8,7 @@ from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.scaler import serve
 from support import objects
 from support.kube import Kube, KubectlError, Object
-from support.tester import Tester
+from support.tester import ServerHere
 
 IDLE = Wanted(active=False, waiting=0, target_per_replica=1)
 
@@ -33,7 +33,7 @@ def replicas(deployment: Object) -> int:
 
 
 @pytest.fixture
-async def sleeper(kube: Kube, tester: Tester, python_image: str) -> AsyncIterator[Sleeper]:
+async def sleeper(kube: Kube, tester: ServerHere, python_image: str) -> AsyncIterator[Sleeper]:
     demand, name = Demand(), Deployment(kube.namespace, "sleeper")
     demand.report(name, IDLE)
     async with serve(demand, "127.0.0.1:0") as own_port, tester.relay(own_port) as port:

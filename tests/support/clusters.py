@@ -24,7 +24,7 @@ from support import kind_cluster, shared_cluster
 from support.access import FromTheNode, ServiceAccess, ThroughTheApiServer, kubectl_proxy
 from support.host import Host
 from support.kube import Kube
-from support.tester import Tester
+from support.tester import ServerHere
 
 GPU_NODES, NODE_GPUS = "h100:2,a100:1,l4:4", 1
 PYTHON_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
@@ -54,7 +54,7 @@ class AnyCluster(Protocol):
 
     def access(self, kube: Kube) -> AbstractAsyncContextManager[ServiceAccess]: ...
 
-    def tester(self) -> Tester:
+    def tester(self) -> ServerHere:
         """The test process as pods reach it."""
         ...
 
@@ -94,8 +94,8 @@ class EmbeddedCluster:
     async def access(self, kube: Kube) -> AsyncGenerator[ServiceAccess]:
         yield FromTheNode(kube, self.cluster.entered)
 
-    def tester(self) -> Tester:
-        return Tester(self.cluster.node_ip, self.cluster.entered)
+    def tester(self) -> ServerHere:
+        return ServerHere(self.cluster.node_ip, self.cluster.entered)
 
     def devcluster(self) -> Cluster:
         return self.cluster
@@ -126,10 +126,10 @@ class ExistingCluster:
         async with kubectl_proxy(kube) as proxy:
             yield ThroughTheApiServer(kube, proxy)
 
-    def tester(self) -> Tester:
+    def tester(self) -> ServerHere:
         if not self.settings.tester_address:
             pytest.skip("pods must reach this process: name an address of this machine with --tester-address")
-        return Tester(self.settings.tester_address, nullcontext)
+        return ServerHere(self.settings.tester_address, nullcontext)
 
     def devcluster(self) -> NoReturn:
         pytest.skip("only the parts of an embedded cluster can be stopped and started")

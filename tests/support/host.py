@@ -99,7 +99,7 @@ class Traces:
 def traces(cluster: Cluster) -> Traces:
     """Of a cluster that runs: its processes (its pods', too) and their namespaces."""
     found = cluster.record.namespaces
-    pids = _tree(found.holder.pid) if found else []
+    pids = tree(found.holder.pid) if found else []
     processes = {known for pid in pids if (known := identify(pid))}
     own = _namespaces("self")
     namespaces = {namespace for pid in pids for namespace in _namespaces(pid) if namespace not in own}
@@ -121,9 +121,9 @@ def until(condition: Callable[[], bool], *, timeout: float) -> None:
         time.sleep(0.01)
 
 
-def _tree(pid: int) -> list[int]:
+def tree(pid: int) -> list[int]:
     with suppress(FileNotFoundError, ProcessLookupError):
-        return [pid, *(each for child in children(pid) for each in _tree(child))]
+        return [pid, *(each for child in children(pid) for each in tree(child))]
     return []
 
 

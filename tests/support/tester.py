@@ -18,7 +18,7 @@ Enter = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
-class Tester:
+class ServerHere:
     """Listens at an address that pods reach. `enter` leads to the network in which the address is."""
 
     address: str

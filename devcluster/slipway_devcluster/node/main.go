@@ -1,11 +1,12 @@
 // Command node is the only program of devcluster's own inside a node.
 //
-//	node init ADDRESS   process 1 of the node: collects orphans, and relays connections from the listener
-//	                    that it inherits as file 3 (opened in the host's network) to ADDRESS in the node's.
-//	                    It says "ready" on file 4, and goes on only when it is answered on file 5: if whoever
-//	                    made it dies before it has written down that it exists, it ends. When it dies, the
-//	                    kernel ends every process of the node.
-//	node pause          process 1 of every pod sandbox: holds the pod's namespaces until it is told to go.
+//	node init ADDRESS LISTENER READY RECORDED
+//	    Process 1 of the node. Three files are inherited, by number. It relays connections from LISTENER, which was
+//	    opened in the host's network, to ADDRESS in the node's, and collects orphans. It says "ready" on READY, and
+//	    goes on only when it is answered on RECORDED: if whoever made it dies before having written down that it
+//	    exists, it ends. When it dies, the kernel ends every process of the node.
+//	node pause
+//	    Process 1 of every pod sandbox: holds the pod's namespaces until it is told to go.
 package main
 
 import (
@@ -14,31 +15,40 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "init" {
-		initNode(os.Args[2])
+	if len(os.Args) == 6 && os.Args[1] == "init" {
+		initNode(os.Args[2], inherited(os.Args[3]), inherited(os.Args[4]), inherited(os.Args[5]))
 	} else if len(os.Args) == 2 && os.Args[1] == "pause" {
 		pause()
 	} else {
-		fmt.Fprintln(os.Stderr, "usage: node init ADDRESS | node pause")
+		fmt.Fprintln(os.Stderr, "usage: node init ADDRESS LISTENER READY RECORDED | node pause")
 		os.Exit(2)
 	}
 }
 
-func initNode(target string) {
-	listener, err := net.FileListener(os.NewFile(3, "host listener"))
+func inherited(number string) *os.File {
+	descriptor, err := strconv.Atoi(number)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "node init: file 3 is no listener:", err)
+		fmt.Fprintln(os.Stderr, "node: not the number of a file:", number)
+		os.Exit(2)
+	}
+	return os.NewFile(uintptr(descriptor), number)
+}
+
+func initNode(target string, socket, ready, recorded *os.File) {
+	listener, err := net.FileListener(socket)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "node init: this file is no listener:", err)
 		os.Exit(1)
 	}
 	go relay(listener, target)
-	ready := os.NewFile(4, "ready")
 	fmt.Fprintln(ready, "ready")
 	ready.Close()
-	if count, _ := os.NewFile(5, "recorded").Read(make([]byte, 1)); count == 0 {
+	if count, _ := recorded.Read(make([]byte, 1)); count == 0 {
 		os.Exit(1)
 	}
 	// A terminal's Ctrl-C and a closed session are not for the node: it ends by SIGKILL alone.
