@@ -146,8 +146,8 @@ TABLE = [
         {"accelerator": {"profiles": ["h100"], "spot": "Required"}},
         [profile("h100")],
         Reason.NO_ACCELERATOR_FITS,
-        "No accelerator profile of the spec can be taken. h100: the spec requires spot nodes, and the profile has none. "
-        "Name another in accelerator.profiles (there are h100).",
+        "No accelerator profile of the spec can be taken. h100: the spec requires spot nodes, and the profile has "
+        "none. Name another in accelerator.profiles (there are h100).",
     ),
     (
         "vllm, and no profile named",
@@ -162,8 +162,8 @@ TABLE = [
         {"engine": {"name": "llamacpp"}},
         [],
         Reason.PROFILE_MISSING,
-        "llama runs on CPUs, and there is no AcceleratorProfile of vendor CPU: apply manifests/accelerators/cpu.yaml, or "
-        "write one.",
+        "llama runs on CPUs, and there is no AcceleratorProfile of vendor CPU: apply manifests/accelerators/cpu.yaml, "
+        "or write one.",
     ),
 ]
 
