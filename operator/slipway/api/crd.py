@@ -126,7 +126,7 @@ def _definition(names: Object, version: Object, *, scope: str) -> Object:
 
 
 def _whole(model: type[ApiModel]) -> JsonSchema:
-    """The schema of a kind; what all kinds have in common is known to Kubernetes, which wants it said but not checked."""
+    """The schema of a kind. What all kinds have in common, Kubernetes knows, and only wants to be told of."""
     json_schema = model.model_json_schema(by_alias=True)
     schema = structural(json_schema, json_schema["$defs"])
     common = {

@@ -79,26 +79,30 @@ OURS = (
     "--disable-log-stats",
 )
 
-# Flags that open a hole, with the hole.
+# Flags that open a hole, with the hole and the way out.
+_OWN_RUNTIME = "if you must have it, name a ServingRuntime of your own in engine.name"
+_RUNS_CODE = f"loads code by name into the engine; {_OWN_RUNTIME}"
+_READS_FILES = f"lets clients read files of the pod; {_OWN_RUNTIME}"
+_HIDES = "hides the engine from its probes; end TLS at access.gateway"
 DANGEROUS = {
-    "--trust-remote-code": "runs code that comes with the model",
-    "--middleware": "loads code by name into the engine",
-    "--worker-cls": "loads code by name into the engine",
-    "--worker-extension-cls": "loads code by name into the engine",
-    "--logits-processors": "loads code by name into the engine",
-    "--tool-parser-plugin": "loads code by name into the engine",
-    "--reasoning-parser-plugin": "loads code by name into the engine",
-    "--allowed-local-media-path": "lets clients read files of the pod",
-    "--media-path": "lets clients read files of the pod",
-    "--enable-sleep-mode": "lets clients put the engine to sleep",
-    "--slots": "shows clients what others ask",
-    "--props": "lets clients change the engine's settings",
-    "--api-key": "shows the key to all who can read the pod; use access.apiKeysSecret",
-    "--api-key-file": "keeps clients out that have keys of access.apiKeysSecret",
-    "--ssl-keyfile": "hides the engine from its probes; end TLS at access.gateway",
-    "--ssl-certfile": "hides the engine from its probes; end TLS at access.gateway",
-    "--ssl-key-file": "hides the engine from its probes; end TLS at access.gateway",
-    "--ssl-cert-file": "hides the engine from its probes; end TLS at access.gateway",
+    "--trust-remote-code": f"runs code that comes with the model; {_OWN_RUNTIME}",
+    "--middleware": _RUNS_CODE,
+    "--worker-cls": _RUNS_CODE,
+    "--worker-extension-cls": _RUNS_CODE,
+    "--logits-processors": _RUNS_CODE,
+    "--tool-parser-plugin": _RUNS_CODE,
+    "--reasoning-parser-plugin": _RUNS_CODE,
+    "--allowed-local-media-path": _READS_FILES,
+    "--media-path": _READS_FILES,
+    "--enable-sleep-mode": f"lets clients put the engine to sleep; {_OWN_RUNTIME}",
+    "--slots": f"shows clients what others ask; {_OWN_RUNTIME}",
+    "--props": f"lets clients change the engine's settings; {_OWN_RUNTIME}",
+    "--api-key": "shows the key to all who can read the pod; name a Secret in access.apiKeysSecret",
+    "--api-key-file": "keeps out clients whose keys are right; name a Secret in access.apiKeysSecret",
+    "--ssl-keyfile": _HIDES,
+    "--ssl-certfile": _HIDES,
+    "--ssl-key-file": _HIDES,
+    "--ssl-cert-file": _HIDES,
 }
 
 # vLLM takes `_` for `-`, and `--flag.key=value` for one key of a JSON value.
@@ -129,8 +133,7 @@ ARGUMENT_RULES = (
     Rule(
         rule=f"!({_FLAG} in {cel(DANGEROUS)})",
         message="is a flag that opens a hole: leave it out, or serve with a ServingRuntime of your own",
-        says=f"{_FLAG} + ' is refused because it ' + {cel(DANGEROUS)}[{_FLAG}] + '; if you must have it, name a "
-        "ServingRuntime of your own in engine.name'",
+        says=f"{_FLAG} + ' is refused because it ' + {cel(DANGEROUS)}[{_FLAG}]",
         why="FieldValueForbidden",
     ),
 )

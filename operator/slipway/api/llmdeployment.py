@@ -69,7 +69,6 @@ class AcceleratorSpec(ApiModel):
                 Rule(
                     rule="self.all(profile, self.filter(other, other == profile).size() == 1)",
                     message="a profile is named twice: name each once",
-                    why="FieldValueDuplicate",
                 )
             ),
         },
@@ -113,16 +112,6 @@ class LLMDeploymentSpec(ApiModel):
         default_factory=PodSpecExtras, description="What else the pods should have: labels, environment, volumes."
     )
 
-    constraints: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule="!has(self.engine.adapters) || !has(self.model.servedName) || "
-            "self.engine.adapters.all(adapter, adapter.name != self.model.servedName)",
-            message="an adapter has the name that the model itself is served under: give it another",
-            at=".engine.adapters",
-            why="FieldValueDuplicate",
-        ),
-    )
-
 
 class LLMDeployment(ReportModel):
     """A language model to be served."""
@@ -136,6 +125,12 @@ class LLMDeployment(ReportModel):
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="!has(self.spec.engine.adapters) || self.spec.engine.adapters.all(adapter, adapter.name != "
+            "(has(self.spec.model.servedName) ? self.spec.model.servedName : self.metadata.name))",
+            message="an adapter has the name that the model itself is served under: give it another",
+            at=".spec.engine.adapters",
+        ),
         Rule(
             rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
             message="the name must begin with a letter and have only lower-case letters, digits and '-', because "

@@ -130,7 +130,8 @@ class ModelCache(ApiModel):
             why="FieldValueForbidden",
         ),
         Rule(
-            rule="self.kind != 'PVC' || !has(self.size) || oldSelf.kind != 'PVC' || !has(oldSelf.size) || "
+            rule="self.kind != 'PVC' || oldSelf.kind != 'PVC' || !has(self.size) || !has(oldSelf.size) || "
+            "!isQuantity(string(self.size)) || "
             "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
             message="Kubernetes can't shrink a volume: keep the size, or set kind to None first, which removes "
             "the volume",

@@ -45,61 +45,6 @@ ANNOTATION_RULES = (
         why="FieldValueForbidden",
     ),
 )
-ENV_RULES = (
-    Rule(
-        rule="self.all(variable, variable.name != 'PYTHONPATH')",
-        message="PYTHONPATH is refused by KServe, because it replaces the engine's code: build an image with what you "
-        "need",
-        why="FieldValueForbidden",
-    ),
-    Rule(
-        rule="self.all(variable, !variable.name.startsWith('SLIPWAY_'))",
-        message="variables that begin with SLIPWAY_ are Slipway's own: choose another name",
-        why="FieldValueForbidden",
-    ),
-    Rule(
-        rule="self.all(variable, variable.name.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",
-        message="a variable's name has only letters, digits and '_', and no digit first",
-    ),
-    Rule(
-        rule="self.all(variable, !(has(variable.value) && has(variable.valueFrom)))",
-        message="a variable has a value or a valueFrom, not both: leave one out",
-    ),
-    Rule(
-        rule=r"self.all(variable, !has(variable.value) || !variable.value.contains('{{'))",
-        message="a variable's value must not contain '{{', which KServe would read as a template: take it from a "
-        "ConfigMap, with valueFrom",
-    ),
-    Rule(
-        rule="self.all(variable, !(variable.name in ['HF_TOKEN', 'AWS_SECRET_ACCESS_KEY']) || !has(variable.value))",
-        message="this variable is a secret that all who can read the object would see: name its Secret in "
-        "model.credentialsSecret",
-        why="FieldValueForbidden",
-    ),
-)
-VOLUME_RULES = (
-    Rule(
-        rule="self.all(volume, !volume.name.startsWith('kserve-') && !volume.name.startsWith('slipway-'))",
-        message="volumes that begin with kserve- or slipway- are made by KServe and Slipway: choose another name",
-        why="FieldValueForbidden",
-    ),
-    Rule(
-        rule="self.all(volume, volume.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",
-        message="a volume's name has only lower-case letters, digits and '-'",
-    ),
-)
-MOUNT_RULES = (
-    Rule(
-        rule="self.all(mount, mount.mountPath.startsWith('/') && mount.mountPath != '/')",
-        message="mountPath must be a folder from the root, such as /data",
-    ),
-    Rule(
-        rule="self.all(mount, !['/mnt/models', '/dev/shm'].exists(path, "
-        "mount.mountPath == path || mount.mountPath.startsWith(path + '/')))",
-        message="/mnt/models and /dev/shm belong to the model and the engine: mount elsewhere",
-        why="FieldValueForbidden",
-    ),
-)
 RESOURCE_RULES = (
     Rule(
         rule="self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])",
@@ -112,6 +57,86 @@ Amounts = Annotated[
     dict[str, Annotated[str, AsText, quantity_within("1m", "1Ei", example="500m, 4 or 16Gi")]],
     Field(max_length=8, json_schema_extra=rules(*RESOURCE_RULES)),
 ]
+
+
+class EngineVariable(EnvVar):
+    """A variable that the engine gets."""
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.name != 'PYTHONPATH'",
+            message="PYTHONPATH is refused by KServe, because it replaces the engine's code: build an image with what "
+            "you need",
+            at=".name",
+            why="FieldValueForbidden",
+        ),
+        Rule(
+            rule="!self.name.startsWith('SLIPWAY_')",
+            message="variables that begin with SLIPWAY_ are Slipway's own: choose another name",
+            at=".name",
+            why="FieldValueForbidden",
+        ),
+        Rule(
+            rule="self.name.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+            message="a variable's name has only letters, digits and '_', and no digit first",
+            at=".name",
+        ),
+        Rule(
+            rule="!(has(self.value) && has(self.valueFrom))",
+            message="a variable has a value or a valueFrom, not both: leave one out",
+        ),
+        Rule(
+            rule="!has(self.value) || !self.value.contains('{{')",
+            message="a variable's value must not contain '{{', which KServe would read as a template: take it from a "
+            "ConfigMap, with valueFrom",
+            at=".value",
+        ),
+        Rule(
+            rule="!(self.name in ['HF_TOKEN', 'AWS_SECRET_ACCESS_KEY']) || !has(self.value)",
+            message="this is a secret that all who can read the object would see: name its Secret in "
+            "model.credentialsSecret",
+            at=".value",
+            why="FieldValueForbidden",
+        ),
+    )
+
+
+class EngineVolume(Volume):
+    """A volume that the pods get."""
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        *Volume.constraints,
+        Rule(
+            rule="!self.name.startsWith('kserve-') && !self.name.startsWith('slipway-')",
+            message="volumes that begin with kserve- or slipway- are made by KServe and Slipway: choose another name",
+            at=".name",
+            why="FieldValueForbidden",
+        ),
+        Rule(
+            rule="self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            message="a volume's name has only lower-case letters, digits and '-'",
+            at=".name",
+        ),
+    )
+
+
+class EngineMount(VolumeMount):
+    """Where the engine sees a volume."""
+
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule="self.mountPath.startsWith('/') && self.mountPath != '/'",
+            message="mountPath must be a folder from the root, such as /data",
+            at=".mountPath",
+        ),
+        Rule(
+            rule="!['/mnt/models', '/dev/shm'].exists(path, "
+            "self.mountPath == path || self.mountPath.startsWith(path + '/'))",
+            message="/mnt/models and /dev/shm belong to the model and the engine: mount elsewhere",
+            at=".mountPath",
+            why="FieldValueForbidden",
+        ),
+    )
 
 
 class Resources(ApiModel):
@@ -153,23 +178,23 @@ class PodSpecExtras(ApiModel):
     resources: Resources = Field(
         default_factory=Resources, description="CPU and memory of each replica; by default what the plan finds right."
     )
-    env: list[EnvVar] = Field(
+    env: list[EngineVariable] = Field(
         default_factory=list,
         max_length=64,
         description="Environment variables of the engine.",
-        json_schema_extra={**keyed("name"), **rules(*ENV_RULES)},
+        json_schema_extra=keyed("name"),
     )
-    volumes: list[Volume] = Field(
+    volumes: list[EngineVolume] = Field(
         default_factory=list,
         max_length=32,
         description="Further volumes of the pods.",
-        json_schema_extra={**keyed("name"), **rules(*VOLUME_RULES)},
+        json_schema_extra=keyed("name"),
     )
-    volume_mounts: list[VolumeMount] = Field(
+    volume_mounts: list[EngineMount] = Field(
         default_factory=list,
         max_length=32,
         description="Where the engine sees those volumes.",
-        json_schema_extra={**keyed("mountPath"), **rules(*MOUNT_RULES)},
+        json_schema_extra=keyed("mountPath"),
     )
     image_pull_secrets: list[LocalObjectReference] = Field(
         default_factory=list,

@@ -6,12 +6,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from slipway.api import units
 from slipway.api.kubernetes import keyed
 from slipway.api.schema import (
     ApiModel,
     AsText,
     Auto,
     Rule,
+    cel,
     duration_within,
     matches,
     quantity_within,
@@ -111,7 +113,7 @@ class HoldSpec(ApiModel):
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="self.heartbeat == 'Auto' || self.timeout == 'Auto' || "
+            rule=f"!self.heartbeat.matches({cel(units.DURATION)}) || !self.timeout.matches({cel(units.DURATION)}) || "
             "duration(self.heartbeat) < duration(self.timeout)",
             message="heartbeat must be shorter than timeout, or the request ends before the first one",
             at=".heartbeat",

@@ -1,7 +1,8 @@
 """What the types of the API are made of: texts, durations and quantities that are refused with a sentence.
 
-Each rule is written once and holds twice: in the CRD, where the API server refuses with its sentence, and in Python,
-where the same value is refused with the same words.
+What is said of one value (a text's form, a duration's bounds) is written once and holds twice: in the CRD, where the
+API server refuses with its sentence, and in Python, with the same words. What fields must be to each other, the API
+server alone checks: nothing else ever gets to see such an object.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ INT_OR_STRING = "x-kubernetes-int-or-string"
 
 # --- rules -----------------------------------------------------------------------------------------------------------
 
-Why = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired", "FieldValueDuplicate"]
+# Kubernetes also knows FieldValueDuplicate, but shows no message with it.
+Why = Literal["FieldValueInvalid", "FieldValueForbidden", "FieldValueRequired"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +115,7 @@ class Checked:
 def matches(pattern: str, message: str, *, at_most: int = 253) -> Checked:
     """A text of a form."""
     return Checked(
-        check=lambda value: len(value) <= at_most and re.search(pattern, value) is not None,
+        check=lambda value: len(value) <= at_most and re.fullmatch(pattern, value) is not None,
         rule=f"self.matches({cel(pattern)})",
         message=message,
         schema=(("maxLength", at_most),),
@@ -130,12 +132,12 @@ def duration_within(at_least: str, at_most: str, *, or_auto: bool = False) -> Ch
     def check(value: str) -> bool:
         if or_auto and value == "Auto":
             return True
-        return re.match(units.DURATION, value) is not None and low <= units.seconds(value) <= high
+        return re.fullmatch(units.DURATION, value) is not None and low <= units.seconds(value) <= high
 
     return Checked(
         check=check,
         rule=f'self == "Auto" || ({rule})' if or_auto else rule,
-        message=f"must be {auto}a duration from {at_least} to {at_most}, such as 90s, 10m or 1h30m",
+        message=f"must be {auto}a duration from {at_least} to {at_most}, written as 40ms, 90s or 1h30m",
         schema=(("maxLength", 32),),
     )
 
@@ -148,7 +150,7 @@ def quantity_within(at_least: str, at_most: str, *, example: str) -> Checked:
         f"quantity(string(self)).compareTo(quantity({cel(at_most)})) <= 0"
     )
     return Checked(
-        check=lambda value: re.match(units.QUANTITY, value) is not None and low <= units.amount(value) <= high,
+        check=lambda value: re.fullmatch(units.QUANTITY, value) is not None and low <= units.amount(value) <= high,
         rule=f"isQuantity(string(self)) && {bounds}",
         message=f"must be a quantity from {at_least} to {at_most}, such as {example}",
         schema=((INT_OR_STRING, True), ("maxLength", 32)),

@@ -16,7 +16,7 @@ _SUFFIXES = {"m": Decimal("0.001"), **_DECIMAL, **_BINARY}
 
 def seconds(text: str) -> float:
     """`1h30m` as 5400.0."""
-    if not re.match(DURATION, text):
+    if not re.fullmatch(DURATION, text):
         raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 1h30m")
     return float(sum(Decimal(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", text)))
 
@@ -24,7 +24,7 @@ def seconds(text: str) -> float:
 def amount(text: str | int) -> Decimal:
     """`64Mi` as 67108864, `250m` as 0.25."""
     text = str(text)
-    if not re.match(QUANTITY, text):
+    if not re.fullmatch(QUANTITY, text):
         raise ValueError(f"{text!r} is not a quantity such as 64Mi, 24Gi or 250m")
     suffix = next((suffix for suffix in ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei", *_SUFFIXES) if text.endswith(suffix)), "")
     return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))

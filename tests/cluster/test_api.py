@@ -1,0 +1,294 @@
+"""The API server takes what is right, fills in what is left out, and refuses what is wrong in a sentence."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway.api.llmdeployment import LLMDeployment
+from support import slipway_api
+from support.clusters import AnyCluster
+from support.kube import Kube, KubectlError, Object
+from support.slipway_api import acceleratorprofile, llmdeployment, rows, sentences
+
+
+@pytest.fixture(scope="module")
+def api(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    """A cluster that knows our types. Most tests only ask what would happen, so they need no namespace of their own."""
+    kube = Kube(cluster.kubectl, cluster.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
+    asyncio.run(slipway_api.install(kube))
+    return kube
+
+
+@pytest.fixture
+async def written(api: Kube, kube: Kube) -> AsyncGenerator[Kube]:
+    """A namespace for what is really written; nobody carries it out, so that it goes at once."""
+    yield kube
+    with contextlib.suppress(KubectlError):
+        await kube.run("delete", "llm", "--all", "--wait=false")
+
+
+async def would_create(kube: Kube, thing: Object, *flags: str) -> Object:
+    """The object as it would be stored; raises what the API server has against it."""
+    found = await kube.run(
+        "create", "--dry-run=server", "--output=json", *flags, "--filename=-", stdin=json.dumps(thing)
+    )
+    stored: Object = json.loads(found)
+    return stored
+
+
+async def refusal(kube: Kube, thing: Object) -> str:
+    with pytest.raises(KubectlError) as refused:
+        await would_create(kube, thing)
+    return sentences(str(refused.value))
+
+
+def named_by(row: Any) -> str:
+    return str(row["it"])
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", rows("refused_llmdeployments"), ids=named_by)
+async def test_a_bad_llmdeployment_is_refused_with_a_sentence(api: Kube, row: Any) -> None:
+    thing = llmdeployment(row.get("name", "model"), row.get("spec"))
+    if "spec" in row and row["spec"] is None:
+        del thing["spec"]
+    assert await refusal(api, thing) == row["says"]
+
+
+@pytest.mark.parametrize("row", rows("refused_acceleratorprofiles"), ids=named_by)
+async def test_a_bad_accelerator_profile_is_refused_with_a_sentence(api: Kube, row: Any) -> None:
+    assert await refusal(api, acceleratorprofile(spec=row["spec"])) == row["says"]
+
+
+async def test_all_mistakes_are_named_at_once(api: Kube) -> None:
+    bad = llmdeployment(spec={"scaling": {"minReplicas": 3}, "engine": {"quantization": "GGUF"}})
+    fields = {line.split(":")[0] for line in (await refusal(api, bad)).splitlines()}
+    assert fields == {"spec.scaling.minReplicas", "spec.engine.quantization"}
+
+
+# --- what is unwise --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", rows("warned"), ids=named_by)
+async def test_an_anti_pattern_is_accepted_with_a_warning(api: Kube, row: Any) -> None:
+    thing = row.get("object") or llmdeployment(spec=row["spec"])
+    policy = f"{row['policy']}.slipway.dev"
+    said = f"Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{policy}': {row['says']}"
+    assert said in await warnings(api, thing, until=said)
+
+
+async def warnings(kube: Kube, thing: Object, *, until: str) -> str:
+    """What the API server warns of; a policy counts some time after it was written, so it may be asked again."""
+    found = ""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(30):
+            while until not in found:
+                found = " ".join((await warned(kube, thing)).split())
+    return found
+
+
+async def warned(kube: Kube, thing: Object) -> str:
+    try:
+        await would_create(kube, thing, "--warnings-as-errors")
+    except KubectlError as error:
+        return str(error)
+    return ""
+
+
+# --- what is right ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sample", slipway_api.samples(), ids=lambda path: path.stem)
+async def test_a_sample_is_accepted_without_a_warning(api: Kube, sample: Path) -> None:
+    await api.run("create", "--dry-run=server", "--warnings-as-errors", "--filename", str(sample))
+
+
+async def test_the_smallest_llmdeployment_is_filled_up_with_the_defaults_of_the_types(api: Kube) -> None:
+    stored = await would_create(api, llmdeployment())
+    of_the_types = LLMDeployment.model_validate(llmdeployment())
+    assert LLMDeployment.model_validate(stored).spec == of_the_types.spec
+
+
+async def test_defaults_are_shown_to_people(api: Kube) -> None:
+    stored = await would_create(api, llmdeployment())
+    assert stored["spec"]["scaling"] == {
+        "minReplicas": 0,
+        "maxReplicas": 1,
+        "autoscaler": "KEDA",
+        "idleAfter": "10m",
+        "hold": {"maxRequests": 256, "maxBytes": "64Mi", "timeout": "Auto", "heartbeat": "Auto"},
+    }
+
+
+async def test_a_part_of_hold_keeps_the_other_defaults(api: Kube) -> None:
+    stored = await would_create(api, llmdeployment(spec={"scaling": {"hold": {"maxRequests": 8}}}))
+    assert stored["spec"]["scaling"]["hold"]["maxBytes"] == "64Mi"
+
+
+async def test_quantities_may_be_plain_numbers(api: Kube) -> None:
+    stored = await would_create(api, llmdeployment(spec={"scaling": {"hold": {"maxBytes": 1048576}}}))
+    assert LLMDeployment.model_validate(stored).spec.scaling.hold.max_bytes == "1048576"
+
+
+async def test_the_longest_name_that_kserve_can_work_with_is_accepted(api: Kube) -> None:
+    await would_create(api, llmdeployment("l" * 53))
+
+
+async def test_an_unknown_field_is_dropped_where_validation_is_off(api: Kube) -> None:
+    stored = await would_create(api, llmdeployment(spec={"minReplica": 1}), "--validate=ignore")
+    assert "minReplica" not in stored["spec"]
+
+
+# --- what can't be changed -------------------------------------------------------------------------------------------
+
+PVC = {"model": {"cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast"}}}
+TO_ANOTHER_CLASS = (
+    "spec.model.cache.storageClassName: Forbidden: Kubernetes can't move a volume to another storage class: set kind "
+    "to None first, which removes the volume, then to PVC with the new class"
+)
+SMALLER = (
+    "spec.model.cache.size: Forbidden: Kubernetes can't shrink a volume: keep the size, or set kind to None first, "
+    "which removes the volume"
+)
+INITIAL = (
+    "spec.scaling.initialReplicas: Forbidden: initialReplicas only counts when the object is created, which is over: "
+    "leave it as it is or out, and change minReplicas"
+)
+REFUSED_CHANGES = [
+    pytest.param(PVC, {"model": {"cache": {"storageClassName": "slow"}}}, TO_ANOTHER_CLASS, id="another storage class"),
+    pytest.param(PVC, {"model": {"cache": {"storageClassName": None}}}, TO_ANOTHER_CLASS, id="no storage class"),
+    pytest.param(PVC, {"model": {"cache": {"size": "10Gi"}}}, SMALLER, id="a smaller cache"),
+    pytest.param(
+        {"scaling": {"initialReplicas": 1}}, {"scaling": {"initialReplicas": 0}}, INITIAL, id="initial changed"
+    ),
+    pytest.param({}, {"scaling": {"initialReplicas": 1}}, INITIAL, id="initial added"),
+]
+ACCEPTED_CHANGES = [
+    pytest.param(PVC, {"model": {"cache": {"size": "40Gi"}}}, id="a larger cache"),
+    pytest.param(PVC, {"model": {"cache": {"kind": "None", "size": None, "storageClassName": None}}}, id="no cache"),
+    pytest.param({"scaling": {"initialReplicas": 1}}, {"scaling": {"initialReplicas": None}}, id="initial left out"),
+    pytest.param({}, {"engine": {"name": "llamacpp"}, "model": {"uri": "pvc://other/"}}, id="all else"),
+]
+
+
+@pytest.mark.parametrize(("spec", "change", "sentence"), REFUSED_CHANGES)
+async def test_what_cannot_be_carried_out_cannot_be_changed(
+    written: Kube, spec: Object, change: Object, sentence: str
+) -> None:
+    await written.apply(llmdeployment(spec=spec))
+    with pytest.raises(KubectlError) as refused:
+        await written.patch("llm", "model", {"spec": change})
+    assert sentences(str(refused.value)) == sentence
+
+
+@pytest.mark.parametrize(("spec", "change"), ACCEPTED_CHANGES)
+async def test_what_can_be_carried_out_can_be_changed(written: Kube, spec: Object, change: Object) -> None:
+    await written.apply(llmdeployment(spec=spec))
+    await written.patch("llm", "model", {"spec": change})
+
+
+# --- what people see -------------------------------------------------------------------------------------------------
+
+
+async def test_explain_shows_what_a_field_means(api: Kube) -> None:
+    shown = " ".join((await api.run("explain", "llm.spec.scaling.hold")).split())
+    assert "Limits for requests that wait while no replica is ready." in shown
+    assert "maxRequests <integer> Most requests that are held at a time." in shown
+
+
+async def test_the_columns_tell_how_a_deployment_is(written: Kube) -> None:
+    await written.apply(llmdeployment())
+    status = {
+        "state": "Serving",
+        "url": "http://model",
+        "replicas": {"ready": 2},
+        "plan": {"accelerator": "l4", "why": ["it is the cheapest that fits"]},
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "Serving",
+                "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }
+        ],
+    }
+    await written.patch("llm", "model", {"status": status}, subresource="status")
+    names, values = (await written.run("get", "llms", "--output=wide")).splitlines()
+    assert names.split() == [
+        "NAME",
+        "MODEL",
+        "ACCELERATOR",
+        "READY",
+        "STATE",
+        "REPLICAS",
+        "URL",
+        "REASON",
+        "PLAN",
+        "AGE",
+    ]
+    assert " ".join(values.split()).startswith(
+        "model pvc://models/llama l4 True Serving 2 http://model Serving it is the cheapest that fits"
+    )
+
+
+async def test_the_category_ai_lists_deployments(written: Kube) -> None:
+    await written.apply(llmdeployment())
+    assert "llmdeployment.slipway.dev/model" in await written.run("get", "ai", "--output=name")
+
+
+async def test_deployments_can_be_selected_by_their_state(written: Kube) -> None:
+    await written.apply(llmdeployment("asleep"), llmdeployment("awake"))
+    await written.patch("llm", "asleep", {"status": {"state": "Idle"}}, subresource="status")
+    assert (await written.run("get", "llm", "--field-selector=status.state=Idle", "--output=name")).split() == [
+        "llmdeployment.slipway.dev/asleep"
+    ]
+
+
+async def test_a_spec_cannot_be_written_through_the_status(written: Kube) -> None:
+    await written.apply(llmdeployment())
+    await written.patch("llm", "model", {"spec": {"scaling": {"maxReplicas": 9}}}, subresource="status")
+    assert (await written.get("llm", "model"))["spec"]["scaling"]["maxReplicas"] == 1
+
+
+async def test_nobody_but_the_autoscaler_scales_a_deployment(written: Kube) -> None:
+    await written.apply(llmdeployment())
+    with pytest.raises(KubectlError, match="NotFound"):
+        await written.scale("llm", "model", 3)
+
+
+async def test_two_managers_can_each_own_an_adapter(written: Kube) -> None:
+    for manager in ("one", "two"):
+        adapter = {"engine": {"adapters": [{"name": manager, "uri": f"pvc://loras/{manager}"}]}}
+        text = json.dumps(llmdeployment(spec=adapter))
+        await written.run("apply", "--server-side", f"--field-manager={manager}", "--filename=-", stdin=text)
+    stored = await written.get("llm", "model")
+    assert [adapter["name"] for adapter in stored["spec"]["engine"]["adapters"]] == ["one", "two"]
+
+
+async def test_installing_the_definitions_again_changes_nothing(api: Kube) -> None:
+    before = [await api.get("customresourcedefinition", name) for name in slipway_api.NAMES]
+    await slipway_api.install(api)
+    after = [await api.get("customresourcedefinition", name) for name in slipway_api.NAMES]
+    assert [thing["metadata"]["resourceVersion"] for thing in after] == [
+        thing["metadata"]["resourceVersion"] for thing in before
+    ]
+
+
+async def test_every_rule_of_the_policies_compiles_against_the_types(api: Kube) -> None:
+    for policy in await api.select("validatingadmissionpolicy"):
+        if policy["metadata"]["name"].endswith(".slipway.dev"):
+            checked = await api.wait_for(
+                "validatingadmissionpolicy",
+                policy["metadata"]["name"],
+                lambda seen: seen.get("status", {}).get("observedGeneration") == seen["metadata"]["generation"],
+            )
+            assert checked["status"].get("typeChecking", {}) == {}
