@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
-from support import rendered
+from support import rendered, slipway_api
 from support.access import ServiceAccess
 from support.clusters import AnyCluster
 from support.completions import complete
 from support.kube import Kube, Object, is_ready
 from support.pods import is_running
-from support.rendered import MANIFESTS, ROOT, carry_out, documents, gemma, llm_deployment, strictly_applied
+from support.rendered import MANIFESTS, carry_out, documents, gemma, strictly_applied
 
 CLASS = "serving.kserve.io/autoscalerClass"
 PREDICTOR = "gemma-predictor"
 OURS = "slipway.dev/llmdeployment=gemma"
 
 
-@pytest.fixture(autouse=True)
-async def installed(kube: Kube, llamacpp_image: str) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def installed(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The types and the runtimes, as Slipway's chart would install them."""
-    await strictly_applied(kube, *documents(ROOT / "crds"))
-    await kube.run("wait", "--for=condition=Established", "customresourcedefinition/llmdeployments.slipway.dev")
+    kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
+    asyncio.run(install(kube, llamacpp_image))
+
+
+async def install(kube: Kube, llamacpp_image: str) -> None:
+    await slipway_api.install(kube)
     runtimes = documents(MANIFESTS / "runtimes")
     for runtime in runtimes:
         if runtime["metadata"]["name"] == "slipway-llamacpp":
@@ -104,6 +109,19 @@ async def test_labels_and_annotations_that_others_add_to_the_deployment_change_n
     assert await rendered.rendered(kube, name) == before
 
 
+async def test_a_change_that_is_not_for_the_pods_leaves_their_template_as_it_was(
+    kube: Kube, gemma_volume: None
+) -> None:
+    name = await create(kube, gemma(min_replicas=1))
+    await carry_out(kube, name)
+    before = await kube.wait_for("deployment", PREDICTOR, lambda made: "status" in made)
+    change = {"scaling": {"maxReplicas": 3}, "rollout": {"strategy": "Recreate"}, "access": {"allowFrom": []}}
+    await kube.patch("llmdeployment", name, {"spec": change})
+    await carry_out(kube, name)
+    after = await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"]["type"] == "Recreate")
+    assert template(after) == template(before)
+
+
 H100 = {"accelerator": {"profiles": ["h100-80gb"]}, "engine": {"name": "vllm", "parallelism": {"tensor": 2}}}
 
 
@@ -111,12 +129,12 @@ async def test_a_model_for_two_gpus_lands_on_a_node_that_has_them(
     cluster: AnyCluster, kube: Kube, gemma_volume: None
 ) -> None:
     cluster.devcluster()  # only the clusters that the tests make are sure to have such nodes
-    name = await create(kube, gemma(min_replicas=1, **H100))
+    name = await create(kube, gemma(min_replicas=1, pod={}, **H100))
     await carry_out(kube, name)
     pod = await kube.wait_for_any("pods", OURS, is_running)
     container = pod["spec"]["containers"][0]
     assert pod["spec"]["nodeName"] == "gpu-h100-0"
-    assert container["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
     assert container["args"][:4] == [
         "--model=/mnt/models",
         "--host=0.0.0.0",
@@ -190,6 +208,10 @@ EVERYTHING: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("spec", EVERYTHING, ids=["hf", "azure", "oci", "all-fields"])
 async def test_the_api_server_and_kserve_accept_it_strictly(kube: Kube, spec: dict[str, Any]) -> None:
-    name = await create(kube, llm_deployment("model", **spec))
+    name = await create(kube, slipway_api.llmdeployment("model", spec))
     desired = await rendered.rendered(kube, name)
     await strictly_applied(kube, *desired.apply, dry_run=True)
+
+
+async def test_the_api_server_accepts_the_profiles_that_come_with_slipway(kube: Kube) -> None:
+    await strictly_applied(kube, *documents(MANIFESTS / "accelerators"), dry_run=True)

@@ -12,6 +12,7 @@ from slipway.planning import Plan, make_plan
 from slipway.rendering import Desired, World, render
 
 from support.kube import Kube, Object
+from support.slipway_api import llmdeployment
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
@@ -28,15 +29,6 @@ def profiles() -> list[AcceleratorProfile]:
     return [AcceleratorProfile.model_validate(thing) for thing in documents(MANIFESTS / "accelerators")]
 
 
-def llm_deployment(name: str, **spec: Any) -> Object:
-    return {
-        "apiVersion": "slipway.dev/v1alpha1",
-        "kind": "LLMDeployment",
-        "metadata": {"name": name},
-        "spec": spec,
-    }
-
-
 def gemma(*, min_replicas: int, **spec: Any) -> Object:
     """The demo model, from the claim `gemma`."""
     own: Object = {
@@ -45,7 +37,7 @@ def gemma(*, min_replicas: int, **spec: Any) -> Object:
         "scaling": {"minReplicas": min_replicas},
         "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
     }
-    return llm_deployment("gemma", **(own | spec))
+    return llmdeployment("gemma", own | spec)
 
 
 async def rendered(kube: Kube, name: str) -> Desired:
