@@ -122,6 +122,15 @@ async def test_a_change_that_is_not_for_the_pods_leaves_their_template_as_it_was
     assert template(after) == template(before)
 
 
+async def test_deleting_the_deployment_removes_all_that_is_its_own(kube: Kube, gemma_volume: None) -> None:
+    name = await create(kube, gemma(min_replicas=0))
+    applied = (await carry_out(kube, name)).apply
+    await kube.delete("llmdeployment", name)
+    for thing in applied:
+        await kube.wait_gone(thing["kind"].lower(), name)
+    await kube.wait_gone("deployment", PREDICTOR)
+
+
 H100 = {"accelerator": {"profiles": ["h100-80gb"]}, "engine": {"name": "vllm", "parallelism": {"tensor": 2}}}
 
 
