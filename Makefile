@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.uv/bin:$(PATH)
 VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
-GENERATED := operator/slipway/activator/_generated
+GENERATED := operator/slipway/activator/_generated crds
 
 ##@ Try it
 
@@ -61,8 +61,9 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: the gRPC code of KEDA's external scaler
+generate: $(VENV) ## Write the generated files anew: the gRPC code of KEDA's external scaler, the CRDs
 	$(BIN)/python operator/generate_protos.py
+	$(BIN)/python operator/generate_crds.py
 
 clean: ## Remove .venv and the tools' caches from the checkout
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("slipway", "Slipway: where cluster tests run")
     group.addoption(
         "--cluster",
@@ -20,6 +20,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         help="an address of this machine that pods reach, for tests in which the cluster asks the test something; "
         "embedded clusters need none",
     )
-    if not pluginmanager.hasplugin("pytest-kind"):  # which has these two as well
-        group.addoption("--cluster-name", default="test", metavar="NAME", help="its name (default: test)")
-        group.addoption("--keep-cluster", action="store_true", help="leave the cluster up at the end")
+    group.addoption(
+        "--python-image",
+        metavar="NAME",
+        default="docker.io/library/python:3.11-slim-bookworm",
+        help="an image with Python that the nodes can pull; embedded clusters need none (default: %(default)s)",
+    )
+    group.addoption("--cluster-name", default="test", metavar="NAME", help="its name (default: test)")
+    group.addoption("--keep-cluster", action="store_true", help="leave the cluster up at the end")

@@ -186,6 +186,7 @@ def shell(name: str, command: tuple[str, ...]) -> None:
     environment = {
         **os.environ,
         "KUBECONFIG": str(cluster.kubeconfig_on_node),
+        "KUBECACHEDIR": str(cluster.kubectl_cache),
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin:/sbin",
         "CONTAINERD_NAMESPACE": "k8s.io",
         "PS1": f"({name}) \\w # ",

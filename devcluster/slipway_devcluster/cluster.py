@@ -70,6 +70,11 @@ class Cluster:
     def helm(self) -> Path:
         return Path(self.record.programs["helm"])
 
+    @property
+    def kubectl_cache(self) -> Path:
+        """In place of ~/.kube/cache, so that nothing is left there."""
+        return self.layout.state / "kubectl-cache"
+
     def alive(self) -> bool:
         found = records.read(self.layout.state)
         return bool(found and found.ready and found.namespaces and found.namespaces.alive())
@@ -79,7 +84,8 @@ class Cluster:
         return self.namespaces.entered()
 
     def run_kubectl(self, arguments: Sequence[str], stdin: bytes | None = None) -> str:
-        command = [*DIES_WITH_US, str(self.kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
+        options = [f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.kubectl_cache}"]
+        command = [*DIES_WITH_US, str(self.kubectl), *options, *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, check=False)
         if done.returncode:
             words = done.stderr.decode(errors="replace").strip()

@@ -45,6 +45,7 @@ class Go:
             "GOOS": "linux",
             "GOARCH": self.arch,
             "CGO_ENABLED": "0",
+            **outside_home(cache),
         }
 
 
@@ -52,12 +53,18 @@ def find_go(cache: Cache) -> Go | None:
     """The machine's own Go if it is new enough, else the one that was fetched before."""
     found = shutil.which("go")
     candidates = (Path(found) if found else None, USUAL_GO, _packaged_go(cache))
-    probed = (probe_go(program) for program in candidates if program and program.is_file())
+    probed = (probe_go(program, cache) for program in candidates if program and program.is_file())
     return next((go for go in probed if go), None)
 
 
-def probe_go(program: Path) -> Go | None:
-    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off"}
+def outside_home(cache: Cache) -> dict[str, str]:
+    """Go counts its own uses where the person's settings are. We leave nothing there, but heed the settings."""
+    settings = os.environ.get("XDG_CONFIG_HOME") or str(Path("~/.config").expanduser())
+    return {"XDG_CONFIG_HOME": str(cache.go / "config"), "GOENV": os.environ.get("GOENV") or f"{settings}/go/env"}
+
+
+def probe_go(program: Path, cache: Cache) -> Go | None:
+    environment = {**os.environ, "GOTOOLCHAIN": "local", "GOWORK": "off", **outside_home(cache)}
     asked = subprocess.run(
         [program, "env", "GOVERSION", "GOHOSTARCH"],
         env=environment,

@@ -58,6 +58,7 @@ def settings(pytestconfig: pytest.Config) -> Settings:
         name=pytestconfig.getoption("cluster_name"),
         keep=pytestconfig.getoption("keep_cluster"),
         tester_address=pytestconfig.getoption("tester_address"),
+        python_image=pytestconfig.getoption("python_image"),
         cache=cache,
         steps=Steps(cache, stream=sys.__stderr__),
     )

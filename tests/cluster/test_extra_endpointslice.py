@@ -18,7 +18,7 @@ async def service(kube: Kube, tester: ServerHere) -> AsyncIterator[str]:
     """A Service that selects pods which are not there, and has the extra slice."""
 
     async def hold(_: web.Request) -> web.Response:
-        return web.Response(text=HELD, headers={"Connection": "close"})  # the next may go to another endpoint
+        return web.Response(text=HELD)
 
     async with tester.http(hold) as port:
         extra = tester.endpoint_slice("web-extra", service="web", port_name="http", port=port)

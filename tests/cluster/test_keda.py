@@ -74,5 +74,5 @@ async def test_from_one_to_three_by_the_autoscaler_and_the_external_metric(sleep
 
 async def test_a_second_scaled_object_for_a_deployment_is_refused(sleeper: Sleeper, kube: Kube) -> None:
     second = objects.scaled_object("second", target="sleeper", scaler_address="any:1", max_replicas=1)
-    with pytest.raises(KubectlError, match="already managed by the ScaledObject 'sleeper'"):
+    with pytest.raises(KubectlError, match=r"the workload 'sleeper' .* is already managed by"):
         await kube.apply(second)

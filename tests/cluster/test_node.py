@@ -48,6 +48,15 @@ async def test_names_of_the_outside_are_unknown_at_once(cluster: AnyCluster, kub
     assert (await run_python(kube, python_image, LOOK_UP_IN_VAIN)).strip() == "unknown"
 
 
+async def test_a_killed_pod_of_a_deployment_is_replaced(kube: Kube, python_image: str) -> None:
+    await kube.apply(objects.deployment("sleeper", python_image, ["sleep", "infinity"], replicas=1))
+    victim = await kube.wait_for_any("pods", "app=sleeper", is_running)
+    await chaos.kill_pod(kube, victim["metadata"]["name"])
+    await kube.wait_for_any(
+        "pods", "app=sleeper", lambda pod: is_running(pod) and pod["metadata"]["uid"] != victim["metadata"]["uid"]
+    )
+
+
 async def test_a_pod_waits_while_the_scheduler_hangs_and_starts_when_it_goes_on(
     neighbour_kube: Kube, neighbour: Neighbour
 ) -> None:

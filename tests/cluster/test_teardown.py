@@ -28,21 +28,25 @@ class Ended:
     traces: Traces
     before: Host
     after: Host
+    home: Path
+    """The home folder of whoever started and ended it; it was empty."""
 
 
 @pytest.fixture(scope="module")
-def ended(cluster: AnyCluster, settings: Settings) -> Ended:
-    spare = own_devcluster(cluster, settings)
+def ended(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    spare, home = own_devcluster(cluster, settings), tmp_path_factory.mktemp("home")
     before = host.look(spare)
-    lifecycle.up(spare.name, cache=settings.cache, steps=settings.steps)
-    try:
-        run_a_pod(spare)
-        traces = host.traces(spare)
-        for component in ("containerd", "kube-apiserver", "kubelet"):
-            spare.kill(component)
-    finally:
-        lifecycle.down(spare.name, cache=settings.cache, steps=settings.steps)
-    return Ended(spare, traces, before, host.look(spare))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("HOME", str(home))
+        lifecycle.up(spare.name, cache=settings.cache, steps=settings.steps)
+        try:
+            run_a_pod(spare)
+            traces = host.traces(spare)
+            for component in ("containerd", "kube-apiserver", "kubelet"):
+                spare.kill(component)
+        finally:
+            lifecycle.down(spare.name, cache=settings.cache, steps=settings.steps)
+    return Ended(spare, traces, before, host.look(spare), home)
 
 
 def run_a_pod(cluster: Cluster) -> None:
@@ -66,6 +70,7 @@ def test_no_mount_is_left(ended: Ended) -> None:
 
 def test_no_file_is_left_outside_the_cache_nor_the_state_inside(ended: Ended) -> None:
     assert ended.after.files == ended.before.files
+    assert list(ended.home.rglob("*")) == []
 
 
 def test_no_control_group_is_left(ended: Ended) -> None:

@@ -17,7 +17,7 @@ TIMEOUT = aiohttp.ClientTimeout(total=120, connect=10)
 
 
 class ServiceAccess(Protocol):
-    """`session` makes the requests, `url` says where they go."""
+    """`session` makes the requests, each over a connection of its own; `url` says where they go."""
 
     def session(self) -> AbstractAsyncContextManager[aiohttp.ClientSession]: ...
 
@@ -35,7 +35,7 @@ class FromTheNode:
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[aiohttp.ClientSession]:
-        connector = aiohttp.TCPConnector(socket_factory=self._socket, limit=0)
+        connector = aiohttp.TCPConnector(socket_factory=self._socket, limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
             yield session
 
@@ -58,7 +58,8 @@ class ThroughTheApiServer:
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[aiohttp.ClientSession]:
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
             yield session
 
     async def url(self, service: str, port: int = 80) -> str:

@@ -27,7 +27,6 @@ from support.kube import Kube
 from support.tester import ServerHere
 
 GPU_NODES, NODE_GPUS = "h100:2,a100:1,l4:4", 1
-PYTHON_IMAGE = "docker.io/library/python:3.11-slim-bookworm"
 NEEDED_DEFINITIONS = {"inferenceservices.serving.kserve.io": "KServe", "scaledobjects.keda.sh": "KEDA"}
 
 
@@ -39,6 +38,7 @@ class Settings:
     name: str
     keep: bool
     tester_address: str | None
+    python_image: str
     cache: Cache
     steps: Steps
 
@@ -132,10 +132,10 @@ class ExistingCluster:
         return ServerHere(self.settings.tester_address, nullcontext)
 
     def devcluster(self) -> NoReturn:
-        pytest.skip("only the parts of an embedded cluster can be stopped and started")
+        pytest.skip("only an embedded cluster gives a test the node itself and its parts")
 
     def python_image(self) -> str:
-        return PYTHON_IMAGE
+        return self.settings.python_image
 
     def llamacpp_image(self) -> str:
         pytest.skip("this image is built for embedded and kind clusters only")
@@ -211,7 +211,7 @@ def existing_cluster(settings: Settings) -> ExistingCluster:
         if asked.returncode:
             where = os.environ.get("KUBECONFIG", "kubectl's default configuration")
             raise Refusal(
-                f"the cluster of {where} must have {product} installed (its {definition} was asked for): "
-                f"{asked.stderr.strip()}"
+                f"the cluster of {where} must have {product} installed; asked for its {definition}, kubectl says: "
+                f"{asked.stderr.strip().splitlines()[-1]}"
             )
     return ExistingCluster(Path(program), None, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -37,7 +38,6 @@ PLACES_OF_SUCH_PROGRAMS = (
     "/var/lib/kube-proxy",
     "/var/log/containers",
     "/var/log/pods",
-    str(Path.home() / ".kube"),
 )
 OF_THE_MOMENT = re.compile(r"^#.*\n?|\[\d+:\d+\]|(valid_lft|preferred_lft|expires) \S+", re.MULTILINE)
 
@@ -94,6 +94,8 @@ class Traces:
     folder: str
     processes: frozenset[Identity]
     namespaces: frozenset[str]
+    taken_at: float
+    """In clock ticks since boot, as processes note their start."""
 
 
 def traces(cluster: Cluster) -> Traces:
@@ -103,14 +105,24 @@ def traces(cluster: Cluster) -> Traces:
     processes = {known for pid in pids if (known := identify(pid))}
     own = _namespaces("self")
     namespaces = {namespace for pid in pids for namespace in _namespaces(pid) if namespace not in own}
-    return Traces(f"{cluster.layout.state}/", frozenset(processes), frozenset(namespaces))
+    return Traces(f"{cluster.layout.state}/", frozenset(processes), frozenset(namespaces), ticks_now())
 
 
 def remains(of: Traces) -> list[str]:
     """The processes that are still there, are in one of its namespaces, or use its files: none, if all is well."""
     survivors = [str(process) for process in of.processes if process.alive()]
     pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-    return survivors + [_describe(pid) for pid in pids if _namespaces(pid) & of.namespaces or _uses(pid, of.folder)]
+    return survivors + [_describe(pid) for pid in pids if _is_inside(pid, of) or _uses(pid, of.folder)]
+
+
+def _is_inside(pid: int, of: Traces) -> bool:
+    """The numbers of namespaces are given again: what has started since then is in another one of the same number."""
+    known = identify(pid)
+    return known is not None and known.start_ticks <= of.taken_at and bool(_namespaces(pid) & of.namespaces)
+
+
+def ticks_now() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")
 
 
 def until(condition: Callable[[], bool], *, timeout: float) -> None:
@@ -149,5 +161,7 @@ def _target(link: str | Path) -> str:
 
 def _describe(pid: int) -> str:
     with suppress(OSError):
-        return f"{pid} {Path(f'/proc/{pid}/cmdline').read_bytes().replace(bytes(1), b' ').decode(errors='replace')}"
-    return f"{pid} (has ended meanwhile)"
+        name, _, fields = Path(f"/proc/{pid}/stat").read_text().partition(")")
+        state, parent = fields.split()[:2]
+        return f"{name}) in state {state}, child of {parent}"
+    return f"{pid}, which has ended meanwhile"

@@ -132,7 +132,7 @@ class EngineMount(VolumeMount):
         Rule(
             rule="!['/mnt/models', '/dev/shm'].exists(path, "
             "self.mountPath == path || self.mountPath.startsWith(path + '/'))",
-            message="/mnt/models and /dev/shm belong to the model and the engine: mount elsewhere",
+            message="the folders /mnt/models and /dev/shm belong to the model and the engine: mount elsewhere",
             at=".mountPath",
             why="FieldValueForbidden",
         ),

@@ -37,7 +37,7 @@ class Reason(StrEnum):
     meaning: str
     is_final: bool
 
-    def __new__(cls, word: str, meaning: str, is_final: bool = False) -> Reason:
+    def __new__(cls, word: str, meaning: str = "", is_final: bool = False) -> Reason:
         reason = str.__new__(cls, word)
         reason._value_ = word
         reason.meaning = meaning
@@ -118,5 +118,5 @@ class Reason(StrEnum):
     HOLD_TIMEOUT = "HoldTimeout", "No replica came in the time that a request may wait."
     ACTIVATOR_UNAVAILABLE = "ActivatorUnavailable", "No activator is there to hold requests while no replica is ready."
     SCALER_UNAVAILABLE = "ScalerUnavailable", "KEDA can't reach the activator, or doesn't act on this deployment."
-    NOT_READY = "NotReady", "No replica is ready."
+    NOT_READY = "NotReady", "No replica is ready, and nothing else is known to be wrong."
     UNKNOWN = "Unknown", "The cause isn't known; the message says what was seen."

@@ -1,0 +1,146 @@
+"""Checks now and then that the cache is what the API server has: names and versions alone are listed and compared.
+
+This finds what watches don't tell: that a first list is complete, that an object ended during a break, that a kind came
+or went, and that a watch is open but silent. Nothing is concluded while the API server doesn't answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from slipway.kube.errors import KindMissingError, KubeError
+from slipway.kube.kinds import Kind, Object
+from slipway.kube.store import Difference, Mark, Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """In seconds."""
+
+    every: float = 120.0
+    unsynced: float = 0.25  # first pause while the first list comes in; it doubles up to `missing`
+    missing: float = 5.0
+    behind: float = 10.0  # for so long, a change may be on its way
+
+
+@dataclass(frozen=True)
+class Late:
+    """An object whose newest state was not told, and since when that was seen."""
+
+    mark: Mark
+    since: float
+
+
+class Lister(Protocol):
+    async def list_metadata(
+        self, kind: Kind, namespace: str | None = None, *, label_selector: str = ""
+    ) -> list[Object]: ...
+
+    async def serves(self, kind: Kind) -> bool: ...
+
+
+class Auditor:
+    """`on_gone` hears of each object that ended unseen; `on_stale` when watches must begin anew, and why."""
+
+    def __init__(
+        self,
+        client: Lister,
+        store: Store,
+        selectors: Mapping[Kind, str],
+        *,
+        on_gone: Callable[[Kind, Sequence[Object]], None],
+        on_stale: Callable[[Kind, str], None],
+        rhythm: Rhythm | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client, self._store, self._selectors = client, store, selectors
+        self._on_gone, self._on_stale = on_gone, on_stale
+        self._rhythm, self._clock = rhythm or Rhythm(), clock
+        self._behind: dict[Kind, Mapping[str, Late]] = {}
+        self._stale_since: dict[Kind, float] = {}
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for kind in self._selectors:
+                group.create_task(self._keep_checking(kind), name=f"audit of {kind}")
+
+    def stale(self, now: float) -> dict[Kind, float]:
+        """The kinds whose watch surely has missed something, and for how many seconds."""
+        return {kind: now - since for kind, since in self._stale_since.items()}
+
+    async def look_around(self) -> None:
+        """Finds the kinds that the cluster doesn't have. Before watches begin, so that none comes in between."""
+        for kind in self._selectors:
+            if not await self._client.serves(kind) and not self._store.is_missing(kind):
+                self._lost(kind)
+
+    async def check(self, kind: Kind) -> None:
+        """Compares once. Raises KubeError while the API server doesn't answer."""
+        if self._store.is_missing(kind):
+            await self._look_for(kind)
+            return
+        since = self._store.mark
+        try:
+            listed = await self._client.list_metadata(kind, label_selector=self._selectors[kind])
+        except KindMissingError:
+            self._lost(kind)
+            return
+        self._judge(kind, self._store.compare(kind, listed, since=since, now=self._clock()))
+
+    # --- one kind ---------------------------------------------------------------------------------------------------
+
+    async def _keep_checking(self, kind: Kind) -> None:
+        unsynced_pause = self._rhythm.unsynced
+        while True:
+            try:
+                await self.check(kind)
+            except KubeError as error:
+                logger.info("The cache of %s is not checked now: %s", kind, error)
+            if not self._store.is_synced(kind):
+                await asyncio.sleep(unsynced_pause)
+                unsynced_pause = min(unsynced_pause * 2, self._rhythm.missing)
+            else:
+                await asyncio.sleep(self._pause(kind))
+
+    def _pause(self, kind: Kind) -> float:
+        if self._store.is_missing(kind):
+            return self._rhythm.missing
+        if self._behind.get(kind):
+            return self._rhythm.behind
+        return self._rhythm.every * random.uniform(0.9, 1.1)
+
+    async def _look_for(self, kind: Kind) -> None:
+        """kopf starts watching kinds only at its begin, if there is none to tell it of new ones."""
+        if await self._client.serves(kind):
+            logger.info("The cluster has the kind %s now", kind)
+            self._store.found(kind)
+            self._on_stale(kind, "appeared")
+
+    def _lost(self, kind: Kind) -> None:
+        logger.warning("The cluster does not have the kind %s", kind)
+        self._behind.pop(kind, None)
+        self._stale_since.pop(kind, None)
+        self._on_gone(kind, self._store.miss(kind))
+
+    def _judge(self, kind: Kind, difference: Difference) -> None:
+        if difference.ghosts:
+            self._on_gone(kind, difference.ghosts)
+        now, before = self._clock(), self._behind.get(kind, {})
+        # What was behind before and has got no event since is still the same delay.
+        unchanged = {uid: late for uid, late in before.items() if difference.behind.get(uid) == late.mark}
+        behind = {uid: unchanged.get(uid, Late(mark, now)) for uid, mark in difference.behind.items()}
+        self._behind[kind] = behind
+        since = min((late.since for late in behind.values()), default=now)
+        if now - since < self._rhythm.behind:
+            self._stale_since.pop(kind, None)
+        elif kind not in self._stale_since:
+            self._stale_since[kind] = since
+            self._on_stale(kind, "is behind")

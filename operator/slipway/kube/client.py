@@ -1,0 +1,217 @@
+"""Asks the API server, and keeps asking where "not now" was the answer.
+
+Retried within a deadline: 429 (no sooner than Retry-After), 5xx and broken connections. Never: 403, 404, 409, 422.
+Every try is counted. Repeating is safe: an apply ends in the same object, and a create or replace that had landed
+before is answered with 409.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from slipway.kube.connection import Answer, Connection, NoAnswerError
+from slipway.kube.errors import Call, KindMissingError, KubeError, NotFoundError, UnavailableError, error_of
+from slipway.kube.kinds import Kind, Object, kind_of
+from slipway.kube.metrics import Metrics
+from slipway.kube.retries import Patience, is_worth_another_try, retry_after
+
+FIELD_MANAGER = "slipway"
+STATUS_MANAGER = "slipway-status"
+PAGE = 500
+JSON = {"Accept": "application/json"}
+METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
+APPLY = {**JSON, "Content-Type": "application/apply-patch+yaml"}
+
+Objects = list[Object]
+Guard = Callable[[], float]
+"""The seconds for which writing is surely allowed; raises NotLeaderError when it isn't."""
+
+
+class KubeClient:
+    """`guard` is asked before each try of each write, and no try outlasts what it allows."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        metrics: Metrics,
+        *,
+        patience: Patience | None = None,
+        guard: Guard | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._connection, self._metrics, self._guard, self._jitter = connection, metrics, guard, jitter
+        self._patience = patience or Patience()
+
+    def with_(self, *, guard: Guard | None = None, patience: Patience | None = None) -> KubeClient:
+        """The same connection under other rules."""
+        return KubeClient(
+            self._connection,
+            self._metrics,
+            patience=patience or self._patience,
+            guard=guard or self._guard,
+            jitter=self._jitter,
+        )
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+        call = Call("get", kind.name, _full_name(namespace, name))
+        return await self._ask(call, "GET", kind.path(namespace, name))
+
+    async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
+        """The object, or None if it isn't there."""
+        try:
+            return await self.get(kind, name, namespace)
+        except NotFoundError:
+            return None
+
+    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
+        return await self._pages(kind, namespace, label_selector, JSON)
+
+    async def list_metadata(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
+        """The objects without spec and status: a fraction of the bytes."""
+        return await self._pages(kind, namespace, label_selector, METADATA_ONLY)
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server has the kind, now."""
+        try:
+            found = await self._ask(Call("discover", kind.name, ""), "GET", kind.api_path)
+        except KindMissingError:
+            return False
+        return any(resource["name"] == kind.plural for resource in found["resources"] or [])
+
+    async def _pages(
+        self, kind: Kind, namespace: str | None, label_selector: str, headers: Mapping[str, str]
+    ) -> Objects:
+        call, items = Call("list", kind.name, ""), Objects()
+        query = {"limit": str(PAGE), "labelSelector": label_selector, "continue": ""}
+        while True:
+            page = await self._ask(call, "GET", kind.path(namespace), query=query, headers=headers)
+            # In a list, the items don't say what they are.
+            items += [{**item, "apiVersion": kind.api_version, "kind": kind.name} for item in page["items"] or []]
+            query["continue"] = page["metadata"].get("continue") or ""
+            if not query["continue"]:
+                return items
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    async def apply(self, thing: Object, *, manager: str = FIELD_MANAGER, force: bool = True) -> Object:
+        """Server-side. `force` takes fields from other managers; without it they are a ConflictError."""
+        return await self._apply("apply", thing, manager, force=force, subresource=None)
+
+    async def apply_status(self, thing: Object, *, manager: str = STATUS_MANAGER) -> Object:
+        """`thing`: its apiVersion, kind, name, namespace and the whole of the status that is ours."""
+        return await self._apply("apply-status", thing, manager, force=True, subresource="status")
+
+    async def create(self, thing: Object) -> Object:
+        kind, _, namespace = _identity(thing)
+        return await self._write("create", thing, "POST", kind.path(namespace))
+
+    async def replace(self, thing: Object) -> Object:
+        """With the resourceVersion in it: a ConflictError if it has changed meanwhile."""
+        kind, name, namespace = _identity(thing)
+        return await self._write("replace", thing, "PUT", kind.path(namespace, name))
+
+    async def delete(self, kind: Kind, name: str, namespace: str | None = None, *, uid: str | None = None) -> bool:
+        """False if it isn't there. With `uid`, only that very object; what it owns is collected afterwards."""
+        call = Call("delete", kind.name, _full_name(namespace, name))
+        options: Object = {"propagationPolicy": "Background", "preconditions": {"uid": uid} if uid else {}}
+        try:
+            await self._ask(call, "DELETE", kind.path(namespace, name), body=options, is_write=True)
+        except NotFoundError:
+            return False
+        return True
+
+    async def _apply(self, verb: str, thing: Object, manager: str, *, force: bool, subresource: str | None) -> Object:
+        kind, name, namespace = _identity(thing)
+        query = {"fieldManager": manager, "force": str(force).lower()}
+        path = kind.path(namespace, name, subresource)
+        return await self._write(verb, thing, "PATCH", path, query=query, headers=APPLY)
+
+    async def _write(
+        self,
+        verb: str,
+        thing: Object,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = JSON,
+    ) -> Object:
+        kind, name, namespace = _identity(thing)
+        call = Call(verb, kind.name, _full_name(namespace, name))
+        return await self._ask(call, method, path, query=query, headers=headers, body=thing, is_write=True)
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    async def _ask(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] = JSON,
+        body: Object | None = None,
+        is_write: bool = False,
+    ) -> Object:
+        given = {name: value for name, value in (query or {}).items() if value}
+        where = f"{path}?{urlencode(given)}" if given else path
+        give_up_at, tries = time.monotonic() + self._patience.deadline, 0
+        while True:
+            tries += 1
+            left = min(give_up_at - time.monotonic(), self._patience.per_try)
+            if is_write and self._guard:
+                left = min(left, self._guard())
+            outcome = await self._try(call, method, where, headers=headers, body=body, timeout=max(left, 0.01))
+            if not isinstance(outcome, _NotNow):
+                return outcome
+            pause = self._patience.pause(tries, self._jitter(), asked_for=outcome.retry_after)
+            if time.monotonic() + pause >= give_up_at:
+                raise outcome.error
+            await asyncio.sleep(pause)
+
+    async def _try(
+        self, call: Call, method: str, path: str, *, headers: Mapping[str, str], body: Object | None, timeout: float
+    ) -> Object | _NotNow:
+        began, answer = time.monotonic(), None
+        try:
+            answer = await self._connection.send(method, path, headers=headers, body=body, timeout=timeout)
+        except NoAnswerError as error:
+            return _NotNow(UnavailableError(call, str(error)))
+        finally:
+            seconds = time.monotonic() - began
+            self._metrics.count_call(call.verb, call.kind, answer.code if answer else None, seconds)
+        return _read(call, answer)
+
+
+class _NotNow:
+    """The outcome of a try after which another one makes sense."""
+
+    def __init__(self, error: KubeError, retry_after: float = 0.0) -> None:
+        self.error, self.retry_after = error, retry_after
+
+
+def _read(call: Call, answer: Answer) -> Object | _NotNow:
+    if answer.code < 300:
+        thing: Object = json.loads(answer.data)
+        return thing
+    error = error_of(call, answer.code, answer.data)
+    if is_worth_another_try(answer.code):
+        return _NotNow(error, retry_after(answer.headers))
+    raise error
+
+
+def _identity(thing: Object) -> tuple[Kind, str, str | None]:
+    metadata: Mapping[str, Any] = thing["metadata"]
+    return kind_of(thing), metadata["name"], metadata.get("namespace")
+
+
+def _full_name(namespace: str | None, name: str) -> str:
+    return f"{namespace}/{name}" if namespace else name

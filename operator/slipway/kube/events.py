@@ -1,0 +1,90 @@
+"""Events on objects: what `kubectl describe` shows. One reason is told once in a while, however often it happens.
+
+Events are for people, so nothing depends on them: one that can't be written is logged and forgotten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from slipway.kube.client import KubeClient
+from slipway.kube.errors import ConflictError, KubeError, NotLeaderError
+from slipway.kube.kinds import EVENT, Object
+
+logger = logging.getLogger(__name__)
+
+CONTROLLER = "slipway.dev/operator"
+NOTE_LIMIT = 1024
+NAME_LIMIT = 200
+
+
+class EventRecorder:
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        instance: str,
+        quiet_for: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`quiet_for`: the seconds in which the same reason on the same object is not told again."""
+        self._client, self._instance, self._quiet_for = client, instance, quiet_for
+        self._clock, self._now = clock, now
+        self._told: dict[tuple[str, str], float] = {}
+
+    async def record(
+        self, regarding: Object, reason: str, note: str, *, action: str = "Reconcile", warning: bool = False
+    ) -> bool:
+        """False if it was told a short time ago, or couldn't be."""
+        if not self._is_due(regarding["metadata"]["uid"], reason):
+            return False
+        event = self._event(regarding, reason, note, action, "Warning" if warning else "Normal")
+        try:
+            await self._client.create(event)
+        except ConflictError:
+            pass  # an earlier try has landed
+        except (KubeError, NotLeaderError) as error:
+            logger.warning("Event %s is not recorded: %s", reason, error)
+            return False
+        return True
+
+    def _is_due(self, uid: str, reason: str) -> bool:
+        now = self._clock()
+        self._told = {key: at for key, at in self._told.items() if now - at < self._quiet_for}
+        return self._told.setdefault((uid, reason), now) == now
+
+    def _event(self, regarding: Object, reason: str, note: str, action: str, type_: str) -> Object:
+        metadata, now = regarding["metadata"], self._now()
+        unique = hashlib.sha256(f"{metadata['uid']} {reason} {now.isoformat()}".encode()).hexdigest()[:16]
+        return {
+            "apiVersion": EVENT.api_version,
+            "kind": EVENT.name,
+            "metadata": {
+                "name": f"{metadata['name'][:NAME_LIMIT]}.{unique}",
+                "namespace": metadata.get("namespace", "default"),
+            },
+            "eventTime": micro_time(now),
+            "regarding": {
+                "apiVersion": regarding["apiVersion"],
+                "kind": regarding["kind"],
+                "name": metadata["name"],
+                "namespace": metadata.get("namespace"),
+                "uid": metadata["uid"],
+            },
+            "type": type_,
+            "reason": reason,
+            "note": note[:NOTE_LIMIT],
+            "action": action,
+            "reportingController": CONTROLLER,
+            "reportingInstance": self._instance,
+        }
+
+
+def micro_time(moment: datetime) -> str:
+    """As Kubernetes writes a MicroTime."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,79 @@
+"""Tells Kubernetes and Prometheus how the process is: /livez, /readyz and /metrics.
+
+A check returns what is wrong, in a sentence, or None. Live is false only where a restart would help; ready is false
+until the caches are filled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from slipway.kube.audit import Auditor
+from slipway.kube.metrics import Metrics
+from slipway.kube.store import Store
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+Check = Callable[[], str | None]
+Checks = Mapping[str, Check]
+
+
+def watches_are_fresh(auditor: Auditor, *, limit: float, clock: Callable[[], float]) -> Check:
+    """Watches that are stale are begun anew at once; only where that hasn't helped for `limit` seconds, it is told."""
+
+    def check() -> str | None:
+        late = [f"{kind} for {age:.0f} s" for kind, age in auditor.stale(clock()).items() if age > limit]
+        return f"watches have missed changes: {', '.join(late)}" if late else None
+
+    return check
+
+
+def caches_are_filled(store: Store) -> Check:
+    def check() -> str | None:
+        unsynced = ", ".join(map(str, store.unsynced()))
+        return f"not yet listed: {unsynced}" if unsynced else None
+
+    return check
+
+
+@asynccontextmanager
+async def serve(
+    metrics: Metrics,
+    *,
+    live: Checks,
+    ready: Checks,
+    port: int,
+    host: str = "0.0.0.0",  # noqa: S104 - probes come from outside of the pod
+) -> AsyncIterator[int]:
+    """Yields the port: with port 0, any free one."""
+    app = web.Application()
+    app.router.add_get("/livez", _answer(live))
+    app.router.add_get("/readyz", _answer(ready))
+    app.router.add_get("/metrics", _metrics(metrics))
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+def _answer(checks: Checks) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        results = {name: check() for name, check in checks.items()}
+        text = "".join(f"{name}: {wrong or 'ok'}\n" for name, wrong in results.items())
+        return web.Response(text=text or "ok\n", status=503 if any(results.values()) else 200)
+
+    return answer
+
+
+def _metrics(metrics: Metrics) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return answer

@@ -1,0 +1,79 @@
+"""The kinds of objects that Slipway reads or writes, and where the API server keeps them.
+
+A table instead of discovery: it costs no call, and a kind that the cluster doesn't have is seen when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.kube.errors import UnknownKindError
+
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kind:
+    group: str  # "" is the core group
+    version: str
+    name: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def api_path(self) -> str:
+        """Where the API server lists the resources of the group and version."""
+        return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """Without a name: all of the namespace; without a namespace as well: all of the cluster."""
+        where = ["namespaces", namespace] if self.namespaced and namespace else []
+        return "/".join([self.api_path, *where, self.plural, *(part for part in (name, subresource) if part)])
+
+    def __str__(self) -> str:
+        return self.name
+
+
+LLM_DEPLOYMENT = Kind("slipway.dev", "v1alpha1", "LLMDeployment", "llmdeployments")
+ACCELERATOR_PROFILE = Kind("slipway.dev", "v1alpha1", "AcceleratorProfile", "acceleratorprofiles", namespaced=False)
+INFERENCE_SERVICE = Kind("serving.kserve.io", "v1beta1", "InferenceService", "inferenceservices")
+SERVING_RUNTIME = Kind("serving.kserve.io", "v1alpha1", "ServingRuntime", "servingruntimes")
+CLUSTER_SERVING_RUNTIME = Kind(
+    "serving.kserve.io", "v1alpha1", "ClusterServingRuntime", "clusterservingruntimes", namespaced=False
+)
+SCALED_OBJECT = Kind("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
+POD_MONITOR = Kind("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors")
+POD = Kind("", "v1", "Pod", "pods")
+SERVICE = Kind("", "v1", "Service", "services")
+NODE = Kind("", "v1", "Node", "nodes", namespaced=False)
+CONFIG_MAP = Kind("", "v1", "ConfigMap", "configmaps")
+CORE_EVENT = Kind("", "v1", "Event", "events")
+EVENT = Kind("events.k8s.io", "v1", "Event", "events")
+DEPLOYMENT = Kind("apps", "v1", "Deployment", "deployments")
+REPLICA_SET = Kind("apps", "v1", "ReplicaSet", "replicasets")
+HORIZONTAL_POD_AUTOSCALER = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+NETWORK_POLICY = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+ENDPOINT_SLICE = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices")
+HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
+LEASE = Kind("coordination.k8s.io", "v1", "Lease", "leases")
+CUSTOM_RESOURCE_DEFINITION = Kind(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False
+)
+
+WELL_KNOWN: Mapping[tuple[str, str], Kind] = {
+    (kind.api_version, kind.name): kind for kind in list(vars().values()) if isinstance(kind, Kind)
+}
+
+
+def kind_of(thing: Object) -> Kind:
+    """The kind of an object that names it in its first two fields."""
+    named = (thing.get("apiVersion", ""), thing.get("kind", ""))
+    if named not in WELL_KNOWN:
+        raise UnknownKindError(f"{' '.join(named).strip() or 'an object without a kind'} is not in slipway.kube.kinds")
+    return WELL_KNOWN[named]

@@ -1,0 +1,80 @@
+"""What Prometheus is told of the loop. One registry for each `Metrics`, so that tests don't share numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+Readings = Mapping[tuple[str, ...], float]
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.api_calls = self._counter("api_calls", "Calls to the API server, each try counted", "verb", "kind", "code")
+        self.api_call_seconds = self._histogram("api_call_seconds", "How long the API server took", "verb", "kind")
+        self.reconciles = self._counter("reconciles", "Objects worked on, by how it went", "result")
+        self.reconcile_seconds = self._histogram("reconcile_seconds", "How long one took", "result")
+        self.queue_retries = self._counter("queue_retries", "Objects to be worked on again because it failed")
+        self.watch_restarts = self._counter("watch_restarts", "All watches begun anew", "reason")
+        self.leader = self._gauge("leader", "1 while this replica is the leader")
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+    def count_call(self, verb: str, kind: str, code: int | None, seconds: float) -> None:
+        """`code`: None where no answer came."""
+        self.api_calls.labels(verb, kind, "none" if code is None else str(code)).inc()
+        self.api_call_seconds.labels(verb, kind).observe(seconds)
+
+    def count_reconcile(self, result: str, seconds: float) -> None:
+        self.reconciles.labels(result).inc()
+        self.reconcile_seconds.labels(result).observe(seconds)
+
+    def watch_queue(self, *, depth: Callable[[], float], oldest: Callable[[], float]) -> None:
+        """Both are asked for when Prometheus asks."""
+        self._gauge("queue_depth", "Objects that wait to be worked on").set_function(depth)
+        self._gauge("queue_oldest_seconds", "How long the first of them has waited").set_function(oldest)
+
+    def watch_ages(self, read: Callable[[], Mapping[str, float]]) -> None:
+        help_ = "Seconds since the cache of a kind was last seen to be up to date"
+        self.registry.register(_Read("slipway_watch_age_seconds", help_, ("kind",), lambda: _by_one(read())))
+
+    def watch_objects(self, read: Callable[[], Readings]) -> None:
+        """How many deployments there are, by state and reason."""
+        help_ = "LLMDeployments, by their state and its reason"
+        self.registry.register(_Read("slipway_llmdeployments", help_, ("state", "reason"), read))
+
+    def _counter(self, name: str, help_: str, *labels: str) -> Counter:
+        return Counter(f"slipway_{name}", help_, labels, registry=self.registry)
+
+    def _gauge(self, name: str, help_: str, *labels: str) -> Gauge:
+        return Gauge(f"slipway_{name}", help_, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help_: str, *labels: str) -> Histogram:
+        return Histogram(f"slipway_{name}", help_, labels, registry=self.registry, buckets=SECONDS)
+
+
+class _Read(Collector):
+    """A gauge whose labels come and go: all of it is read when Prometheus asks."""
+
+    def __init__(self, name: str, help_: str, labels: tuple[str, ...], read: Callable[[], Readings]) -> None:
+        self._name, self._help, self._labels, self._read = name, help_, labels, read
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return [GaugeMetricFamily(self._name, self._help, labels=self._labels)]
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, value in self._read().items():
+            family.add_metric(labels, value)
+        return [family]
+
+
+def _by_one(readings: Mapping[str, float]) -> Readings:
+    return {(label,): value for label, value in readings.items()}

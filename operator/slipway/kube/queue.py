@@ -1,0 +1,158 @@
+"""Works on keys, a few at a time, each by one worker only; the rules are those of `backlog`.
+
+Keys come from watches, so most are added many times and worked on once. A key that was worked on is looked at again
+after the resync time, give or take a tenth, so that what no watch has told is found, and not all of it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+from slipway.kube.backlog import Backlog, Backoff
+from slipway.kube.errors import KubeError, NotLeaderError
+from slipway.kube.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+NEVER = math.inf
+
+Key = TypeVar("Key", bound=Hashable)
+Handle = Callable[[Key], Awaitable[float | None]]
+"""Works on a key; returns in how many seconds to look again: None for the resync time, NEVER if the object is gone."""
+
+
+class RetryLaterError(Exception):
+    """Raised by a handler that knows why it can't go on yet; counts as a failure, and is logged without a traceback."""
+
+    def __init__(self, why: str, *, after: float = 0.0) -> None:
+        super().__init__(why)
+        self.after = after
+
+
+class WorkQueue(Generic[Key]):
+    """`pause` and `resume` are for standbys: keys are collected, and not worked on."""
+
+    def __init__(
+        self,
+        handle: Handle[Key],
+        metrics: Metrics,
+        *,
+        workers: int = 16,
+        resync_every: float = 600.0,
+        backoff: Backoff | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._handle, self._metrics, self._workers, self._resync_every = handle, metrics, workers, resync_every
+        self._clock, self._jitter = clock, jitter
+        self._backlog: Backlog[Key] = Backlog(backoff)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._is_open = True
+        metrics.watch_queue(depth=self._backlog.depth, oldest=lambda: self._backlog.age(self._clock()))
+
+    # --- what others ask of it --------------------------------------------------------------------------------------
+
+    def add(self, key: Key) -> None:
+        """To be called in the event loop that runs the queue, as all that follows."""
+        self._backlog.add(key, self._clock())
+        self._changed.set()
+
+    def add_after(self, key: Key, seconds: float) -> None:
+        self._backlog.add_at(key, self._clock() + seconds)
+        self._changed.set()
+
+    def pause(self) -> None:
+        self._is_open = False
+
+    def resume(self) -> None:
+        self._is_open = True
+        self._changed.set()
+
+    def depth(self) -> int:
+        return self._backlog.depth()
+
+    async def run(self) -> None:
+        """Until it is cancelled. What is in flight goes on then, until `stop` ends it."""
+        while True:
+            self._changed.clear()
+            self._start_what_is_ready()
+            due = self._backlog.next_due()
+            wait = None if due is None or not self._is_open else max(0.0, due - self._clock())
+            try:
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+
+    async def finish(self, within: float) -> bool:
+        """Begins nothing new and waits for what is in flight; False if some of it had to be cancelled."""
+        self.pause()
+        if not self._tasks:
+            return True
+        _, late = await asyncio.wait(self._tasks, timeout=within)
+        for task in late:
+            task.cancel()
+        if late:
+            logger.warning("Work on %d objects did not end within %.0f s and was cancelled", len(late), within)
+            await asyncio.wait(late)
+        return not late
+
+    # --- one key ----------------------------------------------------------------------------------------------------
+
+    def _start_what_is_ready(self) -> None:
+        while self._is_open and len(self._tasks) < self._workers:
+            key = self._backlog.take(self._clock())
+            if key is None:
+                return
+            task = asyncio.create_task(self._work_on(key), name=f"work on {key}")
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._changed.set()
+
+    async def _work_on(self, key: Key) -> None:
+        began, result = self._clock(), "error"
+        try:
+            again_after = await self._handle(key)
+            self._succeeded(key, again_after)
+            result = "success"
+        except asyncio.CancelledError:
+            result = "cancelled"
+            self._backlog.failed(key, self._clock(), jitter=0.0)
+            raise
+        except NotLeaderError as error:
+            result = "not_leader"
+            logger.info("%s is left to the leader: %s", key, error)
+            self._backlog.done(key, self._clock())
+        except Exception as error:  # one poisoned object must not stop the others
+            self._failed(key, error)
+        finally:
+            self._metrics.count_reconcile(result, self._clock() - began)
+
+    def _succeeded(self, key: Key, again_after: float | None) -> None:
+        if again_after is None:
+            again_after = self._resync_every * (0.9 + 0.2 * self._jitter())
+        now = self._clock()
+        if again_after == NEVER:
+            self._backlog.forget(key)
+        else:
+            self._backlog.add_at(key, now + again_after)
+        self._backlog.done(key, now)
+
+    def _failed(self, key: Key, error: Exception) -> None:
+        at_least = error.after if isinstance(error, RetryLaterError) else 0.0
+        wait = self._backlog.failed(key, self._clock(), jitter=self._jitter(), at_least=at_least)
+        self._metrics.queue_retries.inc()
+        is_expected = isinstance(error, KubeError | RetryLaterError)
+        logger.warning(
+            "Work on %s failed, next try in %.1f s: %s", key, wait, error, exc_info=None if is_expected else error
+        )

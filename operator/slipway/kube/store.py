@@ -1,0 +1,216 @@
+"""The last known objects of each kind, from watches. Reading it costs no call.
+
+Watches have three gaps, and each is closed here:
+- Events of two objects of one name, the old and the new, may come in any order: the newer resourceVersion wins, and an
+  object is removed only by its own end. (Kubernetes promises that resourceVersions of a kind can be compared.)
+- After a break, what ended meanwhile is never told: `compare` with a list of names finds these ghosts.
+- Nothing tells that the first list is complete, or that a kind has no objects: `compare` does.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway.kube.kinds import Kind, Object
+
+OWNER_LABEL = "slipway.dev/llmdeployment"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+Place = tuple[str, str]  # namespace ("" for the cluster's own) and name
+Mark = int
+
+
+@dataclass(frozen=True)
+class Entry:
+    thing: Object
+    mark: Mark  # grows with each change of the store
+    epoch: int  # of the watch that told it
+
+    @property
+    def uid(self) -> str:
+        return str(self.thing["metadata"]["uid"])
+
+    @property
+    def version(self) -> str:
+        return str(self.thing["metadata"]["resourceVersion"])
+
+
+@dataclass
+class Shelf:
+    """All that is known of one kind."""
+
+    entries: dict[Place, Entry] = field(default_factory=dict)
+    by_label: dict[Place, set[Place]] = field(default_factory=lambda: defaultdict(set))
+    by_owner: dict[str, set[Place]] = field(default_factory=lambda: defaultdict(set))
+    synced: bool = False
+    missing: bool = False  # the cluster doesn't have the kind
+    current_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Between the store and a list of the API server."""
+
+    ghosts: tuple[Object, ...]  # no longer there
+    behind: Mapping[str, Mark]  # uids whose newest state no watch has told, and the entry's mark (0: there is none)
+
+
+class Store:
+    def __init__(self, kinds: Iterable[Kind], *, prune: Callable[[Object], Object] | None = None) -> None:
+        self._shelves = {kind: Shelf() for kind in kinds}
+        self._marks = itertools.count(1)
+        self._mark: Mark = 0
+        self._prune = prune or pruned
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def get(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
+        entry = self._shelves[kind].entries.get((namespace, name))
+        return entry.thing if entry else None
+
+    def all(self, kind: Kind) -> list[Object]:
+        return [entry.thing for entry in self._shelves[kind].entries.values()]
+
+    def labelled(self, kind: Kind, name: str, namespace: str) -> list[Object]:
+        """Those that carry the owner label of the LLMDeployment, by name."""
+        shelf = self._shelves[kind]
+        return _at(shelf, shelf.by_label.get((namespace, name), ()))
+
+    def owned_by(self, kind: Kind, uid: str) -> list[Object]:
+        """Those with an owner reference to the uid, by name."""
+        shelf = self._shelves[kind]
+        return _at(shelf, shelf.by_owner.get(uid, ()))
+
+    def is_missing(self, kind: Kind) -> bool:
+        return self._shelves[kind].missing
+
+    def is_synced(self, kind: Kind) -> bool:
+        """What exists is known; a kind that the cluster doesn't have keeps nobody waiting."""
+        shelf = self._shelves[kind]
+        return shelf.synced or shelf.missing
+
+    def unsynced(self) -> list[Kind]:
+        return [kind for kind in self._shelves if not self.is_synced(kind)]
+
+    def ages(self, now: float) -> dict[str, float]:
+        """Seconds since each kind was last known to be up to date; kinds never seen so are left out."""
+        shelves = self._shelves.items()
+        return {kind.name: now - shelf.current_at for kind, shelf in shelves if shelf.current_at is not None}
+
+    @property
+    def mark(self) -> Mark:
+        """Changes from now on get a greater one."""
+        return self._mark
+
+    # --- what watches tell ------------------------------------------------------------------------------------------
+
+    def take(self, kind: Kind, type_: str | None, thing: Object, *, now: float, epoch: int = 0) -> bool:
+        """An event as kopf gives it: None (listed), ADDED, MODIFIED or DELETED. False if it tells nothing new."""
+        shelf, place = self._shelves[kind], place_of(thing)
+        shelf.current_at, shelf.missing = now, False
+        known = shelf.entries.get(place)
+        if known and not _is_news(known, thing, type_, epoch):
+            return False
+        if type_ == "DELETED":
+            return self._remove(shelf, place) is not None
+        is_change = not known or known.version != _version(thing)
+        self._put(shelf, place, self._prune(thing), epoch)
+        return is_change
+
+    def miss(self, kind: Kind) -> list[Object]:
+        """The cluster doesn't have the kind (any more); what was there is returned."""
+        shelf = self._shelves[kind]
+        gone = [entry.thing for entry in shelf.entries.values()]
+        self._shelves[kind] = Shelf(missing=True)
+        return gone
+
+    def found(self, kind: Kind) -> None:
+        """The cluster has the kind now; its objects are not known yet."""
+        self._shelves[kind].missing = False
+
+    def compare(self, kind: Kind, listed: Collection[Object], *, since: Mark, now: float) -> Difference:
+        """With a list that was asked for at the mark `since`; takes the ghosts out."""
+        shelf = self._shelves[kind]
+        versions = {thing["metadata"]["uid"]: thing["metadata"]["resourceVersion"] for thing in listed}
+        known = {entry.uid: entry for entry in shelf.entries.values()}
+        gone = [entry for uid, entry in known.items() if uid not in versions and entry.mark <= since]
+        for entry in gone:
+            self._remove(shelf, place_of(entry.thing))
+        behind = {uid: _mark_if_behind(known.get(uid), version, since) for uid, version in versions.items()}
+        difference = Difference(
+            ghosts=tuple(entry.thing for entry in gone),
+            behind={uid: mark for uid, mark in behind.items() if mark is not None},
+        )
+        shelf.missing = False
+        shelf.synced = shelf.synced or versions.keys() <= known.keys()
+        if not difference.behind:
+            shelf.current_at = now
+        return difference
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _put(self, shelf: Shelf, place: Place, thing: Object, epoch: int) -> None:
+        self._remove(shelf, place)
+        self._mark = next(self._marks)
+        shelf.entries[place] = Entry(thing, self._mark, epoch)
+        for index, key in _index_keys(shelf, thing):
+            index[key].add(place)
+
+    def _remove(self, shelf: Shelf, place: Place) -> Entry | None:
+        entry = shelf.entries.pop(place, None)
+        if entry:
+            self._mark = next(self._marks)
+            for index, key in _index_keys(shelf, entry.thing):
+                index[key].discard(place)
+                if not index[key]:
+                    del index[key]
+        return entry
+
+
+def pruned(thing: Object) -> Object:
+    """Without what nobody reads here and is often larger than the rest."""
+    metadata: dict[str, Any] = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
+    if LAST_APPLIED in metadata.get("annotations", {}):
+        annotations = metadata["annotations"].items()
+        metadata["annotations"] = {key: value for key, value in annotations if key != LAST_APPLIED}
+    return {**thing, "metadata": metadata}
+
+
+def place_of(thing: Object) -> Place:
+    metadata = thing["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
+
+
+def _at(shelf: Shelf, places: Iterable[Place]) -> list[Object]:
+    return [shelf.entries[place].thing for place in sorted(places)]
+
+
+def _index_keys(shelf: Shelf, thing: Object) -> Iterable[tuple[dict[Any, set[Place]], Any]]:
+    metadata = thing["metadata"]
+    owner = metadata.get("labels", {}).get(OWNER_LABEL)
+    if owner:
+        yield shelf.by_label, (metadata.get("namespace", ""), owner)
+    for reference in metadata.get("ownerReferences", []):
+        yield shelf.by_owner, reference["uid"]
+
+
+def _is_news(known: Entry, thing: Object, type_: str | None, epoch: int) -> bool:
+    if epoch > known.epoch:  # a watch begun anew has the say, even if the API server was set back to a backup
+        return type_ != "DELETED" or known.uid == thing["metadata"]["uid"]
+    if type_ == "DELETED" and known.uid == thing["metadata"]["uid"]:
+        return True
+    return int(_version(thing)) >= int(known.version)
+
+
+def _version(thing: Object) -> str:
+    return str(thing["metadata"]["resourceVersion"])
+
+
+def _mark_if_behind(entry: Entry | None, listed_version: str, since: Mark) -> Mark | None:
+    if entry is None:
+        return 0
+    return entry.mark if entry.version != listed_version and entry.mark <= since else None

@@ -1,0 +1,238 @@
+"""Lets kopf watch, and nothing else: each event goes into the store, and the keys that it concerns into the queue.
+
+kopf runs in a thread with an event loop of its own, because it cancels whatever else runs in its loop when it ends.
+And it ends: at an answer 5xx that lasts, at a kind that was removed, at an error inside of a watch. Then it is begun
+anew, with pauses that grow; its first lists tell the store what it has missed. kopf could look for new kinds itself,
+but reads what the API server offers at the moment when a CRD changes, which may be too early, and not again. So that is
+off (no rights on CRDs are needed), and the `audit` says when to begin anew.
+
+kopf writes nothing: without handlers that keep a state it adds no finalizers and no annotations, and it posts no
+events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import kopf
+
+from slipway.kube.audit import Auditor, Lister, Rhythm
+from slipway.kube.errors import KubeError
+from slipway.kube.kinds import Kind, Object
+from slipway.kube.metrics import Metrics
+from slipway.kube.store import Store
+
+logger = logging.getLogger(__name__)
+logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it tells of each event that it was passed on
+
+Key = TypeVar("Key", bound=Hashable)
+Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
+STOP_WITHIN = 3.0
+STEADY_AFTER = 60.0  # seconds after which an end is no longer taken for a failed start
+
+
+@dataclass(frozen=True)
+class Watch(Generic[Key]):
+    """Which objects of a kind to watch, and the keys to work on when one of them changes."""
+
+    kind: Kind
+    keys: Callable[[Object], Iterable[Key]]
+    label_selector: str = ""
+
+
+class Watching(Generic[Key]):
+    """`run` it in a task; `on_kinds` hears when a kind came or went, so that all can be worked on again."""
+
+    def __init__(
+        self,
+        watches: Sequence[Watch[Key]],
+        *,
+        client: Lister,
+        login: Login,
+        add: Callable[[Key], None],
+        metrics: Metrics,
+        on_kinds: Callable[[Kind], None] = lambda kind: None,
+        rhythm: Rhythm | None = None,
+    ) -> None:
+        self._watches: Mapping[Kind, Watch[Key]] = {watch.kind: watch for watch in watches}
+        self._login, self._add, self._metrics, self._on_kinds = login, add, metrics, on_kinds
+        self.store = Store(self._watches)
+        selectors = {watch.kind: watch.label_selector for watch in watches}
+        self.auditor = Auditor(
+            client, self.store, selectors, on_gone=self._gone, on_stale=self._begin_anew, rhythm=rhythm
+        )
+        self._epoch = 0
+        self._kopf: _KopfThread | None = None
+        metrics.watch_ages(lambda: self.store.ages(time.monotonic()))
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.auditor.run(), name="audit")
+            group.create_task(self._keep_watching(), name="watching")
+
+    async def _keep_watching(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            began = time.monotonic()
+            was_asked_to_stop = await self._watch_once()
+            if was_asked_to_stop or time.monotonic() - began > STEADY_AFTER:
+                pause = FIRST_PAUSE
+            else:
+                self._metrics.watch_restarts.labels("kopf ended").inc()
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _watch_once(self) -> bool:
+        self._epoch += 1
+        try:
+            await self.auditor.look_around()
+        except KubeError as error:
+            logger.warning("The watches can't begin yet: %s", error)
+            return False
+        self._kopf = _KopfThread(self._watches.values(), self._login, self._arriving(self._epoch))
+        try:
+            return await self._kopf.ended()
+        finally:
+            self._kopf.stop()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_WITHIN):
+                    await self._kopf.ended()
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def _arriving(self, epoch: int) -> Callable[[Kind, str | None, Object], None]:
+        """From kopf's thread into ours; what a kopf tells that was ended is not heard."""
+        loop = asyncio.get_running_loop()
+
+        def arrive(kind: Kind, type_: str | None, thing: Object) -> None:
+            if epoch == self._epoch:
+                self._arrived(kind, type_, thing)
+
+        return lambda kind, type_, thing: _soon(loop, arrive, kind, type_, thing)
+
+    def _arrived(self, kind: Kind, type_: str | None, thing: Object) -> None:
+        if self.store.take(kind, type_, thing, now=time.monotonic(), epoch=self._epoch):
+            self._concern(kind, thing)
+
+    def _gone(self, kind: Kind, things: Sequence[Object]) -> None:
+        for thing in things:
+            self._concern(kind, thing)
+        if self.store.is_missing(kind):
+            self._on_kinds(kind)
+
+    def _begin_anew(self, kind: Kind, why: str) -> None:
+        logger.info("All watches begin anew: %s %s", kind, why)
+        self._metrics.watch_restarts.labels(why).inc()
+        self._on_kinds(kind)
+        if self._kopf:
+            self._kopf.stop()
+
+    def _concern(self, kind: Kind, thing: Object) -> None:
+        for key in self._watches[kind].keys(thing):
+            self._add(key)
+
+
+class _KopfThread:
+    """One run of kopf."""
+
+    def __init__(
+        self, watches: Iterable[Watch[Any]], login: Login, arrive: Callable[[Kind, str | None, Object], None]
+    ) -> None:
+        self._registry = _registry(watches, login, arrive)
+        self._settings = _settings(watches)
+        self._ours = asyncio.get_running_loop()
+        self._end = asyncio.Event()
+        self._error: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._lock = threading.Lock()
+        self._is_asked_to_stop = False
+        threading.Thread(target=self._run, name="kopf", daemon=True).start()
+
+    async def ended(self) -> bool:
+        """When it has; True if it was asked to."""
+        await self._end.wait()
+        if self._error:
+            logger.warning("The watches ended and will begin anew: %r", self._error)
+        return self._is_asked_to_stop
+
+    def stop(self) -> None:
+        with self._lock:
+            self._is_asked_to_stop = True
+            if self._loop and self._stop:
+                _soon(self._loop, self._stop.set)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._operate())
+        except BaseException as error:  # whatever it was, the remedy is to begin anew
+            self._error = error
+        _soon(self._ours, self._end.set)
+
+    async def _operate(self) -> None:
+        with self._lock:
+            self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            if self._is_asked_to_stop:
+                return
+        await kopf.operator(registry=self._registry, settings=self._settings, clusterwide=True, stop_flag=self._stop)
+
+
+def _registry(
+    watches: Iterable[Watch[Any]], login: Login, arrive: Callable[[Kind, str | None, Object], None]
+) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        return await login()
+
+    for watch in watches:
+        _register(registry, watch.kind, arrive)
+    return registry
+
+
+def _register(registry: kopf.OperatorRegistry, kind: Kind, arrive: Callable[[Kind, str | None, Object], None]) -> None:
+    @kopf.on.event(group=kind.group, version=kind.version, plural=kind.plural, registry=registry, id=kind.plural)
+    async def tell(event: kopf.RawEvent, **_: Any) -> None:
+        arrive(kind, event["type"], dict(event["object"]))
+
+
+def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.process.ultimate_exiting_timeout = None
+    settings.queueing.exit_timeout = 0.5
+    settings.watching.server_timeout = 240
+    settings.watching.client_timeout = 300
+    settings.watching.connect_timeout = 5
+    settings.watching.inactivity_timeout = 70  # bookmarks come each minute
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = [0.2, 0.5, *[1.0] * 20]  # back within a second after an outage
+    for watch in watches:
+        if watch.label_selector:
+            settings.watching.label_selectors[watch.kind.group, watch.kind.version, watch.kind.plural] = (
+                watch.label_selector
+            )
+    return settings
+
+
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
+    """In the loop's own thread; nothing, if the loop has ended."""
+    try:
+        loop.call_soon_threadsafe(call, *arguments)
+    except RuntimeError:
+        logger.debug("an event came after the end")

@@ -1,0 +1,278 @@
+"""slipway.kube on a real API server: applying, watching, leading, and what survives when its parts fail."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+
+import pytest
+from slipway.kube.audit import Rhythm
+from slipway.kube.client import KubeClient
+from slipway.kube.connection import Connection, for_kopf, load_configuration
+from slipway.kube.errors import ConflictError, KindMissingError
+from slipway.kube.events import EventRecorder
+from slipway.kube.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
+from slipway.kube.metrics import Metrics
+from slipway.kube.retries import Patience
+from slipway.kube.watching import Watch, Watching
+from support import chaos, replica
+from support.clusters import AnyCluster, Neighbour
+from support.kube import Kube, Object
+
+PATIENT = Patience(deadline=60)
+POD_MONITORS = "podmonitors.monitoring.coreos.com"
+
+
+def config_map(namespace: str, name: str = "a", **data: str) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
+
+
+def definition(kind: Kind) -> Object:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {
+            "group": kind.group,
+            "names": {"kind": kind.name, "plural": kind.plural},
+            "scope": "Namespaced",
+            "versions": [
+                {"name": kind.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+            ],
+        },
+    }
+
+
+@asynccontextmanager
+async def connected(kubeconfig: Path | None) -> AsyncGenerator[KubeClient]:
+    connection = Connection(await load_configuration(kubeconfig))
+    yield KubeClient(connection, Metrics())
+    await connection.close()
+
+
+@pytest.fixture
+async def client(cluster: AnyCluster) -> AsyncGenerator[KubeClient]:
+    async with connected(cluster.kubeconfig) as client:
+        yield client
+
+
+# --- applying --------------------------------------------------------------------------------------------------------
+
+
+async def test_applying_the_same_again_changes_nothing(client: KubeClient, namespace: str) -> None:
+    first = await client.apply(config_map(namespace, x="1"))
+    again = await client.apply(config_map(namespace, x="1"))
+    assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+    assert [entry["manager"] for entry in again["metadata"]["managedFields"]] == ["slipway"]
+
+
+async def test_a_field_that_is_not_applied_any_more_is_removed_and_those_of_others_stay(
+    client: KubeClient, namespace: str
+) -> None:
+    await client.apply(config_map(namespace, ours="1"))
+    await client.apply(config_map(namespace, theirs="2"), manager="others")
+    changed = await client.apply(config_map(namespace))
+    assert changed["data"] == {"theirs": "2"}
+
+
+async def test_a_field_of_another_manager_is_taken_only_by_force(client: KubeClient, namespace: str) -> None:
+    await client.apply(config_map(namespace, x="theirs"), manager="others")
+    with pytest.raises(ConflictError, match="others"):
+        await client.apply(config_map(namespace, x="ours"), force=False)
+    assert (await client.apply(config_map(namespace, x="ours")))["data"] == {"x": "ours"}
+
+
+async def test_a_status_has_a_manager_of_its_own(client: KubeClient, namespace: str) -> None:
+    service: Object = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": namespace}}
+    await client.apply({**service, "spec": {"ports": [{"port": 80}]}})
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Ok",
+        "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    applied = await client.apply_status({**service, "status": {"conditions": [condition]}})
+    managers = {(entry["manager"], entry.get("subresource")) for entry in applied["metadata"]["managedFields"]}
+    assert managers == {("slipway", None), ("slipway-status", "status")}
+
+
+async def test_deleting_spares_a_successor_of_the_same_name(client: KubeClient, namespace: str) -> None:
+    await client.apply(config_map(namespace))
+    with pytest.raises(ConflictError):
+        await client.delete(CONFIG_MAP, "a", namespace, uid="that of another one")
+    assert await client.find(CONFIG_MAP, "a", namespace)
+    assert await client.delete(CONFIG_MAP, "a", namespace)
+    assert await client.find(CONFIG_MAP, "a", namespace) is None
+
+
+async def test_an_event_is_told_once_in_a_while(client: KubeClient, kube: Kube) -> None:
+    regarding = await client.apply(config_map(kube.namespace))
+    recorder = EventRecorder(client, instance="test")
+    assert await recorder.record(regarding, "Waking", "a request came in")
+    assert not await recorder.record(regarding, "Waking", "a request came in")
+    [event] = await kube.select("events.v1.events.k8s.io")
+    assert (event["reason"], event["note"], event["regarding"]["name"]) == ("Waking", "a request came in", "a")
+
+
+# --- watching --------------------------------------------------------------------------------------------------------
+
+
+class Followed:
+    """Kinds that are watched, and the keys that were told."""
+
+    def __init__(self, watching: Watching[str], keys: list[str]) -> None:
+        self.watching, self.store, self.keys = watching, watching.store, keys
+
+    async def until(self, holds: Callable[[], object], *, within: float = 20) -> float:
+        """The seconds until it holds. The store tells nobody when it changes, so it is asked again and again."""
+        began = time.monotonic()
+        async with asyncio.timeout(within):
+            while not holds():
+                await asyncio.sleep(0.01)
+        return time.monotonic() - began
+
+    async def until_has(self, kind: Kind, name: str, namespace: str, *, within: float = 20) -> float:
+        return await self.until(lambda: self.store.get(kind, name, namespace), within=within)
+
+
+@asynccontextmanager
+async def following(client: KubeClient, kubeconfig: Path | None, *followed: Kind) -> AsyncGenerator[Followed]:
+    configuration, keys = await load_configuration(kubeconfig), list[str]()
+    watching = Watching(
+        [Watch(kind, lambda thing: [thing["metadata"]["name"]]) for kind in followed],
+        client=client,
+        login=lambda: for_kopf(configuration),
+        add=keys.append,
+        metrics=Metrics(),
+        rhythm=Rhythm(every=5, unsynced=0.1, missing=0.5, behind=3),
+    )
+    task = asyncio.create_task(watching.run())
+    followed_now = Followed(watching, keys)
+    try:
+        await followed_now.until(lambda: task.done() or not watching.store.unsynced())
+        yield followed_now
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled(), f"watching ended by itself: {task.exception()!r}"
+
+
+async def test_a_change_is_in_the_cache_at_once_and_told(
+    client: KubeClient, cluster: AnyCluster, namespace: str
+) -> None:
+    await client.apply(config_map(namespace, "before"))
+    async with following(client, cluster.kubeconfig, CONFIG_MAP) as followed:
+        assert followed.store.get(CONFIG_MAP, "before", namespace)
+        await client.apply(config_map(namespace, "after"))
+        await followed.until_has(CONFIG_MAP, "after", namespace, within=3)
+        assert "after" in followed.keys
+        await client.delete(CONFIG_MAP, "after", namespace)
+        await followed.until(lambda: not followed.store.get(CONFIG_MAP, "after", namespace), within=3)
+
+
+async def test_watching_writes_nothing_on_objects(client: KubeClient, cluster: AnyCluster, namespace: str) -> None:
+    await client.apply(config_map(namespace, x="1"))
+    async with following(client, cluster.kubeconfig, CONFIG_MAP) as followed:
+        changed = await client.apply(config_map(namespace, x="2"))
+        await followed.until(lambda: (followed.store.get(CONFIG_MAP, "a", namespace) or {}).get("data") == {"x": "2"})
+    assert await client.get(CONFIG_MAP, "a", namespace) == changed  # its version, managers, annotations and finalizers
+
+
+async def test_a_kind_that_appears_and_goes_is_followed_without_a_restart(
+    client: KubeClient, cluster: AnyCluster, kube: Kube
+) -> None:
+    monitor: Object = {
+        "apiVersion": POD_MONITOR.api_version,
+        "kind": POD_MONITOR.name,
+        "metadata": {"name": "a", "namespace": kube.namespace},
+    }
+    async with following(client, cluster.kubeconfig, POD_MONITOR, CONFIG_MAP) as followed:
+        assert followed.store.is_missing(POD_MONITOR)
+        with pytest.raises(KindMissingError):
+            await client.apply(monitor)
+        for _ in range(2):
+            try:
+                await kube.apply(definition(POD_MONITOR))
+                await followed.until(lambda: not followed.store.is_missing(POD_MONITOR))
+                await client.apply(monitor)
+                await followed.until_has(POD_MONITOR, "a", kube.namespace, within=8)
+            finally:
+                await kube.delete("customresourcedefinition", POD_MONITORS, wait=True)
+            await followed.until(lambda: followed.store.is_missing(POD_MONITOR))
+            assert followed.store.all(POD_MONITOR) == []
+        await client.apply(config_map(kube.namespace, "other"))
+        await followed.until_has(CONFIG_MAP, "other", kube.namespace)
+
+
+@pytest.mark.parametrize("seconds", [1, 12])
+async def test_watches_go_on_after_the_api_server_was_killed(
+    neighbour: Neighbour, neighbour_kube: Kube, seconds: float
+) -> None:
+    kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
+    async with connected(kubeconfig) as client, following(client, kubeconfig, CONFIG_MAP, NODE) as followed:
+        async with chaos.without(neighbour.cluster, "kube-apiserver", killed=True):
+            await asyncio.sleep(seconds)
+        patient = client.with_(patience=PATIENT)
+        await patient.apply(config_map(namespace, "after"))
+        assert await followed.until_has(CONFIG_MAP, "after", namespace, within=10) < 10
+
+
+async def test_watches_go_on_after_etcd_hung(neighbour: Neighbour, neighbour_kube: Kube) -> None:
+    kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
+    async with connected(kubeconfig) as client, following(client, kubeconfig, CONFIG_MAP, NODE) as followed:
+        async with chaos.paused(neighbour.cluster, "etcd"):
+            await asyncio.sleep(15)
+        patient = client.with_(patience=PATIENT)
+        await patient.apply(config_map(namespace, "after"))
+        await followed.until_has(CONFIG_MAP, "after", namespace, within=10)
+
+
+# --- leading ---------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def two_replicas(cluster: AnyCluster, namespace: str) -> AsyncGenerator[tuple[replica.Replica, replica.Replica]]:
+    """The first leads."""
+    kubeconfig = cluster.kubeconfig
+    if kubeconfig is None:
+        pytest.skip("the replicas need the path of a kubeconfig")
+    async with replica.started(kubeconfig, namespace, "a") as first:
+        await first.says(replica.LEADS, within=15)
+        async with replica.started(kubeconfig, namespace, "b") as second:
+            yield first, second
+
+
+async def test_the_standby_leads_within_5_seconds_after_sigterm(cluster: AnyCluster, namespace: str) -> None:
+    async with two_replicas(cluster, namespace) as (leader, standby):
+        await asyncio.sleep(3)  # until the standby has started
+        leader.send(SIGTERM)
+        await standby.says(replica.LEADS, within=5)
+
+
+async def test_the_standby_leads_within_20_seconds_after_sigkill(cluster: AnyCluster, namespace: str) -> None:
+    async with two_replicas(cluster, namespace) as (leader, standby):
+        leader.send(SIGKILL)
+        await standby.says(replica.LEADS, within=20)
+
+
+async def test_a_leader_that_was_paused_writes_nothing_once_another_one_leads(cluster: AnyCluster, kube: Kube) -> None:
+    async with two_replicas(cluster, kube.namespace) as (leader, standby):
+        leader.send(SIGSTOP)
+        await standby.says(replica.LEADS, within=20)
+        leader.send(SIGCONT)
+        await leader.says(replica.FOLLOWS, within=10)
+        writers = await writers_seen(kube, seconds=3)
+    assert writers == {"b"}
+
+
+async def writers_seen(kube: Kube, *, seconds: float) -> set[str]:
+    writers = set[str]()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds), aclosing(kube.watch("configmap", name=replica.WRITTEN)) as events:
+            async for event in events:
+                writers.add(event.object["data"]["writer"])
+    return writers

@@ -1,0 +1,104 @@
+"""The CRDs are made from the types, are what Kubernetes calls structural, and explain every field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from slipway.api import crd
+from support.slipway_api import CRDS
+
+Schema = dict[str, Any]
+ROOT_FIELDS = {"apiVersion", "kind", "metadata"}
+
+
+def schema_of(definition: Schema) -> Schema:
+    schema: Schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def walk(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
+    """Every schema within a schema, with the path of its field."""
+    yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from walk(inner, f"{path}.{name}".lstrip("."))
+    for key, mark in (("items", "[]"), ("additionalProperties", "{}")):
+        if isinstance(schema.get(key), dict):
+            yield from walk(schema[key], path + mark)
+
+
+SCHEMAS = [
+    pytest.param(schema, id=f"{definition['spec']['names']['kind']}.{path}")
+    for definition in crd.all_definitions()
+    for path, schema in walk(schema_of(definition))
+    if path
+]
+LISTS = [
+    pytest.param(schema, id=f"{definition['spec']['names']['kind']}.{path}")
+    for definition in crd.all_definitions()
+    for path, schema in walk(schema_of(definition))
+    if schema.get("type") == "array"
+]
+FIELDS = [
+    pytest.param(name, inner, id=f"{definition['spec']['names']['kind']}.{path}.{name}")
+    for definition in crd.all_definitions()
+    for path, schema in walk(schema_of(definition))
+    for name, inner in schema.get("properties", {}).items()
+    if path or name not in ROOT_FIELDS
+]
+RULES = [
+    pytest.param(rule, id=f"{definition['spec']['names']['kind']}.{path}-{index}")
+    for definition in crd.all_definitions()
+    for path, schema in walk(schema_of(definition))
+    for index, rule in enumerate(schema.get("x-kubernetes-validations", []))
+]
+
+
+@pytest.mark.parametrize("definition", crd.all_definitions(), ids=lambda it: it["spec"]["names"]["kind"])
+def test_the_committed_definitions_are_those_of_the_types(definition: Schema) -> None:
+    file = CRDS / f"slipway.dev_{definition['spec']['names']['plural']}.yaml"
+    assert yaml.safe_load(file.read_text()) == definition
+
+
+@pytest.mark.parametrize(("name", "schema"), FIELDS)
+def test_a_field_is_described_in_a_sentence(name: str, schema: Schema) -> None:
+    assert re.fullmatch(r"[A-Z`a-z][^\n]{11,300}\.", schema["description"])
+
+
+@pytest.mark.parametrize(("name", "schema"), FIELDS)
+def test_a_description_says_more_than_the_name_does(name: str, schema: Schema) -> None:
+    words = re.findall(r"[a-z]+", re.sub(r"([A-Z])", r" \1", name).lower())
+    said = re.findall(r"[a-z]+", schema["description"].lower())
+    assert set(said) - set(words) - {"the", "a", "an", "of", "is", "this"}
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_a_schema_is_structural(schema: Schema) -> None:
+    assert not schema.keys() & {"$ref", "$defs", "anyOf", "oneOf", "allOf", "title", "const", "nullable"}
+    assert ("type" in schema) != ("x-kubernetes-int-or-string" in schema)
+    assert not ("properties" in schema and "additionalProperties" in schema)
+
+
+@pytest.mark.parametrize("schema", LISTS)
+def test_a_list_says_how_field_managers_share_it(schema: Schema) -> None:
+    keys = schema.get("x-kubernetes-list-map-keys", [])
+    assert (schema["x-kubernetes-list-type"] == "map") == bool(keys)
+    assert "maxItems" in schema
+    for key in keys:
+        assert key in schema["items"].get("required", []) or "default" in schema["items"]["properties"][key]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_refuses_in_a_sentence(rule: Schema) -> None:
+    assert re.fullmatch(r"[A-Za-z-][^\n]{20,}[^.\n]", rule["message"])
+
+
+def test_the_status_is_a_subresource_and_scaling_is_not() -> None:
+    assert crd.llmdeployment()["spec"]["versions"][0]["subresources"] == {"status": {}}
+
+
+def test_deployments_are_of_a_namespace_and_profiles_of_the_cluster() -> None:
+    assert [it["spec"]["scope"] for it in crd.all_definitions()] == ["Namespaced", "Cluster"]

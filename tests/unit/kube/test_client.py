@@ -1,0 +1,233 @@
+"""Calls against an API server that has faults: what is asked again, what is not, and what a person is told."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
+from slipway.kube.client import KubeClient
+from slipway.kube.connection import Connection
+from slipway.kube.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    KindMissingError,
+    KubeError,
+    NotFoundError,
+    NotLeaderError,
+    UnavailableError,
+    UnknownKindError,
+)
+from slipway.kube.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, Object
+from slipway.kube.metrics import Metrics
+from slipway.kube.retries import Patience
+
+THING: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "chat"}}
+QUICK = Patience(deadline=2.0, per_try=0.3, first_pause=0.001, longest_pause=0.002)
+
+Fault = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def status(code: int, reason: str, message: str, **details: str) -> web.Response:
+    body = {"kind": "Status", "code": code, "reason": reason, "message": message, "details": details}
+    return web.json_response(body, status=code)
+
+
+@dataclass
+class Server:
+    """Answers with its faults in their order, then with what it was sent."""
+
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[web.Request] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+
+    def fail(self, code: int, *, times: int = 1, headers: dict[str, str] | None = None) -> None:
+        async def fault(_: web.Request) -> web.Response:
+            return web.Response(status=code, text="trouble", headers=headers)
+
+        self.faults += [fault] * times
+
+    def answer(self, response: Callable[[], web.Response]) -> None:
+        async def fault(_: web.Request) -> web.Response:
+            return response()
+
+        self.faults.append(fault)
+
+    def reset(self) -> None:
+        async def fault(request: web.Request) -> web.Response:
+            assert request.transport
+            request.transport.abort()
+            return web.Response()
+
+        self.faults.append(fault)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        text = await request.text()
+        self.bodies.append(text)
+        if self.faults:
+            return await self.faults.pop(0)(request)
+        return web.json_response(text=text or "{}")
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+async def client(server: Server, metrics: Metrics) -> AsyncIterator[KubeClient]:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.handle)
+    async with TestServer(app) as http:
+        configuration = Configuration(host=str(http.make_url("")).rstrip("/"))
+        connection = Connection(configuration)
+        yield KubeClient(connection, metrics, patience=QUICK, jitter=lambda: 1.0)
+        await connection.close()
+
+
+async def test_an_apply_is_server_side_in_our_name(client: KubeClient, server: Server) -> None:
+    await client.apply(THING)
+    [request] = server.requests
+    assert request.method == "PATCH"
+    assert request.path == "/api/v1/namespaces/chat/configmaps/a"
+    assert dict(request.query) == {"fieldManager": "slipway", "force": "true"}
+    assert request.content_type == "application/apply-patch+yaml"
+    assert json.loads(server.bodies[0]) == THING
+
+
+async def test_a_status_is_applied_by_a_manager_of_its_own(client: KubeClient, server: Server) -> None:
+    await client.apply_status(THING)
+    [request] = server.requests
+    assert request.path.endswith("/configmaps/a/status")
+    assert request.query["fieldManager"] == "slipway-status"
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+async def test_not_now_is_asked_again(client: KubeClient, server: Server, code: int) -> None:
+    server.fail(code, times=2)
+    assert await client.apply(THING) == THING
+    assert len(server.requests) == 3
+
+
+async def test_a_connection_that_breaks_is_made_again(client: KubeClient, server: Server) -> None:
+    server.reset()
+    assert await client.apply(THING) == THING
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [(400, InvalidError), (403, ForbiddenError), (409, ConflictError), (422, InvalidError)]
+)
+async def test_an_answer_that_would_not_change_is_not_asked_for_again(
+    client: KubeClient, server: Server, code: int, error: type[KubeError]
+) -> None:
+    server.answer(lambda: status(code, "Reason", "the words"))
+    with pytest.raises(error, match="the words"):
+        await client.apply(THING)
+    assert len(server.requests) == 1
+
+
+async def test_an_error_says_what_was_asked_and_the_servers_own_words(client: KubeClient, server: Server) -> None:
+    server.answer(lambda: status(422, "Invalid", "spec.replicas: must be positive"))
+    with pytest.raises(InvalidError) as caught:
+        await client.apply(THING)
+    assert str(caught.value) == "apply ConfigMap chat/a failed (422 Invalid): spec.replicas: must be positive"
+
+
+async def test_retry_after_is_obeyed(client: KubeClient, server: Server) -> None:
+    server.fail(429, headers={"Retry-After": "30"})
+    with pytest.raises(UnavailableError, match="429"):  # it lies beyond the deadline, so nothing is asked before it
+        await client.apply(THING)
+    assert len(server.requests) == 1
+
+
+async def test_trying_ends_at_the_deadline(client: KubeClient, server: Server) -> None:
+    server.fail(503, times=10_000)
+    with pytest.raises(UnavailableError):
+        await client.with_(patience=Patience(deadline=0.3, first_pause=0.02, longest_pause=0.04)).apply(THING)
+    assert 2 <= len(server.requests) <= 20
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for(client: KubeClient, server: Server) -> None:
+    async def hang(_: web.Request) -> web.Response:
+        await asyncio.sleep(3 * QUICK.per_try)
+        return web.Response()
+
+    server.faults.append(hang)
+    assert await client.apply(THING) == THING
+    assert len(server.requests) == 2
+
+
+async def test_a_kind_that_is_not_there_is_told_from_an_object_that_is_not(client: KubeClient, server: Server) -> None:
+    server.answer(lambda: web.Response(status=404, text="404 page not found\n"))
+    with pytest.raises(KindMissingError):
+        await client.get(INFERENCE_SERVICE, "a", "chat")
+    server.answer(lambda: status(404, "NotFound", 'pods "a" not found', name="a", kind="pods"))
+    with pytest.raises(NotFoundError):
+        await client.get(POD, "a", "chat")
+
+
+async def test_a_list_is_read_page_by_page(client: KubeClient, server: Server) -> None:
+    pages = [{"items": [{"a": 1}], "metadata": {"continue": "more"}}, {"items": None, "metadata": {}}]
+    for page in pages:
+        server.answer(lambda page=page: web.json_response(page))  # type: ignore[misc]
+    assert await client.list(CONFIG_MAP) == [{"a": 1, "apiVersion": "v1", "kind": "ConfigMap"}]
+    assert [request.query.get("continue") for request in server.requests] == [None, "more"]
+
+
+async def test_deleting_what_is_not_there_is_no_error(client: KubeClient, server: Server) -> None:
+    server.answer(lambda: status(404, "NotFound", "gone", name="a"))
+    assert await client.delete(CONFIG_MAP, "a", "chat") is False
+
+
+async def test_every_try_is_counted(client: KubeClient, server: Server, metrics: Metrics) -> None:
+    server.fail(503)
+    server.reset()
+    await client.apply(THING)
+    counted = {
+        code: metrics.registry.get_sample_value(
+            "slipway_api_calls_total", {"verb": "apply", "kind": "ConfigMap", "code": code}
+        )
+        for code in ("503", "none", "200")
+    }
+    assert counted == {"503": 1, "none": 1, "200": 1}
+
+
+async def test_who_does_not_lead_writes_nothing_but_reads(client: KubeClient, server: Server) -> None:
+    def guard() -> float:
+        raise NotLeaderError("b leads")
+
+    standby = client.with_(guard=guard)
+    for write in (standby.apply(THING), standby.create(THING), standby.delete(CONFIG_MAP, "a", "chat")):
+        with pytest.raises(NotLeaderError):
+            await write
+    assert server.requests == []
+    await standby.get(CONFIG_MAP, "a", "chat")
+
+
+async def test_the_lease_is_looked_at_again_before_each_try(client: KubeClient, server: Server) -> None:
+    left = [1.0]
+
+    def guard() -> float:
+        if not left:
+            raise NotLeaderError("b leads")
+        return left.pop()
+
+    server.fail(503)
+    with pytest.raises(NotLeaderError):
+        await client.with_(guard=guard).apply(THING)
+    assert len(server.requests) == 1
+
+
+async def test_a_kind_that_is_not_in_the_table_is_named(client: KubeClient) -> None:
+    with pytest.raises(UnknownKindError, match=r"example\.com/v1 Widget is not in slipway\.kube\.kinds"):
+        await client.apply({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}})

@@ -1,0 +1,289 @@
+"""One leader: who may write when, whatever happens to leaders, clocks and the API server."""
+# ruff: noqa: ASYNC110 - on a virtual clock, looking again and again costs nothing
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from copy import deepcopy
+
+import pytest
+from slipway.kube.errors import Call, ConflictError, NotFoundError, NotLeaderError, UnavailableError
+from slipway.kube.kinds import Kind, Object
+from slipway.kube.lease import LeaderElection, Timing
+from slipway.kube.metrics import Metrics
+from slipway.kube.retries import Patience
+from support import virtual_time
+from support.virtual_time import now
+
+CALL = Call("replace", "Lease", "slipway")
+
+
+class Server:
+    """One Lease, as the API server keeps it. It can be out of reach, for all or for one client."""
+
+    def __init__(self) -> None:
+        self.lease: Object | None = None
+        self.versions = itertools.count(1)
+
+    def write(self, lease: Object) -> Object:
+        self.lease = deepcopy(lease)
+        self.lease["metadata"]["resourceVersion"] = str(next(self.versions))
+        return deepcopy(self.lease)
+
+
+class Client:
+    """What LeaderElection asks of a KubeClient."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.cut_off = server, False
+
+    def with_(self, *, patience: Patience) -> "Client":
+        self.patience = patience
+        return self
+
+    async def find(self, kind: Kind, name: str, namespace: str) -> Object | None:
+        await self._travel()
+        return deepcopy(self.server.lease)
+
+    async def create(self, lease: Object) -> Object:
+        await self._travel()
+        if self.server.lease is not None:
+            raise ConflictError(CALL, "it exists", code=409)
+        return self.server.write(lease)
+
+    async def replace(self, lease: Object) -> Object:
+        await self._travel()
+        if self.server.lease is None:
+            raise NotFoundError(CALL, "it is gone", code=404)
+        if self.server.lease["metadata"]["resourceVersion"] != lease["metadata"]["resourceVersion"]:
+            raise ConflictError(CALL, "it has changed", code=409)
+        return self.server.write(lease)
+
+    async def _travel(self) -> None:
+        await asyncio.sleep(0.01)
+        if self.cut_off:
+            await asyncio.sleep(self.patience.deadline)
+            raise UnavailableError(CALL, "no answer")
+
+
+class Replica:
+    """One process that would lead. Its clock can be ahead; it can stop in the middle of everything."""
+
+    def __init__(self, server: Server, identity: str, *, clock_ahead: float = 0.0) -> None:
+        self.client = Client(server)
+        self.told: list[tuple[float, bool]] = []
+        clock: Callable[[], float] = lambda: now() + clock_ahead  # noqa: E731
+        self.election = LeaderElection(
+            self.client,  # type: ignore[arg-type]
+            Metrics(),
+            namespace="slipway",
+            name="slipway",
+            identity=identity,
+            on_change=lambda leads: self.told.append((now(), leads)),
+            clock=clock,
+        )
+        self.start()
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self.election.run())
+
+    async def stop_in_order(self) -> None:
+        self.task.cancel()
+        await self.election.release()
+
+    @property
+    def may_write(self) -> bool:
+        try:
+            return self.election.guard() > 0
+        except NotLeaderError:
+            return False
+
+
+async def until(replica: Replica) -> float:
+    """The seconds until the replica leads."""
+    began = now()
+    while not replica.may_write:
+        await asyncio.sleep(0.1)
+    return now() - began
+
+
+async def leader_and_standby(**standby: float) -> tuple[Server, Replica, Replica]:
+    server = Server()
+    leader = Replica(server, "a")
+    await until(leader)
+    other = Replica(server, "b", **standby)
+    await asyncio.sleep(5)
+    assert not other.may_write
+    return server, leader, other
+
+
+def test_of_many_that_start_at_once_one_leads() -> None:
+    async def test() -> int:
+        server = Server()
+        replicas = [Replica(server, str(number)) for number in range(5)]
+        await asyncio.sleep(60)
+        return sum(replica.may_write for replica in replicas)
+
+    assert virtual_time.run(test()) == 1
+
+
+def test_a_leader_that_renews_goes_on_leading() -> None:
+    async def test() -> list[bool]:
+        _, leader, _ = await leader_and_standby()
+        await asyncio.sleep(3600)
+        return [leads for _, leads in leader.told]
+
+    assert virtual_time.run(test()) == [True]
+
+
+def test_after_an_orderly_end_the_standby_leads_within_its_next_look() -> None:
+    async def test() -> float:
+        _, leader, standby = await leader_and_standby()
+        await leader.stop_in_order()
+        assert not leader.may_write
+        return await until(standby)
+
+    assert virtual_time.run(test()) < 2.2
+
+
+def test_after_a_crash_the_standby_leads_within_20_seconds() -> None:
+    async def test() -> float:
+        _, leader, standby = await leader_and_standby()
+        leader.task.cancel()
+        return await until(standby)
+
+    assert 8 < virtual_time.run(test()) < 14
+
+
+@pytest.mark.parametrize("ahead", [-86400.0, -7.0, 9.0, 86400.0])
+def test_clocks_that_differ_change_nothing(ahead: float) -> None:
+    async def test() -> tuple[bool, float]:
+        _, leader, standby = await leader_and_standby(clock_ahead=ahead)
+        await asyncio.sleep(60)
+        was_calm = leader.may_write and not standby.may_write
+        leader.task.cancel()
+        return was_calm, await until(standby)
+
+    was_calm, seconds = virtual_time.run(test())
+    assert was_calm
+    assert 8 < seconds < 14
+
+
+def test_a_leader_cut_off_from_the_api_server_stops_writing_before_another_one_leads() -> None:
+    async def test() -> tuple[float, float]:
+        _, leader, standby = await leader_and_standby()
+        leader.client.cut_off = True
+        began = now()
+        while leader.may_write:
+            assert not standby.may_write
+            await asyncio.sleep(0.05)
+        doubted = now() - began
+        await until(standby)
+        return doubted, now() - began
+
+    doubted, replaced = virtual_time.run(test())
+    assert doubted <= 7.1
+    assert replaced - doubted > 2
+
+
+def test_a_leader_hears_at_once_that_it_leads_no_more() -> None:
+    async def test() -> tuple[float, float]:
+        _, leader, _ = await leader_and_standby()
+        leader.client.cut_off = True
+        while leader.may_write:
+            await asyncio.sleep(0.01)
+        ended = now()
+        await asyncio.sleep(5)
+        return leader.told[-1][0] - ended, leader.told[-1][1]
+
+    delay, leads = virtual_time.run(test())
+    assert not leads
+    assert delay < 2.1
+
+
+def test_a_leader_that_was_paused_may_not_write_when_it_wakes_up() -> None:
+    async def test() -> bool:
+        _, leader, standby = await leader_and_standby()
+        leader.task.cancel()  # a paused process does nothing, and remembers that it led
+        await until(standby)
+        could_write = leader.may_write
+        leader.start()
+        await asyncio.sleep(60)
+        return could_write or leader.may_write or not standby.may_write
+
+    assert virtual_time.run(test()) is False
+
+
+def test_a_leader_that_was_cut_off_for_long_leads_again_where_nobody_else_does() -> None:
+    async def test() -> float:
+        server = Server()
+        leader = Replica(server, "a")
+        await until(leader)
+        leader.client.cut_off = True
+        await asyncio.sleep(60)
+        assert not leader.may_write
+        leader.client.cut_off = False
+        return await until(leader)
+
+    assert virtual_time.run(test()) < 5
+
+
+def test_a_lease_that_was_edited_by_hand_stays_with_its_holder() -> None:
+    async def test() -> list[bool]:
+        server, leader, _ = await leader_and_standby()
+        assert server.lease
+        server.write({**server.lease, "metadata": {**server.lease["metadata"], "labels": {"by": "hand"}}})
+        await asyncio.sleep(20)
+        return [leads for _, leads in leader.told]
+
+    assert virtual_time.run(test()) == [True]
+
+
+def test_a_lease_that_was_deleted_never_gives_two_leaders() -> None:
+    async def test() -> int:
+        server, leader, standby = await leader_and_standby()
+        server.lease = None
+        most = 0
+        for _ in range(300):
+            most = max(most, leader.may_write + standby.may_write)
+            await asyncio.sleep(0.1)
+        assert server.lease
+        return most
+
+    assert virtual_time.run(test()) == 1
+
+
+def test_an_end_while_a_renewal_is_under_way_gives_the_lease_back_too() -> None:
+    async def test() -> float:
+        server, leader, standby = await leader_and_standby()
+        assert server.lease
+        server.write(server.lease)  # it landed, but its answer was not heard
+        await leader.stop_in_order()
+        return await until(standby)
+
+    assert virtual_time.run(test()) < 2.2
+
+
+def test_who_does_not_lead_gives_nothing_back() -> None:
+    async def test() -> str:
+        server, _, standby = await leader_and_standby()
+        await standby.stop_in_order()
+        assert server.lease
+        return str(server.lease["spec"]["holderIdentity"])
+
+    assert virtual_time.run(test()) == "a"
+
+
+def test_a_refusal_to_write_names_the_leader() -> None:
+    async def test() -> None:
+        _, _, standby = await leader_and_standby()
+        standby.election.guard()
+
+    with pytest.raises(NotLeaderError, match="a was seen to lead"):
+        virtual_time.run(test())
+
+
+@pytest.mark.parametrize(("surely", "every"), [(10.0, 2.0), (3.0, 2.0)])
+def test_a_timing_that_could_give_two_leaders_or_none_is_refused(surely: float, every: float) -> None:
+    with pytest.raises(ValueError, match="must be renewed at least twice"):
+        Timing(duration=10, surely=surely, every=every)

@@ -1,0 +1,147 @@
+"""The cache: events in any order that a watch may tell them, and the gaps that it may leave."""
+
+from typing import Any
+
+import pytest
+from slipway.kube.kinds import DEPLOYMENT, POD, Object
+from slipway.kube.store import LAST_APPLIED, OWNER_LABEL, Store
+
+
+def pod(name: str, version: int, *, uid: str | None = None, **metadata: Any) -> Object:
+    uid = uid or f"uid of {name}"
+    named = {"name": name, "namespace": "chat", "uid": uid, "resourceVersion": str(version)}
+    return {"metadata": {**named, **metadata}}
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store([POD, DEPLOYMENT])
+
+
+def test_the_newest_event_counts(store: Store) -> None:
+    assert store.take(POD, "ADDED", pod("a", 1), now=0)
+    assert store.take(POD, "MODIFIED", pod("a", 2), now=0)
+    assert store.get(POD, "a", "chat") == pod("a", 2)
+
+
+def test_an_older_event_tells_nothing(store: Store) -> None:
+    store.take(POD, "MODIFIED", pod("a", 10), now=0)
+    assert not store.take(POD, "MODIFIED", pod("a", 9), now=0)
+    assert store.get(POD, "a", "chat") == pod("a", 10)
+
+
+def test_listing_again_what_is_known_is_no_change(store: Store) -> None:
+    store.take(POD, "ADDED", pod("a", 1), now=0)
+    assert not store.take(POD, None, pod("a", 1), now=0)
+
+
+def test_an_object_that_ended_is_gone(store: Store) -> None:
+    store.take(POD, "ADDED", pod("a", 1), now=0)
+    assert store.take(POD, "DELETED", pod("a", 2), now=0)
+    assert store.get(POD, "a", "chat") is None
+
+
+def test_the_late_end_of_an_object_does_not_remove_its_successor_of_the_same_name(store: Store) -> None:
+    store.take(POD, "ADDED", pod("a", 1, uid="old"), now=0)
+    store.take(POD, "ADDED", pod("a", 5, uid="new"), now=0)
+    assert not store.take(POD, "DELETED", pod("a", 3, uid="old"), now=0)
+    assert store.get(POD, "a", "chat") == pod("a", 5, uid="new")
+
+
+def test_a_watch_begun_anew_is_believed_even_when_the_cluster_was_set_back(store: Store) -> None:
+    store.take(POD, "ADDED", pod("a", 100), now=0, epoch=1)
+    assert store.take(POD, None, pod("a", 50), now=0, epoch=2)
+    assert store.get(POD, "a", "chat") == pod("a", 50)
+
+
+def test_what_nobody_reads_is_not_kept(store: Store) -> None:
+    annotations = {LAST_APPLIED: "{…}", "kept": "yes"}
+    store.take(POD, "ADDED", pod("a", 1, managedFields=[{"manager": "x"}], annotations=annotations), now=0)
+    assert store.get(POD, "a", "chat") == pod("a", 1, annotations={"kept": "yes"})
+
+
+def test_objects_are_found_by_the_owner_label_within_their_namespace(store: Store) -> None:
+    store.take(POD, "ADDED", pod("b", 1, labels={OWNER_LABEL: "llama"}), now=0)
+    store.take(POD, "ADDED", pod("a", 2, labels={OWNER_LABEL: "llama"}), now=0)
+    store.take(POD, "ADDED", pod("c", 3, labels={OWNER_LABEL: "gemma"}), now=0)
+    assert [found["metadata"]["name"] for found in store.labelled(POD, "llama", "chat")] == ["a", "b"]
+    assert store.labelled(POD, "llama", "elsewhere") == []
+
+
+def test_objects_are_found_by_the_uid_of_their_owner(store: Store) -> None:
+    store.take(POD, "ADDED", pod("a", 1, ownerReferences=[{"uid": "owner"}]), now=0)
+    assert store.owned_by(POD, "owner") == [pod("a", 1, ownerReferences=[{"uid": "owner"}])]
+
+
+def test_indexes_follow_changes(store: Store) -> None:
+    store.take(POD, "ADDED", pod("a", 1, labels={OWNER_LABEL: "llama"}), now=0)
+    store.take(POD, "MODIFIED", pod("a", 2, labels={OWNER_LABEL: "gemma"}), now=0)
+    assert store.labelled(POD, "llama", "chat") == []
+    store.take(POD, "DELETED", pod("a", 3, labels={OWNER_LABEL: "gemma"}), now=0)
+    assert store.labelled(POD, "gemma", "chat") == []
+
+
+# --- compared with a list --------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_listed_has_ended_unseen(store: Store) -> None:
+    store.take(POD, "ADDED", pod("ghost", 1), now=0)
+    difference = store.compare(POD, [], since=store.mark, now=0)
+    assert difference.ghosts == (pod("ghost", 1),)
+    assert store.all(POD) == []
+
+
+def test_what_came_while_the_list_was_made_is_no_ghost(store: Store) -> None:
+    since = store.mark
+    store.take(POD, "ADDED", pod("new", 9), now=0)
+    assert store.compare(POD, [], since=since, now=0).ghosts == ()
+    assert store.all(POD) == [pod("new", 9)]
+
+
+def test_what_is_listed_and_was_not_told_is_behind(store: Store) -> None:
+    store.take(POD, "ADDED", pod("old", 1), now=0)
+    listed = [pod("old", 7), pod("unknown", 8)]
+    behind = store.compare(POD, listed, since=store.mark, now=0).behind
+    assert behind == {"uid of old": store.mark, "uid of unknown": 0}
+
+
+def test_what_changed_while_the_list_was_made_is_not_behind(store: Store) -> None:
+    since = store.mark
+    store.take(POD, "MODIFIED", pod("a", 9), now=0)
+    assert store.compare(POD, [pod("a", 8)], since=since, now=0).behind == {}
+
+
+def test_a_kind_is_synced_once_all_that_is_listed_is_known(store: Store) -> None:
+    store.compare(POD, [pod("a", 1)], since=store.mark, now=0)
+    assert not store.is_synced(POD)
+    store.take(POD, None, pod("a", 1), now=0)
+    store.compare(POD, [pod("a", 1)], since=store.mark, now=0)
+    assert store.is_synced(POD)
+    assert store.unsynced() == [DEPLOYMENT]
+
+
+def test_a_kind_without_objects_is_synced_by_an_empty_list(store: Store) -> None:
+    store.compare(POD, [], since=store.mark, now=0)
+    assert store.is_synced(POD)
+
+
+def test_a_kind_that_the_cluster_does_not_have_keeps_nobody_waiting(store: Store) -> None:
+    store.take(POD, "ADDED", pod("a", 1), now=0)
+    assert store.miss(POD) == [pod("a", 1)]
+    assert store.is_missing(POD)
+    assert store.is_synced(POD)
+    assert store.all(POD) == []
+
+
+def test_a_kind_that_came_back_is_not_synced_before_it_is_listed(store: Store) -> None:
+    store.miss(POD)
+    store.found(POD)
+    assert not store.is_synced(POD)
+
+
+def test_the_age_of_a_kind_counts_from_when_it_was_last_known_to_be_up_to_date(store: Store) -> None:
+    store.take(POD, "ADDED", pod("a", 1), now=10)
+    assert store.ages(15) == {"Pod": 5}
+    store.compare(POD, [pod("a", 1)], since=store.mark, now=20)
+    store.compare(POD, [pod("a", 2)], since=store.mark, now=30)
+    assert store.ages(32) == {"Pod": 12}
