@@ -1,0 +1,27 @@
+"""What planning must know of each engine: where it runs, and the ServingRuntime that has its image there.
+
+How an engine is started is not known here: that is one module for each in `slipway.rendering.engines`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slipway.api.engine import LLAMACPP, VLLM
+
+CPU = "CPU"
+
+RUNTIMES: Mapping[str, Mapping[str, str]] = {
+    VLLM: {"NVIDIA": "slipway-vllm-cuda", "AMD": "slipway-vllm-rocm", CPU: "slipway-vllm-cpu"},
+    LLAMACPP: {CPU: "slipway-llamacpp"},
+}
+
+
+def is_ours(engine: str) -> bool:
+    """Whether Slipway brings the engine along; any other name is that of a ServingRuntime somebody else made."""
+    return engine in RUNTIMES
+
+
+def runtime_for(engine: str, vendor: str) -> str | None:
+    """The ServingRuntime for an engine on hardware of a vendor; None where the engine doesn't run."""
+    return RUNTIMES[engine].get(vendor) if is_ours(engine) else engine

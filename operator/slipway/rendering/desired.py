@@ -1,0 +1,78 @@
+"""What rendering is told of the cluster, and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.api.reasons import Reason
+
+Object = dict[str, Any]
+
+POD_MONITOR = "PodMonitor.monitoring.coreos.com"
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What of the cluster decides how objects look."""
+
+    serving_runtime: Object | None  # the (Cluster)ServingRuntime that the plan names
+    inference_service: Object | None = None  # the live one, if there is one
+    deployment: Object | None = None  # that KServe made for it
+    kinds: frozenset[str] = frozenset()  # optional kinds that the cluster knows, as Kind.group
+    slipway_namespace: str = "slipway-system"
+    activator_port: int | None = None  # the activator's port for this deployment, once it has one
+
+
+@dataclass(frozen=True)
+class ObjectReference:
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class ReplicaBounds:
+    """A Deployment whose replicas Slipway itself keeps within bounds, through the scale subresource.
+
+    Nobody else does it yet: KServe's class `external` leaves the count alone, and neither a ScaledObject nor an HPA is
+    rendered so far. When one is, there are no bounds any more: replicas have one writer.
+    """
+
+    deployment: str
+    at_least: int
+    at_most: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    apply: tuple[Object, ...]  # in this order
+    delete: tuple[ObjectReference, ...] = ()  # those of them that are ours
+    replicas: ReplicaBounds | None = None
+    ignored: tuple[str, ...] = ()  # one sentence for each wish of the spec that isn't carried out
+
+
+@dataclass(frozen=True)
+class Unrenderable:
+    """Nothing is applied, and what is there stays as it is; the message is one sentence with the remedy."""
+
+    reason: Reason
+    message: str
+
+
+class Refusal(Exception):  # noqa: N818 - not an error of the program
+    """Raised inside of rendering, where a wish of the spec can't be carried out; `render` answers Unrenderable."""
+
+    def __init__(self, message: str, reason: Reason = Reason.INVALID_SPEC) -> None:
+        super().__init__(message)
+        self.answer = Unrenderable(reason, message)
+
+
+def hash_of(thing: Mapping[str, Any]) -> str:
+    """The same for objects that say the same, in whatever order."""
+    text = json.dumps(thing, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,17 @@
+"""How each engine is told what the spec wants: one module for each, and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slipway.planning import Plan
+from slipway.rendering.desired import Object
+from slipway.rendering.engines import custom, llamacpp, vllm
+from slipway.rendering.engines.engine import Engine
+
+ENGINES: Mapping[str, Engine] = {engine.name: engine for engine in (vllm.ENGINE, llamacpp.ENGINE)}
+
+
+def engine_of(plan: Plan, serving_runtime: Object) -> Engine:
+    """The engine of the plan; a name that is none of ours is that of a ServingRuntime, which says itself what it is."""
+    return ENGINES.get(plan.engine) or custom.engine(plan.engine, serving_runtime)

@@ -1,0 +1,35 @@
+"""What an engine is to the rest of rendering, and the words that the engines share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from slipway.api import names
+from slipway.api.llmdeployment import EngineSpec, LLMDeployment
+from slipway.planning import Plan
+from slipway.rendering.desired import Refusal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    name: str
+    model_format: str  # by which KServe checks that the runtime serves the model
+    arguments: Callable[[LLMDeployment, Plan], list[str]]  # as the engine's own documentation writes them
+    environment: Callable[[LLMDeployment], dict[str, str]] = lambda _: {}
+    ignored: Callable[[EngineSpec], list[str]] = lambda _: []  # one sentence for each wish that isn't carried out
+    port: int = names.ENGINE_PORT
+
+
+def flag(name: str, value: object | None) -> list[str]:
+    """`--name=value`, or nothing where there is no value."""
+    return [] if value is None else [f"--{name}={value}"]
+
+
+def refuse_unknown(engine: str, spec: EngineSpec, *fields: str) -> None:
+    """Refuses wishes that the engine knows nothing of; each field's default is no wish."""
+    defaults = EngineSpec()
+    wished = [field for field in fields if getattr(spec, field) != getattr(defaults, field)]
+    if wished:
+        aliases = ", ".join(f"engine.{EngineSpec.model_fields[field].alias}" for field in wished)
+        raise Refusal(f"{engine} can't carry out {aliases} here: leave it out, or choose another engine.")

@@ -1,0 +1,76 @@
+"""vLLM: the spec as its own flags (`vllm serve --help`). Model, host and port are in the runtime's manifest."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from slipway.api.llmdeployment import EngineSpec, LLMDeployment, SpeculativeSpec
+from slipway.api.units import seconds
+from slipway.planning import Plan
+from slipway.rendering.engines.engine import Engine, flag
+from slipway.rendering.storage import DRAFT_FOLDER, adapter_folder
+
+# Latency: CUDA graphs for every small batch, so that few requests at a time run without padding.
+# Throughput: twice as many sequences and batched tokens at a time; each waits longer, all together finish sooner.
+# Balanced is vLLM's own default.
+PERFORMANCE_MODE = {"Latency": "interactivity", "Balanced": None, "Throughput": "throughput"}
+
+# FP8 is the one that vLLM can do itself while it loads. The others lie in the checkpoint, which names them; told of
+# them, vLLM would take just the kernel of that name instead of the fastest one.
+QUANTIZATION = {"FP8": "fp8"}
+
+KV_CACHE_DTYPE = {"FP8": "fp8", "FP16": "float16", "BF16": "bfloat16"}
+SPECULATION = {"ngram": "ngram", "eagle3": "eagle3", "draft": "draft_model"}
+MOST_ADAPTERS_AT_ONCE = 8  # in one batch; each takes memory of the accelerator
+
+
+def arguments(deployment: LLMDeployment, plan: Plan) -> list[str]:
+    spec = deployment.spec.engine
+    tracing = deployment.spec.observability.tracing
+    return [
+        *flag("served-model-name", deployment.served_name),
+        *flag("max-model-len", spec.context_length),
+        *flag("max-num-seqs", spec.max_concurrency),
+        *flag("performance-mode", PERFORMANCE_MODE[spec.mode]),
+        *flag("quantization", QUANTIZATION.get(spec.quantization)),
+        *flag("kv-cache-dtype", KV_CACHE_DTYPE.get(spec.kv_cache_dtype)),
+        "--enable-prefix-caching" if spec.prefix_caching else "--no-enable-prefix-caching",
+        *flag("speculative-config", _speculation(spec.speculative)),
+        *_adapters(spec),
+        *flag("tensor-parallel-size", plan.tensor if plan.tensor > 1 else None),
+        *flag("pipeline-parallel-size", plan.pipeline if plan.pipeline > 1 else None),
+        *flag("otlp-traces-endpoint", tracing.endpoint if tracing else None),
+        *flag("shutdown-timeout", math.ceil(seconds(deployment.spec.rollout.drain_timeout))),
+        *spec.extra_args,
+    ]
+
+
+def environment(deployment: LLMDeployment) -> dict[str, str]:
+    tracing = deployment.spec.observability.tracing
+    if tracing is None:
+        return {}
+    return {
+        "OTEL_SERVICE_NAME": deployment.metadata.name,
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",  # the caller's decision counts first
+        "OTEL_TRACES_SAMPLER_ARG": str(tracing.sample_ratio),
+    }
+
+
+def _speculation(spec: SpeculativeSpec | None) -> str | None:
+    if spec is None:
+        return None
+    model = {"model": DRAFT_FOLDER} if spec.model else {}
+    settings = {"method": SPECULATION[spec.method], **model, "num_speculative_tokens": spec.tokens}
+    return json.dumps(settings, separators=(",", ":"))
+
+
+def _adapters(spec: EngineSpec) -> list[str]:
+    if not spec.adapters:
+        return []
+    modules = [f"{adapter.name}={adapter_folder(adapter.name)}" for adapter in spec.adapters]
+    at_once = min(len(spec.adapters), MOST_ADAPTERS_AT_ONCE)
+    return ["--enable-lora", f"--max-loras={at_once}", "--lora-modules", *modules]
+
+
+ENGINE = Engine(name="vllm", model_format="huggingface", arguments=arguments, environment=environment)

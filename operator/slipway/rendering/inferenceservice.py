@@ -1,0 +1,132 @@
+"""The InferenceService, from which KServe makes the Deployment. What all models of an engine share is in its runtime.
+
+KServe copies the labels and annotations of an InferenceService to its pods, so that any change of one starts all pods
+anew. Its metadata therefore holds only what is decided here; what others write on the LLMDeployment stays there.
+"""
+
+from __future__ import annotations
+
+import math
+
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.pod import PodSpecExtras
+from slipway.api.schema import ApiModel
+from slipway.api.units import seconds
+from slipway.planning import Plan
+from slipway.rendering.desired import Object, Refusal
+from slipway.rendering.engines.engine import Engine
+from slipway.rendering.metadata import our_labels, owned
+from slipway.rendering.runtimes import asks_for_devices
+from slipway.rendering.scaling import CLASS_ANNOTATION, replicas
+from slipway.rendering.storage import image_pull_secrets, secret_annotation, storage
+
+CLUSTER_LOCAL = {"networking.kserve.io/visibility": "cluster-local"}  # no ingress: the way in is the Service NAME
+STANDARD_MODE = {"serving.kserve.io/deploymentMode": "Standard"}
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+
+LONGEST_REQUEST = 3600  # seconds; where KServe makes an HTTPRoute, its default of 60 would cut answers off
+UNTIL_GONE = 15  # seconds beside draining: the wait before it, until no Service leads here, and the end after it
+
+ONE_MORE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+ONE_LESS = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+RECREATE = {"type": "Recreate"}
+
+
+def inference_service(
+    deployment: LLMDeployment, plan: Plan, engine: Engine, *, serving_runtime: Object, autoscaler: str
+) -> Object:
+    spec = deployment.spec
+    annotations = {**STANDARD_MODE, CLASS_ANNOTATION: autoscaler, **secret_annotation(spec)}
+    of_predictor, of_model = storage(spec)
+    has_devices = plan.gpus_per_replica > 0 or asks_for_devices(serving_runtime)
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": owned(deployment, labels=CLUSTER_LOCAL, annotations=annotations),
+        "spec": {
+            "predictor": {
+                **replicas(spec.scaling, autoscaler),
+                "timeout": LONGEST_REQUEST,
+                "deploymentStrategy": deployment_strategy(spec, has_devices=has_devices),
+                **_pod(deployment, plan),
+                **of_predictor,
+                "model": {**_container(deployment, plan, engine), **of_model},
+            }
+        },
+    }
+
+
+def deployment_strategy(spec: LLMDeploymentSpec, *, has_devices: bool) -> Object:
+    """A new replica before the old one goes, except where that takes a spare device and the spec doesn't ask for it.
+
+    With several replicas on devices, one at a time goes first; the others serve on. A lone one is recreated.
+    """
+    strategy = spec.rollout.strategy
+    if strategy == "Recreate":
+        return RECREATE
+    if strategy == "Auto" and has_devices:
+        return RECREATE if spec.scaling.max_replicas == 1 else ONE_LESS
+    return ONE_MORE
+
+
+def grace_period(spec: LLMDeploymentSpec) -> int:
+    return math.ceil(seconds(spec.rollout.drain_timeout)) + UNTIL_GONE
+
+
+def _pod(deployment: LLMDeployment, plan: Plan) -> Object:
+    spec, pod = deployment.spec, deployment.spec.pod
+    return _given(
+        labels=_pod_labels(pod, deployment.metadata.name),
+        annotations=dict(pod.annotations),
+        terminationGracePeriodSeconds=grace_period(spec),
+        nodeSelector=plan.node_selector,
+        tolerations=plan.tolerations,
+        runtimeClassName=plan.runtime_class,
+        serviceAccountName=pod.service_account_name,
+        priorityClassName=pod.priority_class_name,
+        schedulerName=pod.scheduler_name,
+        imagePullSecrets=image_pull_secrets(spec),
+        volumes=[_written(volume) for volume in pod.volumes],
+    )
+
+
+def _pod_labels(pod: PodSpecExtras, name: str) -> dict[str, str]:
+    queue = {QUEUE_LABEL: pod.queue_name} if pod.queue_name else {}
+    return {**pod.labels, **queue, **our_labels(name)}
+
+
+def _container(deployment: LLMDeployment, plan: Plan, engine: Engine) -> Object:
+    pod = deployment.spec.pod
+    return _given(
+        modelFormat={"name": engine.model_format},
+        runtime=plan.runtime,
+        args=_without_templates(engine.arguments(deployment, plan)),
+        env=_environment(deployment, engine),
+        resources=_given(**plan.resources),
+        volumeMounts=[_written(mount) for mount in pod.volume_mounts],
+    )
+
+
+def _environment(deployment: LLMDeployment, engine: Engine) -> list[Object]:
+    """The engine's, then the spec's, which may change the engine's."""
+    ours = {name: {"name": name, "value": value} for name, value in engine.environment(deployment).items()}
+    theirs = {variable.name: _written(variable) for variable in deployment.spec.pod.env}
+    variables = [*(ours | theirs).values()]
+    _without_templates([variable.get("value", "") for variable in variables])
+    return variables
+
+
+def _without_templates(texts: list[str]) -> list[str]:
+    for text in texts:
+        if "{{" in text:
+            raise Refusal(f"{text!r} contains '{{{{', which KServe would read as a template: write it differently.")
+    return texts
+
+
+def _written(part: ApiModel) -> Object:
+    return part.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _given(**fields: object) -> Object:
+    """Only what there is: a field that says nothing is left to others."""
+    return {name: value for name, value in fields.items() if value not in (None, {}, [])}

@@ -1,0 +1,80 @@
+"""Puts it together: all objects for one LLMDeployment, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.reasons import Reason
+from slipway.planning import Plan
+from slipway.planning.engines import is_ours
+from slipway.rendering.desired import Desired, Object, ObjectReference, Refusal, Unrenderable, World
+from slipway.rendering.engines import engine_of
+from slipway.rendering.inferenceservice import inference_service
+from slipway.rendering.networkpolicy import network_policy
+from slipway.rendering.podmonitor import pod_monitor
+from slipway.rendering.scaling import autoscaler_class, replica_bounds
+from slipway.rendering.service import service
+
+
+def render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired | Unrenderable:
+    """The same input gives the same objects, byte for byte."""
+    try:
+        return _render(deployment, plan, world)
+    except Refusal as refusal:
+        return refusal.answer
+
+
+def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
+    runtime = world.serving_runtime or _no_runtime(plan)
+    _refuse_what_would_be_unsafe(deployment.spec)
+    engine = engine_of(plan, runtime)
+    autoscaler = autoscaler_class(deployment.spec.scaling, world)
+    monitor = pod_monitor(deployment, world, engine_port=engine.port)
+    # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
+    # the policy that guards them. Here is the place for ScaledObject, HPA and the activator's EndpointSlice.
+    objects = (
+        service(deployment, world, engine_port=engine.port),
+        network_policy(deployment, world, engine_port=engine.port),
+        inference_service(deployment, plan, engine, serving_runtime=runtime, autoscaler=autoscaler),
+        monitor,
+    )
+    return Desired(
+        apply=tuple(each for each in objects if isinstance(each, dict)),
+        delete=tuple(each for each in objects if isinstance(each, ObjectReference)),
+        replicas=replica_bounds(deployment, autoscaler),
+        ignored=(*_not_yet(deployment.spec), *engine.ignored(deployment.spec.engine)),
+    )
+
+
+def _no_runtime(plan: Plan) -> Object:
+    remedy = (
+        "apply manifests/runtimes"
+        if is_ours(plan.engine)
+        else "make one, or choose vllm or llamacpp in engine.name, which Slipway brings along"
+    )
+    raise Refusal(
+        f"There is no ServingRuntime or ClusterServingRuntime {plan.runtime}: {remedy}.", Reason.RUNTIME_MISSING
+    )
+
+
+def _refuse_what_would_be_unsafe(spec: LLMDeploymentSpec) -> None:
+    """Who asks for keys must not get a model that answers without."""
+    if spec.access.api_keys_secret:
+        raise Refusal("Slipway doesn't check API keys yet: leave access.apiKeysSecret out, and use access.allowFrom.")
+
+
+def _not_yet(spec: LLMDeploymentSpec) -> Iterator[str]:
+    """Wishes that harm nobody while they are not carried out."""
+    if spec.scaling.autoscaler != "None":
+        yield f"scaling.autoscaler: {spec.scaling.autoscaler} doesn't scale yet; replicas stay from min to maxReplicas."
+    if spec.scaling.schedule:
+        yield "scaling.schedule: nothing follows it yet; minReplicas holds at all times."
+    if spec.model.cache.kind != "None":
+        yield "model.cache: files are not cached yet; each replica fetches them."
+    if spec.access.gateway:
+        yield "access.gateway: no route is made yet; the model is reachable inside of the cluster."
+    if spec.rollout.strategy == "Canary":
+        yield "rollout.strategy: Canary is carried out as Surge so far."
+    if spec.rollout.quality_gate:
+        yield "rollout.qualityGate: nothing waits for the benchmark yet."

@@ -1,0 +1,61 @@
+"""How many replicas, as far as rendering has a say in it; and the place for what scales them.
+
+KServe's autoscaler class is always `external`: KServe leaves the number of replicas alone. With class `none` KServe
+would force `minReplicas` at every turn, and the way from there to an autoscaler would start every pod anew, because
+KServe copies the annotation to the pods' template. So until a ScaledObject or an HPA is rendered, Slipway keeps the
+replicas within bounds itself (`ReplicaBounds`).
+
+One exception, right after the creation: under `external` a new Deployment begins with one replica, which is the API
+server's default. Where it should begin with none, the InferenceService begins with class `none` and no replicas, and
+becomes `external` as soon as its Deployment is there. No pod runs then that the new annotation could start anew.
+
+The ScaledObject, the HPA and the activator's EndpointSlice belong into this folder, as modules of their own that
+`render` calls. The one that is rendered takes the place of the bounds: replicas have one writer.
+"""
+
+from __future__ import annotations
+
+from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
+from slipway.rendering.desired import Object, ReplicaBounds, World
+
+CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
+FIXED, EXTERNAL = "none", "external"
+
+
+def predictor_deployment(name: str) -> str:
+    """The Deployment that KServe makes for an InferenceService."""
+    return f"{name}-predictor"
+
+
+def autoscaler_class(spec: ScalingSpec, world: World) -> str:
+    """`external`, once that can't start a pod which nobody asked for. Never back: KServe would then scale to zero."""
+    begun = world.inference_service
+    if _initial_replicas(spec) > 0 or (begun and _class_of(begun) == EXTERNAL):
+        return EXTERNAL
+    at_zero = world.deployment is not None and world.deployment["spec"].get("replicas") == 0
+    return EXTERNAL if at_zero else FIXED
+
+
+def replicas(spec: ScalingSpec, autoscaler: str) -> Object:
+    return {"minReplicas": 0 if autoscaler == FIXED else spec.min_replicas, "maxReplicas": spec.max_replicas}
+
+
+def replica_bounds(deployment: LLMDeployment, autoscaler: str) -> ReplicaBounds | None:
+    """Above `minReplicas`, only those who know how many requests there are may take replicas away; Slipway doesn't yet.
+
+    Without an autoscaler there are `minReplicas`, no more and no less.
+    """
+    if autoscaler == FIXED:
+        return None
+    spec = deployment.spec.scaling
+    at_most = spec.min_replicas if spec.autoscaler == "None" else spec.max_replicas
+    return ReplicaBounds(predictor_deployment(deployment.metadata.name), spec.min_replicas, at_most)
+
+
+def _initial_replicas(spec: ScalingSpec) -> int:
+    return spec.min_replicas if spec.initial_replicas is None else spec.initial_replicas
+
+
+def _class_of(inference_service: Object) -> str | None:
+    annotations = inference_service["metadata"].get("annotations") or {}
+    return annotations.get(CLASS_ANNOTATION)

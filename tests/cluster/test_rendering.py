@@ -1,0 +1,226 @@
+"""What is rendered, on a real KServe: it is accepted, it serves, it stays still, and it starts no pod too many."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from support import rendered, slipway_api
+from support.access import ServiceAccess
+from support.clusters import AnyCluster
+from support.completions import complete
+from support.kube import Kube, Object, is_ready
+from support.pods import is_running
+from support.rendered import MANIFESTS, carry_out, documents, gemma, strictly_applied
+
+CLASS = "serving.kserve.io/autoscalerClass"
+PREDICTOR = "gemma-predictor"
+OURS = "slipway.dev/llmdeployment=gemma"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The types and the runtimes, as Slipway's chart would install them."""
+    kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
+    asyncio.run(install(kube, llamacpp_image))
+
+
+async def install(kube: Kube, llamacpp_image: str) -> None:
+    await slipway_api.install(kube)
+    runtimes = documents(MANIFESTS / "runtimes")
+    for runtime in runtimes:
+        if runtime["metadata"]["name"] == "slipway-llamacpp":
+            runtime["spec"]["containers"][0]["image"] = llamacpp_image
+    await strictly_applied(kube, *runtimes)
+
+
+async def create(kube: Kube, wanted: Object) -> str:
+    await kube.apply(wanted)
+    return str(wanted["metadata"]["name"])
+
+
+def template(deployment: Object) -> Object:
+    pods: Object = deployment["spec"]["template"]
+    return pods
+
+
+def is_external(deployment: Object) -> bool:
+    """KServe has taken over the change of class, and Kubernetes has seen it."""
+    observed = deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
+    return bool(template(deployment)["metadata"]["annotations"].get(CLASS) == "external" and observed)
+
+
+async def test_gemma_is_served_under_the_name_of_the_deployment(
+    kube: Kube, gemma_volume: None, access: ServiceAccess
+) -> None:
+    name = await create(kube, gemma(min_replicas=1))
+    await carry_out(kube, name)
+    await kube.wait_for_any("pods", OURS, is_ready, timeout=120)
+    async with access.session() as session:
+        completion = await complete(session, await access.url("gemma"), "Kubernetes is")
+    assert completion.text
+
+
+async def test_at_zero_no_pod_ever_starts_and_replicas_are_left_to_others(kube: Kube, gemma_volume: None) -> None:
+    name = await create(kube, gemma(min_replicas=0))
+    async with kube.recording("pods") as pods:
+        assert (await carry_out(kube, name)).replicas is None
+        await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 0)
+        assert (await carry_out(kube, name)).replicas is not None
+        await kube.wait_for("deployment", PREDICTOR, is_external)
+        await carry_out(kube, name)
+        await kube.never("pods", seconds=3)
+    assert pods == []
+    await kube.scale("deployment", PREDICTOR, 1)
+    await kube.wait_for_any("pods", OURS, is_ready, timeout=120)
+
+
+async def test_a_deployment_begins_with_as_many_replicas_as_it_should_keep(kube: Kube, gemma_volume: None) -> None:
+    name = await create(kube, gemma(min_replicas=2, scaling={"minReplicas": 2, "maxReplicas": 2}))
+    await carry_out(kube, name)
+    await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 2)
+
+
+async def test_applying_it_again_changes_nothing(kube: Kube, gemma_volume: None) -> None:
+    name = await create(kube, gemma(min_replicas=1))
+    await carry_out(kube, name)
+    await kube.wait_for_condition("inferenceservice", name, "Ready", timeout=120)
+    before = await versions(kube, name)
+    await carry_out(kube, name)
+    assert await versions(kube, name) == before
+
+
+async def versions(kube: Kube, name: str) -> list[tuple[str, str]]:
+    found = [await kube.get(kind, name) for kind in ("service", "networkpolicy", "inferenceservice")]
+    found += await kube.select("pods", OURS)
+    return [
+        (thing["kind"], thing["metadata"].get("generation") or thing["metadata"]["resourceVersion"]) for thing in found
+    ]
+
+
+async def test_labels_and_annotations_that_others_add_to_the_deployment_change_nothing(
+    kube: Kube, gemma_volume: None
+) -> None:
+    name = await create(kube, gemma(min_replicas=0))
+    before = await rendered.rendered(kube, name)
+    theirs = {"labels": {"team": "blue"}, "annotations": {"argocd.argoproj.io/tracking-id": "x"}}
+    await kube.patch("llmdeployment", name, {"metadata": theirs})
+    assert await rendered.rendered(kube, name) == before
+
+
+async def test_a_change_that_is_not_for_the_pods_leaves_their_template_as_it_was(
+    kube: Kube, gemma_volume: None
+) -> None:
+    name = await create(kube, gemma(min_replicas=1))
+    await carry_out(kube, name)
+    before = await kube.wait_for("deployment", PREDICTOR, lambda made: "status" in made)
+    change = {"scaling": {"maxReplicas": 3}, "rollout": {"strategy": "Recreate"}, "access": {"allowFrom": []}}
+    await kube.patch("llmdeployment", name, {"spec": change})
+    await carry_out(kube, name)
+    after = await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"]["type"] == "Recreate")
+    assert template(after) == template(before)
+
+
+async def test_deleting_the_deployment_removes_all_that_is_its_own(kube: Kube, gemma_volume: None) -> None:
+    name = await create(kube, gemma(min_replicas=0))
+    applied = (await carry_out(kube, name)).apply
+    await kube.delete("llmdeployment", name)
+    for thing in applied:
+        await kube.wait_gone(thing["kind"].lower(), name)
+    await kube.wait_gone("deployment", PREDICTOR)
+
+
+H100 = {"accelerator": {"profiles": ["h100-80gb"]}, "engine": {"name": "vllm", "parallelism": {"tensor": 2}}}
+
+
+async def test_a_model_for_two_gpus_lands_on_a_node_that_has_them(
+    cluster: AnyCluster, kube: Kube, gemma_volume: None
+) -> None:
+    cluster.devcluster()  # only the clusters that the tests make are sure to have such nodes
+    name = await create(kube, gemma(min_replicas=1, pod={}, **H100))
+    await carry_out(kube, name)
+    pod = await kube.wait_for_any("pods", OURS, is_running)
+    container = pod["spec"]["containers"][0]
+    assert pod["spec"]["nodeName"] == "gpu-h100-0"
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
+    assert container["args"][:4] == [
+        "--model=/mnt/models",
+        "--host=0.0.0.0",
+        "--port=8080",
+        "--served-model-name=gemma",
+    ]
+    assert "--tensor-parallel-size=2" in container["args"]
+
+
+async def test_an_adapter_is_mounted_where_the_engine_is_told_to_look(kube: Kube, gemma_volume: None) -> None:
+    engine = {"name": "vllm", "adapters": [{"name": "sql", "uri": "pvc://gemma/adapters/sql"}]}
+    name = await create(kube, gemma(min_replicas=0, engine=engine, accelerator={"profiles": ["h100-80gb"]}))
+    await carry_out(kube, name)
+    made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
+    container = template(made)["spec"]["containers"][0]
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert {"/mnt/models", "/mnt/adapters/sql"} <= mounted
+    assert "sql=/mnt/adapters/sql" in container["args"]
+
+
+async def test_the_runtime_keeps_its_probes_and_messages_in_the_pod(kube: Kube, gemma_volume: None) -> None:
+    name = await create(kube, gemma(min_replicas=0))
+    await carry_out(kube, name)
+    made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
+    pod, container = template(made)["spec"], template(made)["spec"]["containers"][0]
+    assert container["startupProbe"]["failureThreshold"] == 1800
+    assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert container["resources"]["limits"] == {"memory": "2Gi"}
+    assert pod["terminationGracePeriodSeconds"] == 135
+    assert {"name": "slipway-shm", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}} in pod["volumes"]
+
+
+EVERYTHING: list[dict[str, Any]] = [
+    {"model": {"uri": "hf://org/model", "revision": "main", "credentialsSecret": "hf"}, **H100},
+    {"model": {"uri": "az://account/container/path"}, "accelerator": {"profiles": ["mi300x"]}},
+    {"model": {"uri": "oci://registry.example/model:1", "credentialsSecret": "pull"}, "engine": {"name": "llamacpp"}},
+    {
+        "model": {"uri": "s3://bucket/model"},
+        "engine": {
+            "mode": "Throughput",
+            "quantization": "FP8",
+            "kvCacheDtype": "FP8",
+            "speculative": {"method": "draft", "tokens": 4, "model": "s3://bucket/draft"},
+            "adapters": [{"name": "a/b", "uri": "s3://bucket/adapter"}],
+            "extraArgs": ["--max-lora-rank=64"],
+        },
+        "accelerator": {"profiles": ["l4"]},
+        "scaling": {"minReplicas": 1, "maxReplicas": 3},
+        "access": {
+            "allowFrom": [{"namespaceSelector": {}}, {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]
+        },
+        "observability": {"tracing": {"endpoint": "http://otel.monitoring:4317"}},
+        "pod": {
+            "labels": {"team": "blue"},
+            "annotations": {"note": "x"},
+            "serviceAccountName": "default",
+            "queueName": "gpus",
+            "tolerations": [{"key": "spot", "operator": "Exists"}],
+            "nodeSelector": {"zone": "a"},
+            "env": [
+                {"name": "A", "value": "1"},
+                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            ],
+            "volumes": [{"name": "scratch", "emptyDir": {}}, {"name": "files", "configMap": {"name": "files"}}],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}, {"name": "files", "mountPath": "/files"}],
+            "imagePullSecrets": [{"name": "pull"}],
+        },
+    },
+]
+
+
+@pytest.mark.parametrize("spec", EVERYTHING, ids=["hf", "azure", "oci", "all-fields"])
+async def test_the_api_server_and_kserve_accept_it_strictly(kube: Kube, spec: dict[str, Any]) -> None:
+    name = await create(kube, slipway_api.llmdeployment("model", spec))
+    desired = await rendered.rendered(kube, name)
+    await strictly_applied(kube, *desired.apply, dry_run=True)
+
+
+async def test_the_api_server_accepts_the_profiles_that_come_with_slipway(kube: Kube) -> None:
+    await strictly_applied(kube, *documents(MANIFESTS / "accelerators"), dry_run=True)

@@ -1,0 +1,80 @@
+"""Does by hand what the operator does in its loop: reads the world, plans, renders, applies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.planning import Plan, make_plan
+from slipway.rendering import Desired, World, render
+
+from support.kube import Kube, Object
+from support.slipway_api import llmdeployment
+
+ROOT = Path(__file__).parents[2]
+MANIFESTS = ROOT / "manifests"
+FIELD_MANAGER = "slipway"
+
+
+def documents(folder: Path) -> list[Object]:
+    """All objects in the YAML files of a folder."""
+    return [thing for file in sorted(folder.glob("*.yaml")) for thing in yaml.safe_load_all(file.read_text()) if thing]
+
+
+def profiles() -> list[AcceleratorProfile]:
+    """Those that come with Slipway."""
+    return [AcceleratorProfile.model_validate(thing) for thing in documents(MANIFESTS / "accelerators")]
+
+
+def gemma(*, min_replicas: int, **spec: Any) -> Object:
+    """The demo model, from the claim `gemma`."""
+    own: Object = {
+        "model": {"uri": "pvc://gemma/"},
+        "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
+        "scaling": {"minReplicas": min_replicas},
+        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
+    }
+    return llmdeployment("gemma", own | spec)
+
+
+async def rendered(kube: Kube, name: str) -> Desired:
+    """What there should be for an LLMDeployment of the cluster, as the cluster is now."""
+    deployment = LLMDeployment.model_validate(await kube.get("llmdeployment", name))
+    plan = make_plan(deployment.spec, profiles(), name=name)
+    assert isinstance(plan, Plan), plan
+    world = World(
+        serving_runtime=await _runtime(kube, plan.runtime),
+        inference_service=await kube.find("inferenceservice", name),
+        deployment=await kube.find("deployment", f"{name}-predictor"),
+    )
+    desired = render(deployment, plan, world)
+    assert isinstance(desired, Desired), desired
+    return desired
+
+
+async def carry_out(kube: Kube, name: str) -> Desired:
+    """One turn of the loop: everything is applied, and replicas are brought within their bounds."""
+    desired = await rendered(kube, name)
+    await strictly_applied(kube, *desired.apply)
+    if desired.replicas:
+        bounds = desired.replicas
+        made = await kube.wait_for("deployment", bounds.deployment, lambda _: True)
+        count = made["spec"]["replicas"]
+        wanted = min(max(count, bounds.at_least), bounds.at_most)
+        if wanted != count:
+            await kube.scale("deployment", bounds.deployment, wanted)
+    return desired
+
+
+async def strictly_applied(kube: Kube, *objects: Object, dry_run: bool = False) -> None:
+    """Server-side, by the operator's own field manager; a field that the API server doesn't know is an error."""
+    text = yaml.safe_dump_all(objects)
+    how = ["--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "--validate=strict"]
+    await kube.run("apply", *how, *(["--dry-run=server"] if dry_run else []), "--filename=-", stdin=text)
+
+
+async def _runtime(kube: Kube, name: str) -> Object | None:
+    return await kube.find("servingruntime", name) or await kube.find("clusterservingruntime", name)

@@ -1,0 +1,132 @@
+"""Each wish for the engine becomes the engine's own flag."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.api.reasons import Reason
+from slipway.planning.engines import RUNTIMES
+from slipway.rendering import Unrenderable, World, render
+from slipway.rendering.engines import ENGINES
+from slipway_runtime import cli
+from support.rendered_worlds import arguments, deployment, desired, on_h100, plan, predictor, runtime
+
+ALWAYS = ["--served-model-name=llama", "--enable-prefix-caching", "--shutdown-timeout=120"]
+
+VLLM = [
+    ({}, []),
+    ({"contextLength": 8192}, ["--max-model-len=8192"]),
+    ({"maxConcurrency": 64}, ["--max-num-seqs=64"]),
+    ({"mode": "Latency"}, ["--performance-mode=interactivity"]),
+    ({"mode": "Throughput"}, ["--performance-mode=throughput"]),
+    ({"quantization": "FP8"}, ["--quantization=fp8"]),
+    ({"quantization": "AWQ"}, []),
+    ({"quantization": "GPTQ"}, []),
+    ({"kvCacheDtype": "FP8"}, ["--kv-cache-dtype=fp8"]),
+    ({"kvCacheDtype": "BF16"}, ["--kv-cache-dtype=bfloat16"]),
+    (
+        {"speculative": {"method": "ngram", "tokens": 4}},
+        ['--speculative-config={"method":"ngram","num_speculative_tokens":4}'],
+    ),
+    (
+        {"speculative": {"method": "draft", "tokens": 3, "model": "hf://org/small"}},
+        ['--speculative-config={"method":"draft_model","model":"/mnt/draft","num_speculative_tokens":3}'],
+    ),
+    (
+        {"adapters": [{"name": "sql", "uri": "s3://b/sql"}, {"name": "a/b", "uri": "s3://b/ab"}]},
+        ["--enable-lora", "--max-loras=2", "--lora-modules", "sql=/mnt/adapters/sql", "a/b=/mnt/adapters/a%2Fb"],
+    ),
+    ({"parallelism": {"tensor": 2}}, ["--tensor-parallel-size=2"]),
+    ({"parallelism": {"pipeline": 2}}, ["--pipeline-parallel-size=2"]),
+    ({"extraArgs": ["--max-lora-rank=64"]}, ["--max-lora-rank=64"]),
+]
+
+
+@pytest.mark.parametrize(("engine", "flags"), VLLM, ids=[str(row[0]) for row in VLLM])
+def test_vllm_is_told_in_its_own_flags(engine: dict[str, Any], flags: list[str]) -> None:
+    assert [each for each in arguments(on_h100(engine=engine)) if each not in ALWAYS] == flags
+
+
+def test_vllm_is_always_told_its_name_its_prefix_cache_and_how_long_to_drain() -> None:
+    assert arguments(on_h100()) == ALWAYS
+
+
+def test_vllm_without_prefix_caching() -> None:
+    assert "--no-enable-prefix-caching" in arguments(on_h100(engine={"prefixCaching": False}))
+
+
+def test_extra_arguments_come_last_so_that_they_win() -> None:
+    assert arguments(on_h100(engine={"extraArgs": ["-O3"]}))[-1] == "-O3"
+
+
+def test_vllm_sends_traces_where_the_spec_says_and_samples_as_it_says() -> None:
+    wanted = on_h100(observability={"tracing": {"endpoint": "http://otel:4317", "sampleRatio": 0.5}})
+    assert "--otlp-traces-endpoint=http://otel:4317" in arguments(wanted)
+    assert {"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.5"} in predictor(wanted)["model"]["env"]
+
+
+def llamacpp(**engine: Any) -> Any:
+    return deployment(engine={"name": "llamacpp", **engine})
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags"),
+    [
+        ({}, []),
+        ({"contextLength": 4096, "maxConcurrency": 2}, ["--context-length=4096", "--parallel=2"]),
+        ({"mode": "Latency"}, ["--parallel=1"]),
+        ({"mode": "Throughput"}, ["--parallel=8"]),
+        ({"mode": "Throughput", "maxConcurrency": 2}, ["--parallel=2"]),
+    ],
+)
+def test_our_llamacpp_understands_what_it_is_told(engine: dict[str, Any], flags: list[str]) -> None:
+    assert arguments(llamacpp(**engine)) == flags
+    cli._parser().parse_args(["serve", "llamacpp", *flags])  # exits on a flag that it doesn't know
+
+
+def test_a_wish_that_llamacpp_cannot_carry_out_is_refused() -> None:
+    wanted = llamacpp(kvCacheDtype="Q8", adapters=[{"name": "sql", "uri": "pvc://a/b"}])
+    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-llamacpp")))
+    assert answer == Unrenderable(
+        Reason.INVALID_SPEC,
+        "llamacpp can't carry out engine.kvCacheDtype, engine.adapters here: leave it out, or choose another engine.",
+    )
+
+
+def test_a_runtime_of_somebody_else_gets_extra_arguments_and_its_own_format_and_port() -> None:
+    wanted = deployment(engine={"name": "sglang", "extraArgs": ["--x"], "contextLength": 4096})
+    theirs = runtime("sglang", ports=[{"containerPort": 30000}])
+    theirs["spec"]["supportedModelFormats"] = [{"name": "safetensors", "version": "1"}]
+    answer = desired(wanted, serving_runtime=theirs)
+    model = predictor(wanted, serving_runtime=theirs)["model"]
+    service = answer.apply[0]
+    assert (model["runtime"], model["modelFormat"], model["args"]) == ("sglang", {"name": "safetensors"}, ["--x"])
+    assert service["spec"]["ports"][0]["targetPort"] == 30000
+    assert any(sentence.startswith("engine.contextLength:") for sentence in answer.ignored)
+
+
+def test_a_runtime_that_is_missing_is_said_to_be() -> None:
+    wanted = deployment(engine={"name": "sglang"})
+    answer = render(wanted, plan(wanted), World(serving_runtime=None))
+    assert answer == Unrenderable(
+        Reason.RUNTIME_MISSING,
+        "There is no ServingRuntime or ClusterServingRuntime sglang: make one, or choose vllm or llamacpp in "
+        "engine.name, which Slipway brings along.",
+    )
+
+
+def test_every_engine_that_is_planned_for_can_be_rendered() -> None:
+    assert set(ENGINES) == set(RUNTIMES)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"engine": {"extraArgs": ["--chat-template={{x}}"]}}, {"pod": {"env": [{"name": "A", "value": "{{.Name}}"}]}}],
+    ids=["argument", "variable"],
+)
+def test_what_kserve_would_read_as_a_template_is_refused(spec: dict[str, Any]) -> None:
+    wanted = on_h100(**spec)
+    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    assert isinstance(answer, Unrenderable)
+    assert "which KServe would read as a template" in answer.message

@@ -1,0 +1,142 @@
+"""The runtimes and profiles that come with Slipway, against each other and against the rules."""
+
+from __future__ import annotations
+
+import pytest
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.units import amount
+from slipway.planning.engines import RUNTIMES
+from slipway.rendering.engines import ENGINES
+from slipway_devcluster.gpu_nodes import MODELS
+from support.rendered import MANIFESTS, documents, profiles
+from support.rendered_worlds import Object
+
+RUNTIME_OBJECTS = documents(MANIFESTS / "runtimes")
+PROFILES = profiles()
+
+
+def container(runtime: Object) -> Object:
+    [only] = runtime["spec"]["containers"]
+    found: Object = only
+    return found
+
+
+def names(things: list[Object]) -> list[str]:
+    return [thing["metadata"]["name"] for thing in things]
+
+
+each_runtime = pytest.mark.parametrize("runtime", RUNTIME_OBJECTS, ids=names(RUNTIME_OBJECTS))
+each_profile = pytest.mark.parametrize("profile", PROFILES, ids=[profile.metadata.name for profile in PROFILES])
+
+
+def test_there_is_a_runtime_for_all_that_can_be_planned_and_no_other() -> None:
+    assert sorted(names(RUNTIME_OBJECTS)) == sorted(name for each in RUNTIMES.values() for name in each.values())
+
+
+@pytest.mark.parametrize("engine", RUNTIMES)
+def test_a_runtime_takes_the_format_that_its_engine_is_rendered_with(engine: str) -> None:
+    for runtime in RUNTIME_OBJECTS:
+        if runtime["metadata"]["name"] in RUNTIMES[engine].values():
+            formats = [each["name"] for each in runtime["spec"]["supportedModelFormats"]]
+            assert formats == [ENGINES[engine].model_format]
+
+
+@each_runtime
+def test_a_runtime_serves_no_model_that_did_not_ask_for_it(runtime: Object) -> None:
+    assert not any(each["autoSelect"] for each in runtime["spec"]["supportedModelFormats"])
+
+
+@each_runtime
+def test_a_runtime_serves_on_the_engines_port_and_has_one_of_its_own(runtime: Object) -> None:
+    assert [port["containerPort"] for port in container(runtime)["ports"]] == [8080, 8081]
+    assert "--port=8080" in container(runtime)["args"]
+
+
+@each_runtime
+def test_a_runtime_has_all_probes_and_half_an_hour_to_start(runtime: Object) -> None:
+    startup = container(runtime)["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] == 1800
+    assert {"readinessProbe", "livenessProbe"} <= set(container(runtime))
+
+
+@each_runtime
+def test_a_crash_leaves_its_last_lines(runtime: Object) -> None:
+    assert container(runtime)["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+@each_runtime
+def test_a_runtime_runs_without_privileges(runtime: Object) -> None:
+    context = container(runtime)["securityContext"]
+    assert context["runAsNonRoot"]
+    assert not context["allowPrivilegeEscalation"]
+    assert context["capabilities"] == {"drop": ["ALL"]}
+
+
+@each_runtime
+def test_shared_memory_is_limited(runtime: Object) -> None:
+    [mount] = [each for each in container(runtime)["volumeMounts"] if each["mountPath"] == "/dev/shm"]  # noqa: S108
+    [volume] = [each for each in runtime["spec"]["volumes"] if each["name"] == mount["name"]]
+    assert volume["emptyDir"]["medium"] == "Memory"
+    assert volume["emptyDir"]["sizeLimit"]
+
+
+@each_runtime
+def test_kserve_would_find_no_template_in_it(runtime: Object) -> None:
+    assert "{{" not in str([container(runtime).get(part) for part in ("args", "env", "command")])
+
+
+# --- profiles --------------------------------------------------------------------------------------------------------
+
+
+@each_profile
+def test_a_profile_has_what_decides_speed_and_price(profile: AcceleratorProfile) -> None:
+    assert profile.spec.cost_per_hour
+    assert profile.spec.vendor == "CPU" or (
+        profile.spec.bandwidth and profile.spec.compute and profile.spec.node_labels
+    )
+
+
+@each_profile
+def test_a_profile_lists_a_feature_for_each_type_of_number_that_speeds_it_up(profile: AcceleratorProfile) -> None:
+    assert {dtype for dtype in ("bf16", "fp8", "fp4") if dtype in profile.spec.compute} <= set(profile.spec.features)
+
+
+LOOK_ALIKES = {
+    "t4": "t4",
+    "l4": "l4",
+    "a10": "a10",
+    "a100-40gb": "a100-40gb",
+    "a100-80gb": "a100",
+    "a100-80gb-mig-1g.10gb": "a100-mig-1g.10gb",
+    "a100-80gb-mig-2g.20gb": "a100-mig-2g.20gb",
+    "a100-80gb-mig-3g.40gb": "a100-mig-3g.40gb",
+    "l40s": "l40s",
+    "h100-80gb": "h100",
+    "h100-80gb-mig-1g.10gb": "h100-mig-1g.10gb",
+    "h200-141gb": "h200",
+    "b200-180gb": "b200",
+    "mi300x": "mi300x",
+    "gaudi3": "gaudi3",
+}
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKES)
+def test_a_profile_recognises_its_nodes_and_no_others(name: str) -> None:
+    [profile] = [each for each in PROFILES if each.metadata.name == name]
+    assert profile.spec.resource
+    found = {
+        look_alike
+        for look_alike, model in MODELS.items()
+        if model.resource == profile.spec.resource.name and profile.spec.node_labels.items() <= model.labels(2).items()
+    }
+    assert found == {LOOK_ALIKES[name]}
+
+
+@pytest.mark.parametrize("name", [name for name in LOOK_ALIKES if name not in ("mi300x", "gaudi3")])
+def test_a_profiles_memory_is_what_the_node_says(name: str) -> None:
+    [profile] = [each for each in PROFILES if each.metadata.name == name]
+    labels = MODELS[LOOK_ALIKES[name]].labels(1)
+    slices = [
+        value for label, value in labels.items() if label.startswith("nvidia.com/mig-") and label.endswith(".memory")
+    ]
+    assert amount(profile.spec.memory) == int((slices or [labels["nvidia.com/gpu.memory"]])[0]) * 2**20

@@ -1,0 +1,215 @@
+"""Whole objects: for an LLMDeployment as people write it, with the profiles and runtimes that come with Slipway."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.reasons import Reason
+from slipway.planning import Plan, make_plan
+from slipway.rendering import Desired, ObjectReference, Unrenderable, World, hash_of, render
+from support.rendered import MANIFESTS, documents, profiles
+from support.rendered_worlds import deployment, desired, of_kind, on_h100, plan, predictor, runtime
+
+GOLDEN = Path(__file__).parent / "golden"
+MONITORING = frozenset({"PodMonitor.monitoring.coreos.com"})
+RUNTIMES = {thing["metadata"]["name"]: thing for thing in documents(MANIFESTS / "runtimes")}
+
+
+def rendered(wanted: LLMDeployment) -> Desired:
+    made = make_plan(wanted.spec, profiles(), name=wanted.metadata.name)
+    assert isinstance(made, Plan), made
+    answer = render(wanted, made, World(serving_runtime=RUNTIMES[made.runtime], kinds=MONITORING))
+    assert isinstance(answer, Desired), answer
+    return answer
+
+
+@pytest.mark.parametrize("name", ["vllm-on-two-gpus", "gemma-on-a-cpu"])
+def test_what_people_write_becomes_just_these_objects(name: str) -> None:
+    wanted = LLMDeployment.model_validate(yaml.safe_load((GOLDEN / f"{name}.in.yaml").read_text()))
+    assert list(rendered(wanted).apply) == list(yaml.safe_load_all((GOLDEN / f"{name}.out.yaml").read_text()))
+
+
+def test_the_same_input_gives_the_same_objects_byte_for_byte() -> None:
+    first, second = (yaml.safe_dump_all(desired(on_h100()).apply, sort_keys=False) for _ in range(2))
+    assert first == second
+
+
+def test_a_hash_tells_objects_apart_but_not_their_order() -> None:
+    assert hash_of({"a": 1, "b": [1, 2]}) == hash_of({"b": [1, 2], "a": 1})
+    assert hash_of({"b": [1, 2]}) != hash_of({"b": [2, 1]})
+
+
+def test_rendering_leaves_what_it_is_given_as_it_was() -> None:
+    theirs, wanted = runtime("slipway-vllm-cuda"), on_h100()
+    before = hash_of(theirs), wanted.model_dump_json()
+    desired(wanted, serving_runtime=theirs)
+    assert (hash_of(theirs), wanted.model_dump_json()) == before
+
+
+def test_everything_is_owned_and_goes_with_the_deployment() -> None:
+    for thing in desired(on_h100(), kinds=MONITORING).apply:
+        [owner] = thing["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("LLMDeployment", "4711", True)
+        assert (thing["metadata"]["name"], thing["metadata"]["namespace"]) == ("llama", "chat")
+        assert thing["metadata"]["labels"]["slipway.dev/llmdeployment"] == "llama"
+
+
+def test_pods_cannot_be_told_to_belong_to_another_deployment() -> None:
+    labels = {"slipway.dev/llmdeployment": "other", "team": "blue"}
+    assert predictor(on_h100(pod={"labels": labels}))["labels"] == {
+        "slipway.dev/llmdeployment": "llama",
+        "app.kubernetes.io/managed-by": "slipway",
+        "team": "blue",
+    }
+
+
+def test_nothing_has_the_labels_by_which_kserve_deletes_what_it_does_not_know() -> None:
+    for thing in desired(on_h100(), kinds=MONITORING).apply:
+        assert not {"serving.kserve.io/inferenceservice", "component"} & set(thing["metadata"]["labels"])
+
+
+def test_the_activators_port_is_written_on_the_service() -> None:
+    service = of_kind(desired(on_h100(), activator_port=20007), "Service")
+    assert service["metadata"]["annotations"] == {"slipway.dev/activator-port": "20007"}
+
+
+# --- monitoring ------------------------------------------------------------------------------------------------------
+
+
+def test_without_its_crd_there_is_no_podmonitor() -> None:
+    assert "PodMonitor" not in {thing["kind"] for thing in desired(on_h100()).apply}
+
+
+def test_a_podmonitor_that_is_no_longer_wanted_is_deleted() -> None:
+    answer = desired(on_h100(observability={"monitor": False}), kinds=MONITORING)
+    assert answer.delete == (ObjectReference("monitoring.coreos.com/v1", "PodMonitor", "chat", "llama"),)
+    assert "PodMonitor" not in {thing["kind"] for thing in answer.apply}
+
+
+# --- who may ask -----------------------------------------------------------------------------------------------------
+
+
+def clients(wanted: LLMDeployment) -> list[dict[str, Any]]:
+    """The rules of the NetworkPolicy beside the one for Slipway and Prometheus."""
+    rules: list[dict[str, Any]] = of_kind(desired(wanted), "NetworkPolicy")["spec"]["ingress"]
+    return rules[:-1]
+
+
+def test_by_default_everybody_reaches_the_engine_and_nothing_else() -> None:
+    assert clients(on_h100()) == [{"ports": [{"port": 8080, "protocol": "TCP"}]}]
+
+
+def test_with_an_empty_list_nobody_does() -> None:
+    assert clients(on_h100(access={"allowFrom": []})) == []
+
+
+def test_all_namespaces_may_be_let_in() -> None:
+    [rule] = clients(on_h100(access={"allowFrom": [{"namespaceSelector": {}}]}))
+    assert rule["from"] == [{"namespaceSelector": {}}]
+
+
+def test_who_asks_for_keys_never_gets_a_model_that_answers_without() -> None:
+    wanted = on_h100(access={"apiKeysSecret": "keys"})
+    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    assert isinstance(answer, Unrenderable)
+    assert answer.reason == Reason.INVALID_SPEC
+
+
+# --- rollout ---------------------------------------------------------------------------------------------------------
+
+SURGE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+ONE_LESS = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
+RECREATE = {"type": "Recreate"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "strategy"),
+    [
+        (on_h100(), RECREATE),
+        (on_h100(scaling={"maxReplicas": 3}), ONE_LESS),
+        (deployment(engine={"name": "llamacpp"}), SURGE),
+        (on_h100(rollout={"strategy": "Surge"}), SURGE),
+        (on_h100(rollout={"strategy": "Recreate"}, scaling={"maxReplicas": 3}), RECREATE),
+    ],
+    ids=["a lone GPU replica", "several on GPUs", "on CPUs", "surge asked for", "recreate asked for"],
+)
+def test_a_rollout_takes_a_spare_device_only_where_asked_to(wanted: LLMDeployment, strategy: object) -> None:
+    assert predictor(wanted)["deploymentStrategy"] == strategy
+
+
+def test_a_runtime_that_asks_for_gpus_itself_is_taken_to_have_none_to_spare() -> None:
+    theirs = runtime("sglang", resources={"limits": {"nvidia.com/gpu": "1"}})
+    assert predictor(deployment(engine={"name": "sglang"}), serving_runtime=theirs)["deploymentStrategy"] == RECREATE
+
+
+def test_a_pod_has_the_time_to_drain_and_some_more() -> None:
+    assert predictor(on_h100(rollout={"drainTimeout": "90s"}))["terminationGracePeriodSeconds"] == 105
+
+
+# --- where the model comes from --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "uri"),
+    [
+        ({"uri": "hf://org/model"}, "hf://org/model"),
+        ({"uri": "hf://org/model", "revision": "abc"}, "hf://org/model:abc"),
+        ({"uri": "s3://bucket/model"}, "s3://bucket/model"),
+        ({"uri": "az://account/container/a/b"}, "https://account.blob.core.windows.net/container/a/b"),
+        ({"uri": "pvc://claim/a"}, "pvc://claim/a"),
+    ],
+)
+def test_sources_are_named_in_kserves_words(model: dict[str, str], uri: str) -> None:
+    assert predictor(on_h100(model=model))["model"]["storageUri"] == uri
+
+
+def test_with_adapters_each_source_has_a_folder() -> None:
+    engine = {"adapters": [{"name": "sql", "uri": "s3://b/sql"}]}
+    made = predictor(on_h100(engine=engine))
+    assert made["storageUris"] == [
+        {"uri": "hf://org/model", "mountPath": "/mnt/models"},
+        {"uri": "s3://b/sql", "mountPath": "/mnt/adapters/sql"},
+    ]
+    assert "storageUri" not in made["model"]
+
+
+def test_a_source_that_nobody_can_fetch_from_yet_is_refused() -> None:
+    wanted = on_h100(model={"uri": "mlflow://models:/a/1"})
+    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    assert isinstance(answer, Unrenderable)
+
+
+def test_credentials_are_the_storage_initializers() -> None:
+    wanted = on_h100(model={"uri": "hf://org/model", "credentialsSecret": "token"})
+    annotations = of_kind(desired(wanted), "InferenceService")["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/storageSecretName"] == "token"
+
+
+def test_credentials_of_a_model_in_a_registry_pull_its_image() -> None:
+    wanted = on_h100(
+        model={"uri": "oci://r.example/m:1", "credentialsSecret": "pull"}, pod={"imagePullSecrets": [{"name": "own"}]}
+    )
+    assert predictor(wanted)["imagePullSecrets"] == [{"name": "own"}, {"name": "pull"}]
+
+
+# --- the rest of the pod ---------------------------------------------------------------------------------------------
+
+
+def test_a_variable_of_the_spec_comes_before_one_of_ours() -> None:
+    tracing = {"tracing": {"endpoint": "http://otel:4317"}}
+    env = [{"name": "OTEL_SERVICE_NAME", "value": "mine"}]
+    variables = predictor(on_h100(observability=tracing, pod={"env": env}))["model"]["env"]
+    assert [each["value"] for each in variables if each["name"] == "OTEL_SERVICE_NAME"] == ["mine"]
+
+
+def test_a_queue_is_a_label_of_the_pods() -> None:
+    assert predictor(on_h100(pod={"queueName": "gpus"}))["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+
+
+def test_wishes_that_are_not_carried_out_yet_are_named() -> None:
+    wanted = on_h100(model={"uri": "hf://org/model", "cache": {"kind": "Node"}}, scaling={"autoscaler": "None"})
+    assert desired(wanted).ignored == ("model.cache: files are not cached yet; each replica fetches them.",)
