@@ -8,6 +8,7 @@ from support import load, objects
 from support.access import ServiceAccess
 from support.completions import Completion, complete
 from support.kube import Kube
+from support.web import reachable
 
 SENSIBLE = re.compile(r"container|orchestrat|deploy|cluster|cloud|platform", re.IGNORECASE)
 
@@ -22,7 +23,7 @@ async def gemma(kube: Kube, gemma_volume: None, llamacpp_image: str) -> AsyncIte
 
 
 async def test_a_completion_is_streamed_and_makes_sense(gemma: str, access: ServiceAccess) -> None:
-    url = await access.url(gemma)
+    url = await reachable(access, gemma)
     async with access.session() as session:
         completion = await complete(session, url, "Kubernetes is")
     assert SENSIBLE.search(completion.text)
@@ -30,7 +31,7 @@ async def test_a_completion_is_streamed_and_makes_sense(gemma: str, access: Serv
 
 
 async def test_eight_requests_at_once_are_all_answered(gemma: str, access: ServiceAccess) -> None:
-    url = await access.url(gemma)
+    url = await reachable(access, gemma)
     async with access.session() as session:
 
         async def ask(number: int) -> Completion:

@@ -13,6 +13,7 @@ from support.completions import complete
 from support.kube import Kube, Object, is_ready
 from support.pods import is_running
 from support.rendered import MANIFESTS, carry_out, documents, gemma, strictly_applied
+from support.web import reachable
 
 CLASS = "serving.kserve.io/autoscalerClass"
 PREDICTOR = "gemma-predictor"
@@ -57,8 +58,9 @@ async def test_gemma_is_served_under_the_name_of_the_deployment(
     name = await create(kube, gemma(min_replicas=1))
     await carry_out(kube, name)
     await kube.wait_for_any("pods", OURS, is_ready, timeout=120)
+    url = await reachable(access, "gemma")
     async with access.session() as session:
-        completion = await complete(session, await access.url("gemma"), "Kubernetes is")
+        completion = await complete(session, url, "Kubernetes is")
     assert completion.text
 
 

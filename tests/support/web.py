@@ -6,12 +6,35 @@ import asyncio
 
 import aiohttp
 
+from support.access import ServiceAccess
+
 
 async def ask(session: aiohttp.ClientSession, url: str) -> str:
     """The text of the answer, or why there was none."""
     try:
         async with session.get(url) as response:
             return await response.text()
+    except aiohttp.ClientConnectionError as error:
+        return repr(error)
+
+
+async def reachable(access: ServiceAccess, service: str, *, path: str = "/health", timeout: float = 30) -> str:
+    """The URL of a Service, once it answers: a pod is ready a moment before every node's packet filter knows it."""
+    url, last = await access.url(service), "nothing"
+    async with access.session() as session:
+        try:
+            async with asyncio.timeout(timeout):
+                while last != "200":
+                    last = await _status(session, url + path)
+        except TimeoutError:
+            raise AssertionError(f"{service} did not answer; the last was {last}") from None
+    return url
+
+
+async def _status(session: aiohttp.ClientSession, url: str) -> str:
+    try:
+        async with session.get(url) as response:
+            return str(response.status)
     except aiohttp.ClientConnectionError as error:
         return repr(error)
 
