@@ -1,4 +1,4 @@
-"""Folders of the cache: whole or not there, and checked when they are used.
+"""Folders and files of the cache: whole or not there, and checked when they are used.
 
 A folder with its final name is complete: it is made beside it and renamed. Its `manifest.json` says what belongs there.
 """
@@ -53,6 +53,29 @@ def find_damage(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError, AttributeError):
         return "its manifest is unreadable"
     return f"{wrong} was changed or is gone" if wrong else None
+
+
+def note_file(path: Path) -> None:
+    """The same for a file that is an entry by itself: what is noted lies beside it."""
+    _note_of(path).write_text(json.dumps(_describe(path)))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is there, as it was when `note_file` was called."""
+    try:
+        noted: Noted = json.loads(_note_of(path).read_text())
+        return _is_as_noted(path, noted)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def remove_noted(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _note_of(path).unlink(missing_ok=True)
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def _is_as_noted(path: Path, noted: Noted) -> bool:

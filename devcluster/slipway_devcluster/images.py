@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .entries import is_whole, note_file, remove_noted
 from .errors import Refusal
 from .locks import locked
 from .oci_archive import (
@@ -160,7 +161,7 @@ def ensure_base_image(cache: Cache, steps: Steps) -> Path:
 def existing_base_image(cache: Cache) -> list[Path]:
     """The base image if it was made already: worth a place in new nodes, since built images then load faster."""
     archive = archive_path(cache, *base_identity())
-    return [archive] if archive.is_file() else []
+    return [archive] if is_whole(archive) else []
 
 
 def base_identity() -> tuple[str, str]:
@@ -336,11 +337,11 @@ def slug(name: str) -> str:
 
 
 def ensure_archive(cache: Cache, name: str, key: str, make: Callable[[Path, Path], None]) -> Path:
-    """The archive of an image, made by `make(archive, scratch folder)` unless it is there: whole or not at all."""
+    """The archive of an image, made by `make(archive, scratch folder)` unless it is there and as it was made."""
     archive = archive_path(cache, name, key)
-    if not archive.is_file():
+    if not is_whole(archive):
         with locked(cache.locks / f"image-{slug(name)}"):
-            if not archive.is_file():
+            if not is_whole(archive):
                 _make_archive(archive, make, cache.images / f"{slug(name)}.unfinished")
     return archive
 
@@ -352,7 +353,9 @@ def _make_archive(archive: Path, make: Callable[[Path, Path], None], scratch: Pa
         make(scratch / "archive", scratch)
         outdated = list(archive.parent.glob(archive.name.split("@")[0] + "@*.tar"))
         (scratch / "archive").rename(archive)
+        note_file(archive)
         for other in outdated:
-            other.unlink()
+            if other != archive:
+                remove_noted(other)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

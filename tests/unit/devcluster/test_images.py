@@ -330,4 +330,36 @@ def test_a_new_archive_replaces_that_of_the_same_name_only(cache: Cache) -> None
     other = images.ensure_archive(cache, "localhost/it:10", "key", make)
     new = images.ensure_archive(cache, "localhost/it:1", "new", make)
 
-    assert sorted(cache.images.iterdir()) == sorted([other, new])
+    assert sorted(cache.images.glob("*.tar")) == sorted([other, new])
+    assert len(list(cache.images.iterdir())) == 4  # and what is noted of each
+
+
+@pytest.mark.parametrize("damage", ["truncated", "removed", "note removed", "note broken"])
+def test_a_broken_archive_is_made_again(cache: Cache, damage: str) -> None:
+    def make(partial: Path, _: Path) -> None:
+        partial.write_text("the whole of it")
+
+    archive = images.ensure_archive(cache, "localhost/it:1", "key", make)
+    note = archive.with_name(f"{archive.name}.json")
+    damages: dict[str, Callable[[], object]] = {
+        "truncated": lambda: archive.write_text("the who"),
+        "removed": archive.unlink,
+        "note removed": note.unlink,
+        "note broken": lambda: note.write_text("{"),
+    }
+    damages[damage]()
+
+    assert images.ensure_archive(cache, "localhost/it:1", "key", make).read_text() == "the whole of it"
+
+
+def test_an_archive_that_is_as_it_was_made_is_not_made_again(cache: Cache) -> None:
+    made: list[Path] = []
+
+    def make(partial: Path, _: Path) -> None:
+        partial.touch()
+        made.append(partial)
+
+    for _ in range(2):
+        images.ensure_archive(cache, "localhost/it:1", "key", make)
+
+    assert len(made) == 1
