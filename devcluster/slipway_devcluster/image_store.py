@@ -8,6 +8,7 @@ all else is copied. So a node can't change the seed, and removing a node's root 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -60,11 +61,29 @@ PATIENCE = 15
 def ensure_seed(archives: Sequence[Path], cache: Cache, steps: Steps) -> Path:
     """A containerd root that holds the images of these archives, made unless it is there."""
     seed = cache.images / f"seed@{seed_key(archives)}"
-    if not seed.is_dir():
+    if not seed_is_whole(seed):
         with locked(cache.locks / "seed"):
-            if not seed.is_dir():
+            if not seed_is_whole(seed):
+                shutil.rmtree(seed, ignore_errors=True)
                 _make_seed(seed, archives, steps)
     return seed
+
+
+def seed_is_whole(seed: Path) -> bool:
+    """Whether all content that was imported is there, in its size. Nodes that were planted have files of their own."""
+    try:
+        return bool(json.loads(_sizes_file(seed).read_text()) == content_sizes(seed))
+    except (OSError, ValueError):
+        return False
+
+
+def content_sizes(seed: Path) -> dict[str, int]:
+    blobs = (path for path in (seed / IMMUTABLE[0]).rglob("*") if path.is_file())
+    return {str(blob.relative_to(seed)): blob.stat().st_size for blob in blobs}
+
+
+def _sizes_file(seed: Path) -> Path:
+    return seed.with_name(f"{seed.name}.json")
 
 
 def seed_key(archives: Sequence[Path]) -> str:
@@ -83,10 +102,13 @@ def _make_seed(seed: Path, archives: Sequence[Path], steps: Steps) -> None:
         with steps.step("images for new nodes") as step:
             step.run([*PRIVATELY, "sh", "-c", IMPORT, "import", config, *archives])
         (unfinished / "root").rename(seed)
+        _sizes_file(seed).write_text(json.dumps(content_sizes(seed)))
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    for outdated in sorted(seed.parent.glob("seed@*"), key=lambda found: found.stat().st_mtime)[:-KEPT]:
+    seeds = (path for path in seed.parent.glob("seed@*") if path.is_dir())
+    for outdated in sorted(seeds, key=lambda found: found.stat().st_mtime)[:-KEPT]:
         shutil.rmtree(outdated)
+        _sizes_file(outdated).unlink(missing_ok=True)
 
 
 IMPORT = f"""

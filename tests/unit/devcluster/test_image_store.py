@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from slipway_devcluster.image_store import containerd_config, import_archive, is_listed, plant, seed_key
+from slipway_devcluster.image_store import (
+    containerd_config,
+    content_sizes,
+    import_archive,
+    is_listed,
+    plant,
+    seed_is_whole,
+    seed_key,
+)
 from slipway_devcluster.oci_archive import Image, read_image, write_archive
 
 BLOB = "io.containerd.content.v1.content/blobs/sha256/abc"
@@ -88,6 +97,19 @@ def test_a_seed_is_known_by_the_archives_in_it_in_any_order() -> None:
 
     assert seed_key([one, two]) == seed_key([two, Path("/elsewhere/one@1.tar")])
     assert seed_key([one, two]) != seed_key([one, Path("/b/two@3.tar")])
+
+
+def test_a_seed_without_all_of_its_content_is_not_used(seed: Path) -> None:
+    seed.with_name(f"{seed.name}.json").write_text(json.dumps(content_sizes(seed)))
+    assert seed_is_whole(seed)
+
+    (seed / BLOB).write_bytes(b"")
+
+    assert not seed_is_whole(seed)
+
+
+def test_a_seed_whose_sizes_nobody_has_noted_is_not_used(seed: Path) -> None:
+    assert not seed_is_whole(seed)
 
 
 def test_the_containerd_that_makes_a_seed_keeps_out_of_the_rest_of_the_machine() -> None:
