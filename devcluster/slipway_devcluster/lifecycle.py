@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroups, components, gpu_nodes, namespaces, pki, platform, requirements
+from . import cgroups, components, namespaces, pki, platform, requirements
+from . import gpu_nodes as look_alikes
 from . import record as records
 from .addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
 from .builds import UPSTREAMS, Build, discard_go_caches, ensure_all, missing
@@ -69,7 +70,7 @@ def up(
     """A cluster of that name, Ready. One that is up already is left as it is, if it was made with the same options."""
     cluster = named(name, cache)
     wanted = Record(name, port or 0, cgroup_name(cluster.layout), gpu_nodes=gpu_nodes, node_gpus=node_gpus)
-    _look_alikes(gpu_nodes)  # a mistake in it is told before anything is built
+    look_alikes.gpu_nodes(gpu_nodes)  # a mistake in it is told before anything is built
     parts = ensure_parts(cache, steps)
     with locked(cache.locks / f"cluster-{name}", say=steps.say):
         if cluster.alive():
@@ -160,26 +161,19 @@ class _Start:
             self._spawn(make(self._layout, self._parts.program("kubernetes", name)))
 
     def _install_platform(self) -> None:
-        builds = self._parts.builds
-        objects = platform.rendered(
-            kserve=builds["kserve"],
-            keda=builds["keda"],
-            kubectl=builds["kubernetes"].binary("kubectl"),
-            helm=builds["helm"].binary("helm"),
-            cache=self._cache,
-        )
+        objects = platform.rendered(self._parts.builds, self._cache)
         everything = [*platform.dns(), *platform.adapt(objects, self._certificates)]
         platform.install(everything, self._cluster.run_kubectl)
         self._done("platform installed")
 
     def _add_gpus(self) -> None:
-        nodes = _look_alikes(self._record.gpu_nodes)
+        nodes = look_alikes.gpu_nodes(self._record.gpu_nodes)
         if not nodes:
             return
         kwok, config = self._parts.builds["kwok"], self._layout.config
         stages = config / "kwok-stages.yaml"
-        stages.write_text(gpu_nodes.kwok_stages(kwok.source))
-        arguments = gpu_nodes.kwok_arguments(self._layout.kubeconfig_of("kwok"), stages)
+        stages.write_text(look_alikes.kwok_stages(kwok.source))
+        arguments = look_alikes.kwok_arguments(self._layout.kubeconfig_of("kwok"), stages)
         listed = {"apiVersion": "v1", "kind": "List", "items": nodes}
         self._cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
         self._spawn(Component("kwok", [str(kwok.binary("kwok")), *arguments]))
@@ -188,7 +182,7 @@ class _Start:
         kubectl, timeout = self._cluster.run_kubectl, f"--timeout={READY_TIMEOUT}s"
         kubectl(["wait", "--for=create", timeout, f"node/{NODE_NAME}"], None)
         if self._record.node_gpus:
-            patch = json.dumps(gpu_nodes.advertise_gpus_patch(self._record.node_gpus))
+            patch = json.dumps(look_alikes.advertise_gpus_patch(self._record.node_gpus))
             kubectl(["patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p", patch], None)
         kubectl(["wait", "--for=condition=Ready", timeout, "nodes", "--all"], None)
         self._done("nodes Ready")
@@ -253,10 +247,6 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _look_alikes(text: str) -> list[dict[str, object]]:
-    return gpu_nodes.gpu_nodes(text) if text else []
 
 
 def _program(name: str) -> Path:

@@ -60,11 +60,13 @@ def issue_certificates(authority: Authority) -> WebhookCertificates:
 # --- reading upstream's manifests ------------------------------------------------------------------------------------
 
 
-def rendered(*, kserve: Build, keda: Build, kubectl: Path, helm: Path, cache: Cache) -> list[Object]:
+def rendered(builds: Mapping[str, Build], cache: Cache) -> list[Object]:
     """Every object of KServe and KEDA, as upstream wants it; their 5 MB of YAML are parsed only once."""
+    kserve, keda = builds["kserve"], builds["keda"]
     stamp = hashlib.sha256(f"{RENDERING} {kserve.folder.name} {keda.folder.name} {KSERVE_VALUES}".encode()).hexdigest()
     kept = cache.root / "manifests" / f"platform-{stamp[:12]}.json"
     if not kept.exists():
+        kubectl, helm = builds["kubernetes"].binary("kubectl"), builds["helm"].binary("helm")
         kept.parent.mkdir(parents=True, exist_ok=True)
         partial = kept.with_name(f"{kept.name}.{os.getpid()}")
         partial.write_text(json.dumps([*_kserve(kserve, helm), *_keda(keda, kubectl)]))

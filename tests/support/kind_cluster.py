@@ -61,13 +61,7 @@ def _configuration(folder: Path, cache: Cache) -> Path:
 
 def _install_platform(kind: Any, cache: Cache, steps: Steps) -> None:
     builds = ensure_all(["kubernetes", "helm", "kserve", "keda"], cache, steps)
-    objects = platform.rendered(
-        kserve=builds["kserve"],
-        keda=builds["keda"],
-        kubectl=builds["kubernetes"].binary("kubectl"),
-        helm=builds["helm"].binary("helm"),
-        cache=cache,
-    )
+    objects = platform.rendered(builds, cache)
     certificates = platform.issue_certificates(pki.Authority("slipway-tests"))
 
     def kubectl(arguments: list[str], stdin: bytes | None) -> str:

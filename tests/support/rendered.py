@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import FIELD_MANAGER
 from slipway.planning import Plan, make_plan
 from slipway.rendering import Desired, World, render
 
@@ -16,7 +17,6 @@ from support.slipway_api import llmdeployment
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
-FIELD_MANAGER = "slipway"
 
 
 def documents(folder: Path) -> list[Object]:

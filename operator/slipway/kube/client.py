@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
 from slipway.kube.connection import Answer, Connection, NoAnswerError
 from slipway.kube.errors import Call, KindMissingError, KubeError, NotFoundError, UnavailableError, error_of
 from slipway.kube.kinds import Kind, Object, kind_of
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience, is_worth_another_try, retry_after
 
-FIELD_MANAGER = "slipway"
-STATUS_MANAGER = "slipway-status"
 PAGE = 500
 JSON = {"Accept": "application/json"}
 METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
@@ -105,7 +104,7 @@ class KubeClient:
         """Server-side. `force` takes fields from other managers; without it they are a ConflictError."""
         return await self._apply("apply", thing, manager, force=force, subresource=None)
 
-    async def apply_status(self, thing: Object, *, manager: str = STATUS_MANAGER) -> Object:
+    async def apply_status(self, thing: Object, *, manager: str = STATUS_FIELD_MANAGER) -> Object:
         """`thing`: its apiVersion, kind, name, namespace and the whole of the status that is ours."""
         return await self._apply("apply-status", thing, manager, force=True, subresource="status")
 

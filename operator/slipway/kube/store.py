@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.api.names import OWNER_LABEL
 from slipway.kube.kinds import Kind, Object
 
-OWNER_LABEL = "slipway.dev/llmdeployment"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 Place = tuple[str, str]  # namespace ("" for the cluster's own) and name

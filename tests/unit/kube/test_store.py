@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
+from slipway.api.names import OWNER_LABEL
 from slipway.kube.kinds import DEPLOYMENT, POD, Object
-from slipway.kube.store import LAST_APPLIED, OWNER_LABEL, Store
+from slipway.kube.store import LAST_APPLIED, Store
 
 
 def pod(name: str, version: int, *, uid: str | None = None, **metadata: Any) -> Object:
