@@ -116,6 +116,10 @@ class Reason(StrEnum):
 
     HOLD_FULL = "HoldFull", "As many requests as allowed are waiting for a replica already."
     HOLD_TIMEOUT = "HoldTimeout", "No replica came in the time that a request may wait."
+    REQUEST_INVALID = "RequestInvalid", "The request isn't HTTP as it is taken here."
+    REQUEST_TOO_LARGE = "RequestTooLarge", "The request's body is larger than a model could ever want."
+    TOO_MANY_CONNECTIONS = "TooManyConnections", "More connections are open than the activator takes."
+    REPLICA_LOST = "ReplicaLost", "A replica failed while it answered, and the request can't be sent again."
     ACTIVATOR_UNAVAILABLE = "ActivatorUnavailable", "No activator is there to hold requests while no replica is ready."
     SCALER_UNAVAILABLE = "ScalerUnavailable", "KEDA can't reach the activator, or doesn't act on this deployment."
     NOT_READY = "NotReady", "No replica is ready, and nothing else is known to be wrong."

@@ -1,0 +1,82 @@
+"""Tells an engine's empty abort from an answer. Pure.
+
+vLLM, told to end, goes on to accept requests for a while and answers them with 200, `finish_reason: "abort"` and no
+text. Such an answer must not reach a client. So the beginning of an answer is kept back until it is known to be none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+LONGEST = 64 * 1024
+"""An empty abort is never this long. An answer that is needn't be looked at."""
+
+
+_END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
+
+
+class Beginning:
+    """The first bytes of an answer with status 200, until they tell."""
+
+    def __init__(self, content_type: bytes) -> None:
+        media_type = content_type.split(b";", 1)[0].strip().lower()
+        self._is_stream = media_type == b"text/event-stream"
+        self._is_decided = media_type not in (b"text/event-stream", b"application/json")
+        self._kept = bytearray()
+        self._looked_at = 0
+        self.is_abort = False
+
+    @property
+    def is_decided(self) -> bool:
+        return self._is_decided
+
+    def add(self, data: bytes) -> None:
+        self._kept += data
+        if len(self._kept) > LONGEST:
+            self._is_decided = True
+        elif self._is_stream:
+            self._look_at_events()
+
+    def end(self) -> None:
+        """The answer is complete."""
+        if not self._is_decided and not self._is_stream:
+            self._decide(_parsed(bytes(self._kept)))
+        self._is_decided = True
+
+    def _look_at_events(self) -> None:
+        while not self._is_decided:
+            end = _END_OF_EVENT.search(self._kept, self._looked_at)
+            if not end:
+                return
+            event = bytes(self._kept[self._looked_at : end.start()])
+            self._looked_at = end.end()
+            if event.startswith(b"data:"):
+                self._decide(_parsed(event[5:]))
+            elif event.strip():
+                self._is_decided = True  # a kind of stream that we know nothing of
+
+    def _decide(self, said: Any) -> None:
+        """An event that neither says a word nor ends tells nothing yet."""
+        choices = said.get("choices") if isinstance(said, dict) else None
+        is_known = isinstance(choices, list) and choices and all(isinstance(choice, dict) for choice in choices)
+        if not is_known or any(_has_content(choice) for choice in choices):
+            self._is_decided = True
+        elif any(choice.get("finish_reason") for choice in choices):
+            self._is_decided = True
+            self.is_abort = all(choice.get("finish_reason") == "abort" for choice in choices)
+
+
+def _has_content(choice: dict[str, Any]) -> bool:
+    """Whether there is anything in it but the role."""
+    said = choice.get("delta") or choice.get("message") or {}
+    said = said if isinstance(said, dict) else {"content": said}
+    return bool(choice.get("text")) or any(value for key, value in said.items() if key != "role")
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None

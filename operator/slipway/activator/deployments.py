@@ -1,0 +1,70 @@
+"""What the rest of the activator tells the data path of each deployment, and who hears of it.
+
+Whoever watches the cluster calls `tell` and `forget`; the data path listens. All in one event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from slipway.activator.demand import Deployment
+from slipway.activator.holding import Limits
+from slipway.activator.picking import Replica
+from slipway.api.reasons import Reason
+from slipway.observing.cause import Cause
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """One deployment, as far as requests for it are concerned."""
+
+    deployment: Deployment
+    port: int  # on which its requests come in
+    limits: Limits = field(default_factory=Limits)
+    replicas: tuple[Replica, ...] = ()  # those that are ready, and no others are ever asked
+    cause: Cause | None = None
+    """What keeps a replica from being ready. A final one refuses every request, so it must not outlive what it was
+    about: once the pod is gone or the spec has changed, the next request must find none, or nothing is tried again.
+    """
+    step: Reason | None = None  # what the pod is doing on its way to be ready
+    expected_wake: float | None = None  # seconds from the first request to a ready replica
+    target_per_replica: float = 1.0
+    in_use: bool = False  # whether it is to be kept active for other reasons than requests that are here
+    is_direct: bool = False  # whether the Service leads past us; then our clients are sent there after each answer
+
+
+Listener = Callable[[Deployment, Known | None], None]
+
+
+class Deployments:
+    def __init__(self) -> None:
+        self._known: dict[Deployment, Known] = {}
+        self._listeners: list[Listener] = []
+
+    def __iter__(self) -> Iterator[Known]:
+        return iter(self._known.values())
+
+    def of(self, deployment: Deployment) -> Known | None:
+        return self._known.get(deployment)
+
+    def tell(self, known: Known) -> None:
+        """Replaces what was known. Listeners hear of changes only."""
+        if self._known.get(known.deployment) != known:
+            self._known[known.deployment] = known
+            self._notify(known.deployment, known)
+
+    def forget(self, deployment: Deployment) -> None:
+        if self._known.pop(deployment, None):
+            self._notify(deployment, None)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Calls back for each that is known, and at each change (None: it is gone); returns how to stop."""
+        self._listeners.append(listener)
+        for known in list(self._known.values()):
+            listener(known.deployment, known)
+        return lambda: self._listeners.remove(listener)
+
+    def _notify(self, deployment: Deployment, known: Known | None) -> None:
+        for listener in list(self._listeners):
+            listener(deployment, known)

@@ -1,0 +1,103 @@
+"""Opens a port for each deployment that becomes known, and closes it at once when the deployment goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from slipway.activator.demand import Demand, Deployment
+from slipway.activator.deployments import Deployments, Known
+from slipway.activator.gate import Gate
+from slipway.activator.holding import House
+from slipway.activator.options import Options
+from slipway.activator.server import Port
+
+log = logging.getLogger(__name__)
+
+TRY_AGAIN_AFTER = 1.0  # seconds after which a port that was taken is tried again
+
+
+class Doors:
+    def __init__(self, demand: Demand, *, house: House, options: Options, host: str | None) -> None:
+        self._demand = demand
+        self._house = house
+        self._options = options
+        self._host = host
+        self._gates: dict[Deployment, Gate] = {}
+        self._ports: dict[Deployment, tuple[int, Port]] = {}
+        self._closing: set[Port] = set()
+        self._opening: dict[Deployment, asyncio.Task[None]] = {}
+        self._numbers: dict[Deployment, asyncio.Future[int]] = {}
+
+    def hear(self, deployment: Deployment, known: Known | None) -> None:
+        if known is None:
+            self._shut(deployment)
+            if gate := self._gates.pop(deployment, None):
+                gate.close()
+            return
+        if gate := self._gates.get(deployment):
+            gate.tell(known)
+        else:
+            self._gates[deployment] = Gate(known, self._house, self._demand, runbooks=self._options.runbooks)
+        if deployment in self._ports and self._ports[deployment][0] != known.port:
+            self._shut(deployment)
+        if deployment not in self._ports:
+            self._open(deployment, known.port)
+
+    async def number(self, deployment: Deployment) -> int:
+        """The port's number, once it is open."""
+        return await asyncio.shield(self._numbers[deployment])
+
+    async def close(self, grace: float) -> None:
+        for deployment in list(self._ports):
+            self._shut(deployment)
+        await asyncio.gather(*(port.close(grace) for port in list(self._closing)))
+        for gate in self._gates.values():
+            gate.close()
+
+    def _open(self, deployment: Deployment, number: int) -> None:
+        port = Port(self._gates[deployment], self._options)
+        self._ports[deployment] = number, port
+        self._numbers[deployment] = asyncio.get_running_loop().create_future()
+        self._opening[deployment] = asyncio.create_task(self._keep_opening(deployment, number, port))
+
+    async def _keep_opening(self, deployment: Deployment, number: int, port: Port) -> None:
+        while not port.is_closed:
+            try:
+                opened = await port.open(self._host, number)
+            except OSError as error:
+                log.warning("Port %d for %s can't be opened: %s", number, deployment, error)
+                await asyncio.sleep(TRY_AGAIN_AFTER)
+            else:
+                self._numbers[deployment].set_result(opened)
+                return
+
+    def _shut(self, deployment: Deployment) -> None:
+        if opened := self._ports.pop(deployment, None):
+            self._opening.pop(deployment).cancel()
+            self._numbers.pop(deployment).cancel()
+            _, port = opened
+            port.shut()
+            self._closing = {each for each in self._closing if each.connections} | {port}
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    deployments: Deployments,
+    demand: Demand,
+    *,
+    house: House | None = None,
+    options: Options | None = None,
+    host: str | None = None,
+    grace: float = 30.0,
+) -> AsyncIterator[Doors]:
+    """Serves every deployment that is known, on its port, until the end; requests under way get `grace` seconds."""
+    doors = Doors(demand, house=house or House(), options=options or Options(), host=host)
+    stop_listening = deployments.listen(doors.hear)
+    try:
+        yield doors
+    finally:
+        stop_listening()
+        await doors.close(grace)

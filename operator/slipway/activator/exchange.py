@@ -1,0 +1,147 @@
+"""One request, from its arrival to the last byte of its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+from collections.abc import Hashable
+from http import HTTPStatus
+
+from slipway.activator import errors
+from slipway.activator.body import Body
+from slipway.activator.errors import Refusal, RefusedError
+from slipway.activator.forward import Answer, FailedError, ask
+from slipway.activator.gate import Gate, Visit
+from slipway.activator.heartbeats import heartbeat, wants_stream
+from slipway.activator.http1.channel import ClientChannel, GoneError
+from slipway.activator.http1.heads import MalformedError, RequestHead
+from slipway.activator.http1.parsing import End
+from slipway.activator.options import Options
+from slipway.activator.picking import Replica, may_retry
+from slipway.activator.pool import Pool
+from slipway.activator.reply import Reply
+
+LOOK_AFTER = 1.0  # seconds between two looks whether a client is still there that isn't read from
+
+
+class Exchange:
+    def __init__(self, gate: Gate, pool: Pool, channel: ClientChannel, head: RequestHead, options: Options) -> None:
+        self._gate = gate
+        self._pool = pool
+        self._channel = channel
+        self._head = head
+        self._options = options
+        self._reply = Reply(channel, head)
+        self._body: Body | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def run(self) -> bool:
+        """Whether the connection may be used for another request. GoneError if the client went away."""
+        held = self._loop.time()
+        try:
+            await self._serve()
+        except RefusedError as refused:
+            await self._refuse(refused.refusal, self._loop.time() - held)
+        except MalformedError as malformed:
+            await self._refuse(errors.invalid(malformed.status, malformed.message), 0.0)
+        except TimeoutError:
+            message = "The request's body has not come."
+            await self._refuse(errors.invalid(HTTPStatus.REQUEST_TIMEOUT, message), 0.0)
+        return self._reply.keep_alive
+
+    async def _serve(self) -> None:
+        limits = self._gate.known.limits
+        self._body = body = Body(self._channel, self._head, self._options, kept=limits.max_bytes)
+        with self._gate.visit(self._client(), body.reserved) as visit:
+            async with asyncio.timeout_at(visit.ticket.deadline):
+                await body.keep(visit.grow)
+            answer = await self._answer(visit, body)
+            try:
+                visit.answered()
+                body.forget()
+                await self._pass_on(answer, visit)
+            except BaseException:
+                answer.channel.abort()
+                raise
+
+    async def _answer(self, visit: Visit, body: Body) -> Answer:
+        """The first answer of a replica that counts. What may be tried again is, as long as the request may wait."""
+        while True:
+            replica = await self._turn(visit, body)
+            try:
+                return await ask(self._pool, replica, self._head, body)
+            except FailedError as failed:
+                visit.failed()
+                if not may_retry(failed.failure, sent=False, replayable=body.can_be_sent_again):
+                    raise RefusedError(errors.lost(str(failed))) from failed
+
+    async def _turn(self, visit: Visit, body: Body) -> Replica:
+        """Waits for a replica, and tells a client that wants a stream what it waits for."""
+        turn = visit.queue()
+        beat = self._next_beat(visit)
+        while not turn.done():
+            timeout = min(visit.ticket.deadline, beat) - self._loop.time()
+            await asyncio.wait(
+                (turn,), timeout=max(0.0, min(timeout, LOOK_AFTER) if self._channel.is_full else timeout)
+            )
+            now = self._loop.time()
+            if turn.done():
+                break
+            if now >= visit.ticket.deadline:
+                raise visit.overdue()
+            if self._channel.has_peer_left():
+                raise GoneError("the client has gone away")
+            if now >= beat:
+                beat = self._beat(visit, body, now)
+        return turn.result()
+
+    def _next_beat(self, visit: Visit) -> float:
+        every = self._gate.known.limits.heartbeat
+        since = self._loop.time() if self._reply.has_begun else visit.ticket.arrived
+        return since + every
+
+    def _beat(self, visit: Visit, body: Body, now: float) -> float:
+        """Returns when the next heartbeat is due."""
+        if not self._reply.has_begun and not wants_stream(body.kept):
+            return math.inf
+        known = self._gate.known
+        elapsed = self._gate.waking_for or now - visit.ticket.arrived
+        text = heartbeat(elapsed=elapsed, expected=known.expected_wake, step=known.step, cause=known.cause)
+        self._reply.heartbeat(text)
+        return now + known.limits.heartbeat
+
+    async def _pass_on(self, answer: Answer, visit: Visit) -> None:
+        if visit.was_held or self._gate.known.is_direct or not self._body_is_read():
+            self._reply.keep_alive = False  # the client's next connection finds the direct way
+        self._reply.begin(answer.head, held=visit.held)
+        try:
+            while not isinstance(piece := await answer.next(), End):
+                self._reply.data(piece)
+                await self._reply.drain()
+        except FailedError as failed:
+            answer.channel.abort()
+            self._reply.break_off(errors.lost(str(failed)))
+            return
+        self._reply.end(piece.trailers)
+        if answer.may_reuse and visit.replica:
+            self._pool.give_back(visit.replica.address, answer.channel)
+        else:
+            answer.channel.abort()
+
+    def _body_is_read(self) -> bool:
+        return self._body is not None and self._body.is_complete
+
+    async def _refuse(self, refusal: Refusal, held: float) -> None:
+        """Says so, and listens for a while to what the client still sends, or it might not see the refusal."""
+        if not self._body_is_read():
+            self._reply.keep_alive = False
+        self._reply.refuse(refusal, held=held)
+        if self._body and not self._body.is_complete and not self._body.is_unasked:
+            await self._body.discard()
+
+    def _client(self) -> Hashable:
+        """Who asks, as far as one can tell without knowing any keys: behind a gateway all have one address."""
+        forwarded = (self._head.get(b"x-forwarded-for") or b"").rsplit(b",", 1)[-1].strip()
+        key = self._head.get(b"authorization")
+        return self._channel.peer, forwarded, hashlib.sha256(key).digest() if key else b""

@@ -1,0 +1,227 @@
+"""The gate of one deployment: lets requests wait, and calls them when a replica is free for them.
+
+It knows who waits (`holding`), which replica is next (`picking`) and what is known of the deployment, and it says what
+is wanted (`demand`). From the first request that finds no replica until one is ready or has finally failed there is a
+lease: the deployment stays wanted even if that client goes away, so that nothing ends a pod that is still loading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+from slipway.activator import errors
+from slipway.activator.demand import Demand, Wanted
+from slipway.activator.deployments import Known
+from slipway.activator.errors import RefusedError
+from slipway.activator.holding import FullError, House, Room, Ticket
+from slipway.activator.picking import Replica, Replicas
+from slipway.activator.waking import retry_after
+
+DEFAULT_WAKE = 60.0  # seconds, where nobody knows how long a wake takes
+
+Turn = asyncio.Future[Replica]
+
+
+class Visit:
+    """One request at the gate."""
+
+    def __init__(self, gate: Gate, ticket: Ticket) -> None:
+        self._gate = gate
+        self.ticket = ticket
+        self.replica: Replica | None = None
+        self.turn: Turn | None = None
+        self.was_held = False
+        self.called_at = ticket.arrived
+
+    @property
+    def held(self) -> float:
+        """Seconds from its arrival until a replica was free for it."""
+        return self.called_at - self.ticket.arrived
+
+    def queue(self) -> Turn:
+        """Now it may be called; the result is the replica. After a failed try, it may be called again."""
+        return self._gate.queue(self)
+
+    def grow(self, size: int) -> None:
+        """So many more bytes are kept for it."""
+        self._gate.grow(self, size)
+
+    def failed(self) -> None:
+        """The replica gave no answer that counts."""
+        self._gate.failed(self)
+
+    def answered(self) -> None:
+        """An answer has begun: the request's body is needed no more, but the replica is still busy with it."""
+        self._gate.answered(self)
+
+    def overdue(self) -> RefusedError:
+        return self._gate.overdue(self)
+
+
+class Gate:
+    """To be used in the event loop in which it was made."""
+
+    def __init__(self, known: Known, house: House, demand: Demand, *, runbooks: str = "") -> None:
+        self.known = known
+        self._room = Room(known.limits, house, known.deployment)
+        self._replicas = Replicas()
+        self._demand = demand
+        self._runbooks = runbooks
+        self._loop = asyncio.get_running_loop()
+        self._waking_since: float | None = None
+        self._visits: dict[Ticket, Visit] = {}
+        self._alarm: asyncio.TimerHandle | None = None
+        self._is_closed = False
+        self.on_replicas_gone: Callable[[set[tuple[str, int]]], None] = lambda addresses: None
+        self.tell(known)
+
+    # --- what is known -----------------------------------------------------------------------------------------------
+
+    def tell(self, known: Known) -> None:
+        self.known = known
+        self._room.set_limits(known.limits)
+        if gone := self._replicas.set(known.replicas):
+            self.on_replicas_gone(gone)
+        if refusal := self._hopeless():
+            self._refuse_all(refusal)
+        if self._replicas or refusal:
+            self._waking_since = None
+        self._call()
+
+    def close(self) -> None:
+        """The deployment is gone: who waits is told so, and nothing is wanted of it any more."""
+        self._is_closed = True
+        self._waking_since = None
+        if self._alarm:
+            self._alarm.cancel()
+        self._refuse_all(errors.deleted())
+        self.on_replicas_gone(self._replicas.set(()))
+        self._demand.forget(self.known.deployment)
+
+    @property
+    def waking_for(self) -> float:
+        """Seconds since the first request that found no replica."""
+        return 0.0 if self._waking_since is None else self._loop.time() - self._waking_since
+
+    @property
+    def kept_bytes(self) -> int:
+        return self._room.kept_bytes
+
+    # --- a request's way ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def visit(self, client: Hashable, size: int) -> Iterator[Visit]:
+        """Lets a request in, of which so many bytes will be kept; forgets it at the end, however it ends."""
+        visit = self._enter(client, size)
+        try:
+            yield visit
+        finally:
+            self._leave(visit)
+
+    def queue(self, visit: Visit) -> Turn:
+        visit.turn = self._loop.create_future()
+        if refusal := self._hopeless():
+            visit.turn.set_exception(RefusedError(refusal))
+        else:
+            self._room.queue(visit.ticket)
+            self._call()
+            visit.was_held = visit.was_held or not visit.turn.done()
+        return visit.turn
+
+    def grow(self, visit: Visit, size: int) -> None:
+        try:
+            self._room.grow(visit.ticket, size)
+        except FullError:
+            raise self._full() from None
+
+    def failed(self, visit: Visit) -> None:
+        if visit.replica:
+            self._replicas.failed(visit.replica, self._loop.time())
+        self._let_go(visit)
+
+    def answered(self, visit: Visit) -> None:
+        self._room.leave(visit.ticket)
+        if visit.replica:
+            self._replicas.answered(visit.replica)
+
+    def overdue(self, visit: Visit) -> RefusedError:
+        held = self._loop.time() - visit.ticket.arrived
+        return RefusedError(errors.overdue(held, self.known.cause, self._runbooks, self._retry_after()))
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _enter(self, client: Hashable, size: int) -> Visit:
+        if refusal := self._hopeless():
+            raise RefusedError(refusal)
+        try:
+            ticket = self._room.enter(client, size, self._loop.time())
+        except FullError:
+            raise self._full() from None
+        visit = self._visits[ticket] = Visit(self, ticket)
+        self._report()
+        return visit
+
+    def _leave(self, visit: Visit) -> None:
+        del self._visits[visit.ticket]
+        self._room.leave(visit.ticket)
+        if visit.turn and not visit.turn.done():
+            visit.turn.cancel()
+        self._let_go(visit)
+        self._call()
+
+    def _let_go(self, visit: Visit) -> None:
+        if visit.replica:
+            self._replicas.give_back(visit.replica)
+            visit.replica = None
+
+    def _call(self) -> None:
+        """Gives replicas to those who wait, oldest first, as long as there are both."""
+        now = self._loop.time()
+        while self._room.has_next() and (replica := self._replicas.pick(now)):
+            visit = self._visits[self._room.call()]
+            self._replicas.take(replica)
+            visit.replica, visit.called_at = replica, now
+            assert visit.turn
+            visit.turn.set_result(replica)
+        self._set_alarm(now)
+        self._report()
+
+    def _set_alarm(self, now: float) -> None:
+        """Calls again when a replica that failed has rested."""
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._room.has_next() and (rested := self._replicas.next_rested(now)):
+            self._alarm = self._loop.call_at(rested, self._call)
+
+    def _hopeless(self) -> errors.Refusal | None:
+        """Why nobody need wait, if so. A replica that is ready serves, whatever is wrong with others."""
+        if self._is_closed:
+            return errors.deleted()
+        cause = self.known.cause
+        return errors.failed(cause, self._runbooks) if cause and cause.final and not self._replicas else None
+
+    def _refuse_all(self, refusal: errors.Refusal) -> None:
+        for visit in self._visits.values():
+            if visit.turn and not visit.turn.done():
+                self._room.leave(visit.ticket)
+                visit.turn.set_exception(RefusedError(refusal))
+
+    def _full(self) -> RefusedError:
+        return RefusedError(errors.full(self._retry_after()))
+
+    def _retry_after(self) -> int:
+        expected = self.known.expected_wake or DEFAULT_WAKE
+        return 1 if self._replicas else retry_after(expected, self.waking_for)
+
+    def _report(self) -> None:
+        if self._is_closed:
+            return
+        waiting = self._room.waiting
+        if waiting and self._waking_since is None and not self._replicas and not self._hopeless():
+            self._waking_since = self._loop.time()
+        active = bool(waiting or self._replicas.in_flight or self._waking_since is not None or self.known.in_use)
+        wanted = Wanted(active=active, waiting=waiting, target_per_replica=self.known.target_per_replica)
+        self._demand.report(self.known.deployment, wanted)

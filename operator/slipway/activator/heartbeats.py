@@ -1,0 +1,45 @@
+"""What a held stream is told while it waits, in comments of its event stream: no client takes them for content. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from slipway.api.reasons import Reason
+from slipway.observing.cause import Cause
+
+_STEPS = {
+    Reason.SCHEDULING: "waiting for a node",
+    Reason.PULLING_IMAGE: "pulling image",
+    Reason.FETCHING_MODEL: "fetching model",
+    Reason.STARTING: "starting",
+    Reason.LOADING_MODEL: "loading model",
+}
+_STREAM = re.compile(rb'"stream"\s*:\s*true')
+
+
+def wants_stream(body: bytes) -> bool:
+    """Whether the request says `stream: true`. Quick for those that don't: only few need to be parsed."""
+    if not _STREAM.search(body):
+        return False
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(request, dict) and request.get("stream") is True
+
+
+def heartbeat(*, elapsed: float, expected: float | None, step: Reason | None, cause: Cause | None) -> bytes:
+    """`: waking, pulling image, 34 s of about 80 s`"""
+    doing = cause.message if cause else _STEPS.get(step, "") if step else ""
+    past = f"{elapsed:.0f} s" + (f" of about {expected:.0f} s" if expected and elapsed <= expected else "")
+    return comment(", ".join(part for part in ("waking", doing, past) if part))
+
+
+def comment(text: str) -> bytes:
+    return f": {' '.join(text.split())}\n\n".encode()
+
+
+def event(data: bytes) -> bytes:
+    """One event; several lines become several lines of data, as the format wants it."""
+    return b"".join(b"data: %b\n" % line for line in data.splitlines() or [b""]) + b"\n"

@@ -1,0 +1,159 @@
+"""The heads of requests and answers: what makes one acceptable, and what of it is passed on. Pure.
+
+Messages are never passed on as they came: each is read, judged, and written anew with one length of its own. So two
+readers of it can't disagree about where it ends, which is what request smuggling lives on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+Headers = list[tuple[bytes, bytes]]  # names in lower case
+
+_HOP_BY_HOP = frozenset(b"connection keep-alive proxy-connection te transfer-encoding upgrade".split()) | frozenset(
+    b"proxy-authenticate proxy-authorization".split()
+)
+_OURS = frozenset((b"content-length", b"host", b"expect"))  # decided here, whatever `Connection` says of them
+_NOT_IN_TRAILERS = _HOP_BY_HOP | _OURS | frozenset(b"trailer authorization content-type content-encoding".split())
+_TARGET = re.compile(rb"[!-~]+")
+_ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
+_HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
+
+LONGEST_TARGET = 8 * 1024
+MOST_HEADERS = 100
+VIA = (b"via", b"1.1 slipway")
+
+
+class MalformedError(Exception):
+    """What came can't be taken, and nothing after it on the connection can be trusted."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+@dataclass(frozen=True)
+class RequestHead:
+    method: bytes
+    target: bytes  # a path and a query; or *
+    headers: Headers
+    length: int | None  # of the body; None: it comes in chunks
+    is_http10: bool = False
+    expects_continue: bool = False
+    keep_alive: bool = True
+
+    def get(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+
+@dataclass(frozen=True)
+class AnswerHead:
+    status: int
+    phrase: bytes
+    headers: Headers
+    length: int | None  # of the body; None: chunks, or until the connection ends
+    keep_alive: bool = True
+
+    def get(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self.headers if key == name), None)
+
+
+def request_head(method: bytes, target: bytes, version: str, headers: Headers, *, keep_alive: bool) -> RequestHead:
+    """A request that may be passed on; MalformedError for any other."""
+    if version not in ("1.0", "1.1"):
+        raise MalformedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here.")
+    if method in (b"CONNECT", b"TRACE"):
+        raise MalformedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method.decode()} is not allowed here.")
+    is_http10 = version == "1.0"
+    path, authority = _target(method, target)
+    host = _host(headers, is_http10=is_http10)
+    headers = [(name, value) for name, value in headers if name != b"host"]
+    return RequestHead(
+        method=method,
+        target=path,
+        headers=[(b"host", host if authority is None else authority), *headers],
+        length=_request_length(headers, is_http10=is_http10),
+        is_http10=is_http10,
+        expects_continue=_expects_continue(headers) and not is_http10,
+        keep_alive=keep_alive and not is_http10,
+    )
+
+
+def _target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
+    """The path, and the host that stands before it, which then counts instead of the header."""
+    if len(target) > LONGEST_TARGET:
+        raise MalformedError(HTTPStatus.REQUEST_URI_TOO_LONG, f"The URL is longer than {LONGEST_TARGET} bytes.")
+    if _TARGET.fullmatch(target) and b"#" not in target:
+        if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
+            return target, None
+        if absolute := _ABSOLUTE.fullmatch(target):
+            path = absolute[2] or b"/"
+            return path if path.startswith(b"/") else b"/" + path, absolute[1]
+    raise MalformedError(HTTPStatus.BAD_REQUEST, "The URL is not one.")
+
+
+def _host(headers: Headers, *, is_http10: bool) -> bytes:
+    hosts = values(headers, b"host")
+    if len(hosts) > 1 or not (hosts or is_http10) or not all(_HOST.fullmatch(host) for host in hosts):
+        raise MalformedError(HTTPStatus.BAD_REQUEST, "A request has one Host header, with the name of a host.")
+    return hosts[0] if hosts else b"slipway"
+
+
+def _request_length(headers: Headers, *, is_http10: bool) -> int | None:
+    """None for chunks. Whatever could be read in two ways is refused."""
+    codings, lengths = values(headers, b"transfer-encoding"), values(headers, b"content-length")
+    if codings:
+        if is_http10 or lengths:
+            raise MalformedError(HTTPStatus.BAD_REQUEST, "The length of the body is given in two ways.")
+        if [coding.lower() for coding in codings] != [b"chunked"]:
+            raise MalformedError(HTTPStatus.NOT_IMPLEMENTED, "No Transfer-Encoding is known here but chunked.")
+        return None
+    if len(lengths) > 1 or not all(re.fullmatch(rb"[0-9]{1,18}", length) for length in lengths):
+        raise MalformedError(HTTPStatus.BAD_REQUEST, "Content-Length is one number.")
+    return int(lengths[0]) if lengths else 0
+
+
+def _expects_continue(headers: Headers) -> bool:
+    expected = [value.lower() for value in values(headers, b"expect")]
+    if expected not in ([], [b"100-continue"]):
+        raise MalformedError(HTTPStatus.EXPECTATION_FAILED, "Nothing can be expected here but 100-continue.")
+    return bool(expected)
+
+
+def values(headers: Headers, name: bytes) -> list[bytes]:
+    return [value for key, value in headers if key == name]
+
+
+def end_to_end(headers: Headers) -> Headers:
+    """Without what was meant for us alone, by name or because `Connection` says so, and without the length."""
+    named = b",".join(values(headers, b"connection")).lower().split(b",")
+    dropped = _HOP_BY_HOP | {name.strip() for name in named} - {b"host"} | {b"content-length", b"expect"}
+    return [(name, value) for name, value in headers if name not in dropped]
+
+
+def trailers(headers: Headers) -> Headers:
+    """Those that may follow a body: none that would change how it is read."""
+    return [(name, value) for name, value in headers if name not in _NOT_IN_TRAILERS]
+
+
+def framed(headers: Iterable[tuple[bytes, bytes]], length: int | None) -> Headers:
+    """With the one length that the message has here; None for chunks."""
+    framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length)
+    return [*headers, framing]
+
+
+def written(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    return b"%b\r\n%b\r\n" % (first_line, b"".join(lines))
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(headers: Headers) -> bytes:
+    return written(b"0", headers)

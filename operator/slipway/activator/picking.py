@@ -1,0 +1,117 @@
+"""Which replica gets the next request, and when a try that failed may be followed by another. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import NamedTuple
+
+FIRST_REST, LONGEST_REST = 0.1, 2.0  # seconds that a replica is left alone after it failed; doubled each time
+
+
+class Replica(NamedTuple):
+    """A ready replica and how many requests it takes at a time."""
+
+    host: str
+    port: int
+    max_concurrency: int
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return self.host, self.port
+
+
+class Failure(Enum):
+    """How a try at a replica ended without an answer that counts."""
+
+    NO_CONNECTION = auto()  # it couldn't be made, or broke before one byte of the answer came
+    UNAVAILABLE = auto()  # 503
+    EMPTY_ABORT = auto()  # an engine that is ending says 200, "abort", and not a word
+    NONSENSE = auto()  # what came isn't HTTP
+    CUT = auto()  # the connection broke within the answer
+
+
+RETRIED = frozenset({Failure.NO_CONNECTION, Failure.UNAVAILABLE, Failure.EMPTY_ABORT})
+
+
+def may_retry(failure: Failure, *, sent: bool, replayable: bool) -> bool:
+    """`sent`: the client has a byte of the answer. `replayable`: all of the request's body is still there."""
+    return failure in RETRIED and not sent and replayable
+
+
+@dataclass
+class _Load:
+    in_flight: int = 0
+    failures: int = 0  # since its last success
+    rests_until: float = 0.0
+    last_turn: int = 0
+
+
+class Replicas:
+    """The replicas of one deployment and what we have given them."""
+
+    def __init__(self) -> None:
+        self._ready: dict[tuple[str, int], Replica] = {}
+        self._loads: dict[tuple[str, int], _Load] = {}
+        self._turns = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._ready)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(load.in_flight for load in self._loads.values())
+
+    def set(self, ready: Iterable[Replica]) -> set[tuple[str, int]]:
+        """The replicas that are ready now; returns the addresses that are so no longer."""
+        before = set(self._ready)
+        self._ready = {replica.address: replica for replica in ready}
+        for address in self._ready:
+            self._loads.setdefault(address, _Load())
+        gone = before - set(self._ready)
+        for address in gone:
+            self._forget_if_unused(address)
+        return gone
+
+    def pick(self, now: float) -> Replica | None:
+        """The one with the fewest in flight; of several alike, the one whose last turn is longest ago."""
+        free = [replica for replica in self._ready.values() if self._is_free(replica, now)]
+        return min(free, key=self._rank, default=None)
+
+    def next_rested(self, now: float) -> float | None:
+        """When a replica that rests may be picked again, if there is one."""
+        times = [self._loads[address].rests_until for address in self._ready]
+        return min((time for time in times if time > now), default=None)
+
+    def take(self, replica: Replica) -> None:
+        load = self._loads[replica.address]
+        load.in_flight += 1
+        self._turns += 1
+        load.last_turn = self._turns
+
+    def give_back(self, replica: Replica) -> None:
+        self._loads[replica.address].in_flight -= 1
+        self._forget_if_unused(replica.address)
+
+    def answered(self, replica: Replica) -> None:
+        if load := self._loads.get(replica.address):
+            load.failures = 0
+
+    def failed(self, replica: Replica, now: float) -> None:
+        """It is left alone for a while, so that others are tried, and it isn't asked as fast as it fails."""
+        if load := self._loads.get(replica.address):
+            load.rests_until = now + min(FIRST_REST * 2**load.failures, LONGEST_REST)
+            load.failures = min(load.failures + 1, 16)
+
+    def _is_free(self, replica: Replica, now: float) -> bool:
+        load = self._loads[replica.address]
+        return load.in_flight < replica.max_concurrency and load.rests_until <= now
+
+    def _rank(self, replica: Replica) -> tuple[int, int]:
+        load = self._loads[replica.address]
+        return load.in_flight, load.last_turn
+
+    def _forget_if_unused(self, address: tuple[str, int]) -> None:
+        if address not in self._ready and (load := self._loads.get(address)) and load.in_flight == 0:
+            del self._loads[address]

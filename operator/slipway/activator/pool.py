@@ -1,0 +1,49 @@
+"""Connections to the replicas of one deployment, kept open between requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable
+
+from slipway.activator.http1.channel import Channel, ReplicaChannel
+from slipway.activator.http1.parsing import AnswerParser
+
+Address = tuple[str, int]
+
+KEPT_FOR = 4.0  # seconds: shorter than uvicorn's five, so that seldom one is used that is just being closed
+MOST_KEPT = 256  # for each replica
+
+
+class Pool:
+    def __init__(self, *, connect_timeout: float = 2.0) -> None:
+        self._connect_timeout = connect_timeout
+        self._idle: defaultdict[Address, list[tuple[float, ReplicaChannel]]] = defaultdict(list)
+
+    async def get(self, address: Address) -> tuple[ReplicaChannel, bool]:
+        """A connection, and whether it has been used before; OSError if none can be had."""
+        loop = asyncio.get_running_loop()
+        while idle := self._idle.get(address):
+            since, channel = idle.pop()
+            if loop.time() - since < KEPT_FOR and not channel.is_gone and not channel.has_unread:
+                return channel, True
+            channel.abort()
+        async with asyncio.timeout(self._connect_timeout):
+            _, channel = await loop.create_connection(lambda: Channel(AnswerParser()), *address)
+        return channel, False
+
+    def give_back(self, address: Address, channel: ReplicaChannel) -> None:
+        idle = self._idle[address]
+        now = asyncio.get_running_loop().time()
+        while idle and (len(idle) >= MOST_KEPT or now - idle[0][0] >= KEPT_FOR or idle[0][1].is_gone):
+            idle.pop(0)[1].abort()
+        idle.append((now, channel))
+
+    def drop(self, addresses: Iterable[Address]) -> None:
+        """These replicas are no longer ours to ask."""
+        for address in addresses:
+            for _, channel in self._idle.pop(address, ()):
+                channel.abort()
+
+    def close(self) -> None:
+        self.drop(list(self._idle))

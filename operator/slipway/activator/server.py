@@ -1,0 +1,127 @@
+"""The port of one deployment: its connections, and the requests on each, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+
+from slipway.activator import errors
+from slipway.activator.errors import Refusal
+from slipway.activator.exchange import Exchange
+from slipway.activator.gate import Gate
+from slipway.activator.http1.channel import Channel, GoneError
+from slipway.activator.http1.heads import MalformedError, RequestHead
+from slipway.activator.http1.parsing import RequestParser
+from slipway.activator.options import Options
+from slipway.activator.pool import Pool
+from slipway.activator.reply import Reply
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024  # connections that the kernel keeps for us until we take them
+
+
+class Connection:
+    """One client's connection. It ends when the client goes, and whatever is done for it ends with it."""
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self.channel = Channel(RequestParser(), on_open=self._open)
+        self.is_busy = False
+        self.task: asyncio.Task[None] | None = None
+
+    def _open(self) -> None:
+        self.task = asyncio.create_task(self._run())
+        self.channel.on_gone = self._end
+        self._port.connections.add(self)
+
+    def _end(self) -> None:
+        """The client has gone, and nobody wants what is still being done for it."""
+        if self.task:
+            self.task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            await self._serve()
+        except (GoneError, TimeoutError):
+            pass
+        except asyncio.CancelledError:
+            if not self.channel.is_gone:
+                self.channel.abort()
+        except Exception:
+            log.exception("A request ended with an error of the activator's own")
+            self.channel.abort()
+        finally:
+            self.channel.close()
+            self._port.connections.discard(self)
+
+    async def _serve(self) -> None:
+        options = self._port.options
+        if len(self._port.connections) > options.connections_per_port:
+            await self._refuse(errors.too_many_connections())
+            return
+        patience = options.head_timeout
+        while not self._port.is_closed:
+            async with asyncio.timeout(patience):
+                head = await self.channel.event()
+            if isinstance(head, MalformedError):
+                await self._refuse(errors.invalid(head.status, head.message))
+                return
+            assert isinstance(head, RequestHead)
+            if not await self._exchange(head):
+                return
+            patience = options.idle_timeout
+
+    async def _exchange(self, head: RequestHead) -> bool:
+        self.is_busy = True
+        try:
+            return await Exchange(self._port.gate, self._port.pool, self.channel, head, self._port.options).run()
+        finally:
+            self.is_busy = False
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        Reply(self.channel, None).refuse(refusal)
+
+
+class Port:
+    def __init__(self, gate: Gate, options: Options) -> None:
+        self.gate = gate
+        self.options = options
+        self.pool = Pool(connect_timeout=options.connect_timeout)
+        self.connections: set[Connection] = set()
+        self.is_closed = False
+        self._server: asyncio.Server | None = None
+        gate.on_replicas_gone = self.pool.drop
+
+    async def open(self, host: str | None, number: int) -> int:
+        """Listens; returns the port's number, which is any free one for 0. OSError if it is taken."""
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: Connection(self).channel, host, number, backlog=BACKLOG, reuse_address=True
+        )
+        if self.is_closed:
+            server.close()
+            raise OSError(errno.ECANCELED, "The port was closed while it was being opened.")
+        self._server = server
+        return int(server.sockets[0].getsockname()[1])
+
+    def shut(self) -> None:
+        """Takes no more connections and ends those without a request; requests under way go on."""
+        self.is_closed = True
+        if self._server:
+            self._server.close()
+        for connection in list(self.connections):
+            if not connection.is_busy:
+                connection.channel.close()
+
+    async def close(self, grace: float) -> None:
+        """Ends everything; requests under way have so many seconds to end by themselves."""
+        self.shut()
+        tasks = [connection.task for connection in self.connections if connection.task]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self.pool.close()

@@ -1,0 +1,31 @@
+"""How long a wake will take, as far as earlier ones tell, and what follows from it for those who wait. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+BEFORE_LOADING = 60.0  # seconds for a node, an image and an engine, where no start has been seen yet
+BYTES_PER_SECOND = 200e6  # at which a model comes from a network disk
+UNKNOWN_MODEL_BYTES = 16e9  # 8 billion parameters of two bytes
+MARGIN_FACTOR, MARGIN = 2.0, 30.0
+SHORTEST, LONGEST = 60.0, 3600.0
+
+
+def expected_wake(last_starts: Sequence[float], model_bytes: float | None = None) -> float:
+    """Seconds from the first request to a ready replica: the usual ones of late, or a guess from the model's size."""
+    if last_starts:
+        return median(last_starts)
+    return BEFORE_LOADING + (UNKNOWN_MODEL_BYTES if model_bytes is None else model_bytes) / BYTES_PER_SECOND
+
+
+def patience(last_starts: Sequence[float], model_bytes: float | None = None) -> float:
+    """Seconds that `timeout: Auto` stands for: the slowest start of late, with a margin."""
+    slowest = max(last_starts, default=expected_wake((), model_bytes))
+    return min(max(slowest * MARGIN_FACTOR + MARGIN, SHORTEST), LONGEST)
+
+
+def retry_after(expected: float, elapsed: float) -> int:
+    """Whole seconds after which to ask again: when the wake should be over. Late already: a tenth of it more."""
+    return max(1, math.ceil(max(expected - elapsed, expected / 10)))
