@@ -60,12 +60,13 @@ class Beginning:
     def _decide(self, said: Any) -> None:
         """An event that neither says a word nor ends tells nothing yet."""
         choices = said.get("choices") if isinstance(said, dict) else None
-        is_known = isinstance(choices, list) and choices and all(isinstance(choice, dict) for choice in choices)
-        if not is_known or any(_has_content(choice) for choice in choices):
+        if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
             self._is_decided = True
-        elif any(choice.get("finish_reason") for choice in choices):
-            self._is_decided = True
-            self.is_abort = all(choice.get("finish_reason") == "abort" for choice in choices)
+            return
+        ended = [choice.get("finish_reason") for choice in choices]
+        has_content = any(_has_content(choice) for choice in choices)
+        self._is_decided = has_content or any(ended)
+        self.is_abort = not has_content and all(reason == "abort" for reason in ended)
 
 
 def _has_content(choice: dict[str, Any]) -> bool:

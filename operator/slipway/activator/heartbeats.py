@@ -1,4 +1,4 @@
-"""What a held stream is told while it waits, in comments of its event stream: no client takes them for content. Pure."""
+"""What a held stream is told while it waits: comments, which no client of an event stream takes for content. Pure."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 
 from slipway.activator import errors
@@ -97,13 +96,10 @@ class Port:
     async def open(self, host: str | None, number: int) -> int:
         """Listens; returns the port's number, which is any free one for 0. OSError if it is taken."""
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(
-            lambda: Connection(self).channel, host, number, backlog=BACKLOG, reuse_address=True
+        server = self._server = await loop.create_server(
+            lambda: Connection(self).channel, host, number, backlog=BACKLOG, reuse_address=True, start_serving=False
         )
-        if self.is_closed:
-            server.close()
-            raise OSError(errno.ECANCELED, "The port was closed while it was being opened.")
-        self._server = server
+        await server.start_serving()
         return int(server.sockets[0].getsockname()[1])
 
     def shut(self) -> None:
