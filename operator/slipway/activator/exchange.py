@@ -22,7 +22,7 @@ from slipway.activator.picking import Replica, may_retry
 from slipway.activator.pool import Pool
 from slipway.activator.reply import Reply
 
-LOOK_AFTER = 1.0  # seconds between two looks whether a client is still there that isn't read from
+LOOK_AFTER = 1.0  # seconds between two looks whether a client is still there of whose body we don't read all yet
 
 
 class Exchange:
@@ -81,10 +81,9 @@ class Exchange:
         turn = visit.queue()
         beat = self._next_beat(visit)
         while not turn.done():
-            timeout = min(visit.ticket.deadline, beat) - self._loop.time()
-            await asyncio.wait(
-                (turn,), timeout=max(0.0, min(timeout, LOOK_AFTER) if self._channel.is_full else timeout)
-            )
+            now = self._loop.time()
+            look = math.inf if body.is_complete else now + LOOK_AFTER
+            await asyncio.wait((turn,), timeout=max(0.0, min(visit.ticket.deadline, beat, look) - now))
             now = self._loop.time()
             if turn.done():
                 break

@@ -92,11 +92,6 @@ class Channel(asyncio.Protocol, Generic[P]):
         return self._is_stalled
 
     @property
-    def is_full(self) -> bool:
-        """Whether the peer has sent so much that no more is taken for now; then it isn't seen either if it leaves."""
-        return not self._is_reading
-
-    @property
     def has_unread(self) -> bool:
         return bool(self._events)
 
