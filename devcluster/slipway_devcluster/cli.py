@@ -213,7 +213,7 @@ def doctor() -> None:
 @click.argument("prompt", required=False)
 @click.option("--keep/--no-keep", default=True, show_default=True, help="Leave the cluster up afterwards.")
 def demo(name: str, prompt: str | None, *, keep: bool) -> None:
-    """Start a cluster, serve a small model with KServe, and stream an answer to PROMPT."""
+    """Start a cluster with Slipway, serve a small model by an LLMDeployment, and stream an answer to PROMPT."""
     cache, steps = _cache_and_steps()
     demonstration.run(name, prompt, cache=cache, steps=steps)
     if not keep:
