@@ -5,7 +5,6 @@ Safe to repeat, and quick where nothing has changed.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,21 +66,12 @@ def marked(objects: list[Object], archive: str) -> list[Object]:
 
 
 def _wait_for_the_operator(cluster: Cluster) -> None:
-    deployment = ["-n", NAMESPACE, f"deployment/{OPERATOR}"]
+    wait = ["rollout", "status", "-n", NAMESPACE, f"deployment/{OPERATOR}", f"--timeout={READY_TIMEOUT}s"]
     try:
-        cluster.run_kubectl(["rollout", "status", *deployment, f"--timeout={READY_TIMEOUT}s"])
+        cluster.run_kubectl(wait)
     except Refusal as refusal:
-        pods = json.loads(cluster.run_kubectl(["get", "pods", "-n", NAMESPACE, "-o", "json"]))["items"]
-        states = [f"{pod['metadata']['name']}: {json.dumps(_waiting(pod))}" for pod in pods]
-        look = f"devcluster shell --name {cluster.name} -- kubectl logs {' '.join(deployment)}"
+        logs = f"kubectl logs -n {NAMESPACE} -l app.kubernetes.io/name={OPERATOR} --prefix"
         raise Refusal(
-            f"the operator is not available after {READY_TIMEOUT} s ({'; '.join(states) or 'it has no pods'}); "
-            f"`{look}` shows what it says"
+            f"the operator is not available after {READY_TIMEOUT} s; "
+            f"`devcluster shell --name {cluster.name} -- {logs}` shows what it says"
         ) from refusal
-
-
-def _waiting(pod: Object) -> Object:
-    """The state of the pod's container, as Kubernetes tells it."""
-    statuses = pod["status"].get("containerStatuses") or [{}]
-    state: Object = statuses[0].get("state") or {"phase": pod["status"].get("phase")}
-    return state
