@@ -236,4 +236,4 @@ def told(world: WorldView) -> Object:
             "spec": {"model": {"uri": "pvc://gemma/"}, "scaling": {"initialReplicas": 1}},
         }
     )
-    return status_of(deployment, Plan(), observe(deployment, world), None, world.now)
+    return status_of(deployment.metadata.generation, Plan(), observe(deployment, world), None, world.now)

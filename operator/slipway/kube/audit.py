@@ -125,7 +125,7 @@ class Auditor:
             self._on_stale(kind, "appeared")
 
     def _lost(self, kind: Kind) -> None:
-        logger.warning("The cluster does not have the kind %s", kind)
+        logger.info("The cluster does not have the kind %s", kind)
         self._behind.pop(kind, None)
         self._stale_since.pop(kind, None)
         self._on_gone(kind, self._store.miss(kind))

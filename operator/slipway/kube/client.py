@@ -26,6 +26,7 @@ PAGE = 500
 JSON = {"Accept": "application/json"}
 METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 APPLY = {**JSON, "Content-Type": "application/apply-patch+yaml"}
+MERGE = {**JSON, "Content-Type": "application/merge-patch+json"}
 
 Objects = list[Object]
 Guard = Callable[[], float]
@@ -107,6 +108,13 @@ class KubeClient:
     async def apply_status(self, thing: Object, *, manager: str = STATUS_FIELD_MANAGER) -> Object:
         """`thing`: its apiVersion, kind, name, namespace and the whole of the status that is ours."""
         return await self._apply("apply-status", thing, manager, force=True, subresource="status")
+
+    async def scale(self, kind: Kind, name: str, namespace: str, replicas: int) -> Object:
+        """Through the scale subresource, as autoscalers do it."""
+        call = Call("scale", kind.name, _full_name(namespace, name))
+        where, query = kind.path(namespace, name, "scale"), {"fieldManager": FIELD_MANAGER}
+        change: Object = {"spec": {"replicas": replicas}}
+        return await self._ask(call, "PATCH", where, query=query, headers=MERGE, body=change, is_write=True)
 
     async def create(self, thing: Object) -> Object:
         kind, _, namespace = _identity(thing)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,11 +60,12 @@ class Difference:
 
 
 class Store:
-    def __init__(self, kinds: Iterable[Kind], *, prune: Callable[[Object], Object] | None = None) -> None:
-        self._shelves = {kind: Shelf() for kind in kinds}
+    def __init__(self, kinds: Iterable[Kind], *, hints: Collection[Kind] = ()) -> None:
+        """`hints`: the kinds that nobody waits for, because they help and are not needed."""
+        self._hints = frozenset(hints)
+        self._shelves = {kind: Shelf(synced=kind in self._hints) for kind in kinds}
         self._marks = itertools.count(1)
         self._mark: Mark = 0
-        self._prune = prune or pruned
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -118,8 +119,13 @@ class Store:
         if type_ == "DELETED":
             return self._remove(shelf, place) is not None
         is_change = not known or known.version != _version(thing)
-        self._put(shelf, place, self._prune(thing), epoch)
+        self._put(shelf, place, thing, epoch)
         return is_change
+
+    def forget_hints(self) -> None:
+        """Nobody checks them, so what ended while no watch ran would stay for ever."""
+        for kind in self._hints:
+            self._shelves[kind] = Shelf(synced=True)
 
     def miss(self, kind: Kind) -> list[Object]:
         """The cluster doesn't have the kind (any more); what was there is returned."""

@@ -28,7 +28,7 @@ from slipway.kube.audit import Auditor, Lister, Rhythm
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import Kind, Object
 from slipway.kube.metrics import Metrics
-from slipway.kube.store import Store
+from slipway.kube.store import Store, pruned
 
 logger = logging.getLogger(__name__)
 logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it tells of each event that it was passed on
@@ -44,11 +44,15 @@ STEADY_AFTER = 60.0  # seconds after which an end is no longer taken for a faile
 
 @dataclass(frozen=True)
 class Watch(Generic[Key]):
-    """Which objects of a kind to watch, and the keys to work on when one of them changes."""
+    """Which objects of a kind to watch, what of them to keep, and the keys to work on when one of them changes."""
 
     kind: Kind
     keys: Callable[[Object], Iterable[Key]]
     label_selector: str = ""
+    field_selector: str = ""
+    keep: Callable[[Object], Object | None] = pruned  # None: nobody needs it
+    is_hint: bool = False
+    """What it tells helps when it comes, and isn't missed when it doesn't: nothing waits for it or checks it."""
 
 
 class Watching(Generic[Key]):
@@ -67,8 +71,8 @@ class Watching(Generic[Key]):
     ) -> None:
         self._watches: Mapping[Kind, Watch[Key]] = {watch.kind: watch for watch in watches}
         self._login, self._add, self._metrics, self._on_kinds = login, add, metrics, on_kinds
-        self.store = Store(self._watches)
-        selectors = {watch.kind: watch.label_selector for watch in watches}
+        self.store = Store(self._watches, hints=[watch.kind for watch in watches if watch.is_hint])
+        selectors = {watch.kind: watch.label_selector for watch in watches if not watch.is_hint}
         self.auditor = Auditor(
             client, self.store, selectors, on_gone=self._gone, on_stale=self._begin_anew, rhythm=rhythm
         )
@@ -95,6 +99,7 @@ class Watching(Generic[Key]):
 
     async def _watch_once(self) -> bool:
         self._epoch += 1
+        self.store.forget_hints()
         try:
             await self.auditor.look_around()
         except KubeError as error:
@@ -122,8 +127,9 @@ class Watching(Generic[Key]):
         return lambda kind, type_, thing: _soon(loop, arrive, kind, type_, thing)
 
     def _arrived(self, kind: Kind, type_: str | None, thing: Object) -> None:
-        if self.store.take(kind, type_, thing, now=time.monotonic(), epoch=self._epoch):
-            self._concern(kind, thing)
+        kept = self._watches[kind].keep(thing)
+        if kept and self.store.take(kind, type_, kept, now=time.monotonic(), epoch=self._epoch):
+            self._concern(kind, kept)
 
     def _gone(self, kind: Kind, things: Sequence[Object]) -> None:
         for thing in things:
@@ -229,10 +235,11 @@ def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = [0.2, 0.5, *[1.0] * 20]  # back within a second after an outage
     for watch in watches:
+        resource = watch.kind.group, watch.kind.version, watch.kind.plural
         if watch.label_selector:
-            settings.watching.label_selectors[watch.kind.group, watch.kind.version, watch.kind.plural] = (
-                watch.label_selector
-            )
+            settings.watching.label_selectors[resource] = watch.label_selector
+        if watch.field_selector:
+            settings.watching.field_selectors[resource] = watch.field_selector
     return settings
 
 

@@ -40,7 +40,8 @@ class Observation:
     look_again_at: datetime | None = None  # time alone may change something then
 
 
-def observe(deployment: LLMDeployment, world: WorldView) -> Observation:
+def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
+    """`deployment`: None where it can't be read; what runs is told all the same."""
     pods = sorted((Pod(raw, world) for raw in world.pods), key=lambda pod: (pod.created or world.now, pod.name))
     ready = [pod for pod in pods if pod.is_ready]
     coming = [pod for pod in pods if pod.is_on_its_way]
@@ -63,10 +64,12 @@ def observe(deployment: LLMDeployment, world: WorldView) -> Observation:
     )
 
 
-def _desired(deployment: LLMDeployment, world: WorldView) -> int:
+def _desired(deployment: LLMDeployment | None, world: WorldView) -> int:
     """What the Deployment was told; before there is one, what the spec begins with."""
     if world.deployments:
         return sum(int(each["spec"].get("replicas", 1)) for each in world.deployments)
+    if deployment is None:
+        return 0
     scaling = deployment.spec.scaling
     return max(scaling.min_replicas or 0, scaling.initial_replicas or 0)
 
@@ -76,8 +79,8 @@ def _has_old_pods(deployment: Object) -> bool:
     return int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))
 
 
-def _scaling_cause(deployment: LLMDeployment, world: WorldView) -> Cause | None:
-    if deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in world.kinds:
+def _scaling_cause(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:
+    if deployment is None or deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in world.kinds:
         return None
     message = "The cluster has no ScaledObjects; once KEDA is installed, the number of replicas follows the demand"
     return Cause(Reason.KEDA_MISSING, message, final=True)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import ConditionType, Reason, State
 
 from .cause import WOULD_HAPPEN_AGAIN, Cause, reason_named
@@ -43,18 +42,17 @@ class Unplanned(Protocol):
 
 
 def status_of(
-    deployment: LLMDeployment,
+    generation: int,
     plan: Planned | Unplanned,
     seen: Observation,
     previous: Object | None,
     now: datetime,
 ) -> Object:
-    """The whole status, as a dict in the API's spelling."""
-    before = previous or {}
-    status = Status(seen, before, generation=deployment.metadata.generation or 0, now=now)
+    """The whole status, as a dict in the API's spelling. `generation`: of the spec that was acted on."""
+    status = Status(seen, previous or {}, generation=generation, now=now)
     cause = _told(plan, status) or seen.cause
     _choose(status, seen, cause, unplanned=not isinstance(plan, Planned))
-    return status.written(deployment)
+    return status.written()
 
 
 def same(one: Object | None, other: Object | None) -> bool:
@@ -192,11 +190,11 @@ class Status:
     def was_updating(self) -> bool:
         return self._before.get("state") == State.UPDATING
 
-    def written(self, deployment: LLMDeployment) -> Object:
+    def written(self) -> Object:
         """The whole of it; what others have measured stays as it was."""
         kept: Object = {name: self._before[name] for name in ("measured", "cost") if name in self._before}
         status: Object = {
-            "observedGeneration": deployment.metadata.generation or 0,
+            "observedGeneration": self._generation,
             "url": self._seen.url,
             "state": str(self._state),
             "message": self._message,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from slipway.api.names import OWNER_LABEL
 from slipway.kube.kinds import DEPLOYMENT, POD, Object
-from slipway.kube.store import LAST_APPLIED, Store
+from slipway.kube.store import LAST_APPLIED, Store, pruned
 
 
 def pod(name: str, version: int, *, uid: str | None = None, **metadata: Any) -> Object:
@@ -55,10 +55,19 @@ def test_a_watch_begun_anew_is_believed_even_when_the_cluster_was_set_back(store
     assert store.get(POD, "a", "chat") == pod("a", 50)
 
 
-def test_what_nobody_reads_is_not_kept(store: Store) -> None:
+def test_what_nobody_reads_is_not_kept() -> None:
     annotations = {LAST_APPLIED: "{…}", "kept": "yes"}
-    store.take(POD, "ADDED", pod("a", 1, managedFields=[{"manager": "x"}], annotations=annotations), now=0)
-    assert store.get(POD, "a", "chat") == pod("a", 1, annotations={"kept": "yes"})
+    whole = pod("a", 1, managedFields=[{"manager": "x"}], annotations=annotations)
+    assert pruned(whole) == pod("a", 1, annotations={"kept": "yes"})
+
+
+def test_nobody_waits_for_hints_and_those_of_an_ended_watch_are_forgotten() -> None:
+    store = Store([POD, DEPLOYMENT], hints=[POD])
+    store.take(POD, "ADDED", pod("a", 1), now=0)
+    assert store.unsynced() == [DEPLOYMENT]
+    store.forget_hints()
+    assert store.get(POD, "a", "chat") is None
+    assert store.unsynced() == [DEPLOYMENT]
 
 
 def test_objects_are_found_by_the_owner_label_within_their_namespace(store: Store) -> None:

@@ -51,7 +51,7 @@ def status(
     of: LLMDeployment | None = None,
 ) -> Object:
     deployment = of or llm()
-    return status_of(deployment, plan, observe(deployment, seen), previous, seen.now)
+    return status_of(deployment.metadata.generation, plan, observe(deployment, seen), previous, seen.now)
 
 
 def holding(status: Object) -> dict[str, str]:

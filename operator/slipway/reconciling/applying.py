@@ -1,0 +1,166 @@
+"""Carries a decision out: applies what differs, leaves alone what isn't ours, and says what was refused."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from slipway.api.names import KIND, MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
+from slipway.kube.client import KubeClient
+from slipway.kube.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    KindMissingError,
+    UnavailableError,
+)
+from slipway.kube.kinds import DEPLOYMENT, Kind, Object, kind_of
+from slipway.kube.queue import RetryLaterError
+from slipway.kube.store import Store
+from slipway.observing.world import Refusal
+from slipway.reconciling.deciding import Hindrance
+from slipway.reconciling.ledger import Ledger
+from slipway.reconciling.watches import Key
+from slipway.rendering import Desired, ObjectReference, ReplicaBounds
+
+logger = logging.getLogger(__name__)
+
+LOOK_AT_FOREIGN_AGAIN = 30.0  # seconds: nobody tells when an object that isn't ours goes
+PREDECESSOR_GOES = 1.0
+
+
+@dataclass
+class Outcome:
+    """What couldn't be done, and after how many seconds it is worth another look; None: when something changes."""
+
+    refusals: list[Refusal] = field(default_factory=list)
+    foreign: list[Object] = field(default_factory=list)
+    rivals: list[str] = field(default_factory=list)  # who changes our fields back, in the API server's words
+    look_again: float | None = None
+
+    @property
+    def hindrance(self) -> Hindrance:
+        return Hindrance(refusals=tuple(self.refusals), foreign=tuple(self.foreign))
+
+    @property
+    def goes_on(self) -> bool:
+        return not (self.refusals or self.foreign)
+
+    def look_again_in(self, seconds: float) -> None:
+        self.look_again = min(seconds, self.look_again or seconds)
+
+
+class Applier:
+    """`clock` is monotonic."""
+
+    def __init__(
+        self, client: KubeClient, store: Store, ledger: Ledger, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client, self._store, self._ledger, self._clock = client, store, ledger, clock
+
+    async def carry_out(self, key: Key, uid: str, desired: Desired) -> Outcome:
+        """In order, up to the first that is refused: what comes later may rely on it. `uid`: of the LLMDeployment."""
+        outcome = Outcome()
+        for thing in desired.apply:
+            if outcome.goes_on and not self._store.is_missing(kind_of(thing)):
+                await self._bring_about(key, uid, thing, outcome)
+        if outcome.goes_on and desired.replicas:
+            await self._keep_within(key, desired.replicas)
+        for reference in desired.delete:
+            await self._remove(key, uid, reference)
+        return outcome
+
+    async def _bring_about(self, key: Key, uid: str, thing: Object, outcome: Outcome) -> None:
+        kind = kind_of(thing)
+        try:
+            live = await self._live(kind, key)
+            if live and is_foreign(live, key[1], uid):
+                outcome.foreign.append(live)
+                outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)
+            elif live is None or not is_going(live):  # one that goes is made anew when it has gone
+                await self._apply_if_due(kind, key, thing, live, outcome)
+        except KindMissingError as error:
+            logger.info("%s is left out: %s", kind, error)
+        except (ForbiddenError, InvalidError) as error:
+            outcome.refusals.append(Refusal(kind=kind.name, name=key[1], message=error.words))
+        except UnavailableError as error:
+            if error.code != 500:  # as which the API server answers when a webhook doesn't
+                raise
+            outcome.refusals.append(Refusal(kind=kind.name, name=key[1], message=error.words))
+
+    async def _live(self, kind: Kind, key: Key) -> Object | None:
+        """What isn't in the cache may be new, or gone, or somebody else's, which the cache doesn't hold."""
+        namespace, name = key
+        if cached := self._store.get(kind, name, namespace):
+            return self._ledger.newest(kind, key, cached)
+        return await self._client.find(kind, name, namespace)
+
+    async def _apply_if_due(self, kind: Kind, key: Key, thing: Object, live: Object | None, outcome: Outcome) -> None:
+        if self._ledger.is_new(kind, key, thing, live):
+            await self._apply(kind, key, thing, "changed" if live else "created")
+        elif live and self._ledger.has_drifted(kind, key, thing, live):
+            if rest := self._ledger.rest(kind, key, self._clock()):
+                outcome.look_again_in(rest)
+                outcome.rivals += await self._rivals(thing)
+                return
+            await self._apply(kind, key, thing, "repaired")
+            self._ledger.repaired(kind, key, self._clock())
+
+    async def _apply(self, kind: Kind, key: Key, thing: Object, what: str) -> None:
+        result = await self._client.apply(thing)
+        self._ledger.note(kind, key, thing, result)
+        logger.info("%s %s", kind, what, extra={"llmdeployment": "/".join(key)})
+
+    async def _rivals(self, thing: Object) -> list[str]:
+        """Without force, the API server names them and their fields, and changes nothing."""
+        try:
+            await self._client.apply(thing, force=False)
+        except ConflictError as error:
+            return [error.words]
+        return []
+
+    async def _keep_within(self, key: Key, bounds: ReplicaBounds) -> None:
+        namespace, _ = key
+        made = self._store.get(DEPLOYMENT, bounds.deployment, namespace)
+        made = self._ledger.newest(DEPLOYMENT, key, made) if made else None
+        if made is None or is_going(made):
+            return
+        count = int(made["spec"].get("replicas", 1))
+        wanted = min(max(count, bounds.at_least), bounds.at_most)
+        if wanted == count:
+            return
+        scale = await self._client.scale(DEPLOYMENT, bounds.deployment, namespace, wanted)
+        self._ledger.note(DEPLOYMENT, key, {"spec": scale["spec"]}, {**made, **scale})
+        logger.info("Scaled from %d to %d", count, wanted, extra={"llmdeployment": "/".join(key)})
+
+    async def _remove(self, key: Key, uid: str, reference: ObjectReference) -> None:
+        kind = kind_of({"apiVersion": reference.api_version, "kind": reference.kind})
+        there = self._store.get(kind, reference.name, reference.namespace)
+        if there and not is_going(there) and not is_foreign(there, key[1], uid):
+            await self._client.delete(kind, reference.name, reference.namespace, uid=there["metadata"]["uid"])
+            self._ledger.forget(key, kind)
+            logger.info("%s deleted", kind, extra={"llmdeployment": "/".join(key)})
+
+
+def is_going(thing: Object) -> bool:
+    return "deletionTimestamp" in thing["metadata"]
+
+
+def is_foreign(thing: Object, name: str, uid: str) -> bool:
+    """Whose it is: its controller says so, and where it has none, our labels. Raises if it is a predecessor's.
+
+    Things that carry our labels and have no controller are ours, so that deployments can be orphaned and restored.
+    """
+    metadata = thing["metadata"]
+    owner = next((each for each in metadata.get("ownerReferences") or [] if each.get("controller")), None)
+    if owner is None:
+        labels = metadata.get("labels") or {}
+        return (labels.get(OWNER_LABEL), labels.get(MANAGED_BY_LABEL)) != (name, MANAGED_BY)
+    if owner["kind"] == KIND and owner["name"] == name and owner["uid"] != uid:
+        raise RetryLaterError(
+            f"{thing.get('kind')} {name} belongs to an LLMDeployment of this name that is gone, and goes as well",
+            after=PREDECESSOR_GOES,
+        )
+    return bool(owner["uid"] != uid)

@@ -1,0 +1,89 @@
+"""Pure: the whole world of one LLMDeployment → what there should be, and what its status should say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from pydantic import ValidationError
+
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.reasons import Reason
+from slipway.kube.kinds import Object
+from slipway.observing.observation import Observation, observe
+from slipway.observing.status import status_of
+from slipway.observing.world import Refusal
+from slipway.planning import Plan, Unplannable, make_plan
+from slipway.reconciling.sight import Sight
+from slipway.rendering import Desired, Unrenderable, World, render
+from slipway.rendering.scaling import predictor_deployment
+
+NOTHING = Desired(apply=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What there should be. Without a plan nothing is written, and what is there already stays as it is."""
+
+    deployment: LLMDeployment | None  # None: it can't be read
+    plan: Plan | Unplannable
+    desired: Desired = NOTHING
+    bug: Exception | None = None  # the error of ours that stands in the way
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hindrance:
+    """What kept the decision from being carried out."""
+
+    refusals: tuple[Refusal, ...] = ()
+    foreign: tuple[Object, ...] = field(default=())
+
+
+def decide(sight: Sight, *, slipway_namespace: str) -> Decision:
+    """One deployment on which the code fails must not stop the others: that is one more thing to report."""
+    deployment = None
+    try:
+        deployment = LLMDeployment.model_validate(sight.raw)
+        return _decide(sight, deployment, slipway_namespace)
+    except ValidationError as error:
+        return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, in_words(error)))
+    except Exception as error:
+        told = f"The operator failed on this object, which is a bug worth a report: {type(error).__name__}: {error}"
+        return Decision(deployment=deployment, plan=Unplannable(Reason.INTERNAL_ERROR, told), bug=error)
+
+
+def _decide(sight: Sight, deployment: LLMDeployment, slipway_namespace: str) -> Decision:
+    plan = make_plan(deployment.spec, sight.profiles, name=deployment.metadata.name)
+    if isinstance(plan, Unplannable):
+        return Decision(deployment=deployment, plan=plan)
+    desired = render(deployment, plan, _world(sight, plan, deployment, slipway_namespace))
+    if isinstance(desired, Unrenderable):
+        return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
+    plan = replace(plan, why=(*plan.why, *desired.ignored))
+    return Decision(deployment=deployment, plan=plan, desired=desired)
+
+
+def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, slipway_namespace: str) -> World:
+    made = predictor_deployment(deployment.metadata.name)
+    return World(
+        serving_runtime=sight.runtime(plan.runtime),
+        inference_service=sight.view.inference_service,
+        deployment=next((each for each in sight.view.deployments if each["metadata"]["name"] == made), None),
+        kinds=frozenset(f"{kind.name}.{kind.group}" for kind in sight.kinds),
+        slipway_namespace=slipway_namespace,
+    )
+
+
+def report(sight: Sight, decision: Decision, hindrance: Hindrance) -> tuple[Object, Observation]:
+    """The status, and what it was made of."""
+    view = replace(sight.view, refusals=hindrance.refusals, foreign=hindrance.foreign)
+    seen = observe(decision.deployment, view)
+    return status_of(sight.generation, decision.plan, seen, sight.previous, view.now), seen
+
+
+def in_words(error: ValidationError) -> str:
+    """Each field with its value and what is wrong with it."""
+    wrong = [
+        f"{'.'.join(map(str, each['loc']))}: {each['msg'][0].lower()}{each['msg'][1:]}, not {each['input']!r}"
+        for each in error.errors(include_url=False)
+    ]
+    return f"The object can't be read: {'; '.join(wrong)}. Apply the CRDs of this version, then correct the object."

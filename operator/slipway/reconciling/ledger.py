@@ -1,0 +1,100 @@
+"""What was written and what came of it, so that nothing is written twice and what others change is seen. Pure.
+
+It lives in memory alone: a leader that begins applies everything once, which changes nothing where nothing differs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway.kube.kinds import Kind, Object
+from slipway.rendering import hash_of
+
+Key = tuple[str, str]
+
+TOO_OFTEN, WITHIN = 5, 60.0
+"""So many repairs in so many seconds are a fight with somebody who changes it back each time."""
+
+
+@dataclass
+class Entry:
+    wanted: str  # the hash of what was applied
+    relevant: str  # the hash of the same fields, as the API server then had them
+    uid: str
+    version: int
+    result: Object | None  # until the cache has it, too
+    repairs: deque[float] = field(default_factory=lambda: deque(maxlen=TOO_OFTEN))
+
+
+class Ledger:
+    """Objects are known by kind and by the deployment that they are for, whose name they have."""
+
+    def __init__(self) -> None:
+        self._entries: defaultdict[Key, dict[Kind, Entry]] = defaultdict(dict)
+
+    def newest(self, kind: Kind, key: Key, cached: Object | None) -> Object | None:
+        """What the cache has, unless we have written since, and the watch hasn't told yet."""
+        entry = self._entries[key].get(kind) if key in self._entries else None
+        if entry is None or entry.result is None:
+            return cached
+        if cached and version_of(cached) >= entry.version:
+            entry.result = None
+            return cached
+        return entry.result
+
+    def is_new(self, kind: Kind, key: Key, wanted: Object, live: Object | None) -> bool:
+        """Whether this was never applied, or something else, or to another object of that name."""
+        entry = self._entries[key].get(kind) if key in self._entries else None
+        return not (entry and live and entry.uid == live["metadata"]["uid"] and entry.wanted == hash_of(wanted))
+
+    def has_drifted(self, kind: Kind, key: Key, wanted: Object, live: Object) -> bool:
+        """Whether somebody else has changed a field that we have set."""
+        entry = self._entries[key][kind]
+        return version_of(live) > entry.version and entry.relevant != hash_of({"": projected(live, wanted)})
+
+    def repaired(self, kind: Kind, key: Key, now: float) -> None:
+        self._entries[key][kind].repairs.append(now)
+
+    def rest(self, kind: Kind, key: Key, now: float) -> float:
+        """The seconds to leave a thing alone, because somebody changes it back each time."""
+        repairs = self._entries[key][kind].repairs
+        return max(0.0, repairs[0] + WITHIN - now) if len(repairs) == TOO_OFTEN else 0.0
+
+    def note(self, kind: Kind, key: Key, wanted: Object, result: Object) -> None:
+        """What was applied, and the API server's answer to it."""
+        before = self._entries[key].get(kind)
+        entry = Entry(
+            wanted=hash_of(wanted),
+            relevant=hash_of({"": projected(result, wanted)}),
+            uid=result["metadata"]["uid"],
+            version=version_of(result),
+            result=result,
+        )
+        if before and before.uid == entry.uid:
+            entry.repairs = before.repairs
+        self._entries[key][kind] = entry
+
+    def forget(self, key: Key, kind: Kind | None = None) -> None:
+        """The deployment has ended, or the thing has; without this, the ledger would grow for ever."""
+        if kind is None:
+            self._entries.pop(key, None)
+        elif key in self._entries:
+            self._entries[key].pop(kind, None)
+
+    def clear(self) -> None:
+        """Somebody else may have written since."""
+        self._entries.clear()
+
+
+def projected(live: Any, wanted: Any) -> Any:
+    """The fields of `live` that `wanted` names: what others add beside them is theirs. Lists are taken whole."""
+    if isinstance(wanted, Mapping) and isinstance(live, Mapping):
+        return {name: projected(live.get(name), value) for name, value in wanted.items()}
+    return live
+
+
+def version_of(thing: Object) -> int:
+    return int(thing["metadata"]["resourceVersion"])

@@ -1,0 +1,119 @@
+"""Reads the caches: all that the cluster shows of one LLMDeployment, at one moment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.kube.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    CORE_EVENT,
+    DEPLOYMENT,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    NODE,
+    POD,
+    POD_MONITOR,
+    REPLICA_SET,
+    SCALED_OBJECT,
+    SERVICE,
+    SERVING_RUNTIME,
+    Kind,
+    Object,
+)
+from slipway.kube.store import Store, place_of
+from slipway.observing.world import WorldView
+from slipway.reconciling.ledger import Ledger
+from slipway.reconciling.sight import Sight
+from slipway.reconciling.watches import Key, owner_of
+
+logger = logging.getLogger(__name__)
+
+OPTIONAL = (INFERENCE_SERVICE, SCALED_OBJECT, POD_MONITOR)
+"""Kinds that others bring along, and that may be missing."""
+
+
+class Lookout:
+    """`now` tells the time of day, which only status and causes need."""
+
+    def __init__(self, store: Store, ledger: Ledger, *, now: Callable[[], datetime]) -> None:
+        self._store, self._ledger, self._now = store, ledger, now
+        self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
+
+    def everyone(self) -> list[Key]:
+        return [place_of(thing) for thing in self._store.all(LLM_DEPLOYMENT)]
+
+    def on_node(self, name: str) -> Iterable[Key]:
+        for pod in self._store.all(POD):
+            if pod["spec"].get("nodeName") == name:
+                yield from owner_of(pod)
+
+    def look(self, key: Key) -> Sight | None:
+        """None: it is gone."""
+        namespace, name = key
+        cached = self._store.get(LLM_DEPLOYMENT, name, namespace)
+        if cached is None:
+            return None
+        raw = self._ledger.newest(LLM_DEPLOYMENT, key, cached) or cached
+        kinds = frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind))
+        return Sight(
+            raw=raw,
+            previous=raw.get("status"),
+            view=self._view(key, kinds),
+            profiles=tuple(self._profiles()),
+            runtime=lambda runtime: self._runtime(runtime, namespace),
+            kinds=kinds,
+        )
+
+    def _view(self, key: Key, kinds: frozenset[Kind]) -> WorldView:
+        namespace, name = key
+        pods = tuple(self._labelled(POD, key))
+        return WorldView(
+            now=self._now(),
+            inference_service=self._ledger.newest(
+                INFERENCE_SERVICE, key, self._store.get(INFERENCE_SERVICE, name, namespace)
+            ),
+            deployments=tuple(self._labelled(DEPLOYMENT, key)),
+            replica_sets=tuple(self._labelled(REPLICA_SET, key)),
+            pods=pods,
+            events=tuple(self._labelled(CORE_EVENT, key)) if pods else (),
+            nodes=self._nodes_of(pods),
+            kinds=frozenset(kind.name for kind in kinds),
+            service=self._store.get(SERVICE, name, namespace),
+        )
+
+    def _nodes_of(self, pods: tuple[Object, ...]) -> dict[str, Object]:
+        names = {pod["spec"].get("nodeName") or "" for pod in pods}
+        found = {name: self._store.get(NODE, name) for name in names}
+        return {name: node for name, node in found.items() if node}
+
+    def _labelled(self, kind: Kind, key: Key) -> list[Object]:
+        return self._store.labelled(kind, key[1], key[0])
+
+    def _runtime(self, name: str, namespace: str) -> Object | None:
+        """As KServe looks for it."""
+        return self._store.get(SERVING_RUNTIME, name, namespace) or self._store.get(CLUSTER_SERVING_RUNTIME, name)
+
+    def _profiles(self) -> Iterable[AcceleratorProfile]:
+        for raw in self._store.all(ACCELERATOR_PROFILE):
+            if profile := self._profile(raw):
+                yield profile
+
+    def _profile(self, raw: Object) -> AcceleratorProfile | None:
+        """Read once for each version; one that can't be read isn't there."""
+        name, version = raw["metadata"]["name"], raw["metadata"]["resourceVersion"]
+        known = self._read.get(name)
+        if known and known[0] == version:
+            return known[1]
+        try:
+            profile = AcceleratorProfile.model_validate(raw)
+        except ValidationError as error:
+            logger.warning("AcceleratorProfile %s is left out, because it can't be read: %s", name, error)
+            profile = None
+        self._read[name] = version, profile
+        return profile

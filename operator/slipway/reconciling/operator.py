@@ -1,0 +1,176 @@
+"""The operator's process: what runs in it beside each other, who starts whom, and how it ends.
+
+- `Watching` fills the caches and puts keys into the queue; on all replicas, so that a standby is warm.
+- `LeaderElection` opens the queue on one of them, and closes it as soon as that is in doubt.
+- The queue calls the `Reconciler`, whose client asks the election before each write.
+- The management port answers from the begin to the end.
+
+Asked to end, it stops watching, finishes what is in flight, gives the Lease back, and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.api.reasons import ConditionType
+from slipway.kube import health
+from slipway.kube.backlog import Backoff
+from slipway.kube.client import KubeClient
+from slipway.kube.connection import Connection, for_kopf
+from slipway.kube.events import EventRecorder
+from slipway.kube.kinds import LLM_DEPLOYMENT
+from slipway.kube.lease import LeaderElection
+from slipway.kube.metrics import Metrics, Readings
+from slipway.kube.queue import WorkQueue
+from slipway.kube.watching import Watching
+from slipway.observing.world import condition
+from slipway.reconciling.applying import Applier
+from slipway.reconciling.ledger import Ledger
+from slipway.reconciling.looking import Lookout
+from slipway.reconciling.options import Options
+from slipway.reconciling.reconciler import Reconciler
+from slipway.reconciling.reporting import Reporter
+from slipway.reconciling.watches import Key, watches
+
+logger = logging.getLogger(__name__)
+
+FINISH_WITHIN = 8.0  # seconds; the Lease is given back then, and all is over within 10
+STALE_AFTER = 60.0
+LONGEST_BACKOFF = 60.0
+
+Now = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Operator:
+    """`configuration`: of the API server. `now`: the time of day, which no wait depends on."""
+
+    def __init__(self, options: Options, configuration: Any, *, now: Now = utc_now) -> None:
+        self._options = options
+        self._connection = Connection(configuration)
+        self._metrics = Metrics()
+        self._ledger = Ledger()
+        client = KubeClient(self._connection, self._metrics)
+        self._election = self._elected(client)
+        self._queue: WorkQueue[Key] = WorkQueue(
+            self._reconcile,
+            self._metrics,
+            workers=options.workers,
+            resync_every=options.resync,
+            backoff=Backoff(longest=LONGEST_BACKOFF),
+        )
+        self._queue.pause()
+        self._watching: Watching[Key] = Watching(
+            watches(everyone=self._everyone, on_node=self._on_node),
+            client=client,
+            login=lambda: for_kopf(configuration),
+            add=self._queue.add,
+            metrics=self._metrics,
+            on_kinds=lambda _: self._add_everyone(),
+        )
+        self._lookout = Lookout(self._watching.store, self._ledger, now=now)
+        self._reconciler = self._made_reconciler(client.with_(guard=self._election.guard), now)
+        self._metrics.watch_objects(self._by_state)
+
+    async def run(self, asked_to_end: asyncio.Event) -> None:
+        """Until it is asked to end, or something in it fails, which is raised after an orderly end."""
+        async with health.serve(
+            self._metrics, live=self._live(), ready=self._ready(), port=self._options.management_port
+        ) as port:
+            logger.info("%s answers on port %d", self._options.identity, port)
+            watching = asyncio.create_task(self._watching.run(), name="watching")
+            working = asyncio.create_task(self._queue.run(), name="queue")
+            leading = asyncio.create_task(self._election.run(), name="election")
+            asked = asyncio.create_task(asked_to_end.wait(), name="end")
+            await asyncio.wait([watching, working, leading, asked], return_when=asyncio.FIRST_COMPLETED)
+            logger.info("Ending")
+            await self._end(watching, working, leading, asked)
+
+    async def _end(self, *tasks: asyncio.Task[Any]) -> None:
+        watching, working, leading, asked = tasks
+        failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
+        for task in (watching, working, asked):
+            task.cancel()
+        await self._queue.finish(FINISH_WITHIN)
+        leading.cancel()
+        await asyncio.wait([leading])
+        await self._election.release()
+        await asyncio.wait(tasks)
+        await self._connection.close()
+        for task in failed:
+            task.result()
+
+    # --- its parts --------------------------------------------------------------------------------------------------
+
+    def _elected(self, client: KubeClient) -> LeaderElection:
+        options = self._options
+        return LeaderElection(
+            client,
+            self._metrics,
+            namespace=options.namespace,
+            name=options.lease_name,
+            identity=options.identity,
+            on_change=self._lead,
+        )
+
+    def _made_reconciler(self, client: KubeClient, now: Now) -> Reconciler:
+        store = self._watching.store
+        events = EventRecorder(client, instance=self._options.identity, now=now)
+        return Reconciler(
+            store,
+            self._ledger,
+            self._lookout,
+            Applier(client, store, self._ledger),
+            Reporter(client, events, self._ledger),
+            slipway_namespace=self._options.namespace,
+        )
+
+    def _live(self) -> health.Checks:
+        auditor = self._watching.auditor
+        return {"watches": health.watches_are_fresh(auditor, limit=STALE_AFTER, clock=time.monotonic)}
+
+    def _ready(self) -> health.Checks:
+        return {"caches": health.caches_are_filled(self._watching.store)}
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def _lead(self, leads: bool) -> None:
+        """Another one may have written meanwhile, so nothing is taken as written."""
+        if leads:
+            self._ledger.clear()
+            self._add_everyone()
+            self._queue.resume()
+        else:
+            self._queue.pause()
+
+    async def _reconcile(self, key: Key) -> float | None:
+        return await self._reconciler.reconcile(key)
+
+    def _everyone(self) -> Iterable[Key]:
+        return self._lookout.everyone()
+
+    def _on_node(self, node: str) -> Iterable[Key]:
+        return self._lookout.on_node(node)
+
+    def _add_everyone(self) -> None:
+        for key in self._everyone():
+            self._queue.add(key)
+
+    def _by_state(self) -> Readings:
+        """Only the leader's, because sums over the replicas should be true."""
+        if not self._election.is_leader:
+            return {}
+        counted: Counter[tuple[str, ...]] = Counter()
+        for thing in self._watching.store.all(LLM_DEPLOYMENT):
+            ready = condition(thing, ConditionType.READY) or {}
+            counted[thing.get("status", {}).get("state", ""), ready.get("reason", "")] += 1
+        return dict(counted)

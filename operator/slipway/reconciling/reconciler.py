@@ -1,0 +1,73 @@
+"""One turn of the loop for one LLMDeployment: look → decide → apply → report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+
+from slipway.kube.queue import NEVER, RetryLaterError
+from slipway.kube.store import Store
+from slipway.observing.observation import Observation
+from slipway.reconciling.applying import Applier, Outcome, is_going
+from slipway.reconciling.deciding import Decision, decide, report
+from slipway.reconciling.ledger import Ledger
+from slipway.reconciling.looking import Lookout
+from slipway.reconciling.reporting import Reporter
+from slipway.reconciling.watches import Key
+
+logger = logging.getLogger(__name__)
+
+UNTIL_FILLED = 0.5  # seconds
+
+
+class Reconciler:
+    """`reconcile` is what the queue calls with each key; it returns when to look again."""
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        lookout: Lookout,
+        applier: Applier,
+        reporter: Reporter,
+        *,
+        slipway_namespace: str,
+    ) -> None:
+        self._store, self._ledger, self._lookout = store, ledger, lookout
+        self._applier, self._reporter, self._slipway_namespace = applier, reporter, slipway_namespace
+
+    async def reconcile(self, key: Key) -> float | None:
+        if self._store.unsynced():
+            return UNTIL_FILLED  # what isn't in a cache yet would be taken for missing
+        sight = self._lookout.look(key)
+        if sight is None:
+            self._ledger.forget(key)
+            return NEVER
+        if is_going(sight.raw):
+            return None  # all that is its own goes with it, by garbage collection
+        decision = decide(sight, slipway_namespace=self._slipway_namespace)
+        outcome = await self._applier.carry_out(key, sight.uid, decision.desired)
+        status, seen = report(sight, decision, outcome.hindrance)
+        await self._reporter.tell(key, sight, status)
+        await self._reporter.tell_of_rivals(sight, outcome.rivals)
+        _raise_what_went_wrong(decision, outcome)
+        return _soonest(outcome.look_again, _seconds_until(seen, sight.view.now))
+
+
+def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:
+    """The queue tries again, each time later; what has been reported is not lost by it."""
+    if decision.bug:
+        raise decision.bug
+    if outcome.refusals:
+        first = outcome.refusals[0]
+        raise RetryLaterError(f"{first.kind} {first.name} was refused: {first.message}")
+
+
+def _seconds_until(seen: Observation, now: datetime) -> float | None:
+    return max(0.0, (seen.look_again_at - now).total_seconds()) if seen.look_again_at else None
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    known: Iterable[float] = (each for each in seconds if each is not None)
+    return min(known, default=None)

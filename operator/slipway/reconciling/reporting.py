@@ -1,0 +1,59 @@
+"""Writes the status, when it says something new, and tells of changes: an event for people, a line in the log."""
+
+from __future__ import annotations
+
+import logging
+
+from slipway.kube.client import KubeClient
+from slipway.kube.errors import NotFoundError
+from slipway.kube.events import EventRecorder
+from slipway.kube.kinds import LLM_DEPLOYMENT, Object
+from slipway.observing.events import events_between
+from slipway.observing.status import same
+from slipway.reconciling.ledger import Ledger
+from slipway.reconciling.sight import Sight
+from slipway.reconciling.watches import Key
+
+logger = logging.getLogger(__name__)
+
+FIGHT = "FieldsFoughtOver"
+
+
+class Reporter:
+    def __init__(self, client: KubeClient, events: EventRecorder, ledger: Ledger) -> None:
+        self._client, self._events, self._ledger = client, events, ledger
+
+    async def tell(self, key: Key, sight: Sight, status: Object) -> None:
+        if same(sight.previous, status):
+            return
+        namespace, name = key
+        thing = {
+            "apiVersion": LLM_DEPLOYMENT.api_version,
+            "kind": LLM_DEPLOYMENT.name,
+            "metadata": {"name": name, "namespace": namespace, "uid": sight.uid},  # and no successor of that name
+            "status": status,
+        }
+        try:
+            result = await self._client.apply_status(thing)
+        except NotFoundError:
+            return  # it has been deleted meanwhile
+        self._ledger.note(LLM_DEPLOYMENT, key, thing, result)
+        await self._tell_people(key, sight, status)
+
+    async def tell_of_rivals(self, sight: Sight, rivals: list[str]) -> None:
+        for words in rivals:
+            note = f"Somebody changes fields back that Slipway has set, so it waits a minute: {words}"
+            await self._events.record(sight.raw, FIGHT, note, warning=True)
+
+    async def _tell_people(self, key: Key, sight: Sight, status: Object) -> None:
+        for notice in events_between(sight.previous, status):
+            is_warning = notice.type == "Warning"
+            logger.log(
+                logging.WARNING if is_warning else logging.INFO,
+                "%s → %s: %s",
+                (sight.previous or {}).get("state", "new"),
+                status["state"],
+                notice.message,
+                extra={"llmdeployment": "/".join(key), "reason": notice.reason},
+            )
+            await self._events.record(sight.raw, notice.reason, notice.message, warning=is_warning)

@@ -1,0 +1,108 @@
+"""What the operator watches: of each kind which objects, how much of them it keeps, and whom their changes concern."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from slipway.api.names import OWNER_LABEL
+from slipway.kube.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    CORE_EVENT,
+    DEPLOYMENT,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    NETWORK_POLICY,
+    NODE,
+    POD,
+    POD_MONITOR,
+    REPLICA_SET,
+    SCALED_OBJECT,
+    SERVICE,
+    SERVING_RUNTIME,
+    Object,
+)
+from slipway.kube.store import place_of, pruned
+from slipway.kube.watching import Watch
+
+Key = tuple[str, str]
+"""The namespace and name of an LLMDeployment."""
+
+OF_PODS = "-predictor-"  # KServe names them so, after the InferenceService
+CHILDREN = (INFERENCE_SERVICE, SERVICE, NETWORK_POLICY, POD_MONITOR, SCALED_OBJECT, POD)
+
+
+def watches(*, everyone: Callable[[], Iterable[Key]], on_node: Callable[[str], Iterable[Key]]) -> list[Watch[Key]]:
+    """`everyone`: all deployments; `on_node`: those with a pod on the node."""
+    health = NodeHealth(on_node)
+    return [
+        Watch(LLM_DEPLOYMENT, lambda thing: [place_of(thing)]),
+        *(Watch(kind, owner_of, OWNER_LABEL) for kind in CHILDREN),
+        *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
+        *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
+        Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
+        Watch(NODE, health.concerns, keep=conditions_alone),
+        Watch(CORE_EVENT, owner_of, field_selector="involvedObject.kind=Pod", keep=told_of_a_model, is_hint=True),
+    ]
+
+
+def owner_of(thing: Object) -> Iterable[Key]:
+    namespace, _ = place_of(thing)
+    return [(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
+
+
+@dataclass
+class NodeHealth:
+    """Nodes report every few minutes, and only a change of their readiness concerns anybody."""
+
+    on_node: Callable[[str], Iterable[Key]]
+    known: dict[str, str] = field(default_factory=dict)
+
+    def concerns(self, node: Object) -> Iterable[Key]:
+        name, ready = node["metadata"]["name"], _readiness(node)
+        if self.known.get(name) == ready and not node["metadata"].get("deletionTimestamp"):
+            return ()
+        self.known[name] = ready
+        return self.on_node(name)
+
+
+def _readiness(node: Object) -> str:
+    conditions = node.get("status", {}).get("conditions") or []
+    return next((str(each["status"]) for each in conditions if each["type"] == "Ready"), "")
+
+
+# --- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def without_template(thing: Object) -> Object:
+    spec = {name: value for name, value in thing["spec"].items() if name != "template"}
+    return {**pruned(thing), "spec": spec}
+
+
+def conditions_alone(node: Object) -> Object:
+    return {**pruned(node), "spec": {}, "status": {"conditions": node.get("status", {}).get("conditions") or []}}
+
+
+KEPT_OF_EVENTS = (
+    "apiVersion",
+    "kind",
+    "involvedObject",
+    "type",
+    "reason",
+    "message",
+    "firstTimestamp",
+    "lastTimestamp",
+    "eventTime",
+    "series",
+)
+
+
+def told_of_a_model(event: Object) -> Object | None:
+    """Only events of our pods; with the owner's label, by which all else is found, too."""
+    owner, separator, _ = event["involvedObject"].get("name", "").rpartition(OF_PODS)
+    if not separator:
+        return None
+    metadata = {name: event["metadata"].get(name) for name in ("name", "namespace", "uid", "resourceVersion")}
+    kept = {name: event[name] for name in KEPT_OF_EVENTS if event.get(name)}
+    return {**kept, "metadata": {**metadata, "labels": {OWNER_LABEL: owner}}}
