@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import click
@@ -60,6 +60,8 @@ def serve(cluster: Cluster, cache: Cache, steps: Steps) -> None:
     volume = model.persistent_volume(NAME, weights, NAMESPACE)
     listed = {"apiVersion": "v1", "kind": "List", "items": [namespace, *volume]}
     cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
+    bound = "--for=jsonpath={.status.phase}=Bound"  # else the story begins with a pod that waits for it
+    cluster.run_kubectl(["wait", "-n", NAMESPACE, bound, "--timeout=30s", f"pvc/{NAME}"])
     click.echo(f"\n$ kubectl apply -n {NAMESPACE} -f {SAMPLE.relative_to(slipway.ROOT)}")
     click.echo(cluster.run_kubectl(["apply", "--server-side", "-n", NAMESPACE, "-f", str(SAMPLE)]), nl=False)
     click.echo(f"$ kubectl get llm {NAME} -n {NAMESPACE} -w")
@@ -108,17 +110,17 @@ def completion(cluster: Cluster, prompt: str) -> Iterator[str]:
     """The pieces of a completion, asked of the Service as any pod of the cluster would ask."""
     service = ["get", "service", NAME, "-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"]
     address = cluster.run_kubectl(service)
-    connection = http.client.HTTPConnection(address, 80)
-    connection.sock = _connected(cluster, address)
-    body = {"model": NAME, "prompt": prompt, "max_tokens": 64, "temperature": 0, "stream": True}
-    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    if response.status != http.HTTPStatus.OK:
-        raise Refusal(f"the model answered {response.status}: {response.read().decode(errors='replace')}")
-    for line in response:
-        event = line.decode().removeprefix("data:").strip()
-        if event and event != "[DONE]":
-            yield from (choice["text"] for choice in json.loads(event)["choices"] if choice["text"])
+    with closing(http.client.HTTPConnection(address, 80)) as connection:
+        connection.sock = _connected(cluster, address)
+        body = {"model": NAME, "prompt": prompt, "max_tokens": 64, "temperature": 0, "stream": True}
+        connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        if response.status != http.HTTPStatus.OK:
+            raise Refusal(f"the model answered {response.status}: {response.read().decode(errors='replace')}")
+        for line in response:
+            event = line.decode().removeprefix("data:").strip()
+            if event and event != "[DONE]":
+                yield from (choice["text"] for choice in json.loads(event)["choices"] if choice["text"])
 
 
 def _connected(cluster: Cluster, address: str, *, patience: float = 10.0) -> socket.socket:

@@ -53,8 +53,8 @@ def install(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:
 
 
 def remove_operator(cluster: Cluster) -> None:
-    """Types, runtimes and profiles stay, and so does what the operator made."""
-    cluster.run_kubectl(["delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait"])
+    """Back when none of its pods runs any more. All else stays, and so does what it made."""
+    cluster.run_kubectl(["delete", "deployment", OPERATOR, "-n", NAMESPACE, "--cascade=foreground"])
 
 
 def marked(objects: list[Object], archive: str) -> list[Object]:
