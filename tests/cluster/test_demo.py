@@ -1,4 +1,4 @@
-"""What `make demo` does once everything is built: a model comes to serve, tells so, and answers."""
+"""What `make demo` does once everything is built: Slipway is installed, a model comes to serve, and it answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 import pytest
 from slipway_devcluster import demo
 from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.slipway import MANIFESTS
 from support.clusters import Settings
 
 
@@ -23,6 +24,11 @@ def story(operator_pods: Cluster, settings: Settings) -> Iterator[list[str]]:
 
 def pods(cluster: Cluster) -> str:
     return cluster.run_kubectl(["get", "pods", "-n", demo.NAMESPACE, "-o", "name"])
+
+
+def test_the_api_server_finds_no_mistake_in_what_is_installed(operator_pods: Cluster) -> None:
+    strictly = ["--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
+    assert "deployment.apps/slipway-operator" in operator_pods.run_kubectl(["apply", *strictly, "-k", str(MANIFESTS)])
 
 
 def test_a_person_sees_how_the_model_comes_to_serve(story: list[str]) -> None:

@@ -38,8 +38,8 @@ async def everything(cluster: Kube) -> None:
 
 async def create(kube: Kube) -> None:
     await kube.apply(gemma(min_replicas=0))
-    await kube.wait_for("podmonitor", "gemma", lambda _: True)
     await kube.wait_for("llmdeployment", "gemma", lambda it: it.get("status", {}).get("state") == "Idle")
+    await kube.wait_for("podmonitor", "gemma", lambda _: True)
 
 
 async def make_it_repair(kube: Kube) -> None:
