@@ -48,7 +48,7 @@ def _status() -> str:
         "All but the last two are good when `True`; those two are what Argo CD, Flux and `kubectl wait` look at.",
         _table(("condition", "meaning"), ((f"`{each}`", meaning) for each, meaning in CONDITIONS.items())),
         "## Reasons",
-        "The same words in conditions, events and metrics. Where it is final, waiting does not help: a person has to act.",
+        "The same words in conditions, events and metrics. Where it is final, waiting does not help, a person does.",
         _table(("reason", "meaning", "final"), reasons),
     )
 

@@ -231,7 +231,6 @@ async def two_replicas(cluster: AnyCluster, namespace: str) -> AsyncGenerator[tu
 
 async def test_the_standby_leads_within_5_seconds_after_sigterm(cluster: AnyCluster, namespace: str) -> None:
     async with two_replicas(cluster, namespace) as (leader, standby):
-        await asyncio.sleep(3)  # until the standby has started
         leader.send(SIGTERM)
         await standby.says(replica.LEADS, within=5)
 

@@ -38,6 +38,7 @@ Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 STOP_WITHIN = 3.0
+IDENTITY: Any = "slipway"  # else it asks for the user's name, which a bare number of a container has not
 CLOSE_WITHIN = 0.2
 STEADY_AFTER = 60.0  # seconds after which an end is no longer taken for a failed start
 
@@ -159,7 +160,6 @@ class _KopfThread:
         self._settings = _settings(watches)
         self._ours = asyncio.get_running_loop()
         self._end = asyncio.Event()
-        self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._lock = threading.Lock()
@@ -169,8 +169,6 @@ class _KopfThread:
     async def ended(self) -> bool:
         """When it has; True if it was asked to."""
         await self._end.wait()
-        if self._error:
-            logger.warning("The watches ended and will begin anew: %r", self._error)
         return self._is_asked_to_stop
 
     def stop(self) -> None:
@@ -183,7 +181,7 @@ class _KopfThread:
         try:
             asyncio.run(self._operate())
         except BaseException as error:  # whatever it was, the remedy is to begin anew
-            self._error = error
+            logger.warning("The watches ended and will begin anew: %r", error)
         _soon(self._ours, self._end.set)
 
     async def _operate(self) -> None:
@@ -193,7 +191,11 @@ class _KopfThread:
                 return
         try:
             await kopf.operator(
-                registry=self._registry, settings=self._settings, clusterwide=True, stop_flag=self._stop
+                registry=self._registry,
+                settings=self._settings,
+                clusterwide=True,
+                stop_flag=self._stop,
+                identity=IDENTITY,
             )
         finally:
             await asyncio.sleep(CLOSE_WITHIN)  # TLS connections end only while their loop runs
