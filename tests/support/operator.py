@@ -42,10 +42,11 @@ class Log:
     _ended: bool = False
 
     def follow(self, stream: IO[str]) -> None:
-        for line in stream:
-            with self._came:
-                self.lines.append(line.rstrip("\n"))
-                self._came.notify_all()
+        with stream:
+            for line in stream:
+                with self._came:
+                    self.lines.append(line.rstrip("\n"))
+                    self._came.notify_all()
         with self._came:
             self._ended = True
             self._came.notify_all()
@@ -75,6 +76,7 @@ class Operator:
     process: subprocess.Popen[str]
     log: Log
     port: int = 0
+    _follower: threading.Thread | None = None
 
     @classmethod
     def start(cls, command: Sequence[str | Path]) -> Self:
@@ -83,7 +85,8 @@ class Operator:
         )
         assert process.stderr
         slipway = cls(process, Log())
-        threading.Thread(target=slipway.log.follow, args=[process.stderr], daemon=True).start()
+        slipway._follower = threading.Thread(target=slipway.log.follow, args=[process.stderr], daemon=True)
+        slipway._follower.start()
         return slipway
 
     # --- what it says ------------------------------------------------------------------------------------------------
@@ -138,6 +141,17 @@ class Operator:
                 counted[verb, kind] = counted.get((verb, kind), 0) + sample.value
         return counted
 
+    def looks(self) -> float:
+        """How often it has worked on a deployment."""
+        return self.counted("slipway_reconciles_total")
+
+    def has_looked(self, times: float, *, within: float = 20) -> None:
+        """So often, all in all, and nothing is waiting. Nobody tells when that is so; it is asked again and again."""
+        give_up_at = time.monotonic() + within
+        while self.looks() < times or self.counted("slipway_queue_depth"):
+            assert time.monotonic() < give_up_at, f"{self.looks()} looks instead of {times}:\n{self.log}"
+            time.sleep(0.05)
+
     # --- how it ends -------------------------------------------------------------------------------------------------
 
     def send(self, number: signal.Signals) -> None:
@@ -160,6 +174,8 @@ class Operator:
         finally:
             self.process.kill()
             self.process.wait()
+            assert self._follower
+            self._follower.join()  # it has the pipe closed then
 
 
 @contextmanager
