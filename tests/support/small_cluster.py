@@ -20,6 +20,7 @@ from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
 from slipway.kube.store import Store, place_of, pruned
 from slipway.reconciling.applying import Applier
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.reconciler import Reconciler
@@ -27,7 +28,7 @@ from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.watches import watches
 
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
-KEY = ("chat", "llama")
+KEY = Key("chat", "llama")
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 WATCHED = watches(everyone=lambda: (), on_node=lambda _: ())
 BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in WELL_KNOWN.values()}

@@ -22,8 +22,8 @@ from slipway.kube.queue import RetryLaterError
 from slipway.kube.store import Store
 from slipway.observing.world import Refusal
 from slipway.reconciling.deciding import Hindrance
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
-from slipway.reconciling.watches import Key
 from slipway.rendering import Desired, ObjectReference, ReplicaBounds
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class Applier:
     async def _apply(self, kind: Kind, key: Key, thing: Object, what: str) -> None:
         result = await self._client.apply(thing)
         self._ledger.note(kind, key, thing, result)
-        logger.info("%s %s", kind, what, extra={"llmdeployment": "/".join(key)})
+        logger.info("%s %s", kind, what, extra={"key": str(key)})
 
     async def _rivals(self, thing: Object) -> list[str]:
         """Without force, the API server names them and their fields, and changes nothing."""
@@ -142,7 +142,7 @@ class Applier:
             return
         scale = await self._client.scale(DEPLOYMENT, bounds.deployment, namespace, wanted)
         self._ledger.note(DEPLOYMENT, key, {"spec": scale["spec"]}, {**made, **scale})
-        logger.info("Scaled from %d to %d", count, wanted, extra={"llmdeployment": "/".join(key)})
+        logger.info("Scaled from %d to %d", count, wanted, extra={"key": str(key)})
 
     async def _remove(self, key: Key, uid: str, reference: ObjectReference) -> None:
         kind = kind_of({"apiVersion": reference.api_version, "kind": reference.kind})
@@ -150,7 +150,7 @@ class Applier:
         if there and not is_going(there) and not is_foreign(there, key[1], uid):
             await self._client.delete(kind, reference.name, reference.namespace, uid=there["metadata"]["uid"])
             self._ledger.forget(key, kind)
-            logger.info("%s deleted", kind, extra={"llmdeployment": "/".join(key)})
+            logger.info("%s deleted", kind, extra={"key": str(key)})
 
 
 def is_going(thing: Object) -> bool:

@@ -26,9 +26,7 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.store import place_of, pruned
 from slipway.kube.watching import Watch
-
-Key = tuple[str, str]
-"""The namespace and name of an LLMDeployment."""
+from slipway.reconciling.key import Key
 
 OF_PODS = "-predictor-"  # KServe names them so, after the InferenceService
 CUT_AT, LONGEST = 58, 63  # where Kubernetes cuts the name of a pod, to append five characters of its own
@@ -39,7 +37,7 @@ def watches(*, everyone: Callable[[], Iterable[Key]], on_node: Callable[[str], I
     """`everyone`: all deployments; `on_node`: those with a pod on the node."""
     health = NodeHealth(on_node)
     return [
-        Watch(LLM_DEPLOYMENT, lambda thing: [place_of(thing)]),
+        Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)]),
         *(Watch(kind, owner_of, OWNER_LABEL) for kind in CHILDREN),
         *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
@@ -55,9 +53,13 @@ def watches(*, everyone: Callable[[], Iterable[Key]], on_node: Callable[[str], I
     ]
 
 
+def key_of(deployment: Object) -> Key:
+    return Key(*place_of(deployment))
+
+
 def owner_of(thing: Object) -> Iterable[Key]:
     namespace, _ = place_of(thing)
-    return [(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
+    return [Key(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
 
 
 @dataclass

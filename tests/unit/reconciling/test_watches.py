@@ -6,14 +6,15 @@ from typing import Any
 
 from slipway.kube.kinds import CORE_EVENT, DEPLOYMENT, NODE, POD, SERVING_RUNTIME, Kind, Object
 from slipway.kube.watching import Watch
-from slipway.reconciling.watches import Key, watches
+from slipway.reconciling.key import Key
+from slipway.reconciling.watches import watches
 
 LONG_NAME = "a" + 51 * "-" + "z"
-EVERYONE: list[Key] = [("chat", "llama"), ("code", "qwen"), ("chat", LONG_NAME)]
+EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LONG_NAME)]
 
 
 def watch_of(kind: Kind) -> Watch[Key]:
-    made = watches(everyone=lambda: EVERYONE, on_node=lambda node: [("on", node)])
+    made = watches(everyone=lambda: EVERYONE, on_node=lambda node: [Key("on", node)])
     return next(watch for watch in made if watch.kind == kind)
 
 
