@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +100,7 @@ class Operator:
 
     def is_ready(self, *, within: float = 30) -> None:
         """Its caches are filled."""
-        self._until_ok("/readyz", within)
+        self.until(lambda: self.asked("/readyz")[0] == 200, within=within)
 
     def leads(self, *, within: float = 30, after: int = 0) -> None:
         self.says(" leads", within=within, after=after)
@@ -114,13 +114,6 @@ class Operator:
             with error:
                 return error.code, error.read().decode()
 
-    def _until_ok(self, path: str, within: float) -> None:
-        """Nothing tells when it changes, so it is asked again and again."""
-        give_up_at = time.monotonic() + within
-        while (answer := self.asked(path))[0] != 200:
-            assert time.monotonic() < give_up_at, f"{path} is not ok after {within:.0f} s: {answer}\n{self.log}"
-            time.sleep(0.05)
-
     # --- what it measures --------------------------------------------------------------------------------------------
 
     def samples(self, name: str, **labels: str) -> list[Sample]:
@@ -133,11 +126,11 @@ class Operator:
         return sum(sample.value for sample in self.samples(name, **labels))
 
     def writes(self) -> dict[tuple[str, str], float]:
-        """How many, by verb and kind; those of its Lease are left out."""
+        """How many, by verb and kind; those of its Lease and those that were refused are left out."""
         counted: dict[tuple[str, str], float] = {}
         for sample in self.samples("slipway_api_calls_total"):
             verb, kind = sample.labels["verb"], sample.labels["kind"]
-            if verb in WRITES and kind != "Lease":
+            if verb in WRITES and kind != "Lease" and sample.labels["code"].startswith("2"):
                 counted[verb, kind] = counted.get((verb, kind), 0) + sample.value
         return counted
 
@@ -145,11 +138,11 @@ class Operator:
         """How often it has worked on a deployment."""
         return self.counted("slipway_reconciles_total")
 
-    def has_looked(self, times: float, *, within: float = 20) -> None:
-        """So often, all in all, and nothing is waiting. Nobody tells when that is so; it is asked again and again."""
+    def until(self, holds: Callable[[], object], *, within: float = 20) -> None:
+        """Nobody tells when its metrics change, so they are asked for again and again."""
         give_up_at = time.monotonic() + within
-        while self.looks() < times or self.counted("slipway_queue_depth"):
-            assert time.monotonic() < give_up_at, f"{self.looks()} looks instead of {times}:\n{self.log}"
+        while not holds():
+            assert time.monotonic() < give_up_at, f"not within {within:.0f} s:\n{self.log}"
             time.sleep(0.05)
 
     # --- how it ends -------------------------------------------------------------------------------------------------
