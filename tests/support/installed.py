@@ -7,8 +7,6 @@ from support.kube import Kube
 from support.operator import NAMESPACE
 from support.rendered import MANIFESTS, documents, strictly_applied
 
-POD_MONITORS = "podmonitors.monitoring.coreos.com"
-
 
 async def install(kube: Kube, llamacpp_image: str) -> None:
     """As Slipway's manifests do it, with the image that was built here."""

@@ -39,7 +39,7 @@ class Log:
 
     lines: list[str] = field(default_factory=list)
     _came: threading.Condition = field(default_factory=threading.Condition)
-    _ended: bool = False
+    has_ended: bool = False
 
     def follow(self, stream: IO[str]) -> None:
         with stream:
@@ -48,7 +48,7 @@ class Log:
                     self.lines.append(line.rstrip("\n"))
                     self._came.notify_all()
         with self._came:
-            self._ended = True
+            self.has_ended = True
             self._came.notify_all()
 
     def until(self, text: str, *, within: float, after: int = 0) -> str:
@@ -58,10 +58,10 @@ class Log:
             return next((line for line in self.lines[after:] if text in line), None)
 
         with self._came:
-            self._came.wait_for(lambda: found() or self._ended, timeout=within)
+            self._came.wait_for(lambda: found() or self.has_ended, timeout=within)
             line = found()
         assert line, (
-            f"{text!r} was not said within {within:.0f} s{' (the program ended)' if self._ended else ''}:\n{self}"
+            f"{text!r} was not said within {within:.0f} s{' (the program ended)' if self.has_ended else ''}:\n{self}"
         )
         return line
 
@@ -73,6 +73,7 @@ class Log:
 class Operator:
     """One replica. Its methods block, briefly; a test with an event loop that must go on calls them in a thread."""
 
+    command: Sequence[str | Path]
     process: subprocess.Popen[str]
     log: Log
     port: int = 0
@@ -80,14 +81,24 @@ class Operator:
 
     @classmethod
     def start(cls, command: Sequence[str | Path]) -> Self:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stderr
-        slipway = cls(process, Log())
-        slipway._follower = threading.Thread(target=slipway.log.follow, args=[process.stderr], daemon=True)
-        slipway._follower.start()
+        slipway = cls(command, _launched(command), Log())
+        slipway._follow()
         return slipway
+
+    def begin_again(self) -> None:
+        """After it has ended: a new process, until it leads. Its log goes on."""
+        before = len(self.log.lines)
+        self.process = _launched(self.command)
+        self._follow()
+        self.answers(after=before)
+        self.is_ready()
+        self.leads(after=before)
+
+    def _follow(self) -> None:
+        assert self.process.stderr
+        self.log.has_ended = False
+        self._follower = threading.Thread(target=self.log.follow, args=[self.process.stderr], daemon=True)
+        self._follower.start()
 
     # --- what it says ------------------------------------------------------------------------------------------------
 
@@ -95,8 +106,8 @@ class Operator:
         """A line of its log; `after`: so many lines, as `len(log.lines)` told before."""
         return self.log.until(text, within=within, after=after)
 
-    def answers(self, *, within: float = 15) -> None:
-        self.port = int(self.says("answers on port ", within=within).rpartition(" ")[2])
+    def answers(self, *, within: float = 15, after: int = 0) -> None:
+        self.port = int(self.says("answers on port ", within=within, after=after).rpartition(" ")[2])
 
     def is_ready(self, *, within: float = 30) -> None:
         """Its caches are filled."""
@@ -169,6 +180,12 @@ class Operator:
             self.process.wait()
             assert self._follower
             self._follower.join()  # it has the pipe closed then
+
+
+def _launched(command: Sequence[str | Path]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
 
 
 @contextmanager
