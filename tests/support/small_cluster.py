@@ -136,7 +136,9 @@ def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
 
 
 def _status(code: int, words: str, *, name: str = "") -> Answer:
-    details = {"name": name} if name else {}
+    details: Object = {"name": name} if name else {}
+    if "is being terminated" in words:
+        details["causes"] = [{"reason": "NamespaceTerminating"}]
     return Answer(code, {}, json.dumps({"kind": "Status", "code": code, "message": words, "details": details}).encode())
 
 

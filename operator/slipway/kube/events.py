@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from slipway.kube.client import KubeClient
-from slipway.kube.errors import ConflictError, KubeError, NotLeaderError
+from slipway.kube.errors import ConflictError, KubeError, NamespaceGoesError, NotLeaderError
 from slipway.kube.kinds import EVENT, Object
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class EventRecorder:
             await self._client.create(event)
         except ConflictError:
             pass  # an earlier try has landed
+        except NamespaceGoesError:
+            return False
         except (KubeError, NotLeaderError) as error:
             logger.warning("Event %s is not recorded: %s", reason, error)
             return False

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
+from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
 from slipway.observing.observation import Observation
@@ -47,7 +48,10 @@ class Reconciler:
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection
         decision = decide(sight, slipway_namespace=self._slipway_namespace)
-        outcome = await self._applier.carry_out(key, sight.uid, decision.desired)
+        try:
+            outcome = await self._applier.carry_out(key, sight.uid, decision.desired)
+        except NamespaceGoesError:
+            return None  # and the deployment with it
         status, seen = report(sight, decision, outcome.hindrance)
         await self._reporter.tell(key, sight, status)
         await self._reporter.tell_of_rivals(sight, outcome.rivals)

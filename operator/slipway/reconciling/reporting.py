@@ -50,10 +50,14 @@ class Reporter:
             is_warning = notice.type == "Warning"
             logger.log(
                 logging.WARNING if is_warning else logging.INFO,
-                "%s → %s: %s",
-                (sight.previous or {}).get("state", "new"),
-                status["state"],
+                "%s: %s",
+                _way(sight.previous, status),
                 notice.message,
                 extra={"key": str(key), "reason": notice.reason},
             )
             await self._events.record(sight.raw, notice.reason, notice.message, warning=is_warning)
+
+
+def _way(previous: Object | None, status: Object) -> str:
+    before, now = (previous or {}).get("state", "new"), status["state"]
+    return f"{before} → {now}" if before != now else f"still {now}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from slipway.api.names import OWNER_LABEL
+from slipway.api.names import KIND, OWNER_LABEL
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
@@ -30,7 +30,7 @@ from slipway.reconciling.key import Key
 
 OF_PODS = "-predictor-"  # KServe names them so, after the InferenceService
 CUT_AT, LONGEST = 58, 63  # where Kubernetes cuts the name of a pod, to append five characters of its own
-CHILDREN = (INFERENCE_SERVICE, SERVICE, NETWORK_POLICY, POD_MONITOR, SCALED_OBJECT, POD)
+CHILDREN = (INFERENCE_SERVICE, SERVICE, NETWORK_POLICY, POD_MONITOR, SCALED_OBJECT)
 
 
 def watches(*, everyone: Callable[[], Iterable[Key]], on_node: Callable[[str], Iterable[Key]]) -> list[Watch[Key]]:
@@ -38,7 +38,8 @@ def watches(*, everyone: Callable[[], Iterable[Key]], on_node: Callable[[str], I
     health = NodeHealth(on_node)
     return [
         Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)]),
-        *(Watch(kind, owner_of, OWNER_LABEL) for kind in CHILDREN),
+        *(Watch(kind, owners_of, OWNER_LABEL) for kind in CHILDREN),
+        Watch(POD, owner_of, OWNER_LABEL),
         *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
         Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
@@ -60,6 +61,13 @@ def key_of(deployment: Object) -> Key:
 def owner_of(thing: Object) -> Iterable[Key]:
     namespace, _ = place_of(thing)
     return [Key(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
+
+
+def owners_of(child: Object) -> Iterable[Key]:
+    """By its label and by its owner reference: somebody may have changed either."""
+    namespace, _ = place_of(child)
+    references = child["metadata"].get("ownerReferences") or []
+    return {*owner_of(child), *(Key(namespace, each["name"]) for each in references if each["kind"] == KIND)}
 
 
 @dataclass

@@ -134,6 +134,14 @@ async def test_what_is_being_deleted_is_left_to_garbage_collection(loop: Loop) -
     assert loop.api.requests == []
 
 
+async def test_in_a_namespace_that_is_being_deleted_nothing_is_tried_and_nothing_told(loop: Loop) -> None:
+    await loop.settle()
+    loop.api.remove(SERVICE)
+    loop.api.faults["apply Service"] = (403, "unable to create new content because it is being terminated")
+    assert await loop.turn() is None
+    assert loop.api.writes() == ["apply Service"]
+
+
 async def test_children_of_a_predecessor_are_waited_for(loop: Loop) -> None:
     await loop.settle()
     loop.api.remove(LLM_DEPLOYMENT)

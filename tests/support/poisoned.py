@@ -1,0 +1,29 @@
+"""The operator with a bug in it: rendering the LLMDeployment of one name raises.
+
+python -m support.poisoned NAME FLAGS…
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from slipway.reconciling import deciding, main
+
+WORDS = "the renderer ate something bad"
+
+
+def run(name: str, *flags: str) -> int:
+    render = deciding.render
+
+    def poisoned(deployment: Any, *rest: Any) -> Any:
+        if deployment.metadata.name == name:
+            raise KeyError(WORDS)
+        return render(deployment, *rest)
+
+    deciding.render = poisoned
+    return main.main(flags)
+
+
+if __name__ == "__main__":
+    sys.exit(run(*sys.argv[1:]))
