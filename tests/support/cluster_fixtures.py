@@ -21,6 +21,7 @@ from support.access import ServiceAccess
 from support.clusters import AnyCluster, Neighbour, Settings, own_devcluster
 from support.kube import Kube
 from support.namespaces import own_namespace
+from support.operator import Operator
 from support.tester import ServerHere
 
 
@@ -34,9 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     done = yield
-    kube = getattr(item, "funcargs", {}).get("kube")
-    if done.failed and isinstance(kube, Kube):
-        done.sections += report.sections(kube)
+    for given in getattr(item, "funcargs", {}).values() if done.failed else ():
+        if isinstance(given, Kube):
+            done.sections += report.sections(given)
+        if isinstance(given, Operator):
+            done.sections.append(("log of the operator", str(given.log)))
     return done
 
 
