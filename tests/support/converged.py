@@ -48,11 +48,11 @@ async def until_converged(kube: Kube, *, within: float) -> float:
         await asyncio.sleep(PAUSE)  # too many things to watch
 
 
-async def stays_still(*paths: FaultyPath, seconds: float) -> None:
-    """For so long, nobody writes anything."""
+async def stays_still(kube: Kube, *paths: FaultyPath, seconds: float) -> None:
+    """For so long, no operator writes anything in the namespace."""
     began = time.monotonic()
     await asyncio.sleep(seconds)
-    written = [str(each) for path in paths for each in path.writes(since=began)]
+    written = [str(each) for path in paths for each in path.writes(kube.namespace, since=began)]
     assert not written, f"nothing has changed, but was written: {'; '.join(written)}"
 
 

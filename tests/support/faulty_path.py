@@ -60,9 +60,10 @@ class FaultyPath:
             transport.abort()
         return len(cut)
 
-    def writes(self, since: float = 0.0) -> list[Request]:
-        """Those that concern the cluster: the Lease's renewals are left out."""
-        return [each for each in self.requests if each.ask.is_write and not each.ask.is_of_lease and each.at >= since]
+    def writes(self, namespace: str, since: float = 0.0) -> list[Request]:
+        """In a namespace that holds deployments, not the Lease."""
+        within = f"/namespaces/{namespace}/"
+        return [each for each in self.requests if each.ask.is_write and within in each.ask.path and each.at >= since]
 
     # --- one request ------------------------------------------------------------------------------------------------
 

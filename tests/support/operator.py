@@ -42,10 +42,11 @@ class Log:
     _ended: bool = False
 
     def follow(self, stream: IO[str]) -> None:
-        for line in stream:
-            with self._came:
-                self.lines.append(line.rstrip("\n"))
-                self._came.notify_all()
+        with stream:
+            for line in stream:
+                with self._came:
+                    self.lines.append(line.rstrip("\n"))
+                    self._came.notify_all()
         with self._came:
             self._ended = True
             self._came.notify_all()

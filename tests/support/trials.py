@@ -83,7 +83,7 @@ def terms(paths: Iterable[FaultyPath]) -> list[Term]:
     return [term for term in found if term.holder]
 
 
-def unlawful_writes(paths: Sequence[FaultyPath]) -> list[str]:
+def unlawful_writes(namespace: str, *paths: FaultyPath) -> list[str]:
     """Those that were passed on to the API server though another replica, or none, had the Lease."""
     all_terms = terms(paths)
 
@@ -92,15 +92,18 @@ def unlawful_writes(paths: Sequence[FaultyPath]) -> list[str]:
         return at is None or any(term.holder == path.name and term.begins <= at <= term.ends for term in all_terms)
 
     return [
-        f"{path.name}: {request}" for path in paths for request in path.writes() if not is_lawful(path, request)
+        f"{path.name}: {request}"
+        for path in paths
+        for request in path.writes(namespace)
+        if not is_lawful(path, request)
     ]
 
 
-def repeated_writes(path: FaultyPath) -> list[str]:
+def repeated_writes(namespace: str, path: FaultyPath) -> list[str]:
     """Applied with success though the one before, of the same object, had said the same, and had been answered."""
     last: dict[str, bytes] = {}
     found = []
-    for request in path.writes():
+    for request in path.writes(namespace):
         if not request.succeeded or request.ask.method != "PATCH":
             continue
         if last.get(request.ask.path) == request.ask.body:
