@@ -48,11 +48,15 @@ class Request:
 
 @dataclass
 class Api:
-    """`faults`: what is answered instead, by verb and kind as in `Request`; a code and words, or None for silence."""
+    """`faults`: what is answered instead, by verb and kind as in `Request`; a code and words, or None for silence.
+
+    `then`: what happens right after such a request.
+    """
 
     objects: dict[tuple[Kind, str, str], Object] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     faults: dict[str, tuple[int, str] | None] = field(default_factory=dict)
+    then: dict[str, Callable[[], None]] = field(default_factory=dict)
     missing: set[Kind] = field(default_factory=set)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -101,6 +105,7 @@ class Api:
         if request.kind in self.missing:
             return _status(404, "the server could not find the requested resource")
         code, thing = self._answer(request, namespace)
+        self.then.pop(str(request), lambda: None)()
         return Answer(code, {}, json.dumps(thing).encode()) if thing else _status(404, "not found", name=request.name)
 
     def _answer(self, request: Request, namespace: str) -> tuple[int, Object | None]:
@@ -175,6 +180,12 @@ class Loop:
             for thing in kept:
                 self.store.take(watch.kind, "MODIFIED", thing, now=0)
             self.store.compare(watch.kind, kept, since=self.store.mark, now=0)
+
+    def end(self, kind: Kind) -> None:
+        """It goes, and the caches hear of it."""
+        gone = self.api.get(kind)
+        self.api.remove(kind)
+        self.store.take(kind, "DELETED", gone, now=0)
 
     async def turn(self) -> float | None:
         """The caches hear of everything, then one turn."""

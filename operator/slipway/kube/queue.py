@@ -21,6 +21,7 @@ from slipway.kube.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 NEVER = math.inf
+WITHOUT_LEASE = 1.0  # seconds until a key is tried again that was refused for want of the lease
 
 Key = TypeVar("Key", bound=Hashable)
 Handle = Callable[[Key], Awaitable[float | None]]
@@ -131,8 +132,8 @@ class WorkQueue(Generic[Key]):
             raise
         except NotLeaderError as error:
             result = "not_leader"
-            logger.info("Left to the leader: %s", error, extra={"key": str(key)})
-            self._backlog.done(key, self._clock())
+            logger.info("Waits for the lease: %s", error, extra={"key": str(key)})
+            self._keep(key)
         except Exception as error:  # one poisoned object must not stop the others
             self._failed(key, error)
         finally:
@@ -147,6 +148,11 @@ class WorkQueue(Generic[Key]):
         else:
             self._backlog.add_at(key, now + again_after)
         self._backlog.done(key, now)
+
+    def _keep(self, key: Key) -> None:
+        """For when this replica leads, which it may be told before it was told that it doesn't: then nobody resumes."""
+        self._backlog.add_at(key, self._clock() + WITHOUT_LEASE)
+        self._backlog.done(key, self._clock())
 
     def _failed(self, key: Key, error: Exception) -> None:
         at_least = error.after if isinstance(error, RetryLaterError) else 0.0

@@ -106,6 +106,8 @@ class Watching(Generic[Key]):
         except KubeError as error:
             logger.warning("The watches can't begin yet: %s", error)
             return False
+        for kind in self._watches:  # a list without objects isn't heard of
+            self.auditor.listed_anew(kind)
         self._kopf = _KopfThread(self._watches.values(), self._login, self._arriving(self._epoch))
         try:
             return await self._kopf.ended()
@@ -128,6 +130,8 @@ class Watching(Generic[Key]):
         return lambda kind, type_, thing: _soon(loop, arrive, kind, type_, thing)
 
     def _arrived(self, kind: Kind, type_: str | None, thing: Object) -> None:
+        if type_ is None:
+            self.auditor.listed_anew(kind)
         kept = self._watches[kind].keep(thing)
         if kept and self.store.take(kind, type_, kept, now=time.monotonic(), epoch=self._epoch):
             self._concern(kind, kept)

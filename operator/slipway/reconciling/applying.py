@@ -78,10 +78,11 @@ class Applier:
     async def carry_out(self, key: Key, uid: str, desired: Desired) -> Outcome:
         """In order, up to the first that is refused: what comes later may rely on it. `uid`: of the LLMDeployment."""
         outcome = Outcome()
+        seen = {kind for kind in map(kind_of, desired.apply) if self._store.get(kind, key[1], key[0])}
         for thing in desired.apply:
             if outcome.goes_on and not self._store.is_missing(kind_of(thing)):
                 with outcome.told(thing["kind"], key[1]):
-                    await self._bring_about(key, uid, thing, outcome)
+                    await self._bring_about(key, uid, thing, outcome, was_there=kind_of(thing) in seen)
         if outcome.goes_on and desired.replicas:
             with outcome.told(DEPLOYMENT.name, desired.replicas.deployment):
                 await self._keep_within(key, desired.replicas)
@@ -90,9 +91,11 @@ class Applier:
                 await self._remove(key, uid, reference)
         return outcome
 
-    async def _bring_about(self, key: Key, uid: str, thing: Object, outcome: Outcome) -> None:
+    async def _bring_about(self, key: Key, uid: str, thing: Object, outcome: Outcome, *, was_there: bool) -> None:
         kind = kind_of(thing)
         live = await self._live(kind, key)
+        if was_there and live is None:  # it was rendered for a world that is no more
+            raise RetryLaterError(f"{kind} {key[1]} has ended meanwhile")
         if live and is_foreign(live, key[1], uid):
             outcome.foreign.append(live)
             outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)

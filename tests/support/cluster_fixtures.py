@@ -1,4 +1,7 @@
-"""One cluster for the session, one namespace for each test; what is seen of it when a test fails."""
+"""One cluster for the session, one namespace for each test; what is seen of it when a test fails.
+
+A plugin of pytest, for all folders whose tests run on a cluster.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,11 @@ from support.namespaces import own_namespace
 from support.operator import Operator
 from support.tester import ServerHere
 
-HERE = Path(__file__).parent
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as it must."""
     for item in items:
-        if item.path.is_relative_to(HERE):
+        if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(180, func_only=True))
 
 
