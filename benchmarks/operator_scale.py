@@ -15,11 +15,12 @@ import asyncio
 import json
 import platform
 import shlex
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -44,8 +45,10 @@ MANAGER = "benchmark"
 AT_ONCE = 32  # requests of the benchmark's own
 CONTEXT, CHANGED_CONTEXT = 4096, 8192
 QUIET_FOR = 5.0  # seconds without a write, after which a phase has come to rest
+TERMINATED = 128 + signal.SIGTERM
 RESYNC = "60s"
 STEADY_FOR, RESYNC_FOR = 60.0, 75.0
+PHASES = ("create", "steady", "change", "restart", "resync", "delete")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Options:
     replicas: int
     kserve: bool
     patience: float  # seconds for a phase
-    port: int
+    until: str  # the last phase
 
 
 @click.command()
@@ -68,8 +71,8 @@ class Options:
     help="held: its controller and webhooks are out of the way, so that only Slipway's own cost is seen.",
 )
 @click.option("--patience", type=float, help="Seconds that a phase may take.  [default: 120 + a third per object]")
+@click.option("--until", type=click.Choice(PHASES), default=PHASES[-1], show_default=True, help="The last phase.")
 @click.option("--cluster-name", default="scale", show_default=True, help="The devcluster to make, and to remove.")
-@click.option("--port", type=int, default=18081, show_default=True, help="The operator's management port.")
 @click.option("--log", type=click.Path(path_type=Path), help="Where the operator's log goes.  [default: nowhere]")
 @click.option("--save/--no-save", default=True, show_default=True, help="Write the results to benchmarks/results.")
 def main(
@@ -78,13 +81,14 @@ def main(
     replicas: int,
     kserve: str,
     patience: float | None,
+    until: str,
     cluster_name: str,
-    port: int,
     log: Path | None,
     save: bool,
 ) -> None:
     """Measure what many LLMDeployments cost. Needs root."""
-    options = Options(number, replicas, kserve == "running", patience or 120 + number / 3, port)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # and the cluster is removed all the same
+    options = Options(number, replicas, kserve == "running", patience or 120 + number / 3, until)
     with (
         tempfile.TemporaryDirectory() as folder,
         clusters.prepared(cluster_name, pods=2 * replicas * number, kserve=options.kserve) as cluster,
@@ -137,7 +141,7 @@ async def measure(options: Options, kubeconfig: Path, log: Path) -> list[Phase]:
     client = KubeClient(connection, Metrics(), patience=Patience(deadline=120.0, per_try=60.0))
     names = [f"model-{number:05}" for number in range(options.number)]
     stories = Stories(names, truth="True" if options.kserve else "Unknown")
-    run = partial(operator, kubeconfig, namespace=clusters.SLIPWAY, port=options.port, log=log)
+    run = partial(operator, kubeconfig, namespace=clusters.SLIPWAY, log=log)
     try:
         async with watching(configuration, _heard(stories), clusters.MODELS):
             return await _Run(options, client, stories).phases(run)
@@ -151,31 +155,42 @@ def _heard(stories: Stories) -> dict[Any, Any]:
     return {LLM_DEPLOYMENT: (EVERYTHING, partial(stories.hear_of, LLM_DEPLOYMENT)), **children}
 
 
+class _EnoughError(Exception):
+    """The last phase that was asked for is over."""
+
+
 class _Run:
     def __init__(self, options: Options, client: KubeClient, stories: Stories) -> None:
         self._options, self._client, self._stories = options, client, stories
         self._phases: list[Phase] = []
 
     async def phases(self, run: Callable[..., Any]) -> list[Phase]:
-        async with run(resync="10m") as process:
-            click.echo(f"the operator is process {process.pid}")
-            async with self._phase("create", process):
-                await self._each(partial(self._apply, context=CONTEXT))
-                await self._until(self._is_told)
-            async with self._phase("steady", process, rest=False):
-                await asyncio.sleep(STEADY_FOR)
-            async with self._phase("change", process):
-                await self._each(partial(self._apply, context=CHANGED_CONTEXT))
-                await self._until(self._is_told)
-        async with run(resync=RESYNC) as process:
-            async with self._phase("restart", process, before=Reading(at=time.monotonic())):
-                pass
-            async with self._phase("resync", process, rest=False):
-                await asyncio.sleep(RESYNC_FOR)
-            async with self._phase("delete", process):
-                await self._each(self._delete)
-                await self._until(lambda story: story.gone is not None)
+        with suppress(_EnoughError):
+            async with run(resync="10m") as process:
+                click.echo(f"the operator is process {process.pid}")
+                await self._create_and_change(process)
+            async with run(resync=RESYNC) as process:
+                await self._look_and_delete(process)
         return self._phases
+
+    async def _create_and_change(self, process: OperatorProcess) -> None:
+        async with self._phase("create", process):
+            await self._each(partial(self._apply, context=CONTEXT))
+            await self._until(self._is_told)
+        async with self._phase("steady", process, rest=False):
+            await asyncio.sleep(STEADY_FOR)
+        async with self._phase("change", process):
+            await self._each(partial(self._apply, context=CHANGED_CONTEXT))
+            await self._until(self._is_told)
+
+    async def _look_and_delete(self, process: OperatorProcess) -> None:
+        async with self._phase("restart", process, before=Reading(at=time.monotonic())):
+            pass
+        async with self._phase("resync", process, rest=False):
+            await asyncio.sleep(RESYNC_FOR)
+        async with self._phase("delete", process):
+            await self._each(self._delete)
+            await self._until(lambda story: story.gone is not None)
 
     @asynccontextmanager
     async def _phase(
@@ -197,6 +212,8 @@ class _Run:
             f"{phase.reconciles_per_object:.2f} turns per object, {phase.cpu_seconds:.1f} s of CPU, "
             f"{phase.rss_peak_mb:.0f} MB, {phase.missing} missing"
         )
+        if name == self._options.until:
+            raise _EnoughError
 
     async def _rest(self, process: OperatorProcess) -> Reading:
         """The first reading after which nothing was written for a while."""

@@ -85,7 +85,7 @@ def _install(cluster: Cluster) -> None:
 def _hold_kserve(cluster: Cluster) -> None:
     """Its types stay; nobody acts on them, and no webhook is asked, which nobody would answer."""
     cluster.run_kubectl(["scale", "--replicas=0", *KSERVE])
-    cluster.run_kubectl(["wait", "--for=jsonpath={.status.replicas}=0", "--timeout=60s", *KSERVE])
+    cluster.run_kubectl(["rollout", "status", "--timeout=60s", *KSERVE])
     for kind in WEBHOOKS:
         names = cluster.run_kubectl(["get", kind, "--output=name"]).split()
         if of_kserve := [name for name in names if "serving.kserve.io" in name]:

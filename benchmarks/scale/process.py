@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -82,10 +83,9 @@ class OperatorProcess:
 
 
 @asynccontextmanager
-async def operator(
-    kubeconfig: Path, *, namespace: str, port: int, log: Path, resync: str
-) -> AsyncIterator[OperatorProcess]:
+async def operator(kubeconfig: Path, *, namespace: str, log: Path, resync: str) -> AsyncIterator[OperatorProcess]:
     """Ready when the block begins."""
+    port = _free_port()
     arguments = [f"--kubeconfig={kubeconfig}", f"--namespace={namespace}", f"--management-port={port}"]
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
@@ -124,6 +124,12 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

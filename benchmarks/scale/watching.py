@@ -44,23 +44,28 @@ async def watching(configuration: Any, kinds: dict[Kind, tuple[str, Hear]], name
 
 
 async def _watch(session: aiohttp.ClientSession, url: str, accept: str, hear: Hear) -> None:
-    query, headers = {"watch": "true", "timeoutSeconds": str(LONGEST)}, {"Accept": accept}
+    """The API server ends watches when it likes; the next one goes on where the last one ended."""
+    query = {"watch": "true", "timeoutSeconds": str(LONGEST)}
     while True:
-        async with session.get(url, params=query, headers=headers) as response:
+        async with session.get(url, params=query, headers={"Accept": accept}) as response:
             if response.status != TOO_EARLY:
                 response.raise_for_status()
-                await _hear_all(response, hear)
-                raise WatchEndedError(f"the watch of {url} ended")
-        await asyncio.sleep(0.5)
+                if version := await _hear_all(response, hear):
+                    query["resourceVersion"] = version
+        await asyncio.sleep(0.1)
 
 
-async def _hear_all(response: aiohttp.ClientResponse, hear: Hear) -> None:
+async def _hear_all(response: aiohttp.ClientResponse, hear: Hear) -> str | None:
+    """Returns the last resourceVersion."""
+    version = None
     async for line in response.content:
         arrived = time.monotonic()
         event = json.loads(line)
         if event["type"] == "ERROR":
             raise WatchEndedError(f"a watch was refused: {event['object']}")
         hear(arrived, event["type"], event["object"])
+        version = event["object"]["metadata"]["resourceVersion"]
+    return version
 
 
 def _trusting(configuration: Any) -> ssl.SSLContext:
