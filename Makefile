@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.uv/bin:$(PATH)
 VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
-GENERATED := operator/slipway/activator/_generated crds
+GENERATED := operator/slipway/activator/_generated operator/requirements.txt crds docs/reference
 
 ##@ Try it
 
@@ -64,9 +64,11 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: the gRPC code of KEDA's external scaler, the CRDs
+generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs, the image's requirements, docs/reference
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
+	$(BIN)/python operator/generate_docs.py
+	$(BIN)/uv export --quiet --frozen --package slipway --no-emit-workspace --no-dev --no-annotate --output-file operator/requirements.txt
 
 clean: ## Remove .venv and the tools' caches from the checkout
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster import lifecycle, model
+from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
@@ -103,6 +104,15 @@ def neighbour(cluster: AnyCluster, settings: Settings, pytestconfig: pytest.Conf
     yield Neighbour(beside, before)
     with _shown(pytestconfig), suppress(Refusal):  # a test may have ended it
         lifecycle.down(beside.name, cache=settings.cache, steps=settings.steps)
+
+
+@pytest.fixture(scope="module")
+def operator_pods(neighbour: Neighbour, settings: Settings, pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """The neighbour with all of Slipway in it. At the end the operator goes: it would act on what other tests make."""
+    with _shown(pytestconfig):
+        installation.install(neighbour.cluster, cache=settings.cache, steps=settings.steps)
+    yield neighbour.cluster
+    installation.remove_operator(neighbour.cluster)
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ class WorkQueue(Generic[Key]):
             raise
         except NotLeaderError as error:
             result = "not_leader"
-            logger.info("%s is left to the leader: %s", key, error)
+            logger.info("Left to the leader: %s", error, extra={"key": str(key)})
             self._backlog.done(key, self._clock())
         except Exception as error:  # one poisoned object must not stop the others
             self._failed(key, error)
@@ -157,6 +157,5 @@ class WorkQueue(Generic[Key]):
         wait = self._backlog.failed(key, self._clock(), jitter=self._jitter(), at_least=at_least)
         self._metrics.queue_retries.inc()
         is_expected = isinstance(error, KubeError | RetryLaterError)
-        logger.warning(
-            "Work on %s failed, next try in %.1f s: %s", key, wait, error, exc_info=None if is_expected else error
-        )
+        told = None if is_expected else error
+        logger.warning("Failed, next try in %.1f s: %s", wait, error, exc_info=told, extra={"key": str(key)})

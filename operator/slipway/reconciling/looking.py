@@ -26,11 +26,12 @@ from slipway.kube.kinds import (
     Kind,
     Object,
 )
-from slipway.kube.store import Store, place_of
+from slipway.kube.store import Store
 from slipway.observing.world import WorldView
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.sight import Sight
-from slipway.reconciling.watches import Key, owner_of
+from slipway.reconciling.watches import key_of, owner_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class Lookout:
         self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
 
     def everyone(self) -> list[Key]:
-        return [place_of(thing) for thing in self._store.all(LLM_DEPLOYMENT)]
+        return [key_of(thing) for thing in self._store.all(LLM_DEPLOYMENT)]
 
     def on_node(self, name: str) -> Iterable[Key]:
         for pod in self._store.all(POD):

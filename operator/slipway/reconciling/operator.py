@@ -31,12 +31,13 @@ from slipway.kube.queue import WorkQueue
 from slipway.kube.watching import Watching
 from slipway.observing.world import condition
 from slipway.reconciling.applying import Applier
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.options import Options
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
-from slipway.reconciling.watches import Key, watches
+from slipway.reconciling.watches import watches
 
 logger = logging.getLogger(__name__)
 

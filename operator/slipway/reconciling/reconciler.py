@@ -11,10 +11,10 @@ from slipway.kube.store import Store
 from slipway.observing.observation import Observation
 from slipway.reconciling.applying import Applier, Outcome, is_going
 from slipway.reconciling.deciding import Decision, decide, report
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.reporting import Reporter
-from slipway.reconciling.watches import Key
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from slipway.kube.events import EventRecorder
 from slipway.kube.kinds import LLM_DEPLOYMENT, Object
 from slipway.observing.events import events_between
 from slipway.observing.status import same
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.sight import Sight
-from slipway.reconciling.watches import Key
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,6 @@ class Reporter:
                 (sight.previous or {}).get("state", "new"),
                 status["state"],
                 notice.message,
-                extra={"llmdeployment": "/".join(key), "reason": notice.reason},
+                extra={"key": str(key), "reason": notice.reason},
             )
             await self._events.record(sight.raw, notice.reason, notice.message, warning=is_warning)
