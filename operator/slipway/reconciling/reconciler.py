@@ -1,4 +1,4 @@
-"""One turn of the loop for one LLMDeployment: look → decide → apply → report."""
+"""One turn of the loop for one LLMDeployment: look → decide → apply → look again → report."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class Reconciler:
             return None  # all that is its own goes with it, by garbage collection
         decision = decide(sight, slipway_namespace=self._slipway_namespace)
         outcome = await self._applier.carry_out(key, sight.uid, decision.desired)
+        sight = self._lookout.look_again(key, sight)  # so that the status tells at once what has just been made
         status, seen = report(sight, decision, outcome.hindrance)
         await self._reporter.tell(key, sight, status)
         await self._reporter.tell_of_rivals(sight, outcome.rivals)
