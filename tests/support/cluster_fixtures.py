@@ -18,6 +18,7 @@ from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
+
 from support import clusters, host, installed, operator, report
 from support.access import ServiceAccess
 from support.clusters import AnyCluster, Neighbour, Settings, own_devcluster

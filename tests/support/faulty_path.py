@@ -129,7 +129,9 @@ class FaultyPath:
 
 
 @asynccontextmanager
-async def faulty_path(kubeconfig: Path, folder: Path, name: str = "operator") -> AsyncGenerator[tuple[FaultyPath, Path]]:
+async def faulty_path(
+    kubeconfig: Path, folder: Path, name: str = "operator"
+) -> AsyncGenerator[tuple[FaultyPath, Path]]:
     """The path, and a kubeconfig that leads to it."""
     configuration = await load_configuration(kubeconfig)
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)

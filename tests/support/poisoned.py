@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import sys
 from typing import Any
+from unittest.mock import patch
 
-from slipway.reconciling import deciding, main
+from slipway.reconciling import main
+from slipway.rendering import render
 
 WORDS = "the renderer ate something bad"
 
 
 def run(name: str, *flags: str) -> int:
-    render = deciding.render
-
     def poisoned(deployment: Any, *rest: Any) -> Any:
         if deployment.metadata.name == name:
             raise KeyError(WORDS)
         return render(deployment, *rest)
 
-    deciding.render = poisoned
-    return main.main(flags)
+    with patch("slipway.reconciling.deciding.render", poisoned):
+        return main.main(flags)
 
 
 if __name__ == "__main__":

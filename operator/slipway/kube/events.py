@@ -57,8 +57,16 @@ class EventRecorder:
 
     def _is_due(self, uid: str, reason: str) -> bool:
         now = self._clock()
-        self._told = {key: at for key, at in self._told.items() if now - at < self._quiet_for}
-        return self._told.setdefault((uid, reason), now) == now
+        self._forget_until(now - self._quiet_for)
+        is_new = (uid, reason) not in self._told
+        if is_new:
+            self._told[uid, reason] = now
+        return is_new
+
+    def _forget_until(self, moment: float) -> None:
+        """They are in the order of their times."""
+        while self._told and self._told[oldest := next(iter(self._told))] <= moment:
+            del self._told[oldest]
 
     def _event(self, regarding: Object, reason: str, note: str, action: str, type_: str) -> Object:
         metadata, now = regarding["metadata"], self._now()

@@ -84,10 +84,8 @@ class WorkQueue(Generic[Key]):
         while True:
             self._changed.clear()
             self._start_what_is_ready()
-            due = self._backlog.next_due()
-            wait = None if due is None or not self._is_open else max(0.0, due - self._clock())
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(self._until_next()):
                     await self._changed.wait()
             except TimeoutError:
                 pass
@@ -115,6 +113,12 @@ class WorkQueue(Generic[Key]):
             task = asyncio.create_task(self._work_on(key), name=f"work on {key}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
+
+    def _until_next(self) -> float | None:
+        """The seconds until a key is due; None while it couldn't be begun: something else has to happen first."""
+        due = self._backlog.next_due()
+        can_begin = self._is_open and len(self._tasks) < self._workers
+        return max(0.0, due - self._clock()) if can_begin and due is not None else None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

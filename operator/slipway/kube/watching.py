@@ -225,9 +225,43 @@ def _register(registry: kopf.OperatorRegistry, kind: Kind, arrive: Callable[[Kin
         arrive(kind, event["type"], dict(event["object"]))
 
 
+class NoDifferences(kopf.DiffBaseStorage):
+    """Handlers of events ask for no difference; without this, kopf copies each object twice to look for one."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Handlers of events make none."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+    def fetch(self, **_: Any) -> None:
+        pass
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+
 def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDifferences()
+    settings.persistence.progress_storage = NoProgress()
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.process.ultimate_exiting_timeout = None

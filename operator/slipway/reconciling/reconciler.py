@@ -1,4 +1,4 @@
-"""One turn of the loop for one LLMDeployment: look → decide → apply → report."""
+"""One turn of the loop for one LLMDeployment: look → decide → apply → look again → report."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Reconciler:
             outcome = await self._applier.carry_out(key, sight.uid, decision.desired)
         except NamespaceGoesError:
             return None  # and the deployment with it
+        sight = self._lookout.look_again(key, sight)  # so that the status tells at once what has just been made
         status, seen = report(sight, decision, outcome.hindrance)
         await self._reporter.tell(key, sight, status)
         await self._reporter.tell_of_rivals(sight, outcome.rivals)

@@ -51,6 +51,31 @@ def test_each_key_is_worked_on_by_one_at_a_time_and_no_more_than_so_many_at_once
     assert in_flight == []
 
 
+def test_while_all_workers_are_busy_the_queue_rests_though_keys_are_due() -> None:
+    asked = 0
+
+    def counting() -> float:
+        nonlocal asked
+        asked += 1
+        assert asked < 1000, "the queue turns in circles"
+        return now()
+
+    async def handle(key: str) -> float | None:
+        await asyncio.sleep(100)
+        return NEVER
+
+    async def test() -> None:
+        queue: WorkQueue[str] = WorkQueue(handle, Metrics(), workers=1, clock=counting)
+        task = asyncio.create_task(queue.run())
+        queue.add("busy")
+        queue.add_after("due", 1)
+        await asyncio.sleep(50)
+        assert not task.done()
+        task.cancel()
+
+    virtual_time.run(test())
+
+
 def test_what_was_worked_on_is_looked_at_again_after_the_resync_time() -> None:
     times: list[float] = []
 
