@@ -20,6 +20,7 @@ from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
 from slipway.kube.store import Store, place_of, pruned
 from slipway.reconciling.applying import Applier
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.reconciler import Reconciler
@@ -27,7 +28,7 @@ from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.watches import watches
 
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
-KEY = ("chat", "llama")
+KEY = Key("chat", "llama")
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 WATCHED = watches(everyone=lambda: (), on_node=lambda _: ())
 BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in WELL_KNOWN.values()}
@@ -47,11 +48,15 @@ class Request:
 
 @dataclass
 class Api:
-    """`faults`: what is answered instead, by verb and kind as in `Request`; a code and words, or None for silence."""
+    """`faults`: what is answered instead, by verb and kind as in `Request`; a code and words, or None for silence.
+
+    `then`: what happens right after such a request.
+    """
 
     objects: dict[tuple[Kind, str, str], Object] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     faults: dict[str, tuple[int, str] | None] = field(default_factory=dict)
+    then: dict[str, Callable[[], None]] = field(default_factory=dict)
     missing: set[Kind] = field(default_factory=set)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -100,6 +105,7 @@ class Api:
         if request.kind in self.missing:
             return _status(404, "the server could not find the requested resource")
         code, thing = self._answer(request, namespace)
+        self.then.pop(str(request), lambda: None)()
         return Answer(code, {}, json.dumps(thing).encode()) if thing else _status(404, "not found", name=request.name)
 
     def _answer(self, request: Request, namespace: str) -> tuple[int, Object | None]:
@@ -135,7 +141,9 @@ def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
 
 
 def _status(code: int, words: str, *, name: str = "") -> Answer:
-    details = {"name": name} if name else {}
+    details: Object = {"name": name} if name else {}
+    if "is being terminated" in words:
+        details["causes"] = [{"reason": "NamespaceTerminating"}]
     return Answer(code, {}, json.dumps({"kind": "Status", "code": code, "message": words, "details": details}).encode())
 
 
@@ -172,6 +180,12 @@ class Loop:
             for thing in kept:
                 self.store.take(watch.kind, "MODIFIED", thing, now=0)
             self.store.compare(watch.kind, kept, since=self.store.mark, now=0)
+
+    def end(self, kind: Kind) -> None:
+        """It goes, and the caches hear of it."""
+        gone = self.api.get(kind)
+        self.api.remove(kind)
+        self.store.take(kind, "DELETED", gone, now=0)
 
     async def turn(self) -> float | None:
         """The caches hear of everything, then one turn."""

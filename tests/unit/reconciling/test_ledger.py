@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from slipway.kube.kinds import SERVICE, Object
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import TOO_OFTEN, WITHIN, Ledger, projected
 
-KEY = ("chat", "llama")
+KEY = Key("chat", "llama")
 WANTED: Object = {"spec": {"port": 80}}
 
 

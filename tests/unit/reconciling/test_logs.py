@@ -31,13 +31,13 @@ def written(format_: str, level: str = "info") -> tuple[logging.Logger, io.Strin
 
 def test_a_line_for_people_names_the_object_first() -> None:
     logger, stream = written("console")
-    logger.info("%s created", "Service", extra={"llmdeployment": "chat/llama"})
+    logger.info("%s created", "Service", extra={"key": "chat/llama"})
     assert stream.getvalue().split(" ", 1)[1] == "info    chat/llama: Service created\n"
 
 
 def test_a_line_for_programs_is_one_json_object() -> None:
     logger, stream = written("json")
-    logger.warning("two\nlines", extra={"llmdeployment": "chat/llama", "reason": "Waking"})
+    logger.warning("two\nlines", extra={"key": "chat/llama", "reason": "Waking"})
     [line] = stream.getvalue().splitlines()
     told = json.loads(line)
     assert told.pop("time")
@@ -45,7 +45,7 @@ def test_a_line_for_programs_is_one_json_object() -> None:
         "level": "warning",
         "logger": "slipway.test",
         "message": "two\nlines",
-        "llmdeployment": "chat/llama",
+        "key": "chat/llama",
         "reason": "Waking",
     }
 

@@ -34,11 +34,13 @@ def llm(**spec: Any) -> Object:
     return thing(LLM_DEPLOYMENT, spec={"model": {"uri": "pvc://models/llama"}, "engine": {"name": "llamacpp"}, **spec})
 
 
-def made_by_kserve(replicas: int = 0, **status: Any) -> Object:
+def made_by_kserve(replicas: int = 0, *, owner: Object | None = None, **status: Any) -> Object:
+    """For the InferenceService `owner`."""
+    owners = [{"uid": owner["metadata"]["uid"]}] if owner else []
     return thing(
         DEPLOYMENT,
         "llama-predictor",
-        metadata={"labels": LABELS},
+        metadata={"labels": LABELS, "ownerReferences": owners},
         spec={"replicas": replicas, "template": {}},
         status={"replicas": replicas, "updatedReplicas": replicas, **status},
     )
@@ -86,7 +88,7 @@ async def test_the_first_turn_makes_everything_and_says_so(loop: Loop) -> None:
 
 async def test_a_model_at_zero_becomes_external_once_kserve_has_made_its_deployment_and_is_idle(loop: Loop) -> None:
     await loop.turn()
-    loop.api.put(made_by_kserve())
+    loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
     loop.api.writes()
     await loop.turn()
     annotations = loop.api.get(INFERENCE_SERVICE)["metadata"]["annotations"]
@@ -134,6 +136,14 @@ async def test_what_is_being_deleted_is_left_to_garbage_collection(loop: Loop) -
     assert loop.api.requests == []
 
 
+async def test_in_a_namespace_that_is_being_deleted_nothing_is_tried_and_nothing_told(loop: Loop) -> None:
+    await loop.settle()
+    loop.api.remove(SERVICE)
+    loop.api.faults["apply Service"] = (403, "unable to create new content because it is being terminated")
+    assert await loop.turn() is None
+    assert loop.api.writes() == ["apply Service"]
+
+
 async def test_children_of_a_predecessor_are_waited_for(loop: Loop) -> None:
     await loop.settle()
     loop.api.remove(LLM_DEPLOYMENT)
@@ -169,6 +179,20 @@ async def test_a_child_that_is_being_deleted_is_made_again_only_when_it_has_gone
     loop.api.remove(INFERENCE_SERVICE)
     await loop.turn()
     assert "apply InferenceService" in loop.api.writes()
+
+
+async def test_what_ends_in_the_middle_of_a_turn_is_made_again_by_the_next_which_sees_that(loop: Loop) -> None:
+    """An InferenceService that is rendered as if it were there still would begin with a replica."""
+    await loop.turn()
+    loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
+    await loop.settle()
+    loop.api.change(SERVICE, {"spec": {"selector": {"slipway.dev/llmdeployment": "other"}}})
+    loop.api.then["apply Service"] = lambda: loop.end(INFERENCE_SERVICE)
+    assert "has ended meanwhile" in await loop.failing_turn()
+    assert "apply InferenceService" not in loop.api.writes()
+    await loop.turn()
+    annotations = loop.api.get(INFERENCE_SERVICE)["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/autoscalerClass"] == "none"
 
 
 async def test_fields_that_are_not_ours_are_left_alone(loop: Loop) -> None:

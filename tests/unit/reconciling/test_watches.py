@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.kube.kinds import CORE_EVENT, DEPLOYMENT, NODE, POD, SERVING_RUNTIME, Kind, Object
+from slipway.kube.kinds import CORE_EVENT, DEPLOYMENT, NODE, POD, SERVICE, SERVING_RUNTIME, Kind, Object
 from slipway.kube.watching import Watch
-from slipway.reconciling.watches import Key, watches
+from slipway.reconciling.key import Key
+from slipway.reconciling.watches import watches
 
 LONG_NAME = "a" + 51 * "-" + "z"
-EVERYONE: list[Key] = [("chat", "llama"), ("code", "qwen"), ("chat", LONG_NAME)]
+EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LONG_NAME)]
 
 
 def watch_of(kind: Kind) -> Watch[Key]:
-    made = watches(everyone=lambda: EVERYONE, on_node=lambda node: [("on", node)])
+    made = watches(everyone=lambda: EVERYONE, on_node=lambda node: [Key("on", node)])
     return next(watch for watch in made if watch.kind == kind)
 
 
@@ -33,6 +34,13 @@ def event(about: str) -> Object:
 def test_a_child_concerns_the_deployment_of_its_label() -> None:
     pod = thing("llama-predictor-1", metadata={"labels": {"slipway.dev/llmdeployment": "llama"}})
     assert list(watch_of(POD).keys(pod)) == [("chat", "llama")]
+
+
+def test_a_child_whose_label_was_changed_concerns_its_owner_all_the_same() -> None:
+    owner = {"kind": "LLMDeployment", "name": "llama"}
+    labels = {"slipway.dev/llmdeployment": "qwen"}
+    service = thing("llama", metadata={"labels": labels, "ownerReferences": [owner]})
+    assert set(watch_of(SERVICE).keys(service)) == {("chat", "llama"), ("chat", "qwen")}
 
 
 def test_a_runtime_concerns_those_of_its_namespace() -> None:
