@@ -33,6 +33,7 @@ class ScriptedEngine:
     asked: list[Asked] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
+    left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has closed its connection
     now: int = 0  # requests being answered
     most: int = 0  # ever at a time
 
@@ -45,6 +46,7 @@ class ScriptedEngine:
             pass
         finally:
             writer.close()
+            self.left.set()
 
     async def _one(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         self.asked.append(asked)
@@ -58,6 +60,9 @@ class ScriptedEngine:
             self.now -= 1
         if writer.is_closing():
             raise ConnectionResetError
+
+    async def until_left(self) -> None:
+        await self.left.wait()
 
     async def until_asked(self, times: int = 1) -> None:
         async with asyncio.timeout(10):

@@ -13,7 +13,6 @@ from typing import Any
 LONGEST = 64 * 1024
 """An empty abort is never this long. An answer that is needn't be looked at."""
 
-
 _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 
 
@@ -52,9 +51,10 @@ class Beginning:
                 return
             event = bytes(self._kept[self._looked_at : end.start()])
             self._looked_at = end.end()
-            if event.startswith(b"data:"):
-                self._decide(_parsed(event[5:]))
-            elif event.strip():
+            lines = [line for line in event.splitlines() if line and not line.startswith(b":")]  # those are comments
+            if len(lines) == 1 and lines[0].startswith(b"data:"):
+                self._decide(_parsed(lines[0][5:]))
+            elif lines:
                 self._is_decided = True  # a kind of stream that we know nothing of
 
     def _decide(self, said: Any) -> None:

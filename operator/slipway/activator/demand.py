@@ -52,6 +52,7 @@ class _Version:
 class Demand:
     def __init__(self) -> None:
         self._newest: dict[Deployment, _Version] = {}
+        self._arrival = asyncio.Event()  # of a deployment that was not known
 
     def of(self, deployment: Deployment) -> Wanted:
         return self._version(deployment).wanted
@@ -64,11 +65,19 @@ class Demand:
         self._newest[deployment] = _Version(wanted)
         if before:
             before.superseded.set()
+        else:
+            self._arrival.set()
+            self._arrival = asyncio.Event()
 
     def forget(self, deployment: Deployment) -> None:
         """Makes the deployment unknown; those who wait for a change of it get UnknownDeploymentError."""
         if before := self._newest.pop(deployment, None):
             before.superseded.set()
+
+    async def until_known(self, deployment: Deployment) -> Wanted:
+        while deployment not in self._newest:
+            await self._arrival.wait()
+        return self.of(deployment)
 
     async def until(self, deployment: Deployment, condition: Callable[[Wanted], bool]) -> Wanted:
         """The newest state, as soon as it meets the condition. States that were superseded meanwhile are skipped."""

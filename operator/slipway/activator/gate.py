@@ -74,7 +74,7 @@ class Gate:
         self._visits: dict[Ticket, Visit] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._is_closed = False
-        self.on_replicas_gone: Callable[[set[tuple[str, int]]], None] = lambda addresses: None
+        self.on_replicas: Callable[[frozenset[tuple[str, int]]], None] = lambda addresses: None
         self.tell(known)
 
     # --- what is known -----------------------------------------------------------------------------------------------
@@ -82,8 +82,8 @@ class Gate:
     def tell(self, known: Known) -> None:
         self.known = known
         self._room.set_limits(known.limits)
-        if gone := self._replicas.set(known.replicas):
-            self.on_replicas_gone(gone)
+        self._replicas.set(known.replicas)
+        self.on_replicas(self.addresses)
         if refusal := self._hopeless():
             self._refuse_all(refusal)
         if self._replicas or refusal:
@@ -97,7 +97,8 @@ class Gate:
         if self._alarm:
             self._alarm.cancel()
         self._refuse_all(errors.deleted())
-        self.on_replicas_gone(self._replicas.set(()))
+        self._replicas.set(())
+        self.on_replicas(self.addresses)
         self._demand.forget(self.known.deployment)
 
     @property
@@ -106,8 +107,9 @@ class Gate:
         return 0.0 if self._waking_since is None else self._loop.time() - self._waking_since
 
     @property
-    def kept_bytes(self) -> int:
-        return self._room.kept_bytes
+    def addresses(self) -> frozenset[tuple[str, int]]:
+        """Where requests may be sent to."""
+        return self._replicas.addresses
 
     # --- a request's way ---------------------------------------------------------------------------------------------
 
@@ -166,8 +168,8 @@ class Gate:
     def _leave(self, visit: Visit) -> None:
         del self._visits[visit.ticket]
         self._room.leave(visit.ticket)
-        if visit.turn and not visit.turn.done():
-            visit.turn.cancel()
+        if visit.turn and not visit.turn.cancel():
+            visit.turn.exception()  # nobody is there to hear of it, which asyncio would complain about
         self._let_go(visit)
         self._call()
 

@@ -63,16 +63,18 @@ class Replicas:
     def in_flight(self) -> int:
         return sum(load.in_flight for load in self._loads.values())
 
-    def set(self, ready: Iterable[Replica]) -> set[tuple[str, int]]:
-        """The replicas that are ready now; returns the addresses that are so no longer."""
-        before = set(self._ready)
+    @property
+    def addresses(self) -> frozenset[tuple[str, int]]:
+        return frozenset(self._ready)
+
+    def set(self, ready: Iterable[Replica]) -> None:
+        """The replicas that are ready now, and no others."""
+        before = self._ready.keys()
         self._ready = {replica.address: replica for replica in ready}
         for address in self._ready:
             self._loads.setdefault(address, _Load())
-        gone = before - set(self._ready)
-        for address in gone:
+        for address in before - self._ready.keys():
             self._forget_if_unused(address)
-        return gone
 
     def pick(self, now: float) -> Replica | None:
         """The one with the fewest in flight; of several alike, the one whose last turn is longest ago."""

@@ -18,6 +18,7 @@ MOST_KEPT = 256  # for each replica
 class Pool:
     def __init__(self, *, connect_timeout: float = 2.0) -> None:
         self._connect_timeout = connect_timeout
+        self._ours: frozenset[Address] = frozenset()
         self._idle: defaultdict[Address, list[tuple[float, ReplicaChannel]]] = defaultdict(list)
 
     async def get(self, address: Address) -> tuple[ReplicaChannel, bool]:
@@ -33,17 +34,21 @@ class Pool:
         return channel, False
 
     def give_back(self, address: Address, channel: ReplicaChannel) -> None:
+        if address not in self._ours:
+            channel.abort()
+            return
         idle = self._idle[address]
         now = asyncio.get_running_loop().time()
         while idle and (len(idle) >= MOST_KEPT or now - idle[0][0] >= KEPT_FOR or idle[0][1].is_gone):
             idle.pop(0)[1].abort()
         idle.append((now, channel))
 
-    def drop(self, addresses: Iterable[Address]) -> None:
-        """These replicas are no longer ours to ask."""
-        for address in addresses:
-            for _, channel in self._idle.pop(address, ()):
+    def keep_only(self, addresses: Iterable[Address]) -> None:
+        """Connections to any other replica are kept no longer."""
+        self._ours = frozenset(addresses)
+        for address in self._idle.keys() - self._ours:
+            for _, channel in self._idle.pop(address):
                 channel.abort()
 
     def close(self) -> None:
-        self.drop(list(self._idle))
+        self.keep_only(())

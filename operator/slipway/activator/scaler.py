@@ -3,9 +3,9 @@
 What KEDA does with the answers decides how they are given:
 - A pushed `true` scales from zero at once, but is dropped until KEDA has reconciled the ScaledObject, so it is said
   again and again while it holds. A pushed `false` counts for nothing: KEDA goes to zero only when it polls `IsActive`.
-- An error never scales to zero. So what is not known is an error, and never `false`.
+- An error never scales to zero. So what is not known is an error when KEDA polls, and never `false`.
 - A stream that breaks is opened again after up to a minute, one that ends cleanly after two seconds. So streams are
-  ended before the server stops.
+  ended before the server stops, and those of deployments that are not known yet say nothing until they are.
 """
 # ruff: noqa: N802 - the methods have KEDA's names
 
@@ -58,16 +58,14 @@ class ExternalScaler(rpc.ExternalScalerServicer):
             return _spec(ANY_TARGET)
 
     async def StreamIsActive(self, request: pb.ScaledObjectRef, context: Context) -> AsyncIterator[pb.IsActiveResponse]:
-        async with _unknown_is_an_error(context):
-            async for active in self._readings(_deployment(request), _active, repeat=lambda active: active):
-                yield pb.IsActiveResponse(result=active)
+        async for active in self._readings(_deployment(request), _active, repeat=lambda active: active):
+            yield pb.IsActiveResponse(result=active)
 
     async def StreamMetricSpec(
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.GetMetricSpecResponse]:
-        async with _unknown_is_an_error(context):
-            async for target in self._readings(_deployment(request), _target, repeat=lambda _: False):
-                yield _spec(target)
+        async for target in self._readings(_deployment(request), _target, repeat=lambda _: False):
+            yield _spec(target)
 
     def _wanted(self, ref: pb.ScaledObjectRef) -> Wanted:
         return self._demand.of(_deployment(ref))
@@ -76,19 +74,28 @@ class ExternalScaler(rpc.ExternalScalerServicer):
         self, deployment: Deployment, read: Callable[[Wanted], T], *, repeat: Callable[[T], bool]
     ) -> AsyncIterator[T]:
         """What `read` makes of the demand: now, at each change, and again and again if it is to be repeated."""
-        reading = read(self._demand.of(deployment))
+        last: T | None = None
         while not self._ended.done():
-            yield reading
-            again_after = self._repeat_after if repeat(reading) else None
-            reading = await self._next(deployment, read, reading, again_after)
+            again_after = self._repeat_after if last is not None and repeat(last) else None
+            last = await self._next(deployment, read, last, again_after)
+            if last is not None and not self._ended.done():
+                yield last
 
-    async def _next(self, deployment: Deployment, read: Callable[[Wanted], T], last: T, again_after: float | None) -> T:
-        """The next reading that differs from the last; the last one when it is time to repeat it or streams end."""
-        change = asyncio.create_task(self._demand.until(deployment, lambda wanted: read(wanted) != last))
+    async def _next(
+        self, deployment: Deployment, read: Callable[[Wanted], T], last: T | None, again_after: float | None
+    ) -> T | None:
+        """The next reading that differs from the last, or that again when it is time to; None: nothing is known."""
+        change = asyncio.create_task(
+            self._demand.until_known(deployment)
+            if last is None
+            else self._demand.until(deployment, lambda wanted: read(wanted) != last)
+        )
         either: list[asyncio.Future[Any]] = [change, self._ended]
         try:
             await asyncio.wait(either, timeout=again_after, return_when=asyncio.FIRST_COMPLETED)
             return read(change.result()) if change.done() else last
+        except UnknownDeploymentError:
+            return None
         finally:
             change.cancel()
 

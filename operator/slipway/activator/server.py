@@ -91,7 +91,8 @@ class Port:
         self.connections: set[Connection] = set()
         self.is_closed = False
         self._server: asyncio.Server | None = None
-        gate.on_replicas_gone = self.pool.drop
+        gate.on_replicas = self.pool.keep_only
+        self.pool.keep_only(gate.addresses)
 
     async def open(self, host: str | None, number: int) -> int:
         """Listens; returns the port's number, which is any free one for 0. OSError if it is taken."""
@@ -105,6 +106,7 @@ class Port:
     def shut(self) -> None:
         """Takes no more connections and ends those without a request; requests under way go on."""
         self.is_closed = True
+        self.pool.close()
         if self._server:
             self._server.close()
         for connection in list(self.connections):
@@ -120,4 +122,3 @@ class Port:
             for task in late:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        self.pool.close()

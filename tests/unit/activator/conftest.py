@@ -1,4 +1,4 @@
-"""What goes over sockets is tested on both event loops: the one that the activator uses, and the one that is always there."""
+"""What goes over sockets is tested on both event loops: the one that the activator uses, and Python's own."""
 
 from __future__ import annotations
 

@@ -141,6 +141,15 @@ async def test_connections_to_a_replica_are_used_again(activator: Activator, eng
     assert engine.connections == 1
 
 
+async def test_connections_to_a_replica_that_is_ready_no_longer_are_closed(
+    activator: Activator, engine: ScriptedEngine
+) -> None:
+    await ask(activator)
+    activator.ready()
+    async with asyncio.timeout(10):
+        await engine.until_left()
+
+
 async def test_a_url_with_a_host_is_asked_of_the_replica_and_of_nobody_else(
     activator: Activator, engine: ScriptedEngine
 ) -> None:

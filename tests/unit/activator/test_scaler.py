@@ -74,10 +74,19 @@ async def test_what_is_not_known_is_an_error_and_never_inactive(keda: rpc.Extern
         await keda.IsActive(UNKNOWN)
     with not_found("chat/nobody"):
         await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=UNKNOWN, metricName=METRIC))
-    with not_found("chat/nobody"):
-        await anext(aiter(keda.StreamIsActive(UNKNOWN)))
-    with not_found("chat/nobody"):
-        await anext(aiter(keda.StreamMetricSpec(UNKNOWN)))
+
+
+async def test_a_stream_says_nothing_until_its_deployment_is_known(
+    demand: Demand, keda: rpc.ExternalScalerStub
+) -> None:
+    """An error would keep KEDA from opening the next for up to a minute."""
+    states = asyncio.ensure_future(anext(aiter(keda.StreamIsActive(UNKNOWN))))
+    specs = asyncio.ensure_future(anext(aiter(keda.StreamMetricSpec(UNKNOWN))))
+    await keda.IsActive(REF)
+    assert [states.done(), specs.done()] == [False, False]
+    demand.report(Deployment("chat", "nobody"), BUSY)
+    assert (await states).result is True
+    assert (await specs).metricSpecs[0].targetSizeFloat == 8
 
 
 async def test_a_stream_says_the_current_state_at_once_and_then_every_change(
@@ -141,14 +150,17 @@ async def test_a_new_target_is_pushed_and_polled_alike(demand: Demand, keda: rpc
     assert (await keda.GetMetricSpec(REF)).metricSpecs[0].targetSizeFloat == 2.5
 
 
-async def test_a_stream_of_a_deployment_that_goes_away_ends_with_an_error(
-    demand: Demand, keda: rpc.ExternalScalerStub
-) -> None:
-    states = aiter(keda.StreamIsActive(REF))
-    await anext(states)
-    demand.forget(LLAMA)
-    with not_found("chat/llama"):
-        await anext(states)
+async def test_a_stream_falls_silent_when_its_deployment_goes_and_speaks_when_it_comes_again(demand: Demand) -> None:
+    async with serve(demand, "127.0.0.1:0", repeat_after=0.001) as port, connected(port) as keda:
+        demand.report(LLAMA, BUSY)
+        states = aiter(keda.StreamIsActive(REF))
+        assert (await anext(states)).result is True
+        demand.forget(LLAMA)
+        for _ in range(20):  # far longer than repeat_after
+            await keda.GetMetricSpec(REF)
+        demand.report(LLAMA, IDLE)
+        while (await anext(states)).result:
+            pass  # said before it went, and still on its way
 
 
 async def test_streams_end_cleanly_when_the_server_stops(demand: Demand) -> None:

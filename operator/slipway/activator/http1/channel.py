@@ -8,7 +8,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
 from .parsing import AnswerParser, Event, RequestParser
 
@@ -18,6 +18,9 @@ MOST_UNSENT = 64 * 1024
 """Bytes that were written and not taken by the peer yet; above it, `drain` waits."""
 LONGEST_STALL = 60.0
 """Seconds for which a peer may take nothing at all of what it is sent."""
+
+_KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+"""A peer whose node is gone says nothing of it: after 25 s of silence even to the kernel, it counts as gone."""
 
 _CLOSING_STATES = (8, 9, 11, 7)  # TCP_CLOSE_WAIT, LAST_ACK, CLOSING, CLOSE: the peer has said that it is done
 
@@ -50,9 +53,9 @@ class Channel(asyncio.Protocol, Generic[P]):
     # --- what asyncio calls ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=MOST_UNSENT)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._transport.set_write_buffer_limits(high=MOST_UNSENT)
+        _keep_alive(transport.get_extra_info("socket"))
         if self._on_open:
             self._on_open()
 
@@ -167,6 +170,13 @@ class Channel(asyncio.Protocol, Generic[P]):
                     writer.set_exception(GoneError("the peer has closed the connection"))
                 else:
                     writer.set_result(None)
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in _KEEPALIVE:
+        if hasattr(socket, name):  # Linux
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
 
 
 ClientChannel = Channel[RequestParser]

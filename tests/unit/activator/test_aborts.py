@@ -1,0 +1,108 @@
+"""The beginning of an answer tells whether it is one; an engine's empty abort is none."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slipway.activator.aborts import LONGEST, Beginning
+
+STREAM, WHOLE = b"text/event-stream; charset=utf-8", b"application/json"
+
+
+def chat(content: str | None, finish: str | None, **more: Any) -> dict[str, Any]:
+    return {
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": content, **more}, "finish_reason": finish}]
+    }
+
+
+def events(*said: Any) -> bytes:
+    return b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in said)
+
+
+def judged(content_type: bytes, data: bytes) -> bool:
+    beginning = Beginning(content_type)
+    beginning.add(data)
+    beginning.end()
+    assert beginning.is_decided
+    return beginning.is_abort
+
+
+ABORTS = {
+    "a stream that aborts at once": (STREAM, events(chat("", "abort"))),
+    "a stream with a role and then an abort": (STREAM, events(chat("", None), chat("", "abort"))),
+    "with comments between": (STREAM, b": hello\n\n" + events(chat(None, "abort"))),
+    "with other line ends": (STREAM, events(chat("", "abort")).replace(b"\n", b"\r\n")),
+    "a completion": (WHOLE, json.dumps({"choices": [{"text": "", "finish_reason": "abort"}]}).encode()),
+    "a chat completion": (
+        WHOLE,
+        json.dumps({"choices": [{"message": {"role": "assistant", "content": ""}, "finish_reason": "abort"}]}).encode(),
+    ),
+    "two choices": (WHOLE, json.dumps({"choices": [{"text": "", "finish_reason": "abort"}] * 2}).encode()),
+}
+ANSWERS = {
+    "a word": (STREAM, events(chat("a", None))),
+    "a word and then an abort": (STREAM, events(chat("a", None), chat("", "abort"))),
+    "a word with the abort": (STREAM, events(chat("a", "abort"))),
+    "an empty stop": (STREAM, events(chat("", "stop"))),
+    "thoughts": (STREAM, events(chat(None, None, reasoning_content="hm"), chat("", "abort"))),
+    "a tool's name": (STREAM, events(chat(None, None, tool_calls=[{"id": "1"}]), chat("", "abort"))),
+    "an error": (STREAM, events({"error": {"message": "no"}})),
+    "no choices": (STREAM, events({"choices": []})),
+    "an end alone": (STREAM, b"data: [DONE]\n\n"),
+    "nothing": (STREAM, b""),
+    "another stream": (STREAM, b"event: ping\n\n"),
+    "a text": (WHOLE, json.dumps({"choices": [{"text": "a", "finish_reason": "abort"}]}).encode()),
+    "one of two choices": (
+        WHOLE,
+        json.dumps(
+            {"choices": [{"text": "", "finish_reason": "abort"}, {"text": "a", "finish_reason": "stop"}]}
+        ).encode(),
+    ),
+    "embeddings": (WHOLE, b'{"data": [{"embedding": [0.1]}]}'),
+    "no JSON": (WHOLE, b"{"),
+    "a list": (WHOLE, b"[]"),
+    "JSON without end": (WHOLE, b"[" * 50_000),
+    "plain text": (b"text/plain", b"abort"),
+}
+
+
+@pytest.mark.parametrize(("content_type", "data"), ABORTS.values(), ids=ABORTS.keys())
+def test_an_abort_without_a_word_is_no_answer(content_type: bytes, data: bytes) -> None:
+    assert judged(content_type, data)
+
+
+@pytest.mark.parametrize(("content_type", "data"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_anything_else_is(content_type: bytes, data: bytes) -> None:
+    assert not judged(content_type, data)
+
+
+def test_a_stream_is_let_go_with_its_first_word() -> None:
+    beginning = Beginning(STREAM)
+    beginning.add(events(chat("", None)))
+    assert not beginning.is_decided
+    beginning.add(events(chat("a", None)))
+    assert beginning.is_decided
+
+
+def test_what_is_neither_stream_nor_json_is_not_kept_back() -> None:
+    assert Beginning(b"audio/wav").is_decided
+
+
+def test_what_is_long_is_not_kept_back() -> None:
+    beginning = Beginning(WHOLE)
+    beginning.add(b" " * (LONGEST + 1))
+    assert beginning.is_decided
+
+
+@given(st.sampled_from([*ABORTS.values(), *ANSWERS.values()]), st.lists(st.integers(1, 40), min_size=1))
+def test_the_pieces_in_which_it_comes_change_nothing(said: tuple[bytes, bytes], sizes: list[int]) -> None:
+    content_type, data = said
+    beginning, place, turn = Beginning(content_type), 0, 0
+    while place < len(data) and not beginning.is_decided and turn < 2000:
+        size = sizes[turn % len(sizes)] if turn < 1999 else len(data)
+        beginning.add(data[place : place + size])
+        place, turn = place + size, turn + 1
+    beginning.end()
+    assert beginning.is_abort == judged(content_type, data)

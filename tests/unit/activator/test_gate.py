@@ -1,0 +1,223 @@
+"""The gate of one deployment in virtual time: who waits, who is called, and what is wanted meanwhile."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+import pytest
+from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError
+from slipway.activator.deployments import Known
+from slipway.activator.errors import RefusedError
+from slipway.activator.gate import Gate, Turn, Visit
+from slipway.activator.holding import House, Limits
+from slipway.activator.picking import Replica
+from slipway.api.reasons import Reason
+from slipway.observing.cause import Cause
+from support import virtual_time
+
+LLAMA = Deployment("chat", "llama")
+GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)
+FULL = Cause(Reason.UNSCHEDULABLE, "No node has room.")
+ONE, TWO = Replica("10.0.0.1", 8080, 1), Replica("10.0.0.2", 8080, 1)
+
+
+def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    @wraps(test)
+    def run() -> None:
+        virtual_time.run(test())
+
+    del run.__wrapped__  # type: ignore[attr-defined]  # or pytest would take it for asynchronous
+    return run
+
+
+class Scene:
+    """One gate, and visits to it that last until they are ended."""
+
+    def __init__(self, **known: Any) -> None:
+        self.known = Known(deployment=LLAMA, port=0, **{"limits": Limits(timeout=100), **known})
+        self.demand = Demand()
+        self.gate = Gate(self.known, House(), self.demand)
+        self._open: dict[Visit, ExitStack] = {}
+
+    def tell(self, **changes: Any) -> None:
+        self.known = replace(self.known, **changes)
+        self.gate.tell(self.known)
+
+    def enter(self, client: str = "one") -> Visit:
+        stack = ExitStack()
+        visit = stack.enter_context(self.gate.visit(client, 0))
+        self._open[visit] = stack
+        return visit
+
+    def ask(self, client: str = "one") -> tuple[Visit, Turn]:
+        visit = self.enter(client)
+        return visit, visit.queue()
+
+    def leave(self, visit: Visit) -> None:
+        self._open.pop(visit).close()
+
+    @property
+    def is_active(self) -> bool:
+        return self.demand.of(LLAMA).active
+
+
+@in_virtual_time
+async def test_who_finds_a_free_replica_does_not_wait() -> None:
+    scene = Scene(replicas=(ONE,))
+    visit, turn = scene.ask()
+    assert (turn.result(), visit.was_held, visit.held) == (ONE, False, 0.0)
+
+
+@in_virtual_time
+async def test_who_finds_none_waits_for_one() -> None:
+    scene = Scene()
+    visit, turn = scene.ask()
+    assert not turn.done()
+    await asyncio.sleep(30)
+    scene.tell(replicas=(ONE,))
+    assert (turn.result(), visit.was_held, visit.held) == (ONE, True, 30.0)
+
+
+@in_virtual_time
+async def test_the_next_is_called_when_one_is_done() -> None:
+    scene = Scene(replicas=(ONE,))
+    first, _ = scene.ask()
+    _, turn = scene.ask("two")
+    first.answered()
+    assert not turn.done()  # the replica is still at it
+    scene.leave(first)
+    assert turn.result() == ONE
+
+
+@in_virtual_time
+async def test_a_failed_try_is_followed_by_one_at_another_replica_in_the_old_turn() -> None:
+    scene = Scene(replicas=(ONE, TWO))
+    first, turn = scene.ask()
+    second, _ = scene.ask("two")
+    _, third_turn = scene.ask("three")
+    assert turn.result() == ONE
+    first.failed()
+    again = first.queue()
+    scene.leave(second)
+    assert (again.result(), third_turn.done()) == (TWO, False)
+
+
+@in_virtual_time
+async def test_a_replica_that_failed_is_asked_again_when_it_has_rested() -> None:
+    scene = Scene(replicas=(ONE,))
+    visit, _ = scene.ask()
+    visit.failed()
+    turn = visit.queue()
+    assert not turn.done()
+    began = virtual_time.now()
+    assert await turn == ONE
+    assert virtual_time.now() - began == pytest.approx(0.1)
+
+
+@in_virtual_time
+async def test_a_final_cause_refuses_all_who_wait_and_all_who_come() -> None:
+    scene = Scene()
+    _, turn = scene.ask()
+    reading = scene.enter("two")
+    scene.tell(cause=GONE)
+    for late in (turn, reading.queue()):
+        with pytest.raises(RefusedError, match="acme/gone"):
+            late.result()
+    with pytest.raises(RefusedError, match="acme/gone"):
+        scene.enter("three")
+
+
+@in_virtual_time
+async def test_when_the_cause_is_gone_the_next_may_wait_again() -> None:
+    scene = Scene(cause=GONE)
+    scene.tell(cause=None)
+    _, turn = scene.ask()
+    assert not turn.done()
+    assert scene.is_active
+
+
+@in_virtual_time
+async def test_a_wake_lasts_until_a_replica_is_ready_though_its_client_has_gone() -> None:
+    scene = Scene()
+    visit, _ = scene.ask()
+    scene.leave(visit)
+    await asyncio.sleep(60)
+    assert (scene.is_active, scene.gate.waking_for) == (True, 60.0)
+    scene.tell(replicas=(ONE,))
+    assert (scene.is_active, scene.gate.waking_for) == (False, 0.0)
+
+
+@in_virtual_time
+async def test_a_wake_ends_when_it_has_finally_failed() -> None:
+    scene = Scene()
+    visit, _ = scene.ask()
+    scene.leave(visit)
+    scene.tell(cause=FULL)
+    assert scene.is_active
+    scene.tell(cause=GONE)
+    assert not scene.is_active
+
+
+@in_virtual_time
+async def test_what_the_rest_keeps_in_use_stays_wanted() -> None:
+    scene = Scene(in_use=True, replicas=(ONE,))
+    assert scene.is_active
+    scene.tell(in_use=False)
+    assert not scene.is_active
+
+
+@in_virtual_time
+async def test_a_request_under_way_keeps_its_deployment_wanted_until_its_end() -> None:
+    scene = Scene(replicas=(ONE,))
+    visit, _ = scene.ask()
+    visit.answered()
+    assert scene.is_active
+    scene.leave(visit)
+    assert not scene.is_active
+
+
+@in_virtual_time
+async def test_a_refused_newcomer_learns_when_the_wake_should_be_over() -> None:
+    scene = Scene(limits=Limits(max_requests=1, timeout=100), expected_wake=80.0)
+    scene.ask()
+    await asyncio.sleep(30)
+    with pytest.raises(RefusedError) as refused:
+        scene.enter("two")
+    assert refused.value.refusal.retry_after == 50
+
+
+@in_virtual_time
+async def test_a_refused_newcomer_of_a_busy_deployment_may_come_again_soon() -> None:
+    scene = Scene(limits=Limits(max_requests=1, timeout=100), expected_wake=80.0, replicas=(ONE,))
+    scene.ask()
+    scene.ask("two")
+    with pytest.raises(RefusedError) as refused:
+        scene.enter("three")
+    assert refused.value.refusal.retry_after == 1
+
+
+@in_virtual_time
+async def test_a_deployment_that_goes_is_wanted_no_more() -> None:
+    scene = Scene()
+    visit, turn = scene.ask()
+    scene.gate.close()
+    with pytest.raises(RefusedError, match="removed"):
+        turn.result()
+    with pytest.raises(UnknownDeploymentError):
+        scene.demand.of(LLAMA)
+    scene.leave(visit)
+
+
+@in_virtual_time
+async def test_a_refusal_that_nobody_waits_for_any_more_troubles_nobody() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    scene = Scene()
+    visit, turn = scene.ask()
+    scene.tell(cause=GONE)
+    scene.leave(visit)
+    del visit, turn, scene
+    assert complaints == []

@@ -1,0 +1,135 @@
+"""Reading HTTP/1.1: what is acceptable, and that it is read alike in whatever pieces it comes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slipway.activator.http1.heads import (
+    AnswerHead,
+    Headers,
+    MalformedError,
+    RequestHead,
+    end_to_end,
+    trailers,
+)
+from slipway.activator.http1.parsing import LONGEST_HEAD, AnswerParser, End, Event, RequestParser
+
+REQUESTS = (
+    b"POST /v1/completions HTTP/1.1\r\nHost: llama\r\nContent-Length: 5\r\n\r\nhello"
+    b"GET /metrics?x=y HTTP/1.1\r\nHost: llama\r\nConnection: close\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nX-Sum: 5\r\n\r\n"
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc"
+    b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET http://b:81?x HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (LONGEST_HEAD + 10) + b"\r\n\r\n",
+    b"nonsense\r\n\r\n",
+)
+ANSWERS = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 5\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Made\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\naHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+    b"nonsense",
+)
+
+
+def joined(events: list[Event]) -> list[Event]:
+    """With neighbouring pieces of a body put together."""
+    whole: list[Event] = []
+    for event in events:
+        if isinstance(event, bytes) and whole and isinstance(whole[-1], bytes):
+            whole[-1] += event
+        else:
+            whole.append(event)
+    return whole
+
+
+def told(events: list[Event]) -> list[object]:
+    return [event.status if isinstance(event, MalformedError) else event for event in joined(events)]
+
+
+def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    places = sorted({cut % (len(data) + 1) for cut in cuts})
+    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True) if data[start:end]]
+
+
+def read_requests(pieces: list[bytes]) -> list[object]:
+    parser = RequestParser()
+    return told([event for piece in pieces for event in parser.feed(piece)])
+
+
+def read_answer(pieces: list[bytes]) -> list[object]:
+    parser = AnswerParser()
+    parser.expect(b"POST")
+    return told([event for piece in pieces for event in parser.feed(piece)])
+
+
+CUTS = st.lists(st.integers(0, 100_000), max_size=12)
+
+
+@given(st.sampled_from(REQUESTS), CUTS)
+def test_requests_are_read_alike_in_whatever_pieces_they_come(data: bytes, cuts: list[int]) -> None:
+    assert read_requests(in_pieces(data, cuts)) == read_requests([data])
+
+
+@given(st.sampled_from(ANSWERS), CUTS)
+def test_answers_are_read_alike_in_whatever_pieces_they_come(data: bytes, cuts: list[int]) -> None:
+    assert read_answer(in_pieces(data, cuts)) == read_answer([data])
+
+
+@given(st.binary(max_size=300), CUTS)
+def test_nonsense_is_refused_and_never_more_than_that(data: bytes, cuts: list[int]) -> None:
+    events = read_requests(in_pieces(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" + data, cuts))
+    assert isinstance(events[0], RequestHead)
+    assert events[1:3] == [b"abc", End([])]
+
+
+def test_a_body_comes_as_it_was_sent() -> None:
+    head, body, end, second, *_ = read_requests([REQUESTS[0]])
+    assert isinstance(head, RequestHead)
+    assert isinstance(second, RequestHead)
+    assert (head.method, head.target, head.length, body, end) == (b"POST", b"/v1/completions", 5, b"hello", End([]))
+    assert (head.keep_alive, second.keep_alive) == (True, False)
+
+
+def test_trailers_come_with_the_end() -> None:
+    assert read_requests([REQUESTS[1]])[2] == End([(b"x-sum", b"5")])
+
+
+def test_an_answer_until_the_end_of_the_connection_ends_with_it() -> None:
+    parser = AnswerParser()
+    parser.expect(b"GET")
+    head, body = parser.feed(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    assert isinstance(head, AnswerHead)
+    assert (head.keep_alive, body, list(parser.eof())) == (False, b"abc", [End([])])
+
+
+def test_an_answer_of_known_length_does_not_end_with_the_connection() -> None:
+    parser = AnswerParser()
+    parser.expect(b"GET")
+    parser.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+    assert list(parser.eof()) == []
+
+
+HEADERS: Headers = [
+    (b"host", b"a"),
+    (b"connection", b"close, X-Mine , host"),
+    (b"x-mine", b"1"),
+    (b"x-yours", b"2"),
+    (b"te", b"trailers"),
+    (b"transfer-encoding", b"chunked"),
+    (b"content-length", b"3"),
+]
+
+
+def test_only_what_is_meant_for_the_other_end_goes_on() -> None:
+    assert end_to_end(HEADERS) == [(b"host", b"a"), (b"x-yours", b"2")]
+
+
+@pytest.mark.parametrize("name", [b"content-length", b"transfer-encoding", b"authorization", b"content-type", b"host"])
+def test_no_trailer_changes_how_a_message_is_read(name: bytes) -> None:
+    assert trailers([(name, b"1"), (b"x-sum", b"5")]) == [(b"x-sum", b"5")]

@@ -1,0 +1,124 @@
+"""Which replica gets a request, and when a failed try may be followed by another."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slipway.activator.picking import RETRIED, Failure, Replica, Replicas, may_retry
+
+ONE, TWO = Replica("10.0.0.1", 8080, 2), Replica("10.0.0.2", 8080, 2)
+
+
+def of(*ready: Replica) -> Replicas:
+    replicas = Replicas()
+    replicas.set(ready)
+    return replicas
+
+
+def picked(replicas: Replicas, now: float = 0.0) -> Replica | None:
+    replica = replicas.pick(now)
+    if replica:
+        replicas.take(replica)
+    return replica
+
+
+def test_none_is_picked_where_none_is_ready() -> None:
+    assert of().pick(0.0) is None
+
+
+def test_the_one_with_the_fewest_is_picked() -> None:
+    replicas = of(ONE, TWO)
+    replicas.take(ONE)
+    assert replicas.pick(0.0) == TWO
+
+
+def test_of_several_alike_they_take_turns() -> None:
+    replicas = of(ONE, TWO)
+    order = []
+    for _ in range(4):
+        replica = picked(replicas)
+        assert replica
+        order.append(replica)
+        replicas.give_back(replica)
+    assert order == [ONE, TWO, ONE, TWO]
+
+
+def test_no_replica_gets_more_than_it_takes() -> None:
+    replicas = of(ONE)
+    assert [picked(replicas) for _ in range(3)] == [ONE, ONE, None]
+
+
+def test_a_replica_that_failed_rests_and_each_time_longer() -> None:
+    replicas = of(ONE)
+    rests, now = [], 0.0
+    for _ in range(7):
+        replicas.failed(ONE, now)
+        rested = replicas.next_rested(now)
+        assert rested
+        assert replicas.pick(now) is None
+        rests.append(round(rested - now, 3))
+        now = rested
+        assert replicas.pick(now) == ONE
+    assert rests == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+
+
+def test_a_success_ends_the_rests() -> None:
+    replicas = of(ONE)
+    for _ in range(5):
+        replicas.failed(ONE, 0.0)
+    replicas.answered(ONE)
+    replicas.failed(ONE, 100.0)
+    assert replicas.next_rested(100.0) == pytest.approx(100.1)
+
+
+def test_a_replica_that_is_ready_no_longer_is_not_picked_but_counted_until_it_has_answered() -> None:
+    replicas = of(ONE)
+    replicas.take(ONE)
+    replicas.set([TWO])
+    assert (replicas.pick(0.0), replicas.in_flight) == (TWO, 1)
+    replicas.give_back(ONE)
+    assert replicas.in_flight == 0
+
+
+def test_a_replica_that_comes_again_still_has_what_it_had() -> None:
+    replicas = of(ONE)
+    replicas.take(ONE)
+    replicas.take(ONE)
+    replicas.set([])
+    replicas.set([ONE])
+    assert replicas.pick(0.0) is None
+
+
+@pytest.mark.parametrize("failure", Failure)
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("replayable", [False, True])
+def test_a_try_may_be_followed_by_another_only_while_nothing_was_sent(
+    failure: Failure, sent: bool, replayable: bool
+) -> None:
+    expected = failure in (Failure.NO_CONNECTION, Failure.UNAVAILABLE, Failure.EMPTY_ABORT) and not sent and replayable
+    assert may_retry(failure, sent=sent, replayable=replayable) == expected
+    assert Failure.CUT not in RETRIED
+
+
+REPLICAS = [Replica(f"10.0.0.{each}", 8080, each % 3 + 1) for each in range(4)]
+STEPS = st.lists(
+    st.one_of(st.just("pick"), st.just("back"), st.sets(st.sampled_from(REPLICAS)), st.sampled_from(REPLICAS)),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_no_replica_is_overrun_and_nothing_is_miscounted(steps: list[object]) -> None:
+    replicas, in_flight, ready = Replicas(), list[Replica](), set[Replica]()
+    for now, step in enumerate(steps):
+        if isinstance(step, set):
+            ready = step
+            replicas.set(ready)
+        elif isinstance(step, Replica):
+            replicas.failed(step, float(now))
+        elif step == "back" and in_flight:
+            replicas.give_back(in_flight.pop())
+        elif step == "pick" and (replica := picked(replicas, float(now))):
+            assert replica in ready
+            in_flight.append(replica)
+            assert in_flight.count(replica) <= replica.max_concurrency
+        assert replicas.in_flight == len(in_flight)

@@ -1,0 +1,31 @@
+"""What earlier starts tell of the next one."""
+
+import pytest
+from slipway.activator.waking import LONGEST, SHORTEST, expected_wake, patience, retry_after
+
+
+def test_the_usual_start_is_expected_and_not_the_odd_one() -> None:
+    assert expected_wake([20.0, 22.0, 300.0]) == 22.0
+
+
+def test_before_the_first_start_the_size_tells() -> None:
+    assert expected_wake([], 1e9) < expected_wake([], 16e9) < expected_wake([], 140e9)
+
+
+@pytest.mark.parametrize(
+    ("starts", "seconds"),
+    [([1.0], SHORTEST), ([20.0, 100.0], 230.0), ([7200.0], LONGEST)],
+    ids=["quick starts get some time all the same", "the slowest counts", "there is an end"],
+)
+def test_patience(starts: list[float], seconds: float) -> None:
+    assert patience(starts) == seconds
+
+
+@pytest.mark.parametrize(
+    ("expected", "elapsed", "seconds"),
+    [(80.0, 0.0, 80), (80.0, 34.5, 46), (80.0, 79.9, 8), (80.0, 500.0, 8), (1.0, 5.0, 1)],
+)
+def test_who_is_turned_away_comes_again_when_the_wake_should_be_over(
+    expected: float, elapsed: float, seconds: int
+) -> None:
+    assert retry_after(expected, elapsed) == seconds
