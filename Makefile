@@ -41,6 +41,9 @@ bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs
 bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the API server (needs root)
 	$(BIN)/python benchmarks/operator_scale.py --number $(N) $(ARGS)
 
+bench-activator: $(VENV) ## Measure what the activator costs while it is in a request's path
+	$(BIN)/python benchmarks/activator_path.py $(ARGS)
+
 ##@ Check
 
 lint: $(VENV) ## Style and common mistakes, by ruff
@@ -80,7 +83,7 @@ clean: ## Remove .venv and the tools' caches from the checkout
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\n%s\n' Variables
 	@printf '  %-15s %s\n' \
 	  CLUSTER 'where cluster tests run: embedded (default), kind, or existing (the cluster of $$KUBECONFIG)' \
@@ -109,4 +112,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit cluster bench bench-scale lint types layers check fmt generate clean help cluster-possible
+.PHONY: demo up down test unit cluster bench bench-scale bench-activator lint types layers check fmt generate clean help cluster-possible

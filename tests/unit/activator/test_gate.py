@@ -29,7 +29,7 @@ def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[
     def run() -> None:
         virtual_time.run(test())
 
-    del run.__wrapped__  # type: ignore[attr-defined]  # or pytest would take it for asynchronous
+    del run.__wrapped__  # or pytest would take it for asynchronous
     return run
 
 

@@ -1,0 +1,197 @@
+"""What the activator costs while it is in the path: latency, memory, and whether anything gets lost.
+
+make bench-activator
+make bench-activator ARGS="--seconds 60"
+
+The same backend is asked directly and through the activator in the same run, in turn, so that whatever else the machine
+does falls on both. Backend, activator and clients are processes of their own on loopback. On a busy machine, processor
+time for each request says more than latency does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import uvloop
+from path.client import Line, at_a_steady_rate, held
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "activator-path.json"
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Options:
+    seconds: float
+    rate: float
+    streams: int
+    held: int
+    held_bytes: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that was measured: directly, through the activator, and what the difference may be."""
+
+    what: str
+    direct: float | None
+    through: float
+    budget: float | None = None
+    goal: float | None = None
+
+    @property
+    def added(self) -> float:
+        return self.through - (self.direct or 0.0)
+
+
+@click.command()
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="How long each phase measures.")
+@click.option("--rate", type=float, default=200.0, show_default=True, help="Requests a second on each way.")
+@click.option("--streams", type=int, default=500, show_default=True, help="Streams that are open at a time.")
+@click.option("--held", type=int, default=256, show_default=True, help="Requests that are held at a time.")
+@click.option("--held-kib", type=int, default=64, show_default=True, help="Size of each of their bodies.")
+def main(seconds: float, rate: float, streams: int, held: int, held_kib: int) -> None:
+    """Measure the activator's data path."""
+    options = Options(seconds, rate, streams, held, held_kib * KIB)
+    rows = uvloop.run(measure(options))
+    click.echo("\n".join(table(rows)))
+    RESULT.parent.mkdir(exist_ok=True)
+    machine = {"machine": platform.machine(), "python": platform.python_version(), "system": platform.system()}
+    RESULT.write_text(
+        json.dumps({**machine, **asdict(options), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
+    )
+
+
+async def measure(options: Options) -> list[Row]:
+    async with Program.started("backend.py") as backend:
+        async with Program.started("activator.py") as activator:
+            await activator.tell(f"ready {backend.port}")
+            rows = await _latency(options, backend.port, activator)
+            rows += await _streams(options, backend.port, activator.port)
+        async with Program.started("activator.py") as activator:  # a fresh one, because memory that was used may stay
+            return rows + await _memory(options, backend, activator)
+
+
+async def _latency(options: Options, direct: int, activator: Program) -> list[Row]:
+    lines = Line(direct), Line(activator.port)
+    await at_a_steady_rate(list(lines), rate=options.rate, seconds=2.0)
+    for line in lines:
+        line.latencies.clear()
+    before = activator.processor_time()
+    await at_a_steady_rate(list(lines), rate=options.rate, seconds=options.seconds)
+    spent = (activator.processor_time() - before) / len(lines[1].latencies)
+    return [
+        *_rows(f"at {options.rate:.0f} requests/s", *lines),
+        Row("processor time of the activator for each of them, ms", None, spent * 1000),
+    ]
+
+
+async def _streams(options: Options, direct: int, through: int) -> list[Row]:
+    """Beside them, a tenth as many that lead directly to the backend, to compare their events with."""
+    few, many = Line(direct), Line(through)
+    lines = Line(direct), Line(through)
+    events = int(options.seconds)
+    async with asyncio.TaskGroup() as group:
+        for number in range(options.streams):
+            group.create_task(many.listen(events))
+            if number % 10 == 0:
+                group.create_task(few.listen(events))
+            await asyncio.sleep(2.0 / options.streams)  # so that they don't all speak at once
+        await at_a_steady_rate(list(lines), rate=options.rate, seconds=options.seconds / 2)
+    name = f"{options.streams} streams"
+    return [
+        Row(f"{name}, an event's way, p50, ms", percentile(few.delays, 50), percentile(many.delays, 50)),
+        Row(f"{name}, an event's way, p99, ms", percentile(few.delays, 99), percentile(many.delays, 99)),
+        Row(f"{name}, broken or incomplete", few.errors, many.errors, budget=0),
+        *_rows(f"at {options.rate:.0f} requests/s beside {name}", *lines),
+    ]
+
+
+def _rows(name: str, direct: Line, through: Line) -> list[Row]:
+    direct.close()
+    through.close()
+    halves = percentile(direct.latencies, 50), percentile(through.latencies, 50)
+    highs = percentile(direct.latencies, 99), percentile(through.latencies, 99)
+    return [
+        Row(f"{name}, p50, ms", *halves, budget=1.0, goal=0.5),
+        Row(f"{name}, p99, ms", *highs, budget=10.0, goal=3.0),
+        Row(f"{name}, failed", direct.errors, through.errors, budget=0),
+    ]
+
+
+async def _memory(options: Options, backend: Program, activator: Program) -> list[Row]:
+    before = activator.memory("VmRSS")
+    asked = asyncio.create_task(held(activator.port, options.held, b"x" * options.held_bytes))
+    await asyncio.sleep(3.0)
+    while_held = activator.memory("VmRSS")
+    await activator.tell(f"ready {backend.port}")
+    lost = options.held - await asked
+    name = f"{options.held} held of {options.held_bytes // KIB} KiB"
+    return [
+        Row("memory of the activator alone, MiB", None, before),
+        Row(f"memory with {name}, MiB", None, while_held),
+        Row("its peak until they were answered, MiB", None, activator.memory("VmHWM")),
+        Row(f"lost of {name}", None, lost, budget=0),
+    ]
+
+
+@dataclass
+class Program:
+    """One of `path/`, as a process that prints its port and hears lines."""
+
+    process: asyncio.subprocess.Process
+    port: int
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, name: str) -> AsyncIterator[Program]:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(sys.executable, HERE / "path" / name, stdin=pipe, stdout=pipe)
+        try:
+            assert process.stdout
+            yield cls(process, int(await process.stdout.readline()))
+        finally:
+            process.kill()
+            await process.wait()
+
+    async def tell(self, line: str) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(line.encode() + b"\n")
+        await self.process.stdout.readline()
+
+    def processor_time(self) -> float:
+        """In seconds, since it began."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self, what: str) -> float:
+        """In MiB."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / KIB
+
+
+def percentile(seconds: list[float], percent: int) -> float:
+    """In milliseconds: the smallest value that so many percent of all do not exceed."""
+    ordered = sorted(seconds)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] * 1000 if ordered else float("nan")
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    yield f"{'':58} direct  through    added   budget     goal"
+    for row in rows:
+        numbers = (row.direct, row.through, row.added, row.budget, row.goal)
+        yield f"{row.what:55}" + "".join(f"{'' if each is None else f'{each:.2f}':>9}" for each in numbers)
+
+
+if __name__ == "__main__":
+    main()

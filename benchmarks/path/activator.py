@@ -1,0 +1,45 @@
+"""The activator's data path alone, with one deployment, as a program of its own.
+
+It prints its port. A line `ready PORT` on its input makes a replica on that port ready; an empty line none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import uvloop
+from slipway.activator.demand import Demand, Deployment
+from slipway.activator.deployments import Deployments, Known
+from slipway.activator.doors import serve
+from slipway.activator.holding import House, Limits
+from slipway.activator.picking import Replica
+
+BENCH = Deployment("bench", "llama")
+LIMITS = Limits(max_requests=1024, timeout=600.0)
+
+
+async def main() -> None:
+    deployments = Deployments()
+    known = Known(deployment=BENCH, port=0, limits=LIMITS)
+    deployments.tell(known)
+    async with serve(deployments, Demand(), house=House(), host="127.0.0.1", grace=0) as doors:
+        print(await doors.number(BENCH), flush=True)
+        async for words in _lines():
+            replicas = tuple(Replica("127.0.0.1", int(port), 4096) for port in words[1:])
+            deployments.tell(replace(known, replicas=replicas))
+            print("told", flush=True)
+
+
+async def _lines() -> AsyncIterator[list[str]]:
+    """The words of each line of the input."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        yield line.decode().split()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
