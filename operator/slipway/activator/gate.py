@@ -37,8 +37,8 @@ class Visit:
 
     @property
     def held(self) -> float:
-        """Seconds from its arrival until a replica was free for it."""
-        return self.called_at - self.ticket.arrived
+        """Seconds from its arrival until a replica was free for it; 0 if one was when its body was there."""
+        return self.called_at - self.ticket.arrived if self.was_held else 0.0
 
     def queue(self) -> Turn:
         """Now it may be called; the result is the replica. After a failed try, it may be called again."""
