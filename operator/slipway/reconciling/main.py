@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from kubernetes.aio.config import ConfigException
 
 from slipway.kube.connection import load_configuration
-from slipway.reconciling import logs
+from slipway.process import logs
 from slipway.reconciling.operator import Now, Operator, utc_now
 from slipway.reconciling.options import Options, parse
 

@@ -1,25 +1,24 @@
-"""What the operator can be told when it starts: flags, each with an environment variable of the same name.
-
-A flag wins over its variable. A value that can't be right is refused at once, with the flag, the value and the remedy.
-"""
+"""What the operator can be told when it starts."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from slipway.kube.lease import own_identity
-
-PREFIX = "SLIPWAY_"
-DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+from slipway.process.flags import (
+    KUBECONFIG,
+    LOG_FORMAT,
+    LOG_LEVEL,
+    MANAGEMENT_PORT,
+    Flag,
+    Program,
+    duration,
+    name,
+    whole,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,105 +36,13 @@ class Options:
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
     """Prints --help and --version, and refuses bad values: both end the program."""
-    given = vars(_parser(environment).parse_args(arguments))
+    given = PROGRAM.parse(arguments, environment)
     given["identity"] = given["identity"] or own_identity()
     return Options(**given)
 
 
-def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="slipway-operator",
-        description="Turns LLMDeployments into language models served by KServe, and keeps their status true.",
-        epilog="Each flag can also be set by the environment variable that is named with it; the flag wins.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('slipway')}")
-    for flag in FLAGS:
-        flag.add_to(parser, environment.get(flag.variable))
-    return parser
-
-
-@dataclass(frozen=True)
-class Flag:
-    name: str
-    help: str
-    default: str | None
-    read: Callable[[str], Any] = str
-    metavar: str | None = None
-    choices: tuple[str, ...] | None = None
-
-    @property
-    def variable(self) -> str:
-        return PREFIX + self.name.replace("-", "_").upper()
-
-    def add_to(self, parser: argparse.ArgumentParser, from_environment: str | None) -> None:
-        """argparse reads a default that is a text as it reads an argument; choices it checks for arguments alone."""
-        value = from_environment or self.default
-        if self.choices and value not in self.choices:
-            parser.error(f"{self.variable}: {value!r} is none of {', '.join(self.choices)}: set it to one of them")
-        told = f"{self.help} (default: {self.default})" if self.default else self.help
-        parser.add_argument(
-            f"--{self.name}",
-            type=self.read,
-            default=value,
-            help=f"{told} [{self.variable}]",
-            metavar=self.metavar,
-            choices=self.choices,
-        )
-
-
-# --- the kinds of values ---------------------------------------------------------------------------------------------
-
-
-def existing_file(text: str) -> Path:
-    path = Path(text)
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a file: name a kubeconfig that is there")
-    return path
-
-
-def name(text: str) -> str:
-    if not DNS_LABEL.fullmatch(text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} can't be the name of an object: use at most 63 lower-case letters, digits and '-'"
-        )
-    return text
-
-
-def whole(*, at_least: int, at_most: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not at_least <= int(text) <= at_most:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {at_least} to {at_most}")
-        return int(text)
-
-    return read
-
-
-def duration(*, at_least: float) -> Callable[[str], float]:
-    """In seconds."""
-
-    def read(text: str) -> float:
-        found = DURATION.fullmatch(text)
-        seconds = float(found[1]) * SECONDS[found[2]] if found else 0.0
-        if seconds < at_least:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a time of at least {at_least:.0f}s: write it as 30s, 10m or 1h"
-            )
-        return seconds
-
-    return read
-
-
-# --- the flags -------------------------------------------------------------------------------------------------------
-
 FLAGS = (
-    Flag(
-        "kubeconfig",
-        "file that says where the API server is; without it the pod's own service account, else what kubectl uses",
-        None,
-        existing_file,
-        "FILE",
-    ),
+    KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in and keeps its Lease in", "slipway-system", name, "NAME"),
     Flag("lease-name", "Lease by which the replicas elect their leader", "slipway-operator", name, "NAME"),
     Flag(
@@ -152,13 +59,12 @@ FLAGS = (
         duration(at_least=10.0),
         "TIME",
     ),
-    Flag(
-        "management-port",
-        "port of /livez, /readyz and /metrics; 0: any free one",
-        "8081",
-        whole(at_least=0, at_most=65535),
-        "PORT",
-    ),
-    Flag("log-level", "least important lines to write", "info", choices=("debug", "info", "warning", "error")),
-    Flag("log-format", "for people or for programs", "console", choices=("console", "json")),
+    MANAGEMENT_PORT,
+    LOG_LEVEL,
+    LOG_FORMAT,
+)
+PROGRAM = Program(
+    "slipway-operator",
+    "Turns LLMDeployments into language models served by KServe, and keeps their status true.",
+    FLAGS,
 )

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from slipway.reconciling import logs
+from slipway.process import logs
 
 
 @pytest.fixture(autouse=True)
