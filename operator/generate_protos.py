@@ -1,4 +1,4 @@
-"""Writes slipway/activator/_generated from KEDA's published definition; run it again after changing the .proto file."""
+"""Writes slipway/activator/_generated from KEDA's published definition and our own; run it again after a change."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from grpc_tools import protoc
 
 HERE = Path(__file__).parent
 PACKAGE = "slipway/activator/_generated"
-PROTO = "externalscaler.proto"
+PROTOS = ("externalscaler.proto", "peers.proto")
 
 
 def plugin(name: str) -> str:
@@ -19,7 +19,7 @@ def main() -> int:
     return protoc.main(
         [
             "protoc",
-            # The definition is shown to protoc at the place of its Python package: the generated imports then are
+            # The definitions are shown to protoc at the place of their Python package: the generated imports then are
             # `from slipway.activator._generated import …`, and need no editing afterwards.
             f"--proto_path={PACKAGE}={HERE / 'slipway/activator'}",
             plugin("protoc-gen-mypy"),
@@ -27,7 +27,7 @@ def main() -> int:
             *(f"--{output}_out={HERE}" for output in ("python", "grpc_python")),
             f"--mypy_out=quiet:{HERE}",
             f"--mypy_grpc_out=quiet,only_async:{HERE}",
-            f"{PACKAGE}/{PROTO}",
+            *(f"{PACKAGE}/{proto}" for proto in PROTOS),
         ]
     )
 

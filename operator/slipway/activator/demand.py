@@ -4,7 +4,7 @@ No I/O and no clock in here. One event loop owns a `Demand`; it is not for use f
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,17 +21,22 @@ class Deployment(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What one deployment needs: a replica at all (`active`), and how many (`waiting` per `target_per_replica`)."""
+    """What one deployment needs: a replica at all (`active`), and how many (`requests` per `target_per_replica`)."""
 
     active: bool
-    waiting: int
+    waiting: int  # requests that no replica has
     target_per_replica: float
+    running: float = 0.0  # requests that replicas have
 
     def __post_init__(self) -> None:
         if self.waiting < 0:
             raise ValueError(f"{self.waiting} requests cannot be waiting")
         if not self.target_per_replica > 0:
             raise ValueError(f"a replica cannot be meant for {self.target_per_replica} requests")
+
+    @property
+    def requests(self) -> float:
+        return self.waiting + self.running
 
 
 class UnknownDeploymentError(LookupError):
@@ -49,10 +54,17 @@ class _Version:
     superseded: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+Listener = Callable[[Deployment, Wanted | None], None]
+
+
 class Demand:
     def __init__(self) -> None:
         self._newest: dict[Deployment, _Version] = {}
         self._arrival = asyncio.Event()  # of a deployment that was not known
+        self._listeners: list[Listener] = []
+
+    def __iter__(self) -> Iterator[Deployment]:
+        return iter(self._newest)
 
     def of(self, deployment: Deployment) -> Wanted:
         return self._version(deployment).wanted
@@ -68,11 +80,18 @@ class Demand:
         else:
             self._arrival.set()
             self._arrival = asyncio.Event()
+        self._notify(deployment, wanted)
 
     def forget(self, deployment: Deployment) -> None:
         """Makes the deployment unknown; those who wait for a change of it get UnknownDeploymentError."""
         if before := self._newest.pop(deployment, None):
             before.superseded.set()
+            self._notify(deployment, None)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Calls back at each change (None: it is not known any more); returns how to stop."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     async def until_known(self, deployment: Deployment) -> Wanted:
         while deployment not in self._newest:
@@ -84,6 +103,10 @@ class Demand:
         while not condition((version := self._version(deployment)).wanted):
             await version.superseded.wait()
         return version.wanted
+
+    def _notify(self, deployment: Deployment, wanted: Wanted | None) -> None:
+        for listener in list(self._listeners):
+            listener(deployment, wanted)
 
     def _version(self, deployment: Deployment) -> _Version:
         try:

@@ -31,6 +31,7 @@ class Known:
     expected_wake: float | None = None  # seconds from the first request to a ready replica
     target_per_replica: float = 1.0
     in_use: bool = False  # whether it is to be kept active for other reasons than requests that are here
+    running: float = 0.0  # requests that the engines have, wherever they came from
     is_direct: bool = False  # whether the Service leads past us; then our clients are sent there after each answer
 
 

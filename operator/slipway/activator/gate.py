@@ -225,5 +225,10 @@ class Gate:
         if waiting and self._waking_since is None and not self._replicas and not self._hopeless():
             self._waking_since = self._loop.time()
         active = bool(waiting or self._replicas.in_flight or self._waking_since is not None or self.known.in_use)
-        wanted = Wanted(active=active, waiting=waiting, target_per_replica=self.known.target_per_replica)
+        wanted = Wanted(
+            active=active,
+            waiting=waiting,
+            target_per_replica=self.known.target_per_replica,
+            running=max(self.known.running, float(self._replicas.in_flight)),  # the engines were asked a while ago
+        )
         self._demand.report(self.known.deployment, wanted)

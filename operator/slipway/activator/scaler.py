@@ -20,7 +20,7 @@ from slipway.activator._generated import externalscaler_pb2 as pb
 from slipway.activator._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError, Wanted
 
-METRIC = "waiting-requests"
+METRIC = "requests"
 ANY_TARGET = 1.0  # for a deployment not known yet: KEDA needs some target to begin with, and gets no value to compare
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -47,8 +47,8 @@ class ExternalScaler(rpc.ExternalScalerServicer):
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, context: Context) -> pb.GetMetricsResponse:
         async with _unknown_is_an_error(context):
-            waiting = self._wanted(request.scaledObjectRef).waiting
-            return pb.GetMetricsResponse(metricValues=[pb.MetricValue(metricName=METRIC, metricValueFloat=waiting)])
+            requests = self._wanted(request.scaledObjectRef).requests
+            return pb.GetMetricsResponse(metricValues=[pb.MetricValue(metricName=METRIC, metricValueFloat=requests)])
 
     async def GetMetricSpec(self, request: pb.ScaledObjectRef, context: Context) -> pb.GetMetricSpecResponse:
         """Answers for unknown deployments too: without a spec KEDA makes no HPA, and drops every push."""
@@ -101,12 +101,23 @@ class ExternalScaler(rpc.ExternalScalerServicer):
 
 
 @asynccontextmanager
-async def serve(demand: Demand, address: str, *, repeat_after: float = 0.2, grace: float = 5.0) -> AsyncIterator[int]:
-    """Answers KEDA on the address (port 0: any free one) and yields the port; calls get `grace` seconds to end."""
+async def serve(
+    demand: Demand,
+    address: str,
+    *,
+    repeat_after: float = 0.2,
+    grace: float = 5.0,
+    beside: Callable[[grpc.aio.Server], None] = lambda server: None,
+) -> AsyncIterator[int]:
+    """Answers KEDA on the address (port 0: any free one) and yields the port; calls get `grace` seconds to end.
+
+    `beside` adds what else is to be answered there.
+    """
     # Without this option a second server on the port would take half of the calls, instead of being refused.
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     scaler = ExternalScaler(demand, repeat_after=repeat_after)
     rpc.add_ExternalScalerServicer_to_server(scaler, server)
+    beside(server)
     port = server.add_insecure_port(address)
     await server.start()
     try:

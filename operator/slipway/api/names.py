@@ -27,6 +27,7 @@ STATUS_FIELD_MANAGER = "slipway-status"
 
 ENGINE_PORT = 8080
 RUNTIME_PORT = 8081  # the runtime's own: /livez /readyz /startupz /info /metrics
+ACTIVATOR_SERVICE = "slipway-activator"
 ACTIVATOR_MANAGEMENT_PORT = 8081
 ACTIVATOR_GRPC_PORT = 9090
 ACTIVATOR_FIRST_PORT = 20000  # one port for each deployment, from here …

@@ -25,14 +25,22 @@ def reason_named(word: str) -> Reason:
     return next((reason for reason in Reason if reason == word), Reason.UNKNOWN)
 
 
-WORST_FIRST = (
-    # what no pod can help
+NO_POD_CAN_HELP = (
     Reason.INVALID_SPEC,
     Reason.KSERVE_MISSING,
     Reason.NAME_TAKEN,
     Reason.RUNTIME_MISSING,
     Reason.PERMISSION_DENIED,
     Reason.ADMISSION_DENIED,
+    Reason.NO_ACCELERATOR_FITS,
+    Reason.PROFILE_MISSING,
+    Reason.KEDA_MISSING,
+    Reason.INTERNAL_ERROR,
+)
+"""What stays as it is until a person or the platform changes, however often somebody asks."""
+
+WORST_FIRST = (
+    *NO_POD_CAN_HELP,
     Reason.QUOTA_EXCEEDED,
     # what says exactly what to change
     Reason.BAD_ENGINE_ARGUMENTS,

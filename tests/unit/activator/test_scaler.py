@@ -53,10 +53,12 @@ async def test_is_active_says_what_is_wanted(demand: Demand, keda: rpc.ExternalS
     assert (await keda.IsActive(REF)).result is True
 
 
-async def test_the_metric_is_the_number_of_waiting_requests(demand: Demand, keda: rpc.ExternalScalerStub) -> None:
-    demand.report(LLAMA, BUSY)
+async def test_the_metric_is_the_number_of_requests_that_wait_or_run(
+    demand: Demand, keda: rpc.ExternalScalerStub
+) -> None:
+    demand.report(LLAMA, replace(BUSY, running=2.0))
     answer = await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=REF, metricName=METRIC))
-    assert [(value.metricName, value.metricValueFloat) for value in answer.metricValues] == [(METRIC, 3)]
+    assert [(value.metricName, value.metricValueFloat) for value in answer.metricValues] == [(METRIC, 5)]
 
 
 async def test_the_metric_spec_is_the_target_per_replica(keda: rpc.ExternalScalerStub) -> None:

@@ -1,0 +1,158 @@
+"""The activator's process: what runs in it beside each other, who starts whom, and how it ends.
+
+- `Watching` fills the caches; `Knowledge` makes of them what the data path has to know of each deployment.
+- The doors hold and forward requests; what they want of each deployment is `own` demand.
+- The other replicas' demand is added to it (`Everyone`), and KEDA is told the sum by the scaler.
+
+KEDA is not answered before the caches are filled: it would stay away for up to a minute. Asked to end, it takes no new
+connections, lets requests under way go on for a while, and then ends KEDA's streams in good order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.activator import doors, scaler
+from slipway.activator.demand import Demand
+from slipway.activator.deployments import Deployments
+from slipway.activator.everyone import Everyone
+from slipway.activator.holding import House
+from slipway.activator.knowledge import Knowledge
+from slipway.activator.options import Options
+from slipway.activator.peers import Following, Telling
+from slipway.activator.settings import Settings
+from slipway.activator.watches import Home, Key, addresses, watches
+from slipway.kube import health
+from slipway.kube.client import KubeClient
+from slipway.kube.connection import Connection, for_kopf
+from slipway.kube.metrics import Metrics
+from slipway.kube.watching import Watching
+
+logger = logging.getLogger(__name__)
+
+STALE_AFTER = 60.0
+LOOK_WHETHER_FILLED = 0.05
+STREAMS_END_WITHIN = 2.0
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Activator:
+    """`configuration`: of the API server. To be made in the event loop in which it runs."""
+
+    def __init__(self, settings: Settings, configuration: Any, *, now: Callable[[], datetime] = utc_now) -> None:
+        self._settings = settings
+        self._connection = Connection(configuration)
+        self._metrics = Metrics()
+        self._home = Home(settings.namespace, settings.service)
+        self._watching: Watching[Key] = Watching(
+            watches(self._home),
+            client=KubeClient(self._connection, self._metrics),
+            login=lambda: for_kopf(configuration),
+            add=self._changed,
+            metrics=self._metrics,
+        )
+        clock = asyncio.get_running_loop().time
+        self._deployments = Deployments()
+        self._knowledge = Knowledge(self._watching.store, self._deployments, now=now, clock=clock)
+        self._own = Demand()
+        self._everyone = Everyone(self._own)
+        self._telling = Telling(self._own, settings.identity)
+        self._following = Following(self._everyone, settings.identity, clock=clock)
+        self._house = House(settings.max_requests, settings.max_bytes)
+        self._looks = False  # at what changes; before all is known, it would take for missing what is only late
+        self._is_open = False
+
+    async def run(self, asked_to_end: asyncio.Event) -> None:
+        """Until it is asked to end, or something in it fails, which is raised after an orderly end."""
+        async with health.serve(
+            self._metrics, live=self._live(), ready=self._ready(), port=self._settings.management_port
+        ) as port:
+            logger.info("%s answers on port %d", self._settings.identity, port)
+            tasks = [
+                asyncio.create_task(self._watching.run(), name="watching"),
+                asyncio.create_task(self._serve(), name="serving"),
+            ]
+            asked = asyncio.create_task(asked_to_end.wait(), name="end")
+            await asyncio.wait([*tasks, asked], return_when=asyncio.FIRST_COMPLETED)
+            logger.info("Ending")
+            await self._end([asked, *reversed(tasks)])
+
+    async def _serve(self) -> None:
+        while self._watching.store.unsynced():  # noqa: ASYNC110 - looked at so seldom that no event is worth it
+            await asyncio.sleep(LOOK_WHETHER_FILLED)
+        self._looks = True
+        self._knowledge.look_at_all()
+        async with AsyncExitStack() as wakers, self._doors():
+            wakers.push_async_callback(self._knowledge.scraping.close)
+            wakers.push_async_callback(self._following.close)
+            port = await wakers.enter_async_context(self._scaler())
+            wakers.callback(self._telling.end_streams)
+            logger.info("KEDA is answered on port %d", port)
+            self._is_open = True
+            self._follow_peers()
+            try:
+                await self._knowledge.keep_looking()
+            finally:
+                self._is_open = False
+            # Requests that are still held may need their wake, so KEDA is answered until they are gone.
+
+    def _doors(self) -> AbstractAsyncContextManager[doors.Doors]:
+        settings = self._settings
+        return doors.serve(
+            self._deployments,
+            self._own,
+            house=self._house,
+            options=Options(runbooks=settings.runbooks),
+            host=settings.address,
+            grace=settings.drain,
+        )
+
+    def _scaler(self) -> AbstractAsyncContextManager[int]:
+        where = f"{self._settings.address or '[::]'}:{self._settings.scaler_port}"
+        return scaler.serve(self._everyone.all, where, grace=STREAMS_END_WITHIN, beside=self._telling.add_to)
+
+    async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """In this order: requests under way may need what the watches still tell."""
+        failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
+        for task in tasks:
+            task.cancel()
+            await asyncio.wait([task])
+        await self._connection.close()
+        for task in failed:
+            task.result()
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def _changed(self, key: Key) -> None:
+        if isinstance(key, Home):
+            self._follow_peers()
+        elif self._looks:
+            self._knowledge.look(key)
+
+    def _follow_peers(self) -> None:
+        if not self._is_open:
+            return
+        port = self._settings.scaler_port
+        found = addresses(self._watching.store, self._home)
+        self._following.follow({f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in found})
+
+    # --- how it is ---------------------------------------------------------------------------------------------------
+
+    def _live(self) -> health.Checks:
+        auditor = self._watching.auditor
+        return {"watches": health.watches_are_fresh(auditor, limit=STALE_AFTER, clock=time.monotonic)}
+
+    def _ready(self) -> health.Checks:
+        return {
+            "caches": health.caches_are_filled(self._watching.store),
+            "doors": lambda: None if self._is_open else "KEDA isn't answered yet",
+        }

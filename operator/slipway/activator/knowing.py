@@ -1,0 +1,182 @@
+"""All that the cluster shows of one deployment → what the data path has to know of it. Pure.
+
+Causes come from the pods themselves, as soon as they show them; and from the status, where no pod could.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway.activator.demand import Deployment
+from slipway.activator.deployments import Known
+from slipway.activator.holding import Limits
+from slipway.activator.picking import Replica
+from slipway.activator.waking import expected_wake
+from slipway.api import names, units
+from slipway.api.reasons import ConditionType, Reason
+from slipway.api.scaling import ScalingSpec
+from slipway.observing.cause import NO_POD_CAN_HELP, Cause, reason_named
+from slipway.observing.observation import observe
+from slipway.observing.pods import Pod
+from slipway.observing.world import WorldView, condition, is_true, parse_time
+
+Object = dict[str, Any]
+
+ANY_CONCURRENCY = 16  # requests at a time, where neither the spec nor the plan says
+TEMPLATE_HASH = "pod-template-hash"  # which version of a Deployment a pod is of
+TELL_NOTHING = (Reason.NOT_READY, Reason.ACTIVATOR_UNAVAILABLE)
+PATIENCE = 2.0  # times the time limit, for which a replica that nobody waits for may try to become ready
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What is known of a deployment at one moment."""
+
+    deployment: Object
+    service: Object | None
+    pods: tuple[Object, ...]
+    extra_slice: Object | None  # the EndpointSlice that leads to us
+    now: datetime
+    starts: tuple[float, ...] = ()  # seconds that earlier starts took
+    idle_for: float = 0.0  # seconds for which nobody has used the replicas that are ready
+    running: float = 0.0  # requests that the engines have
+
+
+def known(sight: Sight) -> Known | None:
+    """None: it has no port yet, so nobody can ask for it here."""
+    port = port_of(sight.service)
+    if port is None:
+        return None
+    scaling = scaling_of(sight.deployment)
+    limits = Limits.of(scaling.hold, last_starts=sight.starts)
+    view = WorldView(now=sight.now, pods=newest_version(sight.pods))
+    seen = observe(None, view)
+    concurrency = _concurrency(sight.deployment)
+    target = scaling.target.in_flight if scaling.target else None
+    return Known(
+        deployment=deployment_of(sight.deployment),
+        port=port,
+        limits=limits,
+        replicas=replicas(sight, concurrency),
+        cause=seen.cause or _told(sight.deployment),
+        step=seen.step if seen.warming_up else None,
+        expected_wake=expected_wake(sight.starts),
+        target_per_replica=float(target) if isinstance(target, int) else float(concurrency),
+        in_use=_is_in_use(
+            sight, limits, units.seconds(scaling.idle_after), failed=bool(seen.cause and seen.cause.final)
+        ),
+        is_direct=bool(sight.extra_slice) and not leads_here(sight.extra_slice),
+        running=sight.running,
+    )
+
+
+# --- parts of it, for others too -------------------------------------------------------------------------------------
+
+
+def deployment_of(thing: Object) -> Deployment:
+    return Deployment(thing["metadata"]["namespace"], thing["metadata"]["name"])
+
+
+def port_of(service: Object | None) -> int | None:
+    """The port that belongs to the deployment; the operator has chosen it."""
+    annotations = (service or {}).get("metadata", {}).get("annotations") or {}
+    text = annotations.get(names.ACTIVATOR_PORT_ANNOTATION, "")
+    port = int(text) if text.isascii() and text.isdigit() else 0
+    return port if names.ACTIVATOR_FIRST_PORT <= port <= names.ACTIVATOR_LAST_PORT else None
+
+
+def engine_port(service: Object | None) -> int:
+    ports = (service or {}).get("spec", {}).get("ports") or [{}]
+    target = ports[0].get("targetPort")
+    return target if isinstance(target, int) else names.ENGINE_PORT
+
+
+def scaling_of(deployment: Object) -> ScalingSpec:
+    """One that can't be read is the operator's to complain about."""
+    try:
+        return ScalingSpec.model_validate(deployment["spec"].get("scaling") or {})
+    except ValidationError:
+        return ScalingSpec()
+
+
+def is_ready(pod: Object) -> bool:
+    return is_true(pod, "Ready") and "deletionTimestamp" not in pod["metadata"] and bool(_address(pod))
+
+
+def start_of(pod: Object) -> float | None:
+    """Seconds from a pod's creation until it was ready; None if that was not its first time, or not yet."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    if not is_ready(pod) or any(each.get("restartCount") for each in statuses):
+        return None
+    created, ready = pod["metadata"]["creationTimestamp"], (condition(pod, "Ready") or {}).get("lastTransitionTime")
+    begun, ended = parse_time(created), parse_time(ready)
+    return (ended - begun).total_seconds() if begun and ended else None
+
+
+def last_cold_start(deployment: Object) -> float | None:
+    """Seconds, as the status remembers it: the sum of its phases."""
+    phases = (deployment.get("status") or {}).get("lastColdStart") or {}
+    return sum(units.seconds(each) for each in phases.values()) if phases else None
+
+
+def newest_version(pods: tuple[Object, ...]) -> tuple[Object, ...]:
+    """A version that failed must not speak for the one that replaces it."""
+    staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    if not staying:
+        return pods
+    newest = max(staying, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
+    return tuple(pod for pod in pods if _version(pod) == _version(newest))
+
+
+def leads_here(extra_slice: Object | None) -> bool:
+    """Whether new connections to the Service come to us: else it only stands by for when no replica is ready."""
+    endpoints = (extra_slice or {}).get("endpoints") or []
+    return any((each.get("conditions") or {}).get("ready", True) for each in endpoints)
+
+
+def replicas(sight: Sight, concurrency: int) -> tuple[Replica, ...]:
+    port = engine_port(sight.service)
+    return tuple(Replica(_address(pod), port, concurrency) for pod in sight.pods if is_ready(pod))
+
+
+# --- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _version(pod: Object) -> str:
+    return str((pod["metadata"].get("labels") or {}).get(TEMPLATE_HASH, ""))
+
+
+def _address(pod: Object) -> str:
+    return str(pod.get("status", {}).get("podIP") or "")
+
+
+def _concurrency(deployment: Object) -> int:
+    chosen = (deployment["spec"].get("engine") or {}).get("maxConcurrency")
+    planned = ((deployment.get("status") or {}).get("plan") or {}).get("maxConcurrency")
+    return int(chosen or planned or ANY_CONCURRENCY)
+
+
+def _told(deployment: Object) -> Cause | None:
+    """What the operator says where no pod shows a cause: final only if no pod could help, or nobody would try again."""
+    generation = deployment["metadata"].get("generation")
+    ready = condition(deployment, ConditionType.READY) or {}
+    if ready.get("status") != "False" or ready.get("observedGeneration") != generation:
+        return None
+    reason = reason_named(ready.get("reason", ""))
+    if reason in NO_POD_CAN_HELP:
+        return Cause(reason, ready.get("message", ""), final=True)
+    return None if reason.is_final or reason in TELL_NOTHING else Cause(reason, ready.get("message", ""))
+
+
+def _is_in_use(sight: Sight, limits: Limits, idle_after: float, *, failed: bool) -> bool:
+    """Whether its replicas are to be kept, though no request may be here: they were used of late, or still start."""
+    if any(is_ready(pod) for pod in sight.pods):
+        return sight.idle_for < idle_after
+    view = WorldView(now=sight.now)
+    coming = [pod for pod in (Pod(raw, view) for raw in sight.pods) if pod.is_on_its_way]
+    since = min((pod.created for pod in coming if pod.created), default=None)
+    return not failed and since is not None and (sight.now - since).total_seconds() < PATIENCE * limits.timeout

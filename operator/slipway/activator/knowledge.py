@@ -1,0 +1,128 @@
+"""Keeps what the data path knows true: looks at a deployment when something of it changes, and when time alone does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable
+from datetime import datetime
+
+from slipway.activator.activity import Activity, Reading
+from slipway.activator.demand import Deployment
+from slipway.activator.deployments import Deployments
+from slipway.activator.knowing import (
+    Sight,
+    deployment_of,
+    engine_port,
+    is_ready,
+    known,
+    last_cold_start,
+    scaling_of,
+    start_of,
+)
+from slipway.activator.scraping import Scraping, Target
+from slipway.api.names import activator_slice
+from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
+from slipway.kube.store import Store
+
+STARTS_REMEMBERED = 5
+LOOK_AGAIN_AFTER = 1.0  # seconds, at a deployment whose pods aren't ready: how long they aren't matters then
+
+
+class Knowledge:
+    """`now`: the time of day, `clock`: the event loop's."""
+
+    def __init__(
+        self, store: Store, deployments: Deployments, *, now: Callable[[], datetime], clock: Callable[[], float]
+    ) -> None:
+        self._store, self._deployments, self._now, self._clock = store, deployments, now, clock
+        self._activities: defaultdict[Deployment, Activity] = defaultdict(Activity)
+        self._starts: defaultdict[Deployment, deque[float]] = defaultdict(lambda: deque(maxlen=STARTS_REMEMBERED))
+        self._counted: defaultdict[Deployment, set[str]] = defaultdict(set)  # uids of pods whose start is remembered
+        self._restless: set[Deployment] = set()
+        self.scraping = Scraping(self.hear)
+
+    def look_at_all(self) -> None:
+        for thing in self._store.all(LLM_DEPLOYMENT):
+            self.look(deployment_of(thing))
+
+    def look(self, deployment: Deployment) -> None:
+        """What the caches show of it goes to the data path."""
+        namespace, name = deployment
+        thing = self._store.get(LLM_DEPLOYMENT, name, namespace)
+        if thing is None or "deletionTimestamp" in thing["metadata"]:
+            self._forget(deployment)
+            return
+        pods = tuple(self._store.labelled(POD, name, namespace))
+        self._remember_starts(deployment, pods)
+        sight = self._sight(deployment, thing, pods)
+        self._follow(deployment, sight)
+        if told := known(sight):
+            self._deployments.tell(told)
+        else:
+            self._deployments.forget(deployment)
+        waits = bool(pods) and not any(map(is_ready, pods))
+        (self._restless.add if waits else self._restless.discard)(deployment)
+
+    def hear(self, deployment: Deployment, uid: str, reading: Reading) -> None:
+        """What an engine says of itself."""
+        self._activities[deployment].hear(uid, reading, self._clock())
+        self.look(deployment)
+
+    async def keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_AFTER)
+            for deployment in list(self._restless):
+                self.look(deployment)
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _sight(self, deployment: Deployment, thing: Object, pods: tuple[Object, ...]) -> Sight:
+        namespace, name = deployment
+        activity = self._activities[deployment]
+        ready = {pod["metadata"]["uid"] for pod in pods if is_ready(pod)}
+        activity.keep_only(ready)
+        return Sight(
+            deployment=thing,
+            service=self._store.get(SERVICE, name, namespace),
+            pods=pods,
+            extra_slice=self._store.get(ENDPOINT_SLICE, activator_slice(name), namespace),
+            now=self._now(),
+            starts=self._starts_of(deployment, thing),
+            idle_for=activity.idle_for(ready, self._clock()),
+            running=activity.in_flight,
+        )
+
+    def _follow(self, deployment: Deployment, sight: Sight) -> None:
+        """Engines are asked only where their load decides anything."""
+        scaling = scaling_of(sight.deployment)
+        decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > scaling.min_replicas
+        port = engine_port(sight.service)
+        targets = {
+            pod["metadata"]["uid"]: Target(deployment, pod["metadata"]["uid"], pod["status"]["podIP"], port)
+            for pod in sight.pods
+            if decides and is_ready(pod)
+        }
+        self.scraping.follow(deployment, targets)
+
+    def _remember_starts(self, deployment: Deployment, pods: tuple[Object, ...]) -> None:
+        counted = self._counted[deployment]
+        for pod in pods:
+            uid = pod["metadata"]["uid"]
+            if uid not in counted and (seconds := start_of(pod)) is not None:
+                counted.add(uid)
+                self._starts[deployment].append(seconds)
+        counted &= {pod["metadata"]["uid"] for pod in pods}
+
+    def _starts_of(self, deployment: Deployment, thing: Object) -> tuple[float, ...]:
+        if deployment in self._starts:
+            return tuple(self._starts[deployment])
+        last = last_cold_start(thing)
+        return () if last is None else (last,)
+
+    def _forget(self, deployment: Deployment) -> None:
+        self._deployments.forget(deployment)
+        self.scraping.follow(deployment, {})
+        self._restless.discard(deployment)
+        for memory in (self._activities, self._starts, self._counted):
+            memory.pop(deployment, None)

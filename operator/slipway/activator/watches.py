@@ -1,0 +1,63 @@
+"""What the activator watches: the deployments, what belongs to them, and where its other replicas are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from slipway.activator.demand import Deployment
+from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
+from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
+from slipway.kube.store import Store, place_of
+from slipway.kube.watching import Watch
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The Service of the activator itself."""
+
+    namespace: str
+    service: str
+
+    def owns(self, endpoint_slice: Object) -> bool:
+        metadata = endpoint_slice["metadata"]
+        return (metadata["namespace"], (metadata.get("labels") or {}).get(SERVICE_LABEL)) == (
+            self.namespace,
+            self.service,
+        )
+
+
+Key = Deployment | Home
+
+
+def watches(home: Home) -> list[Watch[Key]]:
+    ours = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+    return [
+        Watch(LLM_DEPLOYMENT, lambda thing: [Deployment(*place_of(thing))]),
+        Watch(SERVICE, owner_of, OWNER_LABEL),
+        Watch(POD, owner_of, OWNER_LABEL),
+        Watch(ENDPOINT_SLICE, _of_slice(home), ours),  # Services hand their labels on to their slices
+    ]
+
+
+def owner_of(thing: Object) -> Iterable[Deployment]:
+    owner = (thing["metadata"].get("labels") or {}).get(OWNER_LABEL)
+    return [Deployment(place_of(thing)[0], owner)] if owner else []
+
+
+def _of_slice(home: Home) -> Callable[[Object], Iterable[Key]]:
+    return lambda thing: [home] if home.owns(thing) else owner_of(thing)
+
+
+def addresses(store: Store, home: Home) -> set[str]:
+    """Of all replicas of the activator that are ready; ourselves may be among them."""
+    return {
+        address
+        for thing in store.all(ENDPOINT_SLICE)
+        if home.owns(thing)
+        for endpoint in thing.get("endpoints") or []
+        if (endpoint.get("conditions") or {}).get("ready", True)
+        for address in endpoint["addresses"]
+    }
