@@ -19,7 +19,7 @@ from .progress import Steps
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
-OPERATOR = "slipway-operator"
+OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 ARCHIVE_ANNOTATION = "slipway.dev/image-archive"
 READY_TIMEOUT = 90
 
@@ -43,13 +43,14 @@ LLAMACPP_IMAGE = OwnImage("localhost/slipway-llamacpp:dev", ROOT / "runtime-imag
 
 
 def install(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:
-    """All of manifests/, with this checkout's images; back when every replica of the operator is available."""
+    """All of manifests/, with this checkout's images; back when all of its replicas are available."""
     LLAMACPP_IMAGE.loaded(cluster, cache, steps)
     archive = OPERATOR_IMAGE.loaded(cluster, cache, steps)
     with steps.step("installing Slipway"):
         objects = platform.documents(cluster.run_kubectl(["kustomize", str(MANIFESTS)]))
         platform.install(marked(objects, archive.name), cluster.run_kubectl)
-        _wait_for_the_operator(cluster)
+        for name in (OPERATOR, ACTIVATOR):
+            _wait_for(name, cluster)
 
 
 def remove_operator(cluster: Cluster) -> None:
@@ -58,20 +59,20 @@ def remove_operator(cluster: Cluster) -> None:
 
 
 def marked(objects: list[Object], archive: str) -> list[Object]:
-    """The pods of the operator name the archive of their image: another one, under the same name, replaces them."""
+    """Our pods name the archive of their image: another one, under the same name, replaces them."""
     for thing in objects:
-        if (thing["kind"], thing["metadata"]["name"]) == ("Deployment", OPERATOR):
+        if thing["kind"] == "Deployment" and thing["metadata"]["name"] in (OPERATOR, ACTIVATOR):
             thing["spec"]["template"]["metadata"].setdefault("annotations", {})[ARCHIVE_ANNOTATION] = archive
     return objects
 
 
-def _wait_for_the_operator(cluster: Cluster) -> None:
-    wait = ["rollout", "status", "-n", NAMESPACE, f"deployment/{OPERATOR}", f"--timeout={READY_TIMEOUT}s"]
+def _wait_for(name: str, cluster: Cluster) -> None:
+    wait = ["rollout", "status", "-n", NAMESPACE, f"deployment/{name}", f"--timeout={READY_TIMEOUT}s"]
     try:
         cluster.run_kubectl(wait)
     except Refusal as refusal:
-        logs = f"kubectl logs -n {NAMESPACE} -l app.kubernetes.io/name={OPERATOR} --prefix"
+        logs = f"kubectl logs -n {NAMESPACE} -l app.kubernetes.io/name={name} --prefix"
         raise Refusal(
-            f"the operator is not available after {READY_TIMEOUT} s; "
+            f"{name} is not available after {READY_TIMEOUT} s; "
             f"`devcluster shell --name {cluster.name} -- {logs}` shows what it says"
         ) from refusal

@@ -207,4 +207,6 @@ class Loop:
 
 
 def _is_selected(label: str, thing: Object) -> bool:
-    return not label or label in pruned(thing)["metadata"].get("labels", {})
+    name, _, value = label.partition("=")
+    labels = pruned(thing)["metadata"].get("labels", {})
+    return not label or (labels.get(name) == value if value else name in labels)

@@ -22,7 +22,7 @@ from slipway.api.scaling import ScalingSpec
 from slipway.observing.cause import NO_POD_CAN_HELP, Cause, reason_named
 from slipway.observing.observation import observe
 from slipway.observing.pods import Pod
-from slipway.observing.world import WorldView, condition, is_true, parse_time
+from slipway.observing.world import WorldView, activator_port, condition, is_true, parse_time
 
 Object = dict[str, Any]
 
@@ -48,7 +48,7 @@ class Sight:
 
 def known(sight: Sight) -> Known | None:
     """None: it has no port yet, so nobody can ask for it here."""
-    port = port_of(sight.service)
+    port = activator_port(sight.service)
     if port is None:
         return None
     scaling = scaling_of(sight.deployment)
@@ -79,14 +79,6 @@ def known(sight: Sight) -> Known | None:
 
 def deployment_of(thing: Object) -> Deployment:
     return Deployment(thing["metadata"]["namespace"], thing["metadata"]["name"])
-
-
-def port_of(service: Object | None) -> int | None:
-    """The port that belongs to the deployment; the operator has chosen it."""
-    annotations = (service or {}).get("metadata", {}).get("annotations") or {}
-    text = annotations.get(names.ACTIVATOR_PORT_ANNOTATION, "")
-    port = int(text) if text.isascii() and text.isdigit() else 0
-    return port if names.ACTIVATOR_FIRST_PORT <= port <= names.ACTIVATOR_LAST_PORT else None
 
 
 def engine_port(service: Object | None) -> int:

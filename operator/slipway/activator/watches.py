@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from slipway.activator.demand import Deployment
-from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
+from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
 from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store, place_of
 from slipway.kube.watching import Watch
-
-SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,7 @@ def addresses(store: Store, home: Home) -> set[str]:
     """Of all replicas of the activator that are ready; ourselves may be among them."""
     return {
         address
-        for thing in store.all(ENDPOINT_SLICE)
-        if home.owns(thing)
+        for thing in store.labelled(ENDPOINT_SLICE, home.service, home.namespace)
         for endpoint in thing.get("endpoints") or []
         if (endpoint.get("conditions") or {}).get("ready", True)
         for address in endpoint["addresses"]

@@ -16,6 +16,7 @@ PROFILE_PLURAL = "acceleratorprofiles"
 OWNER_LABEL = f"{GROUP}/llmdeployment"  # on all that is ours, and on the pods: the name of their LLMDeployment
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "slipway"
+SERVICE_LABEL = "kubernetes.io/service-name"  # on EndpointSlices: the Service that they belong to
 ACTIVATOR_PORT_ANNOTATION = f"{GROUP}/activator-port"  # on the Service: the activator's port for this deployment
 
 # --- server-side apply -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.api.names import OWNER_LABEL
+from slipway.api.names import OWNER_LABEL, SERVICE_LABEL
 from slipway.kube.kinds import Kind, Object
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -77,7 +77,7 @@ class Store:
         return [entry.thing for entry in self._shelves[kind].entries.values()]
 
     def labelled(self, kind: Kind, name: str, namespace: str) -> list[Object]:
-        """Those that carry the owner label of the LLMDeployment, by name."""
+        """Those that carry the owner label of the LLMDeployment; EndpointSlices those of the Service, too. By name."""
         shelf = self._shelves[kind]
         return _at(shelf, shelf.by_label.get((namespace, name), ()))
 
@@ -197,7 +197,8 @@ def _at(shelf: Shelf, places: Iterable[Place]) -> list[Object]:
 
 def _index_keys(shelf: Shelf, thing: Object) -> Iterable[tuple[dict[Any, set[Place]], Any]]:
     metadata = thing["metadata"]
-    owner = metadata.get("labels", {}).get(OWNER_LABEL)
+    labels = metadata.get("labels") or {}
+    owner = labels.get(OWNER_LABEL) or labels.get(SERVICE_LABEL)
     if owner:
         yield shelf.by_label, (metadata.get("namespace", ""), owner)
     for reference in metadata.get("ownerReferences", []):

@@ -78,10 +78,10 @@ class Applier:
     async def carry_out(self, key: Key, uid: str, desired: Desired) -> Outcome:
         """In order, up to the first that is refused: what comes later may rely on it. `uid`: of the LLMDeployment."""
         outcome = Outcome()
-        seen = {kind for kind in map(kind_of, desired.apply) if self._store.get(kind, key[1], key[0])}
+        seen = {kind_of(thing) for thing in desired.apply if self._store.get(kind_of(thing), _name(thing), key[0])}
         for thing in desired.apply:
             if outcome.goes_on and not self._store.is_missing(kind_of(thing)):
-                with outcome.told(thing["kind"], key[1]):
+                with outcome.told(thing["kind"], _name(thing)):
                     await self._bring_about(key, uid, thing, outcome, was_there=kind_of(thing) in seen)
         if outcome.goes_on and desired.replicas:
             with outcome.told(DEPLOYMENT.name, desired.replicas.deployment):
@@ -93,18 +93,18 @@ class Applier:
 
     async def _bring_about(self, key: Key, uid: str, thing: Object, outcome: Outcome, *, was_there: bool) -> None:
         kind = kind_of(thing)
-        live = await self._live(kind, key)
+        live = await self._live(kind, key, _name(thing))
         if was_there and live is None:  # it was rendered for a world that is no more
-            raise RetryLaterError(f"{kind} {key[1]} has ended meanwhile")
+            raise RetryLaterError(f"{kind} {_name(thing)} has ended meanwhile")
         if live and is_foreign(live, key[1], uid):
             outcome.foreign.append(live)
             outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)
         elif live is None or not is_going(live):  # one that goes is made anew when it has gone
             await self._apply_if_due(kind, key, thing, live, outcome)
 
-    async def _live(self, kind: Kind, key: Key) -> Object | None:
+    async def _live(self, kind: Kind, key: Key, name: str) -> Object | None:
         """What isn't in the cache may be new, or gone, or somebody else's, which the cache doesn't hold."""
-        namespace, name = key
+        namespace, _ = key
         if cached := self._store.get(kind, name, namespace):
             return self._ledger.newest(kind, key, cached)
         return await self._client.find(kind, name, namespace)
@@ -154,6 +154,10 @@ class Applier:
             await self._client.delete(kind, reference.name, reference.namespace, uid=there["metadata"]["uid"])
             self._ledger.forget(key, kind)
             logger.info("%s deleted", kind, extra={"key": str(key)})
+
+
+def _name(thing: Object) -> str:
+    return str(thing["metadata"]["name"])
 
 
 def is_going(thing: Object) -> bool:

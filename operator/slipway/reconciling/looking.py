@@ -10,11 +10,13 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.names import ACTIVATOR_SERVICE, activator_slice
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     CORE_EVENT,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     INFERENCE_SERVICE,
     LLM_DEPLOYMENT,
     NODE,
@@ -28,9 +30,10 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.store import Store
-from slipway.observing.world import WorldView
+from slipway.observing.world import WorldView, activator_port
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
+from slipway.reconciling.ports import Ports
 from slipway.reconciling.sight import Sight
 from slipway.reconciling.watches import key_of, owner_of
 
@@ -43,8 +46,11 @@ OPTIONAL = (INFERENCE_SERVICE, SCALED_OBJECT, POD_MONITOR)
 class Lookout:
     """`now` tells the time of day, which only status and causes need."""
 
-    def __init__(self, store: Store, ledger: Ledger, *, now: Callable[[], datetime]) -> None:
-        self._store, self._ledger, self._now = store, ledger, now
+    def __init__(
+        self, store: Store, ledger: Ledger, *, now: Callable[[], datetime], slipway_namespace: str = "slipway-system"
+    ) -> None:
+        self._store, self._ledger, self._now, self._home = store, ledger, now, slipway_namespace
+        self._ports = Ports()
         self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
 
     def everyone(self) -> list[Key]:
@@ -63,10 +69,14 @@ class Lookout:
             return None
         raw = self._ledger.newest(LLM_DEPLOYMENT, key, cached) or cached
         kinds = frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind))
+        view = self._view(key, kinds)
+        activator = self._activator()
         return Sight(
             raw=raw,
             previous=raw.get("status"),
-            view=self._view(key, kinds),
+            view=view,
+            activator=activator,
+            activator_port=self._port(key, view.service, is_installed=activator is not None),
             profiles=tuple(self._profiles()),
             runtime=lambda runtime: self._runtime(runtime, namespace),
             kinds=kinds,
@@ -91,7 +101,40 @@ class Lookout:
             nodes=self._nodes_of(pods),
             kinds=frozenset(kind.name for kind in kinds),
             service=self._ledger.newest(SERVICE, key, self._store.get(SERVICE, name, namespace)),
+            activator_answers=self._activator_answers(key),
         )
+
+    # --- the activator -----------------------------------------------------------------------------------------------
+
+    def _activator(self) -> tuple[str, ...] | None:
+        """Where its replicas are that are ready. None: it has no Service, so it isn't installed."""
+        slices = self._store.labelled(ENDPOINT_SLICE, ACTIVATOR_SERVICE, self._home)
+        endpoints = [endpoint for each in slices for endpoint in each.get("endpoints") or []]
+        ready = [each for each in endpoints if (each.get("conditions") or {}).get("ready", True)]
+        return tuple(sorted({address for each in ready for address in each["addresses"]})) if slices else None
+
+    def _activator_answers(self, key: Key) -> bool | None:
+        namespace, name = key
+        if self._activator() is None:
+            return None
+        extra = self._store.get(ENDPOINT_SLICE, activator_slice(name), namespace)
+        extra = self._ledger.newest(ENDPOINT_SLICE, key, extra)
+        return bool(extra and extra.get("endpoints"))
+
+    def _port(self, key: Key, service: Object | None, *, is_installed: bool) -> int | None:
+        """Chosen once; where there is no activator now, the port stays for when there is one again."""
+        chosen = activator_port(service)
+        if not is_installed and chosen is None:
+            return None
+        self._ports.learn((key_of(each), activator_port(each)) for each in self._store.all(SERVICE))
+        return self._ports.of(key, chosen)
+
+    def forget(self, key: Key) -> None:
+        self._ports.forget(key)
+
+    def begin_anew(self) -> None:
+        """Somebody else may have chosen ports meanwhile."""
+        self._ports = Ports()
 
     def _nodes_of(self, pods: tuple[Object, ...]) -> dict[str, Object]:
         names = {pod["spec"].get("nodeName") or "" for pod in pods}

@@ -79,7 +79,7 @@ class Operator:
             metrics=self._metrics,
             on_kinds=lambda _: self._add_everyone(),
         )
-        self._lookout = Lookout(self._watching.store, self._ledger, now=now)
+        self._lookout = Lookout(self._watching.store, self._ledger, now=now, slipway_namespace=options.namespace)
         self._reconciler = self._made_reconciler(client.with_(guard=self._election.guard), now)
         self._metrics.watch_objects(self._by_state)
 
@@ -155,6 +155,7 @@ class Operator:
         """Another one may have written meanwhile, so nothing is taken as written."""
         if leads:
             self._ledger.clear()
+            self._lookout.begin_anew()
             self._add_everyone()
             self._queue.resume()
         else:

@@ -44,6 +44,7 @@ class Reconciler:
         sight = self._lookout.look(key)
         if sight is None:
             self._ledger.forget(key)
+            self._lookout.forget(key)
             return NEVER
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection

@@ -19,6 +19,8 @@ class Sight:
     view: WorldView
     profiles: tuple[AcceleratorProfile, ...]
     runtime: Callable[[str], Object | None]  # the (Cluster)ServingRuntime of that name
+    activator: tuple[str, ...] | None  # where its replicas are; None: it isn't installed
+    activator_port: int | None  # of this deployment
     kinds: frozenset[Kind]  # of those that others bring along, the ones that the cluster has
 
     @property

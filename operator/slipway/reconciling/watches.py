@@ -6,12 +6,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from slipway.api.names import KIND, OWNER_LABEL
+from slipway.api.names import (
+    ACTIVATOR_SERVICE,
+    KIND,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    OWNER_LABEL,
+    SERVICE_LABEL,
+    activator_slice,
+)
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     CORE_EVENT,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     INFERENCE_SERVICE,
     LLM_DEPLOYMENT,
     NETWORK_POLICY,
@@ -40,6 +49,7 @@ def watches(*, everyone: Callable[[], Iterable[Key]], on_node: Callable[[str], I
         Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)]),
         *(Watch(kind, owners_of, OWNER_LABEL) for kind in CHILDREN),
         Watch(POD, owner_of, OWNER_LABEL),
+        Watch(ENDPOINT_SLICE, lambda thing: whom_a_slice_concerns(thing, everyone), f"{MANAGED_BY_LABEL}={MANAGED_BY}"),
         *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
         Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
@@ -68,6 +78,15 @@ def owners_of(child: Object) -> Iterable[Key]:
     namespace, _ = place_of(child)
     references = child["metadata"].get("ownerReferences") or []
     return {*owner_of(child), *(Key(namespace, each["name"]) for each in references if each["kind"] == KIND)}
+
+
+def whom_a_slice_concerns(thing: Object, everyone: Callable[[], Iterable[Key]]) -> Iterable[Key]:
+    """Where the activator is concerns all; who answers for a model, its pods tell. Slices have the Service's labels."""
+    labels = thing["metadata"].get("labels") or {}
+    if OWNER_LABEL not in labels:
+        return everyone() if labels.get(SERVICE_LABEL) == ACTIVATOR_SERVICE else ()
+    is_extra = thing["metadata"]["name"] == activator_slice(labels[OWNER_LABEL])
+    return owners_of(thing) if is_extra else ()
 
 
 @dataclass

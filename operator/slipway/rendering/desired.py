@@ -13,6 +13,7 @@ from slipway.api.reasons import Reason
 Object = dict[str, Any]
 
 POD_MONITOR = "PodMonitor.monitoring.coreos.com"
+SCALED_OBJECT = "ScaledObject.keda.sh"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,9 @@ class World:
     deployment: Object | None = None  # that KServe made for it
     kinds: frozenset[str] = frozenset()  # optional kinds that the cluster knows, as Kind.group
     slipway_namespace: str = "slipway-system"
+    activator: tuple[str, ...] | None = None  # where its replicas are; None: it isn't installed
     activator_port: int | None = None  # the activator's port for this deployment, once it has one
+    has_ready: bool = False  # whether a replica of the model is ready
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,7 @@ class ObjectReference:
 class ReplicaBounds:
     """A Deployment whose replicas Slipway itself keeps within bounds, through the scale subresource.
 
-    Nobody else does it yet: KServe's class `external` leaves the count alone, and neither a ScaledObject nor an HPA is
-    rendered so far. When one is, there are no bounds any more: replicas have one writer.
+    Only where nobody else does it: replicas have one writer. KServe's class `external` leaves the count alone.
     """
 
     deployment: str

@@ -8,11 +8,13 @@ from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.reasons import Reason
 from slipway.planning import Plan
 from slipway.planning.engines import is_ours
+from slipway.rendering.activatorslice import activator_slice
 from slipway.rendering.desired import Desired, Object, ObjectReference, Refusal, Unrenderable, World
 from slipway.rendering.engines import engine_of
 from slipway.rendering.inferenceservice import inference_service
 from slipway.rendering.networkpolicy import network_policy
 from slipway.rendering.podmonitor import pod_monitor
+from slipway.rendering.scaledobject import scaled_object
 from slipway.rendering.scaling import autoscaler_class, replica_bounds
 from slipway.rendering.service import service
 
@@ -32,18 +34,22 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     autoscaler = autoscaler_class(deployment.spec.scaling, world)
     monitor = pod_monitor(deployment, world, engine_port=engine.port)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
-    # the policy that guards them. Here is the place for ScaledObject, HPA and the activator's EndpointSlice.
+    # the policy that guards them. What scales comes when there is something to scale.
+    scaled = scaled_object(deployment, world, autoscaler=autoscaler)
+    is_scaled = isinstance(scaled, dict)
     objects = (
         service(deployment, world, engine_port=engine.port),
+        activator_slice(deployment, world),
         network_policy(deployment, world, engine_port=engine.port),
         inference_service(deployment, plan, engine, serving_runtime=runtime, autoscaler=autoscaler),
+        scaled,
         monitor,
     )
     return Desired(
         apply=tuple(each for each in objects if isinstance(each, dict)),
         delete=tuple(each for each in objects if isinstance(each, ObjectReference)),
-        replicas=replica_bounds(deployment, autoscaler),
-        ignored=(*_not_yet(deployment.spec), *engine.ignored(deployment.spec.engine)),
+        replicas=None if is_scaled else replica_bounds(deployment, autoscaler),
+        ignored=(*_not_yet(deployment.spec, world), *engine.ignored(deployment.spec.engine)),
     )
 
 
@@ -64,10 +70,12 @@ def _refuse_what_would_be_unsafe(spec: LLMDeploymentSpec) -> None:
         raise Refusal("Slipway doesn't check API keys yet: leave access.apiKeysSecret out, and use access.allowFrom.")
 
 
-def _not_yet(spec: LLMDeploymentSpec) -> Iterator[str]:
+def _not_yet(spec: LLMDeploymentSpec, world: World) -> Iterator[str]:
     """Wishes that harm nobody while they are not carried out."""
-    if spec.scaling.autoscaler != "None":
-        yield f"scaling.autoscaler: {spec.scaling.autoscaler} doesn't scale yet; replicas stay from min to maxReplicas."
+    if spec.scaling.autoscaler == "HPA":
+        yield "scaling.autoscaler: HPA doesn't scale yet; replicas stay from min to maxReplicas."
+    if spec.scaling.autoscaler == "KEDA" and world.activator is None:
+        yield "scaling.autoscaler: KEDA needs the activator, which isn't there; replicas stay from min to maxReplicas."
     if spec.scaling.schedule:
         yield "scaling.schedule: nothing follows it yet; minReplicas holds at all times."
     if spec.model.cache.kind != "None":

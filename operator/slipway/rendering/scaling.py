@@ -1,16 +1,13 @@
-"""How many replicas, as far as rendering has a say in it; and the place for what scales them.
+"""How many replicas, as far as rendering has a say in it.
 
 KServe's autoscaler class is always `external`: KServe leaves the number of replicas alone. With class `none` KServe
 would force `minReplicas` at every turn, and the way from there to an autoscaler would start every pod anew, because
-KServe copies the annotation to the pods' template. So until a ScaledObject or an HPA is rendered, Slipway keeps the
-replicas within bounds itself (`ReplicaBounds`).
+KServe copies the annotation to the pods' template. Where no ScaledObject is rendered, Slipway keeps the replicas within
+bounds itself (`ReplicaBounds`).
 
 One exception, right after the creation: under `external` a new Deployment begins with one replica, which is the API
 server's default. Where it should begin with none, the InferenceService begins with class `none` and no replicas, and
 becomes `external` as soon as its Deployment is there. No pod runs then that the new annotation could start anew.
-
-The ScaledObject, the HPA and the activator's EndpointSlice belong into this folder, as modules of their own that
-`render` calls. The one that is rendered takes the place of the bounds: replicas have one writer.
 """
 
 from __future__ import annotations

@@ -7,6 +7,11 @@ from typing import Any
 
 import pytest
 import yaml
+from slipway.activator.settings import Settings
+from slipway.activator.settings import parse as parse_settings
+from slipway.activator.watches import Home
+from slipway.activator.watches import watches as activators_watches
+from slipway.api import names
 from slipway.api.names import GROUP
 from slipway.reconciling.options import Options, parse
 from slipway.reconciling.watches import watches
@@ -36,18 +41,36 @@ def of_kind(kind: str) -> list[Object]:
     return [thing for thing in OBJECTS if thing["kind"] == kind]
 
 
-def only(kind: str) -> Object:
-    [found] = of_kind(kind)
+OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
+PROGRAMS = pytest.mark.parametrize("program", [OPERATOR, ACTIVATOR])
+
+
+def only(kind: str, name: str = OPERATOR) -> Object:
+    [found] = [thing for thing in of_kind(kind) if thing["metadata"]["name"] == name]
     return found
 
 
-POD: Any = only("Deployment")["spec"]["template"]
-[CONTAINER] = POD["spec"]["containers"]
+def pod_of(program: str) -> Any:
+    return only("Deployment", program)["spec"]["template"]
+
+
+def container_of(program: str) -> Any:
+    [container] = pod_of(program)["spec"]["containers"]
+    return container
+
+
+def environment(program: str) -> dict[str, str]:
+    return {each["name"]: each.get("value", SLIPWAY_NAMESPACE) for each in container_of(program)["env"]}
 
 
 def options() -> Options:
     """As the operator reads them in its pod."""
-    return parse([], {each["name"]: each.get("value", SLIPWAY_NAMESPACE) for each in CONTAINER["env"]})
+    return parse([], environment(OPERATOR))
+
+
+def settings() -> Settings:
+    """As the activator reads them in its pod."""
+    return parse_settings([], environment(ACTIVATOR))
 
 
 # --- complete --------------------------------------------------------------------------------------------------------
@@ -69,7 +92,8 @@ def test_nothing_is_installed_twice() -> None:
 
 def test_the_images_of_this_repository_are_those_that_the_manifests_ask_for() -> None:
     containers = [
-        CONTAINER,
+        container_of(OPERATOR),
+        container_of(ACTIVATOR),
         *(each for runtime in of_kind("ClusterServingRuntime") for each in runtime["spec"]["containers"]),
     ]
     asked = {container["image"] for container in containers if container["image"].startswith("localhost/")}
@@ -81,9 +105,10 @@ def test_load_image_gives_an_image_the_name_that_the_manifests_ask_for(image: sl
     assert images.default_name(image.containerfile) == image.name
 
 
-def test_another_image_under_the_same_name_replaces_the_pods() -> None:
+@pytest.mark.parametrize("folder", ["operator", "activator"])
+def test_another_image_under_the_same_name_replaces_the_pods(folder: str) -> None:
     def annotations(archive: str) -> Any:
-        copies = yaml.safe_load_all((MANIFESTS / "operator/deployment.yaml").read_text())
+        copies = yaml.safe_load_all((MANIFESTS / folder / "deployment.yaml").read_text())
         [deployment] = slipway.marked(list(copies), archive)
         return deployment["spec"]["template"]["metadata"]["annotations"]
 
@@ -93,54 +118,75 @@ def test_another_image_under_the_same_name_replaces_the_pods() -> None:
 # --- the pod ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_operator_takes_the_settings_of_its_pod() -> None:
-    assert options().namespace == SLIPWAY_NAMESPACE
-    assert options().log_format == "json"
+def test_the_programs_take_the_settings_of_their_pods() -> None:
+    assert (options().namespace, options().log_format) == (SLIPWAY_NAMESPACE, "json")
+    assert (settings().namespace, settings().log_format) == (SLIPWAY_NAMESPACE, "json")
 
 
 def test_two_starts_of_the_same_container_are_two_in_the_eyes_of_the_lease() -> None:
     assert options().identity != options().identity
 
 
-def test_probes_and_metrics_ask_the_port_that_the_operator_listens_on() -> None:
-    [port] = CONTAINER["ports"]
-    assert port["containerPort"] == options().management_port
-    asked = {CONTAINER[f"{probe}Probe"]["httpGet"]["port"] for probe in ("startup", "readiness", "liveness")}
-    assert asked == {port["name"]}
-    [service_port] = only("Service")["spec"]["ports"]
-    assert service_port["targetPort"] == port["name"]
+@PROGRAMS
+def test_probes_and_metrics_ask_the_port_that_the_program_listens_on(program: str) -> None:
+    ports = {port["name"]: port["containerPort"] for port in container_of(program)["ports"]}
+    assert ports["management"] == options().management_port == settings().management_port
+    asked = {
+        container_of(program)[f"{probe}Probe"]["httpGet"]["port"] for probe in ("startup", "readiness", "liveness")
+    }
+    assert asked == {"management"}
+    assert {port["targetPort"] for port in only("Service", program)["spec"]["ports"]} == ports.keys()
 
 
-def test_the_pod_keeps_the_restricted_profile_that_its_namespace_enforces() -> None:
-    assert only("Namespace")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert POD["spec"]["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-    assert CONTAINER["securityContext"] == {
+def test_the_activators_service_is_the_one_that_everybody_looks_for() -> None:
+    assert settings().service == names.ACTIVATOR_SERVICE == ACTIVATOR
+    [scaler] = [port for port in only("Service", ACTIVATOR)["spec"]["ports"] if port["name"] == "scaler"]
+    assert scaler["port"] == settings().scaler_port == names.ACTIVATOR_GRPC_PORT
+    assert only("Service", ACTIVATOR)["metadata"]["labels"][names.MANAGED_BY_LABEL] == names.MANAGED_BY
+
+
+def test_the_activator_has_time_to_drain_before_it_is_killed() -> None:
+    grace = pod_of(ACTIVATOR)["spec"]["terminationGracePeriodSeconds"]
+    assert grace > settings().drain + container_of(ACTIVATOR)["lifecycle"]["preStop"]["sleep"]["seconds"]
+
+
+@PROGRAMS
+def test_pods_keep_the_restricted_profile_that_their_namespace_enforces(program: str) -> None:
+    namespace = only("Namespace", SLIPWAY_NAMESPACE)
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    context = pod_of(program)["spec"]["securityContext"]
+    assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert container_of(program)["securityContext"] == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
 
 
-def test_whatever_selects_the_operators_pods_finds_them() -> None:
-    [term] = POD["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+@PROGRAMS
+def test_whatever_selects_a_programs_pods_finds_them(program: str) -> None:
+    pod = pod_of(program)
+    [term] = pod["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     selectors = [
-        only("Deployment")["spec"]["selector"]["matchLabels"],
-        only("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
-        only("Service")["spec"]["selector"],
+        only("Deployment", program)["spec"]["selector"]["matchLabels"],
+        only("PodDisruptionBudget", program)["spec"]["selector"]["matchLabels"],
+        only("Service", program)["spec"]["selector"],
         term["podAffinityTerm"]["labelSelector"]["matchLabels"],
     ]
-    assert all(selector.items() <= POD["metadata"]["labels"].items() for selector in selectors)
+    assert all(selector.items() <= pod["metadata"]["labels"].items() for selector in selectors)
 
 
 # --- rights ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_roles_are_bound_to_the_account_of_the_pod() -> None:
-    account = {"kind": "ServiceAccount", "name": POD["spec"]["serviceAccountName"], "namespace": SLIPWAY_NAMESPACE}
-    for kind in ("ClusterRole", "Role"):
-        binding = only(f"{kind}Binding")
-        assert binding["subjects"] == [account]
-        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (kind, only(kind)["metadata"]["name"])
+@pytest.mark.parametrize(
+    ("program", "kind"), [(OPERATOR, "ClusterRole"), (OPERATOR, "Role"), (ACTIVATOR, "ClusterRole")]
+)
+def test_roles_are_bound_to_the_account_of_the_pod(program: str, kind: str) -> None:
+    name = pod_of(program)["spec"]["serviceAccountName"]
+    binding = only(f"{kind}Binding", program)
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": name, "namespace": SLIPWAY_NAMESPACE}]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (kind, only(kind, program)["metadata"]["name"])
 
 
 def test_the_lease_is_the_one_that_the_role_is_for() -> None:
@@ -154,8 +200,14 @@ def test_the_operator_may_watch_all_that_it_watches_and_nothing_else() -> None:
     assert needed == {right for right in audit.granted([only("ClusterRole")]) if right.verb in ("list", "watch")}
 
 
+def test_the_activator_may_watch_all_that_it_watches_and_do_nothing_else() -> None:
+    watched = {watch.kind for watch in activators_watches(Home(SLIPWAY_NAMESPACE, ACTIVATOR))}
+    needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
+    assert needed == set(audit.granted([only("ClusterRole", ACTIVATOR)]))
+
+
 def test_no_right_is_for_everything_or_for_secrets() -> None:
-    rights = audit.granted([only("ClusterRole"), only("Role")])
+    rights = audit.granted([only("ClusterRole"), only("Role"), only("ClusterRole", ACTIVATOR)])
     assert not any("*" in right or right.resource == "secrets" for right in rights)
 
 
