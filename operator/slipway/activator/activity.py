@@ -77,10 +77,6 @@ class Activity:
             self._last_use = now
         self._replicas[uid] = _Replica(reading, now)
 
-    def used(self, now: float) -> None:
-        """A request has come to us."""
-        self._last_use = max(self._last_use, now)
-
     def keep_only(self, uids: Collection[str]) -> None:
         self._replicas = {uid: replica for uid, replica in self._replicas.items() if uid in uids}
 

@@ -10,7 +10,7 @@ BEFORE_LOADING = 60.0  # seconds for a node, an image and an engine, where no st
 BYTES_PER_SECOND = 200e6  # at which a model comes from a network disk
 UNKNOWN_MODEL_BYTES = 16e9  # 8 billion parameters of two bytes
 MARGIN_FACTOR, MARGIN = 2.0, 30.0
-SHORTEST, LONGEST = 60.0, 3600.0
+SHORTEST, LONGEST = 300.0, 3600.0  # clients that give up sooner are forgotten at once
 
 
 def expected_wake(last_starts: Sequence[float], model_bytes: float | None = None) -> float:

@@ -1,0 +1,76 @@
+"""What engines' metrics tell of their use."""
+
+import pytest
+from slipway.activator.activity import STALE_AFTER, Activity, Reading, read
+
+VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="llama {8b}"} 2.0
+vllm:num_requests_running{engine="1",model_name="llama {8b}"} 1.0
+vllm:num_requests_waiting{engine="0",model_name="llama {8b}"} 4.0
+vllm:prompt_tokens_total{engine="0",model_name="llama {8b}"} 1.2e+03
+vllm:generation_tokens_total{engine="0",model_name="llama {8b}"} 34.0
+vllm:num_requests_running_of_another_name 99
+"""
+LLAMACPP = """# TYPE llamacpp:requests_processing gauge
+llamacpp:requests_processing 1
+llamacpp:requests_deferred 0
+llamacpp:prompt_tokens_total 20
+llamacpp:tokens_predicted_total 5
+"""
+QUIET, BUSY = Reading(0, 10), Reading(1, 10)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "reading"),
+    [
+        (VLLM, Reading(7, 1234)),
+        (LLAMACPP, Reading(1, 25)),
+        ("python_info 1\n", None),
+        ("", None),
+        ("<html>", None),
+    ],
+    ids=["vLLM", "llama.cpp", "another program", "nothing", "no metrics"],
+)
+def test_engines_are_read_in_their_own_words(metrics: str, reading: Reading | None) -> None:
+    assert read(metrics) == reading
+
+
+def test_a_replica_is_idle_since_it_was_first_seen() -> None:
+    activity = Activity()
+    activity.hear("a", QUIET, now=100)
+    activity.hear("a", QUIET, now=110)
+    assert activity.idle_for({"a"}, now=110) == 10
+
+
+@pytest.mark.parametrize("use", [BUSY, Reading(0, 11), Reading(0, 0)], ids=["a request", "tokens", "a restart"])
+def test_any_use_begins_the_time_anew(use: Reading) -> None:
+    activity = Activity()
+    activity.hear("a", QUIET, now=100)
+    activity.hear("a", use, now=110)
+    activity.hear("a", Reading(0, use.tokens), now=115)
+    assert activity.idle_for({"a"}, now=115) == 5
+
+
+def test_one_replica_in_use_keeps_all() -> None:
+    activity = Activity()
+    for now in (100, 105, 110):
+        activity.hear("a", QUIET, now=now)
+        activity.hear("b", BUSY, now=now)
+    assert activity.idle_for({"a", "b"}, now=110) == 0
+    assert activity.in_flight == 1
+
+
+def test_a_replica_that_says_nothing_is_not_idle() -> None:
+    activity = Activity()
+    activity.hear("a", QUIET, now=100)
+    assert activity.idle_for({"a", "b"}, now=105) == 0
+    assert activity.idle_for({"a"}, now=100 + STALE_AFTER) > 0
+    assert activity.idle_for({"a"}, now=101 + STALE_AFTER) == 0
+
+
+def test_a_replica_that_is_gone_counts_no_more() -> None:
+    activity = Activity()
+    activity.hear("a", BUSY, now=100)
+    activity.keep_only({"b"})
+    assert activity.in_flight == 0
