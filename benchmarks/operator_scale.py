@@ -1,7 +1,7 @@
 """What many LLMDeployments cost: how soon they are applied and told of, in calls, memory and processor time.
 
 make bench-scale N=1000
-make bench-scale N=1000 ARGS="--kserve held"
+make bench-scale N=1000 ARGS="--kserve paused"
 make bench-scale N=200 ARGS="--replicas 1"
 
 All of them are created at once, left alone, changed, looked at by an operator that has just started, looked at by
@@ -65,10 +65,10 @@ class Options:
 @click.option("--replicas", type=click.IntRange(0, 4), default=0, show_default=True, help="minReplicas of each.")
 @click.option(
     "--kserve",
-    type=click.Choice(["running", "held"]),
+    type=click.Choice(["running", "paused"]),
     default="running",
     show_default=True,
-    help="held: its controller and webhooks are out of the way, so that only Slipway's own cost is seen.",
+    help="paused: its controller and webhooks are out of the way, so that only Slipway's own cost is seen.",
 )
 @click.option("--patience", type=float, help="Seconds that a phase may take.  [default: 120 + a third per object]")
 @click.option("--until", type=click.Choice(PHASES), default=PHASES[-1], show_default=True, help="The last phase.")
@@ -103,7 +103,7 @@ def main(
 
 def write(phases: list[Phase], options: Options) -> Path:
     now = datetime.now(UTC)
-    kserve = "kserve" if options.kserve else "kserve-held"
+    kserve = "kserve" if options.kserve else "kserve-paused"
     result = {
         "benchmark": "operator_scale",
         "date": now.isoformat(timespec="seconds"),

@@ -191,6 +191,7 @@ class _KopfThread:
     async def _operate(self) -> None:
         with self._lock:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            self._loop.set_exception_handler(self._complain)
             if self._is_asked_to_stop:
                 return
         try:
@@ -203,6 +204,11 @@ class _KopfThread:
             )
         finally:
             await asyncio.sleep(CLOSE_WITHIN)  # TLS connections end only while their loop runs
+
+    def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Stopped in the midst of an event, kopf leaves its watches open, and asyncio tells of each at length."""
+        if not self._is_asked_to_stop:
+            loop.default_exception_handler(context)
 
 
 def _registry(

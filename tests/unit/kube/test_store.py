@@ -1,5 +1,6 @@
 """The cache: events in any order that a watch may tell them, and the gaps that it may leave."""
 
+import json
 from typing import Any
 
 import pytest
@@ -59,6 +60,14 @@ def test_what_nobody_reads_is_not_kept() -> None:
     annotations = {LAST_APPLIED: "{…}", "kept": "yes"}
     whole = pod("a", 1, managedFields=[{"manager": "x"}], annotations=annotations)
     assert pruned(whole) == pod("a", 1, annotations={"kept": "yes"})
+
+
+def test_texts_that_many_objects_have_in_common_are_kept_once(store: Store) -> None:
+    for name in ("a", "b"):
+        store.take(POD, "ADDED", json.loads(json.dumps(pod(name, 1, labels={"team": "blue and green"}))), now=0)
+    first, second = (each["metadata"]["labels"] for each in store.all(POD))
+    assert next(iter(first)) is next(iter(second))
+    assert first["team"] is second["team"]
 
 
 def test_nobody_waits_for_hints_and_those_of_an_ended_watch_are_forgotten() -> None:
