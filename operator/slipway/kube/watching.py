@@ -271,6 +271,7 @@ def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.process.ultimate_exiting_timeout = None
+    settings.queueing.idle_timeout = 0.2
     settings.queueing.exit_timeout = 0.5
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300
