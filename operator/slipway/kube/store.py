@@ -46,7 +46,6 @@ class Shelf:
 
     entries: dict[Place, Entry] = field(default_factory=dict)
     by_label: dict[Place, set[Place]] = field(default_factory=lambda: defaultdict(set))
-    by_owner: dict[str, set[Place]] = field(default_factory=lambda: defaultdict(set))
     synced: bool = False
     missing: bool = False  # the cluster doesn't have the kind
     current_at: float | None = None
@@ -81,11 +80,6 @@ class Store:
         """Those that carry the owner label of the LLMDeployment, by name."""
         shelf = self._shelves[kind]
         return _at(shelf, shelf.by_label.get((namespace, name), ()))
-
-    def owned_by(self, kind: Kind, uid: str) -> list[Object]:
-        """Those with an owner reference to the uid, by name."""
-        shelf = self._shelves[kind]
-        return _at(shelf, shelf.by_owner.get(uid, ()))
 
     def is_missing(self, kind: Kind) -> bool:
         return self._shelves[kind].missing
@@ -164,17 +158,17 @@ class Store:
         self._remove(shelf, place)
         self._mark = next(self._marks)
         shelf.entries[place] = Entry(_sharing(thing), self._mark, epoch)
-        for index, key in _index_keys(shelf, thing):
-            index[key].add(place)
+        if owner := _owner(thing):
+            shelf.by_label[owner].add(place)
 
     def _remove(self, shelf: Shelf, place: Place) -> Entry | None:
         entry = shelf.entries.pop(place, None)
         if entry:
             self._mark = next(self._marks)
-            for index, key in _index_keys(shelf, entry.thing):
-                index[key].discard(place)
-                if not index[key]:
-                    del index[key]
+            if owner := _owner(entry.thing):
+                shelf.by_label[owner].discard(place)
+                if not shelf.by_label[owner]:
+                    del shelf.by_label[owner]
         return entry
 
 
@@ -207,13 +201,11 @@ def _at(shelf: Shelf, places: Iterable[Place]) -> list[Object]:
     return [shelf.entries[place].thing for place in sorted(places)]
 
 
-def _index_keys(shelf: Shelf, thing: Object) -> Iterable[tuple[dict[Any, set[Place]], Any]]:
+def _owner(thing: Object) -> Place | None:
+    """The LLMDeployment that the label names."""
     metadata = thing["metadata"]
     owner = metadata.get("labels", {}).get(OWNER_LABEL)
-    if owner:
-        yield shelf.by_label, (metadata.get("namespace", ""), owner)
-    for reference in metadata.get("ownerReferences", []):
-        yield shelf.by_owner, reference["uid"]
+    return (metadata.get("namespace", ""), owner) if owner else None
 
 
 def _is_news(known: Entry, thing: Object, type_: str | None, epoch: int) -> bool:

@@ -87,11 +87,6 @@ def test_objects_are_found_by_the_owner_label_within_their_namespace(store: Stor
     assert store.labelled(POD, "llama", "elsewhere") == []
 
 
-def test_objects_are_found_by_the_uid_of_their_owner(store: Store) -> None:
-    store.take(POD, "ADDED", pod("a", 1, ownerReferences=[{"uid": "owner"}]), now=0)
-    assert store.owned_by(POD, "owner") == [pod("a", 1, ownerReferences=[{"uid": "owner"}])]
-
-
 def test_indexes_follow_changes(store: Store) -> None:
     store.take(POD, "ADDED", pod("a", 1, labels={OWNER_LABEL: "llama"}), now=0)
     store.take(POD, "MODIFIED", pod("a", 2, labels={OWNER_LABEL: "gemma"}), now=0)
