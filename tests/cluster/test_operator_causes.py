@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from slipway_devcluster.model import persistent_volume
 from support.clusters import AnyCluster
-from support.deployments import NAME, conditions, told
+from support.deployments import NAME, OURS, conditions, on_own_engine, own_runtime, told
 from support.kube import Kube, Object, Predicate, WaitedInVainError
 from support.namespaces import own_namespace
+from support.nodes import ANYWHERE, tell
 from support.operator import Operator
 from support.troubles import SAYS_OF_SOURCE, TROUBLES, Trouble
 
+EVENTS = "events.v1.events.k8s.io"
 AT_ONCE = 10
 """Most of them wait, for the kubelet or for time to pass, so that side by side they take a fraction of the time."""
 
@@ -68,7 +70,7 @@ async def make_all(troubles: list[Trouble], kube: Kube, image: str) -> Outcomes:
 @asynccontextmanager
 async def some_volume(kube: Kube) -> AsyncGenerator[None]:
     """The claim `weights`, with no model in it."""
-    volume, claim = persistent_volume("weights", Path("/usr/share"), kube.namespace)
+    volume, claim = persistent_volume("weights", Path("/srv"), kube.namespace)
     await kube.apply(volume, claim)
     yield
     await kube.delete("persistentvolume", volume["metadata"]["name"])
@@ -78,8 +80,7 @@ async def make(trouble: Trouble, kube: Kube, image: str) -> Outcome:
     """The first status, and the first event, that tell the cause."""
     await kube.apply(*trouble.objects(image))
     deployment = await kube.wait_for("llmdeployment", NAME, tells(trouble), timeout=trouble.timeout)
-    events = "events.v1.events.k8s.io"
-    return Outcome(deployment, await kube.wait_for_any(events, "", is_told_of(trouble), timeout=10))
+    return Outcome(deployment, await kube.wait_for_any(EVENTS, "", is_told_of(trouble), timeout=10))
 
 
 def tells(trouble: Trouble) -> Predicate:
@@ -122,3 +123,31 @@ def test_the_cause_is_a_warning_among_the_events(outcomes: Outcomes, trouble: Tr
     event = outcome_of(trouble, outcomes).event
     assert event["type"] == "Warning"
     assert event["note"].startswith(trouble.reason)
+
+
+# --- a node that is lost ---------------------------------------------------------------------------------------------
+
+
+async def serving_on(kube: Kube, node: str) -> None:
+    """As far as it can on a node that nobody runs: its pod is there."""
+    place = {"nodeSelector": {"is": node}, "tolerations": ANYWHERE}
+    await kube.apply(own_runtime(), on_own_engine(pod=place))
+    await kube.wait_for_any("pods", OURS, lambda pod: pod["spec"].get("nodeName") == node)
+
+
+async def test_a_node_that_is_not_ready_is_told_with_its_own_words(
+    slipway: Operator, kube: Kube, node: str, weights: None
+) -> None:
+    await serving_on(kube, node)
+    await tell(kube, node, ready=False)
+    trouble = Trouble("", "NodeLost", f"Node {node} isn't ready: container runtime is down", is_final=False)
+    await kube.wait_for("llmdeployment", NAME, tells(trouble))
+    await kube.wait_for_any(EVENTS, "", is_told_of(trouble))
+
+
+async def test_a_node_that_is_gone_is_told(slipway: Operator, kube: Kube, node: str, weights: None) -> None:
+    await serving_on(kube, node)
+    await kube.delete("node", node)
+    trouble = Trouble("", "NodeLost", f"Node {node} is gone", is_final=False)
+    await kube.wait_for("llmdeployment", NAME, tells(trouble))
+    await kube.wait_for_any(EVENTS, "", is_told_of(trouble))

@@ -26,7 +26,7 @@ class Trouble:
     name: str
     reason: str
     words: str  # some of the words of whoever saw it
-    objects: Callable[[str], list[Object]]
+    objects: Callable[[str], list[Object]] = lambda _: []
     is_final: bool = True  # waiting doesn't help
     timeout: float = 60
 
@@ -53,7 +53,13 @@ def spec(name: str, reason: str, words: str, *others: Object, is_final: bool = F
 
 def llamacpp(name: str, reason: str, words: str, **spec: Any) -> Trouble:
     """The engine that Slipway brings along, with a folder in which there is no model."""
-    given = {"model": {"uri": "pvc://weights/"}, "engine": {"name": "llamacpp"}, "scaling": {"minReplicas": 1}, **spec}
+    given = {
+        "model": {"uri": "pvc://weights/"},
+        "engine": {"name": "llamacpp"},
+        "scaling": {"minReplicas": 1},
+        "pod": {"resources": {"requests": {"cpu": "10m", "memory": "64Mi"}}},
+        **spec,
+    }
     return Trouble(name, reason, words, lambda _: [llmdeployment(NAME, given)])
 
 
@@ -70,7 +76,7 @@ SAYS_OF_SOURCE = python(f"import sys; sys.exit({json.dumps(DOWNLOADS)}[sys.argv[
 
 
 def download(name: str, reason: str, uri: str, **more: Any) -> Trouble:
-    words = DOWNLOADS[uri].splitlines()[-1]
+    words = DOWNLOADS[uri].splitlines()[-1].rstrip(".")
     return Trouble(name, reason, words, lambda _: [own_runtime(), on_own_engine(uri=uri)], **more)
 
 
@@ -97,7 +103,12 @@ TROUBLES = [
         "image-not-pulled", "ImagePullFailed", "connection refused", image="localhost:1/team/model:1", is_final=False
     ),
     # --- a place to run
-    spec("no-such-node", "Unschedulable", "No node is of the right kind", accelerator={"profiles": ["mi300x"]}),
+    spec(
+        "no-such-node",
+        "Unschedulable",
+        "it asks for a node with amd.com/gpu.product-name=AMD_Instinct_MI300X_OAM",
+        accelerator={"profiles": ["mi300x"]},
+    ),
     spec(
         "no-free-device",
         "Unschedulable",
@@ -107,17 +118,10 @@ TROUBLES = [
     ),
     spec("tainted", "Unschedulable", "No node is both of the right kind and open to all", pod={"nodeSelector": H100}),
     # --- the weights
-    download("download-failed", "ModelDownloadFailed", "hf://slipway/unreachable"),
+    download("download-failed", "ModelDownloadFailed", "hf://slipway/unreachable", is_final=False),
     download("model-not-found", "ModelNotFound", "hf://slipway/missing"),
     download("model-access-denied", "ModelAccessDenied", "hf://slipway/gated"),
-    spec(
-        "credentials-missing",
-        "AdmissionDenied",
-        "the-key",
-        model={"uri": "s3://models/llama", "credentialsSecret": "the-key"},
-        is_final=True,
-    ),
-    llamacpp("model-file-missing", "ModelNotFound", "/mnt/models"),
+    llamacpp("model-file-missing", "ModelNotFound", "No .gguf file in /mnt/models"),
     # --- the engine
     llamacpp("arguments-bad", "BadEngineArguments", "--nope", engine={"name": "llamacpp", "extraArgs": ["--nope"]}),
     engine(
