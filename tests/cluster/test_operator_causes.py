@@ -125,6 +125,20 @@ def test_the_cause_is_a_warning_among_the_events(outcomes: Outcomes, trouble: Tr
     assert event["note"].startswith(trouble.reason)
 
 
+async def test_a_trouble_that_lasts_is_written_once(
+    slipway: Operator, kube: Kube, weights: None, python_image: str
+) -> None:
+    """Though the kubelet tries again and again, and says so in other words each time."""
+    trouble = next(each for each in TROUBLES if each.name == "image-not-pulled")
+    version = (await make(trouble, kube, python_image)).deployment["metadata"]["resourceVersion"]
+    await kube.wait_for_any("events", "", tries_again)
+    await kube.never("llmdeployments", lambda thing: thing["metadata"]["resourceVersion"] != version, seconds=5)
+
+
+def tries_again(event: Object) -> bool:
+    return event["reason"] == "Pulling" and event.get("count", 1) > 1
+
+
 # --- a node that is lost ---------------------------------------------------------------------------------------------
 
 
