@@ -136,7 +136,7 @@ async def test_a_trouble_that_lasts_is_written_once(
 
 
 def tries_again(event: Object) -> bool:
-    return event["reason"] == "Pulling" and event.get("count", 1) > 1
+    return bool(event["reason"] == "Pulling" and event.get("count", 1) > 1)
 
 
 # --- a node that is lost ---------------------------------------------------------------------------------------------

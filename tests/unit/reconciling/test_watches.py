@@ -14,7 +14,9 @@ EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LO
 
 
 def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[Key]:
-    made = watches(everyone=lambda: EVERYONE, on_node=lambda node: [Key("on", node)], node=({} if nodes is None else nodes).get)
+    made = watches(
+        everyone=lambda: EVERYONE, on_node=lambda node: [Key("on", node)], node=({} if nodes is None else nodes).get
+    )
     return next(watch for watch in made if watch.kind == kind)
 
 
