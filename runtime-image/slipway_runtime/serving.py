@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from slipway_runtime.engines import llamacpp, vllm
-from slipway_runtime.engines.engine import Launch
+from slipway_runtime.engines.engine import Launch, Wish
 from slipway_runtime.models import Facts, Found, find_model, read_model
 from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.run import run
@@ -32,27 +32,20 @@ def prepare(arguments: argparse.Namespace) -> tuple[Launch, Options]:
 
 
 def _launch(arguments: argparse.Namespace, found: Found, facts: Facts) -> Launch:
-    if arguments.engine == "llamacpp":
-        return llamacpp.launch(
-            found.path,
-            arguments.flags,
-            environment=os.environ,
-            name=arguments.served_name,
-            host=arguments.host,
-            port=arguments.port,
-            mode=arguments.mode,
-            context_length=arguments.context_length,
-            parallel=arguments.parallel,
-        )
-    return vllm.launch(
-        found.path,
-        arguments.flags,
-        vllm=vllm.installed(),
-        environment=os.environ,
+    wish = Wish(
+        model=found.path,
         name=arguments.served_name,
         host=arguments.host,
         port=arguments.port,
         mode=arguments.mode,
+        flags=tuple(arguments.flags),
+        environment=dict(os.environ),
+    )
+    if arguments.engine == "llamacpp":
+        return llamacpp.launch(wish, context_length=arguments.context_length, parallel=arguments.parallel)
+    return vllm.launch(
+        wish,
+        vllm.installed(),
         device=arguments.device or device_here(),
         allowed=arguments.allow,
         memory=memory_limit(),

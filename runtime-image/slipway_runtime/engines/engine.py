@@ -5,16 +5,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from slipway_runtime.failure import Failure, Reason
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - nothing went wrong; something wrong was asked for
     """The engine isn't started, because of how it would have been."""
 
     def __init__(self, message: str, remedy: str = "", reason: Reason = Reason.BAD_ENGINE_ARGUMENTS) -> None:
         super().__init__(message)
         self.failure = Failure(reason, message, remedy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is asked of any engine."""
+
+    model: Path
+    name: str | None = None  # that requests ask for
+    host: str
+    port: int
+    mode: str = "Balanced"
+    flags: tuple[str, ...] = ()  # of the engine's own
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -23,6 +37,14 @@ class Choice:
 
     setting: str
     reason: str
+
+    @property
+    def name(self) -> str:
+        return self.setting.partition("=")[0].lstrip("-")
+
+    @property
+    def value(self) -> str:
+        return self.setting.partition("=")[2]
 
     def __str__(self) -> str:
         return f"{self.setting}: {self.reason}"
@@ -72,7 +94,12 @@ class Launch:
         return next((name for pattern, name in self.moments if pattern.search(line)), None)
 
     def facts_in(self, line: str) -> dict[str, str]:
-        return {name: value for pattern in self.facts if (found := pattern.search(line)) for name, value in found.groupdict().items()}
+        return {
+            name: value
+            for pattern in self.facts
+            if (found := pattern.search(line))
+            for name, value in found.groupdict().items()
+        }
 
 
 def reachable(host: str) -> str:

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from slipway_runtime.engines.cpus import threads
-from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Work, reachable
+from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
 
 MODES = {"Latency": 1, "Balanced": 4, "Throughput": 8}
 """Requests at a time: the fewer share the processors, the sooner each is finished."""
 
 MOMENTS = (
-    (re.compile(r"loaded meta data with|load_model: loading model"), "loading"),
-    (re.compile(r"llama_context: constructing|warming up the model|initializing slots"), "loaded"),
+    (re.compile(r"load_model: loading model"), "loading"),
+    (re.compile(r"init: model loaded"), "loaded"),
 )
-FACTS = (re.compile(r"n_ctx_train\s*=\s*(?P<contextLengthOfModel>\d+)"), re.compile(r"n_slots = (?P<slots>\d+)"))
+FACTS = (re.compile(r"n_slots = (?P<slots>\d+), n_ctx_slot = (?P<contextLength>\d+)"),)
 WORK = Work(
     pending=("llamacpp:requests_processing", "llamacpp:requests_deferred"),
     progress=("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total", "llamacpp:n_decode_total"),
@@ -53,38 +53,27 @@ class Settings:
         return cls(**{**values, "model": Path(values["model"])})
 
 
-def launch(
-    model: Path,
-    flags: Sequence[str],
-    *,
-    environment: Mapping[str, str],
-    name: str | None,
-    host: str,
-    port: int,
-    mode: str,
-    context_length: int | None,
-    parallel: int | None,
-) -> Launch:
+def launch(wish: Wish, *, context_length: int | None = None, parallel: int | None = None) -> Launch:
     settings = Settings(
-        model=model,
-        name=name or model.stem,
-        host=host,
-        port=port,
+        model=wish.model,
+        name=wish.name or wish.model.stem,
+        host=wish.host,
+        port=wish.port,
         context_length=context_length or 4096,
-        parallel=parallel or MODES[mode],
+        parallel=parallel or MODES[wish.mode],
         threads=threads(),
-        parameters=parameters_of(flags),
+        parameters=parameters_of(wish.flags),
     )
     return Launch(
         engine="llamacpp",
         version=version(),
         command=(sys.executable, "-m", "slipway_runtime.engines.llamacpp_app", settings.to_json()),
-        environment=environment,
-        host=reachable(host),
-        port=port,
+        environment=wish.environment,
+        host=reachable(wish.host),
+        port=wish.port,
         work=WORK,
         warm_up=WarmUp("/v1/completions", {"model": settings.name, "prompt": "Hello", "max_tokens": 1}),
-        choices=tuple(_choices(settings, mode=mode, context_length=context_length, parallel=parallel)),
+        choices=tuple(_choices(settings, mode=wish.mode, context_length=context_length, parallel=parallel)),
         moments=MOMENTS,
         facts=FACTS,
         computes_on_cpus=True,
@@ -150,9 +139,7 @@ def _like(now: object, name: str, value: str) -> object:
     raise Refusal(f"llama.cpp has no parameter {name} that can be given as a word.", "Leave it out.")
 
 
-def _choices(
-    settings: Settings, *, mode: str, context_length: int | None, parallel: int | None
-) -> list[Choice]:
+def _choices(settings: Settings, *, mode: str, context_length: int | None, parallel: int | None) -> list[Choice]:
     chosen = [Choice(f"threads={settings.threads}", "as many as the container's CPUs can run at once")]
     if parallel is None:
         chosen.append(Choice(f"parallel={settings.parallel}", f"what mode {mode} answers at a time"))

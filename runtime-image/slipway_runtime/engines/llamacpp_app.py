@@ -20,7 +20,7 @@ def main() -> NoReturn:
     except Refusal as refusal:
         sys.exit(termination_message(refusal.failure))
     server = xllamacpp.Server(parameters)
-    print(server.listening_address, flush=True)
+    sys.stderr.write(f"{server.listening_address}\n")
     while True:
         signal.pause()
 

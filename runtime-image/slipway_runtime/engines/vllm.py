@@ -10,12 +10,12 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Work, reachable
+from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
 
 GUARD = "slipway_runtime.guard.asgi.Guard"
 ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
@@ -114,40 +114,35 @@ def installed() -> Installed:
 
 
 def launch(
-    model: Path,
-    flags: Sequence[str],
-    *,
+    wish: Wish,
     vllm: Installed,
-    environment: Mapping[str, str],
-    name: str | None,
-    host: str,
-    port: int,
-    mode: str,
+    *,
     device: str,
     allowed: Iterable[str] = (),
     memory: int | None = None,
     weights: int = 0,
 ) -> Launch:
     """`memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
-    refuse(flags, environment, set(allowed))
-    given = names_of(flags)
-    chosen = [each for each in _flags(mode, device) if _flag_name(each) not in given and vllm.knows(_flag_name(each))]
-    variables = [each for each in _variables(device, memory, weights) if each.setting.split("=")[0] not in environment]
+    refuse(wish, set(allowed))
+    given = names_of(wish.flags)
+    chosen = [each for each in _flags(wish.mode, device) if each.name not in given and vllm.knows(each.name)]
+    variables = [each for each in _variables(device, memory, weights) if each.name not in wish.environment]
+    name = _name_in(wish.flags) or wish.name or wish.model.name
     return Launch(
         engine="vllm",
         version=vllm.version,
         command=(
             *(sys.executable, "-m", vllm.module),
-            *(f"--model={model}", f"--host={host}", f"--port={port}", f"--middleware={GUARD}"),
-            *_served_name(name, given, model),
+            *(f"--model={wish.model}", f"--host={wish.host}", f"--port={wish.port}", f"--middleware={GUARD}"),
+            *([] if "served-model-name" in given else [f"--served-model-name={name}"]),
             *(each.setting for each in chosen),
-            *flags,
+            *wish.flags,
         ),
-        environment={**environment, **dict(each.setting.split("=", 1) for each in variables)},
-        host=reachable(host),
-        port=port,
+        environment={**wish.environment, **{each.name: each.value for each in variables}},
+        host=reachable(wish.host),
+        port=wish.port,
         work=WORK,
-        warm_up=WarmUp("/v1/completions", {"model": _name(name, flags, model), "prompt": "Hello", "max_tokens": 2}),
+        warm_up=WarmUp("/v1/completions", {"model": name, "prompt": "Hello", "max_tokens": 2}),
         choices=(*chosen, *variables),
         moments=MOMENTS,
         facts=FACTS,
@@ -161,15 +156,18 @@ def names_of(flags: Sequence[str]) -> set[str]:
     return names | {name.removeprefix("no-") for name in names}
 
 
-def refuse(flags: Sequence[str], environment: Mapping[str, str], allowed: set[str]) -> None:
-    given = {flag.partition("=")[0].removeprefix("--").replace("_", "-") for flag in flags if flag.startswith("--")}
+def refuse(wish: Wish, allowed: set[str]) -> None:
+    words = [flag.partition("=")[0].replace("_", "-") for flag in wish.flags]
+    given = {word.removeprefix("--") for word in words if word.startswith("--")}
     for name in sorted(OURS):
         if _is_given(name, given):
-            raise Refusal(f"--{name} can't be given to vLLM itself.", "slipway-runtime has its own options: see --help.")
+            raise Refusal(
+                f"--{name} can't be given to vLLM itself.", "slipway-runtime has its own options: see --help."
+            )
     if "config" in given:
         raise Refusal("--config can't be given: a file could set what is refused here.", "Write its flags out.")
     asked = [danger for danger in DANGEROUS_FLAGS if _is_given(danger.name, given)]
-    asked += [danger for danger in DANGEROUS_VARIABLES if environment.get(danger.name, "0") not in ("", "0")]
+    asked += [danger for danger in DANGEROUS_VARIABLES if wish.environment.get(danger.name, "0") not in ("", "0")]
     for danger in asked:
         if danger.name not in allowed:
             remedy = f"Leave it out, or allow it with --allow={danger.name}."
@@ -181,79 +179,6 @@ def _is_given(name: str, given: set[str]) -> bool:
     return any(name.startswith(each) for each in given if each)
 
 
-def _flags(self) -> str:
-        files = [self.folder / name for name in FLAG_SOURCES]
-        return "\n".join(file.read_text() for file in files if file.is_file())
-
-
-def installed() -> Installed:
-    found = importlib.util.find_spec("vllm")
-    if found is None or not found.submodule_search_locations:
-        raise Refusal("vLLM is not installed.", "Use an image that has it, such as slipway-vllm-cuda.")
-    return Installed(_version(), Path(found.submodule_search_locations[0]))
-
-
-def launch(
-    model: Path,
-    flags: Sequence[str],
-    *,
-    vllm: Installed,
-    environment: Mapping[str, str],
-    name: str | None,
-    host: str,
-    port: int,
-    mode: str,
-    device: str,
-    allowed: Iterable[str] = (),
-    memory: int | None = None,
-    weights: int = 0,
-) -> Launch:
-    """`memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
-    refuse(flags, environment, set(allowed))
-    given = names_of(flags)
-    chosen = [each for each in _flags(mode, device) if _flag_name(each) not in given and vllm.knows(_flag_name(each))]
-    variables = [each for each in _variables(device, memory, weights) if each.setting.split("=")[0] not in environment]
-    return Launch(
-        engine="vllm",
-        version=vllm.version,
-        command=(
-            *(sys.executable, "-m", vllm.module),
-            *(f"--model={model}", f"--host={host}", f"--port={port}", f"--middleware={GUARD}"),
-            *_served_name(name, given, model),
-            *(each.setting for each in chosen),
-            *flags,
-        ),
-        environment={**environment, **dict(each.setting.split("=", 1) for each in variables)},
-        host=reachable(host),
-        port=port,
-        work=WORK,
-        warm_up=WarmUp("/v1/completions", {"model": _name(name, flags, model), "prompt": "Hello", "max_tokens": 2}),
-        choices=(*chosen, *variables),
-        moments=MOMENTS,
-        facts=FACTS,
-        computes_on_cpus=device == "cpu",
-    )
-
-
-def names_of(flags: Sequence[str]) -> set[str]:
-    """Without the dashes; `--no-x` is a word on x."""
-    names = {flag.partition("=")[0].lstrip("-").replace("_", "-") for flag in flags if flag.startswith("-")}
-    return names | {name.removeprefix("no-") for name in names}
-
-
-def refuse(given: set[str], environment: Mapping[str, str], allowed: set[str]) -> None:
-    for name in sorted(given & OURS):
-        raise Refusal(f"--{name} can't be given to vLLM itself.", "slipway-runtime has an option for it, before the `--`.")
-    if "config" in given:
-        raise Refusal("--config can't be given: a file could set what is refused here.", "Write its flags out.")
-    asked = [danger for danger in DANGEROUS_FLAGS if danger.name in given]
-    asked += [danger for danger in DANGEROUS_VARIABLES if environment.get(danger.name, "0") not in ("", "0")]
-    for danger in asked:
-        if danger.name not in allowed:
-            remedy = f"Leave it out, or allow it with --allow={danger.name}."
-            raise Refusal(f"{danger.name} is refused: {danger.why}.", remedy)
-
-
 def _flags(mode: str, device: str) -> Iterator[Choice]:
     yield Choice("--disable-uvicorn-access-log", "the guard writes one, without prompts")
     yield Choice("--disable-fastapi-docs", "nobody needs them in a pod, and they are open to all")
@@ -262,15 +187,57 @@ def _flags(mode: str, device: str) -> Iterator[Choice]:
         buckets = json.dumps(BUCKETS, separators=(",", ":"))
         yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own begin above what a GPU takes for a token")
     if mode == "Latency":
-        yield Choice("--performance-mode=interactivity", "mode Latency: graphs for every small batch, so none is padded")
+        yield Choice(
+            "--performance-mode=interactivity", "mode Latency: graphs for every small batch, so none is padded"
+        )
         yield Choice("--max-num-batched-tokens=2048", "mode Latency: a long prompt delays others by a short step")
     if mode == "Throughput":
         yield Choice("--performance-mode=throughput", "mode Throughput: twice as many sequences and tokens in a step")
 
 
 BUCKETS = {
-    "inter_token_latency": [0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5],
-    "request_latency": [0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120, 240, 480, 960],
+    "inter_token_latency": [
+        0.001,
+        0.002,
+        0.003,
+        0.005,
+        0.0075,
+        0.01,
+        0.015,
+        0.02,
+        0.03,
+        0.05,
+        0.075,
+        0.1,
+        0.2,
+        0.5,
+        1,
+        5,
+    ],
+    "request_latency": [
+        0.05,
+        0.1,
+        0.2,
+        0.3,
+        0.5,
+        0.8,
+        1,
+        1.5,
+        2,
+        2.5,
+        5,
+        10,
+        15,
+        20,
+        30,
+        40,
+        50,
+        60,
+        120,
+        240,
+        480,
+        960,
+    ],
 }
 
 
@@ -290,23 +257,13 @@ def kv_cache_space(memory: int | None, weights: int) -> int:
     return min(32, max(1, int(left / 2)))
 
 
-def _served_name(name: str | None, given: set[str], model: Path) -> list[str]:
-    if "served-model-name" in given:
-        return []
-    return [f"--served-model-name={name or model.name}"]
-
-
-def _name(name: str | None, flags: Sequence[str], model: Path) -> str:
-    for flag, following in zip(flags, [*flags[1:], ""], strict=True):
-        if flag.startswith("--served-model-name="):
-            return flag.partition("=")[2]
-        if flag == "--served-model-name":
-            return following
-    return name or model.name
-
-
-def _flag_name(choice: Choice) -> str:
-    return choice.setting.partition("=")[0].lstrip("-")
+def _name_in(flags: Sequence[str]) -> str | None:
+    """The name that requests ask for, of several the first."""
+    for number, flag in enumerate(flags):
+        name, _, value = flag.replace("_", "-").partition("=")
+        if name == "--served-model-name":
+            return flag[len(name) + 1 :] if value else next(iter(flags[number + 1 :]), None)
+    return None
 
 
 def _version() -> str:

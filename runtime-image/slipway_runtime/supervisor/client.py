@@ -6,7 +6,7 @@ import aiohttp
 
 from slipway_runtime.engines.engine import Launch, WarmUp
 
-SECRET_HEADER = "X-Slipway-Supervisor"
+SECRET_HEADER = "X-Slipway-Supervisor"  # noqa: S105 - the name of a header
 PATIENCE = 3.0  # seconds for an answer that costs an engine nothing
 
 

@@ -7,19 +7,21 @@ probes may wait for it. What there is no room for is counted and left out.
 from __future__ import annotations
 
 import os
-import queue
 import sys
 import threading
-from typing import Final
 
-ROOM = 4096  # lines that wait to be written
+ROOM = 16 << 20  # bytes that wait to be written
+AT_ONCE = 64 * 1024
 
 
 class Log:
     def __init__(self, file: int | None = None, *, room: int = ROOM) -> None:
         self._file = sys.stderr.fileno() if file is None else file
-        self._lines: Final = queue.Queue[bytes](maxsize=room)
+        self._room = room
+        self._waiting = bytearray()
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._is_closed = False
         self.dropped = 0
 
     def start(self) -> None:
@@ -34,30 +36,39 @@ class Log:
         if self._thread is None:
             _write_all(self._file, line)
             return
-        try:
-            self._lines.put_nowait(line)
-        except queue.Full:
-            self.dropped += 1
+        with self._changed:
+            if len(self._waiting) + len(line) > self._room:
+                self.dropped += 1
+                return
+            self._waiting += line
+            self._changed.notify()
 
     def close(self, patience: float = 1.0) -> None:
         """Writes what is left, as far as the stream takes it in time."""
+        if self.dropped:
+            self.say(f"{self.dropped} lines were left out of this log, because nobody took them in time.")
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
         if self._thread:
-            if self.dropped:
-                self.say(f"{self.dropped} lines of output were left out here, because nobody took them in time.")
-            try:
-                self._lines.put(b"", timeout=patience)  # the end
-                self._thread.join(patience)
-            except queue.Full:
-                return
+            self._thread.join(patience)
 
     def _write(self) -> None:
-        while line := self._lines.get():
-            _write_all(self._file, line)
+        while piece := self._next():
+            _write_all(self._file, piece)
+
+    def _next(self) -> bytes:
+        """What is to be written next; nothing at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            piece = bytes(self._waiting[:AT_ONCE])
+            del self._waiting[:AT_ONCE]
+            return piece
 
 
-def _write_all(file: int, line: bytes) -> None:
+def _write_all(file: int, text: bytes) -> None:
     try:
-        while line:
-            line = line[os.write(file, line) :]
+        while text:
+            text = text[os.write(file, text) :]
     except OSError:  # nobody listens any more
         return

@@ -15,6 +15,7 @@ from pathlib import Path
 from slipway_runtime import control
 from slipway_runtime.engines.engine import Launch, Refusal
 from slipway_runtime.failure import Failure, Reason, exit_code_of, termination_message, write_termination_message
+from slipway_runtime.models import ModelError
 
 from . import shared_memory
 from .log import Log
@@ -32,7 +33,7 @@ def run(prepare: Callable[[], tuple[Launch, Options]], *, termination_log: Path)
         launch, options = prepare()
         phases.reach("checked")
         failure = _supervise(launch, options, log=log, phases=phases)
-    except Refusal as refusal:
+    except (Refusal, ModelError) as refusal:
         failure = refusal.failure
     return _tell(failure, log, termination_log)
 

@@ -35,7 +35,7 @@ UNKILLABLE = 5.0  # seconds after which one that not even SIGKILL ends is left t
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    patience: Patience = Patience()
+    patience: Patience = field(default_factory=Patience)
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside
     port: int = 8081
     stuck_after: float = 24.0  # with a look and its answer, an engine that got stuck is found within 30
@@ -90,6 +90,7 @@ class Supervisor:
         return self.failure
 
     def happens(self, event: Event) -> None:
+        self._take_output()  # what the engine has said so far may explain it
         before = self.state
         self.state, actions = step(before, event)
         for action in actions:
@@ -141,7 +142,7 @@ class Supervisor:
         patience = self._options.patience
         return {
             State.READY: f"Ready after {self._phases.seconds:.2f} s ({self._phases}).",
-            State.LEAVING: f"Told to stop; serving on for {patience.endpoints:g} s, until nobody is sent here any more.",
+            State.LEAVING: f"Told to stop; serving on for {patience.endpoints:g} s, while others are still sent here.",
             State.DRAINING: f"Refusing new requests; {in_flight} in flight have up to {patience.drain:g} s.",
             State.CUTTING: f"Ending {in_flight} requests with an error.",
             State.STOPPING: "Stopping the engine.",
@@ -182,7 +183,6 @@ class Supervisor:
 
     def _reap(self) -> None:
         if self._engine.reap() and self.state is not State.ENDED:
-            self._output.read()
             self.happens(Event.ENGINE_ENDED)
 
     def _take_output(self) -> None:

@@ -14,9 +14,7 @@ Seen = Callable[[int], Sample]
 def seen(
     number: int, *, answers: bool = True, has_work: bool = True, counts: float | None = 0, cpu: float = 0.0
 ) -> Sample:
-    return Sample(
-        at=1000 + number * EVERY, answers=answers, has_work=has_work, counts=(counts,), cpu_seconds=cpu
-    )
+    return Sample(at=1000 + number * EVERY, answers=answers, has_work=has_work, counts=(counts,), cpu_seconds=cpu)
 
 
 def found_after(look: Seen, *, computes_on_cpus: bool = False, looks: int = 600) -> float | None:
@@ -28,7 +26,7 @@ def found_after(look: Seen, *, computes_on_cpus: bool = False, looks: int = 600)
 
 
 def test_work_on_which_nothing_moves_is_found_in_time() -> None:
-    assert found_after(lambda number: seen(number)) == 24
+    assert found_after(seen) == 24
 
 
 def test_silence_is_found_in_time_even_without_work() -> None:
