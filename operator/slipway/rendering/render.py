@@ -30,7 +30,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     _refuse_what_would_be_unsafe(deployment.spec)
     engine = engine_of(plan, runtime)
     autoscaler = autoscaler_class(deployment.spec.scaling, world)
-    monitor = pod_monitor(deployment, world, engine_port=engine.port)
+    monitor = pod_monitor(deployment, world, port=engine.metrics_port)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
     # the policy that guards them. Here is the place for ScaledObject, HPA and the activator's EndpointSlice.
     objects = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.api import names
 from slipway.api.llmdeployment import EngineSpec, LLMDeployment
+from slipway.api.units import seconds
 from slipway.planning import Plan
 from slipway.rendering.desired import Refusal
 
@@ -19,11 +21,22 @@ class Engine:
     environment: Callable[[LLMDeployment], dict[str, str]] = lambda _: {}
     ignored: Callable[[EngineSpec], list[str]] = lambda _: []  # one sentence for each wish that isn't carried out
     port: int = names.ENGINE_PORT
+    metrics_port: int = names.RUNTIME_PORT  # our runtime's: the engine's metrics and its own in one scrape
 
 
 def flag(name: str, value: object | None) -> list[str]:
     """`--name=value`, or nothing where there is no value."""
     return [] if value is None else [f"--{name}={value}"]
+
+
+def of_runtime(deployment: LLMDeployment) -> list[str]:
+    """The options of `slipway-runtime serve` that all engines share."""
+    spec = deployment.spec
+    return [
+        *flag("served-name", deployment.served_name),
+        *flag("mode", spec.engine.mode if spec.engine.mode != EngineSpec().mode else None),
+        *flag("drain-limit", math.ceil(seconds(spec.rollout.drain_timeout))),
+    ]
 
 
 def refuse_unknown(engine: str, spec: EngineSpec, *fields: str) -> None:
