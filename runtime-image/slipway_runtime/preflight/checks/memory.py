@@ -59,7 +59,7 @@ def context_fits_the_device(settings: Settings, facts: Facts, host: Host) -> Fai
                 Reason.CONTEXT_TOO_LONG,
                 f"One request of {tokens} tokens takes {_gib(needed)} of KV cache on each device, and {device.name} "
                 f"has {_gib(max(0, room))} for it.",
-                f"Set engine.contextLength to {_rounded(tokens * max(0, room) // needed)} at most, or kvCacheDtype: FP8.",
+                f"Set contextLength to {_rounded(tokens * max(0, room) // needed)} at most, or kvCacheDtype to FP8.",
             )
     return None
 
