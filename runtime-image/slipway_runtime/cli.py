@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from slipway_runtime.failure import TERMINATION_LOG
+
 MODEL_FOLDER = Path("/mnt/models")  # where KServe puts it
 
 
@@ -122,7 +124,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add(
         "--termination-log",
         type=Path,
-        default=Path("/dev/termination-log"),
+        default=TERMINATION_LOG,
         metavar="PATH",
         help="the file in which the pod says why it failed",
     )

@@ -1,37 +1,53 @@
-"""From the command line to a running engine: which model, which checks, which launch."""
+"""From the command line to a running engine: which model, which launch, which checks."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from slipway_runtime import preflight
 from slipway_runtime.engines import llamacpp, vllm
-from slipway_runtime.engines.engine import Launch, Wish
-from slipway_runtime.models import Facts, Found, find_model, read_model
+from slipway_runtime.engines.engine import Launch, Refusal, Wish
+from slipway_runtime.failure import exit_code_of
+from slipway_runtime.models import Facts, ModelError, find_model, read_model
+from slipway_runtime.preflight.machine import memory_limit
 from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.run import run
 from slipway_runtime.supervisor.supervisor import Options
 
-CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-
 
 def serve(arguments: argparse.Namespace) -> int:
-    return run(lambda: prepare(arguments), termination_log=arguments.termination_log)
+    return run(lambda: _prepared(arguments), termination_log=arguments.termination_log)
 
 
 def check(arguments: argparse.Namespace) -> int:
-    raise NotImplementedError
+    """Says what each check finds; the exit code that serving would end with."""
+    try:
+        facts, _, settings = _planned(arguments)
+    except (ModelError, Refusal) as refusal:
+        sys.stderr.write(f"slipway-runtime: {refusal.failure.message} {refusal.failure.remedy}\n")
+        return exit_code_of(refusal.failure.reason)
+    code = 0
+    for finding in preflight.examine(settings, facts, preflight.read_host(settings)):
+        told = finding.failure.message if finding.failure else finding.trouble or "well"
+        sys.stdout.write(f"{finding.check}: {told} ({finding.seconds * 1000:.1f} ms)\n")
+        code = exit_code_of(finding.failure.reason) if finding.failure else code
+    return code
 
 
-def prepare(arguments: argparse.Namespace) -> tuple[Launch, Options]:
+def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
+    facts, launch, settings = _planned(arguments)
+    if failure := preflight.run(settings, facts, preflight.read_host(settings)):
+        raise Refusal.because(failure)
+    return launch, _options(arguments, facts)
+
+
+def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Settings]:
     found = find_model(arguments.model, arguments.engine)
     facts = read_model(found)
-    return _launch(arguments, found, facts), _options(arguments, facts)
-
-
-def _launch(arguments: argparse.Namespace, found: Found, facts: Facts) -> Launch:
     wish = Wish(
         model=found.path,
         name=arguments.served_name,
@@ -42,26 +58,36 @@ def _launch(arguments: argparse.Namespace, found: Found, facts: Facts) -> Launch
         environment=dict(os.environ),
     )
     if arguments.engine == "llamacpp":
-        return llamacpp.launch(wish, context_length=arguments.context_length, parallel=arguments.parallel)
-    return vllm.launch(
+        return facts, *_llamacpp(arguments, wish)
+    return facts, *_vllm(arguments, wish, facts)
+
+
+def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, preflight.Settings]:
+    context_length = arguments.context_length or llamacpp.CONTEXT_LENGTH
+    parallel = arguments.parallel or llamacpp.PARALLEL[wish.mode]
+    launch = llamacpp.launch(wish, context_length=arguments.context_length, parallel=arguments.parallel)
+    return launch, preflight.Settings(engine="llamacpp", context_length=context_length, parallel=parallel)
+
+
+def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Launch, preflight.Settings]:
+    device = arguments.device or device_here()
+    launch = vllm.launch(
         wish,
         vllm.installed(),
-        device=arguments.device or device_here(),
+        device=device,
         allowed=arguments.allow,
         memory=memory_limit(),
         weights=facts.weight_bytes,
     )
+    return launch, preflight.of_vllm(launch.command, launch.environment, device=device)
 
 
 def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
-    start, warm = arguments.start_timeout, arguments.only_warm
-    patience = (
-        Patience(start=start, endpoints=0, drain=0)
-        if warm
-        else Patience(start=start, endpoints=arguments.endpoints_delay, drain=arguments.drain_limit)
-    )
+    endpoints, drain = arguments.endpoints_delay, arguments.drain_limit
+    if arguments.only_warm:
+        endpoints = drain = 0
     return Options(
-        patience=patience,
+        patience=Patience(start=arguments.start_timeout, endpoints=endpoints, drain=drain),
         host=arguments.host,
         port=arguments.management_port,
         stuck_after=arguments.stuck_after,
@@ -75,12 +101,3 @@ def device_here() -> str:
     if Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists():
         return "cuda"
     return "rocm" if Path("/dev/kfd").exists() else "cpu"
-
-
-def memory_limit() -> int | None:
-    """Bytes that the container may use, by cgroup v2 or v1."""
-    for file in CGROUP_LIMITS:
-        if file.is_file() and (text := file.read_text().strip()) != "max":
-            limit = int(text)
-            return limit if limit < 2**60 else None
-    return None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from slipway_runtime.failure import Failure, Reason
 
@@ -16,6 +17,12 @@ class Refusal(Exception):  # noqa: N818 - nothing went wrong; something wrong wa
     def __init__(self, message: str, remedy: str = "", reason: Reason = Reason.BAD_ENGINE_ARGUMENTS) -> None:
         super().__init__(message)
         self.failure = Failure(reason, message, remedy)
+
+    @classmethod
+    def because(cls, failure: Failure) -> Self:
+        refusal = cls(failure.message, failure.remedy, failure.reason)
+        refusal.failure = failure
+        return refusal
 
 
 @dataclass(frozen=True, kw_only=True)

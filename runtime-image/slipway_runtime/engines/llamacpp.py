@@ -15,7 +15,8 @@ from typing import Any, Self
 from slipway_runtime.engines.cpus import threads
 from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
 
-MODES = {"Latency": 1, "Balanced": 4, "Throughput": 8}
+CONTEXT_LENGTH = 4096  # where nobody names one
+PARALLEL = {"Latency": 1, "Balanced": 4, "Throughput": 8}
 """Requests at a time: the fewer share the processors, the sooner each is finished."""
 
 MOMENTS = (
@@ -59,8 +60,8 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         name=wish.name or wish.model.stem,
         host=wish.host,
         port=wish.port,
-        context_length=context_length or 4096,
-        parallel=parallel or MODES[wish.mode],
+        context_length=context_length or CONTEXT_LENGTH,
+        parallel=parallel or PARALLEL[wish.mode],
         threads=threads(),
         parameters=parameters_of(wish.flags),
     )

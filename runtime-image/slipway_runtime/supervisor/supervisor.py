@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slipway_runtime import control
 from slipway_runtime.diagnosis import diagnose
 from slipway_runtime.engines.engine import Launch
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.failure import Failure, Reason, told_in
 
 from . import exposition
 from .drain import Patience
@@ -172,7 +172,9 @@ class Supervisor:
         )
 
     def _dead(self) -> Failure:
-        return diagnose(list(self._output.last), self._engine.exit_code or 0, self.phase)
+        lines = list(self._output.last)
+        by_itself = next((told for line in reversed(lines) if (told := told_in(line))), None)
+        return by_itself or diagnose(lines, self._engine.exit_code or 0, self.phase)
 
     def _give_up(self) -> None:
         if not self._over.is_set():

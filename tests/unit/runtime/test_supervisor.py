@@ -10,6 +10,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from slipway_runtime.failure import Failure, Reason, termination_message
 from slipway_runtime.supervisor.processes import children
 from support.supervised_pod import SupervisedPod, is_alive
 
@@ -158,6 +159,13 @@ async def test_an_engine_that_dies_while_loading_is_told_with_its_last_lines(pod
     told = pod.told()
     assert told["phase"] == "loading"
     assert told["lines"] == ["now loading", "no such layer"]
+
+
+async def test_an_engine_of_ours_says_itself_why_it_does_not_start(pod: SupervisedPod) -> None:
+    failure = Failure(Reason.CONTEXT_TOO_LONG, "The context is too long.", "Shorten it.")
+    await pod.start(f"--say={termination_message(failure).strip()}", "--die=1")
+    assert await pod.ends() == 32
+    assert (pod.told()["message"], pod.told()["remedy"]) == ("The context is too long.", "Shorten it.")
 
 
 async def test_an_engine_that_ends_with_0_unasked_is_a_failure(pod: SupervisedPod) -> None:
