@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway_runtime.failure import TERMINATION_LOG
+from slipway_runtime.versions import version_of
 
 MODEL_FOLDER = Path("/mnt/models")  # where KServe puts it
 
@@ -27,9 +28,7 @@ def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _version(_: argparse.Namespace) -> int:
-    from importlib.metadata import version  # noqa: PLC0415 - slow to import, and serving has no use for it
-
-    sys.stdout.write(f"slipway-runtime {version('slipway-runtime')}\n")
+    sys.stdout.write(f"slipway-runtime {version_of('slipway-runtime')}\n")
     return 0
 
 

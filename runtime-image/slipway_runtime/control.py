@@ -8,7 +8,6 @@ one process, and when that is gone, so are its counts. Every word is 8 bytes, al
 import fcntl
 import mmap
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -76,7 +75,7 @@ class Control:
             control = cls(mmap.mmap(file, _SIZE))
         finally:
             os.close(file)
-        control._memory[_SECRET * 8 : _SECRET * 8 + 32] = secrets.token_bytes(32)
+        control._memory[_SECRET * 8 : _SECRET * 8 + 32] = os.urandom(32)
         control._words[_RETRY_AFTER] = 5
         control._words[_MAGIC] = MAGIC
         return control
@@ -145,7 +144,7 @@ class Slot:
     def alone(cls) -> Self:
         """One of nobody's: for a guard that no supervisor started."""
         memory = mmap.mmap(-1, _SIZE)
-        memory[_SECRET * 8 : _SECRET * 8 + 32] = secrets.token_bytes(32)
+        memory[_SECRET * 8 : _SECRET * 8 + 32] = os.urandom(32)
         slot = cls(memory, 0)
         slot._header[_RETRY_AFTER] = 5
         return slot

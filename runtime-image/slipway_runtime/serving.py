@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from slipway_runtime import preflight
@@ -15,8 +14,8 @@ from slipway_runtime.failure import exit_code_of
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.preflight.machine import memory_limit
 from slipway_runtime.supervisor.drain import Patience
+from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
-from slipway_runtime.supervisor.supervisor import Options
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -63,6 +62,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Se
 
 
 def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, preflight.Settings]:
+    llamacpp.require()
     context_length = arguments.context_length or llamacpp.CONTEXT_LENGTH
     parallel = arguments.parallel or llamacpp.PARALLEL[wish.mode]
     launch = llamacpp.launch(wish, context_length=arguments.context_length, parallel=arguments.parallel)
@@ -92,7 +92,7 @@ def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
         port=arguments.management_port,
         stuck_after=arguments.stuck_after,
         only_warm=arguments.only_warm,
-        about={"runtime": version("slipway-runtime"), "model": facts.as_json()},
+        about={"model": facts.as_json()},
     )
 
 

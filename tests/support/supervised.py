@@ -10,8 +10,8 @@ from pathlib import Path
 
 from slipway_runtime.engines.engine import Choice, Launch, WarmUp, Work
 from slipway_runtime.supervisor.drain import Patience
+from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
-from slipway_runtime.supervisor.supervisor import Options
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
     arguments = parser.parse_args(sys.argv[1:end])
     launch = Launch(
         engine="fake",
-        version="1",
+        distributions=("no-such-distribution",),
         command=(sys.executable, "-m", "support.fake_engine", f"--port={arguments.engine_port}", *sys.argv[end + 1 :]),
         environment=os.environ,
         port=arguments.engine_port,

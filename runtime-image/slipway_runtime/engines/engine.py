@@ -78,7 +78,7 @@ class Launch:
     """One start of an engine."""
 
     engine: str
-    version: str
+    distributions: tuple[str, ...]  # that may have installed it, for its version
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"  # where the supervisor reaches it

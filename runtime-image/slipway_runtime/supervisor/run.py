@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -19,9 +18,9 @@ from slipway_runtime.models import ModelError
 
 from . import shared_memory
 from .log import Log
+from .options import STOP, Options
 from .phases import Phases, age_of_process
 from .process import EngineProcess
-from .supervisor import STOP, Options, Supervisor
 
 
 def run(prepare: Callable[[], tuple[Launch, Options]], *, termination_log: Path) -> int:
@@ -47,20 +46,22 @@ def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases) ->
     shared = shared_memory.names()
     with _scratch_folder() as folder:
         guards = control.Control.create(folder / "control")
-        environment = {**launch.environment, control.ENVIRONMENT: str(folder / "control")}
-        engine = EngineProcess(launch.command, environment)
+        engine = EngineProcess(launch.command, {**launch.environment, control.ENVIRONMENT: str(folder / "control")})
         phases.reach("launched")
         log.start()
-        supervisor = Supervisor(launch, options, engine=engine, guards=guards, log=log, phases=phases)
         try:
-            asyncio.run(supervisor.run(stop_at_once=bool(told_to_stop)))
-            failure = supervisor.failure
-        except BaseExceptionGroup as errors:
-            failure = _broken(errors.exceptions[0])
+            # What it needs takes longer to import than all before: so it is imported beside the engine's start.
+            from .supervisor import Supervisor  # noqa: PLC0415
+
+            supervisor = Supervisor(launch, options, engine=engine, guards=guards, log=log, phases=phases)
+            return supervisor.run(told_to_stop)
+        except OSError as error:
+            return _cannot_work(error)
+        except Exception as error:
+            return _broken(error)
         finally:
             _clear(engine, shared, log)
             guards.close()
-    return failure
 
 
 def _clear(engine: EngineProcess, shared: frozenset[str], log: Log) -> None:
@@ -69,6 +70,11 @@ def _clear(engine: EngineProcess, shared: frozenset[str], log: Log) -> None:
         log.say("Something that the engine started doesn't end; it is left to the kernel.")
     if os.getpid() == 1 and (names := shared_memory.clear(shared)):  # else others may share /dev/shm
         log.say(f"Removed what the engine left in shared memory: {', '.join(names)}.")
+
+
+def _cannot_work(error: OSError) -> Failure:
+    told = f"The container doesn't let slipway-runtime do its work: {error.strerror or error}."
+    return Failure(Reason.POD_CONFIG_ERROR, told, "If an address is in use, choose another --management-port.")
 
 
 def _broken(error: BaseException) -> Failure:

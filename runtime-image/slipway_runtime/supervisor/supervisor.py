@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import importlib
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slipway_runtime import control
 from slipway_runtime.diagnosis import diagnose
 from slipway_runtime.engines.engine import Launch
 from slipway_runtime.failure import Failure, Reason, told_in
+from slipway_runtime.versions import version_of
 
 from . import exposition
-from .drain import Patience
 from .liveness import Pulse, Sample
 from .log import Log
+from .options import STOP, Options
 from .output import Output
 from .phases import Phases
 from .process import EngineProcess
@@ -26,21 +26,10 @@ from .state import Action, Event, State, step
 if TYPE_CHECKING:
     from .client import EngineClient
 
-STOP = (signal.SIGTERM, signal.SIGINT)
 LOOK = 0.05  # seconds between two looks at an engine that starts
 LOOK_FOR_IDLE = 0.02
 LOOK_AFTER = 2.0  # seconds between two looks at an engine that serves
 UNKILLABLE = 5.0  # seconds after which one that not even SIGKILL ends is left to the kernel
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    patience: Patience = field(default_factory=Patience)
-    host: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside
-    port: int = 8081
-    stuck_after: float = 24.0  # with a look and its answer, an engine that got stuck is found within 30
-    only_warm: bool = False  # ends as soon as it is ready: its caches are full then
-    about: Mapping[str, object] = field(default_factory=dict)  # for /info
 
 
 class Supervisor:
@@ -63,20 +52,28 @@ class Supervisor:
         self._client: EngineClient | None = None
         self._facts: dict[str, str] = {}
         self._health = 0
+        self._engine_version = ""
         self.state = State.STARTING
         self.has_started = False
         self.trouble: str | None = None
         self.failure: Failure | None = None
 
-    async def run(self, *, stop_at_once: bool) -> Failure | None:
-        """Until the engine has ended. None if that is what was wanted."""
+    def run(self, told_to_stop: Sequence[int]) -> Failure | None:
+        """Until the engine has ended. None if that is what was wanted; `told_to_stop` are the signals so far."""
+        try:
+            asyncio.run(self._run(told_to_stop))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return self.failure
+
+    async def _run(self, told_to_stop: Sequence[int]) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._output.fileno(), self._take_output)
         for number in STOP:
             loop.add_signal_handler(number, self.happens, Event.STOP)
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         self._set_timer()
-        if stop_at_once:
+        if told_to_stop:
             self.happens(Event.STOP)
         self._reap()
         try:
@@ -87,7 +84,6 @@ class Supervisor:
         finally:
             loop.remove_reader(self._output.fileno())
             self._output.close()
-        return self.failure
 
     def happens(self, event: Event) -> None:
         self._take_output()  # what the engine has said so far may explain it
@@ -209,6 +205,7 @@ class Supervisor:
         # What speaks HTTP takes a while to import: beside the engine's start, and without keeping signals waiting.
         management = await asyncio.to_thread(importlib.import_module, "slipway_runtime.supervisor.management")
         clients = await asyncio.to_thread(importlib.import_module, "slipway_runtime.supervisor.client")
+        self._engine_version = version_of(*self._launch.distributions)
         port = await management.listen(self, host=self._options.host, port=self._options.port)
         self._client = client = clients.EngineClient(self._launch, secret=self._guards.secret)
         try:
@@ -267,8 +264,9 @@ class Supervisor:
             "state": self.state,
             "phase": self.phase,
             "trouble": self.trouble,
+            "runtime": version_of("slipway-runtime"),
             **self._options.about,
-            "engine": {"name": self._launch.engine, "version": self._launch.version, "command": self._launch.command},
+            "engine": {"name": self._launch.engine, "version": self._engine_version, "command": self._launch.command},
             "choices": [{"setting": choice.setting, "reason": choice.reason} for choice in self._launch.choices],
             "capacity": self._facts,
             "requests": {"inFlight": counts.in_flight, "waiting": counts.waiting, "done": counts.done},
@@ -281,7 +279,7 @@ class Supervisor:
 
         theirs = await self._client.metrics() if self._client else None
         ours = own_metrics(
-            labels={"engine": self._launch.engine, "engine_version": self._launch.version},
+            labels={"engine": self._launch.engine, "engine_version": self._engine_version},
             state=self.state,
             moments=self._phases.moments,
             counts=self._guards.counts(),

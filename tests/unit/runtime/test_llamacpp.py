@@ -12,11 +12,6 @@ from slipway_runtime.engines.engine import Launch, Refusal, Wish
 from slipway_runtime.engines.llamacpp import Settings, fill, parameters_of
 
 
-@pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llamacpp, "version", lambda: "1")
-
-
 def launched(
     *flags: str,
     name: str | None = None,

@@ -67,7 +67,7 @@ async def test_one_scrape_has_the_metrics_of_both(pod: SupervisedPod) -> None:
     await pod.becomes_ready()
     _, text = await pod.get("/metrics")
     assert 'slipway_runtime_state{state="Ready"} 1.0' in text
-    assert 'slipway_runtime_info{engine="fake",engine_version="1"} 1.0' in text
+    assert 'slipway_runtime_info{engine="fake",engine_version=""} 1.0' in text
     assert 'slipway_runtime_phase_seconds{phase="ready"}' in text
     assert "slipway_runtime_guards 1.0" in text
     assert 'fake:running{model="a} 9"} 0' in text

@@ -25,7 +25,7 @@ def installed(folder: Path, flags: str, *entry_points: str) -> Installed:
     for name, text in [(FLAG_SOURCES[0], flags), *((each, "") for each in entry_points)]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    return Installed("0.32.0", folder)
+    return Installed(folder)
 
 
 def launched(
