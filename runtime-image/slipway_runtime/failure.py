@@ -94,17 +94,6 @@ def termination_message(failure: Failure) -> str:
     return _json({**told, "lines": _newest(failure.lines, room)}) + "\n"
 
 
-def told_in(line: str) -> Failure | None:
-    """The failure that such a line tells; an engine of ours knows best why it doesn't start."""
-    if not line.startswith('{"reason"'):
-        return None
-    try:
-        told = json.loads(line)
-        return Failure(Reason(told["reason"]), str(told["message"]), str(told["remedy"]), str(told["phase"]))
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 def write_termination_message(failure: Failure, path: Path = TERMINATION_LOG) -> bool:
     """Writes it in one go, for a mounted file can't be replaced by another; False where it can't be written."""
     try:

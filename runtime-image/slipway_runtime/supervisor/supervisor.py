@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slipway_runtime import control
-from slipway_runtime.diagnosis import diagnose
+from slipway_runtime.diagnosis import diagnose, kills_for_memory
 from slipway_runtime.engines.engine import Launch
-from slipway_runtime.failure import Failure, Reason, told_in
+from slipway_runtime.failure import Failure, Reason
 from slipway_runtime.versions import version_of
 
 from . import exposition
@@ -53,6 +53,7 @@ class Supervisor:
         self._facts: dict[str, str] = {}
         self._health = 0
         self._engine_version = ""
+        self._kills = kills_for_memory()
         self.state = State.STARTING
         self.has_started = False
         self.trouble: str | None = None
@@ -168,9 +169,9 @@ class Supervisor:
         )
 
     def _dead(self) -> Failure:
-        lines = list(self._output.last)
-        by_itself = next((told for line in reversed(lines) if (told := told_in(line))), None)
-        return by_itself or diagnose(lines, self._engine.exit_code or 0, self.phase)
+        kills = kills_for_memory()
+        for_memory = None if kills is None or self._kills is None else kills > self._kills
+        return diagnose(self._output.last, self._engine.exit_code or 0, self.phase, for_memory=for_memory)
 
     def _give_up(self) -> None:
         if not self._over.is_set():

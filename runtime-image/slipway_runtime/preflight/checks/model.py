@@ -1,4 +1,7 @@
-"""The model against the engine and its arguments. That the files are whole was found out when they were read. Pure."""
+"""The model against the engine and its arguments. That its files are whole was found out when they were read.
+
+Pure, but for adapters: their files are read here.
+"""
 
 from __future__ import annotations
 

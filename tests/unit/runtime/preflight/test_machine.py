@@ -212,7 +212,8 @@ def test_vllms_architectures_are_read_from_its_source(packages: Path) -> None:
         "OldForCausalLM": "until version 0.9.2",
         "BartModel": "with the plugin at https://example.org/bart",
     }
-    assert (support.quantizations, support.cuda) == ({"awq", "fp8"}, (13, 0))
+    assert support.quantizations == {"awq", "fp8"}
+    assert support.cuda == (13, 0)
 
 
 @pytest.mark.parametrize("damage", ["this is no Python (", "", "_TEXT_GENERATION_MODELS = load()"])
