@@ -71,7 +71,7 @@ class Refused(Exception):  # noqa: N818 - it is what happened
 
 
 async def _handle(gate: Gate, request: web.Request, handler: Handler) -> web.StreamResponse:
-    visit = request[VISIT]
+    visit: Visit = request[VISIT]
     try:
         response = await handler(request)
     except asyncio.CancelledError:
@@ -106,7 +106,7 @@ def _whole(gate: Gate, request: web.Request, response: web.StreamResponse) -> we
 
 async def _end(refusal: Refusal, request: web.Request) -> web.StreamResponse:
     """Tells the client, by whatever can still be told."""
-    stream = request.get(STREAM)
+    stream: web.StreamResponse | None = request.get(STREAM)
     if stream is None or not stream.prepared:
         return _answer(refusal, request[VISIT])
     if not request[VISIT].stream:

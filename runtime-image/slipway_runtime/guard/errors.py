@@ -77,9 +77,7 @@ def cut(retry_after: int) -> Refusal:
 
 
 def aborted(retry_after: int) -> Refusal:
-    return Refusal(
-        503, "engine_aborted", "The engine aborted the request before it was answered; try again.", retry_after
-    )
+    return Refusal(503, "engine_aborted", "The engine gave up before the answer was complete; try again.", retry_after)
 
 
 def engine_failed(retry_after: int) -> Refusal:

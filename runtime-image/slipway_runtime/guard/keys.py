@@ -7,7 +7,6 @@ digests under a random key of this process: nothing about a stored key can be le
 
 import hashlib
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -54,9 +53,9 @@ class Keys:
 
     def _read(self) -> Iterator[tuple[bytes, str]]:
         for file in _files(self._folder):
-            for line in file.read_text(errors="surrogateescape").split():
-                if SHORTEST <= len(line) <= LONGEST:
-                    yield self._digest(line), file.name
+            for key in file.read_text(errors="surrogateescape").split():
+                if SHORTEST <= len(key) <= LONGEST:
+                    yield self._digest(key), file.name
                 else:
                     log.warning(
                         "A key of %s is not taken: keys have %d to %d characters.", file.name, SHORTEST, LONGEST
@@ -65,6 +64,4 @@ class Keys:
 
 def _files(folder: Path) -> list[Path]:
     """Without the hidden ones, which are how a mounted Secret changes."""
-    return [
-        folder / name for name in sorted(os.listdir(folder)) if not name.startswith(".") and (folder / name).is_file()
-    ]
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())

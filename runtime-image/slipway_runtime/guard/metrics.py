@@ -69,9 +69,7 @@ class Metrics:
 
     @cached_property
     def first_token(self) -> Histogram:
-        return self._histogram(
-            "time_to_first_token", "From the request to the first piece of a stream.", _UP_TO_MINUTES
-        )
+        return self._histogram("time_to_first_token", "From a request to its stream's first piece.", _UP_TO_MINUTES)
 
     @cached_property
     def per_token(self) -> Histogram:
@@ -79,7 +77,7 @@ class Metrics:
 
     @cached_property
     def whole(self) -> Histogram:
-        return self._histogram("request", "From the request to the end of its answer.", _WHOLE)
+        return self._histogram("request", "From a request to the end of its answer.", _WHOLE)
 
     def _histogram(self, name: str, told: str, buckets: tuple[float, ...]) -> Histogram:
         labels = ["model_name", "key"]

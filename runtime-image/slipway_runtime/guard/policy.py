@@ -35,17 +35,23 @@ def decide(facts: Facts, settings: Settings) -> Refusal | None:
     """Why the request is refused; None to let it through. Who may not ask learns nothing about the engine's state."""
     if facts.supervisor:
         return None
-    if facts.route is None and not facts.preflight:
-        return errors.not_served(facts.method, facts.path)
-    if facts.route and facts.route.kind is not Kind.OPEN and settings.keys and facts.owner is None:
+    return _not_for_them(facts, settings) or _not_now(facts, settings)
+
+
+def _not_for_them(facts: Facts, settings: Settings) -> Refusal | None:
+    if facts.route is None:
+        return None if facts.preflight else errors.not_served(facts.method, facts.path)
+    if settings.keys and facts.owner is None and facts.route.kind is not Kind.OPEN:
         return errors.WRONG_KEY if facts.key_shown else errors.NO_KEY
+    return None
+
+
+def _not_now(facts: Facts, settings: Settings) -> Refusal | None:
     if facts.state != State.SERVING:
         return errors.draining(facts.retry_after)
     if facts.content_length > settings.max_body_bytes:
         return errors.too_large(settings.max_body_bytes)
-    if facts.route and facts.route.kind is Kind.WORK:
-        return _within_limits(facts, settings)
-    return None
+    return _within_limits(facts, settings) if facts.route and facts.route.kind is Kind.WORK else None
 
 
 def _within_limits(facts: Facts, settings: Settings) -> Refusal | None:

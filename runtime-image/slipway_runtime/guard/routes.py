@@ -43,7 +43,7 @@ SERVED = (
 class Routes:
     def __init__(self, more: Iterable[str] = ()) -> None:
         """`more` is allowed besides what is served: "POST /path"."""
-        added = (Route(*rule.split(" ", 1), Kind.KEYED) for rule in more)
+        added = (Route(method, path, Kind.KEYED) for method, _, path in (rule.partition(" ") for rule in more))
         self._exact: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[tuple[str, ...], Route]] = []
         for route in (*SERVED, *added):

@@ -1,4 +1,4 @@
-"""What the guard is told, as JSON in SLIPWAY_GUARD. A word that it doesn't know is an error: no limit is lost to a typo."""
+"""What the guard is told, as JSON in SLIPWAY_GUARD. An unknown word is an error: no limit is lost to a typo."""
 
 import json
 import os
