@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -11,11 +12,15 @@ from slipway_runtime import preflight
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, Refusal, Wish
 from slipway_runtime.failure import exit_code_of
+from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.preflight.machine import memory_limit
 from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
+
+MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
+"""Of one pod, where nobody says: those that wait in the engine's queue count, and the next is told to come back later."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -47,6 +52,7 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
 def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Settings]:
     found = find_model(arguments.model, arguments.engine)
     facts = read_model(found)
+    guard = _guard(arguments)
     wish = Wish(
         model=found.path,
         name=arguments.served_name,
@@ -54,11 +60,32 @@ def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Se
         port=arguments.port,
         mode=arguments.mode,
         flags=tuple(arguments.flags),
-        environment=dict(os.environ),
+        environment={**os.environ, guards.ENVIRONMENT: json.dumps(guard)},
     )
     if arguments.engine == "llamacpp":
         return facts, *_llamacpp(arguments, wish)
     return facts, *_vllm(arguments, wish, facts)
+
+
+def _guard(arguments: argparse.Namespace) -> dict[str, object]:
+    """What the guard is told: by options, by its variable, and by what holds for all."""
+    told = {
+        "keys": str(arguments.api_keys) if arguments.api_keys else None,
+        "max_in_flight": arguments.max_in_flight,
+        "traces": arguments.traces,
+    }
+    try:
+        given = json.loads(os.environ.get(guards.ENVIRONMENT) or "{}")
+        settings = {
+            "max_in_flight": MAX_IN_FLIGHT[arguments.engine],
+            "model": arguments.served_name or "",
+            **given,
+            **{name: value for name, value in told.items() if value is not None},
+        }
+        guards.Settings.from_json(json.dumps(settings))
+    except (ValueError, TypeError, guards.SettingsError) as error:
+        raise Refusal(f"The guard can't be set up: {error}", f"Correct the variable {guards.ENVIRONMENT}.") from None
+    return settings
 
 
 def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, preflight.Settings]:

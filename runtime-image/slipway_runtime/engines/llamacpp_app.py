@@ -52,11 +52,15 @@ async def serve(server: Any, settings: Settings, socket: Path) -> None:
     registry = CollectorRegistry()
     gate = Gate.from_environment(registry)
     engine = Engine(server, socket, gate, registry, parallel=settings.parallel)
-    runner = web.AppRunner(engine.app(), access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(engine.app(), access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
     sys.stderr.write(f"Serving {settings.name} on port {settings.port}.\n")
-    await asyncio.Event().wait()
+    told_to_stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_stop.set)
+    await told_to_stop.wait()
+    await runner.cleanup()
+    os._exit(0)  # llama.cpp has nothing to save, and its threads would take a while to end
 
 
 class Engine:

@@ -171,7 +171,7 @@ class Supervisor:
     def _dead(self) -> Failure:
         kills = kills_for_memory()
         for_memory = None if kills is None or self._kills is None else kills > self._kills
-        return diagnose(self._output.last, self._engine.exit_code or 0, self.phase, for_memory=for_memory)
+        return diagnose(list(self._output.last), self._engine.exit_code or 0, self.phase, for_memory=for_memory)
 
     def _give_up(self) -> None:
         if not self._over.is_set():
@@ -194,12 +194,14 @@ class Supervisor:
             if moment := self._launch.moment_in(line):
                 self._phases.reach(moment)
 
-    def _look_for_idle(self) -> None:
+    def _look_for_idle(self, idle_looks: int = 0) -> None:
+        """Idle is what has been so twice: the last answer may still be on its way out, or a request on its way in."""
         if self.state in (State.DRAINING, State.CUTTING):
-            if self._guards.counts().in_flight == 0:
+            idle_looks = idle_looks + 1 if self._guards.counts().in_flight == 0 else 0
+            if idle_looks > 1:
                 self.happens(Event.IDLE)
             else:
-                asyncio.get_running_loop().call_later(LOOK_FOR_IDLE, self._look_for_idle)
+                asyncio.get_running_loop().call_later(LOOK_FOR_IDLE, self._look_for_idle, idle_looks)
 
     async def _watch(self) -> None:
         """Answers on the management port, waits for the engine, and then feels its pulse."""
