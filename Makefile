@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/.uv/bin:$(PATH)
 VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
-GENERATED := operator/slipway/activator/_generated crds
+GENERATED := operator/slipway/activator/_generated operator/requirements.txt crds docs/reference
 
 ##@ Try it
 
@@ -38,6 +38,9 @@ cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs r
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
 
+bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the API server (needs root)
+	$(BIN)/python benchmarks/operator_scale.py --number $(N) $(ARGS)
+
 ##@ Check
 
 lint: $(VENV) ## Style and common mistakes, by ruff
@@ -61,9 +64,11 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: the gRPC code of KEDA's external scaler, the CRDs
+generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs, the image's requirements, docs/reference
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
+	$(BIN)/python operator/generate_docs.py
+	$(BIN)/uv export --quiet --frozen --package slipway --no-emit-workspace --no-dev --no-annotate --output-file operator/requirements.txt
 
 clean: ## Remove .venv and the tools' caches from the checkout
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -75,17 +80,19 @@ clean: ## Remove .venv and the tools' caches from the checkout
 help: ## This list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	  /^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\n%s\n' Variables
 	@printf '  %-15s %s\n' \
 	  CLUSTER 'where cluster tests run: embedded (default), kind, or existing (the cluster of $$KUBECONFIG)' \
 	  PYTEST_ARGS 'passed on to pytest, as in PYTEST_ARGS="-k dns -x"' \
+	  N 'how many LLMDeployments "make bench-scale" makes (now $(N))' \
 	  PROMPT 'what "make demo" asks the model; without it, you are asked' \
 	  ARGS 'passed on to devcluster or the benchmark, as in ARGS="--name two"' \
 	  SLIPWAY_CACHE 'folder for all that is downloaded or built (now $(CACHE))'
 
 # Below here is what the targets above are made of.
 
+N ?= 1000
 CACHE = $(or $(SLIPWAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway)
 fingerprint = find $(GENERATED) -type f -not -path '*/__pycache__/*' -exec sha256sum {} +
 
@@ -102,4 +109,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit cluster bench lint types layers check fmt generate clean help cluster-possible
+.PHONY: demo up down test unit cluster bench bench-scale lint types layers check fmt generate clean help cluster-possible

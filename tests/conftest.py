@@ -1,8 +1,10 @@
-"""The options of all tests."""
+"""The options of all tests, and the fixtures of those that run on a cluster."""
 
 from __future__ import annotations
 
 import pytest
+
+pytest_plugins = ["support.cluster_fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

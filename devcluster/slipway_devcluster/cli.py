@@ -145,7 +145,8 @@ def kubeconfig(name: str) -> None:
 @click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--tag",
-    help="Name of the image that a Containerfile makes.  [default: localhost/slipway-NAME:dev for NAME.Containerfile]",
+    help="Name of the image that a Containerfile makes.  [default: localhost/slipway-NAME:dev for NAME.Containerfile "
+    "and for NAME/Containerfile]",
 )
 def load_image(name: str, source: Path, tag: str | None) -> None:
     """Load an image into a cluster: an OCI archive (.tar), or a Containerfile, which is built first."""
@@ -153,7 +154,7 @@ def load_image(name: str, source: Path, tag: str | None) -> None:
     cluster = clusters.find(name, cache)
     archive = source
     if source.suffix != ".tar":
-        tag = tag or f"localhost/slipway-{source.name.split('.')[0].lower()}:dev"
+        tag = tag or images.default_name(source)
         archive = images.build_image(source, name=tag, cache=cache, steps=steps)
     loaded = cluster.load_image(archive)
     click.echo(f"{tag or archive.name} {'is loaded' if loaded else 'was there already'}")
@@ -213,7 +214,7 @@ def doctor() -> None:
 @click.argument("prompt", required=False)
 @click.option("--keep/--no-keep", default=True, show_default=True, help="Leave the cluster up afterwards.")
 def demo(name: str, prompt: str | None, *, keep: bool) -> None:
-    """Start a cluster, serve a small model with KServe, and stream an answer to PROMPT."""
+    """Start a cluster with Slipway, serve a small model by an LLMDeployment, and stream an answer to PROMPT."""
     cache, steps = _cache_and_steps()
     demonstration.run(name, prompt, cache=cache, steps=steps)
     if not keep:

@@ -83,10 +83,12 @@ class Cluster:
         """Sockets that this thread makes meanwhile are in the node's network."""
         return self.namespaces.entered()
 
-    def run_kubectl(self, arguments: Sequence[str], stdin: bytes | None = None) -> str:
+    def kubectl_command(self, arguments: Sequence[str]) -> list[str]:
         options = [f"--kubeconfig={self.kubeconfig}", f"--cache-dir={self.kubectl_cache}"]
-        command = [*DIES_WITH_US, str(self.kubectl), *options, *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, check=False)
+        return [*DIES_WITH_US, str(self.kubectl), *options, *arguments]
+
+    def run_kubectl(self, arguments: Sequence[str], stdin: bytes | None = None) -> str:
+        done = subprocess.run(self.kubectl_command(arguments), input=stdin, capture_output=True, check=False)
         if done.returncode:
             words = done.stderr.decode(errors="replace").strip()
             raise Refusal(f"`kubectl {' '.join(arguments)}` failed: {words}")

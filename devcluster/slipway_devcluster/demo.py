@@ -1,30 +1,31 @@
-"""The demo: from nothing to text. KServe as it is serves a small model, which streams its answer to one prompt."""
+"""The demo: from nothing to text. An LLMDeployment is applied, tells how it comes to serve, and streams an answer."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import socket
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import click
 
-from . import images, lifecycle, model
+from . import lifecycle, model, slipway
 from .cluster import Cluster
 from .errors import Refusal
 from .paths import Cache
 from .progress import Steps
 
 NAMESPACE = "demo"
-SERVICE = "gemma"
+NAME = "gemma"
 PROMPT = "Kubernetes is"
-MANIFEST = Path(__file__).parent / "manifests/demo.yaml"
-CONTAINERFILE = Path(__file__).parents[2] / "runtime-image/llamacpp.Containerfile"
-IMAGE = "localhost/slipway-llamacpp:dev"
+SAMPLE = slipway.MANIFESTS / "samples/gemma-cpu.yaml"
+PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Answer:
 
 def run(name: str, prompt: str | None, *, cache: Cache, steps: Steps) -> None:
     cluster = lifecycle.up(name, cache=cache, steps=steps)
+    slipway.install(cluster, cache=cache, steps=steps)
     serve(cluster, cache, steps)
     answer = ask(cluster, prompt or _asked_for())
     click.echo(
@@ -52,17 +54,45 @@ def run(name: str, prompt: str | None, *, cache: Cache, steps: Steps) -> None:
 
 
 def serve(cluster: Cluster, cache: Cache, steps: Steps) -> None:
-    """The model, Ready in the cluster. Safe to repeat: what is there already is left as it is."""
+    """The sample, until it serves. Safe to repeat: what is there already is left as it is."""
     weights = model.ensure_gguf(cache, steps)
-    cluster.load_image(images.build_image(CONTAINERFILE, name=IMAGE, cache=cache, steps=steps))
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    volume = model.persistent_volume(SERVICE, weights, NAMESPACE)
+    volume = model.persistent_volume(NAME, weights, NAMESPACE)
     listed = {"apiVersion": "v1", "kind": "List", "items": [namespace, *volume]}
-    with steps.step("starting the model"):
-        cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
-        cluster.run_kubectl(["apply", "--server-side", "-n", NAMESPACE, "-f", str(MANIFEST)])
-        inference_service = f"inferenceservice/{SERVICE}"
-        cluster.run_kubectl(["wait", "-n", NAMESPACE, "--for=condition=Ready", "--timeout=120s", inference_service])
+    cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
+    bound = "--for=jsonpath={.status.phase}=Bound"  # else the story begins with a pod that waits for it
+    cluster.run_kubectl(["wait", "-n", NAMESPACE, bound, "--timeout=30s", f"pvc/{NAME}"])
+    click.echo(f"\n$ kubectl apply -n {NAMESPACE} -f {SAMPLE.relative_to(slipway.ROOT)}")
+    click.echo(cluster.run_kubectl(["apply", "--server-side", "-n", NAMESPACE, "-f", str(SAMPLE)]), nl=False)
+    click.echo(f"$ kubectl get llm {NAME} -n {NAMESPACE} -w")
+    for line in until_it_serves(cluster):
+        click.echo(line)
+
+
+def until_it_serves(cluster: Cluster) -> Iterator[str]:
+    """The lines of `kubectl get llm -w`, as they come, to the one that says Serving."""
+    with _watching(cluster, NAME, patience=PATIENCE) as lines:
+        for line in lines:
+            yield line.rstrip()
+            if "Serving" in line.split():
+                return
+    words = ["get", "llm", NAME, "-n", NAMESPACE, "-o", "jsonpath={.status.message}"]
+    raise Refusal(f"{NAME} does not serve: {cluster.run_kubectl(words) or 'nobody says why'}")
+
+
+@contextmanager
+def _watching(cluster: Cluster, name: str, *, patience: float) -> Iterator[Iterator[str]]:
+    """What a watch by kubectl prints, which ends when the patience does."""
+    command = cluster.kubectl_command(["get", "llm", name, "-n", NAMESPACE, "-w"])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout
+        end = threading.Timer(patience, watch.kill)
+        end.start()
+        try:
+            yield iter(watch.stdout)
+        finally:
+            end.cancel()
+            watch.kill()
 
 
 def ask(cluster: Cluster, prompt: str) -> Answer:
@@ -78,23 +108,23 @@ def ask(cluster: Cluster, prompt: str) -> Answer:
 
 def completion(cluster: Cluster, prompt: str) -> Iterator[str]:
     """The pieces of a completion, asked of the Service as any pod of the cluster would ask."""
-    service = ["get", "service", f"{SERVICE}-predictor", "-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"]
+    service = ["get", "service", NAME, "-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"]
     address = cluster.run_kubectl(service)
-    connection = http.client.HTTPConnection(address, 80)
-    connection.sock = _connected(cluster, address)
-    body = {"model": SERVICE, "prompt": prompt, "max_tokens": 64, "temperature": 0, "stream": True}
-    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    if response.status != http.HTTPStatus.OK:
-        raise Refusal(f"the model answered {response.status}: {response.read().decode(errors='replace')}")
-    for line in response:
-        event = line.decode().removeprefix("data:").strip()
-        if event and event != "[DONE]":
-            yield from (choice["text"] for choice in json.loads(event)["choices"] if choice["text"])
+    with closing(http.client.HTTPConnection(address, 80)) as connection:
+        connection.sock = _connected(cluster, address)
+        body = {"model": NAME, "prompt": prompt, "max_tokens": 64, "temperature": 0, "stream": True}
+        connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        if response.status != http.HTTPStatus.OK:
+            raise Refusal(f"the model answered {response.status}: {response.read().decode(errors='replace')}")
+        for line in response:
+            event = line.decode().removeprefix("data:").strip()
+            if event and event != "[DONE]":
+                yield from (choice["text"] for choice in json.loads(event)["choices"] if choice["text"])
 
 
 def _connected(cluster: Cluster, address: str, *, patience: float = 10.0) -> socket.socket:
-    """KServe says Ready a moment before the node's packet filter knows the pod."""
+    """A pod is ready a moment before the node's packet filter knows it."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -110,8 +140,9 @@ def what_next(cluster: Cluster) -> list[str]:
     name = "" if cluster.name == "dev" else f" --name {cluster.name}"
     return [
         "",
-        "What just happened: KServe turned an InferenceService into a pod that runs llama.cpp, and a Service in front.",
-        f"  look around   .venv/bin/devcluster shell{name}     then: kubectl get inferenceservices,pods -n {NAMESPACE}",
+        "What just happened: Slipway planned where the model of an LLMDeployment runs, and KServe made a pod of it.",
+        f"  look around   .venv/bin/devcluster shell{name}     then: kubectl get llm,pods -n {NAMESPACE}",
+        f"  how it does   .venv/bin/devcluster shell{name} -- kubectl describe llm {NAME} -n {NAMESPACE}",
         '  ask again     make demo PROMPT="The best thing about open source is"',
         f"  what it costs .venv/bin/devcluster status{name}",
         f"  remove it     .venv/bin/devcluster down{name}",

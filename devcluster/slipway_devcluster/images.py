@@ -213,6 +213,12 @@ def build_image(
     return ensure_archive(cache, name, key, make)
 
 
+def default_name(containerfile: Path) -> str:
+    """NAME.Containerfile makes slipway-NAME; one that is called nothing else is named by its folder."""
+    name = containerfile.absolute().parent.name if containerfile.stem == containerfile.name else containerfile.stem
+    return f"localhost/slipway-{name.lower()}:dev"
+
+
 # buildah notes what it has seen at a fixed place; these notes are not for the machine to keep.
 HIDE_NOTES = 'mkdir -p /var/lib/containers && mount -t tmpfs slipway /var/lib/containers && exec "$@"'
 

@@ -305,6 +305,7 @@ def _write_configuration(layout: Layout, cgroup: str) -> None:
         raise Refusal("the CNI plugins are not installed; run `devcluster doctor`")
     files = {
         layout.config / "containerd.toml": components.containerd_config(layout, cni_plugins=plugins),
+        layout.config / "audit-policy.json": components.audit_policy(),
         layout.config / "kubelet.json": components.kubelet_config(layout, cgroup=cgroup),
         layout.config / "cni/10-slipway.conflist": components.cni_config(),
         layout.state / "resolv.conf": components.resolv_conf(),

@@ -76,24 +76,25 @@ def rendered(builds: Mapping[str, Build], cache: Cache) -> list[Object]:
 
 
 def dns() -> list[Object]:
-    return _documents((MANIFESTS / "coredns.yaml").read_text())
+    return documents((MANIFESTS / "coredns.yaml").read_text())
 
 
 def _kserve(build: Build, helm: Path) -> list[Object]:
     chart = build.source / "charts/kserve-resources"
     values = [argument for value in KSERVE_VALUES for argument in ("--set", value)]
-    objects = _documents(_output([helm, "template", "kserve", chart, "--namespace", "kserve", *values]))
+    objects = documents(_output([helm, "template", "kserve", chart, "--namespace", "kserve", *values]))
     crds = (path for path in (build.source / "config/crd/full").rglob("*.yaml") if path.name != "kustomization.yaml")
     wanted = (path for path in crds if path.parent.name not in KSERVE_CRDS_LEFT_OUT)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}
-    return [namespace, *(crd for path in sorted(wanted) for crd in _documents(path.read_text())), *objects]
+    return [namespace, *(crd for path in sorted(wanted) for crd in documents(path.read_text())), *objects]
 
 
 def _keda(build: Build, kubectl: Path) -> list[Object]:
-    return _documents(_output([kubectl, "kustomize", build.source / "config/default"]))
+    return documents(_output([kubectl, "kustomize", build.source / "config/default"]))
 
 
-def _documents(text: str) -> list[Object]:
+def documents(text: str) -> list[Object]:
+    """The objects in a text of YAML."""
     return [document for document in yaml.load_all(text, Loader=yaml.CSafeLoader) if document]
 
 

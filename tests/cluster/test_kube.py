@@ -17,7 +17,7 @@ from slipway.kube.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
 from slipway.kube.watching import Watch, Watching
-from support import chaos, replica
+from support import chaos, objects, replica
 from support.clusters import AnyCluster, Neighbour
 from support.kube import Kube, Object
 
@@ -27,23 +27,6 @@ POD_MONITORS = "podmonitors.monitoring.coreos.com"
 
 def config_map(namespace: str, name: str = "a", **data: str) -> Object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data}
-
-
-def definition(kind: Kind) -> Object:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{kind.group}"},
-        "spec": {
-            "group": kind.group,
-            "names": {"kind": kind.name, "plural": kind.plural},
-            "scope": "Namespaced",
-            "versions": [
-                {"name": kind.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-            ],
-        },
-    }
 
 
 @asynccontextmanager
@@ -196,7 +179,7 @@ async def test_a_kind_that_appears_and_goes_is_followed_without_a_restart(
             await client.apply(monitor)
         for _ in range(2):
             try:
-                await kube.apply(definition(POD_MONITOR))
+                await kube.apply(objects.definition(POD_MONITOR))
                 await followed.until(lambda: not followed.store.is_missing(POD_MONITOR))
                 await client.apply(monitor)
                 await followed.until_has(POD_MONITOR, "a", kube.namespace, within=8)
@@ -248,7 +231,6 @@ async def two_replicas(cluster: AnyCluster, namespace: str) -> AsyncGenerator[tu
 
 async def test_the_standby_leads_within_5_seconds_after_sigterm(cluster: AnyCluster, namespace: str) -> None:
     async with two_replicas(cluster, namespace) as (leader, standby):
-        await asyncio.sleep(3)  # until the standby has started
         leader.send(SIGTERM)
         await standby.says(replica.LEADS, within=5)
 

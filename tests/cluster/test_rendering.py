@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from support import rendered, slipway_api
+from support import installed, rendered, slipway_api
 from support.access import ServiceAccess
 from support.clusters import AnyCluster
 from support.completions import complete
@@ -21,19 +21,10 @@ OURS = "slipway.dev/llmdeployment=gemma"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def types_and_runtimes(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The types and the runtimes, as Slipway's chart would install them."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
-    asyncio.run(install(kube, llamacpp_image))
-
-
-async def install(kube: Kube, llamacpp_image: str) -> None:
-    await slipway_api.install(kube)
-    runtimes = documents(MANIFESTS / "runtimes")
-    for runtime in runtimes:
-        if runtime["metadata"]["name"] == "slipway-llamacpp":
-            runtime["spec"]["containers"][0]["image"] = llamacpp_image
-    await strictly_applied(kube, *runtimes)
+    asyncio.run(installed.install(kube, llamacpp_image))
 
 
 async def create(kube: Kube, wanted: Object) -> str:

@@ -15,10 +15,10 @@ from typing import Any, NoReturn, Protocol
 import pytest
 from slipway_devcluster import images, model
 from slipway_devcluster.cluster import Cluster, named
-from slipway_devcluster.demo import CONTAINERFILE, IMAGE
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
+from slipway_devcluster.slipway import LLAMACPP_IMAGE
 
 from support import kind_cluster, shared_cluster
 from support.access import FromTheNode, ServiceAccess, ThroughTheApiServer, kubectl_proxy
@@ -105,9 +105,8 @@ class EmbeddedCluster:
         return images.BASE_IMAGE
 
     def llamacpp_image(self) -> str:
-        cache, steps = self.settings.cache, self.settings.steps
-        self.cluster.load_image(images.build_image(CONTAINERFILE, name=IMAGE, cache=cache, steps=steps))
-        return IMAGE
+        LLAMACPP_IMAGE.loaded(self.cluster, self.settings.cache, self.settings.steps)
+        return LLAMACPP_IMAGE.name
 
     def model_folder(self) -> Path:
         return model.ensure_gguf(self.settings.cache, self.settings.steps)
@@ -151,11 +150,10 @@ class KindCluster(ExistingCluster):
     kind: Any
 
     def llamacpp_image(self) -> str:
-        subprocess.run(
-            ["docker", "build", f"--tag={IMAGE}", f"--file={CONTAINERFILE}", CONTAINERFILE.parent], check=True
-        )
-        self.kind.load_docker_image(IMAGE)
-        return IMAGE
+        name, file = LLAMACPP_IMAGE.name, LLAMACPP_IMAGE.containerfile
+        subprocess.run(["docker", "build", f"--tag={name}", f"--file={file}", file.parent], check=True)
+        self.kind.load_docker_image(name)
+        return name
 
     def model_folder(self) -> Path:
         return model.ensure_gguf(self.settings.cache, self.settings.steps)

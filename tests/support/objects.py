@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from slipway.kube.kinds import Kind
+
 from support.kube import Object
 
 PAUSE = "localhost/pause:1"
@@ -140,5 +142,23 @@ def scaled_object(
             "pollingInterval": polling_interval,
             "cooldownPeriod": 1,
             "triggers": [{"type": "external-push", "metadata": {"scalerAddress": scaler_address}}],
+        },
+    }
+
+
+def definition(kind: Kind) -> Object:
+    """A kind whose objects may say anything."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {
+            "group": kind.group,
+            "names": {"kind": kind.name, "plural": kind.plural},
+            "scope": "Namespaced",
+            "versions": [
+                {"name": kind.version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+            ],
         },
     }

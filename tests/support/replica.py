@@ -16,11 +16,12 @@ from pathlib import Path
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.errors import KubeError, NotLeaderError
+from slipway.kube.kinds import LEASE
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import Metrics
 
 TESTS = Path(__file__).parents[1]
-LEADS, FOLLOWS = "leads", "follows"
+STARTED, LEADS, FOLLOWS = "started", "leads", "follows"
 WRITTEN = "written"
 
 
@@ -30,6 +31,8 @@ async def main(kubeconfig: str, namespace: str, identity: str) -> None:
     election = LeaderElection(client, metrics, namespace=namespace, name="replicas", identity=identity, on_change=_say)
     asked_to_stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
+    await client.find(LEASE, "replicas", namespace)
+    _print(STARTED)
     tasks = [
         asyncio.create_task(election.run()),
         asyncio.create_task(_write(client.with_(guard=election.guard), namespace, identity)),
@@ -54,7 +57,11 @@ async def _write(client: KubeClient, namespace: str, identity: str) -> None:
 
 
 def _say(leads: bool) -> None:
-    sys.stdout.write(f"{LEADS if leads else FOLLOWS}\n")
+    _print(LEADS if leads else FOLLOWS)
+
+
+def _print(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 
 
@@ -81,7 +88,9 @@ async def started(kubeconfig: Path, namespace: str, identity: str) -> AsyncGener
         sys.executable, *arguments, cwd=TESTS, stdout=asyncio.subprocess.PIPE
     )
     try:
-        yield Replica(process)
+        begun = Replica(process)
+        await begun.says(STARTED, within=60)
+        yield begun
     finally:
         with suppress(ProcessLookupError):
             process.kill()

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +30,7 @@ class Rhythm:
     unsynced: float = 0.25  # first pause while the first list comes in; it doubles up to `missing`
     missing: float = 5.0
     behind: float = 10.0  # for so long, a change may be on its way
+    listed_anew: float = 1.0  # after a watch has begun with a new list, which doesn't tell what ended before
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Auditor:
         self._rhythm, self._clock = rhythm or Rhythm(), clock
         self._behind: dict[Kind, Mapping[str, Late]] = {}
         self._stale_since: dict[Kind, float] = {}
+        self._listed_anew = {kind: asyncio.Event() for kind in selectors}
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -75,6 +78,11 @@ class Auditor:
     def stale(self, now: float) -> dict[Kind, float]:
         """The kinds whose watch surely has missed something, and for how many seconds."""
         return {kind: now - since for kind, since in self._stale_since.items()}
+
+    def listed_anew(self, kind: Kind) -> None:
+        """What ended before the list is missed for sure, so the next check comes soon."""
+        if kind in self._listed_anew:
+            self._listed_anew[kind].set()
 
     async def look_around(self) -> None:
         """Finds the kinds that the cluster doesn't have. Before watches begin, so that none comes in between."""
@@ -108,7 +116,14 @@ class Auditor:
                 await asyncio.sleep(unsynced_pause)
                 unsynced_pause = min(unsynced_pause * 2, self._rhythm.missing)
             else:
-                await asyncio.sleep(self._pause(kind))
+                await self._rest(kind)
+
+    async def _rest(self, kind: Kind) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pause(kind)):
+                await self._listed_anew[kind].wait()
+                await asyncio.sleep(self._rhythm.listed_anew)  # the list comes in object by object
+        self._listed_anew[kind].clear()
 
     def _pause(self, kind: Kind) -> float:
         if self._store.is_missing(kind):

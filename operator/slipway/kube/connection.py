@@ -23,6 +23,8 @@ async def load_configuration(kubeconfig: Path | None = None) -> Any:
     configuration = Configuration()
     configuration.connection_pool_maxsize = CONNECTIONS
     configuration.retries = None  # our own know the deadline, and repeat applies as well
+    # Else each call looks for a ~/.netrc and for proxies anew, in threads. The kubeconfig may name a proxy.
+    configuration.client_session_kwargs = {"trust_env": False}
     if kubeconfig is None and IN_CLUSTER in os.environ:
         config.load_incluster_config(configuration)
     else:
@@ -44,6 +46,7 @@ async def for_kopf(configuration: Any) -> kopf.ConnectionInfo:
         token=token or None,
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
     )
 
 

@@ -7,6 +7,7 @@ KubeError                the API server refused, failed, or couldn't be reached
 ├── NotFoundError        there is no such object
 ├── ConflictError        409: it exists, or has changed meanwhile
 ├── ForbiddenError       401, 403: we may not, or an admission policy refused
+├── NamespaceGoesError   403: nothing new is taken into a namespace that is being deleted
 ├── InvalidError         400, 422: the object is wrong
 └── UnavailableError     429, 5xx or no answer, for as long as was tried
 """
@@ -66,6 +67,10 @@ class ForbiddenError(KubeError):
     pass
 
 
+class NamespaceGoesError(KubeError):
+    pass
+
+
 class InvalidError(KubeError):
     pass
 
@@ -90,8 +95,11 @@ def error_of(call: Call, code: int, data: bytes) -> KubeError:
     status = _status(data)
     words = status.get("message") or data.decode(errors="replace").strip()[:WORDS_LIMIT] or "it gave no words"
     meant = BY_CODE.get(code, UnavailableError if code >= 500 else KubeError)
+    details = status.get("details") or {}
+    if code == 403 and any(each.get("reason") == "NamespaceTerminating" for each in details.get("causes") or []):
+        meant = NamespaceGoesError
     # The path of a kind that isn't served is answered without the name of any object.
-    if code == 404 and not (status.get("details") or {}).get("name"):
+    if code == 404 and not details.get("name"):
         meant = KindMissingError
     return meant(call, words, code=code, reason=status.get("reason") or "")
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from slipway.kube.client import KubeClient
-from slipway.kube.errors import ConflictError, KubeError, NotLeaderError
+from slipway.kube.errors import ConflictError, KubeError, NamespaceGoesError, NotLeaderError
 from slipway.kube.kinds import EVENT, Object
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class EventRecorder:
             await self._client.create(event)
         except ConflictError:
             pass  # an earlier try has landed
+        except NamespaceGoesError:
+            return False
         except (KubeError, NotLeaderError) as error:
             logger.warning("Event %s is not recorded: %s", reason, error)
             return False
@@ -55,8 +57,16 @@ class EventRecorder:
 
     def _is_due(self, uid: str, reason: str) -> bool:
         now = self._clock()
-        self._told = {key: at for key, at in self._told.items() if now - at < self._quiet_for}
-        return self._told.setdefault((uid, reason), now) == now
+        self._forget_until(now - self._quiet_for)
+        is_new = (uid, reason) not in self._told
+        if is_new:
+            self._told[uid, reason] = now
+        return is_new
+
+    def _forget_until(self, moment: float) -> None:
+        """They are in the order of their times."""
+        while self._told and self._told[oldest := next(iter(self._told))] <= moment:
+            del self._told[oldest]
 
     def _event(self, regarding: Object, reason: str, note: str, action: str, type_: str) -> Object:
         metadata, now = regarding["metadata"], self._now()

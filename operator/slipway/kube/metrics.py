@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -13,9 +14,19 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 Readings = Mapping[tuple[str, ...], float]
 
 
+class Description(NamedTuple):
+    """For the documentation."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
 class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.descriptions: list[Description] = []
         self.api_calls = self._counter("api_calls", "Calls to the API server, each try counted", "verb", "kind", "code")
         self.api_call_seconds = self._histogram("api_call_seconds", "How long the API server took", "verb", "kind")
         self.reconciles = self._counter("reconciles", "Objects worked on, by how it went", "result")
@@ -43,21 +54,29 @@ class Metrics:
 
     def watch_ages(self, read: Callable[[], Mapping[str, float]]) -> None:
         help_ = "Seconds since the cache of a kind was last seen to be up to date"
-        self.registry.register(_Read("slipway_watch_age_seconds", help_, ("kind",), lambda: _by_one(read())))
+        self._read("watch_age_seconds", help_, ("kind",), lambda: _by_one(read()))
 
     def watch_objects(self, read: Callable[[], Readings]) -> None:
         """How many deployments there are, by state and reason."""
         help_ = "LLMDeployments, by their state and its reason"
-        self.registry.register(_Read("slipway_llmdeployments", help_, ("state", "reason"), read))
+        self._read("llmdeployments", help_, ("state", "reason"), read)
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
-        return Counter(f"slipway_{name}", help_, labels, registry=self.registry)
+        return Counter(self._named(f"{name}_total", "counter", labels, help_), help_, labels, registry=self.registry)
 
-    def _gauge(self, name: str, help_: str, *labels: str) -> Gauge:
-        return Gauge(f"slipway_{name}", help_, labels, registry=self.registry)
+    def _gauge(self, name: str, help_: str) -> Gauge:
+        return Gauge(self._named(name, "gauge", (), help_), help_, registry=self.registry)
 
     def _histogram(self, name: str, help_: str, *labels: str) -> Histogram:
-        return Histogram(f"slipway_{name}", help_, labels, registry=self.registry, buckets=SECONDS)
+        full_name = self._named(name, "histogram", labels, help_)
+        return Histogram(full_name, help_, labels, registry=self.registry, buckets=SECONDS)
+
+    def _read(self, name: str, help_: str, labels: tuple[str, ...], read: Callable[[], Readings]) -> None:
+        self.registry.register(_Read(self._named(name, "gauge", labels, help_), help_, labels, read))
+
+    def _named(self, name: str, kind: str, labels: tuple[str, ...], help_: str) -> str:
+        self.descriptions.append(Description(f"slipway_{name}", kind, labels, help_))
+        return f"slipway_{name}"
 
 
 class _Read(Collector):

@@ -21,6 +21,7 @@ from slipway.kube.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 NEVER = math.inf
+WITHOUT_LEASE = 1.0  # seconds until a key is tried again that was refused for want of the lease
 
 Key = TypeVar("Key", bound=Hashable)
 Handle = Callable[[Key], Awaitable[float | None]]
@@ -83,10 +84,8 @@ class WorkQueue(Generic[Key]):
         while True:
             self._changed.clear()
             self._start_what_is_ready()
-            due = self._backlog.next_due()
-            wait = None if due is None or not self._is_open else max(0.0, due - self._clock())
             try:
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(self._until_next()):
                     await self._changed.wait()
             except TimeoutError:
                 pass
@@ -115,6 +114,12 @@ class WorkQueue(Generic[Key]):
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
+    def _until_next(self) -> float | None:
+        """The seconds until a key is due; None while it couldn't be begun: something else has to happen first."""
+        due = self._backlog.next_due()
+        can_begin = self._is_open and len(self._tasks) < self._workers
+        return max(0.0, due - self._clock()) if can_begin and due is not None else None
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._changed.set()
@@ -131,8 +136,8 @@ class WorkQueue(Generic[Key]):
             raise
         except NotLeaderError as error:
             result = "not_leader"
-            logger.info("%s is left to the leader: %s", key, error)
-            self._backlog.done(key, self._clock())
+            logger.info("Waits for the lease: %s", error, extra={"key": str(key)})
+            self._keep(key)
         except Exception as error:  # one poisoned object must not stop the others
             self._failed(key, error)
         finally:
@@ -148,11 +153,15 @@ class WorkQueue(Generic[Key]):
             self._backlog.add_at(key, now + again_after)
         self._backlog.done(key, now)
 
+    def _keep(self, key: Key) -> None:
+        """For when this replica leads, which it may be told before it was told that it doesn't: then nobody resumes."""
+        self._backlog.add_at(key, self._clock() + WITHOUT_LEASE)
+        self._backlog.done(key, self._clock())
+
     def _failed(self, key: Key, error: Exception) -> None:
         at_least = error.after if isinstance(error, RetryLaterError) else 0.0
         wait = self._backlog.failed(key, self._clock(), jitter=self._jitter(), at_least=at_least)
         self._metrics.queue_retries.inc()
         is_expected = isinstance(error, KubeError | RetryLaterError)
-        logger.warning(
-            "Work on %s failed, next try in %.1f s: %s", key, wait, error, exc_info=None if is_expected else error
-        )
+        told = None if is_expected else error
+        logger.warning("Failed, next try in %.1f s: %s", wait, error, exc_info=told, extra={"key": str(key)})

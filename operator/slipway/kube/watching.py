@@ -38,6 +38,7 @@ Login = Callable[[], Awaitable[kopf.ConnectionInfo]]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 STOP_WITHIN = 3.0
+IDENTITY: Any = "slipway"  # else it asks for the user's name, which a bare number of a container has not
 CLOSE_WITHIN = 0.2
 STEADY_AFTER = 60.0  # seconds after which an end is no longer taken for a failed start
 
@@ -105,6 +106,8 @@ class Watching(Generic[Key]):
         except KubeError as error:
             logger.warning("The watches can't begin yet: %s", error)
             return False
+        for kind in self._watches:  # a list without objects isn't heard of
+            self.auditor.listed_anew(kind)
         self._kopf = _KopfThread(self._watches.values(), self._login, self._arriving(self._epoch))
         try:
             return await self._kopf.ended()
@@ -127,6 +130,8 @@ class Watching(Generic[Key]):
         return lambda kind, type_, thing: _soon(loop, arrive, kind, type_, thing)
 
     def _arrived(self, kind: Kind, type_: str | None, thing: Object) -> None:
+        if type_ is None:
+            self.auditor.listed_anew(kind)
         kept = self._watches[kind].keep(thing)
         if kept and self.store.take(kind, type_, kept, now=time.monotonic(), epoch=self._epoch):
             self._concern(kind, kept)
@@ -159,7 +164,6 @@ class _KopfThread:
         self._settings = _settings(watches)
         self._ours = asyncio.get_running_loop()
         self._end = asyncio.Event()
-        self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._lock = threading.Lock()
@@ -169,8 +173,6 @@ class _KopfThread:
     async def ended(self) -> bool:
         """When it has; True if it was asked to."""
         await self._end.wait()
-        if self._error:
-            logger.warning("The watches ended and will begin anew: %r", self._error)
         return self._is_asked_to_stop
 
     def stop(self) -> None:
@@ -183,7 +185,7 @@ class _KopfThread:
         try:
             asyncio.run(self._operate())
         except BaseException as error:  # whatever it was, the remedy is to begin anew
-            self._error = error
+            logger.warning("The watches ended and will begin anew: %r", error)
         _soon(self._ours, self._end.set)
 
     async def _operate(self) -> None:
@@ -193,7 +195,11 @@ class _KopfThread:
                 return
         try:
             await kopf.operator(
-                registry=self._registry, settings=self._settings, clusterwide=True, stop_flag=self._stop
+                registry=self._registry,
+                settings=self._settings,
+                clusterwide=True,
+                stop_flag=self._stop,
+                identity=IDENTITY,
             )
         finally:
             await asyncio.sleep(CLOSE_WITHIN)  # TLS connections end only while their loop runs
@@ -219,9 +225,43 @@ def _register(registry: kopf.OperatorRegistry, kind: Kind, arrive: Callable[[Kin
         arrive(kind, event["type"], dict(event["object"]))
 
 
+class NoDifferences(kopf.DiffBaseStorage):
+    """Handlers of events ask for no difference; without this, kopf copies each object twice to look for one."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
+class NoProgress(kopf.ProgressStorage):
+    """Handlers of events make none."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+    def fetch(self, **_: Any) -> None:
+        pass
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+
 def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = NoDifferences()
+    settings.persistence.progress_storage = NoProgress()
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.process.ultimate_exiting_timeout = None

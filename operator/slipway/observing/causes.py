@@ -31,6 +31,8 @@ KSERVE_FAILURES = {
     "InvalidPredictorSpec": Reason.INVALID_SPEC,
     "InvalidGPUAllocation": Reason.INVALID_SPEC,
 }
+RECONCILE_FAILED = "ReconcileFailed"
+NAMESPACE_GOES = "because it is being terminated"
 
 
 def cause_in(world: WorldView) -> Cause | None:
@@ -68,7 +70,7 @@ def _of_conditions(service: Object) -> Iterator[Cause]:
     """Its reconcile failed before there was a Deployment: its webhook, a policy or the API server refused something."""
     for kind in ("PredictorReady", "Ready"):
         found = condition(service, kind) or {}
-        if found.get("status") == "False" and found.get("message"):
+        if found.get("reason") == RECONCILE_FAILED and found.get("message") and NAMESPACE_GOES not in found["message"]:
             said = words.explain(found["message"], REFUSALS)
             reason = said.reason if said else Reason.ADMISSION_DENIED
             since = parse_time(found.get("lastTransitionTime"))

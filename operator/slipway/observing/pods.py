@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -161,7 +162,7 @@ def no_volume(pod: Pod) -> Cause | None:
     if not pod.node or not is_false(pod.raw, "Ready") or any(each.status.get("started") for each in pod.containers()):
         return None
     for event in pod.events():
-        if event.reason in VOLUME_EVENTS:
+        if event.reason in VOLUME_EVENTS and not PASSES_AT_ONCE.search(event.message):
             missing = event.reason == "FailedMount" and "not found" in event.message
             reason = Reason.POD_CONFIG_ERROR if missing else Reason.VOLUME_NOT_READY
             return pod.cause(reason, words.shorten(event.message))
@@ -192,3 +193,5 @@ PUT_OUT_BY = {
     "Terminated": Reason.NODE_LOST,  # the node was shut down
 }
 VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+PASSES_AT_ONCE = re.compile(r"failed to sync (?:configmap|secret) cache|object \S+ not registered")
+"""A kubelet that is busy says so before its first try; the next one is half a second later."""

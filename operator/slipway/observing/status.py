@@ -79,7 +79,7 @@ class Status:
         told = f"{plan.gpus_per_replica} of {where}" if plan.gpus_per_replica else where
         self._conditions.set(ConditionType.PLANNED, True, Reason.PLANNED, f"Each replica gets {told}.")
         self._plan = {
-            "accelerator": plan.profile or None,
+            **({"accelerator": plan.profile} if plan.profile else {}),
             "gpusPerReplica": plan.gpus_per_replica,
             "why": list(plan.why),
             "rejected": list(plan.rejected),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from slipway.api.names import KIND, MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
@@ -21,8 +22,8 @@ from slipway.kube.queue import RetryLaterError
 from slipway.kube.store import Store
 from slipway.observing.world import Refusal
 from slipway.reconciling.deciding import Hindrance
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
-from slipway.reconciling.watches import Key
 from slipway.rendering import Desired, ObjectReference, ReplicaBounds
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,20 @@ class Outcome:
     def goes_on(self) -> bool:
         return not (self.refusals or self.foreign)
 
+    @contextmanager
+    def told(self, kind: str, name: str) -> Iterator[None]:
+        """What is refused is noted, for the status to tell. What is only late is raised, for the queue to try again."""
+        try:
+            yield
+        except KindMissingError as error:
+            logger.info("%s is left out: %s", kind, error)  # the cache will know soon, too
+        except (ForbiddenError, InvalidError) as error:
+            self.refusals.append(Refusal(kind=kind, name=name, message=error.words))
+        except UnavailableError as error:
+            if error.code != 500:  # as which the API server answers when a webhook doesn't
+                raise
+            self.refusals.append(Refusal(kind=kind, name=name, message=error.words))
+
     def look_again_in(self, seconds: float) -> None:
         self.look_again = min(seconds, self.look_again or seconds)
 
@@ -63,32 +78,29 @@ class Applier:
     async def carry_out(self, key: Key, uid: str, desired: Desired) -> Outcome:
         """In order, up to the first that is refused: what comes later may rely on it. `uid`: of the LLMDeployment."""
         outcome = Outcome()
+        seen = {kind for kind in map(kind_of, desired.apply) if self._store.get(kind, key[1], key[0])}
         for thing in desired.apply:
             if outcome.goes_on and not self._store.is_missing(kind_of(thing)):
-                await self._bring_about(key, uid, thing, outcome)
+                with outcome.told(thing["kind"], key[1]):
+                    await self._bring_about(key, uid, thing, outcome, was_there=kind_of(thing) in seen)
         if outcome.goes_on and desired.replicas:
-            await self._keep_within(key, desired.replicas)
+            with outcome.told(DEPLOYMENT.name, desired.replicas.deployment):
+                await self._keep_within(key, desired.replicas)
         for reference in desired.delete:
-            await self._remove(key, uid, reference)
+            with outcome.told(reference.kind, reference.name):
+                await self._remove(key, uid, reference)
         return outcome
 
-    async def _bring_about(self, key: Key, uid: str, thing: Object, outcome: Outcome) -> None:
+    async def _bring_about(self, key: Key, uid: str, thing: Object, outcome: Outcome, *, was_there: bool) -> None:
         kind = kind_of(thing)
-        try:
-            live = await self._live(kind, key)
-            if live and is_foreign(live, key[1], uid):
-                outcome.foreign.append(live)
-                outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)
-            elif live is None or not is_going(live):  # one that goes is made anew when it has gone
-                await self._apply_if_due(kind, key, thing, live, outcome)
-        except KindMissingError as error:
-            logger.info("%s is left out: %s", kind, error)
-        except (ForbiddenError, InvalidError) as error:
-            outcome.refusals.append(Refusal(kind=kind.name, name=key[1], message=error.words))
-        except UnavailableError as error:
-            if error.code != 500:  # as which the API server answers when a webhook doesn't
-                raise
-            outcome.refusals.append(Refusal(kind=kind.name, name=key[1], message=error.words))
+        live = await self._live(kind, key)
+        if was_there and live is None:  # it was rendered for a world that is no more
+            raise RetryLaterError(f"{kind} {key[1]} has ended meanwhile")
+        if live and is_foreign(live, key[1], uid):
+            outcome.foreign.append(live)
+            outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)
+        elif live is None or not is_going(live):  # one that goes is made anew when it has gone
+            await self._apply_if_due(kind, key, thing, live, outcome)
 
     async def _live(self, kind: Kind, key: Key) -> Object | None:
         """What isn't in the cache may be new, or gone, or somebody else's, which the cache doesn't hold."""
@@ -111,7 +123,7 @@ class Applier:
     async def _apply(self, kind: Kind, key: Key, thing: Object, what: str) -> None:
         result = await self._client.apply(thing)
         self._ledger.note(kind, key, thing, result)
-        logger.info("%s %s", kind, what, extra={"llmdeployment": "/".join(key)})
+        logger.info("%s %s", kind, what, extra={"key": str(key)})
 
     async def _rivals(self, thing: Object) -> list[str]:
         """Without force, the API server names them and their fields, and changes nothing."""
@@ -133,7 +145,7 @@ class Applier:
             return
         scale = await self._client.scale(DEPLOYMENT, bounds.deployment, namespace, wanted)
         self._ledger.note(DEPLOYMENT, key, {"spec": scale["spec"]}, {**made, **scale})
-        logger.info("Scaled from %d to %d", count, wanted, extra={"llmdeployment": "/".join(key)})
+        logger.info("Scaled from %d to %d", count, wanted, extra={"key": str(key)})
 
     async def _remove(self, key: Key, uid: str, reference: ObjectReference) -> None:
         kind = kind_of({"apiVersion": reference.api_version, "kind": reference.kind})
@@ -141,7 +153,7 @@ class Applier:
         if there and not is_going(there) and not is_foreign(there, key[1], uid):
             await self._client.delete(kind, reference.name, reference.namespace, uid=there["metadata"]["uid"])
             self._ledger.forget(key, kind)
-            logger.info("%s deleted", kind, extra={"llmdeployment": "/".join(key)})
+            logger.info("%s deleted", kind, extra={"key": str(key)})
 
 
 def is_going(thing: Object) -> bool:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.kube.kinds import Kind, Object
+from slipway.reconciling.key import Key
 from slipway.rendering import hash_of
-
-Key = tuple[str, str]
 
 TOO_OFTEN, WITHIN = 5, 60.0
 """So many repairs in so many seconds are a fight with somebody who changes it back each time."""

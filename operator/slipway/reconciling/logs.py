@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
-FIELDS = ("llmdeployment", "reason")
+FIELDS = ("key", "reason")
 """What a line may say beside its message, for those who search."""
 
 QUIETER = {"asyncio": logging.WARNING, "aiohttp": logging.WARNING, "kubernetes": logging.WARNING, "kopf": logging.ERROR}
@@ -26,7 +26,7 @@ def set_up(*, level: str, format_: str, stream: TextIO = sys.stderr) -> None:
 class PlainLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S.%f")[:-3]
-        about = f" {record.llmdeployment}:" if hasattr(record, "llmdeployment") else ""
+        about = f" {record.key}:" if hasattr(record, "key") else ""
         return f"{at} {record.levelname.lower():7}{about} {record.getMessage()}{self._trace(record)}"
 
     def _trace(self, record: logging.LogRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -26,11 +27,12 @@ from slipway.kube.kinds import (
     Kind,
     Object,
 )
-from slipway.kube.store import Store, place_of
+from slipway.kube.store import Store
 from slipway.observing.world import WorldView
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.sight import Sight
-from slipway.reconciling.watches import Key, owner_of
+from slipway.reconciling.watches import key_of, owner_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ class Lookout:
         self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
 
     def everyone(self) -> list[Key]:
-        return [place_of(thing) for thing in self._store.all(LLM_DEPLOYMENT)]
+        return [key_of(thing) for thing in self._store.all(LLM_DEPLOYMENT)]
 
     def on_node(self, name: str) -> Iterable[Key]:
         for pod in self._store.all(POD):
@@ -70,6 +72,10 @@ class Lookout:
             kinds=kinds,
         )
 
+    def look_again(self, key: Key, sight: Sight) -> Sight:
+        """The same, with what has become of it since; the spec stays the one that was acted on."""
+        return replace(sight, view=self._view(key, sight.kinds))
+
     def _view(self, key: Key, kinds: frozenset[Kind]) -> WorldView:
         namespace, name = key
         pods = tuple(self._labelled(POD, key))
@@ -84,7 +90,7 @@ class Lookout:
             events=tuple(self._labelled(CORE_EVENT, key)) if pods else (),
             nodes=self._nodes_of(pods),
             kinds=frozenset(kind.name for kind in kinds),
-            service=self._store.get(SERVICE, name, namespace),
+            service=self._ledger.newest(SERVICE, key, self._store.get(SERVICE, name, namespace)),
         )
 
     def _nodes_of(self, pods: tuple[Object, ...]) -> dict[str, Object]:

@@ -31,17 +31,19 @@ from slipway.kube.queue import WorkQueue
 from slipway.kube.watching import Watching
 from slipway.observing.world import condition
 from slipway.reconciling.applying import Applier
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.options import Options
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
-from slipway.reconciling.watches import Key, watches
+from slipway.reconciling.watches import watches
 
 logger = logging.getLogger(__name__)
 
 FINISH_WITHIN = 8.0  # seconds; the Lease is given back then, and all is over within 10
 STALE_AFTER = 60.0
+LOOK_WHETHER_FILLED = 0.1
 LONGEST_BACKOFF = 60.0
 
 Now = Callable[[], datetime]
@@ -88,12 +90,18 @@ class Operator:
         ) as port:
             logger.info("%s answers on port %d", self._options.identity, port)
             watching = asyncio.create_task(self._watching.run(), name="watching")
-            working = asyncio.create_task(self._queue.run(), name="queue")
+            working = asyncio.create_task(self._work(), name="queue")
             leading = asyncio.create_task(self._election.run(), name="election")
             asked = asyncio.create_task(asked_to_end.wait(), name="end")
             await asyncio.wait([watching, working, leading, asked], return_when=asyncio.FIRST_COMPLETED)
             logger.info("Ending")
             await self._end(watching, working, leading, asked)
+
+    async def _work(self) -> None:
+        """Not before the caches are filled: each first list would have all looked at, and put off, again and again."""
+        while self._watching.store.unsynced():  # noqa: ASYNC110 - looked at so seldom that no event is worth it
+            await asyncio.sleep(LOOK_WHETHER_FILLED)
+        await self._queue.run()
 
     async def _end(self, *tasks: asyncio.Task[Any]) -> None:
         watching, working, leading, asked = tasks

@@ -9,7 +9,7 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,9 @@ class Options:
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
     """Prints --help and --version, and refuses bad values: both end the program."""
-    given = _parser(environment).parse_args(arguments)
-    return Options(**{field.name: getattr(given, field.name) for field in fields(Options)})
+    given = vars(_parser(environment).parse_args(arguments))
+    given["identity"] = given["identity"] or own_identity()
+    return Options(**given)
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -49,41 +50,38 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('slipway')}")
-    add = _Adder(parser, environment)
-    add("kubeconfig", existing_file, None, "file that says where the API server is; default: the pod's own "
-        "service account, else what kubectl uses", metavar="FILE")  # fmt: skip
-    add("namespace", name, "slipway-system", "namespace that Slipway runs in and keeps its Lease in")
-    add("lease-name", name, "slipway-operator", "Lease by which the replicas elect their leader")
-    add("identity", str, None, "what this replica calls itself in the Lease; default: the host's name and "
-        "something random", metavar="NAME")  # fmt: skip
-    add("workers", whole(at_least=1, at_most=256), "16", "LLMDeployments worked on at the same time", metavar="N")
-    add("resync", duration(at_least=10.0), "10m", "how often each LLMDeployment is looked at though nothing has "
-        "changed", metavar="TIME")  # fmt: skip
-    add("management-port", whole(at_least=0, at_most=65535), "8081", "port of /livez, /readyz and /metrics; "
-        "0: any free one", metavar="PORT")  # fmt: skip
-    add("log-level", str, "info", "least important lines to write", choices=("debug", "info", "warning", "error"))
-    add("log-format", str, "console", "for people or for programs", choices=("console", "json"))
+    for flag in FLAGS:
+        flag.add_to(parser, environment.get(flag.variable))
     return parser
 
 
-class _Adder:
-    def __init__(self, parser: argparse.ArgumentParser, environment: Mapping[str, str]) -> None:
-        self._parser, self._environment = parser, environment
+@dataclass(frozen=True)
+class Flag:
+    name: str
+    help: str
+    default: str | None
+    read: Callable[[str], Any] = str
+    metavar: str | None = None
+    choices: tuple[str, ...] | None = None
 
-    def __call__(self, flag: str, kind: Callable[[str], Any], default: str | None, help_: str, **more: Any) -> None:
-        variable = PREFIX + flag.replace("-", "_").upper()
-        told = f"{help_} (default: {default})" if default else help_
-        value = self._environment.get(variable) or default
-        self._refuse_unknown_choice(variable, value, more.get("choices"))
-        if flag == "identity" and value is None:
-            value = own_identity()
-        # argparse reads a default that is a text like an argument, and refuses it in the same words.
-        self._parser.add_argument(f"--{flag}", type=kind, default=value, help=f"{told} [{variable}]", **more)
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.replace("-", "_").upper()
 
-    def _refuse_unknown_choice(self, variable: str, value: str | None, choices: Sequence[str] | None) -> None:
-        """argparse checks choices of arguments alone."""
-        if choices and value not in choices:
-            self._parser.error(f"{variable}: {value!r} is none of {', '.join(choices)}: set it to one of them")
+    def add_to(self, parser: argparse.ArgumentParser, from_environment: str | None) -> None:
+        """argparse reads a default that is a text as it reads an argument; choices it checks for arguments alone."""
+        value = from_environment or self.default
+        if self.choices and value not in self.choices:
+            parser.error(f"{self.variable}: {value!r} is none of {', '.join(self.choices)}: set it to one of them")
+        told = f"{self.help} (default: {self.default})" if self.default else self.help
+        parser.add_argument(
+            f"--{self.name}",
+            type=self.read,
+            default=value,
+            help=f"{told} [{self.variable}]",
+            metavar=self.metavar,
+            choices=self.choices,
+        )
 
 
 # --- the kinds of values ---------------------------------------------------------------------------------------------
@@ -126,3 +124,41 @@ def duration(*, at_least: float) -> Callable[[str], float]:
         return seconds
 
     return read
+
+
+# --- the flags -------------------------------------------------------------------------------------------------------
+
+FLAGS = (
+    Flag(
+        "kubeconfig",
+        "file that says where the API server is; without it the pod's own service account, else what kubectl uses",
+        None,
+        existing_file,
+        "FILE",
+    ),
+    Flag("namespace", "namespace that Slipway runs in and keeps its Lease in", "slipway-system", name, "NAME"),
+    Flag("lease-name", "Lease by which the replicas elect their leader", "slipway-operator", name, "NAME"),
+    Flag(
+        "identity",
+        "what this replica calls itself in the Lease; without it the host's name and something random",
+        None,
+        metavar="NAME",
+    ),
+    Flag("workers", "LLMDeployments worked on at the same time", "16", whole(at_least=1, at_most=256), "N"),
+    Flag(
+        "resync",
+        "how often each LLMDeployment is looked at though nothing has changed",
+        "10m",
+        duration(at_least=10.0),
+        "TIME",
+    ),
+    Flag(
+        "management-port",
+        "port of /livez, /readyz and /metrics; 0: any free one",
+        "8081",
+        whole(at_least=0, at_most=65535),
+        "PORT",
+    ),
+    Flag("log-level", "least important lines to write", "info", choices=("debug", "info", "warning", "error")),
+    Flag("log-format", "for people or for programs", "console", choices=("console", "json")),
+)

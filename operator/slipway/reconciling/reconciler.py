@@ -1,4 +1,4 @@
-"""One turn of the loop for one LLMDeployment: look → decide → apply → report."""
+"""One turn of the loop for one LLMDeployment: look → decide → apply → look again → report."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
+from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
 from slipway.observing.observation import Observation
 from slipway.reconciling.applying import Applier, Outcome, is_going
 from slipway.reconciling.deciding import Decision, decide, report
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.reporting import Reporter
-from slipway.reconciling.watches import Key
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,11 @@ class Reconciler:
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection
         decision = decide(sight, slipway_namespace=self._slipway_namespace)
-        outcome = await self._applier.carry_out(key, sight.uid, decision.desired)
+        try:
+            outcome = await self._applier.carry_out(key, sight.uid, decision.desired)
+        except NamespaceGoesError:
+            return None  # and the deployment with it
+        sight = self._lookout.look_again(key, sight)  # so that the status tells at once what has just been made
         status, seen = report(sight, decision, outcome.hindrance)
         await self._reporter.tell(key, sight, status)
         await self._reporter.tell_of_rivals(sight, outcome.rivals)

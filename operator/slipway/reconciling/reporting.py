@@ -10,9 +10,9 @@ from slipway.kube.events import EventRecorder
 from slipway.kube.kinds import LLM_DEPLOYMENT, Object
 from slipway.observing.events import events_between
 from slipway.observing.status import same
+from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.sight import Sight
-from slipway.reconciling.watches import Key
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +50,14 @@ class Reporter:
             is_warning = notice.type == "Warning"
             logger.log(
                 logging.WARNING if is_warning else logging.INFO,
-                "%s → %s: %s",
-                (sight.previous or {}).get("state", "new"),
-                status["state"],
+                "%s: %s",
+                _way(sight.previous, status),
                 notice.message,
-                extra={"llmdeployment": "/".join(key), "reason": notice.reason},
+                extra={"key": str(key), "reason": notice.reason},
             )
             await self._events.record(sight.raw, notice.reason, notice.message, warning=is_warning)
+
+
+def _way(previous: Object | None, status: Object) -> str:
+    before, now = (previous or {}).get("state", "new"), status["state"]
+    return f"{before} → {now}" if before != now else f"still {now}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
-from slipway.api.names import OWNER_LABEL
+from slipway.api.names import KIND, OWNER_LABEL
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
@@ -25,31 +26,48 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.store import place_of, pruned
 from slipway.kube.watching import Watch
-
-Key = tuple[str, str]
-"""The namespace and name of an LLMDeployment."""
+from slipway.reconciling.key import Key
 
 OF_PODS = "-predictor-"  # KServe names them so, after the InferenceService
-CHILDREN = (INFERENCE_SERVICE, SERVICE, NETWORK_POLICY, POD_MONITOR, SCALED_OBJECT, POD)
+CUT_AT, LONGEST = 58, 63  # where Kubernetes cuts the name of a pod, to append five characters of its own
+CHILDREN = (INFERENCE_SERVICE, SERVICE, NETWORK_POLICY, POD_MONITOR, SCALED_OBJECT)
 
 
 def watches(*, everyone: Callable[[], Iterable[Key]], on_node: Callable[[str], Iterable[Key]]) -> list[Watch[Key]]:
     """`everyone`: all deployments; `on_node`: those with a pod on the node."""
     health = NodeHealth(on_node)
     return [
-        Watch(LLM_DEPLOYMENT, lambda thing: [place_of(thing)]),
-        *(Watch(kind, owner_of, OWNER_LABEL) for kind in CHILDREN),
+        Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)]),
+        *(Watch(kind, owners_of, OWNER_LABEL) for kind in CHILDREN),
+        Watch(POD, owner_of, OWNER_LABEL),
         *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
         Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
         Watch(NODE, health.concerns, keep=conditions_alone),
-        Watch(CORE_EVENT, owner_of, field_selector="involvedObject.kind=Pod", keep=told_of_a_model, is_hint=True),
+        Watch(
+            CORE_EVENT,
+            owner_of,
+            field_selector="involvedObject.kind=Pod",
+            keep=partial(told_of_a_model, everyone=everyone),
+            is_hint=True,
+        ),
     ]
+
+
+def key_of(deployment: Object) -> Key:
+    return Key(*place_of(deployment))
 
 
 def owner_of(thing: Object) -> Iterable[Key]:
     namespace, _ = place_of(thing)
-    return [(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
+    return [Key(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
+
+
+def owners_of(child: Object) -> Iterable[Key]:
+    """By its label and by its owner reference: somebody may have changed either."""
+    namespace, _ = place_of(child)
+    references = child["metadata"].get("ownerReferences") or []
+    return {*owner_of(child), *(Key(namespace, each["name"]) for each in references if each["kind"] == KIND)}
 
 
 @dataclass
@@ -98,11 +116,19 @@ KEPT_OF_EVENTS = (
 )
 
 
-def told_of_a_model(event: Object) -> Object | None:
+def told_of_a_model(event: Object, *, everyone: Callable[[], Iterable[Key]]) -> Object | None:
     """Only events of our pods; with the owner's label, by which all else is found, too."""
-    owner, separator, _ = event["involvedObject"].get("name", "").rpartition(OF_PODS)
-    if not separator:
+    owner = _owner_in_name(event["involvedObject"].get("name", ""), place_of(event)[0], everyone)
+    if not owner:
         return None
     metadata = {name: event["metadata"].get(name) for name in ("name", "namespace", "uid", "resourceVersion")}
     kept = {name: event[name] for name in KEPT_OF_EVENTS if event.get(name)}
     return {**kept, "metadata": {**metadata, "labels": {OWNER_LABEL: owner}}}
+
+
+def _owner_in_name(pod: str, namespace: str, everyone: Callable[[], Iterable[Key]]) -> str:
+    owner, separator, _ = pod.rpartition(OF_PODS)
+    if separator or len(pod) < LONGEST:
+        return owner
+    beginnings = {f"{name}{OF_PODS}"[:CUT_AT]: name for home, name in everyone() if home == namespace}
+    return next((name for begin, name in beginnings.items() if pod.startswith(begin)), "")

@@ -32,8 +32,7 @@ def autoscaler_class(spec: ScalingSpec, world: World) -> str:
     begun = world.inference_service
     if _initial_replicas(spec) > 0 or (begun and _class_of(begun) == EXTERNAL):
         return EXTERNAL
-    at_zero = world.deployment is not None and world.deployment["spec"].get("replicas") == 0
-    return EXTERNAL if at_zero else FIXED
+    return EXTERNAL if begun and world.deployment and _is_made_at_zero(world.deployment, begun) else FIXED
 
 
 def replicas(spec: ScalingSpec, autoscaler: str) -> Object:
@@ -50,6 +49,12 @@ def replica_bounds(deployment: LLMDeployment, autoscaler: str) -> ReplicaBounds 
     spec = deployment.spec.scaling
     at_most = spec.min_replicas if spec.autoscaler == "None" else spec.max_replicas
     return ReplicaBounds(predictor_deployment(deployment.metadata.name), spec.min_replicas, at_most)
+
+
+def _is_made_at_zero(deployment: Object, inference_service: Object) -> bool:
+    """For this very InferenceService: one that a predecessor left goes, and the next would begin with a replica."""
+    owners = {each["uid"] for each in deployment["metadata"].get("ownerReferences") or []}
+    return inference_service["metadata"]["uid"] in owners and deployment["spec"].get("replicas") == 0
 
 
 def _initial_replicas(spec: ScalingSpec) -> int:

@@ -46,3 +46,10 @@ def test_the_network_of_pods_has_no_way_out_by_masquerading() -> None:
 
     assert [plugin["type"] for plugin in plugins] == ["ptp", "portmap"]
     assert plugins[0]["ipMasq"] is False
+
+
+def test_only_requests_of_slipway_are_noted_and_nothing_of_what_is_in_them() -> None:
+    [ours, others] = json.loads(components.audit_policy())["rules"]
+
+    assert ours == {"level": "Metadata", "userGroups": ["system:serviceaccounts:slipway-system"]}
+    assert others == {"level": "None"}

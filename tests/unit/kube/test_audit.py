@@ -96,6 +96,37 @@ def test_an_object_that_ended_unseen_is_found_and_told() -> None:
     assert virtual_time.run(test()) == [pod("a", 1)]
 
 
+def test_what_ended_before_a_watch_listed_anew_is_found_at_once() -> None:
+    async def test() -> list[Object]:
+        world = World()
+        world.pods = [pod("a", 1), pod("b", 2)]
+        world.watched(None, pod("a", 1))
+        world.watched(None, pod("b", 2))
+        async with audited(world):
+            await asyncio.sleep(50)
+            world.pods = [pod("b", 2)]
+            world.watched(None, pod("b", 2))
+            world.auditor.listed_anew(POD)
+            await asyncio.sleep(2)
+        return world.gone
+
+    assert virtual_time.run(test()) == [pod("a", 1)]
+
+
+def test_a_long_new_list_is_checked_once_a_second() -> None:
+    async def test() -> int:
+        world = World()
+        async with audited(world):
+            await asyncio.sleep(20)
+            before = world.lists
+            for _ in range(300):
+                world.auditor.listed_anew(POD)
+                await asyncio.sleep(0.01)
+        return world.lists - before
+
+    assert virtual_time.run(test()) <= 3
+
+
 def test_a_watch_that_goes_on_missing_a_change_is_stale_and_begins_anew_once() -> None:
     async def test() -> tuple[list[tuple[float, str]], str | None]:
         world = World()

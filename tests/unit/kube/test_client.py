@@ -17,6 +17,7 @@ from slipway.kube.errors import (
     InvalidError,
     KindMissingError,
     KubeError,
+    NamespaceGoesError,
     NotFoundError,
     NotLeaderError,
     UnavailableError,
@@ -174,6 +175,16 @@ async def test_a_kind_that_is_not_there_is_told_from_an_object_that_is_not(clien
     server.answer(lambda: status(404, "NotFound", 'pods "a" not found', name="a", kind="pods"))
     with pytest.raises(NotFoundError):
         await client.get(POD, "a", "chat")
+
+
+async def test_a_namespace_that_goes_is_told_from_a_right_that_is_missing(client: KubeClient, server: Server) -> None:
+    going = {"kind": "Status", "reason": "Forbidden", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}
+    server.answer(lambda: web.json_response(going, status=403))
+    with pytest.raises(NamespaceGoesError):
+        await client.apply(THING)
+    server.answer(lambda: status(403, "Forbidden", "no"))
+    with pytest.raises(ForbiddenError):
+        await client.apply(THING)
 
 
 async def test_a_list_is_read_page_by_page(client: KubeClient, server: Server) -> None:

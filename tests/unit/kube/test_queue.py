@@ -51,6 +51,31 @@ def test_each_key_is_worked_on_by_one_at_a_time_and_no_more_than_so_many_at_once
     assert in_flight == []
 
 
+def test_while_all_workers_are_busy_the_queue_rests_though_keys_are_due() -> None:
+    asked = 0
+
+    def counting() -> float:
+        nonlocal asked
+        asked += 1
+        assert asked < 1000, "the queue turns in circles"
+        return now()
+
+    async def handle(key: str) -> float | None:
+        await asyncio.sleep(100)
+        return NEVER
+
+    async def test() -> None:
+        queue: WorkQueue[str] = WorkQueue(handle, Metrics(), workers=1, clock=counting)
+        task = asyncio.create_task(queue.run())
+        queue.add("busy")
+        queue.add_after("due", 1)
+        await asyncio.sleep(50)
+        assert not task.done()
+        task.cancel()
+
+    virtual_time.run(test())
+
+
 def test_what_was_worked_on_is_looked_at_again_after_the_resync_time() -> None:
     times: list[float] = []
 
@@ -123,12 +148,15 @@ def test_a_handler_that_knows_when_to_retry_is_obeyed() -> None:
     assert times == [1000, 1030]
 
 
-def test_a_replica_that_does_not_lead_does_not_try_again(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_replica_may_not_write_is_kept_until_it_may(caplog: pytest.LogCaptureFixture) -> None:
+    """A leader that was held up for a while may lead again before anybody has told it that it doesn't."""
     times: list[float] = []
 
     async def handle(_: str) -> float | None:
         times.append(now())
-        raise NotLeaderError("b leads")
+        if now() < 1002:
+            raise NotLeaderError("the lease isn't surely ours")
+        return NEVER
 
     async def test() -> None:
         async with running(handle) as queue:
@@ -137,8 +165,25 @@ def test_a_replica_that_does_not_lead_does_not_try_again(caplog: pytest.LogCaptu
 
     with caplog.at_level(logging.WARNING):
         virtual_time.run(test())
-    assert times == [1000]
+    assert times == [1000, 1001, 1002]
     assert caplog.text == ""
+
+
+def test_a_standby_does_not_try_what_it_may_not_write() -> None:
+    times: list[float] = []
+
+    async def test() -> None:
+        async def handle(_: str) -> float | None:
+            times.append(now())
+            queue.pause()  # the election has told
+            raise NotLeaderError("b leads")
+
+        async with running(handle) as queue:
+            queue.add("a")
+            await asyncio.sleep(10_000)
+
+    virtual_time.run(test())
+    assert times == [1000]
 
 
 def test_a_paused_queue_collects_and_goes_on_when_it_is_resumed() -> None:

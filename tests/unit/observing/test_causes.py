@@ -255,6 +255,12 @@ def test_events_in_the_new_form_are_understood() -> None:
     assert (cause.reason, cause.message) == (Reason.VOLUME_NOT_READY, "Multi-Attach error for volume")
 
 
+def test_a_mount_that_the_kubelet_was_too_busy_for_is_no_cause() -> None:
+    starting = pod(containerStatuses=[], phase="Pending")
+    said = 'MountVolume.SetUp failed for volume "token" : failed to sync configmap cache: timed out waiting for it'
+    assert cause_in(world(starting, events=(event(starting, "FailedMount", said),))) is None
+
+
 # --- several pods ----------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +334,23 @@ def test_kserve_is_not_believed_about_pods() -> None:
     failed = condition("PredictorReady", False, message="Deployment does not have minimum availability.")
     service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
     assert cause_in(world(pod(), inference_service=service)) is None
+    assert cause_in(world(inference_service=service, deployments=())) is None  # they go with a Deployment that goes
+
+
+def test_kserve_is_believed_when_it_can_not_make_the_deployment() -> None:
+    said = 'fails to reconcile predictor: deployments.apps "model-predictor" is forbidden: exceeded quota: objects'
+    failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
+    service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
+    cause = cause_in(world(inference_service=service, deployments=()))
+    assert cause
+    assert (cause.reason, cause.message) == (Reason.QUOTA_EXCEEDED, f"KServe: {said}")
+
+
+def test_what_kserve_can_not_make_in_a_namespace_that_goes_is_no_cause() -> None:
+    said = "fails to reconcile predictor: unable to create new content because it is being terminated"
+    failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
+    service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
+    assert cause_in(world(inference_service=service, deployments=())) is None
 
 
 def test_an_object_of_somebody_else_is_named_with_its_owner() -> None:

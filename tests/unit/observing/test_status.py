@@ -254,6 +254,11 @@ def test_the_plan_is_told() -> None:
     }
 
 
+def test_a_plan_without_a_profile_names_no_accelerator() -> None:
+    """Null is no value of a field: the API server would refuse the whole status."""
+    assert "accelerator" not in status(ZERO, plan=Plan(profile="", gpus_per_replica=0))["plan"]
+
+
 @pytest.mark.parametrize(
     ("plan", "told"),
     [

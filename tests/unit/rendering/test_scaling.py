@@ -12,11 +12,11 @@ CLASS = "serving.kserve.io/autoscalerClass"
 
 
 def live(autoscaler: str) -> dict[str, Any]:
-    return {"metadata": {"annotations": {CLASS: autoscaler}}}
+    return {"metadata": {"uid": "the live one", "annotations": {CLASS: autoscaler}}}
 
 
-def made(replicas: int) -> dict[str, Any]:
-    return {"spec": {"replicas": replicas}}
+def made(replicas: int, *, owner: str = "the live one") -> dict[str, Any]:
+    return {"metadata": {"ownerReferences": [{"uid": owner}]}, "spec": {"replicas": replicas}}
 
 
 TABLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
@@ -27,6 +27,13 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("KServe has made nothing yet", {}, {"inference_service": live("none")}, "none"),
     ("KServe has made it, at zero", {}, {"inference_service": live("none"), "deployment": made(0)}, "external"),
     ("not at zero yet", {}, {"inference_service": live("none"), "deployment": made(1)}, "none"),
+    ("a predecessor left one", {}, {"deployment": made(0)}, "none"),
+    (
+        "a predecessor's is still there",
+        {},
+        {"inference_service": live("none"), "deployment": made(0, owner="a predecessor")},
+        "none",
+    ),
     ("serving", {}, {"inference_service": live("external"), "deployment": made(3)}, "external"),
     ("serving, the Deployment isn't seen", {}, {"inference_service": live("external")}, "external"),
 ]

@@ -1,7 +1,11 @@
-"""One cluster for the session, one namespace for each test; what is seen of it when a test fails."""
+"""One cluster for the session, one namespace for each test; what is seen of it when a test fails.
+
+A plugin of pytest, for all folders whose tests run on a cluster.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -9,33 +13,36 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster import lifecycle, model
+from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
-from support import clusters, host, report
+
+from support import clusters, host, installed, operator, report
 from support.access import ServiceAccess
 from support.clusters import AnyCluster, Neighbour, Settings, own_devcluster
 from support.kube import Kube
 from support.namespaces import own_namespace
+from support.operator import Operator
 from support.tester import ServerHere
-
-HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as it must."""
     for item in items:
-        if item.path.is_relative_to(HERE):
+        if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(180, func_only=True))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     done = yield
-    kube = getattr(item, "funcargs", {}).get("kube")
-    if done.failed and isinstance(kube, Kube):
-        done.sections += report.sections(kube)
+    for given in getattr(item, "funcargs", {}).values() if done.failed else ():
+        if isinstance(given, Kube):
+            done.sections += report.sections(given)
+        if isinstance(given, Operator):
+            done.sections.append(("log of the operator", str(given.log)))
     return done
 
 
@@ -105,6 +112,15 @@ def neighbour(cluster: AnyCluster, settings: Settings, pytestconfig: pytest.Conf
         lifecycle.down(beside.name, cache=settings.cache, steps=settings.steps)
 
 
+@pytest.fixture(scope="module")
+def operator_pods(neighbour: Neighbour, settings: Settings, pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """The neighbour with all of Slipway in it. At the end the operator goes: it would act on what other tests make."""
+    with _shown(pytestconfig):
+        installation.install(neighbour.cluster, cache=settings.cache, steps=settings.steps)
+    yield neighbour.cluster
+    installation.remove_operator(neighbour.cluster)
+
+
 @pytest.fixture
 def spare(cluster: AnyCluster, settings: Settings) -> Iterator[Cluster]:
     """A devcluster that is not there yet; gone at the end, however the test went."""
@@ -112,6 +128,24 @@ def spare(cluster: AnyCluster, settings: Settings) -> Iterator[Cluster]:
     yield spare
     with suppress(Refusal):
         lifecycle.down(spare.name, cache=settings.cache, steps=settings.steps)
+
+
+# --- for a module ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    """With all that the operator needs installed in it."""
+    kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
+    asyncio.run(installed.install(kube, llamacpp_image))
+    return kube
+
+
+@pytest.fixture(scope="module")
+def slipway(cluster: AnyCluster, whole_cluster: Kube) -> Iterator[Operator]:
+    """The operator, as a process beside the test."""
+    with operator.running(cluster.kubeconfig) as slipway:
+        yield slipway
 
 
 # --- for each test ---------------------------------------------------------------------------------------------------
@@ -148,6 +182,15 @@ async def access(cluster: AnyCluster, kube: Kube) -> AsyncIterator[ServiceAccess
 def tester(cluster: AnyCluster) -> ServerHere:
     """The test process as a server that pods reach."""
     return cluster.tester()
+
+
+@pytest.fixture
+async def weights(kube: Kube) -> AsyncIterator[None]:
+    """The claim `weights` of the namespace, for engines that don't look at what is in it."""
+    volume, claim = model.persistent_volume("weights", Path("/usr"), kube.namespace)
+    await kube.apply(volume, claim)
+    yield
+    await kube.delete("persistentvolume", volume["metadata"]["name"])
 
 
 @pytest.fixture

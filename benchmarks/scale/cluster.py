@@ -1,0 +1,114 @@
+"""The devcluster that the benchmark runs on: Slipway's types and runtimes in it, look-alike nodes, KServe held or not.
+
+kube-proxy and the other things that would run on other machines in a cluster of such a size are stopped, as far as
+nothing that is measured needs them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from slipway.kube.kinds import Object
+from slipway_devcluster import lifecycle
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.gpu_nodes import FAKE_ANNOTATION
+from slipway_devcluster.paths import default_cache
+from slipway_devcluster.platform import wait_until_served
+from slipway_devcluster.progress import Steps
+
+ROOT = Path(__file__).parent.parent.parent
+CRDS = ROOT / "crds"
+PROFILE = ROOT / "manifests" / "accelerators" / "cpu.yaml"
+RUNTIME = ROOT / "manifests" / "runtimes" / "slipway-llamacpp.yaml"
+NAMES = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")
+
+SLIPWAY, MODELS = "slipway-system", "models"
+ANY_GPU = "t4:1"  # one such node, because a cluster without any has no kwok
+PODS_PER_NODE = 110
+KSERVE = ("-n", "kserve", "deployment/kserve-controller-manager")
+WEBHOOKS = ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
+
+
+@contextmanager
+def prepared(name: str, *, pods: int, kserve: bool) -> Iterator[Cluster]:
+    """A cluster of that name, made for the run and removed after it."""
+    cache = default_cache()
+    steps = Steps(cache)
+    with suppress(Refusal):  # there is none
+        lifecycle.down(name, cache=cache, steps=steps)
+    try:
+        cluster = lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=ANY_GPU)
+        _install(cluster)
+        if not kserve:
+            _hold_kserve(cluster)
+        if pods:
+            _add_nodes(cluster, pods)
+        cluster.stop("kube-proxy")
+        yield cluster
+    finally:
+        lifecycle.down(name, cache=cache, steps=steps)
+
+
+def deployment(name: str, *, replicas: int, context_length: int) -> Object:
+    """A small model on processors; where it has replicas, they "run" on the look-alikes alone."""
+    return {
+        "apiVersion": "slipway.dev/v1alpha1",
+        "kind": "LLMDeployment",
+        "metadata": {"name": name, "namespace": MODELS},
+        "spec": {
+            "model": {"uri": "hf://slipway/benchmark", "revision": "0e9e39f249a1"},
+            "engine": {"name": "llamacpp", "contextLength": context_length, "maxConcurrency": 4},
+            "scaling": {"minReplicas": replicas, "maxReplicas": max(replicas, 2), "idleAfter": "5m"},
+            "pod": {
+                "nodeSelector": {"type": "kwok"},
+                "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "2Gi"}},
+            },
+        },
+    }
+
+
+def _install(cluster: Cluster) -> None:
+    apply = ["apply", "--server-side", "--validate=false", "--filename"]
+    cluster.run_kubectl([*apply, str(CRDS)])
+    wait_until_served(list(NAMES), cluster.run_kubectl)
+    for file in (PROFILE, RUNTIME):
+        cluster.run_kubectl([*apply, str(file)])
+    for namespace in (SLIPWAY, MODELS):
+        cluster.run_kubectl(["create", "namespace", namespace])
+
+
+def _hold_kserve(cluster: Cluster) -> None:
+    """Its types stay; nobody acts on them, and no webhook is asked, which nobody would answer."""
+    cluster.run_kubectl(["scale", "--replicas=0", *KSERVE])
+    cluster.run_kubectl(["rollout", "status", "--timeout=60s", *KSERVE])
+    for kind in WEBHOOKS:
+        names = cluster.run_kubectl(["get", kind, "--output=name"]).split()
+        if of_kserve := [name for name in names if "serving.kserve.io" in name]:
+            cluster.run_kubectl(["delete", *of_kserve])
+
+
+def _add_nodes(cluster: Cluster, pods: int) -> None:
+    nodes = [_node(f"cpu-{number}") for number in range(math.ceil(pods / PODS_PER_NODE) + 1)]
+    listed = {"apiVersion": "v1", "kind": "List", "items": nodes}
+    cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
+
+
+def _node(name: str) -> Object:
+    capacity = {"cpu": "128", "memory": "1024Gi", "ephemeral-storage": "8Ti", "pods": str(PODS_PER_NODE)}
+    labels = {
+        "type": "kwok",
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "annotations": {FAKE_ANNOTATION: "fake"}, "labels": labels},
+        "status": {"capacity": capacity, "allocatable": capacity},
+    }

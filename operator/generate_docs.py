@@ -1,0 +1,103 @@
+"""Writes the tables of docs/reference/ from the code that they describe: reasons, the operator's flags, its metrics."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from slipway.api.reasons import ConditionType, Reason, State
+from slipway.kube.metrics import Metrics
+from slipway.reconciling.options import FLAGS
+
+REFERENCE = Path(__file__).parent.parent / "docs/reference"
+
+STATES = {
+    State.IDLE: "At zero replicas, and healthy.",
+    State.WAKING: "A first replica is on its way.",
+    State.SERVING: "Requests are answered.",
+    State.UPDATING: "A new version is on its way.",
+    State.DEGRADED: "Requests are answered, but something is wrong.",
+    State.FAILED: "No request is answered, and none will be without a person.",
+}
+CONDITIONS = {
+    ConditionType.READY: "A request now would be answered, directly or after a wake that is expected to succeed.",
+    ConditionType.PLANNED: "An accelerator, an engine and resources are chosen.",
+    ConditionType.MODEL_LOADED: "A replica has the model in memory. False at zero, which is healthy.",
+    ConditionType.SCALED: "As many replicas are ready as are wanted, and their number can follow the demand.",
+    ConditionType.REACHABLE: "The Service leads to a ready replica, or to the activator.",
+    ConditionType.RECONCILING: "Something is still under way.",
+    ConditionType.STALLED: "It goes no further without a person.",
+}
+
+
+def main() -> None:
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    (REFERENCE / "status.md").write_text(_status())
+    (REFERENCE / "operator.md").write_text(_operator())
+
+
+def _status() -> str:
+    reasons = ((f"`{reason}`", reason.meaning, "yes" if reason.is_final else "") for reason in Reason)
+    return _page(
+        "What the status of an LLMDeployment says",
+        "`kubectl get llm` shows the state, `kubectl describe llm NAME` all of it.",
+        "## States",
+        _table(("state", "meaning"), ((f"`{state}`", meaning) for state, meaning in STATES.items())),
+        "## Conditions",
+        "All but the last two are good when `True`; those two are what Argo CD, Flux and `kubectl wait` look at.",
+        _table(("condition", "meaning"), ((f"`{each}`", meaning) for each, meaning in CONDITIONS.items())),
+        "## Reasons",
+        "The same words in conditions, events and metrics. Where it is final, waiting does not help, a person does.",
+        _table(("reason", "meaning", "final"), reasons),
+    )
+
+
+def _operator() -> str:
+    told = ((f"`--{flag.name}`", f"`{flag.variable}`", flag.default or "", flag.help) for flag in FLAGS)
+    return _page(
+        "The operator",
+        "`slipway-operator` runs as a Deployment of two replicas; a Lease decides which of them leads.",
+        "## Flags",
+        "Each can be set by its variable as well; the flag wins. A value that can't be right is refused at the start.",
+        _table(("flag", "variable", "default", "meaning"), told),
+        "## Management port",
+        _table(
+            ("path", "meaning"),
+            (
+                ("`/livez`", "503 when watches have missed changes for a minute: a restart helps"),
+                ("`/readyz`", "503 until the caches are filled"),
+                ("`/metrics`", "for Prometheus"),
+            ),
+        ),
+        "## Metrics",
+        _table(("metric", "kind", "labels", "meaning"), _metrics()),
+    )
+
+
+def _metrics() -> Iterable[Sequence[str]]:
+    metrics = Metrics()
+    metrics.watch_queue(depth=lambda: 0, oldest=lambda: 0)
+    metrics.watch_ages(dict)
+    metrics.watch_objects(dict)
+    for each in metrics.descriptions:
+        yield f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.help
+
+
+def _page(title: str, *paragraphs: str) -> str:
+    return (
+        "\n\n".join(
+            [f"# {title}", "<!-- Written by `make generate`; change what it describes instead. -->", *paragraphs]
+        )
+        + "\n"
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    main()

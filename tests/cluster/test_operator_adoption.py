@@ -1,0 +1,104 @@
+"""Whose is what: things of others are never touched, things that were left behind on purpose are taken over."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support import objects
+from support.deployments import (
+    CHILDREN,
+    NAME,
+    at_zero,
+    children,
+    conditions,
+    created,
+    events,
+    is_stalled,
+    settled,
+    until_settled,
+)
+from support.kube import Kube, Object, Predicate
+
+pytestmark = pytest.mark.usefixtures("slipway")
+
+
+def network_policy(name: str) -> Object:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": name},
+        "spec": {"podSelector": {}},
+    }
+
+
+def of_others() -> dict[str, Object]:
+    """One of each kind, by the deployment that wants its name."""
+    by_hand = objects.service("by-hand", selector={"app": "shop"})
+    by_helm = network_policy("by-helm")
+    by_helm["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
+    owned = objects.inference_service("owned", autoscaler_class="none", minReplicas=0)
+    return {"by-hand": by_hand, "by-helm": by_helm, "owned": owned}
+
+
+SAID = {
+    "by-hand": "Service by-hand is there already and isn't ours; delete it, or give this deployment another name",
+    "by-helm": "NetworkPolicy by-helm is there already and is managed by Helm",
+    "owned": "InferenceService owned is there already and belongs to ConfigMap chief",
+}
+
+
+async def test_what_belongs_to_others_is_never_changed_and_in_the_way_only_while_it_is_there(kube: Kube) -> None:
+    things = of_others()
+    things["owned"]["metadata"]["ownerReferences"] = [await a_chief(kube)]
+    await kube.apply(*things.values())
+    await asyncio.gather(*(stays_untouched(kube, name, thing) for name, thing in things.items()))
+    for name, thing in things.items():
+        await kube.delete(thing["kind"].lower(), name)
+    for name in things:
+        await until_settled(kube, name, timeout=60)
+        assert set(await children(kube, name)) == set(CHILDREN)
+
+
+async def a_chief(kube: Kube) -> Object:
+    await kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "chief"}})
+    chief = await kube.get("configmap", "chief")
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "name": "chief",
+        "uid": chief["metadata"]["uid"],
+        "controller": True,
+    }
+
+
+async def stays_untouched(kube: Kube, name: str, thing: Object) -> None:
+    kind = thing["kind"].lower()
+    before = await kube.get(kind, name)
+    await kube.apply(at_zero(name))
+    stalled = await kube.wait_for("llmdeployment", name, is_stalled("NameTaken", SAID[name]))
+    assert conditions(stalled)["Ready"] == ("False", "NameTaken")
+    after = await kube.get(kind, name)
+    for part in ("spec", "metadata"):
+        assert without_kserves_own(after[part]) == without_kserves_own(before[part])
+    assert await events(kube, name) == [("Warning", "NameTaken")]
+
+
+def without_kserves_own(part: Object) -> Object:
+    return {key: value for key, value in part.items() if key not in ("resourceVersion", "managedFields", "finalizers")}
+
+
+async def test_children_that_were_orphaned_are_adopted_by_a_successor(kube: Kube) -> None:
+    await settled(kube, at_zero())
+    before = await children(kube)
+    await kube.run("delete", "llmdeployment", NAME, "--cascade=orphan", "--timeout=10s")
+    successor = await created(kube, at_zero())
+    for kind in CHILDREN:
+        adopted = await kube.wait_for(kind, NAME, is_owned_by(successor))
+        assert adopted["metadata"]["uid"] == before[kind]["metadata"]["uid"]
+    await until_settled(kube)
+
+
+def is_owned_by(deployment: Object) -> Predicate:
+    uid = deployment["metadata"]["uid"]
+    return lambda thing: [each["uid"] for each in thing["metadata"].get("ownerReferences") or []] == [uid]

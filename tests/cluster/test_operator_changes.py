@@ -1,0 +1,103 @@
+"""Which changes reach the pods of a model, and which don't. All fields are in tests/unit/rendering/test_changes.py."""
+
+from __future__ import annotations
+
+import pytest
+from support.deployments import (
+    NAME,
+    OURS,
+    PREDICTOR,
+    at_zero,
+    on_own_engine,
+    own_runtime,
+    settled,
+    told,
+    until_settled,
+)
+from support.kube import Kube, Object, Predicate
+from support.operator import Operator
+
+pytestmark = pytest.mark.usefixtures("slipway")
+
+REACH_PODS: dict[str, Object] = {
+    "the model": {"model": {"uri": "pvc://others/llama"}},
+    "the engine": {"engine": {"contextLength": 2048}},
+    "the environment": {"pod": {"env": [{"name": "A", "value": "1"}]}},
+    "labels of the pods": {"pod": {"labels": {"team": "blue"}}},
+    "resources": {"pod": {"resources": {"requests": {"cpu": "50m"}}}},
+}
+LEAVE_PODS_ALONE: Object = {
+    "scaling": {"maxReplicas": 3, "idleAfter": "1h", "hold": {"maxRequests": 7}},
+    "rollout": {"strategy": "Recreate"},
+    "access": {"allowFrom": []},
+    "observability": {"monitor": False},
+    "model": {"facts": {"parameters": 8_000_000_000}},
+}
+THEIRS = {"labels": {"team": "blue"}, "annotations": {"argocd.argoproj.io/tracking-id": "x"}}
+
+
+async def test_what_pods_are_started_with_reaches_their_template(kube: Kube) -> None:
+    await settled(kube, at_zero())
+    for what, change in REACH_PODS.items():
+        before = await template(kube)
+        await kube.patch("llmdeployment", NAME, {"spec": change})
+        made = await kube.wait_for("deployment", PREDICTOR, has_another(before), timeout=20)
+        assert made["spec"]["replicas"] == 0, what
+
+
+def has_another(before: Object) -> Predicate:
+    return lambda made: bool(made["spec"]["template"] != before)
+
+
+async def test_a_change_that_is_not_about_the_pods_leaves_them_running(kube: Kube, weights: None) -> None:
+    await kube.apply(own_runtime())
+    await settled(kube, on_own_engine(), "Serving")
+    pods, before = await pod_uids(kube), await template(kube)
+    await kube.patch("llmdeployment", NAME, {"spec": LEAVE_PODS_ALONE})
+    await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"]["type"] == "Recreate")
+    await until_settled(kube, state="Serving")
+    assert await template(kube) == before
+    assert await pod_uids(kube) == pods
+    policy = await kube.get("networkpolicy", NAME)
+    assert policy["spec"]["ingress"] != [{}]
+
+
+async def test_labels_and_annotations_of_others_reach_nothing(kube: Kube, weights: None) -> None:
+    await kube.apply(own_runtime())
+    await settled(kube, on_own_engine(), "Serving")
+    pods, service = await pod_uids(kube), await kube.get("inferenceservice", NAME)
+    for kind in ("llmdeployment", "service", "networkpolicy"):
+        await kube.patch(kind, NAME, {"metadata": THEIRS})
+    await kube.never("inferenceservices", is_changed(service), seconds=2)
+    assert await pod_uids(kube) == pods
+    for kind in ("llmdeployment", "service", "networkpolicy"):
+        assert (await kube.get(kind, NAME))["metadata"]["labels"]["team"] == "blue"
+
+
+async def test_a_rollout_is_told_as_one(kube: Kube, weights: None, slipway: Operator) -> None:
+    await kube.apply(own_runtime())
+    await settled(kube, on_own_engine(), "Serving")
+    pods = await pod_uids(kube)
+    said = len(slipway.log.lines)
+    await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"env": [{"name": "A", "value": "1"}]}}})
+    await kube.wait_for("llmdeployment", NAME, lambda thing: told(thing).get("state") == "Updating")
+    after = await until_settled(kube, state="Serving")
+    assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
+    assert not pods & await pod_uids(kube)
+    assert not [line for line in slipway.log.lines[said:] if kube.namespace in line and " warning " in line]
+
+
+def is_changed(before: Object) -> Predicate:
+    return lambda thing: thing["metadata"]["generation"] != before["metadata"]["generation"]
+
+
+async def template(kube: Kube) -> Object:
+    made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
+    found: Object = made["spec"]["template"]
+    return found
+
+
+async def pod_uids(kube: Kube) -> set[str]:
+    """Those that aren't on their way out."""
+    pods = await kube.select("pods", OURS)
+    return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}

@@ -1,0 +1,122 @@
+"""An LLMDeployment with the real operator: what is made for it, what it says of itself, and that nothing is in vain."""
+
+from __future__ import annotations
+
+from support import operator
+from support.access import ServiceAccess
+from support.clusters import AnyCluster
+from support.completions import complete
+from support.deployments import (
+    CHILDREN,
+    NAME,
+    OURS,
+    PREDICTOR,
+    at_zero,
+    children,
+    conditions,
+    created,
+    events,
+    on_own_engine,
+    own_runtime,
+    settled,
+    told,
+    until_settled,
+    versions,
+)
+from support.kube import Kube, Predicate
+from support.operator import Operator
+from support.rendered import gemma
+from support.web import reachable
+
+# --- what is made ----------------------------------------------------------------------------------------------------
+
+
+async def test_everything_that_is_made_for_a_deployment_belongs_to_it(slipway: Operator, kube: Kube) -> None:
+    deployment = await settled(kube, at_zero())
+    made = await children(kube)
+    assert set(made) == set(CHILDREN)
+    for thing in made.values():
+        [owner] = thing["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["uid"]) == ("LLMDeployment", deployment["metadata"]["uid"])
+        assert owner["controller"] is owner["blockOwnerDeletion"] is True
+
+
+async def test_gemma_answers_at_the_url_that_its_status_tells(
+    slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
+) -> None:
+    serving = told(await settled(kube, gemma(min_replicas=1), "Serving", timeout=120))
+    assert serving["url"] == f"http://gemma.{kube.namespace}.svc"
+    assert serving["message"] == "1 replica answers."
+    assert serving["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
+    assert {"schedule", "start", "ready"} <= set(serving["lastColdStart"])
+    url = await reachable(access, "gemma")
+    async with access.session() as session:
+        assert (await complete(session, url, "Kubernetes is")).text
+
+
+async def test_at_zero_it_is_idle_and_no_pod_ever_starts(slipway: Operator, kube: Kube) -> None:
+    async with kube.recording("pods") as pods:
+        idle = await settled(kube, at_zero())
+        await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 0)
+        await kube.never("pods", seconds=3)
+    assert pods == []
+    assert conditions(idle)["Ready"] == ("True", "ScaledToZero")
+    assert conditions(idle)["ModelLoaded"] == ("False", "ScaledToZero")
+    assert conditions(idle)["Scaled"] == ("True", "AsWanted")
+
+
+async def test_each_change_of_state_is_an_event_once(slipway: Operator, kube: Kube, weights: None) -> None:
+    await kube.apply(own_runtime())
+    await settled(kube, on_own_engine(), "Serving")
+    await kube.patch("llmdeployment", NAME, {"spec": {"scaling": {"minReplicas": 0}}})
+    await kube.scale("deployment", PREDICTOR, 0)  # as an autoscaler does it
+    await until_settled(kube, state="Idle")
+    told = await events(kube)  # a warning may come in between, where the kubelet is slow
+    assert [reason for type_, reason in told if type_ == "Normal"] == ["Waking", "Serving", "Idle"]
+
+
+# --- what is not written ---------------------------------------------------------------------------------------------
+
+
+async def test_nothing_but_the_status_of_a_deployment_is_ever_written(slipway: Operator, kube: Kube) -> None:
+    before = await created(kube, at_zero())
+    after = await until_settled(kube)
+    managers = {(entry["manager"], entry.get("subresource")) for entry in after["metadata"]["managedFields"]}
+    assert managers == {("slipway-tests", None), ("slipway-status", "status")}
+    for given in ("annotations", "finalizers", "labels", "generation"):
+        assert after["metadata"].get(given) == before["metadata"].get(given)
+    assert after["spec"] == before["spec"]
+
+
+async def test_a_look_that_finds_nothing_new_writes_nothing(slipway: Operator, kube: Kube) -> None:
+    await settled(kube, at_zero())
+    before, writes, looks = await versions(kube), slipway.writes(), slipway.looks()
+    await kube.patch("acceleratorprofile", "cpu", {"metadata": {"annotations": {"looked-at-for": kube.namespace}}})
+    slipway.until(lambda: slipway.looks() > looks)  # a profile concerns all deployments
+    await kube.never("llmdeployments", has_changed(before), seconds=1)
+    assert await versions(kube) == before
+    assert slipway.writes() == writes
+
+
+async def test_a_new_leader_changes_nothing_where_nothing_differs(
+    cluster: AnyCluster, slipway: Operator, kube: Kube, weights: None
+) -> None:
+    await kube.apply(own_runtime())
+    await settled(kube, on_own_engine(), "Serving")
+    before, pods = await versions(kube), await uids(kube, "pods")
+    slipway.end()
+    with operator.running(cluster.kubeconfig) as successor:
+        # It knows nothing of what was applied before.
+        successor.until(lambda: successor.writes().get(("apply", "InferenceService")))
+        await kube.never("llmdeployments", has_changed(before), seconds=1)
+        assert ("apply-status", "LLMDeployment") not in successor.writes()
+    assert await versions(kube) == before
+    assert await uids(kube, "pods") == pods
+
+
+def has_changed(before: dict[str, str]) -> Predicate:
+    return lambda thing: bool(thing["metadata"]["resourceVersion"] != before["llmdeployment"])
+
+
+async def uids(kube: Kube, kind: str) -> set[str]:
+    return {thing["metadata"]["uid"] for thing in await kube.select(kind, OURS)}

@@ -1,0 +1,193 @@
+"""What is missing is a condition, and is picked up when it appears, without a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from slipway.kube.kinds import INFERENCE_SERVICE, POD_MONITOR, SCALED_OBJECT, Kind
+from support import installed, objects, operator, slipway_api
+from support.clusters import Neighbour
+from support.deployments import (
+    NAME,
+    OWN_ENGINE,
+    at_zero,
+    children,
+    conditions,
+    created,
+    is_stalled,
+    on_own_engine,
+    own_runtime,
+    settled,
+    until_settled,
+)
+from support.kube import Kube, Object
+from support.operator import Operator
+
+# --- what somebody has yet to write ----------------------------------------------------------------------------------
+
+
+async def test_a_runtime_that_nobody_made_is_waited_for(slipway: Operator, kube: Kube, weights: None) -> None:
+    await kube.apply(on_own_engine())
+    words = f"There is no ServingRuntime or ClusterServingRuntime {OWN_ENGINE}: make one, or choose vllm or llamacpp"
+    await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing", words))
+    assert await children(kube) == {}
+    await kube.apply(own_runtime())
+    await until_settled(kube, state="Serving")
+
+
+async def test_a_profile_that_nobody_made_is_waited_for(slipway: Operator, kube: Kube) -> None:
+    profile = f"profile-{kube.namespace}"
+    await kube.apply(at_zero(accelerator={"profiles": [profile]}))
+    words = f"{profile}: there is no AcceleratorProfile of this name"
+    await kube.wait_for("llmdeployment", NAME, is_stalled("ProfileMissing", words))
+    spec = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "1Gi"}
+    await kube.apply(slipway_api.acceleratorprofile(profile, spec))
+    try:
+        idle = await until_settled(kube)
+    finally:
+        await kube.delete("acceleratorprofile", profile)
+    assert idle["status"]["plan"]["accelerator"] == profile
+
+
+async def test_a_running_model_goes_on_when_its_runtime_is_deleted(
+    slipway: Operator, kube: Kube, weights: None
+) -> None:
+    """Its status says so, and what was made stays as it is."""
+    await kube.apply(own_runtime())
+    await settled(kube, on_own_engine(), "Serving")
+    before = await children(kube)
+    await kube.delete("servingruntime", OWN_ENGINE)
+    stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing"))
+    assert stalled["status"]["state"] == "Degraded"
+    assert conditions(stalled)["Ready"] == ("True", "Serving")
+    assert {kind: thing["spec"] for kind, thing in before.items()} == {
+        kind: thing["spec"] for kind, thing in (await children(kube)).items()
+    }
+    await kube.apply(own_runtime())
+    await until_settled(kube, state="Serving")
+
+
+# --- kinds that others bring along -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def beside(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """The operator of a cluster whose kinds may come and go."""
+    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
+    kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
+    asyncio.run(installed.install(kube, "of no use here"))
+    with operator.running(neighbour.cluster.kubeconfig) as slipway:
+        yield slipway
+
+
+@asynccontextmanager
+async def without(kube: Kube, kind: Kind) -> AsyncGenerator[Object]:
+    """Yields its definition, for the block to put back; at the end it is there in any case."""
+    name = f"{kind.plural}.{kind.group}"
+    found = await kube.get("customresourcedefinition", name)
+    definition = {part: found[part] for part in ("apiVersion", "kind", "spec")} | {
+        "metadata": {
+            part: found["metadata"][part] for part in ("name", "annotations", "labels") if part in found["metadata"]
+        }
+    }
+    await kube.delete("customresourcedefinition", name, wait=True)
+    try:
+        yield definition
+    finally:
+        await make(kube, definition)
+
+
+async def make(kube: Kube, definition: Object) -> None:
+    """Created, not applied: others own its fields."""
+    try:
+        await kube.get("customresourcedefinition", definition["metadata"]["name"])
+    except Exception:
+        await kube.run("create", "--filename=-", stdin=json.dumps(definition))
+    await kube.wait_for_condition("customresourcedefinition", definition["metadata"]["name"], "Established")
+
+
+async def test_without_kserve_it_says_so_and_goes_on_when_kserve_appears(
+    beside: Operator, neighbour_kube: Kube
+) -> None:
+    kube = neighbour_kube
+    async with without(kube, INFERENCE_SERVICE) as definition:
+        await kube.apply(at_zero())
+        stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("KServeMissing"))
+        assert conditions(stalled)["Ready"] == ("False", "KServeMissing")
+        assert (await kube.get("service", NAME))["spec"]
+        await make(kube, definition)
+        await kube.wait_for("inferenceservice", NAME, lambda _: True)
+        await kube.wait_for("llmdeployment", NAME, lambda it: "KServeMissing" not in str(it["status"]))
+
+
+async def test_without_keda_it_says_so_and_goes_on_when_keda_appears(beside: Operator, neighbour_kube: Kube) -> None:
+    kube = neighbour_kube
+    async with without(kube, SCALED_OBJECT) as definition:
+        await kube.apply(at_zero())
+        stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("KedaMissing"))
+        assert conditions(stalled)["Scaled"] == ("False", "KedaMissing")
+        await make(kube, definition)
+        await kube.wait_for("llmdeployment", NAME, lambda it: "KedaMissing" not in str(it["status"]))
+
+
+async def test_a_pod_monitor_is_made_as_soon_as_the_cluster_knows_the_kind(
+    beside: Operator, neighbour_kube: Kube
+) -> None:
+    kube, name = neighbour_kube, f"{POD_MONITOR.plural}.{POD_MONITOR.group}"
+    await kube.delete("customresourcedefinition", name, wait=True)
+    await created(kube, at_zero())
+    await kube.wait_for("inferenceservice", NAME, lambda _: True)
+    await kube.apply(objects.definition(POD_MONITOR))
+    try:
+        await kube.wait_for_condition("customresourcedefinition", name, "Established")
+        monitor = await kube.wait_for("podmonitor", NAME, lambda _: True)
+        assert monitor["metadata"]["ownerReferences"][0]["kind"] == "LLMDeployment"
+        await kube.patch("llmdeployment", NAME, {"spec": {"observability": {"monitor": False}}})
+        await kube.wait_gone("podmonitor", NAME)
+    finally:
+        await kube.delete("customresourcedefinition", name, wait=True)
+
+
+# --- an object that no version of the definitions would have let in --------------------------------------------------
+
+
+async def test_an_object_that_can_not_be_read_is_told_and_the_others_go_on(
+    beside: Operator, neighbour_kube: Kube
+) -> None:
+    kube, name = neighbour_kube, slipway_api.NAMES[0]
+    strict = await kube.get("customresourcedefinition", name)
+    await kube.run("replace", "--filename=-", stdin=json.dumps(relaxed(strict)))
+    try:
+        await until_it_takes(kube, at_zero("unreadable", scaling={"minReplicas": "many"}))
+        await kube.apply(at_zero("next"))
+        words = "The object can't be read: spec.scaling.minReplicas: "
+        await kube.wait_for("llmdeployment", "unreadable", is_stalled("InvalidSpec", words))
+        await kube.wait_for("inferenceservice", "next", lambda _: True)
+        assert await children(kube, "unreadable") == {}
+        await kube.delete("llmdeployment", "unreadable", wait=True)
+    finally:
+        await kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(slipway_api.CRDS))
+
+
+def relaxed(definition: Object) -> Object:
+    """The same, for a spec that says anything."""
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    found: Object = json.loads(json.dumps(definition))
+    schema = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema.pop("x-kubernetes-validations", None)
+    schema["properties"]["spec"] = anything
+    return found
+
+
+async def until_it_takes(kube: Kube, thing: Object) -> None:
+    """A changed definition counts a moment later, and nobody tells when."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await kube.apply(thing)
+            except Exception:
+                await asyncio.sleep(0.2)

@@ -1,0 +1,93 @@
+"""The operator as pods, with its own rights: they suffice for all that it does, and it uses every one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from slipway.kube.kinds import POD_MONITOR
+from slipway_devcluster.cluster import Cluster
+from support import audit, objects
+from support.audit import Request, Right
+from support.kube import Kube, KubectlError, Object
+from support.namespaces import own_namespace
+from support.rendered import MANIFESTS, documents, gemma
+
+ROLES = [thing for thing in documents(MANIFESTS / "operator") if thing["kind"] in ("Role", "ClusterRole")]
+FINALIZERS = Right("update", "slipway.dev", "llmdeployments/finalizers")
+"""No request is for it: the API server asks for this right when a child names its owner, and notes nothing."""
+
+
+@pytest.fixture(scope="module")
+def asked(operator_pods: Cluster, tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
+    """What the operator asked of the API server while it did everything that it can do."""
+    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
+    asyncio.run(everything(Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)))
+    return audit.requests(operator_pods.layout.audit_log)
+
+
+async def everything(cluster: Kube) -> None:
+    await cluster.apply(objects.definition(POD_MONITOR))
+    async with own_namespace(cluster) as kube:
+        await create(kube)
+        await make_it_repair(kube)
+        await make_it_scale(kube)
+        await make_it_delete(kube)
+
+
+async def create(kube: Kube) -> None:
+    await kube.apply(gemma(min_replicas=0))
+    await kube.wait_for("llmdeployment", "gemma", lambda it: it.get("status", {}).get("state") == "Idle")
+    await kube.wait_for("podmonitor", "gemma", lambda _: True)
+
+
+async def make_it_repair(kube: Kube) -> None:
+    before = await kube.get("service", "gemma")
+    await kube.delete("service", "gemma")
+    await kube.wait_for("service", "gemma", lambda it: uid(it) != uid(before))
+
+
+async def make_it_scale(kube: Kube) -> None:
+    await kube.patch("llmdeployment", "gemma", {"spec": {"scaling": {"minReplicas": 1}}})
+    await kube.wait_for("deployment", "gemma-predictor", lambda it: it["spec"]["replicas"] == 1)
+
+
+async def make_it_delete(kube: Kube) -> None:
+    await kube.patch("llmdeployment", "gemma", {"spec": {"observability": {"monitor": False}}})
+    await kube.wait_gone("podmonitor", "gemma")
+
+
+def uid(thing: Object) -> str:
+    return str(thing["metadata"]["uid"])
+
+
+def test_nothing_that_the_operator_asks_for_is_refused(asked: list[Request]) -> None:
+    assert [request for request in asked if request.was_refused] == []
+
+
+def test_the_operator_uses_every_right_that_it_has(asked: list[Request]) -> None:
+    assert audit.used(asked) == audit.granted(ROLES) - {FINALIZERS}
+
+
+async def test_owning_children_takes_a_right_on_the_finalizers_of_their_owner(
+    operator_pods: Cluster, neighbour_kube: Kube
+) -> None:
+    account = await account_without_that_right(neighbour_kube)
+    child = objects.service("child", selector={"app": "child"})
+    await try_to_create(neighbour_kube, child, account)
+    owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "LLMDeployment", "name": "owner", "uid": "1"}
+    child["metadata"]["ownerReferences"] = [{**owner, "blockOwnerDeletion": True}]
+    with pytest.raises(KubectlError, match="cannot set blockOwnerDeletion"):
+        await try_to_create(neighbour_kube, child, account)
+
+
+async def account_without_that_right(kube: Kube) -> str:
+    """It may change whatever is common, and knows nothing of Slipway."""
+    subject = f"--serviceaccount={kube.namespace}:default"
+    await kube.run("create", "rolebinding", "edit", "--clusterrole=edit", subject)
+    return f"system:serviceaccount:{kube.namespace}:default"
+
+
+async def try_to_create(kube: Kube, thing: Object, account: str) -> None:
+    await kube.run("create", f"--as={account}", "--dry-run=server", "--filename=-", stdin=json.dumps(thing))

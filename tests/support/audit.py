@@ -1,0 +1,72 @@
+"""What the API server noted of the operator's requests, against what its roles allow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from support.kube import Object
+
+CREATED, FORBIDDEN = 201, 403
+
+
+class Right(NamedTuple):
+    """A verb on a kind of resource; a subresource follows a slash, as in roles."""
+
+    verb: str
+    group: str
+    resource: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{self.group and f'.{self.group}'}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, as it was answered."""
+
+    right: Right
+    name: str
+    code: int
+
+    @property
+    def was_refused(self) -> bool:
+        return self.code == FORBIDDEN
+
+    @property
+    def used(self) -> set[Right]:
+        """Server-side apply is a patch, for which the right to create is asked as well where nothing was."""
+        created = self.right.verb == "patch" and self.code == CREATED
+        return {self.right} | ({self.right._replace(verb="create")} if created else set())
+
+
+def requests(log: Path) -> list[Request]:
+    """Those for resources; anybody may ask which kinds there are."""
+    events = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
+    return [_request(event) for event in events if "resource" in event.get("objectRef", {})]
+
+
+def used(seen: Iterable[Request]) -> set[Right]:
+    return {right for request in seen for right in request.used}
+
+
+def granted(roles: Iterable[Object]) -> set[Right]:
+    """The rights of Roles and ClusterRoles, one by one."""
+    return {
+        Right(verb, group, resource)
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def _request(event: Object) -> Request:
+    about = event["objectRef"]
+    resource = "/".join(part for part in (about["resource"], about.get("subresource")) if part)
+    right = Right(event["verb"], about.get("apiGroup", ""), resource)
+    return Request(right, about.get("name", ""), event.get("responseStatus", {}).get("code", 0))

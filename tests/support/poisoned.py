@@ -1,0 +1,29 @@
+"""The operator with a bug in it: rendering the LLMDeployment of one name raises.
+
+python -m support.poisoned NAME FLAGS…
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+from unittest.mock import patch
+
+from slipway.reconciling import main
+from slipway.rendering import render
+
+WORDS = "the renderer ate something bad"
+
+
+def run(name: str, *flags: str) -> int:
+    def poisoned(deployment: Any, *rest: Any) -> Any:
+        if deployment.metadata.name == name:
+            raise KeyError(WORDS)
+        return render(deployment, *rest)
+
+    with patch("slipway.reconciling.deciding.render", poisoned):
+        return main.main(flags)
+
+
+if __name__ == "__main__":
+    sys.exit(run(*sys.argv[1:]))

@@ -1,0 +1,210 @@
+"""A cluster in memory for unit tests of the loop: an API server that keeps objects, fails where it is told to, and
+caches that know of a change only once a test lets them. What real ones do is tested on a real cluster.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.kube.client import KubeClient
+from slipway.kube.connection import Answer, NoAnswerError
+from slipway.kube.events import EventRecorder
+from slipway.kube.kinds import WELL_KNOWN, Kind, Object, kind_of
+from slipway.kube.metrics import Metrics
+from slipway.kube.queue import RetryLaterError
+from slipway.kube.retries import Patience
+from slipway.kube.store import Store, place_of, pruned
+from slipway.reconciling.applying import Applier
+from slipway.reconciling.key import Key
+from slipway.reconciling.ledger import Ledger
+from slipway.reconciling.looking import Lookout
+from slipway.reconciling.reconciler import Reconciler
+from slipway.reconciling.reporting import Reporter
+from slipway.reconciling.watches import watches
+
+IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
+KEY = Key("chat", "llama")
+NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
+WATCHED = watches(everyone=lambda: (), on_node=lambda _: ())
+BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in WELL_KNOWN.values()}
+VERBS = {"GET": "get", "POST": "create", "PUT": "replace", "PATCH": "apply", "DELETE": "delete"}
+
+
+@dataclass(frozen=True)
+class Request:
+    verb: str  # get, create, apply, apply-status, scale, delete
+    kind: Kind
+    name: str
+    body: Any
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.kind.name}"
+
+
+@dataclass
+class Api:
+    """`faults`: what is answered instead, by verb and kind as in `Request`; a code and words, or None for silence.
+
+    `then`: what happens right after such a request.
+    """
+
+    objects: dict[tuple[Kind, str, str], Object] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    faults: dict[str, tuple[int, str] | None] = field(default_factory=dict)
+    then: dict[str, Callable[[], None]] = field(default_factory=dict)
+    missing: set[Kind] = field(default_factory=set)
+    _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    # --- what tests do ----------------------------------------------------------------------------------------------
+
+    def put(self, thing: Object) -> Object:
+        """As if somebody else had written it."""
+        kind, (namespace, name) = kind_of(thing), place_of(thing)
+        before = self.objects.get((kind, namespace, name))
+        metadata = {
+            "uid": before["metadata"]["uid"] if before else f"uid-{next(self._versions)}",
+            "generation": 1,
+            **thing["metadata"],
+            "resourceVersion": str(next(self._versions)),
+        }
+        self.objects[kind, namespace, name] = {**thing, "metadata": metadata}
+        return self.objects[kind, namespace, name]
+
+    def change(self, kind: Kind, change: Mapping[str, Any], *, namespace: str = KEY[0], name: str = KEY[1]) -> Object:
+        return self.put(_merged(self.get(kind, namespace=namespace, name=name), change))
+
+    def get(self, kind: Kind, *, namespace: str = KEY[0], name: str = KEY[1]) -> Object:
+        return self.objects[kind, namespace, name]
+
+    def remove(self, kind: Kind, *, namespace: str = KEY[0], name: str = KEY[1]) -> None:
+        del self.objects[kind, namespace, name]
+
+    def writes(self) -> list[str]:
+        """Since the last call, in order."""
+        written = [str(request) for request in self.requests if request.verb != "get"]
+        self.requests.clear()
+        return written
+
+    # --- what the client asks ---------------------------------------------------------------------------------------
+
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
+    ) -> Answer:
+        request, namespace = _read(method, path, body)
+        self.requests.append(request)
+        if str(request) in self.faults:
+            fault = self.faults[str(request)]
+            if fault is None:
+                raise NoAnswerError("connection reset")
+            return _status(*fault, name=request.name)
+        if request.kind in self.missing:
+            return _status(404, "the server could not find the requested resource")
+        code, thing = self._answer(request, namespace)
+        self.then.pop(str(request), lambda: None)()
+        return Answer(code, {}, json.dumps(thing).encode()) if thing else _status(404, "not found", name=request.name)
+
+    def _answer(self, request: Request, namespace: str) -> tuple[int, Object | None]:
+        place = (request.kind, namespace, request.name)
+        there = self.objects.get(place)
+        match request.verb:
+            case "get":
+                return 200, there
+            case "delete":
+                return 200, self.objects.pop(place, None)
+            case "create":
+                return 201, request.body
+            case "apply-status" | "scale":
+                return 200, self._merge(place, there, request.body) if there else None
+            case _:
+                return 200, self._merge(place, there or {}, request.body)
+
+    def _merge(self, place: tuple[Kind, str, str], there: Object, change: Object) -> Object:
+        merged = _merged(there, change)
+        return there if there and merged == there else self.put(merged)
+
+
+def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
+    parts = path.partition("?")[0].strip("/").split("/")
+    group, version = ("", parts[1]) if parts[0] == "api" else (parts[1], parts[2])
+    rest = parts[2:] if parts[0] == "api" else parts[3:]
+    namespace = rest[1] if rest[0] == "namespaces" else ""
+    plural, *more = rest[2:] if namespace else rest
+    kind = BY_PATH[group, version, plural]
+    name = more[0] if more else (body or {}).get("metadata", {}).get("name", "")
+    verb = {"status": "apply-status", "scale": "scale"}.get(more[1] if len(more) > 1 else "", VERBS[method])
+    return Request(verb, kind, name, body), namespace
+
+
+def _status(code: int, words: str, *, name: str = "") -> Answer:
+    details: Object = {"name": name} if name else {}
+    if "is being terminated" in words:
+        details["causes"] = [{"reason": "NamespaceTerminating"}]
+    return Answer(code, {}, json.dumps({"kind": "Status", "code": code, "message": words, "details": details}).encode())
+
+
+def _merged(there: Any, change: Any) -> Any:
+    """Objects go into each other, all else replaces what was: enough of a server-side apply for these tests."""
+    if not (isinstance(there, Mapping) and isinstance(change, Mapping)):
+        return change
+    return {**there, **{name: _merged(there.get(name), value) for name, value in change.items()}}
+
+
+class Loop:
+    """The real loop on such a cluster."""
+
+    def __init__(self, *, clock: Callable[[], float] = lambda: 0.0, now: Callable[[], datetime] = lambda: NOW) -> None:
+        self.api, self.ledger = Api(), Ledger()
+        self.store = Store([watch.kind for watch in WATCHED], hints=[each.kind for each in WATCHED if each.is_hint])
+        client = KubeClient(self.api, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
+        events = EventRecorder(client, instance="test", clock=clock, now=now)
+        self.lookout = Lookout(self.store, self.ledger, now=now)
+        applier = Applier(client, self.store, self.ledger, clock=clock)
+        reporter = Reporter(client, events, self.ledger)
+        self.reconciler = Reconciler(
+            self.store, self.ledger, self.lookout, applier, reporter, slipway_namespace="slipway-system"
+        )
+
+    def catch_up(self) -> None:
+        """The caches hear of all that has happened."""
+        for watch in WATCHED:
+            if watch.kind in self.api.missing:
+                self.store.miss(watch.kind)
+                continue
+            there = [thing for (kind, *_), thing in self.api.objects.items() if kind == watch.kind]
+            kept = [thing for thing in map(watch.keep, there) if thing and _is_selected(watch.label_selector, thing)]
+            for thing in kept:
+                self.store.take(watch.kind, "MODIFIED", thing, now=0)
+            self.store.compare(watch.kind, kept, since=self.store.mark, now=0)
+
+    def end(self, kind: Kind) -> None:
+        """It goes, and the caches hear of it."""
+        gone = self.api.get(kind)
+        self.api.remove(kind)
+        self.store.take(kind, "DELETED", gone, now=0)
+
+    async def turn(self) -> float | None:
+        """The caches hear of everything, then one turn."""
+        self.catch_up()
+        return await self.reconciler.reconcile(KEY)
+
+    async def failing_turn(self) -> str:
+        """What the turn raises."""
+        try:
+            await self.turn()
+        except Exception as error:  # whichever it is, the queue takes it as a failure
+            return str(error) if isinstance(error, RetryLaterError) else f"{type(error).__name__}: {error}"
+        raise AssertionError("the turn went well")
+
+    async def settle(self, *, turns: int = 5) -> None:
+        for _ in range(turns):
+            await self.turn()
+        self.api.writes()
+
+
+def _is_selected(label: str, thing: Object) -> bool:
+    return not label or label in pruned(thing)["metadata"].get("labels", {})

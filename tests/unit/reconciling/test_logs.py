@@ -1,0 +1,75 @@
+"""Lines of the log: for people, and for programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from slipway.reconciling import logs
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    others = {name: logging.getLogger(name).level for name in logs.QUIETER}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, own in others.items():
+        logging.getLogger(name).setLevel(own)
+
+
+def written(format_: str, level: str = "info") -> tuple[logging.Logger, io.StringIO]:
+    stream = io.StringIO()
+    logs.set_up(level=level, format_=format_, stream=stream)
+    return logging.getLogger("slipway.test"), stream
+
+
+def test_a_line_for_people_names_the_object_first() -> None:
+    logger, stream = written("console")
+    logger.info("%s created", "Service", extra={"key": "chat/llama"})
+    assert stream.getvalue().split(" ", 1)[1] == "info    chat/llama: Service created\n"
+
+
+def test_a_line_for_programs_is_one_json_object() -> None:
+    logger, stream = written("json")
+    logger.warning("two\nlines", extra={"key": "chat/llama", "reason": "Waking"})
+    [line] = stream.getvalue().splitlines()
+    told = json.loads(line)
+    assert told.pop("time")
+    assert told == {
+        "level": "warning",
+        "logger": "slipway.test",
+        "message": "two\nlines",
+        "key": "chat/llama",
+        "reason": "Waking",
+    }
+
+
+@pytest.mark.parametrize("format_", ["console", "json"])
+def test_an_error_comes_with_its_traceback(format_: str) -> None:
+    logger, stream = written(format_)
+    try:
+        raise KeyError("poison")
+    except KeyError:
+        logger.exception("failed")
+    assert "Traceback" in stream.getvalue()
+    assert "poison" in stream.getvalue()
+
+
+def test_others_are_quiet_unless_everything_is_wanted() -> None:
+    _, stream = written("console")
+    logging.getLogger("kopf").warning("expected")
+    assert stream.getvalue() == ""
+
+
+def test_less_than_the_level_is_not_written() -> None:
+    logger, stream = written("console", level="error")
+    logger.warning("no")
+    logging.getLogger("kopf").error("yes")
+    assert "no" not in stream.getvalue()
+    assert "yes" in stream.getvalue()

@@ -1,0 +1,78 @@
+"""What is watched: whom a change concerns, and how much of an object is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway.kube.kinds import CORE_EVENT, DEPLOYMENT, NODE, POD, SERVICE, SERVING_RUNTIME, Kind, Object
+from slipway.kube.watching import Watch
+from slipway.reconciling.key import Key
+from slipway.reconciling.watches import watches
+
+LONG_NAME = "a" + 51 * "-" + "z"
+EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LONG_NAME)]
+
+
+def watch_of(kind: Kind) -> Watch[Key]:
+    made = watches(everyone=lambda: EVERYONE, on_node=lambda node: [Key("on", node)])
+    return next(watch for watch in made if watch.kind == kind)
+
+
+def thing(name: str = "a", **fields: Any) -> Object:
+    metadata = {"name": name, "namespace": "chat", "uid": "1", "resourceVersion": "7", **fields.pop("metadata", {})}
+    return {"metadata": metadata, **fields}
+
+
+def node(ready: str, **metadata: Any) -> Object:
+    return thing("n1", metadata=metadata, status={"conditions": [{"type": "Ready", "status": ready}]}, spec={})
+
+
+def event(about: str) -> Object:
+    return thing(f"{about}.1", involvedObject={"kind": "Pod", "name": about}, reason="Failed", source={"x": "y"})
+
+
+def test_a_child_concerns_the_deployment_of_its_label() -> None:
+    pod = thing("llama-predictor-1", metadata={"labels": {"slipway.dev/llmdeployment": "llama"}})
+    assert list(watch_of(POD).keys(pod)) == [("chat", "llama")]
+
+
+def test_a_child_whose_label_was_changed_concerns_its_owner_all_the_same() -> None:
+    owner = {"kind": "LLMDeployment", "name": "llama"}
+    labels = {"slipway.dev/llmdeployment": "qwen"}
+    service = thing("llama", metadata={"labels": labels, "ownerReferences": [owner]})
+    assert set(watch_of(SERVICE).keys(service)) == {("chat", "llama"), ("chat", "qwen")}
+
+
+def test_a_runtime_concerns_those_of_its_namespace() -> None:
+    assert list(watch_of(SERVING_RUNTIME).keys(thing())) == [("chat", "llama"), ("chat", LONG_NAME)]
+
+
+def test_a_node_concerns_those_on_it_when_its_readiness_changes_and_not_at_each_report() -> None:
+    keys = watch_of(NODE).keys
+    assert list(keys(node("True"))) == [("on", "n1")]
+    assert list(keys(node("True"))) == []
+    assert list(keys(node("Unknown"))) == [("on", "n1")]
+    assert list(keys(node("Unknown", deletionTimestamp="now"))) == [("on", "n1")]
+
+
+def test_an_event_of_a_model_s_pod_concerns_its_deployment_and_loses_what_nobody_reads() -> None:
+    kept = watch_of(CORE_EVENT).keep(event("my-predictor-llama-predictor-5d9c-x7"))
+    assert kept is not None
+    assert list(watch_of(CORE_EVENT).keys(kept)) == [("chat", "my-predictor-llama")]
+    assert "source" not in kept
+
+
+def test_a_long_name_is_found_in_the_name_of_a_pod_that_kubernetes_has_cut() -> None:
+    kept = watch_of(CORE_EVENT).keep(event(f"{LONG_NAME}-predictor-6b9f"[:58] + "x7k2q"))
+    assert kept is not None
+    assert list(watch_of(CORE_EVENT).keys(kept)) == [("chat", LONG_NAME)]
+
+
+def test_an_event_of_any_other_pod_is_not_kept() -> None:
+    assert watch_of(CORE_EVENT).keep(event("coredns-5d9c-x7")) is None
+
+
+def test_of_a_deployment_the_template_of_its_pods_is_not_kept() -> None:
+    kept = watch_of(DEPLOYMENT).keep(thing(spec={"replicas": 1, "template": {"large": "x"}}))
+    assert kept is not None
+    assert kept["spec"] == {"replicas": 1}
