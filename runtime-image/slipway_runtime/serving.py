@@ -20,7 +20,7 @@ from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
 
 MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
-"""Of one pod, where nobody says: those that wait in the engine's queue count, and the next is told to come back later."""
+"""Of one pod, where nobody says. Those that wait in the engine's queue count; the next is told to come back later."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
