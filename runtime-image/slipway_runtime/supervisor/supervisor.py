@@ -230,7 +230,7 @@ class Supervisor:
         self._phases.reach("answers")
         if self._launch.warm_up:
             status = await client.warm_up(self._launch.warm_up, patience=self._options.patience.start)
-            if status != 200:
+            if status != 200 and self.state is State.STARTING:
                 self._log.say(f"The warm-up request was answered with {status or 'nothing'}; going on without one.")
         self.happens(Event.ANSWERS)
 
@@ -245,7 +245,7 @@ class Supervisor:
             answers=self._health == 200,
             has_work=has_work,
             counts=(counts.done, counts.tokens, *_sums(text, self._launch.work.progress)),
-            cpu_seconds=self._engine.cpu_seconds,
+            cpu_demand=self._engine.cpu_demand,
         )
         if trouble := self._pulse.feel(sample):
             self.trouble = trouble
