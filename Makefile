@@ -11,7 +11,10 @@ export PATH := $(CURDIR)/.uv/bin:$(PATH)
 VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
-GENERATED := operator/slipway/activator/_generated operator/requirements.txt crds docs/reference
+GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference
+EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-workspace --no-dev --no-annotate
+RESOLVE = uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
+	--generate-hashes --no-annotate --no-header
 
 ##@ Try it
 
@@ -64,11 +67,16 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs, the image's requirements, docs/reference
+generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs, the images' requirements, docs/reference
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
 	$(BIN)/python operator/generate_docs.py
-	$(BIN)/uv export --quiet --frozen --package slipway --no-emit-workspace --no-dev --no-annotate --output-file operator/requirements.txt
+	$(EXPORT) --package slipway --output-file operator/requirements.txt
+	$(EXPORT) --package slipway-runtime --extra llamacpp --output-file runtime-image/requirements/llamacpp.txt
+
+pin: $(VENV) ## Resolve anew what the images with vLLM hold, after a change of runtime-image/requirements/*.in
+	cd runtime-image/requirements && $(RESOLVE) vllm-cuda.in --output-file vllm-cuda.txt
+	cd runtime-image/requirements && $(RESOLVE) vllm-cpu.in --override vllm-cpu.override --output-file vllm-cpu.txt
 
 clean: ## Remove .venv and the tools' caches from the checkout
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -109,4 +117,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit cluster bench bench-scale lint types layers check fmt generate clean help cluster-possible
+.PHONY: demo up down test unit cluster bench bench-scale lint types layers check fmt generate pin clean help cluster-possible

@@ -45,22 +45,23 @@ async def test_a_hung_engine_is_found_within_30_seconds(pod: LlamacppPod, gemma:
 
 async def test_an_engine_that_works_for_long_is_left_alone(pod: LlamacppPod, gemma: Path) -> None:
     """A prompt that takes many times as long as silence may last, and no token comes meanwhile."""
-    await pod.serve(gemma, "--context-length=24000", "--parallel=1", "--stuck-after=2")
+    await pod.serve(gemma, "--context-length=8192", "--parallel=1", "--stuck-after=2")
     await pod.becomes_ready()
     asked_at = time.monotonic()
-    async with await pod.completion(prompt="word " * 20_000, max_tokens=1, stream=True) as answer:
+    async with await pod.completion(prompt="word " * 8000, max_tokens=1, stream=True) as answer:
         assert b"[DONE]" in await answer.read()
     assert time.monotonic() - asked_at > 4
     assert (await pod.get("/livez"))[0] == 200
 
 
-async def test_a_corrupt_model_is_said_within_3_seconds(pod: LlamacppPod, gemma: Path, tmp_path: Path) -> None:
+async def test_a_corrupt_model_is_named_before_the_engine_is_started(
+    pod: LlamacppPod, gemma: Path, tmp_path: Path
+) -> None:
     file = Path(shutil.copy(gemma, tmp_path))
     cut(file, to=0.9)
-    started_at = time.monotonic()
     await pod.serve(file)
     assert await pod.ends() == 12
-    assert time.monotonic() - started_at < 3
+    assert not any("loading model" in line for line in pod.said)
     assert pod.told()["reason"] == "ModelCorrupt"
 
 

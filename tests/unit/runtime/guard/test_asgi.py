@@ -224,15 +224,15 @@ async def test_in_a_drain_what_is_new_is_refused(made: Made) -> None:
 
 
 async def test_in_a_drain_what_is_in_flight_goes_on(made: Made) -> None:
-    guarding, released = made(), asyncio.Event()
+    guarding, begun, released = made(), asyncio.Event(), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
         await released.wait()
         await answering(b"{}")(scope, receive, send)
 
     asked = asyncio.create_task(ask(guard_of(guarding, app)))
-    while not guarding.control.counts().in_flight:
-        await asyncio.sleep(0)
+    await begun.wait()
     guarding.control.state = State.DRAINING
     released.set()
     assert (await asked).status == 200
