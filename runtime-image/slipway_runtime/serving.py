@@ -71,6 +71,7 @@ def _guard(arguments: argparse.Namespace) -> dict[str, object]:
     """What the guard is told: by options, by its variable, and by what holds for all."""
     told = {
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
+        "requests_per_minute_per_key": arguments.requests_per_minute,
         "max_in_flight": arguments.max_in_flight,
         "traces": arguments.traces,
     }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -81,8 +81,7 @@ async def test_what_is_wrong_with_a_model_is_named(
 
 
 async def test_an_address_that_is_taken_is_named(pod: LlamacppPod, gemma: Path) -> None:
-    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", pod.engine_port)
-    async with taken:
+    with socket.create_server(("127.0.0.1", pod.engine_port)):
         await pod.serve(gemma)
         assert await pod.ends() == 2
     assert pod.told()["reason"] == "BadEngineArguments"
