@@ -12,7 +12,8 @@ VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
 GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference
-EXPORT = $(BIN)/uv export --quiet --frozen --no-emit-workspace --no-dev --no-annotate
+EXPORT = $(BIN)/uv export --quiet --frozen --package
+DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
 RESOLVE = uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
 	--generate-hashes --no-annotate --no-header
 
@@ -71,8 +72,9 @@ generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs,
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
 	$(BIN)/python operator/generate_docs.py
-	$(EXPORT) --package slipway --output-file operator/requirements.txt
-	$(EXPORT) --package slipway-runtime --extra llamacpp --output-file runtime-image/requirements/llamacpp.txt
+	$(BIN)/python runtime-image/generate_docs.py
+	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt
+	$(EXPORT) slipway-runtime --extra llamacpp $(DEPENDENCIES) runtime-image/requirements/llamacpp.txt
 
 pin: $(VENV) ## Resolve anew what the images with vLLM hold, after a change of runtime-image/requirements/*.in
 	cd runtime-image/requirements && $(RESOLVE) vllm-cuda.in --output-file vllm-cuda.txt

@@ -73,7 +73,6 @@ def _guard(arguments: argparse.Namespace) -> dict[str, object]:
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
         "requests_per_minute_per_key": arguments.requests_per_minute,
         "max_in_flight": arguments.max_in_flight,
-        "traces": arguments.traces,
     }
     try:
         given = json.loads(os.environ.get(guards.ENVIRONMENT) or "{}")

@@ -50,20 +50,26 @@ async def inside(kube: Kube, program: str) -> None:
 # --- serving ---------------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_that_is_being_given_outlives_a_rollout(
+@pytest.mark.timeout(400, func_only=True)
+async def test_every_answer_of_those_who_ask_all_the_time_is_whole_during_a_rollout(
     slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
     await settled(kube, serving(), "Serving", timeout=120)
+    [old] = await kube.select("pods", PODS)
     url = await reachable(access, NAME)
+    await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"annotations": {"rolled-out": "once"}}}})
+    gone = asyncio.create_task(kube.wait_gone("pod", old["metadata"]["name"], timeout=300))
     async with access.session() as session:
-        first = asyncio.create_task(complete(session, url, "Once upon a time", max_tokens=300, ignore_eos=True))
-        await asyncio.sleep(0)
-        await kube.run("rollout", "restart", f"deployment/{PREDICTOR}")
-        rollout = asyncio.create_task(kube.run("rollout", "status", f"deployment/{PREDICTOR}", "--timeout=150s"))
-        while not rollout.done():  # who comes meanwhile is answered too
-            assert (await complete(session, url, "Kubernetes is", max_tokens=4)).text
-        await rollout
-        assert len((await first).arrivals) > 250
+
+        async def ask_all_the_time() -> None:
+            while not gone.done():
+                answer = await complete(session, url, "Once upon a time", max_tokens=60, ignore_eos=True)
+                assert len(answer.arrivals) > 50
+
+        await asyncio.gather(*(ask_all_the_time() for _ in range(3)))
+    await gone
+    [new] = await kube.select("pods", PODS)
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
 
 
 async def test_a_model_with_keys_answers_those_who_have_one(
@@ -170,5 +176,7 @@ async def test_a_model_that_is_too_large_for_the_memory_is_told_before_it_loads(
 ) -> None:
     tiny = {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}}
     await kube.apply(serving(pod=tiny))
-    named = await kube.wait_for("llmdeployment", NAME, says("HostOutOfMemory", "pod.resources"), timeout=60)
+    named = await kube.wait_for(
+        "llmdeployment", NAME, says("HostOutOfMemory", "Raise the memory limit in pod.resources"), timeout=60
+    )
     assert "kernel" not in json.dumps(told(named))
