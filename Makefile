@@ -30,17 +30,23 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 
 ##@ Test
 
-test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, cluster (needs root)
-	$(PYTEST) tests/unit tests/cluster $(PYTEST_ARGS)
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, engines, cluster (needs root)
+	$(PYTEST) tests/unit tests/engines tests/cluster $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) tests/unit $(PYTEST_ARGS)
+
+engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
+	$(PYTEST) tests/engines $(PYTEST_ARGS)
 
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
+
+bench-guard: $(VENV) ## Measure what the guard costs, against llama.cpp alone
+	$(BIN)/python benchmarks/guard_cost.py $(ARGS)
 
 bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the API server (needs root)
 	$(BIN)/python benchmarks/operator_scale.py --number $(N) $(ARGS)
@@ -119,4 +125,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit cluster bench bench-scale lint types layers check fmt generate pin clean help cluster-possible
+.PHONY: demo up down test unit engines cluster bench bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible
