@@ -150,11 +150,11 @@ def shorten(text: str) -> str:
 
 
 def _explained_by_runtime(line: str) -> Said | None:
-    """Our runtime ends a failed start with one line of JSON: {"reason": …, "message": …}."""
+    """Our runtime ends a failure with one line of JSON: {"reason": …, "message": …, "remedy": …}."""
     if not line.startswith("{"):
         return None
     try:
         told = json.loads(line)
-        return Said(reason_named(told["reason"]), shorten(str(told["message"])))
+        return Said(reason_named(told["reason"]), shorten(f"{told['message']} {told.get('remedy', '')}"))
     except (ValueError, KeyError, TypeError):
         return None

@@ -73,7 +73,8 @@ def test_the_images_of_this_repository_are_those_that_the_manifests_ask_for() ->
         *(each for runtime in of_kind("ClusterServingRuntime") for each in runtime["spec"]["containers"]),
     ]
     asked = {container["image"] for container in containers if container["image"].startswith("localhost/")}
-    assert asked == {OPERATOR_IMAGE.name, LLAMACPP_IMAGE.name}
+    containerfiles = [OPERATOR_IMAGE.containerfile, *(ROOT / "runtime-image").glob("*.Containerfile")]
+    assert asked == {images.default_name(each) for each in containerfiles}
 
 
 @pytest.mark.parametrize("image", [OPERATOR_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)
