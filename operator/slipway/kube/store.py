@@ -10,7 +10,6 @@ Watches have three gaps, and each is closed here:
 from __future__ import annotations
 
 import itertools
-import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -59,11 +58,39 @@ class Difference:
     behind: Mapping[str, Mark]  # uids whose newest state no watch has told, and the entry's mark (0: there is none)
 
 
+class Texts:
+    """One copy of each text for all objects: half of their memory is names of fields and such.
+
+    Not Python's own interning, which keeps texts for ever in some versions, and most texts come once.
+    """
+
+    MOST = 20_000
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def shared_in(self, value: Any) -> Any:
+        """The same value."""
+        if isinstance(value, str):
+            return self._shared(value)
+        if isinstance(value, dict):
+            return {self._shared(name): self.shared_in(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self.shared_in(each) for each in value]
+        return value
+
+    def _shared(self, text: str) -> str:
+        if len(self._known) >= self.MOST:
+            self._known.clear()
+        return self._known.setdefault(text, text)
+
+
 class Store:
     def __init__(self, kinds: Iterable[Kind], *, hints: Collection[Kind] = ()) -> None:
         """`hints`: the kinds that nobody waits for, because they help and are not needed."""
         self._hints = frozenset(hints)
         self._shelves = {kind: Shelf(synced=kind in self._hints) for kind in kinds}
+        self._texts = Texts()
         self._marks = itertools.count(1)
         self._mark: Mark = 0
 
@@ -157,7 +184,7 @@ class Store:
     def _put(self, shelf: Shelf, place: Place, thing: Object, epoch: int) -> None:
         self._remove(shelf, place)
         self._mark = next(self._marks)
-        shelf.entries[place] = Entry(_sharing(thing), self._mark, epoch)
+        shelf.entries[place] = Entry(self._texts.shared_in(thing), self._mark, epoch)
         if owner := _owner(thing):
             shelf.by_label[owner].add(place)
 
@@ -179,17 +206,6 @@ def pruned(thing: Object) -> Object:
         annotations = metadata["annotations"].items()
         metadata["annotations"] = {key: value for key, value in annotations if key != LAST_APPLIED}
     return {**thing, "metadata": metadata}
-
-
-def _sharing(value: Any) -> Any:
-    """The same, with one copy of each text for all objects: half of their memory is names of fields and such."""
-    if isinstance(value, str):
-        return sys.intern(value)
-    if isinstance(value, dict):
-        return {sys.intern(name): _sharing(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_sharing(each) for each in value]
-    return value
 
 
 def place_of(thing: Object) -> Place:
