@@ -24,7 +24,7 @@ from slipway.kube.backlog import Backoff
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import LLM_DEPLOYMENT
+from slipway.kube.kinds import LLM_DEPLOYMENT, NODE, Object
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import Metrics, Readings
 from slipway.kube.queue import WorkQueue
@@ -61,6 +61,7 @@ class Operator:
         self._connection = Connection(configuration)
         self._metrics = Metrics()
         self._ledger = Ledger()
+        self._term: object = None  # of office, in which the ledger was written
         client = KubeClient(self._connection, self._metrics)
         self._election = self._elected(client)
         self._queue: WorkQueue[Key] = WorkQueue(
@@ -72,7 +73,7 @@ class Operator:
         )
         self._queue.pause()
         self._watching: Watching[Key] = Watching(
-            watches(everyone=self._everyone, on_node=self._on_node),
+            watches(everyone=self._everyone, on_node=self._on_node, node=self._node),
             client=client,
             login=lambda: for_kopf(configuration),
             add=self._queue.add,
@@ -152,10 +153,15 @@ class Operator:
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def _lead(self, leads: bool) -> None:
-        """Another one may have written meanwhile, so nothing is taken as written."""
+        """Where another one may have written meanwhile, nothing is taken as written.
+
+        Where the API server was only too slow to renew the lease, applying all anew would make it slower.
+        """
         if leads:
-            self._ledger.clear()
-            self._lookout.begin_anew()
+            if self._election.term != self._term:
+                self._ledger.clear()
+                self._lookout.begin_anew()
+                self._term = self._election.term
             self._add_everyone()
             self._queue.resume()
         else:
@@ -169,6 +175,9 @@ class Operator:
 
     def _on_node(self, node: str) -> Iterable[Key]:
         return self._lookout.on_node(node)
+
+    def _node(self, name: str) -> Object | None:
+        return self._watching.store.get(NODE, name)
 
     def _add_everyone(self) -> None:
         for key in self._everyone():

@@ -1,4 +1,4 @@
-"""The demand of all replicas of the activator: counted together, exchanged over gRPC, and forgotten with who counted."""
+"""The demand of all replicas of the activator: counted together, exchanged, and forgotten with who counted."""
 
 import asyncio
 from collections.abc import AsyncIterator
