@@ -53,9 +53,9 @@ def install(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:
             _wait_for(name, cluster)
 
 
-def remove_operator(cluster: Cluster) -> None:
-    """Back when none of its pods runs any more. All else stays, and so does what it made."""
-    cluster.run_kubectl(["delete", "deployment", OPERATOR, "-n", NAMESPACE, "--cascade=foreground"])
+def remove_programs(cluster: Cluster) -> None:
+    """Back when no pod of operator and activator runs any more. All else stays, and so does what they made."""
+    cluster.run_kubectl(["delete", "deployment", OPERATOR, ACTIVATOR, "-n", NAMESPACE, "--cascade=foreground"])
 
 
 def marked(objects: list[Object], archive: str) -> list[Object]:

@@ -115,11 +115,11 @@ def neighbour(cluster: AnyCluster, settings: Settings, pytestconfig: pytest.Conf
 
 @pytest.fixture(scope="module")
 def operator_pods(neighbour: Neighbour, settings: Settings, pytestconfig: pytest.Config) -> Iterator[Cluster]:
-    """The neighbour with all of Slipway in it. At the end the operator goes: it would act on what other tests make."""
+    """The neighbour with all of Slipway in it. At the end its pods go: they would act on what other tests make."""
     with _shown(pytestconfig):
         installation.install(neighbour.cluster, cache=settings.cache, steps=settings.steps)
     yield neighbour.cluster
-    installation.remove_operator(neighbour.cluster)
+    installation.remove_programs(neighbour.cluster)
 
 
 @pytest.fixture

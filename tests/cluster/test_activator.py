@@ -1,0 +1,162 @@
+"""All of Slipway as pods: models sleep and wake, and every request is answered, or told why it can't be.
+
+The engine is llama.cpp with the demo model. Texts are compared with each other: the temperature is 0, and requests are
+answered one after the other, since beside others in a batch a text can come out differently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+from slipway_devcluster import model
+from slipway_devcluster.cluster import Cluster
+from support.access import FromTheNode
+from support.clusters import Settings
+from support.kube import Kube, Object
+from support.slipway_api import llmdeployment, merged
+
+NAME, PREDICTOR = "gemma", "gemma-predictor"
+OURS = f"slipway.dev/llmdeployment={NAME}"
+BODY = {"model": NAME, "prompt": "Kubernetes is", "max_tokens": 8, "temperature": 0}
+
+
+@pytest.fixture
+async def kube(operator_pods: Cluster, neighbour_kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
+    """A namespace with the demo model's files."""
+    weights = model.ensure_gguf(settings.cache, settings.steps)
+    volume, claim = model.persistent_volume(NAME, weights, neighbour_kube.namespace)
+    await neighbour_kube.apply(volume, claim)
+    yield neighbour_kube
+    await neighbour_kube.delete("persistentvolume", volume["metadata"]["name"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+    @property
+    def was_held(self) -> bool:
+        """Or at least came through the activator."""
+        return "Slipway-Held-Ms" in self.headers
+
+
+class Client:
+    """Asks the Service as any process of the cluster would, over a new connection each time."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session, self._url = session, url
+
+    async def ask(self, **more: Any) -> Answer:
+        async with self._session.post(f"{self._url}/v1/completions", json=BODY | more) as answer:
+            return Answer(answer.status, answer.headers, await answer.text())
+
+    async def text(self, **more: Any) -> str:
+        answer = await self.ask(**more)
+        assert answer.status == 200, answer.body
+        found: str = json.loads(answer.body)["choices"][0]["text"]
+        return found
+
+    async def until_direct(self) -> None:
+        """Until an answer comes from a replica itself: kube-proxy hears of it a moment later than we do."""
+        await _until(self._is_direct)
+
+    async def _is_direct(self) -> bool:
+        return not (await self.ask()).was_held
+
+    async def accepts(self) -> bool:
+        """Whether somebody listens; what is asked is nothing that wakes a model."""
+        try:
+            async with self._session.options(f"{self._url}", headers={"Expect": "nothing"}):
+                return True
+        except aiohttp.ClientConnectionError:
+            return False
+
+
+@asynccontextmanager
+async def asleep(cluster: Cluster, kube: Kube, **spec: Any) -> AsyncIterator[Client]:
+    """Of the model `gemma`, which is at zero."""
+    await kube.apply(at_zero(**spec))
+    await kube.wait_for_condition("scaledobject", NAME, "Ready", timeout=60)
+    access = FromTheNode(kube, cluster.entered)
+    async with access.session() as session:
+        client = Client(session, await access.url(NAME))
+        await _until(client.accepts)
+        yield client
+
+
+async def _until(holds: Callable[[], Awaitable[bool]], *, timeout: float = 30) -> None:
+    """Nobody tells when a node's packet filter changes, so it is tried again and again."""
+    async with asyncio.timeout(timeout):
+        while not await holds():  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def client(operator_pods: Cluster, kube: Kube) -> AsyncIterator[Client]:
+    async with asleep(operator_pods, kube) as client:
+        yield client
+
+
+def at_zero(**spec: Any) -> Object:
+    base: Object = {
+        "model": {"uri": f"pvc://{NAME}/"},
+        "engine": {"name": "llamacpp", "contextLength": 2048, "maxConcurrency": 1},
+        "scaling": {"minReplicas": 0, "maxReplicas": 1, "idleAfter": "10s"},
+        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
+    }
+    return llmdeployment(NAME, merged(base, spec))
+
+
+async def until_replicas(kube: Kube, number: int, *, timeout: float = 90) -> None:
+    await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == number, timeout=timeout)
+
+
+async def test_all_requests_at_zero_are_answered_alike_and_later_ones_go_straight_to_the_replica(
+    client: Client, kube: Kube
+) -> None:
+    texts = await asyncio.gather(*(client.text() for _ in range(20)))
+    assert len(set(texts)) == 1
+    assert texts[0]
+    await client.until_direct()
+    assert await client.text() == texts[0]
+
+
+async def test_a_model_that_nobody_asks_goes_to_sleep_and_wakes_again(client: Client, kube: Kube) -> None:
+    text = await client.text()
+    await until_replicas(kube, 0)
+    assert await client.text() == text
+
+
+async def test_requests_survive_the_end_of_the_pod_that_wakes_for_them(client: Client, kube: Kube) -> None:
+    asked = [asyncio.create_task(client.text()) for _ in range(5)]
+    pod = await kube.wait_for_any("pods", OURS, lambda _: True)
+    await kube.delete("pod", pod["metadata"]["name"])
+    texts = await asyncio.gather(*asked)
+    assert len(set(texts)) == 1
+
+
+async def test_a_held_stream_is_told_what_it_waits_for(operator_pods: Cluster, kube: Kube) -> None:
+    async with asleep(operator_pods, kube, scaling={"hold": {"heartbeat": "1s"}}) as client:
+        answer = await client.ask(stream=True)
+        lines = answer.body.splitlines()
+    assert answer.headers["Content-Type"].startswith("text/event-stream")
+    assert any(line.startswith(": waking") for line in lines)
+    assert "data: [DONE]" in lines
+
+
+async def test_whoever_asks_for_a_model_that_cannot_start_is_told_why(operator_pods: Cluster, kube: Kube) -> None:
+    async with asleep(operator_pods, kube, model={"uri": f"pvc://{NAME}/nothing"}) as client:
+        answer = await client.ask()
+        error = json.loads(answer.body)["error"]
+    assert answer.status == 503
+    assert error["code"] not in ("HoldTimeout", "HoldFull")
+    assert "gguf" in error["message"]
