@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from slipway.activator import settings as activator_flags
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.kube.metrics import Metrics
+from slipway.process.flags import Flag
 from slipway.reconciling.options import FLAGS
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
@@ -35,6 +37,7 @@ def main() -> None:
     REFERENCE.mkdir(parents=True, exist_ok=True)
     (REFERENCE / "status.md").write_text(_status())
     (REFERENCE / "operator.md").write_text(_operator())
+    (REFERENCE / "activator.md").write_text(_activator())
 
 
 def _status() -> str:
@@ -53,14 +56,47 @@ def _status() -> str:
     )
 
 
+def _flags(flags: Iterable[Flag]) -> str:
+    told = ((f"`--{flag.name}`", f"`{flag.variable}`", flag.default or "", flag.help) for flag in flags)
+    return _table(("flag", "variable", "default", "meaning"), told)
+
+
+def _activator() -> str:
+    return _page(
+        "The activator",
+        "`slipway-activator` runs as a Deployment of two or more replicas, each of which holds requests. Every model "
+        "has a port of its own there, from 20000 to 29999, which its Service names in the annotation "
+        "`slipway.dev/activator-port`.",
+        "## Flags",
+        "Each can be set by its variable as well; the flag wins. A value that can't be right is refused at the start.",
+        _flags(activator_flags.FLAGS),
+        "## Headers of answers",
+        _table(
+            ("header", "meaning"),
+            (
+                ("`Slipway-Held-Ms`", "the answer came through the activator, and waited so long for a replica"),
+                ("`Retry-After`", "with 429, 503 and 504: the seconds after which a replica should be there"),
+            ),
+        ),
+        "## Management port",
+        _table(
+            ("path", "meaning"),
+            (
+                ("`/livez`", "503 when watches have missed changes for a minute: a restart helps"),
+                ("`/readyz`", "503 until the caches are filled and KEDA is answered"),
+                ("`/metrics`", "for Prometheus"),
+            ),
+        ),
+    )
+
+
 def _operator() -> str:
-    told = ((f"`--{flag.name}`", f"`{flag.variable}`", flag.default or "", flag.help) for flag in FLAGS)
     return _page(
         "The operator",
         "`slipway-operator` runs as a Deployment of two replicas; a Lease decides which of them leads.",
         "## Flags",
         "Each can be set by its variable as well; the flag wins. A value that can't be right is refused at the start.",
-        _table(("flag", "variable", "default", "meaning"), told),
+        _flags(FLAGS),
         "## Management port",
         _table(
             ("path", "meaning"),

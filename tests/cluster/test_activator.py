@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,14 @@ import aiohttp
 import pytest
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import SLIPWAY_NAMESPACE as NAMESPACE
 from support.access import FromTheNode
 from support.clusters import Settings
 from support.kube import Kube, Object
 from support.slipway_api import llmdeployment, merged
 
 NAME, PREDICTOR = "gemma", "gemma-predictor"
+OPERATOR_PODS = "app.kubernetes.io/name=slipway-operator"
 OURS = f"slipway.dev/llmdeployment={NAME}"
 BODY = {"model": NAME, "prompt": "Kubernetes is", "max_tokens": 8, "temperature": 0}
 
@@ -71,6 +73,15 @@ class Client:
 
     async def _is_direct(self) -> bool:
         return not (await self.ask()).was_held
+
+    async def is_held(self) -> bool:
+        """Whether a request finds the activator; the network may still lead to a pod that is gone."""
+        try:
+            answer = await self.ask()
+        except aiohttp.ClientConnectionError:
+            return False
+        assert answer.status == 200, answer.body
+        return answer.was_held
 
     async def accepts(self) -> bool:
         """Whether somebody listens; what is asked is nothing that wakes a model."""
@@ -142,6 +153,30 @@ async def test_requests_survive_the_end_of_the_pod_that_wakes_for_them(client: C
     await kube.delete("pod", pod["metadata"]["name"])
     texts = await asyncio.gather(*asked)
     assert len(set(texts)) == 1
+
+
+async def test_when_the_last_replica_fails_requests_are_held_even_while_the_operator_is_down(
+    operator_pods: Cluster, client: Client, kube: Kube
+) -> None:
+    await client.until_direct()
+    with without_operator(operator_pods):
+        pod = await kube.wait_for_any("pods", OURS, lambda _: True)
+        await kube.run("delete", "pod", pod["metadata"]["name"], "--force", "--grace-period=0")
+        await _until(client.is_held)
+
+
+@contextmanager
+def without_operator(cluster: Cluster) -> Iterator[None]:
+    def scale(replicas: int) -> None:
+        cluster.run_kubectl(["scale", "deployment/slipway-operator", "-n", NAMESPACE, f"--replicas={replicas}"])
+
+    scale(0)
+    cluster.run_kubectl(["wait", "pods", "-n", NAMESPACE, "-l", OPERATOR_PODS, "--for=delete", "--timeout=60s"])
+    try:
+        yield
+    finally:
+        scale(2)
+        cluster.run_kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/slipway-operator", "--timeout=60s"])
 
 
 async def test_a_held_stream_is_told_what_it_waits_for(operator_pods: Cluster, kube: Kube) -> None:
