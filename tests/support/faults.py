@@ -122,10 +122,13 @@ class Fault:
     on: Callable[[Ask], bool] = everything
     rate: float = 1.0
     chance: random.Random = field(default_factory=lambda: random.Random(0), repr=False)
+    count: int = field(default=0, init=False)  # of the requests that it has hit
     _ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def hits(self, ask: Ask) -> bool:
-        return self.on(ask) and (self.rate >= 1 or self.chance.random() < self.rate)
+        is_hit = self.on(ask) and (self.rate >= 1 or self.chance.random() < self.rate)
+        self.count += is_hit
+        return is_hit
 
     async def before(self, ask: Ask) -> Answer | None:
         """Instead of asking the API server, or after a while, or never."""

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 PASSED_ON = ("Content-Type", "Accept", "User-Agent")
 PASSED_BACK = ("Content-Type", "Retry-After")
 LINE_LIMIT = 1 << 24
+LINES_SHOWN = 60
 
 
 class FaultyPath:
@@ -64,6 +65,10 @@ class FaultyPath:
         """In a namespace that holds deployments, not the Lease."""
         within = f"/namespaces/{namespace}/"
         return [each for each in self.requests if each.ask.is_write and within in each.ask.path and each.at >= since]
+
+    def hits(self) -> str:
+        """The newest requests that met a fault, a line each, for the report of a test."""
+        return "\n".join([str(each) for each in self.requests if each.fault][-LINES_SHOWN:])
 
     # --- one request ------------------------------------------------------------------------------------------------
 
