@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 
 pytest_plugins = ["support.cluster_fixtures"]
@@ -30,3 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--cluster-name", default="test", metavar="NAME", help="its name (default: test)")
     group.addoption("--keep-cluster", action="store_true", help="leave the cluster up at the end")
+    chaos = parser.getgroup("chaos", "Slipway: faults by chance")
+    chaos.addoption(
+        "--seed", type=int, default=secrets.randbelow(1_000_000), help="repeats what was drawn with it (default: any)"
+    )
+    chaos.addoption(
+        "--soak-minutes", type=float, default=3, metavar="N", help="how long faults go on by chance (default: 3)"
+    )

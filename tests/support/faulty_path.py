@@ -11,7 +11,7 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,12 @@ class FaultyPath:
         for transport in cut:
             transport.abort()
         return len(cut)
+
+    async def until(self, holds: Callable[[], object], *, within: float = 20) -> None:
+        """Nobody tells what passes by, so it is looked at again and again."""
+        async with asyncio.timeout(within):
+            while not holds():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
     def writes(self, namespace: str, since: float = 0.0) -> list[Request]:
         """In a namespace that holds deployments, not the Lease."""

@@ -11,8 +11,15 @@ from typing import TextIO
 FIELDS = ("key", "reason")
 """What a line may say beside its message, for those who search."""
 
-QUIETER = {"asyncio": logging.WARNING, "aiohttp": logging.WARNING, "kubernetes": logging.WARNING, "kopf": logging.ERROR}
-"""Others' loggers, unless everything is wanted. kopf warns of what is meant to be so: its thread, missing kinds."""
+QUIETER = {
+    "asyncio": logging.WARNING,
+    "aiohttp": logging.WARNING,
+    "kubernetes": logging.WARNING,
+    "kopf": logging.ERROR,
+    "kopf._cogs.clients.watching": logging.CRITICAL,
+}
+"""Others' loggers, unless everything is wanted. kopf warns of what is meant to be so: its thread, missing kinds. And it
+tells of each try of each watch while the API server is away, which one line about the Lease says as well."""
 
 
 def set_up(*, level: str, format_: str, stream: TextIO = sys.stderr) -> None:

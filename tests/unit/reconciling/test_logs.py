@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from kopf._cogs.clients import watching
 from slipway.reconciling import logs
 
 
@@ -64,6 +65,7 @@ def test_an_error_comes_with_its_traceback(format_: str) -> None:
 def test_others_are_quiet_unless_everything_is_wanted() -> None:
     _, stream = written("console")
     logging.getLogger("kopf").warning("expected")
+    watching.logger.error("one of many tries")
     assert stream.getvalue() == ""
 
 
