@@ -7,11 +7,11 @@ import random
 import signal
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slipway_devcluster.cluster import Cluster
 
-from support import chaos
+from support import chaos, trials
 from support.faults import (
     Cuts,
     CutsShort,
@@ -39,11 +39,14 @@ class Troublemaker:
     node: Cluster
     replicas: list[Replica]
     chance: random.Random
+    _deck: list[Callable[[], Trouble]] = field(default_factory=list)
 
     def draw(self) -> tuple[str, Trouble]:
-        """What it is, and a block for as long as it lasts."""
-        kinds: list[Callable[[], Trouble]] = [self.faults, self.crash, self.stop, self.roll, self.restart]
-        kind = self.chance.choices(kinds, weights=[6, 1, 1, 1, 1])[0]
+        """What it is, and a block for as long as it lasts. None comes again before each has come."""
+        if not self._deck:
+            self._deck = [self.faults, self.faults, self.faults, self.crash, self.stop, self.roll, self.restart]
+            self.chance.shuffle(self._deck)
+        kind = self._deck.pop()
         return kind.__name__, kind()
 
     @asynccontextmanager
@@ -86,7 +89,10 @@ class Troublemaker:
     # --- what is drawn ----------------------------------------------------------------------------------------------
 
     def _one(self) -> Replica:
-        return self.chance.choice(self.replicas)
+        """The leader more often than not: what befalls a standby troubles nobody."""
+        holder = trials.terms([each.path for each in self.replicas])[-1].holder
+        leader = next(each for each in self.replicas if each.path.name == holder)
+        return leader if self.chance.random() < 0.7 else self.chance.choice(self.replicas)
 
     def _fault(self) -> Fault:
         rate, chance = self.chance.uniform(0.2, 0.9), random.Random(self.chance.random())
