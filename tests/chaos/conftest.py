@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support import converged, trials
+from support import converged, installed, trials
+from support.cluster_fixtures import NO_IMAGE
 from support.clusters import AnyCluster
 from support.fleet import Fleet
 from support.kube import Kube
@@ -24,10 +26,13 @@ def chance(pytestconfig: pytest.Config) -> random.Random:
     return random.Random(pytestconfig.getoption("seed"))
 
 
-@pytest.fixture
-def node(cluster: AnyCluster, whole_cluster: Kube) -> Cluster:
-    """With parts that can be killed, and all of Slipway's types."""
-    return cluster.devcluster()
+@pytest.fixture(scope="session")
+def node(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """With parts that can be killed, and all that the operator needs but the image: models stay at zero."""
+    node = cluster.devcluster()
+    kube = Kube(node.kubectl, node.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
+    asyncio.run(installed.install(kube, NO_IMAGE))
+    return node
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from support.kube import Kube
 from support.trials import Replica
 
 INACTIVE_FOR = 90  # seconds: over a minute without a bookmark
-FOUND_OUT_IN = 170  # the audit comes round every two minutes, and looks twice
+FOUND_OUT_IN = 200  # the audit comes round every two minutes, and looks twice
 
 
 @pytest.mark.timeout(300, func_only=True)

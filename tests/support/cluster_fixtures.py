@@ -28,6 +28,8 @@ from support.operator import Operator
 from support.tester import ServerHere
 from support.trials import Replica
 
+NO_IMAGE = "localhost/none"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as it must."""
@@ -147,10 +149,10 @@ def whole_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: py
 
 @pytest.fixture(scope="module")
 def whole_neighbour(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Kube:
-    """The same, of the neighbour, in which nothing runs."""
+    """The same of the neighbour, without the image, for models that stay at zero."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
-    asyncio.run(installed.install(kube, "none"))
+    asyncio.run(installed.install(kube, NO_IMAGE))
     return kube
 
 
