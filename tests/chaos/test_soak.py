@@ -16,7 +16,7 @@ from slipway_devcluster.cluster import Cluster
 from support import converged, trials
 from support.fleet import Fleet
 from support.kube import Kube, KubectlError
-from support.troubles import Troublemaker
+from support.troublemaker import Troublemaker
 
 logger = logging.getLogger(__name__)
 

@@ -137,12 +137,8 @@ async def test_a_model_for_two_gpus_lands_on_a_node_that_has_them(
     container = pod["spec"]["containers"][0]
     assert pod["spec"]["nodeName"] == "gpu-h100-0"
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "2"}
-    assert container["args"][:4] == [
-        "--model=/mnt/models",
-        "--host=0.0.0.0",
-        "--port=8080",
-        "--served-model-name=gemma",
-    ]
+    assert container["args"][:4] == ["serve", "vllm", "--model=/mnt/models", "--port=8080"]
+    assert container["args"].index("--served-name=gemma") < container["args"].index("--")
     assert "--tensor-parallel-size=2" in container["args"]
 
 
@@ -163,6 +159,7 @@ async def test_the_runtime_keeps_its_probes_and_messages_in_the_pod(kube: Kube, 
     made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
     pod, container = template(made)["spec"], template(made)["spec"]["containers"][0]
     assert container["startupProbe"]["failureThreshold"] == 1800
+    assert container["startupProbe"]["httpGet"]["port"] == "management"
     assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert container["resources"]["limits"] == {"memory": "2Gi"}
     assert pod["terminationGracePeriodSeconds"] == 135

@@ -15,11 +15,10 @@ QUIETER = {
     "asyncio": logging.WARNING,
     "aiohttp": logging.WARNING,
     "kubernetes": logging.WARNING,
-    "kopf": logging.ERROR,
-    "kopf._cogs.clients.watching": logging.CRITICAL,
+    "kopf": logging.CRITICAL,
 }
-"""Others' loggers, unless everything is wanted. kopf warns of what is meant to be so: its thread, missing kinds. And it
-tells of each try of each watch while the API server is away, which one line about the Lease says as well."""
+"""Others' loggers, unless everything is wanted. kopf warns of what is meant to be so: its thread, missing kinds; and
+when it ends, as it does when a kind goes, it tells so in several tracebacks, and its caller in one line."""
 
 
 def set_up(*, level: str, format_: str, stream: TextIO = sys.stderr) -> None:

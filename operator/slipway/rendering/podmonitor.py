@@ -13,7 +13,7 @@ from slipway.rendering.metadata import owned
 API_VERSION, KIND = "monitoring.coreos.com/v1", "PodMonitor"
 
 
-def pod_monitor(deployment: LLMDeployment, world: World, *, engine_port: int) -> Object | ObjectReference | None:
+def pod_monitor(deployment: LLMDeployment, world: World, *, port: int) -> Object | ObjectReference | None:
     """The object to apply, or the one to delete, or nothing where the cluster doesn't know the kind."""
     whose = deployment.metadata
     if POD_MONITOR not in world.kinds:
@@ -26,6 +26,6 @@ def pod_monitor(deployment: LLMDeployment, world: World, *, engine_port: int) ->
         "metadata": owned(deployment),
         "spec": {
             "selector": {"matchLabels": {names.OWNER_LABEL: whose.name}},
-            "podMetricsEndpoints": [{"portNumber": engine_port, "path": "/metrics", "interval": "15s"}],
+            "podMetricsEndpoints": [{"portNumber": port, "path": "/metrics", "interval": "15s"}],
         },
     }

@@ -12,14 +12,15 @@ from slipway.rendering.engines import ENGINES
 from slipway_runtime import cli
 from support.rendered_worlds import arguments, deployment, desired, on_h100, plan, predictor, runtime
 
-ALWAYS = ["--served-model-name=llama", "--enable-prefix-caching", "--shutdown-timeout=120"]
+OF_RUNTIME = ["--served-name=llama", "--drain-limit=120"]
+ALWAYS = [*OF_RUNTIME, "--", "--enable-prefix-caching"]
 
 VLLM = [
     ({}, []),
     ({"contextLength": 8192}, ["--max-model-len=8192"]),
     ({"maxConcurrency": 64}, ["--max-num-seqs=64"]),
-    ({"mode": "Latency"}, ["--performance-mode=interactivity"]),
-    ({"mode": "Throughput"}, ["--performance-mode=throughput"]),
+    ({"mode": "Latency"}, ["--mode=Latency"]),
+    ({"mode": "Throughput"}, ["--mode=Throughput"]),
     ({"quantization": "FP8"}, ["--quantization=fp8"]),
     ({"quantization": "AWQ"}, []),
     ({"quantization": "GPTQ"}, []),
@@ -48,7 +49,17 @@ def test_vllm_is_told_in_its_own_flags(engine: dict[str, Any], flags: list[str])
     assert [each for each in arguments(on_h100(engine=engine)) if each not in ALWAYS] == flags
 
 
-def test_vllm_is_always_told_its_name_its_prefix_cache_and_how_long_to_drain() -> None:
+def test_what_comes_before_vllms_own_flags_is_understood_by_our_runtime() -> None:
+    understood(["serve", "vllm", *arguments(on_h100(engine={"mode": "Latency", "contextLength": 8192}))])
+
+
+def understood(command_line: list[str]) -> None:
+    """Exits on an option that the runtime doesn't know."""
+    ours = command_line[: command_line.index("--")] if "--" in command_line else command_line
+    cli.parser().parse_args(ours)
+
+
+def test_vllm_is_always_told_its_name_how_long_to_drain_and_its_prefix_cache() -> None:
     assert arguments(on_h100()) == ALWAYS
 
 
@@ -75,14 +86,15 @@ def llamacpp(**engine: Any) -> Any:
     [
         ({}, []),
         ({"contextLength": 4096, "maxConcurrency": 2}, ["--context-length=4096", "--parallel=2"]),
-        ({"mode": "Latency"}, ["--parallel=1"]),
-        ({"mode": "Throughput"}, ["--parallel=8"]),
-        ({"mode": "Throughput", "maxConcurrency": 2}, ["--parallel=2"]),
+        ({"mode": "Latency"}, ["--mode=Latency"]),
+        ({"mode": "Throughput", "maxConcurrency": 2}, ["--mode=Throughput", "--parallel=2"]),
+        ({"extraArgs": ["--n_batch=512"]}, ["--", "--n_batch=512"]),
     ],
 )
 def test_our_llamacpp_understands_what_it_is_told(engine: dict[str, Any], flags: list[str]) -> None:
-    assert arguments(llamacpp(**engine)) == flags
-    cli._parser().parse_args(["serve", "llamacpp", *flags])  # exits on a flag that it doesn't know
+    given = arguments(llamacpp(**engine))
+    assert [each for each in given if each not in OF_RUNTIME] == flags
+    understood(["serve", "llamacpp", *given])
 
 
 def test_a_wish_that_llamacpp_cannot_carry_out_is_refused() -> None:

@@ -7,7 +7,10 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.units import amount
 from slipway.planning.engines import RUNTIMES
 from slipway.rendering.engines import ENGINES
+from slipway.rendering.inferenceservice import UNTIL_GONE
 from slipway_devcluster.gpu_nodes import MODELS
+from slipway_runtime import cli
+from slipway_runtime.supervisor.drain import Patience
 from support.rendered import MANIFESTS, documents, profiles
 from support.rendered_worlds import Object
 
@@ -56,11 +59,30 @@ def test_a_runtime_serves_on_the_engines_port_and_has_one_of_its_own(runtime: Ob
 def test_a_runtime_has_all_probes_and_half_an_hour_to_start(runtime: Object) -> None:
     startup = container(runtime)["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] == 1800
-    assert {"readinessProbe", "livenessProbe"} <= set(container(runtime))
+    assert Patience().start < 1800, "so that the pod itself says why, before the kubelet ends it"
+    paths = [container(runtime)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
+    assert paths == [{"path": f"/{path}", "port": "management"} for path in ("startupz", "readyz", "livez")]
 
 
 @each_runtime
-def test_a_crash_leaves_its_last_lines(runtime: Object) -> None:
+def test_a_runtimes_command_line_is_understood_by_our_image(runtime: Object) -> None:
+    cli.parser().parse_args(container(runtime)["args"])  # exits on an option that it doesn't know
+
+
+def test_a_drain_fits_into_the_grace_period_whatever_its_limit() -> None:
+    patience, stop = Patience(), 5
+    longest = max(patience.endpoints, *(endpoints_delay(runtime) for runtime in RUNTIME_OBJECTS))
+    assert longest + patience.cut + stop < UNTIL_GONE
+
+
+def endpoints_delay(runtime: Object) -> float:
+    delay: float = cli.parser().parse_args(container(runtime)["args"]).endpoints_delay
+    return delay
+
+
+@each_runtime
+def test_a_failure_is_read_from_the_file_that_the_runtime_writes_or_else_from_its_log(runtime: Object) -> None:
+    assert container(runtime)["terminationMessagePath"] == "/dev/termination-log"
     assert container(runtime)["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
@@ -69,6 +91,7 @@ def test_a_runtime_runs_without_privileges(runtime: Object) -> None:
     context = container(runtime)["securityContext"]
     assert context["runAsNonRoot"]
     assert not context["allowPrivilegeEscalation"]
+    assert context["readOnlyRootFilesystem"]
     assert context["capabilities"] == {"drop": ["ALL"]}
 
 

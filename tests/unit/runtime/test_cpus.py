@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from slipway_runtime.llamacpp import cpu_quota, usable_cpus
+from slipway_runtime.engines.cpus import cpu_quota, usable_cpus
 
 
 @pytest.mark.parametrize(

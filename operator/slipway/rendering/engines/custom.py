@@ -25,12 +25,15 @@ def engine(name: str, serving_runtime: Object) -> Engine:
             Reason.RUNTIME_MISSING,
         )
     ports = engine_container(serving_runtime).get("ports") or [{}]
+    port = ports[0].get("containerPort", names.ENGINE_PORT)
     return Engine(
         name=name,
         model_format=formats[0]["name"],
         arguments=_arguments,
         ignored=_ignored,
-        port=ports[0].get("containerPort", names.ENGINE_PORT),
+        port=port,
+        checks_keys=False,
+        metrics_port=port,
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.api import names
 from slipway.api.llmdeployment import EngineSpec, LLMDeployment
+from slipway.api.units import seconds
 from slipway.planning import Plan
+from slipway.rendering.access import KEYS_FOLDER
 from slipway.rendering.desired import Refusal
 
 
@@ -19,11 +22,25 @@ class Engine:
     environment: Callable[[LLMDeployment], dict[str, str]] = lambda _: {}
     ignored: Callable[[EngineSpec], list[str]] = lambda _: []  # one sentence for each wish that isn't carried out
     port: int = names.ENGINE_PORT
+    checks_keys: bool = True  # those of access.apiKeysSecret
+    metrics_port: int = names.RUNTIME_PORT  # our runtime's: the engine's metrics and its own in one scrape
 
 
 def flag(name: str, value: object | None) -> list[str]:
     """`--name=value`, or nothing where there is no value."""
     return [] if value is None else [f"--{name}={value}"]
+
+
+def of_runtime(deployment: LLMDeployment) -> list[str]:
+    """The options of `slipway-runtime serve` that all engines share."""
+    spec = deployment.spec
+    return [
+        *flag("served-name", deployment.served_name),
+        *flag("mode", spec.engine.mode if spec.engine.mode != EngineSpec().mode else None),
+        *flag("drain-limit", math.ceil(seconds(spec.rollout.drain_timeout))),
+        *flag("api-keys", KEYS_FOLDER if spec.access.api_keys_secret else None),
+        *flag("requests-per-minute", spec.access.rate_limit.requests_per_minute if spec.access.rate_limit else None),
+    ]
 
 
 def refuse_unknown(engine: str, spec: EngineSpec, *fields: str) -> None:

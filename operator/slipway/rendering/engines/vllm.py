@@ -1,20 +1,16 @@
-"""vLLM: the spec as its own flags (`vllm serve --help`). Model, host and port are in the runtime's manifest."""
+"""vLLM in our own images: options of `slipway-runtime serve vllm`, then after `--` vLLM's own flags.
+
+Model, address and port are in the runtime's manifest; what a mode means for a device, the runtime knows.
+"""
 
 from __future__ import annotations
 
 import json
-import math
 
 from slipway.api.llmdeployment import EngineSpec, LLMDeployment, SpeculativeSpec
-from slipway.api.units import seconds
 from slipway.planning import Plan
-from slipway.rendering.engines.engine import Engine, flag
+from slipway.rendering.engines.engine import Engine, flag, of_runtime
 from slipway.rendering.storage import DRAFT_FOLDER, adapter_folder
-
-# Latency: CUDA graphs for every small batch, so that few requests at a time run without padding.
-# Throughput: twice as many sequences and batched tokens at a time; each waits longer, all together finish sooner.
-# Balanced is vLLM's own default.
-PERFORMANCE_MODE = {"Latency": "interactivity", "Balanced": None, "Throughput": "throughput"}
 
 # FP8 is the one that vLLM can do itself while it loads. The others lie in the checkpoint, which names them; told of
 # them, vLLM would take just the kernel of that name instead of the fastest one.
@@ -29,10 +25,10 @@ def arguments(deployment: LLMDeployment, plan: Plan) -> list[str]:
     spec = deployment.spec.engine
     tracing = deployment.spec.observability.tracing
     return [
-        *flag("served-model-name", deployment.served_name),
+        *of_runtime(deployment),
+        "--",
         *flag("max-model-len", spec.context_length),
         *flag("max-num-seqs", spec.max_concurrency),
-        *flag("performance-mode", PERFORMANCE_MODE[spec.mode]),
         *flag("quantization", QUANTIZATION.get(spec.quantization)),
         *flag("kv-cache-dtype", KV_CACHE_DTYPE.get(spec.kv_cache_dtype)),
         "--enable-prefix-caching" if spec.prefix_caching else "--no-enable-prefix-caching",
@@ -41,7 +37,6 @@ def arguments(deployment: LLMDeployment, plan: Plan) -> list[str]:
         *flag("tensor-parallel-size", plan.tensor if plan.tensor > 1 else None),
         *flag("pipeline-parallel-size", plan.pipeline if plan.pipeline > 1 else None),
         *flag("otlp-traces-endpoint", tracing.endpoint if tracing else None),
-        *flag("shutdown-timeout", math.ceil(seconds(deployment.spec.rollout.drain_timeout))),
         *spec.extra_args,
     ]
 

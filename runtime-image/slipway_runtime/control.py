@@ -1,0 +1,228 @@
+"""What the supervisor and the guards inside the engine's processes tell each other: a few words of shared memory.
+
+The supervisor makes the file and says in it whether requests are welcome; each guard counts what it does in a slot of
+its own. Nobody asks anybody: both sides read memory, so a hung engine cannot hide what it was doing. A slot belongs to
+one process, and when that is gone, so are its counts. Every word is 8 bytes, aligned, and has one writer.
+"""
+
+import fcntl
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from pathlib import Path
+from typing import Self
+
+ENVIRONMENT = "SLIPWAY_CONTROL"
+
+MAGIC = 0x31_59_41_57_50_49_4C_53  # "SLIPWAY1", as bytes in memory
+SLOTS = 64
+WORDS = 8  # of a slot, and of the header
+
+# The header's words; the supervisor writes them.
+_MAGIC, _STATE, _RETRY_AFTER, _SECRET = 0, 1, 2, 4
+# A slot's words; its guard writes them.
+_PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT = range(7)
+
+
+class State(IntEnum):
+    SERVING = 0
+    DRAINING = 1
+    """New requests are refused, those in flight go on."""
+    ENDING = 2
+    """Those in flight are cut with an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What all guards together have seen."""
+
+    guards: int = 0
+    """Processes that have a guard."""
+    in_flight: int = 0
+    """Requests taken and not answered yet."""
+    waiting: int = 0
+    """Those of them that nothing of the answer has been sent for."""
+    done: int = 0
+    tokens: int = 0
+    """Tokens sent, as far as they can be counted while they go by."""
+    beat: float = 0.0
+    """When the guard that is most behind last had a turn, on the monotonic clock; 0 without guards."""
+
+
+class ControlError(Exception):
+    """The file is not what a guard and its supervisor of one version share; the message says why."""
+
+
+class Control:
+    """The supervisor's side."""
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+        self._words = memoryview(memory).cast("q")
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """A fresh file, readable by its owner alone, in place of any that is there."""
+        with suppress(FileNotFoundError):
+            path.unlink()
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(file, _SIZE)
+            control = cls(mmap.mmap(file, _SIZE))
+        finally:
+            os.close(file)
+        control._memory[_SECRET * 8 : _SECRET * 8 + 32] = os.urandom(32)
+        control._words[_RETRY_AFTER] = 5
+        control._words[_MAGIC] = MAGIC
+        return control
+
+    @property
+    def secret(self) -> str:
+        """What the supervisor shows a guard to be let in: to the engine's metrics, and for the warm-up."""
+        return self._memory[_SECRET * 8 : _SECRET * 8 + 32].hex()
+
+    @property
+    def state(self) -> State:
+        return State(self._words[_STATE])
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._words[_STATE] = state
+
+    @property
+    def retry_after(self) -> int:
+        """The seconds after which refused clients may try again."""
+        return self._words[_RETRY_AFTER]
+
+    @retry_after.setter
+    def retry_after(self, seconds: int) -> None:
+        self._words[_RETRY_AFTER] = seconds
+
+    def counts(self) -> Counts:
+        slots = list(self._living())
+        beat = min((slot[_BEAT] for slot in slots), default=0) / 1e9
+        sums = {name: sum(slot[word] for slot in slots) for name, word in _SUMS.items()}
+        return Counts(guards=len(slots), beat=beat, **sums)
+
+    def _living(self) -> Iterator[list[int]]:
+        for start in _SLOT_STARTS:
+            slot = self._words[start : start + WORDS].tolist()
+            if slot[_PID] and born(slot[_PID]) == slot[_BORN]:
+                yield slot
+
+    def close(self) -> None:
+        self._words.release()
+        self._memory.close()
+
+
+class Slot:
+    """A guard's side: what it may know, and the counts of its own process."""
+
+    def __init__(self, memory: mmap.mmap, number: int) -> None:
+        words = memoryview(memory).cast("q")
+        self._header = words[:WORDS]
+        self._own = words[WORDS * (number + 1) : WORDS * (number + 2)]
+        self.secret = bytes(memory[_SECRET * 8 : _SECRET * 8 + 32]).hex()
+
+    @classmethod
+    def claim(cls, path: Path) -> Self:
+        """A slot of the supervisor's file for this process: a free one, or one whose process is gone."""
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise ControlError(f"{path} cannot be opened: {error.strerror}.") from error
+        try:
+            return cls._claim_in(file)
+        finally:
+            os.close(file)
+
+    @classmethod
+    def alone(cls) -> Self:
+        """One of nobody's: for a guard that no supervisor started."""
+        memory = mmap.mmap(-1, _SIZE)
+        memory[_SECRET * 8 : _SECRET * 8 + 32] = os.urandom(32)
+        slot = cls(memory, 0)
+        slot._header[_RETRY_AFTER] = 5
+        return slot
+
+    @classmethod
+    def _claim_in(cls, file: int) -> Self:
+        if os.fstat(file).st_size != _SIZE:
+            raise ControlError("The control file has the wrong size; supervisor and guard are of different versions.")
+        memory = mmap.mmap(file, _SIZE)
+        with _only_one(file):
+            number = _free_slot(memory)
+            slot = cls(memory, number)
+            for word in range(WORDS):
+                slot._own[word] = 0
+            slot.beat()
+            slot._own[_BORN] = born(os.getpid()) or 0
+            slot._own[_PID] = os.getpid()
+        return slot
+
+    @property
+    def state(self) -> int:
+        return self._header[_STATE]
+
+    @property
+    def retry_after(self) -> int:
+        return self._header[_RETRY_AFTER]
+
+    def begin(self) -> None:
+        self._own[_IN_FLIGHT] += 1
+        self._own[_WAITING] += 1
+
+    def answering(self) -> None:
+        self._own[_WAITING] -= 1
+
+    def end(self, *, waiting: bool) -> None:
+        """The request is over; `waiting` says that nothing was ever sent for it."""
+        self._own[_IN_FLIGHT] -= 1
+        self._own[_DONE] += 1
+        if waiting:
+            self._own[_WAITING] -= 1
+
+    def tokens(self, count: int) -> None:
+        self._own[_TOKENS] += count
+
+    def beat(self) -> None:
+        self._own[_BEAT] = time.monotonic_ns()
+
+
+def born(pid: int) -> int | None:
+    """When the process started, in ticks since boot: with the pid it names a process for good. None if it is over."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if after_name[0] in (b"Z", b"X") else int(after_name[19])
+
+
+_SIZE = 8 * WORDS * (1 + SLOTS)
+_SLOT_STARTS = range(WORDS, WORDS * (1 + SLOTS), WORDS)
+_SUMS = {"in_flight": _IN_FLIGHT, "waiting": _WAITING, "done": _DONE, "tokens": _TOKENS}
+assert {*_SUMS, "guards", "beat"} == {field.name for field in fields(Counts)}
+
+
+@contextmanager
+def _only_one(file: int) -> Iterator[None]:
+    """Guards that start at the same time take turns; the lock goes with its process."""
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _free_slot(memory: mmap.mmap) -> int:
+    with memoryview(memory).cast("q") as words:
+        if words[_MAGIC] != MAGIC:
+            raise ControlError("The control file is of another version of slipway-runtime.")
+        for number, start in enumerate(_SLOT_STARTS):
+            if not words[start + _PID] or born(words[start + _PID]) != words[start + _BORN]:
+                return number
+    raise ControlError(f"All {SLOTS} slots of the control file are taken; start fewer API server processes.")

@@ -1,0 +1,1 @@
+"""The engines: how each is started, and how its answers are read."""

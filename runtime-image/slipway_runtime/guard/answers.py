@@ -1,0 +1,60 @@
+"""What can be learned from an answer while it goes by: tokens, and whether the engine gave up.
+
+Only bytes are looked at, a few searches per piece. JSON escapes quotation marks inside of strings, so a name in
+quotation marks followed by a colon is never something that the model wrote.
+"""
+
+import re
+from dataclasses import dataclass
+
+_USAGE = re.compile(rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens)"\s*:\s*(\d+)')
+_TIMINGS = re.compile(rb'"(cache_n|prompt_n|prompt_ms|predicted_n|predicted_ms)"\s*:\s*([\d.]+)')
+_OPENAI = re.compile(rb'"finish_reason"\s*:\s*"abort"')
+_ABORTED = {
+    # /v1/responses calls an aborted answer cancelled, and /v1/messages gives no reason for its end.
+    "/v1/responses": re.compile(rb'"status"\s*:\s*"cancelled"'),
+    "/v1/messages": re.compile(rb'(?s)"type"\s*:\s*"message(?:_delta)?".*"stop_reason"\s*:\s*null'),
+}
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens, and for llama.cpp the seconds that it computed; as far as the answer told."""
+
+    prompt: int = 0
+    completion: int = 0
+    prefill: float = 0.0
+    decode: float = 0.0
+
+
+def usage_in(piece: bytes) -> Usage | None:
+    if b'"usage":{' in piece or b'"usage": {' in piece:
+        found = {name: int(value) for name, value in _USAGE.findall(piece)}
+        prompt = found.get(b"prompt_tokens", found.get(b"input_tokens", 0))
+        completion = found.get(b"completion_tokens", found.get(b"output_tokens", 0))
+        return Usage(prompt, completion, *_computed(piece))
+    if b'"timings":{' in piece:
+        found_times = {name: float(value) for name, value in _TIMINGS.findall(piece)}
+        prompt = int(found_times.get(b"prompt_n", 0) + found_times.get(b"cache_n", 0))
+        return Usage(prompt, int(found_times.get(b"predicted_n", 0)), *_computed(piece))
+    return None
+
+
+def _computed(piece: bytes) -> tuple[float, float]:
+    times = dict(_TIMINGS.findall(piece)) if b'"timings":{' in piece else {}
+    return float(times.get(b"prompt_ms", 0)) / 1e3, float(times.get(b"predicted_ms", 0)) / 1e3
+
+
+def aborted(piece: bytes, path: str, *, stream: bool) -> bool:
+    """Whether the engine ended the answer without finishing it. vLLM sends that as a success."""
+    if b'"abort"' in piece and _OPENAI.search(piece):
+        return True
+    pattern = _ABORTED.get(path)
+    if pattern is None or (stream and path == "/v1/messages" and b"message_delta" not in piece):
+        return False
+    return pattern.search(piece) is not None
+
+
+def events_in(piece: bytes) -> int:
+    """Events of a stream in the piece: an empty line ends each, and JSON has none inside."""
+    return piece.count(b"\n\n")

@@ -1,0 +1,202 @@
+"""The guard in an ASGI app: `vllm serve --middleware slipway_runtime.guard.asgi.Guard`.
+
+It stands before everything that the app serves. An answer's first words are held until its first piece is there, for
+until then it can still become an error. After that a piece costs one plain call: `send` is no coroutine of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from functools import cache
+from typing import Any
+
+from slipway_runtime.guard import errors
+from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.gate import Gate
+from slipway_runtime.guard.visit import Visit
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+POLICY_VIOLATION = 1008  # why a WebSocket is closed
+
+
+class Guard:
+    def __init__(self, app: App, gate: Gate | None = None) -> None:
+        self._app = app
+        self._gate = gate or _gate_of_this_process()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._gate.watch()
+        match scope["type"]:
+            case "http":
+                await self._http(scope, receive, send)
+            case "websocket":
+                await self._websocket(scope, receive, send)
+            case _:
+                await self._app(scope, receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gate = self._gate
+        visit, refusal = gate.enter(scope["method"], _path(scope), _headers(scope))
+        exchange = _Exchange(gate, visit, receive, send)
+        try:
+            if refusal:
+                await exchange.refuse(refusal)
+            else:
+                _tell_the_engine(scope, visit)
+                await self._app(scope, exchange.receive, exchange.send)
+                await exchange.finish()
+        except asyncio.CancelledError:
+            if not _cut_by_us(visit):
+                visit.reason = visit.reason or "client_gone"
+                raise
+            await exchange.refuse(gate.cut(visit))
+        except Exception:
+            visit.status, visit.reason = 500, "engine_error"
+            raise
+        finally:
+            gate.leave(visit)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        visit, refusal = self._gate.enter("GET", _path(scope), _headers(scope))
+        try:
+            if refusal:
+                await receive()  # the wish to connect
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": refusal.code})
+            else:
+                visit.status = 101
+                await self._app(scope, receive, send)
+        finally:
+            self._gate.leave(visit)
+
+
+class _Exchange:
+    """One request's messages, in both directions."""
+
+    def __init__(self, gate: Gate, visit: Visit, receive: Receive, send: Send) -> None:
+        self._gate = gate
+        self._visit = visit
+        self._receive = receive
+        self._send = send
+        self._start: Message | None = None
+        """The answer's first words, while they are held."""
+        self._begun = False
+        self._over = False
+        self._body_left = gate.settings.max_body_bytes
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            if not self._over:
+                self._visit.reason = "client_gone"
+            return message
+        self._body_left -= len(message.get("body", b""))
+        return message if self._body_left >= 0 else {"type": "http.disconnect"}
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if self._over:
+            return NOTHING
+        match message["type"]:
+            case "http.response.body" if self._start is None:
+                return self._next(message)
+            case "http.response.body":
+                return self._first(message)
+            case "http.response.start":
+                self._visit.answer(message["status"], _content_type(message))
+                self._start = message
+                return NOTHING
+        return self._send(message)
+
+    def _next(self, message: Message) -> Awaitable[None]:
+        if refusal := self._gate.piece(self._visit, message.get("body", b"")):
+            return self.refuse(refusal)
+        self._over = not message.get("more_body", False)
+        return self._send(message)
+
+    async def _first(self, message: Message) -> None:
+        if self._body_left < 0:
+            await self.finish()
+            return
+        start, self._start = self._start, None
+        assert start is not None
+        if refusal := self._gate.piece(self._visit, message.get("body", b"")):
+            await self.refuse(refusal)
+            return
+        self._begun = True
+        self._over = not message.get("more_body", False)
+        await self._send({**start, "headers": [*start.get("headers", ()), *_own_headers(self._visit)]})
+        await self._send(message)
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Tells the client, by whatever can still be told."""
+        if self._over:
+            return
+        self._over = True
+        if not self._begun:
+            headers = [(name.encode(), value.encode()) for name, value in refusal.headers().items()]
+            headers += _own_headers(self._visit)
+            await self._send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": refusal.body()})
+        elif self._visit.stream:
+            await self._send({"type": "http.response.body", "body": refusal.event()})
+        else:
+            raise ConnectionAbortedError(refusal.message)  # the server closes: half an answer is no success
+
+    async def finish(self) -> None:
+        """The app has ended. What it was kept from saying is said."""
+        if self._body_left < 0 and not self._begun:
+            refusal = errors.too_large(self._gate.settings.max_body_bytes)
+            self._gate.refuse(self._visit, refusal)
+            await self.refuse(refusal)
+
+
+class _Nothing:
+    """Can be awaited any number of times, and does nothing."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield
+
+
+NOTHING = _Nothing()
+
+
+@cache
+def _gate_of_this_process() -> Gate:
+    return Gate.from_environment()
+
+
+def _path(scope: Scope) -> str:
+    """As the app's routes have it, without the prefix under which the app was mounted."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path[len(root) :] if root and path.startswith(root + "/") else path
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    """Of a header that is there more than once, the first."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+def _content_type(message: Message) -> str:
+    for name, value in message.get("headers", ()):
+        if name.lower() == b"content-type":
+            return str(value, "latin-1")
+    return ""
+
+
+def _tell_the_engine(scope: Scope, visit: Visit) -> None:
+    """The engine's own log lines carry the same request. A trace goes by as the client gave it: we send no spans."""
+    others = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"]
+    scope["headers"] = [*others, (b"x-request-id", visit.request_id.encode())]
+
+
+def _own_headers(visit: Visit) -> list[tuple[bytes, bytes]]:
+    return [(b"x-request-id", visit.request_id.encode()), (b"traceparent", visit.trace.traceparent().encode())]
+
+
+def _cut_by_us(visit: Visit) -> bool:
+    task = asyncio.current_task()
+    return visit.cut and task is not None and task.uncancel() == 0

@@ -1,0 +1,188 @@
+"""Where the guard's parts meet: a request comes in, is let through or refused, and is accounted for when it has ended.
+
+One gate stands in each process of the engine's front end, and all of it happens in that process's event loop.
+"""
+
+import asyncio
+import hmac
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Self
+
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from slipway_runtime import control
+from slipway_runtime.control import Slot, State
+from slipway_runtime.guard import access_log, errors
+from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.keys import Keys
+from slipway_runtime.guard.limits import Limits
+from slipway_runtime.guard.metrics import Metrics
+from slipway_runtime.guard.policy import Facts, decide
+from slipway_runtime.guard.routes import Kind, Routes
+from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.tracing import request_id_of, trace_of
+from slipway_runtime.guard.visit import Visit
+
+SUPERVISOR = "x-slipway-supervisor"
+NOBODY, ANYBODY = "none", "anonymous"
+"""Who a request is of: one without a valid key where one is needed, and one where none is."""
+LOOK_EVERY = 0.1  # seconds, for whether requests in flight are to be cut
+
+Headers = Mapping[str, str]
+
+
+class Gate:
+    def __init__(
+        self,
+        settings: Settings,
+        slot: Slot,
+        registry: CollectorRegistry = REGISTRY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._slot = slot
+        self._routes = Routes(settings.allow)
+        self._keys = Keys(Path(settings.keys), clock) if settings.keys else None
+        self._limits = Limits(per_minute=settings.requests_per_minute_per_key, burst=settings.burst_per_key)
+        self._metrics = Metrics(registry, settings.model)
+        self._in_flight: dict[Visit, asyncio.Task[object]] = {}
+        self._watching: asyncio.TimerHandle | None = None
+
+    @classmethod
+    def from_environment(cls, registry: CollectorRegistry = REGISTRY) -> Self:
+        path = os.environ.get(control.ENVIRONMENT)
+        slot = Slot.claim(Path(path)) if path else Slot.alone()
+        return cls(Settings.from_environment(), slot, registry)
+
+    def enter(self, method: str, path: str, headers: Headers) -> tuple[Visit, Refusal | None]:
+        """The request as it will be accounted for, and why it is refused, if it is. Each visit ends with `leave`."""
+        now = self.clock()
+        facts = self._facts(method, path, headers, now)
+        owner = facts.owner or (NOBODY if self._keys else ANYBODY)
+        visit = Visit(
+            method=method if facts.route else method[:20],
+            path=facts.route.path if facts.route else "other",
+            kind=facts.route.kind if facts.route and not facts.supervisor else None,
+            supervisor=facts.supervisor,
+            owner=owner,
+            request_id=request_id_of(headers.get("x-request-id")),
+            trace=trace_of(headers.get("traceparent")),
+            started=now,
+        )
+        refusal = decide(facts, self.settings)
+        if refusal:
+            self.refuse(visit, refusal)
+        elif visit.work:
+            self._admit(visit)
+        return visit, refusal
+
+    def _admit(self, visit: Visit) -> None:
+        self._limits.enter(visit.owner, visit.started)
+        self._metrics.in_flight.inc()
+        self._slot.begin()
+        if task := asyncio.current_task():
+            self._in_flight[visit] = task
+
+    def _facts(self, method: str, path: str, headers: Headers, now: float) -> Facts:
+        facts = Facts(method, path, self._routes.find(method, path))
+        facts.preflight = method == "OPTIONS" and self._routes.exists(path)
+        facts.supervisor = hmac.compare_digest(
+            headers.get(SUPERVISOR, "").encode(errors="replace"), self._slot.secret.encode()
+        )
+        if self._keys:
+            key = _key(headers)
+            facts.key_shown, facts.owner = bool(key), self._keys.owner(key)
+        facts.content_length = _number(headers.get("content-length", "0"))
+        facts.state, facts.retry_after = self._slot.state, self._slot.retry_after
+        facts.in_flight = self._limits.in_flight
+        owner = facts.owner or ANYBODY
+        facts.in_flight_of_owner, facts.wait = self._limits.of(owner), self._limits.wait(owner, now)
+        return facts
+
+    def refuse(self, visit: Visit, refusal: Refusal) -> None:
+        visit.status, visit.reason = refusal.status, refusal.code
+        self._metrics.refused(visit.owner, refusal.code)
+
+    def piece(self, visit: Visit, body: bytes) -> Refusal | None:
+        """A piece of the answer goes by; what to send in its place, if the engine gave up and didn't say so."""
+        if visit.aborted(body):
+            refusal = errors.aborted(self._slot.retry_after)
+            self.refuse(visit, refusal)
+            return refusal
+        waited = not visit.first
+        tokens = visit.piece(body, self.clock())
+        if visit.work:
+            if waited:
+                self._slot.answering()
+            self._slot.tokens(tokens)
+        return None
+
+    def cut(self, visit: Visit) -> Refusal:
+        """Ends the account of a request that is cut off; what to tell its client."""
+        refusal = errors.cut(self._slot.retry_after)
+        self.refuse(visit, refusal)
+        return refusal
+
+    def failed(self, visit: Visit) -> Refusal:
+        refusal = errors.engine_failed(self._slot.retry_after)
+        self.refuse(visit, refusal)
+        return refusal
+
+    def leave(self, visit: Visit) -> None:
+        visit.ended = self.clock()
+        if visit in self._in_flight:
+            del self._in_flight[visit]
+            self._limits.leave(visit.owner)
+            self._metrics.in_flight.dec()
+            self._slot.end(waiting=not visit.first)
+            self._measure(visit)
+        if visit.supervisor or visit.kind is Kind.OPEN:
+            return  # probes are many, and say nothing of those who use the model
+        self._metrics.answered(visit.owner, visit.path, visit.status)
+        if self.settings.access_log:
+            access_log.write(visit)
+
+    def _measure(self, visit: Visit) -> None:
+        if visit.reason or visit.status != 200:
+            return  # how fast an error came says nothing about the model
+        series = self._metrics.of(visit.owner)
+        series.whole.observe(visit.ended - visit.started)
+        series.prompt_tokens.inc(visit.prompt_tokens)
+        series.completion_tokens.inc(visit.completion_tokens)
+        if visit.stream:
+            series.first_token.observe(visit.first - visit.started)
+        if (per_token := visit.per_token) is not None:
+            series.per_token.observe(per_token)
+
+    def watch(self) -> None:
+        """Starts to look, again and again, whether the supervisor wants requests in flight to be cut."""
+        if self._watching is None:
+            self._look()
+
+    def _look(self) -> None:
+        self._slot.beat()
+        if self._slot.state == State.ENDING:
+            for visit, task in self._in_flight.items():
+                if not visit.cut:
+                    visit.cut = True
+                    task.cancel()
+        self._watching = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
+
+    def close(self) -> None:
+        if self._watching:
+            self._watching.cancel()
+            self._watching = None
+
+
+def _key(headers: Headers) -> str:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", headers.get("api-key", ""))
+
+
+def _number(text: str) -> int:
+    """A Content-Length; the server has refused those that are none."""
+    return (int(text) if len(text) < 20 else 10**20) if text.isdecimal() else 0

@@ -1,0 +1,73 @@
+"""What the guard is told, as JSON in SLIPWAY_GUARD. An unknown word is an error: no limit is lost to a typo."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self, get_type_hints
+
+ENVIRONMENT = "SLIPWAY_GUARD"
+MIB = 1 << 20
+
+
+class SettingsError(Exception):
+    """The settings can't be meant so; the message says which and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    model: str = ""
+    """The name that metrics carry."""
+    keys: str = ""
+    """The folder of a mounted Secret: a file for each API key, named as its owner. Empty: no key is asked for."""
+    max_in_flight: int = 0
+    """Requests taken at a time, those that wait in the engine's queue among them. 0: no limit."""
+    max_in_flight_per_key: int = 0
+    requests_per_minute_per_key: int = 0
+    burst_per_key: int = 10
+    """Requests that a key may send at once, before its rate counts."""
+    max_body_bytes: int = 32 * MIB
+    allow: tuple[str, ...] = ()
+    """More to allow than the OpenAI API: "POST /path", where a * stands for a part between slashes."""
+    access_log: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("max_in_flight", "max_in_flight_per_key", "requests_per_minute_per_key"):
+            _check(getattr(self, name) >= 0, f"{name} is below 0")
+        _check(self.burst_per_key >= 1, "burst_per_key is below 1")
+        _check(self.max_body_bytes >= 1, "max_body_bytes is below 1")
+        _check(not self.keys or Path(self.keys).is_absolute(), "keys is not the absolute path of a folder")
+        for rule in self.allow:
+            method, _, path = rule.partition(" ")
+            _check(method.isupper() and path.startswith("/"), f"{rule!r} is not like 'POST /path'")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        return cls.from_json(environment.get(ENVIRONMENT) or "{}")
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        try:
+            words = json.loads(text)
+        except ValueError as error:
+            raise SettingsError(f"{ENVIRONMENT} is not JSON: {error}.") from None
+        _check(isinstance(words, dict), "it is not an object")
+        known, types = {field.name for field in fields(cls)}, get_type_hints(cls)
+        for name in words:
+            _check(name in known, f"{name!r} is not one of its words: {', '.join(sorted(known))}")
+        return cls(**{name: _of_type(name, value, types[name]) for name, value in words.items()})
+
+
+def _of_type(name: str, value: Any, wanted: Any) -> Any:
+    """A JSON value as the type that is wanted; true is no number, whatever Python thinks."""
+    if wanted == tuple[str, ...]:
+        _check(isinstance(value, list) and all(isinstance(it, str) for it in value), f"{name} is not a list of words")
+        return tuple(value)
+    _check(type(value) is wanted, f"{name} is {value!r}, and should be a {wanted.__name__}")
+    return value
+
+
+def _check(right: bool, otherwise: str) -> None:
+    if not right:
+        raise SettingsError(f"{ENVIRONMENT}: {otherwise}.")

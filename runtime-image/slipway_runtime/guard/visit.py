@@ -1,0 +1,76 @@
+"""One request that was let in, from its first byte to its last: what happened to it, and when."""
+
+from dataclasses import dataclass
+
+from slipway_runtime.guard import answers
+from slipway_runtime.guard.answers import Usage
+from slipway_runtime.guard.routes import Kind
+from slipway_runtime.guard.tracing import Trace
+
+STREAM = "text/event-stream"
+EVENTS_WITHOUT_TOKENS = 2  # of a stream: the one that opens it, and [DONE]
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    method: str
+    path: str
+    """As the route has it, with * in place of ids; so it can't hold anything of the client's."""
+    kind: Kind | None
+    owner: str
+    request_id: str
+    trace: Trace
+    started: float
+    supervisor: bool = False
+    first: float = 0.0
+    """When the first piece of the answer came; 0 if none has."""
+    last: float = 0.0
+    ended: float = 0.0
+    status: int = 0
+    stream: bool = False
+    events: int = 0
+    usage: Usage | None = None
+    reason: str = ""
+    """Why it didn't end as it should have; empty if it did."""
+    cut: bool = False
+    """It is being ended by us."""
+
+    @property
+    def work(self) -> bool:
+        return self.kind is Kind.WORK
+
+    def answer(self, status: int, content_type: str) -> None:
+        self.status = status
+        self.stream = content_type.startswith(STREAM)
+
+    def piece(self, body: bytes, now: float) -> int:
+        """A piece of the answer goes by; returns the tokens that can be seen in it."""
+        if not self.first:
+            self.first = now
+        self.last = now
+        if usage := answers.usage_in(body):
+            self.usage = usage
+        if not self.stream:
+            return usage.completion if usage else 0
+        events = answers.events_in(body)
+        self.events += events
+        return events
+
+    def aborted(self, body: bytes) -> bool:
+        return self.work and self.status == 200 and answers.aborted(body, self.path, stream=self.stream)
+
+    @property
+    def prompt_tokens(self) -> int:
+        return self.usage.prompt if self.usage else 0
+
+    @property
+    def completion_tokens(self) -> int:
+        if self.usage and self.usage.completion:
+            return self.usage.completion
+        return max(0, self.events - EVENTS_WITHOUT_TOKENS) if self.work and self.status == 200 else 0
+
+    @property
+    def per_token(self) -> float | None:
+        """Seconds for each token after the first; None where that means nothing."""
+        tokens = self.completion_tokens
+        return (self.last - self.first) / (tokens - 1) if self.stream and tokens > 1 else None

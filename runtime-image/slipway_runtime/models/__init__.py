@@ -1,0 +1,19 @@
+"""Models as they lie on a disk: which files they are, whether they are whole, and what their headers say."""
+
+from slipway_runtime.models.facts import AdapterFacts, Facts
+from slipway_runtime.models.inspecting import inspect_command
+from slipway_runtime.models.locating import Found, find_adapter, find_model
+from slipway_runtime.models.problem import ModelError
+from slipway_runtime.models.reading import read_adapter, read_model
+
+__all__ = [
+    "AdapterFacts",
+    "Facts",
+    "Found",
+    "ModelError",
+    "find_adapter",
+    "find_model",
+    "inspect_command",
+    "read_adapter",
+    "read_model",
+]

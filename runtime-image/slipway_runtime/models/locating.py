@@ -1,0 +1,196 @@
+"""Which model lies under a path: a GGUF file, or a folder with a checkpoint as the Hugging Face hub has them.
+
+The path may be the thing itself, or a folder that has it somewhere within, with other things beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slipway_runtime.models import gguf
+from slipway_runtime.models.files import denied
+from slipway_runtime.models.problem import ModelError, corrupt, not_found, unsupported
+
+CONFIG, MISTRAL_CONFIG, ADAPTER_CONFIG = "config.json", "params.json", "adapter_config.json"
+SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
+GGUF_ENGINES, CHECKPOINT_ENGINES = ("llamacpp",), ("vllm",)
+DEEPEST = 6  # folders below the path that are looked into
+NAME_IT = "Name the one to serve with --model."
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model: what the engine is told to load, and what belongs to it."""
+
+    path: Path  # a GGUF file, of several the first; or the folder of a checkpoint
+    shards: tuple[Path, ...] = ()  # all files of a GGUF model
+    projector: Path | None = None  # what lets a GGUF model see or hear
+    adapters: dict[str, Path] = field(default_factory=dict)  # LoRA folders beside the model, by name
+
+    @property
+    def is_gguf(self) -> bool:
+        return bool(self.shards)
+
+
+def find_model(path: Path, engine: str = "") -> Found:
+    """The only model under the path that the engine can read; an engine that isn't known reads all."""
+    try:
+        return _find_model(path, engine)
+    except PermissionError as error:
+        raise denied(error) from None
+
+
+def find_adapter(path: Path) -> Path:
+    """The folder of the only LoRA adapter under the path."""
+    if not path.exists():
+        raise not_found(f"{path} doesn't exist.", "Mount the adapter there.")
+    found = [config.parent for config in _files(path) if config.name == ADAPTER_CONFIG]
+    if not found:
+        raise not_found(f"There is no LoRA adapter in {path}: {_contents(path)}.", f"It needs an {ADAPTER_CONFIG}.")
+    if len(found) > 1:
+        raise not_found(f"There are {len(found)} adapters in {path}: {_names(path, found)}.", "Name the folder of one.")
+    return found[0]
+
+
+def _find_model(path: Path, engine: str) -> Found:
+    if not path.exists():
+        raise not_found(f"{path} doesn't exist.", "Mount the model there, or name its place with --model.")
+    files = _files(path)
+    weights = [file for file in files if file.suffix.lower() == ".gguf"]
+    folders = _checkpoint_folders(path, files)
+    if path.is_file() and path not in weights:
+        return _single_file(path, engine)
+    if weights and (engine in GGUF_ENGINES or not folders):
+        if engine in CHECKPOINT_ENGINES:
+            raise unsupported(
+                f"{path} has a GGUF model ({_names(path, weights)}), and {engine} reads none.",
+                "Choose engine llamacpp, or the model's original checkpoint.",
+            )
+        return _gguf(path, weights)
+    if folders and engine not in GGUF_ENGINES:
+        return _checkpoint(path, folders, files)
+    raise _nothing(path, files, engine)
+
+
+def _single_file(file: Path, engine: str) -> Found:
+    """A file is what it begins with, whatever its name."""
+    with file.open("rb") as stream:
+        if stream.read(len(gguf.MAGIC)) != gguf.MAGIC and engine not in GGUF_ENGINES:
+            raise not_found(
+                f"{file} is a single file and no GGUF file.", "Name the folder that has the checkpoint's config.json."
+            )
+    return Found(file, shards=(file,))
+
+
+# --- GGUF ------------------------------------------------------------------------------------------------------------
+
+
+def _gguf(path: Path, files: list[Path]) -> Found:
+    """One model, its parts counted as one; of several files those that aren't models themselves don't count."""
+    models = _models_by_first_file(files)
+    projector = None
+    if len(models) > 1:
+        kinds = {first: _kind(first) for first in models}
+        projectors = [first for first, kind in kinds.items() if kind == "mmproj"]
+        projector = projectors[0] if len(projectors) == 1 else None
+        models = {first: parts for first, parts in models.items() if kinds[first] == "model"} or models
+    if len(models) > 1:
+        raise not_found(f"There are {len(models)} GGUF models in {path}: {_names(path, models)}.", NAME_IT)
+    [(first, parts)] = models.items()
+    _all_parts_there(first, parts)
+    return Found(first, shards=tuple(parts), projector=projector)
+
+
+def _models_by_first_file(files: Iterable[Path]) -> dict[Path, list[Path]]:
+    models: dict[Path, list[Path]] = {}
+    for file in sorted(files):
+        models.setdefault(_first_part(file), []).append(file)
+    return models
+
+
+def _first_part(file: Path) -> Path:
+    part = SHARD.match(file.name)
+    return file.with_name(f"{part['stem']}-00001-of-{part['count']}.gguf") if part else file
+
+
+def _all_parts_there(first: Path, parts: list[Path]) -> None:
+    part = SHARD.match(first.name)
+    if not part:
+        return
+    there = {SHARD.sub(r"\g<number>", file.name) for file in parts}
+    wanted = [f"{number:05}" for number in range(1, int(part["count"]) + 1)]
+    if missing := [number for number in wanted if number not in there]:
+        raise corrupt(f"{len(missing)} of {len(wanted)} parts of {first.name} are missing: {', '.join(missing[:5])}.")
+
+
+def _kind(file: Path) -> str:
+    try:
+        return gguf.read_header(file).kind
+    except (ModelError, OSError):
+        return "model"  # a damaged file is no reason to take another one: it is told about when it is read
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def _checkpoint_folders(path: Path, files: list[Path]) -> list[Path]:
+    """Folders with a config.json; the path itself, where it has one, leaves those within it without a say."""
+    folders = list(dict.fromkeys(file.parent for file in files if file.name in (CONFIG, MISTRAL_CONFIG)))
+    return [path] if path in folders else [folder for folder in folders if _has_weights(folder)] or folders
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(file.suffix in (".safetensors", ".bin", ".pt") for file in folder.iterdir())
+
+
+def _checkpoint(path: Path, folders: list[Path], files: list[Path]) -> Found:
+    if len(folders) > 1:
+        raise not_found(f"There are {len(folders)} models in {path}: {_names(path, folders)}.", NAME_IT)
+    [folder] = folders
+    adapters = {file.parent.name: file.parent for file in files if file.name == ADAPTER_CONFIG}
+    return Found(folder, adapters={name: place for name, place in adapters.items() if place != folder})
+
+
+# --- what is said when there is none ---------------------------------------------------------------------------------
+
+
+def _nothing(path: Path, files: list[Path], engine: str) -> ModelError:
+    names = {file.name for file in files}
+    if ADAPTER_CONFIG in names:
+        return not_found(
+            f"{path} has a LoRA adapter and no model.",
+            "Name the model that it was made for in spec.model, and the adapter in spec.engine.adapters.",
+        )
+    if engine in GGUF_ENGINES and CONFIG in names:
+        return unsupported(
+            f"No .gguf file in {path} ({_contents(path)}), and {engine} reads no other format.",
+            "Choose engine vllm, or the model as GGUF.",
+        )
+    wanted = {"llamacpp": "No .gguf file", "vllm": "No config.json"}.get(
+        engine, "Neither a config.json nor a GGUF file"
+    )
+    return not_found(f"{wanted} in {path} ({_contents(path)}).", "Check spec.model.uri and its path.")
+
+
+def _contents(path: Path) -> str:
+    files = _files(path)
+    return f"it has {_names(path, files)}" if files else "it is empty"
+
+
+def _names(path: Path, places: Iterable[Path], most: int = 5) -> str:
+    names = sorted(str(place.relative_to(path)) if place != path else place.name for place in places)
+    return ", ".join([*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])])
+
+
+def _files(path: Path, depth: int = DEEPEST) -> list[Path]:
+    """All files under the path, its own first; hidden folders are the business of downloaders."""
+    if path.is_file():
+        return [path]
+    entries = sorted(path.iterdir())
+    folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")] if depth else []
+    return [entry for entry in entries if entry.is_file()] + [
+        file for folder in folders for file in _files(folder, depth - 1)
+    ]

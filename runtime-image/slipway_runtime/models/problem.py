@@ -1,0 +1,25 @@
+"""What is raised when the files of a model aren't as they must be: a failure, told in a sentence with a remedy."""
+
+from __future__ import annotations
+
+from slipway_runtime.failure import Failure, Reason
+
+FETCH_AGAIN = "Fetch the model again, or take another revision of it."
+
+
+class ModelError(Exception):
+    def __init__(self, reason: Reason, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.failure = Failure(reason, message, remedy)
+
+
+def not_found(message: str, remedy: str) -> ModelError:
+    return ModelError(Reason.MODEL_NOT_FOUND, message, remedy)
+
+
+def corrupt(message: str, remedy: str = FETCH_AGAIN) -> ModelError:
+    return ModelError(Reason.MODEL_CORRUPT, message, remedy)
+
+
+def unsupported(message: str, remedy: str) -> ModelError:
+    return ModelError(Reason.UNSUPPORTED_ARCHITECTURE, message, remedy)

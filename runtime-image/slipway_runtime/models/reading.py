@@ -1,0 +1,222 @@
+"""Reads what was found: the headers of its files, never their weights."""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from slipway_runtime.models import config as configs
+from slipway_runtime.models import gguf, safetensors, tokenizer
+from slipway_runtime.models.facts import AdapterFacts, Facts, Shape
+from slipway_runtime.models.files import JsonObject, denied, read_json, refuse_pointer
+from slipway_runtime.models.gguf_types import FILE_TYPES
+from slipway_runtime.models.locating import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG, Found
+from slipway_runtime.models.problem import corrupt, not_found, unsupported
+
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
+PYTORCH_INDEX = "pytorch_model.bin.index.json"
+PACKED = ("I32", "U8")  # in which a quantized checkpoint packs several weights into one value
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+
+
+def read_model(found: Found) -> Facts:
+    """The facts of a model that is whole, as far as its headers and sizes show it; else ModelError."""
+    try:
+        return _gguf(found) if found.is_gguf else _checkpoint(found)
+    except PermissionError as error:
+        raise denied(error) from None
+
+
+def read_adapter(folder: Path) -> AdapterFacts:
+    config = read_json(folder / ADAPTER_CONFIG)
+    weights = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
+    rank = config.get("r")
+    if weights is None:
+        raise corrupt(f"The adapter in {folder} has no weights: neither {' nor '.join(ADAPTER_WEIGHTS)} is there.")
+    if not isinstance(rank, int):
+        raise unsupported(f"{folder / ADAPTER_CONFIG} names no rank: it isn't a LoRA adapter.", "Use a LoRA adapter.")
+    if weights.suffix == ".safetensors":
+        safetensors.read_header(weights)
+    base = str(config.get("base_model_name_or_path") or "")
+    return AdapterFacts(path=str(folder), rank=rank, base_model=base, weight_bytes=weights.stat().st_size)
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def _checkpoint(found: Found) -> Facts:
+    folder = found.path
+    config = read_json(folder / (CONFIG if (folder / CONFIG).is_file() else MISTRAL_CONFIG))
+    if not configs.names_architecture(config):
+        raise corrupt(f"{folder / CONFIG} names no architecture.", "Take a complete checkpoint of a language model.")
+    files = _without_second_copy(safetensors.weight_files(folder))
+    tensors = safetensors.read_checkpoint(folder, files)
+    files = files or _pytorch_files(folder)
+    method, bits = configs.quantization_of(config)
+    shape = configs.shape_of(config)
+    parameters, active = _parameters(tensors, shape, bits)
+    return Facts(
+        path=str(folder),
+        format="safetensors" if tensors else "pytorch",
+        architecture=configs.architecture_of(config),
+        shape=shape,
+        weight_bytes=sum(tensor.bytes for tensor in tensors.values()) or sum(file.stat().st_size for file in files),
+        files=len(files),
+        parameters=parameters,
+        active_parameters=active,
+        dtype=_dtype(tensors, bits) or _told_dtype(config),
+        quantization=method,
+        tokenizer=tokenizer.find_tokenizer(folder),
+        has_chat_template=tokenizer.has_chat_template(folder),
+        needs_remote_code=configs.needs_remote_code(config),
+        adapters=tuple(found.adapters),
+    )
+
+
+def _without_second_copy(files: list[Path]) -> list[Path]:
+    """Mistral's repositories have the weights twice: in their own form, and in the hub's."""
+    return [file for file in files if not file.name.startswith("consolidated")] or files
+
+
+def _pytorch_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("pytorch_model*.bin"))
+    if (folder / PYTORCH_INDEX).is_file():
+        names = {*map(str, read_json(folder / PYTORCH_INDEX).get("weight_map", {}).values())}
+        if missing := sorted(names - {file.name for file in files}):
+            raise corrupt(f"{len(missing)} of {len(names)} weight files are missing: {', '.join(missing[:3])}.")
+    if not files:
+        raise not_found(f"There are no weights in {folder}, only a config.", "Fetch the whole model.")
+    for file in files:
+        refuse_pointer(file)
+        if not zipfile.is_zipfile(file):
+            raise corrupt(f"{file.name} is cut short or damaged: it doesn't end as a PyTorch file does.")
+    return files
+
+
+def _parameters(tensors: safetensors.Tensors, shape: Shape, bits: int | None) -> tuple[int | None, int | None]:
+    """All weights, and those used for one token; scales and zero points of a quantized checkpoint don't count."""
+    counts = {name: _weights_in(name, tensor, bits) for name, tensor in tensors.items()}
+    return _total_and_active(counts, shape, expert_mark=".experts.")
+
+
+def _weights_in(name: str, tensor: safetensors.Tensor, bits: int | None) -> int:
+    last = name.rpartition(".")[2]
+    if any(word in last for word in ("scale", "zero", "g_idx", "weight_shape")):
+        return 0
+    return tensor.bytes * 8 // bits if bits and tensor.dtype in PACKED else tensor.elements
+
+
+def _total_and_active(counts: dict[str, int], shape: Shape, expert_mark: str) -> tuple[int | None, int | None]:
+    total = sum(counts.values())
+    if not (shape.experts and shape.experts_per_token):
+        return total or None, None
+    in_experts = sum(count for name, count in counts.items() if expert_mark in name)
+    return total or None, total - in_experts + in_experts * shape.experts_per_token // shape.experts
+
+
+def _dtype(tensors: safetensors.Tensors, bits: int | None) -> str | None:
+    """The type that most bytes are of."""
+    by_type: Counter[str] = Counter()
+    for tensor in tensors.values():
+        by_type[tensor.dtype] += tensor.bytes
+    if not by_type:
+        return None
+    [(most, _)] = by_type.most_common(1)
+    if most in PACKED:
+        return {4: "int4", 8: "int8"}.get(bits or 0)
+    return "float8" if most.startswith("F8_") else DTYPES.get(most)
+
+
+def _told_dtype(config: JsonObject) -> str | None:
+    told = config.get("torch_dtype") or config.get("dtype")
+    return told if told in DTYPES.values() else None
+
+
+# --- GGUF ------------------------------------------------------------------------------------------------------------
+
+
+def _gguf(found: Found) -> Facts:
+    headers = [gguf.read_header(file) for file in found.shards]
+    first = headers[0]
+    if first.kind != "model":
+        raise not_found(f"{found.path.name} is no model: its header calls it {first.kind}.", "Name the model's file.")
+    if not first.architecture:
+        raise corrupt(f"{found.path.name} names no architecture.")
+    tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
+    _all_tensors_there(first, tensors, found.path)
+    shape = _gguf_shape(first)
+    counts = {name: tensor.elements for name, tensor in tensors.items()}
+    parameters, active = _total_and_active(counts, shape, expert_mark="_exps")
+    kind = _file_type(first, tensors)
+    return Facts(
+        path=str(found.path),
+        format="gguf",
+        architecture=first.architecture,
+        shape=shape,
+        weight_bytes=_gguf_bytes(found, tensors),
+        files=len(found.shards),
+        parameters=parameters,
+        active_parameters=active,
+        dtype=DTYPES.get(kind),
+        quantization=None if kind in DTYPES else kind,
+        tokenizer=found.path.name if "tokenizer.ggml.tokens" in first.metadata else None,
+        has_chat_template="tokenizer.chat_template" in first.metadata,
+        adapters=tuple(found.adapters),
+    )
+
+
+def _all_tensors_there(header: gguf.Header, tensors: dict[str, gguf.Tensor], file: Path) -> None:
+    wanted = header.metadata.get("split.tensors.count")
+    if isinstance(wanted, int) and len(tensors) < wanted:
+        raise corrupt(f"{file.name} and its parts have {len(tensors)} of {wanted} tensors.")
+
+
+def _gguf_shape(header: gguf.Header) -> Shape:
+    heads, hidden = _largest(header, "attention.head_count"), _largest(header, "embedding_length")
+    vocabulary = header.metadata.get("tokenizer.ggml.tokens")
+    layers, window = _largest(header, "block_count"), _largest(header, "attention.sliding_window")
+    pattern = header.of_architecture("attention.sliding_window_pattern")
+    return Shape(
+        layers=layers,
+        hidden_size=hidden,
+        attention_heads=heads,
+        kv_heads=_largest(header, "attention.head_count_kv") or heads,
+        head_dim=_largest(header, "attention.key_length") or (hidden // heads if hidden and heads else None),
+        vocabulary_size=len(vocabulary) if isinstance(vocabulary, list) else vocabulary,
+        context_length=_largest(header, "context_length"),
+        experts=_largest(header, "expert_count"),
+        experts_per_token=_largest(header, "expert_used_count"),
+        sliding_window=window,
+        sliding_layers=sum(pattern) if window and isinstance(pattern, list) else 0,
+        latent_size=_latent_size(header),
+    )
+
+
+def _latent_size(header: gguf.Header) -> int | None:
+    rank, rope = _largest(header, "attention.kv_lora_rank"), _largest(header, "rope.dimension_count")
+    return rank + rope if rank and rope else None
+
+
+def _largest(header: gguf.Header, key: str) -> int | None:
+    """Where each layer has its own number, the largest; 0 is how some writers say none."""
+    value: Any = header.of_architecture(key)
+    if isinstance(value, list):
+        value = max((each for each in value if isinstance(each, int)), default=None)
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _file_type(header: gguf.Header, tensors: dict[str, gguf.Tensor]) -> str:
+    """What people call the mixture; else the type that most bytes are of."""
+    named = FILE_TYPES.get(header.metadata.get("general.file_type", -1))
+    by_type: Counter[str] = Counter()
+    for tensor in tensors.values():
+        by_type[tensor.type] += tensor.bytes or tensor.elements
+    return named or (by_type.most_common(1)[0][0] if by_type else "unknown")
+
+
+def _gguf_bytes(found: Found, tensors: dict[str, gguf.Tensor]) -> int:
+    sizes = [tensor.bytes for tensor in tensors.values()]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else sum(file.stat().st_size for file in found.shards)

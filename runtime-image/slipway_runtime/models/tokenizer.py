@@ -1,0 +1,37 @@
+"""Where a checkpoint's tokenizer is, and whether it is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slipway_runtime.models.files import JsonObject, looks_like_json, read_json, refuse_pointer
+from slipway_runtime.models.problem import FETCH_AGAIN, corrupt
+
+FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "spiece.model", "vocab.json", "vocab.txt")
+CONFIG = "tokenizer_config.json"
+TEMPLATES = ("chat_template.jinja", "chat_template.json")
+
+
+def find_tokenizer(folder: Path) -> str | None:
+    """The name of the file that holds the vocabulary."""
+    there = [name for name in FILES if (folder / name).is_file()]
+    there += sorted(file.name for file in [*folder.glob("*.tiktoken"), *folder.glob("tokenizer.model.*")])
+    for name in there[:1]:
+        refuse_pointer(folder / name)
+        if name.endswith(".json") and not looks_like_json(folder / name):
+            raise corrupt(f"{name} is cut short or damaged.", FETCH_AGAIN)
+    return there[0] if there else None
+
+
+def has_chat_template(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in TEMPLATES) or bool(_config(folder).get("chat_template"))
+
+
+def brings_its_own_code(folder: Path) -> bool:
+    """Whether the tokenizer is a class of the checkpoint's own."""
+    return bool(_config(folder).get("auto_map"))
+
+
+def _config(folder: Path) -> JsonObject:
+    file = folder / CONFIG
+    return read_json(file) if file.is_file() else {}

@@ -1,0 +1,146 @@
+"""Weights and KV cache against the memory that is there. Pure.
+
+Only what can't possibly fit is refused: what an engine needs besides, it alone knows.
+"""
+
+from __future__ import annotations
+
+from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.models import Facts
+from slipway_runtime.preflight.host import Device, Host
+from slipway_runtime.preflight.settings import AUTO, GIB, Settings
+
+MIB = 1 << 20
+HALVED = ("fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "int8_per_channel_weight_only", "mxfp8")
+KEPT = 0.5  # of the weights, when they are quantized to 8 bits while loading
+LARGER_DEVICE = "Choose an accelerator with more memory, more of them (parallelism.tensor), or a quantized model."
+
+
+def device_memory_is_free(settings: Settings, _: Facts, host: Host) -> Failure | None:
+    """vLLM takes its share of the whole memory at once, and gives up if others hold some of that."""
+    for device in _used(settings, host):
+        wanted = int(device.memory * settings.memory_utilization)
+        if settings.engine == "vllm" and device.free_memory < wanted:
+            return Failure(
+                Reason.GPU_BUSY,
+                f"{device.name} (number {device.index}) has {_gib(device.free_memory)} of {_gib(device.memory)} free, "
+                f"and {_gib(wanted)} are to be used: another process holds the rest.",
+                "Find the process with nvidia-smi on the node; or lower --gpu-memory-utilization.",
+            )
+    return None
+
+
+def weights_fit_the_device(settings: Settings, facts: Facts, host: Host) -> Failure | None:
+    weights = loaded_weights(settings, facts) // settings.devices
+    for device in _used(settings, host):
+        room = int(device.memory * settings.memory_utilization)
+        if weights > room:
+            each = f" for each of {settings.devices}" if settings.devices > 1 else ""
+            return Failure(
+                Reason.GPU_OUT_OF_MEMORY,
+                f"{_gib(weights)} of weights{each} don't fit into the {_gib(room)} of {device.name} that may be used.",
+                LARGER_DEVICE,
+            )
+    return None
+
+
+def context_fits_the_device(settings: Settings, facts: Facts, host: Host) -> Failure | None:
+    """Room for one request of full length; an explicit size of the KV cache is the room."""
+    tokens = _context(settings, facts)
+    needed = _kv_cache(settings, facts, tokens)
+    if not tokens or not needed:
+        return None
+    needed = needed // _kv_shares(settings, facts)
+    weights = loaded_weights(settings, facts) // settings.devices
+    for device in _used(settings, host):
+        room = settings.kv_cache_bytes or int(device.memory * settings.memory_utilization) - weights
+        if needed > room:
+            return Failure(
+                Reason.CONTEXT_TOO_LONG,
+                f"One request of {tokens} tokens takes {_gib(needed)} of KV cache on each device, and {device.name} "
+                f"has {_gib(max(0, room))} for it.",
+                f"Set contextLength to {_rounded(tokens * max(0, room) // needed)} at most, or kvCacheDtype to FP8.",
+            )
+    return None
+
+
+def kv_cache_fits_the_device(settings: Settings, facts: Facts, host: Host) -> Failure | None:
+    """A KV cache of given size is taken without a look at what is free."""
+    weights = loaded_weights(settings, facts) // settings.devices
+    for device in _used(settings, host):
+        wanted = weights + (settings.kv_cache_bytes or 0)
+        if wanted > device.free_memory:
+            return Failure(
+                Reason.GPU_OUT_OF_MEMORY,
+                f"{_gib(weights)} of weights and {_gib(settings.kv_cache_bytes or 0)} of KV cache don't fit into the "
+                f"{_gib(device.free_memory)} of {device.name} that are free.",
+                LARGER_DEVICE,
+            )
+    return None
+
+
+def all_fits_the_memory_limit(settings: Settings, facts: Facts, host: Host) -> Failure | None:
+    if settings.device != "cpu" or not host.memory:
+        return None
+    weights, kv_cache = loaded_weights(settings, facts), _kv_cache_on_cpu(settings, facts)
+    if weights + kv_cache <= host.memory:
+        return None
+    return Failure(
+        Reason.HOST_OUT_OF_MEMORY,
+        f"{_gib(weights)} of weights and {_gib(kv_cache)} of KV cache don't fit into the {_gib(host.memory)} of memory "
+        "that the container may use.",
+        "Raise the memory limit in pod.resources, lower engine.contextLength, or take a smaller quantization.",
+    )
+
+
+def loaded_weights(settings: Settings, facts: Facts) -> int:
+    """Bytes of the weights in memory: vLLM takes 32-bit ones as 16 bits, and may quantize others while it loads."""
+    weights = facts.weight_bytes
+    if settings.engine != "vllm" or facts.quantization:
+        return weights
+    if facts.dtype == "float32":
+        weights //= 2
+    return int(weights * KEPT) if settings.quantization in HALVED else weights
+
+
+def _used(settings: Settings, host: Host) -> tuple[Device, ...]:
+    return host.devices[: settings.devices] if settings.device != "cpu" else ()
+
+
+def _context(settings: Settings, facts: Facts) -> int | None:
+    if settings.context_length == AUTO:
+        return None
+    return settings.context_length or facts.shape.context_length
+
+
+def _kv_cache(settings: Settings, facts: Facts, tokens: int | None) -> int | None:
+    return facts.kv_cache_bytes(tokens, settings.kv_value_bytes) if tokens else None
+
+
+def _kv_cache_on_cpu(settings: Settings, facts: Facts) -> int:
+    if settings.kv_cache_bytes:
+        return settings.kv_cache_bytes
+    return (_kv_cache(settings, facts, _context(settings, facts)) or 0) * settings.parallel
+
+
+def _kv_shares(settings: Settings, facts: Facts) -> int:
+    """Devices that share the KV cache of a request: no more than there are heads, and latent attention has but one."""
+    heads = 1 if facts.shape.latent_size else facts.shape.kv_heads or 1
+    return min(settings.tensor_parallel, heads) * settings.pipeline_parallel
+
+
+def _rounded(tokens: int) -> int:
+    return tokens - tokens % 256 if tokens > 256 else max(1, tokens)
+
+
+def _gib(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB // 10 else f"{count / MIB:.1f} MiB"
+
+
+CHECKS = (
+    weights_fit_the_device,
+    device_memory_is_free,
+    context_fits_the_device,
+    kv_cache_fits_the_device,
+    all_fits_the_memory_limit,
+)

@@ -1,0 +1,130 @@
+"""From the command line to a running engine: which model, which launch, which checks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from slipway_runtime import preflight
+from slipway_runtime.engines import llamacpp, vllm
+from slipway_runtime.engines.engine import Launch, Refusal, Wish
+from slipway_runtime.failure import exit_code_of
+from slipway_runtime.guard import settings as guards
+from slipway_runtime.models import Facts, ModelError, find_model, read_model
+from slipway_runtime.preflight.machine import memory_limit
+from slipway_runtime.supervisor.drain import Patience
+from slipway_runtime.supervisor.options import Options
+from slipway_runtime.supervisor.run import run
+
+MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
+"""Of one pod, where nobody says. Those that wait in the engine's queue count; the next is told to come back later."""
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    return run(lambda: _prepared(arguments), termination_log=arguments.termination_log)
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Says what each check finds; the exit code that serving would end with."""
+    try:
+        facts, _, settings = _planned(arguments)
+    except (ModelError, Refusal) as refusal:
+        sys.stderr.write(f"slipway-runtime: {refusal.failure.message} {refusal.failure.remedy}\n")
+        return exit_code_of(refusal.failure.reason)
+    code = 0
+    for finding in preflight.examine(settings, facts, preflight.read_host(settings)):
+        told = finding.failure.message if finding.failure else finding.trouble or "well"
+        sys.stdout.write(f"{finding.check}: {told} ({finding.seconds * 1000:.1f} ms)\n")
+        code = exit_code_of(finding.failure.reason) if finding.failure else code
+    return code
+
+
+def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
+    facts, launch, settings = _planned(arguments)
+    if failure := preflight.run(settings, facts, preflight.read_host(settings)):
+        raise Refusal.because(failure)
+    return launch, _options(arguments, facts)
+
+
+def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Settings]:
+    found = find_model(arguments.model, arguments.engine)
+    facts = read_model(found)
+    guard = _guard(arguments)
+    wish = Wish(
+        model=found.path,
+        name=arguments.served_name,
+        host=arguments.host,
+        port=arguments.port,
+        mode=arguments.mode,
+        flags=tuple(arguments.flags),
+        environment={**os.environ, guards.ENVIRONMENT: json.dumps(guard)},
+    )
+    if arguments.engine == "llamacpp":
+        return facts, *_llamacpp(arguments, wish)
+    return facts, *_vllm(arguments, wish, facts)
+
+
+def _guard(arguments: argparse.Namespace) -> dict[str, object]:
+    """What the guard is told: by options, by its variable, and by what holds for all."""
+    told = {
+        "keys": str(arguments.api_keys) if arguments.api_keys else None,
+        "requests_per_minute_per_key": arguments.requests_per_minute,
+        "max_in_flight": arguments.max_in_flight,
+    }
+    try:
+        given = json.loads(os.environ.get(guards.ENVIRONMENT) or "{}")
+        settings = {
+            "max_in_flight": MAX_IN_FLIGHT[arguments.engine],
+            "model": arguments.served_name or "",
+            **given,
+            **{name: value for name, value in told.items() if value is not None},
+        }
+        guards.Settings.from_json(json.dumps(settings))
+    except (ValueError, TypeError, guards.SettingsError) as error:
+        raise Refusal(f"The guard can't be set up: {error}", f"Correct the variable {guards.ENVIRONMENT}.") from None
+    return settings
+
+
+def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, preflight.Settings]:
+    llamacpp.require()
+    context_length = arguments.context_length or llamacpp.CONTEXT_LENGTH
+    parallel = arguments.parallel or llamacpp.PARALLEL[wish.mode]
+    launch = llamacpp.launch(wish, context_length=arguments.context_length, parallel=arguments.parallel)
+    return launch, preflight.Settings(engine="llamacpp", context_length=context_length, parallel=parallel)
+
+
+def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Launch, preflight.Settings]:
+    device = arguments.device or device_here()
+    launch = vllm.launch(
+        wish,
+        vllm.installed(),
+        device=device,
+        allowed=arguments.allow,
+        memory=memory_limit(),
+        weights=facts.weight_bytes,
+    )
+    return launch, preflight.of_vllm(launch.command, launch.environment, device=device)
+
+
+def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
+    endpoints, drain = arguments.endpoints_delay, arguments.drain_limit
+    if arguments.only_warm:
+        endpoints = drain = 0
+    return Options(
+        patience=Patience(start=arguments.start_timeout, endpoints=endpoints, drain=drain),
+        host=arguments.host,
+        port=arguments.management_port,
+        stuck_after=arguments.stuck_after,
+        only_warm=arguments.only_warm,
+        about={"model": facts.as_json()},
+    )
+
+
+def device_here() -> str:
+    """The kind of accelerator that the container was given."""
+    if Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists():
+        return "cuda"
+    return "rocm" if Path("/dev/kfd").exists() else "cpu"

@@ -1,0 +1,49 @@
+"""What the supervisor asks the engine over HTTP: is it up, what does it count, and a first request."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from slipway_runtime.engines.engine import Launch, WarmUp
+
+SECRET_HEADER = "X-Slipway-Supervisor"  # noqa: S105 - the name of a header
+PATIENCE = 3.0  # seconds for an answer that costs an engine nothing
+
+
+class EngineClient:
+    def __init__(self, launch: Launch, *, secret: str) -> None:
+        self._launch = launch
+        self._session = aiohttp.ClientSession(
+            launch.url,
+            headers={SECRET_HEADER: secret},
+            timeout=aiohttp.ClientTimeout(total=PATIENCE),
+            connector=aiohttp.TCPConnector(force_close=True),  # a connection kept open would outlive a drain
+            trust_env=False,
+        )
+
+    async def health(self) -> int:
+        """The status of its answer; 0 if there was none."""
+        try:
+            async with self._session.get(self._launch.health) as answer:
+                return answer.status
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return 0
+
+    async def metrics(self) -> str | None:
+        try:
+            async with self._session.get(self._launch.metrics) as answer:
+                return await answer.text(errors="replace") if answer.status == 200 else None
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+
+    async def warm_up(self, request: WarmUp, *, patience: float) -> int:
+        timeout = aiohttp.ClientTimeout(total=patience)
+        try:
+            async with self._session.post(request.path, json=dict(request.body), timeout=timeout) as answer:
+                await answer.read()
+                return answer.status
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return 0
+
+    async def close(self) -> None:
+        await self._session.close()

@@ -1,0 +1,63 @@
+"""The pod's own port: probes for the kubelet, facts for people and the operator, and all metrics in one scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from aiohttp import web
+
+from .state import State
+
+
+class Watched(Protocol):
+    """What the port tells of."""
+
+    @property
+    def state(self) -> State: ...
+    @property
+    def has_started(self) -> bool: ...
+    @property
+    def is_ready(self) -> bool: ...
+    @property
+    def trouble(self) -> str | None: ...
+    @property
+    def phase(self) -> str: ...
+    def info(self) -> Mapping[str, object]: ...
+    async def metrics(self) -> str: ...
+
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def application(watched: Watched) -> web.Application:
+    def said(good: bool) -> web.Response:
+        told = f"{watched.state}, phase {watched.phase}" + (f": {watched.trouble}" if watched.trouble else "")
+        return web.Response(text=f"{told}\n", status=200 if good else 503)
+
+    async def startupz(_: web.Request) -> web.Response:
+        return said(watched.has_started)
+
+    async def readyz(_: web.Request) -> web.Response:
+        return said(watched.is_ready)
+
+    async def livez(_: web.Request) -> web.Response:
+        return said(watched.trouble is None)
+
+    async def info(_: web.Request) -> web.Response:
+        return web.json_response(watched.info())
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(text=await watched.metrics(), content_type="text/plain", charset="utf-8")
+
+    app = web.Application()
+    for handler in (startupz, readyz, livez, info, metrics):
+        app.router.add_get(f"/{handler.__name__}", handler)
+    return app
+
+
+async def listen(watched: Watched, *, host: str, port: int) -> web.AppRunner:
+    runner = web.AppRunner(application(watched), access_log=None, handle_signals=False, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner

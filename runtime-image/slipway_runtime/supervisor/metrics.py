@@ -1,0 +1,55 @@
+"""What the runtime counts of itself, as Prometheus reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from slipway_runtime.control import Counts
+
+from .phases import Moment
+from .state import State
+
+
+class _Once(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def own_metrics(
+    *,
+    labels: dict[str, str],
+    state: State,
+    moments: Iterable[Moment],
+    counts: Counts,
+    silence: float,
+    scraped: bool,
+    dropped: int,
+) -> str:
+    prefix = "slipway_runtime_"
+    info = GaugeMetricFamily(prefix + "info", "The runtime and its engine.", labels=list(labels))
+    info.add_metric(list(labels.values()), 1)
+    states = GaugeMetricFamily(prefix + "state", "1 for the state that the pod is in.", labels=["state"])
+    for each in State:
+        states.add_metric([each], float(each is state))
+    reached = GaugeMetricFamily(
+        prefix + "phase_seconds", "When a phase was reached, in seconds since the process began.", labels=["phase"]
+    )
+    for moment in moments:
+        reached.add_metric([moment.name], moment.seconds)
+    single = [
+        GaugeMetricFamily(prefix + "requests_in_flight", "Requests taken and not yet answered.", counts.in_flight),
+        GaugeMetricFamily(prefix + "guards", "Processes of the engine that answer requests.", counts.guards),
+        GaugeMetricFamily(prefix + "engine_silence_seconds", "Seconds since the engine's last sign of life.", silence),
+        GaugeMetricFamily(prefix + "engine_scraped", "Whether the engine's own metrics are below.", float(scraped)),
+        CounterMetricFamily(prefix + "output_lines_dropped", "Lines of output that nobody took in time.", dropped),
+    ]
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Once([info, states, reached, *single]))
+    return generate_latest(registry).decode()

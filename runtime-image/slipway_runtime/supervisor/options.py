@@ -1,0 +1,21 @@
+"""How process 1 does its work, whatever the engine."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .drain import Patience
+
+STOP = (signal.SIGTERM, signal.SIGINT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    patience: Patience = field(default_factory=Patience)
+    host: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside
+    port: int = 8081
+    stuck_after: float = 24.0  # with a look and its answer, an engine that got stuck is found within 30
+    only_warm: bool = False  # ends as soon as it is ready: its caches are full then
+    about: Mapping[str, object] = field(default_factory=dict)  # for /info

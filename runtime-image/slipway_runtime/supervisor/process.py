@@ -1,0 +1,101 @@
+"""The engine as a process: started in a session of its own, and ended with all that it started.
+
+Its orphans become our children, as process 1 or by a flag of Linux, so that none is left as a zombie or survives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from .processes import children, cpu_demand
+
+PIPE_SIZE = 1 << 20  # bytes of output that the engine can print while nobody reads
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+class EngineProcess:
+    """What has been started. Threads may be started only after it, for it forks."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        self.output, theirs = os.pipe()
+        with contextlib.suppress(OSError):  # a smaller one does, too
+            fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        self.pid = os.fork()
+        if self.pid == 0:
+            _become(command, environment, theirs)
+        os.close(theirs)
+        self.exit_code: int | None = None
+        """As subprocess tells it: negative for a signal."""
+
+    @property
+    def cpu_demand(self) -> float:
+        return cpu_demand(self.pid)
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)  # it may not be the group's leader yet
+
+    def reap(self) -> bool:
+        """Takes in every child that has ended; whether the engine's first process has."""
+        with contextlib.suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == self.pid:
+                    self.exit_code = os.waitstatus_to_exitcode(ended[1])
+        return self.exit_code is not None
+
+    def clear(self, patience: float = 2.0) -> bool:
+        """Kills what is left of it, whatever session that fled to; False if something doesn't even die of that."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        until = time.monotonic() + patience
+        while left := self._left():
+            if time.monotonic() > until:
+                return False
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.002)
+        return True
+
+    def _left(self) -> list[int]:
+        self.reap()
+        return children(os.getpid())
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+def _become(command: Sequence[str], environment: Mapping[str, str], output: int) -> NoReturn:
+    """The child's way into the engine. A terminal's Ctrl-C doesn't reach its session: to stop is the parent's part."""
+    try:
+        os.setsid()
+        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.execvpe(command[0], list(command), dict(environment))
+    except OSError as error:
+        os.write(2, f"{command[0]} cannot be started: {error.strerror}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

@@ -1,0 +1,104 @@
+"""The life of process 1: what is checked first, the engine, its end, and what is told of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from slipway_runtime import control
+from slipway_runtime.engines.engine import Launch, Refusal
+from slipway_runtime.failure import Failure, Reason, exit_code_of, termination_message, write_termination_message
+from slipway_runtime.models import ModelError
+
+from . import shared_memory
+from .log import Log
+from .options import STOP, Options
+from .phases import Phases, age_of_process
+from .process import EngineProcess
+
+
+def run(prepare: Callable[[], tuple[Launch, Options]], *, termination_log: Path) -> int:
+    """The exit code: 0 if it was told to stop, else what the failure's class says."""
+    for number in STOP:  # until there is an engine; process 1 would not even notice them by itself
+        signal.signal(number, lambda *_: sys.exit(0))
+    log, phases = Log(), Phases(age=age_of_process())
+    try:
+        launch, options = prepare()
+        phases.reach("checked")
+        failure = _supervise(launch, options, log=log, phases=phases)
+    except (Refusal, ModelError) as refusal:
+        failure = refusal.failure
+    return _tell(failure, log, termination_log)
+
+
+def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases) -> Failure | None:
+    for choice in launch.choices:
+        log.say(f"{choice}.")
+    told_to_stop: list[int] = []
+    for number in STOP:
+        signal.signal(number, lambda number, _: told_to_stop.append(number))
+    shared = shared_memory.names()
+    with _scratch_folder() as folder:
+        guards = control.Control.create(folder / "control")
+        engine = EngineProcess(launch.command, {**launch.environment, control.ENVIRONMENT: str(folder / "control")})
+        phases.reach("launched")
+        log.start()
+        try:
+            # What it needs takes longer to import than all before: so it is imported beside the engine's start.
+            from .supervisor import Supervisor  # noqa: PLC0415
+
+            supervisor = Supervisor(launch, options, engine=engine, guards=guards, log=log, phases=phases)
+            return supervisor.run(told_to_stop)
+        except OSError as error:
+            return _cannot_work(error)
+        except Exception as error:
+            return _broken(error)
+        finally:
+            _clear(engine, shared, log)
+            guards.close()
+
+
+def _clear(engine: EngineProcess, shared: frozenset[str], log: Log) -> None:
+    """After the engine's end nothing of it is left."""
+    if not engine.clear():
+        log.say("Something that the engine started doesn't end; it is left to the kernel.")
+    if os.getpid() == 1 and (names := shared_memory.clear(shared)):  # else others may share /dev/shm
+        log.say(f"Removed what the engine left in shared memory: {', '.join(names)}.")
+
+
+def _cannot_work(error: OSError) -> Failure:
+    told = f"The container doesn't let slipway-runtime do its work: {error.strerror or error}."
+    return Failure(Reason.POD_CONFIG_ERROR, told, "If an address is in use, choose another --management-port.")
+
+
+def _broken(error: BaseException) -> Failure:
+    told = f"slipway-runtime itself failed: {type(error).__name__}: {error}"
+    return Failure(Reason.UNKNOWN, told, "This is a bug, worth a report with the log.")
+
+
+def _tell(failure: Failure | None, log: Log, termination_log: Path) -> int:
+    if failure is None:
+        log.close()
+        return 0
+    if not write_termination_message(failure, termination_log):
+        log.pass_on(termination_message(failure).encode())
+    log.say(f"{failure.reason}: {failure.message} {failure.remedy}".rstrip())
+    log.close()
+    return exit_code_of(failure.reason)
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """In memory where that can be written to, since the root file system may be read-only."""
+    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - mkdtemp's names are its own
+    folder = Path(tempfile.mkdtemp(prefix="slipway-", dir=where))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

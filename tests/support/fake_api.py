@@ -1,0 +1,82 @@
+"""The HTTP server of the engine in fake_engine.py: it answers, streams, hangs and dies.
+
+It has a guard of sorts: it counts its requests in the control file, refuses them in a drain and cuts them when told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from aiohttp import web
+from slipway_runtime import control
+
+
+def serve(*, port: int, handle_signals: bool) -> None:
+    web.run_app(Engine().app, host="127.0.0.1", port=port, handle_signals=handle_signals, print=None)
+
+
+class Engine:
+    def __init__(self) -> None:
+        self.slot = control.Slot.claim(Path(os.environ[control.ENVIRONMENT]))
+        self.running = 0
+        self.hangs = False
+        self.app = web.Application()
+        self.app.add_routes(
+            [
+                web.get("/health", self.health),
+                web.get("/metrics", self.metrics),
+                web.post("/v1/completions", self.completions),
+                web.post("/stream", self.stream),
+                web.post("/hang", self.hang),
+                web.post("/die", self.die),
+            ]
+        )
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        text = (
+            f'# HELP fake:running Requests.\n# TYPE fake:running gauge\nfake:running{{model="a}} 9"}} {self.running}\n'
+        )
+        return web.Response(text=text)
+
+    async def completions(self, _: web.Request) -> web.Response:
+        return web.json_response({"choices": [{"text": "hello"}]})
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """`tokens` of them, one each `every` seconds."""
+        if self.slot.state != control.State.SERVING:
+            raise web.HTTPServiceUnavailable(headers={"Retry-After": str(self.slot.retry_after)})
+        self.slot.begin()
+        self.running += 1
+        try:
+            return await self._answer(request)
+        finally:
+            self.slot.end(waiting=True)
+            self.running -= 1
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for number in range(int(request.query.get("tokens", "1"))):
+            if self.slot.state == control.State.ENDING:
+                await answer.write(b"error\n")
+                break
+            if self.hangs:
+                await asyncio.Event().wait()
+            await answer.write(f"{number}\n".encode())
+            self.slot.tokens(1)
+            await asyncio.sleep(float(request.query.get("every", "0.01")))
+        await answer.write_eof()
+        return answer
+
+    async def hang(self, _: web.Request) -> web.Response:
+        """From now on no request gets a token."""
+        self.hangs = True
+        return web.Response()
+
+    async def die(self, request: web.Request) -> web.Response:
+        os._exit(int(request.query.get("code", "0")))

@@ -1,0 +1,194 @@
+"""What becomes of an engine's last lines, its exit code, and of neither."""
+
+import signal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slipway_runtime.diagnosis import diagnose, kills_for_memory
+from slipway_runtime.diagnosis.known import KNOWN
+from slipway_runtime.failure import Failure, Reason, termination_message
+
+OOM_WORKER = (
+    "(EngineCore_DP0 pid=312) ERROR 11-21 14:03:11 [core.py:866] torch.OutOfMemoryError: CUDA out of memory. Tried to "
+    "allocate 224.00 MiB. GPU 0 has a total capacity of 21.98 GiB of which 68.44 MiB is free."
+)
+CONSEQUENCE = (
+    "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': 1}"
+)
+
+
+def diagnosed(*lines: str, code: int = 1) -> Failure:
+    return diagnose(lines, code, "loading")
+
+
+def test_the_cause_is_told_in_the_engines_words_without_what_stands_around_them() -> None:
+    found = diagnosed(OOM_WORKER, "Traceback (most recent call last):", CONSEQUENCE)
+    assert found.reason is Reason.GPU_OUT_OF_MEMORY
+    assert found.message.startswith("torch.OutOfMemoryError: CUDA out of memory. Tried to")
+    assert (found.phase, bool(found.remedy)) == ("loading", True)
+
+
+def test_what_broke_the_device_comes_before_what_that_broke() -> None:
+    xid = "NVRM: Xid (PCI:0000:3b:00): 79, pid=312, GPU has fallen off the bus."
+    assert (
+        diagnosed("torch.AcceleratorError: CUDA error: an illegal memory access", "ncclInternalError", xid).message
+        == xid
+    )
+
+
+# Sentences of hardware and drivers, as their makers document them; no machine without such a fault says them.
+DOCUMENTED = [
+    ("torch.AcceleratorError: CUDA error: uncorrectable ECC error encountered", Reason.GPU_UNHEALTHY),
+    ("NVRM: Xid (PCI:0000:3b:00): 48, pid=312, name=python3, DBE (Double Bit Error)", Reason.GPU_UNHEALTHY),
+    ("Unable to determine the device handle for GPU 0000:3B:00.0: GPU is lost.", Reason.GPU_UNHEALTHY),
+    ("RuntimeError: CUDA error: system not yet initialized", Reason.GPU_UNHEALTHY),
+    ("Memory access fault by GPU node-2 (Agent handle: 0x55d) on address 0x7f.", Reason.GPU_UNHEALTHY),
+    ("RuntimeError: The NVIDIA driver on your system is too old (found version 12040).", Reason.DRIVER_MISMATCH),
+    ("CUDA error: no kernel image is available for execution on the device", Reason.DRIVER_MISMATCH),
+    ("RuntimeError: Failed to infer device type, please set the environment variable", Reason.DRIVER_MISMATCH),
+    ("RuntimeError: No CUDA GPUs are available", Reason.POD_CONFIG_ERROR),
+    ("torch.AcceleratorError: CUDA error: invalid device ordinal", Reason.BAD_ENGINE_ARGUMENTS),
+    ("torch.OutOfMemoryError: HIP out of memory. Tried to allocate 2.00 GiB.", Reason.GPU_OUT_OF_MEMORY),
+    ("NCCL WARN Error while creating shared memory segment /dev/shm/nccl-x (size 9637888)", Reason.POD_CONFIG_ERROR),
+    ("torch.distributed.DistBackendError: NCCL error in: ncclSystemError: System call failed", Reason.ENGINE_CRASHED),
+    ("[Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=5)", Reason.ENGINE_CRASHED),
+    ("OSError: [Errno 28] No space left on device: '/var/cache/slipway/vllm/x'", Reason.POD_CONFIG_ERROR),
+    ("/llama.cpp/ggml/src/ggml.c:3213: GGML_ASSERT(ggml_can_mul_mat(a, b)) failed", Reason.ENGINE_CRASHED),
+    # of vLLM, as its source has them, on devices that a CPU doesn't have
+    (
+        "ValueError: Free memory on device cuda:0 (3.1/79.2 GiB) on startup is less than desired GPU memory "
+        "utilization (0.92, 72.9 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
+        Reason.GPU_BUSY,
+    ),
+    (
+        "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`",
+        Reason.GPU_OUT_OF_MEMORY,
+    ),
+    (
+        "ValueError: The quantization method awq is not supported for the current GPU. Minimum capability: 75.",
+        Reason.QUANTIZATION_MISMATCH,
+    ),
+    (
+        "RuntimeError: CUDA out of memory occurred when warming up sampler with 1024 dummy requests.",
+        Reason.GPU_OUT_OF_MEMORY,
+    ),
+    (
+        "ValueError: Bfloat16 is only supported on GPUs with compute capability of at least 8.0.",
+        Reason.BAD_ENGINE_ARGUMENTS,
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "reason"), DOCUMENTED)
+def test_what_hardware_and_drivers_say_is_understood(line: str, reason: Reason) -> None:
+    found = diagnosed("Loading weights", line, CONSEQUENCE)
+    assert (found.reason, found.message) == (reason, line)
+
+
+def test_a_process_of_ours_that_gives_up_is_believed() -> None:
+    told = Failure(Reason.BAD_ENGINE_ARGUMENTS, "No flag --paralel.", "Did you mean --parallel?")
+    found = diagnosed("GGML_ASSERT(x) failed", termination_message(told).strip())
+    assert (found.reason, found.message, found.remedy) == (told.reason, told.message, told.remedy)
+
+
+# --- unknown failures ------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_failure_carries_its_exception_and_its_last_lines() -> None:
+    found = diagnosed(
+        "Loading", "Traceback (most recent call last):", '  File "x.py"', "KeyError: 'layers.7'", "bye", code=3
+    )
+    assert found.reason is Reason.ENGINE_CRASHED
+    assert found.message == "The engine ended by itself with exit code 3: KeyError: 'layers.7'"
+    assert found.lines == ("Loading", "KeyError: 'layers.7'", "bye")
+
+
+def test_an_engine_that_says_nothing_is_called_silent() -> None:
+    assert diagnosed(code=0).message == "The engine ended by itself with exit code 0 and said nothing."
+
+
+def test_no_more_lines_are_kept_than_anybody_reads() -> None:
+    found = diagnosed(*(f"line {number}" for number in range(500)))
+    assert found.lines == tuple(f"line {number}" for number in range(460, 500))
+
+
+# --- signals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+@pytest.mark.parametrize(
+    ("for_memory", "reason", "said"),
+    [
+        (True, Reason.HOST_OUT_OF_MEMORY, "at its limit of memory"),
+        (False, Reason.ENGINE_CRASHED, "ended from outside, by SIGKILL."),
+        (None, Reason.ENGINE_CRASHED, "may have been the kernel"),
+    ],
+)
+def test_an_engine_that_was_killed_ran_out_of_memory_only_if_the_kernel_says_so(
+    code: int, for_memory: bool | None, reason: Reason, said: str
+) -> None:
+    found = diagnose(["Loading"], code, "loading", for_memory=for_memory)
+    assert found.reason is reason
+    assert said in found.message
+
+
+def test_of_vllm_it_is_the_child_that_was_killed() -> None:
+    told = (
+        "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}"
+    )
+    assert diagnose([told], 1, "loading", for_memory=True).reason is Reason.HOST_OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGILL, "lacks an instruction"),
+        (signal.SIGBUS, "shm is full"),
+        (signal.SIGSEGV, "crashed by SIGSEGV."),
+        (signal.SIGTERM, "ended from outside, by SIGTERM."),
+        (99, "crashed by signal 99."),
+    ],
+)
+def test_a_signal_is_told_by_its_meaning(number: int, said: str) -> None:
+    found = diagnosed(code=-number)
+    assert found.reason is Reason.ENGINE_CRASHED
+    assert said in found.message
+
+
+def test_a_known_sentence_says_more_than_a_signal() -> None:
+    assert diagnosed("GGML_ASSERT(x) failed", code=-6).message == "GGML_ASSERT(x) failed"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "count"),
+    [
+        ("memory.events", "low 0\nhigh 0\nmax 12\noom 1\noom_kill 1\noom_group_kill 0\n", 1),
+        ("memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n", 4),
+        ("memory/memory.oom_control", "oom_kill_disable 0\n", None),
+        ("other", "", None),
+    ],
+)
+def test_the_kernels_count_of_those_it_killed(tmp_path: Path, file: str, text: str, count: int | None) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text)
+    assert kills_for_memory(tmp_path) == count
+
+
+# --- whatever is said ------------------------------------------------------------------------------------------------
+
+
+@given(lines=st.lists(st.text(max_size=200), max_size=20), code=st.integers(-70, 260))
+def test_whatever_an_engine_says_there_is_a_reason_a_message_and_a_remedy(lines: list[str], code: int) -> None:
+    found = diagnose(lines, code, "serving")
+    assert found.message
+    assert found.remedy
+    assert termination_message(found)
+
+
+@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.sentence[:50])
+def test_every_known_failure_has_a_remedy_in_a_sentence(known: object) -> None:
+    remedy = getattr(known, "remedy", "")
+    assert remedy[0].isupper()
+    assert remedy.endswith(".")

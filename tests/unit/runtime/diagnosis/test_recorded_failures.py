@@ -1,0 +1,51 @@
+"""What real engines said when a start of theirs failed, and what is made of it.
+
+`tests/support/failing_starts.py` makes these failures and records the outputs anew.
+"""
+
+import pytest
+from slipway_runtime.diagnosis import diagnose
+from slipway_runtime.failure import Reason
+from support.failing_starts import FIXTURES, STARTS
+
+EXPECTED = {
+    "llamacpp-not-a-gguf": (Reason.MODEL_CORRUPT, "invalid magic characters"),
+    "llamacpp-empty-file": (Reason.MODEL_CORRUPT, "failed to read magic"),
+    "llamacpp-missing-file": (Reason.MODEL_NOT_FOUND, "No such file or directory"),
+    "llamacpp-weights-cut-short": (Reason.MODEL_CORRUPT, "model is corrupted or incomplete"),
+    "llamacpp-header-cut-short": (Reason.MODEL_CORRUPT, "failed to read key-value pairs"),
+    "llamacpp-old-version": (Reason.UNSUPPORTED_ARCHITECTURE, "GGUFv1 is no longer supported"),
+    "llamacpp-new-version": (Reason.UNSUPPORTED_ARCHITECTURE, "only supports up to version 3"),
+    "llamacpp-big-endian": (Reason.UNSUPPORTED_ARCHITECTURE, "endianness"),
+    "llamacpp-unknown-architecture": (Reason.UNSUPPORTED_ARCHITECTURE, "'hal9000'"),
+    "llamacpp-unknown-tensor-type": (Reason.UNSUPPORTED_ARCHITECTURE, "invalid ggml type 99"),
+    "llamacpp-missing-tensor": (Reason.MODEL_CORRUPT, "tensor 'blk.1.ffn_up.weight' not found"),
+    "llamacpp-wrong-shape": (Reason.MODEL_CORRUPT, "has wrong shape"),
+    "llamacpp-missing-parameter": (Reason.MODEL_CORRUPT, "key not found in model: llama.block_count"),
+    "llamacpp-missing-tokenizer": (Reason.MODEL_CORRUPT, "cannot find tokenizer vocab"),
+    "llamacpp-unknown-tokenizer": (Reason.UNSUPPORTED_ARCHITECTURE, "unknown tokenizer: 'hal'"),
+    "llamacpp-unknown-pre-tokenizer": (Reason.UNSUPPORTED_ARCHITECTURE, "unknown pre-tokenizer type: 'hal'"),
+    "llamacpp-missing-part": (Reason.MODEL_CORRUPT, "failed to load GGUF split from"),
+    "llamacpp-cache-needs-flash-attention": (Reason.BAD_ENGINE_ARGUMENTS, "requires flash_attn"),
+    "llamacpp-too-little-memory": (Reason.HOST_OUT_OF_MEMORY, "attempted to allocate 4097"),
+    "llamacpp-port-in-use": (Reason.BAD_ENGINE_ARGUMENTS, "port: 18765"),
+    "llamacpp-unknown-host": (Reason.BAD_ENGINE_ARGUMENTS, "no-such-host.invalid"),
+    "llamacpp-bad-chat-template": (Reason.BAD_ENGINE_ARGUMENTS, "chat template parsing error"),
+    "llamacpp-adapter-missing": (Reason.MODEL_NOT_FOUND, "/mnt/models/adapter.gguf"),
+    "llamacpp-not-allowed": (Reason.MODEL_ACCESS_DENIED, "Permission denied"),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_real_failure_is_understood(name: str) -> None:
+    about, *lines = (FIXTURES / f"{name}.txt").read_text().splitlines()
+    code = int(about.rpartition(" ")[2])
+    found = diagnose(lines, code, "loading")
+    reason, words = EXPECTED[name]
+    assert found.reason is reason
+    assert words in found.message
+
+
+def test_every_failing_start_is_recorded_and_expected() -> None:
+    names = {f"{start.engine}-{start.name}" for start in STARTS}
+    assert names == {*EXPECTED} == {file.stem for file in FIXTURES.glob("*.txt")}

@@ -1,0 +1,79 @@
+"""What can be learned from an answer while it goes by."""
+
+import json
+from typing import Any
+
+import pytest
+from slipway_runtime.guard.answers import Usage, aborted, events_in, usage_in
+from support.guarding import CHAT, chunk
+
+VLLM = {"prompt_tokens": 12, "total_tokens": 16, "completion_tokens": 4, "prompt_tokens_details": None}
+LLAMACPP = {"cache_n": 20, "prompt_n": 5, "prompt_ms": 65.5, "predicted_n": 5, "predicted_ms": 119.5}
+
+
+def compact(body: Any) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize("write", [compact, lambda body: json.dumps(body).encode()], ids=["compact", "with spaces"])
+def test_usage_is_read_from_an_answer(write: Any) -> None:
+    assert usage_in(write({"id": "x", "usage": VLLM})) == Usage(12, 4)
+
+
+def test_usage_is_read_by_the_names_of_other_apis() -> None:
+    assert usage_in(compact({"usage": {"input_tokens": 3, "output_tokens": 2}})) == Usage(3, 2)
+
+
+def test_llamacpp_tells_its_times_as_well() -> None:
+    assert usage_in(compact({"usage": VLLM, "timings": LLAMACPP})) == Usage(12, 4, 0.0655, 0.1195)
+
+
+def test_a_stream_of_llamacpp_tells_its_tokens_without_being_asked() -> None:
+    assert usage_in(b"data: " + compact({"choices": [], "timings": LLAMACPP})) == Usage(25, 5, 0.0655, 0.1195)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"choices": [{"text": 'I say "usage":{"prompt_tokens": 9}'}]},
+        {"choices": [{"text": '"finish_reason":"abort"'}]},
+        {"usage": None},
+        {},
+    ],
+)
+def test_what_the_model_writes_is_not_taken_for_the_engines_words(body: Any) -> None:
+    assert usage_in(compact(body)) is None
+    assert not aborted(compact(body), CHAT, stream=False)
+
+
+@pytest.mark.parametrize(
+    ("path", "stream", "body"),
+    [
+        (CHAT, False, {"choices": [{"message": {"content": "par"}, "finish_reason": "abort"}]}),
+        (CHAT, True, {"choices": [{"delta": {"content": ""}, "finish_reason": "abort"}]}),
+        ("/v1/responses", False, {"status": "cancelled", "output": []}),
+        ("/v1/messages", False, {"type": "message", "content": [], "stop_reason": None}),
+        ("/v1/messages", True, {"type": "message_delta", "delta": {"stop_reason": None}}),
+    ],
+)
+def test_an_answer_that_the_engine_gave_up_is_seen(path: str, stream: bool, body: Any) -> None:
+    assert aborted(compact(body), path, stream=stream)
+
+
+@pytest.mark.parametrize(
+    ("path", "stream", "body"),
+    [
+        (CHAT, False, {"choices": [{"finish_reason": "stop", "stop_reason": None}]}),
+        (CHAT, False, {"choices": [{"finish_reason": "stop", "logprobs": {"tokens": ["abort"]}}]}),
+        ("/v1/responses", False, {"status": "completed"}),
+        ("/v1/messages", False, {"type": "message", "stop_reason": "end_turn"}),
+        ("/v1/messages", True, {"type": "message_start", "message": {"type": "message", "stop_reason": None}}),
+        ("/v1/messages", True, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
+    ],
+)
+def test_one_that_it_finished_is_left_alone(path: str, stream: bool, body: Any) -> None:
+    assert not aborted(compact(body), path, stream=stream)
+
+
+def test_events_are_counted_though_several_come_at_once() -> None:
+    assert events_in(chunk(text="a\n\nb") + chunk(text="c")) == 2

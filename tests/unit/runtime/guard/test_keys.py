@@ -1,0 +1,111 @@
+"""API keys from a mounted Secret."""
+
+from pathlib import Path
+
+import pytest
+from slipway_runtime.guard.keys import Keys
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+class Secret:
+    """A Secret as the kubelet mounts it: files are links into a folder that a link names, which is turned at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.generation = 0
+
+    def write(self, **keys: str) -> None:
+        self.generation += 1
+        data = self.folder / f"..2026_{self.generation}"
+        data.mkdir(parents=True)
+        for owner, key in keys.items():
+            (data / owner).write_text(key)
+        (self.folder / "..new").symlink_to(data.name)
+        (self.folder / "..new").replace(self.folder / "..data")
+        for entry in self.folder.iterdir():
+            if not entry.name.startswith("..") and entry.name not in keys:
+                entry.unlink()
+        for owner in keys:
+            if not (self.folder / owner).is_symlink():
+                (self.folder / owner).symlink_to(Path("..data") / owner)
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Secret:
+    secret = Secret(tmp_path / "keys")
+    secret.write(alice="key-of-alice", bob="key-of-bob-1\nkey-of-bob-2\n")
+    return secret
+
+
+def test_a_key_has_an_owner(secret: Secret, clock: Clock) -> None:
+    assert Keys(secret.folder, clock).owner("key-of-alice") == "alice"
+
+
+def test_an_owner_can_have_several_keys(secret: Secret, clock: Clock) -> None:
+    keys = Keys(secret.folder, clock)
+    assert keys.owner("key-of-bob-1") == keys.owner("key-of-bob-2") == "bob"
+
+
+@pytest.mark.parametrize(
+    "key", ["", "key", "key-of-alic", "key-of-alice ", "key-of-alicf", "alice", "k" * 10_000, "\udc80" * 9]
+)
+def test_anything_else_is_nobodys(secret: Secret, clock: Clock, key: str) -> None:
+    assert Keys(secret.folder, clock).owner(key) is None
+
+
+def test_a_new_key_is_valid_a_second_later_and_an_old_one_is_not(secret: Secret, clock: Clock) -> None:
+    keys = Keys(secret.folder, clock)
+    secret.write(alice="new-key-of-alice", carol="key-of-carol")
+    clock.now += 1
+    assert keys.owner("new-key-of-alice") == "alice"
+    assert keys.owner("key-of-carol") == "carol"
+    assert keys.owner("key-of-alice") is None
+    assert keys.owner("key-of-bob-1") is None
+
+
+def test_within_a_second_the_folder_is_not_looked_at_again(secret: Secret, clock: Clock) -> None:
+    keys = Keys(secret.folder, clock)
+    secret.write(alice="new-key-of-alice")
+    clock.now += 0.5
+    assert keys.owner("key-of-alice") == "alice"
+
+
+def test_a_secret_without_keys_lets_nobody_in(secret: Secret, clock: Clock) -> None:
+    keys = Keys(secret.folder, clock)
+    secret.write()
+    clock.now += 1
+    assert keys.owner("key-of-alice") is None
+
+
+def test_without_the_folder_nobody_is_let_in(tmp_path: Path, clock: Clock) -> None:
+    assert Keys(tmp_path / "missing", clock).owner("key-of-alice") is None
+
+
+def test_keys_that_cannot_be_read_for_a_moment_stay_valid(secret: Secret, clock: Clock) -> None:
+    keys = Keys(secret.folder, clock)
+    secret.folder.rename(secret.folder.with_name("gone"))
+    clock.now += 1
+    assert keys.owner("key-of-alice") == "alice"
+
+
+def test_a_key_that_could_be_guessed_is_not_taken(
+    secret: Secret, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret.write(dave="short")
+    assert Keys(secret.folder, clock).owner("short") is None
+    assert "A key of dave is not taken" in caplog.text
+
+
+def test_no_key_is_kept_as_it_is(secret: Secret, clock: Clock) -> None:
+    assert "key-of-alice" not in repr(vars(Keys(secret.folder, clock)))

@@ -1,0 +1,83 @@
+"""The decision about one request."""
+
+from dataclasses import replace
+
+import pytest
+from slipway_runtime.control import State
+from slipway_runtime.guard.policy import Facts, decide
+from slipway_runtime.guard.routes import Routes
+from slipway_runtime.guard.settings import Settings
+
+ROUTES = Routes()
+OPEN, LIMITED = Settings(), Settings(max_in_flight=4, max_in_flight_per_key=2, max_body_bytes=100)
+KEYED = Settings(keys="/keys")
+CHAT = Facts("POST", "/v1/chat/completions", ROUTES.find("POST", "/v1/chat/completions"), owner="alice")
+MODELS = Facts("GET", "/v1/models", ROUTES.find("GET", "/v1/models"), owner="alice")
+HEALTH = Facts("GET", "/health", ROUTES.find("GET", "/health"))
+UNKNOWN = Facts("GET", "/metrics", None, owner="alice")
+STRANGER = replace(CHAT, owner=None)
+
+
+@pytest.mark.parametrize(
+    ("facts", "settings"),
+    [
+        pytest.param(STRANGER, OPEN, id="without keys, anybody"),
+        pytest.param(CHAT, KEYED, id="the owner of a key"),
+        pytest.param(HEALTH, KEYED, id="health, without a key"),
+        pytest.param(replace(UNKNOWN, supervisor=True), KEYED, id="the supervisor, anything"),
+        pytest.param(replace(CHAT, supervisor=True, state=State.DRAINING), LIMITED, id="the supervisor, at any time"),
+        pytest.param(replace(CHAT, in_flight=3, in_flight_of_owner=1), LIMITED, id="below the limits"),
+        pytest.param(replace(CHAT, in_flight=10**6, in_flight_of_owner=10**6), OPEN, id="without limits"),
+        pytest.param(replace(MODELS, in_flight=9, in_flight_of_owner=9, wait=9), LIMITED, id="what is no work"),
+        pytest.param(replace(CHAT, content_length=100), LIMITED, id="a body as large as it may be"),
+        pytest.param(replace(UNKNOWN, preflight=True, owner=None), KEYED, id="a browser that asks whether it may"),
+    ],
+)
+def test_is_let_through(facts: Facts, settings: Settings) -> None:
+    assert decide(facts, settings) is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "settings", "status", "code"),
+    [
+        pytest.param(UNKNOWN, OPEN, 404, "unknown_url", id="what isn't served"),
+        pytest.param(STRANGER, KEYED, 401, "missing_api_key", id="no key"),
+        pytest.param(replace(STRANGER, key_shown=True), KEYED, 401, "invalid_api_key", id="a key of nobody"),
+        pytest.param(replace(MODELS, owner=None), KEYED, 401, "missing_api_key", id="no key for what is no work"),
+        pytest.param(replace(CHAT, state=State.DRAINING), OPEN, 503, "draining", id="in a drain"),
+        pytest.param(replace(CHAT, state=State.ENDING), OPEN, 503, "draining", id="at the end of a drain"),
+        pytest.param(replace(HEALTH, state=State.DRAINING), OPEN, 503, "draining", id="health in a drain"),
+        pytest.param(replace(CHAT, content_length=101), LIMITED, 413, "request_too_large", id="a large body"),
+        pytest.param(replace(CHAT, in_flight_of_owner=2), LIMITED, 429, "too_many_in_flight", id="too many of a key"),
+        pytest.param(replace(CHAT, wait=1.2), OPEN, 429, "rate_limit_exceeded", id="too fast"),
+        pytest.param(replace(CHAT, in_flight=4), LIMITED, 503, "overloaded", id="a full queue"),
+    ],
+)
+def test_is_refused(facts: Facts, settings: Settings, status: int, code: str) -> None:
+    refusal = decide(facts, settings)
+    assert refusal
+    assert (refusal.status, refusal.code) == (status, code)
+
+
+def test_a_stranger_does_not_learn_that_the_replica_drains() -> None:
+    refusal = decide(replace(STRANGER, state=State.DRAINING), KEYED)
+    assert refusal
+    assert refusal.status == 401
+
+
+def test_in_a_drain_the_supervisor_says_when_to_try_again() -> None:
+    refusal = decide(replace(CHAT, state=State.DRAINING, retry_after=17), OPEN)
+    assert refusal
+    assert (refusal.retry_after, refusal.headers()["retry-after"]) == (17, "17")
+
+
+def test_who_is_too_fast_is_told_whole_seconds() -> None:
+    refusal = decide(replace(CHAT, wait=1.2), OPEN)
+    assert refusal
+    assert refusal.headers()["retry-after"] == "2"
+
+
+def test_trying_again_is_not_advised_where_it_changes_nothing() -> None:
+    refusal = decide(STRANGER, KEYED)
+    assert refusal
+    assert "retry-after" not in refusal.headers()

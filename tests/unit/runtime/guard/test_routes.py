@@ -1,0 +1,119 @@
+"""Which paths exist for those outside."""
+
+import pytest
+from slipway_runtime.guard.routes import Kind, Routes
+
+OF_VLLM_BUT_NOT_FOR_THEM = [
+    "/invocations",
+    "/inference/v1/generate",
+    "/generative_scoring",
+    "/scale_elastic_ep",
+    "/is_scaling_elastic_ep",
+    "/metrics",
+    "/load",
+    "/version",
+    "/ping",
+    "/server_info",
+    "/tokenizer_info",
+    "/kv_event_sources",
+    "/fault_tolerance/status",
+    "/fault_tolerance/apply",
+    "/docs",
+    "/openapi.json",
+    "/redoc",
+    "/abort_requests",
+    "/collective_rpc",
+    "/pause",
+    "/resume",
+    "/sleep",
+    "/wake_up",
+    "/reset_prefix_cache",
+    "/reset_mm_cache",
+    "/reset_encoder_cache",
+    "/release_kv_cache_memory",
+    "/start_profile",
+    "/stop_profile",
+    "/update_weights",
+    "/init_weight_transfer_engine",
+    "/get_world_size",
+    "/v1/load_lora_adapter",
+    "/v1/unload_lora_adapter",
+    "/cohere/v2/chat",
+]
+OF_LLAMACPP_BUT_NOT_FOR_THEM = [
+    "/slots",
+    "/slots/0",
+    "/props",
+    "/lora-adapters",
+    "/completion",
+    "/infill",
+    "/cors-proxy",
+    "/tools",
+]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/rerank"])
+def test_what_the_engine_computes_is_work(path: str) -> None:
+    route = Routes().find("POST", path)
+    assert route
+    assert route.kind is Kind.WORK
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gemma", "/v1/responses/resp_1"])
+def test_what_costs_nothing_needs_a_key_all_the_same(path: str) -> None:
+    route = Routes().find("GET", path)
+    assert route
+    assert route.kind is Kind.KEYED
+
+
+def test_health_is_for_everybody_by_head_too() -> None:
+    for method in ("GET", "HEAD"):
+        route = Routes().find(method, "/health")
+        assert route
+        assert route.kind is Kind.OPEN
+
+
+@pytest.mark.parametrize("path", [*OF_VLLM_BUT_NOT_FOR_THEM, *OF_LLAMACPP_BUT_NOT_FOR_THEM])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_what_engines_serve_besides_does_not_exist(method: str, path: str) -> None:
+    assert Routes().find(method, path) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "*",
+        "v1/models",
+        "//v1/models",
+        "/v1//models",
+        "/v1/models/",
+        "/v1/models/..",
+        "/v1/models/.",
+        "/v1/models/a/b",
+        "/V1/models",
+        "/v1/models\0",
+        "/health/../metrics",
+        "/v1/models/*/x",
+        "/v1/chat/completions/render",
+    ],
+)
+def test_a_path_that_only_looks_like_one_does_not_exist(path: str) -> None:
+    assert Routes().find("GET", path) is None
+
+
+def test_another_method_does_not_exist() -> None:
+    assert Routes().find("GET", "/v1/chat/completions") is None
+    assert Routes().find("POST", "/health") is None
+
+
+def test_more_can_be_allowed_and_needs_a_key() -> None:
+    route = Routes(["POST /v1/load/*"]).find("POST", "/v1/load/adapter")
+    assert route
+    assert (route.kind, route.path) == (Kind.KEYED, "/v1/load/*")
+
+
+def test_a_path_exists_if_any_method_does() -> None:
+    assert Routes().exists("/v1/chat/completions")
+    assert not Routes().exists("/metrics")

@@ -1,0 +1,156 @@
+"""The memory that the supervisor and the guards share."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slipway_runtime.control import Control, ControlError, Counts, Slot, State
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "control"
+
+
+@pytest.fixture
+def control(path: Path) -> Iterator[Control]:
+    control = Control.create(path)
+    yield control
+    control.close()
+
+
+def counted(control: Control) -> tuple[int, int, int, int, int]:
+    counts = control.counts()
+    return counts.guards, counts.in_flight, counts.waiting, counts.done, counts.tokens
+
+
+# A guard in a process of its own with two requests in flight, until it is killed.
+GUARD = """
+import signal, sys
+from pathlib import Path
+from slipway_runtime.control import Slot
+slot = Slot.claim(Path(sys.argv[1]))
+slot.begin()
+slot.begin()
+slot.answering()
+slot.tokens(7)
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+@pytest.fixture
+def other_guard(path: Path, control: Control) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([sys.executable, "-c", GUARD, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+        process.kill()
+
+
+def test_before_any_guard_there_is_nothing_to_count(control: Control) -> None:
+    assert control.counts() == Counts()
+
+
+def test_only_the_owner_may_read_the_file(control: Control, path: Path) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_what_the_supervisor_says_reaches_the_guard(control: Control, path: Path) -> None:
+    slot = Slot.claim(path)
+    control.state, control.retry_after = State.DRAINING, 17
+    assert (slot.state, slot.retry_after) == (State.DRAINING, 17)
+
+
+def test_supervisor_and_guard_share_a_secret(control: Control, path: Path) -> None:
+    assert Slot.claim(path).secret == control.secret
+    assert len(control.secret) == 64
+
+
+def test_every_start_has_another_secret(control: Control, path: Path) -> None:
+    assert Slot.alone().secret != control.secret
+
+
+def test_a_request_is_in_flight_and_waiting_until_its_answer_begins_and_ends(control: Control, path: Path) -> None:
+    slot = Slot.claim(path)
+    slot.begin()
+    assert counted(control) == (1, 1, 1, 0, 0)
+    slot.answering()
+    slot.tokens(3)
+    assert counted(control) == (1, 1, 0, 0, 3)
+    slot.end(waiting=False)
+    assert counted(control) == (1, 0, 0, 1, 3)
+
+
+def test_a_request_that_got_no_answer_waits_no_longer(control: Control, path: Path) -> None:
+    slot = Slot.claim(path)
+    slot.begin()
+    slot.end(waiting=True)
+    assert counted(control) == (1, 0, 0, 1, 0)
+
+
+def test_the_counts_of_all_guards_are_added_up(
+    control: Control, path: Path, other_guard: subprocess.Popen[bytes]
+) -> None:
+    Slot.claim(path).begin()
+    assert counted(control) == (2, 3, 2, 0, 7)
+
+
+def test_a_killed_guard_takes_its_counts_with_it(control: Control, other_guard: subprocess.Popen[bytes]) -> None:
+    assert counted(control) == (1, 2, 1, 0, 7)
+    os.kill(other_guard.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, other_guard.pid, os.WEXITED | os.WNOWAIT)  # dead, and a zombie still
+    assert counted(control) == (0, 0, 0, 0, 0)
+
+
+def test_the_slot_of_a_killed_guard_is_used_again(
+    control: Control, path: Path, other_guard: subprocess.Popen[bytes]
+) -> None:
+    other_guard.kill()
+    other_guard.wait()
+    slots = [Slot.claim(path) for _ in range(64)]
+    assert control.counts().guards == len(slots)
+
+
+def test_the_slowest_guard_sets_the_beat(control: Control, path: Path) -> None:
+    slow, lively = Slot.claim(path), Slot.claim(path)
+    before = control.counts().beat
+    lively.beat()
+    assert control.counts().beat == before > 0
+    slow.beat()
+    assert control.counts().beat > before
+
+
+def test_more_guards_than_slots_are_refused(control: Control, path: Path) -> None:
+    for _ in range(64):
+        Slot.claim(path)
+    with pytest.raises(ControlError, match="All 64 slots"):
+        Slot.claim(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4160, b"\0" * 100], ids=["empty", "zeros", "short"])
+def test_a_file_of_another_kind_is_refused(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ControlError, match="version"):
+        Slot.claim(path)
+
+
+def test_a_missing_file_is_refused(path: Path) -> None:
+    with pytest.raises(ControlError, match="cannot be opened: No such file"):
+        Slot.claim(path)
+
+
+def test_a_new_supervisor_starts_afresh_though_an_old_file_is_there(control: Control, path: Path) -> None:
+    Slot.claim(path).begin()
+    again = Control.create(path)
+    assert counted(again) == (0, 0, 0, 0, 0)
+    again.close()
+
+
+def test_a_guard_without_a_supervisor_serves(path: Path) -> None:
+    assert Slot.alone().state == State.SERVING

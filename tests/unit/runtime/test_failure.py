@@ -1,0 +1,101 @@
+"""A failure becomes an exit code and one line for Kubernetes, which the operator understands."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slipway.api.reasons import Reason as OperatorsReason
+from slipway.observing.words import ENGINE, LONGEST, explain
+from slipway_runtime.failure import (
+    LARGEST,
+    Failure,
+    Reason,
+    exit_code_of,
+    termination_message,
+    write_termination_message,
+)
+
+FAILURE = Failure(
+    Reason.GPU_OUT_OF_MEMORY,
+    "13.9 GiB of weights don't fit into the 12.0 GiB that are free.",
+    remedy="Choose a larger accelerator.",
+    phase="preflight",
+    lines=("Loading weights", "CUDA out of memory"),
+)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_the_operator_has_the_same_word(reason: Reason) -> None:
+    assert OperatorsReason(reason.value).name == reason.name
+
+
+def test_no_failure_ends_with_0_and_no_two_alike() -> None:
+    codes = [exit_code_of(reason) for reason in Reason]
+    assert 0 not in codes
+    assert len({*codes}) == len(Reason)
+
+
+@pytest.mark.parametrize("code", [exit_code_of(reason) for reason in Reason])
+def test_no_exit_code_looks_like_a_signal_or_an_engines_own(code: int) -> None:
+    assert 1 < code < 126
+
+
+def test_the_line_carries_all_that_is_known() -> None:
+    assert json.loads(termination_message(FAILURE)) == {
+        "reason": "GpuOutOfMemory",
+        "message": "13.9 GiB of weights don't fit into the 12.0 GiB that are free.",
+        "remedy": "Choose a larger accelerator.",
+        "phase": "preflight",
+        "lines": ["Loading weights", "CUDA out of memory"],
+    }
+
+
+def test_the_operator_understands_the_line() -> None:
+    said = explain(termination_message(FAILURE), ENGINE)
+    assert said
+    assert said.reason is OperatorsReason.GPU_OUT_OF_MEMORY
+    assert said.words == f"{FAILURE.message} {FAILURE.remedy}"
+
+
+ANY_TEXT = st.text(st.characters(), max_size=6000)  # lone surrogates and control characters among them
+
+
+@given(message=ANY_TEXT, remedy=ANY_TEXT, phase=ANY_TEXT, lines=st.lists(ANY_TEXT, max_size=30))
+def test_whatever_was_said_fits_and_is_one_line_that_the_operator_reads(
+    message: str, remedy: str, phase: str, lines: list[str]
+) -> None:
+    failure = Failure(Reason.ENGINE_CRASHED, message, remedy, phase, tuple(lines))
+    text = termination_message(failure)
+    assert len(text.encode()) <= LARGEST
+    assert len(text.splitlines()) == 1
+    said = explain(text, ENGINE)
+    assert said
+    assert said.reason is OperatorsReason.ENGINE_CRASHED
+    assert len(said.words) <= LONGEST
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "🙂", '"', "\x00", "\ud800"])
+def test_the_longest_failure_still_fits(letter: str) -> None:
+    longest = Failure(Reason.ENGINE_CRASHED, letter * 9999, letter * 9999, letter * 9999, (letter * 9999,) * 99)
+    text = termination_message(longest)
+    assert LARGEST * 2 // 3 < len(text.encode()) <= LARGEST
+
+
+def test_of_many_lines_the_last_ones_are_kept_in_order() -> None:
+    lines = tuple(f"line {number} {'.' * 100}" for number in range(100))
+    kept = json.loads(termination_message(Failure(Reason.UNKNOWN, "?", lines=lines)))["lines"]
+    assert 10 < len(kept) < 100
+    assert tuple(kept) == lines[-len(kept) :]
+
+
+def test_it_replaces_what_is_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "termination-log"
+    file.write_text("x" * 9000)
+    assert write_termination_message(FAILURE, file)
+    assert file.read_text() == termination_message(FAILURE)
+
+
+def test_a_file_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    assert not write_termination_message(FAILURE, tmp_path / "no such folder/termination-log")

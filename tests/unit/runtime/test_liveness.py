@@ -1,0 +1,66 @@
+"""When an engine counts as stuck, and that a busy one never does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from slipway_runtime.supervisor.liveness import Pulse, Sample
+
+EVERY = 2.0
+Seen = Callable[[int], Sample]
+
+
+def seen(
+    number: int, *, answers: bool = True, has_work: bool = True, counts: float | None = 0, cpu: float = 0.0
+) -> Sample:
+    return Sample(at=1000 + number * EVERY, answers=answers, has_work=has_work, counts=(counts,), cpu_demand=cpu)
+
+
+def found_after(look: Seen, *, computes_on_cpus: bool = False, looks: int = 600) -> float | None:
+    """The seconds after which it is called stuck."""
+    pulse = Pulse(stuck_after=24, computes_on_cpus=computes_on_cpus)
+    found: Iterator[int] = (number for number in range(looks) if pulse.feel(look(number)))
+    number = next(found, None)
+    return None if number is None else number * EVERY
+
+
+def test_work_on_which_nothing_moves_is_found_in_time() -> None:
+    assert found_after(seen) == 24
+
+
+def test_silence_is_found_in_time_even_without_work() -> None:
+    assert found_after(lambda number: seen(number, answers=False, has_work=False)) == 24
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        pytest.param(lambda number: seen(number, has_work=False), id="idle"),
+        pytest.param(lambda number: seen(number, counts=number), id="tokens"),
+        pytest.param(lambda number: seen(number, counts=number // 10), id="a token each 20 s"),
+        pytest.param(lambda number: seen(number, answers=False, counts=number), id="too busy for its health check"),
+        pytest.param(lambda number: seen(number, counts=None if number % 10 else number), id="metrics come and go"),
+    ],
+)
+def test_whoever_makes_progress_is_left_alone(look: Seen) -> None:
+    assert found_after(look) is None
+
+
+def test_a_long_prompt_on_processors_is_progress() -> None:
+    assert found_after(lambda number: seen(number, cpu=number * 2.0), computes_on_cpus=True) is None
+
+
+def test_waiting_takes_little_time_of_the_processors_and_is_none() -> None:
+    assert found_after(lambda number: seen(number, cpu=number * 0.05), computes_on_cpus=True) == 24
+
+
+def test_a_gpu_engine_that_only_burns_processor_time_is_stuck() -> None:
+    assert found_after(lambda number: seen(number, cpu=number * 2.0)) == 24
+
+
+def test_what_is_said_tells_the_two_kinds_apart() -> None:
+    for answers, told in ((True, "has not worked on any"), (False, "has not answered its health check")):
+        pulse = Pulse(stuck_after=1, computes_on_cpus=False)
+        assert pulse.feel(seen(0, answers=answers)) is None
+        assert told in (pulse.feel(seen(1, answers=answers)) or "")

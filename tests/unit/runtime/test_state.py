@@ -1,0 +1,101 @@
+"""In what state a pod is after each event, and what is done."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from slipway_runtime.supervisor.drain import Patience
+from slipway_runtime.supervisor.state import TABLE, Action, Event, State, step
+
+A, E, S = Action, Event, State
+
+
+def walk(*events: Event, state: State = S.STARTING) -> tuple[State, list[Action]]:
+    done: list[Action] = []
+    for event in events:
+        state, actions = step(state, event)
+        done += actions
+    return state, done
+
+
+def test_an_engine_that_answers_is_ready() -> None:
+    assert walk(E.ANSWERS) == (S.READY, [])
+
+
+def test_a_stop_while_loading_kills_without_asking() -> None:
+    assert walk(E.STOP) == (S.STOPPING, [A.KILL])
+
+
+def test_a_stop_while_serving_drains_and_then_ends_the_engine() -> None:
+    ready = walk(E.ANSWERS)[0]
+    assert walk(E.STOP, state=ready) == (S.LEAVING, [])
+    assert walk(E.STOP, E.TIME_UP, state=ready) == (S.DRAINING, [A.REFUSE])
+    assert walk(E.STOP, E.TIME_UP, E.IDLE, state=ready) == (S.STOPPING, [A.REFUSE, A.TERMINATE])
+    assert walk(E.STOP, E.TIME_UP, E.IDLE, E.ENGINE_ENDED, state=ready)[0] == S.ENDED
+
+
+def test_what_outlives_the_drain_is_cut() -> None:
+    assert walk(E.TIME_UP, state=S.DRAINING) == (S.CUTTING, [A.CUT])
+    assert walk(E.TIME_UP, state=S.CUTTING) == (S.STOPPING, [A.TERMINATE])
+
+
+def test_an_engine_that_does_not_end_is_killed() -> None:
+    assert walk(E.TIME_UP, state=S.STOPPING) == (S.STOPPING, [A.KILL])
+
+
+@pytest.mark.parametrize(
+    ("state", "then"),
+    [
+        (S.LEAVING, (S.CUTTING, [A.REFUSE, A.CUT])),
+        (S.DRAINING, (S.CUTTING, [A.CUT])),
+        (S.CUTTING, (S.STOPPING, [A.KILL])),
+        (S.STOPPING, (S.STOPPING, [A.KILL])),
+    ],
+)
+def test_a_second_stop_hurries(state: State, then: tuple[State, list[Action]]) -> None:
+    assert walk(E.STOP, state=state) == then
+
+
+def test_a_start_that_takes_too_long_is_a_failure() -> None:
+    assert walk(E.TIME_UP) == (S.STOPPING, [A.BLAME_THE_START, A.KILL])
+
+
+@pytest.mark.parametrize("state", [S.STARTING, S.READY, S.LEAVING, S.DRAINING, S.CUTTING])
+def test_an_engine_that_ends_unasked_is_blamed(state: State) -> None:
+    assert step(state, E.ENGINE_ENDED) == (S.ENDED, (A.BLAME_THE_ENGINE,))
+
+
+def test_an_engine_that_ends_when_asked_is_not() -> None:
+    assert step(S.STOPPING, E.ENGINE_ENDED) == (S.ENDED, ())
+
+
+@pytest.mark.parametrize("state", [S.READY, S.LEAVING, S.DRAINING])
+def test_a_stuck_engine_is_blamed_and_killed(state: State) -> None:
+    assert step(state, E.STUCK) == (S.STOPPING, (A.BLAME_THE_ENGINE, A.KILL))
+
+
+def test_nothing_happens_after_the_end() -> None:
+    assert all(step(S.ENDED, event) == (S.ENDED, ()) for event in Event)
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(State, Event)), ids=str)
+def test_no_event_leads_back(state: State, event: Event) -> None:
+    order = list(State)
+    assert order.index(step(state, event)[0]) >= order.index(state)
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not S.ENDED])
+def test_a_stop_leads_to_the_end_from_everywhere_if_time_passes(state: State) -> None:
+    end, done = walk(E.STOP, *[E.TIME_UP] * 4, E.ENGINE_ENDED, state=state)
+    assert end == S.ENDED
+    assert {A.KILL, A.TERMINATE} & set(done)
+
+
+def test_every_state_that_time_ends_has_a_limit() -> None:
+    limited = {state for state, event in TABLE if event is E.TIME_UP} - {S.STOPPING}  # that one is the engine's
+    assert {state for state in State if Patience().of(state) is not None} == limited
+
+
+def test_only_a_pod_that_serves_admits_requests() -> None:
+    assert [state for state in State if state.admits] == [S.READY, S.LEAVING]

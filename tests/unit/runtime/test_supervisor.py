@@ -1,0 +1,233 @@
+"""Process 1 and a stand-in for the engine, as processes: start, probes, signals, drains, ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from slipway_runtime.failure import Failure, Reason, termination_message
+from slipway_runtime.supervisor.processes import children
+from support.supervised_pod import SupervisedPod, is_alive
+
+
+@pytest.fixture
+async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
+    async with aiohttp.ClientSession() as http:
+        pod = SupervisedPod(tmp_path, http)
+        yield pod
+        pod.kill()
+        await pod.process.wait()
+
+
+def engine_of(pod: SupervisedPod) -> int:
+    [pid] = children(pod.process.pid)
+    return pid
+
+
+# --- start -----------------------------------------------------------------------------------------------------------
+
+
+async def test_probes_follow_the_life_of_the_engine(pod: SupervisedPod) -> None:
+    await pod.start("--load=3600")
+    await pod.says("--fake")
+    while True:
+        try:
+            startup = await pod.get("/startupz")
+            break
+        except aiohttp.ClientConnectionError:
+            continue
+    assert startup == (503, "Starting, phase launched\n")
+    assert (await pod.get("/readyz"))[0] == 503
+    assert (await pod.get("/livez"))[0] == 200
+
+
+async def test_a_started_pod_is_ready_and_says_what_it_runs(pod: SupervisedPod) -> None:
+    await pod.start("--say=now loading", "--say=capacity 1200")
+    await pod.becomes_ready()
+    for path in ("/startupz", "/readyz", "/livez"):
+        assert await pod.get(path) == (200, "Ready, phase ready\n")
+    info = await pod.info()
+    assert info["state"] == "Ready"
+    assert info["capacity"] == {"tokens": "1200"}
+    assert info["choices"] == [{"setting": "--fake", "reason": "a test asked for it"}]
+    reached = [moment["name"] for moment in info["phases"]]
+    assert reached == ["started", "checked", "launched", "loading", "answers", "ready"]
+    seconds = [moment["seconds"] for moment in info["phases"]]
+    assert seconds == sorted(seconds)
+    assert "slipway-runtime: --fake: a test asked for it.\n" in pod.said
+
+
+async def test_one_scrape_has_the_metrics_of_both(pod: SupervisedPod) -> None:
+    await pod.start()
+    await pod.becomes_ready()
+    _, text = await pod.get("/metrics")
+    assert 'slipway_runtime_state{state="Ready"} 1.0' in text
+    assert 'slipway_runtime_info{engine="fake",engine_version=""} 1.0' in text
+    assert 'slipway_runtime_phase_seconds{phase="ready"}' in text
+    assert "slipway_runtime_guards 1.0" in text
+    assert 'fake:running{model="a} 9"} 0' in text
+
+
+async def test_an_engine_that_prints_a_lot_loses_nothing_and_is_not_kept_waiting(pod: SupervisedPod) -> None:
+    await pod.start("--flood=20000")
+    await pod.becomes_ready()
+    told = [line for line in pod.said if line.startswith("line ")]
+    assert [int(line.split()[1]) for line in told] == list(range(20000))
+
+
+async def test_warming_ends_as_soon_as_it_is_ready(pod: SupervisedPod) -> None:
+    await pod.start(options=["--only-warm", "--drain=0"])
+    assert await pod.ends() == 0
+    assert any("Ready after" in line for line in pod.said)
+
+
+async def test_a_start_that_takes_too_long_is_a_failure_that_says_how_far_it_came(pod: SupervisedPod) -> None:
+    await pod.start("--say=now loading", "--load=3600", options=["--start=2"])
+    assert await pod.ends() == 41
+    told = pod.told()
+    assert (told["reason"], told["phase"], told["lines"]) == ("StartTimeout", "loading", ["now loading"])
+
+
+# --- SIGTERM ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_stop_while_loading_ends_everything_at_once(pod: SupervisedPod, number: signal.Signals) -> None:
+    await pod.start("--load=3600", "--ignore-sigterm", "--say=now loading")
+    await pod.says("now loading")
+    told_at = time.monotonic()
+    pod.stop(number)
+    assert await pod.ends() == 0
+    assert time.monotonic() - told_at < 2
+    assert not pod.termination_log.exists()
+
+
+async def test_what_is_in_flight_is_finished_and_what_is_new_refused(pod: SupervisedPod) -> None:
+    await pod.start(options=["--endpoints=0.2"])
+    await pod.becomes_ready()
+    async with pod.streaming(tokens=40) as answer:
+        pod.stop()
+        await pod.says("Told to stop")
+        assert (await pod.get("/readyz"))[0] == 503
+        assert (await pod.ask("/stream"))[0] == 200  # endpoints may still lead here
+        await pod.says("Refusing new requests; 1 in flight")
+        async with pod.http.post(f"http://127.0.0.1:{pod.engine_port}/stream") as refused:
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+        assert (await pod.get("/livez"))[0] == 200
+        assert [int(line) for line in (await answer.read()).split()] == list(range(1, 40))
+    assert await pod.ends() == 0
+
+
+async def test_what_outlives_the_drain_is_cut_with_an_error(pod: SupervisedPod) -> None:
+    await pod.start(options=["--drain=0.3"])
+    await pod.becomes_ready()
+    async with pod.streaming(tokens=100_000) as answer:
+        pod.stop()
+        assert (await answer.read()).endswith(b"error\n")
+    assert await pod.ends() == 0
+
+
+async def test_a_second_sigterm_hurries(pod: SupervisedPod) -> None:
+    await pod.start(options=["--drain=3600"])
+    await pod.becomes_ready()
+    async with pod.streaming(tokens=100_000) as answer:
+        pod.stop()
+        await pod.says("Refusing new requests")
+        pod.stop()
+        assert (await answer.read()).endswith(b"error\n")
+    assert await pod.ends() == 0
+
+
+async def test_an_engine_that_ignores_sigterm_is_killed(pod: SupervisedPod) -> None:
+    await pod.start("--ignore-sigterm", options=["--stop=0.5"])
+    await pod.becomes_ready()
+    pod.stop()
+    assert await pod.ends() == 0
+
+
+# --- the engine's end ------------------------------------------------------------------------------------------------
+
+
+async def test_an_engine_that_dies_while_loading_is_told_with_its_last_lines(pod: SupervisedPod) -> None:
+    await pod.start("--say=now loading", "--say=no such layer", "--die=1")
+    assert await pod.ends() >= 40
+    told = pod.told()
+    assert told["phase"] == "loading"
+    assert told["lines"] == ["now loading", "no such layer"]
+
+
+async def test_an_engine_of_ours_says_itself_why_it_does_not_start(pod: SupervisedPod) -> None:
+    failure = Failure(Reason.CONTEXT_TOO_LONG, "The context is too long.", "Shorten it.")
+    await pod.start(f"--say={termination_message(failure).strip()}", "--die=1")
+    assert await pod.ends() == 32
+    assert (pod.told()["message"], pod.told()["remedy"]) == ("The context is too long.", "Shorten it.")
+
+
+async def test_an_engine_that_ends_with_0_unasked_is_a_failure(pod: SupervisedPod) -> None:
+    await pod.start()
+    await pod.becomes_ready()
+    with pytest.raises(aiohttp.ClientError):
+        await pod.ask("/die?code=0")
+    assert await pod.ends() != 0
+    assert pod.told()["phase"] == "ready"
+
+
+async def test_a_killed_engine_is_a_failure(pod: SupervisedPod) -> None:
+    await pod.start()
+    await pod.becomes_ready()
+    os.kill(engine_of(pod), signal.SIGKILL)
+    assert await pod.ends() != 0
+    assert pod.told()["reason"]
+
+
+async def test_a_hung_engine_is_found_and_ended(pod: SupervisedPod) -> None:
+    await pod.start(options=["--stuck-after=1"])
+    await pod.becomes_ready()
+    async with pod.streaming(tokens=100_000, every=0):
+        await pod.ask("/hang")
+        assert await pod.ends() == 42
+    assert pod.told()["reason"] == "EngineStuck"
+
+
+async def test_a_stopped_engine_is_found_even_when_idle(pod: SupervisedPod) -> None:
+    await pod.start(options=["--stuck-after=1"])
+    await pod.becomes_ready()
+    os.kill(engine_of(pod), signal.SIGSTOP)
+    assert await pod.ends() == 42
+
+
+# --- what is left ----------------------------------------------------------------------------------------------------
+
+
+async def test_no_process_of_the_engine_survives_whatever_session_it_fled_to(
+    pod: SupervisedPod, tmp_path: Path
+) -> None:
+    await pod.start(f"--orphan={tmp_path / 'orphan'}")
+    await pod.becomes_ready()
+    orphan = int((tmp_path / "orphan").read_text())
+    assert is_alive(orphan)
+    os.kill(engine_of(pod), signal.SIGKILL)
+    await pod.ends()
+    assert not is_alive(orphan)
+
+
+async def test_orphans_that_end_are_taken_in(pod: SupervisedPod) -> None:
+    await pod.start("--zombies=20", "--load=0.5")
+    await pod.becomes_ready()
+    engine = engine_of(pod)  # the only child: no zombie is left
+    assert is_alive(engine)
+
+
+async def test_an_engine_goes_with_its_supervisor(pod: SupervisedPod) -> None:
+    await pod.start()
+    await pod.becomes_ready()
+    engine = engine_of(pod)
+    pod.process.kill()
+    await pod.ends()
+    while is_alive(engine):
+        pass

