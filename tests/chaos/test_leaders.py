@@ -24,7 +24,7 @@ async def test_a_leader_that_was_stopped_in_a_burst_of_writes_writes_nothing_onc
     ):
         fleet = Fleet(kube, chance)
         await fleet.create(20)
-        await converged.until_converged(kube, within=60)
+        await converged.until_converged(kube, within=90)
         with old.path.broken_by(Delays(seconds=1, on=writes_but_the_lease)):
             began = time.monotonic()
             await fleet.change_everything()
@@ -34,7 +34,7 @@ async def test_a_leader_that_was_stopped_in_a_burst_of_writes_writes_nothing_onc
             old.operator.send(signal.SIGCONT)
             await asyncio.to_thread(old.operator.says, "does not lead any more", within=10)
         await fleet.change_everything()
-        await converged.until_converged(kube, within=60)
+        await converged.until_converged(kube, within=90)
         await converged.stays_still(kube, old.path, new.path, seconds=3)
         assert [term.holder for term in trials.terms([old.path, new.path])] == ["a", "b"]
         assert not trials.unlawful_writes(kube.namespace, old.path, new.path)
