@@ -150,7 +150,7 @@ def test_the_lease_is_the_one_that_the_role_is_for() -> None:
 
 
 def test_the_operator_may_watch_all_that_it_watches_and_nothing_else() -> None:
-    watched = {watch.kind for watch in watches(everyone=lambda: (), on_node=lambda _: ())}
+    watched = {watch.kind for watch in watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None)}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
     assert needed == {right for right in audit.granted([only("ClusterRole")]) if right.verb in ("list", "watch")}
 
