@@ -80,7 +80,7 @@ async def make(trouble: Trouble, kube: Kube, image: str) -> Outcome:
     """The first status, and the first event, that tell the cause."""
     await kube.apply(*trouble.objects(image))
     deployment = await kube.wait_for("llmdeployment", NAME, tells(trouble), timeout=trouble.timeout)
-    return Outcome(deployment, await kube.wait_for_any(EVENTS, "", is_told_of(trouble), timeout=10))
+    return Outcome(deployment, await kube.wait_for_any(EVENTS, "", is_told_of(trouble)))
 
 
 def tells(trouble: Trouble) -> Predicate:

@@ -123,7 +123,7 @@ TROUBLES = [
     download("model-access-denied", "ModelAccessDenied", "hf://slipway/gated"),
     llamacpp("model-file-missing", "ModelNotFound", "No .gguf file in /mnt/models"),
     # --- the engine
-    llamacpp("arguments-bad", "BadEngineArguments", "--nope", engine={"name": "llamacpp", "extraArgs": ["--nope"]}),
+    engine("arguments-bad", "BadEngineArguments", "--nope", says_and_fails(provocations.UNKNOWN_ARGUMENT)),
     engine(
         "out-of-memory",
         "HostOutOfMemory",
