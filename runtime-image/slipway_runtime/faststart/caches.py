@@ -72,6 +72,12 @@ class Cache:
                 unfinished.write_text(Manifest.of(self.folder / "files", self.key).as_json())
                 unfinished.replace(self.folder / MANIFEST)
 
+    def close(self) -> None:
+        """Others may change it now."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def _is_usable(self, root: Path, say: Callable[[str], None]) -> bool:
         assert self.folder is not None
         if os.access(root, os.W_OK):

@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-from .adapters.parts import ServerParts
+from .adapters.parts import ServerParts, UnexpectedError
 from .addresses import Addresses, digest
 from .collector import Collector
 from .news import Event, Teller
@@ -27,12 +27,19 @@ def run(
     parts.configure(arguments)
     parts.validate(arguments)
     teller.tell(Event.FLAGS, digest(parts.arguments.from_cli_args(arguments)))
-    for module in also_imported:
-        importlib.import_module(module)
+    _import(also_imported)
     teller.say("waits for the engine core")
     _join(parts.api, addresses)
     _tell_when_it_serves(parts.api, teller=teller, collector=collector)
     parts.run(parts.api.run_server(arguments))
+
+
+def _import(modules: Iterable[str]) -> None:
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UnexpectedError(f"{module} can't be imported: {error}") from error
 
 
 def _join(api: Any, addresses: Addresses) -> None:

@@ -11,9 +11,21 @@ ENVIRONMENT = {"VLLM_USE_MEGA_AOT_ARTIFACT": "1"}
 COPIES_WEIGHTS = True
 API = "vllm.entrypoints.openai.api_server"
 ALSO_IMPORTED = (
-    "vllm.entrypoints.serve",
+    "vllm.v1.engine.async_llm",
+    "vllm.entrypoints.serve.sagemaker.api_router",
     "vllm.entrypoints.openai.models.api_router",
-    "vllm.entrypoints.generate.api_router",
+    "vllm.entrypoints.openai.chat_completion.api_router",
+    "vllm.entrypoints.openai.chat_completion.batch_serving",
+    "vllm.entrypoints.openai.chat_completion.serving",
+    "vllm.entrypoints.openai.completion.api_router",
+    "vllm.entrypoints.openai.completion.serving",
+    "vllm.entrypoints.openai.responses.api_router",
+    "vllm.entrypoints.openai.responses.serving",
+    "vllm.entrypoints.anthropic.api_router",
+    "vllm.entrypoints.anthropic.serving",
+    "vllm.entrypoints.mcp.tool_server",
+    "vllm.entrypoints.serve.disagg.api_router",
+    "vllm.entrypoints.serve.elastic_ep.api_router",
     "vllm.entrypoints.serve.render.api_router",
     "slipway_runtime.guard.asgi",
 )

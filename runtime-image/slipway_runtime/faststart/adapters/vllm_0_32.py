@@ -10,10 +10,16 @@ ENVIRONMENT: dict[str, str] = {}
 COPIES_WEIGHTS = False
 API = "vllm.entrypoints.launchers.api_server.entry"
 ALSO_IMPORTED = (
-    "vllm.entrypoints.launchers.api_server.routers",
+    "vllm.v1.engine.async_llm",
+    "vllm.entrypoints.serve.sagemaker.api_router",
     "vllm.entrypoints.openai.models.api_router",
-    "vllm.entrypoints.generate.api_router",
-    "vllm.entrypoints.serve.render.api_router",
+    "vllm.entrypoints.openai.chat_completion.api_router",
+    "vllm.entrypoints.openai.chat_completion.serving",
+    "vllm.entrypoints.openai.completion.api_router",
+    "vllm.entrypoints.openai.completion.serving",
+    "vllm.entrypoints.openai.responses.api_router",
+    "vllm.entrypoints.openai.responses.serving",
+    "vllm.entrypoints.serve.elastic_ep.api_router",
     "slipway_runtime.guard.asgi",
 )
 """What the server would only import once the engine core is ready."""
