@@ -238,9 +238,8 @@ def _device_is_busy() -> bool:
 
 
 def _report(result: Result) -> None:
-    print(
-        f"answers {result.answers:6.2f} s, first token {result.first_token:6.2f} s, {len(result.compiled)} files compiled"
-    )
+    times = f"answers {result.answers:6.2f} s, first token {result.first_token:6.2f} s"
+    print(f"{times}, {len(result.compiled)} files compiled")
     if result.then:
         print(result.then)
     sys.stdout.flush()

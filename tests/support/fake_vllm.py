@@ -142,7 +142,7 @@ FILES = {
 
 
 def install(folder: Path, version: str, also: tuple[str, ...] = (), replaced: Mapping[str, str] | None = None) -> None:
-    """Into a folder for PYTHONPATH. `also` are modules that only have to be there; `replaced` is text, and other text."""
+    """Into a folder for PYTHONPATH. `also` are modules that need only be there; `replaced` maps text to other text."""
     module = LAYOUTS[version]
     empty = {f"{name.replace('.', '/')}.py": "" for name in also if name.startswith("vllm.")}
     for name, text in {**empty, **FILES, f"{module.replace('.', '/')}.py": SERVER}.items():
