@@ -98,7 +98,9 @@ class Result:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
-    bench = Bench(options.model, tuple(options.flags), Path(tempfile.mkdtemp(prefix="vllm-start-")))
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="vllm-start-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = Bench(options.model, tuple(options.flags), folder)
     kinds = [Kind(text) for text in options.kinds.split(",")]
     results: list[Result] = []
     try:
@@ -111,7 +113,8 @@ def main(argv: Sequence[str] | None = None) -> None:
                 _report(results[-1])
                 _save(options.output, bench, results)
     finally:
-        shutil.rmtree(bench.folder, ignore_errors=True)
+        if not options.folder:
+            shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(_table(results)))
 
 
@@ -121,6 +124,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--model", type=Path, required=True)
     add("--starts", type=int, default=5)
     add("--kinds", default="stock,fast")
+    add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
     add("--warm", action=argparse.BooleanOptionalAction, default=True, help="fill the caches first, uncounted")
     add("--then", default="", help="a command to run beside the last start of each kind; {port} is its port")
     add("--output", type=Path, help="where all of it goes as JSON")
@@ -140,7 +144,7 @@ def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
         os.sync()
         Path("/proc/sys/vm/drop_caches").write_text("3")
     before = _files(bench.cache(kind))
-    log = bench.folder / "log"
+    log = bench.folder / f"{kind.text.replace(':', '-')}.log"
     with log.open("wb") as output:
         began = time.monotonic()
         process = subprocess.Popen(
