@@ -11,7 +11,11 @@ export PATH := $(CURDIR)/.uv/bin:$(PATH)
 VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
-GENERATED := operator/slipway/activator/_generated operator/requirements.txt crds docs/reference
+GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference
+EXPORT = $(BIN)/uv export --quiet --frozen --package
+DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
+RESOLVE = uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
+	--generate-hashes --no-annotate --no-header
 
 ##@ Try it
 
@@ -26,17 +30,23 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 
 ##@ Test
 
-test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, cluster (needs root)
-	$(PYTEST) tests/unit tests/cluster $(PYTEST_ARGS)
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, engines, cluster (needs root)
+	$(PYTEST) tests/unit tests/engines tests/cluster $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) tests/unit $(PYTEST_ARGS)
+
+engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
+	$(PYTEST) tests/engines $(PYTEST_ARGS)
 
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
+
+bench-guard: $(VENV) ## Measure what the guard costs, against llama.cpp alone
+	$(BIN)/python benchmarks/guard_cost.py $(ARGS)
 
 bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the API server (needs root)
 	$(BIN)/python benchmarks/operator_scale.py --number $(N) $(ARGS)
@@ -64,11 +74,17 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs, the image's requirements, docs/reference
+generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs, the images' requirements, docs/reference
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
 	$(BIN)/python operator/generate_docs.py
-	$(BIN)/uv export --quiet --frozen --package slipway --no-emit-workspace --no-dev --no-annotate --output-file operator/requirements.txt
+	$(BIN)/python runtime-image/generate_docs.py
+	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt
+	$(EXPORT) slipway-runtime --extra llamacpp $(DEPENDENCIES) runtime-image/requirements/llamacpp.txt
+
+pin: $(VENV) ## Resolve anew what the images with vLLM hold, after a change of runtime-image/requirements/*.in
+	cd runtime-image/requirements && $(RESOLVE) vllm-cuda.in --output-file vllm-cuda.txt
+	cd runtime-image/requirements && $(RESOLVE) vllm-cpu.in --override vllm-cpu.override --output-file vllm-cpu.txt
 
 clean: ## Remove .venv and the tools' caches from the checkout
 	rm -rf .venv .uv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
@@ -109,4 +125,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit cluster bench bench-scale lint types layers check fmt generate clean help cluster-possible
+.PHONY: demo up down test unit engines cluster bench bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible

@@ -30,3 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--cluster-name", default="test", metavar="NAME", help="its name (default: test)")
     group.addoption("--keep-cluster", action="store_true", help="leave the cluster up at the end")
+    group.addoption(
+        "--fuzz-seconds",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="how long the guard is asked at random (default: %(default)s)",
+    )

@@ -121,8 +121,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add("--drain-limit", type=_seconds, default=120, metavar="S", help="seconds after that for what is in flight")
     add("--stuck-after", type=_seconds, default=24, metavar="S", help="seconds without progress until it is a failure")
     add("--api-keys", type=Path, metavar="PATH", help="a mounted Secret: a file for each key, named as its owner")
+    add("--requests-per-minute", type=_positive, metavar="N", help="requests that each key may send in a minute")
     add("--max-in-flight", type=_positive, metavar="N", help="requests taken at a time; more are told to come back")
-    add("--traces", metavar="URL", help="the OTLP/HTTP endpoint that spans go to")
     add(
         "--termination-log",
         type=Path,

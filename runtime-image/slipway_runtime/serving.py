@@ -23,7 +23,7 @@ from slipway_runtime.supervisor.run import run
 from slipway_runtime.versions import version_of
 
 MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
-"""Of one pod, where nobody says: those that wait in the engine's queue count, and the next is told to come back later."""
+"""Of one pod, where nobody says. Those that wait in the engine's queue count; the next is told to come back later."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -74,8 +74,8 @@ def _guard(arguments: argparse.Namespace) -> dict[str, object]:
     """What the guard is told: by options, by its variable, and by what holds for all."""
     told = {
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
+        "requests_per_minute_per_key": arguments.requests_per_minute,
         "max_in_flight": arguments.max_in_flight,
-        "traces": arguments.traces,
     }
     try:
         given = json.loads(os.environ.get(guards.ENVIRONMENT) or "{}")

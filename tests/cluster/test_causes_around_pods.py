@@ -19,10 +19,9 @@ from slipway.observing.world import Refusal, WorldView
 from support import objects, worlds
 from support.clusters import AnyCluster
 from support.kube import Kube, KubectlError, Object, is_ready
+from support.nodes import ANYWHERE, tell
 from support.provocations import ENGINE, LABELS, NAME, model
 from support.tester import ServerHere
-
-ANY_NODE = [{"operator": "Exists"}]
 
 
 def shows(reason: Reason, words: str) -> worlds.Wanted:
@@ -42,32 +41,8 @@ def is_serving(world: WorldView) -> bool:
 # --- nodes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def node(kube: Kube, cluster: AnyCluster) -> AsyncGenerator[str]:
-    """A node that nobody runs: it says what the test lets it say."""
-    cluster.devcluster()
-    name = f"node-of-{kube.namespace}"
-    await kube.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"is": name}}})
-    await tell(kube, name, ready=True)
-    yield name
-    await kube.delete("node", name)
-
-
-async def tell(kube: Kube, node: str, *, ready: bool) -> None:
-    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    words = {"reason": "Test", "message": "fine" if ready else "container runtime is down"}
-    times = {"lastHeartbeatTime": now, "lastTransitionTime": now}
-    capacity = {"cpu": "4", "memory": "4Gi", "pods": "10"}
-    status = {
-        "capacity": capacity,
-        "allocatable": capacity,
-        "conditions": [{"type": "Ready", "status": str(ready), **words, **times}],
-    }
-    await kube.patch("node", node, {"status": status}, subresource="status")
-
-
 async def on_the_node(kube: Kube, node: str) -> None:
-    await kube.apply(model({"nodeSelector": {"is": node}, "tolerations": ANY_NODE}))
+    await kube.apply(model({"nodeSelector": {"is": node}, "tolerations": ANYWHERE}))
     await worlds.until(kube, lambda world: any(pod["spec"].get("nodeName") == node for pod in world.pods))
 
 

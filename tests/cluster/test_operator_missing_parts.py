@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -19,6 +19,7 @@ from support.deployments import (
     conditions,
     created,
     is_stalled,
+    message,
     on_own_engine,
     own_runtime,
     settled,
@@ -155,22 +156,33 @@ async def test_a_pod_monitor_is_made_as_soon_as_the_cluster_knows_the_kind(
 # --- an object that no version of the definitions would have let in --------------------------------------------------
 
 
-async def test_an_object_that_can_not_be_read_is_told_and_the_others_go_on(
-    beside: Operator, neighbour_kube: Kube
-) -> None:
-    kube, name = neighbour_kube, slipway_api.NAMES[0]
-    strict = await kube.get("customresourcedefinition", name)
-    await kube.run("replace", "--filename=-", stdin=json.dumps(relaxed(strict)))
-    try:
-        await until_it_takes(kube, at_zero("unreadable", scaling={"minReplicas": "many"}))
-        await kube.apply(at_zero("next"))
-        words = "The object can't be read: spec.scaling.minReplicas: "
-        await kube.wait_for("llmdeployment", "unreadable", is_stalled("InvalidSpec", words))
-        await kube.wait_for("inferenceservice", "next", lambda _: True)
-        assert await children(kube, "unreadable") == {}
-        await kube.delete("llmdeployment", "unreadable", wait=True)
-    finally:
-        await kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(slipway_api.CRDS))
+@pytest.fixture
+async def lenient(neighbour_kube: Kube) -> AsyncIterator[Kube]:
+    """A cluster that takes any spec."""
+    strict = await neighbour_kube.get("customresourcedefinition", slipway_api.NAMES[0])
+    await neighbour_kube.run("replace", "--filename=-", stdin=json.dumps(relaxed(strict)))
+    yield neighbour_kube
+    await neighbour_kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(slipway_api.CRDS))
+
+
+async def test_an_object_that_can_not_be_read_is_told_and_the_others_go_on(beside: Operator, lenient: Kube) -> None:
+    await until_it_takes(lenient, at_zero("unreadable", scaling={"minReplicas": "many"}))
+    await lenient.apply(at_zero("next"))
+    words = "The object can't be read: spec.scaling.minReplicas: "
+    await lenient.wait_for("llmdeployment", "unreadable", is_stalled("InvalidSpec", words))
+    await lenient.wait_for("inferenceservice", "next", lambda _: True)
+    assert await children(lenient, "unreadable") == {}
+    await lenient.delete("llmdeployment", "unreadable", wait=True)
+
+
+async def test_what_kserve_refuses_is_told_in_its_own_words(beside: Operator, lenient: Kube) -> None:
+    """All of that is refused by the definition already, so that only a lenient one lets it come to this."""
+    variable = {"name": "PYTHONPATH", "value": "/elsewhere"}
+    await until_it_takes(lenient, at_zero(pod={"env": [variable]}))
+    stalled = await lenient.wait_for("llmdeployment", NAME, is_stalled("AdmissionDenied", "PYTHONPATH"))
+    assert conditions(stalled)["Ready"] == ("False", "AdmissionDenied")
+    assert "kserve-webhook-server" in message(stalled, "Stalled")
+    assert set(await children(lenient)) == {"service", "networkpolicy"}
 
 
 def relaxed(definition: Object) -> Object:

@@ -24,6 +24,7 @@ from support.access import ServiceAccess
 from support.clusters import AnyCluster, Neighbour, Settings, own_devcluster
 from support.kube import Kube
 from support.namespaces import own_namespace
+from support.nodes import made_up_node
 from support.operator import Operator
 from support.tester import ServerHere
 
@@ -182,6 +183,14 @@ async def access(cluster: AnyCluster, kube: Kube) -> AsyncIterator[ServiceAccess
 def tester(cluster: AnyCluster) -> ServerHere:
     """The test process as a server that pods reach."""
     return cluster.tester()
+
+
+@pytest.fixture
+async def node(kube: Kube, cluster: AnyCluster) -> AsyncIterator[str]:
+    """A node of the test's own, that says what the test lets it say."""
+    cluster.devcluster()
+    async with made_up_node(kube) as node:
+        yield node
 
 
 @pytest.fixture

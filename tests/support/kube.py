@@ -211,7 +211,7 @@ class Kube:
 
 def condition_of(thing: Object, condition: str) -> str | None:
     """The status of a condition of the object, if the condition is there."""
-    conditions = thing.get("status", {}).get("conditions", [])
+    conditions = thing.get("status", {}).get("conditions") or []  # of a new definition, they are null
     return next((each["status"] for each in conditions if each["type"] == condition), None)
 
 

@@ -106,7 +106,7 @@ class Operator:
         """A line of its log; `after`: so many lines, as `len(log.lines)` told before."""
         return self.log.until(text, within=within, after=after)
 
-    def answers(self, *, within: float = 15, after: int = 0) -> None:
+    def answers(self, *, within: float = 60, after: int = 0) -> None:
         self.port = int(self.says("answers on port ", within=within, after=after).rpartition(" ")[2])
 
     def is_ready(self, *, within: float = 30) -> None:

@@ -70,13 +70,13 @@ def says_and_fails(text: str, *, code: int = 1) -> list[str]:
 
 def crash(name: str, reason: str, text: str, **more: Any) -> Provocation:
     """An engine that starts, says this, and ends with an error."""
-    words = more.pop("words", text.strip().splitlines()[-1])
+    words = more.pop("words", text.strip().splitlines()[-1]).rstrip(".")
     return Provocation(name, reason, words, lambda image: [model(image=image, command=says_and_fails(text))], **more)
 
 
 def download(name: str, reason: str, text: str, **more: Any) -> Provocation:
     """A storage initializer that says this and ends with an error."""
-    words = more.pop("words", text.strip().splitlines()[-1])
+    words = more.pop("words", text.strip().splitlines()[-1]).rstrip(".")
 
     def objects(image: str) -> list[Object]:
         init = {

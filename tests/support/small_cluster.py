@@ -30,7 +30,7 @@ from slipway.reconciling.watches import watches
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
 KEY = Key("chat", "llama")
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
-WATCHED = watches(everyone=lambda: (), on_node=lambda _: ())
+WATCHED = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None)
 BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in WELL_KNOWN.values()}
 VERBS = {"GET": "get", "POST": "create", "PUT": "replace", "PATCH": "apply", "DELETE": "delete"}
 

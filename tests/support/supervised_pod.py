@@ -7,7 +7,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ class SupervisedPod:
 
     async def start(self, *engine_flags: str, options: list[str] | None = None) -> None:
         ports = [f"--port={self.port}", f"--engine-port={self.engine_port}"]
+        await self.run("-m", "support.supervised", *ports, *(options or []), engine_flags=engine_flags)
+
+    async def run(self, *words: str, engine_flags: Sequence[str] = ()) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "support.supervised", *ports, f"--termination-log={self.termination_log}"),
-            *(options or []),
-            "--",
-            *engine_flags,
+            *(sys.executable, *words, f"--termination-log={self.termination_log}", "--", *engine_flags),
             cwd=SUPPORT,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,

@@ -101,7 +101,7 @@ class Reason(StrEnum):
     GPU_OUT_OF_MEMORY = "GpuOutOfMemory", "The accelerator's memory is too small for the model and its KV cache.", True
     GPU_BUSY = "GpuBusy", "Another process holds memory of the accelerator."
     GPU_UNHEALTHY = "GpuUnhealthy", "The accelerator reports errors of its own."
-    HOST_OUT_OF_MEMORY = "HostOutOfMemory", "The container used more memory than its limit and was killed.", True
+    HOST_OUT_OF_MEMORY = "HostOutOfMemory", "The model needs more memory than its container may use.", True
     EVICTED = "Evicted", "The node ran out of memory or disk and put the pod out."
     PREEMPTED = "Preempted", "A pod of higher priority took the place of this one."
     DRIVER_MISMATCH = "DriverMismatch", "The node's driver is too old for the engine, or is missing.", True

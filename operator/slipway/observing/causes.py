@@ -86,7 +86,9 @@ def _of_replica_makers(world: WorldView) -> Iterator[Cause]:
             said = words.explain(failure.get("message", ""), REFUSALS)
             reason = said.reason if said else Reason.API_ERROR
             since = parse_time(failure.get("lastTransitionTime"))
-            yield Cause(reason, words.plain(failure.get("message", "")), since, reason.is_final)
+            yield Cause(
+                reason, f"A pod can't be made: {words.plain(failure.get('message', ''))}", since, reason.is_final
+            )
             return
 
 

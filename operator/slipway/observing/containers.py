@@ -174,7 +174,9 @@ DIAGNOSES: tuple[Callable[[Container, datetime], Cause | None], ...] = (
 
 
 def _ended(container: Container, reason: Reason, told: str) -> Cause:
-    return container.cause(reason, told + _tries(container), final=container.end_is_final(reason))
+    tries = _tries(container)
+    message = f"{told.rstrip('.')}{tries}" if tries else told
+    return container.cause(reason, message, final=container.end_is_final(reason))
 
 
 def _table(container: Container) -> words.Table:

@@ -135,8 +135,16 @@ def no_place(pod: Pod) -> Cause | None:
             return pod.cause(Reason.UNSCHEDULABLE, f"The pod waits in a queue: {scheduled.get('message', '')}", since)
         case "False", _:
             said = words.explain_scheduler(scheduled.get("message", ""))
-            return pod.cause(said.reason, said.words, since)
+            return pod.cause(said.reason, said.words + _kind_of_node(pod, said), since)
     return None
+
+
+def _kind_of_node(pod: Pod, said: words.Said) -> str:
+    """The scheduler never names the labels that it looked for."""
+    labels = pod.raw["spec"].get("nodeSelector") or {}
+    if not labels or said.reason != Reason.UNSCHEDULABLE or "Pod's node affinity/selector" not in said.words:
+        return ""
+    return f"; it asks for a node with {', '.join(f'{name}={value}' for name, value in labels.items())}"
 
 
 def node_lost(pod: Pod) -> Cause | None:
@@ -193,5 +201,7 @@ PUT_OUT_BY = {
     "Terminated": Reason.NODE_LOST,  # the node was shut down
 }
 VOLUME_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
-PASSES_AT_ONCE = re.compile(r"failed to sync (?:configmap|secret) cache|object \S+ not registered")
-"""A kubelet that is busy says so before its first try; the next one is half a second later."""
+PASSES_AT_ONCE = re.compile(
+    r"failed to sync (?:configmap|secret) cache|object \S+ not registered|no relationship found between node"
+)
+"""What a kubelet says that is busy, or ahead of the API server's leave to read a new pod's things; it tries again."""

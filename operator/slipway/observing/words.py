@@ -52,7 +52,9 @@ ENGINE: Table = (
     (r"unknown model architecture", Reason.UNSUPPORTED_ARCHITECTURE),
     (r"invalid magic characters|tensor .* data is not within the file bounds", Reason.MODEL_CORRUPT),
     (r"safetensors_rust\.SafetensorError|Error while deserializing header", Reason.MODEL_CORRUPT),
-    (r"failed to open (?:GGUF|gguf) file|no GGUF file|no model file", Reason.MODEL_NOT_FOUND),
+    (r"failed to open GGUF file|no \.?gguf file|no model file", Reason.MODEL_NOT_FOUND),
+    (r"mount the model there or name its place with --model", Reason.MODEL_NOT_FOUND),
+    (r"name the one to serve with --model", Reason.BAD_ENGINE_ARGUMENTS),
     (r"ggml_.*failed to allocate .* buffer", Reason.GPU_OUT_OF_MEMORY),
     # any of them
     (r"unrecognized arguments|invalid argument:|the following arguments are required", Reason.BAD_ENGINE_ARGUMENTS),
@@ -101,7 +103,7 @@ _STANDING_IN_FRONT = re.compile(
     r"|(?:ErrImagePull|ImagePullBackOff): )"
 )
 _MADE_UP_NAME = re.compile(
-    r'^(?:\(combined from similar events\): )?(?:Error creating: )?(?:pods "[^"]*" is forbidden: )?'
+    r'^(?:\(combined from similar events\): )?(?:Error creating: )?(?:[\w.-]+ "[^"]*" is forbidden: )?'
 )
 
 
@@ -148,11 +150,11 @@ def shorten(text: str) -> str:
 
 
 def _explained_by_runtime(line: str) -> Said | None:
-    """Our runtime ends a failed start with one line of JSON: {"reason": …, "message": …}."""
+    """Our runtime ends a failure with one line of JSON: {"reason": …, "message": …, "remedy": …}."""
     if not line.startswith("{"):
         return None
     try:
         told = json.loads(line)
-        return Said(reason_named(told["reason"]), shorten(str(told["message"])))
+        return Said(reason_named(told["reason"]), shorten(f"{told['message']} {told.get('remedy', '')}"))
     except (ValueError, KeyError, TypeError):
         return None

@@ -11,8 +11,14 @@ from typing import TextIO
 FIELDS = ("key", "reason")
 """What a line may say beside its message, for those who search."""
 
-QUIETER = {"asyncio": logging.WARNING, "aiohttp": logging.WARNING, "kubernetes": logging.WARNING, "kopf": logging.ERROR}
-"""Others' loggers, unless everything is wanted. kopf warns of what is meant to be so: its thread, missing kinds."""
+QUIETER = {
+    "asyncio": logging.WARNING,
+    "aiohttp": logging.WARNING,
+    "kubernetes": logging.WARNING,
+    "kopf": logging.CRITICAL,
+}
+"""Others' loggers, unless everything is wanted. kopf warns of what is meant to be so: its thread, missing kinds; and
+when it ends, as it does when a kind goes, it tells so in several tracebacks, and its caller in one line."""
 
 
 def set_up(*, level: str, format_: str, stream: TextIO = sys.stderr) -> None:

@@ -24,7 +24,7 @@ from slipway.kube.backlog import Backoff
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import LLM_DEPLOYMENT
+from slipway.kube.kinds import LLM_DEPLOYMENT, NODE, Object
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import Metrics, Readings
 from slipway.kube.queue import WorkQueue
@@ -72,7 +72,7 @@ class Operator:
         )
         self._queue.pause()
         self._watching: Watching[Key] = Watching(
-            watches(everyone=self._everyone, on_node=self._on_node),
+            watches(everyone=self._everyone, on_node=self._on_node, node=self._node),
             client=client,
             login=lambda: for_kopf(configuration),
             add=self._queue.add,
@@ -168,6 +168,9 @@ class Operator:
 
     def _on_node(self, node: str) -> Iterable[Key]:
         return self._lookout.on_node(node)
+
+    def _node(self, name: str) -> Object | None:
+        return self._watching.store.get(NODE, name)
 
     def _add_everyone(self) -> None:
         for key in self._everyone():

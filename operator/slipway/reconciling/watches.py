@@ -33,9 +33,14 @@ CUT_AT, LONGEST = 58, 63  # where Kubernetes cuts the name of a pod, to append f
 CHILDREN = (INFERENCE_SERVICE, SERVICE, NETWORK_POLICY, POD_MONITOR, SCALED_OBJECT)
 
 
-def watches(*, everyone: Callable[[], Iterable[Key]], on_node: Callable[[str], Iterable[Key]]) -> list[Watch[Key]]:
-    """`everyone`: all deployments; `on_node`: those with a pod on the node."""
-    health = NodeHealth(on_node)
+def watches(
+    *,
+    everyone: Callable[[], Iterable[Key]],
+    on_node: Callable[[str], Iterable[Key]],
+    node: Callable[[str], Object | None],
+) -> list[Watch[Key]]:
+    """`everyone`: all deployments; `on_node`: those with a pod on the node; `node`: as it is now, if it is there."""
+    health = NodeHealth(on_node, node)
     return [
         Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)]),
         *(Watch(kind, owners_of, OWNER_LABEL) for kind in CHILDREN),
@@ -72,16 +77,22 @@ def owners_of(child: Object) -> Iterable[Key]:
 
 @dataclass
 class NodeHealth:
-    """Nodes report every few minutes, and only a change of their readiness concerns anybody."""
+    """Nodes report every few minutes, and only a change of their readiness concerns anybody, or that they are gone."""
 
     on_node: Callable[[str], Iterable[Key]]
+    node: Callable[[str], Object | None]
     known: dict[str, str] = field(default_factory=dict)
 
-    def concerns(self, node: Object) -> Iterable[Key]:
-        name, ready = node["metadata"]["name"], _readiness(node)
-        if self.known.get(name) == ready and not node["metadata"].get("deletionTimestamp"):
+    def concerns(self, changed: Object) -> Iterable[Key]:
+        """The last that is heard of a node looks like all that was heard before, so its place is looked at."""
+        name = changed["metadata"]["name"]
+        there = self.node(name)
+        if there is None:
+            self.known.pop(name, None)
+        elif self.known.get(name) == _readiness(there):
             return ()
-        self.known[name] = ready
+        else:
+            self.known[name] = _readiness(there)
         return self.on_node(name)
 
 

@@ -13,6 +13,7 @@ from slipway.api.pod import PodSpecExtras
 from slipway.api.schema import ApiModel
 from slipway.api.units import seconds
 from slipway.planning import Plan
+from slipway.rendering import access
 from slipway.rendering.desired import Object, Refusal
 from slipway.rendering.engines.engine import Engine
 from slipway.rendering.metadata import our_labels, owned
@@ -86,7 +87,7 @@ def _pod(deployment: LLMDeployment, plan: Plan) -> Object:
         priorityClassName=pod.priority_class_name,
         schedulerName=pod.scheduler_name,
         imagePullSecrets=image_pull_secrets(spec),
-        volumes=[_written(volume) for volume in pod.volumes],
+        volumes=[*(_written(volume) for volume in pod.volumes), *access.volumes(spec.access)],
     )
 
 
@@ -96,14 +97,14 @@ def _pod_labels(pod: PodSpecExtras, name: str) -> dict[str, str]:
 
 
 def _container(deployment: LLMDeployment, plan: Plan, engine: Engine) -> Object:
-    pod = deployment.spec.pod
+    spec, pod = deployment.spec, deployment.spec.pod
     return _given(
         modelFormat={"name": engine.model_format},
         runtime=plan.runtime,
         args=_without_templates(engine.arguments(deployment, plan)),
         env=_environment(deployment, engine),
         resources=_given(**plan.resources),
-        volumeMounts=[_written(mount) for mount in pod.volume_mounts],
+        volumeMounts=[*(_written(mount) for mount in pod.volume_mounts), *access.volume_mounts(spec.access)],
     )
 
 

@@ -10,6 +10,7 @@ from slipway.planning import Plan
 from slipway.planning.engines import is_ours
 from slipway.rendering.desired import Desired, Object, ObjectReference, Refusal, Unrenderable, World
 from slipway.rendering.engines import engine_of
+from slipway.rendering.engines.engine import Engine
 from slipway.rendering.inferenceservice import inference_service
 from slipway.rendering.networkpolicy import network_policy
 from slipway.rendering.podmonitor import pod_monitor
@@ -27,8 +28,8 @@ def render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired | Unr
 
 def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     runtime = world.serving_runtime or _no_runtime(plan)
-    _refuse_what_would_be_unsafe(deployment.spec)
     engine = engine_of(plan, runtime)
+    _refuse_what_would_be_unsafe(deployment.spec, engine)
     autoscaler = autoscaler_class(deployment.spec.scaling, world)
     monitor = pod_monitor(deployment, world, port=engine.metrics_port)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
@@ -58,10 +59,13 @@ def _no_runtime(plan: Plan) -> Object:
     )
 
 
-def _refuse_what_would_be_unsafe(spec: LLMDeploymentSpec) -> None:
+def _refuse_what_would_be_unsafe(spec: LLMDeploymentSpec, engine: Engine) -> None:
     """Who asks for keys must not get a model that answers without."""
-    if spec.access.api_keys_secret:
-        raise Refusal("Slipway doesn't check API keys yet: leave access.apiKeysSecret out, and use access.allowFrom.")
+    if spec.access.api_keys_secret and not engine.checks_keys:
+        raise Refusal(
+            f"The ServingRuntime {engine.name} is not Slipway's, so nothing in it checks API keys: leave "
+            "access.apiKeysSecret out and use access.allowFrom, or choose vllm or llamacpp in engine.name."
+        )
 
 
 def _not_yet(spec: LLMDeploymentSpec) -> Iterator[str]:
@@ -72,6 +76,8 @@ def _not_yet(spec: LLMDeploymentSpec) -> Iterator[str]:
         yield "scaling.schedule: nothing follows it yet; minReplicas holds at all times."
     if spec.model.cache.kind != "None":
         yield "model.cache: files are not cached yet; each replica fetches them."
+    if spec.access.rate_limit and spec.access.rate_limit.tokens_per_minute:
+        yield "access.rateLimit.tokensPerMinute: tokens are not limited yet, only requests are."
     if spec.access.gateway:
         yield "access.gateway: no route is made yet; the model is reachable inside of the cluster."
     if spec.rollout.strategy == "Canary":

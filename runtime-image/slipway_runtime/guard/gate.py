@@ -70,7 +70,7 @@ class Gate:
             supervisor=facts.supervisor,
             owner=owner,
             request_id=request_id_of(headers.get("x-request-id")),
-            trace=trace_of(headers.get("traceparent"), ratio=self.settings.traces_ratio if self.settings.traces else 0),
+            trace=trace_of(headers.get("traceparent")),
             started=now,
         )
         refusal = decide(facts, self.settings)

@@ -16,6 +16,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, model: str) -> None:
         self._registry = registry
         self._model = model
+        self._names: set[str] = set()
         self._owners: dict[str, OfOwner] = {}
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self._refusals: dict[tuple[str, str], Counter] = {}
@@ -39,7 +40,10 @@ class Metrics:
         self._refusals[key].inc()
 
     def _name(self, owner: str) -> str:
-        return owner if owner in self._owners or len(self._owners) < MOST_OWNERS else OTHER
+        if owner not in self._names and len(self._names) >= MOST_OWNERS:
+            return OTHER
+        self._names.add(owner)
+        return owner
 
     @cached_property
     def in_flight(self) -> Gauge:

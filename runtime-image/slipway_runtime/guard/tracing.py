@@ -1,7 +1,6 @@
 """Request ids and W3C trace context: taken from the request where they are well formed, made where not."""
 
 import os
-import random
 import re
 from dataclasses import dataclass, replace
 
@@ -26,12 +25,11 @@ class Trace:
         return replace(self, span_id=os.urandom(8).hex(), parent_id=self.span_id)
 
 
-def trace_of(traceparent: str | None, *, ratio: float) -> Trace:
-    """A span of the client's trace, or of a new one, which is sampled at that ratio."""
+def trace_of(traceparent: str | None) -> Trace:
+    """A span of the client's trace, or of a new one."""
     if traceparent and (given := _parse(traceparent)):
         return given.child()
-    sampled = ratio > 0 and random.random() < ratio
-    return Trace(os.urandom(16).hex(), os.urandom(8).hex(), sampled=sampled)
+    return Trace(os.urandom(16).hex(), os.urandom(8).hex())
 
 
 def request_id_of(given: str | None) -> str:

@@ -1,15 +1,15 @@
 """Whether the engine makes progress: found out from what can be seen from outside, and only computed here.
 
-An engine that has work makes progress when some count of it moves. Where the processors do the computing, their time
-counts as progress too: a long prompt there takes minutes before the first count moves. An engine without work makes
-progress when it answers.
+An engine that has work makes progress when some count of it moves. Where the processors do the computing, to want
+their time counts as progress too: a long prompt there takes minutes before the first count moves, the more so where
+others have the processors. An engine without work makes progress when it answers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-BUSY = 0.3  # of one processor's time: less is what an engine uses up waiting
+BUSY = 0.3  # of one processor's time: less is what an engine wants while it waits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Sample:
     answers: bool  # its health check did
     has_work: bool  # by its own word, or else by the guard's
     counts: tuple[float | None, ...]  # requests done, tokens, steps: whatever is counted
-    cpu_seconds: float
+    cpu_demand: float
 
 
 class Pulse:
@@ -49,5 +49,5 @@ class Pulse:
             return True
         if sample.counts != before.counts:
             return True
-        used = sample.cpu_seconds - before.cpu_seconds
-        return self._computes_on_cpus and used > BUSY * (sample.at - before.at)
+        wanted = sample.cpu_demand - before.cpu_demand
+        return self._computes_on_cpus and wanted > BUSY * (sample.at - before.at)

@@ -34,9 +34,28 @@ def processes() -> Iterator[Process]:
             yield Process(int(entry.name), int(fields[1]), int(fields[3]), cpu, fields[0] == "Z")
 
 
-def cpu_seconds(session: int) -> float:
-    """What the processes of a session have used up so far."""
-    return sum(process.cpu_seconds for process in processes() if process.session == session)
+def cpu_demand(session: int) -> float:
+    """Seconds that the processes of a session have spent on processors so far, or ready to run and waiting for one."""
+    return sum(_demand(process) for process in processes() if process.session == session)
+
+
+def _demand(process: Process) -> float:
+    return process.cpu_seconds + sum(_waited(task) for task in _tasks(process.pid))
+
+
+def _tasks(pid: int) -> list[Path]:
+    try:
+        return list((PROC / str(pid) / "task").iterdir())
+    except OSError:  # it has ended meanwhile
+        return []
+
+
+def _waited(task: Path) -> float:
+    """Seconds that a thread could have run, had there been a processor for it."""
+    try:
+        return int((task / "schedstat").read_text().split()[1]) / 1e9
+    except OSError:  # the thread has ended, or the kernel doesn't tell
+        return 0.0
 
 
 def children(parent: int) -> list[int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import signal
+import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
 
 from slipway_runtime import control
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
@@ -205,9 +207,8 @@ class Supervisor:
 
     async def _watch(self) -> None:
         """Answers on the management port, waits for the engine, and then feels its pulse."""
-        # What speaks HTTP takes a while to import: beside the engine's start, and without keeping signals waiting.
-        management = await asyncio.to_thread(importlib.import_module, "slipway_runtime.supervisor.management")
-        clients = await asyncio.to_thread(importlib.import_module, "slipway_runtime.supervisor.client")
+        management = await _imported("slipway_runtime.supervisor.management")
+        clients = await _imported("slipway_runtime.supervisor.client")
         self._engine_version = version_of(*self._launch.distributions)
         port = await management.listen(self, host=self._options.host, port=self._options.port)
         self._client = client = clients.EngineClient(self._launch, secret=self._guards.secret)
@@ -230,7 +231,7 @@ class Supervisor:
         self._phases.reach("answers")
         if self._launch.warm_up:
             status = await client.warm_up(self._launch.warm_up, patience=self._options.patience.start)
-            if status != 200:
+            if status != 200 and self.state is State.STARTING:
                 self._log.say(f"The warm-up request was answered with {status or 'nothing'}; going on without one.")
         self.happens(Event.ANSWERS)
 
@@ -245,7 +246,7 @@ class Supervisor:
             answers=self._health == 200,
             has_work=has_work,
             counts=(counts.done, counts.tokens, *_sums(text, self._launch.work.progress)),
-            cpu_seconds=self._engine.cpu_seconds,
+            cpu_demand=self._engine.cpu_demand,
         )
         if trouble := self._pulse.feel(sample):
             self.trouble = trouble
@@ -291,6 +292,23 @@ class Supervisor:
             dropped=self._log.dropped,
         )
         return exposition.merge(ours, theirs or "")
+
+
+async def _imported(module: str) -> Any:
+    """What speaks HTTP takes a while to import: beside the engine's start, and so that neither signals nor the end wait
+    for it, as they would for a thread of asyncio's own.
+    """
+    outcome: Future[Any] = Future()
+    outcome.set_running_or_notify_cancel()
+
+    def load() -> None:
+        try:
+            outcome.set_result(importlib.import_module(module))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=load, name="import", daemon=True).start()
+    return await asyncio.wrap_future(outcome)
 
 
 def _sums(text: str | None, names: tuple[str, ...]) -> tuple[float, ...]:

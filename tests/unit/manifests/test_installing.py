@@ -73,7 +73,8 @@ def test_the_images_of_this_repository_are_those_that_the_manifests_ask_for() ->
         *(each for runtime in of_kind("ClusterServingRuntime") for each in runtime["spec"]["containers"]),
     ]
     asked = {container["image"] for container in containers if container["image"].startswith("localhost/")}
-    assert asked == {OPERATOR_IMAGE.name, LLAMACPP_IMAGE.name}
+    containerfiles = [OPERATOR_IMAGE.containerfile, *(ROOT / "runtime-image").glob("*.Containerfile")]
+    assert asked == {images.default_name(each) for each in containerfiles}
 
 
 @pytest.mark.parametrize("image", [OPERATOR_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)
@@ -149,7 +150,7 @@ def test_the_lease_is_the_one_that_the_role_is_for() -> None:
 
 
 def test_the_operator_may_watch_all_that_it_watches_and_nothing_else() -> None:
-    watched = {watch.kind for watch in watches(everyone=lambda: (), on_node=lambda _: ())}
+    watched = {watch.kind for watch in watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None)}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
     assert needed == {right for right in audit.granted([only("ClusterRole")]) if right.verb in ("list", "watch")}
 

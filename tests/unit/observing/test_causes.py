@@ -255,9 +255,16 @@ def test_events_in_the_new_form_are_understood() -> None:
     assert (cause.reason, cause.message) == (Reason.VOLUME_NOT_READY, "Multi-Attach error for volume")
 
 
-def test_a_mount_that_the_kubelet_was_too_busy_for_is_no_cause() -> None:
+@pytest.mark.parametrize(
+    "said",
+    [
+        'MountVolume.SetUp failed for volume "token" : failed to sync configmap cache: timed out waiting for it',
+        'error processing PVC chat/weights: failed to fetch PVC from API server: persistentvolumeclaims "weights" is '
+        "forbidden: no relationship found between node 'one' and this object",
+    ],
+)
+def test_a_mount_that_the_kubelet_was_not_ready_for_is_no_cause(said: str) -> None:
     starting = pod(containerStatuses=[], phase="Pending")
-    said = 'MountVolume.SetUp failed for volume "token" : failed to sync configmap cache: timed out waiting for it'
     assert cause_in(world(starting, events=(event(starting, "FailedMount", said),))) is None
 
 
@@ -305,7 +312,7 @@ def test_pods_that_cannot_be_made_are_explained_by_who_refuses_them(message: str
     )
     cause = cause_in(world(deployments=(objects.deployment(1, conditions=[failure]),)))
     assert cause
-    assert (cause.reason, cause.message) == (reason, message)
+    assert (cause.reason, cause.message) == (reason, f"A pod can't be made: {message}")
 
 
 def test_a_webhook_of_kserve_that_refuses_our_object_is_quoted() -> None:

@@ -60,6 +60,18 @@ SEE_ABOVE = (
         ),
         ("gguf_init_from_file: invalid magic characters: 'PK', expected 'GGUF'", Reason.MODEL_CORRUPT),
         ("error: argument --max-model-len: invalid int value: 'many'", Reason.BAD_ENGINE_ARGUMENTS),
+        (
+            "slipway-runtime: No .gguf file in /mnt/models (it is empty); llama.cpp needs the model in that format.",
+            Reason.MODEL_NOT_FOUND,
+        ),
+        (
+            "slipway-runtime: /mnt/models does not exist; mount the model there or name its place with --model.",
+            Reason.MODEL_NOT_FOUND,
+        ),
+        (
+            "slipway-runtime: 2 .gguf files in /mnt/models (a.gguf, b.gguf); name the one to serve with --model.",
+            Reason.BAD_ENGINE_ARGUMENTS,
+        ),
     ],
 )
 def test_an_engine_is_understood_though_its_last_line_says_nothing(line: str, reason: Reason) -> None:

@@ -63,13 +63,13 @@ def test_an_error_comes_with_its_traceback(format_: str) -> None:
 
 def test_others_are_quiet_unless_everything_is_wanted() -> None:
     _, stream = written("console")
-    logging.getLogger("kopf").warning("expected")
+    logging.getLogger("kopf").error("expected, and told by whoever began it")
     assert stream.getvalue() == ""
 
 
 def test_less_than_the_level_is_not_written() -> None:
     logger, stream = written("console", level="error")
     logger.warning("no")
-    logging.getLogger("kopf").error("yes")
+    logging.getLogger("aiohttp").error("yes")
     assert "no" not in stream.getvalue()
     assert "yes" in stream.getvalue()

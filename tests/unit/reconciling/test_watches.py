@@ -13,8 +13,10 @@ LONG_NAME = "a" + 51 * "-" + "z"
 EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LONG_NAME)]
 
 
-def watch_of(kind: Kind) -> Watch[Key]:
-    made = watches(everyone=lambda: EVERYONE, on_node=lambda node: [Key("on", node)])
+def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[Key]:
+    made = watches(
+        everyone=lambda: EVERYONE, on_node=lambda node: [Key("on", node)], node=({} if nodes is None else nodes).get
+    )
     return next(watch for watch in made if watch.kind == kind)
 
 
@@ -23,8 +25,8 @@ def thing(name: str = "a", **fields: Any) -> Object:
     return {"metadata": metadata, **fields}
 
 
-def node(ready: str, **metadata: Any) -> Object:
-    return thing("n1", metadata=metadata, status={"conditions": [{"type": "Ready", "status": ready}]}, spec={})
+def node(ready: str) -> Object:
+    return thing("n1", status={"conditions": [{"type": "Ready", "status": ready}]}, spec={})
 
 
 def event(about: str) -> Object:
@@ -48,11 +50,23 @@ def test_a_runtime_concerns_those_of_its_namespace() -> None:
 
 
 def test_a_node_concerns_those_on_it_when_its_readiness_changes_and_not_at_each_report() -> None:
-    keys = watch_of(NODE).keys
-    assert list(keys(node("True"))) == [("on", "n1")]
-    assert list(keys(node("True"))) == []
-    assert list(keys(node("Unknown"))) == [("on", "n1")]
-    assert list(keys(node("Unknown", deletionTimestamp="now"))) == [("on", "n1")]
+    nodes: dict[str, Object] = {}
+    keys = watch_of(NODE, nodes).keys
+
+    def concerned_by(told: Object) -> list[Key]:
+        nodes["n1"] = told
+        return list(keys(told))
+
+    assert concerned_by(node("True")) == [("on", "n1")]
+    assert concerned_by(node("True")) == []
+    assert concerned_by(node("Unknown")) == [("on", "n1")]
+
+
+def test_a_node_that_is_gone_concerns_those_on_it_though_it_was_told_as_it_was_before() -> None:
+    nodes = {"n1": node("True")}
+    keys = watch_of(NODE, nodes).keys
+    list(keys(nodes["n1"]))
+    assert list(keys(nodes.pop("n1"))) == [("on", "n1")]
 
 
 def test_an_event_of_a_model_s_pod_concerns_its_deployment_and_loses_what_nobody_reads() -> None:

@@ -35,6 +35,8 @@ RESTARTS: dict[str, Any] = {
     "accelerator.profiles": ["cpu"],
     "accelerator.spot": "Allowed",
     "rollout.drainTimeout": "1m",
+    "access.apiKeysSecret": "keys",
+    "access.rateLimit": {"requestsPerMinute": 1},
     "observability.tracing": {"endpoint": "http://otel:4317"},
     "pod.labels": {"team": "blue"},
     "pod.annotations": {"note": "x"},
@@ -67,13 +69,10 @@ LEAVES_PODS_ALONE: dict[str, Any] = {
     "rollout.strategy": "Surge",
     "rollout.canary": {"steps": [{"weight": 10}]},
     "rollout.qualityGate": "exam",
-    "access.rateLimit": {"requestsPerMinute": 1},
     "access.gateway": {"parentRef": {"name": "public"}},
     "access.allowFrom": [],
     "observability.monitor": False,
 }
-
-REFUSED_SO_FAR = {"access.apiKeysSecret"}
 
 SERVING = {
     "inference_service": {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "external"}}},
@@ -110,7 +109,7 @@ def test_this_change_leaves_the_pods_alone(path: str) -> None:
 
 
 def test_every_field_of_the_spec_is_in_one_table() -> None:
-    tables = [set(RESTARTS), set(LEAVES_PODS_ALONE), REFUSED_SO_FAR]
+    tables = [set(RESTARTS), set(LEAVES_PODS_ALONE)]
     assert set().union(*tables) == fields_of_the_spec()
     assert sum(map(len, tables)) == len(fields_of_the_spec())
 

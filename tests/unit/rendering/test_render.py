@@ -12,7 +12,7 @@ from slipway.api.reasons import Reason
 from slipway.planning import Plan, make_plan
 from slipway.rendering import Desired, ObjectReference, Unrenderable, World, hash_of, render
 from support.rendered import MANIFESTS, documents, profiles
-from support.rendered_worlds import deployment, desired, of_kind, on_h100, plan, predictor, runtime
+from support.rendered_worlds import arguments, deployment, desired, of_kind, on_h100, plan, predictor, runtime
 
 GOLDEN = Path(__file__).parent / "golden"
 MONITORING = frozenset({"PodMonitor.monitoring.coreos.com"})
@@ -112,11 +112,36 @@ def test_all_namespaces_may_be_let_in() -> None:
     assert rule["from"] == [{"namespaceSelector": {}}]
 
 
+WITH_KEYS = {"apiKeysSecret": "keys"}
+
+
+@pytest.mark.parametrize(
+    "wanted", [on_h100(access=WITH_KEYS), deployment(engine={"name": "llamacpp"}, access=WITH_KEYS)]
+)
+def test_the_keys_are_mounted_and_the_runtime_is_told_where(wanted: LLMDeployment) -> None:
+    made = predictor(wanted)
+    [mount] = made["model"]["volumeMounts"]
+    assert mount["readOnly"]
+    assert {"name": mount["name"], "secret": {"secretName": "keys"}} in made["volumes"]
+    assert f"--api-keys={mount['mountPath']}" in before_the_engines_own(arguments(wanted))
+
+
+def test_what_a_key_may_do_in_a_minute_is_told_to_the_runtime() -> None:
+    limits = {"requestsPerMinute": 60, "tokensPerMinute": 9}
+    wanted = on_h100(access={**WITH_KEYS, "rateLimit": limits})
+    assert "--requests-per-minute=60" in before_the_engines_own(arguments(wanted))
+    assert any("tokensPerMinute" in sentence for sentence in desired(wanted).ignored)
+
+
 def test_who_asks_for_keys_never_gets_a_model_that_answers_without() -> None:
-    wanted = on_h100(access={"apiKeysSecret": "keys"})
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    wanted = deployment(engine={"name": "sglang"}, access=WITH_KEYS)
+    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("sglang")))
     assert isinstance(answer, Unrenderable)
     assert answer.reason == Reason.INVALID_SPEC
+
+
+def before_the_engines_own(flags: list[str]) -> list[str]:
+    return flags[: flags.index("--")] if "--" in flags else flags
 
 
 # --- rollout ---------------------------------------------------------------------------------------------------------

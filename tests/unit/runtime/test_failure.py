@@ -56,7 +56,7 @@ def test_the_operator_understands_the_line() -> None:
     said = explain(termination_message(FAILURE), ENGINE)
     assert said
     assert said.reason is OperatorsReason.GPU_OUT_OF_MEMORY
-    assert said.words == FAILURE.message
+    assert said.words == f"{FAILURE.message} {FAILURE.remedy}"
 
 
 ANY_TEXT = st.text(st.characters(), max_size=6000)  # lone surrogates and control characters among them

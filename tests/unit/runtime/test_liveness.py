@@ -14,7 +14,7 @@ Seen = Callable[[int], Sample]
 def seen(
     number: int, *, answers: bool = True, has_work: bool = True, counts: float | None = 0, cpu: float = 0.0
 ) -> Sample:
-    return Sample(at=1000 + number * EVERY, answers=answers, has_work=has_work, counts=(counts,), cpu_seconds=cpu)
+    return Sample(at=1000 + number * EVERY, answers=answers, has_work=has_work, counts=(counts,), cpu_demand=cpu)
 
 
 def found_after(look: Seen, *, computes_on_cpus: bool = False, looks: int = 600) -> float | None:

@@ -32,6 +32,7 @@ def engine(name: str, serving_runtime: Object) -> Engine:
         arguments=_arguments,
         ignored=_ignored,
         port=port,
+        checks_keys=False,
         metrics_port=port,
     )
 

@@ -10,6 +10,7 @@ from slipway.api import names
 from slipway.api.llmdeployment import EngineSpec, LLMDeployment
 from slipway.api.units import seconds
 from slipway.planning import Plan
+from slipway.rendering.access import KEYS_FOLDER
 from slipway.rendering.desired import Refusal
 
 
@@ -21,6 +22,7 @@ class Engine:
     environment: Callable[[LLMDeployment], dict[str, str]] = lambda _: {}
     ignored: Callable[[EngineSpec], list[str]] = lambda _: []  # one sentence for each wish that isn't carried out
     port: int = names.ENGINE_PORT
+    checks_keys: bool = True  # those of access.apiKeysSecret
     metrics_port: int = names.RUNTIME_PORT  # our runtime's: the engine's metrics and its own in one scrape
 
 
@@ -36,6 +38,8 @@ def of_runtime(deployment: LLMDeployment) -> list[str]:
         *flag("served-name", deployment.served_name),
         *flag("mode", spec.engine.mode if spec.engine.mode != EngineSpec().mode else None),
         *flag("drain-limit", math.ceil(seconds(spec.rollout.drain_timeout))),
+        *flag("api-keys", KEYS_FOLDER if spec.access.api_keys_secret else None),
+        *flag("requests-per-minute", spec.access.rate_limit.requests_per_minute if spec.access.rate_limit else None),
     ]
 
 

@@ -1,6 +1,5 @@
 """API keys from a mounted Secret."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ class Secret:
         for owner, key in keys.items():
             (data / owner).write_text(key)
         (self.folder / "..new").symlink_to(data.name)
-        os.replace(self.folder / "..new", self.folder / "..data")
+        (self.folder / "..new").replace(self.folder / "..data")
         for entry in self.folder.iterdir():
             if not entry.name.startswith("..") and entry.name not in keys:
                 entry.unlink()
@@ -105,7 +104,7 @@ def test_a_key_that_could_be_guessed_is_not_taken(
 ) -> None:
     secret.write(dave="short")
     assert Keys(secret.folder, clock).owner("short") is None
-    assert "A key of dave isn't valid" in caplog.text
+    assert "A key of dave is not taken" in caplog.text
 
 
 def test_no_key_is_kept_as_it_is(secret: Secret, clock: Clock) -> None:

@@ -14,9 +14,9 @@ def test_an_empty_variable_is_like_none() -> None:
 
 
 def test_every_word_is_taken_in_its_type() -> None:
-    text = '{"model": "m", "keys": "/keys", "max_in_flight": 3, "allow": ["POST /x/*"], "traces_ratio": 1}'
+    text = '{"model": "m", "keys": "/keys", "max_in_flight": 3, "allow": ["POST /x/*"], "access_log": false}'
     settings = Settings.from_json(text)
-    assert settings == Settings(model="m", keys="/keys", max_in_flight=3, allow=("POST /x/*",), traces_ratio=1.0)
+    assert settings == Settings(model="m", keys="/keys", max_in_flight=3, allow=("POST /x/*",), access_log=False)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,6 @@ def test_every_word_is_taken_in_its_type() -> None:
         ('{"keys": "keys"}', "absolute path"),
         ('{"allow": "POST /x"}', "not a list of words"),
         ('{"allow": ["/x"]}', "not like 'POST /path'"),
-        ('{"traces_ratio": 2}', "between 0 and 1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, said: str) -> None:

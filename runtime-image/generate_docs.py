@@ -1,0 +1,139 @@
+"""Writes docs/reference/runtime.md from the code that it describes: options, paths, exit codes, metrics."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from slipway_runtime import cli
+from slipway_runtime.control import Counts
+from slipway_runtime.engines.vllm import DANGEROUS_FLAGS, DANGEROUS_VARIABLES
+from slipway_runtime.failure import EXIT_CODES
+from slipway_runtime.guard.metrics import Metrics
+from slipway_runtime.guard.routes import SERVED, Kind
+from slipway_runtime.preflight.checks import CHECKS
+from slipway_runtime.supervisor.metrics import own_metrics
+from slipway_runtime.supervisor.phases import Phases
+from slipway_runtime.supervisor.state import State
+
+PAGE = Path(__file__).parent.parent / "docs/reference/runtime.md"
+
+Rows = Iterable[Sequence[str]]
+
+STATES = {
+    State.STARTING: "The engine loads.",
+    State.READY: "Requests are answered.",
+    State.LEAVING: "Told to stop. Requests are still answered, until no Service leads here any more.",
+    State.DRAINING: "New requests get 503; those in flight are finished.",
+    State.CUTTING: "What outlived the drain ends with an error.",
+    State.STOPPING: "The engine is told to end, or killed.",
+    State.ENDED: "The engine has ended.",
+}
+PATHS = {
+    "/startupz": "200 once the engine has answered for the first time",
+    "/readyz": "200 while requests are answered and the pod isn't told to stop",
+    "/livez": "503 when the engine makes no progress; the pod then ends by itself, with the reason",
+    "/info": "versions, facts of the model, flags with their reasons, capacity, phases with their times, as JSON",
+    "/metrics": "the runtime's metrics, the guard's and the engine's, in one scrape",
+}
+WHO = {
+    Kind.OPEN: "everybody",
+    Kind.KEYED: "who has a key",
+    Kind.WORK: "who has a key, within the limits; counted and measured",
+}
+
+
+def main() -> None:
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text("\n\n".join(page()) + "\n")
+
+
+def page() -> Iterator[str]:
+    yield "# The runtime in a model's pod"
+    yield "<!-- Written by `make generate`; change what it describes instead. -->"
+    yield "`slipway-runtime` is process 1 of a model's pod: it checks, starts the engine, watches it, and ends it."
+    yield "## Commands"
+    yield table(("command", "meaning"), commands())
+    for engine in ("llamacpp", "vllm"):
+        yield f"## `slipway-runtime serve {engine}`"
+        yield table(("option", "default", "meaning"), options(engine))
+    yield "## Flags of vLLM that are refused"
+    yield "Unless `--allow=NAME` names them."
+    yield table(("flag or variable", "why"), ((f"`{each.name}`", each.why) for each in DANGERS))
+    yield "## Checks before the start"
+    yield "Made one after the other, before the engine is started; the first that fails ends the pod with its reason."
+    yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
+    yield "## States"
+    yield table(("state", "meaning"), ((f"`{state}`", STATES[state]) for state in State))
+    yield "## Management port"
+    yield table(("path", "answer"), ((f"`{path}`", meaning) for path, meaning in PATHS.items()))
+    yield "## Paths that are served"
+    yield "All others get 404, whatever the engine would answer. Keys are asked for where `--api-keys` is given."
+    yield table(("path", "for whom"), ((f"`{r.method} {r.path}`", WHO[r.kind]) for r in SERVED))
+    yield "## Exit codes"
+    yield "0 after being told to stop. With any other, the termination message is a line of JSON that names the reason."
+    yield table(("code", "reason"), ((str(code), f"`{reason}`") for reason, code in EXIT_CODES.items()))
+    yield "## Metrics"
+    yield "Those of the engine keep their own names and stand beside these."
+    yield table(("metric", "kind", "labels", "meaning"), metrics())
+
+
+DANGERS = (*DANGEROUS_FLAGS, *DANGEROUS_VARIABLES)
+
+
+def commands() -> Rows:
+    [action] = [each for each in cli.parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    for choice in action._choices_actions:
+        yield f"`{choice.dest}`", choice.help or ""
+
+
+def options(engine: str) -> Rows:
+    parser = cli.parser()
+    for word in ("serve", engine):
+        [action] = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
+        parser = action.choices[word]
+    for each in parser._actions:
+        if each.option_strings[0] != "-h":
+            default = "" if each.default in (None, []) else f"`{each.default}`"
+            yield f"`{each.option_strings[-1]}`", default, each.help or ""
+
+
+def metrics() -> Rows:
+    text = own_metrics(
+        labels={"engine": "", "engine_version": ""},
+        state=State.READY,
+        moments=Phases().moments,
+        counts=Counts(),
+        silence=0.0,
+        scraped=True,
+        dropped=0,
+    )
+    for family in (*text_string_to_metric_families(text), *of_the_guard()):
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        yield f"`{name}`", family.type, ", ".join(f"`{label}`" for label in labels), family.documentation
+
+
+def of_the_guard() -> Iterator[Metric]:
+    registry = CollectorRegistry()
+    counted = Metrics(registry, "")
+    counted.answered("", "", 200)
+    counted.refused("", "")
+    counted.of("")
+    counted.in_flight.inc()
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return (family for family in families if not family.name.endswith("_created"))
+
+
+def table(head: Sequence[str], rows: Rows) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    main()

@@ -1,0 +1,167 @@
+"""Each thing that can go wrong with a model is made to happen, and what its status and its events tell is read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.model import persistent_volume
+from support.clusters import AnyCluster
+from support.deployments import NAME, OURS, conditions, on_own_engine, own_runtime, told
+from support.kube import Kube, Object, Predicate, WaitedInVainError
+from support.namespaces import own_namespace
+from support.nodes import ANYWHERE, tell
+from support.operator import Operator
+from support.troubles import SAYS_OF_SOURCE, TROUBLES, Trouble
+
+EVENTS = "events.v1.events.k8s.io"
+AT_ONCE = 10
+"""Most of them wait, for the kubelet or for time to pass, so that side by side they take a fraction of the time."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    deployment: Object
+    event: Object
+
+
+Outcomes = dict[str, Outcome | WaitedInVainError]
+
+
+@pytest.fixture(scope="module")
+def downloader(cluster: AnyCluster, whole_cluster: Kube, python_image: str) -> Iterator[None]:
+    """In the place of KServe's storage initializer."""
+    cluster.devcluster()
+    kind, name = "clusterstoragecontainer", "default"
+    before = asyncio.run(whole_cluster.get(kind, name))["spec"]["container"]
+    ours = {"image": python_image, "command": SAYS_OF_SOURCE, "securityContext": None}
+    asyncio.run(whole_cluster.patch(kind, name, {"spec": {"container": ours}}))
+    yield
+    asyncio.run(whole_cluster.patch(kind, name, {"spec": {"container": {**before, "command": None}}}))
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    request: pytest.FixtureRequest, slipway: Operator, whole_cluster: Kube, downloader: None, python_image: str
+) -> Outcomes:
+    """What came of each trouble that a chosen test asks for, each in a namespace of its own."""
+    chosen = [item.callspec.params.get("trouble") for item in request.session.items if hasattr(item, "callspec")]
+    return asyncio.run(make_all([each for each in TROUBLES if each in chosen], whole_cluster, python_image))
+
+
+async def make_all(troubles: list[Trouble], kube: Kube, image: str) -> Outcomes:
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def outcome(trouble: Trouble) -> Outcome | WaitedInVainError:
+        async with slots, own_namespace(kube) as inside, some_volume(inside):
+            try:
+                return await make(trouble, inside, image)
+            except WaitedInVainError as error:
+                return error
+
+    found = await asyncio.gather(*(outcome(each) for each in troubles))
+    return dict(zip((each.name for each in troubles), found, strict=True))
+
+
+@asynccontextmanager
+async def some_volume(kube: Kube) -> AsyncGenerator[None]:
+    """The claim `weights`, with no model in it."""
+    volume, claim = persistent_volume("weights", Path("/srv"), kube.namespace)
+    await kube.apply(volume, claim)
+    yield
+    await kube.delete("persistentvolume", volume["metadata"]["name"])
+
+
+async def make(trouble: Trouble, kube: Kube, image: str) -> Outcome:
+    """The first status, and the first event, that tell the cause."""
+    await kube.apply(*trouble.objects(image))
+    deployment = await kube.wait_for("llmdeployment", NAME, tells(trouble), timeout=trouble.timeout)
+    return Outcome(deployment, await kube.wait_for_any(EVENTS, "", is_told_of(trouble), timeout=10))
+
+
+def tells(trouble: Trouble) -> Predicate:
+    """Whether the message names the cause, and the state is the one in which it is left."""
+
+    def tells(thing: Object) -> bool:
+        message = str(told(thing).get("message", ""))
+        is_named = message.startswith(trouble.reason) and trouble.words in message
+        return is_named and told(thing)["state"] == trouble.state
+
+    return tells
+
+
+def is_told_of(trouble: Trouble) -> Predicate:
+    return lambda event: event["regarding"]["kind"] == "LLMDeployment" and event["reason"] == trouble.reason
+
+
+def outcome_of(trouble: Trouble, outcomes: Outcomes) -> Outcome:
+    outcome = outcomes[trouble.name]
+    if isinstance(outcome, WaitedInVainError):
+        raise outcome
+    return outcome
+
+
+of_each_trouble = pytest.mark.parametrize("trouble", TROUBLES, ids=lambda each: each.name)
+
+
+@of_each_trouble
+def test_the_status_tells_the_cause(outcomes: Outcomes, trouble: Trouble) -> None:
+    """Not ready, for this reason; and going on by itself only if waiting helps."""
+    said = conditions(outcome_of(trouble, outcomes).deployment)
+    assert said["Ready"] == ("False", trouble.reason)
+    assert said["ModelLoaded"] == ("False", trouble.reason)
+    assert said["Stalled"][0] == str(trouble.is_final)
+    assert said["Reconciling"][0] == str(not trouble.is_final)
+
+
+@of_each_trouble
+def test_the_cause_is_a_warning_among_the_events(outcomes: Outcomes, trouble: Trouble) -> None:
+    event = outcome_of(trouble, outcomes).event
+    assert event["type"] == "Warning"
+    assert event["note"].startswith(trouble.reason)
+
+
+async def test_a_trouble_that_lasts_is_written_once(
+    slipway: Operator, kube: Kube, weights: None, python_image: str
+) -> None:
+    """Though the kubelet tries again and again, and says so in other words each time."""
+    trouble = next(each for each in TROUBLES if each.name == "image-not-pulled")
+    version = (await make(trouble, kube, python_image)).deployment["metadata"]["resourceVersion"]
+    await kube.wait_for_any("events", "", tries_again)
+    await kube.never("llmdeployments", lambda thing: thing["metadata"]["resourceVersion"] != version, seconds=5)
+
+
+def tries_again(event: Object) -> bool:
+    return bool(event["reason"] == "Pulling" and event.get("count", 1) > 1)
+
+
+# --- a node that is lost ---------------------------------------------------------------------------------------------
+
+
+async def serving_on(kube: Kube, node: str) -> None:
+    """As far as it can on a node that nobody runs: its pod is there."""
+    place = {"nodeSelector": {"is": node}, "tolerations": ANYWHERE}
+    await kube.apply(own_runtime(), on_own_engine(pod=place))
+    await kube.wait_for_any("pods", OURS, lambda pod: pod["spec"].get("nodeName") == node)
+
+
+async def test_a_node_that_is_not_ready_is_told_with_its_own_words(
+    slipway: Operator, kube: Kube, node: str, weights: None
+) -> None:
+    await serving_on(kube, node)
+    await tell(kube, node, ready=False)
+    trouble = Trouble("", "NodeLost", f"Node {node} isn't ready: container runtime is down", is_final=False)
+    await kube.wait_for("llmdeployment", NAME, tells(trouble))
+    await kube.wait_for_any(EVENTS, "", is_told_of(trouble))
+
+
+async def test_a_node_that_is_gone_is_told(slipway: Operator, kube: Kube, node: str, weights: None) -> None:
+    await serving_on(kube, node)
+    await kube.delete("node", node)
+    trouble = Trouble("", "NodeLost", f"Node {node} is gone", is_final=False)
+    await kube.wait_for("llmdeployment", NAME, tells(trouble))
+    await kube.wait_for_any(EVENTS, "", is_told_of(trouble))

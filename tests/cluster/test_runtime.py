@@ -1,0 +1,182 @@
+"""The runtime's image in pods that KServe makes: it serves, drains, and when it fails, the LLMDeployment says why."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway_devcluster import model
+from support.access import ServiceAccess
+from support.completions import RefusedError, complete
+from support.deployments import settled, told, until_settled
+from support.kube import Kube, Object, Predicate
+from support.model_files import LLAMA_GGUF, cut, without, write_gguf
+from support.operator import Operator
+from support.rendered import gemma
+from support.web import reachable
+
+NAME = "gemma"
+PREDICTOR = f"{NAME}-predictor"
+PODS = f"slipway.dev/llmdeployment={NAME}"
+PYTHON = "/opt/slipway/venv/bin/python"
+
+
+def serving(**spec: Any) -> Object:
+    """One replica of Gemma, which has time to finish its answers."""
+    return gemma(min_replicas=1, **({"rollout": {"drainTimeout": "5m"}} | spec))
+
+
+def says(reason: str, words: str = "") -> Predicate:
+    """A status that names this reason, whatever else happens at the time."""
+
+    def is_said(thing: Object) -> bool:
+        text = json.dumps(told(thing), ensure_ascii=False)
+        return f'"{reason}"' in text and words in text
+
+    return is_said
+
+
+async def inside(kube: Kube, program: str) -> None:
+    """Runs in the model's container."""
+    [pod] = await kube.select("pods", PODS)
+    await kube.run("exec", pod["metadata"]["name"], "-c", "kserve-container", "--", PYTHON, "-c", program)
+
+
+# --- serving ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(400, func_only=True)
+async def test_every_answer_of_those_who_ask_all_the_time_is_whole_during_a_rollout(
+    slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
+) -> None:
+    await settled(kube, serving(), "Serving", timeout=120)
+    [old] = await kube.select("pods", PODS)
+    url = await reachable(access, NAME)
+    await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"annotations": {"rolled-out": "once"}}}})
+    gone = asyncio.create_task(kube.wait_gone("pod", old["metadata"]["name"], timeout=300))
+    async with access.session() as session:
+
+        async def ask_all_the_time() -> None:
+            while not gone.done():
+                answer = await complete(session, url, "Once upon a time", max_tokens=60, ignore_eos=True)
+                assert len(answer.arrivals) > 50
+
+        await asyncio.gather(*(ask_all_the_time() for _ in range(3)))
+    await gone
+    [new] = await kube.select("pods", PODS)
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+
+
+async def test_a_model_with_keys_answers_those_who_have_one(
+    slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
+) -> None:
+    keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"alice": "key-of-alice"}}
+    await kube.apply(keys)
+    await settled(kube, serving(access={"apiKeysSecret": "keys"}), "Serving", timeout=120)
+    url = await reachable(access, NAME)
+    async with access.session() as session:
+        with pytest.raises(RefusedError) as refused:
+            await complete(session, url, "Kubernetes is", max_tokens=2)
+        assert refused.value.status == 401
+        session.headers["Authorization"] = "Bearer key-of-alice"
+        assert (await complete(session, url, "Kubernetes is", max_tokens=2)).text
+
+
+# --- an engine that ends ---------------------------------------------------------------------------------------------
+
+KILL = "import os, pathlib; os.kill(int(pathlib.Path('/proc/1/task/1/children').read_text().split()[0]), 9)"
+EAT = """
+import os, time
+for _ in range(200):  # many small ones, so that the kernel takes the largest: the engine
+    if os.fork() == 0:
+        eaten = bytearray(os.urandom(1 << 20) * 24)
+        time.sleep(20)
+        os._exit(0)
+    time.sleep(0.02)
+"""
+
+
+async def test_a_killed_engine_is_named_and_started_anew(slipway: Operator, kube: Kube, gemma_volume: None) -> None:
+    await settled(kube, serving(), "Serving", timeout=120)
+    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, says("EngineCrashed", "SIGKILL"), timeout=60))
+    await inside(kube, KILL)
+    await named
+    await until_settled(kube, NAME, "Serving", timeout=120)
+
+
+async def test_an_engine_that_the_kernel_killed_for_its_memory_is_named(
+    slipway: Operator, kube: Kube, gemma_volume: None
+) -> None:
+    small = {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}}
+    await settled(kube, serving(pod=small), "Serving", timeout=120)
+    named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, says("HostOutOfMemory"), timeout=90))
+    eating = asyncio.create_task(inside(kube, EAT))
+    await named
+    await asyncio.wait([eating])
+    eating.exception()  # it may have been ended with the container
+
+
+# --- a model that can't be served ------------------------------------------------------------------------------------
+
+
+def cut_short(folder: Path, whole: Path) -> None:
+    cut(Path(shutil.copy(whole, folder)), to=0.9)
+
+
+def without_a_tokenizer(folder: Path, _: Path) -> None:
+    write_gguf(folder / "model.gguf", without(LLAMA_GGUF, "tokenizer.ggml.tokens"))
+
+
+def of_no_known_architecture(folder: Path, _: Path) -> None:
+    write_gguf(folder / "model.gguf", LLAMA_GGUF | {"general.architecture": "hal9000"})
+
+
+def none_at_all(folder: Path, _: Path) -> None:
+    (folder / "README.md").write_text("It was here.")
+
+
+def open_to_all(folder: Path) -> None:
+    """The pod's user is another one."""
+    folder.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason", "words"),
+    [
+        (cut_short, "ModelCorrupt", ""),
+        (without_a_tokenizer, "ModelCorrupt", "tokenizer"),
+        (of_no_known_architecture, "UnsupportedArchitecture", "hal9000"),
+        (none_at_all, "ModelNotFound", ""),
+    ],
+)
+async def test_what_is_wrong_with_a_model_is_on_its_status(
+    slipway: Operator,
+    kube: Kube,
+    model_folder: Path,
+    tmp_path: Path,
+    damage: Callable[[Path, Path], None],
+    reason: str,
+    words: str,
+) -> None:
+    damage(tmp_path, model_folder / model.GGUF_FILE)
+    open_to_all(tmp_path)
+    volume, claim = model.persistent_volume(NAME, tmp_path, kube.namespace)
+    await kube.apply(volume, claim, serving())
+    await kube.wait_for("llmdeployment", NAME, says(reason, words), timeout=60)
+    await kube.delete("persistentvolume", volume["metadata"]["name"])
+
+
+async def test_a_model_that_is_too_large_for_the_memory_is_told_before_it_loads(
+    slipway: Operator, kube: Kube, gemma_volume: None
+) -> None:
+    tiny = {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}}
+    await kube.apply(serving(pod=tiny))
+    named = await kube.wait_for(
+        "llmdeployment", NAME, says("HostOutOfMemory", "Raise the memory limit in pod.resources"), timeout=60
+    )
+    assert "kernel" not in json.dumps(told(named))

@@ -1,0 +1,87 @@
+"""`slipway-runtime serve llamacpp` with Gemma, when something goes wrong: it ends, and says why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+from slipway_runtime.supervisor.processes import children
+from support.llamacpp_pod import LlamacppPod
+from support.model_files import LLAMA_GGUF, cut, without, write_gguf
+
+
+def engine_of(pod: LlamacppPod) -> int:
+    [pid] = children(pod.process.pid)
+    return pid
+
+
+async def test_a_killed_engine_ends_the_pod_and_no_answer_looks_whole(pod: LlamacppPod, gemma: Path) -> None:
+    await pod.serve(gemma)
+    await pod.becomes_ready()
+    async with pod.long_stream() as answer:
+        os.kill(engine_of(pod), signal.SIGKILL)
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await answer.read()
+    assert await pod.ends() == 40
+    assert (pod.told()["reason"], pod.told()["phase"]) == ("EngineCrashed", "ready")
+    assert "SIGKILL" in pod.told()["message"]
+
+
+async def test_a_hung_engine_is_found_within_30_seconds(pod: LlamacppPod, gemma: Path) -> None:
+    await pod.serve(gemma)
+    await pod.becomes_ready()
+    os.kill(engine_of(pod), signal.SIGSTOP)
+    hung_at = time.monotonic()
+    assert await pod.ends() == 42
+    assert time.monotonic() - hung_at < 30
+    assert pod.told()["reason"] == "EngineStuck"
+
+
+async def test_an_engine_that_works_for_long_is_left_alone(pod: LlamacppPod, gemma: Path) -> None:
+    """A prompt that takes many times as long as silence may last, and no token comes meanwhile."""
+    await pod.serve(gemma, "--context-length=8192", "--parallel=1", "--stuck-after=2")
+    await pod.becomes_ready()
+    asked_at = time.monotonic()
+    async with await pod.completion(prompt="word " * 8000, max_tokens=1, stream=True) as answer:
+        assert b"[DONE]" in await answer.read()
+    assert time.monotonic() - asked_at > 4
+    assert (await pod.get("/livez"))[0] == 200
+
+
+async def test_a_corrupt_model_is_named_before_the_engine_is_started(
+    pod: LlamacppPod, gemma: Path, tmp_path: Path
+) -> None:
+    file = Path(shutil.copy(gemma, tmp_path))
+    cut(file, to=0.9)
+    await pod.serve(file)
+    assert await pod.ends() == 12
+    assert not any("loading model" in line for line in pod.said)
+    assert pod.told()["reason"] == "ModelCorrupt"
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (without(LLAMA_GGUF, "tokenizer.ggml.tokens"), "ModelCorrupt"),
+        (LLAMA_GGUF | {"general.architecture": "hal9000"}, "UnsupportedArchitecture"),
+    ],
+)
+async def test_what_is_wrong_with_a_model_is_named(
+    pod: LlamacppPod, tmp_path: Path, facts: dict[str, object], reason: str
+) -> None:
+    await pod.serve(write_gguf(tmp_path / "model.gguf", facts))
+    assert await pod.ends() != 0
+    assert pod.told()["reason"] == reason
+
+
+async def test_an_address_that_is_taken_is_named(pod: LlamacppPod, gemma: Path) -> None:
+    with socket.create_server(("127.0.0.1", pod.engine_port)):
+        await pod.serve(gemma)
+        assert await pod.ends() == 2
+    assert pod.told()["reason"] == "BadEngineArguments"

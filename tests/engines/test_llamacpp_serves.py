@@ -1,0 +1,78 @@
+"""`slipway-runtime serve llamacpp` with Gemma: it serves, says what it does, and lets in who may come in."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+from support.completions import complete
+from support.llamacpp_pod import LlamacppPod
+
+SENSIBLE = re.compile(r"container|orchestrat|deploy|cluster|cloud|platform", re.IGNORECASE)
+
+
+def url(pod: LlamacppPod) -> str:
+    return f"http://127.0.0.1:{pod.engine_port}"
+
+
+async def test_it_serves_and_says_how_it_came_to_that(pod: LlamacppPod, gemma: Path) -> None:
+    await pod.serve(gemma)
+    await pod.becomes_ready()
+    assert SENSIBLE.search((await complete(pod.http, url(pod), "Kubernetes is")).text)
+    info = await pod.info()
+    assert info["model"]["architecture"] == "gemma3"
+    assert info["capacity"] == {"slots": "4", "contextLength": "4096"}
+    reached = [moment["name"] for moment in info["phases"]]
+    assert reached == ["started", "checked", "launched", "loading", "loaded", "answers", "ready"]
+
+
+async def test_one_scrape_has_what_the_runtime_the_guard_and_the_engine_count(pod: LlamacppPod, gemma: Path) -> None:
+    await pod.serve(gemma)
+    await pod.becomes_ready()
+    await complete(pod.http, url(pod), "Kubernetes is", max_tokens=8)
+    _, text = await pod.get("/metrics")
+    assert 'slipway_runtime_state{state="Ready"} 1.0' in text
+    assert 'slipway_tokens_total{key="anonymous",kind="completion",model_name="gemma"} 8.0' in text
+    assert 'slipway_time_to_first_token_seconds_count{key="anonymous",model_name="gemma"} 1.0' in text
+    assert "llamacpp:prompt_tokens_total" in text
+    families = [line for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(families) == len(set(families))
+
+
+async def test_a_model_in_a_folder_is_found(pod: LlamacppPod, gemma: Path, tmp_path: Path) -> None:
+    (tmp_path / "models/deep").mkdir(parents=True)
+    (tmp_path / "models/deep/model.gguf").symlink_to(gemma)
+    await pod.serve(tmp_path / "models")
+    await pod.becomes_ready()
+
+
+async def test_only_who_has_a_key_is_served_and_a_new_key_counts_without_a_restart(
+    pod: LlamacppPod, gemma: Path, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    (keys / "alice").write_text("key-of-alice")
+    await pod.serve(gemma, f"--api-keys={keys}")
+    await pod.becomes_ready()
+
+    async def status(key: str) -> int:
+        async with await pod.completion(
+            prompt="Hi", max_tokens=1, headers={"Authorization": f"Bearer {key}"}
+        ) as answer:
+            return answer.status
+
+    assert (await status("key-of-alice"), await status("key-of-bob")) == (200, 401)
+    (keys / "bob").write_text("key-of-bob")
+    async with asyncio.timeout(10):
+        while await status("key-of-bob") != 200:
+            pass
+
+
+@pytest.mark.parametrize("path", ["/slots", "/props", "/metrics", "/v1/../props", "/lora-adapters", "/"])
+async def test_what_is_not_for_clients_is_not_there(pod: LlamacppPod, gemma: Path, path: str) -> None:
+    await pod.serve(gemma)
+    await pod.becomes_ready()
+    async with pod.http.get(url(pod) + path) as answer:
+        assert (answer.status, (await answer.json())["error"]["code"]) == (404, "unknown_url")

@@ -1,0 +1,345 @@
+"""The guard around an ASGI app: what it lets through, what it answers itself, and what a client then sees."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway_runtime.control import State
+from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
+from support.guarding import (
+    CHAT,
+    KEY,
+    Answer,
+    Guarding,
+    answering,
+    ask,
+    chunk,
+    guarding,
+    keys_in,
+    nothing,
+    scope_of,
+    streaming,
+    waiting,
+)
+
+Made = Callable[..., Guarding]
+AUTHORIZED = [("Authorization", f"Bearer {KEY}")]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Made]:
+    """Makes a guard's gate with these settings."""
+    all_made: list[Guarding] = []
+
+    def make(**settings: Any) -> Guarding:
+        all_made.append(guarding(tmp_path, **settings))
+        return all_made[-1]
+
+    yield make
+    for each in all_made:
+        each.close()
+
+
+def guard_of(guarding: Guarding, app: App) -> Guard:
+    return Guard(app, guarding.gate)
+
+
+# --- what is let through ---------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_goes_by_unchanged(made: Made) -> None:
+    answer = await ask(guard_of(made(), answering(b'{"choices":[]}')))
+    assert (answer.status, answer.body, answer.whole) == (200, b'{"choices":[]}', True)
+
+
+async def test_a_stream_goes_by_piece_by_piece(made: Made) -> None:
+    answer = await ask(guard_of(made(), streaming(chunk(text="a"), chunk(text="b"), b"data: [DONE]\n\n")))
+    assert [message["body"] for message in answer.messages[1:]] == [
+        chunk(text="a"),
+        chunk(text="b"),
+        b"data: [DONE]\n\n",
+        b"",
+    ]
+    assert answer.whole
+
+
+async def test_an_error_of_the_engine_is_not_ours_to_change(made: Made) -> None:
+    answer = await ask(guard_of(made(), answering(b'{"error":{}}', status=400)))
+    assert (answer.status, answer.body) == (400, b'{"error":{}}')
+
+
+async def test_what_is_no_request_goes_to_the_app(made: Made) -> None:
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+
+    await guard_of(made(), app)({"type": "lifespan"}, _never, _nowhere)
+    assert seen == ["lifespan"]
+
+
+# --- request ids and traces ------------------------------------------------------------------------------------------
+
+
+async def test_the_engine_and_the_client_get_the_same_request_id(made: Made) -> None:
+    told: list[bytes] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        told.extend(value for name, value in scope["headers"] if name == b"x-request-id")
+        await answering(b"{}")(scope, receive, send)
+
+    answer = await ask(guard_of(made(), app), headers=[("X-Request-Id", "mine")])
+    assert (told, answer.headers["x-request-id"]) == ([b"mine"], "mine")
+
+
+async def test_a_trace_goes_on_under_a_span_of_its_own(made: Made) -> None:
+    given = f"00-{'a' * 32}-{'b' * 16}-01"
+    answer = await ask(guard_of(made(), answering(b"{}")), headers=[("traceparent", given)])
+    version, trace, span, flags = answer.headers["traceparent"].split("-")
+    assert (version, trace, flags) == ("00", "a" * 32, "01")
+    assert span != "b" * 16
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/invocations", "/load", "/docs", "/v1/chat/completions/", "/V1/models"])
+async def test_a_path_that_is_not_listed_never_reaches_the_engine(made: Made, path: str) -> None:
+    for method in ("GET", "POST"):
+        answer = await ask(guard_of(made(), nothing), path, method=method)
+        assert (answer.status, answer.error) == (404, "unknown_url")
+
+
+async def test_a_prefix_under_which_the_app_is_mounted_opens_nothing(made: Made) -> None:
+    assert (await ask(guard_of(made(), answering(b"{}")), "/base" + CHAT, root_path="/base")).status == 200
+    assert (await ask(guard_of(made(), nothing), "/base/metrics", root_path="/base")).status == 404
+
+
+@pytest.mark.parametrize("path", [CHAT, "/tokenize", "/v1/embeddings"])
+async def test_without_a_key_nothing_reaches_the_engine(made: Made, tmp_path: Path, path: str) -> None:
+    guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), nothing)
+    for headers, code in (
+        ([], "missing_api_key"),
+        ([("Authorization", "Bearer key-of-mallory")], "invalid_api_key"),
+        ([("Authorization", f"Basic {KEY}")], "missing_api_key"),
+    ):
+        answer = await ask(guard, path, headers=headers)
+        assert (answer.status, answer.error, answer.headers["www-authenticate"]) == (401, code, "Bearer")
+
+
+@pytest.mark.parametrize("header", ["Authorization: Bearer", "X-Api-Key:", "Api-Key:"])
+async def test_a_key_may_be_shown_as_clients_do(made: Made, tmp_path: Path, header: str) -> None:
+    guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), answering(b"{}"))
+    name, _, before = header.partition(":")
+    assert (await ask(guard, headers=[(name, f"{before} {KEY}".strip())])).status == 200
+
+
+async def test_the_supervisor_needs_no_key(made: Made, tmp_path: Path) -> None:
+    guarding = made(keys=keys_in(tmp_path, alice=KEY))
+    headers = [("X-Slipway-Supervisor", guarding.control.secret)]
+    assert (await ask(guard_of(guarding, answering(b"{}")), "/metrics", method="GET", headers=headers)).status == 200
+
+
+async def test_a_body_that_is_announced_too_large_is_not_read(made: Made) -> None:
+    answer = await ask(guard_of(made(max_body_bytes=10), nothing), headers=[("Content-Length", "11")])
+    assert (answer.status, answer.error, answer.headers["connection"]) == (413, "request_too_large", "close")
+
+
+async def test_a_body_that_turns_out_too_large_is_cut_off(made: Made) -> None:
+    taken: list[int] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        while (message := await receive())["type"] == "http.request":
+            taken.append(len(message["body"]))
+        await send({"type": "http.response.start", "status": 400, "headers": []})
+        await send({"type": "http.response.body", "body": b"incomplete"})
+
+    answer = await ask(guard_of(made(max_body_bytes=10), app), body=[b"12345678", b"12345678", b"1"])
+    assert (answer.status, answer.error, taken) == (413, "request_too_large", [8])
+
+
+async def test_a_websocket_to_what_is_not_served_is_closed(made: Made) -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    await guard_of(made(), nothing)({**scope_of("/v1/realtime"), "type": "websocket"}, receive, send)
+    assert sent == [{"type": "websocket.close", "code": 1008, "reason": "unknown_url"}]
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+async def test_more_than_may_be_in_flight_is_told_to_come_back(made: Made) -> None:
+    begun = asyncio.Event()
+    guard = guard_of(made(max_in_flight=1), waiting(begun))
+    first = asyncio.create_task(ask(guard))
+    await begun.wait()
+    second = await ask(guard)
+    assert (second.status, second.error, second.headers["retry-after"]) == (503, "overloaded", "1")
+    await _gone(first)
+    begun.clear()
+    third = asyncio.create_task(ask(guard))
+    await begun.wait()  # the place is free again
+    await _gone(third)
+
+
+async def test_a_key_has_its_own_limit(made: Made, tmp_path: Path) -> None:
+    begun = asyncio.Event()
+    guarding = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob"), max_in_flight_per_key=1)
+    first = asyncio.create_task(ask(guard_of(guarding, waiting(begun)), headers=AUTHORIZED))
+    await begun.wait()
+    refused = await ask(guard_of(guarding, nothing), headers=AUTHORIZED)
+    assert (refused.status, refused.error) == (429, "too_many_in_flight")
+    others = await ask(guard_of(guarding, answering(b"{}")), headers=[("X-Api-Key", "a-key-of-bob")])
+    assert others.status == 200
+    await _gone(first)
+
+
+async def test_who_asks_too_often_is_told_when_to_ask_again(made: Made) -> None:
+    guard = guard_of(made(requests_per_minute_per_key=6, burst_per_key=2), answering(b"{}"))
+    answers = [await ask(guard) for _ in range(3)]
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert answers[-1].headers["retry-after"] == "10"
+
+
+# --- drains ----------------------------------------------------------------------------------------------------------
+
+
+async def test_in_a_drain_what_is_new_is_refused(made: Made) -> None:
+    guarding = made()
+    guarding.control.state = State.DRAINING
+    for path in (CHAT, "/health"):
+        answer = await ask(guard_of(guarding, nothing), path, method="POST" if path == CHAT else "GET")
+        assert (answer.status, answer.error, answer.headers["retry-after"]) == (503, "draining", "5")
+
+
+async def test_in_a_drain_what_is_in_flight_goes_on(made: Made) -> None:
+    guarding, begun, released = made(), asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await released.wait()
+        await answering(b"{}")(scope, receive, send)
+
+    asked = asyncio.create_task(ask(guard_of(guarding, app)))
+    await begun.wait()
+    guarding.control.state = State.DRAINING
+    released.set()
+    assert (await asked).status == 200
+    assert guarding.control.counts().in_flight == 0
+
+
+@pytest.mark.parametrize("first", [b"", chunk(text="a")], ids=["before its first token", "in its stream"])
+async def test_what_is_cut_ends_with_an_error(made: Made, first: bytes) -> None:
+    guarding, begun = made(), asyncio.Event()
+    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, first=first))))
+    await begun.wait()
+    guarding.control.state = State.ENDING
+    answer = await asked
+    assert answer.whole
+    assert answer.status == (200 if first else 503)
+    assert _last_event(answer)["error"]["code"] == "cut_off"
+    assert guarding.metric("slipway_refusals_total", key="anonymous", reason="cut_off") == 1
+
+
+# --- an engine that gives up -----------------------------------------------------------------------------------------
+
+
+async def test_an_abort_in_one_piece_is_no_success(made: Made) -> None:
+    answer = await ask(guard_of(made(), answering(b'{"choices":[{"text":"","finish_reason":"abort"}]}')))
+    assert (answer.status, answer.error, answer.whole) == (503, "engine_aborted", True)
+
+
+async def test_an_abort_as_the_first_of_a_stream_is_no_success(made: Made) -> None:
+    answer = await ask(guard_of(made(), streaming(chunk(text="", finish_reason="abort"), b"data: [DONE]\n\n")))
+    assert (answer.status, answer.error) == (503, "engine_aborted")
+
+
+async def test_an_abort_within_a_stream_ends_it_with_an_error(made: Made) -> None:
+    pieces = [chunk(text="a"), chunk(text="", finish_reason="abort"), b"data: [DONE]\n\n"]
+    answer = await ask(guard_of(made(), streaming(*pieces)))
+    assert (answer.status, _last_event(answer)["error"]["code"], answer.whole) == (200, "engine_aborted", True)
+    assert b"[DONE]" not in answer.body
+
+
+async def test_a_model_that_writes_of_aborts_is_let_speak(made: Made) -> None:
+    text = chunk(text='{"finish_reason":"abort"}')
+    answer = await ask(guard_of(made(), streaming(text, b"data: [DONE]\n\n")))
+    assert answer.body == text + b"data: [DONE]\n\n"
+
+
+async def test_an_engine_that_fails_leaves_nothing_in_flight(made: Made) -> None:
+    guarding = made()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError("the engine is dead")
+
+    with pytest.raises(RuntimeError):
+        await ask(guard_of(guarding, app))
+    assert guarding.control.counts().in_flight == 0
+    assert guarding.metric("slipway_requests_total", key="anonymous", path=CHAT, status="500") == 1
+
+
+# --- what is counted -------------------------------------------------------------------------------------------------
+
+
+async def test_tokens_and_times_are_counted_by_key(made: Made, tmp_path: Path) -> None:
+    guarding = made(keys=keys_in(tmp_path, alice=KEY))
+    usage = {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}
+    last = b"data: " + json.dumps({"choices": [], **usage}).encode() + b"\n\n"
+    await ask(guard_of(guarding, streaming(chunk(text="a"), chunk(text="b"), last)), headers=AUTHORIZED)
+    assert guarding.metric("slipway_requests_total", key="alice", path=CHAT, status="200") == 1
+    assert guarding.metric("slipway_tokens_total", key="alice", kind="prompt") == 5
+    assert guarding.metric("slipway_tokens_total", key="alice", kind="completion") == 2
+    for name in ("time_to_first_token", "time_per_output_token", "request"):
+        assert guarding.metric(f"slipway_{name}_seconds_count", key="alice") == 1
+    assert guarding.control.counts().done == 1
+
+
+async def test_a_client_that_leaves_is_not_in_flight_any_more(made: Made) -> None:
+    guarding, begun = made(), asyncio.Event()
+    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun))))
+    await begun.wait()
+    assert guarding.metric("slipway_requests_in_flight") == 1
+    await _gone(asked)
+    assert guarding.metric("slipway_requests_in_flight") == 0
+    assert guarding.control.counts().in_flight == 0
+
+
+async def test_no_prompt_and_no_answer_is_in_the_log(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    guard = guard_of(made(access_log=True), answering(b'{"choices":[{"text":"a secret answer"}]}'))
+    await ask(guard, body=[b'{"prompt":"a secret prompt"}'])
+    [line] = capsys.readouterr().out.splitlines()
+    assert "secret" not in line
+    told = json.loads(line)
+    assert (told["event"], told["path"], told["status"], told["key"]) == ("request", CHAT, 200, "anonymous")
+
+
+def _last_event(answer: Answer) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(answer.body.strip().rpartition(b"\n\n")[2].removeprefix(b"data: "))
+    return event
+
+
+async def _gone(asked: asyncio.Task[Answer]) -> None:
+    """The client leaves, and the server cancels what it did for it."""
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+
+
+async def _never() -> Message:
+    raise AssertionError
+
+
+async def _nowhere(message: Message) -> None:
+    raise AssertionError

@@ -1,0 +1,165 @@
+"""The guard, asked at random: whatever comes, nobody gets past it, no answer is half, and nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from slipway_runtime.control import State
+from slipway_runtime.guard.asgi import App, Guard, Receive, Scope, Send
+from slipway_runtime.guard.routes import SERVED, Kind, Routes
+from support.guarding import CHAT, KEY, Answer, Guarding, ask, chunk, guarding, keys_in
+
+METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW", "get", "")
+PIECES = (
+    chunk(text="a"),
+    chunk(text="", finish_reason="abort"),
+    chunk(text='"finish_reason":"abort"'),
+    b'data: {"usage":{"prompt_tokens":99999999999,"completion_tokens":1}}\n\n',
+    b"data: [DONE]\n\n",
+    b'{"error":',
+    b"",
+    b"\x00\xff\xfe",
+)
+
+
+class Chance:
+    """What a test asks for, by chance that can be repeated."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.valid_key = False
+
+    def method(self) -> str:
+        return self.random.choice(METHODS)
+
+    def path(self) -> str:
+        known = self.random.choice(SERVED).path.replace("*", self.random.choice(("x", "", "..", "%2e")))
+        if self.random.random() < 0.5:
+            return known
+        return self._mutated(known) if self.random.random() < 0.8 else self.words(200)
+
+    def words(self, longest: int) -> str:
+        return "".join(chr(self.random.randrange(1, 256)) for _ in range(self.random.randrange(longest)))
+
+    def headers(self) -> list[tuple[str, str]]:
+        names = ("authorization", "x-api-key", "content-length", "traceparent", "x-request-id", "x-slipway-supervisor")
+        made = [(self.random.choice((*names, "x")), self._value()) for _ in range(self.random.randrange(5))]
+        self.valid_key = self.random.random() < 0.5
+        if self.valid_key:
+            made = [(name, value) for name, value in made if name not in ("authorization", "x-api-key")]
+            made.append(("Authorization", f"Bearer {KEY}"))
+        return made
+
+    def body(self) -> list[bytes]:
+        return [self.random.randbytes(self.random.randrange(40)) for _ in range(self.random.randrange(6))]
+
+    def app(self, reached: Callable[[Scope], None]) -> App:
+        """An engine that does anything that one may do, and some that none should."""
+        behaviour = self.random.choice(("answer", "stream", "stream", "raise", "silent", "hang"))
+        reads, status = self.random.random() < 0.7, self.random.choice((200, 200, 200, 400, 500))
+        pieces = [self.random.choice(PIECES) for _ in range(self.random.randrange(5))]
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            reached(scope)
+            while reads and (await receive()).get("more_body"):
+                pass
+            if behaviour == "raise":
+                raise RuntimeError("the engine is dead")
+            if behaviour == "hang":
+                await asyncio.Event().wait()
+            if behaviour != "silent":
+                await _answer(send, status, pieces, stream=behaviour == "stream")
+
+        return app
+
+    def _mutated(self, path: str) -> str:
+        at = self.random.randrange(len(path) + 1)
+        return path[:at] + self.random.choice(("/", "//", ".", "..", "%2f", "\x00", "é", "?", "A")) + path[at:]
+
+    def _value(self) -> str:
+        return self.random.choice(
+            (f"Bearer {KEY[:-1]}", f"Basic {KEY}", "Bearer", "0", "-1", "999999999999999999999", "1e9", self.words(80))
+        )
+
+
+async def _answer(send: Send, status: int, pieces: list[bytes], *, stream: bool) -> None:
+    kind = b"text/event-stream" if stream else b"application/json"
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+    for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Guarding]:
+    made = guarding(tmp_path, keys=keys_in(tmp_path, alice=KEY), max_body_bytes=100, max_in_flight=3)
+    yield made
+    made.close()
+
+
+async def test_whatever_is_asked_the_guard_holds(guarded: Guarding, pytestconfig: pytest.Config) -> None:
+    until, seed = time.monotonic() + pytestconfig.getoption("--fuzz-seconds"), random.randrange(1 << 32)
+    while time.monotonic() < until:
+        seed += 1
+        await asked_at_random(guarded, seed)
+
+
+async def asked_at_random(guarded: Guarding, seed: int) -> None:
+    chance = Chance(seed)
+    method, path, headers = chance.method(), chance.path(), chance.headers()
+    guarded.control.state = chance.random.choice((State.SERVING, State.SERVING, State.SERVING, State.DRAINING))
+    reached: list[Scope] = []
+    guard = Guard(chance.app(reached.append), guarded.gate)
+    answer = await one_answer(guard, chance, path, method=method, headers=headers)
+    told = f"seed {seed}: {method} {path!r} {headers} -> {answer and answer.messages}"
+    route = Routes().find(method, path)
+    if reached:
+        is_preflight = method == "OPTIONS" and Routes().exists(path)
+        assert route or is_preflight, told
+        assert chance.valid_key or is_preflight or (route and route.kind is Kind.OPEN), told
+        assert guarded.control.state is State.SERVING, told
+    elif answer:
+        assert answer.status in (401, 404, 413, 429, 503), told
+    if answer and answer.messages:
+        assert answer.whole, told
+        assert "x-request-id" in answer.headers, told
+        assert answer.headers["x-request-id"].isascii(), told
+        if route and route.kind is Kind.WORK and answer.status == 200:
+            assert b'"finish_reason":"abort"}' not in answer.body, told
+    assert guarded.control.counts().in_flight == 0, told
+    assert guarded.control.counts().waiting == 0, told
+    assert guarded.gate._limits.in_flight == 0, told
+
+
+async def one_answer(
+    guard: Guard, chance: Chance, path: str, *, method: str, headers: list[tuple[str, str]]
+) -> Answer | None:
+    """None where the connection would have been closed, or the client has left."""
+    asked = asyncio.create_task(ask(guard, path, method=method, headers=headers, body=chance.body()))
+    for _ in range(8):  # turns of the loop: enough for any answer that doesn't hang
+        await asyncio.sleep(0)
+        if asked.done():
+            break
+    asked.cancel()
+    try:
+        return await asked
+    except (asyncio.CancelledError, RuntimeError, ConnectionAbortedError):
+        return None
+
+
+async def test_a_request_that_comes_while_others_wait_is_counted_right(guarded: Guarding) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.001)
+        await _answer(send, 200, [b"{}"], stream=False)
+
+    headers = [("Authorization", f"Bearer {KEY}")]
+    guard = Guard(app, guarded.gate)
+    answers = await asyncio.gather(*(ask(guard, CHAT, headers=headers) for _ in range(50)))
+    assert sorted({answer.status for answer in answers}) == [200, 503]
+    assert [answer.status for answer in answers].count(200) == 3
+    assert guarded.control.counts().in_flight == 0

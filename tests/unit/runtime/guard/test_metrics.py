@@ -1,0 +1,22 @@
+"""What the guard counts stays small, however many keys there are."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry
+from slipway_runtime.guard.metrics import MOST_OWNERS, Metrics
+
+
+def keys_in(registry: CollectorRegistry) -> set[str]:
+    return {sample.labels["key"] for family in registry.collect() for sample in family.samples}
+
+
+def test_owners_beyond_the_first_few_are_counted_together_whatever_they_get() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry, "gemma")
+    for number in range(1000):
+        metrics.answered(f"owner-{number}", "/v1/completions", 200)
+        metrics.refused(f"other-owner-{number}", "draining")
+    assert len(keys_in(registry)) == MOST_OWNERS + 1
+    assert registry.get_sample_value(
+        "slipway_requests_total", {"model_name": "gemma", "key": "other", "path": "/v1/completions", "status": "200"}
+    )

