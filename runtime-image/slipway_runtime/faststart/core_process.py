@@ -7,6 +7,7 @@ engine is managed by others, as vLLM tells several servers that share one.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from .news import Event, Teller
 
 def run(parts: CoreParts, flags: list[str], addresses: Addresses, *, teller: Teller, collector: Collector) -> None:
     """Returns, or raises, when the engine core has ended."""
+    multiprocessing.current_process().name = "EngineCore"  # as its lines in the log are marked
     arguments = read_flags(parts, flags)
     teller.tell(Event.FLAGS, digest(arguments))
     config = arguments.create_engine_config(usage_context=parts.usage)
