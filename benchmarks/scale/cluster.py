@@ -1,4 +1,4 @@
-"""The devcluster that the benchmark runs on: Slipway's types and runtimes in it, look-alike nodes, KServe held or not.
+"""The devcluster that the benchmark runs on: Slipway in it, look-alike nodes, KServe paused or not.
 
 kube-proxy and the other things that would run on other machines in a cluster of such a size are stopped, as far as
 nothing that is measured needs them.
@@ -45,7 +45,7 @@ def prepared(name: str, *, pods: int, kserve: bool) -> Iterator[Cluster]:
         cluster = lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=ANY_GPU)
         _install(cluster)
         if not kserve:
-            _hold_kserve(cluster)
+            _pause_kserve(cluster)
         if pods:
             _add_nodes(cluster, pods)
         cluster.stop("kube-proxy")
@@ -82,7 +82,7 @@ def _install(cluster: Cluster) -> None:
         cluster.run_kubectl(["create", "namespace", namespace])
 
 
-def _hold_kserve(cluster: Cluster) -> None:
+def _pause_kserve(cluster: Cluster) -> None:
     """Its types stay; nobody acts on them, and no webhook is asked, which nobody would answer."""
     cluster.run_kubectl(["scale", "--replicas=0", *KSERVE])
     cluster.run_kubectl(["rollout", "status", "--timeout=60s", *KSERVE])

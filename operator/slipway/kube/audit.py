@@ -30,7 +30,7 @@ class Rhythm:
     unsynced: float = 0.25  # first pause while the first list comes in; it doubles up to `missing`
     missing: float = 5.0
     behind: float = 10.0  # for so long, a change may be on its way
-    listed_anew: float = 1.0  # after a watch has begun with a new list, which doesn't tell what ended before
+    listed_anew: float = 1.0  # after a new list has come in, which doesn't tell what ended before
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ class Auditor:
         self._behind: dict[Kind, Mapping[str, Late]] = {}
         self._stale_since: dict[Kind, float] = {}
         self._listed_anew = {kind: asyncio.Event() for kind in selectors}
+        self._listed_at: dict[Kind, float] = {}  # when the last object of a list came in
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -80,8 +81,9 @@ class Auditor:
         return {kind: now - since for kind, since in self._stale_since.items()}
 
     def listed_anew(self, kind: Kind) -> None:
-        """What ended before the list is missed for sure, so the next check comes soon."""
+        """To be told with each object of a list. What ended before is missed for sure, so a check follows soon."""
         if kind in self._listed_anew:
+            self._listed_at[kind] = self._clock()
             self._listed_anew[kind].set()
 
     async def look_around(self) -> None:
@@ -122,8 +124,13 @@ class Auditor:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._pause(kind)):
                 await self._listed_anew[kind].wait()
-                await asyncio.sleep(self._rhythm.listed_anew)  # the list comes in object by object
+                await self._has_come_in(kind)
         self._listed_anew[kind].clear()
+
+    async def _has_come_in(self, kind: Kind) -> None:
+        """A list comes in object by object."""
+        while (left := self._listed_at[kind] + self._rhythm.listed_anew - self._clock()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(left)  # an event for each object would cost more
 
     def _pause(self, kind: Kind) -> float:
         if self._store.is_missing(kind):
@@ -154,6 +161,7 @@ class Auditor:
         behind = {uid: unchanged.get(uid, Late(mark, now)) for uid, mark in difference.behind.items()}
         self._behind[kind] = behind
         since = min((late.since for late in behind.values()), default=now)
+        since = max(since, self._listed_at.get(kind, since))  # while a list comes in, what it hasn't told isn't missed
         if now - since < self._rhythm.behind:
             self._stale_since.pop(kind, None)
         elif kind not in self._stale_since:

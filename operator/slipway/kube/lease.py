@@ -106,10 +106,16 @@ class LeaderElection:
     def is_leader(self) -> bool:
         return self._clock() < self._surely_until
 
+    @property
+    def term(self) -> object:
+        """The same for as long as surely nobody else has led."""
+        return self._seen and [self._seen.lease["spec"].get(name) for name in ("acquireTime", "leaseTransitions")]
+
     def guard(self) -> float:
         """The seconds for which writing is surely allowed; raises NotLeaderError when it isn't."""
         left = self._surely_until - self._clock()
         if left <= 0:
+            self._tell()  # so that nobody else tries
             holder = self._seen.holder if self._seen else ""
             led = f"{holder} was seen to lead" if holder and holder != self._identity else "the lease isn't surely ours"
             raise NotLeaderError(f"this replica may not write now: {led}")

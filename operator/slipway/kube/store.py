@@ -45,7 +45,6 @@ class Shelf:
 
     entries: dict[Place, Entry] = field(default_factory=dict)
     by_label: dict[Place, set[Place]] = field(default_factory=lambda: defaultdict(set))
-    by_owner: dict[str, set[Place]] = field(default_factory=lambda: defaultdict(set))
     synced: bool = False
     missing: bool = False  # the cluster doesn't have the kind
     current_at: float | None = None
@@ -59,11 +58,39 @@ class Difference:
     behind: Mapping[str, Mark]  # uids whose newest state no watch has told, and the entry's mark (0: there is none)
 
 
+class Texts:
+    """One copy of each text for all objects: half of their memory is names of fields and such.
+
+    Not Python's own interning, which keeps texts for ever in some versions, and most texts come once.
+    """
+
+    MOST = 20_000
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def shared_in(self, value: Any) -> Any:
+        """The same value."""
+        if isinstance(value, str):
+            return self._shared(value)
+        if isinstance(value, dict):
+            return {self._shared(name): self.shared_in(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [self.shared_in(each) for each in value]
+        return value
+
+    def _shared(self, text: str) -> str:
+        if len(self._known) >= self.MOST:
+            self._known.clear()
+        return self._known.setdefault(text, text)
+
+
 class Store:
     def __init__(self, kinds: Iterable[Kind], *, hints: Collection[Kind] = ()) -> None:
         """`hints`: the kinds that nobody waits for, because they help and are not needed."""
         self._hints = frozenset(hints)
         self._shelves = {kind: Shelf(synced=kind in self._hints) for kind in kinds}
+        self._texts = Texts()
         self._marks = itertools.count(1)
         self._mark: Mark = 0
 
@@ -80,11 +107,6 @@ class Store:
         """Those that carry the owner label of the LLMDeployment, by name."""
         shelf = self._shelves[kind]
         return _at(shelf, shelf.by_label.get((namespace, name), ()))
-
-    def owned_by(self, kind: Kind, uid: str) -> list[Object]:
-        """Those with an owner reference to the uid, by name."""
-        shelf = self._shelves[kind]
-        return _at(shelf, shelf.by_owner.get(uid, ()))
 
     def is_missing(self, kind: Kind) -> bool:
         return self._shelves[kind].missing
@@ -162,18 +184,18 @@ class Store:
     def _put(self, shelf: Shelf, place: Place, thing: Object, epoch: int) -> None:
         self._remove(shelf, place)
         self._mark = next(self._marks)
-        shelf.entries[place] = Entry(thing, self._mark, epoch)
-        for index, key in _index_keys(shelf, thing):
-            index[key].add(place)
+        shelf.entries[place] = Entry(self._texts.shared_in(thing), self._mark, epoch)
+        if owner := _owner(thing):
+            shelf.by_label[owner].add(place)
 
     def _remove(self, shelf: Shelf, place: Place) -> Entry | None:
         entry = shelf.entries.pop(place, None)
         if entry:
             self._mark = next(self._marks)
-            for index, key in _index_keys(shelf, entry.thing):
-                index[key].discard(place)
-                if not index[key]:
-                    del index[key]
+            if owner := _owner(entry.thing):
+                shelf.by_label[owner].discard(place)
+                if not shelf.by_label[owner]:
+                    del shelf.by_label[owner]
         return entry
 
 
@@ -195,13 +217,11 @@ def _at(shelf: Shelf, places: Iterable[Place]) -> list[Object]:
     return [shelf.entries[place].thing for place in sorted(places)]
 
 
-def _index_keys(shelf: Shelf, thing: Object) -> Iterable[tuple[dict[Any, set[Place]], Any]]:
+def _owner(thing: Object) -> Place | None:
+    """The LLMDeployment that the label names."""
     metadata = thing["metadata"]
     owner = metadata.get("labels", {}).get(OWNER_LABEL)
-    if owner:
-        yield shelf.by_label, (metadata.get("namespace", ""), owner)
-    for reference in metadata.get("ownerReferences", []):
-        yield shelf.by_owner, reference["uid"]
+    return (metadata.get("namespace", ""), owner) if owner else None
 
 
 def _is_news(known: Entry, thing: Object, type_: str | None, epoch: int) -> bool:

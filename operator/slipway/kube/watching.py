@@ -191,6 +191,7 @@ class _KopfThread:
     async def _operate(self) -> None:
         with self._lock:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            self._loop.set_exception_handler(self._complain)
             if self._is_asked_to_stop:
                 return
         try:
@@ -203,6 +204,11 @@ class _KopfThread:
             )
         finally:
             await asyncio.sleep(CLOSE_WITHIN)  # TLS connections end only while their loop runs
+
+    def _complain(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Stopped in the midst of an event, kopf leaves its watches open, and asyncio tells of each at length."""
+        if not self._is_asked_to_stop:
+            loop.default_exception_handler(context)
 
 
 def _registry(
@@ -265,6 +271,7 @@ def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.scanning.disabled = True
     settings.process.ultimate_exiting_timeout = None
+    settings.queueing.idle_timeout = 0.2
     settings.queueing.exit_timeout = 0.5
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 300

@@ -122,7 +122,7 @@ class Applier:
 
     async def _apply(self, kind: Kind, key: Key, thing: Object, what: str) -> None:
         result = await self._client.apply(thing)
-        self._ledger.note(kind, key, thing, result)
+        self._ledger.note(kind, key, thing, result, cached=self._store.get(kind, key.name, key.namespace))
         logger.info("%s %s", kind, what, extra={"key": str(key)})
 
     async def _rivals(self, thing: Object) -> list[str]:

@@ -5,9 +5,9 @@ It lives in memory alone: a leader that begins applies everything once, which ch
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from slipway.kube.kinds import Kind, Object
@@ -25,7 +25,7 @@ class Entry:
     uid: str
     version: int
     result: Object | None  # until the cache has it, too
-    repairs: deque[float] = field(default_factory=lambda: deque(maxlen=TOO_OFTEN))
+    repairs: tuple[float, ...] = ()  # when, the last few
 
 
 class Ledger:
@@ -55,22 +55,24 @@ class Ledger:
         return version_of(live) > entry.version and entry.relevant != hash_of({"": projected(live, wanted)})
 
     def repaired(self, kind: Kind, key: Key, now: float) -> None:
-        self._entries[key][kind].repairs.append(now)
+        entry = self._entries[key][kind]
+        entry.repairs = (*entry.repairs, now)[-TOO_OFTEN:]
 
     def rest(self, kind: Kind, key: Key, now: float) -> float:
         """The seconds to leave a thing alone, because somebody changes it back each time."""
         repairs = self._entries[key][kind].repairs
         return max(0.0, repairs[0] + WITHIN - now) if len(repairs) == TOO_OFTEN else 0.0
 
-    def note(self, kind: Kind, key: Key, wanted: Object, result: Object) -> None:
-        """What was applied, and the API server's answer to it."""
+    def note(self, kind: Kind, key: Key, wanted: Object, result: Object, *, cached: Object | None = None) -> None:
+        """What was applied, the API server's answer to it, and what the cache has, maybe the same already."""
         before = self._entries[key].get(kind)
+        is_cached = cached is not None and version_of(cached) >= version_of(result)
         entry = Entry(
             wanted=hash_of(wanted),
             relevant=hash_of({"": projected(result, wanted)}),
             uid=result["metadata"]["uid"],
             version=version_of(result),
-            result=result,
+            result=None if is_cached else result,
         )
         if before and before.uid == entry.uid:
             entry.repairs = before.repairs

@@ -61,6 +61,7 @@ class Operator:
         self._connection = Connection(configuration)
         self._metrics = Metrics()
         self._ledger = Ledger()
+        self._term: object = None  # of office, in which the ledger was written
         client = KubeClient(self._connection, self._metrics)
         self._election = self._elected(client)
         self._queue: WorkQueue[Key] = WorkQueue(
@@ -152,9 +153,14 @@ class Operator:
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def _lead(self, leads: bool) -> None:
-        """Another one may have written meanwhile, so nothing is taken as written."""
+        """Where another one may have written meanwhile, nothing is taken as written.
+
+        Where the API server was only too slow to renew the lease, applying all anew would make it slower.
+        """
         if leads:
-            self._ledger.clear()
+            if self._election.term != self._term:
+                self._ledger.clear()
+                self._term = self._election.term
             self._add_everyone()
             self._queue.resume()
         else:

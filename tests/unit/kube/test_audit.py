@@ -113,7 +113,7 @@ def test_what_ended_before_a_watch_listed_anew_is_found_at_once() -> None:
     assert virtual_time.run(test()) == [pod("a", 1)]
 
 
-def test_a_long_new_list_is_checked_once_a_second() -> None:
+def test_a_long_new_list_is_checked_once_when_it_has_come_in() -> None:
     async def test() -> int:
         world = World()
         async with audited(world):
@@ -122,9 +122,41 @@ def test_a_long_new_list_is_checked_once_a_second() -> None:
             for _ in range(300):
                 world.auditor.listed_anew(POD)
                 await asyncio.sleep(0.01)
+            await asyncio.sleep(2)
         return world.lists - before
 
-    assert virtual_time.run(test()) <= 3
+    assert virtual_time.run(test()) == 1
+
+
+def test_a_first_list_that_takes_minutes_to_come_in_is_not_begun_anew() -> None:
+    async def test() -> tuple[list[tuple[float, str]], str | None]:
+        world = World()
+        world.pods = [pod(f"pod-{number}", number) for number in range(1, 200)]
+        async with audited(world):
+            for each in world.pods:
+                world.auditor.listed_anew(POD)
+                world.watched(None, each)
+                await asyncio.sleep(1)
+            await asyncio.sleep(10)
+        return world.stale, caches_are_filled(world.store)()
+
+    assert virtual_time.run(test()) == ([], None)
+
+
+def test_a_list_that_stops_half_way_is_begun_anew() -> None:
+    async def test() -> list[tuple[float, str]]:
+        world = World()
+        world.pods = [pod("a", 1), pod("b", 2)]
+        async with audited(world):
+            await asyncio.sleep(8)
+            world.auditor.listed_anew(POD)
+            world.watched(None, pod("a", 1))
+            await asyncio.sleep(9)
+            assert not world.stale
+            await asyncio.sleep(10)
+        return world.stale
+
+    assert [why for _, why in virtual_time.run(test())] == ["is behind"]
 
 
 def test_a_watch_that_goes_on_missing_a_change_is_stale_and_begins_anew_once() -> None:

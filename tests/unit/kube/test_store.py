@@ -1,5 +1,6 @@
 """The cache: events in any order that a watch may tell them, and the gaps that it may leave."""
 
+import json
 from typing import Any
 
 import pytest
@@ -61,6 +62,14 @@ def test_what_nobody_reads_is_not_kept() -> None:
     assert pruned(whole) == pod("a", 1, annotations={"kept": "yes"})
 
 
+def test_texts_that_many_objects_have_in_common_are_kept_once(store: Store) -> None:
+    for name in ("a", "b"):
+        store.take(POD, "ADDED", json.loads(json.dumps(pod(name, 1, labels={"team": "blue and green"}))), now=0)
+    first, second = (each["metadata"]["labels"] for each in store.all(POD))
+    assert next(iter(first)) is next(iter(second))
+    assert first["team"] is second["team"]
+
+
 def test_nobody_waits_for_hints_and_those_of_an_ended_watch_are_forgotten() -> None:
     store = Store([POD, DEPLOYMENT], hints=[POD])
     store.take(POD, "ADDED", pod("a", 1), now=0)
@@ -76,11 +85,6 @@ def test_objects_are_found_by_the_owner_label_within_their_namespace(store: Stor
     store.take(POD, "ADDED", pod("c", 3, labels={OWNER_LABEL: "gemma"}), now=0)
     assert [found["metadata"]["name"] for found in store.labelled(POD, "llama", "chat")] == ["a", "b"]
     assert store.labelled(POD, "llama", "elsewhere") == []
-
-
-def test_objects_are_found_by_the_uid_of_their_owner(store: Store) -> None:
-    store.take(POD, "ADDED", pod("a", 1, ownerReferences=[{"uid": "owner"}]), now=0)
-    assert store.owned_by(POD, "owner") == [pod("a", 1, ownerReferences=[{"uid": "owner"}])]
 
 
 def test_indexes_follow_changes(store: Store) -> None:

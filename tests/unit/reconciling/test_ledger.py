@@ -55,6 +55,13 @@ def test_what_the_api_server_made_of_our_wish_is_no_drift() -> None:
     assert not ledger.has_drifted(SERVICE, KEY, {"spec": {"cpu": "1000m"}}, live(11, cpu="1"))
 
 
+def test_an_answer_that_the_cache_has_already_is_not_kept(ledger: Ledger) -> None:
+    ledger.note(SERVICE, KEY, WANTED, live(10, 81), cached=live(10))
+    assert ledger.newest(SERVICE, KEY, None) is None
+    ledger.note(SERVICE, KEY, WANTED, live(11), cached=live(10))
+    assert ledger.newest(SERVICE, KEY, None) == live(11)
+
+
 def test_the_newest_is_ours_until_the_cache_has_it(ledger: Ledger) -> None:
     assert ledger.newest(SERVICE, KEY, live(9)) == live(10)
     assert ledger.newest(SERVICE, KEY, None) == live(10)
