@@ -42,6 +42,9 @@ engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this ma
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, on a cluster of its own: some 20 minutes (needs root)
+	$(PYTEST) tests/chaos --cluster-name=chaos $(PYTEST_ARGS)
+
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
 
@@ -128,4 +131,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit engines cluster bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible
+.PHONY: demo up down test unit engines cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible

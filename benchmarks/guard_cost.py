@@ -124,7 +124,8 @@ async def measure_engine(rounds: int) -> None:
     rates: dict[str, list[float]] = {name: [] for name in COMMANDS}
     async with engine("alone", file, 18491) as alone, engine("guarded", file, 18492) as guarded:
         urls = {"alone": alone, "guarded": guarded}
-        async with aiohttp.ClientSession() as http:
+        # llama.cpp's own server closes connections at will, so none is used twice.
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
             for url in urls.values():
                 await ask(http, url, tokens=TOKENS)
             for number in range(rounds):

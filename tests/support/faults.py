@@ -115,6 +115,19 @@ def but_the_lease(ask: Ask) -> bool:
     return not ask.is_of_lease
 
 
+def but_watches(ask: Ask) -> bool:
+    return not ask.is_watch
+
+
+def writes_but_the_lease(ask: Ask) -> bool:
+    return ask.is_write and not ask.is_of_lease
+
+
+def first_lists(ask: Ask) -> bool:
+    """Those of watches that begin."""
+    return bool(ask.plural) and not (ask.is_write or ask.is_watch or ask.is_audit or ask.is_of_lease)
+
+
 @dataclass(eq=False, kw_only=True)
 class Fault:
     """Hits the requests that `on` names, at the `rate` from 0 to 1."""
@@ -122,10 +135,13 @@ class Fault:
     on: Callable[[Ask], bool] = everything
     rate: float = 1.0
     chance: random.Random = field(default_factory=lambda: random.Random(0), repr=False)
+    count: int = field(default=0, init=False)  # of what it has hit
     _ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def hits(self, ask: Ask) -> bool:
-        return self.on(ask) and (self.rate >= 1 or self.chance.random() < self.rate)
+        is_hit = self.on(ask) and (self.rate >= 1 or self.chance.random() < self.rate)
+        self.count += is_hit
+        return is_hit
 
     async def before(self, ask: Ask) -> Answer | None:
         """Instead of asking the API server, or after a while, or never."""
@@ -240,7 +256,10 @@ class Deafens(Fault):
         return self.on(ask)
 
     def lets_through(self, line: bytes) -> bool:
-        return self.bookmarks and line.startswith(BOOKMARK)
+        if self.bookmarks and line.startswith(BOOKMARK):
+            return True
+        self.count += 1
+        return False
 
 
 def _status(code: int, message: str) -> bytes:

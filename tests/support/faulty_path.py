@@ -11,7 +11,7 @@ import json
 import logging
 import ssl
 import time
-from collections.abc import AsyncGenerator, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 PASSED_ON = ("Content-Type", "Accept", "User-Agent")
 PASSED_BACK = ("Content-Type", "Retry-After")
 LINE_LIMIT = 1 << 24
+LINES_SHOWN = 60
 
 
 class FaultyPath:
@@ -60,10 +61,20 @@ class FaultyPath:
             transport.abort()
         return len(cut)
 
+    async def until(self, holds: Callable[[], object], *, within: float = 20) -> None:
+        """Nobody tells what passes by, so it is looked at again and again."""
+        async with asyncio.timeout(within):
+            while not holds():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
     def writes(self, namespace: str, since: float = 0.0) -> list[Request]:
         """In a namespace that holds deployments, not the Lease."""
         within = f"/namespaces/{namespace}/"
         return [each for each in self.requests if each.ask.is_write and within in each.ask.path and each.at >= since]
+
+    def hits(self) -> str:
+        """The newest requests that met a fault, a line each, for the report of a test."""
+        return "\n".join([str(each) for each in self.requests if each.fault][-LINES_SHOWN:])
 
     # --- one request ------------------------------------------------------------------------------------------------
 

@@ -80,3 +80,15 @@ class Fleet:
         """A field that the operator has set."""
         change: Object = {"spec": {"selector": {"slipway.dev/llmdeployment": "another"}}}
         await self._kube.patch("service", name, change)
+
+    async def apply_as_a_rival(self, name: str) -> None:
+        """Takes fields of a child, and the status, from the operator."""
+        service: Object = {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {"selector": {"slipway.dev/llmdeployment": "another"}},
+        }
+        await self._kube.apply(service)
+        status = {"state": "Failed", "message": "says a rival", "conditions": []}
+        await self._kube.patch("llmdeployment", name, {"status": status}, subresource="status")

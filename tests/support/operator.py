@@ -85,14 +85,15 @@ class Operator:
         slipway._follow()
         return slipway
 
-    def begin_again(self) -> None:
-        """After it has ended: a new process, until it leads. Its log goes on."""
+    def begin_again(self, *, leads: bool = True) -> None:
+        """After it has ended: a new process, until it leads, or until it could. Its log goes on."""
         before = len(self.log.lines)
         self.process = _launched(self.command)
         self._follow()
         self.answers(after=before)
         self.is_ready()
-        self.leads(after=before)
+        if leads:
+            self.leads(after=before)
 
     def _follow(self) -> None:
         assert self.process.stderr

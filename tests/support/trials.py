@@ -100,16 +100,24 @@ def unlawful_writes(namespace: str, *paths: FaultyPath) -> list[str]:
 
 
 def repeated_writes(namespace: str, path: FaultyPath) -> list[str]:
-    """Applied with success though the one before, of the same object, had said the same, and had been answered."""
-    last: dict[str, bytes] = {}
+    """What was applied though the same had been applied before, and answered, and nobody had changed it since."""
+    last: dict[str, Request] = {}
     found = []
     for request in path.writes(namespace):
-        if not request.succeeded or request.ask.method != "PATCH":
-            continue
-        if last.get(request.ask.path) == request.ask.body:
-            found.append(str(request))
-        last[request.ask.path] = request.ask.body if not request.fault else b""
+        if request.succeeded and request.ask.method == "PATCH":
+            before = last.get(request.ask.path)
+            if before and not before.fault and _said_nothing_new(before, request):
+                found.append(str(request))
+            last[request.ask.path] = request
     return found
+
+
+def _said_nothing_new(before: Request, request: Request) -> bool:
+    return before.ask.body == request.ask.body and _version(before) == _version(request)
+
+
+def _version(request: Request) -> str:
+    return str(json.loads(request.result)["metadata"]["resourceVersion"])
 
 
 def _holder(request: Request) -> str:

@@ -133,15 +133,22 @@ class LeaderElection:
             await self._sleep_until(began + self._timing.every)
 
     async def release(self) -> None:
-        """Lets a standby lead at its next look. To be called when nothing is in flight any more."""
+        """Lets a standby lead at its next look. To be called when nothing is in flight any more.
+
+        An API server that is slow may not keep the process from ending: then the Lease runs out by itself.
+        """
         self._surely_until = float("-inf")
         self._tell()
         try:
-            await self._look()  # a renewal that was cancelled may have landed
-            if self._seen and self._seen.holder == self._identity:
-                await self._client.replace(self._changed(self._seen, holder=""))
-        except KubeError as error:
-            logger.warning("The lease could not be given back and will run out: %s", error)
+            async with asyncio.timeout(self._timing.every):
+                await self._give_back()
+        except (KubeError, TimeoutError) as error:
+            logger.warning("The lease could not be given back and will run out: %s", str(error) or "no answer in time")
+
+    async def _give_back(self) -> None:
+        await self._look()  # a renewal that was cancelled may have landed
+        if self._seen and self._seen.holder == self._identity:
+            await self._client.replace(self._changed(self._seen, holder=""))
 
     # --- one round --------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ NOT_NOW = frozenset({429, 500, 502, 503, 504})
 class Patience:
     """How long a call may take with all of its tries, one of them, and the pauses between them, in seconds."""
 
-    deadline: float = 8.0  # below the 10 s in which a stopping operator finishes what it has begun
+    deadline: float = 7.0  # for so long, an operator that is to end waits for what it has begun
     per_try: float = 5.0
     first_pause: float = 0.1
     longest_pause: float = 2.0

@@ -41,7 +41,7 @@ from slipway.reconciling.watches import watches
 
 logger = logging.getLogger(__name__)
 
-FINISH_WITHIN = 8.0  # seconds; the Lease is given back then, and all is over within 10
+FINISH_WITHIN = 7.0  # seconds; then the Lease is given back, for which there are 2, and all is over within 10
 STALE_AFTER = 60.0
 LOOK_WHETHER_FILLED = 0.1
 LONGEST_BACKOFF = 60.0

@@ -1,6 +1,6 @@
 """One request that was let in, from its first byte to its last: what happened to it, and when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slipway_runtime.guard import answers
 from slipway_runtime.guard.answers import Usage
@@ -34,10 +34,11 @@ class Visit:
     """Why it didn't end as it should have; empty if it did."""
     cut: bool = False
     """It is being ended by us."""
+    work: bool = field(init=False)
+    """The engine computes for it."""
 
-    @property
-    def work(self) -> bool:
-        return self.kind is Kind.WORK
+    def __post_init__(self) -> None:
+        self.work = self.kind is Kind.WORK
 
     def answer(self, status: int, content_type: str) -> None:
         self.status = status

@@ -215,8 +215,8 @@ class Supervisor:
         try:
             await self._until_it_answers(client)
             while True:
-                await self._feel_pulse(client)
-                await asyncio.sleep(LOOK_AFTER)
+                # Side by side: to wait for one that doesn't answer puts off no later look.
+                await asyncio.gather(self._feel_pulse(client), asyncio.sleep(LOOK_AFTER))
         finally:
             self._client = None
             await client.close()

@@ -363,3 +363,9 @@ def test_an_archive_that_is_as_it_was_made_is_not_made_again(cache: Cache) -> No
         images.ensure_archive(cache, "localhost/it:1", "key", make)
 
     assert len(made) == 1
+
+
+def test_the_stages_of_a_containerfile_are_known_by_name() -> None:
+    assert images.stages("ARG BASE\nFROM ${BASE} AS packages\nRUN a\nFROM ${BASE}\nCOPY --from=packages /a /a\n") == [
+        "packages"
+    ]

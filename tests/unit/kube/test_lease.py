@@ -35,7 +35,7 @@ class Client:
     """What LeaderElection asks of a KubeClient."""
 
     def __init__(self, server: Server) -> None:
-        self.server, self.cut_off = server, False
+        self.server, self.cut_off, self.way = server, False, 0.01
 
     def with_(self, *, patience: Patience) -> "Client":
         self.patience = patience
@@ -60,7 +60,7 @@ class Client:
         return self.server.write(lease)
 
     async def _travel(self) -> None:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self.way)
         if self.cut_off:
             await asyncio.sleep(self.patience.deadline)
             raise UnavailableError(CALL, "no answer")
@@ -290,6 +290,17 @@ def test_an_end_while_a_renewal_is_under_way_gives_the_lease_back_too() -> None:
         return await until(standby)
 
     assert virtual_time.run(test()) < 2.2
+
+
+def test_an_end_while_the_api_server_is_slow_does_not_wait_for_it() -> None:
+    async def test() -> float:
+        _, leader, _ = await leader_and_standby()
+        leader.client.way = 1.5
+        began = now()
+        await leader.stop_in_order()
+        return now() - began
+
+    assert virtual_time.run(test()) <= Timing().every
 
 
 def test_who_does_not_lead_gives_nothing_back() -> None:

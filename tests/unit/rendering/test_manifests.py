@@ -90,6 +90,8 @@ def test_a_failure_is_read_from_the_file_that_the_runtime_writes_or_else_from_it
 def test_a_runtime_runs_without_privileges(runtime: Object) -> None:
     context = container(runtime)["securityContext"]
     assert context["runAsNonRoot"]
+    assert context["runAsUser"] != 0
+    assert context["runAsGroup"] != 0  # the image's own group doesn't count
     assert not context["allowPrivilegeEscalation"]
     assert context["readOnlyRootFilesystem"]
     assert context["capabilities"] == {"drop": ["ALL"]}

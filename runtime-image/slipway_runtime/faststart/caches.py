@@ -1,0 +1,148 @@
+"""The folders of what vLLM, torch and Triton compile: one for each engine version, device, model and set of flags.
+
+A cache is used only if it was filled for exactly what is started now, and is file by file what it was when it was
+sealed. It is sealed when the engine serves. What was left unsealed, or was damaged, is removed and made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from slipway_runtime.versions import version_of
+
+from .manifest import Manifest, difference, name_of
+from .settings import Settings
+
+MANIFEST = "manifest.json"
+WITHOUT_EFFECT = (
+    *("host", "port", "middleware", "served-model-name", "api-key", "shutdown-timeout", "otlp-traces-endpoint"),
+    *("disable-uvicorn-access-log", "disable-fastapi-docs", "custom-histogram-buckets", "chat-template"),
+    *("uvicorn-log-level", "enable-auto-tool-choice", "tool-call-parser"),
+)
+"""Flags that change nothing of what is compiled."""
+
+
+class Cache:
+    """One folder, or none: then everything is compiled where vLLM does by itself."""
+
+    def __init__(self, folder: Path | None, key: Mapping[str, str]) -> None:
+        self.folder, self.key = folder, key
+        self._lock: int | None = None
+        """Held for life by the one start that may change the folder."""
+
+    @classmethod
+    def open(cls, settings: Settings, flags: Sequence[str], *, say: Callable[[str], None]) -> Cache:
+        key = key_of(settings, flags)
+        if not settings.cache:
+            return cls(None, key)
+        root = Path(settings.cache)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            cache = cls(root / name_of(key), key)
+            return cache if cache._is_usable(root, say) else cls(None, key)
+        except OSError as error:
+            say(f"the cache {root} can't be used: {error.strerror}")
+            return cls(None, key)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        if self.folder is None:
+            return {}
+        return {
+            "VLLM_CACHE_ROOT": str(self.folder / "files/vllm"),
+            "TRITON_CACHE_DIR": str(self.folder / "files/triton"),
+            "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "files/inductor"),
+            "SLIPWAY_TRITON_KEY": str(self.folder / "files/triton_key"),
+        }
+
+    def seal(self) -> None:
+        """From here on what is in it may be used. Without anything new this is but a look."""
+        if self.folder is None or self._lock is None:
+            return
+        with contextlib.suppress(OSError):
+            manifest = Manifest.read(self.folder / MANIFEST)
+            if manifest is None or manifest.strangers(self.folder / "files"):
+                unfinished = self.folder / f"{MANIFEST}.tmp"
+                unfinished.write_text(Manifest.of(self.folder / "files", self.key).as_json())
+                unfinished.replace(self.folder / MANIFEST)
+
+    def close(self) -> None:
+        """Others may change it now."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _is_usable(self, root: Path, say: Callable[[str], None]) -> bool:
+        assert self.folder is not None
+        if os.access(root, os.W_OK):
+            self._lock = _locked(root / f"{self.folder.name}.lock")
+        manifest = Manifest.read(self.folder / MANIFEST)
+        flaw = self._flaw(manifest)
+        if manifest and not flaw:
+            self._remove(manifest.strangers(self.folder / "files"))
+            say(f"uses the cache {self.folder}")
+            return True
+        if self._lock is None:
+            say("there is no cache to use, and it can't be made now: it is read-only, or another start makes it.")
+            return False
+        say(f"the cache {self.folder} {flaw}: it is made anew" if flaw else self._why_there_is_none(root))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        (self.folder / "files").mkdir(parents=True)
+        return True
+
+    def _flaw(self, manifest: Manifest | None) -> str:
+        assert self.folder is not None
+        if not self.folder.exists():
+            return ""
+        if manifest is None:
+            return "was never finished"
+        if differences := difference(self.key, manifest.key):
+            return f"is for something else: {'; '.join(differences)}"
+        damaged = manifest.damage(self.folder / "files")
+        return f"is damaged: {damaged} is not what it was" if damaged else ""
+
+    def _why_there_is_none(self, root: Path) -> str:
+        others = [found.key for file in sorted(root.glob(f"*/{MANIFEST}")) if (found := Manifest.read(file))]
+        if not others:
+            return f"no cache yet in {root}: it is made now"
+        nearest = min((difference(self.key, other) for other in others), key=len)
+        return f"no cache in {root} fits, so one is made now: {'; '.join(nearest)}"
+
+    def _remove(self, names: Sequence[str]) -> None:
+        assert self.folder is not None
+        if self._lock is not None:
+            for name in names:
+                (self.folder / "files" / name).unlink(missing_ok=True)
+
+
+def key_of(settings: Settings, flags: Sequence[str]) -> dict[str, str]:
+    return {
+        "engine": f"vLLM {settings.version}",
+        "torch": version_of("torch"),
+        "triton": version_of("triton"),
+        "python": platform.python_version(),
+        "device": settings.device,
+        "model": settings.model,
+        "flags": " ".join(flag for flag in (*flags, *settings.flags) if not _is_without_effect(flag)),
+    }
+
+
+def _is_without_effect(flag: str) -> bool:
+    return flag.partition("=")[0].removeprefix("--").replace("_", "-") in WITHOUT_EFFECT
+
+
+def _locked(file: Path) -> int | None:
+    """None while another start fills the same cache."""
+    lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return lock

@@ -1,0 +1,104 @@
+"""The launcher: two processes at once where there were two in a row, and the ordinary start if they don't get along."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import page_cache
+from .adapters import adapter_for
+from .caches import Cache
+from .news import News, say
+from .pair import CORE, SERVER, Ended, Pair, Progress, Told
+from .settings import ENVIRONMENT, Settings
+
+FOLDER = "SLIPWAY_FASTSTART_FOLDER"
+NOT_FOR_THE_CORE = ("VLLM_API_KEY", "SLIPWAY_GUARD")  # it takes no requests, and keys would name its cache
+ANSWER_LAST = 1.0  # seconds for the server to answer what is in flight when the engine core has died
+TIDY_UP = 3.0  # seconds for the engine core to end by itself
+
+
+def main(flags: Sequence[str]) -> int:
+    settings = Settings.from_environment(os.environ)
+    folder = _folder()
+    try:
+        cache = Cache.open(settings, flags, say=say)
+        if not settings.copy_weights:
+            page_cache.read_ahead(settings.weights)
+        pair = Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: pair.happenings.put(Told(number)))
+        if trouble := until_it_serves(pair):
+            pair.kill()
+            say(f"{trouble}; so vLLM is started the ordinary way.")
+            shutil.rmtree(folder, ignore_errors=True)
+            _start_ordinarily(settings)
+        sealing = threading.Thread(target=cache.seal, name="cache", daemon=True)
+        sealing.start()
+        code = until_it_ends(pair)
+        sealing.join()
+        cache.seal()  # with what the first requests have added
+        return code
+    except Exception as error:
+        say(f"{type(error).__name__}: {error}; so vLLM is started the ordinary way.")
+        _start_ordinarily(settings)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def environments(
+    settings: Settings, cache: Mapping[str, str], folder: Path, environment: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    both = {**environment, **adapter_for(settings.version).ENVIRONMENT, **cache, FOLDER: str(folder)}
+    core = {name: value for name, value in both.items() if name not in NOT_FOR_THE_CORE}
+    # Names of compiled things are made of sets of words, too, whose order changes with the seed.
+    return {CORE: {**core, "PYTHONHASHSEED": "0"}, SERVER: both}
+
+
+def until_it_serves(pair: Pair) -> str:
+    """What went wrong, if anything did."""
+    progress = Progress()
+    while not (progress.serves or progress.trouble):
+        match pair.happenings.get():
+            case News() as news:
+                progress.hear(news)
+            case Ended() as end:
+                progress.blame(str(end))
+            case Told(number):
+                pair.kill()
+                sys.exit(128 + number)
+    return progress.trouble
+
+
+def until_it_ends(pair: Pair) -> int:
+    """The exit code, as subprocess tells it."""
+    told = False
+    while True:
+        match pair.happenings.get():
+            case Told(number):
+                told = True
+                pair.tell(SERVER, number)
+            case Ended(who, code) if who == SERVER:
+                pair.terminate(CORE, TIDY_UP)
+                return code if code > 0 or told else 1
+            case Ended(who, code) as end if who == CORE and not told:
+                say(f"{end}.")
+                pair.terminate(SERVER, ANSWER_LAST)
+                return code or 1
+
+
+def _start_ordinarily(settings: Settings) -> NoReturn:
+    environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT}
+    os.execvpe(settings.ordinary[0], list(settings.ordinary), environment)
+
+
+def _folder() -> Path:
+    """For the sockets on which the two meet: their names may not be long."""
+    return Path(tempfile.mkdtemp(prefix="slipway-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))  # noqa: S108 - mkdtemp's names are its own

@@ -1,0 +1,57 @@
+"""What the two children tell the launcher, a line for each event, and what they tell the log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+PIPE = "SLIPWAY_FASTSTART_NEWS"  # the number of the pipe's end, in the children's environment
+PREFIX = "slipway-runtime: fast start: "
+
+
+class Event(StrEnum):
+    FLAGS = "flags"  # understood; the value is a digest of what they came to
+    GIVES_UP = "gives-up"  # something is not as expected; the value says what
+    READY = "ready"  # the engine core could take requests, or the server is about to
+
+
+@dataclass(frozen=True)
+class News:
+    who: str
+    event: Event
+    value: str = ""
+
+    @classmethod
+    def read(cls, who: str, line: str) -> Self:
+        event, _, value = line.rstrip("\n").partition(" ")
+        return cls(who, Event(event), value)
+
+
+class Teller:
+    """A child's voice."""
+
+    def __init__(self, who: str, pipe: int) -> None:
+        self.who, self._pipe = who, pipe
+
+    @classmethod
+    def of(cls, who: str, environment: MutableMapping[str, str]) -> Self:
+        """What this process starts itself doesn't speak for it."""
+        pipe = int(environment.pop(PIPE))
+        os.set_inheritable(pipe, False)
+        return cls(who, pipe)
+
+    def tell(self, event: Event, value: str = "") -> None:
+        os.write(self._pipe, f"{event} {' '.join(value.split())}\n".encode())
+
+    def say(self, sentence: str) -> None:
+        """In the log. The supervisor reads the phases of a start off these lines."""
+        say(f"{self.who} {sentence}")
+
+
+def say(sentence: str) -> None:
+    sys.stderr.write(f"{PREFIX}{sentence}\n")
+    sys.stderr.flush()

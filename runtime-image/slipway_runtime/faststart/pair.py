@@ -1,0 +1,109 @@
+"""The engine core and the server as two processes, and what becomes known of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .news import PIPE, Event, News
+
+CORE, SERVER = "core", "server"
+NAMES = {CORE: "the engine core", SERVER: "the server"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    who: str
+    exit_code: int  # as subprocess tells it: negative for a signal
+
+    def __str__(self) -> str:
+        how = f"with exit code {self.exit_code}" if self.exit_code >= 0 else f"by signal {-self.exit_code}"
+        return f"{NAMES[self.who]} ended {how}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """This process was sent a signal."""
+
+    signal: int
+
+
+Happening = News | Ended | Told
+
+
+@dataclass
+class Progress:
+    """How far the two have come. Pure."""
+
+    ready: set[str] = field(default_factory=set)
+    flags: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
+
+    def hear(self, news: News) -> None:
+        match news.event:
+            case Event.FLAGS:
+                self.flags[news.who] = news.value
+                if len(set(self.flags.values())) > 1:
+                    self.blame("the two processes don't understand the flags alike")
+            case Event.GIVES_UP:
+                self.blame(f"{NAMES[news.who]} finds that {news.value}")
+            case Event.READY:
+                self.ready.add(news.who)
+
+    def blame(self, trouble: str) -> None:
+        """What comes first is the cause."""
+        self.trouble = self.trouble or trouble
+
+    @property
+    def serves(self) -> bool:
+        return self.ready == {CORE, SERVER} and set(self.flags) == {CORE, SERVER} and not self.trouble
+
+
+class Pair:
+    """Whatever happens is put into one queue, in its order; a signal's handler may put something there, too."""
+
+    def __init__(self, flags: Sequence[str], environments: Mapping[str, Mapping[str, str]]) -> None:
+        self.happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        for who, environment in environments.items():
+            reading, writing = os.pipe()
+            self._processes[who] = subprocess.Popen(
+                [sys.executable, "-m", "slipway_runtime.faststart.child", who, *flags],
+                env={**environment, PIPE: str(writing)},
+                pass_fds=[writing],
+            )
+            os.close(writing)
+            threading.Thread(target=self._listen, args=(who, reading), name=f"{who}-news", daemon=True).start()
+            threading.Thread(target=self._wait, args=(who,), name=f"{who}-end", daemon=True).start()
+
+    def _listen(self, who: str, reading: int) -> None:
+        with os.fdopen(reading) as lines:
+            for line in lines:
+                self.happenings.put(News.read(who, line))
+
+    def _wait(self, who: str) -> None:
+        self.happenings.put(Ended(who, self._processes[who].wait()))
+
+    def terminate(self, who: str, patience: float) -> int:
+        """Lets it end by itself, for a while."""
+        self._processes[who].send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self._processes[who].wait(patience)
+        self._processes[who].kill()
+        return self._processes[who].wait()
+
+    def tell(self, who: str, number: int) -> None:
+        self._processes[who].send_signal(number)
+
+    def kill(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait()

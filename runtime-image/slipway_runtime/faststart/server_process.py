@@ -1,0 +1,69 @@
+"""The API server, beside the engine core: it is told where to listen for an engine that others have started."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from .adapters.parts import ServerParts, UnexpectedError
+from .addresses import Addresses, digest
+from .collector import Collector
+from .news import Event, Teller
+
+
+def run(
+    parts: ServerParts,
+    flags: list[str],
+    addresses: Addresses,
+    *,
+    also_imported: Iterable[str],
+    teller: Teller,
+    collector: Collector,
+) -> None:
+    """Returns, or raises, when the server has ended."""
+    parts.prepare()
+    arguments = parts.make_parser(parts.parser()).parse_args(flags)
+    parts.configure(arguments)
+    parts.validate(arguments)
+    teller.tell(Event.FLAGS, digest(parts.arguments.from_cli_args(arguments)))
+    _import(also_imported)
+    teller.say("waits for the engine core")
+    _join(parts.api, addresses)
+    _tell_when_it_serves(parts.api, teller=teller, collector=collector)
+    parts.run(parts.api.run_server(arguments))
+
+
+def _import(modules: Iterable[str]) -> None:
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UnexpectedError(f"{module} can't be imported: {error}") from error
+
+
+def _join(api: Any, addresses: Addresses) -> None:
+    alone = api.run_server_worker
+
+    async def run_server_worker(listen_address: Any, sock: Any, args: Any, **more: Any) -> None:
+        client = {
+            "input_address": addresses.input,
+            "output_address": addresses.output,
+            "client_count": 1,
+            "client_index": 0,
+        }
+        await alone(listen_address, sock, args, client, **more)
+
+    api.run_server_worker = run_server_worker
+
+
+def _tell_when_it_serves(api: Any, *, teller: Teller, collector: Collector) -> None:
+    serve = api.serve_http
+
+    async def serve_http(*args: Any, **kwargs: Any) -> Any:
+        collector.release()
+        teller.say("begins to serve")
+        teller.tell(Event.READY)
+        return await serve(*args, **kwargs)
+
+    api.serve_http = serve_http

@@ -1,0 +1,50 @@
+"""What tests of faults begin with: an operator on its faulty path, and a fleet that is as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from support import converged, installed, trials
+from support.cluster_fixtures import NO_IMAGE
+from support.clusters import AnyCluster
+from support.fleet import Fleet
+from support.kube import Kube
+from support.trials import Replica
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"chance: --seed={config.getoption('seed')} repeats it"
+
+
+@pytest.fixture
+def chance(pytestconfig: pytest.Config) -> random.Random:
+    return random.Random(pytestconfig.getoption("seed"))
+
+
+@pytest.fixture(scope="session")
+def node(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    """With parts that can be killed, and all that the operator needs but the image: models stay at zero."""
+    node = cluster.devcluster()
+    kube = Kube(node.kubectl, node.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
+    asyncio.run(installed.install(kube, NO_IMAGE))
+    return node
+
+
+@pytest.fixture
+async def replica(node: Cluster, tmp_path: Path) -> AsyncIterator[Replica]:
+    """The only one, so it leads."""
+    async with trials.replica(node.kubeconfig, tmp_path) as replica:
+        yield replica
+
+
+@pytest.fixture
+async def fleet(kube: Kube, replica: Replica, chance: random.Random) -> Fleet:
+    fleet = Fleet(kube, chance)
+    await fleet.create(5)
+    await converged.until_converged(kube, within=90)
+    return fleet

@@ -1,0 +1,38 @@
+"""The clock of the machine jumps to and fro."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from support import converged, trials
+from support.deployments import on_own_engine, own_runtime, settled
+from support.fleet import Fleet
+from support.kube import Kube
+
+TESTS = Path(__file__).parents[1]
+
+
+async def test_jumps_of_the_clock_neither_stop_work_nor_make_any(
+    node: Cluster,
+    kube: Kube,
+    weights: None,
+    tmp_path: Path,
+    chance: random.Random,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    program = (sys.executable, "-m", "support.jumping", str(chance.random()))
+    async with trials.replica(node.kubeconfig, tmp_path, program=program) as replica:
+        fleet = Fleet(kube, chance)
+        await fleet.create(5)
+        await converged.until_converged(kube, within=60)
+        await fleet.change_everything()
+        await converged.until_converged(kube, within=60)
+        await kube.apply(own_runtime())
+        await settled(kube, on_own_engine("served"), "Serving")
+        await converged.stays_still(kube, replica.path, seconds=10)
+        assert [term.holder for term in trials.terms([replica.path])] == ["a"]

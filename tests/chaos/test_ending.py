@@ -1,0 +1,29 @@
+"""Asked to end while the API server hardly answers, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import pytest
+from support.faults import Delays, Fault, Hangs, Refuses, but_watches
+from support.fleet import Fleet
+from support.kube import Kube
+from support.trials import Replica
+
+FAULTS: dict[str, Fault] = {
+    "slow": Delays(seconds=3),
+    "mute": Hangs(on=but_watches),
+    "refusing": Refuses(code=429, retry_after=5),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_it_ends_well_within_10_seconds(kube: Kube, replica: Replica, fleet: Fleet, fault: str) -> None:
+    with replica.path.broken_by(FAULTS[fault]):
+        began = time.monotonic()
+        await fleet.change_everything()
+        await replica.path.until(lambda: replica.path.writes(kube.namespace, since=began))
+        replica.operator.send(signal.SIGTERM)
+        assert await asyncio.to_thread(replica.operator.ended, within=10) == 0

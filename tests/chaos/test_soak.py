@@ -1,0 +1,56 @@
+"""Troubles by chance, one after the other, while people change things by chance: in the end, all is as it should be.
+
+--soak-minutes says for how long, --seed repeats what was drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from support import converged, trials
+from support.fleet import Fleet
+from support.kube import Kube, KubectlError
+from support.troublemaker import Troublemaker
+
+logger = logging.getLogger(__name__)
+
+LONGEST = 3 * 60 * 60
+HEALED_WITHIN = 180  # over a minute passes until a watch that hangs is begun anew
+
+
+@pytest.mark.timeout(LONGEST, func_only=True)
+async def test_whatever_goes_wrong_all_becomes_as_it_is_wanted_and_only_the_leader_writes(
+    node: Cluster, kube: Kube, tmp_path: Path, chance: random.Random, pytestconfig: pytest.Config
+) -> None:
+    ends_at = time.monotonic() + 60 * pytestconfig.getoption("soak_minutes")
+    async with (
+        trials.replica(node.kubeconfig, tmp_path, "a") as first,
+        trials.replica(node.kubeconfig, tmp_path, "b", leads=False) as second,
+    ):
+        fleet, maker = Fleet(kube, chance), Troublemaker(node, [first, second], chance)
+        await fleet.create(10)
+        while time.monotonic() < ends_at:
+            name, trouble = maker.draw()
+            logger.warning("%s begins", name)
+            async with trouble:
+                await change_for(fleet, seconds=chance.uniform(1, 8))
+            healed = await converged.until_converged(kube, within=HEALED_WITHIN)
+            logger.warning("%s is over, and was healed after %.1f s", name, healed)
+            assert not trials.unlawful_writes(kube.namespace, first.path, second.path)
+        await converged.stays_still(kube, first.path, second.path, seconds=5)
+
+
+async def change_for(fleet: Fleet, *, seconds: float) -> None:
+    ends_at = time.monotonic() + seconds
+    while time.monotonic() < ends_at:
+        try:
+            logger.warning("%s", await fleet.change())
+        except KubectlError as error:  # the API server may not be back yet
+            logger.warning("not changed: %s", error)
+        await asyncio.sleep(0.2)

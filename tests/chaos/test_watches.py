@@ -1,0 +1,47 @@
+"""Watches that are open, and tell nothing: found out, and begun anew; where that doesn't help, /livez turns bad."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from support import converged
+from support.faults import Deafens, Refuses, first_lists
+from support.fleet import Fleet
+from support.kube import Kube
+from support.trials import Replica
+
+INACTIVE_FOR = 90  # seconds: over a minute without a bookmark
+FOUND_OUT_IN = 200  # the audit comes round every two minutes, and looks twice
+
+
+@pytest.mark.timeout(300, func_only=True)
+@pytest.mark.parametrize(("bookmarks", "within"), [(False, INACTIVE_FOR), (True, FOUND_OUT_IN)])
+async def test_changes_arrive_though_open_watches_went_silent(
+    kube: Kube, replica: Replica, fleet: Fleet, bookmarks: bool, within: float
+) -> None:
+    """As when a connection is half open. Those that begin later are well."""
+    deaf = Deafens(bookmarks=bookmarks)
+    with replica.path.broken_by(deaf):
+        await fleet.change_everything()
+        await replica.path.until(lambda: deaf.count >= len(fleet.names))
+    await converged.until_converged(kube, within=within)
+    await converged.stays_still(kube, replica.path, seconds=3)
+
+
+@pytest.mark.timeout(500, func_only=True)
+async def test_live_turns_bad_while_changes_are_missed_and_watches_cannot_begin_anew(
+    kube: Kube, replica: Replica, fleet: Fleet
+) -> None:
+    with replica.path.broken_by(Deafens(), Refuses(code=503, on=first_lists)):
+        await fleet.change_everything()
+        await asyncio.to_thread(replica.operator.until, lambda: not is_live(replica), within=300)
+        assert (
+            "watches: watches have missed changes: " in (await asyncio.to_thread(replica.operator.asked, "/livez"))[1]
+        )
+    await converged.until_converged(kube, within=60)
+    await asyncio.to_thread(replica.operator.until, lambda: is_live(replica), within=150)
+
+
+def is_live(replica: Replica) -> bool:
+    return replica.operator.asked("/livez")[0] == 200

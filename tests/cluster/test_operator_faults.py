@@ -1,0 +1,92 @@
+"""What goes wrong between the operator and the API server costs a moment, and loses nothing: the faults that are quick.
+
+The others, and all of them by chance, are in tests/chaos.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from support import chaos, converged, trials
+from support.clusters import AnyCluster, Neighbour
+from support.faults import Cuts, Expires, Fault, LosesAnswers, Refuses, but_the_lease, writes
+from support.fleet import Fleet
+from support.kube import Kube
+from support.namespaces import own_namespace
+from support.trials import Replica
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SEED = 4
+FAULTS: dict[str, Fault] = {
+    "429": Refuses(code=429, retry_after=1, rate=0.5, on=but_the_lease),
+    "503": Refuses(code=503, rate=0.8, on=but_the_lease),
+    "connections cut": Cuts(rate=0.5, on=but_the_lease),
+    "answers lost": LosesAnswers(rate=0.5, on=writes),
+    "410": Expires(),
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kube(whole_cluster: Kube) -> AsyncIterator[Kube]:
+    async with own_namespace(whole_cluster) as kube:
+        yield kube
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replica(cluster: AnyCluster, kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replica]:
+    if cluster.kubeconfig is None:
+        pytest.skip("a faulty path needs the file of a kubeconfig")
+    async with trials.replica(cluster.kubeconfig, tmp_path_factory.mktemp("path")) as replica:
+        yield replica
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet(kube: Kube, replica: Replica) -> Fleet:
+    fleet = Fleet(kube, random.Random(SEED))
+    await fleet.create(4)
+    await converged.until_converged(kube, within=60)
+    return fleet
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_changes_during_a_fault_are_carried_out_completely_and_once(
+    kube: Kube, replica: Replica, fleet: Fleet, fault: str
+) -> None:
+    with replica.path.broken_by(FAULTS[fault]):
+        replica.path.cut_watches()
+        for _ in range(3):
+            await fleet.change()
+    assert FAULTS[fault].count
+    await converged.until_converged(kube, within=40)
+    await converged.stays_still(kube, replica.path, seconds=1)
+    assert not trials.repeated_writes(kube.namespace, replica.path)
+    assert not trials.unlawful_writes(kube.namespace, replica.path)
+
+
+async def test_what_another_manager_applies_by_force_is_taken_back(kube: Kube, replica: Replica, fleet: Fleet) -> None:
+    """In a child and in the status."""
+    name = fleet.names[0]
+    await fleet.apply_as_a_rival(name)
+    await converged.until_converged(kube, within=20)
+    await converged.stays_still(kube, replica.path, seconds=1)
+
+
+async def test_a_restart_of_the_api_server_loses_no_change(
+    neighbour: Neighbour, whole_neighbour: Kube, tmp_path: Path
+) -> None:
+    async with (
+        own_namespace(whole_neighbour) as kube,
+        trials.replica(neighbour.cluster.kubeconfig, tmp_path) as replica,
+    ):
+        fleet = Fleet(kube, random.Random(SEED))
+        await fleet.create(3)
+        async with chaos.without(neighbour.cluster, "kube-apiserver", killed=True):
+            pass
+        await fleet.change_everything()
+        await converged.until_converged(kube, within=60)
+        assert not trials.unlawful_writes(kube.namespace, replica.path)

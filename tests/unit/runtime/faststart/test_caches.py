@@ -1,0 +1,147 @@
+"""A cache is used for exactly what it was filled for, and only as it was when it was sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from slipway_runtime.faststart.caches import Cache, key_of
+from slipway_runtime.faststart.settings import Settings
+
+Opening = Callable[..., Cache]
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(version="0.24.0", ordinary=(), cache=str(tmp_path), device="NVIDIA H200", model="abc")
+
+
+@pytest.fixture
+def opening(settings: Settings, said: list[str]) -> Opening:
+    def open_(*flags: str, **changed: str) -> Cache:
+        return Cache.open(replace(settings, **changed), flags, say=said.append)  # type: ignore[arg-type]
+
+    return open_
+
+
+def filled(cache: Cache) -> Path:
+    """As an engine does, then sealed, by a process that has ended."""
+    file = compiled(cache)
+    file.parent.mkdir(parents=True)
+    file.write_text("compiled")
+    cache.seal()
+    cache.close()
+    return file
+
+
+def compiled(cache: Cache) -> Path:
+    return Path(cache.environment["VLLM_CACHE_ROOT"]) / "artifact"
+
+
+def test_what_was_sealed_is_used(opening: Opening, said: list[str]) -> None:
+    filled(opening())
+    assert compiled(opening()).read_text() == "compiled"
+    assert "uses the cache" in said[-1]
+
+
+def test_what_was_never_sealed_is_made_anew(opening: Opening, said: list[str]) -> None:
+    first = opening()
+    compiled(first).parent.mkdir(parents=True)
+    compiled(first).write_text("half of it")
+    first.close()
+    assert not compiled(opening()).exists()
+    assert "was never finished: it is made anew" in said[-1]
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_text("Compiled"), lambda file: file.unlink()])
+def test_what_was_damaged_is_made_anew(opening: Opening, said: list[str], damage: Callable[[Path], object]) -> None:
+    damage(filled(opening()))
+    assert not compiled(opening()).exists()
+    assert "is damaged: vllm/artifact is not what it was" in said[-1]
+
+
+def test_a_manifest_that_is_no_manifest_counts_for_nothing(opening: Opening, said: list[str], tmp_path: Path) -> None:
+    filled(opening())
+    next(tmp_path.glob("*/manifest.json")).write_text('{"format": 1')
+    assert not compiled(opening()).exists()
+    assert "was never finished" in said[-1]
+
+
+def test_a_cache_that_was_put_in_anothers_place_is_not_used(opening: Opening, said: list[str], tmp_path: Path) -> None:
+    filled(opening(device="NVIDIA L4"))
+    wrong = next(tmp_path.glob("*/manifest.json")).parent
+    right = opening()
+    assert right.folder
+    right.close()
+    (right.folder / "files").rmdir()
+    right.folder.rmdir()
+    wrong.rename(right.folder)
+    assert not compiled(opening()).exists()
+    assert "is for something else: device is NVIDIA H200, and was NVIDIA L4" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"version": "0.24.1"}, "engine is vLLM 0.24.1, and was vLLM 0.24.0"),
+        ({"device": "NVIDIA L4"}, "device is NVIDIA L4, and was NVIDIA H200"),
+        ({"model": "def"}, "model is def, and was abc"),
+    ],
+)
+def test_a_misfit_is_said_with_what_differs(
+    opening: Opening, said: list[str], changed: dict[str, str], difference: str
+) -> None:
+    filled(opening())
+    assert not compiled(opening(**changed)).exists()
+    assert "fits, so one is made now" in said[-1]
+    assert difference in said[-1]
+
+
+def test_other_flags_are_another_cache(opening: Opening, said: list[str]) -> None:
+    filled(opening("--max-model-len=8192"))
+    opening("--max-model-len=4096")
+    assert "flags is --max-model-len=4096, and was --max-model-len=8192" in said[-1]
+
+
+@pytest.mark.parametrize("flag", ["--port=1", "--host=::", "--served-model-name=a", "--middleware=x.Guard"])
+def test_flags_that_compile_nothing_are_no_part_of_the_key(settings: Settings, flag: str) -> None:
+    assert key_of(settings, (flag,)) == key_of(settings, ())
+
+
+def test_what_came_after_the_seal_is_not_trusted_unless_sealed_again(opening: Opening) -> None:
+    late = filled(opening()).with_name("late")
+    late.write_text("half of it")
+    second = opening()
+    assert not late.exists()
+    late.write_text("all of it")
+    second.seal()
+    second.close()
+    opening()
+    assert late.read_text() == "all of it"
+
+
+def test_while_one_start_makes_it_another_does_without(opening: Opening, said: list[str]) -> None:
+    opening()
+    assert opening().environment == {}
+    assert "another start makes it" in said[-1]
+
+
+def test_without_a_folder_nothing_is_kept(opening: Opening) -> None:
+    cache = opening(cache="")
+    cache.seal()
+    assert cache.environment == {}
+
+
+def test_a_folder_that_cannot_be_made_is_no_reason_not_to_start(
+    opening: Opening, said: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert opening(cache=str(tmp_path / "file/cache")).environment == {}
+    assert "can't be used: Not a directory" in said[-1]

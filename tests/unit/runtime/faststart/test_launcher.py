@@ -1,0 +1,207 @@
+"""The launcher with a vLLM of a few lines: two processes side by side, and the ordinary start if something is odd."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
+from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
+from support import fake_vllm
+from support.supervised_pod import free_port
+
+REPOSITORY = Path(__file__).parents[4]
+PATIENCE = 60.0
+
+
+class Start:
+    """One start, from its command line to its end."""
+
+    def __init__(self, folder: Path, version: str, flags: tuple[str, ...], settings: dict[str, object]) -> None:
+        self.port = free_port()
+        ordinary = (sys.executable, "-m", fake_vllm.LAYOUTS[version], f"--port={self.port}", *flags)
+        told = Settings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
+        self.log = folder / "log"
+        with self.log.open("w") as log:
+            self.process = self._begin(folder, told, log, flags)
+
+    def _begin(self, folder: Path, told: Settings, log: IO[str], flags: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "slipway_runtime.faststart", f"--port={self.port}", *flags],
+            env={**os.environ, "PYTHONPATH": str(folder), ENVIRONMENT: told.as_json()},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=True,
+        )
+
+    def answer(self) -> str:
+        """The command line of the server that answers."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=PATIENCE) as answer:
+                    return str(answer.read().decode())
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.05)
+        raise AssertionError(f"nobody answers: {self.said}")
+
+    def children(self) -> dict[str, int]:
+        """Of the launcher, by what they are."""
+        listed = subprocess.run(
+            ["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="], capture_output=True, text=True, check=False
+        )
+        rows = [line.split() for line in listed.stdout.splitlines()]
+        return {row[row.index("slipway_runtime.faststart.child") + 1]: int(row[0]) for row in rows}
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+
+Starting = Callable[..., Start]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Starting]:
+    starts: list[Start] = []
+
+    def begin(
+        *flags: str, version: str = "0.24.0", replaced: dict[str, str] | None = None, **settings: object
+    ) -> Start:
+        fake_vllm.install(tmp_path, version, adapter_for(version).ALSO_IMPORTED, replaced)
+        starts.append(Start(tmp_path, version, flags, settings))
+        return starts[-1]
+
+    yield begin
+    for each in starts:
+        if each.process.poll() is None:
+            os.killpg(each.process.pid, signal.SIGKILL)
+        each.process.wait()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_engine_core_and_server_are_two_processes_that_find_each_other(start: Starting, version: str) -> None:
+    begun = start("--model=m", version=version)
+    assert "faststart" in begun.answer()
+    assert set(begun.children()) == {"core", "server"}
+    assert "the ordinary start" not in begun.said
+
+
+def test_flags_of_the_fast_start_reach_both(start: Starting) -> None:
+    assert "--max-model-len=7" in start("--model=m", flags=("--max-model-len=7",)).answer()
+
+
+def test_told_to_stop_it_ends_well_and_leaves_nobody(start: Starting) -> None:
+    begun = start("--model=m")
+    begun.answer()
+    children = begun.children()
+    begun.process.terminate()
+    assert begun.process.wait(PATIENCE) == 0
+    assert not [pid for pid in children.values() if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_it_ends_as_its_engine_core_does(start: Starting, number: signal.Signals) -> None:
+    begun = start("--model=m")
+    begun.answer()
+    os.kill(begun.children()["core"], number)
+    assert begun.process.wait(PATIENCE) == -number
+    assert f"the engine core ended by signal {number.value}" in begun.said
+
+
+def test_the_end_of_the_server_is_the_end_of_all_and_no_success(start: Starting) -> None:
+    begun = start("--model=m")
+    begun.answer()
+    children = begun.children()
+    os.kill(children["server"], signal.SIGTERM)
+    assert begun.process.wait(PATIENCE) == 1
+    assert not Path(f"/proc/{children['core']}").exists()
+
+
+def test_a_stop_while_it_loads_ends_both_at_once(start: Starting) -> None:
+    begun = start(
+        "--model=m", replaced={'print("the fake core loads", flush=True)': 'print("loads", flush=True); time.sleep(99)'}
+    )
+    until = time.monotonic() + PATIENCE
+    while "loads" not in begun.said and time.monotonic() < until:
+        time.sleep(0.02)
+    begun.process.terminate()
+    assert begun.process.wait(5) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("replaced", "reason"),
+    [
+        (
+            {"def run_busy_loop(self):": "def run_busy_loop(self, faster=True):"},
+            "run_busy_loop takes (self, faster), not",
+        ),
+        ({"engine_core.run_busy_loop()": "engine_core.EngineCoreProc.run(engine_core)"}, "doesn't use run_busy_loop"),
+        ({"identity, local_client, vllm_config,": "name, local_client, vllm_config,"}, "_perform_handshakes takes"),
+        ({"with self._perform_handshakes(": "with self._greet("}, "doesn't use _perform_handshakes"),
+        ({"usage_context=None, headless=False": "context=None, headless=False"}, "create_engine_config takes"),
+        ({"safetensors_load_strategy=None": "strategy=None"}, "safetensors_weights_iterator takes"),
+        ({"client_config": "engine"}, "run_server_worker takes"),
+        ({"serve_http": "uvicorn_serve"}, "doesn't use serve_http"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_signature_that_was_not_looked_into(start: Starting, replaced: dict[str, str], reason: str) -> None:
+    begun = start("--model=m", replaced=replaced)
+    _falls_back(begun, reason)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "reason"),
+    [
+        ({"class EngineCoreProc:": "class OtherCore:"}, "the engine core ended with exit code 1"),
+        (
+            {"from vllm.entrypoints.serve.utils.api_utils import cli_env_setup\n": ""},
+            "the server ended with exit code 1",
+        ),
+        ({'print("the fake core loads", flush=True)': "raise MemoryError"}, "the engine core ended with exit code 1"),
+        ({'print("the fake core loads", flush=True)': "signal.raise_signal(9)"}, "the engine core ended by signal 9"),
+        ({"return cls(args.model,": "return cls(str(__import__('os').getpid()),"}, "don't understand the flags alike"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_whatever_breaks_before_it_serves(start: Starting, replaced: dict[str, str], reason: str) -> None:
+    _falls_back(start("--model=m", replaced=replaced), reason)
+
+
+def test_more_than_one_process_for_the_core(start: Starting) -> None:
+    _falls_back(start("--model=m", "--tensor-parallel-size=2"), "the engine core is to be more than one process")
+
+
+def test_a_module_that_is_gone(start: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter_for("0.24.0"), "ALSO_IMPORTED", ())
+    _falls_back(start("--model=m"), "async_llm can't be imported")
+
+
+def test_a_version_without_an_adapter(start: Starting) -> None:
+    begun = start("--model=m", version="0.24.0")
+    begun.process.kill()
+    other = Start(begun.log.parent, "0.24.0", ("--model=m",), {"version": "0.99.0"})
+    try:
+        _falls_back(other, "KeyError: '0.99.0'")
+    finally:
+        other.process.kill()
+        other.process.wait()
+
+
+def _falls_back(begun: Start, reason: str) -> None:
+    assert "faststart" not in begun.answer()
+    assert reason in begun.said
+    assert "so vLLM is started the ordinary way" in begun.said
+    assert "the ordinary start" in begun.said
+    assert begun.children() == {}

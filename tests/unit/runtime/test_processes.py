@@ -1,0 +1,29 @@
+"""What /proc tells of the engine's processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from slipway_runtime.supervisor.processes import cpu_demand
+
+BUSY = "print('begun', flush=True)\nwhile True: pass"
+
+
+@pytest.fixture
+def engine() -> Iterator[int]:
+    """A process in a session of its own that computes."""
+    process = subprocess.Popen([sys.executable, "-c", BUSY], start_new_session=True, stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    yield process.pid
+    process.kill()
+    process.communicate()
+
+
+def test_who_computes_wants_the_processors_whoever_else_has_them(engine: int) -> None:
+    before = cpu_demand(engine)
+    while cpu_demand(engine) < before + 0.5:
+        pass  # ends soon, however little time it is given
