@@ -10,7 +10,7 @@ import random
 import sys
 from datetime import datetime, timedelta
 
-from slipway.reconciling import logs
+from slipway.process import logs
 from slipway.reconciling.main import operate
 from slipway.reconciling.operator import utc_now
 from slipway.reconciling.options import parse
