@@ -102,6 +102,7 @@ async def asleep(cluster: Cluster, kube: Kube, **spec: Any) -> AsyncIterator[Cli
         client = Client(session, await access.url(NAME))
         await _until(client.accepts)
         yield client
+    await kube.delete("llmdeployment", NAME, wait=True)  # or the operator makes anew what goes with the namespace
 
 
 async def _until(holds: Callable[[], Awaitable[bool]], *, timeout: float = 30) -> None:

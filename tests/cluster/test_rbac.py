@@ -1,4 +1,4 @@
-"""The operator as pods, with its own rights: they suffice for all that it does, and it uses every one of them."""
+"""Slipway as pods, with its own rights: they suffice for all that it does, and it uses every one of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.kube import Kube, KubectlError, Object
 from support.namespaces import own_namespace
 from support.rendered import MANIFESTS, documents, gemma
 
-ROLES = [thing for thing in documents(MANIFESTS / "operator") if thing["kind"] in ("Role", "ClusterRole")]
+OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 FINALIZERS = Right("update", "slipway.dev", "llmdeployments/finalizers")
 """No request is for it: the API server asks for this right when a child names its owner, and notes nothing."""
 
@@ -24,7 +24,11 @@ def asked(operator_pods: Cluster, tmp_path_factory: pytest.TempPathFactory) -> l
     """What the operator asked of the API server while it did everything that it can do."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     asyncio.run(everything(Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)))
-    return audit.requests(operator_pods.layout.audit_log)
+    return audit.requests(operator_pods.layout.audit_log, OPERATOR)
+
+
+def roles(folder: str) -> list[Object]:
+    return [thing for thing in documents(MANIFESTS / folder) if thing["kind"] in ("Role", "ClusterRole")]
 
 
 async def everything(cluster: Kube) -> None:
@@ -34,6 +38,7 @@ async def everything(cluster: Kube) -> None:
         await make_it_repair(kube)
         await make_it_scale(kube)
         await make_it_delete(kube)
+        await kube.delete("llmdeployment", "gemma", wait=True)  # or it makes anew what goes with the namespace
 
 
 async def create(kube: Kube) -> None:
@@ -70,7 +75,15 @@ def test_nothing_that_the_operator_asks_for_is_refused(asked: list[Request]) -> 
 
 
 def test_the_operator_uses_every_right_that_it_has(asked: list[Request]) -> None:
-    assert audit.used(asked) == audit.granted(ROLES) - {FINALIZERS}
+    assert audit.used(asked) == audit.granted(roles("operator")) - {FINALIZERS}
+
+
+def test_the_activator_uses_every_right_that_it_has_and_needs_no_other(
+    asked: list[Request], operator_pods: Cluster
+) -> None:
+    seen = audit.requests(operator_pods.layout.audit_log, ACTIVATOR)
+    assert [request for request in seen if request.was_refused] == []
+    assert audit.used(seen) == audit.granted(roles("activator"))
 
 
 async def test_owning_children_takes_a_right_on_the_finalizers_of_their_owner(

@@ -43,10 +43,12 @@ class Request:
         return {self.right} | ({self.right._replace(verb="create")} if created else set())
 
 
-def requests(log: Path) -> list[Request]:
-    """Those for resources; anybody may ask which kinds there are."""
-    events = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
-    return [_request(event) for event in events if "resource" in event.get("objectRef", {})]
+def requests(log: Path, account: str) -> list[Request]:
+    """Those of the service account for resources; anybody may ask which kinds there are."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    events = [json.loads(line) for line in lines if line.endswith("}")]
+    own = [event for event in events if event["user"]["username"].endswith(f":{account}")]
+    return [_request(event) for event in own if "resource" in event.get("objectRef", {})]
 
 
 def used(seen: Iterable[Request]) -> set[Right]:
