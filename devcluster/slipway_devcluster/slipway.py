@@ -54,8 +54,12 @@ def install(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:
 
 
 def remove_programs(cluster: Cluster) -> None:
-    """Back when no pod of operator and activator runs any more. All else stays, and so does what they made."""
+    """Back when no pod of operator and activator runs any more. All else stays, and so does what they made.
+
+    The activator's Service goes, too: while it is there, an operator expects an activator behind it.
+    """
     cluster.run_kubectl(["delete", "deployment", OPERATOR, ACTIVATOR, "-n", NAMESPACE, "--cascade=foreground"])
+    cluster.run_kubectl(["delete", "service", ACTIVATOR, "-n", NAMESPACE])
 
 
 def marked(objects: list[Object], archive: str) -> list[Object]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from support.kube import Object
 
 CREATED, FORBIDDEN = 201, 403
+ENDING = "because it is being terminated"  # a namespace, in which nobody may create anything, whatever his rights
 
 
 class Right(NamedTuple):
@@ -31,10 +32,11 @@ class Request:
     right: Right
     name: str
     code: int
+    message: str = ""
 
     @property
     def was_refused(self) -> bool:
-        return self.code == FORBIDDEN
+        return self.code == FORBIDDEN and ENDING not in self.message
 
     @property
     def used(self) -> set[Right]:
@@ -71,4 +73,5 @@ def _request(event: Object) -> Request:
     about = event["objectRef"]
     resource = "/".join(part for part in (about["resource"], about.get("subresource")) if part)
     right = Right(event["verb"], about.get("apiGroup", ""), resource)
-    return Request(right, about.get("name", ""), event.get("responseStatus", {}).get("code", 0))
+    answer = event.get("responseStatus", {})
+    return Request(right, about.get("name", ""), answer.get("code", 0), answer.get("message", ""))
