@@ -31,7 +31,7 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 ##@ Test
 
 test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, engines, cluster (needs root)
-	$(PYTEST) tests/unit tests/engines tests/cluster $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" tests/unit tests/engines tests/cluster $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) tests/unit $(PYTEST_ARGS)
@@ -42,8 +42,8 @@ engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this ma
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, on a cluster of its own: some 20 minutes (needs root)
-	$(PYTEST) tests/chaos --cluster-name=chaos $(PYTEST_ARGS)
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and the slow tests of all: some 30 minutes (needs root)
+	$(PYTEST) -m slow tests --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)

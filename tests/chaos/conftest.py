@@ -17,6 +17,12 @@ from support.kube import Kube
 from support.trials import Replica
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     return f"chance: --seed={config.getoption('seed')} repeats it"
 

@@ -19,6 +19,8 @@ from support.namespaces import own_namespace
 from support.provocations import PROVOCATIONS, Provocation
 
 FIXTURES = Path(__file__).parents[1] / "unit" / "observing" / "fixtures"
+pytestmark = pytest.mark.slow  # test_operator_causes.py has the same in quick, read off a status
+
 AT_ONCE = 6
 """Most of them wait for the kubelet's back-off, so that side by side they take a fraction of the time."""
 

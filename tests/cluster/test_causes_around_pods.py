@@ -83,6 +83,7 @@ async def test_a_replica_that_a_more_important_pod_replaces_is_preempted(kube: K
         await kube.delete("priorityclass", important)
 
 
+@pytest.mark.slow
 async def test_a_replica_that_fills_its_disk_is_evicted(kube: Kube, python_image: str) -> None:
     writes = objects.python("open('/cache/weights', 'wb').write(bytes(8 << 20)); import time; time.sleep(3600)")
     cache = {"name": "cache", "emptyDir": {"sizeLimit": "1Mi"}}

@@ -204,6 +204,7 @@ async def test_watches_go_on_after_the_api_server_was_killed(
         assert await followed.until_has(CONFIG_MAP, "after", namespace, within=10) < 10
 
 
+@pytest.mark.slow
 async def test_watches_go_on_after_etcd_hung(neighbour: Neighbour, neighbour_kube: Kube) -> None:
     kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
     async with connected(kubeconfig) as client, following(client, kubeconfig, CONFIG_MAP, NODE) as followed:
@@ -235,12 +236,14 @@ async def test_the_standby_leads_within_5_seconds_after_sigterm(cluster: AnyClus
         await standby.says(replica.LEADS, within=5)
 
 
+@pytest.mark.slow
 async def test_the_standby_leads_within_20_seconds_after_sigkill(cluster: AnyCluster, namespace: str) -> None:
     async with two_replicas(cluster, namespace) as (leader, standby):
         leader.send(SIGKILL)
         await standby.says(replica.LEADS, within=20)
 
 
+@pytest.mark.slow
 async def test_a_leader_that_was_paused_writes_nothing_once_another_one_leads(cluster: AnyCluster, kube: Kube) -> None:
     async with two_replicas(cluster, kube.namespace) as (leader, standby):
         leader.send(SIGSTOP)

@@ -48,6 +48,7 @@ SAID = {
 }
 
 
+@pytest.mark.slow
 async def test_what_belongs_to_others_is_never_changed_and_in_the_way_only_while_it_is_there(kube: Kube) -> None:
     things = of_others()
     things["owned"]["metadata"]["ownerReferences"] = [await a_chief(kube)]

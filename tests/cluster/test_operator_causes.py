@@ -125,6 +125,7 @@ def test_the_cause_is_a_warning_among_the_events(outcomes: Outcomes, trouble: Tr
     assert event["note"].startswith(trouble.reason)
 
 
+@pytest.mark.slow
 async def test_a_trouble_that_lasts_is_written_once(
     slipway: Operator, kube: Kube, weights: None, python_image: str
 ) -> None:

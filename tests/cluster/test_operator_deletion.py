@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+import pytest
 from support.clusters import AnyCluster
 from support.deployments import (
     CHILDREN,
@@ -42,6 +43,7 @@ def is_named(thing: Object) -> bool:
     return bool(thing["metadata"]["name"] == NAME)
 
 
+@pytest.mark.slow
 async def test_without_kserve_it_goes_at_once_and_the_rest_when_kserve_is_back(
     cluster: AnyCluster, slipway: Operator, kube: Kube
 ) -> None:

@@ -111,6 +111,7 @@ async def make(kube: Kube, definition: Object) -> None:
     await kube.wait_for_condition("customresourcedefinition", definition["metadata"]["name"], "Established")
 
 
+@pytest.mark.slow
 async def test_without_kserve_it_says_so_and_goes_on_when_kserve_appears(
     beside: Operator, neighbour_kube: Kube
 ) -> None:
@@ -125,6 +126,7 @@ async def test_without_kserve_it_says_so_and_goes_on_when_kserve_appears(
         await kube.wait_for("llmdeployment", NAME, lambda it: "KServeMissing" not in str(it["status"]))
 
 
+@pytest.mark.slow
 async def test_without_keda_it_says_so_and_goes_on_when_keda_appears(beside: Operator, neighbour_kube: Kube) -> None:
     kube = neighbour_kube
     async with without(kube, SCALED_OBJECT) as definition:

@@ -33,6 +33,7 @@ async def test_a_killed_engine_ends_the_pod_and_no_answer_looks_whole(pod: Llama
     assert "SIGKILL" in pod.told()["message"]
 
 
+@pytest.mark.slow
 async def test_a_hung_engine_is_found_within_30_seconds(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma)
     await pod.becomes_ready()
@@ -43,6 +44,7 @@ async def test_a_hung_engine_is_found_within_30_seconds(pod: LlamacppPod, gemma:
     assert pod.told()["reason"] == "EngineStuck"
 
 
+@pytest.mark.slow
 async def test_an_engine_that_works_for_long_is_left_alone(pod: LlamacppPod, gemma: Path) -> None:
     """A prompt that takes many times as long as silence may last, and no token comes meanwhile."""
     await pod.serve(gemma, "--context-length=8192", "--parallel=1", "--stuck-after=2")
