@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from slipway.kube.errors import NOT_YET_KNOWN
+
 from support.kube import Object
 
 CREATED, FORBIDDEN = 201, 403
-ENDING = "because it is being terminated"  # a namespace, in which nobody may create anything, whatever his rights
+NO_MATTER_OF_RIGHTS = (
+    "because it is being terminated",  # a namespace, in which nobody may create anything
+    NOT_YET_KNOWN,
+)
 
 
 class Right(NamedTuple):
@@ -36,7 +41,7 @@ class Request:
 
     @property
     def was_refused(self) -> bool:
-        return self.code == FORBIDDEN and ENDING not in self.message
+        return self.code == FORBIDDEN and not any(words in self.message for words in NO_MATTER_OF_RIGHTS)
 
     @property
     def used(self) -> set[Right]:

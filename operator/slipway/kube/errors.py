@@ -9,7 +9,7 @@ KubeError                the API server refused, failed, or couldn't be reached
 ├── ForbiddenError       401, 403: we may not, or an admission policy refused
 ├── NamespaceGoesError   403: nothing new is taken into a namespace that is being deleted
 ├── InvalidError         400, 422: the object is wrong
-└── UnavailableError     429, 5xx or no answer, for as long as was tried
+└── UnavailableError     429, 5xx or no answer, for as long as was tried; or an API server that has yet to learn our kinds
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 WORDS_LIMIT = 1000
+NOT_YET_KNOWN = "cannot find RESTMapping"
+"""Said of an owner whose CRD came some seconds ago, where the API server checks rights on owners. It learns soon."""
 
 
 class UnknownKindError(Exception):
@@ -98,6 +100,8 @@ def error_of(call: Call, code: int, data: bytes) -> KubeError:
     details = status.get("details") or {}
     if code == 403 and any(each.get("reason") == "NamespaceTerminating" for each in details.get("causes") or []):
         meant = NamespaceGoesError
+    if code == 403 and NOT_YET_KNOWN in words:
+        meant = UnavailableError
     # The path of a kind that isn't served is answered without the name of any object.
     if code == 404 and not details.get("name"):
         meant = KindMissingError

@@ -187,6 +187,15 @@ async def test_a_namespace_that_goes_is_told_from_a_right_that_is_missing(client
         await client.apply(THING)
 
 
+async def test_an_api_server_that_has_yet_to_learn_of_our_kind_refuses_nobody(
+    client: KubeClient, server: Server
+) -> None:
+    words = "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion slipway.dev/v1"
+    server.answer(lambda: status(403, "Forbidden", words))
+    with pytest.raises(UnavailableError):
+        await client.apply(THING)
+
+
 async def test_a_list_is_read_page_by_page(client: KubeClient, server: Server) -> None:
     pages = [{"items": [{"a": 1}], "metadata": {"continue": "more"}}, {"items": None, "metadata": {}}]
     for page in pages:
