@@ -9,7 +9,7 @@ KubeError                the API server refused, failed, or couldn't be reached
 ├── ForbiddenError       401, 403: we may not, or an admission policy refused
 ├── NamespaceGoesError   403: nothing new is taken into a namespace that is being deleted
 ├── InvalidError         400, 422: the object is wrong
-└── UnavailableError     429, 5xx or no answer, for as long as was tried; or an API server that has yet to learn our kinds
+└── UnavailableError     429, 5xx or no answer, for as long as was tried; or our kinds are too new
 """
 
 from __future__ import annotations
