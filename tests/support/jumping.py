@@ -5,12 +5,11 @@ python -m support.jumping SEED FLAGS…
 
 from __future__ import annotations
 
-import asyncio
 import random
 import sys
 from datetime import datetime, timedelta
 
-from slipway.process import logs
+from slipway.process import running
 from slipway.reconciling.main import operate
 from slipway.reconciling.operator import utc_now
 from slipway.reconciling.options import parse
@@ -23,8 +22,7 @@ def run(seed: str, *flags: str) -> None:
         return utc_now() + timedelta(hours=chance.uniform(-24, 24))
 
     options = parse(flags)
-    logs.set_up(level=options.log_level, format_=options.log_format)
-    asyncio.run(operate(options, now=now))
+    running.run(operate(options, now=now), log_level=options.log_level, log_format=options.log_format)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ QUIETER = {
 when it ends, as it does when a kind goes, it tells so in several tracebacks, and its caller in one line."""
 
 
-def set_up(*, level: str, format_: str, stream: TextIO = sys.stderr) -> None:
-    handler = logging.StreamHandler(stream)
+def set_up(*, level: str, format_: str, stream: TextIO | None = None) -> None:
+    handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if format_ == "json" else PlainLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name, least in QUIETER.items() if level != "debug" else ():

@@ -58,7 +58,10 @@ class Start:
     def children(self) -> dict[str, int]:
         """Of the launcher, by what they are."""
         listed = subprocess.run(
-            ["ps", "--ppid", str(self.process.pid), "-o", "pid=,args="], capture_output=True, text=True, check=False
+            ["ps", "-wwo", "pid=,args=", "--ppid", str(self.process.pid)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         rows = [line.split() for line in listed.stdout.splitlines()]
         return {row[row.index("slipway_runtime.faststart.child") + 1]: int(row[0]) for row in rows}

@@ -1,0 +1,27 @@
+"""The world in which turns of the loop begin."""
+
+from __future__ import annotations
+
+import pytest
+from slipway.kube.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    POD_MONITOR,
+)
+from support.small_cluster import Loop
+from support.turns import llm, thing
+
+
+@pytest.fixture
+def loop() -> Loop:
+    """A platform as it should be, and an LLMDeployment that was just created."""
+    loop = Loop()
+    loop.api.missing = {POD_MONITOR}
+    cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
+    container = {"name": "kserve-container"}
+    loop.api.put(thing(ACCELERATOR_PROFILE, "cpu", spec=cpu))
+    formats = [{"name": "gguf"}]
+    runtime = {"supportedModelFormats": formats, "containers": [container]}
+    loop.api.put(thing(CLUSTER_SERVING_RUNTIME, "slipway-llamacpp", spec=runtime))
+    loop.api.put(llm())
+    return loop
