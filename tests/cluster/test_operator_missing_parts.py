@@ -177,7 +177,6 @@ async def test_an_object_that_can_not_be_read_is_told_and_the_others_go_on(besid
     await lenient.delete("llmdeployment", "unreadable", wait=True)
 
 
-@pytest.mark.slow
 async def test_what_kserve_refuses_is_told_in_its_own_words(beside: Operator, lenient: Kube) -> None:
     """All of that is refused by the definition already, so that only a lenient one lets it come to this."""
     variable = {"name": "PYTHONPATH", "value": "/elsewhere"}

@@ -50,13 +50,14 @@ class Request:
 class Api:
     """`faults`: what is answered instead, by verb and kind as in `Request`; a code and words, or None for silence.
 
-    `then`: what happens right after such a request.
+    `then`: what happens right after such a request. `unheard`: requests that are carried out and not answered.
     """
 
     objects: dict[tuple[Kind, str, str], Object] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     faults: dict[str, tuple[int, str] | None] = field(default_factory=dict)
     then: dict[str, Callable[[], None]] = field(default_factory=dict)
+    unheard: set[str] = field(default_factory=set)
     missing: set[Kind] = field(default_factory=set)
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -106,6 +107,10 @@ class Api:
             return _status(404, "the server could not find the requested resource")
         code, thing = self._answer(request, namespace)
         self.then.pop(str(request), lambda: None)()
+        if str(request) in self.unheard:
+            raise NoAnswerError("connection reset")
+        if code == 409:
+            return _status(code, "the object has been modified", name=request.name)
         return Answer(code, {}, json.dumps(thing).encode()) if thing else _status(404, "not found", name=request.name)
 
     def _answer(self, request: Request, namespace: str) -> tuple[int, Object | None]:
@@ -118,6 +123,8 @@ class Api:
                 return 200, self.objects.pop(place, None)
             case "create":
                 return 201, request.body
+            case _ if there and _is_outdated(request.body, there):
+                return 409, None
             case "apply-status" | "scale":
                 return 200, self._merge(place, there, request.body) if there else None
             case _:
@@ -140,6 +147,11 @@ def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
     return Request(verb, kind, name, body), namespace
 
 
+def _is_outdated(change: Object, there: Object) -> bool:
+    version = there["metadata"]["resourceVersion"]
+    return bool(change.get("metadata", {}).get("resourceVersion", version) != version)
+
+
 def _status(code: int, words: str, *, name: str = "") -> Answer:
     details: Object = {"name": name} if name else {}
     if "is being terminated" in words:
@@ -155,10 +167,11 @@ def _merged(there: Any, change: Any) -> Any:
 
 
 class Loop:
-    """The real loop on such a cluster."""
+    """The real loop on such a cluster. `silent`: kinds of which no watch tells."""
 
     def __init__(self, *, clock: Callable[[], float] = lambda: 0.0, now: Callable[[], datetime] = lambda: NOW) -> None:
         self.api, self.ledger = Api(), Ledger()
+        self.silent: set[Kind] = set()
         self.store = Store([watch.kind for watch in WATCHED], hints=[each.kind for each in WATCHED if each.is_hint])
         client = KubeClient(self.api, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
         events = EventRecorder(client, instance="test", clock=clock, now=now)
@@ -172,6 +185,8 @@ class Loop:
     def catch_up(self) -> None:
         """The caches hear of all that has happened."""
         for watch in WATCHED:
+            if watch.kind in self.silent:
+                continue
             if watch.kind in self.api.missing:
                 self.store.miss(watch.kind)
                 continue

@@ -18,7 +18,6 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -113,9 +112,7 @@ class Watching(Generic[Key]):
             return await self._kopf.ended()
         finally:
             self._kopf.stop()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_WITHIN):
-                    await self._kopf.ended()
+            await self._kopf.ended()
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -166,12 +163,13 @@ class _KopfThread:
         self._end = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._work: asyncio.Task[Any] | None = None
         self._lock = threading.Lock()
         self._is_asked_to_stop = False
         threading.Thread(target=self._run, name="kopf", daemon=True).start()
 
     async def ended(self) -> bool:
-        """When it has; True if it was asked to."""
+        """When it has, or was asked to and has not in time; True if it was asked to."""
         await self._end.wait()
         return self._is_asked_to_stop
 
@@ -180,6 +178,15 @@ class _KopfThread:
             self._is_asked_to_stop = True
             if self._loop and self._stop:
                 _soon(self._loop, self._stop.set)
+        self._ours.call_later(STOP_WITHIN, self._insist)
+
+    def _insist(self) -> None:
+        """kopf cancels each watch once, and one that is just being closed may not notice. Nobody waits for that."""
+        with self._lock:
+            if self._loop and self._work and not self._end.is_set():
+                logger.info("kopf does not end by itself, so it is cancelled")
+                _soon(self._loop, self._work.cancel)
+        self._end.set()
 
     def _run(self) -> None:
         try:
@@ -191,6 +198,7 @@ class _KopfThread:
     async def _operate(self) -> None:
         with self._lock:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+            self._work = asyncio.current_task()
             self._loop.set_exception_handler(self._complain)
             if self._is_asked_to_stop:
                 return
@@ -290,7 +298,7 @@ def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:
     return settings
 
 
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: Any) -> None:
+def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: Any) -> None:
     """In the loop's own thread; nothing, if the loop has ended."""
     try:
         loop.call_soon_threadsafe(call, *arguments)

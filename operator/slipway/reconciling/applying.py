@@ -17,7 +17,7 @@ from slipway.kube.errors import (
     KindMissingError,
     UnavailableError,
 )
-from slipway.kube.kinds import DEPLOYMENT, Kind, Object, kind_of
+from slipway.kube.kinds import DEPLOYMENT, LLM_DEPLOYMENT, Kind, Object, kind_of
 from slipway.kube.queue import RetryLaterError
 from slipway.kube.store import Store
 from slipway.observing.world import Refusal
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_AT_FOREIGN_AGAIN = 30.0  # seconds: nobody tells when an object that isn't ours goes
 PREDECESSOR_GOES = 1.0
+END_IS_TOLD = 1.0
 
 
 @dataclass
@@ -75,14 +76,18 @@ class Applier:
     ) -> None:
         self._client, self._store, self._ledger, self._clock = client, store, ledger, clock
 
-    async def carry_out(self, key: Key, uid: str, desired: Desired) -> Outcome:
-        """In order, up to the first that is refused: what comes later may rely on it. `uid`: of the LLMDeployment."""
+    async def carry_out(self, key: Key, uid: str, desired: Desired, *, is_new: bool) -> Outcome:
+        """In order, up to the first that is refused: what comes later may rely on it.
+
+        `uid`: of the LLMDeployment; `is_new`: nothing was told of it yet.
+        """
         outcome = Outcome()
         seen = {kind_of(thing) for thing in desired.apply if self._store.get(kind_of(thing), _name(thing), key[0])}
         for thing in desired.apply:
             if outcome.goes_on and not self._store.is_missing(kind_of(thing)):
                 with outcome.told(thing["kind"], _name(thing)):
-                    await self._bring_about(key, uid, thing, outcome, was_there=kind_of(thing) in seen)
+                    was_there = kind_of(thing) in seen
+                    await self._bring_about(key, uid, thing, outcome, was_there=was_there, is_new=is_new)
         if outcome.goes_on and desired.replicas:
             with outcome.told(DEPLOYMENT.name, desired.replicas.deployment):
                 await self._keep_within(key, desired.replicas)
@@ -91,16 +96,26 @@ class Applier:
                 await self._remove(key, uid, reference)
         return outcome
 
-    async def _bring_about(self, key: Key, uid: str, thing: Object, outcome: Outcome, *, was_there: bool) -> None:
+    async def _bring_about(
+        self, key: Key, uid: str, thing: Object, outcome: Outcome, *, was_there: bool, is_new: bool
+    ) -> None:
         kind = kind_of(thing)
         live = await self._live(kind, key, _name(thing))
         if was_there and live is None:  # it was rendered for a world that is no more
             raise RetryLaterError(f"{kind} {_name(thing)} has ended meanwhile")
+        if live is None and not is_new:
+            await self._surely_lives(key, uid)
         if live and is_foreign(live, key[1], uid):
             outcome.foreign.append(live)
             outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)
         elif live is None or not is_going(live):  # one that goes is made anew when it has gone
             await self._apply_if_due(kind, key, thing, live, outcome)
+
+    async def _surely_lives(self, key: Key, uid: str) -> None:
+        """Of an end, the children's watches may tell before its own does; what was made now would be collected."""
+        found = await self._client.find(LLM_DEPLOYMENT, key.name, key.namespace)
+        if found is None or found["metadata"]["uid"] != uid:
+            raise RetryLaterError("It has been deleted, which no watch has told yet", after=END_IS_TOLD)
 
     async def _live(self, kind: Kind, key: Key, name: str) -> Object | None:
         """What isn't in the cache may be new, or gone, or somebody else's, which the cache doesn't hold."""

@@ -45,12 +45,13 @@ class Reconciler:
         if sight is None:
             self._ledger.forget(key)
             self._lookout.forget(key)
+            self._reporter.forget(key)
             return NEVER
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection
         decision = decide(sight, slipway_namespace=self._slipway_namespace)
         try:
-            outcome = await self._applier.carry_out(key, sight.uid, decision.desired)
+            outcome = await self._applier.carry_out(key, sight.uid, decision.desired, is_new=sight.previous is None)
         except NamespaceGoesError:
             return None  # and the deployment with it
         sight = self._lookout.look_again(key, sight)  # so that the status tells at once what has just been made

@@ -22,36 +22,46 @@ FIGHT = "FieldsFoughtOver"
 class Reporter:
     def __init__(self, client: KubeClient, events: EventRecorder, ledger: Ledger) -> None:
         self._client, self._events, self._ledger = client, events, ledger
+        self._told: dict[Key, Object | None] = {}  # the last that people were told, where a write's answer is missing
 
     async def tell(self, key: Key, sight: Sight, status: Object) -> None:
-        if same(sight.previous, status):
-            return
-        namespace, name = key
+        if not same(sight.previous, status):
+            self._told.setdefault(key, sight.previous)
+            try:
+                await self._write(key, sight, status)
+            except NotFoundError:  # it has been deleted meanwhile
+                self.forget(key)
+        if key in self._told:
+            await self._tell_people(key, sight, self._told.pop(key), status)
+
+    def forget(self, key: Key) -> None:
+        """It is gone, and nobody wants to hear of it."""
+        self._told.pop(key, None)
+
+    async def _write(self, key: Key, sight: Sight, status: Object) -> None:
+        """If it is as it was seen: a successor of that name has a status of its own. (A wrong uid is not refused.)"""
+        seen = sight.raw["metadata"]
         thing = {
             "apiVersion": LLM_DEPLOYMENT.api_version,
             "kind": LLM_DEPLOYMENT.name,
-            "metadata": {"name": name, "namespace": namespace, "uid": sight.uid},  # and no successor of that name
+            "metadata": {"name": key.name, "namespace": key.namespace, "resourceVersion": seen["resourceVersion"]},
             "status": status,
         }
-        try:
-            result = await self._client.apply_status(thing)
-        except NotFoundError:
-            return  # it has been deleted meanwhile
+        result = await self._client.apply_status(thing)
         self._ledger.note(LLM_DEPLOYMENT, key, thing, result)
-        await self._tell_people(key, sight, status)
 
     async def tell_of_rivals(self, sight: Sight, rivals: list[str]) -> None:
         for words in rivals:
             note = f"Somebody changes fields back that Slipway has set, so it waits a minute: {words}"
             await self._events.record(sight.raw, FIGHT, note, warning=True)
 
-    async def _tell_people(self, key: Key, sight: Sight, status: Object) -> None:
-        for notice in events_between(sight.previous, status):
+    async def _tell_people(self, key: Key, sight: Sight, before: Object | None, status: Object) -> None:
+        for notice in events_between(before, status):
             is_warning = notice.type == "Warning"
             logger.log(
                 logging.WARNING if is_warning else logging.INFO,
                 "%s: %s",
-                _way(sight.previous, status),
+                _way(before, status),
                 notice.message,
                 extra={"key": str(key), "reason": notice.reason},
             )

@@ -95,6 +95,25 @@ async def test_children_of_a_predecessor_are_waited_for(loop: Loop) -> None:
     assert loop.api.writes() == []
 
 
+async def test_what_goes_with_its_deployment_is_not_made_again_before_the_end_is_told(loop: Loop) -> None:
+    await loop.settle()
+    loop.silent.add(LLM_DEPLOYMENT)
+    loop.api.remove(LLM_DEPLOYMENT)
+    loop.api.remove(SERVICE)
+    assert "has been deleted, which no watch has told yet" in await loop.failing_turn()
+    assert loop.api.writes() == []
+
+
+async def test_a_successor_of_which_no_watch_has_told_gets_no_status_of_its_predecessor(loop: Loop) -> None:
+    await loop.settle()
+    loop.silent.add(LLM_DEPLOYMENT)
+    loop.api.remove(LLM_DEPLOYMENT)
+    loop.api.put(llm())
+    loop.api.put(made_by_kserve(1))
+    assert "the object has been modified" in await loop.failing_turn()
+    assert status(loop) == {}
+
+
 # --- drift and change ------------------------------------------------------------------------------------------------
 
 

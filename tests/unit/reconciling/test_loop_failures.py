@@ -74,6 +74,16 @@ async def test_a_status_that_could_not_be_written_is_written_by_a_later_turn(
     assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
 
 
+async def test_people_are_told_once_of_a_status_whose_writing_was_not_answered(loop: Loop) -> None:
+    loop.api.unheard.add("apply-status LLMDeployment")
+    await loop.failing_turn()
+    assert "create Event" not in loop.api.writes()
+    loop.api.unheard.clear()
+    await loop.turn()
+    await loop.turn()
+    assert loop.api.writes() == ["create Event"]
+
+
 async def test_a_status_for_an_object_that_has_just_gone_is_no_failure(loop: Loop) -> None:
     loop.api.faults["apply-status LLMDeployment"] = (404, "not found")
     assert await loop.turn() is None
