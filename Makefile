@@ -11,6 +11,7 @@ export PATH := $(CURDIR)/.uv/bin:$(PATH)
 VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
@@ -31,10 +32,11 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 ##@ Test
 
 test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, engines, cluster (needs root)
-	$(PYTEST) -m "not slow" tests/unit tests/engines tests/cluster $(PYTEST_ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/engines $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" tests/cluster $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
-	$(PYTEST) tests/unit $(PYTEST_ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) tests/unit $(PYTEST_ARGS)
 
 engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
 	$(PYTEST) tests/engines $(PYTEST_ARGS)

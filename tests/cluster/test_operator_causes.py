@@ -16,7 +16,7 @@ from support.kube import Kube, Object, Predicate, WaitedInVainError
 from support.namespaces import own_namespace
 from support.nodes import ANYWHERE, tell
 from support.operator import Operator
-from support.troubles import SAYS_OF_SOURCE, TROUBLES, Trouble
+from support.troubles import SAYS_OF_SOURCE, TROUBLES, USUAL, Trouble
 
 EVENTS = "events.v1.events.k8s.io"
 AT_ONCE = 10
@@ -105,7 +105,10 @@ def outcome_of(trouble: Trouble, outcomes: Outcomes) -> Outcome:
     return outcome
 
 
-of_each_trouble = pytest.mark.parametrize("trouble", TROUBLES, ids=lambda each: each.name)
+of_each_trouble = pytest.mark.parametrize(
+    "trouble",
+    [pytest.param(each, marks=[pytest.mark.slow] if each.timeout > USUAL else [], id=each.name) for each in TROUBLES],
+)
 
 
 @of_each_trouble

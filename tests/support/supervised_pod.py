@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+
+from support.ports import free_port
 
 PATIENCE = 60.0  # seconds, for a machine that is busy
 SUPPORT = Path(__file__).parents[1]
@@ -96,13 +97,6 @@ class SupervisedPod:
     def kill(self) -> None:
         with suppress(ProcessLookupError, AssertionError):
             self.process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 def is_alive(pid: int) -> bool:

@@ -18,6 +18,8 @@ from support.objects import python
 from support.provocations import EATS_MEMORY, H100, QUOTA, SLEEPS, probe, says_and_fails
 from support.slipway_api import llmdeployment
 
+USUAL = 60.0  # seconds in which a trouble is told, if nothing more is said of it
+
 
 @dataclass(frozen=True)
 class Trouble:
@@ -28,7 +30,7 @@ class Trouble:
     words: str  # some of the words of whoever saw it
     objects: Callable[[str], list[Object]] = lambda _: []
     is_final: bool = True  # waiting doesn't help
-    timeout: float = 60
+    timeout: float = USUAL
 
     @property
     def state(self) -> str:

@@ -17,7 +17,7 @@ import pytest
 from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
 from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
 from support import fake_vllm
-from support.supervised_pod import free_port
+from support.ports import free_port
 
 REPOSITORY = Path(__file__).parents[4]
 PATIENCE = 60.0
