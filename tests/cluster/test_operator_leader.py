@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from support import operator
 from support.clusters import AnyCluster
-from support.deployments import NAME, at_zero, children, created, events, settled, until_settled, versions
+from support.deployments import NAME, at_zero, children, created, events, settled, until_alone, until_settled, versions
 from support.kube import Kube
 from support.operator import Operator
 
@@ -39,6 +39,7 @@ async def test_after_a_gentle_end_the_standby_leads_within_5_seconds_and_finds_n
 ) -> None:
     with two_replicas(cluster) as (leader, standby):
         await settled(kube, at_zero())
+        await until_alone(kube)
         before = await versions(kube)
         assert standby.writes() == {}
         assert await leads_after(standby, signal.SIGTERM, leader) < 5

@@ -20,6 +20,7 @@ from support.deployments import (
     own_runtime,
     settled,
     told,
+    until_alone,
     until_settled,
     versions,
 )
@@ -90,6 +91,7 @@ async def test_nothing_but_the_status_of_a_deployment_is_ever_written(slipway: O
 
 async def test_a_look_that_finds_nothing_new_writes_nothing(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
+    await until_alone(kube)
     before, writes, looks = await versions(kube), slipway.writes(), slipway.looks()
     await kube.patch("acceleratorprofile", "cpu", {"metadata": {"annotations": {"looked-at-for": kube.namespace}}})
     slipway.until(lambda: slipway.looks() > looks)  # a profile concerns all deployments
@@ -103,6 +105,7 @@ async def test_a_new_leader_changes_nothing_where_nothing_differs(
 ) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
+    await until_alone(kube)
     before, pods = await versions(kube), await uids(kube, "pods")
     slipway.end()
     with operator.running(cluster.kubeconfig) as successor:

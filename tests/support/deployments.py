@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,6 +94,19 @@ async def created(kube: Kube, thing: Object) -> Object:
     """As the API server has it then."""
     await kube.apply(thing)
     return await kube.get("llmdeployment", thing["metadata"]["name"])
+
+
+async def until_alone(kube: Kube) -> None:
+    """Those of earlier tests go with their namespaces, for which nobody waited, and what is written then counts."""
+    async with asyncio.timeout(60):
+        while {*await _homes(kube)} - {kube.namespace}:  # noqa: ASYNC110 - what ends is told to nobody
+            await asyncio.sleep(0.2)
+
+
+async def _homes(kube: Kube) -> list[str]:
+    """The namespaces that have LLMDeployments."""
+    columns = "--output=custom-columns=:.metadata.namespace"
+    return (await kube.run("get", "llmdeployments", "--all-namespaces", "--no-headers", columns)).split()
 
 
 async def settled(kube: Kube, thing: Object, state: str = "Idle", *, timeout: float = 60) -> Object:
