@@ -191,7 +191,7 @@ async def test_a_kind_that_appears_and_goes_is_followed_without_a_restart(
         await followed.until_has(CONFIG_MAP, "other", kube.namespace)
 
 
-@pytest.mark.parametrize("seconds", [1, 12])
+@pytest.mark.parametrize("seconds", [1, pytest.param(12, marks=pytest.mark.slow)])
 async def test_watches_go_on_after_the_api_server_was_killed(
     neighbour: Neighbour, neighbour_kube: Kube, seconds: float
 ) -> None:

@@ -49,6 +49,7 @@ async def test_after_a_gentle_end_the_standby_leads_within_5_seconds_and_finds_n
         assert await versions(kube) == before
 
 
+@pytest.mark.slow
 async def test_after_a_crash_the_standby_leads_within_20_seconds_and_does_what_was_left(
     cluster: AnyCluster, kube: Kube
 ) -> None:

@@ -1,5 +1,6 @@
 """An InferenceService can be made without any pod starting, and then be scaled by others."""
 
+import pytest
 from support import objects
 from support.kube import Kube, Object, is_ready
 
@@ -14,6 +15,7 @@ def is_for_others_to_scale(deployment: Object) -> bool:
     return bool(annotations.get(CLASS) == "external" and is_observed)
 
 
+@pytest.mark.slow
 async def test_no_pod_starts_until_somebody_scales(kube: Kube, gemma_volume: None, llamacpp_image: str) -> None:
     async with kube.recording("pods") as pods:
         at_zero = objects.inference_service("gemma", autoscaler_class="none", minReplicas=0)

@@ -99,6 +99,13 @@ TROUBLES = [
         "ready-never", "EngineStuck", "connection refused", SLEEPS, readinessProbe=probe(), is_final=False, timeout=110
     ),
     engine("crash-loop", "CrashLoop", "next try at", says_and_fails("Segmentation fault"), timeout=110),
+    engine(
+        "starts-never",
+        "StartTimeout",
+        "connection refused",
+        SLEEPS,
+        startupProbe={**probe(), "terminationGracePeriodSeconds": 1},
+    ),
     # --- the image
     engine("image-name-wrong", "ImageNameInvalid", "couldn't parse image name", image="Not/An:Image:Name"),
     engine(
@@ -135,13 +142,6 @@ TROUBLES = [
     ),
     engine("says-why", "GpuOutOfMemory", provocations.GPU_FULL, says_and_fails(provocations.GPU_FULL)),
     engine("runtime-explains", "ModelCorrupt", ONE_LINE, says_and_fails(EXPLAINED)),
-    engine(
-        "starts-never",
-        "StartTimeout",
-        "connection refused",
-        SLEEPS,
-        startupProbe={**probe(), "terminationGracePeriodSeconds": 1},
-    ),
     # --- the rules of the cluster
     spec("quota-of-pods", "QuotaExceeded", "exceeded quota: team", QUOTA),
     spec("quota-of-models", "QuotaExceeded", "exceeded quota: no-models", NO_INFERENCE_SERVICES),

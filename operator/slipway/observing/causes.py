@@ -12,6 +12,10 @@ from .pods import Pod, cause_of
 from .world import INFERENCE_SERVICE, Object, Refusal, WorldView, condition, parse_time
 
 REFUSALS: words.Table = (
+    (
+        r"cannot find RESTMapping",
+        Reason.API_ERROR,
+    ),  # an API server that has just started
     (r"exceeded quota", Reason.QUOTA_EXCEEDED),
     (
         r"admission webhook .* denied|ValidatingAdmissionPolicy|is forbidden: (?:maximum|minimum|violates)",

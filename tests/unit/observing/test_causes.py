@@ -353,6 +353,16 @@ def test_kserve_is_believed_when_it_can_not_make_the_deployment() -> None:
     assert (cause.reason, cause.message) == (Reason.QUOTA_EXCEEDED, f"KServe: {said}")
 
 
+def test_an_api_server_that_has_yet_to_learn_of_kserves_kinds_does_not_make_kserve_missing() -> None:
+    said = 'services "a" is forbidden: cannot set blockOwnerDeletion in this case because cannot find RESTMapping for \
+APIVersion serving.kserve.io/v1beta1 Kind InferenceService: no matches for kind "InferenceService"'
+    failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
+    service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
+    cause = cause_in(world(inference_service=service, deployments=()))
+    assert cause
+    assert (cause.reason, cause.final) == (Reason.API_ERROR, False)
+
+
 def test_what_kserve_can_not_make_in_a_namespace_that_goes_is_no_cause() -> None:
     said = "fails to reconcile predictor: unable to create new content because it is being terminated"
     failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
