@@ -38,8 +38,8 @@ def cpu(name: str = "cpu", **spec: Any) -> AcceleratorProfile:
 PROFILES = [profile("h100", spot={"nodeLabels": {"spot": "yes"}, "tolerations": [{"key": "spot"}]}), cpu()]
 
 
-def deployment(name: str = "llama", **spec: Any) -> LLMDeployment:
-    metadata = {"name": name, "namespace": "chat", "uid": "4711"}
+def deployment(name: str = "llama", *, annotations: dict[str, str] | None = None, **spec: Any) -> LLMDeployment:
+    metadata = {"name": name, "namespace": "chat", "uid": "4711", "annotations": annotations or {}}
     return LLMDeployment.model_validate({"metadata": metadata, "spec": {"model": {"uri": "hf://org/model"}, **spec}})
 
 

@@ -18,7 +18,7 @@ from slipway.api.exposure import (
 )
 from slipway.api.kubernetes import ObjectMeta
 from slipway.api.model import ModelCache, ModelFacts, ModelSpec
-from slipway.api.names import API_VERSION, KIND, MAX_NAME_LENGTH
+from slipway.api.names import API_VERSION, KIND, MAX_NAME_LENGTH, PAUSED_ANNOTATION
 from slipway.api.pod import PodSpecExtras
 from slipway.api.rollout import CanarySpec, RolloutSpec
 from slipway.api.scaling import HoldSpec, ScalingSpec, ScheduleEntry, TargetSpec
@@ -142,6 +142,11 @@ class LLMDeployment(ReportModel):
             "to it for a Service, which may have 63",
         ),
     )
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether its number of replicas is to stay as it is."""
+        return self.metadata.annotations.get(PAUSED_ANNOTATION) == "true"
 
     @property
     def served_name(self) -> str:

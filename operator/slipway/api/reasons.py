@@ -52,6 +52,7 @@ class Reason(StrEnum):
     SCALING = "Scaling", "The number of replicas is changing."
     UPDATING = "Updating", "A new version is being rolled out."
     PLANNED = "Planned", "An accelerator, an engine and resources are chosen."
+    PAUSED = "Paused", "The annotation slipway.dev/paused keeps the number of replicas as it is; remove it to go on."
     AS_WANTED = "AsWanted", "Everything is as the spec wants it."
     DELETING = "Deleting", "The object is being deleted, and what belongs to it with it."
 

@@ -35,6 +35,7 @@ NO_POD_CAN_HELP = (
     Reason.NO_ACCELERATOR_FITS,
     Reason.PROFILE_MISSING,
     Reason.KEDA_MISSING,
+    Reason.PAUSED,
     Reason.INTERNAL_ERROR,
 )
 """What stays as it is until a person or the platform changes, however often somebody asks."""

@@ -31,6 +31,7 @@ class Observation:
     updating: bool = False  # pods of an older version are still there
     cause: Cause | None = None  # why replicas are missing
     scaling_cause: Cause | None = None  # why their number can't follow the demand
+    paused: bool = False  # somebody wants their number to stay as it is
     lasting: bool = False  # the cause won't pass by itself
     step: Reason = Reason.STARTING  # of the first replica that is on its way
     waking_since: datetime | None = None
@@ -54,6 +55,7 @@ def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
         updating=any(_has_old_pods(each) for each in world.deployments),
         cause=cause,
         scaling_cause=_scaling_cause(deployment, world),
+        paused=bool(deployment and deployment.is_paused),
         lasting=bool(cause and (cause.final or _outlasted_patience(cause, world.now))),
         step=step_of(coming[0]) if coming else Reason.STARTING,
         waking_since=coming[0].created if coming else None,

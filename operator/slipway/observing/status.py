@@ -98,6 +98,14 @@ class Status:
         self._mark_loaded(reason)
         self._mark_settled()
 
+    def mark_paused(self) -> None:
+        """At zero, where somebody wants it to stay."""
+        reason = Reason.PAUSED
+        self._say(State.IDLE, f"No replica runs. {reason.meaning}")
+        self._mark_ready(False, reason)
+        self._mark_loaded(reason)
+        self._mark_settled()
+
     def mark_waking(self, doubt: Cause | None) -> None:
         """The first replica is on its way; with a doubt, nobody should expect that it arrives."""
         self._say(State.WAKING, self._troubled(doubt) if doubt else self._on_its_way())
@@ -154,6 +162,8 @@ class Status:
         seen = self._seen
         if problem := seen.scaling_cause or (cause if seen.ready < seen.desired else None):
             self._conditions.set(ConditionType.SCALED, False, problem.reason, problem.message)
+        elif seen.paused:
+            self._conditions.set(ConditionType.SCALED, False, Reason.PAUSED, Reason.PAUSED.meaning)
         elif seen.ready == seen.desired:
             self._conditions.set(ConditionType.SCALED, True, Reason.AS_WANTED, f"{self._counted()}.")
         else:
@@ -317,6 +327,8 @@ def _choose_at_zero(status: Status, seen: Observation, cause: Cause | None) -> N
         status.mark_failed(failure)
     elif not seen.made:
         status.mark_making()
+    elif seen.paused:
+        status.mark_paused()
     else:
         status.mark_idle()
 

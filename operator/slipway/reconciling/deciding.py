@@ -59,7 +59,7 @@ def _decide(sight: Sight, deployment: LLMDeployment, slipway_namespace: str) -> 
     desired = render(deployment, plan, _world(sight, plan, deployment, slipway_namespace))
     if isinstance(desired, Unrenderable):
         return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
-    plan = replace(plan, why=(*plan.why, *desired.ignored))
+    plan = replace(plan, why=(*plan.why, *desired.remarks))
     return Decision(deployment=deployment, plan=plan, desired=desired)
 
 
@@ -74,6 +74,7 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, slipway_namespac
         activator=sight.activator,
         activator_port=sight.activator_port,
         has_ready=any(Pod(raw, sight.view).is_ready for raw in sight.view.pods),
+        now=sight.view.now,
     )
 
 

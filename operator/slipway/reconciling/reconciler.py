@@ -9,7 +9,6 @@ from datetime import datetime
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
-from slipway.observing.observation import Observation
 from slipway.reconciling.applying import Applier, Outcome, is_going
 from slipway.reconciling.deciding import Decision, decide, report
 from slipway.reconciling.key import Key
@@ -59,7 +58,8 @@ class Reconciler:
         await self._reporter.tell(key, sight, status)
         await self._reporter.tell_of_rivals(sight, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
-        return _soonest(outcome.look_again, _seconds_until(seen, sight.view.now))
+        moments = (seen.look_again_at, decision.desired.look_again_at)
+        return _soonest(outcome.look_again, *(_seconds_until(moment, sight.view.now) for moment in moments))
 
 
 def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:
@@ -71,8 +71,8 @@ def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:
         raise RetryLaterError(f"{first.kind} {first.name} was refused: {first.message}")
 
 
-def _seconds_until(seen: Observation, now: datetime) -> float | None:
-    return max(0.0, (seen.look_again_at - now).total_seconds()) if seen.look_again_at else None
+def _seconds_until(moment: datetime | None, now: datetime) -> float | None:
+    return max(0.0, (moment - now).total_seconds()) if moment else None
 
 
 def _soonest(*seconds: float | None) -> float | None:

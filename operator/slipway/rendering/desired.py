@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from slipway.api.reasons import Reason
@@ -28,6 +29,7 @@ class World:
     activator: tuple[str, ...] | None = None  # where its replicas are; None: it isn't installed
     activator_port: int | None = None  # the activator's port for this deployment, once it has one
     has_ready: bool = False  # whether a replica of the model is ready
+    now: datetime | None = None  # the time of day, for the schedule
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Desired:
     apply: tuple[Object, ...]  # in this order
     delete: tuple[ObjectReference, ...] = ()  # those of them that are ours
     replicas: ReplicaBounds | None = None
-    ignored: tuple[str, ...] = ()  # one sentence for each wish of the spec that isn't carried out
+    remarks: tuple[str, ...] = ()  # a sentence for what holds just now, and for each wish that isn't carried out
+    look_again_at: datetime | None = None  # from then on, it may be something else
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from slipway.rendering.networkpolicy import network_policy
 from slipway.rendering.podmonitor import pod_monitor
 from slipway.rendering.scaledobject import scaled_object
 from slipway.rendering.scaling import autoscaler_class, replica_bounds
+from slipway.rendering.schedule import Kept, kept_now
 from slipway.rendering.service import service
 
 
@@ -36,7 +37,8 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     monitor = pod_monitor(deployment, world, port=engine.metrics_port)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
     # the policy that guards them. What scales comes when there is something to scale.
-    scaled = scaled_object(deployment, world, autoscaler=autoscaler)
+    kept = kept_now(deployment.spec.scaling, world.now)
+    scaled = scaled_object(deployment, kept, world, autoscaler=autoscaler)
     is_scaled = isinstance(scaled, dict)
     objects = (
         service(deployment, world, engine_port=engine.port),
@@ -49,8 +51,13 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     return Desired(
         apply=tuple(each for each in objects if isinstance(each, dict)),
         delete=tuple(each for each in objects if isinstance(each, ObjectReference)),
-        replicas=None if is_scaled else replica_bounds(deployment, autoscaler),
-        ignored=(*_not_yet(deployment.spec, world), *engine.ignored(deployment.spec.engine)),
+        replicas=None if is_scaled else replica_bounds(deployment, kept, autoscaler),
+        remarks=(
+            *_of_now(deployment, kept),
+            *_not_yet(deployment.spec, world),
+            *engine.ignored(deployment.spec.engine),
+        ),
+        look_again_at=kept.until,
     )
 
 
@@ -74,14 +81,18 @@ def _refuse_what_would_be_unsafe(spec: LLMDeploymentSpec, engine: Engine) -> Non
         )
 
 
+def _of_now(deployment: LLMDeployment, kept: Kept) -> Iterator[str]:
+    if kept.entry:
+        count = "1 replica is" if kept.replicas == 1 else f"{kept.replicas} replicas are"
+        yield f"scaling.schedule: {count} kept by '{kept.entry.cron}' for {kept.entry.duration}."
+
+
 def _not_yet(spec: LLMDeploymentSpec, world: World) -> Iterator[str]:
     """Wishes that harm nobody while they are not carried out."""
     if spec.scaling.autoscaler == "HPA":
         yield "scaling.autoscaler: HPA doesn't scale yet; replicas stay from min to maxReplicas."
     if spec.scaling.autoscaler == "KEDA" and world.activator is None:
         yield "scaling.autoscaler: KEDA needs the activator, which isn't there; replicas stay from min to maxReplicas."
-    if spec.scaling.schedule:
-        yield "scaling.schedule: nothing follows it yet; minReplicas holds at all times."
     if spec.model.cache.kind != "None":
         yield "model.cache: files are not cached yet; each replica fetches them."
     if spec.access.rate_limit and spec.access.rate_limit.tokens_per_minute:

@@ -12,17 +12,21 @@ from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
 from slipway.rendering.desired import SCALED_OBJECT, Object, ObjectReference, World
 from slipway.rendering.metadata import owned
 from slipway.rendering.scaling import EXTERNAL, predictor_deployment
+from slipway.rendering.schedule import Kept
 
 API_VERSION, KIND = "keda.sh/v1alpha1", "ScaledObject"
 POLLING_INTERVAL = 5  # seconds: a net below the pushes, and the pace at which "not wanted" is heard
 COOLDOWN = 5
+PAUSED = {"autoscaling.keda.sh/paused": "true"}
 SCALE_DOWN: Object = {
     "stabilizationWindowSeconds": 300,
     "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
 }
 
 
-def scaled_object(deployment: LLMDeployment, world: World, *, autoscaler: str) -> Object | ObjectReference | None:
+def scaled_object(
+    deployment: LLMDeployment, kept: Kept, world: World, *, autoscaler: str
+) -> Object | ObjectReference | None:
     """The object to apply, or the one to delete, or nothing where it has no place, or not yet."""
     whose, spec = deployment.metadata, deployment.spec.scaling
     if SCALED_OBJECT not in world.kinds or world.activator is None:
@@ -34,16 +38,16 @@ def scaled_object(deployment: LLMDeployment, world: World, *, autoscaler: str) -
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
-        "metadata": owned(deployment),
-        "spec": _spec(whose.name, spec, f"{names.ACTIVATOR_SERVICE}.{world.slipway_namespace}"),
+        "metadata": owned(deployment, annotations=PAUSED if deployment.is_paused else {}),
+        "spec": _spec(whose.name, spec, kept, f"{names.ACTIVATOR_SERVICE}.{world.slipway_namespace}"),
     }
 
 
-def _spec(name: str, spec: ScalingSpec, activator: str) -> Object:
+def _spec(name: str, spec: ScalingSpec, kept: Kept, activator: str) -> Object:
     address = f"{activator}:{names.ACTIVATOR_GRPC_PORT}"
     return {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": predictor_deployment(name)},
-        "minReplicaCount": spec.min_replicas,
+        "minReplicaCount": kept.replicas,
         "maxReplicaCount": spec.max_replicas,
         "pollingInterval": POLLING_INTERVAL,
         "cooldownPeriod": COOLDOWN,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
 from slipway.rendering.desired import Object, ReplicaBounds, World
+from slipway.rendering.schedule import Kept
 
 CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
 FIXED, EXTERNAL = "none", "external"
@@ -36,16 +37,16 @@ def replicas(spec: ScalingSpec, autoscaler: str) -> Object:
     return {"minReplicas": 0 if autoscaler == FIXED else spec.min_replicas, "maxReplicas": spec.max_replicas}
 
 
-def replica_bounds(deployment: LLMDeployment, autoscaler: str) -> ReplicaBounds | None:
-    """Above `minReplicas`, only those who know how many requests there are may take replicas away; Slipway doesn't yet.
+def replica_bounds(deployment: LLMDeployment, kept: Kept, autoscaler: str) -> ReplicaBounds | None:
+    """Above what is kept, only those who know how many requests there are may take replicas away; Slipway doesn't yet.
 
-    Without an autoscaler there are `minReplicas`, no more and no less.
+    Without an autoscaler there are as many as are kept, no more and no less.
     """
-    if autoscaler == FIXED:
+    if autoscaler == FIXED or deployment.is_paused:
         return None
     spec = deployment.spec.scaling
-    at_most = spec.min_replicas if spec.autoscaler == "None" else spec.max_replicas
-    return ReplicaBounds(predictor_deployment(deployment.metadata.name), spec.min_replicas, at_most)
+    at_most = kept.replicas if spec.autoscaler == "None" else spec.max_replicas
+    return ReplicaBounds(predictor_deployment(deployment.metadata.name), kept.replicas, at_most)
 
 
 def _is_made_at_zero(deployment: Object, inference_service: Object) -> bool:

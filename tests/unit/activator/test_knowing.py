@@ -150,13 +150,14 @@ def test_a_version_that_failed_does_not_speak_for_the_one_that_replaces_it() -> 
     [
         (failed(Reason.INVALID_SPEC), True),
         (failed(Reason.KEDA_MISSING), True),
+        (failed(Reason.PAUSED), True),
         (failed(Reason.QUOTA_EXCEEDED), False),
         (failed(Reason.INVALID_SPEC, generation=1), None),
         (failed(Reason.NOT_READY), None),
         (failed(Reason.ACTIVATOR_UNAVAILABLE), None),
         ({}, None),
     ],
-    ids=["the spec", "the platform", "may pass", "of an older spec", "tells nothing", "is not so", "no status"],
+    ids=["spec", "platform", "paused", "may pass", "of an older spec", "tells nothing", "is not so", "no status"],
 )
 def test_where_no_pod_shows_a_cause_the_status_does(status: Object, final: bool | None) -> None:
     cause = seen(deployment=llm(status=status)).cause

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import PAUSED_ANNOTATION
 from slipway.api.reasons import Reason
 from slipway.api.status import LLMDeploymentStatus
 from slipway.observing.cause import WOULD_HAPPEN_AGAIN
@@ -34,10 +35,11 @@ class NoPlan:
     message: str = "the model needs 140 GiB and the largest profile has 80 GiB"
 
 
-def llm(*, generation: int = 1, **scaling: Any) -> LLMDeployment:
+def llm(*, generation: int = 1, annotations: dict[str, str] | None = None, **scaling: Any) -> LLMDeployment:
+    metadata = {"name": "model", "namespace": "chat", "generation": generation, "annotations": annotations or {}}
     return LLMDeployment.model_validate(
         {
-            "metadata": {"name": "model", "namespace": "chat", "generation": generation},
+            "metadata": metadata,
             "spec": {"model": {"uri": "pvc://gemma/"}, "scaling": scaling},
         }
     )
@@ -182,6 +184,22 @@ WORLDS = [
     ),
     Row("no Service yet", world(pod(ready=True), service=None), "Serving", "TTTTFFF", Reason.SERVING),
 ]
+
+
+PAUSED = llm(annotations={PAUSED_ANNOTATION: "true"})
+
+
+def test_a_paused_deployment_at_zero_is_idle_and_tells_that_nothing_wakes_it() -> None:
+    told = status(ZERO, of=PAUSED)
+    assert told["state"] == "Idle"
+    assert "remove it to go on" in told["message"]
+    assert (holding(told)["Ready"], reason(told, "Ready"), reason(told, "Scaled")) == ("False", "Paused", "Paused")
+
+
+def test_a_paused_deployment_that_serves_goes_on_serving() -> None:
+    told = status(world(pod(ready=True)), of=PAUSED)
+    assert (told["state"], holding(told)["Ready"], holding(told)["Scaled"]) == ("Serving", "True", "False")
+    assert reason(told, "Scaled") == "Paused"
 
 
 @pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)

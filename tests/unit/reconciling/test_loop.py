@@ -277,3 +277,13 @@ async def test_replicas_are_kept_within_their_bounds(loop: Loop, scaling: Object
     loop.api.put(made_by_kserve(found))
     await loop.settle()
     assert loop.api.get(DEPLOYMENT, name="llama-predictor")["spec"]["replicas"] == kept
+
+
+async def test_a_turn_is_due_when_the_schedule_changes_what_is_kept(loop: Loop) -> None:
+    """It is ten o'clock in the tests' world."""
+    entry = {"cron": "0 8 * * *", "duration": "4h", "minReplicas": 2}
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1, "maxReplicas": 2, "schedule": [entry]}}})
+    loop.api.put(made_by_kserve(1))
+    await loop.turn()
+    assert await loop.turn() == 2 * 60 * 60
+    assert loop.api.get(DEPLOYMENT, name="llama-predictor")["spec"]["replicas"] == 2

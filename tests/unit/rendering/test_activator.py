@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -109,3 +110,18 @@ def test_whoever_wants_another_autoscaler_loses_this_one() -> None:
     answer = desired(on_h100(scaling={"autoscaler": "None", "minReplicas": 1}), kinds=KEDA, **THERE, **AWAKE)
     assert ObjectReference("keda.sh/v1alpha1", "ScaledObject", "chat", "llama") in answer.delete
     assert answer.replicas is not None
+
+
+def test_keda_keeps_what_the_schedule_keeps() -> None:
+    entry = {"cron": "0 8 * * *", "duration": "10h", "minReplicas": 2}
+    wanted = on_h100(scaling={"maxReplicas": 3, "schedule": [entry]})
+    answer = desired(wanted, kinds=KEDA, now=datetime(2026, 11, 20, 12, tzinfo=UTC), **THERE, **AWAKE)
+    assert of_kind(answer, "ScaledObject")["spec"]["minReplicaCount"] == 2
+    assert answer.look_again_at == datetime(2026, 11, 20, 18, tzinfo=UTC)
+    assert "scaling.schedule: 2 replicas are kept by '0 8 * * *' for 10h." in answer.remarks
+
+
+def test_keda_leaves_the_replicas_of_a_paused_deployment_as_they_are() -> None:
+    answer = desired(on_h100(annotations={"slipway.dev/paused": "true"}), kinds=KEDA, **THERE, **AWAKE)
+    annotations = of_kind(answer, "ScaledObject")["metadata"]["annotations"]
+    assert annotations == {"autoscaling.keda.sh/paused": "true"}

@@ -115,7 +115,7 @@ def test_a_runtime_of_somebody_else_gets_extra_arguments_and_its_own_format_and_
     service = answer.apply[0]
     assert (model["runtime"], model["modelFormat"], model["args"]) == ("sglang", {"name": "safetensors"}, ["--x"])
     assert service["spec"]["ports"][0]["targetPort"] == 30000
-    assert any(sentence.startswith("engine.contextLength:") for sentence in answer.ignored)
+    assert any(sentence.startswith("engine.contextLength:") for sentence in answer.remarks)
 
 
 def test_a_runtime_that_is_missing_is_said_to_be() -> None:

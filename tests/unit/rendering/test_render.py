@@ -130,7 +130,7 @@ def test_what_a_key_may_do_in_a_minute_is_told_to_the_runtime() -> None:
     limits = {"requestsPerMinute": 60, "tokensPerMinute": 9}
     wanted = on_h100(access={**WITH_KEYS, "rateLimit": limits})
     assert "--requests-per-minute=60" in before_the_engines_own(arguments(wanted))
-    assert any("tokensPerMinute" in sentence for sentence in desired(wanted).ignored)
+    assert any("tokensPerMinute" in sentence for sentence in desired(wanted).remarks)
 
 
 def test_who_asks_for_keys_never_gets_a_model_that_answers_without() -> None:
@@ -237,4 +237,4 @@ def test_a_queue_is_a_label_of_the_pods() -> None:
 
 def test_wishes_that_are_not_carried_out_yet_are_named() -> None:
     wanted = on_h100(model={"uri": "hf://org/model", "cache": {"kind": "Node"}}, scaling={"autoscaler": "None"})
-    assert desired(wanted).ignored == ("model.cache: files are not cached yet; each replica fetches them.",)
+    assert desired(wanted).remarks == ("model.cache: files are not cached yet; each replica fetches them.",)

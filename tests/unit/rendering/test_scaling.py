@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -61,3 +62,16 @@ def test_replicas_stay_within_the_specs_bounds(scaling: dict[str, Any], bounds: 
 def test_while_a_deployment_begins_at_zero_kserve_is_told_to_keep_it_there() -> None:
     answer = desired(on_h100(scaling={"minReplicas": 2, "maxReplicas": 2, "initialReplicas": 0}))
     assert of_kind(answer, "InferenceService")["spec"]["predictor"]["minReplicas"] == 0
+
+
+def test_without_keda_slipway_keeps_what_the_schedule_keeps() -> None:
+    entry = {"cron": "0 8 * * *", "duration": "10h", "minReplicas": 3}
+    wanted = on_h100(scaling={"minReplicas": 1, "maxReplicas": 4, "autoscaler": "None", "schedule": [entry]})
+    at_noon, at_night = (datetime(2026, 11, 20, hour, tzinfo=UTC) for hour in (12, 20))
+    assert desired(wanted, now=at_noon).replicas == ReplicaBounds("llama-predictor", 3, 3)
+    assert desired(wanted, now=at_night).replicas == ReplicaBounds("llama-predictor", 1, 1)
+
+
+def test_slipway_leaves_the_replicas_of_a_paused_deployment_as_they_are() -> None:
+    paused = on_h100(annotations={"slipway.dev/paused": "true"}, scaling={"minReplicas": 2, "maxReplicas": 4})
+    assert desired(paused).replicas is None
