@@ -15,12 +15,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from slipway.api.names import PAUSED_ANNOTATION
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as NAMESPACE
 from support.access import FromTheNode
 from support.clusters import Settings
-from support.kube import Kube, Object
+from support.kube import Kube, Object, Predicate
 from support.slipway_api import llmdeployment, merged
 
 NAME, PREDICTOR = "gemma", "gemma-predictor"
@@ -196,3 +197,21 @@ async def test_whoever_asks_for_a_model_that_cannot_start_is_told_why(operator_p
     assert answer.status == 503
     assert error["code"] not in ("HoldTimeout", "HoldFull")
     assert "gguf" in error["message"]
+
+
+async def test_a_paused_model_is_not_woken_and_whoever_asks_is_told_so(client: Client, kube: Kube) -> None:
+    await kube.run("annotate", "llmdeployment", NAME, f"{PAUSED_ANNOTATION}=true")
+    await kube.wait_for("llmdeployment", NAME, is_ready_because("Paused"))
+    answer = await client.ask()
+    assert (answer.status, json.loads(answer.body)["error"]["code"]) == (503, "Paused")
+    await kube.never("pods", seconds=3)
+    await kube.run("annotate", "llmdeployment", NAME, f"{PAUSED_ANNOTATION}-")
+    await kube.wait_for("llmdeployment", NAME, is_ready_because("ScaledToZero"))
+    assert await client.text()
+
+
+def is_ready_because(reason: str) -> Predicate:
+    def told(thing: Object) -> bool:
+        return any(each["type"] == "Ready" and each["reason"] == reason for each in thing["status"]["conditions"])
+
+    return told
