@@ -1,4 +1,4 @@
-"""The demo: from nothing to text. An LLMDeployment is applied, tells how it comes to serve, and streams an answer."""
+"""The demo: from nothing to text. An LLMDeployment sleeps, is woken by a request, answers, and goes to sleep again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -26,6 +27,7 @@ NAME = "gemma"
 PROMPT = "Kubernetes is"
 SAMPLE = slipway.MANIFESTS / "samples/gemma-cpu.yaml"
 PATIENCE = 120.0
+HELD = "Slipway-Held-Ms"  # a header of answers that came through the activator
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Answer:
     tokens: int
     first: float
     total: float
+    held: bool
 
     @property
     def tokens_per_second(self) -> float:
@@ -44,17 +47,24 @@ class Answer:
 def run(name: str, prompt: str | None, *, cache: Cache, steps: Steps) -> None:
     cluster = lifecycle.up(name, cache=cache, steps=steps)
     slipway.install(cluster, cache=cache, steps=steps)
-    serve(cluster, cache, steps)
-    answer = ask(cluster, prompt or _asked_for())
-    click.echo(
-        f"\n\n{answer.tokens} tokens: the first after {answer.first:.2f} s, {answer.tokens_per_second:.0f} a second"
-    )
+    apply(cluster, cache, steps)
+    tell(cluster, prompt or _asked_for())
     for line in what_next(cluster):
         click.echo(line)
 
 
-def serve(cluster: Cluster, cache: Cache, steps: Steps) -> None:
-    """The sample, until it serves. Safe to repeat: what is there already is left as it is."""
+def tell(cluster: Cluster, prompt: str) -> None:
+    """Asks until an answer comes straight from the replica, and waits until the model sleeps again."""
+    while ask(cluster, prompt).held:
+        click.echo(f"It was woken for that: {cold_start(cluster)}. Once more:")
+        until_direct(cluster)
+    click.echo(f"\n$ kubectl get llm {NAME} -n {NAMESPACE} -w")
+    for line in until_it_is(cluster, "Idle"):
+        click.echo(line)
+
+
+def apply(cluster: Cluster, cache: Cache, steps: Steps) -> None:
+    """The sample, until it may be asked. Safe to repeat: what is there already is left as it is."""
     weights = model.ensure_gguf(cache, steps)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     volume = model.persistent_volume(NAME, weights, NAMESPACE)
@@ -65,19 +75,39 @@ def serve(cluster: Cluster, cache: Cache, steps: Steps) -> None:
     click.echo(f"\n$ kubectl apply -n {NAMESPACE} -f {SAMPLE.relative_to(slipway.ROOT)}")
     click.echo(cluster.run_kubectl(["apply", "--server-side", "-n", NAMESPACE, "-f", str(SAMPLE)]), nl=False)
     click.echo(f"$ kubectl get llm {NAME} -n {NAMESPACE} -w")
-    for line in until_it_serves(cluster):
+    for line in until_it_is(cluster, "Idle", "Serving"):
         click.echo(line)
 
 
-def until_it_serves(cluster: Cluster) -> Iterator[str]:
-    """The lines of `kubectl get llm -w`, as they come, to the one that says Serving."""
+def until_it_is(cluster: Cluster, *states: str) -> Iterator[str]:
+    """The lines of `kubectl get llm -w`, as they come, to the one that says so, and that it is ready."""
     with _watching(cluster, NAME, patience=PATIENCE) as lines:
         for line in lines:
             yield line.rstrip()
-            if "Serving" in line.split():
+            if {"True", *states} & {*line.split()} > {"True"}:
                 return
-    words = ["get", "llm", NAME, "-n", NAMESPACE, "-o", "jsonpath={.status.message}"]
-    raise Refusal(f"{NAME} does not serve: {cluster.run_kubectl(words) or 'nobody says why'}")
+    said = _read(cluster, "llm", "{.status.message}")
+    raise Refusal(f"{NAME} is not {' or '.join(states)}: {said or 'nobody says why'}")
+
+
+def cold_start(cluster: Cluster) -> str:
+    """Its phases and what each took, as the status tells them."""
+    phases: dict[str, str] = json.loads(_read(cluster, "llm", "{.status.lastColdStart}") or "{}")
+    return ", ".join(f"{name} {took}" for name, took in phases.items()) or "nobody wrote down how long that took"
+
+
+def until_direct(cluster: Cluster) -> None:
+    """kube-proxy hears of a replica a moment later than the activator."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with _answered(cluster, {"prompt": PROMPT, "max_tokens": 1}) as response:
+            if not response.getheader(HELD):
+                return
+        time.sleep(0.1)
+
+
+def _read(cluster: Cluster, kind: str, path: str) -> str:
+    return cluster.run_kubectl(["get", kind, NAME, "-n", NAMESPACE, "-o", f"jsonpath={path}"])
 
 
 @contextmanager
@@ -96,31 +126,51 @@ def _watching(cluster: Cluster, name: str, *, patience: float) -> Iterator[Itera
 
 
 def ask(cluster: Cluster, prompt: str) -> Answer:
-    """Streams the answer to stdout as it comes."""
-    click.echo(f"\n{prompt}", nl=False)
+    """Streams the answer to stdout as it comes, and before it what is told while nobody answers yet."""
+    url = _read(cluster, "llm", "{.status.url}")
+    click.echo(f'\n$ curl -N {url}/v1/completions -d \'{{"prompt": {json.dumps(prompt)}, "stream": true, …}}\'')
     started, first, tokens = time.monotonic(), 0.0, 0
-    for piece in completion(cluster, prompt):
-        first = first or time.monotonic() - started
-        tokens += 1
-        click.echo(piece, nl=False)
-    return Answer(tokens=tokens, first=first, total=time.monotonic() - started)
+    with _answered(cluster, {"prompt": prompt, "max_tokens": 64, "temperature": 0, "stream": True}) as response:
+        for piece in pieces(response):
+            if not first:
+                first = time.monotonic() - started
+                click.echo(prompt, nl=False)
+            tokens += 1
+            click.echo(piece, nl=False)
+        answer = Answer(tokens, first, time.monotonic() - started, held=bool(response.getheader(HELD)))
+    click.echo(f"\n\n{tokens} tokens: the first after {first:.2f} s, {answer.tokens_per_second:.0f} a second")
+    return answer
 
 
-def completion(cluster: Cluster, prompt: str) -> Iterator[str]:
-    """The pieces of a completion, asked of the Service as any pod of the cluster would ask."""
-    service = ["get", "service", NAME, "-n", NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"]
-    address = cluster.run_kubectl(service)
+def pieces(response: http.client.HTTPResponse) -> Iterator[str]:
+    """Of a completion. Comments, which tell what happens meanwhile, are printed."""
+    for line in response:
+        said = line.decode().strip()
+        if said.startswith(":"):
+            click.echo(said)
+        elif event := said.removeprefix("data:").strip().removesuffix("[DONE]"):
+            yield from (choice["text"] for choice in _choices(json.loads(event)) if choice["text"])
+
+
+def _choices(event: dict[str, Any]) -> list[dict[str, Any]]:
+    if error := event.get("error"):
+        raise Refusal(f"the model did not answer: {error['code']}: {error['message']}")
+    found: list[dict[str, Any]] = event["choices"]
+    return found
+
+
+@contextmanager
+def _answered(cluster: Cluster, body: Mapping[str, Any]) -> Iterator[http.client.HTTPResponse]:
+    """Asked of the Service as any pod of the cluster would ask."""
+    address = _read(cluster, "service", "{.spec.clusterIP}")
     with closing(http.client.HTTPConnection(address, 80)) as connection:
         connection.sock = _connected(cluster, address)
-        body = {"model": NAME, "prompt": prompt, "max_tokens": 64, "temperature": 0, "stream": True}
-        connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/completions", json.dumps({"model": NAME, **body}), headers)
         response = connection.getresponse()
         if response.status != http.HTTPStatus.OK:
             raise Refusal(f"the model answered {response.status}: {response.read().decode(errors='replace')}")
-        for line in response:
-            event = line.decode().removeprefix("data:").strip()
-            if event and event != "[DONE]":
-                yield from (choice["text"] for choice in json.loads(event)["choices"] if choice["text"])
+        yield response
 
 
 def _connected(cluster: Cluster, address: str, *, patience: float = 10.0) -> socket.socket:
@@ -140,7 +190,8 @@ def what_next(cluster: Cluster) -> list[str]:
     name = "" if cluster.name == "dev" else f" --name {cluster.name}"
     return [
         "",
-        "What just happened: Slipway planned where the model of an LLMDeployment runs, and KServe made a pod of it.",
+        "What just happened: the model slept; Slipway held your prompt and woke it through KEDA; the next one went",
+        "straight to its pod; and when nobody asked any more, it went to sleep.",
         f"  look around   .venv/bin/devcluster shell{name}     then: kubectl get llm,pods -n {NAMESPACE}",
         f"  how it does   .venv/bin/devcluster shell{name} -- kubectl describe llm {NAME} -n {NAMESPACE}",
         '  ask again     make demo PROMPT="The best thing about open source is"',

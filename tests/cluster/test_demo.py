@@ -1,4 +1,4 @@
-"""What `make demo` does once everything is built: Slipway is installed, a model comes to serve, and it answers."""
+"""What `make demo` does once everything is built: Slipway is installed; a model sleeps, wakes, answers and sleeps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.slipway import MANIFESTS
 from support.clusters import Settings
 
+SOON = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
+
 
 @pytest.fixture(scope="module")
 def story(operator_pods: Cluster, settings: Settings) -> Iterator[list[str]]:
-    """The lines that a person sees until the model serves."""
+    """The lines that a person sees."""
     with redirect_stdout(io.StringIO()) as seen:
-        demo.serve(operator_pods, settings.cache, settings.steps)
+        demo.apply(operator_pods, settings.cache, settings.steps)
+        operator_pods.run_kubectl(["patch", "llm", demo.NAME, "-n", demo.NAMESPACE, "--type=merge", "-p", SOON])
+        demo.tell(operator_pods, demo.PROMPT)
     yield seen.getvalue().splitlines()
     operator_pods.run_kubectl(["delete", "namespace", demo.NAMESPACE, "--wait=false"])
 
@@ -31,17 +35,25 @@ def test_the_api_server_finds_no_mistake_in_what_is_installed(operator_pods: Clu
     assert "deployment.apps/slipway-operator" in operator_pods.run_kubectl(["apply", *strictly, "-k", str(MANIFESTS)])
 
 
-def test_a_person_sees_how_the_model_comes_to_serve(story: list[str]) -> None:
-    states = [state for line in story for state in ("Waking", "Serving") if state in line.split()]
-    assert states[0] == "Waking"
-    assert states[-1] == "Serving"
+def test_a_person_sees_the_model_asleep_and_in_the_end_asleep_again(story: list[str]) -> None:
+    states = [state for line in story for state in ("Idle", "Serving") if state in line.split()]
+    assert (states[0], states[-1]) == ("Idle", "Idle")
+    assert "Serving" in states
 
 
-def test_the_answer_comes_in_pieces(operator_pods: Cluster, story: list[str]) -> None:
-    assert len(list(demo.completion(operator_pods, demo.PROMPT))) > 10
+def test_a_person_sees_what_happens_while_the_prompt_is_held(story: list[str]) -> None:
+    assert any(line.startswith(": waking") for line in story)
+    assert any(line.startswith("It was woken for that: schedule ") for line in story)
 
 
-def test_doing_it_again_starts_no_other_pod(operator_pods: Cluster, story: list[str], settings: Settings) -> None:
+def test_both_answers_are_the_same(story: list[str]) -> None:
+    """The one that was held, and the one straight from the replica."""
+    answers = [line for line in story if line.startswith(demo.PROMPT)]
+    assert len(answers) == 2
+    assert len(set(answers)) == 1
+
+
+def test_doing_it_again_changes_nothing(operator_pods: Cluster, story: list[str], settings: Settings) -> None:
     before = pods(operator_pods)
-    demo.serve(operator_pods, settings.cache, settings.steps)
+    demo.apply(operator_pods, settings.cache, settings.steps)
     assert pods(operator_pods) == before
