@@ -56,6 +56,9 @@ bench-guard: $(VENV) ## Measure what the guard costs, against llama.cpp alone
 bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the API server (needs root)
 	$(BIN)/python benchmarks/operator_scale.py --number $(N) $(ARGS)
 
+bench-wake: $(VENV) ## Measure how long a request waits that comes to a sleeping model, and why (needs root)
+	$(BIN)/python benchmarks/wake.py $(ARGS)
+
 bench-activator: $(VENV) ## Measure what the activator costs while it is in a request's path
 	$(BIN)/python benchmarks/activator_path.py $(ARGS)
 

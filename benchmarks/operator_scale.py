@@ -34,12 +34,12 @@ from scale import cluster as clusters
 from scale.figures import Phase, against_budgets, calls_told, phase_of, table
 from scale.process import OperatorProcess, Reading, operator
 from scale.story import CHILDREN, Stories, Story
-from scale.watching import EVERYTHING, METADATA_ALONE, watching
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
+from watching import EVERYTHING, METADATA_ALONE, watching
 
 RESULTS = Path(__file__).parent / "results"
 MANAGER = "benchmark"

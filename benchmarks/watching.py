@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ class WatchEndedError(Exception):
 
 
 @asynccontextmanager
-async def watching(configuration: Any, kinds: dict[Kind, tuple[str, Hear]], namespace: str) -> AsyncIterator[None]:
+async def watching(configuration: Any, kinds: Mapping[Kind, tuple[str, Hear]], namespace: str) -> AsyncIterator[None]:
     """While the block lasts; `kinds` says for each what to accept and who hears of it."""
     connector = aiohttp.TCPConnector(ssl=_trusting(configuration), limit=0)
     timeout = aiohttp.ClientTimeout(total=None)

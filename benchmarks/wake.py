@@ -1,0 +1,216 @@
+"""How long a request waits that comes to a sleeping model, and where that time goes.
+
+make bench-wake
+make bench-wake ARGS="--wakes 30 --bursts 100"
+
+A devcluster with KServe, KEDA and Slipway as pods, and the demo's model on llama.cpp. Before each wake the model is at
+zero, without a pod. Steps are timed by watches of the benchmark's own, the answer by the client that waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import shlex
+import socket
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import click
+from operator_scale import machine
+from slipway.kube.connection import load_configuration
+from slipway.kube.kinds import DEPLOYMENT, POD, Object
+from slipway_devcluster import demo, lifecycle, slipway
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import default_cache
+from slipway_devcluster.progress import Steps
+from wakes.moments import STEPS, Moments
+from wakes.timeline import svg
+from watching import EVERYTHING, watching
+
+RESULTS = Path(__file__).parent / "results"
+PICTURE = Path(__file__).parent.parent / "docs" / "images" / "wake.svg"
+BODY = {"model": demo.NAME, "prompt": demo.PROMPT, "max_tokens": 16, "temperature": 0, "stream": True}
+PATIENCE = 120.0
+SETTLED = 2.0  # seconds at zero, after which the next wake begins
+BUDGETS = {"asked → scaled, p95": 0.15, "ready → first token, p95": 0.15, "held → first token, p50": 3.0}
+BUDGETS["held → first token, p95"] = 4.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    text: str
+    first: float  # seconds until the first token
+    held: bool
+
+
+@click.command()
+@click.option("--wakes", type=click.IntRange(1, 1000), default=20, show_default=True, help="Wakes by one request.")
+@click.option(
+    "--bursts",
+    type=click.IntRange(1, 1000),
+    multiple=True,
+    default=(100,),
+    show_default=True,
+    help="Wakes by so many requests at once.",
+)
+@click.option("--cluster-name", default="wake", show_default=True, help="The devcluster to make, and to remove.")
+@click.option("--save/--no-save", default=True, show_default=True, help="Write the results and the picture.")
+def main(*, wakes: int, bursts: tuple[int, ...], cluster_name: str, save: bool) -> None:
+    """Measure wakes. Needs root."""
+    found = machine()
+    cache = default_cache()
+    steps = Steps(cache)
+    with suppress(Refusal):  # there is none
+        lifecycle.down(cluster_name, cache=cache, steps=steps)
+    try:
+        cluster = lifecycle.up(cluster_name, cache=cache, steps=steps)
+        slipway.install(cluster, cache=cache, steps=steps)
+        demo.apply(cluster, cache, steps)
+        patch = {"spec": {"scaling": {"idleAfter": "10s", "maxReplicas": 1, "hold": {"maxRequests": 2000}}}}
+        words = ["patch", "llm", demo.NAME, "-n", demo.NAMESPACE, "--type=merge", "-p", json.dumps(patch)]
+        cluster.run_kubectl(words)
+        measured = asyncio.run(measure(cluster, wakes, bursts))
+    finally:
+        lifecycle.down(cluster_name, cache=cache, steps=steps)
+    click.echo("\n".join(table(measured)))
+    if save:
+        write(measured, found)
+
+
+async def measure(cluster: Cluster, wakes: int, bursts: Sequence[int]) -> dict[str, Any]:
+    configuration = await load_configuration(cluster.kubeconfig)
+    moments = Moments()
+    kinds = {DEPLOYMENT: (EVERYTHING, moments.hear_deployment), POD: (EVERYTHING, moments.hear_pod)}
+    async with watching(configuration, kinds, demo.NAMESPACE), client(cluster) as (session, url):
+        rows, texts = [], set[str]()
+        for number in range(wakes):
+            row, answers = await wake(moments, session, url, at_once=1)
+            rows.append(row)
+            texts |= {answer.text for answer in answers}
+            click.echo(f"wake {number + 1}: {row['whole']:.2f} s")
+        burst_rows = []
+        for at_once in bursts:
+            row, answers = await wake(moments, session, url, at_once=at_once)
+            whole = sorted(answer.first for answer in answers)
+            told = {"at once": at_once, "answered": sum(bool(answer.text) for answer in answers), "last": whole[-1]}
+            burst_rows.append({**told, "first": whole[0], "scaled": row["scaled"]})
+            click.echo(f"{at_once} at once: {told['answered']} answered within {whole[-1]:.1f} s")
+        return {"wakes": rows, "texts": sorted(texts), "bursts": burst_rows}
+
+
+async def wake(
+    moments: Moments, session: aiohttp.ClientSession, url: str, *, at_once: int
+) -> tuple[dict[str, float], list[Answer]]:
+    """The seconds of each step, from the one before it."""
+    await moments.until(moments.asleep, within=PATIENCE)
+    await asyncio.sleep(SETTLED)
+    moments.at.clear()
+    asked = time.monotonic()
+    answers = await asyncio.gather(*(ask(session, url) for _ in range(at_once)))
+    moments.at["answered"] = asked + min(answer.first for answer in answers)
+    before, row = asked, {"whole": moments.at["answered"] - asked}
+    for step in STEPS:
+        moment = max(moments.at.get(step, before), before)  # two watches may tell in any order
+        row[step], before = moment - before, moment
+    return row, list(answers)
+
+
+async def ask(session: aiohttp.ClientSession, url: str) -> Answer:
+    began, first, text = time.monotonic(), 0.0, ""
+    async with session.post(f"{url}/v1/completions", json=BODY) as response:
+        response.raise_for_status()
+        async for line in response.content:
+            said = line.decode().strip()
+            if said.startswith("data:") and (event := said.removeprefix("data:").strip()) != "[DONE]":
+                first = first or time.monotonic() - began
+                text += _text(json.loads(event))
+        return Answer(text, first, demo.HELD in response.headers)
+
+
+def _text(event: Object) -> str:
+    if "error" in event:
+        raise RuntimeError(f"not answered: {event['error']}")
+    return "".join(choice["text"] for choice in event["choices"])
+
+
+@asynccontextmanager
+async def client(cluster: Cluster) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
+    """In the node's network, where the Service's address leads somewhere; each request by a connection of its own."""
+
+    def of_the_node(address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, *_ = address
+        with cluster.entered():
+            return socket.socket(family, kind, protocol)
+
+    words = ["get", "service", demo.NAME, "-n", demo.NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"]
+    connector = aiohttp.TCPConnector(socket_factory=of_the_node, limit=0, force_close=True)
+    timeout = aiohttp.ClientTimeout(total=PATIENCE)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield session, f"http://{cluster.run_kubectl(words)}"
+
+
+# --- what came of it -------------------------------------------------------------------------------------------------
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    """The nearest rank, so that it is a value that was measured."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, -(-share * len(ordered) // 100) - 1))]
+
+
+def table(measured: dict[str, Any]) -> list[str]:
+    rows: list[dict[str, float]] = measured["wakes"]
+    lines = ["", f"{len(rows)} wakes, seconds               p50      p95"]
+    for step, words in {**STEPS, "whole": "held → first token"}.items():
+        values = [row[step] for row in rows]
+        lines.append(f"{words:45} {percentile(values, 50):8.3f} {percentile(values, 95):8.3f}")
+    lines += [f"{each['at once']} at once: {each['answered']} answered" for each in measured["bursts"]]
+    lines += [f"different texts: {len(measured['texts'])}", ""]
+    lines += [
+        f"{name:28} {value:6.3f}   budget {BUDGETS[name]:5.2f}   {'met' if value <= BUDGETS[name] else 'NOT MET'}"
+        for name, value in against_budgets(rows).items()
+    ]
+    return lines
+
+
+def against_budgets(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {
+        "asked → scaled, p95": percentile([row["scaled"] for row in rows], 95),
+        "ready → first token, p95": percentile([row["answered"] for row in rows], 95),
+        "held → first token, p50": percentile([row["whole"] for row in rows], 50),
+        "held → first token, p95": percentile([row["whole"] for row in rows], 95),
+    }
+
+
+def write(measured: dict[str, Any], found: dict[str, object]) -> None:
+    rows: list[dict[str, float]] = measured["wakes"]
+    result = {
+        "benchmark": "wake",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", *sys.argv]),
+        "machine": found,
+        "python": platform.python_version(),
+        "budgets": {name: [value, BUDGETS[name]] for name, value in against_budgets(rows).items()},
+        **measured,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "wake.json").write_text(json.dumps(result, indent=2) + "\n")
+    medians = [(words, statistics.median(row[step] for row in rows)) for step, words in STEPS.items()]
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    PICTURE.write_text(svg(f"A request wakes a sleeping model: the median of {len(rows)} wakes", medians))
+    click.echo(f"written to {RESULTS / 'wake.json'} and {PICTURE}")
+
+
+if __name__ == "__main__":
+    main()

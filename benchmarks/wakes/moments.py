@@ -1,0 +1,74 @@
+"""When each step of a wake was heard of, by watches of the benchmark's own. Monotonic clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from slipway.kube.kinds import Object
+
+STEPS: Mapping[str, str] = {
+    "scaled": "KEDA was told and has scaled the Deployment",
+    "created": "its pod was made",
+    "scheduled": "… and bound to the node",
+    "running": "… and its container runs",
+    "ready": "… and it is ready: the model is loaded",
+    "answered": "the first token came",
+}
+"""In order; each takes from the one before it."""
+
+
+@dataclass
+class Moments:
+    """Of one wake at a time."""
+
+    at: dict[str, float] = field(default_factory=dict)
+    replicas: int | None = None
+    pods: set[str] = field(default_factory=set)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def hear_deployment(self, arrived: float, type_: str, thing: Object) -> None:
+        self.replicas = None if type_ == "DELETED" else thing["spec"].get("replicas", 1)
+        if self.replicas:
+            self._reached("scaled", arrived)
+        self._changed.set()
+
+    def hear_pod(self, arrived: float, type_: str, thing: Object) -> None:
+        name = thing["metadata"]["name"]
+        (self.pods.discard if type_ == "DELETED" else self.pods.add)(name)
+        if type_ != "DELETED" and "deletionTimestamp" not in thing["metadata"]:
+            for step, is_reached in _PODS_STEPS.items():
+                if is_reached(thing):
+                    self._reached(step, arrived)
+        self._changed.set()
+
+    def _reached(self, step: str, arrived: float) -> None:
+        self.at.setdefault(step, arrived)
+
+    def asleep(self) -> bool:
+        return self.replicas == 0 and not self.pods
+
+    async def until(self, holds: Callable[[], bool], *, within: float) -> None:
+        async with asyncio.timeout(within):
+            while not holds():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+def _has(thing: Object, kind: str) -> bool:
+    conditions = thing.get("status", {}).get("conditions") or []
+    return any(each["type"] == kind and each["status"] == "True" for each in conditions)
+
+
+def _runs(thing: Object) -> bool:
+    statuses = thing.get("status", {}).get("containerStatuses") or []
+    return any("running" in each.get("state", {}) for each in statuses)
+
+
+_PODS_STEPS: Mapping[str, Callable[[Object], bool]] = {
+    "created": lambda thing: True,
+    "scheduled": lambda thing: bool(thing["spec"].get("nodeName")),
+    "running": _runs,
+    "ready": lambda thing: _has(thing, "Ready"),
+}
