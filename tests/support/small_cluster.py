@@ -172,15 +172,21 @@ class Loop:
     def __init__(self, *, clock: Callable[[], float] = lambda: 0.0, now: Callable[[], datetime] = lambda: NOW) -> None:
         self.api, self.ledger = Api(), Ledger()
         self.silent: set[Kind] = set()
+        self._now = 100.0
         self.store = Store([watch.kind for watch in WATCHED], hints=[each.kind for each in WATCHED if each.is_hint])
         client = KubeClient(self.api, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
         events = EventRecorder(client, instance="test", clock=clock, now=now)
         self.lookout = Lookout(self.store, self.ledger, now=now)
         applier = Applier(client, self.store, self.ledger, clock=clock)
-        reporter = Reporter(client, events, self.ledger)
+        self.seconds_between_looks = 10.0
+        reporter = Reporter(client, events, self.ledger, clock=self._passing)
         self.reconciler = Reconciler(
             self.store, self.ledger, self.lookout, applier, reporter, slipway_namespace="slipway-system"
         )
+
+    def _passing(self) -> float:
+        self._now += self.seconds_between_looks
+        return self._now
 
     def catch_up(self) -> None:
         """The caches hear of all that has happened."""

@@ -7,6 +7,7 @@ from typing import Any
 from slipway.kube.kinds import (
     DEPLOYMENT,
     LLM_DEPLOYMENT,
+    POD,
     Kind,
     Object,
 )
@@ -36,6 +37,13 @@ def made_by_kserve(replicas: int = 0, *, owner: Object | None = None, **status: 
         spec={"replicas": replicas, "template": {}},
         status={"replicas": replicas, "updatedReplicas": replicas, **status},
     )
+
+
+def pod(*, is_ready: bool) -> Object:
+    conditions = [{"type": "Ready", "status": str(is_ready), "lastTransitionTime": "2026-11-21T09:59:00Z"}]
+    spec = {"containers": [{"name": "kserve-container"}]}
+    metadata = {"labels": LABELS, "creationTimestamp": "2026-11-21T09:58:00Z"}
+    return thing(POD, "llama-predictor-1", metadata=metadata, spec=spec, status={"conditions": conditions})
 
 
 def status(loop: Loop) -> Object:

@@ -55,11 +55,11 @@ class Reconciler:
             return None  # and the deployment with it
         sight = self._lookout.look_again(key, sight)  # so that the status tells at once what has just been made
         status, seen = report(sight, decision, outcome.hindrance)
-        await self._reporter.tell(key, sight, status)
+        wait = await self._reporter.tell(key, sight, status)
         await self._reporter.tell_of_rivals(sight, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
         moments = (seen.look_again_at, decision.desired.look_again_at)
-        return _soonest(outcome.look_again, *(_seconds_until(moment, sight.view.now) for moment in moments))
+        return _soonest(outcome.look_again, wait, *(_seconds_until(moment, sight.view.now) for moment in moments))
 
 
 def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:

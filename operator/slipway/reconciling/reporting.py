@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
+from typing import Any
 
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import NotFoundError
@@ -17,15 +20,30 @@ from slipway.reconciling.sight import Sight
 logger = logging.getLogger(__name__)
 
 FIGHT = "FieldsFoughtOver"
+PAUSE = 1.0
+"""Seconds between two statuses that differ in words and numbers alone: while a pod starts, they change quickly."""
 
 
 class Reporter:
-    def __init__(self, client: KubeClient, events: EventRecorder, ledger: Ledger) -> None:
-        self._client, self._events, self._ledger = client, events, ledger
+    """`clock` is monotonic."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        events: EventRecorder,
+        ledger: Ledger,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._client, self._events, self._ledger, self._clock = client, events, ledger, clock
+        self._written_at: dict[Key, float] = {}
         self._told: dict[Key, Object | None] = {}  # the last that people were told, where a write's answer is missing
 
-    async def tell(self, key: Key, sight: Sight, status: Object) -> None:
+    async def tell(self, key: Key, sight: Sight, status: Object) -> float | None:
+        """The seconds after which to look again, where it can wait."""
         if not same(sight.previous, status):
+            if _is_alike(sight, status) and (wait := self._written_at.get(key, 0.0) + PAUSE - self._clock()) > 0:
+                return wait
             self._told.setdefault(key, sight.previous)
             try:
                 await self._write(key, sight, status)
@@ -33,10 +51,12 @@ class Reporter:
                 self.forget(key)
         if key in self._told:
             await self._tell_people(key, sight, self._told.pop(key), status)
+        return None
 
     def forget(self, key: Key) -> None:
         """It is gone, and nobody wants to hear of it."""
         self._told.pop(key, None)
+        self._written_at.pop(key, None)
 
     async def _write(self, key: Key, sight: Sight, status: Object) -> None:
         """If it is as it was seen: a successor of that name has a status of its own. (A wrong uid is not refused.)"""
@@ -49,6 +69,7 @@ class Reporter:
         }
         result = await self._client.apply_status(thing)
         self._ledger.note(LLM_DEPLOYMENT, key, thing, result)
+        self._written_at[key] = self._clock()
 
     async def tell_of_rivals(self, sight: Sight, rivals: list[str]) -> None:
         for words in rivals:
@@ -66,6 +87,16 @@ class Reporter:
                 extra={"key": str(key), "reason": notice.reason},
             )
             await self._events.record(sight.raw, notice.reason, notice.message, warning=is_warning)
+
+
+def _is_alike(sight: Sight, status: Object) -> bool:
+    """Whether programs would do the same."""
+    return bool(sight.previous and _for_programs(sight.previous) == _for_programs(status))
+
+
+def _for_programs(status: Object) -> tuple[Any, ...]:
+    conditions = [(each["type"], each["status"]) for each in status.get("conditions") or []]
+    return status.get("state"), status.get("observedGeneration"), status.get("url"), sorted(conditions)
 
 
 def _way(previous: Object | None, status: Object) -> str:

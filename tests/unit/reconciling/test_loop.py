@@ -17,7 +17,7 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.queue import NEVER
 from support.small_cluster import KEY, Loop
-from support.turns import CREATED, LABELS, cause, condition, llm, made_by_kserve, status, thing
+from support.turns import CREATED, LABELS, cause, condition, llm, made_by_kserve, pod, status, thing
 
 # --- from nothing to idle --------------------------------------------------------------------------------------------
 
@@ -58,6 +58,21 @@ async def test_nothing_is_decided_before_all_caches_are_filled(loop: Loop) -> No
     loop.store.take(LLM_DEPLOYMENT, "ADDED", loop.api.get(LLM_DEPLOYMENT), now=0)
     assert await loop.reconciler.reconcile(KEY) == 0.5
     assert loop.api.requests == []
+
+
+async def test_what_changes_in_words_alone_waits_a_moment_for_what_often_follows(loop: Loop) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1}}})
+    loop.api.put(made_by_kserve(1))
+    await loop.settle()
+    loop.seconds_between_looks = 0.1
+    loop.api.put(pod(is_ready=False))
+    wait = await loop.turn()
+    assert "apply-status LLMDeployment" not in loop.api.writes()
+    assert wait
+    assert 0 < wait < 1
+    loop.seconds_between_looks = wait
+    await loop.turn()
+    assert loop.api.writes() == ["apply-status LLMDeployment"]
 
 
 # --- the end ---------------------------------------------------------------------------------------------------------

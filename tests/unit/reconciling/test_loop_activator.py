@@ -8,13 +8,12 @@ from slipway.kube.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     INFERENCE_SERVICE,
-    POD,
     SCALED_OBJECT,
     SERVICE,
     Object,
 )
 from support.small_cluster import Loop
-from support.turns import LABELS, cause, condition, made_by_kserve, thing
+from support.turns import cause, condition, made_by_kserve, pod, thing
 
 EXTRA = activator_slice("llama")
 
@@ -26,13 +25,6 @@ def activator(*addresses: str) -> Object:
     return thing(
         ENDPOINT_SLICE, "slipway-activator-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints
     )
-
-
-def pod(*, is_ready: bool) -> Object:
-    conditions = [{"type": "Ready", "status": str(is_ready), "lastTransitionTime": "2026-11-21T09:59:00Z"}]
-    spec = {"containers": [{"name": "kserve-container"}]}
-    metadata = {"labels": LABELS, "creationTimestamp": "2026-11-21T09:58:00Z"}
-    return thing(POD, "llama-predictor-1", metadata=metadata, spec=spec, status={"conditions": conditions})
 
 
 def leads(loop: Loop) -> list[bool]:
