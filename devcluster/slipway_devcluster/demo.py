@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ NAME = "gemma"
 PROMPT = "Kubernetes is"
 SAMPLE = slipway.MANIFESTS / "samples/gemma-cpu.yaml"
 PATIENCE = 120.0
+PHASES = ("schedule", "pull", "start", "ready")  # in the order in which they come
 HELD = "Slipway-Held-Ms"  # a header of answers that came through the activator
 
 
@@ -73,7 +74,10 @@ def apply(cluster: Cluster, cache: Cache, steps: Steps) -> None:
     bound = "--for=jsonpath={.status.phase}=Bound"  # else the story begins with a pod that waits for it
     cluster.run_kubectl(["wait", "-n", NAMESPACE, bound, "--timeout=30s", f"pvc/{NAME}"])
     click.echo(f"\n$ kubectl apply -n {NAMESPACE} -f {SAMPLE.relative_to(slipway.ROOT)}")
-    click.echo(cluster.run_kubectl(["apply", "--server-side", "-n", NAMESPACE, "-f", str(SAMPLE)]), nl=False)
+    click.echo(
+        cluster.run_kubectl(["apply", "--server-side", "--force-conflicts", "-n", NAMESPACE, "-f", str(SAMPLE)]),
+        nl=False,
+    )
     click.echo(f"$ kubectl get llm {NAME} -n {NAMESPACE} -w")
     for line in until_it_is(cluster, "Idle", "Serving"):
         click.echo(line)
@@ -93,7 +97,8 @@ def until_it_is(cluster: Cluster, *states: str) -> Iterator[str]:
 def cold_start(cluster: Cluster) -> str:
     """Its phases and what each took, as the status tells them."""
     phases: dict[str, str] = json.loads(_read(cluster, "llm", "{.status.lastColdStart}") or "{}")
-    return ", ".join(f"{name} {took}" for name, took in phases.items()) or "nobody wrote down how long that took"
+    told = [f"{name} {phases[name]}" for name in PHASES if name in phases]
+    return ", ".join(told) or "nobody wrote down how long that took"
 
 
 def until_direct(cluster: Cluster) -> None:
@@ -129,25 +134,27 @@ def ask(cluster: Cluster, prompt: str) -> Answer:
     """Streams the answer to stdout as it comes, and before it what is told while nobody answers yet."""
     url = _read(cluster, "llm", "{.status.url}")
     click.echo(f'\n$ curl -N {url}/v1/completions -d \'{{"prompt": {json.dumps(prompt)}, "stream": true, …}}\'')
-    started, first, tokens = time.monotonic(), 0.0, 0
+    started, first, tokens, told = time.monotonic(), 0.0, 0, list[str]()
     with _answered(cluster, {"prompt": prompt, "max_tokens": 64, "temperature": 0, "stream": True}) as response:
-        for piece in pieces(response):
+        for piece in pieces(response, told.append):
             if not first:
                 first = time.monotonic() - started
                 click.echo(prompt, nl=False)
             tokens += 1
             click.echo(piece, nl=False)
-        answer = Answer(tokens, first, time.monotonic() - started, held=bool(response.getheader(HELD)))
+        held = bool(told or response.getheader(HELD))
+        answer = Answer(tokens, first, time.monotonic() - started, held)
     click.echo(f"\n\n{tokens} tokens: the first after {first:.2f} s, {answer.tokens_per_second:.0f} a second")
     return answer
 
 
-def pieces(response: http.client.HTTPResponse) -> Iterator[str]:
-    """Of a completion. Comments, which tell what happens meanwhile, are printed."""
+def pieces(response: http.client.HTTPResponse, told: Callable[[str], None]) -> Iterator[str]:
+    """Of a completion. Comments, which tell what happens meanwhile, are printed and told."""
     for line in response:
         said = line.decode().strip()
         if said.startswith(":"):
             click.echo(said)
+            told(said)
         elif event := said.removeprefix("data:").strip().removesuffix("[DONE]"):
             yield from (choice["text"] for choice in _choices(json.loads(event)) if choice["text"])
 

@@ -143,6 +143,7 @@ async def test_all_requests_at_zero_are_answered_alike_and_later_ones_go_straigh
     assert await client.text() == texts[0]
 
 
+@pytest.mark.slow
 async def test_a_model_that_nobody_asks_goes_to_sleep_and_wakes_again(client: Client, kube: Kube) -> None:
     text = await client.text()
     await until_replicas(kube, 0)
