@@ -24,6 +24,7 @@ from slipway.kube.retries import Patience, is_worth_another_try, retry_after
 
 PAGE = 500
 JSON = {"Accept": "application/json"}
+WHICH = ("name", "namespace", "uid", "resourceVersion")
 METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 APPLY = {**JSON, "Content-Type": "application/apply-patch+yaml"}
 MERGE = {**JSON, "Content-Type": "application/merge-patch+json"}
@@ -72,11 +73,13 @@ class KubeClient:
             return None
 
     async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
-        return await self._pages(kind, namespace, label_selector, JSON)
+        # In a list, the items don't say what they are.
+        named = {"apiVersion": kind.api_version, "kind": kind.name}
+        return await self._pages(kind, namespace, label_selector, JSON, keep=lambda item: {**item, **named})
 
     async def list_metadata(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
-        """The objects without spec and status: a fraction of the bytes."""
-        return await self._pages(kind, namespace, label_selector, METADATA_ONLY)
+        """Which objects there are, and their versions: a fraction of the bytes, and of those a fraction is kept."""
+        return await self._pages(kind, namespace, label_selector, METADATA_ONLY, keep=_which)
 
     async def serves(self, kind: Kind) -> bool:
         """Whether the API server has the kind, now."""
@@ -87,14 +90,19 @@ class KubeClient:
         return any(resource["name"] == kind.plural for resource in found["resources"] or [])
 
     async def _pages(
-        self, kind: Kind, namespace: str | None, label_selector: str, headers: Mapping[str, str]
+        self,
+        kind: Kind,
+        namespace: str | None,
+        label_selector: str,
+        headers: Mapping[str, str],
+        *,
+        keep: Callable[[Object], Object],
     ) -> Objects:
         call, items = Call("list", kind.name, ""), Objects()
         query = {"limit": str(PAGE), "labelSelector": label_selector, "continue": ""}
         while True:
             page = await self._ask(call, "GET", kind.path(namespace), query=query, headers=headers)
-            # In a list, the items don't say what they are.
-            items += [{**item, "apiVersion": kind.api_version, "kind": kind.name} for item in page["items"] or []]
+            items += map(keep, page["items"] or [])
             query["continue"] = page["metadata"].get("continue") or ""
             if not query["continue"]:
                 return items
@@ -213,6 +221,10 @@ def _read(call: Call, answer: Answer) -> Object | _NotNow:
     if is_worth_another_try(answer.code):
         return _NotNow(error, retry_after(answer.headers))
     raise error
+
+
+def _which(item: Object) -> Object:
+    return {"metadata": {name: item["metadata"].get(name) for name in WHICH}}
 
 
 def _identity(thing: Object) -> tuple[Kind, str, str | None]:

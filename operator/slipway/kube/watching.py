@@ -192,7 +192,8 @@ class _KopfThread:
         try:
             asyncio.run(self._operate())
         except BaseException as error:  # whatever it was, the remedy is to begin anew
-            logger.warning("The watches ended and will begin anew: %r", error)
+            if not self._is_asked_to_stop:
+                logger.warning("The watches ended and will begin anew: %r", error)
         _soon(self._ours, self._end.set)
 
     async def _operate(self) -> None:

@@ -251,3 +251,11 @@ async def test_the_lease_is_looked_at_again_before_each_try(client: KubeClient, 
 async def test_a_kind_that_is_not_in_the_table_is_named(client: KubeClient) -> None:
     with pytest.raises(UnknownKindError, match=r"example\.com/v1 Widget is not in slipway\.kube\.kinds"):
         await client.apply({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}})
+
+
+async def test_of_a_list_of_metadata_only_which_objects_there_are_is_kept(client: KubeClient, server: Server) -> None:
+    """Managed fields of ten thousand objects are hundreds of megabytes."""
+    which = {"name": "a", "namespace": "chat", "uid": "1", "resourceVersion": "7"}
+    page = {"metadata": {}, "items": [{"metadata": {**which, "managedFields": [{"manager": "slipway"}]}}]}
+    server.answer(lambda: web.json_response(page))
+    assert await client.list_metadata(CONFIG_MAP) == [{"metadata": which}]
