@@ -28,7 +28,7 @@ class Known:
     about: once the pod is gone or the spec has changed, the next request must find none, or nothing is tried again.
     """
     step: Reason | None = None  # what the pod is doing on its way to be ready
-    expected_wake: float | None = None  # seconds from the first request to a ready replica
+    expected_wake: float | None = None  # seconds from the first request to a ready replica, if one was ever seen
     target_per_replica: float = 1.0
     in_use: bool = False  # whether it is to be kept active for other reasons than requests that are here
     running: float = 0.0  # requests that the engines have, wherever they came from

@@ -64,7 +64,7 @@ def known(sight: Sight) -> Known | None:
         replicas=replicas(sight, concurrency),
         cause=seen.cause or _told(sight.deployment),
         step=seen.step if seen.warming_up else None,
-        expected_wake=expected_wake(sight.starts),
+        expected_wake=expected_wake(sight.starts) if sight.starts else None,
         target_per_replica=float(target) if isinstance(target, int) else float(concurrency),
         in_use=_is_in_use(
             sight, limits, units.seconds(scaling.idle_after), failed=bool(seen.cause and seen.cause.final)

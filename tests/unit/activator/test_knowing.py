@@ -212,3 +212,7 @@ def test_the_status_remembers_the_last_one() -> None:
 
 def test_earlier_starts_tell_how_long_the_next_one_takes() -> None:
     assert seen(starts=(20.0, 22.0, 90.0)).expected_wake == 22
+
+
+def test_before_the_first_start_nobody_is_told_how_long_it_takes() -> None:
+    assert seen().expected_wake is None
