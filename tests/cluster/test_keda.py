@@ -62,6 +62,7 @@ async def test_an_idle_deployment_stays_at_zero(sleeper: Sleeper, kube: Kube) ->
     await kube.never("deployments", lambda found: replicas(found) > 0, seconds=4)  # several of KEDA's polls
 
 
+@pytest.mark.slow
 async def test_from_one_to_three_by_the_autoscaler_and_the_external_metric(sleeper: Sleeper, kube: Kube) -> None:
     sleeper.wants(3)
     await kube.wait_for("deployment", "sleeper", lambda found: ready_replicas(found) == 3, timeout=90)
