@@ -83,10 +83,11 @@ async def test_a_status_has_a_manager_of_its_own(client: KubeClient, namespace: 
     assert managers == {("slipway", None), ("slipway-status", "status")}
 
 
-async def test_deleting_spares_a_successor_of_the_same_name(client: KubeClient, namespace: str) -> None:
-    await client.apply(config_map(namespace))
-    with pytest.raises(ConflictError):
-        await client.delete(CONFIG_MAP, "a", namespace, uid="that of another one")
+async def test_deleting_spares_a_successor_and_what_has_changed(client: KubeClient, namespace: str) -> None:
+    seen = await client.apply(config_map(namespace))
+    for another in {"uid": "that of another one"}, {"resourceVersion": "1"}:
+        with pytest.raises(ConflictError):
+            await client.delete(CONFIG_MAP, "a", namespace, only={"metadata": seen["metadata"] | another})
     assert await client.find(CONFIG_MAP, "a", namespace)
     assert await client.delete(CONFIG_MAP, "a", namespace)
     assert await client.find(CONFIG_MAP, "a", namespace) is None
@@ -131,7 +132,7 @@ async def following(client: KubeClient, kubeconfig: Path | None, *followed: Kind
         login=lambda: for_kopf(configuration),
         add=keys.append,
         metrics=Metrics(),
-        rhythm=Rhythm(every=5, unsynced=0.1, missing=0.5, behind=3),
+        rhythm=Rhythm(every=5, unsynced=0.1, missing=0.5, behind=3, begun=3),
     )
     task = asyncio.create_task(watching.run())
     followed_now = Followed(watching, keys)

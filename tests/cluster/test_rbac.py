@@ -8,13 +8,19 @@ import json
 import pytest
 from slipway.kube.kinds import POD_MONITOR
 from slipway_devcluster.cluster import Cluster
-from support import audit, objects
+from support import audit, chaos, objects
 from support.audit import Request, Right
-from support.kube import Kube, KubectlError, Object
+from support.kube import Kube, KubectlError, Object, Predicate
 from support.namespaces import own_namespace
 from support.rendered import MANIFESTS, documents, gemma
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
+LEFT = {
+    "service": "gemma",
+    "networkpolicy": "gemma",
+    "endpointslice": "gemma-activator",
+    "inferenceservice": "gemma",
+}
 FINALIZERS = Right("update", "slipway.dev", "llmdeployments/finalizers")
 """No request is for it: the API server asks for this right when a child names its owner, and notes nothing."""
 
@@ -23,7 +29,7 @@ FINALIZERS = Right("update", "slipway.dev", "llmdeployments/finalizers")
 def asked(operator_pods: Cluster, tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
     """What the operator asked of the API server while it did everything that it can do."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
-    asyncio.run(everything(Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)))
+    asyncio.run(everything(operator_pods, Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)))
     return audit.requests(operator_pods.layout.audit_log, OPERATOR)
 
 
@@ -31,10 +37,11 @@ def roles(folder: str) -> list[Object]:
     return [thing for thing in documents(MANIFESTS / folder) if thing["kind"] in ("Role", "ClusterRole")]
 
 
-async def everything(cluster: Kube) -> None:
-    await cluster.apply(objects.definition(POD_MONITOR))
-    async with own_namespace(cluster) as kube:
+async def everything(cluster: Cluster, whole: Kube) -> None:
+    await whole.apply(objects.definition(POD_MONITOR))
+    async with own_namespace(whole) as kube:
         await create(kube)
+        await replace(cluster, kube)
         await make_it_repair(kube)
         await make_it_scale(kube)
         await make_it_delete(kube)
@@ -45,6 +52,21 @@ async def create(kube: Kube) -> None:
     await kube.apply(gemma(min_replicas=0))
     await kube.wait_for("llmdeployment", "gemma", lambda it: it.get("status", {}).get("state") == "Idle")
     await kube.wait_for("podmonitor", "gemma", lambda _: True)
+
+
+async def replace(cluster: Cluster, kube: Kube) -> None:
+    """While nobody collects garbage, so that it has to do so itself."""
+    before = {kind: uid(await kube.get(kind, name)) for kind, name in LEFT.items()}
+    async with chaos.without(cluster, "kube-controller-manager"):
+        await kube.delete("llmdeployment", "gemma", wait=True)
+        await kube.apply(gemma(min_replicas=0))
+        for kind, name in LEFT.items():
+            await kube.wait_for(kind, name, has_another_uid(before[kind]))
+    await kube.wait_for("llmdeployment", "gemma", lambda it: it.get("status", {}).get("state") == "Idle")
+
+
+def has_another_uid(before: str) -> Predicate:
+    return lambda thing: uid(thing) != before
 
 
 async def make_it_repair(kube: Kube) -> None:

@@ -30,6 +30,7 @@ class Rhythm:
     unsynced: float = 0.25  # first pause while the first list comes in; it doubles up to `missing`
     missing: float = 5.0
     behind: float = 10.0  # for so long, a change may be on its way
+    begun: float = 30.0  # after watches have begun anew, before they do so once more
     listed_anew: float = 1.0  # after a new list has come in, which doesn't tell what ended before
 
 
@@ -68,8 +69,9 @@ class Auditor:
         self._rhythm, self._clock = rhythm or Rhythm(), clock
         self._behind: dict[Kind, Mapping[str, Late]] = {}
         self._stale_since: dict[Kind, float] = {}
-        self._listed_anew = {kind: asyncio.Event() for kind in selectors}
+        self._to_check = {kind: asyncio.Event() for kind in selectors}
         self._listed_at: dict[Kind, float] = {}  # when the last object of a list came in
+        self._begun_at = float("-inf")  # when watches were last told to begin, or began
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -80,11 +82,17 @@ class Auditor:
         """The kinds whose watch surely has missed something, and for how many seconds."""
         return {kind: now - since for kind, since in self._stale_since.items()}
 
+    def begun(self) -> None:
+        """To be told when watches begin. Nobody hears of a list without objects, so a check of all follows soon."""
+        self._begun_at = self._clock()
+        for event in self._to_check.values():
+            event.set()
+
     def listed_anew(self, kind: Kind) -> None:
         """To be told with each object of a list. What ended before is missed for sure, so a check follows soon."""
-        if kind in self._listed_anew:
+        if kind in self._to_check:
             self._listed_at[kind] = self._clock()
-            self._listed_anew[kind].set()
+            self._to_check[kind].set()
 
     async def look_around(self) -> None:
         """Finds the kinds that the cluster doesn't have. Before watches begin, so that none comes in between."""
@@ -123,14 +131,17 @@ class Auditor:
     async def _rest(self, kind: Kind) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._pause(kind)):
-                await self._listed_anew[kind].wait()
+                await self._to_check[kind].wait()
                 await self._has_come_in(kind)
-        self._listed_anew[kind].clear()
+        self._to_check[kind].clear()
 
     async def _has_come_in(self, kind: Kind) -> None:
         """A list comes in object by object."""
-        while (left := self._listed_at[kind] + self._rhythm.listed_anew - self._clock()) > 0:  # noqa: ASYNC110
+        while (left := self._came_in_at(kind) + self._rhythm.listed_anew - self._clock()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(left)  # an event for each object would cost more
+
+    def _came_in_at(self, kind: Kind) -> float:
+        return max(self._begun_at, self._listed_at.get(kind, self._begun_at))
 
     def _pause(self, kind: Kind) -> float:
         if self._store.is_missing(kind):
@@ -164,6 +175,8 @@ class Auditor:
         since = max(since, self._listed_at.get(kind, since))  # while a list comes in, what it hasn't told isn't missed
         if now - since < self._rhythm.behind:
             self._stale_since.pop(kind, None)
-        elif kind not in self._stale_since:
-            self._stale_since[kind] = since
+            return
+        self._stale_since.setdefault(kind, since)
+        if now - self._begun_at >= self._rhythm.begun:  # else they may still bring it
+            self._begun_at = now
             self._on_stale(kind, "is behind")

@@ -133,10 +133,11 @@ class KubeClient:
         kind, name, namespace = _identity(thing)
         return await self._write("replace", thing, "PUT", kind.path(namespace, name))
 
-    async def delete(self, kind: Kind, name: str, namespace: str | None = None, *, uid: str | None = None) -> bool:
-        """False if it isn't there. With `uid`, only that very object; what it owns is collected afterwards."""
+    async def delete(self, kind: Kind, name: str, namespace: str | None = None, *, only: Object | None = None) -> bool:
+        """False if it isn't there. With `only`, that very object as it was seen; what it owns is collected later."""
         call = Call("delete", kind.name, _full_name(namespace, name))
-        options: Object = {"propagationPolicy": "Background", "preconditions": {"uid": uid} if uid else {}}
+        seen = {name: only["metadata"][name] for name in ("uid", "resourceVersion")} if only else {}
+        options: Object = {"propagationPolicy": "Background", "preconditions": seen}
         try:
             await self._ask(call, "DELETE", kind.path(namespace, name), body=options, is_write=True)
         except NotFoundError:

@@ -105,8 +105,7 @@ class Watching(Generic[Key]):
         except KubeError as error:
             logger.warning("The watches can't begin yet: %s", error)
             return False
-        for kind in self._watches:  # a list without objects isn't heard of
-            self.auditor.listed_anew(kind)
+        self.auditor.begun()
         self._kopf = _KopfThread(self._watches.values(), self._login, self._arriving(self._epoch))
         try:
             return await self._kopf.ended()

@@ -29,7 +29,7 @@ from slipway.rendering import Desired, ObjectReference, ReplicaBounds
 logger = logging.getLogger(__name__)
 
 LOOK_AT_FOREIGN_AGAIN = 30.0  # seconds: nobody tells when an object that isn't ours goes
-PREDECESSOR_GOES = 1.0
+GOES_WITHIN = 1.0
 END_IS_TOLD = 1.0
 
 
@@ -82,6 +82,7 @@ class Applier:
         `uid`: of the LLMDeployment; `is_new`: nothing was told of it yet.
         """
         outcome = Outcome()
+        await self._remove_what_is_left(key, uid, desired, outcome)
         seen = {kind_of(thing) for thing in desired.apply if self._store.get(kind_of(thing), _name(thing), key[0])}
         for thing in desired.apply:
             if outcome.goes_on and not self._store.is_missing(kind_of(thing)):
@@ -95,6 +96,22 @@ class Applier:
             with outcome.told(reference.kind, reference.name):
                 await self._remove(key, uid, reference)
         return outcome
+
+    async def _remove_what_is_left(self, key: Key, uid: str, desired: Desired, outcome: Outcome) -> None:
+        """By an LLMDeployment of this name that is gone.
+
+        As a rule, garbage collection is faster. But it never comes where its watch was broken just then: it takes the
+        two for one that has changed.
+        """
+        named = [(kind_of(thing), _name(thing)) for thing in desired.apply]
+        cached = [(kind, self._store.get(kind, name, key.namespace)) for kind, name in named]
+        left = [(kind, thing) for kind, thing in cached if thing and _is_predecessors(thing, key.name, uid)]
+        for kind, thing in left:
+            if not is_going(thing):
+                with outcome.told(kind.name, _name(thing)):
+                    await self._client.delete(kind, _name(thing), key.namespace, only=thing)
+        if left and outcome.goes_on:
+            raise RetryLaterError("What one of this name that is gone has left behind goes first", after=GOES_WITHIN)
 
     async def _bring_about(
         self, key: Key, uid: str, thing: Object, outcome: Outcome, *, was_there: bool, is_new: bool
@@ -166,7 +183,7 @@ class Applier:
         kind = kind_of({"apiVersion": reference.api_version, "kind": reference.kind})
         there = self._store.get(kind, reference.name, reference.namespace)
         if there and not is_going(there) and not is_foreign(there, key[1], uid):
-            await self._client.delete(kind, reference.name, reference.namespace, uid=there["metadata"]["uid"])
+            await self._client.delete(kind, reference.name, reference.namespace, only=there)
             self._ledger.forget(key, kind)
             logger.info("%s deleted", kind, extra={"key": str(key)})
 
@@ -185,13 +202,23 @@ def is_foreign(thing: Object, name: str, uid: str) -> bool:
     Things that carry our labels and have no controller are ours, so that deployments can be orphaned and restored.
     """
     metadata = thing["metadata"]
-    owner = next((each for each in metadata.get("ownerReferences") or [] if each.get("controller")), None)
+    owner = _controller(thing)
     if owner is None:
         labels = metadata.get("labels") or {}
         return (labels.get(OWNER_LABEL), labels.get(MANAGED_BY_LABEL)) != (name, MANAGED_BY)
-    if owner["kind"] == KIND and owner["name"] == name and owner["uid"] != uid:
+    if _is_predecessors(thing, name, uid):
         raise RetryLaterError(
             f"{thing.get('kind')} {name} belongs to an LLMDeployment of this name that is gone, and goes as well",
-            after=PREDECESSOR_GOES,
+            after=GOES_WITHIN,
         )
     return bool(owner["uid"] != uid)
+
+
+def _is_predecessors(thing: Object, name: str, uid: str) -> bool:
+    owner = _controller(thing) or {}
+    return (owner.get("kind"), owner.get("name")) == (KIND, name) and owner["uid"] != uid
+
+
+def _controller(thing: Object) -> Object | None:
+    owners: list[Object] = thing["metadata"].get("ownerReferences") or []
+    return next((each for each in owners if each.get("controller")), None)

@@ -68,7 +68,7 @@ async def test_a_kopf_that_does_not_end_is_left_behind(deaf: DeafKopf, caplog: p
         login=no_login,
         add=lambda _: None,
         metrics=Metrics(),
-        rhythm=Rhythm(every=0.05, unsynced=0.01, missing=0.05, behind=0.05, listed_anew=0.01),
+        rhythm=Rhythm(every=0.05, unsynced=0.01, missing=0.05, behind=0.05, begun=0.05, listed_anew=0.01),
     )
     task = asyncio.create_task(watched.run())
     await until(lambda: deaf.runs >= 2)

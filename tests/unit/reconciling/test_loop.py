@@ -101,13 +101,28 @@ async def test_in_a_namespace_that_is_being_deleted_nothing_is_tried_and_nothing
     assert loop.api.writes() == ["apply Service"]
 
 
-async def test_children_of_a_predecessor_are_waited_for(loop: Loop) -> None:
+async def test_what_a_predecessor_has_left_goes_first(loop: Loop) -> None:
     await loop.settle()
     loop.api.remove(LLM_DEPLOYMENT)
     await loop.turn()
     loop.api.put(llm())
+    loop.api.writes()
+    assert "has left behind goes first" in await loop.failing_turn()
+    assert loop.api.writes() == ["delete Service", "delete NetworkPolicy", "delete InferenceService"]
+    await loop.turn()
+    assert loop.api.writes()[:3] == CREATED
+
+
+async def test_what_a_predecessor_has_left_and_no_watch_has_told_is_waited_for(loop: Loop) -> None:
+    loop.catch_up()
+    loop.silent.add(SERVICE)
+    await loop.turn()
+    loop.api.remove(LLM_DEPLOYMENT)
+    await loop.turn()
+    for kind in (NETWORK_POLICY, INFERENCE_SERVICE):
+        loop.api.remove(kind)
+    loop.api.put(llm())
     assert "belongs to an LLMDeployment of this name that is gone" in await loop.failing_turn()
-    assert loop.api.writes() == []
 
 
 async def test_what_goes_with_its_deployment_is_not_made_again_before_the_end_is_told(loop: Loop) -> None:
