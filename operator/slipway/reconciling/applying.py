@@ -83,7 +83,7 @@ class Applier:
         """
         outcome = Outcome()
         await self._remove_what_is_left(key, uid, desired, outcome)
-        seen = {kind_of(thing) for thing in desired.apply if self._store.get(kind_of(thing), _name(thing), key[0])}
+        seen = {kind_of(thing) for thing in desired.apply if self._newest(kind_of(thing), key, _name(thing))}
         for thing in desired.apply:
             if outcome.goes_on and not self._store.is_missing(kind_of(thing)):
                 with outcome.told(thing["kind"], _name(thing)):
@@ -119,6 +119,7 @@ class Applier:
         kind = kind_of(thing)
         live = await self._live(kind, key, _name(thing))
         if was_there and live is None:  # it was rendered for a world that is no more
+            self._ledger.forget(key, kind)
             raise RetryLaterError(f"{kind} {_name(thing)} has ended meanwhile")
         if live is None and not is_new:
             await self._surely_lives(key, uid)
@@ -133,6 +134,9 @@ class Applier:
         found = await self._client.find(LLM_DEPLOYMENT, key.name, key.namespace)
         if found is None or found["metadata"]["uid"] != uid:
             raise RetryLaterError("It has been deleted, which no watch has told yet", after=END_IS_TOLD)
+
+    def _newest(self, kind: Kind, key: Key, name: str) -> Object | None:
+        return self._ledger.newest(kind, key, self._store.get(kind, name, key.namespace))
 
     async def _live(self, kind: Kind, key: Key, name: str) -> Object | None:
         """What isn't in the cache may be new, or gone, or somebody else's, which the cache doesn't hold."""

@@ -33,6 +33,13 @@ class Ledger:
 
     def __init__(self) -> None:
         self._entries: defaultdict[Key, dict[Kind, Entry]] = defaultdict(dict)
+        self._uids: dict[Key, str] = {}
+
+    def open(self, key: Key, uid: str) -> None:
+        """For the LLMDeployment of this name; what was written for a predecessor says nothing about it."""
+        if self._uids.get(key) != uid:
+            self.forget(key)
+            self._uids[key] = uid
 
     def newest(self, kind: Kind, key: Key, cached: Object | None) -> Object | None:
         """What the cache has, unless we have written since, and the watch hasn't told yet."""
@@ -82,12 +89,14 @@ class Ledger:
         """The deployment has ended, or the thing has; without this, the ledger would grow for ever."""
         if kind is None:
             self._entries.pop(key, None)
+            self._uids.pop(key, None)
         elif key in self._entries:
             self._entries[key].pop(kind, None)
 
     def clear(self) -> None:
         """Somebody else may have written since."""
         self._entries.clear()
+        self._uids.clear()
 
 
 def projected(live: Any, wanted: Any) -> Any:

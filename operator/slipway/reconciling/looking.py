@@ -67,6 +67,7 @@ class Lookout:
         cached = self._store.get(LLM_DEPLOYMENT, name, namespace)
         if cached is None:
             return None
+        self._ledger.open(key, cached["metadata"]["uid"])
         raw = self._ledger.newest(LLM_DEPLOYMENT, key, cached) or cached
         kinds = frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind))
         view = self._view(key, kinds)

@@ -144,6 +144,41 @@ async def test_a_successor_of_which_no_watch_has_told_gets_no_status_of_its_pred
     assert status(loop) == {}
 
 
+async def test_a_successor_begins_at_zero_whatever_was_written_for_its_predecessor(loop: Loop) -> None:
+    await at_zero_with_an_unheard_write(loop)
+    for kind in (LLM_DEPLOYMENT, SERVICE, NETWORK_POLICY, INFERENCE_SERVICE):
+        loop.api.remove(kind)
+    loop.api.put(llm())
+    await loop.turn()
+    assert autoscaler_class(loop) == "none"
+
+
+async def test_an_inference_service_that_ended_before_its_last_change_was_told_is_made_anew_at_zero(loop: Loop) -> None:
+    await at_zero_with_an_unheard_write(loop)
+    loop.api.remove(INFERENCE_SERVICE)
+    assert "has ended meanwhile" in await loop.failing_turn()
+    await loop.turn()
+    assert autoscaler_class(loop) == "none"
+
+
+async def at_zero_with_an_unheard_write(loop: Loop) -> None:
+    """As when watches are cut while somebody changes the spec."""
+    await loop.turn()
+    made = loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
+    await loop.settle()
+    assert autoscaler_class(loop) == "external"
+    loop.silent.add(INFERENCE_SERVICE)
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"engine": {"contextLength": 512}}, "metadata": {"generation": 2}})
+    await loop.turn()
+    loop.silent.clear()
+    loop.api.remove(DEPLOYMENT, name=made["metadata"]["name"])
+
+
+def autoscaler_class(loop: Loop) -> str:
+    annotations: dict[str, str] = loop.api.get(INFERENCE_SERVICE)["metadata"]["annotations"]
+    return annotations["serving.kserve.io/autoscalerClass"]
+
+
 # --- drift and change ------------------------------------------------------------------------------------------------
 
 
