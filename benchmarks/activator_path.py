@@ -23,6 +23,7 @@ from pathlib import Path
 import click
 import uvloop
 from path.client import Line, at_a_steady_rate, held
+from percentiles import percentile
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "activator-path.json"
@@ -109,8 +110,8 @@ async def _streams(options: Options, direct: int, through: int) -> list[Row]:
         await at_a_steady_rate(list(lines), rate=options.rate, seconds=options.seconds / 2)
     name = f"{options.streams} streams"
     return [
-        Row(f"{name}, an event's way, p50, ms", percentile(few.delays, 50), percentile(many.delays, 50)),
-        Row(f"{name}, an event's way, p99, ms", percentile(few.delays, 99), percentile(many.delays, 99)),
+        Row(f"{name}, an event's way, p50, ms", in_milliseconds(few.delays, 50), in_milliseconds(many.delays, 50)),
+        Row(f"{name}, an event's way, p99, ms", in_milliseconds(few.delays, 99), in_milliseconds(many.delays, 99)),
         Row(f"{name}, broken or incomplete", few.errors, many.errors, budget=0),
         *_rows(f"at {options.rate:.0f} requests/s beside {name}", *lines),
     ]
@@ -119,8 +120,8 @@ async def _streams(options: Options, direct: int, through: int) -> list[Row]:
 def _rows(name: str, direct: Line, through: Line) -> list[Row]:
     direct.close()
     through.close()
-    halves = percentile(direct.latencies, 50), percentile(through.latencies, 50)
-    highs = percentile(direct.latencies, 99), percentile(through.latencies, 99)
+    halves = in_milliseconds(direct.latencies, 50), in_milliseconds(through.latencies, 50)
+    highs = in_milliseconds(direct.latencies, 99), in_milliseconds(through.latencies, 99)
     return [
         Row(f"{name}, p50, ms", *halves, budget=1.0, goal=0.5),
         Row(f"{name}, p99, ms", *highs, budget=10.0, goal=3.0),
@@ -180,10 +181,8 @@ class Program:
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / KIB
 
 
-def percentile(seconds: list[float], percent: int) -> float:
-    """In milliseconds: the smallest value that so many percent of all do not exceed."""
-    ordered = sorted(seconds)
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] * 1000 if ordered else float("nan")
+def in_milliseconds(seconds: list[float], percent: int) -> float:
+    return percentile(seconds, percent) * 1000
 
 
 def table(rows: list[Row]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from percentiles import percentile
 from slipway_devcluster import lifecycle, status
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.paths import default_cache
@@ -94,12 +95,6 @@ def report(results: list[Round]) -> Iterable[str]:
         yield f"{what:20} {statistics.median(values):9.2f} {high:7.2f} {budget:7.0f} {high / budget:11.2f}"
     left = [trace for result in results for trace in result.left_behind]
     yield "left behind: " + ("nothing" if not left else "\n  ".join(["", *left]))
-
-
-def percentile(values: list[float], percent: int) -> float:
-    """The smallest value that so many percent of all do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
 if __name__ == "__main__":

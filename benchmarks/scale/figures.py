@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+from percentiles import percentile
+
 from scale.process import Calls, Reading
 from scale.story import Story
 
@@ -97,11 +99,6 @@ def spread(values: Iterable[float | None]) -> Spread | None:
         return None
     p50, p95, most = (round(value, 3) for value in (percentile(known, 50), percentile(known, 95), known[-1]))
     return Spread(p50, p95, most, len(known))
-
-
-def percentile(ordered: Sequence[float], percent: int) -> float:
-    """The smallest value that so many percent of all do not exceed."""
-    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
 def _named(calls: Calls) -> dict[str, int]:

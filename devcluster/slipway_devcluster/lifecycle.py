@@ -234,12 +234,13 @@ def free_port(cache: Cache) -> int:
     """The first port that no program listens on and no other cluster has been given."""
     given = {found.port for cluster in every(cache) if (found := records.read(cluster.layout.state))}
     for port in PORTS:
-        if port not in given and _is_free(port):
+        if port not in given and is_free(port):
             return port
     raise Refusal(f"ports {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1 are all taken; name another with --port")
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether no program listens there, on this machine's own address or on all."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

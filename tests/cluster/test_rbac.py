@@ -72,7 +72,7 @@ def has_another_uid(before: str) -> Predicate:
 async def make_it_repair(kube: Kube) -> None:
     before = await kube.get("service", "gemma")
     await kube.delete("service", "gemma")
-    await kube.wait_for("service", "gemma", lambda it: uid(it) != uid(before))
+    await kube.wait_for("service", "gemma", has_another_uid(uid(before)))
 
 
 async def make_it_scale(kube: Kube) -> None:

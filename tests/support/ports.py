@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import socket
+
+from slipway_devcluster.lifecycle import is_free
 
 FIRST, EACH = 18_000, 500
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -15,14 +16,4 @@ _ports = itertools.cycle(range(FIRST + _worker % 16 * EACH, FIRST + (_worker % 1
 
 
 def free_port() -> int:
-    return next(port for port in itertools.islice(_ports, EACH) if _is_free(port))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-        return True
+    return next(port for port in itertools.islice(_ports, EACH) if is_free(port))

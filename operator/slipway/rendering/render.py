@@ -53,7 +53,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
         delete=tuple(each for each in objects if isinstance(each, ObjectReference)),
         replicas=None if is_scaled else replica_bounds(deployment, kept, autoscaler),
         remarks=(
-            *_of_now(deployment, kept),
+            *_of_now(kept),
             *_not_yet(deployment.spec, world),
             *engine.ignored(deployment.spec.engine),
         ),
@@ -81,7 +81,7 @@ def _refuse_what_would_be_unsafe(spec: LLMDeploymentSpec, engine: Engine) -> Non
         )
 
 
-def _of_now(deployment: LLMDeployment, kept: Kept) -> Iterator[str]:
+def _of_now(kept: Kept) -> Iterator[str]:
     if kept.entry:
         count = "1 replica is" if kept.replicas == 1 else f"{kept.replicas} replicas are"
         yield f"scaling.schedule: {count} kept by '{kept.entry.cron}' for {kept.entry.duration}."
