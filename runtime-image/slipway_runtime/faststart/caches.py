@@ -16,6 +16,7 @@ from pathlib import Path
 
 from slipway_runtime.versions import version_of
 
+from . import wanted
 from .manifest import Manifest, difference, name_of
 from .settings import Settings
 
@@ -59,6 +60,7 @@ class Cache:
             "TRITON_CACHE_DIR": str(self.folder / "files/triton"),
             "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "files/inductor"),
             "SLIPWAY_TRITON_KEY": str(self.folder / "files/triton_key"),
+            wanted.ENVIRONMENT: str(self.folder / "files/wanted"),
         }
 
     def seal(self) -> None:

@@ -6,8 +6,10 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from . import page_cache, wanted
 from .adapters import adapter_for
 from .adapters.parts import UnexpectedError
 from .addresses import Addresses
@@ -17,6 +19,9 @@ from .settings import Settings
 
 PR_SET_PDEATHSIG = 1
 FOLDER = "SLIPWAY_FASTSTART_FOLDER"
+
+Ready = Callable[[], None]
+"""To be called when the engine core could take requests, or the server is about to."""
 
 
 def main() -> int:
@@ -28,22 +33,30 @@ def main() -> int:
     settings = Settings.from_environment(os.environ)
     addresses = Addresses(Path(os.environ[FOLDER]))
     teller.say("has begun")
+
+    def ready() -> None:
+        collector.release()
+        wanted.note(who)
+        teller.tell(Event.READY)
+
     try:
         run = _core if who == "core" else _server
-        run(settings, flags, addresses, teller, collector)
+        run(settings, flags, addresses, teller, ready)
     except UnexpectedError as error:
         teller.tell(Event.GIVES_UP, str(error))
         return 1
     return 0
 
 
-def _core(settings: Settings, flags: list[str], addresses: Addresses, teller: Teller, collector: Collector) -> None:
+def _core(settings: Settings, flags: list[str], addresses: Addresses, teller: Teller, ready: Ready) -> None:
     adapter = adapter_for(settings.version)
     copy = None
     if settings.copy_weights:
         from . import device_copy  # noqa: PLC0415 - CPUs have no use for it
 
-        copy = device_copy.begin(settings.weights, say=teller.say)
+        copy = device_copy.begin(
+            settings.weights, say=teller.say, wait=lambda: page_cache.until_asked(addresses.folder)
+        )
     import torch  # noqa: F401, PLC0415 - the longest import of all, and a phase of its own
 
     teller.say("has imported torch")
@@ -56,16 +69,16 @@ def _core(settings: Settings, flags: list[str], addresses: Addresses, teller: Te
     from . import core_process, triton_key  # noqa: PLC0415 - as above
 
     triton_key.keep(os.environ.get("SLIPWAY_TRITON_KEY"))
-    core_process.run(parts, flags, addresses, teller=teller, collector=collector)
+    core_process.run(parts, flags, addresses, teller=teller, ready=ready)
 
 
-def _server(settings: Settings, flags: list[str], addresses: Addresses, teller: Teller, collector: Collector) -> None:
+def _server(settings: Settings, flags: list[str], addresses: Addresses, teller: Teller, ready: Ready) -> None:
     from . import server_process  # noqa: PLC0415 - the core has no use for it
 
     adapter = adapter_for(settings.version)
     parts = adapter.server_parts()
     teller.say("has imported vLLM")
-    server_process.run(parts, flags, addresses, also_imported=adapter.ALSO_IMPORTED, teller=teller, collector=collector)
+    server_process.run(parts, flags, addresses, also_imported=adapter.ALSO_IMPORTED, teller=teller, ready=ready)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from .adapters.parts import CoreParts, UnexpectedError
 from .addresses import Addresses, digest
-from .collector import Collector
 from .news import Event, Teller
 
 
-def run(parts: CoreParts, flags: list[str], addresses: Addresses, *, teller: Teller, collector: Collector) -> None:
+def run(parts: CoreParts, flags: list[str], addresses: Addresses, *, teller: Teller, ready: Callable[[], None]) -> None:
     """Returns, or raises, when the engine core has ended."""
     multiprocessing.current_process().name = "EngineCore"  # as its lines in the log are marked
     arguments = read_flags(parts, flags)
@@ -25,7 +24,7 @@ def run(parts: CoreParts, flags: list[str], addresses: Addresses, *, teller: Tel
     config = arguments.create_engine_config(usage_context=parts.usage)
     refuse(config)
     teller.say("has its configuration")
-    parts.core.EngineCoreProc = _alone(parts, addresses, teller=teller, collector=collector)
+    parts.core.EngineCoreProc = _alone(parts, addresses, teller=teller, ready=ready)
     parts.core.EngineCoreProc.run_engine_core(
         vllm_config=config,
         local_client=True,
@@ -58,7 +57,7 @@ def refuse(config: Any) -> None:
         raise UnexpectedError("tensors are to go through a queue that only vLLM's own launcher makes")
 
 
-def _alone(parts: CoreParts, addresses: Addresses, *, teller: Teller, collector: Collector) -> type[Any]:
+def _alone(parts: CoreParts, addresses: Addresses, *, teller: Teller, ready: Callable[[], None]) -> type[Any]:
     class Core(parts.core.EngineCoreProc):  # type: ignore[misc, name-defined]
         @contextlib.contextmanager
         def _perform_handshakes(
@@ -68,9 +67,8 @@ def _alone(parts: CoreParts, addresses: Addresses, *, teller: Teller, collector:
             vllm_config.__post_init__()  # as after a real handshake
 
         def run_busy_loop(self) -> Any:
-            collector.release()
             teller.say("is ready")
-            teller.tell(Event.READY)
+            ready()
             return super().run_busy_loop()
 
     return Core

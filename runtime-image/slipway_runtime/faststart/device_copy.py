@@ -91,9 +91,16 @@ class Copy:
     def __init__(self) -> None:
         self._files: Future[dict[str, DeviceMemory]] = Future()
 
-    def run(self, files: Sequence[str], say: Callable[[str], None], driver: Callable[[], Driver] = Driver) -> None:
+    def run(
+        self,
+        files: Sequence[str],
+        say: Callable[[str], None],
+        driver: Callable[[], Driver] = Driver,
+        wait: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Waits where nothing else is left to do but to read."""
         try:
-            copied = _copy(files, driver())
+            copied = _copy(files, driver(), wait)
             say(f"has copied {sum(file.size for file in copied.values()) / 2**30:.1f} GiB of weights to the device")
             self._files.set_result(copied)
         except Exception as error:
@@ -108,18 +115,19 @@ class Copy:
         return [copied.pop(file) for file in files]
 
 
-def begin(files: Sequence[str], *, say: Callable[[str], None]) -> Copy:
+def begin(files: Sequence[str], *, say: Callable[[str], None], wait: Callable[[], object]) -> Copy:
     copy = Copy()
-    threading.Thread(target=copy.run, args=(files, say), name="device-copy", daemon=True).start()
+    threading.Thread(target=copy.run, args=(files, say, Driver, wait), name="device-copy", daemon=True).start()
     return copy
 
 
-def _copy(files: Sequence[str], driver: Driver) -> dict[str, DeviceMemory]:
+def _copy(files: Sequence[str], driver: Driver, wait: Callable[[], object]) -> dict[str, DeviceMemory]:
     sizes = {file: os.path.getsize(file) for file in files}  # noqa: PTH202 - plain words, handed to the kernel
     if driver.free_memory() < 2 * ROOM * sum(sizes.values()):
         raise CudaError("they would not fit twice")
     memories = {file: DeviceMemory(driver, size) for file, size in sizes.items()}
     mapped = {file: _map(file, size) for file, size in sizes.items()}
+    wait()
     pieces: queue.SimpleQueue[tuple[int, int, int]] = queue.SimpleQueue()
     for file, size in sizes.items():
         for start in range(0, size, PIECE):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from . import page_cache
+from . import page_cache, wanted
 from .adapters import adapter_for
 from .caches import Cache
 from .news import News, say
@@ -30,8 +30,7 @@ def main(flags: Sequence[str]) -> int:
     folder = _folder()
     try:
         cache = Cache.open(settings, flags, say=say)
-        if not settings.copy_weights:
-            page_cache.read_ahead(settings.weights)
+        _read_ahead(settings, cache, folder)
         pair = Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: pair.happenings.put(Told(number)))
@@ -51,6 +50,12 @@ def main(flags: Sequence[str]) -> int:
         _start_ordinarily(settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_ahead(settings: Settings, cache: Cache, folder: Path) -> None:
+    """What is imported comes before the weights, which are so much more that it would be lost among them."""
+    weights = () if settings.copy_weights else settings.weights
+    page_cache.read_ahead([*wanted.noted(cache.environment), *weights], folder)
 
 
 def environments(

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 PIECE = 128 * 1024  # what the kernel takes of one wish, on most devices
 AT_ONCE = 8  # files
+ASKED = "asked-for"  # a file: all that was to be asked for has been
+PATIENCE = 5.0  # seconds
 
 
-def read_ahead(files: Sequence[str]) -> threading.Thread:
-    """Begins at once, beside whatever else this process does."""
-    thread = threading.Thread(target=_ask_for, args=(files,), name="page-cache", daemon=True)
+def read_ahead(files: Sequence[str], folder: Path) -> threading.Thread:
+    """Begins at once, beside whatever else this process does. The folder is one that others look into for the end."""
+    thread = threading.Thread(target=_ask_for, args=(files, folder), name="page-cache", daemon=True)
     thread.start()
     return thread
 
 
-def _ask_for(files: Iterable[str]) -> None:
+def until_asked(folder: Path) -> None:
+    """Until all is on its way; but not for ever, since nothing depends on it but time."""
+    until = time.monotonic() + PATIENCE
+    while not (folder / ASKED).exists() and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def _ask_for(files: Iterable[str], folder: Path) -> None:
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="page-cache") as pool:
         list(pool.map(_ask_for_file, files))
+    with contextlib.suppress(OSError):
+        (folder / ASKED).touch()
 
 
 def _ask_for_file(path: str) -> None:

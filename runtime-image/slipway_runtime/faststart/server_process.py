@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from .adapters.parts import ServerParts, UnexpectedError
 from .addresses import Addresses, digest
-from .collector import Collector
 from .news import Event, Teller
 
 
@@ -19,7 +18,7 @@ def run(
     *,
     also_imported: Iterable[str],
     teller: Teller,
-    collector: Collector,
+    ready: Callable[[], None],
 ) -> None:
     """Returns, or raises, when the server has ended."""
     parts.prepare()
@@ -30,7 +29,7 @@ def run(
     _import(also_imported)
     teller.say("waits for the engine core")
     _join(parts.api, addresses)
-    _tell_when_it_serves(parts.api, teller=teller, collector=collector)
+    _tell_when_it_serves(parts.api, teller=teller, ready=ready)
     parts.run(parts.api.run_server(arguments))
 
 
@@ -57,13 +56,12 @@ def _join(api: Any, addresses: Addresses) -> None:
     api.run_server_worker = run_server_worker
 
 
-def _tell_when_it_serves(api: Any, *, teller: Teller, collector: Collector) -> None:
+def _tell_when_it_serves(api: Any, *, teller: Teller, ready: Callable[[], None]) -> None:
     serve = api.serve_http
 
     async def serve_http(*args: Any, **kwargs: Any) -> Any:
-        collector.release()
         teller.say("begins to serve")
-        teller.tell(Event.READY)
+        ready()
         return await serve(*args, **kwargs)
 
     api.serve_http = serve_http

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -208,3 +209,12 @@ def _falls_back(begun: Start, reason: str) -> None:
     assert "so vLLM is started the ordinary way" in begun.said
     assert "the ordinary start" in begun.said
     assert begun.children() == {}
+
+
+def test_what_both_processes_have_read_is_kept_with_the_cache(start: Starting, tmp_path: Path) -> None:
+    begun = start("--model=m", cache=str(tmp_path / "cache"))
+    begun.answer()
+    begun.process.terminate()
+    begun.process.wait(PATIENCE)
+    [manifest] = (tmp_path / "cache").glob("*/manifest.json")
+    assert {"wanted-core", "wanted-server"} <= set(json.loads(manifest.read_text())["files"])

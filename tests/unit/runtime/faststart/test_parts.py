@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slipway_runtime.faststart import device_copy, loading, page_cache, triton_key
+from slipway_runtime.faststart import device_copy, loading, page_cache, triton_key, wanted
 from slipway_runtime.faststart.adapters.parts import UnexpectedError, expect, expect_uses
 from slipway_runtime.faststart.collector import Collector
 from slipway_runtime.faststart.launcher import environments
@@ -155,10 +156,39 @@ def fake_torch() -> Any:
     return SimpleNamespace(as_tensor=lambda memory, device: Tensor(), bfloat16="bfloat16")
 
 
-def test_a_file_that_is_gone_stops_no_reading(weights: str) -> None:
-    thread = page_cache.read_ahead(["/gone", weights])
-    thread.join(10)
-    assert not thread.is_alive()
+def test_a_file_that_is_gone_stops_no_reading(weights: str, tmp_path: Path) -> None:
+    page_cache.read_ahead(["/gone", weights], tmp_path).join(10)
+    page_cache.until_asked(tmp_path)
+    assert (tmp_path / page_cache.ASKED).exists()
+
+
+def test_nobody_waits_for_ever_for_files_to_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page_cache, "PATIENCE", 0.0)
+    page_cache.until_asked(tmp_path)
+
+
+def test_libraries_and_compiled_modules_of_a_process_are_noted(tmp_path: Path) -> None:
+    environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
+    wanted.note("core", environment)
+    noted = list(wanted.noted(environment))
+    assert getattr(json.__spec__, "cached", None) in noted
+    assert any(Path(name).name.startswith("libc.so") for name in noted)
+    assert len(noted) == len(set(noted))
+    assert all(Path(name).is_file() for name in noted)
+
+
+def test_notes_are_taken_once_for_a_cache_and_read_for_both_processes(tmp_path: Path) -> None:
+    environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
+    (tmp_path / "wanted-core").write_text("/first\n/both\n")
+    (tmp_path / "wanted-server").write_text("/both\n/second\n")
+    wanted.note("core", environment)
+    assert list(wanted.noted(environment)) == ["/first", "/both", "/second"]
+
+
+@pytest.mark.parametrize("environment", [{}, {wanted.ENVIRONMENT: "/proc/nowhere/wanted"}], ids=["none", "read-only"])
+def test_without_a_cache_to_write_to_nothing_is_noted(environment: dict[str, str]) -> None:
+    wanted.note("core", environment)
+    assert not list(wanted.noted(environment))
 
 
 @pytest.fixture
