@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import page_cache, wanted
+from . import page_cache, triton_names, wanted
 from .adapters import adapter_for
 from .adapters.parts import UnexpectedError
 from .addresses import Addresses
@@ -54,9 +54,8 @@ def _core(settings: Settings, flags: list[str], addresses: Addresses, teller: Te
     if settings.copy_weights:
         from . import device_copy  # noqa: PLC0415 - CPUs have no use for it
 
-        copy = device_copy.begin(
-            settings.weights, say=teller.say, wait=lambda: page_cache.until_asked(addresses.folder)
-        )
+        copy = device_copy.begin(settings.weights, say=teller.say, wait=lambda: page_cache.until_read(addresses.folder))
+    triton_names.choose_ptxas(os.environ)
     import torch  # noqa: F401, PLC0415 - the longest import of all, and a phase of its own
 
     teller.say("has imported torch")
@@ -66,9 +65,9 @@ def _core(settings: Settings, flags: list[str], addresses: Addresses, teller: Te
         from . import loading  # noqa: PLC0415 - as above
 
         loading.take_weights_from(copy, parts.loader, say=teller.say)
-    from . import core_process, triton_key  # noqa: PLC0415 - as above
+    from . import core_process  # noqa: PLC0415 - as above
 
-    triton_key.keep(os.environ.get("SLIPWAY_TRITON_KEY"))
+    triton_names.keep_key(os.environ.get("SLIPWAY_TRITON_KEY"))
     core_process.run(parts, flags, addresses, teller=teller, ready=ready)
 
 

@@ -16,6 +16,7 @@ from . import page_cache, wanted
 from .adapters import adapter_for
 from .caches import Cache
 from .news import News, say
+from .page_cache import Piece
 from .pair import CORE, SERVER, Ended, Pair, Progress, Told
 from .settings import ENVIRONMENT, Settings
 
@@ -54,7 +55,7 @@ def main(flags: Sequence[str]) -> int:
 
 def _read_ahead(settings: Settings, cache: Cache, folder: Path) -> None:
     """What is imported comes before the weights, which are so much more that it would be lost among them."""
-    weights = () if settings.copy_weights else settings.weights
+    weights = () if settings.copy_weights else map(Piece.whole, settings.weights)
     page_cache.read_ahead([*wanted.noted(cache.environment), *weights], folder)
 
 

@@ -1,18 +1,25 @@
-"""The files that a start reads: noted by the two processes when they are ready, and asked for ahead by the next start.
+"""What a start reads: noted by the two processes when they are ready, and asked for ahead by the next start.
 
 Where nothing of the image is in memory yet, Python asks for one file after the other, and the disk waits in between.
+Of libraries only the pages that were touched are noted: the others are most of what CUDA's weigh.
 """
 
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
+from .page_cache import Piece
+
 ENVIRONMENT = "SLIPWAY_WANTED"  # where the notes are, without the name of the process
+PRESENT = 1 << 63  # of an entry of pagemap
+GAP = 64  # pages that are cheaper to read than to leave out
 
 
 def note(who: str, environment: Mapping[str, str] = os.environ) -> None:
@@ -22,30 +29,51 @@ def note(who: str, environment: Mapping[str, str] = os.environ) -> None:
     file = Path(f"{begin}-{who}")
     with contextlib.suppress(OSError):
         if not file.exists():
-            file.write_text("".join(f"{name}\n" for name in dict.fromkeys((*_mapped(), *_imported(sys.modules)))))
+            pieces = dict.fromkeys((*_mapped(), *_imported(sys.modules)))
+            file.write_text("".join(f"{piece.start} {piece.size} {piece.path}\n" for piece in pieces))
 
 
-def noted(environment: Mapping[str, str]) -> Iterator[str]:
-    """Of both processes, each file once; those that are gone are the reader's business."""
+def noted(environment: Mapping[str, str]) -> list[Piece]:
+    """Of both processes, each piece once."""
     if not (begin := environment.get(ENVIRONMENT)):
-        return
+        return []
     notes = sorted(Path(begin).parent.glob(f"{Path(begin).name}-*"))
-    yield from dict.fromkeys(line for file in notes for line in file.read_text().splitlines())
+    return list(dict.fromkeys(Piece.read(line) for file in notes for line in file.read_text().splitlines()))
 
 
-def _mapped() -> Iterator[str]:
-    """Libraries, above all."""
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        name = line[73:].strip()
-        if name.startswith("/") and not name.startswith(("/dev/", "/proc/", "/memfd:")) and "(deleted)" not in name:
-            yield name
+def _mapped() -> Iterator[Piece]:
+    """Of libraries, above all."""
+    with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
+        for line in Path("/proc/self/maps").read_text().splitlines():
+            addresses, name = line.partition(" ")[0], line[73:]
+            if not name.startswith("/") or name.startswith(("/dev/", "/memfd:")) or name.endswith(" (deleted)"):
+                continue
+            first, end = (int(address, 16) // mmap.PAGESIZE for address in addresses.split("-"))
+            offset = int(line.split()[2], 16)
+            pagemap.seek(first * 8)
+            entries = array("Q", pagemap.read((end - first) * 8))
+            for start, stop in runs(number for number, entry in enumerate(entries) if entry & PRESENT):
+                yield Piece(offset + start * mmap.PAGESIZE, (stop - start) * mmap.PAGESIZE, name)
 
 
-def _imported(modules: Mapping[str, ModuleType]) -> Iterator[str]:
-    """In the order in which they were; of a module that has been compiled, only that."""
+def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Rising numbers as stretches, each with the number after its last; a small gap doesn't end one."""
+    start = stop = None
+    for number in numbers:
+        if stop is None or number > stop + GAP:
+            if start is not None and stop is not None:
+                yield start, stop
+            start = number
+        stop = number + 1
+    if start is not None and stop is not None:
+        yield start, stop
+
+
+def _imported(modules: Mapping[str, ModuleType]) -> Iterator[Piece]:
+    """In the order in which they were; of a module that has been compiled, only that. Libraries are there already."""
     for module in list(modules.values()):
         spec = getattr(module, "__spec__", None)
         for name in (getattr(spec, "cached", None), getattr(spec, "origin", None)):
-            if isinstance(name, str) and name.startswith("/") and Path(name).is_file():
-                yield name
+            if isinstance(name, str) and name.endswith((".py", ".pyc")) and Path(name).is_file():
+                yield Piece(0, Path(name).stat().st_size, name)
                 break

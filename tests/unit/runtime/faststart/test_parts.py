@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import mmap
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -12,14 +13,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slipway_runtime.faststart import device_copy, loading, page_cache, triton_key, wanted
+from slipway_runtime.faststart import device_copy, loading, page_cache, triton_names, wanted
 from slipway_runtime.faststart.adapters.parts import UnexpectedError, expect, expect_uses
 from slipway_runtime.faststart.collector import Collector
 from slipway_runtime.faststart.launcher import environments
 from slipway_runtime.faststart.news import Event, News
+from slipway_runtime.faststart.page_cache import Piece
 from slipway_runtime.faststart.pair import CORE, SERVER, Progress
 from slipway_runtime.faststart.settings import Settings
 
+MIB = 1 << 20
 HEADER = b'{"__metadata__":{},"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
 WEIGHTS = struct.pack("<Q", len(HEADER)) + HEADER + b"\1\2\3\4"
 
@@ -157,32 +160,47 @@ def fake_torch() -> Any:
 
 
 def test_a_file_that_is_gone_stops_no_reading(weights: str, tmp_path: Path) -> None:
-    page_cache.read_ahead(["/gone", weights], tmp_path).join(10)
-    page_cache.until_asked(tmp_path)
-    assert (tmp_path / page_cache.ASKED).exists()
+    page_cache.read_ahead([Piece.whole("/gone"), Piece.whole(weights)], tmp_path).join(10)
+    page_cache.until_read(tmp_path)
+    assert (tmp_path / page_cache.READ).exists()
 
 
-def test_nobody_waits_for_ever_for_files_to_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_ever_for_what_is_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_cache, "PATIENCE", 0.0)
-    page_cache.until_asked(tmp_path)
+    page_cache.until_read(tmp_path)
 
 
-def test_libraries_and_compiled_modules_of_a_process_are_noted(tmp_path: Path) -> None:
+def test_modules_of_a_process_are_noted_as_they_are_compiled(tmp_path: Path) -> None:
     environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
     wanted.note("core", environment)
-    noted = list(wanted.noted(environment))
-    assert getattr(json.__spec__, "cached", None) in noted
-    assert any(Path(name).name.startswith("libc.so") for name in noted)
-    assert len(noted) == len(set(noted))
-    assert all(Path(name).is_file() for name in noted)
+    file = getattr(json.__spec__, "cached", "")
+    file = file if Path(file).exists() else json.__file__
+    assert Piece.whole(file) in wanted.noted(environment)
+
+
+def test_of_libraries_the_pages_that_were_touched_are_noted(tmp_path: Path) -> None:
+    environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
+    library = tmp_path / "library"
+    library.write_bytes(bytes(16 * MIB))
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert not mapped[8 * MIB]
+        wanted.note("core", environment)
+    [piece] = [piece for piece in wanted.noted(environment) if piece.path == str(library)]
+    assert piece.start <= 8 * MIB < piece.start + piece.size
+    assert piece.size <= 4 * MIB  # the kernel maps what lies around it, too
+
+
+def test_stretches_that_lie_close_are_read_as_one() -> None:
+    assert list(wanted.runs([1, 2, 5, 500, 501])) == [(1, 6), (500, 502)]
+    assert list(wanted.runs([])) == []
 
 
 def test_notes_are_taken_once_for_a_cache_and_read_for_both_processes(tmp_path: Path) -> None:
     environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
-    (tmp_path / "wanted-core").write_text("/first\n/both\n")
-    (tmp_path / "wanted-server").write_text("/both\n/second\n")
+    (tmp_path / "wanted-core").write_text("0 1 /first\n0 1 /both\n")
+    (tmp_path / "wanted-server").write_text("0 1 /both\n4096 2 /a name\n")
     wanted.note("core", environment)
-    assert list(wanted.noted(environment)) == ["/first", "/both", "/second"]
+    assert wanted.noted(environment) == [Piece(0, 1, "/first"), Piece(0, 1, "/both"), Piece(4096, 2, "/a name")]
 
 
 @pytest.mark.parametrize("environment", [{}, {wanted.ENVIRONMENT: "/proc/nowhere/wanted"}], ids=["none", "read-only"])
@@ -217,16 +235,40 @@ def test_tritons_answer_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     answers = iter(["abc", "another"])
     for _ in range(2):  # two starts
         holder = SimpleNamespace(triton_key=lambda: next(answers))
-        for name in triton_key.HOLDERS:
+        for name in triton_names.HOLDERS:
             monkeypatch.setitem(sys.modules, name, holder)
-        triton_key.keep(str(tmp_path / "key"))
+        triton_names.keep_key(str(tmp_path / "key"))
         assert holder.triton_key() == "abc"
 
 
 def test_without_triton_there_is_nothing_to_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, triton_key.HOLDERS[0], None)
-    triton_key.keep(str(tmp_path / "key"))
+    monkeypatch.setitem(sys.modules, triton_names.HOLDERS[0], None)
+    triton_names.keep_key(str(tmp_path / "key"))
     assert not (tmp_path / "key").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen"), [({}, "torch's"), ({"TRITON_PTXAS_PATH": "/own"}, "/own")], ids=["none given", "one given"]
+)
+def test_kernels_are_assembled_and_named_with_one_ptxas_from_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], chosen: str
+) -> None:
+    ptxas = tmp_path / "torch/bin/ptxas"
+    ptxas.parent.mkdir(parents=True)
+    ptxas.touch()
+    (tmp_path / "torch/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    triton_names.choose_ptxas(given)
+    assert given == {"TRITON_PTXAS_PATH": str(ptxas) if chosen == "torch's" else chosen}
+
+
+def test_a_torch_without_ptxas_leaves_the_choice_to_triton(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    environment: dict[str, str] = {}
+    triton_names.choose_ptxas(environment)
+    assert not environment
 
 
 def test_it_serves_when_both_are_ready_and_mean_the_same() -> None:
