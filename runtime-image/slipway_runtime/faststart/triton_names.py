@@ -1,9 +1,9 @@
 """What Triton names its compiled kernels by: the same at each start, so that they are found again.
 
 A name is a hash of a kernel's source, of Triton's own files, and of what ptxas says of itself. Triton's own files take
-0.3 s to hash, and an image never changes them. As to ptxas, torch points Triton to one of its own, but only when it loads
-a kernel itself; so it depends on what comes first by chance whether names are made with torch's or with Triton's, and a
-cache that knows one half of them makes all of them anew. Here it is torch's from the beginning.
+0.3 s to hash, and an image never changes them. As to ptxas, torch points Triton to one of its own, but only when it
+loads a kernel itself; so chance decides whether names are made with torch's or with Triton's, and a cache that knows
+one half of them makes all of them anew. Here it is torch's from the beginning.
 """
 
 from __future__ import annotations
