@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.planning.engines import RUNTIMES
 from slipway.rendering import Unrenderable, World, render
@@ -71,7 +73,10 @@ def test_extra_arguments_come_last_so_that_they_win() -> None:
     assert arguments(on_h100(engine={"extraArgs": ["-O3"]}))[-1] == "-O3"
 
 
-SERVED_BY = {"vllm": on_h100, "llamacpp": lambda **spec: deployment(engine={"name": "llamacpp"}, **spec)}
+SERVED_BY: dict[str, Callable[..., LLMDeployment]] = {
+    "vllm": on_h100,
+    "llamacpp": lambda **spec: deployment(engine={"name": "llamacpp"}, **spec),
+}
 TRACING = {"tracing": {"endpoint": "http://otel:4318", "sampleRatio": 0.5}}
 
 
