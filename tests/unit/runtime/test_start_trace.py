@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 from slipway_runtime.failure import Failure, Reason
-from slipway_runtime.supervisor.phases import Moment
+from slipway_runtime.supervisor.phases import Moment, Phases
 from slipway_runtime.supervisor.start_trace import StartTrace, spans_of
+from slipway_runtime.tracing.collector import Outcome
 from slipway_runtime.tracing.context import Trace
 from slipway_runtime.tracing.exporter import Exporter
 from slipway_runtime.tracing.spans import Span
+from support.otlp_collector import from_json, received
 
 BEGAN = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TRACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", sampled=True)
@@ -62,3 +64,23 @@ def test_a_start_that_fails_a_check_has_but_one_phase() -> None:
 )
 def test_one_that_is_not_traced_names_no_trace_to_anybody(trace: StartTrace) -> None:
     assert (trace.id, trace.traceparent, trace.environment) == (None, None, {})
+
+
+def test_an_engine_that_dies_after_it_was_ready_is_no_failed_start() -> None:
+    bodies: list[bytes] = []
+
+    class Collector:
+        def take(self, body: bytes) -> Outcome:
+            bodies.append(body)
+            return Outcome()
+
+    trace = StartTrace(Exporter(Collector(), {}, gather=0), attributes={"slipway.engine": "vllm"})
+    phases = Phases()
+    phases.reach("ready")
+    trace.ready(phases, {"slipway.kvTokens": "1200"})
+    trace.failed(phases, FAILURE)
+    trace.close()
+    whole, phase = [span for body in bodies for span in received(from_json(body))]
+    assert (whole.name, whole.trace_id, whole.error) == ("start", trace.id, None)
+    assert whole.attributes == {"slipway.engine": "vllm", "slipway.kvTokens": "1200"}
+    assert (phase.name, phase.parent_id) == ("ready", whole.span_id)
