@@ -103,8 +103,9 @@ def _attributes(visit: Visit, model: str) -> Iterator[tuple[str, Value]]:
         yield "slipway.reason", visit.reason
     if visit.status >= 500:
         yield "error.type", visit.reason or str(visit.status)
-    if visit.usage or visit.completion_tokens:
+    if visit.usage:
         yield "gen_ai.usage.input_tokens", visit.prompt_tokens
+    if visit.usage or visit.completion_tokens:
         yield "gen_ai.usage.output_tokens", visit.completion_tokens
     if visit.stream:
         yield "gen_ai.request.stream", True

@@ -63,6 +63,12 @@ def test_a_streams_span_tells_who_asked_what_it_cost_and_how_long_it_took() -> N
     assert not span.error
 
 
+def test_what_a_stream_does_not_tell_is_not_made_up() -> None:
+    [span] = spans_of(visit(stream=True, first=10.5, last=19.0, events=5), model="gemma", offset=OFFSET)
+    assert "gen_ai.usage.input_tokens" not in span.attributes
+    assert span.attributes["gen_ai.usage.output_tokens"] == 3
+
+
 @pytest.mark.parametrize(
     ("known", "error"),
     [
