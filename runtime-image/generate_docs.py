@@ -125,6 +125,7 @@ def of_the_guard() -> Iterator[Metric]:
     counted.refused("", "")
     counted.of("")
     counted.in_flight.inc()
+    counted.spans("sent", 1)
     families = text_string_to_metric_families(generate_latest(registry).decode())
     return (family for family in families if not family.name.endswith("_created"))
 

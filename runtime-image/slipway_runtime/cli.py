@@ -123,6 +123,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add("--api-keys", type=Path, metavar="PATH", help="a mounted Secret: a file for each key, named as its owner")
     add("--requests-per-minute", type=_positive, metavar="N", help="requests that each key may send in a minute")
     add("--max-in-flight", type=_positive, metavar="N", help="requests taken at a time; more are told to come back")
+    add("--traces-endpoint", type=_traces_endpoint, metavar="URL", help="an OpenTelemetry collector, over HTTP")
+    add(
+        "--traces-sample-ratio",
+        type=_ratio,
+        default=0.1,
+        metavar="R",
+        help="the share of requests that are traced, where the client has not decided it",
+    )
     add(
         "--termination-log",
         type=Path,
@@ -156,6 +164,25 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _ratio(text: str) -> float:
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return ratio
+
+
+def _traces_endpoint(text: str) -> str:
+    from slipway_runtime.tracing import collector  # noqa: PLC0415 - few have one
+
+    try:
+        return collector.endpoint(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

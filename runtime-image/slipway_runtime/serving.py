@@ -20,6 +20,7 @@ from slipway_runtime.preflight.machine import memory_limit
 from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
+from slipway_runtime.supervisor.start_trace import PARENT, StartTrace
 from slipway_runtime.versions import version_of
 
 MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
@@ -27,7 +28,20 @@ MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    return run(lambda: _prepared(arguments), termination_log=arguments.termination_log)
+    trace = _start_trace(arguments) if arguments.traces_endpoint else None
+    return run(lambda: _prepared(arguments), termination_log=arguments.termination_log, trace=trace)
+
+
+def _start_trace(arguments: argparse.Namespace) -> StartTrace:
+    from slipway_runtime.tracing.exporter import Exporter  # noqa: PLC0415 - most have no use for it
+
+    if arguments.served_name and "service.name=" not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        os.environ.setdefault("OTEL_SERVICE_NAME", arguments.served_name)  # of all spans: ours, and the engine's
+    return StartTrace(
+        Exporter.to(arguments.traces_endpoint),
+        parent=os.environ.get(PARENT),
+        attributes={"slipway.engine": arguments.engine, "slipway.model": arguments.served_name or str(arguments.model)},
+    )
 
 
 def check(arguments: argparse.Namespace) -> int:
@@ -64,6 +78,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Se
         mode=arguments.mode,
         flags=tuple(arguments.flags),
         environment={**os.environ, guards.ENVIRONMENT: json.dumps(guard)},
+        traces=arguments.traces_endpoint or "",
     )
     if arguments.engine == "llamacpp":
         return facts, *_llamacpp(arguments, wish)
@@ -76,6 +91,8 @@ def _guard(arguments: argparse.Namespace) -> dict[str, object]:
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
         "requests_per_minute_per_key": arguments.requests_per_minute,
         "max_in_flight": arguments.max_in_flight,
+        "traces_endpoint": arguments.traces_endpoint,
+        "traces_sample_ratio": arguments.traces_sample_ratio if arguments.traces_endpoint else None,
     }
     try:
         given = json.loads(os.environ.get(guards.ENVIRONMENT) or "{}")

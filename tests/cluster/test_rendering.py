@@ -185,7 +185,7 @@ EVERYTHING: list[dict[str, Any]] = [
         "access": {
             "allowFrom": [{"namespaceSelector": {}}, {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]
         },
-        "observability": {"tracing": {"endpoint": "http://otel.monitoring:4317"}},
+        "observability": {"tracing": {"endpoint": "http://otel.monitoring:4318"}},
         "pod": {
             "labels": {"team": "blue"},
             "annotations": {"note": "x"},

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from slipway.api.kubernetes import LabelSelector
-from slipway.api.schema import LIST_TYPE, ApiModel, ObjectName, Rule, matches
+from slipway.api.schema import LIST_TYPE, ApiModel, ObjectName, Rule, cel, matches
 
 CIDR = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*/[0-9]{1,3})$"
 Cidr = Annotated[str, matches(CIDR, "must be a range of addresses, such as 10.0.0.0/8", at_most=49)]
@@ -110,16 +110,17 @@ class AccessSpec(ApiModel):
 
 
 class TracingSpec(ApiModel):
-    """Traces of requests, over OpenTelemetry."""
+    """Traces of requests and of starts, over OpenTelemetry."""
 
     endpoint: Annotated[
         str,
         matches(
             r"^https?://[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?(/[^ ]*)?$",
-            "must be the URL of an OpenTelemetry collector, such as http://otel-collector.monitoring:4317",
+            "must be the URL of an OpenTelemetry collector, such as http://otel-collector.monitoring:4318",
         ),
     ] = Field(
-        description="OpenTelemetry collector that takes the traces, such as http://otel-collector.monitoring:4317."
+        description="OpenTelemetry collector that takes the traces over HTTP, such as "
+        "http://otel-collector.monitoring:4318. Without a path, /v1/traces is asked."
     )
     sample_ratio: float = Field(
         default=0.1,
@@ -128,11 +129,19 @@ class TracingSpec(ApiModel):
         description="Share of requests that are traced, from 0 to 1, unless the caller decided.",
     )
 
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            rule=f"!self.endpoint.matches({cel('^https?://[^/]+:4317(/|$)')})",
+            message="port 4317 takes gRPC, but traces are sent over HTTP: name the port for that, usually 4318",
+            at=".endpoint",
+        ),
+    )
+
 
 class ObservabilitySpec(ApiModel):
     """Who sees how the model does."""
 
-    tracing: TracingSpec | None = Field(default=None, description="Sends traces of requests to a collector.")
+    tracing: TracingSpec | None = Field(default=None, description="Sends traces to a collector.")
     monitor: bool = Field(
         default=True, description="Makes a PodMonitor, so that Prometheus finds the metrics, where its CRD exists."
     )

@@ -55,7 +55,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
         remarks=(
             *_of_now(kept),
             *_not_yet(deployment.spec, world),
-            *engine.ignored(deployment.spec.engine),
+            *engine.ignored(deployment.spec),
         ),
         look_again_at=kept.until,
     )

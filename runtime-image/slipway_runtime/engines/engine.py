@@ -36,6 +36,7 @@ class Wish:
     mode: str = "Balanced"
     flags: tuple[str, ...] = ()  # of the engine's own
     environment: Mapping[str, str] = field(default_factory=dict)
+    traces: str = ""  # the address for spans of its own
 
 
 @dataclass(frozen=True)

@@ -103,11 +103,13 @@ class Engine:
         if not request[VISIT].work:
             return await self._pass_on(request, body)
         async with self._calls.slots:
+            self._gate.take(request[VISIT])
             return await self._pass_on(request, body)
 
     async def _stream(self, request: web.Request, handle: Handle, body: bytes) -> web.StreamResponse | None:
         """The answer; None if llama.cpp raised an error, which by way of its own server it puts in its own words."""
         call = await self._calls.start(handle, body)
+        self._gate.take(request[VISIT])
         try:
             pieces = await call.pieces()
             if not pieces:

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
+from slipway_runtime.versions import version_of
 
+OPENTELEMETRY = (
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-grpc",
+    "opentelemetry-exporter-otlp-proto-http",
+)
+"""What vLLM needs for spans of its own; it imports both exporters, whichever is used."""
 GUARD = "slipway_runtime.guard.asgi.Guard"
 ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
@@ -99,6 +106,10 @@ class Installed:
         return bool(re.search(rf"\b{flag.replace('-', '_')}\b|--{flag}\b", self._flags))
 
     @property
+    def has_opentelemetry(self) -> bool:
+        return all(version_of(each, path=[str(self.folder.parent)]) for each in OPENTELEMETRY)
+
+    @property
     def _flags(self) -> str:
         files = [self.folder / name for name in FLAG_SOURCES]
         return "\n".join(file.read_text() for file in files if file.is_file())
@@ -123,8 +134,12 @@ def launch(
     """`memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
     refuse(wish, set(allowed))
     given = names_of(wish.flags)
-    chosen = [each for each in _flags(wish.mode, device) if each.name not in given and vllm.knows(each.name)]
-    variables = [each for each in _variables(device, memory, weights) if each.name not in wish.environment]
+    traces = "" if "otlp-traces-endpoint" in given else wish.traces
+    untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
+    flags = [*_flags(wish.mode, device), *([] if untold else _tracing_flags(traces))]
+    chosen = [each for each in flags if each.name not in given and vllm.knows(each.name)]
+    variables = [*_variables(device, memory, weights), *([] if untold else _tracing_variables(traces))]
+    variables = [each for each in variables if each.name not in wish.environment]
     name = _name_in(wish.flags) or wish.name or wish.model.name
     return Launch(
         engine="vllm",
@@ -141,7 +156,7 @@ def launch(
         port=wish.port,
         work=WORK,
         warm_up=WarmUp("/v1/completions", {"model": name, "prompt": "Hello", "max_tokens": 2}),
-        choices=(*chosen, *variables),
+        choices=(*chosen, *variables, *untold),
         moments=MOMENTS,
         facts=FACTS,
         computes_on_cpus=device == "cpu",
@@ -193,6 +208,18 @@ def _flags(mode: str, device: str) -> Iterator[Choice]:
         yield Choice("--performance-mode=throughput", "mode Throughput: twice as many sequences and tokens in a step")
 
 
+def _tracing_flags(traces: str) -> Iterator[Choice]:
+    if traces:
+        yield Choice(f"--otlp-traces-endpoint={traces}", "its span of a request lies within the guard's")
+
+
+def _tracing_variables(traces: str) -> Iterator[Choice]:
+    if traces:
+        yield Choice(f"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT={traces}", "for the spans of the engine core's start")
+        yield Choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf", "by itself vLLM speaks gRPC")
+
+
+NO_OPENTELEMETRY = Choice("no spans of vLLM's own", "its environment has no OpenTelemetry")
 BUCKETS = {
     "inter_token_latency": [
         0.001,

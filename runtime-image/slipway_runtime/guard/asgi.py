@@ -46,7 +46,7 @@ class Guard:
             if refusal:
                 await exchange.refuse(refusal)
             else:
-                _tell_the_engine(scope, visit)
+                _tell_the_engine(scope, visit, traced=gate.traces(visit))
                 await self._app(scope, exchange.receive, exchange.send)
                 await exchange.finish()
         except asyncio.CancelledError:
@@ -187,10 +187,12 @@ def _content_type(message: Message) -> str:
     return ""
 
 
-def _tell_the_engine(scope: Scope, visit: Visit) -> None:
-    """The engine's own log lines carry the same request. A trace goes by as the client gave it: we send no spans."""
-    others = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"]
-    scope["headers"] = [*others, (b"x-request-id", visit.request_id.encode())]
+def _tell_the_engine(scope: Scope, visit: Visit, *, traced: bool) -> None:
+    """Its log lines carry the same request, its span lies in ours; where we send none, a trace goes by as it came."""
+    ours = {b"x-request-id": visit.request_id.encode()}
+    if traced:
+        ours[b"traceparent"] = visit.trace.traceparent().encode()
+    scope["headers"] = [*(pair for pair in scope["headers"] if pair[0] not in ours), *ours.items()]
 
 
 def _own_headers(visit: Visit) -> list[tuple[bytes, bytes]]:

@@ -21,10 +21,12 @@ from slipway_runtime.guard.keys import Keys
 from slipway_runtime.guard.limits import Limits
 from slipway_runtime.guard.metrics import Metrics
 from slipway_runtime.guard.policy import Facts, decide
+from slipway_runtime.guard.request_ids import request_id_of
 from slipway_runtime.guard.routes import Kind, Routes
 from slipway_runtime.guard.settings import Settings
-from slipway_runtime.guard.tracing import request_id_of, trace_of
+from slipway_runtime.guard.tracing import Tracer
 from slipway_runtime.guard.visit import Visit
+from slipway_runtime.tracing.context import trace_of
 
 SUPERVISOR = "x-slipway-supervisor"
 NOBODY, ANYBODY = "none", "anonymous"
@@ -49,6 +51,8 @@ class Gate:
         self._keys = Keys(Path(settings.keys), clock) if settings.keys else None
         self._limits = Limits(per_minute=settings.requests_per_minute_per_key, burst=settings.burst_per_key)
         self._metrics = Metrics(registry, settings.model)
+        self._tracer = Tracer.of(settings, self._metrics)
+        self._share = settings.traces_sample_ratio if self._tracer else 0.0
         self._in_flight: dict[Visit, asyncio.Task[object]] = {}
         self._watching: asyncio.TimerHandle | None = None
 
@@ -70,7 +74,7 @@ class Gate:
             supervisor=facts.supervisor,
             owner=owner,
             request_id=request_id_of(headers.get("x-request-id")),
-            trace=trace_of(headers.get("traceparent")),
+            trace=trace_of(headers.get("traceparent"), share=self._share),
             started=now,
         )
         refusal = decide(facts, self.settings)
@@ -132,8 +136,18 @@ class Gate:
         self.refuse(visit, refusal)
         return refusal
 
+    def take(self, visit: Visit) -> None:
+        """It leaves the engine's queue."""
+        visit.taken = self.clock()
+
+    def traces(self, visit: Visit) -> bool:
+        """Whether it has a span, which then is that of the engine's own."""
+        return self._tracer is not None and visit.work and visit.owner != NOBODY
+
     def leave(self, visit: Visit) -> None:
         visit.ended = self.clock()
+        if self._tracer and visit.trace.sampled and self.traces(visit):
+            self._tracer.tell(visit)
         if visit in self._in_flight:
             del self._in_flight[visit]
             self._limits.leave(visit.owner)
@@ -173,6 +187,8 @@ class Gate:
         self._watching = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     def close(self) -> None:
+        if self._tracer:
+            self._tracer.close()
         if self._watching:
             self._watching.cancel()
             self._watching = None

@@ -39,6 +39,9 @@ class Metrics:
             self._refusals[key] = self._refused.labels(self._model, *key)
         self._refusals[key].inc()
 
+    def spans(self, outcome: str, number: int) -> None:
+        self._spans.labels(self._model, outcome).inc(number)
+
     def _name(self, owner: str) -> str:
         if owner not in self._names and len(self._names) >= MOST_OWNERS:
             return OTHER
@@ -65,6 +68,11 @@ class Metrics:
     def _refused(self) -> Counter:
         told = "Requests that the guard refused, or cut off, by reason."
         return Counter("slipway_refusals", told, ["model_name", "key", "reason"], registry=self._registry)
+
+    @cached_property
+    def _spans(self) -> Counter:
+        told = "Spans of traces, sent to the collector or dropped."
+        return Counter("slipway_spans", told, ["model_name", "outcome"], registry=self._registry)
 
     @cached_property
     def tokens(self) -> Counter:

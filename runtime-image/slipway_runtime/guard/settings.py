@@ -31,12 +31,17 @@ class Settings:
     allow: tuple[str, ...] = ()
     """More to allow than the OpenAI API: "POST /path", where a * stands for a part between slashes."""
     access_log: bool = True
+    traces_endpoint: str = ""
+    """Where spans are sent, over OTLP/HTTP. Empty: nowhere."""
+    traces_sample_ratio: float = 1.0
+    """The share of requests that are traced, of those whose client has not decided it."""
 
     def __post_init__(self) -> None:
         for name in ("max_in_flight", "max_in_flight_per_key", "requests_per_minute_per_key"):
             _check(getattr(self, name) >= 0, f"{name} is below 0")
         _check(self.burst_per_key >= 1, "burst_per_key is below 1")
         _check(self.max_body_bytes >= 1, "max_body_bytes is below 1")
+        _check(0 <= self.traces_sample_ratio <= 1, "traces_sample_ratio is not between 0 and 1")
         _check(not self.keys or Path(self.keys).is_absolute(), "keys is not the absolute path of a folder")
         for rule in self.allow:
             method, _, path = rule.partition(" ")
@@ -64,6 +69,8 @@ def _of_type(name: str, value: Any, wanted: Any) -> Any:
     if wanted == tuple[str, ...]:
         _check(isinstance(value, list) and all(isinstance(it, str) for it in value), f"{name} is not a list of words")
         return tuple(value)
+    if wanted is float and type(value) is int:
+        return float(value)
     _check(type(value) is wanted, f"{name} is {value!r}, and should be a {wanted.__name__}")
     return value
 

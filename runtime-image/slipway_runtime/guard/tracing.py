@@ -1,47 +1,117 @@
-"""Request ids and W3C trace context: taken from the request where they are well formed, made where not."""
+"""The spans of requests: ours around the engine's, and within it what an engine did that sends no spans itself.
 
-import os
-import re
-from dataclasses import dataclass, replace
+Names are those of OpenTelemetry's conventions for generative AI and HTTP. What was asked and answered is never in them.
+"""
 
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+from __future__ import annotations
 
+import atexit
+import time
+from collections.abc import Iterator
+from typing import Self
 
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """Where a request stands in its trace: this span, and the one that it belongs to."""
+from slipway_runtime.guard.answers import Usage
+from slipway_runtime.guard.metrics import Metrics
+from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.visit import Visit
+from slipway_runtime.tracing.exporter import Exporter
+from slipway_runtime.tracing.spans import Kind, Span, Value
 
-    trace_id: str
-    span_id: str
-    parent_id: str = ""
-    sampled: bool = False
+OPERATIONS = {
+    "/v1/chat/completions": "chat",
+    "/v1/responses": "chat",
+    "/v1/messages": "chat",
+    "/v1/completions": "text_completion",
+    "/v1/embeddings": "embeddings",
+}
 
-    def traceparent(self) -> str:
-        """What the next one on the way is told."""
-        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
-
-    def child(self) -> "Trace":
-        return replace(self, span_id=os.urandom(8).hex(), parent_id=self.span_id)
-
-
-def trace_of(traceparent: str | None) -> Trace:
-    """A span of the client's trace, or of a new one."""
-    if traceparent and (given := _parse(traceparent)):
-        return given.child()
-    return Trace(os.urandom(16).hex(), os.urandom(8).hex())
+Stage = tuple[str, float, float]
+"""Its name, when it began, and when it ended."""
 
 
-def request_id_of(given: str | None) -> str:
-    """The client's, if it can stand in a header and in a line of a log."""
-    return given if given and _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+class Tracer:
+    def __init__(self, exporter: Exporter, *, model: str) -> None:
+        self._exporter, self._model = exporter, model
+
+    @classmethod
+    def of(cls, settings: Settings, metrics: Metrics) -> Self | None:
+        """None without a place to send traces to."""
+        if not settings.traces_endpoint:
+            return None
+        tracer = cls(Exporter.to(settings.traces_endpoint, count=metrics.spans), model=settings.model)
+        atexit.register(tracer.close)
+        return tracer
+
+    def tell(self, visit: Visit) -> None:
+        """Of a visit that has ended just now."""
+        self._exporter.add(spans_of(visit, model=self._model, offset=time.time_ns() - _nanoseconds(visit.ended)))
+
+    def close(self) -> None:
+        self._exporter.close()
 
 
-def _parse(traceparent: str) -> Trace | None:
-    found = _TRACEPARENT.fullmatch(traceparent)
-    if not found:
-        return None
-    version, trace_id, span_id, flags, more = found.groups()
-    if version == "ff" or (version == "00" and more) or not int(trace_id, 16) or not int(span_id, 16):
-        return None
-    return Trace(trace_id, span_id, sampled=bool(int(flags, 16) & 1))
+def spans_of(visit: Visit, *, model: str, offset: int) -> list[Span]:
+    """`offset` is what makes the visit's clock, in nanoseconds, that of the world."""
+    request = Span(
+        name=f"{OPERATIONS.get(visit.path, visit.path)} {model}".strip(),
+        trace=visit.trace,
+        kind=Kind.SERVER,
+        start=_nanoseconds(visit.started) + offset,
+        end=_nanoseconds(visit.ended) + offset,
+        attributes=dict(_attributes(visit, model)),
+        error=(visit.reason or str(visit.status)) if visit.status >= 500 else "",
+    )
+    within = (
+        Span(
+            name=name,
+            trace=visit.trace.child(),
+            start=_nanoseconds(start) + offset,
+            end=_nanoseconds(end) + offset,
+        )
+        for name, start, end in stages(visit)
+    )
+    return [request, *within]
+
+
+def stages(visit: Visit) -> Iterator[Stage]:
+    """One after the other, without gaps, as far as they are known. The rest is left to an engine's own spans."""
+    if not visit.taken:
+        return
+    usage, done = visit.usage or Usage(), visit.last or visit.ended
+    if not (visit.stream or usage.decode):
+        yield "queue", visit.started, visit.taken
+        return
+    first = max(visit.taken, (visit.first or done) if visit.stream else done - usage.decode)
+    begun = max(visit.taken, first - usage.prefill) if usage.prefill else visit.taken
+    yield "queue", visit.started, begun
+    yield "prefill", begun, first
+    yield "decode", first, done
+
+
+def _attributes(visit: Visit, model: str) -> Iterator[tuple[str, Value]]:
+    if operation := OPERATIONS.get(visit.path):
+        yield "gen_ai.operation.name", operation
+    if model:
+        yield "gen_ai.request.model", model
+    yield "http.request.method", visit.method
+    yield "http.route", visit.path
+    yield "slipway.request_id", visit.request_id
+    yield "slipway.key", visit.owner
+    if visit.status:
+        yield "http.response.status_code", visit.status
+    if visit.reason:
+        yield "slipway.reason", visit.reason
+    if visit.status >= 500:
+        yield "error.type", visit.reason or str(visit.status)
+    if visit.usage:
+        yield "gen_ai.usage.input_tokens", visit.prompt_tokens
+    if visit.usage or visit.completion_tokens:
+        yield "gen_ai.usage.output_tokens", visit.completion_tokens
+    if visit.stream:
+        yield "gen_ai.request.stream", True
+        if visit.first:
+            yield "gen_ai.response.time_to_first_chunk", visit.first - visit.started
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(seconds * 1e9)

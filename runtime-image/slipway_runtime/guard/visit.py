@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from slipway_runtime.guard import answers
 from slipway_runtime.guard.answers import Usage
 from slipway_runtime.guard.routes import Kind
-from slipway_runtime.guard.tracing import Trace
+from slipway_runtime.tracing.context import Trace
 
 STREAM = "text/event-stream"
 EVENTS_WITHOUT_TOKENS = 2  # of a stream: the one that opens it, and [DONE]
@@ -22,6 +22,8 @@ class Visit:
     trace: Trace
     started: float
     supervisor: bool = False
+    taken: float = 0.0
+    """When it left the engine's queue, if that is ours; else 0."""
     first: float = 0.0
     """When the first piece of the answer came; 0 if none has."""
     last: float = 0.0

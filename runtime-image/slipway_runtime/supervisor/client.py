@@ -36,10 +36,11 @@ class EngineClient:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
-    async def warm_up(self, request: WarmUp, *, patience: float) -> int:
-        timeout = aiohttp.ClientTimeout(total=patience)
+    async def warm_up(self, request: WarmUp, *, patience: float, trace: str | None = None) -> int:
+        timeout, headers = aiohttp.ClientTimeout(total=patience), {"Traceparent": trace} if trace else {}
+        body = dict(request.body)
         try:
-            async with self._session.post(request.path, json=dict(request.body), timeout=timeout) as answer:
+            async with self._session.post(request.path, json=body, headers=headers, timeout=timeout) as answer:
                 await answer.read()
                 return answer.status
         except (aiohttp.ClientError, OSError, TimeoutError):

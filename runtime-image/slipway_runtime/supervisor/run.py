@@ -21,23 +21,30 @@ from .log import Log
 from .options import STOP, Options
 from .phases import Phases, age_of_process
 from .process import EngineProcess
+from .start_trace import StartTrace
 
 
-def run(prepare: Callable[[], tuple[Launch, Options]], *, termination_log: Path) -> int:
+def run(
+    prepare: Callable[[], tuple[Launch, Options]], *, termination_log: Path, trace: StartTrace | None = None
+) -> int:
     """The exit code: 0 if it was told to stop, else what the failure's class says."""
     for number in STOP:  # until there is an engine; process 1 would not even notice them by itself
         signal.signal(number, lambda *_: sys.exit(0))
-    log, phases = Log(), Phases(age=age_of_process())
+    log, phases, trace = Log(), Phases(age=age_of_process()), trace or StartTrace()
     try:
         launch, options = prepare()
         phases.reach("checked")
-        failure = _supervise(launch, options, log=log, phases=phases)
+        failure = _supervise(launch, options, log=log, phases=phases, trace=trace)
     except (Refusal, ModelError) as refusal:
         failure = refusal.failure
-    return _tell(failure, log, termination_log)
+    code = _tell(failure, log, termination_log)
+    if failure:
+        trace.failed(phases, failure)
+    trace.close()
+    return code
 
 
-def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases) -> Failure | None:
+def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases, trace: StartTrace) -> Failure | None:
     for choice in launch.choices:
         log.say(f"{choice}.")
     told_to_stop: list[int] = []
@@ -46,14 +53,15 @@ def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases) ->
     shared = shared_memory.names()
     with _scratch_folder() as folder:
         guards = control.Control.create(folder / "control")
-        engine = EngineProcess(launch.command, {**launch.environment, control.ENVIRONMENT: str(folder / "control")})
+        told = {control.ENVIRONMENT: str(folder / "control"), **trace.environment}
+        engine = EngineProcess(launch.command, {**launch.environment, **told})
         phases.reach("launched")
         log.start()
         try:
             # What it needs takes longer to import than all before: so it is imported beside the engine's start.
             from .supervisor import Supervisor  # noqa: PLC0415
 
-            supervisor = Supervisor(launch, options, engine=engine, guards=guards, log=log, phases=phases)
+            supervisor = Supervisor(launch, options, engine=engine, guards=guards, log=log, phases=phases, trace=trace)
             return supervisor.run(told_to_stop)
         except OSError as error:
             return _cannot_work(error)

@@ -23,6 +23,7 @@ from .options import STOP, Options
 from .output import Output
 from .phases import Phases
 from .process import EngineProcess
+from .start_trace import StartTrace
 from .state import Action, Event, State, step
 
 if TYPE_CHECKING:
@@ -44,9 +45,10 @@ class Supervisor:
         guards: control.Control,
         log: Log,
         phases: Phases,
+        trace: StartTrace,
     ) -> None:
         self._launch, self._options = launch, options
-        self._engine, self._guards, self._log, self._phases = engine, guards, log, phases
+        self._engine, self._guards, self._log, self._phases, self._trace = engine, guards, log, phases, trace
         self._pulse = Pulse(stuck_after=options.stuck_after, computes_on_cpus=launch.computes_on_cpus)
         self._output = Output(engine.output, pass_on=log.pass_on, on_line=self._read)
         self._timer: asyncio.TimerHandle | None = None
@@ -122,6 +124,8 @@ class Supervisor:
         match self.state:
             case State.READY:
                 self.has_started = True
+                found = {"engine.version": self._engine_version, **self._facts}
+                self._trace.ready(self._phases, {f"slipway.{name}": value for name, value in found.items()})
                 if self._options.only_warm:
                     self.happens(Event.STOP)
             case State.DRAINING | State.CUTTING:
@@ -138,9 +142,9 @@ class Supervisor:
 
     def _news(self) -> str:
         in_flight = self._guards.counts().in_flight
-        patience = self._options.patience
+        patience, trace = self._options.patience, f", trace {self._trace.id}" if self._trace.id else ""
         return {
-            State.READY: f"Ready after {self._phases.seconds:.2f} s ({self._phases}).",
+            State.READY: f"Ready after {self._phases.seconds:.2f} s ({self._phases}){trace}.",
             State.LEAVING: f"Told to stop; serving on for {patience.endpoints:g} s, while others are still sent here.",
             State.DRAINING: f"Refusing new requests; {in_flight} in flight have up to {patience.drain:g} s.",
             State.CUTTING: f"Ending {in_flight} requests with an error.",
@@ -230,7 +234,8 @@ class Supervisor:
         self._health = health
         self._phases.reach("answers")
         if self._launch.warm_up:
-            status = await client.warm_up(self._launch.warm_up, patience=self._options.patience.start)
+            patience = self._options.patience.start
+            status = await client.warm_up(self._launch.warm_up, patience=patience, trace=self._trace.traceparent)
             if status != 200 and self.state is State.STARTING:
                 self._log.say(f"The warm-up request was answered with {status or 'nothing'}; going on without one.")
         self.happens(Event.ANSWERS)
@@ -275,6 +280,7 @@ class Supervisor:
             "capacity": self._facts,
             "requests": {"inFlight": counts.in_flight, "waiting": counts.waiting, "done": counts.done},
             "limits": vars(self._options.patience),
+            "trace": self._trace.id,
             "phases": [moment.as_json() for moment in self._phases.moments],
         }
 

@@ -37,7 +37,7 @@ RESTARTS: dict[str, Any] = {
     "rollout.drainTimeout": "1m",
     "access.apiKeysSecret": "keys",
     "access.rateLimit": {"requestsPerMinute": 1},
-    "observability.tracing": {"endpoint": "http://otel:4317"},
+    "observability.tracing": {"endpoint": "http://otel:4318"},
     "pod.labels": {"team": "blue"},
     "pod.annotations": {"note": "x"},
     "pod.serviceAccountName": "other",

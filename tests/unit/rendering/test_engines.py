@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.planning.engines import RUNTIMES
 from slipway.rendering import Unrenderable, World, render
@@ -71,10 +73,31 @@ def test_extra_arguments_come_last_so_that_they_win() -> None:
     assert arguments(on_h100(engine={"extraArgs": ["-O3"]}))[-1] == "-O3"
 
 
-def test_vllm_sends_traces_where_the_spec_says_and_samples_as_it_says() -> None:
-    wanted = on_h100(observability={"tracing": {"endpoint": "http://otel:4317", "sampleRatio": 0.5}})
-    assert "--otlp-traces-endpoint=http://otel:4317" in arguments(wanted)
-    assert {"name": "OTEL_TRACES_SAMPLER_ARG", "value": "0.5"} in predictor(wanted)["model"]["env"]
+SERVED_BY: dict[str, Callable[..., LLMDeployment]] = {
+    "vllm": on_h100,
+    "llamacpp": lambda **spec: deployment(engine={"name": "llamacpp"}, **spec),
+}
+TRACING = {"tracing": {"endpoint": "http://otel:4318", "sampleRatio": 0.5}}
+
+
+@pytest.mark.parametrize("engine", ["vllm", "llamacpp"])
+def test_traces_are_sent_where_the_spec_says_in_the_deployments_name(engine: str) -> None:
+    wanted = SERVED_BY[engine](observability=TRACING)
+    given = arguments(wanted)
+    assert {"--traces-endpoint=http://otel:4318", "--traces-sample-ratio=0.5"} <= set(given)
+    understood(["serve", engine, *given])
+    environment = {each["name"]: each["value"] for each in predictor(wanted)["model"]["env"]}
+    assert environment == {
+        "OTEL_SERVICE_NAME": "llama",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=chat,k8s.namespace.name=chat",
+    }
+
+
+@pytest.mark.parametrize("engine", ["vllm", "llamacpp"])
+def test_without_a_collector_nothing_is_said_of_traces(engine: str) -> None:
+    wanted = SERVED_BY[engine]()
+    assert not [each for each in arguments(wanted) if "traces" in each]
+    assert "env" not in predictor(wanted)["model"]
 
 
 def llamacpp(**engine: Any) -> Any:
@@ -116,6 +139,11 @@ def test_a_runtime_of_somebody_else_gets_extra_arguments_and_its_own_format_and_
     assert (model["runtime"], model["modelFormat"], model["args"]) == ("sglang", {"name": "safetensors"}, ["--x"])
     assert service["spec"]["ports"][0]["targetPort"] == 30000
     assert any(sentence.startswith("engine.contextLength:") for sentence in answer.remarks)
+
+
+def test_how_a_runtime_of_somebody_else_sends_traces_is_left_to_it() -> None:
+    answer = desired(deployment(engine={"name": "sglang"}, observability=TRACING), serving_runtime=runtime("sglang"))
+    assert any(sentence.startswith("observability.tracing: the ServingRuntime sglang") for sentence in answer.remarks)
 
 
 def test_a_runtime_that_is_missing_is_said_to_be() -> None:

@@ -225,7 +225,7 @@ def test_credentials_of_a_model_in_a_registry_pull_its_image() -> None:
 
 
 def test_a_variable_of_the_spec_comes_before_one_of_ours() -> None:
-    tracing = {"tracing": {"endpoint": "http://otel:4317"}}
+    tracing = {"tracing": {"endpoint": "http://otel:4318"}}
     env = [{"name": "OTEL_SERVICE_NAME", "value": "mine"}]
     variables = predictor(on_h100(observability=tracing, pod={"env": env}))["model"]["env"]
     assert [each["value"] for each in variables if each["name"] == "OTEL_SERVICE_NAME"] == ["mine"]

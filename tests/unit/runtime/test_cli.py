@@ -41,7 +41,14 @@ def test_help_explains_every_option_of_an_engine(engine: str, options: tuple[str
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["serve"], ["serve", "llamacpp", "--port", "0"], ["serve", "vllm", "--drain-limit", "soon"]],
+    [
+        [],
+        ["serve"],
+        ["serve", "llamacpp", "--port", "0"],
+        ["serve", "vllm", "--drain-limit", "soon"],
+        ["serve", "vllm", "--traces-endpoint", "grpc://otel:4317"],
+        ["serve", "llamacpp", "--traces-sample-ratio", "2"],
+    ],
 )
 def test_a_wrong_command_line_is_explained_and_exits_with_2(arguments: list[str]) -> None:
     ended = run(*arguments)

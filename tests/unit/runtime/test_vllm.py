@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slipway_runtime.engines import vllm as vllms
 from slipway_runtime.engines.engine import Launch, Refusal, Wish
 from slipway_runtime.engines.vllm import ENTRY_POINTS, FLAG_SOURCES, Installed, kv_cache_space, launch
 
 FLAGS = """
     disable_uvicorn_access_log disable_fastapi_docs shutdown_timeout performance_mode max_num_batched_tokens
-    custom_histogram_buckets
+    custom_histogram_buckets otlp_traces_endpoint
 """
+TRACES = "http://otel:4318/v1/traces"
 
 
 @pytest.fixture
@@ -29,7 +31,12 @@ def installed(folder: Path, flags: str, *entry_points: str) -> Installed:
 
 
 def launched(
-    vllm: Installed, *flags: str, mode: str = "Balanced", environment: dict[str, str] | None = None, **options: Any
+    vllm: Installed,
+    *flags: str,
+    mode: str = "Balanced",
+    environment: dict[str, str] | None = None,
+    traces: str = "",
+    **options: Any,
 ) -> Launch:
     wish = Wish(
         model=Path("/mnt/models"),
@@ -39,6 +46,7 @@ def launched(
         mode=mode,
         flags=flags,
         environment=environment or {},
+        traces=traces,
     )
     return launch(wish, vllm, **{"device": "cuda", **options})
 
@@ -102,6 +110,36 @@ def test_given_variables_win(vllm: Installed) -> None:
     launch = launched(vllm, device="cpu", environment={"VLLM_CPU_KVCACHE_SPACE": "9"})
     assert launch.environment["VLLM_CPU_KVCACHE_SPACE"] == "9"
     assert "VLLM_CPU_KVCACHE_SPACE" not in settings_of(launch)
+
+
+def with_opentelemetry(site: Path) -> Installed:
+    for package in vllms.OPENTELEMETRY:
+        (site / f"{package.replace('-', '_')}-1.45.2.dist-info").mkdir(parents=True)
+    return installed(site / "vllm", FLAGS, ENTRY_POINTS[0])
+
+
+def test_it_sends_its_spans_where_ours_go_and_over_http(tmp_path: Path) -> None:
+    start = launched(with_opentelemetry(tmp_path / "site"), traces=TRACES)
+    assert f"--otlp-traces-endpoint={TRACES}" in start.command
+    assert start.environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] == TRACES
+    assert start.environment["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"
+
+
+def test_another_wish_for_its_spans_wins(tmp_path: Path) -> None:
+    elsewhere = "--otlp-traces-endpoint=http://elsewhere:4317"
+    start = launched(with_opentelemetry(tmp_path / "site"), elsewhere, traces=TRACES)
+    assert [word for word in (*start.command, *start.environment) if "otlp" in word.lower()] == [elsewhere]
+
+
+def test_without_opentelemetry_it_says_that_it_sends_none(tmp_path: Path) -> None:
+    start = launched(installed(tmp_path / "site/vllm", FLAGS, ENTRY_POINTS[0]), traces=TRACES)
+    assert not [word for word in (*start.command, *start.environment) if "otlp" in word.lower()]
+    assert "no spans of vLLM's own" in settings_of(start)
+
+
+def test_without_a_collector_it_hears_nothing_of_traces(tmp_path: Path) -> None:
+    start = launched(with_opentelemetry(tmp_path / "site"))
+    assert not [word for word in (*start.command, *start.environment) if "otlp" in word.lower()]
 
 
 def test_a_flag_that_the_version_does_not_know_is_not_chosen(tmp_path: Path) -> None:

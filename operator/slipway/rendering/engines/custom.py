@@ -7,7 +7,7 @@ out, and said to be ignored.
 from __future__ import annotations
 
 from slipway.api import names
-from slipway.api.llmdeployment import EngineSpec, LLMDeployment
+from slipway.api.llmdeployment import EngineSpec, LLMDeployment, LLMDeploymentSpec
 from slipway.api.reasons import Reason
 from slipway.planning import Plan
 from slipway.rendering.desired import Object, Refusal
@@ -41,10 +41,12 @@ def _arguments(deployment: LLMDeployment, _: Plan) -> list[str]:
     return list(deployment.spec.engine.extra_args)
 
 
-def _ignored(spec: EngineSpec) -> list[str]:
-    defaults = EngineSpec()
-    return [
-        f"engine.{info.alias}: how the ServingRuntime {spec.name} takes it isn't known; write it into extraArgs."
+def _ignored(spec: LLMDeploymentSpec) -> list[str]:
+    defaults, engine = EngineSpec(), spec.engine
+    traces = "observability.tracing: the ServingRuntime {} is not Slipway's; have it traced by its own settings."
+    wishes = [
+        f"engine.{info.alias}: how the ServingRuntime {engine.name} takes it isn't known; write it into extraArgs."
         for field, info in EngineSpec.model_fields.items()
-        if field not in UNDERSTOOD and getattr(spec, field) != getattr(defaults, field)
+        if field not in UNDERSTOOD and getattr(engine, field) != getattr(defaults, field)
     ]
+    return [*wishes, *([traces.format(engine.name)] if spec.observability.tracing else [])]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.api import names
-from slipway.api.llmdeployment import EngineSpec, LLMDeployment
+from slipway.api.llmdeployment import EngineSpec, LLMDeployment, LLMDeploymentSpec
 from slipway.api.units import seconds
 from slipway.planning import Plan
 from slipway.rendering.access import KEYS_FOLDER
@@ -20,7 +20,7 @@ class Engine:
     model_format: str  # by which KServe checks that the runtime serves the model
     arguments: Callable[[LLMDeployment, Plan], list[str]]  # as the engine's own documentation writes them
     environment: Callable[[LLMDeployment], dict[str, str]] = lambda _: {}
-    ignored: Callable[[EngineSpec], list[str]] = lambda _: []  # one sentence for each wish that isn't carried out
+    ignored: Callable[[LLMDeploymentSpec], list[str]] = lambda _: []  # a sentence for each wish that isn't carried out
     port: int = names.ENGINE_PORT
     checks_keys: bool = True  # those of access.apiKeysSecret
     metrics_port: int = names.RUNTIME_PORT  # our runtime's: the engine's metrics and its own in one scrape
@@ -33,14 +33,27 @@ def flag(name: str, value: object | None) -> list[str]:
 
 def of_runtime(deployment: LLMDeployment) -> list[str]:
     """The options of `slipway-runtime serve` that all engines share."""
-    spec = deployment.spec
+    spec, tracing = deployment.spec, deployment.spec.observability.tracing
     return [
         *flag("served-name", deployment.served_name),
         *flag("mode", spec.engine.mode if spec.engine.mode != EngineSpec().mode else None),
         *flag("drain-limit", math.ceil(seconds(spec.rollout.drain_timeout))),
         *flag("api-keys", KEYS_FOLDER if spec.access.api_keys_secret else None),
         *flag("requests-per-minute", spec.access.rate_limit.requests_per_minute if spec.access.rate_limit else None),
+        *flag("traces-endpoint", tracing.endpoint if tracing else None),
+        *flag("traces-sample-ratio", tracing.sample_ratio if tracing else None),
     ]
+
+
+def who_traces(deployment: LLMDeployment) -> dict[str, str]:
+    """In whose name spans are sent, by our runtime and by the engine alike."""
+    if deployment.spec.observability.tracing is None:
+        return {}
+    metadata = deployment.metadata
+    return {
+        "OTEL_SERVICE_NAME": metadata.name,
+        "OTEL_RESOURCE_ATTRIBUTES": f"service.namespace={metadata.namespace},k8s.namespace.name={metadata.namespace}",
+    }
 
 
 def refuse_unknown(engine: str, spec: EngineSpec, *fields: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.planning import Plan
-from slipway.rendering.engines.engine import Engine, flag, of_runtime, refuse_unknown
+from slipway.rendering.engines.engine import Engine, flag, of_runtime, refuse_unknown, who_traces
 
 
 def arguments(deployment: LLMDeployment, _: Plan) -> list[str]:
@@ -22,4 +22,4 @@ def arguments(deployment: LLMDeployment, _: Plan) -> list[str]:
     ]
 
 
-ENGINE = Engine(name="llamacpp", model_format="gguf", arguments=arguments)
+ENGINE = Engine(name="llamacpp", model_format="gguf", arguments=arguments, environment=who_traces)

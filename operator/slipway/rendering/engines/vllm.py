@@ -9,7 +9,7 @@ import json
 
 from slipway.api.llmdeployment import EngineSpec, LLMDeployment, SpeculativeSpec
 from slipway.planning import Plan
-from slipway.rendering.engines.engine import Engine, flag, of_runtime
+from slipway.rendering.engines.engine import Engine, flag, of_runtime, who_traces
 from slipway.rendering.storage import DRAFT_FOLDER, adapter_folder
 
 # FP8 is the one that vLLM can do itself while it loads. The others lie in the checkpoint, which names them; told of
@@ -23,7 +23,6 @@ MOST_ADAPTERS_AT_ONCE = 8  # in one batch; each takes memory of the accelerator
 
 def arguments(deployment: LLMDeployment, plan: Plan) -> list[str]:
     spec = deployment.spec.engine
-    tracing = deployment.spec.observability.tracing
     return [
         *of_runtime(deployment),
         "--",
@@ -36,20 +35,8 @@ def arguments(deployment: LLMDeployment, plan: Plan) -> list[str]:
         *_adapters(spec),
         *flag("tensor-parallel-size", plan.tensor if plan.tensor > 1 else None),
         *flag("pipeline-parallel-size", plan.pipeline if plan.pipeline > 1 else None),
-        *flag("otlp-traces-endpoint", tracing.endpoint if tracing else None),
         *spec.extra_args,
     ]
-
-
-def environment(deployment: LLMDeployment) -> dict[str, str]:
-    tracing = deployment.spec.observability.tracing
-    if tracing is None:
-        return {}
-    return {
-        "OTEL_SERVICE_NAME": deployment.metadata.name,
-        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",  # the caller's decision counts first
-        "OTEL_TRACES_SAMPLER_ARG": str(tracing.sample_ratio),
-    }
 
 
 def _speculation(spec: SpeculativeSpec | None) -> str | None:
@@ -68,4 +55,4 @@ def _adapters(spec: EngineSpec) -> list[str]:
     return ["--enable-lora", f"--max-loras={at_once}", "--lora-modules", *modules]
 
 
-ENGINE = Engine(name="vllm", model_format="huggingface", arguments=arguments, environment=environment)
+ENGINE = Engine(name="vllm", model_format="huggingface", arguments=arguments, environment=who_traces)

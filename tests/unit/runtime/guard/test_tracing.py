@@ -1,58 +1,238 @@
-"""Request ids and W3C trace context."""
+"""The spans of requests: what they tell, what they never tell, and how those of an engine lie within ours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from slipway_runtime.guard.tracing import request_id_of, trace_of
+from slipway_runtime.guard.answers import Usage
+from slipway_runtime.guard.asgi import Guard, Receive, Scope, Send
+from slipway_runtime.guard.routes import Kind
+from slipway_runtime.guard.tracing import spans_of, stages
+from slipway_runtime.guard.visit import Visit
+from slipway_runtime.tracing.context import trace_of
+from support.guarding import CHAT, KEY, Guarding, answering, ask, guarding, keys_in, streaming
+from support.otlp_collector import OtlpCollector, otlp_collector
+from support.ports import free_port
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SAMPLED, NOT_SAMPLED = ("traceparent", f"00-{TRACE}-{SPAN}-01"), ("traceparent", f"00-{TRACE}-{SPAN}-00")
+OFFSET = 1_763_700_000_000_000_000
 
 
-def test_a_clients_trace_goes_on() -> None:
-    trace = trace_of(f"00-{TRACE}-{SPAN}-01")
-    assert (trace.trace_id, trace.parent_id, trace.sampled) == (TRACE, SPAN, True)
-    assert trace.span_id not in ("", SPAN)
+def visit(**known: Any) -> Visit:
+    """One that took from second 10 to second 20."""
+    visit = Visit(
+        method="POST",
+        path=CHAT,
+        kind=Kind.WORK,
+        owner="alice",
+        request_id="req-1",
+        trace=trace_of(f"00-{TRACE}-{SPAN}-01"),
+        started=10.0,
+    )
+    for name, value in {"ended": 20.0, "status": 200, **known}.items():
+        setattr(visit, name, value)
+    return visit
 
 
-def test_the_client_decides_whether_its_trace_is_sampled() -> None:
-    assert not trace_of(f"00-{TRACE}-{SPAN}-00").sampled
+# --- the span of a request -------------------------------------------------------------------------------------------
 
 
-def test_the_next_on_the_way_is_told_of_our_span() -> None:
-    trace = trace_of(f"00-{TRACE}-{SPAN}-01")
-    assert trace.traceparent() == f"00-{TRACE}-{trace.span_id}-01"
+def test_a_streams_span_tells_who_asked_what_it_cost_and_how_long_it_took() -> None:
+    usage = Usage(prompt=7, completion=3)
+    [span] = spans_of(visit(stream=True, first=10.5, last=19.0, usage=usage), model="gemma", offset=OFFSET)
+    assert (span.name, span.trace.trace_id, span.trace.parent_id) == ("chat gemma", TRACE, SPAN)
+    assert (span.start - OFFSET, span.end - OFFSET) == (10 * 10**9, 20 * 10**9)
+    assert span.attributes == {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.request.model": "gemma",
+        "http.request.method": "POST",
+        "http.route": CHAT,
+        "slipway.request_id": "req-1",
+        "slipway.key": "alice",
+        "http.response.status_code": 200,
+        "gen_ai.usage.input_tokens": 7,
+        "gen_ai.usage.output_tokens": 3,
+        "gen_ai.request.stream": True,
+        "gen_ai.response.time_to_first_chunk": 0.5,
+    }
+    assert not span.error
 
 
-def test_a_later_version_is_understood_as_far_as_we_know_it() -> None:
-    assert trace_of(f"01-{TRACE}-{SPAN}-01-more").trace_id == TRACE
+def test_what_a_stream_does_not_tell_is_not_made_up() -> None:
+    [span] = spans_of(visit(stream=True, first=10.5, last=19.0, events=5), model="gemma", offset=OFFSET)
+    assert "gen_ai.usage.input_tokens" not in span.attributes
+    assert span.attributes["gen_ai.usage.output_tokens"] == 3
 
 
 @pytest.mark.parametrize(
-    "traceparent",
+    ("known", "error"),
     [
-        None,
-        "",
-        "garbage",
-        f"00-{TRACE}-{SPAN}",
-        f"00-{TRACE.upper()}-{SPAN}-01",
-        f"00-{'0' * 32}-{SPAN}-01",
-        f"00-{TRACE}-{'0' * 16}-01",
-        f"00-{TRACE}-{SPAN}-01-more",
-        f"ff-{TRACE}-{SPAN}-01",
-        f"00-{TRACE}-{SPAN}-01\n",
+        ({"status": 503, "reason": "overloaded"}, "overloaded"),
+        ({"status": 500}, "500"),
+        ({"status": 429, "reason": "rate_limit_exceeded"}, ""),
+        ({"status": 200, "reason": "client_gone"}, ""),
+        ({"status": 404}, ""),
     ],
 )
-def test_without_a_right_one_a_trace_begins(traceparent: str | None) -> None:
-    trace = trace_of(traceparent)
-    assert (len(trace.trace_id), len(trace.span_id), trace.parent_id, trace.sampled) == (32, 16, "", False)
-    assert trace.trace_id != TRACE
+def test_only_what_the_server_did_wrong_is_an_error(known: dict[str, Any], error: str) -> None:
+    [span] = spans_of(visit(**known), model="", offset=0)
+    assert span.error == error
+    assert span.attributes.get("slipway.reason") == known.get("reason")
+    assert span.attributes.get("error.type", "") == error
 
 
-@pytest.mark.parametrize("given", ["req-1", "a/b:c=d+e@f.g_h", "x" * 128])
-def test_a_clients_request_id_is_kept(given: str) -> None:
-    assert request_id_of(given) == given
+# --- within an engine that sends no spans itself ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [None, "", "x" * 129, "with space", "line\nbreak", 'quote"', "ü"])
-def test_one_that_could_do_harm_is_replaced(given: str | None) -> None:
-    made = request_id_of(given)
-    assert made != given
-    assert len(made) == 32
+@pytest.mark.parametrize(
+    ("known", "wanted"),
+    [
+        pytest.param({"stream": True, "first": 11.0, "last": 19.0}, [], id="an engine with a queue of its own"),
+        pytest.param(
+            {"taken": 12.0, "stream": True, "first": 15.0, "last": 19.0},
+            [("queue", 10.0, 12.0), ("prefill", 12.0, 15.0), ("decode", 15.0, 19.0)],
+            id="a stream of which the engine told nothing",
+        ),
+        pytest.param(
+            {"taken": 12.0, "stream": True, "first": 15.0, "last": 19.0, "usage": Usage(7, 3, 1.0, 4.0)},
+            [("queue", 10.0, 14.0), ("prefill", 14.0, 15.0), ("decode", 15.0, 19.0)],
+            id="a stream whose prompt waited within the engine, too",
+        ),
+        pytest.param(
+            {"taken": 12.0, "stream": True, "first": 15.0, "last": 19.0, "usage": Usage(7, 3, 99.0, 99.0)},
+            [("queue", 10.0, 12.0), ("prefill", 12.0, 15.0), ("decode", 15.0, 19.0)],
+            id="times of the engine that can't be",
+        ),
+        pytest.param(
+            {"taken": 12.0, "first": 19.0, "last": 19.0, "usage": Usage(7, 3, 2.0, 4.0)},
+            [("queue", 10.0, 13.0), ("prefill", 13.0, 15.0), ("decode", 15.0, 19.0)],
+            id="an answer in one piece",
+        ),
+        pytest.param(
+            {"taken": 12.0, "first": 19.0, "last": 19.0, "usage": Usage(7, 3, 99.0, 99.0)},
+            [("queue", 10.0, 12.0), ("prefill", 12.0, 12.0), ("decode", 12.0, 19.0)],
+            id="an answer in one piece, with times that can't be",
+        ),
+        pytest.param({"taken": 12.0, "first": 19.0}, [("queue", 10.0, 12.0)], id="an answer without times"),
+        pytest.param(
+            {"taken": 12.0, "stream": True, "reason": "client_gone"},
+            [("queue", 10.0, 12.0), ("prefill", 12.0, 20.0), ("decode", 20.0, 20.0)],
+            id="a client that left before the first token",
+        ),
+    ],
+)
+def test_queue_prefill_and_decode_follow_each_other(known: dict[str, Any], wanted: list[object]) -> None:
+    assert list(stages(visit(**known))) == wanted
+
+
+def test_they_lie_within_the_requests_span() -> None:
+    whole, *parts = spans_of(visit(taken=12.0, stream=True, first=15.0, last=19.0), model="", offset=OFFSET)
+    assert [span.name for span in parts] == ["queue", "prefill", "decode"]
+    assert {span.trace.parent_id for span in parts} == {whole.trace.span_id}
+    assert len({span.trace.span_id for span in (whole, *parts)}) == 4
+
+
+# --- through the guard, to a collector -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[OtlpCollector]:
+    async with otlp_collector() as collector:
+        yield collector
+
+
+@pytest.fixture
+async def traced(tmp_path: Path, collector: OtlpCollector) -> AsyncIterator[Guarding]:
+    """A guard that traces half of what nobody has decided on."""
+    keys = keys_in(tmp_path, alice=KEY)
+    endpoint = f"{collector.url}/v1/traces"
+    guarded = guarding(tmp_path, keys=keys, traces_endpoint=endpoint, traces_sample_ratio=0.5)
+    yield guarded
+    await asyncio.to_thread(guarded.gate.close)
+
+
+def headers_of_the_engine(seen: list[dict[str, str]]) -> Any:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        await answering(b"{}")(scope, receive, send)
+
+    return app
+
+
+BY_ALICE = ("authorization", f"Bearer {KEY}")
+
+
+async def test_a_sampled_request_is_sent_to_the_collector(traced: Guarding, collector: OtlpCollector) -> None:
+    guard = Guard(streaming(b'data: {"choices":[{"delta":{"content":"A secret."}}]}\n\n'), traced.gate)
+    answer = await ask(guard, headers=[BY_ALICE, SAMPLED], body=[b'{"messages":["Another secret."]}'])
+    span = await collector.named("chat gemma")
+    assert (span.kind, span.trace_id, span.parent_id) == ("SPAN_KIND_SERVER", TRACE, SPAN)
+    assert answer.headers["traceparent"] == f"00-{TRACE}-{span.span_id}-01"
+    assert span.attributes["slipway.key"] == "alice"
+    assert "secret" not in str(span)
+    await asyncio.to_thread(traced.gate.close)
+    assert traced.metric("slipway_spans_total", outcome="sent") == 1
+
+
+async def test_the_engines_span_lies_in_ours(traced: Guarding, collector: OtlpCollector) -> None:
+    seen: list[dict[str, str]] = []
+    await ask(Guard(headers_of_the_engine(seen), traced.gate), headers=[BY_ALICE, SAMPLED, ("tracestate", "a=b")])
+    span = await collector.named("chat gemma")
+    assert (seen[0]["traceparent"], seen[0]["tracestate"]) == (f"00-{TRACE}-{span.span_id}-01", "a=b")
+
+
+async def test_one_that_its_client_did_not_sample_is_traced_by_nobody(
+    traced: Guarding, collector: OtlpCollector
+) -> None:
+    seen: list[dict[str, str]] = []
+    guard = Guard(headers_of_the_engine(seen), traced.gate)
+    await ask(guard, headers=[BY_ALICE, NOT_SAMPLED])
+    assert seen[0]["traceparent"].endswith("-00")
+    await ask(guard, headers=[BY_ALICE, ("traceparent", f"00-{'1' * 32}-{SPAN}-01")])
+    await collector.named("chat gemma")
+    assert {span.trace_id for span in collector.spans} == {"1" * 32}
+
+
+async def test_of_those_that_nobody_decided_on_the_share_is_traced_that_was_asked_for(
+    traced: Guarding, collector: OtlpCollector
+) -> None:
+    seen: list[dict[str, str]] = []
+    guard = Guard(headers_of_the_engine(seen), traced.gate)
+    while {headers["traceparent"][-2:] for headers in seen} != {"00", "01"}:
+        await ask(guard, headers=[BY_ALICE])
+    sampled = {headers["traceparent"][3:35] for headers in seen if headers["traceparent"].endswith("01")}
+    await collector.until(lambda span: True, len(sampled))
+    assert {span.trace_id for span in collector.spans} == sampled
+
+
+async def test_who_has_no_key_and_who_only_looks_costs_no_spans(traced: Guarding, collector: OtlpCollector) -> None:
+    guard = Guard(answering(b"{}"), traced.gate)
+    await ask(guard, headers=[SAMPLED])
+    await ask(guard, path="/v1/models", method="GET", headers=[BY_ALICE, SAMPLED])
+    await ask(guard, path="/health", method="GET", headers=[SAMPLED])
+    await ask(guard, headers=[BY_ALICE, SAMPLED])
+    await collector.named("chat gemma")
+    assert [span.attributes["http.route"] for span in collector.spans] == [CHAT]
+
+
+async def test_a_collector_that_is_gone_is_no_concern_of_a_request(tmp_path: Path) -> None:
+    guarded = guarding(tmp_path, traces_endpoint=f"http://127.0.0.1:{free_port()}/")
+    answer = await ask(Guard(answering(b"{}"), guarded.gate), headers=[SAMPLED])
+    assert (answer.status, answer.body) == (200, b"{}")
+    await asyncio.to_thread(guarded.gate.close)
+    assert guarded.metric("slipway_spans_total", outcome="dropped") == 1
+    guarded.close()
+
+
+async def test_without_a_collector_a_trace_goes_by_as_it_came(tmp_path: Path) -> None:
+    seen: list[dict[str, str]] = []
+    guarded = guarding(tmp_path)
+    await ask(Guard(headers_of_the_engine(seen), guarded.gate), headers=[SAMPLED])
+    assert seen[0]["traceparent"] == SAMPLED[1]
+    assert guarded.metric("slipway_spans_total", outcome="sent") is None
+    guarded.close()

@@ -1,0 +1,105 @@
+"""The start of a pod as a trace: a span from the process's first moment to ready, or to what went wrong; and within it
+one for each phase, that ends when the phase is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from slipway_runtime.failure import Failure
+from slipway_runtime.tracing.context import Trace, trace_of
+from slipway_runtime.tracing.spans import Attributes, Span
+
+from .phases import Moment, Phases
+from .state import State
+
+if TYPE_CHECKING:
+    from slipway_runtime.tracing.exporter import Exporter
+
+PARENT = "TRACEPARENT"
+"""The variable that tells a process of the trace that it belongs to: process 1, and by it the engine."""
+END = {State.STOPPING.lower(), State.ENDED.lower()}
+"""Moments that follow a failure."""
+
+
+class StartTrace:
+    """Without an exporter nothing is traced."""
+
+    def __init__(
+        self, exporter: Exporter | None = None, *, parent: str | None = None, attributes: Attributes | None = None
+    ) -> None:
+        self._trace = trace_of(parent, share=1.0)
+        self._exporter = exporter if self._trace.sampled else None
+        self._attributes = attributes or {}
+        self._is_told = False
+
+    @property
+    def id(self) -> str | None:
+        return self._trace.trace_id if self._exporter else None
+
+    @property
+    def traceparent(self) -> str | None:
+        """For what is a part of the start: the engine's own spans of it, and the warm-up."""
+        return self._trace.traceparent() if self._exporter else None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {PARENT: self.traceparent} if self.traceparent else {}
+
+    def ready(self, phases: Phases, attributes: Attributes) -> None:
+        self._tell(phases, attributes)
+
+    def failed(self, phases: Phases, failure: Failure) -> None:
+        """Says nothing if it had been ready, for then it was not the start that failed."""
+        self._tell(phases, {}, failure)
+
+    def close(self) -> None:
+        if self._exporter:
+            self._exporter.close()
+
+    def _tell(self, phases: Phases, attributes: Attributes, failure: Failure | None = None) -> None:
+        if self._exporter and not self._is_told:
+            self._is_told = True
+            told = {**self._attributes, **attributes}
+            self._exporter.add(spans_of(phases.moments, phases.seconds, self._trace, told, failure))
+
+
+def spans_of(
+    moments: Sequence[Moment], seconds: float, trace: Trace, attributes: Attributes, failure: Failure | None = None
+) -> list[Span]:
+    """`seconds` is when it failed, if it did, since the process began."""
+    began = int(moments[0].at.timestamp() * 1e6) * 1000  # as exact as a datetime is
+    reached = [(moment.name, moment.seconds) for moment in moments]
+    if failure:
+        reached = [*(each for each in reached if each[0] not in END), ("failed", seconds)]
+    error = f"{failure.reason}: {failure.message}" if failure else ""
+    whole = Span(
+        name="start",
+        trace=trace,
+        start=began,
+        end=began + int(reached[-1][1] * 1e9),
+        attributes={**attributes, **dict(_of_failure(failure))},
+        error=error,
+    )
+    phases = (
+        Span(
+            name=name,
+            trace=trace.child(),
+            start=began + int(before * 1e9),
+            end=began + int(at * 1e9),
+            error=error if name == "failed" else "",
+        )
+        for (_, before), (name, at) in pairwise(reached)
+    )
+    return [whole, *phases]
+
+
+def _of_failure(failure: Failure | None) -> Iterator[tuple[str, str]]:
+    if failure:
+        yield "error.type", failure.reason
+        if failure.remedy:
+            yield "slipway.remedy", failure.remedy
+        if failure.phase:
+            yield "slipway.phase", failure.phase

@@ -1,0 +1,98 @@
+"""Where spans are sent, and in whose name: as the options say, and OpenTelemetry's own variables.
+
+Modules that speak HTTP are imported where they are needed: without traces nobody waits for them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import SplitResult, unquote, urlsplit
+
+PATH = "/v1/traces"
+LATER = (429, 502, 503, 504)
+"""Answers after which it may be tried again."""
+PATIENCE = 5.0  # seconds for an answer
+SERVICE = "slipway-runtime"
+
+Environment = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    trouble: str = ""
+    again: bool = False
+    """It may work later."""
+
+
+@dataclass(frozen=True)
+class Collector:
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    certificate: str = ""
+    """The file of those who vouch for it; by default the system's."""
+
+    @classmethod
+    def of(cls, url: str, environment: Environment = os.environ) -> Self:
+        return cls(url, _pairs(_named(environment, "HEADERS")), _named(environment, "CERTIFICATE"))
+
+    def take(self, body: bytes) -> Outcome:
+        from http.client import HTTPException  # noqa: PLC0415 - see above
+
+        try:
+            status = self._post(body)
+        except (OSError, HTTPException, ValueError) as error:
+            return Outcome(f"{type(error).__name__}: {error}", again=True)
+        return Outcome() if 200 <= status < 300 else Outcome(f"it answered with {status}", again=status in LATER)
+
+    def _post(self, body: bytes) -> int:
+        from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - see above
+
+        to = urlsplit(self.url)
+        assert to.hostname
+        if to.scheme == "https":
+            import ssl  # noqa: PLC0415 - see above
+
+            context = ssl.create_default_context(cafile=self.certificate or None)
+            connection: HTTPConnection = HTTPSConnection(to.hostname, to.port, timeout=PATIENCE, context=context)
+        else:
+            connection = HTTPConnection(to.hostname, to.port, timeout=PATIENCE)
+        try:
+            connection.request("POST", _target(to), body, {"Content-Type": "application/json", **self.headers})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+
+def endpoint(text: str) -> str:
+    """The address to send traces to; of a collector that is named without a path, the usual one."""
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0 or url.username or " " in text:
+        raise ValueError(f"{text!r} is not the URL of a collector, such as http://otel-collector.monitoring:4318")
+    return url._replace(path=PATH).geturl() if url.path in ("", "/") else text
+
+
+def resource(environment: Environment = os.environ, *, host: str) -> dict[str, str]:
+    """Who sends the spans."""
+    named = _pairs(environment.get("OTEL_RESOURCE_ATTRIBUTES", ""))
+    service = environment.get("OTEL_SERVICE_NAME") or named.get("service.name") or SERVICE
+    return {"host.name": host, "telemetry.sdk.name": "slipway", "telemetry.sdk.language": "python", **named} | {
+        "service.name": service
+    }
+
+
+def _named(environment: Environment, what: str) -> str:
+    """What OpenTelemetry's variables say of traces, or of everything."""
+    return environment.get(f"OTEL_EXPORTER_OTLP_TRACES_{what}") or environment.get(f"OTEL_EXPORTER_OTLP_{what}") or ""
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """`key=value,key=value`, as in W3C baggage; what isn't so is left out."""
+    parts = (part.partition("=") for part in text.split(","))
+    return {unquote(key.strip()): unquote(value.strip()) for key, equals, value in parts if equals and key.strip()}
+
+
+def _target(url: SplitResult) -> str:
+    return (url.path or "/") + (f"?{url.query}" if url.query else "")

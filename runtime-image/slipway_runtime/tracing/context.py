@@ -1,0 +1,47 @@
+"""W3C trace context: where something stands in its trace, as `traceparent` tells it from one program to the next."""
+
+import os
+import re
+from dataclasses import dataclass, replace
+
+_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where something stands in its trace: this span, and the one that it belongs to."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str = ""
+    sampled: bool = False
+
+    def traceparent(self) -> str:
+        """What the next one on the way is told."""
+        return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+
+    def child(self) -> "Trace":
+        return replace(self, span_id=os.urandom(8).hex(), parent_id=self.span_id)
+
+
+def trace_of(traceparent: str | None, *, share: float = 0.0) -> Trace:
+    """A span of the caller's trace, who decides whether that is sampled; or of a new one, of which this share is."""
+    if traceparent and (given := _parse(traceparent)):
+        return given.child()
+    trace_id = os.urandom(16).hex()
+    return Trace(trace_id, os.urandom(8).hex(), sampled=share > 0 and is_within(trace_id, share))
+
+
+def is_within(trace_id: str, share: float) -> bool:
+    """As OpenTelemetry's samplers decide by the ratio: everyone who asks this of a trace gets the same answer."""
+    return int(trace_id[16:], 16) < share * 2**64
+
+
+def _parse(traceparent: str) -> Trace | None:
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if not found:
+        return None
+    version, trace_id, span_id, flags, more = found.groups()
+    if version == "ff" or (version == "00" and more) or not int(trace_id, 16) or not int(span_id, 16):
+        return None
+    return Trace(trace_id, span_id, sampled=bool(int(flags, 16) & 1))

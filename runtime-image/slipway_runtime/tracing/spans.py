@@ -1,0 +1,74 @@
+"""Spans, and how OTLP writes them as JSON: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from slipway_runtime.tracing.context import Trace
+
+SCOPE = "slipway_runtime"
+ERROR = 2  # as the status of a span
+
+Value = str | bool | int | float
+Attributes = Mapping[str, Value]
+
+
+class Kind(IntEnum):
+    INTERNAL = 1
+    SERVER = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    name: str
+    trace: Trace
+    kind: Kind = Kind.INTERNAL
+    start: int  # both in nanoseconds since 1970
+    end: int
+    attributes: Attributes = field(default_factory=dict)
+    error: str = ""  # what went wrong; empty if nothing did
+
+
+def encoded(spans: Iterable[Span], resource: Attributes) -> bytes:
+    """The body of one POST. Each span is written by itself, so that threads with more urgent work get their turns."""
+    head = {"resource": {"attributes": _attributes(resource)}}
+    before = _json(head)[:-1] + ',"scopeSpans":[{"scope":{"name":"' + SCOPE + '"},"spans":['
+    return ('{"resourceSpans":[' + before + ",".join(_json(_as_json(span)) for span in spans) + "]}]}]}").encode()
+
+
+def _as_json(span: Span) -> dict[str, object]:
+    parent = {"parentSpanId": span.trace.parent_id} if span.trace.parent_id else {}
+    status = {"status": {"code": ERROR, "message": span.error}} if span.error else {}
+    return {
+        "traceId": span.trace.trace_id,
+        "spanId": span.trace.span_id,
+        **parent,
+        "name": span.name,
+        "kind": int(span.kind),
+        "startTimeUnixNano": str(span.start),
+        "endTimeUnixNano": str(span.end),
+        "attributes": _attributes(span.attributes),
+        **status,
+    }
+
+
+def _attributes(attributes: Attributes) -> list[dict[str, object]]:
+    return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
+
+
+def _value(value: Value) -> dict[str, object]:
+    match value:
+        case bool():
+            return {"boolValue": value}
+        case int():
+            return {"intValue": str(value)}  # 64 bits are more than JSON's numbers can hold
+        case float():
+            return {"doubleValue": value}
+    return {"stringValue": value}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,99 @@
+"""What a collector gets of a real llama.cpp: its start as a trace, and its requests with their parts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from support.llamacpp_pod import LlamacppPod
+from support.otlp_collector import OtlpCollector, Received, otlp_collector
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[OtlpCollector]:
+    async with otlp_collector() as collector:
+        yield collector
+
+
+def follow_each_other(spans: list[Received]) -> bool:
+    return all(one.end == next_one.start for one, next_one in pairwise(spans))
+
+
+@pytest.fixture
+def cut_short(gemma: Path, tmp_path: Path) -> Path:
+    file = tmp_path / "cut.gguf"
+    file.write_bytes(gemma.read_bytes()[:1_000_000])
+    return file
+
+
+async def check_start(pod: LlamacppPod, collector: OtlpCollector, ready: str) -> None:
+    start = await collector.named("start")
+    found = re.search(r"trace ([0-9a-f]{32})\.", ready)
+    assert found
+    assert found[1] == start.trace_id == (await pod.info())["trace"]
+    assert (start.parent_id, start.error, start.attributes["slipway.engine"]) == ("", None, "llamacpp")
+    assert start.attributes["slipway.contextLength"] == "4096"
+    phases = collector.within(start)
+    assert [span.name for span in phases] == ["checked", "launched", "loading", "loaded", "answers", "ready"]
+    assert follow_each_other(phases)
+    assert (phases[0].start, phases[-1].end) == (start.start, start.end)
+
+
+def check_request(collector: OtlpCollector, span: Received) -> None:
+    assert (span.trace_id, span.parent_id, span.kind) == (TRACE, SPAN, "SPAN_KIND_SERVER")
+    assert span.attributes["gen_ai.usage.output_tokens"] == 8
+    assert span.attributes["gen_ai.usage.input_tokens"] > 2
+    queue, prefill, decode = stages = collector.within(span)
+    assert [stage.name for stage in stages] == ["queue", "prefill", "decode"]
+    assert follow_each_other(stages)
+    assert queue.start == span.start
+    assert prefill.end > prefill.start
+    assert decode.end > decode.start
+    assert all(stage.lies_within(span) and stage.trace_id == TRACE for stage in stages)
+
+
+async def test_its_start_and_its_requests_are_traced(
+    pod: LlamacppPod, gemma: Path, collector: OtlpCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=of-the-collector")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "k8s.namespace.name=chat")
+    await pod.serve(gemma, f"--traces-endpoint={collector.url}", "--traces-sample-ratio=0")
+    await check_start(pod, collector, await pod.says("Ready after"))
+
+    async with await pod.completion(prompt="Nobody wants a trace of this", max_tokens=1) as answer:
+        await answer.read()
+    async with await pod.completion(prompt="A container is", max_tokens=8, headers=SAMPLED) as answer:
+        await answer.read()
+    async with await pod.completion(prompt="Kubernetes is", max_tokens=8, stream=True, headers=SAMPLED) as answer:
+        await answer.read()
+    pod.stop()
+    assert await pod.ends() == 0  # and what was left has been sent
+    whole, streamed = (span for span in collector.spans if span.name == "text_completion gemma")
+    for span in (whole, streamed):
+        check_request(collector, span)
+    assert "gen_ai.request.stream" not in whole.attributes
+    first_token = int(streamed.attributes["gen_ai.response.time_to_first_chunk"] * 1e9)
+    assert collector.within(streamed)[1].end == pytest.approx(streamed.start + first_token, abs=1000)
+
+    for span in collector.spans:
+        assert (span.resource["service.name"], span.resource["k8s.namespace.name"]) == ("gemma", "chat")
+        assert "Kubernetes" not in str(span)
+    assert {headers["api-key"] for headers in collector.headers} == {"of-the-collector"}
+
+
+async def test_a_start_that_fails_is_a_trace_that_says_why(
+    pod: LlamacppPod, cut_short: Path, collector: OtlpCollector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACEPARENT", SAMPLED["traceparent"])
+    await pod.serve(cut_short, f"--traces-endpoint={collector.url}")
+    assert await pod.ends() == 12
+    start = await collector.named("start")
+    assert (start.trace_id, start.parent_id) == (TRACE, SPAN)
+    assert (start.attributes["error.type"], start.error) == ("ModelCorrupt", f"ModelCorrupt: {pod.told()['message']}")
+    assert [(span.name, span.error) for span in collector.within(start)] == [("failed", start.error)]
