@@ -143,6 +143,17 @@ async def test_all_requests_at_zero_are_answered_alike_and_later_ones_go_straigh
     assert await client.text() == texts[0]
 
 
+async def test_engine_status_and_keda_have_one_number_of_requests_that_a_replica_takes(
+    operator_pods: Cluster, kube: Kube
+) -> None:
+    async with asleep(operator_pods, kube, engine={"mode": "Balanced", "maxConcurrency": None}):
+        made = await kube.get("deployment", PREDICTOR)
+        autoscaler = await kube.wait_for("horizontalpodautoscaler", f"keda-hpa-{NAME}", lambda _: True)
+        planned = (await kube.get("llmdeployment", NAME))["status"]["plan"]["maxConcurrency"]
+    assert f"--parallel={planned}" in made["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert autoscaler["spec"]["metrics"][0]["external"]["target"]["averageValue"] == str(planned)
+
+
 @pytest.mark.slow
 async def test_a_model_that_nobody_asks_goes_to_sleep_and_wakes_again(client: Client, kube: Kube) -> None:
     text = await client.text()
