@@ -14,6 +14,7 @@ from .causes import cause_in
 from .containers import LONG_SILENCE
 from .phases import Phases, phases_of, step_of
 from .pods import OVERDUE, Pod
+from .rollout import NO_ROOM, is_updating, makes_room
 from .world import SCALED_OBJECT, Object, WorldView, parse_time
 
 PATIENCE = timedelta(minutes=10)
@@ -46,13 +47,13 @@ def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
     pods = sorted((Pod(raw, world) for raw in world.pods), key=lambda pod: (pod.created or world.now, pod.name))
     ready = [pod for pod in pods if pod.is_ready]
     coming = [pod for pod in pods if pod.is_on_its_way]
-    cause = cause_in(world)
+    cause = _trouble(deployment, world)
     return Observation(
         desired=_desired(deployment, world),
         ready=len(ready),
         warming_up=len(coming),
         made=bool(world.deployments),
-        updating=any(_has_old_pods(each) for each in world.deployments),
+        updating=is_updating(world),
         cause=cause,
         scaling_cause=_scaling_cause(deployment, world),
         paused=bool(deployment and deployment.is_paused),
@@ -66,6 +67,13 @@ def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
     )
 
 
+def _trouble(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:
+    """A place that is missing is no trouble where one becomes free, or where the rollout sees to it that one does."""
+    cause = cause_in(world)
+    sees_to_it = bool(deployment and deployment.spec.rollout.strategy == "Auto" and is_updating(world))
+    return None if cause and cause.reason in NO_ROOM and (sees_to_it or makes_room(world)) else cause
+
+
 def _desired(deployment: LLMDeployment | None, world: WorldView) -> int:
     """What the Deployment was told; before there is one, what the spec begins with."""
     if world.deployments:
@@ -74,11 +82,6 @@ def _desired(deployment: LLMDeployment | None, world: WorldView) -> int:
         return 0
     scaling = deployment.spec.scaling
     return max(scaling.min_replicas or 0, scaling.initial_replicas or 0)
-
-
-def _has_old_pods(deployment: Object) -> bool:
-    status = deployment.get("status", {})
-    return int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))
 
 
 def _scaling_cause(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:

@@ -15,6 +15,7 @@ from slipway.rendering.engines.engine import Engine
 from slipway.rendering.inferenceservice import inference_service
 from slipway.rendering.networkpolicy import network_policy
 from slipway.rendering.podmonitor import pod_monitor
+from slipway.rendering.rollout import deployment_strategy, told_of_rollout
 from slipway.rendering.scaledobject import scaled_object
 from slipway.rendering.scaling import autoscaler_class, replica_bounds
 from slipway.rendering.schedule import Kept, kept_now
@@ -37,6 +38,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     monitor = pod_monitor(deployment, world, port=engine.metrics_port)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
     # the policy that guards them. What scales comes when there is something to scale.
+    strategy = deployment_strategy(deployment.spec, world)
     kept = kept_now(deployment.spec.scaling, world.now)
     scaled = scaled_object(deployment, kept, world, autoscaler=autoscaler)
     is_scaled = isinstance(scaled, dict)
@@ -44,7 +46,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
         service(deployment, world, engine_port=engine.port),
         activator_slice(deployment, world),
         network_policy(deployment, world, engine_port=engine.port),
-        inference_service(deployment, plan, engine, serving_runtime=runtime, autoscaler=autoscaler),
+        inference_service(deployment, plan, engine, strategy=strategy, autoscaler=autoscaler),
         scaled,
         monitor,
     )
@@ -54,6 +56,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
         replicas=None if is_scaled else replica_bounds(deployment, kept, autoscaler),
         remarks=(
             *_of_now(kept),
+            *told_of_rollout(deployment.spec, world),
             *_not_yet(deployment.spec, world),
             *engine.ignored(deployment.spec.engine),
         ),
