@@ -107,7 +107,7 @@ async def asleep(cluster: Cluster, kube: Kube, **spec: Any) -> AsyncIterator[Cli
     await kube.delete("llmdeployment", NAME, wait=True)  # or the operator makes anew what goes with the namespace
 
 
-async def _until(holds: Callable[[], Awaitable[bool]], *, timeout: float = 30) -> None:
+async def _until(holds: Callable[[], Awaitable[bool]], *, timeout: float = 60) -> None:
     """Nobody tells when a node's packet filter changes, so it is tried again and again."""
     async with asyncio.timeout(timeout):
         while not await holds():  # noqa: ASYNC110 - there is no event
@@ -176,6 +176,7 @@ async def test_where_there_is_room_for_one_alone_a_new_version_takes_its_place_a
 ) -> None:
     memory = {"memory": await more_than_half(kube)}
     async with asleep(operator_pods, kube, pod={"resources": {"requests": memory, "limits": memory}}) as client:
+        text = await client.text()
         await client.until_direct()
         [old] = await kube.select("pods", OURS)
         async with asking_again_and_again(client) as answers:
@@ -184,7 +185,7 @@ async def test_where_there_is_room_for_one_alone_a_new_version_takes_its_place_a
             await client.until_direct()
         assert old["metadata"]["name"] not in {pod["metadata"]["name"] for pod in await kube.select("pods", OURS)}
     assert {answer.status for answer in answers} == {200}
-    assert len({json.loads(answer.body)["choices"][0]["text"] for answer in answers}) == 1
+    assert {json.loads(answer.body)["choices"][0]["text"] for answer in answers} == {text}
     assert any(answer.was_held for answer in answers)
 
 
@@ -234,6 +235,29 @@ def without_operator(cluster: Cluster) -> Iterator[None]:
     finally:
         scale(2)
         cluster.run_kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/slipway-operator", "--timeout=60s"])
+
+
+@pytest.mark.slow
+async def test_whoever_scales_hands_over_to_another_without_a_replica_less(operator_pods: Cluster, kube: Kube) -> None:
+    async with asleep(operator_pods, kube, scaling={"maxReplicas": 2}) as client:
+        await scale_by(kube, "HPA", minReplicas=1)
+        await kube.wait_gone("scaledobject", NAME)
+        await kube.wait_for("deployment", PREDICTOR, lambda made: made["status"].get("readyReplicas") == 1, timeout=90)
+        [pod] = await kube.select("pods", OURS)
+        await kube.wait_for("horizontalpodautoscaler", NAME, lambda _: True)
+        await scale_by(kube, "None")
+        await kube.wait_gone("horizontalpodautoscaler", NAME)
+        await scale_by(kube, "HPA")
+        await kube.wait_for("horizontalpodautoscaler", NAME, lambda _: True)
+        await scale_by(kube, "KEDA")
+        await kube.wait_gone("horizontalpodautoscaler", NAME)
+        await kube.wait_for_condition("scaledobject", NAME, "Ready")
+        assert await client.text()
+        assert [each["metadata"]["uid"] for each in await kube.select("pods", OURS)] == [pod["metadata"]["uid"]]
+
+
+async def scale_by(kube: Kube, who: str, **scaling: int) -> None:
+    await kube.patch("llmdeployment", NAME, {"spec": {"scaling": {"autoscaler": who, **scaling}}})
 
 
 async def test_a_held_stream_is_told_what_it_waits_for(operator_pods: Cluster, kube: Kube) -> None:

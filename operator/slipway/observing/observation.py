@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 
+from .autoscaling import METRICS_COME_WITHIN, cause_of, silent_since
 from .cause import Cause
 from .causes import cause_in
 from .containers import LONG_SILENCE
@@ -63,7 +64,7 @@ def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
         phases=phases_of(ready[0]) if ready else None,
         url=_url(world.service),
         activator_answers=world.activator_answers,
-        look_again_at=min(_moments(pods, cause, world.now), default=None),
+        look_again_at=min(_moments(pods, cause, world), default=None),
     )
 
 
@@ -85,7 +86,11 @@ def _desired(deployment: LLMDeployment | None, world: WorldView) -> int:
 
 
 def _scaling_cause(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:
-    if deployment is None or deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in world.kinds:
+    if deployment is None:
+        return None
+    if deployment.spec.scaling.autoscaler == "HPA":
+        return cause_of(world)
+    if deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in world.kinds:
         return None
     message = "The cluster has no ScaledObjects; once KEDA is installed, the number of replicas follows the demand"
     return Cause(Reason.KEDA_MISSING, message, final=True)
@@ -103,13 +108,15 @@ def _outlasted_patience(cause: Cause, now: datetime) -> bool:
     return cause.since is not None and now - cause.since >= PATIENCE
 
 
-def _moments(pods: list[Pod], cause: Cause | None, now: datetime) -> Iterator[datetime]:
+def _moments(pods: list[Pod], cause: Cause | None, world: WorldView) -> Iterator[datetime]:
     """The moments to come from which on things look different, though nothing has changed."""
     moments = [cause.since + PATIENCE] if cause and cause.since and not cause.final else []
+    if silence := silent_since(world):
+        moments.append(silence + METRICS_COME_WITHIN)
     for pod in pods:
         if pod.is_leaving and (due := parse_time(pod.raw["metadata"]["deletionTimestamp"])):
             moments.append(due + OVERDUE)
         for container in pod.containers() if pod.is_on_its_way else ():
             if began := parse_time(container.running.get("startedAt")):
                 moments.append(began + LONG_SILENCE)
-    return (moment for moment in moments if moment > now)
+    return (moment for moment in moments if moment > world.now)

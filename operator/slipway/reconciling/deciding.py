@@ -72,6 +72,8 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, slipway_namespac
         deployment=next((each for each in sight.view.deployments if each["metadata"]["name"] == made), None),
         kinds=frozenset(f"{kind.name}.{kind.group}" for kind in sight.kinds),
         slipway_namespace=slipway_namespace,
+        scaled_object=sight.view.scaled_object,
+        autoscaler=sight.view.autoscaler,
         activator=sight.activator,
         activator_port=sight.activator_port,
         has_ready=any(Pod(raw, sight.view).is_ready for raw in sight.view.pods),

@@ -26,6 +26,8 @@ class World:
     deployment: Object | None = None  # that KServe made for it
     kinds: frozenset[str] = frozenset()  # optional kinds that the cluster knows, as Kind.group
     slipway_namespace: str = "slipway-system"
+    scaled_object: Object | None = None  # ours, as long as it is there
+    autoscaler: Object | None = None  # the same of the HorizontalPodAutoscaler
     activator: tuple[str, ...] | None = None  # where its replicas are; None: it isn't installed
     activator_port: int | None = None  # the activator's port for this deployment, once it has one
     has_ready: bool = False  # whether a replica of the model is ready
