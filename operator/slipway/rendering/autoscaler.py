@@ -5,7 +5,7 @@
 | the CPU of the engine's container | llama.cpp, where the spec names no target | metrics-server |
 | requests in flight | any other engine, and with `target.inFlight` | an adapter of Prometheus's metrics |
 
-It never scales from zero: where it finds none, Slipway brings the first replicas itself (`replica_bounds`).
+It never scales from zero: as long as there are fewer replicas than its minimum, Slipway brings them (`replica_bounds`).
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from slipway.rendering.networkpolicy import network_policy
 from slipway.rendering.podmonitor import pod_monitor
 from slipway.rendering.rollout import deployment_strategy, told_of_rollout
 from slipway.rendering.scaledobject import scaled_object
-from slipway.rendering.scaling import autoscaler_class, is_at_zero, replica_bounds
+from slipway.rendering.scaling import autoscaler_class, has_too_few, replica_bounds
 from slipway.rendering.schedule import Kept, kept_now
 from slipway.rendering.service import service
 
@@ -43,7 +43,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     kept = kept_now(deployment.spec.scaling, world.now)
     scaled = scaled_object(deployment, kept, world, autoscaler=chosen)
     own_autoscaler = autoscaler(deployment, plan, kept, world, autoscaler_class=chosen)
-    is_scaled = isinstance(scaled, dict) or (isinstance(own_autoscaler, dict) and not is_at_zero(world))
+    is_scaled = isinstance(scaled, dict) or (isinstance(own_autoscaler, dict) and not has_too_few(world, kept))
     objects = (
         service(deployment, world, engine_port=engine.port),
         activator_slice(deployment, world),

@@ -53,9 +53,9 @@ def replica_bounds(deployment: LLMDeployment, kept: Kept, autoscaler: str) -> Re
     return ReplicaBounds(predictor_deployment(deployment.metadata.name), kept.replicas, at_most)
 
 
-def is_at_zero(world: World) -> bool:
-    """Where a HorizontalPodAutoscaler does nothing, so that somebody else may begin."""
-    return world.deployment is not None and world.deployment["spec"].get("replicas") == 0
+def has_too_few(world: World, kept: Kept) -> bool:
+    """A HorizontalPodAutoscaler does nothing at zero, and takes its time below its minimum."""
+    return world.deployment is not None and int(world.deployment["spec"].get("replicas", 1)) < kept.replicas
 
 
 def _is_made_at_zero(deployment: Object, inference_service: Object) -> bool:

@@ -99,9 +99,10 @@ def test_replicas_have_one_writer(wanted: LLMDeployment, world: dict[str, Any], 
     assert writers(desired(wanted, **world)) == expected
 
 
-def test_a_model_that_keda_left_at_zero_is_brought_to_its_minimum() -> None:
-    asleep = WITH_KEDA | {"deployment": {"spec": {"replicas": 0}}}
-    assert desired(llama(minReplicas=2), **asleep).replicas == ReplicaBounds("llama-predictor", 2, 4)
+@pytest.mark.parametrize("replicas", [0, 1])
+def test_what_is_below_its_minimum_is_brought_there_at_once(replicas: int) -> None:
+    world = WITH_KEDA | {"deployment": {"spec": {"replicas": replicas}}}
+    assert desired(llama(minReplicas=2), **world).replicas == ReplicaBounds("llama-predictor", 2, 4)
 
 
 @pytest.mark.parametrize(
