@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import aiohttp
 import pytest
+from support.access import ServiceAccess
+from support.completions import RefusedError, complete
+from support.custom_metrics import served
 from support.deployments import NAME, PREDICTOR, conditions, message, on_own_engine, own_runtime, settled
-from support.kube import Kube, Object
+from support.kube import Kube, Object, Predicate, condition_of
+from support.rendered import gemma
+from support.tester import ServerHere
+from support.web import reachable
 
 pytestmark = pytest.mark.usefixtures("slipway", "weights")
 
@@ -44,6 +55,45 @@ async def test_an_autoscaler_that_gets_no_metrics_is_told_with_what_it_lacks(kub
     assert "slipway_requests_in_flight" in message(told, "Scaled")
     assert "An adapter of Prometheus's metrics" in message(told, "Scaled")
     assert told["status"]["state"] == "Degraded"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420, func_only=True)
+async def test_replicas_follow_the_requests_in_flight(
+    kube: Kube, gemma_volume: None, access: ServiceAccess, tester: ServerHere
+) -> None:
+    """llama.cpp with the demo model; each request asks for more than it can write while the test lasts."""
+    by_requests = BY_HPA | {"maxReplicas": 2, "target": {"inFlight": 1}}
+    async with served(kube, tester):
+        await settled(kube, gemma(min_replicas=1, scaling=by_requests), "Serving", timeout=120)
+        url = await reachable(access, "gemma")
+        async with access.session() as session, asking(session, url, at_a_time=2):
+            await kube.wait_for("deployment", "gemma-predictor", has_ready(2), timeout=200)
+        follows = await kube.wait_for(HPA, "gemma", lambda found: condition_of(found, "ScalingActive") == "True")
+    assert follows["status"]["desiredReplicas"] == 2
+    assert conditions(await kube.get("llmdeployment", "gemma"))["Scaled"] == ("True", "AsWanted")
+
+
+@asynccontextmanager
+async def asking(session: aiohttp.ClientSession, url: str, *, at_a_time: int) -> AsyncIterator[None]:
+    """So many requests at any time, whatever becomes of each."""
+
+    async def keep_asking() -> None:
+        while True:
+            with suppress(RefusedError, aiohttp.ClientError):
+                await complete(session, url, "Kubernetes is", max_tokens=400)
+
+    tasks = [asyncio.create_task(keep_asking()) for _ in range(at_a_time)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def has_ready(number: int) -> Predicate:
+    return lambda made: made["status"].get("readyReplicas") == number
 
 
 def is_without_metrics(thing: Object) -> bool:

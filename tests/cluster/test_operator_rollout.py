@@ -55,6 +55,7 @@ async def test_without_one_the_old_version_goes_first_and_that_is_no_trouble(kub
     assert not [line for line in slipway.log.lines[said:] if kube.namespace in line and " warning " in line]
 
 
+@pytest.mark.slow
 async def test_of_several_without_one_to_spare_one_at_a_time_goes_first(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb", replicas=2), "Serving")
