@@ -14,7 +14,7 @@ from slipway.api.llmdeployment import LLMDeployment
 from support import slipway_api
 from support.clusters import AnyCluster
 from support.kube import Kube, KubectlError, Object
-from support.slipway_api import LLMDEPLOYMENTS, ApiServer, acceleratorprofile, llmdeployment, rows
+from support.slipway_api import LLMDEPLOYMENTS, ApiServer, acceleratorprofile, llmdeployment, merged, rows
 
 PROFILES = "/apis/slipway.dev/v1alpha1/acceleratorprofiles"
 PATHS = {
@@ -109,6 +109,15 @@ def test_an_anti_pattern_is_accepted_with_a_warning(server: ApiServer, row: Any)
 def test_a_sample_is_accepted_without_a_warning(server: ApiServer, sample: Path) -> None:
     answer = server.would_create(LLMDEPLOYMENTS, yaml.safe_load(sample.read_text()))
     assert answer.accepted, answer.sentences
+    assert answer.warnings == []
+
+
+def test_the_autoscaler_that_slipway_makes_itself_is_accepted_without_a_warning(server: ApiServer) -> None:
+    [by_cpu] = [row for row in rows("warned") if row["policy"] == "cpu-autoscaling-hpa"]
+    owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "LLMDeployment", "name": "model", "uid": "1"}
+    ours = merged(by_cpu["object"], {"metadata": {"ownerReferences": [owner]}})
+    answer = server.would_create(PATHS[ours["kind"]], ours)
+    assert answer.accepted
     assert answer.warnings == []
 
 

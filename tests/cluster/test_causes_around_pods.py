@@ -202,7 +202,7 @@ async def test_a_start_through_kserve_is_told_step_by_step(kube: Kube, python_im
 
 
 class Plan:
-    profile, gpus_per_replica, why, rejected = "cpu", 0, ("a test",), ()
+    profile, gpus_per_replica, max_concurrency, why, rejected = "cpu", 0, None, ("a test",), ()
 
 
 def told(world: WorldView) -> Object:

@@ -81,11 +81,15 @@ async def make_it_scale(kube: Kube) -> None:
     await kube.patch("llmdeployment", "gemma", {"spec": {"scaling": {"autoscaler": "None", "minReplicas": 1}}})
     await kube.wait_gone("scaledobject", "gemma")
     await kube.wait_for("deployment", "gemma-predictor", lambda it: it["spec"]["replicas"] == 1)
+    await kube.patch("llmdeployment", "gemma", {"spec": {"scaling": {"autoscaler": "HPA", "maxReplicas": 2}}})
+    await kube.wait_for("horizontalpodautoscaler", "gemma", lambda _: True)
 
 
 async def make_it_delete(kube: Kube) -> None:
-    await kube.patch("llmdeployment", "gemma", {"spec": {"observability": {"monitor": False}}})
+    unwanted = {"observability": {"monitor": False}, "scaling": {"autoscaler": "None"}}
+    await kube.patch("llmdeployment", "gemma", {"spec": unwanted})
     await kube.wait_gone("podmonitor", "gemma")
+    await kube.wait_gone("horizontalpodautoscaler", "gemma")
 
 
 def uid(thing: Object) -> str:

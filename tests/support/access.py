@@ -31,7 +31,7 @@ class FromTheNode:
     """As a process of the node itself: through kube-proxy, and nothing else in between."""
 
     kube: Kube
-    entered: Callable[[], AbstractContextManager[None]]
+    entered: Callable[[], AbstractContextManager[object]]
 
     @asynccontextmanager
     async def session(self) -> AsyncGenerator[aiohttp.ClientSession]:

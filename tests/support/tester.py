@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -41,7 +42,7 @@ class ServerHere:
             yield int(listener.getsockname()[1])
 
     @asynccontextmanager
-    async def http(self, handler: Handler) -> AsyncGenerator[int]:
+    async def http(self, handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
         """Answers HTTP requests to any path; yields the port."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", handler)
@@ -49,7 +50,7 @@ class ServerHere:
         await runner.setup()
         listener = self.listener()
         try:
-            await web.SockSite(runner, listener).start()
+            await web.SockSite(runner, listener, ssl_context=tls).start()
             yield int(listener.getsockname()[1])
         finally:
             await runner.cleanup()

@@ -17,6 +17,7 @@ from slipway.activator.holding import Limits
 from slipway.activator.picking import Replica
 from slipway.activator.waking import expected_wake
 from slipway.api import names, units
+from slipway.api.engine import ANY_CONCURRENCY
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
 from slipway.observing.cause import NO_POD_CAN_HELP, Cause, reason_named
@@ -26,7 +27,6 @@ from slipway.observing.world import WorldView, activator_port, condition, is_tru
 
 Object = dict[str, Any]
 
-ANY_CONCURRENCY = 16  # requests at a time, where neither the spec nor the plan says
 TEMPLATE_HASH = "pod-template-hash"  # which version of a Deployment a pod is of
 TELL_NOTHING = (Reason.NOT_READY, Reason.ACTIVATOR_UNAVAILABLE)
 PATIENCE = 2.0  # times the time limit, for which a replica that nobody waits for may try to become ready

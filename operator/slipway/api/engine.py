@@ -11,6 +11,7 @@ from slipway.api.model import ServedName, Uri
 from slipway.api.schema import ApiModel, Auto, ObjectName, Rule, cel, rules, whole_number_or_auto
 
 VLLM, LLAMACPP = "vllm", "llamacpp"
+ANY_CONCURRENCY = 16  # requests at a time, where neither the spec nor the plan says
 
 # Flags that a field of ours writes: set the field, so that the plan knows of it.
 FIELD_OF_FLAG = {

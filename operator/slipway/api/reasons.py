@@ -123,5 +123,6 @@ class Reason(StrEnum):
     REPLICA_LOST = "ReplicaLost", "A replica failed while it answered, and the request can't be sent again."
     ACTIVATOR_UNAVAILABLE = "ActivatorUnavailable", "No activator is there to hold requests while no replica is ready."
     SCALER_UNAVAILABLE = "ScalerUnavailable", "KEDA can't reach the activator, or doesn't act on this deployment."
+    METRICS_MISSING = "MetricsMissing", "The autoscaler has no metrics to go by, so the number of replicas stays."
     NOT_READY = "NotReady", "No replica is ready, and nothing else is known to be wrong."
     UNKNOWN = "Unknown", "The cause isn't known; the message says what was seen."

@@ -41,7 +41,7 @@ NAMESPACE_GOES = "because it is being terminated"
 
 def cause_in(world: WorldView) -> Cause | None:
     """None: nothing is known to be wrong."""
-    return worst([*_of_platform(world), *_of_kserve(world), *_of_replica_makers(world), *_of_pods(world)])
+    return worst([*_of_platform(world), *_of_kserve(world), *of_replica_makers(world), *_of_pods(world)])
 
 
 def _of_platform(world: WorldView) -> Iterator[Cause]:
@@ -82,7 +82,7 @@ def _of_conditions(service: Object) -> Iterator[Cause]:
             return
 
 
-def _of_replica_makers(world: WorldView) -> Iterator[Cause]:
+def of_replica_makers(world: WorldView) -> Iterator[Cause]:
     """Pods that could not even be made: a quota, a policy or a webhook refuses them."""
     for maker in (*world.deployments, *world.replica_sets):
         failure = condition(maker, "ReplicaFailure") or {}

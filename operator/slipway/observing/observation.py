@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 
+from .autoscaling import METRICS_COME_WITHIN, cause_of, silent_since
 from .cause import Cause
 from .causes import cause_in
 from .containers import LONG_SILENCE
 from .phases import Phases, phases_of, step_of
 from .pods import OVERDUE, Pod
+from .rollout import NO_ROOM, is_updating, makes_room
 from .world import SCALED_OBJECT, Object, WorldView, parse_time
 
 PATIENCE = timedelta(minutes=10)
@@ -46,13 +48,13 @@ def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
     pods = sorted((Pod(raw, world) for raw in world.pods), key=lambda pod: (pod.created or world.now, pod.name))
     ready = [pod for pod in pods if pod.is_ready]
     coming = [pod for pod in pods if pod.is_on_its_way]
-    cause = cause_in(world)
+    cause = _trouble(deployment, world)
     return Observation(
         desired=_desired(deployment, world),
         ready=len(ready),
         warming_up=len(coming),
         made=bool(world.deployments),
-        updating=any(_has_old_pods(each) for each in world.deployments),
+        updating=is_updating(world),
         cause=cause,
         scaling_cause=_scaling_cause(deployment, world),
         paused=bool(deployment and deployment.is_paused),
@@ -62,8 +64,15 @@ def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
         phases=phases_of(ready[0]) if ready else None,
         url=_url(world.service),
         activator_answers=world.activator_answers,
-        look_again_at=min(_moments(pods, cause, world.now), default=None),
+        look_again_at=min(_moments(pods, cause, world), default=None),
     )
+
+
+def _trouble(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:
+    """A place that is missing is no trouble where one becomes free, or where the rollout sees to it that one does."""
+    cause = cause_in(world)
+    sees_to_it = bool(deployment and deployment.spec.rollout.strategy == "Auto" and is_updating(world))
+    return None if cause and cause.reason in NO_ROOM and (sees_to_it or makes_room(world)) else cause
 
 
 def _desired(deployment: LLMDeployment | None, world: WorldView) -> int:
@@ -76,13 +85,12 @@ def _desired(deployment: LLMDeployment | None, world: WorldView) -> int:
     return max(scaling.min_replicas or 0, scaling.initial_replicas or 0)
 
 
-def _has_old_pods(deployment: Object) -> bool:
-    status = deployment.get("status", {})
-    return int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))
-
-
 def _scaling_cause(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:
-    if deployment is None or deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in world.kinds:
+    if deployment is None:
+        return None
+    if deployment.spec.scaling.autoscaler == "HPA":
+        return cause_of(world)
+    if deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in world.kinds:
         return None
     message = "The cluster has no ScaledObjects; once KEDA is installed, the number of replicas follows the demand"
     return Cause(Reason.KEDA_MISSING, message, final=True)
@@ -100,13 +108,15 @@ def _outlasted_patience(cause: Cause, now: datetime) -> bool:
     return cause.since is not None and now - cause.since >= PATIENCE
 
 
-def _moments(pods: list[Pod], cause: Cause | None, now: datetime) -> Iterator[datetime]:
+def _moments(pods: list[Pod], cause: Cause | None, world: WorldView) -> Iterator[datetime]:
     """The moments to come from which on things look different, though nothing has changed."""
     moments = [cause.since + PATIENCE] if cause and cause.since and not cause.final else []
+    if silence := silent_since(world):
+        moments.append(silence + METRICS_COME_WITHIN)
     for pod in pods:
         if pod.is_leaving and (due := parse_time(pod.raw["metadata"]["deletionTimestamp"])):
             moments.append(due + OVERDUE)
         for container in pod.containers() if pod.is_on_its_way else ():
             if began := parse_time(container.running.get("startedAt")):
                 moments.append(began + LONG_SILENCE)
-    return (moment for moment in moments if moment > now)
+    return (moment for moment in moments if moment > world.now)

@@ -27,6 +27,8 @@ class Planned(Protocol):
     @property
     def gpus_per_replica(self) -> int: ...
     @property
+    def max_concurrency(self) -> int | None: ...
+    @property
     def why(self) -> Sequence[str]: ...
     @property
     def rejected(self) -> Sequence[str]: ...
@@ -81,6 +83,7 @@ class Status:
         self._plan = {
             **({"accelerator": plan.profile} if plan.profile else {}),
             "gpusPerReplica": plan.gpus_per_replica,
+            **({"maxConcurrency": plan.max_concurrency} if plan.max_concurrency else {}),
             "why": list(plan.why),
             "rejected": list(plan.rejected),
         }

@@ -42,6 +42,8 @@ class WorldView:
     foreign: tuple[Object, ...] = ()  # objects that have the names of ours and belong to somebody else
     refusals: tuple[Refusal, ...] = ()
     service: Object | None = None  # the one that clients use
+    autoscaler: Object | None = None  # the HorizontalPodAutoscaler, if that is who scales
+    scaled_object: Object | None = None
     activator_answers: bool | None = None
     """Whether the Service leads to the activator while no replica is ready; None: no activator is installed."""
 

@@ -13,6 +13,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.engine import LLAMACPP
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import Reason
+from slipway.planning.concurrency import concurrency, why_so_many
 from slipway.planning.engines import CPU, is_ours, runtime_for
 from slipway.planning.plan import Plan, Unplannable
 from slipway.planning.resources import asked_for, cost, devices, node_selector, parallelism, runtime_class, tolerations
@@ -91,6 +92,7 @@ def _planned(
     engine = spec.engine.name
     tensor, pipeline = parallelism(spec)
     vendor = profile.spec.vendor if profile else ""
+    at_a_time = concurrency(spec, profile)
     return Plan(
         engine=engine,
         runtime=runtime_for(engine, vendor) or engine,
@@ -99,11 +101,12 @@ def _planned(
         tensor=tensor,
         pipeline=pipeline,
         gpus_per_replica=devices(spec, profile) if profile and vendor != CPU else 0,
+        max_concurrency=at_a_time,
         resources=asked_for(spec, profile),
         node_selector=node_selector(spec, profile),
         tolerations=tolerations(spec, profile),
         runtime_class=runtime_class(spec, profile),
-        why=why,
+        why=(*why, *why_so_many(spec, at_a_time)),
         rejected=rejected,
     )
 

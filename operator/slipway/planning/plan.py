@@ -19,6 +19,7 @@ class Plan:
     tensor: int = 1  # accelerators that share each layer
     pipeline: int = 1  # groups of them that take layers in turn
     gpus_per_replica: int = 0
+    max_concurrency: int | None = None  # requests that a replica works on at a time; None: its engine alone knows
     resources: dict[str, dict[str, str]] = field(default_factory=dict)  # requests and limits
     node_selector: dict[str, str] = field(default_factory=dict)
     tolerations: list[Object] = field(default_factory=list)

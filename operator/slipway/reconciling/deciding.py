@@ -11,6 +11,7 @@ from slipway.api.reasons import Reason
 from slipway.kube.kinds import Object
 from slipway.observing.observation import Observation, observe
 from slipway.observing.pods import Pod
+from slipway.observing.rollout import has_missing, is_updating, lacks_room
 from slipway.observing.status import status_of
 from slipway.observing.world import Refusal
 from slipway.planning import Plan, Unplannable, make_plan
@@ -71,9 +72,14 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, slipway_namespac
         deployment=next((each for each in sight.view.deployments if each["metadata"]["name"] == made), None),
         kinds=frozenset(f"{kind.name}.{kind.group}" for kind in sight.kinds),
         slipway_namespace=slipway_namespace,
+        scaled_object=sight.view.scaled_object,
+        autoscaler=sight.view.autoscaler,
         activator=sight.activator,
         activator_port=sight.activator_port,
         has_ready=any(Pod(raw, sight.view).is_ready for raw in sight.view.pods),
+        has_missing=has_missing(sight.view),
+        is_updating=is_updating(sight.view),
+        lacks_room=lacks_room(sight.view),
         now=sight.view.now,
     )
 

@@ -17,6 +17,7 @@ from slipway.kube.kinds import (
     CORE_EVENT,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
     LLM_DEPLOYMENT,
     NODE,
@@ -88,22 +89,25 @@ class Lookout:
         return replace(sight, view=self._view(key, sight.kinds))
 
     def _view(self, key: Key, kinds: frozenset[Kind]) -> WorldView:
-        namespace, name = key
         pods = tuple(self._labelled(POD, key))
         return WorldView(
             now=self._now(),
-            inference_service=self._ledger.newest(
-                INFERENCE_SERVICE, key, self._store.get(INFERENCE_SERVICE, name, namespace)
-            ),
+            inference_service=self._newest(INFERENCE_SERVICE, key),
             deployments=tuple(self._labelled(DEPLOYMENT, key)),
             replica_sets=tuple(self._labelled(REPLICA_SET, key)),
             pods=pods,
             events=tuple(self._labelled(CORE_EVENT, key)) if pods else (),
             nodes=self._nodes_of(pods),
             kinds=frozenset(kind.name for kind in kinds),
-            service=self._ledger.newest(SERVICE, key, self._store.get(SERVICE, name, namespace)),
+            service=self._newest(SERVICE, key),
+            autoscaler=self._newest(HORIZONTAL_POD_AUTOSCALER, key),
+            scaled_object=self._newest(SCALED_OBJECT, key),
             activator_answers=self._activator_answers(key),
         )
+
+    def _newest(self, kind: Kind, key: Key) -> Object | None:
+        """The one that is named after the deployment."""
+        return self._ledger.newest(kind, key, self._store.get(kind, key.name, key.namespace))
 
     # --- the activator -----------------------------------------------------------------------------------------------
 

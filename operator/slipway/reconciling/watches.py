@@ -21,6 +21,7 @@ from slipway.kube.kinds import (
     CORE_EVENT,
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
     LLM_DEPLOYMENT,
     NETWORK_POLICY,
@@ -53,6 +54,7 @@ def watches(
     return [
         Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)]),
         *(Watch(kind, owners_of, OWNER_LABEL) for kind in CHILDREN),
+        Watch(HORIZONTAL_POD_AUTOSCALER, whom_an_autoscaler_concerns, OWNER_LABEL, keep=without_what_is_kedas),
         Watch(POD, owner_of, OWNER_LABEL),
         Watch(ENDPOINT_SLICE, lambda thing: whom_a_slice_concerns(thing, everyone), f"{MANAGED_BY_LABEL}={MANAGED_BY}"),
         *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
@@ -94,6 +96,16 @@ def whom_a_slice_concerns(thing: Object, everyone: Callable[[], Iterable[Key]]) 
     return owners_of(thing) if is_extra else ()
 
 
+def whom_an_autoscaler_concerns(autoscaler: Object) -> Iterable[Key]:
+    return owners_of(autoscaler) if _is_ours(autoscaler) else ()
+
+
+def _is_ours(autoscaler: Object) -> bool:
+    """KEDA hands our labels on to the one that it makes, which has another name and changes with each of its looks."""
+    metadata = autoscaler["metadata"]
+    return bool(metadata["name"] == metadata["labels"][OWNER_LABEL])
+
+
 @dataclass
 class NodeHealth:
     """Nodes report every few minutes, and only a change of their readiness concerns anybody, or that they are gone."""
@@ -121,6 +133,10 @@ def _readiness(node: Object) -> str:
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def without_what_is_kedas(autoscaler: Object) -> Object:
+    return pruned(autoscaler) if _is_ours(autoscaler) else {**pruned(autoscaler), "spec": {}, "status": {}}
 
 
 def without_template(thing: Object) -> Object:

@@ -26,9 +26,14 @@ class World:
     deployment: Object | None = None  # that KServe made for it
     kinds: frozenset[str] = frozenset()  # optional kinds that the cluster knows, as Kind.group
     slipway_namespace: str = "slipway-system"
+    scaled_object: Object | None = None  # ours, as long as it is there
+    autoscaler: Object | None = None  # the same of the HorizontalPodAutoscaler
     activator: tuple[str, ...] | None = None  # where its replicas are; None: it isn't installed
     activator_port: int | None = None  # the activator's port for this deployment, once it has one
     has_ready: bool = False  # whether a replica of the model is ready
+    has_missing: bool = False  # whether not all replicas are ready, or not all of the newest version
+    is_updating: bool = False  # whether pods of an older version are there
+    lacks_room: bool = False  # whether the new version has no place beside them
     now: datetime | None = None  # the time of day, for the schedule
 
 

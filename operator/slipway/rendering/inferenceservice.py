@@ -17,7 +17,6 @@ from slipway.rendering import access
 from slipway.rendering.desired import Object, Refusal
 from slipway.rendering.engines.engine import Engine
 from slipway.rendering.metadata import our_labels, owned
-from slipway.rendering.runtimes import asks_for_devices
 from slipway.rendering.scaling import CLASS_ANNOTATION, replicas
 from slipway.rendering.storage import image_pull_secrets, secret_annotation, storage
 
@@ -28,18 +27,13 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 LONGEST_REQUEST = 3600  # seconds; where KServe makes an HTTPRoute, its default of 60 would cut answers off
 UNTIL_GONE = 15  # seconds beside draining: the wait before it, until no Service leads here, and the end after it
 
-ONE_MORE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
-ONE_LESS = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
-RECREATE = {"type": "Recreate"}
-
 
 def inference_service(
-    deployment: LLMDeployment, plan: Plan, engine: Engine, *, serving_runtime: Object, autoscaler: str
+    deployment: LLMDeployment, plan: Plan, engine: Engine, *, strategy: Object, autoscaler: str
 ) -> Object:
     spec = deployment.spec
     annotations = {**STANDARD_MODE, CLASS_ANNOTATION: autoscaler, **secret_annotation(spec)}
     of_predictor, of_model = storage(spec)
-    has_devices = plan.gpus_per_replica > 0 or asks_for_devices(serving_runtime)
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
@@ -48,26 +42,13 @@ def inference_service(
             "predictor": {
                 **replicas(spec.scaling, autoscaler),
                 "timeout": LONGEST_REQUEST,
-                "deploymentStrategy": deployment_strategy(spec, has_devices=has_devices),
+                "deploymentStrategy": strategy,
                 **_pod(deployment, plan),
                 **of_predictor,
                 "model": {**_container(deployment, plan, engine), **of_model},
             }
         },
     }
-
-
-def deployment_strategy(spec: LLMDeploymentSpec, *, has_devices: bool) -> Object:
-    """A new replica before the old one goes, except where that takes a spare device and the spec doesn't ask for it.
-
-    With several replicas on devices, one at a time goes first; the others serve on. A lone one is recreated.
-    """
-    strategy = spec.rollout.strategy
-    if strategy == "Recreate":
-        return RECREATE
-    if strategy == "Auto" and has_devices:
-        return RECREATE if spec.scaling.max_replicas == 1 else ONE_LESS
-    return ONE_MORE
 
 
 def grace_period(spec: LLMDeploymentSpec) -> int:

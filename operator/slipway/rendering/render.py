@@ -9,14 +9,16 @@ from slipway.api.reasons import Reason
 from slipway.planning import Plan
 from slipway.planning.engines import is_ours
 from slipway.rendering.activatorslice import activator_slice
+from slipway.rendering.autoscaler import autoscaler
 from slipway.rendering.desired import Desired, Object, ObjectReference, Refusal, Unrenderable, World
 from slipway.rendering.engines import engine_of
 from slipway.rendering.engines.engine import Engine
 from slipway.rendering.inferenceservice import inference_service
 from slipway.rendering.networkpolicy import network_policy
 from slipway.rendering.podmonitor import pod_monitor
+from slipway.rendering.rollout import deployment_strategy, told_of_rollout
 from slipway.rendering.scaledobject import scaled_object
-from slipway.rendering.scaling import autoscaler_class, replica_bounds
+from slipway.rendering.scaling import autoscaler_class, has_too_few, replica_bounds
 from slipway.rendering.schedule import Kept, kept_now
 from slipway.rendering.service import service
 
@@ -33,27 +35,31 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     runtime = world.serving_runtime or _no_runtime(plan)
     engine = engine_of(plan, runtime)
     _refuse_what_would_be_unsafe(deployment.spec, engine)
-    autoscaler = autoscaler_class(deployment.spec.scaling, world)
+    chosen = autoscaler_class(deployment.spec.scaling, world)
     monitor = pod_monitor(deployment, world, port=engine.metrics_port)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
     # the policy that guards them. What scales comes when there is something to scale.
+    strategy = deployment_strategy(deployment.spec, world)
     kept = kept_now(deployment.spec.scaling, world.now)
-    scaled = scaled_object(deployment, kept, world, autoscaler=autoscaler)
-    is_scaled = isinstance(scaled, dict)
+    scaled = scaled_object(deployment, kept, world, autoscaler=chosen)
+    own_autoscaler = autoscaler(deployment, plan, kept, world, autoscaler_class=chosen)
+    is_scaled = isinstance(scaled, dict) or (isinstance(own_autoscaler, dict) and not has_too_few(world, kept))
     objects = (
         service(deployment, world, engine_port=engine.port),
         activator_slice(deployment, world),
         network_policy(deployment, world, engine_port=engine.port),
-        inference_service(deployment, plan, engine, serving_runtime=runtime, autoscaler=autoscaler),
+        inference_service(deployment, plan, engine, strategy=strategy, autoscaler=chosen),
         scaled,
+        own_autoscaler,
         monitor,
     )
     return Desired(
         apply=tuple(each for each in objects if isinstance(each, dict)),
         delete=tuple(each for each in objects if isinstance(each, ObjectReference)),
-        replicas=None if is_scaled else replica_bounds(deployment, kept, autoscaler),
+        replicas=None if is_scaled else replica_bounds(deployment, kept, chosen),
         remarks=(
             *_of_now(kept),
+            *told_of_rollout(deployment.spec, world),
             *_not_yet(deployment.spec, world),
             *engine.ignored(deployment.spec),
         ),
@@ -89,10 +95,10 @@ def _of_now(kept: Kept) -> Iterator[str]:
 
 def _not_yet(spec: LLMDeploymentSpec, world: World) -> Iterator[str]:
     """Wishes that harm nobody while they are not carried out."""
-    if spec.scaling.autoscaler == "HPA":
-        yield "scaling.autoscaler: HPA doesn't scale yet; replicas stay from min to maxReplicas."
     if spec.scaling.autoscaler == "KEDA" and world.activator is None:
         yield "scaling.autoscaler: KEDA needs the activator, which isn't there; replicas stay from min to maxReplicas."
+    if spec.scaling.target and spec.scaling.target.in_flight is None:
+        yield "scaling.target: times are not followed yet; replicas follow the requests in flight."
     if spec.model.cache.kind != "None":
         yield "model.cache: files are not cached yet; each replica fetches them."
     if spec.access.rate_limit and spec.access.rate_limit.tokens_per_minute:

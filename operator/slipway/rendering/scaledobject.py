@@ -11,17 +11,13 @@ from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
 from slipway.rendering.desired import SCALED_OBJECT, Object, ObjectReference, World
 from slipway.rendering.metadata import owned
-from slipway.rendering.scaling import EXTERNAL, predictor_deployment
+from slipway.rendering.scaling import EXTERNAL, SCALE_DOWN, predictor_deployment
 from slipway.rendering.schedule import Kept
 
 API_VERSION, KIND = "keda.sh/v1alpha1", "ScaledObject"
 POLLING_INTERVAL = 5  # seconds: a net below the pushes, and the pace at which "not wanted" is heard
 COOLDOWN = 5
 PAUSED = {"autoscaling.keda.sh/paused": "true"}
-SCALE_DOWN: Object = {
-    "stabilizationWindowSeconds": 300,
-    "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
-}
 
 
 def scaled_object(
@@ -35,6 +31,8 @@ def scaled_object(
         return ObjectReference(API_VERSION, KIND, whose.namespace, whose.name)
     if autoscaler != EXTERNAL or world.deployment is None:
         return None  # KEDA would try to find it ever less often
+    if world.autoscaler is not None:
+        return None  # KEDA would refuse a Deployment that has an autoscaler; ours is about to go
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,

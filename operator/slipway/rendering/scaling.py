@@ -18,6 +18,10 @@ from slipway.rendering.schedule import Kept
 
 CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
 FIXED, EXTERNAL = "none", "external"
+SCALE_DOWN: Object = {
+    "stabilizationWindowSeconds": 300,
+    "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+}
 
 
 def predictor_deployment(name: str) -> str:
@@ -47,6 +51,11 @@ def replica_bounds(deployment: LLMDeployment, kept: Kept, autoscaler: str) -> Re
     spec = deployment.spec.scaling
     at_most = kept.replicas if spec.autoscaler == "None" else spec.max_replicas
     return ReplicaBounds(predictor_deployment(deployment.metadata.name), kept.replicas, at_most)
+
+
+def has_too_few(world: World, kept: Kept) -> bool:
+    """A HorizontalPodAutoscaler does nothing at zero, and takes its time below its minimum."""
+    return world.deployment is not None and int(world.deployment["spec"].get("replicas", 1)) < kept.replicas
 
 
 def _is_made_at_zero(deployment: Object, inference_service: Object) -> bool:

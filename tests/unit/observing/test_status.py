@@ -25,6 +25,7 @@ from .cluster_objects import container, deployment, ended, pod, unscheduled, wor
 class Plan:
     profile: str = "h100-80gb"
     gpus_per_replica: int = 1
+    max_concurrency: int | None = 64
     why: tuple[str, ...] = ("the only one that fits",)
     rejected: tuple[str, ...] = ()
 
@@ -267,6 +268,7 @@ def test_the_plan_is_told() -> None:
     assert told == {
         "accelerator": "h100-80gb",
         "gpusPerReplica": 1,
+        "maxConcurrency": 64,
         "why": ["the only one that fits"],
         "rejected": [],
     }
@@ -275,6 +277,10 @@ def test_the_plan_is_told() -> None:
 def test_a_plan_without_a_profile_names_no_accelerator() -> None:
     """Null is no value of a field: the API server would refuse the whole status."""
     assert "accelerator" not in status(ZERO, plan=Plan(profile="", gpus_per_replica=0))["plan"]
+
+
+def test_a_plan_that_does_not_know_how_many_requests_a_replica_takes_names_no_number() -> None:
+    assert "maxConcurrency" not in status(ZERO, plan=Plan(max_concurrency=None))["plan"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ from slipway.api.names import activator_slice
 from slipway.kube.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
+    HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
     SCALED_OBJECT,
     SERVICE,
     Object,
@@ -89,3 +91,25 @@ async def test_keda_scales_alone_where_it_is_asked_to(with_activator: Loop) -> N
     loop.api.change(DEPLOYMENT, {"spec": {"replicas": 9}}, name="llama-predictor")
     await loop.turn()
     assert "scale Deployment" not in loop.api.writes()
+
+
+async def test_who_has_scaled_goes_before_another_begins(with_activator: Loop) -> None:
+    loop = with_activator
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1, "maxReplicas": 3}}})
+    loop.api.put(made_by_kserve(replicas=2))
+    await loop.settle()
+    for before, after in ((SCALED_OBJECT, HORIZONTAL_POD_AUTOSCALER), (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT)):
+        who = "HPA" if after is HORIZONTAL_POD_AUTOSCALER else "KEDA"
+        loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": who}}})
+        await loop.turn()
+        assert of_scaling(loop) == [f"delete {before}"]
+        await loop.turn()
+        assert of_scaling(loop) == [f"apply {after}"]
+    await loop.settle()
+    await loop.turn()
+    assert loop.api.requests == []
+
+
+def of_scaling(loop: Loop) -> list[str]:
+    kinds = (str(SCALED_OBJECT), str(HORIZONTAL_POD_AUTOSCALER), str(DEPLOYMENT))
+    return [write for write in loop.api.writes() if write.endswith(kinds)]

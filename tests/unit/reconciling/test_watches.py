@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.kube.kinds import CORE_EVENT, DEPLOYMENT, NODE, POD, SERVICE, SERVING_RUNTIME, Kind, Object
+from slipway.kube.kinds import (
+    CORE_EVENT,
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    NODE,
+    POD,
+    SERVICE,
+    SERVING_RUNTIME,
+    Kind,
+    Object,
+)
 from slipway.kube.watching import Watch
 from slipway.reconciling.key import Key
 from slipway.reconciling.watches import watches
@@ -43,6 +53,14 @@ def test_a_child_whose_label_was_changed_concerns_its_owner_all_the_same() -> No
     labels = {"slipway.dev/llmdeployment": "qwen"}
     service = thing("llama", metadata={"labels": labels, "ownerReferences": [owner]})
     assert set(watch_of(SERVICE).keys(service)) == {("chat", "llama"), ("chat", "qwen")}
+
+
+def test_of_autoscalers_only_our_own_concerns_anybody_and_is_kept_whole() -> None:
+    labels, spec = {"slipway.dev/llmdeployment": "llama"}, {"maxReplicas": 3}
+    watch = watch_of(HORIZONTAL_POD_AUTOSCALER)
+    ours, kedas = (thing(name, metadata={"labels": labels}, spec=spec) for name in ("llama", "keda-hpa-llama"))
+    assert (list(watch.keys(ours)), watch.keep(ours)) == ([("chat", "llama")], ours)
+    assert (list(watch.keys(kedas)), watch.keep(kedas)) == ([], {**kedas, "spec": {}, "status": {}})
 
 
 def test_a_runtime_concerns_those_of_its_namespace() -> None:

@@ -15,14 +15,14 @@ from slipway_runtime import cli
 from support.rendered_worlds import arguments, deployment, desired, on_h100, plan, predictor, runtime
 
 OF_RUNTIME = ["--served-name=llama", "--drain-limit=120"]
-ALWAYS = [*OF_RUNTIME, "--", "--enable-prefix-caching"]
+ALWAYS = [*OF_RUNTIME, "--", "--max-num-seqs=256", "--enable-prefix-caching"]
 
 VLLM = [
     ({}, []),
     ({"contextLength": 8192}, ["--max-model-len=8192"]),
     ({"maxConcurrency": 64}, ["--max-num-seqs=64"]),
     ({"mode": "Latency"}, ["--mode=Latency"]),
-    ({"mode": "Throughput"}, ["--mode=Throughput"]),
+    ({"mode": "Throughput"}, ["--mode=Throughput", "--max-num-seqs=512"]),
     ({"quantization": "FP8"}, ["--quantization=fp8"]),
     ({"quantization": "AWQ"}, []),
     ({"quantization": "GPTQ"}, []),
@@ -61,7 +61,7 @@ def understood(command_line: list[str]) -> None:
     cli.parser().parse_args(ours)
 
 
-def test_vllm_is_always_told_its_name_how_long_to_drain_and_its_prefix_cache() -> None:
+def test_vllm_is_always_told_its_name_how_long_to_drain_how_many_to_serve_and_its_prefix_cache() -> None:
     assert arguments(on_h100()) == ALWAYS
 
 
@@ -107,11 +107,11 @@ def llamacpp(**engine: Any) -> Any:
 @pytest.mark.parametrize(
     ("engine", "flags"),
     [
-        ({}, []),
+        ({}, ["--parallel=4"]),
         ({"contextLength": 4096, "maxConcurrency": 2}, ["--context-length=4096", "--parallel=2"]),
-        ({"mode": "Latency"}, ["--mode=Latency"]),
+        ({"mode": "Latency"}, ["--mode=Latency", "--parallel=1"]),
         ({"mode": "Throughput", "maxConcurrency": 2}, ["--mode=Throughput", "--parallel=2"]),
-        ({"extraArgs": ["--n_batch=512"]}, ["--", "--n_batch=512"]),
+        ({"extraArgs": ["--n_batch=512"]}, ["--parallel=4", "--", "--n_batch=512"]),
     ],
 )
 def test_our_llamacpp_understands_what_it_is_told(engine: dict[str, Any], flags: list[str]) -> None:

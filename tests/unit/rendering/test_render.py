@@ -86,7 +86,7 @@ def test_without_its_crd_there_is_no_podmonitor() -> None:
 
 def test_a_podmonitor_that_is_no_longer_wanted_is_deleted() -> None:
     answer = desired(on_h100(observability={"monitor": False}), kinds=MONITORING)
-    assert answer.delete == (ObjectReference("monitoring.coreos.com/v1", "PodMonitor", "chat", "llama"),)
+    assert ObjectReference("monitoring.coreos.com/v1", "PodMonitor", "chat", "llama") in answer.delete
     assert "PodMonitor" not in {thing["kind"] for thing in answer.apply}
 
 
@@ -150,25 +150,52 @@ SURGE = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailab
 ONE_LESS = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}
 RECREATE = {"type": "Recreate"}
 
+SEVERAL = {"maxReplicas": 3}
+BESIDE = "rollout.strategy: the new replica starts beside the old one."
+IN_PLACE = "rollout.strategy: there is no room for one replica more, so an old one goes first; "
 
-@pytest.mark.parametrize(
-    ("wanted", "strategy"),
-    [
-        (on_h100(), RECREATE),
-        (on_h100(scaling={"maxReplicas": 3}), ONE_LESS),
-        (deployment(engine={"name": "llamacpp"}), SURGE),
-        (on_h100(rollout={"strategy": "Surge"}), SURGE),
-        (on_h100(rollout={"strategy": "Recreate"}, scaling={"maxReplicas": 3}), RECREATE),
-    ],
-    ids=["a lone GPU replica", "several on GPUs", "on CPUs", "surge asked for", "recreate asked for"],
-)
-def test_a_rollout_takes_a_spare_device_only_where_asked_to(wanted: LLMDeployment, strategy: object) -> None:
-    assert predictor(wanted)["deploymentStrategy"] == strategy
+ROLLOUTS: dict[str, tuple[LLMDeployment, Any, Any, str]] = {
+    "nothing is rolled out": (on_h100(), {}, SURGE, ""),
+    "a rollout begins": (on_h100(), {"is_updating": True, "has_missing": True}, SURGE, BESIDE),
+    "a lone replica has no room beside it": (
+        on_h100(),
+        {"is_updating": True, "has_missing": True, "lacks_room": True},
+        RECREATE,
+        f"{IN_PLACE}requests are held meanwhile.",
+    ),
+    "several have no room beside them": (
+        on_h100(scaling=SEVERAL),
+        {"is_updating": True, "has_missing": True, "lacks_room": True},
+        ONE_LESS,
+        f"{IN_PLACE}the others serve on.",
+    ),
+    "surge asked for, room or not": (
+        on_h100(rollout={"strategy": "Surge"}),
+        {"is_updating": True, "has_missing": True, "lacks_room": True},
+        SURGE,
+        "",
+    ),
+    "recreate asked for": (on_h100(rollout={"strategy": "Recreate"}, scaling=SEVERAL), {}, RECREATE, ""),
+}
 
 
-def test_a_runtime_that_asks_for_gpus_itself_is_taken_to_have_none_to_spare() -> None:
-    theirs = runtime("sglang", resources={"limits": {"nvidia.com/gpu": "1"}})
-    assert predictor(deployment(engine={"name": "sglang"}), serving_runtime=theirs)["deploymentStrategy"] == RECREATE
+@pytest.mark.parametrize(("wanted", "world", "strategy", "told"), ROLLOUTS.values(), ids=ROLLOUTS)
+def test_an_old_replica_goes_first_only_where_there_is_no_room_beside_it(
+    wanted: LLMDeployment, world: Any, strategy: object, told: str
+) -> None:
+    answer = desired(wanted, **world)
+    assert of_kind(answer, "InferenceService")["spec"]["predictor"]["deploymentStrategy"] == strategy
+    assert [sentence for sentence in answer.remarks if sentence.startswith("rollout.strategy")] == [told] * bool(told)
+
+
+@pytest.mark.parametrize("chosen", [RECREATE, ONE_LESS])
+@pytest.mark.parametrize(("has_missing", "keeps"), [(True, True), (False, False)])
+def test_how_a_rollout_goes_is_chosen_once_and_forgotten_when_it_is_over(
+    chosen: object, has_missing: bool, keeps: bool
+) -> None:
+    live = {"metadata": {}, "spec": {"predictor": {"deploymentStrategy": chosen}}}
+    found = predictor(on_h100(), inference_service=live, has_missing=has_missing)["deploymentStrategy"]
+    assert found == (RECREATE if keeps else SURGE)
 
 
 def test_a_pod_has_the_time_to_drain_and_some_more() -> None:

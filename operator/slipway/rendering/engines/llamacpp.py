@@ -11,13 +11,13 @@ from slipway.planning import Plan
 from slipway.rendering.engines.engine import Engine, flag, of_runtime, refuse_unknown, who_traces
 
 
-def arguments(deployment: LLMDeployment, _: Plan) -> list[str]:
+def arguments(deployment: LLMDeployment, plan: Plan) -> list[str]:
     spec = deployment.spec.engine
     refuse_unknown("llamacpp", spec, "kv_cache_dtype", "prefix_caching", "speculative", "adapters")
     return [
         *of_runtime(deployment),
         *flag("context-length", spec.context_length),
-        *flag("parallel", spec.max_concurrency),
+        *flag("parallel", plan.max_concurrency),
         *(["--", *spec.extra_args] if spec.extra_args else []),
     ]
 

@@ -27,7 +27,7 @@ def arguments(deployment: LLMDeployment, plan: Plan) -> list[str]:
         *of_runtime(deployment),
         "--",
         *flag("max-model-len", spec.context_length),
-        *flag("max-num-seqs", spec.max_concurrency),
+        *flag("max-num-seqs", plan.max_concurrency),
         *flag("quantization", QUANTIZATION.get(spec.quantization)),
         *flag("kv-cache-dtype", KV_CACHE_DTYPE.get(spec.kv_cache_dtype)),
         "--enable-prefix-caching" if spec.prefix_caching else "--no-enable-prefix-caching",

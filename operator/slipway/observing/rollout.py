@@ -1,0 +1,46 @@
+"""How far a new version has come, and whether it lacks a place that only the old one can give it."""
+
+from __future__ import annotations
+
+from slipway.api.reasons import Reason
+
+from .causes import of_replica_makers
+from .pods import Pod, no_place, stuck
+from .world import Object, WorldView
+
+NO_ROOM = (Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED)
+
+
+def is_updating(world: WorldView) -> bool:
+    """Pods of an older version are still there."""
+    return any(map(_has_old_pods, world.deployments))
+
+
+def has_missing(world: WorldView) -> bool:
+    """Not all replicas are there, or not all are of the newest version."""
+    ready = sum(Pod(raw, world).is_ready for raw in world.pods)
+    return is_updating(world) or ready < sum(int(each["spec"].get("replicas", 1)) for each in world.deployments)
+
+
+def lacks_room(world: WorldView) -> bool:
+    """Beside the old version there is no place for the new one, and nobody is making one."""
+    if not is_updating(world):
+        return False
+    refused = any(cause.reason in NO_ROOM for cause in of_replica_makers(world))
+    return refused or any(_has_no_place(Pod(raw, world)) for raw in world.pods)
+
+
+def makes_room(world: WorldView) -> bool:
+    """A replica is on its way out, and its place will be free."""
+    return any(pod.is_leaving and not stuck(pod) for pod in (Pod(raw, world) for raw in world.pods))
+
+
+def _has_no_place(pod: Pod) -> bool:
+    cause = no_place(pod) if pod.is_on_its_way else None
+    is_promised = bool(pod.raw.get("status", {}).get("nominatedNodeName"))  # once others have gone
+    return bool(cause and cause.reason in NO_ROOM and not is_promised)
+
+
+def _has_old_pods(deployment: Object) -> bool:
+    status = deployment.get("status", {})
+    return int(status.get("replicas", 0)) > int(status.get("updatedReplicas", 0))

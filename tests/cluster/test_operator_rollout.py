@@ -1,0 +1,69 @@
+"""A new version starts beside the old one where there is room, and in its place where there is none.
+
+The nodes with GPUs are look-alikes, on which pods only seem to run: here it is about places alone. That requests are
+held meanwhile is shown with a real model in test_activator.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support.clusters import AnyCluster
+from support.deployments import NAME, OURS, PREDICTOR, on_own_engine, own_runtime, settled, told, until_settled
+from support.kube import Kube, Object
+from support.operator import Operator
+
+pytestmark = pytest.mark.usefixtures("slipway", "weights")
+
+CHANGE = {"spec": {"pod": {"env": [{"name": "A", "value": "1"}]}}}
+SURGES = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+@pytest.fixture(autouse=True)
+def gpus(cluster: AnyCluster) -> None:
+    """Only the clusters that the tests make are sure to have these nodes: one with two H100, one with one A100."""
+    cluster.devcluster()
+
+
+def on(profile: str, **spec: Any) -> Object:
+    return on_own_engine(accelerator={"profiles": [profile]}, **spec)
+
+
+async def test_with_a_gpu_to_spare_the_new_version_starts_beside_the_old_one(kube: Kube) -> None:
+    await kube.apply(own_runtime())
+    await settled(kube, on("h100-80gb"), "Serving")
+    async with kube.recording("pods", selector=OURS) as pods:
+        await kube.patch("llmdeployment", NAME, CHANGE)
+        await kube.wait_for("llmdeployment", NAME, says("the new replica starts beside the old one"))
+        after = await until_settled(kube, state="Serving")
+        assert {pod["spec"].get("nodeName") for pod in pods} <= {None, "gpu-h100-0"}
+    assert not says("rollout.strategy")(after)
+    assert (await kube.get("deployment", PREDICTOR))["spec"]["strategy"] == SURGES
+
+
+async def test_without_one_the_old_version_goes_first_and_that_is_no_trouble(kube: Kube, slipway: Operator) -> None:
+    await kube.apply(own_runtime())
+    await settled(kube, on("a100-80gb"), "Serving")
+    said = len(slipway.log.lines)
+    await kube.patch("llmdeployment", NAME, CHANGE)
+    await kube.wait_for("llmdeployment", NAME, says("an old one goes first; requests are held meanwhile"))
+    after = await until_settled(kube, state="Serving")
+    assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
+    await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"] == SURGES)
+    assert not says("rollout.strategy")(await kube.get("llmdeployment", NAME))
+    assert not [line for line in slipway.log.lines[said:] if kube.namespace in line and " warning " in line]
+
+
+@pytest.mark.slow
+async def test_of_several_without_one_to_spare_one_at_a_time_goes_first(kube: Kube) -> None:
+    await kube.apply(own_runtime())
+    await settled(kube, on("h100-80gb", replicas=2), "Serving")
+    await kube.patch("llmdeployment", NAME, CHANGE)
+    await kube.wait_for("llmdeployment", NAME, says("an old one goes first; the others serve on"))
+    after = await until_settled(kube, state="Serving")
+    assert after["status"]["replicas"] == {"desired": 2, "ready": 2, "warmingUp": 0}
+
+
+def says(words: str) -> Any:
+    return lambda thing: any(words in sentence for sentence in told(thing).get("plan", {}).get("why", []))

@@ -1,0 +1,73 @@
+"""What a HorizontalPodAutoscaler lacks to do its work, and from when on that is worth telling."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.reasons import Reason
+from slipway.observing.autoscaling import METRICS_COME_WITHIN
+from slipway.observing.observation import observe
+from slipway.observing.status import status_of
+from slipway.observing.world import Object
+
+from .cluster_objects import NOW, condition, pod, world
+from .test_status import Plan
+
+NO_API = (
+    "the HPA was unable to compute the replica count: failed to get cpu utilization: unable to get metrics for "
+    "resource cpu: unable to fetch metrics from resource metrics API: the server could not find the requested resource"
+)
+READY = pod(ready=True)  # 15 seconds before NOW
+LATER = NOW + METRICS_COME_WITHIN
+
+
+def autoscaler(kind: str = "ScalingActive", reason: str = "FailedGetContainerResourceMetric") -> Object:
+    return {"status": {"conditions": [condition(kind, False, reason=reason, message=NO_API)]}}
+
+
+def told(seen: Any, *, by: str = "HPA") -> Object:
+    spec = {"model": {"uri": "pvc://gemma/"}, "scaling": {"autoscaler": by, "minReplicas": 1, "maxReplicas": 3}}
+    metadata = {"name": "model", "namespace": "chat", "uid": "1", "generation": 1}
+    deployment = LLMDeployment.model_validate({"metadata": metadata, "spec": spec})
+    return status_of(1, Plan(), observe(deployment, seen), None, seen.now)
+
+
+def scaled(status: Object) -> Object:
+    return next(each for each in status["conditions"] if each["type"] == "Scaled")
+
+
+def test_an_autoscaler_without_metrics_is_told_with_what_it_lacks() -> None:
+    status = told(world(READY, autoscaler=autoscaler(), now=LATER))
+    assert status["state"] == "Degraded"
+    assert (scaled(status)["status"], scaled(status)["reason"]) == ("False", Reason.METRICS_MISSING)
+    assert scaled(status)["message"] == (
+        f"{NO_API}. metrics-server tells how busy containers are: see that it is installed"
+    )
+
+
+WELL: dict[str, Any] = {
+    "metrics may still come": world(READY, autoscaler=autoscaler()),
+    "no replica is ready": world(pod(), autoscaler=autoscaler(), now=LATER),
+    "at zero, which others bring it out of": world(READY, autoscaler=autoscaler(reason="ScalingDisabled"), now=LATER),
+    "there is none yet": world(READY, now=LATER),
+    "it works": world(READY, autoscaler={"status": {"conditions": [condition("ScalingActive", True)]}}, now=LATER),
+}
+
+
+@pytest.mark.parametrize("seen", WELL.values(), ids=WELL)
+def test_nothing_is_said_to_be_missing_where(seen: Any) -> None:
+    assert scaled(told(seen))["reason"] != Reason.METRICS_MISSING
+
+
+def test_an_autoscaler_of_another_mode_says_nothing() -> None:
+    assert scaled(told(world(READY, autoscaler=autoscaler(), now=LATER), by="None"))["reason"] == Reason.AS_WANTED
+
+
+def test_it_is_looked_at_again_when_metrics_should_have_come() -> None:
+    spec = {"model": {"uri": "pvc://gemma/"}, "scaling": {"autoscaler": "HPA", "minReplicas": 1}}
+    deployment = LLMDeployment.model_validate({"metadata": {"name": "m", "namespace": "c"}, "spec": spec})
+    seen = observe(deployment, world(READY, autoscaler=autoscaler()))
+    assert seen.look_again_at == NOW - timedelta(seconds=15) + METRICS_COME_WITHIN

@@ -1,0 +1,68 @@
+"""How far a new version is, whether it lacks a place, and what of that is trouble."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.reasons import Reason
+from slipway.observing.observation import observe
+from slipway.observing.rollout import has_missing, is_updating, lacks_room
+from slipway.observing.world import Object
+
+from .cluster_objects import condition, deployment, pod, unscheduled, world
+
+FULL = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+OLD, NEW = pod("old", ready=True), unscheduled(FULL, "new")
+BESIDE = (deployment(1, pods=2, updated=1),)
+OVER_QUOTA = condition("ReplicaFailure", True, message='pods "new" is forbidden: exceeded quota: gpus')
+
+
+def leaving(thing: Object, until: str = "2026-11-21T10:02:00Z") -> Object:
+    return {**thing, "metadata": {**thing["metadata"], "deletionTimestamp": until}}
+
+
+def promised(thing: Object) -> Object:
+    return {**thing, "status": {**thing["status"], "nominatedNodeName": "gpu-1"}}
+
+
+ROOM: dict[str, tuple[Any, bool]] = {
+    "the new version has no place": (world(OLD, NEW, deployments=BESIDE), True),
+    "the new version has one": (world(OLD, pod("new"), deployments=BESIDE), False),
+    "the scheduler makes it one": (world(OLD, promised(NEW), deployments=BESIDE), False),
+    "a quota leaves it none": (world(OLD, deployments=(deployment(1, updated=0, conditions=[OVER_QUOTA]),)), True),
+    "a second replica of the same version has none": (world(OLD, NEW), False),
+    "the old one has gone already": (world(NEW), False),
+}
+
+
+@pytest.mark.parametrize(("seen", "lacks"), ROOM.values(), ids=ROOM)
+def test_a_new_version_lacks_room_where_it_finds_no_place_beside_the_old_one(seen: Any, lacks: bool) -> None:
+    assert lacks_room(seen) == lacks
+
+
+def test_a_rollout_is_over_when_all_replicas_are_ready_and_new() -> None:
+    assert is_updating(world(OLD, pod("new"), deployments=BESIDE))
+    assert has_missing(world(OLD, pod("new", ready=True), deployments=BESIDE))
+    assert has_missing(world(pod("new")))
+    assert not has_missing(world(pod("new", ready=True)))
+
+
+def trouble(seen: Any, strategy: str = "Auto") -> Reason | None:
+    spec = {"model": {"uri": "pvc://gemma/"}, "rollout": {"strategy": strategy}}
+    metadata = {"name": "model", "namespace": "chat", "uid": "1", "generation": 1}
+    cause = observe(LLMDeployment.model_validate({"metadata": metadata, "spec": spec}), seen).cause
+    return cause.reason if cause else None
+
+
+def test_a_missing_place_is_no_trouble_while_the_rollout_or_a_replica_that_goes_makes_one() -> None:
+    assert trouble(world(OLD, NEW, deployments=BESIDE)) is None
+    assert trouble(world(leaving(OLD), NEW, deployments=(deployment(1),))) is None
+
+
+def test_a_missing_place_is_trouble_where_nobody_makes_one() -> None:
+    assert trouble(world(NEW)) == Reason.UNSCHEDULABLE
+    assert trouble(world(OLD, NEW, deployments=BESIDE), "Surge") == Reason.UNSCHEDULABLE
+    overdue = leaving(OLD, "2026-11-21T10:00:00Z")
+    assert trouble(world(overdue, NEW, deployments=(deployment(1),))) == Reason.UNSCHEDULABLE

@@ -1,0 +1,68 @@
+"""Turns of the loop while a new version is rolled out: what is learnt of the room for it, and that it is forgotten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, POD, Object
+from support.small_cluster import Loop
+from support.turns import llm, made_by_kserve, pod, status
+
+PREDICTOR = "llama-predictor"
+FULL = {"reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}
+
+
+def unplaced() -> Object:
+    """A pod of the new version."""
+    waiting = pod(is_ready=False)
+    placed = {"type": "PodScheduled", "status": "False", "lastTransitionTime": "2026-11-21T09:59:00Z", **FULL}
+    return {
+        **waiting,
+        "metadata": {**waiting["metadata"], "name": "llama-predictor-2"},
+        "status": {"phase": "Pending", "conditions": [placed]},
+    }
+
+
+def strategy(loop: Loop) -> str:
+    found: Any = loop.api.get(INFERENCE_SERVICE)["spec"]["predictor"]["deploymentStrategy"]
+    return str(found["type"])
+
+
+async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_ready(loop: Loop) -> None:
+    loop.api.put(llm(scaling={"autoscaler": "None", "minReplicas": 1}))
+    loop.api.put(made_by_kserve(1))
+    loop.api.put(pod(is_ready=True))
+    await loop.settle()
+    assert strategy(loop) == "RollingUpdate"
+
+    loop.api.change(DEPLOYMENT, {"status": {"replicas": 2, "updatedReplicas": 1}}, name=PREDICTOR)
+    loop.api.put(unplaced())
+    await loop.turn()
+    assert loop.api.writes() == ["apply InferenceService", "apply-status LLMDeployment", "create Event"]
+    assert strategy(loop) == "Recreate"
+    assert status(loop)["state"] == "Updating"
+
+    loop.api.remove(POD, name="llama-predictor-1")
+    loop.api.change(DEPLOYMENT, {"status": {"replicas": 1, "updatedReplicas": 1}}, name=PREDICTOR)
+    await loop.turn()
+    assert strategy(loop) == "Recreate"
+
+    ready = pod(is_ready=True)["status"]
+    loop.api.change(POD, {"status": {**ready, "phase": "Running"}}, name="llama-predictor-2")
+    await loop.settle()
+    assert strategy(loop) == "RollingUpdate"
+    assert status(loop)["state"] == "Serving"
+    await loop.turn()
+    assert loop.api.requests == []
+
+
+async def test_what_somebody_else_chose_in_between_is_put_right(loop: Loop) -> None:
+    loop.api.put(llm(scaling={"autoscaler": "None", "minReplicas": 1}))
+    loop.api.put(made_by_kserve(1))
+    loop.api.put(pod(is_ready=True))
+    await loop.settle()
+    theirs = {"deploymentStrategy": {"type": "Recreate", "rollingUpdate": None}}
+    loop.api.change(INFERENCE_SERVICE, {"spec": {"predictor": theirs}})
+    await loop.turn()
+    assert strategy(loop) == "RollingUpdate"
+    assert loop.api.get(LLM_DEPLOYMENT)["status"]["state"] == "Serving"
