@@ -20,7 +20,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+VISIT = "slipway.visit"
+"""In a request's scope: the account of it."""
+
 POLICY_VIOLATION = 1008  # why a WebSocket is closed
+
+
+class EngineGone(Exception):  # noqa: N818 - it is what happened
+    """What an app raises whose engine has ended the connection before its answer was complete."""
 
 
 class Guard:
@@ -46,6 +53,7 @@ class Guard:
             if refusal:
                 await exchange.refuse(refusal)
             else:
+                scope[VISIT] = visit
                 _tell_the_engine(scope, visit)
                 await self._app(scope, exchange.receive, exchange.send)
                 await exchange.finish()
@@ -54,6 +62,8 @@ class Guard:
                 visit.reason = visit.reason or "client_gone"
                 raise
             await exchange.refuse(gate.cut(visit))
+        except EngineGone:
+            await exchange.refuse(gate.failed(visit))
         except Exception:
             visit.status, visit.reason = 500, "engine_error"
             raise
