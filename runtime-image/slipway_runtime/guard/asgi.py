@@ -103,7 +103,8 @@ class _Exchange:
             if not self._over:
                 self._visit.reason = "client_gone"
             return message
-        self._body_left -= len(message.get("body", b""))
+        self._visit.body_bytes += len(message.get("body", b""))
+        self._body_left = self._gate.settings.max_body_bytes - self._visit.body_bytes
         return message if self._body_left >= 0 else {"type": "http.disconnect"}
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -137,7 +138,7 @@ class _Exchange:
             return
         self._begun = True
         self._over = not message.get("more_body", False)
-        await self._send({**start, "headers": [*start.get("headers", ()), *_own_headers(self._visit)]})
+        await self._send({**start, "headers": [*start.get("headers", ()), *self._own_headers()]})
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -147,13 +148,16 @@ class _Exchange:
         self._over = True
         if not self._begun:
             headers = [(name.encode(), value.encode()) for name, value in refusal.headers().items()]
-            headers += _own_headers(self._visit)
+            headers += self._own_headers()
             await self._send({"type": "http.response.start", "status": refusal.status, "headers": headers})
             await self._send({"type": "http.response.body", "body": refusal.body()})
         elif self._visit.stream:
             await self._send({"type": "http.response.body", "body": refusal.event()})
         else:
             raise ConnectionAbortedError(refusal.message)  # the server closes: half an answer is no success
+
+    def _own_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(name.encode(), value.encode()) for name, value in self._gate.told(self._visit)]
 
     async def finish(self) -> None:
         """The app has ended. What it was kept from saying is said."""
@@ -201,10 +205,6 @@ def _tell_the_engine(scope: Scope, visit: Visit) -> None:
     """The engine's own log lines carry the same request. A trace goes by as the client gave it: we send no spans."""
     others = [pair for pair in scope["headers"] if pair[0] != b"x-request-id"]
     scope["headers"] = [*others, (b"x-request-id", visit.request_id.encode())]
-
-
-def _own_headers(visit: Visit) -> list[tuple[bytes, bytes]]:
-    return [(b"x-request-id", visit.request_id.encode()), (b"traceparent", visit.trace.traceparent().encode())]
 
 
 def _cut_by_us(visit: Visit) -> bool:
