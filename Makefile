@@ -36,7 +36,7 @@ test: cluster-possible lint types layers check ## Everything that CI runs: lint,
 	$(PYTEST) -m "not slow" tests/cluster $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
-	$(PYTEST) $(SIDE_BY_SIDE) tests/unit $(PYTEST_ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit $(PYTEST_ARGS)
 
 engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
 	$(PYTEST) tests/engines $(PYTEST_ARGS)
@@ -44,7 +44,7 @@ engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this ma
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and the slow tests of all: some 30 minutes (needs root)
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and the slow tests of all: some 40 minutes (needs root)
 	$(PYTEST) -m slow tests --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)

@@ -35,9 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--fuzz-seconds",
         type=float,
-        default=5.0,
+        default=10.0,
         metavar="S",
-        help="how long the guard is asked at random (default: %(default)s)",
+        help="how long each of two tests asks the guard at random, slow ones 30 times that (default: %(default)s)",
     )
     chaos = parser.getgroup("chaos", "Slipway: faults by chance")
     chaos.addoption(

@@ -122,6 +122,12 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add("--stuck-after", type=_seconds, default=24, metavar="S", help="seconds without progress until it is a failure")
     add("--api-keys", type=Path, metavar="PATH", help="a mounted Secret: a file for each key, named as its owner")
     add("--requests-per-minute", type=_positive, metavar="N", help="requests that each key may send in a minute")
+    add(
+        "--tokens-per-minute",
+        type=_positive,
+        metavar="N",
+        help="tokens of each key in a minute, asked and answered",
+    )
     add("--max-in-flight", type=_positive, metavar="N", help="requests taken at a time; more are told to come back")
     add("--traces-endpoint", type=_traces_endpoint, metavar="URL", help="an OpenTelemetry collector, over HTTP")
     add(

@@ -90,6 +90,7 @@ def _guard(arguments: argparse.Namespace) -> dict[str, object]:
     told = {
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
         "requests_per_minute_per_key": arguments.requests_per_minute,
+        "tokens_per_minute_per_key": arguments.tokens_per_minute,
         "max_in_flight": arguments.max_in_flight,
         "traces_endpoint": arguments.traces_endpoint,
         "traces_sample_ratio": arguments.traces_sample_ratio if arguments.traces_endpoint else None,

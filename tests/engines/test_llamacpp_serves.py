@@ -76,3 +76,23 @@ async def test_what_is_not_for_clients_is_not_there(pod: LlamacppPod, gemma: Pat
     await pod.becomes_ready()
     async with pod.http.get(url(pod) + path) as answer:
         assert (answer.status, (await answer.json())["error"]["code"]) == (404, "unknown_url")
+
+
+async def test_who_has_used_up_the_tokens_of_a_minute_has_to_wait(pod: LlamacppPod, gemma: Path) -> None:
+    await pod.serve(gemma, "--tokens-per-minute=20")
+    await pod.becomes_ready()
+    async with await pod.completion(prompt="Once", max_tokens=30, stream=True, ignore_eos=True) as answer:
+        assert (answer.status, answer.headers["x-ratelimit-limit-tokens"]) == (200, "20")
+        await answer.read()
+    async with await pod.completion(prompt="Once", max_tokens=1) as refused:
+        assert (refused.status, (await refused.json())["error"]["code"]) == (429, "token_limit_exceeded")
+        assert 0 < int(refused.headers["Retry-After"]) <= 60
+
+
+async def test_an_answer_that_nobody_waits_for_any_more_makes_room_for_the_next(pod: LlamacppPod, gemma: Path) -> None:
+    await pod.serve(gemma, "--parallel=1", "--context-length=32768")
+    await pod.becomes_ready()
+    async with pod.long_stream(tokens=30_000):
+        pass
+    async with await pod.completion(prompt="Hi", max_tokens=1) as answer:
+        assert answer.status == 200

@@ -88,7 +88,9 @@ class AccessSpec(ApiModel):
         default=None,
         description="Secret in the same namespace whose values are the API keys that are let in; without it, all are.",
     )
-    rate_limit: RateLimit | None = Field(default=None, description="Limits for each API key.")
+    rate_limit: RateLimit | None = Field(
+        default=None, description="Limits for each API key; every replica counts by itself."
+    )
     gateway: GatewaySpec | None = Field(
         default=None, description="Makes the model reachable from outside the cluster through a Gateway."
     )

@@ -101,8 +101,6 @@ def _not_yet(spec: LLMDeploymentSpec, world: World) -> Iterator[str]:
         yield "scaling.target: times are not followed yet; replicas follow the requests in flight."
     if spec.model.cache.kind != "None":
         yield "model.cache: files are not cached yet; each replica fetches them."
-    if spec.access.rate_limit and spec.access.rate_limit.tokens_per_minute:
-        yield "access.rateLimit.tokensPerMinute: tokens are not limited yet, only requests are."
     if spec.access.gateway:
         yield "access.gateway: no route is made yet; the model is reachable inside of the cluster."
     if spec.rollout.strategy == "Canary":

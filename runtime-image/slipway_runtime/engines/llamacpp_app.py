@@ -1,8 +1,7 @@
 """The engine's process: llama.cpp from the package xllamacpp, behind the guard, in one web app.
 
-llama.cpp's own HTTP server listens on a Unix socket in a folder of this process, where nobody else can reach it.
-Streams of completions, for which each millisecond to the first token counts, are called in process and never touch it;
-all else is passed on to it, so that every path, every error and every cancellation is llama.cpp's own.
+llama.cpp's own HTTP server listens on a Unix socket in a folder of this process, where nobody else can reach it. The
+app passes on what the guard lets in, so that every path, every error and every cancellation is llama.cpp's own.
 """
 
 from __future__ import annotations
@@ -13,25 +12,22 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from aiohttp import hdrs, web
+import uvloop
 from prometheus_client import CollectorRegistry, generate_latest
 
 from slipway_runtime import control
 from slipway_runtime.engines.engine import Refusal
 from slipway_runtime.engines.llamacpp import Settings, fill
-from slipway_runtime.engines.llamacpp_calls import Calls, Handle, error_status, events, wants_stream
+from slipway_runtime.engines.llamacpp_calls import Broken, Call, call, request
+from slipway_runtime.engines.web import WhileThere, body_of, serving
 from slipway_runtime.failure import termination_message
-from slipway_runtime.guard.aiohttp_app import VISIT, EngineGone, Stream, guarded
+from slipway_runtime.guard.asgi import VISIT, EngineGone, Guard, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 
-EVENT_STREAM = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
-DONE = b"data: [DONE]\n\n"
-PASSED_ON = (hdrs.CONTENT_TYPE, hdrs.ACCEPT)
+PASSED_ON = (b"content-type", b"accept")
 
 
 def main() -> None:
@@ -45,104 +41,82 @@ def main() -> None:
         sys.exit(termination_message(refusal.failure))
     parameters.hostnames = [str(socket)]
     server = xllamacpp.Server(parameters)  # holds the interpreter's lock until the model is loaded
-    asyncio.run(serve(server, settings, socket))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(settings, socket))
+    del server
 
 
-async def serve(server: Any, settings: Settings, socket: Path) -> None:
+async def serve(settings: Settings, socket: Path) -> None:
     registry = CollectorRegistry()
     gate = Gate.from_environment(registry)
-    engine = Engine(server, socket, gate, registry, parallel=settings.parallel)
-    runner = web.AppRunner(engine.app(), access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
-    await runner.setup()
-    await web.TCPSite(runner, settings.host, settings.port, backlog=1024).start()
-    sys.stderr.write(f"Serving {settings.name} on port {settings.port}.\n")
+    app = Guard(Engine(gate, socket, registry, parallel=settings.parallel), gate)
     told_to_stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_stop.set)
-    await told_to_stop.wait()
-    await runner.cleanup()
+    async with serving(app, settings.host, settings.port):
+        sys.stderr.write(f"Serving {settings.name} on port {settings.port}.\n")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_stop.set)
+        await told_to_stop.wait()
+    gate.close()
     os._exit(0)  # llama.cpp has nothing to save, and its threads would take a while to end
 
 
 class Engine:
-    def __init__(self, server: Any, socket: Path, gate: Gate, registry: CollectorRegistry, *, parallel: int) -> None:
+    """The ASGI app before llama.cpp's own server."""
+
+    def __init__(self, gate: Gate, socket: Path, registry: CollectorRegistry, *, parallel: int) -> None:
         self._gate = gate
+        self._socket = str(socket)
         self._registry = registry
-        self._calls = Calls(parallel)
-        self._in_process: Mapping[str, Handle] = {
-            "/v1/chat/completions": server.handle_chat_completions,
-            "/v1/completions": server.handle_completions,
-        }
-        self._http = aiohttp.ClientSession(
-            "http://localhost",
-            connector=aiohttp.UnixConnector(str(socket), limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=False,
-        )
+        self._places = asyncio.Semaphore(parallel)
+        """Who waits for one is asked at no time whether it is still there; in llama.cpp's own queue it would be."""
 
-    def app(self) -> web.Application:
-        app = web.Application(middlewares=[guarded(self._gate)], client_max_size=self._gate.settings.max_body_bytes)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        app.on_cleanup.append(self._close)
-        return app
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = await body_of(receive)
+        if body is None:
+            return
+        async with WhileThere(receive):
+            if scope["path"] == "/metrics":
+                await self._metrics(send)
+            elif scope[VISIT].work:
+                async with self._places:
+                    self._gate.take(scope[VISIT])
+                    await self._answer(scope, body, send)
+            else:
+                await self._answer(scope, body, send)
 
-    async def _close(self, _: web.Application) -> None:
-        await self._http.close()
-        self._gate.close()
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        async with self._http.get("/metrics") as theirs:
-            text = await theirs.read()
-        return web.Response(body=text + generate_latest(self._registry), headers={hdrs.CONTENT_TYPE: "text/plain"})
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
-        handle = self._in_process.get(request.path) if wants_stream(body) else None
-        if handle and (answer := await self._stream(request, handle, body)) is not None:
-            return answer
-        if not request[VISIT].work:
-            return await self._pass_on(request, body)
-        async with self._calls.slots:
-            self._gate.take(request[VISIT])
-            return await self._pass_on(request, body)
-
-    async def _stream(self, request: web.Request, handle: Handle, body: bytes) -> web.StreamResponse | None:
-        """The answer; None if llama.cpp raised an error, which by way of its own server it puts in its own words."""
-        call = await self._calls.start(handle, body)
-        self._gate.take(request[VISIT])
+    async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
+        headers = [header for header in scope["headers"] if header[0] in PASSED_ON]
+        asked = request(scope["method"], scope["raw_path"], scope["query_string"], headers, body)
         try:
-            pieces = await call.pieces()
-            if not pieces:
-                return None
-            if status := error_status(pieces[0]):
-                return web.Response(body=pieces[0], status=status, content_type="application/json")
-            stream = Stream(self._gate, request, headers=EVENT_STREAM)
-            while pieces:
-                if not await stream.piece(events(pieces)):
-                    return stream
-                pieces = await call.pieces()
-            if call.failed:
-                raise EngineGone
-            await stream.piece(DONE)
-            return stream
-        finally:
-            call.end()
-
-    async def _pass_on(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-        try:
-            async with self._http.request(request.method, request.path_qs, data=body, headers=headers) as theirs:
-                kind = theirs.headers.get(hdrs.CONTENT_TYPE, "application/json")
-                if not kind.startswith("text/event-stream"):
-                    answer = await theirs.read()
-                    return web.Response(body=answer, status=theirs.status, headers={hdrs.CONTENT_TYPE: kind})
-                stream = Stream(self._gate, request, headers=EVENT_STREAM, status=theirs.status)
-                async for piece in theirs.content.iter_any():
-                    if not await stream.piece(piece):
-                        break
-                return stream
-        except (aiohttp.ClientError, OSError) as error:
+            async with call(self._socket, asked) as answer:
+                await answer.begins()
+                await (_stream(answer, send) if answer.streams else _whole(answer, send))
+        except Broken as error:
             raise EngineGone from error
+
+    async def _metrics(self, send: Send) -> None:
+        async with call(self._socket, request("GET", b"/metrics", b"", [], b"")) as answer:
+            await answer.begins()
+            text = await answer.body()
+        await _send(send, 200, b"text/plain", text + generate_latest(self._registry))
+
+
+async def _stream(answer: Call, send: Send) -> None:
+    headers = [(b"content-type", answer.content_type), (b"cache-control", b"no-cache")]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    while piece := await answer.piece():
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _whole(answer: Call, send: Send) -> None:
+    """In one piece: what breaks in between is then no half answer, but an error."""
+    await _send(send, answer.status, answer.content_type, await answer.body())
+
+
+async def _send(send: Send, status: int, content_type: bytes, body: bytes) -> None:
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _private_folder() -> Path:

@@ -1,87 +1,122 @@
-"""Streams out of llama.cpp, called in this process: between its threads and the event loop there is no socket.
+"""Requests to llama.cpp's own HTTP server over its Unix socket: each a connection, and its answer as it comes.
 
-A call blocks a thread for as long as its stream goes on. llama.cpp looks whether its caller is still there with each
-piece, so a stream that nobody wants any more ends with its next token; while it reads the prompt it can't be ended.
+Nothing is asked here that the guard has not let in, and no header goes on but those that llama.cpp needs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+from urllib.parse import quote
 
-Handle = Callable[[bytes, Callable[[bytes], bool]], None]
-"""xllamacpp's handle_...: the request's body, and what is called with each piece until it returns True."""
+import httptools
 
-
-class Calls:
-    def __init__(self, parallel: int) -> None:
-        self._threads = ThreadPoolExecutor(parallel, thread_name_prefix="call")
-        self.slots = asyncio.Semaphore(parallel)
-        """Who waits for one can leave at once; who waits inside of llama.cpp could not."""
-
-    async def start(self, handle: Handle, body: bytes) -> Call:
-        await self.slots.acquire()
-        call = Call(asyncio.get_running_loop())
-        thread = asyncio.get_running_loop().run_in_executor(self._threads, call.run, handle, body)
-        thread.add_done_callback(lambda _: self.slots.release())
-        return call
+MOST_UNREAD = 1 << 20  # bytes, of an answer that its client takes slowly
 
 
-class Call:
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._unwanted = False
-        self.failed = False
-
-    def run(self, handle: Handle, body: bytes) -> None:
-        """The thread's part."""
-        try:
-            handle(body, self._take)
-        except Exception:
-            self.failed = True
-        finally:
-            self._loop.call_soon_threadsafe(self._pieces.put_nowait, None)
-
-    def _take(self, piece: bytes) -> bool:
-        if not self._unwanted:
-            self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
-        return self._unwanted
-
-    async def pieces(self) -> list[bytes]:
-        """All that are there, at least one; none at the end."""
-        found = [await self._pieces.get()]
-        while found[-1] is not None and not self._pieces.empty():
-            found.append(self._pieces.get_nowait())
-        if found[-1] is None and len(found) > 1:
-            self._pieces.put_nowait(None)
-        return [piece for piece in found if piece is not None]
-
-    def end(self) -> None:
-        """Nobody wants any more of it."""
-        self._unwanted = True
+class Broken(Exception):  # noqa: N818 - it is what happened
+    """The connection ended before the answer did."""
 
 
-def events(pieces: list[bytes]) -> bytes:
-    """As server-sent events. What isn't JSON is what is left of a comment that llama.cpp sends to keep a line open."""
-    return b"".join(b"data: %s\n\n" % piece.strip() for piece in pieces if piece.lstrip().startswith(b"{"))
+def request(method: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """The path as the client wrote it, with nothing in it that could end the line."""
+    target = quote(path, safe="/%:@!$&'()*+,;=~") + ("?" + quote(query, safe="/%:@!$&'()*+,;=~?") if query else "")
+    # llama.cpp's answer to HEAD has no body, and no parser knows that it was asked so.
+    words = [f"{'GET' if method == 'HEAD' else method} {target} HTTP/1.1\r\nhost: llamacpp\r\n".encode()]
+    words += [b"%b: %b\r\n" % header for header in headers]
+    return b"".join([*words, b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body), body])
 
 
-def error_status(piece: bytes) -> int | None:
-    """The status of a stream's first piece, if that is an error; nothing of the answer has been sent then."""
-    if not piece.lstrip().startswith(b'{"error"'):
-        return None
-    code = json.loads(piece)["error"].get("code")
-    return code if isinstance(code, int) and 400 <= code <= 599 else 500
-
-
-def wants_stream(body: bytes) -> bool:
-    if b'"stream"' not in body:
-        return False
+@asynccontextmanager
+async def call(socket: str, asked: bytes) -> AsyncIterator[Call]:
+    """Asks, and hangs up at the end of the block: by that llama.cpp knows to stop, in the middle of an answer too."""
+    answer = Call(asked)
     try:
-        request = json.loads(body)
-    except ValueError:  # llama.cpp will say what is wrong with it
-        return False
-    return isinstance(request, dict) and request.get("stream") is True
+        transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: answer, socket)
+    except OSError as error:
+        raise Broken from error
+    try:
+        yield answer
+    finally:
+        transport.abort()
+
+
+class Call(asyncio.Protocol):
+    def __init__(self, asked: bytes) -> None:
+        self.status = 0
+        self.content_type = b"application/json"
+        self._asked = asked
+        self._parser = httptools.HttpResponseParser(self)
+        self._pieces: list[bytes] = []
+        self._unread = 0
+        self._whole = self._gone = False
+        self._news = asyncio.Event()
+
+    @property
+    def streams(self) -> bool:
+        return self.content_type.startswith(b"text/event-stream")
+
+    async def begins(self) -> None:
+        """Waits for the answer's head."""
+        while not self.status:
+            await self._something()
+
+    async def piece(self) -> bytes:
+        """All that has come and was not read yet; nothing at the end."""
+        while not self._pieces and not self._whole:
+            await self._something()
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        if self._unread > MOST_UNREAD:
+            self._transport.resume_reading()
+        self._unread = 0
+        return body
+
+    async def body(self) -> bytes:
+        pieces = []
+        while piece := await self.piece():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def _something(self) -> None:
+        if self._gone:
+            raise Broken
+        self._news.clear()
+        await self._news.wait()
+
+    # --- what the connection says ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has no such base
+        self._transport.write(self._asked)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._transport.abort()
+        if self._unread > MOST_UNREAD:
+            self._transport.pause_reading()
+        self._news.set()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._gone = True
+        self._news.set()
+
+    # --- what the parser says ---
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"content-type":
+            self.content_type = value
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+
+    def on_body(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._unread += len(piece)
+
+    def on_message_complete(self) -> None:
+        self._whole = True

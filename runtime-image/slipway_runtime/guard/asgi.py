@@ -20,7 +20,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+VISIT = "slipway.visit"
+"""In a request's scope: the account of it."""
+
 POLICY_VIOLATION = 1008  # why a WebSocket is closed
+
+
+class EngineGone(Exception):  # noqa: N818 - it is what happened
+    """What an app raises whose engine has ended the connection before its answer was complete."""
 
 
 class Guard:
@@ -46,6 +53,7 @@ class Guard:
             if refusal:
                 await exchange.refuse(refusal)
             else:
+                scope[VISIT] = visit
                 _tell_the_engine(scope, visit, traced=gate.traces(visit))
                 await self._app(scope, exchange.receive, exchange.send)
                 await exchange.finish()
@@ -54,6 +62,8 @@ class Guard:
                 visit.reason = visit.reason or "client_gone"
                 raise
             await exchange.refuse(gate.cut(visit))
+        except EngineGone:
+            await exchange.refuse(gate.failed(visit))
         except Exception:
             visit.status, visit.reason = 500, "engine_error"
             raise
@@ -93,7 +103,8 @@ class _Exchange:
             if not self._over:
                 self._visit.reason = "client_gone"
             return message
-        self._body_left -= len(message.get("body", b""))
+        self._visit.body_bytes += len(message.get("body", b""))
+        self._body_left = self._gate.settings.max_body_bytes - self._visit.body_bytes
         return message if self._body_left >= 0 else {"type": "http.disconnect"}
 
     def send(self, message: Message) -> Awaitable[None]:
@@ -127,7 +138,7 @@ class _Exchange:
             return
         self._begun = True
         self._over = not message.get("more_body", False)
-        await self._send({**start, "headers": [*start.get("headers", ()), *_own_headers(self._visit)]})
+        await self._send({**start, "headers": [*start.get("headers", ()), *self._own_headers()]})
         await self._send(message)
 
     async def refuse(self, refusal: Refusal) -> None:
@@ -137,13 +148,16 @@ class _Exchange:
         self._over = True
         if not self._begun:
             headers = [(name.encode(), value.encode()) for name, value in refusal.headers().items()]
-            headers += _own_headers(self._visit)
+            headers += self._own_headers()
             await self._send({"type": "http.response.start", "status": refusal.status, "headers": headers})
             await self._send({"type": "http.response.body", "body": refusal.body()})
         elif self._visit.stream:
             await self._send({"type": "http.response.body", "body": refusal.event()})
         else:
             raise ConnectionAbortedError(refusal.message)  # the server closes: half an answer is no success
+
+    def _own_headers(self) -> list[tuple[bytes, bytes]]:
+        return [(name.encode(), value.encode()) for name, value in self._gate.told(self._visit)]
 
     async def finish(self) -> None:
         """The app has ended. What it was kept from saying is said."""
@@ -193,10 +207,6 @@ def _tell_the_engine(scope: Scope, visit: Visit, *, traced: bool) -> None:
     if traced:
         ours[b"traceparent"] = visit.trace.traceparent().encode()
     scope["headers"] = [*(pair for pair in scope["headers"] if pair[0] not in ours), *ours.items()]
-
-
-def _own_headers(visit: Visit) -> list[tuple[bytes, bytes]]:
-    return [(b"x-request-id", visit.request_id.encode()), (b"traceparent", visit.trace.traceparent().encode())]
 
 
 def _cut_by_us(visit: Visit) -> bool:

@@ -64,6 +64,11 @@ def too_fast(wait: int) -> Refusal:
     return Refusal(429, "rate_limit_exceeded", f"This key sends requests faster than it may; wait {wait} s.", wait)
 
 
+def too_many_tokens(limit: int, wait: int) -> Refusal:
+    told = f"This key has used up its {limit} tokens per minute, of prompts and answers; wait {wait} s."
+    return Refusal(429, "token_limit_exceeded", told, wait)
+
+
 def overloaded(retry_after: int) -> Refusal:
     return Refusal(503, "overloaded", "The model has as many requests as it takes; try again.", retry_after)
 

@@ -49,7 +49,11 @@ class Gate:
         self._slot = slot
         self._routes = Routes(settings.allow)
         self._keys = Keys(Path(settings.keys), clock) if settings.keys else None
-        self._limits = Limits(per_minute=settings.requests_per_minute_per_key, burst=settings.burst_per_key)
+        self._limits = Limits(
+            per_minute=settings.requests_per_minute_per_key,
+            burst=settings.burst_per_key,
+            tokens_per_minute=settings.tokens_per_minute_per_key,
+        )
         self._metrics = Metrics(registry, settings.model)
         self._tracer = Tracer.of(settings, self._metrics)
         self._share = settings.traces_sample_ratio if self._tracer else 0.0
@@ -105,6 +109,7 @@ class Gate:
         facts.in_flight = self._limits.in_flight
         owner = facts.owner or ANYBODY
         facts.in_flight_of_owner, facts.wait = self._limits.of(owner), self._limits.wait(owner, now)
+        facts.wait_for_tokens = self._limits.wait_for_tokens(owner, now)
         return facts
 
     def refuse(self, visit: Visit, refusal: Refusal) -> None:
@@ -120,10 +125,25 @@ class Gate:
         waited = not visit.first
         tokens = visit.piece(body, self.clock())
         if visit.work:
+            self._charge(visit, visit.tokens)
             if waited:
                 self._slot.answering()
             self._slot.tokens(tokens)
         return None
+
+    def _charge(self, visit: Visit, tokens: int) -> None:
+        """So many are known by now to be used: what was not taken yet is taken from those of its owner."""
+        if self.settings.tokens_per_minute_per_key and (more := tokens - visit.charged):
+            visit.charged = tokens
+            self._limits.tokens.take(visit.owner, more, self.clock())
+
+    def told(self, visit: Visit) -> list[tuple[str, str]]:
+        """Headers of ours: by what name the request is known, and what its owner has left."""
+        told = [("x-request-id", visit.request_id), ("traceparent", visit.trace.traceparent())]
+        if (limit := self.settings.tokens_per_minute_per_key) and visit.kind is Kind.WORK and visit.owner != NOBODY:
+            left = max(0, int(self._limits.tokens.left(visit.owner, self.clock())))
+            told += [("x-ratelimit-limit-tokens", str(limit)), ("x-ratelimit-remaining-tokens", str(left))]
+        return told
 
     def cut(self, visit: Visit) -> Refusal:
         """Ends the account of a request that is cut off; what to tell its client."""
@@ -150,6 +170,7 @@ class Gate:
             self._tracer.tell(visit)
         if visit in self._in_flight:
             del self._in_flight[visit]
+            self._charge(visit, visit.tokens_at_the_end)
             self._limits.leave(visit.owner)
             self._metrics.in_flight.dec()
             self._slot.end(waiting=not visit.first)

@@ -2,35 +2,61 @@
 
 from collections import Counter
 
-FORGET_ABOVE = 10_000  # owners; those who could have their whole burst again are as if never seen
+FORGET_ABOVE = 10_000  # owners; those whose bucket is full again are as if never seen
 
 
-class Limits:
-    def __init__(self, *, per_minute: int, burst: int) -> None:
-        self.in_flight = 0
-        self._of_owner: Counter[str] = Counter()
+class Rate:
+    """A bucket for each owner, which fills by itself. What is taken may be more than there is: it is made up for."""
+
+    def __init__(self, *, per_minute: float, burst: float) -> None:
         self._rate = per_minute / 60
         self._burst = burst
         self._full_again: dict[str, float] = {}
         """When an owner's bucket is full: one number says how much is in it at any time."""
+
+    def wait(self, owner: str, now: float, *, wanted: float = 0.0) -> float:
+        """Seconds until so much is in the bucket; 0 if it is now, or if there is no limit."""
+        if not self._rate:
+            return 0.0
+        return max(0.0, self._full(owner, now) - now - (self._burst - wanted) / self._rate)
+
+    def left(self, owner: str, now: float) -> float:
+        return self._burst - (self._full(owner, now) - now) * self._rate
+
+    def take(self, owner: str, amount: float, now: float) -> None:
+        if not self._rate:
+            return
+        self._full_again[owner] = self._full(owner, now) + amount / self._rate
+        if len(self._full_again) > FORGET_ABOVE:
+            self._full_again = {name: full for name, full in self._full_again.items() if full > now}
+
+    def _full(self, owner: str, now: float) -> float:
+        return max(self._full_again.get(owner, now), now)
+
+
+class Limits:
+    def __init__(self, *, per_minute: int, burst: int, tokens_per_minute: int = 0) -> None:
+        self.in_flight = 0
+        self._of_owner: Counter[str] = Counter()
+        self._requests = Rate(per_minute=per_minute, burst=burst)
+        self.tokens = Rate(per_minute=tokens_per_minute, burst=tokens_per_minute)
+        """A minute's worth at once. What a request takes is known when it has been answered."""
 
     def of(self, owner: str) -> int:
         return self._of_owner[owner]
 
     def wait(self, owner: str, now: float) -> float:
         """Seconds until the owner may send one more; 0 if now."""
-        if not self._rate:
-            return 0.0
-        full_again = max(self._full_again.get(owner, now), now)
-        return max(0.0, full_again - now - (self._burst - 1) / self._rate)
+        return self._requests.wait(owner, now, wanted=1)
+
+    def wait_for_tokens(self, owner: str, now: float) -> float:
+        """Seconds until the owner has a token left; 0 if it has now."""
+        return self.tokens.wait(owner, now, wanted=1)
 
     def enter(self, owner: str, now: float) -> None:
         self.in_flight += 1
         self._of_owner[owner] += 1
-        if self._rate:
-            self._full_again[owner] = max(self._full_again.get(owner, now), now) + 1 / self._rate
-            if len(self._full_again) > FORGET_ABOVE:
-                self._full_again = {name: full for name, full in self._full_again.items() if full > now}
+        self._requests.take(owner, 1, now)
 
     def leave(self, owner: str) -> None:
         self.in_flight -= 1

@@ -29,6 +29,8 @@ class Facts:
     in_flight_of_owner: int = 0
     wait: float = 0.0
     """Seconds until the owner's rate lets one more through."""
+    wait_for_tokens: float = 0.0
+    """Seconds until the owner has tokens again."""
 
 
 def decide(facts: Facts, settings: Settings) -> Refusal | None:
@@ -59,6 +61,8 @@ def _within_limits(facts: Facts, settings: Settings) -> Refusal | None:
         return errors.TOO_MANY_AT_ONCE
     if facts.wait > 0:
         return errors.too_fast(ceil(facts.wait))
+    if facts.wait_for_tokens > 0:
+        return errors.too_many_tokens(settings.tokens_per_minute_per_key, ceil(facts.wait_for_tokens))
     if 0 < settings.max_in_flight <= facts.in_flight:
         return errors.overloaded(1)
     return None

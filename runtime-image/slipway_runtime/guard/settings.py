@@ -25,6 +25,8 @@ class Settings:
     """Requests taken at a time, those that wait in the engine's queue among them. 0: no limit."""
     max_in_flight_per_key: int = 0
     requests_per_minute_per_key: int = 0
+    tokens_per_minute_per_key: int = 0
+    """Of prompts and answers."""
     burst_per_key: int = 10
     """Requests that a key may send at once, before its rate counts."""
     max_body_bytes: int = 32 * MIB
@@ -37,7 +39,8 @@ class Settings:
     """The share of requests that are traced, of those whose client has not decided it."""
 
     def __post_init__(self) -> None:
-        for name in ("max_in_flight", "max_in_flight_per_key", "requests_per_minute_per_key"):
+        limits = ("max_in_flight", "max_in_flight_per_key", "requests_per_minute_per_key", "tokens_per_minute_per_key")
+        for name in limits:
             _check(getattr(self, name) >= 0, f"{name} is below 0")
         _check(self.burst_per_key >= 1, "burst_per_key is below 1")
         _check(self.max_body_bytes >= 1, "max_body_bytes is below 1")

@@ -8,6 +8,7 @@ from slipway_runtime.guard.routes import Kind
 from slipway_runtime.tracing.context import Trace
 
 STREAM = "text/event-stream"
+BYTES_PER_TOKEN = 4  # of a request's body
 EVENTS_WITHOUT_TOKENS = 2  # of a stream: the one that opens it, and [DONE]
 
 
@@ -34,6 +35,10 @@ class Visit:
     usage: Usage | None = None
     reason: str = ""
     """Why it didn't end as it should have; empty if it did."""
+    body_bytes: int = 0
+    """Of the request, as far as it was read."""
+    charged: int = 0
+    """Tokens of it that its owner's bucket has paid."""
     cut: bool = False
     """It is being ended by us."""
     work: bool = field(init=False)
@@ -61,6 +66,17 @@ class Visit:
 
     def aborted(self, body: bytes) -> bool:
         return self.work and self.status == 200 and answers.aborted(body, self.path, stream=self.stream)
+
+    @property
+    def tokens(self) -> int:
+        """Of prompt and answer, as far as they are known: the answer's as they come, the prompt's as the end tells."""
+        return self.prompt_tokens + self.completion_tokens
+
+    @property
+    def tokens_at_the_end(self) -> int:
+        """Where nothing was told, by a stream without usage or to a client that left, the prompt is guessed."""
+        guess = 0 if self.usage or self.status not in (0, 200) else self.body_bytes // BYTES_PER_TOKEN
+        return self.tokens + guess
 
     @property
     def prompt_tokens(self) -> int:

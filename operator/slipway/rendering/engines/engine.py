@@ -34,12 +34,14 @@ def flag(name: str, value: object | None) -> list[str]:
 def of_runtime(deployment: LLMDeployment) -> list[str]:
     """The options of `slipway-runtime serve` that all engines share."""
     spec, tracing = deployment.spec, deployment.spec.observability.tracing
+    limit = spec.access.rate_limit
     return [
         *flag("served-name", deployment.served_name),
         *flag("mode", spec.engine.mode if spec.engine.mode != EngineSpec().mode else None),
         *flag("drain-limit", math.ceil(seconds(spec.rollout.drain_timeout))),
         *flag("api-keys", KEYS_FOLDER if spec.access.api_keys_secret else None),
-        *flag("requests-per-minute", spec.access.rate_limit.requests_per_minute if spec.access.rate_limit else None),
+        *flag("requests-per-minute", limit.requests_per_minute if limit else None),
+        *flag("tokens-per-minute", limit.tokens_per_minute if limit else None),
         *flag("traces-endpoint", tracing.endpoint if tracing else None),
         *flag("traces-sample-ratio", tracing.sample_ratio if tracing else None),
     ]

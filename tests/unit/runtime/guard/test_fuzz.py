@@ -103,10 +103,20 @@ def guarded(tmp_path: Path) -> Iterator[Guarding]:
 
 
 async def test_whatever_is_asked_the_guard_holds(guarded: Guarding, pytestconfig: pytest.Config) -> None:
-    until, seed = time.monotonic() + pytestconfig.getoption("--fuzz-seconds"), random.randrange(1 << 32)
+    await asked_at_random_for(guarded, pytestconfig, seconds=pytestconfig.getoption("--fuzz-seconds"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+async def test_whatever_is_asked_for_long_the_guard_holds(guarded: Guarding, pytestconfig: pytest.Config) -> None:
+    await asked_at_random_for(guarded, pytestconfig, seconds=30 * pytestconfig.getoption("--fuzz-seconds"))
+
+
+async def asked_at_random_for(guarded: Guarding, pytestconfig: pytest.Config, *, seconds: float) -> None:
+    until, seed = time.monotonic() + seconds, pytestconfig.getoption("--seed")
     while time.monotonic() < until:
-        seed += 1
         await asked_at_random(guarded, seed)
+        seed += 1
 
 
 async def asked_at_random(guarded: Guarding, seed: int) -> None:

@@ -63,4 +63,38 @@ def test_owners_that_have_rested_are_forgotten() -> None:
     for number in range(30_000):
         limits.enter(f"owner {number}", number)
         limits.leave(f"owner {number}")
-    assert len(limits._full_again) <= 10_001
+    assert len(limits._requests._full_again) <= 10_001
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+def test_tokens_are_not_limited_where_nobody_says_so() -> None:
+    limits = Limits(per_minute=0, burst=1)
+    limits.tokens.take("alice", 10**9, 0)
+    assert limits.wait_for_tokens("alice", 0) == 0
+
+
+def test_who_has_a_token_left_may_use_more_than_that_and_makes_up_for_it() -> None:
+    limits = Limits(per_minute=0, burst=1, tokens_per_minute=60)
+    limits.tokens.take("alice", 59, 0)
+    assert limits.wait_for_tokens("alice", 0) == 0
+    limits.tokens.take("alice", 100, 0)  # 99 more than there were
+    assert limits.tokens.left("alice", 0) == pytest.approx(-99)
+    assert limits.wait_for_tokens("alice", 0) == pytest.approx(100)
+    assert limits.wait_for_tokens("alice", 99) == pytest.approx(1)
+    assert limits.wait_for_tokens("alice", 100) == 0
+    assert limits.wait_for_tokens("bob", 0) == 0
+
+
+def test_what_was_taken_too_much_is_given_back() -> None:
+    limits = Limits(per_minute=0, burst=1, tokens_per_minute=60)
+    limits.tokens.take("alice", 60, 0)
+    limits.tokens.take("alice", -20, 0)
+    assert limits.tokens.left("alice", 0) == pytest.approx(20)
+
+
+def test_who_has_rested_has_a_minutes_tokens_and_no_more() -> None:
+    limits = Limits(per_minute=0, burst=1, tokens_per_minute=60)
+    limits.tokens.take("alice", 60, 0)
+    assert limits.tokens.left("alice", 1000) == 60

@@ -28,7 +28,9 @@ STRANGER = replace(CHAT, owner=None)
         pytest.param(replace(CHAT, supervisor=True, state=State.DRAINING), LIMITED, id="the supervisor, at any time"),
         pytest.param(replace(CHAT, in_flight=3, in_flight_of_owner=1), LIMITED, id="below the limits"),
         pytest.param(replace(CHAT, in_flight=10**6, in_flight_of_owner=10**6), OPEN, id="without limits"),
-        pytest.param(replace(MODELS, in_flight=9, in_flight_of_owner=9, wait=9), LIMITED, id="what is no work"),
+        pytest.param(
+            replace(MODELS, in_flight=9, in_flight_of_owner=9, wait=9, wait_for_tokens=9), LIMITED, id="what is no work"
+        ),
         pytest.param(replace(CHAT, content_length=100), LIMITED, id="a body as large as it may be"),
         pytest.param(replace(UNKNOWN, preflight=True, owner=None), KEYED, id="a browser that asks whether it may"),
     ],
@@ -50,6 +52,7 @@ def test_is_let_through(facts: Facts, settings: Settings) -> None:
         pytest.param(replace(CHAT, content_length=101), LIMITED, 413, "request_too_large", id="a large body"),
         pytest.param(replace(CHAT, in_flight_of_owner=2), LIMITED, 429, "too_many_in_flight", id="too many of a key"),
         pytest.param(replace(CHAT, wait=1.2), OPEN, 429, "rate_limit_exceeded", id="too fast"),
+        pytest.param(replace(CHAT, wait_for_tokens=1.2), OPEN, 429, "token_limit_exceeded", id="no tokens left"),
         pytest.param(replace(CHAT, in_flight=4), LIMITED, 503, "overloaded", id="a full queue"),
     ],
 )

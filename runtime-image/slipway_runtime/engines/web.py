@@ -1,0 +1,108 @@
+"""An ASGI app served over HTTP: uvicorn without its command line, its signals, its log, and with a limit to heads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from slipway_runtime.guard.asgi import App, Receive
+
+LONGEST_HEAD = 64 << 10
+"""Bytes of a request's first line and headers; uvicorn alone would take any number, from anybody."""
+KEEP_ALIVE = 75  # seconds; clients that reuse connections close them sooner
+
+
+@asynccontextmanager
+async def serving(app: App, host: str, port: int) -> AsyncIterator[None]:
+    """Serves while the block runs; at its end, what is left of answers has a second."""
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not what strangers send that is no HTTP
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=Http,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        backlog=1024,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=1,
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    try:
+        yield
+    finally:
+        await server.shutdown()
+
+
+class Http(HttpToolsProtocol):
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head = 0
+        """Bytes of a head that isn't whole yet."""
+        self._in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head += len(data)
+        super().data_received(data)
+        if self._in_head and self._head > LONGEST_HEAD and not self.transport.is_closing():
+            self.send_400_response("The request's head is too long.")
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+
+async def body_of(receive: Receive) -> bytes | None:
+    """A request's body; None if its client has left."""
+    pieces = []
+    while (message := await receive())["type"] == "http.request":
+        pieces.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(pieces)
+    return None
+
+
+class WhileThere:
+    """A block that is left when the client has left: `async with WhileThere(receive):`."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = self._over = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._watch = asyncio.ensure_future(self._until_left())
+
+    async def _until_left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self._over:
+            self._left = True
+            self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> bool:
+        self._over = True
+        self._watch.cancel()
+        return self._left and kind is asyncio.CancelledError and self._task.uncancel() == 0

@@ -1,0 +1,177 @@
+"""Bytes at random, to the process that stands before llama.cpp: whatever comes, nobody gets past the guard.
+
+It never fails by itself, never asks the engine for one without a key, and in the end nothing is in flight. What was
+sent can be sent again: each failure names its seed, and `--seed N` begins with it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import struct
+import time
+from collections.abc import Iterator
+
+import pytest
+from slipway_runtime.guard.routes import SERVED
+from support.guarded_process import GuardedProcess, guarded_process
+from support.guarding import KEY, keys_in
+
+SLOWLY = 30  # times as long, by `make chaos`
+TOO_LONG = 70_000  # bytes, for a head
+NASTY = (
+    b"\x00",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\r\n\r\n",
+    b" ",
+    b":",
+    b"%0d%0a",
+    b"\xff\xfe",
+    b"0\r\n\r\n",
+    b"ffffffffffffffff\r\n",
+)
+STATUSES = {b"200", b"400", b"401", b"404", b"405", b"413", b"429", b"502", b"503", b"100"}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedProcess]:
+    folder = tmp_path_factory.mktemp("guarded")
+    told = {"keys": keys_in(folder, alice=KEY), "max_body_bytes": 2000, "max_in_flight": 8, "access_log": False}
+    with guarded_process(folder, json.dumps({**told, "tokens_per_minute_per_key": 10**9})) as made:
+        yield made
+
+
+def test_whatever_bytes_come_the_guard_holds(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
+    ask_at_random(guarded, seconds=pytestconfig.getoption("--fuzz-seconds"), seed=pytestconfig.getoption("--seed"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_whatever_bytes_come_the_guard_holds_for_long(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
+    seconds = SLOWLY * pytestconfig.getoption("--fuzz-seconds")
+    ask_at_random(guarded, seconds=seconds, seed=pytestconfig.getoption("--seed"))
+
+
+def ask_at_random(guarded: GuardedProcess, *, seconds: float, seed: int) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        ask_once(guarded, seed)
+        seed += 1
+
+
+def ask_once(guarded: GuardedProcess, seed: int) -> None:
+    chance = random.Random(seed)
+    sent = requests(chance)
+    before = guarded.asked()
+    answer = exchange(guarded.port, sent, chance)
+    told = f"seed {seed}: {sent[:3000]!r} -> {answer[:1000]!r}"
+    assert guarded.process.poll() is None, told
+    if KEY.encode() not in sent:
+        assert guarded.asked() == before, told
+    assert statuses_in(answer) <= STATUSES, told
+    until_nothing_is_in_flight(guarded, told)
+    assert "Traceback" not in guarded.log.read_text(), told
+
+
+def until_nothing_is_in_flight(guarded: GuardedProcess, told: str) -> None:
+    until = time.monotonic() + 30
+    while (counts := guarded.control.counts()).in_flight or counts.waiting:
+        assert time.monotonic() < until, told
+        time.sleep(0.001)
+
+
+def statuses_in(answer: bytes) -> set[bytes]:
+    """Of all answers on the connection; no body of ours has such a line."""
+    return {part.split(b" ")[0][:3] for part in answer.split(b"HTTP/1.1 ")[1:]}
+
+
+def exchange(port: int, sent: bytes, chance: random.Random) -> bytes:
+    """In pieces; then all that comes, or not all, or nothing."""
+    answer = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        end = chance.choice(("read", "read", "read", "half-close", "leave", "reset"))
+        try:
+            while sent:
+                size = chance.choice((len(sent), len(sent), chance.randrange(1, 200)))
+                connection.sendall(sent[:size])
+                sent = sent[size:]
+            if end == "reset":
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if end == "half-close":
+                connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(0.02 if end in ("read", "half-close") else 0.001)
+            while piece := connection.recv(65536):
+                answer += piece
+        except OSError:  # it was closed before all was sent, or stays open
+            pass
+    return answer
+
+
+# --- what is sent ----------------------------------------------------------------------------------------------------
+
+
+def requests(chance: random.Random) -> bytes:
+    """One or several, one after the other, some of them spoiled."""
+    made = b"".join(request(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
+    for _ in range(chance.choice((0, 0, 1, 3))):
+        at = chance.randrange(len(made) + 1)
+        cut = chance.choice((0, 0, 1, 10))
+        made = made[:at] + chance.choice((*NASTY, chance.randbytes(5))) + made[at + cut :]
+    return made[: chance.randrange(len(made))] if made and chance.random() < 0.1 else made
+
+
+def request(chance: random.Random) -> bytes:
+    route = chance.choice(SERVED)
+    method = chance.choice((route.method, route.method, route.method, "GET", "HEAD", "OPTIONS", "BREW"))
+    path = route.path.replace("*", chance.choice(("x", "%0d%0a", "..", "%00")))
+    query = chance.choice(("", "", "?a=b", "?%0d%0a", "?" + "q" * chance.randrange(3000)))
+    version = chance.choice(("1.1", "1.1", "1.1", "1.0", "2.0"))
+    headers, body = framing(chance, chance.randbytes(chance.choice((0, 2, 50, 1999, 2001, 9000))))
+    lines = [f"{method} {path}{query} HTTP/{version}", "host: x", *headers_at_random(chance), *headers]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
+
+
+def headers_at_random(chance: random.Random) -> list[str]:
+    keys = (f"Bearer {KEY}", f"Bearer {KEY[:-1]}", f"Basic {KEY}", "Bearer", "", "Bearer " + "k" * 600)
+    all_of_them = (
+        f"authorization: {chance.choice(keys)}",
+        f"x-api-key: {chance.choice(('', KEY[::-1], KEY))}",
+        "x-slipway-supervisor: " + "0" * 64,
+        "x-request-id: " + chance.choice(("a", "é", "a" * 500)),
+        "traceparent: " + chance.choice(("00-" + "a" * 32 + "-" + "b" * 16 + "-01", "00-x", "")),
+        "connection: " + chance.choice(("close", "keep-alive", "upgrade")),
+        "upgrade: websocket",
+        "expect: 100-continue",
+        "content-type: " + chance.choice(("application/json", "multipart/form-data", "é")),
+        "long: " + "l" * chance.choice((10, 9000, TOO_LONG)),
+    )
+    return chance.sample(all_of_them, chance.randrange(5))
+
+
+def framing(chance: random.Random, body: bytes) -> tuple[list[str], bytes]:
+    """How long the body is said to be, which needn't be true."""
+    length, other = f"content-length: {len(body)}", f"content-length: {chance.choice((0, -1, 1, 10**30))}"
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts(chance, body)) + b"0\r\n\r\n"
+    return chance.choice(
+        (
+            ([length], body),
+            ([length], body),
+            (["transfer-encoding: chunked"], chunked),
+            (["transfer-encoding: chunked"], chunked),
+            (["transfer-encoding: chunked", length], chunked),
+            (["transfer-encoding: gzip, chunked"], chunked),
+            ([length, other], body),
+            ([other], body),
+            ([], body),
+        )
+    )
+
+
+def parts(chance: random.Random, body: bytes) -> Iterator[bytes]:
+    while body:
+        size = chance.randrange(1, len(body) + 1)
+        yield body[:size]
+        body = body[size:]
