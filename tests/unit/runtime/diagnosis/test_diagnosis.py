@@ -87,6 +87,15 @@ def test_what_hardware_and_drivers_say_is_understood(line: str, reason: Reason) 
     assert (found.reason, found.message) == (reason, line)
 
 
+def test_weights_that_vllm_only_converts_are_not_taken_for_the_wrong_ones() -> None:
+    harmless = (
+        "Attempted to load weight lm_head.weight with dtype torch.float32 into parameter with dtype torch.bfloat16"
+    )
+    wrong = "AssertionError: Attempted to load weight (torch.Size([64, 64])) into parameter (torch.Size([128, 64]))"
+    assert diagnosed(harmless).reason is Reason.ENGINE_CRASHED
+    assert diagnosed(harmless, wrong).reason is Reason.MODEL_CORRUPT
+
+
 def test_a_process_of_ours_that_gives_up_is_believed() -> None:
     told = Failure(Reason.BAD_ENGINE_ARGUMENTS, "No flag --paralel.", "Did you mean --parallel?")
     found = diagnosed("GGML_ASSERT(x) failed", termination_message(told).strip())
