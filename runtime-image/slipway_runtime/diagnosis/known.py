@@ -194,7 +194,7 @@ MODEL = (
     Known(
         r"Attempted to load weight \(|assert .*(?:shape|size\(\)) == loaded_weight\."
         r"|There is no module or parameter named|weights were not initialized from checkpoint"
-        r"|size mismatch for |shape mismatch",
+        r"|size mismatch for |shape mismatch|start \(\d+\) \+ length \(\d+\) exceeds dimension size",
         Reason.MODEL_CORRUPT,
         "The weights are not those of the model that config.json describes: fetch both from the same revision.",
     ),
