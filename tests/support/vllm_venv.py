@@ -34,9 +34,15 @@ def ensure(cache: Cache, steps: Steps) -> Path:
     return final / "bin/python"
 
 
-def environment() -> dict[str, str]:
-    """With it, that Python finds this checkout's slipway-runtime, and so does all that it starts."""
-    return {**os.environ, "PYTHONPATH": str(RUNTIME)}
+def environment(python: Path) -> dict[str, str]:
+    """With it, that Python finds this checkout's slipway-runtime, and so does all that it starts.
+
+    vLLM takes little memory, and keeps what it finds out about architectures. Its modules are compiled when they are
+    first imported, whoever forbids that elsewhere: it halves the time that each of its processes takes to import them.
+    """
+    given = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    kept = {"VLLM_CACHE_ROOT": str(python.parents[1] / "cache"), "VLLM_CPU_KVCACHE_SPACE": "1"}
+    return {**given, "PYTHONPATH": str(RUNTIME), **kept}
 
 
 def _make(final: Path, steps: Steps) -> None:
