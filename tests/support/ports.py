@@ -1,6 +1,7 @@
 """Ports that nobody takes between being chosen and being listened on.
 
-They lie below those that the kernel gives out by itself, and each worker of a parallel run has its own.
+They lie below those that the kernel gives out by itself, each worker of a parallel run has its own, and two runs at
+the same time begin at different ones.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from slipway_devcluster.lifecycle import is_free
 
 FIRST, EACH = 18_000, 500
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_ports = itertools.cycle(range(FIRST + _worker % 16 * EACH, FIRST + (_worker % 16 + 1) * EACH))
+_own = range(FIRST + _worker % 16 * EACH, FIRST + (_worker % 16 + 1) * EACH)
+_ports = itertools.islice(itertools.cycle(_own), os.getpid() * 7 % EACH, None)
 
 
 def free_port() -> int:

@@ -8,7 +8,8 @@ import re
 import sys
 from pathlib import Path
 
-from slipway_runtime.engines.engine import Choice, Launch, WarmUp, Work
+from slipway_runtime.engines.engine import Choice, Launch, SecondWay, WarmUp, Work
+from slipway_runtime.failure import Reason
 from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
@@ -38,6 +39,7 @@ def main() -> int:
         choices=(Choice("--fake", "a test asked for it"),),
         moments=((re.compile("^now loading"), "loading"),),
         facts=(re.compile(r"^capacity (?P<tokens>\d+)"),),
+        second_way=SecondWay(re.compile("^now another way"), frozenset({Reason.MODEL_CORRUPT})),
         stop=arguments.stop,
     )
     options = Options(

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ SUPPORT = Path(__file__).parents[1]
 
 
 class SupervisedPod:
+    patience = PATIENCE
+    python = sys.executable
+    environment: Mapping[str, str] | None = None  # that of the tests
+
     def __init__(self, folder: Path, http: aiohttp.ClientSession) -> None:
         self.termination_log = folder / "termination-log"
         self.port, self.engine_port = free_port(), free_port()
@@ -32,9 +36,13 @@ class SupervisedPod:
         await self.run("-m", "support.supervised", *ports, *(options or []), engine_flags=engine_flags)
 
     async def run(self, *words: str, engine_flags: Sequence[str] = ()) -> None:
+        await self.begin(self.python, *words, f"--termination-log={self.termination_log}", "--", *engine_flags)
+
+    async def begin(self, *command: str) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, *words, f"--termination-log={self.termination_log}", "--", *engine_flags),
+            *command,
             cwd=SUPPORT,
+            env=self.environment,
             stderr=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )
@@ -47,7 +55,7 @@ class SupervisedPod:
     async def says(self, words: str) -> str:
         """Waits until a line of the log has these words."""
         assert self.process.stderr
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.patience):
             while line := (await self.process.stderr.readline()).decode():
                 self.said.append(line)
                 if words in line:
@@ -63,7 +71,7 @@ class SupervisedPod:
     async def ends(self) -> int:
         """Its exit code."""
         assert self.process.stderr
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.patience):
             self.said += (await self.process.stderr.read()).decode().splitlines(keepends=True)
             return await self.process.wait()
 

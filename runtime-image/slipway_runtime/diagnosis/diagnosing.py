@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 
 from slipway_runtime.diagnosis.known import KNOWN
@@ -23,6 +24,7 @@ def diagnose(lines: Sequence[str], exit_code: int, phase: str, *, for_memory: bo
     said = telling(lines)
     found = (
         _told_by_ourselves(said)
+        or _by_sigkill(lines, exit_code, for_memory)
         or _known(said)
         or _by_signal(lines, exit_code, for_memory)
         or _unknown(lines, exit_code)
@@ -47,6 +49,13 @@ def _known(lines: Sequence[str]) -> Failure | None:
         for line in lines:
             if known.fits(line):
                 return Failure(known.reason, line.strip(), known.remedy)
+    return None
+
+
+def _by_sigkill(lines: Sequence[str], exit_code: int, for_memory: bool | None) -> Failure | None:
+    """Who is killed has no time to say why: whatever it has said before was about something else."""
+    if signal_of(exit_code, lines) == signal.SIGKILL:
+        return ended_by(signal.SIGKILL, for_memory=for_memory)
     return None
 
 

@@ -192,8 +192,9 @@ MODEL = (
         r"SafetensorError|Error while deserializing header|MetadataIncompleteBuffer", Reason.MODEL_CORRUPT, FETCH_AGAIN
     ),
     Known(
-        r"Attempted to load weight|There is no module or parameter named|weights were not initialized from checkpoint"
-        r"|size mismatch for |shape mismatch",
+        r"Attempted to load weight \(|assert .*(?:shape|size\(\)) == loaded_weight\."
+        r"|There is no module or parameter named|weights were not initialized from checkpoint"
+        r"|size mismatch for |shape mismatch|start \(\d+\) \+ length \(\d+\) exceeds dimension size",
         Reason.MODEL_CORRUPT,
         "The weights are not those of the model that config.json describes: fetch both from the same revision.",
     ),

@@ -74,6 +74,14 @@ class WarmUp:
     body: Mapping[str, object]
 
 
+@dataclass(frozen=True)
+class SecondWay:
+    """An engine that couldn't be started in one way is being started in another, without having ended."""
+
+    announced: re.Pattern[str]  # by a line of its output
+    futile_after: frozenset[Reason]  # causes that no way of starting changes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Launch:
     """One start of an engine."""
@@ -91,6 +99,7 @@ class Launch:
     choices: tuple[Choice, ...] = ()
     moments: tuple[tuple[re.Pattern[str], str], ...] = ()  # lines of its output that tell how far it is
     facts: tuple[re.Pattern[str], ...] = ()  # lines that tell something of it, in named groups
+    second_way: SecondWay | None = None
     computes_on_cpus: bool = False
     stop: float = 5.0  # seconds that it needs to end by itself
 

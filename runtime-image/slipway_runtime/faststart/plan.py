@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slipway_runtime.engines.engine import Choice, Launch
+from slipway_runtime.engines.engine import Choice, Launch, SecondWay
+from slipway_runtime.failure import Reason
 
 from .adapters import adapter_for, knows
 from .news import PREFIX
@@ -40,6 +41,22 @@ MOMENTS = (
     (re.compile(PREFIX + "server waits"), "server waits"),
     (re.compile(PREFIX + "server begins to serve"), "server serves"),
 )
+FALLS_BACK = re.compile(PREFIX + ".*so vLLM is started the ordinary way")
+SURE = frozenset(
+    {
+        *(Reason.MODEL_NOT_FOUND, Reason.MODEL_ACCESS_DENIED, Reason.MODEL_CORRUPT),
+        *(Reason.UNSUPPORTED_ARCHITECTURE, Reason.QUANTIZATION_MISMATCH),
+        *(Reason.GPU_UNHEALTHY, Reason.DRIVER_MISMATCH),
+    }
+)
+"""Causes that the ordinary start would end of, too."""
+SURE_WITHOUT_FLAGS = frozenset(
+    {
+        *(Reason.BAD_ENGINE_ARGUMENTS, Reason.CONTEXT_TOO_LONG),
+        *(Reason.GPU_BUSY, Reason.GPU_OUT_OF_MEMORY, Reason.HOST_OUT_OF_MEMORY),
+    }
+)
+"""The same, where the fast start adds no flags: those may ask for more memory than there is, or be unknown."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +101,7 @@ def faster(launch: Launch, model: Path, here: Circumstances) -> Launch:
         command=(launch.command[0], "-m", "slipway_runtime.faststart", *launch.command[3:]),
         environment={**launch.environment, ENVIRONMENT: settings.as_json()},
         moments=(*MOMENTS, *launch.moments),
+        second_way=SecondWay(FALLS_BACK, SURE if choices else SURE | SURE_WITHOUT_FLAGS),
         stop=STOP,
         choices=(*launch.choices, ours, *choices),
     )

@@ -199,6 +199,12 @@ class Supervisor:
             self._facts |= self._launch.facts_in(line)
             if moment := self._launch.moment_in(line):
                 self._phases.reach(moment)
+            if self._is_futile(line):  # not from here: what an event leads to begins with reading on
+                asyncio.get_running_loop().call_soon(self.happens, Event.FUTILE)
+
+    def _is_futile(self, line: str) -> bool:
+        way = self._launch.second_way
+        return way is not None and bool(way.announced.search(line)) and self._dead().reason in way.futile_after
 
     def _look_for_idle(self, idle_looks: int = 0) -> None:
         """Idle is what has been so twice: the last answer may still be on its way out, or a request on its way in."""

@@ -61,6 +61,10 @@ def test_a_start_that_takes_too_long_is_a_failure() -> None:
     assert walk(E.TIME_UP) == (S.STOPPING, [A.BLAME_THE_START, A.KILL])
 
 
+def test_a_second_start_that_must_fail_like_the_first_is_not_waited_for() -> None:
+    assert walk(E.FUTILE) == (S.STOPPING, [A.BLAME_THE_ENGINE, A.KILL])
+
+
 @pytest.mark.parametrize("state", [S.STARTING, S.READY, S.LEAVING, S.DRAINING, S.CUTTING])
 def test_an_engine_that_ends_unasked_is_blamed(state: State) -> None:
     assert step(state, E.ENGINE_ENDED) == (S.ENDED, (A.BLAME_THE_ENGINE,))

@@ -168,6 +168,18 @@ async def test_an_engine_of_ours_says_itself_why_it_does_not_start(pod: Supervis
     assert (pod.told()["message"], pod.told()["remedy"]) == ("The context is too long.", "Shorten it.")
 
 
+async def test_another_way_of_starting_is_not_tried_against_a_cause_that_stays(pod: SupervisedPod) -> None:
+    said = "SafetensorError: Error while deserializing header: incomplete metadata"
+    await pod.start(f"--say={said}", "--say=now another way", "--load=3600")
+    assert await pod.ends() == 12
+    assert (pod.told()["reason"], pod.told()["message"]) == ("ModelCorrupt", said)
+
+
+async def test_another_way_of_starting_is_tried_against_whatever_else(pod: SupervisedPod) -> None:
+    await pod.start("--say=RuntimeError: nobody knows why", "--say=CUDA out of memory", "--say=now another way")
+    await pod.becomes_ready()
+
+
 async def test_an_engine_that_ends_with_0_unasked_is_a_failure(pod: SupervisedPod) -> None:
     await pod.start()
     await pod.becomes_ready()

@@ -87,6 +87,17 @@ def test_what_hardware_and_drivers_say_is_understood(line: str, reason: Reason) 
     assert (found.reason, found.message) == (reason, line)
 
 
+def test_weights_that_vllm_only_converts_are_not_taken_for_the_wrong_ones() -> None:
+    harmless = (
+        "Attempted to load weight lm_head.weight with dtype torch.float32 into parameter with dtype torch.bfloat16"
+    )
+    wrong = "AssertionError: Attempted to load weight (torch.Size([64, 64])) into parameter (torch.Size([128, 64]))"
+    nameless = "                  assert param_data.shape == loaded_weight.shape"
+    assert diagnosed(harmless).reason is Reason.ENGINE_CRASHED
+    assert diagnosed(nameless).reason is Reason.MODEL_CORRUPT
+    assert diagnosed(harmless, wrong).reason is Reason.MODEL_CORRUPT
+
+
 def test_a_process_of_ours_that_gives_up_is_believed() -> None:
     told = Failure(Reason.BAD_ENGINE_ARGUMENTS, "No flag --paralel.", "Did you mean --parallel?")
     found = diagnosed("GGML_ASSERT(x) failed", termination_message(told).strip())
@@ -132,6 +143,12 @@ def test_an_engine_that_was_killed_ran_out_of_memory_only_if_the_kernel_says_so(
     found = diagnose(["Loading"], code, "loading", for_memory=for_memory)
     assert found.reason is reason
     assert said in found.message
+
+
+def test_what_a_killed_engine_said_before_is_not_why_it_ended() -> None:
+    warning = "MetadataIncompleteBuffer: of an adapter that was left out"
+    assert diagnose([warning], -9, "ready", for_memory=True).reason is Reason.HOST_OUT_OF_MEMORY
+    assert diagnose([warning], -9, "ready", for_memory=False).reason is Reason.ENGINE_CRASHED
 
 
 def test_of_vllm_it_is_the_child_that_was_killed() -> None:

@@ -33,6 +33,18 @@ EXPECTED = {
     "llamacpp-bad-chat-template": (Reason.BAD_ENGINE_ARGUMENTS, "chat template parsing error"),
     "llamacpp-adapter-missing": (Reason.MODEL_NOT_FOUND, "/mnt/models/adapter.gguf"),
     "llamacpp-not-allowed": (Reason.MODEL_ACCESS_DENIED, "Permission denied"),
+    "vllm-unknown-architecture": (Reason.UNSUPPORTED_ARCHITECTURE, "HAL9000ForCausalLM"),
+    "vllm-unknown-model-type": (Reason.UNSUPPORTED_ARCHITECTURE, "`hal9000`"),
+    "vllm-remote-code": (Reason.UNSUPPORTED_ARCHITECTURE, "contains custom code which must be executed"),
+    "vllm-missing-folder": (Reason.MODEL_NOT_FOUND, "Repo id must be in the form"),
+    "vllm-missing-config": (Reason.MODEL_NOT_FOUND, "Invalid repository ID or local directory"),
+    "vllm-missing-tokenizer": (Reason.MODEL_CORRUPT, "instantiate the backend tokenizer"),
+    "vllm-wrong-shape": (Reason.MODEL_CORRUPT, "length (64) exceeds dimension size (32)"),
+    "vllm-other-quantization": (Reason.QUANTIZATION_MISMATCH, "(gptq) does not match"),
+    "vllm-context-longer-than-model": (Reason.CONTEXT_TOO_LONG, "max_model_len (100000) is greater"),
+    "vllm-context-larger-than-cache": (Reason.CONTEXT_TOO_LONG, "8.0 GiB KV cache is needed"),
+    "vllm-unknown-flag": (Reason.BAD_ENGINE_ARGUMENTS, "unrecognized arguments: --hal=9000"),
+    "vllm-bad-flag-value": (Reason.BAD_ENGINE_ARGUMENTS, "argument --dtype: invalid choice: 'hal'"),
 }
 
 

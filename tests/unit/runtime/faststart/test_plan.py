@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.engines.engine import Launch, Work
+from slipway_runtime.failure import Reason
+from slipway_runtime.faststart.news import PREFIX
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster, files_of, kv_cache_bytes, why_not
 from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
 
@@ -39,6 +41,24 @@ def test_the_command_keeps_its_flags_and_knows_the_way_back(model: Path) -> None
     launch = faster(ORDINARY, model, HERE)
     assert launch.command == ("python", "-m", "slipway_runtime.faststart", "--model=m", "--port=1")
     assert settings_of(launch).ordinary == ORDINARY.command
+
+
+@pytest.mark.parametrize("reason", [Reason.UNSUPPORTED_ARCHITECTURE, Reason.MODEL_CORRUPT, Reason.DRIVER_MISMATCH])
+def test_what_the_model_or_the_driver_is_to_blame_for_is_not_tried_again_the_ordinary_way(
+    model: Path, reason: Reason
+) -> None:
+    way = faster(ORDINARY, model, HERE).second_way
+    assert way is not None
+    assert way.announced.search(f"{PREFIX}the engine core ended with exit code 1; so vLLM is started the ordinary way.")
+    assert reason in way.futile_after
+
+
+def test_want_of_memory_is_tried_again_only_where_the_fast_start_has_planned_the_memory(model: Path) -> None:
+    planned, left_alone = (faster(ORDINARY, model, here).second_way for here in (HERE, replace(HERE, device="cpu")))
+    assert planned is not None
+    assert left_alone is not None
+    for reason in (Reason.CONTEXT_TOO_LONG, Reason.GPU_OUT_OF_MEMORY, Reason.BAD_ENGINE_ARGUMENTS):
+        assert (reason in planned.futile_after, reason in left_alone.futile_after) == (False, True)
 
 
 @pytest.mark.parametrize(

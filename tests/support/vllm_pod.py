@@ -1,0 +1,62 @@
+"""A model's pod as one process on this machine: process 1 with a real vLLM, on CPUs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+from slipway_runtime.supervisor.processes import children
+
+from support import vllm_venv
+from support.engine_pod import EnginePod
+
+
+class VllmPod(EnginePod):
+    patience = 1500.0  # seconds: it imports gigabytes, three times, maybe on a busy machine
+
+    def __init__(self, folder: Path, http: aiohttp.ClientSession, python: Path) -> None:
+        super().__init__(folder, http)
+        self.python = str(python)
+        self.environment = vllm_venv.environment(python)
+
+    async def serve(self, model: Path, *options: str, flags: tuple[str, ...] = ()) -> None:
+        """From the command line that a container has, but quicker to stop, and without compiling kernels."""
+        await self.run(
+            *("-m", "slipway_runtime.cli", "serve", "vllm", f"--model={model}", f"--served-name={self.model}"),
+            *("--host=127.0.0.1", f"--port={self.engine_port}", f"--management-port={self.port}"),
+            *("--device=cpu", "--endpoints-delay=0", *options),
+            engine_flags=("--enforce-eager", *flags),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is left of it, however the test has ended."""
+        if self._process is None:
+            return
+        left = [self.process.pid, *descendants(self.process.pid)]
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await self.process.wait()
+
+    def process_named(self, words: str) -> int:
+        """The one of vLLM's processes whose command line has these words."""
+        [pid] = [pid for pid in descendants(self.process.pid) if words in command_line(pid)]
+        return pid
+
+
+def descendants(pid: int) -> list[int]:
+    return [each for child in children(pid) for each in (child, *descendants(child))]
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:  # it has ended meanwhile
+        return ""

@@ -1,0 +1,96 @@
+"""The life of one `slipway-runtime serve vllm` with Gemma, in the order of these tests: it serves, drains and ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from support.completions import complete, events
+from support.supervised_pod import is_alive
+from support.vllm_pod import VllmPod, descendants
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
+
+SENSIBLE = re.compile(r"container|orchestrat|deploy|cluster|cloud|platform", re.IGNORECASE)
+KEY = {"Authorization": "Bearer key-of-alice"}
+DRAIN = 20
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pod(tmp_path_factory: pytest.TempPathFactory, python: Path, gemma: Path) -> AsyncIterator[VllmPod]:
+    folder = tmp_path_factory.mktemp("pod")
+    (folder / "keys").mkdir()
+    (folder / "keys/alice").write_text("key-of-alice")
+    async with aiohttp.ClientSession(headers=KEY) as http, VllmPod(folder, http, python) as pod:
+        options = (f"--api-keys={folder / 'keys'}", f"--drain-limit={DRAIN}")
+        await pod.serve(gemma, *options, flags=("--max-model-len=4096",))
+        await pod.becomes_ready()
+        yield pod
+
+
+async def test_it_continues_a_text_sensibly_and_always_in_the_same_way(pod: VllmPod) -> None:
+    first, second = [(await complete(pod.http, pod.url, "Kubernetes is", model=pod.model)).text for _ in range(2)]
+    assert SENSIBLE.search(first)
+    assert first == second
+
+
+async def test_engine_core_and_server_began_side_by_side_and_it_says_what_it_runs(pod: VllmPod) -> None:
+    info = await pod.info()
+    assert info["engine"]["version"].startswith("0.32.0")
+    assert info["model"]["architecture"] == "Gemma3ForCausalLM"
+    assert info["capacity"]["contextLength"] == "4,096"
+    reached = [moment["name"] for moment in info["phases"]]
+    assert {"core ready", "server serves", "loading", "loaded", "profiled", "answers", "ready"} <= {*reached}
+    assert not [line for line in pod.said if "the ordinary way" in line]
+
+
+async def test_one_scrape_has_what_the_runtime_the_guard_and_vllm_count(pod: VllmPod) -> None:
+    await complete(pod.http, pod.url, "Kubernetes is", model=pod.model, max_tokens=8)
+    _, text = await pod.get("/metrics")
+    assert 'slipway_runtime_state{state="Ready"} 1.0' in text
+    assert re.search(r'slipway_tokens_total{key="alice",kind="completion",.*} \d', text)
+    assert re.search(r"^vllm:generation_tokens_total{.*} \d", text, re.MULTILINE)
+    assert "_created{" not in text
+    families = [line for line in text.splitlines() if line.startswith("# TYPE")]
+    assert len(families) == len(set(families))
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        *((path, 401) for path in ("/v1/completions", "/v1/chat/completions", "/v1/responses", "/tokenize")),
+        *((path, 404) for path in ("/invocations", "/generative_scoring", "/scale_elastic_ep", "/metrics", "/load")),
+        *((path, 404) for path in ("/version", "/health", "/kv_event_sources", "/inference/v1/generate", "/docs")),
+    ],
+)
+async def test_whoever_has_no_key_reaches_nothing(pod: VllmPod, path: str, status: int) -> None:
+    """vLLM's own key guards what is under /v1, and lets everybody generate by /invocations."""
+    body = {"model": pod.model, "prompt": "Hi", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    async with aiohttp.ClientSession() as stranger, stranger.post(pod.url + path, json=body) as answer:
+        assert answer.status == status
+        assert set(await answer.json()) == {"error"}
+
+
+async def test_told_to_stop_it_finishes_what_it_can_refuses_what_is_new_cuts_the_rest_and_leaves_nothing(
+    pod: VllmPod,
+) -> None:
+    """vLLM itself answers what is new with an empty success meanwhile, and never ends while a request outlives it."""
+    started = descendants(pod.process.pid)
+    assert len(started) >= 4  # the launcher, the server, the engine core, and its worker
+    async with pod.long_stream() as endless, pod.long_stream(tokens=4) as short:
+        pod.stop()
+        await pod.says("Refusing new requests")
+        assert (await pod.get("/readyz"))[0] == 503
+        async with await pod.completion(prompt="Hi", max_tokens=1) as refused:
+            assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+            assert (await refused.json())["error"]["code"] == "draining"
+        assert (await short.read()).endswith(b"data: [DONE]\n\n")
+        told = [event async for event in events(endless.content)]
+    assert told[-1]["error"]["code"] == "cut_off"
+    assert await pod.ends() == 0
+    assert not any(map(is_alive, started))
+    assert not pod.termination_log.exists()
