@@ -16,7 +16,6 @@ from typing import Any
 import aiohttp
 import pytest
 from slipway.api.names import PAUSED_ANNOTATION
-from slipway.api.units import amount
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as NAMESPACE
@@ -170,49 +169,6 @@ async def test_requests_survive_the_end_of_the_pod_that_wakes_for_them(client: C
     assert len(set(texts)) == 1
 
 
-@pytest.mark.slow
-async def test_where_there_is_room_for_one_alone_a_new_version_takes_its_place_and_no_request_is_lost(
-    operator_pods: Cluster, kube: Kube
-) -> None:
-    memory = {"memory": await more_than_half(kube)}
-    async with asleep(operator_pods, kube, pod={"resources": {"requests": memory, "limits": memory}}) as client:
-        text = await client.text()
-        await client.until_direct()
-        [old] = await kube.select("pods", OURS)
-        async with asking_again_and_again(client) as answers:
-            await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"env": [{"name": "A", "value": "1"}]}}})
-            await kube.wait_gone("pod", old["metadata"]["name"])
-            await client.until_direct()
-        assert old["metadata"]["name"] not in {pod["metadata"]["name"] for pod in await kube.select("pods", OURS)}
-    assert {answer.status for answer in answers} == {200}
-    assert {json.loads(answer.body)["choices"][0]["text"] for answer in answers} == {text}
-    assert any(answer.was_held for answer in answers)
-
-
-@asynccontextmanager
-async def asking_again_and_again(client: Client) -> AsyncIterator[list[Answer]]:
-    """One request after the other, for as long as it lasts; a connection that breaks is raised."""
-    answers: list[Answer] = []
-
-    async def ask() -> None:
-        while not asked_enough.is_set():
-            answers.append(await client.ask())
-
-    asked_enough = asyncio.Event()
-    asking = asyncio.create_task(ask())
-    try:
-        yield answers
-    finally:
-        asked_enough.set()
-        await asking
-
-
-async def more_than_half(kube: Kube) -> str:
-    """Of the node's memory, so that there is none for a second replica."""
-    [node] = await kube.select("nodes")
-    return f"{int(amount(node['status']['allocatable']['memory']) * 11 / 20)}"
-
-
 async def test_when_the_last_replica_fails_requests_are_held_even_while_the_operator_is_down(
     operator_pods: Cluster, client: Client, kube: Kube
 ) -> None:
@@ -235,29 +191,6 @@ def without_operator(cluster: Cluster) -> Iterator[None]:
     finally:
         scale(2)
         cluster.run_kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/slipway-operator", "--timeout=60s"])
-
-
-@pytest.mark.slow
-async def test_whoever_scales_hands_over_to_another_without_a_replica_less(operator_pods: Cluster, kube: Kube) -> None:
-    async with asleep(operator_pods, kube, scaling={"maxReplicas": 2}) as client:
-        await scale_by(kube, "HPA", minReplicas=1)
-        await kube.wait_gone("scaledobject", NAME)
-        await kube.wait_for("deployment", PREDICTOR, lambda made: made["status"].get("readyReplicas") == 1, timeout=90)
-        [pod] = await kube.select("pods", OURS)
-        await kube.wait_for("horizontalpodautoscaler", NAME, lambda _: True)
-        await scale_by(kube, "None")
-        await kube.wait_gone("horizontalpodautoscaler", NAME)
-        await scale_by(kube, "HPA")
-        await kube.wait_for("horizontalpodautoscaler", NAME, lambda _: True)
-        await scale_by(kube, "KEDA")
-        await kube.wait_gone("horizontalpodautoscaler", NAME)
-        await kube.wait_for_condition("scaledobject", NAME, "Ready")
-        assert await client.text()
-        assert [each["metadata"]["uid"] for each in await kube.select("pods", OURS)] == [pod["metadata"]["uid"]]
-
-
-async def scale_by(kube: Kube, who: str, **scaling: int) -> None:
-    await kube.patch("llmdeployment", NAME, {"spec": {"scaling": {"autoscaler": who, **scaling}}})
 
 
 async def test_a_held_stream_is_told_what_it_waits_for(operator_pods: Cluster, kube: Kube) -> None:

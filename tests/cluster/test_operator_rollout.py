@@ -1,7 +1,6 @@
 """A new version starts beside the old one where there is room, and in its place where there is none.
 
-The nodes with GPUs are look-alikes, on which pods only seem to run: here it is about places alone. That requests are
-held meanwhile is shown with a real model in test_activator.py.
+The nodes with GPUs are look-alikes, on which pods only seem to run: here it is about places alone.
 """
 
 from __future__ import annotations
