@@ -15,7 +15,7 @@ SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
-RESOLVE = uv pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
+RESOLVE = uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
 	--generate-hashes --no-annotate --no-header
 
 ##@ Try it

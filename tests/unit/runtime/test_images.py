@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from without_gpu import needless
 
 FOLDER = Path(__file__).parents[3] / "runtime-image"
 CONTAINERFILES = sorted(FOLDER.glob("*.Containerfile"))
@@ -91,3 +92,15 @@ def test_the_bill_of_materials_names_each_package_with_its_version() -> None:
     purls = [component["purl"] for component in bill["components"]]
     assert any(purl.startswith("pkg:pypi/prometheus-client@") for purl in purls)
     assert len(purls) == len(set(purls))
+
+
+def test_of_what_is_for_gpus_the_image_for_cpus_keeps_what_torch_has_loaded(tmp_path: Path) -> None:
+    packages = tmp_path / "lib/python3/site-packages"
+    needed, without_gpu = packages / "nvidia/cublas/lib/libcublas.so", packages / "nvidia/cudnn/lib/libcudnn_ops.so"
+    linear_algebra, torch = packages / "torch/lib/libtorch_cuda_linalg.so", packages / "torch/lib/libtorch_cpu.so"
+    offload, openmp = tmp_path / "lib/libomptarget.so", tmp_path / "lib/libiomp5.so"
+    for file in (needed, without_gpu, linear_algebra, torch, offload, openmp):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    found = set(needless(tmp_path / "lib", packages / "nvidia", loaded={str(needed.resolve())}))
+    assert found == {without_gpu, linear_algebra, offload}
