@@ -1,0 +1,100 @@
+"""Two models in use while something breaks: one streams, requests for the other are held, and none may be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import SLIPWAY_NAMESPACE
+
+from support import chaos
+from support.kube import Kube, Object, is_ready
+from support.sleepers import Crowd, Request, Sleeper, until
+
+STREAMS, HELD = 10, 50
+LONG = 40
+"""Tokens of a stream: even on a machine with nothing else to do, it takes a second."""
+
+
+@dataclass
+class Scene:
+    """`awake` streams through the activators, since its streams began when it was at zero; `asleep` wakes."""
+
+    cluster: Cluster
+    kube: Kube
+    awake: Sleeper
+    asleep: Sleeper
+    streams: Crowd = field(init=False)
+    held: Crowd = field(init=False)
+    struck_at: float = 0.0
+
+    @property
+    def slipway(self) -> Kube:
+        return self.kube.within(SLIPWAY_NAMESPACE)
+
+    @property
+    def both(self) -> tuple[Sleeper, Sleeper]:
+        return self.awake, self.asleep
+
+    @asynccontextmanager
+    async def under_way(self, *, urls: dict[str, list[str]] | None = None, tries: int = 1) -> AsyncGenerator[None]:
+        """In the block something breaks, while 10 stream and 50 are held. After it, all of them have ended."""
+        to = urls or {each.name: [each.url] for each in self.both}
+        self.streams = self._crowd(self.awake, to, STREAMS, tokens=LONG, streams=True, tries=tries)
+        await self.streams.begun()
+        self.held = self._crowd(self.asleep, to, HELD, tries=tries)
+        await until(self._all_are_held, timeout=120)
+        self.struck_at = time.monotonic()
+        yield
+        await asyncio.gather(self.streams.over(), self.held.over())
+
+    def _crowd(self, whom: Sleeper, to: dict[str, list[str]], count: int, *, tries: int, **kind: Any) -> Crowd:
+        urls = to[whom.name]
+        return Crowd(
+            whom, [whom.request(each, url=urls[each % len(urls)], **kind) for each in range(count)], tries=tries
+        )
+
+    async def _all_are_held(self) -> bool:
+        assert not any(each.ended for each in self.held.requests), "woken before all of them were there"
+        return await self.asleep.requests() == HELD
+
+    async def nothing_is_lost(self) -> None:
+        """All were under way when it broke, and each has the answer that a direct call gets."""
+        requests = [*self.streams.requests, *self.held.requests]
+        assert not self.not_under_way(), "these were over before anything broke"
+        assert all(each.was_held for each in requests)
+        assert not [*map(str, self.streams.lost), *map(str, self.held.lost)]
+        assert not [*map(str, await self.streams.wrong()), *map(str, await self.held.wrong())]
+
+    def not_under_way(self) -> list[Request]:
+        return [each for each in (*self.streams.requests, *self.held.requests) if each.ended < self.struck_at]
+
+    # --- what can break ---------------------------------------------------------------------------------------------
+
+    async def leader(self) -> Object:
+        """The pod of the operator that leads."""
+        lease = await self.slipway.get("lease", "slipway-operator")
+        return await self.slipway.get("pod", lease["spec"]["holderIdentity"].rpartition("_")[0])
+
+    async def activators(self) -> list[Object]:
+        found = await self.slipway.select("pods", "app.kubernetes.io/name=slipway-activator")
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and is_ready(pod)]
+
+    async def crash(self, pod: Object) -> None:
+        await chaos.crash(self.cluster, pod)
+
+    async def crash_keda(self) -> None:
+        [pod] = await self.kube.within("keda").select("pods", "app=keda-operator")
+        await self.crash(pod)
+
+    async def evict(self, pod: Object) -> None:
+        metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        where = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/eviction"
+        await self.kube.run("create", "--raw", where, "--filename=-", stdin=json.dumps(eviction))
