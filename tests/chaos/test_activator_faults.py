@@ -7,33 +7,21 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from slipway.api.names import activator_slice
-from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support import chaos
-from support.clusters import Settings
-from support.kube import Kube, Object
+from support.breaking import Breaking, own_url
+from support.kube import Kube
 from support.scenes import STREAMS, Scene
-from support.sleepers import CLAIM, SHORT, Sleeper, at_zero, sleepers
+from support.sleepers import CLAIM, SHORT, at_zero, sleepers
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
 
 
 @pytest.fixture
-async def kube(operator_pods: Cluster, neighbour_kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
-    """A namespace with the demo model's files."""
-    weights = model.ensure_gguf(settings.cache, settings.steps)
-    volume, claim = model.persistent_volume(CLAIM, weights, neighbour_kube.namespace)
-    await neighbour_kube.apply(volume, claim)
-    yield neighbour_kube
-    await neighbour_kube.delete("persistentvolume", volume["metadata"]["name"])
-
-
-@pytest.fixture
-async def scene(operator_pods: Cluster, kube: Kube) -> AsyncIterator[Scene]:
+async def scene(operator_pods: Cluster, gemma: Kube) -> AsyncIterator[Scene]:
     models = at_zero("awake", at_once=STREAMS), at_zero("asleep")
-    async with sleepers(operator_pods, kube, *models) as (awake, asleep):
-        yield Scene(operator_pods, kube, awake, asleep)
+    async with sleepers(operator_pods, gemma, *models) as (awake, asleep):
+        yield Scene(Breaking(operator_pods, gemma), awake, asleep)
 
 
 # --- what serves no request itself -----------------------------------------------------------------------------------
@@ -41,33 +29,31 @@ async def scene(operator_pods: Cluster, kube: Kube) -> AsyncIterator[Scene]:
 
 async def test_nothing_is_lost_when_the_operators_leader_is_killed(scene: Scene) -> None:
     async with scene.under_way():
-        await scene.crash(await scene.leader())
+        await scene.breaking.crash_leader()
     await scene.nothing_is_lost()
 
 
 async def test_nothing_is_lost_when_kedas_operator_is_killed(scene: Scene) -> None:
     async with scene.under_way():
-        await scene.crash_keda()
+        await scene.breaking.crash_keda()
     await scene.nothing_is_lost()
 
 
 async def test_nothing_is_lost_when_the_api_server_is_restarted(scene: Scene) -> None:
-    async with scene.under_way(), chaos.without(scene.cluster, "kube-apiserver", killed=True):
-        await asyncio.sleep(2)
+    async with scene.under_way():
+        await scene.breaking.restart_api_server()
     await scene.nothing_is_lost()
 
 
 async def test_nothing_is_lost_when_somebody_deletes_the_scaled_object(scene: Scene) -> None:
     async with scene.under_way():
-        await asyncio.gather(*(scene.kube.delete("scaledobject", each.name) for each in scene.both))
+        await asyncio.gather(*map(scene.breaking.delete_scaled_object, scene.both))
     await scene.nothing_is_lost()
 
 
 async def test_nothing_is_lost_when_somebody_deletes_the_extra_slice(scene: Scene) -> None:
-    names = [activator_slice(each.name) for each in scene.both]
     async with scene.under_way():
-        await asyncio.gather(*(scene.kube.delete("endpointslice", each) for each in names))
-        await asyncio.gather(*(scene.kube.wait_for("endpointslice", each, lambda _: True) for each in names))
+        await asyncio.gather(*map(scene.breaking.delete_slice, scene.both))
     await scene.nothing_is_lost()
 
 
@@ -77,21 +63,14 @@ async def test_nothing_is_lost_when_somebody_deletes_the_extra_slice(scene: Scen
 async def test_an_activator_that_is_killed_takes_its_own_connections_along_and_whoever_asks_again_is_answered(
     scene: Scene,
 ) -> None:
-    killed, other = await scene.activators()
+    killed, other = await scene.breaking.activators()
     urls = {each.name: [await own_url(each, pod) for pod in (killed, other)] for each in scene.both}
     async with scene.under_way(urls=urls, tries=10):
-        await scene.crash(killed)
+        await scene.breaking.crash(killed)
     asked_again = [each for each in (*scene.streams.requests, *scene.held.requests) if each.tries > 1]
     assert asked_again
     assert all(each.number % 2 == 0 for each in asked_again), "those of the other activator go on"
     await scene.nothing_is_lost()
-
-
-async def own_url(sleeper: Sleeper, activator: Object) -> str:
-    """Of the model, at this activator."""
-    service = await sleeper.kube.get("service", sleeper.name)
-    port = service["metadata"]["annotations"]["slipway.dev/activator-port"]
-    return f"http://{activator['status']['podIP']}:{port}"
 
 
 # --- the models' pods ------------------------------------------------------------------------------------------------
@@ -102,27 +81,27 @@ async def test_nothing_is_lost_when_the_pod_that_wakes_is_killed_twice(scene: Sc
     async with scene.under_way():
         for _ in range(2):
             pod = await scene.asleep.pod(but=killed)
-            await chaos.kill_pod(scene.kube, pod["metadata"]["name"])
+            await chaos.kill_pod(scene.breaking.kube, pod["metadata"]["name"])
             killed.append(pod["metadata"]["uid"])
     await scene.nothing_is_lost()
 
 
 async def test_nothing_is_lost_when_the_engine_crashes_while_it_wakes(scene: Scene) -> None:
     async with scene.under_way():
-        await scene.crash(await scene.asleep.pod())
+        await scene.breaking.crash(await scene.asleep.pod())
     await scene.nothing_is_lost()
 
 
 async def test_nothing_is_lost_when_somebody_scales_the_deployments_to_zero(scene: Scene) -> None:
     async with scene.under_way():
-        await asyncio.gather(*(scene.kube.scale("deployment", each.predictor, 0) for each in scene.both))
+        await asyncio.gather(*map(scene.breaking.scale_to_zero, scene.both))
     await scene.nothing_is_lost()
 
 
 async def test_nothing_is_lost_when_the_pods_are_evicted(scene: Scene) -> None:
     async with scene.under_way():
         for each in scene.both:
-            await scene.evict(await each.pod())
+            await scene.breaking.evict(await each.pod())
     await scene.nothing_is_lost()
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway_devcluster.cluster import Cluster
-from slipway_devcluster.components import SLIPWAY_NAMESPACE
-
-from support import chaos
-from support.kube import Kube, Object, is_ready
+from support.breaking import Breaking
 from support.sleepers import Crowd, Request, Sleeper, until
 
 STREAMS, HELD = 10, 50
@@ -26,17 +21,12 @@ LONG = 40
 class Scene:
     """`awake` streams through the activators, since its streams began when it was at zero; `asleep` wakes."""
 
-    cluster: Cluster
-    kube: Kube
+    breaking: Breaking
     awake: Sleeper
     asleep: Sleeper
     streams: Crowd = field(init=False)
     held: Crowd = field(init=False)
     struck_at: float = 0.0
-
-    @property
-    def slipway(self) -> Kube:
-        return self.kube.within(SLIPWAY_NAMESPACE)
 
     @property
     def both(self) -> tuple[Sleeper, Sleeper]:
@@ -74,27 +64,3 @@ class Scene:
 
     def not_under_way(self) -> list[Request]:
         return [each for each in (*self.streams.requests, *self.held.requests) if each.ended < self.struck_at]
-
-    # --- what can break ---------------------------------------------------------------------------------------------
-
-    async def leader(self) -> Object:
-        """The pod of the operator that leads."""
-        lease = await self.slipway.get("lease", "slipway-operator")
-        return await self.slipway.get("pod", lease["spec"]["holderIdentity"].rpartition("_")[0])
-
-    async def activators(self) -> list[Object]:
-        found = await self.slipway.select("pods", "app.kubernetes.io/name=slipway-activator")
-        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and is_ready(pod)]
-
-    async def crash(self, pod: Object) -> None:
-        await chaos.crash(self.cluster, pod)
-
-    async def crash_keda(self) -> None:
-        [pod] = await self.kube.within("keda").select("pods", "app=keda-operator")
-        await self.crash(pod)
-
-    async def evict(self, pod: Object) -> None:
-        metadata = {key: pod["metadata"][key] for key in ("name", "namespace")}
-        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
-        where = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/eviction"
-        await self.kube.run("create", "--raw", where, "--filename=-", stdin=json.dumps(eviction))

@@ -43,11 +43,13 @@ class Request:
     tokens: int
     url: str
     streams: bool = False
+    key: str = ""
     sent: float = 0.0
     ended: float = 0.0
     text: str = ""
     status: int = 0
     error: str = ""
+    retry_after: int = 0
     was_held: bool = False
     """Or at least came through an activator."""
     tries: int = 0
@@ -79,8 +81,11 @@ class Request:
             "temperature": 0,
             "stream": self.streams,
         }
-        async with session.post(f"{self.url}/v1/completions", json=body, timeout=PATIENCE) as response:
+        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        where = f"{self.url}/v1/completions"
+        async with session.post(where, json=body, headers=headers, timeout=PATIENCE) as response:
             self.status = response.status
+            self.retry_after = int(response.headers.get("Retry-After", 0))
             self.was_held = "Slipway-Held-Ms" in response.headers
             if self.status != 200:
                 raise RefusedError(self.status, await response.text())
@@ -114,8 +119,10 @@ class Sleeper:
     def predictor(self) -> str:
         return f"{self.name}-predictor"
 
-    def request(self, number: int, *, tokens: int = SHORT, streams: bool = False, url: str = "") -> Request:
-        return Request(number, tokens, url or self.url, streams)
+    def request(
+        self, number: int, *, tokens: int = SHORT, streams: bool = False, url: str = "", key: str = ""
+    ) -> Request:
+        return Request(number, tokens, url or self.url, streams, key)
 
     async def answered(self, number: int, *, tokens: int = SHORT) -> Request:
         request = self.request(number, tokens=tokens)
@@ -167,6 +174,9 @@ class Sleeper:
         label = f"scaledobject.keda.sh%2Fname%3D{self.name}"
         found = json.loads(await self.kube.run("get", "--raw", f"{where}?labelSelector={label}"))
         return sum(_quantity(item["value"]) for item in found["items"])
+
+    async def asks(self, requests: int) -> bool:
+        return await self.requests() == requests
 
 
 def _quantity(text: str) -> float:
@@ -233,12 +243,18 @@ class Crowd:
         """All of them have had a first token, or an end."""
         await asyncio.gather(*(request.begun.wait() for request in self.requests))
 
-    @property
-    def is_over(self) -> bool:
-        return all(task.done() for task in self._tasks)
+    async def has_ended(self, requests: int) -> bool:
+        """Of them, at least so many."""
+        return sum(task.done() for task in self._tasks) >= requests
 
     async def over(self) -> None:
         await asyncio.gather(*self._tasks)
+
+    async def give_up(self) -> None:
+        """Those that still wait go away."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def lost(self) -> list[Request]:
