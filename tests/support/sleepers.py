@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -53,6 +54,7 @@ class Request:
     was_held: bool = False
     """Or at least came through an activator."""
     tries: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __str__(self) -> str:
@@ -71,6 +73,7 @@ class Request:
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             self.error = repr(error)
         self.ended = time.monotonic()
+        self.asked.set()
         self.begun.set()
 
     async def _ask(self, session: aiohttp.ClientSession) -> None:
@@ -83,7 +86,9 @@ class Request:
         }
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         where = f"{self.url}/v1/completions"
-        async with session.post(where, json=body, headers=headers, timeout=PATIENCE) as response:
+        async with session.post(
+            where, json=body, headers=headers, timeout=PATIENCE, trace_request_ctx=self
+        ) as response:
             self.status = response.status
             self.retry_after = int(response.headers.get("Retry-After", 0))
             self.was_held = "Slipway-Held-Ms" in response.headers
@@ -204,6 +209,7 @@ async def sleepers(cluster: Cluster, kube: Kube, *models: Object) -> AsyncGenera
             await kube.wait_for_condition("scaledobject", name, "Ready", timeout=120)
         access = FromTheNode(kube, cluster.entered)
         async with access.session() as session:
+            session.trace_configs.append(noting_what_is_sent())
             found = [Sleeper(kube, name, session, await access.url(name)) for name in names]
             for sleeper in found:
                 await until(sleeper.is_reachable)
@@ -211,6 +217,17 @@ async def sleepers(cluster: Cluster, kube: Kube, *models: Object) -> AsyncGenera
     finally:
         for name in names:
             await kube.delete("llmdeployment", name, wait=True)
+
+
+def noting_what_is_sent() -> aiohttp.TraceConfig:
+    async def note(_: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestChunkSentParams) -> None:
+        if isinstance(request := context.trace_request_ctx, Request):
+            request.asked.set()
+
+    config = aiohttp.TraceConfig()
+    config.on_request_chunk_sent.append(note)
+    config.freeze()
+    return config
 
 
 async def until(holds: Callable[[], Awaitable[bool]], *, timeout: float = 60) -> None:
@@ -238,6 +255,10 @@ class Crowd:
                 return
             request.url = self.sleeper.url
             await asyncio.sleep(TRY_AGAIN_AFTER)
+
+    async def asked(self) -> None:
+        """All of them have been sent, or have ended."""
+        await asyncio.gather(*(request.asked.wait() for request in self.requests))
 
     async def begun(self) -> None:
         """All of them have had a first token, or an end."""
