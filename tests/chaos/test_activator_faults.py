@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support import chaos
 from support.breaking import Breaking, own_url
 from support.kube import Kube
 from support.scenes import STREAMS, Scene
-from support.sleepers import CLAIM, SHORT, at_zero, sleepers
+from support.sleepers import CLAIM, at_zero, sleepers
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
 
@@ -29,13 +28,13 @@ async def scene(operator_pods: Cluster, gemma: Kube) -> AsyncIterator[Scene]:
 
 async def test_nothing_is_lost_when_the_operators_leader_is_killed(scene: Scene) -> None:
     async with scene.under_way():
-        await scene.breaking.crash_leader()
+        await scene.breaking.crash(await scene.breaking.leader())
     await scene.nothing_is_lost()
 
 
 async def test_nothing_is_lost_when_kedas_operator_is_killed(scene: Scene) -> None:
     async with scene.under_way():
-        await scene.breaking.crash_keda()
+        await scene.breaking.crash(await scene.breaking.keda())
     await scene.nothing_is_lost()
 
 
@@ -81,7 +80,7 @@ async def test_nothing_is_lost_when_the_pod_that_wakes_is_killed_twice(scene: Sc
     async with scene.under_way():
         for _ in range(2):
             pod = await scene.asleep.pod(but=killed)
-            await chaos.kill_pod(scene.breaking.kube, pod["metadata"]["name"])
+            await scene.breaking.kill(pod)
             killed.append(pod["metadata"]["uid"])
     await scene.nothing_is_lost()
 
@@ -125,5 +124,5 @@ async def test_a_broken_version_is_told_to_those_who_are_held_and_the_old_one_se
     assert len(errors) == len(scene.held.requests)
     assert {each["code"] for each in errors} == {"ModelNotFound"}
     assert all("gguf" in each["message"] for each in errors)
-    assert await scene.awake.direct_text(0, tokens=SHORT)
+    assert (await scene.awake.answered(0)).text
     assert not (await scene.asleep.answered(0)).text

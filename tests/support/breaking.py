@@ -43,14 +43,22 @@ class Breaking:
     async def crash(self, pod: Object) -> None:
         await chaos.crash(self.cluster, pod)
 
-    async def crash_leader(self) -> None:
+    async def kill(self, pod: Object) -> None:
+        """Another one takes its place, at once and however often."""
+        await chaos.kill_pod(self.kube.within(pod["metadata"]["namespace"]), pod["metadata"]["name"])
+
+    async def leader(self) -> Object:
         """The operator that leads."""
         lease = await self.slipway.get("lease", "slipway-operator")
-        await self.crash(await self.slipway.get("pod", lease["spec"]["holderIdentity"].rpartition("_")[0]))
+        return await self.slipway.get("pod", lease["spec"]["holderIdentity"].rpartition("_")[0])
 
-    async def crash_keda(self) -> None:
-        [pod] = await self.kube.within("keda").select("pods", "app=keda-operator")
-        await self.crash(pod)
+    async def keda(self) -> Object:
+        [pod] = [
+            pod
+            for pod in await self.kube.within("keda").select("pods", "app=keda-operator")
+            if "deletionTimestamp" not in pod["metadata"]
+        ]
+        return pod
 
     async def restart_api_server(self, *, seconds: float = 2) -> None:
         async with chaos.without(self.cluster, "kube-apiserver", killed=True):

@@ -27,6 +27,8 @@ CLAIM = "gemma"
 PROMPTS = 3
 """Of different prompts, for each of which a model is asked directly, too."""
 SHORT = 6  # tokens
+TEXTS: dict[tuple[int, int], str] = {}
+"""What was found out already: the answers of the model to the prompts, by their number and the answer's tokens."""
 PATIENCE = aiohttp.ClientTimeout(total=500, connect=60)
 TRY_AGAIN_AFTER = 0.5
 
@@ -135,7 +137,13 @@ class Sleeper:
         return request
 
     async def direct_text(self, number: int, *, tokens: int) -> str:
-        """Asked of the replica itself, which has nothing else to do."""
+        """Asked of the replica itself, when it has nothing else to do; once for all, since the models are the same."""
+        key = number % PROMPTS, tokens
+        if key not in TEXTS:
+            TEXTS[key] = await self._direct_text(number, tokens)
+        return TEXTS[key]
+
+    async def _direct_text(self, number: int, tokens: int) -> str:
         found = ""
 
         async def is_direct() -> bool:
@@ -144,7 +152,7 @@ class Sleeper:
             found = request.text
             return bool(found) and not request.was_held
 
-        await until(is_direct, timeout=120)
+        await until(is_direct, timeout=300)
         return found
 
     async def is_reachable(self) -> bool:
@@ -168,6 +176,11 @@ class Sleeper:
     async def ready_pod(self) -> Object:
         return await self.kube.wait_for_any(
             "pods", self.ours, lambda pod: "deletionTimestamp" not in pod["metadata"] and is_ready(pod), timeout=120
+        )
+
+    async def until_replicas(self, number: int) -> None:
+        await self.kube.wait_for(
+            "deployment", self.predictor, lambda found: found["spec"]["replicas"] == number, timeout=120
         )
 
     async def change(self, **spec: Any) -> None:
