@@ -39,6 +39,7 @@ REF = pb.ScaledObjectRef(namespace=LLAMA.namespace, name=LLAMA.name)
 BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
 IDLE_AFTER, POLLING, COOLDOWN = 10.0, 5.0, 5.0
 ENDPOINTS_DELAY = 3.0  # seconds for which a replica that was told to end still answers whoever comes
+LONGEST = 600.0  # seconds, after which a request that is still held counts as lost
 LABELS = {OWNER_LABEL: LLAMA.name}
 
 
@@ -371,10 +372,15 @@ def tried(seeds: Iterable[int], **world: Any) -> Counter[str]:
     moments: Counter[str] = Counter()
     for seed in seeds:
         try:
-            moments.update(virtual_time.run(scene(random.Random(seed), **world)))
+            moments.update(virtual_time.run(_in_time(scene(random.Random(seed), **world))))
         except (LostError, TimeoutError) as error:
             raise AssertionError(f"with the seed {seed}: {error!r}") from error
     return moments
+
+
+async def _in_time(scene: Coroutine[Any, Any, list[str]]) -> list[str]:
+    async with asyncio.timeout(LONGEST):
+        return await scene
 
 
 async def scene(chance: random.Random, **made: Any) -> list[str]:

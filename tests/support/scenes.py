@@ -53,12 +53,16 @@ class Scene:
     async def nothing_is_lost(self) -> None:
         """All were under way when it broke, and each has the answer that a direct call gets."""
         requests = [*self.streams.requests, *self.held.requests]
-        assert not [*map(str, self.streams.lost), *map(str, self.held.lost)]
-        assert not [*map(str, self.not_under_way())]
+        no("lost", *self.streams.lost, *self.held.lost)
+        no("over before anything broke", *self.not_under_way())
+        no("wrong", *await self.streams.wrong(), *await self.held.wrong())
         # On a busy machine, the last may connect when the model has woken already; and so may those that ask again.
         assert sum(each.was_held for each in requests) > len(requests) / 3
-        assert not [*map(str, await self.streams.wrong()), *map(str, await self.held.wrong())]
 
     def not_under_way(self) -> list[Request]:
         """Those that were over before anything broke."""
         return [each for each in (*self.streams.requests, *self.held.requests) if each.ended < self.struck_at]
+
+
+def no(what: str, *requests: Request) -> None:
+    assert not requests, f"{len(requests)} {what}, such as: " + "\n".join(map(str, requests[:5]))

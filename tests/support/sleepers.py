@@ -29,7 +29,7 @@ PROMPTS = 3
 SHORT = 6  # tokens
 TEXTS: dict[tuple[int, int], str] = {}
 """What was found out already: the answers of the model to the prompts, by their number and the answer's tokens."""
-PATIENCE = aiohttp.ClientTimeout(total=500, connect=60)
+PATIENCE = aiohttp.ClientTimeout(total=1500, connect=60)
 TRY_AGAIN_AFTER = 0.5
 
 
@@ -202,11 +202,11 @@ def _quantity(text: str) -> float:
 
 
 def at_zero(name: str, *, at_once: int = 4, **spec: Any) -> Object:
-    """One thread, for machines that have other things to do."""
+    """Made for machines that have other things to do: one thread, and much patience."""
     base: Object = {
         "model": {"uri": f"pvc://{CLAIM}/"},
         "engine": {"name": "llamacpp", "contextLength": 512, "maxConcurrency": at_once},
-        "scaling": {"minReplicas": 0, "maxReplicas": 1, "idleAfter": "60s"},
+        "scaling": {"minReplicas": 0, "maxReplicas": 1, "idleAfter": "60s", "hold": {"timeout": "20m"}},
         "pod": {"resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}},
     }
     return llmdeployment(name, merged(base, spec))
