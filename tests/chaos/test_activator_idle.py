@@ -7,7 +7,7 @@ import random
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support.falling_asleep import tried
+from support.bedtimes import tried
 from support.kube import Kube
 from support.sleepers import PROMPTS, SHORT, Request, Sleeper, at_zero, sleepers
 

@@ -65,7 +65,11 @@ class Breaking:
             await asyncio.sleep(seconds)
 
     async def activators(self) -> list[Object]:
-        """Those that are ready, by name."""
+        """Both of them, by name, once they are ready."""
+        both = 2
+        await self.slipway.wait_for(
+            "deployment", "slipway-activator", lambda found: found["status"].get("readyReplicas") == both, timeout=120
+        )
         found = await self.slipway.select("pods", "app.kubernetes.io/name=slipway-activator")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and is_ready(pod)]
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,14 +31,11 @@ from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Obj
 from slipway.kube.store import Store
 from slipway.rendering.activatorslice import conditions
 
-from support import virtual_time
-
 LLAMA = Deployment("chat", "llama")
 REF = pb.ScaledObjectRef(namespace=LLAMA.namespace, name=LLAMA.name)
 BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
 IDLE_AFTER, POLLING, COOLDOWN = 10.0, 5.0, 5.0
 ENDPOINTS_DELAY = 3.0  # seconds for which a replica that was told to end still answers whoever comes
-LONGEST = 600.0  # seconds, after which a request that is still held counts as lost
 LABELS = {OWNER_LABEL: LLAMA.name}
 
 
@@ -362,41 +358,3 @@ def service() -> Object:
 def extra_slice(*, leads: bool) -> Object:
     endpoints = [{"addresses": [f"10.0.1.{each}"], "conditions": conditions(leads=leads)} for each in range(2)]
     return {"metadata": metadata(activator_slice(LLAMA.name), labels=LABELS), "endpoints": endpoints}
-
-
-# --- trials ----------------------------------------------------------------------------------------------------------
-
-
-def tried(seeds: Iterable[int], **world: Any) -> Counter[str]:
-    """One scene for each seed; says at which moments the requests came."""
-    moments: Counter[str] = Counter()
-    for seed in seeds:
-        try:
-            moments.update(virtual_time.run(_in_time(scene(random.Random(seed), **world))))
-        except (LostError, TimeoutError) as error:
-            raise AssertionError(f"with the seed {seed}: {error!r}") from error
-    return moments
-
-
-async def _in_time(scene: Coroutine[Any, Any, list[str]]) -> list[str]:
-    async with asyncio.timeout(LONGEST):
-        return await scene
-
-
-async def scene(chance: random.Random, **made: Any) -> list[str]:
-    """A model that was woken, and requests about when it goes to sleep; LostError if one isn't answered."""
-    world = World(chance, **made)
-    moments = [await world.request()]
-    if chance.random() < 0.5:
-        await world.decided.wait()
-    else:
-        await asyncio.sleep(chance.uniform(IDLE_AFTER - 2, IDLE_AFTER + POLLING + COOLDOWN + 6))
-    moments += await asyncio.gather(*(_after(chance.uniform(0, 1.5), world) for _ in range(chance.randint(1, 4))))
-    await world.until_asleep()
-    await world.end()
-    return moments
-
-
-async def _after(seconds: float, world: World) -> str:
-    await asyncio.sleep(seconds)
-    return await world.request()
