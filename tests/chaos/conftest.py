@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support import converged, installed, trials
 from support.cluster_fixtures import NO_IMAGE
-from support.clusters import AnyCluster
+from support.clusters import AnyCluster, Settings
 from support.fleet import Fleet
 from support.kube import Kube
+from support.sleepers import CLAIM
 from support.trials import Replica
 
 
@@ -54,3 +56,13 @@ async def fleet(kube: Kube, replica: Replica, chance: random.Random) -> Fleet:
     await fleet.create(5)
     await converged.until_converged(kube, within=90)
     return fleet
+
+
+@pytest.fixture
+async def gemma(operator_pods: Cluster, neighbour_kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
+    """A namespace with the demo model's files, where all of Slipway runs as pods."""
+    weights = model.ensure_gguf(settings.cache, settings.steps)
+    volume, claim = model.persistent_volume(CLAIM, weights, neighbour_kube.namespace)
+    await neighbour_kube.apply(volume, claim)
+    yield neighbour_kube
+    await neighbour_kube.delete("persistentvolume", volume["metadata"]["name"])

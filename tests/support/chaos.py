@@ -8,12 +8,25 @@ from contextlib import asynccontextmanager
 
 from slipway_devcluster.cluster import Cluster
 
-from support.kube import Kube
+from support.kube import Kube, Object
+
+KILL_ALL = """
+for group in $(grep -l "$1" /proc/[0-9]*/cgroup); do
+    folder=${group%/cgroup}
+    [ "$(readlink $folder/exe)" = /node ] || kill -9 ${folder#/proc/}
+done
+"""
+"""The processes in the control groups of a pod, but not the program of the node that keeps its network."""
 
 
 async def kill_pod(kube: Kube, name: str) -> None:
     """Ends a pod at once, without its grace period."""
     await kube.run("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
+
+
+async def crash(cluster: Cluster, pod: Object) -> None:
+    """Kills the programs of a pod, as a crash or the lack of memory would; the kubelet starts them anew."""
+    await asyncio.to_thread(cluster.namespaces.run, ["sh", "-c", KILL_ALL, "crash", pod["metadata"]["uid"]])
 
 
 @asynccontextmanager

@@ -1,0 +1,65 @@
+"""Many requests at once for a model at zero, fairness among those who ask, and one truth of two activators."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from support.breaking import Breaking, own_url
+from support.kube import Kube
+from support.sleepers import Crowd, at_zero, sleepers, until
+
+pytestmark = pytest.mark.timeout(900, func_only=True)
+
+NOWHERE = {"nodeSelector": {"no": "such-node"}}
+"""No replica ever comes, and nobody can say that none ever will."""
+
+
+@pytest.mark.parametrize("requests", [100, 1000])
+async def test_all_requests_of_a_burst_at_zero_are_answered(operator_pods: Cluster, gemma: Kube, requests: int) -> None:
+    """One client may take up to three quarters of the places, and either activator may get more than its half."""
+    model = at_zero("gemma", scaling={"hold": {"maxRequests": 2 * requests}})
+    async with sleepers(operator_pods, gemma, model) as [sleeper]:
+        crowd = Crowd(sleeper, [sleeper.request(each, tokens=3) for each in range(requests)])
+        await crowd.over()
+        assert not [*map(str, crowd.lost)]
+        assert not [*map(str, await crowd.wrong())]
+
+
+async def test_one_client_cannot_take_all_places_and_whoever_finds_none_is_told_when_to_come_again(
+    operator_pods: Cluster, gemma: Kube
+) -> None:
+    model = at_zero("gemma", scaling={"hold": {"maxRequests": 40}}, pod=NOWHERE)
+    async with sleepers(operator_pods, gemma, model) as [sleeper]:
+        [activator, *_] = await Breaking(operator_pods, gemma).activators()
+        url = await own_url(sleeper, activator)
+        greedy = Crowd(sleeper, [sleeper.request(each, url=url) for each in range(100)])
+        await until(lambda: greedy.has_ended(70))
+        modest = Crowd(sleeper, [sleeper.request(each, url=url, key=f"key {each}") for each in range(5)])
+        await until(lambda: sleeper.asks(35))
+        assert Counter(each.status for each in greedy.requests) == {429: 70, 0: 30}
+        assert all(each.retry_after >= 1 for each in greedy.lost)
+        assert not modest.lost
+        await asyncio.gather(greedy.give_up(), modest.give_up())
+
+
+async def test_two_activators_tell_keda_one_number_and_that_of_one_that_is_gone_is_forgotten(
+    operator_pods: Cluster, gemma: Kube
+) -> None:
+    breaking = Breaking(operator_pods, gemma)
+    async with sleepers(operator_pods, gemma, at_zero("gemma", pod=NOWHERE)) as [sleeper]:
+        killed, other = await breaking.activators()
+        crowds = [
+            Crowd(sleeper, [sleeper.request(each, url=await own_url(sleeper, pod)) for each in range(count)])
+            for pod, count in ((killed, 7), (other, 5))
+        ]
+        await until(lambda: sleeper.asks(12))
+        assert {await sleeper.requests() for _ in range(10)} == {12}, "whichever of them KEDA asks"
+        await breaking.crash(killed)
+        await until(lambda: sleeper.asks(5))
+        assert len(crowds[0].lost) == 7
+        assert not crowds[1].lost
+        assert (await sleeper.kube.get("deployment", sleeper.predictor))["spec"]["replicas"] == 1
+        await asyncio.gather(*(each.give_up() for each in crowds))

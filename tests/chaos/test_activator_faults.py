@@ -1,0 +1,127 @@
+"""While 50 requests are held and 10 stream, something breaks: each gets the one answer that a direct call gets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from support.breaking import Breaking, own_url
+from support.kube import Kube
+from support.scenes import STREAMS, Scene
+from support.sleepers import CLAIM, at_zero, sleepers
+
+pytestmark = pytest.mark.timeout(900, func_only=True)
+
+
+@pytest.fixture
+async def scene(operator_pods: Cluster, gemma: Kube) -> AsyncIterator[Scene]:
+    models = at_zero("awake", at_once=STREAMS), at_zero("asleep")
+    async with sleepers(operator_pods, gemma, *models) as (awake, asleep):
+        yield Scene(Breaking(operator_pods, gemma), awake, asleep)
+
+
+# --- what serves no request itself -----------------------------------------------------------------------------------
+
+
+async def test_nothing_is_lost_when_the_operators_leader_is_killed(scene: Scene) -> None:
+    async with scene.under_way():
+        await scene.breaking.crash(await scene.breaking.leader())
+    await scene.nothing_is_lost()
+
+
+async def test_nothing_is_lost_when_kedas_operator_is_killed(scene: Scene) -> None:
+    async with scene.under_way():
+        await scene.breaking.crash(await scene.breaking.keda())
+    await scene.nothing_is_lost()
+
+
+async def test_nothing_is_lost_when_the_api_server_is_restarted(scene: Scene) -> None:
+    async with scene.under_way():
+        await scene.breaking.restart_api_server()
+    await scene.nothing_is_lost()
+
+
+async def test_nothing_is_lost_when_somebody_deletes_the_scaled_object(scene: Scene) -> None:
+    async with scene.under_way():
+        await asyncio.gather(*map(scene.breaking.delete_scaled_object, scene.both))
+    await scene.nothing_is_lost()
+
+
+async def test_nothing_is_lost_when_somebody_deletes_the_extra_slice(scene: Scene) -> None:
+    async with scene.under_way():
+        await asyncio.gather(*map(scene.breaking.delete_slice, scene.both))
+    await scene.nothing_is_lost()
+
+
+# --- an activator ----------------------------------------------------------------------------------------------------
+
+
+async def test_an_activator_that_is_killed_takes_its_own_connections_along_and_whoever_asks_again_is_answered(
+    scene: Scene,
+) -> None:
+    killed, other = await scene.breaking.activators()
+    urls = {each.name: [await own_url(each, pod) for pod in (killed, other)] for each in scene.both}
+    async with scene.under_way(urls=urls, tries=10):
+        await scene.breaking.crash(killed)
+    asked_again = [each for each in (*scene.streams.requests, *scene.held.requests) if each.tries > 1]
+    assert asked_again
+    assert all(each.number % 2 == 0 for each in asked_again), "those of the other activator go on"
+    await scene.nothing_is_lost()
+
+
+# --- the models' pods ------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_lost_when_the_pod_that_wakes_is_killed_twice(scene: Scene) -> None:
+    killed: list[str] = []
+    async with scene.under_way():
+        for _ in range(2):
+            pod = await scene.asleep.pod(but=killed)
+            await scene.breaking.kill(pod)
+            killed.append(pod["metadata"]["uid"])
+    await scene.nothing_is_lost()
+
+
+async def test_nothing_is_lost_when_the_engine_crashes_while_it_wakes(scene: Scene) -> None:
+    async with scene.under_way():
+        await scene.breaking.crash(await scene.asleep.pod())
+    await scene.nothing_is_lost()
+
+
+async def test_nothing_is_lost_when_somebody_scales_the_deployments_to_zero(scene: Scene) -> None:
+    async with scene.under_way():
+        await asyncio.gather(*map(scene.breaking.scale_to_zero, scene.both))
+    await scene.nothing_is_lost()
+
+
+async def test_nothing_is_lost_when_the_pods_are_evicted(scene: Scene) -> None:
+    async with scene.under_way():
+        for each in scene.both:
+            await scene.breaking.evict(await each.pod())
+    await scene.nothing_is_lost()
+
+
+@pytest.mark.parametrize("strategy", ["Surge", "Recreate"])
+async def test_nothing_is_lost_when_a_new_version_is_rolled_out(scene: Scene, strategy: str) -> None:
+    for each in scene.both:
+        await each.change(rollout={"strategy": strategy})
+    async with scene.under_way():
+        old = {(await each.pod())["metadata"]["uid"] for each in scene.both}
+        await asyncio.gather(*(each.change(engine={"contextLength": 640}) for each in scene.both))
+        for each in scene.both:
+            await each.pod(but=old)
+    await scene.nothing_is_lost()
+
+
+async def test_a_broken_version_is_told_to_those_who_are_held_and_the_old_one_serves_on(scene: Scene) -> None:
+    async with scene.under_way():
+        await asyncio.gather(*(each.change(model={"uri": f"pvc://{CLAIM}/nothing"}) for each in scene.both))
+    assert not [*map(str, await scene.streams.wrong())]
+    errors = [json.loads(each.error.partition(": ")[2])["error"] for each in scene.held.requests if each.error]
+    assert len(errors) == len(scene.held.requests)
+    assert {each["code"] for each in errors} == {"ModelNotFound"}
+    assert all("gguf" in each["message"] for each in errors)
+    assert (await scene.awake.answered(0)).text

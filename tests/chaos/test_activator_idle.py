@@ -1,0 +1,59 @@
+"""Models that go to sleep at the very moment at which somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from support.bedtimes import tried
+from support.kube import Kube
+from support.sleepers import PROMPTS, SHORT, Request, Sleeper, at_zero, sleepers
+
+TIMINGS = 1000
+MODELS, ROUNDS, REQUESTS = 5, 4, 3
+"""On a cluster: models side by side, how often each falls asleep, and how many ask then."""
+EARLIEST, LATEST = 10.0, 24.0  # seconds from the last answer until a model has gone to sleep
+
+
+@pytest.mark.timeout(900, func_only=True)
+@pytest.mark.parametrize("operator_lag", [0.5, 60.0], ids=["with an operator", "while the operator is down"])
+def test_at_a_thousand_timings_every_request_is_answered(chance: random.Random, operator_lag: float) -> None:
+    """In virtual time."""
+    seeds = [chance.randrange(1 << 32) for _ in range(TIMINGS // 2)]
+    moments = tried(seeds, operator_lag=operator_lag)
+    assert moments["going to sleep"] > TIMINGS // 10
+
+
+@pytest.mark.timeout(900, func_only=True)
+async def test_on_a_cluster_too_every_request_is_answered(
+    operator_pods: Cluster, gemma: Kube, chance: random.Random
+) -> None:
+    models = [at_zero(f"model-{each}", scaling={"idleAfter": "10s"}) for each in range(MODELS)]
+    async with sleepers(operator_pods, gemma, *models) as sleeping:
+        asked = await asyncio.gather(*(at_bedtime(each, random.Random(chance.random())) for each in sleeping))
+        requests = [request for each in asked for request in each]
+        texts = {number: await sleeping[0].direct_text(number, tokens=SHORT) for number in range(PROMPTS)}
+    assert not [str(each) for each in requests if each.text != texts[each.number]]
+    assert any(each.was_held for each in requests)
+
+
+async def at_bedtime(sleeper: Sleeper, chance: random.Random) -> list[Request]:
+    """Requests about when it goes to sleep, round by round: after that was decided, or at any time."""
+    requests: list[Request] = []
+    for number in range(ROUNDS):
+        await sleeper.answered(0)
+        if number % 2:
+            await sleeper.until_replicas(0)
+        else:
+            await asyncio.sleep(chance.uniform(EARLIEST, LATEST))
+        some = [sleeper.request(each % PROMPTS) for each in range(REQUESTS)]
+        await asyncio.gather(*(_ask(sleeper, each, after=chance.uniform(0, 4)) for each in some))
+        requests += some
+    return requests
+
+
+async def _ask(sleeper: Sleeper, request: Request, *, after: float) -> None:
+    await asyncio.sleep(after)
+    await request.run(sleeper.session)

@@ -1,0 +1,154 @@
+"""Requests by chance for three models that sleep and wake, while troubles come by chance: none is lost, nothing leaks.
+
+--soak-minutes says for how long, --seed repeats what was drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+from slipway.api.names import activator_slice
+from slipway_devcluster.cluster import Cluster
+from support.arrivals import Arrivals
+from support.breaking import Breaking
+from support.kube import Kube, KubectlError, Object, is_ready
+from support.sleepers import Sleeper, at_zero, sleepers, until
+
+logger = logging.getLogger(__name__)
+
+LONGEST = 3 * 60 * 60
+MODELS = 3
+BREAKS_CONNECTIONS = "kill_activator", "delete_slice"
+"""What may cost a client a connection, so that it has to ask again; nothing else may."""
+TELLS_LATE = 15.0  # seconds after such a trouble, in which a packet filter may still lead to where nobody is
+MORE_MEGABYTES, MORE_FILES = 24, 12
+
+
+class Troubles:
+    """Drawn one after the other; none comes again before each has come."""
+
+    def __init__(self, breaking: Breaking, models: list[Sleeper], chance: random.Random, witness: Object) -> None:
+        self._breaking, self._models, self._chance, self._witness = breaking, models, chance, witness
+        self._deck: list[Callable[[], Awaitable[None]]] = []
+        self.breaks: list[tuple[float, float]] = []
+        self.counted: Counter[str] = Counter()
+
+    async def go_on(self, *, until: float) -> None:
+        while time.monotonic() < until:
+            if not self._deck:
+                self._deck = [
+                    self.kill_leader, self.kill_keda, self.kill_activator, self.restart_api_server,
+                    self.delete_scaled_object, self.delete_slice, self.scale_to_zero, self.kill_what_loads,
+                    self.evict, self.roll_out,
+                ]  # fmt: skip
+                self._chance.shuffle(self._deck)
+            await self._one(self._deck.pop())
+            await asyncio.sleep(self._chance.uniform(2, 15))
+
+    async def _one(self, trouble: Callable[[], Awaitable[None]]) -> None:
+        began, name = time.monotonic(), trouble.__name__
+        logger.warning("%s", name)
+        self.counted[name] += 1
+        try:
+            await trouble()
+        except KubectlError as error:
+            logger.warning("%s came too late or too early: %s", name, error)
+        if name in BREAKS_CONNECTIONS:
+            self.breaks.append((began, time.monotonic() + TELLS_LATE))
+
+    def excuses(self, since: float, ended: float) -> bool:
+        """Whether anything has happened meanwhile that breaks connections."""
+        return any(since <= end and begin <= ended for begin, end in self.breaks)
+
+    def _any(self) -> Sleeper:
+        return self._chance.choice(self._models)
+
+    async def kill_leader(self) -> None:
+        await self._breaking.kill(await self._breaking.leader())
+
+    async def kill_keda(self) -> None:
+        await self._breaking.kill(await self._breaking.keda())
+
+    async def kill_activator(self) -> None:
+        """Any but the one that is measured."""
+        for pod in await self._breaking.activators():
+            if pod["metadata"]["uid"] != self._witness["metadata"]["uid"]:
+                await self._breaking.kill(pod)
+
+    async def restart_api_server(self) -> None:
+        await self._breaking.restart_api_server(seconds=self._chance.uniform(0, 5))
+
+    async def delete_scaled_object(self) -> None:
+        await self._breaking.delete_scaled_object(self._any())
+
+    async def delete_slice(self) -> None:
+        await self._breaking.delete_slice(self._any())
+
+    async def scale_to_zero(self) -> None:
+        await self._breaking.scale_to_zero(self._any())
+
+    async def kill_what_loads(self) -> None:
+        for sleeper in self._models:
+            for pod in await sleeper.kube.select("pods", sleeper.ours):
+                if not is_ready(pod):
+                    await self._breaking.kill(pod)
+
+    async def evict(self) -> None:
+        for pod in await self._breaking.kube.select("pods", "slipway.dev/llmdeployment"):
+            await self._breaking.evict(pod)
+
+    async def roll_out(self) -> None:
+        await self._any().change(engine={"contextLength": self._chance.randrange(512, 1024)})
+
+
+@pytest.mark.timeout(LONGEST, func_only=True)
+async def test_whatever_goes_wrong_no_request_is_lost_and_nothing_leaks(
+    operator_pods: Cluster, gemma: Kube, chance: random.Random, pytestconfig: pytest.Config
+) -> None:
+    models = [at_zero(f"model-{each}", scaling={"idleAfter": "10s"}) for each in range(MODELS)]
+    breaking = Breaking(operator_pods, gemma)
+    [witness, *_] = await breaking.activators()
+    async with sleepers(operator_pods, gemma, *models) as sleeping:
+        await asyncio.gather(*(each.answered(0) for each in sleeping))
+        await all_asleep(gemma, sleeping)
+        before = await breaking.use(witness)
+        crowds = [Arrivals(each, random.Random(chance.random())) for each in sleeping]
+        troubles = Troubles(breaking, sleeping, random.Random(chance.random()), witness)
+        ends_at = time.monotonic() + 60 * pytestconfig.getoption("soak_minutes")
+        await asyncio.gather(troubles.go_on(until=ends_at), *(each.go_on(until=ends_at) for each in crowds))
+        tell(crowds, troubles)
+        assert not [line for each in crowds for line in each.lost()]
+        asked_again = [each for crowd in crowds for each in crowd.asked_again()]
+        assert not [str(each) for each in asked_again if not troubles.excuses(each.sent, each.ended)]
+        assert not [line for each in crowds for line in await each.wrong()]
+        await all_asleep(gemma, sleeping)
+        after = await breaking.use(witness)
+        logger.warning("the activator that nobody killed: %s, then %s", before, after)
+        assert after.megabytes - before.megabytes < MORE_MEGABYTES
+        assert after.files - before.files < MORE_FILES
+        slices = await gemma.select("endpointslices", "endpointslice.kubernetes.io/managed-by=slipway")
+        assert [each["metadata"]["name"] for each in slices] == [activator_slice(each.name) for each in sleeping]
+
+
+async def all_asleep(kube: Kube, models: list[Sleeper]) -> None:
+    async def are_gone() -> bool:
+        return not await kube.select("pods", "slipway.dev/llmdeployment")
+
+    await until(are_gone, timeout=300)
+
+
+def tell(crowds: list[Arrivals], troubles: Troubles) -> None:
+    requests = [each for crowd in crowds for each in crowd.requests]
+    logger.warning(
+        "%d requests, %d of them through an activator, %d asked again; troubles: %s",
+        len(requests),
+        sum(each.was_held for each in requests),
+        sum(each.tries > 1 for each in requests),
+        dict(troubles.counted),
+    )

@@ -1,0 +1,360 @@
+"""A model that goes to sleep and wakes again, in virtual time: what decides is real, what carries it out is made up.
+
+Real: both activators' knowledge, gates, activity and demand, what each adds of the other's, what they tell KEDA, and
+the rule of the extra slice. Made up, each as late as chance has it: watches, KEDA, the ReplicaSet, the kubelet, the
+engine, the operator and kube-proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from slipway.activator._generated import externalscaler_pb2 as pb
+from slipway.activator.activity import Reading
+from slipway.activator.demand import Demand, Deployment
+from slipway.activator.deployments import Deployments, Known
+from slipway.activator.errors import RefusedError
+from slipway.activator.everyone import Count, Everyone
+from slipway.activator.gate import Gate, Visit
+from slipway.activator.holding import House
+from slipway.activator.knowledge import Knowledge
+from slipway.activator.picking import Failure, Replica, may_retry
+from slipway.activator.scaler import ExternalScaler
+from slipway.activator.scraping import Target
+from slipway.api.names import OWNER_LABEL, activator_slice
+from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
+from slipway.kube.store import Store
+from slipway.rendering.activatorslice import conditions
+
+LLAMA = Deployment("chat", "llama")
+REF = pb.ScaledObjectRef(namespace=LLAMA.namespace, name=LLAMA.name)
+BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
+IDLE_AFTER, POLLING, COOLDOWN = 10.0, 5.0, 5.0
+ENDPOINTS_DELAY = 3.0  # seconds for which a replica that was told to end still answers whoever comes
+LABELS = {OWNER_LABEL: LLAMA.name}
+
+
+def clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def now() -> datetime:
+    return BEGIN + timedelta(seconds=clock())
+
+
+class LostError(Exception):
+    """A request without an answer."""
+
+
+@dataclass(eq=False)
+class EnginePod:
+    """`is_ready` is what the API server says; `state` is how the engine is."""
+
+    world: World
+    number: int
+    created: float = field(default_factory=clock)
+    state: str = "loading"
+    is_ready: bool = False
+    changed_at: float = field(default_factory=clock)
+    told_to_end: asyncio.Event = field(default_factory=asyncio.Event)
+    in_flight: int = 0
+    tokens: int = 0
+
+    @property
+    def is_leaving(self) -> bool:
+        return self.told_to_end.is_set()
+
+    @property
+    def address(self) -> str:
+        return f"10.0.0.{self.number}"
+
+    async def live(self) -> None:
+        starting = asyncio.create_task(self._start())
+        await self.told_to_end.wait()
+        await self.world.pause(0.3)
+        starting.cancel()
+        if self.state == "serving":
+            self.world.later(1.0, self._turn, False)
+            await asyncio.sleep(ENDPOINTS_DELAY)
+            self.state = "draining"
+            while self.in_flight:  # noqa: ASYNC110 - in virtual time, it costs nothing
+                await asyncio.sleep(0.1)
+        self.state = "gone"
+        await self.world.pause(0.3)
+        self.world.pods.remove(self)
+        self.world.changed()
+
+    async def _start(self) -> None:
+        await asyncio.sleep(self.world.chance.uniform(0.5, 9))
+        self.state = "serving"
+        await self.world.pause(1.0)
+        self._turn(True)
+
+    def _turn(self, is_ready: bool) -> None:
+        self.is_ready, self.changed_at = is_ready, clock()
+        self.world.changed()
+
+    async def serve(self) -> Failure | None:
+        """None: answered."""
+        if self.state in ("loading", "gone"):
+            return Failure.NO_CONNECTION
+        if self.state == "draining":
+            return Failure.UNAVAILABLE
+        self.in_flight += 1
+        await self.world.pause(2.0)
+        self.tokens += 8
+        self.in_flight -= 1
+        return None
+
+    def object(self) -> Object:
+        ready = {"type": "Ready", "status": str(self.is_ready), "lastTransitionTime": stamp(self.changed_at)}
+        leaving = {"deletionTimestamp": stamp(clock())} if self.is_leaving else {}
+        name = f"llama-{self.number}"
+        return {
+            "metadata": metadata(name, uid=name, labels=LABELS, creationTimestamp=stamp(self.created), **leaving),
+            "spec": {"containers": [{"name": "engine"}], "nodeName": "node"},
+            "status": {"phase": "Running", "podIP": self.address, "conditions": [ready]},
+        }
+
+
+class World:
+    def __init__(self, chance: random.Random, *, operator_lag: float = 0.5) -> None:
+        self.chance, self._operator_lag = chance, operator_lag
+        self.replicas = 0
+        self.pods: list[EnginePod] = []
+        self.leads = True  # the extra slice
+        self.decided = asyncio.Event()  # KEDA wants no replica any more
+        self._numbers = 0
+        self._routes: list[EnginePod | Activator] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.activators = [Activator(self, number) for number in range(2)]
+        one, two = self.activators
+        one.tell(two)
+        two.tell(one)
+        for activator in self.activators:
+            activator.see()
+            self.run(activator.keep_asking())
+        self._route()
+        self._last_active = clock()
+        self.run(self._hear_pushes())
+        self.run(self._poll())
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def pause(self, most: float) -> None:
+        await asyncio.sleep(self.chance.uniform(0, most))
+
+    def later(self, most: float, deed: Callable[..., None], *args: object) -> None:
+        asyncio.get_running_loop().call_later(self.chance.uniform(0, most), deed, *args)
+
+    async def end(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result
+
+    # --- who hears of a change, and when ----------------------------------------------------------------------------
+
+    def changed(self) -> None:
+        for activator in self.activators:
+            self.later(0.5, activator.see)
+        self.later(self._operator_lag, self._lead)
+        self.later(0.5, self._route)
+
+    def _lead(self) -> None:
+        """The operator."""
+        leads = not any(pod.is_ready and not pod.is_leaving for pod in self.pods)
+        if leads != self.leads:
+            self.leads = leads
+            self.changed()
+
+    def _route(self) -> None:
+        """kube-proxy: to whom is ready, and if nobody is, to those that are ending and serve."""
+        ready: list[EnginePod | Activator] = [pod for pod in self.pods if pod.is_ready and not pod.is_leaving]
+        ending: list[EnginePod | Activator] = [pod for pod in self.pods if pod.is_ready and pod.is_leaving]
+        (ready if self.leads else ending).extend(self.activators)
+        self._routes = ready or ending
+
+    # --- KEDA, and the ReplicaSet -----------------------------------------------------------------------------------
+
+    async def _hear_pushes(self) -> None:
+        scaler = self.chance.choice(self.activators).scaler
+        async for answer in scaler.StreamIsActive(REF, None):  # type: ignore[arg-type]  # the context is for errors
+            if answer.result:
+                self._last_active = clock()
+                self._scale(1)
+
+    async def _poll(self) -> None:
+        await self.pause(POLLING)
+        while True:
+            scaler = self.chance.choice(self.activators).scaler
+            if (await scaler.IsActive(REF, None)).result:  # type: ignore[arg-type]
+                self._last_active = clock()
+                self._scale(1)
+            elif clock() - self._last_active > COOLDOWN:
+                self._scale(0)
+                self.decided.set()
+            await asyncio.sleep(POLLING)
+
+    def _scale(self, replicas: int) -> None:
+        if replicas != self.replicas:
+            self.later(0.2, self._set_replicas, replicas)
+
+    def _set_replicas(self, replicas: int) -> None:
+        self.replicas = replicas
+        self.later(0.2, self._follow_replicas)
+
+    def _follow_replicas(self) -> None:
+        there = [pod for pod in self.pods if not pod.is_leaving]
+        if self.replicas and not there:
+            self._numbers += 1
+            self.pods.append(EnginePod(self, self._numbers))
+            self.run(self.pods[-1].live())
+        for pod in there if not self.replicas else ():
+            pod.told_to_end.set()
+        self.changed()
+
+    # --- clients ----------------------------------------------------------------------------------------------------
+
+    @property
+    def moment(self) -> str:
+        if any(pod.is_leaving for pod in self.pods):
+            return "going to sleep"
+        return "awake" if self.replicas else "asleep"
+
+    async def request(self) -> str:
+        """The moment at which it came; LostError if it isn't answered."""
+        moment = self.moment
+        if not self._routes:
+            raise LostError(f"{moment}: the connection was refused")
+        where = self.chance.choice(self._routes)
+        if isinstance(where, Activator):
+            await where.answer()
+        elif failure := await where.serve():
+            raise LostError(f"{moment}: the pod itself said {failure}")
+        return moment
+
+    async def until_asleep(self) -> None:
+        async with asyncio.timeout(120):
+            while self.replicas or self.pods:  # noqa: ASYNC110 - in virtual time, it costs nothing
+                await asyncio.sleep(0.5)
+
+
+class Activator:
+    """One replica of it, but for its sockets."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world, self.number = world, number
+        self._store = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE])
+        for kind, thing in ((LLM_DEPLOYMENT, deployment()), (SERVICE, service())):
+            self._store.take(kind, "ADDED", thing, now=0)
+        self._own = Demand()
+        self._everyone = Everyone(self._own)
+        self._deployments = Deployments()
+        self._knowledge = Knowledge(self._store, self._deployments, now=now, clock=clock)
+        self._scraping = Scraping(self)
+        self._knowledge.scraping = self._scraping  # type: ignore[assignment]
+        self._gate: Gate | None = None
+        self._deployments.listen(self._hear)
+        self.scaler = ExternalScaler(self._everyone.all)
+
+    def _hear(self, deployment: Deployment, known: Known | None) -> None:
+        assert known
+        if self._gate:
+            self._gate.tell(known)
+        else:
+            self._gate = Gate(known, House(), self._own)
+
+    def tell(self, other: Activator) -> None:
+        def pass_on() -> None:
+            wanted = self._own.of(LLAMA)
+            other._everyone.hear(str(self.number), [Count(LLAMA, wanted.active, wanted.waiting)], clock())
+
+        self._own.listen(lambda *_: self.world.later(0.1, pass_on))
+
+    def see(self) -> None:
+        """What the watches tell by now."""
+        there = {pod.object()["metadata"]["name"]: pod.object() for pod in self.world.pods}
+        for gone in [pod for pod in self._store.all(POD) if pod["metadata"]["name"] not in there]:
+            self._store.take(POD, "DELETED", gone, now=0)
+        for pod in there.values():
+            self._store.take(POD, "MODIFIED", pod, now=0)
+        self._store.take(ENDPOINT_SLICE, "MODIFIED", extra_slice(leads=self.world.leads), now=0)
+        self._knowledge.look(LLAMA)
+
+    async def keep_asking(self) -> None:
+        while True:
+            await asyncio.sleep(self.world.chance.uniform(1, 2))
+            for pod in self.world.pods:
+                if pod.object()["metadata"]["uid"] in self._scraping.targets and pod.state in ("serving", "draining"):
+                    reading = Reading(pod.in_flight, pod.tokens)
+                    self._knowledge.hear(LLAMA, f"llama-{pod.number}", reading)
+
+    async def answer(self) -> None:
+        """As `Exchange` does it."""
+        assert self._gate
+        try:
+            with self._gate.visit("client", 0) as visit:
+                while failure := await self._ask(visit):
+                    visit.failed()
+                    if not may_retry(failure, sent=False, replayable=True):
+                        raise LostError(f"the activator gave up: {failure}")
+                visit.answered()
+        except RefusedError as refused:
+            raise LostError(f"the activator refused: {refused}") from None
+
+    async def _ask(self, visit: Visit) -> Failure | None:
+        replica: Replica = await visit.queue()
+        pod = next((pod for pod in self.world.pods if pod.address == replica.host), None)
+        return await pod.serve() if pod else Failure.NO_CONNECTION
+
+
+class Scraping:
+    def __init__(self, activator: Activator) -> None:
+        self.targets: set[str] = set()
+
+    def follow(self, _: Deployment, targets: Mapping[str, Target]) -> None:
+        self.targets = set(targets)
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------
+
+
+def stamp(at: float) -> str:
+    return f"{BEGIN + timedelta(seconds=at):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def metadata(name: str, *, uid: str = "", **more: Any) -> Object:
+    return {"name": name, "namespace": LLAMA.namespace, "uid": uid or name, "resourceVersion": version(), **more}
+
+
+def version() -> str:
+    return str(int(clock() * 1000))
+
+
+def deployment() -> Object:
+    spec = {"model": {"uri": "pvc://m/"}, "scaling": {"idleAfter": f"{IDLE_AFTER:.0f}s", "hold": {"timeout": "120s"}}}
+    return {"metadata": metadata(LLAMA.name, generation=1), "spec": spec}
+
+
+def service() -> Object:
+    annotations = {"slipway.dev/activator-port": "20123"}
+    ports = [{"port": 80, "targetPort": 8080}]
+    return {"metadata": metadata(LLAMA.name, labels=LABELS, annotations=annotations), "spec": {"ports": ports}}
+
+
+def extra_slice(*, leads: bool) -> Object:
+    endpoints = [{"addresses": [f"10.0.1.{each}"], "conditions": conditions(leads=leads)} for each in range(2)]
+    return {"metadata": metadata(activator_slice(LLAMA.name), labels=LABELS), "endpoints": endpoints}
