@@ -14,6 +14,8 @@ from slipway_runtime.supervisor.processes import children
 from support import vllm_venv
 from support.engine_pod import EnginePod
 
+ALONE = "vllm.entrypoints.launchers.api_server.entry"
+
 
 class VllmPod(EnginePod):
     patience = 1500.0  # seconds: it imports gigabytes, three times, maybe on a busy machine
@@ -30,6 +32,14 @@ class VllmPod(EnginePod):
             *("--host=127.0.0.1", f"--port={self.engine_port}", f"--management-port={self.port}"),
             *("--device=cpu", "--endpoints-delay=0", *options),
             engine_flags=("--enforce-eager", *flags),
+        )
+
+    async def serve_alone(self, model: Path, *flags: str) -> None:
+        """vLLM itself as process 1, without anything of ours."""
+        await self.begin(
+            *("sh", "-c", 'exec "$@" >&2', "sh", self.python, "-m", ALONE, f"--model={model}"),
+            *(f"--served-model-name={self.model}", "--host=127.0.0.1", f"--port={self.engine_port}"),
+            *("--enforce-eager", *flags),
         )
 
     async def __aenter__(self) -> Self:

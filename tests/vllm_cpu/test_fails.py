@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from support.vllm_pod import VllmPod, descendants
 pytestmark = pytest.mark.timeout(1800)
 
 STARTS = {start.name: start for start in VLLM_STARTS}
+
+ANOTHER_VLLM = """
+import sys
+if sys.argv[:1] == ["-m"] and "slipway_runtime.faststart.child" in sys.orig_argv:
+    from slipway_runtime.faststart.adapters import vllm_0_32
+    vllm_0_32.HANDSHAKE = ("self", "greeting")
+"""
 
 
 async def fails(pod: VllmPod, name: str, folder: Path) -> int:
@@ -64,6 +72,7 @@ async def test_a_model_that_cannot_be_loaded_is_named_at_once_and_not_tried_the_
 @pytest.mark.parametrize(
     ("name", "code", "reason"),
     [
+        ("context-larger-than-cache", 32, "ContextTooLong"),
         ("unknown-model-type", 13, "UnsupportedArchitecture"),
         ("unknown-flag", 2, "BadEngineArguments"),
     ],
@@ -73,3 +82,36 @@ async def test_what_only_vllm_itself_can_find_out_is_named(
 ) -> None:
     assert await fails(pod, name, tmp_path) == code
     assert pod.told()["reason"] == reason
+
+
+@pytest.mark.slow
+async def test_a_vllm_that_is_not_as_expected_starts_the_ordinary_way_with_the_same_promises(
+    pod: VllmPod, tiny: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(ANOTHER_VLLM)
+    assert pod.environment
+    pod.environment = {**pod.environment, "PYTHONPATH": f"{tmp_path}:{pod.environment['PYTHONPATH']}"}
+    await pod.serve(tiny)
+    await pod.becomes_ready()
+    [why] = [line for line in pod.said if "so vLLM is started the ordinary way" in line]
+    assert "the engine core finds that vllm.v1.engine.core.EngineCoreProc._perform_handshakes takes" in why
+    async with await pod.completion(prompt="Hi", max_tokens=4) as answer:
+        assert answer.status == 200
+    async with pod.http.post(f"{pod.url}/invocations", json={}) as answer:
+        assert answer.status == 404
+    os.kill(pod.process_named("VLLM::EngineCore"), signal.SIGKILL)
+    assert await pod.ends() == 40
+    assert pod.told()["reason"] == "EngineCrashed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("process", ["VLLM::EngineCore", "VLLM::Worker"])
+async def test_a_hung_engine_is_found_within_30_seconds(pod: VllmPod, tiny: Path, process: str) -> None:
+    await pod.serve(tiny)
+    await pod.becomes_ready()
+    async with pod.long_stream(60_000):
+        os.kill(pod.process_named(process), signal.SIGSTOP)
+        hung_at = time.monotonic()
+        assert await pod.ends() == 42
+        assert time.monotonic() - hung_at < 30
+    assert pod.told()["reason"] == "EngineStuck"

@@ -1,0 +1,64 @@
+"""What vLLM does when it is process 1 itself: why there is a runtime around it, and whether there still has to be.
+
+A test here that fails means that vLLM has become better; then something of ours may go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import aiohttp
+import pytest
+from support.vllm_pod import VllmPod
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+READY = "Application startup complete"
+
+
+def test_its_command_does_not_run_with_the_wheel_for_cpus(python: Path) -> None:
+    ended = subprocess.run([python, "-m", "vllm.entrypoints.cli.main", "--version"], capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert b"PackageNotFoundError" in ended.stderr
+
+
+async def test_its_key_guards_a_part_and_its_drain_leaves_the_door_open_and_never_ends(
+    pod: VllmPod, tiny: Path
+) -> None:
+    await pod.serve_alone(tiny, "--api-key=secret", "--shutdown-timeout=5")
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await pod.http.get(f"{pod.url}/health")  # not before it serves
+    await pod.says(READY)
+    ask = {"model": pod.model, "prompt": "Hi", "max_tokens": 1}
+    async with pod.http.post(f"{pod.url}/invocations", json=ask) as open_door:
+        assert open_door.status == 200
+    pod.headers = {"Authorization": "Bearer secret"}
+    async with pod.long_stream(60_000):
+        pod.stop()
+        await pod.says("shutdown")
+        async with pod.http.get(f"{pod.url}/health") as health:
+            assert health.status == 200
+        async with await pod.completion(prompt="Hi", max_tokens=1) as answer:
+            assert answer.status == 200
+            assert (await answer.json())["choices"][0]["finish_reason"] == "abort"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30):
+                await pod.process.wait()
+
+
+async def test_it_does_not_listen_to_a_stop_while_it_loads(pod: VllmPod, tiny: Path) -> None:
+    await pod.serve_alone(tiny)
+    await pod.says("Starting to load model")
+    pod.stop()
+    await pod.says(READY)
+
+
+async def test_it_calls_the_death_of_its_engine_a_success(pod: VllmPod, tiny: Path) -> None:
+    await pod.serve_alone(tiny)
+    await pod.says(READY)
+    os.kill(pod.process_named("VLLM::EngineCore"), signal.SIGKILL)
+    assert await pod.ends() == 0
