@@ -1,11 +1,13 @@
-"""What the guard costs: llama.cpp behind it, without it and alone, asked in turns in one run; and the guard by itself.
+"""What the guard costs: an engine behind it, without it and alone, asked in turns in one run; and the guard by itself.
 
     .venv/bin/python benchmarks/guard_cost.py [--rounds N]
+    .venv/bin/python benchmarks/guard_cost.py --vllm "$(.venv/bin/python tests/support/vllm_venv.py)"
 
 First the guard around an app that does nothing: processor time for a request, and for each piece of a stream. Then the
 demo model, served by llama.cpp's own server (alone), by the runtime's web app with its guard taken out (unguarded), and
-by the same with it (guarded): the time to the first token of one request at a time, and the tokens per second of
-several at once. Each is a median, with the interval that holds it at 95 % by the bootstrap.
+by the same with it (guarded); or by vLLM's own server on CPUs, alone and guarded. Told are the time to the first token
+of one request at a time, and the tokens per second of several at once. Each is a median, with the interval that holds it
+at 95 % by the bootstrap.
 """
 
 from __future__ import annotations
@@ -14,14 +16,17 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import os
 import random
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -31,6 +36,7 @@ from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from slipway_runtime.control import Control, Slot
 from slipway_runtime.engines.llamacpp import Settings
+from slipway_runtime.engines.vllm import GUARD
 from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings as GuardSettings
@@ -38,6 +44,7 @@ from slipway_runtime.guard.settings import Settings as GuardSettings
 AT_ONCE = 4
 TOKENS = 64
 PATIENCE = 300.0
+RUNTIME = Path(__file__).parents[1] / "runtime-image"
 PIECE = b'data: {"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n'
 
 ALONE = """
@@ -59,26 +66,32 @@ def without(app, gate):
 llamacpp_app.Guard = without
 llamacpp_app.main()
 """
-COMMANDS = {
+LLAMACPP = {
     "alone": ["-c", ALONE],
     "unguarded": ["-c", UNGUARDED],
     "guarded": ["-m", "slipway_runtime.engines.llamacpp_app"],
 }
-BUDGETS = {"unguarded": "the guard itself", "alone": "the guard and the web app"}
+VLLM = {
+    "alone": ["--disable-uvicorn-access-log"],
+    "guarded": ["--disable-uvicorn-access-log", f"--middleware={GUARD}"],
+}
+BUDGETS = {"unguarded": "the guard itself", "alone": "the guard and, with llama.cpp, the web app"}
 """What the guarded one is compared with, and what the difference then is the cost of."""
-LATER, SLOWER = (
-    0.3e-3,
-    0.99,
-)
+LATER, SLOWER = 0.3e-3, 0.99
 """What may be lost: seconds to the first token, and of the throughput what is beyond this share."""
+
+Command = Callable[[int], list[str]]
+"""That starts an engine on a port."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rounds", type=int, default=10, help="of each, in turns (default: %(default)s)")
+    parser.add_argument("--vllm", metavar="PYTHON", help="the Python of an environment with vLLM, instead of llama.cpp")
     arguments = parser.parse_args()
     asyncio.run(measure_guard())
-    asyncio.run(measure_engine(arguments.rounds))
+    commands = of_vllm(arguments.vllm) if arguments.vllm else of_llamacpp()
+    asyncio.run(measure_engine(commands, arguments.rounds))
 
 
 # --- the guard by itself ---------------------------------------------------------------------------------------------
@@ -141,15 +154,46 @@ def a_gate() -> Iterator[Gate]:
 # --- with an engine --------------------------------------------------------------------------------------------------
 
 
-async def measure_engine(rounds: int) -> None:
+def of_llamacpp() -> dict[str, Command]:
     cache = default_cache()
-    file = model.ensure_gguf(cache, Steps(cache)) / model.GGUF_FILE
-    first: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    rates: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    settings = Settings(
+        model=model.ensure_gguf(cache, Steps(cache)) / model.GGUF_FILE,
+        name="gemma",
+        host="127.0.0.1",
+        port=0,
+        context_length=1024,
+        parallel=AT_ONCE,
+        threads=2,
+        parameters={},
+    )
+
+    def on(port: int, way: list[str]) -> list[str]:
+        told = dataclasses.asdict(dataclasses.replace(settings, port=port))
+        return [sys.executable, *way, json.dumps(told, default=str)]
+
+    return {name: partial(on, way=way) for name, way in LLAMACPP.items()}
+
+
+def of_vllm(python: str) -> dict[str, Command]:
+    cache = default_cache()
+    folder = model.ensure_hf(cache, Steps(cache))
+    flags = [f"--model={folder}", "--served-model-name=gemma", "--max-model-len=1024", "--enforce-eager"]
+
+    def on(port: int, way: list[str]) -> list[str]:
+        variables = [f"PYTHONPATH={RUNTIME}", "VLLM_CPU_KVCACHE_SPACE=1", "HF_HUB_OFFLINE=1"]
+        server = [python, "-m", "vllm.entrypoints.launchers.api_server.entry", "--host=127.0.0.1", f"--port={port}"]
+        return ["env", *variables, *server, *flags, *way]
+
+    return {name: partial(on, way=way) for name, way in VLLM.items()}
+
+
+async def measure_engine(commands: Mapping[str, Command], rounds: int) -> None:
+    first: dict[str, list[float]] = {name: [] for name in commands}
+    rates: dict[str, list[float]] = {name: [] for name in commands}
     async with AsyncExitStack() as engines:
         urls = {
-            name: await engines.enter_async_context(engine(name, file, 18491 + number))
-            for number, name in enumerate(COMMANDS)
+            name: await engines.enter_async_context(engine(command, 18491 + number))
+            for number, (name, command) in enumerate(commands.items())
         }
         # llama.cpp's own server closes connections at will, so none is used twice.
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
@@ -187,28 +231,15 @@ async def ask(http: aiohttp.ClientSession, url: str, *, tokens: int) -> tuple[fl
 
 
 @asynccontextmanager
-async def engine(name: str, file: Path, port: int) -> AsyncIterator[str]:
-    settings = Settings(
-        model=file,
-        name="gemma",
-        host="127.0.0.1",
-        port=port,
-        context_length=1024,
-        parallel=AT_ONCE,
-        threads=2,
-        parameters={},
-    )
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *COMMANDS[name], json.dumps(dataclasses.asdict(settings), default=str)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+async def engine(command: Command, port: int) -> AsyncIterator[str]:
+    quiet = subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*command(port), stdout=quiet, stderr=quiet, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
         await until_it_answers(url)
         yield url
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # vLLM has begun others
         await process.wait()
 
 
@@ -225,10 +256,10 @@ async def until_it_answers(url: str) -> None:
 
 
 def report(first: dict[str, list[float]], rates: dict[str, list[float]]) -> None:
-    for name in COMMANDS:
-        told = f"first token after {spread(first[name], 1e3, 2)} ms (n={len(first[name])})"
+    for name, times in first.items():
+        told = f"first token after {spread(times, 1e3, 2)} ms (n={len(times)})"
         print(f"{name:9} {told}, {spread(rates[name], 1, 1)} tokens/s, {AT_ONCE} at once (n={len(rates[name])})")
-    for other, cost in BUDGETS.items():
+    for other, cost in ((other, cost) for other, cost in BUDGETS.items() if other in first):
         later = difference(first["guarded"], first[other], lambda a, b: a - b)
         ratio = difference(rates["guarded"], rates[other], lambda a, b: a / b)
         print(
