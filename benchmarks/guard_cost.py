@@ -6,8 +6,8 @@
 First the guard around an app that does nothing: processor time for a request, and for each piece of a stream. Then the
 demo model, served by llama.cpp's own server (alone), by the runtime's web app with its guard taken out (unguarded), and
 by the same with it (guarded); or by vLLM's own server on CPUs, alone and guarded. Told are the time to the first token
-of one request at a time, and the tokens per second of several at once. Each is a median, with the interval that holds it
-at 95 % by the bootstrap.
+of one request at a time, and the tokens per second of several at once. Each is a median, with the interval that holds
+it at 95 % by the bootstrap.
 """
 
 from __future__ import annotations
