@@ -66,6 +66,9 @@ bench-wake: $(VENV) ## Measure how long a request waits that comes to a sleeping
 bench-activator: $(VENV) ## Measure what the activator costs while it is in a request's path
 	$(BIN)/python benchmarks/activator_path.py $(ARGS)
 
+bench-peers: $(VENV) ## Measure wakes and warm requests beside KEDA's HTTP add-on, in one cluster (needs root)
+	$(BIN)/python benchmarks/peers.py $(ARGS)
+
 ##@ Check
 
 lint: $(VENV) ## Style and common mistakes, by ruff
@@ -140,4 +143,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit engines vllm cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible
+.PHONY: demo up down test unit engines vllm cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-peers

@@ -13,23 +13,22 @@ import asyncio
 import json
 import platform
 import shlex
-import socket
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import click
+from asking import Answer, address_of, ask, client
 from operator_scale import machine
 from percentiles import percentile
 from slipway.kube.connection import load_configuration
-from slipway.kube.kinds import DEPLOYMENT, POD, Object
+from slipway.kube.kinds import DEPLOYMENT, POD
 from slipway_devcluster import demo, lifecycle, slipway
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
@@ -50,12 +49,6 @@ BUDGETS = {
     "held → first token, p50": 3.0,
     "held → first token, p95": 4.0,
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    text: str
-    first: float  # seconds until the first token
 
 
 @click.command()
@@ -96,7 +89,8 @@ async def measure(cluster: Cluster, wakes: int, bursts: Sequence[int]) -> dict[s
     configuration = await load_configuration(cluster.kubeconfig)
     moments = Moments()
     kinds = {DEPLOYMENT: (EVERYTHING, moments.hear_deployment), POD: (EVERYTHING, moments.hear_pod)}
-    async with watching(configuration, kinds, demo.NAMESPACE), client(cluster) as (session, url):
+    url = f"http://{address_of(cluster, demo.NAME, demo.NAMESPACE)}"
+    async with watching(configuration, kinds, demo.NAMESPACE), client(cluster, patience=PATIENCE) as session:
         rows, texts = [], set[str]()
         for number in range(wakes):
             row, answers = await wake(moments, session, url, at_once=1)
@@ -121,47 +115,8 @@ async def wake(
     await asyncio.sleep(SETTLED)
     moments.at.clear()
     asked = time.monotonic()
-    answers = await asyncio.gather(*(ask(session, url) for _ in range(at_once)))
-    moments.at["answered"] = asked + min(answer.first for answer in answers)
-    before, row = asked, {"whole": moments.at["answered"] - asked}
-    for step in STEPS:
-        moment = max(moments.at.get(step, before), before)  # two watches may tell in any order
-        row[step], before = moment - before, moment
-    return row, list(answers)
-
-
-async def ask(session: aiohttp.ClientSession, url: str) -> Answer:
-    began, first, text = time.monotonic(), 0.0, ""
-    async with session.post(f"{url}/v1/completions", json=BODY) as response:
-        response.raise_for_status()
-        async for line in response.content:
-            said = line.decode().strip()
-            if said.startswith("data:") and (event := said.removeprefix("data:").strip()) != "[DONE]":
-                first = first or time.monotonic() - began
-                text += _text(json.loads(event))
-        return Answer(text, first)
-
-
-def _text(event: Object) -> str:
-    if "error" in event:
-        raise RuntimeError(f"not answered: {event['error']}")
-    return "".join(choice["text"] for choice in event["choices"])
-
-
-@asynccontextmanager
-async def client(cluster: Cluster) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
-    """In the node's network, where the Service's address leads somewhere; each request by a connection of its own."""
-
-    def of_the_node(address: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, *_ = address
-        with cluster.entered():
-            return socket.socket(family, kind, protocol)
-
-    words = ["get", "service", demo.NAME, "-n", demo.NAMESPACE, "-o", "jsonpath={.spec.clusterIP}"]
-    connector = aiohttp.TCPConnector(socket_factory=of_the_node, limit=0, force_close=True)
-    timeout = aiohttp.ClientTimeout(total=PATIENCE)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        yield session, f"http://{cluster.run_kubectl(words)}"
+    answers = await asyncio.gather(*(ask(session, url, BODY) for _ in range(at_once)))
+    return moments.steps(asked, first=min(answer.first for answer in answers)), list(answers)
 
 
 # --- what came of it -------------------------------------------------------------------------------------------------

@@ -46,6 +46,15 @@ class Moments:
     def _reached(self, step: str, arrived: float) -> None:
         self.at.setdefault(step, arrived)
 
+    def steps(self, asked: float, *, first: float) -> dict[str, float]:
+        """The seconds of each step from the one before it, and of the whole; the first token came after `first`."""
+        at = {**self.at, "answered": asked + first}
+        before, row = asked, {"whole": first}
+        for step in STEPS:
+            moment = max(at.get(step, before), before)  # two watches may tell in any order
+            row[step], before = moment - before, moment
+        return row
+
     def asleep(self) -> bool:
         return self.replicas == 0 and not self.pods
 

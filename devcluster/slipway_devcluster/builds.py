@@ -41,6 +41,7 @@ class Upstream:
     kept: tuple[str, ...] = ()  # folders of the module's source that the cluster needs at run time
     stamps_version: bool = False  # Kubernetes reports v0.0.0 unless its version is linked in
     folder: Path | None = None  # of the go.mod, if it isn't under upstreams/
+    on_demand: bool = False  # no cluster needs it; it is built when something asks for it
 
     @property
     def go_folder(self) -> Path:
@@ -81,8 +82,16 @@ UPSTREAMS: Mapping[str, Upstream] = {
             stamps_version=True,
         ),
         Upstream("keda", "github.com/kedacore/keda/v2", ("adapter", "operator", "webhooks"), kept=("config",)),
+        Upstream(
+            "http-add-on",
+            "github.com/kedacore/http-add-on",
+            ("interceptor", "operator", "scaler"),
+            kept=("config",),
+            on_demand=True,
+        ),
     )
 }
+OF_EVERY_CLUSTER = tuple(name for name, upstream in UPSTREAMS.items() if not upstream.on_demand)
 
 
 def required_version(module: str, go_mod: str) -> str:

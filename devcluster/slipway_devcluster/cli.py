@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from . import cluster as clusters
 from . import demo as demonstration
 from . import images, lifecycle, requirements, status
-from .builds import UPSTREAMS, missing
+from .builds import OF_EVERY_CLUSTER, missing
 from .cluster import Cluster
 from .errors import Refusal
 from .paths import Cache, default_cache
@@ -200,7 +200,7 @@ def shell(name: str, command: tuple[str, ...]) -> None:
 def doctor() -> None:
     """Check whether this machine can run a cluster, and say what to do where it can't."""
     cache = default_cache()
-    absent = missing(UPSTREAMS, cache)
+    absent = missing(OF_EVERY_CLUSTER, cache)
     findings = requirements.check(cache, everything_built=not absent)
     for finding in findings:
         click.echo(f"{'ok     ' if finding.met else 'MISSING'}  {finding.requirement}: {finding.sentence}")

@@ -78,10 +78,12 @@ NON_ROOT = "65532:65532"  # in numbers, since `runAsNonRoot` can't judge a name
 NET_BIND_SERVICE = bytes([1, 0, 0, 2, 0, 4, 0, 0] + [0] * 12).decode()
 
 
-def ensure_platform_images(binaries: Mapping[str, Path], cache: Cache, steps: Steps) -> list[Path]:
-    """The archives of PLATFORM_IMAGES; `binaries` names the program of each by `PlatformImage.binary`."""
+def ensure_platform_images(
+    binaries: Mapping[str, Path], cache: Cache, steps: Steps, *, images: Iterable[PlatformImage] = PLATFORM_IMAGES
+) -> list[Path]:
+    """The archives of the images; `binaries` names the program of each by `PlatformImage.binary`."""
     surroundings = machine_key()
-    return [_platform_image(image, binaries[image.binary], surroundings, cache, steps) for image in PLATFORM_IMAGES]
+    return [_platform_image(image, binaries[image.binary], surroundings, cache, steps) for image in images]
 
 
 def _platform_image(image: PlatformImage, binary: Path, surroundings: str, cache: Cache, steps: Steps) -> Path:

@@ -17,7 +17,7 @@ from . import cgroups, components, namespaces, pki, platform, requirements
 from . import gpu_nodes as look_alikes
 from . import record as records
 from .addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
-from .builds import UPSTREAMS, Build, discard_go_caches, ensure_all, missing
+from .builds import OF_EVERY_CLUSTER, Build, discard_go_caches, ensure_all, missing
 from .cluster import Cluster, cgroup_name, every, named
 from .components import Component, Layout
 from .errors import Refusal
@@ -45,10 +45,9 @@ class Parts:
 
 def ensure_parts(cache: Cache, steps: Steps) -> Parts:
     """Builds what isn't in the cache yet. Then Go's own caches go: they are ten times larger than what they made."""
-    names = list(UPSTREAMS)
-    absent = missing(names, cache)
+    absent = missing(OF_EVERY_CLUSTER, cache)
     requirements.ensure_fit(cache, everything_built=not absent, steps=steps)
-    builds = ensure_all(names, cache, steps)
+    builds = ensure_all(OF_EVERY_CLUSTER, cache, steps)
     if absent:
         discard_go_caches(cache)
     programs = {

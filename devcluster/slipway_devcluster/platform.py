@@ -126,7 +126,8 @@ def _trust_api_service(thing: Object, certificates: WebhookCertificates) -> None
     thing["spec"]["caBundle"] = b64encode(certificates.authority).decode()
 
 
-def _adjust_deployment(thing: Object, _: WebhookCertificates) -> None:
+def adjust_deployment(thing: Object) -> None:
+    """What upstream means for larger machines, made right for two cores. Changes its argument."""
     pod = thing["spec"]["template"]["spec"]
     # It guards /metrics with a token review: one more program to build, which nothing here needs.
     pod["containers"] = [container for container in pod["containers"] if container["name"] != "kube-rbac-proxy"]
@@ -145,7 +146,7 @@ def _adjust_deployment(thing: Object, _: WebhookCertificates) -> None:
 _ARGUMENTS = {"--enable-cert-rotation=true": "--enable-cert-rotation=false"}
 _ADDED_ARGUMENTS = {"keda-operator": ["--enable-webhook-patching=false", "--enable-apiservice-patching=false"]}
 _CHANGES: Mapping[str, Callable[[Object, WebhookCertificates], None]] = {
-    "Deployment": _adjust_deployment,
+    "Deployment": lambda thing, _: adjust_deployment(thing),
     "APIService": _trust_api_service,
     "MutatingWebhookConfiguration": _trust_webhooks,
     "ValidatingWebhookConfiguration": _trust_webhooks,
