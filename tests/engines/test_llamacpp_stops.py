@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from slipway_runtime.supervisor import shared_memory
+from slipway_runtime import control
 from slipway_runtime.supervisor.processes import children
 from support.completions import events
 from support.llamacpp_pod import LlamacppPod
@@ -64,12 +64,18 @@ async def test_a_second_sigterm_hurries(pod: LlamacppPod, gemma: Path) -> None:
 
 
 async def test_nothing_is_left_of_it(pod: LlamacppPod, gemma: Path) -> None:
-    before = shared_memory.names()
     await pod.serve(gemma)
     await pod.becomes_ready()
-    engine = children(pod.process.pid)
-    assert len(engine) == 1
+    [engine] = children(pod.process.pid)
+    shared = Path(variable(engine, control.ENVIRONMENT)).parent
+    assert shared.exists()
     pod.stop()
     assert await pod.ends() == 0
-    assert not any(map(is_alive, engine))
-    assert {name for name in shared_memory.names() - before if name.startswith("slipway-")} == set()
+    assert not is_alive(engine)
+    assert not shared.exists()
+
+
+def variable(pid: int, name: str) -> str:
+    """Of a process's environment."""
+    words = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(word.split("=", 1) for word in words if "=" in word)[name]

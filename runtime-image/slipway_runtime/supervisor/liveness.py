@@ -3,6 +3,9 @@
 An engine that has work makes progress when some count of it moves. Where the processors do the computing, to want
 their time counts as progress too: a long prompt there takes minutes before the first count moves, the more so where
 others have the processors. An engine without work makes progress when it answers.
+
+To wait for a processor counts only beside time spent on one: where many want the processors, each thread that wakes for
+a moment waits long for that moment, and a hung engine's idle threads would together seem busy.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BUSY = 0.3  # of one processor's time: less is what an engine wants while it waits
+CROWD = 10.0  # seconds of waiting that are believed for one on a processor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +22,8 @@ class Sample:
     answers: bool  # its health check did
     has_work: bool  # by its own word, or else by the guard's
     counts: tuple[float | None, ...]  # requests done, tokens, steps: whatever is counted
-    cpu_demand: float
+    spent: float  # seconds on processors
+    waited: float  # seconds in which a thread could have run, had there been a processor for it
 
 
 class Pulse:
@@ -49,5 +54,6 @@ class Pulse:
             return True
         if sample.counts != before.counts:
             return True
-        wanted = sample.cpu_demand - before.cpu_demand
+        spent, waited = sample.spent - before.spent, sample.waited - before.waited
+        wanted = spent + min(waited, CROWD * spent)
         return self._computes_on_cpus and wanted > BUSY * (sample.at - before.at)

@@ -34,13 +34,20 @@ def processes() -> Iterator[Process]:
             yield Process(int(entry.name), int(fields[1]), int(fields[3]), cpu, fields[0] == "Z")
 
 
-def cpu_demand(session: int) -> float:
-    """Seconds that the processes of a session have spent on processors so far, or ready to run and waiting for one."""
-    return sum(_demand(process) for process in processes() if process.session == session)
+class Demand(NamedTuple):
+    """In seconds, so far."""
+
+    spent: float
+    """On processors."""
+    waited: float
+    """Ready to run, and without a processor."""
 
 
-def _demand(process: Process) -> float:
-    return process.cpu_seconds + sum(_waited(task) for task in _tasks(process.pid))
+def cpu_demand(session: int) -> Demand:
+    """Of all processes of a session."""
+    of_session = [process for process in processes() if process.session == session]
+    tasks = (task for process in of_session for task in _tasks(process.pid))
+    return Demand(sum(process.cpu_seconds for process in of_session), sum(map(_waited, tasks)))
 
 
 def _tasks(pid: int) -> list[Path]:

@@ -252,12 +252,14 @@ class Supervisor:
         counts = self._guards.counts()
         pending = _sums(text, self._launch.work.pending)
         has_work = sum(pending) > 0 if pending else counts.in_flight > 0
+        demand = self._engine.cpu_demand
         sample = Sample(
             at=asyncio.get_running_loop().time(),
             answers=self._health == 200,
             has_work=has_work,
             counts=(counts.done, counts.tokens, *_sums(text, self._launch.work.progress)),
-            cpu_demand=self._engine.cpu_demand,
+            spent=demand.spent,
+            waited=demand.waited,
         )
         if trouble := self._pulse.feel(sample):
             self.trouble = trouble

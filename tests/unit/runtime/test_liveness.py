@@ -12,9 +12,16 @@ Seen = Callable[[int], Sample]
 
 
 def seen(
-    number: int, *, answers: bool = True, has_work: bool = True, counts: float | None = 0, cpu: float = 0.0
+    number: int,
+    *,
+    answers: bool = True,
+    has_work: bool = True,
+    counts: float | None = 0,
+    cpu: float = 0.0,
+    waited: float = 0.0,
 ) -> Sample:
-    return Sample(at=1000 + number * EVERY, answers=answers, has_work=has_work, counts=(counts,), cpu_demand=cpu)
+    at = 1000 + number * EVERY
+    return Sample(at=at, answers=answers, has_work=has_work, counts=(counts,), spent=cpu, waited=waited)
 
 
 def found_after(look: Seen, *, computes_on_cpus: bool = False, looks: int = 600) -> float | None:
@@ -49,6 +56,17 @@ def test_whoever_makes_progress_is_left_alone(look: Seen) -> None:
 
 def test_a_long_prompt_on_processors_is_progress() -> None:
     assert found_after(lambda number: seen(number, cpu=number * 2.0), computes_on_cpus=True) is None
+
+
+def test_a_long_prompt_is_progress_while_others_have_the_processors() -> None:
+    assert (
+        found_after(lambda number: seen(number, cpu=number * 0.1, waited=number * 1.9), computes_on_cpus=True) is None
+    )
+
+
+def test_on_a_crowded_machine_threads_that_only_wake_for_a_moment_are_no_progress() -> None:
+    """What idle threads of a hung engine were seen to do: 1 % of a processor, and a long wait for each moment of it."""
+    assert found_after(lambda number: seen(number, cpu=number * 0.02, waited=number * 4.0), computes_on_cpus=True) == 24
 
 
 def test_waiting_takes_little_time_of_the_processors_and_is_none() -> None:
