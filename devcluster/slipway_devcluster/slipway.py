@@ -40,6 +40,8 @@ class OwnImage:
 
 OPERATOR_IMAGE = OwnImage("localhost/slipway-operator:dev", ROOT / "operator/Containerfile")
 LLAMACPP_IMAGE = OwnImage("localhost/slipway-llamacpp:dev", ROOT / "runtime-image/llamacpp.Containerfile")
+VLLM_CPU_IMAGE = OwnImage("localhost/slipway-vllm-cpu:dev", ROOT / "runtime-image/vllm-cpu.Containerfile")
+"""Some gigabytes, so `install` leaves it out; `devcluster load-image` brings it."""
 
 
 def install(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:

@@ -102,9 +102,21 @@ def llamacpp_image(cluster: AnyCluster, pytestconfig: pytest.Config) -> str:
 
 
 @pytest.fixture(scope="session")
+def vllm_cpu_image(cluster: AnyCluster, pytestconfig: pytest.Config) -> str:
+    with _shown(pytestconfig):
+        return cluster.vllm_cpu_image()
+
+
+@pytest.fixture(scope="session")
 def model_folder(cluster: AnyCluster, pytestconfig: pytest.Config) -> Path:
     with _shown(pytestconfig):
         return cluster.model_folder()
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(cluster: AnyCluster, pytestconfig: pytest.Config) -> Path:
+    with _shown(pytestconfig):
+        return cluster.checkpoint_folder()
 
 
 @pytest.fixture(scope="session")

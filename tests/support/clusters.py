@@ -18,7 +18,7 @@ from slipway_devcluster.cluster import Cluster, named
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
-from slipway_devcluster.slipway import LLAMACPP_IMAGE
+from slipway_devcluster.slipway import LLAMACPP_IMAGE, VLLM_CPU_IMAGE, OwnImage
 
 from support import kind_cluster, shared_cluster
 from support.access import FromTheNode, ServiceAccess, ThroughTheApiServer, kubectl_proxy
@@ -70,8 +70,16 @@ class AnyCluster(Protocol):
         """The name of the image of runtime-image/llamacpp.Containerfile."""
         ...
 
+    def vllm_cpu_image(self) -> str:
+        """The name of the image of runtime-image/vllm-cpu.Containerfile."""
+        ...
+
     def model_folder(self) -> Path:
         """The folder on the node that holds the demo model."""
+        ...
+
+    def checkpoint_folder(self) -> Path:
+        """The same model as a checkpoint, which vLLM reads."""
         ...
 
 
@@ -105,11 +113,20 @@ class EmbeddedCluster:
         return images.BASE_IMAGE
 
     def llamacpp_image(self) -> str:
-        LLAMACPP_IMAGE.loaded(self.cluster, self.settings.cache, self.settings.steps)
-        return LLAMACPP_IMAGE.name
+        return self._loaded(LLAMACPP_IMAGE)
+
+    def vllm_cpu_image(self) -> str:
+        return self._loaded(VLLM_CPU_IMAGE)
+
+    def _loaded(self, image: OwnImage) -> str:
+        image.loaded(self.cluster, self.settings.cache, self.settings.steps)
+        return image.name
 
     def model_folder(self) -> Path:
         return model.ensure_gguf(self.settings.cache, self.settings.steps)
+
+    def checkpoint_folder(self) -> Path:
+        return model.ensure_hf(self.settings.cache, self.settings.steps)
 
 
 @dataclass(frozen=True)
@@ -137,10 +154,19 @@ class ExistingCluster:
         return self.settings.python_image
 
     def llamacpp_image(self) -> str:
-        pytest.skip("this image is built for embedded and kind clusters only")
+        return self._loaded(LLAMACPP_IMAGE)
+
+    def vllm_cpu_image(self) -> str:
+        return self._loaded(VLLM_CPU_IMAGE)
+
+    def _loaded(self, image: OwnImage) -> str:
+        pytest.skip(f"{image.name} is built for embedded and kind clusters only")
 
     def model_folder(self) -> Path:
         pytest.skip("the model is put into embedded and kind clusters only")
+
+    def checkpoint_folder(self) -> Path:
+        return self.model_folder()
 
 
 @dataclass(frozen=True)
@@ -149,14 +175,17 @@ class KindCluster(ExistingCluster):
 
     kind: Any
 
-    def llamacpp_image(self) -> str:
-        name, file = LLAMACPP_IMAGE.name, LLAMACPP_IMAGE.containerfile
-        subprocess.run(["docker", "build", f"--tag={name}", f"--file={file}", file.parent], check=True)
-        self.kind.load_docker_image(name)
-        return name
+    def _loaded(self, image: OwnImage) -> str:
+        file = image.containerfile
+        subprocess.run(["docker", "build", f"--tag={image.name}", f"--file={file}", file.parent], check=True)
+        self.kind.load_docker_image(image.name)
+        return image.name
 
     def model_folder(self) -> Path:
         return model.ensure_gguf(self.settings.cache, self.settings.steps)
+
+    def checkpoint_folder(self) -> Path:
+        return model.ensure_hf(self.settings.cache, self.settings.steps)
 
 
 @dataclass(frozen=True)
