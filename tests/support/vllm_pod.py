@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from contextlib import suppress
@@ -54,6 +55,15 @@ class VllmPod(EnginePod):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await self.process.wait()
+
+    async def listens(self) -> None:
+        """Waits for vLLM alone, which says that it is ready a moment before it can be reached."""
+        async with asyncio.timeout(self.patience):
+            while True:
+                with suppress(aiohttp.ClientConnectionError):
+                    async with self.http.get(f"{self.url}/health"):
+                        return
+                await asyncio.sleep(0.1)
 
     def process_named(self, words: str) -> int:
         """The one of vLLM's processes whose command line has these words."""

@@ -32,7 +32,7 @@ async def test_its_key_guards_a_part_and_its_drain_leaves_the_door_open_and_neve
     await pod.serve_alone(tiny, "--api-key=secret", "--shutdown-timeout=5")
     with pytest.raises(aiohttp.ClientConnectionError):
         await pod.http.get(f"{pod.url}/health")  # not before it serves
-    await pod.says(READY)
+    await pod.listens()
     ask = {"model": pod.model, "prompt": "Hi", "max_tokens": 1}
     async with pod.http.post(f"{pod.url}/invocations", json=ask) as open_door:
         assert open_door.status == 200
