@@ -1,13 +1,14 @@
 """What the guard costs: an engine behind it, without it and alone, asked in turns in one run; and the guard by itself.
 
     .venv/bin/python benchmarks/guard_cost.py [--rounds N]
-    .venv/bin/python benchmarks/guard_cost.py --vllm "$(.venv/bin/python tests/support/vllm_venv.py)"
+    .venv/bin/python benchmarks/guard_cost.py --vllm "$(.venv/bin/python -P tests/support/vllm_venv.py)"
 
 First the guard around an app that does nothing: processor time for a request, and for each piece of a stream. Then the
 demo model, served by llama.cpp's own server (alone), by the runtime's web app with its guard taken out (unguarded), and
 by the same with it (guarded); or by vLLM's own server on CPUs, alone and guarded. Told are the time to the first token
 of one request at a time, and the tokens per second of several at once. Each is a median, with the interval that holds
-it at 95 % by the bootstrap.
+it at 95 % by the bootstrap. While one is asked, the others stand still: vLLM's worker looks for work for a second after
+it had some, and takes a processor for it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -191,19 +193,22 @@ async def measure_engine(commands: Mapping[str, Command], rounds: int) -> None:
     first: dict[str, list[float]] = {name: [] for name in commands}
     rates: dict[str, list[float]] = {name: [] for name in commands}
     async with AsyncExitStack() as engines:
-        urls = {
+        running = {
             name: await engines.enter_async_context(engine(command, 18491 + number))
             for number, (name, command) in enumerate(commands.items())
         }
         # llama.cpp's own server closes connections at will, so none is used twice.
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
-            for url in urls.values():
-                await ask(http, url, tokens=TOKENS)
+            for each in running.values():
+                with each.awake():
+                    await ask(http, each.url, tokens=TOKENS)
             for _ in range(rounds):
-                for name in [name for _ in range(20) for name in shuffled(urls)]:
-                    first[name].append((await ask(http, urls[name], tokens=2))[0])
-                for name in shuffled(urls):
-                    rates[name].append(await tokens_per_second(http, urls[name]))
+                for name in [name for _ in range(20) for name in shuffled(running)]:
+                    with running[name].awake():
+                        first[name].append((await ask(http, running[name].url, tokens=2))[0])
+                for name in shuffled(running):
+                    with running[name].awake():
+                        rates[name].append(await tokens_per_second(http, running[name].url))
     report(first, rates)
 
 
@@ -230,14 +235,29 @@ async def ask(http: aiohttp.ClientSession, url: str, *, tokens: int) -> tuple[fl
     return first, count
 
 
+@dataclass(frozen=True)
+class Running:
+    """Stopped, but for when it is asked."""
+
+    url: str
+    group: int  # of its processes
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        os.killpg(self.group, signal.SIGCONT)
+        yield
+        os.killpg(self.group, signal.SIGSTOP)
+
+
 @asynccontextmanager
-async def engine(command: Command, port: int) -> AsyncIterator[str]:
+async def engine(command: Command, port: int) -> AsyncIterator[Running]:
     quiet = subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(*command(port), stdout=quiet, stderr=quiet, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     try:
         await until_it_answers(url)
-        yield url
+        os.killpg(process.pid, signal.SIGSTOP)
+        yield Running(url, process.pid)
     finally:
         os.killpg(process.pid, signal.SIGKILL)  # vLLM has begun others
         await process.wait()
