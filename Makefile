@@ -48,7 +48,7 @@ vllm: $(VENV) ## Process 1 with a real vLLM on CPUs, whose 6 GB are fetched once
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and the slow tests of all: some 40 minutes (needs root)
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and the slow tests of all: more than an hour (needs root)
 	$(PYTEST) -m slow tests --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
