@@ -16,7 +16,6 @@ import json
 import os
 import platform
 import shlex
-import signal
 import sys
 import tempfile
 import time
@@ -46,7 +45,6 @@ MANAGER = "benchmark"
 AT_ONCE = 32  # requests of the benchmark's own
 CONTEXT, CHANGED_CONTEXT = 4096, 8192
 QUIET_FOR = 5.0  # seconds without a write, after which a phase has come to rest
-TERMINATED = 128 + signal.SIGTERM
 RESYNC = "60s"
 STEADY_FOR, RESYNC_FOR = 60.0, 75.0
 PHASES = ("create", "steady", "change", "restart", "resync", "delete")
@@ -88,7 +86,6 @@ def main(
     save: bool,
 ) -> None:
     """Measure what many LLMDeployments cost. Needs root."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # and the cluster is removed all the same
     found = machine()
     options = Options(number, replicas, kserve == "running", patience or 120 + number / 3, until)
     with (

@@ -16,7 +16,6 @@ import asyncio
 import json
 import platform
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -29,16 +28,16 @@ from typing import Any
 import aiohttp
 import click
 from asking import NotAnsweredError, address_of, ask, client
-from operator_scale import TERMINATED, machine
+from operator_scale import machine
+from own_cluster import own_cluster
 from sides.figures import Line, Wakes, different_texts, wakes_table, warm_table
 from sides.objects import COOLDOWN, POLLING, Object, plain_deployment, route, scaled_object, service
 from sides.ways import HELD_BY_ADD_ON, HELD_BY_SLIPWAY, STRAIGHT, THROUGH_ADD_ON, Way
 from slipway.kube.connection import load_configuration
 from slipway.kube.kinds import DEPLOYMENT, POD
-from slipway_devcluster import demo, http_add_on, lifecycle, model, slipway
+from slipway_devcluster import demo, http_add_on, model, slipway
 from slipway_devcluster.builds import UPSTREAMS
 from slipway_devcluster.cluster import Cluster
-from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from wakes.moments import Moments
@@ -75,21 +74,15 @@ class Side:
 @click.option("--save/--no-save", default=True, show_default=True, help="Write the results.")
 def main(*, wakes: int, requests: int, rate: float, cluster_name: str, save: bool) -> None:
     """Measure Slipway beside KEDA's HTTP add-on. Needs root."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # and the cluster is removed all the same
     found = machine()
     cache = default_cache()
     steps = Steps(cache)
-    with suppress(Refusal):  # there is none
-        lifecycle.down(cluster_name, cache=cache, steps=steps)
-    try:
-        cluster = lifecycle.up(cluster_name, cache=cache, steps=steps)
+    with own_cluster(cluster_name, cache, steps) as cluster:
         slipway.install(cluster, cache=cache, steps=steps)
         http_add_on.install(cluster, cache=cache, steps=steps)
         demo.apply(cluster, cache, steps)
         weights = model.ensure_gguf(cache, steps)
         lines, sides = asyncio.run(measure(cluster, weights, wakes=wakes, requests=requests, rate=rate))
-    finally:
-        lifecycle.down(cluster_name, cache=cache, steps=steps)
     click.echo("\n".join(["", *wakes_table(sides), "", *warm_table(lines), ""]))
     differ = different_texts(sides.values()), different_texts(lines.values())
     click.echo(f"different texts among the answers of wakes: {differ[0]}, of warm requests: {differ[1]}")

@@ -17,7 +17,6 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,12 @@ import aiohttp
 import click
 from asking import Answer, address_of, ask, client
 from operator_scale import machine
+from own_cluster import own_cluster
 from percentiles import percentile
 from slipway.kube.connection import load_configuration
 from slipway.kube.kinds import DEPLOYMENT, POD
-from slipway_devcluster import demo, lifecycle, slipway
+from slipway_devcluster import demo, slipway
 from slipway_devcluster.cluster import Cluster
-from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from wakes.moments import STEPS, Moments
@@ -68,18 +67,13 @@ def main(*, wakes: int, bursts: tuple[int, ...], cluster_name: str, save: bool) 
     found = machine()
     cache = default_cache()
     steps = Steps(cache)
-    with suppress(Refusal):  # there is none
-        lifecycle.down(cluster_name, cache=cache, steps=steps)
-    try:
-        cluster = lifecycle.up(cluster_name, cache=cache, steps=steps)
+    with own_cluster(cluster_name, cache, steps) as cluster:
         slipway.install(cluster, cache=cache, steps=steps)
         demo.apply(cluster, cache, steps)
         patch = {"spec": {"scaling": {"idleAfter": "10s", "maxReplicas": 1, "hold": {"maxRequests": 2000}}}}
         words = ["patch", "llm", demo.NAME, "-n", demo.NAMESPACE, "--type=merge", "-p", json.dumps(patch)]
         cluster.run_kubectl(words)
         measured = asyncio.run(measure(cluster, wakes, bursts))
-    finally:
-        lifecycle.down(cluster_name, cache=cache, steps=steps)
     click.echo("\n".join(table(measured)))
     if save:
         write(measured, found)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from own_cluster import own_cluster
 from slipway.kube.kinds import Object
-from slipway_devcluster import lifecycle
 from slipway_devcluster.cluster import Cluster
-from slipway_devcluster.errors import Refusal
 from slipway_devcluster.gpu_nodes import FAKE_ANNOTATION
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.platform import wait_until_served
@@ -38,11 +37,7 @@ WEBHOOKS = ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
 def prepared(name: str, *, pods: int, kserve: bool) -> Iterator[Cluster]:
     """A cluster of that name, made for the run and removed after it."""
     cache = default_cache()
-    steps = Steps(cache)
-    with suppress(Refusal):  # there is none
-        lifecycle.down(name, cache=cache, steps=steps)
-    try:
-        cluster = lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=ANY_GPU)
+    with own_cluster(name, cache, Steps(cache), gpu_nodes=ANY_GPU) as cluster:
         _install(cluster)
         if not kserve:
             _pause_kserve(cluster)
@@ -50,8 +45,6 @@ def prepared(name: str, *, pods: int, kserve: bool) -> Iterator[Cluster]:
             _add_nodes(cluster, pods)
         cluster.stop("kube-proxy")
         yield cluster
-    finally:
-        lifecycle.down(name, cache=cache, steps=steps)
 
 
 def deployment(name: str, *, replicas: int, context_length: int) -> Object:

@@ -17,6 +17,7 @@ from support.fleet import Fleet
 from support.kube import Kube
 from support.sleepers import CLAIM
 from support.trials import Replica
+from support.volumes import folder_claimed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,7 +63,5 @@ async def fleet(kube: Kube, replica: Replica, chance: random.Random) -> Fleet:
 async def gemma(operator_pods: Cluster, neighbour_kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
     """A namespace with the demo model's files, where all of Slipway runs as pods."""
     weights = model.ensure_gguf(settings.cache, settings.steps)
-    volume, claim = model.persistent_volume(CLAIM, weights, neighbour_kube.namespace)
-    await neighbour_kube.apply(volume, claim)
-    yield neighbour_kube
-    await neighbour_kube.delete("persistentvolume", volume["metadata"]["name"])
+    async with folder_claimed(neighbour_kube, CLAIM, weights):
+        yield neighbour_kube

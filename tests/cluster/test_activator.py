@@ -23,6 +23,7 @@ from support.access import FromTheNode
 from support.clusters import Settings
 from support.kube import Kube, Object, Predicate
 from support.slipway_api import llmdeployment, merged
+from support.volumes import folder_claimed
 
 NAME, PREDICTOR = "gemma", "gemma-predictor"
 OPERATOR_PODS = "app.kubernetes.io/name=slipway-operator"
@@ -34,10 +35,8 @@ BODY = {"model": NAME, "prompt": "Kubernetes is", "max_tokens": 8, "temperature"
 async def kube(operator_pods: Cluster, neighbour_kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
     """A namespace with the demo model's files."""
     weights = model.ensure_gguf(settings.cache, settings.steps)
-    volume, claim = model.persistent_volume(NAME, weights, neighbour_kube.namespace)
-    await neighbour_kube.apply(volume, claim)
-    yield neighbour_kube
-    await neighbour_kube.delete("persistentvolume", volume["metadata"]["name"])
+    async with folder_claimed(neighbour_kube, NAME, weights):
+        yield neighbour_kube
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from slipway_devcluster.model import persistent_volume
 from support.clusters import AnyCluster
 from support.deployments import NAME, OURS, conditions, on_own_engine, own_runtime, told
 from support.kube import Kube, Object, Predicate, WaitedInVainError
@@ -17,8 +15,10 @@ from support.namespaces import own_namespace
 from support.nodes import ANYWHERE, tell
 from support.operator import Operator
 from support.troubles import SAYS_OF_SOURCE, TROUBLES, USUAL, Trouble
+from support.volumes import folder_claimed
 
 EVENTS = "events.v1.events.k8s.io"
+NO_MODEL = Path("/srv")
 AT_ONCE = 10
 """Most of them wait, for the kubelet or for time to pass, so that side by side they take a fraction of the time."""
 
@@ -57,7 +57,7 @@ async def make_all(troubles: list[Trouble], kube: Kube, image: str) -> Outcomes:
     slots = asyncio.Semaphore(AT_ONCE)
 
     async def outcome(trouble: Trouble) -> Outcome | WaitedInVainError:
-        async with slots, own_namespace(kube) as inside, some_volume(inside):
+        async with slots, own_namespace(kube) as inside, folder_claimed(inside, "weights", NO_MODEL):
             try:
                 return await make(trouble, inside, image)
             except WaitedInVainError as error:
@@ -65,15 +65,6 @@ async def make_all(troubles: list[Trouble], kube: Kube, image: str) -> Outcomes:
 
     found = await asyncio.gather(*(outcome(each) for each in troubles))
     return dict(zip((each.name for each in troubles), found, strict=True))
-
-
-@asynccontextmanager
-async def some_volume(kube: Kube) -> AsyncGenerator[None]:
-    """The claim `weights`, with no model in it."""
-    volume, claim = persistent_volume("weights", Path("/srv"), kube.namespace)
-    await kube.apply(volume, claim)
-    yield
-    await kube.delete("persistentvolume", volume["metadata"]["name"])
 
 
 async def make(trouble: Trouble, kube: Kube, image: str) -> Outcome:

@@ -18,6 +18,7 @@ from support.kube import Kube, Object, Predicate
 from support.model_files import LLAMA_GGUF, cut, without, write_gguf
 from support.operator import Operator
 from support.rendered import gemma
+from support.volumes import folder_claimed
 from support.web import reachable
 
 NAME = "gemma"
@@ -165,10 +166,9 @@ async def test_what_is_wrong_with_a_model_is_on_its_status(
 ) -> None:
     damage(tmp_path, model_folder / model.GGUF_FILE)
     open_to_all(tmp_path)
-    volume, claim = model.persistent_volume(NAME, tmp_path, kube.namespace)
-    await kube.apply(volume, claim, serving())
-    await kube.wait_for("llmdeployment", NAME, says(reason, words), timeout=60)
-    await kube.delete("persistentvolume", volume["metadata"]["name"])
+    async with folder_claimed(kube, NAME, tmp_path):
+        await kube.apply(serving())
+        await kube.wait_for("llmdeployment", NAME, says(reason, words), timeout=60)
 
 
 async def test_a_model_that_is_too_large_for_the_memory_is_told_before_it_loads(

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from slipway_devcluster import model
 from support.clusters import AnyCluster
 from support.completions import chat, complete, events
 from support.deployments import settled
@@ -20,6 +19,7 @@ from support.kube import Kube, KubectlError, Object
 from support.namespaces import own_namespace
 from support.operator import Operator
 from support.rendered import gemma
+from support.volumes import folder_claimed
 from support.web import reachable
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600, func_only=True)]
@@ -53,13 +53,10 @@ async def served(
     with TemporaryDirectory() as folder:
         shutil.copytree(checkpoint_folder, folder, dirs_exist_ok=True)  # open to all: the pod is somebody else
         (Path(folder) / "chat_template.jinja").write_text(CHAT_TEMPLATE)
-        async with own_namespace(whole_cluster) as kube:
-            volume, claim = model.persistent_volume(NAME, Path(folder), kube.namespace)
-            await kube.apply(volume, claim)
+        async with own_namespace(whole_cluster) as kube, folder_claimed(kube, NAME, Path(folder)):
             await settled(kube, by_vllm(), "Serving", timeout=900)
             yield kube
             await kube.delete("llmdeployment", NAME, wait=True)
-            await kube.delete("persistentvolume", volume["metadata"]["name"])
 
 
 async def the_pod(kube: Kube) -> str:

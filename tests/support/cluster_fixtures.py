@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from slipway_devcluster import lifecycle, model
+from slipway_devcluster import lifecycle
 from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
@@ -28,6 +28,7 @@ from support.nodes import made_up_node
 from support.operator import Operator
 from support.tester import ServerHere
 from support.trials import Replica
+from support.volumes import folder_claimed
 
 NO_IMAGE = "localhost/none"
 
@@ -223,16 +224,12 @@ async def node(kube: Kube, cluster: AnyCluster) -> AsyncIterator[str]:
 @pytest.fixture
 async def weights(kube: Kube) -> AsyncIterator[None]:
     """The claim `weights` of the namespace, for engines that don't look at what is in it."""
-    volume, claim = model.persistent_volume("weights", Path("/usr"), kube.namespace)
-    await kube.apply(volume, claim)
-    yield
-    await kube.delete("persistentvolume", volume["metadata"]["name"])
+    async with folder_claimed(kube, "weights", Path("/usr")):
+        yield
 
 
 @pytest.fixture
 async def gemma_volume(kube: Kube, model_folder: Path) -> AsyncIterator[None]:
     """The demo model, as the claim `gemma` of the namespace."""
-    volume, claim = model.persistent_volume("gemma", model_folder, kube.namespace)
-    await kube.apply(volume, claim)
-    yield
-    await kube.delete("persistentvolume", volume["metadata"]["name"])
+    async with folder_claimed(kube, "gemma", model_folder):
+        yield

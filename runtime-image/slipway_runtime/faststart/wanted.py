@@ -75,5 +75,5 @@ def _imported(modules: Mapping[str, ModuleType]) -> Iterator[Piece]:
         spec = getattr(module, "__spec__", None)
         for name in (getattr(spec, "cached", None), getattr(spec, "origin", None)):
             if isinstance(name, str) and name.endswith((".py", ".pyc")) and Path(name).is_file():
-                yield Piece(0, Path(name).stat().st_size, name)
+                yield Piece.whole(name)
                 break
