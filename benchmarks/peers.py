@@ -244,6 +244,7 @@ async def wake(side: Side, session: aiohttp.ClientSession) -> None:
         side.wakes.lost.append(repr(error))
         click.echo(f"{side.name}: lost, {error!r}")
         return
+    await side.moments.ask_the_pod(session)
     side.wakes.rows.append(side.moments.steps(asked, first=answer.first))
     side.wakes.note(answer.text)
     click.echo(f"{side.name}: {answer.first:.2f} s")

@@ -4,7 +4,8 @@ make bench-wake
 make bench-wake ARGS="--wakes 30 --bursts 100"
 
 A devcluster with KServe, KEDA and Slipway as pods, and the demo's model on llama.cpp. Before each wake the model is at
-zero, without a pod. Steps are timed by watches of the benchmark's own, the answer by the client that waits for it.
+zero, without a pod. Steps are timed by watches of the benchmark's own and by the pod itself, the answer by the client
+that waits for it.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ async def wake(
     moments.at.clear()
     asked = time.monotonic()
     answers = await asyncio.gather(*(ask(session, url, BODY) for _ in range(at_once)))
+    await moments.ask_the_pod(session)
     return moments.steps(asked, first=min(answer.first for answer in answers)), list(answers)
 
 

@@ -35,7 +35,7 @@ STATES = {
 }
 PATHS = {
     "/startupz": "200 once the engine has answered for the first time",
-    "/readyz": "200 while requests are answered and the pod isn't told to stop",
+    "/readyz": "200 while requests are answered and the pod isn't told to stop; `?wait=10` waits up to 10 s for it",
     "/livez": "503 when the engine makes no progress; the pod then ends by itself, with the reason",
     "/info": "versions, facts of the model, flags with their reasons, capacity, phases with their times, as JSON",
     "/metrics": "the runtime's metrics, the guard's and the engine's, in one scrape",

@@ -9,7 +9,7 @@ from percentiles import percentile
 
 STEPS = {
     "asked → Deployment scaled": ("scaled",),
-    "scaled → container runs": ("created", "scheduled", "running"),
+    "scaled → its process runs": ("created", "scheduled", "started"),
     "runs → ready, the model is loaded": ("ready",),
     "ready → first token": ("answered",),
 }

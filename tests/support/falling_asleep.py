@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from slipway.activator._generated import externalscaler_pb2 as pb
 from slipway.activator.activity import Reading
+from slipway.activator.asking import Target
 from slipway.activator.demand import Demand, Deployment
 from slipway.activator.deployments import Deployments, Known
 from slipway.activator.errors import RefusedError
@@ -25,7 +26,6 @@ from slipway.activator.holding import House
 from slipway.activator.knowledge import Knowledge
 from slipway.activator.picking import Failure, Replica, may_retry
 from slipway.activator.scaler import ExternalScaler
-from slipway.activator.scraping import Target
 from slipway.api.names import OWNER_LABEL, activator_slice
 from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store
@@ -92,6 +92,8 @@ class EnginePod:
     async def _start(self) -> None:
         await asyncio.sleep(self.world.chance.uniform(0.5, 9))
         self.state = "serving"
+        for activator in self.world.activators:
+            self.world.later(0.1, activator.greet, self)
         await self.world.pause(1.0)
         self._turn(True)
 
@@ -118,7 +120,12 @@ class EnginePod:
         return {
             "metadata": metadata(name, uid=name, labels=LABELS, creationTimestamp=stamp(self.created), **leaving),
             "spec": {"containers": [{"name": "engine"}], "nodeName": "node"},
-            "status": {"phase": "Running", "podIP": self.address, "conditions": [ready]},
+            "status": {
+                "phase": "Running",
+                "podIP": self.address,
+                "conditions": [ready],
+                "containerStatuses": [{"name": "engine", "containerID": name, "state": {"running": {}}}],
+            },
         }
 
 
@@ -264,8 +271,9 @@ class Activator:
         self._everyone = Everyone(self._own)
         self._deployments = Deployments()
         self._knowledge = Knowledge(self._store, self._deployments, now=now, clock=clock)
-        self._scraping = Scraping(self)
+        self._scraping, self._greeting = Asking(), Asking()
         self._knowledge.scraping = self._scraping  # type: ignore[assignment]
+        self._knowledge.greeting = self._greeting  # type: ignore[assignment]
         self._gate: Gate | None = None
         self._deployments.listen(self._hear)
         self.scaler = ExternalScaler(self._everyone.all)
@@ -298,9 +306,14 @@ class Activator:
         while True:
             await asyncio.sleep(self.world.chance.uniform(1, 2))
             for pod in self.world.pods:
-                if pod.object()["metadata"]["uid"] in self._scraping.targets and pod.state in ("serving", "draining"):
+                if self._scraping.target(pod) and pod.state in ("serving", "draining"):
                     reading = Reading(pod.in_flight, pod.tokens)
                     self._knowledge.hear(LLAMA, f"llama-{pod.number}", reading)
+
+    def greet(self, pod: EnginePod) -> None:
+        """What a pod says that has just become ready."""
+        if (target := self._greeting.target(pod)) and pod.state == "serving":
+            self._knowledge.greet(target)
 
     async def answer(self) -> None:
         """As `Exchange` does it."""
@@ -321,12 +334,15 @@ class Activator:
         return await pod.serve() if pod else Failure.NO_CONNECTION
 
 
-class Scraping:
-    def __init__(self, activator: Activator) -> None:
-        self.targets: set[str] = set()
+class Asking:
+    def __init__(self) -> None:
+        self._targets: dict[str, Target] = {}
 
-    def follow(self, _: Deployment, targets: Mapping[str, Target]) -> None:
-        self.targets = set(targets)
+    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+        self._targets = {target.uid: target for target in targets}
+
+    def target(self, pod: EnginePod) -> Target | None:
+        return self._targets.get(pod.object()["metadata"]["uid"])
 
 
 # --- objects ---------------------------------------------------------------------------------------------------------

@@ -65,6 +65,15 @@ class SupervisedPod:
     async def becomes_ready(self) -> None:
         await self.says("Ready after")
 
+    async def opens(self) -> None:
+        """Its management port, which it does before the engine is ready."""
+        async with asyncio.timeout(self.patience):
+            while True:
+                with suppress(aiohttp.ClientConnectionError):
+                    await self.get("/livez")
+                    return
+                await asyncio.sleep(0.01)
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 

@@ -1,6 +1,7 @@
 """The activator's process: what runs in it beside each other, who starts whom, and how it ends.
 
-- `Watching` fills the caches; `Knowledge` makes of them what the data path has to know of each deployment.
+- `Watching` fills the caches; `Knowledge` makes of them what the data path has to know of each deployment, and of what
+  the pods say themselves: those that start, whether they are ready; the others, how much they are used.
 - The doors hold and forward requests; what they want of each deployment is `own` demand.
 - The other replicas' demand is added to it (`Everyone`), and KEDA is told the sum by the scaler.
 
@@ -93,6 +94,7 @@ class Activator:
         self._knowledge.look_at_all()
         async with AsyncExitStack() as wakers, self._doors():
             wakers.push_async_callback(self._knowledge.scraping.close)
+            wakers.push_async_callback(self._knowledge.greeting.close)
             wakers.push_async_callback(self._following.close)
             port = await wakers.enter_async_context(self._scaler())
             wakers.callback(self._telling.end_streams)

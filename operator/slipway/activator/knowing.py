@@ -44,6 +44,7 @@ class Sight:
     starts: tuple[float, ...] = ()  # seconds that earlier starts took
     idle_for: float = 0.0  # seconds for which nobody has used the replicas that are ready
     running: float = 0.0  # requests that the engines have
+    greeted: frozenset[str] = frozenset()  # uids of pods that say themselves that they are ready
 
 
 def known(sight: Sight) -> Known | None:
@@ -99,6 +100,14 @@ def is_ready(pod: Object) -> bool:
     return is_true(pod, "Ready") and "deletionTimestamp" not in pod["metadata"] and bool(_address(pod))
 
 
+def starting_container(pod: Object) -> str:
+    """The id of the container that runs in a pod which may become ready; empty if there is none to ask."""
+    if is_ready(pod) or "deletionTimestamp" in pod["metadata"] or not _address(pod):
+        return ""
+    statuses = pod["status"].get("containerStatuses") or []
+    return "".join(each.get("containerID", "") for each in statuses if "running" in each.get("state", {}))
+
+
 def start_of(pod: Object) -> float | None:
     """Seconds from a pod's creation until it was ready; None if that was not its first time, or not yet."""
     statuses = pod.get("status", {}).get("containerStatuses") or []
@@ -132,7 +141,11 @@ def leads_here(extra_slice: Object | None) -> bool:
 
 def replicas(sight: Sight, concurrency: int) -> tuple[Replica, ...]:
     port = engine_port(sight.service)
-    return tuple(Replica(_address(pod), port, concurrency) for pod in sight.pods if is_ready(pod))
+    return tuple(
+        Replica(_address(pod), port, concurrency)
+        for pod in sight.pods
+        if is_ready(pod) or (pod["metadata"]["uid"] in sight.greeted and starting_container(pod))
+    )
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from slipway.activator.activity import Activity, Reading
+from slipway.activator.asking import Target
 from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Deployments
+from slipway.activator.greeting import Greeting
 from slipway.activator.knowing import (
     Sight,
     deployment_of,
@@ -19,9 +21,10 @@ from slipway.activator.knowing import (
     last_cold_start,
     scaling_of,
     start_of,
+    starting_container,
 )
-from slipway.activator.scraping import Scraping, Target
-from slipway.api.names import activator_slice
+from slipway.activator.scraping import Scraping
+from slipway.api import names
 from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store
 
@@ -39,8 +42,10 @@ class Knowledge:
         self._activities: defaultdict[Deployment, Activity] = defaultdict(Activity)
         self._starts: defaultdict[Deployment, deque[float]] = defaultdict(lambda: deque(maxlen=STARTS_REMEMBERED))
         self._counted: defaultdict[Deployment, set[str]] = defaultdict(set)  # uids of pods whose start is remembered
+        self._greeted: defaultdict[Deployment, set[Target]] = defaultdict(set)
         self._restless: set[Deployment] = set()
         self.scraping = Scraping(self.hear)
+        self.greeting = Greeting(self.greet)
 
     def look_at_all(self) -> None:
         for thing in self._store.all(LLM_DEPLOYMENT):
@@ -55,6 +60,7 @@ class Knowledge:
             return
         pods = tuple(self._store.labelled(POD, name, namespace))
         self._remember_starts(deployment, pods)
+        self._greet_who_starts(deployment, pods)
         sight = self._sight(deployment, thing, pods)
         self._follow(deployment, sight)
         if told := known(sight):
@@ -68,6 +74,11 @@ class Knowledge:
         """What an engine says of itself."""
         self._activities[deployment].hear(uid, reading, self._clock())
         self.look(deployment)
+
+    def greet(self, target: Target) -> None:
+        """It says itself that it is ready, before the API server knows."""
+        self._greeted[target.deployment].add(target)
+        self.look(target.deployment)
 
     async def keep_looking(self) -> None:
         while True:
@@ -86,7 +97,8 @@ class Knowledge:
             deployment=thing,
             service=self._store.get(SERVICE, name, namespace),
             pods=pods,
-            extra_slice=self._store.get(ENDPOINT_SLICE, activator_slice(name), namespace),
+            extra_slice=self._store.get(ENDPOINT_SLICE, names.activator_slice(name), namespace),
+            greeted=frozenset(each.uid for each in self._greeted[deployment]),
             now=self._now(),
             starts=self._starts_of(deployment, thing),
             idle_for=activity.idle_for(ready, self._clock()),
@@ -98,12 +110,20 @@ class Knowledge:
         scaling = scaling_of(sight.deployment)
         decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > scaling.min_replicas
         port = engine_port(sight.service)
-        targets = {
-            pod["metadata"]["uid"]: Target(deployment, pod["metadata"]["uid"], pod["status"]["podIP"], port)
-            for pod in sight.pods
-            if decides and is_ready(pod)
+        ready = [pod for pod in sight.pods if decides and is_ready(pod)]
+        self.scraping.follow(
+            deployment, [Target(deployment, pod["metadata"]["uid"], pod["status"]["podIP"], port) for pod in ready]
+        )
+
+    def _greet_who_starts(self, deployment: Deployment, pods: tuple[Object, ...]) -> None:
+        """What was said counts only until the API server knows better, or another container runs."""
+        starting = {
+            Target(deployment, pod["metadata"]["uid"], pod["status"]["podIP"], names.RUNTIME_PORT, container)
+            for pod in pods
+            if (container := starting_container(pod))
         }
-        self.scraping.follow(deployment, targets)
+        self._greeted[deployment] &= starting
+        self.greeting.follow(deployment, starting)
 
     def _remember_starts(self, deployment: Deployment, pods: tuple[Object, ...]) -> None:
         counted = self._counted[deployment]
@@ -122,7 +142,8 @@ class Knowledge:
 
     def _forget(self, deployment: Deployment) -> None:
         self._deployments.forget(deployment)
-        self.scraping.follow(deployment, {})
+        self.scraping.follow(deployment, ())
+        self.greeting.follow(deployment, ())
         self._restless.discard(deployment)
-        for memory in (self._activities, self._starts, self._counted):
+        for memory in (self._activities, self._starts, self._counted, self._greeted):
             memory.pop(deployment, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import signal
 import threading
@@ -53,6 +54,7 @@ class Supervisor:
         self._output = Output(engine.output, pass_on=log.pass_on, on_line=self._read)
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
+        self._answers = asyncio.Event()
         self._client: EngineClient | None = None
         self._facts: dict[str, str] = {}
         self._health = 0
@@ -124,6 +126,7 @@ class Supervisor:
         match self.state:
             case State.READY:
                 self.has_started = True
+                self._answers.set()
                 found = {"engine.version": self._engine_version, **self._facts}
                 self._trace.ready(self._phases, {f"slipway.{name}": value for name, value in found.items()})
                 if self._options.only_warm:
@@ -270,6 +273,12 @@ class Supervisor:
     @property
     def is_ready(self) -> bool:
         return self.state is State.READY and self._health == 200
+
+    async def until_ready(self, within: float) -> None:
+        """Or until that many seconds are over. One that has been ready is not waited for again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._answers.wait()
 
     @property
     def phase(self) -> str:

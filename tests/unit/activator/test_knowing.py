@@ -97,6 +97,21 @@ def test_requests_go_to_pods_that_are_ready_and_to_no_others() -> None:
     assert seen(pods=pods).replicas == (Replica("10.0.0.97", 8080, 16),)
 
 
+def test_a_pod_that_says_itself_that_it_is_ready_is_asked_before_the_api_server_knows() -> None:
+    runs = [{"name": "engine", "containerID": "c1", "state": {"running": {}}}]
+    pods = (pod("a", containerStatuses=runs), pod("b", containerStatuses=runs))
+    assert seen(pods=pods, greeted=frozenset("a")).replicas == (Replica("10.0.0.97", 8080, 16),)
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [leaving("a"), crashing("a"), pod("a"), pod("a", podIP="")],
+    ids=["it is deleted", "it has crashed", "no container runs", "it has no address"],
+)
+def test_what_a_pod_said_counts_no_more_once_it_cannot_serve(gone: Object) -> None:
+    assert seen(pods=(gone,), greeted=frozenset("a")).replicas == ()
+
+
 @pytest.mark.parametrize(
     ("engine", "plan", "concurrency"),
     [({"maxConcurrency": 4}, {"maxConcurrency": 9}, 4), ({}, {"maxConcurrency": 9}, 9)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -35,15 +36,37 @@ def engine_of(pod: SupervisedPod) -> int:
 async def test_probes_follow_the_life_of_the_engine(pod: SupervisedPod) -> None:
     await pod.start("--load=3600")
     await pod.says("--fake")
-    while True:
-        try:
-            startup = await pod.get("/startupz")
-            break
-        except aiohttp.ClientConnectionError:
-            continue
-    assert startup == (503, "Starting, phase launched\n")
+    await pod.opens()
+    assert await pod.get("/startupz") == (503, "Starting, phase launched\n")
     assert (await pod.get("/readyz"))[0] == 503
     assert (await pod.get("/livez"))[0] == 200
+
+
+async def test_who_waits_for_its_readiness_hears_of_it_at_once(pod: SupervisedPod) -> None:
+    await pod.start("--load=2")
+    await pod.opens()
+    assert (await pod.get("/readyz?wait=0"))[0] == 503
+    assert await pod.get("/readyz?wait=60") == (200, "Ready, phase ready\n")
+
+
+async def test_waiting_for_its_readiness_ends_when_told_and_keeps_no_pod_from_ending(pod: SupervisedPod) -> None:
+    await pod.start("--load=3600")
+    await pod.opens()
+    assert (await pod.get("/readyz?wait=0.1"))[0] == 503
+    waits = asyncio.create_task(pod.get("/readyz?wait=60"))
+    await asyncio.sleep(0.1)
+    pod.stop()
+    assert await pod.ends() == 0
+    with pytest.raises(aiohttp.ClientError):
+        await waits
+
+
+@pytest.mark.parametrize("wait", ["soon", "-1", "nan", "inf"])
+async def test_a_wait_that_is_no_number_of_seconds_is_refused_with_an_example(pod: SupervisedPod, wait: str) -> None:
+    await pod.start()
+    await pod.becomes_ready()
+    said = "wait must be a number of seconds from 0 to 60, as in /readyz?wait=10, and not"
+    assert await pod.get(f"/readyz?wait={wait}") == (400, f"{said} {wait!r}\n")
 
 
 async def test_a_started_pod_is_ready_and_says_what_it_runs(pod: SupervisedPod) -> None:

@@ -1,0 +1,41 @@
+"""Asks the pods that start whether they are ready, and hears it from themselves at once.
+
+The kubelet asks once a second, and what it finds takes its time to get here; who is held waits for neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+
+from slipway.activator.asking import Asking, Target
+
+WAIT = 10.0  # seconds for which a pod may keep its answer until it is ready
+FIRST_PAUSE, LONGEST_PAUSE, SLOWER = 0.05, 1.0, 1.1
+"""Seconds between two questions to a pod that doesn't listen yet, or says at once that it isn't ready."""
+
+Greet = Callable[[Target], None]
+
+
+class Greeting(Asking):
+    """`greet` gets each that is ready, once."""
+
+    def __init__(self, greet: Greet) -> None:
+        super().__init__(aiohttp.ClientTimeout(total=WAIT + 5, connect=2))
+        self._greet = greet
+
+    async def _ask(self, target: Target) -> None:
+        pause = FIRST_PAUSE
+        while not await self._is_ready(target):
+            await asyncio.sleep(pause)
+            pause = min(pause * SLOWER, LONGEST_PAUSE)
+        self._greet(target)
+
+    async def _is_ready(self, target: Target) -> bool:
+        try:
+            async with self.session.get(target.url(target.port, f"/readyz?wait={WAIT:g}")) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
