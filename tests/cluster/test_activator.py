@@ -142,6 +142,20 @@ async def test_all_requests_at_zero_are_answered_alike_and_later_ones_go_straigh
     assert await client.text() == texts[0]
 
 
+async def test_a_model_can_be_asked_from_the_moment_on_at_which_it_is_called_ready(
+    operator_pods: Cluster, kube: Kube
+) -> None:
+    access = FromTheNode(kube, operator_pods.entered)
+    async with access.session() as session:
+
+        async def accepts_at_once(name: str) -> bool:
+            await kube.apply(llmdeployment(name, at_zero()["spec"]))
+            await kube.wait_for_condition("llmdeployment", name, "Ready")
+            return await Client(session, await access.url(name)).accepts()
+
+        assert all(await asyncio.gather(*(accepts_at_once(f"model-{number}") for number in range(8))))
+
+
 async def test_engine_status_and_keda_have_one_number_of_requests_that_a_replica_takes(
     operator_pods: Cluster, kube: Kube
 ) -> None:

@@ -16,10 +16,15 @@ from .containers import LONG_SILENCE
 from .phases import Phases, phases_of, step_of
 from .pods import OVERDUE, Pod
 from .rollout import NO_ROOM, is_updating, makes_room
-from .world import SCALED_OBJECT, Object, WorldView, parse_time
+from .world import SCALED_OBJECT, Object, WorldView, created, parse_time
 
 PATIENCE = timedelta(minutes=10)
 """For what passes by itself, as a rule; what lasts longer counts as lasting."""
+
+HEARD_OF_WITHIN = timedelta(seconds=3)
+"""A new Service leads somewhere once the packet filter of each node has heard of it, which nobody tells. Who is told
+before that the model is ready would be refused. Moments of creation are whole seconds, so that it is 2 s at least.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +34,7 @@ class Observation:
     desired: int
     ready: int
     warming_up: int
-    made: bool = True  # KServe has made its Deployment
+    made: bool = True  # KServe has made its Deployment, and our Service is known by now
     updating: bool = False  # pods of an older version are still there
     cause: Cause | None = None  # why replicas are missing
     scaling_cause: Cause | None = None  # why their number can't follow the demand
@@ -53,7 +58,7 @@ def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
         desired=_desired(deployment, world),
         ready=len(ready),
         warming_up=len(coming),
-        made=bool(world.deployments),
+        made=bool(world.deployments) and not _is_new(world.service, world.now),
         updating=is_updating(world),
         cause=cause,
         scaling_cause=_scaling_cause(deployment, world),
@@ -104,6 +109,16 @@ def _url(service: Object | None) -> str | None:
     return f"http://{meta['name']}.{meta['namespace']}.svc" + ("" if port == 80 else f":{port}")
 
 
+def _heard_of_at(service: Object | None) -> datetime | None:
+    since = created(service) if service else None
+    return since + HEARD_OF_WITHIN if since else None
+
+
+def _is_new(service: Object | None, now: datetime) -> bool:
+    heard_of = _heard_of_at(service)
+    return heard_of is not None and now < heard_of
+
+
 def _outlasted_patience(cause: Cause, now: datetime) -> bool:
     return cause.since is not None and now - cause.since >= PATIENCE
 
@@ -111,6 +126,8 @@ def _outlasted_patience(cause: Cause, now: datetime) -> bool:
 def _moments(pods: list[Pod], cause: Cause | None, world: WorldView) -> Iterator[datetime]:
     """The moments to come from which on things look different, though nothing has changed."""
     moments = [cause.since + PATIENCE] if cause and cause.since and not cause.final else []
+    if heard_of := _heard_of_at(world.service):
+        moments.append(heard_of)
     if silence := silent_since(world):
         moments.append(silence + METRICS_COME_WITHIN)
     for pod in pods:

@@ -117,9 +117,9 @@ class Status:
         self._mark_moving(Reason.WAKING)
 
     def mark_making(self) -> None:
-        """Nothing runs yet, because KServe hasn't made the Deployment."""
+        """Nothing runs yet: KServe hasn't made the Deployment, or our Service is so new that it may lead nowhere."""
         state = State.WAKING if self._seen.desired else State.IDLE
-        self._say(state, "KServe is making the Deployment of this model.")
+        self._say(state, "The Deployment and the Service of this model are being made.")
         self._mark_ready(None, Reason.UPDATING)
         self._mark_loaded(Reason.UPDATING)
         self._mark_moving(Reason.UPDATING)

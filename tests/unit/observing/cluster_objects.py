@@ -85,8 +85,9 @@ def deployment(replicas: int, *, pods: int | None = None, updated: int | None = 
     }
 
 
-def service(name: str = "model") -> Object:
-    return {"kind": "Service", "metadata": {"name": name, "namespace": "chat"}, "spec": {"ports": [{"port": 80}]}}
+def service(name: str = "model", **metadata: Any) -> Object:
+    known = {"name": name, "namespace": "chat", **metadata}
+    return {"kind": "Service", "metadata": known, "spec": {"ports": [{"port": 80}]}}
 
 
 def node(name: str = "gpu-1", *, ready: bool = True, message: str = "kubelet is posting ready status") -> Object:

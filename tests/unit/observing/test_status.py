@@ -374,6 +374,14 @@ def test_time_alone_brings_a_second_look_where_it_may_change_something() -> None
     assert seen.look_again_at == objects.NOW - timedelta(seconds=59) + PATIENCE
 
 
+def test_a_model_is_not_called_ready_before_its_service_is_known_everywhere() -> None:
+    new = objects.service(creationTimestamp=f"{objects.NOW - timedelta(seconds=2):%Y-%m-%dT%H:%M:%SZ}")
+    first, later = replace(ZERO, service=new), replace(ZERO, service=new, now=objects.NOW + timedelta(seconds=1))
+    assert observe(llm(), first).look_again_at == later.now
+    assert holding(status(first))["Ready"] == "Unknown"
+    assert holding(status(later))["Ready"] == "True"
+
+
 def test_a_steady_state_asks_for_no_second_look() -> None:
     assert observe(llm(), world(pod(ready=True))).look_again_at is None
 

@@ -59,7 +59,7 @@ async def test_a_call_that_finds_nobody_is_tried_again_and_tells_nothing_wrong(
     assert status(loop) == {}
     loop.api.faults.clear()
     await loop.turn()
-    assert status(loop)["message"] == "KServe is making the Deployment of this model."
+    assert status(loop)["message"] == "The Deployment and the Service of this model are being made."
 
 
 @pytest.mark.parametrize("answer", [BUSY, None, NO_RIGHT, CHANGED])
