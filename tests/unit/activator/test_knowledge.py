@@ -1,0 +1,88 @@
+"""A pod's own word that it is ready counts until something else is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+
+import pytest
+from slipway.activator.asking import Target
+from slipway.activator.demand import Deployment
+from slipway.activator.deployments import Deployments
+from slipway.activator.knowledge import Knowledge
+from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE
+from slipway.kube.store import Store
+from support import falling_asleep as model
+from support.falling_asleep import LLAMA
+
+
+class Asking:
+    def __init__(self) -> None:
+        self.targets: list[Target] = []
+
+    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+        self.targets = list(targets)
+
+
+class Sight:
+    """Of a deployment with one pod."""
+
+    def __init__(self) -> None:
+        self._store, self._deployments = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE]), Deployments()
+        self._versions = count(1)
+        self.knowledge = Knowledge(self._store, self._deployments, now=lambda: model.BEGIN, clock=lambda: 0.0)
+        self.greeting = Asking()
+        self.knowledge.greeting = self.greeting  # type: ignore[assignment]
+        self.knowledge.scraping = Asking()  # type: ignore[assignment]
+        for kind, thing in ((LLM_DEPLOYMENT, model.deployment()), (SERVICE, model.service())):
+            self._store.take(kind, "ADDED", thing, now=0)
+
+    def pod(self, *, container: str = "first", ready: bool = False) -> None:
+        state = {"name": "engine", "containerID": container, "state": {"running": {}}}
+        metadata = model.metadata("a", labels=model.LABELS, creationTimestamp=model.stamp(0))
+        conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": model.stamp(0)}]
+        status = {"phase": "Running", "podIP": "10.0.0.1", "conditions": conditions, "containerStatuses": [state]}
+        metadata["resourceVersion"] = str(next(self._versions))
+        spec = {"containers": [{"name": "engine"}]}
+        self._store.take(POD, "MODIFIED", {"metadata": metadata, "spec": spec, "status": status}, now=0)
+        self.knowledge.look(LLAMA)
+
+    def greet(self) -> None:
+        [target] = self.greeting.targets
+        self.knowledge.greet(target)
+
+    @property
+    def replicas(self) -> int:
+        known = self._deployments.of(LLAMA)
+        assert known
+        return len(known.replicas)
+
+
+@pytest.fixture
+async def sight() -> Sight:
+    return Sight()
+
+
+async def test_a_pod_that_starts_is_asked_and_is_a_replica_as_soon_as_it_says_so(sight: Sight) -> None:
+    sight.pod()
+    assert sight.replicas == 0
+    sight.greet()
+    assert sight.replicas == 1
+
+
+async def test_its_word_is_not_that_of_the_container_that_follows_it(sight: Sight) -> None:
+    sight.pod()
+    sight.greet()
+    sight.pod(container="second")
+    assert sight.replicas == 0
+    sight.greet()
+    assert sight.replicas == 1
+
+
+async def test_once_the_api_server_has_called_it_ready_only_its_word_counts(sight: Sight) -> None:
+    sight.pod()
+    sight.greet()
+    sight.pod(ready=True)
+    assert sight.greeting.targets == []
+    sight.pod()
+    assert sight.replicas == 0
