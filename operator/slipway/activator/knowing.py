@@ -15,9 +15,10 @@ from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Known
 from slipway.activator.holding import Limits
 from slipway.activator.picking import Replica
-from slipway.activator.waking import expected_wake
+from slipway.activator.waking import expected_wake, size_of
 from slipway.api import names, units
 from slipway.api.engine import ANY_CONCURRENCY
+from slipway.api.model import ModelFacts
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
 from slipway.observing.cause import NO_POD_CAN_HELP, Cause, reason_named
@@ -53,7 +54,8 @@ def known(sight: Sight) -> Known | None:
     if port is None:
         return None
     scaling = scaling_of(sight.deployment)
-    limits = Limits.of(scaling.hold, last_starts=sight.starts)
+    size = model_size(sight.deployment)
+    limits = Limits.of(scaling.hold, last_starts=sight.starts, model_bytes=size)
     view = WorldView(now=sight.now, pods=newest_version(sight.pods))
     seen = observe(None, view)
     concurrency = _concurrency(sight.deployment)
@@ -65,7 +67,7 @@ def known(sight: Sight) -> Known | None:
         replicas=replicas(sight, concurrency),
         cause=seen.cause or _told(sight.deployment),
         step=seen.step if seen.warming_up else None,
-        expected_wake=expected_wake(sight.starts) if sight.starts else None,
+        expected_wake=expected_wake(sight.starts, size) if sight.starts or size else None,
         target_per_replica=float(target) if isinstance(target, int) else float(concurrency),
         in_use=_is_in_use(
             sight, limits, units.seconds(scaling.idle_after), failed=bool(seen.cause and seen.cause.final)
@@ -94,6 +96,14 @@ def scaling_of(deployment: Object) -> ScalingSpec:
         return ScalingSpec.model_validate(deployment["spec"].get("scaling") or {})
     except ValidationError:
         return ScalingSpec()
+
+
+def model_size(deployment: Object) -> float | None:
+    """Bytes; None if the spec doesn't tell, or not in a way that can be read."""
+    try:
+        return size_of(ModelFacts.model_validate(deployment["spec"]["model"].get("facts") or {}))
+    except ValidationError:
+        return None
 
 
 def is_ready(pod: Object) -> bool:

@@ -131,6 +131,28 @@ def test_limits_are_those_of_the_spec() -> None:
     assert (limits.max_requests, limits.timeout) == (7, 90)
 
 
+@pytest.mark.parametrize(
+    ("facts", "wake", "timeout"),
+    [
+        ({"parameters": 70_000_000_000}, 760, 1550),
+        ({"parameters": 70_000_000_000, "dtype": "int4"}, 235, 500),
+        ({"parameters": 70_000_000_000, "weights": "20G"}, 160, 350),
+        ({"weights": "no size"}, None, 310),
+        ({}, None, 310),
+    ],
+)
+def test_before_the_first_start_a_request_waits_as_long_as_the_models_size_suggests(
+    facts: Object, wake: float | None, timeout: float
+) -> None:
+    found = seen(deployment=llm(model={"uri": "pvc://m/", "facts": facts}))
+    assert (found.expected_wake, found.limits.timeout) == (wake, timeout)
+
+
+def test_once_a_start_was_seen_the_size_says_nothing_more() -> None:
+    found = seen(deployment=llm(model={"uri": "pvc://m/", "facts": {"parameters": 70_000_000_000}}), starts=(200.0,))
+    assert (found.expected_wake, found.limits.timeout) == (200, 430)
+
+
 def test_a_spec_that_cannot_be_read_is_served_by_the_defaults() -> None:
     assert seen(deployment=llm(scaling={"hold": {"maxRequests": -7}})).limits.max_requests == 256
 
