@@ -17,7 +17,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from own_cluster import own_cluster
 from percentiles import percentile
 from slipway.kube.connection import load_configuration
 from slipway.kube.kinds import DEPLOYMENT, POD
-from slipway_devcluster import demo, slipway
+from slipway_devcluster import components, demo, slipway
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
@@ -41,7 +41,9 @@ from watching import EVERYTHING, watching
 RESULTS = Path(__file__).parent / "results"
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "wake.svg"
 BODY = {"model": demo.NAME, "prompt": demo.PROMPT, "max_tokens": 16, "temperature": 0, "stream": True}
-PATIENCE = 120.0
+ACTIVATORS_LOG = ["logs", "--timestamps", "--tail=-1", "--namespace", components.SLIPWAY_NAMESPACE]
+ACTIVATORS_LOG += ["--selector", "app.kubernetes.io/name=slipway-activator"]
+PATIENCE = 600.0
 SETTLED = 2.0  # seconds at zero, after which the next wake begins
 BUDGETS = {
     "asked → scaled, p95": 0.15,
@@ -57,7 +59,7 @@ BUDGETS = {
     "--bursts",
     type=click.IntRange(1, 1000),
     multiple=True,
-    default=(100,),
+    default=(100, 1000),
     show_default=True,
     help="Wakes by so many requests at once.",
 )
@@ -85,25 +87,29 @@ async def measure(cluster: Cluster, wakes: int, bursts: Sequence[int]) -> dict[s
     moments = Moments()
     kinds = {DEPLOYMENT: (EVERYTHING, moments.hear_deployment), POD: (EVERYTHING, moments.hear_pod)}
     url = f"http://{address_of(cluster, demo.NAME, demo.NAMESPACE)}"
+
+    def log() -> Sequence[str]:
+        return cluster.run_kubectl(ACTIVATORS_LOG).splitlines()
+
     async with watching(configuration, kinds, demo.NAMESPACE), client(cluster, patience=PATIENCE) as session:
         rows, texts = [], set[str]()
         for number in range(wakes):
-            row, answers = await wake(moments, session, url, at_once=1)
+            row, answers = await wake(moments, session, url, at_once=1, log=log)
             rows.append(row)
             texts |= {answer.text for answer in answers}
             click.echo(f"wake {number + 1}: {row['whole']:.2f} s")
         burst_rows = []
         for at_once in bursts:
-            row, answers = await wake(moments, session, url, at_once=at_once)
+            row, answers = await wake(moments, session, url, at_once=at_once, log=log)
             whole = sorted(answer.first for answer in answers)
             told = {"at once": at_once, "answered": sum(bool(answer.text) for answer in answers), "last": whole[-1]}
-            burst_rows.append({**told, "first": whole[0], "scaled": row["scaled"]})
+            burst_rows.append({**told, "first": whole[0], "scaled": row["told"] + row["scaled"]})
             click.echo(f"{at_once} at once: {told['answered']} answered within {whole[-1]:.1f} s")
         return {"wakes": rows, "texts": sorted(texts), "bursts": burst_rows}
 
 
 async def wake(
-    moments: Moments, session: aiohttp.ClientSession, url: str, *, at_once: int
+    moments: Moments, session: aiohttp.ClientSession, url: str, *, at_once: int, log: Callable[[], Sequence[str]]
 ) -> tuple[dict[str, float], list[Answer]]:
     """The seconds of each step, from the one before it."""
     await moments.until(moments.asleep, within=PATIENCE)
@@ -112,6 +118,7 @@ async def wake(
     asked = time.monotonic()
     answers = await asyncio.gather(*(ask(session, url, BODY) for _ in range(at_once)))
     await moments.ask_the_pod(session)
+    moments.read_the_log(log(), asked)
     return moments.steps(asked, first=min(answer.first for answer in answers)), list(answers)
 
 
@@ -135,7 +142,7 @@ def table(measured: dict[str, Any]) -> list[str]:
 
 def against_budgets(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return {
-        "asked → scaled, p95": percentile([row["scaled"] for row in rows], 95),
+        "asked → scaled, p95": percentile([row["told"] + row["scaled"] for row in rows], 95),
         "ready → first token, p95": percentile([row["answered"] for row in rows], 95),
         "held → first token, p50": percentile([row["whole"] for row in rows], 50),
         "held → first token, p95": percentile([row["whole"] for row in rows], 95),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from percentiles import percentile
 
 STEPS = {
-    "asked → Deployment scaled": ("scaled",),
+    "asked → Deployment scaled": ("told", "scaled"),
     "scaled → its process runs": ("created", "scheduled", "started"),
     "runs → ready, the model is loaded": ("ready",),
     "ready → first token": ("answered",),

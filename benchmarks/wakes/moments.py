@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,7 +16,8 @@ from slipway.api.names import RUNTIME_PORT
 from slipway.kube.kinds import Object
 
 STEPS: Mapping[str, str] = {
-    "scaled": "KEDA was told and has scaled the Deployment",
+    "told": "KEDA was told",
+    "scaled": "… and has scaled the Deployment",
     "created": "its pod was made",
     "scheduled": "… and bound to the node",
     "started": "… and process 1 of its container runs",
@@ -24,6 +25,7 @@ STEPS: Mapping[str, str] = {
     "answered": "the first token came",
 }
 """In order; each takes from the one before it."""
+TOLD = "KEDA is told"
 
 
 @dataclass
@@ -51,6 +53,13 @@ class Moments:
                     self._reached(step, arrived)
             self._address = thing.get("status", {}).get("podIP") or self._address
         self._changed.set()
+
+    def read_the_log(self, lines: Iterable[str], asked: float) -> None:
+        """Of the activators: when they told KEDA; each line begins with its time."""
+        began = time.time() - time.monotonic()
+        told = [datetime.fromisoformat(line.split()[0]).timestamp() - began for line in lines if TOLD in line]
+        if since := [moment for moment in told if moment >= asked]:
+            self._reached("told", min(since))
 
     async def ask_the_pod(self, session: aiohttp.ClientSession) -> None:
         """When its process began, and when it was ready, is told by nobody sooner or more exactly."""

@@ -145,6 +145,7 @@ class Activator:
             return
         port = self._settings.scaler_port
         found = addresses(self._watching.store, self._home)
+        self._knowledge.scraping.activators = max(1, len(found))
         self._following.follow({f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in found})
 
     # --- how it is ---------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ What KEDA does with the answers decides how they are given:
 # ruff: noqa: N802 - the methods have KEDA's names
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -19,6 +20,8 @@ import grpc
 from slipway.activator._generated import externalscaler_pb2 as pb
 from slipway.activator._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError, Wanted
+
+log = logging.getLogger(__name__)
 
 METRIC = "requests"
 ANY_TARGET = 1.0  # for a deployment not known yet: KEDA needs some target to begin with, and gets no value to compare
@@ -58,7 +61,11 @@ class ExternalScaler(rpc.ExternalScalerServicer):
             return _spec(ANY_TARGET)
 
     async def StreamIsActive(self, request: pb.ScaledObjectRef, context: Context) -> AsyncIterator[pb.IsActiveResponse]:
-        async for active in self._readings(_deployment(request), _active, repeat=lambda active: active):
+        deployment, was_active = _deployment(request), False
+        async for active in self._readings(deployment, _active, repeat=lambda active: active):
+            if active and not was_active:
+                log.info("KEDA is told that replicas are wanted", extra={"key": str(deployment)})
+            was_active = active
             yield pb.IsActiveResponse(result=active)
 
     async def StreamMetricSpec(

@@ -1,6 +1,7 @@
 """Asks the engines of ready replicas for their metrics, again and again, but none more than once a second.
 
-The runtime's own port is asked first; where there is none, the engine itself is.
+The more activators there are, the more seldom each of them asks. The runtime's own port is asked first; where there is
+none, the engine itself is.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from slipway.api.names import RUNTIME_PORT
 
 log = logging.getLogger(__name__)
 
-EVERY = (1.0, 2.0)  # seconds between two questions to one replica: at least and at most
+EVERY = (1.0, 2.0)  # seconds between two questions to one replica, at least and at most, for each activator
+SHARED_BY = 4  # activators at most; what is older than `activity.STALE_AFTER` is worth nothing
 TIMEOUT = 3.0
 LARGEST = 4 << 20  # bytes of metrics that are read; the rest is not looked at
 
@@ -32,6 +34,7 @@ class Scraping(Asking):
     def __init__(self, hear: Hear) -> None:
         super().__init__(aiohttp.ClientTimeout(total=TIMEOUT))
         self._hear = hear
+        self.activators = 1
 
     async def _ask(self, target: Target) -> None:
         ports = [RUNTIME_PORT, target.port]
@@ -43,7 +46,7 @@ class Scraping(Asking):
             else:
                 ports.reverse()
                 complained = complained or self._complain(target)
-            await asyncio.sleep(random.uniform(*EVERY))
+            await asyncio.sleep(pause(self.activators))
 
     async def _reading(self, url: str) -> Reading | None:
         try:
@@ -59,6 +62,11 @@ class Scraping(Asking):
             extra={"key": str(target.deployment)},
         )
         return True
+
+
+def pause(activators: int) -> float:
+    """Seconds until one of so many activators asks the same replica again, by chance."""
+    return random.uniform(*EVERY) * min(activators, SHARED_BY)
 
 
 async def _text(answer: aiohttp.ClientResponse) -> str:
