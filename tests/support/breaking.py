@@ -53,12 +53,10 @@ class Breaking:
         return await self.slipway.get("pod", lease["spec"]["holderIdentity"].rpartition("_")[0])
 
     async def keda(self) -> Object:
-        [pod] = [
-            pod
-            for pod in await self.kube.within("keda").select("pods", "app=keda-operator")
-            if "deletionTimestamp" not in pod["metadata"]
-        ]
-        return pod
+        """Its operator; the next one, if the last was only just killed."""
+        return await self.kube.within("keda").wait_for_any(
+            "pods", "app=keda-operator", lambda pod: "deletionTimestamp" not in pod["metadata"]
+        )
 
     async def restart_api_server(self, *, seconds: float = 2) -> None:
         async with chaos.without(self.cluster, "kube-apiserver", killed=True):

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from support.completions import complete, events
+from support.otlp_collector import OtlpCollector, otlp_collector
 from support.supervised_pod import is_alive
 from support.vllm_pod import VllmPod, descendants
 
@@ -21,12 +22,21 @@ DRAIN = 20
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pod(tmp_path_factory: pytest.TempPathFactory, python: Path, gemma: Path) -> AsyncIterator[VllmPod]:
+async def collector() -> AsyncIterator[OtlpCollector]:
+    async with otlp_collector() as collector:
+        yield collector
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pod(
+    tmp_path_factory: pytest.TempPathFactory, python: Path, gemma: Path, collector: OtlpCollector
+) -> AsyncIterator[VllmPod]:
     folder = tmp_path_factory.mktemp("pod")
     (folder / "keys").mkdir()
     (folder / "keys/alice").write_text("key-of-alice")
     async with aiohttp.ClientSession(headers=KEY) as http, VllmPod(folder, http, python) as pod:
-        options = (f"--api-keys={folder / 'keys'}", f"--drain-limit={DRAIN}")
+        options = [f"--api-keys={folder / 'keys'}", f"--drain-limit={DRAIN}"]
+        options += [f"--traces-endpoint={collector.url}", "--traces-sample-ratio=0"]
         await pod.serve(gemma, *options, flags=("--max-model-len=4096",))
         await pod.becomes_ready()
         yield pod
@@ -57,6 +67,23 @@ async def test_one_scrape_has_what_the_runtime_the_guard_and_vllm_count(pod: Vll
     assert "_created{" not in text
     families = [line for line in text.splitlines() if line.startswith("# TYPE")]
     assert len(families) == len(set(families))
+
+
+async def test_its_start_and_a_request_are_traced_and_vllms_own_span_lies_within_ours(
+    pod: VllmPod, collector: OtlpCollector
+) -> None:
+    trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    ask = {"model": pod.model, "prompt": "Kubernetes is", "max_tokens": 8}
+    sampled = {"traceparent": f"00-{trace}-{span}-01"}
+    async with pod.http.post(f"{pod.url}/v1/completions", json=ask, headers=sampled) as answer:
+        assert answer.status == 200
+    own = await collector.named("llm_request")
+    [ours] = [each for each in collector.spans if each.span_id == own.parent_id]
+    assert (ours.trace_id, ours.parent_id, ours.name) == (trace, span, f"text_completion {pod.model}")
+    assert own.lies_within(ours)
+    assert own.attributes["gen_ai.latency.time_in_queue"] >= 0
+    start = await collector.named("start")
+    assert {"core ready", "server serves", "loaded", "ready"} <= {phase.name for phase in collector.within(start)}
 
 
 @pytest.mark.parametrize(
