@@ -53,7 +53,9 @@ class Asking(ABC):
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        self._session = self._session or aiohttp.ClientSession(timeout=self._timeout)
+        """One connection to each replica, however many there are: some are kept waiting for an answer."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, connector=aiohttp.TCPConnector(limit=0))
         return self._session
 
     @abstractmethod
