@@ -33,9 +33,7 @@ async def test_one_scrape_has_what_the_runtime_the_guard_and_the_engine_count(po
     await pod.becomes_ready()
     await complete(pod.http, url(pod), "Kubernetes is", max_tokens=8)
     counted = 'slipway_tokens_total{key="anonymous",kind="completion",model_name="gemma"} 8.0'
-    async with asyncio.timeout(30):  # the client may have its answer a moment before it is accounted for
-        while counted not in (text := (await pod.get("/metrics"))[1]):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.05)
+    text = await pod.until_told("/metrics", counted)  # a client may have its answer before it is accounted for
     assert 'slipway_runtime_state{state="Ready"} 1.0' in text
     assert 'slipway_time_to_first_token_seconds_count{key="anonymous",model_name="gemma"} 1.0' in text
     assert "llamacpp:prompt_tokens_total" in text

@@ -74,6 +74,16 @@ class SupervisedPod:
                     return
                 await asyncio.sleep(0.01)
 
+    async def until_told(self, path: str, words: str) -> str:
+        """Asks the management port until its answer has these words; the answer."""
+        text = ""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.patience):
+                while words not in (text := (await self.get(path))[1]):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.05)
+        assert words in text
+        return text
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 

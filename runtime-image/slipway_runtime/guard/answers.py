@@ -15,6 +15,7 @@ _ABORTED = {
     "/v1/responses": re.compile(rb'"status"\s*:\s*"cancelled"'),
     "/v1/messages": re.compile(rb'(?s)"type"\s*:\s*"message(?:_delta)?".*"stop_reason"\s*:\s*null'),
 }
+_LAST = re.compile(rb"(?m)^(?:data: ?\[DONE\]|event: ?(?:message_stop|response\.(?:completed|failed|incomplete))\r?$)")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ def aborted(piece: bytes, path: str, *, stream: bool) -> bool:
     if pattern is None or (stream and path == "/v1/messages" and b"message_delta" not in piece):
         return False
     return pattern.search(piece) is not None
+
+
+def is_last(piece: bytes) -> bool:
+    """Whether the stream's last event is in the piece: nothing that follows matters to the client."""
+    return (b"[DONE]" in piece or b"event:" in piece) and _LAST.search(piece) is not None
 
 
 def events_in(piece: bytes) -> int:

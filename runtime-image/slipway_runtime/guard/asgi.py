@@ -59,7 +59,7 @@ class Guard:
                 await exchange.finish()
         except asyncio.CancelledError:
             if not _cut_by_us(visit):
-                visit.reason = visit.reason or "client_gone"
+                visit.client_left()
                 raise
             await exchange.refuse(gate.cut(visit))
         except EngineGone:
@@ -101,7 +101,7 @@ class _Exchange:
         message = await self._receive()
         if message["type"] == "http.disconnect":
             if not self._over:
-                self._visit.reason = "client_gone"
+                self._visit.client_left()
             return message
         self._visit.body_bytes += len(message.get("body", b""))
         self._body_left = self._gate.settings.max_body_bytes - self._visit.body_bytes

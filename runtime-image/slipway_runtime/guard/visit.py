@@ -39,6 +39,8 @@ class Visit:
     """Of the request, as far as it was read."""
     charged: int = 0
     """Tokens of it that its owner's bucket has paid."""
+    complete: bool = False
+    """Its stream's last event went by: many clients hang up then, and miss nothing."""
     cut: bool = False
     """It is being ended by us."""
     work: bool = field(init=False)
@@ -62,7 +64,12 @@ class Visit:
             return usage.completion if usage else 0
         events = answers.events_in(body)
         self.events += events
+        self.complete = self.complete or answers.is_last(body)
         return events
+
+    def client_left(self) -> None:
+        if not self.complete:
+            self.reason = self.reason or "client_gone"
 
     def aborted(self, body: bytes) -> bool:
         return self.work and self.status == 200 and answers.aborted(body, self.path, stream=self.stream)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from slipway_runtime.guard.answers import Usage, aborted, events_in, usage_in
+from slipway_runtime.guard.answers import Usage, aborted, events_in, is_last, usage_in
 from support.guarding import CHAT, chunk
 
 VLLM = {"prompt_tokens": 12, "total_tokens": 16, "completion_tokens": 4, "prompt_tokens_details": None}
@@ -77,3 +77,21 @@ def test_one_that_it_finished_is_left_alone(path: str, stream: bool, body: Any) 
 
 def test_events_are_counted_though_several_come_at_once() -> None:
     assert events_in(chunk(text="a\n\nb") + chunk(text="c")) == 2
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        chunk(text="a") + b"data: [DONE]\n\n",
+        b"data: [DONE]\r\n\r\n",
+        b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
+        b'event: response.completed\ndata: {"type":"response.completed"}\n\n',
+    ],
+)
+def test_the_last_event_of_a_stream_is_seen(last: bytes) -> None:
+    assert is_last(last)
+
+
+@pytest.mark.parametrize("piece", [chunk(text="\ndata: [DONE]\n\n"), b"event: response.output_text.done\ndata: {}\n\n"])
+def test_what_the_model_writes_ends_no_stream(piece: bytes) -> None:
+    assert not is_last(piece)

@@ -349,6 +349,18 @@ async def test_a_client_that_leaves_is_not_in_flight_any_more(made: Made) -> Non
     assert guarding.control.counts().in_flight == 0
 
 
+@pytest.mark.parametrize(("last", "counted"), [(b"data: [DONE]\n\n", 1), (b"", 0)], ids=["at the end", "before it"])
+async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_does_before_was_not(
+    made: Made, last: bytes, counted: int
+) -> None:
+    guarding, begun = made(), asyncio.Event()
+    stream = chunk(text="a") + chunk(text="b") + chunk(finish_reason="stop") + last
+    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, first=stream))))
+    await begun.wait()
+    await _gone(asked)
+    assert guarding.metric("slipway_request_seconds_count", key="anonymous") == (counted or None)
+
+
 async def test_no_prompt_and_no_answer_is_in_the_log(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     guard = guard_of(made(access_log=True), answering(b'{"choices":[{"text":"a secret answer"}]}'))
     await ask(guard, body=[b'{"prompt":"a secret prompt"}'])
