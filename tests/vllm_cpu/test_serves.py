@@ -77,8 +77,8 @@ async def test_its_start_and_a_request_are_traced_and_vllms_own_span_lies_within
     sampled = {"traceparent": f"00-{trace}-{span}-01"}
     async with pod.http.post(f"{pod.url}/v1/completions", json=ask, headers=sampled) as answer:
         assert answer.status == 200
-    own = await collector.named("llm_request")
-    [ours] = [each for each in collector.spans if each.span_id == own.parent_id]
+    [own] = await collector.until(lambda each: each.name == "llm_request" and each.trace_id == trace)
+    [ours] = await collector.until(lambda each: each.span_id == own.parent_id)
     assert (ours.trace_id, ours.parent_id, ours.name) == (trace, span, f"text_completion {pod.model}")
     assert own.lies_within(ours)
     assert own.attributes["gen_ai.latency.time_in_queue"] >= 0
