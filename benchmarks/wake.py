@@ -42,7 +42,7 @@ RESULTS = Path(__file__).parent / "results"
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "wake.svg"
 BODY = {"model": demo.NAME, "prompt": demo.PROMPT, "max_tokens": 16, "temperature": 0, "stream": True}
 ACTIVATORS_LOG = ["logs", "--timestamps", "--tail=-1", "--namespace", components.SLIPWAY_NAMESPACE]
-ACTIVATORS_LOG += ["--selector", "app.kubernetes.io/name=slipway-activator"]
+ACTIVATORS_LOG += ["--selector", f"app.kubernetes.io/name={slipway.ACTIVATOR}"]
 PATIENCE = 600.0
 SETTLED = 2.0  # seconds at zero, after which the next wake begins
 BUDGETS = {

@@ -56,8 +56,7 @@ class Moments:
 
     def read_the_log(self, lines: Iterable[str], asked: float) -> None:
         """Of the activators: when they told KEDA; each line begins with its time."""
-        began = time.time() - time.monotonic()
-        told = [datetime.fromisoformat(line.split()[0]).timestamp() - began for line in lines if TOLD in line]
+        told = [_moment(line.split()[0]) for line in lines if TOLD in line]
         if since := [moment for moment in told if moment >= asked]:
             self._reached("told", min(since))
 
@@ -65,10 +64,9 @@ class Moments:
         """When its process began, and when it was ready, is told by nobody sooner or more exactly."""
         async with session.get(f"http://{self._address}:{RUNTIME_PORT}/info") as answer:
             answer.raise_for_status()
-            phases = {each["name"]: datetime.fromisoformat(each["at"]) for each in (await answer.json())["phases"]}
-        began = time.time() - time.monotonic()
+            phases = {each["name"]: each["at"] for each in (await answer.json())["phases"]}
         for step in ("started", "ready"):
-            self._reached(step, phases[step].timestamp() - began)
+            self._reached(step, _moment(phases[step]))
 
     def _reached(self, step: str, arrived: float) -> None:
         self.at.setdefault(step, arrived)
@@ -90,6 +88,10 @@ class Moments:
             while not holds():
                 self._changed.clear()
                 await self._changed.wait()
+
+
+def _moment(time_of_day: str) -> float:
+    return datetime.fromisoformat(time_of_day).timestamp() - (time.time() - time.monotonic())
 
 
 _PODS_STEPS: Mapping[str, Callable[[Object], bool]] = {

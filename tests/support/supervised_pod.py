@@ -67,11 +67,15 @@ class SupervisedPod:
 
     async def opens(self) -> None:
         """Its management port, which it does before the engine is ready."""
+        await self.until_reached(f"http://127.0.0.1:{self.port}/livez")
+
+    async def until_reached(self, url: str) -> None:
+        """Until somebody answers there, whatever it is."""
         async with asyncio.timeout(self.patience):
             while True:
                 with suppress(aiohttp.ClientConnectionError):
-                    await self.get("/livez")
-                    return
+                    async with self.http.get(url):
+                        return
                 await asyncio.sleep(0.01)
 
     async def until_told(self, path: str, words: str) -> str:

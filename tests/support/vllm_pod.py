@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 from contextlib import suppress
@@ -58,12 +57,7 @@ class VllmPod(EnginePod):
 
     async def listens(self) -> None:
         """Waits for vLLM alone, which says that it is ready a moment before it can be reached."""
-        async with asyncio.timeout(self.patience):
-            while True:
-                with suppress(aiohttp.ClientConnectionError):
-                    async with self.http.get(f"{self.url}/health"):
-                        return
-                await asyncio.sleep(0.1)
+        await self.until_reached(f"{self.url}/health")
 
     def process_named(self, words: str) -> int:
         """The one of vLLM's processes whose command line has these words."""

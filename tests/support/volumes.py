@@ -16,5 +16,7 @@ async def folder_claimed(kube: Kube, claim: str, folder: Path) -> AsyncGenerator
     """The claim goes with its namespace; the volume is of no namespace."""
     volume, claimed = model.persistent_volume(claim, folder, kube.namespace)
     await kube.apply(volume, claimed)
-    yield
-    await kube.delete("persistentvolume", volume["metadata"]["name"])
+    try:
+        yield
+    finally:
+        await kube.delete("persistentvolume", volume["metadata"]["name"])

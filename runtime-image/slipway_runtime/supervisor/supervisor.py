@@ -54,14 +54,13 @@ class Supervisor:
         self._output = Output(engine.output, pass_on=log.pass_on, on_line=self._read)
         self._timer: asyncio.TimerHandle | None = None
         self._over = asyncio.Event()
-        self._answers = asyncio.Event()
+        self._has_started = asyncio.Event()
         self._client: EngineClient | None = None
         self._facts: dict[str, str] = {}
         self._health = 0
         self._engine_version = ""
         self._kills = kills_for_memory()
         self.state = State.STARTING
-        self.has_started = False
         self.trouble: str | None = None
         self.failure: Failure | None = None
 
@@ -125,8 +124,7 @@ class Supervisor:
         self._set_timer()
         match self.state:
             case State.READY:
-                self.has_started = True
-                self._answers.set()
+                self._has_started.set()
                 found = {"engine.version": self._engine_version, **self._facts}
                 self._trace.ready(self._phases, {f"slipway.{name}": value for name, value in found.items()})
                 if self._options.only_warm:
@@ -271,6 +269,10 @@ class Supervisor:
     # --- what the management port tells ------------------------------------------------------------------------------
 
     @property
+    def has_started(self) -> bool:
+        return self._has_started.is_set()
+
+    @property
     def is_ready(self) -> bool:
         return self.state is State.READY and self._health == 200
 
@@ -278,7 +280,7 @@ class Supervisor:
         """Or until that many seconds are over. One that has been ready is not waited for again."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
-                await self._answers.wait()
+                await self._has_started.wait()
 
     @property
     def phase(self) -> str:
