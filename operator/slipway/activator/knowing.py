@@ -24,11 +24,11 @@ from slipway.api.scaling import ScalingSpec
 from slipway.observing.cause import NO_POD_CAN_HELP, Cause, reason_named
 from slipway.observing.observation import observe
 from slipway.observing.pods import Pod
+from slipway.observing.rollout import version_of
 from slipway.observing.world import WorldView, activator_port, condition, is_true, parse_time
 
 Object = dict[str, Any]
 
-TEMPLATE_HASH = "pod-template-hash"  # which version of a Deployment a pod is of
 TELL_NOTHING = (Reason.NOT_READY, Reason.ACTIVATOR_UNAVAILABLE)
 PATIENCE = 2.0  # times the time limit, for which a replica that nobody waits for may try to become ready
 
@@ -140,7 +140,7 @@ def newest_version(pods: tuple[Object, ...]) -> tuple[Object, ...]:
     if not staying:
         return pods
     newest = max(staying, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
-    return tuple(pod for pod in pods if _version(pod) == _version(newest))
+    return tuple(pod for pod in pods if version_of(pod) == version_of(newest))
 
 
 def leads_here(extra_slice: Object | None) -> bool:
@@ -159,10 +159,6 @@ def replicas(sight: Sight, concurrency: int) -> tuple[Replica, ...]:
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
-
-
-def _version(pod: Object) -> str:
-    return str((pod["metadata"].get("labels") or {}).get(TEMPLATE_HASH, ""))
 
 
 def _address(pod: Object) -> str:

@@ -8,12 +8,14 @@ from .causes import of_replica_makers
 from .pods import Pod, no_place, stuck
 from .world import Object, WorldView
 
+TEMPLATE_HASH = "pod-template-hash"
 NO_ROOM = (Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED)
 
 
 def is_updating(world: WorldView) -> bool:
-    """Pods of an older version are still there."""
-    return any(map(_has_old_pods, world.deployments))
+    """Pods of an older version are still there. Deployment and pods are watched apart: either may tell it first."""
+    staying = (pod for pod in (Pod(raw, world) for raw in world.pods) if not (pod.is_leaving or pod.is_over))
+    return any(map(_has_old_pods, world.deployments)) or len({version_of(pod.raw) for pod in staying}) > 1
 
 
 def has_missing(world: WorldView) -> bool:
@@ -28,6 +30,11 @@ def lacks_room(world: WorldView) -> bool:
         return False
     refused = any(cause.reason in NO_ROOM for cause in of_replica_makers(world))
     return refused or any(_has_no_place(Pod(raw, world)) for raw in world.pods)
+
+
+def version_of(pod: Object) -> str:
+    """Which of its Deployment's versions it is one of."""
+    return str((pod["metadata"].get("labels") or {}).get(TEMPLATE_HASH, ""))
 
 
 def makes_room(world: WorldView) -> bool:

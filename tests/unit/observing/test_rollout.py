@@ -23,6 +23,10 @@ def leaving(thing: Object, until: str = "2026-11-21T10:02:00Z") -> Object:
     return {**thing, "metadata": {**thing["metadata"], "deletionTimestamp": until}}
 
 
+def of_version(version: str, thing: Object) -> Object:
+    return {**thing, "metadata": {**thing["metadata"], "labels": {"pod-template-hash": version}}}
+
+
 def promised(thing: Object) -> Object:
     return {**thing, "status": {**thing["status"], "nominatedNodeName": "gpu-1"}}
 
@@ -47,6 +51,19 @@ def test_a_rollout_is_over_when_all_replicas_are_ready_and_new() -> None:
     assert has_missing(world(OLD, pod("new", ready=True), deployments=BESIDE))
     assert has_missing(world(pod("new")))
     assert not has_missing(world(pod("new", ready=True)))
+
+
+def test_a_rollout_is_seen_by_its_pods_before_the_deployment_tells_of_it() -> None:
+    old, new = of_version("1", OLD), of_version("2", NEW)
+    assert is_updating(world(old, new))
+    assert lacks_room(world(old, new))
+    assert trouble(world(old, new)) is None
+
+
+def test_what_an_older_version_left_behind_is_no_rollout() -> None:
+    new = of_version("2", pod("new", ready=True))
+    assert not is_updating(world(of_version("1", pod("old", phase="Failed")), new))
+    assert not is_updating(world(of_version("1", leaving(OLD)), new))
 
 
 def trouble(seen: Any, strategy: str = "Auto") -> Reason | None:
