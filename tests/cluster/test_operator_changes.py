@@ -79,8 +79,8 @@ async def test_a_rollout_is_told_as_one(kube: Kube, weights: None, slipway: Oper
     await settled(kube, on_own_engine(), "Serving")
     pods = await pod_uids(kube)
     said = len(slipway.log.lines)
-    await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"env": [{"name": "A", "value": "1"}]}}})
-    await kube.wait_for("llmdeployment", NAME, lambda thing: told(thing).get("state") == "Updating")
+    async with kube.passing("llmdeployment", NAME, lambda thing: told(thing).get("state") == "Updating"):
+        await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"env": [{"name": "A", "value": "1"}]}}})
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
     assert not pods & await pod_uids(kube)

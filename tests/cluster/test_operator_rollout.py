@@ -33,8 +33,8 @@ async def test_with_a_gpu_to_spare_the_new_version_starts_beside_the_old_one(kub
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb"), "Serving")
     async with kube.recording("pods", selector=OURS) as pods:
-        await kube.patch("llmdeployment", NAME, CHANGE)
-        await kube.wait_for("llmdeployment", NAME, says("the new replica starts beside the old one"))
+        async with kube.passing("llmdeployment", NAME, says("the new replica starts beside the old one")):
+            await kube.patch("llmdeployment", NAME, CHANGE)
         after = await until_settled(kube, state="Serving")
         assert {pod["spec"].get("nodeName") for pod in pods} <= {None, "gpu-h100-0"}
     assert not says("rollout.strategy")(after)
@@ -45,8 +45,8 @@ async def test_without_one_the_old_version_goes_first_and_that_is_no_trouble(kub
     await kube.apply(own_runtime())
     await settled(kube, on("a100-80gb"), "Serving")
     said = len(slipway.log.lines)
-    await kube.patch("llmdeployment", NAME, CHANGE)
-    await kube.wait_for("llmdeployment", NAME, says("an old one goes first; requests are held meanwhile"))
+    async with kube.passing("llmdeployment", NAME, says("an old one goes first; requests are held meanwhile")):
+        await kube.patch("llmdeployment", NAME, CHANGE)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
     await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"] == SURGES)
@@ -58,8 +58,8 @@ async def test_without_one_the_old_version_goes_first_and_that_is_no_trouble(kub
 async def test_of_several_without_one_to_spare_one_at_a_time_goes_first(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb", replicas=2), "Serving")
-    await kube.patch("llmdeployment", NAME, CHANGE)
-    await kube.wait_for("llmdeployment", NAME, says("an old one goes first; the others serve on"))
+    async with kube.passing("llmdeployment", NAME, says("an old one goes first; the others serve on")):
+        await kube.patch("llmdeployment", NAME, CHANGE)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 2, "ready": 2, "warmingUp": 0}
 

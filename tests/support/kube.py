@@ -152,6 +152,21 @@ class Kube:
 
         return await _within(timeout, wanted(), lambda: f"{kind}/{name} is not as it should be: {summary(last)}")
 
+    @contextlib.asynccontextmanager
+    async def passing(self, kind: str, name: str, predicate: Predicate, *, timeout: float = 60) -> AsyncGenerator[None]:
+        """What the block does makes the object be as the predicate wants it, be it for a moment: none is missed."""
+        async with contextlib.aclosing(self.watch(kind, name=name)) as events:
+            last = (await anext(events)).object
+            yield
+
+            async def wanted() -> Object:
+                nonlocal last
+                while not predicate(last):
+                    last = (await anext(events)).object
+                return last
+
+            await _within(timeout, wanted(), lambda: f"{kind}/{name} never was as it should be: {summary(last)}")
+
     async def wait_for_condition(
         self, kind: str, name: str, condition: str, *, status: str = "True", timeout: float = 60
     ) -> Object:

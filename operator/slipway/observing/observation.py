@@ -15,7 +15,7 @@ from .causes import cause_in
 from .containers import LONG_SILENCE
 from .phases import Phases, phases_of, step_of
 from .pods import OVERDUE, Pod
-from .rollout import NO_ROOM, is_updating, makes_room
+from .rollout import NO_ROOM, is_updating, makes_room, place_is_taken_by
 from .world import SCALED_OBJECT, Object, WorldView, created, parse_time
 
 PATIENCE = timedelta(minutes=10)
@@ -128,6 +128,8 @@ def _moments(pods: list[Pod], cause: Cause | None, world: WorldView) -> Iterator
     moments = [cause.since + PATIENCE] if cause and cause.since and not cause.final else []
     if heard_of := _heard_of_at(world.service):
         moments.append(heard_of)
+    if taken_by := place_is_taken_by(world):
+        moments.append(taken_by)
     if silence := silent_since(world):
         moments.append(silence + METRICS_COME_WITHIN)
     for pod in pods:

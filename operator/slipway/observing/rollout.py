@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from slipway.api.reasons import Reason
 
 from .causes import of_replica_makers
@@ -9,6 +11,8 @@ from .pods import Pod, no_place, stuck
 from .world import Object, WorldView
 
 TEMPLATE_HASH = "pod-template-hash"
+TAKEN_WITHIN = timedelta(seconds=3)
+"""Of a place that became free: so long may the scheduler let a pod wait that it has just turned away."""
 NO_ROOM = (Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED)
 
 
@@ -38,8 +42,14 @@ def version_of(pod: Object) -> str:
 
 
 def makes_room(world: WorldView) -> bool:
-    """A replica is on its way out, and its place will be free."""
-    return any(pod.is_leaving and not stuck(pod) for pod in (Pod(raw, world) for raw in world.pods))
+    """A replica is on its way out, and its place will be free; or it is, and the scheduler has not looked yet."""
+    is_on_its_way = any(pod.is_leaving and not stuck(pod) for pod in (Pod(raw, world) for raw in world.pods))
+    taken_by = place_is_taken_by(world)
+    return is_on_its_way or bool(taken_by and world.now < taken_by)
+
+
+def place_is_taken_by(world: WorldView) -> datetime | None:
+    return world.place_freed_at + TAKEN_WITHIN if world.place_freed_at else None
 
 
 def _has_no_place(pod: Pod) -> bool:

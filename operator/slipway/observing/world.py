@@ -35,6 +35,7 @@ class WorldView:
     deployments: tuple[Object, ...] = ()
     replica_sets: tuple[Object, ...] = ()
     pods: tuple[Object, ...] = ()
+    place_freed_at: datetime | None = None  # when the last pod that had a node was gone; Kubernetes forgets it
     events: tuple[Object, ...] = ()  # of any of the above
     nodes: Mapping[str, Object] | None = None  # by name; None: nobody looks at nodes
     kinds: frozenset[str] = frozenset({INFERENCE_SERVICE, SCALED_OBJECT})

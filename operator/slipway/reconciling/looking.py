@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -44,6 +44,14 @@ OPTIONAL = (INFERENCE_SERVICE, SCALED_OBJECT, POD_MONITOR)
 """Kinds that others bring along, and that may be missing."""
 
 
+@dataclass(frozen=True)
+class Places:
+    """That the pods of a deployment have on nodes."""
+
+    taken: frozenset[str] = frozenset()  # by the pods of these uids
+    freed_at: datetime | None = None
+
+
 class Lookout:
     """`now` tells the time of day, which only status and causes need."""
 
@@ -52,6 +60,7 @@ class Lookout:
     ) -> None:
         self._store, self._ledger, self._now, self._home = store, ledger, now, slipway_namespace
         self._ports = Ports()
+        self._places: dict[Key, Places] = {}
         self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
 
     def everyone(self) -> list[Key]:
@@ -96,6 +105,7 @@ class Lookout:
             deployments=tuple(self._labelled(DEPLOYMENT, key)),
             replica_sets=tuple(self._labelled(REPLICA_SET, key)),
             pods=pods,
+            place_freed_at=self._place_freed_at(key, pods),
             events=tuple(self._labelled(CORE_EVENT, key)) if pods else (),
             nodes=self._nodes_of(pods),
             kinds=frozenset(kind.name for kind in kinds),
@@ -104,6 +114,13 @@ class Lookout:
             scaled_object=self._newest(SCALED_OBJECT, key),
             activator_answers=self._activator_answers(key),
         )
+
+    def _place_freed_at(self, key: Key, pods: tuple[Object, ...]) -> datetime | None:
+        before = self._places.get(key, Places())
+        taken = frozenset(str(pod["metadata"]["uid"]) for pod in pods if pod["spec"].get("nodeName"))
+        freed_at = self._now() if before.taken - taken else before.freed_at
+        self._places[key] = Places(taken, freed_at)
+        return freed_at
 
     def _newest(self, kind: Kind, key: Key) -> Object | None:
         """The one that is named after the deployment."""
@@ -136,6 +153,7 @@ class Lookout:
 
     def forget(self, key: Key) -> None:
         self._ports.forget(key)
+        self._places.pop(key, None)
 
     def begin_anew(self) -> None:
         """Somebody else may have chosen ports meanwhile."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-from slipway.observing.observation import observe
-from slipway.observing.rollout import has_missing, is_updating, lacks_room
+from slipway.observing.observation import Observation, observe
+from slipway.observing.rollout import TAKEN_WITHIN, has_missing, is_updating, lacks_room
 from slipway.observing.world import Object
 
 from .cluster_objects import condition, deployment, pod, unscheduled, world
@@ -66,16 +67,28 @@ def test_what_an_older_version_left_behind_is_no_rollout() -> None:
     assert not is_updating(world(of_version("1", leaving(OLD)), new))
 
 
-def trouble(seen: Any, strategy: str = "Auto") -> Reason | None:
+def seen_at(seen: Any, strategy: str = "Auto") -> Observation:
     spec = {"model": {"uri": "pvc://gemma/"}, "rollout": {"strategy": strategy}}
     metadata = {"name": "model", "namespace": "chat", "uid": "1", "generation": 1}
-    cause = observe(LLMDeployment.model_validate({"metadata": metadata, "spec": spec}), seen).cause
+    return observe(LLMDeployment.model_validate({"metadata": metadata, "spec": spec}), seen)
+
+
+def trouble(seen: Any, strategy: str = "Auto") -> Reason | None:
+    cause = seen_at(seen, strategy).cause
     return cause.reason if cause else None
 
 
 def test_a_missing_place_is_no_trouble_while_the_rollout_or_a_replica_that_goes_makes_one() -> None:
     assert trouble(world(OLD, NEW, deployments=BESIDE)) is None
     assert trouble(world(leaving(OLD), NEW, deployments=(deployment(1),))) is None
+
+
+def test_a_place_that_just_became_free_is_no_trouble_until_the_scheduler_has_had_its_time() -> None:
+    now = world().now
+    assert trouble(world(NEW, place_freed_at=now)) is None
+    assert seen_at(world(NEW, place_freed_at=now)).look_again_at == now + TAKEN_WITHIN
+    assert trouble(world(NEW, place_freed_at=now - TAKEN_WITHIN)) == Reason.UNSCHEDULABLE
+    assert trouble(world(NEW, place_freed_at=now - TAKEN_WITHIN + timedelta(seconds=1))) is None
 
 
 def test_a_missing_place_is_trouble_where_nobody_makes_one() -> None:

@@ -23,6 +23,12 @@ def unplaced() -> Object:
     }
 
 
+def placed() -> Object:
+    """A replica that answers, on a node."""
+    replica = pod(is_ready=True)
+    return {**replica, "spec": {**replica["spec"], "nodeName": "node-1"}}
+
+
 def strategy(loop: Loop) -> str:
     found: Any = loop.api.get(INFERENCE_SERVICE)["spec"]["predictor"]["deploymentStrategy"]
     return str(found["type"])
@@ -31,7 +37,7 @@ def strategy(loop: Loop) -> str:
 async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_ready(loop: Loop) -> None:
     loop.api.put(llm(scaling={"autoscaler": "None", "minReplicas": 1}))
     loop.api.put(made_by_kserve(1))
-    loop.api.put(pod(is_ready=True))
+    loop.api.put(placed())
     await loop.settle()
     assert strategy(loop) == "RollingUpdate"
 
@@ -46,6 +52,7 @@ async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_read
     loop.api.change(DEPLOYMENT, {"status": {"replicas": 1, "updatedReplicas": 1}}, name=PREDICTOR)
     await loop.turn()
     assert strategy(loop) == "Recreate"
+    assert "Unschedulable" not in str(status(loop)["conditions"])
 
     ready = pod(is_ready=True)["status"]
     loop.api.change(POD, {"status": {**ready, "phase": "Running"}}, name="llama-predictor-2")
