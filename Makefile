@@ -54,8 +54,8 @@ chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chanc
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
 
-bench-guard: $(VENV) ## Measure what the guard costs, against llama.cpp alone
-	$(BIN)/python benchmarks/guard_cost.py $(ARGS)
+bench-guard: $(VENV) ## Measure what the guard costs, against the same engine without it
+	PYTHONPATH=tests $(BIN)/python benchmarks/guard_cost.py $(ARGS)
 
 bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the API server (needs root)
 	$(BIN)/python benchmarks/operator_scale.py --number $(N) $(ARGS)

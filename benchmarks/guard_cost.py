@@ -1,14 +1,15 @@
-"""What the guard costs: an engine behind it, without it and alone, asked in turns in one run; and the guard by itself.
+"""What the guard costs: an engine asked through it and around it, in turns, in one process; and the guard by itself.
 
-    .venv/bin/python benchmarks/guard_cost.py [--rounds N]
-    .venv/bin/python benchmarks/guard_cost.py --vllm "$(.venv/bin/python -P tests/support/vllm_venv.py)"
+    make bench-guard
+    make bench-guard ARGS="--vllm $(.venv/bin/python -P tests/support/vllm_venv.py)"
 
-First the guard around an app that does nothing: processor time for a request, and for each piece of a stream. Then the
-demo model, served by llama.cpp's own server (alone), by the runtime's web app with its guard taken out (unguarded), and
-by the same with it (guarded); or by vLLM's own server on CPUs, alone and guarded. Told are the time to the first token
-of one request at a time, and the tokens per second of several at once. Each is a median, with the interval that holds
-it at 95 % by the bootstrap. While one is asked, the others stand still: vLLM's worker looks for work for a second after
-it had some, and takes a processor for it.
+First the guard around an app that does nothing: processor time for a request, and for each piece of a stream. Then an
+engine, in the one web app that both ways lead to: two processes of the same engine differ by more than the guard costs.
+It is llama.cpp, and llama.cpp's own server beside it (alone), or vLLM.
+
+The time to the first token is taken with a tiny model with random weights, since what the guard adds is the same for
+any model, and would be lost among a real one's ups and downs; throughput with the demo model, several requests at once.
+Each is a median with the interval that holds it at 95 % by the bootstrap.
 """
 
 from __future__ import annotations
@@ -20,33 +21,36 @@ import json
 import os
 import random
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import guard_switch
+from aiohttp import ClientSession, TCPConnector
 from prometheus_client import CollectorRegistry
 from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from slipway_runtime.control import Control, Slot
 from slipway_runtime.engines.llamacpp import Settings
-from slipway_runtime.engines.vllm import GUARD
 from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings as GuardSettings
+from support.model_files import write_checkpoint, write_gguf
 
-AT_ONCE = 4
-TOKENS = 64
+NAME = "gemma"
+TOKENS = 32
 PATIENCE = 300.0
-RUNTIME = Path(__file__).parents[1] / "runtime-image"
+HERE = Path(__file__).parent
+RUNTIME = HERE.parent / "runtime-image"
 PIECE = b'data: {"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n'
 
 ALONE = """
@@ -56,44 +60,38 @@ from slipway_runtime.engines.llamacpp import Settings, fill
 server = xllamacpp.Server(fill(xllamacpp.CommonParams(), Settings.from_json(sys.argv[1])))
 threading.Event().wait()
 """
-UNGUARDED = """
-from types import SimpleNamespace
+IN_THE_APP = """
+import guard_switch
 from slipway_runtime.engines import llamacpp_app
-from slipway_runtime.guard.asgi import VISIT
-def without(app, gate):
-    async def let_all_in(scope, receive, send):
-        scope[VISIT] = SimpleNamespace(work=True)
-        await app(scope, receive, send)
-    return let_all_in
-llamacpp_app.Guard = without
+llamacpp_app.Guard = guard_switch.Switch
 llamacpp_app.main()
 """
-LLAMACPP = {
-    "alone": ["-c", ALONE],
-    "unguarded": ["-c", UNGUARDED],
-    "guarded": ["-m", "slipway_runtime.engines.llamacpp_app"],
-}
-VLLM = {
-    "alone": ["--disable-uvicorn-access-log"],
-    "guarded": ["--disable-uvicorn-access-log", f"--middleware={GUARD}"],
-}
-BUDGETS = {"unguarded": "the guard itself", "alone": "the guard and, with llama.cpp, the web app"}
-"""What the guarded one is compared with, and what the difference then is the cost of."""
+MODULE = "from slipway_runtime.engines.vllm import installed; print(installed().module)"
+"""By which this vLLM is started."""
+ALONE_AT, IN_THE_APP_AT = 18491, 18492
+BUDGETS = {"around": "the guard", "alone": "the guard and the web app"}
+"""What the way through the guard is compared with, and what the difference then is the cost of."""
 LATER, SLOWER = 0.3e-3, 0.99
 """What may be lost: seconds to the first token, and of the throughput what is beyond this share."""
 
-Command = Callable[[int], list[str]]
-"""That starts an engine on a port."""
+Commands = Mapping[int, Sequence[str]]
+"""That start engines, by their ports."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=10, help="of each, in turns (default: %(default)s)")
+    parser.add_argument("--asked", type=int, default=2000, help="requests each way, one by one (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=60, help="each way, several at once (default: %(default)s)")
+    parser.add_argument("--at-once", type=int, default=4, metavar="N", help="requests, for throughput (default: 4)")
     parser.add_argument("--vllm", metavar="PYTHON", help="the Python of an environment with vLLM, instead of llama.cpp")
-    arguments = parser.parse_args()
+    parser.add_argument("--model", type=Path, help="for vLLM: a folder, instead of both models on CPUs")
+    parser.add_argument("flags", nargs="*", help="after --: vLLM's own")
+    options = parser.parse_args()
     asyncio.run(measure_guard())
-    commands = of_vllm(arguments.vllm) if arguments.vllm else of_llamacpp()
-    asyncio.run(measure_engine(commands, arguments.rounds))
+    with tempfile.TemporaryDirectory() as folder:
+        tiny, demo = of_vllm(options, Path(folder)) if options.vllm else of_llamacpp(Path(folder))
+        asyncio.run(measure_first_tokens(tiny, options.asked))
+        asyncio.run(measure_throughput(demo, options.rounds, options.at_once))
 
 
 # --- the guard by itself ---------------------------------------------------------------------------------------------
@@ -153,139 +151,169 @@ def a_gate() -> Iterator[Gate]:
         control.close()
 
 
-# --- with an engine --------------------------------------------------------------------------------------------------
+# --- the engines -----------------------------------------------------------------------------------------------------
 
 
-def of_llamacpp() -> dict[str, Command]:
+def of_llamacpp(folder: Path) -> tuple[Commands, Commands]:
     cache = default_cache()
+    demo = model.ensure_gguf(cache, Steps(cache)) / model.GGUF_FILE
+    tiny = write_gguf(folder / "tiny.gguf")
+    return (
+        {port: llamacpp(port, tiny, 512) for port in (ALONE_AT, IN_THE_APP_AT)},
+        {port: llamacpp(port, demo, 1024) for port in (ALONE_AT, IN_THE_APP_AT)},
+    )
+
+
+def llamacpp(port: int, file: Path, context: int) -> list[str]:
     settings = Settings(
-        model=model.ensure_gguf(cache, Steps(cache)) / model.GGUF_FILE,
-        name="gemma",
+        model=file,
+        name=NAME,
         host="127.0.0.1",
-        port=0,
-        context_length=1024,
-        parallel=AT_ONCE,
+        port=port,
+        context_length=context,
+        parallel=4,
         threads=2,
         parameters={},
     )
-
-    def on(port: int, way: list[str]) -> list[str]:
-        told = dataclasses.asdict(dataclasses.replace(settings, port=port))
-        return [sys.executable, *way, json.dumps(told, default=str)]
-
-    return {name: partial(on, way=way) for name, way in LLAMACPP.items()}
+    program = ALONE if port == ALONE_AT else IN_THE_APP
+    told = json.dumps(dataclasses.asdict(settings), default=str)
+    return ["env", f"PYTHONPATH={HERE}", sys.executable, "-c", program, told]
 
 
-def of_vllm(python: str) -> dict[str, Command]:
+def of_vllm(options: argparse.Namespace, folder: Path) -> tuple[Commands, Commands]:
+    if options.model:
+        given = {IN_THE_APP_AT: vllm(options.vllm, options.model, options.flags)}
+        return given, given
     cache = default_cache()
-    folder = model.ensure_hf(cache, Steps(cache))
-    flags = [f"--model={folder}", "--served-model-name=gemma", "--max-model-len=1024", "--enforce-eager"]
-
-    def on(port: int, way: list[str]) -> list[str]:
-        variables = [f"PYTHONPATH={RUNTIME}", "VLLM_CPU_KVCACHE_SPACE=1", "HF_HUB_OFFLINE=1"]
-        server = [python, "-m", "vllm.entrypoints.launchers.api_server.entry", "--host=127.0.0.1", f"--port={port}"]
-        return ["env", *variables, *server, *flags, *way]
-
-    return {name: partial(on, way=way) for name, way in VLLM.items()}
+    demo = model.ensure_hf(cache, Steps(cache))
+    tiny = write_checkpoint(folder, max_position_embeddings=1024)
+    flags = ["--max-model-len=1024", "--enforce-eager", *options.flags]
+    return {IN_THE_APP_AT: vllm(options.vllm, tiny, flags)}, {IN_THE_APP_AT: vllm(options.vllm, demo, flags)}
 
 
-async def measure_engine(commands: Mapping[str, Command], rounds: int) -> None:
-    first: dict[str, list[float]] = {name: [] for name in commands}
-    rates: dict[str, list[float]] = {name: [] for name in commands}
-    async with AsyncExitStack() as engines:
-        running = {
-            name: await engines.enter_async_context(engine(command, 18491 + number))
-            for number, (name, command) in enumerate(commands.items())
-        }
-        # llama.cpp's own server closes connections at will, so none is used twice.
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
-            for each in running.values():
-                with each.awake():
-                    await ask(http, each.url, tokens=TOKENS)
-            for _ in range(rounds):
-                for name in [name for _ in range(20) for name in shuffled(running)]:
-                    with running[name].awake():
-                        first[name].append((await ask(http, running[name].url, tokens=2))[0])
-                for name in shuffled(running):
-                    with running[name].awake():
-                        rates[name].append(await tokens_per_second(http, running[name].url))
-    report(first, rates)
-
-
-def shuffled(names: Iterable[str]) -> list[str]:
-    """In another order each time, so that none is always asked just after the same other."""
-    return random.sample(list(names), len(list(names)))
-
-
-async def tokens_per_second(http: aiohttp.ClientSession, url: str) -> float:
-    began = time.monotonic()
-    answers = await asyncio.gather(*(ask(http, url, tokens=TOKENS) for _ in range(AT_ONCE)))
-    return sum(tokens for _, tokens in answers) / (time.monotonic() - began)
-
-
-async def ask(http: aiohttp.ClientSession, url: str, *, tokens: int) -> tuple[float, int]:
-    """Seconds to the first token, and how many came."""
-    body = {"model": "gemma", "prompt": "Once", "max_tokens": tokens, "stream": True, "ignore_eos": True}
-    began, first, count = time.monotonic(), 0.0, 0
-    async with http.post(f"{url}/v1/completions", json={**body, "cache_prompt": True}) as answer:
-        async for line in answer.content:
-            if line.startswith(b"data: {"):
-                first = first or time.monotonic() - began
-                count += 1
-    return first, count
-
-
-@dataclass(frozen=True)
-class Running:
-    """Stopped, but for when it is asked."""
-
-    url: str
-    group: int  # of its processes
-
-    @contextmanager
-    def awake(self) -> Iterator[None]:
-        os.killpg(self.group, signal.SIGCONT)
-        yield
-        os.killpg(self.group, signal.SIGSTOP)
+def vllm(python: str, folder: Path, flags: Sequence[str]) -> list[str]:
+    start = ["env", f"PYTHONPATH={RUNTIME}:{HERE}", "HF_HUB_OFFLINE=1", "VLLM_CPU_KVCACHE_SPACE=1", python]
+    module = subprocess.check_output([*start, "-c", MODULE], text=True).strip()
+    ours = [f"--model={folder}", f"--served-model-name={NAME}", "--middleware=guard_switch.Switch"]
+    address = ["--host=127.0.0.1", f"--port={IN_THE_APP_AT}", "--disable-uvicorn-access-log"]
+    return [*start, "-m", module, *address, *ours, *flags]
 
 
 @asynccontextmanager
-async def engine(command: Command, port: int) -> AsyncIterator[Running]:
+async def serving(commands: Commands) -> AsyncIterator[list[Way]]:
+    async with AsyncExitStack() as stack:
+        for port, command in commands.items():
+            await stack.enter_async_context(engine(command, port))
+        # llama.cpp's own server closes connections at will, so none is used twice.
+        http = await stack.enter_async_context(ClientSession(connector=TCPConnector(force_close=True, limit=0)))
+        ways = [Way("through", IN_THE_APP_AT, http), Way("around", IN_THE_APP_AT, http, {guard_switch.AROUND: "1"})]
+        yield [*ways, *(Way("alone", port, http) for port in commands if port == ALONE_AT)]
+
+
+@asynccontextmanager
+async def engine(command: Sequence[str], port: int) -> AsyncIterator[None]:
     quiet = subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*command(port), stdout=quiet, stderr=quiet, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
+    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
-        await until_it_answers(url)
-        os.killpg(process.pid, signal.SIGSTOP)
-        yield Running(url, process.pid)
+        await until_it_answers(f"http://127.0.0.1:{port}", process)
+        yield
     finally:
-        os.killpg(process.pid, signal.SIGKILL)  # vLLM has begun others
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # vLLM has begun others
         await process.wait()
 
 
-async def until_it_answers(url: str) -> None:
-    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as http:
+async def until_it_answers(url: str, process: asyncio.subprocess.Process) -> None:
+    async with asyncio.timeout(PATIENCE), ClientSession() as http:
         while True:
-            try:
+            if process.returncode is not None:
+                raise SystemExit(f"The engine ended with exit code {process.returncode} before it answered.")
+            with suppress(aiohttp.ClientConnectionError):
                 async with http.get(f"{url}/health") as answer:
                     if answer.status == 200:
                         return
-            except aiohttp.ClientConnectionError:
-                pass
             await asyncio.sleep(0.1)
 
 
-def report(first: dict[str, list[float]], rates: dict[str, list[float]]) -> None:
-    for name, times in first.items():
-        told = f"first token after {spread(times, 1e3, 2)} ms (n={len(times)})"
-        print(f"{name:9} {told}, {spread(rates[name], 1, 1)} tokens/s, {AT_ONCE} at once (n={len(rates[name])})")
-    for other, cost in ((other, cost) for other, cost in BUDGETS.items() if other in first):
-        later = difference(first["guarded"], first[other], lambda a, b: a - b)
-        ratio = difference(rates["guarded"], rates[other], lambda a, b: a / b)
-        print(
-            f"{cost}: first token {later[1] * 1e3:+.2f} [{later[0] * 1e3:+.2f}, {later[2] * 1e3:+.2f}] ms of "
-            f"{LATER * 1e3:+.1f}, throughput {ratio[1]:.3f} [{ratio[0]:.3f}, {ratio[2]:.3f}] of {SLOWER}"
-        )
+# --- with an engine --------------------------------------------------------------------------------------------------
+
+
+async def measure_first_tokens(commands: Commands, asked: int) -> None:
+    times: dict[str, list[float]] = {}
+    async with serving(commands) as ways:
+        for way in ways:
+            await way.tokens_per_second(4)
+        for way in [way for _ in range(asked) for way in shuffled(ways)]:
+            times.setdefault(way.name, []).append(way.to_first_token())
+    for name, found in times.items():
+        print(f"{name:8} first token after {spread(found, 1e3, 2)} ms (n={len(found)})")
+    for other, cost in told_of(times):
+        low, middle, high = difference(times["through"], times[other], lambda a, b: a - b)
+        print(f"{cost}: {middle * 1e3:+.2f} [{low * 1e3:+.2f}, {high * 1e3:+.2f}] ms, at most {LATER * 1e3:+.1f}")
+
+
+async def measure_throughput(commands: Commands, rounds: int, at_once: int) -> None:
+    rates: dict[str, list[float]] = {}
+    async with serving(commands) as ways:
+        for way in ways:
+            await way.tokens_per_second(at_once)
+        for way in [way for _ in range(rounds) for way in shuffled(ways)]:
+            rates.setdefault(way.name, []).append(await way.tokens_per_second(at_once))
+    for name, found in rates.items():
+        print(f"{name:8} {spread(found, 1, 1)} tokens/s, {at_once} at once (n={len(found)})")
+    for other, cost in told_of(rates):
+        pairs = [ours / theirs for ours, theirs in zip(rates["through"], rates[other], strict=True)]
+        print(f"{cost}: {spread(pairs, 1, 3)} of the tokens/s, at least {SLOWER}")
+
+
+def told_of(found: Mapping[str, object]) -> list[tuple[str, str]]:
+    return [(other, cost) for other, cost in BUDGETS.items() if other in found]
+
+
+def shuffled(ways: Sequence[Way]) -> list[Way]:
+    """In another order each time, so that none is always asked just after the same other."""
+    return random.sample(ways, len(ways))
+
+
+@dataclass(frozen=True)
+class Way:
+    """To an engine."""
+
+    name: str
+    port: int
+    http: ClientSession
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def to_first_token(self) -> float:
+        """By a plain socket, for a client's own work would be more than what is looked for."""
+        body = json.dumps(self._body(tokens=2)).encode()
+        headers = {"Host": "x", "Content-Type": "application/json", "Content-Length": len(body), **self.headers}
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        asked = b"POST /v1/completions HTTP/1.1\r\n" + head.encode() + b"Connection: close\r\n\r\n" + body
+        with socket.create_connection(("127.0.0.1", self.port)) as connection:
+            began, answer = time.monotonic(), b""
+            connection.sendall(asked)
+            while b"data: {" not in answer:
+                piece = connection.recv(65536)
+                assert piece, f"nothing came {self.name}: {answer!r}"
+                answer += piece
+            first = time.monotonic() - began
+            while connection.recv(65536):
+                pass
+        return first
+
+    async def tokens_per_second(self, at_once: int) -> float:
+        began = time.monotonic()
+        came = await asyncio.gather(*(self._tokens() for _ in range(at_once)))
+        return sum(came) / (time.monotonic() - began)
+
+    async def _tokens(self) -> int:
+        url, body = f"http://127.0.0.1:{self.port}/v1/completions", self._body(tokens=TOKENS)
+        async with self.http.post(url, json=body, headers=self.headers) as answer:
+            return sum([line.startswith(b"data: {") async for line in answer.content])
+
+    def _body(self, *, tokens: int) -> dict[str, object]:
+        return {"model": NAME, "prompt": "Once", "max_tokens": tokens, "stream": True, "ignore_eos": True}
 
 
 def spread(values: Sequence[float], scale: float, digits: int) -> str:

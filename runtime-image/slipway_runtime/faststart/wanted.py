@@ -45,11 +45,12 @@ def _mapped() -> Iterator[Piece]:
     """Of libraries, above all."""
     with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
         for line in Path("/proc/self/maps").read_text().splitlines():
-            addresses, name = line.partition(" ")[0], line[73:]
+            addresses, _, begin, _, _, *named = line.split(maxsplit=5)
+            name = named[0] if named else ""
             if not name.startswith("/") or name.startswith(("/dev/", "/memfd:")) or name.endswith(" (deleted)"):
                 continue
             first, end = (int(address, 16) // mmap.PAGESIZE for address in addresses.split("-"))
-            offset = int(line.split()[2], 16)
+            offset = int(begin, 16)
             pagemap.seek(first * 8)
             entries = array("Q", pagemap.read((end - first) * 8))
             for start, stop in runs(number for number, entry in enumerate(entries) if entry & PRESENT):

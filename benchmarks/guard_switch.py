@@ -1,0 +1,22 @@
+"""The guard as a middleware that lets by whoever asks for it, so that one process of an engine has both ways."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from slipway_runtime.guard.asgi import VISIT, App, Guard, Receive, Scope, Send
+from slipway_runtime.guard.gate import Gate
+
+AROUND = "x-around-the-guard"
+
+
+class Switch:
+    def __init__(self, app: App, gate: Gate | None = None) -> None:
+        self._app, self._guard = app, Guard(app, gate)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and any(name == AROUND.encode() for name, _ in scope["headers"]):
+            scope[VISIT] = SimpleNamespace(work=True)  # what the app behind llama.cpp's guard looks for
+            await self._app(scope, receive, send)
+        else:
+            await self._guard(scope, receive, send)
