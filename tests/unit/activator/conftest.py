@@ -1,14 +1,16 @@
-"""What goes over sockets is tested on both event loops: the one that the activator uses, and Python's own."""
+"""What goes over sockets is tested on both event loops, the activator's own and Python's, and on real ports."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 import uvloop
+from support.activator import Activator, activated
+from support.scripted_engine import ScriptedEngine, scripted_engine
 
-OVER_SOCKETS = {"test_forwarding", "test_waiting", "test_abuse"}
+OVER_SOCKETS = {"test_forwarding", "test_failing_replicas", "test_waiting", "test_abuse"}
 
 
 def pytest_asyncio_loop_factories(
@@ -17,3 +19,17 @@ def pytest_asyncio_loop_factories(
     if item.path.stem in OVER_SOCKETS:
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[ScriptedEngine]:
+    async with scripted_engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+async def activator(engine: ScriptedEngine) -> AsyncIterator[Activator]:
+    """One whose deployment has a replica."""
+    async with activated() as activator:
+        activator.ready(engine)
+        yield activator

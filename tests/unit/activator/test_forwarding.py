@@ -1,8 +1,6 @@
 """What passes from clients to replicas and back, over real connections."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
 
 import pytest
 from slipway.activator.holding import Limits
@@ -10,7 +8,6 @@ from slipway.activator.options import Options
 from support.activator import Activator, activated, ask, connected
 from support.scripted_engine import (
     STREAM_HEAD,
-    Script,
     ScriptedEngine,
     answer,
     answering,
@@ -23,23 +20,6 @@ from support.scripted_engine import (
     token,
     when,
 )
-
-JSON = "Content-Type: application/json\r\n"
-EMPTY_ABORT = json.dumps({"choices": [{"text": "", "finish_reason": "abort"}]}).encode()
-
-
-@pytest.fixture
-async def engine() -> AsyncIterator[ScriptedEngine]:
-    async with scripted_engine() as engine:
-        yield engine
-
-
-@pytest.fixture
-async def activator(engine: ScriptedEngine) -> AsyncIterator[Activator]:
-    async with activated() as activator:
-        activator.ready(engine)
-        yield activator
-
 
 # --- requests --------------------------------------------------------------------------------------------------------
 
@@ -299,118 +279,6 @@ async def test_a_client_that_leaves_ends_the_work_that_was_done_for_it(
         await client.head()
     await asyncio.wait_for(broken.wait(), 10)
     await activator.until_inactive()
-
-
-# --- replicas that fail ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "failure",
-    [
-        cutting(),
-        cutting(b"HTTP/1.1 200 O"),
-        answering(b"later", status="503 Service Unavailable"),
-        answering(EMPTY_ABORT, headers=JSON),
-        saying(STREAM_HEAD + in_chunk(token("", finish="abort")) + b"0\r\n\r\n"),
-        cutting(STREAM_HEAD + in_chunk(token(""))),
-    ],
-    ids=["cut", "cut within the head", "503", "empty abort", "empty abort of a stream", "cut before a word"],
-)
-async def test_a_try_without_a_word_of_an_answer_is_followed_by_another(
-    activator: Activator, engine: ScriptedEngine, failure: Script
-) -> None:
-    engine.script = in_turn(failure, failure, echoing())
-    assert (await ask(activator, b"the whole body")).body == b"the whole body"
-    assert len(engine.asked) == 3
-
-
-async def test_a_replica_that_cannot_be_reached_does_not_keep_a_request_from_the_other(engine: ScriptedEngine) -> None:
-    async with scripted_engine() as dead:
-        pass
-    async with activated() as activator:
-        activator.ready(dead, engine)
-        assert [(await ask(activator)).status for _ in range(4)] == [200] * 4
-
-
-async def test_a_kept_connection_that_has_just_ended_costs_nothing(
-    activator: Activator, engine: ScriptedEngine
-) -> None:
-    await ask(activator)
-    engine.script = in_turn(cutting(), answering(b"again"))
-    answered = await ask(activator)
-    assert (answered.body, answered.headers["slipway-held-ms"]) == (b"again", "0")
-
-
-async def test_an_abort_after_the_first_word_is_the_answer(activator: Activator, engine: ScriptedEngine) -> None:
-    engine.script = saying(
-        STREAM_HEAD + in_chunk(token("word")) + in_chunk(token("", finish="abort")) + b"0\r\n\r\n",
-    )
-    assert (await ask(activator)).body == token("word") + token("", finish="abort")
-    assert len(engine.asked) == 1
-
-
-@pytest.mark.parametrize("status", [400, 404, 429, 500, 502])
-async def test_any_other_error_of_an_engine_is_its_answer(
-    activator: Activator, engine: ScriptedEngine, status: int
-) -> None:
-    engine.script = answering(b"{}", status=f"{status} Odd")
-    assert (await ask(activator)).status == status
-    assert len(engine.asked) == 1
-
-
-async def test_a_stream_that_breaks_off_says_so_and_does_not_look_complete(
-    activator: Activator, engine: ScriptedEngine
-) -> None:
-    engine.script = cutting(STREAM_HEAD + in_chunk(token("word")) + b"5\r\nda")
-    async with connected(activator) as client:
-        client.post()
-        await client.head()
-        seen = await client.chunk()
-        while b"ReplicaLost" not in seen:
-            seen += await client.chunk()
-        assert await client.is_closed()
-    assert seen.startswith(token("word"))
-    assert len(engine.asked) == 1
-
-
-async def test_an_answer_that_breaks_off_does_not_look_complete(activator: Activator, engine: ScriptedEngine) -> None:
-    engine.script = cutting(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
-    async with connected(activator) as client:
-        client.post()
-        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-            await client.answer()
-
-
-async def test_a_body_that_is_gone_is_not_sent_again() -> None:
-    options = Options(kept_body=10)
-    async with scripted_engine(cutting()) as engine, activated(options=options) as activator:
-        activator.ready(engine)
-        answered = await ask(activator, b"x" * 1000)
-    assert (answered.status, answered.error["code"], len(engine.asked)) == (502, "ReplicaLost", 1)
-
-
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        b"hello\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\na",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000 + b"\r\n\r\n",
-    ],
-    ids=["no HTTP", "two lengths", "unknown coding", "another protocol", "endless head"],
-)
-async def test_nonsense_of_a_replica_is_not_passed_on(
-    activator: Activator, engine: ScriptedEngine, nonsense: bytes
-) -> None:
-    engine.script = saying(nonsense)
-    answered = await ask(activator)
-    assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
-
-
-async def test_what_a_replica_says_unasked_reaches_nobody(activator: Activator, engine: ScriptedEngine) -> None:
-    engine.script = in_turn(saying(answer(b"one") + answer(b"poison")), answering(b"two"))
-    assert [(await ask(activator)).body for _ in range(2)] == [b"one", b"two"]
 
 
 # --- many ------------------------------------------------------------------------------------------------------------
