@@ -154,7 +154,8 @@ def _add_llamacpp(parser: argparse.ArgumentParser) -> None:
 
 def _add_vllm(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--device", choices=("cuda", "rocm", "cpu"), help="what it computes on; by default what is there")
+    devices = "what it computes on; by default what is there, and without any what vLLM was built for"
+    add("--device", choices=("cuda", "rocm", "cpu"), help=devices)
     add(
         "--allow",
         action="append",

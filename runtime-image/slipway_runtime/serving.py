@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from slipway_runtime import preflight
@@ -163,8 +164,11 @@ def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
     )
 
 
-def device_here() -> str:
-    """The kind of accelerator that the container was given."""
-    if Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists():
+def device_here(devices: Path = Path("/dev"), path: Sequence[str] | None = None) -> str:
+    """The kind of accelerator that the container was given; without any, the kind that vLLM was built for."""
+    if (devices / "nvidiactl").exists() or (devices / "dxg").exists():
         return "cuda"
-    return "rocm" if Path("/dev/kfd").exists() else "cpu"
+    if (devices / "kfd").exists():
+        return "rocm"
+    build = version_of("vllm", path=path)  # the one for CPUs has another name
+    return "cpu" if not build or "+cpu" in build else "rocm" if "+rocm" in build else "cuda"
