@@ -10,7 +10,7 @@ from .causes import of_replica_makers
 from .pods import Pod, no_place, stuck
 from .world import Object, WorldView
 
-TEMPLATE_HASH = "pod-template-hash"
+TEMPLATE_HASH, NO_VERSION = "pod-template-hash", ""
 TAKEN_WITHIN = timedelta(seconds=3)
 """Of a place that became free: so long may the scheduler let a pod wait that it has just turned away."""
 NO_ROOM = (Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED)
@@ -18,8 +18,9 @@ NO_ROOM = (Reason.UNSCHEDULABLE, Reason.QUOTA_EXCEEDED)
 
 def is_updating(world: WorldView) -> bool:
     """Pods of an older version are still there. Deployment and pods are watched apart: either may tell it first."""
-    staying = (pod for pod in (Pod(raw, world) for raw in world.pods) if not (pod.is_leaving or pod.is_over))
-    return any(map(_has_old_pods, world.deployments)) or len({version_of(pod.raw) for pod in staying}) > 1
+    staying = (pod.raw for pod in (Pod(raw, world) for raw in world.pods) if not (pod.is_leaving or pod.is_over))
+    versions = {version_of(raw) for raw in staying} - {NO_VERSION}
+    return any(map(_has_old_pods, world.deployments)) or len(versions) > 1
 
 
 def has_missing(world: WorldView) -> bool:
@@ -37,8 +38,8 @@ def lacks_room(world: WorldView) -> bool:
 
 
 def version_of(pod: Object) -> str:
-    """Which of its Deployment's versions it is one of."""
-    return str((pod["metadata"].get("labels") or {}).get(TEMPLATE_HASH, ""))
+    """Which of its Deployment's versions it is one of; none if somebody else made it."""
+    return str((pod["metadata"].get("labels") or {}).get(TEMPLATE_HASH, NO_VERSION))
 
 
 def makes_room(world: WorldView) -> bool:

@@ -156,8 +156,9 @@ class Lookout:
         self._places.pop(key, None)
 
     def begin_anew(self) -> None:
-        """Somebody else may have chosen ports meanwhile."""
+        """Somebody else may have chosen ports meanwhile, and pods have come and gone."""
         self._ports = Ports()
+        self._places.clear()
 
     def _nodes_of(self, pods: tuple[Object, ...]) -> dict[str, Object]:
         names = {pod["spec"].get("nodeName") or "" for pod in pods}

@@ -61,6 +61,10 @@ def test_a_rollout_is_seen_by_its_pods_before_the_deployment_tells_of_it() -> No
     assert trouble(world(old, new)) is None
 
 
+def test_a_pod_that_no_deployment_made_is_no_rollout() -> None:
+    assert not is_updating(world(pod("stranger", ready=True), of_version("1", pod("ours", ready=True))))
+
+
 def test_what_an_older_version_left_behind_is_no_rollout() -> None:
     new = of_version("2", pod("new", ready=True))
     assert not is_updating(world(of_version("1", pod("old", phase="Failed")), new))
