@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vllm_start import NAME, Bench, Kind, about, started
@@ -53,12 +53,10 @@ class Load:
 
     def one(self, seed: int) -> Load:
         """The part of one process."""
-        share = [total // self.clients + (seed % self.clients < total % self.clients) for total in self._totals]
-        return Load(share[0], share[1], self.prompt, self.tokens, 1)
-
-    @property
-    def _totals(self) -> tuple[int, int]:
-        return self.at_once, self.requests
+        at_once, requests = (
+            total // self.clients + (seed < total % self.clients) for total in (self.at_once, self.requests)
+        )
+        return replace(self, at_once=at_once, requests=requests, clients=1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

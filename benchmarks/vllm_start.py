@@ -99,7 +99,6 @@ class Result:
 def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="vllm-start-"))
-    folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(options.model, tuple(options.flags), folder)
     kinds = [Kind(text) for text in options.kinds.split(",")]
     results: list[Result] = []

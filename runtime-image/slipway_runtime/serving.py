@@ -171,4 +171,6 @@ def device_here(devices: Path = Path("/dev"), path: Sequence[str] | None = None)
     if (devices / "kfd").exists():
         return "rocm"
     build = version_of("vllm", path=path)  # the one for CPUs has another name
-    return "cpu" if not build or "+cpu" in build else "rocm" if "+rocm" in build else "cuda"
+    if "+rocm" in build:
+        return "rocm"
+    return "cuda" if build and "+cpu" not in build else "cpu"

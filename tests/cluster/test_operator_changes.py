@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from support.deployments import (
     NAME,
+    NEW_VERSION,
     OURS,
     PREDICTOR,
     at_zero,
@@ -80,7 +81,7 @@ async def test_a_rollout_is_told_as_one(kube: Kube, weights: None, slipway: Oper
     pods = await pod_uids(kube)
     said = len(slipway.log.lines)
     async with kube.passing("llmdeployment", NAME, lambda thing: told(thing).get("state") == "Updating"):
-        await kube.patch("llmdeployment", NAME, {"spec": {"pod": {"env": [{"name": "A", "value": "1"}]}}})
+        await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
     assert not pods & await pod_uids(kube)

@@ -9,13 +9,22 @@ from typing import Any
 
 import pytest
 from support.clusters import AnyCluster
-from support.deployments import NAME, OURS, PREDICTOR, on_own_engine, own_runtime, settled, told, until_settled
+from support.deployments import (
+    NAME,
+    NEW_VERSION,
+    OURS,
+    PREDICTOR,
+    on_own_engine,
+    own_runtime,
+    settled,
+    told,
+    until_settled,
+)
 from support.kube import Kube, Object
 from support.operator import Operator
 
 pytestmark = pytest.mark.usefixtures("slipway", "weights")
 
-CHANGE = {"spec": {"pod": {"env": [{"name": "A", "value": "1"}]}}}
 SURGES = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
@@ -34,7 +43,7 @@ async def test_with_a_gpu_to_spare_the_new_version_starts_beside_the_old_one(kub
     await settled(kube, on("h100-80gb"), "Serving")
     async with kube.recording("pods", selector=OURS) as pods:
         async with kube.passing("llmdeployment", NAME, says("the new replica starts beside the old one")):
-            await kube.patch("llmdeployment", NAME, CHANGE)
+            await kube.patch("llmdeployment", NAME, NEW_VERSION)
         after = await until_settled(kube, state="Serving")
         assert {pod["spec"].get("nodeName") for pod in pods} <= {None, "gpu-h100-0"}
     assert not says("rollout.strategy")(after)
@@ -46,7 +55,7 @@ async def test_without_one_the_old_version_goes_first_and_that_is_no_trouble(kub
     await settled(kube, on("a100-80gb"), "Serving")
     said = len(slipway.log.lines)
     async with kube.passing("llmdeployment", NAME, says("an old one goes first; requests are held meanwhile")):
-        await kube.patch("llmdeployment", NAME, CHANGE)
+        await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}
     await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"] == SURGES)
@@ -59,7 +68,7 @@ async def test_of_several_without_one_to_spare_one_at_a_time_goes_first(kube: Ku
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb", replicas=2), "Serving")
     async with kube.passing("llmdeployment", NAME, says("an old one goes first; the others serve on")):
-        await kube.patch("llmdeployment", NAME, CHANGE)
+        await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 2, "ready": 2, "warmingUp": 0}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,33 +139,16 @@ class Kube:
 
     async def wait_for(self, kind: str, name: str, predicate: Predicate, *, timeout: float = 60) -> Object:
         """The object, as soon as it exists and is as the predicate wants it."""
-        last: Object | None = None
-
-        async def wanted() -> Object:
-            nonlocal last
-            async with contextlib.aclosing(self.watch(kind, name=name)) as events:
-                async for event in events:
-                    last = None if event.deleted else event.object
-                    if last is not None and predicate(last):
-                        return last
-            raise AssertionError("a watch never ends by itself")
-
-        return await _within(timeout, wanted(), lambda: f"{kind}/{name} is not as it should be: {summary(last)}")
+        async with contextlib.aclosing(self.watch(kind, name=name)) as events:
+            return await _first(events, predicate, f"{kind}/{name} is not as it should be", timeout)
 
     @contextlib.asynccontextmanager
     async def passing(self, kind: str, name: str, predicate: Predicate, *, timeout: float = 60) -> AsyncGenerator[None]:
         """What the block does makes the object be as the predicate wants it, be it for a moment: none is missed."""
         async with contextlib.aclosing(self.watch(kind, name=name)) as events:
-            last = (await anext(events)).object
+            await anext(events)  # as it was before
             yield
-
-            async def wanted() -> Object:
-                nonlocal last
-                while not predicate(last):
-                    last = (await anext(events)).object
-                return last
-
-            await _within(timeout, wanted(), lambda: f"{kind}/{name} never was as it should be: {summary(last)}")
+            await _first(events, predicate, f"{kind}/{name} never was as it should be", timeout)
 
     async def wait_for_condition(
         self, kind: str, name: str, condition: str, *, status: str = "True", timeout: float = 60
@@ -174,21 +157,8 @@ class Kube:
 
     async def wait_for_any(self, kind: str, selector: str, predicate: Predicate, *, timeout: float = 60) -> Object:
         """The first object of the selection that is as the predicate wants it."""
-        seen: dict[str, Object] = {}
-
-        async def wanted() -> Object:
-            async with contextlib.aclosing(self.watch(kind, selector=selector)) as events:
-                async for event in events:
-                    seen[event.object["metadata"]["name"]] = event.object
-                    if not event.deleted and predicate(event.object):
-                        return event.object
-            raise AssertionError("a watch never ends by itself")
-
-        return await _within(
-            timeout,
-            wanted(),
-            lambda: f"no {kind} with {selector} is as it should be: {', '.join(map(summary, seen.values())) or 'none'}",
-        )
+        async with contextlib.aclosing(self.watch(kind, selector=selector)) as events:
+            return await _first(events, predicate, f"no {kind} with {selector} is as it should be", timeout)
 
     async def wait_gone(self, kind: str, name: str, *, timeout: float = 60) -> None:
         await self.run("wait", "--for=delete", f"{kind}/{name}", f"--timeout={timeout}s")
@@ -234,10 +204,8 @@ def is_ready(thing: Object) -> bool:
     return condition_of(thing, "Ready") == "True"
 
 
-def summary(thing: Object | None) -> str:
+def summary(thing: Object) -> str:
     """An object in one line: its name and status."""
-    if thing is None:
-        return "it isn't there"
     return f"{thing['metadata']['name']} with status {json.dumps(thing.get('status', {}))}"
 
 
@@ -246,12 +214,23 @@ def _object(text: str) -> Object:
     return found
 
 
-async def _within(timeout: float, wanted: Awaitable[Object], reason: Callable[[], str]) -> Object:
+async def _first(events: AsyncIterator[Event], predicate: Predicate, complaint: str, timeout: float) -> Object:
+    """Of the objects that a watch tells of, that are there and as the predicate wants them."""
+    there: dict[str, Object] = {}
     try:
         async with asyncio.timeout(timeout):
-            return await wanted
+            async for event in events:
+                name = event.object["metadata"]["name"]
+                if event.deleted:
+                    there.pop(name, None)
+                elif predicate(event.object):
+                    return event.object
+                else:
+                    there[name] = event.object
     except TimeoutError:
-        raise WaitedInVainError(f"after {timeout:.0f} s, {reason()}") from None
+        seen = ", ".join(map(summary, there.values())) or "it isn't there"
+        raise WaitedInVainError(f"after {timeout:.0f} s, {complaint}: {seen}") from None
+    raise AssertionError("a watch never ends by itself")
 
 
 @contextlib.asynccontextmanager
