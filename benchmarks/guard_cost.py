@@ -51,7 +51,12 @@ TOKENS = 32
 PATIENCE = 300.0
 HERE = Path(__file__).parent
 RUNTIME = HERE.parent / "runtime-image"
-PIECE = b'data: {"choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}\n\n'
+CHOICE = b'{"index":0,"text":" word","logprobs":null,"finish_reason":null,"stop_reason":null,"token_ids":null}'
+PIECE = (
+    b'data: {"id":"cmpl-9f0c1d2e3a4b5c6d7e8f9a0b1c2d3e4f","object":"text_completion","created":1795337345,'
+    b'"model":"gemma","choices":[' + CHOICE + b'],"usage":null}\n\n'
+)
+"""As vLLM writes it."""
 
 ALONE = """
 import sys, threading

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from vllm_start import NAME, Bench, Kind, about, started
 
-PORTS = {"stock": (8123, 8124), "fast": (8125, 8126)}
+PORTS = {"stock": 8125, "fast": 8127}  # each with the one after it
 WORDS = 256  # different tokens that prompts are made of; every vocabulary has so many
 
 
@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     results: list[Found] = []
     with tempfile.TemporaryDirectory(prefix="vllm-load-") as scratch, ExitStack() as running:
         folder = options.folder or Path(scratch)
-        for way, (port, management) in PORTS.items():
-            bench = Bench(options.model, tuple(options.flags), folder / way, port, management)
+        for way, port in PORTS.items():
+            bench = Bench(options.model, tuple(options.flags), folder / way, port)
             running.enter_context(started(bench, Kind(way), folder / f"{way}.log"))
             print(f"{way} answers", flush=True)
         for load in _loads(options):
@@ -98,7 +98,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _loads(options: argparse.Namespace) -> list[Load]:
-    clients = max(1, min(8, (os.cpu_count() or 2) // 2))
+    clients = max(1, min(8, len(os.sched_getaffinity(0)) // 2))
     many = [int(number) for number in options.at_once.split(",")]
     alone = Load(1, 100, options.prompt, 2, 1)
     return [alone, *(Load(number, number * options.each, options.prompt, options.tokens, clients) for number in many)]
@@ -110,7 +110,7 @@ def _loads(options: argparse.Namespace) -> list[Load]:
 def put(load: Load, way: str) -> Found:
     """On the server of that way."""
     with multiprocessing.get_context("spawn").Pool(load.clients) as pool:
-        parts = pool.starmap(_client, [(load.one(seed), PORTS[way][0], seed) for seed in range(load.clients)])
+        parts = pool.starmap(_client, [(load.one(seed), PORTS[way], seed) for seed in range(load.clients)])
     took = max(part[1] for part in parts) - min(part[0] for part in parts)
     first = [seconds for part in parts for seconds in part[2]]
     assert len(first) == load.requests, f"{len(first)} of {load.requests} were answered"

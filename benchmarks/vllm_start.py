@@ -61,7 +61,10 @@ class Bench:
     flags: tuple[str, ...]
     folder: Path
     port: int = 8123
-    management: int = 8124
+
+    @property
+    def management(self) -> int:
+        return self.port + 1
 
     def command(self, kind: Kind) -> list[str]:
         if kind.way == "stock":
@@ -99,7 +102,7 @@ class Result:
 def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
     folder = options.folder or Path(tempfile.mkdtemp(prefix="vllm-start-"))
-    bench = Bench(options.model, tuple(options.flags), folder)
+    bench = Bench(options.model, tuple(options.flags), folder, options.port)
     kinds = [Kind(text) for text in options.kinds.split(",")]
     results: list[Result] = []
     try:
@@ -124,6 +127,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--starts", type=int, default=5)
     add("--kinds", default="stock,fast")
     add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
+    add("--port", type=int, default=Bench.port, help="and the one after it, for what is asked (default: %(default)s)")
     add("--warm", action=argparse.BooleanOptionalAction, default=True, help="fill the caches first, uncounted")
     add("--then", default="", help="a command to run beside the last start of each kind; {port} is its port")
     add("--output", type=Path, help="where all of it goes as JSON")
@@ -244,8 +248,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _device_is_busy() -> bool:
     if not shutil.which("nvidia-smi"):
         return False
-    query = ["nvidia-smi", "--query-compute-apps=pid", "--format=csv,noheader"]
-    return bool(subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip())
+    return bool(_nvidia_smi("--query-compute-apps=pid"))
+
+
+def _nvidia_smi(query: str) -> str:
+    """Of the devices that may be used."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    command = ["nvidia-smi", query, "--format=csv,noheader", *([f"--id={visible}"] if visible else [])]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _report(result: Result) -> None:
@@ -272,11 +282,9 @@ def about(flags: Sequence[str]) -> dict[str, object]:
 
 
 def _machine() -> str:
-    devices = ""
-    if shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-        devices = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} processors, {devices or 'no GPU'}"
+    devices = _nvidia_smi("--query-gpu=name,driver_version") if shutil.which("nvidia-smi") else ""
+    processors = len(os.sched_getaffinity(0))
+    return f"{platform.processor() or platform.machine()}, {processors} processors, {devices or 'no GPU'}"
 
 
 def _table(results: Sequence[Result]) -> Iterator[str]:

@@ -141,14 +141,15 @@ def streaming(*pieces: bytes) -> App:
     return answering(*pieces, b"", content_type="text/event-stream; charset=utf-8")
 
 
-def waiting(begun: asyncio.Event, *, first: bytes = b"") -> App:
-    """An app that sends a first piece, if there is one, and then nothing for ever."""
+def waiting(begun: asyncio.Event, *pieces: bytes) -> App:
+    """An app that sends so much of a stream, and then nothing for ever."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if first:
+        if pieces:
             headers = [(b"content-type", b"text/event-stream")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": first, "more_body": True})
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
         begun.set()
         await asyncio.Event().wait()
 
@@ -162,3 +163,8 @@ async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
 def chunk(**choice: Any) -> bytes:
     """An event of a stream, as vLLM writes it."""
     return b"data: " + json.dumps({"choices": [choice]}, separators=(",", ":")).encode() + b"\n\n"
+
+
+def tokens(text: str) -> list[bytes]:
+    """A stream's events that bring a token each, and tell nothing else."""
+    return [chunk(text=token, finish_reason=None) for token in text]

@@ -23,8 +23,12 @@ NOT_TRIED = (
 )
 """Flags that make more than one engine core of it, or another server."""
 GIB = 1 << 30
-GRAPHS = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-"""Batch sizes with a CUDA graph. vLLM's own list has 51, and each costs time; a batch between two is padded."""
+GRAPHS = (1, 2, 4, 8, 16, 32, *range(64, 256, 16), *range(256, 513, 32))
+"""Batch sizes with a CUDA graph. vLLM's own list has 51, and each takes time at the start; what lies between is padded.
+
+To pad a small batch costs nothing, for it is the weights that are waited for. What is padded of a large one has to be
+computed: there the sizes lie close.
+"""
 GRAPH_FLAGS = {
     *("compilation-config", "O", "cudagraph-capture-sizes", "max-cudagraph-capture-size", "enforce-eager"),
     "performance-mode",

@@ -1,7 +1,9 @@
 """What can be learned from an answer while it goes by: tokens, and whether the engine gave up.
 
-Only bytes are looked at, a few searches per piece. JSON escapes quotation marks inside of strings, so a name in
-quotation marks followed by a colon is never something that the model wrote.
+Only bytes are looked at, a few searches per piece, and fewer where a stream goes on as it did before: most pieces are a
+token and nothing else, and the searches would be a good part of what the engine itself does for one. JSON escapes
+quotation marks inside of strings, so a name in quotation marks followed by a colon is never something that the model
+wrote.
 """
 
 import re
@@ -15,6 +17,7 @@ _ABORTED = {
     "/v1/responses": re.compile(rb'"status"\s*:\s*"cancelled"'),
     "/v1/messages": re.compile(rb'(?s)"type"\s*:\s*"message(?:_delta)?".*"stop_reason"\s*:\s*null'),
 }
+_REASON, _GOES_ON = b'"finish_reason":', b'"finish_reason":null'
 _LAST = re.compile(rb"(?m)^(?:data: ?\[DONE\]|event: ?(?:message_stop|response\.(?:completed|failed|incomplete))\r?$)")
 
 
@@ -59,6 +62,19 @@ def aborted(piece: bytes, path: str, *, stream: bool) -> bool:
 def is_last(piece: bytes) -> bool:
     """Whether the stream's last event is in the piece: nothing that follows matters to the client."""
     return (b"[DONE]" in piece or b"event:" in piece) and _LAST.search(piece) is not None
+
+
+def tail_of(piece: bytes) -> bytes:
+    """How a stream's piece ends that brings a token and tells nothing else, as vLLM writes it; empty for any other."""
+    tail = piece[piece.find(_REASON) :]
+    if not tail.startswith(_GOES_ON) or events_in(piece) != 1 or not piece.endswith(b"\n\n") or usage_in(piece):
+        return b""
+    return tail
+
+
+def is_token(piece: bytes, tail: bytes) -> bool:
+    """Whether it differs from one with that tail by its token alone. A second choice in it would come before that."""
+    return piece.endswith(tail) and piece.find(_REASON) == len(piece) - len(tail)
 
 
 def events_in(piece: bytes) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from functools import cache
 from typing import Any
 
-from slipway_runtime.guard import errors
+from slipway_runtime.guard import answers, errors
 from slipway_runtime.guard.errors import Refusal
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.visit import Visit
@@ -95,6 +95,8 @@ class _Exchange:
         """The answer's first words, while they are held."""
         self._begun = False
         self._over = False
+        self._tail = b""
+        """How the stream's last piece ended, if it was a token like most; else empty."""
         self._body_left = gate.settings.max_body_bytes
 
     async def receive(self) -> Message:
@@ -110,6 +112,9 @@ class _Exchange:
     def send(self, message: Message) -> Awaitable[None]:
         if self._over:
             return NOTHING
+        if self._tail and message.get("more_body") and answers.is_token(message.get("body", b""), self._tail):
+            self._gate.token(self._visit)
+            return self._send(message)
         match message["type"]:
             case "http.response.body" if self._start is None:
                 return self._next(message)
@@ -122,8 +127,10 @@ class _Exchange:
         return self._send(message)
 
     def _next(self, message: Message) -> Awaitable[None]:
-        if refusal := self._gate.piece(self._visit, message.get("body", b"")):
+        body = message.get("body", b"")
+        if refusal := self._gate.piece(self._visit, body):
             return self.refuse(refusal)
+        self._tail = answers.tail_of(body) if self._visit.streams_tokens else b""
         self._over = not message.get("more_body", False)
         return self._send(message)
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from slipway_runtime.guard.answers import Usage, aborted, events_in, is_last, usage_in
+from slipway_runtime.guard.answers import Usage, aborted, events_in, is_last, is_token, tail_of, usage_in
 from support.guarding import CHAT, chunk
 
 VLLM = {"prompt_tokens": 12, "total_tokens": 16, "completion_tokens": 4, "prompt_tokens_details": None}
@@ -95,3 +95,55 @@ def test_the_last_event_of_a_stream_is_seen(last: bytes) -> None:
 @pytest.mark.parametrize("piece", [chunk(text="\ndata: [DONE]\n\n"), b"event: response.output_text.done\ndata: {}\n\n"])
 def test_what_the_model_writes_ends_no_stream(piece: bytes) -> None:
     assert not is_last(piece)
+
+
+# --- a stream that goes on as it did before ------------------------------------------------------------------------
+
+
+def token(text: str, **more: Any) -> bytes:
+    """As vLLM writes it."""
+    choice = {"index": 0, "text": text, "logprobs": None, "finish_reason": None, "stop_reason": None, **more}
+    return b"data: " + compact({"id": "x", "model": "m", "choices": [choice], "usage": None}) + b"\n\n"
+
+
+TAIL = tail_of(token("a"))
+
+
+@pytest.mark.parametrize("text", ["b", "", "\n\n", 'a "finish_reason":null', "finish_reason"])
+def test_a_token_is_known_by_how_the_piece_ends(text: str) -> None:
+    assert TAIL
+    assert is_token(token(text), TAIL)
+
+
+ANOTHER = b'"finish_reason":"abort"},{"index":1,"finish_reason"'
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        token("b", finish_reason="stop"),
+        token("b", finish_reason="abort"),
+        token("b") + token("c"),
+        token("b") + b"data: [DONE]\n\n",
+        token("b")[:-1],
+        token("b").replace(b'"finish_reason"', ANOTHER),
+        token("b").replace(b'"usage":null', b'"usage":{"prompt_tokens":1,"completion_tokens":2}'),
+        b"data: [DONE]\n\n",
+        b": waking\n\n",
+    ],
+)
+def test_a_piece_that_tells_more_is_taken_for_no_mere_token(piece: bytes) -> None:
+    assert not is_token(piece, TAIL)
+    assert tail_of(piece) == b""
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"b"}\n\n',
+        b'data: {"choices":[{"index":0,"text":"b","finish_reason": null}]}\n\n',
+        b'data: {"choices":[{"index":0,"text":"b","finish_reason":null}]}',
+    ],
+)
+def test_where_pieces_are_written_otherwise_each_is_looked_at(piece: bytes) -> None:
+    assert tail_of(piece) == b""

@@ -24,6 +24,7 @@ from support.guarding import (
     nothing,
     scope_of,
     streaming,
+    tokens,
     waiting,
 )
 
@@ -272,15 +273,16 @@ async def test_in_a_drain_what_is_in_flight_goes_on(made: Made) -> None:
     assert guarding.control.counts().in_flight == 0
 
 
-@pytest.mark.parametrize("first", [b"", chunk(text="a")], ids=["before its first token", "in its stream"])
-async def test_what_is_cut_ends_with_an_error(made: Made, first: bytes) -> None:
+@pytest.mark.parametrize("text", ["", "a", "abc"], ids=["before its first token", "after it", "in its stream"])
+async def test_what_is_cut_ends_with_an_error(made: Made, text: str) -> None:
     guarding, begun = made(), asyncio.Event()
-    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, first=first))))
+    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, *tokens(text)))))
     await begun.wait()
+    assert guarding.control.counts().tokens == len(text)
     guarding.control.state = State.ENDING
     answer = await asked
     assert answer.whole
-    assert answer.status == (200 if first else 503)
+    assert answer.status == (200 if text else 503)
     assert _last_event(answer)["error"]["code"] == "cut_off"
     assert guarding.metric("slipway_refusals_total", key="anonymous", reason="cut_off") == 1
 
@@ -302,6 +304,14 @@ async def test_an_abort_within_a_stream_ends_it_with_an_error(made: Made) -> Non
     pieces = [chunk(text="a"), chunk(text="", finish_reason="abort"), b"data: [DONE]\n\n"]
     answer = await ask(guard_of(made(), streaming(*pieces)))
     assert (answer.status, _last_event(answer)["error"]["code"], answer.whole) == (200, "engine_aborted", True)
+    assert b"[DONE]" not in answer.body
+
+
+async def test_an_abort_is_seen_after_any_number_of_tokens(made: Made) -> None:
+    abort = chunk(text="", finish_reason="abort")
+    answer = await ask(guard_of(made(), streaming(*tokens("abc"), abort, b"data: [DONE]\n\n")))
+    assert (_last_event(answer)["error"]["code"], answer.whole) == ("engine_aborted", True)
+    assert answer.body.startswith(b"".join(tokens("abc")))
     assert b"[DONE]" not in answer.body
 
 
@@ -339,6 +349,17 @@ async def test_tokens_and_times_are_counted_by_key(made: Made, tmp_path: Path) -
     assert guarding.control.counts().done == 1
 
 
+@pytest.mark.parametrize("told", [True, False], ids=["as the engine tells", "as they went by"])
+async def test_the_tokens_of_a_stream_are_counted(made: Made, told: bool) -> None:
+    guarding = made()
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7}}\n\n'
+    end = [chunk(text="e", finish_reason="stop"), *([usage] if told else []), b"data: [DONE]\n\n"]
+    await ask(guard_of(guarding, streaming(*tokens("abcd"), *end)))
+    counted = guarding.metric("slipway_tokens_total", key="anonymous", kind="completion")
+    assert counted == (7 if told else len("abcde") - 1)  # one event of a stream opens it
+    assert guarding.metric("slipway_time_per_output_token_seconds_count", key="anonymous") == 1
+
+
 async def test_a_client_that_leaves_is_not_in_flight_any_more(made: Made) -> None:
     guarding, begun = made(), asyncio.Event()
     asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun))))
@@ -355,7 +376,7 @@ async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_
 ) -> None:
     guarding, begun = made(), asyncio.Event()
     stream = chunk(text="a") + chunk(text="b") + chunk(finish_reason="stop") + last
-    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, first=stream))))
+    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, stream))))
     await begun.wait()
     await _gone(asked)
     assert guarding.metric("slipway_request_seconds_count", key="anonymous") == (counted or None)
