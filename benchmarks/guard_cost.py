@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import dataclasses
 import json
 import os
 import random
@@ -34,19 +33,19 @@ from pathlib import Path
 
 import aiohttp
 import guard_switch
+import llamacpp_alone
 from aiohttp import ClientSession, TCPConnector
+from llamacpp_alone import NAME
 from prometheus_client import CollectorRegistry
 from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from slipway_runtime.control import Control, Slot
-from slipway_runtime.engines.llamacpp import Settings
 from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings as GuardSettings
 from support.model_files import write_checkpoint, write_gguf
 
-NAME = "gemma"
 TOKENS = 32
 PATIENCE = 300.0
 HERE = Path(__file__).parent
@@ -58,13 +57,6 @@ PIECE = (
 )
 """As vLLM writes it."""
 
-ALONE = """
-import sys, threading
-import xllamacpp
-from slipway_runtime.engines.llamacpp import Settings, fill
-server = xllamacpp.Server(fill(xllamacpp.CommonParams(), Settings.from_json(sys.argv[1])))
-threading.Event().wait()
-"""
 IN_THE_APP = """
 import guard_switch
 from slipway_runtime.engines import llamacpp_app
@@ -92,6 +84,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="for vLLM: a folder, instead of both models on CPUs")
     parser.add_argument("flags", nargs="*", help="after --: vLLM's own")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leaves nothing running
     asyncio.run(measure_guard())
     with tempfile.TemporaryDirectory() as folder:
         tiny, demo = of_vllm(options, Path(folder)) if options.vllm else of_llamacpp(Path(folder))
@@ -170,19 +163,10 @@ def of_llamacpp(folder: Path) -> tuple[Commands, Commands]:
 
 
 def llamacpp(port: int, file: Path, context: int) -> list[str]:
-    settings = Settings(
-        model=file,
-        name=NAME,
-        host="127.0.0.1",
-        port=port,
-        context_length=context,
-        parallel=4,
-        threads=2,
-        parameters={},
-    )
-    program = ALONE if port == ALONE_AT else IN_THE_APP
-    told = json.dumps(dataclasses.asdict(settings), default=str)
-    return ["env", f"PYTHONPATH={HERE}", sys.executable, "-c", program, told]
+    if port == ALONE_AT:
+        return llamacpp_alone.command(file, port=port, context=context)
+    settings = llamacpp_alone.settings(file, port=port, context=context)
+    return ["env", f"PYTHONPATH={HERE}", sys.executable, "-c", IN_THE_APP, settings]
 
 
 def of_vllm(options: argparse.Namespace, folder: Path) -> tuple[Commands, Commands]:

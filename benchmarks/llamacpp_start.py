@@ -1,5 +1,6 @@
 """How long `slipway-runtime serve llamacpp` takes from its process's start to ready with the demo model, by phase, and
-how long it takes to end once it is told to, idle and while it loads.
+how long it takes to end once it is told to, idle and while it loads. Then, in turns with llama.cpp's own server, how
+long each takes to the first token; as root with an empty page cache, too.
 
     .venv/bin/python benchmarks/llamacpp_start.py [--rounds N]
 """
@@ -7,7 +8,9 @@ how long it takes to end once it is told to, idle and while it loads.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
+import os
 import signal
 import statistics
 import subprocess
@@ -19,11 +22,13 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import llamacpp_alone
 from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 
 PORT, MANAGEMENT_PORT = 18493, 18494
+CONTEXT = 2048
 DELAY = 0  # of SIGTERM for endpoints to follow: nobody leads here
 
 
@@ -38,6 +43,46 @@ def main() -> None:
         print(f"{phase:10} {spread([phases[phase] for phases, _ in starts])}")
     print(f"stop, idle      {spread([stop for _, stop in starts])}")
     print(f"stop, loading   {spread([stopped_while_loading(file) for _ in range(rounds)])}")
+    for cold in (False, True) if os.geteuid() == 0 else (False,):
+        for way, times in first_tokens(file, rounds, cold=cold).items():
+            print(f"first token, {'nothing' if cold else 'all'} in the page cache, {way:8} {spread(times)}")
+
+
+def first_tokens(file: Path, rounds: int, *, cold: bool) -> dict[str, list[float]]:
+    ways = {"alone": llamacpp_alone.command(file, port=PORT, context=CONTEXT), "slipway": command(file)}
+    times: dict[str, list[float]] = {}
+    for way in [*ways] * rounds:
+        if cold:
+            os.sync()
+            Path("/proc/sys/vm/drop_caches").write_text("3")
+        times.setdefault(way, []).append(first_token(ways[way]))
+    return times
+
+
+def first_token(way: list[str]) -> float:
+    began = time.monotonic()
+    process = subprocess.Popen(way, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not answers():
+            if process.poll() is not None:
+                raise SystemExit("It ended before it answered.")
+            time.sleep(0.005)
+        return time.monotonic() - began
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answers() -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", PORT)
+    try:
+        asked = json.dumps({"model": llamacpp_alone.NAME, "prompt": "Once", "max_tokens": 1})
+        connection.request("POST", "/v1/completions", asked, {"Content-Type": "application/json"})
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def spread(values: list[float]) -> str:
@@ -69,10 +114,14 @@ def stopped(process: subprocess.Popen[str]) -> float:
 
 
 def serving(file: Path) -> subprocess.Popen[str]:
-    options = [f"--port={PORT}", f"--management-port={MANAGEMENT_PORT}", f"--endpoints-delay={DELAY}"]
-    where = ["--host=127.0.0.1", f"--termination-log={tempfile.mkdtemp()}/log"]
-    command = [sys.executable, "-m", "slipway_runtime.cli", "serve", "llamacpp", f"--model={file}", *options, *where]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command(file), stderr=subprocess.PIPE, text=True)
+
+
+def command(file: Path) -> list[str]:
+    serve = [sys.executable, "-m", "slipway_runtime.cli", "serve", "llamacpp", f"--model={file}"]
+    name = [f"--served-name={llamacpp_alone.NAME}", f"--context-length={CONTEXT}", "--parallel=4"]
+    ports = ["--host=127.0.0.1", f"--port={PORT}", f"--management-port={MANAGEMENT_PORT}"]
+    return [*serve, *name, *ports, f"--endpoints-delay={DELAY}", f"--termination-log={tempfile.mkdtemp()}/log"]
 
 
 def until(process: subprocess.Popen[str], wanted: Callable[[str], bool]) -> None:

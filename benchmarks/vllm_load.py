@@ -15,7 +15,9 @@ import json
 import multiprocessing
 import os
 import random
+import signal
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -61,6 +63,7 @@ class Load:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leaves nothing running
     results: list[Found] = []
     with tempfile.TemporaryDirectory(prefix="vllm-load-") as scratch, ExitStack() as running:
         folder = options.folder or Path(scratch)

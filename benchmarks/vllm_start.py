@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pace import Pace
 from slipway_runtime.engines.vllm import installed
 from slipway_runtime.versions import version_of
 
@@ -61,6 +62,7 @@ class Bench:
     flags: tuple[str, ...]
     folder: Path
     port: int = 8123
+    pace: bool = False
 
     @property
     def management(self) -> int:
@@ -93,16 +95,18 @@ class Result:
     answers: float = 0.0
     first_token: float = 0.0
     output: str = ""
+    pace: float = 0.0  # µs; 0 where it wasn't asked for
     phases: dict[str, float] = field(default_factory=dict)
-    compiled: list[str] = field(default_factory=list)
+    compiled: int = 0  # files that were added to the cache
     said: list[str] = field(default_factory=list)
     then: str = ""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leaves nothing running
     folder = options.folder or Path(tempfile.mkdtemp(prefix="vllm-start-"))
-    bench = Bench(options.model, tuple(options.flags), folder, options.port)
+    bench = Bench(options.model, tuple(options.flags), folder, options.port, options.pace)
     kinds = [Kind(text) for text in options.kinds.split(",")]
     results: list[Result] = []
     try:
@@ -129,6 +133,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
     add("--port", type=int, default=Bench.port, help="and the one after it, for what is asked (default: %(default)s)")
     add("--warm", action=argparse.BooleanOptionalAction, default=True, help="fill the caches first, uncounted")
+    add("--pace", action="store_true", help="tell how fast the processors were meanwhile, by a loop beside each start")
     add("--then", default="", help="a command to run beside the last start of each kind; {port} is its port")
     add("--output", type=Path, help="where all of it goes as JSON")
     add("flags", nargs="*", help="vLLM's own")
@@ -148,13 +153,14 @@ def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
         Path("/proc/sys/vm/drop_caches").write_text("3")
     before = _files(bench.cache(kind))
     log = bench.folder / f"{kind.text.replace(':', '-')}.log"
-    with started(bench, kind, log) as began:
+    with started(bench, kind, log) as (began, pace):
         result.answers = time.monotonic() - began
         _ask(bench.port, "/v1/completions", FIRST)
         result.first_token = time.monotonic() - began
+        result.pace = pace.end() if pace else 0.0
         result.output = _ask(bench.port, "/v1/completions", LONGER)
         result.phases = _phases(bench.management) if kind.way != "stock" else {}
-        result.compiled = sorted(_files(bench.cache(kind)) - before)
+        result.compiled = len(_files(bench.cache(kind)) - before)
         result.said = [line for line in log.read_text(errors="replace").splitlines() if _is_telling(line)]
         if then:
             ran = subprocess.run(
@@ -166,8 +172,8 @@ def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
 
 
 @contextlib.contextmanager
-def started(bench: Bench, kind: Kind, log: Path) -> Iterator[float]:
-    """From when it answers on; tells when it was begun."""
+def started(bench: Bench, kind: Kind, log: Path) -> Iterator[tuple[float, Pace | None]]:
+    """From when it answers on; tells when it was begun, and what follows its pace, if the bench has that wish."""
     bench.folder.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         began = time.monotonic()
@@ -179,10 +185,13 @@ def started(bench: Bench, kind: Kind, log: Path) -> Iterator[float]:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
+    pace = Pace(process.pid) if bench.pace else None
     try:
         _await_answer(process, bench.port, log)
-        yield began
+        yield began, pace
     finally:
+        if pace:
+            pace.kill()
         _stop(process)
 
 
@@ -260,7 +269,8 @@ def _nvidia_smi(query: str) -> str:
 
 def _report(result: Result) -> None:
     times = f"answers {result.answers:6.2f} s, first token {result.first_token:6.2f} s"
-    print(f"{times}, {len(result.compiled)} files compiled")
+    pace = f", pace {result.pace:.0f} µs" if result.pace else ""
+    print(f"{times}, {result.compiled} files compiled{pace}")
     if result.then:
         print(result.then)
     sys.stdout.flush()

@@ -62,7 +62,8 @@ def _read_ahead(settings: Settings, cache: Cache, folder: Path) -> None:
 def environments(
     settings: Settings, cache: Mapping[str, str], folder: Path, environment: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    both = {**environment, **adapter_for(settings.version).ENVIRONMENT, **cache, FOLDER: str(folder)}
+    """What is set by hand counts for more than what the adapter thinks best."""
+    both = {**adapter_for(settings.version).environment(settings.device), **environment, **cache, FOLDER: str(folder)}
     core = {name: value for name, value in both.items() if name not in NOT_FOR_THE_CORE}
     # Names of compiled things are made of sets of words, too, whose order changes with the seed.
     return {CORE: {**core, "PYTHONHASHSEED": "0"}, SERVER: both}

@@ -6,8 +6,6 @@ import importlib
 
 from .parts import CoreParts, ServerParts, expect, expect_uses
 
-ENVIRONMENT = {"VLLM_USE_MEGA_AOT_ARTIFACT": "1"}
-"""The compiled model in one file that needs no Inductor to be read; later versions do so by themselves."""
 COPIES_WEIGHTS = True
 API = "vllm.entrypoints.openai.api_server"
 ALSO_IMPORTED = (
@@ -30,6 +28,11 @@ ALSO_IMPORTED = (
     "slipway_runtime.guard.asgi",
 )
 """What the server would only import once the engine core is ready."""
+
+
+def environment(device: str) -> dict[str, str]:
+    """The compiled model in one file that needs no Inductor to be read; later versions do so by themselves."""
+    return {"VLLM_USE_MEGA_AOT_ARTIFACT": "1"}
 
 
 def core_parts() -> CoreParts:

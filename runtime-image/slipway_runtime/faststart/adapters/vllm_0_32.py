@@ -6,7 +6,6 @@ import importlib
 
 from .parts import CoreParts, ServerParts, expect, expect_uses
 
-ENVIRONMENT: dict[str, str] = {}
 COPIES_WEIGHTS = False
 API = "vllm.entrypoints.launchers.api_server.entry"
 ALSO_IMPORTED = (
@@ -23,6 +22,13 @@ ALSO_IMPORTED = (
     "slipway_runtime.guard.asgi",
 )
 """What the server would only import once the engine core is ready."""
+
+
+def environment(device: str) -> dict[str, str]:
+    """On CPUs it keeps a compiled model in a form that it can't read again, and so compiles it at each start. Without
+    that form it is what Inductor keeps that is found again.
+    """
+    return {"VLLM_USE_AOT_COMPILE": "0"} if device == "cpu" else {}
 
 
 def core_parts() -> CoreParts:

@@ -295,6 +295,18 @@ def test_keys_are_no_part_of_the_engine_cores_environment() -> None:
     assert {"VLLM_API_KEY", "SLIPWAY_GUARD"} < set(found[SERVER])
 
 
+@pytest.mark.parametrize(("device", "kept"), [("cpu", "0"), ("NVIDIA H200", None)])
+def test_what_cannot_be_read_again_is_not_kept(device: str, kept: str | None) -> None:
+    settings = Settings(version="0.32.0", ordinary=(), device=device)
+    assert environments(settings, {}, Path("/f"), {})[CORE].get("VLLM_USE_AOT_COMPILE") == kept
+
+
+def test_what_is_set_by_hand_stays() -> None:
+    settings = Settings(version="0.32.0", ordinary=(), device="cpu")
+    for environment in environments(settings, {}, Path("/f"), {"VLLM_USE_AOT_COMPILE": "1"}).values():
+        assert environment["VLLM_USE_AOT_COMPILE"] == "1"
+
+
 def test_what_is_expected_of_a_function_is_compared() -> None:
     def function(first: int, *, second: int = 0) -> None:
         first.bit_count()
