@@ -36,6 +36,7 @@ import guard_switch
 import llamacpp_alone
 from aiohttp import ClientSession, TCPConnector
 from llamacpp_alone import NAME
+from machine import tidy_up_when_told_to_end
 from prometheus_client import CollectorRegistry
 from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
@@ -84,7 +85,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="for vLLM: a folder, instead of both models on CPUs")
     parser.add_argument("flags", nargs="*", help="after --: vLLM's own")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leaves nothing running
+    tidy_up_when_told_to_end()
     asyncio.run(measure_guard())
     with tempfile.TemporaryDirectory() as folder:
         tiny, demo = of_vllm(options, Path(folder)) if options.vllm else of_llamacpp(Path(folder))

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import llamacpp_alone
+from machine import empty_page_cache, tidy_up_when_told_to_end
 from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
@@ -36,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="(default: %(default)s)")
     rounds = parser.parse_args().rounds
+    tidy_up_when_told_to_end()
     cache = default_cache()
     file = model.ensure_gguf(cache, Steps(cache)) / model.GGUF_FILE
     starts = [started_and_stopped(file) for _ in range(rounds)]
@@ -53,8 +55,7 @@ def first_tokens(file: Path, rounds: int, *, cold: bool) -> dict[str, list[float
     times: dict[str, list[float]] = {}
     for way in [*ways] * rounds:
         if cold:
-            os.sync()
-            Path("/proc/sys/vm/drop_caches").write_text("3")
+            empty_page_cache()
         times.setdefault(way, []).append(first_token(ways[way]))
     return times
 

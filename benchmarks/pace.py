@@ -13,8 +13,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+
+from slipway_runtime.supervisor.processes import processes, stat_fields
 
 EVERY = 0.05  # seconds
 SEARCH_EVERY = 10  # looks, for processes that are new
@@ -26,7 +29,7 @@ class Pace:
 
     def __init__(self, session: int) -> None:
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen([sys.executable, "-S", __file__, str(session)], stdin=pipe, stdout=pipe)
+        self._process = subprocess.Popen([sys.executable, __file__, str(session)], stdin=pipe, stdout=pipe)
 
     def end(self) -> float:
         """The median, in µs; 0 if nothing was seen to run."""
@@ -42,20 +45,18 @@ class Pace:
 def main() -> None:
     session, anywhere = int(sys.argv[1]), os.sched_getaffinity(0)
     found: list[float] = []
-    processes: list[int] = []
+    members: list[int] = []
     looks = 0
     while not select.select([sys.stdin], [], [], EVERY)[0]:
         if looks % SEARCH_EVERY == 0:
-            processes = list(_in_session(session))
+            members = [process.pid for process in processes() if process.session == session]
         looks += 1
-        for processor in {_runs_on(process) for process in processes} - {None}:
-            found.append(_loop_on(processor))
+        found += map(_loop_on, set(_processors_of(members)))
         os.sched_setaffinity(0, anywhere)
     print(statistics.median(found) * 1e6 if found else 0.0)
 
 
-def _loop_on(processor: int | None) -> float:
-    assert processor is not None
+def _loop_on(processor: int) -> float:
     os.sched_setaffinity(0, {processor})
     began = time.thread_time()
     for _ in range(TURNS):
@@ -63,24 +64,13 @@ def _loop_on(processor: int | None) -> float:
     return time.thread_time() - began
 
 
-def _in_session(session: int) -> Iterator[int]:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal() and (stat := _stat(int(folder.name))) and int(stat[3]) == session:
-            yield int(folder.name)
-
-
-def _runs_on(process: int) -> int | None:
-    """The processor of its main thread, if that runs."""
-    stat = _stat(process)
-    return int(stat[36]) if stat and stat[0] == "R" else None
-
-
-def _stat(process: int) -> list[str] | None:
-    """From the state on: what comes before may hold anything."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
+def _processors_of(pids: Iterable[int]) -> Iterator[int]:
+    """Those that main threads run on."""
+    for pid in pids:
+        with suppress(OSError):  # it has ended meanwhile
+            fields = stat_fields(Path(f"/proc/{pid}/stat").read_text())
+            if fields[0] == "R":
+                yield int(fields[36])
 
 
 if __name__ == "__main__":

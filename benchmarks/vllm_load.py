@@ -15,9 +15,7 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +23,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from machine import tidy_up_when_told_to_end
 from vllm_start import NAME, Bench, Kind, about, started
 
 PORTS = {"stock": 8125, "fast": 8127}  # each with the one after it
@@ -63,7 +62,7 @@ class Load:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leaves nothing running
+    tidy_up_when_told_to_end()
     results: list[Found] = []
     with tempfile.TemporaryDirectory(prefix="vllm-load-") as scratch, ExitStack() as running:
         folder = options.folder or Path(scratch)

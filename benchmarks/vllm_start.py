@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from machine import empty_page_cache, tidy_up_when_told_to_end
 from pace import Pace
 from slipway_runtime.engines.vllm import installed
 from slipway_runtime.versions import version_of
@@ -104,7 +105,7 @@ class Result:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and leaves nothing running
+    tidy_up_when_told_to_end()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="vllm-start-"))
     bench = Bench(options.model, tuple(options.flags), folder, options.port, options.pace)
     kinds = [Kind(text) for text in options.kinds.split(",")]
@@ -149,8 +150,7 @@ def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
     if kind.is_empty:
         shutil.rmtree(bench.cache(kind), ignore_errors=True)
     if kind.is_cold:
-        os.sync()
-        Path("/proc/sys/vm/drop_caches").write_text("3")
+        empty_page_cache()
     before = _files(bench.cache(kind))
     log = bench.folder / f"{kind.text.replace(':', '-')}.log"
     with started(bench, kind, log) as (began, pace):

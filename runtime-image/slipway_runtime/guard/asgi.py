@@ -130,7 +130,7 @@ class _Exchange:
         body = message.get("body", b"")
         if refusal := self._gate.piece(self._visit, body):
             return self.refuse(refusal)
-        self._tail = answers.tail_of(body) if self._visit.streams_tokens else b""
+        self._tail = answers.tail_of(body) if self._visit.work and self._visit.stream else b""
         self._over = not message.get("more_body", False)
         return self._send(message)
 

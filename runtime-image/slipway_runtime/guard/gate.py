@@ -54,7 +54,6 @@ class Gate:
             burst=settings.burst_per_key,
             tokens_per_minute=settings.tokens_per_minute_per_key,
         )
-        self._charges = settings.tokens_per_minute_per_key > 0
         self._metrics = Metrics(registry, settings.model)
         self._tracer = Tracer.of(settings, self._metrics)
         self._share = settings.traces_sample_ratio if self._tracer else 0.0
@@ -137,12 +136,12 @@ class Gate:
         visit.events += 1
         visit.last = self.clock()
         self._slot.tokens(1)
-        if self._charges:
+        if self.settings.tokens_per_minute_per_key:  # else nobody needs the sum
             self._charge(visit, visit.tokens)
 
     def _charge(self, visit: Visit, tokens: int) -> None:
         """So many are known by now to be used: what was not taken yet is taken from those of its owner."""
-        if self._charges and (more := tokens - visit.charged):
+        if self.settings.tokens_per_minute_per_key and (more := tokens - visit.charged):
             visit.charged = tokens
             self._limits.tokens.take(visit.owner, more, self.clock())
 

@@ -75,10 +75,6 @@ class Visit:
         return self.work and self.status == 200 and answers.aborted(body, self.path, stream=self.stream)
 
     @property
-    def streams_tokens(self) -> bool:
-        return self.work and self.stream and self.status == 200
-
-    @property
     def tokens(self) -> int:
         """Of prompt and answer, as far as they are known: the answer's as they come, the prompt's as the end tells."""
         return self.prompt_tokens + self.completion_tokens
