@@ -101,7 +101,7 @@ generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs,
 	$(EXPORT) slipway-runtime --extra llamacpp $(DEPENDENCIES) runtime-image/requirements/llamacpp.txt
 
 pin: $(VENV) ## Resolve anew what the images with vLLM hold, after a change of runtime-image/requirements/*.in
-	cd runtime-image/requirements && $(RESOLVE) vllm-cuda.in --output-file vllm-cuda.txt
+	cd runtime-image/requirements && $(RESOLVE) vllm-cuda.in --override vllm-cuda.override --output-file vllm-cuda.txt
 	cd runtime-image/requirements && $(RESOLVE) vllm-cpu.in --override vllm-cpu.override --output-file vllm-cpu.txt
 
 clean: ## Remove .venv and the tools' caches from the checkout

@@ -15,6 +15,7 @@ FLAGS = """
     custom_histogram_buckets otlp_traces_endpoint
 """
 TRACES = "http://otel:4318/v1/traces"
+PACKAGES_OF_THE_IMAGE = Path(__file__).parents[3] / "runtime-image/requirements/vllm-cuda.txt"
 
 
 @pytest.fixture
@@ -110,6 +111,12 @@ def test_given_variables_win(vllm: Installed) -> None:
     launch = launched(vllm, device="cpu", environment={"VLLM_CPU_KVCACHE_SPACE": "9"})
     assert launch.environment["VLLM_CPU_KVCACHE_SPACE"] == "9"
     assert "VLLM_CPU_KVCACHE_SPACE" not in settings_of(launch)
+
+
+def test_nothing_on_a_gpu_needs_the_compiler_that_images_lack(vllm: Installed) -> None:
+    assert launched(vllm, device="cuda").environment["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
+    assert "VLLM_USE_FLASHINFER_SAMPLER" not in launched(vllm, device="cpu").environment
+    assert "flashinfer" not in PACKAGES_OF_THE_IMAGE.read_text()
 
 
 def with_opentelemetry(site: Path) -> Installed:
