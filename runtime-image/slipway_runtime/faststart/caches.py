@@ -16,7 +16,7 @@ from pathlib import Path
 
 from slipway_runtime.versions import version_of
 
-from . import wanted
+from . import surveys, wanted
 from .manifest import Manifest, difference, name_of
 from .settings import Settings
 
@@ -60,6 +60,7 @@ class Cache:
             "TRITON_CACHE_DIR": str(self.folder / "files/triton"),
             "TORCHINDUCTOR_CACHE_DIR": str(self.folder / "files/inductor"),
             "SLIPWAY_TRITON_KEY": str(self.folder / "files/triton_key"),
+            surveys.ENVIRONMENT: str(self.folder / "files/survey"),
             wanted.ENVIRONMENT: str(self.folder / "files/wanted"),
         }
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import page_cache, triton_names, wanted
+from . import page_cache, surveys, triton_names, wanted
 from .adapters import adapter_for
 from .adapters.parts import UnexpectedError
 from .addresses import Addresses
@@ -33,6 +33,7 @@ def main() -> int:
     settings = Settings.from_environment(os.environ)
     addresses = Addresses(Path(os.environ[FOLDER]))
     teller.say("has begun")
+    surveys.keep(os.environ)
 
     def ready() -> None:
         collector.release()
