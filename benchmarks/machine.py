@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from slipway_runtime.supervisor.processes import processes
+
 TERMINATED = 128 + signal.SIGTERM
 
 
@@ -19,3 +21,13 @@ def empty_page_cache() -> None:
     """As root."""
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def family(pid: int) -> set[int]:
+    """A process and all that it has started, whatever their sessions."""
+    parents = {process.pid: process.parent for process in processes() if not process.is_zombie}
+    found, more = set[int](), {pid}
+    while more:
+        found |= more
+        more = {child for child, parent in parents.items() if parent in more}
+    return found

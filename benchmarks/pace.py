@@ -17,7 +17,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from slipway_runtime.supervisor.processes import processes, stat_fields
+from machine import family
+from slipway_runtime.supervisor.processes import stat_fields
 
 EVERY = 0.05  # seconds
 SEARCH_EVERY = 10  # looks, for processes that are new
@@ -27,9 +28,9 @@ TURNS = 15_000  # of the loop: some 0.2 ms
 class Pace:
     """Of a process and all that it starts, from a process of its own."""
 
-    def __init__(self, session: int) -> None:
+    def __init__(self, pid: int) -> None:
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen([sys.executable, __file__, str(session)], stdin=pipe, stdout=pipe)
+        self._process = subprocess.Popen([sys.executable, __file__, str(pid)], stdin=pipe, stdout=pipe)
 
     def end(self) -> float:
         """The median, in µs; 0 if nothing was seen to run."""
@@ -43,13 +44,13 @@ class Pace:
 
 
 def main() -> None:
-    session, anywhere = int(sys.argv[1]), os.sched_getaffinity(0)
+    pid, anywhere = int(sys.argv[1]), os.sched_getaffinity(0)
     found: list[float] = []
-    members: list[int] = []
+    members: set[int] = set()
     looks = 0
     while not select.select([sys.stdin], [], [], EVERY)[0]:
         if looks % SEARCH_EVERY == 0:
-            members = [process.pid for process in processes() if process.session == session]
+            members = family(pid)
         looks += 1
         found += map(_loop_on, set(_processors_of(members)))
         os.sched_setaffinity(0, anywhere)

@@ -20,9 +20,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+from effort import Effort, Server
 from machine import tidy_up_when_told_to_end
 from vllm_start import NAME, Bench, Kind, about, started
 
@@ -36,10 +38,16 @@ class Found:
     at_once: int
     tokens_per_second: float
     first_token: float  # ms, the median
+    effort: Effort
+
+    @property
+    def while_the_core_works(self) -> float:
+        """Tokens per second: what the engine does with what it has been given."""
+        return self.tokens_per_second / self.effort.core
 
     def __str__(self) -> str:
         measured = f"{self.tokens_per_second:8.1f} tokens/s, first token after {self.first_token:.2f} ms"
-        return f"{self.way:6} {self.at_once:4} at once: {measured}"
+        return f"{self.way:6} {self.at_once:4} at once: {measured}; {self.effort}"
 
 
 @dataclass(frozen=True)
@@ -64,24 +72,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _options(argv)
     tidy_up_when_told_to_end()
     results: list[Found] = []
+    servers: dict[str, Server] = {}
     with tempfile.TemporaryDirectory(prefix="vllm-load-") as scratch, ExitStack() as running:
         folder = options.folder or Path(scratch)
         for way, port in PORTS.items():
             bench = Bench(options.model, tuple(options.flags), folder / way, port)
-            running.enter_context(started(bench, Kind(way), folder / f"{way}.log"))
+            server = running.enter_context(started(bench, Kind(way), folder / f"{way}.log"))
+            servers[way] = Server(server.pid, port if way == "stock" else bench.management)
             print(f"{way} answers", flush=True)
         for load in _loads(options):
             for number in range(-1, options.rounds):
                 for way in random.sample(list(PORTS), len(PORTS)):
-                    found = put(load, way)
+                    found = put(load, way, servers[way])
                     if number >= 0:  # what goes before warms up
                         results.append(found)
                         print(found, flush=True)
+                        _save(options, results)
     print("\n".join(_table(results)))
-    if options.output:
-        options.output.write_text(
-            json.dumps({**about(tuple(options.flags)), "loads": [vars(found) for found in results]}, indent=1)
-        )
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -109,23 +116,36 @@ def _loads(options: argparse.Namespace) -> list[Load]:
 # --- the load --------------------------------------------------------------------------------------------------------
 
 
-def put(load: Load, way: str) -> Found:
+def put(load: Load, way: str, server: Server) -> Found:
     """On the server of that way."""
-    with multiprocessing.get_context("spawn").Pool(load.clients) as pool:
+    before = server.so_far()
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(load.clients, _meet_at, [context.Barrier(load.clients)]) as pool:
         parts = pool.starmap(_client, [(load.one(seed), PORTS[way], seed) for seed in range(load.clients)])
     took = max(part[1] for part in parts) - min(part[0] for part in parts)
     first = [seconds for part in parts for seconds in part[2]]
     assert len(first) == load.requests, f"{len(first)} of {load.requests} were answered"
-    return Found(way, load.at_once, load.requests * load.tokens / took, statistics.median(first) * 1e3)
+    effort = server.so_far().since(before, took, load.requests * load.tokens)
+    return Found(way, load.at_once, load.requests * load.tokens / took, statistics.median(first) * 1e3, effort)
+
+
+_gates: list[Barrier] = []
+"""Of a client's process: where it waits for all of them. While one still begins, the server has too little to do."""
+
+
+def _meet_at(gate: Barrier) -> None:
+    _gates.append(gate)
 
 
 def _client(load: Load, port: int, seed: int) -> tuple[float, float, list[float]]:
-    return asyncio.run(_ask_all(load, port, random.Random(f"{os.getpid()} {seed} {time.monotonic()}")))
-
-
-async def _ask_all(load: Load, port: int, chance: random.Random) -> tuple[float, float, list[float]]:
-    first: list[float] = []
+    chance = random.Random(f"{os.getpid()} {seed} {time.monotonic()}")
     bodies = [_body(load, chance) for _ in range(load.requests)]
+    _gates[0].wait()
+    return asyncio.run(_ask_all(load, port, bodies))
+
+
+async def _ask_all(load: Load, port: int, bodies: list[bytes]) -> tuple[float, float, list[float]]:
+    first: list[float] = []
     began = time.monotonic()
 
     async def one_after_the_other() -> None:
@@ -161,15 +181,22 @@ async def _ask(port: int, body: bytes, tokens: int) -> float:
 # --- what is told ----------------------------------------------------------------------------------------------------
 
 
+def _save(options: argparse.Namespace, results: Sequence[Found]) -> None:
+    if options.output:
+        loads = [asdict(found) for found in results]
+        options.output.write_text(json.dumps({**about(tuple(options.flags)), "loads": loads}, indent=1))
+
+
 def _table(results: Sequence[Found]) -> Iterator[str]:
-    yield "at once   tokens/s: stock    fast  of stock    first token, ms: stock    fast    more"
+    yield "at once   tokens/s: stock    fast  of stock  … while core works    first token, ms: stock    fast    more"
     for at_once in dict.fromkeys(found.at_once for found in results):
         stock, fast = (
             [found for found in results if (found.way, found.at_once) == (way, at_once)] for way in ("stock", "fast")
         )
         rate = [statistics.median(found.tokens_per_second for found in each) for each in (stock, fast)]
+        busy = [statistics.median(found.while_the_core_works for found in each) for each in (stock, fast)]
         first = [statistics.median(found.first_token for found in each) for each in (stock, fast)]
-        rates = f"{rate[0]:15.0f} {rate[1]:7.0f} {rate[1] / rate[0]:9.3f}"
+        rates = f"{rate[0]:15.0f} {rate[1]:7.0f} {rate[1] / rate[0]:9.3f} {busy[1] / busy[0]:18.3f}"
         yield f"{at_once:7} {rates} {first[0]:22.2f} {first[1]:7.2f} {first[1] - first[0]:+7.2f}"
 
 

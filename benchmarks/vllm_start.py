@@ -153,11 +153,11 @@ def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
         empty_page_cache()
     before = _files(bench.cache(kind))
     log = bench.folder / f"{kind.text.replace(':', '-')}.log"
-    with started(bench, kind, log) as (began, pace):
-        result.answers = time.monotonic() - began
+    with started(bench, kind, log) as running:
+        result.answers = time.monotonic() - running.began
         _ask(bench.port, "/v1/completions", FIRST)
-        result.first_token = time.monotonic() - began
-        result.pace = pace.end() if pace else 0.0
+        result.first_token = time.monotonic() - running.began
+        result.pace = running.pace.end() if running.pace else 0.0
         result.output = _ask(bench.port, "/v1/completions", LONGER)
         result.phases = _phases(bench.management) if kind.way != "stock" else {}
         result.compiled = len(_files(bench.cache(kind)) - before)
@@ -171,9 +171,16 @@ def _one(bench: Bench, kind: Kind, label: str, then: str = "") -> Result:
     return result
 
 
+@dataclass(frozen=True)
+class Running:
+    pid: int
+    began: float
+    pace: Pace | None  # if the bench has that wish
+
+
 @contextlib.contextmanager
-def started(bench: Bench, kind: Kind, log: Path) -> Iterator[tuple[float, Pace | None]]:
-    """From when it answers on; tells when it was begun, and what follows its pace, if the bench has that wish."""
+def started(bench: Bench, kind: Kind, log: Path) -> Iterator[Running]:
+    """From when it answers on."""
     bench.folder.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         began = time.monotonic()
@@ -188,7 +195,7 @@ def started(bench: Bench, kind: Kind, log: Path) -> Iterator[tuple[float, Pace |
     pace = Pace(process.pid) if bench.pace else None
     try:
         _await_answer(process, bench.port, log)
-        yield began, pace
+        yield Running(process.pid, began, pace)
     finally:
         if pace:
             pace.kill()
