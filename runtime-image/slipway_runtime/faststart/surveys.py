@@ -58,7 +58,7 @@ def keep(environment: Mapping[str, str]) -> None:
 
 
 class _Finder:
-    """Finds the one module that makes the survey when it is imported, and nothing else."""
+    """Finds the one module that makes transformers' survey, and nothing else."""
 
     def __init__(self, surveys: Surveys) -> None:
         self._surveys = surveys
@@ -66,7 +66,6 @@ class _Finder:
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != LAZY:
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path, target)
         if spec and spec.loader:
             run = spec.loader.exec_module
@@ -96,6 +95,6 @@ def _keep_structure(module: Any, surveys: Surveys) -> None:
 
 def _entries(folder: str) -> list[str]:
     try:
-        return os.listdir(folder or ".")  # noqa: PTH208 - names alone are wanted
+        return [entry.name for entry in Path(folder).iterdir()]
     except OSError:
         return []
