@@ -63,7 +63,7 @@ IMPORT_UTILS = """
 import os
 def create_import_structure_from_path(module_path):
     folder = os.path.dirname(module_path) if os.path.isfile(module_path) else module_path
-    files = sorted(os.listdir(folder))
+    files = sorted(name for name in os.listdir(folder) if name != "__pycache__")
     print("opens", *files)
     return {"files": {frozenset(): set(files)}}
 """
