@@ -19,11 +19,11 @@ class Effort:
 
     core: float  # the share of the time in which the main thread was on a processor
     server: float
-    server_per_token: float  # us of a processor
+    server_per_token: float  # µs of a processor
     tokens_per_step: float
 
     def __str__(self) -> str:
-        shares = f"core {self.core:.0%}, server {self.server:.0%} ({self.server_per_token:.0f} us a token)"
+        shares = f"core {self.core:.0%}, server {self.server:.0%} ({self.server_per_token:.0f} µs a token)"
         return f"{shares}, {self.tokens_per_step:.1f} tokens a step"
 
 
@@ -45,13 +45,9 @@ class Server:
 
     def so_far(self) -> SoFar:
         """The API server is whatever has worked most, besides the core."""
-        members = family(self.pid)
-        cores = {pid for pid in members if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(CORE)}
-        core, server = (
-            max((_of_main_thread(pid) for pid in members if (pid in cores) is is_core), default=0.0)
-            for is_core in (True, False)
-        )
-        return SoFar(core, server, sum(self._steps()))
+        worked = {pid: _of_main_thread(pid) for pid in family(self.pid)}
+        [core] = [worked.pop(pid) for pid in list(worked) if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(CORE)]
+        return SoFar(core, max(worked.values()), sum(self._steps()))
 
     def _steps(self) -> Iterator[float]:
         connection = http.client.HTTPConnection("127.0.0.1", self.metrics, timeout=30)

@@ -87,8 +87,6 @@ QUIET = {
     "PYTHONFAULTHANDLER": ("1", "a crash in native code leaves a stack in the log"),
 }
 
-NO_FLASHINFER = Choice("VLLM_USE_FLASHINFER_SAMPLER=0", "it is compiled where it runs, with what images don't have")
-
 
 @dataclass(frozen=True)
 class Installed:
@@ -272,7 +270,7 @@ def _variables(device: str, memory: int | None, weights: int) -> Iterator[Choice
     for name, (value, reason) in QUIET.items():
         yield Choice(f"{name}={value}", reason)
     if device == "cuda":
-        yield NO_FLASHINFER
+        yield Choice("VLLM_USE_FLASHINFER_SAMPLER=0", "it is compiled where it runs, with what images don't have")
     if device == "cpu":
         space = kv_cache_space(memory, weights)
         yield Choice(f"VLLM_CPU_KVCACHE_SPACE={space}", "in GiB; by itself vLLM takes nearly all memory of the node")

@@ -7,7 +7,6 @@ all packages' files read, to see which package a module is of: a tenth of the ti
 from __future__ import annotations
 
 import hashlib
-import inspect
 import marshal
 import os
 import sys
@@ -18,6 +17,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
+
+from .adapters.parts import UnexpectedError, expect
 
 ENVIRONMENT = "SLIPWAY_SURVEYS"  # where they are kept: how their names begin
 LAZY = "transformers.utils.import_utils"
@@ -80,8 +81,10 @@ class _Finder:
 
 def _keep_structure(module: Any, surveys: Surveys) -> None:
     """Of the folder with all models, by whichever of its names; a transformers that does it in another way does it."""
-    survey = getattr(module, "create_import_structure_from_path", None)
-    if survey is None or list(inspect.signature(survey).parameters) != ["module_path"]:
+    try:
+        survey = module.create_import_structure_from_path
+        expect(survey, "module_path")
+    except (AttributeError, UnexpectedError):
         return
     models = Path(module.__file__).parents[1] / "models"
 
