@@ -21,6 +21,7 @@ class Engine:
     def __init__(self) -> None:
         self.slot = control.Slot.claim(Path(os.environ[control.ENVIRONMENT]))
         self.running = 0
+        self.asked = 0
         self.hangs = False
         self.app = web.Application()
         self.app.add_routes(
@@ -38,8 +39,10 @@ class Engine:
         return web.Response(text="ok")
 
     async def metrics(self, _: web.Request) -> web.Response:
+        self.asked += 1
         text = (
             f'# HELP fake:running Requests.\n# TYPE fake:running gauge\nfake:running{{model="a}} 9"}} {self.running}\n'
+            f"# HELP fake:asked For these.\n# TYPE fake:asked counter\nfake:asked_total {self.asked}\n"
         )
         return web.Response(text=text)
 

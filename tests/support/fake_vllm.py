@@ -131,6 +131,7 @@ FILES = {
     "vllm/model_executor/model_loader/default_loader.py": LOADER,
     "vllm/usage/usage_lib.py": "class UsageContext:\n    OPENAI_API_SERVER = 1\n",
     "vllm/utils/argparse_utils.py": "from argparse import ArgumentParser as FlexibleArgumentParser\n",
+    "vllm/envs.py": "def enable_envs_cache():\n    print('the environment is kept', flush=True)\n",
     "vllm/logger.py": "def configure_logging_from_args(args):\n    pass\n",
     "vllm/v1/engine/core.py": CORE,
     "vllm/v1/engine/utils.py": "from types import SimpleNamespace as EngineZmqAddresses\n",

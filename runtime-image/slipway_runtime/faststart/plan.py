@@ -12,7 +12,7 @@ from pathlib import Path
 from slipway_runtime.engines.engine import Choice, Launch, SecondWay
 from slipway_runtime.failure import Reason
 
-from .adapters import adapter_for, knows
+from .adapters import knows
 from .news import PREFIX
 from .settings import ENVIRONMENT, Settings
 
@@ -151,9 +151,7 @@ def _kv_cache(here: Circumstances) -> int | None:
 def _can_copy(here: Circumstances) -> bool:
     """A profile of the memory would take the copies for something that stays."""
     sized = _kv_cache(here) is not None or "kv-cache-memory-bytes" in here.flags
-    return (
-        here.device == "cuda" and adapter_for(here.version).COPIES_WEIGHTS and sized and "load-format" not in here.flags
-    )
+    return here.device == "cuda" and sized and "load-format" not in here.flags
 
 
 def files_of(model: Path) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def run(
     _import(also_imported)
     teller.say("waits for the engine core")
     _join(parts.api, addresses)
-    _tell_when_it_serves(parts.api, teller=teller, ready=ready)
+    _tell_when_it_serves(parts, teller=teller, ready=ready)
     parts.run(parts.api.run_server(arguments))
 
 
@@ -56,12 +56,13 @@ def _join(api: Any, addresses: Addresses) -> None:
     api.run_server_worker = run_server_worker
 
 
-def _tell_when_it_serves(api: Any, *, teller: Teller, ready: Callable[[], None]) -> None:
-    serve = api.serve_http
+def _tell_when_it_serves(parts: ServerParts, *, teller: Teller, ready: Callable[[], None]) -> None:
+    serve = parts.api.serve_http
 
     async def serve_http(*args: Any, **kwargs: Any) -> Any:
+        parts.settle()
         teller.say("begins to serve")
         ready()
         return await serve(*args, **kwargs)
 
-    api.serve_http = serve_http
+    parts.api.serve_http = serve_http

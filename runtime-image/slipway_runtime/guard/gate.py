@@ -31,7 +31,7 @@ from slipway_runtime.tracing.context import trace_of
 SUPERVISOR = "x-slipway-supervisor"
 NOBODY, ANYBODY = "none", "anonymous"
 """Who a request is of: one without a valid key where one is needed, and one where none is."""
-LOOK_EVERY = 0.1  # seconds, for whether requests in flight are to be cut
+LOOK_EVERY = 0.1  # seconds, for what the supervisor wants, and is told
 
 Headers = Mapping[str, str]
 
@@ -59,6 +59,8 @@ class Gate:
         self._share = settings.traces_sample_ratio if self._tracer else 0.0
         self._in_flight: dict[Visit, asyncio.Task[object]] = {}
         self._watching: asyncio.TimerHandle | None = None
+        self._untold = 0
+        """Tokens that went by since the supervisor was last told of any."""
 
     @classmethod
     def from_environment(cls, registry: CollectorRegistry = REGISTRY) -> Self:
@@ -132,10 +134,9 @@ class Gate:
         return None
 
     def token(self, visit: Visit) -> None:
-        """A stream's piece goes by that is known to bring a token, and to tell nothing else."""
+        """A stream's piece goes by that is known to bring a token, and to tell nothing else. It is never the last."""
         visit.events += 1
-        visit.last = self.clock()
-        self._slot.tokens(1)
+        self._untold += 1
         if self.settings.tokens_per_minute_per_key:  # else nobody needs the sum
             self._charge(visit, visit.tokens)
 
@@ -181,6 +182,7 @@ class Gate:
             self._charge(visit, visit.tokens_at_the_end)
             self._limits.leave(visit.owner)
             self._metrics.in_flight.dec()
+            self._tell_tokens()
             self._slot.end(waiting=not visit.first)
             self._measure(visit)
         if visit.supervisor or visit.kind is Kind.OPEN:
@@ -202,12 +204,17 @@ class Gate:
             series.per_token.observe(per_token)
 
     def watch(self) -> None:
-        """Starts to look, again and again, whether the supervisor wants requests in flight to be cut."""
+        """Starts to tell the supervisor how it goes, again and again, and to look whether requests are to be cut."""
         if self._watching is None:
             self._look()
 
+    def _tell_tokens(self) -> None:
+        self._slot.tokens(self._untold)
+        self._untold = 0
+
     def _look(self) -> None:
         self._slot.beat()
+        self._tell_tokens()
         if self._slot.state == State.ENDING:
             for visit, task in self._in_flight.items():
                 if not visit.cut:

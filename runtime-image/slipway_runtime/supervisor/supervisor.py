@@ -58,6 +58,10 @@ class Supervisor:
         self._client: EngineClient | None = None
         self._facts: dict[str, str] = {}
         self._health = 0
+        self._answered = (-1, -1)
+        """Requests and tokens, by the guards' counts, when the pulse was last felt."""
+        self._told: str | None = None
+        """The engine's metrics, from when it was last asked for them."""
         self._engine_version = ""
         self._kills = kills_for_memory()
         self.state = State.STARTING
@@ -248,17 +252,24 @@ class Supervisor:
         self.happens(Event.ANSWERS)
 
     async def _feel_pulse(self, client: EngineClient) -> None:
+        """Where answers are seen to go out, the engine is not asked what it counts: it takes milliseconds to tell, in
+        which its server sends nobody a token.
+        """
         self._health = await client.health()
-        text = await client.metrics() if self._health else None
         counts = self._guards.counts()
-        pending = _sums(text, self._launch.work.pending)
+        before, self._answered = self._answered, (counts.done, counts.tokens)
+        if not self._health:
+            self._told = None
+        elif before == self._answered:
+            self._told = await client.metrics()
+        pending = _sums(self._told, self._launch.work.pending)
         has_work = sum(pending) > 0 if pending else counts.in_flight > 0
         demand = self._engine.cpu_demand
         sample = Sample(
             at=asyncio.get_running_loop().time(),
             answers=self._health == 200,
             has_work=has_work,
-            counts=(counts.done, counts.tokens, *_sums(text, self._launch.work.progress)),
+            counts=(*self._answered, *_sums(self._told, self._launch.work.progress)),
             spent=demand.spent,
             waited=demand.waited,
         )

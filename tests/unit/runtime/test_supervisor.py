@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from slipway_runtime.failure import Failure, Reason, termination_message
 from slipway_runtime.supervisor.processes import children
+from slipway_runtime.supervisor.supervisor import LOOK_AFTER
 from support.supervised_pod import SupervisedPod, is_alive
 
 
@@ -227,6 +228,21 @@ async def test_a_hung_engine_is_found_and_ended(pod: SupervisedPod) -> None:
         await pod.ask("/hang")
         assert await pod.ends() == 42
     assert pod.told()["reason"] == "EngineStuck"
+
+
+async def test_an_engine_whose_answers_are_seen_to_go_out_is_not_asked_what_it_counts(pod: SupervisedPod) -> None:
+    await pod.start()
+    await pod.becomes_ready()
+    async with pod.streaming(tokens=100_000):
+        asked = await asked_for_metrics(pod)
+        await asyncio.sleep(2.5 * LOOK_AFTER)
+        assert await asked_for_metrics(pod) <= asked + 2  # of them one by us, and one for the pulse before it began
+
+
+async def asked_for_metrics(pod: SupervisedPod) -> int:
+    _, text = await pod.get("/metrics")
+    [told] = [line for line in text.splitlines() if line.startswith("fake:asked_total")]
+    return int(float(told.rpartition(" ")[2]))
 
 
 async def test_a_stopped_engine_is_found_even_when_idle(pod: SupervisedPod) -> None:

@@ -6,7 +6,6 @@ import importlib
 
 from .parts import CoreParts, ServerParts, expect, expect_uses
 
-COPIES_WEIGHTS = True
 API = "vllm.entrypoints.openai.api_server"
 ALSO_IMPORTED = (
     "vllm.v1.engine.async_llm",
@@ -67,12 +66,14 @@ def core_parts() -> CoreParts:
 
 def server_parts() -> ServerParts:
     import uvloop  # noqa: PLC0415 - as above
+    from vllm import envs  # noqa: PLC0415
 
     api = importlib.import_module(API)
     expect(api.run_server, "args", "uvicorn_kwargs")
     expect(api.run_server_worker, "listen_address", "sock", "args", "client_config", "uvicorn_kwargs")
     expect_uses(api.run_server, "run_server_worker")
     expect_uses(api.build_and_serve, "serve_http")
+    expect(envs.enable_envs_cache)
     return ServerParts(
         parser=api.FlexibleArgumentParser,
         arguments=api.AsyncEngineArgs,
@@ -80,6 +81,7 @@ def server_parts() -> ServerParts:
         make_parser=api.make_arg_parser,
         validate=api.validate_parsed_serve_args,
         prepare=api.cli_env_setup,
+        settle=envs.enable_envs_cache,
         api=api,
         run=uvloop.run,
     )

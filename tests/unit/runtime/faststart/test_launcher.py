@@ -101,6 +101,12 @@ def test_engine_core_and_server_are_two_processes_that_find_each_other(start: St
     assert "the ordinary start" not in begun.said
 
 
+def test_a_server_that_serves_reads_its_environment_no_more(start: Starting) -> None:
+    begun = start("--model=m")
+    begun.answer()
+    assert "the environment is kept" in begun.said
+
+
 def test_flags_of_the_fast_start_reach_both(start: Starting) -> None:
     assert "--max-model-len=7" in start("--model=m", flags=("--max-model-len=7",)).answer()
 
@@ -157,6 +163,7 @@ def test_a_stop_while_it_loads_ends_both_at_once(start: Starting) -> None:
         ({"safetensors_load_strategy=None": "strategy=None"}, "safetensors_weights_iterator takes"),
         ({"client_config": "engine"}, "run_server_worker takes"),
         ({"serve_http": "uvicorn_serve"}, "doesn't use serve_http"),
+        ({"enable_envs_cache():": "enable_envs_cache(again):"}, "enable_envs_cache takes (again), not"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -124,12 +124,12 @@ def test_a_flag_that_this_vllm_does_not_know_is_left_out(model: Path) -> None:
     ("here", "copies"),
     [
         (HERE, True),
-        (replace(HERE, version="0.32.0"), False),
+        (replace(HERE, version="0.32.0"), True),
         (replace(HERE, accelerator=None), False),
         (replace(HERE, flags=frozenset({"load-format"})), False),
         (replace(HERE, weights=139 * GIB), False),
     ],
-    ids=["on a GPU", "not measured with this version", "unknown memory", "another loader", "no room for a KV cache"],
+    ids=["on a GPU", "with another version", "unknown memory", "another loader", "no room for a KV cache"],
 )
 def test_weights_are_copied_early_where_that_disturbs_nothing(model: Path, here: Circumstances, copies: bool) -> None:
     assert settings_of(faster(ORDINARY, model, here)).copy_weights is copies
