@@ -36,9 +36,7 @@ class ServerParts:
     make_parser: Callable[[Any], Any]
     validate: Callable[[Any], None]
     prepare: Callable[[], None]  # cli_env_setup
-    settle: Callable[
-        [], None
-    ]  # enable_envs_cache: some variables are read for every token; the core does it by itself
+    settle: Callable[[], None]  # enable_envs_cache: some variables are read for every token; the core does it by itself
     api: Any  # the module that has run_server, run_server_worker and serve_http, and calls whatever has those names
     run: Callable[[Any], None]  # uvloop.run
 
