@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from machine import family
 
 STEPS = "vllm:iteration_tokens_total_count"
-CORE = b"VLLM::EngineCore"
+CORE, OF_THE_ENGINE = b"VLLM::EngineCore", b"VLLM::"
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,19 @@ class Server:
     metrics: int  # the port
 
     def so_far(self) -> SoFar:
-        """The API server is whatever has worked most, besides the core."""
-        worked = {pid: _of_main_thread(pid) for pid in family(self.pid)}
-        [core] = [worked.pop(pid) for pid in list(worked) if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(CORE)]
-        return SoFar(core, max(worked.values()), sum(self._steps()))
+        [core] = [pid for pid in family(self.pid) if _name(pid).startswith(CORE)]
+        return SoFar(_of_main_thread(core), _of_main_thread(self._server()), sum(self._steps()))
+
+    def _server(self) -> int:
+        """Whatever has worked most of what is no part of the engine."""
+        return max((pid for pid in family(self.pid) if not _name(pid).startswith(OF_THE_ENGINE)), key=_of_main_thread)
+
+    def keep_apart(self, processor: int, others: set[int]) -> None:
+        """The server's main thread on that processor, and all else on others: how busy they are is no matter to it."""
+        server = self._server()
+        for pid in family(self.pid):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {processor} if int(thread.name) == server else others)
 
     def _steps(self) -> Iterator[float]:
         connection = http.client.HTTPConnection("127.0.0.1", self.metrics, timeout=30)
@@ -56,6 +66,10 @@ class Server:
             if line.startswith(STEPS):
                 yield float(line.rpartition(" ")[2])
         connection.close()
+
+
+def _name(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _of_main_thread(pid: int) -> float:

@@ -18,7 +18,7 @@ import random
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from multiprocessing.synchronize import Barrier
@@ -80,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             server = running.enter_context(started(bench, Kind(way), folder / f"{way}.log"))
             servers[way] = Server(server.pid, port if way == "stock" else bench.management)
             print(f"{way} answers", flush=True)
+        if options.apart:
+            _keep_apart(servers.values())
         for load in _loads(options):
             for number in range(-1, options.rounds):
                 for way in random.sample(list(PORTS), len(PORTS)):
@@ -100,10 +102,18 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--each", type=int, default=3, help="requests that each of those at once makes (default: %(default)s)")
     add("--prompt", type=int, default=512, help="tokens (default: %(default)s)")
     add("--tokens", type=int, default=128, help="of an answer (default: %(default)s)")
+    add("--apart", action="store_true", help="the servers' main threads have a processor that nothing else is on")
     add("--folder", type=Path, help="for caches and logs; kept, so that another run finds them")
     add("--output", type=Path, help="where all of it goes as JSON")
     add("flags", nargs="*", help="vLLM's own")
     return parser.parse_args(argv)
+
+
+def _keep_apart(servers: Iterable[Server]) -> None:
+    first, *others = sorted(os.sched_getaffinity(0))
+    for server in servers:
+        server.keep_apart(first, set(others))
+    os.sched_setaffinity(0, others)
 
 
 def _loads(options: argparse.Namespace) -> list[Load]:
@@ -188,16 +198,22 @@ def _save(options: argparse.Namespace, results: Sequence[Found]) -> None:
 
 
 def _table(results: Sequence[Found]) -> Iterator[str]:
-    yield "at once   tokens/s: stock    fast  of stock  … while core works    first token, ms: stock    fast    more"
-    for at_once in dict.fromkeys(found.at_once for found in results):
-        stock, fast = (
-            [found for found in results if (found.way, found.at_once) == (way, at_once)] for way in ("stock", "fast")
-        )
-        rate = [statistics.median(found.tokens_per_second for found in each) for each in (stock, fast)]
-        busy = [statistics.median(found.while_the_core_works for found in each) for each in (stock, fast)]
-        first = [statistics.median(found.first_token for found in each) for each in (stock, fast)]
-        rates = f"{rate[0]:15.0f} {rate[1]:7.0f} {rate[1] / rate[0]:9.3f} {busy[1] / busy[0]:18.3f}"
-        yield f"{at_once:7} {rates} {first[0]:22.2f} {first[1]:7.2f} {first[1] - first[0]:+7.2f}"
+    yield f"{'medians':34} {'at once':>7} {'stock':>9} {'fast':>9} {'of stock':>9}"
+    for name, value in COLUMNS.items():
+        for at_once in dict.fromkeys(found.at_once for found in results):
+            stock, fast = (
+                statistics.median(value(found) for found in results if (found.way, found.at_once) == (way, at_once))
+                for way in ("stock", "fast")
+            )
+            yield f"{name:34} {at_once:7} {stock:9.1f} {fast:9.1f} {fast / stock:9.3f}"
+
+
+COLUMNS: dict[str, Callable[[Found], float]] = {
+    "tokens per second": lambda found: found.tokens_per_second,
+    "tokens per second of the core": lambda found: found.while_the_core_works,
+    "ms to the first token": lambda found: found.first_token,
+    "µs of the server for a token": lambda found: found.effort.server_per_token,
+}
 
 
 if __name__ == "__main__":
