@@ -45,17 +45,15 @@ class Server:
     metrics: int  # the port
 
     def so_far(self) -> SoFar:
-        [core] = [pid for pid in family(self.pid) if _name(pid).startswith(CORE)]
-        return SoFar(_of_main_thread(core), _of_main_thread(self._server()), sum(self._steps()))
-
-    def _server(self) -> int:
-        """Whatever has worked most of what is no part of the engine."""
-        return max((pid for pid in family(self.pid) if not _name(pid).startswith(OF_THE_ENGINE)), key=_of_main_thread)
+        members = family(self.pid)
+        [core] = [pid for pid in members if _name(pid).startswith(CORE)]
+        return SoFar(_of_main_thread(core), _of_main_thread(_server(members)), sum(self._steps()))
 
     def keep_apart(self, processor: int, others: set[int]) -> None:
         """The server's main thread on that processor, and all else on others: how busy they are is no matter to it."""
-        server = self._server()
-        for pid in family(self.pid):
+        members = family(self.pid)
+        server = _server(members)
+        for pid in members:
             for thread in Path(f"/proc/{pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), {processor} if int(thread.name) == server else others)
 
@@ -66,6 +64,11 @@ class Server:
             if line.startswith(STEPS):
                 yield float(line.rpartition(" ")[2])
         connection.close()
+
+
+def _server(members: set[int]) -> int:
+    """Whatever has worked most of what is no part of the engine."""
+    return max((pid for pid in members if not _name(pid).startswith(OF_THE_ENGINE)), key=_of_main_thread)
 
 
 def _name(pid: int) -> bytes:

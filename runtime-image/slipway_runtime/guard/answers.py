@@ -8,6 +8,7 @@ wrote.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _USAGE = re.compile(rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens)"\s*:\s*(\d+)')
 _TIMINGS = re.compile(rb'"(cache_n|prompt_n|prompt_ms|predicted_n|predicted_ms)"\s*:\s*([\d.]+)')
@@ -69,12 +70,18 @@ def tail_of(piece: bytes) -> bytes:
     tail = piece[piece.find(_REASON) :]
     if not tail.startswith(_GOES_ON) or events_in(piece) != 1 or not piece.endswith(b"\n\n") or usage_in(piece):
         return b""
-    return tail
+    return _the_one(tail)
 
 
 def is_token(piece: bytes, tail: bytes) -> bool:
     """Whether it differs from one with that tail by its token alone. A second choice in it would come before that."""
     return piece.endswith(tail) and piece.find(_REASON) == len(piece) - len(tail)
+
+
+@lru_cache(maxsize=16)
+def _the_one(tail: bytes) -> bytes:
+    """The same object for all streams: then it is in the processor's caches."""
+    return tail
 
 
 def events_in(piece: bytes) -> int:

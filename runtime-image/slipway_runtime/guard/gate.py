@@ -59,7 +59,7 @@ class Gate:
         self._share = settings.traces_sample_ratio if self._tracer else 0.0
         self._in_flight: dict[Visit, asyncio.Task[object]] = {}
         self._watching: asyncio.TimerHandle | None = None
-        self._untold = 0
+        self.untold = 0
         """Tokens that went by since the supervisor was last told of any."""
 
     @classmethod
@@ -133,13 +133,6 @@ class Gate:
             self._slot.tokens(tokens)
         return None
 
-    def token(self, visit: Visit) -> None:
-        """A stream's piece goes by that is known to bring a token, and to tell nothing else. It is never the last."""
-        visit.events += 1
-        self._untold += 1
-        if self.settings.tokens_per_minute_per_key:  # else nobody needs the sum
-            self._charge(visit, visit.tokens)
-
     def _charge(self, visit: Visit, tokens: int) -> None:
         """So many are known by now to be used: what was not taken yet is taken from those of its owner."""
         if self.settings.tokens_per_minute_per_key and (more := tokens - visit.charged):
@@ -209,12 +202,15 @@ class Gate:
             self._look()
 
     def _tell_tokens(self) -> None:
-        self._slot.tokens(self._untold)
-        self._untold = 0
+        self._slot.tokens(self.untold)
+        self.untold = 0
 
     def _look(self) -> None:
         self._slot.beat()
         self._tell_tokens()
+        if self.settings.tokens_per_minute_per_key:
+            for visit in self._in_flight:
+                self._charge(visit, visit.tokens)
         if self._slot.state == State.ENDING:
             for visit, task in self._in_flight.items():
                 if not visit.cut:

@@ -77,7 +77,8 @@ def stages(visit: Visit) -> Iterator[Stage]:
     """One after the other, without gaps, as far as they are known. The rest is left to an engine's own spans."""
     if not visit.taken:
         return
-    usage, done = visit.usage or Usage(), visit.last or visit.ended
+    usage = visit.usage or Usage()
+    done = visit.ended if visit.reason else visit.last or visit.ended
     if not (visit.stream or usage.decode):
         yield "queue", visit.started, visit.taken
         return

@@ -28,6 +28,7 @@ class Visit:
     first: float = 0.0
     """When the first piece of the answer came; 0 if none has."""
     last: float = 0.0
+    """When the last piece came that was looked at: of a whole answer, its last."""
     ended: float = 0.0
     status: int = 0
     stream: bool = False

@@ -213,39 +213,6 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(made: Made) -> None:
     assert answers[-1].headers["retry-after"] == "10"
 
 
-USED_30 = b'{"choices":[],"usage":{"prompt_tokens":20,"completion_tokens":10}}'
-UNTOLD = (chunk(text="a"), chunk(text="b"), chunk(text="c"), b"data: [DONE]\n\n")  # 4 events, 2 of them tokens
-
-
-@pytest.mark.parametrize(
-    ("app", "used"),
-    [
-        pytest.param(answering(USED_30), 30, id="an answer says what it used"),
-        pytest.param(streaming(*UNTOLD[:3], b"data: " + USED_30 + b"\n\n"), 30, id="a stream says so at its end"),
-        pytest.param(streaming(*UNTOLD), 2 + 40 // 4, id="a stream that doesn't: its events, and its prompt's bytes"),
-        pytest.param(answering(b"{}", status=400), 0, id="an error used nothing"),
-    ],
-)
-async def test_tokens_are_taken_as_they_are_used(made: Made, app: App, used: int) -> None:
-    guarding = made(tokens_per_minute_per_key=600, clock=lambda: 1.0)
-    first = await ask(guard_of(guarding, app), body=[b"x" * 40])
-    assert first.headers["x-ratelimit-limit-tokens"] == "600"
-    then = await ask(guard_of(guarding, answering(b"{}", status=400)))
-    assert then.headers["x-ratelimit-remaining-tokens"] == str(600 - used)
-
-
-async def test_who_has_used_up_the_tokens_of_a_minute_is_told_when_there_are_more(made: Made) -> None:
-    now = [0.0]
-    guarding = made(tokens_per_minute_per_key=10, clock=lambda: now[0])
-    assert (await ask(guard_of(guarding, answering(USED_30)))).status == 200  # of which 20 are owed
-    refused = await ask(guard_of(guarding, nothing))
-    assert (refused.status, refused.error) == (429, "token_limit_exceeded")
-    assert (refused.headers["retry-after"], refused.headers["x-ratelimit-remaining-tokens"]) == ("126", "0")
-    assert b"10 tokens per minute" in refused.body
-    now[0] = 126.0
-    assert (await ask(guard_of(guarding, answering(b"{}")))).status == 200
-
-
 # --- drains ----------------------------------------------------------------------------------------------------------
 
 

@@ -137,6 +137,11 @@ def test_they_lie_within_the_requests_span() -> None:
     assert len({span.trace.span_id for span in (whole, *parts)}) == 4
 
 
+def test_a_stream_that_breaks_off_was_decoded_until_it_did() -> None:
+    broken = visit(taken=1.0, stream=True, first=2.0, last=2.0, ended=5.0, reason="client_gone")
+    assert list(stages(broken))[-1] == ("decode", 2.0, 5.0)
+
+
 # --- through the guard, to a collector -------------------------------------------------------------------------------
 
 
