@@ -1,7 +1,7 @@
 """Python's garbage collector: little of what a start makes is garbage, and to look for it costs seconds.
 
-Nor is there much while requests are answered, yet with the collector's usual threshold a twentieth of the server's time
-goes there: a few hundred streams hold more new objects than that at any time, so each look finds them all in use.
+Nor is there much while requests are answered, yet with the collector's usual threshold it looks all the time: a few
+hundred streams hold more new objects than that at any time, so each look finds them all in use.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ It stands before everything that the app serves. An answer's first words are hel
 until then it can still become an error. After that a piece costs one plain call: `send` is no coroutine of its own.
 
 By the time of its next token, the engine's server has driven all of a stream out of the processor's caches, so what a
-token costs is what is touched for it, far more than what is computed: about seven times of what a loop would show.
+token costs is what is touched for it, more than what is computed: several times of what a loop would show.
 """
 
 import asyncio
