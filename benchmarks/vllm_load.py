@@ -198,14 +198,16 @@ def _save(options: argparse.Namespace, results: Sequence[Found]) -> None:
 
 
 def _table(results: Sequence[Found]) -> Iterator[str]:
-    yield f"{'medians':34} {'at once':>7} {'stock':>9} {'fast':>9} {'of stock':>9}"
+    yield f"{'medians':34} {'at once':>7} {'stock':>9} {'fast':>9} {'of stock':>9} {'in pairs':>9}"
     for name, value in COLUMNS.items():
         for at_once in dict.fromkeys(found.at_once for found in results):
-            stock, fast = (
-                statistics.median(value(found) for found in results if (found.way, found.at_once) == (way, at_once))
+            stocks, fasts = (
+                [value(found) for found in results if (found.way, found.at_once) == (way, at_once)]
                 for way in ("stock", "fast")
             )
-            yield f"{name:34} {at_once:7} {stock:9.1f} {fast:9.1f} {fast / stock:9.3f}"
+            stock, fast = statistics.median(stocks), statistics.median(fasts)
+            pairs = statistics.median(one / other for one, other in zip(fasts, stocks, strict=True))
+            yield f"{name:34} {at_once:7} {stock:9.1f} {fast:9.1f} {fast / stock:9.3f} {pairs:9.3f}"
 
 
 COLUMNS: dict[str, Callable[[Found], float]] = {

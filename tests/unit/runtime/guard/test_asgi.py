@@ -284,6 +284,13 @@ async def test_an_abort_is_seen_after_any_number_of_tokens(made: Made) -> None:
     assert b"[DONE]" not in answer.body
 
 
+async def test_what_comes_after_an_abort_is_not_sent(made: Made) -> None:
+    abort = chunk(text="", finish_reason="abort")
+    answer = await ask(guard_of(made(), streaming(*tokens("ab"), abort, *tokens("cd"))))
+    assert (_last_event(answer)["error"]["code"], answer.whole) == ("engine_aborted", True)
+    assert not any(token in answer.body for token in tokens("cd"))
+
+
 async def test_a_model_that_writes_of_aborts_is_let_speak(made: Made) -> None:
     text = chunk(text='{"finish_reason":"abort"}')
     answer = await ask(guard_of(made(), streaming(text, b"data: [DONE]\n\n")))

@@ -50,7 +50,7 @@ async def test_a_stream_pays_while_it_goes_on(tmp_path: Path) -> None:
         begun = asyncio.Event()
         stream = asyncio.create_task(ask(Guard(waiting(begun, *tokens("abcdefgh")), gate)))
         await begun.wait()
-        await asyncio.sleep(3 * LOOK_EVERY)
+        await asyncio.sleep(3 * LOOK_EVERY)  # of one event loop, so that a look comes before this is over
         assert await left(gate) == 600 - 6  # the first two events may be no tokens
         stream.cancel()
         await asyncio.wait([stream])
