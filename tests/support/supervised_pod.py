@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from support.ending import kill_all
 from support.ports import free_port
 
 PATIENCE = 60.0  # seconds, for a machine that is busy
@@ -126,8 +127,8 @@ class SupervisedPod:
         return message
 
     def kill(self) -> None:
-        with suppress(ProcessLookupError, AssertionError):
-            self.process.kill()
+        if self._process and self._process.returncode is None:
+            kill_all(self._process.pid)
 
 
 def is_alive(pid: int) -> bool:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import aiohttp
-from slipway_runtime.supervisor.processes import children
+from slipway_runtime.supervisor import shared_memory
 
 from support import vllm_venv
 from support.engine_pod import EnginePod
+from support.host import tree
 
 ALONE = "vllm.entrypoints.launchers.api_server.entry"
 
@@ -24,6 +22,7 @@ class VllmPod(EnginePod):
         super().__init__(folder, http)
         self.python = str(python)
         self.environment = vllm_venv.environment(python)
+        self._shared_before = shared_memory.names()
 
     async def serve(self, model: Path, *options: str, flags: tuple[str, ...] = ()) -> None:
         """From the command line that a container has, but quicker to stop, and without compiling kernels."""
@@ -49,11 +48,9 @@ class VllmPod(EnginePod):
         """Nothing is left of it, however the test has ended."""
         if self._process is None:
             return
-        left = [self.process.pid, *descendants(self.process.pid)]
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self.kill()
         await self.process.wait()
+        shared_memory.clear(self._shared_before)
 
     async def listens(self) -> None:
         """Waits for vLLM alone, which says that it is ready a moment before it can be reached."""
@@ -61,12 +58,8 @@ class VllmPod(EnginePod):
 
     def process_named(self, words: str) -> int:
         """The one of vLLM's processes whose command line has these words."""
-        [pid] = [pid for pid in descendants(self.process.pid) if words in command_line(pid)]
+        [pid] = [pid for pid in tree(self.process.pid) if words in command_line(pid)]
         return pid
-
-
-def descendants(pid: int) -> list[int]:
-    return [each for child in children(pid) for each in (child, *descendants(child))]
 
 
 def command_line(pid: int) -> str:

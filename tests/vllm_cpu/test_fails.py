@@ -11,8 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 from support.failing_starts import VLLM_STARTS
+from support.host import tree
 from support.supervised_pod import is_alive
-from support.vllm_pod import VllmPod, descendants
+from support.vllm_pod import VllmPod
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -53,7 +54,7 @@ async def test_a_stop_while_it_loads_ends_all(pod: VllmPod, tiny: Path) -> None:
     await pod.says("core has its configuration")  # from here on vLLM has its own handler
     assert (await pod.get("/startupz"))[0] == 503
     assert (await pod.get("/livez"))[0] == 200
-    started = descendants(pod.process.pid)
+    _, *started = tree(pod.process.pid)
     pod.stop()
     assert await pod.ends() == 0
     assert not any(map(is_alive, started))

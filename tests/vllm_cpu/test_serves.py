@@ -10,9 +10,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from support.completions import complete, events
+from support.host import tree
 from support.otlp_collector import OtlpCollector, otlp_collector
 from support.supervised_pod import is_alive
-from support.vllm_pod import VllmPod, descendants
+from support.vllm_pod import VllmPod
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
 
@@ -106,7 +107,7 @@ async def test_told_to_stop_it_finishes_what_it_can_refuses_what_is_new_cuts_the
     pod: VllmPod,
 ) -> None:
     """vLLM itself answers what is new with an empty success meanwhile, and never ends while a request outlives it."""
-    started = descendants(pod.process.pid)
+    _, *started = tree(pod.process.pid)
     assert len(started) >= 4  # the launcher, the server, the engine core, and its worker
     async with pod.long_stream() as endless, pod.long_stream(tokens=4) as short:
         pod.stop()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+from slipway_runtime.scratch import scratch_folder
 
 from . import page_cache, wanted
 from .adapters import adapter_for
@@ -28,29 +28,21 @@ TIDY_UP = 3.0  # seconds for the engine core to end by itself
 
 def main(flags: Sequence[str]) -> int:
     settings = Settings.from_environment(os.environ)
-    folder = _folder()
     try:
-        cache = Cache.open(settings, flags, say=say)
-        _read_ahead(settings, cache, folder)
-        pair = Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: pair.happenings.put(Told(number)))
-        if trouble := until_it_serves(pair):
+        with scratch_folder() as folder:
+            cache = Cache.open(settings, flags, say=say)
+            _read_ahead(settings, cache, folder)
+            pair = Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ))
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda number, _: pair.happenings.put(Told(number)))
+            trouble = until_it_serves(pair)
+            if not trouble:
+                return _serve(pair, cache)
             pair.kill()
-            say(f"{trouble}; so vLLM is started the ordinary way.")
-            shutil.rmtree(folder, ignore_errors=True)
-            _start_ordinarily(settings)
-        sealing = threading.Thread(target=cache.seal, name="cache", daemon=True)
-        sealing.start()
-        code = until_it_ends(pair)
-        sealing.join()
-        cache.seal()  # with what the first requests have added
-        return code
     except Exception as error:
-        say(f"{type(error).__name__}: {error}; so vLLM is started the ordinary way.")
-        _start_ordinarily(settings)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        trouble = f"{type(error).__name__}: {error}"
+    say(f"{trouble}; so vLLM is started the ordinary way.")
+    return _start_ordinarily(settings)
 
 
 def _read_ahead(settings: Settings, cache: Cache, folder: Path) -> None:
@@ -84,6 +76,15 @@ def until_it_serves(pair: Pair) -> str:
     return progress.trouble
 
 
+def _serve(pair: Pair, cache: Cache) -> int:
+    sealing = threading.Thread(target=cache.seal, name="cache", daemon=True)
+    sealing.start()
+    code = until_it_ends(pair)
+    sealing.join()
+    cache.seal()  # with what the first requests have added
+    return code
+
+
 def until_it_ends(pair: Pair) -> int:
     """The exit code, as subprocess tells it."""
     told = False
@@ -104,8 +105,3 @@ def until_it_ends(pair: Pair) -> int:
 def _start_ordinarily(settings: Settings) -> NoReturn:
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT}
     os.execvpe(settings.ordinary[0], list(settings.ordinary), environment)
-
-
-def _folder() -> Path:
-    """For the sockets on which the two meet: their names may not be long."""
-    return Path(tempfile.mkdtemp(prefix="slipway-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None))  # noqa: S108 - mkdtemp's names are its own

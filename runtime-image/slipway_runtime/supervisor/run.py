@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from slipway_runtime import control
 from slipway_runtime.engines.engine import Launch, Refusal
 from slipway_runtime.failure import Failure, Reason, exit_code_of, termination_message, write_termination_message
 from slipway_runtime.models import ModelError
+from slipway_runtime.scratch import scratch_folder
 
 from . import shared_memory
 from .log import Log
@@ -51,7 +49,7 @@ def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases, tr
     for number in STOP:
         signal.signal(number, lambda number, _: told_to_stop.append(number))
     shared = shared_memory.names()
-    with _scratch_folder() as folder:
+    with scratch_folder() as folder:
         guards = control.Control.create(folder / "control")
         told = {control.ENVIRONMENT: str(folder / "control"), **trace.environment}
         engine = EngineProcess(launch.command, {**launch.environment, **told})
@@ -99,14 +97,3 @@ def _tell(failure: Failure | None, log: Log, termination_log: Path) -> int:
     log.say(f"{failure.reason}: {failure.message} {failure.remedy}".rstrip())
     log.close()
     return exit_code_of(failure.reason)
-
-
-@contextlib.contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    """In memory where that can be written to, since the root file system may be read-only."""
-    where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - mkdtemp's names are its own
-    folder = Path(tempfile.mkdtemp(prefix="slipway-", dir=where))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

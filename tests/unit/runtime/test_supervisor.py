@@ -14,6 +14,7 @@ import pytest
 from slipway_runtime.failure import Failure, Reason, termination_message
 from slipway_runtime.supervisor.processes import children
 from slipway_runtime.supervisor.supervisor import LOOK_AFTER
+from support.ending import without_traces
 from support.supervised_pod import SupervisedPod, is_alive
 
 
@@ -278,7 +279,8 @@ async def test_an_engine_goes_with_its_supervisor(pod: SupervisedPod) -> None:
     await pod.start()
     await pod.becomes_ready()
     engine = engine_of(pod)
-    pod.process.kill()
-    await pod.ends()
+    with without_traces([engine]):
+        pod.process.kill()
+        await pod.ends()
     while is_alive(engine):
         pass

@@ -11,13 +11,16 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import pytest
+from slipway_runtime.faststart import launcher
 from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
 from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
 from support import fake_vllm
+from support.ending import kill_all
 from support.ports import free_port
 
 REPOSITORY = Path(__file__).parents[4]
@@ -89,7 +92,7 @@ def start(tmp_path: Path) -> Iterator[Starting]:
     yield begin
     for each in starts:
         if each.process.poll() is None:
-            os.killpg(each.process.pid, signal.SIGKILL)
+            kill_all(each.process.pid)
         each.process.wait()
 
 
@@ -201,13 +204,32 @@ def test_a_module_that_is_gone(start: Starting, tmp_path: Path, monkeypatch: pyt
 
 def test_a_version_without_an_adapter(start: Starting) -> None:
     begun = start("--model=m", version="0.24.0")
-    begun.process.kill()
+    kill_all(begun.process.pid)
     other = Start(begun.log.parent, "0.24.0", ("--model=m",), {"version": "0.99.0"})
     try:
         _falls_back(other, "KeyError: '0.99.0'")
     finally:
         other.process.kill()
         other.process.wait()
+
+
+def test_when_the_ordinary_start_begins_nothing_is_left_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    @contextmanager
+    def folder() -> Iterator[Path]:
+        try:
+            yield tmp_path
+        finally:
+            happened.append("removed")
+
+    monkeypatch.setattr(launcher, "scratch_folder", folder)
+    monkeypatch.setattr(os, "execvpe", lambda program, *_: happened.append(program))
+    monkeypatch.setenv(ENVIRONMENT, Settings(version="0.99.0", ordinary=("vllm",)).as_json())
+    launcher.main(["--model=m"])
+    assert happened == ["removed", "vllm"]
 
 
 def _falls_back(begun: Start, reason: str) -> None:
