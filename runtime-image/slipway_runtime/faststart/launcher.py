@@ -32,13 +32,12 @@ def main(flags: Sequence[str]) -> int:
         with scratch_folder() as folder:
             cache = Cache.open(settings, flags, say=say)
             _read_ahead(settings, cache, folder)
-            pair = Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ))
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda number, _: pair.happenings.put(Told(number)))
-            trouble = until_it_serves(pair)
-            if not trouble:
-                return _serve(pair, cache)
-            pair.kill()
+            with Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ)) as pair:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, lambda number, _: pair.happenings.put(Told(number)))
+                trouble = until_it_serves(pair)
+                if not trouble:
+                    return _serve(pair, cache)
     except Exception as error:
         trouble = f"{type(error).__name__}: {error}"
     say(f"{trouble}; so vLLM is started the ordinary way.")
@@ -71,7 +70,6 @@ def until_it_serves(pair: Pair) -> str:
             case Ended() as end:
                 progress.blame(str(end))
             case Told(number):
-                pair.kill()
                 sys.exit(128 + number)
     return progress.trouble
 

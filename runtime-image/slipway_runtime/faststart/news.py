@@ -28,7 +28,10 @@ class News:
     @classmethod
     def read(cls, who: str, line: str) -> Self:
         event, _, value = line.rstrip("\n").partition(" ")
-        return cls(who, Event(event), value)
+        try:
+            return cls(who, Event(event), value)
+        except ValueError:
+            return cls(who, Event.GIVES_UP, f"nobody understands {line!r}")
 
 
 class Teller:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from .news import PIPE, Event, News
 
@@ -67,7 +68,10 @@ class Progress:
 
 
 class Pair:
-    """Whatever happens is put into one queue, in its order; a signal's handler may put something there, too."""
+    """Whatever happens is put into one queue, in its order; a signal's handler may put something there, too.
+
+    As a context it leaves neither of the two behind, whatever becomes of the launcher's part in it.
+    """
 
     def __init__(self, flags: Sequence[str], environments: Mapping[str, Mapping[str, str]]) -> None:
         self.happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()
@@ -82,6 +86,15 @@ class Pair:
             os.close(writing)
             threading.Thread(target=self._listen, args=(who, reading), name=f"{who}-news", daemon=True).start()
             threading.Thread(target=self._wait, args=(who,), name=f"{who}-end", daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.kill()
+        for process in self._processes.values():
+            process.wait()
 
     def _listen(self, who: str, reading: int) -> None:
         with os.fdopen(reading) as lines:
@@ -101,9 +114,3 @@ class Pair:
 
     def tell(self, who: str, number: int) -> None:
         self._processes[who].send_signal(number)
-
-    def kill(self) -> None:
-        for process in self._processes.values():
-            process.kill()
-        for process in self._processes.values():
-            process.wait()

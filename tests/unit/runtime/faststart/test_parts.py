@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import mmap
+import os
+import signal
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from slipway_runtime.faststart.collector import Collector
 from slipway_runtime.faststart.launcher import environments
 from slipway_runtime.faststart.news import Event, News
 from slipway_runtime.faststart.page_cache import Piece
-from slipway_runtime.faststart.pair import CORE, SERVER, Progress
+from slipway_runtime.faststart.pair import CORE, SERVER, Ended, Pair, Progress
 from slipway_runtime.faststart.settings import Settings
 
 MIB = 1 << 20
@@ -285,6 +287,23 @@ def test_the_first_trouble_is_the_cause() -> None:
     progress.hear(News(CORE, Event.GIVES_UP, "something is odd"))
     progress.blame("the server ended, too")
     assert progress.trouble == "the engine core finds that something is odd"
+
+
+def test_news_that_are_not_understood_are_a_reason_to_give_up() -> None:
+    progress = Progress()
+    progress.hear(News.read(CORE, "hello world\n"))
+    assert progress.trouble == r"the engine core finds that nobody understands 'hello world\n'"
+
+
+def test_a_launcher_that_breaks_leaves_neither_of_the_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = tmp_path / "endless"
+    endless.write_text("#!/bin/sh\nexec sleep 600\n")
+    endless.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(endless))
+    with pytest.raises(ZeroDivisionError), Pair([], {CORE: os.environ, SERVER: os.environ}) as pair:
+        raise ZeroDivisionError
+    ended = {pair.happenings.get(timeout=60), pair.happenings.get(timeout=60)}
+    assert ended == {Ended(CORE, -signal.SIGKILL), Ended(SERVER, -signal.SIGKILL)}
 
 
 def test_keys_are_no_part_of_the_engine_cores_environment() -> None:
