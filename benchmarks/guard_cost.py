@@ -48,7 +48,7 @@ from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings as GuardSettings
 from support.model_files import write_checkpoint, write_gguf
 
-TOKENS = 32
+TOKENS = 128
 MEMORY = 2_000_000  # bytes; more than the caches that a processor has to itself
 PATIENCE = 300.0
 HERE = Path(__file__).parent

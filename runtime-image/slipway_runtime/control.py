@@ -28,6 +28,12 @@ _MAGIC, _STATE, _RETRY_AFTER, _SECRET = 0, 1, 2, 4
 _PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT = range(7)
 
 
+def folder() -> Path | None:
+    """Where the supervisor has put what it shares with this engine alone; none where there is no supervisor."""
+    shared = os.environ.get(ENVIRONMENT)
+    return Path(shared).parent if shared else None
+
+
 class State(IntEnum):
     SERVING = 0
     DRAINING = 1

@@ -34,7 +34,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     xllamacpp: Any = importlib.import_module("xllamacpp")
     settings = Settings.from_json(sys.argv[1])
-    socket = _private_folder() / "llamacpp.sock"
+    socket = (control.folder() or Path(tempfile.mkdtemp(prefix="slipway-"))) / "llamacpp.sock"
     try:
         parameters = fill(xllamacpp.CommonParams(), settings)
     except Refusal as refusal:
@@ -117,12 +117,6 @@ async def _send(send: Send, status: int, content_type: bytes, body: bytes) -> No
     headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-def _private_folder() -> Path:
-    """Where the supervisor put what is shared with it alone, else a folder of our own."""
-    shared = os.environ.get(control.ENVIRONMENT)
-    return Path(shared).parent if shared else Path(tempfile.mkdtemp(prefix="slipway-"))
 
 
 if __name__ == "__main__":

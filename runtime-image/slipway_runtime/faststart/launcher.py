@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from slipway_runtime import control
 from slipway_runtime.scratch import scratch_folder
 
 from . import page_cache, wanted
@@ -29,7 +30,7 @@ TIDY_UP = 3.0  # seconds for the engine core to end by itself
 def main(flags: Sequence[str]) -> int:
     settings = Settings.from_environment(os.environ)
     try:
-        with scratch_folder() as folder:
+        with scratch_folder(within=control.folder()) as folder:
             cache = Cache.open(settings, flags, say=say)
             _read_ahead(settings, cache, folder)
             with Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ)) as pair:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from slipway_runtime import control
 from slipway_runtime.faststart import launcher
 from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
 from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
@@ -219,17 +220,18 @@ def test_when_the_ordinary_start_begins_nothing_is_left_of_the_other(
     happened: list[str] = []
 
     @contextmanager
-    def folder() -> Iterator[Path]:
+    def folder(within: Path) -> Iterator[Path]:
         try:
-            yield tmp_path
+            yield within
         finally:
-            happened.append("removed")
+            happened.append(f"{within} removed")
 
     monkeypatch.setattr(launcher, "scratch_folder", folder)
+    monkeypatch.setenv(control.ENVIRONMENT, str(tmp_path / "control"))
     monkeypatch.setattr(os, "execvpe", lambda program, *_: happened.append(program))
     monkeypatch.setenv(ENVIRONMENT, Settings(version="0.99.0", ordinary=("vllm",)).as_json())
     launcher.main(["--model=m"])
-    assert happened == ["removed", "vllm"]
+    assert happened == [f"{tmp_path} removed", "vllm"]
 
 
 def _falls_back(begun: Start, reason: str) -> None:
