@@ -48,7 +48,7 @@ from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings as GuardSettings
 from support.model_files import write_checkpoint, write_gguf
 
-TOKENS = 128
+TOKENS = 128  # of an answer: of 32, one step of the engine that a request misses is 3 % already
 MEMORY = 2_000_000  # bytes; more than the caches that a processor has to itself
 PATIENCE = 300.0
 HERE = Path(__file__).parent
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("--asked", type=int, default=2000, help="requests each way, one by one (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=60, help="each way, several at once (default: %(default)s)")
     parser.add_argument("--at-once", type=int, default=4, metavar="N", help="requests, for throughput (default: 4)")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="of each of those answers (default: %(default)s)")
     parser.add_argument("--vllm", metavar="PYTHON", help="the Python of an environment with vLLM, instead of llama.cpp")
     parser.add_argument("--model", type=Path, help="for vLLM: a folder, instead of both models on CPUs")
     parser.add_argument("flags", nargs="*", help="after --: vLLM's own")
@@ -92,7 +93,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tiny, demo = of_vllm(options, Path(folder)) if options.vllm else of_llamacpp(Path(folder))
         asyncio.run(measure_first_tokens(tiny, options.asked))
-        asyncio.run(measure_throughput(demo, options.rounds, options.at_once))
+        asyncio.run(measure_throughput(demo, options.rounds, options.at_once, options.tokens))
 
 
 # --- the guard by itself ---------------------------------------------------------------------------------------------
@@ -268,13 +269,13 @@ async def measure_first_tokens(commands: Commands, asked: int) -> None:
         print(f"{cost}: {middle * 1e3:+.2f} [{low * 1e3:+.2f}, {high * 1e3:+.2f}] ms, at most {LATER * 1e3:+.1f}")
 
 
-async def measure_throughput(commands: Commands, rounds: int, at_once: int) -> None:
+async def measure_throughput(commands: Commands, rounds: int, at_once: int, tokens: int) -> None:
     rates: dict[str, list[float]] = {}
     async with serving(commands) as ways:
         for way in ways:
             await way.tokens_per_second(at_once)
         for way in [way for _ in range(rounds) for way in shuffled(ways)]:
-            rates.setdefault(way.name, []).append(await way.tokens_per_second(at_once))
+            rates.setdefault(way.name, []).append(await way.tokens_per_second(at_once, tokens))
     for name, found in rates.items():
         print(f"{name:8} {spread(found, 1, 1)} tokens/s, {at_once} at once (n={len(found)})")
     for other, cost in told_of(rates):
@@ -318,13 +319,13 @@ class Way:
                 pass
         return first
 
-    async def tokens_per_second(self, at_once: int) -> float:
+    async def tokens_per_second(self, at_once: int, tokens: int = TOKENS) -> float:
         began = time.monotonic()
-        came = await asyncio.gather(*(self._tokens() for _ in range(at_once)))
+        came = await asyncio.gather(*(self._tokens(tokens) for _ in range(at_once)))
         return sum(came) / (time.monotonic() - began)
 
-    async def _tokens(self) -> int:
-        url, body = f"http://127.0.0.1:{self.port}/v1/completions", self._body(tokens=TOKENS)
+    async def _tokens(self, tokens: int) -> int:
+        url, body = f"http://127.0.0.1:{self.port}/v1/completions", self._body(tokens=tokens)
         async with self.http.post(url, json=body, headers=self.headers) as answer:
             return sum([line.startswith(b"data: {") async for line in answer.content])
 
