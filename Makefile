@@ -31,13 +31,16 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 
 ##@ Test
 
-test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, engines, vLLM, cluster (needs root)
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/engines $(PYTEST_ARGS)
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, vLLM, cluster (needs root)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/cluster $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit $(PYTEST_ARGS)
+
+attacks: $(VENV) ## What an attacker may try, each with what must come of it: raw bytes, floods, forged objects; no cluster
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/attacks $(PYTEST_ARGS)
 
 engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
 	$(PYTEST) tests/engines $(PYTEST_ARGS)
@@ -143,4 +146,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit engines vllm cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-peers
+.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-peers
