@@ -117,8 +117,19 @@ async def test_nothing_is_lost_when_a_new_version_is_rolled_out(scene: Scene, st
 
 
 async def test_a_broken_version_is_told_to_those_who_are_held_and_the_old_one_serves_on(scene: Scene) -> None:
+    nowhere = {"slipway.dev/node": "nowhere"}  # else the version before may be ready before it is changed, and answer
+    await scene.asleep.change(pod={"nodeSelector": nowhere})
+    await scene.asleep.kube.wait_for(
+        "deployment",
+        scene.asleep.predictor,
+        lambda found: found["spec"]["template"]["spec"].get("nodeSelector") == nowhere,
+        timeout=60,
+    )
+    broken = {"uri": f"pvc://{CLAIM}/nothing"}
     async with scene.under_way():
-        await asyncio.gather(*(each.change(model={"uri": f"pvc://{CLAIM}/nothing"}) for each in scene.both))
+        await asyncio.gather(
+            scene.awake.change(model=broken), scene.asleep.change(model=broken, pod={"nodeSelector": None})
+        )
     assert not [*map(str, await scene.streams.wrong())]
     errors = [json.loads(each.error.partition(": ")[2])["error"] for each in scene.held.requests if each.error]
     assert len(errors) == len(scene.held.requests)
