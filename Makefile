@@ -69,6 +69,9 @@ bench-wake: $(VENV) ## Measure how long a request waits that comes to a sleeping
 bench-activator: $(VENV) ## Measure what the activator costs while it is in a request's path
 	$(BIN)/python benchmarks/activator_path.py $(ARGS)
 
+bench-load: $(VENV) ## Measure guard and activator at 1,000 requests a second
+	$(BIN)/python benchmarks/throughput.py $(ARGS)
+
 bench-peers: $(VENV) ## Measure wakes and warm requests beside KEDA's HTTP add-on, in one cluster (needs root)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
 
@@ -146,4 +149,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-peers
+.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-load bench-peers

@@ -12,22 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import platform
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
 import uvloop
 from path.client import Line, at_a_steady_rate, held
+from path.program import KIB, Program
 from percentiles import percentile
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "activator-path.json"
-KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -143,42 +140,6 @@ async def _memory(options: Options, backend: Program, activator: Program) -> lis
         Row("its peak until they were answered, MiB", None, activator.memory("VmHWM")),
         Row(f"lost of {name}", None, lost, budget=0),
     ]
-
-
-@dataclass
-class Program:
-    """One of `path/`, as a process that prints its port and hears lines."""
-
-    process: asyncio.subprocess.Process
-    port: int
-
-    @classmethod
-    @asynccontextmanager
-    async def started(cls, name: str) -> AsyncIterator[Program]:
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(sys.executable, HERE / "path" / name, stdin=pipe, stdout=pipe)
-        try:
-            assert process.stdout
-            yield cls(process, int(await process.stdout.readline()))
-        finally:
-            process.kill()
-            await process.wait()
-
-    async def tell(self, line: str) -> None:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(line.encode() + b"\n")
-        await self.process.stdout.readline()
-
-    def processor_time(self) -> float:
-        """In seconds, since it began."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def memory(self, what: str) -> float:
-        """In MiB."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / KIB
 
 
 def in_milliseconds(seconds: list[float], percent: int) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 BODY = b'{"model": "llama", "prompt": "Tell me of the sea.", "max_tokens": 40}'
+KEY = "a-key-of-the-benchmark"
 SENT = re.compile(rb'"sent": ([0-9.]+)')
 
 
@@ -56,12 +57,14 @@ class Line:
             writer.close()
 
 
-async def at_a_steady_rate(lines: list[Line], *, rate: float, seconds: float) -> None:
-    """So many requests a second on each of the lines, in turn, however long each takes."""
+async def at_a_steady_rate(lines: list[Line], *, rate: float, seconds: float) -> float:
+    """So many requests a second on each of the lines, in turn, however long each takes; the seconds it took in all."""
+    began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for due, line in _schedule(lines, rate, seconds):
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             group.create_task(line.ask())
+    return time.monotonic() - began
 
 
 def _schedule(lines: list[Line], rate: float, seconds: float) -> Iterator[tuple[float, Line]]:
@@ -90,6 +93,8 @@ async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 
 def request(body: bytes, *, headers: bytes = b"") -> bytes:
     head = b"POST /v1/completions HTTP/1.1\r\nHost: llama\r\nContent-Type: application/json\r\n"
+    if b"Authorization" not in headers:
+        head += b"Authorization: Bearer %b\r\n" % KEY.encode()
     return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, headers, len(body), body)
 
 

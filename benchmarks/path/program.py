@@ -1,0 +1,57 @@
+"""A program of this folder as a process: its port, its processor time, its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+KIB = 1024
+
+
+@dataclass
+class Program:
+    """One of this folder, as a process that prints its port and hears lines."""
+
+    process: asyncio.subprocess.Process
+    port: int
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, name: str, *arguments: str) -> AsyncIterator[Program]:
+        pipe, environment = asyncio.subprocess.PIPE, os.environ | {"PYTHONPATH": str(HERE.parent)}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            HERE / name,
+            *arguments,
+            stdin=pipe,
+            stdout=pipe,
+            env=environment,
+        )
+        try:
+            assert process.stdout
+            yield cls(process, int(await process.stdout.readline()))
+        finally:
+            process.kill()
+            await process.wait()
+
+    async def tell(self, line: str) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(line.encode() + b"\n")
+        await self.process.stdout.readline()
+
+    def processor_time(self) -> float:
+        """In seconds, since it began."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self, what: str) -> float:
+        """In MiB."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / KIB

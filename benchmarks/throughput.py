@@ -1,0 +1,106 @@
+"""Requests at a high rate through the guard, and through the activator and the guard, beside the same app alone.
+
+make bench-load
+make bench-load ARGS="--rate 1000 --seconds 30"
+
+One way after the other, in turns, so that whatever else the machine does falls on all of them. App, activator and
+client are processes of their own on loopback. A rate that a way can't keep shows as latency that grows and as
+requests that come late; the figure that doesn't depend on the machine's other work is processor time per request.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import uvloop
+from path.client import Line, at_a_steady_rate
+from path.program import Program
+from percentiles import percentile
+
+RESULT = Path(__file__).parent / "results" / "throughput.json"
+WARM_UP = 2.0  # seconds
+
+
+@dataclass
+class Way:
+    """One way to the app, what it takes, and the processes on it."""
+
+    name: str
+    line: Line
+    programs: list[Program]
+    spent: float = 0.0  # seconds of processor time
+    latencies: list[float] = field(default_factory=list)
+    took: float = 0.0
+
+    async def load(self, rate: float, seconds: float) -> None:
+        self.line.latencies.clear()
+        before = sum(each.processor_time() for each in self.programs)
+        self.took += await at_a_steady_rate([self.line], rate=rate, seconds=seconds)
+        self.spent += sum(each.processor_time() for each in self.programs) - before
+        self.latencies += self.line.latencies
+
+    def row(self) -> dict[str, float | str]:
+        answered = len(self.latencies)
+        return {
+            "way": self.name,
+            "answered": answered,
+            "failed": self.line.errors,
+            "per second": answered / self.took,
+            "p50 ms": percentile(self.latencies, 50) * 1000,
+            "p99 ms": percentile(self.latencies, 99) * 1000,
+            "processor ms each": self.spent / answered * 1000,
+        }
+
+
+@click.command()
+@click.option("--rate", type=float, default=1000.0, show_default=True, help="Requests a second on each way.")
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="How long each way is loaded each time.")
+@click.option("--rounds", type=int, default=3, show_default=True, help="How often each way has its turn.")
+def main(rate: float, seconds: float, rounds: int) -> None:
+    """Measure guard and activator under load."""
+    rows = uvloop.run(measure(rate, seconds, rounds))
+    click.echo("  ".join(f"{name:>18}" for name in rows[0]))
+    for row in rows:
+        click.echo("  ".join(f"{each:>18.2f}" if isinstance(each, float) else f"{each:>18}" for each in row.values()))
+    RESULT.write_text(json.dumps({"rate": rate, "seconds": seconds, "rounds": rounds, "rows": rows}, indent=2) + "\n")
+
+
+async def measure(rate: float, seconds: float, rounds: int) -> list[dict[str, float | str]]:
+    async with ways() as found:
+        for way in found:
+            await at_a_steady_rate([way.line], rate=rate / 4, seconds=WARM_UP)
+        for _ in range(rounds):
+            for way in found:
+                await way.load(rate, seconds)
+        return [way.row() for way in found]
+
+
+@asynccontextmanager
+async def ways() -> AsyncIterator[list[Way]]:
+    async with (
+        Program.started("guarded.py", str(free_port()), "bare") as app,
+        Program.started("guarded.py", str(free_port())) as guarded,
+        Program.started("activator.py") as activator,
+    ):
+        await activator.tell(f"ready {guarded.port}")
+        yield [
+            Way("app alone", Line(app.port), [app]),
+            Way("guard", Line(guarded.port), [guarded]),
+            Way("activator, guard", Line(activator.port), [activator, guarded]),
+        ]
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
