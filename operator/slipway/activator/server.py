@@ -33,12 +33,17 @@ class Connection:
     def _open(self) -> None:
         self.task = asyncio.create_task(self._run())
         self.channel.on_gone = self._end
+        self.channel.on_half_closed = self._is_owed
         self._port.connections.add(self)
 
     def _end(self) -> None:
         """The client has gone, and nobody wants what is still being done for it."""
         if self.task:
             self.task.cancel()
+
+    def _is_owed(self) -> bool:
+        """Whether a client that will say no more waits for an answer."""
+        return self.is_busy or self.channel.has_unread
 
     async def _run(self) -> None:
         try:
