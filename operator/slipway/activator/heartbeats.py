@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 
@@ -15,18 +12,6 @@ _STEPS = {
     Reason.STARTING: "starting",
     Reason.LOADING_MODEL: "loading model",
 }
-_STREAM = re.compile(rb'"stream"\s*:\s*true')
-
-
-def wants_stream(body: bytes) -> bool:
-    """Whether the request says `stream: true`. Quick for those that don't: only few need to be parsed."""
-    if not _STREAM.search(body):
-        return False
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(request, dict) and request.get("stream") is True
 
 
 def heartbeat(*, elapsed: float, expected: float | None, step: Reason | None, cause: Cause | None) -> bytes:

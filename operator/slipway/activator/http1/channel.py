@@ -11,12 +11,13 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 from .parsing import AnswerParser, Event, RequestParser
 
-MOST_AT_ONCE = 32 * 1024
-"""Bytes that are read at once. No more than twice as many ever wait here to be parsed."""
+MOST_UNREAD = 64 * 1024
+"""Bytes that have come and are not read yet: there are never more."""
+MOST_AT_ONCE = MOST_UNREAD // 2  # that are taken from the socket, if no more than as many are here
 MOST_UNSENT = 64 * 1024
 """Bytes that were written and not taken by the peer yet; above it, `drain` waits."""
 KERNEL_BUFFER = 256 * 1024
@@ -34,7 +35,15 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 _TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
 
-P = TypeVar("P", RequestParser, AnswerParser)
+
+class Parser(Protocol):
+    @property
+    def unparsed(self) -> int: ...
+    def take(self, data: bytes) -> None: ...
+    def events(self) -> list[Event]: ...
+
+
+P = TypeVar("P", bound=Parser)
 
 
 class GoneError(ConnectionError):
