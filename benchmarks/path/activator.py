@@ -27,13 +27,13 @@ async def main() -> None:
     deployments.tell(known)
     async with serve(deployments, Demand(), house=House(), host="127.0.0.1", grace=0) as doors:
         print(await doors.number(BENCH), flush=True)
-        async for words in _lines():
+        async for words in lines():
             replicas = tuple(Replica("127.0.0.1", int(port), 4096) for port in words[1:])
             deployments.tell(replace(known, replicas=replicas))
             print("told", flush=True)
 
 
-async def _lines() -> AsyncIterator[list[str]]:
+async def lines() -> AsyncIterator[list[str]]:
     """The words of each line of the input."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -13,7 +13,11 @@ from typing import Any
 LONGEST = 64 * 1024
 """An empty abort is never this long. An answer that is needn't be looked at."""
 
+MOST_VALUES, MOST_EVENTS = 8 * 1024, 512
+"""What has more things in it than this is no abort, and would take too long to look at while others wait."""
+
 _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
+_LONGEST_END = 4
 
 
 class Beginning:
@@ -24,7 +28,9 @@ class Beginning:
         self._is_stream = media_type == b"text/event-stream"
         self._is_decided = media_type not in (b"text/event-stream", b"application/json")
         self._kept = bytearray()
-        self._looked_at = 0
+        self._events = 0
+        self._looked_at = 0  # up to there, events are complete
+        self._searched = 0  # and up to there, there is no end of another
         self.is_abort = False
 
     @property
@@ -46,11 +52,16 @@ class Beginning:
 
     def _look_at_events(self) -> None:
         while not self._is_decided:
-            end = _END_OF_EVENT.search(self._kept, self._looked_at)
+            end = _END_OF_EVENT.search(self._kept, max(self._looked_at, self._searched))
             if not end:
+                self._searched = max(0, len(self._kept) - _LONGEST_END)
                 return
             event = bytes(self._kept[self._looked_at : end.start()])
             self._looked_at = end.end()
+            self._events += 1
+            if self._events > MOST_EVENTS:
+                self._is_decided = True
+                return
             lines = [line for line in event.splitlines() if line and not line.startswith(b":")]  # those are comments
             if len(lines) == 1 and lines[0].startswith(b"data:"):
                 self._decide(_parsed(lines[0][5:]))
@@ -77,6 +88,8 @@ def _has_content(choice: dict[str, Any]) -> bool:
 
 
 def _parsed(data: bytes) -> Any:
+    if sum(map(data.count, (b",", b":", b"[", b"{"))) > MOST_VALUES:
+        return None
     try:
         return json.loads(data)
     except (ValueError, RecursionError):

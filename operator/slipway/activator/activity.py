@@ -29,7 +29,14 @@ TOKENS = frozenset(
 
 STALE_AFTER = 15.0  # seconds without a reading, after which nothing is known of a replica
 
-_SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{.*\})? +([-+0-9.eE]+)", re.MULTILINE)
+MOST_IN_FLIGHT, MOST_TOKENS = 1e6, 1e15
+"""What is more, is less than nothing, or is no number at all can't be true of an engine."""
+LONGEST_LINE = 64 * 1024
+
+_SAMPLE = re.compile(
+    rb"^(%b)(?:\{(.*)\})?[ \t]+(\S+)" % b"|".join(map(str.encode, sorted(IN_FLIGHT | TOKENS))), re.MULTILINE
+)
+_NUMBER = re.compile(rb"[-+]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True)
@@ -40,17 +47,45 @@ class Reading:
     tokens: float
 
 
+class Metrics:
+    """What an engine says, read as it comes, so that none of it is kept."""
+
+    def __init__(self) -> None:
+        self._rest = b""  # a line that isn't complete
+        self._in_flight = self._tokens = 0.0
+        self._is_known = False
+        self._makes_sense = True
+
+    def add(self, data: bytes) -> None:
+        lines, newline, self._rest = (self._rest + data).rpartition(b"\n")
+        self._makes_sense = self._makes_sense and len(self._rest) <= LONGEST_LINE
+        if not self._makes_sense:
+            self._rest = b""
+        elif newline:
+            self._read(lines)
+
+    def reading(self) -> Reading | None:
+        """None: they are not those of an engine that is known here, or make no sense."""
+        self.add(b"\n")
+        makes_sense = self._makes_sense and self._in_flight <= MOST_IN_FLIGHT and self._tokens <= MOST_TOKENS
+        return Reading(self._in_flight, self._tokens) if self._is_known and makes_sense else None
+
+    def _read(self, lines: bytes) -> None:
+        for name, _, value in _SAMPLE.findall(lines):
+            self._is_known = True
+            number = float(value) if _NUMBER.fullmatch(value) else -1.0
+            self._makes_sense = self._makes_sense and number >= 0
+            if name.decode() in IN_FLIGHT:
+                self._in_flight += number
+            else:
+                self._tokens += number
+
+
 def read(metrics: str) -> Reading | None:
-    """None: they are not those of an engine that is known here."""
-    in_flight = tokens = 0.0
-    is_known = False
-    for name, value in _SAMPLE.findall(metrics):
-        if name in IN_FLIGHT:
-            in_flight += float(value)
-            is_known = True
-        elif name in TOKENS:
-            tokens += float(value)
-    return Reading(in_flight, tokens) if is_known else None
+    """All at once."""
+    reader = Metrics()
+    reader.add(metrics.encode())
+    return reader.reading()
 
 
 @dataclass

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import aiohttp
-
 from slipway.activator.demand import Deployment
+from slipway.activator.http1 import fetching
+
+log = logging.getLogger(__name__)
+
+AFTER_AN_ERROR = 1.0  # seconds until a replica is asked again whose answer we had an error with
 
 
 @dataclass(frozen=True)
@@ -22,18 +26,13 @@ class Target:
     port: int  # where it can be asked
     container: str = ""  # which start of its engine, where that matters
 
-    def url(self, port: int, path: str) -> str:
-        where = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{where}:{port}{path}"
-
 
 class Asking(ABC):
-    """`follow` says whom to ask."""
+    """`follow` says whom to ask; `timeout`: seconds for one answer."""
 
-    def __init__(self, timeout: aiohttp.ClientTimeout) -> None:
+    def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
         self._tasks: dict[Target, asyncio.Task[None]] = {}
-        self._session: aiohttp.ClientSession | None = None
 
     def follow(self, deployment: Deployment, targets: Iterable[Target]) -> None:
         """Those replicas of the deployment and no others."""
@@ -41,22 +40,39 @@ class Asking(ABC):
         for target in [each for each in self._tasks if each.deployment == deployment and each not in wanted]:
             self._tasks.pop(target).cancel()
         for target in wanted - self._tasks.keys():
-            self._tasks[target] = asyncio.create_task(self._ask(target), name=f"{type(self).__name__} {target.host}")
+            self._tasks[target] = asyncio.create_task(
+                self._keep_asking(target), name=f"{type(self).__name__} {target.host}"
+            )
 
     async def close(self) -> None:
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._session:
-            await self._session.close()
 
-    @property
-    def session(self) -> aiohttp.ClientSession:
-        """One connection to each replica, however many there are: some are kept waiting for an answer."""
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, connector=aiohttp.TCPConnector(limit=0))
-        return self._session
+    async def ask(
+        self, target: Target, port: int, path: str, *, take: Callable[[bytes], bool] = lambda piece: False
+    ) -> int | None:
+        """The status that it answers with, in time; None if it doesn't."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await fetching.get(target.host, port, path, take=take)
+        except TimeoutError:
+            return None
+
+    async def _keep_asking(self, target: Target) -> None:
+        """Whatever an answer leads to, it isn't the last one."""
+        complained = False
+        while True:
+            try:
+                await self._ask(target)
+            except Exception:
+                if not complained:
+                    log.exception("An error of the activator's own with what %s says", target.host)
+                complained = True
+                await asyncio.sleep(AFTER_AN_ERROR)
+            else:
+                return
 
     @abstractmethod
     async def _ask(self, target: Target) -> None:

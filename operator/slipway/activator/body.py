@@ -106,7 +106,5 @@ class Body:
         return b""
 
     async def _event(self) -> object:
-        if self._channel.has_unread:
-            return await self._channel.event()
         async with asyncio.timeout(self._options.body_timeout):
             return await self._channel.event()

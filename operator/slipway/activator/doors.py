@@ -7,6 +7,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator
 
+from slipway.activator import open_files
+from slipway.activator.crowd import Crowd
 from slipway.activator.demand import Demand, Deployment
 from slipway.activator.deployments import Deployments, Known
 from slipway.activator.gate import Gate
@@ -25,6 +27,7 @@ class Doors:
         self._house = house
         self._options = options
         self._host = host
+        self._crowd = Crowd(open_files.connections(options.connections))
         self._gates: dict[Deployment, Gate] = {}
         self._ports: dict[Deployment, tuple[int, Port]] = {}
         self._closing: set[Port] = set()
@@ -58,7 +61,7 @@ class Doors:
             gate.close()
 
     def _open(self, deployment: Deployment, number: int) -> None:
-        port = Port(self._gates[deployment], self._options)
+        port = Port(self._gates[deployment], self._options, self._crowd)
         self._ports[deployment] = number, port
         self._numbers[deployment] = asyncio.get_running_loop().create_future()
         self._opening[deployment] = asyncio.create_task(self._keep_opening(deployment, number, port))

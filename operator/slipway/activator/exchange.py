@@ -13,7 +13,7 @@ from slipway.activator.body import Body
 from slipway.activator.errors import Refusal, RefusedError
 from slipway.activator.forward import Answer, FailedError, ask
 from slipway.activator.gate import Gate, Visit
-from slipway.activator.heartbeats import heartbeat, wants_stream
+from slipway.activator.heartbeats import heartbeat
 from slipway.activator.http1.channel import ClientChannel, GoneError
 from slipway.activator.http1.heads import MalformedError, RequestHead
 from slipway.activator.http1.parsing import End
@@ -21,7 +21,10 @@ from slipway.activator.options import Options
 from slipway.activator.picking import Replica, may_retry
 from slipway.activator.pool import Pool
 from slipway.activator.reply import Reply
+from slipway.activator.turns import in_steps
+from slipway.activator.wishes import looking
 
+WISH_AFTER = 0.02  # seconds between two looks whether it is known that a client wants a stream
 LOOK_AFTER = 1.0  # seconds between two looks whether a client is still there of whose body we don't read all yet
 
 
@@ -34,6 +37,7 @@ class Exchange:
         self._options = options
         self._reply = Reply(channel, head)
         self._body: Body | None = None
+        self._wants_stream: asyncio.Task[bool] | None = None
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> bool:
@@ -48,6 +52,9 @@ class Exchange:
         except TimeoutError:
             message = "The request's body has not come."
             await self._refuse(errors.invalid(HTTPStatus.REQUEST_TIMEOUT, message), 0.0)
+        finally:
+            if self._wants_stream:
+                self._wants_stream.cancel()
         return self._reply.keep_alive
 
     async def _serve(self) -> None:
@@ -102,7 +109,11 @@ class Exchange:
 
     def _beat(self, visit: Visit, body: Body, now: float) -> float:
         """Returns when the next heartbeat is due."""
-        if not self._reply.has_begun and not wants_stream(body.kept):
+        if self._wants_stream is None:
+            self._wants_stream = self._loop.create_task(in_steps(looking([body.kept])))
+        if not self._wants_stream.done():
+            return now + WISH_AFTER
+        if not self._wants_stream.result():
             return math.inf
         known = self._gate.known
         elapsed = self._gate.waking_for or now - visit.ticket.arrived

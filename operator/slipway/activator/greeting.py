@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import aiohttp
-
 from slipway.activator.asking import Asking, Target
 
 WAIT = 10.0  # seconds for which a pod may keep its answer until it is ready
@@ -23,7 +21,7 @@ class Greeting(Asking):
     """`greet` gets each that is ready, once."""
 
     def __init__(self, greet: Greet) -> None:
-        super().__init__(aiohttp.ClientTimeout(total=WAIT + 5, connect=2))
+        super().__init__(timeout=WAIT + 5)
         self._greet = greet
 
     async def _ask(self, target: Target) -> None:
@@ -34,8 +32,4 @@ class Greeting(Asking):
         self._greet(target)
 
     async def _is_ready(self, target: Target) -> bool:
-        try:
-            async with self.session.get(target.url(target.port, f"/readyz?wait={WAIT:g}")) as answer:
-                return answer.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+        return await self.ask(target, target.port, f"/readyz?wait={WAIT:g}") == 200

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 
@@ -15,18 +12,6 @@ _STEPS = {
     Reason.STARTING: "starting",
     Reason.LOADING_MODEL: "loading model",
 }
-_STREAM = re.compile(rb'"stream"\s*:\s*true')
-
-
-def wants_stream(body: bytes) -> bool:
-    """Whether the request says `stream: true`. Quick for those that don't: only few need to be parsed."""
-    if not _STREAM.search(body):
-        return False
-    try:
-        request = json.loads(body)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(request, dict) and request.get("stream") is True
 
 
 def heartbeat(*, elapsed: float, expected: float | None, step: Reason | None, cause: Cause | None) -> bytes:
@@ -43,3 +28,27 @@ def comment(text: str) -> bytes:
 def event(data: bytes) -> bytes:
     """One event; several lines become several lines of data, as the format wants it."""
     return b"".join(b"data: %b\n" % line for line in data.splitlines() or [b""]) + b"\n"
+
+
+class OneEvent:
+    """An answer as one event, as it comes: however long it is, nothing of it is kept."""
+
+    def __init__(self) -> None:
+        self._is_begun = False
+        self._ends_line = False  # what was written last
+        self._ends_with_cr = False
+
+    def more(self, data: bytes) -> bytes:
+        if data and self._ends_with_cr:
+            self._ends_with_cr = False
+            data = data.removeprefix(b"\n")  # of a line end that came in two pieces
+        if not data:
+            return b""
+        begin = b"" if self._is_begun and not self._ends_line else b"data: "
+        self._is_begun, self._ends_with_cr = True, data.endswith(b"\r")
+        lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._ends_line = lines.endswith(b"\n")
+        return begin + lines[:-1].replace(b"\n", b"\ndata: ") + lines[-1:]
+
+    def end(self) -> bytes:
+        return (b"" if self._is_begun else b"data: ") + (b"\n" if self._ends_line else b"\n\n")

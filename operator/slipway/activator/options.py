@@ -14,5 +14,6 @@ class Options:
     body_timeout: float = 30.0  # without one byte of a body that was announced
     linger: float = 2.0  # for a client that was refused to stop sending, so that it sees the refusal
     connect_timeout: float = 2.0  # to a replica
+    connections: int = 8192  # of clients, in all; fewer where the limit of open files is low
     connections_per_port: int = 2048
     runbooks: str = ""  # where they are, as the beginning of a URL; the cause's word follows

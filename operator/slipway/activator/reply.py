@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from slipway.activator.errors import Refusal
-from slipway.activator.heartbeats import comment, event
+from slipway.activator.heartbeats import OneEvent, comment, event
 from slipway.activator.http1.channel import ClientChannel
 from slipway.activator.http1.heads import (
     AnswerHead,
@@ -19,7 +19,7 @@ from slipway.activator.http1.heads import (
     written,
 )
 
-LONGEST_EVENT = 64 * 1024  # of an answer that isn't a stream, and has to become one event of the stream that was begun
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # asked with it, whether it's there, a client needn't answer
 CLOSE = (b"connection", b"close")
 _STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -38,9 +38,10 @@ class Reply:
         self._streams = False  # comments of ours have gone out
         self._is_stream = False  # an engine's stream of events goes out
         self._chunked = False
-        self._as_event: bytearray | None = None
+        self._as_event: OneEvent | None = None  # an answer that isn't a stream, in the one that was begun
         self.has_begun = False
         self.keep_alive = request is not None and request.keep_alive
+        channel.ask_with(None if self._is_http10 else CONTINUE)
 
     # --- our own words -----------------------------------------------------------------------------------------------
 
@@ -50,6 +51,7 @@ class Reply:
             self._streams = True
             self.keep_alive = False
             self._begin(HTTPStatus.OK, b"OK", _STREAM, length=None)
+            self._channel.ask_with(self._wrapped(comment("")))
         if not self._channel.is_stalled:
             self._write(text)
 
@@ -72,8 +74,9 @@ class Reply:
         media_type = (answer.get(b"content-type") or b"").split(b";")[0].strip().lower()
         self._is_stream = answer.status == HTTPStatus.OK and media_type == b"text/event-stream"
         if self._streams:
+            self._channel.ask_with(b"")
             self._write(comment(f"held for {held * 1000:.0f} ms"))
-            self._as_event = None if self._is_stream else bytearray()
+            self._as_event = None if self._is_stream else OneEvent()
             return
         headers = [*end_to_end(answer.headers), _held(held)]
         if self._has_body(answer):
@@ -83,14 +86,11 @@ class Reply:
             self._write_head(answer.status, answer.phrase, headers + (lengths if self._without_body else []))
 
     def data(self, data: bytes) -> None:
-        if self._as_event is None:
-            self._write(data)
-        elif len(self._as_event) < LONGEST_EVENT:
-            self._as_event += data
+        self._write(self._as_event.more(data) if self._as_event else data)
 
     def end(self, headers: Headers) -> None:
-        if self._as_event is not None:
-            self._write(event(bytes(self._as_event)))
+        if self._as_event:
+            self._write(self._as_event.end())
         self._finish(trailers(headers))
 
     def break_off(self, refusal: Refusal) -> None:
@@ -121,6 +121,7 @@ class Reply:
 
     def _write_head(self, status: int, phrase: bytes, headers: Headers) -> None:
         self.has_begun = True
+        self._channel.ask_with(b"")
         if not self.keep_alive:
             headers = [*headers, CLOSE]
         self._channel.write(written(b"HTTP/1.1 %d %b" % (status, phrase), [*headers, *self._request_ids(headers)]))
@@ -132,7 +133,10 @@ class Reply:
 
     def _write(self, data: bytes) -> None:
         if data:
-            self._channel.write(chunk(data) if self._chunked else data)
+            self._channel.write(self._wrapped(data))
+
+    def _wrapped(self, data: bytes) -> bytes:
+        return chunk(data) if self._chunked else data
 
     def _finish(self, headers: Headers) -> None:
         if self._chunked:

@@ -11,9 +11,7 @@ import logging
 import random
 from collections.abc import Callable
 
-import aiohttp
-
-from slipway.activator.activity import Reading, read
+from slipway.activator.activity import Metrics, Reading
 from slipway.activator.asking import Asking, Target
 from slipway.activator.demand import Deployment
 from slipway.api.names import RUNTIME_PORT
@@ -23,7 +21,7 @@ log = logging.getLogger(__name__)
 EVERY = (1.0, 2.0)  # seconds between two questions to one replica, at least and at most, for each activator
 SHARED_BY = 4  # activators at most; what is older than `activity.STALE_AFTER` is worth nothing
 TIMEOUT = 3.0
-LARGEST = 4 << 20  # bytes of metrics that are read; the rest is not looked at
+LARGEST = 4 << 20  # bytes of metrics; who says more says nothing
 
 Hear = Callable[[Deployment, str, Reading], None]
 
@@ -32,7 +30,7 @@ class Scraping(Asking):
     """`hear` gets each reading."""
 
     def __init__(self, hear: Hear) -> None:
-        super().__init__(aiohttp.ClientTimeout(total=TIMEOUT))
+        super().__init__(timeout=TIMEOUT)
         self._hear = hear
         self.activators = 1
 
@@ -40,7 +38,7 @@ class Scraping(Asking):
         ports = [RUNTIME_PORT, target.port]
         complained = False
         while True:
-            reading = await self._reading(target.url(ports[0], "/metrics"))
+            reading = await self._reading(target, ports[0])
             if reading:
                 self._hear(target.deployment, target.uid, reading)
             else:
@@ -48,12 +46,17 @@ class Scraping(Asking):
                 complained = complained or self._complain(target)
             await asyncio.sleep(pause(self.activators))
 
-    async def _reading(self, url: str) -> Reading | None:
-        try:
-            async with self.session.get(url) as answer:
-                return read(await _text(answer)) if answer.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return None
+    async def _reading(self, target: Target, port: int) -> Reading | None:
+        metrics, size = Metrics(), 0
+
+        def take(piece: bytes) -> bool:
+            nonlocal size
+            size += len(piece)
+            metrics.add(piece)
+            return size <= LARGEST
+
+        status = await self.ask(target, port, "/metrics", take=take)
+        return metrics.reading() if status == 200 and size <= LARGEST else None
 
     def _complain(self, target: Target) -> bool:
         log.info(
@@ -67,12 +70,3 @@ class Scraping(Asking):
 def pause(activators: int) -> float:
     """Seconds until one of so many activators asks the same replica again, by chance."""
     return random.uniform(*EVERY) * min(activators, SHARED_BY)
-
-
-async def _text(answer: aiohttp.ClientResponse) -> str:
-    data = bytearray()
-    async for piece in answer.content.iter_chunked(64 * 1024):
-        data += piece
-        if len(data) > LARGEST:
-            break
-    return data.decode(errors="replace")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from slipway.activator import errors
+from slipway.activator.crowd import Crowd, Guest, Place, State
 from slipway.activator.errors import Refusal
 from slipway.activator.exchange import Exchange
 from slipway.activator.gate import Gate
@@ -27,18 +28,24 @@ class Connection:
     def __init__(self, port: Port) -> None:
         self._port = port
         self.channel = Channel(RequestParser(), on_open=self._open)
+        self.guest: Guest | None = None  # none: it finds no place
         self.is_busy = False
         self.task: asyncio.Task[None] | None = None
 
     def _open(self) -> None:
         self.task = asyncio.create_task(self._run())
         self.channel.on_gone = self._end
-        self._port.connections.add(self)
+        self.channel.on_half_closed = self._is_owed
+        self._port.enter(self)
 
     def _end(self) -> None:
         """The client has gone, and nobody wants what is still being done for it."""
         if self.task:
             self.task.cancel()
+
+    def _is_owed(self) -> bool:
+        """Whether a client that will say no more waits for an answer."""
+        return self.is_busy or self.channel.has_unread
 
     async def _run(self) -> None:
         try:
@@ -53,11 +60,11 @@ class Connection:
             self.channel.abort()
         finally:
             self.channel.close()
-            self._port.connections.discard(self)
+            self._port.leave(self)
 
     async def _serve(self) -> None:
         options = self._port.options
-        if len(self._port.connections) > options.connections_per_port:
+        if self.guest is None:
             await self._refuse(errors.too_many_connections())
             return
         patience = options.head_timeout
@@ -68,28 +75,33 @@ class Connection:
                 await self._refuse(errors.invalid(head.status, head.message))
                 return
             assert isinstance(head, RequestHead)
-            if not await self._exchange(head):
+            if not await self._exchange(head, self.guest):
                 return
             patience = options.idle_timeout
 
-    async def _exchange(self, head: RequestHead) -> bool:
+    async def _exchange(self, head: RequestHead, guest: Guest) -> bool:
         self.is_busy = True
+        guest.turn(State.BUSY)
         try:
             return await Exchange(self._port.gate, self._port.pool, self.channel, head, self._port.options).run()
         finally:
             self.is_busy = False
+            guest.turn(State.IDLE)
 
     async def _refuse(self, refusal: Refusal) -> None:
         Reply(self.channel, None).refuse(refusal)
 
 
 class Port:
-    def __init__(self, gate: Gate, options: Options) -> None:
+    def __init__(self, gate: Gate, options: Options, crowd: Crowd | None = None) -> None:
+        """`crowd`: the connections of all ports; without one, this port is the only one."""
         self.gate = gate
         self.options = options
         self.pool = Pool(connect_timeout=options.connect_timeout)
         self.connections: set[Connection] = set()
         self.is_closed = False
+        self._crowd = crowd or Crowd(options.connections)
+        self._place = Place(options.connections_per_port)
         self._server: asyncio.Server | None = None
         gate.on_replicas = self.pool.keep_only
         self.pool.keep_only(gate.addresses)
@@ -102,6 +114,16 @@ class Port:
         )
         await server.start_serving()
         return int(server.sockets[0].getsockname()[1])
+
+    def enter(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        channel = connection.channel
+        connection.guest = self._crowd.enter(self._place, channel.peer, close=channel.abort)
+
+    def leave(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if connection.guest:
+            connection.guest.leave()
 
     def shut(self) -> None:
         """Takes no more connections and ends those without a request; requests under way go on."""

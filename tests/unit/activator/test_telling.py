@@ -5,28 +5,11 @@ from http import HTTPStatus
 
 import pytest
 from slipway.activator import errors
-from slipway.activator.heartbeats import comment, event, heartbeat, wants_stream
+from slipway.activator.heartbeats import comment, event, heartbeat
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 
 GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)
-
-
-@pytest.mark.parametrize(
-    ("body", "wants"),
-    [
-        (b'{"stream": true}', True),
-        (b'{"stream":\n true, "prompt": "a"}', True),
-        (b'{"stream": false}', False),
-        (b'{"prompt": "\\"stream\\": true"}', False),
-        (b'{"messages": [{"stream": true}]}', False),
-        (b'{"stream": true', False),
-        (b"[" * 100_000 + b'"stream": true', False),
-        (b"", False),
-    ],
-)
-def test_only_who_says_so_wants_a_stream(body: bytes, wants: bool) -> None:
-    assert wants_stream(body) == wants
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
-"""One connection: events to read and bytes to write, neither faster than the other side takes them."""
+"""One connection: events to read and bytes to write, neither faster than the other side takes them.
+
+What has come is parsed when somebody asks for it, a little at a time, and never beyond the end of a message; so a
+connection costs a few KiB, whatever is sent ahead on it, and keeps nobody else waiting for longer than a millisecond.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
@@ -13,20 +16,31 @@ from typing import Generic, Protocol, TypeVar, cast
 from .parsing import AnswerParser, Event, RequestParser
 
 MOST_UNREAD = 64 * 1024
-"""Bytes that were parsed and not read yet; above it, no more are taken from the socket."""
+"""Bytes that have come and are not read yet: there are never more."""
+MOST_AT_ONCE = MOST_UNREAD // 2  # that are taken from the socket, if no more than as many are here
 MOST_UNSENT = 64 * 1024
 """Bytes that were written and not taken by the peer yet; above it, `drain` waits."""
+KERNEL_BUFFER = 256 * 1024
+"""Bytes that the kernel keeps of what a peer has sent and we don't read; without a bound it may be 6 MiB."""
 LONGEST_STALL = 60.0
 """Seconds for which a peer may take nothing at all of what it is sent."""
+
+FIRST_LOOK, LOOK_AFTER = 0.02, 1.0
+"""Seconds between two looks whether a peer is still there that we don't read from; each is twice the one before."""
+LONGEST_SILENCE = 1.0
+"""Seconds for which one that can't be asked is served after it has ended its side of the connection."""
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """A peer whose node is gone says nothing of it: after 25 s of silence even to the kernel, it counts as gone."""
 
-_CLOSING_STATES = (8, 9, 11, 7)  # TCP_CLOSE_WAIT, LAST_ACK, CLOSING, CLOSE: the peer has said that it is done
+_TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
 
 
 class Parser(Protocol):
-    def feed(self, data: bytes) -> list[Event]: ...
+    @property
+    def unparsed(self) -> int: ...
+    def take(self, data: bytes) -> None: ...
+    def events(self) -> list[Event]: ...
 
 
 P = TypeVar("P", bound=Parser)
@@ -36,18 +50,26 @@ class GoneError(ConnectionError):
     """The connection is over."""
 
 
-class Channel(asyncio.Protocol, Generic[P]):
+class Channel(asyncio.BufferedProtocol, Generic[P]):
+    """`on_half_closed` is asked whether a peer that has ended its side is still owed an answer."""
+
     def __init__(self, parser: P, *, on_open: Callable[[], None] | None = None) -> None:
         self.parser = parser
         self.on_gone: Callable[[], None] | None = None
+        self.on_half_closed: Callable[[], bool] | None = None
         self.is_gone = False
         self._on_open = on_open
         self._events: deque[Event] = deque()
-        self._unread = 0
+        self._buffer = bytearray()
+        self._is_fresh = False  # something has come since the last was parsed
         self._reader: asyncio.Future[None] | None = None
         self._writers: list[asyncio.Future[None]] = []
         self._is_stalled = False
         self._is_reading = True
+        self._has_ended = False  # the peer has: nothing more comes from it
+        self._question: bytes | None = None
+        self._has_asked = False
+        self._look: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
 
     # --- what asyncio calls ------------------------------------------------------------------------------------------
@@ -55,22 +77,34 @@ class Channel(asyncio.Protocol, Generic[P]):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self._transport.set_write_buffer_limits(high=MOST_UNSENT)
-        _keep_alive(transport.get_extra_info("socket"))
+        _set_up(transport.get_extra_info("socket"))
         if self._on_open:
             self._on_open()
 
-    def data_received(self, data: bytes) -> None:
-        events = self.parser.feed(data)
-        self._events.extend(events)
-        self._unread += sum(len(event) for event in events if isinstance(event, bytes)) + len(events)
-        if self._unread > MOST_UNREAD and self._is_reading:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        self._buffer = bytearray(MOST_AT_ONCE)
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.parser.take(bytes(memoryview(self._buffer)[:nbytes]))
+        self._buffer = bytearray()
+        self._is_fresh = True
+        if self._is_reading and self.parser.unparsed >= MOST_AT_ONCE:
             self._is_reading = False
             self._transport.pause_reading()
+            self._look_soon(LOOK_AFTER)
         self._wake_reader()
 
     def eof_received(self) -> bool:
-        self._end()
-        return False  # and close
+        """Whether the connection stays open, to be written to."""
+        self._has_ended = True
+        stays = self.on_half_closed is not None and self.on_half_closed()
+        if stays:
+            self._look_soon(0.0)
+            self._wake_reader()
+        else:
+            self._end()
+        return stays
 
     def connection_lost(self, error: Exception | None) -> None:
         self._end()
@@ -96,21 +130,23 @@ class Channel(asyncio.Protocol, Generic[P]):
 
     @property
     def has_unread(self) -> bool:
-        return bool(self._events)
+        return bool(self._events or self.parser.unparsed)
 
     async def event(self) -> Event:
         """The next event; GoneError when there won't be one."""
         while not self._events:
-            if self.is_gone:
-                raise GoneError("the peer has closed the connection")
-            self._reader = asyncio.get_running_loop().create_future()
-            await self._reader
-        event = self._events.popleft()
-        self._unread -= (len(event) if isinstance(event, bytes) else 0) + 1
-        if not self._is_reading and self._unread <= MOST_UNREAD // 2 and not self.is_gone:
-            self._is_reading = True
-            self._transport.resume_reading()
-        return event
+            if self.parser.unparsed:
+                if not self._is_fresh:
+                    await asyncio.sleep(0)  # others are served as well, however much there is to parse
+                self._is_fresh = False
+                self._events.extend(self.parser.events())
+                self._read_on()
+            elif self.is_gone or self._has_ended:
+                self._events.extend(self._last_events())
+            else:
+                self._reader = asyncio.get_running_loop().create_future()
+                await self._reader
+        return self._events.popleft()
 
     def write(self, data: bytes) -> None:
         if self.is_gone:
@@ -138,21 +174,72 @@ class Channel(asyncio.Protocol, Generic[P]):
         """Now, so that nobody takes for complete what is not."""
         self._transport.abort()
 
+    # --- whether the peer is still there -----------------------------------------------------------------------------
+    # A peer that closes and one that only ends its side of the connection look alike, until they are sent something:
+    # the kernel of the one refuses it.
+
+    def ask_with(self, question: bytes | None) -> None:
+        """What may be sent just now to find out; empty where that's needless, because an answer is on its way."""
+        self._question, self._has_asked = question, False
+        if question and self._has_ended:
+            self._look_soon(0.0)
+
     def has_peer_left(self) -> bool:
         """Whether the peer has closed, even behind bytes that we don't read yet (Linux only)."""
-        if self.is_gone or self._is_reading:
-            return self.is_gone
-        with contextlib.suppress(OSError, AttributeError, struct.error):
+        return self.is_gone or self._state() == _TCP_CLOSE
+
+    def _look_soon(self, delay: float) -> None:
+        if self.on_half_closed is None:  # a replica: all that it has sent is of use
+            return
+        if self._look:
+            self._look.cancel()
+        self._look = asyncio.get_running_loop().call_later(delay, self._look_at_peer, delay)
+
+    def _look_at_peer(self, waited: float) -> None:
+        """As long as we don't read from it, nobody else tells us that it has gone."""
+        self._look = None
+        if self.is_gone or (self._is_reading and not self._has_ended):
+            return
+        state = self._state()
+        after = min(2 * waited, LOOK_AFTER) or FIRST_LOOK
+        if state == _TCP_CLOSE_WAIT and self._question and not self._has_asked:
+            self._has_asked = True
+            self._transport.write(self._question)
+            after = FIRST_LOOK
+        elif state in (_TCP_CLOSE, None) or (state == _TCP_CLOSE_WAIT and self._question is None and waited):
+            self._end()
+            self._transport.abort()
+            return
+        elif self._question is None:
+            after = LONGEST_SILENCE
+        self._look_soon(after)
+
+    def _state(self) -> int | None:
+        with contextlib.suppress(OSError, AttributeError):
             sock: socket.socket = self._transport.get_extra_info("socket")
-            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _CLOSING_STATES
-        return False
+            return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        return None
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _read_on(self) -> None:
+        if not (self._is_reading or self.is_gone or self._has_ended) and self.parser.unparsed < MOST_AT_ONCE:
+            self._is_reading = True
+            self._transport.resume_reading()
+
+    def _last_events(self) -> list[Event]:
+        """Those that the end of the connection makes."""
+        last = list(self.parser.eof()) if isinstance(self.parser, AnswerParser) and self._has_ended else []
+        if not last:
+            raise GoneError("the peer has closed the connection")
+        return last
 
     def _end(self) -> None:
         if self.is_gone:
             return
         self.is_gone = True
-        if isinstance(self.parser, AnswerParser):
-            self._events.extend(self.parser.eof())
+        if self._look:
+            self._look.cancel()
         self._wake_reader()
         self._wake_writers()
         if self.on_gone:
@@ -172,7 +259,8 @@ class Channel(asyncio.Protocol, Generic[P]):
                     writer.set_result(None)
 
 
-def _keep_alive(sock: socket.socket) -> None:
+def _set_up(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, KERNEL_BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, seconds in _KEEPALIVE:
         if hasattr(socket, name):  # Linux

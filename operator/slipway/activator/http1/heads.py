@@ -22,6 +22,8 @@ _TARGET = re.compile(rb"[!-~]+")
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
 
+_REFUSED = frozenset((b"CONNECT", b"TRACE", b"PRI", b"SOURCE"))  # tunnels, echoes, and methods of other protocols
+
 LONGEST_TARGET = 8 * 1024
 MOST_HEADERS = 100
 VIA = (b"via", b"1.1 slipway")
@@ -62,13 +64,13 @@ class AnswerHead:
         return next((value for key, value in self.headers if key == name), None)
 
 
-def request_head(method: bytes, target: bytes, version: str, headers: Headers, *, keep_alive: bool) -> RequestHead:
-    """A request that may be passed on; MalformedError for any other."""
-    if version not in ("1.0", "1.1"):
-        raise MalformedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"HTTP/{version} is not spoken here.")
-    if method in (b"CONNECT", b"TRACE"):
+def request_head(method: bytes, target: bytes, protocol: bytes, headers: Headers, *, keep_alive: bool) -> RequestHead:
+    """A request that may be passed on; MalformedError for any other. llhttp also takes RTSP and ICE for HTTP."""
+    if protocol not in (b"HTTP/1.0", b"HTTP/1.1"):
+        raise MalformedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Nothing is spoken here but HTTP/1.1 and HTTP/1.0.")
+    if method in _REFUSED:
         raise MalformedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method.decode()} is not allowed here.")
-    is_http10 = version == "1.0"
+    is_http10 = protocol == b"HTTP/1.0"
     path, authority = _target(method, target)
     host = _host(headers, is_http10=is_http10)
     headers = [(name, value) for name, value in headers if name != b"host"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 from http import HTTPStatus
 
 import httptools
@@ -24,6 +25,10 @@ from .heads import (
 )
 
 LONGEST_HEAD = 32 * 1024
+"""Bytes of a head, of the trailers, and of the line before a chunk; each is counted by its own bytes alone."""
+MOST_LINES = MOST_HEADERS + 8  # of a head, with its first and last one, and empty ones before it
+MOST_SEGMENTS = 256
+"""Lines, chunks and pieces of a body that are parsed at once, so that it takes a millisecond at most."""
 
 
 @dataclass(frozen=True)
@@ -36,41 +41,132 @@ class End:
 Event = RequestHead | AnswerHead | bytes | End | MalformedError
 
 
+class _Next(Enum):
+    """What the bytes to come are a part of."""
+
+    HEAD = auto()
+    BODY = auto()  # of a known length
+    SIZE = auto()  # the line before a chunk
+    CHUNK = auto()
+    TRAILERS = auto()
+    ALL = auto()  # until the connection ends
+
+
+_LINES = frozenset({_Next.HEAD, _Next.SIZE, _Next.TRAILERS})
+
+
 class _Parser:
-    """What both directions share. httptools calls the `on_…` methods; they only collect."""
+    """What both directions share.
+
+    llhttp is given one segment after the other: a line, or as much of a body as there is. So nothing is parsed beyond
+    the end of a message, and every byte is known to be one of a head or of a body. httptools calls the `on_…` methods;
+    they only collect.
+    """
 
     def __init__(self) -> None:
+        self._raw = b""
+        self._at = 0  # so much of it is parsed
         self._events: list[Event] = []
         self._pieces: list[bytes] = []
         self._headers: Headers = []
-        self._head_size = 0
-        self._in_body = False
+        self._next = _Next.HEAD
+        self._left = 0  # bytes of the body, or of the chunk
+        self._size = 0  # bytes and lines of the head, of the trailers, or of the line before a chunk
+        self._lines = 0
+        self._line = b""  # that has begun
+        self._first_line = b""  # of the head
+        self._is_done = False  # a message is complete, and nobody has asked for the next
         self._broken = False
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events of these bytes. The last may be a MalformedError; after it, nothing is read any more."""
+    @property
+    def unparsed(self) -> int:
+        """Bytes that have come and are not parsed."""
+        return len(self._raw) - self._at
+
+    def take(self, data: bytes) -> None:
+        """To be parsed when it is asked for."""
         if not self._broken:
-            self._read(data)
-            self._end_of_piece()
-            if not self._in_body:
-                self._head_size += len(data)
-                if self._head_size > LONGEST_HEAD:
-                    self._fail(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large.")
+            self._raw, self._at = self._raw[self._at :] + data, 0
+
+    def events(self) -> list[Event]:
+        """Some more of one message; empty if more bytes must come first, or a bit more must be parsed.
+
+        Nothing comes after the End of a message before the next call. The last event of all may be a MalformedError.
+        """
+        self._is_done = False
+        for _ in range(MOST_SEGMENTS):
+            if self._is_done or self._broken or not self.unparsed:
+                break
+            self._parse()
+        self._end_of_piece()
         events, self._events = self._events, []
         return events
 
-    def _read(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> list[Event]:
+        """All events of these bytes."""
+        self.take(data)
+        events = self.events()
+        while self.unparsed:
+            events += self.events()
+        return events
+
+    def _parse(self) -> None:
+        """The next segment."""
+        was, end = self._next, self._at + self._length()
+        if end == self._at:  # llhttp waits for a body where there is none
+            self._fail(HTTPStatus.BAD_REQUEST, "The length of the body is given in two ways.")
+        segment = memoryview(self._raw)[self._at : end]
+        self._at = end
+        if was in _LINES:
+            self._line += segment
+        else:
+            self._left -= len(segment)
+        self._read(segment)
+        if was in _LINES:
+            self._after_line(was, len(segment))
+        elif was is _Next.CHUNK and not self._left:
+            self._next = _Next.SIZE
+        if self._broken:
+            self._raw, self._at = b"", 0
+
+    def _length(self) -> int:
+        """Of the next segment."""
+        if self._next is _Next.ALL:
+            return self.unparsed
+        if self._next not in _LINES:
+            return min(self._left, self.unparsed)
+        line_end = self._raw.find(b"\n", self._at) + 1 or len(self._raw)
+        return min(line_end - self._at, LONGEST_HEAD - self._size)
+
+    def _after_line(self, part: _Next, length: int) -> None:
+        """Or after a part of one."""
+        line, is_whole = self._line, self._line.endswith(b"\n")
+        if is_whole:
+            self._line = b""
+            self._first_line = self._first_line or line.strip()
+            if part is _Next.SIZE and not self._broken:
+                self._start_chunk(int(line.partition(b";")[0], 16))
+        if self._next is part and not self._is_done:
+            self._size += length
+            self._lines += is_whole
+            if self._size >= LONGEST_HEAD or self._lines > MOST_LINES:
+                self._fail(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too many, or too large.")
+
+    def _start_chunk(self, size: int) -> None:
+        self._next = _Next.CHUNK if size else _Next.TRAILERS
+        self._left = size + 2  # and the end of its line
+        self._size = self._lines = 0
+
+    def _read(self, data: memoryview | bytes) -> None:
         raise NotImplementedError
 
     def on_message_begin(self) -> None:
         self._headers = []
-        self._head_size = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name.lower(), value.strip(b" \t")))
-        self._head_size += len(name) + len(value)
-        if len(self._headers) > MOST_HEADERS or self._head_size > LONGEST_HEAD:
-            self._fail(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "There are too many headers, or they are too large.")
+        if len(self._headers) > MOST_HEADERS:
+            self._fail(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too many, or too large.")
 
     def on_body(self, data: bytes) -> None:
         if data:
@@ -78,14 +174,18 @@ class _Parser:
 
     def on_message_complete(self) -> None:
         self._end_of_piece()
-        self._in_body = False
         self._emit(End(self._headers))
+        self._is_done = True
+        self._next = _Next.HEAD
+        self._size = self._lines = 0
+        self._first_line = b""
 
-    def _start_body(self, head: RequestHead | AnswerHead) -> None:
+    def _start_body(self, head: RequestHead | AnswerHead, *, until_end: bool = False) -> None:
         self._emit(head)
-        self._in_body = True
+        self._next = _Next.ALL if until_end else _Next.SIZE if head.length is None else _Next.BODY
+        self._left = head.length or 0
+        self._size = self._lines = 0
         self._headers = []
-        self._head_size = 0
 
     def _end_of_piece(self) -> None:
         """Small chunks that came together go on together."""
@@ -109,11 +209,11 @@ class RequestParser(_Parser):
         self._parser = httptools.HttpRequestParser(self)
         self._upgrade: bytes | None = None
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: memoryview | bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._read_on(data[upgrade.args[0] :])
+            self._read_on(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError as error:
             self._end_of_piece()
             self._fail(HTTPStatus.BAD_REQUEST, f"This isn't HTTP/1.1: {error}.")
@@ -144,7 +244,7 @@ class RequestParser(_Parser):
             head = request_head(
                 method,
                 self._target,
-                parser.get_http_version(),
+                self._first_line.rpartition(b" ")[2],
                 self._headers,
                 keep_alive=parser.should_keep_alive(),
             )
@@ -180,7 +280,7 @@ class AnswerParser(_Parser):
             self._complete = True
             yield End([])
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: memoryview | bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
@@ -198,8 +298,11 @@ class AnswerParser(_Parser):
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if not self._first_line.startswith(b"HTTP/"):  # llhttp also takes RTSP and ICE for it
+            self._fail(HTTPStatus.BAD_GATEWAY, "The replica's answer isn't HTTP/1.1.")
         self._is_interim = 100 <= status < 200
         if self._is_interim:
+            self._first_line = b""
             return
         codings = [coding.lower() for coding in values(self._headers, b"transfer-encoding")]
         if codings not in ([], [b"chunked"]):
@@ -209,7 +312,8 @@ class AnswerParser(_Parser):
         self._until_end = not (codings or lengths or without_body)
         keep_alive = self._parser.should_keep_alive() and not self._until_end and not self._to_head
         length = 0 if without_body else int(lengths[0]) if lengths and not codings else None
-        self._start_body(AnswerHead(status, self._phrase, self._headers, length, keep_alive=keep_alive))
+        head = AnswerHead(status, self._phrase, self._headers, length, keep_alive=keep_alive)
+        self._start_body(head, until_end=self._until_end)
         if self._to_head:  # whatever length it names, nothing follows
             self._finish()
 
