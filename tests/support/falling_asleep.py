@@ -107,7 +107,7 @@ class EnginePod:
         if self.state in ("loading", "gone"):
             return Failure.NO_CONNECTION
         if self.state == "draining":
-            return Failure.UNAVAILABLE
+            return Failure.TURNED_AWAY
         self.in_flight += 1
         await self.world.pause(2.0)
         self.tokens += 8

@@ -53,7 +53,7 @@ class Blocks:
         if self.size <= most:
             return b"".join(self)
         half = most // 2
-        beginning, end = _first(self._blocks, half), _first((self._last, *reversed(self._blocks)), half)
+        beginning, end = _first((*self._blocks, self._last), half), _first((self._last, *reversed(self._blocks)), half)
         return b"".join(beginning)[:half] + b"".join(reversed(end))[-half:]
 
     def clear(self) -> None:

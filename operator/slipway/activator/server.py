@@ -34,6 +34,7 @@ class Connection:
         self.task = asyncio.create_task(self._run())
         self.channel.on_gone = self._end
         self._port.connections.add(self)
+        self._port.gate.tally.connections += 1
 
     def _end(self) -> None:
         """The client has gone, and nobody wants what is still being done for it."""
@@ -54,6 +55,7 @@ class Connection:
         finally:
             self.channel.close()
             self._port.connections.discard(self)
+            self._port.gate.tally.connections -= 1
 
     async def _serve(self) -> None:
         options = self._port.options

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Tally:
+    connections: int = 0  # that are open
     wakes: int = 0  # requests that found no replica and no wake under way
     forwarded: int = 0  # requests that were sent to a replica, each once
     retries: int = 0  # of them, sent again after a try that failed
