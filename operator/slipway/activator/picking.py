@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 FIRST_REST, LONGEST_REST = 0.1, 2.0  # seconds that a replica is left alone after it failed; doubled each time
 MOST_TRIES = 3  # of one request, at replicas that may have worked on it
-DIFFERENT = 3  # clients in a row whose requests failed at a replica, until that is the replica's fault
+DIFFERENT = 8  # clients in a row whose requests failed at a replica, until that is the replica's fault
 
 
 class Replica(NamedTuple):

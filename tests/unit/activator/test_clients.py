@@ -4,6 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 from slipway.activator.clients import Client, Clients
+from slipway.activator.holding import FullError, House, Limits, Room
 
 GATEWAY, OTHER_GATEWAY, CLIENT = "10.0.0.1", "10.0.0.2", "192.0.2.7"
 TRUSTING = Clients((ip_network("10.0.0.0/30"), ip_network("fd00::/64")))
@@ -57,3 +58,15 @@ def test_nobody_else_says_for_whom_it_asks() -> None:
 
 def test_an_endless_list_of_proxies_is_not_followed() -> None:
     assert client_of(GATEWAY, ", ".join([CLIENT] + [OTHER_GATEWAY] * 2000)) == OTHER_GATEWAY
+
+
+def test_ten_thousand_invented_names_are_one_client_with_its_share_of_the_room() -> None:
+    room, refused = Room(Limits(max_requests=256), House()), 0
+    for number in range(10_000):
+        headers = [(b"authorization", b"Bearer %d" % number), (b"x-forwarded-for", b"10.0.0.%d" % (number % 256))]
+        try:
+            room.queue(room.enter(TRUSTING.of(CLIENT, headers), 0.0))
+        except FullError:
+            refused += 1
+    assert (room.waiting, refused) == (192, 10_000 - 192)
+    assert room.enter(Client("192.0.2.8"), 0.0)
