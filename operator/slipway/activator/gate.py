@@ -23,6 +23,8 @@ from slipway.activator.waking import retry_after
 
 DEFAULT_WAKE = 60.0  # seconds, where nobody knows how long a wake takes
 
+ANSWER = 128 * 1024  # bytes of an answer that lie here, if its client reads slowly
+
 Turn = asyncio.Future[Replica]
 
 
@@ -166,7 +168,7 @@ class Gate:
         self._let_go(visit)
 
     def answered(self, visit: Visit) -> None:
-        self._room.answered(visit.ticket)
+        self._room.answered(visit.ticket, beside=ANSWER)
         if visit.replica:
             self._replicas.answered(visit.replica)
 

@@ -78,7 +78,7 @@ class House:
     """What all deployments share."""
 
     max_requests: int = 4096
-    max_bytes: int = 512 << 20
+    max_bytes: int = 384 << 20
     max_coming: int = 1024  # requests whose bodies are on their way
     requests: Places = field(init=False)
     bytes: Places = field(init=False)
@@ -171,16 +171,16 @@ class Room:
         self._uncount(ticket)
         return ticket
 
-    def answered(self, ticket: Ticket) -> None:
-        """Its body is needed no more."""
-        self._stop_waiting(ticket)
-        self._bytes.give_back(ticket.in_room, ticket.size)
-        self._house.bytes.give_back(ticket.in_house, ticket.size)
-        ticket.size = 0
+    def answered(self, ticket: Ticket, *, beside: int = 0) -> None:
+        """Its body is needed no more. Its answer takes other bytes, of which it can't be too late to hear: whoever comes
+        next finds them taken."""
+        self._let_go(ticket)
+        ticket.overhead += beside
+        self._house.bytes.take(ticket.in_house, beside)
 
     def leave(self, ticket: Ticket) -> None:
         """The request is over, or its client has gone. Leaving twice is leaving once."""
-        self.answered(ticket)
+        self._let_go(ticket)
         self._house.bytes.give_back(ticket.in_house, ticket.overhead)
         ticket.overhead = 0
 
@@ -204,7 +204,10 @@ class Room:
             ticket.is_coming = False
             self._house.coming.give_back(ticket.in_house, 1)
 
-    def _stop_waiting(self, ticket: Ticket) -> None:
+    def _let_go(self, ticket: Ticket) -> None:
+        self._bytes.give_back(ticket.in_room, ticket.size)
+        self._house.bytes.give_back(ticket.in_house, ticket.size)
+        ticket.size = 0
         self._has_come(ticket)
         self._uncount(ticket)
         if ticket.queued:

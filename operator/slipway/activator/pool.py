@@ -14,6 +14,7 @@ Address = tuple[str, int]
 
 KEPT_FOR = 4.0  # seconds: shorter than uvicorn's five, so that seldom one is used that is just being closed
 MOST_KEPT = 256  # for each replica
+KERNEL_BUFFER = 256 * 1024  # bytes sent and not taken yet, on each connection
 
 
 class Pool:
@@ -32,7 +33,7 @@ class Pool:
             channel.abort()
         async with asyncio.timeout(self._connect_timeout):
             transport, channel = await loop.create_connection(lambda: Channel(AnswerParser()), *address)
-        _give_up_in_time(transport.get_extra_info("socket"))
+        _set_up(transport.get_extra_info("socket"))
         return channel, False
 
     def give_back(self, address: Address, channel: ReplicaChannel) -> None:
@@ -56,7 +57,9 @@ class Pool:
         self.keep_only(())
 
 
-def _give_up_in_time(sock: socket.socket) -> None:
-    """The kernel would try for a quarter of an hour to deliver what a node that is gone doesn't acknowledge."""
+def _set_up(sock: socket.socket) -> None:
+    """Else the kernel would keep megabytes of what a slow replica doesn't take, beside what is kept here, and would try
+    for a quarter of an hour to deliver what a node that is gone doesn't acknowledge."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(LONGEST_STALL * 1000))

@@ -88,8 +88,8 @@ FLAGS = (
     ),
     Flag(
         "max-bytes",
-        "bytes of held requests that are kept in memory, of all models together",
-        str(512 << 20),
+        "bytes that requests take in memory, of all models together; the pod's limit has to be twice as much and more",
+        str(384 << 20),
         whole(at_least=1 << 20, at_most=1 << 40),
         "N",
     ),

@@ -244,16 +244,28 @@ def test_a_called_request_frees_its_place_but_not_its_bytes() -> None:
     assert (calling.waiting, calling.kept_bytes) == (0, 10)
 
 
-def test_an_answered_request_frees_its_bytes_but_not_what_it_takes_beside_them() -> None:
+def test_an_answered_request_frees_its_bytes_and_takes_those_of_its_answer() -> None:
     house = House()
     answering = Room(Limits(), house)
     ticket = answering.enter(ONE, 0.0, overhead=7)
     answering.grow(ticket, 10)
     answering.queue(ticket)
-    answering.answered(answering.call())
-    assert (answering.kept_bytes, house.bytes.taken) == (0, 7)
+    answering.answered(answering.call(), beside=100)
+    assert (answering.kept_bytes, house.bytes.taken) == (0, 107)
     answering.leave(ticket)
     assert house.bytes.taken == 0
+
+
+def test_answers_that_nobody_reads_leave_no_bytes_to_their_client_but_to_others() -> None:
+    house = House(max_bytes=1000)
+    slow = Room(Limits(), house)
+    with pytest.raises(FullError):
+        while True:
+            ticket = slow.enter(ONE, 0.0, overhead=10)
+            slow.queue(ticket)
+            slow.answered(slow.call(), beside=90)
+    assert house.bytes.taken <= 600
+    assert slow.enter(TWO, 0.0, overhead=10)
 
 
 def test_the_deadline_counts_from_the_arrival() -> None:
