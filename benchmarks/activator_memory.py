@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 KIB, MIB = 1 << 10, 1 << 20
 SETTLES_AFTER = 2.0  # seconds without a change of what is accounted
 WAKE_WITHIN = 30.0  # seconds that are watched of a wake
+UNREAD_FOR = 5.0  # seconds, of answers that nobody reads
 LONGEST = 120.0  # seconds for each row
 
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: llama\r\n"
@@ -98,7 +99,7 @@ async def measure(filling: Filling, max_bytes: int) -> Row:
         accounted, held = await settled(house)
         rss = house.memory("VmRSS")
         await house.tell(f"ready {replica}")
-        await emptied(house)
+        await (emptied(house) if filling.is_read else asyncio.sleep(UNREAD_FOR))
         return Row(filling.what, held, accounted / MIB, idle, rss, house.memory("VmHWM"))
 
 

@@ -172,8 +172,8 @@ class Room:
         return ticket
 
     def answered(self, ticket: Ticket, *, beside: int = 0) -> None:
-        """Its body is needed no more. Its answer takes other bytes, of which it can't be too late to hear: whoever comes
-        next finds them taken."""
+        """Its body is needed no more. Its answer takes other bytes, place or no place: whoever comes next finds them
+        taken."""
         self._let_go(ticket)
         ticket.overhead += beside
         self._house.bytes.take(ticket.in_house, beside)
