@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from slipway.activator import settings as activator_flags
+from slipway.activator.meters import DESCRIPTIONS
 from slipway.api.reasons import ConditionType, Reason, State
-from slipway.kube.metrics import Metrics
+from slipway.kube.metrics import Description, Metrics, WatchMetrics
 from slipway.process.flags import Flag
 from slipway.reconciling.options import FLAGS
 
@@ -87,7 +88,15 @@ def _activator() -> str:
                 ("`/metrics`", "for Prometheus"),
             ),
         ),
+        "## Metrics",
+        _table(("metric", "kind", "labels", "meaning"), _described(_metrics_of_activator())),
     )
+
+
+def _metrics_of_activator() -> Iterable[Description]:
+    metrics = WatchMetrics()
+    metrics.watch_ages(dict)
+    return [*DESCRIPTIONS, *metrics.descriptions]
 
 
 def _operator() -> str:
@@ -107,16 +116,20 @@ def _operator() -> str:
             ),
         ),
         "## Metrics",
-        _table(("metric", "kind", "labels", "meaning"), _metrics()),
+        _table(("metric", "kind", "labels", "meaning"), _described(_metrics_of_operator())),
     )
 
 
-def _metrics() -> Iterable[Sequence[str]]:
+def _metrics_of_operator() -> Iterable[Description]:
     metrics = Metrics()
     metrics.watch_queue(depth=lambda: 0, oldest=lambda: 0)
     metrics.watch_ages(dict)
     metrics.watch_objects(dict)
-    for each in metrics.descriptions:
+    return metrics.descriptions
+
+
+def _described(descriptions: Iterable[Description]) -> Iterable[Sequence[str]]:
+    for each in descriptions:
         yield f"`{each.name}`", each.kind, ", ".join(f"`{label}`" for label in each.labels), each.help
 
 

@@ -144,16 +144,18 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def connected(activator: Activator) -> AsyncIterator[Client]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", await activator.port(), limit=1 << 20)
+async def connected(activator: Activator, *, source: str = "127.0.0.1") -> AsyncIterator[Client]:
+    """`source`: the client's address, any of 127.0.0.0/8 on Linux."""
+    port = await activator.port()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20, local_addr=(source, 0))
     try:
         yield Client(reader, writer)
     finally:
         writer.close()
 
 
-async def ask(activator: Activator, body: bytes = b"{}", *, headers: str = "") -> Answer:
+async def ask(activator: Activator, body: bytes = b"{}", *, headers: str = "", source: str = "127.0.0.1") -> Answer:
     """One request on a connection of its own."""
-    async with connected(activator) as client:
+    async with connected(activator, source=source) as client:
         client.post(body, headers=headers)
         return await client.answer()

@@ -17,6 +17,7 @@ from typing import Any
 from slipway.activator._generated import externalscaler_pb2 as pb
 from slipway.activator.activity import Reading
 from slipway.activator.asking import Target
+from slipway.activator.clients import Client
 from slipway.activator.demand import Demand, Deployment
 from slipway.activator.deployments import Deployments, Known
 from slipway.activator.errors import RefusedError
@@ -106,7 +107,7 @@ class EnginePod:
         if self.state in ("loading", "gone"):
             return Failure.NO_CONNECTION
         if self.state == "draining":
-            return Failure.UNAVAILABLE
+            return Failure.TURNED_AWAY
         self.in_flight += 1
         await self.world.pause(2.0)
         self.tokens += 8
@@ -319,10 +320,10 @@ class Activator:
         """As `Exchange` does it."""
         assert self._gate
         try:
-            with self._gate.visit("client", 0) as visit:
+            with self._gate.visit(Client("192.0.2.1")) as visit:
                 while failure := await self._ask(visit):
-                    visit.failed()
-                    if not may_retry(failure, sent=False, replayable=True):
+                    visit.failed(failure)
+                    if not may_retry(failure, sent=False, replayable=True, tries=visit.tries):
                         raise LostError(f"the activator gave up: {failure}")
                 visit.answered()
         except RefusedError as refused:

@@ -20,11 +20,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slipway.activator import doors, scaler
+from slipway.activator.clients import Clients
 from slipway.activator.demand import Demand
 from slipway.activator.deployments import Deployments
 from slipway.activator.everyone import Everyone
 from slipway.activator.holding import House
 from slipway.activator.knowledge import Knowledge
+from slipway.activator.meters import DESCRIPTIONS, Meters
 from slipway.activator.options import Options
 from slipway.activator.peers import Following, Telling
 from slipway.activator.settings import Settings
@@ -32,7 +34,7 @@ from slipway.activator.watches import Home, Key, addresses, watches
 from slipway.kube import health
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
-from slipway.kube.metrics import Metrics
+from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watching import Watching
 
 logger = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ class Activator:
     def __init__(self, settings: Settings, configuration: Any, *, now: Callable[[], datetime] = utc_now) -> None:
         self._settings = settings
         self._connection = Connection(configuration)
-        self._metrics = Metrics()
+        self._metrics = WatchMetrics()
         self._home = Home(settings.namespace, settings.service)
         self._watching: Watching[Key] = Watching(
             watches(self._home),
@@ -69,6 +71,15 @@ class Activator:
         self._telling = Telling(self._own, settings.identity)
         self._following = Following(self._everyone, settings.identity, clock=clock)
         self._house = House(settings.max_requests, settings.max_bytes)
+        self._metrics.add(
+            Meters(
+                self._house,
+                self._own,
+                connections=lambda: self._house.tally.connections,
+                peers=lambda: self._everyone.peers,
+            ),
+            DESCRIPTIONS,
+        )
         self._looks = False  # at what changes; before all is known, it would take for missing what is only late
         self._is_open = False
 
@@ -113,7 +124,7 @@ class Activator:
             self._deployments,
             self._own,
             house=self._house,
-            options=Options(runbooks=settings.runbooks),
+            options=Options(runbooks=settings.runbooks, clients=Clients(settings.trusted_proxies)),
             host=settings.address,
             grace=settings.drain,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Protocol
 
 from slipway.activator import errors
@@ -14,11 +14,42 @@ from slipway.activator.http1.parsing import End
 from slipway.activator.options import Options
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+BLOCK = 64 * 1024
+UNREAD = 64 * 1024  # bytes that a connection reads of a body before it stops because nobody takes them
 
 
 class Sink(Protocol):
     def write(self, data: bytes) -> None: ...
     async def drain(self) -> None: ...
+
+
+class Growing(Protocol):
+    def __call__(self, size: int, *, beside: int = 0) -> None:
+        """So many more bytes are kept, and others beside them; RefusedError if there is no place."""
+
+
+class Blocks:
+    """Bytes as they came. Small pieces are put together: by itself, each would take more than what is in it."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._blocks: list[bytes] = []
+        self._last = bytearray()
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._blocks
+        if self._last:
+            yield bytes(self._last)
+
+    def add(self, piece: bytes) -> None:
+        self.size += len(piece)
+        self._last += piece
+        if len(self._last) >= BLOCK:
+            self._blocks.append(bytes(self._last))
+            self._last = bytearray()
+
+    def clear(self) -> None:
+        self.size, self._blocks, self._last = 0, [], bytearray()
 
 
 class Body:
@@ -30,50 +61,53 @@ class Body:
         self._options = options
         self._limit = min(kept, options.kept_body)
         self._awaits_continue = head.expects_continue and head.length != 0
-        self._pieces: list[bytes] = []
         self._size = 0
+        self._waited = 0.0  # seconds, for the client to send
+        self._ahead = b""  # of what has been read, what is beyond the limit
+        self.kept = Blocks()
         self.length = head.length
         self.trailers: Headers = []
         self.is_complete = False
         self.is_whole = True  # all that has come of it is still here
 
     @property
-    def reserved(self) -> int:
+    def announced(self) -> int:
         """Bytes to be kept, as far as the head tells."""
         return min(self.length or 0, self._limit)
-
-    @property
-    def kept(self) -> bytes:
-        if len(self._pieces) > 1:
-            self._pieces = [b"".join(self._pieces)]
-        return self._pieces[0] if self._pieces else b""
 
     @property
     def can_be_sent_again(self) -> bool:
         return self.is_complete and self.is_whole
 
-    async def keep(self, grow: Callable[[int], None]) -> None:
-        """Reads until the body is complete or the limit is reached; `grow` hears of bytes that nobody announced."""
-        while not self.is_complete and self._size < self._limit:
-            if piece := await self._next():
-                if self.length is None:
-                    grow(len(piece))
-                self._pieces.append(piece)
+    async def keep(self, grow: Growing) -> None:
+        """Reads until the body is complete or as much is kept as may be; `grow` hears of each piece."""
+        while not self.is_complete and not self._is_full():
+            piece = await self._next()
+            kept = piece[: self._limit - self.kept.size]
+            self._ahead = piece[len(kept) :]
+            if piece:
+                grow(len(kept), beside=len(self._ahead))
+                self.kept.add(kept)
+        if not self.is_complete:
+            grow(0, beside=UNREAD)
 
-    async def pass_on(self, sink: Sink, wrap: Callable[[bytes], bytes]) -> None:
+    async def pass_on(self, sink: Sink, *, chunked: bool) -> None:
         """Reads the rest, and writes each piece when the last one is taken."""
+        ahead, self._ahead = self._ahead, b""
         self.forget()
+        if ahead:
+            await write_piece(sink, ahead, chunked=chunked)
         while not self.is_complete:
             if piece := await self._next():
-                sink.write(wrap(piece))
-                await sink.drain()
+                await write_piece(sink, piece, chunked=chunked)
 
     def forget(self) -> None:
-        self._pieces = []
+        self.kept.clear()
         self.is_whole = False
 
     async def discard(self) -> bool:
         """Reads on for a while, so that a client that still sends sees its answer; whether that was all of it."""
+        self.forget()
         try:
             async with asyncio.timeout(self._options.linger):
                 while not self.is_complete:
@@ -87,6 +121,10 @@ class Body:
     def is_unasked(self) -> bool:
         """The client waits to be told to send it, so it can still be turned away without."""
         return self._awaits_continue
+
+    def _is_full(self) -> bool:
+        """Of one that is all there, the end alone is still to be read."""
+        return self.kept.size >= self._limit and (self.kept.size != self.length or bool(self._ahead))
 
     async def _next(self) -> bytes:
         """The next piece; empty at the end."""
@@ -106,5 +144,27 @@ class Body:
         return b""
 
     async def _event(self) -> object:
-        async with asyncio.timeout(self._options.body_timeout):
-            return await self._channel.event()
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with asyncio.timeout(self._patience()):
+                return await self._channel.event()
+        finally:
+            self._waited += clock() - began
+
+    def _patience(self) -> float:
+        """Seconds for the next byte: fewer and fewer for a client that sends too slowly. Time in which we didn't read
+        is not its fault, and doesn't count."""
+        options = self._options
+        left = options.body_timeout + self._size / options.body_rate - self._waited
+        return max(0.0, min(options.body_timeout, left))
+
+
+async def write_piece(sink: Sink, piece: bytes, *, chunked: bool) -> None:
+    """Without a copy of it, and back when it is taken, so that what lies in between is never a second body."""
+    if chunked:
+        sink.write(b"%x\r\n" % len(piece))
+    sink.write(piece)
+    if chunked:
+        sink.write(b"\r\n")
+    await sink.drain()

@@ -47,6 +47,12 @@ def full(retry_after: int) -> Refusal:
     return Refusal(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, retry_after)
 
 
+def crowded() -> Refusal:
+    """Bodies that come slowly are not waited for, so this is over soon."""
+    message = "Too many requests are being sent here at a time. Try again in 1 s."
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, 1)
+
+
 def overdue(held: float, cause: Cause | None, runbooks: str, retry_after: int) -> Refusal:
     """The time limit is over: with the cause, if one is known, though it may pass."""
     waited = f"No replica became free within {held:.0f} s."

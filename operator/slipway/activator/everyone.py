@@ -13,13 +13,19 @@ from slipway.activator.demand import Demand, Deployment, Wanted
 EXPIRES_AFTER = 10.0  # seconds of silence after which a replica is taken for gone, and its requests with it
 
 
+MOST_WAITING = 1_000_000  # the highest limit of --max-requests: no replica holds more
+
+
 @dataclass(frozen=True)
 class Count:
-    """What one replica counts of one deployment."""
+    """What one replica counts of one deployment. What can't be true is taken for the nearest that can."""
 
     deployment: Deployment
     active: bool
     waiting: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "waiting", max(0, min(self.waiting, MOST_WAITING)))
 
 
 class Everyone:

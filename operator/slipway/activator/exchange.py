@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
-from collections.abc import Hashable
+from dataclasses import replace
 from http import HTTPStatus
 
 from slipway.activator import errors
-from slipway.activator.body import Body
+from slipway.activator.body import UNREAD, Body
+from slipway.activator.clients import Client
 from slipway.activator.errors import Refusal, RefusedError
 from slipway.activator.forward import Answer, FailedError, ask
 from slipway.activator.gate import Gate, Visit
@@ -18,13 +18,19 @@ from slipway.activator.http1.channel import ClientChannel, GoneError
 from slipway.activator.http1.heads import MalformedError, RequestHead
 from slipway.activator.http1.parsing import End
 from slipway.activator.options import Options
-from slipway.activator.picking import Replica, may_retry
+from slipway.activator.picking import Failure, Replica, may_retry
 from slipway.activator.pool import Pool
 from slipway.activator.reply import Reply
 from slipway.activator.turns import in_steps
 from slipway.activator.wishes import looking
 
 WISH_AFTER = 0.02  # seconds between two looks whether it is known that a client wants a stream
+ASK_AGAIN_AFTER = 1  # seconds, where an engine that is unavailable names none
+
+# What a request takes beside its body, as `make bench-activator-memory` measures it.
+WEIGHT = 24 * 1024
+WEIGHT_OF_HEADER = 160
+
 LOOK_AFTER = 1.0  # seconds between two looks whether a client is still there of whose body we don't read all yet
 
 
@@ -58,9 +64,15 @@ class Exchange:
         return self._reply.keep_alive
 
     async def _serve(self) -> None:
-        limits = self._gate.known.limits
-        self._body = body = Body(self._channel, self._head, self._options, kept=limits.max_bytes)
-        with self._gate.visit(self._client(), body.reserved) as visit:
+        client = self._options.clients.of(self._channel.peer, self._head.headers)
+        await self._hold(client)
+
+    async def _hold(self, client: Client) -> None:
+        """From its head to the end of its answer."""
+        overhead = weight(self._head)
+        kept = self._gate.most_kept(client, beside=overhead + 2 * UNREAD)
+        self._body = body = Body(self._channel, self._head, self._options, kept=kept)
+        with self._gate.visit(client, overhead=overhead, announced=body.announced) as visit:
             async with asyncio.timeout_at(visit.ticket.deadline):
                 await body.keep(visit.grow)
             answer = await self._answer(visit, body)
@@ -74,14 +86,22 @@ class Exchange:
 
     async def _answer(self, visit: Visit, body: Body) -> Answer:
         """The first answer of a replica that counts. What may be tried again is, as long as the request may wait."""
+        replica = await self._turn(visit, body)
         while True:
-            replica = await self._turn(visit, body)
             try:
-                return await ask(self._pool, replica, self._head, body)
+                return await self._ask(replica, visit, body)
             except FailedError as failed:
-                visit.failed()
-                if not may_retry(failed.failure, sent=False, replayable=body.can_be_sent_again):
-                    raise RefusedError(errors.lost(str(failed))) from failed
+                visit.failed(failed.failure)
+                if not may_retry(failed.failure, sent=False, replayable=body.can_be_sent_again, tries=visit.tries):
+                    return _last_resort(failed)
+                if failed.answer:
+                    failed.answer.channel.abort()
+                if failed.failure is not Failure.STALE:
+                    replica = await self._turn(visit, body)
+
+    async def _ask(self, replica: Replica, visit: Visit, body: Body) -> Answer:
+        fresh, silence = visit.tries > 0, self._options.silence
+        return await ask(self._pool, replica, self._head, body, fresh=fresh, silence=silence)
 
     async def _turn(self, visit: Visit, body: Body) -> Replica:
         """Waits for a replica, and tells a client that wants a stream what it waits for."""
@@ -110,7 +130,7 @@ class Exchange:
     def _beat(self, visit: Visit, body: Body, now: float) -> float:
         """Returns when the next heartbeat is due."""
         if self._wants_stream is None:
-            self._wants_stream = self._loop.create_task(in_steps(looking([body.kept])))
+            self._wants_stream = self._loop.create_task(in_steps(looking(body.kept)))
         if not self._wants_stream.done():
             return now + WISH_AFTER
         if not self._wants_stream.result():
@@ -146,12 +166,22 @@ class Exchange:
         """Says so, and listens for a while to what the client still sends, or it might not see the refusal."""
         if not self._body_is_read():
             self._reply.keep_alive = False
+        self._gate.tally.refused[refusal.reason] += 1
         self._reply.refuse(refusal, held=held)
         if self._body and not self._body.is_complete and not self._body.is_unasked:
             await self._body.discard()
 
-    def _client(self) -> Hashable:
-        """Who asks, as far as one can tell without knowing any keys: behind a gateway all have one address."""
-        forwarded = (self._head.get(b"x-forwarded-for") or b"").rsplit(b",", 1)[-1].strip()
-        key = self._head.get(b"authorization")
-        return self._channel.peer, forwarded, hashlib.sha256(key).digest() if key else b""
+
+def _last_resort(failed: FailedError) -> Answer:
+    """What the engine has said itself, where it has said something, with the time after which to ask again."""
+    if failed.answer is None:
+        raise RefusedError(errors.lost(str(failed))) from failed
+    head = failed.answer.head
+    if head.get(b"retry-after") is None:
+        head = replace(head, headers=[*head.headers, (b"retry-after", b"%d" % ASK_AGAIN_AFTER)])
+    return replace(failed.answer, head=head)
+
+
+def weight(head: RequestHead) -> int:
+    """Bytes that a request takes while it is here, its body aside."""
+    return WEIGHT + len(head.target) + sum(len(name) + len(value) + WEIGHT_OF_HEADER for name, value in head.headers)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import json
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from slipway.activator.aborts import Beginning
-from slipway.activator.body import Body
+from slipway.activator.body import BLOCK, Body, write_piece
 from slipway.activator.http1.channel import GoneError, ReplicaChannel
 from slipway.activator.http1.heads import (
     VIA,
     AnswerHead,
     MalformedError,
     RequestHead,
-    chunk,
     end_to_end,
     framed,
     last_chunk,
@@ -25,99 +26,125 @@ from slipway.activator.http1.parsing import End, Event
 from slipway.activator.picking import Failure, Replica
 from slipway.activator.pool import Pool
 
+TURNED_AWAY = frozenset({"draining", "overloaded"})
+"""Codes of the guard's 503 for a request on which no work was done."""
+LONGEST_ERROR = 4096  # bytes of a 503 that are read to find its code
+ERROR_WITHIN = 5.0  # seconds
+
 
 class FailedError(Exception):
     """The replica gave no answer that counts."""
 
-    def __init__(self, failure: Failure, message: str) -> None:
+    def __init__(self, failure: Failure, message: str, answer: Answer | None = None) -> None:
+        """`answer`: what it said instead, which can be passed on if nothing better comes; or its channel is closed."""
         super().__init__(message)
         self.failure = failure
+        self.answer = answer
 
 
 @dataclass
 class Answer:
-    """An answer that counts, of which nothing has been passed on yet."""
+    """An answer of which nothing has been passed on yet."""
 
     head: AnswerHead
-    begun: list[bytes | End]  # what has been read of its body to judge it
     channel: ReplicaChannel
+    silence: float
     may_reuse: bool  # the connection, once the answer is complete
+    begun: list[bytes | End] = field(default_factory=list)  # what has been read of its body to judge it
 
     async def next(self) -> bytes | End:
         """The next piece, or the end; FailedError if it breaks off."""
         if self.begun:
             return self.begun.pop(0)
         try:
-            event = await self.channel.event()
+            return _piece(await _within(self.silence, self.channel.event()))
         except GoneError as gone:
             raise FailedError(Failure.CUT, "The replica's answer broke off.") from gone
-        return _piece(event)
 
-
-async def ask(pool: Pool, replica: Replica, head: RequestHead, body: Body) -> Answer:
-    """The replica's answer to the request; FailedError if it gives none that counts."""
-    while True:
+    async def begin(self) -> bytes | End:
+        """The next piece, which is kept as well."""
         try:
-            channel, reused = await pool.get(replica.address)
-        except (OSError, TimeoutError) as error:
-            raise FailedError(Failure.NO_CONNECTION, "The replica can't be reached.") from error
-        try:
-            return await _ask(channel, head, body)
+            piece = _piece(await _within(self.silence, self.channel.event()))
         except GoneError as gone:
-            channel.abort()
-            if not (reused and body.can_be_sent_again):  # one that was kept open may have ended just now
-                raise FailedError(Failure.NO_CONNECTION, "The replica closed the connection.") from gone
-        except BaseException:
-            channel.abort()
-            raise
+            raise FailedError(Failure.BROKEN, "The replica's answer broke off at once.") from gone
+        self.begun.append(piece)
+        return piece
 
 
-async def _ask(channel: ReplicaChannel, head: RequestHead, body: Body) -> Answer:
+async def ask(
+    pool: Pool, replica: Replica, head: RequestHead, body: Body, *, silence: float, fresh: bool = False
+) -> Answer:
+    """The replica's answer to the request; FailedError if it gives none that counts. `silence`: seconds after which a
+    replica that says nothing has failed. `fresh`: on a connection of its own."""
+    try:
+        channel, reused = await pool.get(replica.address, fresh=fresh)
+    except (OSError, TimeoutError) as error:
+        raise FailedError(Failure.NO_CONNECTION, "The replica can't be reached.") from error
+    try:
+        return await _ask(channel, head, body, silence)
+    except FailedError as failed:
+        if not failed.answer:
+            channel.abort()
+        raise
+    except GoneError as gone:
+        channel.abort()
+        failure = Failure.STALE if reused else Failure.BROKEN
+        raise FailedError(failure, "The replica closed the connection.") from gone
+    except BaseException:
+        channel.abort()
+        raise
+
+
+async def _ask(channel: ReplicaChannel, head: RequestHead, body: Body, silence: float) -> Answer:
     channel.parser.expect(head.method)
-    answer_head, sent_all = await _send(channel, head, body)
-    answer = Answer(answer_head, [], channel, may_reuse=answer_head.keep_alive and sent_all)
+    answer_head, sent_all = await _send(channel, head, body, silence)
+    answer = Answer(answer_head, channel, silence, may_reuse=answer_head.keep_alive and sent_all)
     if body.can_be_sent_again:
         if answer_head.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            raise FailedError(Failure.UNAVAILABLE, "The replica says that it is unavailable.")
+            failure = Failure.TURNED_AWAY if await _is_turned_away(answer) else Failure.UNAVAILABLE
+            raise FailedError(failure, "The replica says that it is unavailable.", answer)
         if answer_head.status == HTTPStatus.OK:
             await _judge(answer)
     return answer
 
 
-async def _send(channel: ReplicaChannel, head: RequestHead, body: Body) -> tuple[AnswerHead, bool]:
+async def _send(channel: ReplicaChannel, head: RequestHead, body: Body, silence: float) -> tuple[AnswerHead, bool]:
     """Sends the request; returns the head of the answer, and whether all of the request was sent before it."""
-    length = len(body.kept) if body.can_be_sent_again and not body.trailers else body.length
+    length = body.kept.size if body.can_be_sent_again and not body.trailers else body.length
     first_line = b"%b %b HTTP/1.1" % (head.method, head.target)
     headers = [*end_to_end(head.headers), VIA]
     has_no_body = length == 0 and head.get(b"content-length") is None
-    message = written(first_line, headers if has_no_body else framed(headers, length))
-    kept = body.kept
-    wrap = chunk if length is None else bytes
-    channel.write(message + wrap(kept) if kept else message)
-    if not body.is_complete:
-        return await _send_rest(channel, body, chunked=length is None)
-    if length is None:
-        channel.write(last_chunk(trailers(body.trailers)))
-    return _head(await channel.event()), True
+    channel.write(written(first_line, headers if has_no_body else framed(headers, length)))
+    chunked = length is None
+    if not body.is_complete or body.kept.size > BLOCK:
+        return await _send_slowly(channel, body, silence, chunked=chunked)
+    await _send_body(channel, body, chunked=chunked)
+    return _head(await _within(silence, channel.event())), True
 
 
-async def _send_rest(channel: ReplicaChannel, body: Body, *, chunked: bool) -> tuple[AnswerHead, bool]:
+async def _send_slowly(
+    channel: ReplicaChannel, body: Body, silence: float, *, chunked: bool
+) -> tuple[AnswerHead, bool]:
     """A replica may answer before it has heard all; then it hears no more."""
-    sending = asyncio.create_task(_pass_on(channel, body, chunked=chunked))
+    sending = asyncio.create_task(_send_body(channel, body, chunked=chunked))
     reading = asyncio.create_task(channel.event())
     try:
         await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
         if not reading.done() and not isinstance(sending.exception(), GoneError):
             await sending
-        return _head(await reading), sending.done() and not sending.exception()
+        answer = _head(await _within(silence, reading))
+        return answer, sending.done() and not sending.exception()
     finally:
         sending.cancel()
         reading.cancel()
         await asyncio.gather(sending, reading, return_exceptions=True)
 
 
-async def _pass_on(channel: ReplicaChannel, body: Body, *, chunked: bool) -> None:
-    await body.pass_on(channel, chunk if chunked else bytes)
+async def _send_body(channel: ReplicaChannel, body: Body, *, chunked: bool) -> None:
+    for block in body.kept:
+        await write_piece(channel, block, chunked=chunked)
+    if not body.is_complete:
+        await body.pass_on(channel, chunked=chunked)
     if chunked:
         channel.write(last_chunk(trailers(body.trailers)))
 
@@ -126,14 +153,39 @@ async def _judge(answer: Answer) -> None:
     """Reads as much of the answer as it takes to know that it is one."""
     beginning = Beginning(answer.head.get(b"content-type") or b"")
     while not beginning.is_decided:
-        piece = _piece(await answer.channel.event())
-        answer.begun.append(piece)
+        piece = await answer.begin()
         if isinstance(piece, bytes):
             beginning.add(piece)
         else:
             beginning.end()
     if beginning.is_abort:
         raise FailedError(Failure.EMPTY_ABORT, "The replica is ending and has answered nothing.")
+
+
+async def _is_turned_away(answer: Answer) -> bool:
+    """Whether the guard says in its error that no work was done for the request."""
+    said = b""
+    try:
+        async with asyncio.timeout(ERROR_WITHIN):
+            while not isinstance(piece := await answer.begin(), End):
+                said += piece
+                if len(said) > LONGEST_ERROR:
+                    return False
+    except TimeoutError:
+        return False
+    try:
+        error = json.loads(said)["error"]
+        return isinstance(error, dict) and error.get("code") in TURNED_AWAY
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+
+
+async def _within(silence: float, event: Awaitable[Event]) -> Event:
+    try:
+        async with asyncio.timeout(silence):
+            return await event
+    except TimeoutError as error:
+        raise FailedError(Failure.SILENT, f"The replica has said nothing for {silence:.0f} s.") from error
 
 
 def _head(event: Event) -> AnswerHead:

@@ -1,25 +1,29 @@
 """The gate of one deployment: lets requests wait, and calls them when a replica is free for them.
 
 It knows who waits (`holding`), which replica is next (`picking`) and what is known of the deployment, and it says what
-is wanted (`demand`). From the first request that finds no replica until one is ready or has finally failed there is a
-lease: the deployment stays wanted even if that client goes away, so that nothing ends a pod that is still loading.
+is wanted (`demand`): what is complete, and nothing that a head announces. From the first request that finds no replica
+until one is ready or has finally failed there is a lease: the deployment stays wanted even if that client goes away, so
+that nothing ends a pod that is still loading.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from slipway.activator import errors
+from slipway.activator.clients import Client
 from slipway.activator.demand import Demand, Wanted
 from slipway.activator.deployments import Known
 from slipway.activator.errors import RefusedError
-from slipway.activator.holding import FullError, House, Room, Ticket
-from slipway.activator.picking import Replica, Replicas
+from slipway.activator.holding import CrowdedError, FullError, House, Room, Ticket
+from slipway.activator.picking import WITHOUT_WORK, Failure, Replica, Replicas, rest
 from slipway.activator.waking import retry_after
 
 DEFAULT_WAKE = 60.0  # seconds, where nobody knows how long a wake takes
+
+ANSWER = 128 * 1024  # bytes of an answer that lie here, if its client reads slowly
 
 Turn = asyncio.Future[Replica]
 
@@ -34,6 +38,9 @@ class Visit:
         self.turn: Turn | None = None
         self.was_held = False
         self.called_at = ticket.arrived
+        self.was_called = False
+        self.tries = 0  # at replicas that may have worked on it
+        self.avoided: dict[tuple[str, int], float] = {}  # replicas that it stays away from, and until when
 
     @property
     def held(self) -> float:
@@ -41,16 +48,16 @@ class Visit:
         return self.called_at - self.ticket.arrived if self.was_held else 0.0
 
     def queue(self) -> Turn:
-        """Now it may be called; the result is the replica. After a failed try, it may be called again."""
+        """It is there, and may be called; the result is the replica. After a failed try, it may be called again."""
         return self._gate.queue(self)
 
-    def grow(self, size: int) -> None:
-        """So many more bytes are kept for it."""
-        self._gate.grow(self, size)
+    def grow(self, size: int, *, beside: int = 0) -> None:
+        """So many more bytes of its body are kept, and others beside them."""
+        self._gate.grow(self, size, beside)
 
-    def failed(self) -> None:
+    def failed(self, failure: Failure) -> None:
         """The replica gave no answer that counts."""
-        self._gate.failed(self)
+        self._gate.failed(self, failure)
 
     def answered(self) -> None:
         """An answer has begun: the request's body is needed no more, but the replica is still busy with it."""
@@ -66,6 +73,7 @@ class Gate:
     def __init__(self, known: Known, house: House, demand: Demand, *, runbooks: str = "") -> None:
         self.known = known
         self._room = Room(known.limits, house, known.deployment)
+        self.tally = house.tally
         self._replicas = Replicas()
         self._demand = demand
         self._runbooks = runbooks
@@ -113,10 +121,15 @@ class Gate:
 
     # --- a request's way ---------------------------------------------------------------------------------------------
 
+    def most_kept(self, client: Client, *, beside: int) -> int:
+        """Bytes of one body that may be kept, where it takes others `beside` them."""
+        return self._room.most_kept(client, beside=beside)
+
     @contextmanager
-    def visit(self, client: Hashable, size: int) -> Iterator[Visit]:
-        """Lets a request in, of which so many bytes will be kept; forgets it at the end, however it ends."""
-        visit = self._enter(client, size)
+    def visit(self, client: Client, *, overhead: int = 0, announced: int = 0) -> Iterator[Visit]:
+        """Lets a request in whose head is there, and forgets it at the end, however it ends. It takes so many bytes
+        besides its body, of which so many are announced."""
+        visit = self._enter(client, overhead, announced)
         try:
             yield visit
         finally:
@@ -126,25 +139,36 @@ class Gate:
         visit.turn = self._loop.create_future()
         if refusal := self._hopeless():
             visit.turn.set_exception(RefusedError(refusal))
-        else:
+            return visit.turn
+        try:
             self._room.queue(visit.ticket)
-            self._call()
-            visit.was_held = visit.was_held or not visit.turn.done()
+        except FullError:
+            raise self._full() from None
+        self._call()
+        visit.was_held = visit.was_held or not visit.turn.done()
         return visit.turn
 
-    def grow(self, visit: Visit, size: int) -> None:
+    def grow(self, visit: Visit, size: int, beside: int) -> None:
         try:
-            self._room.grow(visit.ticket, size)
+            self._room.grow(visit.ticket, size, beside=beside)
         except FullError:
             raise self._full() from None
 
-    def failed(self, visit: Visit) -> None:
-        if visit.replica:
-            self._replicas.failed(visit.replica, self._loop.time())
+    def failed(self, visit: Visit, failure: Failure) -> None:
+        """Whose fault it is decides who stays away from the replica for a while: this request, or all."""
+        now = self._loop.time()
+        visit.tries += failure not in WITHOUT_WORK
+        if failure is Failure.STALE or not visit.replica:
+            return
+        if failure in WITHOUT_WORK:
+            self._replicas.turned_away(visit.replica, now)
+        else:
+            self._replicas.failed(visit.replica, visit.ticket.client, now)
+            visit.avoided[visit.replica.address] = now + rest(visit.tries - 1)
         self._let_go(visit)
 
     def answered(self, visit: Visit) -> None:
-        self._room.leave(visit.ticket)
+        self._room.answered(visit.ticket, beside=ANSWER)
         if visit.replica:
             self._replicas.answered(visit.replica)
 
@@ -154,15 +178,16 @@ class Gate:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _enter(self, client: Hashable, size: int) -> Visit:
+    def _enter(self, client: Client, overhead: int, announced: int) -> Visit:
         if refusal := self._hopeless():
             raise RefusedError(refusal)
         try:
-            ticket = self._room.enter(client, size, self._loop.time())
+            ticket = self._room.enter(client, self._loop.time(), overhead=overhead, announced=announced)
+        except CrowdedError:
+            raise RefusedError(errors.crowded()) from None
         except FullError:
             raise self._full() from None
         visit = self._visits[ticket] = Visit(self, ticket)
-        self._report()
         return visit
 
     def _leave(self, visit: Visit) -> None:
@@ -181,22 +206,38 @@ class Gate:
     def _call(self) -> None:
         """Gives replicas to those who wait, oldest first, as long as there are both."""
         now = self._loop.time()
-        while self._room.has_next() and (replica := self._replicas.pick(now)):
+        aside: list[Visit] = []  # those that stay away from all that are free
+        while self._replicas.pick(now) and self._room.has_next():
             visit = self._visits[self._room.call()]
-            self._replicas.take(replica)
-            visit.replica, visit.called_at = replica, now
-            assert visit.turn
-            visit.turn.set_result(replica)
-        self._set_alarm(now)
+            if replica := self._replicas.pick(now, _still(visit.avoided, now)):
+                self._give(replica, visit, now)
+            else:
+                aside.append(visit)
+        for visit in aside:
+            self._room.queue(visit.ticket)
+        self._set_alarm(now, aside)
         self._report()
 
-    def _set_alarm(self, now: float) -> None:
-        """Calls again when a replica that failed has rested."""
+    def _give(self, replica: Replica, visit: Visit, now: float) -> None:
+        self._replicas.take(replica)
+        self.tally.forwarded += not visit.was_called
+        self.tally.retries += visit.was_called
+        visit.replica, visit.called_at, visit.was_called = replica, now, True
+        assert visit.turn
+        visit.turn.set_result(replica)
+
+    def _set_alarm(self, now: float, aside: Iterable[Visit]) -> None:
+        """Calls again when a replica has rested, or a request that failed there has."""
         if self._alarm:
             self._alarm.cancel()
             self._alarm = None
-        if self._room.has_next() and (rested := self._replicas.next_rested(now)):
-            self._alarm = self._loop.call_at(rested, self._call)
+        if not self._room.has_next():
+            return
+        times = [time for visit in aside for time in _still(visit.avoided, now).values()]
+        if rested := self._replicas.next_rested(now):
+            times.append(rested)
+        if times:
+            self._alarm = self._loop.call_at(min(times), self._call)
 
     def _hopeless(self) -> errors.Refusal | None:
         """Why nobody need wait, if so. A replica that is ready serves, whatever is wrong with others."""
@@ -224,6 +265,7 @@ class Gate:
         waiting = self._room.waiting
         if waiting and self._waking_since is None and not self._replicas and not self._hopeless():
             self._waking_since = self._loop.time()
+            self.tally.wakes += 1
         active = bool(waiting or self._replicas.in_flight or self._waking_since is not None or self.known.in_use)
         wanted = Wanted(
             active=active,
@@ -232,3 +274,7 @@ class Gate:
             running=max(self.known.running, float(self._replicas.in_flight)),  # the engines were asked a while ago
         )
         self._demand.report(self.known.deployment, wanted)
+
+
+def _still(avoided: dict[tuple[str, int], float], now: float) -> dict[tuple[str, int], float]:
+    return {address: until for address, until in avoided.items() if until > now}

@@ -1,25 +1,31 @@
 """The waiting room: which requests may wait for a replica, and which of them is next. Pure: the clock is an argument.
 
 A room belongs to one deployment; all rooms together share the places of the house. Both are bounded by count and by
-bytes, and no holder (a client of the room, a deployment of the house) gets so much that others find nothing.
+bytes, and no holder gets so much that others find nothing (`places`). A place, and bytes, are taken by what has come:
+what a head announces takes none. Requests whose bodies are still on their way are bounded by themselves, in the house.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
+from slipway.activator.clients import Client
+from slipway.activator.places import Places, Share
+from slipway.activator.tally import Tally
 from slipway.activator.waking import patience
 from slipway.api import units
 from slipway.api.scaling import HoldSpec
 
-SHARE = 3
-"""One holder may have at most so many times what it leaves free: three quarters if alone, less if there are others."""
-
 HEARTBEAT = 10.0  # seconds that `heartbeat: Auto` stands for
+FEW = 64  # tickets: so many that have left may lie in a queue, however short it is
+
+# Each holder leaves something to others even if all holders below it have taken what they may: a client to the clients
+# of its deployment, a deployment to its namespace, a namespace to the others.
+IN_ROOM = {"owner": 2.0, "address": 3.0}
+IN_HOUSE = {"owner": 0.5, "address": 1.0, "deployment": 2.0, "namespace": 3.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,40 +52,23 @@ class FullError(Exception):
     """There is no place for one more request, or for its bytes."""
 
 
-class Places:
-    """So many of something, shared by holders."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.taken = 0
-        self._held: defaultdict[Hashable, int] = defaultdict(int)
-
-    def admit(self, holder: Hashable, amount: int) -> bool:
-        """Whether the holder may have so many more. Whoever has nothing yet may have all that is free."""
-        left = self.total - self.taken - amount
-        mine = self._held.get(holder, 0)
-        return left >= 0 and (mine == 0 or mine + amount <= SHARE * left)
-
-    def take(self, holder: Hashable, amount: int) -> None:
-        self.taken += amount
-        self._held[holder] += amount
-
-    def give_back(self, holder: Hashable, amount: int) -> None:
-        self.taken -= amount
-        self._held[holder] -= amount
-        if not self._held[holder]:
-            del self._held[holder]
+class CrowdedError(FullError):
+    """Too many requests are still on their way; this is over sooner than a wake."""
 
 
 @dataclass(eq=False)
 class Ticket:
-    """One request on its way from arrival to the first byte of its answer."""
+    """One request on its way from its head to the end of its answer."""
 
-    number: int  # in the order of arrival
-    client: Hashable
+    client: Client
     arrived: float
     deadline: float
-    size: int = 0  # bytes that are kept for it
+    in_room: tuple[Share, ...]
+    in_house: tuple[Share, ...]
+    number: int = -1  # its turn: in the order in which bodies were there
+    size: int = 0  # bytes of its body that are kept
+    overhead: int = 0  # bytes that it takes beside them
+    is_coming: bool = True  # its body isn't there yet
     counted: bool = False  # whether it has a place of the room
     queued: bool = False  # whether it may be called: its body is there, and no replica has it
 
@@ -89,23 +78,29 @@ class House:
     """What all deployments share."""
 
     max_requests: int = 4096
-    max_bytes: int = 512 << 20
+    max_bytes: int = 384 << 20
+    max_coming: int = 1024  # requests whose bodies are on their way
     requests: Places = field(init=False)
     bytes: Places = field(init=False)
+    coming: Places = field(init=False)
+    tally: Tally = field(default_factory=Tally)
 
     def __post_init__(self) -> None:
         self.requests = Places(self.max_requests)
         self.bytes = Places(self.max_bytes)
+        self.coming = Places(self.max_coming)
 
 
 class Room:
-    def __init__(self, limits: Limits, house: House, name: Hashable = None) -> None:
+    def __init__(self, limits: Limits, house: House, name: tuple[str, str] = ("", "")) -> None:
+        """`name`: the deployment's namespace and its own."""
         self._name = name
         self._house = house
         self._numbers = count()
         self._requests = Places(limits.max_requests)
         self._bytes = Places(limits.max_bytes)
         self._queue: list[tuple[int, Ticket]] = []
+        self._left = 0  # tickets of the queue that won't be called
         self.set_limits(limits)
 
     def set_limits(self, limits: Limits) -> None:
@@ -116,30 +111,47 @@ class Room:
 
     @property
     def waiting(self) -> int:
-        """Requests that no replica has."""
+        """Requests that are complete and that no replica has."""
         return self._requests.taken
 
     @property
     def kept_bytes(self) -> int:
         return self._bytes.taken
 
-    def enter(self, client: Hashable, size: int, now: float) -> Ticket:
-        """A place for a request of which so many bytes will be kept; FullError if there is none."""
-        if not (self._requests.admit(client, 1) and self._house.requests.admit(self._name, 1)):
+    def most_kept(self, client: Client, *, beside: int = 0) -> int:
+        """Bytes of one body that can be kept if nobody else is there, where it takes others `beside` them."""
+        in_house = self._house.bytes.alone(self._in_house(client)) - beside
+        return max(0, min(self._bytes.alone(self._in_room(client)), in_house))
+
+    def enter(self, client: Client, now: float, *, overhead: int = 0, announced: int = 0) -> Ticket:
+        """A request's head is there. FullError if what it announces would find no place now, though it takes none."""
+        ticket = Ticket(client, now, now + self.limits.timeout, self._in_room(client), self._in_house(client))
+        if not self._house.coming.admit(ticket.in_house, 1):
+            raise CrowdedError
+        if not (self._has_place(ticket) and self._has_bytes(ticket, announced, overhead)):
             raise FullError
-        self._check_bytes(client, size)
-        ticket = Ticket(next(self._numbers), client, arrived=now, deadline=now + self.limits.timeout)
-        self._count(ticket)
-        self._take_bytes(ticket, size)
+        self._house.coming.take(ticket.in_house, 1)
+        self._house.bytes.take(ticket.in_house, overhead)
+        ticket.overhead = overhead
         return ticket
 
-    def grow(self, ticket: Ticket, size: int) -> None:
-        """More bytes of a request whose length nobody knew; FullError if there is no place for them."""
-        self._check_bytes(ticket.client, size)
-        self._take_bytes(ticket, size)
+    def grow(self, ticket: Ticket, size: int, *, beside: int = 0) -> None:
+        """So many more bytes of its body are kept, and others `beside` them; FullError if there is no place."""
+        if not self._has_bytes(ticket, size, beside):
+            raise FullError
+        ticket.size += size
+        ticket.overhead += beside
+        self._bytes.take(ticket.in_room, size)
+        self._house.bytes.take(ticket.in_house, size + beside)
 
     def queue(self, ticket: Ticket) -> None:
-        """The request may be called: its body is there, or a replica has failed it. It keeps its turn of old."""
+        """The request may be called: its body is there (FullError if there is no place for it), or a replica has
+        failed it, and it keeps its turn of old."""
+        if ticket.is_coming:
+            if not self._has_place(ticket):
+                raise FullError
+            self._has_come(ticket)
+            ticket.number = next(self._numbers)
         self._count(ticket)
         ticket.queued = True
         heapq.heappush(self._queue, (ticket.number, ticket))
@@ -147,6 +159,7 @@ class Room:
     def has_next(self) -> bool:
         while self._queue and not self._queue[0][1].queued:  # it has left meanwhile
             heapq.heappop(self._queue)
+            self._left -= 1
         return bool(self._queue)
 
     def call(self) -> Ticket:
@@ -154,34 +167,76 @@ class Room:
         if not self.has_next():
             raise LookupError("nobody waits")
         ticket = heapq.heappop(self._queue)[1]
+        ticket.queued = False
         self._uncount(ticket)
         return ticket
 
+    def answered(self, ticket: Ticket, *, beside: int = 0) -> None:
+        """Its body is needed no more. Its answer takes other bytes, place or no place: whoever comes next finds them
+        taken."""
+        self._let_go(ticket)
+        ticket.overhead += beside
+        self._house.bytes.take(ticket.in_house, beside)
+
     def leave(self, ticket: Ticket) -> None:
-        """The request is answered, refused, or its client has gone. Leaving twice is leaving once."""
-        self._uncount(ticket)
-        self._bytes.give_back(ticket.client, ticket.size)
-        self._house.bytes.give_back(self._name, ticket.size)
+        """The request is over, or its client has gone. Leaving twice is leaving once."""
+        self._let_go(ticket)
+        self._house.bytes.give_back(ticket.in_house, ticket.overhead)
+        ticket.overhead = 0
+
+    def _in_room(self, client: Client) -> tuple[Share, ...]:
+        return _of_client(client, IN_ROOM)
+
+    def _in_house(self, client: Client) -> tuple[Share, ...]:
+        deployment = Share(("deployment", *self._name), IN_HOUSE["deployment"])
+        namespace = Share(("namespace", self._name[0]), IN_HOUSE["namespace"])
+        return (*_of_client(client, IN_HOUSE), deployment, namespace)
+
+    def _has_place(self, ticket: Ticket) -> bool:
+        return self._requests.admit(ticket.in_room, 1) and self._house.requests.admit(ticket.in_house, 1)
+
+    def _has_bytes(self, ticket: Ticket, size: int, beside: int) -> bool:
+        in_house = self._house.bytes.admit(ticket.in_house, size + beside)
+        return in_house and (not size or self._bytes.admit(ticket.in_room, size))
+
+    def _has_come(self, ticket: Ticket) -> None:
+        if ticket.is_coming:
+            ticket.is_coming = False
+            self._house.coming.give_back(ticket.in_house, 1)
+
+    def _let_go(self, ticket: Ticket) -> None:
+        self._bytes.give_back(ticket.in_room, ticket.size)
+        self._house.bytes.give_back(ticket.in_house, ticket.size)
         ticket.size = 0
+        self._has_come(ticket)
+        self._uncount(ticket)
+        if ticket.queued:
+            ticket.queued = False
+            self._left += 1
+            self._tidy()
 
-    def _check_bytes(self, client: Hashable, size: int) -> None:
-        if size and not (self._bytes.admit(client, size) and self._house.bytes.admit(self._name, size)):
-            raise FullError
-
-    def _take_bytes(self, ticket: Ticket, size: int) -> None:
-        ticket.size += size
-        self._bytes.take(ticket.client, size)
-        self._house.bytes.take(self._name, size)
+    def _tidy(self) -> None:
+        """Those who have left are forgotten before they outnumber those who wait, wherever in the queue they are."""
+        if self._left > FEW and 2 * self._left > len(self._queue):
+            self._queue = [each for each in self._queue if each[1].queued]
+            heapq.heapify(self._queue)
+            self._left = 0
 
     def _count(self, ticket: Ticket) -> None:
         if not ticket.counted:
             ticket.counted = True
-            self._requests.take(ticket.client, 1)
-            self._house.requests.take(self._name, 1)
+            self._requests.take(ticket.in_room, 1)
+            self._house.requests.take(ticket.in_house, 1)
 
     def _uncount(self, ticket: Ticket) -> None:
-        ticket.queued = False
         if ticket.counted:
             ticket.counted = False
-            self._requests.give_back(ticket.client, 1)
-            self._house.requests.give_back(self._name, 1)
+            self._requests.give_back(ticket.in_room, 1)
+            self._house.requests.give_back(ticket.in_house, 1)
+
+
+def _of_client(client: Client, shares: dict[str, float]) -> tuple[Share, ...]:
+    address = Share(("address", client.address), shares["address"])
+    if not client.owner:
+        return (address,)
+    return Share(("owner", client.address, client.owner), shares["owner"]), address

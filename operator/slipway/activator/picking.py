@@ -1,13 +1,19 @@
-"""Which replica gets the next request, and when a try that failed may be followed by another. Pure."""
+"""Which replica gets the next request, and when a try that failed may be followed by another. Pure.
+
+A replica that takes no requests is left alone for a while. One at which a request fails is not, since that may be the
+request's own fault, and others would wait for it: the request alone stays away from there for a while.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Iterable
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
 
 FIRST_REST, LONGEST_REST = 0.1, 2.0  # seconds that a replica is left alone after it failed; doubled each time
+MOST_TRIES = 3  # of one request, at replicas that may have worked on it
+DIFFERENT = 8  # clients in a row whose requests failed at a replica, until that is the replica's fault
 
 
 class Replica(NamedTuple):
@@ -25,26 +31,38 @@ class Replica(NamedTuple):
 class Failure(Enum):
     """How a try at a replica ended without an answer that counts."""
 
-    NO_CONNECTION = auto()  # it couldn't be made, or broke before one byte of the answer came
-    UNAVAILABLE = auto()  # 503
+    NO_CONNECTION = auto()  # it couldn't be made
+    TURNED_AWAY = auto()  # 503 of the guard: the replica takes no requests now
+    UNAVAILABLE = auto()  # 503 otherwise
     EMPTY_ABORT = auto()  # an engine that is ending says 200, "abort", and not a word
+    BROKEN = auto()  # the connection broke before one byte of the answer's body came
+    STALE = auto()  # the same on one that was kept open: it may have ended before the request came
+    SILENT = auto()  # nothing came for longer than any request takes
     NONSENSE = auto()  # what came isn't HTTP
     CUT = auto()  # the connection broke within the answer
 
 
-RETRIED = frozenset({Failure.NO_CONNECTION, Failure.UNAVAILABLE, Failure.EMPTY_ABORT})
+WITHOUT_WORK = frozenset({Failure.NO_CONNECTION, Failure.TURNED_AWAY})
+RETRIED = WITHOUT_WORK | {Failure.UNAVAILABLE, Failure.EMPTY_ABORT, Failure.BROKEN, Failure.STALE}
 
 
-def may_retry(failure: Failure, *, sent: bool, replayable: bool) -> bool:
-    """`sent`: the client has a byte of the answer. `replayable`: all of the request's body is still there."""
-    return failure in RETRIED and not sent and replayable
+def may_retry(failure: Failure, *, sent: bool, replayable: bool, tries: int) -> bool:
+    """`sent`: the client has a byte of the answer. `replayable`: all of the request's body is still there. `tries`: how
+    often replicas may have worked on it."""
+    return failure in RETRIED and not sent and replayable and (failure in WITHOUT_WORK or tries < MOST_TRIES)
+
+
+def rest(failures: int) -> float:
+    """Seconds to stay away after so many failures before this one."""
+    return min(FIRST_REST * 2.0 ** min(failures, 16), LONGEST_REST)
 
 
 @dataclass
 class _Load:
     in_flight: int = 0
-    failures: int = 0  # since its last success
+    rests: int = 0  # since its last success
     rests_until: float = 0.0
+    failed: set[Hashable] = field(default_factory=set)  # clients whose requests failed since its last success
     last_turn: int = 0
 
 
@@ -76,9 +94,9 @@ class Replicas:
         for address in before - self._ready.keys():
             self._forget_if_unused(address)
 
-    def pick(self, now: float) -> Replica | None:
+    def pick(self, now: float, avoided: Collection[tuple[str, int]] = ()) -> Replica | None:
         """The one with the fewest in flight; of several alike, the one whose last turn is longest ago."""
-        free = [replica for replica in self._ready.values() if self._is_free(replica, now)]
+        free = [each for each in self._ready.values() if self._is_free(each, now) and each.address not in avoided]
         return min(free, key=self._rank, default=None)
 
     def next_rested(self, now: float) -> float | None:
@@ -98,13 +116,22 @@ class Replicas:
 
     def answered(self, replica: Replica) -> None:
         if load := self._loads.get(replica.address):
-            load.failures = 0
+            load.rests = 0
+            load.failed.clear()
 
-    def failed(self, replica: Replica, now: float) -> None:
-        """It is left alone for a while, so that others are tried, and it isn't asked as fast as it fails."""
+    def turned_away(self, replica: Replica, now: float) -> None:
+        """It is left alone for a while, so that others are tried, and it isn't asked as fast as it refuses."""
         if load := self._loads.get(replica.address):
-            load.rests_until = now + min(FIRST_REST * 2**load.failures, LONGEST_REST)
-            load.failures = min(load.failures + 1, 16)
+            load.rests_until = now + rest(load.rests)
+            load.rests += 1
+
+    def failed(self, replica: Replica, client: Hashable, now: float) -> None:
+        """The request of this client failed there. Only if those of others do as well, it is left alone."""
+        if load := self._loads.get(replica.address):
+            if len(load.failed) < DIFFERENT:
+                load.failed.add(client)
+            if len(load.failed) == DIFFERENT:
+                self.turned_away(replica, now)
 
     def _is_free(self, replica: Replica, now: float) -> bool:
         load = self._loads[replica.address]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import defaultdict
 from collections.abc import Iterable
 
-from slipway.activator.http1.channel import Channel, ReplicaChannel
+from slipway.activator.http1.channel import LONGEST_STALL, Channel, ReplicaChannel
 from slipway.activator.http1.parsing import AnswerParser
 
 Address = tuple[str, int]
 
 KEPT_FOR = 4.0  # seconds: shorter than uvicorn's five, so that seldom one is used that is just being closed
 MOST_KEPT = 256  # for each replica
+KERNEL_BUFFER = 256 * 1024  # bytes sent and not taken yet, on each connection
 
 
 class Pool:
@@ -21,16 +23,17 @@ class Pool:
         self._ours: frozenset[Address] = frozenset()
         self._idle: defaultdict[Address, list[tuple[float, ReplicaChannel]]] = defaultdict(list)
 
-    async def get(self, address: Address) -> tuple[ReplicaChannel, bool]:
-        """A connection, and whether it has been used before; OSError if none can be had."""
+    async def get(self, address: Address, *, fresh: bool = False) -> tuple[ReplicaChannel, bool]:
+        """A connection, and whether it has been used before, unless it is to be `fresh`; OSError if none can be had."""
         loop = asyncio.get_running_loop()
-        while idle := self._idle.get(address):
+        while not fresh and (idle := self._idle.get(address)):
             since, channel = idle.pop()
             if loop.time() - since < KEPT_FOR and not channel.is_gone and not channel.has_unread:
                 return channel, True
             channel.abort()
         async with asyncio.timeout(self._connect_timeout):
-            _, channel = await loop.create_connection(lambda: Channel(AnswerParser()), *address)
+            transport, channel = await loop.create_connection(lambda: Channel(AnswerParser()), *address)
+        _set_up(transport.get_extra_info("socket"))
         return channel, False
 
     def give_back(self, address: Address, channel: ReplicaChannel) -> None:
@@ -52,3 +55,11 @@ class Pool:
 
     def close(self) -> None:
         self.keep_only(())
+
+
+def _set_up(sock: socket.socket) -> None:
+    """Else the kernel would keep megabytes of what a slow replica doesn't take, beside what is kept here, and would try
+    for a quarter of an hour to deliver what a node that is gone doesn't acknowledge."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(LONGEST_STALL * 1000))

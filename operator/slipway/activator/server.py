@@ -117,11 +117,13 @@ class Port:
 
     def enter(self, connection: Connection) -> None:
         self.connections.add(connection)
+        self.gate.tally.connections += 1
         channel = connection.channel
         connection.guest = self._crowd.enter(self._place, channel.peer, close=channel.abort)
 
     def leave(self, connection: Connection) -> None:
         self.connections.discard(connection)
+        self.gate.tally.connections -= 1
         if connection.guest:
             connection.guest.leave()
 

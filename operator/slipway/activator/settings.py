@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.activator.clients import Network
 from slipway.api.names import ACTIVATOR_GRPC_PORT, ACTIVATOR_SERVICE
 from slipway.kube.lease import own_identity
 from slipway.process.flags import (
@@ -32,6 +35,7 @@ class Settings:
     scaler_port: int
     max_requests: int
     max_bytes: int
+    trusted_proxies: tuple[Network, ...]
     drain: float
     runbooks: str
     management_port: int
@@ -44,6 +48,17 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     given = PROGRAM.parse(arguments, environment)
     given["identity"] = given["identity"] or own_identity()
     return Settings(**given)
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """None of them all there is: whoever is trusted can take any place, by any name."""
+    try:
+        found = tuple(ipaddress.ip_network(each.strip()) for each in text.split(",") if each.strip())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}: name networks, such as 10.0.3.0/24,fd00:3::/64") from None
+    if any(not network.prefixlen for network in found):
+        raise argparse.ArgumentTypeError(f"{text!r} names everybody: name the addresses of your gateways alone")
+    return found
 
 
 FLAGS = (
@@ -73,10 +88,18 @@ FLAGS = (
     ),
     Flag(
         "max-bytes",
-        "bytes of held requests that are kept in memory, of all models together",
-        str(512 << 20),
+        "bytes that requests take in memory, of all models together; the pod's limit has to be twice as much and more",
+        str(384 << 20),
         whole(at_least=1 << 20, at_most=1 << 40),
         "N",
+    ),
+    Flag(
+        "trusted-proxies",
+        "networks of gateways whose X-Forwarded-For is believed, separated by commas; places are shared among clients, "
+        "and without it all that come through one gateway are one client",
+        "",
+        networks,
+        "NETWORKS",
     ),
     Flag(
         "drain",

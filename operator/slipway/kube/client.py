@@ -19,7 +19,7 @@ from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
 from slipway.kube.connection import Answer, Connection, NoAnswerError
 from slipway.kube.errors import Call, KindMissingError, KubeError, NotFoundError, UnavailableError, error_of
 from slipway.kube.kinds import Kind, Object, kind_of
-from slipway.kube.metrics import Metrics
+from slipway.kube.metrics import WatchMetrics
 from slipway.kube.retries import Patience, is_worth_another_try, retry_after
 
 PAGE = 500
@@ -40,7 +40,7 @@ class KubeClient:
     def __init__(
         self,
         connection: Connection,
-        metrics: Metrics,
+        metrics: WatchMetrics,
         *,
         patience: Patience | None = None,
         guard: Guard | None = None,

@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from slipway.kube.audit import Auditor
-from slipway.kube.metrics import Metrics
+from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Store
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -41,7 +41,7 @@ def caches_are_filled(store: Store) -> Check:
 
 @asynccontextmanager
 async def serve(
-    metrics: Metrics,
+    metrics: WatchMetrics,
     *,
     live: Checks,
     ready: Checks,
@@ -72,7 +72,7 @@ def _answer(checks: Checks) -> Handler:
     return answer
 
 
-def _metrics(metrics: Metrics) -> Handler:
+def _metrics(metrics: WatchMetrics) -> Handler:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the loop. One registry for each `Metrics`, so that tests don't share numbers."""
+"""What Prometheus is told of calls, watches and the loop. One registry for each of these, so that tests share none."""
 
 from __future__ import annotations
 
@@ -23,17 +23,15 @@ class Description(NamedTuple):
     help: str
 
 
-class Metrics:
+class WatchMetrics:
+    """Of a process that asks the API server."""
+
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.descriptions: list[Description] = []
         self.api_calls = self._counter("api_calls", "Calls to the API server, each try counted", "verb", "kind", "code")
         self.api_call_seconds = self._histogram("api_call_seconds", "How long the API server took", "verb", "kind")
-        self.reconciles = self._counter("reconciles", "Objects worked on, by how it went", "result")
-        self.reconcile_seconds = self._histogram("reconcile_seconds", "How long one took", "result")
-        self.queue_retries = self._counter("queue_retries", "Objects to be worked on again because it failed")
         self.watch_restarts = self._counter("watch_restarts", "All watches begun anew", "reason")
-        self.leader = self._gauge("leader", "1 while this replica is the leader")
 
     def text(self) -> bytes:
         return generate_latest(self.registry)
@@ -43,23 +41,14 @@ class Metrics:
         self.api_calls.labels(verb, kind, "none" if code is None else str(code)).inc()
         self.api_call_seconds.labels(verb, kind).observe(seconds)
 
-    def count_reconcile(self, result: str, seconds: float) -> None:
-        self.reconciles.labels(result).inc()
-        self.reconcile_seconds.labels(result).observe(seconds)
-
-    def watch_queue(self, *, depth: Callable[[], float], oldest: Callable[[], float]) -> None:
-        """Both are asked for when Prometheus asks."""
-        self._gauge("queue_depth", "Objects that wait to be worked on").set_function(depth)
-        self._gauge("queue_oldest_seconds", "How long the first of them has waited").set_function(oldest)
-
     def watch_ages(self, read: Callable[[], Mapping[str, float]]) -> None:
         help_ = "Seconds since the cache of a kind was last seen to be up to date"
         self._read("watch_age_seconds", help_, ("kind",), lambda: _by_one(read()))
 
-    def watch_objects(self, read: Callable[[], Readings]) -> None:
-        """How many deployments there are, by state and reason."""
-        help_ = "LLMDeployments, by their state and its reason"
-        self._read("llmdeployments", help_, ("state", "reason"), read)
+    def add(self, collector: Collector, descriptions: Iterable[Description]) -> None:
+        """What somebody else counts."""
+        self.registry.register(collector)
+        self.descriptions.extend(descriptions)
 
     def _counter(self, name: str, help_: str, *labels: str) -> Counter:
         return Counter(self._named(f"{name}_total", "counter", labels, help_), help_, labels, registry=self.registry)
@@ -77,6 +66,31 @@ class Metrics:
     def _named(self, name: str, kind: str, labels: tuple[str, ...], help_: str) -> str:
         self.descriptions.append(Description(f"slipway_{name}", kind, labels, help_))
         return f"slipway_{name}"
+
+
+class Metrics(WatchMetrics):
+    """Of one that works on objects as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reconciles = self._counter("reconciles", "Objects worked on, by how it went", "result")
+        self.reconcile_seconds = self._histogram("reconcile_seconds", "How long one took", "result")
+        self.queue_retries = self._counter("queue_retries", "Objects to be worked on again because it failed")
+        self.leader = self._gauge("leader", "1 while this replica is the leader")
+
+    def count_reconcile(self, result: str, seconds: float) -> None:
+        self.reconciles.labels(result).inc()
+        self.reconcile_seconds.labels(result).observe(seconds)
+
+    def watch_queue(self, *, depth: Callable[[], float], oldest: Callable[[], float]) -> None:
+        """Both are asked for when Prometheus asks."""
+        self._gauge("queue_depth", "Objects that wait to be worked on").set_function(depth)
+        self._gauge("queue_oldest_seconds", "How long the first of them has waited").set_function(oldest)
+
+    def watch_objects(self, read: Callable[[], Readings]) -> None:
+        """How many deployments there are, by state and reason."""
+        help_ = "LLMDeployments, by their state and its reason"
+        self._read("llmdeployments", help_, ("state", "reason"), read)
 
 
 class _Read(Collector):

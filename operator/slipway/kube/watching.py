@@ -26,7 +26,7 @@ import kopf
 from slipway.kube.audit import Auditor, Lister, Rhythm
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import Kind, Object
-from slipway.kube.metrics import Metrics
+from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Store, pruned
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Watching(Generic[Key]):
         client: Lister,
         login: Login,
         add: Callable[[Key], None],
-        metrics: Metrics,
+        metrics: WatchMetrics,
         on_kinds: Callable[[Kind], None] = lambda kind: None,
         rhythm: Rhythm | None = None,
     ) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from slipway.activator import peers, scaler
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError, Wanted
-from slipway.activator.everyone import EXPIRES_AFTER, Count, Everyone
+from slipway.activator.everyone import EXPIRES_AFTER, MOST_WAITING, Count, Everyone
 from slipway.activator.peers import Following, Telling
 
 LLAMA, GEMMA = Deployment("chat", "llama"), Deployment("chat", "gemma")
@@ -39,6 +39,15 @@ def test_what_waits_elsewhere_is_added(everyone: Everyone, own: Demand) -> None:
     everyone.hear("a", [BUSY], now=0)
     everyone.hear("b", [BUSY], now=0)
     assert everyone.all.of(LLAMA) == Wanted(active=True, waiting=8, target_per_replica=8, running=1.0)
+
+
+@pytest.mark.parametrize(("odd", "taken_for"), [(-1, 0), (-(2**63), 0), (2**63 - 1, MOST_WAITING)])
+def test_odd_counts_of_a_peer_disturb_nobody(everyone: Everyone, own: Demand, odd: int, taken_for: int) -> None:
+    everyone.hear("a", [BUSY], now=0)
+    everyone.hear("b", [Count(LLAMA, active=False, waiting=odd)], now=0)
+    assert everyone.all.of(LLAMA).waiting == 3 + taken_for
+    own.report(LLAMA, replace(IDLE, active=True, waiting=2))
+    assert everyone.all.of(LLAMA).waiting == 5 + taken_for
 
 
 def test_one_replica_that_wants_it_is_enough(everyone: Everyone) -> None:

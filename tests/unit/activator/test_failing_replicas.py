@@ -2,9 +2,14 @@
 
 import asyncio
 import json
+import socket
+import sys
 
 import pytest
 from slipway.activator.options import Options
+from slipway.activator.pool import Pool
+from slipway.activator.waking import LONGEST
+from slipway.rendering.inferenceservice import LONGEST_REQUEST
 from support.activator import Activator, activated, ask, connected
 from support.scripted_engine import (
     STREAM_HEAD,
@@ -19,6 +24,7 @@ from support.scripted_engine import (
     saying,
     scripted_engine,
     token,
+    when,
 )
 
 JSON = "Content-Type: application/json\r\n"
@@ -132,3 +138,106 @@ async def test_nonsense_of_a_replica_is_not_passed_on(
 async def test_what_a_replica_says_unasked_reaches_nobody(activator: Activator, engine: ScriptedEngine) -> None:
     engine.script = in_turn(saying(answer(b"one") + answer(b"poison")), answering(b"two"))
     assert [(await ask(activator)).body for _ in range(2)] == [b"one", b"two"]
+
+
+# --- a request that always fails -------------------------------------------------------------------------------------
+
+ABORTED = b'{"error": {"message": "The engine gave up.", "code": "engine_aborted"}}'
+
+
+async def test_a_request_that_is_always_unavailable_is_tried_three_times_and_gets_the_engines_own_answer(
+    activator: Activator, engine: ScriptedEngine
+) -> None:
+    engine.script = answering(ABORTED, status="503 Service Unavailable", headers=JSON)
+    answered = await ask(activator)
+    assert (answered.status, answered.body, answered.headers["retry-after"]) == (503, ABORTED, "1")
+    assert len(engine.asked) == 3
+
+
+async def test_an_engine_that_says_itself_when_to_come_again_is_not_corrected(
+    activator: Activator, engine: ScriptedEngine
+) -> None:
+    engine.script = answering(b"", status="503 Service Unavailable", headers="Retry-After: 7\r\n")
+    assert (await ask(activator)).headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("failure", [cutting(), answering(EMPTY_ABORT, headers=JSON)], ids=["cut", "empty abort"])
+@pytest.mark.parametrize("reuses", [False, True], ids=["new connection", "kept connection"])
+async def test_a_request_that_always_breaks_a_replica_is_tried_three_times(
+    activator: Activator, engine: ScriptedEngine, failure: Script, reuses: bool
+) -> None:
+    if reuses:
+        released = asyncio.Event()
+        engine.script = when(released, echoing())
+        many = [asyncio.create_task(ask(activator)) for _ in range(5)]
+        await engine.until_asked(5)
+        released.set()
+        await asyncio.gather(*many)
+    before = len(engine.asked)
+    engine.script = failure
+    answered = await ask(activator)
+    assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
+    assert len(engine.asked) - before == 3
+
+
+@pytest.mark.parametrize("code", ["draining", "overloaded"])
+async def test_a_replica_that_has_done_no_work_is_asked_as_long_as_it_takes(
+    activator: Activator, engine: ScriptedEngine, code: str
+) -> None:
+    away = answering(json.dumps({"error": {"code": code}}).encode(), status="503 Service Unavailable", headers=JSON)
+    engine.script = in_turn(away, away, away, away, echoing())
+    assert (await ask(activator, b"prompt")).body == b"prompt"
+
+
+# --- a replica that says nothing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"", b"HTTP/1.1 200 O", STREAM_HEAD, STREAM_HEAD + in_chunk(b": ping\n\n")],
+    ids=["no byte", "half a head", "a head", "a comment"],
+)
+async def test_a_replica_that_says_nothing_is_not_waited_for_for_ever(beginning: bytes) -> None:
+    never = asyncio.Event()
+
+    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+        writer.write(beginning)
+        await never.wait()
+
+    async with scripted_engine(script) as engine, activated(options=Options(silence=0.2)) as activator:
+        activator.ready(engine)
+        answered = await ask(activator)
+        assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
+        assert "said nothing" in answered.error["message"]
+        await activator.until_inactive()
+
+
+async def test_an_answer_that_does_not_go_on_is_broken_off() -> None:
+    never = asyncio.Event()
+
+    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+        writer.write(STREAM_HEAD + in_chunk(token("word")))
+        await never.wait()
+
+    async with scripted_engine(script) as engine, activated(options=Options(silence=0.2)) as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            client.post()
+            await client.head()
+            assert await client.chunk() == token("word")
+            assert b"ReplicaLost" in await client.chunk()
+            assert await client.is_closed()
+        await activator.until_inactive()
+
+
+def test_no_request_that_may_be_made_is_longer_than_a_replica_is_waited_for() -> None:
+    assert Options().silence > max(LONGEST_REQUEST, LONGEST)
+
+
+async def test_a_replica_whose_node_is_gone_is_found_out(engine: ScriptedEngine) -> None:
+    channel, _ = await Pool().get(("127.0.0.1", engine.port))
+    sock = channel._transport.get_extra_info("socket")
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    if sys.platform == "linux":
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000
+    channel.abort()

@@ -8,12 +8,13 @@ from functools import wraps
 from typing import Any
 
 import pytest
+from slipway.activator.clients import Client
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError
 from slipway.activator.deployments import Known
 from slipway.activator.errors import RefusedError
 from slipway.activator.gate import Gate, Turn, Visit
 from slipway.activator.holding import House, Limits
-from slipway.activator.picking import Replica
+from slipway.activator.picking import DIFFERENT, Failure, Replica
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 from support import virtual_time
@@ -33,6 +34,10 @@ def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[
     return run
 
 
+def replace_concurrency(replica: Replica, at_a_time: int) -> Replica:
+    return replica._replace(max_concurrency=at_a_time)
+
+
 class Scene:
     """One gate, and visits to it that last until they are ended."""
 
@@ -48,7 +53,7 @@ class Scene:
 
     def enter(self, client: str = "one") -> Visit:
         stack = ExitStack()
-        visit = stack.enter_context(self.gate.visit(client, 0))
+        visit = stack.enter_context(self.gate.visit(Client(client)))
         self._open[visit] = stack
         return visit
 
@@ -99,22 +104,80 @@ async def test_a_failed_try_is_followed_by_one_at_another_replica_in_the_old_tur
     second, _ = scene.ask("two")
     _, third_turn = scene.ask("three")
     assert turn.result() == ONE
-    first.failed()
+    first.failed(Failure.NO_CONNECTION)
     again = first.queue()
     scene.leave(second)
     assert (again.result(), third_turn.done()) == (TWO, False)
 
 
-@in_virtual_time
-async def test_a_replica_that_failed_is_asked_again_when_it_has_rested() -> None:
+@pytest.mark.parametrize("failure", [Failure.NO_CONNECTION, Failure.TURNED_AWAY, Failure.UNAVAILABLE, Failure.BROKEN])
+def test_a_request_that_failed_comes_again_after_a_while(failure: Failure) -> None:
+    virtual_time.run(_fail_and_come_again(failure))
+
+
+async def _fail_and_come_again(failure: Failure) -> None:
     scene = Scene(replicas=(ONE,))
     visit, _ = scene.ask()
-    visit.failed()
+    visit.failed(failure)
     turn = visit.queue()
     assert not turn.done()
     began = virtual_time.now()
     assert await turn == ONE
     assert virtual_time.now() - began == pytest.approx(0.1)
+
+
+@in_virtual_time
+async def test_a_replica_that_turns_one_away_is_left_alone_by_all() -> None:
+    scene = Scene(replicas=(ONE,))
+    visit, _ = scene.ask()
+    visit.failed(Failure.TURNED_AWAY)
+    _, others = scene.ask("two")
+    assert not others.done()
+    await asyncio.sleep(0.1)
+    assert others.done()
+
+
+@in_virtual_time
+async def test_a_request_that_fails_holds_up_no_other_even_if_it_is_older() -> None:
+    scene = Scene(replicas=(ONE,))
+    poisoned, _ = scene.ask()
+    waiting, turn = scene.ask("two")
+    for _ in range(2):
+        poisoned.failed(Failure.UNAVAILABLE)
+        again = poisoned.queue()
+        assert (turn.done(), again.done()) == (True, False)
+        scene.leave(waiting)
+        await again
+        waiting, turn = scene.ask("two")
+
+
+@in_virtual_time
+async def test_many_that_one_client_sends_to_fail_hold_up_no_other() -> None:
+    scene = Scene(replicas=(replace_concurrency(ONE, 100),))
+    for _ in range(20):
+        visit, _ = scene.ask("greedy")
+        visit.failed(Failure.UNAVAILABLE)
+    _, turn = scene.ask("modest")
+    assert turn.done()
+
+
+@in_virtual_time
+async def test_a_replica_at_which_all_clients_fail_is_left_alone() -> None:
+    scene = Scene(replicas=(replace_concurrency(ONE, 100),))
+    for client in range(DIFFERENT):
+        visit, _ = scene.ask(f"client {client}")
+        visit.failed(Failure.UNAVAILABLE)
+    _, turn = scene.ask("one more")
+    assert not turn.done()
+
+
+@in_virtual_time
+async def test_what_has_not_come_is_not_wanted() -> None:
+    scene = Scene()
+    visit = scene.enter()
+    assert (scene.is_active, scene.demand.of(LLAMA).waiting) == (False, 0)
+    visit.queue()
+    assert (scene.is_active, scene.demand.of(LLAMA).waiting) == (True, 1)
 
 
 @in_virtual_time

@@ -4,18 +4,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
-from slipway.activator.holding import FullError, House, Limits, Places, Room, Ticket
+from slipway.activator.clients import Client
+from slipway.activator.holding import FEW, CrowdedError, FullError, House, Limits, Room, Ticket
+from slipway.activator.places import Places, Share
 from slipway.api.scaling import HoldSpec
+
+ONE, TWO = Client("192.0.2.1"), Client("192.0.2.2")
 
 
 def room(**limits: float) -> Room:
     return Room(Limits(**limits), House())  # type: ignore[arg-type]  # numbers of either kind
 
 
-def queued(room: Room, client: str = "one", size: int = 0) -> Ticket:
-    ticket = room.enter(client, size, 0.0)
-    room.queue(ticket)
+def come(room: Room, client: Client = ONE, size: int = 0) -> Ticket:
+    """A request that is there as a whole; if there is no place for it, it leaves again."""
+    ticket = room.enter(client, 0.0)
+    try:
+        room.grow(ticket, size)
+        room.queue(ticket)
+    except FullError:
+        room.leave(ticket)
+        raise
     return ticket
+
+
+def fill(room: Room, client: Client) -> int:
+    """How many requests it lets this client have."""
+    number = 0
+    while True:
+        try:
+            come(room, client)
+        except FullError:
+            return number
+        number += 1
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
@@ -40,31 +61,57 @@ def test_auto_waits_longer_for_a_larger_model_before_any_start_was_seen() -> Non
 
 def test_who_finds_no_place_is_told_so() -> None:
     full = room(max_requests=1)
-    full.enter("one", 0, 0.0)
+    come(full)
     with pytest.raises(FullError):
-        full.enter("two", 0, 0.0)
+        full.enter(TWO, 0.0)
 
 
 def test_bytes_are_bounded_as_well() -> None:
     full = room(max_bytes=100)
-    full.enter("one", 60, 0.0)
+    come(full, ONE, 60)
     with pytest.raises(FullError):
-        full.enter("two", 60, 0.0)
+        come(full, TWO, 60)
 
 
-def test_a_refused_request_takes_no_place() -> None:
+def test_a_request_that_finds_no_place_takes_none() -> None:
     refusing = room(max_requests=2, max_bytes=100)
     with pytest.raises(FullError):
-        refusing.enter("one", 101, 0.0)
+        come(refusing, ONE, 101)
     assert (refusing.waiting, refusing.kept_bytes) == (0, 0)
+
+
+def test_what_is_announced_takes_nothing_but_is_refused_at_once_where_it_finds_no_place() -> None:
+    house = House()
+    announcing = Room(Limits(max_bytes=100), house)
+    announcing.enter(ONE, 0.0, announced=90)
+    announcing.enter(TWO, 0.0, announced=90)
+    assert (announcing.waiting, announcing.kept_bytes, house.bytes.taken) == (0, 0, 0)
+    with pytest.raises(FullError):
+        announcing.enter(TWO, 0.0, announced=101)
+
+
+def test_requests_on_their_way_are_bounded_and_one_client_leaves_half_to_others() -> None:
+    crowded = Room(Limits(), House(max_coming=8))
+    for _ in range(4):
+        crowded.enter(ONE, 0.0)
+    with pytest.raises(CrowdedError):
+        crowded.enter(ONE, 0.0)
+    crowded.queue(crowded.enter(TWO, 0.0))
+    assert crowded.waiting == 1
 
 
 @pytest.mark.parametrize(("total", "alone"), [(1, 1), (4, 3), (8, 6), (100, 75), (256, 192)])
 def test_one_client_alone_gets_three_quarters(total: int, alone: int) -> None:
-    places = Places(total)
-    while places.admit("greedy", 1):
-        places.take("greedy", 1)
-    assert places.taken == alone
+    assert fill(room(max_requests=total), ONE) == alone
+
+
+def test_what_one_body_may_have_is_what_its_client_gets() -> None:
+    alone = Room(Limits(max_bytes=1000), House())
+    assert alone.most_kept(ONE) == 750
+    come(alone, ONE, alone.most_kept(ONE) // 2)
+    come(alone, ONE, alone.most_kept(ONE) // 2)
+    with pytest.raises(FullError):
+        come(alone, ONE, 1)
 
 
 @given(total=st.integers(2, 60), claims=st.lists(st.sampled_from("abcdef"), max_size=200))
@@ -72,47 +119,95 @@ def test_a_newcomer_finds_a_place_unless_many_share_them(total: int, claims: lis
     """With two clients and more, nobody has more than three times what is left for all others."""
     places, held = Places(total), dict.fromkeys("abcdef", 0)
     for client in claims:
-        if places.admit(client, 1):
+        share = (Share(client, 3.0),)
+        if places.admit(share, 1):
             left = total - places.taken - 1
             assert held[client] == 0 or held[client] + 1 <= 3 * left
-            places.take(client, 1)
+            places.take(share, 1)
             held[client] += 1
     assert places.taken == sum(held.values()) <= total
 
 
-def test_one_deployment_cannot_fill_the_house() -> None:
-    house = House(max_requests=8)
-    greedy, modest = (Room(Limits(max_requests=100), house, name) for name in ("greedy", "modest"))
-    for client in range(6):
-        greedy.enter(client, 0, 0.0)
-    with pytest.raises(FullError):
-        greedy.enter("one more", 0, 0.0)
-    assert modest.enter("one", 0, 0.0)
+def test_owners_behind_one_address_share_what_the_address_gets() -> None:
+    shared = room(max_requests=256)
+    greedy, modest = Client("192.0.2.1", "greedy"), Client("192.0.2.1", "modest")
+    fill(shared, greedy)
+    assert fill(shared, modest) > 0
+    assert shared.waiting <= 192
+    assert fill(shared, TWO) > 0
+
+
+LEVELS = {
+    "one client leaves places to the others of its deployment": (
+        [("greedy", "a", ONE)],
+        ("greedy", "a", TWO),
+    ),
+    "one client on many deployments leaves places to the others of each": (
+        [(f"space {each}", "a", ONE) for each in range(50)],
+        ("space 7", "a", TWO),
+    ),
+    "one deployment leaves places to the others of its namespace": (
+        [("greedy", "a", Client(f"192.0.2.{each}")) for each in range(200)],
+        ("greedy", "b", Client("192.0.2.250")),
+    ),
+    "one namespace leaves places to the others": (
+        [("greedy", f"{each % 50}", Client(f"192.0.2.{each}")) for each in range(200)],
+        ("modest", "a", Client("192.0.2.250")),
+    ),
+    "one owner leaves places to the others behind its address": (
+        [(f"space {each}", "a", Client("192.0.2.1", "greedy")) for each in range(50)],
+        ("space 7", "a", Client("192.0.2.1", "modest")),
+    ),
+}
+
+
+@pytest.mark.parametrize("of", ["requests", "bytes", "coming"])
+@pytest.mark.parametrize(("greedy", "modest"), LEVELS.values(), ids=LEVELS.keys())
+def test_in_the_house(of: str, greedy: list[tuple[str, str, Client]], modest: tuple[str, str, Client]) -> None:
+    """Whatever the greedy take of it, a tenth of what there is at least is left to another one."""
+    house, rooms = House(max_requests=1000, max_bytes=100_000, max_coming=1000), dict[tuple[str, str], Room]()
+
+    def take(namespace: str, name: str, client: Client) -> bool:
+        place = rooms.setdefault((namespace, name), Room(Limits(max_requests=100_000), house, (namespace, name)))
+        try:
+            ticket = place.enter(client, 0.0, overhead=100 if of == "bytes" else 0)
+            if of == "requests":
+                place.queue(ticket)
+        except FullError:
+            return False
+        return True
+
+    while sum(take(*each) for each in greedy):
+        pass
+    taken = 0
+    while take(*modest):
+        taken += 1
+    assert taken >= 30
 
 
 def test_who_waits_already_may_stay_when_the_limits_shrink() -> None:
     shrinking = room(max_requests=10)
-    tickets = [queued(shrinking, str(each)) for each in range(5)]
+    tickets = [come(shrinking, Client(str(each))) for each in range(5)]
     shrinking.set_limits(Limits(max_requests=2))
     with pytest.raises(FullError):
-        shrinking.enter("new", 0, 0.0)
+        shrinking.enter(Client("new"), 0.0)
     assert [shrinking.call() for _ in tickets] == tickets
 
 
 # --- turns -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_oldest_is_called_first_whoever_has_its_body_first() -> None:
+def test_the_first_that_is_there_is_called_first_whoever_said_first_that_it_would_come() -> None:
     fair = room()
-    first, second = fair.enter("one", 0, 0.0), fair.enter("two", 0, 1.0)
-    fair.queue(second)
-    fair.queue(first)
-    assert [fair.call(), fair.call()] == [first, second]
+    slow, quick = fair.enter(ONE, 0.0), fair.enter(TWO, 1.0)
+    fair.queue(quick)
+    fair.queue(slow)
+    assert [fair.call(), fair.call()] == [quick, slow]
 
 
 def test_a_request_that_comes_back_keeps_its_turn() -> None:
     fair = room()
-    first, second = queued(fair), queued(fair, "two")
+    first, second = come(fair), come(fair, TWO)
     assert fair.call() is first
     fair.queue(first)
     assert [fair.call(), fair.call()] == [first, second]
@@ -120,15 +215,23 @@ def test_a_request_that_comes_back_keeps_its_turn() -> None:
 
 def test_who_has_left_is_not_called() -> None:
     leaving = room()
-    first, second = queued(leaving), queued(leaving, "two")
+    first, second = come(leaving), come(leaving, TWO)
     leaving.leave(first)
     assert leaving.call() is second
     assert not leaving.has_next()
 
 
+def test_those_who_have_left_are_not_remembered_behind_one_who_waits() -> None:
+    leaving = room()
+    come(leaving)
+    for _ in range(10 * FEW):
+        leaving.leave(come(leaving, TWO))
+    assert len(leaving._queue) <= 2 * FEW
+
+
 def test_leaving_twice_is_leaving_once() -> None:
     leaving = room()
-    ticket = queued(leaving, size=10)
+    ticket = come(leaving, size=10)
     leaving.leave(ticket)
     leaving.leave(ticket)
     assert (leaving.waiting, leaving.kept_bytes) == (0, 0)
@@ -136,13 +239,37 @@ def test_leaving_twice_is_leaving_once() -> None:
 
 def test_a_called_request_frees_its_place_but_not_its_bytes() -> None:
     calling = room()
-    queued(calling, size=10)
+    come(calling, size=10)
     calling.call()
     assert (calling.waiting, calling.kept_bytes) == (0, 10)
 
 
+def test_an_answered_request_frees_its_bytes_and_takes_those_of_its_answer() -> None:
+    house = House()
+    answering = Room(Limits(), house)
+    ticket = answering.enter(ONE, 0.0, overhead=7)
+    answering.grow(ticket, 10)
+    answering.queue(ticket)
+    answering.answered(answering.call(), beside=100)
+    assert (answering.kept_bytes, house.bytes.taken) == (0, 107)
+    answering.leave(ticket)
+    assert house.bytes.taken == 0
+
+
+def test_answers_that_nobody_reads_leave_no_bytes_to_their_client_but_to_others() -> None:
+    house = House(max_bytes=1000)
+    slow = Room(Limits(), house)
+    while house.bytes.taken <= 450:
+        ticket = slow.enter(ONE, 0.0, overhead=10)
+        slow.queue(ticket)
+        slow.answered(slow.call(), beside=90)
+    with pytest.raises(FullError):
+        slow.enter(ONE, 0.0, overhead=10)
+    assert slow.enter(TWO, 0.0, overhead=10)
+
+
 def test_the_deadline_counts_from_the_arrival() -> None:
-    assert room(timeout=20).enter("one", 0, now=100.0).deadline == 120.0
+    assert room(timeout=20).enter(ONE, 100.0).deadline == 120.0
 
 
 # --- whatever happens, in whatever order -----------------------------------------------------------------------------
@@ -156,25 +283,35 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.house = House(max_requests=12, max_bytes=1000)
-        self.rooms = [Room(Limits(max_requests=8, max_bytes=600), self.house, name) for name in "ab"]
+        self.house = House(max_requests=12, max_bytes=1000, max_coming=5)
+        self.rooms = [Room(Limits(max_requests=8, max_bytes=600), self.house, ("space", name)) for name in "ab"]
         self.waiting: list[list[Ticket]] = [[], []]
         self.sizes: list[dict[Ticket, int]] = [{}, {}]
+        self.coming: set[Ticket] = set()
 
-    @rule(target=entered, which=st.integers(0, 1), client=st.sampled_from("xyz"), size=st.integers(0, 200))
-    def enter(self, which: int, client: str, size: int) -> tuple[int, Ticket] | None:
+    @rule(target=entered, which=st.integers(0, 1), client=st.sampled_from([ONE, TWO]), size=st.integers(0, 200))
+    def enter(self, which: int, client: Client, size: int) -> tuple[int, Ticket] | None:
         try:
-            ticket = self.rooms[which].enter(client, size, 0.0)
+            ticket = self.rooms[which].enter(client, 0.0, announced=size)
         except FullError:
             return None
-        self.waiting[which].append(ticket)
-        self.sizes[which][ticket] = size
-        self.rooms[which].queue(ticket)
+        self.sizes[which][ticket] = 0
+        self.coming.add(ticket)
         return which, ticket
+
+    @rule(one=entered)
+    def queue(self, one: tuple[int, Ticket] | None) -> None:
+        if one and one[1] in self.coming:
+            try:
+                self.rooms[one[0]].queue(one[1])
+            except FullError:
+                return
+            self.coming.remove(one[1])
+            self.waiting[one[0]].append(one[1])
 
     @rule(one=entered, size=st.integers(1, 100))
     def grow(self, one: tuple[int, Ticket] | None, size: int) -> None:
-        if one and one[1] in self.waiting[one[0]]:
+        if one and one[1] in self.coming:
             try:
                 self.rooms[one[0]].grow(one[1], size)
             except FullError:
@@ -187,6 +324,7 @@ class AnyOrder(RuleBasedStateMachine):
             which, ticket = one
             self.rooms[which].leave(ticket)
             self.sizes[which].pop(ticket, None)
+            self.coming.discard(ticket)
             if ticket in self.waiting[which]:
                 self.waiting[which].remove(ticket)
 
@@ -207,6 +345,7 @@ class AnyOrder(RuleBasedStateMachine):
             assert each.waiting == len(waiting)
             assert each.kept_bytes == sum(sizes.values())
             assert each.has_next() == bool(waiting)
+        assert self.house.coming.taken == len(self.coming) <= self.house.max_coming
         assert self.house.requests.taken == sum(map(len, self.waiting)) <= self.house.max_requests
         assert self.house.bytes.taken == sum(sum(sizes.values()) for sizes in self.sizes) <= self.house.max_bytes
 

@@ -3,7 +3,16 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway.activator.picking import RETRIED, Failure, Replica, Replicas, may_retry
+from slipway.activator.picking import (
+    DIFFERENT,
+    MOST_TRIES,
+    RETRIED,
+    WITHOUT_WORK,
+    Failure,
+    Replica,
+    Replicas,
+    may_retry,
+)
 
 ONE, TWO = Replica("10.0.0.1", 8080, 2), Replica("10.0.0.2", 8080, 2)
 
@@ -47,11 +56,36 @@ def test_no_replica_gets_more_than_it_takes() -> None:
     assert [picked(replicas) for _ in range(3)] == [ONE, ONE, None]
 
 
-def test_a_replica_that_failed_rests_and_each_time_longer() -> None:
+def test_one_that_is_to_be_avoided_is_not_picked() -> None:
+    replicas = of(ONE, TWO)
+    assert replicas.pick(0.0, {ONE.address}) == TWO
+    assert replicas.pick(0.0, {ONE.address, TWO.address}) is None
+
+
+def test_a_replica_at_which_one_client_fails_is_picked_as_before() -> None:
+    replicas = of(ONE)
+    for _ in range(10):
+        replicas.failed(ONE, "client", 0.0)
+    assert replicas.pick(0.0) == ONE
+
+
+def test_a_replica_rests_when_different_clients_fail_in_a_row() -> None:
+    replicas = of(ONE)
+    for client in range(DIFFERENT - 1):
+        replicas.failed(ONE, client, 0.0)
+    replicas.answered(ONE)
+    for client in range(DIFFERENT - 1):
+        replicas.failed(ONE, client, 0.0)
+    assert replicas.pick(0.0) == ONE
+    replicas.failed(ONE, "another", 0.0)
+    assert replicas.pick(0.0) is None
+
+
+def test_a_replica_that_turns_away_rests_and_each_time_longer() -> None:
     replicas = of(ONE)
     rests, now = [], 0.0
     for _ in range(7):
-        replicas.failed(ONE, now)
+        replicas.turned_away(ONE, now)
         rested = replicas.next_rested(now)
         assert rested
         assert replicas.pick(now) is None
@@ -64,9 +98,9 @@ def test_a_replica_that_failed_rests_and_each_time_longer() -> None:
 def test_a_success_ends_the_rests() -> None:
     replicas = of(ONE)
     for _ in range(5):
-        replicas.failed(ONE, 0.0)
+        replicas.turned_away(ONE, 0.0)
     replicas.answered(ONE)
-    replicas.failed(ONE, 100.0)
+    replicas.turned_away(ONE, 100.0)
     assert replicas.next_rested(100.0) == pytest.approx(100.1)
 
 
@@ -91,12 +125,15 @@ def test_a_replica_that_comes_again_still_has_what_it_had() -> None:
 @pytest.mark.parametrize("failure", Failure)
 @pytest.mark.parametrize("sent", [False, True])
 @pytest.mark.parametrize("replayable", [False, True])
-def test_a_try_may_be_followed_by_another_only_while_nothing_was_sent(
-    failure: Failure, sent: bool, replayable: bool
+@pytest.mark.parametrize("tries", [1, MOST_TRIES - 1, MOST_TRIES, 100])
+def test_a_try_may_be_followed_by_another_only_while_nothing_was_sent_and_replicas_did_not_work_in_vain_too_often(
+    failure: Failure, sent: bool, replayable: bool, tries: int
 ) -> None:
-    expected = failure in (Failure.NO_CONNECTION, Failure.UNAVAILABLE, Failure.EMPTY_ABORT) and not sent and replayable
-    assert may_retry(failure, sent=sent, replayable=replayable) == expected
-    assert Failure.CUT not in RETRIED
+    ever = failure not in (Failure.CUT, Failure.NONSENSE, Failure.SILENT) and not sent and replayable
+    cheap = failure in (Failure.NO_CONNECTION, Failure.TURNED_AWAY)
+    expected = ever and (cheap or tries < 3)
+    assert may_retry(failure, sent=sent, replayable=replayable, tries=tries) == expected
+    assert WITHOUT_WORK < RETRIED
 
 
 REPLICAS = [Replica(f"10.0.0.{each}", 8080, each % 3 + 1) for each in range(4)]
@@ -114,7 +151,7 @@ def test_whatever_happens_no_replica_is_overrun_and_nothing_is_miscounted(steps:
             ready = step
             replicas.set(ready)
         elif isinstance(step, Replica):
-            replicas.failed(step, float(now))
+            replicas.turned_away(step, float(now))
         elif step == "back" and in_flight:
             replicas.give_back(in_flight.pop())
         elif step == "pick" and (replica := picked(replicas, float(now))):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from slipway.activator.demand import UnknownDeploymentError
-from slipway.activator.holding import House, Limits
+from slipway.activator.holding import Limits
 from slipway.activator.options import Options
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
@@ -215,17 +215,20 @@ async def test_whoever_finds_no_place_is_told_when_to_come_again(engine: Scripte
 
 async def test_one_client_cannot_take_all_places() -> None:
     async with activated(limits=Limits(max_requests=8, timeout=20)) as activator:
-        greedy = [asyncio.create_task(ask(activator, headers="Authorization: greedy\r\n")) for _ in range(20)]
-        _, held = await asyncio.wait(greedy, timeout=0.5)
-        modest = asyncio.create_task(ask(activator, headers="Authorization: modest\r\n"))
-        await activator.until_waiting(len(held) + 1)
-        assert {task.result().status for task in greedy if task.done()} == {429}
-        for task in (*held, modest):
+        invented = ("Authorization: %d\r\n", "X-Forwarded-For: 192.0.2.%d\r\n")
+        greedy = [asyncio.create_task(ask(activator, headers=invented[each % 2] % each)) for each in range(20)]
+        await activator.until_waiting(6)
+        modest = asyncio.create_task(ask(activator, source="127.0.0.2"))
+        await activator.until_waiting(7)
+        answered = [task for task in greedy if task.done()]
+        assert {task.result().status for task in answered} <= {429}
+        for task in (*greedy, modest):
             task.cancel()
+        await asyncio.gather(*greedy, modest, return_exceptions=True)
 
 
 async def test_bodies_are_bounded_in_all(engine: ScriptedEngine) -> None:
-    async with activated(house=House(max_bytes=10_000)) as activator:
+    async with activated(limits=Limits(max_bytes=10_000, timeout=20)) as activator:
         asked = asyncio.create_task(ask(activator, b"x" * 6000))
         await activator.until_waiting(1)
         assert (await ask(activator, b"x" * 6000)).status == 429
@@ -234,10 +237,22 @@ async def test_bodies_are_bounded_in_all(engine: ScriptedEngine) -> None:
         assert (await ask(activator, b"x" * 6000)).status == 200
 
 
+async def test_a_body_larger_than_one_client_may_have_kept_passes_through(engine: ScriptedEngine) -> None:
+    body = b"0123456789abcdef" * 8192
+    async with activated(limits=Limits(max_bytes=10_000, timeout=20)) as activator:
+        asked = asyncio.create_task(ask(activator, body))
+        await activator.until_waiting(1)
+        activator.ready(engine)
+        assert (await asked).body == body
+
+
 async def test_a_body_that_grows_beyond_the_bound_is_refused() -> None:
-    async with activated(house=House(max_bytes=10_000)) as activator, connected(activator) as client:
+    async with activated(limits=Limits(max_bytes=10_000, timeout=20)) as activator, connected(activator) as client:
+        asked = asyncio.create_task(ask(activator, b"x" * 6000))
+        await activator.until_waiting(1)
         client.say(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + in_chunk(b"x" * 20_000))
         assert (await client.answer()).status == 429
+        asked.cancel()
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -297,8 +312,9 @@ async def test_at_the_time_limit_the_client_is_told_what_it_waited_for(
     assert int(refused.headers["retry-after"]) >= 1
 
 
-async def test_a_replica_that_only_fails_is_given_up_at_the_time_limit() -> None:
-    busy = answering(b"", status="503 Busy")
+@pytest.mark.parametrize("code", ["draining", "overloaded"])
+async def test_a_replica_that_only_turns_away_is_given_up_at_the_time_limit(code: str) -> None:
+    busy = answering(b'{"error": {"code": "%b"}}' % code.encode(), status="503 Busy")
     async with scripted_engine(busy) as engine, activated(limits=Limits(timeout=0.5)) as activator:
         activator.ready(engine)
         assert (await ask(activator)).status == 504

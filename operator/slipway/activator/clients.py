@@ -1,0 +1,80 @@
+"""Who one client is: what it can't invent. Its address, and behind one address whoever a verified key belongs to. Pure.
+
+A header is believed only from a proxy that was named as trusted. What anybody can write without being checked, such as
+a key, makes nobody another client: one could be as many as one likes, and take the places of all others.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from slipway.activator.http1.heads import Headers, values
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+ONE_CLIENT = 64  # bits of an IPv6 address: whoever has one such network can have any address of it
+MOST_HOPS = 16  # of X-Forwarded-For that are looked at: a longer way leads through nobody's proxies
+
+
+@dataclass(frozen=True)
+class Client:
+    address: str  # or the network, of IPv6
+    owner: str = ""  # of a key that was verified; behind one address, places are shared among owners
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Tells clients apart. `trusted`: proxies that say truly for whom they ask."""
+
+    trusted: tuple[Network, ...] = ()
+
+    def of(self, peer: str, headers: Headers) -> Client:
+        """From the right of X-Forwarded-For, which the nearest proxy wrote, to the first that isn't a trusted one."""
+        address = _read(peer)
+        if address is None:
+            return Client(peer)
+        if self.trusted and self._trusts(address):
+            address = self._asks_for(address, values(headers, b"x-forwarded-for"))
+        return Client(_name(address))
+
+    def _asks_for(self, proxy: Address, forwarded: Sequence[bytes]) -> Address:
+        address = proxy
+        for hop in reversed(b",".join(forwarded).rsplit(b",", MOST_HOPS)[-MOST_HOPS:]):
+            before = _read(_without_port(hop.strip().decode("latin-1")))
+            if before is None:
+                return address  # the last one of whom something is known
+            address = before
+            if not self._trusts(address):
+                return address
+        return address
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self.trusted)
+
+
+@lru_cache(maxsize=4096)
+def _read(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies name it: `192.0.2.1:443`, `[2001:db8::1]:443`."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
+
+
+def _name(address: Address) -> str:
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(ipaddress.IPv6Network((int(address), ONE_CLIENT), strict=False))

@@ -1,0 +1,298 @@
+"""One client, one deployment or one namespace that takes all it can get of the activator: what is left to the others.
+
+A client is an address: attackers are 127.0.0.1, and whoever is honest asks from 127.0.0.2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+from slipway.activator import doors
+from slipway.activator.demand import Demand, Deployment, Wanted
+from slipway.activator.deployments import Deployments, Known
+from slipway.activator.holding import House, Limits
+from slipway.activator.options import Options
+from slipway.activator.picking import Replica
+from support.activator import Client
+from support.scripted_engine import ScriptedEngine, echoing, scripted_engine
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
+
+ATTACKER, HONEST = "127.0.0.1", "127.0.0.2"
+LLAMA = Deployment("chat", "llama")
+MIB = 1 << 20
+
+
+@dataclass
+class Scene:
+    """Deployments at zero, and attackers that stay connected until the end."""
+
+    doors: doors.Doors
+    deployments: Deployments
+    demand: Demand
+    house: House
+    stack: AsyncExitStack
+    attackers: list[Client] = field(default_factory=list)
+
+    def deploy(self, deployment: Deployment, limits: Limits) -> None:
+        self.deployments.tell(Known(deployment=deployment, port=0, limits=limits))
+
+    def wanted(self, deployment: Deployment = LLAMA) -> Wanted:
+        return self.demand.of(deployment)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """The attack has come as far as that. What comes over sockets tells nobody when it has been refused."""
+        async with asyncio.timeout(60):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+    async def connect(self, deployment: Deployment, source: str) -> Client:
+        port = await self.doors.number(deployment)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+        self.stack.callback(writer.close)
+        return Client(reader, writer)
+
+    async def attack(self, raw: bytes, *, deployment: Deployment = LLAMA, source: str = ATTACKER) -> None:
+        client = await self.connect(deployment, source)
+        client.say(raw)
+        self.attackers.append(client)
+
+    async def is_served(self, engine: ScriptedEngine, deployment: Deployment = LLAMA) -> bool:
+        """Whether an honest client is held, and answered when there is a replica."""
+        before = self.wanted(deployment).waiting
+        client = await self.connect(deployment, HONEST)
+        client.post(b"an honest prompt")
+        await self.until(lambda: self.wanted(deployment).waiting == before + 1)
+        known = self.deployments.of(deployment)
+        assert known
+        engine.script = echoing()
+        ready = (Replica("127.0.0.1", engine.port, 1000),)
+        self.deployments.tell(Known(deployment=deployment, port=known.port, limits=known.limits, replicas=ready))
+        return (await client.answer()).body == b"an honest prompt"
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[ScriptedEngine]:
+    async with scripted_engine() as engine:
+        yield engine
+
+
+@asynccontextmanager
+async def scene(
+    *, limits: Limits | None = None, house: House | None = None, options: Options | None = None
+) -> AsyncIterator[Scene]:
+    deployments, demand, house = Deployments(), Demand(), house or House()
+    options = options or Options(linger=0.05)
+    async with (
+        doors.serve(deployments, demand, house=house, options=options, host="127.0.0.1", grace=0) as opened,
+        AsyncExitStack() as stack,
+    ):
+        scene = Scene(opened, deployments, demand, house, stack)
+        scene.deploy(LLAMA, limits or Limits(timeout=60))
+        yield scene
+
+
+# --- one client at one deployment ------------------------------------------------------------------------------------
+
+
+def head(headers: str = "", *, length: int | None = None) -> bytes:
+    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
+    return f"POST /v1/completions HTTP/1.1\r\nHost: llama\r\n{headers}{framing}\r\n\r\n".encode()
+
+
+async def heads_that_announce_much(scene: Scene) -> int:
+    for _ in range(8):
+        await scene.attack(head(length=8 * MIB))
+    await scene.until(lambda: scene.house.coming.taken == 8)
+    return 0
+
+
+async def heads_without_a_body(scene: Scene) -> int:
+    for _ in range(256):
+        await scene.attack(head(length=2))
+    await scene.until(lambda: scene.house.coming.taken == 256)
+    return 0
+
+
+async def heads_without_a_length(scene: Scene) -> int:
+    for _ in range(100):
+        await scene.attack(head() + b"5\r\nhello\r\n")
+    await scene.until(lambda: scene.house.coming.taken == 100)
+    return 0
+
+
+async def heads_that_expect_to_be_asked(scene: Scene) -> int:
+    for _ in range(100):
+        await scene.attack(head("Expect: 100-continue\r\n", length=8 * MIB))
+    await scene.until(lambda: scene.house.coming.taken == 100)
+    return 0
+
+
+async def bodies_that_lack_a_byte(scene: Scene) -> int:
+    for _ in range(8):
+        await scene.attack(head(length=MIB) + bytes(MIB - 1))
+    await scene.until(lambda: scene.house.bytes.taken > 7 * MIB)
+    return 0
+
+
+async def invented_names(scene: Scene) -> int:
+    """A thousand requests, each of which says another key and other addresses."""
+    refused = scene.house.tally.refused
+    for number in range(200):
+        await scene.attack(invented(number))
+    await scene.until(lambda: scene.wanted().waiting + refused.total() == 200)
+    for number in range(200, 1000, 100):
+        async with asyncio.TaskGroup() as tasks:
+            for each in range(number, number + 100):
+                tasks.create_task(refused_one(scene, each))
+    return 192
+
+
+def invented(number: int) -> bytes:
+    names = f"Authorization: Bearer {number}\r\nX-Forwarded-For: 10.1.{number // 256}.{number % 256}\r\n"
+    return head(f"{names}X-Real-Ip: 10.2.{number // 256}.{number % 256}\r\n", length=2) + b"{}"
+
+
+async def refused_one(scene: Scene, number: int) -> None:
+    client = await scene.connect(LLAMA, ATTACKER)
+    client.say(invented(number))
+    refused = await client.answer()
+    assert (refused.status, refused.error["code"]) == (429, "HoldFull")
+    assert int(refused.headers["retry-after"]) > 1  # when the wake should be over
+    client.leave()
+
+
+async def large_bodies(scene: Scene) -> int:
+    """As many as fit into what one client may have of the bytes."""
+    for _ in range(10):
+        await scene.attack(head(length=7 * MIB) + bytes(7 * MIB))
+    await scene.until(lambda: scene.wanted().waiting == 6 and scene.house.tally.refused.total() == 4)
+    return 6
+
+
+async def many_small_requests(scene: Scene) -> int:
+    for _ in range(256):
+        await scene.attack(head(length=2) + b"{}")
+    await scene.until(lambda: scene.wanted().waiting + scene.house.tally.refused.total() == 256)
+    return 192
+
+
+AT_ONE_DEPLOYMENT = [
+    heads_that_announce_much,
+    heads_without_a_body,
+    heads_without_a_length,
+    heads_that_expect_to_be_asked,
+    bodies_that_lack_a_byte,
+    invented_names,
+    large_bodies,
+    many_small_requests,
+]
+
+
+@pytest.mark.parametrize("attack", AT_ONE_DEPLOYMENT)
+async def test_whatever_one_client_does_another_is_held_and_only_what_is_complete_is_wanted(
+    engine: ScriptedEngine, attack: Callable[[Scene], Awaitable[int]]
+) -> None:
+    async with scene() as attacked:
+        complete = await attack(attacked)
+        assert (attacked.wanted().waiting, attacked.wanted().active) == (complete, complete > 0)
+        assert await attacked.is_served(engine)
+
+
+async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_this_is_soon_over(
+    engine: ScriptedEngine,
+) -> None:
+    async with scene(house=House(max_coming=20)) as attacked:
+        for _ in range(10):
+            await attacked.attack(head(length=2))
+        await attacked.until(lambda: attacked.house.coming.taken == 10)
+        one_more = await attacked.connect(LLAMA, ATTACKER)
+        one_more.say(head(length=2))
+        refused = await one_more.answer()
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        assert await attacked.is_served(engine)
+
+
+async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_comes_all_the_time() -> None:
+    options = Options(body_timeout=0.3, body_rate=1 * MIB, linger=20)
+    async with scene(options=options) as attacked:
+        slow = await attacked.connect(LLAMA, ATTACKER)
+        slow.say(head(length=1000))
+
+        async def drip() -> None:
+            while True:
+                slow.say(b"x")
+                await asyncio.sleep(0.05)
+
+        dripping = asyncio.create_task(drip())
+        assert (await slow.answer()).status == 408
+        assert attacked.house.coming.taken == 0
+        dripping.cancel()
+
+
+async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine: ScriptedEngine) -> None:
+    options = Options(body_timeout=0.1, kept_body=1000, linger=0.05)
+    async with scene(options=options) as held:
+        client = await held.connect(LLAMA, HONEST)
+        client.post(bytes(MIB))
+        await held.until(lambda: held.wanted().waiting == 1)
+        await asyncio.sleep(0.3)
+        assert await held.is_served(engine)
+        assert (await client.answer()).status == 200
+
+
+# --- many deployments ------------------------------------------------------------------------------------------------
+
+SMALL = Limits(timeout=60)
+
+
+async def test_one_client_on_many_deployments_leaves_places_at_each_of_them(engine: ScriptedEngine) -> None:
+    async with scene(house=House(max_requests=200)) as attacked:
+        everywhere = [LLAMA, *(Deployment(f"space-{each}", "llama") for each in range(20))]
+        for deployment in everywhere:
+            attacked.deploy(deployment, SMALL)
+            for _ in range(12):
+                await attacked.attack(head(length=2) + b"{}", deployment=deployment)
+        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in everywhere) == 100)
+        assert await attacked.is_served(engine, everywhere[3])
+
+
+async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(engine: ScriptedEngine) -> None:
+    async with scene(house=House(max_requests=200)) as attacked:
+        greedy = [Deployment("greedy", f"model-{each}") for each in range(50)]
+        for number, deployment in enumerate(greedy):
+            attacked.deploy(deployment, SMALL)
+            for each in range(5):
+                source = f"127.0.1.{number * 5 + each + 1}"
+                await attacked.attack(head(length=2) + b"{}", deployment=deployment, source=source)
+        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in greedy) == 150)
+        assert await attacked.is_served(engine)
+
+
+async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: ScriptedEngine) -> None:
+    async with scene(house=House(max_bytes=16 * MIB)) as attacked:
+        greedy = [Deployment("greedy", f"model-{each}") for each in range(10)]
+        for number, deployment in enumerate(greedy):
+            attacked.deploy(deployment, SMALL)
+            for each in range(4):
+                source = f"127.0.1.{number * 4 + each + 1}"
+                await attacked.attack(head(length=MIB) + bytes(MIB), deployment=deployment, source=source)
+        refused = attacked.house.tally.refused
+        await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in greedy) + refused.total() == 40)
+        assert attacked.house.bytes.taken <= 12 * MIB
+        assert await attacked.is_served(engine)
+
+
+async def test_a_wake_is_begun_by_the_honest_client_and_not_by_heads() -> None:
+    async with scene() as attacked:
+        await heads_without_a_body(attacked)
+        assert attacked.house.tally.wakes == 0
+        client = await attacked.connect(LLAMA, HONEST)
+        client.post(b"{}")
+        await attacked.until(lambda: attacked.wanted().waiting == 1)
+        assert (attacked.wanted().active, attacked.house.tally.wakes) == (True, 1)

@@ -1,0 +1,65 @@
+"""What Prometheus is told: every meter that the documentation names, and no other."""
+
+import asyncio
+import re
+from pathlib import Path
+
+from kubernetes.aio.client import Configuration
+from prometheus_client import CollectorRegistry, generate_latest
+from slipway.activator.activator import Activator as Process
+from slipway.activator.demand import Demand
+from slipway.activator.holding import House, Limits
+from slipway.activator.meters import Meters
+from slipway.activator.settings import parse
+from support.activator import LLAMA, activated, ask
+from support.scripted_engine import ScriptedEngine, answering, cutting, echoing, in_turn
+
+REFERENCE = Path(__file__).parents[3] / "docs/reference/activator.md"
+
+
+def told(house: House, own: Demand) -> dict[str, float]:
+    registry = CollectorRegistry()
+    registry.register(Meters(house, own, connections=lambda: house.tally.connections, peers=lambda: 1))
+    lines = generate_latest(registry).decode().splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name.removeprefix("slipway_activator_"): float(value) for name, value in values.items()}
+
+
+async def test_each_meter_moves_with_what_it_counts(engine: ScriptedEngine) -> None:
+    house, held = House(), 'held{name="llama",namespace="chat"}'
+    async with activated(limits=Limits(max_requests=1, timeout=20), house=house) as activator:
+        assert told(house, activator.demand)[held] == 0
+        asked = asyncio.create_task(ask(activator, b"prompt"))
+        await activator.until_waiting(1)
+        assert (await ask(activator, source="127.0.0.2")).status == 429
+        before = told(house, activator.demand)
+        assert (before[held], before["connections"] >= 1, before["held_bytes"] > 6, before["coming"]) == (
+            1,
+            True,
+            True,
+            0,
+        )
+        assert (before["wakes_total"], before['refused_total{reason="HoldFull"}']) == (1, 1)
+        engine.script = in_turn(cutting(), answering(b"", status="503 Busy"), echoing())
+        activator.ready(engine)
+        assert (await asked).body == b"prompt"
+        after = told(house, activator.demand)
+        assert (after[held], after["forwarded_total"], after["retries_total"], after["wakes_total"]) == (0, 1, 2, 1)
+    left = told(house, activator.demand)
+    assert (left["held_bytes"], left["connections"]) == (0, 0)
+
+
+async def test_a_deployment_that_goes_takes_its_series_with_it() -> None:
+    house = House()
+    async with activated(house=house) as activator:
+        assert any("llama" in name for name in told(house, activator.demand))
+        activator.deployments.forget(LLAMA)
+        assert not any("llama" in name for name in told(house, activator.demand))
+
+
+async def test_the_documentation_names_each_meter_of_the_program_and_no_other() -> None:
+    program = Process(parse([], {}), Configuration(host="https://192.0.2.1"))
+    exposed = set(re.findall(r"^# TYPE (\S+)", program._metrics.text().decode(), re.MULTILINE))
+    named = set(re.findall(r"^\| `(slipway_\w+)`", REFERENCE.read_text(), re.MULTILINE))
+    assert {name for name in exposed if not name.endswith("_created")} == named
+    await program._connection.close()
