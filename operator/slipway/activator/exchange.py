@@ -9,7 +9,9 @@ from collections.abc import Hashable
 from http import HTTPStatus
 
 from slipway.activator import errors
+from slipway.activator.asleep import Told
 from slipway.activator.body import Body
+from slipway.activator.doorkeeper import Admitted
 from slipway.activator.errors import Refusal, RefusedError
 from slipway.activator.forward import Answer, FailedError, ask
 from slipway.activator.gate import Gate, Visit
@@ -34,6 +36,7 @@ class Exchange:
         self._options = options
         self._reply = Reply(channel, head)
         self._body: Body | None = None
+        self._admitted = Admitted()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> bool:
@@ -53,6 +56,10 @@ class Exchange:
     async def _serve(self) -> None:
         limits = self._gate.known.limits
         self._body = body = Body(self._channel, self._head, self._options, kept=limits.max_bytes)
+        self._admitted = await self._gate.doorkeeper.admit(self._gate.known, self._channel.peer, self._head)
+        if told := self._gate.asleep(self._head):
+            await self._tell(told, body)
+            return
         with self._gate.visit(self._client(), body.reserved) as visit:
             async with asyncio.timeout_at(visit.ticket.deadline):
                 await body.keep(visit.grow)
@@ -106,7 +113,8 @@ class Exchange:
             return math.inf
         known = self._gate.known
         elapsed = self._gate.waking_for or now - visit.ticket.arrived
-        text = heartbeat(elapsed=elapsed, expected=known.expected_wake, step=known.step, cause=known.cause)
+        cause = known.cause if self._admitted.is_trusted else None
+        text = heartbeat(elapsed=elapsed, expected=known.expected_wake, step=known.step, cause=cause)
         self._reply.heartbeat(text)
         return now + known.limits.heartbeat
 
@@ -128,6 +136,12 @@ class Exchange:
         else:
             answer.channel.abort()
 
+    async def _tell(self, told: Told, body: Body) -> None:
+        """An answer of our own. What was sent along is read, so that the connection may be used again."""
+        if not await body.discard():
+            self._reply.keep_alive = False
+        self._reply.tell(told.status, told.headers, told.body)
+
     def _body_is_read(self) -> bool:
         return self._body is not None and self._body.is_complete
 
@@ -135,7 +149,7 @@ class Exchange:
         """Says so, and listens for a while to what the client still sends, or it might not see the refusal."""
         if not self._body_is_read():
             self._reply.keep_alive = False
-        self._reply.refuse(refusal, held=held)
+        self._reply.refuse(refusal if self._admitted.is_trusted else errors.in_short(refusal), held=held)
         if self._body and not self._body.is_complete and not self._body.is_unasked:
             await self._body.discard()
 

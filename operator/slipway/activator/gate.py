@@ -11,11 +11,14 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
-from slipway.activator import errors
+from slipway.activator import asleep, errors
+from slipway.activator.asleep import Told
 from slipway.activator.demand import Demand, Wanted
 from slipway.activator.deployments import Known
+from slipway.activator.doorkeeper import Doorkeeper
 from slipway.activator.errors import RefusedError
 from slipway.activator.holding import FullError, House, Room, Ticket
+from slipway.activator.http1.heads import RequestHead
 from slipway.activator.picking import Replica, Replicas
 from slipway.activator.waking import retry_after
 
@@ -63,8 +66,17 @@ class Visit:
 class Gate:
     """To be used in the event loop in which it was made."""
 
-    def __init__(self, known: Known, house: House, demand: Demand, *, runbooks: str = "") -> None:
+    def __init__(
+        self,
+        known: Known,
+        house: House,
+        demand: Demand,
+        *,
+        runbooks: str = "",
+        doorkeeper: Doorkeeper | None = None,
+    ) -> None:
         self.known = known
+        self.doorkeeper = doorkeeper or Doorkeeper()
         self._room = Room(known.limits, house, known.deployment)
         self._replicas = Replicas()
         self._demand = demand
@@ -110,6 +122,12 @@ class Gate:
     def addresses(self) -> frozenset[tuple[str, int]]:
         """Where requests may be sent to."""
         return self._replicas.addresses
+
+    def asleep(self, head: RequestHead) -> Told | None:
+        """What is answered without a replica; None: it takes one. RefusedError where one wouldn't be woken for it."""
+        if self.known.replicas or self._is_closed:
+            return None
+        return asleep.answer(self.known.rules, head, asleep.state(self.known, is_waking=self._waking_since is not None))
 
     # --- a request's way ---------------------------------------------------------------------------------------------
 
