@@ -20,11 +20,13 @@ from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
 from slipway.kube.store import Store, place_of, pruned
 from slipway.reconciling.applying import Applier
+from slipway.reconciling.deciding import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
+from slipway.reconciling.rights import Rights
 from slipway.reconciling.watches import watches
 
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
@@ -181,7 +183,13 @@ class Loop:
         self.seconds_between_looks = 10.0
         reporter = Reporter(client, events, self.ledger, clock=self._passing)
         self.reconciler = Reconciler(
-            self.store, self.ledger, self.lookout, applier, reporter, slipway_namespace="slipway-system"
+            self.store,
+            self.ledger,
+            self.lookout,
+            applier,
+            reporter,
+            Rights(client, slipway_namespace="slipway-system", clock=self._passing),
+            Home(),
         )
 
     def _passing(self) -> float:

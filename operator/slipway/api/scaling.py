@@ -130,9 +130,8 @@ class HoldSpec(ApiModel):
         default=None,
         max_length=32,
         description="Requests that wait for a replica and wake one, such as POST /v1/chat/completions; a * stands for "
-        "one part between slashes, at the end for all that follows. By default, what the engine computes for: of "
-        "Slipway's engines, chat, completions, responses, messages, embeddings, ranking, audio and tokens; of others "
-        "every POST.",
+        "one part between slashes, at the end for all that follows. By default all that the engine computes for, and "
+        "of engines that aren't Slipway's every POST.",
         json_schema_extra={
             LIST_TYPE: "atomic",
             **rules(
