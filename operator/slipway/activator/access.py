@@ -6,7 +6,7 @@ Whatever can't be read in an entry makes it match nobody: an entry lets in, so n
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
@@ -16,6 +16,7 @@ from slipway.api.kubernetes import LabelSelector, LabelSelectorRequirement
 
 Labels = Mapping[str, str]
 Address = IPv4Address | IPv6Address
+ONE_CLIENT = 64  # bits
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ def address_of(text: str) -> Address | None:
     except ValueError:
         return None
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
+
+
+def client_of(text: str) -> str:
+    """What counts as one client: an address, and of IPv6 a network, of which a client may have every address."""
+    address = address_of(text)
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((int(address), ONE_CLIENT), strict=False))
+    return str(address or text)
 
 
 def allows_address(allow_from: Sequence[Peer], address: Address | None) -> bool:
@@ -107,13 +116,35 @@ def _holds(requirement: LabelSelectorRequirement, labels: Labels) -> bool:
             return value is None and not values
 
 
-# --- keys ------------------------------------------------------------------------------------------------------------
+# --- keys, by the rules of the guard (`slipway_runtime.guard.keys`): tests compare the two ---------------------------
+
+SHORTEST, LONGEST = 8, 512  # bytes
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def shown_key(head: RequestHead) -> bytes:
-    """As the guard reads it: of a header that is there more than once, the first. Empty: none is shown."""
+    """Of a header that is there more than once, the first. Empty: none is shown."""
     scheme, _, key = (head.get(b"authorization") or b"").partition(b" ")
-    if scheme.lower() == b"bearer":
-        return key.strip()
-    shown = head.get(b"x-api-key")
-    return (head.get(b"api-key") or b"") if shown is None else shown
+    if scheme.lower() != b"bearer":
+        shown = head.get(b"x-api-key")
+        key = (head.get(b"api-key") or b"") if shown is None else shown
+    return key.strip()
+
+
+def keys_in(entry: bytes) -> Iterator[bytes]:
+    """Those of one entry of the Secret, one a line, in each of the forms in which a client may show it."""
+    for line in entry.removeprefix(BYTE_ORDER_MARK).splitlines():
+        if SHORTEST <= len(key := line.strip()) <= LONGEST:
+            yield from _forms(key)
+
+
+def _forms(key: bytes) -> set[bytes]:
+    """Letters beyond ASCII are sent as UTF-8 by some clients, and as Latin-1 by others."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return {key, key.decode("latin-1").encode()}
+    try:
+        return {key, text.encode("latin-1")}
+    except UnicodeEncodeError:
+        return {key}

@@ -94,7 +94,7 @@ class Doorkeeper:
         if not key:
             raise RefusedError(denials.NO_KEY)
         place = Place(known.deployment.namespace, rules.keys_secret)
-        checked = await self._keys.check(place, key, address=address) if self._keys else None
+        checked = await self._keys.check(place, key, client=access.client_of(address)) if self._keys else None
         if checked and checked.owner is not None:
             return Admitted(checked.owner)
         if checked and checked.is_wrong:

@@ -23,17 +23,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeVar
 
+from slipway.activator import access
 from slipway.activator.rates import Bucket
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import KubeError, NotFoundError, UnavailableError
 from slipway.kube.kinds import SECRET
 from slipway.kube.retries import Patience
 
-SHORTEST, LONGEST = 8, 512  # bytes, as the guard has it
 FRESH, SURE = 10.0, 2.0
-WRONG_PER_SECOND, WRONG_BURST = 0.5, 20  # keys that aren't valid, of one address
+WRONG_PER_SECOND, WRONG_BURST = 0.5, 20  # keys that aren't valid, of one client
 READS_PER_SECOND, READS_BURST = 20.0, 50  # of all Secrets together
-REMEMBERED = 4096  # addresses, and keys that an address has shown
+REMEMBERED = 4096  # clients, and keys that one has shown
 QUICK = Patience(deadline=2.0, per_try=1.5)
 
 K = TypeVar("K")
@@ -56,7 +56,7 @@ class Place:
 class Checked:
     owner: str | None = None  # whose key it is: the entry's name in the Secret
     problem: Problem | None = None
-    wait: float = 0.0  # seconds for which the address is not told
+    wait: float = 0.0  # seconds for which the client is not told
 
     @property
     def is_wrong(self) -> bool:
@@ -82,21 +82,24 @@ class Keys:
         self._proven: OrderedDict[tuple[str, Place, bytes], None] = OrderedDict()
         self._reads = Bucket(READS_PER_SECOND, READS_BURST)
 
-    async def check(self, place: Place, key: bytes, *, address: str) -> Checked:
+    async def check(self, place: Place, key: bytes, *, client: str) -> Checked:
         digest = self._digest(key)
-        wrong, proven = self._wrong.get(address), (address, place, digest)
-        if wrong and (wait := wrong.wait(self._clock())) and proven not in self._proven:
+        proven = client, place, digest
+        if proven not in self._proven and (wait := self._wrong_of(client).wait(self._clock())):
             return Checked(wait=wait)
         known = await self._current(place, digest)
         if known.problem:
             return Checked(problem=known.problem)
-        owner = known.owners.get(digest) if SHORTEST <= len(key) <= LONGEST else None
+        owner = known.owners.get(digest)
         if owner is None:
             self._proven.pop(proven, None)
-            _newest(self._wrong, address, wrong or Bucket(WRONG_PER_SECOND, WRONG_BURST)).take(self._clock())
+            _newest(self._wrong, client, self._wrong_of(client)).take(self._clock())
         else:
             _newest(self._proven, proven, None)
         return Checked(owner=owner)
+
+    def _wrong_of(self, client: str) -> Bucket:
+        return self._wrong.get(client) or Bucket(WRONG_PER_SECOND, WRONG_BURST)
 
     async def _current(self, place: Place, digest: bytes) -> _Known:
         known = _newest(self._known, place, self._known.get(place) or _Known())
@@ -123,9 +126,8 @@ class Keys:
 
     def _digests(self, secret: Mapping[str, Any]) -> Iterator[tuple[bytes, str]]:
         for owner, text in sorted((secret.get("data") or {}).items()):
-            for line in _decoded(text).splitlines():
-                if SHORTEST <= len(key := line.strip()) <= LONGEST:
-                    yield self._digest(key), owner
+            if not owner.startswith("."):  # as a file, it is a hidden one, which the guard leaves out
+                yield from ((self._digest(key), owner) for key in access.keys_in(_decoded(text)))
 
     def _digest(self, key: bytes) -> bytes:
         return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()

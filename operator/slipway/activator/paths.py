@@ -6,36 +6,21 @@ them.
 
 from __future__ import annotations
 
-from enum import Enum
 from urllib.parse import unquote
 
 from slipway.activator.rules import Rules
 
-
-class Kind(Enum):
-    """As the guard knows them."""
-
-    OPEN = "open"  # for everybody, without a key
-    KEYED = "keyed"  # with a key
-    WORK = "work"  # with a key; the engine computes
-
-
-HEALTH, MODELS, MODEL = "GET /health", "GET /v1/models", "GET /v1/models/*"
+HEALTH, MODELS, MODEL = "GET /health", "GET /v1/models", "GET /v1/models/*"  # of which the first takes no key
 STORED = ("GET /v1/responses/*", "POST /v1/responses/*/cancel")  # of answers that an engine keeps as long as it runs
 _WAKE = """
     /v1/chat/completions /v1/completions /v1/responses /v1/messages /v1/embeddings
     /v1/audio/transcriptions /v1/audio/translations
     /v1/rerank /v2/rerank /rerank /v1/score /score /classify /pooling
+    /tokenize /detokenize /v1/messages/count_tokens
 """
-_WAKE_WITHOUT_WORK = "/tokenize /detokenize /v1/messages/count_tokens"
-SERVED: dict[str, Kind] = {
-    HEALTH: Kind.OPEN,
-    **dict.fromkeys((MODELS, MODEL, *STORED), Kind.KEYED),
-    **{f"POST {path}": Kind.KEYED for path in _WAKE_WITHOUT_WORK.split()},
-    **{f"POST {path}": Kind.WORK for path in _WAKE.split()},
-}
-WAKE = frozenset(f"POST {path}" for path in (*_WAKE.split(), *_WAKE_WITHOUT_WORK.split()))
-_PATTERNS = tuple(line for line in SERVED if "*" in line)
+WAKE = frozenset(f"POST {path}" for path in _WAKE.split())
+SERVED = WAKE | {HEALTH, MODELS, MODEL, *STORED}
+_PATTERNS = (MODEL, *STORED)
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 

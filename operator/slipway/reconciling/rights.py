@@ -1,4 +1,4 @@
-"""Whether the activator may read the Secret of a deployment's API keys, as the API server says: else, waking takes none.
+"""Whether the activator may read the Secret of a deployment's API keys, as the API server says.
 
 Nothing tells when rights change, so it is asked again when a deployment is looked at and the answer is old.
 """

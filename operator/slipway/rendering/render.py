@@ -115,6 +115,6 @@ def _open_at_zero(spec: LLMDeploymentSpec, world: World) -> Iterator[str]:
     secret = spec.access.api_keys_secret
     if secret and world.activator is not None and world.activator_reads_keys is False:
         yield (
-            f"access.apiKeysSecret: waking the model takes no valid key, because the activator may not read the Secret "
-            f"{secret}: apply manifests/samples/keys-at-zero.yaml with its name."
+            f"access.apiKeysSecret: waking takes no valid key, because the activator may not read the Secret {secret}: "
+            "apply manifests/samples/keys-at-zero.yaml with its name."
         )
