@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from slipway.activator import denials, paths
-from slipway.activator.deployments import Known
 from slipway.activator.errors import RefusedError
 from slipway.activator.http1.heads import Headers, RequestHead
 from slipway.activator.rules import Rules
 from slipway.api.reasons import Reason, State
+from slipway.observing.cause import Cause
 
 _JSON = (b"content-type", b"application/json")
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
@@ -44,6 +44,18 @@ def answer(rules: Rules, head: RequestHead, state: State) -> Told | None:
         case found if found in paths.STORED:
             raise RefusedError(denials.forgotten())
         case None if rules.is_ours or path in _NOBODY_SERVES:
+            raise RefusedError(denials.not_served(method, path))
+    raise RefusedError(denials.wakes_nobody(method, path))
+
+
+def state(cause: Cause | None, *, is_coming: bool) -> State:
+    """`is_coming`: somebody waits for a replica, or one is on its way."""
+    if cause and cause.final and cause.reason is not Reason.PAUSED:
+        return State.FAILED
+    return State.WAKING if is_coming else State.IDLE
+
+
+_NOBODY_SERVES:
             raise RefusedError(denials.not_served(method, path))
     raise RefusedError(denials.wakes_nobody(method, path))
 

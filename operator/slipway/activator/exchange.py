@@ -9,7 +9,6 @@ from collections.abc import Hashable
 from http import HTTPStatus
 
 from slipway.activator import errors
-from slipway.activator.asleep import Told
 from slipway.activator.body import Body
 from slipway.activator.doorkeeper import Admitted
 from slipway.activator.errors import Refusal, RefusedError
@@ -54,12 +53,10 @@ class Exchange:
         return self._reply.keep_alive
 
     async def _serve(self) -> None:
+        if await self._is_answered_at_the_door():
+            return
         limits = self._gate.known.limits
         self._body = body = Body(self._channel, self._head, self._options, kept=limits.max_bytes)
-        self._admitted = await self._gate.doorkeeper.admit(self._gate.known, self._channel.peer, self._head)
-        if told := self._gate.asleep(self._head):
-            await self._tell(told, body)
-            return
         with self._gate.visit(self._client(), body.reserved) as visit:
             async with asyncio.timeout_at(visit.ticket.deadline):
                 await body.keep(visit.grow)
@@ -71,6 +68,18 @@ class Exchange:
             except BaseException:
                 answer.channel.abort()
                 raise
+
+    async def _is_answered_at_the_door(self) -> bool:
+        """Whether it takes no replica, and no place. RefusedError for those who are not let in."""
+        self._body = unwanted = Body(self._channel, self._head, self._options, kept=0)
+        self._admitted = await self._gate.doorkeeper.admit(self._gate.known, self._channel.peer, self._head)
+        told = self._gate.asleep(self._head)
+        if told is None:
+            return False
+        if not await unwanted.discard():
+            self._reply.keep_alive = False
+        self._reply.tell(told.status, told.headers, told.body)
+        return True
 
     async def _answer(self, visit: Visit, body: Body) -> Answer:
         """The first answer of a replica that counts. What may be tried again is, as long as the request may wait."""
@@ -135,12 +144,6 @@ class Exchange:
             self._pool.give_back(visit.replica.address, answer.channel)
         else:
             answer.channel.abort()
-
-    async def _tell(self, told: Told, body: Body) -> None:
-        """An answer of our own. What was sent along is read, so that the connection may be used again."""
-        if not await body.discard():
-            self._reply.keep_alive = False
-        self._reply.tell(told.status, told.headers, told.body)
 
     def _body_is_read(self) -> bool:
         return self._body is not None and self._body.is_complete

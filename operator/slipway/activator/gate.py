@@ -127,7 +127,8 @@ class Gate:
         """What is answered without a replica; None: it takes one. RefusedError where one wouldn't be woken for it."""
         if self.known.replicas or self._is_closed:
             return None
-        return asleep.answer(self.known.rules, head, asleep.state(self.known, is_waking=self._waking_since is not None))
+        is_coming = self.known.in_use or self._waking_since is not None
+        return asleep.answer(self.known.rules, head, asleep.state(self.known.cause, is_coming=is_coming))
 
     # --- a request's way ---------------------------------------------------------------------------------------------
 
