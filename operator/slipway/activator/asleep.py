@@ -14,6 +14,7 @@ from slipway.api.reasons import Reason, State
 from slipway.observing.cause import Cause
 
 _JSON = (b"content-type", b"application/json")
+_NOBODY_SERVES = ("/favicon.ico", "/robots.txt")  # by engines of others either
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 
 
@@ -53,20 +54,6 @@ def state(cause: Cause | None, *, is_coming: bool) -> State:
     if cause and cause.final and cause.reason is not Reason.PAUSED:
         return State.FAILED
     return State.WAKING if is_coming else State.IDLE
-
-
-_NOBODY_SERVES:
-            raise RefusedError(denials.not_served(method, path))
-    raise RefusedError(denials.wakes_nobody(method, path))
-
-
-def state(known: Known, *, is_waking: bool) -> State:
-    if known.cause and known.cause.final and known.cause.reason is not Reason.PAUSED:
-        return State.FAILED
-    return State.WAKING if is_waking or known.in_use else State.IDLE
-
-
-_NOBODY_SERVES = ("/favicon.ico", "/robots.txt")
 
 
 def _models(rules: Rules) -> list[dict[str, object]]:
