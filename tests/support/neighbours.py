@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
 from slipway.activator.doorkeeper import Doorkeeper
+from slipway.activator.keys import Keys
+from slipway.activator.lookups import Lookups
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError
 from slipway.kube.kinds import Object
@@ -36,6 +38,7 @@ class Neighbours:
     is_away: bool = False
     asked: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
+    then: Callable[[], None] = lambda: None  # what happens right after pods were looked for
     answers: asyncio.Event = field(default_factory=asyncio.Event)  # unset: they take their time
 
     def __post_init__(self) -> None:
@@ -61,7 +64,7 @@ class Neighbours:
 
     @property
     def doorkeeper(self) -> Doorkeeper:
-        return Doorkeeper.of(self.client, clock=self.clock)
+        return Doorkeeper(Lookups(self.client, clock=self.clock, look_again=()), Keys(self.client, clock=self.clock))
 
     # --- what the client asks ---------------------------------------------------------------------------------------
 
@@ -77,6 +80,7 @@ class Neighbours:
             case ["api", "v1", "pods"]:
                 wanted = parse_qs(query)["fieldSelector"][0].removeprefix("status.podIP=")
                 found = [pod for pod in self.pods if pod["status"]["podIP"] == wanted]
+                self.then()
                 return _answer(200, {"metadata": {}, "items": found})
             case ["api", "v1", "namespaces", name]:
                 labels = self.namespaces.get(name)

@@ -17,7 +17,7 @@ def neighbours() -> Neighbours:
 
 
 def lookups(neighbours: Neighbours) -> Lookups:
-    return Lookups(neighbours.client, clock=neighbours.clock)
+    return Lookups(neighbours.client, clock=neighbours.clock, look_again=())
 
 
 async def names(lookups: Lookups, address: str) -> list[str] | None:
@@ -54,6 +54,19 @@ async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: Neighbou
     neighbours.pods.clear()
     neighbours.clock.now += FRESH
     assert await names(found, "10.0.0.1") == []
+
+
+async def test_a_pod_that_has_just_begun_is_looked_for_again_before_it_is_called_nobody(neighbours: Neighbours) -> None:
+    patient = Lookups(neighbours.client, clock=neighbours.clock, look_again=(0, 0))
+    neighbours.then = lambda: neighbours.pod("10.0.0.7")
+    assert await names(patient, "10.0.0.7") == ["pod-1"]
+    assert len(neighbours.asked) == 2
+
+
+async def test_and_not_for_ever(neighbours: Neighbours) -> None:
+    patient = Lookups(neighbours.client, clock=neighbours.clock, look_again=(0, 0))
+    assert await names(patient, "10.0.0.7") == []
+    assert len(neighbours.asked) == 3
 
 
 async def test_many_who_ask_at_once_ask_once(neighbours: Neighbours) -> None:
