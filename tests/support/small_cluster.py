@@ -14,7 +14,7 @@ from typing import Any
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import WELL_KNOWN, Kind, Object, kind_of
+from slipway.kube.kinds import SUBJECT_ACCESS_REVIEW, WELL_KNOWN, Kind, Object, kind_of
 from slipway.kube.metrics import Metrics
 from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
@@ -61,6 +61,7 @@ class Api:
     then: dict[str, Callable[[], None]] = field(default_factory=dict)
     unheard: set[str] = field(default_factory=set)
     missing: set[Kind] = field(default_factory=set)
+    allows: bool = True  # what it says of rights
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # --- what tests do ----------------------------------------------------------------------------------------------
@@ -123,6 +124,8 @@ class Api:
                 return 200, there
             case "delete":
                 return 200, self.objects.pop(place, None)
+            case "create" if request.kind == SUBJECT_ACCESS_REVIEW:
+                return 201, {**request.body, "status": {"allowed": self.allows}}
             case "create":
                 return 201, request.body
             case _ if there and _is_outdated(request.body, there):

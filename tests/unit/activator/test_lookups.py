@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from slipway.activator.lookups import BURST, FRESH, Lookups
+from slipway.activator.rates import Bucket
 from support.neighbours import Neighbours
 
 
@@ -105,3 +106,18 @@ async def test_a_flood_does_not_shut_out_who_has_been_seen(neighbours: Neighbour
     for number in range(BURST * 4):
         await names(found, f"10.1.{number // 256}.{number % 256}")
     assert await names(found, "10.0.0.1") == ["pod-0"]
+
+
+def test_a_bucket_gives_a_burst_and_then_at_its_rate() -> None:
+    bucket = Bucket(2.0, 3)
+    assert [bucket.take(0.0) for _ in range(4)] == [True, True, True, False]
+    assert bucket.wait(0.25) == 0.25
+    assert [bucket.take(0.5), bucket.take(0.5)] == [True, False]
+    assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_clock_that_goes_back_gives_nothing() -> None:
+    bucket = Bucket(1.0, 1)
+    assert bucket.take(100.0)
+    assert not bucket.take(50.0)
+    assert not bucket.take(50.5)
