@@ -124,10 +124,9 @@ class Api:
                 return 200, there
             case "delete":
                 return 200, self.objects.pop(place, None)
-            case "create" if request.kind == SUBJECT_ACCESS_REVIEW:
-                return 201, {**request.body, "status": {"allowed": self.allows}}
             case "create":
-                return 201, request.body
+                verdict = {"status": {"allowed": self.allows}} if request.kind == SUBJECT_ACCESS_REVIEW else {}
+                return 201, {**request.body, **verdict}
             case _ if there and _is_outdated(request.body, there):
                 return 409, None
             case "apply-status" | "scale":
