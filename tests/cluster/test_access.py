@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import itertools
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import yaml
 from slipway_devcluster.cluster import Cluster
-from slipway_devcluster.slipway import OPERATOR_IMAGE
-from support import objects
+from support.asking_pods import NOT_ANSWERED, ask
 from support.kube import Kube, Object
 from support.namespaces import own_namespace
-from support.pods import run_to_end
 from support.rendered import MANIFESTS, gemma
 
 PREDICTOR = "gemma-predictor"
 ALICE, BOB = "sk-alice-1234", "sk-bob-12345"
 FRIEND = {"app": "friend"}
-NOT_ANSWERED = 0  # within 3 s: it is held
-ASK = """
-import json, urllib.error, urllib.request
-def ask(method, url, headers):
-    request = urllib.request.Request(url, b"{{}}" if method == "POST" else None, headers, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=3) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except TimeoutError:
-        return 0, ""
-    except OSError:
-        return -1, ""
-print(json.dumps(ask({method!r}, {url!r}, {headers!r})))
-"""
 
 
 @dataclass
@@ -48,7 +28,6 @@ class Scene:
 
     own: Kube
     other: Kube
-    _numbers: Any = field(default_factory=itertools.count)
 
     async def ask(
         self,
@@ -60,13 +39,9 @@ class Scene:
         to: str = "",
     ) -> tuple[int, str]:
         """The status of what a pod is answered, and the code of an error."""
-        method, path = line.split(" ")
-        url = f"http://{to or f'gemma.{self.own.namespace}.svc'}{path}"
-        headers = {"Content-Type": "application/json"} | ({"X-Api-Key": key} if key else {})
-        program = ASK.format(method=method, url=url, headers=headers)
-        pod = objects.pod(f"client-{next(self._numbers)}", OPERATOR_IMAGE.name, objects.python(program), labels=labels)
-        status, body = json.loads(await run_to_end(within or self.own, pod))
-        return status, json.loads(body).get("error", {}).get("code", "") if body else ""
+        url = f"http://{to or f'gemma.{self.own.namespace}.svc'}"
+        headers = {"X-Api-Key": key} if key else {}
+        return await ask(within or self.own, url, line, labels=labels, headers=headers)
 
     async def activators_port(self) -> str:
         """A way past the Service, as anybody may find it."""

@@ -76,7 +76,7 @@ class Exchange:
         told = self._gate.asleep(self._head)
         if told is None:
             return False
-        if not await unwanted.discard():
+        if unwanted.is_unasked or not await unwanted.discard():
             self._reply.keep_alive = False
         self._reply.tell(told.status, told.headers, told.body)
         return True
