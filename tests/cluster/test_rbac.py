@@ -9,6 +9,7 @@ import pytest
 from slipway.kube.kinds import POD_MONITOR
 from slipway_devcluster.cluster import Cluster
 from support import audit, chaos, objects
+from support.asking_pods import ask
 from support.audit import Request, Right
 from support.kube import Kube, KubectlError, Object, Predicate
 from support.namespaces import own_namespace
@@ -41,6 +42,7 @@ async def everything(cluster: Cluster, whole: Kube) -> None:
     await whole.apply(objects.definition(POD_MONITOR))
     async with own_namespace(whole) as kube:
         await create(kube)
+        await be_asked(kube)
         await replace(cluster, kube)
         await make_it_repair(kube)
         await make_it_scale(kube)
@@ -49,9 +51,18 @@ async def everything(cluster: Cluster, whole: Kube) -> None:
 
 
 async def create(kube: Kube) -> None:
-    await kube.apply(gemma(min_replicas=0))
+    """With keys, of which the operator asks whether the activator may read them."""
+    access = {"apiKeysSecret": "api-keys", "allowFrom": [{"namespaceSelector": {}}]}
+    await kube.apply(gemma(min_replicas=0, access=access))
     await kube.wait_for("llmdeployment", "gemma", lambda it: it.get("status", {}).get("state") == "Idle")
     await kube.wait_for("podmonitor", "gemma", lambda _: True)
+
+
+async def be_asked(kube: Kube) -> None:
+    """By a pod, which the activator lets in by the labels of its namespace; health takes no key."""
+    async with asyncio.timeout(60):
+        while (await ask(kube, f"http://gemma.{kube.namespace}.svc", "GET /health"))[0] != 200:  # noqa: ASYNC110
+            await asyncio.sleep(0.5)
 
 
 async def replace(cluster: Cluster, kube: Kube) -> None:

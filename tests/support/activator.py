@@ -11,14 +11,17 @@ from typing import Any
 
 from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.deployments import Deployments, Known
+from slipway.activator.doorkeeper import Doorkeeper
 from slipway.activator.doors import Doors, serve
 from slipway.activator.holding import House, Limits
 from slipway.activator.options import Options
 from slipway.activator.picking import Replica
+from slipway.activator.rules import Rules
 
 from support.scripted_engine import ScriptedEngine
 
 LLAMA = Deployment("chat", "llama")
+ANY_POST_WAKES = Rules(engine="somebody-elses")
 
 
 def replica(engine: ScriptedEngine, *, at_a_time: int = 100) -> Replica:
@@ -57,13 +60,22 @@ class Activator:
 
 @asynccontextmanager
 async def activated(
-    *, limits: Limits | None = None, options: Options | None = None, house: House | None = None, grace: float = 0
+    *,
+    limits: Limits | None = None,
+    options: Options | None = None,
+    house: House | None = None,
+    grace: float = 0,
+    rules: Rules = ANY_POST_WAKES,
+    doorkeeper: Doorkeeper | None = None,
 ) -> AsyncIterator[Activator]:
     deployments, demand = Deployments(), Demand()
-    known = Known(deployment=LLAMA, port=0, limits=limits or Limits(timeout=20))
+    known = Known(deployment=LLAMA, port=0, rules=rules, limits=limits or Limits(timeout=20))
     deployments.tell(known)
     options = options or Options(linger=0.2)
-    async with serve(deployments, demand, house=house, options=options, host="127.0.0.1", grace=grace) as doors:
+    serving = serve(
+        deployments, demand, house=house, options=options, host="127.0.0.1", grace=grace, doorkeeper=doorkeeper
+    )
+    async with serving as doors:
         yield Activator(doors, deployments, demand, known)
 
 

@@ -160,7 +160,8 @@ def rows(name: str) -> list[Any]:
 
 
 def samples() -> list[Path]:
-    return sorted(SAMPLES.glob("*.yaml"))
+    """Those of LLMDeployments; others are about what goes with them."""
+    return sorted(file for file in SAMPLES.glob("*.yaml") if "kind: LLMDeployment" in file.read_text())
 
 
 def _of_kind(kind: str, name: str, spec: Object) -> Object:

@@ -14,17 +14,19 @@ from typing import Any
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import WELL_KNOWN, Kind, Object, kind_of
+from slipway.kube.kinds import SUBJECT_ACCESS_REVIEW, WELL_KNOWN, Kind, Object, kind_of
 from slipway.kube.metrics import Metrics
 from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
 from slipway.kube.store import Store, place_of, pruned
 from slipway.reconciling.applying import Applier
+from slipway.reconciling.deciding import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
+from slipway.reconciling.rights import Rights
 from slipway.reconciling.watches import watches
 
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
@@ -59,6 +61,7 @@ class Api:
     then: dict[str, Callable[[], None]] = field(default_factory=dict)
     unheard: set[str] = field(default_factory=set)
     missing: set[Kind] = field(default_factory=set)
+    allows: bool = True  # what it says of rights
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # --- what tests do ----------------------------------------------------------------------------------------------
@@ -122,7 +125,8 @@ class Api:
             case "delete":
                 return 200, self.objects.pop(place, None)
             case "create":
-                return 201, request.body
+                verdict = {"status": {"allowed": self.allows}} if request.kind == SUBJECT_ACCESS_REVIEW else {}
+                return 201, {**request.body, **verdict}
             case _ if there and _is_outdated(request.body, there):
                 return 409, None
             case "apply-status" | "scale":
@@ -181,7 +185,13 @@ class Loop:
         self.seconds_between_looks = 10.0
         reporter = Reporter(client, events, self.ledger, clock=self._passing)
         self.reconciler = Reconciler(
-            self.store, self.ledger, self.lookout, applier, reporter, slipway_namespace="slipway-system"
+            self.store,
+            self.ledger,
+            self.lookout,
+            applier,
+            reporter,
+            Rights(client, slipway_namespace="slipway-system", clock=self._passing),
+            Home(),
         )
 
     def _passing(self) -> float:

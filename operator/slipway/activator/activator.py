@@ -23,6 +23,7 @@ from slipway.activator import doors, scaler
 from slipway.activator.clients import Clients
 from slipway.activator.demand import Demand
 from slipway.activator.deployments import Deployments
+from slipway.activator.doorkeeper import Doorkeeper
 from slipway.activator.everyone import Everyone
 from slipway.activator.holding import House
 from slipway.activator.knowledge import Knowledge
@@ -56,9 +57,10 @@ class Activator:
         self._connection = Connection(configuration)
         self._metrics = WatchMetrics()
         self._home = Home(settings.namespace, settings.service)
+        client = KubeClient(self._connection, self._metrics)
         self._watching: Watching[Key] = Watching(
             watches(self._home),
-            client=KubeClient(self._connection, self._metrics),
+            client=client,
             login=lambda: for_kopf(configuration),
             add=self._changed,
             metrics=self._metrics,
@@ -70,6 +72,7 @@ class Activator:
         self._everyone = Everyone(self._own)
         self._telling = Telling(self._own, settings.identity)
         self._following = Following(self._everyone, settings.identity, clock=clock)
+        self._doorkeeper = Doorkeeper.of(client, clock=clock)
         self._house = House(settings.max_requests, settings.max_bytes)
         self._metrics.add(
             Meters(
@@ -127,6 +130,7 @@ class Activator:
             options=Options(runbooks=settings.runbooks, clients=Clients(settings.trusted_proxies)),
             host=settings.address,
             grace=settings.drain,
+            doorkeeper=self._doorkeeper,
         )
 
     def _scaler(self) -> AbstractAsyncContextManager[int]:

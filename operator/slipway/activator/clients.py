@@ -9,14 +9,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
+from slipway.activator.addresses import Address, address_of, client_of
 from slipway.activator.http1.heads import Headers, values
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-ONE_CLIENT = 64  # bits of an IPv6 address: whoever has one such network can have any address of it
 MOST_HOPS = 16  # of X-Forwarded-For that are looked at: a longer way leads through nobody's proxies
 
 
@@ -34,17 +32,17 @@ class Clients:
 
     def of(self, peer: str, headers: Headers) -> Client:
         """From the right of X-Forwarded-For, which the nearest proxy wrote, to the first that isn't a trusted one."""
-        address = _read(peer)
+        address = address_of(peer)
         if address is None:
             return Client(peer)
         if self.trusted and self._trusts(address):
             address = self._asks_for(address, values(headers, b"x-forwarded-for"))
-        return Client(_name(address))
+        return Client(client_of(str(address)))
 
     def _asks_for(self, proxy: Address, forwarded: Sequence[bytes]) -> Address:
         address = proxy
         for hop in reversed(b",".join(forwarded).rsplit(b",", MOST_HOPS)[-MOST_HOPS:]):
-            before = _read(_without_port(hop.strip().decode("latin-1")))
+            before = address_of(_without_port(hop.strip().decode("latin-1")))
             if before is None:
                 return address  # the last one of whom something is known
             address = before
@@ -56,25 +54,8 @@ class Clients:
         return any(address in network for network in self.trusted)
 
 
-@lru_cache(maxsize=4096)
-def _read(text: str) -> Address | None:
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped
-    return address
-
-
 def _without_port(hop: str) -> str:
     """Some proxies name it: `192.0.2.1:443`, `[2001:db8::1]:443`."""
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
-
-
-def _name(address: Address) -> str:
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    return str(ipaddress.IPv6Network((int(address), ONE_CLIENT), strict=False))

@@ -6,17 +6,15 @@ So connections that are only opened, however many, keep out nobody but whoever o
 
 from __future__ import annotations
 
-import ipaddress
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import lru_cache
+
+from slipway.activator.addresses import client_of
 
 SHARE = 3
 """One address may have at most so many times what it leaves free: three quarters if alone, less if there are others."""
-
-ONE_NETWORK = 64  # bits of an IPv6 address: who has one of a network can have any
 
 
 class State(Enum):
@@ -98,7 +96,7 @@ class Crowd:
 
     def enter(self, port: Place, address: str, *, close: Callable[[], None]) -> Guest | None:
         """None: there is no place, and nobody who would have to make room. `close` is how the new one is made to."""
-        name = network(address)
+        name = client_of(address)
         for place in (port, self.all):
             while place.is_full() or place.has_its_share(name):
                 first = place.first_to_go(name)
@@ -110,15 +108,3 @@ class Crowd:
         for place in guest.places:
             place.remember(guest)
         return guest
-
-
-@lru_cache(maxsize=4096)
-def network(address: str) -> str:
-    """Whoever is behind one address; or one network of IPv6."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
-    return str(ip.ipv4_mapped or ipaddress.IPv6Network((int(ip), ONE_NETWORK), strict=False))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from slipway.activator.demand import Deployment
 from slipway.activator.holding import Limits
 from slipway.activator.picking import Replica
+from slipway.activator.rules import Rules
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 
@@ -21,6 +22,7 @@ class Known:
 
     deployment: Deployment
     port: int  # on which its requests come in
+    rules: Rules = field(default_factory=Rules)
     limits: Limits = field(default_factory=Limits)
     replicas: tuple[Replica, ...] = ()  # those that are ready, and no others are ever asked
     cause: Cause | None = None

@@ -11,6 +11,7 @@ from slipway.activator import open_files
 from slipway.activator.crowd import Crowd
 from slipway.activator.demand import Demand, Deployment
 from slipway.activator.deployments import Deployments, Known
+from slipway.activator.doorkeeper import Doorkeeper
 from slipway.activator.gate import Gate
 from slipway.activator.holding import House
 from slipway.activator.options import Options
@@ -22,8 +23,11 @@ TRY_AGAIN_AFTER = 1.0  # seconds after which a port that was taken is tried agai
 
 
 class Doors:
-    def __init__(self, demand: Demand, *, house: House, options: Options, host: str | None) -> None:
+    def __init__(
+        self, demand: Demand, *, house: House, options: Options, host: str | None, doorkeeper: Doorkeeper
+    ) -> None:
         self._demand = demand
+        self._doorkeeper = doorkeeper
         self._house = house
         self._options = options
         self._host = host
@@ -43,7 +47,9 @@ class Doors:
         if gate := self._gates.get(deployment):
             gate.tell(known)
         else:
-            self._gates[deployment] = Gate(known, self._house, self._demand, runbooks=self._options.runbooks)
+            self._gates[deployment] = Gate(
+                known, self._house, self._demand, runbooks=self._options.runbooks, doorkeeper=self._doorkeeper
+            )
         if deployment in self._ports and self._ports[deployment][0] != known.port:
             self._shut(deployment)
         if deployment not in self._ports:
@@ -95,12 +101,15 @@ async def serve(
     options: Options | None = None,
     host: str | None = None,
     grace: float = 30.0,
+    doorkeeper: Doorkeeper | None = None,
 ) -> AsyncIterator[Doors]:
     """Serves every deployment that is known, on its port, until the end; requests under way get `grace` seconds."""
-    doors = Doors(demand, house=house or House(), options=options or Options(), host=host)
+    doorkeeper = doorkeeper or Doorkeeper()
+    doors = Doors(demand, house=house or House(), options=options or Options(), host=host, doorkeeper=doorkeeper)
     stop_listening = deployments.listen(doors.hear)
     try:
         yield doors
     finally:
         stop_listening()
         await doors.close(grace)
+        await doorkeeper.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 from slipway.api.reasons import Reason
@@ -17,7 +17,7 @@ class Refusal:
     """A final answer of our own."""
 
     status: HTTPStatus
-    reason: Reason
+    reason: Reason | str  # or the guard's word, where the guard says the same
     message: str
     retry_after: int | None = None
 
@@ -27,7 +27,7 @@ class Refusal:
         return _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
 
     def body(self) -> bytes:
-        error = {"type": self.type, "code": self.reason.value, "message": self.message, "param": None}
+        error = {"type": self.type, "code": str(self.reason), "message": self.message, "param": None}
         return json.dumps({"error": error}, ensure_ascii=False).encode()
 
 
@@ -83,6 +83,13 @@ def too_large(limit: int) -> Refusal:
 def too_many_connections() -> Refusal:
     message = "Too many connections are open here. Close some, or try again."
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, Reason.TOO_MANY_CONNECTIONS, message, 1)
+
+
+def in_short(refusal: Refusal) -> Refusal:
+    """For those of whom we don't know whether they may read what a pod says: what went wrong, in our own words."""
+    if refusal.status != HTTPStatus.SERVICE_UNAVAILABLE or not isinstance(refusal.reason, Reason):
+        return refusal
+    return replace(refusal, message=refusal.reason.meaning)
 
 
 def _told(cause: Cause, runbooks: str) -> str:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from slipway.activator import errors
 from slipway.activator.body import UNREAD, Body
 from slipway.activator.clients import Client
+from slipway.activator.doorkeeper import Admitted
 from slipway.activator.errors import Refusal, RefusedError
 from slipway.activator.forward import Answer, FailedError, ask
 from slipway.activator.gate import Gate, Visit
@@ -44,6 +45,7 @@ class Exchange:
         self._reply = Reply(channel, head)
         self._body: Body | None = None
         self._wants_stream: asyncio.Task[bool] | None = None
+        self._admitted = Admitted()
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> bool:
@@ -64,8 +66,10 @@ class Exchange:
         return self._reply.keep_alive
 
     async def _serve(self) -> None:
+        if await self._is_answered_at_the_door():
+            return
         client = self._options.clients.of(self._channel.peer, self._head.headers)
-        await self._hold(client)
+        await self._hold(replace(client, owner=self._admitted.owner or ""))
 
     async def _hold(self, client: Client) -> None:
         """From its head to the end of its answer."""
@@ -83,6 +87,18 @@ class Exchange:
             except BaseException:
                 answer.channel.abort()
                 raise
+
+    async def _is_answered_at_the_door(self) -> bool:
+        """Whether it takes no replica, and no place. RefusedError for those who are not let in."""
+        self._body = unwanted = Body(self._channel, self._head, self._options, kept=0)
+        self._admitted = await self._gate.doorkeeper.admit(self._gate.known, self._channel.peer, self._head)
+        told = self._gate.asleep(self._head)
+        if told is None:
+            return False
+        if unwanted.is_unasked or not await unwanted.discard():
+            self._reply.keep_alive = False
+        self._reply.tell(told.status, told.headers, told.body)
+        return True
 
     async def _answer(self, visit: Visit, body: Body) -> Answer:
         """The first answer of a replica that counts. What may be tried again is, as long as the request may wait."""
@@ -137,7 +153,8 @@ class Exchange:
             return math.inf
         known = self._gate.known
         elapsed = self._gate.waking_for or now - visit.ticket.arrived
-        text = heartbeat(elapsed=elapsed, expected=known.expected_wake, step=known.step, cause=known.cause)
+        cause = known.cause if self._admitted.is_trusted else None
+        text = heartbeat(elapsed=elapsed, expected=known.expected_wake, step=known.step, cause=cause)
         self._reply.heartbeat(text)
         return now + known.limits.heartbeat
 
@@ -167,7 +184,7 @@ class Exchange:
         if not self._body_is_read():
             self._reply.keep_alive = False
         self._gate.tally.refused[refusal.reason] += 1
-        self._reply.refuse(refusal, held=held)
+        self._reply.refuse(refusal if self._admitted.is_trusted else errors.in_short(refusal), held=held)
         if self._body and not self._body.is_complete and not self._body.is_unasked:
             await self._body.discard()
 

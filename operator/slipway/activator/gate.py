@@ -12,12 +12,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from slipway.activator import errors
+from slipway.activator import asleep, errors
+from slipway.activator.asleep import Told
 from slipway.activator.clients import Client
 from slipway.activator.demand import Demand, Wanted
 from slipway.activator.deployments import Known
+from slipway.activator.doorkeeper import Doorkeeper
 from slipway.activator.errors import RefusedError
 from slipway.activator.holding import CrowdedError, FullError, House, Room, Ticket
+from slipway.activator.http1.heads import RequestHead
 from slipway.activator.picking import WITHOUT_WORK, Failure, Replica, Replicas, rest
 from slipway.activator.waking import retry_after
 
@@ -70,8 +73,17 @@ class Visit:
 class Gate:
     """To be used in the event loop in which it was made."""
 
-    def __init__(self, known: Known, house: House, demand: Demand, *, runbooks: str = "") -> None:
+    def __init__(
+        self,
+        known: Known,
+        house: House,
+        demand: Demand,
+        *,
+        runbooks: str = "",
+        doorkeeper: Doorkeeper | None = None,
+    ) -> None:
         self.known = known
+        self.doorkeeper = doorkeeper or Doorkeeper()
         self._room = Room(known.limits, house, known.deployment)
         self.tally = house.tally
         self._replicas = Replicas()
@@ -118,6 +130,13 @@ class Gate:
     def addresses(self) -> frozenset[tuple[str, int]]:
         """Where requests may be sent to."""
         return self._replicas.addresses
+
+    def asleep(self, head: RequestHead) -> Told | None:
+        """What is answered without a replica; None: it takes one. RefusedError where one wouldn't be woken for it."""
+        if self.known.replicas or self._is_closed:
+            return None
+        is_coming = self.known.in_use or self._waking_since is not None
+        return asleep.answer(self.known.rules, head, asleep.state(self.known.cause, is_coming=is_coming))
 
     # --- a request's way ---------------------------------------------------------------------------------------------
 

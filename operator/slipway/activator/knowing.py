@@ -15,6 +15,7 @@ from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Known
 from slipway.activator.holding import Limits
 from slipway.activator.picking import Replica
+from slipway.activator.rules import rules_of
 from slipway.activator.waking import expected_wake, size_of
 from slipway.api import names, units
 from slipway.api.engine import ANY_CONCURRENCY
@@ -63,6 +64,7 @@ def known(sight: Sight) -> Known | None:
     return Known(
         deployment=deployment_of(sight.deployment),
         port=port,
+        rules=rules_of(sight.deployment),
         limits=limits,
         replicas=replicas(sight, concurrency),
         cause=seen.cause or _told(sight.deployment),

@@ -64,7 +64,12 @@ class Reply:
         headers: Headers = [(b"content-type", b"application/json"), _held(held)]
         if refusal.retry_after is not None:
             headers.append((b"retry-after", b"%d" % refusal.retry_after))
-        self._begin(refusal.status, refusal.status.phrase.encode(), headers, length=len(body))
+        if refusal.status == HTTPStatus.UNAUTHORIZED:
+            headers.append((b"www-authenticate", b"Bearer"))
+        self.tell(refusal.status, headers, body)
+
+    def tell(self, status: HTTPStatus, headers: Headers, body: bytes) -> None:
+        self._begin(status, status.phrase.encode(), headers, length=len(body))
         if not self._without_body:
             self._write(body)
 

@@ -97,7 +97,8 @@ class AccessSpec(ApiModel):
     allow_from: list[Peer] | None = Field(
         default=None,
         max_length=64,
-        description="Who may reach the model over the network; without it, all may, with an empty list nobody.",
+        description="Who may reach the model over the network, awake or asleep; without it, all may, with an empty "
+        "list nobody.",
         json_schema_extra={LIST_TYPE: "atomic"},
     )
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from slipway.api import units
 from slipway.api.kubernetes import keyed
 from slipway.api.schema import (
+    LIST_TYPE,
     ApiModel,
     AsText,
     Auto,
@@ -17,6 +18,7 @@ from slipway.api.schema import (
     duration_within,
     matches,
     quantity_within,
+    rules,
     whole_number_or_auto,
 )
 
@@ -95,6 +97,19 @@ class ScheduleEntry(ApiModel):
     ] = Field(default="UTC", description="Time zone of the cron expression, such as Europe/Vienna.")
 
 
+_PART = r"[-A-Za-z0-9._~:@!$&'()+,;=]+"
+WAKING_REQUEST = rf"^(GET|POST|PUT|PATCH|DELETE) (/|(/([*]|{_PART}))+)$"
+WakingRequest = Annotated[
+    str,
+    matches(
+        WAKING_REQUEST,
+        "must be a method and a path, such as POST /v1/chat/completions or POST /v1/*: GET, POST, PUT, PATCH or "
+        "DELETE, and a * only for a whole part between slashes",
+        at_most=256,
+    ),
+]
+
+
 class HoldSpec(ApiModel):
     """Requests that come while no replica is ready are held within these limits, and refused with 429 or 503 beyond."""
 
@@ -109,6 +124,23 @@ class HoldSpec(ApiModel):
     heartbeat: Annotated[str, duration_within("1s", "5m", or_auto=True)] = Field(
         default="Auto",
         description="How often a held stream is told that it still waits, so that no proxy on the way gives up.",
+    )
+
+    wake_on: list[WakingRequest] | None = Field(
+        default=None,
+        max_length=32,
+        description="Requests that wait for a replica and wake one, such as POST /v1/chat/completions; a * stands for "
+        "one part between slashes, at the end for all that follows. By default all that the engine computes for, and "
+        "of engines that aren't Slipway's every POST.",
+        json_schema_extra={
+            LIST_TYPE: "atomic",
+            **rules(
+                Rule(
+                    rule="size(self) > 0",
+                    message="an empty wakeOn would let nothing wake the model: name a request, or leave wakeOn out",
+                )
+            ),
+        },
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (

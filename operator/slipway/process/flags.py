@@ -89,6 +89,11 @@ def name(text: str) -> str:
     return text
 
 
+def several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Values separated by commas; none in an empty text."""
+    return lambda text: tuple(read(each.strip()) for each in text.split(",") if each.strip())
+
+
 def whole(*, at_least: int, at_most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not at_least <= int(text) <= at_most:

@@ -22,6 +22,14 @@ from slipway.rendering.scaling import predictor_deployment
 NOTHING = Desired(apply=())
 
 
+@dataclass(frozen=True)
+class Home:
+    """What whoever installs says of where things are."""
+
+    namespace: str = "slipway-system"
+    prometheus_namespaces: tuple[str, ...] = ("monitoring",)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Decision:
     """What there should be. Without a plan nothing is written, and what is there already stays as it is."""
@@ -40,12 +48,12 @@ class Hindrance:
     foreign: tuple[Object, ...] = field(default=())
 
 
-def decide(sight: Sight, *, slipway_namespace: str) -> Decision:
+def decide(sight: Sight, home: Home) -> Decision:
     """One deployment on which the code fails must not stop the others: that is one more thing to report."""
     deployment = None
     try:
         deployment = LLMDeployment.model_validate(sight.raw)
-        return _decide(sight, deployment, slipway_namespace)
+        return _decide(sight, deployment, home)
     except ValidationError as error:
         return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, in_words(error)))
     except Exception as error:
@@ -53,29 +61,31 @@ def decide(sight: Sight, *, slipway_namespace: str) -> Decision:
         return Decision(deployment=deployment, plan=Unplannable(Reason.INTERNAL_ERROR, told), bug=error)
 
 
-def _decide(sight: Sight, deployment: LLMDeployment, slipway_namespace: str) -> Decision:
+def _decide(sight: Sight, deployment: LLMDeployment, home: Home) -> Decision:
     plan = make_plan(deployment.spec, sight.profiles, name=deployment.metadata.name)
     if isinstance(plan, Unplannable):
         return Decision(deployment=deployment, plan=plan)
-    desired = render(deployment, plan, _world(sight, plan, deployment, slipway_namespace))
+    desired = render(deployment, plan, _world(sight, plan, deployment, home))
     if isinstance(desired, Unrenderable):
         return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
     plan = replace(plan, why=(*plan.why, *desired.remarks))
     return Decision(deployment=deployment, plan=plan, desired=desired)
 
 
-def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, slipway_namespace: str) -> World:
+def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, home: Home) -> World:
     made = predictor_deployment(deployment.metadata.name)
     return World(
         serving_runtime=sight.runtime(plan.runtime),
         inference_service=sight.view.inference_service,
         deployment=next((each for each in sight.view.deployments if each["metadata"]["name"] == made), None),
         kinds=frozenset(f"{kind.name}.{kind.group}" for kind in sight.kinds),
-        slipway_namespace=slipway_namespace,
+        slipway_namespace=home.namespace,
+        prometheus_namespaces=home.prometheus_namespaces,
         scaled_object=sight.view.scaled_object,
         autoscaler=sight.view.autoscaler,
         activator=sight.activator,
         activator_port=sight.activator_port,
+        activator_reads_keys=sight.activator_reads_keys,
         has_ready=any(Pod(raw, sight.view).is_ready for raw in sight.view.pods),
         has_missing=has_missing(sight.view),
         is_updating=is_updating(sight.view),

@@ -31,12 +31,14 @@ from slipway.kube.queue import WorkQueue
 from slipway.kube.watching import Watching
 from slipway.observing.world import condition
 from slipway.reconciling.applying import Applier
+from slipway.reconciling.deciding import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.options import Options
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
+from slipway.reconciling.rights import Rights
 from slipway.reconciling.watches import watches
 
 logger = logging.getLogger(__name__)
@@ -140,7 +142,8 @@ class Operator:
             self._lookout,
             Applier(client, store, self._ledger),
             Reporter(client, events, self._ledger),
-            slipway_namespace=self._options.namespace,
+            Rights(client, slipway_namespace=self._options.namespace, clock=time.monotonic),
+            Home(self._options.namespace, self._options.prometheus_namespaces),
         )
 
     def _live(self) -> health.Checks:

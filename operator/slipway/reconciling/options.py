@@ -17,6 +17,7 @@ from slipway.process.flags import (
     Program,
     duration,
     name,
+    several,
     whole,
 )
 
@@ -29,6 +30,7 @@ class Options:
     identity: str
     workers: int
     resync: float
+    prometheus_namespaces: tuple[str, ...]
     management_port: int
     log_level: str
     log_format: str
@@ -37,6 +39,7 @@ class Options:
 def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Options:
     """Prints --help and --version, and refuses bad values: both end the program."""
     given = PROGRAM.parse(arguments, environment)
+    given["prometheus_namespaces"] = given.pop("prometheus_namespace")
     given["identity"] = given["identity"] or own_identity()
     return Options(**given)
 
@@ -58,6 +61,13 @@ FLAGS = (
         "10m",
         duration(at_least=10.0),
         "TIME",
+    ),
+    Flag(
+        "prometheus-namespace",
+        "namespaces from which the metrics of models may be read, several separated by commas; empty: none",
+        "monitoring",
+        several(name),
+        "NAMES",
     ),
     MANAGEMENT_PORT,
     LOG_LEVEL,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
 from slipway.reconciling.applying import Applier, Outcome, is_going
-from slipway.reconciling.deciding import Decision, decide, report
+from slipway.reconciling.deciding import Decision, Home, decide, report
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.reporting import Reporter
+from slipway.reconciling.rights import Rights
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +33,11 @@ class Reconciler:
         lookout: Lookout,
         applier: Applier,
         reporter: Reporter,
-        *,
-        slipway_namespace: str,
+        rights: Rights,
+        home: Home,
     ) -> None:
         self._store, self._ledger, self._lookout = store, ledger, lookout
-        self._applier, self._reporter, self._slipway_namespace = applier, reporter, slipway_namespace
+        self._applier, self._reporter, self._rights, self._home = applier, reporter, rights, home
 
     async def reconcile(self, key: Key) -> float | None:
         if self._store.unsynced():
@@ -48,7 +50,9 @@ class Reconciler:
             return NEVER
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection
-        decision = decide(sight, slipway_namespace=self._slipway_namespace)
+        if sight.activator is not None:
+            sight = replace(sight, activator_reads_keys=await self._rights.activator_reads_keys(sight.raw))
+        decision = decide(sight, self._home)
         try:
             outcome = await self._applier.carry_out(key, sight.uid, decision.desired, is_new=sight.previous is None)
         except NamespaceGoesError:

@@ -21,6 +21,7 @@ class Sight:
     runtime: Callable[[str], Object | None]  # the (Cluster)ServingRuntime of that name
     activator: tuple[str, ...] | None  # where its replicas are; None: it isn't installed
     activator_port: int | None  # of this deployment
+    activator_reads_keys: bool | None = None  # whether it may read access.apiKeysSecret; None: nobody knows
     kinds: frozenset[Kind]  # of those that others bring along, the ones that the cluster has
 
     @property

@@ -26,10 +26,12 @@ class World:
     deployment: Object | None = None  # that KServe made for it
     kinds: frozenset[str] = frozenset()  # optional kinds that the cluster knows, as Kind.group
     slipway_namespace: str = "slipway-system"
+    prometheus_namespaces: tuple[str, ...] = ("monitoring",)  # those of them that may read metrics
     scaled_object: Object | None = None  # ours, as long as it is there
     autoscaler: Object | None = None  # the same of the HorizontalPodAutoscaler
     activator: tuple[str, ...] | None = None  # where its replicas are; None: it isn't installed
     activator_port: int | None = None  # the activator's port for this deployment, once it has one
+    activator_reads_keys: bool | None = None  # whether it may read access.apiKeysSecret; None: nobody knows
     has_ready: bool = False  # whether a replica of the model is ready
     has_missing: bool = False  # whether not all replicas are ready, or not all of the newest version
     is_updating: bool = False  # whether pods of an older version are there

@@ -1,4 +1,4 @@
-"""Who reaches the pods: clients the engine's port, Slipway and Prometheus the metrics too, nobody anything else.
+"""Who reaches the pods: clients the engine's port, the activator the runtime's too, Prometheus the metrics' alone.
 
 An engine's port guards little by itself; so what isn't needed from outside is closed, and `access.allowFrom` closes
 the rest. Kubelets always get through to their own pods' probes.
@@ -12,15 +12,10 @@ from slipway.rendering.desired import Object, World
 from slipway.rendering.metadata import owned
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-PROMETHEUS: Object = {
-    "namespaceSelector": {},
-    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
-}
+NAME_LABEL = "app.kubernetes.io/name"
 
 
-def network_policy(deployment: LLMDeployment, world: World, *, engine_port: int) -> Object:
-    slipway: Object = {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: world.slipway_namespace}}}
-    watchers = {"from": [slipway, PROMETHEUS], "ports": _ports(engine_port, names.RUNTIME_PORT)}
+def network_policy(deployment: LLMDeployment, world: World, *, engine_port: int, metrics_port: int) -> Object:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -28,9 +23,29 @@ def network_policy(deployment: LLMDeployment, world: World, *, engine_port: int)
         "spec": {
             "podSelector": {"matchLabels": {names.OWNER_LABEL: deployment.metadata.name}},
             "policyTypes": ["Ingress"],
-            "ingress": [*_clients(deployment.spec.access.allow_from, engine_port), watchers],
+            "ingress": [
+                *_clients(deployment.spec.access.allow_from, engine_port),
+                {"from": [_activator(world)], "ports": _ports(engine_port, names.RUNTIME_PORT)},
+                *_prometheus(world.prometheus_namespaces, metrics_port),
+            ],
         },
     }
+
+
+def _activator(world: World) -> Object:
+    """It forwards requests, reads the engine's metrics, and asks the runtime whether it is ready."""
+    return {
+        "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: world.slipway_namespace}},
+        "podSelector": {"matchLabels": {NAME_LABEL: names.ACTIVATOR_SERVICE}},
+    }
+
+
+def _prometheus(namespaces: tuple[str, ...], metrics_port: int) -> list[Object]:
+    """By the name of its namespace, which nobody can give to another: a pod's labels are whatever its owner likes."""
+    if not namespaces:
+        return []
+    among: Object = {"key": NAMESPACE_LABEL, "operator": "In", "values": list(namespaces)}
+    return [{"from": [{"namespaceSelector": {"matchExpressions": [among]}}], "ports": _ports(metrics_port)}]
 
 
 def _clients(allowed: list[Peer] | None, engine_port: int) -> list[Object]:

@@ -47,7 +47,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     objects = (
         service(deployment, world, engine_port=engine.port),
         activator_slice(deployment, world),
-        network_policy(deployment, world, engine_port=engine.port),
+        network_policy(deployment, world, engine_port=engine.port, metrics_port=engine.metrics_port),
         inference_service(deployment, plan, engine, strategy=strategy, autoscaler=chosen),
         scaled,
         own_autoscaler,
@@ -61,6 +61,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
             *_of_now(kept),
             *told_of_rollout(deployment.spec, world),
             *_not_yet(deployment.spec, world),
+            *_open_at_zero(deployment.spec, world),
             *engine.ignored(deployment.spec),
         ),
         look_again_at=kept.until,
@@ -107,3 +108,13 @@ def _not_yet(spec: LLMDeploymentSpec, world: World) -> Iterator[str]:
         yield "rollout.strategy: Canary is carried out as Surge so far."
     if spec.rollout.quality_gate:
         yield "rollout.qualityGate: nothing waits for the benchmark yet."
+
+
+def _open_at_zero(spec: LLMDeploymentSpec, world: World) -> Iterator[str]:
+    """What is kept less well while the model sleeps."""
+    secret = spec.access.api_keys_secret
+    if secret and world.activator is not None and world.activator_reads_keys is False:
+        yield (
+            f"access.apiKeysSecret: waking takes no valid key, because the activator may not read the Secret {secret}: "
+            "apply manifests/samples/keys-at-zero.yaml with its name."
+        )

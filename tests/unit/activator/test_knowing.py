@@ -253,3 +253,40 @@ def test_earlier_starts_tell_how_long_the_next_one_takes() -> None:
 
 def test_before_the_first_start_nobody_is_told_how_long_it_takes() -> None:
     assert seen().expected_wake is None
+
+
+# --- who may ask, and what wakes -------------------------------------------------------------------------------------
+
+
+def test_without_a_word_in_the_spec_everybody_may_ask() -> None:
+    rules = seen().rules
+    assert (rules.allow_from, rules.keys_secret, rules.wake_on, rules.names) == (None, None, None, ("llama",))
+    assert rules.is_readable
+
+
+def test_what_the_spec_says_of_requests_is_known() -> None:
+    access = {"allowFrom": [{"namespaceSelector": {}}], "apiKeysSecret": "keys"}
+    engine = {"adapters": [{"name": "llama-sql", "uri": "pvc://models/sql"}]}
+    hold = {"wakeOn": ["POST /v1/*"]}
+    rules = seen(deployment=llm(access=access, engine=engine, scaling={"hold": hold})).rules
+    assert [peer.model_dump(by_alias=True, exclude_none=True) for peer in rules.allow_from or ()] == [
+        {"namespaceSelector": {"matchLabels": {}, "matchExpressions": []}}
+    ]
+    assert (rules.keys_secret, rules.wake_on, rules.names) == ("keys", ("POST /v1/*",), ("llama", "llama-sql"))
+
+
+def test_an_empty_list_is_nobody_and_not_everybody() -> None:
+    assert seen(deployment=llm(access={"allowFrom": []})).rules.allow_from == ()
+
+
+UNREADABLE: list[dict[str, Any]] = [
+    {"access": {"allowFrom": [{"serviceAccounts": ["a"]}]}},
+    {"access": {"tomorrowsRestriction": True}},
+    {"scaling": {"hold": {"tomorrowsRestriction": True}}},
+    {"engine": {"tomorrowsField": 1}},
+]
+
+
+@pytest.mark.parametrize("spec", UNREADABLE)
+def test_a_restriction_that_is_not_understood_is_not_taken_for_none(spec: dict[str, Any]) -> None:
+    assert not seen(deployment=llm(**spec)).rules.is_readable

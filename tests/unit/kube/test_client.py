@@ -204,6 +204,14 @@ async def test_a_list_is_read_page_by_page(client: KubeClient, server: Server) -
     assert [request.query.get("continue") for request in server.requests] == [None, "more"]
 
 
+async def test_what_fields_select_is_read_in_one_piece(client: KubeClient, server: Server) -> None:
+    """Of pages, the API server would take each from etcd instead of from its cache."""
+    server.answer(lambda: web.json_response({"items": [], "metadata": {}}))
+    assert await client.list(POD, field_selector="status.podIP=10.0.0.1") == []
+    [request] = server.requests
+    assert dict(request.query) == {"fieldSelector": "status.podIP=10.0.0.1"}
+
+
 async def test_deleting_what_is_not_there_is_no_error(client: KubeClient, server: Server) -> None:
     server.answer(lambda: status(404, "NotFound", "gone", name="a"))
     assert await client.delete(CONFIG_MAP, "a", "chat") is False

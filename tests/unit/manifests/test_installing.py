@@ -201,10 +201,24 @@ def test_the_operator_may_watch_all_that_it_watches_and_nothing_else() -> None:
     assert needed == {right for right in audit.granted([only("ClusterRole")]) if right.verb in ("list", "watch")}
 
 
-def test_the_activator_may_watch_all_that_it_watches_and_do_nothing_else() -> None:
+def test_the_activator_may_watch_all_that_it_watches_look_up_who_asks_and_do_nothing_else() -> None:
     watched = {watch.kind for watch in activators_watches(Home(SLIPWAY_NAMESPACE, ACTIVATOR))}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
-    assert needed == set(audit.granted([only("ClusterRole", ACTIVATOR)]))
+    assert needed | {Right("get", "", "namespaces")} == set(audit.granted([only("ClusterRole", ACTIVATOR)]))
+
+
+def test_the_sample_lets_the_activator_read_one_secret_and_nothing_else() -> None:
+    role, binding = yaml.safe_load_all((MANIFESTS / "samples/keys-at-zero.yaml").read_text())
+    [rule] = role["rules"]
+    assert audit.granted([role]) == {Right("get", "", "secrets")}
+    assert len(rule["resourceNames"]) == 1
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    account = pod_of(ACTIVATOR)["spec"]["serviceAccountName"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": SLIPWAY_NAMESPACE}]
+
+
+def test_the_policies_of_models_let_in_the_activators_pods() -> None:
+    assert pod_of(ACTIVATOR)["metadata"]["labels"]["app.kubernetes.io/name"] == names.ACTIVATOR_SERVICE
 
 
 def test_no_right_is_for_everything_or_for_secrets() -> None:

@@ -15,7 +15,7 @@ from slipway.kube.kinds import (
     Object,
 )
 from support.small_cluster import Loop
-from support.turns import cause, condition, made_by_kserve, pod, thing
+from support.turns import cause, condition, made_by_kserve, pod, status, thing
 
 EXTRA = activator_slice("llama")
 
@@ -113,3 +113,15 @@ async def test_who_has_scaled_goes_before_another_begins(with_activator: Loop) -
 def of_scaling(loop: Loop) -> list[str]:
     kinds = (str(SCALED_OBJECT), str(HORIZONTAL_POD_AUTOSCALER), str(DEPLOYMENT))
     return [write for write in loop.api.writes() if write.endswith(kinds)]
+
+
+async def test_a_model_that_any_key_wakes_says_so(with_activator: Loop) -> None:
+    loop = with_activator
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
+    loop.api.allows = False
+    await loop.turn()
+    [remark] = [each for each in status(loop)["plan"]["why"] if each.startswith("access.apiKeysSecret")]
+    assert "apply manifests/samples/keys-at-zero.yaml" in remark
+    loop.api.allows = True
+    await loop.settle(turns=10)
+    assert not [each for each in status(loop)["plan"]["why"] if each.startswith("access.apiKeysSecret")]

@@ -15,6 +15,7 @@ FLAGS = {
     "--identity": "SLIPWAY_IDENTITY",
     "--workers": "SLIPWAY_WORKERS",
     "--resync": "SLIPWAY_RESYNC",
+    "--prometheus-namespace": "SLIPWAY_PROMETHEUS_NAMESPACE",
     "--management-port": "SLIPWAY_MANAGEMENT_PORT",
     "--log-level": "SLIPWAY_LOG_LEVEL",
     "--log-format": "SLIPWAY_LOG_FORMAT",
@@ -30,6 +31,7 @@ def test_without_anything_there_are_sensible_defaults() -> None:
         identity=options.identity,
         workers=16,
         resync=600.0,
+        prometheus_namespaces=("monitoring",),
         management_port=8081,
         log_level="info",
         log_format="console",
@@ -46,6 +48,18 @@ def test_a_variable_sets_what_its_flag_sets_and_the_flag_wins() -> None:
     assert (options.workers, options.log_format, options.resync) == (8, "json", 90.0)
 
 
+NAMESPACES = [
+    ("monitoring", ("monitoring",)),
+    ("monitoring, observability", ("monitoring", "observability")),
+    ("", ()),
+]
+
+
+@pytest.mark.parametrize(("value", "namespaces"), NAMESPACES)
+def test_prometheus_may_be_in_several_namespaces_or_in_none(value: str, namespaces: tuple[str, ...]) -> None:
+    assert parse([f"--prometheus-namespace={value}"], {}).prometheus_namespaces == namespaces
+
+
 def test_an_empty_variable_counts_as_none() -> None:
     assert parse([], {"SLIPWAY_KUBECONFIG": "", "SLIPWAY_WORKERS": ""}).workers == 16
 
@@ -59,6 +73,7 @@ def test_a_kubeconfig_that_is_there_is_taken(tmp_path: Path) -> None:
 REFUSED = [
     ("--kubeconfig", "/nowhere", "'/nowhere' is not a file: name a kubeconfig that is there"),
     ("--namespace", "Chat", "'Chat' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
+    ("--prometheus-namespace", "monitoring,Team_A", "'Team_A' can't be the name of an object"),
     ("--lease-name", "a_b", "'a_b' can't be the name of an object"),
     ("--workers", "0", "'0' is not a whole number from 1 to 256"),
     ("--workers", "²", "'²' is not a whole number from 1 to 256"),

@@ -93,10 +93,18 @@ def test_a_podmonitor_that_is_no_longer_wanted_is_deleted() -> None:
 # --- who may ask -----------------------------------------------------------------------------------------------------
 
 
+def ingress(wanted: LLMDeployment, **world: Any) -> list[dict[str, Any]]:
+    rules: list[dict[str, Any]] = of_kind(desired(wanted, **world), "NetworkPolicy")["spec"]["ingress"]
+    return rules
+
+
 def clients(wanted: LLMDeployment) -> list[dict[str, Any]]:
-    """The rules of the NetworkPolicy beside the one for Slipway and Prometheus."""
-    rules: list[dict[str, Any]] = of_kind(desired(wanted), "NetworkPolicy")["spec"]["ingress"]
-    return rules[:-1]
+    """The rules of the NetworkPolicy beside those for the activator and Prometheus."""
+    return ingress(wanted)[:-2]
+
+
+def ports_of(rule: dict[str, Any]) -> list[int]:
+    return [each["port"] for each in rule["ports"]]
 
 
 def test_by_default_everybody_reaches_the_engine_and_nothing_else() -> None:
@@ -112,7 +120,48 @@ def test_all_namespaces_may_be_let_in() -> None:
     assert rule["from"] == [{"namespaceSelector": {}}]
 
 
+def test_prometheus_reads_the_metrics_from_the_namespaces_that_the_installer_names_and_reaches_no_engine() -> None:
+    *_, rule = ingress(on_h100(), prometheus_namespaces=("monitoring", "observability"))
+    assert ports_of(rule) == [8081]
+    [peer] = rule["from"]
+    [among] = peer["namespaceSelector"]["matchExpressions"]
+    assert (among["key"], among["values"]) == ("kubernetes.io/metadata.name", ["monitoring", "observability"])
+
+
+def test_no_pod_gets_in_by_what_it_calls_itself_alone() -> None:
+    """Anybody may give a pod any label; names of namespaces are the platform's."""
+    for rule in ingress(on_h100(access={"allowFrom": []})):
+        for peer in rule["from"]:
+            assert "kubernetes.io/metadata.name" in str(peer["namespaceSelector"])
+
+
+def test_where_no_namespace_is_named_nobody_reads_metrics_but_the_activator() -> None:
+    [rule] = ingress(on_h100(access={"allowFrom": []}), prometheus_namespaces=())
+    assert rule["from"][0]["podSelector"] == {"matchLabels": {"app.kubernetes.io/name": "slipway-activator"}}
+    assert ports_of(rule) == [8080, 8081]
+
+
+def test_an_engine_that_serves_its_metrics_itself_is_reached_for_them() -> None:
+    wanted = deployment(engine={"name": "sglang"})
+    *_, rule = ingress(wanted, serving_runtime=runtime("sglang"))
+    assert ports_of(rule) == [8080]
+
+
 WITH_KEYS = {"apiKeysSecret": "keys"}
+
+
+def test_a_model_that_may_be_woken_without_a_valid_key_says_so_and_what_to_do() -> None:
+    wanted, activator = on_h100(access=WITH_KEYS), ("10.0.0.9",)
+    [remark] = desired(wanted, activator=activator, activator_reads_keys=False).remarks
+    assert remark == (
+        "access.apiKeysSecret: waking takes no valid key, because the activator may not read the Secret keys: "
+        "apply manifests/samples/keys-at-zero.yaml with its name."
+    )
+
+
+@pytest.mark.parametrize("reads", [True, None])
+def test_where_keys_are_checked_at_zero_or_nobody_knows_nothing_is_said(reads: bool | None) -> None:
+    assert not desired(on_h100(access=WITH_KEYS), activator=("10.0.0.9",), activator_reads_keys=reads).remarks
 
 
 @pytest.mark.parametrize(

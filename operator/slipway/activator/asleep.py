@@ -1,0 +1,90 @@
+"""What is answered without a replica, so that nobody wakes a model by looking whether it is there. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from slipway.activator import denials, paths
+from slipway.activator.errors import RefusedError
+from slipway.activator.http1.heads import Headers, RequestHead
+from slipway.activator.rules import Rules
+from slipway.api.reasons import Reason, State
+from slipway.observing.cause import Cause
+
+_JSON = (b"content-type", b"application/json")
+_NOBODY_SERVES = ("/favicon.ico", "/robots.txt")  # by engines of others either
+_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
+
+
+@dataclass(frozen=True)
+class Told:
+    """An answer of our own."""
+
+    status: HTTPStatus
+    headers: Headers
+    body: bytes = b""
+
+
+def answer(rules: Rules, head: RequestHead, state: State) -> Told | None:
+    """None: the request waits for a replica. RefusedError: there is none for it here, or none that it may wake."""
+    method, path = head.method.decode("latin-1"), paths.path_of(head.target)
+    if paths.wakes(rules, method, path):
+        return None
+    if method == "OPTIONS" and (paths.exists(path) or not rules.is_ours):
+        return _preflight(rules, head)
+    match paths.find(method, path):
+        case paths.HEALTH:
+            status = HTTPStatus.SERVICE_UNAVAILABLE if state is State.FAILED else HTTPStatus.OK
+            return Told(status, [_JSON], _in_json({"slipway": {"state": state}}))
+        case paths.MODELS:
+            return _json(rules, head, {"object": "list", "data": _models(rules), "slipway": {"state": state}})
+        case paths.MODEL:
+            return _json(rules, head, {**_model(rules, path.rpartition("/")[2]), "slipway": {"state": state}})
+        case found if found in paths.STORED:
+            raise RefusedError(denials.forgotten())
+        case None if rules.is_ours or path in _NOBODY_SERVES:
+            raise RefusedError(denials.not_served(method, path))
+    raise RefusedError(denials.wakes_nobody(method, path))
+
+
+def state(cause: Cause | None, *, is_coming: bool) -> State:
+    """`is_coming`: somebody waits for a replica, or one is on its way."""
+    if cause and cause.final and cause.reason is not Reason.PAUSED:
+        return State.FAILED
+    return State.WAKING if is_coming else State.IDLE
+
+
+def _models(rules: Rules) -> list[dict[str, object]]:
+    served, *adapters = rules.names or ("",)
+    return [_described(rules, served), *({**_described(rules, each), "parent": served} for each in adapters)]
+
+
+def _model(rules: Rules, name: str) -> dict[str, object]:
+    found = next((each for each in _models(rules) if each["id"] == name), None)
+    if found is None:
+        raise RefusedError(denials.no_such_model(name))
+    return found
+
+
+def _described(rules: Rules, name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": rules.created, "owned_by": "slipway"}
+
+
+def _json(rules: Rules, head: RequestHead, said: dict[str, object]) -> Told:
+    crosses = rules.any_web_page and head.get(b"origin") is not None
+    return Told(HTTPStatus.OK, [_JSON, *([_ANY_ORIGIN] if crosses else [])], _in_json(said))
+
+
+def _in_json(said: dict[str, object]) -> bytes:
+    return json.dumps(said, separators=(",", ":")).encode()
+
+
+def _preflight(rules: Rules, head: RequestHead) -> Told:
+    """What the engine would say to a browser that asks whether its page may ask; keys are shown by what follows."""
+    headers: Headers = [(b"content-type", b"text/plain")]
+    if rules.any_web_page and head.get(b"origin") is not None:
+        headers += [_ANY_ORIGIN, (b"access-control-allow-methods", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")]
+        headers += [(b"access-control-allow-headers", head.get(b"access-control-request-headers") or b"*")]
+    return Told(HTTPStatus.OK, headers)

@@ -1,0 +1,54 @@
+"""What the spec of a deployment says of its requests: who may ask, with which keys, and what wakes the model. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway.api.engine import LLAMACPP, VLLM, EngineSpec
+from slipway.api.exposure import AccessSpec, Peer
+from slipway.api.scaling import HoldSpec
+from slipway.observing.world import parse_time
+
+Object = dict[str, Any]
+ALLOWED_ORIGINS = "--allow"  # how vLLM's flags begin that say which web pages may ask: --allowed-origins and others
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    is_readable: bool = True  # or nobody is let in: what can't be read may be a restriction
+    allow_from: tuple[Peer, ...] | None = None  # None: from everywhere
+    keys_secret: str | None = None
+    wake_on: tuple[str, ...] | None = None  # None: what the engine computes for
+    engine: str = VLLM
+    names: tuple[str, ...] = ()  # that clients may send as "model"
+    created: int = 0  # seconds since 1970
+    any_web_page: bool = False  # whether the engine lets web pages of any origin ask
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the engine's pods have the guard, so that it is known what they serve."""
+        return self.engine in (VLLM, LLAMACPP)
+
+
+def rules_of(deployment: Object) -> Rules:
+    spec, metadata = deployment["spec"], deployment["metadata"]
+    try:
+        access = AccessSpec.model_validate(spec.get("access") or {})
+        wake_on = HoldSpec.model_validate((spec.get("scaling") or {}).get("hold") or {}).wake_on
+        engine = EngineSpec.model_validate(spec.get("engine") or {})
+    except ValidationError:
+        return Rules(is_readable=False)
+    created = parse_time(metadata.get("creationTimestamp"))
+    served = spec["model"].get("servedName") or metadata["name"]
+    return Rules(
+        allow_from=None if access.allow_from is None else tuple(access.allow_from),
+        keys_secret=access.api_keys_secret,
+        wake_on=None if wake_on is None else tuple(wake_on),
+        engine=engine.name,
+        names=(served, *(adapter.name for adapter in engine.adapters)),
+        created=int(created.timestamp()) if created else 0,
+        any_web_page=engine.name == VLLM and not any(each.startswith(ALLOWED_ORIGINS) for each in engine.extra_args),
+    )

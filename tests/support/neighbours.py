@@ -1,0 +1,106 @@
+"""An API server that knows pods, namespaces and Secrets, as far as the activator asks for them, in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+from slipway.activator.doorkeeper import Doorkeeper
+from slipway.activator.keys import Keys
+from slipway.activator.lookups import Lookups
+from slipway.kube.client import KubeClient
+from slipway.kube.connection import Answer, NoAnswerError
+from slipway.kube.kinds import Object
+from slipway.kube.metrics import Metrics
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Neighbours:
+    """`is_away`: it doesn't answer. `hidden`: Secrets that may not be read."""
+
+    pods: list[Object] = field(default_factory=list)
+    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    secrets: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    hidden: set[str] = field(default_factory=set)
+    is_away: bool = False
+    asked: list[str] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+    then: Callable[[], None] = lambda: None  # what happens right after pods were looked for
+    answers: asyncio.Event = field(default_factory=asyncio.Event)  # unset: they take their time
+
+    def __post_init__(self) -> None:
+        self.answers.set()
+
+    def pod(
+        self,
+        address: str,
+        *,
+        namespace: str = "chat",
+        labels: Mapping[str, str] | None = None,
+        phase: str = "Running",
+        host_network: bool = False,
+    ) -> None:
+        self.namespaces.setdefault(namespace, {"kubernetes.io/metadata.name": namespace})
+        metadata = {"name": f"pod-{len(self.pods)}", "namespace": namespace, "labels": dict(labels or {})}
+        spec = {"hostNetwork": True} if host_network else {}
+        self.pods.append({"metadata": metadata, "spec": spec, "status": {"podIP": address, "phase": phase}})
+
+    @property
+    def client(self) -> KubeClient:
+        return KubeClient(self, Metrics(), jitter=lambda: 0.0)  # type: ignore[arg-type]
+
+    @property
+    def doorkeeper(self) -> Doorkeeper:
+        return Doorkeeper(Lookups(self.client, clock=self.clock, look_again=()), Keys(self.client, clock=self.clock))
+
+    # --- what the client asks ---------------------------------------------------------------------------------------
+
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
+    ) -> Answer:
+        self.asked.append(path)
+        await self.answers.wait()
+        if self.is_away:
+            raise NoAnswerError("connection refused")
+        where, _, query = path.partition("?")
+        match where.strip("/").split("/"):
+            case ["api", "v1", "pods"]:
+                wanted = parse_qs(query)["fieldSelector"][0].removeprefix("status.podIP=")
+                found = [pod for pod in self.pods if pod["status"]["podIP"] == wanted]
+                self.then()
+                return _answer(200, {"metadata": {}, "items": found})
+            case ["api", "v1", "namespaces", name]:
+                labels = self.namespaces.get(name)
+                return _missing(name) if labels is None else _answer(200, {"metadata": {"labels": labels}})
+            case ["api", "v1", "namespaces", namespace, "secrets", name]:
+                return self._secret(f"{namespace}/{name}")
+        raise AssertionError(f"nobody should ask for {path}")
+
+    def _secret(self, place: str) -> Answer:
+        if place in self.hidden:
+            return _answer(403, {"message": f"secrets {place} is forbidden", "details": {"name": place}})
+        if place not in self.secrets:
+            return _missing(place)
+        data = {owner: base64.b64encode(text).decode() for owner, text in self.secrets[place].items()}
+        return _answer(200, {"metadata": {}, "data": data})
+
+
+def _missing(name: str) -> Answer:
+    return _answer(404, {"message": f"{name} not found", "details": {"name": name}})
+
+
+def _answer(code: int, thing: Object) -> Answer:
+    return Answer(code, {}, json.dumps(thing).encode())

@@ -1,0 +1,144 @@
+"""What a model that sleeps is said to be, by the activator itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from slipway.activator import denials
+from slipway.activator.asleep import Told, answer, state
+from slipway.activator.errors import RefusedError
+from slipway.activator.http1.heads import Headers, RequestHead
+from slipway.activator.rules import Rules, rules_of
+from slipway.api.reasons import Reason, State
+from slipway.observing.cause import Cause
+from slipway_runtime.guard import errors as guards
+
+VLLM = Rules(engine="vllm", names=("llama", "llama-sql"), created=1_795_000_000, any_web_page=True)
+PAGE: Headers = [(b"origin", b"https://chat.example.com"), (b"access-control-request-headers", b"authorization")]
+
+
+def head(line: str, headers: Headers | None = None) -> RequestHead:
+    method, target = line.encode().split(b" ")
+    return RequestHead(method, target, headers or [], 0)
+
+
+def told(line: str, rules: Rules = VLLM, *, headers: Headers | None = None, at: State = State.IDLE) -> Told:
+    found = answer(rules, head(line, headers), at)
+    assert found
+    return found
+
+
+def said(line: str, rules: Rules = VLLM, *, at: State = State.IDLE) -> Any:
+    return json.loads(told(line, rules, at=at).body)
+
+
+def refused(line: str, rules: Rules = VLLM) -> tuple[int, str]:
+    with pytest.raises(RefusedError) as raised:
+        answer(rules, head(line), State.IDLE)
+    return raised.value.refusal.status, str(raised.value.refusal.reason)
+
+
+# --- the models ------------------------------------------------------------------------------------------------------
+
+LLAMA = {"id": "llama", "object": "model", "created": 1_795_000_000, "owned_by": "slipway"}
+ADAPTER = {**LLAMA, "id": "llama-sql", "parent": "llama"}
+
+
+@pytest.mark.parametrize("at", [State.IDLE, State.WAKING, State.FAILED])
+def test_the_models_are_listed_as_openais_clients_know_them_with_what_they_do(at: State) -> None:
+    assert said("GET /v1/models", at=at) == {
+        "object": "list",
+        "data": [LLAMA, ADAPTER],
+        "slipway": {"state": at.value},
+    }
+
+
+@pytest.mark.parametrize(("name", "model"), [("llama", LLAMA), ("llama-sql", ADAPTER)])
+def test_each_model_is_told(name: str, model: dict[str, Any]) -> None:
+    assert said(f"GET /v1/models/{name}") == {**model, "slipway": {"state": "Idle"}}
+
+
+def test_another_model_is_not_there() -> None:
+    assert refused("GET /v1/models/gpt-4") == (404, "model_not_found")
+
+
+@pytest.mark.parametrize(("at", "status"), [(State.IDLE, 200), (State.WAKING, 200), (State.FAILED, 503)], ids=str)
+def test_it_is_healthy_asleep_and_not_when_it_cannot_start(at: State, status: int) -> None:
+    found = told("GET /health", at=at)
+    assert (found.status, json.loads(found.body)) == (status, {"slipway": {"state": at.value}})
+
+
+STATES = [
+    (None, False, State.IDLE),
+    (None, True, State.WAKING),
+    (Cause(Reason.UNSCHEDULABLE, ""), True, State.WAKING),
+    (Cause(Reason.MODEL_NOT_FOUND, "", final=True), True, State.FAILED),
+    (Cause(Reason.PAUSED, "", final=True), False, State.IDLE),
+]
+
+
+@pytest.mark.parametrize(("cause", "is_coming", "expected"), STATES)
+def test_its_state_is_one_of_those_that_kubectl_shows(cause: Cause | None, is_coming: bool, expected: State) -> None:
+    assert state(cause, is_coming=is_coming) is expected
+
+
+# --- browsers --------------------------------------------------------------------------------------------------------
+
+
+def test_a_browser_may_ask_whether_its_page_may_ask_as_vllm_allows_it() -> None:
+    headers = dict(told("OPTIONS /v1/chat/completions", headers=PAGE).headers)
+    assert headers[b"access-control-allow-origin"] == b"*"
+    assert headers[b"access-control-allow-headers"] == b"authorization"
+    assert b"POST" in headers[b"access-control-allow-methods"]
+    assert dict(told("GET /v1/models", headers=PAGE).headers)[b"access-control-allow-origin"] == b"*"
+
+
+NOT_ANY = [
+    rules_of({"metadata": {"name": "llama"}, "spec": {"model": {}, "engine": engine}})
+    for engine in ({"name": "llamacpp"}, {"name": "vllm", "extraArgs": ['--allowed-origins=["https://a.example"]']})
+]
+
+
+@pytest.mark.parametrize("rules", NOT_ANY, ids=["llamacpp", "origins-named"])
+def test_where_not_every_page_may_ask_none_is_told_so(rules: Rules) -> None:
+    assert not [name for name, _ in told("OPTIONS /v1/completions", rules, headers=PAGE).headers if b"allow" in name]
+
+
+# --- what wakes nobody -----------------------------------------------------------------------------------------------
+
+
+def test_a_request_that_wakes_is_not_answered_here() -> None:
+    assert answer(VLLM, head("POST /v1/chat/completions"), State.IDLE) is None
+
+
+def test_a_spec_can_say_what_wakes_and_the_rest_is_told_so() -> None:
+    chat_alone = replace(VLLM, wake_on=("POST /v1/chat/completions", "GET /v1/models"))
+    assert answer(chat_alone, head("GET /v1/models"), State.IDLE) is None
+    assert refused("POST /v1/embeddings", chat_alone) == (503, "model_asleep")
+    assert refused("POST /nothing", chat_alone) == (404, "unknown_url")
+
+
+SOMEBODY_ELSES = Rules(engine="sglang", names=("llama",))
+
+
+def test_what_an_engine_of_somebody_else_serves_is_not_known_so_it_is_not_denied() -> None:
+    assert refused("GET /get_model_info", SOMEBODY_ELSES) == (503, "model_asleep")
+    assert refused("GET /favicon.ico", SOMEBODY_ELSES) == (404, "unknown_url")
+    assert told("OPTIONS /generate", SOMEBODY_ELSES).status == 200
+
+
+# --- the words of the guard ------------------------------------------------------------------------------------------
+
+SAME = [
+    (denials.NO_KEY, guards.NO_KEY),
+    (denials.WRONG_KEY, guards.WRONG_KEY),
+    (denials.not_served("GET", "/x"), guards.not_served("GET", "/x")),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), SAME)
+def test_what_the_guard_says_too_is_said_in_its_words(ours: Any, theirs: Any) -> None:
+    assert (ours.status, json.loads(ours.body())) == (theirs.status, json.loads(theirs.body()))

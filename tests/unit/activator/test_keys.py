@@ -1,0 +1,210 @@
+"""API keys at zero: what is one, how soon a changed one counts, and how seldom the Secret is read for it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from slipway.activator.keys import (
+    FRESH,
+    READS_BURST,
+    SURE,
+    WRONG_BURST,
+    WRONG_PER_SECOND,
+    Checked,
+    Keys,
+    Place,
+    Problem,
+)
+from support.guarding import Guarding, guarding, keys_in
+from support.neighbours import Neighbours
+
+PLACE = Place("chat", "keys")
+ALICE, BOB = b"sk-alice-1234", b"sk-bob-12345"
+
+
+@pytest.fixture
+def neighbours() -> Neighbours:
+    return Neighbours(secrets={"chat/keys": {"alice": ALICE}})
+
+
+@pytest.fixture
+def keys(neighbours: Neighbours) -> Keys:
+    return Keys(neighbours.client, clock=neighbours.clock)
+
+
+async def check(keys: Keys, key: bytes, *, client: str = "10.0.0.1", place: Place = PLACE) -> Checked:
+    return await keys.check(place, key, client=client)
+
+
+# --- what is a key ---------------------------------------------------------------------------------------------------
+
+SECRETS: list[tuple[bytes, list[bytes], list[bytes]]] = [
+    (b"sk-alice-1234", [b"sk-alice-1234"], [b"sk-alice-123", b"sk-alice-12345", b"SK-ALICE-1234", b"alice", b""]),
+    (b"sk-alice-1234\n", [b"sk-alice-1234"], []),
+    (b"  sk-alice-1234 \r\n\n sk-other-1234\n", [b"sk-alice-1234", b"sk-other-1234"], [b"sk-alice-1234 sk-other-1234"]),
+    (b"my passphrase-is-long", [b"my passphrase-is-long"], [b"passphrase-is-long", b"my"]),
+    (b"1234567\n12345678", [b"12345678"], [b"1234567"]),
+    (b"x" * 512 + b"\n" + b"y" * 513, [b"x" * 512], [b"y" * 513, b"x" * 513]),
+    ("schlüssel-ß".encode(), ["schlüssel-ß".encode(), "schlüssel-ß".encode("latin-1")], [b"schl?ssel-?"]),
+    (b"\xff\xfe-not-utf-8", [b"\xff\xfe-not-utf-8", "ÿþ-not-utf-8".encode()], []),
+    ("ключ-ключ".encode(), ["ключ-ключ".encode()], []),
+    (b"\xef\xbb\xbfsk-alice-1234", [b"sk-alice-1234"], []),
+    (b"", [], [b"", b"        "]),
+]
+
+
+@pytest.mark.parametrize(("text", "valid", "invalid"), SECRETS)
+async def test_a_key_is_a_line(
+    neighbours: Neighbours, keys: Keys, text: bytes, valid: list[bytes], invalid: list[bytes]
+) -> None:
+    neighbours.secrets["chat/keys"] = {"alice": text}
+    assert [(await check(keys, key)).owner for key in valid] == ["alice"] * len(valid)
+    assert [(await check(keys, key)).is_wrong for key in invalid] == [True] * len(invalid)
+
+
+@pytest.mark.parametrize(("text", "valid", "invalid"), SECRETS)
+def test_it_is_one_to_the_guard_too(tmp_path: Path, text: bytes, valid: list[bytes], invalid: list[bytes]) -> None:
+    folder = keys_in(tmp_path)
+    (Path(folder) / "alice").write_bytes(text)
+    guarded = guarding(tmp_path, keys=folder)
+    assert [owner(guarded, key) for key in valid] == ["alice"] * len(valid)
+    assert [owner(guarded, key) for key in invalid] == ["none"] * len(invalid)
+    guarded.close()
+
+
+def owner(guarded: Guarding, key: bytes) -> str:
+    visit, _ = guarded.gate.enter("GET", "/v1/models", {"x-api-key": key.decode("latin-1")})
+    guarded.gate.leave(visit)
+    return visit.owner
+
+
+async def test_a_hidden_entry_holds_no_keys(neighbours: Neighbours, keys: Keys) -> None:
+    """As a file, the guard doesn't see it."""
+    neighbours.secrets["chat/keys"] = {".alice": ALICE}
+    assert (await check(keys, ALICE)).is_wrong
+
+
+async def test_a_key_counts_for_its_own_secret_alone(neighbours: Neighbours, keys: Keys) -> None:
+    neighbours.secrets["evil/keys"] = {"mallory": BOB}
+    assert (await check(keys, BOB, place=Place("evil", "keys"))).owner == "mallory"
+    assert (await check(keys, BOB)).is_wrong
+
+
+async def test_nothing_of_a_key_is_kept_but_a_digest(keys: Keys) -> None:
+    await check(keys, ALICE)
+    assert ALICE.decode() not in repr(vars(keys))
+
+
+# --- how soon, how seldom --------------------------------------------------------------------------------------------
+
+
+async def test_a_new_key_counts_within_seconds_and_an_old_one_no_longer(neighbours: Neighbours, keys: Keys) -> None:
+    assert (await check(keys, ALICE)).owner == "alice"
+    neighbours.secrets["chat/keys"] = {"bob": BOB}
+    neighbours.clock.now += SURE
+    assert (await check(keys, BOB)).owner == "bob"
+    assert (await check(keys, ALICE)).is_wrong
+
+
+async def test_an_old_key_is_refused_even_if_nobody_shows_the_new_one(neighbours: Neighbours, keys: Keys) -> None:
+    await check(keys, ALICE)
+    neighbours.secrets["chat/keys"] = {}
+    neighbours.clock.now += FRESH
+    assert (await check(keys, ALICE)).is_wrong
+
+
+async def test_a_valid_key_reads_the_secret_once_in_a_while(neighbours: Neighbours, keys: Keys) -> None:
+    for _ in range(50):
+        await check(keys, ALICE)
+        neighbours.clock.now += FRESH / 50
+    assert len(neighbours.asked) == 1
+
+
+async def test_wrong_keys_read_it_no_more_often_than_it_could_change(neighbours: Neighbours, keys: Keys) -> None:
+    for number in range(200):
+        await check(keys, b"wrong-key-%d" % number, client=f"10.0.0.{number}")
+        neighbours.clock.now += SURE / 100
+    assert len(neighbours.asked) == 2
+
+
+async def test_many_at_once_read_it_once(neighbours: Neighbours, keys: Keys) -> None:
+    neighbours.answers.clear()
+    waiting = [asyncio.create_task(check(keys, ALICE)) for _ in range(50)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    neighbours.answers.set()
+    assert {each.owner for each in await asyncio.gather(*waiting[1:])} == {"alice"}
+    assert len(neighbours.asked) == 1
+
+
+async def test_a_flood_over_all_models_is_bounded_and_lets_nobody_in(neighbours: Neighbours, keys: Keys) -> None:
+    found = [await check(keys, ALICE, place=Place("chat", f"keys-{number}")) for number in range(READS_BURST * 2)]
+    assert len(neighbours.asked) == READS_BURST
+    assert {each.problem for each in found} == {Problem.MISSING, Problem.LATER}
+
+
+# --- where it can't be read ------------------------------------------------------------------------------------------
+
+
+async def test_a_secret_that_may_not_be_read_says_nothing_of_keys(neighbours: Neighbours, keys: Keys) -> None:
+    neighbours.hidden = {"chat/keys"}
+    assert await check(keys, ALICE) == Checked(problem=Problem.UNTOLD)
+    await check(keys, BOB)
+    assert len(neighbours.asked) == 1
+
+
+async def test_a_right_that_is_given_counts_within_seconds(neighbours: Neighbours, keys: Keys) -> None:
+    neighbours.hidden = {"chat/keys"}
+    await check(keys, ALICE)
+    neighbours.hidden = set()
+    neighbours.clock.now += FRESH
+    assert (await check(keys, ALICE)).owner == "alice"
+    assert (await check(keys, BOB)).is_wrong
+
+
+async def test_a_secret_that_is_made_counts_within_seconds(neighbours: Neighbours, keys: Keys) -> None:
+    found = neighbours.secrets.pop("chat/keys")
+    assert await check(keys, ALICE) == Checked(problem=Problem.MISSING)
+    neighbours.secrets["chat/keys"] = found
+    neighbours.clock.now += SURE
+    assert (await check(keys, ALICE)).owner == "alice"
+
+
+async def test_while_the_api_server_is_away_what_was_known_holds(neighbours: Neighbours, keys: Keys) -> None:
+    await check(keys, ALICE)
+    neighbours.is_away = True
+    neighbours.clock.now += FRESH
+    assert (await check(keys, ALICE)).owner == "alice"
+    assert (await check(keys, BOB)).is_wrong
+
+
+# --- guessing --------------------------------------------------------------------------------------------------------
+
+
+async def guess(keys: Keys, times: int) -> None:
+    await asyncio.gather(*(check(keys, b"wrong-key-%d" % number) for number in range(times)))
+
+
+async def test_who_guesses_is_told_nothing_any_more_and_others_are(keys: Keys) -> None:
+    await guess(keys, WRONG_BURST)
+    assert (await check(keys, ALICE)).wait > 0
+    assert (await check(keys, ALICE, client="10.0.0.2")).owner == "alice"
+
+
+async def test_a_key_that_was_valid_from_there_goes_on_until_it_is_no_more(neighbours: Neighbours, keys: Keys) -> None:
+    await check(keys, ALICE)
+    await guess(keys, WRONG_BURST)
+    assert (await check(keys, ALICE)).owner == "alice"
+    neighbours.secrets["chat/keys"] = {"bob": BOB}
+    neighbours.clock.now += FRESH
+    await guess(keys, WRONG_BURST)
+    assert (await check(keys, ALICE)).owner is None
+    assert (await check(keys, BOB)).wait > 0
+
+
+async def test_after_a_while_it_is_told_again(neighbours: Neighbours, keys: Keys) -> None:
+    await guess(keys, WRONG_BURST)
+    neighbours.clock.now += 1 / WRONG_PER_SECOND
+    assert (await check(keys, ALICE)).owner == "alice"

@@ -1,0 +1,110 @@
+"""What is served, and what wakes a model: the activator and the guard have one table, in two distributions."""
+
+from __future__ import annotations
+
+import pytest
+from slipway.activator.paths import HEALTH, SERVED, WAKE, exists, find, needs_key, path_of, wakes
+from slipway.activator.rules import Rules
+from slipway_runtime.guard import routes
+
+OURS, THEIRS = Rules(engine="llamacpp"), Rules(engine="sglang")
+
+
+def test_the_guards_table_is_ours() -> None:
+    assert {f"{route.method} {route.path}" for route in routes.SERVED} == SERVED
+
+
+def test_what_the_guard_lets_everybody_ask_takes_no_key() -> None:
+    open_ones = {f"{route.method} {route.path}" for route in routes.SERVED if route.kind is routes.Kind.OPEN}
+    assert open_ones == {HEALTH}
+
+
+PATHS = (
+    "/health",
+    "/v1/models",
+    "/v1/models/",
+    "/v1/models/a",
+    "/v1/models/a/b",
+    "/v1/models/..",
+    "/v1/models/*",
+    "/v1/responses/a/cancel",
+    "/v1//responses",
+    "/V1/models",
+    "/",
+    "",
+    "*",
+    "/v1/chat/completions",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS", "get"])
+def test_a_path_is_found_where_the_guard_finds_it(method: str, path: str) -> None:
+    guard = routes.Routes()
+    theirs = guard.find(method, path)
+    assert find(method, path) == (f"{theirs.method} {theirs.path}" if theirs else None)
+    assert exists(path) == guard.exists(path)
+
+
+def test_all_that_the_engine_computes_for_wakes_it_and_every_line_of_it_is_served() -> None:
+    assert (
+        {f"{each.method} {each.path}" for each in routes.SERVED if each.kind is routes.Kind.WORK} <= WAKE <= set(SERVED)
+    )
+
+
+def test_a_path_is_decoded_once_and_has_no_query() -> None:
+    assert path_of(b"/v1/%63hat?a=/b") == "/v1/chat"
+    assert path_of(b"/v1/%2563hat") == "/v1/%63hat"
+    assert path_of(b"*") == "*"
+
+
+@pytest.mark.parametrize(("method", "woken"), [("POST", True), ("GET", False), ("PUT", False), ("OPTIONS", False)])
+def test_of_an_engine_that_is_not_ours_every_post_wakes(method: str, woken: bool) -> None:
+    assert wakes(THEIRS, method, "/v2/models/any/infer") is woken
+
+
+WAKE_ON = [
+    (("POST /v1/chat/completions",), "POST", "/v1/chat/completions", True),
+    (("POST /v1/chat/completions",), "POST", "/v1/completions", False),
+    (("POST /v1/chat/completions",), "GET", "/v1/chat/completions", False),
+    (("GET /my/path",), "GET", "/my/path", True),
+    (("GET /my/path",), "HEAD", "/my/path", False),
+    (("POST /v1/*",), "POST", "/v1/chat/completions", True),
+    (("POST /v1/*",), "POST", "/v1/embeddings", True),
+    (("POST /v1/*",), "POST", "/v1/", False),
+    (("POST /v1/*",), "POST", "/v1", False),
+    (("POST /v1/*",), "POST", "/v1/../admin", False),
+    (("POST /v1/*",), "POST", "/v2/rerank", False),
+    (("POST /*/rerank",), "POST", "/v2/rerank", True),
+    (("POST /*/rerank",), "POST", "/v2/a/rerank", False),
+    (("POST /",), "POST", "/", True),
+    (("POST /*",), "POST", "/", False),
+]
+
+
+@pytest.mark.parametrize(("wake_on", "method", "path", "woken"), WAKE_ON)
+@pytest.mark.parametrize("engine", ["vllm", "sglang"])
+def test_a_list_in_the_spec_says_alone_what_wakes(
+    wake_on: tuple[str, ...], method: str, path: str, woken: bool, engine: str
+) -> None:
+    assert wakes(Rules(engine=engine, wake_on=wake_on), method, path) is woken
+
+
+KEYED = [
+    (OURS, "GET", "/health", False),
+    (OURS, "HEAD", "/health", False),
+    (OURS, "POST", "/health", False),  # isn't served
+    (OURS, "OPTIONS", "/v1/completions", False),
+    (OURS, "GET", "/v1/models", True),
+    (OURS, "POST", "/v1/completions", True),
+    (OURS, "GET", "/metrics", False),
+    (Rules(wake_on=("GET /metrics",)), "GET", "/metrics", True),
+    (THEIRS, "GET", "/anything", True),
+]
+
+
+@pytest.mark.parametrize(("rules", "method", "path", "needed"), KEYED)
+def test_a_key_is_asked_for_where_there_is_something_to_protect(
+    rules: Rules, method: str, path: str, needed: bool
+) -> None:
+    assert needs_key(rules, method, path) is needed
