@@ -49,6 +49,11 @@ class Body:
         return self._pieces[0] if self._pieces else b""
 
     @property
+    def pieces(self) -> list[bytes]:
+        """What is kept, without being put together."""
+        return list(self._pieces)
+
+    @property
     def can_be_sent_again(self) -> bool:
         return self.is_complete and self.is_whole
 

@@ -17,11 +17,11 @@ from slipway.activator.heartbeats import heartbeat
 from slipway.activator.http1.channel import ClientChannel, GoneError
 from slipway.activator.http1.heads import MalformedError, RequestHead
 from slipway.activator.http1.parsing import End
+from slipway.activator.http1.turns import in_steps
 from slipway.activator.options import Options
 from slipway.activator.picking import Replica, may_retry
 from slipway.activator.pool import Pool
 from slipway.activator.reply import Reply
-from slipway.activator.turns import in_steps
 from slipway.activator.wishes import looking
 
 WISH_AFTER = 0.02  # seconds between two looks whether it is known that a client wants a stream
@@ -110,7 +110,7 @@ class Exchange:
     def _beat(self, visit: Visit, body: Body, now: float) -> float:
         """Returns when the next heartbeat is due."""
         if self._wants_stream is None:
-            self._wants_stream = self._loop.create_task(in_steps(looking([body.kept])))
+            self._wants_stream = self._loop.create_task(in_steps(looking(body.pieces)))
         if not self._wants_stream.done():
             return now + WISH_AFTER
         if not self._wants_stream.result():
