@@ -18,11 +18,11 @@ from slipway.activator.heartbeats import heartbeat
 from slipway.activator.http1.channel import ClientChannel, GoneError
 from slipway.activator.http1.heads import MalformedError, RequestHead
 from slipway.activator.http1.parsing import End
+from slipway.activator.http1.turns import in_steps
 from slipway.activator.options import Options
 from slipway.activator.picking import Failure, Replica, may_retry
 from slipway.activator.pool import Pool
 from slipway.activator.reply import Reply
-from slipway.activator.turns import in_steps
 from slipway.activator.wishes import looking
 
 WISH_AFTER = 0.02  # seconds between two looks whether it is known that a client wants a stream

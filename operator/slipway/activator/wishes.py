@@ -14,6 +14,7 @@ MOST_THINGS = 100_000
 """Texts, objects and lists in a body; the largest conversations have a tenth of it."""
 
 _WINDOW = 64 * 1024  # bytes that are looked at in one go
+_JOINED = 1 << 20  # bytes that are put together in one go
 _STEP = 2048  # things, or pieces of 64 bytes: about a millisecond
 _THING = re.compile(rb'["\[\]{}]')
 _TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
@@ -34,8 +35,13 @@ def wants_stream(body: bytes) -> bool:
 
 def looking(pieces: Iterable[bytes]) -> Generator[None, None, bool]:
     """Looks for `"stream": true` in the outermost object, step by step; of several, the last counts, as in JSON."""
-    body = _Body(b"".join(pieces))
-    yield
+    raw, rested_at = bytearray(), 0
+    for piece in pieces:
+        raw += piece
+        if len(raw) - rested_at > _JOINED:
+            rested_at = len(raw)
+            yield
+    body = _Body(raw)
     rested, outcome = 0, None
     while outcome is None and body.things < MOST_THINGS:
         outcome = body.read_on()
@@ -48,7 +54,7 @@ def looking(pieces: Iterable[bytes]) -> Generator[None, None, bool]:
 class _Body:
     """One that is being read. What `read_on` returns is whether it wants a stream, once that is known."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytearray) -> None:
         self.at = 0
         self.things = 0
         self._raw = raw
@@ -91,21 +97,21 @@ class _Body:
         return None
 
 
-def _end_of_text(body: bytes, at: int) -> int:
+def _end_of_text(body: bytearray, at: int) -> int:
     """Where its closing quotation mark is, or where to look on."""
     part = _TEXT.match(body, at, at + _WINDOW)
     return part.end() if part else at
 
 
-def _is_space(body: bytes, start: int, end: int) -> bool:
+def _is_space(body: bytearray, start: int, end: int) -> bool:
     return _SPACE.fullmatch(body, start, end) is not None
 
 
-def _is_stream(key: bytes) -> bool:
+def _is_stream(key: bytearray) -> bool:
     """Letters may be written as numbers, too."""
     if b"\\" not in key:
         return key == b"stream"
     try:
-        return len(key) <= _LONGEST_KEY and json.loads(b'"%b"' % key) == "stream"
+        return len(key) <= _LONGEST_KEY and json.loads(b'"%b"' % bytes(key)) == "stream"
     except ValueError:
         return False

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
 
 from .parsing import AnswerParser, Event, RequestParser
+from .turns import Turns, of_this_loop
 
 MOST_UNREAD = 64 * 1024
 """Bytes that have come and are not read yet: there are never more."""
@@ -37,6 +38,8 @@ _TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
 
 
 class Parser(Protocol):
+    work: int
+
     @property
     def unparsed(self) -> int: ...
     def take(self, data: bytes) -> None: ...
@@ -61,7 +64,6 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._on_open = on_open
         self._events: deque[Event] = deque()
         self._buffer = bytearray()
-        self._is_fresh = False  # something has come since the last was parsed
         self._reader: asyncio.Future[None] | None = None
         self._writers: list[asyncio.Future[None]] = []
         self._is_stalled = False
@@ -70,12 +72,14 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._question: bytes | None = None
         self._has_asked = False
         self._look: asyncio.TimerHandle | None = None
+        self._turns: Turns
         self._transport: asyncio.Transport
 
     # --- what asyncio calls ------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._turns = of_this_loop()
         self._transport.set_write_buffer_limits(high=MOST_UNSENT)
         _set_up(transport.get_extra_info("socket"))
         if self._on_open:
@@ -88,7 +92,6 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def buffer_updated(self, nbytes: int) -> None:
         self.parser.take(bytes(memoryview(self._buffer)[:nbytes]))
         self._buffer = bytearray()
-        self._is_fresh = True
         if self._is_reading and self.parser.unparsed >= MOST_AT_ONCE:
             self._is_reading = False
             self._transport.pause_reading()
@@ -136,10 +139,9 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         """The next event; GoneError when there won't be one."""
         while not self._events:
             if self.parser.unparsed:
-                if not self._is_fresh:
-                    await asyncio.sleep(0)  # others are served as well, however much there is to parse
-                self._is_fresh = False
+                await self._turns.turn()
                 self._events.extend(self.parser.events())
+                self._turns.spend(self.parser.work)
                 self._read_on()
             elif self.is_gone or self._has_ended:
                 self._events.extend(self._last_events())

@@ -1,0 +1,75 @@
+"""How much may be done between two looks of the event loop at its sockets, so that nobody has to wait for long.
+
+Whoever has more to do than there is time for waits for a turn; of those who wait, one has it at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Generator
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+T = TypeVar("T")
+
+MOST = 512
+"""Segments of messages that are parsed, or as much work: some two milliseconds."""
+
+
+class Turns:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._left = MOST
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_renewed = False  # soon
+
+    async def turn(self) -> None:
+        """Returns when there is time to do something."""
+        while self._left <= 0:
+            turn = self._loop.create_future()
+            self._waiting.append(turn)
+            self._renew_soon()
+            await turn
+
+    def spend(self, work: int) -> None:
+        self._left -= work
+        self._renew_soon()
+
+    def _renew_soon(self) -> None:
+        if not self._is_renewed:
+            self._is_renewed = True
+            self._loop.call_soon(self._renew)
+
+    def _renew(self) -> None:
+        self._left, self._is_renewed = MOST, False
+        while self._waiting and (turn := self._waiting.popleft()):
+            if not turn.done():
+                turn.set_result(None)
+                break
+        if self._waiting:
+            self._renew_soon()
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
+
+
+def of_this_loop() -> Turns:
+    loop = asyncio.get_running_loop()
+    if loop not in _turns:
+        _turns[loop] = Turns(loop)
+    return _turns[loop]
+
+
+async def in_steps(work: Generator[None, None, T]) -> T:
+    """What comes out of work that is done in steps, each of a millisecond or two."""
+    turns = of_this_loop()
+    while True:
+        await turns.turn()
+        turns.spend(MOST)
+        try:
+            next(work)
+        except StopIteration as end:
+            outcome: T = end.value
+            return outcome
+        await asyncio.sleep(0)

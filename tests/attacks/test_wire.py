@@ -1,0 +1,336 @@
+"""What clients and pods can put on the wire to do harm, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+from slipway.activator.holding import Limits
+from slipway.activator.http1.channel import MOST_UNREAD
+from slipway.activator.options import Options
+from slipway.activator.server import Connection
+from support.activator import LLAMA, Activator, Client, activated, ask, connected
+from support.scripted_engine import STREAM_HEAD, ScriptedEngine, answering, echoing, in_chunk, scripted_engine, when
+
+POST = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+FAT_HEAD = POST + b"X: " + b"x" * 30_000 + b"\r\nContent-Length: 2\r\n\r\n{}"
+BEATING = Limits(timeout=20, heartbeat=0.02)
+LINUX_ALONE = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say whether a peer is there")
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[ScriptedEngine]:
+    async with scripted_engine(echoing()) as engine:
+        yield engine
+
+
+def connections(activator: Activator) -> list[Connection]:
+    return list(activator.doors._ports[LLAMA][1].connections)
+
+
+# --- what is sent ahead ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [FAT_HEAD, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"x", b"\r\n"],
+    ids=["fat heads", "small requests", "nonsense", "line ends"],
+)
+async def test_what_is_sent_behind_a_request_that_waits_is_neither_parsed_nor_kept(ahead: bytes) -> None:
+    async with activated() as activator, connected(activator) as client:
+        client.post()
+        await activator.until_waiting(1)
+        client.say(ahead * ((8 << 20) // len(ahead)))
+        channel = connections(activator)[0].channel
+        async with asyncio.timeout(10):
+            while channel.parser.unparsed < MOST_UNREAD // 2:
+                await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+            assert channel.parser.unparsed <= MOST_UNREAD
+        assert not channel._events
+
+
+async def test_requests_that_were_sent_ahead_are_answered_all_the_same(engine: ScriptedEngine) -> None:
+    async with activated() as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            client.say(FAT_HEAD * 20)
+            assert [(await client.answer()).body for _ in range(20)] == [b"{}"] * 20
+
+
+@pytest.mark.parametrize("size", [33_000, 64 * 1024, 300_000])
+async def test_after_a_large_body_the_connection_takes_another_request(engine: ScriptedEngine, size: int) -> None:
+    async with activated() as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            for _ in range(3):
+                client.post(b"x" * size)
+                assert len((await client.answer()).body) == size
+
+
+@LINUX_ALONE
+async def test_a_client_that_goes_away_behind_all_that_it_has_sent_ahead_is_forgotten() -> None:
+    async with activated() as activator:
+        async with connected(activator) as client:
+            client.post()
+            await activator.until_waiting(1)
+            client.say(FAT_HEAD * 10)
+            await client.writer.drain()
+        await activator.until_waiting(0)
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        POST + CHUNKED + b"0\r\n" + b"X: y\r\n" * 102,
+        POST + CHUNKED + b"0\r\nX: " + b"x" * 40_000,
+        POST + CHUNKED + b"5;" + b"x" * 40_000,
+        POST + CHUNKED + b"0" * 40_000,
+        b"\r\n" * 20_000,
+    ],
+    ids=[
+        "trailers without number",
+        "a trailer without end",
+        "an extension without end",
+        "a size without end",
+        "line ends",
+    ],
+)
+async def test_no_part_of_a_request_goes_on_for_ever(beginning: bytes) -> None:
+    async with activated() as activator, connected(activator) as client:
+        client.say(beginning)
+        refused = await client.answer()
+        assert refused.status == 431
+        assert refused.error["code"] == "RequestInvalid"
+
+
+@pytest.mark.parametrize("begun", [b"1", b"1;x", b"5\r\nab", b"0\r\nX"])
+async def test_a_chunk_that_stops_half_way_is_not_waited_for(begun: bytes) -> None:
+    options = Options(body_timeout=0.1, linger=0.1)
+    async with activated(options=options) as activator, connected(activator) as client:
+        client.say(POST + CHUNKED + b"3\r\nabc\r\n" + begun)
+        assert (await client.answer()).status == 408
+
+
+# --- only HTTP -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"SETUP / RTSP/1.0\r\nHost: a\r\n\r\n",
+        b"GET / RTSP/1.0\r\nHost: a\r\n\r\n",
+        b"OPTIONS * RTSP/1.0\r\nHost: a\r\n\r\n",
+        b"SOURCE / ICE/1.0\r\nHost: a\r\n\r\n",
+        b"SOURCE / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"DESCRIBE / HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+async def test_nothing_but_http_is_taken_for_it(engine: ScriptedEngine, raw: bytes) -> None:
+    async with activated() as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            client.say(raw)
+            refused = await client.answer()
+    assert refused.status in (400, 405, 505)
+    assert refused.error["code"] == "RequestInvalid"
+    assert not engine.asked
+
+
+async def test_a_pod_that_answers_in_another_protocol_has_not_answered() -> None:
+    async with scripted_engine(lambda asked, writer: _says(writer, b"RTSP/1.0 200 OK\r\n\r\n")) as engine:
+        async with activated() as activator:
+            activator.ready(engine)
+            assert (await ask(activator)).error["code"] == "ReplicaLost"
+
+
+async def _says(writer: asyncio.StreamWriter, raw: bytes) -> None:
+    writer.write(raw)
+
+
+# --- clients that end their side, and those that go ------------------------------------------------------------------
+
+
+@LINUX_ALONE
+@pytest.mark.parametrize("held", [False, True], ids=["at once", "after a wake"])
+async def test_a_client_that_has_ended_its_side_is_answered(engine: ScriptedEngine, held: bool) -> None:
+    async with activated() as activator:
+        if not held:
+            activator.ready(engine)
+        async with connected(activator) as client:
+            client.post(b"prompt")
+            client.writer.write_eof()
+            if held:
+                await activator.until_waiting(1)
+                activator.ready(engine)
+            assert (await final(client)).endswith(b"prompt")
+
+
+@LINUX_ALONE
+async def test_one_that_speaks_an_older_protocol_is_if_the_answer_comes_soon(engine: ScriptedEngine) -> None:
+    async with activated() as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            client.say(b"GET / HTTP/1.0\r\n\r\n")
+            client.writer.write_eof()
+            assert (await final(client)).startswith(b"HTTP/1.1 200 ")
+
+
+@LINUX_ALONE
+async def test_all_that_it_has_asked_before_is_answered(engine: ScriptedEngine) -> None:
+    async with activated() as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            for number in range(3):
+                client.post(b"prompt %d" % number)
+            client.writer.write_eof()
+            seen = await client.reader.read()
+    assert [b"prompt %d" % number in seen for number in range(3)] == [True] * 3
+
+
+async def test_half_a_request_is_none(engine: ScriptedEngine) -> None:
+    async with activated() as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            client.say(POST + b"Content-Length: 10\r\n\r\nabc")
+            client.writer.write_eof()
+            assert await final(client) == b""
+    assert not engine.asked
+
+
+@LINUX_ALONE
+@pytest.mark.parametrize("body", [b"{}", b'{"stream": true}'])
+async def test_a_client_that_closes_is_forgotten_while_it_is_held(body: bytes) -> None:
+    async with activated(limits=BEATING) as activator:
+        async with connected(activator) as client:
+            client.post(body)
+            await activator.until_waiting(1)
+        await activator.until_waiting(0)
+
+
+@LINUX_ALONE
+async def test_a_client_that_closes_ends_what_a_replica_does_for_it_without_a_word() -> None:
+    async with scripted_engine(when(asyncio.Event(), echoing())) as engine, activated() as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            client.post()
+            await engine.until_asked()
+        await activator.until_inactive()
+
+
+async def final(client: Client) -> bytes:
+    """All that comes, but for what only asks whether the client is there."""
+    async with asyncio.timeout(10):
+        seen = await client.reader.read()
+    return seen.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line_end", [b"", b"\n", b"\r\n", b"\r"])
+async def test_a_whole_answer_in_a_stream_is_whole(line_end: bytes) -> None:
+    whole = b'{"data": [' + line_end.join([b"1,"] * 100_000) + b"1]}"
+    async with scripted_engine(answering(whole)) as engine, activated(limits=BEATING) as activator:
+        async with connected(activator) as client:
+            client.post(b'{"stream": true}')
+            await client.head()
+            activator.ready(engine)
+            seen = b""
+            while piece := await client.chunk():
+                seen += piece
+    event = seen[seen.index(b"data: ") :]
+    assert event.endswith(b"\n\n")
+    said = b"\n".join(line.removeprefix(b"data: ") for line in event[:-2].split(b"\n"))
+    assert json.loads(said) == json.loads(whole)
+
+
+async def test_an_answer_that_ends_with_a_broken_connection_is_not_complete() -> None:
+    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        await writer.drain()
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        writer.transport.abort()
+
+    async with scripted_engine(script) as engine, activated() as activator:
+        activator.ready(engine)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError, ValueError)):
+            await ask(activator)
+
+
+async def test_interim_answers_without_end_are_no_answer() -> None:
+    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 102 Processing\r\n\r\n" * 20_000)
+
+    async with scripted_engine(script) as engine, activated() as activator:
+        activator.ready(engine)
+        assert (await ask(activator)).error["code"] == "ReplicaLost"
+
+
+async def test_an_answer_in_very_small_pieces_arrives_whole() -> None:
+    events = b'data: {"choices": [{"delta": {}}]}\n\n' * 300
+    said = STREAM_HEAD + b"".join(in_chunk(events[at : at + 1]) for at in range(len(events))) + b"0\r\n\r\n"
+    async with scripted_engine(lambda asked, writer: _says(writer, said)) as engine, activated() as activator:
+        activator.ready(engine)
+        assert (await ask(activator)).body == events
+
+
+# --- connections -----------------------------------------------------------------------------------------------------
+
+
+async def test_silent_connections_of_one_address_keep_out_no_other(engine: ScriptedEngine) -> None:
+    options = Options(connections_per_port=8)
+    async with activated(options=options) as activator:
+        activator.ready(engine)
+        silent = [await _from("127.0.0.2", activator) for _ in range(30)]
+        client = await _from("127.0.0.3", activator)
+        client.post()
+        assert (await client.answer()).status == 200
+        assert await silent[0].is_closed()
+        for each in (*silent, client):
+            each.leave()
+
+
+async def test_silent_connections_of_many_addresses_keep_out_nobody_either(engine: ScriptedEngine) -> None:
+    async with activated(options=Options(connections_per_port=8)) as activator:
+        activator.ready(engine)
+        silent = [await _from(f"127.0.1.{number}", activator) for number in range(1, 31)]
+        assert (await ask(activator)).status == 200
+        for each in silent:
+            each.leave()
+
+
+async def test_one_address_cannot_take_all_places_with_requests(engine: ScriptedEngine) -> None:
+    async with activated(options=Options(connections_per_port=8)) as activator:
+        greedy = []
+        for number in range(6):
+            greedy.append(await _from("127.0.0.2", activator))
+            greedy[-1].post()
+            await activator.until_waiting(number + 1)
+        one_more = await _from("127.0.0.2", activator)
+        one_more.post()
+        assert (await one_more.answer()).error["code"] == "TooManyConnections"
+        activator.ready(engine)
+        assert (await ask(activator)).status == 200
+        for each in (*greedy, one_more):
+            each.leave()
+
+
+async def test_all_ports_together_have_a_limit_too(engine: ScriptedEngine) -> None:
+    async with activated(options=Options(connections=2)) as activator:
+        silent = [await _from("127.0.0.2", activator) for _ in range(4)]
+        activator.ready(engine)
+        assert (await ask(activator)).status == 200
+        assert await silent[0].is_closed()
+        for each in silent:
+            each.leave()
+
+
+async def _from(address: str, activator: Activator) -> Client:
+    return Client(*await asyncio.open_connection("127.0.0.1", await activator.port(), local_addr=(address, 0)))
