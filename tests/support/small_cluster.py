@@ -14,7 +14,7 @@ from typing import Any
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import WELL_KNOWN, Kind, Object, kind_of
+from slipway.kube.kinds import CONFIG_MAP, EVENT, WELL_KNOWN, Kind, Object, kind_of
 from slipway.kube.metrics import Metrics
 from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
@@ -25,22 +25,25 @@ from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
-from slipway.reconciling.watches import watches
+from slipway.reconciling.portbook import PortBook
+from slipway.reconciling.watches import Home, watches
 
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
 KEY = Key("chat", "llama")
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
-WATCHED = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None)
+HOME = Home("slipway-system", ("slipway-activator", "slipway-activator-2"))
+WATCHED = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), home=HOME)
 BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in WELL_KNOWN.values()}
 VERBS = {"GET": "get", "POST": "create", "PUT": "replace", "PATCH": "apply", "DELETE": "delete"}
 
 
 @dataclass(frozen=True)
 class Request:
-    verb: str  # get, create, apply, apply-status, scale, delete
+    verb: str  # get, create, replace, apply, apply-status, scale, delete
     kind: Kind
     name: str
     body: Any
+    forced: bool = True
 
     def __str__(self) -> str:
         return f"{self.verb} {self.kind.name}"
@@ -121,9 +124,17 @@ class Api:
                 return 200, there
             case "delete":
                 return 200, self.objects.pop(place, None)
-            case "create":
+            case "create" if request.kind == EVENT:
                 return 201, request.body
+            case "create":
+                return (409, None) if there else (201, self.put(request.body))
+            case "replace" if not there:
+                return 404, None
             case _ if there and _is_outdated(request.body, there):
+                return 409, None
+            case "replace":
+                return 200, self.put(request.body)
+            case "apply" if there and not request.forced and _merged(request.body, there) != _merged(there, request.body):
                 return 409, None
             case "apply-status" | "scale":
                 return 200, self._merge(place, there, request.body) if there else None
@@ -144,7 +155,7 @@ def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
     kind = BY_PATH[group, version, plural]
     name = more[0] if more else (body or {}).get("metadata", {}).get("name", "")
     verb = {"status": "apply-status", "scale": "scale"}.get(more[1] if len(more) > 1 else "", VERBS[method])
-    return Request(verb, kind, name, body), namespace
+    return Request(verb, kind, name, body, "force=false" not in path), namespace
 
 
 def _is_outdated(change: Object, there: Object) -> bool:
@@ -169,19 +180,48 @@ def _merged(there: Any, change: Any) -> Any:
 class Loop:
     """The real loop on such a cluster. `silent`: kinds of which no watch tells."""
 
-    def __init__(self, *, clock: Callable[[], float] = lambda: 0.0, now: Callable[[], datetime] = lambda: NOW) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = lambda: 0.0,
+        now: Callable[[], datetime] = lambda: NOW,
+        per_namespace: int = 1000,
+    ) -> None:
         self.api, self.ledger = Api(), Ledger()
         self.silent: set[Kind] = set()
         self._now = 100.0
         self.store = Store([watch.kind for watch in WATCHED], hints=[each.kind for each in WATCHED if each.is_hint])
         client = KubeClient(self.api, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
         events = EventRecorder(client, instance="test", clock=clock, now=now)
-        self.lookout = Lookout(self.store, self.ledger, now=now)
+        self.again: list[tuple[Key, float]] = []  # who is to be looked at again, and when
+        self.ports = PortBook(
+            client,
+            self.store,
+            namespace=HOME.namespace,
+            activators=HOME.activators,
+            per_namespace=per_namespace,
+            look_again=lambda key, seconds: self.again.append((key, seconds)),
+            clock=clock,
+        )
+        self.lookout = Lookout(
+            self.store,
+            self.ledger,
+            self.ports,
+            now=now,
+            slipway_namespace=HOME.namespace,
+            activators=HOME.activators,
+        )
         applier = Applier(client, self.store, self.ledger, clock=clock)
         self.seconds_between_looks = 10.0
         reporter = Reporter(client, events, self.ledger, clock=self._passing)
         self.reconciler = Reconciler(
-            self.store, self.ledger, self.lookout, applier, reporter, slipway_namespace="slipway-system"
+            self.store,
+            self.ledger,
+            self.lookout,
+            self.ports,
+            applier,
+            reporter,
+            slipway_namespace=HOME.namespace,
         )
 
     def _passing(self) -> float:
@@ -190,6 +230,13 @@ class Loop:
 
     def catch_up(self) -> None:
         """The caches hear of all that has happened."""
+        tables = {thing["metadata"]["name"]: thing for thing in self.store.all(CONFIG_MAP)}
+        self._catch_up()
+        tables |= {thing["metadata"]["name"]: thing for thing in self.store.all(CONFIG_MAP)}
+        for table in tables.values():
+            self.ports.concerns(table)
+
+    def _catch_up(self) -> None:
         for watch in WATCHED:
             if watch.kind in self.silent:
                 continue
@@ -202,28 +249,28 @@ class Loop:
                 self.store.take(watch.kind, "MODIFIED", thing, now=0)
             self.store.compare(watch.kind, kept, since=self.store.mark, now=0)
 
-    def end(self, kind: Kind) -> None:
+    def end(self, kind: Kind, *, namespace: str = KEY[0], name: str = KEY[1]) -> None:
         """It goes, and the caches hear of it."""
-        gone = self.api.get(kind)
-        self.api.remove(kind)
+        gone = self.api.get(kind, namespace=namespace, name=name)
+        self.api.remove(kind, namespace=namespace, name=name)
         self.store.take(kind, "DELETED", gone, now=0)
 
-    async def turn(self) -> float | None:
+    async def turn(self, key: Key = KEY) -> float | None:
         """The caches hear of everything, then one turn."""
         self.catch_up()
-        return await self.reconciler.reconcile(KEY)
+        return await self.reconciler.reconcile(key)
 
-    async def failing_turn(self) -> str:
+    async def failing_turn(self, key: Key = KEY) -> str:
         """What the turn raises."""
         try:
-            await self.turn()
+            await self.turn(key)
         except Exception as error:  # whichever it is, the queue takes it as a failure
             return str(error) if isinstance(error, RetryLaterError) else f"{type(error).__name__}: {error}"
         raise AssertionError("the turn went well")
 
-    async def settle(self, *, turns: int = 5) -> None:
+    async def settle(self, key: Key = KEY, *, turns: int = 5) -> None:
         for _ in range(turns):
-            await self.turn()
+            await self.turn(key)
         self.api.writes()
 
 

@@ -89,6 +89,14 @@ def name(text: str) -> str:
     return text
 
 
+def names(text: str) -> tuple[str, ...]:
+    """With commas in between."""
+    found = tuple(name(each) for each in text.split(","))
+    if len(set(found)) != len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} names one of them twice: name each once")
+    return found
+
+
 def whole(*, at_least: int, at_most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not at_least <= int(text) <= at_most:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
+from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.kube.kinds import Object
@@ -40,6 +41,11 @@ class Hindrance:
     foreign: tuple[Object, ...] = field(default=())
 
 
+def lacks_port(sight: Sight, decision: Decision) -> bool:
+    """Only what can be made gets one, and where there is an activator."""
+    return decision.desired is not NOTHING and sight.place is None and bool(sight.activators)
+
+
 def decide(sight: Sight, *, slipway_namespace: str) -> Decision:
     """One deployment on which the code fails must not stop the others: that is one more thing to report."""
     deployment = None
@@ -60,6 +66,8 @@ def _decide(sight: Sight, deployment: LLMDeployment, slipway_namespace: str) -> 
     desired = render(deployment, plan, _world(sight, plan, deployment, slipway_namespace))
     if isinstance(desired, Unrenderable):
         return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
+    if sight.has_no_port:
+        return Decision(deployment=deployment, plan=Unplannable(Reason.PORTS_EXHAUSTED, sight.has_no_port))
     plan = replace(plan, why=(*plan.why, *desired.remarks))
     return Decision(deployment=deployment, plan=plan, desired=desired)
 
@@ -75,7 +83,8 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, slipway_namespac
         scaled_object=sight.view.scaled_object,
         autoscaler=sight.view.autoscaler,
         activator=sight.activator,
-        activator_port=sight.activator_port,
+        activator_service=sight.place.activator if sight.place else names.ACTIVATOR_SERVICE,
+        activator_port=sight.place.port if sight.place else None,
         has_ready=any(Pod(raw, sight.view).is_ready for raw in sight.view.pods),
         has_missing=has_missing(sight.view),
         is_updating=is_updating(sight.view),

@@ -35,9 +35,10 @@ from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.options import Options
+from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
-from slipway.reconciling.watches import watches
+from slipway.reconciling.watches import Home, watches
 
 logger = logging.getLogger(__name__)
 
@@ -73,15 +74,37 @@ class Operator:
         )
         self._queue.pause()
         self._watching: Watching[Key] = Watching(
-            watches(everyone=self._everyone, on_node=self._on_node, node=self._node),
+            watches(
+                everyone=self._everyone,
+                on_node=self._on_node,
+                node=self._node,
+                ports=lambda config_map: self._ports.concerns(config_map),
+                home=Home(options.namespace, options.activators),
+            ),
             client=client,
             login=lambda: for_kopf(configuration),
             add=self._queue.add,
             metrics=self._metrics,
             on_kinds=lambda _: self._add_everyone(),
         )
-        self._lookout = Lookout(self._watching.store, self._ledger, now=now, slipway_namespace=options.namespace)
-        self._reconciler = self._made_reconciler(client.with_(guard=self._election.guard), now)
+        writer = client.with_(guard=self._election.guard)
+        self._ports = PortBook(
+            writer,
+            self._watching.store,
+            namespace=options.namespace,
+            activators=options.activators,
+            per_namespace=options.ports_per_namespace,
+            look_again=self._queue.add_after,
+        )
+        self._lookout = Lookout(
+            self._watching.store,
+            self._ledger,
+            self._ports,
+            now=now,
+            slipway_namespace=options.namespace,
+            activators=options.activators,
+        )
+        self._reconciler = self._made_reconciler(writer, now)
         self._metrics.watch_objects(self._by_state)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
@@ -138,6 +161,7 @@ class Operator:
             store,
             self._ledger,
             self._lookout,
+            self._ports,
             Applier(client, store, self._ledger),
             Reporter(client, events, self._ledger),
             slipway_namespace=self._options.namespace,

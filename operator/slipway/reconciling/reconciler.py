@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
 from slipway.reconciling.applying import Applier, Outcome, is_going
-from slipway.reconciling.deciding import Decision, decide, report
+from slipway.reconciling.deciding import Decision, decide, lacks_port, report
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
+from slipway.reconciling.portbook import PortBook
+from slipway.reconciling.ports import ExhaustedError
 from slipway.reconciling.reporting import Reporter
+from slipway.reconciling.sight import Sight
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +33,13 @@ class Reconciler:
         store: Store,
         ledger: Ledger,
         lookout: Lookout,
+        ports: PortBook,
         applier: Applier,
         reporter: Reporter,
         *,
         slipway_namespace: str,
     ) -> None:
-        self._store, self._ledger, self._lookout = store, ledger, lookout
+        self._store, self._ledger, self._lookout, self._ports = store, ledger, lookout, ports
         self._applier, self._reporter, self._slipway_namespace = applier, reporter, slipway_namespace
 
     async def reconcile(self, key: Key) -> float | None:
@@ -48,8 +53,11 @@ class Reconciler:
             return NEVER
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection
-        decision = decide(sight, slipway_namespace=self._slipway_namespace)
+        decision = self._decide(sight)
         try:
+            if lacks_port(sight, decision):
+                sight = await self._with_port(sight)
+                decision = self._decide(sight)
             outcome = await self._applier.carry_out(key, sight.uid, decision.desired, is_new=sight.previous is None)
         except NamespaceGoesError:
             return None  # and the deployment with it
@@ -60,6 +68,17 @@ class Reconciler:
         _raise_what_went_wrong(decision, outcome)
         moments = (seen.look_again_at, decision.desired.look_again_at)
         return _soonest(outcome.look_again, wait, *(_seconds_until(moment, sight.view.now) for moment in moments))
+
+
+    def _decide(self, sight: Sight) -> Decision:
+        return decide(sight, slipway_namespace=self._slipway_namespace)
+
+    async def _with_port(self, sight: Sight) -> Sight:
+        """Before anything leads there."""
+        try:
+            return replace(sight, place=await self._ports.give(sight.claim, at=tuple(sight.activators)))
+        except ExhaustedError as error:
+            return replace(sight, has_no_port=str(error))
 
 
 def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:

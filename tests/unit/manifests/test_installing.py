@@ -14,6 +14,7 @@ from slipway.activator.watches import watches as activators_watches
 from slipway.api import names
 from slipway.api.names import GROUP
 from slipway.reconciling.options import Options, parse
+from slipway.reconciling.watches import Home as OperatorsHome
 from slipway.reconciling.watches import watches
 from slipway_devcluster import images, slipway
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
@@ -181,7 +182,8 @@ def test_whatever_selects_a_programs_pods_finds_them(program: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "kind"), [(OPERATOR, "ClusterRole"), (OPERATOR, "Role"), (ACTIVATOR, "ClusterRole")]
+    ("program", "kind"),
+    [(program, kind) for program in (OPERATOR, ACTIVATOR) for kind in ("ClusterRole", "Role")],
 )
 def test_roles_are_bound_to_the_account_of_the_pod(program: str, kind: str) -> None:
     name = pod_of(program)["spec"]["serviceAccountName"]
@@ -196,19 +198,47 @@ def test_the_lease_is_the_one_that_the_role_is_for() -> None:
 
 
 def test_the_operator_may_watch_all_that_it_watches_and_nothing_else() -> None:
-    watched = {watch.kind for watch in watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None)}
+    home = OperatorsHome(SLIPWAY_NAMESPACE, options().activators)
+    made = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), home=home)
+    watched = {watch.kind for watch in made}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
-    assert needed == {right for right in audit.granted([only("ClusterRole")]) if right.verb in ("list", "watch")}
+    granted = audit.granted([only("ClusterRole"), only("Role")])
+    assert needed == {right for right in granted if right.verb in ("list", "watch")}
 
 
 def test_the_activator_may_watch_all_that_it_watches_and_do_nothing_else() -> None:
-    watched = {watch.kind for watch in activators_watches(Home(SLIPWAY_NAMESPACE, ACTIVATOR))}
+    watched = {watch.kind for watch in activators_watches(Home(SLIPWAY_NAMESPACE, ACTIVATOR), lambda _: ())}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
-    assert needed == set(audit.granted([only("ClusterRole", ACTIVATOR)]))
+    assert needed == set(audit.granted([only("ClusterRole", ACTIVATOR), only("Role", ACTIVATOR)]))
+
+
+@PROGRAMS
+def test_config_maps_are_read_in_slipways_own_namespace_alone(program: str) -> None:
+    assert "configmaps" not in {right.resource for right in audit.granted([only("ClusterRole", program)])}
+    assert only("Role", program)["metadata"]["namespace"] == SLIPWAY_NAMESPACE
+
+
+def test_keda_and_the_other_replicas_alone_reach_the_port_on_which_they_ask() -> None:
+    rules = only("NetworkPolicy", ACTIVATOR)["spec"]["ingress"]
+    [sources] = [rule["from"] for rule in rules for port in rule["ports"] if port["port"] == names.ACTIVATOR_GRPC_PORT]
+    assert sources == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings().keda_namespace}}},
+        {"podSelector": only("NetworkPolicy", ACTIVATOR)["spec"]["podSelector"]},
+    ]
+
+
+@PROGRAMS
+def test_metrics_are_read_from_slipways_namespace_and_those_that_the_installer_names(program: str) -> None:
+    rules = only("NetworkPolicy", program)["spec"]["ingress"]
+    [sources] = [rule["from"] for rule in rules for port in rule["ports"] if port["port"] == options().management_port]
+    assert sources == [
+        {"podSelector": {}},
+        {"namespaceSelector": {"matchLabels": {names.METRICS_READER_LABEL: "true"}}},
+    ]
 
 
 def test_no_right_is_for_everything_or_for_secrets() -> None:
-    rights = audit.granted([only("ClusterRole"), only("Role"), only("ClusterRole", ACTIVATOR)])
+    rights = audit.granted([*of_kind("ClusterRole"), *of_kind("Role")])
     assert not any("*" in right or right.resource == "secrets" for right in rights)
 
 

@@ -17,7 +17,7 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.watching import Watch
 from slipway.reconciling.key import Key
-from slipway.reconciling.watches import watches
+from slipway.reconciling.watches import Home, watches
 
 LONG_NAME = "a" + 51 * "-" + "z"
 EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LONG_NAME)]
@@ -25,7 +25,11 @@ EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LO
 
 def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[Key]:
     made = watches(
-        everyone=lambda: EVERYONE, on_node=lambda node: [Key("on", node)], node=({} if nodes is None else nodes).get
+        everyone=lambda: EVERYONE,
+        on_node=lambda node: [Key("on", node)],
+        node=({} if nodes is None else nodes).get,
+        ports=lambda _: (),
+        home=Home("slipway-system", ("slipway-activator",)),
     )
     return next(watch for watch in made if watch.kind == kind)
 

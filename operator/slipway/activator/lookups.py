@@ -1,0 +1,106 @@
+"""Who has an address: asked of the API server when somebody's access depends on it, and remembered for a moment.
+
+However many addresses ask, the API server is asked a bounded number of times a second. Addresses at which there were
+pods of late have a share of their own in that, so that a flood of others doesn't shut them out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Generic, TypeVar
+
+from slipway.activator.rates import Bucket
+from slipway.kube.client import KubeClient
+from slipway.kube.errors import KubeError, NotFoundError
+from slipway.kube.kinds import NAMESPACE, POD, Object
+from slipway.kube.retries import Patience
+
+FRESH = 2.0  # seconds for which an answer holds, a bad one too
+PER_SECOND, BURST = 20.0, 50  # questions, of strangers; and as many again of those who are known to be pods
+REMEMBERED = 4096  # answers, of each kind
+QUICK = Patience(deadline=2.0, per_try=1.5)
+ENDED = ("Succeeded", "Failed")
+
+T = TypeVar("T")
+
+
+class Lookups:
+    """`clock` is the event loop's."""
+
+    def __init__(self, client: KubeClient, *, clock: Callable[[], float]) -> None:
+        self._client = client.with_(patience=QUICK)
+        self._pods: Memory[tuple[Object, ...]] = Memory(self._ask_pods, clock=clock)
+        self._namespaces: Memory[Mapping[str, str]] = Memory(self._ask_labels, clock=clock)
+
+    async def pods_at(self, address: str) -> tuple[Object, ...] | None:
+        """Those that haven't ended; several where nodes have the address. None: it can't be told now."""
+        return await self._pods.of(address)
+
+    async def labels_of(self, namespace: str) -> Mapping[str, str] | None:
+        """None: it can't be told now."""
+        return await self._namespaces.of(namespace)
+
+    async def close(self) -> None:
+        await self._pods.close()
+        await self._namespaces.close()
+
+    async def _ask_pods(self, address: str) -> tuple[Object, ...] | None:
+        try:
+            found = await self._client.list(POD, field_selector=f"status.podIP={address}")
+        except KubeError:
+            return None
+        return tuple(pod for pod in found if pod.get("status", {}).get("phase") not in ENDED)
+
+    async def _ask_labels(self, namespace: str) -> Mapping[str, str] | None:
+        try:
+            found = await self._client.get(NAMESPACE, namespace)
+        except NotFoundError:
+            return {}
+        except KubeError:
+            return None
+        labels: Mapping[str, str] = found["metadata"].get("labels") or {}
+        return labels
+
+
+class Memory(Generic[T]):
+    """Answers of the last moments; each question is asked once at a time, however many wait for its answer."""
+
+    def __init__(self, ask: Callable[[str], Awaitable[T | None]], *, clock: Callable[[], float]) -> None:
+        self._ask, self._clock = ask, clock
+        self._answers: OrderedDict[str, tuple[float, T | None]] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[T | None]] = {}
+        self._strangers, self._familiar = (Bucket(PER_SECOND, BURST) for _ in range(2))
+
+    async def of(self, name: str) -> T | None:
+        if (task := self._asking.get(name)) is None:
+            now = self._clock()
+            asked_at, answer = self._answers.get(name, (-FRESH, None))
+            if now - asked_at < FRESH:
+                return answer
+            if not (self._familiar if answer else self._strangers).take(now):
+                return None
+            task = self._asking[name] = asyncio.create_task(self._learn(name))
+        return await asyncio.shield(task)
+
+    async def _learn(self, name: str) -> T | None:
+        answer: T | None = None
+        try:
+            answer = await self._ask(name)
+        finally:
+            del self._asking[name]
+            self._remember(name, answer)
+        return answer
+
+    def _remember(self, name: str, answer: T | None) -> None:
+        self._answers[name] = self._clock(), answer
+        self._answers.move_to_end(name)
+        if len(self._answers) > REMEMBERED:
+            self._answers.popitem(last=False)
+
+    async def close(self) -> None:
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
