@@ -74,7 +74,9 @@ class PortBook:
 
     def concerns(self, config_map: Object) -> Iterable[Key]:
         """What a watch tells of one. The last that is heard of it looks like all before, so its place is looked at."""
-        name = config_map["metadata"]["name"]
+        namespace, name = place_of(config_map)
+        if namespace != self._namespace:
+            return ()
         there = self._store.get(CONFIG_MAP, name, self._namespace)
         known = self._written.get(name)
         if there and known and _version(there) < _version(known) and name in self._unheard:
@@ -130,9 +132,7 @@ class PortBook:
             return
         self._is_current = True
         for thing in self._store.all(CONFIG_MAP):
-            name, known = thing["metadata"]["name"], self._written.get(thing["metadata"]["name"])
-            if not known or _version(thing) != _version(known) and name not in self._unheard:
-                self._take(name, thing)
+            self.concerns(thing)
         self._is_current = True
         written = {Place(each, port): claim for each, table in self._tables.items() for port, claim in table.lines()}
         self._ports.learn(written, lives=self._lives, named=self._named_in_slices(), now=self._clock())

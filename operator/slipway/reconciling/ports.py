@@ -56,7 +56,7 @@ class Ports:
         named: Mapping[int, frozenset[Key]],
         now: float,
     ) -> None:
-        """What the table says; what was given before stays, unless the table has given it to another that lives.
+        """What the table says; what was given before stays, unless the table says otherwise of somebody who lives.
 
         `named`: by ports, the deployments whose slices lead to them. That is no claim, but no other gets such a port,
         and its own one may keep it: a table that was lost, or that there never was, costs no request then.
@@ -64,7 +64,7 @@ class Ports:
         for place, claim in sorted(written.items(), key=self._in_order):
             self._used_once.add(place)
             if lives(claim):
-                self._learn_one(claim, place)
+                self._learn_one(claim, place, written)
         known = set(self._owners)
         waiting = {Place(each, port) for each, queue in self._given_up.items() for port, _ in queue}
         for place in sorted(written.keys() - known - waiting, key=lambda place: place.port):
@@ -78,12 +78,13 @@ class Ports:
         known = place.activator in self._activators
         return self._activators.index(place.activator) if known else len(self._activators), place.port
 
-    def _learn_one(self, claim: Claim, place: Place) -> None:
+    def _learn_one(self, claim: Claim, place: Place, written: Mapping[Place, Claim]) -> None:
         other = self._owners.get(place)
         if other and other != claim:  # it was given, and not written yet
             self._remove(_key(other))
         key = _key(claim)
-        if self._places.get(key, (claim,))[0] != claim:
+        before = self.place_of(claim)
+        if before is None or written.get(before) != claim:
             self._remove(key)
         if key not in self._places and place.activator in self._activators:
             self._give(claim, place)

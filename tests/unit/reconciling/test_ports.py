@@ -159,6 +159,14 @@ def test_where_the_table_was_lost_everybody_keeps_what_was_given() -> None:
     assert made.take(claim(), 1, at=[ONE]) == place
 
 
+def test_who_has_another_port_in_the_table_than_was_given_has_that_one() -> None:
+    made = empty()
+    before, after = made.take(claim(), 0, at=[ONE]), Place(ONE, 20123)
+    made.learn({after: claim()}, lives=lambda _: True, named={}, now=1)
+    assert made.place_of(claim()) == after
+    assert made.owner_of(before) is None
+
+
 def test_what_another_leader_has_given_away_is_not_given_twice() -> None:
     made = empty()
     assert made.take(claim("mine"), 0, at=[ONE]) == FIRST
