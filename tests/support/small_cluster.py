@@ -23,9 +23,9 @@ from slipway.reconciling.applying import Applier
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
+from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
-from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.watches import Home, watches
 
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
@@ -120,26 +120,23 @@ class Api:
         place = (request.kind, namespace, request.name)
         there = self.objects.get(place)
         match request.verb:
-            case "get":
-                return 200, there
-            case "delete":
-                return 200, self.objects.pop(place, None)
+            case "get" | "delete":
+                return 200, self.objects.pop(place, None) if request.verb == "delete" else there
             case "create" if request.kind == EVENT:
                 return 201, request.body
-            case "create":
-                return (409, None) if there else (201, self.put(request.body))
-            case "replace" if not there:
-                return 404, None
-            case _ if there and _is_outdated(request.body, there):
-                return 409, None
-            case "replace":
-                return 200, self.put(request.body)
-            case "apply" if there and not request.forced and _merged(request.body, there) != _merged(there, request.body):
+            case "create" | "replace":
+                return self._written(request, there)
+            case _ if there and _is_refused(request, there):
                 return 409, None
             case "apply-status" | "scale":
                 return 200, self._merge(place, there, request.body) if there else None
             case _:
                 return 200, self._merge(place, there or {}, request.body)
+
+    def _written(self, request: Request, there: Object | None) -> tuple[int, Object | None]:
+        if there and (request.verb == "create" or _is_outdated(request.body, there)):
+            return 409, None
+        return (404, None) if request.verb == "replace" and not there else (200, self.put(request.body))
 
     def _merge(self, place: tuple[Kind, str, str], there: Object, change: Object) -> Object:
         merged = _merged(there, change)
@@ -161,6 +158,11 @@ def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
 def _is_outdated(change: Object, there: Object) -> bool:
     version = there["metadata"]["resourceVersion"]
     return bool(change.get("metadata", {}).get("resourceVersion", version) != version)
+
+
+def _is_refused(request: Request, there: Object) -> bool:
+    contradicts = _merged(request.body, there) != _merged(there, request.body)
+    return _is_outdated(request.body, there) or (contradicts and not request.forced)
 
 
 def _status(code: int, words: str, *, name: str = "") -> Answer:

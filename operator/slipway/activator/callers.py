@@ -67,7 +67,7 @@ class Callers:
         return any((pod["metadata"]["namespace"], pod["metadata"]["name"]) == (self._namespace, name) for pod in pods)
 
 
-class Admission(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # it has no types
+class Admission(grpc.aio.ServerInterceptor):
     """`judges`: of each service, by its full name; nobody may ask for another."""
 
     def __init__(self, judges: Mapping[str, Judge]) -> None:

@@ -1,8 +1,8 @@
 """Tells the other replicas of the activator what is wanted here, and hears from them what is wanted there.
 
 Each opens a stream to each other one, by the addresses of the activator's own Service. Nobody can tell us anything
-unasked: whom we don't ask isn't heard. Whoever answers there must be the pod that is meant, and must say so; counts that
-can't be are not counted.
+unasked: whom we don't ask isn't heard. Whoever answers there must be the pod that is meant, and must say so; counts
+that can't be are not counted.
 """
 # ruff: noqa: N802 - the methods have the definition's names
 

@@ -50,7 +50,13 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
 FLAGS = (
     KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in", "slipway-system", name, "NAME"),
-    Flag("service", "Service of the activator, by which its replicas find each other, and its table of ports", ACTIVATOR_SERVICE, name, "NAME"),
+    Flag(
+        "service",
+        "Service of the activator, by which its replicas find each other, and its table of ports",
+        ACTIVATOR_SERVICE,
+        name,
+        "NAME",
+    ),
     Flag("keda-namespace", "namespace of KEDA, whose pods alone are told what is wanted", "keda", name, "NAME"),
     Flag(
         "identity",

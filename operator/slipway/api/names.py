@@ -18,7 +18,6 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "slipway"
 SERVICE_LABEL = "kubernetes.io/service-name"  # on EndpointSlices: the Service that they belong to
 PORT_TABLE_LABEL = f"{GROUP}/port-table"  # on ConfigMaps of Slipway's namespace: the activator whose ports they tell
-METRICS_READER_LABEL = f"{GROUP}/reads-metrics"  # "true" on a namespace: its pods may read metrics, as Prometheus does
 PAUSED_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" leaves its number of replicas as it is
 
 # --- server-side apply -----------------------------------------------------------------------------------------------

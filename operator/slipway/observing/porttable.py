@@ -96,7 +96,7 @@ class PortTable:
         self._ports: defaultdict[Claim, set[int]] = defaultdict(set)
 
     def take(self, name: str, config_map: Object | None) -> list[Claim]:
-        """What has become of the ConfigMap (None: it is gone). Returns whom it concerns, first those who lose a port."""
+        """What became of the ConfigMap (None: it is gone). Returns whom it concerns, those first who lose a port."""
         number = number_in(name, self.activator)
         if number is None:
             return []

@@ -89,12 +89,9 @@ def name(text: str) -> str:
     return text
 
 
-def names(text: str) -> tuple[str, ...]:
-    """With commas in between."""
-    found = tuple(name(each) for each in text.split(","))
-    if len(set(found)) != len(found):
-        raise argparse.ArgumentTypeError(f"{text!r} names one of them twice: name each once")
-    return found
+def several(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    """Values separated by commas; none in an empty text."""
+    return lambda text: tuple(read(each.strip()) for each in text.split(",") if each.strip())
 
 
 def whole(*, at_least: int, at_most: int) -> Callable[[str], int]:

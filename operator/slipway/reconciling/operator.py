@@ -78,7 +78,7 @@ class Operator:
                 everyone=self._everyone,
                 on_node=self._on_node,
                 node=self._node,
-                ports=lambda config_map: self._ports.concerns(config_map),
+                ports=self._concerned_by_ports,
                 home=Home(options.namespace, options.activators),
             ),
             client=client,
@@ -193,6 +193,9 @@ class Operator:
 
     async def _reconcile(self, key: Key) -> float | None:
         return await self._reconciler.reconcile(key)
+
+    def _concerned_by_ports(self, config_map: Object) -> Iterable[Key]:
+        return self._ports.concerns(config_map)
 
     def _everyone(self) -> Iterable[Key]:
         return self._lookout.everyone()

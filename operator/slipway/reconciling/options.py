@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from slipway.process.flags import (
     Program,
     duration,
     name,
-    names,
+    several,
     whole,
 )
 
@@ -45,16 +46,23 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     return Options(**given)
 
 
+def services(text: str) -> tuple[str, ...]:
+    found = several(name)(text)
+    if not found or len(set(found)) != len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} names none, or one of them twice: name each once")
+    return found
+
+
 FLAGS = (
     KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in and keeps its Lease in", "slipway-system", name, "NAME"),
     Flag(
         "activators",
-        "Services of the activators in that namespace, with commas in between; each has 10000 ports, one for each "
+        "Services of the activators in that namespace, separated by commas; each has 10000 ports, one for each "
         "LLMDeployment, and the next one gets those that have no place at the first",
         ACTIVATOR_SERVICE,
-        names,
-        "NAME",
+        services,
+        "NAMES",
     ),
     Flag(
         "ports-per-namespace",

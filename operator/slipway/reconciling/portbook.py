@@ -109,7 +109,8 @@ class PortBook:
             raise
         self._waiting.pop(key, None)
         for wrong in [each for each in self._places_in_tables(claim) if each != place]:
-            logger.warning("The table of ports had %d of %s, too, which goes", wrong.port, wrong.activator, extra=_of(key))
+            told = "The table of ports had %d of %s, too, which goes"
+            logger.warning(told, wrong.port, wrong.activator, extra={"key": str(key)})
             await self._write(wrong)
         await self._write(place)
         if self.place_of(claim) != place:
@@ -171,11 +172,12 @@ class PortBook:
     async def _write_map(self, activator: str, name: str) -> None:
         wanted = self._wanted(activator, name)
         known = self._written.get(name)
+        write = self._client.replace(_with_version(wanted, known)) if known else self._client.create(wanted)
         try:
-            answer = await (self._client.replace(_with_version(wanted, known)) if known else self._client.create(wanted))
+            answer = await write
         except NotFoundError:
             self._take(name, None)
-            raise RetryLaterError(f"The ConfigMap {name} was deleted, and is made again", after=CHANGE_IS_TOLD) from None
+            raise RetryLaterError(f"The ConfigMap {name} has been deleted", after=CHANGE_IS_TOLD) from None
         except ConflictError:
             self._unheard.discard(name)
             self._take(name, self._store.get(CONFIG_MAP, name, self._namespace))
@@ -214,7 +216,3 @@ def _with_version(thing: Object, known: Object) -> Object:
 
 def _version(thing: Object) -> int:
     return int(thing["metadata"]["resourceVersion"])
-
-
-def _of(key: Key) -> dict[str, str]:
-    return {"key": str(key)}

@@ -105,7 +105,7 @@ class Ports:
         self.free(_key(claim), now)  # of one of this name that is gone
         if self._counts[claim.namespace] >= self._per_namespace:
             raise ExhaustedError(
-                f"{self._per_namespace} LLMDeployments of the namespace {claim.namespace} have a port of the activator, "
+                f"{self._per_namespace} LLMDeployments in the namespace {claim.namespace} have an activator's port, "
                 "as many as the operator's --ports-per-namespace allows: delete one, or have the limit raised."
             )
         place = self._own_of_before(claim, at) or self._never_used(at) or self._unused_for_longest(at, now)

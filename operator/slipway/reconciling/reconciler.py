@@ -69,7 +69,6 @@ class Reconciler:
         moments = (seen.look_again_at, decision.desired.look_again_at)
         return _soonest(outcome.look_again, wait, *(_seconds_until(moment, sight.view.now) for moment in moments))
 
-
     def _decide(self, sight: Sight) -> Decision:
         return decide(sight, slipway_namespace=self._slipway_namespace)
 

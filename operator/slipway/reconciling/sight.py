@@ -21,7 +21,9 @@ class Sight:
     view: WorldView
     profiles: tuple[AcceleratorProfile, ...]
     runtime: Callable[[str], Object | None]  # the (Cluster)ServingRuntime of that name
-    activators: Mapping[str, tuple[str, ...]]  # by their Services, those that are installed, and where their replicas are
+    activators: Mapping[
+        str, tuple[str, ...]
+    ]  # by their Services, those that are installed, and where their replicas are
     place: Place | None  # where its requests come in at the activator
     has_no_port: str = ""  # why it can't get one
     kinds: frozenset[Kind]  # of those that others bring along, the ones that the cluster has

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import pytest
@@ -157,26 +158,32 @@ def always(answer: bool | None) -> Judge:
 
 async def outcome(channel: grpc.aio.Channel, method: str) -> object:
     """The answer of a method, or the error's code."""
-    keda, replicas = rpc.ExternalScalerStub(channel), peers_pb2_grpc.PeersStub(channel)
     try:
-        match method:
-            case "IsActive":
-                return (await keda.IsActive(REF)).result
-            case "GetMetrics":
-                return len((await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=REF))).metricValues)
-            case "GetMetricSpec":
-                return len((await keda.GetMetricSpec(REF)).metricSpecs)
-            case "StreamIsActive":
-                return (await keda.StreamIsActive(REF).read()).result
-            case "StreamMetricSpec":
-                return len((await keda.StreamMetricSpec(REF).read()).metricSpecs)
-            case _:
-                return (await replicas.Follow(peers_pb2.Follower()).read()).identity
+        return await answer(channel, method)
     except grpc.aio.AioRpcError as error:
         return error.code()
 
 
-OF_KEDA = {"IsActive": False, "GetMetrics": 1, "GetMetricSpec": 1, "StreamIsActive": False, "StreamMetricSpec": 1}
+async def answer(channel: grpc.aio.Channel, method: str) -> object:
+    keda, replicas = rpc.ExternalScalerStub(channel), peers_pb2_grpc.PeersStub(channel)
+    answers: dict[str, Callable[[], Awaitable[Any]]] = {
+        "IsActive": lambda: keda.IsActive(REF),
+        "GetMetrics": lambda: keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=REF)),
+        "GetMetricSpec": lambda: keda.GetMetricSpec(REF),
+        "StreamIsActive": lambda: anext(aiter(keda.StreamIsActive(REF))),
+        "StreamMetricSpec": lambda: anext(aiter(keda.StreamMetricSpec(REF))),
+        "Follow": lambda: anext(aiter(replicas.Follow(peers_pb2.Follower()))),
+    }
+    return type(await answers[method]())
+
+
+OF_KEDA = {
+    "IsActive": pb.IsActiveResponse,
+    "GetMetrics": pb.GetMetricsResponse,
+    "GetMetricSpec": pb.GetMetricSpecResponse,
+    "StreamIsActive": pb.IsActiveResponse,
+    "StreamMetricSpec": pb.GetMetricSpecResponse,
+}
 DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAILABLE
 
 
@@ -198,14 +205,15 @@ async def test_keda_is_answered_and_does_not_hear_what_the_replicas_say() -> Non
 
 async def test_a_replica_is_answered_as_one() -> None:
     async with asked(replica=True) as channel:
-        assert await outcome(channel, "Follow") == "one_1"
+        assert await outcome(channel, "Follow") == peers_pb2.Counts
         assert await outcome(channel, "IsActive") == DENIED
 
 
 async def test_what_is_not_known_here_is_nobodys_to_ask() -> None:
     async with asked(True, True) as channel:
+        ask: Any = channel.unary_unary("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await channel.unary_unary("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")(b"")
+            await ask(b"")
         assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 

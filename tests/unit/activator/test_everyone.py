@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import grpc
 import pytest
@@ -89,6 +89,18 @@ HOSTS = {"one": "127.0.0.2", "two": "127.0.0.3"}
 
 
 @dataclass
+class Api:
+    """What it says of those that are followed."""
+
+    answer: bool | None = True
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def vouch(self, _: str) -> bool | None:
+        self.asked.set()
+        return self.answer
+
+
+@dataclass
 class Replica:
     """One replica of the activator, as far as the others are concerned."""
 
@@ -96,13 +108,10 @@ class Replica:
     everyone: Everyone
     following: Following
     pod: str
-    vouched: bool | None = True  # what the API server says of those that it follows
+    api: Api
 
     def follow(self, *others: Replica) -> None:
         self.following.follow({HOSTS[other.pod]: other.pod for other in others})
-
-    async def vouch(self, _: str) -> bool | None:
-        return self.vouched
 
     async def until_waiting(self, number: int) -> None:
         async with asyncio.timeout(10):
@@ -117,8 +126,9 @@ async def replica(pod: str, *, identity: str = "") -> AsyncIterator[Replica]:
     identity = identity or f"{pod}_0123"
     telling = Telling(own, identity)
     clock = asyncio.get_running_loop().time
-    following = Following(everyone, identity, port=PORT, vouch=lambda address: made.vouch(address), clock=clock)
-    made = Replica(own, everyone, following, pod)
+    api = Api()
+    following = Following(everyone, identity, port=PORT, vouch=api.vouch, clock=clock)
+    made = Replica(own, everyone, following, pod, api)
     async with AsyncExitStack() as stack:
         where = f"{HOSTS[pod]}:{PORT}"
         await stack.enter_async_context(scaler.serve(everyone.all, where, beside=telling.add_to, grace=1))
@@ -201,24 +211,19 @@ async def test_a_stranger_at_a_replicas_address_is_not_heard(identity: str, capl
 async def test_whoever_has_a_replicas_address_and_is_none_is_not_even_asked() -> None:
     async with replica("one") as one, replica("two") as two:
         two.own.report(LLAMA, wants(5))
-        one.vouched = False
+        one.api.answer = False
         one.follow(two)
-        asked = asyncio.Event()
-        one.following._vouch = lambda _: noted(asked)  # type: ignore[assignment]
-        await asyncio.wait_for(asked.wait(), 10)
+        for _ in range(3):
+            one.api.asked.clear()
+            await asyncio.wait_for(one.api.asked.wait(), 10)
         assert one.everyone.all.of(LLAMA).waiting == 0
         assert one.everyone.peers == 0
-
-
-async def noted(asked: asyncio.Event) -> bool:
-    asked.set()
-    return False
 
 
 async def test_while_the_api_server_is_away_the_replicas_hear_each_other() -> None:
     async with replica("one") as one, replica("two") as two:
         two.own.report(LLAMA, wants(5))
-        one.vouched = None
+        one.api.answer = None
         one.follow(two)
         await one.until_waiting(5)
 
@@ -241,8 +246,9 @@ async def test_of_too_many_followers_the_oldest_makes_room(monkeypatch: pytest.M
     monkeypatch.setattr(peers, "FOLLOWERS", 1)
     async with replica("one"), grpc.aio.insecure_channel(f"{HOSTS['one']}:{PORT}") as channel:
         stub = peers_rpc.PeersStub(channel)
-        first, second = (stub.Follow(pb.Follower(identity="x")) for _ in range(2))
+        first = stub.Follow(pb.Follower(identity="x"))
         await first.read()
+        second = stub.Follow(pb.Follower(identity="x"))
         await second.read()
         async with asyncio.timeout(10):
             while await first.read() is not grpc.aio.EOF:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import pytest
@@ -195,18 +196,24 @@ async def test_a_stream_of_one_that_stays_unknown_ends_cleanly_after_a_while(
     assert await keda.StreamMetricSpec(UNKNOWN).read() is grpc.aio.EOF
 
 
+async def said(stream: Any) -> bool:
+    """What comes next of a stream that is read one by one."""
+    answer: pb.IsActiveResponse = await stream.read()
+    return answer.result
+
+
 async def test_of_too_many_streams_for_one_deployment_the_oldest_ends_cleanly(
     demand: Demand, keda: rpc.ExternalScalerStub
 ) -> None:
     streams = []
     for _ in range(STREAMS_EACH + 1):
         streams.append(keda.StreamIsActive(REF))
-        assert (await streams[-1].read()).result is False
+        assert await said(streams[-1]) is False
     assert await streams[0].read() is grpc.aio.EOF
     specs = keda.StreamMetricSpec(REF)  # of another kind
     await specs.read()
     demand.report(LLAMA, BUSY)
-    assert [(await each.read()).result for each in streams[1:]] == [True] * STREAMS_EACH
+    assert [await said(each) for each in streams[1:]] == [True] * STREAMS_EACH
 
 
 async def test_a_stream_that_was_left_makes_room_by_itself(demand: Demand) -> None:
@@ -221,7 +228,7 @@ async def test_a_stream_that_was_left_makes_room_by_itself(demand: Demand) -> No
                 await stream.read()
             await keda.IsActive(REF)  # by the time this is answered, the server knows
         demand.report(LLAMA, BUSY)
-        assert (await first.read()).result is True
+        assert await said(first) is True
 
 
 async def test_a_port_that_is_taken_is_refused(demand: Demand) -> None:

@@ -24,6 +24,7 @@ from support.audit import Right
 from support.kube import Object
 from support.rendered import MANIFESTS, ROOT
 
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 NOT_INSTALLED = {"samples"}
 
 
@@ -222,7 +223,7 @@ def test_keda_and_the_other_replicas_alone_reach_the_port_on_which_they_ask() ->
     rules = only("NetworkPolicy", ACTIVATOR)["spec"]["ingress"]
     [sources] = [rule["from"] for rule in rules for port in rule["ports"] if port["port"] == names.ACTIVATOR_GRPC_PORT]
     assert sources == [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings().keda_namespace}}},
+        {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: settings().keda_namespace}}},
         {"podSelector": only("NetworkPolicy", ACTIVATOR)["spec"]["podSelector"]},
     ]
 
@@ -233,7 +234,11 @@ def test_metrics_are_read_from_slipways_namespace_and_those_that_the_installer_n
     [sources] = [rule["from"] for rule in rules for port in rule["ports"] if port["port"] == options().management_port]
     assert sources == [
         {"podSelector": {}},
-        {"namespaceSelector": {"matchLabels": {names.METRICS_READER_LABEL: "true"}}},
+        {
+            "namespaceSelector": {
+                "matchExpressions": [{"key": NAMESPACE_LABEL, "operator": "In", "values": ["monitoring"]}]
+            }
+        },
     ]
 
 

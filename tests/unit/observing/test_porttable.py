@@ -46,7 +46,14 @@ def test_what_is_written_is_read_again() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["activator-ports-1", "activator-ports-99", "activator-ports-x", "other-ports-00", "activator", "activator-ports-٠٠"],
+    [
+        "activator-ports-1",
+        "activator-ports-99",
+        "activator-ports-x",
+        "other-ports-00",
+        "activator",
+        "activator-ports-\u0660\u0660",
+    ],
 )
 def test_another_name_is_no_part_of_the_table(name: str) -> None:
     made = PortTable("activator")

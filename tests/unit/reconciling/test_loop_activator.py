@@ -24,9 +24,7 @@ def activator(*addresses: str, service: str = "slipway-activator") -> Object:
     """The slice of the activator's own Service, as Kubernetes keeps it."""
     labels = {"app.kubernetes.io/managed-by": "slipway", "kubernetes.io/service-name": service}
     endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
-    return thing(
-        ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints
-    )
+    return thing(ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints)
 
 
 def leads_to_port(loop: Loop) -> int:

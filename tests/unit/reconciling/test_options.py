@@ -65,8 +65,9 @@ def test_a_kubeconfig_that_is_there_is_taken(tmp_path: Path) -> None:
 
 
 REFUSED = [
-    ("--activators", "one,one", "'one,one' names one of them twice: name each once"),
-    ("--activators", "one,", "'' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
+    ("--activators", "one,one", "'one,one' names none, or one of them twice: name each once"),
+    ("--activators", ",", "',' names none, or one of them twice: name each once"),
+    ("--activators", "One", "'One' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
     ("--kubeconfig", "/nowhere", "'/nowhere' is not a file: name a kubeconfig that is there"),
     ("--namespace", "Chat", "'Chat' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
     ("--lease-name", "a_b", "'a_b' can't be the name of an object"),

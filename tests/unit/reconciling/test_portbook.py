@@ -23,7 +23,9 @@ NAME = map_name(AT[0], 0)
 class SlowApi(Api):
     """Each request is let through when all others had a turn."""
 
-    async def send(self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float) -> Any:
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
+    ) -> Any:
         for _ in range(3):
             await asyncio.sleep(0)
         return await super().send(method, path, headers=headers, body=body, timeout=timeout)
@@ -263,5 +265,3 @@ async def test_whoever_waits_for_a_place_in_its_namespace_is_looked_at_when_ther
     loop.end(LLM_DEPLOYMENT, name="a")
     loop.ports.forget(Key("chat", "a"))
     assert loop.again == [(Key("chat", "b"), 0.0)]  # one place, one that is looked at
-
-

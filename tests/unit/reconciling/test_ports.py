@@ -42,8 +42,8 @@ def learnt(
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> range:
     """Ports of each activator."""
-    monkeypatch.setattr(ports, "PORTS", range(20000, 20003))
-    return ports.PORTS
+    monkeypatch.setattr(ports, "PORTS", few := range(20000, 20003))
+    return few
 
 
 # --- giving ----------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_one_namespace_can_not_take_them_all() -> None:
     made = empty(per_namespace=2)
     for name in ("a", "b"):
         made.take(claim(name), 0, at=[ONE])
-    with pytest.raises(ExhaustedError, match="2 LLMDeployments of the namespace chat .*--ports-per-namespace"):
+    with pytest.raises(ExhaustedError, match=r"2 LLMDeployments in the namespace chat .*--ports-per-namespace"):
         made.take(claim("c"), 0, at=[ONE])
     assert made.take(claim("c", namespace="code"), 0, at=[ONE])
     made.free(key(claim("a")), 0)
@@ -120,7 +120,7 @@ def test_making_one_anew_again_and_again_takes_no_more_than_one(few: range) -> N
     for uid in range(10):
         now += QUARANTINE
         made.take(claim(uid=str(uid)), now, at=[ONE])
-    with pytest.raises(ExhaustedError, match="of the namespace chat"):
+    with pytest.raises(ExhaustedError, match="in the namespace chat"):
         made.take(claim("other"), now, at=[ONE])
 
 
@@ -212,7 +212,8 @@ def test_no_two_ever_share_a_port_and_none_is_given_again_too_soon(deeds: list[t
     for number, uid, deed in deeds:
         now += QUARANTINE / 4
         whose = claim(f"m{number}", uid=str(uid))
-        before = {place: owner for place, owner in made._owners.items()}
+        before = dict(made._owners)
+        others = {each for each in before.values() if each.uid != str(uid)}
         if deed == "take":
             place = made.take(whose, now, at=[ONE, TWO])
             assert before.get(place, whose) == whose
@@ -220,7 +221,7 @@ def test_no_two_ever_share_a_port_and_none_is_given_again_too_soon(deeds: list[t
         elif deed == "free":
             made.free(key(whose), now)
         else:
-            made.learn(before, lives=lambda each, at=uid: each.uid != str(at), named={}, now=now)
+            made.learn(before, lives=others.__contains__, named={}, now=now)
         given_up |= dict.fromkeys(before.keys() - made._owners.keys(), now)
         owned = {place: owner for owner, place in made._places.values()}
         assert owned == made._owners
