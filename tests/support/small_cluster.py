@@ -19,6 +19,7 @@ from slipway.kube.metrics import Metrics
 from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
 from slipway.kube.store import Store, place_of, pruned
+from slipway.kube.watching import Watch
 from slipway.reconciling.applying import Applier
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
@@ -246,7 +247,7 @@ class Loop:
                 self.store.miss(watch.kind)
                 continue
             there = [thing for (kind, *_), thing in self.api.objects.items() if kind == watch.kind]
-            kept = [thing for thing in map(watch.keep, there) if thing and _is_selected(watch.label_selector, thing)]
+            kept = [thing for thing in map(watch.keep, there) if thing and is_selected(watch, thing)]
             for thing in kept:
                 self.store.take(watch.kind, "MODIFIED", thing, now=0)
             self.store.compare(watch.kind, kept, since=self.store.mark, now=0)
@@ -276,7 +277,9 @@ class Loop:
         self.api.writes()
 
 
-def _is_selected(label: str, thing: Object) -> bool:
-    name, _, value = label.partition("=")
+def is_selected(watch: Watch[Any], thing: Object) -> bool:
+    """Whether the watch sees it."""
+    name, _, value = watch.label_selector.partition("=")
     labels = pruned(thing)["metadata"].get("labels", {})
-    return not label or (labels.get(name) == value if value else name in labels)
+    has_label = not name or (labels.get(name) == value if value else name in labels)
+    return has_label and watch.namespace in ("", place_of(thing)[0])
