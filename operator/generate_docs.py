@@ -66,8 +66,8 @@ def _activator() -> str:
     return _page(
         "The activator",
         "`slipway-activator` runs as a Deployment of two or more replicas, each of which holds requests. Every model "
-        "has a port of its own there, from 20000 to 29999, which its Service names in the annotation "
-        "`slipway.dev/activator-port`.",
+        "has a port of its own there, from 20000 to 29999. Which one is whose, the operator writes into the ConfigMaps "
+        "`slipway-activator-ports-NN` of Slipway's own namespace; what is written elsewhere counts for nothing.",
         "## Flags",
         "Each can be set by its variable as well; the flag wins. A value that can't be right is refused at the start.",
         _flags(activator_flags.FLAGS),

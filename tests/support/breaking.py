@@ -102,6 +102,6 @@ class Breaking:
 
 async def own_url(sleeper: Sleeper, activator: Object) -> str:
     """Of the model, at this activator."""
-    service = await sleeper.kube.get("service", sleeper.name)
-    port = service["metadata"]["annotations"]["slipway.dev/activator-port"]
+    extra = await sleeper.kube.get("endpointslice", activator_slice(sleeper.name))
+    port = extra["ports"][0]["port"]
     return f"http://{activator['status']['podIP']}:{port}"

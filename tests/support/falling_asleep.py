@@ -271,7 +271,7 @@ class Activator:
         self._own = Demand()
         self._everyone = Everyone(self._own)
         self._deployments = Deployments()
-        self._knowledge = Knowledge(self._store, self._deployments, now=now, clock=clock)
+        self._knowledge = Knowledge(self._store, self._deployments, port_of=lambda _: 20123, now=now, clock=clock)
         self._scraping, self._greeting = Asking(), Asking()
         self._knowledge.scraping = self._scraping  # type: ignore[assignment]
         self._knowledge.greeting = self._greeting  # type: ignore[assignment]
@@ -367,9 +367,8 @@ def deployment() -> Object:
 
 
 def service() -> Object:
-    annotations = {"slipway.dev/activator-port": "20123"}
     ports = [{"port": 80, "targetPort": 8080}]
-    return {"metadata": metadata(LLAMA.name, labels=LABELS, annotations=annotations), "spec": {"ports": ports}}
+    return {"metadata": metadata(LLAMA.name, labels=LABELS), "spec": {"ports": ports}}
 
 
 def extra_slice(*, leads: bool) -> Object:

@@ -14,16 +14,18 @@ from typing import Any
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import SUBJECT_ACCESS_REVIEW, WELL_KNOWN, Kind, Object, kind_of
+from slipway.kube.kinds import CONFIG_MAP, EVENT, SUBJECT_ACCESS_REVIEW, WELL_KNOWN, Kind, Object, kind_of
 from slipway.kube.metrics import Metrics
 from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
 from slipway.kube.store import Store, place_of, pruned
+from slipway.kube.watching import Watch
 from slipway.reconciling.applying import Applier
-from slipway.reconciling.deciding import Home
+from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
+from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.rights import Rights
@@ -32,17 +34,19 @@ from slipway.reconciling.watches import watches
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
 KEY = Key("chat", "llama")
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
-WATCHED = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None)
+HOME = Home("slipway-system", ("slipway-activator", "slipway-activator-2"))
+WATCHED = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), home=HOME)
 BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in WELL_KNOWN.values()}
 VERBS = {"GET": "get", "POST": "create", "PUT": "replace", "PATCH": "apply", "DELETE": "delete"}
 
 
 @dataclass(frozen=True)
 class Request:
-    verb: str  # get, create, apply, apply-status, scale, delete
+    verb: str  # get, create, replace, apply, apply-status, scale, delete
     kind: Kind
     name: str
     body: Any
+    forced: bool = True
 
     def __str__(self) -> str:
         return f"{self.verb} {self.kind.name}"
@@ -116,23 +120,29 @@ class Api:
             return _status(code, "the object has been modified", name=request.name)
         return Answer(code, {}, json.dumps(thing).encode()) if thing else _status(404, "not found", name=request.name)
 
-    def _answer(self, request: Request, namespace: str) -> tuple[int, Object | None]:
+    def _answer(self, request: Request, namespace: str) -> tuple[int, Object | None]:  # noqa: PLR0911 - one a verb
         place = (request.kind, namespace, request.name)
         there = self.objects.get(place)
         match request.verb:
-            case "get":
-                return 200, there
-            case "delete":
-                return 200, self.objects.pop(place, None)
-            case "create":
-                verdict = {"status": {"allowed": self.allows}} if request.kind == SUBJECT_ACCESS_REVIEW else {}
-                return 201, {**request.body, **verdict}
-            case _ if there and _is_outdated(request.body, there):
+            case "get" | "delete":
+                return 200, self.objects.pop(place, None) if request.verb == "delete" else there
+            case "create" if request.kind == SUBJECT_ACCESS_REVIEW:
+                return 201, {**request.body, "status": {"allowed": self.allows}}
+            case "create" if request.kind == EVENT:
+                return 201, request.body
+            case "create" | "replace":
+                return self._written(request, there)
+            case _ if there and _is_refused(request, there):
                 return 409, None
             case "apply-status" | "scale":
                 return 200, self._merge(place, there, request.body) if there else None
             case _:
                 return 200, self._merge(place, there or {}, request.body)
+
+    def _written(self, request: Request, there: Object | None) -> tuple[int, Object | None]:
+        if there and (request.verb == "create" or _is_outdated(request.body, there)):
+            return 409, None
+        return (404, None) if request.verb == "replace" and not there else (200, self.put(request.body))
 
     def _merge(self, place: tuple[Kind, str, str], there: Object, change: Object) -> Object:
         merged = _merged(there, change)
@@ -148,12 +158,17 @@ def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
     kind = BY_PATH[group, version, plural]
     name = more[0] if more else (body or {}).get("metadata", {}).get("name", "")
     verb = {"status": "apply-status", "scale": "scale"}.get(more[1] if len(more) > 1 else "", VERBS[method])
-    return Request(verb, kind, name, body), namespace
+    return Request(verb, kind, name, body, "force=false" not in path), namespace
 
 
 def _is_outdated(change: Object, there: Object) -> bool:
     version = there["metadata"]["resourceVersion"]
     return bool(change.get("metadata", {}).get("resourceVersion", version) != version)
+
+
+def _is_refused(request: Request, there: Object) -> bool:
+    contradicts = _merged(request.body, there) != _merged(there, request.body)
+    return _is_outdated(request.body, there) or (contradicts and not request.forced)
 
 
 def _status(code: int, words: str, *, name: str = "") -> Answer:
@@ -173,14 +188,37 @@ def _merged(there: Any, change: Any) -> Any:
 class Loop:
     """The real loop on such a cluster. `silent`: kinds of which no watch tells."""
 
-    def __init__(self, *, clock: Callable[[], float] = lambda: 0.0, now: Callable[[], datetime] = lambda: NOW) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = lambda: 0.0,
+        now: Callable[[], datetime] = lambda: NOW,
+        per_namespace: int = 1000,
+    ) -> None:
         self.api, self.ledger = Api(), Ledger()
         self.silent: set[Kind] = set()
         self._now = 100.0
         self.store = Store([watch.kind for watch in WATCHED], hints=[each.kind for each in WATCHED if each.is_hint])
         client = KubeClient(self.api, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
         events = EventRecorder(client, instance="test", clock=clock, now=now)
-        self.lookout = Lookout(self.store, self.ledger, now=now)
+        self.again: list[tuple[Key, float]] = []  # who is to be looked at again, and when
+        self.ports = PortBook(
+            client,
+            self.store,
+            namespace=HOME.namespace,
+            activators=HOME.activators,
+            per_namespace=per_namespace,
+            look_again=lambda key, seconds: self.again.append((key, seconds)),
+            clock=clock,
+        )
+        self.lookout = Lookout(
+            self.store,
+            self.ledger,
+            self.ports,
+            now=now,
+            slipway_namespace=HOME.namespace,
+            activators=HOME.activators,
+        )
         applier = Applier(client, self.store, self.ledger, clock=clock)
         self.seconds_between_looks = 10.0
         reporter = Reporter(client, events, self.ledger, clock=self._passing)
@@ -188,10 +226,11 @@ class Loop:
             self.store,
             self.ledger,
             self.lookout,
+            self.ports,
             applier,
             reporter,
-            Rights(client, slipway_namespace="slipway-system", clock=self._passing),
-            Home(),
+            Rights(client, slipway_namespace=HOME.namespace, clock=self._passing),
+            HOME,
         )
 
     def _passing(self) -> float:
@@ -200,6 +239,13 @@ class Loop:
 
     def catch_up(self) -> None:
         """The caches hear of all that has happened."""
+        tables = {thing["metadata"]["name"]: thing for thing in self.store.all(CONFIG_MAP)}
+        self._catch_up()
+        tables |= {thing["metadata"]["name"]: thing for thing in self.store.all(CONFIG_MAP)}
+        for table in tables.values():
+            self.ports.concerns(table)
+
+    def _catch_up(self) -> None:
         for watch in WATCHED:
             if watch.kind in self.silent:
                 continue
@@ -207,37 +253,39 @@ class Loop:
                 self.store.miss(watch.kind)
                 continue
             there = [thing for (kind, *_), thing in self.api.objects.items() if kind == watch.kind]
-            kept = [thing for thing in map(watch.keep, there) if thing and _is_selected(watch.label_selector, thing)]
+            kept = [thing for thing in map(watch.keep, there) if thing and is_selected(watch, thing)]
             for thing in kept:
                 self.store.take(watch.kind, "MODIFIED", thing, now=0)
             self.store.compare(watch.kind, kept, since=self.store.mark, now=0)
 
-    def end(self, kind: Kind) -> None:
+    def end(self, kind: Kind, *, namespace: str = KEY[0], name: str = KEY[1]) -> None:
         """It goes, and the caches hear of it."""
-        gone = self.api.get(kind)
-        self.api.remove(kind)
+        gone = self.api.get(kind, namespace=namespace, name=name)
+        self.api.remove(kind, namespace=namespace, name=name)
         self.store.take(kind, "DELETED", gone, now=0)
 
-    async def turn(self) -> float | None:
+    async def turn(self, key: Key = KEY) -> float | None:
         """The caches hear of everything, then one turn."""
         self.catch_up()
-        return await self.reconciler.reconcile(KEY)
+        return await self.reconciler.reconcile(key)
 
-    async def failing_turn(self) -> str:
+    async def failing_turn(self, key: Key = KEY) -> str:
         """What the turn raises."""
         try:
-            await self.turn()
+            await self.turn(key)
         except Exception as error:  # whichever it is, the queue takes it as a failure
             return str(error) if isinstance(error, RetryLaterError) else f"{type(error).__name__}: {error}"
         raise AssertionError("the turn went well")
 
-    async def settle(self, *, turns: int = 5) -> None:
+    async def settle(self, key: Key = KEY, *, turns: int = 5) -> None:
         for _ in range(turns):
-            await self.turn()
+            await self.turn(key)
         self.api.writes()
 
 
-def _is_selected(label: str, thing: Object) -> bool:
-    name, _, value = label.partition("=")
+def is_selected(watch: Watch[Any], thing: Object) -> bool:
+    """Whether the watch sees it."""
+    name, _, value = watch.label_selector.partition("=")
     labels = pruned(thing)["metadata"].get("labels", {})
-    return not label or (labels.get(name) == value if value else name in labels)
+    has_label = not name or (labels.get(name) == value if value else name in labels)
+    return has_label and watch.namespace in ("", place_of(thing)[0])

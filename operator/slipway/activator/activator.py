@@ -19,22 +19,27 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.activator import doors, scaler
+from slipway.activator import doors, peers, scaler
+from slipway.activator.callers import Admission, Callers
 from slipway.activator.clients import Clients
 from slipway.activator.demand import Demand
 from slipway.activator.deployments import Deployments
 from slipway.activator.doorkeeper import Doorkeeper
 from slipway.activator.everyone import Everyone
 from slipway.activator.holding import House
+from slipway.activator.keys import Keys
 from slipway.activator.knowledge import Knowledge
+from slipway.activator.lookups import Lookups
 from slipway.activator.meters import DESCRIPTIONS, Meters
 from slipway.activator.options import Options
+from slipway.activator.ownports import OwnPorts
 from slipway.activator.peers import Following, Telling
 from slipway.activator.settings import Settings
-from slipway.activator.watches import Home, Key, addresses, watches
+from slipway.activator.watches import Home, Key, replicas, watches
 from slipway.kube import health
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
+from slipway.kube.kinds import CONFIG_MAP
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watching import Watching
 
@@ -58,8 +63,9 @@ class Activator:
         self._metrics = WatchMetrics()
         self._home = Home(settings.namespace, settings.service)
         client = KubeClient(self._connection, self._metrics)
+        ports = OwnPorts(settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace))
         self._watching: Watching[Key] = Watching(
-            watches(self._home),
+            watches(self._home, ports.concerns),
             client=client,
             login=lambda: for_kopf(configuration),
             add=self._changed,
@@ -67,12 +73,21 @@ class Activator:
         )
         clock = asyncio.get_running_loop().time
         self._deployments = Deployments()
-        self._knowledge = Knowledge(self._watching.store, self._deployments, now=now, clock=clock)
+        store = self._watching.store
+        self._knowledge = Knowledge(store, self._deployments, port_of=ports.port_of, now=now, clock=clock)
+        self._lookups = Lookups(client, clock=clock)
+        self._callers = Callers(
+            self._lookups,
+            namespace=settings.namespace,
+            keda_namespace=settings.keda_namespace,
+            replicas=lambda: replicas(store, self._home, ready=False),
+            clock=clock,
+        )
         self._own = Demand()
         self._everyone = Everyone(self._own)
         self._telling = Telling(self._own, settings.identity)
-        self._following = Following(self._everyone, settings.identity, clock=clock)
-        self._doorkeeper = Doorkeeper.of(client, clock=clock)
+        self._following: Following | None = None
+        self._doorkeeper = Doorkeeper(self._lookups, Keys(client, clock=clock))
         self._house = House(settings.max_requests, settings.max_bytes)
         self._metrics.add(
             Meters(
@@ -109,8 +124,16 @@ class Activator:
         async with AsyncExitStack() as wakers, self._doors():
             wakers.push_async_callback(self._knowledge.scraping.close)
             wakers.push_async_callback(self._knowledge.greeting.close)
-            wakers.push_async_callback(self._following.close)
+            wakers.push_async_callback(self._doorkeeper.close)
             port = await wakers.enter_async_context(self._scaler())
+            self._following = Following(
+                self._everyone,
+                self._settings.identity,
+                port=port,
+                vouch=self._callers.is_replica,
+                clock=asyncio.get_running_loop().time,
+            )
+            wakers.push_async_callback(self._following.close)
             wakers.callback(self._telling.end_streams)
             logger.info("KEDA is answered on port %d", port)
             self._is_open = True
@@ -135,7 +158,10 @@ class Activator:
 
     def _scaler(self) -> AbstractAsyncContextManager[int]:
         where = f"{self._settings.address or '[::]'}:{self._settings.scaler_port}"
-        return scaler.serve(self._everyone.all, where, grace=STREAMS_END_WITHIN, beside=self._telling.add_to)
+        admission = Admission({scaler.SERVICE: self._callers.is_keda, peers.SERVICE: self._callers.is_replica})
+        return scaler.serve(
+            self._everyone.all, where, grace=STREAMS_END_WITHIN, beside=self._telling.add_to, admission=admission
+        )
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
         """In this order: requests under way may need what the watches still tell."""
@@ -156,12 +182,10 @@ class Activator:
             self._knowledge.look(key)
 
     def _follow_peers(self) -> None:
-        if not self._is_open:
-            return
-        port = self._settings.scaler_port
-        found = addresses(self._watching.store, self._home)
-        self._knowledge.scraping.activators = max(1, len(found))
-        self._following.follow({f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in found})
+        if self._following and self._is_open:
+            found = replicas(self._watching.store, self._home, ready=True)
+            self._knowledge.scraping.activators = max(1, len(set(found.values())))
+            self._following.follow(found)
 
     # --- how it is ---------------------------------------------------------------------------------------------------
 

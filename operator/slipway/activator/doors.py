@@ -1,10 +1,15 @@
-"""Opens a port for each deployment that becomes known, and closes it at once when the deployment goes."""
+"""Opens a port for each deployment that becomes known, and closes it at once when the deployment goes.
+
+A port leads to one deployment. One that is told to lead to two is opened for neither: it is never a matter of who comes
+first.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
 from collections.abc import AsyncIterator
 
 from slipway.activator import open_files
@@ -20,6 +25,7 @@ from slipway.activator.server import Port
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_AFTER = 1.0  # seconds after which a port that was taken is tried again
+TOLD_EVERY = 60  # tries
 
 
 class Doors:
@@ -34,13 +40,15 @@ class Doors:
         self._crowd = Crowd(open_files.connections(options.connections))
         self._gates: dict[Deployment, Gate] = {}
         self._ports: dict[Deployment, tuple[int, Port]] = {}
+        self._claimed: dict[Deployment, int] = {}
+        self._claimants: defaultdict[int, set[Deployment]] = defaultdict(set)
         self._closing: set[Port] = set()
         self._opening: dict[Deployment, asyncio.Task[None]] = {}
         self._numbers: dict[Deployment, asyncio.Future[int]] = {}
 
     def hear(self, deployment: Deployment, known: Known | None) -> None:
         if known is None:
-            self._shut(deployment)
+            self._release(deployment)
             if gate := self._gates.pop(deployment, None):
                 gate.close()
             return
@@ -50,10 +58,11 @@ class Doors:
             self._gates[deployment] = Gate(
                 known, self._house, self._demand, runbooks=self._options.runbooks, doorkeeper=self._doorkeeper
             )
-        if deployment in self._ports and self._ports[deployment][0] != known.port:
-            self._shut(deployment)
-        if deployment not in self._ports:
-            self._open(deployment, known.port)
+        if self._claimed.get(deployment) != known.port:
+            self._release(deployment)
+            self._claimed[deployment] = known.port
+            self._claimants[known.port].add(deployment)
+            self._settle(known.port)
 
     async def number(self, deployment: Deployment) -> int:
         """The port's number, once it is open."""
@@ -66,6 +75,30 @@ class Doors:
         for gate in self._gates.values():
             gate.close()
 
+    # --- whose a port is ---------------------------------------------------------------------------------------------
+
+    def _release(self, deployment: Deployment) -> None:
+        self._shut(deployment)
+        number = self._claimed.pop(deployment, None)
+        if number is not None:
+            self._claimants[number].discard(deployment)
+            self._settle(number)
+
+    def _settle(self, number: int) -> None:
+        claimants = sorted(self._claimants[number])
+        if not claimants:
+            del self._claimants[number]
+        elif len(claimants) > 1 and number:  # 0 is any that is free
+            log.error("Port %d is told to lead to %s: it is closed", number, " and to ".join(map(str, claimants)))
+            for each in claimants:
+                self._shut(each)
+        else:
+            for each in claimants:
+                if each not in self._ports:
+                    self._open(each, number)
+
+    # --- opening and closing -----------------------------------------------------------------------------------------
+
     def _open(self, deployment: Deployment, number: int) -> None:
         port = Port(self._gates[deployment], self._options, self._crowd)
         self._ports[deployment] = number, port
@@ -73,11 +106,15 @@ class Doors:
         self._opening[deployment] = asyncio.create_task(self._keep_opening(deployment, number, port))
 
     async def _keep_opening(self, deployment: Deployment, number: int, port: Port) -> None:
+        tries = 0
         while not port.is_closed:
             try:
                 opened = await port.open(self._host, number)
             except OSError as error:
-                log.warning("Port %d for %s can't be opened: %s", number, deployment, error)
+                if tries % TOLD_EVERY == 0:
+                    told = "Port %d can't be opened, so that nobody can ask for this model at zero: %s"
+                    log.error(told, number, error, extra={"key": str(deployment)})
+                tries += 1
                 await asyncio.sleep(TRY_AGAIN_AFTER)
             else:
                 self._numbers[deployment].set_result(opened)

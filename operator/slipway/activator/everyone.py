@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from slipway.activator.demand import Demand, Deployment, Wanted
 
 EXPIRES_AFTER = 10.0  # seconds of silence after which a replica is taken for gone, and its requests with it
+MOST_COUNTED = 20_000  # deployments of which one replica is believed that it wants them: twice as many as it has ports
 
 
 MOST_WAITING = 1_000_000  # the highest limit of --max-requests: no replica holds more
@@ -49,7 +51,8 @@ class Everyone:
         before = self._theirs.get(peer, {})
         after = {} if anew else dict(before)
         after.update((count.deployment, count) for count in counts)
-        self._theirs[peer] = {each.deployment: each for each in after.values() if each.active or each.waiting}
+        wanted = (each for each in after.values() if each.active or each.waiting)
+        self._theirs[peer] = {each.deployment: each for each in islice(wanted, MOST_COUNTED)}
         self._heard[peer] = now
         for deployment in before.keys() | after.keys():
             self._tell(deployment)

@@ -26,7 +26,7 @@ from slipway.observing.cause import NO_POD_CAN_HELP, Cause, reason_named
 from slipway.observing.observation import observe
 from slipway.observing.pods import Pod
 from slipway.observing.rollout import version_of
-from slipway.observing.world import WorldView, activator_port, condition, is_true, parse_time
+from slipway.observing.world import WorldView, condition, is_true, parse_time
 
 Object = dict[str, Any]
 
@@ -39,6 +39,7 @@ class Sight:
     """What is known of a deployment at one moment."""
 
     deployment: Object
+    port: int | None  # of ours, that the table gives to this very deployment
     service: Object | None
     pods: tuple[Object, ...]
     extra_slice: Object | None  # the EndpointSlice that leads to us
@@ -51,8 +52,7 @@ class Sight:
 
 def known(sight: Sight) -> Known | None:
     """None: it has no port yet, so nobody can ask for it here."""
-    port = activator_port(sight.service)
-    if port is None:
+    if sight.port is None:
         return None
     scaling = scaling_of(sight.deployment)
     size = model_size(sight.deployment)
@@ -63,7 +63,7 @@ def known(sight: Sight) -> Known | None:
     target = scaling.target.in_flight if scaling.target else None
     return Known(
         deployment=deployment_of(sight.deployment),
-        port=port,
+        port=sight.port,
         rules=rules_of(sight.deployment),
         limits=limits,
         replicas=replicas(sight, concurrency),

@@ -27,18 +27,26 @@ from slipway.activator.scraping import Scraping
 from slipway.api import names
 from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store
+from slipway.observing.porttable import Claim, claim_of
 
 STARTS_REMEMBERED = 5
 LOOK_AGAIN_AFTER = 1.0  # seconds, at a deployment whose pods aren't ready: how long they aren't matters then
 
 
 class Knowledge:
-    """`now`: the time of day, `clock`: the event loop's."""
+    """`port_of`: our port that belongs to a deployment; `now`: the time of day, `clock`: the event loop's."""
 
     def __init__(
-        self, store: Store, deployments: Deployments, *, now: Callable[[], datetime], clock: Callable[[], float]
+        self,
+        store: Store,
+        deployments: Deployments,
+        *,
+        port_of: Callable[[Claim], int | None],
+        now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
-        self._store, self._deployments, self._now, self._clock = store, deployments, now, clock
+        self._store, self._deployments, self._port_of = store, deployments, port_of
+        self._now, self._clock = now, clock
         self._activities: defaultdict[Deployment, Activity] = defaultdict(Activity)
         self._starts: defaultdict[Deployment, deque[float]] = defaultdict(lambda: deque(maxlen=STARTS_REMEMBERED))
         self._counted: defaultdict[Deployment, set[str]] = defaultdict(set)  # uids of pods whose start is remembered
@@ -95,6 +103,7 @@ class Knowledge:
         activity.keep_only(ready)
         return Sight(
             deployment=thing,
+            port=self._port_of(claim_of(thing)),
             service=self._store.get(SERVICE, name, namespace),
             pods=pods,
             extra_slice=self._store.get(ENDPOINT_SLICE, names.activator_slice(name), namespace),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Sequence
 
@@ -15,9 +16,16 @@ from slipway.process import running
 
 def main(arguments: Sequence[str] | None = None) -> int:
     settings = parse(sys.argv[1:] if arguments is None else arguments)
+    allow_many_open_files()
     return running.run(
         activate(settings), log_level=settings.log_level, log_format=settings.log_format, loop=uvloop.run
     )
+
+
+def allow_many_open_files() -> None:
+    """Each model has sockets of its own, and each request some; the lower limit is for programs that know no better."""
+    _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
 
 
 async def activate(settings: Settings) -> None:

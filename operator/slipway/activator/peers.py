@@ -1,7 +1,8 @@
 """Tells the other replicas of the activator what is wanted here, and hears from them what is wanted there.
 
 Each opens a stream to each other one, by the addresses of the activator's own Service. Nobody can tell us anything
-unasked: whom we don't ask isn't heard.
+unasked: whom we don't ask isn't heard. Whoever answers there must be the pod that is meant, and must say so; counts
+that can't be are not counted.
 """
 # ruff: noqa: N802 - the methods have the definition's names
 
@@ -9,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Collection
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,9 +24,17 @@ from slipway.activator.everyone import Count, Everyone
 
 log = logging.getLogger(__name__)
 
+SERVICE: str = pb.DESCRIPTOR.services_by_name["Peers"].full_name
 SIGN_OF_LIFE = 1.0  # seconds
 SILENT_AFTER = 5.0  # seconds without a message after which a stream is opened anew
 TRY_AGAIN_AFTER = 0.5
+FOLLOWERS = 64  # at a time; of more, the oldest has to ask anew
+MOST_WAITING = 1_000_000  # requests: no replica can be told to hold more
+LONGEST_NAME = 253
+HOST_NAME = 63  # characters of a pod's name that its host name has
+
+Vouch = Callable[[str], Awaitable[bool | None]]
+"""Whether the address is a replica's now; None: that can't be told."""
 
 
 class Telling(rpc.PeersServicer):
@@ -33,6 +43,7 @@ class Telling(rpc.PeersServicer):
     def __init__(self, own: Demand, identity: str) -> None:
         self._own, self._identity = own, identity
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._followers: deque[asyncio.Event] = deque()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         rpc.add_PeersServicer_to_server(self, server)
@@ -51,8 +62,9 @@ class Telling(rpc.PeersServicer):
             news.set()
 
         stop_listening = self._own.listen(hear)
+        is_last = self._place_for(news)
         try:
-            while not self._ended.done():
+            while not self._ended.done() and not is_last():
                 counts = [self._count(deployment) for deployment in changed]
                 changed.clear()
                 news.clear()
@@ -62,6 +74,15 @@ class Telling(rpc.PeersServicer):
                         await self._news_or_end(news)
         finally:
             stop_listening()
+            if news in self._followers:
+                self._followers.remove(news)
+
+    def _place_for(self, news: asyncio.Event) -> Callable[[], bool]:
+        """Returns what tells when it has to make room for others."""
+        self._followers.append(news)
+        if len(self._followers) > FOLLOWERS:
+            self._followers.popleft().set()
+        return lambda: news not in self._followers
 
     async def _news_or_end(self, news: asyncio.Event) -> None:
         waiting = asyncio.ensure_future(news.wait())
@@ -84,35 +105,42 @@ class Telling(rpc.PeersServicer):
 class Following:
     """Streams from the other replicas, as long as they have an address."""
 
-    def __init__(self, everyone: Everyone, identity: str, *, clock: Callable[[], float]) -> None:
-        self._everyone, self._identity, self._clock = everyone, identity, clock
-        self._streams: dict[str, asyncio.Task[None]] = {}
+    def __init__(
+        self, everyone: Everyone, identity: str, *, port: int, vouch: Vouch, clock: Callable[[], float]
+    ) -> None:
+        self._everyone, self._identity, self._port = everyone, identity, port
+        self._vouch, self._clock = vouch, clock
+        self._streams: dict[tuple[str, str], asyncio.Task[None]] = {}
 
-    def follow(self, addresses: Collection[str]) -> None:
-        """These (`host:port`) and no others. One may be our own, which is found out by asking."""
-        for address in self._streams.keys() - set(addresses):
-            self._streams.pop(address).cancel()
-            self._everyone.lose(address)
-        for address in set(addresses) - self._streams.keys():
-            self._streams[address] = asyncio.create_task(self._keep_following(address), name=f"peer {address}")
+    def follow(self, replicas: Mapping[str, str]) -> None:
+        """These and no others: pods by their addresses. One may be our own, which is found out by asking."""
+        addresses = {pod: address for address, pod in sorted(replicas.items(), reverse=True)}  # of several, one
+        wanted = {(address, pod) for pod, address in addresses.items()}
+        for address, pod in self._streams.keys() - wanted:
+            self._streams.pop((address, pod)).cancel()
+            self._everyone.lose(pod)
+        for address, pod in wanted - self._streams.keys():
+            following = self._keep_following(address, pod)
+            self._streams[address, pod] = asyncio.create_task(following, name=f"peer {pod}")
 
     async def close(self) -> None:
         tasks = list(self._streams.values())
-        self.follow(())
+        self.follow({})
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep_following(self, address: str) -> None:
+    async def _keep_following(self, address: str, pod: str) -> None:
         while True:
             with suppress(grpc.aio.AioRpcError, TimeoutError):
-                if await self._is_ourselves(address):
+                if await self._vouch(address) is not False and await self._is_ourselves(address, pod):
                     return
             self._everyone.expire(self._clock())
             await asyncio.sleep(TRY_AGAIN_AFTER)
 
-    async def _is_ourselves(self, address: str) -> bool:
+    async def _is_ourselves(self, address: str, pod: str) -> bool:
         """Hears a replica for as long as it speaks."""
         anew = True
-        async with grpc.aio.insecure_channel(address) as channel:
+        where = f"[{address}]:{self._port}" if ":" in address else f"{address}:{self._port}"
+        async with grpc.aio.insecure_channel(where) as channel:
             stream = rpc.PeersStub(channel).Follow(pb.Follower(identity=self._identity))
             while True:
                 async with asyncio.timeout(SILENT_AFTER):
@@ -121,9 +149,21 @@ class Following:
                     return False
                 if message.identity == self._identity:
                     return True
-                self._everyone.hear(address, map(_read, message.counts), self._clock(), anew=anew)
+                if not _is_of(message.identity, pod):
+                    log.warning("At %s, %r answers instead of %s, and isn't heard", address, message.identity, pod)
+                    return False
+                self._everyone.hear(pod, _possible(message.counts), self._clock(), anew=anew)
                 anew = False
 
 
-def _read(count: pb.Count) -> Count:
-    return Count(Deployment(count.namespace, count.name), count.active, count.waiting)
+def _is_of(identity: str, pod: str) -> bool:
+    """Replicas call themselves after their host, whose name is the pod's, cut off."""
+    host = identity.rpartition("_")[0]
+    return bool(host) and host == pod[:HOST_NAME].rstrip("-.")
+
+
+def _possible(counts: Iterable[pb.Count]) -> Iterator[Count]:
+    for count in counts:
+        is_named = 0 < len(count.namespace) <= LONGEST_NAME and 0 < len(count.name) <= LONGEST_NAME
+        if is_named and 0 <= count.waiting <= MOST_WAITING:
+            yield Count(Deployment(count.namespace, count.name), count.active, count.waiting)

@@ -5,14 +5,18 @@ What KEDA does with the answers decides how they are given:
   again and again while it holds. A pushed `false` counts for nothing: KEDA goes to zero only when it polls `IsActive`.
 - An error never scales to zero. So what is not known is an error when KEDA polls, and never `false`.
 - A stream that breaks is opened again after up to a minute, one that ends cleanly after two seconds. So streams are
-  ended before the server stops, and those of deployments that are not known yet say nothing until they are.
+  ended before the server stops, and those of deployments that are not known yet say nothing until they are; after a
+  while, they end.
+- KEDA has one connection with two streams for each ScaledObject. A restart of it may leave some behind that nobody
+  hears, so of too many for one deployment, the oldest ends.
 """
 # ruff: noqa: N802 - the methods have KEDA's names
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -23,8 +27,22 @@ from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError,
 
 log = logging.getLogger(__name__)
 
+SERVICE: str = pb.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
 METRIC = "requests"
 ANY_TARGET = 1.0  # for a deployment not known yet: KEDA needs some target to begin with, and gets no value to compare
+
+UNKNOWN_ENDS_AFTER = 60.0  # seconds
+STREAMS_EACH = 4  # of a deployment and of a kind: two of KEDA's replicas, and those that they are about to open anew
+OPTIONS = (
+    # Without this option a second server on the port would take half of the calls, instead of being refused.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_concurrent_streams", 32_768),  # of one connection: two streams for each port, and the polls
+    ("grpc.max_receive_message_length", 64 << 10),
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.keepalive_time_ms", 30_000),  # finds those that are gone without a word
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
@@ -38,6 +56,7 @@ class ExternalScaler(rpc.ExternalScalerServicer):
         self._demand = demand
         self._repeat_after = repeat_after
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._streams: defaultdict[tuple[str, Deployment], deque[asyncio.Future[None]]] = defaultdict(deque)
 
     def end_streams(self) -> None:
         """Lets every stream end in good order, those opened later too."""
@@ -62,34 +81,71 @@ class ExternalScaler(rpc.ExternalScalerServicer):
 
     async def StreamIsActive(self, request: pb.ScaledObjectRef, context: Context) -> AsyncIterator[pb.IsActiveResponse]:
         deployment, was_active = _deployment(request), False
-        async for active in self._readings(deployment, _active, repeat=lambda active: active):
-            if active and not was_active:
-                log.info("KEDA is told that replicas are wanted", extra={"key": str(deployment)})
-            was_active = active
-            yield pb.IsActiveResponse(result=active)
+        with self._stream("active", deployment) as ended:
+            async for active in self._readings(deployment, _active, ended, repeat=lambda active: active):
+                if active and not was_active:
+                    log.info("KEDA is told that replicas are wanted", extra={"key": str(deployment)})
+                was_active = active
+                yield pb.IsActiveResponse(result=active)
 
     async def StreamMetricSpec(
         self, request: pb.ScaledObjectRef, context: Context
     ) -> AsyncIterator[pb.GetMetricSpecResponse]:
-        async for target in self._readings(_deployment(request), _target, repeat=lambda _: False):
-            yield _spec(target)
+        deployment = _deployment(request)
+        with self._stream("target", deployment) as ended:
+            async for target in self._readings(deployment, _target, ended, repeat=lambda _: False):
+                yield _spec(target)
 
     def _wanted(self, ref: pb.ScaledObjectRef) -> Wanted:
         return self._demand.of(_deployment(ref))
 
+    @contextmanager
+    def _stream(self, kind: str, deployment: Deployment) -> Iterator[asyncio.Future[None]]:
+        """A new one; what is yielded is done when it has to end."""
+        streams = self._streams[kind, deployment]
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        streams.append(ended)
+        if len(streams) > STREAMS_EACH:
+            streams.popleft().set_result(None)
+        try:
+            yield ended
+        finally:
+            if ended in streams:
+                streams.remove(ended)
+            if not streams:
+                self._streams.pop((kind, deployment), None)
+
     async def _readings(
-        self, deployment: Deployment, read: Callable[[Wanted], T], *, repeat: Callable[[T], bool]
+        self,
+        deployment: Deployment,
+        read: Callable[[Wanted], T],
+        ended: asyncio.Future[None],
+        *,
+        repeat: Callable[[T], bool],
     ) -> AsyncIterator[T]:
         """What `read` makes of the demand: now, at each change, and again and again if it is to be repeated."""
+        ends = (ended, self._ended)
         last: T | None = None
-        while not self._ended.done():
-            again_after = self._repeat_after if last is not None and repeat(last) else None
-            last = await self._next(deployment, read, last, again_after)
-            if last is not None and not self._ended.done():
+        while not any(end.done() for end in ends):
+            before = last
+            last = await self._next(deployment, read, before, self._again_after(before, repeat), ends)
+            if last is None and before is None:
+                return
+            if last is not None and not any(end.done() for end in ends):
                 yield last
 
+    def _again_after(self, last: T | None, repeat: Callable[[T], bool]) -> float | None:
+        if last is None:
+            return UNKNOWN_ENDS_AFTER
+        return self._repeat_after if repeat(last) else None
+
     async def _next(
-        self, deployment: Deployment, read: Callable[[Wanted], T], last: T | None, again_after: float | None
+        self,
+        deployment: Deployment,
+        read: Callable[[Wanted], T],
+        last: T | None,
+        again_after: float | None,
+        ends: Sequence[asyncio.Future[None]],
     ) -> T | None:
         """The next reading that differs from the last, or that again when it is time to; None: nothing is known."""
         change = asyncio.create_task(
@@ -97,7 +153,7 @@ class ExternalScaler(rpc.ExternalScalerServicer):
             if last is None
             else self._demand.until(deployment, lambda wanted: read(wanted) != last)
         )
-        either: list[asyncio.Future[Any]] = [change, self._ended]
+        either: list[asyncio.Future[Any]] = [change, *ends]
         try:
             await asyncio.wait(either, timeout=again_after, return_when=asyncio.FIRST_COMPLETED)
             return read(change.result()) if change.done() else last
@@ -115,13 +171,13 @@ async def serve(
     repeat_after: float = 0.2,
     grace: float = 5.0,
     beside: Callable[[grpc.aio.Server], None] = lambda server: None,
+    admission: grpc.aio.ServerInterceptor | None = None,
 ) -> AsyncIterator[int]:
     """Answers KEDA on the address (port 0: any free one) and yields the port; calls get `grace` seconds to end.
 
-    `beside` adds what else is to be answered there.
+    `beside` adds what else is to be answered there, `admission` says whose calls are; without it, everybody's.
     """
-    # Without this option a second server on the port would take half of the calls, instead of being refused.
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=OPTIONS, interceptors=[admission] if admission else None)
     scaler = ExternalScaler(demand, repeat_after=repeat_after)
     rpc.add_ExternalScalerServicer_to_server(scaler, server)
     beside(server)

@@ -30,6 +30,7 @@ class Settings:
     kubeconfig: Path | None
     namespace: str
     service: str
+    keda_namespace: str
     identity: str
     address: str | None
     scaler_port: int
@@ -64,10 +65,17 @@ def networks(text: str) -> tuple[Network, ...]:
 FLAGS = (
     KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in", "slipway-system", name, "NAME"),
-    Flag("service", "Service of the activator, by which its replicas find each other", ACTIVATOR_SERVICE, name, "NAME"),
+    Flag(
+        "service",
+        "Service of the activator, by which its replicas find each other, and its table of ports",
+        ACTIVATOR_SERVICE,
+        name,
+        "NAME",
+    ),
+    Flag("keda-namespace", "namespace of KEDA, whose pods alone are told what is wanted", "keda", name, "NAME"),
     Flag(
         "identity",
-        "what this replica calls itself; without it the host's name and something random",
+        "what this replica calls itself: the pod's name, '_' and something random, which it is without this flag",
         None,
         metavar="NAME",
     ),

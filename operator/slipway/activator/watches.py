@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from slipway.activator.demand import Deployment
-from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
-from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
+from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, SERVICE_LABEL
+from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store, place_of
 from slipway.kube.watching import Watch
 
@@ -20,23 +20,23 @@ class Home:
     service: str
 
     def owns(self, endpoint_slice: Object) -> bool:
-        metadata = endpoint_slice["metadata"]
-        return (metadata["namespace"], (metadata.get("labels") or {}).get(SERVICE_LABEL)) == (
-            self.namespace,
-            self.service,
-        )
+        """What belongs to an LLMDeployment of that name says nothing about us."""
+        namespace, labels = place_of(endpoint_slice)[0], endpoint_slice["metadata"].get("labels") or {}
+        return (namespace, labels.get(SERVICE_LABEL)) == (self.namespace, self.service) and OWNER_LABEL not in labels
 
 
 Key = Deployment | Home
 
 
-def watches(home: Home) -> list[Watch[Key]]:
+def watches(home: Home, ports: Callable[[Object], Iterable[Key]]) -> list[Watch[Key]]:
+    """`ports`: whom a part of the table of ports concerns."""
     ours = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
     return [
         Watch(LLM_DEPLOYMENT, lambda thing: [Deployment(*place_of(thing))]),
         Watch(SERVICE, owner_of, OWNER_LABEL),
         Watch(POD, owner_of, OWNER_LABEL),
         Watch(ENDPOINT_SLICE, _of_slice(home), ours),  # Services hand their labels on to their slices
+        Watch(CONFIG_MAP, ports, f"{PORT_TABLE_LABEL}={home.service}", namespace=home.namespace),
     ]
 
 
@@ -49,12 +49,13 @@ def _of_slice(home: Home) -> Callable[[Object], Iterable[Key]]:
     return lambda thing: [home] if home.owns(thing) else owner_of(thing)
 
 
-def addresses(store: Store, home: Home) -> set[str]:
-    """Of all replicas of the activator that are ready; ourselves may be among them."""
+def replicas(store: Store, home: Home, *, ready: bool) -> dict[str, str]:
+    """The pods of the activator by their addresses: those that are ready, or all; ourselves may be among them."""
     return {
-        address
+        address: endpoint["targetRef"]["name"]
         for thing in store.labelled(ENDPOINT_SLICE, home.service, home.namespace)
-        for endpoint in thing.get("endpoints") or []
-        if (endpoint.get("conditions") or {}).get("ready", True)
+        for endpoint in (thing.get("endpoints") or [] if home.owns(thing) else ())
+        if (endpoint.get("targetRef") or {}).get("kind") == "Pod"
+        if not ready or (endpoint.get("conditions") or {}).get("ready", True)
         for address in endpoint["addresses"]
     }

@@ -17,7 +17,7 @@ OWNER_LABEL = f"{GROUP}/llmdeployment"  # on all that is ours, and on the pods: 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "slipway"
 SERVICE_LABEL = "kubernetes.io/service-name"  # on EndpointSlices: the Service that they belong to
-ACTIVATOR_PORT_ANNOTATION = f"{GROUP}/activator-port"  # on the Service: the activator's port for this deployment
+PORT_TABLE_LABEL = f"{GROUP}/port-table"  # on ConfigMaps of Slipway's namespace: the activator whose ports they tell
 PAUSED_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" leaves its number of replicas as it is
 
 # --- server-side apply -----------------------------------------------------------------------------------------------

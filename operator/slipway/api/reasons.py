@@ -75,6 +75,7 @@ class Reason(StrEnum):
     KSERVE_MISSING = "KServeMissing", "KServe isn't installed in the cluster.", True
     KEDA_MISSING = "KedaMissing", "KEDA isn't installed in the cluster, and the spec wants to scale with it.", True
     ADMISSION_DENIED = "AdmissionDenied", "A webhook or policy of the cluster refused one of our objects.", True
+    PORTS_EXHAUSTED = "PortsExhausted", "The activator has no port left for this deployment, or for its namespace."
     QUOTA_EXCEEDED = "QuotaExceeded", "The namespace's quota has no room for the pod."
     PERMISSION_DENIED = "PermissionDenied", "The operator isn't allowed to do what this deployment needs.", True
     API_ERROR = "ApiError", "The API server didn't carry out a request of the operator; it tries again."

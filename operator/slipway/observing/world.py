@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from slipway.api import names
-
 Object = dict[str, Any]
 
 INFERENCE_SERVICE, SCALED_OBJECT = "InferenceService", "ScaledObject"
@@ -98,14 +96,6 @@ def condition(thing: Object, kind: str) -> Object | None:
     """The condition of that type, if the object has it."""
     found: list[Object] = thing.get("status", {}).get("conditions") or []
     return next((each for each in found if each["type"] == kind), None)
-
-
-def activator_port(service: Object | None) -> int | None:
-    """The activator's port that belongs to the deployment of this Service, if the operator has chosen one."""
-    annotations = (service or {}).get("metadata", {}).get("annotations") or {}
-    text = annotations.get(names.ACTIVATOR_PORT_ANNOTATION, "")
-    port = int(text) if text.isascii() and text.isdigit() else 0
-    return port if names.ACTIVATOR_FIRST_PORT <= port <= names.ACTIVATOR_LAST_PORT else None
 
 
 def is_true(thing: Object, kind: str) -> bool:

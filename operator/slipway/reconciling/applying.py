@@ -147,17 +147,21 @@ class Applier:
 
     async def _apply_if_due(self, kind: Kind, key: Key, thing: Object, live: Object | None, outcome: Outcome) -> None:
         if self._ledger.is_new(kind, key, thing, live):
-            await self._apply(kind, key, thing, "changed" if live else "created")
+            await self._apply(kind, key, thing, live, "changed" if live else "created")
         elif live and self._ledger.has_drifted(kind, key, thing, live):
             if rest := self._ledger.rest(kind, key, self._clock()):
                 outcome.look_again_in(rest)
                 outcome.rivals += await self._rivals(thing)
                 return
-            await self._apply(kind, key, thing, "repaired")
+            await self._apply(kind, key, thing, live, "repaired")
             self._ledger.repaired(kind, key, self._clock())
 
-    async def _apply(self, kind: Kind, key: Key, thing: Object, what: str) -> None:
-        result = await self._client.apply(thing)
+    async def _apply(self, kind: Kind, key: Key, thing: Object, live: Object | None, what: str) -> None:
+        """What seems not to be there may have come since, and be somebody else's: nothing is taken from that."""
+        try:
+            result = await self._client.apply(thing, force=live is not None)
+        except ConflictError as error:
+            raise RetryLaterError(f"{kind} {_name(thing)} has come meanwhile: {error.words}") from None
         self._ledger.note(kind, key, thing, result, cached=self._store.get(kind, key.name, key.namespace))
         logger.info("%s %s", kind, what, extra={"key": str(key)})
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
+from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.kube.kinds import Object
@@ -15,19 +16,12 @@ from slipway.observing.rollout import has_missing, is_updating, lacks_room
 from slipway.observing.status import status_of
 from slipway.observing.world import Refusal
 from slipway.planning import Plan, Unplannable, make_plan
+from slipway.reconciling.home import Home
 from slipway.reconciling.sight import Sight
 from slipway.rendering import Desired, Unrenderable, World, render
 from slipway.rendering.scaling import predictor_deployment
 
 NOTHING = Desired(apply=())
-
-
-@dataclass(frozen=True)
-class Home:
-    """What whoever installs says of where things are."""
-
-    namespace: str = "slipway-system"
-    prometheus_namespaces: tuple[str, ...] = ("monitoring",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +40,11 @@ class Hindrance:
 
     refusals: tuple[Refusal, ...] = ()
     foreign: tuple[Object, ...] = field(default=())
+
+
+def lacks_port(sight: Sight, decision: Decision) -> bool:
+    """Only what can be made gets one, and where there is an activator."""
+    return decision.desired is not NOTHING and sight.place is None and bool(sight.activators)
 
 
 def decide(sight: Sight, home: Home) -> Decision:
@@ -68,6 +67,8 @@ def _decide(sight: Sight, deployment: LLMDeployment, home: Home) -> Decision:
     desired = render(deployment, plan, _world(sight, plan, deployment, home))
     if isinstance(desired, Unrenderable):
         return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
+    if sight.has_no_port:
+        return Decision(deployment=deployment, plan=Unplannable(Reason.PORTS_EXHAUSTED, sight.has_no_port))
     plan = replace(plan, why=(*plan.why, *desired.remarks))
     return Decision(deployment=deployment, plan=plan, desired=desired)
 
@@ -84,7 +85,8 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, home: Home) -> W
         scaled_object=sight.view.scaled_object,
         autoscaler=sight.view.autoscaler,
         activator=sight.activator,
-        activator_port=sight.activator_port,
+        activator_service=sight.place.activator if sight.place else names.ACTIVATOR_SERVICE,
+        activator_port=sight.place.port if sight.place else None,
         activator_reads_keys=sight.activator_reads_keys,
         has_ready=any(Pod(raw, sight.view).is_ready for raw in sight.view.pods),
         has_missing=has_missing(sight.view),

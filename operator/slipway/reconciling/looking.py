@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import ValidationError
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
-from slipway.api.names import ACTIVATOR_SERVICE, activator_slice
+from slipway.api.names import OWNER_LABEL, activator_slice
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
@@ -31,10 +31,11 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.store import Store
-from slipway.observing.world import WorldView, activator_port
+from slipway.observing.porttable import claim_of
+from slipway.observing.world import WorldView
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
-from slipway.reconciling.ports import Ports
+from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.sight import Sight
 from slipway.reconciling.watches import key_of, owner_of
 
@@ -53,13 +54,20 @@ class Places:
 
 
 class Lookout:
-    """`now` tells the time of day, which only status and causes need."""
+    """`now` tells the time of day, which only status and causes need; `activators`: their Services in our namespace."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, *, now: Callable[[], datetime], slipway_namespace: str = "slipway-system"
+        self,
+        store: Store,
+        ledger: Ledger,
+        ports: PortBook,
+        *,
+        now: Callable[[], datetime],
+        slipway_namespace: str,
+        activators: Sequence[str],
     ) -> None:
-        self._store, self._ledger, self._now, self._home = store, ledger, now, slipway_namespace
-        self._ports = Ports()
+        self._store, self._ledger, self._ports, self._now = store, ledger, ports, now
+        self._home, self._services = slipway_namespace, tuple(activators)
         self._places: dict[Key, Places] = {}
         self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
 
@@ -81,13 +89,12 @@ class Lookout:
         raw = self._ledger.newest(LLM_DEPLOYMENT, key, cached) or cached
         kinds = frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind))
         view = self._view(key, kinds)
-        activator = self._activator()
         return Sight(
             raw=raw,
             previous=raw.get("status"),
             view=view,
-            activator=activator,
-            activator_port=self._port(key, view.service, is_installed=activator is not None),
+            activators=self._activators(),
+            place=self._ports.place_of(claim_of(raw)),
             profiles=tuple(self._profiles()),
             runtime=lambda runtime: self._runtime(runtime, namespace),
             kinds=kinds,
@@ -128,36 +135,34 @@ class Lookout:
 
     # --- the activator -----------------------------------------------------------------------------------------------
 
-    def _activator(self) -> tuple[str, ...] | None:
-        """Where its replicas are that are ready. None: it has no Service, so it isn't installed."""
-        slices = self._store.labelled(ENDPOINT_SLICE, ACTIVATOR_SERVICE, self._home)
+    def _activators(self) -> Mapping[str, tuple[str, ...]]:
+        """Where their replicas are that are ready. One that has no Service isn't installed."""
+        found = {each: self._replicas(each) for each in self._services}
+        return {service: addresses for service, addresses in found.items() if addresses is not None}
+
+    def _replicas(self, service: str) -> tuple[str, ...] | None:
+        """What belongs to an LLMDeployment of that name says nothing about the activator."""
+        labelled = self._store.labelled(ENDPOINT_SLICE, service, self._home)
+        slices = [each for each in labelled if OWNER_LABEL not in each["metadata"]["labels"]]
         endpoints = [endpoint for each in slices for endpoint in each.get("endpoints") or []]
         ready = [each for each in endpoints if (each.get("conditions") or {}).get("ready", True)]
         return tuple(sorted({address for each in ready for address in each["addresses"]})) if slices else None
 
     def _activator_answers(self, key: Key) -> bool | None:
         namespace, name = key
-        if self._activator() is None:
+        if not self._activators():
             return None
         extra = self._store.get(ENDPOINT_SLICE, activator_slice(name), namespace)
         extra = self._ledger.newest(ENDPOINT_SLICE, key, extra)
         return bool(extra and extra.get("endpoints"))
-
-    def _port(self, key: Key, service: Object | None, *, is_installed: bool) -> int | None:
-        """Chosen once; where there is no activator now, the port stays for when there is one again."""
-        chosen = activator_port(service)
-        if not is_installed and chosen is None:
-            return None
-        self._ports.learn((key_of(each), activator_port(each)) for each in self._store.all(SERVICE))
-        return self._ports.of(key, chosen)
 
     def forget(self, key: Key) -> None:
         self._ports.forget(key)
         self._places.pop(key, None)
 
     def begin_anew(self) -> None:
-        """Somebody else may have chosen ports meanwhile, and pods have come and gone."""
-        self._ports = Ports()
+        """Somebody else may have given ports away meanwhile, and pods have come and gone."""
+        self._ports.begin_anew()
         self._places.clear()
 
     def _nodes_of(self, pods: tuple[Object, ...]) -> dict[str, Object]:

@@ -31,11 +31,12 @@ from slipway.kube.queue import WorkQueue
 from slipway.kube.watching import Watching
 from slipway.observing.world import condition
 from slipway.reconciling.applying import Applier
-from slipway.reconciling.deciding import Home
+from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.options import Options
+from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.reconciler import Reconciler
 from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.rights import Rights
@@ -60,6 +61,7 @@ class Operator:
 
     def __init__(self, options: Options, configuration: Any, *, now: Now = utc_now) -> None:
         self._options = options
+        self._home = Home(options.namespace, options.activators, options.prometheus_namespaces)
         self._connection = Connection(configuration)
         self._metrics = Metrics()
         self._ledger = Ledger()
@@ -75,15 +77,37 @@ class Operator:
         )
         self._queue.pause()
         self._watching: Watching[Key] = Watching(
-            watches(everyone=self._everyone, on_node=self._on_node, node=self._node),
+            watches(
+                everyone=self._everyone,
+                on_node=self._on_node,
+                node=self._node,
+                ports=self._concerned_by_ports,
+                home=self._home,
+            ),
             client=client,
             login=lambda: for_kopf(configuration),
             add=self._queue.add,
             metrics=self._metrics,
             on_kinds=lambda _: self._add_everyone(),
         )
-        self._lookout = Lookout(self._watching.store, self._ledger, now=now, slipway_namespace=options.namespace)
-        self._reconciler = self._made_reconciler(client.with_(guard=self._election.guard), now)
+        writer = client.with_(guard=self._election.guard)
+        self._ports = PortBook(
+            writer,
+            self._watching.store,
+            namespace=options.namespace,
+            activators=options.activators,
+            per_namespace=options.ports_per_namespace,
+            look_again=self._queue.add_after,
+        )
+        self._lookout = Lookout(
+            self._watching.store,
+            self._ledger,
+            self._ports,
+            now=now,
+            slipway_namespace=options.namespace,
+            activators=options.activators,
+        )
+        self._reconciler = self._made_reconciler(writer, now)
         self._metrics.watch_objects(self._by_state)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
@@ -140,10 +164,11 @@ class Operator:
             store,
             self._ledger,
             self._lookout,
+            self._ports,
             Applier(client, store, self._ledger),
             Reporter(client, events, self._ledger),
             Rights(client, slipway_namespace=self._options.namespace, clock=time.monotonic),
-            Home(self._options.namespace, self._options.prometheus_namespaces),
+            self._home,
         )
 
     def _live(self) -> health.Checks:
@@ -172,6 +197,9 @@ class Operator:
 
     async def _reconcile(self, key: Key) -> float | None:
         return await self._reconciler.reconcile(key)
+
+    def _concerned_by_ports(self, config_map: Object) -> Iterable[Key]:
+        return self._ports.concerns(config_map)
 
     def _everyone(self) -> Iterable[Key]:
         return self._lookout.everyone()

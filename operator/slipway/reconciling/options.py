@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.api.names import ACTIVATOR_SERVICE
 from slipway.kube.lease import own_identity
 from slipway.process.flags import (
     KUBECONFIG,
@@ -26,6 +28,8 @@ from slipway.process.flags import (
 class Options:
     kubeconfig: Path | None
     namespace: str
+    activators: tuple[str, ...]
+    ports_per_namespace: int
     lease_name: str
     identity: str
     workers: int
@@ -44,9 +48,31 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
     return Options(**given)
 
 
+def services(text: str) -> tuple[str, ...]:
+    found = several(name)(text)
+    if not found or len(set(found)) != len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} names none, or one of them twice: name each once")
+    return found
+
+
 FLAGS = (
     KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in and keeps its Lease in", "slipway-system", name, "NAME"),
+    Flag(
+        "activators",
+        "Services of the activators in that namespace, separated by commas; each has 10000 ports, one for each "
+        "LLMDeployment, and the next one gets those that have no place at the first",
+        ACTIVATOR_SERVICE,
+        services,
+        "NAMES",
+    ),
+    Flag(
+        "ports-per-namespace",
+        "LLMDeployments of one namespace that get a port of an activator",
+        "1000",
+        whole(at_least=1, at_most=1_000_000),
+        "N",
+    ),
     Flag("lease-name", "Lease by which the replicas elect their leader", "slipway-operator", name, "NAME"),
     Flag(
         "identity",

@@ -1,53 +1,175 @@
-"""Which port of the activator belongs to which deployment. Pure.
+"""Which port of which activator belongs to which deployment. Pure.
 
-The Service's annotation remembers it. Of two that claim one port, as after a restored backup, one gets another.
+A port is given to one very object, its uid included, and the next one gets the port that was unused for longest: first
+those that nobody ever had, and one that somebody had only after a while. So whoever still remembers the port of a
+deployment that is gone finds nobody there. What is given counts once it is written; that is the `PortBook`'s.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-from slipway.api.names import ACTIVATOR_FIRST_PORT, ACTIVATOR_LAST_PORT
+from slipway.observing.porttable import PORTS, Claim
 from slipway.reconciling.key import Key
 
-COUNT = ACTIVATOR_LAST_PORT - ACTIVATOR_FIRST_PORT + 1
+QUARANTINE = 300.0
+"""Seconds for which nobody gets a port that was just given up. An activator that hears nothing any more for a minute
+doesn't call itself live, and no slice leads to one whose node is lost: both are over by then."""
+
+
+class Place(NamedTuple):
+    activator: str  # the name of its Service
+    port: int
+
+
+class ExhaustedError(Exception):
+    """There is no port for it; the message says which limit is reached, and the remedy."""
+
+    def __init__(self, told: str, *, useful_after: float = 0.0) -> None:
+        """`useful_after`: the seconds after which a port that is given up helps."""
+        super().__init__(told)
+        self.useful_after = useful_after
 
 
 class Ports:
-    def __init__(self) -> None:
-        self._owners: dict[int, Key] = {}
-        self._ports: dict[Key, int] = {}
-        self._knows = False
+    """`activators`: in this order; the next one gets what has no place any more at those before it."""
 
-    def learn(self, claims: Iterable[tuple[Key, int | None]]) -> None:
-        """What others have already, before the first is chosen. Once is enough: from then on, we choose."""
-        if self._knows:
-            return
-        self._knows = True
-        for key, port in sorted(claims, key=lambda claim: claim[0]):
-            if port is not None and port not in self._owners:
-                self._give(key, port)
+    def __init__(self, activators: Sequence[str], *, per_namespace: int) -> None:
+        self._activators, self._per_namespace = tuple(activators), per_namespace
+        self._places: dict[Key, tuple[Claim, Place]] = {}
+        self._owners: dict[Place, Claim] = {}
+        self._counts: Counter[str] = Counter()
+        self._named: dict[Key, int] = {}
+        self._used_once: set[Place] = set()
+        self._given_up: dict[str, deque[tuple[int, float]]] = {each: deque() for each in self._activators}
+        self._cursors = dict.fromkeys(self._activators, PORTS[0])
 
-    def of(self, key: Key, chosen: int | None) -> int | None:
-        """The port that it has, else the one that its Service says, else a free one; None: all are taken."""
-        if key not in self._ports:
-            port = chosen if chosen is not None and chosen not in self._owners else self._free(key)
-            if port is None:
-                return None
-            self._give(key, port)
-        return self._ports[key]
+    # --- what is known -----------------------------------------------------------------------------------------------
 
-    def forget(self, key: Key) -> None:
-        if port := self._ports.pop(key, None):
-            del self._owners[port]
+    def learn(
+        self,
+        written: Mapping[Place, Claim],
+        *,
+        lives: Callable[[Claim], bool],
+        named: Mapping[int, frozenset[Key]],
+        now: float,
+    ) -> None:
+        """What the table says; what was given before stays, unless the table says otherwise of somebody who lives.
 
-    def _give(self, key: Key, port: int) -> None:
-        self._owners[port] = key
-        self._ports[key] = port
+        `named`: by ports, the deployments whose slices lead to them. That is no claim, but no other gets such a port,
+        and its own one may keep it: a table that was lost, or that there never was, costs no request then.
+        """
+        for place, claim in sorted(written.items(), key=self._in_order):
+            self._used_once.add(place)
+            if lives(claim):
+                self._learn_one(claim, place, written)
+        known = set(self._owners)
+        waiting = {Place(each, port) for each, queue in self._given_up.items() for port, _ in queue}
+        for place in sorted(written.keys() - known - waiting, key=lambda place: place.port):
+            if place.activator in self._given_up:
+                self._given_up[place.activator].append((place.port, now))
+        self._used_once |= {Place(each, port) for each in self._activators for port in named}
+        self._named = {next(iter(keys)): port for port, keys in named.items() if len(keys) == 1}
 
-    def _free(self, key: Key) -> int | None:
-        """By the name, so that a deployment that is made anew usually gets the port that it had."""
-        begin = int.from_bytes(hashlib.sha256(str(key).encode()).digest()[:4], "big")
-        candidates = (ACTIVATOR_FIRST_PORT + (begin + step) % COUNT for step in range(COUNT))
-        return next((port for port in candidates if port not in self._owners), None)
+    def _in_order(self, line: tuple[Place, Claim]) -> tuple[int, int]:
+        place, _ = line
+        known = place.activator in self._activators
+        return self._activators.index(place.activator) if known else len(self._activators), place.port
+
+    def _learn_one(self, claim: Claim, place: Place, written: Mapping[Place, Claim]) -> None:
+        other = self._owners.get(place)
+        if other and other != claim:  # it was given, and not written yet
+            self._remove(_key(other))
+        key = _key(claim)
+        before = self.place_of(claim)
+        if before is None or written.get(before) != claim:
+            self._remove(key)
+        if key not in self._places and place.activator in self._activators:
+            self._give(claim, place)
+
+    def place_of(self, claim: Claim) -> Place | None:
+        known, place = self._places.get(_key(claim), (None, None))
+        return place if known == claim else None
+
+    def owner_of(self, place: Place) -> Claim | None:
+        return self._owners.get(place)
+
+    # --- what is decided ---------------------------------------------------------------------------------------------
+
+    def take(self, claim: Claim, now: float, *, at: Sequence[str]) -> Place:
+        """The place that it has, else one at one of these activators. Raises ExhaustedError."""
+        if place := self.place_of(claim):
+            return place
+        self.free(_key(claim), now)  # of one of this name that is gone
+        if self._counts[claim.namespace] >= self._per_namespace:
+            raise ExhaustedError(
+                f"{self._per_namespace} LLMDeployments in the namespace {claim.namespace} have an activator's port, "
+                "as many as the operator's --ports-per-namespace allows: delete one, or have the limit raised."
+            )
+        place = self._own_of_before(claim, at) or self._never_used(at) or self._unused_for_longest(at, now)
+        self._give(claim, place)
+        return place
+
+    def free(self, key: Key, now: float) -> bool:
+        """True if it had one."""
+        place = self._remove(key)
+        if place:
+            self._given_up[place.activator].append((place.port, now))
+        return place is not None
+
+    def _own_of_before(self, claim: Claim, at: Sequence[str]) -> Place | None:
+        """Where its slice leads already, and no other's, if nobody was ever given that."""
+        port = self._named.pop(_key(claim), None)
+        places = [Place(each, port) for each in at[:1] if port in PORTS] if port else []
+        return next((each for each in places if each not in self._owners and not self._is_given_up(each)), None)
+
+    def _is_given_up(self, place: Place) -> bool:
+        return any(port == place.port for port, _ in self._given_up[place.activator])
+
+    def _never_used(self, at: Sequence[str]) -> Place | None:
+        for each in at:
+            while self._cursors[each] in PORTS and Place(each, self._cursors[each]) in self._used_once:
+                self._cursors[each] += 1
+            if self._cursors[each] in PORTS:
+                return Place(each, self._cursors[each])
+        return None
+
+    def _unused_for_longest(self, at: Sequence[str], now: float) -> Place:
+        for each in at:
+            self._forget_those_taken(each)
+        waiting = [(queue[0][1], each) for each in at if (queue := self._given_up[each])]
+        since, activator = min(waiting, default=(now, ""))
+        if activator and now - since >= QUARANTINE:
+            return Place(activator, self._given_up[activator].popleft()[0])
+        raise ExhaustedError(
+            f"All {len(PORTS)} ports of {' and of '.join(at)} are taken, or were within the last "
+            f"{QUARANTINE / 60:.0f} minutes: delete an LLMDeployment, or install another activator and name it in the "
+            "operator's --activators.",
+            useful_after=QUARANTINE,
+        )
+
+    def _forget_those_taken(self, activator: str) -> None:
+        """By another leader, meanwhile."""
+        queue = self._given_up[activator]
+        while queue and Place(activator, queue[0][0]) in self._owners:
+            queue.popleft()
+
+    def _give(self, claim: Claim, place: Place) -> None:
+        self._places[_key(claim)] = claim, place
+        self._owners[place] = claim
+        self._used_once.add(place)
+        self._counts[claim.namespace] += 1
+
+    def _remove(self, key: Key) -> Place | None:
+        claim, place = self._places.pop(key, (None, None))
+        if claim is None or place is None:
+            return None
+        del self._owners[place]
+        self._counts[claim.namespace] -= 1
+        return place
+
+
+def _key(claim: Claim) -> Key:
+    return Key(claim.namespace, claim.name)

@@ -11,12 +11,16 @@ from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
 from slipway.reconciling.applying import Applier, Outcome, is_going
-from slipway.reconciling.deciding import Decision, Home, decide, report
+from slipway.reconciling.deciding import Decision, decide, lacks_port, report
+from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
+from slipway.reconciling.portbook import PortBook
+from slipway.reconciling.ports import ExhaustedError
 from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.rights import Rights
+from slipway.reconciling.sight import Sight
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +35,13 @@ class Reconciler:
         store: Store,
         ledger: Ledger,
         lookout: Lookout,
+        ports: PortBook,
         applier: Applier,
         reporter: Reporter,
         rights: Rights,
         home: Home,
     ) -> None:
-        self._store, self._ledger, self._lookout = store, ledger, lookout
+        self._store, self._ledger, self._lookout, self._ports = store, ledger, lookout, ports
         self._applier, self._reporter, self._rights, self._home = applier, reporter, rights, home
 
     async def reconcile(self, key: Key) -> float | None:
@@ -54,6 +59,9 @@ class Reconciler:
             sight = replace(sight, activator_reads_keys=await self._rights.activator_reads_keys(sight.raw))
         decision = decide(sight, self._home)
         try:
+            if lacks_port(sight, decision):
+                sight = await self._with_port(sight)
+                decision = decide(sight, self._home)
             outcome = await self._applier.carry_out(key, sight.uid, decision.desired, is_new=sight.previous is None)
         except NamespaceGoesError:
             return None  # and the deployment with it
@@ -64,6 +72,13 @@ class Reconciler:
         _raise_what_went_wrong(decision, outcome)
         moments = (seen.look_again_at, decision.desired.look_again_at)
         return _soonest(outcome.look_again, wait, *(_seconds_until(moment, sight.view.now) for moment in moments))
+
+    async def _with_port(self, sight: Sight) -> Sight:
+        """Before anything leads there."""
+        try:
+            return replace(sight, place=await self._ports.give(sight.claim, at=tuple(sight.activators)))
+        except ExhaustedError as error:
+            return replace(sight, has_no_port=str(error))
 
 
 def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:

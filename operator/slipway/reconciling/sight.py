@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.kube.kinds import Kind, Object
+from slipway.observing.porttable import Claim, claim_of
 from slipway.observing.world import WorldView
+from slipway.reconciling.ports import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +21,23 @@ class Sight:
     view: WorldView
     profiles: tuple[AcceleratorProfile, ...]
     runtime: Callable[[str], Object | None]  # the (Cluster)ServingRuntime of that name
-    activator: tuple[str, ...] | None  # where its replicas are; None: it isn't installed
-    activator_port: int | None  # of this deployment
+    activators: Mapping[str, tuple[str, ...]]
+    """By their Services, those that are installed, and where their replicas are."""
+    place: Place | None  # where its requests come in at the activator
+    has_no_port: str = ""  # why it can't get one
     activator_reads_keys: bool | None = None  # whether it may read access.apiKeysSecret; None: nobody knows
     kinds: frozenset[Kind]  # of those that others bring along, the ones that the cluster has
+
+    @property
+    def claim(self) -> Claim:
+        return claim_of(self.raw)
+
+    @property
+    def activator(self) -> tuple[str, ...] | None:
+        """Where the replicas of the activator are that has its port. None: none is installed."""
+        if self.place is None:
+            return next(iter(self.activators.values()), None)
+        return self.activators.get(self.place.activator)
 
     @property
     def uid(self) -> str:

@@ -7,17 +7,18 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from slipway.api.names import (
-    ACTIVATOR_SERVICE,
     KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
     OWNER_LABEL,
+    PORT_TABLE_LABEL,
     SERVICE_LABEL,
     activator_slice,
 )
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
+    CONFIG_MAP,
     CORE_EVENT,
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -36,6 +37,7 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.store import place_of, pruned
 from slipway.kube.watching import Watch
+from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 
 OF_PODS = "-predictor-"  # KServe names them so, after the InferenceService
@@ -48,15 +50,24 @@ def watches(
     everyone: Callable[[], Iterable[Key]],
     on_node: Callable[[str], Iterable[Key]],
     node: Callable[[str], Object | None],
+    ports: Callable[[Object], Iterable[Key]],
+    home: Home,
 ) -> list[Watch[Key]]:
-    """`everyone`: all deployments; `on_node`: those with a pod on the node; `node`: as it is now, if it is there."""
+    """`everyone`: all deployments; `on_node`: those with a pod on the node; `node`: as it is now, if it is there;
+    `ports`: whom a part of the table of ports concerns.
+    """
     health = NodeHealth(on_node, node)
     return [
         Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)]),
         *(Watch(kind, owners_of, OWNER_LABEL) for kind in CHILDREN),
         Watch(HORIZONTAL_POD_AUTOSCALER, whom_an_autoscaler_concerns, OWNER_LABEL, keep=without_what_is_kedas),
         Watch(POD, owner_of, OWNER_LABEL),
-        Watch(ENDPOINT_SLICE, lambda thing: whom_a_slice_concerns(thing, everyone), f"{MANAGED_BY_LABEL}={MANAGED_BY}"),
+        Watch(
+            ENDPOINT_SLICE,
+            lambda thing: whom_a_slice_concerns(thing, everyone, home),
+            f"{MANAGED_BY_LABEL}={MANAGED_BY}",
+        ),
+        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespace=home.namespace),
         *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
         Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
@@ -87,11 +98,12 @@ def owners_of(child: Object) -> Iterable[Key]:
     return {*owner_of(child), *(Key(namespace, each["name"]) for each in references if each["kind"] == KIND)}
 
 
-def whom_a_slice_concerns(thing: Object, everyone: Callable[[], Iterable[Key]]) -> Iterable[Key]:
-    """Where the activator is concerns all; who answers for a model, its pods tell. Slices have the Service's labels."""
+def whom_a_slice_concerns(thing: Object, everyone: Callable[[], Iterable[Key]], home: Home) -> Iterable[Key]:
+    """Where an activator is concerns all; who answers for a model, its pods tell. Slices have the Service's labels."""
     labels = thing["metadata"].get("labels") or {}
     if OWNER_LABEL not in labels:
-        return everyone() if labels.get(SERVICE_LABEL) == ACTIVATOR_SERVICE else ()
+        is_at_home = place_of(thing)[0] == home.namespace
+        return everyone() if is_at_home and labels.get(SERVICE_LABEL) in home.activators else ()
     is_extra = thing["metadata"]["name"] == activator_slice(labels[OWNER_LABEL])
     return owners_of(thing) if is_extra else ()
 

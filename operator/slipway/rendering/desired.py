@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from slipway.api import names
 from slipway.api.reasons import Reason
 
 Object = dict[str, Any]
@@ -30,7 +31,8 @@ class World:
     scaled_object: Object | None = None  # ours, as long as it is there
     autoscaler: Object | None = None  # the same of the HorizontalPodAutoscaler
     activator: tuple[str, ...] | None = None  # where its replicas are; None: it isn't installed
-    activator_port: int | None = None  # the activator's port for this deployment, once it has one
+    activator_service: str = names.ACTIVATOR_SERVICE  # by which KEDA asks it
+    activator_port: int | None = None  # its port for this deployment, once it has one
     activator_reads_keys: bool | None = None  # whether it may read access.apiKeysSecret; None: nobody knows
     has_ready: bool = False  # whether a replica of the model is ready
     has_missing: bool = False  # whether not all replicas are ready, or not all of the newest version

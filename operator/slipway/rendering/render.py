@@ -45,7 +45,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     own_autoscaler = autoscaler(deployment, plan, kept, world, autoscaler_class=chosen)
     is_scaled = isinstance(scaled, dict) or (isinstance(own_autoscaler, dict) and not has_too_few(world, kept))
     objects = (
-        service(deployment, world, engine_port=engine.port),
+        service(deployment, engine_port=engine.port),
         activator_slice(deployment, world),
         network_policy(deployment, world, engine_port=engine.port, metrics_port=engine.metrics_port),
         inference_service(deployment, plan, engine, strategy=strategy, autoscaler=chosen),

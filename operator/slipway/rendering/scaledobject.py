@@ -37,7 +37,7 @@ def scaled_object(
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": owned(deployment, annotations=PAUSED if deployment.is_paused else {}),
-        "spec": _spec(whose.name, spec, kept, f"{names.ACTIVATOR_SERVICE}.{world.slipway_namespace}"),
+        "spec": _spec(whose.name, spec, kept, f"{world.activator_service}.{world.slipway_namespace}"),
     }
 
 

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.rendering.desired import Object, World
+from slipway.rendering.desired import Object
 from slipway.rendering.metadata import owned
 
 
-def service(deployment: LLMDeployment, world: World, *, engine_port: int) -> Object:
-    annotations = {names.ACTIVATOR_PORT_ANNOTATION: str(world.activator_port)} if world.activator_port else {}
+def service(deployment: LLMDeployment, *, engine_port: int) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": owned(deployment, annotations=annotations),
+        "metadata": owned(deployment),
         "spec": {
             "selector": {names.OWNER_LABEL: deployment.metadata.name},
             "ports": [{"name": names.PORT_NAME, "port": 80, "targetPort": engine_port, "protocol": "TCP"}],

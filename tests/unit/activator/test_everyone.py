@@ -1,15 +1,21 @@
 """The demand of all replicas of the activator: counted together, exchanged, and forgotten with who counted."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import grpc
 import pytest
 from slipway.activator import peers, scaler
+from slipway.activator._generated import peers_pb2 as pb
+from slipway.activator._generated import peers_pb2_grpc as peers_rpc
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError, Wanted
-from slipway.activator.everyone import EXPIRES_AFTER, MOST_WAITING, Count, Everyone
+from slipway.activator.everyone import EXPIRES_AFTER, MOST_COUNTED, MOST_WAITING, Count, Everyone
 from slipway.activator.peers import Following, Telling
+from support.ports import free_port
 
 LLAMA, GEMMA = Deployment("chat", "llama"), Deployment("chat", "gemma")
 IDLE = Wanted(active=False, waiting=0, target_per_replica=8)
@@ -87,6 +93,22 @@ def test_what_is_not_known_here_is_unknown_whatever_others_say(everyone: Everyon
 # --- over the network ------------------------------------------------------------------------------------------------
 
 
+PORT = free_port()  # the same for all, each at an address of its own
+HOSTS = {"one": "127.0.0.2", "two": "127.0.0.3"}
+
+
+@dataclass
+class Api:
+    """What it says of those that are followed."""
+
+    answer: bool | None = True
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def vouch(self, _: str) -> bool | None:
+        self.asked.set()
+        return self.answer
+
+
 @dataclass
 class Replica:
     """One replica of the activator, as far as the others are concerned."""
@@ -94,11 +116,11 @@ class Replica:
     own: Demand
     everyone: Everyone
     following: Following
-    port: int = 0
+    pod: str
+    api: Api
 
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+    def follow(self, *others: Replica) -> None:
+        self.following.follow({HOSTS[other.pod]: other.pod for other in others})
 
     async def until_waiting(self, number: int) -> None:
         async with asyncio.timeout(10):
@@ -106,17 +128,19 @@ class Replica:
 
 
 @asynccontextmanager
-async def replica(identity: str) -> AsyncIterator[Replica]:
+async def replica(pod: str, *, identity: str = "") -> AsyncIterator[Replica]:
     own = Demand()
     own.report(LLAMA, IDLE)
     everyone = Everyone(own)
+    identity = identity or f"{pod}_0123"
     telling = Telling(own, identity)
-    following = Following(everyone, identity, clock=asyncio.get_running_loop().time)
-    made = Replica(own, everyone, following)
+    clock = asyncio.get_running_loop().time
+    api = Api()
+    following = Following(everyone, identity, port=PORT, vouch=api.vouch, clock=clock)
+    made = Replica(own, everyone, following, pod, api)
     async with AsyncExitStack() as stack:
-        made.port = await stack.enter_async_context(
-            scaler.serve(everyone.all, "127.0.0.1:0", beside=telling.add_to, grace=1)
-        )
+        where = f"{HOSTS[pod]}:{PORT}"
+        await stack.enter_async_context(scaler.serve(everyone.all, where, beside=telling.add_to, grace=1))
         stack.callback(telling.end_streams)
         stack.push_async_callback(following.close)
         yield made
@@ -135,8 +159,8 @@ def wants(waiting: int) -> Wanted:
 async def test_each_hears_of_what_waits_at_the_other() -> None:
     async with replica("one") as one, replica("two") as two:
         one.own.report(LLAMA, wants(2))
-        one.following.follow([two.address])
-        two.following.follow([one.address])
+        one.follow(two)
+        two.follow(one)
         await two.until_waiting(2)
         two.own.report(LLAMA, wants(5))
         await one.until_waiting(7)
@@ -148,18 +172,25 @@ async def test_nobody_counts_its_own_requests_twice() -> None:
     async with replica("one") as one, replica("two") as two:
         one.own.report(LLAMA, wants(2))
         two.own.report(LLAMA, wants(1))
-        one.following.follow([one.address, two.address])
+        one.follow(one, two)
         await one.until_waiting(3)
+
+
+async def test_a_replica_that_has_two_addresses_counts_once() -> None:
+    async with replica("one") as one, replica("two") as two:
+        two.own.report(LLAMA, wants(5))
+        one.following.follow({HOSTS["two"]: "two", "127.0.0.9": "two"})
+        await one.until_waiting(5)
 
 
 async def test_a_replica_that_is_gone_for_good_counts_no_more() -> None:
     async with replica("one") as one:
         async with replica("two") as two:
             two.own.report(LLAMA, wants(5))
-            one.following.follow([two.address])
+            one.follow(two)
             await one.until_waiting(5)
         assert one.everyone.all.of(LLAMA).waiting == 5  # it may still hold them, as far as one knows here
-        one.following.follow([])
+        one.follow()
         await one.until_waiting(0)
 
 
@@ -168,7 +199,73 @@ async def test_a_replica_that_is_silent_is_asked_anew(monkeypatch: pytest.Monkey
     monkeypatch.setattr(peers, "SIGN_OF_LIFE", 60.0)
     async with replica("one") as one, replica("two") as two:
         two.own.report(LLAMA, wants(5))
-        one.following.follow([two.address])
+        one.follow(two)
         await one.until_waiting(5)
-        one.everyone.lose(two.address)
+        one.everyone.lose("two")
         await one.until_waiting(5)
+
+
+# --- whom it doesn't believe -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("identity", ["evil_0123", "two", "twofold_0123", "_0123"])
+async def test_a_stranger_at_a_replicas_address_is_not_heard(identity: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with replica("one") as one, replica("two", identity=identity) as two:
+        two.own.report(LLAMA, wants(5))
+        one.follow(two)
+        await until(lambda: "answers instead of two" in caplog.text)
+        assert one.everyone.all.of(LLAMA).waiting == 0
+
+
+async def test_whoever_has_a_replicas_address_and_is_none_is_not_even_asked() -> None:
+    async with replica("one") as one, replica("two") as two:
+        two.own.report(LLAMA, wants(5))
+        one.api.answer = False
+        one.follow(two)
+        for _ in range(3):
+            one.api.asked.clear()
+            await asyncio.wait_for(one.api.asked.wait(), 10)
+        assert one.everyone.all.of(LLAMA).waiting == 0
+        assert one.everyone.peers == 0
+
+
+async def test_while_the_api_server_is_away_the_replicas_hear_each_other() -> None:
+    async with replica("one") as one, replica("two") as two:
+        two.own.report(LLAMA, wants(5))
+        one.api.answer = None
+        one.follow(two)
+        await one.until_waiting(5)
+
+
+async def test_counts_that_can_not_be_are_not_counted_and_the_others_are() -> None:
+    impossible = [("chat", "llama", -1), ("chat", "llama", 10**12), ("", "llama", 1), ("chat", "x" * 999, 1)]
+    told = [pb.Count(namespace=namespace, name=name, waiting=waiting) for namespace, name, waiting in impossible]
+    fine = pb.Count(namespace="chat", name="llama", active=True, waiting=4)
+    assert list(peers._possible([*told, fine])) == [Count(LLAMA, active=True, waiting=4)]
+
+
+def test_one_replica_can_not_fill_the_memory_of_another(everyone: Everyone) -> None:
+    for begin in range(0, 2 * MOST_COUNTED, 1000):
+        many = [Count(Deployment("chat", f"m{begin + number}"), True, 1) for number in range(1000)]
+        everyone.hear("a", many, now=0)
+    assert len(everyone._theirs["a"]) == MOST_COUNTED
+
+
+async def test_of_too_many_followers_the_oldest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "FOLLOWERS", 1)
+    async with replica("one"), grpc.aio.insecure_channel(f"{HOSTS['one']}:{PORT}") as channel:
+        stub = peers_rpc.PeersStub(channel)
+        first = stub.Follow(pb.Follower(identity="x"))
+        await first.read()
+        second = stub.Follow(pb.Follower(identity="x"))
+        await second.read()
+        async with asyncio.timeout(10):
+            while await first.read() is not grpc.aio.EOF:
+                pass
+        assert await second.read() is not grpc.aio.EOF
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)

@@ -22,9 +22,8 @@ def llm(*, status: Object | None = None, **spec: Any) -> Object:
     return {"metadata": metadata, "spec": {"model": {"uri": "pvc://m/"}, **spec}, "status": status or {}}
 
 
-def service(port: str = "20123") -> Object:
-    annotations = {"slipway.dev/activator-port": port} if port else {}
-    return {"metadata": {"annotations": annotations}, "spec": {"ports": [{"port": 80, "targetPort": 8080}]}}
+def service() -> Object:
+    return {"metadata": {}, "spec": {"ports": [{"port": 80, "targetPort": 8080}]}}
 
 
 def pod(
@@ -70,7 +69,7 @@ def failed(reason: Reason, *, generation: int = 2) -> Object:
     return {"conditions": [{"type": "Ready", "status": "False", "observedGeneration": generation, **told}]}
 
 
-SIGHT = Sight(deployment=llm(), service=service(), pods=(), extra_slice=None, now=NOW)
+SIGHT = Sight(deployment=llm(), port=20123, service=service(), pods=(), extra_slice=None, now=NOW)
 
 
 def seen(**changes: Any) -> Known:
@@ -82,13 +81,11 @@ def seen(**changes: Any) -> Known:
 # --- the port, and the replicas --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("port", ["", "80", "30000", "twenty", "-1"])
-def test_without_a_port_of_its_own_nobody_can_ask_for_it(port: str) -> None:
-    assert known(replace(SIGHT, service=service(port))) is None
-    assert known(replace(SIGHT, service=None)) is None
+def test_without_a_port_of_its_own_nobody_can_ask_for_it() -> None:
+    assert known(replace(SIGHT, port=None)) is None
 
 
-def test_the_port_is_the_one_on_the_service() -> None:
+def test_its_port_is_the_one_that_the_table_says() -> None:
     assert seen().port == 20123
 
 

@@ -30,7 +30,9 @@ class Sight:
     def __init__(self) -> None:
         self._store, self._deployments = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE]), Deployments()
         self._versions = count(1)
-        self.knowledge = Knowledge(self._store, self._deployments, now=lambda: model.BEGIN, clock=lambda: 0.0)
+        self.knowledge = Knowledge(
+            self._store, self._deployments, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=lambda: 0.0
+        )
         self.greeting = Asking()
         self.knowledge.greeting = self.greeting  # type: ignore[assignment]
         self.knowledge.scraping = Asking()  # type: ignore[assignment]

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import pytest
+from slipway.activator import scaler
 from slipway.activator._generated import externalscaler_pb2 as pb
 from slipway.activator._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.scaler import METRIC, serve
+from slipway.activator.scaler import METRIC, STREAMS_EACH, serve
 
 LLAMA = Deployment("chat", "llama")
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
@@ -184,6 +186,49 @@ async def test_a_client_that_goes_away_leaves_nobody_waiting(demand: Demand) -> 
     if left := asyncio.all_tasks() - tasks_before:
         _, pending = await asyncio.wait(left, timeout=10)  # told to end, they take some turns of the loop to do so
         assert not pending
+
+
+async def test_a_stream_of_one_that_stays_unknown_ends_cleanly_after_a_while(
+    demand: Demand, keda: rpc.ExternalScalerStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scaler, "UNKNOWN_ENDS_AFTER", 0.01)
+    assert await keda.StreamIsActive(UNKNOWN).read() is grpc.aio.EOF
+    assert await keda.StreamMetricSpec(UNKNOWN).read() is grpc.aio.EOF
+
+
+async def said(stream: Any) -> bool:
+    """What comes next of a stream that is read one by one."""
+    answer: pb.IsActiveResponse = await stream.read()
+    return answer.result
+
+
+async def test_of_too_many_streams_for_one_deployment_the_oldest_ends_cleanly(
+    demand: Demand, keda: rpc.ExternalScalerStub
+) -> None:
+    streams = []
+    for _ in range(STREAMS_EACH + 1):
+        streams.append(keda.StreamIsActive(REF))
+        assert await said(streams[-1]) is False
+    assert await streams[0].read() is grpc.aio.EOF
+    specs = keda.StreamMetricSpec(REF)  # of another kind
+    await specs.read()
+    demand.report(LLAMA, BUSY)
+    assert [await said(each) for each in streams[1:]] == [True] * STREAMS_EACH
+
+
+async def test_a_stream_that_was_left_makes_room_by_itself(demand: Demand) -> None:
+    async with serve(demand, "127.0.0.1:0", repeat_after=NEVER) as port, connected(port) as keda:
+        first = keda.StreamIsActive(REF)
+        await first.read()
+        for _ in range(3 * STREAMS_EACH):
+            stream = keda.StreamIsActive(REF)
+            await stream.read()
+            stream.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await stream.read()
+            await keda.IsActive(REF)  # by the time this is answered, the server knows
+        demand.report(LLAMA, BUSY)
+        assert await said(first) is True
 
 
 async def test_a_port_that_is_taken_is_refused(demand: Demand) -> None:

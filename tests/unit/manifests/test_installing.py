@@ -13,6 +13,7 @@ from slipway.activator.watches import Home
 from slipway.activator.watches import watches as activators_watches
 from slipway.api import names
 from slipway.api.names import GROUP
+from slipway.reconciling.home import Home as OperatorsHome
 from slipway.reconciling.options import Options, parse
 from slipway.reconciling.watches import watches
 from slipway_devcluster import images, slipway
@@ -23,6 +24,7 @@ from support.audit import Right
 from support.kube import Object
 from support.rendered import MANIFESTS, ROOT
 
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 NOT_INSTALLED = {"samples"}
 
 
@@ -181,7 +183,8 @@ def test_whatever_selects_a_programs_pods_finds_them(program: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "kind"), [(OPERATOR, "ClusterRole"), (OPERATOR, "Role"), (ACTIVATOR, "ClusterRole")]
+    ("program", "kind"),
+    [(program, kind) for program in (OPERATOR, ACTIVATOR) for kind in ("ClusterRole", "Role")],
 )
 def test_roles_are_bound_to_the_account_of_the_pod(program: str, kind: str) -> None:
     name = pod_of(program)["spec"]["serviceAccountName"]
@@ -196,15 +199,48 @@ def test_the_lease_is_the_one_that_the_role_is_for() -> None:
 
 
 def test_the_operator_may_watch_all_that_it_watches_and_nothing_else() -> None:
-    watched = {watch.kind for watch in watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None)}
+    home = OperatorsHome(SLIPWAY_NAMESPACE, options().activators)
+    made = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), home=home)
+    watched = {watch.kind for watch in made}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
-    assert needed == {right for right in audit.granted([only("ClusterRole")]) if right.verb in ("list", "watch")}
+    granted = audit.granted([only("ClusterRole"), only("Role")])
+    assert needed == {right for right in granted if right.verb in ("list", "watch")}
 
 
 def test_the_activator_may_watch_all_that_it_watches_look_up_who_asks_and_do_nothing_else() -> None:
-    watched = {watch.kind for watch in activators_watches(Home(SLIPWAY_NAMESPACE, ACTIVATOR))}
+    watched = {watch.kind for watch in activators_watches(Home(SLIPWAY_NAMESPACE, ACTIVATOR), lambda _: ())}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
-    assert needed | {Right("get", "", "namespaces")} == set(audit.granted([only("ClusterRole", ACTIVATOR)]))
+    granted = set(audit.granted([only("ClusterRole", ACTIVATOR), only("Role", ACTIVATOR)]))
+    assert needed | {Right("get", "", "namespaces")} == granted
+
+
+@PROGRAMS
+def test_config_maps_are_read_in_slipways_own_namespace_alone(program: str) -> None:
+    assert "configmaps" not in {right.resource for right in audit.granted([only("ClusterRole", program)])}
+    assert only("Role", program)["metadata"]["namespace"] == SLIPWAY_NAMESPACE
+
+
+def test_keda_and_the_other_replicas_alone_reach_the_port_on_which_they_ask() -> None:
+    rules = only("NetworkPolicy", ACTIVATOR)["spec"]["ingress"]
+    [sources] = [rule["from"] for rule in rules for port in rule["ports"] if port["port"] == names.ACTIVATOR_GRPC_PORT]
+    assert sources == [
+        {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: settings().keda_namespace}}},
+        {"podSelector": only("NetworkPolicy", ACTIVATOR)["spec"]["podSelector"]},
+    ]
+
+
+@PROGRAMS
+def test_metrics_are_read_from_slipways_namespace_and_those_that_the_installer_names(program: str) -> None:
+    rules = only("NetworkPolicy", program)["spec"]["ingress"]
+    [sources] = [rule["from"] for rule in rules for port in rule["ports"] if port["port"] == options().management_port]
+    assert sources == [
+        {"podSelector": {}},
+        {
+            "namespaceSelector": {
+                "matchExpressions": [{"key": NAMESPACE_LABEL, "operator": "In", "values": ["monitoring"]}]
+            }
+        },
+    ]
 
 
 def test_the_sample_lets_the_activator_read_one_secret_and_nothing_else() -> None:
@@ -222,7 +258,7 @@ def test_the_policies_of_models_let_in_the_activators_pods() -> None:
 
 
 def test_no_right_is_for_everything_or_for_secrets() -> None:
-    rights = audit.granted([only("ClusterRole"), only("Role"), only("ClusterRole", ACTIVATOR)])
+    rights = audit.granted([*of_kind("ClusterRole"), *of_kind("Role")])
     assert not any("*" in right or right.resource == "secrets" for right in rights)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from slipway.api.names import activator_slice
 from slipway.kube.kinds import (
+    CONFIG_MAP,
     DEPLOYMENT,
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
     LLM_DEPLOYMENT,
     SCALED_OBJECT,
-    SERVICE,
     Object,
 )
 from support.small_cluster import Loop
@@ -20,13 +20,21 @@ from support.turns import cause, condition, made_by_kserve, pod, status, thing
 EXTRA = activator_slice("llama")
 
 
-def activator(*addresses: str) -> Object:
+def activator(*addresses: str, service: str = "slipway-activator") -> Object:
     """The slice of the activator's own Service, as Kubernetes keeps it."""
-    labels = {"app.kubernetes.io/managed-by": "slipway", "kubernetes.io/service-name": "slipway-activator"}
+    labels = {"app.kubernetes.io/managed-by": "slipway", "kubernetes.io/service-name": service}
     endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
-    return thing(
-        ENDPOINT_SLICE, "slipway-activator-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints
-    )
+    return thing(ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints)
+
+
+def leads_to_port(loop: Loop) -> int:
+    port: int = loop.api.get(ENDPOINT_SLICE, name=EXTRA)["ports"][0]["port"]
+    return port
+
+
+def table(loop: Loop) -> dict[int, str]:
+    tables = [thing for (kind, *_), thing in loop.api.objects.items() if kind == CONFIG_MAP]
+    return {int(port): line for each in tables for port, line in each["data"].items()}
 
 
 def leads(loop: Loop) -> list[bool]:
@@ -43,7 +51,7 @@ def with_activator(loop: Loop) -> Loop:
 async def test_a_model_at_zero_is_reached_through_the_activator_and_scaled_by_keda(with_activator: Loop) -> None:
     loop = with_activator
     await loop.turn()
-    assert loop.api.writes()[:2] == ["apply Service", "apply EndpointSlice"]
+    assert loop.api.writes()[:3] == ["create ConfigMap", "apply Service", "apply EndpointSlice"]
     loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
     await loop.settle()
     assert loop.api.get(SCALED_OBJECT)
@@ -77,11 +85,51 @@ async def test_the_slice_follows_the_activators_replicas(with_activator: Loop) -
 async def test_a_deployment_keeps_its_port(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
-    annotation = {"slipway.dev/activator-port": "20123"}
-    port = loop.api.get(SERVICE)["metadata"]["annotations"]["slipway.dev/activator-port"]
-    loop.api.change(SERVICE, {"metadata": {"annotations": annotation}})
+    port = leads_to_port(loop)
+    loop.lookout.begin_anew()  # as another leader
+    await loop.settle()
+    assert leads_to_port(loop) == port
+
+
+async def test_nothing_leads_to_a_port_before_the_table_says_whose_it_is(with_activator: Loop) -> None:
+    loop = with_activator
+    loop.api.faults["create ConfigMap"] = 503, "etcd is away"
+    assert "ConfigMap" in await loop.failing_turn()
+    assert (ENDPOINT_SLICE, "chat", EXTRA) not in loop.api.objects
+    loop.api.faults.clear()
+    await loop.settle()
+    assert table(loop)[leads_to_port(loop)].startswith("chat/llama uid-")
+
+
+async def test_without_an_activator_nobody_gets_a_port(loop: Loop) -> None:
+    await loop.settle()
+    assert table(loop) == {}
+
+
+async def test_where_no_port_is_left_the_status_says_so_and_the_rest_waits(with_activator: Loop) -> None:
+    loop = with_activator
+    loop.ports._per_namespace = 0
+    loop.ports.begin_anew()
     await loop.turn()
-    assert loop.api.get(SERVICE)["metadata"]["annotations"]["slipway.dev/activator-port"] == port
+    assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
+    assert cause(loop) == ("Failed", "PortsExhausted")
+    assert "delete one, or have the limit raised" in status(loop)["message"]
+
+
+async def test_the_second_activator_is_led_to_and_asked_where_the_port_is_there(with_activator: Loop) -> None:
+    loop = with_activator
+    await loop.settle()
+    loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
+    loop.api.remove(ENDPOINT_SLICE, namespace="slipway-system", name="slipway-activator-1")
+    loop.api.remove(CONFIG_MAP, namespace="slipway-system", name="slipway-activator-ports-00")
+    loop.ports.begin_anew()
+    loop.api.put(activator("10.0.0.20", service="slipway-activator-2"))
+    await loop.settle()
+    assert loop.api.get(CONFIG_MAP, namespace="slipway-system", name="slipway-activator-2-ports-00")
+    [endpoint] = loop.api.get(ENDPOINT_SLICE, name=EXTRA)["endpoints"]
+    assert endpoint["addresses"] == ["10.0.0.20"]
+    [trigger] = loop.api.get(SCALED_OBJECT)["spec"]["triggers"]
+    assert trigger["metadata"]["scalerAddress"] == "slipway-activator-2.slipway-system:9090"
 
 
 async def test_keda_scales_alone_where_it_is_asked_to(with_activator: Loop) -> None:

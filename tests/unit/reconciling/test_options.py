@@ -11,6 +11,8 @@ from slipway.reconciling.options import Options, parse
 FLAGS = {
     "--kubeconfig": "SLIPWAY_KUBECONFIG",
     "--namespace": "SLIPWAY_NAMESPACE",
+    "--activators": "SLIPWAY_ACTIVATORS",
+    "--ports-per-namespace": "SLIPWAY_PORTS_PER_NAMESPACE",
     "--lease-name": "SLIPWAY_LEASE_NAME",
     "--identity": "SLIPWAY_IDENTITY",
     "--workers": "SLIPWAY_WORKERS",
@@ -27,6 +29,8 @@ def test_without_anything_there_are_sensible_defaults() -> None:
     assert options == Options(
         kubeconfig=None,
         namespace="slipway-system",
+        activators=("slipway-activator",),
+        ports_per_namespace=1000,
         lease_name="slipway-operator",
         identity=options.identity,
         workers=16,
@@ -60,6 +64,10 @@ def test_prometheus_may_be_in_several_namespaces_or_in_none(value: str, namespac
     assert parse([f"--prometheus-namespace={value}"], {}).prometheus_namespaces == namespaces
 
 
+def test_several_activators_are_named_with_commas_in_between() -> None:
+    assert parse(["--activators=one,two"], {}).activators == ("one", "two")
+
+
 def test_an_empty_variable_counts_as_none() -> None:
     assert parse([], {"SLIPWAY_KUBECONFIG": "", "SLIPWAY_WORKERS": ""}).workers == 16
 
@@ -71,6 +79,9 @@ def test_a_kubeconfig_that_is_there_is_taken(tmp_path: Path) -> None:
 
 
 REFUSED = [
+    ("--activators", "one,one", "'one,one' names none, or one of them twice: name each once"),
+    ("--activators", ",", "',' names none, or one of them twice: name each once"),
+    ("--activators", "One", "'One' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
     ("--kubeconfig", "/nowhere", "'/nowhere' is not a file: name a kubeconfig that is there"),
     ("--namespace", "Chat", "'Chat' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
     ("--prometheus-namespace", "monitoring,Team_A", "'Team_A' can't be the name of an object"),

@@ -16,6 +16,7 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.watching import Watch
+from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.watches import watches
 
@@ -25,7 +26,11 @@ EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LO
 
 def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[Key]:
     made = watches(
-        everyone=lambda: EVERYONE, on_node=lambda node: [Key("on", node)], node=({} if nodes is None else nodes).get
+        everyone=lambda: EVERYONE,
+        on_node=lambda node: [Key("on", node)],
+        node=({} if nodes is None else nodes).get,
+        ports=lambda _: (),
+        home=Home("slipway-system", ("slipway-activator",)),
     )
     return next(watch for watch in made if watch.kind == kind)
 

@@ -50,7 +50,6 @@ def test_the_slice_belongs_to_the_service_and_has_its_ports_name() -> None:
     service = of_kind(desired(on_h100(), **THERE), "Service")
     assert found["metadata"]["labels"]["kubernetes.io/service-name"] == service["metadata"]["name"]
     assert found["ports"] == [{"name": service["spec"]["ports"][0]["name"], "port": 20123, "protocol": "TCP"}]
-    assert service["metadata"]["annotations"]["slipway.dev/activator-port"] == "20123"
     assert [each["addresses"] for each in found["endpoints"]] == [["10.0.0.8"], ["10.0.0.9"]]
 
 
@@ -85,6 +84,12 @@ def test_keda_asks_the_activator_and_nobody_else() -> None:
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (0, 3)
     assert spec["scaleTargetRef"]["name"] == "llama-predictor"
     assert "fallback" not in spec
+
+
+def test_keda_asks_the_activator_that_has_the_port() -> None:
+    answer = desired(on_h100(), kinds=KEDA, **THERE, **AWAKE, activator_service="second")
+    [trigger] = of_kind(answer, "ScaledObject")["spec"]["triggers"]
+    assert trigger["metadata"]["scalerAddress"] == "second.slipway-system:9090"
 
 
 def test_replicas_have_one_writer() -> None:

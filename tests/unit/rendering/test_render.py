@@ -72,9 +72,9 @@ def test_nothing_has_the_labels_by_which_kserve_deletes_what_it_does_not_know() 
         assert not {"serving.kserve.io/inferenceservice", "component"} & set(thing["metadata"]["labels"])
 
 
-def test_the_activators_port_is_written_on_the_service() -> None:
+def test_no_annotation_of_the_service_says_who_is_meant_by_a_port() -> None:
     service = of_kind(desired(on_h100(), activator_port=20007), "Service")
-    assert service["metadata"]["annotations"] == {"slipway.dev/activator-port": "20007"}
+    assert "annotations" not in service["metadata"]
 
 
 # --- monitoring ------------------------------------------------------------------------------------------------------

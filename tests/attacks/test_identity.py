@@ -1,0 +1,276 @@
+"""A port of the activator leads to the deployment that the operator gave it to, whoever writes on what."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from slipway.activator.demand import Demand, Deployment
+from slipway.activator.deployments import Deployments, Known
+from slipway.activator.doors import serve
+from slipway.kube.kinds import (
+    CONFIG_MAP,
+    ENDPOINT_SLICE,
+    LLM_DEPLOYMENT,
+    POD_MONITOR,
+    SERVICE,
+)
+from slipway.observing.porttable import PORTS
+from slipway.reconciling.key import Key
+from support.scripted_engine import answering, scripted_engine
+from support.small_cluster import Loop
+from support.tenants import HOME, HOST, TRAP, VICTIM, Tenants, ask, labels, platform, until_open
+from support.turns import thing
+
+WAS_COMPUTED = 20000 + int.from_bytes(hashlib.sha256(b"chat/llama").digest()[:4], "big") % 10000
+TABLE = "slipway-activator-ports-00"
+
+Attack = Callable[[Tenants, int], None]
+"""What the tenant writes to have the victim's port."""
+
+
+@pytest.fixture
+async def tenants() -> AsyncIterator[Tenants]:
+    loop = Loop(per_namespace=100)
+    platform(loop, {POD_MONITOR})
+    async with scripted_engine(answering(b"victim")) as good, scripted_engine(answering(b"evil")) as bad:
+        yield Tenants(loop, {"chat": good, "evil": bad})
+
+
+def victims_model(tenants: Tenants) -> None:
+    tenants.deploy(VICTIM)
+    tenants.run_pod(VICTIM)
+
+
+async def served(tenants: Tenants) -> int:
+    """The victim's port, of a model that is ready."""
+    victims_model(tenants)
+    await tenants.reconcile(VICTIM)
+    return tenants.port_of(VICTIM)
+
+
+# --- what a tenant can write -----------------------------------------------------------------------------------------
+
+
+def annotate_service(tenants: Tenants, port: int) -> None:
+    tenants.serve(TRAP, annotations={"slipway.dev/activator-port": str(port)})
+
+
+def lead_a_slice(tenants: Tenants, port: int) -> None:
+    tenants.serve(TRAP)
+    tenants.lead(TRAP, port)
+
+
+def lead_a_slice_as_the_victim(tenants: Tenants, port: int) -> None:
+    victim = tenants.loop.api.objects.get((LLM_DEPLOYMENT, *VICTIM))
+    tenants.lead(TRAP, port, uid=victim["metadata"]["uid"] if victim else "unknown")
+    tenants.lead(Key("evil", "llama"), port, uid=victim["metadata"]["uid"] if victim else "unknown")
+
+
+def tell_it_in_the_status(tenants: Tenants, port: int) -> None:
+    status = {"activatorPort": port, "url": f"http://x:{port}", "plan": {"activatorPort": port}}
+    tenants.loop.api.change(LLM_DEPLOYMENT, {"status": status}, namespace=TRAP.namespace, name=TRAP.name)
+
+
+def annotate_all(tenants: Tenants, port: int) -> None:
+    annotations = {"slipway.dev/activator-port": str(port), "slipway.dev/port-table": f"{port}"}
+    change = {"metadata": {"annotations": annotations, "labels": {**labels("llama"), **annotations}}}
+    tenants.loop.api.change(LLM_DEPLOYMENT, change, namespace=TRAP.namespace, name=TRAP.name)
+
+
+def forge_a_table(tenants: Tenants, port: int) -> None:
+    uid = tenants.loop.api.get(LLM_DEPLOYMENT, namespace=TRAP.namespace, name=TRAP.name)["metadata"]["uid"]
+    metadata = {"labels": {"slipway.dev/port-table": HOME.service, "app.kubernetes.io/managed-by": "slipway"}}
+    line = {str(port): f"evil/trap {uid}"}
+    tenants.loop.api.put(thing(CONFIG_MAP, TABLE, TRAP.namespace, metadata=metadata, data=line))
+
+
+def forge_pods_and_services_of_the_victim(tenants: Tenants, port: int) -> None:
+    tenants.run_pod(VICTIM, namespace="evil")
+    tenants.serve(Key("evil", "llama"), annotations={"slipway.dev/activator-port": str(port)})
+
+
+def forge_slices_of_the_activator(tenants: Tenants, port: int) -> None:
+    metadata = {"labels": {"kubernetes.io/service-name": HOME.service, "app.kubernetes.io/managed-by": "slipway"}}
+    slice_ = thing(ENDPOINT_SLICE, "slipway-activator-1", TRAP.namespace, metadata=metadata)
+    tenants.loop.api.put({**slice_, "ports": [{"port": port}], "endpoints": [{"addresses": ["10.6.6.6"]}]})
+
+
+ATTACKS = [
+    annotate_service,
+    lead_a_slice,
+    lead_a_slice_as_the_victim,
+    tell_it_in_the_status,
+    annotate_all,
+    forge_a_table,
+    forge_pods_and_services_of_the_victim,
+    forge_slices_of_the_activator,
+]
+BY_ANY = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+BE_IT_RENDERED_OR_NOT = pytest.mark.parametrize("engine", ["llamacpp", "nope"])
+
+
+def set_a_trap(tenants: Tenants, attack: Attack, port: int, engine: str) -> None:
+    tenants.deploy(TRAP, engine={"name": engine})
+    tenants.run_pod(TRAP)
+    attack(tenants, port)
+
+
+async def belongs_to_the_victim(tenants: Tenants, port: int) -> None:
+    assert tenants.port_of(VICTIM) == port
+    assert await until_open(port) == "victim"
+    assert tenants.engines["evil"].asked == []
+
+
+@BY_ANY
+@BE_IT_RENDERED_OR_NOT
+async def test_the_port_of_a_model_that_is_served_stays_its_own(tenants: Tenants, attack: Attack, engine: str) -> None:
+    port = await served(tenants)
+    async with tenants.activator() as activator:
+        await until_open(port)
+        set_a_trap(tenants, attack, port, engine)
+        await tenants.reconcile(TRAP, VICTIM)
+        activator.look()
+        await belongs_to_the_victim(tenants, port)
+
+
+@BY_ANY
+@BE_IT_RENDERED_OR_NOT
+async def test_a_restart_of_the_activator_gives_no_port_away(tenants: Tenants, attack: Attack, engine: str) -> None:
+    port = await served(tenants)
+    set_a_trap(tenants, attack, port, engine)
+    await tenants.reconcile(TRAP, VICTIM)
+    async with tenants.activator():
+        await belongs_to_the_victim(tenants, port)
+
+
+@BY_ANY
+@BE_IT_RENDERED_OR_NOT
+async def test_a_change_of_the_leader_moves_no_port(tenants: Tenants, attack: Attack, engine: str) -> None:
+    port = await served(tenants)
+    set_a_trap(tenants, attack, port, engine)
+    tenants.loop.lookout.begin_anew()
+    tenants.loop.ledger.clear()
+    await tenants.reconcile(TRAP, VICTIM)
+    async with tenants.activator():
+        await belongs_to_the_victim(tenants, port)
+
+
+@BY_ANY
+@BE_IT_RENDERED_OR_NOT
+async def test_whoever_waits_at_ports_that_are_still_free_gets_no_request_of_others(
+    tenants: Tenants, attack: Attack, engine: str
+) -> None:
+    for port in (PORTS[0], PORTS[1], WAS_COMPUTED):
+        set_a_trap(tenants, attack, port, engine)
+    await tenants.reconcile(TRAP)
+    async with tenants.activator() as activator:
+        port = await served(tenants)
+        activator.look()
+        await belongs_to_the_victim(tenants, port)
+
+
+@BY_ANY
+@BE_IT_RENDERED_OR_NOT
+async def test_a_lost_table_gives_no_port_away(tenants: Tenants, attack: Attack, engine: str) -> None:
+    await served(tenants)
+    set_a_trap(tenants, attack, tenants.port_of(VICTIM), engine)
+    tenants.loop.api.remove(CONFIG_MAP, namespace=HOME.namespace, name=TABLE)
+    tenants.loop.lookout.begin_anew()
+    await tenants.reconcile(TRAP, VICTIM)
+    async with tenants.activator():
+        await belongs_to_the_victim(tenants, tenants.port_of(VICTIM))
+
+
+# --- whoever comes after ---------------------------------------------------------------------------------------------
+
+
+async def test_one_of_the_same_name_is_not_the_same(tenants: Tenants) -> None:
+    port = await served(tenants)
+    async with tenants.activator() as activator:
+        await until_open(port)
+        tenants.loop.end(LLM_DEPLOYMENT)
+        tenants.deploy(VICTIM)  # by whoever may, and no watch has told of the end of the one before
+        activator.look()
+        assert await ask(port) == ""
+
+
+async def test_the_next_one_is_not_put_where_somebody_may_still_be_looked_for(tenants: Tenants) -> None:
+    port = await served(tenants)
+    async with tenants.activator():  # it hears nothing any more
+        tenants.loop.end(LLM_DEPLOYMENT)
+        await tenants.reconcile(VICTIM)
+        tenants.deploy(TRAP)
+        await tenants.reconcile(TRAP)
+        assert tenants.port_of(TRAP) != port
+
+
+async def test_a_door_closes_when_the_table_says_otherwise(tenants: Tenants) -> None:
+    port = await served(tenants)
+    async with tenants.activator() as activator:
+        await until_open(port)
+        tenants.loop.api.change(CONFIG_MAP, {"data": {str(port): "evil/trap 1"}}, namespace=HOME.namespace, name=TABLE)
+        activator.look()
+        assert await ask(port) == ""
+
+
+async def test_of_two_that_are_told_one_port_neither_gets_a_request() -> None:
+    deployments, port = Deployments(), PORTS[-1]
+    one, other = (Known(deployment=Deployment(namespace, "llama"), port=port) for namespace in ("chat", "evil"))
+    deployments.tell(one)
+    async with serve(deployments, Demand(), host=HOST, grace=0) as doors:
+        assert await doors.number(one.deployment) == port
+        deployments.tell(other)
+        assert await ask(port) == ""
+        deployments.forget(other.deployment)
+        assert await doors.number(one.deployment) == port
+
+
+# --- taking them all -------------------------------------------------------------------------------------------------
+
+
+async def test_one_tenant_can_not_take_all_ports(tenants: Tenants) -> None:
+    keys = [Key("evil", f"m{number}") for number in range(105)]
+    for key in keys:
+        tenants.deploy(key)
+    for key in keys:
+        await tenants.loop.turn(key)
+    told = [tenants.loop.api.get(LLM_DEPLOYMENT, namespace="evil", name=key.name)["status"]["message"] for key in keys]
+    assert sum("PortsExhausted" in each for each in told) == 5
+    assert await served(tenants)
+
+
+async def test_what_can_not_be_made_takes_no_port(tenants: Tenants) -> None:
+    keys = [Key("evil", f"m{number}") for number in range(5)]
+    for key in keys:
+        tenants.deploy(key, engine={"name": "nope"})
+    await tenants.reconcile(*keys)
+    assert (CONFIG_MAP, HOME.namespace, TABLE) not in tenants.loop.api.objects
+
+
+async def test_slices_that_somebody_forges_keep_no_more_ports_back_than_a_namespace_may_have(tenants: Tenants) -> None:
+    for number in range(300):
+        key = Key("evil", f"m{number}")
+        tenants.deploy(key, engine={"name": "nope"})
+        tenants.lead(key, PORTS[number])
+    assert await served(tenants) <= PORTS[100]
+
+
+# --- somebody else's objects -----------------------------------------------------------------------------------------
+
+
+async def test_an_object_that_comes_between_the_look_and_the_first_write_is_not_taken(tenants: Tenants) -> None:
+    tenants.deploy(VICTIM)
+    theirs = {"ports": [{"port": 80, "targetPort": 9}], "selector": {"app": "theirs"}}
+    put = tenants.loop.api.put
+    tenants.loop.api.then["get Service"] = lambda: void(put(thing(SERVICE, *reversed(VICTIM), spec=theirs)))
+    await tenants.reconcile(VICTIM)
+    assert tenants.loop.api.get(SERVICE)["spec"]["selector"] == theirs["selector"]
+    assert "ownerReferences" not in tenants.loop.api.get(SERVICE)["metadata"]
+    conditions = tenants.loop.api.get(LLM_DEPLOYMENT)["status"]["conditions"]
+    assert "NameTaken" in {each["reason"] for each in conditions}
+
+
+def void(_: object) -> None:
+    pass

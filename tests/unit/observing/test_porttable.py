@@ -1,0 +1,104 @@
+"""The table of an activator's ports: what a line says, where it counts, and whom a change concerns."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import pytest
+from slipway.observing.porttable import (
+    PORTS,
+    Claim,
+    PortTable,
+    claims_in,
+    lines,
+    map_name,
+    map_of,
+    number_in,
+    ports_in,
+)
+
+LLAMA, GEMMA = Claim("chat", "llama", "1"), Claim("chat", "gemma", "2")
+
+
+def config_map(**data: str) -> dict[str, Any]:
+    return {"data": {name.removeprefix("p"): line for name, line in data.items()}}
+
+
+def table(*maps: dict[str, Any]) -> PortTable:
+    made = PortTable("activator")
+    for number, each in enumerate(maps):
+        made.take(map_name("activator", number), each)
+    return made
+
+
+def test_each_port_has_its_place_in_one_of_the_maps() -> None:
+    numbers = range(map_of(PORTS[-1]) + 1)
+    assert list(chain.from_iterable(map(ports_in, numbers))) == list(PORTS)
+    assert all(map_of(port) == number for number in numbers for port in ports_in(number))
+    assert [number_in(map_name("activator", number), "activator") for number in numbers] == list(numbers)
+
+
+def test_what_is_written_is_read_again() -> None:
+    claims = {20000: LLAMA, 20007: GEMMA}
+    assert claims_in({"data": lines(claims)}, 0) == claims
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "activator-ports-1",
+        "activator-ports-99",
+        "activator-ports-x",
+        "other-ports-00",
+        "activator",
+        "activator-ports-\u0660\u0660",
+    ],
+)
+def test_another_name_is_no_part_of_the_table(name: str) -> None:
+    made = PortTable("activator")
+    assert made.take(name, config_map(p20000="chat/llama 1")) == []
+    assert made.owner_of(20000) is None
+
+
+@pytest.mark.parametrize(
+    ("port", "line"),
+    [
+        ("20256", "chat/llama 1"),  # has its place in the next one
+        ("80", "chat/llama 1"),
+        ("-20001", "chat/llama 1"),
+        ("020001", "chat/llama 1"),
+        ("20001", "chat/llama"),
+        ("20001", "llama 1"),
+        ("20001", "/llama 1"),
+        ("20001", ""),
+    ],
+)
+def test_a_line_that_can_not_be_read_or_has_its_place_elsewhere_gives_nothing_to_anybody(port: str, line: str) -> None:
+    assert claims_in({"data": {port: line}}, 0) == {}
+
+
+def test_a_port_that_two_maps_give_away_belongs_to_the_one_of_its_range() -> None:
+    made = table(config_map(p20000="chat/llama 1"), config_map(p20000="chat/gemma 2"))
+    assert made.owner_of(20000) == LLAMA
+    assert made.ports_of(GEMMA) == []
+
+
+def test_it_is_the_very_object_that_is_meant() -> None:
+    made = table(config_map(p20000="chat/llama 1"))
+    assert made.ports_of(LLAMA) == [20000]
+    assert made.ports_of(LLAMA._replace(uid="another")) == []
+    assert made.ports_of(LLAMA._replace(namespace="evil")) == []
+
+
+def test_of_two_ports_that_one_has_the_lowest_comes_first() -> None:
+    assert table(config_map(p20007="chat/llama 1", p20003="chat/llama 1")).ports_of(LLAMA) == [20003, 20007]
+
+
+def test_a_change_concerns_those_alone_whose_port_it_is_and_first_those_who_lose_it() -> None:
+    name = map_name("activator", 0)
+    made = table(config_map(p20000="chat/llama 1", p20001="chat/qwen 3"))
+    assert made.take(name, config_map(p20000="chat/gemma 2", p20001="chat/qwen 3")) == [LLAMA, GEMMA]
+    assert made.ports_of(LLAMA) == []
+    assert made.take(name, None) == [GEMMA, Claim("chat", "qwen", "3")]
+    assert made.ports_of(GEMMA) == []
