@@ -151,7 +151,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         return self._events.popleft()
 
     def write(self, data: bytes) -> None:
-        if self.is_gone:
+        if self.is_gone or self._transport.is_closing():
             raise GoneError("the peer has closed the connection")
         self._transport.write(data)
 
@@ -200,7 +200,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def _look_at_peer(self, waited: float) -> None:
         """As long as we don't read from it, nobody else tells us that it has gone."""
         self._look = None
-        if self.is_gone or (self._is_reading and not self._has_ended):
+        if self.is_gone or self._transport.is_closing() or (self._is_reading and not self._has_ended):
             return
         state = self._state()
         after = min(2 * waited, LOOK_AFTER) or FIRST_LOOK
