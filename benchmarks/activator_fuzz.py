@@ -1,6 +1,6 @@
 """How long the activator's event loop answers nobody while clients and a pod say whatever does most harm.
 
-PYTHONPATH=benchmarks .venv/bin/python benchmarks/activator_fuzz.py --seconds 120
+.venv/bin/python benchmarks/activator_fuzz.py --seconds 120
 
 Clients draw requests by chance, send them in pieces or at once, read the answers or don't, and leave when they like; a
 pod that comes and goes answers by chance, too. The activator's loop is watched from within, in a process of its own.

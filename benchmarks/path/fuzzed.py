@@ -7,6 +7,7 @@ since the last time it was asked.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import time
 from dataclasses import dataclass, replace
@@ -84,4 +85,5 @@ def _hear(deployment: Deployment, uid: str, reading: Reading) -> None:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # as the activator does
     uvloop.run(main())

@@ -13,7 +13,16 @@ from slipway.activator.http1.channel import MOST_UNREAD
 from slipway.activator.options import Options
 from slipway.activator.server import Connection
 from support.activator import LLAMA, Activator, Client, activated, ask, connected
-from support.scripted_engine import STREAM_HEAD, ScriptedEngine, answering, echoing, in_chunk, scripted_engine, when
+from support.scripted_engine import (
+    STREAM_HEAD,
+    ScriptedEngine,
+    answering,
+    echoing,
+    in_chunk,
+    saying,
+    scripted_engine,
+    when,
+)
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -47,7 +56,7 @@ async def test_what_is_sent_behind_a_request_that_waits_is_neither_parsed_nor_ke
         client.say(ahead * ((8 << 20) // len(ahead)))
         channel = connections(activator)[0].channel
         async with asyncio.timeout(10):
-            while channel.parser.unparsed < MOST_UNREAD // 2:
+            while channel.parser.unparsed < MOST_UNREAD // 2:  # noqa: ASYNC110 - nobody tells of it
                 await asyncio.sleep(0)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -143,14 +152,10 @@ async def test_nothing_but_http_is_taken_for_it(engine: ScriptedEngine, raw: byt
 
 
 async def test_a_pod_that_answers_in_another_protocol_has_not_answered() -> None:
-    async with scripted_engine(lambda asked, writer: _says(writer, b"RTSP/1.0 200 OK\r\n\r\n")) as engine:
-        async with activated() as activator:
-            activator.ready(engine)
-            assert (await ask(activator)).error["code"] == "ReplicaLost"
-
-
-async def _says(writer: asyncio.StreamWriter, raw: bytes) -> None:
-    writer.write(raw)
+    rtsp = saying(b"RTSP/1.0 200 OK\r\n\r\n")
+    async with scripted_engine(rtsp) as engine, activated() as activator:
+        activator.ready(engine)
+        assert (await ask(activator)).error["code"] == "ReplicaLost"
 
 
 # --- clients that end their side, and those that go ------------------------------------------------------------------
@@ -236,14 +241,17 @@ async def final(client: Client) -> bytes:
 @pytest.mark.parametrize("line_end", [b"", b"\n", b"\r\n", b"\r"])
 async def test_a_whole_answer_in_a_stream_is_whole(line_end: bytes) -> None:
     whole = b'{"data": [' + line_end.join([b"1,"] * 100_000) + b"1]}"
-    async with scripted_engine(answering(whole)) as engine, activated(limits=BEATING) as activator:
-        async with connected(activator) as client:
-            client.post(b'{"stream": true}')
-            await client.head()
-            activator.ready(engine)
-            seen = b""
-            while piece := await client.chunk():
-                seen += piece
+    async with (
+        scripted_engine(answering(whole)) as engine,
+        activated(limits=BEATING) as activator,
+        connected(activator) as client,
+    ):
+        client.post(b'{"stream": true}')
+        await client.head()
+        activator.ready(engine)
+        seen = b""
+        while piece := await client.chunk():
+            seen += piece
     event = seen[seen.index(b"data: ") :]
     assert event.endswith(b"\n\n")
     said = b"\n".join(line.removeprefix(b"data: ") for line in event[:-2].split(b"\n"))
@@ -276,7 +284,7 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
 async def test_an_answer_in_very_small_pieces_arrives_whole() -> None:
     events = b'data: {"choices": [{"delta": {}}]}\n\n' * 300
     said = STREAM_HEAD + b"".join(in_chunk(events[at : at + 1]) for at in range(len(events))) + b"0\r\n\r\n"
-    async with scripted_engine(lambda asked, writer: _says(writer, said)) as engine, activated() as activator:
+    async with scripted_engine(saying(said)) as engine, activated() as activator:
         activator.ready(engine)
         assert (await ask(activator)).body == events
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway.activator.aborts import LONGEST, Beginning
+from slipway.activator.aborts import LONGEST, MOST_EVENTS, MOST_VALUES, Beginning
 
 STREAM, WHOLE = b"text/event-stream; charset=utf-8", b"application/json"
 
@@ -93,6 +93,13 @@ def test_what_is_neither_stream_nor_json_is_not_kept_back() -> None:
 def test_what_is_long_is_not_kept_back() -> None:
     beginning = Beginning(WHOLE)
     beginning.add(b" " * (LONGEST + 1))
+    assert beginning.is_decided
+
+
+def test_what_has_very_many_things_in_it_is_not_kept_back() -> None:
+    assert not judged(WHOLE, b'{"choices": [' + b'{"finish_reason": "abort"},' * MOST_VALUES + b"]}")
+    beginning = Beginning(STREAM)
+    beginning.add(b": \n\n" * (MOST_EVENTS + 1))
     assert beginning.is_decided
 
 

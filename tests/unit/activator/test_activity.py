@@ -1,7 +1,9 @@
 """What engines' metrics tell of their use."""
 
 import pytest
-from slipway.activator.activity import STALE_AFTER, Activity, Reading, read
+from hypothesis import given
+from hypothesis import strategies as st
+from slipway.activator.activity import LONGEST_LINE, STALE_AFTER, Activity, Metrics, Reading, read
 
 VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
@@ -34,6 +36,41 @@ QUIET, BUSY = Reading(0, 10), Reading(1, 10)
 )
 def test_engines_are_read_in_their_own_words(metrics: str, reading: Reading | None) -> None:
     assert read(metrics) == reading
+
+
+@pytest.mark.parametrize(
+    "value", ["+Inf", "-Inf", "NaN", "+", "-", "-1", "1e7", "1e999", "1_0", "infinity", "x", "0x1", "9" * 40, "٣"]
+)
+@pytest.mark.parametrize("name", ["vllm:num_requests_running", "llamacpp:requests_processing"])
+def test_a_reading_that_makes_no_sense_is_none(name: str, value: str) -> None:
+    assert read(f"vllm:num_requests_waiting 1\n{name} {value}\n") is None
+
+
+@pytest.mark.parametrize("value", ["+Inf", "NaN", "-1", "1e16"])
+def test_tokens_have_to_make_sense_too(value: str) -> None:
+    assert read(f"vllm:num_requests_running 1\nvllm:generation_tokens_total {value}\n") is None
+
+
+def test_nor_does_one_whose_numbers_do_so_only_alone() -> None:
+    assert read("vllm:num_requests_running 900000\n" * 2) is None
+
+
+def test_a_line_without_end_is_not_kept() -> None:
+    metrics = Metrics()
+    for _ in range(100):
+        metrics.add(b"a" * 10_000)
+        assert len(metrics._rest) <= LONGEST_LINE
+    assert metrics.reading() is None
+
+
+@given(st.sampled_from([VLLM, LLAMACPP]), st.lists(st.integers(1, 60), min_size=1))
+def test_the_pieces_in_which_metrics_come_change_nothing(said: str, sizes: list[int]) -> None:
+    metrics, rest = Metrics(), said.encode()
+    for size in sizes:
+        metrics.add(rest[:size])
+        rest = rest[size:]
+    metrics.add(rest)
+    assert metrics.reading() == read(said)
 
 
 def test_a_replica_is_idle_since_it_was_first_seen() -> None:

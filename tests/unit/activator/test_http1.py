@@ -11,7 +11,7 @@ from slipway.activator.http1.heads import (
     end_to_end,
     trailers,
 )
-from slipway.activator.http1.parsing import LONGEST_HEAD, AnswerParser, End, Event, RequestParser
+from slipway.activator.http1.parsing import LONGEST_HEAD, MOST_SEGMENTS, AnswerParser, End, Event, RequestParser
 
 REQUESTS = (
     b"POST /v1/completions HTTP/1.1\r\nHost: llama\r\nContent-Length: 5\r\n\r\nhello"
@@ -25,6 +25,16 @@ REQUESTS = (
     b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (LONGEST_HEAD + 10) + b"\r\n\r\n",
     b"nonsense\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65536\r\n\r\n"
+    + b"x" * 65536
+    + b"\r\n" * 3
+    + b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: " + b"x" * (LONGEST_HEAD + 10),
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;" + b"x" * (LONGEST_HEAD + 10),
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\nabcd\r\n0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nX Y: " + b"x" * (LONGEST_HEAD + 10),
+    b"GET / RTSP/1.0\r\nHost: a\r\n\r\n",
+    b"\r\n" * 200,
 )
 ANSWERS = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -68,6 +78,32 @@ def read_answer(pieces: list[bytes]) -> list[object]:
     return told([event for piece in pieces for event in parser.feed(piece)])
 
 
+def head_of(size: int) -> bytes:
+    begin, end = b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"\r\n\r\n"
+    return begin + b"x" * (size - len(begin) - len(end)) + end
+
+
+CHUNKS = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
+
+
+@st.composite
+def requests(draw: st.DrawFn) -> tuple[bytes, list[object]]:
+    """A valid request and what is to be read of it."""
+    body = draw(CHUNKS)
+    begin = b"\r\n" * draw(st.integers(0, 2)) + b"POST / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * draw(st.integers(0, 3000))
+    whole = b"".join(body)
+    pieces: list[object] = [whole] if whole else []
+    if draw(st.booleans()):
+        return begin + b"\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole, [len(whole), *pieces, End([])]
+    said = b"".join(b"%x%b\r\n%b\r\n" % (len(each), draw(st.sampled_from([b"", b";x=y"])), each) for each in body)
+    trailer = draw(st.booleans())
+    said += b"0\r\n" + (b"X-Sum: 5\r\n" if trailer else b"") + b"\r\n"
+    return (
+        begin + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + said,
+        [None, *pieces, End([(b"x-sum", b"5")] if trailer else [])],
+    )
+
+
 CUTS = st.lists(st.integers(0, 100_000), max_size=12)
 
 
@@ -86,6 +122,38 @@ def test_nonsense_is_refused_and_never_more_than_that(data: bytes, cuts: list[in
     events = read_requests(in_pieces(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc" + data, cuts))
     assert isinstance(events[0], RequestHead)
     assert events[1:3] == [b"abc", End([])]
+
+
+@given(st.lists(requests(), min_size=1, max_size=6), CUTS)
+def test_a_stream_of_requests_is_read_as_it_was_meant(said: list[tuple[bytes, list[object]]], cuts: list[int]) -> None:
+    events = read_requests(in_pieces(b"".join(raw for raw, _ in said), cuts))
+    seen = [event.length if isinstance(event, RequestHead) else event for event in events]
+    assert seen == [event for _, meant in said for event in meant]
+
+
+@given(st.lists(requests(), min_size=2, max_size=4), CUTS)
+def test_nothing_is_parsed_beyond_the_end_of_a_message(said: list[tuple[bytes, list[object]]], cuts: list[int]) -> None:
+    parser = RequestParser()
+    for piece in in_pieces(b"".join(raw for raw, _ in said), cuts):
+        parser.take(piece)
+        while parser.unparsed:
+            events = parser.events()
+            assert all(not isinstance(event, End) for event in events[:-1])
+
+
+@pytest.mark.parametrize("step", [1, 1000, 10 * LONGEST_HEAD])
+@pytest.mark.parametrize(("size", "is_taken"), [(LONGEST_HEAD, True), (LONGEST_HEAD + 1, False)])
+def test_a_head_is_as_long_as_it_is_however_it_comes(step: int, size: int, is_taken: bool) -> None:
+    before = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 70000\r\n\r\n" + b"x" * 70_000
+    data = before + head_of(size)
+    events = read_requests([data[at : at + step] for at in range(0, len(data), step)])
+    assert isinstance(events[3], RequestHead) == is_taken
+
+
+def test_little_is_parsed_at_once() -> None:
+    parser = RequestParser()
+    parser.take(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 10_000)
+    assert sum(len(event) for event in parser.events() if isinstance(event, bytes)) <= MOST_SEGMENTS
 
 
 def test_a_body_comes_as_it_was_sent() -> None:

@@ -4,8 +4,10 @@ import json
 from http import HTTPStatus
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from slipway.activator import errors
-from slipway.activator.heartbeats import comment, event, heartbeat
+from slipway.activator.heartbeats import OneEvent, comment, event, heartbeat
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 
@@ -38,6 +40,12 @@ def test_no_text_can_end_a_comment_early() -> None:
 
 def test_an_event_of_several_lines_stays_one_event() -> None:
     assert event(b"a\nb") == b"data: a\ndata: b\n\n"
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"bc", b""]), max_size=12))
+def test_an_answer_is_the_same_event_in_whatever_pieces_it_comes(pieces: list[bytes]) -> None:
+    answer = OneEvent()
+    assert b"".join(map(answer.more, pieces)) + answer.end() == event(b"".join(pieces))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""What a pod can answer to the activator's own questions: readiness and metrics are all that is taken from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from slipway.activator import asking, scraping
+from slipway.activator.activity import Reading
+from slipway.activator.asking import Target
+from slipway.activator.demand import Deployment
+from slipway.activator.greeting import Greeting
+from slipway.activator.http1.fetching import get
+from slipway.activator.scraping import Scraping
+from support.scripted_engine import (
+    Asked,
+    Script,
+    ScriptedEngine,
+    answer,
+    answering,
+    in_turn,
+    saying,
+    scripted_engine,
+)
+
+LLAMA = Deployment("chat", "llama")
+ONE_RUNNING = b"vllm:num_requests_running 1\n"
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scraping, "EVERY", (0.01, 0.01))
+    monkeypatch.setattr(asking, "AFTER_AN_ERROR", 0.01)
+
+
+@asynccontextmanager
+async def scraped(engine: ScriptedEngine, hear: Callable[[Reading], None]) -> AsyncIterator[None]:
+    following = Scraping(lambda deployment, uid, reading: hear(reading))
+    following.follow(LLAMA, [Target(LLAMA, "uid", "127.0.0.1", engine.port)])
+    try:
+        yield
+    finally:
+        await following.close()
+
+
+async def first_reading(script: Script) -> Reading:
+    heard: asyncio.Queue[Reading] = asyncio.Queue()
+    async with scripted_engine(script) as engine, scraped(engine, heard.put_nowait), asyncio.timeout(20):
+        return await heard.get()
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        answer(b"vllm:num_requests_running +Inf\n"),
+        answer(b"vllm:num_requests_running -5\n"),
+        answer(b"\xff" * 1000),
+        answer(ONE_RUNNING, headers="Content-Encoding: gzip\r\nTransfer-Encoding: gzip\r\n"),
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000,
+        b"HTTP/1.1 102 Processing\r\n\r\n" * 5000,
+        answer(ONE_RUNNING * 200_000),
+        answer(b"", status="302 Found", headers="Location: /elsewhere\r\n"),
+    ],
+    ids=["infinite", "negative", "garbage", "coded", "headers", "interim answers", "too much", "elsewhere"],
+)
+async def test_nonsense_is_no_reading_and_the_pod_is_asked_again(nonsense: bytes) -> None:
+    assert await first_reading(in_turn(saying(nonsense), answering(ONE_RUNNING * 2))) == Reading(2, 0)
+
+
+async def test_an_error_of_our_own_is_told_once_and_ends_no_questions(caplog: pytest.LogCaptureFixture) -> None:
+    heard = asyncio.Event()
+    times = 0
+
+    def hear(reading: Reading) -> None:
+        nonlocal times
+        times += 1
+        if times <= 3:
+            raise ValueError
+        heard.set()
+
+    async with scripted_engine(answering(ONE_RUNNING)) as engine, scraped(engine, hear), asyncio.timeout(20):
+        await heard.wait()
+    assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
+
+
+async def test_no_redirect_is_followed_and_none_counts_as_readiness() -> None:
+    async with scripted_engine(answering(b"")) as elsewhere:
+        redirect = answering(
+            b"", status="302 Found", headers=f"Location: http://127.0.0.1:{elsewhere.port}/x?\r\nSet-Cookie: a=b\r\n"
+        )
+        async with scripted_engine(in_turn(redirect, redirect, answering(b""))) as engine, asyncio.timeout(20):
+            greeted = asyncio.Event()
+            greeting = Greeting(lambda target: greeted.set())
+            greeting.follow(LLAMA, [Target(LLAMA, "uid", "127.0.0.1", engine.port)])
+            await greeted.wait()
+            await greeting.close()
+        assert len(engine.asked) == 3
+        assert not elsewhere.asked
+
+
+async def test_a_question_carries_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with scripted_engine(answering(b"")) as engine:
+        assert await get("127.0.0.1", engine.port, "/readyz") == 200
+    assert {name for name, _ in engine.asked[0].headers} == {"host", "connection"}
+
+
+async def test_of_readiness_no_more_than_the_status_is_read() -> None:
+    stuck = asyncio.Event()
+
+    async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        try:
+            while True:
+                writer.write(b"x" * 65536)
+                await writer.drain()
+        except ConnectionError:
+            stuck.set()
+
+    async with scripted_engine(script) as engine, asyncio.timeout(20):
+        assert await get("127.0.0.1", engine.port, "/readyz") == 200
+        await stuck.wait()
