@@ -11,7 +11,7 @@ import kopf
 import pytest
 from slipway.kube import watching
 from slipway.kube.audit import Rhythm
-from slipway.kube.kinds import CONFIG_MAP, Kind, Object
+from slipway.kube.kinds import CONFIG_MAP, POD, Kind, Object
 from slipway.kube.metrics import Metrics
 from slipway.kube.watching import Watch, Watching
 
@@ -76,3 +76,55 @@ async def test_a_kopf_that_does_not_end_is_left_behind(deaf: DeafKopf, caplog: p
     task.cancel()
     await asyncio.wait([task])
     await until(lambda: deaf.ends == deaf.runs)
+
+
+class BriefKopf:
+    """Remembers where it was told to watch, and ends when it is told to; or at once, in that namespace."""
+
+    def __init__(self, *, ends_in: str = "") -> None:
+        self.where: list[tuple[bool, tuple[str, ...]]] = []
+        self._ends_in = ends_in
+
+    async def run(self, stop_flag: asyncio.Event, clusterwide: bool, namespaces: list[str], **_: Any) -> None:
+        self.where.append((clusterwide, tuple(namespaces)))
+        if self._ends_in not in namespaces:
+            await stop_flag.wait()
+
+
+IN_ALL, IN_ONE = (True, ()), (False, ("home",))
+
+
+def watched_in_one_namespace_and_in_all(lister: Lister) -> Watching[str]:
+    watches = [Watch(CONFIG_MAP, lambda _: ["key"], namespace="home"), Watch(POD, lambda _: ["key"])]
+    rhythm = Rhythm(every=60, unsynced=60, missing=60, behind=60, begun=60, listed_anew=0.01)
+    return Watching(watches, client=lister, login=no_login, add=lambda _: None, metrics=Metrics(), rhythm=rhythm)
+
+
+async def test_what_is_watched_in_one_namespace_takes_no_right_on_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    brief, lister = BriefKopf(), Asked()
+    monkeypatch.setattr(kopf, "operator", brief.run)
+    task = asyncio.create_task(watched_in_one_namespace_and_in_all(lister).run())
+    await until(lambda: len(brief.where) == 2 and len(lister.asked) >= 2)
+    task.cancel()
+    await asyncio.wait([task])
+    assert set(brief.where) == {IN_ALL, IN_ONE}
+    assert set(lister.asked) == {(CONFIG_MAP, "home"), (POD, None)}
+
+
+async def test_when_one_of_the_kopfs_ends_both_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    brief = BriefKopf(ends_in="home")
+    monkeypatch.setattr(kopf, "operator", brief.run)
+    monkeypatch.setattr(watching, "FIRST_PAUSE", 0.01)
+    task = asyncio.create_task(watched_in_one_namespace_and_in_all(Asked()).run())
+    await until(lambda: brief.where.count(IN_ALL) >= 2 and brief.where.count(IN_ONE) >= 2)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+class Asked(Lister):
+    def __init__(self) -> None:
+        self.asked: list[tuple[Kind, str | None]] = []
+
+    async def list_metadata(self, kind: Kind, namespace: str | None = None, **_: Any) -> list[Object]:
+        self.asked.append((kind, namespace))
+        return []

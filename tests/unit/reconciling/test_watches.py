@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.kube.kinds import (
+    CONFIG_MAP,
     CORE_EVENT,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
     NODE,
     POD,
@@ -107,6 +109,25 @@ def test_a_long_name_is_found_in_the_name_of_a_pod_that_kubernetes_has_cut() -> 
 
 def test_an_event_of_any_other_pod_is_not_kept() -> None:
     assert watch_of(CORE_EVENT).keep(event("coredns-5d9c-x7")) is None
+
+
+def of_the_activator(namespace: str, service: str = "slipway-activator") -> Object:
+    labels = {"kubernetes.io/service-name": service, "app.kubernetes.io/managed-by": "slipway"}
+    return thing("slice", metadata={"namespace": namespace, "labels": labels})
+
+
+def test_where_the_activator_is_concerns_all() -> None:
+    assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("slipway-system"))) == EVERYONE
+
+
+def test_a_service_that_is_called_like_the_activator_elsewhere_concerns_nobody() -> None:
+    assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("evil"))) == []
+    assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("slipway-system", "other"))) == []
+
+
+def test_the_table_of_ports_is_watched_in_slipways_own_namespace() -> None:
+    watch = watch_of(CONFIG_MAP)
+    assert (watch.namespace, watch.label_selector) == ("slipway-system", "slipway.dev/port-table")
 
 
 def test_of_a_deployment_the_template_of_its_pods_is_not_kept() -> None:
