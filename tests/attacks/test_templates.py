@@ -260,14 +260,14 @@ def test_the_finished_object_is_looked_at_once_more_and_the_field_is_named() -> 
 
 @pytest.mark.parametrize("place", ["env", "labels", "key"])
 def test_what_did_not_come_from_the_spec_is_found_too(place: str) -> None:
-    bad: Object = {
+    bad: dict[str, Object] = {
         "env": {"spec": {"predictor": {"model": {"env": [{"name": "A", "value": "{{.Name}}"}]}}}},
         "labels": {"spec": {"predictor": {"labels": {"a": "{{.Name}}"}}}},
         "key": {"spec": {"predictor": {"nodeSelector": {"{{.Name}}": "x"}}}},
-    }[place]
+    }
     wanted = deployment(engine={"name": "llamacpp"})
     with pytest.raises(Exception, match=r"^InferenceService\.spec\.predictor.* contains '\{\{'"):
-        without_templates(bad, wanted, plan(wanted))
+        without_templates(bad[place], wanted, plan(wanted))
 
 
 def test_texts_that_lie_side_by_side_do_not_join_to_a_template() -> None:

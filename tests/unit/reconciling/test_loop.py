@@ -269,7 +269,9 @@ async def test_an_object_that_is_not_ours_is_never_overwritten(loop: Loop, kind:
 
 @pytest.mark.parametrize("kind", [SERVICE, DEPLOYMENT], ids=str)
 @pytest.mark.parametrize("metadata", [{}, {"ownerReferences": [SOMEBODY], "labels": LABELS}], ids=["nobody's", "owned"])
-async def test_what_kserve_would_take_over_unasked_is_left_to_its_owner(loop: Loop, kind: Kind, metadata: Object) -> None:
+async def test_what_kserve_would_take_over_unasked_is_left_to_its_owner(
+    loop: Loop, kind: Kind, metadata: Object
+) -> None:
     loop.api.put(thing(kind, "llama-predictor", metadata=metadata, spec={"theirs": True}))
     assert await loop.turn() == 30.0
     assert cause(loop) == ("Failed", "NameTaken")
