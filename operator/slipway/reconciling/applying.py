@@ -235,7 +235,7 @@ def is_foreign(thing: Object, name: str, uid: str) -> bool:
 
 
 def _is_kserves(thing: Object, name: str) -> bool:
-    """Whether KServe made it for the InferenceService of this name, be it one that is gone; restored, it has no owner."""
+    """Whether KServe made it for an InferenceService of this name, be it gone by now. A restored one has no owner."""
     if owner := _controller(thing):
         return (owner.get("kind"), owner.get("name")) == (INFERENCE_SERVICE.name, name)
     return _has_our_labels(thing, name)
