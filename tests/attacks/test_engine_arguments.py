@@ -180,8 +180,8 @@ def refusal(**spec: object) -> str:
 
 def test_what_an_older_definition_let_in_is_not_rendered() -> None:
     assert refusal(engine={"extraArgs": ["--seed=1", "--middlewar=evil.Mw"]}) == (
-        "engine.extraArgs: --middlewar is none of the engine's flags, written out, that Slipway lets through: leave it out, "
-        "or name a ServingRuntime of your own in engine.name."
+        "engine.extraArgs: --middlewar is none of the engine's flags, written out, that Slipway lets through: leave it "
+        "out, or name a ServingRuntime of your own in engine.name."
     )
 
 

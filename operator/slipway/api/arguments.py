@@ -23,7 +23,7 @@ _UNKNOWN = (
 # --- in CEL ----------------------------------------------------------------------------------------------------------
 
 _IS_OURS = f"self.name in {cel(list(HARMLESS))}"
-_FLAGS = f"self.extraArgs.filter(arg, !arg.matches({cel(_TWO_IN_ONE)})).map(arg, arg.{_FLAG})"
+_FLAGS = f"self.extraArgs.filter(arg, arg != '' && !arg.matches({cel(_TWO_IN_ONE)})).map(arg, arg.{_FLAG})"
 _IS_HARMLESS = (
     f"({_IS_OURS} ? [flag, flag.replace('--no-', '--', 1)].exists(name, name in {cel(HARMLESS)}[self.name]) : "
     f"!(size(flag) > 2 && {cel(DANGEROUS)}.exists(name, name.startsWith(flag))))"
