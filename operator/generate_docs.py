@@ -1,4 +1,4 @@
-"""Writes the tables of docs/reference/ from the code that they describe: reasons, the operator's flags, its metrics."""
+"""Writes the tables of docs/reference/ from the code that they describe: reasons, flags, metrics, what may be asked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slipway.activator import settings as activator_flags
 from slipway.activator.meters import DESCRIPTIONS
+from slipway.api.engine_flags import HARMLESS, REASONS
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.kube.metrics import Description, Metrics, WatchMetrics
 from slipway.process.flags import Flag
@@ -39,6 +40,7 @@ def main() -> None:
     (REFERENCE / "status.md").write_text(_status())
     (REFERENCE / "operator.md").write_text(_operator())
     (REFERENCE / "activator.md").write_text(_activator())
+    (REFERENCE / "extra-args.md").write_text(_extra_args())
 
 
 def _status() -> str:
@@ -55,6 +57,26 @@ def _status() -> str:
         "The same words in conditions, events and metrics. Where it is final, waiting does not help, a person does.",
         _table(("reason", "meaning", "final"), reasons),
     )
+
+
+def _extra_args() -> str:
+    let_through = ((f"`{engine}`", _names(flags)) for engine, flags in HARMLESS.items())
+    refused = ((_names(flags), f"{why[0].upper()}{why[1:]}.") for why, flags in REASONS.items())
+    return _page(
+        "What `engine.extraArgs` may hold",
+        "Each item is one whole argument: `--seed=1`, or `--enforce-eager`. The flags are those of vLLM 0.32, and "
+        "for llama.cpp the parameters of xllamacpp. A beginning is not taken for the flag, and what is in neither "
+        "list is refused. A ServingRuntime of your own takes any argument but the dangerous ones.",
+        "## Let through",
+        "Each `--x` that is a switch also as `--no-x`.",
+        _table(("engine", "flags"), let_through),
+        "## Refused",
+        _table(("flags", "why"), refused),
+    )
+
+
+def _names(flags: Iterable[str]) -> str:
+    return " ".join(f"`{flag}`" for flag in sorted(flags))
 
 
 def _flags(flags: Iterable[Flag]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,32 @@ def test_an_anti_pattern_is_accepted_with_a_warning(server: ApiServer, row: Any)
     answer = server.would_create(PATHS[thing["kind"]], thing)
     assert answer.accepted
     assert answer.warnings == [said]
+
+
+# --- what is denied where a namespace asks for it --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def restricted(api: Kube, server: ApiServer) -> Iterator[str]:
+    """Where LLMDeployments of a namespace with the label are asked for."""
+    name = f"restricted-{secrets.token_hex(4)}"
+    labels = {"slipway.dev/restricted": "true"}
+    asyncio.run(api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}))
+    yield LLMDEPLOYMENTS.replace("/default/", f"/{name}/")
+    asyncio.run(api.delete("namespace", name))
+
+
+@pytest.mark.parametrize("row", rows("denied"), ids=named_by)
+def test_a_restricted_namespace_denies_what_is_allowed_elsewhere(server: ApiServer, restricted: str, row: Any) -> None:
+    answer = server.would_create(restricted, llmdeployment(spec=row["spec"]))
+    assert not answer.accepted
+    assert answer.sentences.endswith(f"denied request: {row['says']}")
+    assert server.would_create(LLMDEPLOYMENTS, llmdeployment(spec=row["spec"])).accepted
+
+
+def test_a_restricted_namespace_takes_what_names_nothing_of_others(server: ApiServer, restricted: str) -> None:
+    spec = {"model": {"credentialsSecret": "bucket", "uri": "s3://models/llama"}, "access": {"apiKeysSecret": "keys"}}
+    assert server.would_create(restricted, llmdeployment(spec=spec)).accepted
 
 
 # --- what is right ---------------------------------------------------------------------------------------------------

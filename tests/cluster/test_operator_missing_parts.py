@@ -179,9 +179,9 @@ async def test_an_object_that_can_not_be_read_is_told_and_the_others_go_on(besid
 
 async def test_what_kserve_refuses_is_told_in_its_own_words(beside: Operator, lenient: Kube) -> None:
     """All of that is refused by the definition already, so that only a lenient one lets it come to this."""
-    variable = {"name": "PYTHONPATH", "value": "/elsewhere"}
-    await until_it_takes(lenient, at_zero(pod={"env": [variable]}))
-    stalled = await lenient.wait_for("llmdeployment", NAME, is_stalled("AdmissionDenied", "PYTHONPATH"))
+    await until_it_takes(lenient, at_zero(scaling={"minReplicas": 3, "maxReplicas": 2}))
+    words = "'MinReplicas' cannot be greater than MaxReplicas"
+    stalled = await lenient.wait_for("llmdeployment", NAME, is_stalled("AdmissionDenied", words))
     assert conditions(stalled)["Ready"] == ("False", "AdmissionDenied")
     assert "kserve-webhook-server" in message(stalled, "Stalled")
     assert set(await children(lenient)) == {"service", "networkpolicy"}

@@ -58,7 +58,10 @@ class Answer:
     def sentences(self) -> str:
         """Why it refuses: one line for each field, without what Kubernetes says around it."""
         causes = self.body.get("details", {}).get("causes", [])
-        lines = [f"{cause['field']}: {cause['message']}" for cause in causes] or [self.body["message"]]
+        fields = [f"{cause['field']}: " if "field" in cause else "" for cause in causes]
+        lines = [field + cause["message"] for field, cause in zip(fields, causes, strict=True)] or [
+            self.body["message"]
+        ]
         return "\n".join(_VALUE.sub("", _STRICT.sub("", line)) for line in lines if _UNCHECKED not in line)
 
 

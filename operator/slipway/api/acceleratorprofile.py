@@ -17,6 +17,7 @@ from slipway.api.schema import (
     Rule,
     matches,
     quantity_within,
+    text,
 )
 
 
@@ -69,7 +70,7 @@ class AcceleratorProfileSpec(ApiModel):
         max_length=16,
         description="Dense TFLOPS of one device for each type of number, such as bf16: 989.",
     )
-    features: list[Annotated[str, Field(min_length=1, max_length=63)]] = Field(
+    features: list[Annotated[str, Field(min_length=1), text(63)]] = Field(
         default_factory=list,
         max_length=32,
         description="What it can do beyond plain arithmetic, such as fp8, bf16 or nvlink.",

@@ -6,138 +6,23 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from slipway.api.arguments import LET_THROUGH, ONE_ARGUMENT
+from slipway.api.engine_flags import VLLM
 from slipway.api.kubernetes import keyed
 from slipway.api.model import ServedName, Uri
-from slipway.api.schema import ApiModel, Auto, ObjectName, Rule, cel, rules, whole_number_or_auto
+from slipway.api.schema import LIST_TYPE, ApiModel, Auto, ObjectName, Rule, matches, text, whole_number_or_auto
 
-VLLM, LLAMACPP = "vllm", "llamacpp"
 ANY_CONCURRENCY = 16  # requests at a time, where neither the spec nor the plan says
 
-# Flags that a field of ours writes: set the field, so that the plan knows of it.
-FIELD_OF_FLAG = {
-    "--served-model-name": "model.servedName",
-    "--alias": "model.servedName",
-    "-a": "model.servedName",
-    "--revision": "model.revision",
-    "--max-model-len": "engine.contextLength",
-    "--ctx-size": "engine.contextLength",
-    "-c": "engine.contextLength",
-    "--max-num-seqs": "engine.maxConcurrency",
-    "--parallel": "engine.maxConcurrency",
-    "-np": "engine.maxConcurrency",
-    "--quantization": "engine.quantization",
-    "-q": "engine.quantization",
-    "--kv-cache-dtype": "engine.kvCacheDtype",
-    "--cache-type-k": "engine.kvCacheDtype",
-    "--cache-type-v": "engine.kvCacheDtype",
-    "-ctk": "engine.kvCacheDtype",
-    "-ctv": "engine.kvCacheDtype",
-    "--enable-prefix-caching": "engine.prefixCaching",
-    "--no-enable-prefix-caching": "engine.prefixCaching",
-    "--speculative-config": "engine.speculative",
-    "--spec-method": "engine.speculative",
-    "--spec-model": "engine.speculative",
-    "--spec-tokens": "engine.speculative",
-    "--model-draft": "engine.speculative",
-    "-md": "engine.speculative",
-    "--enable-lora": "engine.adapters",
-    "--lora-modules": "engine.adapters",
-    "--lora": "engine.adapters",
-    "--tensor-parallel-size": "engine.parallelism.tensor",
-    "-tp": "engine.parallelism.tensor",
-    "--pipeline-parallel-size": "engine.parallelism.pipeline",
-    "-pp": "engine.parallelism.pipeline",
-    "--performance-mode": "engine.mode",
-    "--otlp-traces-endpoint": "observability.tracing.endpoint",
-}
-
-# Flags that Slipway itself depends on.
-OURS = (
-    "--host",
-    "--port",
-    "--uds",
-    "--model",
-    "-m",
-    "--model-tag",
-    "--hf-repo",
-    "-hf",
-    "--config",
-    "--root-path",
-    "--api-server-count",
-    "--headless",
-    "--metrics",
-    "--gpu-memory-utilization",
-    "--device-memory-utilization",
-    "--kv-cache-memory-bytes",
-    "--data-parallel-size",
-    "-dp",
-    "--nnodes",
-    "--node-rank",
-    "--master-addr",
-    "--master-port",
-    "--download-dir",
-    "--shutdown-timeout",
-    "--disable-log-stats",
-)
-
-# Flags that open a hole, with the hole and the way out.
-_OWN_RUNTIME = "if you must have it, name a ServingRuntime of your own in engine.name"
-_RUNS_CODE = f"loads code by name into the engine; {_OWN_RUNTIME}"
-_READS_FILES = f"lets clients read files of the pod; {_OWN_RUNTIME}"
-_HIDES = "hides the engine from its probes; end TLS at access.gateway"
-DANGEROUS = {
-    "--trust-remote-code": f"runs code that comes with the model; {_OWN_RUNTIME}",
-    "--middleware": _RUNS_CODE,
-    "--worker-cls": _RUNS_CODE,
-    "--worker-extension-cls": _RUNS_CODE,
-    "--logits-processors": _RUNS_CODE,
-    "--tool-parser-plugin": _RUNS_CODE,
-    "--reasoning-parser-plugin": _RUNS_CODE,
-    "--allowed-local-media-path": _READS_FILES,
-    "--media-path": _READS_FILES,
-    "--enable-sleep-mode": f"lets clients put the engine to sleep; {_OWN_RUNTIME}",
-    "--slots": f"shows clients what others ask; {_OWN_RUNTIME}",
-    "--props": f"lets clients change the engine's settings; {_OWN_RUNTIME}",
-    "--api-key": "shows the key to all who can read the pod; name a Secret in access.apiKeysSecret",
-    "--api-key-file": "keeps out clients whose keys are right; name a Secret in access.apiKeysSecret",
-    "--ssl-keyfile": _HIDES,
-    "--ssl-certfile": _HIDES,
-    "--ssl-key-file": _HIDES,
-    "--ssl-cert-file": _HIDES,
-}
-
-# vLLM takes `_` for `-`, and `--flag.key=value` for one key of a JSON value.
-_FLAG = "self.split('=')[0].split('.')[0].replace('_', '-')"
-
-ARGUMENT_RULES = (
-    Rule(
-        rule=r"!self.contains('{{')",
-        message="must not contain '{{': KServe would read it as a template; write '{ {' in JSON, or put it into a file "
-        "of a ConfigMap",
+MEDIA_DOMAIN = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?$"
+MediaDomain = Annotated[
+    str,
+    matches(
+        MEDIA_DOMAIN,
+        "must be a host's whole name in lower case, such as images.example.com: no address, port or wildcard",
     ),
-    Rule(
-        rule=r"!self.matches('^--?[A-Za-z][-A-Za-z_.]*\\s')",
-        message="is two arguments in one: write '--flag=value', or flag and value as two items",
-    ),
-    Rule(
-        rule=f"!({_FLAG} in {cel(FIELD_OF_FLAG)})",
-        message="is a flag that a field of the spec sets: set the field instead",
-        says=f"{_FLAG} + ' is written by Slipway: set spec.' + {cel(FIELD_OF_FLAG)}[{_FLAG}] + ' instead'",
-        why="FieldValueForbidden",
-    ),
-    Rule(
-        rule=f"!({_FLAG} in {cel(list(OURS))})",
-        message="is a flag that Slipway depends on and sets itself: leave it out",
-        says=f"{_FLAG} + ' is set by Slipway, which depends on it: leave it out'",
-        why="FieldValueForbidden",
-    ),
-    Rule(
-        rule=f"!({_FLAG} in {cel(DANGEROUS)})",
-        message="is a flag that opens a hole: leave it out, or serve with a ServingRuntime of your own",
-        says=f"{_FLAG} + ' is refused because it ' + {cel(DANGEROUS)}[{_FLAG}]",
-        why="FieldValueForbidden",
-    ),
-)
+]
+Argument = Annotated[str, Field(min_length=1), text(1024, "write '{ {' in JSON"), ONE_ARGUMENT]
 
 
 class SpeculativeSpec(ApiModel):
@@ -231,17 +116,36 @@ class EngineSpec(ApiModel):
     parallelism: ParallelismSpec = Field(
         default_factory=ParallelismSpec, description="How one replica is spread over several accelerators."
     )
-    extra_args: list[Annotated[str, Field(min_length=1, max_length=1024, json_schema_extra=rules(*ARGUMENT_RULES))]] = (
-        Field(
-            default_factory=list,
-            max_length=64,
-            description="Further arguments for the engine, as its own documentation writes them; those that Slipway "
-            "sets itself, or that open a hole, are refused.",
-            json_schema_extra={"x-kubernetes-list-type": "atomic"},
-        )
+    media_domains: list[MediaDomain] = Field(
+        default_factory=list,
+        max_length=32,
+        description="Hosts from which vLLM may fetch the pictures, sounds and films that requests name by their URL, "
+        "redirects excepted; by default none. What requests bring along themselves needs none.",
+        json_schema_extra={LIST_TYPE: "set"},
+    )
+    extra_args: list[Argument] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Further flags for the engine, as its own documentation writes them, each as one item, such as "
+        "--seed=1; those that Slipway sets itself, or doesn't know to be harmless, are refused.",
+        json_schema_extra={LIST_TYPE: "atomic"},
     )
 
     constraints: ClassVar[tuple[Rule, ...]] = (
+        LET_THROUGH,
+        Rule(
+            rule="!self.name.startsWith('slipway-')",
+            message="names that begin with slipway- are those of Slipway's own runtimes: name vllm or llamacpp, or "
+            "give a ServingRuntime of your own another name",
+            at=".name",
+            why="FieldValueForbidden",
+        ),
+        Rule(
+            rule="self.name == 'vllm' || !has(self.mediaDomains) || size(self.mediaDomains) == 0",
+            message="only vllm fetches media by their URL: leave mediaDomains out, or choose engine vllm",
+            at=".mediaDomains",
+            why="FieldValueForbidden",
+        ),
         Rule(
             rule="self.name != 'llamacpp' || self.quantization in ['None', 'GGUF']",
             message="llamacpp serves GGUF files: set quantization to GGUF or None, or choose engine vllm",

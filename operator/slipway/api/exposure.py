@@ -118,7 +118,7 @@ class TracingSpec(ApiModel):
     endpoint: Annotated[
         str,
         matches(
-            r"^https?://[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?(/[^ ]*)?$",
+            r"^https?://[A-Za-z0-9][-A-Za-z0-9.]*(:[0-9]+)?(/[^ {}]*)?$",
             "must be the URL of an OpenTelemetry collector, such as http://otel-collector.monitoring:4318",
         ),
     ] = Field(

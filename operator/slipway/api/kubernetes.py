@@ -10,6 +10,7 @@ from slipway.api.schema import (
     LABEL_VALUE,
     LIST_KEYS,
     LIST_TYPE,
+    NO_TEMPLATE_IN_KEYS,
     ApiModel,
     AsText,
     ObjectName,
@@ -17,13 +18,14 @@ from slipway.api.schema import (
     Rule,
     matches,
     quantity_within,
+    text,
 )
 
 LabelValue = Annotated[
     str, matches(LABEL_VALUE, "must be a label's value: at most 63 letters, digits, '-', '_' and '.'", at_most=63)
 ]
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
-Labels = Annotated[dict[str, LabelValue], Field(max_length=64)]
+Labels = Annotated[dict[str, LabelValue], Field(max_length=64), NO_TEMPLATE_IN_KEYS]
 StorageSize = Annotated[str, AsText, quantity_within("1Mi", "1Ei", example="100Gi")]
 
 
@@ -42,13 +44,13 @@ class ObjectMeta(ReportModel):
 
 
 class Toleration(ApiModel):
-    key: str | None = Field(
-        default=None, max_length=317, description="Key of the taint; without it, every taint is tolerated."
+    key: Annotated[str, text(317)] | None = Field(
+        default=None, description="Key of the taint; without it, every taint is tolerated."
     )
     operator: Literal["Exists", "Equal"] = Field(
         default="Equal", description="Exists tolerates any value of the key; Equal only the one given."
     )
-    value: str | None = Field(default=None, max_length=63, description="Value of the taint, for operator Equal.")
+    value: Annotated[str, text(63)] | None = Field(default=None, description="Value of the taint, for operator Equal.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Effect of the taint; without it, every effect is tolerated."
     )
@@ -61,11 +63,11 @@ Tolerations = Annotated[list[Toleration], Field(max_length=32, json_schema_extra
 
 
 class LabelSelectorRequirement(ApiModel):
-    key: str = Field(max_length=317, description="The label that is looked at.")
+    key: Annotated[str, text(317)] = Field(description="The label that is looked at.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
         description="How it is compared with the values."
     )
-    values: list[str] = Field(
+    values: list[Annotated[str, text(63)]] = Field(
         default_factory=list,
         max_length=64,
         description="What the label is compared with, for In and NotIn.",
@@ -88,12 +90,12 @@ class LabelSelector(ApiModel):
 
 class KeySelector(ApiModel):
     name: ObjectName = Field(description="Name of the Secret or ConfigMap, in the deployment's namespace.")
-    key: str = Field(min_length=1, max_length=253, description="The entry whose text is taken.")
+    key: Annotated[str, Field(min_length=1), text(253)] = Field(description="The entry whose text is taken.")
     optional: bool = Field(default=False, description="Whether the pod may start when the object or key is missing.")
 
 
 class FieldSelector(ApiModel):
-    field_path: str = Field(max_length=317, description="Path in the pod, such as status.hostIP or metadata.uid.")
+    field_path: Annotated[str, text(317)] = Field(description="Path in the pod, such as status.hostIP or metadata.uid.")
 
 
 class EnvVarSource(ApiModel):
@@ -110,9 +112,9 @@ class EnvVarSource(ApiModel):
 
 
 class EnvVar(ApiModel):
-    name: str = Field(max_length=128, description="Name of the variable.")
-    value: str | None = Field(
-        default=None, max_length=4096, description="Its text; secrets belong in a Secret, named under valueFrom."
+    name: Annotated[str, text(128)] = Field(description="Name of the variable.")
+    value: Annotated[str, text(4096, "take it from a ConfigMap, with valueFrom")] | None = Field(
+        default=None, description="Its text; secrets belong in a Secret, named under valueFrom."
     )
     value_from: EnvVarSource | None = Field(default=None, description="Where its text is taken from instead of value.")
 
@@ -121,8 +123,8 @@ class EnvVar(ApiModel):
 
 
 class KeyToPath(ApiModel):
-    key: str = Field(max_length=253, description="The entry that becomes a file.")
-    path: str = Field(max_length=512, description="The file's path within the volume.")
+    key: Annotated[str, text(253)] = Field(description="The entry that becomes a file.")
+    path: Annotated[str, text(512)] = Field(description="The file's path within the volume.")
     mode: int | None = Field(default=None, ge=0, le=0o777, description="The file's permission bits.")
 
 
@@ -156,7 +158,7 @@ class EmptyDirVolume(ApiModel):
 
 
 class Volume(ApiModel):
-    name: str = Field(max_length=63, description="What volumeMounts call it.")
+    name: Annotated[str, text(63)] = Field(description="What volumeMounts call it.")
     config_map: ConfigMapVolume | None = Field(default=None, description="Files from the entries of a ConfigMap.")
     secret: SecretVolume | None = Field(default=None, description="Files from the entries of a Secret.")
     persistent_volume_claim: ClaimVolume | None = Field(default=None, description="A claim that exists already.")
@@ -172,9 +174,11 @@ class Volume(ApiModel):
 
 
 class VolumeMount(ApiModel):
-    name: str = Field(max_length=63, description="The volume, by its name under volumes.")
-    mount_path: str = Field(max_length=512, description="Where the engine's container sees it.")
-    sub_path: str | None = Field(default=None, max_length=512, description="The part of the volume that is mounted.")
+    name: Annotated[str, text(63)] = Field(description="The volume, by its name under volumes.")
+    mount_path: Annotated[str, text(512)] = Field(description="Where the engine's container sees it.")
+    sub_path: Annotated[str, text(512)] | None = Field(
+        default=None, description="The part of the volume that is mounted."
+    )
     read_only: bool = Field(default=False, description="Whether the engine may only read from it.")
 
 

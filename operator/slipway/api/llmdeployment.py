@@ -18,11 +18,11 @@ from slipway.api.exposure import (
 )
 from slipway.api.kubernetes import ObjectMeta
 from slipway.api.model import ModelCache, ModelFacts, ModelSpec
-from slipway.api.names import API_VERSION, KIND, MAX_NAME_LENGTH, PAUSED_ANNOTATION
+from slipway.api.names import API_VERSION, KIND, MAX_NAME_LENGTH, OUR_ENDINGS, PAUSED_ANNOTATION, RESERVED_ENDINGS
 from slipway.api.pod import PodSpecExtras
 from slipway.api.rollout import CanarySpec, RolloutSpec
 from slipway.api.scaling import HoldSpec, ScalingSpec, ScheduleEntry, TargetSpec
-from slipway.api.schema import LIST_TYPE, ApiModel, ObjectName, ReportModel, Rule, rules
+from slipway.api.schema import LIST_TYPE, ApiModel, ObjectName, ReportModel, Rule, cel, rules
 from slipway.api.status import Condition, LLMDeploymentStatus
 
 __all__ = [
@@ -140,6 +140,11 @@ class LLMDeployment(ReportModel):
             rule=f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
             message=f"the name must have {MAX_NAME_LENGTH} characters at most, because KServe appends '-predictor' "
             "to it for a Service, which may have 63",
+        ),
+        Rule(
+            rule=f"!{cel([*RESERVED_ENDINGS, *OUR_ENDINGS])}.exists(ending, self.metadata.name.endsWith(ending))",
+            message=f"a name that ends in {', '.join([*RESERVED_ENDINGS, *OUR_ENDINGS][:-1])} or {OUR_ENDINGS[-1]} "
+            "is that of a part of another deployment: choose another",
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -15,12 +16,24 @@ from slipway.api.kubernetes import (
     VolumeMount,
     keyed,
 )
-from slipway.api.schema import ApiModel, AsText, ObjectName, Rule, quantity_within, rules
+from slipway.api.schema import (
+    NO_TEMPLATE_IN_KEYS,
+    ApiModel,
+    AsText,
+    ObjectName,
+    Rule,
+    cel,
+    quantity_within,
+    rules,
+    text,
+)
+from slipway.api.variables import VARIABLE_RULES
 
 RESERVED_PREFIXES = ("slipway.dev/", "serving.kserve.io/", "networking.kserve.io/", "internal.serving.kserve.io/")
 _RESERVED = "[" + ", ".join(f"'{prefix}'" for prefix in RESERVED_PREFIXES) + "]"
 
 LABEL_RULES = (
+    NO_TEMPLATE_IN_KEYS.as_rule,
     Rule(
         rule=f"self.all(key, !{_RESERVED}.exists(prefix, key.startsWith(prefix)))",
         message="labels of slipway.dev and kserve.io are set by Slipway and KServe: choose another prefix",
@@ -39,6 +52,7 @@ LABEL_RULES = (
     ),
 )
 ANNOTATION_RULES = (
+    NO_TEMPLATE_IN_KEYS.as_rule,
     Rule(
         rule=f"self.all(key, !{_RESERVED}.exists(prefix, key.startsWith(prefix)))",
         message="annotations of slipway.dev and kserve.io are set by Slipway and KServe: choose another prefix",
@@ -63,19 +77,7 @@ class EngineVariable(EnvVar):
     """A variable that the engine gets."""
 
     constraints: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            rule="self.name != 'PYTHONPATH'",
-            message="PYTHONPATH is refused by KServe, because it replaces the engine's code: build an image with what "
-            "you need",
-            at=".name",
-            why="FieldValueForbidden",
-        ),
-        Rule(
-            rule="!self.name.startsWith('SLIPWAY_')",
-            message="variables that begin with SLIPWAY_ are Slipway's own: choose another name",
-            at=".name",
-            why="FieldValueForbidden",
-        ),
+        *VARIABLE_RULES,
         Rule(
             rule="self.name.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
             message="a variable's name has only letters, digits and '_', and no digit first",
@@ -84,12 +86,6 @@ class EngineVariable(EnvVar):
         Rule(
             rule="!(has(self.value) && has(self.valueFrom))",
             message="a variable has a value or a valueFrom, not both: leave one out",
-        ),
-        Rule(
-            rule="!has(self.value) || !self.value.contains('{{')",
-            message="a variable's value must not contain '{{', which KServe would read as a template: take it from a "
-            "ConfigMap, with valueFrom",
-            at=".value",
         ),
         Rule(
             rule="!(self.name in ['HF_TOKEN', 'AWS_SECRET_ACCESS_KEY']) || !has(self.value)",
@@ -120,23 +116,54 @@ class EngineVolume(Volume):
     )
 
 
+# Of the image's programs, of the kernel, and of what Slipway and KServe mount themselves; folders above them hide them.
+TAKEN = (
+    *(
+        "/bin",
+        "/boot",
+        "/dev",
+        "/lib",
+        "/lib32",
+        "/lib64",
+        "/opt",
+        "/proc",
+        "/run",
+        "/sbin",
+        "/sys",
+        "/usr",
+        "/var/run",
+    ),
+    *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload", "/etc/slipway"),
+    *("/mnt/adapters", "/mnt/draft", "/mnt/models"),
+)
+ABOVE = ("/", "/etc", "/mnt", "/var")
+
+
 class EngineMount(VolumeMount):
     """Where the engine sees a volume."""
 
     constraints: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            rule="self.mountPath.startsWith('/') && self.mountPath != '/'",
-            message="mountPath must be a folder from the root, such as /data",
+            rule="self.mountPath.startsWith('/') && !self.mountPath.matches('/[.]{0,2}/|/[.]{0,2}$')",
+            message="mountPath must be a folder from the root, such as /data, without '.', '..' and '/' at its end",
             at=".mountPath",
         ),
         Rule(
-            rule="!['/mnt/models', '/dev/shm'].exists(path, "
-            "self.mountPath == path || self.mountPath.startsWith(path + '/'))",
-            message="the folders /mnt/models and /dev/shm belong to the model and the engine: mount elsewhere",
+            rule=f"!(self.mountPath in {cel(ABOVE)}) && "
+            f"!{cel(TAKEN)}.exists(path, (self.mountPath + '/').startsWith(path + '/'))",
+            message="the folders of the image's programs, of the kernel and of the model are no place for a volume: "
+            "mount it elsewhere, such as under /data",
             at=".mountPath",
             why="FieldValueForbidden",
         ),
     )
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether it would hide, or replace, what is there already."""
+        return posixpath.normpath(self.mount_path) in ABOVE or any(
+            f"{posixpath.normpath('/' + self.mount_path.lstrip('/'))}/".startswith(f"{path}/") for path in TAKEN
+        )
 
 
 class Resources(ApiModel):
@@ -154,7 +181,7 @@ class PodSpecExtras(ApiModel):
         description="Further labels of the pods. A change starts them anew.",
         json_schema_extra=rules(*LABEL_RULES),
     )
-    annotations: dict[str, str] = Field(
+    annotations: dict[str, Annotated[str, text(16384)]] = Field(
         default_factory=dict,
         max_length=64,
         description="Further annotations of the pods. A change starts them anew.",

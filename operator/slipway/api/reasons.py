@@ -71,6 +71,11 @@ class Reason(StrEnum):
     NO_ACCELERATOR_FITS = "NoAcceleratorFits", "No accelerator profile that the spec allows can hold the model.", True
     PROFILE_MISSING = "ProfileMissing", "The spec names an accelerator profile that doesn't exist.", True
     RUNTIME_MISSING = "RuntimeMissing", "The spec names an engine for which there is no serving runtime.", True
+    RUNTIME_SHADOWED = (
+        "RuntimeShadowed",
+        "A ServingRuntime of the namespace has the name of one of Slipway's own.",
+        True,
+    )
     NAME_TAKEN = "NameTaken", "An object with a name that we need belongs to somebody else.", True
     KSERVE_MISSING = "KServeMissing", "KServe isn't installed in the cluster.", True
     KEDA_MISSING = "KedaMissing", "KEDA isn't installed in the cluster, and the spec wants to scale with it.", True

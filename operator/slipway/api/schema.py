@@ -97,6 +97,10 @@ class Checked:
     message: str
     schema: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def as_rule(self) -> Rule:
+        return Rule(rule=self.rule, message=self.message)
+
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         def checked(value: object) -> object:
             if not self.check(value):
@@ -108,7 +112,7 @@ class Checked:
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchema:
         schema = handler.resolve_ref_schema(handler(core))
         schema = {} if INT_OR_STRING in dict(self.schema) else schema  # a type of its own to Kubernetes, not a union
-        own = Rule(rule=self.rule, message=self.message).as_schema()
+        own = self.as_rule.as_schema()
         return {**schema, **dict(self.schema), RULES: [*schema.get(RULES, []), own]}
 
 
@@ -120,6 +124,23 @@ def matches(pattern: str, message: str, *, at_most: int = 253) -> Checked:
         message=message,
         schema=(("maxLength", at_most),),
     )
+
+
+def text(at_most: int, instead: str = "write it differently") -> Checked:
+    """A text of any form. KServe runs the container that it makes as a Go template, whoever wrote `{{` into it."""
+    return Checked(
+        check=lambda value: len(value) <= at_most and "{{" not in value,
+        rule="!self.contains('{{')",
+        message=f"must not contain '{{{{', which KServe would read as a template: {instead}",
+        schema=(("maxLength", at_most),),
+    )
+
+
+NO_TEMPLATE_IN_KEYS = Checked(
+    check=lambda entries: not any("{{" in key for key in entries),
+    rule="self.all(key, !key.contains('{{'))",
+    message="must not contain '{{' in a key, which KServe would read as a template: write it differently",
+)
 
 
 def duration_within(at_least: str, at_most: str, *, or_auto: bool = False) -> Checked:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
-from slipway.api.engine import LLAMACPP, VLLM
+from slipway.api.engine_flags import LLAMACPP, VLLM
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.units import amount
 from slipway.planning.engines import CPU

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slipway.api.engine import LLAMACPP, VLLM
+from slipway.api.engine_flags import LLAMACPP, VLLM
 
 CPU = "CPU"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
-from slipway.api.engine import LLAMACPP
+from slipway.api.engine_flags import LLAMACPP
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import Reason
 from slipway.planning.concurrency import concurrency, why_so_many

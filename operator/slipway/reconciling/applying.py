@@ -17,7 +17,7 @@ from slipway.kube.errors import (
     KindMissingError,
     UnavailableError,
 )
-from slipway.kube.kinds import DEPLOYMENT, LLM_DEPLOYMENT, Kind, Object, kind_of
+from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, SERVICE, Kind, Object, kind_of
 from slipway.kube.queue import RetryLaterError
 from slipway.kube.store import Store
 from slipway.observing.world import Refusal
@@ -25,6 +25,7 @@ from slipway.reconciling.deciding import Hindrance
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.rendering import Desired, ObjectReference, ReplicaBounds
+from slipway.rendering.scaling import predictor_deployment
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ class Applier:
         """
         outcome = Outcome()
         await self._remove_what_is_left(key, uid, desired, outcome)
+        await self._leave_to_others(key, desired, outcome)
         seen = {kind_of(thing) for thing in desired.apply if self._newest(kind_of(thing), key, _name(thing))}
         for thing in desired.apply:
             if outcome.goes_on and not self._store.is_missing(kind_of(thing)):
@@ -112,6 +114,22 @@ class Applier:
                     await self._client.delete(kind, _name(thing), key.namespace, only=thing)
         if left and outcome.goes_on:
             raise RetryLaterError("What one of this name that is gone has left behind goes first", after=GOES_WITHIN)
+
+    async def _leave_to_others(self, key: Key, desired: Desired, outcome: Outcome) -> None:
+        """KServe makes a Deployment and a Service of one name, and takes over whatever has it already.
+
+        Once there is the InferenceService, so are they; until then one of that name is somebody else's.
+        """
+        wanted = INFERENCE_SERVICE in {kind_of(thing) for thing in desired.apply}
+        if not wanted or self._store.is_missing(INFERENCE_SERVICE) or self._newest(INFERENCE_SERVICE, key, key.name):
+            return
+        name = predictor_deployment(key.name)
+        for kind in (SERVICE, DEPLOYMENT):
+            with outcome.told(kind.name, name):
+                live = await self._client.find(kind, name, key.namespace)
+                if live and not _is_kserves(live, key.name):
+                    outcome.foreign.append(live)
+                    outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)
 
     async def _bring_about(
         self, key: Key, uid: str, thing: Object, outcome: Outcome, *, was_there: bool, is_new: bool
@@ -209,17 +227,27 @@ def is_foreign(thing: Object, name: str, uid: str) -> bool:
 
     Things that carry our labels and have no controller are ours, so that deployments can be orphaned and restored.
     """
-    metadata = thing["metadata"]
     owner = _controller(thing)
     if owner is None:
-        labels = metadata.get("labels") or {}
-        return (labels.get(OWNER_LABEL), labels.get(MANAGED_BY_LABEL)) != (name, MANAGED_BY)
+        return not _has_our_labels(thing, name)
     if _is_predecessors(thing, name, uid):
         raise RetryLaterError(
             f"{thing.get('kind')} {name} belongs to an LLMDeployment of this name that is gone, and goes as well",
             after=GOES_WITHIN,
         )
     return bool(owner["uid"] != uid)
+
+
+def _is_kserves(thing: Object, name: str) -> bool:
+    """Whether KServe made it for an InferenceService of this name, be it gone by now. A restored one has no owner."""
+    if owner := _controller(thing):
+        return (owner.get("kind"), owner.get("name")) == (INFERENCE_SERVICE.name, name)
+    return _has_our_labels(thing, name)
+
+
+def _has_our_labels(thing: Object, name: str) -> bool:
+    labels = thing["metadata"].get("labels") or {}
+    return (labels.get(OWNER_LABEL), labels.get(MANAGED_BY_LABEL)) == (name, MANAGED_BY)
 
 
 def _is_predecessors(thing: Object, name: str, uid: str) -> bool:

@@ -10,7 +10,8 @@ It never scales from zero: as long as there are fewer replicas than its minimum,
 
 from __future__ import annotations
 
-from slipway.api.engine import ANY_CONCURRENCY, LLAMACPP
+from slipway.api.engine import ANY_CONCURRENCY
+from slipway.api.engine_flags import LLAMACPP
 from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
 from slipway.planning import Plan
 from slipway.rendering.desired import Object, ObjectReference, World

@@ -14,7 +14,7 @@ from slipway.api.schema import ApiModel
 from slipway.api.units import seconds
 from slipway.planning import Plan
 from slipway.rendering import access
-from slipway.rendering.desired import Object, Refusal
+from slipway.rendering.desired import Object
 from slipway.rendering.engines.engine import Engine
 from slipway.rendering.metadata import our_labels, owned
 from slipway.rendering.scaling import CLASS_ANNOTATION, replicas
@@ -82,7 +82,7 @@ def _container(deployment: LLMDeployment, plan: Plan, engine: Engine) -> Object:
     return _given(
         modelFormat={"name": engine.model_format},
         runtime=plan.runtime,
-        args=_without_templates(engine.arguments(deployment, plan)),
+        args=engine.arguments(deployment, plan),
         env=_environment(deployment, engine),
         resources=_given(**plan.resources),
         volumeMounts=[*(_written(mount) for mount in pod.volume_mounts), *access.volume_mounts(spec.access)],
@@ -93,16 +93,7 @@ def _environment(deployment: LLMDeployment, engine: Engine) -> list[Object]:
     """The engine's, then the spec's, which may change the engine's."""
     ours = {name: {"name": name, "value": value} for name, value in engine.environment(deployment).items()}
     theirs = {variable.name: _written(variable) for variable in deployment.spec.pod.env}
-    variables = [*(ours | theirs).values()]
-    _without_templates([variable.get("value", "") for variable in variables])
-    return variables
-
-
-def _without_templates(texts: list[str]) -> list[str]:
-    for text in texts:
-        if "{{" in text:
-            raise Refusal(f"{text!r} contains '{{{{', which KServe would read as a template: write it differently.")
-    return texts
+    return [*(ours | theirs).values()]
 
 
 def _written(part: ApiModel) -> Object:

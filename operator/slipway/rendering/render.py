@@ -12,10 +12,10 @@ from slipway.rendering.activatorslice import activator_slice
 from slipway.rendering.autoscaler import autoscaler
 from slipway.rendering.desired import Desired, Object, ObjectReference, Refusal, Unrenderable, World
 from slipway.rendering.engines import engine_of
-from slipway.rendering.engines.engine import Engine
 from slipway.rendering.inferenceservice import inference_service
 from slipway.rendering.networkpolicy import network_policy
 from slipway.rendering.podmonitor import pod_monitor
+from slipway.rendering.refusing import refuse_what_would_be_unsafe, without_templates
 from slipway.rendering.rollout import deployment_strategy, told_of_rollout
 from slipway.rendering.scaledobject import scaled_object
 from slipway.rendering.scaling import autoscaler_class, has_too_few, replica_bounds
@@ -34,7 +34,7 @@ def render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired | Unr
 def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     runtime = world.serving_runtime or _no_runtime(plan)
     engine = engine_of(plan, runtime)
-    _refuse_what_would_be_unsafe(deployment.spec, engine)
+    refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
     chosen = autoscaler_class(deployment.spec.scaling, world)
     monitor = pod_monitor(deployment, world, port=engine.metrics_port)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
@@ -48,7 +48,9 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
         service(deployment, engine_port=engine.port),
         activator_slice(deployment, world),
         network_policy(deployment, world, engine_port=engine.port, metrics_port=engine.metrics_port),
-        inference_service(deployment, plan, engine, strategy=strategy, autoscaler=chosen),
+        without_templates(
+            inference_service(deployment, plan, engine, strategy=strategy, autoscaler=chosen), deployment, plan
+        ),
         scaled,
         own_autoscaler,
         monitor,
@@ -77,15 +79,6 @@ def _no_runtime(plan: Plan) -> Object:
     raise Refusal(
         f"There is no ServingRuntime or ClusterServingRuntime {plan.runtime}: {remedy}.", Reason.RUNTIME_MISSING
     )
-
-
-def _refuse_what_would_be_unsafe(spec: LLMDeploymentSpec, engine: Engine) -> None:
-    """Who asks for keys must not get a model that answers without."""
-    if spec.access.api_keys_secret and not engine.checks_keys:
-        raise Refusal(
-            f"The ServingRuntime {engine.name} is not Slipway's, so nothing in it checks API keys: leave "
-            "access.apiKeysSecret out and use access.allowFrom, or choose vllm or llamacpp in engine.name."
-        )
 
 
 def _of_now(kept: Kept) -> Iterator[str]:

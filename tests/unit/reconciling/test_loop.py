@@ -267,6 +267,24 @@ async def test_an_object_that_is_not_ours_is_never_overwritten(loop: Loop, kind:
     assert loop.api.get(kind) != theirs
 
 
+@pytest.mark.parametrize("kind", [SERVICE, DEPLOYMENT], ids=str)
+@pytest.mark.parametrize("metadata", [{}, {"ownerReferences": [SOMEBODY], "labels": LABELS}], ids=["nobody's", "owned"])
+async def test_what_kserve_would_take_over_unasked_is_left_to_its_owner(
+    loop: Loop, kind: Kind, metadata: Object
+) -> None:
+    loop.api.put(thing(kind, "llama-predictor", metadata=metadata, spec={"theirs": True}))
+    assert await loop.turn() == 30.0
+    assert cause(loop) == ("Failed", "NameTaken")
+    assert not [write for write in loop.api.writes() if write.startswith("apply ")]
+
+
+async def test_what_kserve_made_for_an_inference_service_that_is_gone_is_in_nobodys_way(loop: Loop) -> None:
+    owner = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "name": "llama", "uid": "gone"}
+    loop.api.put(thing(SERVICE, "llama-predictor", metadata={"ownerReferences": [{**owner, "controller": True}]}))
+    await loop.turn()
+    assert "apply InferenceService" in loop.api.writes()
+
+
 async def test_what_an_earlier_deployment_left_behind_on_purpose_is_adopted(loop: Loop) -> None:
     loop.api.put(thing(SERVICE, metadata={"labels": LABELS}, spec={}))
     await loop.turn()

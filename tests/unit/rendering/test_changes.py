@@ -32,6 +32,7 @@ RESTARTS: dict[str, Any] = {
     "engine.adapters": [{"name": "sql", "uri": "hf://org/sql"}],
     "engine.parallelism": {"tensor": 2},
     "engine.extraArgs": ["-O3"],
+    "engine.mediaDomains": ["images.example.com"],
     "accelerator.profiles": ["cpu"],
     "accelerator.spot": "Allowed",
     "rollout.drainTimeout": "1m",

@@ -15,7 +15,8 @@ from slipway_runtime import cli
 from support.rendered_worlds import arguments, deployment, desired, on_h100, plan, predictor, runtime
 
 OF_RUNTIME = ["--served-name=llama", "--drain-limit=120"]
-ALWAYS = [*OF_RUNTIME, "--", "--max-num-seqs=256", "--enable-prefix-caching"]
+NO_MEDIA = ["--allowed-media-domains", "/"]
+ALWAYS = [*OF_RUNTIME, "--", "--max-num-seqs=256", "--enable-prefix-caching", *NO_MEDIA]
 
 VLLM = [
     ({}, []),
@@ -61,7 +62,7 @@ def understood(command_line: list[str]) -> None:
     cli.parser().parse_args(ours)
 
 
-def test_vllm_is_always_told_its_name_how_long_to_drain_how_many_to_serve_and_its_prefix_cache() -> None:
+def test_vllm_is_always_told_its_name_how_long_to_drain_how_many_to_serve_its_prefix_cache_and_no_host() -> None:
     assert arguments(on_h100()) == ALWAYS
 
 
@@ -87,6 +88,7 @@ def test_traces_are_sent_where_the_spec_says_in_the_deployments_name(engine: str
     assert {"--traces-endpoint=http://otel:4318", "--traces-sample-ratio=0.5"} <= set(given)
     understood(["serve", engine, *given])
     environment = {each["name"]: each["value"] for each in predictor(wanted)["model"]["env"]}
+    environment.pop("VLLM_MEDIA_URL_ALLOW_REDIRECTS", None)
     assert environment == {
         "OTEL_SERVICE_NAME": "llama",
         "OTEL_RESOURCE_ATTRIBUTES": "service.namespace=chat,k8s.namespace.name=chat",
@@ -97,7 +99,7 @@ def test_traces_are_sent_where_the_spec_says_in_the_deployments_name(engine: str
 def test_without_a_collector_nothing_is_said_of_traces(engine: str) -> None:
     wanted = SERVED_BY[engine]()
     assert not [each for each in arguments(wanted) if "traces" in each]
-    assert "env" not in predictor(wanted)["model"]
+    assert not [each for each in predictor(wanted)["model"].get("env", []) if "OTEL" in each["name"]]
 
 
 def llamacpp(**engine: Any) -> Any:
@@ -160,13 +162,21 @@ def test_every_engine_that_is_planned_for_can_be_rendered() -> None:
     assert set(ENGINES) == set(RUNTIMES)
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [{"engine": {"extraArgs": ["--chat-template={{x}}"]}}, {"pod": {"env": [{"name": "A", "value": "{{.Name}}"}]}}],
-    ids=["argument", "variable"],
-)
-def test_what_kserve_would_read_as_a_template_is_refused(spec: dict[str, Any]) -> None:
-    wanted = on_h100(**spec)
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
-    assert isinstance(answer, Unrenderable)
-    assert "which KServe would read as a template" in answer.message
+# --- media -----------------------------------------------------------------------------------------------------------
+
+
+def test_vllm_fetches_nothing_that_a_request_names_unless_its_host_is_listed() -> None:
+    given = arguments(on_h100())
+    place = given.index("--allowed-media-domains")
+    hosts = given[place + 1 : place + 2]
+    assert hosts == ["/"], "an empty list would mean every host, and no host is called so"
+
+
+def test_vllm_is_told_the_hosts_that_media_may_come_from() -> None:
+    given = arguments(on_h100(engine={"mediaDomains": ["images.example.com", "cdn.example.com"]}))
+    assert given[-3:] == ["--allowed-media-domains", "images.example.com", "cdn.example.com"]
+
+
+def test_a_listed_host_cannot_lead_vllm_to_another() -> None:
+    environment = predictor(on_h100())["model"]["env"]
+    assert {"name": "VLLM_MEDIA_URL_ALLOW_REDIRECTS", "value": "0"} in environment

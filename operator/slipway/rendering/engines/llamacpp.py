@@ -13,7 +13,7 @@ from slipway.rendering.engines.engine import Engine, flag, of_runtime, refuse_un
 
 def arguments(deployment: LLMDeployment, plan: Plan) -> list[str]:
     spec = deployment.spec.engine
-    refuse_unknown("llamacpp", spec, "kv_cache_dtype", "prefix_caching", "speculative", "adapters")
+    refuse_unknown("llamacpp", spec, "kv_cache_dtype", "prefix_caching", "speculative", "adapters", "media_domains")
     return [
         *of_runtime(deployment),
         *flag("context-length", spec.context_length),

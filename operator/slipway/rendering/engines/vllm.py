@@ -18,6 +18,7 @@ QUANTIZATION = {"FP8": "fp8"}
 
 KV_CACHE_DTYPE = {"FP8": "fp8", "FP16": "float16", "BF16": "bfloat16"}
 SPECULATION = {"ngram": "ngram", "eagle3": "eagle3", "draft": "draft_model"}
+NOWHERE = "/"  # no URL has such a host; one that merely isn't there could be made, in the pod's own DNS domain
 MOST_ADAPTERS_AT_ONCE = 8  # in one batch; each takes memory of the accelerator
 
 
@@ -33,6 +34,7 @@ def arguments(deployment: LLMDeployment, plan: Plan) -> list[str]:
         "--enable-prefix-caching" if spec.prefix_caching else "--no-enable-prefix-caching",
         *flag("speculative-config", _speculation(spec.speculative)),
         *_adapters(spec),
+        *_media(spec),
         *flag("tensor-parallel-size", plan.tensor if plan.tensor > 1 else None),
         *flag("pipeline-parallel-size", plan.pipeline if plan.pipeline > 1 else None),
         *spec.extra_args,
@@ -55,4 +57,14 @@ def _adapters(spec: EngineSpec) -> list[str]:
     return ["--enable-lora", f"--max-loras={at_once}", "--lora-modules", *modules]
 
 
-ENGINE = Engine(name="vllm", model_format="huggingface", arguments=arguments, environment=who_traces)
+def _media(spec: EngineSpec) -> list[str]:
+    """From where it fetches what requests name by a URL. Told of no host, vLLM would fetch from all."""
+    return ["--allowed-media-domains", *(spec.media_domains or [NOWHERE])]
+
+
+def environment(deployment: LLMDeployment) -> dict[str, str]:
+    """A host of the list could else lead vLLM to any other."""
+    return {**who_traces(deployment), "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0"}
+
+
+ENGINE = Engine(name="vllm", model_format="huggingface", arguments=arguments, environment=environment)

@@ -1,0 +1,66 @@
+"""`spec.engine.extraArgs`: which arguments are refused, in CEL for the API server and the same in Python.
+
+Python has the last word, in rendering: what was accepted by an older version of the CRD is not looked at again.
+"""
+
+from __future__ import annotations
+
+import re
+
+from slipway.api.engine_flags import DANGEROUS, HARMLESS, REASONS
+from slipway.api.schema import Checked, Rule, cel
+
+# An argument's flag: vLLM takes `_` for `-`, and `--flag.key=value` for one key of a JSON value.
+_FLAG = "split('=')[0].split('.')[0].replace('_', '-')"
+_TWO_IN_ONE = r"^--?[A-Za-z][-A-Za-z_.]*\s"
+_NO_FLAG = " is no flag: write flag and value as one item, as in --seed=1"
+_SHORT = " may be short for a flag that is refused: write it out"
+_UNKNOWN = (
+    " is none of the engine's flags, written out, that Slipway lets through: leave it out, or name a ServingRuntime of "
+    "your own in engine.name"
+)
+
+# --- in CEL ----------------------------------------------------------------------------------------------------------
+
+_IS_OURS = f"self.name in {cel(list(HARMLESS))}"
+_FLAGS = f"self.extraArgs.filter(arg, arg != '' && !arg.matches({cel(_TWO_IN_ONE)})).map(arg, arg.{_FLAG})"
+_IS_HARMLESS = (
+    f"({_IS_OURS} ? [flag, flag.replace('--no-', '--', 1)].exists(name, name in {cel(HARMLESS)}[self.name]) : "
+    f"!(size(flag) > 2 && {cel(DANGEROUS)}.exists(name, name.startsWith(flag))))"
+)
+_WHY = "".join(f"flag in {cel(names)} ? {cel(' ' + why)} : " for why, names in REASONS.items())
+_OTHERWISE = f"!({_IS_OURS}) ? {cel(_SHORT)} : flag.startsWith('-') ? {cel(_UNKNOWN)} : {cel(_NO_FLAG)}"
+
+ONE_ARGUMENT = Checked(
+    check=lambda argument: re.match(_TWO_IN_ONE, argument) is None,
+    rule=f"!self.matches({cel(_TWO_IN_ONE)})",
+    message="is two arguments in one: write it as one, '--flag=value'",
+)
+LET_THROUGH = Rule(
+    rule=f"!has(self.extraArgs) || {_FLAGS}.all(flag, {_IS_HARMLESS})",
+    message="has a flag that Slipway doesn't let through: leave it out",
+    says=f"[{_FLAGS}.filter(flag, !{_IS_HARMLESS})[0]].map(flag, flag + ({_WHY}{_OTHERWISE}))[0]",
+    at=".extraArgs",
+    why="FieldValueForbidden",
+)
+
+# --- in Python -------------------------------------------------------------------------------------------------------
+
+
+def why_refused(engine: str, argument: str) -> str | None:
+    """The same sentence; None for what is let through."""
+    flag = argument.partition("=")[0].partition(".")[0].replace("_", "-")
+    if _is_harmless(engine, flag):
+        return None
+    for why, names in REASONS.items():
+        if flag in names:
+            return f"{flag} {why}"
+    if engine not in HARMLESS:
+        return flag + _SHORT
+    return flag + (_UNKNOWN if flag.startswith("-") else _NO_FLAG)
+
+
+def _is_harmless(engine: str, flag: str) -> bool:
+    if engine in HARMLESS:
+        return not {flag, flag.replace("--no-", "--", 1)}.isdisjoint(HARMLESS[engine])
+    return len(flag) <= len("--") or not any(name.startswith(flag) for name in DANGEROUS)

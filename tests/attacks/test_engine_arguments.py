@@ -1,0 +1,279 @@
+"""Whatever the engines' parsers make of an argument: what Slipway sets itself, or what opens a hole, can't be given.
+
+The parsers are the real ones' lists of flags: vLLM's is recorded, and xllamacpp is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xllamacpp
+import yaml
+from slipway.api import arguments, variables
+from slipway.api.engine_flags import DANGEROUS, HARMLESS, LLAMACPP, REASONS, REFUSED, VLLM
+from slipway.rendering import Desired, Unrenderable, World, render
+from support.rendered_worlds import arguments as rendered
+from support.rendered_worlds import on_h100, plan, predictor, runtime
+from support.slipway_api import rows
+
+RECORDED = yaml.safe_load((Path(__file__).parent / "recorded/vllm-0.32.0.yaml").read_text())
+FLAGS: list[str] = RECORDED["flags"].split()
+VARIABLES: list[str] = RECORDED["variables"].split()
+REAL_REFUSED = sorted(set(REFUSED) & set(FLAGS))
+ENGINES = [VLLM, LLAMACPP]
+each_engine = pytest.mark.parametrize("engine", ENGINES)
+
+
+def parameters_of_llamacpp() -> set[str]:
+    """As flags, those that can be given as a word."""
+    parameters = xllamacpp.CommonParams()
+    known = [name for name in dir(parameters) if not name.startswith("_")]
+    return {
+        f"--{name.replace('_', '-')}"
+        for name in known
+        if isinstance(getattr(parameters, name), bool | int | float | str)
+    }
+
+
+# --- the lists -------------------------------------------------------------------------------------------------------
+
+
+def test_every_flag_of_vllm_is_judged_once() -> None:
+    judged = [*HARMLESS[VLLM], *REFUSED]
+    assert sorted(set(FLAGS) - set(judged)) == []
+    assert len(judged) == len(set(judged))
+
+
+def test_only_flags_that_the_engine_has_are_let_through() -> None:
+    assert set(HARMLESS[VLLM]) - set(FLAGS) == {"-O", "-O0", "-O1", "-O2", "-O3"}  # its parser knows them by itself
+    assert set(HARMLESS[LLAMACPP]) <= parameters_of_llamacpp()
+
+
+def test_a_flag_that_is_refused_is_let_through_for_no_engine() -> None:
+    assert not set(REFUSED) & {flag for flags in HARMLESS.values() for flag in flags}
+
+
+def test_each_refusal_has_one_reason() -> None:
+    assert len(REFUSED) == len(set(REFUSED)) == sum(map(len, REASONS.values()))
+
+
+# --- what parsers make of a word -------------------------------------------------------------------------------------
+
+
+def as_argparse_takes(word: str) -> str | None:
+    """The flag that Python's argparse takes the word for, among all of vLLM's."""
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    for flag in FLAGS:
+        parser.add_argument(flag, dest=flag, nargs="?", const="given")
+    try:
+        found, _ = parser.parse_known_args([word])
+    except (argparse.ArgumentError, SystemExit):
+        return None
+    return next((flag for flag in FLAGS if getattr(found, flag) is not None), None)
+
+
+@pytest.mark.parametrize("flag", REAL_REFUSED)
+def test_no_beginning_of_a_refused_flag_is_let_through(flag: str) -> None:
+    beginnings = [flag[:length] for length in range(2, len(flag) + 1)]
+    for word in beginnings:
+        assert word in HARMLESS[VLLM] or arguments.why_refused(VLLM, f"{word}=x")
+
+
+@pytest.mark.parametrize("flag", ["-q", "-n", "-r", "-a", "-m", "-c"])
+def test_no_value_that_hangs_on_a_short_flag_is_let_through(flag: str) -> None:
+    assert arguments.why_refused(VLLM, f"{flag}8")
+    assert arguments.why_refused(VLLM, f"{flag}=8")
+
+
+def test_a_flag_that_is_let_through_is_what_argparse_takes_it_for() -> None:
+    known = [flag for flag in HARMLESS[VLLM] if flag in FLAGS]
+    assert [as_argparse_takes(flag) for flag in known[::12]] == known[::12]
+
+
+DRESSED = ["{0}", "{0}=x", "{1}=x", "{0}.key=x", "{0}.key.key+=x", "{1}.a_b=x", "{2}=x", "{2}"]
+
+
+@pytest.mark.parametrize("flag", [flag for flag in DANGEROUS if flag.startswith("--") and len(flag) > 8])
+def test_a_dangerous_flag_is_refused_in_every_dress_whatever_the_engine(flag: str) -> None:
+    with_underscores = f"--{flag.removeprefix('--').replace('-', '_')}"
+    for word in (dress.format(flag, with_underscores, flag[:-1]) for dress in DRESSED):
+        for engine in (*ENGINES, "sglang"):
+            assert arguments.why_refused(engine, word), (engine, word)
+
+
+@each_engine
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("evil/model", "/mnt/other", "@/etc/passwd", "", "=", "-", "--", "---", "-1", " --seed=1", "\u2014seed=1"),
+        *("--config=/x", "--conf=/x", "--SEED=1", "--trust-remote-code\u200b", "--model=x", "--no-no-enforce-eager"),
+        *("-O4", "-Ofast", "-cc.backend=x", "-dp=2", "-asc=2", "--unknown-of-tomorrow=1", "--no-trust-remote-code"),
+        *("--allow=trust-remote-code", "--api-keys=/x", "--traces-endpoint=http://x", "--drain-limit=0"),
+    ],
+)
+def test_what_is_no_flag_or_an_unknown_one_is_refused(engine: str, word: str) -> None:
+    assert arguments.why_refused(engine, word)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *(
+            "--seed=1",
+            "-O3",
+            "-O=2",
+            "--max-lora-rank=64",
+            "--max_lora_rank=64",
+            "--enforce-eager",
+            "--tool-call-parser=hermes",
+        ),
+        *(
+            "--enable-auto-tool-choice",
+            "--reasoning-parser=qwen3",
+            "--no-async-scheduling",
+            "--chat-template=/etc/t/a.jinja",
+        ),
+        *('--hf-overrides={"a":1}', "--hf-overrides.rope_parameters.factor=2", "--limit-mm-per-prompt.image=2"),
+        *("--cpu-offload-gb=4", "--max-num-batched-tokens=8192", "--attention-backend=FLASHINFER"),
+    ],
+)
+def test_what_people_need_is_let_through(word: str) -> None:
+    assert arguments.why_refused(VLLM, word) is None
+
+
+@pytest.mark.parametrize("word", ["--n_batch=512", "--n-ubatch=64", "--use_jinja=true", "--chat_template=/x"])
+def test_what_people_need_of_llamacpp_is_let_through(word: str) -> None:
+    assert arguments.why_refused(LLAMACPP, word) is None
+
+
+@pytest.mark.parametrize(
+    "word", ["--tp=2", "30000", "--mem-fraction-static", "--port=30000", "--max-model-len=1", "--"]
+)
+def test_a_runtime_of_somebody_elses_takes_what_it_likes(word: str) -> None:
+    assert arguments.why_refused("sglang", word) is None
+
+
+FORBIDDEN = "spec.engine.extraArgs: Forbidden: "
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in rows("refused_llmdeployments") if FORBIDDEN in row["says"]], ids=lambda row: row["it"]
+)
+def test_python_refuses_in_the_words_of_the_api_server(row: Any) -> None:
+    engine = row["spec"]["engine"]
+    found = [arguments.why_refused(engine.get("name", VLLM), word) for word in engine["extraArgs"]]
+    assert row["says"] == FORBIDDEN + next(why for why in found if why)
+
+
+# --- the last word ---------------------------------------------------------------------------------------------------
+
+
+def refusal(**spec: object) -> str:
+    wanted = on_h100(**spec)
+    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    assert isinstance(answer, Unrenderable), answer
+    return answer.message
+
+
+def test_what_an_older_definition_let_in_is_not_rendered() -> None:
+    assert refusal(engine={"extraArgs": ["--seed=1", "--middlewar=evil.Mw"]}) == (
+        "engine.extraArgs: --middlewar is none of the engine's flags, written out, that Slipway lets through: leave it "
+        "out, or name a ServingRuntime of your own in engine.name."
+    )
+
+
+def test_no_argument_of_the_spec_becomes_a_value_of_one_of_ours() -> None:
+    given = rendered(on_h100(engine={"adapters": [{"name": "sql", "uri": "s3://b/sql"}], "extraArgs": ["--seed=1"]}))
+    assert given[-1] == "--seed=1"
+    assert "is no flag" in refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
+
+
+@pytest.mark.parametrize("path", ["/usr", "/opt/slipway", "/mnt/models", "//opt", "/data/../opt", "/etc", "/dev/x"])
+def test_a_volume_over_the_images_own_files_is_not_rendered(path: str) -> None:
+    volumes = {"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": [{"name": "a", "mountPath": path}]}
+    assert refusal(pod=volumes).startswith(f"pod.volumeMounts: {path} is no place for a volume")
+
+
+@pytest.mark.parametrize("path", ["/data", "/etc/templates", "/optimised", "/usr2", "/mnt/loras", "/var/cache/x"])
+def test_a_volume_elsewhere_is_rendered(path: str) -> None:
+    volumes = {"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": [{"name": "a", "mountPath": path}]}
+    assert predictor(on_h100(pod=volumes))["model"]["volumeMounts"] == [{"name": "a", "mountPath": path}]
+
+
+# --- variables -------------------------------------------------------------------------------------------------------
+
+LOADERS = "PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONPYCACHEPREFIX PYTHONWARNINGS PYTHONBREAKPOINT"
+LOADERS += " PYTHONINSPECT PYTHONOPTIMIZE LD_PRELOAD LD_LIBRARY_PATH LD_AUDIT GCONV_PATH BASH_ENV PATH OPENSSL_CONF"
+LOADERS += (
+    " OMP_TOOL_LIBRARIES CUDA_INJECTION64_PATH NCCL_NET_PLUGIN NCCL_TUNER_PLUGIN NCCL_PROFILER_PLUGIN NCCL_CONF_FILE"
+)
+LOADERS += " TRITON_CACHE_MANAGER TRITON_PTXAS_PATH TRITON_CACHE_DIR TORCHINDUCTOR_CACHE_DIR TORCH_EXTENSIONS_DIR"
+LOADERS += " FLASHINFER_WORKSPACE_BASE GGML_BACKEND_PATH LLAMA_ARG_TOOLS OTEL_PYTHON_TRACER_PROVIDER RAY_ADDRESS"
+LOADERS += " TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD HF_DATASETS_TRUST_REMOTE_CODE"
+OF_VLLM = (
+    "API_KEY PLUGINS ALLOW_RUNTIME_LORA_UPDATING SERVER_DEV_MODE CONFIG_ROOT CACHE_ROOT ALLOW_INSECURE_SERIALIZATION"
+)
+OF_VLLM += (
+    " USE_MODELSCOPE MEDIA_URL_ALLOW_REDIRECTS MEDIA_CONNECTOR MODEL_REDIRECT_PATH LOGGING_CONFIG_PATH NCCL_SO_PATH"
+)
+OF_VLLM += " CUDART_SO_PATH TRACE_FUNCTION PORT HOST_IP RPC_BASE_PATH RUST_FRONTEND_PATH USE_RUST_FRONTEND MEDIA_CACHE"
+OF_VLLM += " DEBUG_LOG_API_SERVER_RESPONSE DEBUG_DUMP_PATH LORA_RESOLVER_CACHE_DIR TEST_FORCE_LOAD_FORMAT"
+OTHERS = (
+    "SLIPWAY_PORT NVIDIA_VISIBLE_DEVICES NVIDIA_DRIVER_CAPABILITIES AMD_VISIBLE_DEVICES UVICORN_HOST WEB_CONCURRENCY"
+)
+OTHERS += " GUNICORN_CMD_ARGS FORWARDED_ALLOW_IPS"
+BAD = [*LOADERS.split(), *(f"VLLM_{name}" for name in OF_VLLM.split()), *OTHERS.split(), "VLLM_OF_TOMORROW"]
+GOOD = (
+    "NCCL_DEBUG HF_TOKEN HF_HUB_OFFLINE OMP_NUM_THREADS CUDA_VISIBLE_DEVICES VLLM_LOGGING_LEVEL VLLM_CPU_KVCACHE_SPACE"
+)
+GOOD += " PYTHONUNBUFFERED OTEL_SERVICE_NAME OTEL_EXPORTER_OTLP_HEADERS HTTPS_PROXY TOKENIZERS_PARALLELISM PATHS"
+GOOD += " PYTORCH_CUDA_ALLOC_CONF VLLM_USE_DEEP_GEMM AWS_REGION"
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_variable_that_does_what_a_refused_flag_does_is_refused(name: str) -> None:
+    assert variables.why_refused(name)
+    assert refusal(pod={"env": [{"name": name, "value": "x"}]}).startswith(f"pod.env: {name} ")
+
+
+@pytest.mark.parametrize("name", GOOD.split())
+def test_a_variable_that_is_its_writers_own_affair_is_let_through(name: str) -> None:
+    wanted = on_h100(pod={"env": [{"name": name, "value": "x"}]})
+    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    assert isinstance(answer, Desired)
+
+
+def test_only_variables_that_vllm_has_are_let_through() -> None:
+    ours = {name for name in variables.LET_THROUGH if name.startswith("VLLM_")}
+    assert ours <= set(VARIABLES)
+
+
+# --- a runtime in Slipway's name -------------------------------------------------------------------------------------
+
+
+def test_a_runtime_of_the_namespace_that_hides_slipways_own_is_not_used() -> None:
+    theirs = runtime("slipway-vllm-cuda")
+    theirs["metadata"]["namespace"] = "chat"
+    wanted = on_h100(access={"apiKeysSecret": "keys"})
+    answer = render(wanted, plan(wanted), World(serving_runtime=theirs))
+    assert isinstance(answer, Unrenderable)
+    assert (answer.reason, "hides Slipway's own" in answer.message) == ("RuntimeShadowed", True)
+
+
+def test_a_runtime_of_the_namespace_with_a_name_of_its_own_is() -> None:
+    theirs = runtime("sglang")
+    theirs["metadata"]["namespace"] = "chat"
+    wanted = on_h100(engine={"name": "sglang"}, accelerator={})
+    assert isinstance(render(wanted, plan(wanted), World(serving_runtime=theirs)), Desired)
+
+
+@pytest.mark.parametrize("ending", ["predictor", "transformer", "explainer"])
+def test_a_name_that_kserve_gives_to_a_part_of_another_is_not_rendered(ending: str) -> None:
+    plain = on_h100()
+    wanted = plain.model_copy(update={"metadata": plain.metadata.model_copy(update={"name": f"a-{ending}"})})
+    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    assert isinstance(answer, Unrenderable)
+    assert f"is the one that KServe gives to the {ending} of a:" in answer.message

@@ -1,0 +1,288 @@
+"""Whatever a user writes, wherever: KServe, which runs the container that it makes as a Go template, never sees `{{`.
+
+All texts of the spec are tried, found by walking its schema: a field that is added later is tried as well.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from slipway.api import crd
+from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.planning import Unplannable, make_plan
+from slipway.rendering import Desired, Unrenderable, World, render
+from slipway.rendering.refusing import without_templates
+from support.rendered_worlds import PROFILES, deployment, of_kind, on_h100, plan, runtime
+
+Object = dict[str, Any]
+Path = tuple[str | int, ...]
+
+URI = "hf://org/model"
+SELECTOR = {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}]}
+EVERYTHING: Object = {
+    "model": {
+        "uri": URI,
+        "revision": "main",
+        "servedName": "llama",
+        "credentialsSecret": "token",
+        "facts": {"dtype": "int8", "weights": "16Gi"},
+        "cache": {"kind": "PVC", "size": "20Gi", "storageClassName": "fast"},
+    },
+    "engine": {
+        "name": "vllm",
+        "mode": "Latency",
+        "quantization": "FP8",
+        "kvCacheDtype": "FP8",
+        "speculative": {"method": "draft", "tokens": 2, "model": URI},
+        "adapters": [{"name": "sql", "uri": URI}],
+        "parallelism": {"tensor": "Auto"},
+        "mediaDomains": ["images.example.com"],
+        "extraArgs": ["--seed=1"],
+    },
+    "accelerator": {"profiles": ["h100"], "policy": "InOrder", "spot": "Allowed"},
+    "scaling": {
+        "autoscaler": "KEDA",
+        "idleAfter": "10m",
+        "target": {"inFlight": "Auto", "ttftP95": "1s", "tpotP95": "1s"},
+        "schedule": [{"cron": "0 8 * * *", "duration": "1h", "minReplicas": 1, "timeZone": "UTC"}],
+        "hold": {"maxBytes": "64Mi", "timeout": "1m", "heartbeat": "1s"},
+    },
+    "rollout": {
+        "strategy": "Canary",
+        "canary": {"steps": [{"weight": 1, "pause": "1s"}], "analysis": {"ttftP95": "1s", "tpotP95": "1s"}},
+        "drainTimeout": "1m",
+        "qualityGate": "exam",
+    },
+    "access": {
+        "apiKeysSecret": "keys",
+        "gateway": {"parentRef": {"name": "a", "namespace": "b", "sectionName": "c"}, "hostname": "a.example.com"},
+        "allowFrom": [
+            {"namespaceSelector": SELECTOR, "podSelector": SELECTOR},
+            {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
+        ],
+    },
+    "observability": {"tracing": {"endpoint": "http://otel:4318/v1/traces"}},
+    "pod": {
+        "labels": {"team": "blue"},
+        "annotations": {"note": "x"},
+        "serviceAccountName": "a",
+        "priorityClassName": "b",
+        "queueName": "c",
+        "tolerations": [{"key": "a", "operator": "Equal", "value": "b", "effect": "NoSchedule"}],
+        "nodeSelector": {"zone": "a"},
+        "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi"}},
+        "env": [
+            {"name": "A", "value": "b"},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}},
+            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}},
+            {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
+        ],
+        "volumes": [
+            {"name": "a", "configMap": {"name": "a", "items": [{"key": "a", "path": "b"}]}},
+            {"name": "b", "secret": {"secretName": "a", "items": [{"key": "a", "path": "b"}]}},
+            {"name": "c", "persistentVolumeClaim": {"claimName": "a"}},
+            {"name": "d", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
+        ],
+        "volumeMounts": [{"name": "a", "mountPath": "/data", "subPath": "b"}],
+        "imagePullSecrets": [{"name": "a"}],
+        "runtimeClassName": "a",
+        "schedulerName": "b",
+    },
+}
+
+
+def places(thing: object, path: Path = ()) -> Iterator[Path]:
+    """Where texts are."""
+    if isinstance(thing, str):
+        yield path
+    elif isinstance(thing, dict):
+        for key, value in thing.items():
+            yield from places(value, (*path, key))
+    elif isinstance(thing, list):
+        for index, value in enumerate(thing):
+            yield from places(value, (*path, index))
+
+
+def maps(schema: Object, path: str = "") -> Iterator[str]:
+    """Fields whose keys people write."""
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield path
+    for name, inner in schema.get("properties", {}).items():
+        yield from maps(inner, f"{path}.{name}")
+    if "items" in schema:
+        yield from maps(schema["items"], f"{path}[]")
+
+
+def texts(schema: Object, path: str = "") -> Iterator[tuple[str, Object]]:
+    """Fields that hold a text, with their schemas."""
+    if schema.get("type") == "string" or "x-kubernetes-int-or-string" in schema:
+        yield path, schema
+    for name, inner in schema.get("properties", {}).items():
+        yield from texts(inner, f"{path}.{name}")
+    for kind, mark in (("items", "[]"), ("additionalProperties", "{}")):
+        if isinstance(schema.get(kind), dict):
+            yield from texts(schema[kind], path + mark)
+
+
+SPEC: Object = crd.llmdeployment()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+PLACES = list(places(EVERYTHING))
+MAPS = list(maps(SPEC))
+
+
+def named(path: Path) -> str:
+    """As the schema names the field."""
+    text = "".join("[]" if isinstance(step, int) else f".{step}" for step in path)
+    for each in MAPS:
+        text = re.sub(rf"^{re.escape(each)}\.[^.\[]+$", f"{each}{{}}", text)
+    return text
+
+
+def changed(path: Path, how: Callable[[str], str]) -> Object:
+    spec = copy.deepcopy(EVERYTHING)
+    inner: Any = spec
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = how(inner[path[-1]])
+    return spec
+
+
+def made_of(spec: Object, profiles: list[AcceleratorProfile] | None = None) -> Object | None:
+    """The InferenceService that KServe would get; None where there is none."""
+    metadata = {"name": "llama", "namespace": "chat", "uid": "4711"}
+    try:
+        wanted = LLMDeployment.model_validate({"metadata": metadata, "spec": spec})
+    except ValidationError:
+        return None
+    planned = make_plan(wanted.spec, profiles or PROFILES, name="llama")
+    if isinstance(planned, Unplannable):
+        return None
+    answer = render(wanted, planned, World(serving_runtime=runtime(planned.runtime)))
+    return of_kind(answer, "InferenceService") if isinstance(answer, Desired) else None
+
+
+def test_every_text_of_the_spec_is_tried() -> None:
+    assert {path for path, _ in texts(SPEC)} == {named(path) for path in PLACES}
+
+
+def test_the_spec_with_everything_in_it_is_rendered() -> None:
+    made = made_of(EVERYTHING)
+    assert made
+    assert "/data" in json.dumps(made)
+
+
+@pytest.mark.parametrize("how", ["{{{{.Name}}}}", "{0}{{{{", "{{{{{0}", "{0}{{{{`x`}}}}", "{0}/{{{{printf `%c` 34}}}}"])
+@pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)))
+def test_no_template_reaches_kserve(path: Path, how: str) -> None:
+    made = made_of(changed(path, how.format))
+    assert made is None or "{{" not in json.dumps(made)
+
+
+@pytest.mark.parametrize("path", MAPS)
+def test_no_template_reaches_kserve_as_a_key(path: str) -> None:
+    spec = copy.deepcopy(EVERYTHING)
+    inner: Any = spec
+    for step in path.strip(".").split("."):
+        inner = inner[step.removesuffix("[]")]
+        inner = inner[0] if step.endswith("[]") else inner
+    inner["{{.Name}}"] = "1"
+    made = made_of(spec)
+    assert made is None or "{{" not in json.dumps(made)
+
+
+@pytest.mark.parametrize(("path", "schema"), list(texts(SPEC)), ids=lambda it: it if isinstance(it, str) else "")
+def test_the_api_server_refuses_it_as_well(path: str, schema: Object) -> None:
+    rules = [rule["rule"] for rule in schema.get("x-kubernetes-validations", [])]
+    assert "enum" in schema or any(keeps_out(rule) for rule in rules)
+
+
+def keeps_out(rule: str) -> bool:
+    """Whether a text with `{{` in it could not pass: every text must, or may not, have a form that says so."""
+    if rule == "!self.contains('{{')" or "[{][{]" in rule:
+        return True
+    if rule.startswith(("isQuantity(", "type(self) == int")):
+        return True
+    forms = [json.loads(f'"{form}"') for form in re.findall(r'self\.matches\("((?:[^"\\]|\\.)*)"\)', rule)]
+    return bool(forms) and all(is_narrow(form) for form in forms)
+
+
+def is_narrow(form: str) -> bool:
+    """Anchored, and of characters that it lists, without `{` but to count."""
+    listed = re.sub(r"\{\d+(,\d*)?\}|\[\^[^\]]*\{[^\]]*\]|\\\.", "", form)
+    return form.startswith("^") and form.endswith("$") and not re.search(r"[{.](?![^\[]*\])|\[\^", listed)
+
+
+@pytest.mark.parametrize("path", MAPS)
+def test_the_api_server_refuses_keys_as_well(path: str) -> None:
+    schema: Object = SPEC
+    for step in path.strip(".").split("."):
+        schema = schema["properties"][step.removesuffix("[]")]
+        schema = schema["items"] if step.endswith("[]") else schema
+    rules = [rule["rule"] for rule in schema["x-kubernetes-validations"]]
+    assert any("!key.contains('{{')" in rule or rule.startswith("self.all(name, name in [") for rule in rules)
+
+
+# --- the last word ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"nodeLabels": {"{{.Name}}": "x"}},
+        {"tolerations": [{"key": "{{.Name}}"}]},
+    ],
+    ids=["label", "toleration"],
+)
+def test_a_profile_with_a_template_is_refused(facts: Object) -> None:
+    with pytest.raises(ValidationError, match="which KServe would read as a template"):
+        AcceleratorProfile.model_validate(
+            {
+                "metadata": {"name": "h100"},
+                "spec": {"vendor": "CPU", "resource": {"name": "cpu"}, "memory": "1Gi", **facts},
+            }
+        )
+
+
+def test_the_finished_object_is_looked_at_once_more_and_the_field_is_named() -> None:
+    wanted = on_h100(model={"uri": "https://example.com/{{.Name}}"})  # only the API server checks its form
+    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    assert isinstance(answer, Unrenderable)
+    assert answer.message == (
+        "spec.model.uri contains '{{', which KServe would read as a template: write it differently."
+    )
+
+
+@pytest.mark.parametrize("place", ["env", "labels", "key"])
+def test_what_did_not_come_from_the_spec_is_found_too(place: str) -> None:
+    bad: dict[str, Object] = {
+        "env": {"spec": {"predictor": {"model": {"env": [{"name": "A", "value": "{{.Name}}"}]}}}},
+        "labels": {"spec": {"predictor": {"labels": {"a": "{{.Name}}"}}}},
+        "key": {"spec": {"predictor": {"nodeSelector": {"{{.Name}}": "x"}}}},
+    }
+    wanted = deployment(engine={"name": "llamacpp"})
+    with pytest.raises(Exception, match=r"^InferenceService\.spec\.predictor.* contains '\{\{'"):
+        without_templates(bad[place], wanted, plan(wanted))
+
+
+def test_texts_that_lie_side_by_side_do_not_join_to_a_template() -> None:
+    spec = copy.deepcopy(EVERYTHING)
+    spec["engine"]["extraArgs"] = ["--chat-template={", "--response-role={", '--hf-overrides={"a":{"b":{}}}']
+    spec["pod"]["env"] = [{"name": "A", "value": "{"}, {"name": "B", "value": "{"}]
+    spec["pod"]["volumeMounts"] = [{"name": "a", "mountPath": "/data/{", "subPath": "{"}]
+    made = made_of(spec)
+    assert made
+    assert "{{" not in json.dumps(made, separators=(",", ":"))
+
+
+def test_what_only_json_would_make_a_template_of_is_none_to_kserve() -> None:
+    spec = copy.deepcopy(EVERYTHING)
+    spec["pod"]["env"] = [{"name": "A", "value": "\\u007b\\u007b.Name}}"}]
+    made = made_of(spec)
+    assert made
+    assert "\\\\u007b" in json.dumps(made), "the backslash is a text's own and is escaped, so it stays one"
