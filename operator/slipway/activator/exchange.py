@@ -30,7 +30,8 @@ ASK_AGAIN_AFTER = 1  # seconds, where an engine that is unavailable names none
 
 # What a request takes beside its body, as `make bench-activator-memory` measures it.
 WEIGHT = 24 * 1024
-WEIGHT_OF_HEADER = 160
+WEIGHT_OF_HEADER = 320
+COPIES_OF_HEAD = 3  # at a wake, when all are sent at once
 
 LOOK_AFTER = 1.0  # seconds between two looks whether a client is still there of whose body we don't read all yet
 
@@ -201,4 +202,5 @@ def _last_resort(failed: FailedError) -> Answer:
 
 def weight(head: RequestHead) -> int:
     """Bytes that a request takes while it is here, its body aside."""
-    return WEIGHT + len(head.target) + sum(len(name) + len(value) + WEIGHT_OF_HEADER for name, value in head.headers)
+    size = len(head.target) + sum(len(name) + len(value) for name, value in head.headers)
+    return WEIGHT + COPIES_OF_HEAD * size + WEIGHT_OF_HEADER * len(head.headers)
