@@ -23,7 +23,7 @@ OPENTELEMETRY = (
     "opentelemetry-exporter-otlp-proto-http",
 )
 """What vLLM needs for spans of its own; it imports both exporters, whichever is used."""
-GUARD = "slipway_runtime.guard.asgi.Guard"
+GUARD = "slipway_runtime.engines.vllm_app.Guard"
 ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
 OURS = {"model", "host", "port", "uds", "api-key", "shutdown-timeout", "headless"}

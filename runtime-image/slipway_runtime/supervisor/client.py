@@ -1,6 +1,8 @@
-"""What the supervisor asks the engine over HTTP: is it up, what does it count, and a first request."""
+"""What the supervisor asks the engine over HTTP: is it up, has it limits, what does it count, and a first request."""
 
 from __future__ import annotations
+
+import asyncio
 
 import aiohttp
 
@@ -8,6 +10,9 @@ from slipway_runtime.engines.engine import Launch, WarmUp
 
 SECRET_HEADER = "X-Slipway-Supervisor"  # noqa: S105 - the name of a header
 PATIENCE = 3.0  # seconds for an answer that costs an engine nothing
+PATIENCE_WITH_HEADS = 20.0  # seconds for an answer that a server without limits would never give
+TOO_LONG_A_HEAD = b"GET /health HTTP/1.1\r\nx: " + b"x" * (256 << 10)
+"""Without an end."""
 
 
 class EngineClient:
@@ -28,6 +33,20 @@ class EngineClient:
                 return answer.status
         except (aiohttp.ClientError, OSError, TimeoutError):
             return 0
+
+    async def has_limits(self) -> bool:
+        """Whether its server refuses a head that is too long, instead of waiting for the rest of it."""
+        try:
+            async with asyncio.timeout(PATIENCE_WITH_HEADS):
+                host = self._launch.host.strip("[]")
+                reader, writer = await asyncio.open_connection(host, self._launch.port)
+                try:
+                    writer.write(TOO_LONG_A_HEAD)
+                    return (await reader.readline()).split(b" ")[1:2] in ([b"431"], [b"400"])
+                finally:
+                    writer.transport.abort()
+        except (OSError, TimeoutError):
+            return False
 
     async def metrics(self) -> str | None:
         try:

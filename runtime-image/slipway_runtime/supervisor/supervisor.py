@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 LOOK = 0.05  # seconds between two looks at an engine that starts
 LOOK_FOR_IDLE = 0.02
 LOOK_AFTER = 2.0  # seconds between two looks at an engine that serves
+UNLIMITED = Failure(
+    Reason.UNKNOWN,
+    "The engine's web server takes requests of any size from anybody, so that any client could end the pod.",
+    "Use a version of the engine that slipway-runtime knows: one of its own images.",
+    "listening",
+)
 UNKILLABLE = 5.0  # seconds after which one that not even SIGKILL ends is left to the kernel
 
 
@@ -119,6 +125,8 @@ class Supervisor:
                 asyncio.get_running_loop().call_later(UNKILLABLE, self._give_up)
             case Action.BLAME_THE_START:
                 self.failure = self._too_slow()
+            case Action.BLAME_THE_SERVER:
+                self.failure = UNLIMITED
             case Action.BLAME_THE_ENGINE:
                 self.failure = self._stuck() if event is Event.STUCK else self._dead()
 
@@ -244,6 +252,9 @@ class Supervisor:
             await asyncio.sleep(LOOK)
         self._health = health
         self._phases.reach("answers")
+        if not await client.has_limits():
+            self.happens(Event.UNLIMITED)
+            return
         if self._launch.warm_up:
             patience = self._options.patience.start
             status = await client.warm_up(self._launch.warm_up, patience=patience, trace=self._trace.traceparent)
