@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from slipway_runtime import control
+from slipway_runtime import control, stopping
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
 from slipway_runtime.engines.engine import Launch
 from slipway_runtime.failure import Failure, Reason
@@ -20,7 +20,7 @@ from slipway_runtime.versions import version_of
 from . import exposition
 from .liveness import Pulse, Sample
 from .log import Log
-from .options import STOP, Options
+from .options import Options
 from .output import Output
 from .phases import Phases
 from .process import EngineProcess
@@ -85,8 +85,7 @@ class Supervisor:
     async def _run(self, told_to_stop: Sequence[int]) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._output.fileno(), self._take_output)
-        for number in STOP:
-            loop.add_signal_handler(number, self.happens, Event.STOP)
+        stopping.lead_to(lambda _: loop.call_soon_threadsafe(self.happens, Event.STOP))
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         self._set_timer()
         if told_to_stop:
@@ -98,6 +97,7 @@ class Supervisor:
                 await self._over.wait()
                 watch.cancel()
         finally:
+            stopping.ignore()
             loop.remove_reader(self._output.fileno())
             self._output.close()
 
