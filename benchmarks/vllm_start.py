@@ -77,6 +77,7 @@ class Bench:
             *(sys.executable, "-m", "slipway_runtime", "serve", "vllm", f"--start={kind.way}"),
             *(f"--model={self.model}", f"--served-name={NAME}", "--host=127.0.0.1", f"--port={self.port}"),
             *(f"--management-port={self.management}", f"--cache={self.cache(kind)}", "--endpoints-delay=0"),
+            *(f"--allow={flag.partition('=')[0].lstrip('-')}" for flag in self.flags),
             *(f"--termination-log={self.folder}/termination", "--", *self.flags),
         ]
 

@@ -75,7 +75,8 @@ class Connection(HttpToolsProtocol):
         """Whether a head is what comes next or is under way, and whether nothing is under way."""
         self._running: RequestResponseCycle | None = None
         self._refusal: Refusal | None = None
-        """Why nothing is read any more; told when all before it is answered."""
+        """Why nothing more is taken; told when all before it is answered."""
+        self._has_told = False
         self._deadline = self._taken_by = math.inf
         """When what is being waited for is late: from the client, and by it."""
         self._is_leaving = False
@@ -111,8 +112,8 @@ class Connection(HttpToolsProtocol):
         elif now > self._taken_by:
             self.transport.abort()
         elif now > self._deadline and not self.flow.read_paused:
-            if not self._is_busy and (self._between or not self._in_head):
-                self.leave()  # nothing is asked; or the rest of a body is late that nobody wants
+            if self._has_told or (not self._is_busy and (self._between or not self._in_head)):
+                self.leave()  # all is said, nothing is asked, or the rest is late of a body that nobody wants
             else:
                 self._refuse(TOO_SLOW)
 
@@ -217,7 +218,7 @@ class Connection(HttpToolsProtocol):
 
     def _may_read(self) -> bool:
         """One request after another: what is behind the next one waits in the client."""
-        return not (self.pipeline or self._refusal)
+        return self._has_told or not (self.pipeline or self._refusal)
 
     def _reads_on(self) -> None:
         if self._is_busy and self.cycle.more_body:
@@ -254,21 +255,30 @@ class Connection(HttpToolsProtocol):
             if before := self.pipeline[0][0] if self.pipeline else self._running:
                 self.cycle = before
         elif self._is_busy and self.cycle.more_body:
-            if not self.cycle.response_started:
-                self._say(refusal)
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-            self.transport.close()
+            if self.cycle.response_started:
+                self.transport.close()
+            else:
+                self._say(refusal)
         if not self._is_busy:
             self._say(refusal)
 
     def _say(self, refusal: Refusal) -> None:
-        if self.transport.is_closing():
+        """The last words. What the client goes on to send is dropped for a while, or a reset would overtake them."""
+        if self._has_told or self.transport.is_closing():
             return
+        self._has_told = True
         headers = {**refusal.headers(), "connection": "close"}
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.transport.write(STATUS_LINE[refusal.status] + head.encode() + b"\r\n" + refusal.body())
-        self.transport.close()
+        if refusal is TOO_MANY_CONNECTIONS:
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self._crowd.is_silent(self)
+        self._expect(GOODBYE)
+        self.flow.resume_reading()
 
 
 class _Flow(FlowControl):

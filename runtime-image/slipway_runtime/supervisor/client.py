@@ -45,6 +45,8 @@ class EngineClient:
                     return (await reader.readline()).split(b" ")[1:2] in ([b"431"], [b"400"])
                 finally:
                     writer.transport.abort()
+        except ConnectionResetError:
+            return True
         except (OSError, TimeoutError):
             return False
 
