@@ -65,9 +65,9 @@ def page() -> Iterator[str]:
         yield table(("option", "default", "meaning"), options(engine))
     yield "## Flags and variables of engines that are refused"
     yield (
-        "So is every flag that is in no list of Slipway's, is shortened, or has JSON that loads code by name. The "
-        "operator writes some of the flags itself, and those may be given once. `serve vllm` lets through what "
-        "`--allow=NAME` names; it is for those who run the image without the operator, which gives no such option."
+        "So is every flag that is in no list of Slipway's, is shortened, or has JSON that loads code by name.\n"
+        "Those that the operator writes may be given once. `serve vllm` lets through what `--allow=NAME` names,\n"
+        "for those who run the image without the operator, which gives no such option."
     )
     yield table(("flags", "why"), refused())
     yield table(("variable of vLLM", "why"), ((f"`{each.name}`", each.why) for each in DANGEROUS_VARIABLES))

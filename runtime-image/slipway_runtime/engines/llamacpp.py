@@ -124,6 +124,7 @@ def fill(parameters: Any, settings: Settings) -> Any:
     parameters.endpoint_metrics = True
     parameters.endpoint_slots = False  # it would show what others ask
     parameters.ui = False
+    parameters.offline = True  # nothing is downloaded, whatever asks for it
     parameters.sse_ping_interval = -1  # such lines in a stream would be taken for its first token
     for name, value in settings.parameters.items():
         setattr(parameters, name, _like(getattr(parameters, name, None), name, value))

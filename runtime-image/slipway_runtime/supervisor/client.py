@@ -25,6 +25,7 @@ class EngineClient:
             connector=aiohttp.TCPConnector(force_close=True),  # a connection kept open would outlive a drain
             trust_env=False,
         )
+        self._telling: asyncio.Task[str | None] | None = None
 
     async def health(self) -> int:
         """The status of its answer; 0 if there was none."""
@@ -51,6 +52,12 @@ class EngineClient:
             return False
 
     async def metrics(self) -> str | None:
+        """Asked once for all who want them at a time: while it tells, an engine's server sends nobody a token."""
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._metrics())
+        return await asyncio.shield(self._telling)
+
+    async def _metrics(self) -> str | None:
         try:
             async with self._session.get(self._launch.metrics) as answer:
                 return await answer.text(errors="replace") if answer.status == 200 else None
@@ -68,4 +75,6 @@ class EngineClient:
             return 0
 
     async def close(self) -> None:
+        if self._telling:
+            self._telling.cancel()
         await self._session.close()
