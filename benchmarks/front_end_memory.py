@@ -39,8 +39,9 @@ def main() -> None:
 
 
 def one_endless_head(port: int) -> None:
+    header = b"x: " + b"x" * (32 << 10) + b"\r\n"
     with connected(port, 1) as [one]:
-        sent(one, b"GET /health HTTP/1.1\r\nx: ", *[b"x" * MIB] * 200)
+        sent(one, b"GET /health HTTP/1.1\r\n", *[header] * (200 * 32))
 
 
 def endless_small_headers(port: int) -> None:
@@ -76,7 +77,7 @@ def bodies_of_31_mib(port: int) -> None:
 
 
 FLOODS: dict[str, Flood] = {
-    "200 MiB of one header": one_endless_head,
+    "200 MiB of headers of 32 KiB": one_endless_head,
     "50 MiB of small headers": endless_small_headers,
     "1,000 connections that say nothing": silent,
     "1,000 heads of 60 KiB without an end": heads_of_60_kib_without_an_end,

@@ -129,17 +129,17 @@ async def test_requests_behind_the_one_that_is_answered_are_limited_and_what_cam
     assert code_of(told) == (429, "too_many_pipelined")
 
 
-async def test_behind_a_request_nothing_is_read_that_its_client_goes_on_to_send(front: FrontEnd) -> None:
-    """Heads of 30 KiB, of which the second already stops the reading, whatever the engine asks to receive."""
-    front.engine.may_answer.clear()
+async def test_behind_a_request_that_waits_nothing_is_read_however_often_the_engine_asks_for_more(
+    front: FrontEnd,
+) -> None:
+    """As vLLM does to learn whether a client has left. What is not read yet is none too many."""
+    front.engine.listens = True
     client = await front.client()
-    head = b"GET / HTTP/1.1\r\nx: " + b"x" * (30 << 10) + b"\r\n\r\n"
-    client.write(GET + head)
-    await front.engine.asked.wait()
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.5):
-            await client.sends(head * 2000)
-    assert len(front.engine.paths) == 1
+    head = b"GET /long HTTP/1.1\r\nx: " + b"x" * (60 << 10) + b"\r\n\r\n"
+    sending = asyncio.create_task(client.sends(head * 40 + b"GET /last HTTP/1.1\r\n\r\n"))
+    told = await client.hears(b"/last 0")
+    assert told.count(b"HTTP/1.1 200") == 41
+    await sending
 
 
 async def test_a_few_requests_behind_each_other_are_answered_in_their_order(front: FrontEnd) -> None:
@@ -220,6 +220,21 @@ async def test_a_connection_between_two_requests_is_not_kept_by_empty_lines(
     dripping = asyncio.create_task(drip(client, b"\r\n"))
     assert await client.hears_all() == b""
     dripping.cancel()
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_request_that_came_in_time_is_not_cut_by_what_was_waited_for_before(
+    front: FrontEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection.Connection, "timeout_keep_alive", property(lambda _: 0.1, lambda *_: None), False)
+    client = await front.client()
+    client.write(GET)
+    await client.hears(b"/ 0")
+    front.engine.may_answer.clear()
+    client.write(b"GET /second HTTP/1.1\r\n\r\n")
+    assert await (await front.client()).hears_all() == b""  # in which time the first one was looked at, too
+    front.engine.may_answer.set()
+    assert (await client.hears(b"/second 0")).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.usefixtures("hurried")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -27,6 +27,8 @@ class Engine:
     paths: list[str] = field(default_factory=list)
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     reads: bool = True
+    listens: bool = False
+    """Whether it asks again and again whether its client has left, before it answers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.paths.append(scope["path"])
@@ -36,6 +38,10 @@ class Engine:
             body += message["body"]
             if not message["more_body"]:
                 break
+        for _ in range(10 if self.listens else 0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await receive()
         await self.may_answer.wait()
         self.headers = scope["headers"]
         told = scope["path"].encode() + b" %d" % len(body)
