@@ -41,7 +41,7 @@ async def test_a_head_without_an_end_is_refused(pod: VllmPod, tiny: Path, start:
 
 
 async def test_a_web_server_that_takes_no_limits_is_not_served(pod: VllmPod, tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "usercustomize.py").write_text(WITHOUT_LIMITS)
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_LIMITS)
     pod.environment = {**(pod.environment or {})}
     pod.environment["PYTHONPATH"] += f":{tmp_path}"
     await pod.serve(tiny, "--start=ordinary")
