@@ -163,10 +163,14 @@ async def test_nonsense_behind_a_request_waits_for_its_answer(front: FrontEnd, b
     assert code_of(told) == (400, "malformed_request")
 
 
-async def test_a_body_that_turns_to_nonsense_is_refused(front: FrontEnd) -> None:
+@pytest.mark.parametrize("more", [b"", b"expect: 100-continue\r\n"], ids=["at once", "asking before"])
+async def test_a_body_that_turns_to_nonsense_is_refused(
+    front: FrontEnd, more: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     client = await front.client()
-    client.write(CHUNKED + b"zz\r\n")
+    client.write(CHUNKED.removesuffix(b"\r\n") + more + b"\r\nzz\r\n")
     assert code_of(await client.hears_all()) == (400, "malformed_request")
+    assert caplog.records == []
 
 
 async def test_a_body_that_nobody_reads_stays_with_its_client(front: FrontEnd) -> None:

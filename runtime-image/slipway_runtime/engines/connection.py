@@ -255,7 +255,7 @@ class Connection(HttpToolsProtocol):
             if before := self.pipeline[0][0] if self.pipeline else self._running:
                 self.cycle = before
         elif self._is_busy and self.cycle.more_body:
-            self.cycle.disconnected = True
+            self.cycle.disconnected, self.cycle.waiting_for_100_continue = True, False
             self.cycle.message_event.set()
             if self.cycle.response_started:
                 self.transport.close()
