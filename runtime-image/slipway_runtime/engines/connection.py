@@ -275,7 +275,8 @@ class Connection(HttpToolsProtocol):
         if refusal is TOO_MANY_CONNECTIONS:
             self.transport.close()
             return
-        self.transport.write_eof()
+        with contextlib.suppress(OSError):  # who has left already needs no goodbye
+            self.transport.write_eof()
         self._crowd.is_silent(self)
         self._expect(GOODBYE)
         self.flow.resume_reading()
