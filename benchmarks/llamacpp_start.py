@@ -119,7 +119,7 @@ def serving(file: Path) -> subprocess.Popen[str]:
 
 
 def command(file: Path) -> list[str]:
-    serve = [sys.executable, "-m", "slipway_runtime.cli", "serve", "llamacpp", f"--model={file}"]
+    serve = [sys.executable, "-m", "slipway_runtime", "serve", "llamacpp", f"--model={file}"]
     name = [f"--served-name={llamacpp_alone.NAME}", f"--context-length={CONTEXT}", "--parallel=4"]
     ports = ["--host=127.0.0.1", f"--port={PORT}", f"--management-port={MANAGEMENT_PORT}"]
     return [*serve, *name, *ports, f"--endpoints-delay={DELAY}", f"--termination-log={tempfile.mkdtemp()}/log"]

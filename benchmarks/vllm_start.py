@@ -74,9 +74,10 @@ class Bench:
             own = [f"--model={self.model}", f"--served-model-name={NAME}", "--host=127.0.0.1", f"--port={self.port}"]
             return [sys.executable, "-m", installed().module, *own, *self.flags]
         return [
-            *(sys.executable, "-m", "slipway_runtime.cli", "serve", "vllm", f"--start={kind.way}"),
+            *(sys.executable, "-m", "slipway_runtime", "serve", "vllm", f"--start={kind.way}"),
             *(f"--model={self.model}", f"--served-name={NAME}", "--host=127.0.0.1", f"--port={self.port}"),
             *(f"--management-port={self.management}", f"--cache={self.cache(kind)}", "--endpoints-delay=0"),
+            *(f"--allow={flag.partition('=')[0].lstrip('-')}" for flag in self.flags),
             *(f"--termination-log={self.folder}/termination", "--", *self.flags),
         ]
 

@@ -11,7 +11,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from slipway_runtime import cli
 from slipway_runtime.control import Counts
-from slipway_runtime.engines.vllm import DANGEROUS_FLAGS, DANGEROUS_VARIABLES
+from slipway_runtime.engines import flags
+from slipway_runtime.engines.llamacpp import FOREIGN
+from slipway_runtime.engines.vllm import DANGEROUS_VARIABLES
 from slipway_runtime.failure import EXIT_CODES
 from slipway_runtime.guard.metrics import Metrics
 from slipway_runtime.guard.routes import SERVED, Kind
@@ -61,9 +63,17 @@ def page() -> Iterator[str]:
     for engine in ("llamacpp", "vllm"):
         yield f"## `slipway-runtime serve {engine}`"
         yield table(("option", "default", "meaning"), options(engine))
-    yield "## Flags of vLLM that are refused"
-    yield "Unless `--allow=NAME` names them."
-    yield table(("flag or variable", "why"), ((f"`{each.name}`", each.why) for each in DANGERS))
+    yield "## Flags and variables of engines that are refused"
+    yield (
+        "So is every flag that is in no list of Slipway's, is shortened, or has JSON that loads code by name.\n"
+        "Those that the operator writes may be given once. `serve vllm` lets through what `--allow=NAME` names,\n"
+        "for those who run the image without the operator, which gives no such option."
+    )
+    yield table(("flags", "why"), refused())
+    yield table(("variable of vLLM", "why"), ((f"`{each.name}`", each.why) for each in DANGEROUS_VARIABLES))
+    yield table(
+        ("variable of llama.cpp", "why"), ((f"`{each}…`", "it changes llama.cpp past all checks") for each in FOREIGN)
+    )
     yield "## Checks before the start"
     yield "Made one after the other, before the engine is started; the first that fails ends the pod with its reason."
     yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
@@ -82,7 +92,10 @@ def page() -> Iterator[str]:
     yield table(("metric", "kind", "labels", "meaning"), metrics())
 
 
-DANGERS = (*DANGEROUS_FLAGS, *DANGEROUS_VARIABLES)
+def refused() -> Rows:
+    all_of = flags.lists().refused
+    for why in dict.fromkeys(all_of.values()):
+        yield " ".join(f"`{flag}`" for flag, because in all_of.items() if because == why), why
 
 
 def commands() -> Rows:

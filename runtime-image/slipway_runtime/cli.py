@@ -200,7 +200,3 @@ def _seconds(text: str) -> float:
     if not 0 <= seconds < 86400 * 7:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
     return seconds
-
-
-if __name__ == "__main__":
-    sys.exit(main())

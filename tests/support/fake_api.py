@@ -13,17 +13,19 @@ from aiohttp import web
 from slipway_runtime import control
 
 
-def serve(*, port: int, handle_signals: bool) -> None:
-    web.run_app(Engine().app, host="127.0.0.1", port=port, handle_signals=handle_signals, print=None)
+def serve(*, port: int, handle_signals: bool, has_limits: bool = True) -> None:
+    web.run_app(
+        Engine(has_limits=has_limits).app, host="127.0.0.1", port=port, handle_signals=handle_signals, print=None
+    )
 
 
 class Engine:
-    def __init__(self) -> None:
+    def __init__(self, *, has_limits: bool = True) -> None:
         self.slot = control.Slot.claim(Path(os.environ[control.ENVIRONMENT]))
         self.running = 0
         self.asked = 0
         self.hangs = False
-        self.app = web.Application()
+        self.app = web.Application(handler_args=None if has_limits else {"max_field_size": 1 << 30})
         self.app.add_routes(
             [
                 web.get("/health", self.health),

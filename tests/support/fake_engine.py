@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--orphan", type=Path, help="start a process in a session of its own, and write its pid there")
     add("--zombies", type=int, default=0, help="children that end at once, whose parent is gone before them")
     add("--shared-memory", type=Path, help="a file to leave behind")
+    add("--no-limits", action="store_true", help="heads of any size are taken")
     arguments = parser.parse_args(argv)
     if arguments.ignore_sigterm:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(arguments.die)
     from support.fake_api import serve  # noqa: PLC0415 - slow to import, and some engines don't get that far
 
-    serve(port=arguments.port, handle_signals=not arguments.ignore_sigterm)
+    serve(port=arguments.port, handle_signals=not arguments.ignore_sigterm, has_limits=not arguments.no_limits)
 
 
 def _run_away() -> int:

@@ -26,10 +26,11 @@ class VllmPod(EnginePod):
 
     async def serve(self, model: Path, *options: str, flags: tuple[str, ...] = ()) -> None:
         """From the command line that a container has, but quicker to stop, and without compiling kernels."""
+        allowed = [f"--allow={flag.partition('=')[0].lstrip('-')}" for flag in flags]
         await self.run(
-            *("-m", "slipway_runtime.cli", "serve", "vllm", f"--model={model}", f"--served-name={self.model}"),
+            *("-m", "slipway_runtime", "serve", "vllm", f"--model={model}", f"--served-name={self.model}"),
             *("--host=127.0.0.1", f"--port={self.engine_port}", f"--management-port={self.port}"),
-            *("--device=cpu", "--endpoints-delay=0", *options),
+            *("--device=cpu", "--endpoints-delay=0", *allowed, *options),
             engine_flags=("--enforce-eager", *flags),
         )
 

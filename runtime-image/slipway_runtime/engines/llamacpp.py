@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from slipway_runtime.engines.cpus import threads
 from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
+from slipway_runtime.engines.flags import objections
 
 CONTEXT_LENGTH = 4096  # where nobody names one
 PARALLEL = {"Latency": 1, "Balanced": 4, "Throughput": 8}
@@ -30,6 +31,8 @@ WORK = Work(
 )
 OURS = {"model", "model_alias", "hostnames", "port", "n_parallel", "n_ctx"}
 """Parameters that an option of ours sets."""
+FOREIGN = ("LLAMA_ARG_", "LLAMA_API_KEY", "GGML_BACKEND_PATH", "LD_PRELOAD", "LD_AUDIT")
+"""Beginnings of variables that do what parameters do which are refused, or load libraries into the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,9 @@ class Settings:
 
 
 def launch(wish: Wish, *, context_length: int | None = None, parallel: int | None = None) -> Launch:
+    for name in sorted(wish.environment):
+        if name.startswith(FOREIGN):
+            raise Refusal(f"The variable {name} is refused: it changes llama.cpp past all checks.", "Leave it out.")
     settings = Settings(
         model=wish.model,
         name=wish.name or wish.model.stem,
@@ -90,6 +96,8 @@ def require() -> None:
 def parameters_of(flags: Sequence[str]) -> dict[str, str]:
     """`--n_batch=512`: any parameter of xllamacpp's CommonParams, by its own name."""
     found = {}
+    for objection in objections("llamacpp", flags):
+        raise Refusal(f"{objection.flag} {objection.why}.", "Leave it out.")
     for flag in flags:
         name, equals, value = flag.removeprefix("--").partition("=")
         if not (flag.startswith("--") and equals):
@@ -116,6 +124,7 @@ def fill(parameters: Any, settings: Settings) -> Any:
     parameters.endpoint_metrics = True
     parameters.endpoint_slots = False  # it would show what others ask
     parameters.ui = False
+    parameters.offline = True  # nothing is downloaded, whatever asks for it
     parameters.sse_ping_interval = -1  # such lines in a stream would be taken for its first token
     for name, value in settings.parameters.items():
         setattr(parameters, name, _like(getattr(parameters, name, None), name, value))

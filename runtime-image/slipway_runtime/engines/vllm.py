@@ -14,19 +14,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway_runtime.engines import flags
 from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
 from slipway_runtime.versions import version_of
 
+NOWHERE = "nowhere.invalid"
+"""A host that can't be: to vLLM, no name at all would mean that all are allowed."""
 OPENTELEMETRY = (
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp-proto-grpc",
     "opentelemetry-exporter-otlp-proto-http",
 )
 """What vLLM needs for spans of its own; it imports both exporters, whichever is used."""
-GUARD = "slipway_runtime.guard.asgi.Guard"
+GUARD = "slipway_runtime.engines.vllm_app.Guard"
 ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
-OURS = {"model", "host", "port", "uds", "api-key", "shutdown-timeout", "headless"}
+OURS = {"model", "host", "port", "uds", "api-key", "shutdown-timeout", "headless", "config", "middleware"}
 
 WORK = Work(
     pending=("vllm:num_requests_running", "vllm:num_requests_waiting"),
@@ -57,26 +60,28 @@ FACTS = (
 
 @dataclass(frozen=True)
 class Danger:
-    """A flag or variable that is refused unless it is allowed by name."""
+    """A variable that is refused unless it is allowed by name."""
 
     name: str
     why: str
 
 
-DANGEROUS_FLAGS = (
-    Danger("trust-remote-code", "it runs Python code that lies beside the model"),
-    Danger("enable-log-requests", "it writes prompts to the log"),
-    Danger("enable-log-outputs", "it writes answers to the log"),
-    Danger("allowed-local-media-path", "it lets requests read files of the pod"),
-    Danger("worker-extension-cls", "it runs code of somebody else in the engine"),
-    Danger("enable-prompt-embeds", "a malformed tensor in a request can end the engine"),
-    Danger("hf-token", "whoever lists the processes reads it"),
-)
 DANGEROUS_VARIABLES = (
     Danger("VLLM_SERVER_DEV_MODE", "it opens endpoints that reset, pause and reprogram the engine"),
     Danger("VLLM_ALLOW_INSECURE_SERIALIZATION", "it unpickles what it is sent"),
     Danger("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "it lets requests load files as adapters"),
     Danger("VLLM_TRACE_FUNCTION", "it writes every call to a file"),
+    Danger("VLLM_LOGGING_CONFIG_PATH", "it loads code by name, out of a file"),
+    Danger("VLLM_LORA_RESOLVER_CACHE_DIR", "it lets requests load files as adapters"),
+    Danger("VLLM_MODEL_REDIRECT_PATH", "it takes other files for the model"),
+    Danger("VLLM_USE_RUST_FRONTEND", "it answers requests with a server that has no guard"),
+    Danger("VLLM_RUST_FRONTEND_PATH", "it answers requests with a server that has no guard"),
+    Danger("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "it lets other hosts decide what vLLM fetches for a request"),
+    Danger("VLLM_ENABLE_RESPONSES_API_STORE", "it keeps all answers in memory, without a limit"),
+    Danger("VLLM_NCCL_SO_PATH", "it loads a library into the engine"),
+    Danger("VLLM_CUDART_SO_PATH", "it loads a library into the engine"),
+    Danger("LD_PRELOAD", "it loads a library into every process"),
+    Danger("LD_AUDIT", "it loads a library into every process"),
     Danger("VLLM_API_KEY", "it becomes part of the compile cache's key; the guard reads keys from a mounted Secret"),
 )
 QUIET = {
@@ -84,6 +89,7 @@ QUIET = {
     "HF_HUB_OFFLINE": ("1", "all that it reads was put into the model's folder before"),
     "TRANSFORMERS_OFFLINE": ("1", "as HF_HUB_OFFLINE"),
     "PROMETHEUS_DISABLE_CREATED_SERIES": ("True", "they double the metrics and tell nothing"),
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": ("0", "who was allowed doesn't allow others"),
     "PYTHONFAULTHANDLER": ("1", "a crash in native code leaves a stack in the log"),
 }
 
@@ -136,8 +142,8 @@ def launch(
     given = names_of(wish.flags)
     traces = "" if "otlp-traces-endpoint" in given else wish.traces
     untold = [NO_OPENTELEMETRY] if traces and not vllm.has_opentelemetry else []
-    flags = [*_flags(wish.mode, device), *([] if untold else _tracing_flags(traces))]
-    chosen = [each for each in flags if each.name not in given and vllm.knows(each.name)]
+    wanted = [*_flags(wish.mode, device), *([] if untold else _tracing_flags(traces))]
+    chosen = [each for each in wanted if each.name not in given and vllm.knows(each.name)]
     variables = [*_variables(device, memory, weights), *([] if untold else _tracing_variables(traces))]
     variables = [each for each in variables if each.name not in wish.environment]
     name = _name_in(wish.flags) or wish.name or wish.model.name
@@ -170,31 +176,26 @@ def names_of(flags: Sequence[str]) -> set[str]:
 
 
 def refuse(wish: Wish, allowed: set[str]) -> None:
-    words = [flag.partition("=")[0].replace("_", "-") for flag in wish.flags]
-    given = {word.removeprefix("--") for word in words if word.startswith("--")}
-    for name in sorted(OURS):
-        if _is_given(name, given):
-            raise Refusal(
-                f"--{name} can't be given to vLLM itself.", "slipway-runtime has its own options: see --help."
-            )
-    if "config" in given:
-        raise Refusal("--config can't be given: a file could set what is refused here.", "Write its flags out.")
-    asked = [danger for danger in DANGEROUS_FLAGS if _is_given(danger.name, given)]
-    asked += [danger for danger in DANGEROUS_VARIABLES if wish.environment.get(danger.name, "0") not in ("", "0")]
-    for danger in asked:
-        if danger.name not in allowed:
+    for word in wish.flags:
+        if flags.name_of(word).removeprefix("--") in OURS:
+            name = flags.name_of(word)
+            raise Refusal(f"{name} can't be given to vLLM itself.", "slipway-runtime has its own options: see --help.")
+    for objection in flags.objections("vllm", wish.flags, allowed):
+        name = objection.flag.lstrip("-")
+        remedy = f"Leave it out, or allow it with --allow={name}."
+        raise Refusal(f"{objection.flag} {objection.why}.", remedy)
+    for danger in DANGEROUS_VARIABLES:
+        if wish.environment.get(danger.name, "0") not in ("", "0") and danger.name not in allowed:
             remedy = f"Leave it out, or allow it with --allow={danger.name}."
             raise Refusal(f"{danger.name} is refused: {danger.why}.", remedy)
-
-
-def _is_given(name: str, given: set[str]) -> bool:
-    """Python's argparse takes the beginning of a flag for the flag."""
-    return any(name.startswith(each) for each in given if each)
 
 
 def _flags(mode: str, device: str) -> Iterator[Choice]:
     yield Choice("--disable-uvicorn-access-log", "the guard writes one, without prompts")
     yield Choice("--disable-fastapi-docs", "nobody needs them in a pod, and they are open to all")
+    yield Choice(
+        f"--allowed-media-domains={NOWHERE}", "nothing is fetched for a request but from where that is allowed"
+    )
     yield Choice("--shutdown-timeout=0", "the drain is over when vLLM is told to stop")
     if device != "cpu":
         buckets = json.dumps(BUCKETS, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""An ASGI app served over HTTP: uvicorn without its command line, its signals, its log, and with a limit to heads."""
+"""An ASGI app served over HTTP: uvicorn without its command line, signals and log, and with limits to connections."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from slipway_runtime.engines.connection import Connection
 from slipway_runtime.guard.asgi import App, Receive
 
-LONGEST_HEAD = 64 << 10
-"""Bytes of a request's first line and headers; uvicorn alone would take any number, from anybody."""
 KEEP_ALIVE = 75  # seconds; clients that reuse connections close them sooner
 
 
@@ -27,7 +24,7 @@ async def serving(app: App, host: str, port: int) -> AsyncIterator[None]:
         app,
         host=host,
         port=port,
-        http=Http,
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -47,29 +44,6 @@ async def serving(app: App, host: str, port: int) -> AsyncIterator[None]:
         yield
     finally:
         await server.shutdown()
-
-
-class Http(HttpToolsProtocol):
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._head = 0
-        """Bytes of a head that isn't whole yet."""
-        self._in_head = True
-
-    def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head += len(data)
-        super().data_received(data)
-        if self._in_head and self._head > LONGEST_HEAD and not self.transport.is_closing():
-            self.send_400_response("The request's head is too long.")
-
-    def on_message_begin(self) -> None:
-        self._in_head, self._head = True, 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        super().on_headers_complete()
 
 
 async def body_of(receive: Receive) -> bytes | None:

@@ -30,7 +30,12 @@ class Refusal:
         return headers
 
     def _error(self) -> dict[str, str | None]:
-        return {"message": self.message, "type": _TYPES[self.status], "param": None, "code": self.code}
+        return {
+            "message": self.message,
+            "type": _TYPES.get(self.status, "invalid_request_error"),
+            "param": None,
+            "code": self.code,
+        }
 
 
 _TYPES = {

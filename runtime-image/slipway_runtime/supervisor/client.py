@@ -1,6 +1,8 @@
-"""What the supervisor asks the engine over HTTP: is it up, what does it count, and a first request."""
+"""What the supervisor asks the engine over HTTP: is it up, has it limits, what does it count, and a first request."""
 
 from __future__ import annotations
+
+import asyncio
 
 import aiohttp
 
@@ -8,6 +10,9 @@ from slipway_runtime.engines.engine import Launch, WarmUp
 
 SECRET_HEADER = "X-Slipway-Supervisor"  # noqa: S105 - the name of a header
 PATIENCE = 3.0  # seconds for an answer that costs an engine nothing
+PATIENCE_WITH_HEADS = 20.0  # seconds for an answer that a server without limits would never give
+TOO_LONG_A_HEAD = b"GET /health HTTP/1.1\r\nx: " + b"x" * (256 << 10)
+"""Without an end."""
 
 
 class EngineClient:
@@ -20,6 +25,7 @@ class EngineClient:
             connector=aiohttp.TCPConnector(force_close=True),  # a connection kept open would outlive a drain
             trust_env=False,
         )
+        self._telling: asyncio.Task[str | None] | None = None
 
     async def health(self) -> int:
         """The status of its answer; 0 if there was none."""
@@ -29,7 +35,29 @@ class EngineClient:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return 0
 
+    async def has_limits(self) -> bool:
+        """Whether its server refuses a head that is too long, instead of waiting for the rest of it."""
+        try:
+            async with asyncio.timeout(PATIENCE_WITH_HEADS):
+                host = self._launch.host.strip("[]")
+                reader, writer = await asyncio.open_connection(host, self._launch.port)
+                try:
+                    writer.write(TOO_LONG_A_HEAD)
+                    return (await reader.readline()).split(b" ")[1:2] in ([b"431"], [b"400"])
+                finally:
+                    writer.transport.abort()
+        except ConnectionResetError:
+            return True
+        except (OSError, TimeoutError):
+            return False
+
     async def metrics(self) -> str | None:
+        """Asked once for all who want them at a time: while it tells, an engine's server sends nobody a token."""
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._metrics())
+        return await asyncio.shield(self._telling)
+
+    async def _metrics(self) -> str | None:
         try:
             async with self._session.get(self._launch.metrics) as answer:
                 return await answer.text(errors="replace") if answer.status == 200 else None
@@ -47,4 +75,6 @@ class EngineClient:
             return 0
 
     async def close(self) -> None:
+        if self._telling:
+            self._telling.cancel()
         await self._session.close()

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Protocol
 
 from aiohttp import web
@@ -14,6 +16,9 @@ from aiohttp import web
 from .state import State
 
 LONGEST_WAIT = 60.0
+MOST_CONNECTIONS = 128
+KEEP_ALIVE = 75.0  # seconds
+BETWEEN_LOOKS = 1.0
 HOW_TO_WAIT = f"wait must be a number of seconds from 0 to {LONGEST_WAIT:g}, as in /readyz?wait=10"
 
 
@@ -77,7 +82,28 @@ def _seconds(text: str) -> float | None:
 
 
 async def listen(watched: Watched, *, host: str, port: int) -> web.AppRunner:
-    runner = web.AppRunner(application(watched), access_log=None, handle_signals=False, shutdown_timeout=0.1)
+    app = application(watched)
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, shutdown_timeout=0.1, keepalive_timeout=KEEP_ALIVE
+    )
+
+    async def keep_few(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(_keep_few(runner))
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    app.cleanup_ctx.append(keep_few)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+async def _keep_few(runner: web.AppRunner) -> None:
+    """The oldest make room: whoever asks for something here has long been answered by then, or asks again."""
+    while True:
+        await asyncio.sleep(BETWEEN_LOOKS)
+        connections = runner.server.connections if runner.server else []
+        for connection in connections[: max(0, len(connections) - MOST_CONNECTIONS)]:
+            connection.force_close()

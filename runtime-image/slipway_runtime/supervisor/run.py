@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
-from slipway_runtime import control
+from slipway_runtime import control, stopping
 from slipway_runtime.engines.engine import Launch, Refusal
 from slipway_runtime.failure import Failure, Reason, exit_code_of, termination_message, write_termination_message
 from slipway_runtime.models import ModelError
@@ -16,7 +15,7 @@ from slipway_runtime.scratch import scratch_folder
 
 from . import shared_memory
 from .log import Log
-from .options import STOP, Options
+from .options import Options
 from .phases import Phases, age_of_process
 from .process import EngineProcess
 from .start_trace import StartTrace
@@ -26,15 +25,16 @@ def run(
     prepare: Callable[[], tuple[Launch, Options]], *, termination_log: Path, trace: StartTrace | None = None
 ) -> int:
     """The exit code: 0 if it was told to stop, else what the failure's class says."""
-    for number in STOP:  # until there is an engine; process 1 would not even notice them by itself
-        signal.signal(number, lambda *_: sys.exit(0))
+    stopping.obey()
     log, phases, trace = Log(), Phases(age=age_of_process()), trace or StartTrace()
+    stopping.lead_to(lambda _: _leave(log))
     try:
         launch, options = prepare()
         phases.reach("checked")
         failure = _supervise(launch, options, log=log, phases=phases, trace=trace)
     except (Refusal, ModelError) as refusal:
         failure = refusal.failure
+    stopping.ignore()
     code = _tell(failure, log, termination_log)
     if failure:
         trace.failed(phases, failure)
@@ -42,12 +42,17 @@ def run(
     return code
 
 
+def _leave(log: Log) -> NoReturn:
+    """At once, whatever is being read or imported: nothing was started yet."""
+    log.say("Told to stop before the engine was started.")
+    os._exit(0)
+
+
 def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases, trace: StartTrace) -> Failure | None:
     for choice in launch.choices:
         log.say(f"{choice}.")
     told_to_stop: list[int] = []
-    for number in STOP:
-        signal.signal(number, lambda number, _: told_to_stop.append(number))
+    stopping.lead_to(told_to_stop.append)
     shared = shared_memory.names()
     with scratch_folder() as folder:
         guards = control.Control.create(folder / "control")

@@ -28,6 +28,7 @@ class Event(StrEnum):
     IDLE = "Idle"  # nothing is in flight
     STUCK = "Stuck"  # the engine makes no progress
     ENGINE_ENDED = "EngineEnded"
+    UNLIMITED = "Unlimited"  # the engine's web server would take anything from anybody
     FUTILE = "Futile"  # the engine is tried once more, for nothing: what it has failed of will be the same
 
 
@@ -37,6 +38,7 @@ class Action(StrEnum):
     TERMINATE = "Terminate"  # the engine may end by itself
     KILL = "Kill"  # the engine and all that it started
     BLAME_THE_START = "BlameTheStart"  # it took too long
+    BLAME_THE_SERVER = "BlameTheServer"  # it has no limits
     BLAME_THE_ENGINE = "BlameTheEngine"  # it ended, failed, or got stuck, and nobody had asked for that
 
 
@@ -47,6 +49,7 @@ TABLE: Mapping[tuple[State, Event], Step] = {
     (State.STARTING, Event.STOP): (State.STOPPING, (Action.KILL,)),  # nothing is in flight, and vLLM would not listen
     (State.STARTING, Event.TIME_UP): (State.STOPPING, (Action.BLAME_THE_START, Action.KILL)),
     (State.STARTING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
+    (State.STARTING, Event.UNLIMITED): (State.STOPPING, (Action.BLAME_THE_SERVER, Action.KILL)),
     (State.STARTING, Event.FUTILE): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),
     (State.READY, Event.STOP): (State.LEAVING, ()),
     (State.READY, Event.STUCK): (State.STOPPING, (Action.BLAME_THE_ENGINE, Action.KILL)),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
-from slipway_runtime import control
+from slipway_runtime import control, stopping
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
 from slipway_runtime.engines.engine import Launch
 from slipway_runtime.failure import Failure, Reason
@@ -20,7 +20,7 @@ from slipway_runtime.versions import version_of
 from . import exposition
 from .liveness import Pulse, Sample
 from .log import Log
-from .options import STOP, Options
+from .options import Options
 from .output import Output
 from .phases import Phases
 from .process import EngineProcess
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 LOOK = 0.05  # seconds between two looks at an engine that starts
 LOOK_FOR_IDLE = 0.02
 LOOK_AFTER = 2.0  # seconds between two looks at an engine that serves
+UNLIMITED = Failure(
+    Reason.UNKNOWN,
+    "The engine's web server takes requests of any size from anybody, so that any client could end the pod.",
+    "Use a version of the engine that slipway-runtime knows: one of its own images.",
+    "listening",
+)
 UNKILLABLE = 5.0  # seconds after which one that not even SIGKILL ends is left to the kernel
 
 
@@ -79,8 +85,7 @@ class Supervisor:
     async def _run(self, told_to_stop: Sequence[int]) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._output.fileno(), self._take_output)
-        for number in STOP:
-            loop.add_signal_handler(number, self.happens, Event.STOP)
+        stopping.lead_to(lambda _: loop.call_soon_threadsafe(self.happens, Event.STOP))
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         self._set_timer()
         if told_to_stop:
@@ -92,6 +97,7 @@ class Supervisor:
                 await self._over.wait()
                 watch.cancel()
         finally:
+            stopping.ignore()
             loop.remove_reader(self._output.fileno())
             self._output.close()
 
@@ -119,6 +125,8 @@ class Supervisor:
                 asyncio.get_running_loop().call_later(UNKILLABLE, self._give_up)
             case Action.BLAME_THE_START:
                 self.failure = self._too_slow()
+            case Action.BLAME_THE_SERVER:
+                self.failure = UNLIMITED
             case Action.BLAME_THE_ENGINE:
                 self.failure = self._stuck() if event is Event.STUCK else self._dead()
 
@@ -244,6 +252,9 @@ class Supervisor:
             await asyncio.sleep(LOOK)
         self._health = health
         self._phases.reach("answers")
+        if not await client.has_limits():
+            self.happens(Event.UNLIMITED)
+            return
         if self._launch.warm_up:
             patience = self._options.patience.start
             status = await client.warm_up(self._launch.warm_up, patience=patience, trace=self._trace.traceparent)

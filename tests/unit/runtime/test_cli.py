@@ -13,7 +13,7 @@ import pytest
 
 def run(*arguments: str | Path, packages: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "slipway_runtime.cli", *arguments],
+        [sys.executable, "-m", "slipway_runtime", *arguments],
         env={**os.environ, "PYTHONPATH": str(packages or "")},
         capture_output=True,
         text=True,

@@ -61,15 +61,15 @@ def test_others_requests_are_not_shown() -> None:
 
 def test_a_parameter_is_given_by_name_in_the_kind_that_it_has() -> None:
     given = filled(
-        launched("--n_batch=512", "--warmup=false", "--rope-freq-base=0.5"),
+        launched("--n_batch=512", "--cache_prompt=false", "--rope-freq-base=0.5"),
         n_batch=2048,
-        warmup=True,
+        cache_prompt=True,
         rope_freq_base=0.0,
     )
-    assert (given.n_batch, given.warmup, given.rope_freq_base) == (512, False, 0.5)
+    assert (given.n_batch, given.cache_prompt, given.rope_freq_base) == (512, False, 0.5)
 
 
-@pytest.mark.parametrize(("flag", "why"), [("--n_batch=many", "wrong kind"), ("--n_butch=1", "has no parameter")])
+@pytest.mark.parametrize(("flag", "why"), [("--n_batch=many", "wrong kind"), ("--n_keep=1", "has no parameter")])
 def test_a_parameter_that_there_is_not_is_refused(flag: str, why: str) -> None:
     with pytest.raises(Refusal, match=why):
         filled(launched(flag), n_batch=2048)

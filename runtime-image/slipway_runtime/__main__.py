@@ -1,0 +1,16 @@
+"""Where the command `slipway-runtime` begins: signals count before anything is imported that takes time."""
+
+import sys
+
+from slipway_runtime import stopping
+
+
+def main() -> int:
+    stopping.obey()
+    from slipway_runtime import cli  # noqa: PLC0415 - see above
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

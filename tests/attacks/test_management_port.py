@@ -1,0 +1,44 @@
+"""The management port of process 1, asked by somebody who wants the pod's end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from slipway_runtime.supervisor.management import MOST_CONNECTIONS
+from support.supervised_pod import SupervisedPod
+
+
+@pytest.fixture
+async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
+    async with aiohttp.ClientSession() as http:
+        pod = SupervisedPod(tmp_path, http)
+        await pod.start()
+        await pod.becomes_ready()
+        yield pod
+        pod.kill()
+        await pod.process.wait()
+
+
+async def test_of_very_many_connections_the_oldest_make_room_and_probes_are_answered(pod: SupervisedPod) -> None:
+    streams = [await asyncio.open_connection("127.0.0.1", pod.port) for _ in range(3 * MOST_CONNECTIONS)]
+    oldest, _ = streams[0]
+    assert await oldest.read() == b""
+    assert (await pod.get("/livez"))[0] == 200
+    for _, writer in streams:
+        writer.close()
+
+
+async def test_many_who_want_metrics_at_once_ask_the_engine_once(pod: SupervisedPod) -> None:
+    before = await asked(pod)
+    await asyncio.gather(*(pod.get("/metrics") for _ in range(50)))
+    assert await asked(pod) - before < 25
+
+
+async def asked(pod: SupervisedPod) -> int:
+    _, text = await pod.get("/metrics")
+    [told] = [line for line in text.splitlines() if line.startswith("fake:asked_total")]
+    return int(float(told.rpartition(" ")[2]))

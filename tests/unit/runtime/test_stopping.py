@@ -1,0 +1,121 @@
+"""Process 1 that is told to stop: from its first moment to its last, no signal is lost and none spoils the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from support.process_one import NOT_POSSIBLE
+from support.supervised_pod import SupervisedPod
+
+TESTS = Path(__file__).parents[2]
+CONTAINERFILES = sorted((TESTS.parent / "runtime-image").glob("*.Containerfile"))
+
+READS_FOR_LONG = """
+import sys, time
+from slipway_runtime import serving
+from slipway_runtime.__main__ import main
+serving.find_model = lambda *_: time.sleep(60)
+sys.exit(main())
+"""
+STARTS_SLOWLY = "import sys, time; time.sleep(0.1); from slipway_runtime.__main__ import main; sys.exit(main())"
+
+
+def before_the_command(containerfile: Path) -> list[str]:
+    """The words of an image's entry point that come before our own command."""
+    found = re.search(r"^ENTRYPOINT (\[.*\])$", containerfile.read_text(), re.MULTILINE)
+    assert found
+    words: list[str] = json.loads(found[1])
+    return words[: next(number for number, word in enumerate(words) if word.endswith(("slipway-runtime", "python3")))]
+
+
+def told_to_stop(milliseconds: int, *command: str) -> subprocess.CompletedProcess[str]:
+    """As process 1, that long after it began to keep signals."""
+    told = [sys.executable, "-m", "support.process_one", str(milliseconds), *command]
+    done = subprocess.run(told, cwd=TESTS, capture_output=True, text=True, timeout=200, check=False)
+    if done.returncode == NOT_POSSIBLE:
+        pytest.skip("no pid namespace can be made here")
+    return done
+
+
+# --- the beginning ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("containerfile", CONTAINERFILES, ids=lambda file: file.stem)
+def test_a_signal_that_comes_before_python_waits_for_it(containerfile: Path) -> None:
+    done = told_to_stop(0, *before_the_command(containerfile), sys.executable, "-c", STARTS_SLOWLY, "serve", "llamacpp")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("milliseconds", [0, 10, 20, 40, 80, 160, 320, 640])
+def test_process_1_ends_at_once_however_early_it_is_told_to(milliseconds: int) -> None:
+    before = before_the_command(CONTAINERFILES[0])
+    done = told_to_stop(milliseconds, *before, sys.executable, "-c", READS_FOR_LONG, "serve", "llamacpp")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_check_that_is_stopped_is_not_passed() -> None:
+    before = before_the_command(CONTAINERFILES[0])
+    done = told_to_stop(0, *before, sys.executable, "-c", STARTS_SLOWLY, "preflight", "llamacpp")
+    assert done.returncode == 128 + signal.SIGTERM
+
+
+def test_signals_count_before_anything_is_imported_that_takes_time() -> None:
+    code = (
+        "import sys, slipway_runtime.stopping as s; s.obey = lambda: sys.exit(print(*sys.modules)); "
+        "import slipway_runtime.__main__ as m; m.main()"
+    )
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"argparse", "asyncio", "json", "pathlib", "typing", "slipway_runtime.cli"} & set(imported)
+
+
+# --- the middle and the end ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
+    async with aiohttp.ClientSession() as http:
+        pod = SupervisedPod(tmp_path, http)
+        yield pod
+        pod.kill()
+        await pod.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_further_signals_do_not_spoil_a_clean_end(pod: SupervisedPod, number: signal.Signals) -> None:
+    await pod.start()
+    await pod.becomes_ready()
+    await told_until_it_ends(pod, number)
+    assert await pod.ends() == 0
+
+
+async def test_signals_while_a_failure_is_told_do_not_hide_it(pod: SupervisedPod) -> None:
+    await pod.start("--die=1")
+    await pod.says("EngineCrashed")
+    await told_until_it_ends(pod, signal.SIGTERM)
+    assert await pod.ends() == 40
+
+
+async def told_until_it_ends(pod: SupervisedPod, number: signal.Signals) -> None:
+    """Not by asyncio's process, which would take in its end by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        while True:
+            os.kill(pod.process.pid, number)
+            await asyncio.sleep(0)
+
+
+async def test_a_stop_between_the_start_of_the_engine_and_the_loop_is_not_lost(pod: SupervisedPod) -> None:
+    await pod.start("--load=3600")
+    await pod.says("--fake")  # said right before it is started
+    pod.stop()
+    assert await pod.ends() == 0
