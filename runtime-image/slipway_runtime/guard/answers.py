@@ -18,6 +18,7 @@ from slipway_runtime.guard.events import LARGEST, Events, Span
 from slipway_runtime.guard.scanner import SLICE, THERE, Scanner, TooDeep, Tree, number_of, text_of
 
 BYTES_PER_TOKEN, BYTES_OF_A_TOKEN = 4, 16  # as most are, and as more than one of them are at least
+LONGEST_EVENT_LINE = 64  # bytes, of `event: response.output_text.delta` and the like
 MORE_THAN_A_TOKEN = 64
 """Bytes by which an event has to be longer than it would be without any text, until that is looked at."""
 _REASON, _GOES_ON = b'"finish_reason":', b'"finish_reason":null'
@@ -156,10 +157,11 @@ class Reading:
         found = self._numbers.get
         prompt = found("prompt", 0) + found("cached", 0) + found("created", 0)
         completion = found("completion", 0)
+        seconds = found("prompt_ms", 0) / 1e3, found("predicted_ms", 0) / 1e3
         prompt = max(prompt, found("total", 0) - completion, found("prompt_n", 0) + found("cache_n", 0))
         completion = max(completion, found("predicted_n", 0))
         if prompt or completion:
-            self.usage = Usage(int(prompt), int(completion), found("prompt_ms", 0) / 1e3, found("predicted_ms", 0) / 1e3)
+            self.usage = Usage(int(prompt), int(completion), *seconds)
 
 
 class Stream(Reading):
@@ -170,8 +172,6 @@ class Stream(Reading):
         self._events = Events()
         self._usual = 0
         """Bytes of an event's data that brings a token, as far as that is known."""
-        self.only_token = False
-        """What was read last is one event, and nothing was to be learned from it."""
 
     @property
     def _tree(self) -> Tree:
@@ -185,7 +185,6 @@ class Stream(Reading):
     def read(self, piece: bytes, *, last: bool) -> Generator[None, None, bytes]:
         """Events go by when they are whole; of an aborted one, and of what follows it, nothing does."""
         events, sent, parts = self._events, 0, list[bytes | bytearray]()
-        before, learned, fresh = self.events, False, not events.buffer
         end_of_all = b"\n\n" if last else b""  # what isn't whole then is judged, too
         for found in events.feed(piece + end_of_all):
             if found is None:
@@ -194,37 +193,44 @@ class Stream(Reading):
             (start, end), data = found
             if not data:
                 continue
-            learned = (yield from self._read(data)) or learned
+            yield from self._read(data)
             if self.aborted:
                 return b"".join([*parts, events.buffer[sent:start]])
             if "error" in self._words:
                 parts += (events.buffer[sent : data[0][0]], b" ", self._rewritten(data), b"\n\n")
                 sent, self.failed = end, True
         rest = events.buffer[sent : len(events.buffer) - events.held]
-        self.only_token = fresh and not learned and not events.held and self.events == before + 1
         events.done()
         if events.held > LARGEST:
             self.aborted = True
         return b"".join([*parts, rest.removesuffix(end_of_all)])
 
-    def _read(self, data: list[Span]) -> Generator[None, None, bool]:
-        """Judges an event; whether there was something to learn."""
+    def is_plain(self, piece: bytes) -> bool:
+        """Whether it is an event of a usual size, and the only one, from which nothing is to be learned."""
+        if self._events.buffer or len(piece) > self._usual + LONGEST_EVENT_LINE or piece.find(b"\r") >= 0:
+            return False
+        at = piece.find(b"data:")
+        if at < 0 or piece.find(b"\n", at) != len(piece) - 2 or piece[-1] != 0x0A or (at and piece[at - 1] != 0x0A):
+            return False
+        return not any(map(piece.__contains__, self._api.signs))
+
+    def _read(self, data: list[Span]) -> Generator[None, None, None]:
+        """Judges an event."""
         buffer, (start, end) = self._events.buffer, data[0]
         self.events += 1
         self._words = {}
         if end - start < 10 and buffer[start:end].strip() == b"[DONE]":
             self.complete = True
-            return True
-        if len(data) == 1 and end - start <= self._usual:
-            if not any(buffer.find(sign, start, end) >= 0 for sign in self._api.signs):
-                return False
+            return
+        usual = len(data) == 1 and end - start <= self._usual
+        if usual and not any(buffer.find(sign, start, end) >= 0 for sign in self._api.signs):
+            return
         self._scanner = Scanner(self._tree, self._found)
         for start, end in data:
             yield from self._scan(buffer, start, end)
             self._scanner.feed(b"\n")
         self._judge()
         self._measure(sum(end - start for start, end in data))
-        return True
 
     def _measure(self, size: int) -> None:
         """An event may have the text of several tokens, where a client takes them slowly."""

@@ -8,7 +8,7 @@ each counts. Whether all of it is JSON, the engine finds out.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 from slipway_runtime.guard import errors
 from slipway_runtime.guard.errors import Refusal
@@ -42,20 +42,20 @@ class Body:
 
     def read(self, pieces: Iterable[bytes]) -> Generator[None, None, None]:
         """It yields where others may have a turn."""
-        scanner, start = Scanner(_WANTED, self._found), b""
+        scanner, start, first = Scanner(_WANTED, self._found), b"", True
         try:
-            for piece in pieces:
-                for at in range(0, len(piece), SLICE):
-                    part = piece[at : at + SLICE]
-                    if len(start) < LONGEST_MARK:
-                        part = start = start + part
-                        if len(start) < LONGEST_MARK:
-                            continue
-                        part = self._after_mark(part)
-                    scanner.feed(part)
-                    if self.refusal:
-                        return
+            for part in _slices(pieces):
+                if not first:
                     yield
+                first = False
+                if len(start) < LONGEST_MARK:
+                    start += part
+                    if len(start) >= LONGEST_MARK:
+                        scanner.feed(self._after_mark(start))
+                else:
+                    scanner.feed(part)
+                if self.refusal:
+                    return
             if len(start) < LONGEST_MARK:
                 scanner.feed(self._after_mark(start))
         except TooDeep:
@@ -89,6 +89,14 @@ class Body:
             return errors.MODEL_NO_STRING
         name = text_of(word)
         return None if name in self._served else errors.no_such_model(name, self._served)
+
+
+def _slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        if len(piece) <= SLICE:
+            yield piece
+        else:
+            yield from (piece[at : at + SLICE] for at in range(0, len(piece), SLICE))
 
 
 def _out_of_range(name: str, word: bytes) -> Refusal | None:

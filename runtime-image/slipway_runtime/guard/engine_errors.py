@@ -35,7 +35,12 @@ _CODES = {
 _SAID = (
     (re.compile(r"maximum context length|available context size|maximum model length|max_model_len"), 400),
     # llama.cpp has 500 for these
-    (re.compile(r"^Failed to parse (messages|tools)|^\w+ input is not supported|json\.exception\.(parse|type)_error"), 400),
+    (
+        re.compile(
+            r"^Failed to parse (messages|tools)|^\w+ input is not supported|json\.exception\.(parse|type)_error"
+        ),
+        400,
+    ),
     # and 400 for what it doesn't keep, and so can't find
     (re.compile(r"does not support 'previous_response_id'"), 404),
 )

@@ -69,9 +69,15 @@ NO_JSON = Refusal(
 )
 NO_UTF8 = Refusal(400, "invalid_request", "The body is not JSON in UTF-8; send it in that encoding.")
 TOO_DEEP = Refusal(400, "invalid_request", "The body has values nested too deeply; send a flatter one.")
-MODEL_NO_STRING = Refusal(400, "invalid_request", "'model' is not a string; name the model, or leave it out.", 0, "model")
+MODEL_NO_STRING = Refusal(
+    400, "invalid_request", "'model' is not a string; name the model, or leave it out.", 0, "model"
+)
 OWN_ID = Refusal(
-    400, "invalid_request", "'request_id' can't be chosen for a response; leave it out and use the answer's id.", 0, "request_id"
+    400,
+    "invalid_request",
+    "'request_id' can't be chosen for a response; leave it out and use the answer's id.",
+    0,
+    "request_id",
 )
 
 

@@ -38,6 +38,7 @@ class Exchange:
         "_body",
         "_error",
         "_gate",
+        "_has_tail",
         "_longest",
         "_over",
         "_receive",
@@ -60,6 +61,8 @@ class Exchange:
         self._over = False
         self._tail = b""
         """How the stream's last piece ended, if it was a token like most; else empty."""
+        self._has_tail = True
+        """As far as is known: its text comes before what all of its tokens end with."""
         self._longest = 0
         """Bytes of a piece that is one."""
         self._error: bytearray | None = None
@@ -115,10 +118,13 @@ class Exchange:
         if self._tail and message.get("more_body"):
             piece = message.get("body", b"")
             if len(piece) <= self._longest and answers.is_token(piece, self._tail):
-                self._visit.events += 1
-                self._gate.untold += 1
-                return self._send(message)
+                return self._token(message)
         return self._look_at(message)
+
+    def _token(self, message: Message) -> Awaitable[None]:
+        self._visit.events += 1
+        self._gate.untold += 1
+        return self._send(message)
 
     def _look_at(self, message: Message) -> Awaitable[None]:
         if self._over:
@@ -143,10 +149,19 @@ class Exchange:
         piece, last = message.get("body", b""), not message.get("more_body", False)
         if (reading := self._visit.reading) is None:
             return self._pass_on(message, piece, piece)
+        if self._begun and not last and type(reading) is Stream and reading.is_plain(piece):
+            self._learn_tail(piece, reading)
+            return self._token(message)
+        self._tail = b""
         steps = reading.read(piece, last=last)
         if len(piece) > AT_ONCE:
             return self._slowly(message, steps)
         return self._pass_on(message, piece, _done(steps))
+
+    def _learn_tail(self, piece: bytes, reading: Stream) -> None:
+        if self._has_tail:
+            self._tail, self._longest = answers.tail_of(piece), reading.longest_token
+            self._has_tail = bool(self._tail)
 
     async def _slowly(self, message: Message, steps: Generator[None, None, bytes]) -> None:
         while True:
@@ -158,8 +173,7 @@ class Exchange:
             await asyncio.sleep(0)
 
     def _pass_on(self, message: Message, piece: bytes, out: bytes) -> Awaitable[None]:
-        visit, reading = self._visit, self._visit.reading
-        goes_on = message.get("more_body", False)
+        visit, reading, goes_on = self._visit, self._visit.reading, message.get("more_body", False)
         if reading and reading.aborted:
             return self.refuse(self._gate.aborted(visit), before=out)
         if out or not goes_on:
@@ -167,9 +181,6 @@ class Exchange:
         elif piece:
             return NOTHING  # an event that isn't whole
         self._over = not goes_on
-        self._tail = b""
-        if goes_on and type(reading) is Stream and reading.only_token:
-            self._tail, self._longest = answers.tail_of(piece), reading.longest_token
         if out is not piece:
             message = {**message, "body": out}
         return self._first(message) if self._start else self._send(message)

@@ -5,9 +5,10 @@ checks the same Secret:
 
 - A file is bytes. A UTF-8 byte order mark at its begin is no part of it. Lines end with LF, CR LF or CR.
 - A key is what a line holds without the ASCII white space around it; within it, a space is a character like others.
-- A key has 8 to 512 bytes. Empty lines are no keys; others that are shorter or longer are not taken, and that is logged.
-- What a client shows is bytes, too: of the header Authorization what follows the scheme Bearer, in any case, and a space,
-  else the header X-Api-Key, else Api-Key; without the ASCII white space around it. Of headers that come twice, the first.
+- A key has 8 to 512 bytes. Empty lines are no keys; others that are shorter or longer are not taken, and it is logged.
+- What a client shows is bytes, too: of the header Authorization what follows the scheme Bearer, in any case, and a
+  space; with another scheme or none the header X-Api-Key, else Api-Key. White space around it is no part of it. Of a
+  header that comes twice, the first counts.
 - It is the key if it has the same bytes, or if one is in UTF-8 what the other is in Latin-1: clients send a letter
   beyond ASCII in either.
 

@@ -68,7 +68,9 @@ def test_usage_is_read_by_the_names_of_other_apis() -> None:
 
 def test_what_a_message_had_in_the_cache_is_part_of_its_prompt() -> None:
     usage = {"cache_read_input_tokens": 55, "cache_creation_input_tokens": 4, "input_tokens": 1, "output_tokens": 2}
-    assert whole(compact({"type": "message", "stop_reason": "end_turn", "usage": usage}), MESSAGES).usage == Usage(60, 2)
+    assert whole(compact({"type": "message", "stop_reason": "end_turn", "usage": usage}), MESSAGES).usage == Usage(
+        60, 2
+    )
 
 
 def test_a_total_counts_where_nothing_else_is_told() -> None:

@@ -139,7 +139,12 @@ async def asked_at_random(guarded: Guarding, seed: int) -> None:
         assert answer.whole, told
         assert "x-request-id" in answer.headers, told
         assert answer.headers["x-request-id"].isascii(), told
-        if route and route.kind is Kind.WORK and answer.status == 200 and "event-stream" in answer.headers["content-type"]:
+        if (
+            route
+            and route.kind is Kind.WORK
+            and answer.status == 200
+            and "event-stream" in answer.headers["content-type"]
+        ):
             assert b'"finish_reason":"abort"}' not in answer.body, told
     assert guarded.control.counts().in_flight == 0, told
     assert guarded.control.counts().waiting == 0, told
