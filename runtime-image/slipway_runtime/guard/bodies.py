@@ -121,10 +121,10 @@ class Room:
 
     def take(self, owner: str, size: int) -> Refusal | None:
         """Why there is no room for so many more; else they are taken."""
-        if self._of_owner[owner] + size > self._most_of_owner:
-            return errors.BODIES_OF_KEY
         if self._taken + size > self._total:
             return errors.overloaded(RETRY_AFTER)
+        if self._of_owner[owner] + size > self._most_of_owner:
+            return errors.BODIES_OF_KEY
         self._taken += size
         self._of_owner[owner] += size
         return None

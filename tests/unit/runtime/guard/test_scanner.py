@@ -44,7 +44,7 @@ def test_what_is_wanted_is_found_wherever_it_is_cut(size: int, indent: int | Non
 
 @pytest.mark.parametrize("size", [1, 1 << 20])
 @pytest.mark.parametrize(
-    "name", [b"model", rb"\u006dodel", rb"mode\u006c", rb"\u006D\u006F\u0064\u0065\u006C"], ids=lambda name: str(name)
+    "name", [b"model", rb"\u006dodel", rb"mode\u006c", rb"\u006D\u006F\u0064\u0065\u006C"], ids=str
 )
 def test_a_name_is_what_it_means_however_it_is_written(name: bytes, size: int) -> None:
     assert found(b'{"%b":"m"}' % name, size) == [("model", b'"m"')]
@@ -69,7 +69,9 @@ def test_more_depth_than_anybody_needs_is_an_error(opening: bytes) -> None:
         found(b'{"x":' + b"[" * DEEPEST + opening * DEEPEST, 100)
 
 
-@pytest.mark.parametrize("broken", [b"]]]}}}", b'"', b"\\", b'{"model"', b"{]}[", b'{"choices":}', b"\xff\x00", b"}{" * 99])
+@pytest.mark.parametrize(
+    "broken", [b"]]]}}}", b'"', b"\\", b'{"model"', b"{]}[", b'{"choices":}', b"\xff\x00", b"}{" * 99]
+)
 def test_what_is_broken_does_no_harm(broken: bytes) -> None:
     for size in (1, 100):
         found(broken + b'{"a":[1]}', size)
@@ -109,6 +111,8 @@ def junk(chance: random.Random, depth: int) -> Any:
             return junk(chance, 0)
 
 
-@pytest.mark.parametrize(("word", "number"), [(b"7", 7), (b"7.5", 7.5), (b"-7", 0), (b'"7"', 0), (b"1e300", 0), (b"", 0)])
+@pytest.mark.parametrize(
+    ("word", "number"), [(b"7", 7), (b"7.5", 7.5), (b"-7", 0), (b'"7"', 0), (b"1e300", 0), (b"", 0)]
+)
 def test_numbers(word: bytes, number: float) -> None:
     assert number_of(word) == number
