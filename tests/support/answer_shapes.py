@@ -142,7 +142,9 @@ def openai_stream(chance: random.Random) -> Shape:
         }
         for _ in range(chance.randrange(6))
     ]
-    events = [{"choices": [{**choice, "finish_reason": None}], "usage": None} for choice in choices]
+    events: list[dict[str, Any]] = [
+        {"choices": [{**choice, "finish_reason": None}], "usage": None} for choice in choices
+    ]
     told = {"prompt_tokens": prompt, "completion_tokens": completion}
     events += [{"choices": [{"delta": {}, "finish_reason": finish}]}, {"choices": [], "usage": told}]
     out = [': a comment with "finish_reason":"abort"\n\n', *(f"data: {write(event)}\n\n" for event in events)]
@@ -168,7 +170,7 @@ def message(chance: random.Random) -> Shape:
 
 def message_stream(chance: random.Random) -> Shape:
     write, (prompt, completion), aborted = _write(chance), _tokens(chance), chance.random() < 0.3
-    started = {
+    started: dict[str, Any] = {
         "type": "message",
         "content": [],
         "stop_reason": None,

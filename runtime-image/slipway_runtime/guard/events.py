@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-LARGEST = 64 << 20  # bytes of an event; a larger one is none that an engine makes
-LINES_AT_ONCE = 500
+LARGEST = 8 << 20  # bytes of an event that comes in parts; none that an engine makes has as many
+LINES_AT_ONCE = 100
 
 Span = tuple[int, int]
 

@@ -194,8 +194,7 @@ class Exchange:
 
     async def _engines_error(self, message: Message, told: bytearray) -> None:
         """What an engine says of an error is said in one form; what is too long for that isn't read."""
-        if len(told) <= engine_errors.LARGEST:
-            told += message.get("body", b"")
+        told += message.get("body", b"")[: engine_errors.LARGEST + 1 - len(told)]
         if message.get("more_body", False):
             return
         assert self._start is not None

@@ -20,7 +20,7 @@ LONGEST = 4096  # bytes of a name, or of a string that is found; a longer one is
 LONG = b'"'
 LONGEST_NUMBER = 32
 DEEPEST = 256  # containers within each other; what reads JSON by recursion would end by a stack that is used up
-SLICE = 1 << 14  # bytes: what a caller may give at once, so that it takes a few milliseconds at most
+SLICE = 1 << 13  # bytes: what a caller may give at once, so that it takes a few milliseconds at most
 
 Tree = dict[object, object]
 Found = Callable[[str, bytes], None]
