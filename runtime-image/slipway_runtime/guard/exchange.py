@@ -118,13 +118,10 @@ class Exchange:
         if self._tail and message.get("more_body"):
             piece = message.get("body", b"")
             if len(piece) <= self._longest and answers.is_token(piece, self._tail):
-                return self._token(message)
+                self._visit.events += 1
+                self._gate.untold += 1
+                return self._send(message)
         return self._look_at(message)
-
-    def _token(self, message: Message) -> Awaitable[None]:
-        self._visit.events += 1
-        self._gate.untold += 1
-        return self._send(message)
 
     def _look_at(self, message: Message) -> Awaitable[None]:
         if self._over:
@@ -151,7 +148,9 @@ class Exchange:
             return self._pass_on(message, piece, piece)
         if self._begun and not last and type(reading) is Stream and reading.is_plain(piece):
             self._learn_tail(piece, reading)
-            return self._token(message)
+            self._visit.events += 1
+            self._gate.untold += 1
+            return self._send(message)
         self._tail = b""
         steps = reading.read(piece, last=last)
         if len(piece) > AT_ONCE:
