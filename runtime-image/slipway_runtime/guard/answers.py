@@ -184,6 +184,8 @@ class Stream(Reading):
 
     def read(self, piece: bytes, *, last: bool) -> Generator[None, None, bytes]:
         """Events go by when they are whole; of an aborted one, and of what follows it, nothing does."""
+        if not piece and not self._events.buffer:
+            return piece
         events, sent, parts = self._events, 0, list[bytes | bytearray]()
         end_of_all = b"\n\n" if last else b""  # what isn't whole then is judged, too
         for found in events.feed(piece + end_of_all):

@@ -183,7 +183,11 @@ def _name(word: bytes) -> bytes:
 
 def text_of(word: bytes) -> str:
     """What a string says; nothing, if it is none."""
+    if not word.startswith(b'"'):
+        return ""
     try:
+        if b"\\" not in word:
+            return word[1:-1].decode()
         value = json.loads(word)
     except (ValueError, RecursionError):
         return ""
