@@ -54,6 +54,7 @@ PATIENCE = 300.0
 HERE = Path(__file__).parent
 RUNTIME = HERE.parent / "runtime-image"
 CHOICE = b'{"index":0,"text":" word","logprobs":null,"finish_reason":null,"stop_reason":null,"token_ids":null}'
+HEADERS = [*[(b"accept", b"x")] * 7, (b"content-type", b"application/json")]
 PIECE = (
     b'data: {"id":"cmpl-9f0c1d2e3a4b5c6d7e8f9a0b1c2d3e4f","object":"text_completion","created":1795337345,'
     b'"model":"gemma","choices":[' + CHOICE + b'],"usage":null}\n\n'
@@ -115,7 +116,7 @@ async def measure_guard(requests: int = 300, pieces: int = 200) -> None:
 
 
 async def seconds_of(app: Callable[[Scope, Receive, Send], Awaitable[None]], requests: int) -> float:
-    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [(b"host", b"x")] * 8}
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": HEADERS}
 
     async def receive() -> Message:
         return {"type": "http.request", "body": b"{}", "more_body": False}

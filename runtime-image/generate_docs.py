@@ -45,6 +45,7 @@ PATHS = {
 WHO = {
     Kind.OPEN: "everybody",
     Kind.KEYED: "who has a key",
+    Kind.LIMITED: "who has a key, within the limits",
     Kind.WORK: "who has a key, within the limits; counted and measured",
 }
 

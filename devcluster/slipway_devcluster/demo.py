@@ -133,7 +133,8 @@ def _watching(cluster: Cluster, name: str, *, patience: float) -> Iterator[Itera
 def ask(cluster: Cluster, prompt: str) -> Answer:
     """Streams the answer to stdout as it comes, and before it what is told while nobody answers yet."""
     url = _read(cluster, "llm", "{.status.url}")
-    click.echo(f'\n$ curl -N {url}/v1/completions -d \'{{"prompt": {json.dumps(prompt)}, "stream": true, …}}\'')
+    json_body = f'--json \'{{"prompt": {json.dumps(prompt)}, "stream": true, …}}\''
+    click.echo(f"\n$ curl -N {url}/v1/completions {json_body}")
     started, first, tokens, told = time.monotonic(), 0.0, 0, list[str]()
     with _answered(cluster, {"prompt": prompt, "max_tokens": 64, "temperature": 0, "stream": True}) as response:
         for piece in pieces(response, told.append):

@@ -70,7 +70,7 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
 def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Settings]:
     found = find_model(arguments.model, arguments.engine)
     facts = read_model(found)
-    guard = _guard(arguments)
+    guard = _guard(arguments, found.path)
     wish = Wish(
         model=found.path,
         name=arguments.served_name,
@@ -86,7 +86,7 @@ def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Se
     return facts, *_vllm(arguments, wish, facts)
 
 
-def _guard(arguments: argparse.Namespace) -> dict[str, object]:
+def _guard(arguments: argparse.Namespace, model: Path) -> dict[str, object]:
     """What the guard is told: by options, by its variable, and by what holds for all."""
     told = {
         "keys": str(arguments.api_keys) if arguments.api_keys else None,
@@ -101,6 +101,8 @@ def _guard(arguments: argparse.Namespace) -> dict[str, object]:
         settings = {
             "max_in_flight": MAX_IN_FLIGHT[arguments.engine],
             "model": arguments.served_name or "",
+            # vLLM judges itself, by the names of its adapters, too; llama.cpp answers for any.
+            "models": [arguments.served_name or model.stem] if arguments.engine == "llamacpp" else [],
             **given,
             **{name: value for name, value in told.items() if value is not None},
         }

@@ -37,7 +37,7 @@ class Completion:
 
 
 async def complete(
-    session: aiohttp.ClientSession, url: str, prompt: str, *, model: str = "any", max_tokens: int = 32, **more: Any
+    session: aiohttp.ClientSession, url: str, prompt: str, *, model: str = "", max_tokens: int = 32, **more: Any
 ) -> Completion:
     """Continues a text, always in the same way."""
     body = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, **more}
@@ -45,7 +45,7 @@ async def complete(
 
 
 async def chat(
-    session: aiohttp.ClientSession, url: str, message: str, *, model: str = "any", max_tokens: int = 32, **more: Any
+    session: aiohttp.ClientSession, url: str, message: str, *, model: str = "", max_tokens: int = 32, **more: Any
 ) -> Completion:
     """Answers a message, always in the same way."""
     messages = [{"role": "user", "content": message}]

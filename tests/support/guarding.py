@@ -118,7 +118,10 @@ async def ask(
 
 
 def scope_of(path: str, *, method: str = "POST", headers: Headers = ()) -> Scope:
+    """What a client asks for by POST, it says to be JSON, unless it says something else."""
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    if method == "POST" and not any(name == b"content-type" for name, _ in raw):
+        raw.append((b"content-type", b"application/json"))
     return {"type": "http", "method": method, "path": path, "headers": raw, "root_path": ""}
 
 

@@ -80,7 +80,6 @@ class Request:
 
     async def _ask(self, session: aiohttp.ClientSession) -> None:
         body = {
-            "model": CLAIM,
             "prompt": prompt(self.number),
             "max_tokens": self.tokens,
             "temperature": 0,

@@ -74,7 +74,9 @@ class Engine:
         if body is None:
             return
         async with WhileThere(receive):
-            if scope["path"] == "/metrics":
+            if scope["method"] == "OPTIONS":  # llama.cpp would say yes, without the headers that a browser looks for
+                await _send(send, 405, b"text/plain", b"")
+            elif scope["path"] == "/metrics":
                 await self._metrics(send)
             elif scope[VISIT].work:
                 async with self._places:

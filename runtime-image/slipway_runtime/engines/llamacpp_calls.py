@@ -91,6 +91,7 @@ class Call(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has no such base
         self._transport.write(self._asked)
+        self._asked = b""  # it may be large, and the answer long in coming
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -1,27 +1,16 @@
 """The guard in an ASGI app: `vllm serve --middleware slipway_runtime.guard.asgi.Guard`.
 
-It stands before everything that the app serves. An answer's first words are held until its first piece is there, for
-until then it can still become an error. After that a piece costs one plain call: `send` is no coroutine of its own.
-
-By the time of its next token, the engine's server has driven all of a stream out of the processor's caches, so what a
-token costs is what is touched for it, more than what is computed: several times of what a loop would show.
+It stands before everything that the app serves, and the app sees what it has let in.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from functools import cache
-from typing import Any
 
-from slipway_runtime.guard import answers, errors
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.exchange import App, Exchange, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.visit import Visit
 
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = ["VISIT", "App", "EngineGone", "Guard", "Message", "Receive", "Scope", "Send"]
 
 VISIT = "slipway.visit"
 """In a request's scope: the account of it."""
@@ -50,16 +39,15 @@ class Guard:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self._gate
-        visit, refusal = gate.enter(scope["method"], _path(scope), _headers(scope))
-        exchange = _Exchange(gate, visit, receive, send)
+        headers = _headers(scope)
+        visit, refusal = gate.enter(scope["method"], _path(scope), headers)
+        exchange = Exchange(gate, visit, receive, send)
         try:
             if refusal:
                 await exchange.refuse(refusal)
-            else:
-                scope[VISIT] = visit
-                _tell_the_engine(scope, visit, traced=gate.traces(visit))
-                await self._app(scope, exchange.receive, exchange.send)
-                await exchange.finish()
+            elif await exchange.take_body(headers.get("content-type", "")):
+                asked = _asked_of_the_engine(scope, visit, traced=gate.traces(visit))
+                await self._app(asked, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             if not _cut_by_us(visit):
                 visit.client_left()
@@ -86,118 +74,6 @@ class Guard:
             self._gate.leave(visit)
 
 
-class _Exchange:
-    """One request's messages, in both directions."""
-
-    __slots__ = ("_begun", "_body_left", "_gate", "_over", "_receive", "_send", "_start", "_tail", "_visit")
-
-    def __init__(self, gate: Gate, visit: Visit, receive: Receive, send: Send) -> None:
-        self._gate = gate
-        self._visit = visit
-        self._receive = receive
-        self._send = send
-        self._start: Message | None = None
-        """The answer's first words, while they are held."""
-        self._begun = False
-        self._over = False
-        self._tail = b""
-        """How the stream's last piece ended, if it was a token like most; else empty."""
-        self._body_left = gate.settings.max_body_bytes
-
-    async def receive(self) -> Message:
-        message = await self._receive()
-        if message["type"] == "http.disconnect":
-            if not self._over:
-                self._visit.client_left()
-            return message
-        self._visit.body_bytes += len(message.get("body", b""))
-        self._body_left = self._gate.settings.max_body_bytes - self._visit.body_bytes
-        return message if self._body_left >= 0 else {"type": "http.disconnect"}
-
-    def send(self, message: Message) -> Awaitable[None]:
-        if self._tail and message.get("more_body") and answers.is_token(message.get("body", b""), self._tail):
-            self._visit.events += 1
-            self._gate.untold += 1
-            return self._send(message)
-        return self._look_at(message)
-
-    def _look_at(self, message: Message) -> Awaitable[None]:
-        if self._over:
-            return NOTHING
-        match message["type"]:
-            case "http.response.body" if self._start is None:
-                return self._next(message)
-            case "http.response.body":
-                return self._first(message)
-            case "http.response.start":
-                self._visit.answer(message["status"], _content_type(message))
-                self._start = message
-                return NOTHING
-        return self._send(message)
-
-    def _next(self, message: Message) -> Awaitable[None]:
-        body = message.get("body", b"")
-        if refusal := self._gate.piece(self._visit, body):
-            return self.refuse(refusal)
-        self._went_by(message)
-        return self._send(message)
-
-    async def _first(self, message: Message) -> None:
-        if self._body_left < 0:
-            await self.finish()
-            return
-        start, self._start = self._start, None
-        assert start is not None
-        if refusal := self._gate.piece(self._visit, message.get("body", b"")):
-            await self.refuse(refusal)
-            return
-        self._begun = True
-        self._went_by(message)
-        await self._send({**start, "headers": [*start.get("headers", ()), *self._own_headers()]})
-        await self._send(message)
-
-    def _went_by(self, message: Message) -> None:
-        goes_on, visit = message.get("more_body", False), self._visit
-        self._tail = answers.tail_of(message.get("body", b"")) if goes_on and visit.work and visit.stream else b""
-        self._over = not goes_on
-
-    async def refuse(self, refusal: Refusal) -> None:
-        """Tells the client, by whatever can still be told."""
-        if self._over:
-            return
-        self._over, self._tail = True, b""
-        if not self._begun:
-            headers = [(name.encode(), value.encode()) for name, value in refusal.headers().items()]
-            headers += self._own_headers()
-            await self._send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-            await self._send({"type": "http.response.body", "body": refusal.body()})
-        elif self._visit.stream:
-            await self._send({"type": "http.response.body", "body": refusal.event()})
-        else:
-            raise ConnectionAbortedError(refusal.message)  # the server closes: half an answer is no success
-
-    def _own_headers(self) -> list[tuple[bytes, bytes]]:
-        return [(name.encode(), value.encode()) for name, value in self._gate.told(self._visit)]
-
-    async def finish(self) -> None:
-        """The app has ended. What it was kept from saying is said."""
-        if self._body_left < 0 and not self._begun:
-            refusal = errors.too_large(self._gate.settings.max_body_bytes)
-            self._gate.refuse(self._visit, refusal)
-            await self.refuse(refusal)
-
-
-class _Nothing:
-    """Can be awaited any number of times, and does nothing."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        return
-        yield
-
-
-NOTHING = _Nothing()
-
-
 @cache
 def _gate_of_this_process() -> Gate:
     return Gate.from_environment()
@@ -214,19 +90,17 @@ def _headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])}
 
 
-def _content_type(message: Message) -> str:
-    for name, value in message.get("headers", ()):
-        if name.lower() == b"content-type":
-            return str(value, "latin-1")
-    return ""
+def _asked_of_the_engine(scope: Scope, visit: Visit, *, traced: bool) -> Scope:
+    """Its log lines carry the same request, its span lies in ours; where we send none, a trace goes by as it came.
 
-
-def _tell_the_engine(scope: Scope, visit: Visit, *, traced: bool) -> None:
-    """Its log lines carry the same request, its span lies in ours; where we send none, a trace goes by as it came."""
+    Not every engine answers HEAD. The server keeps the body of the answer to itself, by its own scope.
+    """
     ours = {b"x-request-id": visit.request_id.encode()}
     if traced:
         ours[b"traceparent"] = visit.trace.traceparent().encode()
-    scope["headers"] = [*(pair for pair in scope["headers"] if pair[0] not in ours), *ours.items()]
+    headers = [*(pair for pair in scope["headers"] if pair[0] not in ours), *ours.items()]
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
+    return {**scope, VISIT: visit, "headers": headers, "method": method}
 
 
 def _cut_by_us(visit: Visit) -> bool:

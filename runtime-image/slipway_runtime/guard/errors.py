@@ -11,6 +11,8 @@ class Refusal:
     message: str
     retry_after: int = 0
     """Seconds; 0 where trying again would change nothing."""
+    param: str | None = None
+    """The member of the request's body that is wrong."""
 
     def body(self) -> bytes:
         return json.dumps({"error": self._error()}, separators=(",", ":")).encode()
@@ -25,27 +27,21 @@ class Refusal:
             headers["retry-after"] = str(self.retry_after)
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
-        if self.status in (413, 503):  # a body that nobody reads follows, or the engine is about to end
+        if self.status in _CLOSING:
             headers["connection"] = "close"
         return headers
 
     def _error(self) -> dict[str, str | None]:
-        return {
-            "message": self.message,
-            "type": _TYPES.get(self.status, "invalid_request_error"),
-            "param": None,
-            "code": self.code,
-        }
+        return {"message": self.message, "type": type_of(self.status), "param": self.param, "code": self.code}
 
 
-_TYPES = {
-    401: "invalid_request_error",
-    404: "invalid_request_error",
-    413: "invalid_request_error",
-    429: "rate_limit_error",
-    502: "server_error",
-    503: "service_unavailable_error",
-}
+_CLOSING = (401, 408, 413, 503)
+"""A body that nobody reads may follow, or the engine is about to end."""
+
+
+def type_of(status: int) -> str:
+    special = {429: "rate_limit_error", 503: "service_unavailable_error"}
+    return special.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
 def not_served(method: str, path: str) -> Refusal:
@@ -59,6 +55,44 @@ WRONG_KEY = Refusal(401, "invalid_api_key", "This API key is not valid here.")
 TOO_MANY_AT_ONCE = Refusal(
     429, "too_many_in_flight", "This key has as many requests in flight as it may have; wait for an answer.", 1
 )
+
+
+NO_BODY = Refusal(413, "request_too_large", "This request takes no body; send it without one.")
+TOO_SLOW = Refusal(
+    408, "request_timeout", "The request's body comes too slowly; send it faster, or in a smaller request."
+)
+BODIES_OF_KEY = Refusal(
+    429, "too_many_in_flight", "This key's requests in flight have as large bodies as they may; wait for an answer.", 1
+)
+NO_JSON = Refusal(
+    415, "unsupported_media_type", "The body has to be JSON; send it with the header 'Content-Type: application/json'."
+)
+NO_UTF8 = Refusal(400, "invalid_request", "The body is not JSON in UTF-8; send it in that encoding.")
+TOO_DEEP = Refusal(400, "invalid_request", "The body has values nested too deeply; send a flatter one.")
+MODEL_NO_STRING = Refusal(
+    400, "invalid_request", "'model' is not a string; name the model, or leave it out.", 0, "model"
+)
+OWN_ID = Refusal(
+    400,
+    "invalid_request",
+    "'request_id' can't be chosen for a response; leave it out and use the answer's id.",
+    0,
+    "request_id",
+)
+
+
+def no_such_response(name: str) -> Refusal:
+    """The same whether there is none, or one of another key."""
+    return Refusal(404, "not_found", f"Response with id '{name[:200]}' not found.", 0, "response_id")
+
+
+def no_such_model(name: str, served: tuple[str, ...]) -> Refusal:
+    told = f"The model '{name[:200]}' is not served here; name {' or '.join(repr(each) for each in served)}."
+    return Refusal(404, "model_not_found", told, 0, "model")
+
+
+def out_of_range(name: str, value: str, wanted: str) -> Refusal:
+    return Refusal(400, "invalid_request", f"'{name}' is {value[:40]}; it has to be {wanted}.", 0, name)
 
 
 def too_large(limit: int) -> Refusal:

@@ -8,6 +8,7 @@ import hmac
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -16,13 +17,15 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from slipway_runtime import control
 from slipway_runtime.control import Slot, State
 from slipway_runtime.guard import access_log, errors
+from slipway_runtime.guard.bodies import Body, Room
 from slipway_runtime.guard.errors import Refusal
 from slipway_runtime.guard.keys import Keys
 from slipway_runtime.guard.limits import Limits
 from slipway_runtime.guard.metrics import Metrics
-from slipway_runtime.guard.policy import Facts, decide
+from slipway_runtime.guard.policy import Facts, decide, most_bytes
 from slipway_runtime.guard.request_ids import request_id_of
-from slipway_runtime.guard.routes import Kind, Routes
+from slipway_runtime.guard.responses import Responses
+from slipway_runtime.guard.routes import Kind, Route, Routes, Takes
 from slipway_runtime.guard.settings import Settings
 from slipway_runtime.guard.tracing import Tracer
 from slipway_runtime.guard.visit import Visit
@@ -31,6 +34,7 @@ from slipway_runtime.tracing.context import trace_of
 SUPERVISOR = "x-slipway-supervisor"
 NOBODY, ANYBODY = "none", "anonymous"
 """Who a request is of: one without a valid key where one is needed, and one where none is."""
+RESPONSES = "/v1/responses"
 LOOK_EVERY = 0.1  # seconds, for what the supervisor wants, and is told
 
 Headers = Mapping[str, str]
@@ -54,6 +58,10 @@ class Gate:
             burst=settings.burst_per_key,
             tokens_per_minute=settings.tokens_per_minute_per_key,
         )
+        most = settings.max_bodies_bytes
+        share = max(settings.max_body_bytes, most // 2) if settings.keys else most
+        self._room = Room(total=most, of_owner=share)
+        self._responses = Responses()
         self._metrics = Metrics(registry, settings.model)
         self._tracer = Tracer.of(settings, self._metrics)
         self._share = settings.traces_sample_ratio if self._tracer else 0.0
@@ -82,20 +90,39 @@ class Gate:
             request_id=request_id_of(headers.get("x-request-id")),
             trace=trace_of(headers.get("traceparent"), share=self._share),
             started=now,
+            takes=facts.route.takes if facts.route else Takes.NOTHING,
+            most_bytes=self.settings.max_body_bytes if facts.supervisor else most_bytes(facts.route, self.settings),
         )
         refusal = decide(facts, self.settings)
         if refusal:
             self.refuse(visit, refusal)
-        elif visit.work:
+        elif visit.limited:
             self._admit(visit)
         return visit, refusal
 
     def _admit(self, visit: Visit) -> None:
         self._limits.enter(visit.owner, visit.started)
-        self._metrics.in_flight.inc()
-        self._slot.begin()
         if task := asyncio.current_task():
             self._in_flight[visit] = task
+        if visit.work:
+            self._metrics.in_flight.inc()
+            self._slot.begin()
+
+    def came(self, visit: Visit, size: int) -> Refusal | None:
+        """So many more bytes of its body have come; why they can't be kept."""
+        if visit.body_bytes + size > visit.most_bytes:
+            return errors.too_large(visit.most_bytes)
+        if refusal := self._room.take(visit.owner, size):
+            return refusal
+        visit.body_bytes += size
+        return None
+
+    def body_of(self, visit: Visit) -> Body | None:
+        """By what its body is judged; None if it is the engine's business alone."""
+        if visit.supervisor or visit.takes is not Takes.JSON:
+            return None
+        owns = partial(self._responses.are_of, visit.owner) if self._keys and visit.path == RESPONSES else None
+        return Body(self.settings.models, owns=owns)
 
     def _facts(self, method: str, path: str, headers: Headers, now: float) -> Facts:
         facts = Facts(method, path, self._routes.find(method, path))
@@ -106,6 +133,8 @@ class Gate:
         if self._keys:
             key = _key(headers)
             facts.key_shown, facts.owner = bool(key), self._keys.owner(key)
+            facts.foreign = facts.owner is not None and self._is_foreign(facts.route, path, facts.owner)
+        facts.chunked = "transfer-encoding" in headers
         facts.content_length = _number(headers.get("content-length", "0"))
         facts.state, facts.retry_after = self._slot.state, self._slot.retry_after
         facts.in_flight = self._limits.in_flight
@@ -114,24 +143,34 @@ class Gate:
         facts.wait_for_tokens = self._limits.wait_for_tokens(owner, now)
         return facts
 
+    def _is_foreign(self, route: Route | None, path: str, owner: str) -> bool:
+        """Where nobody has a key, whoever knows a response's id may have it: it can't be guessed."""
+        if route is None or not route.path.startswith(RESPONSES + "/*"):
+            return False
+        return not self._responses.are_of(owner, path.split("/")[3])
+
     def refuse(self, visit: Visit, refusal: Refusal) -> None:
         visit.status, visit.reason = refusal.status, refusal.code
         self._metrics.refused(visit.owner, refusal.code)
 
-    def piece(self, visit: Visit, body: bytes) -> Refusal | None:
-        """A piece of the answer goes by; what to send in its place, if the engine gave up and didn't say so."""
-        if visit.aborted(body):
-            refusal = errors.aborted(self._slot.retry_after)
-            self.refuse(visit, refusal)
-            return refusal
+    def aborted(self, visit: Visit) -> Refusal:
+        """The engine gave up and didn't say so; what to tell its client."""
+        refusal = errors.aborted(self._slot.retry_after)
+        self.refuse(visit, refusal)
+        return refusal
+
+    def piece(self, visit: Visit) -> None:
+        """A piece of the answer goes by, and has been read."""
         waited = not visit.first
-        tokens = visit.piece(body, self.clock())
-        if visit.work:
-            self._charge(visit, visit.tokens)
-            if waited:
-                self._slot.answering()
-            self._slot.tokens(tokens)
-        return None
+        tokens = visit.piece(self.clock())
+        if not visit.work:
+            return
+        self._charge(visit, visit.tokens)
+        if waited:
+            self._slot.answering()
+        self._slot.tokens(tokens)
+        if self._keys and visit.path == RESPONSES and visit.reading and visit.reading.response_id:
+            self._responses.made(visit.reading.response_id, visit.owner)
 
     def _charge(self, visit: Visit, tokens: int) -> None:
         """So many are known by now to be used: what was not taken yet is taken from those of its owner."""
@@ -172,17 +211,23 @@ class Gate:
             self._tracer.tell(visit)
         if visit in self._in_flight:
             del self._in_flight[visit]
-            self._charge(visit, visit.tokens_at_the_end)
             self._limits.leave(visit.owner)
-            self._metrics.in_flight.dec()
-            self._tell_tokens()
-            self._slot.end(waiting=not visit.first)
-            self._measure(visit)
+            if visit.work:
+                self._finish(visit)
+        if visit.body_bytes:
+            self._room.leave(visit.owner, visit.body_bytes)
         if visit.supervisor or visit.kind is Kind.OPEN:
             return  # probes are many, and say nothing of those who use the model
         self._metrics.answered(visit.owner, visit.path, visit.status)
         if self.settings.access_log:
             access_log.write(visit)
+
+    def _finish(self, visit: Visit) -> None:
+        self._charge(visit, visit.tokens_at_the_end)
+        self._metrics.in_flight.dec()
+        self._tell_tokens()
+        self._slot.end(waiting=not visit.first)
+        self._measure(visit)
 
     def _measure(self, visit: Visit) -> None:
         if visit.reason or visit.status != 200:
@@ -226,9 +271,12 @@ class Gate:
             self._watching = None
 
 
-def _key(headers: Headers) -> str:
+def _key(headers: Headers) -> bytes:
+    """As the client's bytes, which the headers have as Latin-1."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", headers.get("api-key", ""))
+    if scheme.lower() != "bearer":
+        key = headers.get("x-api-key", headers.get("api-key", ""))
+    return key.encode("latin-1").strip()
 
 
 def _number(text: str) -> int:

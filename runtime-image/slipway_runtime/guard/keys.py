@@ -1,8 +1,20 @@
 """API keys from the folder of a mounted Secret, read again when it changes.
 
-Each file is named as the key's owner and holds the key, or several, one a line. A mounted Secret changes by a link that
-turns to another folder, so what the folder looks like is asked at most once a second. Keys are kept and compared as
-digests under a random key of this process: nothing about a stored key can be learned from how long a comparison takes.
+Each file is named as the key's owner and holds the key, or several, one a line. The rules, which hold for whoever else
+checks the same Secret:
+
+- A file is bytes. A UTF-8 byte order mark at its begin is no part of it. Lines end with LF, CR LF or CR.
+- A key is what a line holds without the ASCII white space around it; within it, a space is a character like others.
+- A key has 8 to 512 bytes. Empty lines are no keys; others that are shorter or longer are not taken, and it is logged.
+- What a client shows is bytes, too: of the header Authorization what follows the scheme Bearer, in any case, and a
+  space; with another scheme or none the header X-Api-Key, else Api-Key. White space around it is no part of it. Of a
+  header that comes twice, the first counts.
+- It is the key if it has the same bytes, or if one is in UTF-8 what the other is in Latin-1: clients send a letter
+  beyond ASCII in either.
+
+A mounted Secret changes by a link that turns to another folder, so what the folder looks like is asked at most once a
+second. Keys are kept and compared as digests under a random key of this process: nothing about a stored key can be
+learned from how long a comparison takes.
 """
 
 import hashlib
@@ -12,8 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-SHORTEST = 8  # characters: less can be guessed, and is rather a mistake
-LONGEST = 512
+SHORTEST, LONGEST = 8, 512  # bytes: less can be guessed, and is rather a mistake
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOOK_EVERY = 1.0
 
 log = logging.getLogger(__name__)
@@ -29,16 +41,16 @@ class Keys:
         self._next_look = 0.0
         self._refresh()
 
-    def owner(self, key: str) -> str | None:
+    def owner(self, shown: bytes) -> str | None:
         """Whose key it is; None if it is nobody's."""
         if self._clock() >= self._next_look:
             self._refresh()
-        if not SHORTEST <= len(key) <= LONGEST:
+        if len(shown) > LONGEST:
             return None
-        return self._owners.get(self._digest(key))
+        return self._owners.get(self._digest(shown.strip()))
 
-    def _digest(self, key: str) -> bytes:
-        return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), key=self._salt, digest_size=32).digest()
+    def _digest(self, key: bytes) -> bytes:
+        return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()
 
     def _refresh(self) -> None:
         self._next_look = self._clock() + LOOK_EVERY
@@ -53,13 +65,28 @@ class Keys:
 
     def _read(self) -> Iterator[tuple[bytes, str]]:
         for file in _files(self._folder):
-            for key in file.read_text(errors="surrogateescape").split():
+            for key in keys_in(file.read_bytes()):
                 if SHORTEST <= len(key) <= LONGEST:
-                    yield self._digest(key), file.name
+                    yield from ((self._digest(form), file.name) for form in forms_of(key))
                 else:
-                    log.warning(
-                        "A key of %s is not taken: keys have %d to %d characters.", file.name, SHORTEST, LONGEST
-                    )
+                    log.warning("A key of %s is not taken: keys have %d to %d bytes.", file.name, SHORTEST, LONGEST)
+
+
+def keys_in(text: bytes) -> list[bytes]:
+    lines = text.removeprefix(BYTE_ORDER_MARK).splitlines()
+    return [key for line in lines if (key := line.strip())]
+
+
+def forms_of(key: bytes) -> set[bytes]:
+    """All the bytes by which a client may show it."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return {key, key.decode("latin-1").encode()}
+    try:
+        return {key, text.encode("latin-1")}
+    except UnicodeEncodeError:
+        return {key}
 
 
 def _files(folder: Path) -> list[Path]:

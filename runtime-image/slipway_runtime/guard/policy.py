@@ -6,7 +6,7 @@ from math import ceil
 from slipway_runtime.control import State
 from slipway_runtime.guard import errors
 from slipway_runtime.guard.errors import Refusal
-from slipway_runtime.guard.routes import Kind, Route
+from slipway_runtime.guard.routes import Kind, Route, Takes
 from slipway_runtime.guard.settings import Settings
 
 
@@ -22,7 +22,11 @@ class Facts:
     key_shown: bool = False
     owner: str | None = None
     """Whose key it is; None for a key of nobody."""
+    foreign: bool = False
+    """It asks for a stored response that is another's, or that nobody is known to have made."""
     content_length: int = 0
+    chunked: bool = False
+    """It has a body that doesn't say how long it is."""
     state: int = State.SERVING
     retry_after: int = 5
     in_flight: int = 0
@@ -41,19 +45,31 @@ def decide(facts: Facts, settings: Settings) -> Refusal | None:
 
 
 def _not_for_them(facts: Facts, settings: Settings) -> Refusal | None:
-    if facts.route is None:
-        return None if facts.preflight else errors.not_served(facts.method, facts.path)
-    if settings.keys and facts.owner is None and facts.route.kind is not Kind.OPEN:
+    if facts.route is None and not facts.preflight:
+        return errors.not_served(facts.method, facts.path)
+    if facts.route and settings.keys and facts.owner is None and facts.route.kind is not Kind.OPEN:
         return errors.WRONG_KEY if facts.key_shown else errors.NO_KEY
+    if facts.foreign:
+        return errors.no_such_response(facts.path.split("/")[3])
     return None
+
+
+def most_bytes(route: Route | None, settings: Settings) -> int:
+    """Of the body that may come."""
+    if route is None or route.takes is Takes.NOTHING:
+        return 0
+    return min(route.most_bytes, settings.max_body_bytes)
 
 
 def _not_now(facts: Facts, settings: Settings) -> Refusal | None:
     if facts.state != State.SERVING:
         return errors.draining(facts.retry_after)
-    if facts.content_length > settings.max_body_bytes:
-        return errors.too_large(settings.max_body_bytes)
-    return _within_limits(facts, settings) if facts.route and facts.route.kind is Kind.WORK else None
+    most = most_bytes(facts.route, settings)
+    if facts.content_length > most or (facts.chunked and not most):
+        return errors.too_large(most) if most else errors.NO_BODY
+    if facts.route and facts.route.kind in (Kind.WORK, Kind.LIMITED):
+        return _within_limits(facts, settings)
+    return None
 
 
 def _within_limits(facts: Facts, settings: Settings) -> Refusal | None:

@@ -9,9 +9,23 @@ class Kind(Enum):
     OPEN = "open"
     """For everybody, without a key."""
     KEYED = "keyed"
-    """With a key; costs the engine next to nothing."""
+    """With a key; costs next to nothing."""
+    LIMITED = "limited"
+    """With a key; the front end computes, so it is limited as work is, but isn't the engine's."""
     WORK = "work"
     """With a key; the engine computes, so it is limited, counted and measured."""
+
+
+class Takes(Enum):
+    """The body of a request."""
+
+    NOTHING = "nothing"
+    JSON = "JSON"
+    ANYTHING = "anything"
+
+
+TOKENIZER_BYTES = 1 << 20
+"""Of a body of which only tokens are made, by the process that all requests come to."""
 
 
 @dataclass(frozen=True)
@@ -20,30 +34,33 @@ class Route:
     path: str
     """A * stands for one part between slashes."""
     kind: Kind
+    takes: Takes = Takes.NOTHING
+    most_bytes: int = 1 << 62
+    """Of a body, if the guard's limit isn't lower."""
 
 
 _WORK = """
     /v1/chat/completions /v1/completions /v1/responses /v1/messages /v1/embeddings
-    /v1/audio/transcriptions /v1/audio/translations
     /v1/rerank /v2/rerank /rerank /v1/score /score /classify /pooling
 """
-_KEYED = """
-    /tokenize /detokenize /v1/messages/count_tokens /v1/responses/*/cancel
-"""
+_AUDIO = "/v1/audio/transcriptions /v1/audio/translations"
+_TOKENIZER = "/tokenize /detokenize /v1/messages/count_tokens"
 SERVED = (
     Route("GET", "/health", Kind.OPEN),
     Route("GET", "/v1/models", Kind.KEYED),
     Route("GET", "/v1/models/*", Kind.KEYED),
     Route("GET", "/v1/responses/*", Kind.KEYED),
-    *(Route("POST", path, Kind.KEYED) for path in _KEYED.split()),
-    *(Route("POST", path, Kind.WORK) for path in _WORK.split()),
+    Route("POST", "/v1/responses/*/cancel", Kind.LIMITED, Takes.ANYTHING, TOKENIZER_BYTES),
+    *(Route("POST", path, Kind.LIMITED, Takes.JSON, TOKENIZER_BYTES) for path in _TOKENIZER.split()),
+    *(Route("POST", path, Kind.WORK, Takes.JSON) for path in _WORK.split()),
+    *(Route("POST", path, Kind.WORK, Takes.ANYTHING) for path in _AUDIO.split()),
 )
 
 
 class Routes:
     def __init__(self, more: Iterable[str] = ()) -> None:
         """`more` is allowed besides what is served: "POST /path"."""
-        added = (Route(method, path, Kind.KEYED) for method, _, path in (rule.partition(" ") for rule in more))
+        added = (_added(*rule.partition(" ")[::2]) for rule in more)
         self._exact: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[tuple[str, ...], Route]] = []
         for route in (*SERVED, *added):
@@ -68,6 +85,12 @@ class Routes:
             if route.method == method and len(pattern) == len(parts) and all(map(_fits, pattern, parts)):
                 return route
         return None
+
+
+def _added(method: str, path: str) -> Route:
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return Route(method, path, Kind.KEYED)
+    return Route(method, path, Kind.LIMITED, Takes.ANYTHING)
 
 
 def _fits(wanted: str, part: str) -> bool:

@@ -19,6 +19,8 @@ class SettingsError(Exception):
 class Settings:
     model: str = ""
     """The name that metrics carry."""
+    models: tuple[str, ...] = ()
+    """The names by which requests may ask for the model, and those of its adapters. Empty: the engine alone judges."""
     keys: str = ""
     """The folder of a mounted Secret: a file for each API key, named as its owner. Empty: no key is asked for."""
     max_in_flight: int = 0
@@ -30,6 +32,8 @@ class Settings:
     burst_per_key: int = 10
     """Requests that a key may send at once, before its rate counts."""
     max_body_bytes: int = 32 * MIB
+    max_bodies_bytes: int = 256 * MIB
+    """Of the bodies of all requests under way together; a key may have half of it."""
     allow: tuple[str, ...] = ()
     """More to allow than the OpenAI API: "POST /path", where a * stands for a part between slashes."""
     access_log: bool = True
@@ -44,6 +48,7 @@ class Settings:
             _check(getattr(self, name) >= 0, f"{name} is below 0")
         _check(self.burst_per_key >= 1, "burst_per_key is below 1")
         _check(self.max_body_bytes >= 1, "max_body_bytes is below 1")
+        _check(self.max_bodies_bytes >= self.max_body_bytes, "max_bodies_bytes is below max_body_bytes")
         _check(0 <= self.traces_sample_ratio <= 1, "traces_sample_ratio is not between 0 and 1")
         _check(not self.keys or Path(self.keys).is_absolute(), "keys is not the absolute path of a folder")
         for rule in self.allow:

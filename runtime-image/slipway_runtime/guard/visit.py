@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from slipway_runtime.guard import answers
-from slipway_runtime.guard.answers import Usage
-from slipway_runtime.guard.routes import Kind
+from slipway_runtime.guard.answers import BYTES_PER_TOKEN, Reading, Stream, Usage
+from slipway_runtime.guard.routes import Kind, Takes
 from slipway_runtime.tracing.context import Trace
 
-STREAM = "text/event-stream"
-BYTES_PER_TOKEN = 4  # of a request's body
+STREAM, JSON = "text/event-stream", "application/json"
+UNSEEN_PER_SECOND = 30
+"""Tokens of an answer that was to come in one piece, and whose client left before."""
 EVENTS_WITHOUT_TOKENS = 2  # of a stream: the one that opens it, and [DONE]
 
 
@@ -23,6 +23,9 @@ class Visit:
     trace: Trace
     started: float
     supervisor: bool = False
+    takes: Takes = Takes.NOTHING
+    most_bytes: int = 0
+    """Of its body."""
     taken: float = 0.0
     """When it left the engine's queue, if that is ours; else 0."""
     first: float = 0.0
@@ -33,6 +36,7 @@ class Visit:
     status: int = 0
     stream: bool = False
     events: int = 0
+    """Of its stream, as far as they may be tokens."""
     usage: Usage | None = None
     reason: str = ""
     """Why it didn't end as it should have; empty if it did."""
@@ -44,36 +48,45 @@ class Visit:
     """Its stream's last event went by: many clients hang up then, and miss nothing."""
     cut: bool = False
     """It is being ended by us."""
+    reading: Reading | None = None
+    """How its answer is read; None if nothing is to be learned from that."""
     work: bool = field(init=False)
     """The engine computes for it."""
+    limited: bool = field(init=False)
+    """It counts as one of its owner's requests."""
 
     def __post_init__(self) -> None:
         self.work = self.kind is Kind.WORK
+        self.limited = self.work or self.kind is Kind.LIMITED
 
     def answer(self, status: int, content_type: str) -> None:
         self.status = status
         self.stream = content_type.startswith(STREAM)
+        if self.work and status == 200 and self.stream:
+            self.reading = Stream(self.path)
+        elif self.work and status == 200 and content_type.startswith(JSON):
+            self.reading = Reading(self.path)
 
-    def piece(self, body: bytes, now: float) -> int:
-        """A piece of the answer goes by; returns the tokens that can be seen in it."""
+    def piece(self, now: float) -> int:
+        """A piece of the answer goes by that has been read; returns the tokens that can be seen in it."""
         if not self.first:
             self.first = now
         self.last = now
-        if usage := answers.usage_in(body):
-            self.usage = usage
-        if not self.stream:
-            return usage.completion if usage else 0
-        events = answers.events_in(body)
+        if (reading := self.reading) is None:
+            return 0
+        events, reading.events = reading.events, 0
         self.events += events
-        self.complete = self.complete or answers.is_last(body)
+        self.complete = reading.complete
+        if reading.failed:
+            self.reason = self.reason or "engine_error"
+        if reading.usage is not self.usage:
+            self.usage = reading.usage
+            return events if self.stream else self.completion_tokens
         return events
 
     def client_left(self) -> None:
         if not self.complete:
             self.reason = self.reason or "client_gone"
-
-    def aborted(self, body: bytes) -> bool:
-        return self.work and self.status == 200 and answers.aborted(body, self.path, stream=self.stream)
 
     @property
     def tokens(self) -> int:
@@ -83,8 +96,16 @@ class Visit:
     @property
     def tokens_at_the_end(self) -> int:
         """Where nothing was told, by a stream without usage or to a client that left, the prompt is guessed."""
-        guess = 0 if self.usage or self.status not in (0, 200) else self.body_bytes // BYTES_PER_TOKEN
-        return self.tokens + guess
+        if self.usage or self.status not in (0, 200):
+            return self.tokens
+        return self.tokens + self.body_bytes // BYTES_PER_TOKEN + self._unseen
+
+    @property
+    def _unseen(self) -> int:
+        """What was computed of a whole answer until its client left, by the time that it took."""
+        if self.first or self.reason != "client_gone":
+            return 0
+        return int(UNSEEN_PER_SECOND * max(0.0, self.ended - (self.taken or self.started)))
 
     @property
     def prompt_tokens(self) -> int:

@@ -4,32 +4,156 @@ import json
 from typing import Any
 
 import pytest
-from slipway_runtime.guard.answers import Usage, aborted, events_in, is_last, is_token, tail_of, usage_in
+from slipway_runtime.guard.answers import Reading, Stream, Usage, is_token, tail_of
 from support.guarding import CHAT, chunk
 
 VLLM = {"prompt_tokens": 12, "total_tokens": 16, "completion_tokens": 4, "prompt_tokens_details": None}
 LLAMACPP = {"cache_n": 20, "prompt_n": 5, "prompt_ms": 65.5, "predicted_n": 5, "predicted_ms": 119.5}
+RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
 
 
 def compact(body: Any) -> bytes:
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-@pytest.mark.parametrize("write", [compact, lambda body: json.dumps(body).encode()], ids=["compact", "with spaces"])
+def spaced(body: Any) -> bytes:
+    return json.dumps(body).encode()
+
+
+def event(body: Any, kind: str = "") -> bytes:
+    return (f"event: {kind}\n".encode() if kind else b"") + b"data: " + compact(body) + b"\n\n"
+
+
+def read(reading: Reading, *pieces: bytes) -> bytes:
+    """What goes by of an answer that comes in these pieces."""
+    out = b""
+    for number, piece in enumerate(pieces, 1):
+        steps = reading.read(piece, last=number == len(pieces))
+        try:
+            while not reading.aborted:
+                next(steps)
+        except StopIteration as end:
+            out += end.value
+    return out
+
+
+def whole(body: bytes, path: str = CHAT) -> Reading:
+    reading = Reading(path)
+    read(reading, body)
+    return reading
+
+
+def stream(*pieces: bytes, path: str = CHAT) -> Stream:
+    reading = Stream(path)
+    read(reading, *pieces)
+    return reading
+
+
+def of(body: Any, path: str, *, streams: bool) -> Reading:
+    return stream(event(body), path=path) if streams else whole(compact(body), path)
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", [compact, spaced], ids=["compact", "with spaces"])
 def test_usage_is_read_from_an_answer(write: Any) -> None:
-    assert usage_in(write({"id": "x", "usage": VLLM})) == Usage(12, 4)
+    assert whole(write({"id": "x", "usage": VLLM})).usage == Usage(12, 4)
+    assert stream(b"data: " + write({"id": "x", "usage": VLLM}) + b"\n\n").usage == Usage(12, 4)
 
 
 def test_usage_is_read_by_the_names_of_other_apis() -> None:
-    assert usage_in(compact({"usage": {"input_tokens": 3, "output_tokens": 2}})) == Usage(3, 2)
+    assert whole(compact({"usage": {"input_tokens": 3, "output_tokens": 2}}), RESPONSES).usage == Usage(3, 2)
+
+
+def test_what_a_message_had_in_the_cache_is_part_of_its_prompt() -> None:
+    usage = {"cache_read_input_tokens": 55, "cache_creation_input_tokens": 4, "input_tokens": 1, "output_tokens": 2}
+    assert whole(compact({"type": "message", "stop_reason": "end_turn", "usage": usage}), MESSAGES).usage == Usage(
+        60, 2
+    )
+
+
+def test_a_total_counts_where_nothing_else_is_told() -> None:
+    assert whole(compact({"results": [], "usage": {"total_tokens": 7}}), "/rerank").usage == Usage(7, 0)
 
 
 def test_llamacpp_tells_its_times_as_well() -> None:
-    assert usage_in(compact({"usage": VLLM, "timings": LLAMACPP})) == Usage(12, 4, 0.0655, 0.1195)
+    assert whole(compact({"usage": VLLM, "timings": LLAMACPP})).usage == Usage(25, 5, 0.0655, 0.1195)
 
 
 def test_a_stream_of_llamacpp_tells_its_tokens_without_being_asked() -> None:
-    assert usage_in(b"data: " + compact({"choices": [], "timings": LLAMACPP})) == Usage(25, 5, 0.0655, 0.1195)
+    assert stream(event({"choices": [], "timings": LLAMACPP})).usage == Usage(25, 5, 0.0655, 0.1195)
+
+
+def test_of_what_a_stream_tells_again_and_again_the_most_counts() -> None:
+    told = [{"prompt_tokens": 5, "completion_tokens": number} for number in (1, 9, 2)]
+    assert stream(*(event({"choices": [], "usage": usage}) for usage in told)).usage == Usage(5, 9)
+
+
+def test_the_usage_of_a_stream_of_messages_is_in_its_first_and_last_events() -> None:
+    start = {"type": "message_start", "message": {"usage": {"input_tokens": 7, "output_tokens": 0}}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}}
+    assert stream(event(start), event(end), path=MESSAGES).usage == Usage(7, 3)
+
+
+def test_the_usage_of_a_stream_of_a_response_is_in_its_last_event() -> None:
+    end = {"type": "response.completed", "response": {"usage": {"input_tokens": 7, "output_tokens": 3}}}
+    assert stream(event(end), path=RESPONSES).usage == Usage(7, 3)
+
+
+@pytest.mark.parametrize("number", ["-5", "1e99", "true", "null", '"7"', "[7]", "{}", "9" * 5000])
+def test_what_is_no_number_of_tokens_is_none(number: str) -> None:
+    assert whole(b'{"usage":{"prompt_tokens":%b}}' % number.encode()).usage is None
+
+
+def test_events_are_counted_though_several_come_at_once() -> None:
+    assert stream(chunk(text="a\n\nb") + chunk(text="c")).events == 2
+
+
+def test_an_event_with_the_text_of_many_tokens_counts_as_many() -> None:
+    assert stream(chunk(text="a"), chunk(text="word " * 100)).events > 100
+
+
+def test_long_events_are_no_tokens_where_their_text_is_short() -> None:
+    logprobs = {"content": [{"token": "word" * 200}]}
+    assert stream(*(chunk(delta={"content": "a"}, logprobs=logprobs) for _ in range(3))).events == 3
+
+
+# --- an engine that gave up ------------------------------------------------------------------------------------------
+
+ABORTED = [
+    (CHAT, False, {"choices": [{"message": {"content": "par"}, "finish_reason": "abort"}]}),
+    (CHAT, False, {"choices": [{"finish_reason": "stop"}, {"finish_reason": "abort"}]}),
+    (CHAT, True, {"choices": [{"delta": {"content": ""}, "finish_reason": "abort"}]}),
+    (RESPONSES, False, {"status": "cancelled", "output": []}),
+    (RESPONSES, True, {"type": "response.completed", "response": {"status": "cancelled"}}),
+    (MESSAGES, False, {"type": "message", "content": [], "stop_reason": None}),
+    (MESSAGES, False, {"type": "message", "content": []}),  # as vLLM writes it: without what is null
+    (MESSAGES, True, {"type": "message_delta", "delta": {"stop_reason": None}}),
+]
+FINISHED = [
+    (CHAT, False, {"choices": [{"finish_reason": "stop", "stop_reason": None}]}),
+    (CHAT, False, {"choices": [{"finish_reason": "stop", "logprobs": {"tokens": ["abort"]}}]}),
+    (CHAT, False, {"choices": [{"finish_reason": "stop", "message": {"finish_reason": "abort"}}]}),
+    (CHAT, False, {"finish_reason": "abort", "choices": []}),
+    (RESPONSES, False, {"status": "completed", "metadata": {"status": "cancelled"}}),
+    (RESPONSES, False, {"status": "completed", "output": [{"status": "cancelled"}]}),
+    (RESPONSES, True, {"type": "response.in_progress", "response": {"status": "cancelled"}}),
+    (MESSAGES, False, {"type": "message", "stop_reason": "end_turn"}),
+    (MESSAGES, False, {"type": "message", "content": [{"input": {"stop_reason": None}}], "stop_reason": "tool_use"}),
+    (MESSAGES, True, {"type": "message_start", "message": {"type": "message", "stop_reason": None}}),
+    (MESSAGES, True, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
+]
+
+
+@pytest.mark.parametrize(("path", "streams", "body"), ABORTED)
+def test_an_answer_that_the_engine_gave_up_is_seen(path: str, streams: bool, body: Any) -> None:
+    assert of(body, path, streams=streams).aborted
+
+
+@pytest.mark.parametrize(("path", "streams", "body"), FINISHED)
+def test_one_that_it_finished_is_left_alone(path: str, streams: bool, body: Any) -> None:
+    assert not of(body, path, streams=streams).aborted
 
 
 @pytest.mark.parametrize(
@@ -42,59 +166,84 @@ def test_a_stream_of_llamacpp_tells_its_tokens_without_being_asked() -> None:
     ],
 )
 def test_what_the_model_writes_is_not_taken_for_the_engines_words(body: Any) -> None:
-    assert usage_in(compact(body)) is None
-    assert not aborted(compact(body), CHAT, stream=False)
+    for streams in (True, False):
+        reading = of(body, CHAT, streams=streams)
+        assert (reading.usage, reading.aborted) == (None, False)
+
+
+def test_a_short_stream_of_messages_that_comes_at_once_is_not_taken_for_an_aborted_one() -> None:
+    start = event({"type": "message_start", "message": {"type": "message", "stop_reason": None}}, "message_start")
+    end = event({"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, "message_delta")
+    assert not stream(start + end + event({"type": "message_stop"}, "message_stop"), path=MESSAGES).aborted
+
+
+# --- where events begin and end --------------------------------------------------------------------------------------
+
+STORY = b"".join(
+    [
+        b": a comment\n\n",
+        chunk(text="a", finish_reason=None),
+        b'data: {"choices":\ndata: [{"finish_reason":"stop"}]}\n\n',
+        b'data:{"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n',
+        b"data: [DONE]\n\n",
+    ]
+)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_stream_is_read_the_same_wherever_it_is_cut(size: int, end: bytes) -> None:
+    story, reading = STORY.replace(b"\n", end), Stream(CHAT)
+    assert read(reading, *(story[at : at + size] for at in range(0, len(story), size))) == story
+    assert (reading.usage, reading.complete, reading.events, reading.aborted) == (Usage(3, 2), True, 4, False)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_an_abort_is_seen_wherever_it_is_cut_and_nothing_of_its_event_goes_by(size: int) -> None:
+    good, bad = chunk(text="a"), b'data: {"choices":\ndata: [{"finish_reason":"abort"}]}\n\n'
+    story, reading = good + bad + good, Stream(CHAT)
+    assert read(reading, *(story[at : at + size] for at in range(0, len(story), size))) == good
+    assert reading.aborted
+
+
+def test_an_event_that_no_empty_line_ends_is_judged_at_the_end_of_the_stream() -> None:
+    assert stream(chunk(text="a"), chunk(finish_reason="abort").strip()).aborted
+    unfinished = b'data: {"choi'
+    assert read(Stream(CHAT), chunk(text="a"), unfinished) == chunk(text="a") + unfinished
 
 
 @pytest.mark.parametrize(
-    ("path", "stream", "body"),
+    ("last", "path"),
     [
-        (CHAT, False, {"choices": [{"message": {"content": "par"}, "finish_reason": "abort"}]}),
-        (CHAT, True, {"choices": [{"delta": {"content": ""}, "finish_reason": "abort"}]}),
-        ("/v1/responses", False, {"status": "cancelled", "output": []}),
-        ("/v1/messages", False, {"type": "message", "content": [], "stop_reason": None}),
-        ("/v1/messages", True, {"type": "message_delta", "delta": {"stop_reason": None}}),
+        (chunk(text="a") + b"data: [DONE]\n\n", CHAT),
+        (b"data: [DONE]\r\n\r\n", CHAT),
+        (event({"type": "message_stop"}, "message_stop"), MESSAGES),
+        (event({"type": "response.completed", "response": {"status": "completed"}}), RESPONSES),
     ],
 )
-def test_an_answer_that_the_engine_gave_up_is_seen(path: str, stream: bool, body: Any) -> None:
-    assert aborted(compact(body), path, stream=stream)
-
-
-@pytest.mark.parametrize(
-    ("path", "stream", "body"),
-    [
-        (CHAT, False, {"choices": [{"finish_reason": "stop", "stop_reason": None}]}),
-        (CHAT, False, {"choices": [{"finish_reason": "stop", "logprobs": {"tokens": ["abort"]}}]}),
-        ("/v1/responses", False, {"status": "completed"}),
-        ("/v1/messages", False, {"type": "message", "stop_reason": "end_turn"}),
-        ("/v1/messages", True, {"type": "message_start", "message": {"type": "message", "stop_reason": None}}),
-        ("/v1/messages", True, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
-    ],
-)
-def test_one_that_it_finished_is_left_alone(path: str, stream: bool, body: Any) -> None:
-    assert not aborted(compact(body), path, stream=stream)
-
-
-def test_events_are_counted_though_several_come_at_once() -> None:
-    assert events_in(chunk(text="a\n\nb") + chunk(text="c")) == 2
-
-
-@pytest.mark.parametrize(
-    "last",
-    [
-        chunk(text="a") + b"data: [DONE]\n\n",
-        b"data: [DONE]\r\n\r\n",
-        b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
-        b'event: response.completed\ndata: {"type":"response.completed"}\n\n',
-    ],
-)
-def test_the_last_event_of_a_stream_is_seen(last: bytes) -> None:
-    assert is_last(last)
+def test_the_last_event_of_a_stream_is_seen(last: bytes, path: str) -> None:
+    assert stream(last, path=path).complete
 
 
 @pytest.mark.parametrize("piece", [chunk(text="\ndata: [DONE]\n\n"), b"event: response.output_text.done\ndata: {}\n\n"])
 def test_what_the_model_writes_ends_no_stream(piece: bytes) -> None:
-    assert not is_last(piece)
+    assert not stream(piece).complete
+
+
+# --- an engine that fails in a stream --------------------------------------------------------------------------------
+
+
+def test_an_error_in_a_stream_is_told_in_one_form() -> None:
+    reading = Stream(CHAT)
+    out = read(reading, chunk(text="a") + event({"error": {"code": 500, "message": "no", "type": "server_error"}}))
+    told = json.loads(out.removeprefix(chunk(text="a")).removeprefix(b"data: "))
+    assert told == {"error": {"message": "no", "type": "server_error", "param": None, "code": "engine_error"}}
+    assert reading.failed
+
+
+def test_an_error_of_the_model_is_its_own() -> None:
+    text = chunk(text='"error":{"code":500}', delta={"error": {"code": 500}})
+    assert read(Stream(CHAT), text) == text
 
 
 # --- a stream that goes on as it did before ------------------------------------------------------------------------
@@ -130,11 +279,16 @@ ANOTHER = b'"finish_reason":"abort"},{"index":1,"finish_reason"'
         token("b").replace(b'"usage":null', b'"usage":{"prompt_tokens":1,"completion_tokens":2}'),
         b"data: [DONE]\n\n",
         b": waking\n\n",
+        token("b").replace(b'"text"', b'"text"\ndata: '),
+        b'data: {"choices":[{"finish_reason"\ndata: :"abort"}]}\n' + token("b"),
     ],
 )
 def test_a_piece_that_tells_more_is_taken_for_no_mere_token(piece: bytes) -> None:
     assert not is_token(piece, TAIL)
-    assert tail_of(piece) == b""
+
+
+def test_a_tail_in_which_the_text_is_serves_for_nothing() -> None:
+    assert tail_of(b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":"b"}}]}\n\n') == b""
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ PIECES = (
     chunk(text='"finish_reason":"abort"'),
     b'data: {"usage":{"prompt_tokens":99999999999,"completion_tokens":1}}\n\n',
     b"data: [DONE]\n\n",
-    b'{"error":',
+    b'{"error":\n\n',
     b"",
-    b"\x00\xff\xfe",
+    b"\x00\xff\xfe\n\n",
 )
 
 
@@ -134,12 +134,17 @@ async def asked_at_random(guarded: Guarding, seed: int) -> None:
         assert chance.valid_key or is_preflight or (route and route.kind is Kind.OPEN), told
         assert guarded.control.state is State.SERVING, told
     elif answer:
-        assert answer.status in (401, 404, 413, 429, 503), told
+        assert answer.status in (400, 401, 404, 413, 415, 429, 503), told
     if answer and answer.messages:
         assert answer.whole, told
         assert "x-request-id" in answer.headers, told
         assert answer.headers["x-request-id"].isascii(), told
-        if route and route.kind is Kind.WORK and answer.status == 200:
+        if (
+            route
+            and route.kind is Kind.WORK
+            and answer.status == 200
+            and "event-stream" in answer.headers["content-type"]
+        ):
             assert b'"finish_reason":"abort"}' not in answer.body, told
     assert guarded.control.counts().in_flight == 0, told
     assert guarded.control.counts().waiting == 0, told

@@ -34,7 +34,7 @@ NASTY = (
     b"0\r\n\r\n",
     b"ffffffffffffffff\r\n",
 )
-STATUSES = {b"200", b"400", b"401", b"404", b"405", b"408", b"413", b"429", b"431", b"502", b"503", b"100"}
+STATUSES = {b"100", b"200", b"400", b"401", b"404", b"405", b"408", b"413", b"415", b"429", b"431", b"502", b"503"}
 
 
 @pytest.fixture(scope="module")

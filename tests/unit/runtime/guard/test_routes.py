@@ -111,7 +111,7 @@ def test_another_method_does_not_exist() -> None:
 def test_more_can_be_allowed_and_needs_a_key() -> None:
     route = Routes(["POST /v1/load/*"]).find("POST", "/v1/load/adapter")
     assert route
-    assert (route.kind, route.path) == (Kind.KEYED, "/v1/load/*")
+    assert (route.kind, route.path) == (Kind.LIMITED, "/v1/load/*")
 
 
 def test_a_path_exists_if_any_method_does() -> None:

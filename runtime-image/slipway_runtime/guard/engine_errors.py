@@ -1,0 +1,110 @@
+"""What engines say when they refuse or fail, in one form: that of the OpenAI API, with a word for programs.
+
+vLLM has a number for a code, and another form for each of its APIs; llama.cpp has forms of its own, and now and then
+calls the client's mistake its own. The sentence is kept, the rest is said anew, so that a client needs no more than one
+way to read an error, whichever engine is behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from slipway_runtime.guard.errors import Refusal, type_of
+
+LARGEST = 64 << 10  # bytes of an engine's error that are read
+LONGEST_MESSAGE = 4000  # characters
+
+_CODES = {
+    400: "invalid_request",
+    401: "invalid_api_key",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    409: "conflict",
+    413: "request_too_large",
+    415: "unsupported_media_type",
+    429: "rate_limit_exceeded",
+    500: "engine_error",
+    502: "engine_failed",
+    503: "overloaded",
+    504: "engine_timeout",
+}
+_SAID = (
+    (re.compile(r"maximum context length|available context size|maximum model length|max_model_len"), 400),
+    # llama.cpp has 500 for these
+    (
+        re.compile(
+            r"^Failed to parse (messages|tools)|^\w+ input is not supported|json\.exception\.(parse|type)_error"
+        ),
+        400,
+    ),
+    # and 400 for what it doesn't keep, and so can't find
+    (re.compile(r"does not support 'previous_response_id'"), 404),
+)
+_TOO_LONG = _SAID[0][0]
+_NO_SUCH_MODEL = re.compile(r"^The model `.*` does not exist")
+
+
+def of_answer(status: int, body: bytes, *, method: str, path: str) -> Refusal:
+    """What is answered instead of an engine's error."""
+    error = _error_in(body)
+    message = _message(error)
+    if status == 501 or (status == 404 and message in ("Not Found", "File Not Found")):
+        # llama.cpp and vLLM say so of an API that isn't for a model of this kind.
+        return Refusal(404, "not_found", f"{method} {path} is not served with this model.")
+    if method == "OPTIONS":
+        return Refusal(405, "method_not_allowed", f"{method} is not answered here.")
+    status = next((meant for said, meant in _SAID if said.search(message)), 400 if status == 422 else status)
+    retry_after = 1 if status in (429, 503) else 0
+    told = message or f"The engine answered with status {status}, and said no more."
+    return Refusal(status, _code(status, message), told, retry_after, param=_param(error))
+
+
+def of_event(data: bytes) -> bytes:
+    """The data of an event in which an engine says that it failed."""
+    whole = _parsed(data)
+    error = _error_in(data)
+    status = error.get("code") if type(error.get("code")) is int else 500
+    message = _message(error) or "The engine failed, and said no more."
+    code = _code(int(status or 500), message)
+    told = {"message": message, "type": type_of(int(status or 500)), "param": _param(error), "code": code}
+    kept = {"type": "error"} if isinstance(whole, dict) and whole.get("type") == "error" else {}
+    return json.dumps({**kept, "error": told}, separators=(",", ":")).encode()
+
+
+def _code(status: int, message: str) -> str:
+    if status == 400 and _TOO_LONG.search(message):
+        return "context_length_exceeded"
+    if status == 404 and _NO_SUCH_MODEL.search(message):
+        return "model_not_found"
+    return _CODES.get(status, "invalid_request" if status < 500 else "engine_error")
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return json.loads(body) if len(body) <= LARGEST else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _error_in(body: bytes) -> dict[str, Any]:
+    """Its object, whichever form it has."""
+    whole = _parsed(body)
+    if not isinstance(whole, dict):
+        return {}
+    error = whole.get("error", whole)
+    return error if isinstance(error, dict) else {"message": error}
+
+
+def _message(error: dict[str, Any]) -> str:
+    said = error.get("message", error.get("detail", ""))
+    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+    return text[:LONGEST_MESSAGE].encode(errors="replace").decode()
+
+
+def _param(error: dict[str, Any]) -> str | None:
+    param = error.get("param")
+    return param[:200].encode(errors="replace").decode() if isinstance(param, str) else None

@@ -1,0 +1,29 @@
+"""Which key made which stored response, so that no other reads it, goes on from it, or cancels it.
+
+Each process of the engine's front end remembers its own, as vLLM's own store does, and the oldest are forgotten: whose
+response is not remembered, nobody has.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+MOST = 10_000
+
+
+class Responses:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._owners: OrderedDict[str, str] = OrderedDict()
+
+    def made(self, name: str, owner: str) -> None:
+        """Who comes first has it: an id that is told again changes nothing."""
+        self._owners.setdefault(name, owner)
+        if len(self._owners) > self._most:
+            self._owners.popitem(last=False)
+
+    def are_of(self, owner: str, name: str) -> bool:
+        if self._owners.get(name) != owner:
+            return False
+        self._owners.move_to_end(name)
+        return True

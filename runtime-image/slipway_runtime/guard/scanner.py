@@ -1,0 +1,203 @@
+"""Finds a few values in JSON while it goes by, each at its own place and nowhere else.
+
+What is looked for is a tree of dictionaries: names of members lead on, None leads into each element of an array, and a
+word is what a value there is called. All other values are only stepped over, strings and brackets alone being looked
+at, so that nobody's text is ever taken for the structure. Nothing is built and nothing kept but the path; the JSON may
+come in pieces of any size, and the time for a piece goes with its length, whatever is in it. JSON that is broken is not
+found out about: what is found in it then means nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Final
+
+THERE: Final = object()
+"""Beside the names of an object's members: the word for the object itself, or the array."""
+LONGEST = 4096  # bytes of a name, or of a string that is found; a longer one is found as LONG
+LONG = b'"'
+LONGEST_NUMBER = 32
+DEEPEST = 256  # containers within each other; what reads JSON by recursion would end by a stack that is used up
+SLICE = 1 << 13  # bytes: what a caller may give at once, so that it takes a few milliseconds at most
+
+Tree = dict[object, object]
+Found = Callable[[str, bytes], None]
+"""What a value is called, and as it was written; of a container, its first bracket."""
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_SKIPPED = re.compile(rb'(?s)(?:[^"\[\]{}]++|%b)*+(?:([\[{]++)|([\]}]++))?' % _STRING)
+_TOKEN = re.compile(rb'(?s)[\s,:]*+(?:(%b)|([\[{])|([\]}])|([^\s,:"\[\]{}]++))?' % _STRING)
+_REST_OF_STRING = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*+')
+
+
+class TooDeep(Exception):  # noqa: N818 - it is what was found
+    """More containers within each other than anybody needs."""
+
+
+class Scanner:
+    __slots__ = ("_closers", "_found", "_in_string", "_is_name", "_open", "_rest", "_skipped", "_slot")
+
+    def __init__(self, wanted: Tree, found: Found) -> None:
+        self._found = found
+        self._open: list[Tree] = []
+        """The wanted part of each container that we are in."""
+        self._closers = bytearray()
+        """By which each of them will end: whether it is an object."""
+        self._slot: object = wanted
+        """What the next value is, if it is wanted."""
+        self._is_name = False
+        """The next word is the name of a member."""
+        self._skipped = 0
+        """Containers that we are in of which nothing is wanted."""
+        self._in_string = False
+        """Within a string of which nothing is wanted."""
+        self._rest = b""
+        """What came last and isn't whole."""
+
+    def feed(self, data: bytes) -> None:
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        at = 0
+        while at < len(data):
+            if self._in_string:
+                at = self._end_of_string(data, at)
+            elif self._skipped:
+                at = self._skip(data, at)
+            else:
+                at = self._walk(data, at)
+
+    def _end_of_string(self, data: bytes, at: int) -> int:
+        match = _REST_OF_STRING.match(data, at)
+        assert match
+        at = match.end()
+        if at == len(data):
+            return at
+        if data[at] == 0x5C:  # a backslash, and what it escapes is still to come
+            self._rest = data[at:]
+            return len(data)
+        self._in_string = False
+        return at + 1
+
+    def _skip(self, data: bytes, at: int) -> int:
+        depth, match_at = self._skipped, _SKIPPED.match
+        while True:
+            match = match_at(data, at)
+            assert match
+            at, kind = match.end(), match.lastindex
+            if kind == 1:
+                depth += at - match.start(1)
+                if depth + len(self._open) > DEEPEST:
+                    raise TooDeep
+            elif kind == 2:
+                depth -= at - match.start(2)
+                if depth <= 0:
+                    self._skipped = 0
+                    return at + depth  # what was closed beyond is for others
+            else:
+                self._skipped = depth
+                return self._begin_string(data, at)
+
+    def _begin_string(self, data: bytes, at: int) -> int:
+        if at < len(data):
+            self._in_string, at = True, at + 1
+        return at
+
+    def _walk(self, data: bytes, at: int) -> int:
+        match_at = _TOKEN.match
+        while not self._skipped:
+            match = match_at(data, at)
+            assert match
+            at, kind = match.end(), match.lastindex
+            if kind == 1:
+                self._word(match[1])
+            elif kind == 2:
+                self._enter(match[2])
+            elif kind == 3:
+                self._leave()
+            elif kind == 4 and at < len(data):
+                self._word(match[4])
+            elif kind == 4:  # it may go on; more than this makes it no number
+                self._rest = data[match.start(4) :][:LONGEST_NUMBER]
+            elif at < len(data):
+                return self._half_a_string(data, at)
+            if at == len(data):
+                return at
+        return at
+
+    def _half_a_string(self, data: bytes, at: int) -> int:
+        if (self._is_name or self._slot is not None) and len(data) - at <= LONGEST:
+            self._rest = data[at:]
+            return len(data)
+        self._word(LONG)
+        return self._begin_string(data, at)
+
+    def _word(self, word: bytes) -> None:
+        """A string, number or literal, whole."""
+        if self._is_name:
+            self._is_name, self._slot = False, self._open[-1].get(_name(word))
+            return
+        if type(self._slot) is str:
+            self._found(self._slot, word)
+        self._after_value()
+
+    def _enter(self, bracket: bytes) -> None:
+        if len(self._open) >= DEEPEST:
+            raise TooDeep
+        slot = self._slot
+        if type(slot) is str:
+            self._found(slot, bracket)
+        if not isinstance(slot, dict):
+            self._after_value()
+            self._skipped = 1
+            return
+        if type(word := slot.get(THERE)) is str:
+            self._found(word, bracket)
+        self._open.append(slot)
+        self._closers.append(bracket == b"{")
+        self._is_name = bracket == b"{"
+        self._slot = slot.get(None)
+
+    def _leave(self) -> None:
+        if self._open:
+            self._open.pop()
+            self._closers.pop()
+        self._after_value()
+
+    def _after_value(self) -> None:
+        if not self._open:
+            self._is_name, self._slot = False, None
+        elif self._closers[-1]:
+            self._is_name, self._slot = True, None
+        else:
+            self._is_name, self._slot = False, self._open[-1].get(None)
+
+
+def _name(word: bytes) -> bytes:
+    """As it is meant: letters may be written as escapes."""
+    if b"\\" not in word:
+        return word[1:-1]
+    return text_of(word).encode(errors="surrogatepass")
+
+
+def text_of(word: bytes) -> str:
+    """What a string says; nothing, if it is none."""
+    if not word.startswith(b'"'):
+        return ""
+    try:
+        if b"\\" not in word:
+            return word[1:-1].decode()
+        value = json.loads(word)
+    except (ValueError, RecursionError):
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+def number_of(word: bytes) -> float:
+    """What a number says, not below 0; 0 if it is none, or none that can be meant."""
+    try:
+        value = float(word) if len(word) < LONGEST_NUMBER and word[:1].isdigit() else 0.0
+    except ValueError:
+        return 0.0
+    return value if value < 1e15 else 0.0

@@ -1,0 +1,298 @@
+"""Bodies that nobody asked for, that are too many, too slow, too deep, or meant for somebody else's response."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slipway_runtime.guard.asgi import Guard, Message, Scope
+from slipway_runtime.guard.bodies import GRACE
+from support.guarding import (
+    CHAT,
+    KEY,
+    Answer,
+    Guarding,
+    answering,
+    ask,
+    guarding,
+    keys_in,
+    nothing,
+    scope_of,
+    streaming,
+    waiting,
+)
+from support.virtual_time import run
+
+Made = Callable[..., Guarding]
+ALICE, BOB = ("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer a-key-of-bob")
+RESPONSES = "/v1/responses"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Made]:
+    all_made: list[Guarding] = []
+
+    def make(**settings: Any) -> Guarding:
+        all_made.append(guarding(tmp_path, **settings))
+        return all_made[-1]
+
+    yield make
+    for each in all_made:
+        each.close()
+
+
+async def never() -> Message:
+    raise AssertionError("The body was read.")
+
+
+async def sent_by(guard: Guard, scope: Scope, receive: Any = never) -> Answer:
+    answer = Answer()
+
+    async def send(message: Message) -> None:
+        answer.messages.append(message)
+
+    await guard(scope, receive, send)
+    return answer
+
+
+# --- what isn't read -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [("content-length", "1"), ("transfer-encoding", "chunked")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/health"), ("HEAD", "/health"), ("GET", "/v1/models"), ("OPTIONS", "/v1/models"), ("OPTIONS", CHAT)],
+)
+async def test_where_no_body_belongs_none_is_read(
+    made: Made, tmp_path: Path, method: str, path: str, length: tuple[str, str]
+) -> None:
+    guard = Guard(nothing, made(keys=keys_in(tmp_path, alice=KEY)).gate)
+    answer = await sent_by(guard, scope_of(path, method=method, headers=[ALICE, length]))
+    assert (answer.status, answer.error, answer.headers["connection"]) == (413, "request_too_large", "close")
+
+
+async def test_without_a_key_nothing_of_a_body_is_read_and_the_connection_ends(made: Made, tmp_path: Path) -> None:
+    guard = Guard(nothing, made(keys=keys_in(tmp_path, alice=KEY)).gate)
+    for path in (CHAT, "/tokenize"):
+        answer = await sent_by(guard, scope_of(path, headers=[("transfer-encoding", "chunked")]))
+        assert (answer.status, answer.headers["connection"]) == (401, "close")
+
+
+@pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/responses/x/cancel"])
+async def test_what_the_front_end_computes_takes_small_bodies_only(made: Made, path: str) -> None:
+    guard = Guard(nothing, made().gate)
+    announced = await sent_by(guard, scope_of(path, headers=[("content-length", str((1 << 20) + 1))]))
+    sent = await ask(guard, path, body=[b"x" * (1 << 20), b"x"])
+    assert (announced.status, sent.status) == (413, 413)
+
+
+async def test_what_is_not_said_to_be_json_is_not_read(made: Made) -> None:
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""):
+        answer = await sent_by(Guard(nothing, made().gate), scope_of(CHAT, headers=[("content-type", kind)]))
+        assert (answer.status, answer.error) == (415, "unsupported_media_type")
+
+
+# --- how much, and how slowly ----------------------------------------------------------------------------------------
+
+
+async def test_the_bytes_of_all_bodies_together_are_bounded_and_free_again_at_their_end(made: Made) -> None:
+    guarding, begun = made(max_body_bytes=100, max_bodies_bytes=150), asyncio.Event()
+    first = asyncio.create_task(ask(Guard(waiting(begun), guarding.gate), body=[b"x" * 100]))
+    await begun.wait()
+    refused = await ask(Guard(nothing, guarding.gate), body=[b"x" * 51])
+    assert (refused.status, refused.error, refused.headers["retry-after"]) == (503, "overloaded", "1")
+    assert (await ask(Guard(answering(b"{}"), guarding.gate), body=[b"x" * 50])).status == 200
+    first.cancel()
+    await asyncio.wait([first])
+    assert (await ask(Guard(answering(b"{}"), guarding.gate), body=[b"x" * 100])).status == 200
+
+
+async def test_one_key_leaves_room_for_the_bodies_of_others(made: Made, tmp_path: Path) -> None:
+    guarding = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob"), max_body_bytes=100, max_bodies_bytes=200)
+    begun = asyncio.Event()
+    first = asyncio.create_task(ask(Guard(waiting(begun), guarding.gate), headers=[ALICE], body=[b"x" * 100]))
+    await begun.wait()
+    refused = await ask(Guard(nothing, guarding.gate), headers=[ALICE], body=[b"x"])
+    assert (refused.status, refused.error) == (429, "too_many_in_flight")
+    assert (await ask(Guard(answering(b"{}"), guarding.gate), headers=[BOB], body=[b"x" * 100])).status == 200
+    first.cancel()
+    await asyncio.wait([first])
+
+
+async def test_bytes_of_clients_that_leave_while_they_send_are_free_again(made: Made) -> None:
+    guarding = made(max_body_bytes=100, max_bodies_bytes=100)
+    for _ in range(3):
+        messages = [
+            {"type": "http.request", "body": b"x" * 90, "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+
+        async def receive(messages: list[Message] = messages) -> Message:  # type: ignore[assignment]
+            return messages.pop(0)
+
+        assert not (await sent_by(Guard(nothing, guarding.gate), scope_of(CHAT), receive)).messages
+    assert guarding.control.counts().in_flight == 0
+
+
+def test_a_body_that_comes_a_byte_now_and_then_ends_at_its_time(tmp_path: Path) -> None:
+    async def dripping() -> tuple[Answer, float]:
+        async def receive() -> Message:
+            await asyncio.sleep(GRACE - 1)
+            return {"type": "http.request", "body": b"x", "more_body": True}
+
+        made = guarding(tmp_path)
+        began = asyncio.get_running_loop().time()
+        answer = await sent_by(Guard(nothing, made.gate), scope_of(CHAT), receive)
+        made.close()
+        return answer, asyncio.get_running_loop().time() - began
+
+    answer, seconds = run(dripping())
+    assert (answer.status, answer.error, answer.headers["connection"]) == (408, "request_timeout", "close")
+    assert seconds == pytest.approx(GRACE, abs=1)
+
+
+# --- what is in it ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"other"}',
+        b'{"mod\\u0065l":"other"}',
+        b'{"model":"gemma","model":"other"}',
+        b'{"model":"other","model":"gemma"}',
+        b'\xef\xbb\xbf{"model":"other"}',
+        b' \n\t{"x":[{"model":"gemma"}],"model" : "other"}',
+        b'{"x":"\\"","model":"other"}',
+        b'{"model":"' + b"gemma" * 2000 + b'"}',
+        b'{"model":"Gemma"}',
+        b'{"model":"gemma "}',
+        b'{"model":"\\ud800"}',
+    ],
+)
+@pytest.mark.parametrize("cut", [1, 5, 1 << 20])
+async def test_another_model_than_is_served_is_not_found_however_it_is_written(
+    made: Made, body: bytes, cut: int
+) -> None:
+    guard = Guard(nothing, made(models=("gemma", "sql")).gate)
+    answer = await ask(guard, body=[body[at : at + cut] for at in range(0, len(body), cut)])
+    assert (answer.status, answer.error) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"model":"gemma"}',
+        b'{"model":"sql"}',
+        b'{"model":null}',
+        b'{"model":""}',
+        b'{"model":"g\\u0065mma"}',
+        b'{"messages":[{"model":"other","content":"\\"model\\":\\"other\\""}],"metadata":{"model":"other"}}',
+        b"",
+        b"[]",
+        b'{"model"',
+    ],
+)
+async def test_the_served_one_and_what_names_none_goes_to_the_engine(made: Made, body: bytes) -> None:
+    assert (await ask(Guard(answering(b"{}"), made(models=("gemma", "sql")).gate), body=[body])).status == 200
+
+
+@pytest.mark.parametrize("value", ["5", "{}", "[]", "true", '["gemma"]'])
+async def test_a_model_that_is_no_string_is_wrong(made: Made, value: str) -> None:
+    answer = await ask(Guard(nothing, made(models=("gemma",)).gate), body=[f'{{"model":{value}}}'.encode()])
+    assert (answer.status, answer.error) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+async def test_json_in_an_encoding_in_which_nothing_would_be_found_is_refused(made: Made, encoding: str) -> None:
+    body = json.dumps({"model": "other", "previous_response_id": "resp_of_alice"}).encode(encoding)
+    answer = await ask(Guard(nothing, made().gate), body=[body[:1], body[1:2], body[2:]])
+    assert (answer.status, answer.error) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"x":', b'[{"x":'])
+async def test_what_is_nested_so_deeply_that_a_parser_would_end_is_refused(made: Made, opening: bytes) -> None:
+    answer = await ask(Guard(nothing, made().gate), body=[b'{"tools":', opening * 100_000])
+    assert (answer.status, answer.error) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", -1), ("temperature", 99), ("top_p", 0), ("top_p", 1.1), ("n", 0), ("max_tokens", -1)],
+)
+async def test_numbers_beyond_what_the_api_allows_are_refused_by_name(made: Made, name: str, value: float) -> None:
+    answer = await ask(Guard(nothing, made().gate), body=[json.dumps({name: value}).encode()])
+    assert (answer.status, answer.error) == (400, "invalid_request")
+    assert json.loads(answer.body)["error"]["param"] == name
+
+
+# --- stored responses ------------------------------------------------------------------------------------------------
+
+
+WHOLE = answering(b'{"id":"resp_of_alice","status":"completed","metadata":{"id":"resp_of_bob"}}')
+CREATED = b'event: response.created\ndata: {"type":"response.created","response":{"id":"resp_of_alice"}}\n\n'
+
+
+@pytest.mark.parametrize("app", [WHOLE, streaming(CREATED)], ids=["whole", "a stream"])
+async def test_a_response_is_there_for_the_key_that_made_it_and_for_no_other(
+    made: Made, tmp_path: Path, app: Any
+) -> None:
+    gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
+    await ask(Guard(app, gate), RESPONSES, headers=[ALICE])
+    going_on = json.dumps({"previous_response_id": "resp_of_alice"}).encode()
+    there = Guard(answering(b"{}"), gate)
+    for method, path, body in (
+        ("GET", f"{RESPONSES}/resp_of_alice", b""),
+        ("POST", f"{RESPONSES}/resp_of_alice/cancel", b""),
+        ("POST", RESPONSES, going_on),
+    ):
+        assert (await ask(there, path, method=method, headers=[ALICE], body=[body])).status == 200
+        refused = await ask(Guard(nothing, gate), path, method=method, headers=[BOB], body=[body])
+        unknown = await ask(
+            Guard(nothing, gate),
+            path.replace("resp_of_alice", "resp_of_carol"),
+            method=method,
+            headers=[BOB],
+            body=[body.replace(b"resp_of_alice", b"resp_of_carol")],
+        )
+        assert (refused.status, refused.error) == (unknown.status, unknown.error) == (404, "not_found")
+        assert refused.body == unknown.body.replace(b"carol", b"alice")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"previous_response_id":null,"previous_response_id":"resp_of_alice"}',
+        b'{"previous_response_id":"resp_of_alice","previous_response_id":null}',
+        b'{"previous_response\\u005fid":"resp_of_alice"}',
+        b'{"previous_response_id":"resp\\u005fof_alice"}',
+        b'{"previous_response_id":{"id":"resp_of_alice"}}',
+        b'{"previous_response_id":"' + b"x" * 10_000 + b'"}',
+    ],
+)
+async def test_nobody_goes_on_from_anothers_response_however_it_is_named(
+    made: Made, tmp_path: Path, body: bytes
+) -> None:
+    gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
+    await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
+    assert (await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[body])).status == 404
+
+
+async def test_nobody_takes_anothers_id_for_a_response_of_their_own(made: Made, tmp_path: Path) -> None:
+    gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
+    await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
+    chosen = await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[b'{"request_id":"resp_of_alice"}'])
+    assert (chosen.status, chosen.error) == (400, "invalid_request")
+    await ask(Guard(WHOLE, gate), RESPONSES, headers=[BOB])  # an engine that gives an id twice
+    read = await ask(Guard(nothing, gate), f"{RESPONSES}/resp_of_alice", method="GET", headers=[BOB])
+    assert read.status == 404
+
+
+async def test_where_nobody_has_a_key_whoever_knows_the_id_may_read(made: Made) -> None:
+    answer = await ask(Guard(answering(b"{}"), made().gate), f"{RESPONSES}/resp_x", method="GET", body=[b""])
+    assert answer.status == 200

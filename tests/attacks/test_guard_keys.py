@@ -1,0 +1,95 @@
+"""Keys that look like others, in part or in another encoding, and headers that try to be several."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.keys import Keys, forms_of, keys_in
+from support.guarding import answering, ask, guarding, nothing
+
+UMLAUTS, CYRILLIC = "schlüssel-für-alle", "ключ-от-всего"
+
+
+def keys_of(folder: Path, text: bytes) -> Keys:
+    (folder / "alice").write_bytes(text)
+    return Keys(folder)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        b"my passphrase-is-long",
+        b"my passphrase-is-long\n",
+        b"  my passphrase-is-long\t\r\n\r\n",
+        b"\xef\xbb\xbfmy passphrase-is-long\r\n",
+        b"\n\n another-long-key\rmy passphrase-is-long",
+    ],
+)
+def test_a_key_is_a_line_and_none_of_its_words_is_one(tmp_path: Path, file: bytes) -> None:
+    keys = keys_of(tmp_path, file)
+    assert keys.owner(b"my passphrase-is-long") == "alice"
+    for part in (b"passphrase-is-long", b"my", b"my passphrase-is-lon", b"my  passphrase-is-long", b"\xef\xbb\xbf"):
+        assert keys.owner(part) is None
+
+
+@pytest.mark.parametrize("stored", [UMLAUTS.encode(), UMLAUTS.encode("latin-1")], ids=["UTF-8", "Latin-1"])
+@pytest.mark.parametrize("shown", [UMLAUTS.encode(), UMLAUTS.encode("latin-1")], ids=["UTF-8", "Latin-1"])
+def test_letters_beyond_ascii_match_in_either_encoding(tmp_path: Path, stored: bytes, shown: bytes) -> None:
+    assert keys_of(tmp_path, stored).owner(shown) == "alice"
+
+
+def test_letters_beyond_latin_match_as_the_bytes_that_they_are(tmp_path: Path) -> None:
+    keys = keys_of(tmp_path, CYRILLIC.encode())
+    assert keys.owner(CYRILLIC.encode()) == "alice"
+    assert keys.owner(CYRILLIC.encode("koi8-r")) is None
+
+
+def test_no_more_forms_of_a_key_are_valid_than_it_has() -> None:
+    assert forms_of(b"only-ascii") == {b"only-ascii"}
+    assert len(forms_of(UMLAUTS.encode())) == len(forms_of(UMLAUTS.encode("latin-1"))) == 2
+
+
+@pytest.mark.parametrize("text", [b"", b"\n\r\n \t\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"])
+def test_empty_lines_are_no_keys(tmp_path: Path, text: bytes) -> None:
+    assert keys_in(text) == []
+    assert keys_of(tmp_path, text).owner(b"") is None
+
+
+@pytest.mark.parametrize("key", [b"short", b"k" * 513])
+def test_what_is_not_taken_is_logged_without_the_key(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, key: bytes
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert keys_of(tmp_path, key).owner(key) is None
+    assert "A key of alice is not taken: keys have 8 to 512 bytes." in caplog.text
+    assert key.decode() not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ([("Authorization", "Bearer my passphrase-is-long")], 200),
+        ([("Authorization", "bEARER   my passphrase-is-long  ")], 200),
+        ([("X-Api-Key", "my passphrase-is-long")], 200),
+        ([("Authorization", "Basic x"), ("X-Api-Key", "my passphrase-is-long")], 200),
+        ([("Authorization", "Bearer passphrase-is-long")], 401),
+        ([("Authorization", "Bearer"), ("X-Api-Key", "my passphrase-is-long")], 401),
+        ([("Authorization", "Bearer wrong-one"), ("Authorization", "Bearer my passphrase-is-long")], 401),
+        ([("X-Api-Key", "my passphrase-is-long, other")], 401),
+        ([("Cookie", "my passphrase-is-long")], 401),
+    ],
+)
+async def test_a_passphrase_is_shown_as_a_whole_in_one_header(
+    tmp_path: Path, headers: list[tuple[str, str]], status: int
+) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys/alice").write_text("my passphrase-is-long\n")
+    made = guarding(tmp_path, keys=str(tmp_path / "keys"))
+    try:
+        app = answering(b"{}") if status == 200 else nothing
+        assert (await ask(Guard(app, made.gate), headers=headers)).status == status
+    finally:
+        made.close()

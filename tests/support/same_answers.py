@@ -1,0 +1,192 @@
+"""Requests that any engine has to answer with the same status and code, as data; and where engines may differ, why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+CHAT, COMPLETIONS, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses"
+JSON: Mapping[str, str] = {"Content-Type": "application/json"}
+HI = [{"role": "user", "content": "Hi"}]
+CONTEXT = 512
+"""Tokens of the model's context, which the table relies on."""
+MODEL = "gemma"
+LLAMACPP, VLLM = "llamacpp", "vllm"
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    method: str
+    path: str
+    body: bytes | None
+    status: int
+    code: str = ""
+    """Of the error; empty for an answer that is none."""
+    headers: Mapping[str, str] = field(default_factory=lambda: JSON)
+    differs: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    """What an engine answers instead."""
+    why: str = ""
+    """It may differ."""
+
+    def wanted(self, engine: str) -> tuple[int, str]:
+        return self.differs.get(engine, (self.status, self.code))
+
+
+def post(name: str, path: str, status: int, code: str = "", *, differs: Any = None, why: str = "", **body: Any) -> Case:
+    sent = json.dumps({"model": MODEL, **body}).encode()
+    return Case(name, "POST", path, sent, status, code, differs=differs or {}, why=why)
+
+
+def completion(name: str, status: int, code: str = "", *, differs: Any = None, why: str = "", **body: Any) -> Case:
+    asked = {"prompt": "Hi", "max_tokens": 2, **body}
+    return post(name, COMPLETIONS, status, code, differs=differs, why=why, **asked)
+
+
+def chat(name: str, status: int, code: str = "", *, differs: Any = None, why: str = "", **body: Any) -> Case:
+    return post(name, CHAT, status, code, differs=differs, why=why, **{"messages": HI, "max_tokens": 2, **body})
+
+
+def raw(name: str, body: bytes, status: int, code: str = "") -> Case:
+    return Case(name, "POST", COMPLETIONS, body, status, code)
+
+
+def typed(name: str, kind: str | None, status: int, code: str = "") -> Case:
+    sent = json.dumps({"prompt": "Hi", "max_tokens": 2}).encode()
+    return Case(name, "POST", COMPLETIONS, sent, status, code, headers={"Content-Type": kind} if kind else {})
+
+
+def bare(name: str, method: str, path: str, status: int, code: str = "", **differs: Any) -> Case:
+    return Case(name, method, path, None, status, code, headers={}, **differs)
+
+
+BAD, TOO_LONG = "invalid_request", "context_length_exceeded"
+LENIENT = "llama.cpp takes it for something that it can answer, and a client that means it so loses nothing"
+ANY_ROLE = "llama.cpp hands roles to the chat template, which decides; vLLM checks them before"
+ONE_MODEL = "what a request may ask for in vLLM is set by flags for the model at hand"
+
+CASES = (
+    completion("a completion", 200),
+    chat("a chat", 200),
+    completion("several prompts", 200, prompt=["Hi", "Ho"]),
+    completion("a prompt of tokens", 200, prompt=[1, 2, 3]),
+    completion("two choices", 200, n=2),
+    completion("a member that nobody knows", 200, frobnicate=1),
+    completion("no model", 200, model=None),
+    completion("an empty model", 200, model=""),
+    completion("a model that is no string", 400, BAD, model=5),
+    completion("an unknown model", 404, "model_not_found", model="other"),
+    chat("an unknown model in a chat", 404, "model_not_found", model="other"),
+    raw("an unknown model as escapes", b'{"mod\\u0065l":"other","prompt":"Hi"}', 404, "model_not_found"),
+    raw("no JSON", b"Hi", 400, BAD),
+    raw("half of JSON", b'{"model": "x', 400, BAD),
+    raw("an empty body", b"", 400, BAD),
+    raw("an array", b"[]", 400, BAD),
+    raw("JSON in UTF-16", json.dumps({"prompt": "Hi"}).encode("utf-16"), 400, BAD),
+    raw("bytes that are no UTF-8", b'{"prompt":"\xff\xfe"}', 400, BAD),
+    raw("half of a surrogate pair", b'{"prompt":"\\ud800","max_tokens":1}', 400, BAD),
+    raw("no number", b'{"prompt":"Hi","max_tokens":1,"temperature":NaN}', 400, BAD),
+    raw("nested deeply", b'{"prompt":"Hi","x":' + b"[" * 3000 + b"]" * 3000 + b"}", 400, BAD),
+    raw("a byte order mark", b'\xef\xbb\xbf{"prompt":"Hi","max_tokens":1}', 200),
+    typed("no content type", None, 415, "unsupported_media_type"),
+    typed("another content type", "text/plain", 415, "unsupported_media_type"),
+    typed("a content type with a charset", "application/json; charset=utf-8", 200),
+    Case("no prompt", "POST", COMPLETIONS, b"{}", 400, BAD),
+    completion("a prompt that is a number", 400, BAD, prompt=5),
+    completion("a token that there is not", 400, BAD, prompt=[99_999_999]),
+    completion("an empty prompt", 400, BAD, prompt="", differs={LLAMACPP: (200, "")}, why=LENIENT),
+    completion("a prompt that is too long", 400, TOO_LONG, prompt="word " * 3000),
+    chat("a chat that is too long", 400, TOO_LONG, messages=[{"role": "user", "content": "word " * 3000}]),
+    completion(
+        "more tokens than the context has",
+        400,
+        TOO_LONG,
+        max_tokens=10**8,
+        stop=["a"],
+        differs={LLAMACPP: (200, "")},
+        why=LENIENT,
+    ),
+    completion("no tokens", 400, BAD, max_tokens=0),
+    completion("fewer tokens than none", 400, BAD, max_tokens=-1),
+    completion("tokens in a word", 400, BAD, max_tokens="two"),
+    completion("no choice", 400, BAD, n=0),
+    completion("too many choices", 400, BAD, n=100_000),
+    completion("too hot", 400, BAD, temperature=99),
+    completion("too cold", 400, BAD, temperature=-1),
+    completion("a temperature in a word", 400, BAD, temperature="hot"),
+    completion("more than all tokens", 400, BAD, top_p=2),
+    completion("a stream in a word", 400, BAD, stream="yes please"),
+    completion("many log probabilities", 400, BAD, logprobs=999, differs={LLAMACPP: (200, "")}, why=LENIENT),
+    post("no messages", CHAT, 400, BAD),
+    chat("messages that are a string", 400, BAD, messages="Hi"),
+    chat("a message without a role", 400, BAD, messages=[{"content": "Hi"}]),
+    chat("a message that is a number", 400, BAD, messages=[{"role": "user", "content": 5}]),
+    chat("tools that are a string", 400, BAD, tools="f"),
+    chat("a format that there is not", 400, BAD, response_format={"type": "nope"}),
+    chat(
+        "an image for a model of texts",
+        400,
+        BAD,
+        messages=[
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}],
+            }
+        ],
+    ),
+    chat(
+        "tools",
+        400,
+        BAD,
+        tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
+        differs={LLAMACPP: (200, "")},
+        why=ONE_MODEL,
+    ),
+    post("a message", MESSAGES, 200, messages=HI, max_tokens=2),
+    post("a response", RESPONSES, 200, input="Hi", max_output_tokens=16),
+    post("after a response that there is not", RESPONSES, 404, "not_found", input="Hi", previous_response_id="resp_x"),
+    bare("a response that there is not", "GET", f"{RESPONSES}/resp_x", 404, "not_found"),
+    bare("to cancel a response that there is not", "POST", f"{RESPONSES}/resp_x/cancel", 404, "not_found"),
+    post("embeddings of a model that has none", "/v1/embeddings", 404, "not_found", input="Hi"),
+    post("ranks of a model that has none", "/rerank", 404, "not_found", query="Hi", documents=["a"]),
+    bare("the models", "GET", "/v1/models", 200),
+    bare("the models' head", "HEAD", "/v1/models", 200),
+    bare("health", "GET", "/health", 200),
+    bare("health's head", "HEAD", "/health", 200),
+    bare("GET where POST belongs", "GET", COMPLETIONS, 404, "unknown_url"),
+    Case("PUT where POST belongs", "PUT", COMPLETIONS, b"{}", 404, "unknown_url"),
+    Case("an unknown path", "POST", "/v1/nope", b"{}", 404, "unknown_url"),
+    bare("which methods there are", "OPTIONS", COMPLETIONS, 405, "method_not_allowed"),
+    Case("a body where none belongs", "GET", "/v1/models", b"{}", 413, "request_too_large", headers={}),
+)
+
+
+async def answered(http: aiohttp.ClientSession, url: str, case: Case) -> tuple[int, str]:
+    """The status, and the code if it is an error in the one form; else what it has of one."""
+    headers = {"Accept": "*/*", **case.headers}
+    async with http.request(
+        case.method, url + case.path, data=case.body, headers=headers, skip_auto_headers=("Content-Type",)
+    ) as answer:
+        body = await answer.read()
+        if answer.status < 400 or case.method == "HEAD":
+            return answer.status, ""
+        try:
+            error = json.loads(body)["error"]
+            formal = sorted(error) == ["code", "message", "param", "type"] and error["message"] and error["type"]
+            return answer.status, error["code"] if formal else f"no form: {body!r}"
+        except (ValueError, KeyError, TypeError):
+            return answer.status, f"no form: {body!r}"
+
+
+async def differences(http: aiohttp.ClientSession, url: str, engine: str) -> list[str]:
+    """What isn't answered as the table says."""
+    found = []
+    for case in CASES:
+        told = await answered(http, url, case)
+        if told != case.wanted(engine):
+            found.append(f"{case.name}: {told}, and should be {case.wanted(engine)}")
+    return found

@@ -1,0 +1,118 @@
+"""Values are found at their own places, wherever JSON is cut, and whatever stands elsewhere in it."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+from slipway_runtime.guard.scanner import DEEPEST, LONG, LONGEST, THERE, Scanner, TooDeep, Tree, number_of, text_of
+
+WANTED: Tree = {
+    b"model": "model",
+    b"choices": {None: {b"finish_reason": "finish"}},
+    b"usage": {b"tokens": "tokens"},
+    b"error": {THERE: "error"},
+}
+
+
+def found(data: bytes, size: int = 1 << 20) -> list[tuple[str, bytes]]:
+    seen: list[tuple[str, bytes]] = []
+    scanner = Scanner(WANTED, lambda what, word: seen.append((what, word)))
+    for at in range(0, len(data), size):
+        scanner.feed(data[at : at + size])
+    return seen
+
+
+SAMPLE: dict[str, Any] = {
+    "a": [1, {"model": "no"}, "]}", [[]]],
+    "choices": [{"x": {"finish_reason": "no"}, "finish_reason": "stop"}, [{"finish_reason": "no"}], {}],
+    "usage": {"tokens": 12, "more": {"tokens": 99}},
+    'quo"te\\': '\\"model":"no"',
+    "error": {"model": "no"},
+    "model": "m",
+}
+TOLD = [("finish", b'"stop"'), ("tokens", b"12"), ("error", b"{"), ("model", b'"m"')]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 1 << 20])
+@pytest.mark.parametrize("indent", [None, 1])
+def test_what_is_wanted_is_found_wherever_it_is_cut(size: int, indent: int | None) -> None:
+    assert found(json.dumps(SAMPLE, indent=indent).encode(), size) == TOLD
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+@pytest.mark.parametrize(
+    "name", [b"model", rb"\u006dodel", rb"mode\u006c", rb"\u006D\u006F\u0064\u0065\u006C"], ids=str
+)
+def test_a_name_is_what_it_means_however_it_is_written(name: bytes, size: int) -> None:
+    assert found(b'{"%b":"m"}' % name, size) == [("model", b'"m"')]
+
+
+def test_of_a_member_that_is_there_twice_both_are_found() -> None:
+    assert found(b'{"model":"a","model":"b"}') == [("model", b'"a"'), ("model", b'"b"')]
+
+
+@pytest.mark.parametrize("size", [7, 1 << 20])
+def test_long_words_are_not_kept_and_what_follows_them_is_found(size: int) -> None:
+    long = "x" * (3 * LONGEST)
+    other = {long: long, "n": int("1" * 4000), "usage": {"tokens": 5}}
+    assert found(json.dumps(other).encode(), size) == [("tokens", b"5")]
+    cut = found(json.dumps({"model": long, "usage": {"tokens": 5}}).encode(), LONGEST // 2)
+    assert cut == [("model", LONG), ("tokens", b"5")]
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"choices":[', b'{"x":', b"{"])
+def test_more_depth_than_anybody_needs_is_an_error(opening: bytes) -> None:
+    with pytest.raises(TooDeep):
+        found(b'{"x":' + b"[" * DEEPEST + opening * DEEPEST, 100)
+
+
+@pytest.mark.parametrize(
+    "broken", [b"]]]}}}", b'"', b"\\", b'{"model"', b"{]}[", b'{"choices":}', b"\xff\x00", b"}{" * 99]
+)
+def test_what_is_broken_does_no_harm(broken: bytes) -> None:
+    for size in (1, 100):
+        found(broken + b'{"a":[1]}', size)
+
+
+def test_by_chance_it_finds_what_a_parser_finds(pytestconfig: pytest.Config) -> None:
+    seed = pytestconfig.getoption("--seed")
+    for number in range(seed, seed + 300):
+        chance = random.Random(number)
+        body = {"model": junk(chance, 0), "choices": junk(chance, 3), "usage": {"tokens": 7}, "x": junk(chance, 4)}
+        if chance.random() < 0.5:
+            body = dict(reversed(body.items()))
+        written = json.dumps(body, ensure_ascii=chance.random() < 0.5).encode()
+        seen = dict(found(written, chance.choice((1, 3, 50, 10_000))))
+        assert text_of(seen["model"]) == body["model"], f"seed {number}: {written!r}"
+        assert seen["tokens"] == b"7", f"seed {number}: {written!r}"
+        wanted = [each["finish_reason"] for each in elements(body["choices"]) if "finish_reason" in each]
+        assert ("finish" in seen) == bool(wanted), f"seed {number}: {written!r}"
+
+
+def elements(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def junk(chance: random.Random, depth: int) -> Any:
+    if depth == 0:
+        return "".join(chance.choice('ab"\\{}[]:,é\n \u2028') for _ in range(chance.randrange(9)))
+    names = ("model", "choices", "usage", "tokens", "finish_reason", "", '"', "\\")
+    match chance.randrange(5):
+        case 0:
+            return [junk(chance, depth - 1) for _ in range(chance.randrange(4))]
+        case 1:
+            return {chance.choice(names): junk(chance, depth - 1) for _ in range(chance.randrange(4))}
+        case 2:
+            return chance.choice((0, -1.5e-7, None, True, 10**30))
+        case _:
+            return junk(chance, 0)
+
+
+@pytest.mark.parametrize(
+    ("word", "number"), [(b"7", 7), (b"7.5", 7.5), (b"-7", 0), (b'"7"', 0), (b"1e300", 0), (b"", 0)]
+)
+def test_numbers(word: bytes, number: float) -> None:
+    assert number_of(word) == number
