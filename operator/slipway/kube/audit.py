@@ -51,7 +51,10 @@ class Lister(Protocol):
 
 
 class Auditor:
-    """`on_gone` hears of each object that ended unseen; `on_stale` when watches must begin anew, and why."""
+    """`on_gone` hears of each object that ended unseen; `on_stale` when watches must begin anew, and why.
+
+    `namespaces`: of the kinds that are watched in one namespace alone.
+    """
 
     def __init__(
         self,
@@ -61,11 +64,12 @@ class Auditor:
         *,
         on_gone: Callable[[Kind, Sequence[Object]], None],
         on_stale: Callable[[Kind, str], None],
+        namespaces: Mapping[Kind, str] | None = None,
         rhythm: Rhythm | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client, self._store, self._selectors = client, store, selectors
-        self._on_gone, self._on_stale = on_gone, on_stale
+        self._on_gone, self._on_stale, self._namespaces = on_gone, on_stale, namespaces or {}
         self._rhythm, self._clock = rhythm or Rhythm(), clock
         self._behind: dict[Kind, Mapping[str, Late]] = {}
         self._stale_since: dict[Kind, float] = {}
@@ -107,7 +111,8 @@ class Auditor:
             return
         since = self._store.mark
         try:
-            listed = await self._client.list_metadata(kind, label_selector=self._selectors[kind])
+            namespace, selector = self._namespaces.get(kind), self._selectors[kind]
+            listed = await self._client.list_metadata(kind, namespace, label_selector=selector)
         except KindMissingError:
             self._lost(kind)
             return

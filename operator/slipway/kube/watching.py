@@ -50,6 +50,7 @@ class Watch(Generic[Key]):
     keys: Callable[[Object], Iterable[Key]]
     label_selector: str = ""
     field_selector: str = ""
+    namespace: str = ""  # without it, in all of the cluster
     keep: Callable[[Object], Object | None] = pruned  # None: nobody needs it
     is_hint: bool = False
     """What it tells helps when it comes, and isn't missed when it doesn't: nothing waits for it or checks it."""
@@ -74,10 +75,16 @@ class Watching(Generic[Key]):
         self.store = Store(self._watches, hints=[watch.kind for watch in watches if watch.is_hint])
         selectors = {watch.kind: watch.label_selector for watch in watches if not watch.is_hint}
         self.auditor = Auditor(
-            client, self.store, selectors, on_gone=self._gone, on_stale=self._begin_anew, rhythm=rhythm
+            client,
+            self.store,
+            selectors,
+            namespaces={watch.kind: watch.namespace for watch in watches if watch.namespace},
+            on_gone=self._gone,
+            on_stale=self._begin_anew,
+            rhythm=rhythm,
         )
         self._epoch = 0
-        self._kopf: _KopfThread | None = None
+        self._kopfs: list[_KopfThread] = []
         metrics.watch_ages(lambda: self.store.ages(time.monotonic()))
 
     async def run(self) -> None:
@@ -106,12 +113,27 @@ class Watching(Generic[Key]):
             logger.warning("The watches can't begin yet: %s", error)
             return False
         self.auditor.begun()
-        self._kopf = _KopfThread(self._watches.values(), self._login, self._arriving(self._epoch))
+        arrive = self._arriving(self._epoch)
+        self._kopfs = [_KopfThread(group, self._login, arrive) for group in _by_namespace(self._watches.values())]
         try:
-            return await self._kopf.ended()
+            return await self._first_end()
         finally:
-            self._kopf.stop()
-            await self._kopf.ended()
+            self._stop()
+            await asyncio.gather(*(each.ended() for each in self._kopfs))
+
+    async def _first_end(self) -> bool:
+        """One that ends takes the others with it, so that all begin anew together."""
+        ends = [asyncio.create_task(each.ended()) for each in self._kopfs]
+        try:
+            ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return all(each.result() for each in ended)
+        finally:
+            for end in ends:
+                end.cancel()
+
+    def _stop(self) -> None:
+        for each in self._kopfs:
+            each.stop()
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -142,20 +164,28 @@ class Watching(Generic[Key]):
         logger.info("All watches begin anew: %s %s", kind, why)
         self._metrics.watch_restarts.labels(why).inc()
         self._on_kinds(kind)
-        if self._kopf:
-            self._kopf.stop()
+        self._stop()
 
     def _concern(self, kind: Kind, thing: Object) -> None:
         for key in self._watches[kind].keys(thing):
             self._add(key)
 
 
+def _by_namespace(watches: Iterable[Watch[Any]]) -> list[list[Watch[Any]]]:
+    """One kopf watches all of its kinds in the same namespaces."""
+    groups: dict[str, list[Watch[Any]]] = {}
+    for watch in watches:
+        groups.setdefault(watch.namespace, []).append(watch)
+    return list(groups.values())
+
+
 class _KopfThread:
-    """One run of kopf."""
+    """One run of kopf; the watches are all of one namespace, or all of the cluster."""
 
     def __init__(
-        self, watches: Iterable[Watch[Any]], login: Login, arrive: Callable[[Kind, str | None, Object], None]
+        self, watches: Sequence[Watch[Any]], login: Login, arrive: Callable[[Kind, str | None, Object], None]
     ) -> None:
+        self._namespaces = [watch.namespace for watch in watches[:1] if watch.namespace]
         self._registry = _registry(watches, login, arrive)
         self._settings = _settings(watches)
         self._ours = asyncio.get_running_loop()
@@ -206,7 +236,8 @@ class _KopfThread:
             await kopf.operator(
                 registry=self._registry,
                 settings=self._settings,
-                clusterwide=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
                 stop_flag=self._stop,
                 identity=IDENTITY,
             )

@@ -30,7 +30,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         # by the name before it
         (rf"({_NAMED}{_IS})(?:{_QUOTED}|[^\s,;&\"'){{}}\]]+)", rf"\1{MARK}"),
         (rf"({_WORD}{_IS})(?:{_QUOTED}|(?=[^\s,;&]*\d)[\w.~+/=-]{{8,}}|[\w.~+/=-]{{20,}})", rf"\1{MARK}"),
-        (r"((?<![\w-])--[\w-]{0,40}?(?:api-?key|token|password|secret)[ =])(?:\"[^\"]*\"|'[^']*'|[^\s\"']+)", rf"\1{MARK}"),
+        (rf"((?<![\w-])--[\w-]{{0,40}}?(?:api-?key|token|password|secret)[ =])(?:{_QUOTED}|[^\s\"']+)", rf"\1{MARK}"),
     )
 )  # fmt: skip
 
