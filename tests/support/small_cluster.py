@@ -24,6 +24,7 @@ from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.reconciler import Reconciler
+from slipway.reconciling.references import References
 from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.watches import watches
 
@@ -59,6 +60,7 @@ class Api:
     then: dict[str, Callable[[], None]] = field(default_factory=dict)
     unheard: set[str] = field(default_factory=set)
     missing: set[Kind] = field(default_factory=set)
+    may_get_secrets: bool = False  # what access reviews answer
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # --- what tests do ----------------------------------------------------------------------------------------------
@@ -122,7 +124,7 @@ class Api:
             case "delete":
                 return 200, self.objects.pop(place, None)
             case "create":
-                return 201, request.body
+                return 201, {**request.body, "status": {"allowed": self.may_get_secrets}}
             case _ if there and _is_outdated(request.body, there):
                 return 409, None
             case "apply-status" | "scale":
@@ -169,10 +171,12 @@ def _merged(there: Any, change: Any) -> Any:
 class Loop:
     """The real loop on such a cluster. `silent`: kinds of which no watch tells."""
 
-    def __init__(self, *, clock: Callable[[], float] = lambda: 0.0, now: Callable[[], datetime] = lambda: NOW) -> None:
+    def __init__(self, *, clock: Callable[[], float] | None = None, now: Callable[[], datetime] = lambda: NOW) -> None:
         self.api, self.ledger = Api(), Ledger()
         self.silent: set[Kind] = set()
         self._now = 100.0
+        self._passed = 0.0
+        clock = clock or (lambda: self._passed)
         self.store = Store([watch.kind for watch in WATCHED], hints=[each.kind for each in WATCHED if each.is_hint])
         client = KubeClient(self.api, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
         events = EventRecorder(client, instance="test", clock=clock, now=now)
@@ -180,13 +184,24 @@ class Loop:
         applier = Applier(client, self.store, self.ledger, clock=clock)
         self.seconds_between_looks = 10.0
         reporter = Reporter(client, events, self.ledger, clock=self._passing)
+        self.references = References(client, self.store, clock=clock)
         self.reconciler = Reconciler(
-            self.store, self.ledger, self.lookout, applier, reporter, slipway_namespace="slipway-system"
+            self.store,
+            self.ledger,
+            self.lookout,
+            applier,
+            reporter,
+            self.references,
+            slipway_namespace="slipway-system",
         )
 
     def _passing(self) -> float:
         self._now += self.seconds_between_looks
         return self._now
+
+    def pass_time(self, seconds: float) -> None:
+        """On the clock by which it waits."""
+        self._passed += seconds
 
     def catch_up(self) -> None:
         """The caches hear of all that has happened."""

@@ -18,13 +18,14 @@ from urllib.parse import urlencode
 from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
 from slipway.kube.connection import Answer, Connection, NoAnswerError
 from slipway.kube.errors import Call, KindMissingError, KubeError, NotFoundError, UnavailableError, error_of
-from slipway.kube.kinds import Kind, Object, kind_of
+from slipway.kube.kinds import ACCESS_REVIEW, Kind, Object, kind_of
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience, is_worth_another_try, retry_after
 
 PAGE = 500
 JSON = {"Accept": "application/json"}
 WHICH = ("name", "namespace", "uid", "resourceVersion")
+ITS_METADATA = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 APPLY = {**JSON, "Content-Type": "application/apply-patch+yaml"}
 MERGE = {**JSON, "Content-Type": "application/merge-patch+json"}
@@ -72,18 +73,35 @@ class KubeClient:
         except NotFoundError:
             return None
 
-    async def list(
-        self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
-    ) -> Objects:
+    async def exists(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
+        """Its metadata alone is asked for: nobody here wants to know what a Secret says."""
+        call = Call("get", kind.name, _full_name(namespace, name))
+        try:
+            await self._ask(call, "GET", kind.path(namespace, name), headers=ITS_METADATA)
+        except NotFoundError:
+            return False
+        return True
+
+    async def may_get(self, kind: Kind, name: str, namespace: str) -> bool:
+        """Asked of the API server, so that nobody has to wonder at requests that it refuses."""
+        what = {"verb": "get", "group": kind.group, "resource": kind.plural, "name": name, "namespace": namespace}
+        review: Object = {
+            "apiVersion": ACCESS_REVIEW.api_version,
+            "kind": ACCESS_REVIEW.name,
+            "spec": {"resourceAttributes": what},
+        }
+        call = Call("review", kind.name, _full_name(namespace, name))
+        answer = await self._ask(call, "POST", ACCESS_REVIEW.path(), body=review)
+        return bool(answer["status"].get("allowed"))
+
+    async def list(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
         # In a list, the items don't say what they are.
         named = {"apiVersion": kind.api_version, "kind": kind.name}
-        query = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        return await self._pages(kind, namespace, query, JSON, keep=lambda item: {**item, **named})
+        return await self._pages(kind, namespace, label_selector, JSON, keep=lambda item: {**item, **named})
 
     async def list_metadata(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
         """Which objects there are, and their versions: a fraction of the bytes, and of those a fraction is kept."""
-        query = {"labelSelector": label_selector}
-        return await self._pages(kind, namespace, query, METADATA_ONLY, keep=_which)
+        return await self._pages(kind, namespace, label_selector, METADATA_ONLY, keep=_which)
 
     async def serves(self, kind: Kind) -> bool:
         """Whether the API server has the kind, now."""
@@ -97,14 +115,13 @@ class KubeClient:
         self,
         kind: Kind,
         namespace: str | None,
-        selectors: Mapping[str, str],
+        label_selector: str,
         headers: Mapping[str, str],
         *,
         keep: Callable[[Object], Object],
     ) -> Objects:
         call, items = Call("list", kind.name, ""), Objects()
-        # What a field selects is little; without pages, the API server finds it in its cache instead of in etcd.
-        query = {"limit": "" if selectors.get("fieldSelector") else str(PAGE), **selectors, "continue": ""}
+        query = {"limit": str(PAGE), "labelSelector": label_selector, "continue": ""}
         while True:
             page = await self._ask(call, "GET", kind.path(namespace), query=query, headers=headers)
             items += map(keep, page["items"] or [])

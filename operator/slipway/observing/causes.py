@@ -43,7 +43,9 @@ NAMESPACE_GOES = "because it is being terminated"
 
 def cause_in(world: WorldView) -> Cause | None:
     """None: nothing is known to be wrong."""
-    return worst([*_of_platform(world), *_of_lacks(world), *_of_kserve(world), *of_replica_makers(world), *_of_pods(world)])
+    return worst(
+        [*_of_platform(world), *_of_lacks(world), *_of_kserve(world), *of_replica_makers(world), *_of_pods(world)]
+    )
 
 
 def _of_platform(world: WorldView) -> Iterator[Cause]:

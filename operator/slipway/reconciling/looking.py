@@ -31,7 +31,7 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.store import Store
-from slipway.observing.world import WorldView, activator_port
+from slipway.observing.world import Part, WorldView, activator_port
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.ports import Ports
@@ -62,6 +62,8 @@ class Lookout:
         self._ports = Ports()
         self._places: dict[Key, Places] = {}
         self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
+        self.kserve: Callable[[], Part | None] = lambda: None  # set by who follows them
+        self.keda: Callable[[], Part | None] = lambda: None
 
     def everyone(self) -> list[Key]:
         return [key_of(thing) for thing in self._store.all(LLM_DEPLOYMENT)]
@@ -113,6 +115,8 @@ class Lookout:
             autoscaler=self._newest(HORIZONTAL_POD_AUTOSCALER, key),
             scaled_object=self._newest(SCALED_OBJECT, key),
             activator_answers=self._activator_answers(key),
+            kserve=self.kserve(),
+            keda=self.keda(),
         )
 
     def _place_freed_at(self, key: Key, pods: tuple[Object, ...]) -> datetime | None:

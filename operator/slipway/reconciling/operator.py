@@ -1,6 +1,7 @@
 """The operator's process: what runs in it beside each other, who starts whom, and how it ends.
 
 - `Watching` fills the caches and puts keys into the queue; on all replicas, so that a standby is warm.
+- `Following` does the same for KServe and KEDA, for which all deployments wait.
 - `LeaderElection` opens the queue on one of them, and closes it as soon as that is in doubt.
 - The queue calls the `Reconciler`, whose client asks the election before each write.
 - The management port answers from the begin to the end.
@@ -35,7 +36,9 @@ from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.options import Options
+from slipway.reconciling.platform import KEDA, KSERVE, Following
 from slipway.reconciling.reconciler import Reconciler
+from slipway.reconciling.references import References
 from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.watches import watches
 
@@ -73,14 +76,32 @@ class Operator:
         )
         self._queue.pause()
         self._watching: Watching[Key] = Watching(
-            watches(everyone=self._everyone, on_node=self._on_node, node=self._node),
+            watches(
+                everyone=self._everyone,
+                on_node=self._on_node,
+                node=self._node,
+                on_claim=self._on_claim,
+            ),
             client=client,
             login=lambda: for_kopf(configuration),
             add=self._queue.add,
             metrics=self._metrics,
             on_kinds=lambda _: self._add_everyone(),
         )
+        self._references = References(client, self._watching.store)
+        self._platform = [
+            Following(
+                program,
+                namespace,
+                client=client,
+                login=lambda: for_kopf(configuration),
+                concern=self._add_everyone,
+                now=now,
+            )
+            for program, namespace in ((KSERVE, options.kserve_namespace), (KEDA, options.keda_namespace))
+        ]
         self._lookout = Lookout(self._watching.store, self._ledger, now=now, slipway_namespace=options.namespace)
+        self._lookout.kserve, self._lookout.keda = (each.part for each in self._platform)
         self._reconciler = self._made_reconciler(client.with_(guard=self._election.guard), now)
         self._metrics.watch_objects(self._by_state)
 
@@ -93,10 +114,11 @@ class Operator:
             watching = asyncio.create_task(self._watching.run(), name="watching")
             working = asyncio.create_task(self._work(), name="queue")
             leading = asyncio.create_task(self._election.run(), name="election")
+            following = [asyncio.create_task(each.run(), name="platform") for each in self._platform]
             asked = asyncio.create_task(asked_to_end.wait(), name="end")
-            await asyncio.wait([watching, working, leading, asked], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([watching, working, leading, asked, *following], return_when=asyncio.FIRST_COMPLETED)
             logger.info("Ending")
-            await self._end(watching, working, leading, asked)
+            await self._end(watching, working, leading, asked, *following)
 
     async def _work(self) -> None:
         """Not before the caches are filled: each first list would have all looked at, and put off, again and again."""
@@ -105,9 +127,9 @@ class Operator:
         await self._queue.run()
 
     async def _end(self, *tasks: asyncio.Task[Any]) -> None:
-        watching, working, leading, asked = tasks
+        watching, working, leading, asked, *following = tasks
         failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
-        for task in (watching, working, asked):
+        for task in (watching, working, asked, *following):
             task.cancel()
         await self._queue.finish(FINISH_WITHIN)
         leading.cancel()
@@ -140,6 +162,7 @@ class Operator:
             self._lookout,
             Applier(client, store, self._ledger),
             Reporter(client, events, self._ledger),
+            self._references,
             slipway_namespace=self._options.namespace,
         )
 
@@ -175,6 +198,9 @@ class Operator:
 
     def _on_node(self, node: str) -> Iterable[Key]:
         return self._lookout.on_node(node)
+
+    def _on_claim(self, claim: Object) -> Iterable[Key]:
+        return self._references.whom_concerns(claim)
 
     def _node(self, name: str) -> Object | None:
         return self._watching.store.get(NODE, name)

@@ -25,6 +25,8 @@ from slipway.process.flags import (
 class Options:
     kubeconfig: Path | None
     namespace: str
+    kserve_namespace: str
+    keda_namespace: str
     lease_name: str
     identity: str
     workers: int
@@ -44,6 +46,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ)
 FLAGS = (
     KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in and keeps its Lease in", "slipway-system", name, "NAME"),
+    Flag("kserve-namespace", "namespace in which KServe's controller runs", "kserve", name, "NAME"),
+    Flag("keda-namespace", "namespace in which KEDA's operator runs", "keda", name, "NAME"),
     Flag("lease-name", "Lease by which the replicas elect their leader", "slipway-operator", name, "NAME"),
     Flag(
         "identity",

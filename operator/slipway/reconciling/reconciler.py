@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
+from slipway.observing.world import created
 from slipway.reconciling.applying import Applier, Outcome, is_going
 from slipway.reconciling.deciding import Decision, decide, report
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
+from slipway.reconciling.references import References
 from slipway.reconciling.reporting import Reporter
+from slipway.reconciling.sight import Sight
 
 logger = logging.getLogger(__name__)
 
 UNTIL_FILLED = 0.5  # seconds
+APPLIED_WITHIN = timedelta(seconds=3)
+"""What is applied together comes one after the other; what a new deployment names may come after it."""
 
 
 class Reconciler:
@@ -31,10 +37,12 @@ class Reconciler:
         lookout: Lookout,
         applier: Applier,
         reporter: Reporter,
+        references: References,
         *,
         slipway_namespace: str,
     ) -> None:
         self._store, self._ledger, self._lookout = store, ledger, lookout
+        self._references = references
         self._applier, self._reporter, self._slipway_namespace = applier, reporter, slipway_namespace
 
     async def reconcile(self, key: Key) -> float | None:
@@ -45,6 +53,7 @@ class Reconciler:
             self._ledger.forget(key)
             self._lookout.forget(key)
             self._reporter.forget(key)
+            self._references.forget(key)
             return NEVER
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection
@@ -53,13 +62,23 @@ class Reconciler:
             outcome = await self._applier.carry_out(key, sight.uid, decision.desired, is_new=sight.previous is None)
         except NamespaceGoesError:
             return None  # and the deployment with it
+        lacks = await self._references.lacks(key, decision.deployment)
         sight = self._lookout.look_again(key, sight)  # so that the status tells at once what has just been made
-        status, seen = report(sight, decision, outcome.hindrance)
+        known_at = _known_at(sight)
+        hindrance = replace(outcome.hindrance, lacks=() if known_at else lacks)
+        status, seen = report(sight, decision, hindrance)
         wait = await self._reporter.tell(key, sight, status)
         await self._reporter.tell_of_rivals(sight, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
-        moments = (seen.look_again_at, decision.desired.look_again_at)
-        return _soonest(outcome.look_again, wait, *(_seconds_until(moment, sight.view.now) for moment in moments))
+        moments = (seen.look_again_at, decision.desired.look_again_at, known_at if lacks else None)
+        later = (outcome.look_again, wait, self._references.look_again(key))
+        return _soonest(*later, *(_seconds_until(moment, sight.view.now) for moment in moments))
+
+
+def _known_at(sight: Sight) -> datetime | None:
+    """When all that was applied with a new one is there."""
+    since = created(sight.raw)
+    return since + APPLIED_WITHIN if since and sight.view.now - since < APPLIED_WITHIN else None
 
 
 def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:

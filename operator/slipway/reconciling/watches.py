@@ -26,6 +26,7 @@ from slipway.kube.kinds import (
     LLM_DEPLOYMENT,
     NETWORK_POLICY,
     NODE,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     POD_MONITOR,
     REPLICA_SET,
@@ -48,8 +49,11 @@ def watches(
     everyone: Callable[[], Iterable[Key]],
     on_node: Callable[[str], Iterable[Key]],
     node: Callable[[str], Object | None],
+    on_claim: Callable[[Object], Iterable[Key]] = lambda _: (),
 ) -> list[Watch[Key]]:
-    """`everyone`: all deployments; `on_node`: those with a pod on the node; `node`: as it is now, if it is there."""
+    """`everyone`: all deployments; `on_node`: those with a pod on the node; `node`: as it is now, if it is there;
+    `on_claim`: those that name the PersistentVolumeClaim.
+    """
     health = NodeHealth(on_node, node)
     return [
         Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)]),
@@ -60,6 +64,7 @@ def watches(
         *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
         Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
+        Watch(PERSISTENT_VOLUME_CLAIM, on_claim, keep=phase_alone),
         Watch(NODE, health.concerns, keep=conditions_alone),
         Watch(
             CORE_EVENT,
@@ -148,6 +153,12 @@ def conditions_alone(node: Object) -> Object:
     return {**pruned(node), "spec": {}, "status": {"conditions": node.get("status", {}).get("conditions") or []}}
 
 
+def phase_alone(claim: Object) -> Object:
+    metadata = {name: claim["metadata"].get(name) for name in WHICH}
+    return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
+
+
+WHICH = ("name", "namespace", "uid", "resourceVersion")
 KEPT_OF_EVENTS = (
     "apiVersion",
     "kind",
@@ -167,7 +178,7 @@ def told_of_a_model(event: Object, *, everyone: Callable[[], Iterable[Key]]) -> 
     owner = _owner_in_name(event["involvedObject"].get("name", ""), place_of(event)[0], everyone)
     if not owner:
         return None
-    metadata = {name: event["metadata"].get(name) for name in ("name", "namespace", "uid", "resourceVersion")}
+    metadata = {name: event["metadata"].get(name) for name in WHICH}
     kept = {name: event[name] for name in KEPT_OF_EVENTS if event.get(name)}
     return {**kept, "metadata": {**metadata, "labels": {OWNER_LABEL: owner}}}
 

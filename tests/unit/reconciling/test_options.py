@@ -26,6 +26,8 @@ def test_without_anything_there_are_sensible_defaults() -> None:
     assert options == Options(
         kubeconfig=None,
         namespace="slipway-system",
+        kserve_namespace="kserve",
+        keda_namespace="keda",
         lease_name="slipway-operator",
         identity=options.identity,
         workers=16,
