@@ -177,7 +177,11 @@ class Loop:
         self._now = 100.0
         self._passed = 0.0
         clock = clock or (lambda: self._passed)
-        self.store = Store([watch.kind for watch in WATCHED], hints=[each.kind for each in WATCHED if each.is_hint])
+        self.store = Store(
+            [watch.kind for watch in WATCHED],
+            hints=[each.kind for each in WATCHED if each.is_hint],
+            packed=[each.kind for each in WATCHED if each.packed],
+        )
         client = KubeClient(self.api, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
         events = EventRecorder(client, instance="test", clock=clock, now=now)
         self.lookout = Lookout(self.store, self.ledger, now=now)

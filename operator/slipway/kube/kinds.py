@@ -22,6 +22,10 @@ class Kind:
     plural: str
     namespaced: bool = True
 
+    def __hash__(self) -> int:
+        """All caches are looked into by kind, so that this must cost little."""
+        return hash(self.plural)
+
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version

@@ -66,7 +66,7 @@ class Lookout:
         self.keda: Callable[[], Part | None] = lambda: None
 
     def everyone(self) -> list[Key]:
-        return [key_of(thing) for thing in self._store.all(LLM_DEPLOYMENT)]
+        return [Key(*place) for place in self._store.places(LLM_DEPLOYMENT)]
 
     def on_node(self, name: str) -> Iterable[Key]:
         for pod in self._store.all(POD):
@@ -123,7 +123,8 @@ class Lookout:
         before = self._places.get(key, Places())
         taken = frozenset(str(pod["metadata"]["uid"]) for pod in pods if pod["spec"].get("nodeName"))
         freed_at = self._now() if before.taken - taken else before.freed_at
-        self._places[key] = Places(taken, freed_at)
+        if taken or freed_at:
+            self._places[key] = Places(taken, freed_at)
         return freed_at
 
     def _newest(self, kind: Kind, key: Key) -> Object | None:
@@ -152,8 +153,13 @@ class Lookout:
         chosen = activator_port(service)
         if not is_installed and chosen is None:
             return None
-        self._ports.learn((key_of(each), activator_port(each)) for each in self._store.all(SERVICE))
+        self._ports.learn(self._claims())
         return self._ports.of(key, chosen)
+
+    def _claims(self) -> Iterable[tuple[Key, int | None]]:
+        """Read when they are asked for, which is once."""
+        for each in self._store.all(SERVICE):
+            yield key_of(each), activator_port(each)
 
     def forget(self, key: Key) -> None:
         self._ports.forget(key)

@@ -14,23 +14,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.api.reasons import ConditionType
 from slipway.kube import health
 from slipway.kube.backlog import Backoff
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import LLM_DEPLOYMENT, NODE, Object
+from slipway.kube.kinds import NODE, Object
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import Metrics, Readings
 from slipway.kube.queue import WorkQueue
 from slipway.kube.watching import Watching
-from slipway.observing.world import condition
 from slipway.reconciling.applying import Applier
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
@@ -156,12 +153,13 @@ class Operator:
     def _made_reconciler(self, client: KubeClient, now: Now) -> Reconciler:
         store = self._watching.store
         events = EventRecorder(client, instance=self._options.identity, now=now)
+        self._reporter = Reporter(client, events, self._ledger)
         return Reconciler(
             store,
             self._ledger,
             self._lookout,
             Applier(client, store, self._ledger),
-            Reporter(client, events, self._ledger),
+            self._reporter,
             self._references,
             slipway_namespace=self._options.namespace,
         )
@@ -213,8 +211,4 @@ class Operator:
         """Only the leader's, because sums over the replicas should be true."""
         if not self._election.is_leader:
             return {}
-        counted: Counter[tuple[str, ...]] = Counter()
-        for thing in self._watching.store.all(LLM_DEPLOYMENT):
-            ready = condition(thing, ConditionType.READY) or {}
-            counted[thing.get("status", {}).get("state", ""), ready.get("reason", "")] += 1
-        return dict(counted)
+        return dict(self._reporter.by_state())

@@ -8,7 +8,6 @@ at in any case. Secrets are asked for only where the operator has been allowed t
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -62,7 +61,7 @@ class References:
         self._client, self._store, self._clock = client, store, clock
         self._answers: dict[Key, Answer] = {}
         self._claims: dict[Key, tuple[str, ...]] = {}
-        self._named_by: defaultdict[Place, set[Key]] = defaultdict(set)
+        self._named_by: dict[Place, tuple[Key, ...]] = {}
 
     async def lacks(self, key: Key, deployment: LLMDeployment | None) -> tuple[Lack, ...]:
         """What it names that isn't there."""
@@ -80,7 +79,7 @@ class References:
 
     def whom_concerns(self, claim: Object) -> Iterable[Key]:
         """Those that name it; each is known once it has been looked at."""
-        return tuple(self._named_by.get(place_of(claim), ()))
+        return self._named_by.get(place_of(claim), ())
 
     def forget(self, key: Key) -> None:
         self._remember(key, ())
@@ -96,12 +95,13 @@ class References:
         if claims == before:
             return
         for name in set(before) - set(claims):
-            named_by = self._named_by[key.namespace, name]
-            named_by.discard(key)
-            if not named_by:
+            left = tuple(each for each in self._named_by[key.namespace, name] if each != key)
+            if left:
+                self._named_by[key.namespace, name] = left
+            else:
                 del self._named_by[key.namespace, name]
-        for name in claims:
-            self._named_by[key.namespace, name].add(key)
+        for name in set(claims) - set(before):
+            self._named_by[key.namespace, name] = (*self._named_by.get((key.namespace, name), ()), key)
         if claims:
             self._claims[key] = claims
         else:
