@@ -1,11 +1,12 @@
-"""What the operator keeps in memory of N LLMDeployments at zero, by kind, and what a look at one of them costs. No cluster.
+"""What the operator keeps in memory of N LLMDeployments at zero, by kind, and what a look at one of them costs.
 
-    python benchmarks/operator_memory.py --number 2000
-    python benchmarks/operator_memory.py --number 2000 --pods
+    make bench-memory N=2000
+    make bench-memory N=2000 ARGS=--pods
 
-The operator's own parts are filled as its watches would fill them, and turn as its queue would turn them; the API server
-is played by a function that answers each apply with what is there already. So this is what it keeps when all has come to
-rest, without what goes through its hands on the way (lists, JSON), which `operator_scale.py` has in its figures.
+It needs no cluster: the operator's own parts are filled as its watches would fill them, and turn as its queue would turn
+them; the API server is played by a function that answers each apply with what is there already. So this is what is kept
+when all has come to rest, without what goes through its hands on the way (lists, JSON), which `operator_scale.py` has in
+its figures.
 """
 
 from __future__ import annotations
@@ -100,8 +101,7 @@ def _platform(bench: Bench) -> None:
     activator = objects.thing(ENDPOINT_SLICE, "slipway-activator-x", HOME, meta={"labels": labels})
     bench.tell({**activator, "endpoints": [{"addresses": ["10.0.0.9"], "conditions": {"ready": True}}]})
     for kind in bench.store.unsynced():
-        listed = [thing for thing in bench.store.all(kind)]
-        bench.store.compare(kind, listed, since=bench.store.mark, now=0.0)
+        bench.store.compare(kind, bench.store.all(kind), since=bench.store.mark, now=0.0)
 
 
 async def samples(*, pods: bool) -> list[Object]:

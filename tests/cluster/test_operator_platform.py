@@ -1,0 +1,121 @@
+"""What the operator can't do without is broken: the objects that wait for it say so within seconds, and heal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+from support import installed, operator
+from support.clusters import Neighbour
+from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
+from support.kube import Kube, Object, Predicate
+from support.operator import Operator
+
+WITHIN_SECONDS = 30.0
+KSERVE, KEDA = ("kserve", "kserve-controller-manager"), ("keda", "keda-operator")
+
+
+@pytest.fixture(scope="module")
+def beside(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """The operator of a cluster whose platform may be broken."""
+    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
+    kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
+    asyncio.run(installed.install(kube, "of no use here"))
+    with operator.running(neighbour.cluster.kubeconfig) as slipway:
+        yield slipway
+
+
+def because_of(reason: str, words: str = "") -> Predicate:
+    """Not ready for this reason, and without anybody's help ready again when that has passed."""
+
+    def is_so(thing: Object) -> bool:
+        said = conditions(thing)
+        return said.get("Ready") == ("False", reason) and words in str(told(thing).get("message"))
+
+    return is_so
+
+
+@asynccontextmanager
+async def broken(kube: Kube, where: tuple[str, str], change: Object) -> AsyncGenerator[None]:
+    """Its Deployment is changed like this, and in the end as it was, and available."""
+    namespace, name = where
+    arguments = ("--namespace", namespace, "deployment", name)
+    before = json.loads(await kube.run("get", *arguments, "--output=json"))
+    await kube.run("patch", *arguments, "--type=merge", "--patch", json.dumps(change))
+    try:
+        yield
+    finally:
+        spec = {"spec": {"replicas": 1, "template": before["spec"]["template"]}}
+        await kube.run("patch", *arguments, "--type=merge", "--patch", json.dumps(spec))
+        await kube.run("rollout", "status", "--namespace", namespace, f"deployment/{name}", "--timeout=120s")
+
+
+def without_replicas() -> Object:
+    return {"spec": {"replicas": 0}}
+
+
+def with_an_end(container: str, image: str) -> Object:
+    """Instead of the controller, something that ends at once."""
+    ends = {"name": container, "image": image, "command": ["python3", "-c", "raise SystemExit('no')"], "args": []}
+    recreate = {"type": "Recreate", "rollingUpdate": None}
+    return {"spec": {"strategy": recreate, "template": {"spec": {"containers": [ends]}}}}
+
+
+async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_back(
+    beside: Operator, neighbour_kube: Kube
+) -> None:
+    kube = neighbour_kube
+    await kube.apply(at_zero())
+    await until_settled(kube)
+    async with broken(kube, KSERVE, without_replicas()):
+        words = "KServe's controller kserve/kserve-controller-manager is scaled to 0 replicas"
+        await kube.wait_for("llmdeployment", NAME, because_of("KServeDown", words), timeout=WITHIN_SECONDS)
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+
+
+async def test_a_new_model_says_that_kserve_is_down_and_is_made_when_it_is_back(
+    beside: Operator, neighbour_kube: Kube
+) -> None:
+    kube = neighbour_kube
+    async with broken(kube, KSERVE, without_replicas()):
+        await kube.apply(at_zero())
+        await kube.wait_for("llmdeployment", NAME, because_of("KServeDown"), timeout=WITHIN_SECONDS)
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=90)
+
+
+async def test_a_kserve_that_ends_again_and_again_is_told_with_what_its_pods_show(
+    beside: Operator, neighbour_kube: Kube, python_image: str
+) -> None:
+    kube = neighbour_kube
+    await kube.apply(at_zero())
+    await until_settled(kube)
+    async with broken(kube, KSERVE, with_an_end("manager", python_image)):
+        crashed = because_of("KServeDown", "again and again; see kubectl --namespace kserve describe pods")
+        await kube.wait_for("llmdeployment", NAME, crashed, timeout=60)
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
+
+
+async def test_a_claim_that_is_missing_is_told_before_anybody_asks(beside: Operator, neighbour_kube: Kube) -> None:
+    kube = neighbour_kube
+    await kube.apply(at_zero(model={"uri": "pvc://absent/llama"}))
+    words = "spec.model.uri names PersistentVolumeClaim absent, which isn't there"
+    stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
+    assert told(stalled)["state"] == "Failed"
+    claimed = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    await kube.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "absent"}, "spec": claimed}
+    )
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+
+
+async def test_a_config_map_that_is_missing_is_told_before_anybody_asks(beside: Operator, neighbour_kube: Kube) -> None:
+    kube = neighbour_kube
+    source = {"configMapKeyRef": {"name": "absent", "key": "a"}}
+    await kube.apply(at_zero(pod={"env": [{"name": "A", "valueFrom": source}]}))
+    words = "spec.pod.env[A] names ConfigMap absent, which isn't there"
+    await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
+    await kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "absent"}, "data": {"a": "b"}})
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
