@@ -3,10 +3,10 @@
     make bench-memory N=2000
     make bench-memory N=2000 ARGS=--pods
 
-It needs no cluster: the operator's own parts are filled as its watches would fill them, and turn as its queue would turn
-them; the API server is played by a function that answers each apply with what is there already. So this is what is kept
-when all has come to rest, without what goes through its hands on the way (lists, JSON), which `operator_scale.py` has in
-its figures.
+It needs no cluster: the operator's own parts are filled as its watches would fill them, and turn as its queue would
+turn them; the API server is played by a function that answers each apply with what is there already. So this is what is
+kept when all has come to rest, without what goes through its hands on the way (lists, JSON), which `operator_scale.py`
+has in its figures.
 """
 
 from __future__ import annotations

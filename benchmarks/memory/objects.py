@@ -1,7 +1,7 @@
 """All that a cluster has of one LLMDeployment at zero, as the API server tells it: spelled out, status and all.
 
-What Slipway applies is rendered by Slipway itself. The rest has the fields that KServe 0.20.0, KEDA 2.21.0 and Kubernetes
-1.34 set, with texts of about their length.
+What Slipway applies is rendered by Slipway itself. The rest has the fields that KServe 0.20.0, KEDA 2.21.0 and
+Kubernetes 1.34 set, with texts of about their length.
 """
 
 from __future__ import annotations

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from support import installed, operator
-from support.clusters import Neighbour
+from slipway.api.names import ACTIVATOR_SERVICE, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from support.clusters import AnyCluster
 from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
 from support.kube import Kube, Object, Predicate
 from support.operator import Operator
@@ -18,14 +17,10 @@ WITHIN_SECONDS = 30.0
 KSERVE, KEDA = ("kserve", "kserve-controller-manager"), ("keda", "keda-operator")
 
 
-@pytest.fixture(scope="module")
-def beside(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """The operator of a cluster whose platform may be broken."""
-    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
-    kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
-    asyncio.run(installed.install(kube, "of no use here"))
-    with operator.running(neighbour.cluster.kubeconfig) as slipway:
-        yield slipway
+@pytest.fixture(autouse=True)
+def _ours(cluster: AnyCluster) -> None:
+    """KServe isn't stopped in a cluster that others use."""
+    cluster.devcluster()
 
 
 def because_of(reason: str, words: str = "") -> Predicate:
@@ -65,9 +60,8 @@ def with_an_end(container: str, image: str) -> Object:
 
 
 async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_back(
-    beside: Operator, neighbour_kube: Kube
+    slipway: Operator, kube: Kube
 ) -> None:
-    kube = neighbour_kube
     await kube.apply(at_zero())
     await until_settled(kube)
     async with broken(kube, KSERVE, without_replicas()):
@@ -76,10 +70,7 @@ async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_b
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
-async def test_a_new_model_says_that_kserve_is_down_and_is_made_when_it_is_back(
-    beside: Operator, neighbour_kube: Kube
-) -> None:
-    kube = neighbour_kube
+async def test_a_new_model_says_that_kserve_is_down_and_is_made_when_it_is_back(slipway: Operator, kube: Kube) -> None:
     async with broken(kube, KSERVE, without_replicas()):
         await kube.apply(at_zero())
         await kube.wait_for("llmdeployment", NAME, because_of("KServeDown"), timeout=WITHIN_SECONDS)
@@ -87,9 +78,8 @@ async def test_a_new_model_says_that_kserve_is_down_and_is_made_when_it_is_back(
 
 
 async def test_a_kserve_that_ends_again_and_again_is_told_with_what_its_pods_show(
-    beside: Operator, neighbour_kube: Kube, python_image: str
+    slipway: Operator, kube: Kube, python_image: str
 ) -> None:
-    kube = neighbour_kube
     await kube.apply(at_zero())
     await until_settled(kube)
     async with broken(kube, KSERVE, with_an_end("manager", python_image)):
@@ -98,8 +88,37 @@ async def test_a_kserve_that_ends_again_and_again_is_told_with_what_its_pods_sho
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
 
 
-async def test_a_claim_that_is_missing_is_told_before_anybody_asks(beside: Operator, neighbour_kube: Kube) -> None:
-    kube = neighbour_kube
+@pytest.fixture
+async def activator(slipway: Operator, whole_cluster: Kube) -> AsyncIterator[None]:
+    """The address of one, at which nobody is: with it, KEDA is asked to scale."""
+    name, namespace = f"{ACTIVATOR_SERVICE}-nobody", "slipway-system"
+    labels = {MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: ACTIVATOR_SERVICE}
+    nobody = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}],
+        "ports": [],
+    }
+    await whole_cluster.apply(nobody)
+    yield
+    await whole_cluster.run("delete", "--namespace", namespace, "endpointslice", name)
+
+
+async def test_a_model_at_zero_says_that_keda_is_down_and_is_well_when_it_is_back(
+    slipway: Operator, kube: Kube, activator: None
+) -> None:
+    await kube.apply(at_zero())
+    await kube.wait_for("scaledobject", NAME, lambda it: "Ready" in str(it.get("status", {}).get("conditions")))
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+    async with broken(kube, KEDA, without_replicas()):
+        words = "KEDA's controller keda/keda-operator is scaled to 0 replicas"
+        await kube.wait_for("llmdeployment", NAME, because_of("KedaDown", words), timeout=WITHIN_SECONDS)
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+
+
+async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
     await kube.apply(at_zero(model={"uri": "pvc://absent/llama"}))
     words = "spec.model.uri names PersistentVolumeClaim absent, which isn't there"
     stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
@@ -111,8 +130,7 @@ async def test_a_claim_that_is_missing_is_told_before_anybody_asks(beside: Opera
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
-async def test_a_config_map_that_is_missing_is_told_before_anybody_asks(beside: Operator, neighbour_kube: Kube) -> None:
-    kube = neighbour_kube
+async def test_a_config_map_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
     source = {"configMapKeyRef": {"name": "absent", "key": "a"}}
     await kube.apply(at_zero(pod={"env": [{"name": "A", "valueFrom": source}]}))
     words = "spec.pod.env[A] names ConfigMap absent, which isn't there"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol, cast
 
 from slipway.api.reasons import ConditionType, Reason, State
 
@@ -283,7 +283,7 @@ class Status:
 # --- which verb ------------------------------------------------------------------------------------------------------
 
 
-def _is_plan(plan: Planned | Unplanned) -> TypeGuard[Planned]:
+def _is_plan(plan: Planned | Unplanned) -> bool:
     """Asking whether it has all that a protocol names takes longer than all else here."""
     return hasattr(plan, "gpus_per_replica")
 
@@ -291,9 +291,10 @@ def _is_plan(plan: Planned | Unplanned) -> TypeGuard[Planned]:
 def _told(plan: Planned | Unplanned, status: Status) -> Cause | None:
     """Writes the plan down; the cause, if there is none."""
     if _is_plan(plan):
-        status.mark_planned(plan)
+        status.mark_planned(cast(Planned, plan))
         return None
-    cause = Cause(reason_named(plan.reason), plan.message, final=True)
+    refused = cast(Unplanned, plan)
+    cause = Cause(reason_named(refused.reason), refused.message, final=True)
     status.mark_not_planned(cause)
     return cause
 

@@ -70,9 +70,9 @@ RUNS = kserve(manager(ready=True))
 IS_DOWN = kserve(CRASHES, down_for=20)
 
 
-def scaled_object(*, created: float = 1000, told: bool = True, **annotations: str) -> Object:
+def scaled_object(*, created: float = 1000, told: bool = True, annotations: dict[str, str] | None = None) -> Object:
     conditions = [condition("Ready", True)] if told else []
-    metadata = {"name": "model", "creationTimestamp": at(created), "annotations": annotations}
+    metadata = {"name": "model", "creationTimestamp": at(created), "annotations": annotations or {}}
     return {"metadata": metadata, "status": {"conditions": conditions}}
 
 
@@ -122,9 +122,9 @@ def new(**more: Any) -> WorldView:
 
 # --- what each of them says ------------------------------------------------------------------------------------------
 
-PAUSED = scaled_object(**{"autoscaling.keda.sh/paused": "true"})
+PAUSED = scaled_object(annotations={"autoscaling.keda.sh/paused": "true"})
 SPOKEN_OF = inference_service(created=31, conditions=[condition("Ready", False)])
-WORLDS = [
+WORLDS: list[tuple[str, WorldView, str, str, str]] = [
     # the world, the state, Ready, Scaled
     ("asleep, all runs", asleep(kserve=RUNS, keda=keda(manager(ready=True))), "Idle", "True ScaledToZero", "AsWanted"),
     ("asleep, nobody looks", asleep(), "Idle", "True ScaledToZero", "AsWanted"),
