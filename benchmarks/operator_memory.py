@@ -1,7 +1,7 @@
 """What the operator keeps in memory of N LLMDeployments at zero, by kind, and what a look at one of them costs.
 
-    make bench-memory N=2000
-    make bench-memory N=2000 ARGS=--pods
+    python benchmarks/operator_memory.py --number 2000
+    python benchmarks/operator_memory.py --number 2000 --pods
 
 It needs no cluster: the operator's own parts are filled as its watches would fill them, and turn as its queue would
 turn them; the API server is played by a function that answers each apply with what is there already. So this is what is
@@ -36,6 +36,7 @@ from slipway.kube.kinds import (
     Object,
     kind_of,
 )
+from slipway.kube.store import Store
 from slipway.reconciling.key import Key
 from slipway.reconciling.operator import Operator
 from slipway.reconciling.options import parse
@@ -48,8 +49,9 @@ class Bench:
     """An operator that is never run: its caches are filled and its turns are made here."""
 
     def __init__(self) -> None:
-        self.operator: Any = Operator(parse([], {}), _configuration())
-        self.store = self.operator._watching.store
+        made: Any = Operator(parse([], {}), _configuration())
+        self.operator = made
+        self.store: Store = self.operator._watching.store
         self.watches = self.operator._watching._watches
         self.operator._connection.send = self.answer
         for part in (self.operator._reconciler._applier, self.operator._reconciler._reporter):
@@ -225,8 +227,8 @@ async def _turn_all(bench: Bench, texts: dict[tuple[Kind, str], str], number: in
             for kind in kinds
             for found in bench.store.labelled(kind, name, NAMESPACE)
         }
-        own = bench.store.get(next(kind for kind in kinds if kind.name == "LLMDeployment"), name, NAMESPACE)
-        bench.there["LLMDeployment", name] = own
+        if own := bench.store.get(LLM_DEPLOYMENT, name, NAMESPACE):
+            bench.there[LLM_DEPLOYMENT.name, name] = own
         bench.applied.clear()
         began = time.process_time()
         await bench.turn(name)

@@ -42,7 +42,7 @@ def spec(name: str) -> Object:
 
 
 def metadata(kind: Kind, name: str, namespace: str, **more: Any) -> Object:
-    fields = {
+    fields: Object = {
         f"f:{field}": {f"f:{part}": {} for part in ("a", "b", "c", "d")} for field in ("spec", "status", "labels")
     }
     managed = [

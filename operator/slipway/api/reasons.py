@@ -16,7 +16,7 @@ class State(StrEnum):
     SERVING = "Serving"
     UPDATING = "Updating"  # a new version is on its way
     DEGRADED = "Degraded"  # serving, but something is wrong
-    FAILED = "Failed"  # not serving, and it won't by itself
+    FAILED = "Failed"  # not serving, and it won't before the cause is put right
 
 
 class ConditionType(StrEnum):

@@ -84,7 +84,7 @@ def remarks(keda: Part | None) -> Iterator[str]:
     version = version_of(keda.controller) if keda and keda.controller else None
     if version and version < SAFE_KEDA:
         told, safe = (".".join(map(str, each)) for each in (version, SAFE_KEDA))
-        yield f"KedaTooOld: KEDA {told} has CVE-2026-77524, by which tokens are misused; update it to {safe} or later."
+        yield f"KedaTooOld: KEDA {told} has the critical CVE-2026-77524; update it to {safe} or later."
 
 
 def version_of(controller: Object) -> tuple[int, ...] | None:

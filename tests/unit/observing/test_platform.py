@@ -145,7 +145,7 @@ WORLDS: list[tuple[str, WorldView, str, str, str]] = [
     ("serving, KEDA crashes", serving(keda=keda(CRASHES)), "Serving", "True Serving", "KedaDown"),
     ("asleep, without KEDA's help", asleep(keda=keda(CRASHES), scaled_object=None), "Idle", "True ScaledToZero",
      "AsWanted"),
-    ("asleep, paused", asleep(keda=keda(CRASHES), scaled_object=PAUSED), "True ScaledToZero", "AsWanted"),
+    ("asleep, paused", asleep(keda=keda(CRASHES), scaled_object=PAUSED), "Idle", "True ScaledToZero", "AsWanted"),
     ("asleep, KEDA silent", asleep(scaled_object=scaled_object(created=31, told=False)), "Failed", "False KedaDown",
      "KedaDown"),
     ("new, KServe silent", new(inference_service=inference_service(created=31), kserve=RUNS), "Failed",
