@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -33,30 +33,35 @@ def because_of(reason: str, words: str = "") -> Predicate:
     return is_so
 
 
+Change = Callable[[Object], Object]
+"""From the spec of a Deployment, what is to be changed of it."""
+
+
 @asynccontextmanager
-async def broken(kube: Kube, where: tuple[str, str], change: Object) -> AsyncGenerator[None]:
+async def broken(kube: Kube, where: tuple[str, str], change: Change) -> AsyncGenerator[None]:
     """Its Deployment is changed like this, and in the end as it was, and available."""
     namespace, name = where
     arguments = ("--namespace", namespace, "deployment", name)
-    before = json.loads(await kube.run("get", *arguments, "--output=json"))
-    await kube.run("patch", *arguments, "--type=merge", "--patch", json.dumps(change))
+    before = json.loads(await kube.run("get", *arguments, "--output=json"))["spec"]
+    await kube.run("patch", *arguments, "--type=merge", "--patch", json.dumps({"spec": change(before)}))
     try:
         yield
     finally:
-        spec = {"spec": {"replicas": 1, "template": before["spec"]["template"]}}
-        await kube.run("patch", *arguments, "--type=merge", "--patch", json.dumps(spec))
+        spec = {"replicas": 1, "template": before["template"], "strategy": before["strategy"]}
+        await kube.run("patch", *arguments, "--type=merge", "--patch", json.dumps({"spec": spec}))
         await kube.run("rollout", "status", "--namespace", namespace, f"deployment/{name}", "--timeout=120s")
 
 
-def without_replicas() -> Object:
-    return {"spec": {"replicas": 0}}
+def without_replicas(_: Object) -> Object:
+    return {"replicas": 0}
 
 
-def with_an_end(container: str, image: str) -> Object:
-    """Instead of the controller, something that ends at once."""
-    ends = {"name": container, "image": image, "command": ["python3", "-c", "raise SystemExit('no')"], "args": []}
-    recreate = {"type": "Recreate", "rollingUpdate": None}
-    return {"spec": {"strategy": recreate, "template": {"spec": {"containers": [ends]}}}}
+def that_ends(before: Object) -> Object:
+    """It is told something that it doesn't know; none of the ones before stays beside it."""
+    [container] = before["template"]["spec"]["containers"]
+    broken = {**container, "args": ["--no-such-flag"]}
+    strategy = {"type": "Recreate", "rollingUpdate": None}
+    return {"strategy": strategy, "template": {"spec": {"containers": [broken]}}}
 
 
 async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_back(
@@ -64,25 +69,25 @@ async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_b
 ) -> None:
     await kube.apply(at_zero())
     await until_settled(kube)
-    async with broken(kube, KSERVE, without_replicas()):
+    async with broken(kube, KSERVE, without_replicas):
         words = "KServe's controller kserve/kserve-controller-manager is scaled to 0 replicas"
         await kube.wait_for("llmdeployment", NAME, because_of("KServeDown", words), timeout=WITHIN_SECONDS)
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
 async def test_a_new_model_says_that_kserve_is_down_and_is_made_when_it_is_back(slipway: Operator, kube: Kube) -> None:
-    async with broken(kube, KSERVE, without_replicas()):
+    async with broken(kube, KSERVE, without_replicas):
         await kube.apply(at_zero())
         await kube.wait_for("llmdeployment", NAME, because_of("KServeDown"), timeout=WITHIN_SECONDS)
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=90)
 
 
 async def test_a_kserve_that_ends_again_and_again_is_told_with_what_its_pods_show(
-    slipway: Operator, kube: Kube, python_image: str
+    slipway: Operator, kube: Kube
 ) -> None:
     await kube.apply(at_zero())
     await until_settled(kube)
-    async with broken(kube, KSERVE, with_an_end("manager", python_image)):
+    async with broken(kube, KSERVE, that_ends):
         crashed = because_of("KServeDown", "again and again; see kubectl --namespace kserve describe pods")
         await kube.wait_for("llmdeployment", NAME, crashed, timeout=60)
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
@@ -101,7 +106,7 @@ async def activator(slipway: Operator, whole_cluster: Kube) -> AsyncIterator[Non
         "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}],
         "ports": [],
     }
-    await whole_cluster.apply(nobody)
+    await whole_cluster.run("apply", "--namespace", namespace, "--filename=-", stdin=json.dumps(nobody))
     yield
     await whole_cluster.run("delete", "--namespace", namespace, "endpointslice", name)
 
@@ -112,7 +117,7 @@ async def test_a_model_at_zero_says_that_keda_is_down_and_is_well_when_it_is_bac
     await kube.apply(at_zero())
     await kube.wait_for("scaledobject", NAME, lambda it: "Ready" in str(it.get("status", {}).get("conditions")))
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
-    async with broken(kube, KEDA, without_replicas()):
+    async with broken(kube, KEDA, without_replicas):
         words = "KEDA's controller keda/keda-operator is scaled to 0 replicas"
         await kube.wait_for("llmdeployment", NAME, because_of("KedaDown", words), timeout=WITHIN_SECONDS)
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)

@@ -212,10 +212,10 @@ def _why(controller: Object, pods: list[Pod]) -> str:
 
 
 def _unavailable_since(controller: Object, pods: list[Pod], now: datetime) -> datetime:
-    """By its Deployment; where that doesn't know yet, by its pods."""
+    """By its Deployment; where that doesn't know yet, by its pods. One that leaves may have been ready just now."""
     available = condition(controller, "Available") or {}
     told = parse_time(available.get("lastTransitionTime")) if available.get("status") == "False" else None
-    return told or max((pod.troubled_since for pod in pods if pod.troubled_since), default=now)
+    return told or max((now if pod.is_leaving else pod.troubled_since or now for pod in pods), default=now)
 
 
 def _dead_webhook(name: str, part: Part, pods: list[Pod]) -> Outage | None:

@@ -232,6 +232,13 @@ def test_a_pause_is_no_outage(view: Any, patience: timedelta) -> None:
     assert "KServeDown" in str(long)
 
 
+def test_a_pod_that_leaves_was_ready_until_now() -> None:
+    """Its Deployment knows a moment later."""
+    leaving = manager(ready=True, since=1000)
+    leaving["metadata"]["deletionTimestamp"] = at(-30)
+    assert summed_up(told(asleep(kserve=kserve(leaving))))["state"] == "Idle"
+
+
 def test_when_a_pause_would_become_an_outage_is_known() -> None:
     seen = observe(model(), asleep(kserve=since(4)))
     assert seen.look_again_at == NOW + PASSES_WITHIN - timedelta(seconds=4)
