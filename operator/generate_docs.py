@@ -22,7 +22,7 @@ STATES = {
     State.SERVING: "Requests are answered.",
     State.UPDATING: "A new version is on its way.",
     State.DEGRADED: "Requests are answered, but something is wrong.",
-    State.FAILED: "No request is answered, and none will be without a person.",
+    State.FAILED: "No request is answered, and none will be before the cause is put right.",
 }
 CONDITIONS = {
     ConditionType.READY: "A request now would be answered, directly or after a wake that is expected to succeed.",

@@ -21,7 +21,7 @@ from support.operator import Operator
 pytestmark = pytest.mark.usefixtures("slipway")
 
 REACH_PODS: dict[str, Object] = {
-    "the model": {"model": {"uri": "pvc://others/llama"}},
+    "the model": {"model": {"uri": "s3://others/llama"}},
     "the engine": {"engine": {"contextLength": 2048}},
     "the environment": {"pod": {"env": [{"name": "A", "value": "1"}]}},
     "labels of the pods": {"pod": {"labels": {"team": "blue"}}},

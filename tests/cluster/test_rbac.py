@@ -50,11 +50,32 @@ async def everything(cluster: Cluster, whole: Kube) -> None:
         await kube.delete("llmdeployment", "gemma", wait=True)  # or it makes anew what goes with the namespace
 
 
+NAMES: Object = {
+    "pod": {
+        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "missing", "key": "a"}}}],
+        "serviceAccountName": "builder",
+        "priorityClassName": "missing",
+        "runtimeClassName": "missing",
+    },
+    "access": {"apiKeysSecret": "keys"},
+}
+"""What the operator looks for, and some of it isn't there."""
+
+
+def model() -> Object:
+    return gemma(min_replicas=0, **NAMES)
+
+
+def says_what_is_missing(thing: Object) -> bool:
+    return "ConfigMap missing, which isn't there" in thing.get("status", {}).get("message", "")
+
+
 async def create(kube: Kube) -> None:
-    """With keys, of which the operator asks whether the activator may read them."""
-    access = {"apiKeysSecret": "api-keys", "allowFrom": [{"namespaceSelector": {}}]}
-    await kube.apply(gemma(min_replicas=0, access=access))
-    await kube.wait_for("llmdeployment", "gemma", lambda it: it.get("status", {}).get("state") == "Idle")
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "builder"}}
+    claimed = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "gemma"}, "spec": claimed}
+    await kube.apply(account, claim, model())
+    await kube.wait_for("llmdeployment", "gemma", says_what_is_missing)
     await kube.wait_for("podmonitor", "gemma", lambda _: True)
 
 
@@ -70,10 +91,10 @@ async def replace(cluster: Cluster, kube: Kube) -> None:
     before = {kind: uid(await kube.get(kind, name)) for kind, name in LEFT.items()}
     async with chaos.without(cluster, "kube-controller-manager"):
         await kube.delete("llmdeployment", "gemma", wait=True)
-        await kube.apply(gemma(min_replicas=0))
+        await kube.apply(model())
         for kind, name in LEFT.items():
             await kube.wait_for(kind, name, has_another_uid(before[kind]))
-    await kube.wait_for("llmdeployment", "gemma", lambda it: it.get("status", {}).get("state") == "Idle")
+    await kube.wait_for("llmdeployment", "gemma", says_what_is_missing)
 
 
 def has_another_uid(before: str) -> Predicate:

@@ -34,8 +34,13 @@ NEW_VERSION: Object = {"spec": {"pod": {"env": [{"name": "A", "value": "1"}]}}}
 
 
 def at_zero(name: str = NAME, **spec: Any) -> Object:
-    """Nothing runs, and nobody asks: the cheapest there is."""
-    return llmdeployment(name, merged({"engine": {"name": "llamacpp"}, "scaling": {"minReplicas": 0}}, spec))
+    """Nothing runs, and nobody asks: the cheapest there is. Nothing that it names needs to be there."""
+    base: Object = {
+        "model": {"uri": "s3://models/llama"},
+        "engine": {"name": "llamacpp"},
+        "scaling": {"minReplicas": 0},
+    }
+    return llmdeployment(name, merged(base, spec))
 
 
 def on_own_engine(name: str = NAME, *, replicas: int = 1, uri: str = "pvc://weights/", **spec: Any) -> Object:

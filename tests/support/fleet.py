@@ -16,7 +16,7 @@ CONTEXT_LENGTHS = (512, 1024, 2048, 4096)
 def at_zero(name: str, **spec: Any) -> Object:
     """Nothing of it ever starts, so the files of its model need not be there."""
     own: Object = {
-        "model": {"uri": "pvc://models/llama"},
+        "model": {"uri": "s3://models/llama"},
         "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
         "scaling": {"minReplicas": 0},
         "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},

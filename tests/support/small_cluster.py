@@ -14,7 +14,16 @@ from typing import Any
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import CONFIG_MAP, EVENT, SUBJECT_ACCESS_REVIEW, WELL_KNOWN, Kind, Object, kind_of
+from slipway.kube.kinds import (
+    ACCESS_REVIEW,
+    CONFIG_MAP,
+    EVENT,
+    SUBJECT_ACCESS_REVIEW,
+    WELL_KNOWN,
+    Kind,
+    Object,
+    kind_of,
+)
 from slipway.kube.metrics import Metrics
 from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
@@ -27,6 +36,7 @@ from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.reconciler import Reconciler
+from slipway.reconciling.references import References
 from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.rights import Rights
 from slipway.reconciling.watches import watches
@@ -65,7 +75,8 @@ class Api:
     then: dict[str, Callable[[], None]] = field(default_factory=dict)
     unheard: set[str] = field(default_factory=set)
     missing: set[Kind] = field(default_factory=set)
-    allows: bool = True  # what it says of rights
+    allows: bool = True  # what it says of the activator's rights
+    may_get_secrets: bool = False  # and of the operator's own
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # --- what tests do ----------------------------------------------------------------------------------------------
@@ -126,8 +137,9 @@ class Api:
         match request.verb:
             case "get" | "delete":
                 return 200, self.objects.pop(place, None) if request.verb == "delete" else there
-            case "create" if request.kind == SUBJECT_ACCESS_REVIEW:
-                return 201, {**request.body, "status": {"allowed": self.allows}}
+            case "create" if request.kind in (SUBJECT_ACCESS_REVIEW, ACCESS_REVIEW):
+                allowed = self.allows if request.kind == SUBJECT_ACCESS_REVIEW else self.may_get_secrets
+                return 201, {**request.body, "status": {"allowed": allowed}}
             case "create" if request.kind == EVENT:
                 return 201, request.body
             case "create" | "replace":
@@ -191,14 +203,20 @@ class Loop:
     def __init__(
         self,
         *,
-        clock: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float] | None = None,
         now: Callable[[], datetime] = lambda: NOW,
         per_namespace: int = 1000,
     ) -> None:
         self.api, self.ledger = Api(), Ledger()
         self.silent: set[Kind] = set()
         self._now = 100.0
-        self.store = Store([watch.kind for watch in WATCHED], hints=[each.kind for each in WATCHED if each.is_hint])
+        self._passed = 0.0
+        clock = clock or (lambda: self._passed)
+        self.store = Store(
+            [watch.kind for watch in WATCHED],
+            hints=[each.kind for each in WATCHED if each.is_hint],
+            packed=[each.kind for each in WATCHED if each.packed],
+        )
         client = KubeClient(self.api, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
         events = EventRecorder(client, instance="test", clock=clock, now=now)
         self.again: list[tuple[Key, float]] = []  # who is to be looked at again, and when
@@ -222,6 +240,7 @@ class Loop:
         applier = Applier(client, self.store, self.ledger, clock=clock)
         self.seconds_between_looks = 10.0
         reporter = Reporter(client, events, self.ledger, clock=self._passing)
+        self.references = References(client, self.store, clock=clock)
         self.reconciler = Reconciler(
             self.store,
             self.ledger,
@@ -229,6 +248,7 @@ class Loop:
             self.ports,
             applier,
             reporter,
+            self.references,
             Rights(client, slipway_namespace=HOME.namespace, clock=self._passing),
             HOME,
         )
@@ -236,6 +256,10 @@ class Loop:
     def _passing(self) -> float:
         self._now += self.seconds_between_looks
         return self._now
+
+    def pass_time(self, seconds: float) -> None:
+        """On the clock by which it waits."""
+        self._passed += seconds
 
     def catch_up(self) -> None:
         """The caches hear of all that has happened."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from slipway.api.engine import LLAMACPP, VLLM, EngineSpec
+from slipway.api.engine import EngineSpec
+from slipway.api.engine_flags import LLAMACPP, VLLM
 from slipway.api.exposure import AccessSpec, Peer
 from slipway.api.scaling import HoldSpec
 from slipway.observing.world import parse_time

@@ -16,7 +16,7 @@ class State(StrEnum):
     SERVING = "Serving"
     UPDATING = "Updating"  # a new version is on its way
     DEGRADED = "Degraded"  # serving, but something is wrong
-    FAILED = "Failed"  # not serving, and it won't by itself
+    FAILED = "Failed"  # not serving, and it won't before the cause is put right
 
 
 class ConditionType(StrEnum):
@@ -79,6 +79,8 @@ class Reason(StrEnum):
     NAME_TAKEN = "NameTaken", "An object with a name that we need belongs to somebody else.", True
     KSERVE_MISSING = "KServeMissing", "KServe isn't installed in the cluster.", True
     KEDA_MISSING = "KedaMissing", "KEDA isn't installed in the cluster, and the spec wants to scale with it.", True
+    KSERVE_DOWN = "KServeDown", "KServe is installed but doesn't do its work, so no pod of the model can be made."
+    KEDA_DOWN = "KedaDown", "KEDA is installed but doesn't do its work, so the number of replicas stays as it is."
     ADMISSION_DENIED = "AdmissionDenied", "A webhook or policy of the cluster refused one of our objects.", True
     PORTS_EXHAUSTED = "PortsExhausted", "The activator has no port left for this deployment, or for its namespace."
     QUOTA_EXCEEDED = "QuotaExceeded", "The namespace's quota has no room for the pod."
@@ -89,7 +91,7 @@ class Reason(StrEnum):
     # --- what stops a pod --------------------------------------------------------------------------------------------
 
     UNSCHEDULABLE = "Unschedulable", "No node has what the pod asks for."
-    POD_CONFIG_ERROR = "PodConfigError", "The pod names a Secret, ConfigMap or volume that isn't there.", True
+    POD_CONFIG_ERROR = "PodConfigError", "The pod names a Secret, ConfigMap, volume or class that isn't there.", True
     VOLUME_NOT_READY = "VolumeNotReady", "A volume of the pod can't be attached or mounted."
     IMAGE_PULL_FAILED = "ImagePullFailed", "The node can't fetch the pod's image."
     IMAGE_NAME_INVALID = "ImageNameInvalid", "The image's name isn't one that a registry could have.", True

@@ -22,6 +22,9 @@ from slipway.kube.store import Difference, Mark, Store
 logger = logging.getLogger(__name__)
 
 
+AT_ONCE = 2  # lists: all of them together would need as much memory for a moment as the caches do
+
+
 @dataclass(frozen=True)
 class Rhythm:
     """In seconds."""
@@ -71,6 +74,7 @@ class Auditor:
         self._client, self._store, self._selectors = client, store, selectors
         self._on_gone, self._on_stale, self._namespaces = on_gone, on_stale, namespaces or {}
         self._rhythm, self._clock = rhythm or Rhythm(), clock
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._behind: dict[Kind, Mapping[str, Late]] = {}
         self._stale_since: dict[Kind, float] = {}
         self._to_check = {kind: asyncio.Event() for kind in selectors}
@@ -109,6 +113,10 @@ class Auditor:
         if self._store.is_missing(kind):
             await self._look_for(kind)
             return
+        async with self._turns:
+            await self._compare(kind)
+
+    async def _compare(self, kind: Kind) -> None:
         since = self._store.mark
         try:
             namespace, selector = self._namespaces.get(kind), self._selectors[kind]

@@ -15,6 +15,9 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
+MOSTLY_VOID, FEW = 2, 64
+"""So many times as many timers as keys are held back are too many: each look at a key leaves a void one behind."""
+
 
 @dataclass(frozen=True)
 class Backoff:
@@ -54,6 +57,9 @@ class Backlog(Generic[Key]):
         self._later[key] = at
         self._timer_count += 1
         heapq.heappush(self._timers, (at, self._timer_count, key))
+        if len(self._timers) > MOSTLY_VOID * (len(self._later) + FEW):
+            self._timers = [timer for timer in self._timers if self._later.get(timer[2]) == timer[0]]
+            heapq.heapify(self._timers)
 
     def take(self, now: float) -> Key | None:
         """The key that has waited longest; it must be given back by `done` or `failed`."""

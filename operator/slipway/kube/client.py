@@ -18,13 +18,14 @@ from urllib.parse import urlencode
 from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
 from slipway.kube.connection import Answer, Connection, NoAnswerError
 from slipway.kube.errors import Call, KindMissingError, KubeError, NotFoundError, UnavailableError, error_of
-from slipway.kube.kinds import Kind, Object, kind_of
+from slipway.kube.kinds import ACCESS_REVIEW, Kind, Object, kind_of
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.retries import Patience, is_worth_another_try, retry_after
 
 PAGE = 500
 JSON = {"Accept": "application/json"}
 WHICH = ("name", "namespace", "uid", "resourceVersion")
+ITS_METADATA = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"}
 APPLY = {**JSON, "Content-Type": "application/apply-patch+yaml"}
 MERGE = {**JSON, "Content-Type": "application/merge-patch+json"}
@@ -71,6 +72,27 @@ class KubeClient:
             return await self.get(kind, name, namespace)
         except NotFoundError:
             return None
+
+    async def exists(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
+        """Its metadata alone is asked for: nobody here wants to know what a Secret says."""
+        call = Call("get", kind.name, _full_name(namespace, name))
+        try:
+            await self._ask(call, "GET", kind.path(namespace, name), headers=ITS_METADATA)
+        except NotFoundError:
+            return False
+        return True
+
+    async def may_get(self, kind: Kind, name: str, namespace: str) -> bool:
+        """Asked of the API server, so that nobody has to wonder at requests that it refuses."""
+        what = {"verb": "get", "group": kind.group, "resource": kind.plural, "name": name, "namespace": namespace}
+        review: Object = {
+            "apiVersion": ACCESS_REVIEW.api_version,
+            "kind": ACCESS_REVIEW.name,
+            "spec": {"resourceAttributes": what},
+        }
+        call = Call("review", kind.name, _full_name(namespace, name))
+        answer = await self._ask(call, "POST", ACCESS_REVIEW.path(), body=review)
+        return bool(answer["status"].get("allowed"))
 
     async def list(
         self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from slipway.kube.audit import Auditor, Lister, Rhythm
 from slipway.kube.errors import KubeError
@@ -52,6 +53,7 @@ class Watch(Generic[Key]):
     field_selector: str = ""
     namespace: str = ""  # without it, in all of the cluster
     keep: Callable[[Object], Object | None] = pruned  # None: nobody needs it
+    packed: bool = False  # kept as text: for kinds with many objects, of which few are looked at in a moment
     is_hint: bool = False
     """What it tells helps when it comes, and isn't missed when it doesn't: nothing waits for it or checks it."""
 
@@ -72,7 +74,11 @@ class Watching(Generic[Key]):
     ) -> None:
         self._watches: Mapping[Kind, Watch[Key]] = {watch.kind: watch for watch in watches}
         self._login, self._add, self._metrics, self._on_kinds = login, add, metrics, on_kinds
-        self.store = Store(self._watches, hints=[watch.kind for watch in watches if watch.is_hint])
+        self.store = Store(
+            self._watches,
+            hints=[watch.kind for watch in watches if watch.is_hint],
+            packed=[watch.kind for watch in watches if watch.packed],
+        )
         selectors = {watch.kind: watch.label_selector for watch in watches if not watch.is_hint}
         self.auditor = Auditor(
             client,
@@ -240,6 +246,7 @@ class _KopfThread:
                 namespaces=self._namespaces,
                 stop_flag=self._stop,
                 identity=IDENTITY,
+                memories=NoMemories(),
             )
         finally:
             await asyncio.sleep(CLOSE_WITHIN)  # TLS connections end only while their loop runs
@@ -300,6 +307,13 @@ class NoProgress(kopf.ProgressStorage):
 
     def touch(self, **_: Any) -> None:
         pass
+
+
+class NoMemories(ResourceMemories):
+    """kopf remembers a kilobyte of each object that it has ever seen, for what handlers of events don't have."""
+
+    async def recall(self, raw_body: Any, **_: Any) -> ResourceMemory:
+        return ResourceMemory()
 
 
 def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:

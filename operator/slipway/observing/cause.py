@@ -36,12 +36,15 @@ NO_POD_CAN_HELP = (
     Reason.PROFILE_MISSING,
     Reason.KEDA_MISSING,
     Reason.PAUSED,
+    Reason.POD_CONFIG_ERROR,
     Reason.INTERNAL_ERROR,
 )
 """What stays as it is until a person or the platform changes, however often somebody asks."""
 
 WORST_FIRST = (
     *NO_POD_CAN_HELP,
+    Reason.KSERVE_DOWN,
+    Reason.KEDA_DOWN,
     Reason.QUOTA_EXCEEDED,
     # what says exactly what to change
     Reason.BAD_ENGINE_ARGUMENTS,
@@ -56,7 +59,6 @@ WORST_FIRST = (
     Reason.DRIVER_MISMATCH,
     Reason.IMAGE_NAME_INVALID,
     Reason.IMAGE_PULL_FAILED,
-    Reason.POD_CONFIG_ERROR,
     # what says where to look
     Reason.GPU_UNHEALTHY,
     Reason.GPU_BUSY,
@@ -96,6 +98,9 @@ WOULD_HAPPEN_AGAIN = frozenset(
     }
 )
 """What a new pod of the same spec would meet as well."""
+
+KEEPS_ASLEEP = frozenset({Reason.KSERVE_DOWN, Reason.KEDA_DOWN, Reason.VOLUME_NOT_READY})
+"""What a model at zero doesn't wake from, though it passes without a change of the model."""
 
 
 def worst(causes: Iterable[Cause]) -> Cause | None:

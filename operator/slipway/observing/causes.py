@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slipway.api.reasons import Reason
 
-from . import words
+from . import platform, words
 from .cause import Cause, worst
 from .pods import Pod, cause_of
 from .world import INFERENCE_SERVICE, Object, Refusal, WorldView, condition, parse_time
@@ -23,6 +23,8 @@ REFUSALS: words.Table = (
     ),
     (r"cannot (?:create|patch|update|delete|get|list) resource", Reason.PERMISSION_DENIED),
     (r"no matches for kind|could not find the requested resource", Reason.KSERVE_MISSING),
+    (r"failed calling webhook (?:\"[^\"]*kserve|.*https://kserve-webhook)", Reason.KSERVE_DOWN),
+    (r"failed calling webhook (?:\"[^\"]*keda|\"vs\w+\.kb\.io|.*https://keda-admission)", Reason.KEDA_DOWN),
     (r"failed calling webhook|timeout|connection refused|too many requests|etcdserver", Reason.API_ERROR),
     (r"is forbidden", Reason.ADMISSION_DENIED),
     (r"is invalid|Invalid value|strict decoding error", Reason.INVALID_SPEC),
@@ -41,7 +43,9 @@ NAMESPACE_GOES = "because it is being terminated"
 
 def cause_in(world: WorldView) -> Cause | None:
     """None: nothing is known to be wrong."""
-    return worst([*_of_platform(world), *_of_kserve(world), *of_replica_makers(world), *_of_pods(world)])
+    return worst(
+        [*_of_platform(world), *_of_lacks(world), *_of_kserve(world), *of_replica_makers(world), *_of_pods(world)]
+    )
 
 
 def _of_platform(world: WorldView) -> Iterator[Cause]:
@@ -50,7 +54,17 @@ def _of_platform(world: WorldView) -> Iterator[Cause]:
         yield Cause(Reason.KSERVE_MISSING, message, final=Reason.KSERVE_MISSING.is_final)
     for thing in world.foreign:
         yield Cause(Reason.NAME_TAKEN, f"{_title(thing)} is there already and {_owner(thing)}", final=True)
+    yield from platform.causes_in(world)
     yield from map(_of_refusal, world.refusals)
+
+
+def _of_lacks(world: WorldView) -> Iterator[Cause]:
+    for lack in world.lacks:
+        told = f"{lack.field} names {lack.kind} {lack.name}"
+        if lack.problem:
+            yield Cause(Reason.VOLUME_NOT_READY, f"{told}, {lack.problem}", final=lack.is_final)
+        else:
+            yield Cause(Reason.POD_CONFIG_ERROR, f"{told}, which isn't there: make it, or correct the name", final=True)
 
 
 def _of_refusal(refusal: Refusal) -> Cause:

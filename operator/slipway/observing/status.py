@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast
 
 from slipway.api.reasons import ConditionType, Reason, State
 
-from .cause import WOULD_HAPPEN_AGAIN, Cause, reason_named
+from .cause import KEEPS_ASLEEP, WOULD_HAPPEN_AGAIN, Cause, reason_named
 from .conditions import Conditions
 from .observation import Observation
 from .world import Object, parse_time
 
 
-@runtime_checkable
 class Planned(Protocol):
     """What the status tells of a plan."""
 
@@ -53,7 +52,7 @@ def status_of(
     """The whole status, as a dict in the API's spelling. `generation`: of the spec that was acted on."""
     status = Status(seen, previous or {}, generation=generation, now=now)
     cause = _told(plan, status) or seen.cause
-    _choose(status, seen, cause, unplanned=not isinstance(plan, Planned))
+    _choose(status, seen, cause, unplanned=not _is_plan(plan))
     return status.written()
 
 
@@ -151,19 +150,22 @@ class Status:
         else:
             self._mark_moving(cause.reason)
 
-    def mark_failed(self, cause: Cause) -> None:
-        """No ask is answered, and none will be without a person."""
+    def mark_failed(self, cause: Cause, *, lasting: bool = True) -> None:
+        """No ask is answered, and none will be before the cause is put right: here, or in the platform."""
         self._say(State.FAILED, self._troubled(cause))
         self._mark_ready(False, cause.reason)
         self._mark_loaded(cause.reason)
-        self._mark_stalled(cause)
+        if lasting:
+            self._mark_stalled(cause)
+        else:
+            self._mark_moving(cause.reason)
 
     # --- beside the state -------------------------------------------------------------------------------------------
 
     def mark_scaled(self, cause: Cause | None) -> None:
         """Are there as many replicas as are wanted, and can their number follow the demand?"""
         seen = self._seen
-        if problem := seen.scaling_cause or (cause if seen.ready < seen.desired else None):
+        if problem := seen.scaling_cause or (cause if seen.ready < seen.desired else seen.scaling_doubt):
             self._conditions.set(ConditionType.SCALED, False, problem.reason, problem.message)
         elif seen.paused:
             self._conditions.set(ConditionType.SCALED, False, Reason.PAUSED, Reason.PAUSED.meaning)
@@ -281,12 +283,18 @@ class Status:
 # --- which verb ------------------------------------------------------------------------------------------------------
 
 
+def _is_plan(plan: Planned | Unplanned) -> bool:
+    """Asking whether it has all that a protocol names takes longer than all else here."""
+    return hasattr(plan, "gpus_per_replica")
+
+
 def _told(plan: Planned | Unplanned, status: Status) -> Cause | None:
     """Writes the plan down; the cause, if there is none."""
-    if isinstance(plan, Planned):
-        status.mark_planned(plan)
+    if _is_plan(plan):
+        status.mark_planned(cast(Planned, plan))
         return None
-    cause = Cause(reason_named(plan.reason), plan.message, final=True)
+    refused = cast(Unplanned, plan)
+    cause = Cause(reason_named(refused.reason), refused.message, final=True)
     status.mark_not_planned(cause)
     return cause
 
@@ -328,6 +336,8 @@ def _choose_on_the_way(status: Status, seen: Observation, cause: Cause | None) -
 def _choose_at_zero(status: Status, seen: Observation, cause: Cause | None) -> None:
     if failure := seen.scaling_cause or status.last_failure():
         status.mark_failed(failure)
+    elif cause and (cause.reason in KEEPS_ASLEEP or not seen.made):
+        status.mark_failed(cause, lasting=False)
     elif not seen.made:
         status.mark_making()
     elif seen.paused:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from slipway.api.reasons import Reason
 
 from .cause import reason_named
+from .redacting import redacted
 
 LONGEST = 600  # characters of somebody's words that fit a message
 
@@ -144,8 +145,8 @@ def plain(text: str) -> str:
 
 
 def shorten(text: str) -> str:
-    """In one line that fits a message."""
-    line = " ".join(text.split())
+    """In one line that fits a message, without credentials: all that is told of others' words goes through here."""
+    line = redacted(" ".join(text.split()))
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
 

@@ -25,6 +25,27 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """Of the platform: what runs KServe, or KEDA, as the cluster shows it."""
+
+    namespace: str
+    controller: Object | None = None  # its Deployment; None: there is none where it is looked for
+    pods: tuple[Object, ...] = ()
+    webhook: tuple[Object, ...] = ()  # the EndpointSlices of the Service by which the API server asks it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lack:
+    """Something that the spec names, and that isn't there, or isn't as it must be."""
+
+    field: str
+    kind: str
+    name: str
+    problem: str = ""  # what it is instead, with the remedy; empty: it isn't there
+    is_final: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorldView:
     """Everything that belongs to one LLMDeployment. What is not known is left out, and never counts as trouble."""
 
@@ -40,6 +61,9 @@ class WorldView:
     """Which of the kinds that others define (KServe, KEDA, ...) the API server knows."""
     foreign: tuple[Object, ...] = ()  # objects that have the names of ours and belong to somebody else
     refusals: tuple[Refusal, ...] = ()
+    lacks: tuple[Lack, ...] = ()
+    kserve: Part | None = None  # None: nobody looks at it
+    keda: Part | None = None
     service: Object | None = None  # the one that clients use
     autoscaler: Object | None = None  # the HorizontalPodAutoscaler, if that is who scales
     scaled_object: Object | None = None

@@ -11,10 +11,11 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.kube.kinds import Object
 from slipway.observing.observation import Observation, observe
+from slipway.observing.platform import remarks
 from slipway.observing.pods import Pod
 from slipway.observing.rollout import has_missing, is_updating, lacks_room
 from slipway.observing.status import status_of
-from slipway.observing.world import Refusal
+from slipway.observing.world import Lack, Refusal
 from slipway.planning import Plan, Unplannable, make_plan
 from slipway.reconciling.home import Home
 from slipway.reconciling.sight import Sight
@@ -40,6 +41,7 @@ class Hindrance:
 
     refusals: tuple[Refusal, ...] = ()
     foreign: tuple[Object, ...] = field(default=())
+    lacks: tuple[Lack, ...] = ()
 
 
 def lacks_port(sight: Sight, decision: Decision) -> bool:
@@ -69,7 +71,8 @@ def _decide(sight: Sight, deployment: LLMDeployment, home: Home) -> Decision:
         return Decision(deployment=deployment, plan=Unplannable(desired.reason, desired.message))
     if sight.has_no_port:
         return Decision(deployment=deployment, plan=Unplannable(Reason.PORTS_EXHAUSTED, sight.has_no_port))
-    plan = replace(plan, why=(*plan.why, *desired.remarks))
+    of_keda = remarks(sight.view.keda) if deployment.spec.scaling.autoscaler == "KEDA" else ()
+    plan = replace(plan, why=(*plan.why, *desired.remarks, *of_keda))
     return Decision(deployment=deployment, plan=plan, desired=desired)
 
 
@@ -98,7 +101,7 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, home: Home) -> W
 
 def report(sight: Sight, decision: Decision, hindrance: Hindrance) -> tuple[Object, Observation]:
     """The status, and what it was made of."""
-    view = replace(sight.view, refusals=hindrance.refusals, foreign=hindrance.foreign)
+    view = replace(sight.view, refusals=hindrance.refusals, foreign=hindrance.foreign, lacks=hindrance.lacks)
     seen = observe(decision.deployment, view)
     return status_of(sight.generation, decision.plan, seen, sight.previous, view.now), seen
 

@@ -16,12 +16,13 @@ from slipway.rendering import hash_of
 
 TOO_OFTEN, WITHIN = 5, 60.0
 """So many repairs in so many seconds are a fight with somebody who changes it back each time."""
+DIGEST = 16  # bytes; nobody gains anything by finding another object of the same digest
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
-    wanted: str  # the hash of what was applied
-    relevant: str  # the hash of the same fields, as the API server then had them
+    wanted: bytes  # the digest of what was applied
+    relevant: bytes  # the digest of the same fields, as the API server then had them
     uid: str
     version: int
     result: Object | None  # until the cache has it, too
@@ -54,12 +55,12 @@ class Ledger:
     def is_new(self, kind: Kind, key: Key, wanted: Object, live: Object | None) -> bool:
         """Whether this was never applied, or something else, or to another object of that name."""
         entry = self._entries[key].get(kind) if key in self._entries else None
-        return not (entry and live and entry.uid == live["metadata"]["uid"] and entry.wanted == hash_of(wanted))
+        return not (entry and live and entry.uid == live["metadata"]["uid"] and entry.wanted == _digest(wanted))
 
     def has_drifted(self, kind: Kind, key: Key, wanted: Object, live: Object) -> bool:
         """Whether somebody else has changed a field that we have set."""
         entry = self._entries[key][kind]
-        return version_of(live) > entry.version and entry.relevant != hash_of({"": projected(live, wanted)})
+        return version_of(live) > entry.version and entry.relevant != _digest({"": projected(live, wanted)})
 
     def repaired(self, kind: Kind, key: Key, now: float) -> None:
         entry = self._entries[key][kind]
@@ -75,8 +76,8 @@ class Ledger:
         before = self._entries[key].get(kind)
         is_cached = cached is not None and version_of(cached) >= version_of(result)
         entry = Entry(
-            wanted=hash_of(wanted),
-            relevant=hash_of({"": projected(result, wanted)}),
+            wanted=_digest(wanted),
+            relevant=_digest({"": projected(result, wanted)}),
             uid=result["metadata"]["uid"],
             version=version_of(result),
             result=None if is_cached else result,
@@ -104,6 +105,10 @@ def projected(live: Any, wanted: Any) -> Any:
     if isinstance(wanted, Mapping) and isinstance(live, Mapping):
         return {name: projected(live.get(name), value) for name, value in wanted.items()}
     return live
+
+
+def _digest(thing: Mapping[str, Any]) -> bytes:
+    return bytes.fromhex(hash_of(thing))[:DIGEST]
 
 
 def version_of(thing: Object) -> int:

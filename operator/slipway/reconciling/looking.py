@@ -32,12 +32,12 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.store import Store
 from slipway.observing.porttable import claim_of
-from slipway.observing.world import WorldView
+from slipway.observing.world import Part, WorldView
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.sight import Sight
-from slipway.reconciling.watches import key_of, owner_of
+from slipway.reconciling.watches import owner_of
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +70,11 @@ class Lookout:
         self._home, self._services = slipway_namespace, tuple(activators)
         self._places: dict[Key, Places] = {}
         self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
+        self.kserve: Callable[[], Part | None] = lambda: None  # set by who follows them
+        self.keda: Callable[[], Part | None] = lambda: None
 
     def everyone(self) -> list[Key]:
-        return [key_of(thing) for thing in self._store.all(LLM_DEPLOYMENT)]
+        return [Key(*place) for place in self._store.places(LLM_DEPLOYMENT)]
 
     def on_node(self, name: str) -> Iterable[Key]:
         for pod in self._store.all(POD):
@@ -120,13 +122,16 @@ class Lookout:
             autoscaler=self._newest(HORIZONTAL_POD_AUTOSCALER, key),
             scaled_object=self._newest(SCALED_OBJECT, key),
             activator_answers=self._activator_answers(key),
+            kserve=self.kserve(),
+            keda=self.keda(),
         )
 
     def _place_freed_at(self, key: Key, pods: tuple[Object, ...]) -> datetime | None:
         before = self._places.get(key, Places())
         taken = frozenset(str(pod["metadata"]["uid"]) for pod in pods if pod["spec"].get("nodeName"))
         freed_at = self._now() if before.taken - taken else before.freed_at
-        self._places[key] = Places(taken, freed_at)
+        if taken or freed_at:
+            self._places[key] = Places(taken, freed_at)
         return freed_at
 
     def _newest(self, kind: Kind, key: Key) -> Object | None:

@@ -1,6 +1,7 @@
 """The operator's process: what runs in it beside each other, who starts whom, and how it ends.
 
 - `Watching` fills the caches and puts keys into the queue; on all replicas, so that a standby is warm.
+- `Following` does the same for KServe and KEDA, for which all deployments wait.
 - `LeaderElection` opens the queue on one of them, and closes it as soon as that is in doubt.
 - The queue calls the `Reconciler`, whose client asks the election before each write.
 - The management port answers from the begin to the end.
@@ -13,31 +14,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.api.reasons import ConditionType
 from slipway.kube import health
 from slipway.kube.backlog import Backoff
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import LLM_DEPLOYMENT, NODE, Object
+from slipway.kube.kinds import NODE, Object
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import Metrics, Readings
 from slipway.kube.queue import WorkQueue
 from slipway.kube.watching import Watching
-from slipway.observing.world import condition
 from slipway.reconciling.applying import Applier
 from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.options import Options
+from slipway.reconciling.platform import KEDA, KSERVE, Following
 from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.reconciler import Reconciler
+from slipway.reconciling.references import References
 from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.rights import Rights
 from slipway.reconciling.watches import watches
@@ -83,6 +83,7 @@ class Operator:
                 node=self._node,
                 ports=self._concerned_by_ports,
                 home=self._home,
+                on_claim=self._on_claim,
             ),
             client=client,
             login=lambda: for_kopf(configuration),
@@ -99,6 +100,18 @@ class Operator:
             per_namespace=options.ports_per_namespace,
             look_again=self._queue.add_after,
         )
+        self._references = References(client, self._watching.store)
+        self._platform = [
+            Following(
+                program,
+                namespace,
+                client=client,
+                login=lambda: for_kopf(configuration),
+                concern=self._add_everyone,
+                now=now,
+            )
+            for program, namespace in ((KSERVE, options.kserve_namespace), (KEDA, options.keda_namespace))
+        ]
         self._lookout = Lookout(
             self._watching.store,
             self._ledger,
@@ -107,6 +120,7 @@ class Operator:
             slipway_namespace=options.namespace,
             activators=options.activators,
         )
+        self._lookout.kserve, self._lookout.keda = (each.part for each in self._platform)
         self._reconciler = self._made_reconciler(writer, now)
         self._metrics.watch_objects(self._by_state)
 
@@ -119,10 +133,11 @@ class Operator:
             watching = asyncio.create_task(self._watching.run(), name="watching")
             working = asyncio.create_task(self._work(), name="queue")
             leading = asyncio.create_task(self._election.run(), name="election")
+            following = [asyncio.create_task(each.run(), name="platform") for each in self._platform]
             asked = asyncio.create_task(asked_to_end.wait(), name="end")
-            await asyncio.wait([watching, working, leading, asked], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([watching, working, leading, asked, *following], return_when=asyncio.FIRST_COMPLETED)
             logger.info("Ending")
-            await self._end(watching, working, leading, asked)
+            await self._end(watching, working, leading, asked, *following)
 
     async def _work(self) -> None:
         """Not before the caches are filled: each first list would have all looked at, and put off, again and again."""
@@ -131,9 +146,9 @@ class Operator:
         await self._queue.run()
 
     async def _end(self, *tasks: asyncio.Task[Any]) -> None:
-        watching, working, leading, asked = tasks
+        watching, working, leading, asked, *following = tasks
         failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
-        for task in (watching, working, asked):
+        for task in (watching, working, asked, *following):
             task.cancel()
         await self._queue.finish(FINISH_WITHIN)
         leading.cancel()
@@ -160,13 +175,15 @@ class Operator:
     def _made_reconciler(self, client: KubeClient, now: Now) -> Reconciler:
         store = self._watching.store
         events = EventRecorder(client, instance=self._options.identity, now=now)
+        self._reporter = Reporter(client, events, self._ledger)
         return Reconciler(
             store,
             self._ledger,
             self._lookout,
             self._ports,
             Applier(client, store, self._ledger),
-            Reporter(client, events, self._ledger),
+            self._reporter,
+            self._references,
             Rights(client, slipway_namespace=self._options.namespace, clock=time.monotonic),
             self._home,
         )
@@ -207,6 +224,9 @@ class Operator:
     def _on_node(self, node: str) -> Iterable[Key]:
         return self._lookout.on_node(node)
 
+    def _on_claim(self, claim: Object) -> Iterable[Key]:
+        return self._references.whom_concerns(claim)
+
     def _node(self, name: str) -> Object | None:
         return self._watching.store.get(NODE, name)
 
@@ -218,8 +238,4 @@ class Operator:
         """Only the leader's, because sums over the replicas should be true."""
         if not self._election.is_leader:
             return {}
-        counted: Counter[tuple[str, ...]] = Counter()
-        for thing in self._watching.store.all(LLM_DEPLOYMENT):
-            ready = condition(thing, ConditionType.READY) or {}
-            counted[thing.get("status", {}).get("state", ""), ready.get("reason", "")] += 1
-        return dict(counted)
+        return dict(self._reporter.by_state())

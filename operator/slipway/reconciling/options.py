@@ -30,6 +30,8 @@ class Options:
     namespace: str
     activators: tuple[str, ...]
     ports_per_namespace: int
+    kserve_namespace: str
+    keda_namespace: str
     lease_name: str
     identity: str
     workers: int
@@ -73,6 +75,8 @@ FLAGS = (
         whole(at_least=1, at_most=1_000_000),
         "N",
     ),
+    Flag("kserve-namespace", "namespace in which KServe's controller runs", "kserve", name, "NAME"),
+    Flag("keda-namespace", "namespace in which KEDA's operator runs", "keda", name, "NAME"),
     Flag("lease-name", "Lease by which the replicas elect their leader", "slipway-operator", name, "NAME"),
     Flag(
         "identity",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
+from slipway.observing.world import created
 from slipway.reconciling.applying import Applier, Outcome, is_going
 from slipway.reconciling.deciding import Decision, decide, lacks_port, report
 from slipway.reconciling.home import Home
@@ -18,6 +19,7 @@ from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.ports import ExhaustedError
+from slipway.reconciling.references import References
 from slipway.reconciling.reporting import Reporter
 from slipway.reconciling.rights import Rights
 from slipway.reconciling.sight import Sight
@@ -25,12 +27,14 @@ from slipway.reconciling.sight import Sight
 logger = logging.getLogger(__name__)
 
 UNTIL_FILLED = 0.5  # seconds
+APPLIED_WITHIN = timedelta(seconds=3)
+"""What is applied together comes one after the other; what a new deployment names may come after it."""
 
 
 class Reconciler:
     """`reconcile` is what the queue calls with each key; it returns when to look again."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - its parts
         self,
         store: Store,
         ledger: Ledger,
@@ -38,11 +42,13 @@ class Reconciler:
         ports: PortBook,
         applier: Applier,
         reporter: Reporter,
+        references: References,
         rights: Rights,
         home: Home,
     ) -> None:
         self._store, self._ledger, self._lookout, self._ports = store, ledger, lookout, ports
-        self._applier, self._reporter, self._rights, self._home = applier, reporter, rights, home
+        self._applier, self._reporter, self._references = applier, reporter, references
+        self._rights, self._home = rights, home
 
     async def reconcile(self, key: Key) -> float | None:
         if self._store.unsynced():
@@ -52,6 +58,7 @@ class Reconciler:
             self._ledger.forget(key)
             self._lookout.forget(key)
             self._reporter.forget(key)
+            self._references.forget(key)
             return NEVER
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection
@@ -65,13 +72,17 @@ class Reconciler:
             outcome = await self._applier.carry_out(key, sight.uid, decision.desired, is_new=sight.previous is None)
         except NamespaceGoesError:
             return None  # and the deployment with it
+        lacks = await self._references.lacks(key, decision.deployment)
         sight = self._lookout.look_again(key, sight)  # so that the status tells at once what has just been made
-        status, seen = report(sight, decision, outcome.hindrance)
+        known_at = _known_at(sight)
+        hindrance = replace(outcome.hindrance, lacks=() if known_at else lacks)
+        status, seen = report(sight, decision, hindrance)
         wait = await self._reporter.tell(key, sight, status)
         await self._reporter.tell_of_rivals(sight, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
-        moments = (seen.look_again_at, decision.desired.look_again_at)
-        return _soonest(outcome.look_again, wait, *(_seconds_until(moment, sight.view.now) for moment in moments))
+        moments = (seen.look_again_at, decision.desired.look_again_at, known_at if lacks else None)
+        later = (outcome.look_again, wait, self._references.look_again(key))
+        return _soonest(*later, *(_seconds_until(moment, sight.view.now) for moment in moments))
 
     async def _with_port(self, sight: Sight) -> Sight:
         """Before anything leads there."""
@@ -79,6 +90,12 @@ class Reconciler:
             return replace(sight, place=await self._ports.give(sight.claim, at=tuple(sight.activators)))
         except ExhaustedError as error:
             return replace(sight, has_no_port=str(error))
+
+
+def _known_at(sight: Sight) -> datetime | None:
+    """When all that was applied with a new one is there."""
+    since = created(sight.raw)
+    return since + APPLIED_WITHIN if since and sight.view.now - since < APPLIED_WITHIN else None
 
 
 def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:

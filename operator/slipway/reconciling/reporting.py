@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from slipway.api.reasons import ConditionType
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import NotFoundError
 from slipway.kube.events import EventRecorder
 from slipway.kube.kinds import LLM_DEPLOYMENT, Object
 from slipway.observing.events import events_between
 from slipway.observing.status import same
+from slipway.observing.world import condition
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.sight import Sight
@@ -37,10 +41,12 @@ class Reporter:
     ) -> None:
         self._client, self._events, self._ledger, self._clock = client, events, ledger, clock
         self._written_at: dict[Key, float] = {}
+        self._states: dict[Key, tuple[str, str]] = {}
         self._told: dict[Key, Object | None] = {}  # the last that people were told, where a write's answer is missing
 
     async def tell(self, key: Key, sight: Sight, status: Object) -> float | None:
         """The seconds after which to look again, where it can wait."""
+        self._states[key] = _in_two_words(status)
         if not same(sight.previous, status):
             if _is_alike(sight, status) and (wait := self._written_at.get(key, 0.0) + PAUSE - self._clock()) > 0:
                 return wait
@@ -57,6 +63,11 @@ class Reporter:
         """It is gone, and nobody wants to hear of it."""
         self._told.pop(key, None)
         self._written_at.pop(key, None)
+        self._states.pop(key, None)
+
+    def by_state(self) -> Counter[tuple[str, ...]]:
+        """How many there are of each state and reason, as they were last found."""
+        return Counter(self._states.values())
 
     async def _write(self, key: Key, sight: Sight, status: Object) -> None:
         """If it is as it was seen: a successor of that name has a status of its own. (A wrong uid is not refused.)"""
@@ -92,6 +103,12 @@ class Reporter:
 def _is_alike(sight: Sight, status: Object) -> bool:
     """Whether programs would do the same."""
     return bool(sight.previous and _for_programs(sight.previous) == _for_programs(status))
+
+
+def _in_two_words(status: Object) -> tuple[str, str]:
+    """The state, and why it is ready or isn't; the words are the same objects for all."""
+    ready = condition({"status": status}, ConditionType.READY) or {}
+    return sys.intern(status.get("state", "")), sys.intern(ready.get("reason", ""))
 
 
 def _for_programs(status: Object) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ from slipway.kube.kinds import (
     LLM_DEPLOYMENT,
     NETWORK_POLICY,
     NODE,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     POD_MONITOR,
     REPLICA_SET,
@@ -37,6 +38,7 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.store import place_of, pruned
 from slipway.kube.watching import Watch
+from slipway.observing.rollout import TEMPLATE_HASH
 from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 
@@ -52,25 +54,35 @@ def watches(
     node: Callable[[str], Object | None],
     ports: Callable[[Object], Iterable[Key]],
     home: Home,
+    on_claim: Callable[[Object], Iterable[Key]] = lambda _: (),
 ) -> list[Watch[Key]]:
     """`everyone`: all deployments; `on_node`: those with a pod on the node; `node`: as it is now, if it is there;
-    `ports`: whom a part of the table of ports concerns.
+    `ports`: whom a part of the table of ports concerns; `on_claim`: those that name the PersistentVolumeClaim.
     """
     health = NodeHealth(on_node, node)
     return [
-        Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)]),
-        *(Watch(kind, owners_of, OWNER_LABEL) for kind in CHILDREN),
-        Watch(HORIZONTAL_POD_AUTOSCALER, whom_an_autoscaler_concerns, OWNER_LABEL, keep=without_what_is_kedas),
-        Watch(POD, owner_of, OWNER_LABEL),
+        Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], packed=True),
+        *(Watch(kind, owners_of, OWNER_LABEL, keep=what_is_ours, packed=True) for kind in CHILDREN),
+        Watch(
+            HORIZONTAL_POD_AUTOSCALER,
+            whom_an_autoscaler_concerns,
+            OWNER_LABEL,
+            keep=without_what_is_kedas,
+            packed=True,
+        ),
+        Watch(POD, owner_of, OWNER_LABEL, keep=what_a_pod_shows, packed=True),
         Watch(
             ENDPOINT_SLICE,
             lambda thing: whom_a_slice_concerns(thing, everyone, home),
             f"{MANAGED_BY_LABEL}={MANAGED_BY}",
+            keep=where_it_leads,
+            packed=True,
         ),
         Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespace=home.namespace),
-        *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
+        *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template, packed=True) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
         Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
+        Watch(PERSISTENT_VOLUME_CLAIM, on_claim, keep=phase_alone, packed=True),
         Watch(NODE, health.concerns, keep=conditions_alone),
         Watch(
             CORE_EVENT,
@@ -147,19 +159,74 @@ def _readiness(node: Object) -> str:
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
 
+def named(thing: Object, *more: str) -> Object:
+    """Its kind, and of its metadata what finds it again and tells whose it is; with these fields of it beside."""
+    metadata = {name: thing["metadata"][name] for name in (*KEPT_OF_METADATA, *more) if name in thing["metadata"]}
+    labels = thing["metadata"].get("labels") or {}
+    metadata["labels"] = {name: labels[name] for name in KEPT_OF_LABELS if name in labels}
+    return {**{name: thing[name] for name in ("apiVersion", "kind") if name in thing}, "metadata": metadata}
+
+
+def what_is_ours(child: Object) -> Object:
+    """All that we have set, since others may change it; of what its controller says, what is read."""
+    kept = KEPT_OF_STATUS.get(child.get("kind", ""), ())
+    told = child.get("status") or {}
+    status = {name: told[name] for name in kept if name in told}
+    return {**pruned(child), **({"status": status} if "status" in child else {})}
+
+
 def without_what_is_kedas(autoscaler: Object) -> Object:
-    return pruned(autoscaler) if _is_ours(autoscaler) else {**pruned(autoscaler), "spec": {}, "status": {}}
+    return pruned(autoscaler) if _is_ours(autoscaler) else named(autoscaler)
+
+
+def where_it_leads(endpoint_slice: Object) -> Object:
+    """Of the activator, and of what we have made; where a model's Service leads else, its pods tell."""
+    labels = endpoint_slice["metadata"].get("labels") or {}
+    owner = labels.get(OWNER_LABEL)
+    is_a_model_s = owner and endpoint_slice["metadata"]["name"] != activator_slice(owner)
+    return named(endpoint_slice) if is_a_model_s else pruned(endpoint_slice)
+
+
+def what_a_pod_shows(pod: Object) -> Object:
+    """How it is. What its containers are to run is KServe's, and longer than all the rest."""
+    spec = {name: value for name, value in pod["spec"].items() if name in KEPT_OF_PODS}
+    for which in ("initContainers", "containers"):
+        if which in pod["spec"]:
+            spec[which] = [_named_container(each) for each in pod["spec"][which] or []]
+    return {**named(pod, "finalizers"), "spec": spec, "status": pod.get("status") or {}}
+
+
+def _named_container(container: Object) -> Object:
+    return {name: container[name] for name in KEPT_OF_CONTAINERS if name in container}
 
 
 def without_template(thing: Object) -> Object:
-    spec = {name: value for name, value in thing["spec"].items() if name != "template"}
-    return {**pruned(thing), "spec": spec}
+    spec = {"replicas": thing["spec"]["replicas"]} if "replicas" in thing["spec"] else {}
+    told = thing.get("status") or {}
+    status = {name: told[name] for name in KEPT_OF_MAKERS if name in told}
+    return {**named(thing, "ownerReferences"), "spec": spec, "status": status}
 
 
 def conditions_alone(node: Object) -> Object:
     return {**pruned(node), "spec": {}, "status": {"conditions": node.get("status", {}).get("conditions") or []}}
 
 
+def phase_alone(claim: Object) -> Object:
+    metadata = {name: claim["metadata"].get(name) for name in WHICH}
+    return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
+
+
+WHICH = ("name", "namespace", "uid", "resourceVersion")
+KEPT_OF_METADATA = (*WHICH, "creationTimestamp", "deletionTimestamp")
+KEPT_OF_LABELS = (OWNER_LABEL, MANAGED_BY_LABEL, SERVICE_LABEL, TEMPLATE_HASH)
+KEPT_OF_STATUS: dict[str, tuple[str, ...]] = {
+    INFERENCE_SERVICE.name: ("conditions", "modelStatus"),
+    SCALED_OBJECT.name: ("conditions",),
+    POD_MONITOR.name: (),
+}
+KEPT_OF_MAKERS = ("replicas", "readyReplicas", "updatedReplicas", "conditions")
+KEPT_OF_PODS = ("nodeName", "nodeSelector")
+KEPT_OF_CONTAINERS = ("name", "resources", "restartPolicy")
 KEPT_OF_EVENTS = (
     "apiVersion",
     "kind",
@@ -179,7 +246,7 @@ def told_of_a_model(event: Object, *, everyone: Callable[[], Iterable[Key]]) -> 
     owner = _owner_in_name(event["involvedObject"].get("name", ""), place_of(event)[0], everyone)
     if not owner:
         return None
-    metadata = {name: event["metadata"].get(name) for name in ("name", "namespace", "uid", "resourceVersion")}
+    metadata = {name: event["metadata"].get(name) for name in WHICH}
     kept = {name: event[name] for name in KEPT_OF_EVENTS if event.get(name)}
     return {**kept, "metadata": {**metadata, "labels": {OWNER_LABEL: owner}}}
 

@@ -36,7 +36,7 @@ def _activator(world: World) -> Object:
     """It forwards requests, reads the engine's metrics, and asks the runtime whether it is ready."""
     return {
         "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: world.slipway_namespace}},
-        "podSelector": {"matchLabels": {NAME_LABEL: names.ACTIVATOR_SERVICE}},
+        "podSelector": {"matchLabels": {NAME_LABEL: world.activator_service}},
     }
 
 

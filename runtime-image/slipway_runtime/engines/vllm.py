@@ -18,8 +18,8 @@ from slipway_runtime.engines import flags
 from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
 from slipway_runtime.versions import version_of
 
-NOWHERE = "nowhere.invalid"
-"""A host that can't be: to vLLM, no name at all would mean that all are allowed."""
+NOWHERE = "/"
+"""No URL has such a host: to vLLM, no name at all would mean that all are allowed."""
 OPENTELEMETRY = (
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp-proto-grpc",

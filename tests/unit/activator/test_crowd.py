@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from slipway.activator import open_files
-from slipway.activator.crowd import Crowd, Guest, Place, State, network
+from slipway.activator.addresses import client_of
+from slipway.activator.crowd import Crowd, Guest, Place, State
 
 
 class Hall:
@@ -92,7 +93,7 @@ def test_who_has_left_counts_no_more() -> None:
     ],
 )
 def test_an_ipv6_network_is_one_address(one: str, other: str, alike: bool) -> None:
-    assert (network(one) == network(other)) == alike
+    assert (client_of(one) == client_of(other)) == alike
 
 
 @pytest.mark.parametrize(

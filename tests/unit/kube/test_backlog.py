@@ -150,3 +150,14 @@ def test_in_any_order_of_calls_no_change_is_lost_and_nobody_works_twice_at_once(
         to_do.discard(left)
     assert to_do == set()
     assert backlog.next_due() is None
+
+
+def test_a_key_that_is_looked_at_often_leaves_no_heap_of_timers_behind() -> None:
+    backlog: Backlog[str] = Backlog()
+    for moment in range(10_000):
+        backlog.add("a", moment)
+        assert backlog.take(moment) == "a"
+        backlog.add_at("a", moment + 600)
+        backlog.done("a", moment)
+    assert len(backlog._timers) < 200
+    assert backlog.next_due() == 9_999 + 600

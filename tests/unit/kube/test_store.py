@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from slipway.api.names import OWNER_LABEL
 from slipway.kube.kinds import DEPLOYMENT, POD, Object
-from slipway.kube.store import LAST_APPLIED, Store, pruned
+from slipway.kube.store import LAST_APPLIED, Packing, Store, pruned
 
 
 def pod(name: str, version: int, *, uid: str | None = None, **metadata: Any) -> Object:
@@ -68,6 +68,39 @@ def test_texts_that_many_objects_have_in_common_are_kept_once(store: Store) -> N
     first, second = (each["metadata"]["labels"] for each in store.all(POD))
     assert next(iter(first)) is next(iter(second))
     assert first["team"] is second["team"]
+
+
+def test_a_packed_kind_is_told_as_it_was_taken() -> None:
+    store = Store([POD, DEPLOYMENT], packed=[POD])
+    told = pod("a", 1, labels={OWNER_LABEL: "llama", "of": "Größe ☃"}, generation=2)
+    store.take(POD, "ADDED", told, now=0)
+    assert store.get(POD, "a", "chat") == told
+    assert store.labelled(POD, "llama", "chat") == store.all(POD) == [told]
+    assert [*store.places(POD)] == [("chat", "a")]
+
+
+def test_a_packed_kind_follows_changes_and_ends() -> None:
+    store = Store([POD, DEPLOYMENT], packed=[POD])
+    store.take(POD, "ADDED", pod("a", 1, labels={OWNER_LABEL: "llama"}), now=0)
+    assert store.get(POD, "a", "chat")
+    store.take(POD, "MODIFIED", pod("a", 2, labels={OWNER_LABEL: "gemma"}), now=0)
+    assert store.get(POD, "a", "chat") == pod("a", 2, labels={OWNER_LABEL: "gemma"})
+    assert store.labelled(POD, "llama", "chat") == []
+    gone = store.compare(POD, [], since=store.mark, now=0).ghosts
+    assert gone == (pod("a", 2, labels={OWNER_LABEL: "gemma"}),)
+    assert store.labelled(POD, "gemma", "chat") == []
+
+
+def test_of_packed_objects_those_read_last_stay_read_and_no_more() -> None:
+    store = Store([POD], packed=[POD])
+    count = Packing.MOST_READ + 1
+    for number in range(count):
+        store.take(POD, "ADDED", pod(str(number), number + 1), now=0)
+    first = store.get(POD, "0", "chat")
+    assert store.get(POD, "0", "chat") is first
+    for number in range(1, count):
+        store.get(POD, str(number), "chat")
+    assert store.get(POD, "0", "chat") is not first
 
 
 def test_nobody_waits_for_hints_and_those_of_an_ended_watch_are_forgotten() -> None:

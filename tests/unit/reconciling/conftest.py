@@ -6,6 +6,7 @@ import pytest
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
+    PERSISTENT_VOLUME_CLAIM,
     POD_MONITOR,
 )
 from support.small_cluster import Loop
@@ -23,5 +24,6 @@ def loop() -> Loop:
     formats = [{"name": "gguf"}]
     runtime = {"supportedModelFormats": formats, "containers": [container]}
     loop.api.put(thing(CLUSTER_SERVING_RUNTIME, "slipway-llamacpp", spec=runtime))
+    loop.api.put(thing(PERSISTENT_VOLUME_CLAIM, "models", status={"phase": "Bound"}))
     loop.api.put(llm())
     return loop

@@ -17,7 +17,9 @@ from support.turns import cause, condition, made_by_kserve, status
 REFUSED = (403, 'admission webhook "policy" denied the request: no')
 WRONG = (422, 'Service "llama" is invalid: spec.ports: Required value')
 QUOTA = (403, "exceeded quota: objects, requested: count/services=1")
-WEBHOOK_DOWN = (500, 'Internal error occurred: failed calling webhook "kserve": connection refused')
+WEBHOOK_DOWN = (500, 'Internal error occurred: failed calling webhook "policy": connection refused')
+KSERVE_S_DOWN = (500, 'Internal error occurred: failed calling webhook "a.kserve-webhook-server.b": no endpoints')
+KEDA_S_DOWN = (500, 'Internal error occurred: failed calling webhook "vscaledobject.kb.io": no endpoints available')
 BUSY = (429, "too many requests")
 CHANGED = (409, "the object has been modified")
 NO_RIGHT = (403, 'cannot patch resource "services" in API group ""')
@@ -31,6 +33,8 @@ FAILURES = [
     ("apply NetworkPolicy", REFUSED, ("Failed", "AdmissionDenied"), ["apply Service"]),
     ("apply InferenceService", REFUSED, ("Failed", "AdmissionDenied"), ["apply Service", "apply NetworkPolicy"]),
     ("apply InferenceService", WEBHOOK_DOWN, ("Waking", "ApiError"), ["apply Service", "apply NetworkPolicy"]),
+    ("apply InferenceService", KSERVE_S_DOWN, ("Waking", "KServeDown"), ["apply Service", "apply NetworkPolicy"]),
+    ("apply NetworkPolicy", KEDA_S_DOWN, ("Waking", "KedaDown"), ["apply Service"]),
 ]
 
 

@@ -31,6 +31,8 @@ def test_without_anything_there_are_sensible_defaults() -> None:
         namespace="slipway-system",
         activators=("slipway-activator",),
         ports_per_namespace=1000,
+        kserve_namespace="kserve",
+        keda_namespace="keda",
         lease_name="slipway-operator",
         identity=options.identity,
         workers=16,

@@ -10,7 +10,9 @@ from slipway.kube.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
+    INFERENCE_SERVICE,
     NODE,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
     SERVICE,
     SERVING_RUNTIME,
@@ -67,7 +69,7 @@ def test_of_autoscalers_only_our_own_concerns_anybody_and_is_kept_whole() -> Non
     watch = watch_of(HORIZONTAL_POD_AUTOSCALER)
     ours, kedas = (thing(name, metadata={"labels": labels}, spec=spec) for name in ("llama", "keda-hpa-llama"))
     assert (list(watch.keys(ours)), watch.keep(ours)) == ([("chat", "llama")], ours)
-    assert (list(watch.keys(kedas)), watch.keep(kedas)) == ([], {**kedas, "spec": {}, "status": {}})
+    assert (list(watch.keys(kedas)), watch.keep(kedas)) == ([], {"metadata": kedas["metadata"]})
 
 
 def test_a_runtime_concerns_those_of_its_namespace() -> None:
@@ -134,3 +136,56 @@ def test_of_a_deployment_the_template_of_its_pods_is_not_kept() -> None:
     kept = watch_of(DEPLOYMENT).keep(thing(spec={"replicas": 1, "template": {"large": "x"}}))
     assert kept is not None
     assert kept["spec"] == {"replicas": 1}
+
+
+# --- how much is kept ------------------------------------------------------------------------------------------------
+
+LABELS = {"slipway.dev/llmdeployment": "llama", "app.kubernetes.io/managed-by": "slipway"}
+
+
+def test_of_what_is_ours_all_that_we_set_is_kept_and_of_its_status_what_is_read() -> None:
+    status = {"conditions": [{"type": "Ready"}], "modelStatus": {"states": {}}, "components": {"large": "x"}}
+    metadata = {"labels": LABELS, "annotations": {"a": "b"}, "ownerReferences": [{"kind": "LLMDeployment"}]}
+    service = {
+        **thing(metadata=metadata, spec={"predictor": {"large": "x"}}, status=status),
+        "kind": "InferenceService",
+    }
+    kept = watch_of(INFERENCE_SERVICE).keep({**service, "metadata": {**service["metadata"], "managedFields": ["x"]}})
+    assert kept == {**service, "status": {name: status[name] for name in ("conditions", "modelStatus")}}
+
+
+def test_of_a_pod_what_it_shows_is_kept_and_not_what_its_containers_run() -> None:
+    container = {"name": "a", "resources": {"limits": {"memory": "1Gi"}}, "env": ["large"], "args": ["large"]}
+    metadata = {"labels": {**LABELS, "pod-template-hash": "1", "app": "x"}, "annotations": {"large": "x"}}
+    spec = {"nodeName": "n", "nodeSelector": {"a": "b"}, "volumes": ["large"], "containers": [container]}
+    shown = {name: container[name] for name in ("name", "resources")}
+    kept = watch_of(POD).keep(thing(metadata=metadata, spec=spec, status={"phase": "Running"}))
+    assert kept == {
+        "metadata": {**thing()["metadata"], "labels": {**LABELS, "pod-template-hash": "1"}},
+        "spec": {"nodeName": "n", "nodeSelector": {"a": "b"}, "containers": [shown]},
+        "status": {"phase": "Running"},
+    }
+
+
+def test_of_the_slices_of_a_service_our_own_is_kept_whole_and_the_others_for_their_names_alone() -> None:
+    watch = watch_of(ENDPOINT_SLICE)
+    ours, its = (thing(name, metadata={"labels": LABELS}, endpoints=["x"]) for name in ("llama-activator", "llama-x7"))
+    activator = thing(metadata={"labels": {"kubernetes.io/service-name": "slipway-activator"}}, endpoints=["x"])
+    assert watch.keep(ours) == ours
+    assert watch.keep(activator) == activator
+    assert watch.keep(its) == {"metadata": its["metadata"]}
+
+
+def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> None:
+    claim = thing(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
+    made = watches(
+        everyone=lambda: EVERYONE,
+        on_node=lambda _: (),
+        node=lambda _: None,
+        ports=lambda _: (),
+        home=Home(),
+        on_claim=lambda it: [Key("of", it["metadata"]["name"])],
+    )
+    watch = next(each for each in made if each.kind == PERSISTENT_VOLUME_CLAIM)
+    assert watch.keep(claim) == {"metadata": thing()["metadata"], "status": {"phase": "Bound"}}
+    assert list(watch.keys(claim)) == [("of", "a")]

@@ -1,0 +1,252 @@
+"""What the operator keeps in memory of N LLMDeployments at zero, by kind, and what a look at one of them costs.
+
+    python benchmarks/operator_memory.py --number 2000
+    python benchmarks/operator_memory.py --number 2000 --pods
+
+It needs no cluster: the operator's own parts are filled as its watches would fill them, and turn as its queue would
+turn them; the API server is played by a function that answers each apply with what is there already. So this is what is
+kept when all has come to rest, without what goes through its hands on the way (lists, JSON), which `operator_scale.py`
+has in its figures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+import tracemalloc
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from memory import objects
+from slipway.kube.connection import Answer
+from slipway.kube.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    ENDPOINT_SLICE,
+    LLM_DEPLOYMENT,
+    POD,
+    Kind,
+    Object,
+    kind_of,
+)
+from slipway.kube.store import Store
+from slipway.reconciling.key import Key
+from slipway.reconciling.operator import Operator
+from slipway.reconciling.options import parse
+
+HOME, NAMESPACE = "slipway-system", "models"
+STEADY_TURNS = 3
+
+
+class Bench:
+    """An operator that is never run: its caches are filled and its turns are made here."""
+
+    def __init__(self) -> None:
+        made: Any = Operator(parse([], {}), _configuration())
+        self.operator = made
+        self.store: Store = self.operator._watching.store
+        self.watches = self.operator._watching._watches
+        self.operator._connection.send = self.answer
+        for part in (self.operator._reconciler._applier, self.operator._reconciler._reporter):
+            part._client._guard = None  # nobody else leads here
+        self.operator._reconciler._reporter._events._client._guard = None
+        self.there: dict[tuple[str, str], Object] = {}  # by kind and name, of the one that turns just now
+        self.writes = 0
+        self.applied: list[Object] = []
+
+    def tell(self, thing: Object) -> None:
+        """As a watch does: parsed from the API server's text."""
+        kind = kind_of(thing)
+        told = json.loads(json.dumps(thing))
+        if kept := self.watches[kind].keep(told):
+            self.store.take(kind, None, kept, now=0.0, epoch=1)
+
+    async def answer(self, method: str, path: str, *, body: Any = None, **_: Any) -> Answer:
+        if method == "GET":
+            name = path.rpartition("/")[2]
+            if "/llmdeployments/" in path:
+                return Answer(200, {}, json.dumps(self.store.get(LLM_DEPLOYMENT, name, NAMESPACE)).encode())
+            missing = {"kind": "Status", "code": 404, "details": {"name": name}}
+            return Answer(404, {}, json.dumps(missing).encode())
+        self.writes += 1
+        there = self.there.get((body["kind"], body["metadata"].get("name", "")))
+        self.applied.append(body)
+        if there is None:
+            there = {"metadata": objects.metadata(kind_of(body), "x", NAMESPACE)}
+        merged = {**there, **body, "metadata": {**there["metadata"], **body["metadata"]}}
+        merged["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+        return Answer(200, {}, json.dumps(merged).encode())
+
+    async def turn(self, name: str) -> None:
+        await self.operator._reconciler.reconcile(Key(NAMESPACE, name))
+
+
+def _configuration() -> Any:
+    from kubernetes.aio.client import Configuration  # noqa: PLC0415 - heavy, and nowhere else needed here
+
+    return Configuration(host="http://127.0.0.1:1")
+
+
+def _platform(bench: Bench) -> None:
+    cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
+    bench.tell(objects.thing(ACCELERATOR_PROFILE, "cpu", "", spec=cpu))
+    runtime = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
+    bench.tell(objects.thing(CLUSTER_SERVING_RUNTIME, "slipway-llamacpp", "", spec=runtime))
+    labels = {"app.kubernetes.io/managed-by": "slipway", "kubernetes.io/service-name": "slipway-activator"}
+    activator = objects.thing(ENDPOINT_SLICE, "slipway-activator-x", HOME, meta={"labels": labels})
+    bench.tell({**activator, "endpoints": [{"addresses": ["10.0.0.9"], "conditions": {"ready": True}}]})
+    for kind in bench.store.unsynced():
+        bench.store.compare(kind, bench.store.all(kind), since=bench.store.mark, now=0.0)
+
+
+async def samples(*, pods: bool) -> list[Object]:
+    """The objects of one deployment, by kind; what is ours as the operator itself applies it."""
+    bench = Bench()
+    _platform(bench)
+    name = "model-000"
+    deployment = objects.llmdeployment(name, NAMESPACE)
+    bench.tell(deployment)
+    made: dict[str, Object] = {}
+    for _ in range(6):
+        bench.there = {(each["kind"], each["metadata"]["name"]): each for each in made.values()}
+        bench.applied.clear()
+        await bench.turn(name)
+        for each in bench.applied:
+            if each["kind"] == "LLMDeployment":
+                deployment = {**deployment, "status": each["status"]}
+            elif each["kind"] != "Event":
+                before = made.get(each["kind"], {}).get("metadata", {})
+                made[each["kind"]] = objects.kept(each, NAMESPACE, status=objects.STATUSES.get(each["kind"]))
+                made[each["kind"]]["metadata"]["uid"] = before.get("uid") or made[each["kind"]]["metadata"]["uid"]
+        inference_service = made.get("InferenceService")
+        others = [*objects.made_by_others(name, NAMESPACE, inference_service)] if inference_service else []
+        if pods and others:
+            others = [{**others[0], "spec": {**others[0]["spec"], "replicas": 1}}, *others[1:]]
+            others.append(objects.pod(name, NAMESPACE, others[0]))
+        deployment["metadata"]["resourceVersion"] = str(next(objects.versions))
+        for each in (deployment, *made.values(), *others):
+            bench.tell(each)
+    status = deployment.get("status", {})
+    print(f"the sample's status: {status.get('state')}, {status.get('message')}")
+    return [deployment, *made.values(), *others]
+
+
+@dataclass(frozen=True)
+class Row:
+    what: str
+    traced: float  # bytes for each deployment
+    rss: float
+
+
+class Meter:
+    """`trace`: counts what Python allocates, which makes everything slower."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.rows = number, list[Row]()
+
+    def measured(self, what: str, deed: Callable[[], object]) -> None:
+        before = _rss(), _traced()
+        deed()
+        gc.collect()
+        after = _rss(), _traced()
+        self.rows.append(Row(what, (after[1] - before[1]) / self.number, (after[0] - before[0]) / self.number))
+
+
+def _rss() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def _traced() -> int:
+    return tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else 0
+
+
+def _renamed(sample: str, number: int, owner: str) -> Object:
+    """The same for another deployment; `owner`: the sample's uid."""
+    its_uid = str(uuid.UUID(int=number))
+    thing: Object = json.loads(sample.replace("model-000", f"model-{number:05d}").replace(owner, its_uid))
+    fresh = objects.metadata(kind_of(thing), "", "")
+    thing["metadata"]["resourceVersion"] = fresh["resourceVersion"]
+    if thing["metadata"]["uid"] != its_uid:
+        thing["metadata"]["uid"] = fresh["uid"]
+    return thing
+
+
+@click.command(help=__doc__)
+@click.option("--number", default=2000, show_default=True)
+@click.option("--pods", is_flag=True, help="with a replica each")
+@click.option("--trace", is_flag=True, help="count Python's allocations, too; the times are of no use then")
+def main(*, number: int, pods: bool, trace: bool) -> None:
+    asyncio.run(measure(number, pods=pods, trace=trace))
+
+
+async def measure(number: int, *, pods: bool, trace: bool) -> None:
+    things = await samples(pods=pods)
+    gc.collect()
+    base = _rss()
+    if trace:
+        tracemalloc.start()
+    bench, meter = Bench(), Meter(number)
+    _platform(bench)
+    owner = things[0]["metadata"]["uid"]
+    texts = {(kind_of(each), each["metadata"]["name"]): json.dumps(each) for each in things}
+    for (kind, _), text in texts.items():
+        meter.measured(kind.name, partial(_fill, bench, text, number, owner))
+    turns: list[float] = []
+    before = _rss(), _traced()
+    turns.append(await _turn_all(bench, texts, number, is_first=True))
+    gc.collect()
+    meter.rows.append(Row("ledger and such", (_traced() - before[1]) / number, (_rss() - before[0]) / number))
+    bench.writes = 0
+    for _ in range(STEADY_TURNS):
+        turns.append(await _turn_all(bench, texts, number))
+    assert bench.writes == 0, "nothing is to be written when nothing has changed"
+    _told(meter, base, turns, number)
+
+
+def _fill(bench: Bench, text: str, number: int, owner: str) -> None:
+    for index in range(number):
+        bench.tell(_renamed(text, index, owner))
+
+
+async def _turn_all(bench: Bench, texts: dict[tuple[Kind, str], str], number: int, *, is_first: bool = False) -> float:
+    """The processor's seconds for each."""
+    kinds = {kind for kind, _ in texts} - {POD}
+    spent = 0.0
+    for index in range(number):
+        name = f"model-{index:05d}"
+        bench.there = {
+            (kind.name, found["metadata"]["name"]): found
+            for kind in kinds
+            for found in bench.store.labelled(kind, name, NAMESPACE)
+        }
+        if own := bench.store.get(LLM_DEPLOYMENT, name, NAMESPACE):
+            bench.there[LLM_DEPLOYMENT.name, name] = own
+        bench.applied.clear()
+        began = time.process_time()
+        await bench.turn(name)
+        spent += time.process_time() - began
+        if is_first:
+            await bench.turn(name)  # as the watches have it done that tell of what was written
+    return spent / number
+
+
+def _told(meter: Meter, base: int, turns: list[float], number: int) -> None:
+    print(f"\n{'kept for each deployment, bytes':34} {'traced':>8} {'RSS':>8}")
+    for row in meter.rows:
+        print(f"{row.what:34} {row.traced:8.0f} {row.rss:8.0f}")
+    print(f"{'all':34} {sum(each.traced for each in meter.rows):8.0f} {sum(each.rss for each in meter.rows):8.0f}")
+    print(f"\nRSS before: {base / 1e6:.0f} MB, with {number}: {_rss() / 1e6:.0f} MB")
+    first, *steady = (each * 1e3 for each in turns)
+    print(f"a first turn: {first:.2f} ms of the processor, one in which nothing changes: {min(steady):.3f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Takes credentials out of words that others wrote: logs of pods, events, answers of registries and stores.
+
+What a container says at its end is told to whoever may read the object, and by the activator to whoever asks for the
+model. A program that fails to fetch something likes to name the URL, signature and all. What surely is a credential, by
+its form or by the name before it, is replaced; the words around it stay, since they are why the message is read.
+"""
+
+from __future__ import annotations
+
+import re
+
+MARK = "***"
+
+_NAMED = r"(?:passw(?:or)?d|passphrase|secret|api[-_]?key|access[-_]?key(?:[-_]?id)?|account[-_]?key|private[-_]?key)"
+_WORD = r"(?:token|credential|signature|sig|auth|jwt|cookie)"  # also said of what is none: counts, of grammars
+_IS = r"[\"']?\s*[=:]\s*"
+_QUOTED = r"\"[^\"]*\"|'[^']*'"
+
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), replacement)
+    for pattern, replacement in (
+        (r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", MARK),
+        # who asks, and what with: https://user:password@host/path?signature=…
+        (r"(://)[^\s/\"'<>]*@", rf"\1{MARK}@"),
+        (r"([?&;#][\w.~%-]+=)[^\s&;#\"'<>)\]}]+(?<!\.)", rf"\1{MARK}"),
+        # headers
+        (r"\b(Bearer|Basic|Digest|Negotiate)\s+[\w.~+/=-]{6,}", rf"\1 {MARK}"),
+        (r"\b((?:proxy-)?authorization|x-api-key|(?:set-)?cookie)([\"']?\s*[:=]\s*)(?!\s*(?:bearer|basic) )"
+         rf"({_QUOTED}|[^\s,;\"'){{}}\]]+)", rf"\1\2{MARK}"),
+        # by the name before it
+        (rf"({_NAMED}{_IS})(?:{_QUOTED}|[^\s,;&\"'){{}}\]]+)", rf"\1{MARK}"),
+        (rf"({_WORD}{_IS})(?:{_QUOTED}|(?=[^\s,;&]*\d)[\w.~+/=-]{{8,}}|[\w.~+/=-]{{20,}})", rf"\1{MARK}"),
+        (rf"((?<![\w-])--[\w-]{{0,40}}?(?:api-?key|token|password|secret)[ =])(?:{_QUOTED}|[^\s\"']+)", rf"\1{MARK}"),
+    )
+)  # fmt: skip
+
+_FORMS = re.compile(
+    r"\bhf_[A-Za-z0-9]{8,}"  # Hugging Face
+    r"|\b[sr]k-[A-Za-z0-9_-]{8,}|\b[sr]k_(?:live|test)_\w{8,}"  # OpenAI and those who do as it does, Stripe
+    r"|\bgh[oprsu]_[A-Za-z0-9]{8,}|\bgithub_pat_\w{8,}|\bglpat-[\w-]{8,}"  # GitHub, GitLab
+    r"|\bxox[a-z]-[\w-]{8,}"  # Slack
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{12,}"  # AWS
+    r"|\bAIza[\w-]{20,}|\bya29\.[\w.-]{8,}"  # Google
+    r"|\bnvapi-[\w-]{8,}|\bnpm_\w{8,}|\bdckr_pat_[\w-]{8,}|\bwandb_v\d_\w{8,}"
+    r"|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?"  # a JSON web token
+)
+
+
+def redacted(text: str) -> str:
+    """The same without credentials. What has been redacted already stays as it is."""
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return _FORMS.sub(MARK, text)

@@ -1,0 +1,154 @@
+"""Follows what runs KServe and KEDA: the Deployments, pods and webhooks in their own namespaces, a watch for each.
+
+All deployments wait for them, so all are looked at when one of them goes down or comes back, and not at each of the
+changes that their pods make meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from slipway.api.names import SERVICE_LABEL
+from slipway.kube.audit import Lister
+from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Object
+from slipway.kube.metrics import Metrics
+from slipway.kube.store import Mark, Store, pruned
+from slipway.kube.watching import Login, Watch, Watching
+from slipway.observing import platform
+from slipway.observing.world import Part
+
+logger = logging.getLogger(__name__)
+
+CHANGED = "changed"
+LOOK_WHETHER_KNOWN = 0.5
+
+
+@dataclass(frozen=True)
+class Program:
+    """What it calls itself, and what its own manifests and charts call what runs it."""
+
+    name: Literal["KServe", "KEDA"]
+    controller: str
+    webhook: str = ""  # the Service by which the API server asks it, where its answer is needed
+
+
+KSERVE = Program("KServe", "kserve-controller-manager", "kserve-webhook-server-service")
+KEDA = Program("KEDA", "keda-operator")  # its webhook is asked, and not needed: the API server goes on without it
+
+
+class PartReader:
+    """What a cache shows of a program: read once after each change."""
+
+    def __init__(self, program: Program, namespace: str, store: Store) -> None:
+        self._program, self._namespace, self._store = program, namespace, store
+        self._read: tuple[Mark, Part] | None = None
+
+    def part(self) -> Part | None:
+        """None: not known yet."""
+        if self._store.unsynced():
+            return None
+        if self._read is None or self._read[0] != self._store.mark:
+            self._read = self._store.mark, self._part()
+        return self._read[1]
+
+    def _part(self) -> Part:
+        slices = [each for each in self._store.all(ENDPOINT_SLICE) if self._is_of_webhook(each)]
+        return Part(
+            namespace=self._namespace,
+            controller=self._store.get(DEPLOYMENT, self._program.controller, self._namespace),
+            pods=tuple(self._store.all(POD)),
+            webhook=tuple(slices),
+        )
+
+    def _is_of_webhook(self, endpoint_slice: Object) -> bool:
+        labels = endpoint_slice["metadata"].get("labels") or {}
+        return bool(self._program.webhook) and labels.get(SERVICE_LABEL) == self._program.webhook
+
+
+class Following:
+    """One program, followed. `concern`: all deployments are to be looked at."""
+
+    def __init__(
+        self,
+        program: Program,
+        namespace: str,
+        *,
+        client: Lister,
+        login: Login,
+        concern: Callable[[], None],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._program, self._concern, self._now = program, concern, now
+        self._watching = Watching(
+            [
+                Watch(DEPLOYMENT, _changed, namespace=namespace, keep=_of_controller),
+                Watch(POD, _changed, namespace=namespace, keep=_of_pod),
+                Watch(ENDPOINT_SLICE, _changed, namespace=namespace, keep=pruned),
+            ],
+            client=client,
+            login=login,
+            add=self._look,
+            metrics=Metrics(),  # of its own: the operator's are about the caches by which it works
+        )
+        self._reader = PartReader(program, namespace, self._watching.store)
+        self._told: object = None
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watching.run())
+            group.create_task(self._look_when_known())
+
+    async def _look_when_known(self) -> None:
+        """No watch tells that its first list is complete."""
+        while self.part() is None:  # noqa: ASYNC110 - looked at so seldom that no event is worth it
+            await asyncio.sleep(LOOK_WHETHER_KNOWN)
+        self._look(CHANGED)
+
+    def part(self) -> Part | None:
+        return self._reader.part()
+
+    def _look(self, _: str) -> None:
+        part = self.part()
+        if part is None:
+            return
+        outage = platform.outage_of(self._program.name, part, self._now())
+        remarks = tuple(platform.remarks(part)) if self._program is KEDA else ()
+        told = (platform.without_moment(outage), bool(outage and outage.since), remarks)
+        if told == self._told:
+            return
+        if outage or self._told is not None:
+            logger.warning("%s", outage.message) if outage else logger.info("%s runs", self._program.name)
+        for remark in remarks:
+            logger.warning("%s", remark)
+        self._told = told
+        self._concern()
+
+
+def _changed(_: Object) -> list[str]:
+    return [CHANGED]
+
+
+def _of_controller(deployment: Object) -> Object:
+    """Its images tell its version."""
+    spec = deployment["spec"]
+    containers = spec.get("template", {}).get("spec", {}).get("containers") or []
+    images = [{"image": each.get("image", "")} for each in containers]
+    kept = {"replicas": spec.get("replicas", 1), "selector": spec.get("selector") or {}}
+    return {**pruned(deployment), "spec": {**kept, "template": {"spec": {"containers": images}}}}
+
+
+KEPT_OF_CONTAINERS = ("name", "image", "resources", "restartPolicy")
+
+
+def _of_pod(pod: Object) -> Object:
+    spec = pod["spec"]
+    containers = {
+        which: [{name: each[name] for name in KEPT_OF_CONTAINERS if name in each} for each in spec.get(which) or []]
+        for which in ("initContainers", "containers")
+    }
+    return {**pruned(pod), "spec": {"nodeName": spec.get("nodeName", ""), **containers}}

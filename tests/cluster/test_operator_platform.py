@@ -1,0 +1,144 @@
+"""What the operator can't do without is broken: the objects that wait for it say so within seconds, and heal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from slipway.api.names import ACTIVATOR_SERVICE, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from support.clusters import AnyCluster
+from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
+from support.kube import Kube, Object, Predicate
+from support.operator import Operator
+
+WITHIN_SECONDS = 30.0
+KSERVE, KEDA = ("kserve", "kserve-controller-manager"), ("keda", "keda-operator")
+
+
+@pytest.fixture(autouse=True)
+def _ours(cluster: AnyCluster) -> None:
+    """KServe isn't stopped in a cluster that others use."""
+    cluster.devcluster()
+
+
+def because_of(reason: str, words: str = "") -> Predicate:
+    """Not ready for this reason, and without anybody's help ready again when that has passed."""
+
+    def is_so(thing: Object) -> bool:
+        said = conditions(thing)
+        return said.get("Ready") == ("False", reason) and words in str(told(thing).get("message"))
+
+    return is_so
+
+
+Change = Callable[[Object], Object]
+"""From the spec of a Deployment, what is to be changed of it."""
+
+
+@asynccontextmanager
+async def broken(kube: Kube, where: tuple[str, str], change: Change) -> AsyncGenerator[None]:
+    """Its Deployment is changed like this, and in the end as it was, and available."""
+    namespace, name = where
+    arguments = ("--namespace", namespace, "deployment", name)
+    before = json.loads(await kube.run("get", *arguments, "--output=json"))["spec"]
+    await kube.run("patch", *arguments, "--type=merge", "--patch", json.dumps({"spec": change(before)}))
+    try:
+        yield
+    finally:
+        spec = {"replicas": 1, "template": before["template"], "strategy": before["strategy"]}
+        await kube.run("patch", *arguments, "--type=merge", "--patch", json.dumps({"spec": spec}))
+        await kube.run("rollout", "status", "--namespace", namespace, f"deployment/{name}", "--timeout=120s")
+
+
+def without_replicas(_: Object) -> Object:
+    return {"replicas": 0}
+
+
+def that_ends(before: Object) -> Object:
+    """It is told something that it doesn't know; none of the ones before stays beside it."""
+    [container] = before["template"]["spec"]["containers"]
+    broken = {**container, "args": ["--no-such-flag"]}
+    strategy = {"type": "Recreate", "rollingUpdate": None}
+    return {"strategy": strategy, "template": {"spec": {"containers": [broken]}}}
+
+
+async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_back(
+    slipway: Operator, kube: Kube
+) -> None:
+    await kube.apply(at_zero())
+    await until_settled(kube)
+    async with broken(kube, KSERVE, without_replicas):
+        words = "KServe's controller kserve/kserve-controller-manager is scaled to 0 replicas"
+        await kube.wait_for("llmdeployment", NAME, because_of("KServeDown", words), timeout=WITHIN_SECONDS)
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+
+
+async def test_a_new_model_says_that_kserve_is_down_and_is_made_when_it_is_back(slipway: Operator, kube: Kube) -> None:
+    async with broken(kube, KSERVE, without_replicas):
+        await kube.apply(at_zero())
+        await kube.wait_for("llmdeployment", NAME, because_of("KServeDown"), timeout=WITHIN_SECONDS)
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=90)
+
+
+async def test_a_kserve_that_ends_again_and_again_is_told_with_what_its_pods_show(
+    slipway: Operator, kube: Kube
+) -> None:
+    await kube.apply(at_zero())
+    await until_settled(kube)
+    async with broken(kube, KSERVE, that_ends):
+        crashed = because_of("KServeDown", "again and again; see kubectl --namespace kserve describe pods")
+        await kube.wait_for("llmdeployment", NAME, crashed, timeout=60)
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
+
+
+@pytest.fixture
+async def activator(slipway: Operator, whole_cluster: Kube) -> AsyncIterator[None]:
+    """The address of one, at which nobody is: with it, KEDA is asked to scale."""
+    name, namespace = f"{ACTIVATOR_SERVICE}-nobody", "slipway-system"
+    labels = {MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: ACTIVATOR_SERVICE}
+    nobody = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}],
+        "ports": [],
+    }
+    await whole_cluster.run("apply", "--namespace", namespace, "--filename=-", stdin=json.dumps(nobody))
+    yield
+    await whole_cluster.run("delete", "--namespace", namespace, "endpointslice", name)
+
+
+async def test_a_model_at_zero_says_that_keda_is_down_and_is_well_when_it_is_back(
+    slipway: Operator, kube: Kube, activator: None
+) -> None:
+    await kube.apply(at_zero())
+    await kube.wait_for("scaledobject", NAME, lambda it: "Ready" in str(it.get("status", {}).get("conditions")))
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+    async with broken(kube, KEDA, without_replicas):
+        words = "KEDA's controller keda/keda-operator is scaled to 0 replicas"
+        await kube.wait_for("llmdeployment", NAME, because_of("KedaDown", words), timeout=WITHIN_SECONDS)
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+
+
+async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
+    await kube.apply(at_zero(model={"uri": "pvc://absent/llama"}))
+    words = "spec.model.uri names PersistentVolumeClaim absent, which isn't there"
+    stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
+    assert told(stalled)["state"] == "Failed"
+    claimed = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    await kube.apply(
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "absent"}, "spec": claimed}
+    )
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+
+
+async def test_a_config_map_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
+    source = {"configMapKeyRef": {"name": "absent", "key": "a"}}
+    await kube.apply(at_zero(pod={"env": [{"name": "A", "valueFrom": source}]}))
+    words = "spec.pod.env[A] names ConfigMap absent, which isn't there"
+    await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
+    await kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "absent"}, "data": {"a": "b"}})
+    await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)

@@ -1,0 +1,125 @@
+"""What pods say is told without the credentials in it, and with all the rest."""
+
+from __future__ import annotations
+
+import pytest
+from slipway.observing import words
+from slipway.observing.causes import cause_in
+from slipway.observing.redacting import MARK, redacted
+
+from .cluster_objects import container, ended, event, pod, world
+
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
+
+SECRETS = [
+    # the text, the credential in it, what is left
+    ("GET https://me:hunter2@host/m.gguf", "hunter2", f"GET https://{MARK}@host/m.gguf"),
+    ("https://me:p@ss@host/m", "p@ss", f"https://{MARK}@host/m"),
+    ("https://ghp_0123456789abcdef@github.com/a", "ghp_0123456789abcdef", f"https://{MARK}@github.com/a"),
+    (
+        "403 for url: https://b.s3.amazonaws.com/k?X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F2026&X-Amz-Signature=0af3e9",
+        "0af3e9",
+        f"403 for url: https://b.s3.amazonaws.com/k?X-Amz-Credential={MARK}&X-Amz-Signature={MARK}",
+    ),
+    ("https://a.blob.core.windows.net/c/m?sv=2024&sig=a%2Bb%3D", "a%2Bb%3D", None),
+    ("https://x/m?token=abc.", "abc", f"https://x/m?token={MARK}."),
+    ("see https://x/cb#access_token=abc", "abc", f"see https://x/cb#access_token={MARK}"),
+    ("GET /b/k?X-Amz-Signature=0af3e9 HTTP/1.1", "0af3e9", f"GET /b/k?X-Amz-Signature={MARK} HTTP/1.1"),
+    ("Invalid token hf_abcdefGHIJ0123", "hf_abcdefGHIJ0123", f"Invalid token {MARK}"),
+    ("Incorrect API key provided: sk-proj-abc_DEF-0123", "sk-proj-abc_DEF-0123", None),
+    ("bad credentials gho_0123456789", "gho_0123456789", None),
+    ("github_pat_11ABCDEFG0123", "github_pat_11ABCDEFG0123", MARK),
+    ("slack said xoxb-12345-67890-abc", "xoxb-12345-67890-abc", f"slack said {MARK}"),
+    ("The AWS Access Key Id AKIAIOSFODNN7EXAMPLE isn't valid", "AKIAIOSFODNN7EXAMPLE", None),
+    ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI", f"AWS_SECRET_ACCESS_KEY={MARK}"),
+    ("AWS_SESSION_TOKEN: IQoJb3JpZ2luX2VjEJ7", "IQoJb3JpZ2luX2VjEJ7", f"AWS_SESSION_TOKEN: {MARK}"),
+    ("Authorization: Bearer abcdef.ghi", "abcdef", f"Authorization: Bearer {MARK}"),
+    ("authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz", f"authorization: Basic {MARK}"),
+    ("{'Authorization': 'secret words'}", "secret words", f"{{'Authorization': {MARK}}}"),
+    ("X-Api-Key: 12345", "12345", f"X-Api-Key: {MARK}"),
+    ('{"password": "two words", "user": "a"}', "two words", f'{{"password": {MARK}, "user": "a"}}'),
+    ("password=pa55, user=a", "pa55", f"password={MARK}, user=a"),
+    ("passwd: pa55 was wrong", "pa55", f"passwd: {MARK} was wrong"),
+    (f"token={'QUJD' * 12}==", "QUJD", f"token={MARK}"),
+    ("AccountKey=abc123==;EndpointSuffix=core.windows.net", "abc123", None),
+    ("unrecognized arguments: --api-key my-own --tensor 2", "my-own", None),
+    ("--hf-token=abc", "abc", f"--hf-token={MARK}"),
+    (f"jwt {JWT} has expired", JWT, f"jwt {MARK} has expired"),
+    ("-----BEGIN RSA PRIVATE KEY----- MIIE abc", "MIIE", MARK),
+    ("nvapi-AbCd_efgh-0123 was refused", "nvapi-AbCd_efgh-0123", f"{MARK} was refused"),
+]
+
+
+@pytest.mark.parametrize(("text", "secret", "left"), SECRETS, ids=[text[:30] for text, *_ in SECRETS])
+def test_a_credential_is_not_told(text: str, secret: str, left: str | None) -> None:
+    told = redacted(text)
+    assert secret not in told
+    assert MARK in told
+    if left is not None:
+        assert told == left
+
+
+@pytest.mark.parametrize("text", [text for text, *_ in SECRETS])
+def test_what_has_been_redacted_stays_as_it_is(text: str) -> None:
+    assert redacted(redacted(text)) == redacted(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ValueError: To serve at least one request with the model's max seq len (131072), 16.0 GiB KV cache is needed",
+        "max_num_batched_tokens=2048, max_tokens: 4096 and prompt_tokens: 12",
+        "Unknown token: <s>",
+        "error: unrecognized arguments: --tokenizer-mode slow --nope",
+        'Failed to pull image "ghcr.io/a/b:1": rpc error: code = NotFound desc = failed to resolve reference',
+        "image ghcr.io/a/b@sha256:3a7bd3e2360a3d29eea436fcfb7e44c735d117c42d1c1835420b6b9942dd4f1b",
+        "configmap \"secret-things\" not found; secret 'llama-keys' not found",
+        "RepositoryNotFoundError: 404 Client Error for url: https://huggingface.co/api/models/a/b",
+        "Get https://localhost:1/v2/: dial tcp [::1]:1: connect: connection refused",
+        "CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 79.15 GiB total capacity)",
+        "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+    ],
+)
+def test_what_is_none_is_told_as_it_was_said(text: str) -> None:
+    assert redacted(text) == text
+
+
+@pytest.mark.parametrize("bait", ["a", "://", "token=", "=", "?a=", "-", "eyJ", "--", "password:", '"'])
+def test_no_text_takes_long(bait: str) -> None:
+    """As long as a termination message can be, of what a rule looks for; it would time out."""
+    assert len(redacted(bait * (12_000 // len(bait)))) > 0
+
+
+# --- wherever such words come in -------------------------------------------------------------------------------------
+
+SIGNED = "https://store/m?X-Amz-Signature=0af3e9"
+
+
+@pytest.mark.parametrize(
+    "troubled",
+    [
+        pod(containerStatuses=[container(state=ended(f"403 Client Error for url: {SIGNED}"), restartCount=3)]),
+        pod(containerStatuses=[container(state=ended(f"Segmentation fault after {SIGNED}"))]),
+        pod(containerStatuses=[container(state={"waiting": {"reason": "ErrImagePull", "message": f"Get {SIGNED}"}})]),
+        pod(containerStatuses=[container(state=ended(f'{{"reason": "ModelNotFound", "message": "no {SIGNED}"}}'))]),
+    ],
+    ids=["known words", "unknown words", "an image", "our runtime"],
+)
+def test_a_cause_is_told_without_credentials(troubled: object) -> None:
+    assert isinstance(troubled, dict)
+    cause = cause_in(world(troubled))
+    assert cause
+    assert "store/m?X-Amz-Signature=" in cause.message
+    assert "0af3e9" not in cause.message
+
+
+def test_an_event_is_told_without_credentials() -> None:
+    silent = pod(containerStatuses=[container(started=True)])
+    told = event(silent, "Unhealthy", f"Readiness probe failed: Get {SIGNED}")
+    cause = cause_in(world(silent, events=(told,)))
+    assert cause is None or "0af3e9" not in cause.message
+
+
+def test_a_credential_at_the_end_of_what_is_told_is_not_told_by_half() -> None:
+    text = "x" * (words.LONGEST - 12) + " hf_abcdefGHIJ0123456789"
+    assert "hf_ab" not in words.shorten(text)
