@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from slipway.activator.rates import Bucket
@@ -18,7 +18,8 @@ from slipway.kube.kinds import NAMESPACE, POD, Object
 from slipway.kube.retries import Patience
 
 FRESH = 2.0  # seconds for which an answer holds, a bad one too
-PER_SECOND, BURST = 20.0, 50  # questions, of strangers; and as many again of those who are known to be pods
+PER_SECOND, BURST = 20.0, 50  # names that are asked for, of strangers; and as many again of those known to be pods
+AGAIN = (0.5, 1.5)  # seconds: the API server hears of a pod's address after the pod has begun
 REMEMBERED = 4096  # answers, of each kind
 QUICK = Patience(deadline=2.0, per_try=1.5)
 ENDED = ("Succeeded", "Failed")
@@ -29,8 +30,8 @@ T = TypeVar("T")
 class Lookups:
     """`clock` is the event loop's."""
 
-    def __init__(self, client: KubeClient, *, clock: Callable[[], float]) -> None:
-        self._client = client.with_(patience=QUICK)
+    def __init__(self, client: KubeClient, *, clock: Callable[[], float], look_again: Sequence[float] = AGAIN) -> None:
+        self._client, self._look_again = client.with_(patience=QUICK), look_again
         self._pods: Memory[tuple[Object, ...]] = Memory(self._ask_pods, clock=clock)
         self._namespaces: Memory[Mapping[str, str]] = Memory(self._ask_labels, clock=clock)
 
@@ -47,6 +48,15 @@ class Lookups:
         await self._namespaces.close()
 
     async def _ask_pods(self, address: str) -> tuple[Object, ...] | None:
+        found = await self._living_pods(address)
+        for pause in self._look_again:
+            if found or found is None:
+                break
+            await asyncio.sleep(pause)
+            found = await self._living_pods(address)
+        return found
+
+    async def _living_pods(self, address: str) -> tuple[Object, ...] | None:
         try:
             found = await self._client.list(POD, field_selector=f"status.podIP={address}")
         except KubeError:
