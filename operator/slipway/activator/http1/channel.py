@@ -13,12 +13,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
 
-from .parsing import AnswerParser, Event, RequestParser
+from .parsing import MOST_SEGMENTS, AnswerParser, Event, RequestParser
 from .turns import Turns, of_this_loop
 
 MOST_UNREAD = 64 * 1024
 """Bytes that have come and are not read yet: there are never more."""
 MOST_AT_ONCE = MOST_UNREAD // 2  # that are taken from the socket, if no more than as many are here
+BYTES_OF_A_SEGMENT = 32  # as a guess: most are longer
 MOST_UNSENT = 64 * 1024
 """Bytes that were written and not taken by the peer yet; above it, `drain` waits."""
 KERNEL_BUFFER = 256 * 1024
@@ -139,7 +140,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         """The next event; GoneError when there won't be one."""
         while not self._events:
             if self.parser.unparsed:
-                await self._turns.turn()
+                await self._turns.turn(min(self.parser.unparsed // BYTES_OF_A_SEGMENT + 1, MOST_SEGMENTS))
                 self._events.extend(self.parser.events())
                 self._turns.spend(self.parser.work)
                 self._read_on()

@@ -1,6 +1,6 @@
 """How much may be done between two looks of the event loop at its sockets, so that nobody has to wait for long.
 
-Whoever has more to do than there is time for waits for a turn; of those who wait, one has it at a time.
+Whoever has more to do than there is time for waits for a turn, in the order in which they came.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._left = MOST
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
         self._is_renewed = False  # soon
 
-    async def turn(self) -> None:
-        """Returns when there is time to do something."""
-        while self._left <= 0:
-            turn = self._loop.create_future()
-            self._waiting.append(turn)
-            self._renew_soon()
-            await turn
+    async def turn(self, expected: int) -> None:
+        """Returns when there is time for so much work, which is a guess; `spend` hears what it was."""
+        if self._left > 0 and not self._waiting:
+            return
+        turn = self._loop.create_future()
+        self._waiting.append((turn, expected))
+        self._renew_soon()
+        await turn
 
     def spend(self, work: int) -> None:
         self._left -= work
@@ -43,10 +44,12 @@ class Turns:
 
     def _renew(self) -> None:
         self._left, self._is_renewed = MOST, False
-        while self._waiting and (turn := self._waiting.popleft()):
-            if not turn.done():
+        given = 0
+        while self._waiting and given < MOST:
+            turn, expected = self._waiting.popleft()
+            if not turn.done():  # whoever waited may have been cancelled
                 turn.set_result(None)
-                break
+                given += expected
         if self._waiting:
             self._renew_soon()
 
@@ -65,7 +68,7 @@ async def in_steps(work: Generator[None, None, T]) -> T:
     """What comes out of work that is done in steps, each of a millisecond or two."""
     turns = of_this_loop()
     while True:
-        await turns.turn()
+        await turns.turn(MOST)
         turns.spend(MOST)
         try:
             next(work)
