@@ -52,7 +52,7 @@ EVERYTHING: Object = {
         "idleAfter": "10m",
         "target": {"inFlight": "Auto", "ttftP95": "1s", "tpotP95": "1s"},
         "schedule": [{"cron": "0 8 * * *", "duration": "1h", "minReplicas": 1, "timeZone": "UTC"}],
-        "hold": {"maxBytes": "64Mi", "timeout": "1m", "heartbeat": "1s"},
+        "hold": {"maxBytes": "64Mi", "timeout": "1m", "heartbeat": "1s", "wakeOn": ["POST /v1/*"]},
     },
     "rollout": {
         "strategy": "Canary",
