@@ -70,6 +70,13 @@ bench-wake: $(VENV) ## Measure how long a request waits that comes to a sleeping
 bench-activator: $(VENV) ## Measure what the activator costs while it is in a request's path
 	$(BIN)/python benchmarks/activator_path.py $(ARGS)
 
+bench-activator-memory: $(VENV) ## Measure what the activator takes against what it accounts
+	$(BIN)/python benchmarks/activator_memory.py $(ARGS)
+
+fuzz: $(VENV) ## What keeps the event loops of activator and guard from serving others; ten minutes each (SECONDS=600)
+	$(BIN)/python benchmarks/activator_fuzz.py --seconds $(or $(SECONDS),600)
+	PYTHONPATH=tests $(BIN)/python benchmarks/guard_fuzz.py --seconds $(or $(SECONDS),600)
+
 bench-load: $(VENV) ## Measure guard and activator at 1,000 requests a second
 	$(BIN)/python benchmarks/throughput.py $(ARGS)
 
@@ -151,4 +158,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-load bench-peers
+.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz
