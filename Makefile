@@ -73,9 +73,9 @@ bench-activator: $(VENV) ## Measure what the activator costs while it is in a re
 bench-activator-memory: $(VENV) ## Measure what the activator takes against what it accounts
 	$(BIN)/python benchmarks/activator_memory.py $(ARGS)
 
-fuzz: $(VENV) ## What keeps the event loops of activator and guard from serving others; ten minutes each (SECONDS=600)
-	$(BIN)/python benchmarks/activator_fuzz.py --seconds $(or $(SECONDS),600)
-	PYTHONPATH=tests $(BIN)/python benchmarks/guard_fuzz.py --seconds $(or $(SECONDS),600)
+fuzz: $(VENV) ## What keeps the event loops of activator and guard from serving others; ten minutes each (ARGS="--seconds 60" for less)
+	$(BIN)/python benchmarks/activator_fuzz.py --seconds 600 $(ARGS)
+	PYTHONPATH=tests $(BIN)/python benchmarks/guard_fuzz.py --seconds 600 $(ARGS)
 
 bench-load: $(VENV) ## Measure guard and activator at 1,000 requests a second
 	$(BIN)/python benchmarks/throughput.py $(ARGS)

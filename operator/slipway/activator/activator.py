@@ -12,6 +12,7 @@ connections, lets requests under way go on for a while, and then ends KEDA's str
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -121,6 +122,8 @@ class Activator:
             await asyncio.sleep(LOOK_WHETHER_FILLED)
         self._looks = True
         self._knowledge.look_at_all()
+        gc.collect()
+        gc.freeze()  # else each search for garbage would go through the caches, and keep everybody waiting meanwhile
         async with AsyncExitStack() as wakers, self._doors():
             wakers.push_async_callback(self._knowledge.scraping.close)
             wakers.push_async_callback(self._knowledge.greeting.close)
