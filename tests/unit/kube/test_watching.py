@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import kopf
 import pytest
@@ -76,3 +76,11 @@ async def test_a_kopf_that_does_not_end_is_left_behind(deaf: DeafKopf, caplog: p
     task.cancel()
     await asyncio.wait([task])
     await until(lambda: deaf.ends == deaf.runs)
+
+
+async def test_kopf_remembers_nothing_of_what_it_has_seen() -> None:
+    memories, seen = watching.NoMemories(), cast(kopf.RawBody, ONE)
+    for _ in range(3):
+        await memories.recall(seen, noticed_by_listing=True)
+    assert [*memories.iter_all_memories()] == []
+    await memories.forget(seen)
