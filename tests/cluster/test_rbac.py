@@ -52,14 +52,14 @@ async def everything(cluster: Cluster, whole: Kube) -> None:
 
 NAMES: Object = {
     "pod": {
-        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "missing", "key": "a"}}}],
+        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}],
         "serviceAccountName": "builder",
         "priorityClassName": "missing",
         "runtimeClassName": "missing",
     },
     "access": {"apiKeysSecret": "keys"},
 }
-"""What the operator looks for, and some of it isn't there."""
+"""What the operator looks for; the classes aren't there. (Without the ConfigMap, KEDA would refuse to scale.)"""
 
 
 def model() -> Object:
@@ -67,14 +67,15 @@ def model() -> Object:
 
 
 def says_what_is_missing(thing: Object) -> bool:
-    return "ConfigMap missing, which isn't there" in thing.get("status", {}).get("message", "")
+    return "PriorityClass missing, which isn't there" in thing.get("status", {}).get("message", "")
 
 
 async def create(kube: Kube) -> None:
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "builder"}}
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"a": "b"}}
     claimed = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "gemma"}, "spec": claimed}
-    await kube.apply(account, claim, model())
+    await kube.apply(account, settings, claim, model())
     await kube.wait_for("llmdeployment", "gemma", says_what_is_missing)
     await kube.wait_for("podmonitor", "gemma", lambda _: True)
 

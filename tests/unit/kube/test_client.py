@@ -23,7 +23,7 @@ from slipway.kube.errors import (
     UnavailableError,
     UnknownKindError,
 )
-from slipway.kube.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, Object
+from slipway.kube.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, SECRET, Object
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
 
@@ -267,3 +267,23 @@ async def test_of_a_list_of_metadata_only_which_objects_there_are_is_kept(client
     page = {"metadata": {}, "items": [{"metadata": {**which, "managedFields": [{"manager": "slipway"}]}}]}
     server.answer(lambda: web.json_response(page))
     assert await client.list_metadata(CONFIG_MAP) == [{"metadata": which}]
+
+
+async def test_whether_a_secret_is_there_is_asked_without_asking_what_it_says(
+    client: KubeClient, server: Server
+) -> None:
+    assert await client.exists(SECRET, "a", "chat") is True
+    server.answer(lambda: status(404, "NotFound", "gone", name="a"))
+    assert await client.exists(SECRET, "a", "chat") is False
+    assert {request.headers["Accept"].partition(";")[2] for request in server.requests} == {
+        "as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    }
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_the_api_server_says_what_may_be_asked(client: KubeClient, server: Server, allowed: bool) -> None:
+    server.answer(lambda: web.json_response({"status": {"allowed": allowed}}))
+    assert await client.may_get(SECRET, "a", "chat") is allowed
+    [asked] = map(json.loads, server.bodies)
+    what = {"verb": "get", "group": "", "resource": "secrets", "name": "a", "namespace": "chat"}
+    assert asked["spec"] == {"resourceAttributes": what}

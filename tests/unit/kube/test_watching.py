@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import kopf
 import pytest
@@ -128,3 +128,11 @@ class Asked(Lister):
     async def list_metadata(self, kind: Kind, namespace: str | None = None, **_: Any) -> list[Object]:
         self.asked.append((kind, namespace))
         return []
+
+
+async def test_kopf_remembers_nothing_of_what_it_has_seen() -> None:
+    memories, seen = watching.NoMemories(), cast(kopf.RawBody, ONE)
+    for _ in range(3):
+        await memories.recall(seen, noticed_by_listing=True)
+    assert [*memories.iter_all_memories()] == []
+    await memories.forget(seen)
