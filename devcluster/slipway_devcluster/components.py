@@ -106,7 +106,7 @@ def api_server(layout: Layout, program: Path) -> Component:
         f"--audit-policy-file={layout.config}/audit-policy.json",
         f"--audit-log-path={layout.audit_log}",
         "--audit-log-maxsize=64",  # megabytes: leaders renew their leases all day
-        "--audit-log-maxbackup=1",
+        "--audit-log-maxbackup=3",
         "--allow-privileged=true",
         "--profiling=false",
         f"--client-ca-file={pki}/ca.crt",

@@ -52,7 +52,9 @@ class Request:
 
 def requests(log: Path, account: str) -> list[Request]:
     """Those of the service account for resources; anybody may ask which kinds there are."""
-    lines = log.read_text().splitlines() if log.exists() else []
+    begun_before = sorted(log.parent.glob(f"{log.stem}-*{log.suffix}"))  # when one was full, another was begun
+    files = [each for each in (*begun_before, log) if each.exists()]
+    lines = [line for each in files for line in each.read_text().splitlines()]
     events = [json.loads(line) for line in lines if line.endswith("}")]
     own = [event for event in events if event["user"]["username"].endswith(f":{account}")]
     return [_request(event) for event in own if "resource" in event.get("objectRef", {})]
