@@ -8,12 +8,12 @@ that is meant: addresses are given to others, and slices follow late.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Protocol
 from urllib.parse import unquote
 
 import grpc
 
+from slipway.activator import addresses
 from slipway.kube.kinds import Object
 
 HOLDS_FOR = 10.0  # seconds for which an address is taken for KEDA's without another question
@@ -119,9 +119,4 @@ async def _admit(context: Any, judge: Judge) -> None:
 def address_of(peer: str) -> str:
     """As gRPC names it: `ipv4:10.0.0.5:40000`, `ipv6:%5Bfd00::5%5D:40000`; empty where it is something else."""
     host, _, _ = unquote(peer).partition(":")[2].rpartition(":")
-    try:
-        address = ip_address(host.removeprefix("[").removesuffix("]").partition("%")[0])
-    except ValueError:
-        return ""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
+    return str(addresses.address_of(host.removeprefix("[").removesuffix("]")) or "")
