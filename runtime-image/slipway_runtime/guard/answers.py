@@ -19,6 +19,8 @@ from slipway_runtime.guard.scanner import SLICE, THERE, Scanner, TooDeep, Tree, 
 
 BYTES_PER_TOKEN, BYTES_OF_A_TOKEN = 4, 16  # as most are, and as more than one of them are at least
 LONGEST_EVENT_LINE = 64  # bytes, of `event: response.output_text.delta` and the like
+DONE = len(b"data:  [DONE] \n\n")
+"""Bytes of the event that ends a stream, at most; one that brings a token has more."""
 MORE_THAN_A_TOKEN = 64
 """Bytes by which an event has to be longer than it would be without any text, until that is looked at."""
 _REASON, _GOES_ON = b'"finish_reason":', b'"finish_reason":null'
@@ -209,10 +211,13 @@ class Stream(Reading):
 
     def is_plain(self, piece: bytes) -> bool:
         """Whether it is an event of a usual size, and the only one, from which nothing is to be learned."""
-        if self._events.buffer or len(piece) > self._usual + LONGEST_EVENT_LINE or piece.find(b"\r") >= 0:
+        size = len(piece)
+        if self._events.buffer or size > self._usual + LONGEST_EVENT_LINE or piece.find(b"\r") >= 0:
             return False
         at = piece.find(b"data:")
-        if at < 0 or piece.find(b"\n", at) != len(piece) - 2 or piece[-1] != 0x0A or (at and piece[at - 1] != 0x0A):
+        if at < 0 or size - at <= DONE or (at and piece[at - 1] != 0x0A):
+            return False
+        if piece.find(b"\n", at) != size - 2 or piece[-1] != 0x0A:
             return False
         return not any(map(piece.__contains__, self._api.signs))
 

@@ -217,6 +217,7 @@ def test_an_event_that_no_empty_line_ends_is_judged_at_the_end_of_the_stream() -
     [
         (chunk(text="a") + b"data: [DONE]\n\n", CHAT),
         (b"data: [DONE]\r\n\r\n", CHAT),
+        (b"event: done\ndata: [DONE]\n\n", CHAT),
         (event({"type": "message_stop"}, "message_stop"), MESSAGES),
         (event({"type": "response.completed", "response": {"status": "completed"}}), RESPONSES),
     ],

@@ -333,13 +333,19 @@ async def test_a_client_that_leaves_is_not_in_flight_any_more(made: Made) -> Non
     assert guarding.control.counts().in_flight == 0
 
 
-@pytest.mark.parametrize(("last", "counted"), [(b"data: [DONE]\n\n", 1), (b"", 0)], ids=["at the end", "before it"])
+ENDING, DONE = chunk(text="b") + chunk(finish_reason="stop"), b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "counted"),
+    [([ENDING + DONE], 1), ([ENDING, DONE], 1), ([ENDING, b"data: [DO", b"NE]\n\n"], 1), ([ENDING], 0)],
+    ids=["at the end", "at an end that comes alone", "at an end that comes in two", "before it"],
+)
 async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_does_before_was_not(
-    made: Made, last: bytes, counted: int
+    made: Made, pieces: list[bytes], counted: int
 ) -> None:
     guarding, begun = made(), asyncio.Event()
-    stream = chunk(text="a") + chunk(text="b") + chunk(finish_reason="stop") + last
-    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, stream))))
+    asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, chunk(text="a"), *pieces))))
     await begun.wait()
     await _gone(asked)
     assert guarding.metric("slipway_request_seconds_count", key="anonymous") == (counted or None)
