@@ -24,6 +24,8 @@ ROOT = Path(__file__).parent.parent.parent
 CRDS = ROOT / "crds"
 PROFILE = ROOT / "manifests" / "accelerators" / "cpu.yaml"
 RUNTIME = ROOT / "manifests" / "runtimes" / "slipway-llamacpp.yaml"
+ACTIVATOR = ROOT / "manifests" / "activator" / "service.yaml"
+NOBODY = "192.0.2.1"  # an address for documentation
 NAMES = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")
 
 SLIPWAY, MODELS = "slipway-system", "models"
@@ -73,6 +75,24 @@ def _install(cluster: Cluster) -> None:
         cluster.run_kubectl([*apply, str(file)])
     for namespace in (SLIPWAY, MODELS):
         cluster.run_kubectl(["create", "namespace", namespace])
+    cluster.run_kubectl([*apply, str(ACTIVATOR)])
+    cluster.run_kubectl([*apply, "-"], json.dumps(_activators_replica()).encode())
+
+
+def _activators_replica() -> Object:
+    """As far as the operator is concerned, somebody holds requests: it keeps the table of ports, and leads there."""
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "slipway-activator-benchmark",
+            "namespace": SLIPWAY,
+            "labels": {"kubernetes.io/service-name": "slipway-activator", "app.kubernetes.io/managed-by": "slipway"},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "scaler", "port": 9090, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [NOBODY], "conditions": {"ready": True}}],
+    }
 
 
 def _pause_kserve(cluster: Cluster) -> None:

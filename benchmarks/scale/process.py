@@ -83,13 +83,17 @@ class OperatorProcess:
 
 
 @asynccontextmanager
-async def operator(kubeconfig: Path, *, namespace: str, log: Path, resync: str) -> AsyncIterator[OperatorProcess]:
-    """Ready when the block begins."""
+async def operator(
+    kubeconfig: Path, *, namespace: str, log: Path, resync: str, ports: int
+) -> AsyncIterator[OperatorProcess]:
+    """Ready when the block begins. `ports`: of the activator, that the models of one namespace may have."""
     port = _free_port()
     arguments = [f"--kubeconfig={kubeconfig}", f"--namespace={namespace}", f"--management-port={port}"]
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            str(PROGRAM), *arguments, f"--resync={resync}", stdout=output, stderr=output
+            *(str(PROGRAM), *arguments, f"--resync={resync}", f"--ports-per-namespace={ports}"),
+            stdout=output,
+            stderr=output,
         )
     timeout = aiohttp.ClientTimeout(total=30)
     async with aiohttp.ClientSession(timeout=timeout) as session:

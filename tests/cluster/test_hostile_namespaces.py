@@ -1,0 +1,135 @@
+"""A tenant may do anything in a namespace of their own: requests for another one's model don't become theirs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import SLIPWAY_NAMESPACE
+from slipway_devcluster.slipway import OPERATOR_IMAGE
+from support import objects
+from support.kube import Kube, Object, is_ready
+from support.pods import run_to_end
+from support.slipway_api import llmdeployment
+from support.zero_scene import Scene, is_answered, scene, until
+
+ACTIVATORS = "app.kubernetes.io/name=slipway-activator"
+TRAP, PORT = "trap", 8080
+LABELS = {"slipway.dev/llmdeployment": TRAP, "app.kubernetes.io/managed-by": "slipway"}
+ENGINE = objects.python(
+    f"""
+import http.server
+class Answer(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def answer(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{{}}")
+        if self.path != "/ready":
+            print(self.path, flush=True)
+    do_GET = do_POST = answer
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("", {PORT}), Answer).serve_forever()
+"""
+)
+"""Says yes to all that it is asked, and tells what that was."""
+
+
+@pytest.fixture
+async def between(operator_pods: Cluster, neighbour_kube: Kube) -> AsyncIterator[Scene]:
+    """A model that sleeps; the namespace beside it is the tenant's."""
+    async with scene(neighbour_kube) as asked:
+        yield asked
+
+
+@pytest.mark.parametrize("when", ["while it is served", "before a restart of the activators"])
+async def test_whatever_a_tenant_claims_requests_for_a_model_are_held_for_that_model(between: Scene, when: str) -> None:
+    address, _, port = (await between.activators_port()).rpartition(":")
+    await between.other.apply(*claims(port=int(port), activator=address))
+    await between.other.wait_for("pod", TRAP, is_ready)
+    if when == "before a restart of the activators":
+        await restart_activators(between.own.within(SLIPWAY_NAMESPACE))
+        await until(lambda: is_answered(between.ask("GET /v1/models"), 200))
+    for _ in range(3):
+        await between.wakes()
+    assert await between.other.logs(TRAP) == ""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "rpc.ExternalScalerStub(channel).IsActive(ref)",
+        "rpc.ExternalScalerStub(channel).GetMetricSpec(ref)",
+        "next(rpc.ExternalScalerStub(channel).StreamIsActive(ref))",
+        "next(peers.PeersStub(channel).Follow(peers_pb.Follower()))",
+    ],
+)
+async def test_a_tenants_pod_is_told_nothing_on_kedas_port_whatever_it_calls_itself(between: Scene, call: str) -> None:
+    labels = {"app": "keda-operator", "app.kubernetes.io/name": "slipway-activator"}
+    assert await asked_by_grpc(between, call, labels=labels) == "PERMISSION_DENIED"
+
+
+# --- what a tenant makes ---------------------------------------------------------------------------------------------
+
+
+def claims(*, port: int, activator: str) -> tuple[Object, ...]:
+    """All that could stand for a claim on a port: an LLMDeployment, a Service, a slice, and a ready pod behind them."""
+    told = {"metadata": {"name": TRAP, "labels": LABELS, "annotations": {"slipway.dev/activator-port": str(port)}}}
+    service = objects.service(TRAP, selector=LABELS, target_port=PORT) | told
+    slice_of_it: Object = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{TRAP}-activator", "labels": {**LABELS, "kubernetes.io/service-name": TRAP}},
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
+        "endpoints": [{"addresses": [activator], "conditions": {"ready": True}}],
+    }
+    probe = {"readinessProbe": {"httpGet": {"path": "/ready", "port": PORT}, "periodSeconds": 1}}
+    engine = objects.pod(TRAP, OPERATOR_IMAGE.name, ENGINE, labels=LABELS, container=probe)
+    return not_renderable(), service, slice_of_it, engine
+
+
+def not_renderable() -> Object:
+    """The operator makes nothing for it, so that it puts nothing right of what the tenant makes."""
+    return llmdeployment(TRAP, {"model": {"uri": "pvc://none/"}, "engine": {"name": "nope"}})
+
+
+# --- Slipway's own ---------------------------------------------------------------------------------------------------
+
+
+async def restart_activators(home: Kube) -> None:
+    """All at once: at a start, whoever binds a port first would have it."""
+    before = {pod["metadata"]["uid"] for pod in await home.select("pods", ACTIVATORS)}
+    await home.run("delete", "pods", f"--selector={ACTIVATORS}", "--grace-period=1")
+
+    async def are_new() -> bool:
+        pods = await home.select("pods", ACTIVATORS)
+        return len(pods) == 2 and all(is_ready(pod) and pod["metadata"]["uid"] not in before for pod in pods)
+
+    await until(are_new)
+
+
+async def asked_by_grpc(between: Scene, call: str, *, labels: dict[str, str]) -> str:
+    """What the activator's port 9090 answers a pod of the tenant's: the name of the error, or the answer."""
+    target = f"slipway-activator.{SLIPWAY_NAMESPACE}.svc:9090"
+    program = f"""
+import grpc, json
+from slipway.activator._generated import externalscaler_pb2 as pb, externalscaler_pb2_grpc as rpc
+from slipway.activator._generated import peers_pb2 as peers_pb, peers_pb2_grpc as peers
+ref = pb.ScaledObjectRef(name="gemma", namespace={between.own.namespace!r})
+with grpc.insecure_channel({target!r}) as channel:
+    grpc.channel_ready_future(channel).result(timeout=30)
+    try:
+        said = str({call})
+    except grpc.RpcError as error:
+        said = error.code().name
+print(json.dumps(said))
+"""
+    command = ["/opt/slipway/venv/bin/python", "-c", program]
+    name = f"stranger-{abs(hash(call)) % 10_000}"
+    said = await run_to_end(between.other, objects.pod(name, OPERATOR_IMAGE.name, command, labels=labels))
+    return str(json.loads(said))
