@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from slipway.api.reasons import Reason
 
-from . import platform, words
+from . import platform, scaler, words
 from .cause import Cause, worst
 from .pods import Pod, cause_of
 from .world import INFERENCE_SERVICE, Object, Refusal, WorldView, condition, parse_time
@@ -55,6 +55,7 @@ def _of_platform(world: WorldView) -> Iterator[Cause]:
     for thing in world.foreign:
         yield Cause(Reason.NAME_TAKEN, f"{_title(thing)} is there already and {_owner(thing)}", final=True)
     yield from platform.causes_in(world)
+    yield from scaler.causes_in(world)
     yield from map(_of_refusal, world.refusals)
 
 
