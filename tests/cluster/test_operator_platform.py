@@ -195,10 +195,16 @@ async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Oper
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
-async def test_a_config_map_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
+async def test_a_config_map_that_is_missing_or_lacks_a_key_is_told_before_anybody_asks(
+    slipway: Operator, kube: Kube
+) -> None:
     source = {"configMapKeyRef": {"name": "absent", "key": "a"}}
     await kube.apply(at_zero(pod={"env": [{"name": "A", "valueFrom": source}]}))
     words = "spec.pod.env[A] names ConfigMap absent, which isn't there"
     await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
-    await kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "absent"}, "data": {"a": "b"}})
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "absent"}, "data": {"b": "b"}}
+    await kube.apply(config_map)
+    words = "spec.pod.env[A] names the key a of ConfigMap absent, which isn't in it"
+    await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=60)
+    await kube.apply({**config_map, "data": {"a": "b"}})
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)

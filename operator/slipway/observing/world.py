@@ -41,8 +41,10 @@ class Lack:
     field: str
     kind: str
     name: str
+    key: str = ""  # the one that it is there without
     problem: str = ""  # what it is instead, with the remedy; empty: it isn't there
     is_final: bool = True
+    is_needed: bool = True  # else a pod may do without
 
 
 @dataclass(frozen=True, kw_only=True)
