@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
-from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.kube.kinds import Object
@@ -89,7 +88,7 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, home: Home) -> W
         scaled_object=sight.view.scaled_object,
         autoscaler=sight.view.autoscaler,
         activator=sight.activator,
-        activator_service=sight.place.activator if sight.place else names.ACTIVATOR_SERVICE,
+        activator_service=sight.activator_service,
         activator_port=sight.place.port if sight.place else None,
         activator_reads_keys=sight.activator_reads_keys,
         has_ready=any(Pod(raw, sight.view).is_ready for raw in sight.view.pods),

@@ -62,8 +62,7 @@ class Reconciler:
             return NEVER
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection
-        if sight.activator is not None:
-            sight = replace(sight, activator_reads_keys=await self._rights.activator_reads_keys(sight.raw))
+        sight = await self._with_rights(sight)
         decision = decide(sight, self._home)
         try:
             if lacks_port(sight, decision):
@@ -84,10 +83,18 @@ class Reconciler:
         later = (outcome.look_again, wait, self._references.look_again(key))
         return _soonest(*later, *(_seconds_until(moment, sight.view.now) for moment in moments))
 
+    async def _with_rights(self, sight: Sight) -> Sight:
+        """Of the activator that it is asked at."""
+        if sight.activator is None:
+            return sight
+        reads = await self._rights.activator_reads_keys(sight.raw, sight.activator_service)
+        return replace(sight, activator_reads_keys=reads)
+
     async def _with_port(self, sight: Sight) -> Sight:
         """Before anything leads there."""
         try:
-            return replace(sight, place=await self._ports.give(sight.claim, at=tuple(sight.activators)))
+            place = await self._ports.give(sight.claim, at=tuple(sight.activators))
+            return await self._with_rights(replace(sight, place=place))
         except ExhaustedError as error:
             return replace(sight, has_no_port=str(error))
 

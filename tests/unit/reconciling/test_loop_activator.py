@@ -15,8 +15,11 @@ from slipway.kube.kinds import (
     LLM_DEPLOYMENT,
     SCALED_OBJECT,
     SERVICE,
+    SUBJECT_ACCESS_REVIEW,
     Object,
 )
+from slipway.observing.porttable import PORTS
+from slipway.reconciling.ports import Place
 from support.small_cluster import NOW, Loop
 from support.turns import cause, condition, made_by_kserve, pod, status, thing
 
@@ -176,6 +179,20 @@ async def test_a_model_that_any_key_wakes_says_so(with_activator: Loop) -> None:
     loop.api.allows = True
     await loop.settle(turns=10)
     assert not [each for each in status(loop)["plan"]["why"] if each.startswith("access.apiKeysSecret")]
+
+
+async def test_the_activator_that_has_the_port_is_the_one_that_has_to_read_the_keys(with_activator: Loop) -> None:
+    """Already when the port is given: before, the first one was asked about."""
+    loop = with_activator
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
+    loop.api.put(activator("10.0.0.20", service="slipway-activator-2"))
+    for port in range(PORTS[0], PORTS[-1] + 1):
+        loop.ports._ports._used_once.add(Place("slipway-activator", port))
+    loop.api.allows = False
+    await loop.turn()
+    assert "for the ServiceAccount slipway-activator-2." in str(status(loop)["plan"]["why"])
+    asked = [each.body["spec"]["user"] for each in loop.api.requests if each.kind == SUBJECT_ACCESS_REVIEW]
+    assert asked[-1] == "system:serviceaccount:slipway-system:slipway-activator-2"
 
 
 # --- whom KEDA can't ask ---------------------------------------------------------------------------------------------
