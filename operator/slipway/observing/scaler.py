@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from slipway.api.reasons import Reason
 
@@ -18,19 +18,19 @@ from .cause import Cause
 from .platform import LASTS_AFTER, PASSES_WITHIN, is_keda_s, wants_none
 from .world import Object, WorldView, condition, is_false
 
-UNANSWERED = re.compile(r"no metric specs returned from scalers|rpc error|grpc|connection")
+UNANSWERED = re.compile(r"no metric specs returned from scalers|rpc error")
 """In KEDA's words, of a trigger that it couldn't even ask once. Later it says TriggerError, and not why."""
 
 
 def causes_in(world: WorldView) -> Iterator[Cause]:
     """Why nobody would wake this deployment, which is at zero."""
-    if wants_none(world) and _fails_for(world, PASSES_WITHIN.total_seconds()):
+    if wants_none(world) and _fails_for(world, PASSES_WITHIN):
         yield _cause(world)
 
 
 def doubt_in(world: WorldView) -> Cause | None:
     """Why the number of replicas, which is right now, couldn't change."""
-    return _cause(world) if _fails_for(world, LASTS_AFTER.total_seconds()) else None
+    return _cause(world) if _fails_for(world, LASTS_AFTER) else None
 
 
 def moments_in(world: WorldView) -> Iterator[datetime]:
@@ -54,19 +54,20 @@ def address_of(scaled_object: Object) -> str:
     return str((triggers[0].get("metadata") or {}).get("scalerAddress", ""))
 
 
-def _fails_for(world: WorldView, seconds: float) -> bool:
+def _fails_for(world: WorldView, patience: timedelta) -> bool:
     """Without its target, or on its way out, it has nothing to scale."""
     since, thing = world.scaler_fails_since, world.scaled_object
     if since is None or thing is None or not world.deployments or thing["metadata"].get("deletionTimestamp"):
         return False
-    return is_keda_s(world) and (world.now - since).total_seconds() >= seconds
+    return is_keda_s(world) and world.now - since >= patience
 
 
 def _cause(world: WorldView) -> Cause:
     thing = world.scaled_object or {}
     found = condition(thing, "Ready") or {}
-    said = words.plain(found.get("message") or found.get("reason", "")).rstrip(".")
-    if found.get("reason") != "TriggerError" and not UNANSWERED.search(said):
+    message = found.get("message") or found.get("reason", "")
+    said = words.plain(message).rstrip(".")
+    if found.get("reason") != "TriggerError" and not UNANSWERED.search(message):
         told = f"KEDA can't scale by ScaledObject {thing['metadata']['name']}: {said}"
     elif world.scaler_is_there is False:
         told = f"KEDA can't ask the activator at {address_of(thing)}, of which no replica is ready: {said}"

@@ -77,6 +77,8 @@ WORDS = [
     ({"reason": "ScaledObjectCheckFailed", "message": NO_METRICS}, f"KEDA can't ask the activator at {ADDRESS}"),
     ({"reason": "ScaledObjectCheckFailed", "message": NO_TARGET},
      f"KEDA can't scale by ScaledObject model: {NO_TARGET}; the log of KEDA's operator tells more."),
+    ({"reason": "ErrorGettingCurrentReplicas", "message": "dial tcp 10.96.0.1:443: connect: connection refused"},
+     "KEDA can't scale by ScaledObject model: dial tcp 10.96.0.1:443"),
     ({"reason": "ErrorScalingTarget", "message": "scale of it is forbidden"}, "model: scale of it is forbidden;"),
 ]  # fmt: skip
 
