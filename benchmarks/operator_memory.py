@@ -54,9 +54,9 @@ class Bench:
         self.store: Store = self.operator._watching.store
         self.watches = self.operator._watching._watches
         self.operator._connection.send = self.answer
-        for part in (self.operator._reconciler._applier, self.operator._reconciler._reporter):
+        for part in (self.operator._reconciler.applier, self.operator._reconciler.reporter):
             part._client._guard = None  # nobody else leads here
-        self.operator._reconciler._reporter._events._client._guard = None
+        self.operator._reconciler.reporter._events._client._guard = None
         self.there: dict[tuple[str, str], Object] = {}  # by kind and name, of the one that turns just now
         self.writes = 0
         self.applied: list[Object] = []

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
+from slipway.activator.demand import Demand, Deployment, Wanted
+from slipway.activator.scaler import serve
 from slipway.api.names import ACTIVATOR_SERVICE, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
 from support.clusters import AnyCluster
 from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
 from support.kube import Kube, Object, Predicate
+from support.operator import NAMESPACE as HOME
 from support.operator import Operator
+from support.tester import ServerHere
 
 WITHIN_SECONDS = 30.0
 KSERVE, KEDA = ("kserve", "kserve-controller-manager"), ("keda", "keda-operator")
@@ -93,34 +97,90 @@ async def test_a_kserve_that_ends_again_and_again_is_told_with_what_its_pods_sho
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)
 
 
-@pytest.fixture
-async def activator(slipway: Operator, whole_cluster: Kube) -> AsyncIterator[None]:
-    """The address of one, at which nobody is: with it, KEDA is asked to scale."""
-    name, namespace = f"{ACTIVATOR_SERVICE}-nobody", "slipway-system"
+def activator_at(address: str, port: int) -> list[Object]:
+    """The activator's Service, and its slice as if its only replica were there: with one, KEDA is asked to scale."""
+    service = {"metadata": {"name": ACTIVATOR_SERVICE}, "spec": {"ports": [{"name": "scaler", "port": 9090}]}}
     labels = {MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: ACTIVATOR_SERVICE}
-    nobody = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+    endpoints = {
+        "metadata": {"name": f"{ACTIVATOR_SERVICE}-tester", "labels": labels},
         "addressType": "IPv4",
-        "endpoints": [{"addresses": ["192.0.2.1"], "conditions": {"ready": True}}],
-        "ports": [],
+        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "ports": [{"name": "scaler", "port": port}],
     }
-    await whole_cluster.run("apply", "--namespace", namespace, "--filename=-", stdin=json.dumps(nobody))
-    yield
-    await whole_cluster.run("delete", "--namespace", namespace, "endpointslice", name)
+    return [
+        {"apiVersion": "v1", "kind": "Service", **service},
+        {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", **endpoints},
+    ]
+
+
+async def at_home(kube: Kube, command: str, things: list[Object]) -> None:
+    for thing in things:
+        await kube.run(command, "--namespace", HOME, "--filename=-", stdin=json.dumps(thing))
+
+
+@asynccontextmanager
+async def asked_at(kube: Kube, address: str, port: int) -> AsyncGenerator[None]:
+    """There KEDA asks, until the end."""
+    things = activator_at(address, port)
+    await at_home(kube, "apply", things)
+    try:
+        yield
+    finally:
+        await at_home(kube, "delete", things)
+
+
+@asynccontextmanager
+async def answering(tester: ServerHere, namespace: str) -> AsyncGenerator[int]:
+    """The port at which KEDA is told that nobody wants the model."""
+    demand = Demand()
+    demand.report(Deployment(namespace, NAME), Wanted(active=False, waiting=0, target_per_replica=1))
+    async with serve(demand, "127.0.0.1:0") as own_port, tester.relay(own_port) as port:
+        yield port
+
+
+@pytest.fixture
+async def activator(slipway: Operator, whole_cluster: Kube, kube: Kube, tester: ServerHere) -> AsyncIterator[None]:
+    async with answering(tester, kube.namespace) as port, asked_at(whole_cluster, tester.address, port):
+        yield
 
 
 async def test_a_model_at_zero_says_that_keda_is_down_and_is_well_when_it_is_back(
     slipway: Operator, kube: Kube, activator: None
 ) -> None:
     await kube.apply(at_zero())
-    await kube.wait_for("scaledobject", NAME, lambda it: "Ready" in str(it.get("status", {}).get("conditions")))
+    await kube.wait_for_condition("scaledobject", NAME, "Ready")
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
     async with broken(kube, KEDA, without_replicas):
         words = "KEDA's controller keda/keda-operator is scaled to 0 replicas"
         await kube.wait_for("llmdeployment", NAME, because_of("KedaDown", words), timeout=WITHIN_SECONDS)
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+
+
+CAN_NOT_ASK = because_of("ScalerUnavailable", f"KEDA can't ask the activator at {ACTIVATOR_SERVICE}.{HOME}:9090, which")
+NOBODY_LISTENS = 1  # a port
+
+
+async def test_a_model_that_keda_could_never_ask_for_says_so_and_is_well_when_it_can(
+    slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ServerHere
+) -> None:
+    async with asked_at(whole_cluster, tester.address, NOBODY_LISTENS):
+        await kube.apply(at_zero())
+        await kube.wait_for("llmdeployment", NAME, CAN_NOT_ASK, timeout=60)
+        async with answering(tester, kube.namespace) as port:
+            await at_home(whole_cluster, "apply", activator_at(tester.address, port))
+            await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=100)
+
+
+async def test_a_model_that_keda_can_not_ask_for_any_more_says_so(
+    slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ServerHere
+) -> None:
+    async with AsyncExitStack() as to_the_end:
+        async with answering(tester, kube.namespace) as port:
+            await to_the_end.enter_async_context(asked_at(whole_cluster, tester.address, port))
+            await kube.apply(at_zero())
+            await kube.wait_for_condition("scaledobject", NAME, "Ready")
+            await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
+        await kube.wait_for("llmdeployment", NAME, CAN_NOT_ASK, timeout=60)
 
 
 async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
@@ -135,10 +195,16 @@ async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Oper
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
-async def test_a_config_map_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
+async def test_a_config_map_that_is_missing_or_lacks_a_key_is_told_before_anybody_asks(
+    slipway: Operator, kube: Kube
+) -> None:
     source = {"configMapKeyRef": {"name": "absent", "key": "a"}}
     await kube.apply(at_zero(pod={"env": [{"name": "A", "valueFrom": source}]}))
     words = "spec.pod.env[A] names ConfigMap absent, which isn't there"
     await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
-    await kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "absent"}, "data": {"a": "b"}})
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "absent"}, "data": {"b": "b"}}
+    await kube.apply(config_map)
+    words = "spec.pod.env[A] names the key a of ConfigMap absent, which isn't in it"
+    await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=60)
+    await kube.apply({**config_map, "data": {"a": "b"}})
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)

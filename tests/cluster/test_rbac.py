@@ -40,6 +40,7 @@ def roles(folder: str) -> list[Object]:
 
 async def everything(cluster: Cluster, whole: Kube) -> None:
     await whole.apply(objects.definition(POD_MONITOR))
+    await make_it_elect_anew(whole.within("slipway-system"))
     async with own_namespace(whole) as kube:
         await create(kube)
         await be_asked(kube)
@@ -48,6 +49,13 @@ async def everything(cluster: Cluster, whole: Kube) -> None:
         await make_it_scale(kube)
         await make_it_delete(kube)
         await kube.delete("llmdeployment", "gemma", wait=True)  # or it makes anew what goes with the namespace
+
+
+async def make_it_elect_anew(home: Kube) -> None:
+    """Whoever ran an operator in this cluster before, with other rights, may have made the Lease."""
+    before = await home.get("lease", OPERATOR)
+    await home.delete("lease", OPERATOR, wait=True)
+    await home.wait_for("lease", OPERATOR, has_another_uid(uid(before)))
 
 
 NAMES: Object = {

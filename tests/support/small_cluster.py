@@ -242,15 +242,15 @@ class Loop:
         reporter = Reporter(client, events, self.ledger, clock=self._passing)
         self.references = References(client, self.store, clock=clock)
         self.reconciler = Reconciler(
-            self.store,
-            self.ledger,
-            self.lookout,
-            self.ports,
-            applier,
-            reporter,
-            self.references,
-            Rights(client, slipway_namespace=HOME.namespace, clock=self._passing),
-            HOME,
+            store=self.store,
+            ledger=self.ledger,
+            lookout=self.lookout,
+            ports=self.ports,
+            applier=applier,
+            reporter=reporter,
+            references=self.references,
+            rights=Rights(client, slipway_namespace=HOME.namespace, clock=self._passing),
+            home=HOME,
         )
 
     def _passing(self) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import resource
 import sys
 from collections.abc import Sequence
 
@@ -17,17 +16,10 @@ from slipway.process import running
 
 def main(arguments: Sequence[str] | None = None) -> int:
     settings = parse(sys.argv[1:] if arguments is None else arguments)
-    allow_many_open_files()
     gc.freeze()  # looking for garbage among all that was imported would keep everybody waiting, again and again
     return running.run(
         activate(settings), log_level=settings.log_level, log_format=settings.log_format, loop=uvloop.run
     )
-
-
-def allow_many_open_files() -> None:
-    """Each model has sockets of its own, and each request some; the lower limit is for programs that know no better."""
-    _, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
 
 
 async def activate(settings: Settings) -> None:

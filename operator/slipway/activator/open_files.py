@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import resource
 
@@ -12,16 +13,24 @@ FOR_EACH = 2  # a client's connection, and a replica's
 
 
 def connections(wanted: int) -> int:
-    """As many as are wanted, or as fit into the limit of open files, which is raised if it may be."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted * FOR_EACH + FOR_THE_REST
-    raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-    if soft != resource.RLIM_INFINITY and soft < raised:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-        soft = raised
-    fitting = wanted if soft == resource.RLIM_INFINITY else max(1, (soft - FOR_THE_REST) // FOR_EACH)
+    """As many as are wanted, or as fit into the limit of open files, which is raised as far as it may be."""
+    limit = raised_limit()
+    fitting = wanted if limit == resource.RLIM_INFINITY else max(1, (limit - FOR_THE_REST) // FOR_EACH)
     if fitting < wanted:
+        needed = wanted * FOR_EACH + FOR_THE_REST
         log.warning(
-            "Only %d connections at a time fit into the limit of %d open files: raise it to %d", fitting, soft, needed
+            "Only %d connections at a time fit into the limit of %d open files: raise it to %d", fitting, limit, needed
         )
     return min(wanted, fitting)
+
+
+def raised_limit() -> int:
+    """The highest that the process may have: each model has sockets of its own, too. The lower limit, with which it
+    starts, is for programs that know no better.
+    """
+    limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != highest:
+        with contextlib.suppress(OSError, ValueError):  # the kernel's own limit may be lower by now
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest, highest))
+            return highest
+    return limit

@@ -12,13 +12,13 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
 from slipway.kube.connection import Answer, Connection, NoAnswerError
 from slipway.kube.errors import Call, KindMissingError, KubeError, NotFoundError, UnavailableError, error_of
-from slipway.kube.kinds import ACCESS_REVIEW, Kind, Object, kind_of
+from slipway.kube.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object, kind_of
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.retries import Patience, is_worth_another_try, retry_after
 
@@ -33,6 +33,22 @@ MERGE = {**JSON, "Content-Type": "application/merge-patch+json"}
 Objects = list[Object]
 Guard = Callable[[], float]
 """The seconds for which writing is surely allowed; raises NotLeaderError when it isn't."""
+
+
+class ServiceAccount(NamedTuple):
+    """As the API server knows it."""
+
+    namespace: str
+    name: str
+
+    @property
+    def user(self) -> str:
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
+
+    @property
+    def groups(self) -> list[str]:
+        """Those of every ServiceAccount: rights may have been given to them all."""
+        return ["system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated"]
 
 
 class KubeClient:
@@ -82,16 +98,18 @@ class KubeClient:
             return False
         return True
 
-    async def may_get(self, kind: Kind, name: str, namespace: str) -> bool:
-        """Asked of the API server, so that nobody has to wonder at requests that it refuses."""
+    async def may_get(self, kind: Kind, name: str, namespace: str, *, account: ServiceAccount | None = None) -> bool:
+        """Whether we may, or that account: so that nobody has to wonder at requests that are refused."""
         what = {"verb": "get", "group": kind.group, "resource": kind.plural, "name": name, "namespace": namespace}
+        asked = SUBJECT_ACCESS_REVIEW if account else ACCESS_REVIEW
+        whose = {"user": account.user, "groups": account.groups} if account else {}
         review: Object = {
-            "apiVersion": ACCESS_REVIEW.api_version,
-            "kind": ACCESS_REVIEW.name,
-            "spec": {"resourceAttributes": what},
+            "apiVersion": asked.api_version,
+            "kind": asked.name,
+            "spec": {**whose, "resourceAttributes": what},
         }
         call = Call("review", kind.name, _full_name(namespace, name))
-        answer = await self._ask(call, "POST", ACCESS_REVIEW.path(), body=review)
+        answer = await self._ask(call, "POST", asked.path(), body=review)
         return bool(answer["status"].get("allowed"))
 
     async def list(

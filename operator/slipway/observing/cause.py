@@ -45,6 +45,7 @@ WORST_FIRST = (
     *NO_POD_CAN_HELP,
     Reason.KSERVE_DOWN,
     Reason.KEDA_DOWN,
+    Reason.SCALER_UNAVAILABLE,
     Reason.QUOTA_EXCEEDED,
     # what says exactly what to change
     Reason.BAD_ENGINE_ARGUMENTS,
@@ -99,7 +100,7 @@ WOULD_HAPPEN_AGAIN = frozenset(
 )
 """What a new pod of the same spec would meet as well."""
 
-KEEPS_ASLEEP = frozenset({Reason.KSERVE_DOWN, Reason.KEDA_DOWN, Reason.VOLUME_NOT_READY})
+KEEPS_ASLEEP = frozenset({Reason.KSERVE_DOWN, Reason.KEDA_DOWN, Reason.SCALER_UNAVAILABLE, Reason.VOLUME_NOT_READY})
 """What a model at zero doesn't wake from, though it passes without a change of the model."""
 
 

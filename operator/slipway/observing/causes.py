@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from slipway.api.reasons import Reason
 
-from . import platform, words
+from . import platform, scaler, words
 from .cause import Cause, worst
 from .pods import Pod, cause_of
+from .references import in_words
 from .world import INFERENCE_SERVICE, Object, Refusal, WorldView, condition, parse_time
 
 REFUSALS: words.Table = (
@@ -43,9 +45,10 @@ NAMESPACE_GOES = "because it is being terminated"
 
 def cause_in(world: WorldView) -> Cause | None:
     """None: nothing is known to be wrong."""
-    return worst(
+    found = worst(
         [*_of_platform(world), *_of_lacks(world), *_of_kserve(world), *of_replica_makers(world), *_of_pods(world)]
     )
+    return _with_missing_credentials(found, world) if found and found.reason == Reason.IMAGE_PULL_FAILED else found
 
 
 def _of_platform(world: WorldView) -> Iterator[Cause]:
@@ -55,16 +58,22 @@ def _of_platform(world: WorldView) -> Iterator[Cause]:
     for thing in world.foreign:
         yield Cause(Reason.NAME_TAKEN, f"{_title(thing)} is there already and {_owner(thing)}", final=True)
     yield from platform.causes_in(world)
+    yield from scaler.causes_in(world)
     yield from map(_of_refusal, world.refusals)
 
 
 def _of_lacks(world: WorldView) -> Iterator[Cause]:
     for lack in world.lacks:
-        told = f"{lack.field} names {lack.kind} {lack.name}"
         if lack.problem:
-            yield Cause(Reason.VOLUME_NOT_READY, f"{told}, {lack.problem}", final=lack.is_final)
-        else:
-            yield Cause(Reason.POD_CONFIG_ERROR, f"{told}, which isn't there: make it, or correct the name", final=True)
+            yield Cause(Reason.VOLUME_NOT_READY, in_words(lack), final=lack.is_final)
+        elif lack.is_needed:
+            yield Cause(Reason.POD_CONFIG_ERROR, in_words(lack), final=True)
+
+
+def _with_missing_credentials(cause: Cause, world: WorldView) -> Cause:
+    """A registry that refuses an image doesn't tell what was to let us in."""
+    told = (cause.message.rstrip("."), *(in_words(each) for each in world.lacks if not each.is_needed))
+    return replace(cause, message="; ".join(told))
 
 
 def _of_refusal(refusal: Refusal) -> Cause:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 
-from . import platform
+from . import platform, scaler
 from .autoscaling import METRICS_COME_WITHIN, cause_of, silent_since
 from .cause import Cause
 from .causes import cause_in
@@ -64,7 +64,7 @@ def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
         updating=is_updating(world),
         cause=cause,
         scaling_cause=_scaling_cause(deployment, world),
-        scaling_doubt=platform.doubt_in(world),
+        scaling_doubt=platform.doubt_in(world) or scaler.doubt_in(world),
         paused=bool(deployment and deployment.is_paused),
         lasting=bool(cause and (cause.final or _outlasted_patience(cause, world.now))),
         step=step_of(coming[0]) if coming else Reason.STARTING,
@@ -129,7 +129,7 @@ def _outlasted_patience(cause: Cause, now: datetime) -> bool:
 def _moments(pods: list[Pod], cause: Cause | None, world: WorldView) -> Iterator[datetime]:
     """The moments to come from which on things look different, though nothing has changed."""
     moments = [cause.since + PATIENCE] if cause and cause.since and not cause.final else []
-    moments += platform.moments_in(world)
+    moments += [*platform.moments_in(world), *scaler.moments_in(world)]
     if heard_of := _heard_of_at(world.service):
         moments.append(heard_of)
     if taken_by := place_is_taken_by(world):

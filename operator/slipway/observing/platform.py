@@ -53,7 +53,7 @@ def causes_in(world: WorldView) -> Iterator[Cause]:
     if _waits_for_pods(world):
         yield from _told("KServe", Reason.KSERVE_DOWN, world.kserve, world.now, waits=True)
         yield from _silent_kserve(world)
-    if _count(world) == 0 and _is_keda_s(world):
+    if wants_none(world) and is_keda_s(world):
         yield from _told("KEDA", Reason.KEDA_DOWN, world.keda, world.now, waits=True)
         yield from _silent_keda(world)
 
@@ -61,7 +61,7 @@ def causes_in(world: WorldView) -> Iterator[Cause]:
 def doubt_in(world: WorldView) -> Cause | None:
     """Why the number of replicas, which is right now, couldn't change."""
     found = [*_told("KServe", Reason.KSERVE_DOWN, world.kserve, world.now, waits=False)]
-    if _is_keda_s(world):
+    if is_keda_s(world):
         found += [*_told("KEDA", Reason.KEDA_DOWN, world.keda, world.now, waits=False), *_silent_keda(world)]
     return next(iter(found), None)
 
@@ -113,7 +113,12 @@ def _waits_for_pods(world: WorldView) -> bool:
     return not world.deployments or len(staying) < max(_count(world), 1)
 
 
-def _is_keda_s(world: WorldView) -> bool:
+def wants_none(world: WorldView) -> bool:
+    return _count(world) == 0
+
+
+def is_keda_s(world: WorldView) -> bool:
+    """Whether KEDA is to change the number of replicas."""
     annotations = (world.scaled_object or {}).get("metadata", {}).get("annotations") or {}
     return world.scaled_object is not None and annotations.get(KEDA_PAUSED) != "true"
 

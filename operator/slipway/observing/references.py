@@ -1,11 +1,12 @@
-"""What a spec names that somebody else makes: claims, Secrets, ConfigMaps, classes. Without one of them no pod starts.
+"""What a spec names that somebody else makes: claims, Secrets, ConfigMaps and their keys, classes.
 
-Left out is what a pod can do without: what is `optional`, and Secrets of registries, which an image may not need.
+Without one of them no pod starts. Left out is what is `optional`. Secrets of registries are looked for, though a pod
+may do without: an image may be public, or be there. Keys of Secrets aren't, since who sees them sees what they say.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
@@ -18,21 +19,27 @@ MADE_BY_KUBERNETES = ("default", "system-cluster-critical", "system-node-critica
 NO_SECRET_OF_KSERVES = ("pvc://", "oci://")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reference:
     field: str
     kind: str
     name: str
+    key: str = ""  # that the ConfigMap must have
+    is_needed: bool = True
 
-    def lack(self, problem: str = "", *, is_final: bool = True) -> Lack:
-        return Lack(field=self.field, kind=self.kind, name=self.name, problem=problem, is_final=is_final)
+    def lack(self, problem: str = "") -> Lack:
+        return Lack(field=self.field, kind=self.kind, name=self.name, problem=problem, is_needed=self.is_needed)
+
+    def lack_of_key(self) -> Lack:
+        return Lack(field=self.field, kind=self.kind, name=self.name, key=self.key)
 
 
 def references_of(spec: LLMDeploymentSpec) -> tuple[Reference, ...]:
-    """Each object once, by the first field that names it."""
-    found: dict[tuple[str, str], Reference] = {}
-    for reference in (*_of_model(spec), *_of_access(spec), *_of_pod(spec)):
-        found.setdefault((reference.kind, reference.name), reference)
+    """Each object and each key once, by the first field that names it."""
+    found: dict[tuple[str, str, str], Reference] = {}
+    for those in (_of_model, _of_access, _of_volumes, _of_variables, _of_pod, _of_registries):
+        for reference in those(spec):
+            found.setdefault((reference.kind, reference.name, reference.key), reference)
     return tuple(found.values())
 
 
@@ -54,22 +61,29 @@ def _of_access(spec: LLMDeploymentSpec) -> Iterator[Reference]:
         yield Reference("spec.access.apiKeysSecret", SECRET, spec.access.api_keys_secret)
 
 
-def _of_pod(spec: LLMDeploymentSpec) -> Iterator[Reference]:
-    pod = spec.pod
-    for volume in pod.volumes:
+def _of_volumes(spec: LLMDeploymentSpec) -> Iterator[Reference]:
+    for volume in spec.pod.volumes:
         field = f"spec.pod.volumes[{volume.name}]"
         if volume.persistent_volume_claim:
             yield Reference(field, CLAIM, volume.persistent_volume_claim.claim_name)
         if volume.config_map and not volume.config_map.optional:
-            yield Reference(field, CONFIG_MAP, volume.config_map.name)
+            for key in [item.key for item in volume.config_map.items] or [""]:
+                yield Reference(field, CONFIG_MAP, volume.config_map.name, key)
         if volume.secret and not volume.secret.optional:
             yield Reference(field, SECRET, volume.secret.secret_name)
-    for variable in pod.env:
+
+
+def _of_variables(spec: LLMDeploymentSpec) -> Iterator[Reference]:
+    for variable in spec.pod.env:
         field, source = f"spec.pod.env[{variable.name}]", variable.value_from
         if source and source.config_map_key_ref and not source.config_map_key_ref.optional:
-            yield Reference(field, CONFIG_MAP, source.config_map_key_ref.name)
+            yield Reference(field, CONFIG_MAP, source.config_map_key_ref.name, source.config_map_key_ref.key)
         if source and source.secret_key_ref and not source.secret_key_ref.optional:
             yield Reference(field, SECRET, source.secret_key_ref.name)
+
+
+def _of_pod(spec: LLMDeploymentSpec) -> Iterator[Reference]:
+    pod = spec.pod
     named = {
         ("spec.pod.serviceAccountName", SERVICE_ACCOUNT): pod.service_account_name,
         ("spec.pod.priorityClassName", PRIORITY_CLASS): pod.priority_class_name,
@@ -78,6 +92,36 @@ def _of_pod(spec: LLMDeploymentSpec) -> Iterator[Reference]:
     for (field, kind), name in named.items():
         if name and name not in MADE_BY_KUBERNETES:
             yield Reference(field, kind, name)
+
+
+def _of_registries(spec: LLMDeploymentSpec) -> Iterator[Reference]:
+    for secret in spec.pod.image_pull_secrets:
+        yield Reference(f"spec.pod.imagePullSecrets[{secret.name}]", SECRET, secret.name, is_needed=False)
+    if spec.model.credentials_secret and spec.model.uri.startswith("oci://"):
+        yield Reference("spec.model.credentialsSecret", SECRET, spec.model.credentials_secret, is_needed=False)
+
+
+def lacks_in(references: Iterable[Reference], keys: Collection[str] | None) -> Iterator[Lack]:
+    """Of one object, in all that names it. `keys`: those that it has; None: it isn't there."""
+    for each in references:
+        if keys is None:
+            yield each.lack()
+        elif each.key and each.key not in keys:
+            yield each.lack_of_key()
+
+
+def remarks(lacks: Iterable[Lack]) -> Iterator[str]:
+    """What a person should know of them that may stop nothing."""
+    return (f"SecretMissing: {in_words(each)}" for each in lacks if not each.is_needed)
+
+
+def in_words(lack: Lack) -> str:
+    named = f"{lack.kind} {lack.name}"
+    if lack.key:
+        return f"{lack.field} names the key {lack.key} of {named}, which isn't in it: add it, or correct the name"
+    if lack.problem:
+        return f"{lack.field} names {named}, {lack.problem}"
+    return f"{lack.field} names {named}, which isn't there: make it, or correct the name"
 
 
 def lack_of_claim(reference: Reference, claim: Object | None) -> Lack | None:

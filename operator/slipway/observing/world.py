@@ -41,8 +41,10 @@ class Lack:
     field: str
     kind: str
     name: str
+    key: str = ""  # the one that it is there without
     problem: str = ""  # what it is instead, with the remedy; empty: it isn't there
     is_final: bool = True
+    is_needed: bool = True  # else a pod may do without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class WorldView:
     service: Object | None = None  # the one that clients use
     autoscaler: Object | None = None  # the HorizontalPodAutoscaler, if that is who scales
     scaled_object: Object | None = None
+    scaler_fails_since: datetime | None = None  # KEDA calls the ScaledObject not ready, and notes no time
+    scaler_is_there: bool | None = None  # whether a replica of the activator that KEDA asks is ready
     activator_answers: bool | None = None
     """Whether the Service leads to the activator while no replica is ready; None: no activator is installed."""
 

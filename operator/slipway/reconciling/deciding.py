@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
-from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.kube.kinds import Object
+from slipway.observing import references
 from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
 from slipway.observing.pods import Pod
@@ -88,7 +88,7 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, home: Home) -> W
         scaled_object=sight.view.scaled_object,
         autoscaler=sight.view.autoscaler,
         activator=sight.activator,
-        activator_service=sight.place.activator if sight.place else names.ACTIVATOR_SERVICE,
+        activator_service=sight.activator_service,
         activator_port=sight.place.port if sight.place else None,
         activator_reads_keys=sight.activator_reads_keys,
         has_ready=any(Pod(raw, sight.view).is_ready for raw in sight.view.pods),
@@ -102,8 +102,10 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, home: Home) -> W
 def report(sight: Sight, decision: Decision, hindrance: Hindrance) -> tuple[Object, Observation]:
     """The status, and what it was made of."""
     view = replace(sight.view, refusals=hindrance.refusals, foreign=hindrance.foreign, lacks=hindrance.lacks)
-    seen = observe(decision.deployment, view)
-    return status_of(sight.generation, decision.plan, seen, sight.previous, view.now), seen
+    seen, plan = observe(decision.deployment, view), decision.plan
+    if isinstance(plan, Plan):
+        plan = replace(plan, why=(*plan.why, *references.remarks(hindrance.lacks)))
+    return status_of(sight.generation, plan, seen, sight.previous, view.now), seen
 
 
 def in_words(error: ValidationError) -> str:

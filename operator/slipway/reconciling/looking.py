@@ -31,6 +31,7 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.store import Store
+from slipway.observing import scaler
 from slipway.observing.porttable import claim_of
 from slipway.observing.world import Part, WorldView
 from slipway.reconciling.key import Key
@@ -69,6 +70,7 @@ class Lookout:
         self._store, self._ledger, self._ports, self._now = store, ledger, ports, now
         self._home, self._services = slipway_namespace, tuple(activators)
         self._places: dict[Key, Places] = {}
+        self._scaler_fails: dict[Key, datetime] = {}  # since when
         self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
         self.kserve: Callable[[], Part | None] = lambda: None  # set by who follows them
         self.keda: Callable[[], Part | None] = lambda: None
@@ -90,7 +92,7 @@ class Lookout:
         self._ledger.open(key, cached["metadata"]["uid"])
         raw = self._ledger.newest(LLM_DEPLOYMENT, key, cached) or cached
         kinds = frozenset(kind for kind in OPTIONAL if not self._store.is_missing(kind))
-        view = self._view(key, kinds)
+        view = self._view(key, kinds, raw.get("status"))
         return Sight(
             raw=raw,
             previous=raw.get("status"),
@@ -104,10 +106,11 @@ class Lookout:
 
     def look_again(self, key: Key, sight: Sight) -> Sight:
         """The same, with what has become of it since; the spec stays the one that was acted on."""
-        return replace(sight, view=self._view(key, sight.kinds))
+        return replace(sight, view=self._view(key, sight.kinds, sight.previous))
 
-    def _view(self, key: Key, kinds: frozenset[Kind]) -> WorldView:
-        pods = tuple(self._labelled(POD, key))
+    def _view(self, key: Key, kinds: frozenset[Kind], status: Object | None) -> WorldView:
+        pods, scaled_object = tuple(self._labelled(POD, key)), self._newest(SCALED_OBJECT, key)
+        scaler_fails_since = self._scaler_fails_since(key, scaled_object, status)
         return WorldView(
             now=self._now(),
             inference_service=self._newest(INFERENCE_SERVICE, key),
@@ -120,7 +123,9 @@ class Lookout:
             kinds=frozenset(kind.name for kind in kinds),
             service=self._newest(SERVICE, key),
             autoscaler=self._newest(HORIZONTAL_POD_AUTOSCALER, key),
-            scaled_object=self._newest(SCALED_OBJECT, key),
+            scaled_object=scaled_object,
+            scaler_fails_since=scaler_fails_since,
+            scaler_is_there=self._scaler_is_there(scaled_object) if scaled_object and scaler_fails_since else None,
             activator_answers=self._activator_answers(key),
             kserve=self.kserve(),
             keda=self.keda(),
@@ -133,6 +138,14 @@ class Lookout:
         if taken or freed_at:
             self._places[key] = Places(taken, freed_at)
         return freed_at
+
+    def _scaler_fails_since(self, key: Key, scaled_object: Object | None, status: Object | None) -> datetime | None:
+        since = scaler.fails_since(scaled_object, self._scaler_fails.get(key), status, self._now())
+        if since:
+            self._scaler_fails[key] = since
+        else:
+            self._scaler_fails.pop(key, None)
+        return since
 
     def _newest(self, kind: Kind, key: Key) -> Object | None:
         """The one that is named after the deployment."""
@@ -153,6 +166,10 @@ class Lookout:
         ready = [each for each in endpoints if (each.get("conditions") or {}).get("ready", True)]
         return tuple(sorted({address for each in ready for address in each["addresses"]})) if slices else None
 
+    def _scaler_is_there(self, scaled_object: Object) -> bool:
+        service, _, _ = scaler.address_of(scaled_object).partition(".")
+        return bool(self._replicas(service))
+
     def _activator_answers(self, key: Key) -> bool | None:
         namespace, name = key
         if not self._activators():
@@ -164,11 +181,13 @@ class Lookout:
     def forget(self, key: Key) -> None:
         self._ports.forget(key)
         self._places.pop(key, None)
+        self._scaler_fails.pop(key, None)
 
     def begin_anew(self) -> None:
         """Somebody else may have given ports away meanwhile, and pods have come and gone."""
         self._ports.begin_anew()
         self._places.clear()
+        self._scaler_fails.clear()
 
     def _nodes_of(self, pods: tuple[Object, ...]) -> dict[str, Object]:
         names = {pod["spec"].get("nodeName") or "" for pod in pods}

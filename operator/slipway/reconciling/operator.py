@@ -177,15 +177,15 @@ class Operator:
         events = EventRecorder(client, instance=self._options.identity, now=now)
         self._reporter = Reporter(client, events, self._ledger)
         return Reconciler(
-            store,
-            self._ledger,
-            self._lookout,
-            self._ports,
-            Applier(client, store, self._ledger),
-            self._reporter,
-            self._references,
-            Rights(client, slipway_namespace=self._options.namespace, clock=time.monotonic),
-            self._home,
+            store=store,
+            ledger=self._ledger,
+            lookout=self._lookout,
+            ports=self._ports,
+            applier=Applier(client, store, self._ledger),
+            reporter=self._reporter,
+            references=self._references,
+            rights=Rights(client, slipway_namespace=self._options.namespace, clock=time.monotonic),
+            home=self._home,
         )
 
     def _live(self) -> health.Checks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from slipway.kube.errors import NamespaceGoesError
@@ -31,63 +31,65 @@ APPLIED_WITHIN = timedelta(seconds=3)
 """What is applied together comes one after the other; what a new deployment names may come after it."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Reconciler:
     """`reconcile` is what the queue calls with each key; it returns when to look again."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - its parts
-        self,
-        store: Store,
-        ledger: Ledger,
-        lookout: Lookout,
-        ports: PortBook,
-        applier: Applier,
-        reporter: Reporter,
-        references: References,
-        rights: Rights,
-        home: Home,
-    ) -> None:
-        self._store, self._ledger, self._lookout, self._ports = store, ledger, lookout, ports
-        self._applier, self._reporter, self._references = applier, reporter, references
-        self._rights, self._home = rights, home
+    store: Store
+    ledger: Ledger
+    lookout: Lookout
+    ports: PortBook
+    applier: Applier
+    reporter: Reporter
+    references: References
+    rights: Rights
+    home: Home
 
     async def reconcile(self, key: Key) -> float | None:
-        if self._store.unsynced():
+        if self.store.unsynced():
             return UNTIL_FILLED  # what isn't in a cache yet would be taken for missing
-        sight = self._lookout.look(key)
+        sight = self.lookout.look(key)
         if sight is None:
-            self._ledger.forget(key)
-            self._lookout.forget(key)
-            self._reporter.forget(key)
-            self._references.forget(key)
+            self.ledger.forget(key)
+            self.lookout.forget(key)
+            self.reporter.forget(key)
+            self.references.forget(key)
             return NEVER
         if is_going(sight.raw):
             return None  # all that is its own goes with it, by garbage collection
-        if sight.activator is not None:
-            sight = replace(sight, activator_reads_keys=await self._rights.activator_reads_keys(sight.raw))
-        decision = decide(sight, self._home)
+        sight = await self._with_rights(sight)
+        decision = decide(sight, self.home)
         try:
             if lacks_port(sight, decision):
                 sight = await self._with_port(sight)
-                decision = decide(sight, self._home)
-            outcome = await self._applier.carry_out(key, sight.uid, decision.desired, is_new=sight.previous is None)
+                decision = decide(sight, self.home)
+            outcome = await self.applier.carry_out(key, sight.uid, decision.desired, is_new=sight.previous is None)
         except NamespaceGoesError:
             return None  # and the deployment with it
-        lacks = await self._references.lacks(key, decision.deployment)
-        sight = self._lookout.look_again(key, sight)  # so that the status tells at once what has just been made
+        lacks = await self.references.lacks(key, decision.deployment)
+        sight = self.lookout.look_again(key, sight)  # so that the status tells at once what has just been made
         known_at = _known_at(sight)
         hindrance = replace(outcome.hindrance, lacks=() if known_at else lacks)
         status, seen = report(sight, decision, hindrance)
-        wait = await self._reporter.tell(key, sight, status)
-        await self._reporter.tell_of_rivals(sight, outcome.rivals)
+        wait = await self.reporter.tell(key, sight, status)
+        await self.reporter.tell_of_rivals(sight, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
         moments = (seen.look_again_at, decision.desired.look_again_at, known_at if lacks else None)
-        later = (outcome.look_again, wait, self._references.look_again(key))
+        later = (outcome.look_again, wait, self.references.look_again(key))
         return _soonest(*later, *(_seconds_until(moment, sight.view.now) for moment in moments))
+
+    async def _with_rights(self, sight: Sight) -> Sight:
+        """Of the activator that it is asked at."""
+        if sight.activator is None:
+            return sight
+        reads = await self.rights.activator_reads_keys(sight.raw, sight.activator_service)
+        return replace(sight, activator_reads_keys=reads)
 
     async def _with_port(self, sight: Sight) -> Sight:
         """Before anything leads there."""
         try:
-            return replace(sight, place=await self._ports.give(sight.claim, at=tuple(sight.activators)))
+            place = await self.ports.give(sight.claim, at=tuple(sight.activators))
+            return await self._with_rights(replace(sight, place=place))
         except ExhaustedError as error:
             return replace(sight, has_no_port=str(error))
 

@@ -2,13 +2,16 @@
 
 Claims are watched. All else is asked for by name: when the spec names it for the first time; again while it isn't
 there, soon at first and then every `AGAIN_AT_LAST`; else no more often than `FRESH_FOR`, when the deployment is looked
-at in any case. Secrets are asked for only where the operator has been allowed to; what isn't known is no trouble.
+at in any case. What isn't known is no trouble.
+
+A ConfigMap is read only where a key of it is named, and nothing of it is kept. Secrets are asked for only where the
+operator has been allowed to, and for their metadata alone: their keys can't be had without what they say.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from slipway.api.llmdeployment import LLMDeployment
@@ -25,7 +28,7 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.store import Place, Store, place_of
-from slipway.observing.references import Reference, lack_of_claim, references_of
+from slipway.observing.references import Reference, lack_of_claim, lacks_in, references_of
 from slipway.observing.world import Lack
 from slipway.reconciling.key import Key
 
@@ -48,7 +51,10 @@ class Answer:
 
     @property
     def again_after(self) -> float:
-        return min(AGAIN_AT_LAST, AGAIN_AT_FIRST * 2.0 ** min(self.tries - 1, 10)) if self.lacks else FRESH_FOR
+        """What may not be needed isn't worth more than what is there."""
+        if not any(each.is_needed for each in self.lacks):
+            return FRESH_FOR
+        return min(AGAIN_AT_LAST, AGAIN_AT_FIRST * 2.0 ** min(self.tries - 1, 10))
 
     def is_fresh(self, now: float) -> bool:
         return now - self.at < self.again_after
@@ -114,25 +120,38 @@ class References:
         known = self._answers.get(key)
         if known and known.asked == references and known.is_fresh(self._clock()):
             return known.lacks
-        in_order = sorted(references, key=lambda each: each.field)
-        lacks = tuple([each.lack() for each in in_order if await self._is_missing(key, each)])
+        lacks = tuple([lack for each in _by_object(references) for lack in await self._lacks_in(key, each)])
         again = known.tries + 1 if known and known.lacks and known.asked == references else 1
         self._answers[key] = Answer(references, lacks, self._clock(), again)
         return lacks
 
-    async def _is_missing(self, key: Key, reference: Reference) -> bool:
+    async def _lacks_in(self, key: Key, references: Sequence[Reference]) -> Iterable[Lack]:
         """What can't be found out is taken for there: a pod will tell."""
-        kind = ASKED_FOR[reference.kind]
+        kind, name = ASKED_FOR[references[0].kind], references[0].name
         namespace = key.namespace if kind.namespaced else None
         try:
-            if kind == SECRET and not await self._client.may_get(kind, reference.name, key.namespace):
-                return False
-            return not await self._client.exists(kind, reference.name, namespace)
+            if kind == SECRET and not await self._client.may_get(kind, name, key.namespace):
+                return ()
+            if any(each.key for each in references):
+                return lacks_in(references, _keys(await self._client.find(kind, name, namespace)))
+            return lacks_in(references, () if await self._client.exists(kind, name, namespace) else None)
         except ForbiddenError:
-            return False
+            return ()
         except KubeError:
-            return any(each.field == reference.field for each in self._lacked(key))
+            return [each for each in self._lacked(key) if (each.kind, each.name) == (kind.name, name)]
 
     def _lacked(self, key: Key) -> tuple[Lack, ...]:
         answer = self._answers.get(key)
         return answer.lacks if answer else ()
+
+
+def _by_object(references: Iterable[Reference]) -> list[list[Reference]]:
+    """In the order of the fields that name them."""
+    found: dict[tuple[str, str], list[Reference]] = {}
+    for each in sorted(references, key=lambda each: (each.field, each.key)):
+        found.setdefault((each.kind, each.name), []).append(each)
+    return list(found.values())
+
+
+def _keys(config_map: Object | None) -> frozenset[str] | None:
+    return frozenset((*(config_map.get("data") or ()), *(config_map.get("binaryData") or ()))) if config_map else None

@@ -1,6 +1,7 @@
 """Whether the activator may read the Secret of a deployment's API keys, as the API server says.
 
-Nothing tells when rights change, so it is asked again when a deployment is looked at and the answer is old.
+Nothing tells when rights change, so it is asked again when a deployment is looked at and the answer is old. Each
+activator has a ServiceAccount with the name of its Service, as `manifests/activator` has it, and rights of its own.
 """
 
 from __future__ import annotations
@@ -8,62 +9,45 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from slipway.api.names import ACTIVATOR_SERVICE
-from slipway.kube.client import KubeClient
+from slipway.kube.client import KubeClient, ServiceAccount
 from slipway.kube.errors import KubeError
-from slipway.kube.kinds import SUBJECT_ACCESS_REVIEW, Object
+from slipway.kube.kinds import SECRET, Object
 
 logger = logging.getLogger(__name__)
 
 FRESH = 60.0  # seconds
 FORGET_ABOVE = 10_000  # Secrets
 
-Answers = dict[tuple[str, str], tuple[float, bool]]
+Answers = dict[tuple[str, str, str], tuple[float, bool]]
 
 
 class Rights:
     """`clock` is monotonic."""
 
     def __init__(self, client: KubeClient, *, slipway_namespace: str, clock: Callable[[], float]) -> None:
-        self._client, self._clock = client, clock
-        self._activator = f"system:serviceaccount:{slipway_namespace}:{ACTIVATOR_SERVICE}"
+        self._client, self._home, self._clock = client, slipway_namespace, clock
         self._answers: Answers = {}
 
-    async def activator_reads_keys(self, deployment: Object) -> bool | None:
-        """None: it has no keys, or it can't be told."""
+    async def activator_reads_keys(self, deployment: Object, activator: str) -> bool | None:
+        """None: it has no keys, or it can't be told. `activator`: the Service of the one that has its port."""
         secret = (deployment["spec"].get("access") or {}).get("apiKeysSecret")
         if not isinstance(secret, str):
             return None
-        place, now = (deployment["metadata"]["namespace"], secret), self._clock()
-        asked_at, answer = self._answers.get(place, (-FRESH, None))
+        question, now = (activator, deployment["metadata"]["namespace"], secret), self._clock()
+        asked_at, answer = self._answers.get(question, (-FRESH, None))
         if answer is not None and now - asked_at < FRESH:
             return answer
-        if (told := await self._ask(*place)) is None:
+        if (told := await self._ask(*question)) is None:
             return answer
         if len(self._answers) >= FORGET_ABOVE:
             self._answers.clear()
-        self._answers[place] = now, told
+        self._answers[question] = now, told
         return told
 
-    async def _ask(self, namespace: str, secret: str) -> bool | None:
-        wish = {"namespace": namespace, "verb": "get", "resource": "secrets", "version": "v1", "name": secret}
+    async def _ask(self, activator: str, namespace: str, secret: str) -> bool | None:
+        account = ServiceAccount(self._home, activator)
         try:
-            review = await self._client.create(
-                {
-                    "apiVersion": SUBJECT_ACCESS_REVIEW.api_version,
-                    "kind": SUBJECT_ACCESS_REVIEW.name,
-                    "metadata": {"name": ""},
-                    "spec": {"user": self._activator, "groups": _groups(self._activator), "resourceAttributes": wish},
-                }
-            )
+            return await self._client.may_get(SECRET, secret, namespace, account=account)
         except KubeError as error:
-            logger.warning("Whether the activator may read the Secret %s/%s isn't known: %s", namespace, secret, error)
+            logger.warning("Whether %s may read the Secret %s/%s isn't known: %s", activator, namespace, secret, error)
             return None
-        allowed = (review.get("status") or {}).get("allowed")
-        return allowed if isinstance(allowed, bool) else None
-
-
-def _groups(account: str) -> list[str]:
-    """Those of every ServiceAccount: rights may have been given to them all."""
-    namespace = account.split(":")[2]
-    return ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
+from slipway.api.names import ACTIVATOR_SERVICE
 from slipway.kube.kinds import Kind, Object
 from slipway.observing.porttable import Claim, claim_of
 from slipway.observing.world import WorldView
@@ -35,9 +36,12 @@ class Sight:
     @property
     def activator(self) -> tuple[str, ...] | None:
         """Where the replicas of the activator are that has its port. None: none is installed."""
-        if self.place is None:
-            return next(iter(self.activators.values()), None)
-        return self.activators.get(self.place.activator)
+        return self.activators.get(self.activator_service)
+
+    @property
+    def activator_service(self) -> str:
+        """Of the activator that has its port; as long as it has none, of the first that is installed."""
+        return self.place.activator if self.place else next(iter(self.activators), ACTIVATOR_SERVICE)
 
     @property
     def uid(self) -> str:

@@ -31,7 +31,7 @@ class World:
     scaled_object: Object | None = None  # ours, as long as it is there
     autoscaler: Object | None = None  # the same of the HorizontalPodAutoscaler
     activator: tuple[str, ...] | None = None  # where its replicas are; None: it isn't installed
-    activator_service: str = names.ACTIVATOR_SERVICE  # by which KEDA asks it
+    activator_service: str = names.ACTIVATOR_SERVICE  # by which KEDA asks it; its ServiceAccount has the same name
     activator_port: int | None = None  # its port for this deployment, once it has one
     activator_reads_keys: bool | None = None  # whether it may read access.apiKeysSecret; None: nobody knows
     has_ready: bool = False  # whether a replica of the model is ready

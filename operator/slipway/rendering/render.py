@@ -109,5 +109,6 @@ def _open_at_zero(spec: LLMDeploymentSpec, world: World) -> Iterator[str]:
     if secret and world.activator is not None and world.activator_reads_keys is False:
         yield (
             f"access.apiKeysSecret: waking takes no valid key, because the activator may not read the Secret {secret}: "
-            "apply manifests/samples/keys-at-zero.yaml with its name."
+            "apply manifests/samples/keys-at-zero.yaml with its name, "
+            f"for the ServiceAccount {world.activator_service}."
         )

@@ -99,7 +99,7 @@ def test_an_ipv6_network_is_one_address(one: str, other: str, alike: bool) -> No
 @pytest.mark.parametrize(
     ("soft", "hard", "fitting", "raised"),
     [
-        (1024, 1 << 20, 8192, 16640),
+        (1024, 1 << 20, 8192, 1 << 20),
         (1 << 20, 1 << 20, 8192, None),
         (1024, 4096, 1920, 4096),
         (-1, -1, 8192, None),
@@ -114,3 +114,12 @@ def test_there_are_no_more_connections_than_files_can_be_open(
     monkeypatch.setattr("resource.setrlimit", lambda which, limits: told.append(limits))
     assert open_files.connections(8192) == fitting
     assert told == ([(raised, hard)] if raised else [])
+
+
+def test_where_the_limit_can_not_be_raised_it_counts_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(which: int, limits: tuple[int, int]) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1024, 1 << 20))
+    monkeypatch.setattr("resource.setrlimit", refuse)
+    assert open_files.connections(8192) == (1024 - 256) // 2

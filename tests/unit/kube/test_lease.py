@@ -281,6 +281,16 @@ def test_a_lease_that_was_deleted_never_gives_two_leaders() -> None:
     assert virtual_time.run(test()) == 1
 
 
+def test_a_lease_that_was_deleted_is_made_anew_by_who_holds_it() -> None:
+    async def test() -> tuple[bool, list[bool]]:
+        server, leader, _ = await leader_and_standby()
+        server.lease = None
+        await asyncio.sleep(5)
+        return server.lease is not None, [leads for _, leads in leader.told]
+
+    assert virtual_time.run(test()) == (True, [True])
+
+
 def test_an_end_while_a_renewal_is_under_way_gives_the_lease_back_too() -> None:
     async def test() -> float:
         server, leader, standby = await leader_and_standby()

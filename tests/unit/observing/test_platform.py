@@ -112,7 +112,8 @@ def serving(**more: Any) -> WorldView:
 
 def waking(**more: Any) -> WorldView:
     """Its Deployment has been scaled, and no pod is there yet."""
-    return world(deployments=(deployment(1, pods=0),), scaled_object=scaled_object(), activator_answers=True, **more)
+    more.setdefault("scaled_object", scaled_object())
+    return world(deployments=(deployment(1, pods=0),), activator_answers=True, **more)
 
 
 def new(**more: Any) -> WorldView:

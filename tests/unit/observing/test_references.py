@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.observing.causes import cause_in
-from slipway.observing.references import Reference, lack_of_claim, references_of
+from slipway.observing.references import Reference, lack_of_claim, lacks_in, references_of, remarks
 from slipway.observing.world import Lack
 
-from .cluster_objects import deployment, world
+from .cluster_objects import container, deployment, world
+from .cluster_objects import pod as a_pod
 
 S3: dict[str, Any] = {"model": {"uri": "s3://models/llama"}}
 
@@ -46,7 +47,6 @@ NAMED = [
     ),
     (volume(configMap={"name": "named"}), "spec.pod.volumes[v]", "ConfigMap"),
     (volume(secret={"secretName": "named"}), "spec.pod.volumes[v]", "Secret"),
-    (env("configMapKeyRef"), "spec.pod.env[A]", "ConfigMap"),
     (env("secretKeyRef"), "spec.pod.env[A]", "Secret"),
     ({"model": {"uri": "hf://a/b", "credentialsSecret": "named"}}, "spec.model.credentialsSecret", "Secret"),
     ({**S3, "access": {"apiKeysSecret": "named"}}, "spec.access.apiKeysSecret", "Secret"),
@@ -61,10 +61,8 @@ NOT_NEEDED = [
     volume(emptyDir={}),
     env("configMapKeyRef", optional=True),
     env("secretKeyRef", optional=True),
-    pod(imagePullSecrets=[{"name": "named"}]),
     pod(serviceAccountName="default"),
     pod(priorityClassName="system-cluster-critical"),
-    {"model": {"uri": "oci://r/m@sha256:0", "credentialsSecret": "named"}},
 ]
 
 
@@ -76,6 +74,37 @@ def test_a_thing_is_found_where_the_spec_names_it(spec: dict[str, Any], field: s
 @pytest.mark.parametrize("spec", NOT_NEEDED)
 def test_what_a_pod_can_do_without_is_not_looked_for(spec: dict[str, Any]) -> None:
     assert references_of(LLMDeploymentSpec.model_validate(spec)) == ()
+
+
+KEYED = [
+    (env("configMapKeyRef"), ["k"]),
+    (volume(configMap={"name": "named", "items": [{"key": "a", "path": "x"}, {"key": "b", "path": "y"}]}), ["a", "b"]),
+    (volume(configMap={"name": "named", "items": [{"key": "a", "path": "x"}], "optional": True}), []),
+    (volume(secret={"secretName": "named", "items": [{"key": "a", "path": "x"}]}), [""]),
+    (env("secretKeyRef"), [""]),
+]
+
+
+@pytest.mark.parametrize(("spec", "keys"), KEYED)
+def test_each_key_of_a_config_map_is_looked_for_and_none_of_a_secret(spec: dict[str, Any], keys: list[str]) -> None:
+    assert [each.key for each in references_of(LLMDeploymentSpec.model_validate(spec))] == keys
+
+
+REGISTRIES = [
+    (pod(imagePullSecrets=[{"name": "named"}]), "spec.pod.imagePullSecrets[named]"),
+    ({"model": {"uri": "oci://r/m@sha256:0", "credentialsSecret": "named"}}, "spec.model.credentialsSecret"),
+]
+
+
+@pytest.mark.parametrize(("spec", "field"), REGISTRIES)
+def test_a_pod_may_do_without_the_secret_of_a_registry(spec: dict[str, Any], field: str) -> None:
+    expected = Reference(field, "Secret", "named", is_needed=False)
+    assert references_of(LLMDeploymentSpec.model_validate(spec)) == (expected,)
+
+
+def test_what_is_needed_elsewhere_is_needed_though_it_is_a_registry_s_too() -> None:
+    both = pod(imagePullSecrets=[{"name": "named"}], volumes=[{"name": "v", "secret": {"secretName": "named"}}])
+    assert [each.is_needed for each in references_of(LLMDeploymentSpec.model_validate(both))] == [True]
 
 
 def test_what_is_named_twice_is_looked_for_once() -> None:
@@ -107,3 +136,44 @@ def test_what_isn_t_there_is_told_with_its_field_its_name_and_the_remedy() -> No
     assert cause
     assert (cause.reason, cause.final) == ("PodConfigError", True)
     assert cause.message == "f names Secret s, which isn't there: make it, or correct the name"
+
+
+# --- keys, and what may not be needed --------------------------------------------------------------------------------
+
+ENV = Reference("spec.pod.env[A]", "ConfigMap", "settings", "a")
+WHOLE = Reference("spec.pod.volumes[v]", "ConfigMap", "settings")
+
+
+@pytest.mark.parametrize(
+    ("keys", "lacking"),
+    [({"a"}, []), ({"b"}, [("spec.pod.env[A]", "a")]), (None, [("spec.pod.env[A]", ""), ("spec.pod.volumes[v]", "")])],
+)
+def test_an_object_is_missed_as_a_whole_or_for_its_keys(keys: set[str] | None, lacking: list[tuple[str, str]]) -> None:
+    assert [(each.field, each.key) for each in lacks_in([ENV, WHOLE], keys)] == lacking
+
+
+def test_a_key_that_is_missing_is_told_with_its_field_and_the_config_map() -> None:
+    cause = cause_in(world(deployments=(deployment(0),), lacks=(ENV.lack_of_key(),)))
+    assert cause
+    assert (cause.reason, cause.final) == ("PodConfigError", True)
+    assert cause.message == (
+        "spec.pod.env[A] names the key a of ConfigMap settings, which isn't in it: add it, or correct the name"
+    )
+
+
+REGISTRY = Reference("spec.pod.imagePullSecrets[r]", "Secret", "r", is_needed=False).lack()
+IN_WORDS = "spec.pod.imagePullSecrets[r] names Secret r, which isn't there: make it, or correct the name"
+
+
+def test_a_registry_s_secret_that_is_missing_is_a_remark_and_no_cause() -> None:
+    assert cause_in(world(deployments=(deployment(0),), lacks=(REGISTRY,))) is None
+    assert [*remarks([REGISTRY, ENV.lack()])] == [f"SecretMissing: {IN_WORDS}"]
+
+
+def test_where_an_image_can_not_be_pulled_the_missing_secret_is_told_with_it() -> None:
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "401 Unauthorized"}}
+    refused = a_pod(containerStatuses=[container(state=waiting)])
+    cause = cause_in(world(refused, lacks=(REGISTRY,)))
+    assert cause
+    assert cause.reason == "ImagePullFailed"
+    assert cause.message.endswith(f"401 Unauthorized; {IN_WORDS}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from slipway.api.names import activator_slice
 from slipway.kube.kinds import (
@@ -12,9 +14,13 @@ from slipway.kube.kinds import (
     INFERENCE_SERVICE,
     LLM_DEPLOYMENT,
     SCALED_OBJECT,
+    SERVICE,
+    SUBJECT_ACCESS_REVIEW,
     Object,
 )
-from support.small_cluster import Loop
+from slipway.observing.porttable import PORTS
+from slipway.reconciling.ports import Place
+from support.small_cluster import NOW, Loop
 from support.turns import cause, condition, made_by_kserve, pod, status, thing
 
 EXTRA = activator_slice("llama")
@@ -173,3 +179,97 @@ async def test_a_model_that_any_key_wakes_says_so(with_activator: Loop) -> None:
     loop.api.allows = True
     await loop.settle(turns=10)
     assert not [each for each in status(loop)["plan"]["why"] if each.startswith("access.apiKeysSecret")]
+
+
+async def test_the_activator_that_has_the_port_is_the_one_that_has_to_read_the_keys(with_activator: Loop) -> None:
+    """Already when the port is given: before, the first one was asked about."""
+    loop = with_activator
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
+    loop.api.put(activator("10.0.0.20", service="slipway-activator-2"))
+    for port in range(PORTS[0], PORTS[-1] + 1):
+        loop.ports._ports._used_once.add(Place("slipway-activator", port))
+    loop.api.allows = False
+    await loop.turn()
+    assert "for the ServiceAccount slipway-activator-2." in str(status(loop)["plan"]["why"])
+    asked = [each.body["spec"]["user"] for each in loop.api.requests if each.kind == SUBJECT_ACCESS_REVIEW]
+    assert asked[-1] == "system:serviceaccount:slipway-system:slipway-activator-2"
+
+
+# --- whom KEDA can't ask ---------------------------------------------------------------------------------------------
+
+
+async def asleep(loop: Loop, *, ready: str) -> None:
+    """At zero since long ago, with what KEDA says of its ScaledObject."""
+    for kind in (LLM_DEPLOYMENT, SERVICE):
+        await loop.settle(turns=2)
+        loop.api.change(kind, {"metadata": {"creationTimestamp": "2026-11-20T10:00:00Z"}})
+    loop.api.put(made_by_kserve(0, owner=loop.api.get(INFERENCE_SERVICE)))
+    await loop.settle()
+    keda_says(loop, ready)
+    await loop.settle()
+
+
+def keda_says(loop: Loop, ready: str) -> None:
+    said = {"type": "Ready", "status": ready, "reason": "TriggerError", "message": "Triggers are not working correctly"}
+    loop.api.change(SCALED_OBJECT, {"status": {"conditions": [said]}})
+
+
+def pass_time(loop: Loop, seconds: float) -> None:
+    """Of the day."""
+    loop.lookout._now = lambda: NOW + timedelta(seconds=seconds)
+
+
+async def test_a_scaler_that_keda_can_not_ask_is_told_once_and_that_it_can_again(with_activator: Loop) -> None:
+    loop = with_activator
+    await asleep(loop, ready="False")
+    assert status(loop)["state"] == "Idle"
+    assert await loop.turn() == 10
+    pass_time(loop, 10)
+    await loop.turn()
+    assert cause(loop) == ("Failed", "ScalerUnavailable")
+    assert "the activator at slipway-activator.slipway-system:9090, which" in status(loop)["message"]
+    await loop.settle()
+    pass_time(loop, 55)
+    await loop.turn()
+    assert loop.api.writes() == []
+    keda_says(loop, "True")
+    await loop.turn()
+    assert status(loop)["state"] == "Idle"
+
+
+async def test_polls_that_fail_now_and_then_are_told_nowhere(with_activator: Loop) -> None:
+    loop = with_activator
+    await asleep(loop, ready="True")
+    for seconds in range(0, 100, 5):
+        pass_time(loop, seconds)
+        keda_says(loop, "True" if seconds % 10 else "False")
+        await loop.turn()
+    assert loop.api.writes() == []
+
+
+async def test_another_leader_goes_on_telling_it(with_activator: Loop) -> None:
+    loop = with_activator
+    await asleep(loop, ready="False")
+    pass_time(loop, 10)
+    await loop.settle()
+    loop.lookout.begin_anew()
+    await loop.settle()
+    assert cause(loop) == ("Failed", "ScalerUnavailable")
+
+
+async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activator: Loop) -> None:
+    loop = with_activator
+    await asleep(loop, ready="False")
+    loop.api.put(activator())
+    pass_time(loop, 10)
+    await loop.turn()
+    assert "slipway-activator.slipway-system:9090, of which no replica is ready" in status(loop)["message"]
+    assert condition(loop, "Reachable")["reason"] == "ActivatorUnavailable"
+
+
+async def test_before_keda_has_judged_nothing_is_told(with_activator: Loop) -> None:
+    loop = with_activator
+    await asleep(loop, ready="Unknown")
+    pass_time(loop, 1000)
+    await loop.turn()
+    assert status(loop)["state"] == "Idle"

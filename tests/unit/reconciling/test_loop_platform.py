@@ -133,6 +133,37 @@ async def test_a_secret_is_looked_for_only_where_that_is_allowed(loop: Loop, all
     assert bool(gets(loop, SECRET)) is allowed
 
 
+def with_key(name: str, key: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"configMapKeyRef": {"name": "named", "key": key}}}
+
+
+async def test_a_key_that_a_config_map_lacks_is_told_until_it_has_it(loop: Loop) -> None:
+    await asleep(loop)
+    loop.api.put(thing(CONFIG_MAP, "named", data={"a": "1"}, binaryData={"c": "AA=="}))
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"env": [with_key("A", "a"), with_key("B", "b")]}}})
+    assert await loop.turn() == 2
+    assert cause(loop) == ("Failed", "PodConfigError")
+    assert "spec.pod.env[B] names the key b of ConfigMap named, which isn't in it" in status(loop)["message"]
+    assert gets(loop, CONFIG_MAP) == 1
+    loop.api.change(CONFIG_MAP, {"data": {"b": ""}}, name="named")
+    loop.pass_time(2)
+    assert await loop.turn() is None
+    assert "PodConfigError" not in str(status(loop))
+
+
+async def test_a_registry_s_secret_that_is_missing_is_a_remark_where_it_may_be_looked_for(loop: Loop) -> None:
+    await asleep(loop)
+    loop.api.may_get_secrets = True
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"imagePullSecrets": [{"name": "r"}]}}})
+    assert await loop.turn() == 300
+    assert any(each.startswith("SecretMissing: spec.pod.imagePullSecrets[r]") for each in status(loop)["plan"]["why"])
+    assert condition(loop, "Stalled")["status"] == "False"
+    loop.api.put(thing(SECRET, "r"))
+    loop.pass_time(300)
+    assert await loop.turn() is None
+    assert "SecretMissing" not in str(status(loop))
+
+
 async def test_what_is_applied_together_with_a_new_deployment_is_waited_for(loop: Loop) -> None:
     loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
     loop.api.change(LLM_DEPLOYMENT, {"metadata": {"creationTimestamp": "2026-11-21T09:59:59Z"}})

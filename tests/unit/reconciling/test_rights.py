@@ -18,6 +18,7 @@ from support.neighbours import Clock
 from support.turns import llm
 
 KEYED = llm(access={"apiKeysSecret": "keys"})
+ACTIVATOR = "slipway-activator"
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
 
 
@@ -47,21 +48,26 @@ class Reviewer:
 @pytest.mark.parametrize("allowed", [True, False])
 async def test_it_is_asked_of_the_activators_account_for_just_that_secret(allowed: bool) -> None:
     reviewer = Reviewer(allowed)
-    assert await reviewer.rights.activator_reads_keys(KEYED) is allowed
+    assert await reviewer.rights.activator_reads_keys(KEYED, ACTIVATOR) is allowed
     [asked] = reviewer.asked
     assert asked["user"] == "system:serviceaccount:slipway-system:slipway-activator"
-    assert asked["resourceAttributes"] == {
-        "namespace": "chat",
-        "verb": "get",
-        "resource": "secrets",
-        "version": "v1",
-        "name": "keys",
-    }
+    assert "system:serviceaccounts:slipway-system" in asked["groups"]
+    secret = {"group": "", "resource": "secrets", "name": "keys", "namespace": "chat"}
+    assert asked["resourceAttributes"] == {"verb": "get", **secret}
+
+
+async def test_each_activator_is_asked_for_by_the_account_that_has_its_name() -> None:
+    reviewer = Reviewer()
+    rights = reviewer.rights
+    for name in (ACTIVATOR, "slipway-activator-2", ACTIVATOR, "slipway-activator-2"):
+        await rights.activator_reads_keys(KEYED, name)
+    accounts = [each["user"].rpartition(":")[2] for each in reviewer.asked]
+    assert accounts == ["slipway-activator", "slipway-activator-2"]
 
 
 async def test_without_keys_nobody_is_asked() -> None:
     reviewer = Reviewer()
-    assert await reviewer.rights.activator_reads_keys(llm()) is None
+    assert await reviewer.rights.activator_reads_keys(llm(), ACTIVATOR) is None
     assert reviewer.asked == []
 
 
@@ -69,19 +75,19 @@ async def test_an_answer_holds_for_a_while() -> None:
     reviewer = Reviewer(False)
     rights = reviewer.rights
     for _ in range(3):
-        await rights.activator_reads_keys(KEYED)
+        await rights.activator_reads_keys(KEYED, ACTIVATOR)
     assert len(reviewer.asked) == 1
     reviewer.allowed = True
     reviewer.clock.now += FRESH
-    assert await rights.activator_reads_keys(KEYED) is True
+    assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is True
 
 
 async def test_where_it_cannot_be_told_the_last_answer_holds_or_none() -> None:
     reviewer = Reviewer(None)
     rights = reviewer.rights
-    assert await rights.activator_reads_keys(KEYED) is None
+    assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is None
     reviewer.allowed = False
-    assert await rights.activator_reads_keys(KEYED) is False
+    assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is False
     reviewer.allowed = None
     reviewer.clock.now += FRESH
-    assert await rights.activator_reads_keys(KEYED) is False
+    assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is False

@@ -152,10 +152,11 @@ WITH_KEYS = {"apiKeysSecret": "keys"}
 
 def test_a_model_that_may_be_woken_without_a_valid_key_says_so_and_what_to_do() -> None:
     wanted, activator = on_h100(access=WITH_KEYS), ("10.0.0.9",)
-    [remark] = desired(wanted, activator=activator, activator_reads_keys=False).remarks
+    service = "slipway-activator-2"
+    [remark] = desired(wanted, activator=activator, activator_service=service, activator_reads_keys=False).remarks
     assert remark == (
         "access.apiKeysSecret: waking takes no valid key, because the activator may not read the Secret keys: "
-        "apply manifests/samples/keys-at-zero.yaml with its name."
+        "apply manifests/samples/keys-at-zero.yaml with its name, for the ServiceAccount slipway-activator-2."
     )
 
 
