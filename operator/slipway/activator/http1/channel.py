@@ -54,6 +54,10 @@ class GoneError(ConnectionError):
     """The connection is over."""
 
 
+class StalledError(GoneError):
+    """We have ended it, because the peer takes nothing any more."""
+
+
 class Channel(asyncio.BufferedProtocol, Generic[P]):
     """`on_half_closed` is asked whether a peer that has ended its side is still owed an answer."""
 
@@ -167,7 +171,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
                 await writer
         except TimeoutError:
             self.abort()
-            raise GoneError("the peer takes nothing any more") from None
+            raise StalledError("the peer takes nothing any more") from None
 
     def close(self) -> None:
         """After all that was written is sent."""

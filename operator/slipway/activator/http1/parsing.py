@@ -88,6 +88,11 @@ class _Parser:
         """Bytes that have come and are not parsed."""
         return len(self._raw) - self._at
 
+    @property
+    def has_begun_head(self) -> bool:
+        """Something of one has come, and not all of it."""
+        return self._next is _Next.HEAD and bool(self._size or self.unparsed)
+
     def take(self, data: bytes) -> None:
         """To be parsed when it is asked for."""
         if not self._broken:
