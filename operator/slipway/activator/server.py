@@ -68,6 +68,7 @@ class Connection:
             self.channel.abort()
         finally:
             self.channel.close()
+            self.channel.parser.release()
             self._port.leave(self)
 
     async def _serve(self) -> None:
@@ -150,6 +151,7 @@ class Port:
         self.gate.tally.connections -= 1
         if connection.guest:
             connection.guest.leave()
+            connection.guest = None
 
     def shut(self) -> None:
         """Takes no more connections and ends those without a request; requests under way go on."""
