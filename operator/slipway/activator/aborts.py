@@ -17,7 +17,7 @@ LONGEST = 64 * 1024
 MOST_VALUES, MOST_EVENTS = 4 * 1024, 512
 """What has more things in it than this is no abort, and would take too long to look at while others wait."""
 VALUES_OF_A_STEP, EVENTS_OF_A_STEP = 1024, 32
-"""That are looked at before others are served again: a millisecond or two; four, for an event that has all that it may."""
+"""That are looked at before others are served again: a millisecond or two; for an event that has all it may, four."""
 
 _END_OF_EVENT = re.compile(rb"\r?\n\r?\n")
 _LONGEST_END = 4

@@ -1,9 +1,9 @@
 """When Python looks for garbage: not while many would have to wait for it.
 
-Each search goes through all that has lived for a while. With 3,000 requests held it took up to 150 ms of a processor, and one
-came whenever there was a quarter more of them. Connections and requests leave no garbage to be searched for
-(`tests/unit/activator/test_garbage.py`), so only young objects are searched all the time, and the others when few
-clients are there; or, if there are never few, once in an hour.
+A search among all objects that have lived for a while takes longer the more requests are held: up to 150 ms of a
+processor with 3,000 of them, and one came whenever there were a quarter more. Connections and requests leave no garbage
+to be searched for (`tests/unit/activator/test_garbage.py`). So only young objects are searched all the time, and the
+others when few clients are there; or, if there are never few, once in an hour.
 """
 
 from __future__ import annotations

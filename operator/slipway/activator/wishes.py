@@ -128,6 +128,6 @@ def _is_stream(key: bytearray) -> bool:
     if b"\\" not in key:
         return key == b"stream"
     try:
-        return json.loads(b'"%b"' % bytes(key)) == "stream"
+        return bool(json.loads(b'"%b"' % bytes(key)) == "stream")
     except ValueError:
         return False

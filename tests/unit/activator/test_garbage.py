@@ -1,4 +1,4 @@
-"""Nobody waits for a search for garbage: what comes and goes leaves none, and all objects are searched at quiet times."""
+"""Nobody waits for a search for garbage: what comes and goes leaves none, and all is searched at quiet times."""
 
 from __future__ import annotations
 

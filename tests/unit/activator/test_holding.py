@@ -13,6 +13,7 @@ from slipway.api.scaling import HoldSpec
 
 ONE, TWO = Client("192.0.2.1"), Client("192.0.2.2")
 ONE_TOO = Client("192.0.2.1", "owner")
+ANY = st.sampled_from([ONE, ONE_TOO, TWO])
 
 
 def room(**limits: float) -> Room:
@@ -341,7 +342,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.coming: set[Ticket] = set()
         self.overtaken: list[dict[str, Counter[str]]] = [{}, {}]  # by address: who had a turn while it waited for one
 
-    @rule(target=entered, which=st.integers(0, 1), client=st.sampled_from([ONE, ONE_TOO, TWO]), size=st.integers(0, 200))
+    @rule(target=entered, which=st.integers(0, 1), client=ANY, size=st.integers(0, 200))
     def enter(self, which: int, client: Client, size: int) -> tuple[int, Ticket] | None:
         try:
             ticket = self.rooms[which].enter(client, 0.0, announced=size)

@@ -114,8 +114,8 @@ class _Parser:
         return events
 
     def release(self) -> None:
-        """Nothing more is to be parsed. llhttp's parser and this one hold each other, so that without this only a search
-        for garbage would end them."""
+        """Nothing more is to be parsed. llhttp's parser and this one hold each other, so that without this nothing but
+        a search for garbage would end them."""
         self._is_released = True
         self._raw, self._at = b"", 0
 
