@@ -64,6 +64,9 @@ bench-guard: $(VENV) ## Measure what the guard costs, against the same engine wi
 bench-scale: $(VENV) ## Measure what N LLMDeployments cost the operator and the API server (needs root)
 	$(BIN)/python benchmarks/operator_scale.py --number $(N) $(ARGS)
 
+bench-memory: $(VENV) ## Measure what the operator keeps in memory of N LLMDeployments, by kind
+	$(BIN)/python benchmarks/operator_memory.py --number $(N) $(ARGS)
+
 bench-wake: $(VENV) ## Measure how long a request waits that comes to a sleeping model, and why (needs root)
 	$(BIN)/python benchmarks/wake.py $(ARGS)
 
@@ -134,7 +137,7 @@ help: ## This list
 	@printf '  %-15s %s\n' \
 	  CLUSTER 'where cluster tests run: embedded (default), kind, or existing (the cluster of $$KUBECONFIG)' \
 	  PYTEST_ARGS 'passed on to pytest, as in PYTEST_ARGS="-k dns -x"' \
-	  N 'how many LLMDeployments "make bench-scale" makes (now $(N))' \
+	  N 'how many LLMDeployments "make bench-scale" and "bench-memory" make (now $(N))' \
 	  PROMPT 'what "make demo" asks the model; without it, you are asked' \
 	  ARGS 'passed on to devcluster or the benchmark, as in ARGS="--name two"' \
 	  SLIPWAY_CACHE 'folder for all that is downloaded or built (now $(CACHE))'
@@ -158,4 +161,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz
+.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz

@@ -75,20 +75,24 @@ def _schedule(lines: list[Line], rate: float, seconds: float) -> Iterator[tuple[
 
 
 async def held(port: int, number: int, body: bytes) -> int:
-    """How many of so many requests, each of a client of its own, are answered."""
+    """How many of so many requests, each of a client of its own, are answered. A client is an address."""
 
-    async def one(client: int) -> bool:
-        reader, writer = await connect(port)
-        writer.write(request(body, headers=b"Authorization: Bearer %d\r\n" % client))
-        answered = await answer(reader)
-        writer.close()
-        return answered
+    async def one(source: str) -> bool:
+        reader, writer = await connect(port, source)
+        writer.write(request(body))
+        try:
+            return await answer(reader)
+        except (OSError, ValueError, asyncio.IncompleteReadError):
+            return False
+        finally:
+            writer.close()
 
-    return sum(await asyncio.gather(*(one(client) for client in range(number))))
+    sources = (f"127.0.{1 + client // 250}.{1 + client % 250}" for client in range(number))
+    return sum(await asyncio.gather(*map(one, sources)))
 
 
-async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", port)
+async def connect(port: int, source: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
 
 
 def request(body: bytes, *, headers: bytes = b"") -> bytes:

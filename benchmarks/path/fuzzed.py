@@ -1,4 +1,4 @@
-"""The activator's data path as a program of its own that watches how long its event loop answers nobody.
+"""The activator's data path as a program of its own that watches what keeps its event loop from serving others.
 
 It prints its port. A line `ready PORT` makes a pod on that port ready, `ready` none; `worst` prints the longest stalls
 since the last time it was asked.
@@ -7,13 +7,13 @@ since the last time it was asked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import uvloop
+from slipway.activator import garbage
 from slipway.activator.activity import Reading
 from slipway.activator.asking import Target
 from slipway.activator.demand import Demand, Deployment
@@ -21,34 +21,15 @@ from slipway.activator.deployments import Deployments, Known
 from slipway.activator.doors import serve
 from slipway.activator.greeting import Greeting
 from slipway.activator.holding import House, Limits
+from slipway.activator.http1.channel import Channel
 from slipway.activator.options import Options
 from slipway.activator.picking import Replica
 from slipway.activator.scraping import Scraping
 
 from path.activator import BENCH, lines
+from path.stalls import Loop
 
-TICK = 0.001
 LIMITS = Limits(max_requests=256, max_bytes=256 << 20, timeout=20.0, heartbeat=0.2)
-
-
-@dataclass
-class Stalls:
-    """Between two ticks, in milliseconds: by the clock, and of processor time, which nobody else can take."""
-
-    clock: float = 0.0
-    processor: float = 0.0
-
-    async def watch(self) -> None:
-        while True:
-            clock, processor = time.monotonic(), time.thread_time()
-            await asyncio.sleep(TICK)
-            self.clock = max(self.clock, (time.monotonic() - clock - TICK) * 1000)
-            self.processor = max(self.processor, (time.thread_time() - processor) * 1000)
-
-    def told(self) -> str:
-        said = {"clock": self.clock, "processor": self.processor, "rss": _rss()}
-        self.clock = self.processor = 0.0
-        return json.dumps(said)
 
 
 def _rss() -> float:
@@ -56,18 +37,19 @@ def _rss() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4 / 1024
 
 
-async def main() -> None:
-    deployments, stalls = Deployments(), Stalls()
+async def main(loop: Loop) -> None:
+    deployments, house, stalls = Deployments(), House(), loop.stalls
     known = Known(deployment=BENCH, port=0, limits=LIMITS)
     deployments.tell(known)
     scraping, greeting = Scraping(_hear), Greeting(lambda target: None)
-    watching = asyncio.create_task(stalls.watch())
+    ticking = asyncio.create_task(stalls.tick())
+    looking = asyncio.create_task(garbage.keep_looking(lambda: house.tally.connections))
     options = Options(linger=0.5, head_timeout=3.0, body_timeout=5.0)
-    async with serve(deployments, Demand(), house=House(), options=options, host="127.0.0.1", grace=0) as doors:
+    async with serve(deployments, Demand(), house=house, options=options, host="127.0.0.1", grace=0) as doors:
         print(await doors.number(BENCH), flush=True)
         async for words in lines():
             if words == ["worst"]:
-                print(stalls.told(), flush=True)
+                print(json.dumps({**stalls.told(), "rss": _rss()}), flush=True)
                 continue
             ports = [int(port) for port in words[1:]]
             deployments.tell(replace(known, replicas=tuple(Replica("127.0.0.1", port, 64) for port in ports)))
@@ -75,7 +57,8 @@ async def main() -> None:
             scraping.follow(BENCH, targets)
             greeting.follow(BENCH, targets)
             print("told", flush=True)
-        watching.cancel()
+        ticking.cancel()
+        looking.cancel()
         await scraping.close()
         await greeting.close()
 
@@ -86,4 +69,9 @@ def _hear(deployment: Deployment, uid: str, reading: Reading) -> None:
 
 if __name__ == "__main__":
     gc.freeze()  # as the activator does
-    uvloop.run(main())
+    garbage.look_among_the_young_alone()
+    with contextlib.closing(Loop()) as loop:
+        loop.watch(Channel, "connection_made", "get_buffer", "buffer_updated", "eof_received", "connection_lost")
+        loop.watch(Channel, "pause_writing", "resume_writing")
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(main(loop))

@@ -1,85 +1,18 @@
-"""Who isn't let in neither wakes a sleeping model nor takes a place in it, and nobody wakes one by looking at it."""
+"""Who isn't let in neither wakes a sleeping model nor takes a place in it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from slipway.activator.holding import Limits
 from slipway.activator.keys import WRONG_BURST
-from slipway.activator.rules import Rules, rules_of
-from slipway.api.reasons import Reason
-from slipway.observing.cause import Cause
-from support.activator import LLAMA, Activator, Answer, Client, activated, ask
-from support.neighbours import Neighbours
+from support.activator import Client
 from support.scripted_engine import scripted_engine
+from support.sleeping import BEARER, GOOD, HERE, KEYS, WITH_KEYS, holds, only_from, rules, scene
 
-GOOD, OLD = b"sk-good-key-1234", b"sk-old-key-5678"
-KEYS = "chat/keys"
-BEARER = f"Authorization: Bearer {GOOD.decode()}\r\n"
-HERE, ELSEWHERE = "127.0.0.1", "127.0.0.9"
-
-
-def rules(**spec: Any) -> Rules:
-    metadata = {"namespace": "chat", "name": "llama", "creationTimestamp": "2026-11-21T10:00:00Z"}
-    return rules_of({"metadata": metadata, "spec": {"model": {"uri": "pvc://models/llama"}, **spec}})
-
-
-def only_from(*peers: dict[str, Any], **access: Any) -> Rules:
-    return rules(access={"allowFrom": list(peers), **access})
-
-
-WITH_KEYS = rules(access={"apiKeysSecret": "keys"})
-
-
-@dataclass
-class Scene:
-    """A model at zero, its neighbours, and an attacker on a connection of its own for each request."""
-
-    activator: Activator
-    neighbours: Neighbours
-
-    async def says(self, raw: bytes, *, address: str = HERE) -> Answer:
-        port = await self.activator.port()
-        reader, writer = await asyncio.open_connection(HERE, port, local_addr=(address, 0), limit=1 << 20)
-        try:
-            client = Client(reader, writer)
-            client.say(raw)
-            return await (client.head() if raw.startswith(b"HEAD") else client.answer())
-        finally:
-            writer.close()
-
-    async def asks(
-        self, line: str = "POST /v1/completions", *, headers: str = "", body: bytes = b"{}", address: str = HERE
-    ) -> Answer:
-        head = f"{line} HTTP/1.1\r\nHost: llama\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
-        return await self.says(head.encode("utf-8") + body, address=address)
-
-    @property
-    def sleeps(self) -> bool:
-        """Nothing is wanted of the model. After a request that was held this isn't so, whatever became of it."""
-        return not self.activator.wanted.active and self.activator.wanted.waiting == 0
-
-
-@asynccontextmanager
-async def scene(of: Rules, *, limits: Limits | None = None) -> AsyncIterator[Scene]:
-    neighbours = Neighbours(secrets={KEYS: {"alice": GOOD}})
-    async with activated(rules=of, doorkeeper=neighbours.doorkeeper, limits=limits) as activator:
-        yield Scene(activator, neighbours)
-
-
-async def holds(scene: Scene, *, headers: str = "", line: str = "POST /v1/completions", address: str = HERE) -> None:
-    """Such a request waits, and the model is wanted."""
-    asked = asyncio.create_task(scene.asks(line, headers=headers, address=address))
-    await scene.activator.until_waiting(1)
-    assert scene.activator.wanted.active
-    asked.cancel()
-    await scene.activator.until_waiting(0)
+OLD, ELSEWHERE = b"sk-old-key-5678", "127.0.0.9"
 
 
 # --- from where ------------------------------------------------------------------------------------------------------
@@ -316,117 +249,3 @@ async def test_a_wrong_key_takes_no_place_of_a_model_that_is_warm() -> None:
         attacked.activator.ready(engine)
         assert (await attacked.asks(headers="X-Api-Key: sk-wrong-key-1234\r\n")).status == 401
         assert engine.asked == []
-
-
-# --- by looking at it ------------------------------------------------------------------------------------------------
-
-LOOKED_AT = {
-    "GET /v1/models": 200,
-    "HEAD /v1/models": 200,
-    "GET /v1/models?limit=1000": 200,
-    "GET /v1/models/llama": 200,
-    "GET /v1/models/gpt-4": 404,
-    "GET /health": 200,
-    "HEAD /health": 200,
-    "OPTIONS /v1/chat/completions": 200,
-    "OPTIONS /v1/models": 200,
-    "OPTIONS /admin": 404,
-    "GET /version": 404,
-    "GET /": 404,
-    "GET /favicon.ico": 404,
-    "GET /robots.txt": 404,
-    "GET /.env": 404,
-    "GET /metrics": 404,
-    "GET /v1/realtime": 404,
-    "POST /": 404,
-    "POST /v1/chat/completions/": 404,
-    "POST //v1/chat/completions": 404,
-    "POST /v1/chat/../completions": 404,
-    "POST /v1/Completions": 404,
-    "POST /v1/load_lora_adapter": 404,
-    "GET /v1/chat/completions": 404,
-    "PUT /v1/chat/completions": 404,
-    "DELETE /v1/completions": 404,
-    "HEAD /v1/completions": 404,
-    "PROPFIND /v1/completions": 404,
-    "GET /v1/responses/resp_1": 404,
-    "POST /v1/responses/resp_1/cancel": 404,
-}
-
-
-@pytest.mark.parametrize("line", LOOKED_AT)
-async def test_nobody_wakes_a_model_by_looking_at_it(line: str) -> None:
-    async with scene(rules()) as looked_at:
-        answer = await looked_at.asks(line, body=b"")
-        assert (answer.status, looked_at.sleeps) == (LOOKED_AT[line], True)
-
-
-WAKING = (
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/responses",
-    "/v1/messages",
-    "/v1/embeddings",
-    "/v1/rerank",
-    "/v2/rerank",
-    "/rerank",
-    "/v1/score",
-    "/score",
-    "/classify",
-    "/pooling",
-    "/v1/audio/transcriptions",
-    "/v1/audio/translations",
-    "/tokenize",
-    "/detokenize",
-    "/v1/messages/count_tokens",
-    "/v1/chat/completions?beta=true",
-    "/v1/chat%2Fcompletions",
-)
-
-
-@pytest.mark.parametrize("path", WAKING)
-async def test_what_the_engine_computes_for_wakes_it(path: str) -> None:
-    async with scene(rules()) as asked:
-        await holds(asked, line=f"POST {path}")
-
-
-async def test_a_connection_goes_on_after_an_answer_at_zero() -> None:
-    async with scene(rules()) as asked:
-        reader, writer = await asyncio.open_connection(HERE, await asked.activator.port())
-        client = Client(reader, writer)
-        for _ in range(2):
-            client.say(b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert (await client.answer()).status == 200
-        writer.close()
-
-
-# --- what a failed start says ----------------------------------------------------------------------------------------
-
-TOLD = "GET https://store/llama?signature=abc failed"
-GONE = Cause(Reason.MODEL_NOT_FOUND, TOLD, datetime(2026, 1, 1, tzinfo=UTC), final=True)
-
-
-async def test_a_pods_own_words_are_told_to_those_with_a_key_alone() -> None:
-    async with scene(WITH_KEYS) as failed:
-        failed.activator.tell(cause=GONE)
-        assert TOLD in (await failed.asks(headers=BEARER)).error["message"]
-        failed.neighbours.hidden = {KEYS}
-        failed.neighbours.clock.now += 11
-        answer = await failed.asks(headers="X-Api-Key: any-key-at-all\r\n")
-    assert (answer.status, answer.error["code"]) == (503, "ModelNotFound")
-    assert answer.error["message"] == Reason.MODEL_NOT_FOUND.meaning
-
-
-async def test_health_says_that_it_failed_and_not_why() -> None:
-    async with scene(rules()) as failed:
-        failed.activator.tell(cause=replace(GONE))
-        answer = await failed.asks("GET /health", body=b"")
-    assert (answer.status, answer.body) == (503, b'{"slipway":{"state":"Failed"}}')
-
-
-async def test_the_deployment_of_these_tests_would_be_woken_without_any_rules() -> None:
-    async with activated() as activator:
-        asked = asyncio.create_task(ask(activator))
-        await activator.until_waiting(1)
-        assert activator.demand.of(LLAMA).active
-        asked.cancel()

@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from slipway.activator import doors
@@ -202,6 +202,20 @@ async def test_whatever_one_client_does_another_is_held_and_only_what_is_complet
         complete = await attack(attacked)
         assert (attacked.wanted().waiting, attacked.wanted().active) == (complete, complete > 0)
         assert await attacked.is_served(engine)
+
+
+async def test_who_has_all_places_that_it_can_get_delays_another_by_one_turn(engine: ScriptedEngine) -> None:
+    async with scene() as attacked:
+        await many_small_requests(attacked)
+        client = await attacked.connect(LLAMA, HONEST)
+        client.post(b"an honest prompt")
+        await attacked.until(lambda: attacked.wanted().waiting == 193)
+        known = attacked.deployments.of(LLAMA)
+        assert known
+        engine.script = echoing()
+        attacked.deployments.tell(replace(known, replicas=(Replica("127.0.0.1", engine.port, 1),)))
+        assert (await client.answer()).body == b"an honest prompt"
+        assert [asked.body for asked in engine.asked[:2]] == [b"{}", b"an honest prompt"]
 
 
 async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_this_is_soon_over(

@@ -20,7 +20,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.activator import doors, peers, scaler
+from slipway.activator import doors, garbage, peers, scaler
 from slipway.activator.callers import Admission, Callers
 from slipway.activator.clients import Clients
 from slipway.activator.demand import Demand
@@ -111,6 +111,7 @@ class Activator:
             tasks = [
                 asyncio.create_task(self._watching.run(), name="watching"),
                 asyncio.create_task(self._serve(), name="serving"),
+                asyncio.create_task(garbage.keep_looking(lambda: self._house.tally.connections), name="garbage"),
             ]
             asked = asyncio.create_task(asked_to_end.wait(), name="end")
             await asyncio.wait([*tasks, asked], return_when=asyncio.FIRST_COMPLETED)

@@ -23,6 +23,7 @@ from slipway.activator.http1.heads import (
     written,
 )
 from slipway.activator.http1.parsing import End, Event
+from slipway.activator.http1.turns import in_steps
 from slipway.activator.picking import Failure, Replica
 from slipway.activator.pool import Pool
 
@@ -154,10 +155,10 @@ async def _judge(answer: Answer) -> None:
     beginning = Beginning(answer.head.get(b"content-type") or b"")
     while not beginning.is_decided:
         piece = await answer.begin()
-        if isinstance(piece, bytes):
-            beginning.add(piece)
-        else:
+        if not isinstance(piece, bytes):
             beginning.end()
+        elif beginning.add(piece):
+            await in_steps(beginning.rest())
     if beginning.is_abort:
         raise FailedError(Failure.EMPTY_ABORT, "The replica is ending and has answered nothing.")
 

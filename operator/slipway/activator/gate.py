@@ -42,6 +42,7 @@ class Visit:
         self.was_held = False
         self.called_at = ticket.arrived
         self.was_called = False
+        self.is_owed_a_turn = False  # the last one was of no use to it, through no fault of its own
         self.tries = 0  # at replicas that may have worked on it
         self.avoided: dict[tuple[str, int], float] = {}  # replicas that it stays away from, and until when
 
@@ -163,6 +164,9 @@ class Gate:
             self._room.queue(visit.ticket)
         except FullError:
             raise self._full() from None
+        if visit.is_owed_a_turn:
+            visit.is_owed_a_turn = False
+            self._room.give_back_turn(visit.ticket)
         self._call()
         visit.was_held = visit.was_held or not visit.turn.done()
         return visit.turn
@@ -181,6 +185,7 @@ class Gate:
             return
         if failure in WITHOUT_WORK:
             self._replicas.turned_away(visit.replica, now)
+            visit.is_owed_a_turn = True
         else:
             self._replicas.failed(visit.replica, visit.ticket.client, now)
             visit.avoided[visit.replica.address] = now + rest(visit.tries - 1)
@@ -223,7 +228,7 @@ class Gate:
             visit.replica = None
 
     def _call(self) -> None:
-        """Gives replicas to those who wait, oldest first, as long as there are both."""
+        """Gives replicas to those who wait, to one client after the other, as long as there are both."""
         now = self._loop.time()
         aside: list[Visit] = []  # those that stay away from all that are free
         while self._replicas.pick(now) and self._room.has_next():
@@ -232,6 +237,7 @@ class Gate:
                 self._give(replica, visit, now)
             else:
                 aside.append(visit)
+                self._room.give_back_turn(visit.ticket)
         for visit in aside:
             self._room.queue(visit.ticket)
         self._set_alarm(now, aside)

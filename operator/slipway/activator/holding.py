@@ -7,20 +7,20 @@ what a head announces takes none. Requests whose bodies are still on their way a
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
 from slipway.activator.clients import Client
 from slipway.activator.places import Places, Share
+from slipway.activator.rotation import Rotation
 from slipway.activator.tally import Tally
 from slipway.activator.waking import patience
 from slipway.api import units
 from slipway.api.scaling import HoldSpec
 
 HEARTBEAT = 10.0  # seconds that `heartbeat: Auto` stands for
-FEW = 64  # tickets: so many that have left may lie in a queue, however short it is
+FEW = 64  # tickets: so many that have left may lie among those who wait, however few these are
 
 # Each holder leaves something to others even if all holders below it have taken what they may: a client to the clients
 # of its deployment, a deployment to its namespace, a namespace to the others.
@@ -65,7 +65,7 @@ class Ticket:
     deadline: float
     in_room: tuple[Share, ...]
     in_house: tuple[Share, ...]
-    number: int = -1  # its turn: in the order in which bodies were there
+    number: int = -1  # its turn among those of its client: in the order in which bodies were there
     size: int = 0  # bytes of its body that are kept
     overhead: int = 0  # bytes that it takes beside them
     is_coming: bool = True  # its body isn't there yet
@@ -99,8 +99,8 @@ class Room:
         self._numbers = count()
         self._requests = Places(limits.max_requests)
         self._bytes = Places(limits.max_bytes)
-        self._queue: list[tuple[int, Ticket]] = []
-        self._left = 0  # tickets of the queue that won't be called
+        self._turns: Rotation[Ticket] = Rotation()
+        self._left = 0  # tickets that won't be called, since all of them were forgotten
         self.set_limits(limits)
 
     def set_limits(self, limits: Limits) -> None:
@@ -146,7 +146,7 @@ class Room:
 
     def queue(self, ticket: Ticket) -> None:
         """The request may be called: its body is there (FullError if there is no place for it), or a replica has
-        failed it, and it keeps its turn of old."""
+        failed it, and it keeps its turn of old among those of its client."""
         if ticket.is_coming:
             if not self._has_place(ticket):
                 raise FullError
@@ -154,22 +154,23 @@ class Room:
             ticket.number = next(self._numbers)
         self._count(ticket)
         ticket.queued = True
-        heapq.heappush(self._queue, (ticket.number, ticket))
+        self._turns.add(ticket, _holders(ticket.client))
 
     def has_next(self) -> bool:
-        while self._queue and not self._queue[0][1].queued:  # it has left meanwhile
-            heapq.heappop(self._queue)
-            self._left -= 1
-        return bool(self._queue)
+        return self._turns.first() is not None
 
     def call(self) -> Ticket:
-        """The oldest of those that may be called. It frees a place, but its bytes stay, in case that it comes back."""
-        if not self.has_next():
-            raise LookupError("nobody waits")
-        ticket = heapq.heappop(self._queue)[1]
+        """The oldest of the client whose turn it is. It frees a place, but its bytes stay, in case that it comes
+        back."""
+        ticket = self._turns.take()
         ticket.queued = False
         self._uncount(ticket)
         return ticket
+
+    def give_back_turn(self, ticket: Ticket) -> None:
+        """The turn was of no use: nothing was done for this one, which was called last, or is queued again. So the next
+        turn is that of the same client."""
+        self._turns.give_back_turn(_holders(ticket.client))
 
     def answered(self, ticket: Ticket, *, beside: int = 0) -> None:
         """Its body is needed no more. Its answer takes other bytes, place or no place: whoever comes next finds them
@@ -216,10 +217,9 @@ class Room:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Those who have left are forgotten before they outnumber those who wait, wherever in the queue they are."""
-        if self._left > FEW and 2 * self._left > len(self._queue):
-            self._queue = [each for each in self._queue if each[1].queued]
-            heapq.heapify(self._queue)
+        """Those who have left are forgotten before they outnumber those who wait, whenever their turn would be."""
+        if self._left > FEW and self._left > self.waiting:
+            self._turns.tidy()
             self._left = 0
 
     def _count(self, ticket: Ticket) -> None:
@@ -233,6 +233,11 @@ class Room:
             ticket.counted = False
             self._requests.give_back(ticket.in_room, 1)
             self._house.requests.give_back(ticket.in_house, 1)
+
+
+def _holders(client: Client) -> tuple[str, str]:
+    """Whose turns are in rotation: addresses, and behind one of them owners."""
+    return client.address, client.owner
 
 
 def _of_client(client: Client, shares: dict[str, float]) -> tuple[Share, ...]:

@@ -24,7 +24,10 @@ WAKES = Description("slipway_activator_wakes_total", "counter", (), "Wakes that 
 FORWARDED = Description("slipway_activator_forwarded_total", "counter", (), "Requests sent to a replica, each once")
 RETRIES = Description("slipway_activator_retries_total", "counter", (), "Requests sent again, after a try that failed")
 REFUSED = Description(
-    "slipway_activator_refused_total", "counter", ("reason",), "Requests refused, by the error's code"
+    "slipway_activator_refused_total",
+    "counter",
+    ("reason",),
+    "Requests refused, by the error's code, and connections closed without one, by why",
 )
 DESCRIPTIONS = (HELD, HELD_BYTES, COMING, CONNECTIONS, PEERS, WAKES, FORWARDED, RETRIES, REFUSED)
 

@@ -10,12 +10,13 @@ from slipway.activator.crowd import Crowd, Guest, Place, State
 from slipway.activator.errors import Refusal
 from slipway.activator.exchange import Exchange
 from slipway.activator.gate import Gate
-from slipway.activator.http1.channel import Channel, GoneError
+from slipway.activator.http1.channel import Channel, GoneError, StalledError
 from slipway.activator.http1.heads import MalformedError, RequestHead
 from slipway.activator.http1.parsing import RequestParser
 from slipway.activator.options import Options
 from slipway.activator.pool import Pool
 from slipway.activator.reply import Reply
+from slipway.activator.tally import Closed
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,11 @@ class Connection:
         self.channel.on_half_closed = self._is_owed
         self._port.enter(self)
 
+    def make_room(self) -> None:
+        """For another one."""
+        self._port.count(Closed.MADE_ROOM)
+        self.channel.abort()
+
     def _end(self) -> None:
         """The client has gone, and nobody wants what is still being done for it."""
         if self.task:
@@ -50,6 +56,8 @@ class Connection:
     async def _run(self) -> None:
         try:
             await self._serve()
+        except StalledError:
+            self._port.count(Closed.ANSWER_NOT_TAKEN)
         except (GoneError, TimeoutError):
             pass
         except asyncio.CancelledError:
@@ -60,22 +68,28 @@ class Connection:
             self.channel.abort()
         finally:
             self.channel.close()
+            self.channel.parser.release()
             self._port.leave(self)
 
     async def _serve(self) -> None:
         options = self._port.options
-        if self.guest is None:
+        guest = self.guest
+        if guest is None:
             await self._refuse(errors.too_many_connections())
             return
         patience = options.head_timeout
         while not self._port.is_closed:
-            async with asyncio.timeout(patience):
-                head = await self.channel.event()
+            try:
+                async with asyncio.timeout(patience):
+                    head = await self.channel.event()
+            except TimeoutError:
+                self._count_silence(guest)
+                return
             if isinstance(head, MalformedError):
                 await self._refuse(errors.invalid(head.status, head.message))
                 return
             assert isinstance(head, RequestHead)
-            if not await self._exchange(head, self.guest):
+            if not await self._exchange(head, guest):
                 return
             patience = options.idle_timeout
 
@@ -88,7 +102,14 @@ class Connection:
             self.is_busy = False
             guest.turn(State.IDLE)
 
+    def _count_silence(self, guest: Guest) -> None:
+        if self.channel.parser.has_begun_head:
+            self._port.count(Closed.HEAD_TOO_SLOW)
+        elif guest.state is State.SILENT:
+            self._port.count(Closed.SILENT)
+
     async def _refuse(self, refusal: Refusal) -> None:
+        self._port.count(refusal.reason)
         Reply(self.channel, None).refuse(refusal)
 
 
@@ -119,13 +140,18 @@ class Port:
         self.connections.add(connection)
         self.gate.tally.connections += 1
         channel = connection.channel
-        connection.guest = self._crowd.enter(self._place, channel.peer, close=channel.abort)
+        connection.guest = self._crowd.enter(self._place, channel.peer, close=connection.make_room)
+
+    def count(self, reason: str) -> None:
+        """A request that was refused, or a connection that was closed, before there was an exchange."""
+        self.gate.tally.refused[reason] += 1
 
     def leave(self, connection: Connection) -> None:
         self.connections.discard(connection)
         self.gate.tally.connections -= 1
         if connection.guest:
             connection.guest.leave()
+            connection.guest = None
 
     def shut(self) -> None:
         """Takes no more connections and ends those without a request; requests under way go on."""

@@ -14,7 +14,7 @@ MOST_THINGS = 100_000
 """Texts, objects and lists in a body; the largest conversations have a tenth of it."""
 
 _WINDOW = 64 * 1024  # bytes that are looked at in one go
-_JOINED = 1 << 20  # bytes that are put together in one go
+_AHEAD = 5 * _WINDOW  # bytes that are put together beyond where it is read; what is matched at once is shorter
 _STEP = 2048  # things, or pieces of 64 bytes: about a millisecond
 _THING = re.compile(rb'["\[\]{}]')
 _TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
@@ -35,41 +35,57 @@ def wants_stream(body: bytes) -> bool:
 
 def looking(pieces: Iterable[bytes]) -> Generator[None, None, bool]:
     """Looks for `"stream": true` in the outermost object, step by step; of several, the last counts, as in JSON."""
-    raw, rested_at = bytearray(), 0
-    for piece in pieces:
-        raw += piece
-        if len(raw) - rested_at > _JOINED:
-            rested_at = len(raw)
-            yield
-    body = _Body(raw)
+    body = _Body(pieces)
     rested, outcome = 0, None
     while outcome is None and body.things < MOST_THINGS:
         outcome = body.read_on()
-        if body.things + body.at // 64 - rested >= _STEP:
-            rested = body.things + body.at // 64
+        if body.things + body.read // 64 - rested >= _STEP:
+            rested = body.things + body.read // 64
             yield
     return outcome or False
 
 
 class _Body:
-    """One that is being read. What `read_on` returns is whether it wants a stream, once that is known."""
+    """One that is being read, of which only a part is put together at a time: to copy and to free megabytes takes too
+    long, too. What `read_on` returns is whether it wants a stream, once that is known."""
 
-    def __init__(self, raw: bytearray) -> None:
+    def __init__(self, pieces: Iterable[bytes]) -> None:
         self.at = 0
         self.things = 0
-        self._raw = raw
+        self._pieces = iter(pieces)
+        self._is_whole = False  # all that comes is here
+        self._raw = bytearray()
+        self._gone = 0  # bytes before it that have been read
         self._depth = 0
-        self._text: int | None = None  # where the one begins that we are in
+        self._text: int | None = None  # where the one begins that we are in; less than nothing, if that is gone
         self._wants = False
 
+    @property
+    def read(self) -> int:
+        """Bytes, in all."""
+        return self._gone + self.at
+
     def read_on(self) -> bool | None:
+        self._fetch()
         return self._look_for_thing() if self._text is None else self._read_text(self._text)
+
+    def _fetch(self) -> None:
+        if self.at > _WINDOW and self._depth:  # what comes before the outermost object is still looked at
+            self._gone += self.at
+            self._text = None if self._text is None else self._text - self.at
+            del self._raw[: self.at]
+            self.at = 0
+        while not self._is_whole and len(self._raw) - self.at < _AHEAD:
+            if (piece := next(self._pieces, None)) is None:
+                self._is_whole = True
+            else:
+                self._raw += piece
 
     def _look_for_thing(self) -> bool | None:
         found = _THING.search(self._raw, self.at, self.at + _WINDOW)
         if not found:
             self.at += _WINDOW
-            return False if self.at >= len(self._raw) else None
+            return False if self.at >= len(self._raw) or not self._depth else None
         thing = found[0]
         if not self._depth and not (thing == b"{" and _is_space(self._raw, 0, found.start())):
             return False
@@ -81,7 +97,7 @@ class _Body:
         self._depth += 1 if thing in b"[{" else -1
         if self._depth:
             return None
-        return self._wants and _is_space(self._raw, self.at, len(self._raw))
+        return self._wants and self._is_whole and _is_space(self._raw, self.at, len(self._raw))
 
     def _read_text(self, begin: int) -> bool | None:
         end = _end_of_text(self._raw, self.at)
@@ -91,7 +107,7 @@ class _Body:
             return False if is_over else None
         self.at, self._text = end + 1, None
         if self._depth == 1 and (value := _VALUE.match(self._raw, self.at)):
-            if _is_stream(self._raw[begin:end]):
+            if end - begin <= _LONGEST_KEY and _is_stream(self._raw[begin:end]):
                 self._wants = value[2] is not None
             self.at = value.end("space")
         return None
@@ -112,6 +128,6 @@ def _is_stream(key: bytearray) -> bool:
     if b"\\" not in key:
         return key == b"stream"
     try:
-        return len(key) <= _LONGEST_KEY and json.loads(b'"%b"' % bytes(key)) == "stream"
+        return bool(json.loads(b'"%b"' % bytes(key)) == "stream")
     except ValueError:
         return False

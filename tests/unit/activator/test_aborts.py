@@ -21,9 +21,15 @@ def events(*said: Any) -> bytes:
     return b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in said)
 
 
+def add(beginning: Beginning, data: bytes) -> None:
+    if beginning.add(data):
+        for _ in beginning.rest():
+            pass
+
+
 def judged(content_type: bytes, data: bytes) -> bool:
     beginning = Beginning(content_type)
-    beginning.add(data)
+    add(beginning, data)
     beginning.end()
     assert beginning.is_decided
     return beginning.is_abort
@@ -80,9 +86,9 @@ def test_anything_else_is(content_type: bytes, data: bytes) -> None:
 
 def test_a_stream_is_let_go_with_its_first_word() -> None:
     beginning = Beginning(STREAM)
-    beginning.add(events(chat("", None)))
+    add(beginning, events(chat("", None)))
     assert not beginning.is_decided
-    beginning.add(events(chat("a", None)))
+    add(beginning, events(chat("a", None)))
     assert beginning.is_decided
 
 
@@ -92,14 +98,14 @@ def test_what_is_neither_stream_nor_json_is_not_kept_back() -> None:
 
 def test_what_is_long_is_not_kept_back() -> None:
     beginning = Beginning(WHOLE)
-    beginning.add(b" " * (LONGEST + 1))
+    add(beginning, b" " * (LONGEST + 1))
     assert beginning.is_decided
 
 
 def test_what_has_very_many_things_in_it_is_not_kept_back() -> None:
     assert not judged(WHOLE, b'{"choices": [' + b'{"finish_reason": "abort"},' * MOST_VALUES + b"]}")
     beginning = Beginning(STREAM)
-    beginning.add(b": \n\n" * (MOST_EVENTS + 1))
+    add(beginning, b": \n\n" * (MOST_EVENTS + 1))
     assert beginning.is_decided
 
 
@@ -109,7 +115,17 @@ def test_the_pieces_in_which_it_comes_change_nothing(said: tuple[bytes, bytes], 
     beginning, place, turn = Beginning(content_type), 0, 0
     while place < len(data) and not beginning.is_decided and turn < 2000:
         size = sizes[turn % len(sizes)] if turn < 1999 else len(data)
-        beginning.add(data[place : place + size])
+        add(beginning, data[place : place + size])
         place, turn = place + size, turn + 1
     beginning.end()
     assert beginning.is_abort == judged(content_type, data)
+
+
+@pytest.mark.parametrize(
+    ("event", "number"), [(b": \n\n", MOST_EVENTS), (b'data: {"choices":[%b{}]}\n\n' % (b"{}," * 400), 40)]
+)
+def test_others_are_served_while_many_events_are_looked_at(event: bytes, number: int) -> None:
+    beginning = Beginning(STREAM)
+    assert beginning.add(event * number)
+    assert sum(1 for _ in beginning.rest()) >= 10
+    assert not beginning.is_decided

@@ -65,6 +65,10 @@ class Scene:
         self._open.pop(visit).close()
 
     @property
+    def visits(self) -> list[Visit]:
+        return list(self._open)
+
+    @property
     def is_active(self) -> bool:
         return self.demand.of(LLAMA).active
 
@@ -159,6 +163,34 @@ async def test_many_that_one_client_sends_to_fail_hold_up_no_other() -> None:
         visit.failed(Failure.UNAVAILABLE)
     _, turn = scene.ask("modest")
     assert turn.done()
+
+
+@in_virtual_time
+async def test_requests_that_fail_take_the_turns_of_their_own_client_alone() -> None:
+    scene = Scene(replicas=(ONE,))
+    under_way, _ = scene.ask("greedy")
+    for _ in range(5):
+        scene.ask("greedy")
+    _, turn = scene.ask("modest")
+    under_way.failed(Failure.UNAVAILABLE)
+    under_way.queue()
+    await asyncio.sleep(0)
+    called = next(visit for visit in scene.visits if visit.replica)
+    assert called.ticket.client == Client("greedy")  # the first to wait had come before the modest one
+    called.failed(Failure.UNAVAILABLE)
+    called.queue()
+    assert turn.done()
+
+
+@in_virtual_time
+async def test_a_request_that_stays_away_from_a_replica_leaves_its_turn_to_the_next_one_of_its_client() -> None:
+    scene = Scene(replicas=(ONE,))
+    failing, _ = scene.ask("one")
+    _, next_turn = scene.ask("one")
+    _, other_turn = scene.ask("two")
+    failing.failed(Failure.UNAVAILABLE)
+    again = failing.queue()
+    assert (again.done(), next_turn.done(), other_turn.done()) == (False, True, False)
 
 
 @in_virtual_time

@@ -1,5 +1,7 @@
 """The waiting room: who gets a place, who is next, and that no place is ever lost."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,8 @@ from slipway.activator.places import Places, Share
 from slipway.api.scaling import HoldSpec
 
 ONE, TWO = Client("192.0.2.1"), Client("192.0.2.2")
+ONE_TOO = Client("192.0.2.1", "owner")
+ANY = st.sampled_from([ONE, ONE_TOO, TWO])
 
 
 def room(**limits: float) -> Room:
@@ -205,12 +209,52 @@ def test_the_first_that_is_there_is_called_first_whoever_said_first_that_it_woul
     assert [fair.call(), fair.call()] == [quick, slow]
 
 
-def test_a_request_that_comes_back_keeps_its_turn() -> None:
+def test_turns_go_from_client_to_client_however_many_requests_each_of_them_has() -> None:
     fair = room()
-    first, second = come(fair), come(fair, TWO)
+    many = [come(fair, ONE) for _ in range(4)]
+    few = [come(fair, TWO) for _ in range(2)]
+    last = come(fair, Client("192.0.2.3"))
+    turns = [many[0], few[0], last, many[1], few[1], many[2], many[3]]
+    assert [fair.call() for _ in turns] == turns
+
+
+def test_behind_one_address_turns_go_from_owner_to_owner_and_owners_give_their_address_no_more_of_them() -> None:
+    fair = room()
+    greedy = [come(fair, Client("192.0.2.1", "greedy")) for _ in range(3)]
+    modest = come(fair, Client("192.0.2.1", "modest"))
+    other = [come(fair, TWO) for _ in range(3)]
+    turns = [greedy[0], other[0], modest, other[1], greedy[1], other[2], greedy[2]]
+    assert [fair.call() for _ in turns] == turns
+
+
+def test_who_is_served_again_and_again_comes_after_those_who_wait() -> None:
+    fair = room()
+    come(fair, ONE)
+    waits = come(fair, TWO)
+    fair.call()
+    come(fair, ONE)
+    assert fair.call() is waits
+
+
+def test_a_request_that_comes_back_is_the_next_one_of_its_client() -> None:
+    fair = room()
+    first, second, other = come(fair), come(fair), come(fair, TWO)
     assert fair.call() is first
     fair.queue(first)
-    assert [fair.call(), fair.call()] == [first, second]
+    assert [fair.call() for _ in range(3)] == [other, first, second]
+
+
+def test_a_turn_that_is_given_back_is_that_of_the_next_one_of_the_same_client() -> None:
+    fair = room()
+    first, second, other = come(fair), come(fair), come(fair, TWO)
+    assert fair.call() is first
+    fair.give_back_turn(first)
+    fair.queue(first)
+    assert [fair.call() for _ in range(3)] == [first, other, second]
+    fair.queue(first)
+    assert fair.call() is first
+    fair.give_back_turn(first)  # it was the only one
+    assert not fair.has_next()
 
 
 def test_who_has_left_is_not_called() -> None:
@@ -226,7 +270,15 @@ def test_those_who_have_left_are_not_remembered_behind_one_who_waits() -> None:
     come(leaving)
     for _ in range(10 * FEW):
         leaving.leave(come(leaving, TWO))
-    assert len(leaving._queue) <= 2 * FEW
+    assert len(leaving._turns) <= 2 * FEW
+
+
+def test_clients_who_have_left_are_not_remembered_either() -> None:
+    leaving = room()
+    come(leaving)
+    for each in range(10 * FEW):
+        leaving.leave(come(leaving, Client(f"address {each}")))
+    assert len(leaving._turns._of) <= 2 * FEW
 
 
 def test_leaving_twice_is_leaving_once() -> None:
@@ -288,8 +340,9 @@ class AnyOrder(RuleBasedStateMachine):
         self.waiting: list[list[Ticket]] = [[], []]
         self.sizes: list[dict[Ticket, int]] = [{}, {}]
         self.coming: set[Ticket] = set()
+        self.overtaken: list[dict[str, Counter[str]]] = [{}, {}]  # by address: who had a turn while it waited for one
 
-    @rule(target=entered, which=st.integers(0, 1), client=st.sampled_from([ONE, TWO]), size=st.integers(0, 200))
+    @rule(target=entered, which=st.integers(0, 1), client=ANY, size=st.integers(0, 200))
     def enter(self, which: int, client: Client, size: int) -> tuple[int, Ticket] | None:
         try:
             ticket = self.rooms[which].enter(client, 0.0, announced=size)
@@ -333,11 +386,26 @@ class AnyOrder(RuleBasedStateMachine):
     def call(self, come_back: bool) -> None:
         which = 0 if self.waiting[0] else 1
         ticket = self.rooms[which].call()
-        assert ticket is self.waiting[which][0]
+        assert ticket is next(each for each in self.waiting[which] if each.client == ticket.client)
+        self._has_turn(which, ticket.client.address)
         if come_back:
             self.rooms[which].queue(ticket)
         else:
             self.waiting[which].remove(ticket)
+
+    def _has_turn(self, which: int, address: str) -> None:
+        """Nobody else has two turns while an address waits for one."""
+        overtaken = self.overtaken[which]
+        overtaken.pop(address, None)
+        for other in {ticket.client.address for ticket in self.waiting[which]} - {address}:
+            overtaken.setdefault(other, Counter())[address] += 1
+            assert overtaken[other][address] == 1
+
+    @invariant()
+    def who_waits_for_nothing_is_overtaken_by_nobody(self) -> None:
+        for waiting, overtaken in zip(self.waiting, self.overtaken, strict=True):
+            for address in overtaken.keys() - {ticket.client.address for ticket in waiting}:
+                del overtaken[address]
 
     @invariant()
     def the_books_agree(self) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from slipway.activator.wishes import MOST_THINGS, looking, wants_stream
 
@@ -58,6 +59,39 @@ def test_what_json_means_by_it_is_meant(members: list[tuple[str, Any]], ascii_al
     )
     body = f"{{{said}}}".encode()
     assert wants_stream(body) == (json.loads(body).get("stream") is True)
+
+
+@given(st.sampled_from([1, 7, 1000, 64 * 1024]), st.integers(0, 5), st.integers(0, 65535), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_it_is_the_same_in_whatever_pieces_a_body_has_come(size: int, texts: int, space: int, wants: bool) -> None:
+    before = b"".join(b'"a":"%b",' % (b"x" * (70_000 if size > 100 else 100)) for _ in range(texts))
+    white = b" " * space
+    body = b'{%b"stream"%b:%btrue}%b%b' % (before, white, white, white, b"" if wants else b"]")
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    assert outcome(looking(pieces)) == wants_stream(body) == wants
+
+
+def test_a_body_is_not_put_together_as_a_whole() -> None:
+    taken = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal taken
+        for piece in [b'{"a":"', *[b"x" * 64 * 1024] * 128, b'","stream":true}']:
+            taken += 1
+            yield piece
+
+    steps = looking(pieces())
+    next(steps)
+    assert taken < 16
+    assert outcome(steps)
+
+
+def outcome(steps: Generator[None, None, bool]) -> bool:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return bool(end.value)
 
 
 @pytest.mark.parametrize("piece", [b"a", b'\\"', b"\\\\", b"\\u1234"])

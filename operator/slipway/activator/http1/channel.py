@@ -45,6 +45,7 @@ class Parser(Protocol):
     def unparsed(self) -> int: ...
     def take(self, data: bytes) -> None: ...
     def events(self) -> list[Event]: ...
+    def release(self) -> None: ...
 
 
 P = TypeVar("P", bound=Parser)
@@ -52,6 +53,10 @@ P = TypeVar("P", bound=Parser)
 
 class GoneError(ConnectionError):
     """The connection is over."""
+
+
+class StalledError(GoneError):
+    """We have ended it, because the peer takes nothing any more."""
 
 
 class Channel(asyncio.BufferedProtocol, Generic[P]):
@@ -85,6 +90,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         _set_up(transport.get_extra_info("socket"))
         if self._on_open:
             self._on_open()
+            self._on_open = None
 
     def get_buffer(self, sizehint: int) -> bytearray:
         self._buffer = bytearray(MOST_AT_ONCE)
@@ -144,6 +150,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
                 self._events.extend(self.parser.events())
                 self._turns.spend(self.parser.work)
                 self._read_on()
+                self._release_parser()
             elif self.is_gone or self._has_ended:
                 self._events.extend(self._last_events())
             else:
@@ -167,7 +174,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
                 await writer
         except TimeoutError:
             self.abort()
-            raise GoneError("the peer takes nothing any more") from None
+            raise StalledError("the peer takes nothing any more") from None
 
     def close(self) -> None:
         """After all that was written is sent."""
@@ -176,6 +183,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def abort(self) -> None:
         """Now, so that nobody takes for complete what is not."""
         self._transport.abort()
+        self.parser.release()
 
     # --- whether the peer is still there -----------------------------------------------------------------------------
     # A peer that closes and one that only ends its side of the connection look alike, until they are sent something:
@@ -247,6 +255,13 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._wake_writers()
         if self.on_gone:
             self.on_gone()
+        self.on_gone = self.on_half_closed = None  # which hold whoever holds us
+        self._release_parser()
+
+    def _release_parser(self) -> None:
+        """Once it has read all that there is."""
+        if self.is_gone and not self.parser.unparsed:
+            self.parser.release()
 
     def _wake_reader(self) -> None:
         if self._reader and not self._reader.done():

@@ -32,6 +32,8 @@ MOST_SEGMENTS = 128
 """Lines, chunks and pieces of a body that are parsed at once, so that it takes less than a millisecond."""
 WORK_OF_A_REQUEST = 128  # all that is done for one takes as long as parsing so many segments
 
+_REQUESTS_OF_NOBODY, _ANSWERS_TO_NOBODY = httptools.HttpRequestParser(None), httptools.HttpResponseParser(None)
+
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
 
 
@@ -81,6 +83,7 @@ class _Parser:
         self._first_line = b""  # of the head
         self._is_done = False  # a message is complete, and nobody has asked for the next
         self._broken = False
+        self._is_released = False
         self.work = 0  # segments that were parsed at once, the last time
 
     @property
@@ -88,9 +91,14 @@ class _Parser:
         """Bytes that have come and are not parsed."""
         return len(self._raw) - self._at
 
+    @property
+    def has_begun_head(self) -> bool:
+        """Something of one has come, and not all of it."""
+        return self._next is _Next.HEAD and bool(self._size or self.unparsed)
+
     def take(self, data: bytes) -> None:
         """To be parsed when it is asked for."""
-        if not self._broken:
+        if not (self._broken or self._is_released):
             self._raw, self._at = self._raw[self._at :] + data, 0
 
     def events(self) -> list[Event]:
@@ -104,6 +112,12 @@ class _Parser:
         self._end_of_piece()
         events, self._events = self._events, []
         return events
+
+    def release(self) -> None:
+        """Nothing more is to be parsed. llhttp's parser and this one hold each other, so that without this nothing but
+        a search for garbage would end them."""
+        self._is_released = True
+        self._raw, self._at = b"", 0
 
     def feed(self, data: bytes) -> list[Event]:
         """All events of these bytes."""
@@ -250,6 +264,10 @@ class RequestParser(_Parser):
             self._end_of_piece()
             self._fail(HTTPStatus.BAD_REQUEST, f"This isn't HTTP/1.1: {error}.")
 
+    def release(self) -> None:
+        super().release()
+        self._parser = _REQUESTS_OF_NOBODY
+
     def _read_on(self, rest: bytes) -> None:
         """The client would like another protocol, which it need not get: its request is read as if it had not asked."""
         head, self._upgrade = self._upgrade, None
@@ -319,6 +337,10 @@ class AnswerParser(_Parser):
         except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
             self._end_of_piece()
             self._fail(HTTPStatus.BAD_GATEWAY, f"The replica's answer isn't HTTP/1.1: {error}.")
+
+    def release(self) -> None:
+        super().release()
+        self._parser = _ANSWERS_TO_NOBODY
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

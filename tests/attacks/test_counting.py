@@ -1,0 +1,123 @@
+"""What is refused at the wire's border is counted, with words that nobody can invent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from slipway.activator.holding import House
+from slipway.activator.options import Options
+from support.activator import Activator, Client, activated, connected
+from support.scripted_engine import ScriptedEngine, answering, echoing, scripted_engine
+
+POST = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[ScriptedEngine]:
+    async with scripted_engine(echoing()) as engine:
+        yield engine
+
+
+TOO_LARGE = POST + b"X: " + b"x" * 40_000
+AT_THE_BORDER = {
+    "no HTTP": (b"hello\r\n\r\n", "RequestInvalid"),
+    "another protocol": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "RequestInvalid"),
+    "a head that is too large": (TOO_LARGE, "RequestInvalid"),
+    "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", "RequestInvalid"),
+    "a chunk without a size": (POST + CHUNKED + b"hello\r\n", "RequestInvalid"),
+    "trailers without end": (POST + CHUNKED + b"0\r\nX: " + b"x" * 40_000, "RequestInvalid"),
+    "a body that stops": (POST + b"Content-Length: 5\r\n\r\nab", "RequestInvalid"),
+    "a body that is too large": (POST + b"Content-Length: 99999999999\r\n\r\n", "RequestTooLarge"),
+    "half a head": (POST, "HeadTooSlow"),
+    "line ends": (b"\r\n", "HeadTooSlow"),
+    "nothing": (b"", "Silent"),
+}
+
+
+@pytest.mark.parametrize(("said", "reason"), AT_THE_BORDER.values(), ids=AT_THE_BORDER.keys())
+async def test_whatever_is_refused_at_the_border_is_counted_once(said: bytes, reason: str) -> None:
+    house, options = House(), Options(head_timeout=0.2, body_timeout=0.2, linger=0.05)
+    async with activated(house=house, options=options) as activator, connected(activator) as client:
+        client.say(said)
+        with contextlib.suppress(ConnectionError):
+            await client.reader.read()
+    assert house.tally.refused == {reason: 1}
+
+
+async def test_a_head_that_follows_another_request_too_slowly_is_counted_and_one_that_never_comes_is_not(
+    engine: ScriptedEngine,
+) -> None:
+    house = House()
+    async with activated(house=house, options=Options(idle_timeout=0.2)) as activator:
+        activator.ready(engine)
+        for more in (b"", POST):
+            async with connected(activator) as client:
+                client.post()
+                await client.answer()
+                client.say(more)
+                assert await client.is_closed()
+    assert house.tally.refused == {"HeadTooSlow": 1}
+
+
+async def test_a_client_that_goes_away_by_itself_is_not_counted(engine: ScriptedEngine) -> None:
+    house = House()
+    async with activated(house=house) as activator:
+        for said in (b"", POST, POST + b"Content-Length: 5\r\n\r\nab"):
+            async with connected(activator) as client:
+                client.say(said)
+                await client.writer.drain()
+        async with asyncio.timeout(10):
+            while house.tally.connections:  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0.01)
+    assert not house.tally.refused
+
+
+async def test_connections_that_find_no_place_and_those_that_make_room_are_counted() -> None:
+    house = House()
+    async with activated(house=house, options=Options(connections_per_port=4)) as activator:
+        busy = [await _from("127.0.0.2", activator) for _ in range(3)]
+        for number, each in enumerate(busy, 1):
+            each.post()
+            await activator.until_waiting(number)
+        refused = await _from("127.0.0.2", activator)
+        assert (await refused.answer()).error["code"] == "TooManyConnections"
+        silent = await _from("127.0.0.3", activator)
+        replacing = await _from("127.0.0.4", activator)
+        assert await silent.is_closed()
+        assert house.tally.refused == {"TooManyConnections": 1, "MadeRoom": 1}
+        for each in (*busy, refused, silent, replacing):
+            each.leave()
+
+
+async def test_an_answer_that_nobody_takes_is_counted(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slipway.activator.http1.channel.LONGEST_STALL", 0.1)
+    house = House()
+    engine.script = answering(bytes(32 << 20))
+    async with activated(house=house) as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            client.post()
+            async with asyncio.timeout(10):
+                while not house.tally.refused:  # noqa: ASYNC110 - nobody tells of it
+                    await asyncio.sleep(0.01)
+    assert house.tally.refused == {"AnswerNotTaken": 1}
+
+
+async def test_no_client_can_invent_a_reason() -> None:
+    """What Prometheus keeps for each of them is bounded."""
+    house = House()
+    async with activated(house=house, options=Options(head_timeout=0.05, linger=0.05)) as activator:
+        for number in range(30):
+            async with connected(activator) as client:
+                word = b"word%d" % number
+                client.say(b"%b /%b HTTP/1.1\r\n%b: %b\r\n%b\r\n\r\n" % ((word,) * 5))
+                await client.is_closed()
+    assert house.tally.refused == {"RequestInvalid": 30}
+
+
+async def _from(address: str, activator: Activator) -> Client:
+    return Client(*await asyncio.open_connection("127.0.0.1", await activator.port(), local_addr=(address, 0)))

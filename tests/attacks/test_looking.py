@@ -1,0 +1,124 @@
+"""Nobody wakes a sleeping model by looking at it, or learns more of one that failed than they may."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from slipway.api.reasons import Reason
+from slipway.observing.cause import Cause
+from support.activator import LLAMA, Client, activated, ask
+from support.sleeping import BEARER, HERE, KEYS, WITH_KEYS, holds, rules, scene
+
+LOOKED_AT = {
+    "GET /v1/models": 200,
+    "HEAD /v1/models": 200,
+    "GET /v1/models?limit=1000": 200,
+    "GET /v1/models/llama": 200,
+    "GET /v1/models/gpt-4": 404,
+    "GET /health": 200,
+    "HEAD /health": 200,
+    "OPTIONS /v1/chat/completions": 200,
+    "OPTIONS /v1/models": 200,
+    "OPTIONS /admin": 404,
+    "GET /version": 404,
+    "GET /": 404,
+    "GET /favicon.ico": 404,
+    "GET /robots.txt": 404,
+    "GET /.env": 404,
+    "GET /metrics": 404,
+    "GET /v1/realtime": 404,
+    "POST /": 404,
+    "POST /v1/chat/completions/": 404,
+    "POST //v1/chat/completions": 404,
+    "POST /v1/chat/../completions": 404,
+    "POST /v1/Completions": 404,
+    "POST /v1/load_lora_adapter": 404,
+    "GET /v1/chat/completions": 404,
+    "PUT /v1/chat/completions": 404,
+    "DELETE /v1/completions": 404,
+    "HEAD /v1/completions": 404,
+    "PROPFIND /v1/completions": 404,
+    "GET /v1/responses/resp_1": 404,
+    "POST /v1/responses/resp_1/cancel": 404,
+}
+
+
+@pytest.mark.parametrize("line", LOOKED_AT)
+async def test_nobody_wakes_a_model_by_looking_at_it(line: str) -> None:
+    async with scene(rules()) as looked_at:
+        answer = await looked_at.asks(line, body=b"")
+        assert (answer.status, looked_at.sleeps) == (LOOKED_AT[line], True)
+
+
+WAKING = (
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/embeddings",
+    "/v1/rerank",
+    "/v2/rerank",
+    "/rerank",
+    "/v1/score",
+    "/score",
+    "/classify",
+    "/pooling",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/tokenize",
+    "/detokenize",
+    "/v1/messages/count_tokens",
+    "/v1/chat/completions?beta=true",
+    "/v1/chat%2Fcompletions",
+)
+
+
+@pytest.mark.parametrize("path", WAKING)
+async def test_what_the_engine_computes_for_wakes_it(path: str) -> None:
+    async with scene(rules()) as asked:
+        await holds(asked, line=f"POST {path}")
+
+
+async def test_a_connection_goes_on_after_an_answer_at_zero() -> None:
+    async with scene(rules()) as asked:
+        reader, writer = await asyncio.open_connection(HERE, await asked.activator.port())
+        client = Client(reader, writer)
+        for _ in range(2):
+            client.say(b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert (await client.answer()).status == 200
+        writer.close()
+
+
+# --- what a failed start says ----------------------------------------------------------------------------------------
+
+TOLD = "GET https://store/llama?signature=abc failed"
+GONE = Cause(Reason.MODEL_NOT_FOUND, TOLD, datetime(2026, 1, 1, tzinfo=UTC), final=True)
+
+
+async def test_a_pods_own_words_are_told_to_those_with_a_key_alone() -> None:
+    async with scene(WITH_KEYS) as failed:
+        failed.activator.tell(cause=GONE)
+        assert TOLD in (await failed.asks(headers=BEARER)).error["message"]
+        failed.neighbours.hidden = {KEYS}
+        failed.neighbours.clock.now += 11
+        answer = await failed.asks(headers="X-Api-Key: any-key-at-all\r\n")
+    assert (answer.status, answer.error["code"]) == (503, "ModelNotFound")
+    assert answer.error["message"] == Reason.MODEL_NOT_FOUND.meaning
+
+
+async def test_health_says_that_it_failed_and_not_why() -> None:
+    async with scene(rules()) as failed:
+        failed.activator.tell(cause=replace(GONE))
+        answer = await failed.asks("GET /health", body=b"")
+    assert (answer.status, answer.body) == (503, b'{"slipway":{"state":"Failed"}}')
+
+
+async def test_the_deployment_of_these_tests_would_be_woken_without_any_rules() -> None:
+    async with activated() as activator:
+        asked = asyncio.create_task(ask(activator))
+        await activator.until_waiting(1)
+        assert activator.demand.of(LLAMA).active
+        asked.cancel()
