@@ -28,15 +28,16 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{{}}")
-        if self.path != "/ready":
-            print(self.path, flush=True)
-    do_GET = do_POST = answer
+    def do_POST(self):
+        print(self.path, flush=True)
+        self.answer()
+    do_GET = answer
     def log_message(self, *_):
         pass
 http.server.ThreadingHTTPServer(("", {PORT}), Answer).serve_forever()
 """
 )
-"""Says yes to all that it is asked, and tells what that was."""
+"""Says yes to all that it is asked, and tells of the requests of clients."""
 
 
 @pytest.fixture
