@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -19,14 +19,34 @@ from slipway.activator.gate import Gate
 from slipway.activator.holding import House
 from slipway.activator.knowledge import Knowledge
 from slipway.activator.waking import retry_after
+from slipway.activator.watches import Home
+from slipway.activator.watches import watches as of_the_activator
+from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
 from slipway.api.reasons import Reason
-from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
-from slipway.kube.store import Store
+from slipway.kube.kinds import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    POD,
+    POD_MONITOR,
+    SCALED_OBJECT,
+    SERVICE,
+    SERVING_RUNTIME,
+    Kind,
+    Object,
+    kind_of,
+)
+from slipway.kube.metrics import Metrics
+from slipway.kube.store import Packing, Store, size_of
+from slipway.kube.watching import Watch, Watching
 from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
 from slipway.observing.status import same, status_of
 from slipway.observing.world import WorldView
 from slipway.planning import Unplannable
+from slipway.reconciling.home import Home as Keeper
+from slipway.reconciling.watches import watches as of_the_operator
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 from support.hostile import statuses
@@ -81,6 +101,170 @@ class Activator:
 async def activator(monkeypatch: pytest.MonkeyPatch) -> Activator:
     monkeypatch.setattr(model, "version", lambda: "1")
     return Activator()
+
+
+# --- what fills memory, or takes time --------------------------------------------------------------------------------
+
+OWNED = {OWNER_LABEL: "none", MANAGED_BY_LABEL: MANAGED_BY}
+TEXT, MANY = "x" * 700_000, [f"{each:08}" for each in range(15_000)]
+
+
+def large(kind: Kind, **fields: Any) -> Object:
+    """As large as the API server takes it, wherever something may be large."""
+    metadata = {
+        "name": "none",
+        "namespace": "evil",
+        "uid": "1",
+        "resourceVersion": "1",
+        "labels": {**OWNED, **dict.fromkeys(MANY, "")},
+        "annotations": {"a": TEXT},
+        "finalizers": MANY,
+        "ownerReferences": [{"kind": "LLMDeployment", "name": "none", "uid": each} for each in MANY],
+    }
+    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **fields}
+
+
+def large_pod() -> Object:
+    env = [{"name": f"E{each}", "value": each} for each in MANY]
+    containers: list[Object] = [
+        {"name": each, "image": "x", "env": env if each == MANY[0] else []} for each in MANY[:2_000]
+    ]
+    resources = {"limits": {"memory": "1Gi", **dict.fromkeys(MANY, "1")}}
+    containers[0]["resources"] = resources
+    ended = {"state": {"terminated": {"exitCode": 1, "message": "y" * 4096}}}
+    status = {
+        "phase": "Pending",
+        "message": TEXT,
+        "podIP": "10.0.0.1",
+        "podIPs": [{"ip": each} for each in MANY],
+        "conditions": [
+            {"type": each, "status": "True", "message": "y" * 5_000} for each in ("Ready", "x", *MANY[:100])
+        ],
+        "containerStatuses": [{"name": each, "ready": False, "image": "x" * 5_000, **ended} for each in MANY[:2_000]],
+    }
+    spec = {"schedulerName": "none", "nodeSelector": dict.fromkeys(MANY, ""), "containers": containers}
+    return large(POD, spec=spec, status=status)
+
+
+def large_slice(name: str = "none-activator") -> Object:
+    endpoints = [{"addresses": ["10.0.0.1"], "hostname": each, "conditions": {"ready": False}} for each in MANY]
+    thing = large(ENDPOINT_SLICE, endpoints=endpoints, ports=[{"port": 1, "name": each} for each in MANY])
+    return {**thing, "metadata": {**thing["metadata"], "name": name}}
+
+
+def large_child(kind: Kind) -> Object:
+    return large(kind, spec={"ports": [{"name": each} for each in MANY]}, status={"conditions": [{"message": TEXT}]})
+
+
+def large_model() -> Object:
+    """The CRD bounds its spec."""
+    spec = {"model": {"uri": "pvc://m/"}, "pod": {"env": MANY[:64]}, "engine": {"extraArgs": ["z" * 1024] * 64}}
+    conditions = [{"type": "Ready", "status": "False", "message": "y" * 32768}]
+    return large(LLM_DEPLOYMENT, spec=spec, status={"message": "short", "conditions": conditions})
+
+
+def activators() -> dict[Kind, Watch[Any]]:
+    return {each.kind: each for each in of_the_activator(Home("slipway-system", "slipway-activator"), lambda _: ())}
+
+
+def operators() -> dict[Kind, Watch[Any]]:
+    nobody = {"everyone": lambda: (), "on_node": lambda _: (), "node": lambda _: None, "ports": lambda _: ()}
+    return {each.kind: each for each in of_the_operator(home=Keeper(), **nobody)}  # type: ignore[arg-type]
+
+
+KEPT_BY_ACTIVATORS = [
+    # what, and characters of it that are kept at most; each is of megabytes
+    (large_pod, 160_000),  # with the last words of 32 containers, which the kubelet lets nobody have
+    (large_slice, 600),
+    (lambda: large_child(SERVICE), 600),
+    (large_model, 80_000),
+]
+KEPT_BY_OPERATORS = [
+    (large_pod, 160_000),
+    (large_slice, 600),
+    (lambda: large_slice("none-x7"), 600),
+    (large_model, 110_000),
+    *((lambda kind=kind: large_child(kind), 600) for kind in (SERVICE, POD_MONITOR, SCALED_OBJECT, INFERENCE_SERVICE)),
+    (lambda: large_child(SERVING_RUNTIME), 600),
+    (lambda: large(DEPLOYMENT, spec={"template": TEXT}, status={"conditions": [{"message": TEXT}] * 99}), 140_000),
+]
+
+
+@pytest.mark.parametrize(
+    ("watches", "make", "most"),
+    [
+        *((activators, *each) for each in KEPT_BY_ACTIVATORS),
+        *((operators, *each) for each in KEPT_BY_OPERATORS),
+    ],
+)
+def test_however_large_an_object_is_little_of_it_is_kept(
+    watches: Callable[[], dict[Kind, Watch[Any]]], make: Callable[[], Object], most: int
+) -> None:
+    thing = make()
+    assert size_of(thing) > 1_000_000
+    watch = watches()[kind_of(thing)]
+    kept = watch.kept(thing)
+    assert kept is not None
+    assert size_of(kept) <= most
+    assert {*watch.keys(kept)} == {*watch.keys(thing)}
+
+
+def test_a_hundred_large_pods_that_wait_take_less_than_a_hundred_kilobytes() -> None:
+    env = [{"name": f"E{each}", "value": f"{each}"} for each in range(18_000)]
+    pod = {
+        "metadata": {"name": "p", "namespace": "evil", "uid": "u", "resourceVersion": "1", "labels": OWNED},
+        "spec": {"schedulerName": "none", "containers": [{"name": "c", "image": "x", "env": env}]},
+        "status": {"phase": "Pending"},
+    }
+    for watches in (activators(), operators()):
+        assert watches[POD].packed
+        assert 100 * len(Packing.pack(watches[POD].shrunk(pod))) < 100_000
+
+
+async def test_objects_are_made_small_before_they_come_into_the_loop_that_serves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    came: list[Object] = []
+    watching = watched(activators().values())
+    monkeypatch.setattr(watching, "_arrived", lambda kind, type_, thing: came.append(thing))
+    arrive = watching._arriving(watching._epoch)
+    await asyncio.to_thread(arrive, POD, "MODIFIED", large_pod())
+    await asyncio.sleep(0)
+    [thing] = came
+    assert size_of(thing) <= 160_000
+
+
+async def test_an_object_that_cannot_be_read_is_there_by_its_name_and_the_next_is_heard_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[Any] = []
+    watching = watched(activators().values(), add=heard.append)
+    odd, good = large_child(LLM_DEPLOYMENT), model_of("good")
+    odd["spec"] = ["no", "object"]
+    arrive = watching._arriving(watching._epoch)
+    for thing in (odd, good):
+        arrive(LLM_DEPLOYMENT, "ADDED", thing)
+    await asyncio.sleep(0.01)
+    assert heard == [Deployment("evil", "none"), Deployment("evil", "good")]
+    assert "spec" not in (watching.store.get(LLM_DEPLOYMENT, "none", "evil") or {})  # nothing says that all may ask
+    assert "its name alone is kept" in caplog.text
+
+
+async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> None:
+    def fail(_: Any) -> None:
+        raise ValueError("odd")
+
+    watching = watched(activators().values(), add=fail)
+    watching._gone(LLM_DEPLOYMENT, [model_of("good")])
+
+
+def model_of(name: str) -> Object:
+    metadata = {"name": name, "namespace": "evil", "uid": "1", "resourceVersion": "1"}
+    return {"metadata": metadata, "spec": {"model": {"uri": "pvc://m/"}}}
+
+
+def watched(watches: Iterable[Watch[Any]], add: Callable[[Any], None] = lambda _: None) -> Watching[Any]:
+    return Watching([*watches], client=cast(Any, None), login=cast(Any, None), add=add, metrics=Metrics())
 
 
 # --- what ends a loop ------------------------------------------------------------------------------------------------

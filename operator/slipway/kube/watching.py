@@ -28,7 +28,7 @@ from slipway.kube.audit import Auditor, Lister, Rhythm
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import Kind, Object
 from slipway.kube.metrics import WatchMetrics
-from slipway.kube.store import Store, pruned
+from slipway.kube.store import Store, bare, place_of, pruned, size_of
 
 logger = logging.getLogger(__name__)
 logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it tells of each event that it was passed on
@@ -52,10 +52,27 @@ class Watch(Generic[Key]):
     label_selector: str = ""
     field_selector: str = ""
     namespace: str = ""  # without it, in all of the cluster
-    keep: Callable[[Object], Object | None] = pruned  # None: nobody needs it
+    keep: Callable[[Object], Object] = pruned  # called in kopf's thread
+    adopt: Callable[[Object], Object | None] = lambda kept: kept  # None: nobody needs it; called in our own
     packed: bool = False  # kept as text: for kinds with many objects, of which few are looked at in a moment
+    largest: int = 64 << 10  # characters of what is kept of one object
     is_hint: bool = False
     """What it tells helps when it comes, and isn't missed when it doesn't: nothing waits for it or checks it."""
+
+    def shrunk(self, thing: Object) -> Object:
+        """What is kept of it: bounded, and never nothing, or it would be missed for ever."""
+        try:
+            kept = self.keep(thing)
+            why = "" if size_of(kept) <= self.largest else "it is too large"
+        except Exception as error:  # whoever wrote it, the others' events go on
+            why = f"it can't be read: {type(error).__name__}: {error!s:.200}"
+        if not why:
+            return kept
+        logger.warning("Of %s %s its name alone is kept: %s", self.kind, "/".join(place_of(thing)), why)
+        return bare(thing)
+
+    def kept(self, thing: Object) -> Object | None:
+        return self.adopt(self.shrunk(thing))
 
 
 class Watching(Generic[Key]):
@@ -144,19 +161,22 @@ class Watching(Generic[Key]):
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def _arriving(self, epoch: int) -> Callable[[Kind, str | None, Object], None]:
-        """From kopf's thread into ours; what a kopf tells that was ended is not heard."""
+        """From kopf's thread into ours; what a kopf tells that was ended is not heard.
+
+        Objects are made small in kopf's: some are of a size that would keep waiting all whom our loop serves.
+        """
         loop = asyncio.get_running_loop()
 
-        def arrive(kind: Kind, type_: str | None, thing: Object) -> None:
+        def arrive(kind: Kind, type_: str | None, shrunk: Object) -> None:
             if epoch == self._epoch:
-                self._arrived(kind, type_, thing)
+                self._arrived(kind, type_, shrunk)
 
-        return lambda kind, type_, thing: _soon(loop, arrive, kind, type_, thing)
+        return lambda kind, type_, thing: _soon(loop, arrive, kind, type_, self._watches[kind].shrunk(thing))
 
-    def _arrived(self, kind: Kind, type_: str | None, thing: Object) -> None:
+    def _arrived(self, kind: Kind, type_: str | None, shrunk: Object) -> None:
         if type_ is None:
             self.auditor.listed_anew(kind)
-        kept = self._watches[kind].keep(thing)
+        kept = self._watches[kind].adopt(shrunk)
         if kept and self.store.take(kind, type_, kept, now=time.monotonic(), epoch=self._epoch):
             self._concern(kind, kept)
 
@@ -173,8 +193,12 @@ class Watching(Generic[Key]):
         self._stop()
 
     def _concern(self, kind: Kind, thing: Object) -> None:
-        for key in self._watches[kind].keys(thing):
-            self._add(key)
+        """Called by the audit, too, which must not end for what one object says."""
+        try:
+            for key in self._watches[kind].keys(thing):
+                self._add(key)
+        except Exception:
+            logger.exception("Whom a change of %s %s concerns can't be told", kind, "/".join(place_of(thing)))
 
 
 def _by_namespace(watches: Iterable[Watch[Any]]) -> list[list[Watch[Any]]]:
