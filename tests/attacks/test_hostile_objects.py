@@ -46,6 +46,7 @@ from slipway.observing.status import same, status_of
 from slipway.observing.world import WorldView
 from slipway.planning import Unplannable
 from slipway.reconciling.home import Home as Keeper
+from slipway.reconciling.platform import KEDA, Following
 from slipway.reconciling.watches import watches as of_the_operator
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA
@@ -256,6 +257,18 @@ async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> Non
 
     watching = watched(activators().values(), add=fail)
     watching._gone(LLM_DEPLOYMENT, [model_of("good")])
+
+
+async def test_an_error_with_what_runs_keda_ends_no_operator(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    following = Following(
+        KEDA, "keda", client=cast(Any, None), login=cast(Any, None), concern=list, now=cast(Any, None)
+    )
+    monkeypatch.setattr(following, "part", lambda: "odd")
+    async with asyncio.timeout(5):
+        await following._look_when_known()
+    assert "KEDA can't be judged" in caplog.text
 
 
 def model_of(name: str) -> Object:

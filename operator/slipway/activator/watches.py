@@ -43,10 +43,10 @@ def watches(home: Home, ports: Callable[[Object], Iterable[Key]]) -> list[Watch[
             packed=True,
             largest=MOST_OF_A_SPEC,
         ),
-        Watch(SERVICE, owner_of, OWNER_LABEL, keep=its_port, packed=True),
+        Watch(SERVICE, owner_of, OWNER_LABEL, keep=its_port),
         Watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
         # Services hand their labels on to their slices
-        Watch(ENDPOINT_SLICE, _of_slice(home), ours, keep=partial(where_it_leads, home), packed=True),
+        Watch(ENDPOINT_SLICE, _of_slice(home), ours, keep=partial(where_it_leads, home)),
         Watch(CONFIG_MAP, ports, table, namespace=home.namespace, largest=MOST_OF_A_CONFIG_MAP),
     ]
 
