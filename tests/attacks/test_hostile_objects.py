@@ -263,7 +263,7 @@ async def test_an_error_with_what_runs_keda_ends_no_operator(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     following = Following(
-        KEDA, "keda", client=cast(Any, None), login=cast(Any, None), concern=list, now=cast(Any, None)
+        KEDA, "keda", client=cast(Any, None), login=cast(Any, None), concern=cast(Any, None), now=cast(Any, None)
     )
     monkeypatch.setattr(following, "part", lambda: "odd")
     async with asyncio.timeout(5):

@@ -156,8 +156,8 @@ class LLMDeployment(ReportModel):
         ),
         Rule(
             rule=f"!self.metadata.name.startsWith({cel(KEDA_S_BEGINNING)})",
-            message=f"a name that begins with {KEDA_S_BEGINNING} is the one that KEDA gives to an autoscaler of another "
-            "deployment: choose another",
+            message=f"a name that begins with {KEDA_S_BEGINNING} is the one that KEDA gives to the autoscaler of "
+            "another deployment: choose another",
         ),
     )
 
