@@ -65,7 +65,7 @@ class Bench:
         """As a watch does: parsed from the API server's text."""
         kind = kind_of(thing)
         told = json.loads(json.dumps(thing))
-        if kept := self.watches[kind].keep(told):
+        if kept := self.watches[kind].kept(told):
             self.store.take(kind, None, kept, now=0.0, epoch=1)
 
     async def answer(self, method: str, path: str, *, body: Any = None, **_: Any) -> Answer:

@@ -270,10 +270,18 @@ def test_a_runtime_of_the_namespace_with_a_name_of_its_own_is() -> None:
     assert isinstance(render(wanted, plan(wanted), World(serving_runtime=theirs)), Desired)
 
 
-@pytest.mark.parametrize("ending", ["predictor", "transformer", "explainer"])
-def test_a_name_that_kserve_gives_to_a_part_of_another_is_not_rendered(ending: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        *((f"a-{each}", f"KServe gives to the {each} of a") for each in ("predictor", "transformer", "explainer")),
+        *((f"a-{each}", f"Slipway gives to the {each} of a") for each in ("activator", "canary", "cache")),
+        ("keda-hpa-a", "KEDA gives to the autoscaler of a"),
+    ],
+)
+def test_a_name_that_is_given_to_a_part_of_another_is_not_rendered(name: str, told: str) -> None:
+    """However old the object is: the API server looks at it when it is written, not when its rules change."""
     plain = on_h100()
-    wanted = plain.model_copy(update={"metadata": plain.metadata.model_copy(update={"name": f"a-{ending}"})})
+    wanted = plain.model_copy(update={"metadata": plain.metadata.model_copy(update={"name": name})})
     answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
     assert isinstance(answer, Unrenderable)
-    assert f"is the one that KServe gives to the {ending} of a:" in answer.message
+    assert f"is the one that {told}:" in answer.message

@@ -277,7 +277,7 @@ class Loop:
                 self.store.miss(watch.kind)
                 continue
             there = [thing for (kind, *_), thing in self.api.objects.items() if kind == watch.kind]
-            kept = [thing for thing in map(watch.keep, there) if thing and is_selected(watch, thing)]
+            kept = [thing for thing in map(watch.kept, there) if thing and is_selected(watch, thing)]
             for thing in kept:
                 self.store.take(watch.kind, "MODIFIED", thing, now=0)
             self.store.compare(watch.kind, kept, since=self.store.mark, now=0)

@@ -58,7 +58,8 @@ class Activator:
         self._loop = loop
         self._ports = OwnPorts(HOME.service, lambda name: self._store.get(CONFIG_MAP, name, HOME.namespace))
         self._watches = watches(HOME, self._ports.concerns)
-        self._store = Store([watch.kind for watch in self._watches])
+        kinds = [watch.kind for watch in self._watches]
+        self._store = Store(kinds, packed=[watch.kind for watch in self._watches if watch.packed])
         self.deployments = Deployments()
         self.knowledge = Knowledge(
             self._store, self.deployments, port_of=self._ports.port_of, now=lambda: NOW, clock=lambda: 0.0
@@ -72,7 +73,7 @@ class Activator:
             told = [each for each in there if is_selected(watch, each)]
             before = self._store.all(watch.kind)
             for each in told:
-                self._store.take(watch.kind, "MODIFIED", each, now=0)
+                self._store.take(watch.kind, "MODIFIED", watch.shrunk(each), now=0)
             gone = self._store.compare(watch.kind, told, since=self._store.mark, now=0).ghosts
             for each in [*gone, *(each for each in told if each not in before)]:
                 for key in watch.keys(each):

@@ -18,12 +18,13 @@ from slipway.activator.picking import Replica
 from slipway.activator.rules import rules_of
 from slipway.activator.waking import expected_wake, size_of
 from slipway.api import names, units
-from slipway.api.engine import ANY_CONCURRENCY
+from slipway.api.engine import ANY_CONCURRENCY, MOST_CONCURRENCY
 from slipway.api.model import ModelFacts
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
 from slipway.observing.cause import NO_POD_CAN_HELP, Cause, reason_named
 from slipway.observing.observation import observe
+from slipway.observing.phases import length_of
 from slipway.observing.pods import Pod
 from slipway.observing.rollout import version_of
 from slipway.observing.world import WorldView, condition, is_true, parse_time
@@ -131,9 +132,12 @@ def start_of(pod: Object) -> float | None:
 
 
 def last_cold_start(deployment: Object) -> float | None:
-    """Seconds, as the status remembers it: the sum of its phases."""
+    """Seconds, as the status remembers it: the sum of its phases. None: it remembers none, or not so that it could be.
+
+    The owner of a deployment can write its status, too.
+    """
     phases = (deployment.get("status") or {}).get("lastColdStart") or {}
-    return sum(units.seconds(each) for each in phases.values()) if phases else None
+    return length_of(phases) if phases else None
 
 
 def newest_version(pods: tuple[Object, ...]) -> tuple[Object, ...]:
@@ -170,7 +174,7 @@ def _address(pod: Object) -> str:
 def _concurrency(deployment: Object) -> int:
     chosen = (deployment["spec"].get("engine") or {}).get("maxConcurrency")
     planned = ((deployment.get("status") or {}).get("plan") or {}).get("maxConcurrency")
-    return int(chosen or planned or ANY_CONCURRENCY)
+    return min(max(1, int(chosen or planned or ANY_CONCURRENCY)), MOST_CONCURRENCY)
 
 
 def _told(deployment: Object) -> Cause | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import datetime
@@ -29,7 +30,10 @@ from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Obj
 from slipway.kube.store import Store
 from slipway.observing.porttable import Claim, claim_of
 
+log = logging.getLogger(__name__)
+
 STARTS_REMEMBERED = 5
+LONGEST_CAUSE = 256
 LOOK_AGAIN_AFTER = 1.0  # seconds, at a deployment whose pods aren't ready: how long they aren't matters then
 
 
@@ -52,6 +56,7 @@ class Knowledge:
         self._counted: defaultdict[Deployment, set[str]] = defaultdict(set)  # uids of pods whose start is remembered
         self._greeted: defaultdict[Deployment, set[Target]] = defaultdict(set)
         self._restless: set[Deployment] = set()
+        self._complaints: dict[Deployment, tuple[str, str]] = {}
         self.scraping = Scraping(self.hear)
         self.greeting = Greeting(self.greet)
 
@@ -60,7 +65,21 @@ class Knowledge:
             self.look(deployment_of(thing))
 
     def look(self, deployment: Deployment) -> None:
-        """What the caches show of it goes to the data path."""
+        """What the caches show of it goes to the data path.
+
+        Much of that is its owner's to write. Whatever it makes us fail at, it stays that deployment's own affair: it
+        is unknown, so that nothing leads anywhere, until a look succeeds.
+        """
+        try:
+            self._look(deployment)
+        except Exception as error:
+            self._forget(deployment)
+            self._restless.add(deployment)
+            self._complain(deployment, error)
+        else:
+            self._complaints.pop(deployment, None)
+
+    def _look(self, deployment: Deployment) -> None:
         namespace, name = deployment
         thing = self._store.get(LLM_DEPLOYMENT, name, namespace)
         if thing is None or "deletionTimestamp" in thing["metadata"]:
@@ -95,6 +114,14 @@ class Knowledge:
                 self.look(deployment)
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _complain(self, deployment: Deployment, error: Exception) -> None:
+        """Once of each cause: it is looked at again and again."""
+        cause = type(error).__name__, str(error)[:LONGEST_CAUSE]
+        if self._complaints.get(deployment) != cause:
+            self._complaints[deployment] = cause
+            told = "It can't be read, so nobody can ask for it here, which is a bug worth a report: %s: %s"
+            log.error(told, *cause, exc_info=error, extra={"key": str(deployment)})
 
     def _sight(self, deployment: Deployment, thing: Object, pods: tuple[Object, ...]) -> Sight:
         namespace, name = deployment

@@ -23,6 +23,7 @@ AGAIN = (0.5, 1.5)  # seconds: the API server hears of a pod's address after the
 REMEMBERED = 4096  # answers, of each kind
 QUICK = Patience(deadline=2.0, per_try=1.5)
 ENDED = ("Succeeded", "Failed")
+MOST_LABELS = 64  # of one pod
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class Lookups:
             found = await self._client.list(POD, field_selector=f"status.podIP={address}")
         except KubeError:
             return None
-        return tuple(pod for pod in found if pod.get("status", {}).get("phase") not in ENDED)
+        return tuple(_who(pod) for pod in found if pod.get("status", {}).get("phase") not in ENDED)
 
     async def _ask_labels(self, namespace: str) -> Mapping[str, str] | None:
         try:
@@ -72,6 +73,18 @@ class Lookups:
             return None
         labels: Mapping[str, str] = found["metadata"].get("labels") or {}
         return labels
+
+
+def _who(pod: Object) -> Object:
+    """What is asked of a pod. One with more labels than anybody needs is, like one on its node's network, nobody: with
+    some of them left out, it could be taken for one that hasn't a label."""
+    labels = pod["metadata"].get("labels") or {}
+    has_too_many = len(labels) > MOST_LABELS
+    metadata = {name: pod["metadata"].get(name) for name in ("name", "namespace")}
+    return {
+        "metadata": {**metadata, "labels": {} if has_too_many else labels},
+        "spec": {"hostNetwork": has_too_many or bool(pod["spec"].get("hostNetwork"))},
+    }
 
 
 class Memory(Generic[T]):

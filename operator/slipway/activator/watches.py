@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from slipway.activator.demand import Deployment
 from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, SERVICE_LABEL
+from slipway.api.reasons import ConditionType
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store, place_of
 from slipway.kube.watching import Watch
+from slipway.observing.keeping import bounded, named, picked, pod_shown
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,20 @@ Key = Deployment | Home
 def watches(home: Home, ports: Callable[[Object], Iterable[Key]]) -> list[Watch[Key]]:
     """`ports`: whom a part of the table of ports concerns."""
     ours = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+    table = f"{PORT_TABLE_LABEL}={home.service}"
     return [
-        Watch(LLM_DEPLOYMENT, lambda thing: [Deployment(*place_of(thing))]),
-        Watch(SERVICE, owner_of, OWNER_LABEL),
-        Watch(POD, owner_of, OWNER_LABEL),
-        Watch(ENDPOINT_SLICE, _of_slice(home), ours),  # Services hand their labels on to their slices
-        Watch(CONFIG_MAP, ports, f"{PORT_TABLE_LABEL}={home.service}", namespace=home.namespace),
+        Watch(
+            LLM_DEPLOYMENT,
+            lambda thing: [Deployment(*place_of(thing))],
+            keep=what_requests_meet,
+            packed=True,
+            largest=MOST_OF_A_SPEC,
+        ),
+        Watch(SERVICE, owner_of, OWNER_LABEL, keep=its_port),
+        Watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
+        # Services hand their labels on to their slices
+        Watch(ENDPOINT_SLICE, _of_slice(home), ours, keep=partial(where_it_leads, home)),
+        Watch(CONFIG_MAP, ports, table, namespace=home.namespace, largest=MOST_OF_A_CONFIG_MAP),
     ]
 
 
@@ -49,6 +60,52 @@ def _of_slice(home: Home) -> Callable[[Object], Iterable[Key]]:
     return lambda thing: [home] if home.owns(thing) else owner_of(thing)
 
 
+# --- what is kept: what is read, and no more of it than belongs there ------------------------------------------------
+
+
+def what_requests_meet(deployment: Object) -> Object:
+    """Of the spec what concerns requests and how long a wake takes; of the status what is told, and what was learnt."""
+    spec, status = deployment["spec"], deployment.get("status") or {}
+    kept: Object = {name: spec[name] for name in OF_SPEC if name in spec}
+    kept["model"] = {name: spec["model"][name] for name in OF_MODEL if name in spec["model"]}
+    told: Object = picked(status, ["lastColdStart"])
+    told["plan"] = picked(status.get("plan") or {}, ["maxConcurrency"])
+    told["conditions"] = [
+        bounded(each) for each in status.get("conditions") or [] if each["type"] == ConditionType.READY
+    ]
+    return {**named(deployment, "generation"), "spec": kept, "status": told}
+
+
+def its_port(service: Object) -> Object:
+    """To which engines listen."""
+    ports = (service.get("spec") or {}).get("ports") or []
+    return {**named(service), "spec": {"ports": [picked(each, ["targetPort"]) for each in ports[:1]]}}
+
+
+def where_it_leads(home: Home, endpoint_slice: Object) -> Object:
+    """Of our own Service, where our replicas are; of a model's, whether new connections come to us."""
+    endpoints: list[Object] = endpoint_slice.get("endpoints") or []
+    if home.owns(endpoint_slice):
+        kept = [picked(each, OF_ENDPOINTS) for each in endpoints]
+    else:
+        kept = [{"conditions": {"ready": any(is_led_to(each) for each in endpoints)}}] if endpoints else []
+    return {**named(endpoint_slice), "endpoints": kept}
+
+
+def is_led_to(endpoint: Object) -> bool:
+    return bool((endpoint.get("conditions") or {}).get("ready", True))
+
+
+MOST_OF_A_SPEC, MOST_OF_A_POD = 256 << 10, 256 << 10  # characters
+MOST_OF_A_CONFIG_MAP = 2 << 20  # in our own namespace
+OF_SPEC = ("access", "engine", "scaling")
+OF_MODEL = ("facts", "servedName")
+OF_ENDPOINTS = ("addresses", "conditions", "targetRef")
+
+
+# --- what is read of them --------------------------------------------------------------------------------------------
+
+
 def replicas(store: Store, home: Home, *, ready: bool) -> dict[str, str]:
     """The pods of the activator by their addresses: those that are ready, or all; ourselves may be among them."""
     return {
@@ -56,6 +113,6 @@ def replicas(store: Store, home: Home, *, ready: bool) -> dict[str, str]:
         for thing in store.labelled(ENDPOINT_SLICE, home.service, home.namespace)
         for endpoint in (thing.get("endpoints") or [] if home.owns(thing) else ())
         if (endpoint.get("targetRef") or {}).get("kind") == "Pod"
-        if not ready or (endpoint.get("conditions") or {}).get("ready", True)
+        if not ready or is_led_to(endpoint)
         for address in endpoint["addresses"]
     }

@@ -13,6 +13,7 @@ from slipway.api.model import ServedName, Uri
 from slipway.api.schema import LIST_TYPE, ApiModel, Auto, ObjectName, Rule, matches, text, whole_number_or_auto
 
 ANY_CONCURRENCY = 16  # requests at a time, where neither the spec nor the plan says
+MOST_CONCURRENCY = 4096
 
 MEDIA_DOMAIN = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?$"
 MediaDomain = Annotated[
@@ -88,7 +89,7 @@ class EngineSpec(ApiModel):
     max_concurrency: int | None = Field(
         default=None,
         ge=1,
-        le=4096,
+        le=MOST_CONCURRENCY,
         description="Most requests that one replica works on at a time; by default what the plan has memory for.",
     )
     quantization: Literal["None", "FP8", "AWQ", "GPTQ", "W8A8", "W4A16", "GGUF"] = Field(

@@ -18,7 +18,15 @@ from slipway.api.exposure import (
 )
 from slipway.api.kubernetes import ObjectMeta
 from slipway.api.model import ModelCache, ModelFacts, ModelSpec
-from slipway.api.names import API_VERSION, KIND, MAX_NAME_LENGTH, OUR_ENDINGS, PAUSED_ANNOTATION, RESERVED_ENDINGS
+from slipway.api.names import (
+    API_VERSION,
+    KEDA_S_BEGINNING,
+    KIND,
+    MAX_NAME_LENGTH,
+    OUR_ENDINGS,
+    PAUSED_ANNOTATION,
+    RESERVED_ENDINGS,
+)
 from slipway.api.pod import PodSpecExtras
 from slipway.api.rollout import CanarySpec, RolloutSpec
 from slipway.api.scaling import HoldSpec, ScalingSpec, ScheduleEntry, TargetSpec
@@ -145,6 +153,11 @@ class LLMDeployment(ReportModel):
             rule=f"!{cel([*RESERVED_ENDINGS, *OUR_ENDINGS])}.exists(ending, self.metadata.name.endsWith(ending))",
             message=f"a name that ends in {', '.join([*RESERVED_ENDINGS, *OUR_ENDINGS][:-1])} or {OUR_ENDINGS[-1]} "
             "is that of a part of another deployment: choose another",
+        ),
+        Rule(
+            rule=f"!self.metadata.name.startsWith({cel(KEDA_S_BEGINNING)})",
+            message=f"a name that begins with {KEDA_S_BEGINNING} is the one that KEDA gives to the autoscaler of "
+            "another deployment: choose another",
         ),
     )
 

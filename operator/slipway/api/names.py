@@ -41,6 +41,7 @@ PORT_NAME = "http"  # of the Service; the activator's slice must use the same
 MAX_NAME_LENGTH = 53  # KServe appends "-predictor" to it, and a Service's name has 63 characters at most
 RESERVED_ENDINGS = ("-predictor", "-transformer", "-explainer")  # KServe appends them, and takes who has such a name
 OUR_ENDINGS = ("-activator", "-canary", "-cache")  # of objects that are ours
+KEDA_S_BEGINNING = "keda-hpa-"  # before the name of a ScaledObject, for the HorizontalPodAutoscaler that KEDA makes
 
 
 def activator_slice(name: str) -> str:

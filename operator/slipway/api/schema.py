@@ -22,6 +22,7 @@ from slipway.api import units
 JsonSchema = dict[str, Any]
 RULES = "x-kubernetes-validations"
 LIST_TYPE = "x-kubernetes-list-type"
+MAP_TYPE = "x-kubernetes-map-type"
 LIST_KEYS = "x-kubernetes-list-map-keys"
 INT_OR_STRING = "x-kubernetes-int-or-string"
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
+from slipway.api import units
+from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.kubernetes import keyed
-from slipway.api.schema import LIST_TYPE, ReportModel
+from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
+
+Duration = Annotated[str, Field(max_length=32, pattern=units.DURATION)]
 
 
 class Condition(ReportModel):
@@ -49,7 +53,9 @@ class PlanStatus(ReportModel):
     gpus_per_replica: int | None = Field(default=None, description="Accelerators that one replica takes.")
     memory: PlannedMemory | None = Field(default=None, description="How one replica's accelerator memory is divided.")
     kv_tokens: int | None = Field(default=None, description="Tokens that one replica's attention cache should hold.")
-    max_concurrency: int | None = Field(default=None, description="Requests that one replica works on at a time.")
+    max_concurrency: int | None = Field(
+        default=None, ge=1, le=MOST_CONCURRENCY, description="Requests that one replica works on at a time."
+    )
     context_length: int | None = Field(default=None, description="Most tokens of one request.")
     why: list[str] = Field(
         default_factory=list,
@@ -79,17 +85,19 @@ class MeasuredStatus(ReportModel):
 class ColdStart(ReportModel):
     """The last start from zero, phase by phase, each as a duration."""
 
-    held: str | None = Field(default=None, description="From the first request to its being held.")
-    push: str | None = Field(default=None, description="Until KEDA was told.")
-    scale: str | None = Field(default=None, description="Until the number of replicas was raised.")
-    schedule: str | None = Field(default=None, description="Until the pod had a node.")
-    pull: str | None = Field(default=None, description="Until the images were on the node.")
-    start: str | None = Field(default=None, description="Until the container ran.")
-    import_: str | None = Field(default=None, alias="import", description="Until the engine's code was loaded.")
-    load: str | None = Field(default=None, description="Until the weights were in memory.")
-    compile: str | None = Field(default=None, description="Until kernels and graphs were ready.")
-    ready: str | None = Field(default=None, description="Until the pod counted as ready.")
-    first_token: str | None = Field(default=None, description="Until the client had its first token.")
+    model_config = ConfigDict(json_schema_extra={MAP_TYPE: "atomic"})  # whoever writes it, replaces all of it
+
+    held: Duration | None = Field(default=None, description="From the first request to its being held.")
+    push: Duration | None = Field(default=None, description="Until KEDA was told.")
+    scale: Duration | None = Field(default=None, description="Until the number of replicas was raised.")
+    schedule: Duration | None = Field(default=None, description="Until the pod had a node.")
+    pull: Duration | None = Field(default=None, description="Until the images were on the node.")
+    start: Duration | None = Field(default=None, description="Until the container ran.")
+    import_: Duration | None = Field(default=None, alias="import", description="Until the engine's code was loaded.")
+    load: Duration | None = Field(default=None, description="Until the weights were in memory.")
+    compile: Duration | None = Field(default=None, description="Until kernels and graphs were ready.")
+    ready: Duration | None = Field(default=None, description="Until the pod counted as ready.")
+    first_token: Duration | None = Field(default=None, description="Until the client had its first token.")
 
 
 class CostStatus(ReportModel):

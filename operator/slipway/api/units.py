@@ -1,9 +1,9 @@
-"""Durations and quantities as Kubernetes writes them, as numbers."""
+"""Durations and quantities as Kubernetes writes them, as numbers; whatever else a text is, is a ValueError."""
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 
 DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 QUANTITY = r"^[+-]?[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]+)?$"
@@ -18,7 +18,11 @@ def seconds(text: str) -> float:
     """`1h30m` as 5400.0."""
     if not re.fullmatch(DURATION, text):
         raise ValueError(f"{text!r} is not a duration such as 90s, 10m or 1h30m")
-    return float(sum(Decimal(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", text)))
+    found = re.findall(r"([0-9.]+)(ms|s|m|h)", text)
+    try:
+        return float(sum(Decimal(number) * _SECONDS[unit] for number, unit in found))
+    except DecimalException:
+        raise ValueError(f"{text:.32} is longer than anything lasts") from None
 
 
 def amount(text: str | int) -> Decimal:
@@ -27,4 +31,7 @@ def amount(text: str | int) -> Decimal:
     if not re.fullmatch(QUANTITY, text):
         raise ValueError(f"{text!r} is not a quantity such as 64Mi, 24Gi or 250m")
     suffix = next((suffix for suffix in ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei", *_SUFFIXES) if text.endswith(suffix)), "")
-    return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
+    try:
+        return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
+    except DecimalException:
+        raise ValueError(f"{text:.32} is beyond all that there is") from None

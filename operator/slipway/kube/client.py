@@ -16,13 +16,15 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
-from slipway.kube.connection import Answer, Connection, NoAnswerError
+from slipway.kube.connection import Answer, Connection, NoAnswerError, TooLargeError
 from slipway.kube.errors import Call, KindMissingError, KubeError, NotFoundError, UnavailableError, error_of
 from slipway.kube.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object, kind_of
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.retries import Patience, is_worth_another_try, retry_after
 
 PAGE = 500
+SMALLER = 8  # times is the next try for a page, where one was too large
+LARGEST_PAGE = 8 << 20  # bytes; a page takes several times as much while it is read
 JSON = {"Accept": "application/json"}
 WHICH = ("name", "namespace", "uid", "resourceVersion")
 ITS_METADATA = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
@@ -142,11 +144,21 @@ class KubeClient:
         *,
         keep: Callable[[Object], Object],
     ) -> Objects:
-        call, items = Call("list", kind.name, ""), Objects()
+        """Objects are as large as their writers want, so that what is too much at once is asked for in less."""
+        call, items, limit = Call("list", kind.name, ""), Objects(), PAGE
         # What a field selects is little; without pages, the API server finds it in its cache instead of in etcd.
-        query = {"limit": "" if selectors.get("fieldSelector") else str(PAGE), **selectors, "continue": ""}
+        in_pages = not selectors.get("fieldSelector")
+        query = {**selectors, "continue": ""}
         while True:
-            page = await self._ask(call, "GET", kind.path(namespace), query=query, headers=headers)
+            if in_pages:
+                query["limit"] = str(limit)
+            at_most = LARGEST_PAGE if in_pages and limit > 1 else None
+            try:
+                page = await self._ask(call, "GET", kind.path(namespace), query=query, headers=headers, at_most=at_most)
+            except TooLargeError:
+                limit = max(1, limit // SMALLER)
+                continue
+            limit = min(PAGE, limit * 2)
             items += map(keep, page["items"] or [])
             query["continue"] = page["metadata"].get("continue") or ""
             if not query["continue"]:
@@ -221,6 +233,7 @@ class KubeClient:
         headers: Mapping[str, str] = JSON,
         body: Object | None = None,
         is_write: bool = False,
+        at_most: int | None = None,
     ) -> Object:
         given = {name: value for name, value in (query or {}).items() if value}
         where = f"{path}?{urlencode(given)}" if given else path
@@ -230,7 +243,8 @@ class KubeClient:
             left = min(give_up_at - time.monotonic(), self._patience.per_try)
             if is_write and self._guard:
                 left = min(left, self._guard())
-            outcome = await self._try(call, method, where, headers=headers, body=body, timeout=max(left, 0.01))
+            bounds: dict[str, Any] = {"timeout": max(left, 0.01), **({"at_most": at_most} if at_most else {})}
+            outcome = await self._try(call, method, where, headers=headers, body=body, **bounds)
             if not isinstance(outcome, _NotNow):
                 return outcome
             pause = self._patience.pause(tries, self._jitter(), asked_for=outcome.retry_after)
@@ -239,11 +253,11 @@ class KubeClient:
             await asyncio.sleep(pause)
 
     async def _try(
-        self, call: Call, method: str, path: str, *, headers: Mapping[str, str], body: Object | None, timeout: float
+        self, call: Call, method: str, path: str, *, headers: Mapping[str, str], body: Object | None, **bounds: Any
     ) -> Object | _NotNow:
         began, answer = time.monotonic(), None
         try:
-            answer = await self._connection.send(method, path, headers=headers, body=body, timeout=timeout)
+            answer = await self._connection.send(method, path, headers=headers, body=body, **bounds)
         except NoAnswerError as error:
             return _NotNow(UnavailableError(call, str(error)))
         finally:

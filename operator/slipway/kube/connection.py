@@ -54,6 +54,10 @@ class NoAnswerError(Exception):
     """The API server couldn't be reached, or the connection ended before the answer."""
 
 
+class TooLargeError(Exception):
+    """The answer is larger than was asked for; the rest of it wasn't read."""
+
+
 class Answer:
     """One answer of the API server, whatever it says."""
 
@@ -73,8 +77,16 @@ class Connection:
         self._api.user_agent = user_agent
 
     async def send(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Any = None,
+        timeout: float,
+        at_most: int | None = None,
     ) -> Answer:
+        """Raises TooLargeError if the answer has more than `at_most` bytes."""
         signed = {**self._api.default_headers, **headers}
         # The client says "any error of the network" with a dozen classes of three libraries.
         try:
@@ -86,7 +98,8 @@ class Connection:
                 body=body,
                 _request_timeout=aiohttp.ClientTimeout(total=timeout),
             )
-            return Answer(response.status, response.headers, await response.read())
+            data = await response.read() if at_most is None else await _first_of(response.response, at_most)
+            return Answer(response.status, response.headers, data)
         except TimeoutError:
             raise NoAnswerError(f"no answer within {timeout:.1f} s") from None
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
@@ -94,3 +107,13 @@ class Connection:
 
     async def close(self) -> None:
         await self._api.close()
+
+
+async def _first_of(response: aiohttp.ClientResponse, at_most: int) -> bytes:
+    data = bytearray()
+    async for piece in response.content.iter_any():
+        data += piece
+        if len(data) > at_most:
+            response.close()
+            raise TooLargeError
+    return bytes(data)

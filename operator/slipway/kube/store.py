@@ -18,10 +18,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.api.names import OWNER_LABEL, SERVICE_LABEL
+from slipway.api.names import MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
 from slipway.kube.kinds import Kind, Object
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+ALWAYS = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
+OF_OWNERS, LONGEST_NAME = ("apiVersion", "kind", "name", "uid"), 253
+FOUND_BY = (OWNER_LABEL, SERVICE_LABEL, MANAGED_BY_LABEL)
 
 Place = tuple[str, str]  # namespace ("" for the cluster's own) and name
 Mark = int
@@ -92,7 +95,7 @@ class Packing:
 
     @staticmethod
     def pack(thing: Object) -> bytes:
-        return json.dumps(thing, separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(thing, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
 
     def unpacked(self, entry: Entry) -> Object:
         if not isinstance(entry.kept, bytes):
@@ -245,6 +248,23 @@ def pruned(thing: Object) -> Object:
         annotations = metadata["annotations"].items()
         metadata["annotations"] = {key: value for key, value in annotations if key != LAST_APPLIED}
     return {**thing, "metadata": metadata}
+
+
+def bare(thing: Object) -> Object:
+    """What is kept of one that is too large, or that can't be read: that it is there, and whose it seems to be."""
+    metadata = thing["metadata"]
+    labels = metadata.get("labels") or {}
+    kept: Object = {name: metadata[name] for name in ALWAYS if name in metadata}
+    kept["labels"] = {name: labels[name] for name in FOUND_BY if name in labels}
+    if controller := next((each for each in metadata.get("ownerReferences") or [] if each.get("controller")), None):
+        who = {name: str(controller.get(name, ""))[:LONGEST_NAME] for name in OF_OWNERS}
+        kept["ownerReferences"] = [{**who, "controller": True}]
+    return {**{name: thing[name] for name in ("apiVersion", "kind") if name in thing}, "metadata": kept}
+
+
+def size_of(thing: Object) -> int:
+    """Characters, written down."""
+    return len(json.dumps(thing, separators=(",", ":"), ensure_ascii=False))
 
 
 def place_of(thing: Object) -> Place:

@@ -28,7 +28,7 @@ from slipway.kube.audit import Auditor, Lister, Rhythm
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import Kind, Object
 from slipway.kube.metrics import WatchMetrics
-from slipway.kube.store import Store, pruned
+from slipway.kube.store import Store, bare, place_of, pruned, size_of
 
 logger = logging.getLogger(__name__)
 logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it tells of each event that it was passed on
@@ -40,6 +40,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 STOP_WITHIN = 3.0
 IDENTITY: Any = "slipway"  # else it asks for the user's name, which a bare number of a container has not
 CLOSE_WITHIN = 0.2
+PAGE = 25
+"""Objects of a first list that kopf has in its hands at once. A page of the largest that the API server takes, 1.5 MB
+each, takes 300 MB while it is read, and most are of a kilobyte or two, so that a call for 25 costs little more."""
 STEADY_AFTER = 60.0  # seconds after which an end is no longer taken for a failed start
 
 
@@ -52,10 +55,27 @@ class Watch(Generic[Key]):
     label_selector: str = ""
     field_selector: str = ""
     namespace: str = ""  # without it, in all of the cluster
-    keep: Callable[[Object], Object | None] = pruned  # None: nobody needs it
+    keep: Callable[[Object], Object] = pruned  # called in kopf's thread
+    adopt: Callable[[Object], Object | None] = lambda kept: kept  # None: nobody needs it; called in our own
     packed: bool = False  # kept as text: for kinds with many objects, of which few are looked at in a moment
+    largest: int = 64 << 10  # characters of what is kept of one object
     is_hint: bool = False
     """What it tells helps when it comes, and isn't missed when it doesn't: nothing waits for it or checks it."""
+
+    def shrunk(self, thing: Object) -> Object:
+        """What is kept of it: bounded, and never nothing, or it would be missed for ever."""
+        try:
+            kept = self.keep(thing)
+            why = "" if size_of(kept) <= self.largest else "it is too large"
+        except Exception as error:  # whoever wrote it, the others' events go on
+            why = f"it can't be read: {type(error).__name__}: {error!s:.200}"
+        if not why:
+            return kept
+        logger.warning("Of %s %s its name alone is kept: %s", self.kind, "/".join(place_of(thing)), why)
+        return bare(thing)
+
+    def kept(self, thing: Object) -> Object | None:
+        return self.adopt(self.shrunk(thing))
 
 
 class Watching(Generic[Key]):
@@ -144,19 +164,22 @@ class Watching(Generic[Key]):
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def _arriving(self, epoch: int) -> Callable[[Kind, str | None, Object], None]:
-        """From kopf's thread into ours; what a kopf tells that was ended is not heard."""
+        """From kopf's thread into ours; what a kopf tells that was ended is not heard.
+
+        Objects are made small in kopf's: some are of a size that would keep waiting all whom our loop serves.
+        """
         loop = asyncio.get_running_loop()
 
-        def arrive(kind: Kind, type_: str | None, thing: Object) -> None:
+        def arrive(kind: Kind, type_: str | None, shrunk: Object) -> None:
             if epoch == self._epoch:
-                self._arrived(kind, type_, thing)
+                self._arrived(kind, type_, shrunk)
 
-        return lambda kind, type_, thing: _soon(loop, arrive, kind, type_, thing)
+        return lambda kind, type_, thing: _soon(loop, arrive, kind, type_, self._watches[kind].shrunk(thing))
 
-    def _arrived(self, kind: Kind, type_: str | None, thing: Object) -> None:
+    def _arrived(self, kind: Kind, type_: str | None, shrunk: Object) -> None:
         if type_ is None:
             self.auditor.listed_anew(kind)
-        kept = self._watches[kind].keep(thing)
+        kept = self._watches[kind].adopt(shrunk)
         if kept and self.store.take(kind, type_, kept, now=time.monotonic(), epoch=self._epoch):
             self._concern(kind, kept)
 
@@ -173,8 +196,12 @@ class Watching(Generic[Key]):
         self._stop()
 
     def _concern(self, kind: Kind, thing: Object) -> None:
-        for key in self._watches[kind].keys(thing):
-            self._add(key)
+        """Called by the audit, too, which must not end for what one object says."""
+        try:
+            for key in self._watches[kind].keys(thing):
+                self._add(key)
+        except Exception:
+            logger.exception("Whom a change of %s %s concerns can't be told", kind, "/".join(place_of(thing)))
 
 
 def _by_namespace(watches: Iterable[Watch[Any]]) -> list[list[Watch[Any]]]:
@@ -330,7 +357,7 @@ def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:
     settings.watching.client_timeout = 300
     settings.watching.connect_timeout = 5
     settings.watching.inactivity_timeout = 70  # bookmarks come each minute
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = PAGE
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = [0.2, 0.5, *[1.0] * 20]  # back within a second after an outage

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from slipway.api import units
 from slipway.api.reasons import Reason
 
 from .pods import Pod
 from .world import condition, is_true, parse_time
+
+LONGEST = 7 * 86_400.0  # seconds of a start; nobody would wait for it
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,15 @@ class Phases:
                 found[name] = f"{max(0, round((moment - before).total_seconds()))}s"
             before = moment or before
         return found
+
+
+def length_of(durations: Mapping[str, str]) -> float | None:
+    """Seconds, of phases as a status has them; None if that is no start that anything could have had."""
+    try:
+        length = sum(units.seconds(each) for each in durations.values())
+    except ValueError:
+        return None
+    return length if length <= LONGEST else None
 
 
 def phases_of(pod: Pod) -> Phases:

@@ -15,6 +15,7 @@ from slipway.api.reasons import ConditionType, Reason, State
 from .cause import KEEPS_ASLEEP, WOULD_HAPPEN_AGAIN, Cause, reason_named
 from .conditions import Conditions
 from .observation import Observation
+from .phases import length_of
 from .world import Object, parse_time
 
 
@@ -223,11 +224,16 @@ class Status:
             "lastColdStart": self._cold_start(),
             **kept,
         }
-        return {name: value for name, value in status.items() if value not in (None, {})}
+        written = {name: value for name, value in status.items() if value not in (None, {})}
+        return written if self._remembers_a_start() else {"lastColdStart": {}, **written}
+
+    def _remembers_a_start(self) -> bool:
+        """What can't have been, somebody else has written, and only what is written instead removes it."""
+        return length_of(self._before.get("lastColdStart") or {}) is not None
 
     def _cold_start(self) -> Object | None:
         """Of the replica that ended the last time without any; later ones are no cold starts."""
-        before: Object | None = self._before.get("lastColdStart")
+        before: Object | None = self._before.get("lastColdStart") if self._remembers_a_start() else None
         was_ready = (self._before.get("replicas") or {}).get("ready", 0)
         if self._seen.phases and (not was_ready or before is None):
             return self._seen.phases.durations()

@@ -13,6 +13,7 @@ from typing import Any
 Object = dict[str, Any]
 
 INFERENCE_SERVICE, SCALED_OBJECT = "InferenceService", "ScaledObject"
+REAL_YEARS = range(1970, 3000)  # others are written by people, and a moment before or after them may not exist
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +117,12 @@ def created(thing: Object) -> datetime | None:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """A time as the API server writes it."""
-    return datetime.fromisoformat(text) if text else None
+    """A time as the API server writes it. None: it is none, or one that can't be reckoned with."""
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment and moment.tzinfo and moment.year in REAL_YEARS else None
 
 
 def condition(thing: Object, kind: str) -> Object | None:

@@ -53,13 +53,18 @@ def decide(sight: Sight, home: Home) -> Decision:
     """One deployment on which the code fails must not stop the others: that is one more thing to report."""
     deployment = None
     try:
-        deployment = LLMDeployment.model_validate(sight.raw)
+        deployment = LLMDeployment.model_validate(_as_written(sight.raw))
         return _decide(sight, deployment, home)
     except ValidationError as error:
         return Decision(deployment=deployment, plan=Unplannable(Reason.INVALID_SPEC, in_words(error)))
     except Exception as error:
         told = f"The operator failed on this object, which is a bug worth a report: {type(error).__name__}: {error}"
         return Decision(deployment=deployment, plan=Unplannable(Reason.INTERNAL_ERROR, told), bug=error)
+
+
+def _as_written(raw: Object) -> Object:
+    """What people want of it: nothing that a status says may stand in the way."""
+    return {name: value for name, value in raw.items() if name != "status"}
 
 
 def _decide(sight: Sight, deployment: LLMDeployment, home: Home) -> Decision:

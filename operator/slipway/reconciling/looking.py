@@ -80,7 +80,7 @@ class Lookout:
 
     def on_node(self, name: str) -> Iterable[Key]:
         for pod in self._store.all(POD):
-            if pod["spec"].get("nodeName") == name:
+            if (pod.get("spec") or {}).get("nodeName") == name:
                 yield from owner_of(pod)
 
     def look(self, key: Key) -> Sight | None:

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 CHANGED = "changed"
 LOOK_WHETHER_KNOWN = 0.5
+LARGEST = 1 << 20  # characters of one object; no tenant writes into these namespaces
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ class Following:
         self._program, self._concern, self._now = program, concern, now
         self._watching = Watching(
             [
-                Watch(DEPLOYMENT, _changed, namespace=namespace, keep=_of_controller),
-                Watch(POD, _changed, namespace=namespace, keep=_of_pod),
-                Watch(ENDPOINT_SLICE, _changed, namespace=namespace, keep=pruned),
+                Watch(DEPLOYMENT, _changed, namespace=namespace, keep=_of_controller, largest=LARGEST),
+                Watch(POD, _changed, namespace=namespace, keep=_of_pod, largest=LARGEST),
+                Watch(ENDPOINT_SLICE, _changed, namespace=namespace, keep=pruned, largest=LARGEST),
             ],
             client=client,
             login=login,
@@ -113,6 +114,13 @@ class Following:
         return self._reader.part()
 
     def _look(self, _: str) -> None:
+        """What it can't judge is left as it was told last: nobody's model waits for a judgement."""
+        try:
+            self._judge()
+        except Exception:
+            logger.exception("What runs %s can't be judged, which is a bug worth a report", self._program.name)
+
+    def _judge(self) -> None:
         part = self.part()
         if part is None:
             return

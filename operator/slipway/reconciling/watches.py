@@ -11,6 +11,7 @@ from slipway.api.names import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
     OWNER_LABEL,
+    PAUSED_ANNOTATION,
     PORT_TABLE_LABEL,
     SERVICE_LABEL,
     activator_slice,
@@ -38,13 +39,23 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.store import place_of, pruned
 from slipway.kube.watching import Watch
-from slipway.observing.rollout import TEMPLATE_HASH
+from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
 from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 
 OF_PODS = "-predictor-"  # KServe names them so, after the InferenceService
 CUT_AT, LONGEST = 58, 63  # where Kubernetes cuts the name of a pod, to append five characters of its own
-CHILDREN = (INFERENCE_SERVICE, SERVICE, NETWORK_POLICY, POD_MONITOR, SCALED_OBJECT)
+MOST_OF_A_SPEC = 512 << 10  # characters, and of what has all of it in it: the CRD lets in no more, in practice
+MOST_OF_OURS = 64 << 10
+MOST_OF_A_CONFIG_MAP = 2 << 20  # in our own namespace
+MOST_OF_A_POD = 256 << 10  # with the last words of many containers
+CHILDREN = {
+    INFERENCE_SERVICE: MOST_OF_A_SPEC,
+    SERVICE: MOST_OF_OURS,
+    NETWORK_POLICY: MOST_OF_A_SPEC,
+    POD_MONITOR: MOST_OF_OURS,
+    SCALED_OBJECT: MOST_OF_OURS,
+}
 
 
 def watches(
@@ -61,8 +72,11 @@ def watches(
     """
     health = NodeHealth(on_node, node)
     return [
-        Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], packed=True),
-        *(Watch(kind, owners_of, OWNER_LABEL, keep=what_is_ours, packed=True) for kind in CHILDREN),
+        Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], keep=what_is_wanted, packed=True, largest=MOST_OF_A_SPEC),
+        *(
+            Watch(kind, owners_of, OWNER_LABEL, keep=what_is_ours, packed=True, largest=largest)
+            for kind, largest in CHILDREN.items()
+        ),
         Watch(
             HORIZONTAL_POD_AUTOSCALER,
             whom_an_autoscaler_concerns,
@@ -70,25 +84,26 @@ def watches(
             keep=without_what_is_kedas,
             packed=True,
         ),
-        Watch(POD, owner_of, OWNER_LABEL, keep=what_a_pod_shows, packed=True),
+        Watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
         Watch(
             ENDPOINT_SLICE,
             lambda thing: whom_a_slice_concerns(thing, everyone, home),
             f"{MANAGED_BY_LABEL}={MANAGED_BY}",
-            keep=where_it_leads,
+            keep=partial(where_it_leads, home=home),
             packed=True,
         ),
-        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespace=home.namespace),
+        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespace=home.namespace, largest=MOST_OF_A_CONFIG_MAP),
         *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template, packed=True) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
-        Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
+        Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0]), packed=True),
         Watch(PERSISTENT_VOLUME_CLAIM, on_claim, keep=phase_alone, packed=True),
         Watch(NODE, health.concerns, keep=conditions_alone),
         Watch(
             CORE_EVENT,
             owner_of,
             field_selector="involvedObject.kind=Pod",
-            keep=partial(told_of_a_model, everyone=everyone),
+            keep=what_an_event_tells,
+            adopt=partial(told_of_a_model, everyone=everyone),
             is_hint=True,
         ),
     ]
@@ -107,7 +122,7 @@ def owners_of(child: Object) -> Iterable[Key]:
     """By its label and by its owner reference: somebody may have changed either."""
     namespace, _ = place_of(child)
     references = child["metadata"].get("ownerReferences") or []
-    return {*owner_of(child), *(Key(namespace, each["name"]) for each in references if each["kind"] == KIND)}
+    return {*owner_of(child), *(Key(namespace, each["name"]) for each in references if each.get("kind") == KIND)}
 
 
 def whom_a_slice_concerns(thing: Object, everyone: Callable[[], Iterable[Key]], home: Home) -> Iterable[Key]:
@@ -159,52 +174,51 @@ def _readiness(node: Object) -> str:
 # --- what is kept ----------------------------------------------------------------------------------------------------
 
 
-def named(thing: Object, *more: str) -> Object:
-    """Its kind, and of its metadata what finds it again and tells whose it is; with these fields of it beside."""
-    metadata = {name: thing["metadata"][name] for name in (*KEPT_OF_METADATA, *more) if name in thing["metadata"]}
-    labels = thing["metadata"].get("labels") or {}
-    metadata["labels"] = {name: labels[name] for name in KEPT_OF_LABELS if name in labels}
-    return {**{name: thing[name] for name in ("apiVersion", "kind") if name in thing}, "metadata": metadata}
+def what_is_wanted(deployment: Object) -> Object:
+    """All of its spec and status. Of what is written beside, what pauses it: labels and annotations have no bounds."""
+    metadata = picked(deployment["metadata"], (*OF_METADATA, "generation"))
+    annotations = picked(deployment["metadata"].get("annotations") or {}, [PAUSED_ANNOTATION])
+    return {**deployment, "metadata": {**metadata, **({"annotations": annotations} if annotations else {})}}
 
 
 def what_is_ours(child: Object) -> Object:
-    """All that we have set, since others may change it; of what its controller says, what is read."""
+    """All that we have set, since others may change it; of what its controller says, what is read.
+
+    Of what has another name than ours have, or is somebody else's by owner and labels, whose it is.
+    """
+    if not _may_be_ours(child):
+        return named(child, "ownerReferences")
     kept = KEPT_OF_STATUS.get(child.get("kind", ""), ())
     told = child.get("status") or {}
     status = {name: told[name] for name in kept if name in told}
     return {**pruned(child), **({"status": status} if "status" in child else {})}
 
 
+def _may_be_ours(child: Object) -> bool:
+    labels = child["metadata"]["labels"]
+    is_owned = any(each.get("kind") == KIND for each in child["metadata"].get("ownerReferences") or [])
+    return child["metadata"]["name"] == labels[OWNER_LABEL] and (is_owned or labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
+
+
 def without_what_is_kedas(autoscaler: Object) -> Object:
     return pruned(autoscaler) if _is_ours(autoscaler) else named(autoscaler)
 
 
-def where_it_leads(endpoint_slice: Object) -> Object:
+def where_it_leads(endpoint_slice: Object, home: Home) -> Object:
     """Of the activator, and of what we have made; where a model's Service leads else, its pods tell."""
-    labels = endpoint_slice["metadata"].get("labels") or {}
-    owner = labels.get(OWNER_LABEL)
-    is_a_model_s = owner and endpoint_slice["metadata"]["name"] != activator_slice(owner)
-    return named(endpoint_slice) if is_a_model_s else pruned(endpoint_slice)
-
-
-def what_a_pod_shows(pod: Object) -> Object:
-    """How it is. What its containers are to run is KServe's, and longer than all the rest."""
-    spec = {name: value for name, value in pod["spec"].items() if name in KEPT_OF_PODS}
-    for which in ("initContainers", "containers"):
-        if which in pod["spec"]:
-            spec[which] = [_named_container(each) for each in pod["spec"][which] or []]
-    return {**named(pod, "finalizers"), "spec": spec, "status": pod.get("status") or {}}
-
-
-def _named_container(container: Object) -> Object:
-    return {name: container[name] for name in KEPT_OF_CONTAINERS if name in container}
+    namespace, name = place_of(endpoint_slice)
+    owner = (endpoint_slice["metadata"].get("labels") or {}).get(OWNER_LABEL)
+    is_read = name == activator_slice(owner) if owner else namespace == home.namespace
+    return pruned(endpoint_slice) if is_read else named(endpoint_slice)
 
 
 def without_template(thing: Object) -> Object:
     spec = {"replicas": thing["spec"]["replicas"]} if "replicas" in thing["spec"] else {}
-    told = thing.get("status") or {}
-    status = {name: told[name] for name in KEPT_OF_MAKERS if name in told}
-    return {**named(thing, "ownerReferences"), "spec": spec, "status": status}
+    return {
+        **named(thing, "ownerReferences"),
+        "spec": spec,
+        "status": picked(thing.get("status") or {}, KEPT_OF_MAKERS),
+    }
 
 
 def conditions_alone(node: Object) -> Object:
@@ -216,17 +230,12 @@ def phase_alone(claim: Object) -> Object:
     return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
 
 
-WHICH = ("name", "namespace", "uid", "resourceVersion")
-KEPT_OF_METADATA = (*WHICH, "creationTimestamp", "deletionTimestamp")
-KEPT_OF_LABELS = (OWNER_LABEL, MANAGED_BY_LABEL, SERVICE_LABEL, TEMPLATE_HASH)
 KEPT_OF_STATUS: dict[str, tuple[str, ...]] = {
     INFERENCE_SERVICE.name: ("conditions", "modelStatus"),
     SCALED_OBJECT.name: ("conditions",),
     POD_MONITOR.name: (),
 }
 KEPT_OF_MAKERS = ("replicas", "readyReplicas", "updatedReplicas", "conditions")
-KEPT_OF_PODS = ("nodeName", "nodeSelector")
-KEPT_OF_CONTAINERS = ("name", "resources", "restartPolicy")
 KEPT_OF_EVENTS = (
     "apiVersion",
     "kind",
@@ -241,14 +250,16 @@ KEPT_OF_EVENTS = (
 )
 
 
+def what_an_event_tells(event: Object) -> Object:
+    kept = picked(event, (name for name in KEPT_OF_EVENTS if event.get(name)))
+    return {**kept, "metadata": {name: event["metadata"].get(name) for name in WHICH}}
+
+
 def told_of_a_model(event: Object, *, everyone: Callable[[], Iterable[Key]]) -> Object | None:
     """Only events of our pods; with the owner's label, by which all else is found, too."""
-    owner = _owner_in_name(event["involvedObject"].get("name", ""), place_of(event)[0], everyone)
-    if not owner:
-        return None
-    metadata = {name: event["metadata"].get(name) for name in WHICH}
-    kept = {name: event[name] for name in KEPT_OF_EVENTS if event.get(name)}
-    return {**kept, "metadata": {**metadata, "labels": {OWNER_LABEL: owner}}}
+    about = event.get("involvedObject") or {}
+    owner = _owner_in_name(about.get("name", ""), place_of(event)[0], everyone)
+    return {**event, "metadata": {**event["metadata"], "labels": {OWNER_LABEL: owner}}} if owner else None
 
 
 def _owner_in_name(pod: str, namespace: str, everyone: Callable[[], Iterable[Key]]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from slipway.api import arguments, variables
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
-from slipway.api.names import RESERVED_ENDINGS
+from slipway.api.names import KEDA_S_BEGINNING, OUR_ENDINGS, RESERVED_ENDINGS
 from slipway.api.reasons import Reason
 from slipway.planning import Plan
 from slipway.planning.engines import is_ours
@@ -29,13 +29,19 @@ def refuse_what_would_be_unsafe(deployment: LLMDeployment, plan: Plan, engine: E
 
 
 def _refuse_another_ones_name(name: str) -> None:
-    """KServe would take the Service of this name for its own: that of the deployment whose name goes before."""
-    for ending in RESERVED_ENDINGS:
+    """Whoever makes the parts of another deployment would take an object of this name for one of them."""
+    givers = {**dict.fromkeys(RESERVED_ENDINGS, "KServe gives"), **dict.fromkeys(OUR_ENDINGS, "Slipway gives")}
+    for ending, who in givers.items():
         if name.endswith(ending):
             raise Refusal(
-                f"The name {name} is the one that KServe gives to the {ending[1:]} of {name.removesuffix(ending)}: "
+                f"The name {name} is the one that {who} to the {ending[1:]} of {name.removesuffix(ending)}: "
                 f"make the LLMDeployment anew under a name that doesn't end in {ending}."
             )
+    if name.startswith(KEDA_S_BEGINNING):
+        raise Refusal(
+            f"The name {name} is the one that KEDA gives to the autoscaler of {name.removeprefix(KEDA_S_BEGINNING)}: "
+            f"make the LLMDeployment anew under a name that doesn't begin with {KEDA_S_BEGINNING}."
+        )
 
 
 def _refuse_a_shadow(plan: Plan, serving_runtime: Object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from slipway.activator.lookups import BURST, FRESH, Lookups
+from slipway.activator.lookups import BURST, FRESH, MOST_LABELS, Lookups
 from slipway.activator.rates import Bucket
 from support.neighbours import Neighbours
 
@@ -31,6 +31,23 @@ async def test_the_pod_of_an_address_is_found_with_the_labels_of_its_namespace(n
     [pod] = await found.pods_at("10.0.0.1") or ()
     assert pod["metadata"]["labels"] == {"app": "web"}
     assert await found.labels_of("shop") == {"kubernetes.io/metadata.name": "shop"}
+
+
+async def test_of_a_pod_what_is_asked_of_it_is_kept_and_no_more(neighbours: Neighbours) -> None:
+    neighbours.pods[0]["metadata"]["annotations"] = {"large": "x" * 200_000}
+    neighbours.pods[0]["spec"]["containers"] = [{"env": ["x"] * 10_000}]
+    [pod] = await lookups(neighbours).pods_at("10.0.0.1") or ()
+    metadata = {"name": "pod-0", "namespace": "shop", "labels": {"app": "web"}}
+    assert pod == {"metadata": metadata, "spec": {"hostNetwork": False}}
+
+
+async def test_a_pod_with_more_labels_than_are_kept_is_not_taken_for_one_without_a_label(
+    neighbours: Neighbours,
+) -> None:
+    neighbours.pods[0]["metadata"]["labels"] = {f"l{each}": "" for each in range(MOST_LABELS + 1)}
+    [pod] = await lookups(neighbours).pods_at("10.0.0.1") or ()
+    assert pod["spec"]["hostNetwork"]  # whose address is shared, so that it is let in nowhere
+    assert pod["metadata"]["labels"] == {}
 
 
 async def test_pods_that_have_ended_have_no_address_any_more(neighbours: Neighbours) -> None:

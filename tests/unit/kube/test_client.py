@@ -287,3 +287,22 @@ async def test_the_api_server_says_what_may_be_asked(client: KubeClient, server:
     [asked] = map(json.loads, server.bodies)
     what = {"verb": "get", "group": "", "resource": "secrets", "name": "a", "namespace": "chat"}
     assert asked["spec"] == {"resourceAttributes": what}
+
+
+async def test_a_page_that_is_too_large_is_asked_for_in_less_and_nothing_is_missed(
+    client: KubeClient, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may make objects makes them as large as they like, and labels them as ours."""
+    monkeypatch.setattr("slipway.kube.client.LARGEST_PAGE", 2_000)
+    sizes = [1_500, *[100] * 10]
+    items = [{"metadata": {"name": str(each), "labels": {"x": "y" * size}}} for each, size in enumerate(sizes)]
+
+    async def page(request: web.Request) -> web.Response:
+        begin, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
+        end = begin + limit
+        rest = {"continue": str(end)} if end < len(items) else {}
+        return web.json_response({"metadata": rest, "items": items[begin:end]})
+
+    server.faults = [page] * 20
+    found = await client.list_metadata(POD)
+    assert [each["metadata"]["name"] for each in found] == [str(each) for each in range(11)]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from slipway.api.names import OWNER_LABEL
 from slipway.kube.kinds import DEPLOYMENT, POD, Object
-from slipway.kube.store import LAST_APPLIED, Packing, Store, pruned
+from slipway.kube.store import LAST_APPLIED, Packing, Store, bare, pruned
 
 
 def pod(name: str, version: int, *, uid: str | None = None, **metadata: Any) -> Object:
@@ -192,3 +192,14 @@ def test_the_age_of_a_kind_counts_from_when_it_was_last_known_to_be_up_to_date(s
     store.compare(POD, [pod("a", 1)], since=store.mark, now=20)
     store.compare(POD, [pod("a", 2)], since=store.mark, now=30)
     assert store.ages(32) == {"Pod": 12}
+
+
+def test_of_one_that_is_too_large_it_is_known_that_it_is_there_and_whose_it_is() -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a", "uid": "7", "controller": True}
+    large = pod("a", 1, labels={OWNER_LABEL: "llama", "large": "x"})
+    large["metadata"]["ownerReferences"] = [{**owner, "controller": False, "name": "b"}, owner]
+    large["spec"] = {"large": "x"}
+    kept = bare(large)
+    assert kept["metadata"]["labels"] == {OWNER_LABEL: "llama"}
+    assert kept["metadata"]["ownerReferences"] == [owner]
+    assert kept.keys() == {"metadata"}

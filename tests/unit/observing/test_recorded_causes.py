@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from slipway.observing.causes import cause_in
+from slipway.observing.keeping import pod_shown
 from support import worlds
 from support.provocations import PROVOCATIONS, Provocation
 
@@ -27,6 +29,12 @@ def test_a_cause_says_since_when_and_of_which_pod(provocation: Provocation) -> N
     assert cause.since
     assert cause.since <= world.now
     assert cause.pod in {"", *(pod["metadata"]["name"] for pod in world.pods)}
+
+
+@pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
+def test_what_is_kept_of_pods_tells_the_same(provocation: Provocation) -> None:
+    world = worlds.load(FIXTURES / f"{provocation.name}.json")
+    assert cause_in(replace(world, pods=tuple(map(pod_shown, world.pods)))) == cause_in(world)
 
 
 def test_every_recording_is_of_something_that_is_still_provoked() -> None:

@@ -314,6 +314,14 @@ def test_a_replica_that_comes_later_is_no_cold_start() -> None:
     assert status(world(pod(ready=True), later), first)["lastColdStart"] == first["lastColdStart"]
 
 
+@pytest.mark.parametrize("odd", ["soon", "", "9999999999999999999h"])
+def test_a_start_that_cannot_have_been_is_replaced(odd: str) -> None:
+    previous = {"lastColdStart": {"load": odd}}
+    assert status(ZERO, previous)["lastColdStart"] == {}  # what is left out stays, if somebody else has written it
+    assert status(world(pod(ready=True)), {**previous, "replicas": {"ready": 1}})["lastColdStart"]["ready"]
+    assert "lastColdStart" not in status(ZERO, {"lastColdStart": {}})
+
+
 def test_what_others_have_measured_stays() -> None:
     measured = {"measured": {"kvTokens": 1000}, "cost": {"perHour": 2.5}}
     told = status(ZERO, measured)

@@ -38,6 +38,14 @@ FAILURES = [
 ]
 
 
+async def test_a_status_that_cannot_be_read_is_written_anew(loop: Loop) -> None:
+    odd = {"state": "Sleepy", "lastColdStart": {"load": "soon"}, "plan": {"maxConcurrency": -1}}
+    loop.api.change(LLM_DEPLOYMENT, {"status": odd})
+    await loop.turn()
+    written = next(each.body["status"] for each in loop.api.requests if each.verb == "apply-status")
+    assert (written["state"], written["lastColdStart"]) == ("Idle", {})
+
+
 @pytest.mark.parametrize(("call", "answer", "told", "others"), FAILURES)
 async def test_a_refusal_is_told_and_tried_again(
     loop: Loop, call: str, answer: tuple[int, str], told: tuple[str, str], others: list[str]

@@ -97,20 +97,20 @@ def test_a_node_that_is_gone_concerns_those_on_it_though_it_was_told_as_it_was_b
 
 
 def test_an_event_of_a_model_s_pod_concerns_its_deployment_and_loses_what_nobody_reads() -> None:
-    kept = watch_of(CORE_EVENT).keep(event("my-predictor-llama-predictor-5d9c-x7"))
+    kept = watch_of(CORE_EVENT).kept(event("my-predictor-llama-predictor-5d9c-x7"))
     assert kept is not None
     assert list(watch_of(CORE_EVENT).keys(kept)) == [("chat", "my-predictor-llama")]
     assert "source" not in kept
 
 
 def test_a_long_name_is_found_in_the_name_of_a_pod_that_kubernetes_has_cut() -> None:
-    kept = watch_of(CORE_EVENT).keep(event(f"{LONG_NAME}-predictor-6b9f"[:58] + "x7k2q"))
+    kept = watch_of(CORE_EVENT).kept(event(f"{LONG_NAME}-predictor-6b9f"[:58] + "x7k2q"))
     assert kept is not None
     assert list(watch_of(CORE_EVENT).keys(kept)) == [("chat", LONG_NAME)]
 
 
 def test_an_event_of_any_other_pod_is_not_kept() -> None:
-    assert watch_of(CORE_EVENT).keep(event("coredns-5d9c-x7")) is None
+    assert watch_of(CORE_EVENT).kept(event("coredns-5d9c-x7")) is None
 
 
 def of_the_activator(namespace: str, service: str = "slipway-activator") -> Object:
@@ -147,7 +147,7 @@ def test_of_what_is_ours_all_that_we_set_is_kept_and_of_its_status_what_is_read(
     status = {"conditions": [{"type": "Ready"}], "modelStatus": {"states": {}}, "components": {"large": "x"}}
     metadata = {"labels": LABELS, "annotations": {"a": "b"}, "ownerReferences": [{"kind": "LLMDeployment"}]}
     service = {
-        **thing(metadata=metadata, spec={"predictor": {"large": "x"}}, status=status),
+        **thing("llama", metadata=metadata, spec={"predictor": {"large": "x"}}, status=status),
         "kind": "InferenceService",
     }
     kept = watch_of(INFERENCE_SERVICE).keep({**service, "metadata": {**service["metadata"], "managedFields": ["x"]}})
@@ -170,10 +170,19 @@ def test_of_a_pod_what_it_shows_is_kept_and_not_what_its_containers_run() -> Non
 def test_of_the_slices_of_a_service_our_own_is_kept_whole_and_the_others_for_their_names_alone() -> None:
     watch = watch_of(ENDPOINT_SLICE)
     ours, its = (thing(name, metadata={"labels": LABELS}, endpoints=["x"]) for name in ("llama-activator", "llama-x7"))
-    activator = thing(metadata={"labels": {"kubernetes.io/service-name": "slipway-activator"}}, endpoints=["x"])
-    assert watch.keep(ours) == ours
-    assert watch.keep(activator) == activator
-    assert watch.keep(its) == {"metadata": its["metadata"]}
+    home, elsewhere = ({**of_the_activator(each), "endpoints": ["x"]} for each in ("slipway-system", "evil"))
+    assert [watch.keep(each) for each in (ours, home)] == [ours, home]
+    assert [watch.keep(each) for each in (its, elsewhere)] == [
+        {"metadata": each["metadata"]} for each in (its, elsewhere)
+    ]
+
+
+def test_of_what_is_somebody_else_s_it_is_kept_whose() -> None:
+    owner = {"kind": "Release", "name": "shop", "controller": True}
+    metadata = {"labels": {"slipway.dev/llmdeployment": "llama"}, "ownerReferences": [owner]}
+    for name, whose in (("llama", metadata), ("llama-too", {**metadata, "labels": LABELS})):
+        kept = watch_of(SERVICE).keep(thing(name, metadata=whose, spec={"large": "x"}))
+        assert kept == {"metadata": thing(name, metadata=whose)["metadata"]}
 
 
 def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> None:

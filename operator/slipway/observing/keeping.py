@@ -1,0 +1,86 @@
+"""How much of an object is kept: what is read of it by either program, and bounded, whoever has written it. Pure.
+
+Pods, Services and EndpointSlices are their namespace's to write. Whoever may make them may make them as large as the
+API server takes them (1.5 MB), and label them as ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
+
+from .rollout import TEMPLATE_HASH
+from .world import Object
+
+LONGEST_TEXT = 4096  # as long as the kubelet lets the last words of a container be
+MOST_ENTRIES = 32  # of each list and each map
+
+WHICH = ("name", "namespace", "uid", "resourceVersion")
+OF_METADATA = (*WHICH, "creationTimestamp", "deletionTimestamp")
+OF_LABELS = (OWNER_LABEL, MANAGED_BY_LABEL, SERVICE_LABEL, TEMPLATE_HASH)
+OF_PODS = ("nodeName", "nodeSelector")
+OF_CONTAINERS = ("name", "restartPolicy")
+OF_POD_STATUS = ("phase", "reason", "message", "podIP", "nominatedNodeName")
+OF_CONTAINER_STATUS = ("name", "ready", "started", "restartCount", "containerID", "state", "lastState")
+POD_CONDITIONS = ("PodScheduled", "Initialized", "Ready", "DisruptionTarget")
+
+
+def bounded(value: Any) -> Any:
+    """The same, with long texts cut, and long lists and maps cut short."""
+    if isinstance(value, str):
+        return value[:LONGEST_TEXT]
+    if isinstance(value, dict):
+        return {name: bounded(each) for name, each in _first(value.items()) if len(name) <= LONGEST_TEXT}
+    if isinstance(value, list):
+        return [bounded(each) for each in _first(value)]
+    return value
+
+
+def picked(thing: Object, names: Iterable[str]) -> Object:
+    """These fields of it, as far as it has them."""
+    return {name: bounded(thing[name]) for name in names if name in thing}
+
+
+def named(thing: Object, *more: str) -> Object:
+    """Its kind, and of its metadata what finds it again and tells whose it is; with these fields of it beside."""
+    metadata = picked(thing["metadata"], (*OF_METADATA, *more))
+    metadata["labels"] = picked(thing["metadata"].get("labels") or {}, OF_LABELS)
+    if "ownerReferences" in more:
+        metadata["ownerReferences"] = owners(thing)
+    return {**picked(thing, ("apiVersion", "kind")), "metadata": metadata}
+
+
+def owners(thing: Object) -> list[Object]:
+    """Those first that tell whose it is: its controller, and LLMDeployments."""
+    there = thing["metadata"].get("ownerReferences") or []
+    in_order = sorted(there, key=lambda each: not (each.get("controller") or each.get("kind") == KIND))
+    return [bounded(each) for each in _first(in_order)]
+
+
+def pod_shown(pod: Object) -> Object:
+    """How it is. What its containers are to run is KServe's, and longer than all the rest."""
+    spec = picked(pod["spec"], OF_PODS)
+    for which in ("initContainers", "containers"):
+        if which in pod["spec"]:
+            spec[which] = [_container(each) for each in _first(pod["spec"][which] or [])]
+    told = pod.get("status") or {}
+    status = picked(told, OF_POD_STATUS)
+    if "conditions" in told:
+        found = (each for each in told["conditions"] or [] if each["type"] in POD_CONDITIONS)
+        status["conditions"] = [bounded(each) for each in _first(found)]
+    for which in ("initContainerStatuses", "containerStatuses"):
+        if which in told:
+            status[which] = [picked(each, OF_CONTAINER_STATUS) for each in _first(told[which] or [])]
+    return {**named(pod, "finalizers"), "spec": spec, "status": status}
+
+
+def _container(container: Object) -> Object:
+    limits = (container.get("resources") or {}).get("limits") or {}
+    resources = {"resources": {"limits": picked(limits, ["memory"])}} if "memory" in limits else {}
+    return {**picked(container, OF_CONTAINERS), **resources}
+
+
+def _first(them: Iterable[Any]) -> Iterable[Any]:
+    return (each for _, each in zip(range(MOST_ENTRIES), them, strict=False))

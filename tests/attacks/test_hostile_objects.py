@@ -1,0 +1,377 @@
+"""What a tenant writes into objects of their own costs nobody else anything: no loop ends, and no memory is filled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable
+from itertools import count
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from slipway.activator import knowledge as looking
+from slipway.activator.asking import Target
+from slipway.activator.demand import Demand, Deployment
+from slipway.activator.deployments import Deployments, Known
+from slipway.activator.gate import Gate
+from slipway.activator.holding import House
+from slipway.activator.knowledge import Knowledge
+from slipway.activator.waking import retry_after
+from slipway.activator.watches import Home
+from slipway.activator.watches import watches as of_the_activator
+from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
+from slipway.api.reasons import Reason
+from slipway.kube.kinds import (
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    POD,
+    POD_MONITOR,
+    SCALED_OBJECT,
+    SERVICE,
+    SERVING_RUNTIME,
+    Kind,
+    Object,
+    kind_of,
+)
+from slipway.kube.metrics import Metrics
+from slipway.kube.store import Packing, Store, size_of
+from slipway.kube.watching import Watch, Watching
+from slipway.observing.observation import observe
+from slipway.observing.phases import length_of
+from slipway.observing.status import same, status_of
+from slipway.observing.world import WorldView
+from slipway.planning import Unplannable
+from slipway.reconciling.home import Home as Keeper
+from slipway.reconciling.platform import KEDA, Following
+from slipway.reconciling.watches import watches as of_the_operator
+from support import falling_asleep as model
+from support.falling_asleep import LLAMA
+from support.hostile import statuses
+
+TRAP = Deployment("evil", "llama")
+
+
+class Nobody:
+    """Is asked nothing."""
+
+    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+        pass
+
+
+class Activator:
+    """What it knows of two models, up to what KEDA is told; a tenant may write whatever they like into one of them."""
+
+    def __init__(self) -> None:
+        self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE]), Deployments()
+        self.demand, self._gates, self._versions = Demand(), dict[Deployment, Gate](), count(1)
+        self.knowledge = Knowledge(
+            self.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=lambda: 0.0
+        )
+        self.knowledge.greeting = self.knowledge.scraping = Nobody()  # type: ignore[assignment]
+        self.known.listen(self._hear)
+
+    def _hear(self, deployment: Deployment, known: Known | None) -> None:
+        if known is None:
+            if gate := self._gates.pop(deployment, None):
+                gate.close()
+        elif gate := self._gates.get(deployment):
+            gate.tell(known)
+        else:
+            self._gates[deployment] = Gate(known, House(), self.demand)
+
+    def write(
+        self, deployment: Deployment, kind: Any = LLM_DEPLOYMENT, thing: Object | None = None, **more: Any
+    ) -> None:
+        thing = thing or model.deployment()
+        metadata = {
+            **thing["metadata"],
+            "namespace": deployment.namespace,
+            "resourceVersion": str(next(self._versions)),
+        }
+        self.store.take(kind, "MODIFIED", {**thing, **more, "metadata": metadata}, now=0)
+
+    def knows(self, deployment: Deployment) -> bool:
+        return self.known.of(deployment) is not None
+
+
+@pytest.fixture
+async def activator(monkeypatch: pytest.MonkeyPatch) -> Activator:
+    monkeypatch.setattr(model, "version", lambda: "1")
+    return Activator()
+
+
+# --- what fills memory, or takes time --------------------------------------------------------------------------------
+
+OWNED = {OWNER_LABEL: "none", MANAGED_BY_LABEL: MANAGED_BY}
+TEXT, MANY = "x" * 700_000, [f"{each:08}" for each in range(15_000)]
+
+
+def large(kind: Kind, **fields: Any) -> Object:
+    """As large as the API server takes it, wherever something may be large."""
+    metadata = {
+        "name": "none",
+        "namespace": "evil",
+        "uid": "1",
+        "resourceVersion": "1",
+        "labels": {**OWNED, **dict.fromkeys(MANY, "")},
+        "annotations": {"a": TEXT},
+        "finalizers": MANY,
+        "ownerReferences": [{"kind": "LLMDeployment", "name": "none", "uid": each} for each in MANY],
+    }
+    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **fields}
+
+
+def large_pod() -> Object:
+    env = [{"name": f"E{each}", "value": each} for each in MANY]
+    containers: list[Object] = [
+        {"name": each, "image": "x", "env": env if each == MANY[0] else []} for each in MANY[:2_000]
+    ]
+    resources = {"limits": {"memory": "1Gi", **dict.fromkeys(MANY, "1")}}
+    containers[0]["resources"] = resources
+    ended = {"state": {"terminated": {"exitCode": 1, "message": "y" * 4096}}}
+    status = {
+        "phase": "Pending",
+        "message": TEXT,
+        "podIP": "10.0.0.1",
+        "podIPs": [{"ip": each} for each in MANY],
+        "conditions": [
+            {"type": each, "status": "True", "message": "y" * 5_000} for each in ("Ready", "x", *MANY[:100])
+        ],
+        "containerStatuses": [{"name": each, "ready": False, "image": "x" * 5_000, **ended} for each in MANY[:2_000]],
+    }
+    spec = {"schedulerName": "none", "nodeSelector": dict.fromkeys(MANY, ""), "containers": containers}
+    return large(POD, spec=spec, status=status)
+
+
+def large_slice(name: str = "none-activator") -> Object:
+    endpoints = [{"addresses": ["10.0.0.1"], "hostname": each, "conditions": {"ready": False}} for each in MANY]
+    thing = large(ENDPOINT_SLICE, endpoints=endpoints, ports=[{"port": 1, "name": each} for each in MANY])
+    return {**thing, "metadata": {**thing["metadata"], "name": name}}
+
+
+def large_child(kind: Kind) -> Object:
+    return large(kind, spec={"ports": [{"name": each} for each in MANY]}, status={"conditions": [{"message": TEXT}]})
+
+
+def large_model() -> Object:
+    """The CRD bounds its spec."""
+    spec = {"model": {"uri": "pvc://m/"}, "pod": {"env": MANY[:64]}, "engine": {"extraArgs": ["z" * 1024] * 64}}
+    conditions = [{"type": "Ready", "status": "False", "message": "y" * 32768}]
+    return large(LLM_DEPLOYMENT, spec=spec, status={"message": "short", "conditions": conditions})
+
+
+def activators() -> dict[Kind, Watch[Any]]:
+    return {each.kind: each for each in of_the_activator(Home("slipway-system", "slipway-activator"), lambda _: ())}
+
+
+def operators() -> dict[Kind, Watch[Any]]:
+    nobody = {"everyone": lambda: (), "on_node": lambda _: (), "node": lambda _: None, "ports": lambda _: ()}
+    return {each.kind: each for each in of_the_operator(home=Keeper(), **nobody)}  # type: ignore[arg-type]
+
+
+KEPT_BY_ACTIVATORS = [
+    # what, and characters of it that are kept at most; each is of megabytes
+    (large_pod, 160_000),  # with the last words of 32 containers, which the kubelet lets nobody have
+    (large_slice, 600),
+    (lambda: large_child(SERVICE), 600),
+    (large_model, 80_000),
+]
+KEPT_BY_OPERATORS = [
+    (large_pod, 160_000),
+    (large_slice, 600),
+    (lambda: large_slice("none-x7"), 600),
+    (large_model, 110_000),
+    *((lambda kind=kind: large_child(kind), 600) for kind in (SERVICE, POD_MONITOR, SCALED_OBJECT, INFERENCE_SERVICE)),
+    (lambda: large_child(SERVING_RUNTIME), 600),
+    (lambda: large(DEPLOYMENT, spec={"template": TEXT}, status={"conditions": [{"message": TEXT}] * 99}), 140_000),
+]
+
+
+@pytest.mark.parametrize(
+    ("watches", "make", "most"),
+    [
+        *((activators, *each) for each in KEPT_BY_ACTIVATORS),
+        *((operators, *each) for each in KEPT_BY_OPERATORS),
+    ],
+)
+def test_however_large_an_object_is_little_of_it_is_kept(
+    watches: Callable[[], dict[Kind, Watch[Any]]], make: Callable[[], Object], most: int
+) -> None:
+    thing = make()
+    assert size_of(thing) > 1_000_000
+    watch = watches()[kind_of(thing)]
+    kept = watch.kept(thing)
+    assert kept is not None
+    assert size_of(kept) <= most
+    assert {*watch.keys(kept)} == {*watch.keys(thing)}
+
+
+def test_a_hundred_large_pods_that_wait_take_less_than_a_hundred_kilobytes() -> None:
+    env = [{"name": f"E{each}", "value": f"{each}"} for each in range(18_000)]
+    pod = {
+        "metadata": {"name": "p", "namespace": "evil", "uid": "u", "resourceVersion": "1", "labels": OWNED},
+        "spec": {"schedulerName": "none", "containers": [{"name": "c", "image": "x", "env": env}]},
+        "status": {"phase": "Pending"},
+    }
+    for watches in (activators(), operators()):
+        assert watches[POD].packed
+        assert 100 * len(Packing.pack(watches[POD].shrunk(pod))) < 100_000
+
+
+async def test_objects_are_made_small_before_they_come_into_the_loop_that_serves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    came: list[Object] = []
+    watching = watched(activators().values())
+    monkeypatch.setattr(watching, "_arrived", lambda kind, type_, thing: came.append(thing))
+    arrive = watching._arriving(watching._epoch)
+    await asyncio.to_thread(arrive, POD, "MODIFIED", large_pod())
+    await asyncio.sleep(0)
+    [thing] = came
+    assert size_of(thing) <= 160_000
+
+
+async def test_an_object_that_cannot_be_read_is_there_by_its_name_and_the_next_is_heard_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    heard: list[Any] = []
+    watching = watched(activators().values(), add=heard.append)
+    odd, good = large_child(LLM_DEPLOYMENT), model_of("good")
+    odd["spec"] = ["no", "object"]
+    arrive = watching._arriving(watching._epoch)
+    for thing in (odd, good):
+        arrive(LLM_DEPLOYMENT, "ADDED", thing)
+    await asyncio.sleep(0.01)
+    assert heard == [Deployment("evil", "none"), Deployment("evil", "good")]
+    assert "spec" not in (watching.store.get(LLM_DEPLOYMENT, "none", "evil") or {})  # nothing says that all may ask
+    assert "its name alone is kept" in caplog.text
+
+
+async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> None:
+    def fail(_: Any) -> None:
+        raise ValueError("odd")
+
+    watching = watched(activators().values(), add=fail)
+    watching._gone(LLM_DEPLOYMENT, [model_of("good")])
+
+
+async def test_an_error_with_what_runs_keda_ends_no_operator(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    following = Following(
+        KEDA, "keda", client=cast(Any, None), login=cast(Any, None), concern=cast(Any, None), now=cast(Any, None)
+    )
+    monkeypatch.setattr(following, "part", lambda: "odd")
+    async with asyncio.timeout(5):
+        await following._look_when_known()
+    assert "KEDA can't be judged" in caplog.text
+
+
+def model_of(name: str) -> Object:
+    metadata = {"name": name, "namespace": "evil", "uid": "1", "resourceVersion": "1"}
+    return {"metadata": metadata, "spec": {"model": {"uri": "pvc://m/"}}}
+
+
+def watched(watches: Iterable[Watch[Any]], add: Callable[[Any], None] = lambda _: None) -> Watching[Any]:
+    return Watching([*watches], client=cast(Any, None), login=cast(Any, None), add=add, metrics=Metrics())
+
+
+# --- what ends a loop ------------------------------------------------------------------------------------------------
+
+STATUSES = {
+    "a phase that is no duration": {"lastColdStart": {"load": "soon"}},
+    "a phase without end": {"lastColdStart": {"load": f"{'9' * 400}h"}},
+    "fewer requests than none": {"plan": {"maxConcurrency": -1}},
+    "more requests than there are": {"plan": {"maxConcurrency": 2**62}},
+    "a time before all times": {
+        "conditions": [
+            {"type": "Ready", "status": "False", "reason": "x", "lastTransitionTime": "0000-01-01T00:00:00Z"}
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("status", STATUSES.values(), ids=STATUSES)
+async def test_whatever_a_status_says_its_model_and_those_of_others_are_served(
+    activator: Activator, status: Object
+) -> None:
+    activator.write(TRAP, status=status)
+    activator.write(LLAMA)
+    activator.knowledge.look_at_all()
+    assert activator.knows(LLAMA)
+    known = activator.known.of(TRAP)
+    assert known
+    assert 1 <= known.target_per_replica <= 4096
+    assert math.isfinite(known.expected_wake or 0)
+    assert math.isfinite(known.limits.timeout)
+
+
+@settings(max_examples=100, deadline=None)
+@given(status=statuses())
+def test_no_status_that_the_crd_lets_in_is_more_than_the_activator_can_read(status: Object) -> None:
+    async def look() -> None:
+        activator = Activator()
+        activator.write(TRAP, thing=ASLEEP, status=status)
+        activator.knowledge.look_at_all()
+        known = activator.known.of(TRAP)
+        assert known
+        assert retry_after(known.expected_wake or 0, elapsed=0) <= 7 * 86_400
+
+    asyncio.run(look())
+
+
+@settings(max_examples=100, deadline=None)
+@given(status=statuses())
+def test_no_status_that_the_crd_lets_in_keeps_the_operator_from_writing_a_true_one(status: Object) -> None:
+    seen = observe(None, WorldView(now=model.BEGIN))
+    told = status_of(1, NO_PLAN, seen, status, model.BEGIN)
+    assert told["state"] == "Failed"
+    assert length_of(told.get("lastColdStart") or {}) is not None
+    assert same(told, status_of(1, NO_PLAN, seen, told, model.BEGIN))
+
+
+NO_PLAN = Unplannable(Reason.INVALID_SPEC, "the spec can't be read")
+ASLEEP: Object = {
+    "metadata": {"name": LLAMA.name, "namespace": LLAMA.namespace, "uid": "1", "generation": 1},
+    "spec": {"model": {"uri": "pvc://m/"}},
+}
+
+SPECS = {
+    "a limit that is no number": {"scaling": {"hold": {"maxBytes": "64e4294967302"}}},
+    "a size that is no number": {"model": {"uri": "pvc://m/", "facts": {"weights": "1e999999999999999999999"}}},
+    "no model": {"model": None},
+    "a list for an object": {"model": {"uri": "pvc://m/"}, "engine": ["vllm"]},
+}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+async def test_whatever_a_spec_says_others_are_served(activator: Activator, spec: Object) -> None:
+    activator.write(TRAP, spec={**model.deployment()["spec"], **spec})
+    activator.write(LLAMA)
+    activator.knowledge.look_at_all()
+    assert activator.knows(LLAMA)
+
+
+async def test_one_that_the_activator_fails_at_is_told_once_and_known_again_when_it_can_be_read(
+    activator: Activator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "LOOK_AGAIN_AFTER", 0.01)
+    activator.write(TRAP)
+    activator.knowledge.look_at_all()
+    activator.write(TRAP, spec={"model": 7})
+    activator.write(LLAMA)
+    activator.knowledge.look_at_all()
+    assert (activator.knows(TRAP), activator.knows(LLAMA)) == (False, True)
+    keeps_looking = asyncio.create_task(activator.knowledge.keep_looking())
+    await asyncio.sleep(0.1)
+    assert not keeps_looking.done()
+    told = [each for each in caplog.records if each.levelno >= logging.ERROR]
+    assert [(each.__dict__["key"], each.levelname) for each in told] == [("evil/llama", "ERROR")]
+    activator.write(TRAP)
+    activator.knowledge.look(TRAP)
+    assert activator.knows(TRAP)
+    keeps_looking.cancel()
