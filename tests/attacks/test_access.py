@@ -241,6 +241,18 @@ async def test_no_key_wakes_nobody_even_where_keys_cannot_be_read(shown: str, ma
         assert attacked.neighbours.asked == []
 
 
+WAKES_BY_HEALTH = ["GET /health", "GET /*"]
+
+
+@pytest.mark.parametrize("wake_on", WAKES_BY_HEALTH)
+async def test_no_key_wakes_nobody_by_what_takes_none_elsewhere(wake_on: str) -> None:
+    waking = {"hold": {"wakeOn": [wake_on]}}
+    async with scene(rules(access={"apiKeysSecret": "keys"}, scaling=waking)) as attacked:
+        answer = await attacked.asks("GET /health", body=b"")
+        assert (answer.status, answer.error["code"], attacked.sleeps) == (401, "missing_api_key", True)
+        await holds(attacked, line="GET /health", headers=BEARER)
+
+
 @pytest.mark.parametrize("shown", [BEARER, f"X-Api-Key: {GOOD.decode()}\r\n", f"Api-Key: {GOOD.decode()}\r\n"])
 async def test_a_valid_key_is_held_and_wakes(shown: str) -> None:
     async with scene(WITH_KEYS) as attacked:
