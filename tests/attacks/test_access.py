@@ -7,11 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from slipway.activator.clients import Clients
 from slipway.activator.holding import Limits
 from slipway.activator.keys import WRONG_BURST
+from slipway.activator.options import Options
 from slipway.activator.rules import Rules, rules_of
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
@@ -67,9 +70,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(of: Rules, *, limits: Limits | None = None) -> AsyncIterator[Scene]:
+async def scene(
+    of: Rules, *, limits: Limits | None = None, options: Options | None = None
+) -> AsyncIterator[Scene]:
     neighbours = Neighbours(secrets={KEYS: {"alice": GOOD}})
-    async with activated(rules=of, doorkeeper=neighbours.doorkeeper, limits=limits) as activator:
+    async with activated(rules=of, doorkeeper=neighbours.doorkeeper, limits=limits, options=options) as activator:
         yield Scene(activator, neighbours)
 
 
@@ -321,6 +326,26 @@ async def test_who_guesses_keys_behind_a_gateway_shuts_out_nobody_whose_key_has_
         for number in range(WRONG_BURST + 1):
             await attacked.asks(headers=f"X-Api-Key: guessed-{number}\r\n")
         assert (await attacked.asks(headers=BEARER)).status == 200
+
+
+BEHIND_A_PROXY = Options(linger=0.1, clients=Clients((ip_network(f"{HERE}/32"),)))
+
+
+async def test_who_guesses_keys_behind_a_trusted_proxy_shuts_out_no_other_client_of_it() -> None:
+    async with scene(WITH_KEYS, options=BEHIND_A_PROXY) as attacked:
+        for number in range(WRONG_BURST + 1):
+            guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.6\r\n"
+            answer = await attacked.asks(headers=guess)
+        assert answer.error["code"] == "too_many_wrong_keys"
+        await holds(attacked, headers=f"{BEARER}X-Forwarded-For: 198.51.100.7\r\n")
+
+
+async def test_who_guesses_keys_is_one_client_whatever_it_says_of_its_address() -> None:
+    async with scene(WITH_KEYS) as attacked:
+        for number in range(WRONG_BURST + 1):
+            guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.{number}\r\n"
+            answer = await attacked.asks(headers=guess)
+        assert answer.error["code"] == "too_many_wrong_keys"
 
 
 async def test_a_wrong_key_takes_no_place_of_a_model_that_is_warm() -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from slipway.activator import access, denials, paths
 from slipway.activator.access import SeenPod
-from slipway.activator.addresses import address_of, client_of
+from slipway.activator.addresses import address_of
+from slipway.activator.clients import Client
 from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Known
 from slipway.activator.errors import RefusedError
@@ -41,12 +42,12 @@ class Doorkeeper:
     def of(cls, client: KubeClient, *, clock: Callable[[], float]) -> Doorkeeper:
         return cls(Lookups(client, clock=clock), Keys(client, clock=clock))
 
-    async def admit(self, known: Known, address: str, head: RequestHead) -> Admitted:
-        """RefusedError for those who are not let in."""
+    async def admit(self, known: Known, peer: str, head: RequestHead, *, client: Client) -> Admitted:
+        """RefusedError for those who are not let in. `allowFrom` is about the peer, wrong keys are the client's."""
         if not known.rules.is_readable:
             raise RefusedError(denials.UNREADABLE)
-        await self._by_address(known.rules, known.deployment, address)
-        return await self._by_key(known, address, head)
+        await self._by_address(known.rules, known.deployment, peer)
+        return await self._by_key(known, client, head)
 
     async def close(self) -> None:
         for part in (self._lookups, self._keys):
@@ -85,7 +86,7 @@ class Doorkeeper:
 
     # --- the key -----------------------------------------------------------------------------------------------------
 
-    async def _by_key(self, known: Known, address: str, head: RequestHead) -> Admitted:
+    async def _by_key(self, known: Known, client: Client, head: RequestHead) -> Admitted:
         rules, method, path = known.rules, head.method.decode("latin-1"), paths.path_of(head.target)
         if rules.keys_secret is None:
             return Admitted()
@@ -95,7 +96,7 @@ class Doorkeeper:
         if not key:
             raise RefusedError(denials.NO_KEY)
         place = Place(known.deployment.namespace, rules.keys_secret)
-        checked = await self._keys.check(place, key, client=client_of(address)) if self._keys else None
+        checked = await self._keys.check(place, key, client=client.address) if self._keys else None
         if checked and checked.owner is not None:
             return Admitted(checked.owner)
         if checked and checked.is_wrong:
