@@ -70,9 +70,7 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(
-    of: Rules, *, limits: Limits | None = None, options: Options | None = None
-) -> AsyncIterator[Scene]:
+async def scene(of: Rules, *, limits: Limits | None = None, options: Options | None = None) -> AsyncIterator[Scene]:
     neighbours = Neighbours(secrets={KEYS: {"alice": GOOD}})
     async with activated(rules=of, doorkeeper=neighbours.doorkeeper, limits=limits, options=options) as activator:
         yield Scene(activator, neighbours)

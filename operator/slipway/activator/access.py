@@ -6,14 +6,15 @@ Whatever can't be read in an entry makes it match nobody: an entry lets in, so n
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Network
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple
 
 from slipway.activator.addresses import Address
 from slipway.activator.http1.heads import RequestHead
 from slipway.api.exposure import IpBlock, Peer
-from slipway.api.kubernetes import LabelSelector, LabelSelectorRequirement
+from slipway.api.kubernetes import LabelSelector
 
 Labels = Mapping[str, str]
 
@@ -28,64 +29,129 @@ class SeenPod:
     shares_address: bool = False  # with its node and all else there, so nobody can tell who asks
 
 
-# --- addresses -------------------------------------------------------------------------------------------------------
+# --- what the entries say, read once ---------------------------------------------------------------------------------
 
 
-def allows_address(allow_from: Sequence[Peer], address: Address | None) -> bool:
-    """Whether an `ipBlock` names it."""
-    return address is not None and any(peer.ip_block is not None and _in(peer.ip_block, address) for peer in allow_from)
+class Range(NamedTuple):
+    """Of addresses, as numbers: requests are compared with thousands of them."""
+
+    version: int
+    first: int
+    last: int
 
 
-def _in(block: IpBlock, address: Address) -> bool:
+class Requirement(NamedTuple):
+    key: str
+    operator: str
+    values: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Selector:
+    labels: Labels
+    requirements: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    within: Range
+    without: tuple[Range, ...]
+
+
+@dataclass(frozen=True)
+class PodEntry:
+    namespaces: Selector | None  # None: the deployment's own
+    pods: Selector | None
+
+
+@dataclass(frozen=True)
+class AllowFrom:
+    blocks: tuple[Block, ...]
+    pods: tuple[PodEntry, ...]  # empty: it doesn't matter which pod has an address
+
+
+def allow_from(peers: Iterable[Peer]) -> AllowFrom:
+    """What matches nobody is left out."""
+    blocks, pods = [], []
+    for peer in peers:
+        if peer.ip_block is not None:
+            if block := _block(peer.ip_block):
+                blocks.append(block)
+        elif peer.namespace_selector is not None or peer.pod_selector is not None:
+            pods.append(PodEntry(_selector(peer.namespace_selector), _selector(peer.pod_selector)))
+    return AllowFrom(tuple(blocks), tuple(pods))
+
+
+def _block(block: IpBlock) -> Block | None:
     try:
         within = ipaddress.ip_network(block.cidr, strict=False)
         without = [ipaddress.ip_network(each, strict=False) for each in block.except_]
     except ValueError:
-        return False
+        return None
     if any(each.version != within.version for each in without) or _is_mapped(within):
-        return False  # it would except nothing, or nothing could be in it
-    return address in within and not any(address in each for each in without)
+        return None  # it would except nothing, or nothing could be in it
+    return Block(_range(within), tuple(map(_range, without)))
+
+
+def _range(network: IPv4Network | IPv6Network) -> Range:
+    return Range(network.version, int(network.network_address), int(network.broadcast_address))
 
 
 def _is_mapped(network: object) -> bool:
     return isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None
 
 
-# --- pods ------------------------------------------------------------------------------------------------------------
+def _selector(selector: LabelSelector | None) -> Selector | None:
+    if selector is None:
+        return None
+    requirements = (Requirement(each.key, each.operator, frozenset(each.values)) for each in selector.match_expressions)
+    return Selector(dict(selector.match_labels), tuple(requirements))
 
 
-def names_pods(allow_from: Sequence[Peer]) -> bool:
-    """Whether it matters which pod has the address."""
-    return any(peer.ip_block is None for peer in allow_from)
+# --- addresses -------------------------------------------------------------------------------------------------------
 
 
-def allows_pods(allow_from: Sequence[Peer], pods: Sequence[SeenPod], own_namespace: str) -> bool:
-    """Of several pods at one address, one could speak for another, so all must be let in."""
-    return bool(pods) and all(any(_names(peer, pod, own_namespace) for peer in allow_from) for pod in pods)
-
-
-def _names(peer: Peer, pod: SeenPod, own_namespace: str) -> bool:
-    if (
-        pod.shares_address
-        or peer.ip_block is not None
-        or (peer.namespace_selector is None and peer.pod_selector is None)
-    ):
+def allows_address(allowed: AllowFrom, address: Address | None) -> bool:
+    """Whether an `ipBlock` names it."""
+    if address is None:
         return False
-    if peer.namespace_selector is None:
-        in_namespace = pod.namespace == own_namespace
-    else:
-        in_namespace = selects(peer.namespace_selector, pod.namespace_labels)
-    return in_namespace and (peer.pod_selector is None or selects(peer.pod_selector, pod.labels))
-
-
-def selects(selector: LabelSelector, labels: Labels) -> bool:
-    """As Kubernetes means it: an empty selector selects everything."""
-    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
-        _holds(requirement, labels) for requirement in selector.match_expressions
+    version, number = address.version, int(address)
+    return any(
+        _in(block.within, version, number) and not any(_in(each, version, number) for each in block.without)
+        for block in allowed.blocks
     )
 
 
-def _holds(requirement: LabelSelectorRequirement, labels: Labels) -> bool:
+def _in(within: Range, version: int, number: int) -> bool:
+    return within.first <= number <= within.last and within.version == version
+
+
+# --- pods ------------------------------------------------------------------------------------------------------------
+
+
+def allows_pods(allowed: AllowFrom, pods: Sequence[SeenPod], own_namespace: str) -> bool:
+    """Of several pods at one address, one could speak for another, so all must be let in."""
+    return bool(pods) and all(any(_names(entry, pod, own_namespace) for entry in allowed.pods) for pod in pods)
+
+
+def _names(entry: PodEntry, pod: SeenPod, own_namespace: str) -> bool:
+    if pod.shares_address:
+        return False
+    if entry.namespaces is None:
+        in_namespace = pod.namespace == own_namespace
+    else:
+        in_namespace = selects(entry.namespaces, pod.namespace_labels)
+    return in_namespace and (entry.pods is None or selects(entry.pods, pod.labels))
+
+
+def selects(selector: Selector, labels: Labels) -> bool:
+    """As Kubernetes means it: an empty selector selects everything."""
+    return all(labels.get(key) == value for key, value in selector.labels.items()) and all(
+        _holds(requirement, labels) for requirement in selector.requirements
+    )
+
+
+def _holds(requirement: Requirement, labels: Labels) -> bool:
     value, values = labels.get(requirement.key), requirement.values
     match requirement.operator:
         case "In":
@@ -96,6 +162,7 @@ def _holds(requirement: LabelSelectorRequirement, labels: Labels) -> bool:
             return value is not None and not values
         case "DoesNotExist":
             return value is None and not values
+    return False
 
 
 # --- keys, by the rules of the guard (`slipway_runtime.guard.keys`): tests compare the two ---------------------------

@@ -60,7 +60,7 @@ class Doorkeeper:
         allowed, address = rules.allow_from, address_of(text)
         if allowed is None or access.allows_address(allowed, address):
             return
-        if address is None or not access.names_pods(allowed):
+        if address is None or not allowed.pods:
             raise RefusedError(denials.NOT_FROM_HERE)
         pods = await self._pods_at(str(address))
         if pods is None:
