@@ -39,6 +39,7 @@ class Neighbours:
     asked: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     then: Callable[[], None] = lambda: None  # what happens right after pods were looked for
+    takes: float = 0.0  # seconds, each answer
     answers: asyncio.Event = field(default_factory=asyncio.Event)  # unset: they take their time
 
     def __post_init__(self) -> None:
@@ -73,6 +74,7 @@ class Neighbours:
     ) -> Answer:
         self.asked.append(path)
         await self.answers.wait()
+        await asyncio.sleep(self.takes)
         if self.is_away:
             raise NoAnswerError("connection refused")
         where, _, query = path.partition("?")

@@ -62,14 +62,14 @@ class Doorkeeper:
             return
         if address is None or not allowed.pods:
             raise RefusedError(denials.NOT_FROM_HERE)
-        pods = await self._pods_at(str(address))
+        pods = await self._pods_at(str(address), deployment.namespace)
         if pods is None:
             raise RefusedError(denials.unknown_caller())
         if not access.allows_pods(allowed, pods, deployment.namespace):
             raise RefusedError(denials.NOT_FROM_HERE)
 
-    async def _pods_at(self, address: str) -> list[SeenPod] | None:
-        pods = await self._lookups.pods_at(address) if self._lookups else None
+    async def _pods_at(self, address: str, asked: str) -> list[SeenPod] | None:
+        pods = await self._lookups.pods_at(address, asked=asked) if self._lookups else None
         if pods is None:
             return None
         seen = await asyncio.gather(*map(self._seen, pods))
