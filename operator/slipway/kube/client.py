@@ -17,7 +17,15 @@ from urllib.parse import urlencode
 
 from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
 from slipway.kube.connection import Answer, Connection, NoAnswerError
-from slipway.kube.errors import Call, KindMissingError, KubeError, NotFoundError, UnavailableError, error_of
+from slipway.kube.errors import (
+    Call,
+    KindMissingError,
+    KubeError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+    error_of,
+)
 from slipway.kube.kinds import ACCESS_REVIEW, Kind, Object, kind_of
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.retries import Patience, is_worth_another_try, retry_after
@@ -62,9 +70,12 @@ class KubeClient:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+    async def get(
+        self, kind: Kind, name: str, namespace: str | None = None, *, most_bytes: int | None = None
+    ) -> Object:
+        """`most_bytes`: TooLargeError for more; reading what others have written takes everybody's time."""
         call = Call("get", kind.name, _full_name(namespace, name))
-        return await self._ask(call, "GET", kind.path(namespace, name))
+        return await self._ask(call, "GET", kind.path(namespace, name), most_bytes=most_bytes)
 
     async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None if it isn't there."""
@@ -203,6 +214,7 @@ class KubeClient:
         headers: Mapping[str, str] = JSON,
         body: Object | None = None,
         is_write: bool = False,
+        most_bytes: int | None = None,
     ) -> Object:
         given = {name: value for name, value in (query or {}).items() if value}
         where = f"{path}?{urlencode(given)}" if given else path
@@ -212,7 +224,8 @@ class KubeClient:
             left = min(give_up_at - time.monotonic(), self._patience.per_try)
             if is_write and self._guard:
                 left = min(left, self._guard())
-            outcome = await self._try(call, method, where, headers=headers, body=body, timeout=max(left, 0.01))
+            answer = await self._try(call, method, where, headers=headers, body=body, timeout=max(left, 0.01))
+            outcome = answer if isinstance(answer, _NotNow) else _read(call, answer, most_bytes)
             if not isinstance(outcome, _NotNow):
                 return outcome
             pause = self._patience.pause(tries, self._jitter(), asked_for=outcome.retry_after)
@@ -222,7 +235,7 @@ class KubeClient:
 
     async def _try(
         self, call: Call, method: str, path: str, *, headers: Mapping[str, str], body: Object | None, timeout: float
-    ) -> Object | _NotNow:
+    ) -> Answer | _NotNow:
         began, answer = time.monotonic(), None
         try:
             answer = await self._connection.send(method, path, headers=headers, body=body, timeout=timeout)
@@ -231,7 +244,7 @@ class KubeClient:
         finally:
             seconds = time.monotonic() - began
             self._metrics.count_call(call.verb, call.kind, answer.code if answer else None, seconds)
-        return _read(call, answer)
+        return answer
 
 
 class _NotNow:
@@ -241,8 +254,10 @@ class _NotNow:
         self.error, self.retry_after = error, retry_after
 
 
-def _read(call: Call, answer: Answer) -> Object | _NotNow:
+def _read(call: Call, answer: Answer, most_bytes: int | None) -> Object | _NotNow:
     if answer.code < 300:
+        if most_bytes is not None and len(answer.data) > most_bytes:
+            raise TooLargeError(call, f"{len(answer.data)} bytes are too many here", code=answer.code)
         thing: Object = json.loads(answer.data)
         return thing
     error = error_of(call, answer.code, answer.data)
