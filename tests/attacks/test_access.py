@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from slipway.activator.clients import Clients
 from slipway.activator.holding import Limits
-from slipway.activator.keys import WRONG_BURST
+from slipway.activator.keyring import WRONG_BURST
+from slipway.activator.keys import MOST_BYTES
 from slipway.activator.options import Options
 from slipway.activator.rules import Rules, rules_of
 from slipway.api.reasons import Reason
@@ -299,6 +300,16 @@ async def test_where_the_secret_is_missing_nobody_wakes_a_pod_that_could_not_sta
         attacked.neighbours.secrets.clear()
         answer = await attacked.asks(headers=BEARER)
         assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_missing", True)
+
+
+async def test_where_the_secret_is_large_it_is_not_read_and_the_guard_of_a_replica_decides() -> None:
+    async with scene(WITH_KEYS) as attacked, scripted_engine() as engine:
+        attacked.neighbours.secrets[KEYS] = {"alice": GOOD, "book": b"x" * MOST_BYTES}
+        answer = await attacked.asks(headers=BEARER)
+        assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_unreadable", True)
+        assert "larger than 256 KiB" in answer.error["message"]
+        attacked.activator.ready(engine)
+        assert (await attacked.asks(headers=BEARER)).status == 200
 
 
 async def test_before_the_api_server_has_told_the_keys_nobody_is_let_in() -> None:

@@ -6,6 +6,7 @@ Whatever can't be read in an entry makes it match nobody: an entry lets in, so n
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
@@ -168,7 +169,9 @@ def _holds(requirement: Requirement, labels: Labels) -> bool:
 # --- keys, by the rules of the guard (`slipway_runtime.guard.keys`): tests compare the two ---------------------------
 
 SHORTEST, LONGEST = 8, 512  # bytes
+MOST_KEYS = 1000  # of a Secret; further ones, in the order of its entries' names, count for nothing
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE = re.compile(rb"[^\r\n]+")
 
 
 def shown_key(head: RequestHead) -> bytes:
@@ -180,20 +183,23 @@ def shown_key(head: RequestHead) -> bytes:
     return key.strip()
 
 
-def keys_in(entry: bytes) -> Iterator[bytes]:
-    """Those of one entry of the Secret, one a line, in each of the forms in which a client may show it."""
-    for line in entry.removeprefix(BYTE_ORDER_MARK).splitlines():
-        if SHORTEST <= len(key := line.strip()) <= LONGEST:
-            yield from _forms(key)
+def lines_in(entry: bytes) -> Iterator[bytes]:
+    """Of one entry of the Secret, those that aren't empty: a key is a line."""
+    return (line[0].strip() for line in _LINE.finditer(entry.removeprefix(BYTE_ORDER_MARK)))
 
 
-def _forms(key: bytes) -> set[bytes]:
-    """Letters beyond ASCII are sent as UTF-8 by some clients, and as Latin-1 by others."""
+def forms_of(line: bytes) -> set[bytes]:
+    """In which a client may show the key; none if it isn't one.
+
+    Letters beyond ASCII are sent as UTF-8 by some clients, and as Latin-1 by others.
+    """
+    if not SHORTEST <= len(line) <= LONGEST:
+        return set()
     try:
-        text = key.decode()
+        text = line.decode()
     except UnicodeDecodeError:
-        return {key, key.decode("latin-1").encode()}
+        return {line, line.decode("latin-1").encode()}
     try:
-        return {key, text.encode("latin-1")}
+        return {line, text.encode("latin-1")}
     except UnicodeEncodeError:
-        return {key}
+        return {line}

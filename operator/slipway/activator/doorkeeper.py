@@ -17,7 +17,8 @@ from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Known
 from slipway.activator.errors import RefusedError
 from slipway.activator.http1.heads import RequestHead
-from slipway.activator.keys import Keys, Place, Problem
+from slipway.activator.keyring import Place, Problem
+from slipway.activator.keys import Keys
 from slipway.activator.lookups import Lookups
 from slipway.activator.rules import Rules
 from slipway.kube.client import KubeClient
@@ -110,6 +111,8 @@ class Doorkeeper:
             return
         if problem is Problem.MISSING:
             raise RefusedError(denials.no_keys(known.rules.keys_secret or ""))
+        if problem is Problem.TOO_LARGE:
+            raise RefusedError(denials.keys_too_large(known.rules.keys_secret or ""))
         if problem is Problem.LATER:
             raise RefusedError(denials.keys_later())
         if not wakes:
