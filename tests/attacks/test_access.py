@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from slipway.activator.clients import Clients
 from slipway.activator.holding import Limits
-from slipway.activator.keys import WRONG_BURST
+from slipway.activator.keyring import WRONG_BURST
+from slipway.activator.keys import MOST_BYTES
+from slipway.activator.options import Options
 from support.activator import Client
 from support.scripted_engine import scripted_engine
 from support.sleeping import BEARER, GOOD, HERE, KEYS, WITH_KEYS, holds, only_from, rules, scene
@@ -174,6 +178,18 @@ async def test_no_key_wakes_nobody_even_where_keys_cannot_be_read(shown: str, ma
         assert attacked.neighbours.asked == []
 
 
+WAKES_BY_HEALTH = ["GET /health", "GET /*"]
+
+
+@pytest.mark.parametrize("wake_on", WAKES_BY_HEALTH)
+async def test_no_key_wakes_nobody_by_what_takes_none_elsewhere(wake_on: str) -> None:
+    waking = {"hold": {"wakeOn": [wake_on]}}
+    async with scene(rules(access={"apiKeysSecret": "keys"}, scaling=waking)) as attacked:
+        answer = await attacked.asks("GET /health", body=b"")
+        assert (answer.status, answer.error["code"], attacked.sleeps) == (401, "missing_api_key", True)
+        await holds(attacked, line="GET /health", headers=BEARER)
+
+
 @pytest.mark.parametrize("shown", [BEARER, f"X-Api-Key: {GOOD.decode()}\r\n", f"Api-Key: {GOOD.decode()}\r\n"])
 async def test_a_valid_key_is_held_and_wakes(shown: str) -> None:
     async with scene(WITH_KEYS) as attacked:
@@ -219,6 +235,16 @@ async def test_where_the_secret_is_missing_nobody_wakes_a_pod_that_could_not_sta
         assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_missing", True)
 
 
+async def test_where_the_secret_is_large_it_is_not_read_and_the_guard_of_a_replica_decides() -> None:
+    async with scene(WITH_KEYS) as attacked, scripted_engine() as engine:
+        attacked.neighbours.secrets[KEYS] = {"alice": GOOD, "book": b"x" * MOST_BYTES}
+        answer = await attacked.asks(headers=BEARER)
+        assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_unreadable", True)
+        assert "larger than 256 KiB" in answer.error["message"]
+        attacked.activator.ready(engine)
+        assert (await attacked.asks(headers=BEARER)).status == 200
+
+
 async def test_before_the_api_server_has_told_the_keys_nobody_is_let_in() -> None:
     async with scene(WITH_KEYS) as attacked:
         attacked.neighbours.is_away = True
@@ -242,6 +268,26 @@ async def test_who_guesses_keys_behind_a_gateway_shuts_out_nobody_whose_key_has_
         for number in range(WRONG_BURST + 1):
             await attacked.asks(headers=f"X-Api-Key: guessed-{number}\r\n")
         assert (await attacked.asks(headers=BEARER)).status == 200
+
+
+BEHIND_A_PROXY = Options(linger=0.1, clients=Clients((ip_network(f"{HERE}/32"),)))
+
+
+async def test_who_guesses_keys_behind_a_trusted_proxy_shuts_out_no_other_client_of_it() -> None:
+    async with scene(WITH_KEYS, options=BEHIND_A_PROXY) as attacked:
+        for number in range(WRONG_BURST + 1):
+            guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.6\r\n"
+            answer = await attacked.asks(headers=guess)
+        assert answer.error["code"] == "too_many_wrong_keys"
+        await holds(attacked, headers=f"{BEARER}X-Forwarded-For: 198.51.100.7\r\n")
+
+
+async def test_who_guesses_keys_is_one_client_whatever_it_says_of_its_address() -> None:
+    async with scene(WITH_KEYS) as attacked:
+        for number in range(WRONG_BURST + 1):
+            guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.{number}\r\n"
+            answer = await attacked.asks(headers=guess)
+        assert answer.error["code"] == "too_many_wrong_keys"
 
 
 async def test_a_wrong_key_takes_no_place_of_a_model_that_is_warm() -> None:

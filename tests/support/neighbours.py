@@ -14,7 +14,7 @@ from slipway.activator.doorkeeper import Doorkeeper
 from slipway.activator.keys import Keys
 from slipway.activator.lookups import Lookups
 from slipway.kube.client import KubeClient
-from slipway.kube.connection import Answer, NoAnswerError
+from slipway.kube.connection import Answer, NoAnswerError, TooLongError
 from slipway.kube.kinds import Object
 from slipway.kube.metrics import Metrics
 
@@ -39,6 +39,7 @@ class Neighbours:
     asked: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
     then: Callable[[], None] = lambda: None  # what happens right after pods were looked for
+    takes: float = 0.0  # seconds, each answer
     answers: asyncio.Event = field(default_factory=asyncio.Event)  # unset: they take their time
 
     def __post_init__(self) -> None:
@@ -68,11 +69,16 @@ class Neighbours:
 
     # --- what the client asks ---------------------------------------------------------------------------------------
 
-    async def send(
-        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
-    ) -> Answer:
+    async def send(self, method: str, path: str, *, at_most: int | None = None, **_: Any) -> Answer:
+        answer = await self._answer(path)
+        if at_most is not None and len(answer.data) > at_most:
+            raise TooLongError(f"more than {at_most} bytes are too many here")
+        return answer
+
+    async def _answer(self, path: str) -> Answer:
         self.asked.append(path)
         await self.answers.wait()
+        await asyncio.sleep(self.takes)
         if self.is_away:
             raise NoAnswerError("connection refused")
         where, _, query = path.partition("?")

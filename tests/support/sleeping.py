@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway.activator.holding import Limits
+from slipway.activator.options import Options
 from slipway.activator.rules import Rules, rules_of
 
 from support.activator import Activator, Answer, Client, activated
@@ -62,9 +63,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(of: Rules, *, limits: Limits | None = None) -> AsyncIterator[Scene]:
+async def scene(of: Rules, *, limits: Limits | None = None, options: Options | None = None) -> AsyncIterator[Scene]:
     neighbours = Neighbours(secrets={KEYS: {"alice": GOOD}})
-    async with activated(rules=of, doorkeeper=neighbours.doorkeeper, limits=limits) as activator:
+    async with activated(rules=of, doorkeeper=neighbours.doorkeeper, limits=limits, options=options) as activator:
         yield Scene(activator, neighbours)
 
 

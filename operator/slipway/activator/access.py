@@ -6,14 +6,16 @@ Whatever can't be read in an entry makes it match nobody: an entry lets in, so n
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Network
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple
 
 from slipway.activator.addresses import Address
 from slipway.activator.http1.heads import RequestHead
 from slipway.api.exposure import IpBlock, Peer
-from slipway.api.kubernetes import LabelSelector, LabelSelectorRequirement
+from slipway.api.kubernetes import LabelSelector
 
 Labels = Mapping[str, str]
 
@@ -28,64 +30,129 @@ class SeenPod:
     shares_address: bool = False  # with its node and all else there, so nobody can tell who asks
 
 
-# --- addresses -------------------------------------------------------------------------------------------------------
+# --- what the entries say, read once ---------------------------------------------------------------------------------
 
 
-def allows_address(allow_from: Sequence[Peer], address: Address | None) -> bool:
-    """Whether an `ipBlock` names it."""
-    return address is not None and any(peer.ip_block is not None and _in(peer.ip_block, address) for peer in allow_from)
+class Range(NamedTuple):
+    """Of addresses, as numbers: requests are compared with thousands of them."""
+
+    version: int
+    first: int
+    last: int
 
 
-def _in(block: IpBlock, address: Address) -> bool:
+class Requirement(NamedTuple):
+    key: str
+    operator: str
+    values: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Selector:
+    labels: Labels
+    requirements: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True)
+class Block:
+    within: Range
+    without: tuple[Range, ...]
+
+
+@dataclass(frozen=True)
+class PodEntry:
+    namespaces: Selector | None  # None: the deployment's own
+    pods: Selector | None
+
+
+@dataclass(frozen=True)
+class AllowFrom:
+    blocks: tuple[Block, ...]
+    pods: tuple[PodEntry, ...]  # empty: it doesn't matter which pod has an address
+
+
+def allow_from(peers: Iterable[Peer]) -> AllowFrom:
+    """What matches nobody is left out."""
+    blocks, pods = [], []
+    for peer in peers:
+        if peer.ip_block is not None:
+            if block := _block(peer.ip_block):
+                blocks.append(block)
+        elif peer.namespace_selector is not None or peer.pod_selector is not None:
+            pods.append(PodEntry(_selector(peer.namespace_selector), _selector(peer.pod_selector)))
+    return AllowFrom(tuple(blocks), tuple(pods))
+
+
+def _block(block: IpBlock) -> Block | None:
     try:
         within = ipaddress.ip_network(block.cidr, strict=False)
         without = [ipaddress.ip_network(each, strict=False) for each in block.except_]
     except ValueError:
-        return False
+        return None
     if any(each.version != within.version for each in without) or _is_mapped(within):
-        return False  # it would except nothing, or nothing could be in it
-    return address in within and not any(address in each for each in without)
+        return None  # it would except nothing, or nothing could be in it
+    return Block(_range(within), tuple(map(_range, without)))
+
+
+def _range(network: IPv4Network | IPv6Network) -> Range:
+    return Range(network.version, int(network.network_address), int(network.broadcast_address))
 
 
 def _is_mapped(network: object) -> bool:
     return isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None
 
 
-# --- pods ------------------------------------------------------------------------------------------------------------
+def _selector(selector: LabelSelector | None) -> Selector | None:
+    if selector is None:
+        return None
+    requirements = (Requirement(each.key, each.operator, frozenset(each.values)) for each in selector.match_expressions)
+    return Selector(dict(selector.match_labels), tuple(requirements))
 
 
-def names_pods(allow_from: Sequence[Peer]) -> bool:
-    """Whether it matters which pod has the address."""
-    return any(peer.ip_block is None for peer in allow_from)
+# --- addresses -------------------------------------------------------------------------------------------------------
 
 
-def allows_pods(allow_from: Sequence[Peer], pods: Sequence[SeenPod], own_namespace: str) -> bool:
-    """Of several pods at one address, one could speak for another, so all must be let in."""
-    return bool(pods) and all(any(_names(peer, pod, own_namespace) for peer in allow_from) for pod in pods)
-
-
-def _names(peer: Peer, pod: SeenPod, own_namespace: str) -> bool:
-    if (
-        pod.shares_address
-        or peer.ip_block is not None
-        or (peer.namespace_selector is None and peer.pod_selector is None)
-    ):
+def allows_address(allowed: AllowFrom, address: Address | None) -> bool:
+    """Whether an `ipBlock` names it."""
+    if address is None:
         return False
-    if peer.namespace_selector is None:
-        in_namespace = pod.namespace == own_namespace
-    else:
-        in_namespace = selects(peer.namespace_selector, pod.namespace_labels)
-    return in_namespace and (peer.pod_selector is None or selects(peer.pod_selector, pod.labels))
-
-
-def selects(selector: LabelSelector, labels: Labels) -> bool:
-    """As Kubernetes means it: an empty selector selects everything."""
-    return all(labels.get(key) == value for key, value in selector.match_labels.items()) and all(
-        _holds(requirement, labels) for requirement in selector.match_expressions
+    version, number = address.version, int(address)
+    return any(
+        _in(block.within, version, number) and not any(_in(each, version, number) for each in block.without)
+        for block in allowed.blocks
     )
 
 
-def _holds(requirement: LabelSelectorRequirement, labels: Labels) -> bool:
+def _in(within: Range, version: int, number: int) -> bool:
+    return within.first <= number <= within.last and within.version == version
+
+
+# --- pods ------------------------------------------------------------------------------------------------------------
+
+
+def allows_pods(allowed: AllowFrom, pods: Sequence[SeenPod], own_namespace: str) -> bool:
+    """Of several pods at one address, one could speak for another, so all must be let in."""
+    return bool(pods) and all(any(_names(entry, pod, own_namespace) for entry in allowed.pods) for pod in pods)
+
+
+def _names(entry: PodEntry, pod: SeenPod, own_namespace: str) -> bool:
+    if pod.shares_address:
+        return False
+    if entry.namespaces is None:
+        in_namespace = pod.namespace == own_namespace
+    else:
+        in_namespace = selects(entry.namespaces, pod.namespace_labels)
+    return in_namespace and (entry.pods is None or selects(entry.pods, pod.labels))
+
+
+def selects(selector: Selector, labels: Labels) -> bool:
+    """As Kubernetes means it: an empty selector selects everything."""
+    return all(labels.get(key) == value for key, value in selector.labels.items()) and all(
+        _holds(requirement, labels) for requirement in selector.requirements
+    )
+
+
+def _holds(requirement: Requirement, labels: Labels) -> bool:
     value, values = labels.get(requirement.key), requirement.values
     match requirement.operator:
         case "In":
@@ -96,12 +163,15 @@ def _holds(requirement: LabelSelectorRequirement, labels: Labels) -> bool:
             return value is not None and not values
         case "DoesNotExist":
             return value is None and not values
+    return False
 
 
 # --- keys, by the rules of the guard (`slipway_runtime.guard.keys`): tests compare the two ---------------------------
 
 SHORTEST, LONGEST = 8, 512  # bytes
+MOST_KEYS = 1000  # of a Secret; further ones, in the order of its entries' names, count for nothing
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE = re.compile(rb"[^\r\n]+")
 
 
 def shown_key(head: RequestHead) -> bytes:
@@ -113,20 +183,23 @@ def shown_key(head: RequestHead) -> bytes:
     return key.strip()
 
 
-def keys_in(entry: bytes) -> Iterator[bytes]:
-    """Those of one entry of the Secret, one a line, in each of the forms in which a client may show it."""
-    for line in entry.removeprefix(BYTE_ORDER_MARK).splitlines():
-        if SHORTEST <= len(key := line.strip()) <= LONGEST:
-            yield from _forms(key)
+def lines_in(entry: bytes) -> Iterator[bytes]:
+    """Of one entry of the Secret, those that aren't empty: a key is a line."""
+    return (line[0].strip() for line in _LINE.finditer(entry.removeprefix(BYTE_ORDER_MARK)))
 
 
-def _forms(key: bytes) -> set[bytes]:
-    """Letters beyond ASCII are sent as UTF-8 by some clients, and as Latin-1 by others."""
+def forms_of(line: bytes) -> set[bytes]:
+    """In which a client may show the key; none if it isn't one.
+
+    Letters beyond ASCII are sent as UTF-8 by some clients, and as Latin-1 by others.
+    """
+    if not SHORTEST <= len(line) <= LONGEST:
+        return set()
     try:
-        text = key.decode()
+        text = line.decode()
     except UnicodeDecodeError:
-        return {key, key.decode("latin-1").encode()}
+        return {line, line.decode("latin-1").encode()}
     try:
-        return {key, text.encode("latin-1")}
+        return {line, text.encode("latin-1")}
     except UnicodeEncodeError:
-        return {key}
+        return {line}

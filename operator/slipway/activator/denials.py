@@ -40,6 +40,11 @@ def no_keys(secret: str) -> Refusal:
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "keys_missing", message, 10)
 
 
+def keys_too_large(secret: str) -> Refusal:
+    message = f"API keys can't be checked while no replica runs, because the Secret {secret} is larger than 256 KiB."
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "keys_unreadable", message, 10)
+
+
 def keys_later() -> Refusal:
     message = "API keys can't be checked now. Try again."
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "keys_unreadable", message, 1)

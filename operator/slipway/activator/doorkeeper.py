@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from slipway.activator import access, denials, paths
 from slipway.activator.access import SeenPod
-from slipway.activator.addresses import address_of, client_of
+from slipway.activator.addresses import address_of
+from slipway.activator.clients import Client
 from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Known
 from slipway.activator.errors import RefusedError
 from slipway.activator.http1.heads import RequestHead
-from slipway.activator.keys import Keys, Place, Problem
+from slipway.activator.keyring import Place, Problem
+from slipway.activator.keys import Keys
 from slipway.activator.lookups import Lookups
 from slipway.activator.rules import Rules
 from slipway.kube.client import KubeClient
@@ -41,12 +43,12 @@ class Doorkeeper:
     def of(cls, client: KubeClient, *, clock: Callable[[], float]) -> Doorkeeper:
         return cls(Lookups(client, clock=clock), Keys(client, clock=clock))
 
-    async def admit(self, known: Known, address: str, head: RequestHead) -> Admitted:
-        """RefusedError for those who are not let in."""
+    async def admit(self, known: Known, peer: str, head: RequestHead, *, client: Client) -> Admitted:
+        """RefusedError for those who are not let in. `allowFrom` is about the peer, wrong keys are the client's."""
         if not known.rules.is_readable:
             raise RefusedError(denials.UNREADABLE)
-        await self._by_address(known.rules, known.deployment, address)
-        return await self._by_key(known, address, head)
+        await self._by_address(known.rules, known.deployment, peer)
+        return await self._by_key(known, client, head)
 
     async def close(self) -> None:
         for part in (self._lookups, self._keys):
@@ -59,16 +61,16 @@ class Doorkeeper:
         allowed, address = rules.allow_from, address_of(text)
         if allowed is None or access.allows_address(allowed, address):
             return
-        if address is None or not access.names_pods(allowed):
+        if address is None or not allowed.pods:
             raise RefusedError(denials.NOT_FROM_HERE)
-        pods = await self._pods_at(str(address))
+        pods = await self._pods_at(str(address), deployment.namespace)
         if pods is None:
             raise RefusedError(denials.unknown_caller())
         if not access.allows_pods(allowed, pods, deployment.namespace):
             raise RefusedError(denials.NOT_FROM_HERE)
 
-    async def _pods_at(self, address: str) -> list[SeenPod] | None:
-        pods = await self._lookups.pods_at(address) if self._lookups else None
+    async def _pods_at(self, address: str, asked: str) -> list[SeenPod] | None:
+        pods = await self._lookups.pods_at(address, asked=asked) if self._lookups else None
         if pods is None:
             return None
         seen = await asyncio.gather(*map(self._seen, pods))
@@ -85,7 +87,7 @@ class Doorkeeper:
 
     # --- the key -----------------------------------------------------------------------------------------------------
 
-    async def _by_key(self, known: Known, address: str, head: RequestHead) -> Admitted:
+    async def _by_key(self, known: Known, client: Client, head: RequestHead) -> Admitted:
         rules, method, path = known.rules, head.method.decode("latin-1"), paths.path_of(head.target)
         if rules.keys_secret is None:
             return Admitted()
@@ -95,7 +97,7 @@ class Doorkeeper:
         if not key:
             raise RefusedError(denials.NO_KEY)
         place = Place(known.deployment.namespace, rules.keys_secret)
-        checked = await self._keys.check(place, key, client=client_of(address)) if self._keys else None
+        checked = await self._keys.check(place, key, client=client.address) if self._keys else None
         if checked and checked.owner is not None:
             return Admitted(checked.owner)
         if checked and checked.is_wrong:
@@ -109,6 +111,8 @@ class Doorkeeper:
             return
         if problem is Problem.MISSING:
             raise RefusedError(denials.no_keys(known.rules.keys_secret or ""))
+        if problem is Problem.TOO_LARGE:
+            raise RefusedError(denials.keys_too_large(known.rules.keys_secret or ""))
         if problem is Problem.LATER:
             raise RefusedError(denials.keys_later())
         if not wakes:

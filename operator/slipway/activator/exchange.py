@@ -67,9 +67,9 @@ class Exchange:
         return self._reply.keep_alive
 
     async def _serve(self) -> None:
-        if await self._is_answered_at_the_door():
-            return
         client = self._options.clients.of(self._channel.peer, self._head.headers)
+        if await self._is_answered_at_the_door(client):
+            return
         await self._hold(replace(client, owner=self._admitted.owner or ""))
 
     async def _hold(self, client: Client) -> None:
@@ -89,10 +89,11 @@ class Exchange:
                 answer.channel.abort()
                 raise
 
-    async def _is_answered_at_the_door(self) -> bool:
+    async def _is_answered_at_the_door(self, client: Client) -> bool:
         """Whether it takes no replica, and no place. RefusedError for those who are not let in."""
         self._body = unwanted = Body(self._channel, self._head, self._options, kept=0)
-        self._admitted = await self._gate.doorkeeper.admit(self._gate.known, self._channel.peer, self._head)
+        doorkeeper, peer = self._gate.doorkeeper, self._channel.peer
+        self._admitted = await doorkeeper.admit(self._gate.known, peer, self._head, client=client)
         told = self._gate.asleep(self._head)
         if told is None:
             return False

@@ -3,7 +3,8 @@
 Slipway has no right on Secrets. Whoever may give it lets this activator read just the one (docs/access.md); where it
 may not, nothing is known of the keys, and the guard in the pod checks them alone. A Secret is read again when what is
 known of it is older than `FRESH`, and for a key that isn't known, older than `SURE`: so a new key counts within
-seconds, an old one no longer, and while nobody asks, nothing is read.
+seconds, an old one no longer, and while nobody asks, nothing is read. Reads of all Secrets are so many a second, in
+turns from namespace to namespace; none is read that is large, and digests are made in steps.
 
 An address that shows many keys that aren't valid is answered at a steady rate only. Keys that it has shown before and
 that were valid are checked still: behind a gateway, others have the same address.
@@ -15,41 +16,30 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import math
+import logging
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from enum import Enum
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from slipway.activator import access
-from slipway.activator.rates import Bucket
+from slipway.activator.access import MOST_KEYS
+from slipway.activator.http1.turns import in_steps
+from slipway.activator.keyring import Keyring, Known, Place, Problem
+from slipway.activator.turnstile import NoTurnError, Turnstile
 from slipway.kube.client import KubeClient
-from slipway.kube.errors import KubeError, NotFoundError, UnavailableError
+from slipway.kube.errors import KubeError, NotFoundError, TooLargeError, UnavailableError
 from slipway.kube.kinds import SECRET
 from slipway.kube.retries import Patience
 
 FRESH, SURE = 10.0, 2.0
-WRONG_PER_SECOND, WRONG_BURST = 0.5, 20  # keys that aren't valid, of one client
-READS_PER_SECOND, READS_BURST = 20.0, 50  # of all Secrets together
-REMEMBERED = 4096  # clients, and keys that one has shown
+READS_PER_SECOND, READS_BURST, READS_AT_ONCE = 20.0, 50, 8  # of all Secrets together
+WAIT = 4.0  # seconds for which a read waits for its turn
+MOST_BYTES = 256 * 1024  # of a Secret with all that the API server tells of it
+STEP = 256  # entries and lines that are read in one go: less than a millisecond
 QUICK = Patience(deadline=2.0, per_try=1.5)
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Problem(Enum):
-    LATER = "later"  # the API server hasn't answered yet, or is asked too much
-    UNTOLD = "untold"  # the Secret may not be read
-    MISSING = "missing"
-
-
-@dataclass(frozen=True)
-class Place:
-    namespace: str
-    name: str
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,80 +53,102 @@ class Checked:
         return self.owner is None and self.problem is None
 
 
-@dataclass
-class _Known:
-    read_at: float = -math.inf
-    owners: Mapping[bytes, str] = field(default_factory=dict)
-    problem: Problem | None = Problem.LATER
-    reading: asyncio.Task[None] | None = None
-
-
 class Keys:
     """`clock` is the event loop's."""
 
     def __init__(self, client: KubeClient, *, clock: Callable[[], float]) -> None:
         self._client, self._clock = client.with_(patience=QUICK), clock
         self._salt = secrets.token_bytes(32)
-        self._known: OrderedDict[Place, _Known] = OrderedDict()
-        self._wrong: OrderedDict[str, Bucket] = OrderedDict()
-        self._proven: OrderedDict[tuple[str, Place, bytes], None] = OrderedDict()
-        self._reads = Bucket(READS_PER_SECOND, READS_BURST)
+        self._ring = Keyring()
+        self._turns = Turnstile(READS_PER_SECOND, READS_BURST, at_once=READS_AT_ONCE, clock=clock)
+        self._reading: set[asyncio.Task[bool]] = set()
 
     async def check(self, place: Place, key: bytes, *, client: str) -> Checked:
-        digest = self._digest(key)
-        proven = client, place, digest
-        if proven not in self._proven and (wait := self._wrong_of(client).wait(self._clock())):
+        digest, known = self._digest(key), self._ring.of(place)
+        if wait := known.wait(client, digest, self._clock()):
             return Checked(wait=wait)
-        known = await self._current(place, digest)
+        is_current = await self._renew(place, known, digest)
         if known.problem:
             return Checked(problem=known.problem)
-        owner = known.owners.get(digest)
-        if owner is None:
-            self._proven.pop(proven, None)
-            _newest(self._wrong, client, self._wrong_of(client)).take(self._clock())
+        now, owner = self._clock(), known.owners.get(digest)
+        if wait := known.wait(client, digest, now):  # others of the same client were wrong meanwhile
+            return Checked(wait=wait)
+        if owner is not None:
+            known.was_valid(client, digest)
+        elif is_current:
+            known.was_wrong(client, digest, now)
         else:
-            _newest(self._proven, proven, None)
+            return Checked(problem=Problem.LATER)
+        self._ring.weigh(place, known)
         return Checked(owner=owner)
 
-    def _wrong_of(self, client: str) -> Bucket:
-        return self._wrong.get(client) or Bucket(WRONG_PER_SECOND, WRONG_BURST)
-
-    async def _current(self, place: Place, digest: bytes) -> _Known:
-        known = _newest(self._known, place, self._known.get(place) or _Known())
-        limit = FRESH if digest in known.owners or known.problem is Problem.UNTOLD else SURE
-        now = self._clock()
-        if known.reading is None and now - known.read_at >= limit and self._reads.take(now):
+    async def _renew(self, place: Place, known: Known, digest: bytes) -> bool:
+        """Whether it is known as of late, or as well as the API server tells it."""
+        is_settled = digest in known.owners or known.problem not in (None, Problem.LATER)
+        if known.reading is None and self._clock() - known.read_at < (FRESH if is_settled else SURE):
+            return True
+        if known.reading is None:
             known.reading = asyncio.create_task(self._read(place, known))
-        if known.reading:
-            await asyncio.shield(known.reading)
-        return known
+            self._reading.add(known.reading)
+            known.reading.add_done_callback(self._reading.discard)
+        return await asyncio.shield(known.reading)
 
-    async def _read(self, place: Place, known: _Known) -> None:
+    async def _read(self, place: Place, known: Known) -> bool:
+        """Whether it had its turn. What was known stays while the API server is away; nothing wakes then either."""
         try:
-            found = await self._client.get(SECRET, place.name, place.namespace)
-            known.owners, known.problem = dict(self._digests(found)), None
+            async with self._turns.turn(place.namespace, until=self._clock() + WAIT):
+                found = await self._client.get(SECRET, place.name, place.namespace, at_most=MOST_BYTES)
+                owners, has_more = await in_steps(self._owners(found))
+            if has_more and not known.has_more:
+                logger.warning(
+                    "Of the Secret %s of %s, the first %d keys count.", place.name, place.namespace, MOST_KEYS
+                )
+            known.owners, known.has_more, known.problem = owners, has_more, None
+        except NoTurnError:
+            return False
         except NotFoundError:
             known.owners, known.problem = {}, Problem.MISSING
+        except TooLargeError:
+            known.owners, known.problem = {}, Problem.TOO_LARGE
         except UnavailableError:
-            pass  # what was known stays; nothing wakes either as long as the API server is away
+            pass
         except KubeError:
             known.owners, known.problem = {}, Problem.UNTOLD
         finally:
-            known.read_at, known.reading = self._clock(), None
+            known.reading = None
+        known.read_at = self._clock()
+        self._ring.weigh(place, known)
+        return True
 
-    def _digests(self, secret: Mapping[str, Any]) -> Iterator[tuple[bytes, str]]:
-        for owner, text in sorted((secret.get("data") or {}).items()):
-            if not owner.startswith("."):  # as a file, it is a hidden one, which the guard leaves out
-                yield from ((self._digest(key), owner) for key in access.keys_in(_decoded(text)))
+    def _owners(self, secret: Mapping[str, Any]) -> Generator[None, None, tuple[dict[bytes, str], bool]]:
+        """By the digests of their keys; and whether there are more keys than count."""
+        owners: dict[bytes, str] = {}
+        keys = 0
+        for number, (owner, line) in enumerate(_lines(secret.get("data") or {}), start=1):
+            if number % STEP == 0:
+                yield
+            if forms := access.forms_of(line):
+                if keys == MOST_KEYS:
+                    return owners, True
+                keys += 1
+                owners.update((self._digest(form), owner) for form in forms)
+        return owners, False
 
     def _digest(self, key: bytes) -> bytes:
         return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()
 
     async def close(self) -> None:
-        tasks = [known.reading for known in self._known.values() if known.reading]
-        for task in tasks:
+        for task in self._reading:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._reading, return_exceptions=True)
+
+
+def _lines(data: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """With the entry's name; and an empty one for the entry itself, since looking at it takes time, too."""
+    for owner in sorted(data):
+        if not owner.startswith("."):  # as a file, it is a hidden one, which the guard leaves out
+            yield owner, b""
+            yield from ((owner, line) for line in access.lines_in(_decoded(data[owner])))
 
 
 def _decoded(text: str) -> bytes:
@@ -144,12 +156,3 @@ def _decoded(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
-
-
-def _newest(kept: OrderedDict[K, V], key: K, value: V) -> V:
-    """Kept, and what has been kept longest without use goes."""
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > REMEMBERED:
-        kept.popitem(last=False)
-    return value

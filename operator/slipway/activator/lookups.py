@@ -1,24 +1,29 @@
 """Who has an address: asked of the API server when somebody's access depends on it, and remembered for a moment.
 
-However many addresses ask, the API server is asked a bounded number of times a second. Addresses at which there were
-pods of late have a share of their own in that, so that a flood of others doesn't shut them out.
+However many addresses ask, the API server is asked a bounded number of times a second, in turns: of the pods of one
+namespace, and of strangers at the models of one namespace, each as often as of the others. Where a question has to
+wait for its turn, the last answer that found somebody holds on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from slipway.activator.rates import Bucket
+from slipway.activator.turnstile import NoTurnError, Turnstile
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import KubeError, NotFoundError
 from slipway.kube.kinds import NAMESPACE, POD, Object
 from slipway.kube.retries import Patience
 
 FRESH = 2.0  # seconds for which an answer holds, a bad one too
-PER_SECOND, BURST = 20.0, 50  # names that are asked for, of strangers; and as many again of those known to be pods
+HOLDS = 10.0  # for which one that found somebody holds if there is no turn for another, or no answer
+PER_SECOND, BURST, AT_ONCE = 50.0, 100, 16  # questions of all together
+WAIT = 4.0  # seconds for which a question waits for its turn
 AGAIN = (0.5, 1.5)  # seconds: the API server hears of a pod's address after the pod has begun
 REMEMBERED = 4096  # answers, of each kind
 QUICK = Patience(deadline=2.0, per_try=1.5)
@@ -32,41 +37,49 @@ class Lookups:
     """`clock` is the event loop's."""
 
     def __init__(self, client: KubeClient, *, clock: Callable[[], float], look_again: Sequence[float] = AGAIN) -> None:
-        self._client, self._look_again = client.with_(patience=QUICK), look_again
-        self._pods: Memory[tuple[Object, ...]] = Memory(self._ask_pods, clock=clock)
-        self._namespaces: Memory[Mapping[str, str]] = Memory(self._ask_labels, clock=clock)
+        self._client, self._clock, self._look_again = client.with_(patience=QUICK), clock, look_again
+        self._turns = Turnstile(PER_SECOND, BURST, at_once=AT_ONCE, clock=clock)
+        self._pods: Memory[tuple[Object, ...]] = Memory(self._turns, clock=clock)
+        self._namespaces: Memory[Mapping[str, str]] = Memory(self._turns, clock=clock)
 
-    async def pods_at(self, address: str) -> tuple[Object, ...] | None:
-        """Those that haven't ended; several where nodes have the address. None: it can't be told now."""
-        return await self._pods.of(address)
+    async def pods_at(self, address: str, *, asked: str = "") -> tuple[Object, ...] | None:
+        """Those that haven't ended; several where nodes have the address. None: it can't be told now.
+
+        `asked`: the namespace of the model that is asked, which has its own share of questions about strangers.
+        """
+        return await self._pods.of(address, lambda last: self._ask_pods(address, asked, last))
 
     async def labels_of(self, namespace: str) -> Mapping[str, str] | None:
         """None: it can't be told now."""
-        return await self._namespaces.of(namespace)
+        return await self._namespaces.of(namespace, lambda _: self._ask_labels(namespace))
 
     async def close(self) -> None:
         await self._pods.close()
         await self._namespaces.close()
 
-    async def _ask_pods(self, address: str) -> tuple[Object, ...] | None:
-        found = await self._living_pods(address)
+    async def _ask_pods(self, address: str, asked: str, last: tuple[Object, ...] | None) -> tuple[Object, ...] | None:
+        until = self._clock() + WAIT
+        found = await self._living_pods(address, _holder(last, asked), until)
         for pause in self._look_again:
             if found or found is None:
                 break
             await asyncio.sleep(pause)
-            found = await self._living_pods(address)
+            until += pause
+            found = await self._living_pods(address, _holder(found, asked), until)
         return found
 
-    async def _living_pods(self, address: str) -> tuple[Object, ...] | None:
+    async def _living_pods(self, address: str, holder: Hashable, until: float) -> tuple[Object, ...] | None:
         try:
-            found = await self._client.list(POD, field_selector=f"status.podIP={address}")
+            async with self._turns.turn(holder, until=until):
+                found = await self._client.list(POD, field_selector=f"status.podIP={address}")
         except KubeError:
             return None
         return tuple(_who(pod) for pod in found if pod.get("status", {}).get("phase") not in ENDED)
 
     async def _ask_labels(self, namespace: str) -> Mapping[str, str] | None:
         try:
-            found = await self._client.get(NAMESPACE, namespace)
+            async with self._turns.turn(_of_pods(namespace), until=self._clock() + WAIT):
+                found = await self._client.get(NAMESPACE, namespace)
         except NotFoundError:
             return {}
         except KubeError:
@@ -87,37 +100,66 @@ def _who(pod: Object) -> Object:
     }
 
 
+def _holder(last: tuple[Object, ...] | None, asked: str) -> Hashable:
+    """Whose turn a question takes, by what was last known of the address."""
+    if last is None:
+        return "stranger", asked
+    return _of_pods(last[0]["metadata"]["namespace"]) if last else ("nobody", asked)
+
+
+def _of_pods(namespace: str) -> Hashable:
+    return "pods", namespace
+
+
+@dataclass
+class _Answer(Generic[T]):
+    value: T | None = None  # the last one that was got
+    told_at: float = -math.inf
+    failed_at: float = -math.inf
+
+
 class Memory(Generic[T]):
     """Answers of the last moments; each question is asked once at a time, however many wait for its answer."""
 
-    def __init__(self, ask: Callable[[str], Awaitable[T | None]], *, clock: Callable[[], float]) -> None:
-        self._ask, self._clock = ask, clock
-        self._answers: OrderedDict[str, tuple[float, T | None]] = OrderedDict()
+    def __init__(self, turns: Turnstile, *, clock: Callable[[], float]) -> None:
+        self._turns, self._clock = turns, clock
+        self._answers: OrderedDict[str, _Answer[T]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[T | None]] = {}
-        self._strangers, self._familiar = (Bucket(PER_SECOND, BURST) for _ in range(2))
 
-    async def of(self, name: str) -> T | None:
+    async def of(self, name: str, ask: Callable[[T | None], Awaitable[T | None]]) -> T | None:
+        """`ask` hears the last answer. Its own is None, or NoTurnError raised, where it can't be told."""
+        known, now = self._answers.get(name) or _Answer(), self._clock()
+        if now - known.told_at < FRESH:
+            return known.value
+        held = self._held(known)
+        if now - known.failed_at < FRESH:
+            return held
+        must_wait = self._turns.is_busy
         if (task := self._asking.get(name)) is None:
-            now = self._clock()
-            asked_at, answer = self._answers.get(name, (-FRESH, None))
-            if now - asked_at < FRESH:
-                return answer
-            if not (self._familiar if answer else self._strangers).take(now):
-                return None
-            task = self._asking[name] = asyncio.create_task(self._learn(name))
-        return await asyncio.shield(task)
+            task = self._asking[name] = asyncio.create_task(self._learn(name, ask, known))
+        return held if held and must_wait else await asyncio.shield(task)
 
-    async def _learn(self, name: str) -> T | None:
+    async def _learn(self, name: str, ask: Callable[[T | None], Awaitable[T | None]], known: _Answer[T]) -> T | None:
         answer: T | None = None
         try:
-            answer = await self._ask(name)
+            answer = await ask(known.value)
+        except NoTurnError:
+            return self._held(known)  # the next request may ask at once
         finally:
             del self._asking[name]
-            self._remember(name, answer)
-        return answer
+        if answer is None:
+            known.failed_at = self._clock()
+        else:
+            known.value, known.told_at = answer, self._clock()
+        self._remember(name, known)
+        return answer if answer is not None else self._held(known)
 
-    def _remember(self, name: str, answer: T | None) -> None:
-        self._answers[name] = self._clock(), answer
+    def _held(self, known: _Answer[T]) -> T | None:
+        """What holds on where no new answer is to be had: that nobody was there, doesn't."""
+        return known.value or None if self._clock() - known.told_at < HOLDS else None
+
+    def _remember(self, name: str, known: _Answer[T]) -> None:
+        self._answers[name] = known
         self._answers.move_to_end(name)
         if len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)

@@ -51,10 +51,15 @@ def wakes(rules: Rules, method: str, path: str) -> bool:
 
 
 def needs_key(rules: Rules, method: str, path: str) -> bool:
-    """Whether a key must be shown where the deployment has any. What isn't served has nothing to protect."""
+    """Whether a key must be shown where the deployment has any: for all that wakes, and for what is told of the model.
+
+    What isn't served has nothing to protect.
+    """
+    if wakes(rules, method, path):
+        return True
     if method == "OPTIONS" or (found := find(method, path)) == HEALTH:
         return False
-    return found is not None or not rules.is_ours or wakes(rules, method, path)
+    return found is not None or not rules.is_ours
 
 
 def _covers(pattern: str, asked: str) -> bool:

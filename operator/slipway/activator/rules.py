@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from slipway.activator.access import AllowFrom, allow_from
 from slipway.api.engine import EngineSpec
 from slipway.api.engine_flags import LLAMACPP, VLLM
-from slipway.api.exposure import AccessSpec, Peer
+from slipway.api.exposure import AccessSpec
 from slipway.api.scaling import HoldSpec
 from slipway.observing.world import parse_time
 
@@ -20,7 +21,7 @@ ALLOWED_ORIGINS = "--allow"  # how vLLM's flags begin that say which web pages m
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     is_readable: bool = True  # or nobody is let in: what can't be read may be a restriction
-    allow_from: tuple[Peer, ...] | None = None  # None: from everywhere
+    allow_from: AllowFrom | None = None  # None: from everywhere
     keys_secret: str | None = None
     wake_on: tuple[str, ...] | None = None  # None: what the engine computes for
     engine: str = VLLM
@@ -45,7 +46,7 @@ def rules_of(deployment: Object) -> Rules:
     created = parse_time(metadata.get("creationTimestamp"))
     served = spec["model"].get("servedName") or metadata["name"]
     return Rules(
-        allow_from=None if access.allow_from is None else tuple(access.allow_from),
+        allow_from=None if access.allow_from is None else allow_from(access.allow_from),
         keys_secret=access.api_keys_secret,
         wake_on=None if wake_on is None else tuple(wake_on),
         engine=engine.name,

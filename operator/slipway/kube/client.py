@@ -16,8 +16,16 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
-from slipway.kube.connection import Answer, Connection, NoAnswerError, TooLargeError
-from slipway.kube.errors import Call, KindMissingError, KubeError, NotFoundError, UnavailableError, error_of
+from slipway.kube.connection import Answer, Connection, NoAnswerError, TooLongError
+from slipway.kube.errors import (
+    Call,
+    KindMissingError,
+    KubeError,
+    NotFoundError,
+    TooLargeError,
+    UnavailableError,
+    error_of,
+)
 from slipway.kube.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object, kind_of
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.retries import Patience, is_worth_another_try, retry_after
@@ -80,9 +88,10 @@ class KubeClient:
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
-    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+    async def get(self, kind: Kind, name: str, namespace: str | None = None, *, at_most: int | None = None) -> Object:
+        """`at_most`: TooLargeError for more; reading what others have written takes everybody's time."""
         call = Call("get", kind.name, _full_name(namespace, name))
-        return await self._ask(call, "GET", kind.path(namespace, name))
+        return await self._ask(call, "GET", kind.path(namespace, name), at_most=at_most)
 
     async def find(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         """The object, or None if it isn't there."""
@@ -260,6 +269,8 @@ class KubeClient:
             answer = await self._connection.send(method, path, headers=headers, body=body, **bounds)
         except NoAnswerError as error:
             return _NotNow(UnavailableError(call, str(error)))
+        except TooLongError as error:
+            raise TooLargeError(call, str(error)) from None
         finally:
             seconds = time.monotonic() - began
             self._metrics.count_call(call.verb, call.kind, answer.code if answer else None, seconds)

@@ -54,7 +54,7 @@ class NoAnswerError(Exception):
     """The API server couldn't be reached, or the connection ended before the answer."""
 
 
-class TooLargeError(Exception):
+class TooLongError(Exception):
     """The answer is larger than was asked for; the rest of it wasn't read."""
 
 
@@ -86,7 +86,7 @@ class Connection:
         timeout: float,
         at_most: int | None = None,
     ) -> Answer:
-        """Raises TooLargeError if the answer has more than `at_most` bytes."""
+        """Raises TooLongError if the answer has more than `at_most` bytes."""
         signed = {**self._api.default_headers, **headers}
         # The client says "any error of the network" with a dozen classes of three libraries.
         try:
@@ -115,5 +115,5 @@ async def _first_of(response: aiohttp.ClientResponse, at_most: int) -> bytes:
         data += piece
         if len(data) > at_most:
             response.close()
-            raise TooLargeError
+            raise TooLongError(f"more than {at_most} bytes are too many here")
     return bytes(data)

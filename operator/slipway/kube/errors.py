@@ -9,6 +9,7 @@ KubeError                the API server refused, failed, or couldn't be reached
 ├── ForbiddenError       401, 403: we may not, or an admission policy refused
 ├── NamespaceGoesError   403: nothing new is taken into a namespace that is being deleted
 ├── InvalidError         400, 422: the object is wrong
+├── TooLargeError        the answer has more bytes than whoever asked would read
 └── UnavailableError     429, 5xx or no answer, for as long as was tried; or our kinds are too new
 """
 
@@ -58,6 +59,10 @@ class KindMissingError(KubeError):
 
 
 class NotFoundError(KubeError):
+    pass
+
+
+class TooLargeError(KubeError):
     pass
 
 

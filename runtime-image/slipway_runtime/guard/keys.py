@@ -6,6 +6,7 @@ checks the same Secret:
 - A file is bytes. A UTF-8 byte order mark at its begin is no part of it. Lines end with LF, CR LF or CR.
 - A key is what a line holds without the ASCII white space around it; within it, a space is a character like others.
 - A key has 8 to 512 bytes. Empty lines are no keys; others that are shorter or longer are not taken, and it is logged.
+- The first 1,000 keys count, in the order of the files' names. Further ones are not taken, and it is logged.
 - What a client shows is bytes, too: of the header Authorization what follows the scheme Bearer, in any case, and a
   space; with another scheme or none the header X-Api-Key, else Api-Key. White space around it is no part of it. Of a
   header that comes twice, the first counts.
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SHORTEST, LONGEST = 8, 512  # bytes: less can be guessed, and is rather a mistake
+MOST_KEYS = 1000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOOK_EVERY = 1.0
 
@@ -64,9 +66,14 @@ class Keys:
             log.warning("API keys can't be read, the ones known stay valid: %s", error)
 
     def _read(self) -> Iterator[tuple[bytes, str]]:
+        taken = 0
         for file in _files(self._folder):
             for key in keys_in(file.read_bytes()):
                 if SHORTEST <= len(key) <= LONGEST:
+                    if taken == MOST_KEYS:
+                        log.warning("The first %d keys count, and there are more: those are not valid.", MOST_KEYS)
+                        return
+                    taken += 1
                     yield from ((self._digest(form), file.name) for form in forms_of(key))
                 else:
                     log.warning("A key of %s is not taken: keys have %d to %d bytes.", file.name, SHORTEST, LONGEST)

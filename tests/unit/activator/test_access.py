@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from slipway.activator.access import (
     SHORTEST,
+    AllowFrom,
     SeenPod,
+    allow_from,
     allows_address,
     allows_pods,
     selects,
@@ -17,9 +19,13 @@ from slipway.activator.access import (
 from slipway.activator.addresses import address_of, client_of
 from slipway.activator.http1.heads import RequestHead
 from slipway.api.exposure import Peer
-from slipway.api.kubernetes import LabelSelector
 from support.guarding import guarding
 from support.guarding import keys_in as keys_folder
+
+
+def of(*peers: dict[str, Any]) -> AllowFrom:
+    return allow_from(map(Peer.model_validate, peers))
+
 
 # --- addresses -------------------------------------------------------------------------------------------------------
 
@@ -52,13 +58,21 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("address", "block", "allowed"), BLOCKS)
 def test_an_address_is_let_in_by_the_block_that_names_it(address: str, block: dict[str, Any], allowed: bool) -> None:
-    assert allows_address([Peer.model_validate({"ipBlock": block})], address_of(address)) is allowed
+    assert allows_address(of({"ipBlock": block}), address_of(address)) is allowed
 
 
 def test_one_entry_suffices_and_none_lets_nobody_in() -> None:
-    blocks = [Peer.model_validate({"ipBlock": {"cidr": cidr}}) for cidr in ("10.0.0.0/8", "192.0.2.0/24")]
-    assert allows_address(blocks, address_of("192.0.2.7"))
-    assert not allows_address([], address_of("192.0.2.7"))
+    blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ("10.0.0.0/8", "192.0.2.0/24")]
+    assert allows_address(of(*blocks), address_of("192.0.2.7"))
+    assert not allows_address(of(), address_of("192.0.2.7"))
+
+
+def test_the_longest_list_is_read_once_and_not_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    excepted = [f"10.{number}.0.0/16" for number in range(32)]
+    longest = of(*[{"ipBlock": {"cidr": "10.0.0.0/8", "except": excepted}}] * 64)
+    monkeypatch.setattr("ipaddress.ip_network", None)
+    assert not allows_address(longest, address_of("10.31.0.1"))
+    assert allows_address(longest, address_of("10.32.0.1"))
 
 
 def test_a_network_of_ipv6_is_one_client_and_an_address_of_ipv4_is_one() -> None:
@@ -72,7 +86,7 @@ WEB = SeenPod("shop", {"app": "web", "tier": "front"}, {"kubernetes.io/metadata.
 
 
 def named(peer: dict[str, Any], *pods: SeenPod) -> bool:
-    return allows_pods([Peer.model_validate(peer)], pods, "chat")
+    return allows_pods(of(peer), pods, "chat")
 
 
 def labelled(**labels: str) -> dict[str, Any]:
@@ -104,8 +118,8 @@ def test_pods_alone_are_those_of_the_deployments_own_namespace() -> None:
 
 def test_two_entries_are_not_one() -> None:
     """In a NetworkPolicy, too, a namespace here and a pod there don't add up."""
-    peers = [{"namespaceSelector": labelled(team="red")}, {"podSelector": labelled(app="web")}]
-    assert not allows_pods([Peer.model_validate(peer) for peer in peers], [WEB], "chat")
+    peers = of({"namespaceSelector": labelled(team="red")}, {"podSelector": labelled(app="web")})
+    assert not allows_pods(peers, [WEB], "chat")
 
 
 def test_all_pods_of_an_address_must_be_let_in() -> None:
@@ -143,7 +157,9 @@ SELECTORS = [
 
 @pytest.mark.parametrize(("selector", "selected"), SELECTORS)
 def test_labels_are_selected_as_kubernetes_does(selector: dict[str, Any], selected: bool) -> None:
-    assert selects(LabelSelector.model_validate(selector), WEB.labels) is selected
+    [entry] = of({"podSelector": selector}).pods
+    assert entry.pods
+    assert selects(entry.pods, WEB.labels) is selected
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from pathlib import Path
 
 import pytest
-from slipway.activator.keys import (
-    FRESH,
-    READS_BURST,
-    SURE,
-    WRONG_BURST,
-    WRONG_PER_SECOND,
-    Checked,
-    Keys,
-    Place,
-    Problem,
-)
+from slipway.activator.access import LONGEST, MOST_KEYS, SHORTEST
+from slipway.activator.keyring import WRONG_BURST, WRONG_PER_SECOND, Place, Problem
+from slipway.activator.keys import FRESH, MOST_BYTES, READS_BURST, READS_PER_SECOND, STEP, SURE, WAIT, Checked, Keys
+from slipway_runtime.guard import keys as guards
+from support import virtual_time
 from support.guarding import Guarding, guarding, keys_in
-from support.neighbours import Neighbours
+from support.neighbours import Clock, Neighbours
+from support.virtual_time import now
 
 PLACE = Place("chat", "keys")
 ALICE, BOB = b"sk-alice-1234", b"sk-bob-12345"
@@ -52,7 +48,23 @@ SECRETS: list[tuple[bytes, list[bytes], list[bytes]]] = [
     ("ключ-ключ".encode(), ["ключ-ключ".encode()], []),
     (b"\xef\xbb\xbfsk-alice-1234", [b"sk-alice-1234"], []),
     (b"", [], [b"", b"        "]),
+    (b"\n\nshort\n".join(b"key-%05d" % number for number in range(1002)), [b"key-00999"], [b"key-01000", b"key-01001"]),
 ]
+
+
+def test_so_many_keys_count_to_the_guard_too() -> None:
+    assert (SHORTEST, LONGEST, MOST_KEYS) == (guards.SHORTEST, guards.LONGEST, guards.MOST_KEYS)
+
+
+async def test_of_many_entries_the_first_by_their_names_count(tmp_path: Path) -> None:
+    entries = {f"owner-{number:04}": b"key-of-%04d" % number for number in range(MOST_KEYS, -1, -1)}
+    keys = Keys(Neighbours(secrets={"chat/keys": entries}).client, clock=Clock())
+    folder = keys_in(tmp_path, **{owner: key.decode() for owner, key in entries.items()})
+    guarded = guarding(tmp_path, keys=folder)
+    last, beyond = b"key-of-%04d" % (MOST_KEYS - 1), b"key-of-%04d" % MOST_KEYS
+    assert [(await check(keys, key)).owner for key in (last, beyond)] == [f"owner-{MOST_KEYS - 1:04}", None]
+    assert [owner(guarded, key) for key in (last, beyond)] == [f"owner-{MOST_KEYS - 1:04}", "none"]
+    guarded.close()
 
 
 @pytest.mark.parametrize(("text", "valid", "invalid"), SECRETS)
@@ -139,10 +151,97 @@ async def test_many_at_once_read_it_once(neighbours: Neighbours, keys: Keys) -> 
     assert len(neighbours.asked) == 1
 
 
-async def test_a_flood_over_all_models_is_bounded_and_lets_nobody_in(neighbours: Neighbours, keys: Keys) -> None:
-    found = [await check(keys, ALICE, place=Place("chat", f"keys-{number}")) for number in range(READS_BURST * 2)]
-    assert len(neighbours.asked) == READS_BURST
-    assert {each.problem for each in found} == {Problem.MISSING, Problem.LATER}
+# --- many Secrets, and large ones ------------------------------------------------------------------------------------
+
+
+def test_a_flood_over_all_models_is_bounded_and_lets_nobody_in() -> None:
+    async def test() -> None:
+        neighbours = Neighbours()
+        keys = Keys(neighbours.client, clock=now)
+        flood = [check(keys, ALICE, place=Place("chat", f"keys-{number}")) for number in range(READS_BURST * 4)]
+        found = await asyncio.gather(*flood)
+        assert READS_BURST < len(neighbours.asked) <= READS_BURST + READS_PER_SECOND * WAIT
+        assert {each.problem for each in found} == {Problem.MISSING, Problem.LATER}
+
+    virtual_time.run(test())
+
+
+async def keeps_reading(keys: Keys, place: Place) -> None:
+    number = 0
+    while True:
+        number += 1
+        await check(keys, b"any-key-%d" % number, client="10.6.6.6", place=place)
+        await asyncio.sleep(0.1)
+
+
+def test_one_tenant_with_many_secrets_leaves_reads_to_others() -> None:
+    """Those that are missing, and those whose keys it guesses."""
+
+    async def test() -> None:
+        honest = {f"chat/keys{number}": {"alice": ALICE} for number in range(50)}
+        evil = {f"evil/keys{number}": {"mallory": BOB} for number in range(100)}
+        neighbours = Neighbours(secrets={"chat/keys": {"alice": ALICE}, **honest, **evil}, takes=0.02)
+        keys = Keys(neighbours.client, clock=now)
+        assert (await check(keys, ALICE)).owner == "alice"
+        attack = [asyncio.create_task(keeps_reading(keys, Place("evil", f"keys{number}"))) for number in range(200)]
+        await asyncio.sleep(10)
+        for number in range(50):
+            began = now()
+            assert (await check(keys, ALICE, place=Place("chat", f"keys{number}"))).owner == "alice"
+            assert now() - began < 1
+        neighbours.secrets["chat/keys"] = {"alice": b"a-rotated-key"}
+        await asyncio.sleep(SURE)
+        assert (await check(keys, b"a-rotated-key")).owner == "alice"
+        for each in attack:
+            each.cancel()
+        await asyncio.gather(*attack, return_exceptions=True)
+
+    virtual_time.run(test())
+
+
+def test_a_key_is_not_called_wrong_as_long_as_its_secret_waits_to_be_read() -> None:
+    async def test() -> None:
+        neighbours = Neighbours(secrets={"chat/keys": {"alice": ALICE}})
+        keys = Keys(neighbours.client, clock=now)
+        await check(keys, ALICE)
+        await asyncio.sleep(SURE)
+        flood = [check(keys, ALICE, place=Place("chat", f"keys-{number}")) for number in range(READS_BURST * 4)]
+        flooding = [asyncio.create_task(each) for each in flood]
+        await asyncio.sleep(0)
+        assert (await check(keys, BOB)).problem is Problem.LATER
+        assert (await check(keys, ALICE)).owner == "alice"
+        await asyncio.gather(*flooding)
+
+    virtual_time.run(test())
+
+
+async def test_a_large_secret_is_not_read(neighbours: Neighbours, keys: Keys) -> None:
+    neighbours.secrets["chat/keys"] = {"alice": ALICE, "book": b"x" * MOST_BYTES}
+    for _ in range(3):
+        assert await check(keys, ALICE) == Checked(problem=Problem.TOO_LARGE)
+        neighbours.clock.now += SURE
+    assert len(neighbours.asked) == 1
+    neighbours.secrets["chat/keys"] = {"alice": ALICE}
+    neighbours.clock.now += FRESH
+    assert (await check(keys, ALICE)).owner == "alice"
+
+
+COSTLY = {
+    "keys": ({"a": b"\n".join(b"%08x" % number for number in range(20_000))}, MOST_KEYS),
+    "entries": ({f"{number:x}": b"" for number in range(15_000)}, 15_000),
+    "short lines": ({"a": b"a\n" * 90_000}, 90_000),
+    "empty lines": ({"a": b"\n" * 180_000}, 0),
+}
+
+
+@pytest.mark.parametrize(("secret", "lines"), COSTLY.values(), ids=COSTLY.keys())
+async def test_a_secret_is_read_in_steps_and_not_beyond_the_keys_that_count(
+    neighbours: Neighbours, keys: Keys, secret: dict[str, bytes], lines: int
+) -> None:
+    data = {name: base64.b64encode(text).decode() for name, text in secret.items()}
+    assert sum(1 for _ in keys._owners({"data": data})) == lines // STEP
+    neighbours.secrets["chat/keys"] = secret
+    assert (await check(keys, ALICE)).is_wrong
 
 
 # --- where it can't be read ------------------------------------------------------------------------------------------
@@ -166,9 +265,11 @@ async def test_a_right_that_is_given_counts_within_seconds(neighbours: Neighbour
 
 async def test_a_secret_that_is_made_counts_within_seconds(neighbours: Neighbours, keys: Keys) -> None:
     found = neighbours.secrets.pop("chat/keys")
-    assert await check(keys, ALICE) == Checked(problem=Problem.MISSING)
+    for _ in range(4):
+        assert await check(keys, ALICE) == Checked(problem=Problem.MISSING)
+    assert len(neighbours.asked) == 1
     neighbours.secrets["chat/keys"] = found
-    neighbours.clock.now += SURE
+    neighbours.clock.now += FRESH
     assert (await check(keys, ALICE)).owner == "alice"
 
 
@@ -207,4 +308,18 @@ async def test_a_key_that_was_valid_from_there_goes_on_until_it_is_no_more(neigh
 async def test_after_a_while_it_is_told_again(neighbours: Neighbours, keys: Keys) -> None:
     await guess(keys, WRONG_BURST)
     neighbours.clock.now += 1 / WRONG_PER_SECOND
+    assert (await check(keys, ALICE)).owner == "alice"
+
+
+async def test_a_thousand_guesses_at_once_are_no_more_than_one_after_the_other(keys: Keys) -> None:
+    guesses = await asyncio.gather(*(check(keys, b"wrong-key-%d" % number) for number in range(1000)))
+    assert sum(each.is_wrong and not each.wait for each in guesses) == WRONG_BURST
+
+
+async def test_who_guesses_one_models_keys_is_not_shut_out_of_anothers(neighbours: Neighbours, keys: Keys) -> None:
+    """Behind one gateway are many, and one of them may guess the keys of a model of its own."""
+    neighbours.secrets["evil/keys"] = {"mallory": BOB}
+    for number in range(WRONG_BURST + 1):
+        await check(keys, b"wrong-key-%d" % number, place=Place("evil", "keys"))
+    assert (await check(keys, BOB, place=Place("evil", "keys"))).wait > 0
     assert (await check(keys, ALICE)).owner == "alice"

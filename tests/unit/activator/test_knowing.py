@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from slipway.activator.access import allow_from
 from slipway.activator.deployments import Known
 from slipway.activator.knowing import Object, Sight, known, last_cold_start, start_of
 from slipway.activator.picking import Replica
+from slipway.api.exposure import Peer
 from slipway.api.reasons import Reason
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
@@ -283,14 +285,12 @@ def test_what_the_spec_says_of_requests_is_known() -> None:
     engine = {"adapters": [{"name": "llama-sql", "uri": "pvc://models/sql"}]}
     hold = {"wakeOn": ["POST /v1/*"]}
     rules = seen(deployment=llm(access=access, engine=engine, scaling={"hold": hold})).rules
-    assert [peer.model_dump(by_alias=True, exclude_none=True) for peer in rules.allow_from or ()] == [
-        {"namespaceSelector": {"matchLabels": {}, "matchExpressions": []}}
-    ]
+    assert rules.allow_from == allow_from([Peer.model_validate({"namespaceSelector": {}})])
     assert (rules.keys_secret, rules.wake_on, rules.names) == ("keys", ("POST /v1/*",), ("llama", "llama-sql"))
 
 
 def test_an_empty_list_is_nobody_and_not_everybody() -> None:
-    assert seen(deployment=llm(access={"allowFrom": []})).rules.allow_from == ()
+    assert seen(deployment=llm(access={"allowFrom": []})).rules.allow_from == allow_from([])
 
 
 UNREADABLE: list[dict[str, Any]] = [

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 import pytest
-from slipway.activator.lookups import BURST, FRESH, MOST_LABELS, Lookups
+from slipway.activator.lookups import BURST, FRESH, HOLDS, MOST_LABELS, PER_SECOND, WAIT, Lookups
 from slipway.activator.rates import Bucket
+from slipway.activator.turnstile import WAITING
+from support import virtual_time
 from support.neighbours import Neighbours
+from support.virtual_time import now
 
 
 @pytest.fixture
@@ -109,20 +115,165 @@ async def test_a_namespace_that_is_gone_has_no_labels(neighbours: Neighbours) ->
     assert await lookups(neighbours).labels_of("gone") == {}
 
 
-async def test_a_flood_of_addresses_asks_a_bounded_number_of_times(neighbours: Neighbours) -> None:
-    found = lookups(neighbours)
-    answers = [await names(found, f"10.1.{number // 256}.{number % 256}") for number in range(BURST * 4)]
-    assert len(neighbours.asked) == BURST
-    assert answers == [[]] * BURST + [None] * BURST * 3
-
-
-async def test_a_flood_does_not_shut_out_who_has_been_seen(neighbours: Neighbours) -> None:
+async def test_while_the_api_server_is_away_who_was_seen_is_known_for_a_while(neighbours: Neighbours) -> None:
     found = lookups(neighbours)
     await names(found, "10.0.0.1")
+    await names(found, "10.0.0.2")
+    neighbours.is_away = True
     neighbours.clock.now += FRESH
-    for number in range(BURST * 4):
-        await names(found, f"10.1.{number // 256}.{number % 256}")
     assert await names(found, "10.0.0.1") == ["pod-0"]
+    assert await names(found, "10.0.0.2") is None
+    neighbours.clock.now += HOLDS - FRESH
+    assert await names(found, "10.0.0.1") is None
+
+
+async def test_it_is_asked_no_more_often_for_that(neighbours: Neighbours) -> None:
+    found = lookups(neighbours)
+    await names(found, "10.0.0.1")
+    neighbours.is_away = True
+    neighbours.clock.now += FRESH
+    await names(found, "10.0.0.1")
+    asked = len(neighbours.asked)
+    for _ in range(5):
+        await names(found, "10.0.0.1")
+    assert len(neighbours.asked) == asked
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Crowd:
+    """Pods that ask, once or steadily; the API server takes 20 ms for an answer."""
+
+    neighbours: Neighbours = field(default_factory=lambda: Neighbours(takes=0.02))
+    counted: dict[str, Counter[bool]] = field(default_factory=dict)  # whether they were known, by their namespace
+    waited: list[float] = field(default_factory=lambda: [0.0])
+
+    def __post_init__(self) -> None:
+        self.lookups = Lookups(self.neighbours.client, clock=now, look_again=())
+
+    def pods(self, namespace: str, count: int) -> list[str]:
+        second = 1 + len(self.neighbours.namespaces)
+        addresses = [f"10.{second}.{number // 256}.{number % 256}" for number in range(count)]
+        for address in addresses:
+            self.neighbours.pod(address, namespace=namespace)
+        return addresses
+
+    async def ask(self, address: str, *, whose: str, asked: str = "chat") -> None:
+        began = now()
+        pods = await self.lookups.pods_at(address, asked=asked)
+        self.counted.setdefault(whose, Counter())[bool(pods)] += 1
+        self.waited.append(now() - began)
+
+    async def ask_steadily(self, address: str, *, whose: str, every: float, seconds: float) -> None:
+        until = now() + seconds
+        await asyncio.sleep(int(address.rpartition(".")[2]) % 100 / 100 * every)
+        while now() < until:
+            await self.ask(address, whose=whose)
+            await asyncio.sleep(every)
+
+
+def crowd(test: Callable[[Crowd], Awaitable[None]]) -> None:
+    async def run() -> None:
+        await test(Crowd())
+
+    virtual_time.run(run())
+
+
+def test_a_hundred_pods_that_ask_at_once_are_all_known_within_a_second() -> None:
+    async def test(crowd: Crowd) -> None:
+        await asyncio.gather(*(crowd.ask(each, whose="shop") for each in crowd.pods("shop", 100)))
+        assert crowd.counted == {"shop": Counter({True: 100})}
+        assert max(crowd.waited) < 1
+
+    crowd(test)
+
+
+def test_two_hundred_pods_that_ask_all_the_time_are_always_known_and_do_not_wait() -> None:
+    async def test(crowd: Crowd) -> None:
+        pods = crowd.pods("shop", 200)
+        await asyncio.gather(*(crowd.ask(each, whose="shop") for each in pods))
+        crowd.waited.clear()
+        crowd.neighbours.asked.clear()
+        await asyncio.gather(*(crowd.ask_steadily(each, whose="shop", every=1, seconds=30) for each in pods))
+        assert crowd.counted["shop"][False] == 0
+        assert max(crowd.waited) < 0.5
+        assert len(crowd.neighbours.asked) <= PER_SECOND * 31
+
+    crowd(test)
+
+
+def test_a_tenant_with_two_hundred_pods_leaves_turns_to_those_of_others() -> None:
+    async def test(crowd: Crowd) -> None:
+        evil, honest = crowd.pods("evil", 200), crowd.pods("shop", 20)
+        await asyncio.gather(
+            *(crowd.ask_steadily(each, whose="evil", every=0.1, seconds=30) for each in evil),
+            *(crowd.ask_steadily(each, whose="shop", every=1, seconds=30) for each in honest),
+        )
+        assert crowd.counted["shop"][False] == 0
+        assert max(crowd.waited) < WAIT
+
+    crowd(test)
+
+
+def test_however_many_pods_a_tenant_has_those_of_others_that_were_seen_are_known() -> None:
+    async def test(crowd: Crowd) -> None:
+        evil, honest = crowd.pods("evil", 800), crowd.pods("shop", 50)
+        await asyncio.gather(*(crowd.ask(each, whose="shop") for each in honest))
+        asking = [crowd.ask_steadily(each, whose="shop", every=1, seconds=30) for each in honest]
+        asking += [crowd.ask_steadily(each, whose="evil", every=0.5, seconds=30) for each in evil]
+        await asyncio.gather(*asking)
+        assert crowd.counted["evil"][False] > 0
+        assert crowd.counted["shop"][False] == 0
+
+    crowd(test)
+
+
+def test_strangers_at_one_tenants_models_take_no_turns_of_strangers_at_anothers() -> None:
+    async def test(crowd: Crowd) -> None:
+        flood = [f"10.200.{number // 256}.{number % 256}" for number in range(4 * WAITING)]
+        flooding = [asyncio.create_task(crowd.ask(each, whose="evil", asked="evil")) for each in flood]
+        await asyncio.sleep(0.1)
+        crowd.waited.clear()
+        await asyncio.gather(*(crowd.ask(each, whose="shop", asked="chat") for each in crowd.pods("shop", 10)))
+        assert crowd.counted["shop"] == Counter({True: 10})
+        assert max(crowd.waited) < 1
+        await asyncio.gather(*flooding)
+
+    crowd(test)
+
+
+def test_a_flood_of_addresses_asks_a_bounded_number_of_times_and_does_not_wait_for_ever() -> None:
+    async def test(crowd: Crowd) -> None:
+        flood = [f"10.200.{number // 256}.{number % 256}" for number in range(2000)]
+        await asyncio.gather(*(crowd.ask(each, whose="evil") for each in flood))
+        assert max(crowd.waited) <= WAIT + 0.1
+        assert len(crowd.neighbours.asked) <= BURST + PER_SECOND * WAIT
+
+    crowd(test)
+
+
+def test_who_was_seen_is_known_while_a_question_waits_for_its_turn() -> None:
+    """And is asked after again meanwhile, so that a pod that is gone is no longer known soon."""
+
+    async def test(crowd: Crowd) -> None:
+        [seen] = crowd.pods("shop", 1)
+        await crowd.ask(seen, whose="shop")
+        await asyncio.sleep(FRESH)
+        flood = [f"10.200.{number // 256}.{number % 256}" for number in range(BURST + 100)]
+        flooding = [asyncio.create_task(crowd.ask(each, whose="evil")) for each in flood]
+        await asyncio.sleep(0.01)
+        crowd.neighbours.pods.clear()
+        crowd.waited.clear()
+        await crowd.ask(seen, whose="shop")
+        assert (crowd.counted["shop"], crowd.waited) == (Counter({True: 2}), [0.0])
+        await asyncio.sleep(0.5)
+        await crowd.ask(seen, whose="shop")
+        assert crowd.counted["shop"][False] == 1
+        await asyncio.gather(*flooding)
+
+    crowd(test)
 
 
 def test_a_bucket_gives_a_burst_and_then_at_its_rate() -> None:

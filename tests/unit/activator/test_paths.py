@@ -99,6 +99,10 @@ KEYED = [
     (OURS, "POST", "/v1/completions", True),
     (OURS, "GET", "/metrics", False),
     (Rules(wake_on=("GET /metrics",)), "GET", "/metrics", True),
+    (Rules(wake_on=("GET /health",)), "GET", "/health", True),  # it wakes
+    (Rules(wake_on=("GET /*",)), "GET", "/health", True),
+    (Rules(wake_on=("GET /*",)), "HEAD", "/health", False),
+    (Rules(wake_on=("OPTIONS /*",)), "OPTIONS", "/v1/models", True),
     (THEIRS, "GET", "/anything", True),
 ]
 

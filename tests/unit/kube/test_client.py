@@ -20,6 +20,7 @@ from slipway.kube.errors import (
     NamespaceGoesError,
     NotFoundError,
     NotLeaderError,
+    TooLargeError,
     UnavailableError,
     UnknownKindError,
 )
@@ -194,6 +195,14 @@ async def test_an_api_server_that_has_yet_to_learn_of_our_kind_refuses_nobody(
     server.answer(lambda: status(403, "Forbidden", words))
     with pytest.raises(UnavailableError):
         await client.apply(THING)
+
+
+async def test_an_answer_with_more_bytes_than_wanted_is_not_read(client: KubeClient, server: Server) -> None:
+    server.answer(lambda: web.Response(body=b"{" * 101))
+    with pytest.raises(TooLargeError, match="more than 100 bytes"):
+        await client.get(CONFIG_MAP, "a", "team", at_most=100)
+    server.answer(lambda: web.json_response({"a": 1}))
+    assert await client.get(CONFIG_MAP, "a", "team", at_most=100) == {"a": 1}
 
 
 async def test_a_list_is_read_page_by_page(client: KubeClient, server: Server) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from slipway_runtime.guard.keys import Keys
+from slipway_runtime.guard.keys import MOST_KEYS, Keys
 
 
 class Clock:
@@ -105,6 +105,16 @@ def test_a_key_that_could_be_guessed_is_not_taken(
     secret.write(dave="short")
     assert Keys(secret.folder, clock).owner(b"short") is None
     assert "A key of dave is not taken" in caplog.text
+
+
+def test_so_many_keys_count_and_what_is_beyond_is_told(
+    secret: Secret, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret.write(a="\n".join(f"key-{number:05}" for number in range(MOST_KEYS)), b="one-too-many")
+    keys = Keys(secret.folder, clock)
+    assert keys.owner(b"key-%05d" % (MOST_KEYS - 1)) == "a"
+    assert keys.owner(b"one-too-many") is None
+    assert "those are not valid" in caplog.text
 
 
 def test_no_key_is_kept_as_it_is(secret: Secret, clock: Clock) -> None:
