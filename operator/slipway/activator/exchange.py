@@ -117,7 +117,8 @@ class Exchange:
                     replica = await self._turn(visit, body)
 
     async def _ask(self, replica: Replica, visit: Visit, body: Body) -> Answer:
-        fresh, silence = visit.tries > 0, self._options.silence
+        fresh = visit.tries > 0 or not body.can_be_sent_again  # one that was kept open may end before it hears of this
+        silence = self._options.silence
         return await ask(self._pool, replica, self._head, body, fresh=fresh, silence=silence)
 
     async def _turn(self, visit: Visit, body: Body) -> Replica:
