@@ -16,6 +16,9 @@ from slipway.activator.addresses import client_of
 SHARE = 3
 """One address may have at most so many times what it leaves free: three quarters if alone, less if there are others."""
 
+MOST_TURNED_AWAY = 64
+"""Connections without a place that are listened to for a while, so that they see why; others are closed at once."""
+
 
 class State(Enum):
     SILENT = auto()  # has never said what it wants
@@ -93,6 +96,7 @@ class Crowd:
 
     def __init__(self, most: int) -> None:
         self.all = Place(most)
+        self.turned_away = 0  # that have no place, and are still told so
 
     def enter(self, port: Place, address: str, *, close: Callable[[], None]) -> Guest | None:
         """None: there is no place, and nobody who would have to make room. `close` is how the new one is made to."""

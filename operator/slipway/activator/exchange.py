@@ -92,6 +92,7 @@ class Exchange:
     async def _is_answered_at_the_door(self) -> bool:
         """Whether it takes no replica, and no place. RefusedError for those who are not let in."""
         self._body = unwanted = Body(self._channel, self._head, self._options, kept=0)
+        unwanted.must_fit()
         self._admitted = await self._gate.doorkeeper.admit(self._gate.known, self._channel.peer, self._head)
         told = self._gate.asleep(self._head)
         if told is None:

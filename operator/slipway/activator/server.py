@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from slipway.activator import errors
-from slipway.activator.crowd import Crowd, Guest, Place, State
+from slipway.activator.crowd import MOST_TURNED_AWAY, Crowd, Guest, Place, State
 from slipway.activator.errors import Refusal
 from slipway.activator.exchange import Exchange
 from slipway.activator.gate import Gate
@@ -75,7 +77,8 @@ class Connection:
         options = self._port.options
         guest = self.guest
         if guest is None:
-            await self._refuse(errors.too_many_connections())
+            with self._port.turning_away() as linger:
+                await self._refuse(errors.too_many_connections(), linger)
             return
         patience = options.head_timeout
         while not self._port.is_closed:
@@ -86,7 +89,7 @@ class Connection:
                 self._count_silence(guest)
                 return
             if isinstance(head, MalformedError):
-                await self._refuse(errors.invalid(head.status, head.message))
+                await self._refuse(errors.invalid(head.status, head.message), options.linger)
                 return
             assert isinstance(head, RequestHead)
             if not await self._exchange(head, guest):
@@ -108,9 +111,10 @@ class Connection:
         elif guest.state is State.SILENT:
             self._port.count(Closed.SILENT)
 
-    async def _refuse(self, refusal: Refusal) -> None:
+    async def _refuse(self, refusal: Refusal, linger: float) -> None:
         self._port.count(refusal.reason)
         Reply(self.channel, None).refuse(refusal)
+        await self.channel.linger(linger)
 
 
 class Port:
@@ -141,6 +145,15 @@ class Port:
         self.gate.tally.connections += 1
         channel = connection.channel
         connection.guest = self._crowd.enter(self._place, channel.peer, close=connection.make_room)
+
+    @contextmanager
+    def turning_away(self) -> Iterator[float]:
+        """One that has no place; yields for how many seconds it may still be listened to. Only a few are at a time."""
+        self._crowd.turned_away += 1
+        try:
+            yield self.options.linger if self._crowd.turned_away <= MOST_TURNED_AWAY else 0.0
+        finally:
+            self._crowd.turned_away -= 1
 
     def count(self, reason: str) -> None:
         """A request that was refused, or a connection that was closed, before there was an exchange."""

@@ -176,6 +176,17 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self.abort()
             raise StalledError("the peer takes nothing any more") from None
 
+    async def linger(self, seconds: float) -> None:
+        """Ends our side, and takes what still comes for nothing, until the peer ends its own: one that is still sending
+        sees what it was told, where a connection that is closed before it was read would be reset."""
+        self.parser.release()
+        self._events.clear()
+        self._read_on()
+        self._transport.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.event()
+
     def close(self) -> None:
         """After all that was written is sent."""
         self._transport.close()
