@@ -15,7 +15,7 @@ from slipway.activator.errors import Refusal, RefusedError
 from slipway.activator.forward import Answer, FailedError, ask
 from slipway.activator.gate import Gate, Visit
 from slipway.activator.heartbeats import heartbeat
-from slipway.activator.http1.channel import ClientChannel, GoneError
+from slipway.activator.http1.channel import ClientChannel, GoneError, StalledError
 from slipway.activator.http1.heads import MalformedError, RequestHead
 from slipway.activator.http1.parsing import End
 from slipway.activator.http1.turns import in_steps
@@ -120,7 +120,8 @@ class Exchange:
     async def _ask(self, replica: Replica, visit: Visit, body: Body) -> Answer:
         fresh = visit.tries > 0 or not body.can_be_sent_again  # one that was kept open may end before it hears of this
         silence = self._options.silence
-        return await ask(self._pool, replica, self._head, body, fresh=fresh, silence=silence)
+        keep = visit.keep_answer
+        return await ask(self._pool, replica, self._head, body, fresh=fresh, silence=silence, keep=keep)
 
     async def _turn(self, visit: Visit, body: Body) -> Replica:
         """Waits for a replica, and tells a client that wants a stream what it waits for."""
@@ -168,7 +169,8 @@ class Exchange:
         try:
             while not isinstance(piece := await answer.next(), End):
                 self._reply.data(piece)
-                await self._reply.drain()
+                if self._channel.is_stalled or visit.keeps_answer:
+                    await self._until_taken(answer, visit)
         except FailedError as failed:
             answer.channel.abort()
             self._reply.break_off(errors.lost(str(failed)))
@@ -178,6 +180,15 @@ class Exchange:
             self._pool.give_back(visit.replica.address, answer.channel)
         else:
             answer.channel.abort()
+
+    async def _until_taken(self, answer: Answer, visit: Visit) -> None:
+        """What a slow client leaves here has a place, as bodies have: whoever finds none is given up."""
+        if self._channel.is_stalled and not visit.keep_answer():
+            self._channel.abort()
+            raise StalledError("the peer is slow, and there is no place for what it leaves here")
+        await self._reply.drain()
+        if not answer.begun:
+            visit.pass_on_answer()
 
     def _body_is_read(self) -> bool:
         return self._body is not None and self._body.is_complete

@@ -26,7 +26,7 @@ from slipway.activator.waking import retry_after
 
 DEFAULT_WAKE = 60.0  # seconds, where nobody knows how long a wake takes
 
-ANSWER = 128 * 1024  # bytes of an answer that lie here, if its client reads slowly
+ANSWER = 128 * 1024  # bytes of an answer that may lie here, while its client is slow or it isn't known what it is
 
 Turn = asyncio.Future[Replica]
 
@@ -44,6 +44,7 @@ class Visit:
         self.was_called = False
         self.is_owed_a_turn = False  # the last one was of no use to it, through no fault of its own
         self.tries = 0  # at replicas that may have worked on it
+        self.keeps_answer = False  # bytes of it lie here, and have their place
         self.avoided: dict[tuple[str, int], float] = {}  # replicas that it stays away from, and until when
 
     @property
@@ -66,6 +67,14 @@ class Visit:
     def answered(self) -> None:
         """An answer has begun: the request's body is needed no more, but the replica is still busy with it."""
         self._gate.answered(self)
+
+    def keep_answer(self) -> bool:
+        """Bytes of its answer are to lie here for a while; whether there is a place for them."""
+        return self._gate.keep_answer(self)
+
+    def pass_on_answer(self) -> None:
+        """None of them does any more."""
+        self._gate.pass_on_answer(self)
 
     def overdue(self) -> RefusedError:
         return self._gate.overdue(self)
@@ -192,9 +201,23 @@ class Gate:
         self._let_go(visit)
 
     def answered(self, visit: Visit) -> None:
-        self._room.answered(visit.ticket, beside=ANSWER)
+        self._room.answered(visit.ticket)
         if visit.replica:
             self._replicas.answered(visit.replica)
+
+    def keep_answer(self, visit: Visit) -> bool:
+        try:
+            if not visit.keeps_answer:
+                self._room.grow(visit.ticket, 0, beside=ANSWER)
+        except FullError:
+            return False
+        visit.keeps_answer = True
+        return True
+
+    def pass_on_answer(self, visit: Visit) -> None:
+        if visit.keeps_answer:
+            visit.keeps_answer = False
+            self._room.shrink(visit.ticket, beside=ANSWER)
 
     def overdue(self, visit: Visit) -> RefusedError:
         held = self._loop.time() - visit.ticket.arrived

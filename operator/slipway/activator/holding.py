@@ -172,12 +172,14 @@ class Room:
         turn is that of the same client."""
         self._turns.give_back_turn(_holders(ticket.client))
 
-    def answered(self, ticket: Ticket, *, beside: int = 0) -> None:
-        """Its body is needed no more. Its answer takes other bytes, place or no place: whoever comes next finds them
-        taken."""
+    def shrink(self, ticket: Ticket, *, beside: int) -> None:
+        """So many of the bytes beside its body are there no more."""
+        ticket.overhead -= beside
+        self._house.bytes.give_back(ticket.in_house, beside)
+
+    def answered(self, ticket: Ticket) -> None:
+        """Its body is needed no more."""
         self._let_go(ticket)
-        ticket.overhead += beside
-        self._house.bytes.take(ticket.in_house, beside)
 
     def leave(self, ticket: Ticket) -> None:
         """The request is over, or its client has gone. Leaving twice is leaving once."""

@@ -20,8 +20,8 @@ MOST_UNREAD = 64 * 1024
 """Bytes that have come and are not read yet: there are never more."""
 MOST_AT_ONCE = MOST_UNREAD // 2  # that are taken from the socket, if no more than as many are here
 BYTES_OF_A_SEGMENT = 32  # as a guess: most are longer
-MOST_UNSENT = 64 * 1024
-"""Bytes that were written and not taken by the peer yet; above it, `drain` waits."""
+MOST_UNSENT = 4 * 1024
+"""Bytes that were written and that not even the kernel has taken yet; above it, the peer is slow, and `drain` waits."""
 KERNEL_BUFFER = 256 * 1024
 """Bytes that the kernel keeps of what a peer has sent and we don't read; without a bound it may be 6 MiB."""
 LONGEST_STALL = 60.0
@@ -56,7 +56,7 @@ class GoneError(ConnectionError):
 
 
 class StalledError(GoneError):
-    """We have ended it, because the peer takes nothing any more."""
+    """We have ended it, because the peer takes nothing, or too slowly for what there is place for."""
 
 
 class Channel(asyncio.BufferedProtocol, Generic[P]):
