@@ -58,6 +58,7 @@ class Connection:
     async def _run(self) -> None:
         try:
             await self._serve()
+            await self.channel.flush()  # until then, it keeps its place
         except StalledError:
             self._port.count(Closed.ANSWER_NOT_TAKEN)
         except (GoneError, TimeoutError):

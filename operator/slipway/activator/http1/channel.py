@@ -176,6 +176,12 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self.abort()
             raise StalledError("the peer takes nothing any more") from None
 
+    async def flush(self) -> None:
+        """Waits until the peer has taken all that was written."""
+        if not self.is_gone:
+            self._transport.set_write_buffer_limits(high=0)
+            await self.drain()
+
     async def linger(self, seconds: float) -> None:
         """Ends our side, and takes what still comes for nothing, until the peer ends its own: one that is still sending
         sees what it was told, where a connection that is closed before it was read would be reset."""
