@@ -311,6 +311,26 @@ async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: Scripted
         assert await attacked.is_served(engine)
 
 
+# --- connections -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another(engine: ScriptedEngine) -> None:
+    options = Options(connections=64, connections_per_port=16, linger=0.05)
+    async with scene(options=options) as attacked, scripted_engine(saying(b"")) as silent:
+        ready = (Replica("127.0.0.1", silent.port, 4096),)
+        for model in range(6):
+            deployment = Deployment("greedy", f"model-{model}")
+            attacked.deployments.tell(Known(deployment=deployment, port=0, replicas=ready))
+            for address in range(1, 7):
+                for _ in range(6):
+                    source = f"127.0.1.{address}"
+                    await attacked.attack(head(length=2) + b"{}", deployment=deployment, source=source)
+        refused = attacked.house.tally.refused
+        await attacked.until(lambda: len(silent.asked) + refused.total() == 6 * 6 * 6)
+        assert len(silent.asked) == 48
+        assert await attacked.is_served(engine)
+
+
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from slipway.activator import errors
-from slipway.activator.crowd import MOST_TURNED_AWAY, Crowd, Guest, Place, State
+from slipway.activator.crowd import MOST_TURNED_AWAY, Crowd, Guest, State
 from slipway.activator.errors import Refusal
 from slipway.activator.exchange import Exchange
 from slipway.activator.gate import Gate
@@ -127,7 +127,7 @@ class Port:
         self.connections: set[Connection] = set()
         self.is_closed = False
         self._crowd = crowd or Crowd(options.connections)
-        self._place = Place(options.connections_per_port)
+        self._places = self._crowd.places(gate.known.deployment.namespace, options.connections_per_port)
         self._server: asyncio.Server | None = None
         gate.on_replicas = self.pool.keep_only
         self.pool.keep_only(gate.addresses)
@@ -145,7 +145,7 @@ class Port:
         self.connections.add(connection)
         self.gate.tally.connections += 1
         channel = connection.channel
-        connection.guest = self._crowd.enter(self._place, channel.peer, close=connection.make_room)
+        connection.guest = self._crowd.enter(self._places, channel.peer, close=connection.make_room)
 
     @contextmanager
     def turning_away(self) -> Iterator[float]:
