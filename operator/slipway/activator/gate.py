@@ -9,7 +9,8 @@ that nothing ends a pod that is still loading.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import heapq
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from slipway.activator import asleep, errors
@@ -23,6 +24,8 @@ from slipway.activator.holding import CrowdedError, FullError, House, Room, Tick
 from slipway.activator.http1.heads import RequestHead
 from slipway.activator.picking import WITHOUT_WORK, Failure, Replica, Replicas, rest
 from slipway.activator.waking import retry_after
+
+MOST_TURNS = 64  # that are given at once; others are served before there are more
 
 DEFAULT_WAKE = 60.0  # seconds, where nobody knows how long a wake takes
 
@@ -102,7 +105,9 @@ class Gate:
         self._loop = asyncio.get_running_loop()
         self._waking_since: float | None = None
         self._visits: dict[Ticket, Visit] = {}
+        self._aside: list[tuple[float, int, Visit]] = []  # a heap: when, and who, may be called again
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at: float | None = None
         self._is_closed = False
         self.on_replicas: Callable[[frozenset[tuple[str, int]]], None] = lambda addresses: None
         self.tell(known)
@@ -253,18 +258,31 @@ class Gate:
     def _call(self) -> None:
         """Gives replicas to those who wait, to one client after the other, as long as there are both."""
         now = self._loop.time()
-        aside: list[Visit] = []  # those that stay away from all that are free
-        while self._replicas.pick(now) and self._room.has_next():
+        self._bring_back(now)
+        turns = 0
+        while turns < MOST_TURNS and self._replicas.pick(now) and self._room.has_next():
+            turns += 1
             visit = self._visits[self._room.call()]
-            if replica := self._replicas.pick(now, _still(visit.avoided, now)):
+            avoided = _still(visit.avoided, now)
+            if replica := self._replicas.pick(now, avoided):
                 self._give(replica, visit, now)
             else:
-                aside.append(visit)
-                self._room.give_back_turn(visit.ticket)
-        for visit in aside:
-            self._room.queue(visit.ticket)
-        self._set_alarm(now, aside)
+                self._put_aside(visit, min(avoided.values()))
+        self._set_alarm(now, is_over=turns < MOST_TURNS)
         self._report()
+
+    def _put_aside(self, visit: Visit, until: float) -> None:
+        """It stays away from all that are free. That is soon over, so it isn't looked at again before."""
+        self._room.put_aside(visit.ticket)
+        heapq.heappush(self._aside, (until, visit.ticket.number, visit))
+
+    def _bring_back(self, now: float) -> None:
+        for _ in range(MOST_TURNS):
+            if not self._aside or self._aside[0][0] > now:
+                return
+            _, _, visit = heapq.heappop(self._aside)
+            if visit.turn and not visit.turn.done():  # or it has left
+                self._room.queue(visit.ticket)
 
     def _give(self, replica: Replica, visit: Visit, now: float) -> None:
         self._replicas.take(replica)
@@ -274,18 +292,22 @@ class Gate:
         assert visit.turn
         visit.turn.set_result(replica)
 
-    def _set_alarm(self, now: float, aside: Iterable[Visit]) -> None:
-        """Calls again when a replica has rested, or a request that failed there has."""
+    def _set_alarm(self, now: float, *, is_over: bool) -> None:
+        """Calls again when a replica has rested, or a request that failed there has, or at once if this isn't over."""
+        times = [self._aside[0][0]] if self._aside else []
+        if self._room.has_next():
+            times += [rested] if (rested := self._replicas.next_rested(now)) else []
+            times += [] if is_over else [now]
+        at = min(times, default=None)
+        if at == self._alarm_at:
+            return
         if self._alarm:
             self._alarm.cancel()
-            self._alarm = None
-        if not self._room.has_next():
-            return
-        times = [time for visit in aside for time in _still(visit.avoided, now).values()]
-        if rested := self._replicas.next_rested(now):
-            times.append(rested)
-        if times:
-            self._alarm = self._loop.call_at(min(times), self._call)
+        self._alarm_at, self._alarm = at, None if at is None else self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_at = self._alarm = None
+        self._call()
 
     def _hopeless(self) -> errors.Refusal | None:
         """Why nobody need wait, if so. A replica that is ready serves, whatever is wrong with others."""

@@ -177,6 +177,12 @@ class Room:
         ticket.overhead -= beside
         self._house.bytes.give_back(ticket.in_house, beside)
 
+    def put_aside(self, ticket: Ticket) -> None:
+        """It was called for nothing, and keeps its place. Its turn is that of the next one of its client, until it is
+        queued again."""
+        self._count(ticket)
+        self.give_back_turn(ticket)
+
     def answered(self, ticket: Ticket) -> None:
         """Its body is needed no more."""
         self._let_go(ticket)
