@@ -119,7 +119,7 @@ async def test_who_does_not_take_the_end_of_its_answer_keeps_its_place_and_is_gi
         async with connected(activator) as client:
             client.post(headers="Connection: close\r\n")
             async with asyncio.timeout(10):
-                while not house.tally.refused:  # noqa: ASYNC110 - nobody tells of it
+                while not house.tally.refused:
                     assert house.tally.connections >= house.tally.forwarded
                     await asyncio.sleep(0.01)
     assert house.tally.refused == {"AnswerNotTaken": 1}

@@ -87,7 +87,7 @@ class Place:
         if self.taken >= self.most or self._within is None:
             return self.taken >= self.most
         whole, times_free = self._within
-        return 0 < self.taken and self.taken + 1 > times_free * whole.left(silent=self.silent)
+        return self.taken > 0 and self.taken + 1 > times_free * whole.left(silent=self.silent)
 
     def has_its_share(self, address: str) -> bool:
         mine = self._of.get(address, 0)

@@ -7,7 +7,8 @@ import math
 from dataclasses import replace
 from http import HTTPStatus
 
-from slipway.activator import errors
+from slipway.activator import denials, errors, paths
+from slipway.activator.asleep import Told, ToldError
 from slipway.activator.body import UNREAD, Body
 from slipway.activator.clients import Client
 from slipway.activator.doorkeeper import Admitted
@@ -54,6 +55,8 @@ class Exchange:
         held = self._loop.time()
         try:
             await self._serve()
+        except ToldError as answered:
+            await self._tell(answered.told)
         except RefusedError as refused:
             await self._refuse(refused.refusal, self._loop.time() - held)
         except MalformedError as malformed:
@@ -67,8 +70,7 @@ class Exchange:
         return self._reply.keep_alive
 
     async def _serve(self) -> None:
-        if await self._is_answered_at_the_door():
-            return
+        await self._pass_the_door()
         client = self._options.clients.of(self._channel.peer, self._head.headers)
         await self._hold(replace(client, owner=self._admitted.owner or ""))
 
@@ -77,7 +79,7 @@ class Exchange:
         overhead = weight(self._head)
         kept = self._gate.most_kept(client, beside=overhead + 2 * UNREAD)
         self._body = body = Body(self._channel, self._head, self._options, kept=kept)
-        with self._gate.visit(client, overhead=overhead, announced=body.announced) as visit:
+        with self._gate.visit(client, self._head, overhead=overhead, announced=body.announced) as visit:
             async with asyncio.timeout_at(visit.ticket.deadline):
                 await body.keep(visit.grow)
             answer = await self._answer(visit, body)
@@ -89,18 +91,23 @@ class Exchange:
                 answer.channel.abort()
                 raise
 
-    async def _is_answered_at_the_door(self) -> bool:
-        """Whether it takes no replica, and no place. RefusedError for those who are not let in."""
-        self._body = unwanted = Body(self._channel, self._head, self._options, kept=0)
-        unwanted.must_fit()
+    async def _pass_the_door(self) -> None:
+        """RefusedError for those who are not let in; ToldError for what takes no replica, and no place."""
+        self._body = Body(self._channel, self._head, self._options, kept=0)
+        self._body.must_fit()
         self._admitted = await self._gate.doorkeeper.admit(self._gate.known, self._channel.peer, self._head)
-        told = self._gate.asleep(self._head)
-        if told is None:
-            return False
-        if unwanted.is_unasked or not await unwanted.discard():
+        if told := self._gate.asleep(self._head):
+            raise ToldError(told)
+
+    async def _tell(self, told: Told) -> None:
+        """What a replica would say, to those to whom it would."""
+        method, path = self._head.method.decode("latin-1"), paths.path_of(self._head.target)
+        if not self._admitted.is_trusted and paths.needs_key(self._gate.known.rules, method, path):
+            await self._refuse(denials.keys_later(), 0.0)  # only it could have told whether the key is valid
+            return
+        if self._body and (self._body.is_unasked or not await self._body.discard()):
             self._reply.keep_alive = False
         self._reply.tell(told.status, told.headers, told.body)
-        return True
 
     async def _answer(self, visit: Visit, body: Body) -> Answer:
         """The first answer of a replica that counts. What may be tried again is, as long as the request may wait."""

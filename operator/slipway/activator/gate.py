@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from slipway.activator import asleep, errors
-from slipway.activator.asleep import Told
+from slipway.activator.asleep import Told, ToldError
 from slipway.activator.clients import Client
 from slipway.activator.demand import Demand, Wanted
 from slipway.activator.deployments import Known
@@ -24,6 +24,7 @@ from slipway.activator.holding import CrowdedError, FullError, House, Room, Tick
 from slipway.activator.http1.heads import RequestHead
 from slipway.activator.picking import WITHOUT_WORK, Failure, Replica, Replicas, rest
 from slipway.activator.waking import retry_after
+from slipway.api.reasons import State
 
 MOST_TURNS = 64  # that are given at once; others are served before there are more
 
@@ -37,9 +38,11 @@ Turn = asyncio.Future[Replica]
 class Visit:
     """One request at the gate."""
 
-    def __init__(self, gate: Gate, ticket: Ticket) -> None:
+    def __init__(self, gate: Gate, ticket: Ticket, head: RequestHead | None, *, is_demand: bool) -> None:
         self._gate = gate
         self.ticket = ticket
+        self.head = head
+        self.is_demand = is_demand  # or it takes a replica that is free, but doesn't wait for one
         self.replica: Replica | None = None
         self.turn: Turn | None = None
         self.was_held = False
@@ -56,7 +59,8 @@ class Visit:
         return self.called_at - self.ticket.arrived if self.was_held else 0.0
 
     def queue(self) -> Turn:
-        """It is there, and may be called; the result is the replica. After a failed try, it may be called again."""
+        """It is there, and may be called; the result is the replica. After a failed try, it may be called again.
+        ToldError or RefusedError for what doesn't wait, if no replica is free."""
         return self._gate.queue(self)
 
     def grow(self, size: int, *, beside: int = 0) -> None:
@@ -100,6 +104,7 @@ class Gate:
         self._room = Room(known.limits, house, known.deployment)
         self.tally = house.tally
         self._replicas = Replicas()
+        self._in_flight = 0  # requests that are demand
         self._demand = demand
         self._runbooks = runbooks
         self._loop = asyncio.get_running_loop()
@@ -147,11 +152,11 @@ class Gate:
         return self._replicas.addresses
 
     def asleep(self, head: RequestHead) -> Told | None:
-        """What is answered without a replica; None: it takes one. RefusedError where one wouldn't be woken for it."""
-        if self.known.replicas or self._is_closed:
+        """What is answered without a replica, where none is free; None: it takes one, or waits. RefusedError where none
+        would be woken for it."""
+        if self._is_closed or self._replicas.pick(self._loop.time()):
             return None
-        is_coming = self.known.in_use or self._waking_since is not None
-        return asleep.answer(self.known.rules, head, asleep.state(self.known.cause, is_coming=is_coming))
+        return asleep.answer(self.known.rules, head, self._state())
 
     # --- a request's way ---------------------------------------------------------------------------------------------
 
@@ -160,10 +165,12 @@ class Gate:
         return self._room.most_kept(client, beside=beside)
 
     @contextmanager
-    def visit(self, client: Client, *, overhead: int = 0, announced: int = 0) -> Iterator[Visit]:
+    def visit(
+        self, client: Client, head: RequestHead | None = None, *, overhead: int = 0, announced: int = 0
+    ) -> Iterator[Visit]:
         """Lets a request in whose head is there, and forgets it at the end, however it ends. It takes so many bytes
-        besides its body, of which so many are announced."""
-        visit = self._enter(client, overhead, announced)
+        besides its body, of which so many are announced. Without its head, it may wait."""
+        visit = self._enter(client, head, overhead, announced)
         try:
             yield visit
         finally:
@@ -171,6 +178,8 @@ class Gate:
 
     def queue(self, visit: Visit) -> Turn:
         visit.turn = self._loop.create_future()
+        if self._passes_by(visit):
+            return visit.turn
         if refusal := self._hopeless():
             visit.turn.set_exception(RefusedError(refusal))
             return visit.turn
@@ -230,16 +239,22 @@ class Gate:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _enter(self, client: Client, overhead: int, announced: int) -> Visit:
+    def _state(self) -> State:
+        is_coming = self.known.in_use or self._waking_since is not None
+        return asleep.state(self.known.cause, is_coming=is_coming, is_ready=bool(self._replicas))
+
+    def _enter(self, client: Client, head: RequestHead | None, overhead: int, announced: int) -> Visit:
         if refusal := self._hopeless():
             raise RefusedError(refusal)
         try:
-            ticket = self._room.enter(client, self._loop.time(), overhead=overhead, announced=announced)
+            is_demand = head is None or asleep.wakes(self.known.rules, head)
+            now = self._loop.time()
+            ticket = self._room.enter(client, now, overhead=overhead, announced=announced, waits=is_demand)
         except CrowdedError:
             raise RefusedError(errors.crowded()) from None
         except FullError:
             raise self._full() from None
-        visit = self._visits[ticket] = Visit(self, ticket)
+        visit = self._visits[ticket] = Visit(self, ticket, head, is_demand=is_demand)
         return visit
 
     def _leave(self, visit: Visit) -> None:
@@ -253,6 +268,7 @@ class Gate:
     def _let_go(self, visit: Visit) -> None:
         if visit.replica:
             self._replicas.give_back(visit.replica)
+            self._in_flight -= visit.is_demand
             visit.replica = None
 
     def _call(self) -> None:
@@ -284,8 +300,23 @@ class Gate:
             if visit.turn and not visit.turn.done():  # or it has left
                 self._room.queue(visit.ticket)
 
+    def _passes_by(self, visit: Visit) -> bool:
+        """What wakes nobody takes a replica that is free, or is answered without one."""
+        if visit.is_demand or visit.head is None or self._is_closed:
+            return False
+        now = self._loop.time()
+        if replica := self._replicas.pick(now, _still(visit.avoided, now)):
+            self._room.pass_by(visit.ticket)
+            self._give(replica, visit, now)
+            return True
+        if told := asleep.answer(self.known.rules, visit.head, self._state()):
+            raise ToldError(told)
+        visit.is_demand = True  # the rules have changed
+        return False
+
     def _give(self, replica: Replica, visit: Visit, now: float) -> None:
         self._replicas.take(replica)
+        self._in_flight += visit.is_demand
         self.tally.forwarded += not visit.was_called
         self.tally.retries += visit.was_called
         visit.replica, visit.called_at, visit.was_called = replica, now, True
@@ -336,12 +367,12 @@ class Gate:
         if waiting and self._waking_since is None and not self._replicas and not self._hopeless():
             self._waking_since = self._loop.time()
             self.tally.wakes += 1
-        active = bool(waiting or self._replicas.in_flight or self._waking_since is not None or self.known.in_use)
+        active = bool(waiting or self._in_flight or self._waking_since is not None or self.known.in_use)
         wanted = Wanted(
             active=active,
             waiting=waiting,
             target_per_replica=self.known.target_per_replica,
-            running=max(self.known.running, float(self._replicas.in_flight)),  # the engines were asked a while ago
+            running=max(self.known.running, float(self._in_flight)),  # the engines were asked a while ago
         )
         self._demand.report(self.known.deployment, wanted)
 

@@ -123,12 +123,13 @@ class Room:
         in_house = self._house.bytes.alone(self._in_house(client)) - beside
         return max(0, min(self._bytes.alone(self._in_room(client)), in_house))
 
-    def enter(self, client: Client, now: float, *, overhead: int = 0, announced: int = 0) -> Ticket:
-        """A request's head is there. FullError if what it announces would find no place now, though it takes none."""
+    def enter(self, client: Client, now: float, *, overhead: int = 0, announced: int = 0, waits: bool = True) -> Ticket:
+        """A request's head is there. FullError if what it announces, or the request if it `waits`, would find no place
+        now, though it takes none."""
         ticket = Ticket(client, now, now + self.limits.timeout, self._in_room(client), self._in_house(client))
         if not self._house.coming.admit(ticket.in_house, 1):
             raise CrowdedError
-        if not (self._has_place(ticket) and self._has_bytes(ticket, announced, overhead)):
+        if not ((not waits or self._has_place(ticket)) and self._has_bytes(ticket, announced, overhead)):
             raise FullError
         self._house.coming.take(ticket.in_house, 1)
         self._house.bytes.take(ticket.in_house, overhead)
@@ -155,6 +156,10 @@ class Room:
         self._count(ticket)
         ticket.queued = True
         self._turns.add(ticket, _holders(ticket.client))
+
+    def pass_by(self, ticket: Ticket) -> None:
+        """Its body is there, and it doesn't wait."""
+        self._has_come(ticket)
 
     def has_next(self) -> bool:
         return self._turns.first() is not None
