@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import random
 import tempfile
 import time
@@ -61,13 +62,26 @@ class Watch:
         self.worst: dict[str, float] = {}
         self.doing = ""
         self._since = time.thread_time()
+        self._searching = self._search_began = 0.0
+        gc.callbacks.append(self._search)
 
     def begin(self) -> None:
-        self._since = time.thread_time()
+        self._since, self._searching = time.thread_time(), 0.0
 
     def end(self) -> None:
-        seconds = time.thread_time() - self._since
-        self.worst[self.doing] = max(self.worst.get(self.doing, 0.0), seconds)
+        self._remember(self.doing, time.thread_time() - self._since - self._searching)
+
+    def _search(self, phase: str, info: dict[str, int]) -> None:
+        """For garbage: it is told apart."""
+        now = time.thread_time()
+        if phase == "start":
+            self._search_began = now
+        else:
+            self._searching += now - self._search_began
+            self._remember(f"a search for garbage, generation {info['generation']}", now - self._search_began)
+
+    def _remember(self, name: str, seconds: float) -> None:
+        self.worst[name] = max(self.worst.get(name, 0.0), seconds)
 
     def around(self, loop: asyncio.SelectorEventLoop) -> None:
         """Each turn of the loop begins and ends a span."""

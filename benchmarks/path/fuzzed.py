@@ -38,13 +38,14 @@ def _rss() -> float:
 
 
 async def main(loop: Loop) -> None:
-    deployments, stalls = Deployments(), loop.stalls
+    deployments, house, stalls = Deployments(), House(), loop.stalls
     known = Known(deployment=BENCH, port=0, limits=LIMITS)
     deployments.tell(known)
     scraping, greeting = Scraping(_hear), Greeting(lambda target: None)
     ticking = asyncio.create_task(stalls.tick())
+    looking = asyncio.create_task(garbage.keep_looking(lambda: house.tally.connections))
     options = Options(linger=0.5, head_timeout=3.0, body_timeout=5.0)
-    async with serve(deployments, Demand(), house=House(), options=options, host="127.0.0.1", grace=0) as doors:
+    async with serve(deployments, Demand(), house=house, options=options, host="127.0.0.1", grace=0) as doors:
         print(await doors.number(BENCH), flush=True)
         async for words in lines():
             if words == ["worst"]:
@@ -57,6 +58,7 @@ async def main(loop: Loop) -> None:
             greeting.follow(BENCH, targets)
             print("told", flush=True)
         ticking.cancel()
+        looking.cancel()
         await scraping.close()
         await greeting.close()
 

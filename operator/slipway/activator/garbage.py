@@ -12,7 +12,7 @@ import asyncio
 import gc
 from collections.abc import Callable
 
-YOUNG = (700, 5)  # new objects, and searches among them, after which there is another: three milliseconds at most
+YOUNG = (700, 5)  # new objects, and searches among them, after which there is another: usually a millisecond or two
 NEVER = (1 << 31) - 1
 EVERY = 60.0  # seconds between two looks whether few are there
 FEW = 100  # connections
