@@ -13,6 +13,7 @@ from slipway.activator import server
 from slipway.activator.holding import Limits
 from slipway.activator.http1.channel import MOST_UNREAD
 from slipway.activator.options import Options
+from slipway.activator.pool import MOST_AT_ONCE, Pool
 from slipway.activator.server import Connection
 from support.activator import LLAMA, Activator, Client, activated, ask, connected
 from support.scripted_engine import (
@@ -282,6 +283,19 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
     async with scripted_engine(script) as engine, activated() as activator:
         activator.ready(engine)
         assert (await ask(activator)).error["code"] == "ReplicaLost"
+
+
+async def test_of_what_a_pod_sends_without_end_little_is_taken_before_it_is_passed_on() -> None:
+    async with scripted_engine(saying(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(4 * MIB))) as generous:
+        pool = Pool()
+        channel, _ = await pool.get(("127.0.0.1", generous.port))
+        channel.write(POST + b"Content-Length: 0\r\n\r\n")
+        async with asyncio.timeout(10):
+            while channel.parser.unparsed < MOST_AT_ONCE:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert channel.parser.unparsed < 2 * MOST_AT_ONCE
+        channel.abort()
 
 
 async def test_an_answer_in_very_small_pieces_arrives_whole() -> None:

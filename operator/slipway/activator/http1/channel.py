@@ -62,8 +62,11 @@ class StalledError(GoneError):
 class Channel(asyncio.BufferedProtocol, Generic[P]):
     """`on_half_closed` is asked whether a peer that has ended its side is still owed an answer."""
 
-    def __init__(self, parser: P, *, on_open: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, parser: P, *, on_open: Callable[[], None] | None = None, most_at_once: int = MOST_AT_ONCE
+    ) -> None:
         self.parser = parser
+        self._most_at_once = most_at_once
         self.on_gone: Callable[[], None] | None = None
         self.on_half_closed: Callable[[], bool] | None = None
         self.is_gone = False
@@ -93,13 +96,13 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self._on_open = None
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        self._buffer = bytearray(MOST_AT_ONCE)
+        self._buffer = bytearray(self._most_at_once)
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self.parser.take(bytes(memoryview(self._buffer)[:nbytes]))
         self._buffer = bytearray()
-        if self._is_reading and self.parser.unparsed >= MOST_AT_ONCE:
+        if self._is_reading and self.parser.unparsed >= self._most_at_once:
             self._is_reading = False
             self._transport.pause_reading()
             self._look_soon(LOOK_AFTER)
@@ -251,7 +254,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _read_on(self) -> None:
-        if not (self._is_reading or self.is_gone or self._has_ended) and self.parser.unparsed < MOST_AT_ONCE:
+        if not (self._is_reading or self.is_gone or self._has_ended) and self.parser.unparsed < self._most_at_once:
             self._is_reading = True
             self._transport.resume_reading()
 
