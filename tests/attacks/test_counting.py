@@ -107,6 +107,24 @@ async def test_an_answer_that_nobody_takes_is_counted(engine: ScriptedEngine, mo
     assert house.tally.refused == {"AnswerNotTaken": 1}
 
 
+async def test_who_does_not_take_the_end_of_its_answer_keeps_its_place_and_is_given_up_as_well(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slipway.activator.http1.channel.LONGEST_STALL", 0.2)
+    monkeypatch.setattr("slipway.activator.http1.channel.MOST_UNSENT", 64 << 20)  # so that all of it is the end
+    house = House()
+    engine.script = answering(bytes(32 << 20))
+    async with activated(house=house) as activator:
+        activator.ready(engine)
+        async with connected(activator) as client:
+            client.post(headers="Connection: close\r\n")
+            async with asyncio.timeout(10):
+                while not house.tally.refused:
+                    assert house.tally.connections >= house.tally.forwarded
+                    await asyncio.sleep(0.01)
+    assert house.tally.refused == {"AnswerNotTaken": 1}
+
+
 async def test_no_client_can_invent_a_reason() -> None:
     """What Prometheus keeps for each of them is bounded."""
     house = House()

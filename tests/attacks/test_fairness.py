@@ -19,13 +19,22 @@ from slipway.activator.holding import House, Limits
 from slipway.activator.options import Options
 from slipway.activator.picking import Replica
 from support.activator import Client
-from support.scripted_engine import ScriptedEngine, echoing, scripted_engine
+from support.scripted_engine import (
+    STREAM_HEAD,
+    ScriptedEngine,
+    answering,
+    echoing,
+    in_chunk,
+    saying,
+    scripted_engine,
+    token,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
 
 ATTACKER, HONEST = "127.0.0.1", "127.0.0.2"
 LLAMA = Deployment("chat", "llama")
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 
 
 @dataclass
@@ -300,6 +309,85 @@ async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: Scripted
         await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in greedy) + refused.total() == 40)
         assert attacked.house.bytes.taken <= 12 * MIB
         assert await attacked.is_served(engine)
+
+
+# --- connections -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another(engine: ScriptedEngine) -> None:
+    options = Options(connections=64, connections_per_port=16, linger=0.05)
+    async with scene(options=options) as attacked, scripted_engine(saying(b"")) as silent:
+        ready = (Replica("127.0.0.1", silent.port, 4096),)
+        for model in range(6):
+            deployment = Deployment("greedy", f"model-{model}")
+            attacked.deployments.tell(Known(deployment=deployment, port=0, replicas=ready))
+            for address in range(1, 7):
+                for _ in range(6):
+                    source = f"127.0.1.{address}"
+                    await attacked.attack(head(length=2) + b"{}", deployment=deployment, source=source)
+        refused = attacked.house.tally.refused
+        await attacked.until(lambda: len(silent.asked) + refused.total() == 6 * 6 * 6)
+        assert len(silent.asked) == 48
+        assert await attacked.is_served(engine)
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+async def ask_many(scene: Scene, deployment: Deployment, engine: ScriptedEngine, number: int) -> None:
+    """Of a replica of the attacker's own."""
+    ready = (Replica("127.0.0.1", engine.port, 4096),)
+    scene.deployments.tell(Known(deployment=deployment, port=0, replicas=ready))
+    for _ in range(number):
+        await scene.attack(head(length=2) + b"{}", deployment=deployment)
+
+
+GREEDY = Deployment("greedy", "llama")
+
+
+async def test_answers_that_begin_and_go_no_further_take_no_more_than_the_requests_did(engine: ScriptedEngine) -> None:
+    async with scene(house=House(max_bytes=4 * MIB)) as attacked, scripted_engine() as silent:
+        silent.script = saying(STREAM_HEAD + in_chunk(token("word")))
+        await ask_many(attacked, GREEDY, silent, 60)
+        for each in attacked.attackers:
+            await each.head()
+            assert await each.chunk()
+        assert attacked.house.bytes.taken < 60 * 25 * KIB
+        assert await attacked.is_served(engine)
+
+
+async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_some_to_others(
+    engine: ScriptedEngine,
+) -> None:
+    house = House(max_bytes=4 * MIB)
+    async with scene(house=house) as attacked, scripted_engine() as generous:
+        generous.script = answering(bytes(16 * MIB))
+        await ask_many(attacked, GREEDY, generous, 30)
+        await attacked.until(lambda: (30 - house.tally.refused["AnswerNotTaken"]) * 128 * KIB < house.bytes.taken)
+        assert MIB < house.bytes.taken <= house.max_bytes / 2
+        assert await attacked.is_served(engine)
+        for each in attacked.attackers:
+            each.writer.transport.abort()
+        await attacked.until(lambda: house.bytes.taken == 0)
+
+
+async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(engine: ScriptedEngine) -> None:
+    house = House(max_bytes=4 * MIB)
+    async with scene(house=house) as attacked, scripted_engine() as silent:
+        silent.script = saying(STREAM_HEAD + in_chunk(b": nothing\n\n" * 1000))
+        await ask_many(attacked, GREEDY, silent, 30)
+        seen = [asyncio.create_task(each.head()) for each in attacked.attackers]
+        await attacked.until(lambda: sum(each.done() for each in seen) > 15)
+        kept = 30 - sum(each.done() for each in seen)
+        assert kept > 0
+        assert kept * 128 * KIB < house.bytes.taken <= house.max_bytes / 2
+        assert await attacked.is_served(engine)
+        for each in seen:
+            each.cancel()
+        await asyncio.gather(*seen, return_exceptions=True)
+
+
+# --- what wakes ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_wake_is_begun_by_the_honest_client_and_not_by_heads() -> None:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from slipway.activator.holding import Limits
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 from support.activator import LLAMA, Client, activated, ask
+from support.scripted_engine import saying, scripted_engine
 from support.sleeping import BEARER, HERE, KEYS, WITH_KEYS, holds, rules, scene
 
 LOOKED_AT = {
@@ -51,6 +53,67 @@ async def test_nobody_wakes_a_model_by_looking_at_it(line: str) -> None:
     async with scene(rules()) as looked_at:
         answer = await looked_at.asks(line, body=b"")
         assert (answer.status, looked_at.sleeps) == (LOOKED_AT[line], True)
+
+
+ONLY_A_REPLICA_KNOWS = ("GET /v1/responses/resp_1", "POST /v1/responses/resp_1/cancel")
+
+
+@pytest.mark.parametrize("line", LOOKED_AT)
+async def test_looking_at_a_model_whose_replicas_are_busy_takes_no_place_and_is_no_demand(line: str) -> None:
+    async with scripted_engine(saying(b"")) as busy, scene(rules(), limits=Limits(max_requests=1)) as looked_at:
+        looked_at.activator.ready(busy, at_a_time=1)
+        served = asyncio.create_task(looked_at.asks())
+        await busy.until_asked()
+        waiting = asyncio.create_task(looked_at.asks())
+        await looked_at.activator.until_waiting(1)
+        before = looked_at.activator.wanted
+        status = 429 if line in ONLY_A_REPLICA_KNOWS else LOOKED_AT[line]
+        assert (await looked_at.asks(line, body=b"")).status == status
+        assert looked_at.activator.wanted == before
+        assert len(busy.asked) == 1
+        for each in (served, waiting):
+            each.cancel()
+
+
+async def test_a_model_whose_replicas_are_busy_says_that_it_serves() -> None:
+    async with scripted_engine(saying(b"")) as busy, scene(rules()) as looked_at:
+        looked_at.activator.ready(busy, at_a_time=1)
+        served = asyncio.create_task(looked_at.asks())
+        await busy.until_asked()
+        assert b'"state":"Serving"' in (await looked_at.asks("GET /health")).body
+        served.cancel()
+
+
+@pytest.mark.parametrize("line", ["GET /v1/models", "GET /health", "GET /favicon.ico", "OPTIONS /v1/completions"])
+async def test_looking_wakes_nobody_though_the_replica_has_just_gone(line: str) -> None:
+    async with scripted_engine() as gone:
+        pass
+    async with scene(rules()) as looked_at:
+        looked_at.activator.ready(gone)
+        assert (await looked_at.asks(line)).status == LOOKED_AT.get(line, 200)
+        looked_at.activator.ready()
+        assert looked_at.sleeps
+
+
+async def test_what_looks_at_a_replica_that_goes_without_an_answer_is_no_demand() -> None:
+    async with scripted_engine(saying(b"")) as silent, scene(rules()) as looked_at:
+        looked_at.activator.ready(silent)
+        asked = asyncio.create_task(looked_at.asks("GET /v1/models"))
+        await silent.until_asked()
+        looked_at.activator.ready()
+        assert looked_at.sleeps
+        asked.cancel()
+
+
+async def test_what_is_answered_for_a_busy_replica_is_not_told_to_a_key_that_only_a_replica_could_check() -> None:
+    async with scripted_engine(saying(b"")) as busy, scene(WITH_KEYS) as looked_at:
+        looked_at.activator.ready(busy, at_a_time=1)
+        served = asyncio.create_task(looked_at.asks(headers=BEARER))
+        await busy.until_asked()
+        looked_at.activator.tell(rules=rules(access={"apiKeysSecret": "others"}))
+        answer = await looked_at.asks("GET /v1/models", headers=BEARER)
+        assert (answer.status, answer.error["code"]) == (503, "keys_unreadable")
+        served.cancel()
 
 
 WAKING = (

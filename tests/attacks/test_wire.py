@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import socket
 from collections.abc import AsyncIterator
 
 import pytest
+from slipway.activator import server
 from slipway.activator.holding import Limits
 from slipway.activator.http1.channel import MOST_UNREAD
 from slipway.activator.options import Options
+from slipway.activator.pool import MOST_AT_ONCE, Pool
 from slipway.activator.server import Connection
 from support.activator import LLAMA, Activator, Client, activated, ask, connected
 from support.scripted_engine import (
@@ -26,6 +29,7 @@ from support.scripted_engine import (
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+MIB = 1 << 20
 FAT_HEAD = POST + b"X: " + b"x" * 30_000 + b"\r\nContent-Length: 2\r\n\r\n{}"
 BEATING = Limits(timeout=20, heartbeat=0.02)
 LINUX_ALONE = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say whether a peer is there")
@@ -281,12 +285,80 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
         assert (await ask(activator)).error["code"] == "ReplicaLost"
 
 
+async def test_of_what_a_pod_sends_without_end_little_is_taken_before_it_is_passed_on() -> None:
+    async with scripted_engine(saying(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(4 * MIB))) as generous:
+        pool = Pool()
+        channel, _ = await pool.get(("127.0.0.1", generous.port))
+        channel.write(POST + b"Content-Length: 0\r\n\r\n")
+        async with asyncio.timeout(10):
+            while channel.parser.unparsed < MOST_AT_ONCE:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert channel.parser.unparsed < 2 * MOST_AT_ONCE
+        channel.abort()
+
+
 async def test_an_answer_in_very_small_pieces_arrives_whole() -> None:
     events = b'data: {"choices": [{"delta": {}}]}\n\n' * 300
     said = STREAM_HEAD + b"".join(in_chunk(events[at : at + 1]) for at in range(len(events))) + b"0\r\n\r\n"
     async with scripted_engine(saying(said)) as engine, activated() as activator:
         activator.ready(engine)
         assert (await ask(activator)).body == events
+
+
+# --- refusals --------------------------------------------------------------------------------------------------------
+
+LARGE = 8 << 20  # more than the kernel keeps for us
+REFUSED = {
+    "too large": ("/v1/completions", {}, 413),
+    "a header that is too large": ("/v1/completions", {"Cookie": "c" * 40_000}, 431),
+    "a URL that is too long": ("/v1/" + "x" * 9000, {}, 414),
+}
+
+
+def sends_all_before_it_listens(port: int, path: str = "/v1/completions", headers: dict[str, str] | None = None) -> int:
+    """As most clients do."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("POST", path, body=bytes(LARGE), headers=headers or {})
+    return connection.getresponse().status
+
+
+@pytest.mark.parametrize(("path", "headers", "status"), REFUSED.values(), ids=REFUSED.keys())
+async def test_who_sends_much_before_it_listens_hears_why_it_is_refused(
+    path: str, headers: dict[str, str], status: int
+) -> None:
+    async with activated(options=Options(largest_body=MIB)) as activator:
+        port = await activator.port()
+        assert await asyncio.to_thread(sends_all_before_it_listens, port, path, headers) == status
+
+
+async def test_who_finds_no_connection_hears_so_though_it_sends_much() -> None:
+    async with activated(options=Options(connections_per_port=1)) as activator, connected(activator) as only:
+        only.post()
+        await activator.until_waiting(1)
+        assert await asyncio.to_thread(sends_all_before_it_listens, await activator.port()) == 503
+
+
+async def test_of_those_who_find_no_connection_only_a_few_are_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MOST_TURNED_AWAY", 2)
+    options = Options(connections_per_port=1, linger=60)
+    async with activated(options=options) as activator, connected(activator) as only:
+        only.post()
+        await activator.until_waiting(1)
+        more = [await _from(f"127.0.1.{number}", activator) for number in range(1, 6)]
+        assert {(await each.answer()).status for each in more} == {503}
+        async with asyncio.timeout(10):
+            while len(connections(activator)) != 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        for each in more:
+            each.leave()
+
+
+async def test_who_waits_for_the_end_of_a_refusal_does_not_wait_for_long() -> None:
+    async with activated(options=Options(linger=60)) as activator, connected(activator) as client:
+        client.say(b"nonsense\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert b"RequestInvalid" in await client.reader.read()
 
 
 # --- connections -----------------------------------------------------------------------------------------------------

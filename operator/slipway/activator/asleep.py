@@ -1,4 +1,7 @@
-"""What is answered without a replica, so that nobody wakes a model by looking whether it is there. Pure."""
+"""What is answered without a replica, so that nobody wakes a model by looking whether it is there. Pure.
+
+The same is answered where all replicas are busy: what wakes nobody doesn't wait either, and is no demand.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from slipway.activator import denials, paths
+from slipway.activator import denials, errors, paths
 from slipway.activator.errors import RefusedError
 from slipway.activator.http1.heads import Headers, RequestHead
 from slipway.activator.rules import Rules
@@ -27,11 +30,24 @@ class Told:
     body: bytes = b""
 
 
+class ToldError(Exception):
+    """There is no replica for the request, and this is its answer."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__(told.status.phrase)
+        self.told = told
+
+
+def wakes(rules: Rules, head: RequestHead) -> bool:
+    """Whether the request may wait for a replica, and is demand."""
+    return paths.wakes(rules, head.method.decode("latin-1"), paths.path_of(head.target))
+
+
 def answer(rules: Rules, head: RequestHead, state: State) -> Told | None:
     """None: the request waits for a replica. RefusedError: there is none for it here, or none that it may wake."""
-    method, path = head.method.decode("latin-1"), paths.path_of(head.target)
-    if paths.wakes(rules, method, path):
+    if wakes(rules, head):
         return None
+    method, path = head.method.decode("latin-1"), paths.path_of(head.target)
     if method == "OPTIONS" and (paths.exists(path) or not rules.is_ours):
         return _preflight(rules, head)
     match paths.find(method, path):
@@ -42,15 +58,19 @@ def answer(rules: Rules, head: RequestHead, state: State) -> Told | None:
             return _json(rules, head, {"object": "list", "data": _models(rules), "slipway": {"state": state}})
         case paths.MODEL:
             return _json(rules, head, {**_model(rules, path.rpartition("/")[2]), "slipway": {"state": state}})
-        case found if found in paths.STORED:
-            raise RefusedError(denials.forgotten())
         case None if rules.is_ours or path in _NOBODY_SERVES:
             raise RefusedError(denials.not_served(method, path))
+        case _ if state is State.SERVING:
+            raise RefusedError(errors.busy())  # since a replica would know
+        case found if found in paths.STORED:
+            raise RefusedError(denials.forgotten())
     raise RefusedError(denials.wakes_nobody(method, path))
 
 
-def state(cause: Cause | None, *, is_coming: bool) -> State:
-    """`is_coming`: somebody waits for a replica, or one is on its way."""
+def state(cause: Cause | None, *, is_coming: bool, is_ready: bool = False) -> State:
+    """Of a replica: `is_coming`, because somebody waits for it or it is on its way, or `is_ready`."""
+    if is_ready:
+        return State.SERVING
     if cause and cause.final and cause.reason is not Reason.PAUSED:
         return State.FAILED
     return State.WAKING if is_coming else State.IDLE

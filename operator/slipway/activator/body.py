@@ -55,8 +55,6 @@ class Blocks:
 class Body:
     def __init__(self, channel: ClientChannel, head: RequestHead, options: Options, *, kept: int) -> None:
         """`kept`: bytes that may be kept in memory."""
-        if head.length is not None and head.length > options.largest_body:
-            raise RefusedError(errors.too_large(options.largest_body))
         self._channel = channel
         self._options = options
         self._limit = min(kept, options.kept_body)
@@ -78,6 +76,11 @@ class Body:
     @property
     def can_be_sent_again(self) -> bool:
         return self.is_complete and self.is_whole
+
+    def must_fit(self) -> None:
+        """RefusedError if the head announces more than is ever taken."""
+        if self.length is not None and self.length > self._options.largest_body:
+            raise RefusedError(errors.too_large(self._options.largest_body))
 
     async def keep(self, grow: Growing) -> None:
         """Reads until the body is complete or as much is kept as may be; `grow` hears of each piece."""

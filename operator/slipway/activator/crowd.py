@@ -1,4 +1,7 @@
-"""Who may have a connection: in all, at one port, and from one address. Pure.
+"""Who may have a connection: in all, in one namespace, at one port, and from one address. Pure.
+
+Shares are those of requests (`places`): an address leaves room to others, a port to its namespace, a namespace to the
+others. Connections that have said nothing yet count in the shares of whoever opened them, and in nobody else's.
 
 Where no more are taken, those go first that have said nothing yet, and of them the oldest of the address that has most.
 So connections that are only opened, however many, keep out nobody but whoever opens them.
@@ -10,11 +13,18 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from weakref import WeakValueDictionary
 
 from slipway.activator.addresses import client_of
 
-SHARE = 3
-"""One address may have at most so many times what it leaves free: three quarters if alone, less if there are others."""
+AT_PORT, IN_ALL = 3, 1
+"""One address may have at most so many times what it leaves free: three quarters of a port's connections if alone, and
+a half of all; less if there are others."""
+OF_PORT, OF_NAMESPACE = 2, 3
+"""The same of all connections: two thirds, and three quarters."""
+
+MOST_TURNED_AWAY = 64
+"""Connections without a place that are listened to for a while, so that they see why; others are closed at once."""
 
 
 class State(Enum):
@@ -34,10 +44,8 @@ class Guest:
 
     def turn(self, state: State) -> None:
         for place in self.places:
-            place.forget(self)
+            place.turn(self, state)
         self.state = state
-        for place in self.places:
-            place.remember(self)
 
     def leave(self) -> None:
         """Leaving twice is leaving once."""
@@ -49,37 +57,49 @@ class Guest:
 class Place:
     """So many connections, those of each address and state in the order in which they came to be so."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, share: float, *, within: tuple[Place, float] | None = None) -> None:
+        """`share` of an address. `within` all connections, the place itself has a share, too."""
         self.most = most
         self.taken = 0
+        self.silent = 0  # of them
+        self._share = share
+        self._within = within
         self._of: defaultdict[str, int] = defaultdict(int)
         self._in: dict[State, defaultdict[str, dict[Guest, None]]] = {state: defaultdict(dict) for state in State}
 
     def remember(self, guest: Guest) -> None:
         self.taken += 1
         self._of[guest.address] += 1
-        self._in[guest.state][guest.address][guest] = None
+        self._come_to_be(guest, guest.state)
 
     def forget(self, guest: Guest) -> None:
         self.taken -= 1
         self._of[guest.address] -= 1
         if not self._of[guest.address]:
             del self._of[guest.address]
-        alike = self._in[guest.state]
-        del alike[guest.address][guest]
-        if not alike[guest.address]:
-            del alike[guest.address]
+        self._cease_to_be(guest, guest.state)
+
+    def turn(self, guest: Guest, state: State) -> None:
+        self._cease_to_be(guest, guest.state)
+        self._come_to_be(guest, state)
 
     def is_full(self) -> bool:
-        return self.taken >= self.most
+        if self.taken >= self.most or self._within is None:
+            return self.taken >= self.most
+        whole, times_free = self._within
+        return self.taken > 0 and self.taken + 1 > times_free * whole.left(silent=self.silent)
 
     def has_its_share(self, address: str) -> bool:
         mine = self._of.get(address, 0)
-        return mine > 0 and mine + 1 > SHARE * (self.most - self.taken - 1)
+        return mine > 0 and mine + 1 > self._share * self.left(silent=len(self._in[State.SILENT].get(address, ())))
+
+    def left(self, *, silent: int) -> int:
+        """After one more. Those that are silent would make room, but for a holder's own, which are so many."""
+        return self.most - self.taken + self.silent - silent - 1
 
     def first_to_go(self, address: str) -> Guest | None:
         """Who makes room for one more of this address: its own, if it has its share. Idle ones, only for others."""
-        if self.has_its_share(address) and not self.is_full():
+        if self.has_its_share(address):
             return next(iter(self._in[State.SILENT].get(address, ())), None)
         mine = self._of.get(address, 0) + 1
         silent = list(self._in[State.SILENT].values())
@@ -87,24 +107,44 @@ class Place:
         most: dict[Guest, None] = max(silent or idle, key=len, default={})
         return next(iter(most), None)
 
+    def _come_to_be(self, guest: Guest, state: State) -> None:
+        self.silent += state is State.SILENT
+        self._in[state][guest.address][guest] = None
+
+    def _cease_to_be(self, guest: Guest, state: State) -> None:
+        self.silent -= state is State.SILENT
+        alike = self._in[state]
+        del alike[guest.address][guest]
+        if not alike[guest.address]:
+            del alike[guest.address]
+
 
 class Crowd:
     """All connections of the process."""
 
     def __init__(self, most: int) -> None:
-        self.all = Place(most)
+        self.all = Place(most, IN_ALL)
+        self._namespaces: WeakValueDictionary[str, Place] = WeakValueDictionary()
+        self.turned_away = 0  # that have no place, and are still told so
 
-    def enter(self, port: Place, address: str, *, close: Callable[[], None]) -> Guest | None:
+    def places(self, namespace: str, most: int) -> Sequence[Place]:
+        """For the connections of one port: itself, its namespace, and all."""
+        port = Place(most, AT_PORT, within=(self.all, OF_PORT))
+        own = self._namespaces.get(namespace) or Place(self.all.most, AT_PORT, within=(self.all, OF_NAMESPACE))
+        self._namespaces[namespace] = own
+        return port, own, self.all
+
+    def enter(self, places: Sequence[Place], address: str, *, close: Callable[[], None]) -> Guest | None:
         """None: there is no place, and nobody who would have to make room. `close` is how the new one is made to."""
         name = client_of(address)
-        for place in (port, self.all):
+        for place in places:
             while place.is_full() or place.has_its_share(name):
                 first = place.first_to_go(name)
                 if first is None:
                     return None
                 first.leave()
                 first.close()
-        guest = Guest(name, (port, self.all), close)
+        guest = Guest(name, places, close)
         for place in guest.places:
             place.remember(guest)
         return guest

@@ -53,6 +53,12 @@ def crowded() -> Refusal:
     return Refusal(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, 1)
 
 
+def busy() -> Refusal:
+    """For what doesn't wait, because it wakes nobody either."""
+    message = "All replicas are busy, and this request is none that waits for one. Try again in 1 s."
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, 1)
+
+
 def overdue(held: float, cause: Cause | None, runbooks: str, retry_after: int) -> Refusal:
     """The time limit is over: with the cause, if one is known, though it may pass."""
     waited = f"No replica became free within {held:.0f} s."

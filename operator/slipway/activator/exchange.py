@@ -7,7 +7,8 @@ import math
 from dataclasses import replace
 from http import HTTPStatus
 
-from slipway.activator import errors
+from slipway.activator import denials, errors, paths
+from slipway.activator.asleep import Told, ToldError
 from slipway.activator.body import UNREAD, Body
 from slipway.activator.clients import Client
 from slipway.activator.doorkeeper import Admitted
@@ -15,7 +16,7 @@ from slipway.activator.errors import Refusal, RefusedError
 from slipway.activator.forward import Answer, FailedError, ask
 from slipway.activator.gate import Gate, Visit
 from slipway.activator.heartbeats import heartbeat
-from slipway.activator.http1.channel import ClientChannel, GoneError
+from slipway.activator.http1.channel import ClientChannel, GoneError, StalledError
 from slipway.activator.http1.heads import MalformedError, RequestHead
 from slipway.activator.http1.parsing import End
 from slipway.activator.http1.turns import in_steps
@@ -54,6 +55,8 @@ class Exchange:
         held = self._loop.time()
         try:
             await self._serve()
+        except ToldError as answered:
+            await self._tell(answered.told)
         except RefusedError as refused:
             await self._refuse(refused.refusal, self._loop.time() - held)
         except MalformedError as malformed:
@@ -68,8 +71,7 @@ class Exchange:
 
     async def _serve(self) -> None:
         client = self._options.clients.of(self._channel.peer, self._head.headers)
-        if await self._is_answered_at_the_door(client):
-            return
+        await self._pass_the_door(client)
         await self._hold(replace(client, owner=self._admitted.owner or ""))
 
     async def _hold(self, client: Client) -> None:
@@ -77,7 +79,7 @@ class Exchange:
         overhead = weight(self._head)
         kept = self._gate.most_kept(client, beside=overhead + 2 * UNREAD)
         self._body = body = Body(self._channel, self._head, self._options, kept=kept)
-        with self._gate.visit(client, overhead=overhead, announced=body.announced) as visit:
+        with self._gate.visit(client, self._head, overhead=overhead, announced=body.announced) as visit:
             async with asyncio.timeout_at(visit.ticket.deadline):
                 await body.keep(visit.grow)
             answer = await self._answer(visit, body)
@@ -89,18 +91,24 @@ class Exchange:
                 answer.channel.abort()
                 raise
 
-    async def _is_answered_at_the_door(self, client: Client) -> bool:
-        """Whether it takes no replica, and no place. RefusedError for those who are not let in."""
-        self._body = unwanted = Body(self._channel, self._head, self._options, kept=0)
+    async def _pass_the_door(self, client: Client) -> None:
+        """RefusedError for those who are not let in; ToldError for what takes no replica, and no place."""
+        self._body = Body(self._channel, self._head, self._options, kept=0)
+        self._body.must_fit()
         doorkeeper, peer = self._gate.doorkeeper, self._channel.peer
         self._admitted = await doorkeeper.admit(self._gate.known, peer, self._head, client=client)
-        told = self._gate.asleep(self._head)
-        if told is None:
-            return False
-        if unwanted.is_unasked or not await unwanted.discard():
+        if told := self._gate.asleep(self._head):
+            raise ToldError(told)
+
+    async def _tell(self, told: Told) -> None:
+        """What a replica would say, to those to whom it would."""
+        method, path = self._head.method.decode("latin-1"), paths.path_of(self._head.target)
+        if not self._admitted.is_trusted and paths.needs_key(self._gate.known.rules, method, path):
+            await self._refuse(denials.keys_later(), 0.0)  # only it could have told whether the key is valid
+            return
+        if self._body and (self._body.is_unasked or not await self._body.discard()):
             self._reply.keep_alive = False
         self._reply.tell(told.status, told.headers, told.body)
-        return True
 
     async def _answer(self, visit: Visit, body: Body) -> Answer:
         """The first answer of a replica that counts. What may be tried again is, as long as the request may wait."""
@@ -118,8 +126,10 @@ class Exchange:
                     replica = await self._turn(visit, body)
 
     async def _ask(self, replica: Replica, visit: Visit, body: Body) -> Answer:
-        fresh, silence = visit.tries > 0, self._options.silence
-        return await ask(self._pool, replica, self._head, body, fresh=fresh, silence=silence)
+        fresh = visit.tries > 0 or not body.can_be_sent_again  # one that was kept open may end before it hears of this
+        silence = self._options.silence
+        keep = visit.keep_answer
+        return await ask(self._pool, replica, self._head, body, fresh=fresh, silence=silence, keep=keep)
 
     async def _turn(self, visit: Visit, body: Body) -> Replica:
         """Waits for a replica, and tells a client that wants a stream what it waits for."""
@@ -167,7 +177,8 @@ class Exchange:
         try:
             while not isinstance(piece := await answer.next(), End):
                 self._reply.data(piece)
-                await self._reply.drain()
+                if self._channel.is_stalled or visit.keeps_answer:
+                    await self._until_taken(answer, visit)
         except FailedError as failed:
             answer.channel.abort()
             self._reply.break_off(errors.lost(str(failed)))
@@ -177,6 +188,15 @@ class Exchange:
             self._pool.give_back(visit.replica.address, answer.channel)
         else:
             answer.channel.abort()
+
+    async def _until_taken(self, answer: Answer, visit: Visit) -> None:
+        """What a slow client leaves here has a place, as bodies have: whoever finds none is given up."""
+        if self._channel.is_stalled and not visit.keep_answer():
+            self._channel.abort()
+            raise StalledError("the peer is slow, and there is no place for what it leaves here")
+        await self._reply.drain()
+        if not answer.begun:
+            visit.pass_on_answer()
 
     def _body_is_read(self) -> bool:
         return self._body is not None and self._body.is_complete

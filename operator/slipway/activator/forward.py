@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -29,6 +29,7 @@ from slipway.activator.pool import Pool
 
 TURNED_AWAY = frozenset({"draining", "overloaded"})
 """Codes of the guard's 503 for a request on which no work was done."""
+SHORT = 4096  # bytes of an answer that are kept to judge it without a place of their own
 LONGEST_ERROR = 4096  # bytes of a 503 that are read to find its code
 ERROR_WITHIN = 5.0  # seconds
 
@@ -51,12 +52,17 @@ class Answer:
     channel: ReplicaChannel
     silence: float
     may_reuse: bool  # the connection, once the answer is complete
-    begun: list[bytes | End] = field(default_factory=list)  # what has been read of its body to judge it
+    begun: bytearray = field(default_factory=bytearray)  # what has been read of its body to judge it: as one, since
+    # each of very small pieces would take many times what is in it
+    end: End | None = None  # which has been read as well
 
     async def next(self) -> bytes | End:
         """The next piece, or the end; FailedError if it breaks off."""
         if self.begun:
-            return self.begun.pop(0)
+            begun, self.begun = bytes(self.begun), bytearray()
+            return begun
+        if self.end:
+            return self.end
         try:
             return _piece(await _within(self.silence, self.channel.event()))
         except GoneError as gone:
@@ -68,21 +74,32 @@ class Answer:
             piece = _piece(await _within(self.silence, self.channel.event()))
         except GoneError as gone:
             raise FailedError(Failure.BROKEN, "The replica's answer broke off at once.") from gone
-        self.begun.append(piece)
+        if isinstance(piece, End):
+            self.end = piece
+        else:
+            self.begun += piece
         return piece
 
 
 async def ask(
-    pool: Pool, replica: Replica, head: RequestHead, body: Body, *, silence: float, fresh: bool = False
+    pool: Pool,
+    replica: Replica,
+    head: RequestHead,
+    body: Body,
+    *,
+    silence: float,
+    keep: Callable[[], bool],
+    fresh: bool = False,
 ) -> Answer:
     """The replica's answer to the request; FailedError if it gives none that counts. `silence`: seconds after which a
-    replica that says nothing has failed. `fresh`: on a connection of its own."""
+    replica that says nothing has failed. `keep`: whether there is a place for the beginning of the answer, where it has
+    to be long to be judged. `fresh`: on a connection of its own."""
     try:
         channel, reused = await pool.get(replica.address, fresh=fresh)
     except (OSError, TimeoutError) as error:
         raise FailedError(Failure.NO_CONNECTION, "The replica can't be reached.") from error
     try:
-        return await _ask(channel, head, body, silence)
+        return await _ask(channel, head, body, silence, keep)
     except FailedError as failed:
         if not failed.answer:
             channel.abort()
@@ -96,7 +113,9 @@ async def ask(
         raise
 
 
-async def _ask(channel: ReplicaChannel, head: RequestHead, body: Body, silence: float) -> Answer:
+async def _ask(
+    channel: ReplicaChannel, head: RequestHead, body: Body, silence: float, keep: Callable[[], bool]
+) -> Answer:
     channel.parser.expect(head.method)
     answer_head, sent_all = await _send(channel, head, body, silence)
     answer = Answer(answer_head, channel, silence, may_reuse=answer_head.keep_alive and sent_all)
@@ -105,7 +124,7 @@ async def _ask(channel: ReplicaChannel, head: RequestHead, body: Body, silence: 
             failure = Failure.TURNED_AWAY if await _is_turned_away(answer) else Failure.UNAVAILABLE
             raise FailedError(failure, "The replica says that it is unavailable.", answer)
         if answer_head.status == HTTPStatus.OK:
-            await _judge(answer)
+            await _judge(answer, keep)
     return answer
 
 
@@ -150,14 +169,17 @@ async def _send_body(channel: ReplicaChannel, body: Body, *, chunked: bool) -> N
         channel.write(last_chunk(trailers(body.trailers)))
 
 
-async def _judge(answer: Answer) -> None:
-    """Reads as much of the answer as it takes to know that it is one."""
+async def _judge(answer: Answer, keep: Callable[[], bool]) -> None:
+    """Reads as much of the answer as it takes to know that it is one, and as there is a place for."""
     beginning = Beginning(answer.head.get(b"content-type") or b"")
     while not beginning.is_decided:
         piece = await answer.begin()
         if not isinstance(piece, bytes):
             beginning.end()
-        elif beginning.add(piece):
+            continue
+        if len(answer.begun) > SHORT and not keep():
+            return
+        if beginning.add(piece):
             await in_steps(beginning.rest())
     if beginning.is_abort:
         raise FailedError(Failure.EMPTY_ABORT, "The replica is ending and has answered nothing.")

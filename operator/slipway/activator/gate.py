@@ -9,11 +9,12 @@ that nothing ends a pod that is still loading.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import heapq
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from slipway.activator import asleep, errors
-from slipway.activator.asleep import Told
+from slipway.activator.asleep import Told, ToldError
 from slipway.activator.clients import Client
 from slipway.activator.demand import Demand, Wanted
 from slipway.activator.deployments import Known
@@ -23,10 +24,13 @@ from slipway.activator.holding import CrowdedError, FullError, House, Room, Tick
 from slipway.activator.http1.heads import RequestHead
 from slipway.activator.picking import WITHOUT_WORK, Failure, Replica, Replicas, rest
 from slipway.activator.waking import retry_after
+from slipway.api.reasons import State
+
+MOST_TURNS = 64  # that are given at once; others are served before there are more
 
 DEFAULT_WAKE = 60.0  # seconds, where nobody knows how long a wake takes
 
-ANSWER = 128 * 1024  # bytes of an answer that lie here, if its client reads slowly
+ANSWER = 128 * 1024  # bytes of an answer that may lie here, while its client is slow or it isn't known what it is
 
 Turn = asyncio.Future[Replica]
 
@@ -34,9 +38,11 @@ Turn = asyncio.Future[Replica]
 class Visit:
     """One request at the gate."""
 
-    def __init__(self, gate: Gate, ticket: Ticket) -> None:
+    def __init__(self, gate: Gate, ticket: Ticket, head: RequestHead | None, *, is_demand: bool) -> None:
         self._gate = gate
         self.ticket = ticket
+        self.head = head
+        self.is_demand = is_demand  # or it takes a replica that is free, but doesn't wait for one
         self.replica: Replica | None = None
         self.turn: Turn | None = None
         self.was_held = False
@@ -44,6 +50,7 @@ class Visit:
         self.was_called = False
         self.is_owed_a_turn = False  # the last one was of no use to it, through no fault of its own
         self.tries = 0  # at replicas that may have worked on it
+        self.keeps_answer = False  # bytes of it lie here, and have their place
         self.avoided: dict[tuple[str, int], float] = {}  # replicas that it stays away from, and until when
 
     @property
@@ -52,7 +59,8 @@ class Visit:
         return self.called_at - self.ticket.arrived if self.was_held else 0.0
 
     def queue(self) -> Turn:
-        """It is there, and may be called; the result is the replica. After a failed try, it may be called again."""
+        """It is there, and may be called; the result is the replica. After a failed try, it may be called again.
+        ToldError or RefusedError for what doesn't wait, if no replica is free."""
         return self._gate.queue(self)
 
     def grow(self, size: int, *, beside: int = 0) -> None:
@@ -66,6 +74,14 @@ class Visit:
     def answered(self) -> None:
         """An answer has begun: the request's body is needed no more, but the replica is still busy with it."""
         self._gate.answered(self)
+
+    def keep_answer(self) -> bool:
+        """Bytes of its answer are to lie here for a while; whether there is a place for them."""
+        return self._gate.keep_answer(self)
+
+    def pass_on_answer(self) -> None:
+        """None of them does any more."""
+        self._gate.pass_on_answer(self)
 
     def overdue(self) -> RefusedError:
         return self._gate.overdue(self)
@@ -88,12 +104,15 @@ class Gate:
         self._room = Room(known.limits, house, known.deployment)
         self.tally = house.tally
         self._replicas = Replicas()
+        self._in_flight = 0  # requests that are demand
         self._demand = demand
         self._runbooks = runbooks
         self._loop = asyncio.get_running_loop()
         self._waking_since: float | None = None
         self._visits: dict[Ticket, Visit] = {}
+        self._aside: list[tuple[float, int, Visit]] = []  # a heap: when, and who, may be called again
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at: float | None = None
         self._is_closed = False
         self.on_replicas: Callable[[frozenset[tuple[str, int]]], None] = lambda addresses: None
         self.tell(known)
@@ -133,11 +152,11 @@ class Gate:
         return self._replicas.addresses
 
     def asleep(self, head: RequestHead) -> Told | None:
-        """What is answered without a replica; None: it takes one. RefusedError where one wouldn't be woken for it."""
-        if self.known.replicas or self._is_closed:
+        """What is answered without a replica, where none is free; None: it takes one, or waits. RefusedError where none
+        would be woken for it."""
+        if self._is_closed or self._replicas.pick(self._loop.time()):
             return None
-        is_coming = self.known.in_use or self._waking_since is not None
-        return asleep.answer(self.known.rules, head, asleep.state(self.known.cause, is_coming=is_coming))
+        return asleep.answer(self.known.rules, head, self._state())
 
     # --- a request's way ---------------------------------------------------------------------------------------------
 
@@ -146,10 +165,12 @@ class Gate:
         return self._room.most_kept(client, beside=beside)
 
     @contextmanager
-    def visit(self, client: Client, *, overhead: int = 0, announced: int = 0) -> Iterator[Visit]:
+    def visit(
+        self, client: Client, head: RequestHead | None = None, *, overhead: int = 0, announced: int = 0
+    ) -> Iterator[Visit]:
         """Lets a request in whose head is there, and forgets it at the end, however it ends. It takes so many bytes
-        besides its body, of which so many are announced."""
-        visit = self._enter(client, overhead, announced)
+        besides its body, of which so many are announced. Without its head, it may wait."""
+        visit = self._enter(client, head, overhead, announced)
         try:
             yield visit
         finally:
@@ -157,6 +178,8 @@ class Gate:
 
     def queue(self, visit: Visit) -> Turn:
         visit.turn = self._loop.create_future()
+        if self._passes_by(visit):
+            return visit.turn
         if refusal := self._hopeless():
             visit.turn.set_exception(RefusedError(refusal))
             return visit.turn
@@ -192,9 +215,23 @@ class Gate:
         self._let_go(visit)
 
     def answered(self, visit: Visit) -> None:
-        self._room.answered(visit.ticket, beside=ANSWER)
+        self._room.answered(visit.ticket)
         if visit.replica:
             self._replicas.answered(visit.replica)
+
+    def keep_answer(self, visit: Visit) -> bool:
+        try:
+            if not visit.keeps_answer:
+                self._room.grow(visit.ticket, 0, beside=ANSWER)
+        except FullError:
+            return False
+        visit.keeps_answer = True
+        return True
+
+    def pass_on_answer(self, visit: Visit) -> None:
+        if visit.keeps_answer:
+            visit.keeps_answer = False
+            self._room.shrink(visit.ticket, beside=ANSWER)
 
     def overdue(self, visit: Visit) -> RefusedError:
         held = self._loop.time() - visit.ticket.arrived
@@ -202,16 +239,22 @@ class Gate:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _enter(self, client: Client, overhead: int, announced: int) -> Visit:
+    def _state(self) -> State:
+        is_coming = self.known.in_use or self._waking_since is not None
+        return asleep.state(self.known.cause, is_coming=is_coming, is_ready=bool(self._replicas))
+
+    def _enter(self, client: Client, head: RequestHead | None, overhead: int, announced: int) -> Visit:
         if refusal := self._hopeless():
             raise RefusedError(refusal)
         try:
-            ticket = self._room.enter(client, self._loop.time(), overhead=overhead, announced=announced)
+            is_demand = head is None or asleep.wakes(self.known.rules, head)
+            now = self._loop.time()
+            ticket = self._room.enter(client, now, overhead=overhead, announced=announced, waits=is_demand)
         except CrowdedError:
             raise RefusedError(errors.crowded()) from None
         except FullError:
             raise self._full() from None
-        visit = self._visits[ticket] = Visit(self, ticket)
+        visit = self._visits[ticket] = Visit(self, ticket, head, is_demand=is_demand)
         return visit
 
     def _leave(self, visit: Visit) -> None:
@@ -225,44 +268,77 @@ class Gate:
     def _let_go(self, visit: Visit) -> None:
         if visit.replica:
             self._replicas.give_back(visit.replica)
+            self._in_flight -= visit.is_demand
             visit.replica = None
 
     def _call(self) -> None:
         """Gives replicas to those who wait, to one client after the other, as long as there are both."""
         now = self._loop.time()
-        aside: list[Visit] = []  # those that stay away from all that are free
-        while self._replicas.pick(now) and self._room.has_next():
+        self._bring_back(now)
+        turns = 0
+        while turns < MOST_TURNS and self._replicas.pick(now) and self._room.has_next():
+            turns += 1
             visit = self._visits[self._room.call()]
-            if replica := self._replicas.pick(now, _still(visit.avoided, now)):
+            avoided = _still(visit.avoided, now)
+            if replica := self._replicas.pick(now, avoided):
                 self._give(replica, visit, now)
             else:
-                aside.append(visit)
-                self._room.give_back_turn(visit.ticket)
-        for visit in aside:
-            self._room.queue(visit.ticket)
-        self._set_alarm(now, aside)
+                self._put_aside(visit, min(avoided.values()))
+        self._set_alarm(now, is_over=turns < MOST_TURNS)
         self._report()
+
+    def _put_aside(self, visit: Visit, until: float) -> None:
+        """It stays away from all that are free. That is soon over, so it isn't looked at again before."""
+        self._room.put_aside(visit.ticket)
+        heapq.heappush(self._aside, (until, visit.ticket.number, visit))
+
+    def _bring_back(self, now: float) -> None:
+        for _ in range(MOST_TURNS):
+            if not self._aside or self._aside[0][0] > now:
+                return
+            _, _, visit = heapq.heappop(self._aside)
+            if visit.turn and not visit.turn.done():  # or it has left
+                self._room.queue(visit.ticket)
+
+    def _passes_by(self, visit: Visit) -> bool:
+        """What wakes nobody takes a replica that is free, or is answered without one."""
+        if visit.is_demand or visit.head is None or self._is_closed:
+            return False
+        now = self._loop.time()
+        if replica := self._replicas.pick(now, _still(visit.avoided, now)):
+            self._room.pass_by(visit.ticket)
+            self._give(replica, visit, now)
+            return True
+        if told := asleep.answer(self.known.rules, visit.head, self._state()):
+            raise ToldError(told)
+        visit.is_demand = True  # the rules have changed
+        return False
 
     def _give(self, replica: Replica, visit: Visit, now: float) -> None:
         self._replicas.take(replica)
+        self._in_flight += visit.is_demand
         self.tally.forwarded += not visit.was_called
         self.tally.retries += visit.was_called
         visit.replica, visit.called_at, visit.was_called = replica, now, True
         assert visit.turn
         visit.turn.set_result(replica)
 
-    def _set_alarm(self, now: float, aside: Iterable[Visit]) -> None:
-        """Calls again when a replica has rested, or a request that failed there has."""
+    def _set_alarm(self, now: float, *, is_over: bool) -> None:
+        """Calls again when a replica has rested, or a request that failed there has, or at once if this isn't over."""
+        times = [self._aside[0][0]] if self._aside else []
+        if self._room.has_next():
+            times += [rested] if (rested := self._replicas.next_rested(now)) else []
+            times += [] if is_over else [now]
+        at = min(times, default=None)
+        if at == self._alarm_at:
+            return
         if self._alarm:
             self._alarm.cancel()
-            self._alarm = None
-        if not self._room.has_next():
-            return
-        times = [time for visit in aside for time in _still(visit.avoided, now).values()]
-        if rested := self._replicas.next_rested(now):
-            times.append(rested)
-        if times:
-            self._alarm = self._loop.call_at(min(times), self._call)
+        self._alarm_at, self._alarm = at, None if at is None else self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_at = self._alarm = None
+        self._call()
 
     def _hopeless(self) -> errors.Refusal | None:
         """Why nobody need wait, if so. A replica that is ready serves, whatever is wrong with others."""
@@ -291,12 +367,12 @@ class Gate:
         if waiting and self._waking_since is None and not self._replicas and not self._hopeless():
             self._waking_since = self._loop.time()
             self.tally.wakes += 1
-        active = bool(waiting or self._replicas.in_flight or self._waking_since is not None or self.known.in_use)
+        active = bool(waiting or self._in_flight or self._waking_since is not None or self.known.in_use)
         wanted = Wanted(
             active=active,
             waiting=waiting,
             target_per_replica=self.known.target_per_replica,
-            running=max(self.known.running, float(self._replicas.in_flight)),  # the engines were asked a while ago
+            running=max(self.known.running, float(self._in_flight)),  # the engines were asked a while ago
         )
         self._demand.report(self.known.deployment, wanted)
 

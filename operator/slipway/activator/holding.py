@@ -123,12 +123,13 @@ class Room:
         in_house = self._house.bytes.alone(self._in_house(client)) - beside
         return max(0, min(self._bytes.alone(self._in_room(client)), in_house))
 
-    def enter(self, client: Client, now: float, *, overhead: int = 0, announced: int = 0) -> Ticket:
-        """A request's head is there. FullError if what it announces would find no place now, though it takes none."""
+    def enter(self, client: Client, now: float, *, overhead: int = 0, announced: int = 0, waits: bool = True) -> Ticket:
+        """A request's head is there. FullError if what it announces, or the request if it `waits`, would find no place
+        now, though it takes none."""
         ticket = Ticket(client, now, now + self.limits.timeout, self._in_room(client), self._in_house(client))
         if not self._house.coming.admit(ticket.in_house, 1):
             raise CrowdedError
-        if not (self._has_place(ticket) and self._has_bytes(ticket, announced, overhead)):
+        if not ((not waits or self._has_place(ticket)) and self._has_bytes(ticket, announced, overhead)):
             raise FullError
         self._house.coming.take(ticket.in_house, 1)
         self._house.bytes.take(ticket.in_house, overhead)
@@ -156,6 +157,10 @@ class Room:
         ticket.queued = True
         self._turns.add(ticket, _holders(ticket.client))
 
+    def pass_by(self, ticket: Ticket) -> None:
+        """Its body is there, and it doesn't wait."""
+        self._has_come(ticket)
+
     def has_next(self) -> bool:
         return self._turns.first() is not None
 
@@ -172,12 +177,20 @@ class Room:
         turn is that of the same client."""
         self._turns.give_back_turn(_holders(ticket.client))
 
-    def answered(self, ticket: Ticket, *, beside: int = 0) -> None:
-        """Its body is needed no more. Its answer takes other bytes, place or no place: whoever comes next finds them
-        taken."""
+    def shrink(self, ticket: Ticket, *, beside: int) -> None:
+        """So many of the bytes beside its body are there no more."""
+        ticket.overhead -= beside
+        self._house.bytes.give_back(ticket.in_house, beside)
+
+    def put_aside(self, ticket: Ticket) -> None:
+        """It was called for nothing, and keeps its place. Its turn is that of the next one of its client, until it is
+        queued again."""
+        self._count(ticket)
+        self.give_back_turn(ticket)
+
+    def answered(self, ticket: Ticket) -> None:
+        """Its body is needed no more."""
         self._let_go(ticket)
-        ticket.overhead += beside
-        self._house.bytes.take(ticket.in_house, beside)
 
     def leave(self, ticket: Ticket) -> None:
         """The request is over, or its client has gone. Leaving twice is leaving once."""

@@ -14,6 +14,7 @@ Address = tuple[str, int]
 
 KEPT_FOR = 4.0  # seconds: shorter than uvicorn's five, so that seldom one is used that is just being closed
 MOST_KEPT = 256  # for each replica
+MOST_AT_ONCE = 8 * 1024  # bytes of an answer that are taken from the kernel before they are passed on
 KERNEL_BUFFER = 256 * 1024  # bytes sent and not taken yet, on each connection
 
 
@@ -32,7 +33,7 @@ class Pool:
                 return channel, True
             channel.abort()
         async with asyncio.timeout(self._connect_timeout):
-            transport, channel = await loop.create_connection(lambda: Channel(AnswerParser()), *address)
+            transport, channel = await loop.create_connection(_channel, *address)
         _set_up(transport.get_extra_info("socket"))
         return channel, False
 
@@ -55,6 +56,10 @@ class Pool:
 
     def close(self) -> None:
         self.keep_only(())
+
+
+def _channel() -> ReplicaChannel:
+    return Channel(AnswerParser(), most_at_once=MOST_AT_ONCE)
 
 
 def _set_up(sock: socket.socket) -> None:

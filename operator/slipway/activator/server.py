@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from slipway.activator import errors
-from slipway.activator.crowd import Crowd, Guest, Place, State
+from slipway.activator.crowd import MOST_TURNED_AWAY, Crowd, Guest, State
 from slipway.activator.errors import Refusal
 from slipway.activator.exchange import Exchange
 from slipway.activator.gate import Gate
@@ -56,6 +58,7 @@ class Connection:
     async def _run(self) -> None:
         try:
             await self._serve()
+            await self.channel.flush()  # until then, it keeps its place
         except StalledError:
             self._port.count(Closed.ANSWER_NOT_TAKEN)
         except (GoneError, TimeoutError):
@@ -75,7 +78,8 @@ class Connection:
         options = self._port.options
         guest = self.guest
         if guest is None:
-            await self._refuse(errors.too_many_connections())
+            with self._port.turning_away() as linger:
+                await self._refuse(errors.too_many_connections(), linger)
             return
         patience = options.head_timeout
         while not self._port.is_closed:
@@ -86,7 +90,7 @@ class Connection:
                 self._count_silence(guest)
                 return
             if isinstance(head, MalformedError):
-                await self._refuse(errors.invalid(head.status, head.message))
+                await self._refuse(errors.invalid(head.status, head.message), options.linger)
                 return
             assert isinstance(head, RequestHead)
             if not await self._exchange(head, guest):
@@ -108,9 +112,10 @@ class Connection:
         elif guest.state is State.SILENT:
             self._port.count(Closed.SILENT)
 
-    async def _refuse(self, refusal: Refusal) -> None:
+    async def _refuse(self, refusal: Refusal, linger: float) -> None:
         self._port.count(refusal.reason)
         Reply(self.channel, None).refuse(refusal)
+        await self.channel.linger(linger)
 
 
 class Port:
@@ -122,7 +127,7 @@ class Port:
         self.connections: set[Connection] = set()
         self.is_closed = False
         self._crowd = crowd or Crowd(options.connections)
-        self._place = Place(options.connections_per_port)
+        self._places = self._crowd.places(gate.known.deployment.namespace, options.connections_per_port)
         self._server: asyncio.Server | None = None
         gate.on_replicas = self.pool.keep_only
         self.pool.keep_only(gate.addresses)
@@ -140,7 +145,16 @@ class Port:
         self.connections.add(connection)
         self.gate.tally.connections += 1
         channel = connection.channel
-        connection.guest = self._crowd.enter(self._place, channel.peer, close=connection.make_room)
+        connection.guest = self._crowd.enter(self._places, channel.peer, close=connection.make_room)
+
+    @contextmanager
+    def turning_away(self) -> Iterator[float]:
+        """One that has no place; yields for how many seconds it may still be listened to. Only a few are at a time."""
+        self._crowd.turned_away += 1
+        try:
+            yield self.options.linger if self._crowd.turned_away <= MOST_TURNED_AWAY else 0.0
+        finally:
+            self._crowd.turned_away -= 1
 
     def count(self, reason: str) -> None:
         """A request that was refused, or a connection that was closed, before there was an exchange."""

@@ -14,7 +14,7 @@ class Closed(StrEnum):
     SILENT = "Silent"  # nothing has come in the time for a head
     HEAD_TOO_SLOW = "HeadTooSlow"  # not all of one has
     MADE_ROOM = "MadeRoom"  # it was silent or idle, and another one came that found no place
-    ANSWER_NOT_TAKEN = "AnswerNotTaken"  # for so long that it was given up
+    ANSWER_NOT_TAKEN = "AnswerNotTaken"  # for so long, or with so little place for it, that it was given up
 
 
 @dataclass

@@ -59,6 +59,17 @@ async def test_a_replica_that_cannot_be_reached_does_not_keep_a_request_from_the
         assert [(await ask(activator)).status for _ in range(4)] == [200] * 4
 
 
+async def test_what_can_be_sent_only_once_is_not_sent_over_a_connection_that_may_just_end(
+    engine: ScriptedEngine,
+) -> None:
+    async with activated(options=Options(kept_body=1000)) as activator:
+        activator.ready(engine)
+        engine.script = in_turn(answering(b"first"), echoing())
+        for number in (1, 2):
+            await ask(activator, bytes(100_000))
+            assert engine.connections == number
+
+
 async def test_a_kept_connection_that_has_just_ended_costs_nothing(
     activator: Activator, engine: ScriptedEngine
 ) -> None:

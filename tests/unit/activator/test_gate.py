@@ -12,8 +12,8 @@ from slipway.activator.clients import Client
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError
 from slipway.activator.deployments import Known
 from slipway.activator.errors import RefusedError
-from slipway.activator.gate import Gate, Turn, Visit
-from slipway.activator.holding import House, Limits
+from slipway.activator.gate import MOST_TURNS, Gate, Turn, Visit
+from slipway.activator.holding import House, Limits, Room, Ticket
 from slipway.activator.picking import DIFFERENT, Failure, Replica
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
@@ -191,6 +191,56 @@ async def test_a_request_that_stays_away_from_a_replica_leaves_its_turn_to_the_n
     failing.failed(Failure.UNAVAILABLE)
     again = failing.queue()
     assert (again.done(), next_turn.done(), other_turn.done()) == (False, True, False)
+
+
+def test_requests_that_fail_are_looked_at_again_when_they_may_be_called_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[Ticket] = []
+    call = Room.call
+
+    def counted(room: Room) -> Ticket:
+        calls.append(call(room))
+        return calls[-1]
+
+    monkeypatch.setattr(Room, "call", counted)
+    virtual_time.run(_fail_often(calls))
+
+
+async def _fail_often(calls: list[Ticket]) -> None:
+    scene = Scene(replicas=(replace_concurrency(ONE, 10_000),), limits=Limits(max_requests=10_000, timeout=100))
+    for _ in range(300):
+        visit, _ = scene.ask()
+        visit.failed(Failure.UNAVAILABLE)
+        visit.queue()
+    assert scene.demand.of(LLAMA).waiting == 300
+    await asyncio.sleep(0.2)
+    assert all(visit.replica for visit in scene.visits)
+    assert len(calls) == 3 * 300
+
+
+@in_virtual_time
+async def test_who_leaves_while_it_stays_away_from_a_replica_is_not_called() -> None:
+    scene = Scene(replicas=(ONE,))
+    visit, _ = scene.ask()
+    visit.failed(Failure.UNAVAILABLE)
+    visit.queue()
+    scene.leave(visit)
+    await asyncio.sleep(1)
+    assert (scene.is_active, scene.demand.of(LLAMA).waiting) == (False, 0)
+
+
+@in_virtual_time
+async def test_only_some_get_their_turns_before_others_are_served() -> None:
+    scene = Scene(limits=Limits(max_requests=10_000, timeout=100))
+    turns = [scene.ask()[1] for _ in range(3 * MOST_TURNS)]
+    scene.tell(replicas=(replace_concurrency(ONE, 10_000),))
+    given, began = set(), virtual_time.now()
+    while not all(turn.done() for turn in turns):
+        given.add(sum(turn.done() for turn in turns))
+        await asyncio.sleep(0)
+    assert given == {MOST_TURNS, 2 * MOST_TURNS}
+    assert virtual_time.now() == began
 
 
 @in_virtual_time

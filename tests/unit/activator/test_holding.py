@@ -296,28 +296,32 @@ def test_a_called_request_frees_its_place_but_not_its_bytes() -> None:
     assert (calling.waiting, calling.kept_bytes) == (0, 10)
 
 
-def test_an_answered_request_frees_its_bytes_and_takes_those_of_its_answer() -> None:
+def test_an_answered_request_frees_the_bytes_of_its_body() -> None:
     house = House()
     answering = Room(Limits(), house)
     ticket = answering.enter(ONE, 0.0, overhead=7)
     answering.grow(ticket, 10)
     answering.queue(ticket)
-    answering.answered(answering.call(), beside=100)
-    assert (answering.kept_bytes, house.bytes.taken) == (0, 107)
+    answering.answered(answering.call())
+    assert (answering.kept_bytes, house.bytes.taken) == (0, 7)
     answering.leave(ticket)
     assert house.bytes.taken == 0
 
 
-def test_answers_that_nobody_reads_leave_no_bytes_to_their_client_but_to_others() -> None:
+def test_answers_that_nobody_reads_find_places_in_their_shares_alone() -> None:
     house = House(max_bytes=1000)
     slow = Room(Limits(), house)
-    while house.bytes.taken <= 450:
+    for _ in range(5):
         ticket = slow.enter(ONE, 0.0, overhead=10)
         slow.queue(ticket)
-        slow.answered(slow.call(), beside=90)
+        slow.answered(slow.call())
+        slow.grow(ticket, 0, beside=90)
     with pytest.raises(FullError):
-        slow.enter(ONE, 0.0, overhead=10)
-    assert slow.enter(TWO, 0.0, overhead=10)
+        slow.grow(ticket, 0, beside=90)
+    other = slow.enter(TWO, 0.0, overhead=10)
+    slow.grow(other, 0, beside=90)
+    slow.shrink(ticket, beside=90)
+    slow.grow(ticket, 0, beside=10)
 
 
 def test_the_deadline_counts_from_the_arrival() -> None:

@@ -20,8 +20,8 @@ MOST_UNREAD = 64 * 1024
 """Bytes that have come and are not read yet: there are never more."""
 MOST_AT_ONCE = MOST_UNREAD // 2  # that are taken from the socket, if no more than as many are here
 BYTES_OF_A_SEGMENT = 32  # as a guess: most are longer
-MOST_UNSENT = 64 * 1024
-"""Bytes that were written and not taken by the peer yet; above it, `drain` waits."""
+MOST_UNSENT = 4 * 1024
+"""Bytes that were written and that not even the kernel has taken yet; above it, the peer is slow, and `drain` waits."""
 KERNEL_BUFFER = 256 * 1024
 """Bytes that the kernel keeps of what a peer has sent and we don't read; without a bound it may be 6 MiB."""
 LONGEST_STALL = 60.0
@@ -56,14 +56,17 @@ class GoneError(ConnectionError):
 
 
 class StalledError(GoneError):
-    """We have ended it, because the peer takes nothing any more."""
+    """We have ended it, because the peer takes nothing, or too slowly for what there is place for."""
 
 
 class Channel(asyncio.BufferedProtocol, Generic[P]):
     """`on_half_closed` is asked whether a peer that has ended its side is still owed an answer."""
 
-    def __init__(self, parser: P, *, on_open: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, parser: P, *, on_open: Callable[[], None] | None = None, most_at_once: int = MOST_AT_ONCE
+    ) -> None:
         self.parser = parser
+        self._most_at_once = most_at_once
         self.on_gone: Callable[[], None] | None = None
         self.on_half_closed: Callable[[], bool] | None = None
         self.is_gone = False
@@ -93,13 +96,13 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self._on_open = None
 
     def get_buffer(self, sizehint: int) -> bytearray:
-        self._buffer = bytearray(MOST_AT_ONCE)
+        self._buffer = bytearray(self._most_at_once)
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         self.parser.take(bytes(memoryview(self._buffer)[:nbytes]))
         self._buffer = bytearray()
-        if self._is_reading and self.parser.unparsed >= MOST_AT_ONCE:
+        if self._is_reading and self.parser.unparsed >= self._most_at_once:
             self._is_reading = False
             self._transport.pause_reading()
             self._look_soon(LOOK_AFTER)
@@ -176,6 +179,23 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self.abort()
             raise StalledError("the peer takes nothing any more") from None
 
+    async def flush(self) -> None:
+        """Waits until the peer has taken all that was written."""
+        if not self.is_gone:
+            self._transport.set_write_buffer_limits(high=0)
+            await self.drain()
+
+    async def linger(self, seconds: float) -> None:
+        """Ends our side, and takes what still comes for nothing, until the peer ends its own: one that is still sending
+        sees what it was told, where a connection that is closed before it was read would be reset."""
+        self.parser.release()
+        self._events.clear()
+        self._read_on()
+        self._transport.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.event()
+
     def close(self) -> None:
         """After all that was written is sent."""
         self._transport.close()
@@ -234,7 +254,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _read_on(self) -> None:
-        if not (self._is_reading or self.is_gone or self._has_ended) and self.parser.unparsed < MOST_AT_ONCE:
+        if not (self._is_reading or self.is_gone or self._has_ended) and self.parser.unparsed < self._most_at_once:
             self._is_reading = True
             self._transport.resume_reading()
 
