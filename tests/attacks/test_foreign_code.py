@@ -40,7 +40,7 @@ def ran(root: Path) -> str:
 def test_a_volume_with_the_name_of_a_package_is_not_run_by_the_engine(root: Path, tmp_path: Path) -> None:
     model = write_gguf(tmp_path / "tiny.gguf")
     ports = [f"--port={free_port()}", f"--management-port={free_port()}", f"--termination-log={tmp_path / 'log'}"]
-    command = [Path(sys.executable).with_name("slipway-runtime"), "warm", "llamacpp", f"--model={model}", *ports]
+    command = [str(Path(sys.executable).with_name("slipway-runtime")), "warm", "llamacpp", f"--model={model}", *ports]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=200, check=False)
     assert ran(root) == ""
     assert done.returncode == 0, done.stderr
