@@ -137,7 +137,7 @@ async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Oper
 
 async def test_a_config_map_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
     source = {"configMapKeyRef": {"name": "absent", "key": "a"}}
-    await kube.apply(at_zero(pod={"env": [{"name": "A", "valueFrom": source}]}))
+    await kube.apply(at_zero(pod={"env": [{"name": "APP_A", "valueFrom": source}]}))
     words = "spec.pod.env[A] names ConfigMap absent, which isn't there"
     await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
     await kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "absent"}, "data": {"a": "b"}})

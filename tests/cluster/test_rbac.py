@@ -52,7 +52,7 @@ async def everything(cluster: Cluster, whole: Kube) -> None:
 
 NAMES: Object = {
     "pod": {
-        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}],
+        "env": [{"name": "APP_A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}],
         "serviceAccountName": "builder",
         "priorityClassName": "missing",
         "runtimeClassName": "missing",
