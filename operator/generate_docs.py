@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slipway.activator import settings as activator_flags
 from slipway.activator.meters import DESCRIPTIONS
+from slipway.api import mounts, variables
 from slipway.api.engine_flags import HARMLESS, REASONS
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.kube.metrics import Description, Metrics, WatchMetrics
@@ -41,6 +42,7 @@ def main() -> None:
     (REFERENCE / "operator.md").write_text(_operator())
     (REFERENCE / "activator.md").write_text(_activator())
     (REFERENCE / "extra-args.md").write_text(_extra_args())
+    (REFERENCE / "pod.md").write_text(_pod())
 
 
 def _status() -> str:
@@ -73,6 +75,39 @@ def _extra_args() -> str:
         "## Refused",
         _table(("flags", "why"), refused),
     )
+
+
+def _pod() -> str:
+    refused = ((_names(_readable(names)), f"{why[0].upper()}{why[1:]}.") for why, names in variables.REASONS.items())
+    return _page(
+        "What `pod.env` and `pod.volumeMounts` may hold",
+        "To Slipway's own engines, vllm and llamacpp, goes what is known to be harmless. Their images have hundreds of "
+        "packages, each with variables and folders of its own from which it takes code, compilers or settings, and the "
+        "next version brings others: so what isn't in a list here is refused. A ServingRuntime of your own takes any "
+        "variable and any folder but the dangerous ones.",
+        "## Folders for volumes of Slipway's engines",
+        "Each with all that is below it; `*` stands for any one name.",
+        " ".join(f"`{place}`" for place in mounts.PLACES),
+        f"Kept for what is there already: {' '.join(f'`{place}`' for place in mounts.KEPT)}",
+        "## Variables of Slipway's engines",
+        f"Those that begin with {' '.join(f'`{name}`' for name in variables.BEGINNINGS)}, but for what is refused "
+        "below. Those with `APP_` are yours: no program in the images reads them. And these:",
+        _names(variables.NAMES),
+        f"Secrets are given by `valueFrom` alone: {' '.join(f'`{name}`' for name in variables.SECRETS)}",
+        "## Refused for every engine",
+        "`*` stands for any letters. Of these, the ones above are let through nonetheless.",
+        _table(("variables", "why"), refused),
+        "## Folders refused to volumes of other runtimes",
+        " ".join(f"`{place}`" for place in (*mounts.TAKEN, *mounts.KEPT)),
+        f"And these themselves: {' '.join(f'`{place}`' for place in mounts.ABOVE)}",
+    )
+
+
+def _readable(patterns: Iterable[str]) -> Iterable[str]:
+    """As people write them: a pattern finds the beginning of a name, unless it ends with `$`."""
+    for pattern in patterns:
+        name = pattern.replace("[A-Z0-9_]*", "*").replace("[A-Z_]*", "*")
+        yield name.removesuffix("$") if name.endswith("$") else f"{name}*"
 
 
 def _names(flags: Iterable[str]) -> str:

@@ -6,13 +6,14 @@ The parsers are the real ones' lists of flags: vLLM's is recorded, and xllamacpp
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import xllamacpp
 import yaml
-from slipway.api import arguments, variables
+from slipway.api import arguments, mounts, variables
 from slipway.api.engine_flags import DANGEROUS, HARMLESS, LLAMACPP, REASONS, REFUSED, VLLM
 from slipway.rendering import Desired, Unrenderable, World, render
 from support.rendered_worlds import arguments as rendered
@@ -156,6 +157,29 @@ def test_a_runtime_of_somebody_elses_takes_what_it_likes(word: str) -> None:
     assert arguments.why_refused("sglang", word) is None
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "$(EVIL)",
+        "--$(EVIL)",
+        "-$(EVIL)=x",
+        "--middle$(REST)=evil.Mw",
+        "$(A)$(B)",
+        "$$(EVIL)",
+        "--config=/x",
+        "--config",
+    ],
+)
+def test_a_flag_that_cannot_be_seen_yet_is_refused_whatever_the_engine(word: str) -> None:
+    for engine in (*ENGINES, "sglang"):
+        assert arguments.why_refused(engine, word), engine
+
+
+def test_a_value_may_come_from_a_variable() -> None:
+    assert arguments.why_refused("sglang", "--tp=$(TP)") is None
+    assert arguments.why_refused(VLLM, "--seed=$(SEED)") is None
+
+
 FORBIDDEN = "spec.engine.extraArgs: Forbidden: "
 
 
@@ -166,6 +190,19 @@ def test_python_refuses_in_the_words_of_the_api_server(row: Any) -> None:
     engine = row["spec"]["engine"]
     found = [arguments.why_refused(engine.get("name", VLLM), word) for word in engine["extraArgs"]]
     assert row["says"] == FORBIDDEN + next(why for why in found if why)
+
+
+OF_THE_POD = re.compile(r"spec\.pod\.(env|volumeMounts): Forbidden: ")
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in rows("refused_llmdeployments") if OF_THE_POD.match(row["says"])], ids=lambda row: row["it"]
+)
+def test_python_refuses_variables_and_volumes_in_the_words_of_the_api_server(row: Any) -> None:
+    pod, engine = row["spec"]["pod"], row["spec"].get("engine", {}).get("name", VLLM)
+    found = [variables.why_refused(engine, each["name"]) for each in pod.get("env", [])]
+    found += [mounts.why_refused(engine, each["mountPath"]) for each in pod.get("volumeMounts", [])]
+    assert OF_THE_POD.sub("", row["says"]) == next(why for why in found if why)
 
 
 # --- the last word ---------------------------------------------------------------------------------------------------
@@ -191,16 +228,44 @@ def test_no_argument_of_the_spec_becomes_a_value_of_one_of_ours() -> None:
     assert "is no flag" in refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
 
 
-@pytest.mark.parametrize("path", ["/usr", "/opt/slipway", "/mnt/models", "//opt", "/data/../opt", "/etc", "/dev/x"])
-def test_a_volume_over_the_images_own_files_is_not_rendered(path: str) -> None:
-    volumes = {"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": [{"name": "a", "mountPath": path}]}
-    assert refusal(pod=volumes).startswith(f"pod.volumeMounts: {path} is no place for a volume")
+ROOTS = "/uvloop /uvloop.py /torch /vllm /slipway_runtime /usr /opt/slipway /home /root /app /tmp /tmp/x /optimised"
+SETTINGS = "/etc /etc/ssl /etc/ssl/openssl.cnf /etc/pki /etc/pki/tls /etc/nccl.conf /etc/ucx /etc/slipway /etc/python3"
+CACHES = "/var /var/cache /var/cache/slipway /var/cache/x /var/lib/x /var/cache/slipway/.cache/flashinfer"
+OTHERS_OWN = "/ /mnt /mnt/models /mnt/models/x /mnt/adapters /mnt/draft /dev/x /dev/shm /proc /sys /run /var/run"
+SECRETS = "/run/secrets /var/run/secrets /var/run/secrets/kubernetes.io/serviceaccount"
+DETOURS = "//opt /data/../opt /data/../uvloop /mnt/x/../models /database /data.py relative"
+FREE = "/data /data/a/b /config /templates /scratch /cache /files /models /adapters /datasets /mnt/loras /mnt/models2"
+FREE += " /etc/templates /etc/ssl/certs /etc/ssl/certs/own.pem /etc/pki/ca-trust/x /usr/local/share/ca-certificates"
+FREE += " /var/run/secrets/tokens /run/secrets/mine"
 
 
-@pytest.mark.parametrize("path", ["/data", "/etc/templates", "/optimised", "/usr2", "/mnt/loras", "/var/cache/x"])
-def test_a_volume_elsewhere_is_rendered(path: str) -> None:
-    volumes = {"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": [{"name": "a", "mountPath": path}]}
-    assert predictor(on_h100(pod=volumes))["model"]["volumeMounts"] == [{"name": "a", "mountPath": path}]
+def mounted(path: str) -> dict[str, Any]:
+    return {"volumes": [{"name": "a", "emptyDir": {}}], "volumeMounts": [{"name": "a", "mountPath": path}]}
+
+
+@pytest.mark.parametrize("path", " ".join((ROOTS, SETTINGS, CACHES, OTHERS_OWN, SECRETS, DETOURS)).split())
+def test_a_volume_where_programs_look_by_themselves_is_not_rendered(path: str) -> None:
+    assert refusal(pod=mounted(path)).startswith(f"pod.volumeMounts: {path} is no place for a volume")
+    assert mounts.why_refused(LLAMACPP, path)
+
+
+@pytest.mark.parametrize("path", FREE.split())
+def test_a_volume_where_they_look_when_told_to_is_rendered(path: str) -> None:
+    given = predictor(on_h100(pod=mounted(path)))["model"]["volumeMounts"]
+    assert given == [{"name": "a", "mountPath": path}]
+    assert mounts.why_refused("sglang", path) is None or path.startswith(("/usr", "/run", "/var/run"))
+
+
+@pytest.mark.parametrize(
+    "path", ["/usr", "/opt/x", "/mnt/models", "//opt", "/data/../opt", "/etc", "/", "/dev/x", "/proc"]
+)
+def test_a_volume_over_the_files_of_any_image_is_refused_to_every_runtime(path: str) -> None:
+    assert mounts.why_refused("sglang", path)
+
+
+@pytest.mark.parametrize("path", ["/sglang", "/workspace", "/root/.cache", "/etc/ssl", "/var/cache/x"])
+def test_a_runtime_of_somebody_elses_has_volumes_where_its_image_wants_them(path: str) -> None:
+    assert mounts.why_refused("sglang", path) is None
 
 
 # --- variables -------------------------------------------------------------------------------------------------------
@@ -213,6 +278,9 @@ LOADERS += (
 LOADERS += " TRITON_CACHE_MANAGER TRITON_PTXAS_PATH TRITON_CACHE_DIR TORCHINDUCTOR_CACHE_DIR TORCH_EXTENSIONS_DIR"
 LOADERS += " FLASHINFER_WORKSPACE_BASE GGML_BACKEND_PATH LLAMA_ARG_TOOLS OTEL_PYTHON_TRACER_PROVIDER RAY_ADDRESS"
 LOADERS += " TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD HF_DATASETS_TRUST_REMOTE_CODE"
+LOADERS += " COMPILER_PATH GCC_EXEC_PREFIX CPATH C_INCLUDE_PATH CPLUS_INCLUDE_PATH LIBRARY_PATH CUDA_CACHE_PATH"
+LOADERS += " TORCHINDUCTOR_CUTLASS_DIR TILELANG_CACHE_DIR TVM_FFI_CACHE_DIR TVM_LIBRARY_PATH CUTE_DSL_CACHE_DIR"
+LOADERS += " NUMBA_CACHE_DIR AITER_JIT_DIR DG_JIT_CACHE_DIR AWS_CONFIG_FILE NCCL_GIN_PLUGIN NVSHMEM_BOOTSTRAP_PLUGIN"
 OF_VLLM = (
     "API_KEY PLUGINS ALLOW_RUNTIME_LORA_UPDATING SERVER_DEV_MODE CONFIG_ROOT CACHE_ROOT ALLOW_INSECURE_SERIALIZATION"
 )
@@ -225,18 +293,40 @@ OTHERS = (
     "SLIPWAY_PORT NVIDIA_VISIBLE_DEVICES NVIDIA_DRIVER_CAPABILITIES AMD_VISIBLE_DEVICES UVICORN_HOST WEB_CONCURRENCY"
 )
 OTHERS += " GUNICORN_CMD_ARGS FORWARDED_ALLOW_IPS"
+FOLDERS = "HOME TMPDIR TMP TEMP XDG_CACHE_HOME XDG_CONFIG_HOME HF_HOME HF_MODULES_CACHE TORCH_HOME MPLCONFIGDIR"
+FOLDERS += " NIXL_PLUGIN_DIR OPENCV_VIDEOIO_PLUGIN_PATH CURL_HOME FOO_OF_TOMORROW A vllm_plugins APPDATA app_a"
 BAD = [*LOADERS.split(), *(f"VLLM_{name}" for name in OF_VLLM.split()), *OTHERS.split(), "VLLM_OF_TOMORROW"]
 GOOD = (
     "NCCL_DEBUG HF_TOKEN HF_HUB_OFFLINE OMP_NUM_THREADS CUDA_VISIBLE_DEVICES VLLM_LOGGING_LEVEL VLLM_CPU_KVCACHE_SPACE"
 )
-GOOD += " PYTHONUNBUFFERED OTEL_SERVICE_NAME OTEL_EXPORTER_OTLP_HEADERS HTTPS_PROXY TOKENIZERS_PARALLELISM PATHS"
-GOOD += " PYTORCH_CUDA_ALLOC_CONF VLLM_USE_DEEP_GEMM AWS_REGION"
+GOOD += " PYTHONUNBUFFERED OTEL_SERVICE_NAME OTEL_EXPORTER_OTLP_HEADERS HTTPS_PROXY TOKENIZERS_PARALLELISM"
+GOOD += " PYTORCH_CUDA_ALLOC_CONF VLLM_USE_DEEP_GEMM AWS_REGION APP_A TZ SSL_CERT_FILE"
+GOOD += " NCCL_IB_HCA NCCL_TOPO_FILE POD_NAME TRACEPARENT no_proxy HSA_OVERRIDE_GFX_VERSION"
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_variable_that_does_what_a_refused_flag_does_is_refused(name: str) -> None:
-    assert variables.why_refused(name)
+    for engine in (*ENGINES, "sglang"):
+        assert variables.why_refused(engine, name)
     assert refusal(pod={"env": [{"name": name, "value": "x"}]}).startswith(f"pod.env: {name} ")
+
+
+@pytest.mark.parametrize("name", FOLDERS.split())
+def test_a_variable_that_is_not_known_to_be_harmless_is_refused_to_our_engines(name: str) -> None:
+    assert refusal(pod={"env": [{"name": name, "value": "x"}]}).startswith(f"pod.env: {name} is none of the variables")
+    assert variables.why_refused("sglang", name) is None
+
+
+@pytest.mark.parametrize("name", [name for name in variables.NAMES if name.isupper()])
+def test_what_is_let_through_to_our_engines_is_let_through_to_others(name: str) -> None:
+    assert variables.why_refused(VLLM, name) is None
+    assert variables.why_refused("sglang", name) is None
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_a_secret_is_let_through_but_not_written_down(name: str) -> None:
+    assert name in variables.SECRETS
+    assert name in variables.NAMES
 
 
 @pytest.mark.parametrize("name", GOOD.split())
@@ -247,7 +337,7 @@ def test_a_variable_that_is_its_writers_own_affair_is_let_through(name: str) -> 
 
 
 def test_only_variables_that_vllm_has_are_let_through() -> None:
-    ours = {name for name in variables.LET_THROUGH if name.startswith("VLLM_")}
+    ours = {name for name in variables.NAMES if name.startswith("VLLM_")}
     assert ours <= set(VARIABLES)
 
 

@@ -79,10 +79,10 @@ EVERYTHING: Object = {
         "nodeSelector": {"zone": "a"},
         "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "2Gi"}},
         "env": [
-            {"name": "A", "value": "b"},
-            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}},
-            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}},
-            {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
+            {"name": "APP_A", "value": "b"},
+            {"name": "APP_B", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}},
+            {"name": "APP_C", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}},
+            {"name": "APP_D", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
         ],
         "volumes": [
             {"name": "a", "configMap": {"name": "a", "items": [{"key": "a", "path": "b"}]}},
@@ -261,7 +261,7 @@ def test_the_finished_object_is_looked_at_once_more_and_the_field_is_named() -> 
 @pytest.mark.parametrize("place", ["env", "labels", "key"])
 def test_what_did_not_come_from_the_spec_is_found_too(place: str) -> None:
     bad: dict[str, Object] = {
-        "env": {"spec": {"predictor": {"model": {"env": [{"name": "A", "value": "{{.Name}}"}]}}}},
+        "env": {"spec": {"predictor": {"model": {"env": [{"name": "APP_A", "value": "{{.Name}}"}]}}}},
         "labels": {"spec": {"predictor": {"labels": {"a": "{{.Name}}"}}}},
         "key": {"spec": {"predictor": {"nodeSelector": {"{{.Name}}": "x"}}}},
     }
@@ -273,7 +273,7 @@ def test_what_did_not_come_from_the_spec_is_found_too(place: str) -> None:
 def test_texts_that_lie_side_by_side_do_not_join_to_a_template() -> None:
     spec = copy.deepcopy(EVERYTHING)
     spec["engine"]["extraArgs"] = ["--chat-template={", "--response-role={", '--hf-overrides={"a":{"b":{}}}']
-    spec["pod"]["env"] = [{"name": "A", "value": "{"}, {"name": "B", "value": "{"}]
+    spec["pod"]["env"] = [{"name": "APP_A", "value": "{"}, {"name": "APP_B", "value": "{"}]
     spec["pod"]["volumeMounts"] = [{"name": "a", "mountPath": "/data/{", "subPath": "{"}]
     made = made_of(spec)
     assert made
@@ -282,7 +282,7 @@ def test_texts_that_lie_side_by_side_do_not_join_to_a_template() -> None:
 
 def test_what_only_json_would_make_a_template_of_is_none_to_kserve() -> None:
     spec = copy.deepcopy(EVERYTHING)
-    spec["pod"]["env"] = [{"name": "A", "value": "\\u007b\\u007b.Name}}"}]
+    spec["pod"]["env"] = [{"name": "APP_A", "value": "\\u007b\\u007b.Name}}"}]
     made = made_of(spec)
     assert made
     assert "\\\\u007b" in json.dumps(made), "the backslash is a text's own and is escaped, so it stays one"

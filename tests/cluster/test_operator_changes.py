@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("slipway")
 REACH_PODS: dict[str, Object] = {
     "the model": {"model": {"uri": "s3://others/llama"}},
     "the engine": {"engine": {"contextLength": 2048}},
-    "the environment": {"pod": {"env": [{"name": "A", "value": "1"}]}},
+    "the environment": {"pod": {"env": [{"name": "APP_A", "value": "1"}]}},
     "labels of the pods": {"pod": {"labels": {"team": "blue"}}},
     "resources": {"pod": {"resources": {"requests": {"cpu": "50m"}}}},
 }

@@ -199,7 +199,7 @@ async def test_a_config_map_that_is_missing_or_lacks_a_key_is_told_before_anybod
     slipway: Operator, kube: Kube
 ) -> None:
     source = {"configMapKeyRef": {"name": "absent", "key": "a"}}
-    await kube.apply(at_zero(pod={"env": [{"name": "A", "valueFrom": source}]}))
+    await kube.apply(at_zero(pod={"env": [{"name": "APP_A", "valueFrom": source}]}))
     words = "spec.pod.env[A] names ConfigMap absent, which isn't there"
     await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "absent"}, "data": {"b": "b"}}

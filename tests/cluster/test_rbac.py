@@ -60,7 +60,7 @@ async def make_it_elect_anew(home: Kube) -> None:
 
 NAMES: Object = {
     "pod": {
-        "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}],
+        "env": [{"name": "APP_A", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "a"}}}],
         "serviceAccountName": "builder",
         "priorityClassName": "missing",
         "runtimeClassName": "missing",

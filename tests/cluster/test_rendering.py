@@ -194,8 +194,8 @@ EVERYTHING: list[dict[str, Any]] = [
             "tolerations": [{"key": "spot", "operator": "Exists"}],
             "nodeSelector": {"zone": "a"},
             "env": [
-                {"name": "A", "value": "1"},
-                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+                {"name": "APP_A", "value": "1"},
+                {"name": "APP_B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
             ],
             "volumes": [{"name": "scratch", "emptyDir": {}}, {"name": "files", "configMap": {"name": "files"}}],
             "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}, {"name": "files", "mountPath": "/files"}],

@@ -26,7 +26,7 @@ OWN_ENGINE = "own"
 READY_AT_ONCE = {"tcpSocket": {"host": "127.0.0.1", "port": 10248}, "periodSeconds": 1}
 """The kubelet probes itself; without any probe, KServe adds one of a port on which these containers don't listen."""
 
-NEW_VERSION: Object = {"spec": {"pod": {"env": [{"name": "A", "value": "1"}]}}}
+NEW_VERSION: Object = {"spec": {"pod": {"env": [{"name": "APP_A", "value": "1"}]}}}
 """A change for which other pods are needed."""
 
 

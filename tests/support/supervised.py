@@ -32,7 +32,7 @@ def main() -> int:
         engine="fake",
         distributions=("no-such-distribution",),
         command=(sys.executable, "-m", "support.fake_engine", f"--port={arguments.engine_port}", *sys.argv[end + 1 :]),
-        environment=os.environ,
+        environment={**os.environ, "PYTHONPATH": str(Path.cwd())},
         port=arguments.engine_port,
         work=Work(pending=("fake:running",), progress=()),
         warm_up=WarmUp("/v1/completions", {}),

@@ -14,6 +14,7 @@ from slipway.api.schema import Checked, Rule, cel
 _FLAG = "split('=')[0].split('.')[0].replace('_', '-')"
 _TWO_IN_ONE = r"^--?[A-Za-z][-A-Za-z_.]*\s"
 _NO_FLAG = " is no flag: write flag and value as one item, as in --seed=1"
+_VARIABLE = " takes a flag's name from a variable: write the name out, as in --seed=$(SEED)"
 _SHORT = " may be short for a flag that is refused: write it out"
 _UNKNOWN = (
     " is none of the engine's flags, written out, that Slipway lets through: leave it out, or name a ServingRuntime of "
@@ -26,10 +27,13 @@ _IS_OURS = f"self.name in {cel(list(HARMLESS))}"
 _FLAGS = f"self.extraArgs.filter(arg, arg != '' && !arg.matches({cel(_TWO_IN_ONE)})).map(arg, arg.{_FLAG})"
 _IS_HARMLESS = (
     f"({_IS_OURS} ? [flag, flag.replace('--no-', '--', 1)].exists(name, name in {cel(HARMLESS)}[self.name]) : "
-    f"!(size(flag) > 2 && {cel(DANGEROUS)}.exists(name, name.startsWith(flag))))"
+    f"!flag.contains('$(') && !(size(flag) > 2 && {cel(DANGEROUS)}.exists(name, name.startsWith(flag))))"
 )
 _WHY = "".join(f"flag in {cel(names)} ? {cel(' ' + why)} : " for why, names in REASONS.items())
-_OTHERWISE = f"!({_IS_OURS}) ? {cel(_SHORT)} : flag.startsWith('-') ? {cel(_UNKNOWN)} : {cel(_NO_FLAG)}"
+_OTHERWISE = (
+    f"flag.contains('$(') ? {cel(_VARIABLE)} : !({_IS_OURS}) ? {cel(_SHORT)} : "
+    f"flag.startsWith('-') ? {cel(_UNKNOWN)} : {cel(_NO_FLAG)}"
+)
 
 ONE_ARGUMENT = Checked(
     check=lambda argument: re.match(_TWO_IN_ONE, argument) is None,
@@ -55,6 +59,8 @@ def why_refused(engine: str, argument: str) -> str | None:
     for why, names in REASONS.items():
         if flag in names:
             return f"{flag} {why}"
+    if "$(" in flag:
+        return flag + _VARIABLE
     if engine not in HARMLESS:
         return flag + _SHORT
     return flag + (_UNKNOWN if flag.startswith("-") else _NO_FLAG)
@@ -63,4 +69,4 @@ def why_refused(engine: str, argument: str) -> str | None:
 def _is_harmless(engine: str, flag: str) -> bool:
     if engine in HARMLESS:
         return not {flag, flag.replace("--no-", "--", 1)}.isdisjoint(HARMLESS[engine])
-    return len(flag) <= len("--") or not any(name.startswith(flag) for name in DANGEROUS)
+    return "$(" not in flag and (len(flag) <= len("--") or not any(name.startswith(flag) for name in DANGEROUS))

@@ -33,7 +33,7 @@ FIELDS: Mapping[str, str] = {
 # --- what Slipway itself depends on -----------------------------------------------------------------------------------
 
 OURS = """
-    --host --port --uds --model -m --model-tag --hf-repo -hf --config --root-path --headless --metrics
+    --host --port --uds --model -m --model-tag --hf-repo -hf --root-path --headless --metrics
     --shutdown-timeout --api-server-count -asc --disable-log-stats --download-dir --sse-keep-alive-interval
     --gpu-memory-utilization --device-memory-utilization --kv-cache-memory-bytes --num-gpu-blocks-override --device-ids
     --data-parallel-size -dp --data-parallel-rank -dpn --data-parallel-start-rank -dpr --data-parallel-size-local -dpl
@@ -61,6 +61,7 @@ DANGERS: Mapping[str, str] = {
         --ec-manager-config --logging-config --log-config-file --additional-config --model-loader-extra-config
         --tensor-buft-overrides --server-tools-runtime --video-ffmpeg-bin-dir
     """,
+    f"reads further flags from a file, which nobody looks at; {_OWN_RUNTIME}": "--config",
     f"lets clients read files of the pod; {_OWN_RUNTIME}": """
         --allowed-local-media-path --media-path --public-path
     """,

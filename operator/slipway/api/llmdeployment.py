@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from slipway.api import mounts, variables
 from slipway.api.engine import Adapter, EngineSpec, ParallelismSpec, SpeculativeSpec
 from slipway.api.exposure import (
     AccessSpec,
@@ -119,6 +120,8 @@ class LLMDeploymentSpec(ApiModel):
     pod: PodSpecExtras = Field(
         default_factory=PodSpecExtras, description="What else the pods should have: labels, environment, volumes."
     )
+
+    constraints: ClassVar[tuple[Rule, ...]] = (variables.LET_THROUGH, mounts.FREE_PLACES)
 
 
 class LLMDeployment(ReportModel):

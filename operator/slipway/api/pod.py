@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -27,7 +26,7 @@ from slipway.api.schema import (
     rules,
     text,
 )
-from slipway.api.variables import VARIABLE_RULES
+from slipway.api.variables import A_NAME, SECRETS
 
 RESERVED_PREFIXES = ("slipway.dev/", "serving.kserve.io/", "networking.kserve.io/", "internal.serving.kserve.io/")
 _RESERVED = "[" + ", ".join(f"'{prefix}'" for prefix in RESERVED_PREFIXES) + "]"
@@ -77,9 +76,8 @@ class EngineVariable(EnvVar):
     """A variable that the engine gets."""
 
     constraints: ClassVar[tuple[Rule, ...]] = (
-        *VARIABLE_RULES,
         Rule(
-            rule="self.name.matches('^[A-Za-z_][A-Za-z0-9_]*$')",
+            rule=f"self.name.matches({cel(A_NAME)})",
             message="a variable's name has only letters, digits and '_', and no digit first",
             at=".name",
         ),
@@ -88,7 +86,7 @@ class EngineVariable(EnvVar):
             message="a variable has a value or a valueFrom, not both: leave one out",
         ),
         Rule(
-            rule="!(self.name in ['HF_TOKEN', 'AWS_SECRET_ACCESS_KEY']) || !has(self.value)",
+            rule=f"!(self.name in {cel(SECRETS)}) || !has(self.value)",
             message="this is a secret that all who can read the object would see: name its Secret in "
             "model.credentialsSecret",
             at=".value",
@@ -116,29 +114,6 @@ class EngineVolume(Volume):
     )
 
 
-# Of the image's programs, of the kernel, and of what Slipway and KServe mount themselves; folders above them hide them.
-TAKEN = (
-    *(
-        "/bin",
-        "/boot",
-        "/dev",
-        "/lib",
-        "/lib32",
-        "/lib64",
-        "/opt",
-        "/proc",
-        "/run",
-        "/sbin",
-        "/sys",
-        "/usr",
-        "/var/run",
-    ),
-    *("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/ld.so.preload", "/etc/slipway"),
-    *("/mnt/adapters", "/mnt/draft", "/mnt/models"),
-)
-ABOVE = ("/", "/etc", "/mnt", "/var")
-
-
 class EngineMount(VolumeMount):
     """Where the engine sees a volume."""
 
@@ -148,22 +123,7 @@ class EngineMount(VolumeMount):
             message="mountPath must be a folder from the root, such as /data, without '.', '..' and '/' at its end",
             at=".mountPath",
         ),
-        Rule(
-            rule=f"!(self.mountPath in {cel(ABOVE)}) && "
-            f"!{cel(TAKEN)}.exists(path, (self.mountPath + '/').startsWith(path + '/'))",
-            message="the folders of the image's programs, of the kernel and of the model are no place for a volume: "
-            "mount it elsewhere, such as under /data",
-            at=".mountPath",
-            why="FieldValueForbidden",
-        ),
     )
-
-    @property
-    def is_taken(self) -> bool:
-        """Whether it would hide, or replace, what is there already."""
-        return posixpath.normpath(self.mount_path) in ABOVE or any(
-            f"{posixpath.normpath('/' + self.mount_path.lstrip('/'))}/".startswith(f"{path}/") for path in TAKEN
-        )
 
 
 class Resources(ApiModel):
@@ -208,7 +168,8 @@ class PodSpecExtras(ApiModel):
     env: list[EngineVariable] = Field(
         default_factory=list,
         max_length=64,
-        description="Environment variables of the engine.",
+        description="Environment variables of the engine. Slipway's own get those that are known to be harmless, and "
+        "any that begins with APP_.",
         json_schema_extra=keyed("name"),
     )
     volumes: list[EngineVolume] = Field(
@@ -220,7 +181,7 @@ class PodSpecExtras(ApiModel):
     volume_mounts: list[EngineMount] = Field(
         default_factory=list,
         max_length=32,
-        description="Where the engine sees those volumes.",
+        description="Where the engine sees those volumes, such as under /data.",
         json_schema_extra=keyed("mountPath"),
     )
     image_pull_secrets: list[LocalObjectReference] = Field(

@@ -1,7 +1,11 @@
-"""`spec.pod.env`: which variables are refused, in CEL for the API server and the same in Python.
+"""`spec.pod.env`: which variables are let through, in CEL for the API server and the same in Python.
 
-Most variables are their writer's own affair, also those that change what Slipway has chosen. Refused are those that do
-what a refused flag does, and those by which a program loads other code before any of ours has run.
+To Slipway's engines only those that are known to be harmless, as with flags: their images have hundreds of packages,
+each of which may take a folder of code, a compiler or settings from a variable of its own, and the next version brings
+others. Names that begin with APP_ are read by none of them, and are their writer's own.
+
+A ServingRuntime of somebody else's has an image that nothing is known of. There it is the other way round: refused are
+variables that do what a refused flag does, and those by which any program loads other code.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from slipway.api.engine_flags import HARMLESS
 from slipway.api.schema import Rule, cel
 
 # Why a variable is refused, and which: those that a pattern finds at the name's beginning; with `$`, whole names.
@@ -16,19 +21,18 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     "is Slipway's own: choose another name": ("SLIPWAY_",),
     "loads other code into the engine: build an image with what you need": (
         *("PYTHON", "LD_", "GCONV_PATH$", "LOCPATH$", "GLIBC_TUNABLES$", "BASH_ENV$", "ENV$", "PATH$", "CC$", "CXX$"),
+        *("COMPILER_PATH$", "GCC_EXEC_PREFIX$", "CPATH$", "LIBRARY_PATH$", "[A-Z_]*INCLUDE_PATH$", "NVCC_"),
         *("OPENSSL_CONF$", "OPENSSL_ENGINES$", "OPENSSL_MODULES$", "OMP_TOOL", "GGML_", "LLAMA_", "OTEL_PYTHON_"),
+        *("CUDA_HOME$", "CUDA_PATH$", "CUDA_INJECTION", "CUDA_CACHE_PATH$", "CUDNN_LIBRARY$"),
+        *("ROCM_PATH$", "ROCM_HOME$", "HIP_PATH$", "HSA_TOOLS", "UCX_MODULE", "FI_PROVIDER_PATH$", "CRIU_", "RAY_"),
         *(
-            "CUDA_HOME$",
-            "CUDA_PATH$",
-            "CUDA_INJECTION",
-            "CUDNN_LIBRARY$",
-            "NVCC_",
-            "ROCM_PATH$",
-            "ROCM_HOME$",
-            "HIP_PATH$",
+            "(NCCL|RCCL|NVSHMEM)_[A-Z0-9_]*PLUGIN",
+            "NCCL_CONF_FILE$",
+            "AWS_CONFIG_FILE$",
+            "AWS_SHARED_CREDENTIALS_FILE$",
         ),
-        *("HSA_TOOLS", "NCCL_[A-Z_]*PLUGIN", "NCCL_CONF_FILE$", "RCCL_[A-Z_]*PLUGIN", "UCX_MODULE", "CRIU_", "RAY_"),
-        *("TRITON_", "TORCHINDUCTOR_CACHE_DIR$", "TORCH_EXTENSIONS_DIR$", "FLASHINFER_[A-Z_]*(DIR|BASE|NVCC|PATH)"),
+        *("(TILELANG|TVM|CUTE_DSL|NUMBA)_[A-Z_]*(DIR|PATH)", "AITER_JIT_DIR$", "DG_JIT_"),
+        *("TRITON_", "TORCHINDUCTOR_[A-Z_]*DIR$", "TORCH_EXTENSIONS_DIR$", "FLASHINFER_[A-Z_]*(DIR|BASE|NVCC|PATH)"),
         *("LMCACHE_", "MOONCAKE_", "[A-Z_]*TRUST_REMOTE_CODE"),
     ),
     "lets a file of weights run code: convert it to safetensors": ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD$",),
@@ -60,31 +64,88 @@ _OF_VLLM = """
     USE_FLASHINFER_SAMPLER USE_FUSED_MOE_GROUPED_TOPK USE_NCCL_SYMM_MEM USE_STANDALONE_COMPILE USE_TRITON_AWQ
     USE_V2_MODEL_RUNNER V1_OUTPUT_PROC_CHUNK_SIZE VIDEO_FETCH_TIMEOUT WORKER_SHUTDOWN_TIMEOUT_SECONDS XGRAMMAR_CACHE_MB
 """
-LET_THROUGH: tuple[str, ...] = (
+# Of those that a pattern above finds, the ones that do none of this.
+_FOUND_BUT_HARMLESS: tuple[str, ...] = (
     *("PYTHONUNBUFFERED", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONASYNCIODEBUG"),
     *(f"VLLM_{name}" for name in _OF_VLLM.split()),
 )
-"""Of those that a pattern finds, the ones that do none of this."""
+_OF_OTHERS = """
+    HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY http_proxy https_proxy all_proxy no_proxy
+    SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE AWS_CA_BUNDLE
+    TZ LANG LANGUAGE LC_ALL LC_CTYPE LC_MESSAGES LC_NUMERIC LC_TIME NO_COLOR TERM COLUMNS
+    POD_NAME POD_NAMESPACE POD_IP POD_UID NODE_NAME NODE_IP HOST_IP
+    OMP_NUM_THREADS OMP_PROC_BIND OMP_PLACES OMP_WAIT_POLICY OMP_SCHEDULE OMP_DYNAMIC OMP_STACKSIZE OMP_THREAD_LIMIT
+    OMP_MAX_ACTIVE_LEVELS GOMP_CPU_AFFINITY GOMP_SPINCOUNT KMP_AFFINITY KMP_BLOCKTIME KMP_TPAUSE MKL_NUM_THREADS
+    MKL_DYNAMIC OPENBLAS_NUM_THREADS NUMEXPR_NUM_THREADS NUMEXPR_MAX_THREADS RAYON_NUM_THREADS MAX_JOBS
+    ATEN_CPU_CAPABILITY DNNL_MAX_CPU_ISA ONEDNN_MAX_CPU_ISA DNNL_VERBOSE ONEDNN_VERBOSE
+    MALLOC_ARENA_MAX MALLOC_MMAP_THRESHOLD_ MALLOC_TRIM_THRESHOLD_ MALLOC_TOP_PAD_
+    GLOO_SOCKET_IFNAME TP_SOCKET_IFNAME UCX_TLS UCX_NET_DEVICES UCX_IB_GID_INDEX UCX_LOG_LEVEL
+    FI_PROVIDER FI_EFA_USE_DEVICE_RDMA FI_EFA_FORK_SAFE FI_LOG_LEVEL
+    CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER CUDA_DEVICE_MAX_CONNECTIONS CUDA_LAUNCH_BLOCKING CUDA_MODULE_LOADING
+    CUDA_CACHE_DISABLE CUDA_CACHE_MAXSIZE CUBLAS_WORKSPACE_CONFIG CUBLASLT_WORKSPACE_SIZE
+    HIP_VISIBLE_DEVICES ROCR_VISIBLE_DEVICES HIP_LAUNCH_BLOCKING HIP_FORCE_DEV_KERNARG HSA_OVERRIDE_GFX_VERSION
+    HSA_NO_SCRATCH_RECLAIM HSA_ENABLE_SDMA GPU_MAX_HW_QUEUES MIOPEN_FIND_MODE AMD_LOG_LEVEL AMD_SERIALIZE_KERNEL
+    PYTORCH_ALLOC_CONF PYTORCH_CUDA_ALLOC_CONF PYTORCH_HIP_ALLOC_CONF PYTORCH_NO_CUDA_MEMORY_CACHING
+    PYTORCH_NVML_BASED_CUDA_CHECK PYTORCH_TUNABLEOP_ENABLED TORCH_BLAS_PREFER_HIPBLASLT TORCH_LOGS TORCH_CPP_LOG_LEVEL
+    TORCH_SHOW_CPP_STACKTRACES TORCH_DISTRIBUTED_DEBUG TORCH_ALLOW_TF32_CUBLAS_OVERRIDE TORCH_COMPILE_DISABLE
+    TORCHDYNAMO_DISABLE TORCHINDUCTOR_COMPILE_THREADS TORCHINDUCTOR_FORCE_DISABLE_CACHES TORCHINDUCTOR_FREEZING
+    TORCHINDUCTOR_MAX_AUTOTUNE TORCH_NCCL_ASYNC_ERROR_HANDLING TORCH_NCCL_AVOID_RECORD_STREAMS TORCH_NCCL_BLOCKING_WAIT
+    TORCH_NCCL_DUMP_ON_TIMEOUT TORCH_NCCL_ENABLE_MONITORING TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC
+    TORCH_NCCL_TRACE_BUFFER_SIZE
+    HF_TOKEN HUGGING_FACE_HUB_TOKEN HF_ENDPOINT HF_HUB_OFFLINE HF_HUB_DISABLE_TELEMETRY HF_HUB_ENABLE_HF_TRANSFER
+    HF_HUB_DISABLE_XET HF_XET_HIGH_PERFORMANCE HF_HUB_DOWNLOAD_TIMEOUT HF_HUB_ETAG_TIMEOUT HF_HUB_VERBOSITY
+    HF_HUB_DISABLE_PROGRESS_BARS TRANSFORMERS_OFFLINE TRANSFORMERS_VERBOSITY TRANSFORMERS_NO_ADVISORY_WARNINGS
+    TOKENIZERS_PARALLELISM SAFETENSORS_FAST_GPU TQDM_DISABLE DO_NOT_TRACK
+    TIKTOKEN_ENCODINGS_BASE TIKTOKEN_RS_CACHE_DIR TIKTOKEN_CACHE_DIR
+    AWS_REGION AWS_DEFAULT_REGION AWS_ENDPOINT_URL AWS_ENDPOINT_URL_S3 AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
+    AWS_SESSION_TOKEN AWS_ROLE_ARN AWS_ROLE_SESSION_NAME AWS_WEB_IDENTITY_TOKEN_FILE AWS_STS_REGIONAL_ENDPOINTS
+    AWS_EC2_METADATA_DISABLED AWS_MAX_ATTEMPTS AWS_RETRY_MODE GOOGLE_APPLICATION_CREDENTIALS GOOGLE_CLOUD_PROJECT
+    RUNAI_STREAMER_CONCURRENCY RUNAI_STREAMER_MEMORY_LIMIT RUNAI_STREAMER_CHUNK_BYTESIZE
+    OTEL_SERVICE_NAME OTEL_RESOURCE_ATTRIBUTES OTEL_SDK_DISABLED OTEL_LOG_LEVEL OTEL_PROPAGATORS OTEL_TRACES_SAMPLER
+    OTEL_TRACES_SAMPLER_ARG TRACEPARENT TRACESTATE
+    GRPC_VERBOSITY GRPC_TRACE RUST_LOG RUST_BACKTRACE PROMETHEUS_DISABLE_CREATED_SERIES
+"""
+NAMES: tuple[str, ...] = (*_OF_OTHERS.split(), *_FOUND_BUT_HARMLESS)
+"""What Slipway's engines may get, by their whole names."""
+BEGINNINGS = ("APP_", "NCCL_", "RCCL_", "OTEL_EXPORTER_OTLP_", "OTEL_BSP_", "OTEL_SPAN_", "OTEL_ATTRIBUTE_")
+"""And by how they begin, but for those that a pattern of REASONS finds."""
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""What must not be written down in an object."""
 
 _PATTERNS = {why: f"^({'|'.join(names)})" for why, names in REASONS.items()}
+_FOUND = f"^({'|'.join(name for names in REASONS.values() for name in names)})"
+_BEGINNINGS = f"^({'|'.join(BEGINNINGS)})"
+A_NAME = "^[A-Za-z_][A-Za-z0-9_]*$"
+_UNKNOWN = (
+    " is none of the variables that Slipway lets through to its engines: leave it out, or name a ServingRuntime of "
+    "your own in engine.name"
+)
+
+# --- in CEL ----------------------------------------------------------------------------------------------------------
+
+_IS_OURS = f"self.engine.name in {cel(list(HARMLESS))}"
+_IS_UNSUSPECTED = f"(name in {cel(_FOUND_BUT_HARMLESS)} || !name.matches({cel(_FOUND)}))"
+_IS_KNOWN = f"(name in {cel(NAMES)} || name.matches({cel(_BEGINNINGS)}))"
+# What is no variable's name is refused as such.
+_IS_HARMLESS = f"(!name.matches({cel(A_NAME)}) || {_IS_UNSUSPECTED} && (!({_IS_OURS}) || {_IS_KNOWN}))"
+_NAMES = "self.pod.env.map(each, each.name)"
+_WHY = "".join(f"name.matches({cel(pattern)}) ? {cel(' ' + why)} : " for why, pattern in _PATTERNS.items())
+LET_THROUGH = Rule(
+    rule=f"!has(self.pod) || !has(self.pod.env) || {_NAMES}.all(name, {_IS_HARMLESS})",
+    message="has a variable that Slipway doesn't let through: leave it out",
+    says=f"[{_NAMES}.filter(name, !{_IS_HARMLESS})[0]].map(name, name + ({_WHY}{cel(_UNKNOWN)}))[0]",
+    at=".pod.env",
+    why="FieldValueForbidden",
+)
+
+# --- in Python -------------------------------------------------------------------------------------------------------
 
 
-def _rule(why: str, pattern: str) -> Rule:
-    exceptions = [name for name in LET_THROUGH if re.match(pattern, name)]
-    return Rule(
-        rule=f"!self.name.matches({cel(pattern)})" + (f" || self.name in {cel(exceptions)}" if exceptions else ""),
-        message=f"a variable of this name {why}",
-        says=f"self.name + {cel(' ' + why)}",
-        at=".name",
-        why="FieldValueForbidden",
-    )
-
-
-VARIABLE_RULES = tuple(_rule(why, pattern) for why, pattern in _PATTERNS.items())
-
-
-def why_refused(name: str) -> str | None:
+def why_refused(engine: str, name: str) -> str | None:
     """The same sentence; None for what is let through."""
-    if name in LET_THROUGH:
-        return None
-    return next((f"{name} {why}" for why, pattern in _PATTERNS.items() if re.match(pattern, name)), None)
+    if name not in _FOUND_BUT_HARMLESS:
+        for why, pattern in _PATTERNS.items():
+            if re.match(pattern, name):
+                return f"{name} {why}"
+    is_known = name in NAMES or re.match(_BEGINNINGS, name)
+    return None if engine not in HARMLESS or is_known else name + _UNKNOWN

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slipway.api import arguments, variables
+from slipway.api import arguments, mounts, variables
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.names import KEDA_S_BEGINNING, OUR_ENDINGS, RESERVED_ENDINGS
 from slipway.api.reasons import Reason
@@ -69,11 +69,11 @@ def _wrong_in(spec: LLMDeploymentSpec) -> Iterator[str]:
         if why := arguments.why_refused(spec.engine.name, argument):
             yield f"engine.extraArgs: {why}."
     for variable in spec.pod.env:
-        if why := variables.why_refused(variable.name):
+        if why := variables.why_refused(spec.engine.name, variable.name):
             yield f"pod.env: {why}."
     for mount in spec.pod.volume_mounts:
-        if mount.is_taken:
-            yield f"pod.volumeMounts: {mount.mount_path} is no place for a volume: mount it elsewhere, such as /data."
+        if why := mounts.why_refused(spec.engine.name, mount.mount_path):
+            yield f"pod.volumeMounts: {why}."
 
 
 # --- templates -------------------------------------------------------------------------------------------------------

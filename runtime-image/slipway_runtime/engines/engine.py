@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from slipway_runtime.failure import Failure, Reason
+
+ISOLATED = {"PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
+"""Variables that say the same as `module` to all that an engine starts itself."""
+
+
+def module(name: str) -> tuple[str, ...]:
+    """The command that runs a module of Python, which is looked for where packages are installed, and nowhere else: a
+    container starts in `/`, where volumes of the spec lie, and so may its user's folder.
+    """
+    return (sys.executable, "-P", "-s", "-m", name)
 
 
 class Refusal(Exception):  # noqa: N818 - nothing went wrong; something wrong was asked for

@@ -6,14 +6,13 @@ import dataclasses
 import importlib.util
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from slipway_runtime.engines.cpus import threads
-from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
+from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, module, reachable
 from slipway_runtime.engines.flags import objections
 
 CONTEXT_LENGTH = 4096  # where nobody names one
@@ -74,7 +73,7 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
     return Launch(
         engine="llamacpp",
         distributions=("xllamacpp",),
-        command=(sys.executable, "-m", "slipway_runtime.engines.llamacpp_app", settings.to_json()),
+        command=(*module("slipway_runtime.engines.llamacpp_app"), settings.to_json()),
         environment=wish.environment,
         host=reachable(wish.host),
         port=wish.port,

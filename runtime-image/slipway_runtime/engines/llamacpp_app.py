@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from slipway_runtime import control
 from slipway_runtime.engines.engine import Refusal
 from slipway_runtime.engines.llamacpp import Settings, fill
-from slipway_runtime.engines.llamacpp_calls import Broken, Call, call, request
+from slipway_runtime.engines.llamacpp_calls import Broken, Call, Request, call
 from slipway_runtime.engines.web import WhileThere, body_of, serving
 from slipway_runtime.failure import termination_message
 from slipway_runtime.guard.asgi import VISIT, EngineGone, Guard, Receive, Scope, Send
@@ -85,9 +86,9 @@ class Engine:
             else:
                 await self._answer(scope, body, send)
 
-    async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
-        headers = [header for header in scope["headers"] if header[0] in PASSED_ON]
-        asked = request(scope["method"], scope["raw_path"], scope["query_string"], headers, body)
+    async def _answer(self, scope: Scope, body: deque[bytes], send: Send) -> None:
+        headers = tuple(header for header in scope["headers"] if header[0] in PASSED_ON)
+        asked = Request(scope["method"], scope["raw_path"], scope["query_string"], headers, body)
         try:
             async with call(self._socket, asked) as answer:
                 await answer.begins()
@@ -96,10 +97,10 @@ class Engine:
             raise EngineGone from error
 
     async def _metrics(self, send: Send) -> None:
-        async with call(self._socket, request("GET", b"/metrics", b"", [], b"")) as answer:
+        async with call(self._socket, Request("GET", b"/metrics")) as answer:
             await answer.begins()
             text = await answer.body()
-        await _send(send, 200, b"text/plain", text + generate_latest(self._registry))
+        await _send(send, 200, b"text/plain", b"".join((text, generate_latest(self._registry))))
 
 
 async def _stream(answer: Call, send: Send) -> None:
@@ -115,7 +116,7 @@ async def _whole(answer: Call, send: Send) -> None:
     await _send(send, answer.status, answer.content_type, await answer.body())
 
 
-async def _send(send: Send, status: int, content_type: bytes, body: bytes) -> None:
+async def _send(send: Send, status: int, content_type: bytes, body: bytes | memoryview) -> None:
     headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -6,8 +6,11 @@ Nothing is asked here that the guard has not let in, and no header goes on but t
 from __future__ import annotations
 
 import asyncio
+import mmap
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import quote
 
@@ -20,43 +23,67 @@ class Broken(Exception):  # noqa: N818 - it is what happened
     """The connection ended before the answer did."""
 
 
-def request(method: str, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
-    """The path as the client wrote it, with nothing in it that could end the line."""
-    target = quote(path, safe="/%:@!$&'()*+,;=~") + ("?" + quote(query, safe="/%:@!$&'()*+,;=~?") if query else "")
-    # llama.cpp's answer to HEAD has no body, and no parser knows that it was asked so.
-    words = [f"{'GET' if method == 'HEAD' else method} {target} HTTP/1.1\r\nhost: llamacpp\r\n".encode()]
-    words += [b"%b: %b\r\n" % header for header in headers]
-    return b"".join([*words, b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body), body])
+@dataclass(frozen=True)
+class Request:
+    """What is asked, with its body in the pieces in which it came: to join large ones would take others' turns."""
+
+    method: str
+    path: bytes
+    query: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: deque[bytes] = field(default_factory=deque)
+
+    def head(self) -> bytes:
+        """The path as the client wrote it, with nothing in it that could end the line."""
+        query = "?" + quote(self.query, safe="/%:@!$&'()*+,;=~?") if self.query else ""
+        target = quote(self.path, safe="/%:@!$&'()*+,;=~") + query
+        # llama.cpp's answer to HEAD has no body, and no parser knows that it was asked so.
+        method = "GET" if self.method == "HEAD" else self.method
+        words = [f"{method} {target} HTTP/1.1\r\nhost: llamacpp\r\n".encode()]
+        words += [b"%b: %b\r\n" % header for header in self.headers]
+        return b"".join([*words, b"connection: close\r\ncontent-length: %d\r\n\r\n" % sum(map(len, self.body))])
 
 
 @asynccontextmanager
-async def call(socket: str, asked: bytes) -> AsyncIterator[Call]:
+async def call(socket: str, request: Request) -> AsyncIterator[Call]:
     """Asks, and hangs up at the end of the block: by that llama.cpp knows to stop, in the middle of an answer too."""
-    answer = Call(asked)
     try:
-        transport, _ = await asyncio.get_running_loop().create_unix_connection(lambda: answer, socket)
+        transport, answer = await asyncio.get_running_loop().create_unix_connection(Call, socket)
     except OSError as error:
         raise Broken from error
     try:
+        await answer.ask(request)
         yield answer
     finally:
         transport.abort()
 
 
 class Call(asyncio.Protocol):
-    def __init__(self, asked: bytes) -> None:
+    def __init__(self) -> None:
         self.status = 0
         self.content_type = b"application/json"
-        self._asked = asked
         self._parser = httptools.HttpResponseParser(self)
         self._pieces: list[bytes] = []
         self._unread = 0
-        self._whole = self._gone = False
+        self._whole = self._gone = self._is_full = False
         self._news = asyncio.Event()
 
     @property
     def streams(self) -> bool:
         return self.content_type.startswith(b"text/event-stream")
+
+    async def ask(self, request: Request) -> None:
+        """As fast as it is taken, letting go of what is written: it may be large, and the answer long in coming.
+
+        Who answers before all is asked needs no rest of it.
+        """
+        self._transport.write(request.head())
+        while request.body:
+            while self._is_full and not self._is_over:
+                await self._next()
+            if self._is_over:
+                return
+            self._transport.write(request.body.popleft())
 
     async def begins(self) -> None:
         """Waits for the answer's head."""
@@ -74,15 +101,31 @@ class Call(asyncio.Protocol):
         self._unread = 0
         return body
 
-    async def body(self) -> bytes:
-        pieces = []
-        while piece := await self.piece():
-            pieces.append(piece)
-        return b"".join(pieces)
+    async def body(self) -> bytes | memoryview:
+        """All of it. A large one lies in memory that grows without being copied: that would take others' turns."""
+        first = await self.piece()
+        if self._whole and not self._pieces:
+            return first
+        memory, size = mmap.mmap(-1, MOST_UNREAD, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), 0
+        piece = first
+        while piece:
+            while size + len(piece) > len(memory):
+                memory.resize(2 * len(memory))
+            memory[size : size + len(piece)] = piece
+            size += len(piece)
+            piece = await self.piece()
+        return memoryview(memory)[:size]
+
+    @property
+    def _is_over(self) -> bool:
+        return self._whole or self._gone
 
     async def _something(self) -> None:
         if self._gone:
             raise Broken
+        await self._next()
+
+    async def _next(self) -> None:
         self._news.clear()
         await self._news.wait()
 
@@ -90,8 +133,13 @@ class Call(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has no such base
-        self._transport.write(self._asked)
-        self._asked = b""  # it may be large, and the answer long in coming
+
+    def pause_writing(self) -> None:
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        self._is_full = False
+        self._news.set()
 
     def data_received(self, data: bytes) -> None:
         try:

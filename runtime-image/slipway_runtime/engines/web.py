@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -46,13 +47,13 @@ async def serving(app: App, host: str, port: int) -> AsyncIterator[None]:
         await server.shutdown()
 
 
-async def body_of(receive: Receive) -> bytes | None:
-    """A request's body; None if its client has left."""
-    pieces = []
+async def body_of(receive: Receive) -> deque[bytes] | None:
+    """A request's body, in the pieces in which it comes; None if its client has left."""
+    pieces: deque[bytes] = deque()
     while (message := await receive())["type"] == "http.request":
         pieces.append(message.get("body", b""))
         if not message.get("more_body"):
-            return b"".join(pieces)
+            return pieces
     return None
 
 

@@ -7,11 +7,12 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
+
+from slipway_runtime.engines.engine import module
 
 from .news import PIPE, Event, News
 
@@ -79,7 +80,7 @@ class Pair:
         for who, environment in environments.items():
             reading, writing = os.pipe()
             self._processes[who] = subprocess.Popen(
-                [sys.executable, "-m", "slipway_runtime.faststart.child", who, *flags],
+                [*module("slipway_runtime.faststart.child"), who, *flags],
                 env={**environment, PIPE: str(writing)},
                 pass_fds=[writing],
             )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from slipway_runtime.engines.engine import Choice, Launch, SecondWay
+from slipway_runtime.engines.engine import Choice, Launch, SecondWay, module
 from slipway_runtime.failure import Reason
 
 from .adapters import knows
@@ -102,7 +102,7 @@ def faster(launch: Launch, model: Path, here: Circumstances) -> Launch:
     ours = Choice("fast start", "engine core and API server begin side by side")
     return replace(
         launch,
-        command=(launch.command[0], "-m", "slipway_runtime.faststart", *launch.command[3:]),
+        command=(*module("slipway_runtime.faststart"), *launch.command[len(module("")) :]),
         environment={**launch.environment, ENVIRONMENT: settings.as_json()},
         moments=(*MOMENTS, *launch.moments),
         second_way=SecondWay(FALLS_BACK, SURE if choices else SURE | SURE_WITHOUT_FLAGS),

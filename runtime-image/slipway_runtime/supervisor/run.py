@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from slipway_runtime import control, stopping
-from slipway_runtime.engines.engine import Launch, Refusal
+from slipway_runtime.engines.engine import ISOLATED, Launch, Refusal
 from slipway_runtime.failure import Failure, Reason, exit_code_of, termination_message, write_termination_message
 from slipway_runtime.models import ModelError
 from slipway_runtime.scratch import scratch_folder
@@ -56,7 +56,7 @@ def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases, tr
     shared = shared_memory.names()
     with scratch_folder() as folder:
         guards = control.Control.create(folder / "control")
-        told = {control.ENVIRONMENT: str(folder / "control"), **trace.environment}
+        told = {**ISOLATED, control.ENVIRONMENT: str(folder / "control"), **trace.environment}
         engine = EngineProcess(launch.command, {**launch.environment, **told})
         phases.reach("launched")
         log.start()

@@ -47,7 +47,7 @@ RESTARTS: dict[str, Any] = {
     "pod.tolerations": [{"key": "mine", "operator": "Exists"}],
     "pod.nodeSelector": {"zone": "a"},
     "pod.resources": {"requests": {"cpu": "4"}},
-    "pod.env": [{"name": "A", "value": "1"}],
+    "pod.env": [{"name": "APP_A", "value": "1"}],
     "pod.volumes": [{"name": "scratch", "emptyDir": {}}],
     "pod.volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
     "pod.imagePullSecrets": [{"name": "pull"}],

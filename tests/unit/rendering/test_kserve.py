@@ -64,9 +64,9 @@ WITH_ALL = on_h100(
     pod={
         "annotations": {"note": "x"},
         "env": [
-            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b", "optional": True}}},
-            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}},
-            {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
+            {"name": "APP_B", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b", "optional": True}}},
+            {"name": "APP_C", "valueFrom": {"configMapKeyRef": {"name": "a", "key": "b"}}},
+            {"name": "APP_D", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},
         ],
         "volumes": [
             {

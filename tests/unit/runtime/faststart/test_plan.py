@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from slipway_runtime.engines.engine import Launch, Work
+from slipway_runtime.engines.engine import Launch, Work, module
 from slipway_runtime.failure import Reason
 from slipway_runtime.faststart.news import PREFIX
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster, files_of, kv_cache_bytes, why_not
@@ -19,7 +19,7 @@ HERE = Circumstances(version="0.24.0", device="cuda", accelerator=H200, weights=
 ORDINARY = Launch(
     engine="vllm",
     distributions=("vllm",),
-    command=("python", "-m", "vllm.server", "--model=m", "--port=1"),
+    command=(*module("vllm.server"), "--model=m", "--port=1"),
     port=1,
     work=Work(pending=(), progress=()),
 )
@@ -39,7 +39,7 @@ def settings_of(launch: Launch) -> Settings:
 
 def test_the_command_keeps_its_flags_and_knows_the_way_back(model: Path) -> None:
     launch = faster(ORDINARY, model, HERE)
-    assert launch.command == ("python", "-m", "slipway_runtime.faststart", "--model=m", "--port=1")
+    assert launch.command == (*module("slipway_runtime.faststart"), "--model=m", "--port=1")
     assert settings_of(launch).ordinary == ORDINARY.command
 
 

@@ -1,0 +1,212 @@
+"""What llama.cpp's own server is asked, and what it answers: large ones take no time from others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+import uvloop
+from prometheus_client import CollectorRegistry
+from slipway_runtime.engines.llamacpp_app import Engine
+from slipway_runtime.engines.llamacpp_calls import Broken, Request, call
+from slipway_runtime.engines.web import serving
+from slipway_runtime.guard.asgi import Guard
+from support.guarding import guarding
+from support.ports import free_port
+
+MIB = 1 << 20
+PIECE = 64 << 10
+MOST = 0.010
+"""Seconds of processor time that one step of the event loop may take."""
+
+Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def llamacpp(folder: Path, server: Server) -> AsyncIterator[str]:
+    """What listens on the socket in its stead."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            await server(reader, writer)
+        writer.close()
+
+    socket = str(folder / "llamacpp.sock")
+    async with await asyncio.start_unix_server(serve, socket):
+        yield socket
+
+
+async def body_in(reader: asyncio.StreamReader, at_once: int = PIECE) -> bytes:
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    left = int(head.partition(b"content-length: ")[2].split()[0])
+    body = b""
+    while left:
+        piece = await reader.read(min(left, at_once))
+        assert piece
+        body, left = body + piece, left - len(piece)
+    return body
+
+
+def head(length: int, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, length)
+
+
+def posted(*body: bytes) -> Request:
+    return Request("POST", b"/v1/embeddings", body=deque(body))
+
+
+async def test_a_body_arrives_as_it_came(tmp_path: Path) -> None:
+    pieces = [bytes([number]) * PIECE for number in range(40)]
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = await body_in(reader)
+        writer.write(head(len(body)) + body)
+        await writer.drain()
+
+    async with llamacpp(tmp_path, echo) as socket, call(socket, posted(*pieces)) as answer:
+        await answer.begins()
+        assert bytes(await answer.body()) == b"".join(pieces)
+
+
+async def test_of_a_body_no_more_is_handed_on_than_is_taken(tmp_path: Path) -> None:
+    reads = asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reads.wait()
+        await body_in(reader)
+        writer.write(head(2) + b"{}")
+
+    asked = posted(*[bytes(PIECE)] * 64)
+
+    async def ask() -> None:
+        async with call(socket, asked) as answer:
+            await answer.begins()
+
+    async with llamacpp(tmp_path, slow) as socket:
+        asking = asyncio.ensure_future(ask())
+        await asyncio.sleep(0.2)
+        assert len(asked.body) > 32
+        reads.set()
+        await asking
+    assert not asked.body
+
+
+async def test_an_answer_that_comes_before_all_is_asked_is_heard(tmp_path: Path) -> None:
+    heard = asyncio.Event()
+
+    async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head(2, b"413 Too Large") + b"{}")
+        await heard.wait()
+
+    async with llamacpp(tmp_path, refuses) as socket:
+        async with call(socket, posted(*[bytes(PIECE)] * 64)) as answer:
+            await answer.begins()
+            assert (answer.status, await answer.body()) == (413, b"{}")
+        heard.set()
+
+
+async def test_one_who_hangs_up_while_being_asked_is_no_answer(tmp_path: Path) -> None:
+    async def hangs_up(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with llamacpp(tmp_path, hangs_up) as socket:
+        with pytest.raises(Broken):
+            async with call(socket, posted(*[bytes(PIECE)] * 64)) as answer:
+                await answer.begins()
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE, MIB, MIB + 1, 5 * MIB])
+async def test_a_whole_answer_is_whole_however_large(size: int, tmp_path: Path) -> None:
+    body = bytes(number % 251 for number in range(min(size, 4096))) * max(1, size // 4096)
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await body_in(reader)
+        writer.write(head(len(body)) + body)
+        await writer.drain()
+
+    async with llamacpp(tmp_path, answers) as socket, call(socket, posted(b"{}")) as answer:
+        await answer.begins()
+        assert bytes(await answer.body()) == body
+
+
+# --- others' turns ---------------------------------------------------------------------------------------------------
+
+
+class Steps:
+    """How long the event loop's longest step took, in processor time of its thread."""
+
+    def __init__(self) -> None:
+        self.longest, self._last = 0.0, time.thread_time()
+
+    async def watch(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            self.longest, self._last = max(self.longest, now - self._last), now
+
+
+async def longest_step(folder: Path, *, asked: int, answered: int) -> float:
+    """While one client asks so many bytes, and is answered so many: through web server and guard, all of it in here."""
+    number = b"0.125,"
+    body = b'{"data":[%b0],"usage":{"prompt_tokens":1,"total_tokens":1}}' % (number * (answered // len(number)))
+    pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        left = asked
+        while left:
+            left -= len(await reader.read(min(left, PIECE)))
+        writer.write(head(len(body)))
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+
+    around, port, steps = guarding(folder), free_port(), Steps()
+    async with llamacpp(folder, answers) as socket:
+        engine = Engine(around.gate, Path(socket), CollectorRegistry(), parallel=1)
+        async with serving(Guard(engine, around.gate), "127.0.0.1", port):
+            watching = asyncio.ensure_future(steps.watch())
+            got = await _ask(port, asked)
+            watching.cancel()
+    around.close()
+    assert got == len(body)
+    return steps.longest
+
+
+async def _ask(port: int, size: int) -> int:
+    """The length of the answer's body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    words = b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    writer.write(words % size + b'{"input":"')
+    left = size - len(b'{"input":""}')
+    while left:
+        piece = min(left, PIECE)
+        writer.write(b"x" * piece)
+        await writer.drain()
+        left -= piece
+    writer.write(b'"}')
+    told = await reader.readuntil(b"\r\n\r\n")
+    assert b" 200 " in told.splitlines()[0]
+    length = got = int(told.lower().partition(b"content-length: ")[2].split()[0])
+    while got:
+        got -= len(await reader.read(PIECE))
+    writer.close()
+    return length
+
+
+@pytest.mark.parametrize(("asked", "answered"), [(32 * MIB, 64), (64, 32 * MIB)], ids=["body", "answer"])
+def test_a_large_one_takes_no_long_step_of_the_event_loop(asked: int, answered: int, tmp_path: Path) -> None:
+    def measured(number: int) -> float:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(longest_step(folder, asked=asked, answered=answered))
+
+    # Other threads and the collection of garbage have no part in every one.
+    assert min(measured(number) for number in range(3)) < MOST
