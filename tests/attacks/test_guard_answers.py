@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.guard.answers import Reading, Stream, is_token, tail_of
-from slipway_runtime.guard.asgi import EngineGone, Guard, Receive, Scope, Send
+from slipway_runtime.guard.asgi import App, EngineGone, Guard, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from support.answer_shapes import RESPONSES, WORDS, Shape, shape
 from support.guarding import CHAT, answering, ask, chunk, guarding, streaming, waiting
@@ -145,6 +145,155 @@ async def test_a_stream_without_usage_whose_client_takes_it_slowly_pays_for_all_
     gate.close()
 
 
+@pytest.mark.parametrize("tokens", [1, 2, 4, 8, 15, 50])
+async def test_a_stream_without_usage_pays_for_all_of_its_tokens_however_many_an_event_has(
+    tmp_path: Path, tokens: int
+) -> None:
+    """As by speculative decoding, by `stream_interval`, and for clients that take them slowly."""
+    gate = limited(tmp_path, [1.0])
+    events = [chunk(index=0, delta={"content": "abc " * tokens}, finish_reason=None)] * 50
+    first = chunk(index=0, delta={"content": "abc "}, finish_reason=None)
+    await ask(Guard(streaming(first, *events, b"data: [DONE]\n\n"), gate))
+    assert 10_000 - left(gate) == pytest.approx(50 * tokens, abs=2)
+    gate.close()
+
+
+@pytest.mark.parametrize("words", [1, 3, 10, 1000, 3000])
+async def test_a_large_first_event_hides_no_text_that_follows(tmp_path: Path, words: int) -> None:
+    """With `return_token_ids`, vLLM puts the prompt's tokens there."""
+    gate = limited(tmp_path, [1.0])
+    choice = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+    first = json.dumps({"choices": [choice], "prompt_token_ids": [12345] * words * 4}, separators=(",", ":"))
+    merged = [chunk(index=0, delta={"content": "word " * words}, finish_reason=None)] * 10
+    await ask(Guard(streaming(b"data: " + first.encode() + b"\n\n", *merged, b"data: [DONE]\n\n"), gate))
+    assert words * 10 <= 10_000 - left(gate) <= words * 13
+    gate.close()
+
+
+@pytest.mark.parametrize("told", [b'"usage" : {', b'"usage":\t{'])
+async def test_usage_is_seen_after_many_tokens_however_it_is_written(tmp_path: Path, told: bytes) -> None:
+    gate = limited(tmp_path, [1.0])
+    tokens = [chunk(index=0, text="a", finish_reason=None)] * 9
+    end = b'data: {"choices":[],' + told + b'"prompt_tokens":4000,"completion_tokens":9}}\n\n'
+    await ask(Guard(streaming(*tokens, end, b"data: [DONE]\n\n"), gate))
+    assert 10_000 - left(gate) == pytest.approx(4009)
+    gate.close()
+
+
+async def test_an_aborted_response_is_seen_after_many_tokens_however_it_is_written(tmp_path: Path) -> None:
+    made = guarding(tmp_path)
+    tokens = [b'data: {"type":"response.output_text.delta","item_id":"msg","delta":"word"}\n\n'] * 9
+    end = b'data: {"response" : {"status":"cancelled"},"type":"response.completed"}\n\n'
+    answer = await ask(Guard(streaming(*tokens, end), made.gate), RESPONSES)
+    assert b"engine_aborted" in answer.body
+    made.close()
+
+
+@pytest.mark.parametrize("depth", [100, 300, 100_000])
+async def test_a_tools_input_however_deep_hides_no_usage(tmp_path: Path, depth: int) -> None:
+    gate = limited(tmp_path, [1.0])
+    deep = "[" * depth + '"x"' + "]" * depth
+    body = (
+        f'{{"type":"message","content":[{{"type":"tool_use","input":{{"a":{deep}}}}}],"stop_reason":"tool_use",'
+        '"usage":{"input_tokens":4000,"output_tokens":5000}}'
+    )
+    await ask(Guard(answering(body.encode()), gate), "/v1/messages")
+    assert 10_000 - left(gate) == pytest.approx(9000)
+    gate.close()
+
+
+PICTURE = "data:image/png;base64," + "A" * 1_000_000
+MEDIA = [
+    {"type": "image_url", "image_url": {"url": PICTURE}},
+    {"type": "input_image", "image_url": PICTURE},
+    {"type": "input_audio", "input_audio": {"data": "A" * 1_000_000, "format": "wav"}},
+    {"type": "image", "source": {"type": "base64", "data": "A" * 1_000_000}},
+    {"type": "tool_result", "content": [{"type": "image", "source": {"data": "A" * 1_000_000}}]},
+]
+
+
+@pytest.mark.parametrize("part", MEDIA, ids=lambda part: str(part["type"]))
+@pytest.mark.parametrize("name", ["messages", "input"])
+async def test_a_picture_or_a_sound_is_paid_for_as_one_and_not_by_its_bytes(
+    tmp_path: Path, part: dict[str, object], name: str
+) -> None:
+    gate = limited(tmp_path, [1.0])
+    body = json.dumps({name: [{"role": "user", "content": [part, {"type": "text", "text": "word " * 400}]}]}).encode()
+    pieces = [body[at : at + 65_536] for at in range(0, len(body), 65_536)]
+    await ask(Guard(streaming(*[chunk(text="a")] * 20, b"data: [DONE]\n\n"), gate), body=pieces)
+    assert 10_000 - left(gate) == pytest.approx(1500, abs=100)
+    gate.close()
+
+
+async def test_what_merely_looks_like_a_picture_is_paid_for_as_text(tmp_path: Path) -> None:
+    gate = limited(tmp_path, [1.0])
+    body = json.dumps({"messages": [{"content": PICTURE[:30_000]}], "x": [{"image_url": {"url": PICTURE[:2000]}}]})
+    await ask(Guard(streaming(b"data: [DONE]\n\n"), gate), body=[body.encode()])
+    assert 10_000 - left(gate) == pytest.approx(8000, abs=100)
+    gate.close()
+
+
+FORM = [("content-type", "multipart/form-data; boundary=x")]
+TOLD = b'{"text":"word word ","usage":{"type":"duration","seconds":60}}'
+
+
+@pytest.mark.parametrize(
+    ("app", "used"), [(answering(TOLD), 1502), (answering(b"1\n00:00", content_type="text"), 2000)]
+)
+async def test_a_transcription_is_paid_for_by_its_seconds(tmp_path: Path, app: App, used: int) -> None:
+    gate = limited(tmp_path, [1.0])
+    await ask(Guard(app, gate), "/v1/audio/transcriptions", body=[b"A" * 2_000_000], headers=FORM)
+    assert 10_000 - left(gate) == pytest.approx(used, abs=5)
+    gate.close()
+
+
+async def test_embeddings_as_bytes_are_paid_for_by_what_their_header_tells(tmp_path: Path) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        told = b'{"data":[{"index":0}],"usage":{"prompt_tokens":7000,"total_tokens":7000}}'
+        headers = [(b"content-type", b"application/octet-stream"), (b"metadata", told)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"\0" * 4000})
+
+    gate = limited(tmp_path, [1.0])
+    await ask(Guard(app, gate), "/v1/embeddings")
+    assert 10_000 - left(gate) == pytest.approx(7000)
+    gate.close()
+
+
+async def test_tokens_as_numbers_are_paid_for_one_by_one(tmp_path: Path) -> None:
+    gate = limited(tmp_path, [1.0])
+    body = json.dumps({"input": [1] * 8000, "encoding_format": "bytes_only"}, separators=(",", ":")).encode()
+    app = answering(b"\0" * 4000, content_type="application/octet-stream")
+    await ask(Guard(app, gate), "/v1/embeddings", body=[body])
+    assert 10_000 - left(gate) == pytest.approx(8000, abs=5)
+    gate.close()
+
+
+async def test_of_several_prompts_each_is_paid_for_though_llamacpp_tells_one(tmp_path: Path) -> None:
+    gate = limited(tmp_path, [1.0])
+    body = json.dumps({"prompt": ["a", *["word " * 400] * 3]}).encode()
+    choices = [{"index": number, "text": "word " * (400 if number else 1)} for number in range(4)]
+    usage = {"prompt_tokens": 2, "completion_tokens": 1}
+    timings = {"prompt_n": 2, "predicted_n": 1, "predicted_ms": 5.0}
+    answer = json.dumps({"choices": choices, "usage": usage, "timings": timings}).encode()
+    await ask(Guard(answering(answer), gate), "/v1/completions", body=[body])
+    assert 10_000 - left(gate) == pytest.approx(3 * 500 + 3 * 500, abs=20)
+    gate.close()
+
+
+async def test_a_client_that_hangs_up_when_one_of_its_choices_has_told_pays_for_the_others(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+    gate = limited(tmp_path, [1.0])
+    tokens = [chunk(index=1, text="a", finish_reason=None) for _ in range(100)]
+    end = b'data: {"choices":[{"index":0}],"timings":{"prompt_n":5,"predicted_n":1,"predicted_ms":5.0}}\n\n'
+    asked = asyncio.create_task(ask(Guard(waiting(begun, *tokens, end), gate)))
+    await begun.wait()
+    asked.cancel()
+    await asyncio.wait([asked])
+    assert 10_000 - left(gate) == pytest.approx(5 + 99)
+    gate.close()
+
+
 async def test_a_client_that_hangs_up_before_a_whole_answer_pays_for_its_time_and_its_prompt(tmp_path: Path) -> None:
     clock, begun = [1.0], asyncio.Event()
     gate = limited(tmp_path, clock)
@@ -193,6 +342,38 @@ async def test_what_the_front_end_computes_is_in_flight_meanwhile(tmp_path: Path
     first.cancel()
     await asyncio.wait([first])
     assert (await ask(Guard(answering(b"{}"), made.gate), CHAT)).status == 200
+    made.close()
+
+
+# --- what goes by before it is judged ---
+
+
+ABORTED = b'{"choices":[{"finish_reason":"abort"}]}'
+
+
+@pytest.mark.parametrize(
+    "app",
+    [
+        streaming(b"", b"data: " + ABORTED + b"\n\n"),
+        answering(b"", ABORTED),
+        answering(ABORTED[:9], b"", ABORTED[9:]),
+        answering(*(ABORTED[at : at + 1] for at in range(len(ABORTED)))),
+    ],
+    ids=["a stream", "an empty piece", "two pieces", "bytes"],
+)
+async def test_no_success_is_told_of_an_aborted_answer_whatever_its_first_piece(tmp_path: Path, app: App) -> None:
+    made = guarding(tmp_path)
+    answer = await ask(Guard(app, made.gate))
+    assert (answer.status, answer.error) == (503, "engine_aborted")
+    made.close()
+
+
+async def test_a_whole_answer_in_many_pieces_is_held_as_far_as_memory_allows(tmp_path: Path) -> None:
+    made = guarding(tmp_path)
+    pieces = [b'{"x":"', *[b"x" * 65_536] * 40, b'"}']
+    answer = await ask(Guard(answering(*pieces), made.gate))
+    assert answer.body == b"".join(pieces)
+    assert max(len(message.get("body", b"")) for message in answer.messages) < 2 << 20
     made.close()
 
 

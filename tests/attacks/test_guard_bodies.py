@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from slipway_runtime.guard.asgi import Guard, Message, Scope
-from slipway_runtime.guard.bodies import GRACE
+from slipway_runtime.guard.bodies import GRACE, Body
+from slipway_runtime.guard.settings import Settings
 from support.guarding import (
     CHAT,
     KEY,
@@ -223,12 +224,58 @@ async def test_what_is_nested_so_deeply_that_a_parser_would_end_is_refused(made:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("temperature", -1), ("temperature", 99), ("top_p", 0), ("top_p", 1.1), ("n", 0), ("max_tokens", -1)],
+    [
+        *(("temperature", -1), ("temperature", 99), ("top_p", 0), ("top_p", 1.1), ("n", 0), ("max_tokens", -1)),
+        *(("presence_penalty", 5), ("frequency_penalty", -7), ("repetition_penalty", 0), ("top_k", -5), ("min_p", 3)),
+        *(("top_logprobs", 21), ("n_probs", 140_000), ("logprobs", 1e9), ("logprobs", -1), ("min_tokens", -1)),
+    ],
 )
 async def test_numbers_beyond_what_the_api_allows_are_refused_by_name(made: Made, name: str, value: float) -> None:
     answer = await ask(Guard(nothing, made().gate), body=[json.dumps({name: value}).encode()])
     assert (answer.status, answer.error) == (400, "invalid_request")
     assert json.loads(answer.body)["error"]["param"] == name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("logprobs", True), ("logprobs", 20), ("top_logprobs", 0), ("top_k", -1), ("top_k", 0), ("min_p", 1)],
+)
+async def test_numbers_that_the_api_allows_go_to_the_engine(made: Made, name: str, value: object) -> None:
+    assert (await ask(Guard(answering(b"{}"), made().gate), body=[json.dumps({name: value}).encode()])).status == 200
+
+
+async def test_more_log_probabilities_are_taken_where_they_are_allowed(made: Made) -> None:
+    guard = Guard(answering(b"{}"), made(max_logprobs=100).gate)
+    asked = [(await ask(guard, body=[b'{"top_logprobs":%d}' % number])).status for number in (100, 101)]
+    assert asked == [200, 400]
+
+
+@pytest.mark.parametrize("path", [RESPONSES, "/v1/messages"])
+@pytest.mark.parametrize("name", ["n", "n_cmpl"])
+async def test_where_an_api_has_one_answer_nobody_gets_more(made: Made, path: str, name: str) -> None:
+    answer = await ask(Guard(nothing, made().gate), path, body=[json.dumps({name: 2}).encode()])
+    assert (answer.status, answer.error) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+@pytest.mark.parametrize(
+    ("asked", "prompts", "answers"),
+    [
+        ({"prompt": "Hi"}, 1, 1),
+        ({"prompt": [1, 2, 3]}, 1, 1),
+        ({"prompt": []}, 1, 1),
+        ({"prompt": ["Hi"] * 1500}, 1500, 1),
+        ({"prompt": [[1, 2], [3]], "n": 3}, 2, 3),
+        ({"prompt": [{"prompt_string": "Hi"}] * 4, "n_cmpl": 2, "n": 1}, 4, 2),
+        ({"prompt": ["word " * 5000] * 2}, 2, 1),
+        ({"messages": [{"content": "Hi"}, {"content": "Hi"}], "n": 2.0}, 1, 2),
+    ],
+)
+def test_how_many_answers_are_asked_for_is_known(asked: object, prompts: int, answers: int, size: int) -> None:
+    data, body = json.dumps(asked).encode(), Body("/v1/completions", Settings(), owns=None)
+    for _ in body.read(data[at : at + size] for at in range(0, len(data), size)):
+        pass
+    assert (body.prompts, body.answers) == (prompts, answers)
 
 
 # --- stored responses ------------------------------------------------------------------------------------------------

@@ -66,6 +66,7 @@ def bare(name: str, method: str, path: str, status: int, code: str = "", **diffe
 
 BAD, TOO_LONG = "invalid_request", "context_length_exceeded"
 LENIENT = "llama.cpp takes it for something that it can answer, and a client that means it so loses nothing"
+SLOTS = "llama.cpp has few slots (2 in these tests), and would put what is beyond them before what others ask"
 ANY_ROLE = "llama.cpp hands roles to the chat template, which decides; vLLM checks them before"
 ONE_MODEL = "what a request may ask for in vLLM is set by flags for the model at hand"
 
@@ -73,6 +74,11 @@ CASES = (
     completion("a completion", 200),
     chat("a chat", 200),
     completion("several prompts", 200, prompt=["Hi", "Ho"]),
+    completion("more prompts than slots", 200, prompt=["Hi"] * 3, differs={LLAMACPP: (400, BAD)}, why=SLOTS),
+    completion("more answers than slots", 200, n=3, differs={LLAMACPP: (400, BAD)}, why=SLOTS),
+    completion(
+        "more answers to prompts than slots", 200, prompt=["Hi"] * 2, n=2, differs={LLAMACPP: (400, BAD)}, why=SLOTS
+    ),
     completion("a prompt of tokens", 200, prompt=[1, 2, 3]),
     completion("two choices", 200, n=2),
     completion("a member that nobody knows", 200, frobnicate=1),
@@ -120,7 +126,16 @@ CASES = (
     completion("a temperature in a word", 400, BAD, temperature="hot"),
     completion("more than all tokens", 400, BAD, top_p=2),
     completion("a stream in a word", 400, BAD, stream="yes please"),
-    completion("many log probabilities", 400, BAD, logprobs=999, differs={LLAMACPP: (200, "")}, why=LENIENT),
+    completion("many log probabilities", 400, BAD, logprobs=999),
+    completion("many probabilities by the name that llama.cpp has", 400, BAD, n_probs=999),
+    chat("many log probabilities in a chat", 400, BAD, logprobs=True, top_logprobs=999),
+    chat("log probabilities in a chat", 200, logprobs=True, top_logprobs=2),
+    completion("too much of a presence penalty", 400, BAD, presence_penalty=5),
+    completion("too little of a frequency penalty", 400, BAD, frequency_penalty=-7),
+    completion("no repetition penalty", 400, BAD, repetition_penalty=0),
+    completion("fewer tokens to choose from than none", 400, BAD, top_k=-5),
+    completion("all tokens to choose from", 200, top_k=-1),
+    completion("a least probability above all", 400, BAD, min_p=3),
     post("no messages", CHAT, 400, BAD),
     chat("messages that are a string", 400, BAD, messages="Hi"),
     chat("a message without a role", 400, BAD, messages=[{"content": "Hi"}]),
@@ -147,6 +162,8 @@ CASES = (
         why=ONE_MODEL,
     ),
     post("a message", MESSAGES, 200, messages=HI, max_tokens=2),
+    post("two messages", MESSAGES, 400, BAD, messages=HI, max_tokens=2, n=2),
+    post("two responses", RESPONSES, 400, BAD, input="Hi", max_output_tokens=16, n=2),
     post("a response", RESPONSES, 200, input="Hi", max_output_tokens=16),
     post("after a response that there is not", RESPONSES, 404, "not_found", input="Hi", previous_response_id="resp_x"),
     bare("a response that there is not", "GET", f"{RESPONSES}/resp_x", 404, "not_found"),

@@ -13,6 +13,8 @@ import signal
 import sys
 import tempfile
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from slipway_runtime.engines.llamacpp import Settings, fill
 from slipway_runtime.engines.llamacpp_calls import Broken, Call, Request, call
 from slipway_runtime.engines.web import WhileThere, body_of, serving
 from slipway_runtime.failure import termination_message
+from slipway_runtime.guard import errors
 from slipway_runtime.guard.asgi import VISIT, EngineGone, Guard, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 
@@ -67,8 +70,7 @@ class Engine:
         self._gate = gate
         self._socket = str(socket)
         self._registry = registry
-        self._places = asyncio.Semaphore(parallel)
-        """Who waits for one is asked at no time whether it is still there; in llama.cpp's own queue it would be."""
+        self._places = Places(parallel)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await body_of(receive)
@@ -80,8 +82,13 @@ class Engine:
             elif scope["path"] == "/metrics":
                 await self._metrics(send)
             elif scope[VISIT].work:
-                async with self._places:
-                    self._gate.take(scope[VISIT])
+                visit = scope[VISIT]
+                if visit.prompts * visit.answers > self._places.number:
+                    refusal = errors.too_many_answers(visit.prompts, visit.answers, self._places.number)
+                    await _send(send, refusal.status, b"application/json", refusal.body())
+                    return
+                async with self._places.taken(visit.prompts * visit.answers):
+                    self._gate.take(visit)
                     await self._answer(scope, body, send)
             else:
                 await self._answer(scope, body, send)
@@ -101,6 +108,26 @@ class Engine:
             await answer.begins()
             text = await answer.body()
         await _send(send, 200, b"text/plain", b"".join((text, generate_latest(self._registry))))
+
+
+class Places:
+    """As many as llama.cpp computes answers at once. A request takes one for each of its own, when its turn has come.
+
+    Who waits for one is asked at no time whether it is still there; in llama.cpp's own queue it would be.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._free = asyncio.Semaphore(number)
+        self._turn = asyncio.Lock()
+
+    @asynccontextmanager
+    async def taken(self, number: int) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            async with self._turn:  # two requests that have half of what they need would wait for ever
+                for _ in range(number):
+                    await stack.enter_async_context(self._free)
+            yield
 
 
 async def _stream(answer: Call, send: Send) -> None:

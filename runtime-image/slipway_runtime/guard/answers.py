@@ -2,28 +2,33 @@
 
 Each is looked for at its own place in each API's answers, in an event of a stream that can have it, or at the top level
 of a whole answer, and nowhere else: what the model wrote and what the client had echoed is stepped over. Most events
-bring a token and nothing else. They are known by bytes that they lack, and most of those by how they end, since to look
+bring text and nothing else. They are known by bytes that they lack, and most of those by how they end, since to look
 closer would be a good part of what the engine itself does for a token. Both go by names in quotation marks, and inside
-of strings JSON has none that aren't escaped.
+of strings JSON has none that aren't escaped. What they have beyond the least that an event with text has had is text.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from slipway_runtime.guard import engine_errors
-from slipway_runtime.guard.events import LARGEST, Events, Span
-from slipway_runtime.guard.scanner import SLICE, THERE, Scanner, TooDeep, Tree, number_of, text_of
+from slipway_runtime.guard.events import LARGEST, NAME, Events, Span
+from slipway_runtime.guard.scanner import SLICE, THERE, Scanner, Tree, number_of, text_of
 
-BYTES_PER_TOKEN, BYTES_OF_A_TOKEN = 4, 16  # as most are, and as more than one of them are at least
+BYTES_PER_TOKEN, BYTES_OF_A_TOKEN = 4, 16  # as most have, and as a longer one has
+TOKENS_PER_SECOND = 25
+"""Of audio, as most models make of it."""
+LARGEST_HELD = 1 << 20  # bytes of a whole answer that comes in parts
 LONGEST_EVENT_LINE = 64  # bytes, of `event: response.output_text.delta` and the like
-DONE = len(b"data:  [DONE] \n\n")
-"""Bytes of the event that ends a stream, at most; one that brings a token has more."""
-MORE_THAN_A_TOKEN = 64
-"""Bytes by which an event has to be longer than it would be without any text, until that is looked at."""
-_REASON, _GOES_ON = b'"finish_reason":', b'"finish_reason":null'
+FRAME = len(b"data:\n\n")
+DONE = 32
+"""Bytes of the data that ends a stream, at most."""
+_REASON, _GOES_ON = b'"finish_reason"', b'"finish_reason":null'
+_USAGE, _NO_USAGE = b'"usage"', b'"usage":null'
 
 _OPENAI: Tree = {b"prompt_tokens": "prompt", b"completion_tokens": "completion", b"total_tokens": "total"}
 _OTHERS: Tree = {b"input_tokens": "prompt", b"output_tokens": "completion"}
@@ -33,8 +38,12 @@ _DELTA: Tree = {
     **dict.fromkeys((b"content", b"reasoning", b"reasoning_content", b"text", b"partial_json", b"thinking"), "text"),
     b"tool_calls": {None: {b"function": {b"arguments": "text"}}},
 }
-_CHOICES: Tree = {None: {b"finish_reason": "finish", b"text": "text", b"delta": _DELTA}}
+_CHOICE: Tree = {b"index": "index", b"finish_reason": "finish", b"text": "text", b"delta": _DELTA, b"message": _DELTA}
 _ERROR: Tree = {THERE: "error"}
+
+
+def _texts(*names: str) -> re.Pattern[bytes]:
+    return re.compile(rb'(?s)"(?:%b)"\s*:\s*"([^"\\]*+(?:\\.[^"\\]*+)*+)"' % "|".join(names).encode())
 
 
 @dataclass(frozen=True)
@@ -44,12 +53,21 @@ class Api:
     whole: Tree
     event: Tree
     signs: tuple[bytes, ...]
+    texts: re.Pattern[bytes]
+    """A text in an event that has none of them."""
 
 
 _CHAT = Api(
-    whole={b"choices": {None: {b"finish_reason": "finish"}}, b"usage": _OPENAI, b"timings": _TIMINGS},
-    event={b"choices": _CHOICES, b"usage": _OPENAI, b"timings": _TIMINGS, b"error": _ERROR},
-    signs=(b'"abort"', b'"usage":{', b'"usage": {', b'"timings"', b'"error"'),
+    whole={b"choices": {None: {THERE: "choice", **_CHOICE}}, b"usage": _OPENAI, b"timings": {THERE: "one", **_TIMINGS}},
+    event={b"choices": {None: _CHOICE}, b"usage": _OPENAI, b"timings": _TIMINGS, b"error": _ERROR},
+    signs=(b'"abort"', b'"timings"', b'"error"'),
+    texts=_texts("content", "reasoning", "reasoning_content", "text", "arguments"),
+)
+_AUDIO = Api(
+    whole={b"usage": {**_OPENAI, b"seconds": "seconds"}, b"duration": "seconds", b"text": "text"},
+    event=_CHAT.event,
+    signs=_CHAT.signs,
+    texts=_CHAT.texts,
 )
 _MESSAGES = Api(
     whole={b"type": "type", b"stop_reason": "stop", b"usage": _ANTHROPIC},
@@ -61,6 +79,7 @@ _MESSAGES = Api(
         b"error": _ERROR,
     },
     signs=(b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"'),
+    texts=_texts("text", "partial_json", "thinking"),
 )
 _RESPONSES = Api(
     whole={b"id": "id", b"status": "status", b"usage": _OTHERS},
@@ -70,9 +89,15 @@ _RESPONSES = Api(
         b"response": {b"id": "id", b"status": "status", b"usage": _OTHERS},
         b"error": _ERROR,
     },
-    signs=(b'"response":', b'"error":{', b'"error": {'),
+    signs=(b'"response"', b'"error"'),
+    texts=_texts("delta"),
 )
-_APIS = {"/v1/messages": _MESSAGES, "/v1/responses": _RESPONSES}
+_APIS = {
+    "/v1/messages": _MESSAGES,
+    "/v1/responses": _RESPONSES,
+    "/v1/audio/transcriptions": _AUDIO,
+    "/v1/audio/translations": _AUDIO,
+}
 _LAST = frozenset(f"response.{how}" for how in ("completed", "failed", "incomplete", "cancelled"))
 
 
@@ -96,6 +121,14 @@ class Reading:
         self._scanner = Scanner(self._tree, self._found)
         self._words: dict[str, bytes] = {}
         self._numbers: dict[str, float] = {}
+        self._completions: Counter[int] = Counter()
+        """Tokens that are told of each choice, and of all of them at -1. llama.cpp's streams have only the former."""
+        self._of_choices = 0
+        """Their sum, without that of all."""
+        self._held: bytearray | None = bytearray()
+        """What has come of a whole answer, until it is judged; None if it is too much for that."""
+        self._text = self._text_before = self._choices = 0
+        """Bytes of text that were found, and how many of them in a whole answer's first choice."""
         self._gave_up = False
         self.aborted = False
         """The engine ended the answer without finishing it, which vLLM sends as a success."""
@@ -103,8 +136,8 @@ class Reading:
         """The engine said in the stream that it failed."""
         self.complete = False
         """The stream's last event went by: nothing that follows matters to the client."""
-        self.events = 0
-        """Of a stream that may be tokens; more than one for an event that has the text of several."""
+        self.events = self.text = 0
+        """Of a stream: events that may be tokens, and the bytes of their text."""
         self.usage: Usage | None = None
         self.response_id = ""
 
@@ -116,26 +149,36 @@ class Reading:
         """What of it and of what was held may go by. It yields where others may have a turn."""
         yield from self._scan(piece, 0, len(piece))
         if last:
+            self._text += self._scanner.long_bytes
             self._judge()
-        return piece
+        if self._held is None or (last and not self._held):
+            return piece
+        self._held += piece
+        if not last and len(self._held) <= LARGEST_HELD:
+            return b""
+        held, self._held = bytes(self._held), None
+        return held
 
     def _scan(self, data: bytes | bytearray, start: int, end: int) -> Generator[None, None, None]:
-        try:
-            for at in range(start, end, SLICE):
-                if at > start:
-                    yield
-                self._scanner.feed(bytes(data[at : min(end, at + SLICE)]))
-        except TooDeep:  # no answer of an engine's
-            self._words = {}
+        for at in range(start, end, SLICE):
+            if at > start:
+                yield
+            self._scanner.feed(bytes(data[at : min(end, at + SLICE)]))
 
     def _found(self, what: str, word: bytes) -> None:
         """The largest of a number counts: a stream tells it again and again, and never less."""
         if what == "finish":
             self._gave_up = self._gave_up or word == b'"abort"'
         elif what == "text":
-            self._numbers["text"] = self._numbers.get("text", 0) + max(0, len(word) - 2)
+            self._text += max(0, len(word) - 2)
+        elif what == "choice":
+            self._choices += 1
+            if self._choices == 2:
+                self._text_before = self._text + self._scanner.long_bytes
         elif word[:1].isdigit():
             self._numbers[what] = max(self._numbers.get(what, 0), number_of(word))
+        elif what == "seconds":  # some write the number as a string
+            self._numbers[what] = number_of(word.strip(b'"'))
         else:
             self._words[what] = word
 
@@ -156,14 +199,32 @@ class Reading:
         self._count()
 
     def _count(self) -> None:
-        found = self._numbers.get
-        prompt = found("prompt", 0) + found("cached", 0) + found("created", 0)
-        completion = found("completion", 0)
-        seconds = found("prompt_ms", 0) / 1e3, found("predicted_ms", 0) / 1e3
-        prompt = max(prompt, found("total", 0) - completion, found("prompt_n", 0) + found("cache_n", 0))
-        completion = max(completion, found("predicted_n", 0))
+        choice = int(self._numbers.pop("index", -1)) if self.streams else -1
+        if not self._numbers:
+            return
+        told, before = _usage(self._numbers), self.usage or Usage()
+        self._numbers = {}
+        if (more := told.completion - self._completions[choice]) > 0:
+            self._completions[choice] += more
+            self._of_choices += more if choice >= 0 else 0
+        completion = max(self._completions[-1], self._of_choices)
+        if "one" in self._words and self._choices > 1:  # of llama.cpp's choices, the first tells what it used
+            completion += (self._text - self._text_before) // BYTES_PER_TOKEN
+        elif self._api is _AUDIO and not self.streams:
+            completion = max(completion, self._text // BYTES_PER_TOKEN)
+        prompt = max(told.prompt, before.prompt)
         if prompt or completion:
-            self.usage = Usage(int(prompt), int(completion), *seconds)
+            self.usage = Usage(prompt, completion, max(told.prefill, before.prefill), max(told.decode, before.decode))
+
+
+def _usage(told: dict[str, float]) -> Usage:
+    found = told.get
+    prompt = found("prompt", 0) + found("cached", 0) + found("created", 0)
+    completion = found("completion", 0)
+    prompt = max(prompt, found("total", 0) - completion, found("prompt_n", 0) + found("cache_n", 0))
+    prompt = max(prompt, found("seconds", 0) * TOKENS_PER_SECOND)
+    completion = max(completion, found("predicted_n", 0))
+    return Usage(int(prompt), int(completion), found("prompt_ms", 0) / 1e3, found("predicted_ms", 0) / 1e3)
 
 
 class Stream(Reading):
@@ -172,21 +233,23 @@ class Stream(Reading):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self._events = Events()
-        self._usual = 0
-        """Bytes of an event's data that brings a token, as far as that is known."""
+        self._bare = 0
+        """Bytes of data that an event with text has beside it, at least; 0 as long as none has come."""
+        self._long = False
+        """The event that isn't whole was let go as far as it has come."""
 
     @property
     def _tree(self) -> Tree:
         return self._api.event
 
     @property
-    def longest_token(self) -> int:
-        """Bytes of a piece that brings a token, and no more than one."""
-        return self._usual + len(b"data: \n\n")
+    def bare(self) -> int:
+        """Bytes of a piece that is one event, beside its text."""
+        return self._bare + FRAME
 
     def read(self, piece: bytes, *, last: bool) -> Generator[None, None, bytes]:
         """Events go by when they are whole; of an aborted one, and of what follows it, nothing does."""
-        if not piece and not self._events.buffer:
+        if not piece and not self._events.buffer and not self._long:
             return piece
         events, sent, parts = self._events, 0, list[bytes | bytearray]()
         end_of_all = b"\n\n" if last else b""  # what isn't whole then is judged, too
@@ -195,6 +258,11 @@ class Stream(Reading):
                 yield
                 continue
             (start, end), data = found
+            if self._long:
+                yield from self._end_long(data)
+                if self.aborted:
+                    return b"".join([*parts, events.buffer[sent:start], b"\n\n"])
+                continue
             if not data:
                 continue
             yield from self._read(data)
@@ -203,53 +271,105 @@ class Stream(Reading):
             if "error" in self._words:
                 parts += (events.buffer[sent : data[0][0]], b" ", self._rewritten(data), b"\n\n")
                 sent, self.failed = end, True
+        if self._long or events.held > LARGEST:
+            yield from self._go_on_long()
         rest = events.buffer[sent : len(events.buffer) - events.held]
         events.done()
-        if events.held > LARGEST:
-            self.aborted = True
         return b"".join([*parts, rest.removesuffix(end_of_all)])
 
-    def is_plain(self, piece: bytes) -> bool:
-        """Whether it is an event of a usual size, and the only one, from which nothing is to be learned."""
-        size = len(piece)
-        if self._events.buffer or size > self._usual + LONGEST_EVENT_LINE or piece.find(b"\r") >= 0:
-            return False
-        at = piece.find(b"data:")
-        if at < 0 or size - at <= DONE or (at and piece[at - 1] != 0x0A):
-            return False
-        if piece.find(b"\n", at) != size - 2 or piece[-1] != 0x0A:
-            return False
-        return not any(map(piece.__contains__, self._api.signs))
+    def text_of_plain(self, piece: bytes) -> int:
+        """The bytes of its text, if it is one event and tells nothing else; -1 if that isn't known."""
+        if self._events.buffer or self._long:
+            return -1
+        at, size = piece.find(b"data:", 0, LONGEST_EVENT_LINE), len(piece)
+        if at < 0 or not DONE + FRAME < size - at <= SLICE or (at and piece[at - 1] != 0x0A):
+            return -1
+        if piece.find(b"\n", at) != size - 2 or piece[-1] != 0x0A or piece.find(b"\r") >= 0:
+            return -1
+        return self._text_of(piece, at + NAME, size - 2)
+
+    def _text_of(self, data: bytes | bytearray, start: int, end: int) -> int:
+        """The bytes of an event's text; -1 if it may tell something besides, or is too large for one go."""
+        size = end - start
+        if size > SLICE or self._tells(data, start, end):
+            return -1
+        text = size - self._bare
+        if self._bare and 0 <= text <= BYTES_OF_A_TOKEN:
+            return text
+        text = sum(found.end(1) - found.start(1) for found in self._api.texts.finditer(data, start, end))
+        self._compare(size, text)
+        return text
+
+    def _compare(self, size: int, text: int) -> None:
+        if text:
+            self._bare = min(self._bare or size, size - text)
+
+    def _tells(self, data: bytes | bytearray, start: int, end: int) -> bool:
+        """Whether an event may tell something besides its text."""
+        if any(data.find(sign, start, end) >= 0 for sign in self._api.signs):
+            return True
+        usages = data.count(_USAGE, start, end)
+        return usages > 0 and usages != data.count(_NO_USAGE, start, end)
 
     def _read(self, data: list[Span]) -> Generator[None, None, None]:
         """Judges an event."""
         buffer, (start, end) = self._events.buffer, data[0]
         self.events += 1
         self._words = {}
-        if end - start < 10 and buffer[start:end].strip() == b"[DONE]":
+        if end - start <= DONE and buffer[start:end].strip() == b"[DONE]":
             self.complete = True
             return
-        usual = len(data) == 1 and end - start <= self._usual
-        if usual and not any(buffer.find(sign, start, end) >= 0 for sign in self._api.signs):
+        if len(data) == 1 and (text := self._text_of(buffer, start, end)) >= 0:
+            self.text += text
             return
-        self._scanner = Scanner(self._tree, self._found)
-        for start, end in data:
-            yield from self._scan(buffer, start, end)
-            self._scanner.feed(b"\n")
-        self._judge()
-        self._measure(sum(end - start for start, end in data))
+        self._begin()
+        yield from self._scan_all(data)
+        self._compare(sum(end - start for start, end in data), self._end())
 
-    def _measure(self, size: int) -> None:
-        """An event may have the text of several tokens, where a client takes them slowly."""
-        text = int(self._numbers.pop("text", 0))
-        self._usual = size - text + MORE_THAN_A_TOKEN
-        self.events += max(0, text - BYTES_OF_A_TOKEN) // BYTES_PER_TOKEN
+    def _begin(self) -> None:
+        self._text = 0
+        self._scanner = Scanner(self._tree, self._found)
+
+    def _scan_all(self, data: list[Span]) -> Generator[None, None, None]:
+        for start, end in data:
+            yield from self._scan(self._events.buffer, start, end)
+            self._scanner.feed(b"\n")
+
+    def _end(self) -> int:
+        """Judges what was found in an event; returns the bytes of its text."""
+        self._judge()
+        text = self._text + self._scanner.long_bytes
+        self.text += text
+        return text
+
+    def _go_on_long(self) -> Generator[None, None, None]:
+        """An event that is too large to be held goes by while it is read."""
+        if not self._long:
+            self.events += 1
+            self._words = {}
+            self._begin()
+            self._long = True
+        for start, end in self._events.let_go():
+            yield from self._scan(self._events.buffer, start, end)
+
+    def _end_long(self, data: list[Span]) -> Generator[None, None, None]:
+        self._long = False
+        yield from self._scan_all(data)
+        self._end()
+        self.failed = self.failed or "error" in self._words
 
     def _rewritten(self, data: list[Span]) -> bytes:
         buffer = self._events.buffer
         size = sum(end - start for start, end in data)
         whole = b"\n".join(buffer[start:end] for start, end in data) if size <= engine_errors.LARGEST else b""
         return engine_errors.of_event(whole)
+
+
+def read_at_once(answer: bytes, path: str) -> Reading:
+    reading = Reading(path)
+    for _ in reading.read(answer, last=True):
+        pass
+    return reading
 
 
 def tail_of(piece: bytes) -> bytes:

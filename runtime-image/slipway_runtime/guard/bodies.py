@@ -1,8 +1,11 @@
 """What is looked at in a request's body before the engine sees it, and how many bytes of bodies there may be at a time.
 
 At the top level of the JSON: the model, which has to be one that is served, since llama.cpp answers for any; numbers
-that the OpenAI API bounds, and not every engine does; and the ids of stored responses. Of a member that is there twice,
-each counts. Whether all of it is JSON, the engine finds out.
+that the OpenAI API or vLLM bounds, and not every engine does; the ids of stored responses; and how many answers are
+asked for. Of a member that is there twice, each counts. Whether all of it is JSON, the engine finds out.
+
+Answers that don't tell how many tokens their prompt has are paid for by a guess. What it leaves out are pictures and
+sounds, at the places where APIs have them: in bytes, they would be many times of what a model makes of them.
 """
 
 from __future__ import annotations
@@ -12,22 +15,54 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 
 from slipway_runtime.guard import errors
 from slipway_runtime.guard.errors import Refusal
-from slipway_runtime.guard.scanner import SLICE, Scanner, TooDeep, Tree, text_of
+from slipway_runtime.guard.scanner import DEEPEST, SLICE, STRING, THERE, Scanner, TooDeep, Tree, number_of, text_of
+from slipway_runtime.guard.settings import Settings
 
 GRACE = 30.0  # seconds that any body may take
 SLOWEST = 32 << 10  # bytes for each second more
 RETRY_AFTER = 1
+BYTES_PER_TOKEN, BYTES_PER_TOKEN_OF_MEDIA = 4, 1000
+TOKENS_OF_A_MEDIUM = 1000
+"""At least, as of a picture of a megapixel."""
 
+ABOVE_0 = 1e-300
 _RANGES = {
     # from, to, and how it is said
     "temperature": (0.0, 2.0, "from 0 to 2"),
-    "top_p": (0.0, 1.0, "above 0 and at most 1"),
-    "n": (1.0, 1e9, "at least 1"),
+    "top_p": (ABOVE_0, 1.0, "above 0 and at most 1"),
     "max_tokens": (1.0, 1e15, "at least 1"),
     "max_completion_tokens": (1.0, 1e15, "at least 1"),
     "max_output_tokens": (1.0, 1e15, "at least 1"),
+    "min_tokens": (0.0, 1e15, "at least 0"),
+    "presence_penalty": (-2.0, 2.0, "from -2 to 2"),
+    "frequency_penalty": (-2.0, 2.0, "from -2 to 2"),
+    "repetition_penalty": (ABOVE_0, 1e15, "above 0"),
+    "top_k": (-1.0, 1e15, "-1, 0 or more"),
+    "min_p": (0.0, 1.0, "from 0 to 1"),
 }
-_WANTED: Tree = {name.encode(): name for name in ("model", "previous_response_id", "request_id", *_RANGES)}
+_LOGPROBS = ("logprobs", "top_logprobs", "n_probs")
+"""As APIs call the number of tokens that are told beside each; llama.cpp has no bound for it."""
+_ANSWERS = ("n", "n_cmpl")
+"""As they call the number of answers to each prompt."""
+_ONE_ANSWER = ("/v1/messages", "/v1/responses")
+_MANY_PROMPTS = "/v1/completions"
+
+_MEDIUM: Tree = {STRING: "medium", b"url": "medium", b"data": "medium"}
+_PARTS: Tree = {
+    None: {
+        **dict.fromkeys((b"image_url", b"video_url", b"audio_url", b"input_audio", b"source"), _MEDIUM),
+        b"content": {None: {b"source": _MEDIUM}},
+    }
+}
+_MESSAGES: Tree = {None: {b"content": _PARTS, b"output": _PARTS}}
+_PROMPT: Tree = {b"multimodal_data": {None: "medium"}}
+_WANTED: Tree = {
+    **{name.encode(): name for name in ("model", "previous_response_id", "request_id")},
+    **{name.encode(): name for name in (*_RANGES, *_LOGPROBS, *_ANSWERS)},
+    b"messages": _MESSAGES,
+    b"input": _MESSAGES,
+    b"prompt": {**_PROMPT, None: {**_PROMPT, STRING: "prompt", THERE: "prompt"}},
+}
 LONGEST_MARK = 4
 """Bytes by which the encodings of JSON can be told from each other."""
 
@@ -35,19 +70,37 @@ LONGEST_MARK = 4
 class Body:
     """What is wrong with one, as far as it is looked at here."""
 
-    def __init__(self, served: tuple[str, ...], *, owns: Callable[[str], bool] | None) -> None:
+    def __init__(self, path: str, settings: Settings, *, owns: Callable[[str], bool] | None) -> None:
         """`owns` says whether a stored response is of whoever asks; None where nobody has a key."""
         self.refusal: Refusal | None = None
-        self._served, self._owns = served, owns
+        self._path, self._owns = path, owns
+        self._served, self._most_logprobs = settings.models, float(settings.max_logprobs)
+        self._scanner = Scanner(_WANTED, self._found, deepest=DEEPEST)
+        self._bytes = self._commas = self._media = self._bytes_of_media = self._prompts = 0
+        self.answers = 1
+        """To each prompt."""
+
+    @property
+    def prompts(self) -> int:
+        return max(1, self._prompts if self._path == _MANY_PROMPTS else 1)
+
+    @property
+    def tokens(self) -> int:
+        """Of the prompts, by a guess: as its bytes have them, or as numbers, with a comma after each."""
+        media = self._bytes_of_media + self._scanner.long_bytes
+        of_media = max(self._media * TOKENS_OF_A_MEDIUM, media // BYTES_PER_TOKEN_OF_MEDIA)
+        return of_media + max(max(0, self._bytes - media) // BYTES_PER_TOKEN, self._commas)
 
     def read(self, pieces: Iterable[bytes]) -> Generator[None, None, None]:
         """It yields where others may have a turn."""
-        scanner, start, first = Scanner(_WANTED, self._found), b"", True
+        scanner, start, first = self._scanner, b"", True
         try:
             for part in _slices(pieces):
                 if not first:
                     yield
                 first = False
+                self._bytes += len(part)
+                self._commas += part.count(b",")
                 if len(start) < LONGEST_MARK:
                     start += part
                     if len(start) >= LONGEST_MARK:
@@ -67,7 +120,12 @@ class Body:
         return start.removeprefix(b"\xef\xbb\xbf")
 
     def _found(self, what: str, word: bytes) -> None:
-        if self.refusal is None:
+        if what == "medium":
+            self._media += 1
+            self._bytes_of_media += len(word)
+        elif what == "prompt":
+            self._prompts += 1
+        elif self.refusal is None:
             self.refusal = self._wrong(what, word)
 
     def _wrong(self, what: str, word: bytes) -> Refusal | None:
@@ -79,7 +137,13 @@ class Body:
                 return None if self._owns(name) else errors.no_such_response(name)
             case "request_id" if self._owns and word != b"null":
                 return errors.OWN_ID
-        return _out_of_range(what, word) if what in _RANGES else None
+        if what in _LOGPROBS:
+            return _out_of_range(what, word, 0.0, self._most_logprobs, f"from 0 to {self._most_logprobs:.0f}")
+        if what in _ANSWERS:
+            self.answers = max(self.answers, int(number_of(word)))
+            most, wanted = (1.0, "1 here") if self._path in _ONE_ANSWER else (1e9, "at least 1")
+            return _out_of_range(what, word, 1.0, most, wanted)
+        return _out_of_range(what, word, *_RANGES[what]) if what in _RANGES else None
 
     def _wrong_model(self, word: bytes) -> Refusal | None:
         """Left out, null and empty mean the one that is served."""
@@ -99,14 +163,13 @@ def _slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield from (piece[at : at + SLICE] for at in range(0, len(piece), SLICE))
 
 
-def _out_of_range(name: str, word: bytes) -> Refusal | None:
+def _out_of_range(name: str, word: bytes, low: float, high: float, wanted: str) -> Refusal | None:
     """Of what is a number. Whether it should be one, engines say."""
-    low, high, wanted = _RANGES[name]
     try:
         value = float(word)
     except ValueError:
         return None
-    if low <= value <= high and not (name == "top_p" and value == 0):
+    if low <= value <= high:
         return None
     return errors.out_of_range(name, word.decode("ascii", "replace"), wanted)
 

@@ -95,6 +95,15 @@ def out_of_range(name: str, value: str, wanted: str) -> Refusal:
     return Refusal(400, "invalid_request", f"'{name}' is {value[:40]}; it has to be {wanted}.", 0, name)
 
 
+def too_many_answers(prompts: int, answers: int, most: int) -> Refusal:
+    name, asked = ("prompt", f"has {prompts} prompts") if prompts > 1 else ("n", f"is {answers}")
+    times = f", and 'n' is {answers}" if prompts > 1 and answers > 1 else ""
+    told = (
+        f"'{name}' {asked}{times}; this model computes {most} answers at once: ask for more in requests of their own."
+    )
+    return Refusal(400, "invalid_request", told, 0, name)
+
+
 def too_large(limit: int) -> Refusal:
     return Refusal(413, "request_too_large", f"The request's body is larger than {limit} bytes.")
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-LARGEST = 8 << 20  # bytes of an event that comes in parts; none that an engine makes has as many
+LARGEST = 1 << 20  # bytes that are held of an event that comes in parts
+NAME = len(b"data:")
 LINES_AT_ONCE = 100
 
 Span = tuple[int, int]
@@ -23,6 +24,8 @@ class Events:
         self._event = 0
         """Where the event begins that isn't whole."""
         self._data: list[Span] = []
+        self._goes_on: bool | None = None
+        """Of the line that isn't whole, the begin was let go: whether it is data; None if it wasn't."""
 
     def feed(self, piece: bytes) -> Iterator[tuple[Span, list[Span]] | None]:
         """Each event that is whole now, and the spans of its data; None where others may have a turn."""
@@ -37,16 +40,27 @@ class Events:
             line, self._line, self._searched = self._line, end + 1, end + 1
             if end > line and buffer[end - 1] == 0x0D:
                 end -= 1
-            if end == line:
+            if end == line and self._goes_on is None:
                 event, data = (self._event, self._line), self._data
                 self._event, self._data = self._line, []
                 yield event, data
-            elif buffer.startswith(b"data:", line):
-                self._data.append((line + 5, end))
+            else:
+                self._learn(line, end)
             lines += 1
             if lines % LINES_AT_ONCE == 0:
                 yield None
         self._searched = len(buffer)
+
+    def _learn(self, line: int, end: int) -> None:
+        """A line is whole that doesn't end the event."""
+        if self._goes_on is not None:
+            if self._goes_on:
+                self._data.append((line, end))
+            self._goes_on = None
+        elif self.buffer.startswith(b"data:", line):
+            self._data.append((line + NAME, end))
+        elif line == self._event and self.buffer[line] == 0x3A:
+            self._event = self._line  # a comment, which nobody has to wait for
 
     def done(self) -> None:
         """Forgets the events that were told: what isn't whole stays."""
@@ -59,6 +73,18 @@ class Events:
             self.buffer = self.buffer[whole:]
         self._line, self._searched, self._event = self._line - whole, self._searched - whole, 0
         self._data = [(start - whole, end - whole) for start, end in self._data]
+
+    def let_go(self) -> list[Span]:
+        """The data that has come of the event that isn't whole. It isn't held from now on; `done` forgets it."""
+        line, end = self._line, len(self.buffer)
+        if self._goes_on is None and end - line < NAME:
+            end = line  # what line it is will be seen
+        elif self._goes_on is None:
+            self._goes_on = self.buffer.startswith(b"data:", line)
+            line += NAME
+        data = [*self._data, (line, end)] if self._goes_on and end > line else self._data
+        self._event, self._line, self._data = end, end, []
+        return data
 
     @property
     def held(self) -> int:

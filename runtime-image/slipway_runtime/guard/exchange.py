@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from typing import Any
 
 from slipway_runtime.guard import answers, engine_errors, errors
-from slipway_runtime.guard.answers import Stream
+from slipway_runtime.guard.answers import BYTES_OF_A_TOKEN, Stream
 from slipway_runtime.guard.bodies import GRACE, SLOWEST
 from slipway_runtime.guard.errors import Refusal
 from slipway_runtime.guard.gate import Gate
@@ -34,12 +34,12 @@ AT_ONCE = 4096  # bytes of an answer that are read in one go; of more, others ge
 
 class Exchange:
     __slots__ = (
+        "_bare",
         "_begun",
         "_body",
         "_error",
         "_gate",
         "_has_tail",
-        "_longest",
         "_over",
         "_receive",
         "_send",
@@ -63,8 +63,8 @@ class Exchange:
         """How the stream's last piece ended, if it was a token like most; else empty."""
         self._has_tail = True
         """As far as is known: its text comes before what all of its tokens end with."""
-        self._longest = 0
-        """Bytes of a piece that is one."""
+        self._bare = 0
+        """Bytes of a piece that is one, beside its text."""
         self._error: bytearray | None = None
         """What the engine says instead of an answer, as far as it has come."""
 
@@ -79,6 +79,7 @@ class Exchange:
             for _ in body.read(message.get("body", b"") for message in self._body):
                 await asyncio.sleep(0)
             refusal = body.refusal
+            self._visit.asked(body)
         return await self._refused(refusal) if refusal else not self._visit.reason
 
     async def _whole_body(self) -> Refusal | None:
@@ -117,8 +118,11 @@ class Exchange:
     def send(self, message: Message) -> Awaitable[None]:
         if self._tail and message.get("more_body"):
             piece = message.get("body", b"")
-            if len(piece) <= self._longest and answers.is_token(piece, self._tail):
-                self._visit.events += 1
+            text = len(piece) - self._bare
+            if 0 <= text <= BYTES_OF_A_TOKEN and answers.is_token(piece, self._tail):
+                visit = self._visit
+                visit.events += 1
+                visit.text += text
                 self._gate.untold += 1
                 return self._send(message)
         return self._look_at(message)
@@ -135,7 +139,7 @@ class Exchange:
         return self._send(message)
 
     def _begin(self, start: Message) -> None:
-        self._visit.answer(start["status"], _content_type(start))
+        self._visit.answer(start["status"], _header(start, b"content-type"), _header(start, b"metadata"))
         self._start = start
         if start["status"] >= 400 and self._visit.kind is not Kind.OPEN and not self._visit.supervisor:
             self._error = bytearray()
@@ -146,9 +150,10 @@ class Exchange:
         piece, last = message.get("body", b""), not message.get("more_body", False)
         if (reading := self._visit.reading) is None:
             return self._pass_on(message, piece, piece)
-        if self._begun and not last and type(reading) is Stream and reading.is_plain(piece):
+        if self._begun and not last and type(reading) is Stream and (text := reading.text_of_plain(piece)) >= 0:
             self._learn_tail(piece, reading)
             self._visit.events += 1
+            self._visit.text += text
             self._gate.untold += 1
             return self._send(message)
         self._tail = b""
@@ -159,7 +164,7 @@ class Exchange:
 
     def _learn_tail(self, piece: bytes, reading: Stream) -> None:
         if self._has_tail:
-            self._tail, self._longest = answers.tail_of(piece), reading.longest_token
+            self._tail, self._bare = answers.tail_of(piece), reading.bare
             self._has_tail = bool(self._tail)
 
     async def _slowly(self, message: Message, steps: Generator[None, None, bytes]) -> None:
@@ -177,8 +182,8 @@ class Exchange:
             return self.refuse(self._gate.aborted(visit), before=out)
         if out or not goes_on:
             self._gate.piece(visit)
-        elif piece:
-            return NOTHING  # an event that isn't whole
+        elif piece or self._start:
+            return NOTHING  # an event that isn't whole, or nothing yet that could be judged
         self._over = not goes_on
         if out is not piece:
             message = {**message, "body": out}
@@ -246,8 +251,8 @@ def _is_json(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
-def _content_type(message: Message) -> str:
+def _header(message: Message, wanted: bytes) -> str:
     for name, value in message.get("headers", ()):
-        if name.lower() == b"content-type":
+        if name.lower() == wanted:
             return str(value, "latin-1")
     return ""

@@ -122,7 +122,7 @@ class Gate:
         if visit.supervisor or visit.takes is not Takes.JSON:
             return None
         owns = partial(self._responses.are_of, visit.owner) if self._keys and visit.path == RESPONSES else None
-        return Body(self.settings.models, owns=owns)
+        return Body(visit.path, self.settings, owns=owns)
 
     def _facts(self, method: str, path: str, headers: Headers, now: float) -> Facts:
         facts = Facts(method, path, self._routes.find(method, path))

@@ -76,7 +76,7 @@ class Metrics:
 
     @cached_property
     def tokens(self) -> Counter:
-        told = "Tokens, as answers tell; of streams that don't tell, their events."
+        told = "Tokens, as answers tell; of streams that don't tell, their events, or by their text if more."
         return Counter("slipway_tokens", told, ["model_name", "key", "kind"], registry=self._registry)
 
     @cached_property

@@ -12,14 +12,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 THERE: Final = object()
 """Beside the names of an object's members: the word for the object itself, or the array."""
+STRING: Final = object()
+"""Beside them, too: the word for a string that is there instead."""
 LONGEST = 4096  # bytes of a name, or of a string that is found; a longer one is found as LONG
 LONG = b'"'
 LONGEST_NUMBER = 32
-DEEPEST = 256  # containers within each other; what reads JSON by recursion would end by a stack that is used up
+DEEPEST = 256
+"""Containers within each other in what others are to read: some do so by recursion, and would use up their stack."""
 SLICE = 1 << 13  # bytes: what a caller may give at once, so that it takes a few milliseconds at most
 
 Tree = dict[object, object]
@@ -37,10 +41,25 @@ class TooDeep(Exception):  # noqa: N818 - it is what was found
 
 
 class Scanner:
-    __slots__ = ("_closers", "_found", "_in_string", "_is_name", "_open", "_rest", "_skipped", "_slot")
+    __slots__ = (
+        "_closers",
+        "_deepest",
+        "_found",
+        "_in_string",
+        "_is_long",
+        "_is_name",
+        "_open",
+        "_rest",
+        "_skipped",
+        "_slot",
+        "long_bytes",
+    )
 
-    def __init__(self, wanted: Tree, found: Found) -> None:
+    def __init__(self, wanted: Tree, found: Found, *, deepest: float = inf) -> None:
         self._found = found
+        self._deepest = deepest
+        self.long_bytes = 0
+        """Of the strings that were found as LONG."""
         self._open: list[Tree] = []
         """The wanted part of each container that we are in."""
         self._closers = bytearray()
@@ -52,7 +71,9 @@ class Scanner:
         self._skipped = 0
         """Containers that we are in of which nothing is wanted."""
         self._in_string = False
-        """Within a string of which nothing is wanted."""
+        """Within a string that isn't kept."""
+        self._is_long = False
+        """It is one that was found."""
         self._rest = b""
         """What came last and isn't whole."""
 
@@ -71,13 +92,15 @@ class Scanner:
     def _end_of_string(self, data: bytes, at: int) -> int:
         match = _REST_OF_STRING.match(data, at)
         assert match
+        if self._is_long:
+            self.long_bytes += match.end() - at
         at = match.end()
         if at == len(data):
             return at
         if data[at] == 0x5C:  # a backslash, and what it escapes is still to come
             self._rest = data[at:]
             return len(data)
-        self._in_string = False
+        self._in_string = self._is_long = False
         return at + 1
 
     def _skip(self, data: bytes, at: int) -> int:
@@ -88,7 +111,7 @@ class Scanner:
             at, kind = match.end(), match.lastindex
             if kind == 1:
                 depth += at - match.start(1)
-                if depth + len(self._open) > DEEPEST:
+                if depth > self._deepest:
                     raise TooDeep
             elif kind == 2:
                 depth -= at - match.start(2)
@@ -130,6 +153,7 @@ class Scanner:
         if (self._is_name or self._slot is not None) and len(data) - at <= LONGEST:
             self._rest = data[at:]
             return len(data)
+        self._is_long = not self._is_name and self._wanted(LONG) is not None
         self._word(LONG)
         return self._begin_string(data, at)
 
@@ -138,13 +162,18 @@ class Scanner:
         if self._is_name:
             self._is_name, self._slot = False, self._open[-1].get(_name(word))
             return
-        if type(self._slot) is str:
-            self._found(self._slot, word)
+        if self._slot is not None and (wanted := self._wanted(word)):
+            self._found(wanted, word)
         self._after_value()
 
+    def _wanted(self, word: bytes) -> str | None:
+        """What the next value is called, if it is this one."""
+        slot = self._slot
+        if isinstance(slot, dict) and word[:1] == b'"':
+            slot = slot.get(STRING)
+        return slot if type(slot) is str else None
+
     def _enter(self, bracket: bytes) -> None:
-        if len(self._open) >= DEEPEST:
-            raise TooDeep
         slot = self._slot
         if type(slot) is str:
             self._found(slot, bracket)

@@ -34,6 +34,8 @@ class Settings:
     max_body_bytes: int = 32 * MIB
     max_bodies_bytes: int = 256 * MIB
     """Of the bodies of all requests under way together; a key may have half of it."""
+    max_logprobs: int = 20
+    """Likeliest tokens that a request may have told of each token. More of them take much memory in llama.cpp."""
     allow: tuple[str, ...] = ()
     """More to allow than the OpenAI API: "POST /path", where a * stands for a part between slashes."""
     access_log: bool = True
@@ -46,6 +48,7 @@ class Settings:
         limits = ("max_in_flight", "max_in_flight_per_key", "requests_per_minute_per_key", "tokens_per_minute_per_key")
         for name in limits:
             _check(getattr(self, name) >= 0, f"{name} is below 0")
+        _check(self.max_logprobs >= 0, "max_logprobs is below 0")
         _check(self.burst_per_key >= 1, "burst_per_key is below 1")
         _check(self.max_body_bytes >= 1, "max_body_bytes is below 1")
         _check(self.max_bodies_bytes >= self.max_body_bytes, "max_bodies_bytes is below max_body_bytes")

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from slipway_runtime.guard.answers import BYTES_PER_TOKEN, Reading, Stream, Usage
+from slipway_runtime.guard.answers import BYTES_PER_TOKEN, Reading, Stream, Usage, read_at_once
+from slipway_runtime.guard.bodies import BYTES_PER_TOKEN_OF_MEDIA, Body
 from slipway_runtime.guard.routes import Kind, Takes
 from slipway_runtime.tracing.context import Trace
 
-STREAM, JSON = "text/event-stream", "application/json"
+STREAM, JSON, BINARY = "text/event-stream", "application/json", "application/octet-stream"
 UNSEEN_PER_SECOND = 30
 """Tokens of an answer that was to come in one piece, and whose client left before."""
 EVENTS_WITHOUT_TOKENS = 2  # of a stream: the one that opens it, and [DONE]
@@ -37,11 +38,18 @@ class Visit:
     stream: bool = False
     events: int = 0
     """Of its stream, as far as they may be tokens."""
+    text: int = 0
+    """Bytes of the text in them."""
     usage: Usage | None = None
     reason: str = ""
     """Why it didn't end as it should have; empty if it did."""
     body_bytes: int = 0
     """Of the request, as far as it was read."""
+    prompts: int = 1
+    answers: int = 1
+    """That are to come: so many for each prompt."""
+    guess: int = 0
+    """Tokens of its prompts, by what its body has."""
     charged: int = 0
     """Tokens of it that its owner's bucket has paid."""
     complete: bool = False
@@ -59,13 +67,19 @@ class Visit:
         self.work = self.kind is Kind.WORK
         self.limited = self.work or self.kind is Kind.LIMITED
 
-    def answer(self, status: int, content_type: str) -> None:
+    def asked(self, body: Body) -> None:
+        self.prompts, self.answers, self.guess = body.prompts, body.answers, body.tokens
+
+    def answer(self, status: int, content_type: str, metadata: str = "") -> None:
+        """Its first words have come. Embeddings as bytes tell their usage in a header."""
         self.status = status
         self.stream = content_type.startswith(STREAM)
         if self.work and status == 200 and self.stream:
             self.reading = Stream(self.path)
         elif self.work and status == 200 and content_type.startswith(JSON):
             self.reading = Reading(self.path)
+        elif self.work and status == 200 and content_type.startswith(BINARY):
+            self.usage = read_at_once(metadata.encode("latin-1"), self.path).usage
 
     def piece(self, now: float) -> int:
         """A piece of the answer goes by that has been read; returns the tokens that can be seen in it."""
@@ -76,6 +90,8 @@ class Visit:
             return 0
         events, reading.events = reading.events, 0
         self.events += events
+        self.text += reading.text
+        reading.text = 0
         self.complete = reading.complete
         if reading.failed:
             self.reason = self.reason or "engine_error"
@@ -98,7 +114,12 @@ class Visit:
         """Where nothing was told, by a stream without usage or to a client that left, the prompt is guessed."""
         if self.usage or self.status not in (0, 200):
             return self.tokens
-        return self.tokens + self.body_bytes // BYTES_PER_TOKEN + self._unseen
+        return self.tokens + self._guess + self._unseen
+
+    @property
+    def _guess(self) -> int:
+        """Of the prompt. What comes as a form is audio."""
+        return self.body_bytes // BYTES_PER_TOKEN_OF_MEDIA if self.takes is Takes.ANYTHING else self.guess
 
     @property
     def _unseen(self) -> int:
@@ -109,13 +130,19 @@ class Visit:
 
     @property
     def prompt_tokens(self) -> int:
-        return self.usage.prompt if self.usage else 0
+        if self.usage is None:
+            return 0
+        if self.prompts > 1 and self.usage.decode:  # of several prompts, llama.cpp tells one
+            return max(self.usage.prompt, self.guess)
+        return self.usage.prompt
 
     @property
     def completion_tokens(self) -> int:
-        if self.usage and self.usage.completion:
-            return self.usage.completion
-        return max(0, self.events - EVENTS_WITHOUT_TOKENS) if self.work and self.status == 200 else 0
+        """As they are told; where not, or not of all choices yet, by the events, or their text if that is of more."""
+        told = self.usage.completion if self.usage else 0
+        if (told and (self.complete or not self.stream)) or not self.work or self.status != 200:
+            return told
+        return max(told, self.events - EVENTS_WITHOUT_TOKENS, self.text // BYTES_PER_TOKEN)
 
     @property
     def per_token(self) -> float | None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from slipway_runtime.guard.answers import Reading, Stream, Usage, is_token, tail_of
+from slipway_runtime.guard.answers import TOKENS_PER_SECOND, Reading, Stream, Usage, is_token, tail_of
 from support.guarding import CHAT, chunk
 
 VLLM = {"prompt_tokens": 12, "total_tokens": 16, "completion_tokens": 4, "prompt_tokens_details": None}
@@ -110,13 +110,38 @@ def test_events_are_counted_though_several_come_at_once() -> None:
     assert stream(chunk(text="a\n\nb") + chunk(text="c")).events == 2
 
 
-def test_an_event_with_the_text_of_many_tokens_counts_as_many() -> None:
-    assert stream(chunk(text="a"), chunk(text="word " * 100)).events > 100
+@pytest.mark.parametrize("words", [1, 3, 100, 1000, 100_000])
+def test_of_an_event_with_the_text_of_many_tokens_all_of_it_is_counted(words: int) -> None:
+    assert stream(chunk(text="a"), chunk(text="word " * words), chunk(text="a")).text == 2 + 5 * words
 
 
 def test_long_events_are_no_tokens_where_their_text_is_short() -> None:
     logprobs = {"content": [{"token": "word" * 200}]}
-    assert stream(*(chunk(delta={"content": "a"}, logprobs=logprobs) for _ in range(3))).events == 3
+    reading = stream(*(chunk(delta={"content": "a"}, logprobs=logprobs) for _ in range(3)))
+    assert (reading.events, reading.text) == (3, 3)
+
+
+def test_of_choices_in_a_stream_each_tells_its_own_tokens() -> None:
+    told = [({"index": number % 2, "finish_reason": None}, 10 + number) for number in range(4)]
+    events = [event({"choices": [choice], "timings": {"prompt_n": 7, "predicted_n": n}}) for choice, n in told]
+    assert stream(*events).usage == Usage(7, 12 + 13)
+    together = event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 30}})
+    assert stream(*events, together).usage == Usage(7, 30)
+
+
+def test_of_llamacpps_choices_the_first_tells_its_tokens_and_the_others_have_text() -> None:
+    choices = [{"index": 0, "text": "a" * 9000}, {"index": 1, "text": "word " * 5000}, {"index": 2, "text": "word"}]
+    assert whole(compact({"choices": choices, "usage": VLLM, "timings": LLAMACPP})).usage == Usage(
+        25, 5 + 25_004 // 4, 0.0655, 0.1195
+    )
+    assert whole(compact({"choices": choices, "usage": VLLM})).usage == Usage(12, 4)
+
+
+@pytest.mark.parametrize("seconds", [60, 60.0, "60.0"])
+def test_of_a_transcription_its_seconds_and_its_text_are_counted(seconds: Any) -> None:
+    for body in ({"usage": {"type": "duration", "seconds": seconds}}, {"duration": seconds}):
+        reading = whole(compact({"text": "word " * 8, **body}), "/v1/audio/transcriptions")
+        assert reading.usage == Usage(60 * TOKENS_PER_SECOND, 10)
 
 
 # --- an engine that gave up ------------------------------------------------------------------------------------------
@@ -218,6 +243,7 @@ def test_an_event_that_no_empty_line_ends_is_judged_at_the_end_of_the_stream() -
         (chunk(text="a") + b"data: [DONE]\n\n", CHAT),
         (b"data: [DONE]\r\n\r\n", CHAT),
         (b"event: done\ndata: [DONE]\n\n", CHAT),
+        (b"data:  [DONE]     \n\n", CHAT),
         (event({"type": "message_stop"}, "message_stop"), MESSAGES),
         (event({"type": "response.completed", "response": {"status": "completed"}}), RESPONSES),
     ],
@@ -229,6 +255,41 @@ def test_the_last_event_of_a_stream_is_seen(last: bytes, path: str) -> None:
 @pytest.mark.parametrize("piece", [chunk(text="\ndata: [DONE]\n\n"), b"event: response.output_text.done\ndata: {}\n\n"])
 def test_what_the_model_writes_ends_no_stream(piece: bytes) -> None:
     assert not stream(piece).complete
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_nobody_waits_for_a_comment_until_an_event_is_whole(end: bytes) -> None:
+    reading = Stream(CHAT)
+    steps = reading.read(b": ping" + end, last=False)
+    with pytest.raises(StopIteration) as out:
+        next(steps)
+    assert out.value.value == b": ping" + end
+    assert read(reading, chunk(text="a")) == chunk(text="a")
+
+
+@pytest.mark.parametrize("size", [1000, 65_536, 3_000_000])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_an_event_that_is_too_large_to_be_held_goes_by_and_is_read(size: int, end: bytes) -> None:
+    words = {"text": "word " * 2_000_000, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2_000_000}
+    large = compact({"choices": [words], "x": "data: \n\n[DONE]"}).replace(b',"x"', end + b'data: ,"x"')
+    pieces = b": c" + end + b"event: x" + end + b"data: " + large + 2 * end
+    last = b"data: " + compact({"usage": usage}) + 2 * end
+    story, reading = pieces + chunk(text="a") + last + b"data: [DONE]" + 2 * end, Stream(CHAT)
+    assert read(reading, *(story[at : at + size] for at in range(0, len(story), size))) == story
+    assert (reading.usage, reading.complete, reading.events, reading.aborted) == (Usage(3, 2_000_000), True, 4, False)
+    assert reading.text == 10_000_001
+
+
+def test_an_abort_at_the_end_of_an_event_that_is_too_large_to_be_held_is_seen() -> None:
+    large = chunk(text="word " * 2_000_000, finish_reason="abort")
+    reading = Stream(CHAT)
+    out = read(reading, large[:9_000_000], large[9_000_000:])
+    assert reading.aborted
+    assert out == large[:9_000_000] + b"\n\n"
+    reading = Stream(CHAT)
+    read(reading, large[:9_000_000], large[9_000_000:-2], b"")
+    assert reading.aborted
 
 
 # --- an engine that fails in a stream --------------------------------------------------------------------------------
@@ -259,7 +320,7 @@ def token(text: str, **more: Any) -> bytes:
 TAIL = tail_of(token("a"))
 
 
-@pytest.mark.parametrize("text", ["b", "", "\n\n", 'a "finish_reason":null', "finish_reason"])
+@pytest.mark.parametrize("text", ["b", "", "\n\n", 'a "finish_reason":null', "finish_reason "])
 def test_a_token_is_known_by_how_the_piece_ends(text: str) -> None:
     assert TAIL
     assert is_token(token(text), TAIL)
@@ -273,6 +334,7 @@ ANOTHER = b'"finish_reason":"abort"},{"index":1,"finish_reason"'
     [
         token("b", finish_reason="stop"),
         token("b", finish_reason="abort"),
+        token("b").replace(b'"finish_reason":null', b'"finish_reason" : "abort","x":{"finish_reason":null}'),
         token("b") + token("c"),
         token("b") + b"data: [DONE]\n\n",
         token("b")[:-1],

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import json
 import random
+from math import inf
 from typing import Any
 
 import pytest
-from slipway_runtime.guard.scanner import DEEPEST, LONG, LONGEST, THERE, Scanner, TooDeep, Tree, number_of, text_of
+from slipway_runtime.guard.scanner import (
+    DEEPEST,
+    LONG,
+    LONGEST,
+    STRING,
+    THERE,
+    Scanner,
+    TooDeep,
+    Tree,
+    number_of,
+    text_of,
+)
 
 WANTED: Tree = {
     b"model": "model",
@@ -17,9 +29,9 @@ WANTED: Tree = {
 }
 
 
-def found(data: bytes, size: int = 1 << 20) -> list[tuple[str, bytes]]:
+def found(data: bytes, size: int = 1 << 20, *, deepest: float = inf) -> list[tuple[str, bytes]]:
     seen: list[tuple[str, bytes]] = []
-    scanner = Scanner(WANTED, lambda what, word: seen.append((what, word)))
+    scanner = Scanner(WANTED, lambda what, word: seen.append((what, word)), deepest=deepest)
     for at in range(0, len(data), size):
         scanner.feed(data[at : at + size])
     return seen
@@ -66,7 +78,30 @@ def test_long_words_are_not_kept_and_what_follows_them_is_found(size: int) -> No
 @pytest.mark.parametrize("opening", [b"[", b'{"choices":[', b'{"x":', b"{"])
 def test_more_depth_than_anybody_needs_is_an_error(opening: bytes) -> None:
     with pytest.raises(TooDeep):
-        found(b'{"x":' + b"[" * DEEPEST + opening * DEEPEST, 100)
+        found(b'{"x":' + b"[" * DEEPEST + opening * DEEPEST, 100, deepest=DEEPEST)
+
+
+def test_where_nobody_else_reads_it_depth_is_no_matter() -> None:
+    deep = b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b',"usage":{"tokens":5}}'
+    assert found(deep, 5000) == [("tokens", b"5")]
+
+
+@pytest.mark.parametrize("size", [7, 100, LONGEST, 1 << 20])
+def test_of_strings_that_are_found_the_length_is_known_though_they_are_not_kept(size: int) -> None:
+    told: list[int] = []
+    scanner = Scanner({b"a": "a"}, lambda what, word: told.append(max(0, len(word) - 2)))
+    long, other = "x" * 30_000, 'y\\"' * 5000
+    data = json.dumps({"b": long, "a": long, long: long, "c": {"a": other}}).encode()
+    for at in range(0, len(data), size):
+        scanner.feed(data[at : at + size])
+    assert sum(told) + scanner.long_bytes == len(long)
+
+
+@pytest.mark.parametrize(("value", "told"), [('"x"', b'"x"'), ("5", None), ("null", None), ('{"x":1}', None)])
+def test_a_string_can_be_wanted_where_else_an_object_is(value: str, told: bytes | None) -> None:
+    seen: list[bytes] = []
+    Scanner({b"a": {STRING: "a"}}, lambda _, word: seen.append(word)).feed(f'{{"a":{value}}}'.encode())
+    assert seen == ([told] if told else [])
 
 
 @pytest.mark.parametrize(
