@@ -140,10 +140,10 @@ def with_key(name: str, key: str) -> dict[str, Any]:
 async def test_a_key_that_a_config_map_lacks_is_told_until_it_has_it(loop: Loop) -> None:
     await asleep(loop)
     loop.api.put(thing(CONFIG_MAP, "named", data={"a": "1"}, binaryData={"c": "AA=="}))
-    loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"env": [with_key("A", "a"), with_key("B", "b")]}}})
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"env": [with_key("APP_A", "a"), with_key("APP_B", "b")]}}})
     assert await loop.turn() == 2
     assert cause(loop) == ("Failed", "PodConfigError")
-    assert "spec.pod.env[B] names the key b of ConfigMap named, which isn't in it" in status(loop)["message"]
+    assert "spec.pod.env[APP_B] names the key b of ConfigMap named, which isn't in it" in status(loop)["message"]
     assert gets(loop, CONFIG_MAP) == 1
     loop.api.change(CONFIG_MAP, {"data": {"b": ""}}, name="named")
     loop.pass_time(2)
