@@ -10,7 +10,7 @@ from slipway.activator import errors
 from slipway.activator.errors import RefusedError
 from slipway.activator.http1.channel import ClientChannel, GoneError
 from slipway.activator.http1.heads import Headers, MalformedError, RequestHead
-from slipway.activator.http1.parsing import End
+from slipway.activator.http1.parsing import End, Event
 from slipway.activator.options import Options
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -146,7 +146,9 @@ class Body:
         self.is_complete, self.trailers = True, event.trailers
         return b""
 
-    async def _event(self) -> object:
+    async def _event(self) -> Event:
+        if event := self._channel.event_at_hand():
+            return event
         clock = asyncio.get_running_loop().time
         began = clock()
         try:

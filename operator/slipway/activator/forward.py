@@ -64,14 +64,14 @@ class Answer:
         if self.end:
             return self.end
         try:
-            return _piece(await _within(self.silence, self.channel.event()))
+            return _piece(await _event(self.channel, self.silence))
         except GoneError as gone:
             raise FailedError(Failure.CUT, "The replica's answer broke off.") from gone
 
     async def begin(self) -> bytes | End:
         """The next piece, which is kept as well."""
         try:
-            piece = _piece(await _within(self.silence, self.channel.event()))
+            piece = _piece(await _event(self.channel, self.silence))
         except GoneError as gone:
             raise FailedError(Failure.BROKEN, "The replica's answer broke off at once.") from gone
         if isinstance(piece, End):
@@ -139,7 +139,7 @@ async def _send(channel: ReplicaChannel, head: RequestHead, body: Body, silence:
     if not body.is_complete or body.kept.size > BLOCK:
         return await _send_slowly(channel, body, silence, chunked=chunked)
     await _send_body(channel, body, chunked=chunked)
-    return _head(await _within(silence, channel.event())), True
+    return _head(await _event(channel, silence)), True
 
 
 async def _send_slowly(
@@ -201,6 +201,10 @@ async def _is_turned_away(answer: Answer) -> bool:
         return isinstance(error, dict) and error.get("code") in TURNED_AWAY
     except (ValueError, LookupError, TypeError, RecursionError):
         return False
+
+
+async def _event(channel: ReplicaChannel, silence: float) -> Event:
+    return channel.event_at_hand() or await _within(silence, channel.event())
 
 
 async def _within(silence: float, event: Awaitable[Event]) -> Event:

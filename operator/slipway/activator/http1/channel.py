@@ -150,16 +150,25 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         while not self._events:
             if self.parser.unparsed:
                 await self._turns.turn(min(self.parser.unparsed // BYTES_OF_A_SEGMENT + 1, MOST_SEGMENTS))
-                self._events.extend(self.parser.events())
-                self._turns.spend(self.parser.work)
-                self._read_on()
-                self._release_parser()
+                self._parse()
             elif self.is_gone or self._has_ended:
                 self._events.extend(self._last_events())
             else:
                 self._reader = asyncio.get_running_loop().create_future()
                 await self._reader
         return self._events.popleft()
+
+    def event_at_hand(self) -> Event | None:
+        """The next event, if nobody has to wait for it: then no time has to be limited."""
+        if not self._events and self.parser.unparsed and self._turns.has_time:
+            self._parse()
+        return self._events.popleft() if self._events else None
+
+    def _parse(self) -> None:
+        self._events.extend(self.parser.events())
+        self._turns.spend(self.parser.work)
+        self._read_on()
+        self._release_parser()
 
     def write(self, data: bytes) -> None:
         if self.is_gone or self._transport.is_closing():

@@ -128,7 +128,9 @@ class _Parser:
         return events
 
     def _parse(self) -> None:
-        """The next segment; or several chunks at once, which is quicker."""
+        """The next segment; or a whole head or several chunks at once, which is quicker."""
+        if self._next is _Next.HEAD and not self._size and not self._line and self._gives_head():
+            return
         self.work += 1
         was, end = self._next, self._end_of_chunks()
         if end > self._at:
@@ -148,6 +150,23 @@ class _Parser:
             self._give(end)
             if was is _Next.CHUNK and not self._left:
                 self._next = _Next.SIZE
+
+    def _gives_head(self) -> bool:
+        """A head that is here already, if its lines are such that nobody can see another end of it."""
+        raw, at = self._raw, self._at
+        end = raw.find(b"\r\n\r\n", at) + 4
+        length, lines = end - at, raw.count(b"\n", at, end)
+        if not 4 < length < LONGEST_HEAD or lines > min(MOST_LINES, MOST_SEGMENTS - self.work):
+            return False
+        first_line = raw[at : raw.find(b"\n", at)].strip()
+        if not first_line or raw.count(b"\r\n", at, end) != lines:
+            return False
+        self.work += lines
+        self._first_line = first_line
+        self._give(end)
+        if self._next is _Next.HEAD and not self._is_done:  # llhttp takes more for a part of it
+            self._size, self._lines = length, lines
+        return True
 
     def _give(self, end: int) -> None:
         """To llhttp, what is to be parsed up to there."""

@@ -24,9 +24,14 @@ class Turns:
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
         self._is_renewed = False  # soon
 
+    @property
+    def has_time(self) -> bool:
+        """Whether nobody has to wait for a turn."""
+        return self._left > 0 and not self._waiting
+
     async def turn(self, expected: int) -> None:
         """Returns when there is time for so much work, which is a guess; `spend` hears what it was."""
-        if self._left > 0 and not self._waiting:
+        if self.has_time:
             return
         turn = self._loop.create_future()
         self._waiting.append((turn, expected))
