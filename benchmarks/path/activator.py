@@ -6,11 +6,13 @@ It prints its port. A line `ready PORT` on its input makes a replica on that por
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import uvloop
+from slipway.activator import garbage
 from slipway.activator.demand import Demand, Deployment
 from slipway.activator.deployments import Deployments, Known
 from slipway.activator.doors import serve
@@ -42,4 +44,6 @@ async def lines() -> AsyncIterator[list[str]]:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # as the program itself does
+    garbage.look_among_the_young_alone()
     uvloop.run(main())
