@@ -141,7 +141,7 @@ async def measure(options: Options, kubeconfig: Path, log: Path) -> list[Phase]:
     connection = Connection(configuration)
     client = KubeClient(connection, Metrics(), patience=Patience(deadline=120.0, per_try=60.0))
     names = [f"model-{number:05}" for number in range(options.number)]
-    stories = Stories(names, truth="True" if options.kserve else "Unknown")
+    stories = Stories(names, truth="True" if options.kserve else "False")
     run = partial(operator, kubeconfig, namespace=clusters.SLIPWAY, log=log, ports=options.number)
     try:
         async with watching(configuration, _heard(stories), clusters.MODELS):

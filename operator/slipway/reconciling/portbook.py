@@ -92,9 +92,14 @@ class PortBook:
         else:
             self._written.pop(name, None)
         concerned = [claim for table in self._tables.values() for claim in table.take(name, config_map)]
-        if concerned:
+        if not all(map(self._is_as_given, concerned)):
             self._is_current = False
         return concerned
+
+    def _is_as_given(self, claim: Claim) -> bool:
+        """A watch may tell of what we write before the answer to it does."""
+        place = self._ports.place_of(claim)
+        return self._places_in_tables(claim) == ([place] if place else [])
 
     # --- giving ------------------------------------------------------------------------------------------------------
 

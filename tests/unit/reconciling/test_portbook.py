@@ -98,6 +98,31 @@ async def test_many_that_come_at_once_share_writes_and_none_is_told_before_its_o
     assert len(loop.api.writes()) == 2  # the first, and one for all that came meanwhile
 
 
+async def test_a_watch_that_tells_of_a_write_before_its_answer_does_costs_no_look_at_all_that_there_is() -> None:
+    loop = Loop()
+
+    class ToldEarly(Api):
+        async def send(self, method: str, path: str, **more: Any) -> Any:
+            answer = await super().send(method, path, **more)
+            if method in ("POST", "PUT"):
+                concerned(loop)
+            return answer
+
+    loop.api = loop.ports._client._connection = ToldEarly()  # type: ignore[assignment]
+    looks = 0
+    look = loop.ports._named_in_slices
+
+    def counted() -> dict[int, frozenset[Key]]:
+        nonlocal looks
+        looks += 1
+        return look()
+
+    loop.ports._named_in_slices = counted  # type: ignore[method-assign]
+    for number in range(5):
+        await given(loop, made(loop, f"m{number}"))
+    assert (len(table(loop)), looks) == (5, 1)
+
+
 async def test_a_write_whose_answer_was_lost_gives_the_same_port_in_the_end() -> None:
     loop = Loop()
     claim = made(loop)
