@@ -15,21 +15,9 @@ from slipway_runtime.guard.answers import Reading, Stream, is_token, tail_of
 from slipway_runtime.guard.asgi import App, EngineGone, Guard, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from support.answer_shapes import RESPONSES, WORDS, Shape, shape
-from support.guarding import CHAT, answering, ask, chunk, guarding, streaming, waiting
+from support.guarding import CHAT, answering, ask, chunk, guarding, read, streaming, waiting
 
 SEEDS = 400
-
-
-def read(reading: Reading, pieces: list[bytes]) -> bytes:
-    out = b""
-    for number, piece in enumerate(pieces, 1):
-        steps = reading.read(piece, last=number == len(pieces))
-        try:
-            while not reading.aborted:
-                next(steps)
-        except StopIteration as end:
-            out += end.value
-    return out
 
 
 def cut(chance: random.Random, body: bytes) -> list[bytes]:
@@ -49,7 +37,7 @@ def shapes(pytestconfig: pytest.Config) -> Iterator[tuple[str, random.Random, Sh
 def test_verdicts_and_counts_are_the_engines_whatever_a_client_or_a_model_writes(pytestconfig: pytest.Config) -> None:
     for seed, chance, made in shapes(pytestconfig):
         reading = Stream(made.path) if made.stream else Reading(made.path)
-        out = read(reading, cut(chance, made.body))
+        out = read(reading, *cut(chance, made.body))
         told = f"{seed}: {made}"
         assert reading.aborted is made.aborted, told
         assert reading.response_id == made.response_id or made.aborted, told

@@ -11,6 +11,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 from slipway_runtime.control import Control, Slot
+from slipway_runtime.guard.answers import Reading
 from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings
@@ -171,3 +172,16 @@ def chunk(**choice: Any) -> bytes:
 def tokens(text: str) -> list[bytes]:
     """A stream's events that bring a token each, and tell nothing else."""
     return [chunk(text=token, finish_reason=None) for token in text]
+
+
+def read(reading: Reading, *pieces: bytes) -> bytes:
+    """What goes by of an answer that comes in these pieces."""
+    out = b""
+    for number, piece in enumerate(pieces, 1):
+        steps = reading.read(piece, last=number == len(pieces))
+        try:
+            while not reading.aborted:
+                next(steps)
+        except StopIteration as end:
+            out += end.value
+    return out

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from slipway_runtime.guard.answers import TOKENS_PER_SECOND, Reading, Stream, Usage, is_token, tail_of
-from support.guarding import CHAT, chunk
+from support.guarding import CHAT, chunk, read
 
 VLLM = {"prompt_tokens": 12, "total_tokens": 16, "completion_tokens": 4, "prompt_tokens_details": None}
 LLAMACPP = {"cache_n": 20, "prompt_n": 5, "prompt_ms": 65.5, "predicted_n": 5, "predicted_ms": 119.5}
@@ -22,19 +22,6 @@ def spaced(body: Any) -> bytes:
 
 def event(body: Any, kind: str = "") -> bytes:
     return (f"event: {kind}\n".encode() if kind else b"") + b"data: " + compact(body) + b"\n\n"
-
-
-def read(reading: Reading, *pieces: bytes) -> bytes:
-    """What goes by of an answer that comes in these pieces."""
-    out = b""
-    for number, piece in enumerate(pieces, 1):
-        steps = reading.read(piece, last=number == len(pieces))
-        try:
-            while not reading.aborted:
-                next(steps)
-        except StopIteration as end:
-            out += end.value
-    return out
 
 
 def whole(body: bytes, path: str = CHAT) -> Reading:
