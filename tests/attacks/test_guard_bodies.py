@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,27 @@ from support.guarding import (
     CHAT,
     KEY,
     Answer,
-    Guarding,
+    Made,
     answering,
     ask,
     guarding,
     keys_in,
     nothing,
     scope_of,
+    several,
     streaming,
     waiting,
 )
 from support.virtual_time import run
 
-Made = Callable[..., Guarding]
 ALICE, BOB = ("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer a-key-of-bob")
 RESPONSES = "/v1/responses"
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Made]:
-    all_made: list[Guarding] = []
-
-    def make(**settings: Any) -> Guarding:
-        all_made.append(guarding(tmp_path, **settings))
-        return all_made[-1]
-
-    yield make
-    for each in all_made:
-        each.close()
+    with several(tmp_path) as made:
+        yield made
 
 
 async def never() -> Message:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from slipway_runtime.guard.settings import Settings
 
 CHAT = "/v1/chat/completions"
 KEY = "a-key-of-alice"
+Made = Callable[..., "Guarding"]
 
 
 @dataclass
@@ -41,6 +43,20 @@ def guarding(folder: Path, clock: Callable[[], float] | None = None, **settings:
     slot = Slot.claim(folder / "control")
     told = Settings(**{"model": "gemma", "access_log": False, **settings})
     return Guarding(Gate(told, slot, registry, clock) if clock else Gate(told, slot, registry), control, registry)
+
+
+@contextmanager
+def several(folder: Path) -> Iterator[Made]:
+    """Makes gates with any settings, and closes all of them at the end."""
+    all_made: list[Guarding] = []
+
+    def make(**settings: Any) -> Guarding:
+        all_made.append(guarding(folder, **settings))
+        return all_made[-1]
+
+    yield make
+    for each in all_made:
+        each.close()
 
 
 def keys_in(folder: Path, **keys: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +16,27 @@ from support.guarding import (
     KEY,
     Answer,
     Guarding,
+    Made,
     answering,
     ask,
     chunk,
-    guarding,
     keys_in,
     nothing,
     scope_of,
+    several,
     streaming,
     tokens,
     waiting,
 )
 
-Made = Callable[..., Guarding]
 AUTHORIZED = [("Authorization", f"Bearer {KEY}")]
 
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Made]:
     """Makes a guard's gate with these settings."""
-    all_made: list[Guarding] = []
-
-    def make(**settings: Any) -> Guarding:
-        all_made.append(guarding(tmp_path, **settings))
-        return all_made[-1]
-
-    yield make
-    for each in all_made:
-        each.close()
+    with several(tmp_path) as made:
+        yield made
 
 
 def guard_of(guarding: Guarding, app: App) -> Guard:
