@@ -112,6 +112,6 @@ def _parsed(data: bytes) -> Any:
     if _values(data) > MOST_VALUES:
         return None
     try:
-        return json.loads(data)
+        return json.loads(data.decode())
     except (ValueError, RecursionError):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -53,14 +54,14 @@ class Blocks:
 
 
 class Body:
-    def __init__(self, channel: ClientChannel, head: RequestHead, options: Options, *, kept: int) -> None:
-        """`kept`: bytes that may be kept in memory."""
+    def __init__(self, channel: ClientChannel, head: RequestHead, options: Options) -> None:
         self._channel = channel
         self._options = options
-        self._limit = min(kept, options.kept_body)
+        self._limit = 0  # bytes that may be kept
         self._awaits_continue = head.expects_continue and head.length != 0
         self._size = 0
         self._waited = 0.0  # seconds, for the client to send
+        self._until = math.inf  # by the loop's clock, when it must be here
         self._ahead = b""  # of what has been read, what is beyond the limit
         self.kept = Blocks()
         self.length = head.length
@@ -82,8 +83,14 @@ class Body:
         if self.length is not None and self.length > self._options.largest_body:
             raise RefusedError(errors.too_large(self._options.largest_body))
 
-    async def keep(self, grow: Growing) -> None:
-        """Reads until the body is complete or as much is kept as may be; `grow` hears of each piece."""
+    def may_keep(self, size: int) -> None:
+        """So many bytes in memory, or as many as the options allow."""
+        self._limit = min(size, self._options.kept_body)
+
+    async def keep(self, grow: Growing, *, until: float) -> None:
+        """Reads until the body is complete or as much is kept as may be; `grow` hears of each piece. TimeoutError if
+        that isn't so `until` then."""
+        self._until = until
         while not self.is_complete and not self._is_full():
             piece = await self._next()
             kept = piece[: self._limit - self.kept.size]
@@ -91,6 +98,7 @@ class Body:
             if piece:
                 grow(len(kept), beside=len(self._ahead))
                 self.kept.add(kept)
+        self._until = math.inf
         if not self.is_complete:
             grow(0, beside=UNREAD)
 
@@ -152,8 +160,7 @@ class Body:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            async with asyncio.timeout(self._patience()):
-                return await self._channel.event()
+            return await self._channel.event(within=min(self._patience(), self._until - began))
         finally:
             self._waited += clock() - began
 

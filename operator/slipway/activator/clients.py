@@ -32,12 +32,10 @@ class Clients:
 
     def of(self, peer: str, headers: Headers) -> Client:
         """From the right of X-Forwarded-For, which the nearest proxy wrote, to the first that isn't a trusted one."""
-        address = address_of(peer)
-        if address is None:
-            return Client(peer)
-        if self.trusted and self._trusts(address):
-            address = self._asks_for(address, values(headers, b"x-forwarded-for"))
-        return Client(client_of(str(address)))
+        address = address_of(peer) if self.trusted else None
+        if address and self._trusts(address):
+            peer = str(self._asks_for(address, values(headers, b"x-forwarded-for")))
+        return Client(client_of(peer))
 
     def _asks_for(self, proxy: Address, forwarded: Sequence[bytes]) -> Address:
         address = proxy

@@ -54,6 +54,9 @@ class Guest:
         self.places = ()
 
 
+ByAddress = dict[str, dict[Guest, None]]
+
+
 class Place:
     """So many connections, those of each address and state in the order in which they came to be so."""
 
@@ -62,10 +65,11 @@ class Place:
         self.most = most
         self.taken = 0
         self.silent = 0  # of them
+        self._silent: ByAddress = {}
+        self._idle: ByAddress = {}
         self._share = share
         self._within = within
         self._of: defaultdict[str, int] = defaultdict(int)
-        self._in: dict[State, defaultdict[str, dict[Guest, None]]] = {state: defaultdict(dict) for state in State}
 
     def remember(self, guest: Guest) -> None:
         self.taken += 1
@@ -77,11 +81,14 @@ class Place:
         self._of[guest.address] -= 1
         if not self._of[guest.address]:
             del self._of[guest.address]
-        self._cease_to_be(guest, guest.state)
+        if guest.state is not State.BUSY:
+            self._cease_to_be(guest, guest.state)
 
     def turn(self, guest: Guest, state: State) -> None:
-        self._cease_to_be(guest, guest.state)
-        self._come_to_be(guest, state)
+        if guest.state is not State.BUSY:
+            self._cease_to_be(guest, guest.state)
+        if state is not State.BUSY:
+            self._come_to_be(guest, state)
 
     def is_full(self) -> bool:
         if self.taken >= self.most or self._within is None:
@@ -91,7 +98,7 @@ class Place:
 
     def has_its_share(self, address: str) -> bool:
         mine = self._of.get(address, 0)
-        return mine > 0 and mine + 1 > self._share * self.left(silent=len(self._in[State.SILENT].get(address, ())))
+        return mine > 0 and mine + 1 > self._share * self.left(silent=len(self._silent.get(address, ())))
 
     def left(self, *, silent: int) -> int:
         """After one more. Those that are silent would make room, but for a holder's own, which are so many."""
@@ -100,22 +107,24 @@ class Place:
     def first_to_go(self, address: str) -> Guest | None:
         """Who makes room for one more of this address: its own, if it has its share. Idle ones, only for others."""
         if self.has_its_share(address):
-            return next(iter(self._in[State.SILENT].get(address, ())), None)
+            return next(iter(self._silent.get(address, ())), None)
         mine = self._of.get(address, 0) + 1
-        silent = list(self._in[State.SILENT].values())
-        idle = [alike for whose, alike in self._in[State.IDLE].items() if self._of[whose] > mine]
+        silent = list(self._silent.values())
+        idle = [alike for whose, alike in self._idle.items() if self._of[whose] > mine]
         most: dict[Guest, None] = max(silent or idle, key=len, default={})
         return next(iter(most), None)
 
     def _come_to_be(self, guest: Guest, state: State) -> None:
         self.silent += state is State.SILENT
-        self._in[state][guest.address][guest] = None
+        alike = self._silent if state is State.SILENT else self._idle
+        alike.setdefault(guest.address, {})[guest] = None
 
     def _cease_to_be(self, guest: Guest, state: State) -> None:
         self.silent -= state is State.SILENT
-        alike = self._in[state]
-        del alike[guest.address][guest]
-        if not alike[guest.address]:
+        alike = self._silent if state is State.SILENT else self._idle
+        theirs = alike[guest.address]
+        del theirs[guest]
+        if not theirs:
             del alike[guest.address]
 
 

@@ -46,7 +46,7 @@ class UnknownDeploymentError(LookupError):
         super().__init__(f"No demand is known for {deployment}; the activator does not serve it (yet).")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class _Version:
     """One state of a deployment and the event that says it is no longer the newest."""
 

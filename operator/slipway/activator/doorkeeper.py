@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.activator import access, denials, paths
-from slipway.activator.access import SeenPod
+from slipway.activator.access import AllowFrom, SeenPod
 from slipway.activator.addresses import address_of
 from slipway.activator.clients import Client
 from slipway.activator.demand import Deployment
@@ -20,7 +20,6 @@ from slipway.activator.http1.heads import RequestHead
 from slipway.activator.keyring import Place, Problem
 from slipway.activator.keys import Keys
 from slipway.activator.lookups import Lookups
-from slipway.activator.rules import Rules
 from slipway.kube.client import KubeClient
 from slipway.kube.kinds import Object
 
@@ -47,7 +46,8 @@ class Doorkeeper:
         """RefusedError for those who are not let in. `allowFrom` is about the peer, wrong keys are the client's."""
         if not known.rules.is_readable:
             raise RefusedError(denials.UNREADABLE)
-        await self._by_address(known.rules, known.deployment, peer)
+        if known.rules.allow_from is not None:
+            await self._by_address(known.rules.allow_from, known.deployment, peer)
         return await self._by_key(known, client, head)
 
     async def close(self) -> None:
@@ -57,9 +57,9 @@ class Doorkeeper:
 
     # --- the address -------------------------------------------------------------------------------------------------
 
-    async def _by_address(self, rules: Rules, deployment: Deployment, text: str) -> None:
-        allowed, address = rules.allow_from, address_of(text)
-        if allowed is None or access.allows_address(allowed, address):
+    async def _by_address(self, allowed: AllowFrom, deployment: Deployment, text: str) -> None:
+        address = address_of(text)
+        if access.allows_address(allowed, address):
             return
         if address is None or not allowed.pods:
             raise RefusedError(denials.NOT_FROM_HERE)
@@ -88,9 +88,10 @@ class Doorkeeper:
     # --- the key -----------------------------------------------------------------------------------------------------
 
     async def _by_key(self, known: Known, client: Client, head: RequestHead) -> Admitted:
-        rules, method, path = known.rules, head.method.decode("latin-1"), paths.path_of(head.target)
+        rules = known.rules
         if rules.keys_secret is None:
             return Admitted()
+        method, path = head.method.decode("latin-1"), paths.path_of(head.target)
         if not paths.needs_key(rules, method, path):
             return Admitted(is_trusted=False)
         key = access.shown_key(head)

@@ -45,7 +45,7 @@ class Exchange:
         self._head = head
         self._options = options
         self._reply = Reply(channel, head)
-        self._body: Body | None = None
+        self._body = Body(channel, head, options)
         self._wants_stream: asyncio.Task[bool] | None = None
         self._admitted = Admitted()
         self._loop = asyncio.get_running_loop()
@@ -72,16 +72,16 @@ class Exchange:
     async def _serve(self) -> None:
         client = self._options.clients.of(self._channel.peer, self._head.headers)
         await self._pass_the_door(client)
-        await self._hold(replace(client, owner=self._admitted.owner or ""))
+        owner = self._admitted.owner
+        await self._hold(replace(client, owner=owner) if owner else client)
 
     async def _hold(self, client: Client) -> None:
         """From its head to the end of its answer."""
         overhead = weight(self._head)
-        kept = self._gate.most_kept(client, beside=overhead + 2 * UNREAD)
-        self._body = body = Body(self._channel, self._head, self._options, kept=kept)
+        body = self._body
+        body.may_keep(self._gate.most_kept(client, beside=overhead + 2 * UNREAD))
         with self._gate.visit(client, self._head, overhead=overhead, announced=body.announced) as visit:
-            async with asyncio.timeout_at(visit.ticket.deadline):
-                await body.keep(visit.grow)
+            await body.keep(visit.grow, until=visit.ticket.deadline)
             answer = await self._answer(visit, body)
             try:
                 visit.answered()
@@ -93,7 +93,6 @@ class Exchange:
 
     async def _pass_the_door(self, client: Client) -> None:
         """RefusedError for those who are not let in; ToldError for what takes no replica, and no place."""
-        self._body = Body(self._channel, self._head, self._options, kept=0)
         self._body.must_fit()
         doorkeeper, peer = self._gate.doorkeeper, self._channel.peer
         self._admitted = await doorkeeper.admit(self._gate.known, peer, self._head, client=client)
@@ -106,7 +105,7 @@ class Exchange:
         if not self._admitted.is_trusted and paths.needs_key(self._gate.known.rules, method, path):
             await self._refuse(denials.keys_later(), 0.0)  # only it could have told whether the key is valid
             return
-        if self._body and (self._body.is_unasked or not await self._body.discard()):
+        if self._body.is_unasked or not await self._body.discard():
             self._reply.keep_alive = False
         self._reply.tell(told.status, told.headers, told.body)
 
@@ -134,6 +133,8 @@ class Exchange:
     async def _turn(self, visit: Visit, body: Body) -> Replica:
         """Waits for a replica, and tells a client that wants a stream what it waits for."""
         turn = visit.queue()
+        if turn.done():
+            return turn.result()
         beat = self._next_beat(visit)
         while not turn.done():
             now = self._loop.time()
@@ -171,14 +172,16 @@ class Exchange:
         return now + known.limits.heartbeat
 
     async def _pass_on(self, answer: Answer, visit: Visit) -> None:
-        if visit.was_held or self._gate.known.is_direct or not self._body_is_read():
+        if visit.was_held or self._gate.known.is_direct or not self._body.is_complete:
             self._reply.keep_alive = False  # the client's next connection finds the direct way
-        self._reply.begin(answer.head, held=visit.held)
+        self._reply.begin(answer.head, held=visit.held, first=answer.take_begun())
         try:
-            while not isinstance(piece := await answer.next(), End):
-                self._reply.data(piece)
+            while True:
                 if self._channel.is_stalled or visit.keeps_answer:
-                    await self._until_taken(answer, visit)
+                    await self._until_taken(visit)
+                if isinstance(piece := await answer.next(), End):
+                    break
+                self._reply.data(piece)
         except FailedError as failed:
             answer.channel.abort()
             self._reply.break_off(errors.lost(str(failed)))
@@ -189,25 +192,21 @@ class Exchange:
         else:
             answer.channel.abort()
 
-    async def _until_taken(self, answer: Answer, visit: Visit) -> None:
+    async def _until_taken(self, visit: Visit) -> None:
         """What a slow client leaves here has a place, as bodies have: whoever finds none is given up."""
         if self._channel.is_stalled and not visit.keep_answer():
             self._channel.abort()
             raise StalledError("the peer is slow, and there is no place for what it leaves here")
         await self._reply.drain()
-        if not answer.begun:
-            visit.pass_on_answer()
-
-    def _body_is_read(self) -> bool:
-        return self._body is not None and self._body.is_complete
+        visit.pass_on_answer()
 
     async def _refuse(self, refusal: Refusal, held: float) -> None:
         """Says so, and listens for a while to what the client still sends, or it might not see the refusal."""
-        if not self._body_is_read():
+        if not self._body.is_complete:
             self._reply.keep_alive = False
         self._gate.tally.refused[refusal.reason] += 1
         self._reply.refuse(refusal if self._admitted.is_trusted else errors.in_short(refusal), held=held)
-        if self._body and not self._body.is_complete and not self._body.is_unasked:
+        if not self._body.is_complete and not self._body.is_unasked:
             await self._body.discard()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -29,7 +29,7 @@ from slipway.activator.pool import Pool
 
 TURNED_AWAY = frozenset({"draining", "overloaded"})
 """Codes of the guard's 503 for a request on which no work was done."""
-SHORT = 4096  # bytes of an answer that are kept to judge it without a place of their own
+SHORT = 4096  # bytes: of an answer, kept to judge it without a place of their own; of a body, sent with its head
 LONGEST_ERROR = 4096  # bytes of a 503 that are read to find its code
 ERROR_WITHIN = 5.0  # seconds
 
@@ -56,11 +56,13 @@ class Answer:
     # each of very small pieces would take many times what is in it
     end: End | None = None  # which has been read as well
 
+    def take_begun(self) -> bytes:
+        """What has been read of its body already."""
+        begun, self.begun = bytes(self.begun), bytearray()
+        return begun
+
     async def next(self) -> bytes | End:
-        """The next piece, or the end; FailedError if it breaks off."""
-        if self.begun:
-            begun, self.begun = bytes(self.begun), bytearray()
-            return begun
+        """The piece after that, or the end; FailedError if it breaks off."""
         if self.end:
             return self.end
         try:
@@ -134,8 +136,12 @@ async def _send(channel: ReplicaChannel, head: RequestHead, body: Body, silence:
     first_line = b"%b %b HTTP/1.1" % (head.method, head.target)
     headers = [*end_to_end(head.headers), VIA]
     has_no_body = length == 0 and head.get(b"content-length") is None
-    channel.write(written(first_line, headers if has_no_body else framed(headers, length)))
+    begin = written(first_line, headers if has_no_body else framed(headers, length))
     chunked = length is None
+    if body.can_be_sent_again and body.kept.size <= SHORT and not chunked:
+        channel.write(begin + b"".join(body.kept))
+        return _head(await _event(channel, silence)), True
+    channel.write(begin)
     if not body.is_complete or body.kept.size > BLOCK:
         return await _send_slowly(channel, body, silence, chunked=chunked)
     await _send_body(channel, body, chunked=chunked)
@@ -152,8 +158,11 @@ async def _send_slowly(
         await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
         if not reading.done() and not isinstance(sending.exception(), GoneError):
             await sending
-        answer = _head(await _within(silence, reading))
+        async with asyncio.timeout(silence):
+            answer = _head(await reading)
         return answer, sending.done() and not sending.exception()
+    except TimeoutError:
+        raise _silent(silence) from None
     finally:
         sending.cancel()
         reading.cancel()
@@ -204,15 +213,14 @@ async def _is_turned_away(answer: Answer) -> bool:
 
 
 async def _event(channel: ReplicaChannel, silence: float) -> Event:
-    return channel.event_at_hand() or await _within(silence, channel.event())
-
-
-async def _within(silence: float, event: Awaitable[Event]) -> Event:
     try:
-        async with asyncio.timeout(silence):
-            return await event
-    except TimeoutError as error:
-        raise FailedError(Failure.SILENT, f"The replica has said nothing for {silence:.0f} s.") from error
+        return channel.event_at_hand() or await channel.event(within=silence)
+    except TimeoutError:
+        raise _silent(silence) from None
+
+
+def _silent(seconds: float) -> FailedError:
+    return FailedError(Failure.SILENT, f"The replica has said nothing for {seconds:.0f} s.")
 
 
 def _head(event: Event) -> AnswerHead:

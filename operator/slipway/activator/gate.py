@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from slipway.activator import asleep, errors
 from slipway.activator.asleep import Told, ToldError
@@ -52,6 +51,12 @@ class Visit:
         self.tries = 0  # at replicas that may have worked on it
         self.keeps_answer = False  # bytes of it lie here, and have their place
         self.avoided: dict[tuple[str, int], float] = {}  # replicas that it stays away from, and until when
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._gate.leave(self)
 
     @property
     def held(self) -> float:
@@ -164,21 +169,33 @@ class Gate:
         """Bytes of one body that may be kept, where it takes others `beside` them."""
         return self._room.most_kept(client, beside=beside)
 
-    @contextmanager
-    def visit(
-        self, client: Client, head: RequestHead | None = None, *, overhead: int = 0, announced: int = 0
-    ) -> Iterator[Visit]:
+    def visit(self, client: Client, head: RequestHead | None = None, *, overhead: int = 0, announced: int = 0) -> Visit:
         """Lets a request in whose head is there, and forgets it at the end, however it ends. It takes so many bytes
         besides its body, of which so many are announced. Without its head, it may wait."""
-        visit = self._enter(client, head, overhead, announced)
+        if refusal := self._hopeless():
+            raise RefusedError(refusal)
         try:
-            yield visit
-        finally:
-            self._leave(visit)
+            is_demand = head is None or asleep.wakes(self.known.rules, head)
+            now = self._loop.time()
+            ticket = self._room.enter(client, now, overhead=overhead, announced=announced, waits=is_demand)
+        except CrowdedError:
+            raise RefusedError(errors.crowded()) from None
+        except FullError:
+            raise self._full() from None
+        visit = self._visits[ticket] = Visit(self, ticket, head, is_demand=is_demand)
+        return visit
+
+    def leave(self, visit: Visit) -> None:
+        del self._visits[visit.ticket]
+        self._room.leave(visit.ticket)
+        if visit.turn and not visit.turn.cancel():
+            visit.turn.exception()  # nobody is there to hear of it, which asyncio would complain about
+        self._let_go(visit)
+        self._call()
 
     def queue(self, visit: Visit) -> Turn:
         visit.turn = self._loop.create_future()
-        if self._passes_by(visit):
+        if self._passes_by(visit) or self._goes_at_once(visit):
             return visit.turn
         if refusal := self._hopeless():
             visit.turn.set_exception(RefusedError(refusal))
@@ -243,28 +260,6 @@ class Gate:
         is_coming = self.known.in_use or self._waking_since is not None
         return asleep.state(self.known.cause, is_coming=is_coming, is_ready=bool(self._replicas))
 
-    def _enter(self, client: Client, head: RequestHead | None, overhead: int, announced: int) -> Visit:
-        if refusal := self._hopeless():
-            raise RefusedError(refusal)
-        try:
-            is_demand = head is None or asleep.wakes(self.known.rules, head)
-            now = self._loop.time()
-            ticket = self._room.enter(client, now, overhead=overhead, announced=announced, waits=is_demand)
-        except CrowdedError:
-            raise RefusedError(errors.crowded()) from None
-        except FullError:
-            raise self._full() from None
-        visit = self._visits[ticket] = Visit(self, ticket, head, is_demand=is_demand)
-        return visit
-
-    def _leave(self, visit: Visit) -> None:
-        del self._visits[visit.ticket]
-        self._room.leave(visit.ticket)
-        if visit.turn and not visit.turn.cancel():
-            visit.turn.exception()  # nobody is there to hear of it, which asyncio would complain about
-        self._let_go(visit)
-        self._call()
-
     def _let_go(self, visit: Visit) -> None:
         if visit.replica:
             self._replicas.give_back(visit.replica)
@@ -273,6 +268,11 @@ class Gate:
 
     def _call(self) -> None:
         """Gives replicas to those who wait, to one client after the other, as long as there are both."""
+        if self._room.has_next() or self._aside:
+            self._give_turns()
+        self._report()
+
+    def _give_turns(self) -> None:
         now = self._loop.time()
         self._bring_back(now)
         turns = 0
@@ -285,7 +285,6 @@ class Gate:
             else:
                 self._put_aside(visit, min(avoided.values()))
         self._set_alarm(now, is_over=turns < MOST_TURNS)
-        self._report()
 
     def _put_aside(self, visit: Visit, until: float) -> None:
         """It stays away from all that are free. That is soon over, so it isn't looked at again before."""
@@ -300,19 +299,33 @@ class Gate:
             if visit.turn and not visit.turn.done():  # or it has left
                 self._room.queue(visit.ticket)
 
+    def _goes_at_once(self, visit: Visit) -> bool:
+        """Where nobody waits, and a replica is free."""
+        if self._is_closed or self._aside or self._room.has_next() or not self._takes_free(visit):
+            return False
+        self._report()
+        return True
+
     def _passes_by(self, visit: Visit) -> bool:
         """What wakes nobody takes a replica that is free, or is answered without one."""
         if visit.is_demand or visit.head is None or self._is_closed:
             return False
-        now = self._loop.time()
-        if replica := self._replicas.pick(now, _still(visit.avoided, now)):
-            self._room.pass_by(visit.ticket)
-            self._give(replica, visit, now)
+        if self._takes_free(visit):
             return True
         if told := asleep.answer(self.known.rules, visit.head, self._state()):
             raise ToldError(told)
         visit.is_demand = True  # the rules have changed
         return False
+
+    def _takes_free(self, visit: Visit) -> bool:
+        now = self._loop.time()
+        replica = self._replicas.pick(now, _still(visit.avoided, now))
+        if replica is None:
+            return False
+        visit.is_owed_a_turn = False
+        self._room.pass_by(visit.ticket)
+        self._give(replica, visit, now)
+        return True
 
     def _give(self, replica: Replica, visit: Visit, now: float) -> None:
         self._replicas.take(replica)
@@ -378,4 +391,4 @@ class Gate:
 
 
 def _still(avoided: dict[tuple[str, int], float], now: float) -> dict[tuple[str, int], float]:
-    return {address: until for address, until in avoided.items() if until > now}
+    return avoided and {address: until for address, until in avoided.items() if until > now}

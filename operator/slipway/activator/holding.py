@@ -56,7 +56,7 @@ class CrowdedError(FullError):
     """Too many requests are still on their way; this is over sooner than a wake."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Ticket:
     """One request on its way from its head to the end of its answer."""
 
@@ -94,7 +94,9 @@ class House:
 class Room:
     def __init__(self, limits: Limits, house: House, name: tuple[str, str] = ("", "")) -> None:
         """`name`: the deployment's namespace and its own."""
-        self._name = name
+        deployment = Share(("deployment", *name), IN_HOUSE["deployment"])
+        namespace = Share(("namespace", name[0]), IN_HOUSE["namespace"])
+        self._above_clients = deployment, namespace
         self._house = house
         self._numbers = count()
         self._requests = Places(limits.max_requests)
@@ -120,13 +122,14 @@ class Room:
 
     def most_kept(self, client: Client, *, beside: int = 0) -> int:
         """Bytes of one body that can be kept if nobody else is there, where it takes others `beside` them."""
-        in_house = self._house.bytes.alone(self._in_house(client)) - beside
-        return max(0, min(self._bytes.alone(self._in_room(client)), in_house))
+        in_house = self._house.bytes.alone(_of_client(client, IN_HOUSE)[0]) - beside
+        return max(0, min(self._bytes.alone(_of_client(client, IN_ROOM)[0]), in_house))
 
     def enter(self, client: Client, now: float, *, overhead: int = 0, announced: int = 0, waits: bool = True) -> Ticket:
         """A request's head is there. FullError if what it announces, or the request if it `waits`, would find no place
         now, though it takes none."""
-        ticket = Ticket(client, now, now + self.limits.timeout, self._in_room(client), self._in_house(client))
+        in_house = (*_of_client(client, IN_HOUSE), *self._above_clients)
+        ticket = Ticket(client, now, now + self.limits.timeout, _of_client(client, IN_ROOM), in_house)
         if not self._house.coming.admit(ticket.in_house, 1):
             raise CrowdedError
         if not ((not waits or self._has_place(ticket)) and self._has_bytes(ticket, announced, overhead)):
@@ -152,7 +155,6 @@ class Room:
             if not self._has_place(ticket):
                 raise FullError
             self._has_come(ticket)
-            ticket.number = next(self._numbers)
         self._count(ticket)
         ticket.queued = True
         self._turns.add(ticket, _holders(ticket.client))
@@ -198,14 +200,6 @@ class Room:
         self._house.bytes.give_back(ticket.in_house, ticket.overhead)
         ticket.overhead = 0
 
-    def _in_room(self, client: Client) -> tuple[Share, ...]:
-        return _of_client(client, IN_ROOM)
-
-    def _in_house(self, client: Client) -> tuple[Share, ...]:
-        deployment = Share(("deployment", *self._name), IN_HOUSE["deployment"])
-        namespace = Share(("namespace", self._name[0]), IN_HOUSE["namespace"])
-        return (*_of_client(client, IN_HOUSE), deployment, namespace)
-
     def _has_place(self, ticket: Ticket) -> bool:
         return self._requests.admit(ticket.in_room, 1) and self._house.requests.admit(ticket.in_house, 1)
 
@@ -216,12 +210,14 @@ class Room:
     def _has_come(self, ticket: Ticket) -> None:
         if ticket.is_coming:
             ticket.is_coming = False
+            ticket.number = next(self._numbers)
             self._house.coming.give_back(ticket.in_house, 1)
 
     def _let_go(self, ticket: Ticket) -> None:
-        self._bytes.give_back(ticket.in_room, ticket.size)
-        self._house.bytes.give_back(ticket.in_house, ticket.size)
-        ticket.size = 0
+        if ticket.size:
+            self._bytes.give_back(ticket.in_room, ticket.size)
+            self._house.bytes.give_back(ticket.in_house, ticket.size)
+            ticket.size = 0
         self._has_come(ticket)
         self._uncount(ticket)
         if ticket.queued:
@@ -254,6 +250,7 @@ def _holders(client: Client) -> tuple[str, str]:
 
 
 def _of_client(client: Client, shares: dict[str, float]) -> tuple[Share, ...]:
+    """The smallest first."""
     address = Share(("address", client.address), shares["address"])
     if not client.owner:
         return (address,)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from operator import itemgetter
 from typing import NamedTuple
 
 FIRST_REST, LONGEST_REST = 0.1, 2.0  # seconds that a replica is left alone after it failed; doubled each time
@@ -57,6 +58,9 @@ def rest(failures: int) -> float:
     return min(FIRST_REST * 2.0 ** min(failures, 16), LONGEST_REST)
 
 
+_rank = itemgetter(0, 1)
+
+
 @dataclass
 class _Load:
     in_flight: int = 0
@@ -96,8 +100,12 @@ class Replicas:
 
     def pick(self, now: float, avoided: Collection[tuple[str, int]] = ()) -> Replica | None:
         """The one with the fewest in flight; of several alike, the one whose last turn is longest ago."""
-        free = [each for each in self._ready.values() if self._is_free(each, now) and each.address not in avoided]
-        return min(free, key=self._rank, default=None)
+        free = []
+        for address, replica in self._ready.items():
+            load = self._loads[address]
+            if load.in_flight < replica.max_concurrency and load.rests_until <= now and address not in avoided:
+                free.append((load.in_flight, load.last_turn, replica))
+        return min(free, key=_rank)[-1] if free else None
 
     def next_rested(self, now: float) -> float | None:
         """When a replica that rests may be picked again, if there is one."""
@@ -132,14 +140,6 @@ class Replicas:
                 load.failed.add(client)
             if len(load.failed) == DIFFERENT:
                 self.turned_away(replica, now)
-
-    def _is_free(self, replica: Replica, now: float) -> bool:
-        load = self._loads[replica.address]
-        return load.in_flight < replica.max_concurrency and load.rests_until <= now
-
-    def _rank(self, replica: Replica) -> tuple[int, int]:
-        load = self._loads[replica.address]
-        return load.in_flight, load.last_turn
 
     def _forget_if_unused(self, address: tuple[str, int]) -> None:
         if address not in self._ready and (load := self._loads.get(address)) and load.in_flight == 0:

@@ -36,9 +36,9 @@ class Places:
                 return False
         return True
 
-    def alone(self, shares: Iterable[Share]) -> int:
-        """The most that they can have, if nobody else has anything."""
-        return min(int(self.total * share.times_free / (1 + share.times_free)) for share in shares)
+    def alone(self, share: Share) -> int:
+        """The most that this holder can have, if nobody else has anything."""
+        return int(self.total * share.times_free / (1 + share.times_free))
 
     def take(self, shares: Iterable[Share], amount: int) -> None:
         self.taken += amount

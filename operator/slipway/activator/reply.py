@@ -69,23 +69,26 @@ class Reply:
         self.tell(refusal.status, headers, body)
 
     def tell(self, status: HTTPStatus, headers: Headers, body: bytes) -> None:
-        self._begin(status, status.phrase.encode(), headers, length=len(body))
-        if not self._without_body:
-            self._write(body)
+        self._begin(
+            status, status.phrase.encode(), headers, length=len(body), first=b"" if self._without_body else body
+        )
 
     # --- an engine's words -------------------------------------------------------------------------------------------
 
-    def begin(self, answer: AnswerHead, *, held: float) -> None:
+    def begin(self, answer: AnswerHead, *, held: float, first: bytes = b"") -> None:
+        """`first`: what is there of its body already, which goes with the head."""
         media_type = (answer.get(b"content-type") or b"").split(b";")[0].strip().lower()
         self._is_stream = answer.status == HTTPStatus.OK and media_type == b"text/event-stream"
         if self._streams:
             self._channel.ask_with(b"")
             self._write(comment(f"held for {held * 1000:.0f} ms"))
             self._as_event = None if self._is_stream else OneEvent()
+            if first:
+                self.data(first)
             return
         headers = [*end_to_end(answer.headers), _held(held)]
         if self._has_body(answer):
-            self._begin(answer.status, answer.phrase, headers, length=answer.length)
+            self._begin(answer.status, answer.phrase, headers, length=answer.length, first=first)
         else:  # the length is named to one who asks for the head alone, but nothing follows it
             lengths = [header for header in answer.headers if header[0] == b"content-length"]
             self._write_head(answer.status, answer.phrase, headers + (lengths if self._without_body else []))
@@ -115,21 +118,22 @@ class Reply:
     def _has_body(self, answer: AnswerHead) -> bool:
         return not self._without_body and answer.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
-    def _begin(self, status: int, phrase: bytes, headers: Headers, *, length: int | None) -> None:
+    def _begin(self, status: int, phrase: bytes, headers: Headers, *, length: int | None, first: bytes = b"") -> None:
         """`length` of the body; None if nobody knows yet."""
         self._chunked = length is None and not self._is_http10
         if length is None and self._is_http10:
             self.keep_alive = False  # the end of the connection is the end of the answer
         else:
             headers = framed(headers, length)
-        self._write_head(status, phrase, headers)
+        self._write_head(status, phrase, headers, first)
 
-    def _write_head(self, status: int, phrase: bytes, headers: Headers) -> None:
+    def _write_head(self, status: int, phrase: bytes, headers: Headers, first: bytes = b"") -> None:
         self.has_begun = True
         self._channel.ask_with(b"")
         if not self.keep_alive:
             headers = [*headers, CLOSE]
-        self._channel.write(written(b"HTTP/1.1 %d %b" % (status, phrase), [*headers, *self._request_ids(headers)]))
+        head = written(b"HTTP/1.1 %d %b" % (status, phrase), [*headers, *self._request_ids(headers)])
+        self._channel.write(head + self._wrapped(first) if first else head)
 
     def _request_ids(self, headers: Headers) -> Headers:
         """The client's own, unless the engine has named one."""

@@ -84,8 +84,7 @@ class Connection:
         patience = options.head_timeout
         while not self._port.is_closed:
             try:
-                async with asyncio.timeout(patience):
-                    head = await self.channel.event()
+                head = await self.channel.event(within=patience)
             except TimeoutError:
                 self._count_silence(guest)
                 return

@@ -216,7 +216,7 @@ async def _fail_often(calls: list[Ticket]) -> None:
     assert scene.demand.of(LLAMA).waiting == 300
     await asyncio.sleep(0.2)
     assert all(visit.replica for visit in scene.visits)
-    assert len(calls) == 3 * 300
+    assert len(calls) == 3 * 300 - 1  # the first one found nobody waiting, and took its replica at once
 
 
 @in_virtual_time

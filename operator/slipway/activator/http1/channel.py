@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -34,6 +35,9 @@ LONGEST_SILENCE = 1.0
 
 _KEEPALIVE = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 """A peer whose node is gone says nothing of it: after 25 s of silence even to the kernel, it counts as gone."""
+
+TICK = 0.001
+"""Seconds: how exactly an event loop keeps the time."""
 
 _TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
 
@@ -70,10 +74,14 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self.on_gone: Callable[[], None] | None = None
         self.on_half_closed: Callable[[], bool] | None = None
         self.is_gone = False
+        self.peer = ""  # its address
         self._on_open = on_open
         self._events: deque[Event] = deque()
         self._buffer = bytearray()
         self._reader: asyncio.Future[None] | None = None
+        self._read_until = math.inf  # by the loop's clock, how long it waits
+        self._alarm: asyncio.TimerHandle | None = None  # one for many waits: most are over long before
+        self._alarm_at = math.inf
         self._writers: list[asyncio.Future[None]] = []
         self._is_stalled = False
         self._is_reading = True
@@ -81,6 +89,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._question: bytes | None = None
         self._has_asked = False
         self._look: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._turns: Turns
         self._transport: asyncio.Transport
 
@@ -88,7 +97,9 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._loop = asyncio.get_running_loop()
         self._turns = of_this_loop()
+        self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         self._transport.set_write_buffer_limits(high=MOST_UNSENT)
         _set_up(transport.get_extra_info("socket"))
         if self._on_open:
@@ -132,11 +143,6 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     # --- what we call ------------------------------------------------------------------------------------------------
 
     @property
-    def peer(self) -> str:
-        name = self._transport.get_extra_info("peername")
-        return str(name[0]) if name else ""
-
-    @property
     def is_stalled(self) -> bool:
         """Whether the peer is slow to take what it is sent."""
         return self._is_stalled
@@ -145,17 +151,20 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def has_unread(self) -> bool:
         return bool(self._events or self.parser.unparsed)
 
-    async def event(self) -> Event:
-        """The next event; GoneError when there won't be one."""
+    async def event(self, *, within: float = math.inf) -> Event:
+        """The next event; GoneError when there won't be one, TimeoutError if none comes `within` so many seconds."""
+        until = self._loop.time() + within
         while not self._events:
-            if self.parser.unparsed:
-                await self._turns.turn(min(self.parser.unparsed // BYTES_OF_A_SEGMENT + 1, MOST_SEGMENTS))
+            if unparsed := self.parser.unparsed:
+                if not self._turns.has_time:
+                    await self._turns.turn(min(unparsed // BYTES_OF_A_SEGMENT + 1, MOST_SEGMENTS))
                 self._parse()
             elif self.is_gone or self._has_ended:
                 self._events.extend(self._last_events())
+            elif self._loop.time() + TICK > until:
+                raise TimeoutError
             else:
-                self._reader = asyncio.get_running_loop().create_future()
-                await self._reader
+                await self._more(until)
         return self._events.popleft()
 
     def event_at_hand(self) -> Event | None:
@@ -167,8 +176,10 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def _parse(self) -> None:
         self._events.extend(self.parser.events())
         self._turns.spend(self.parser.work)
-        self._read_on()
-        self._release_parser()
+        if not self._is_reading:
+            self._read_on()
+        if self.is_gone:
+            self._release_parser()
 
     def write(self, data: bytes) -> None:
         if self.is_gone or self._transport.is_closing():
@@ -179,7 +190,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         """Waits until the peer has taken enough of what was written."""
         if not self._is_stalled:
             return
-        writer = asyncio.get_running_loop().create_future()
+        writer = self._loop.create_future()
         self._writers.append(writer)
         try:
             async with asyncio.timeout(LONGEST_STALL):
@@ -202,8 +213,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._read_on()
         self._transport.write_eof()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.event()
+            await self.event(within=seconds)
 
     def close(self) -> None:
         """After all that was written is sent."""
@@ -233,7 +243,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             return
         if self._look:
             self._look.cancel()
-        self._look = asyncio.get_running_loop().call_later(delay, self._look_at_peer, delay)
+        self._look = self._loop.call_later(delay, self._look_at_peer, delay)
 
     def _look_at_peer(self, waited: float) -> None:
         """As long as we don't read from it, nobody else tells us that it has gone."""
@@ -262,6 +272,27 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
+    async def _more(self, until: float) -> None:
+        """Waits for bytes, for the end, or until then."""
+        self._reader, self._read_until = self._loop.create_future(), until
+        if until < self._alarm_at:
+            self._set_alarm(until)
+        await self._reader
+
+    def _set_alarm(self, at: float) -> None:
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm_at, self._alarm = at, self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_at, self._alarm = math.inf, None
+        if self._reader is None or self._reader.done() or self._read_until == math.inf:
+            return
+        if self._loop.time() + TICK > self._read_until:
+            self._wake_reader()
+        else:
+            self._set_alarm(self._read_until)
+
     def _read_on(self) -> None:
         if not (self._is_reading or self.is_gone or self._has_ended) and self.parser.unparsed < self._most_at_once:
             self._is_reading = True
@@ -278,8 +309,9 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         if self.is_gone:
             return
         self.is_gone = True
-        if self._look:
-            self._look.cancel()
+        for timer in (self._look, self._alarm):
+            if timer:
+                timer.cancel()
         self._wake_reader()
         self._wake_writers()
         if self.on_gone:

@@ -18,6 +18,7 @@ _HOP_BY_HOP = frozenset(b"connection keep-alive proxy-connection te transfer-enc
 )
 _OURS = frozenset((b"content-length", b"host", b"expect"))  # decided here, whatever `Connection` says of them
 _NOT_IN_TRAILERS = _HOP_BY_HOP | _OURS | frozenset(b"trailer authorization content-type content-encoding".split())
+_NOT_PASSED_ON = _HOP_BY_HOP | {b"content-length", b"expect"}
 _TARGET = re.compile(rb"[!-~]+")
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
@@ -49,7 +50,7 @@ class RequestHead:
     keep_alive: bool = True
 
     def get(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self.headers if key == name), None)
+        return first(self.headers, name)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class AnswerHead:
     keep_alive: bool = True
 
     def get(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self.headers if key == name), None)
+        return first(self.headers, name)
 
 
 def request_head(method: bytes, target: bytes, protocol: bytes, headers: Headers, *, keep_alive: bool) -> RequestHead:
@@ -126,15 +127,24 @@ def _expects_continue(headers: Headers) -> bool:
     return bool(expected)
 
 
+def first(headers: Headers, name: bytes) -> bytes | None:
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
 def values(headers: Headers, name: bytes) -> list[bytes]:
     return [value for key, value in headers if key == name]
 
 
 def end_to_end(headers: Headers) -> Headers:
     """Without what was meant for us alone, by name or because `Connection` says so, and without the length."""
-    named = b",".join(values(headers, b"connection")).lower().split(b",")
-    dropped = _HOP_BY_HOP | {name.strip() for name in named} - {b"host"} | {b"content-length", b"expect"}
-    return [(name, value) for name, value in headers if name not in dropped]
+    dropped = _NOT_PASSED_ON
+    if connections := values(headers, b"connection"):
+        named = b",".join(connections).lower().split(b",")
+        dropped = dropped | {name.strip() for name in named} - {b"host"}
+    return [header for header in headers if header[0] not in dropped]
 
 
 def trailers(headers: Headers) -> Headers:

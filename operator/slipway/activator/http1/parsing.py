@@ -58,7 +58,8 @@ class _Next(IntEnum):
     ALL = auto()  # until the connection ends
 
 
-_LINES = frozenset({_Next.HEAD, _Next.SIZE, _Next.TRAILERS})
+_CHUNKED = (_Next.SIZE, _Next.CHUNK)
+_LINES = (_Next.HEAD, _Next.SIZE, _Next.TRAILERS)
 
 
 class _Parser:
@@ -99,7 +100,7 @@ class _Parser:
     def take(self, data: bytes) -> None:
         """To be parsed when it is asked for."""
         if not (self._broken or self._is_released):
-            self._raw, self._at = self._raw[self._at :] + data, 0
+            self._raw, self._at = self._raw[self._at :] + data if self.unparsed else data, 0
 
     def events(self) -> list[Event]:
         """Some more of one message; empty if more bytes must come first, or a bit more must be parsed.
@@ -107,7 +108,7 @@ class _Parser:
         Nothing comes after the End of a message before the next call. The last event of all may be a MalformedError.
         """
         self._is_done, self.work = False, 0
-        while self.work < MOST_SEGMENTS and self.unparsed and not (self._is_done or self._broken):
+        while self._at < len(self._raw) and self.work < MOST_SEGMENTS and not (self._is_done or self._broken):
             self._parse()
         self._end_of_piece()
         events, self._events = self._events, []
@@ -132,7 +133,13 @@ class _Parser:
         if self._next is _Next.HEAD and not self._size and not self._line and self._gives_head():
             return
         self.work += 1
-        was, end = self._next, self._end_of_chunks()
+        was = self._next
+        if was is _Next.BODY and self._left:
+            end = self._at + min(self._left, self.unparsed)
+            self._left -= end - self._at
+            self._give(end)
+            return
+        end = self._end_of_chunks() if was in _CHUNKED else self._at
         if end > self._at:
             self._give(end)
             return

@@ -40,7 +40,8 @@ class Turns:
 
     def spend(self, work: int) -> None:
         self._left -= work
-        self._renew_soon()
+        if self._left < MOST // 2:  # before that, a callback would cost more than it is good for
+            self._renew_soon()
 
     def _renew_soon(self) -> None:
         if not self._is_renewed:
