@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from slipway.activator.holding import Limits
+from slipway.activator.http1.channel import Channel, ClientChannel
 from slipway.activator.options import Options
 from support.activator import Activator, activated, ask, connected
 from support.scripted_engine import (
@@ -34,6 +35,23 @@ async def test_a_request_arrives_as_it_was_sent(activator: Activator, engine: Sc
     assert (asked.first_line, asked.body) == ("POST /v1/completions?a=%20b HTTP/1.1", b'{"prompt": 1}')
     assert [asked.header(name) for name in ("host", "authorization")] == ["llama", "k"]
     assert asked.header("x-odd")
+
+
+async def test_a_head_goes_out_together_with_what_follows_it(
+    activator: Activator, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[bytes] = []
+    write = Channel.write
+
+    def noted(channel: ClientChannel, data: bytes) -> None:
+        written.append(data)
+        write(channel, data)
+
+    monkeypatch.setattr(Channel, "write", noted)
+    said = b'{"choices": [{"text": "hi", "finish_reason": "stop"}]}'
+    engine.script = answering(said, headers="Content-Type: application/json\r\n")
+    await ask(activator, b'{"prompt": 1}')
+    assert [each.rpartition(b"\r\n")[2][:10] for each in written] == [b'{"prompt":', b'{"choices"']
 
 
 async def test_traces_and_request_ids_pass_on(activator: Activator, engine: ScriptedEngine) -> None:

@@ -366,3 +366,25 @@ async def test_a_refusal_that_nobody_waits_for_any_more_troubles_nobody() -> Non
     scene.leave(visit)
     del visit, turn, scene
     assert complaints == []
+
+
+@in_virtual_time
+async def test_who_went_at_once_and_failed_waits_among_the_others() -> None:
+    scene = Scene(replicas=(replace_concurrency(ONE, 2),))
+    first, _ = scene.ask()
+    second, _ = scene.ask()
+    _, third = scene.ask()
+    for visit in (second, first):
+        visit.failed(Failure.TURNED_AWAY)
+        visit.queue()
+    await asyncio.sleep(1)
+    assert (bool(first.replica), bool(second.replica), third.done()) == (True, True, False)  # as they came
+
+
+@in_virtual_time
+async def test_who_finds_a_free_replica_takes_no_turn_of_those_who_wait_for_others() -> None:
+    scene = Scene(replicas=(ONE,))
+    _, waits = scene.ask("one")[0], scene.ask("two")[1]
+    _, late = scene.ask("three")
+    scene.tell(replicas=(ONE, TWO))
+    assert (waits.done(), late.done()) == (True, False)
