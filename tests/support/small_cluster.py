@@ -206,6 +206,7 @@ class Loop:
         clock: Callable[[], float] | None = None,
         now: Callable[[], datetime] = lambda: NOW,
         per_namespace: int = 1000,
+        pause: float = 0.0,
     ) -> None:
         self.api, self.ledger = Api(), Ledger()
         self.silent: set[Kind] = set()
@@ -228,6 +229,7 @@ class Loop:
             per_namespace=per_namespace,
             look_again=lambda key, seconds: self.again.append((key, seconds)),
             clock=clock,
+            pause=pause,
         )
         self.lookout = Lookout(
             self.store,

@@ -79,7 +79,10 @@ class Watch(Generic[Key]):
 
 
 class Watching(Generic[Key]):
-    """`run` it in a task; `on_kinds` hears when a kind came or went, so that all can be worked on again."""
+    """`run` it in a task; `on_kinds` hears when a kind came or went, so that all can be worked on again.
+
+    `on_told` hears of each object whose newest state, or end, has got into the store.
+    """
 
     def __init__(
         self,
@@ -90,10 +93,12 @@ class Watching(Generic[Key]):
         add: Callable[[Key], None],
         metrics: WatchMetrics,
         on_kinds: Callable[[Kind], None] = lambda kind: None,
+        on_told: Callable[[Kind, Object], None] = lambda kind, thing: None,
         rhythm: Rhythm | None = None,
     ) -> None:
         self._watches: Mapping[Kind, Watch[Key]] = {watch.kind: watch for watch in watches}
-        self._login, self._add, self._metrics, self._on_kinds = login, add, metrics, on_kinds
+        self._login, self._add, self._metrics = login, add, metrics
+        self._on_kinds, self._on_told = on_kinds, on_told
         self.store = Store(
             self._watches,
             hints=[watch.kind for watch in watches if watch.is_hint],
@@ -181,6 +186,7 @@ class Watching(Generic[Key]):
             self.auditor.listed_anew(kind)
         kept = self._watches[kind].adopt(shrunk)
         if kept and self.store.take(kind, type_, kept, now=time.monotonic(), epoch=self._epoch):
+            self._on_told(kind, kept)
             self._concern(kind, kept)
 
     def _gone(self, kind: Kind, things: Sequence[Object]) -> None:

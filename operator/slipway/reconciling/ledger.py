@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from slipway.api.names import OWNER_LABEL
 from slipway.kube.kinds import Kind, Object
+from slipway.kube.store import pruned
 from slipway.reconciling.key import Key
 from slipway.rendering import hash_of
 
@@ -25,7 +27,7 @@ class Entry:
     relevant: bytes  # the digest of the same fields, as the API server then had them
     uid: str
     version: int
-    result: Object | None  # until the cache has it, too
+    result: Object | None  # until the cache has it, too: these are many, where many are made at once
     repairs: tuple[float, ...] = ()  # when, the last few
 
 
@@ -41,6 +43,14 @@ class Ledger:
         if self._uids.get(key) != uid:
             self.forget(key)
             self._uids[key] = uid
+
+    def told(self, kind: Kind, thing: Object) -> None:
+        """A watch has told of this state, or of its end, and the cache knows."""
+        metadata = thing["metadata"]
+        owner = (metadata.get("labels") or {}).get(OWNER_LABEL) or metadata["name"]
+        entry = self._entries.get(Key(metadata.get("namespace", ""), owner), {}).get(kind)
+        if entry and entry.uid == metadata["uid"] and version_of(thing) >= entry.version:
+            entry.result = None
 
     def newest(self, kind: Kind, key: Key, cached: Object | None) -> Object | None:
         """What the cache has, unless we have written since, and the watch hasn't told yet."""
@@ -80,7 +90,7 @@ class Ledger:
             relevant=_digest({"": projected(result, wanted)}),
             uid=result["metadata"]["uid"],
             version=version_of(result),
-            result=None if is_cached else result,
+            result=None if is_cached else pruned(result),
         )
         if before and before.uid == entry.uid:
             entry.repairs = before.repairs

@@ -90,6 +90,7 @@ class Operator:
             add=self._queue.add,
             metrics=self._metrics,
             on_kinds=lambda _: self._add_everyone(),
+            on_told=self._ledger.told,
         )
         writer = client.with_(guard=self._election.guard)
         self._ports = PortBook(

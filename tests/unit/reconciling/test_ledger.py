@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from slipway.api.names import OWNER_LABEL
 from slipway.kube.kinds import SERVICE, Object
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import TOO_OFTEN, WITHIN, Ledger, projected
@@ -67,6 +68,39 @@ def test_the_newest_is_ours_until_the_cache_has_it(ledger: Ledger) -> None:
     assert ledger.newest(SERVICE, KEY, None) == live(10)
     assert ledger.newest(SERVICE, KEY, live(10, 81)) == live(10, 81)
     assert ledger.newest(SERVICE, KEY, None) is None
+
+
+def told(version: int, *, uid: str = "1", **metadata: object) -> Object:
+    named = {"name": KEY.name, "namespace": KEY.namespace, **metadata}
+    return {"metadata": {**live(version, uid=uid)["metadata"], **named}}
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [told(10), told(11), told(12, name="llama-activator", labels={OWNER_LABEL: "llama"})],
+    ids=["ours", "newer", "of another name"],
+)
+def test_an_answer_is_forgotten_as_soon_as_a_watch_tells_of_it_or_of_something_newer(
+    ledger: Ledger, thing: Object
+) -> None:
+    ledger.told(SERVICE, thing)
+    assert ledger.newest(SERVICE, KEY, None) is None
+    assert not ledger.is_new(SERVICE, KEY, WANTED, live(10))
+
+
+@pytest.mark.parametrize(
+    "thing", [told(9), told(11, uid="2"), told(11, name="other")], ids=["older", "another object", "of another"]
+)
+def test_an_answer_is_kept_until_then(ledger: Ledger, thing: Object) -> None:
+    ledger.told(SERVICE, thing)
+    assert ledger.newest(SERVICE, KEY, None)
+
+
+def test_of_an_answer_no_managed_fields_are_kept() -> None:
+    ledger, result = Ledger(), live(10)
+    result["metadata"]["managedFields"] = [{"manager": "slipway"}]
+    ledger.note(SERVICE, KEY, WANTED, result)
+    assert ledger.newest(SERVICE, KEY, None) == live(10)
 
 
 def test_a_thing_that_is_repaired_too_often_gets_a_rest(ledger: Ledger) -> None:

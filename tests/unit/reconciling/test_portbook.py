@@ -98,6 +98,24 @@ async def test_many_that_come_at_once_share_writes_and_none_is_told_before_its_o
     assert len(loop.api.writes()) == 2  # the first, and one for all that came meanwhile
 
 
+async def test_those_that_come_one_after_the_other_share_writes_too() -> None:
+    loop = Loop(pause=0.1)
+    claims = [made(loop, f"m{number}") for number in range(20)]
+    loop.catch_up()
+    giving = []
+    for claim in claims:
+        giving.append(asyncio.create_task(loop.ports.give(claim, at=AT)))
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*giving)
+    assert len(loop.api.writes()) == 2
+
+
+async def test_one_that_comes_alone_does_not_wait_for_others() -> None:
+    loop = Loop(pause=3600.0)
+    async with asyncio.timeout(5):
+        await given(loop, made(loop))
+
+
 async def test_a_watch_that_tells_of_a_write_before_its_answer_does_costs_no_look_at_all_that_there_is() -> None:
     loop = Loop()
 
