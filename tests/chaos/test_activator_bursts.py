@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 from slipway_devcluster.cluster import Cluster
+from support.access import FromTheNode
 from support.breaking import Breaking, own_url
 from support.kube import Kube
 from support.sleepers import Crowd, at_zero, sleepers, until
@@ -31,13 +32,20 @@ async def test_all_requests_of_a_burst_at_zero_are_answered(operator_pods: Clust
 async def test_one_client_cannot_take_all_places_and_whoever_finds_none_is_told_when_to_come_again(
     operator_pods: Cluster, gemma: Kube
 ) -> None:
+    """A client is an address. The kernel takes the one by which a node reaches its pods, and not the node's own."""
     model = at_zero("gemma", scaling={"hold": {"maxRequests": 40}}, pod=NOWHERE)
-    async with sleepers(operator_pods, gemma, model) as [sleeper]:
+    from_the_node = FromTheNode(gemma, operator_pods.entered)
+    [node, *_] = await gemma.select("nodes")
+    own_address = next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
+    async with (
+        sleepers(operator_pods, gemma, model) as [sleeper],
+        from_the_node.session(source=own_address) as another,
+    ):
         [activator, *_] = await Breaking(operator_pods, gemma).activators()
         url = await own_url(sleeper, activator)
         greedy = Crowd(sleeper, [sleeper.request(each, url=url) for each in range(100)])
         await until(lambda: greedy.has_ended(70))
-        modest = Crowd(sleeper, [sleeper.request(each, url=url, key=f"key {each}") for each in range(5)])
+        modest = Crowd(sleeper, [sleeper.request(each, url=url) for each in range(5)], session=another)
         await until(lambda: sleeper.asks(35))
         assert Counter(each.status for each in greedy.requests) == {429: 70, 0: 30}
         assert all(each.retry_after >= 1 for each in greedy.lost)

@@ -34,8 +34,10 @@ class FromTheNode:
     entered: Callable[[], AbstractContextManager[object]]
 
     @asynccontextmanager
-    async def session(self) -> AsyncGenerator[aiohttp.ClientSession]:
-        connector = aiohttp.TCPConnector(socket_factory=self._socket, limit=0, force_close=True)
+    async def session(self, *, source: str = "") -> AsyncGenerator[aiohttp.ClientSession]:
+        """`source`: one of the node's addresses, in place of the one that the kernel would take."""
+        own = (source, 0) if source else None
+        connector = aiohttp.TCPConnector(socket_factory=self._socket, local_addr=own, limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
             yield session
 

@@ -46,7 +46,6 @@ class Request:
     tokens: int
     url: str
     streams: bool = False
-    key: str = ""
     sent: float = 0.0
     ended: float = 0.0
     text: str = ""
@@ -85,11 +84,8 @@ class Request:
             "temperature": 0,
             "stream": self.streams,
         }
-        headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         where = f"{self.url}/v1/completions"
-        async with session.post(
-            where, json=body, headers=headers, timeout=PATIENCE, trace_request_ctx=self
-        ) as response:
+        async with session.post(where, json=body, timeout=PATIENCE, trace_request_ctx=self) as response:
             self.status = response.status
             self.retry_after = int(response.headers.get("Retry-After", 0))
             self.was_held = "Slipway-Held-Ms" in response.headers
@@ -125,10 +121,8 @@ class Sleeper:
     def predictor(self) -> str:
         return f"{self.name}-predictor"
 
-    def request(
-        self, number: int, *, tokens: int = SHORT, streams: bool = False, url: str = "", key: str = ""
-    ) -> Request:
-        return Request(number, tokens, url or self.url, streams, key)
+    def request(self, number: int, *, tokens: int = SHORT, streams: bool = False, url: str = "") -> Request:
+        return Request(number, tokens, url or self.url, streams)
 
     async def answered(self, number: int, *, tokens: int = SHORT) -> Request:
         request = self.request(number, tokens=tokens)
@@ -251,16 +245,24 @@ async def until(holds: Callable[[], Awaitable[bool]], *, timeout: float = 60) ->
 
 
 class Crowd:
-    """Requests under way."""
+    """Requests under way. `session`: another one than the sleeper's."""
 
-    def __init__(self, sleeper: Sleeper, requests: Sequence[Request], *, tries: int = 1) -> None:
+    def __init__(
+        self,
+        sleeper: Sleeper,
+        requests: Sequence[Request],
+        *,
+        tries: int = 1,
+        session: aiohttp.ClientSession | None = None,
+    ) -> None:
         self.sleeper, self.requests = sleeper, requests
+        self._session = session or sleeper.session
         self._tries = tries
         self._tasks = [asyncio.create_task(self._run(request)) for request in requests]
 
     async def _run(self, request: Request) -> None:
         while True:
-            await request.run(self.sleeper.session)
+            await request.run(self._session)
             if not request.error or request.tries >= self._tries:
                 return
             request.url = self.sleeper.url
