@@ -17,7 +17,7 @@ from .containers import LONG_SILENCE
 from .phases import Phases, phases_of, step_of
 from .pods import OVERDUE, Pod
 from .rollout import NO_ROOM, is_updating, makes_room, place_is_taken_by
-from .world import SCALED_OBJECT, Object, WorldView, created, parse_time
+from .world import SCALED_OBJECT, Object, WorldView, created, is_recent, parse_time
 
 PATIENCE = timedelta(minutes=10)
 """For what passes by itself, as a rule; what lasts longer counts as lasting."""
@@ -118,8 +118,8 @@ def _heard_of_at(service: Object | None) -> datetime | None:
 
 
 def _is_new(service: Object | None, now: datetime) -> bool:
-    heard_of = _heard_of_at(service)
-    return heard_of is not None and now < heard_of
+    since = created(service) if service else None
+    return since is not None and is_recent(since, now, HEARD_OF_WITHIN)
 
 
 def _outlasted_patience(cause: Cause, now: datetime) -> bool:

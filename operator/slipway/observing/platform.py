@@ -21,7 +21,7 @@ from . import words
 from .cause import Cause
 from .containers import TRIES, Container
 from .pods import Pod, cause_of
-from .world import Object, Part, WorldView, condition, created, parse_time
+from .world import Object, Part, WorldView, condition, created, is_recent, parse_time
 
 PASSES_WITHIN = timedelta(seconds=10)
 LASTS_AFTER = timedelta(seconds=60)
@@ -258,7 +258,7 @@ def _keeps_ending(container: Container, now: datetime) -> bool:
     if container.ends < TRIES or not (began and ended) or ended - began >= SHORT_LIFE:
         return False
     runs_since = parse_time(container.running.get("startedAt"))
-    return runs_since is None or now - runs_since < STEADY_AFTER
+    return runs_since is None or is_recent(runs_since, now, STEADY_AFTER)
 
 
 def _as_if_for_the_first_time(raw: Object) -> Object:

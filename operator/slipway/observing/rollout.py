@@ -8,7 +8,7 @@ from slipway.api.reasons import Reason
 
 from .causes import of_replica_makers
 from .pods import Pod, no_place, stuck
-from .world import Object, WorldView
+from .world import Object, WorldView, is_recent
 
 TEMPLATE_HASH, NO_VERSION = "pod-template-hash", ""
 TAKEN_WITHIN = timedelta(seconds=3)
@@ -45,8 +45,8 @@ def version_of(pod: Object) -> str:
 def makes_room(world: WorldView) -> bool:
     """A replica is on its way out, and its place will be free; or it is, and the scheduler has not looked yet."""
     is_on_its_way = any(pod.is_leaving and not stuck(pod) for pod in (Pod(raw, world) for raw in world.pods))
-    taken_by = place_is_taken_by(world)
-    return is_on_its_way or bool(taken_by and world.now < taken_by)
+    freed_at = world.place_freed_at
+    return is_on_its_way or bool(freed_at and is_recent(freed_at, world.now, TAKEN_WITHIN))
 
 
 def place_is_taken_by(world: WorldView) -> datetime | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 Object = dict[str, Any]
@@ -114,6 +114,11 @@ class Event:
 
 def created(thing: Object) -> datetime | None:
     return parse_time(thing["metadata"].get("creationTimestamp"))
+
+
+def is_recent(moment: datetime, now: datetime, within: timedelta) -> bool:
+    """What lies further ahead isn't: then two clocks differ, and nobody shall wait until ours has caught up."""
+    return abs(now - moment) < within
 
 
 def parse_time(text: str | None) -> datetime | None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
-from slipway.observing.world import created
+from slipway.observing.world import created, is_recent
 from slipway.reconciling.applying import Applier, Outcome, is_going
 from slipway.reconciling.deciding import Decision, decide, lacks_port, report
 from slipway.reconciling.home import Home
@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 UNTIL_FILLED = 0.5  # seconds
 APPLIED_WITHIN = timedelta(seconds=3)
 """What is applied together comes one after the other; what a new deployment names may come after it."""
+LONGEST_WAIT = 60.0
+"""Seconds until the next look where something is expected soon: the clock may be set back meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +76,11 @@ class Reconciler:
         wait = await self.reporter.tell(key, sight, status)
         await self.reporter.tell_of_rivals(sight, outcome.rivals)
         _raise_what_went_wrong(decision, outcome)
-        moments = (seen.look_again_at, decision.desired.look_again_at, known_at if lacks else None)
+        now = sight.view.now
+        expected = [_seconds_until(each, now) for each in (seen.look_again_at, known_at if lacks else None)]
         later = (outcome.look_again, wait, self.references.look_again(key))
-        return _soonest(*later, *(_seconds_until(moment, sight.view.now) for moment in moments))
+        scheduled = _seconds_until(decision.desired.look_again_at, now)
+        return _soonest(*later, *(min(each, LONGEST_WAIT) for each in expected if each is not None), scheduled)
 
     async def _with_rights(self, sight: Sight) -> Sight:
         """Of the activator that it is asked at."""
@@ -97,7 +101,7 @@ class Reconciler:
 def _known_at(sight: Sight) -> datetime | None:
     """When all that was applied with a new one is there."""
     since = created(sight.raw)
-    return since + APPLIED_WITHIN if since and sight.view.now - since < APPLIED_WITHIN else None
+    return since + APPLIED_WITHIN if since and is_recent(since, sight.view.now, APPLIED_WITHIN) else None
 
 
 def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:

@@ -390,6 +390,11 @@ def test_a_model_is_not_called_ready_before_its_service_is_known_everywhere() ->
     assert holding(status(later))["Ready"] == "True"
 
 
+def test_a_model_is_ready_though_our_clock_is_behind_that_of_the_api_server() -> None:
+    ahead = objects.service(creationTimestamp=f"{objects.NOW + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}")
+    assert holding(status(replace(ZERO, service=ahead)))["Ready"] == "True"
+
+
 def test_a_steady_state_asks_for_no_second_look() -> None:
     assert observe(llm(), world(pod(ready=True))).look_again_at is None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
@@ -16,7 +18,8 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.queue import NEVER
-from support.small_cluster import KEY, Loop
+from slipway.reconciling.reconciler import LONGEST_WAIT
+from support.small_cluster import KEY, NOW, Loop
 from support.turns import CREATED, LABELS, cause, condition, llm, made_by_kserve, pod, status, thing
 
 # --- from nothing to idle --------------------------------------------------------------------------------------------
@@ -360,6 +363,13 @@ async def test_replicas_are_kept_within_their_bounds(loop: Loop, scaling: Object
     loop.api.put(made_by_kserve(found))
     await loop.settle()
     assert loop.api.get(DEPLOYMENT, name="llama-predictor")["spec"]["replicas"] == kept
+
+
+async def test_what_is_expected_soon_is_looked_at_within_a_minute_though_the_clock_was_set_back(loop: Loop) -> None:
+    loop.lookout._now = lambda: NOW - timedelta(hours=12)
+    await loop.turn()
+    loop.api.change(INFERENCE_SERVICE, {"metadata": {"creationTimestamp": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"}})
+    assert await loop.turn() == LONGEST_WAIT
 
 
 async def test_a_turn_is_due_when_the_schedule_changes_what_is_kept(loop: Loop) -> None:
