@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
 from support import converged, trials
-from support.deployments import on_own_engine, own_runtime, settled
+from support.deployments import events, on_own_engine, own_runtime, settled
 from support.fleet import Fleet
 from support.kube import Kube
+from support.sleepers import until
 
 TESTS = Path(__file__).parents[1]
 
@@ -34,5 +36,11 @@ async def test_jumps_of_the_clock_neither_stop_work_nor_make_any(
         await converged.until_converged(kube, within=60)
         await kube.apply(own_runtime())
         await settled(kube, on_own_engine("served"), "Serving")
+        await until(partial(_is_told, kube))
         await converged.stays_still(kube, replica.path, seconds=10)
         assert [term.holder for term in trials.terms([replica.path])] == ["a"]
+
+
+async def _is_told(kube: Kube) -> bool:
+    """The event follows the status."""
+    return ("Normal", "Serving") in await events(kube, "served")
