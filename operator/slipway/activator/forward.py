@@ -158,11 +158,8 @@ async def _send_slowly(
         await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
         if not reading.done() and not isinstance(sending.exception(), GoneError):
             await sending
-        async with asyncio.timeout(silence):
-            answer = _head(await reading)
+        answer = _head(await _within(silence, reading))
         return answer, sending.done() and not sending.exception()
-    except TimeoutError:
-        raise _silent(silence) from None
     finally:
         sending.cancel()
         reading.cancel()
@@ -215,6 +212,14 @@ async def _is_turned_away(answer: Answer) -> bool:
 async def _event(channel: ReplicaChannel, silence: float) -> Event:
     try:
         return channel.event_at_hand() or await channel.event(within=silence)
+    except TimeoutError:
+        raise _silent(silence) from None
+
+
+async def _within(silence: float, event: asyncio.Task[Event]) -> Event:
+    try:
+        async with asyncio.timeout(silence):
+            return await event
     except TimeoutError:
         raise _silent(silence) from None
 

@@ -109,6 +109,14 @@ async def test_a_body_that_does_not_come_is_not_waited_for(engine: ScriptedEngin
         assert await client.is_closed()
 
 
+async def test_a_body_that_stops_on_its_way_to_a_replica_is_not_the_replicas_fault(engine: ScriptedEngine) -> None:
+    options = Options(body_timeout=0.2, linger=0.1, kept_body=4)
+    async with activated(options=options) as activator, connected(activator) as client:
+        activator.ready(engine)
+        client.say(POST + b"Content-Length: 10\r\n\r\nabcdefg")
+        assert (await client.answer()).status == 408
+
+
 async def test_a_connection_that_is_not_used_is_closed(engine: ScriptedEngine) -> None:
     async with activated(options=Options(idle_timeout=0.1)) as activator:
         activator.ready(engine)
