@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from slipway.kube import health
@@ -27,7 +28,7 @@ from slipway.kube.kinds import NODE, Object
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import Metrics, Readings
 from slipway.kube.queue import WorkQueue
-from slipway.kube.watching import Watching
+from slipway.kube.watching import Login, Watching
 from slipway.reconciling.applying import Applier
 from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
@@ -76,22 +77,8 @@ class Operator:
             backoff=Backoff(longest=LONGEST_BACKOFF),
         )
         self._queue.pause()
-        self._watching: Watching[Key] = Watching(
-            watches(
-                everyone=self._everyone,
-                on_node=self._on_node,
-                node=self._node,
-                ports=self._concerned_by_ports,
-                home=self._home,
-                on_claim=self._on_claim,
-            ),
-            client=client,
-            login=lambda: for_kopf(configuration),
-            add=self._queue.add,
-            metrics=self._metrics,
-            on_kinds=lambda _: self._add_everyone(),
-            on_told=self._ledger.told,
-        )
+        login = partial(for_kopf, configuration)
+        self._watching = self._made_watching(client, login)
         writer = client.with_(guard=self._election.guard)
         self._ports = PortBook(
             writer,
@@ -103,14 +90,7 @@ class Operator:
         )
         self._references = References(client, self._watching.store)
         self._platform = [
-            Following(
-                program,
-                namespace,
-                client=client,
-                login=lambda: for_kopf(configuration),
-                concern=self._add_everyone,
-                now=now,
-            )
+            Following(program, namespace, client=client, login=login, concern=self._add_everyone, now=now)
             for program, namespace in ((KSERVE, options.kserve_namespace), (KEDA, options.keda_namespace))
         ]
         self._lookout = Lookout(
@@ -171,6 +151,24 @@ class Operator:
             name=options.lease_name,
             identity=options.identity,
             on_change=self._lead,
+        )
+
+    def _made_watching(self, client: KubeClient, login: Login) -> Watching[Key]:
+        return Watching(
+            watches(
+                everyone=self._everyone,
+                on_node=self._on_node,
+                node=self._node,
+                ports=self._concerned_by_ports,
+                home=self._home,
+                on_claim=self._on_claim,
+            ),
+            client=client,
+            login=login,
+            add=self._queue.add,
+            metrics=self._metrics,
+            on_kinds=lambda _: self._add_everyone(),
+            on_told=self._ledger.told,
         )
 
     def _made_reconciler(self, client: KubeClient, now: Now) -> Reconciler:
