@@ -49,7 +49,7 @@ class Bench:
     """An operator that is never run: its caches are filled and its turns are made here."""
 
     def __init__(self) -> None:
-        made: Any = Operator(parse([], {}), _configuration())
+        made: Any = Operator(parse(["--ports-per-namespace=10000"], {}), _configuration())
         self.operator = made
         self.store: Store = self.operator._watching.store
         self.watches = self.operator._watching._watches

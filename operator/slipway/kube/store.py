@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,7 +87,7 @@ class Texts:
 
 
 class Packing:
-    """Objects as text, and those that were read last as they were read."""
+    """Objects as text made small, and those that were read last as they were read."""
 
     MOST_READ = 256  # more than all workers have in their hands
 
@@ -95,7 +96,8 @@ class Packing:
 
     @staticmethod
     def pack(thing: Object) -> bytes:
-        return json.dumps(thing, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass")
+        text = json.dumps(thing, separators=(",", ":"), ensure_ascii=False)
+        return zlib.compress(text.encode(errors="surrogatepass"), level=1)
 
     def unpacked(self, entry: Entry) -> Object:
         if not isinstance(entry.kept, bytes):
@@ -104,7 +106,7 @@ class Packing:
             return known
         if len(self._read) >= self.MOST_READ:
             del self._read[next(iter(self._read))]
-        thing: Object = json.loads(entry.kept)
+        thing: Object = json.loads(zlib.decompress(entry.kept).decode(errors="surrogatepass"))
         self._read[entry.mark] = thing
         return thing
 
