@@ -389,7 +389,7 @@ ERRORS = [
     (500, b"Internal Server Error", 500, "engine_error"),
     (500, b"", 500, "engine_error"),
     (500, b"{" * 10_000, 500, "engine_error"),
-    (503, b'{"object":"error","message":"busy","code":503}', 503, "overloaded"),
+    (503, b'{"object":"error","message":"busy","code":503}', 503, "engine_unavailable"),
     (400, b'{"type":"error","error":{"type":"BadRequestError","message":"no"}}', 400, "invalid_request"),
     (400, b'{"error":"no"}', 400, "invalid_request"),
     (400, b'{"error":{"message":{"a":"\\ud800"},"param":5}}', 400, "invalid_request"),

@@ -115,6 +115,8 @@ class PortBook:
             place = self._ports.take(claim, self._clock(), at=at)
         except ExhaustedError as error:
             self._waiting[key] = error.useful_after
+            if error.useful_after:
+                self._look_again(key, error.useful_after)
             raise
         self._waiting.pop(key, None)
         for wrong in [each for each in self._places_in_tables(claim) if each != place]:

@@ -7,7 +7,7 @@ deployment that is gone finds nobody there. What is given counts once it is writ
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ class Ports:
         self._places: dict[Key, tuple[Claim, Place]] = {}
         self._owners: dict[Place, Claim] = {}
         self._counts: Counter[str] = Counter()
+        self._given_up_by: defaultdict[str, deque[float]] = defaultdict(deque)  # when, by namespace
         self._named: dict[Key, int] = {}
         self._used_once: set[Place] = set()
         self._given_up: dict[str, deque[tuple[int, float]]] = {each: deque() for each in self._activators}
@@ -103,20 +104,36 @@ class Ports:
         if place := self.place_of(claim):
             return place
         self.free(_key(claim), now)  # of one of this name that is gone
-        if self._counts[claim.namespace] >= self._per_namespace:
-            raise ExhaustedError(
-                f"{self._per_namespace} LLMDeployments in the namespace {claim.namespace} have an activator's port, "
-                "as many as the operator's --ports-per-namespace allows: delete one, or have the limit raised."
-            )
+        self._must_have_share(claim.namespace, now)
         place = self._own_of_before(claim, at) or self._never_used(at) or self._unused_for_longest(at, now)
         self._give(claim, place)
         return place
+
+    def _must_have_share(self, namespace: str, now: float) -> None:
+        """Those that it gave up and nobody may have yet are a share of their own, or one could take all ports by making
+        and deleting again and again."""
+        if self._counts[namespace] >= self._per_namespace:
+            raise ExhaustedError(
+                f"{self._per_namespace} LLMDeployments in the namespace {namespace} have an activator's port, "
+                "as many as the operator's --ports-per-namespace allows: delete one, or have the limit raised."
+            )
+        given_up = self._given_up_by[namespace]
+        while given_up and now - given_up[0] >= QUARANTINE:
+            given_up.popleft()
+        if len(given_up) > self._per_namespace:  # all that it may have can be made anew at once
+            raise ExhaustedError(
+                f"{len(given_up)} LLMDeployments with an activator's port were deleted in the namespace {namespace} "
+                f"within the last {QUARANTINE / 60:.0f} minutes, more than the operator's --ports-per-namespace "
+                "allows: wait, or have the limit raised.",
+                useful_after=given_up[0] + QUARANTINE - now,
+            )
 
     def free(self, key: Key, now: float) -> bool:
         """True if it had one."""
         place = self._remove(key)
         if place:
             self._given_up[place.activator].append((place.port, now))
+            self._given_up_by[key.namespace].append(now)
         return place is not None
 
     def _own_of_before(self, claim: Claim, at: Sequence[str]) -> Place | None:

@@ -29,7 +29,7 @@ _CODES = {
     429: "rate_limit_exceeded",
     500: "engine_error",
     502: "engine_failed",
-    503: "overloaded",
+    503: "engine_unavailable",  # and not a code of the guard's, by which no work was done for the request
     504: "engine_timeout",
 }
 _SAID = (

@@ -114,7 +114,27 @@ def test_one_namespace_can_not_take_them_all() -> None:
     assert made.take(claim("c"), 0, at=[ONE])
 
 
-def test_making_one_anew_again_and_again_takes_no_more_than_one(few: range) -> None:
+def test_making_and_deleting_again_and_again_leaves_ports_to_other_namespaces() -> None:
+    made = empty(per_namespace=2)
+    for uid in range(3):
+        made.take(claim(uid=str(uid)), 0, at=[ONE])
+        made.free(key(claim()), 0)
+    with pytest.raises(ExhaustedError, match=r"3 LLMDeployments .* were deleted in the namespace chat") as refused:
+        made.take(claim(uid="again"), 60, at=[ONE])
+    assert refused.value.useful_after == QUARANTINE - 60
+    assert made.take(claim(namespace="code"), 60, at=[ONE])
+    assert made.take(claim(uid="again"), QUARANTINE, at=[ONE])
+
+
+def test_lines_of_those_that_are_gone_take_no_share_of_those_that_come(few: range) -> None:
+    gone = tuple(claim(str(port), uid="gone") for port in few[:2])
+    made = Ports((ONE,), per_namespace=1)
+    written = {Place(ONE, port): each for port, each in zip(few, gone, strict=False)}
+    made.learn(written, lives=lambda _: False, named={}, now=0)
+    assert made.take(claim(), 1, at=[ONE]).port == few[2]
+
+
+def test_making_one_anew_after_a_while_takes_no_more_than_one(few: range) -> None:
     made = empty(per_namespace=1)
     now = 0.0
     for uid in range(10):
