@@ -16,7 +16,12 @@ from support.kube import Kube
 from support.trials import Replica
 
 
-@pytest.mark.timeout(300, func_only=True)
+STEADY_AGAIN = 240.0
+"""Seconds: KServe's controller ends with the API server, now and then more than once, and counts as down until it has run
+for two minutes."""
+
+
+@pytest.mark.timeout(400, func_only=True)
 @pytest.mark.parametrize("seconds", [0, 20])
 async def test_an_api_server_killed_in_the_middle_of_many_writes_loses_none(
     node: Cluster, kube: Kube, replica: Replica, fleet: Fleet, seconds: float
@@ -24,19 +29,19 @@ async def test_an_api_server_killed_in_the_middle_of_many_writes_loses_none(
     await fleet.create(20)
     async with chaos.without(node, "kube-apiserver", killed=True):
         await asyncio.sleep(seconds)
-    await converged.until_converged(kube, within=120)
+    await converged.until_converged(kube, within=STEADY_AGAIN)
     await converged.stays_still(kube, replica.path, seconds=3)
     assert not trials.unlawful_writes(kube.namespace, replica.path)
 
 
-@pytest.mark.timeout(300, func_only=True)
+@pytest.mark.timeout(400, func_only=True)
 async def test_etcd_gone_for_30_seconds_loses_nothing(
     node: Cluster, kube: Kube, replica: Replica, fleet: Fleet
 ) -> None:
     await fleet.create(10)
     async with chaos.without(node, "etcd", killed=True):
         await asyncio.sleep(30)
-    await converged.until_converged(kube, within=180)
+    await converged.until_converged(kube, within=STEADY_AGAIN)
     await converged.stays_still(kube, replica.path, seconds=3)
     assert not trials.unlawful_writes(kube.namespace, replica.path)
 
