@@ -15,9 +15,8 @@ from support.fleet import Fleet
 from support.kube import Kube
 from support.trials import Replica
 
-
 STEADY_AGAIN = 240.0
-"""Seconds: KServe's controller ends with the API server, now and then more than once, and counts as down until it has run
+"""Seconds: KServe's controller ends with the API server, maybe more than once, and counts as down until it has run
 for two minutes."""
 
 
