@@ -13,6 +13,8 @@ from support import house_process
 from support.filling import KIB, LARGE_HEADERS, MIB, Filling, Gate, clients, serving
 from support.house_process import HouseProcess
 
+pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say what a process takes")
+
 BESIDE = 16 * MIB
 """What it may take beside: for those whom it refuses meanwhile, and what Python doesn't give back at once."""
 
