@@ -74,7 +74,7 @@ bench-activator: $(VENV) ## Measure what the activator costs while it is in a re
 	$(BIN)/python benchmarks/activator_path.py $(ARGS)
 
 bench-activator-memory: $(VENV) ## Measure what the activator takes against what it accounts
-	$(BIN)/python benchmarks/activator_memory.py $(ARGS)
+	PYTHONPATH=tests $(BIN)/python benchmarks/activator_memory.py $(ARGS)
 
 fuzz: $(VENV) ## What keeps the event loops of activator and guard from serving others; ten minutes each (ARGS="--seconds 60" for less)
 	$(BIN)/python benchmarks/activator_fuzz.py --seconds 600 $(ARGS)

@@ -62,12 +62,22 @@ async def first_reading(script: Script) -> Reading:
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000,
         b"HTTP/1.1 102 Processing\r\n\r\n" * 5000,
         answer(ONE_RUNNING * 200_000),
-        answer(b"", status="302 Found", headers="Location: /elsewhere\r\n"),
     ],
-    ids=["infinite", "negative", "garbage", "coded", "headers", "interim answers", "too much", "elsewhere"],
+    ids=["infinite", "negative", "garbage", "coded", "headers", "interim answers", "too much"],
 )
 async def test_nonsense_is_no_reading_and_the_pod_is_asked_again(nonsense: bytes) -> None:
     assert await first_reading(in_turn(saying(nonsense), answering(ONE_RUNNING * 2))) == Reading(2, 0)
+
+
+async def test_no_redirect_is_followed_and_none_leads_to_a_reading() -> None:
+    redirect = answering(ONE_RUNNING, status="302 Found", headers="Location: /elsewhere\r\n")
+    at_its_place = in_turn(redirect, answering(ONE_RUNNING * 2))
+
+    async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        is_elsewhere = asked.first_line.startswith("GET /elsewhere ")
+        await (answering(ONE_RUNNING * 3) if is_elsewhere else at_its_place)(asked, writer)
+
+    assert await first_reading(script) == Reading(2, 0)
 
 
 async def test_an_error_of_our_own_is_told_once_and_ends_no_questions(caplog: pytest.LogCaptureFixture) -> None:

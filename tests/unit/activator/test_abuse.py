@@ -1,6 +1,7 @@
 """What the activator doesn't let be done to it, or through it."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,8 @@ from slipway.activator.demand import Demand, Deployment
 from slipway.activator.deployments import Deployments, Known
 from slipway.activator.doors import serve
 from slipway.activator.options import Options
+from slipway.activator.server import Port
+from support import virtual_time
 from support.activator import LLAMA, Activator, activated, ask, connected
 from support.scripted_engine import STREAM_HEAD, ScriptedEngine, echoing, in_chunk, scripted_engine, token
 
@@ -212,6 +215,30 @@ async def test_a_port_that_is_taken_is_opened_when_it_is_free(monkeypatch: pytes
             deployments.tell(Known(deployment=LLAMA, port=number))
             await asyncio.sleep(0.1)
         assert await asyncio.wait_for(doors.number(LLAMA), 10) == number
+
+
+def test_a_port_that_stays_taken_is_told_once_a_minute_and_tried_each_second(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = 0
+
+    async def is_taken(*_: object) -> int:
+        nonlocal tries
+        tries += 1
+        raise OSError("address already in use")
+
+    async def two_minutes_and_a_half() -> None:
+        deployments = Deployments()
+        async with serve(deployments, Demand(), grace=0):
+            deployments.tell(Known(deployment=LLAMA, port=20000))
+            await asyncio.sleep(150.5)
+
+    monkeypatch.setattr(Port, "open", is_taken)
+    virtual_time.run(two_minutes_and_a_half())
+    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(told) == 3  # at once, and after each minute
+    assert "Port 20000 can't be opened" in told[0]
+    assert tries == 151
 
 
 async def test_at_the_end_requests_under_way_get_time_to_be_answered() -> None:

@@ -1,10 +1,12 @@
 """What clients see while no replica is ready: they wait, are told why they do, and lose nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 
 import pytest
+from slipway.activator.body import BLOCK, Blocks
 from slipway.activator.demand import UnknownDeploymentError
 from slipway.activator.holding import Limits
 from slipway.activator.options import Options
@@ -366,6 +368,33 @@ async def test_who_wants_no_stream_gets_no_heartbeats(engine: ScriptedEngine) ->
         await asyncio.sleep(5 * BEATING.heartbeat)
         activator.ready(engine)
         assert (await asked).body == b'{"stream": false}'
+
+
+async def test_others_are_served_while_it_is_looked_whether_a_large_body_wants_a_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks_of, turn, read = Blocks.__iter__, 0, Counter[int]()
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def noted(blocks: Blocks) -> Iterator[bytes]:
+        for block in blocks_of(blocks):
+            read[turn] += 1
+            yield block
+
+    monkeypatch.setattr(Blocks, "__iter__", noted)
+    body = b'{"prompt": "%b", "stream": true}' % (b"x" * (4 << 20))
+    async with activated(limits=BEATING) as activator, connected(activator) as client:
+        counting = asyncio.create_task(count_turns())
+        client.post(body)
+        assert (await client.head()).headers["content-type"].startswith("text/event-stream")
+        counting.cancel()
+    assert read.total() >= len(body) // (2 * BLOCK)
+    assert max(read.values()) <= read.total() // 4  # blocks that are read between two looks at the sockets
 
 
 async def test_a_stream_that_was_begun_learns_of_a_final_cause_in_an_event() -> None:

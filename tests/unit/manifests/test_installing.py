@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
+from slipway.activator.holding import House
+from slipway.activator.http1.channel import MOST_UNREAD
+from slipway.activator.options import Options as ActivatorsOptions
 from slipway.activator.settings import Settings
 from slipway.activator.settings import parse as parse_settings
 from slipway.activator.watches import Home
 from slipway.activator.watches import watches as activators_watches
-from slipway.api import names
+from slipway.api import names, units
 from slipway.api.names import GROUP
 from slipway.reconciling.home import Home as OperatorsHome
 from slipway.reconciling.options import Options, parse
@@ -24,6 +27,7 @@ from support.audit import Right
 from support.kube import Object
 from support.rendered import MANIFESTS, ROOT
 
+IDLE = 80 << 20  # bytes that the activator takes before anybody asks: 71 MiB by `benchmarks/activator_memory.py`
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 NOT_INSTALLED = {"samples"}
 
@@ -146,6 +150,14 @@ def test_the_activators_service_is_the_one_that_everybody_looks_for() -> None:
     [scaler] = [port for port in only("Service", ACTIVATOR)["spec"]["ports"] if port["name"] == "scaler"]
     assert scaler["port"] == settings().scaler_port == names.ACTIVATOR_GRPC_PORT
     assert only("Service", ACTIVATOR)["metadata"]["labels"][names.MANAGED_BY_LABEL] == names.MANAGED_BY
+
+
+def test_the_activators_memory_is_enough_for_all_that_it_holds_and_for_what_is_sent_ahead() -> None:
+    limit = units.amount(container_of(ACTIVATOR)["resources"]["limits"]["memory"])
+    held, sent_ahead = settings().max_bytes, ActivatorsOptions().connections * MOST_UNREAD
+    assert held == House().max_bytes
+    assert limit >= 2 * held  # as the flag's own text says
+    assert limit >= IDLE + held + sent_ahead
 
 
 def test_the_activator_has_time_to_drain_before_it_is_killed() -> None:

@@ -1,0 +1,56 @@
+"""What an activator takes of memory when it holds all that it may: little more than it accounts, at a wake as well.
+
+It is a process of its own, and its peak is the kernel's own number. What the kernel has in socket buffers isn't in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from slipway.activator.http1.channel import MOST_UNREAD
+from support import house_process
+from support.filling import KIB, LARGE_HEADERS, MIB, Filling, Gate, clients, serving
+from support.house_process import HouseProcess
+
+pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say what a process takes")
+
+BESIDE = 16 * MIB
+"""What it may take beside: for those whom it refuses meanwhile, and what Python doesn't give back at once."""
+
+FULL = [
+    # bytes that it may hold, and what fills it
+    (32 * MIB, Filling("large bodies", 24, body=2 * MIB)),
+    (32 * MIB, Filling("large heads", 400, headers=LARGE_HEADERS)),
+    (8 * MIB, Filling("much that is sent ahead", 400, ahead=256 * KIB)),
+]
+
+
+@pytest.mark.parametrize(("most", "filling"), FULL, ids=[filling.what for _, filling in FULL])
+async def test_at_the_wake_of_a_full_house_little_more_is_taken_than_is_accounted(most: int, filling: Filling) -> None:
+    all_asked = Gate()
+    async with (
+        asyncio.timeout(60),
+        serving(filling, pause=all_asked.passed) as replica,
+        house_process.started(most) as house,
+        clients(house.ports, filling) as told,
+    ):
+        idle = house.memory
+        accounted, held = await until_full(house, told)
+        await house.ready(replica)
+        await all_asked.until_there(held)  # so that all bodies are on their way at once, and none is taken yet
+        all_asked.open()
+        answered = [status for status in await asyncio.gather(*told) if status == 200]
+        taken = house.peak - idle
+    assert 0 < held == len(answered)
+    assert taken <= accounted + BESIDE + held * min(filling.ahead, MOST_UNREAD)
+    assert held < filling.number
+
+
+async def until_full(house: HouseProcess, told: list[asyncio.Task[int]]) -> tuple[int, int]:
+    """Bytes that are accounted, and requests that are held, when all others have been refused."""
+    while True:
+        accounted, held = await house.accounted()
+        if held + sum(task.done() for task in told) == len(told):
+            return accounted, held
+        await asyncio.sleep(0.02)
