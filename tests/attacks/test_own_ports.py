@@ -23,7 +23,7 @@ from slipway.activator.peers import Telling
 from slipway.kube import health
 from slipway.kube.metrics import Metrics
 from slipway.process import entrance
-from slipway.process.entrance import FEW_WORDS, MOST
+from slipway.process.entrance import MOST
 
 FRIEND = "127.0.0.1"  # KEDA and another replica; the one who probes, too
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
@@ -191,7 +191,7 @@ async def test_who_asks_nothing_that_is_answered_is_gone_after_some_seconds(
 
 
 async def test_who_says_much_on_kedas_port_is_cut_off_and_not_after_a_while(ports: Ports) -> None:
-    found = await opened(ports.scaler, 1, says=PREFACE + PING * (FEW_WORDS // len(PING) + 1))
+    found = await opened(ports.scaler, 1, says=PREFACE + PING * (scaler.STRANGERS_SAY // len(PING) + 1))
     with leaving(found):
         assert await left_of(found, after=5) == 0
 

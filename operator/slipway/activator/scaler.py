@@ -35,6 +35,7 @@ ANY_TARGET = 1.0  # for a deployment not known yet: KEDA needs some target to be
 
 UNKNOWN_ENDS_AFTER = 60.0  # seconds
 STREAMS_EACH = 4  # of a deployment and of a kind: two of KEDA's replicas, and those that they are about to open anew
+STRANGERS_SAY = 1500  # bytes of a connection: enough to be told that it is refused; each call begun takes 15 kB here
 OPTIONS = (
     ("grpc.max_concurrent_streams", 32_768),  # of one connection: two streams for each port, and the polls
     ("grpc.max_receive_message_length", 64 << 10),
@@ -178,7 +179,7 @@ async def serve(
 
     `beside` adds what else is to be answered there. `judges` say who may ask, of each service.
     """
-    entrance = Entrance(who_belongs(judges))
+    entrance = Entrance(who_belongs(judges), few_words=STRANGERS_SAY)
     server = grpc.aio.server(options=OPTIONS, interceptors=[Admission(judges, entrance.caller)])
     scaler = ExternalScaler(demand, repeat_after=repeat_after)
     rpc.add_ExternalScalerServicer_to_server(scaler, server)

@@ -21,7 +21,7 @@ from slipway.process.crowd import Crowd, State
 MOST = 64  # connections at a time, of which one address has a half at most
 FILES = 3 * MOST  # each has one here, and two to what is behind
 PATIENCE = 10.0  # seconds that somebody who isn't known may stay
-FEW_WORDS = 4096  # bytes that they may say: a question has some hundreds
+FEW_WORDS = 4096  # bytes that they may say: a question has some hundreds, and some have a token
 AT_ONCE = 16 << 10  # bytes
 LAST_WORDS_WITHIN = 1.0  # seconds, when the program ends
 
@@ -37,9 +37,9 @@ async def nobody(_: str) -> bool:
 class Entrance:
     """`behind`: the abstract address of a Unix socket, at which the one who answers has to listen."""
 
-    def __init__(self, knows: Knows = nobody) -> None:
+    def __init__(self, knows: Knows = nobody, *, few_words: int = FEW_WORDS) -> None:
         self.behind = f"slipway-{uuid4()}"
-        self._knows = knows
+        self._knows, self._few_words = knows, few_words
         self._crowd = Crowd(MOST)
         self._callers: dict[str, str] = {}
         self._visits: set[asyncio.Task[None]] = set()
@@ -75,13 +75,14 @@ class Entrance:
         patience = asyncio.get_running_loop().call_later(PATIENCE, visit.cancel)
         self._visits.add(visit)
         try:
-            if guest and (first := await reader.read(FEW_WORDS)):
+            if guest and (first := await reader.read(self._few_words)):
                 is_known = await self._knows(address)
                 if is_known:
                     patience.cancel()
                     guest.turn(State.BUSY)
                 async with self._connected(address) as behind:
-                    await _converse(first, (reader, writer), behind, at_length=is_known)
+                    more = float("inf") if is_known else self._few_words - len(first)
+                    await _converse(first, (reader, writer), behind, more)
         except (OSError, asyncio.CancelledError):
             pass  # it has gone, or has to
         finally:
@@ -110,11 +111,10 @@ class Entrance:
                 del self._callers[name]
 
 
-async def _converse(first: bytes, visitor: Ends, behind: Ends, *, at_length: bool) -> None:
-    """Until one of both has ended; the visitor still gets what the other has said."""
+async def _converse(first: bytes, visitor: Ends, behind: Ends, more: float) -> None:
+    """Until one of both has ended, or the visitor says more than that; it still gets what the other has said."""
     behind[1].write(first)
-    most = float("inf") if at_length else FEW_WORDS - len(first)
-    saying = asyncio.create_task(_pass_on(visitor[0], behind[1], most))
+    saying = asyncio.create_task(_pass_on(visitor[0], behind[1], more))
     hearing = asyncio.create_task(_pass_on(behind[0], visitor[1]))
     try:
         await asyncio.wait((saying, hearing), return_when=asyncio.FIRST_COMPLETED)
