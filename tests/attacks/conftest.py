@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-OVER_SOCKETS = {"test_wire", "test_counting"}
+OVER_SOCKETS = {"test_wire", "test_counting", "test_own_ports"}
 
 
 def pytest_asyncio_loop_factories(

@@ -7,6 +7,7 @@ import pytest
 from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.scaler import serve
 from support import objects
+from support.everybody import EVERYBODY
 from support.kube import Kube, KubectlError, Object
 from support.tester import ServerHere
 
@@ -36,7 +37,7 @@ def replicas(deployment: Object) -> int:
 async def sleeper(kube: Kube, tester: ServerHere, python_image: str) -> AsyncIterator[Sleeper]:
     demand, name = Demand(), Deployment(kube.namespace, "sleeper")
     demand.report(name, IDLE)
-    async with serve(demand, "127.0.0.1:0") as own_port, tester.relay(own_port) as port:
+    async with serve(demand, "127.0.0.1", 0, judges=EVERYBODY) as own_port, tester.relay(own_port) as port:
         scaled = objects.scaled_object(
             name.name,
             target="sleeper",

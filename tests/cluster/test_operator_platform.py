@@ -12,6 +12,7 @@ from slipway.activator.scaler import serve
 from slipway.api.names import ACTIVATOR_SERVICE, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
 from support.clusters import AnyCluster
 from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
+from support.everybody import EVERYBODY
 from support.kube import Kube, Object, Predicate
 from support.operator import NAMESPACE as HOME
 from support.operator import Operator
@@ -134,7 +135,7 @@ async def answering(tester: ServerHere, namespace: str) -> AsyncGenerator[int]:
     """The port at which KEDA is told that nobody wants the model."""
     demand = Demand()
     demand.report(Deployment(namespace, NAME), Wanted(active=False, waiting=0, target_per_replica=1))
-    async with serve(demand, "127.0.0.1:0") as own_port, tester.relay(own_port) as port:
+    async with serve(demand, "127.0.0.1", 0, judges=EVERYBODY) as own_port, tester.relay(own_port) as port:
         yield port
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
-from slipway.activator.addresses import Address
 from slipway.activator.http1.heads import RequestHead
 from slipway.api.exposure import IpBlock, Peer
 from slipway.api.kubernetes import LabelSelector
+from slipway.process.addresses import Address
 
 Labels = Mapping[str, str]
 

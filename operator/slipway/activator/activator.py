@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from slipway.activator import doors, garbage, peers, scaler
-from slipway.activator.callers import Admission, Callers
+from slipway.activator.callers import Callers
 from slipway.activator.clients import Clients
 from slipway.activator.demand import Demand
 from slipway.activator.deployments import Deployments
@@ -161,10 +161,13 @@ class Activator:
         )
 
     def _scaler(self) -> AbstractAsyncContextManager[int]:
-        where = f"{self._settings.address or '[::]'}:{self._settings.scaler_port}"
-        admission = Admission({scaler.SERVICE: self._callers.is_keda, peers.SERVICE: self._callers.is_replica})
         return scaler.serve(
-            self._everyone.all, where, grace=STREAMS_END_WITHIN, beside=self._telling.add_to, admission=admission
+            self._everyone.all,
+            self._settings.address,
+            self._settings.scaler_port,
+            grace=STREAMS_END_WITHIN,
+            beside=self._telling.add_to,
+            judges={scaler.SERVICE: self._callers.is_keda, peers.SERVICE: self._callers.is_replica},
         )
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:

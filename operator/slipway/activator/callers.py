@@ -1,5 +1,7 @@
 """Who may ask on the port of KEDA and the other replicas, judged by the address that the call comes from.
 
+Connections are judged, too, but only for how long they may stay (`entrance`): each call is judged anew.
+
 KEDA's pods are asked after at the API server, so that labels and words of others count for nothing. The other replicas
 are in the EndpointSlices of the activator's own Service, and the pod that is at such an address now must be the one
 that is meant: addresses are given to others, and slices follow late.
@@ -9,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 import grpc
 
-from slipway.activator import addresses
 from slipway.kube.kinds import Object
 
+UNIX = "unix-abstract:"  # before the name of a caller that comes through an abstract socket
 HOLDS_FOR = 10.0  # seconds for which an address is taken for KEDA's without another question
 
 Judge = Callable[[str], Awaitable[bool | None]]
@@ -68,22 +69,36 @@ class Callers:
 
 
 class Admission(grpc.aio.ServerInterceptor):
-    """`judges`: of each service, by its full name; nobody may ask for another."""
+    """`judges`: of each service, by its full name; nobody may ask for another. `caller` has the address of whoever
+    calls by that name.
+    """
 
-    def __init__(self, judges: Mapping[str, Judge]) -> None:
-        self._judges = judges
+    def __init__(self, judges: Mapping[str, Judge], caller: Callable[[str], str]) -> None:
+        self._judges, self._caller = judges, caller
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         handler = await continuation(details)
         judge = self._judges.get(details.method.rpartition("/")[0].removeprefix("/"))
-        return handler and _judged(handler, judge or _nobody)
+        return handler and _judged(handler, judge or _nobody, self._caller)
+
+
+def who_belongs(judges: Mapping[str, Judge]) -> Callable[[str], Awaitable[bool]]:
+    """Who may ask for something, whatever it is."""
+
+    async def belongs(address: str) -> bool:
+        for judge in judges.values():
+            if await judge(address):
+                return True
+        return False
+
+    return belongs
 
 
 async def _nobody(address: str) -> bool | None:
     return False
 
 
-def _judged(handler: Any, judge: Judge) -> Any:
+def _judged(handler: Any, judge: Judge, caller: Callable[[str], str]) -> Any:
     coding = {
         "request_deserializer": handler.request_deserializer,
         "response_serializer": handler.response_serializer,
@@ -91,32 +106,26 @@ def _judged(handler: Any, judge: Judge) -> Any:
     if handler.unary_unary:
 
         async def answer(request: Any, context: Any) -> Any:
-            await _admit(context, judge)
+            await _admit(context, judge, caller)
             return await handler.unary_unary(request, context)
 
         return grpc.unary_unary_rpc_method_handler(answer, **coding)
 
     async def stream(request: Any, context: Any) -> Any:
-        await _admit(context, judge)
+        await _admit(context, judge, caller)
         async for each in handler.unary_stream(request, context):
             yield each
 
     return grpc.unary_stream_rpc_method_handler(stream, **coding)
 
 
-async def _admit(context: Any, judge: Judge) -> None:
+async def _admit(context: Any, judge: Judge, caller: Callable[[str], str]) -> None:
     """What is not answered is an error, which KEDA never takes for a reason to scale to zero."""
-    address = address_of(context.peer())
-    may_ask = await judge(address)
+    address = caller(context.peer().removeprefix(UNIX))
+    may_ask = bool(address) and await judge(address)
     if may_ask is None:
         told = f"Who asks from {address} can't be told now, because the API server doesn't answer: ask again."
         await context.abort(grpc.StatusCode.UNAVAILABLE, told)
     if not may_ask:
         told = f"{address} is no address of a pod that may ask this: the activator answers KEDA, and its own replicas."
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, told)
-
-
-def address_of(peer: str) -> str:
-    """As gRPC names it: `ipv4:10.0.0.5:40000`, `ipv6:%5Bfd00::5%5D:40000`; empty where it is something else."""
-    host, _, _ = unquote(peer).partition(":")[2].rpartition(":")
-    return str(addresses.address_of(host.removeprefix("[").removesuffix("]")) or "")

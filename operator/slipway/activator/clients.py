@@ -10,8 +10,8 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from slipway.activator.addresses import Address, address_of, client_of
 from slipway.activator.http1.heads import Headers, values
+from slipway.process.addresses import Address, address_of, client_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from slipway.activator import access, denials, paths
 from slipway.activator.access import AllowFrom, SeenPod
-from slipway.activator.addresses import address_of
 from slipway.activator.clients import Client
 from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Known
@@ -22,6 +21,7 @@ from slipway.activator.keys import Keys
 from slipway.activator.lookups import Lookups
 from slipway.kube.client import KubeClient
 from slipway.kube.kinds import Object
+from slipway.process.addresses import address_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 
 from slipway.activator import open_files
-from slipway.activator.crowd import Crowd
 from slipway.activator.demand import Demand, Deployment
 from slipway.activator.deployments import Deployments, Known
 from slipway.activator.doorkeeper import Doorkeeper
@@ -21,6 +20,7 @@ from slipway.activator.gate import Gate
 from slipway.activator.holding import House
 from slipway.activator.options import Options
 from slipway.activator.server import Port
+from slipway.process.crowd import Crowd
 
 log = logging.getLogger(__name__)
 

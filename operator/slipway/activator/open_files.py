@@ -6,9 +6,12 @@ import contextlib
 import logging
 import resource
 
+from slipway.process import entrance
+
 log = logging.getLogger(__name__)
 
-FOR_THE_REST = 256  # files: ports, watches, KEDA, and questions to pods
+OWN_PORTS = 2  # that of probes and metrics, and KEDA's
+FOR_THE_REST = 256 + OWN_PORTS * entrance.FILES  # files: models' ports, watches, and questions to pods, too
 FOR_EACH = 2  # a client's connection, and a replica's
 
 

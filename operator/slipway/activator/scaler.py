@@ -15,7 +15,7 @@ What KEDA does with the answers decides how they are given:
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -23,7 +23,9 @@ import grpc
 
 from slipway.activator._generated import externalscaler_pb2 as pb
 from slipway.activator._generated import externalscaler_pb2_grpc as rpc
+from slipway.activator.callers import UNIX, Admission, Judge, who_belongs
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError, Wanted
+from slipway.process.entrance import Entrance
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +35,8 @@ ANY_TARGET = 1.0  # for a deployment not known yet: KEDA needs some target to be
 
 UNKNOWN_ENDS_AFTER = 60.0  # seconds
 STREAMS_EACH = 4  # of a deployment and of a kind: two of KEDA's replicas, and those that they are about to open anew
+STRANGERS_SAY = 1500  # bytes of a connection: enough to be told that it is refused; each call begun takes 15 kB here
 OPTIONS = (
-    # Without this option a second server on the port would take half of the calls, instead of being refused.
-    ("grpc.so_reuseport", 0),
     ("grpc.max_concurrent_streams", 32_768),  # of one connection: two streams for each port, and the polls
     ("grpc.max_receive_message_length", 64 << 10),
     ("grpc.max_connection_idle_ms", 300_000),
@@ -166,28 +167,32 @@ class ExternalScaler(rpc.ExternalScalerServicer):
 @asynccontextmanager
 async def serve(
     demand: Demand,
-    address: str,
+    host: str | None,
+    port: int,
     *,
     repeat_after: float = 0.2,
     grace: float = 5.0,
     beside: Callable[[grpc.aio.Server], None] = lambda server: None,
-    admission: grpc.aio.ServerInterceptor | None = None,
+    judges: Mapping[str, Judge],
 ) -> AsyncIterator[int]:
-    """Answers KEDA on the address (port 0: any free one) and yields the port; calls get `grace` seconds to end.
+    """Answers KEDA on the port (0: any free one) and yields its number; calls get `grace` seconds to end.
 
-    `beside` adds what else is to be answered there, `admission` says whose calls are; without it, everybody's.
+    `beside` adds what else is to be answered there. `judges` say who may ask, of each service.
     """
-    server = grpc.aio.server(options=OPTIONS, interceptors=[admission] if admission else None)
+    entrance = Entrance(who_belongs(judges), few_words=STRANGERS_SAY)
+    server = grpc.aio.server(options=OPTIONS, interceptors=[Admission(judges, entrance.caller)])
     scaler = ExternalScaler(demand, repeat_after=repeat_after)
     rpc.add_ExternalScalerServicer_to_server(scaler, server)
     beside(server)
-    port = server.add_insecure_port(address)
+    server.add_insecure_port(f"{UNIX}{entrance.behind}")
     await server.start()
     try:
-        yield port
+        yield await entrance.open(host, port)
     finally:
+        entrance.shut()
         scaler.end_streams()
         await server.stop(grace)
+        await entrance.close()
 
 
 @asynccontextmanager

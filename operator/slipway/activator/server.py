@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from slipway.activator import errors
-from slipway.activator.crowd import MOST_TURNED_AWAY, Crowd, Guest, State
 from slipway.activator.errors import Refusal
 from slipway.activator.exchange import Exchange
 from slipway.activator.gate import Gate
@@ -19,6 +18,7 @@ from slipway.activator.options import Options
 from slipway.activator.pool import Pool
 from slipway.activator.reply import Reply
 from slipway.activator.tally import Closed
+from slipway.process.crowd import MOST_TURNED_AWAY, Crowd, Guest, State
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from slipway.kube.audit import Auditor
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Store
+from slipway.process.entrance import Entrance
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 Check = Callable[[], str | None]
@@ -48,32 +49,40 @@ async def serve(
     port: int,
     host: str = "0.0.0.0",  # noqa: S104 - probes come from outside of the pod
 ) -> AsyncIterator[int]:
-    """Yields the port: with port 0, any free one."""
+    """Yields the port: with port 0, any free one. A connection is for one question: nobody keeps it for the next."""
     app = web.Application()
     app.router.add_get("/livez", _answer(live))
     app.router.add_get("/readyz", _answer(ready))
     app.router.add_get("/metrics", _metrics(metrics))
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
+    entrance = Entrance()
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        yield int(runner.addresses[0][1])
+        await web.UnixSite(runner, f"\0{entrance.behind}").start()
+        yield await entrance.open(host, port)
     finally:
+        entrance.shut()
         await runner.cleanup()
+        await entrance.close()
 
 
 def _answer(checks: Checks) -> Handler:
     async def answer(_: web.Request) -> web.Response:
         results = {name: check() for name, check in checks.items()}
         text = "".join(f"{name}: {wrong or 'ok'}\n" for name, wrong in results.items())
-        return web.Response(text=text or "ok\n", status=503 if any(results.values()) else 200)
+        return _last(web.Response(text=text or "ok\n", status=503 if any(results.values()) else 200))
 
     return answer
 
 
 def _metrics(metrics: WatchMetrics) -> Handler:
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return _last(web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST}))
 
     return answer
+
+
+def _last(response: web.Response) -> web.Response:
+    """Of its connection."""
+    response.force_close()
+    return response

@@ -16,9 +16,9 @@ from slipway.activator.access import (
     selects,
     shown_key,
 )
-from slipway.activator.addresses import address_of, client_of
 from slipway.activator.http1.heads import RequestHead
 from slipway.api.exposure import Peer
+from slipway.process.addresses import address_of, client_of
 from support.guarding import guarding
 from support.guarding import keys_in as keys_folder
 

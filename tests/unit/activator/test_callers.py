@@ -14,7 +14,7 @@ from slipway.activator import peers, scaler
 from slipway.activator._generated import externalscaler_pb2 as pb
 from slipway.activator._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator._generated import peers_pb2, peers_pb2_grpc
-from slipway.activator.callers import HOLDS_FOR, Admission, Callers, Judge, address_of
+from slipway.activator.callers import HOLDS_FOR, Callers, Judge
 from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.peers import Telling
 from slipway.kube.kinds import Object
@@ -114,22 +114,6 @@ async def test_while_the_api_server_is_away_the_slices_are_believed() -> None:
     assert await cluster.callers.is_replica(STRANGER) is False
 
 
-@pytest.mark.parametrize(
-    ("peer", "address"),
-    [
-        ("ipv4:10.0.0.5:40000", "10.0.0.5"),
-        ("ipv6:%5Bfd00::5%5D:40000", "fd00::5"),
-        ("ipv6:[fd00:0::5]:40000", "fd00::5"),
-        ("ipv6:%5B::ffff:10.0.0.5%5D:40000", "10.0.0.5"),
-        ("ipv6:%5Bfe80::5%25eth0%5D:40000", "fe80::5"),
-        ("unix:/tmp/socket", ""),
-        ("", ""),
-    ],
-)
-def test_addresses_are_read_as_grpc_names_them(peer: str, address: str) -> None:
-    assert address_of(peer) == address
-
-
 # --- what they are answered ------------------------------------------------------------------------------------------
 
 
@@ -138,10 +122,10 @@ async def asked(keda: bool | None = False, replica: bool | None = False) -> Asyn
     """Who asks is taken for that."""
     demand = Demand()
     demand.report(Deployment("chat", "llama"), Wanted(active=False, waiting=0, target_per_replica=8))
-    admission = Admission({scaler.SERVICE: always(keda), peers.SERVICE: always(replica)})
+    judges = {scaler.SERVICE: always(keda), peers.SERVICE: always(replica)}
     telling = Telling(demand, "one_1")
     async with (
-        scaler.serve(demand, "127.0.0.1:0", beside=telling.add_to, admission=admission) as port,
+        scaler.serve(demand, "127.0.0.1", 0, beside=telling.add_to, judges=judges) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield channel
@@ -222,4 +206,4 @@ async def test_strangers_that_ask_for_many_streams_leave_nothing_open() -> None:
         keda = rpc.ExternalScalerStub(channel)
         streams = [keda.StreamIsActive(pb.ScaledObjectRef(namespace="x", name=str(number))) for number in range(200)]
         codes = await asyncio.gather(*(stream.code() for stream in streams))
-        assert set(codes) == {DENIED}
+        assert set(codes) <= {DENIED, UNAVAILABLE}  # the last ones are cut off unheard

@@ -15,6 +15,7 @@ from slipway.activator._generated import peers_pb2_grpc as peers_rpc
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError, Wanted
 from slipway.activator.everyone import EXPIRES_AFTER, MOST_COUNTED, MOST_WAITING, Count, Everyone
 from slipway.activator.peers import Following, Telling
+from support.everybody import EVERYBODY
 from support.ports import free_port
 
 LLAMA, GEMMA = Deployment("chat", "llama"), Deployment("chat", "gemma")
@@ -139,8 +140,8 @@ async def replica(pod: str, *, identity: str = "") -> AsyncIterator[Replica]:
     following = Following(everyone, identity, port=PORT, vouch=api.vouch, clock=clock)
     made = Replica(own, everyone, following, pod, api)
     async with AsyncExitStack() as stack:
-        where = f"{HOSTS[pod]}:{PORT}"
-        await stack.enter_async_context(scaler.serve(everyone.all, where, beside=telling.add_to, grace=1))
+        serving = scaler.serve(everyone.all, HOSTS[pod], PORT, beside=telling.add_to, judges=EVERYBODY, grace=1)
+        await stack.enter_async_context(serving)
         stack.callback(telling.end_streams)
         stack.push_async_callback(following.close)
         yield made

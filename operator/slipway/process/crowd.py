@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from weakref import WeakValueDictionary
 
-from slipway.activator.addresses import client_of
+from slipway.process.addresses import client_of
 
 AT_PORT, IN_ALL = 3, 1
 """One address may have at most so many times what it leaves free: three quarters of a port's connections if alone, and
@@ -39,7 +39,7 @@ class Guest:
 
     address: str
     places: Sequence[Place]
-    close: Callable[[], None]
+    close: Callable[[], object]
     state: State = State.SILENT
 
     def turn(self, state: State) -> None:
@@ -143,7 +143,7 @@ class Crowd:
         self._namespaces[namespace] = own
         return port, own, self.all
 
-    def enter(self, places: Sequence[Place], address: str, *, close: Callable[[], None]) -> Guest | None:
+    def enter(self, places: Sequence[Place], address: str, *, close: Callable[[], object]) -> Guest | None:
         """None: there is no place, and nobody who would have to make room. `close` is how the new one is made to."""
         name = client_of(address)
         for place in places:

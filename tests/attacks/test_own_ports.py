@@ -1,0 +1,266 @@
+"""Connections to the ports of probes, metrics, KEDA and other replicas, of somebody who wants none of that."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+import grpc
+import pytest
+from slipway.activator import peers, scaler
+from slipway.activator._generated import externalscaler_pb2 as pb
+from slipway.activator._generated import externalscaler_pb2_grpc as rpc
+from slipway.activator._generated import peers_pb2, peers_pb2_grpc
+from slipway.activator.demand import Demand, Deployment, Wanted
+from slipway.activator.peers import Telling
+from slipway.kube import health
+from slipway.kube.metrics import Metrics
+from slipway.process import entrance
+from slipway.process.entrance import MOST
+
+FRIEND = "127.0.0.1"  # KEDA and another replica; the one who probes, too
+REF = pb.ScaledObjectRef(namespace="chat", name="llama")
+BUSY = Wanted(active=True, waiting=3, target_per_replica=8)
+MANY = 10 * MOST
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+PING = b"\0\0\x08\6\0\0\0\0\0" + b"slipway!"
+GET = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Ports:
+    """Both, and those who ask there by right."""
+
+    def __init__(self, demand: Demand, metrics: Metrics) -> None:
+        self.demand, self.metrics = demand, metrics
+        self.scaler = self.management = 0
+
+    @asynccontextmanager
+    async def keda(self) -> AsyncIterator[rpc.ExternalScalerStub]:
+        async with self._channel() as channel:
+            yield rpc.ExternalScalerStub(channel)
+
+    @asynccontextmanager
+    async def replica(self) -> AsyncIterator[peers_pb2_grpc.PeersStub]:
+        async with self._channel() as channel:
+            yield peers_pb2_grpc.PeersStub(channel)
+
+    def _channel(self) -> grpc.aio.Channel:
+        own = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own
+        return grpc.aio.insecure_channel(f"{FRIEND}:{self.scaler}", options=own)
+
+    async def status(self, path: str) -> int:
+        where = f"http://{FRIEND}:{self.management}{path}"
+        async with aiohttp.ClientSession() as session, session.get(where) as answer:
+            await answer.read()
+            return answer.status
+
+
+async def is_friend(address: str) -> bool | None:
+    return address == FRIEND
+
+
+@pytest.fixture
+async def ports() -> AsyncIterator[Ports]:
+    demand, metrics = Demand(), Metrics()
+    demand.report(Deployment("chat", "llama"), BUSY)
+    ports = Ports(demand, metrics)
+    telling = Telling(demand, "one_1")
+    judges = {scaler.SERVICE: is_friend, peers.SERVICE: is_friend}
+    async with (
+        scaler.serve(demand, "127.0.0.1", 0, beside=telling.add_to, judges=judges, grace=1) as ports.scaler,
+        health.serve(metrics, live={}, ready={}, port=0, host="127.0.0.1") as ports.management,
+    ):
+        yield ports
+        telling.end_streams()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
+    monkeypatch.setattr(entrance, "PATIENCE", 0.5)
+    return entrance.PATIENCE
+
+
+async def opened(port: int, number: int, *, says: bytes = b"", addresses: int = 1) -> list[Ends]:
+    """So many connections, of so many addresses in turn."""
+    found = []
+    for each in range(number):
+        of_address = (f"127.9.{each % addresses // 250}.{1 + each % addresses % 250}", 0)
+        found.append(await asyncio.open_connection(FRIEND, port, local_addr=of_address))
+        found[-1][1].write(says)
+    return found
+
+
+async def until_closed(ends: Ends) -> None:
+    with suppress(ConnectionError):
+        while await ends[0].read(1 << 16):
+            pass
+
+
+async def left_of(all_of_them: list[Ends], *, after: float) -> int:
+    """How many are still open then."""
+    closing = [asyncio.create_task(until_closed(each)) for each in all_of_them]
+    _, still_open = await asyncio.wait(closing, timeout=after)
+    for task in still_open:
+        task.cancel()
+    return len(still_open)
+
+
+@contextmanager
+def leaving(*all_of_them: list[Ends]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for each in all_of_them:
+            for _, writer in each:
+                writer.transport.abort()
+
+
+@asynccontextmanager
+async def flooded(port: int, *, says: bytes, addresses: int = 1) -> AsyncIterator[None]:
+    """Connections as fast as they can be opened, of which nobody who opens them closes one soon."""
+    begun, ended = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def flood() -> None:
+        kept: deque[socket.socket] = deque()
+        for number in itertools.count():
+            if ended.is_set():
+                break
+            if number == 2 * MOST:
+                loop.call_soon_threadsafe(begun.set)
+            kept.append(
+                socket.create_connection((FRIEND, port), source_address=(f"127.9.0.{1 + number % addresses}", 0))
+            )
+            with suppress(OSError):
+                kept[-1].sendall(says)
+            if len(kept) > 4 * MOST:
+                kept.popleft().close()
+        for each in kept:
+            each.close()
+
+    flooding = asyncio.create_task(asyncio.to_thread(flood))
+    try:
+        await begun.wait()
+        yield
+    finally:
+        ended.set()
+        await flooding
+
+
+# --- how many there are, and for how long ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("says", [b"", PREFACE], ids=["silent", "begins to speak HTTP/2"])
+async def test_of_very_many_connections_to_kedas_port_few_stay_and_not_for_long(ports: Ports, says: bytes) -> None:
+    found = await opened(ports.scaler, MANY, says=says)
+    with leaving(found):
+        assert 0 < await left_of(found, after=1) <= MOST // 2
+
+
+@pytest.mark.parametrize("says", [b"", GET[:-2]], ids=["silent", "in the middle of a head"])
+async def test_of_very_many_connections_to_the_port_of_probes_few_stay(ports: Ports, says: bytes) -> None:
+    found = await opened(ports.management, MANY, says=says)
+    with leaving(found):
+        assert 0 < await left_of(found, after=1) <= MOST // 2
+
+
+async def test_who_has_many_addresses_gets_no_more_than_all_places(ports: Ports) -> None:
+    for port in (ports.scaler, ports.management):
+        found = await opened(port, MANY, addresses=MANY // 2)
+        with leaving(found):
+            assert await left_of(found, after=1) <= MOST
+
+
+@pytest.mark.parametrize("says", [b"", b"G", PREFACE, GET[:-2]], ids=["nothing", "a byte", "a preface", "half a head"])
+async def test_who_asks_nothing_that_is_answered_is_gone_after_some_seconds(
+    ports: Ports, says: bytes, impatient: float
+) -> None:
+    for port in (ports.scaler, ports.management):
+        found = await opened(port, 5, says=says)
+        with leaving(found):
+            assert await left_of(found, after=20 * impatient) == 0
+
+
+async def test_who_says_much_on_kedas_port_is_cut_off_and_not_after_a_while(ports: Ports) -> None:
+    found = await opened(ports.scaler, 1, says=PREFACE + PING * (scaler.STRANGERS_SAY // len(PING) + 1))
+    with leaving(found):
+        assert await left_of(found, after=5) == 0
+
+
+async def test_who_asks_for_metrics_and_does_not_read_them_is_cut_off(ports: Ports, impatient: float) -> None:
+    ports.metrics.watch_objects(lambda: {(str(each), "x" * 500): 1.0 for each in range(40_000)})  # more than fits
+    [(reader, writer)] = found = await opened(ports.management, 1, says=GET)
+    with leaving(found):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await asyncio.sleep(4 * impatient)
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        with suppress(ConnectionError):
+            assert len(await reader.read()) < 10 << 20
+
+
+# --- what it does to others ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("addresses", [1, 20])
+@pytest.mark.parametrize("says", [b"", PREFACE], ids=["silent", "begins to speak HTTP/2"])
+async def test_keda_and_replicas_are_answered_and_stay_in_a_flood(
+    ports: Ports, says: bytes, addresses: int, impatient: float
+) -> None:
+    async with ports.keda() as before, asyncio.timeout(30):
+        specs = aiter(before.StreamMetricSpec(REF))
+        await anext(specs)
+        async with flooded(ports.scaler, says=says, addresses=addresses):
+            async with ports.keda() as anew, ports.replica() as replica:
+                assert (await anew.IsActive(REF)).result is True
+                counts = await anext(aiter(replica.Follow(peers_pb2.Follower())))
+                assert counts.identity == "one_1"
+            await asyncio.sleep(2 * impatient)
+            ports.demand.report(Deployment("chat", "llama"), Wanted(active=True, waiting=1, target_per_replica=4))
+            assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 4
+
+
+@pytest.mark.parametrize("addresses", [1, 20])
+@pytest.mark.parametrize("says", [b"", GET[:-2], GET], ids=["silent", "half a head", "asks"])
+async def test_probes_and_prometheus_are_answered_in_a_flood(ports: Ports, says: bytes, addresses: int) -> None:
+    async with flooded(ports.management, says=says, addresses=addresses), asyncio.timeout(30):
+        for _ in range(5):
+            assert [await ports.status(path) for path in ("/livez", "/readyz", "/metrics")] == [200] * 3
+
+
+# --- who it is -------------------------------------------------------------------------------------------------------
+
+
+def servers_behind() -> set[str]:
+    """What anybody in the pod can see."""
+    sockets = Path("/proc/net/unix").read_text().splitlines()
+    return {line.split("@")[1] for line in sockets if "@slipway-" in line}
+
+
+async def test_who_finds_the_server_behind_is_not_taken_for_keda(ports: Ports) -> None:
+    codes = []
+    for name in servers_behind():
+        async with grpc.aio.insecure_channel(f"unix-abstract:{name}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await rpc.ExternalScalerStub(channel).IsActive(REF, timeout=5)
+            codes.append(error.value.code())
+    assert grpc.StatusCode.PERMISSION_DENIED in codes
+
+
+async def test_an_address_that_is_no_longer_kedas_is_told_nothing_on_the_connection_that_it_was(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ports.keda() as keda:
+        await keda.IsActive(REF)
+        monkeypatch.setitem(globals(), "FRIEND", "127.0.0.77")
+        with pytest.raises(grpc.aio.AioRpcError, match="no address of a pod that may ask"):
+            await keda.IsActive(REF)
