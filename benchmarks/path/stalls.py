@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import sys
 import threading
 import time
@@ -88,7 +89,7 @@ class Loop(uvloop.Loop):
         return super().call_at(when, self.step, callback, *args, context=context)
 
     def step(self, callback: Callable[..., Any], *args: Any) -> Any:
-        began, searching = time.thread_time(), self._searching
+        began, in_kernel, searching = time.thread_time(), _in_kernel(), self._searching
         self._step_began, self._seen = time.monotonic(), ""
         try:
             return callback(*args)
@@ -97,7 +98,9 @@ class Loop(uvloop.Loop):
             took = (time.thread_time() - began) * 1000 - (self._searching - searching)
             self.stalls.step = max(self.stalls.step, took)
             if took > LONG:
-                self.stalls.remember(self._seen or _name(callback), took)
+                share = (_in_kernel() - in_kernel) / took
+                where = ", mostly in the kernel" if share > 0.5 else ""
+                self.stalls.remember((self._seen or _name(callback)) + where, took)
 
     def watch(self, kind: type, *names: str) -> None:
         """Steps that the loop makes by itself: the methods of a protocol."""
@@ -128,6 +131,11 @@ class Loop(uvloop.Loop):
         self.stalls.garbage = max(self.stalls.garbage, took)
         if took > LONG:
             self.stalls.remember(f"garbage, generation {info['generation']}", took)
+
+
+def _in_kernel() -> float:
+    """Milliseconds of this thread, so far: memory that comes or goes, and whatever the machine below takes away."""
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_stime * 1000
 
 
 def _place(frame: FrameType | None) -> str:
