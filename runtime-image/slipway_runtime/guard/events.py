@@ -10,6 +10,8 @@ from collections.abc import Iterator
 LARGEST = 1 << 20  # bytes that are held of an event that comes in parts
 NAME = len(b"data:")
 LINES_AT_ONCE = 100
+MOST_DATA = 1024
+"""Lines of data that are read of one event. No engine writes more than one, and each is read by itself."""
 
 Span = tuple[int, int]
 
@@ -55,12 +57,16 @@ class Events:
         """A line is whole that doesn't end the event."""
         if self._goes_on is not None:
             if self._goes_on:
-                self._data.append((line, end))
+                self._add((line, end))
             self._goes_on = None
         elif self.buffer.startswith(b"data:", line):
-            self._data.append((line + NAME, end))
+            self._add((line + NAME, end))
         elif line == self._event and self.buffer[line] == 0x3A:
             self._event = self._line  # a comment, which nobody has to wait for
+
+    def _add(self, data: Span) -> None:
+        if len(self._data) < MOST_DATA:
+            self._data.append(data)
 
     def done(self) -> None:
         """Forgets the events that were told: what isn't whole stays."""
