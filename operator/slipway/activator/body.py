@@ -61,7 +61,6 @@ class Body:
         self._awaits_continue = head.expects_continue and head.length != 0
         self._size = 0
         self._waited = 0.0  # seconds, for the client to send
-        self._until = math.inf  # by the loop's clock, when it must be here
         self._ahead = b""  # of what has been read, what is beyond the limit
         self.kept = Blocks()
         self.length = head.length
@@ -89,16 +88,14 @@ class Body:
 
     async def keep(self, grow: Growing, *, until: float) -> None:
         """Reads until the body is complete or as much is kept as may be; `grow` hears of each piece. TimeoutError if
-        that isn't so `until` then."""
-        self._until = until
+        that isn't so `until` then, by the loop's clock."""
         while not self.is_complete and not self._is_full():
-            piece = await self._next()
+            piece = await self._next(until)
             kept = piece[: self._limit - self.kept.size]
             self._ahead = piece[len(kept) :]
             if piece:
                 grow(len(kept), beside=len(self._ahead))
                 self.kept.add(kept)
-        self._until = math.inf
         if not self.is_complete:
             grow(0, beside=UNREAD)
 
@@ -137,12 +134,12 @@ class Body:
         """Of one that is all there, the end alone is still to be read."""
         return self.kept.size >= self._limit and (self.kept.size != self.length or bool(self._ahead))
 
-    async def _next(self) -> bytes:
+    async def _next(self, until: float = math.inf) -> bytes:
         """The next piece; empty at the end."""
         if self._awaits_continue:
             self._awaits_continue = False
             self._channel.write(CONTINUE)
-        event = await self._event()
+        event = await self._event(until)
         if isinstance(event, bytes):
             self._size += len(event)
             if self._size > self._options.largest_body:
@@ -154,13 +151,13 @@ class Body:
         self.is_complete, self.trailers = True, event.trailers
         return b""
 
-    async def _event(self) -> Event:
+    async def _event(self, until: float) -> Event:
         if event := self._channel.event_at_hand():
             return event
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            return await self._channel.event(within=min(self._patience(), self._until - began))
+            return await self._channel.event(within=min(self._patience(), until - began))
         finally:
             self._waited += clock() - began
 

@@ -9,6 +9,7 @@ import pytest
 from slipway.activator.demand import Demand, Deployment
 from slipway.activator.deployments import Deployments, Known
 from slipway.activator.doors import serve
+from slipway.activator.holding import Limits
 from slipway.activator.options import Options
 from slipway.activator.server import Port
 from support import virtual_time
@@ -110,6 +111,15 @@ async def test_a_body_that_does_not_come_is_not_waited_for(engine: ScriptedEngin
         client.say(POST + b"Content-Length: 10\r\n\r\nabc")
         assert (await client.answer()).status == 408
         assert await client.is_closed()
+
+
+async def test_a_body_for_which_the_time_is_over_is_listened_to_until_its_client_has_seen_why() -> None:
+    options = Options(linger=5.0)
+    async with activated(limits=Limits(timeout=0.2), options=options) as activator, connected(activator) as client:
+        client.say(POST + b"Content-Length: 10\r\n\r\nabc")
+        assert (await client.answer()).status == 408
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.is_closed(), 0.3)
 
 
 async def test_a_body_that_stops_on_its_way_to_a_replica_is_not_the_replicas_fault(engine: ScriptedEngine) -> None:
