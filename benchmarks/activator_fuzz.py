@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import socket
 import sys
@@ -25,6 +26,7 @@ from pathlib import Path
 import click
 import uvloop
 from path.hostile import ANSWERS, METRICS, REQUESTS, with_length
+from path.program import FOUND_IN
 
 HERE = Path(__file__).parent
 BURST = 200  # connections that are opened at once
@@ -53,7 +55,11 @@ class Watched:
     async def started(cls) -> AsyncIterator[Watched]:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            sys.executable, str(HERE / "path" / "fuzzed.py"), stdin=pipe, stdout=pipe, env={"PYTHONPATH": str(HERE)}
+            sys.executable,
+            str(HERE / "path" / "fuzzed.py"),
+            stdin=pipe,
+            stdout=pipe,
+            env={"PYTHONPATH": os.pathsep.join(FOUND_IN)},
         )
         try:
             watched = cls(process)

@@ -5,10 +5,7 @@ It prints its port. A line `ready PORT` on its input makes a replica on that por
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import sys
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import uvloop
@@ -18,6 +15,7 @@ from slipway.activator.deployments import Deployments, Known
 from slipway.activator.doors import serve
 from slipway.activator.holding import House, Limits
 from slipway.activator.picking import Replica
+from support.told import lines
 
 BENCH = Deployment("bench", "llama")
 LIMITS = Limits(max_requests=1024, timeout=600.0)
@@ -33,14 +31,6 @@ async def main() -> None:
             replicas = tuple(Replica("127.0.0.1", int(port), 4096) for port in words[1:])
             deployments.tell(replace(known, replicas=replicas))
             print("told", flush=True)
-
-
-async def lines() -> AsyncIterator[list[str]]:
-    """The words of each line of the input."""
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := await reader.readline():
-        yield line.decode().split()
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from slipway.activator.http1.channel import Channel
 from slipway.activator.options import Options
 from slipway.activator.picking import Replica
 from slipway.activator.scraping import Scraping
+from support.told import lines
 
-from path.activator import BENCH, lines
+from path.activator import BENCH
 from path.stalls import Loop
 
 LIMITS = Limits(max_requests=256, max_bytes=256 << 20, timeout=20.0, heartbeat=0.2)

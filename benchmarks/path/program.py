@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+FOUND_IN = str(HERE.parent), str(HERE.parents[1] / "tests")
 KIB = 1024
 
 
@@ -24,7 +25,7 @@ class Program:
     @classmethod
     @asynccontextmanager
     async def started(cls, name: str, *arguments: str) -> AsyncIterator[Program]:
-        pipe, environment = asyncio.subprocess.PIPE, os.environ | {"PYTHONPATH": str(HERE.parent)}
+        pipe, environment = asyncio.subprocess.PIPE, os.environ | {"PYTHONPATH": os.pathsep.join(FOUND_IN)}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             HERE / name,

@@ -24,6 +24,8 @@ from slipway.activator.doors import serve
 from slipway.activator.holding import House, Limits
 from slipway.activator.picking import Replica
 
+from support.told import lines
+
 DEPLOYMENTS = 16
 LIMITS = Limits(max_requests=100_000, max_bytes=16 << 30, timeout=600.0)
 TESTS = Path(__file__).parents[1]
@@ -89,7 +91,7 @@ async def main(max_bytes: int) -> None:
         deployments.tell(known)
     async with serve(deployments, Demand(), house=house, host="127.0.0.1", grace=0) as doors:
         _say(*[await doors.number(known.deployment) for known in every])
-        async for words in _lines():
+        async for words in lines():
             if words[0] == "ready":
                 for known in every:
                     deployments.tell(replace(known, replicas=(Replica("127.0.0.1", int(words[1]), 4096),)))
@@ -99,14 +101,6 @@ async def main(max_bytes: int) -> None:
 def _say(*numbers: int) -> None:
     sys.stdout.write(" ".join(map(str, numbers)) + "\n")
     sys.stdout.flush()
-
-
-async def _lines() -> AsyncIterator[list[str]]:
-    """The words of each line of the input."""
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := await reader.readline():
-        yield line.decode().split()
 
 
 if __name__ == "__main__":
