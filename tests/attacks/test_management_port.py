@@ -19,8 +19,7 @@ async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
         await pod.start()
         await pod.becomes_ready()
         yield pod
-        pod.kill()
-        await pod.process.wait()
+        await pod.kill()
 
 
 async def test_of_very_many_connections_the_oldest_make_room_and_probes_are_answered(pod: SupervisedPod) -> None:

@@ -26,5 +26,4 @@ async def pod(tmp_path: Path) -> AsyncIterator[LlamacppPod]:
     async with aiohttp.ClientSession() as http:
         pod = LlamacppPod(tmp_path, http)
         yield pod
-        pod.kill()
-        await pod.process.wait()
+        await pod.kill()

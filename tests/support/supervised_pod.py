@@ -126,9 +126,12 @@ class SupervisedPod:
         message: dict[str, Any] = json.loads(self.termination_log.read_text())
         return message
 
-    def kill(self) -> None:
-        if self._process and self._process.returncode is None:
+    async def kill(self) -> None:
+        if self._process is None:
+            return
+        if self._process.returncode is None:
             kill_all(self._process.pid)
+        await self._process.communicate()  # to wait alone would wait for ever for a log that nobody reads
 
 
 def is_alive(pid: int) -> bool:

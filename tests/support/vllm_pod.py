@@ -47,10 +47,7 @@ class VllmPod(EnginePod):
 
     async def __aexit__(self, *_: object) -> None:
         """Nothing is left of it, however the test has ended."""
-        if self._process is None:
-            return
-        self.kill()
-        await self.process.wait()
+        await self.kill()
         shared_memory.clear(self._shared_before)
 
     async def listens(self) -> None:

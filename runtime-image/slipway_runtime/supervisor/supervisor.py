@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -85,8 +85,8 @@ class Supervisor:
     async def _run(self, told_to_stop: Sequence[int]) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._output.fileno(), self._take_output)
-        stopping.lead_to(lambda _: loop.call_soon_threadsafe(self.happens, Event.STOP))
-        loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        stopping.lead_to(_in_turn(loop, lambda: self.happens(Event.STOP)))
+        signal.signal(signal.SIGCHLD, _in_turn(loop, self._reap))
         self._set_timer()
         if told_to_stop:
             self.happens(Event.STOP)
@@ -98,6 +98,7 @@ class Supervisor:
                 watch.cancel()
         finally:
             stopping.ignore()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             loop.remove_reader(self._output.fileno())
             self._output.close()
 
@@ -339,6 +340,28 @@ class Supervisor:
             dropped=self._log.dropped,
         )
         return exposition.merge(ours, theirs or "")
+
+
+def _in_turn(loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> Callable[..., None]:
+    """For a signal's handler: the loop does that, once for all signals that come before it has.
+
+    asyncio's own handlers queue one call for each, and print an error where they have no room for more, so that signals
+    that come fast enough keep the loop from all else.
+    """
+    is_due = False
+
+    def do() -> None:
+        nonlocal is_due
+        is_due = False
+        act()
+
+    def handle(*_: object) -> None:
+        nonlocal is_due
+        if not is_due:
+            is_due = True
+            loop.call_soon_threadsafe(do)
+
+    return handle
 
 
 async def _imported(module: str) -> Any:

@@ -23,8 +23,7 @@ async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
     async with aiohttp.ClientSession() as http:
         pod = SupervisedPod(tmp_path, http)
         yield pod
-        pod.kill()
-        await pod.process.wait()
+        await pod.kill()
 
 
 def engine_of(pod: SupervisedPod) -> int:

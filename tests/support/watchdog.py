@@ -1,0 +1,57 @@
+"""Tells where a test hangs that goes on though its time is over, and ends the worker that runs it.
+
+pytest-timeout raises an error in a test that takes too long, so that its fixtures clean up. But an event loop may
+swallow that error, and nothing watches what comes after it: then the whole run hangs, and nobody sees which
+test it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import os
+from collections.abc import Iterator
+from threading import Timer
+from typing import TextIO
+
+import pytest
+
+GRACE = 60.0  # seconds for an end in order
+TERMINAL = pytest.StashKey[TextIO]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[TERMINAL] = os.fdopen(os.dup(2), "w")  # what a test prints is captured, and lost with its process
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[TERMINAL].close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    watchdog = Timer(_limit(item) + GRACE, _tell, [item])
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        return (yield)
+    finally:
+        watchdog.cancel()
+
+
+def _limit(item: pytest.Item) -> float:
+    """As pytest-timeout reads it."""
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0] if marker else item.config.getoption("timeout") or item.config.getini("timeout"))
+
+
+def _tell(item: pytest.Item) -> None:
+    terminal = item.config.stash[TERMINAL]
+    print(f"\n{item.nodeid} goes on though its time is over:", file=terminal, flush=True)
+    faulthandler.dump_traceback(file=terminal)
+    for task in [each for each in gc.get_objects() if isinstance(each, asyncio.Task) and not each.done()]:
+        task.print_stack(file=terminal)
+    terminal.flush()
+    if hasattr(item.config, "workerinput"):  # others go on in a new one; without workers, there is a cluster to remove
+        os._exit(1)
