@@ -17,7 +17,7 @@ from typing import cast
 from uuid import uuid4
 
 from slipway.process.addresses import address_of
-from slipway.process.crowd import Crowd
+from slipway.process.crowd import Crowd, Guest
 from slipway.process.regulars import Regular, Regulars
 
 MOST = 64  # connections at a time of those who aren't known, of which one address has a half at most
@@ -103,11 +103,8 @@ class Entrance:
         self._visits.add(visit)
         try:
             if guest and (first := await reader.read(self._few_words)):
-                if await self._knows(address):
-                    await self._room()
+                if regular := await self._known(address, guest, close=visit.cancel):
                     patience.cancel()
-                    guest.leave()
-                    regular = self._regulars.enter(address, close=visit.cancel)
                     _notice_when_gone(writer)
                 async with self._connected(Caller(address, regular)) as behind:
                     more = None if regular else self._few_words - len(first)
@@ -123,10 +120,14 @@ class Entrance:
                 self._regulars.leave(regular)
             writer.transport.abort()
 
-    async def _room(self) -> None:
-        """For one who is known; until then, it is one of those who make room when others come."""
+    async def _known(self, address: str, guest: Guest, *, close: Callable[[], object]) -> Regular | None:
+        """Whoever belongs here has the place of a stranger until there is one among those who do."""
+        if not await self._knows(address):
+            return None
         if self._regulars.is_full:
             await self._turns.turn()
+        guest.leave()
+        return self._regulars.enter(address, close=close)
 
     @asynccontextmanager
     async def _connected(self, caller: Caller) -> AsyncIterator[Ends]:
