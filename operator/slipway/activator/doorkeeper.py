@@ -79,11 +79,10 @@ class Doorkeeper:
     async def _seen(self, pod: Object) -> SeenPod | None:
         assert self._lookups
         metadata = pod["metadata"]
+        if pod["spec"].get("hostNetwork"):  # whoever it is, it isn't let in as a pod
+            return SeenPod(metadata["namespace"], {}, {}, shares_address=True)
         labels = await self._lookups.labels_of(metadata["namespace"])
-        if labels is None:
-            return None
-        shares = bool(pod["spec"].get("hostNetwork"))
-        return SeenPod(metadata["namespace"], metadata.get("labels") or {}, labels, shares_address=shares)
+        return None if labels is None else SeenPod(metadata["namespace"], metadata.get("labels") or {}, labels)
 
     # --- the key -----------------------------------------------------------------------------------------------------
 

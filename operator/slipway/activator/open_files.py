@@ -10,8 +10,8 @@ from slipway.process import entrance
 
 log = logging.getLogger(__name__)
 
-OWN_PORTS = 2  # that of probes and metrics, and KEDA's
-FOR_THE_REST = 256 + OWN_PORTS * entrance.FILES  # files: models' ports, watches, and questions to pods, too
+AT_OWN_PORTS = 2 * entrance.MOST + entrance.MOST_KNOWN  # that of probes and metrics, and KEDA's, where some are known
+FOR_THE_REST = 256 + entrance.FILES * AT_OWN_PORTS  # files: models' ports, watches, and questions to pods, too
 FOR_EACH = 2  # a client's connection, and a replica's
 
 
