@@ -13,12 +13,14 @@ from slipway.activator import denials, errors, paths
 from slipway.activator.errors import RefusedError
 from slipway.activator.http1.heads import Headers, RequestHead
 from slipway.activator.rules import Rules
+from slipway.api.engine_flags import LLAMACPP
 from slipway.api.reasons import Reason, State
 from slipway.observing.cause import Cause
 
 _JSON = (b"content-type", b"application/json")
 _NOBODY_SERVES = ("/favicon.ico", "/robots.txt")  # by engines of others either
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
+_FOR_PAGES = b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"  # all methods that vLLM's server lets web pages use
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ def answer(rules: Rules, head: RequestHead, state: State) -> Told | None:
     if wakes(rules, head):
         return None
     method, path = head.method.decode("latin-1"), paths.path_of(head.target)
-    if method == "OPTIONS" and (paths.exists(path) or not rules.is_ours):
-        return _preflight(rules, head)
+    if rules.is_ours and head.length != 0 and paths.takes_no_body(method, path):
+        raise RefusedError(denials.NO_BODY)
+    if method == "OPTIONS" and (told := _of_options(rules, head, path)):
+        return told
     match paths.find(method, path):
         case paths.HEALTH:
             status = HTTPStatus.SERVICE_UNAVAILABLE if state is State.FAILED else HTTPStatus.OK
@@ -101,10 +105,27 @@ def _in_json(said: dict[str, object]) -> bytes:
     return json.dumps(said, separators=(",", ":")).encode()
 
 
+def _of_options(rules: Rules, head: RequestHead, path: str) -> Told | None:
+    """None: there is no more to say than of any other request."""
+    if not paths.exists(path) and rules.is_ours:
+        return None
+    if _is_preflight(rules, head):
+        return _preflight(rules, head)
+    if rules.is_ours:
+        raise RefusedError(denials.not_answered("OPTIONS"))
+    return None
+
+
+def _is_preflight(rules: Rules, head: RequestHead) -> bool:
+    """Whether a browser asks for a page, and the engine's server knows such questions; llama.cpp's has no answer."""
+    wanted = head.get(b"access-control-request-method")
+    return rules.engine != LLAMACPP and head.get(b"origin") is not None and wanted in _FOR_PAGES.split(b", ")
+
+
 def _preflight(rules: Rules, head: RequestHead) -> Told:
     """What the engine would say to a browser that asks whether its page may ask; keys are shown by what follows."""
     headers: Headers = [(b"content-type", b"text/plain")]
-    if rules.any_web_page and head.get(b"origin") is not None:
-        headers += [_ANY_ORIGIN, (b"access-control-allow-methods", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")]
+    if rules.any_web_page:
+        headers += [_ANY_ORIGIN, (b"access-control-allow-methods", _FOR_PAGES)]
         headers += [(b"access-control-allow-headers", head.get(b"access-control-request-headers") or b"*")]
     return Told(HTTPStatus.OK, headers)
