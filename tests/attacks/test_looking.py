@@ -67,7 +67,8 @@ async def test_what_wakes_nobody_is_answered_as_by_a_replica(engine: str) -> Non
 
 async def test_a_browser_that_asks_whether_its_page_may_ask_wakes_nobody() -> None:
     page = "Origin: https://chat.example.com\r\nAccess-Control-Request-Method: POST\r\n"
-    async with scene(rules()) as looked_at:
+    engine = {"extraArgs": ['--allowed-origins=["https://chat.example.com"]']}
+    async with scene(rules(engine=engine)) as looked_at:
         answer = await looked_at.asks("OPTIONS /v1/chat/completions", headers=page, body=b"")
         assert (answer.status, looked_at.sleeps) == (200, True)
 

@@ -25,6 +25,8 @@ CONTEXT = 512
 MODEL = "gemma"
 ENGINES = LLAMACPP, VLLM = "llamacpp", "vllm"
 PAGE = {"Origin": "https://chat.example.com"}
+FLAGS = {LLAMACPP: (), VLLM: (f'--allowed-origins=["{PAGE["Origin"]}"]',)}
+"""Of the engine, which the table relies on."""
 PREFLIGHT = {"Access-Control-Request-Method": "POST"}
 
 
@@ -200,6 +202,15 @@ CASES = (
         differs={LLAMACPP: (405, "method_not_allowed")},
         why=NO_PAGES,
     ),
+    Case(
+        "whether another web page may ask",
+        "OPTIONS",
+        COMPLETIONS,
+        None,
+        405,
+        "method_not_allowed",
+        headers={"Origin": "https://evil.example.com", **PREFLIGHT},
+    ),
     Case("a body where none belongs", "GET", "/v1/models", b"{}", 413, "request_too_large", headers={}),
     Case("a body beside a question about health", "GET", "/health", b"{}", 413, "request_too_large", headers={}),
     Case("a preflight with a body", "OPTIONS", CHAT, b"{}", 413, "request_too_large", headers={**PAGE, **PREFLIGHT}),
@@ -246,7 +257,10 @@ async def differences(
 
 def rules(engine: str) -> Rules:
     """Of a model that the table can be asked of."""
-    spec = {"model": {"uri": "pvc://models/gemma", "servedName": MODEL}, "engine": {"name": engine}}
+    spec = {
+        "model": {"uri": "pvc://models/gemma", "servedName": MODEL},
+        "engine": {"name": engine, "extraArgs": list(FLAGS[engine])},
+    }
     return rules_of({"metadata": {"namespace": "chat", "name": MODEL}, "spec": spec})
 
 

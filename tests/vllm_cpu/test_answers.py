@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.model_files import write_checkpoint
-from support.same_answers import CONTEXT, VLLM, differences_in_all_ways
+from support.same_answers import CONTEXT, FLAGS, VLLM, differences_in_all_ways
 from support.vllm_pod import VllmPod
 
 pytestmark = pytest.mark.timeout(1800)
@@ -18,6 +18,7 @@ async def test_it_answers_as_any_engine_does_whichever_way_it_is_asked(pod: Vllm
     (tmp_path / "model").mkdir()
     (tmp_path / "template").write_text(TEMPLATE)
     model = write_checkpoint(tmp_path / "model", max_position_embeddings=CONTEXT)
-    await pod.serve(model, flags=(f"--max-model-len={CONTEXT}", f"--chat-template={tmp_path / 'template'}"))
+    flags = (f"--max-model-len={CONTEXT}", f"--chat-template={tmp_path / 'template'}")
+    await pod.serve(model, flags=(*flags, *FLAGS[VLLM]))
     found = await differences_in_all_ways(pod, VLLM)
     assert found == {"at zero": [], "held": [], "warm": [], "directly": []}

@@ -17,7 +17,7 @@ from slipway.observing.cause import Cause
 from slipway_runtime.guard import engine_errors
 from slipway_runtime.guard import errors as guards
 
-VLLM = Rules(engine="vllm", names=("llama", "llama-sql"), created=1_795_000_000, any_web_page=True)
+VLLM = Rules(engine="vllm", names=("llama", "llama-sql"), created=1_795_000_000, web_pages=("*",))
 PAGE: Headers = [
     (b"origin", b"https://chat.example.com"),
     (b"access-control-request-method", b"POST"),
@@ -95,25 +95,51 @@ def test_its_state_is_one_of_those_that_kubectl_shows(cause: Cause | None, is_co
 # --- browsers --------------------------------------------------------------------------------------------------------
 
 
+def allowed(line: str, rules: Rules) -> dict[bytes, bytes]:
+    return {name: value for name, value in told(line, rules, headers=PAGE).headers if name.startswith(b"access-")}
+
+
 def test_a_browser_may_ask_whether_its_page_may_ask_as_vllm_allows_it() -> None:
-    headers = dict(told("OPTIONS /v1/chat/completions", headers=PAGE).headers)
-    assert headers[b"access-control-allow-origin"] == b"*"
-    assert headers[b"access-control-allow-headers"] == b"authorization"
-    assert b"POST" in headers[b"access-control-allow-methods"]
-    assert dict(told("GET /v1/models", headers=PAGE).headers)[b"access-control-allow-origin"] == b"*"
+    assert allowed("OPTIONS /v1/chat/completions", VLLM) == {
+        b"access-control-allow-origin": b"*",
+        b"access-control-allow-headers": b"authorization",
+        b"access-control-allow-methods": b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
+    }
+    assert allowed("GET /v1/models", VLLM) == {b"access-control-allow-origin": b"*"}
 
 
-def rules_with(**engine: Any) -> Rules:
+def rules_with(*flags: str, name: str = "vllm") -> Rules:
+    engine = {"name": name, "extraArgs": list(flags)}
     return rules_of({"metadata": {"name": "llama"}, "spec": {"model": {}, "engine": engine}})
 
 
-def test_where_not_every_page_may_ask_none_is_told_so() -> None:
-    named = rules_with(name="vllm", extraArgs=['--allowed-origins=["https://a.example"]'])
-    assert not [name for name, _ in told("OPTIONS /v1/completions", named, headers=PAGE).headers if b"allow" in name]
+def test_a_page_may_ask_whose_origin_is_named() -> None:
+    named = rules_with('--allowed-origins=["https://a.example","https://chat.example.com"]')
+    assert allowed("OPTIONS /v1/completions", named)[b"access-control-allow-origin"] == b"https://chat.example.com"
+    assert allowed("GET /v1/models", named) == {b"access-control-allow-origin": b"https://chat.example.com"}
+    assert dict(told("GET /v1/models", named, headers=PAGE).headers)[b"vary"] == b"Origin"
+
+
+OTHER_PAGES = [
+    (),
+    ('--allowed-origins=["https://a.example"]',),
+    ('--allowed-origins=["*"]', '--allowed-origins=["https://a.example"]'),
+    ('--allowed-origins=["*"]', '--allowed-methods=["GET"]'),
+    ("--allowed-origins=*",),
+    ("--allowed-origins=5",),
+]
+
+
+@pytest.mark.parametrize("flags", OTHER_PAGES, ids=str)
+def test_a_page_that_vllm_does_not_know_may_not_ask(flags: tuple[str, ...]) -> None:
+    rules = rules_with(*flags)
+    assert refused("OPTIONS /v1/completions", rules, headers=PAGE) == (405, "method_not_allowed")
+    assert allowed("GET /v1/models", rules) == {}
 
 
 def test_pages_have_no_answer_where_llamacpp_has_none() -> None:
     llamacpp = rules_with(name="llamacpp")
+    assert allowed("GET /v1/models", llamacpp) == {}
     assert refused("OPTIONS /v1/completions", llamacpp, headers=PAGE) == (405, "method_not_allowed")
 
 
@@ -158,8 +184,7 @@ SOMEBODY_ELSES = Rules(engine="sglang", names=("llama",))
 def test_what_an_engine_of_somebody_else_serves_is_not_known_so_it_is_not_denied() -> None:
     assert refused("GET /get_model_info", SOMEBODY_ELSES) == (503, "model_asleep")
     assert refused("GET /favicon.ico", SOMEBODY_ELSES) == (404, "unknown_url")
-    assert refused("OPTIONS /generate", SOMEBODY_ELSES) == (503, "model_asleep")
-    assert told("OPTIONS /generate", SOMEBODY_ELSES, headers=PAGE).status == 200
+    assert refused("OPTIONS /generate", SOMEBODY_ELSES, headers=PAGE) == (503, "model_asleep")
     assert answer(SOMEBODY_ELSES, head("GET /health", length=1), State.IDLE)
 
 
