@@ -31,6 +31,7 @@ BUSY = Wanted(active=True, waiting=3, target_per_replica=8)
 MANY = 10 * MOST
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 PING = b"\0\0\x08\6\0\0\0\0\0" + b"slipway!"
+A_KILOBYTE = b"X-Much: %b\r\n" % (b"x" * 1014)
 GET = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -199,6 +200,12 @@ async def test_who_asks_nothing_that_is_answered_is_gone_after_some_seconds(
 
 async def test_who_says_much_on_kedas_port_is_cut_off_and_not_after_a_while(ports: Ports) -> None:
     found = await opened(ports.scaler, 1, says=PREFACE + PING * (scaler.STRANGERS_SAY // len(PING) + 1))
+    with leaving(found):
+        assert await left_of(found, after=5) == 0
+
+
+async def test_who_says_much_on_the_port_of_probes_is_cut_off_and_not_after_a_while(ports: Ports) -> None:
+    found = await opened(ports.management, 1, says=GET[:-2] + A_KILOBYTE * 8)  # a head that aiohttp would wait for
     with leaving(found):
         assert await left_of(found, after=5) == 0
 

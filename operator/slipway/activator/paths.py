@@ -43,6 +43,11 @@ def exists(path: str) -> bool:
     return any(find(method, path) for method in METHODS)
 
 
+def takes_no_body(method: str, path: str) -> bool:
+    """Though it is served: the guard refuses one there."""
+    return exists(path) if method == "OPTIONS" else (find(method, path) or "").startswith("GET ")
+
+
 def wakes(rules: Rules, method: str, path: str) -> bool:
     """Whether the request may wait for a replica, and start one."""
     if rules.wake_on is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from slipway.activator.paths import HEALTH, SERVED, WAKE, exists, find, needs_key, path_of, wakes
+from slipway.activator.paths import HEALTH, SERVED, WAKE, exists, find, needs_key, path_of, takes_no_body, wakes
 from slipway.activator.rules import Rules
 from slipway_runtime.guard import routes
 
@@ -12,6 +12,11 @@ OURS, THEIRS = Rules(engine="llamacpp"), Rules(engine="sglang")
 
 def test_the_guards_table_is_ours() -> None:
     assert {f"{route.method} {route.path}" for route in routes.SERVED} == SERVED
+
+
+def test_a_body_belongs_where_the_guard_takes_one() -> None:
+    none = {f"{route.method} {route.path}" for route in routes.SERVED if route.takes is routes.Takes.NOTHING}
+    assert {line for line in SERVED if takes_no_body(*line.replace("*", "a").split(" "))} == none
 
 
 def test_what_the_guard_lets_everybody_ask_takes_no_key() -> None:
