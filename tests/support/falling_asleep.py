@@ -147,6 +147,7 @@ class World:
         for activator in self.activators:
             activator.see()
             self.run(activator.keep_asking())
+            self.run(activator.keep_looking())
         self._route()
         self._last_active = clock()
         self.run(self._hear_pushes())
@@ -302,6 +303,9 @@ class Activator:
             self._store.take(POD, "MODIFIED", pod, now=0)
         self._store.take(ENDPOINT_SLICE, "MODIFIED", extra_slice(leads=self.world.leads), now=0)
         self._knowledge.look(LLAMA)
+
+    async def keep_looking(self) -> None:
+        await self._knowledge.keep_looking()
 
     async def keep_asking(self) -> None:
         while True:
