@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from slipway.activator import denials, errors, paths
+from slipway.activator import denials, errors, first_line, paths
 from slipway.activator.errors import RefusedError
 from slipway.activator.http1.heads import Headers, RequestHead
 from slipway.activator.rules import Rules
@@ -40,17 +40,18 @@ class ToldError(Exception):
 
 def wakes(rules: Rules, head: RequestHead) -> bool:
     """Whether the request may wait for a replica, and is demand."""
-    return paths.wakes(rules, head.method.decode("latin-1"), paths.path_of(head.target))
+    return paths.wakes(rules, first_line.of(head))
 
 
 def answer(rules: Rules, head: RequestHead, state: State) -> Told | None:
     """None: the request waits for a replica. RefusedError: there is none for it here, or none that it may wake."""
-    if wakes(rules, head):
+    asked = first_line.of(head)
+    if paths.wakes(rules, asked):
         return None
-    method, path = head.method.decode("latin-1"), paths.path_of(head.target)
-    if method == "OPTIONS" and (paths.exists(path) or not rules.is_ours):
+    method, path = asked.method, asked.path
+    if method == "OPTIONS" and (not rules.is_ours or paths.exists(asked)):
         return _preflight(rules, head)
-    match paths.find(method, path):
+    match paths.find(asked):
         case paths.HEALTH:
             status = HTTPStatus.SERVICE_UNAVAILABLE if state is State.FAILED else HTTPStatus.OK
             return Told(status, [_JSON], _in_json({"slipway": {"state": state}}))

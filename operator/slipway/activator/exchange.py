@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from http import HTTPStatus
 
-from slipway.activator import denials, errors, paths
+from slipway.activator import denials, errors, first_line, paths
 from slipway.activator.asleep import Told, ToldError
 from slipway.activator.body import UNREAD, Body
 from slipway.activator.clients import Client
@@ -101,8 +101,8 @@ class Exchange:
 
     async def _tell(self, told: Told) -> None:
         """What a replica would say, to those to whom it would."""
-        method, path = self._head.method.decode("latin-1"), paths.path_of(self._head.target)
-        if not self._admitted.is_trusted and paths.needs_key(self._gate.known.rules, method, path):
+        asked = first_line.of(self._head)
+        if not self._admitted.is_trusted and paths.needs_key(self._gate.known.rules, asked):
             await self._refuse(denials.keys_later(), 0.0)  # only it could have told whether the key is valid
             return
         if self._body.is_unasked or not await self._body.discard():
