@@ -34,6 +34,7 @@ class ScriptedEngine:
     news: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
     left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has closed its connection
+    gone: int = 0  # of them
     now: int = 0  # requests being answered
     most: int = 0  # ever at a time
 
@@ -47,6 +48,7 @@ class ScriptedEngine:
         finally:
             writer.close()
             self.left.set()
+            self.gone += 1
 
     async def _one(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         self.asked.append(asked)

@@ -15,7 +15,7 @@ from slipway.activator.http1.channel import Channel, GoneError, StalledError
 from slipway.activator.http1.heads import MalformedError, RequestHead
 from slipway.activator.http1.parsing import RequestParser
 from slipway.activator.options import Options
-from slipway.activator.pool import Pool
+from slipway.activator.pool import Idle, Pool
 from slipway.activator.reply import Reply
 from slipway.activator.tally import Closed
 from slipway.process.crowd import MOST_TURNED_AWAY, Crowd, Guest, State
@@ -118,11 +118,11 @@ class Connection:
 
 
 class Port:
-    def __init__(self, gate: Gate, options: Options, crowd: Crowd | None = None) -> None:
-        """`crowd`: the connections of all ports; without one, this port is the only one."""
+    def __init__(self, gate: Gate, options: Options, crowd: Crowd | None = None, idle: Idle | None = None) -> None:
+        """`crowd`: the connections of all ports; `idle`: those to all replicas. Without, this port is the only one."""
         self.gate = gate
         self.options = options
-        self.pool = Pool(connect_timeout=options.connect_timeout)
+        self.pool = Pool(idle, connect_timeout=options.connect_timeout)
         self.connections: set[Connection] = set()
         self.is_closed = False
         self._crowd = crowd or Crowd(options.connections)
