@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from slipway.activator import denials, errors, paths
+from slipway.activator import denials, errors, first_line, paths
 from slipway.activator.errors import RefusedError
 from slipway.activator.http1.heads import Headers, RequestHead
 from slipway.activator.rules import ANY_PAGE, Rules
@@ -40,19 +40,20 @@ class ToldError(Exception):
 
 def wakes(rules: Rules, head: RequestHead) -> bool:
     """Whether the request may wait for a replica, and is demand."""
-    return paths.wakes(rules, head.method.decode("latin-1"), paths.path_of(head.target))
+    return paths.wakes(rules, first_line.of(head))
 
 
 def answer(rules: Rules, head: RequestHead, state: State) -> Told | None:
     """None: the request waits for a replica. RefusedError: there is none for it here, or none that it may wake."""
-    if wakes(rules, head):
+    asked = first_line.of(head)
+    if paths.wakes(rules, asked):
         return None
-    method, path = head.method.decode("latin-1"), paths.path_of(head.target)
-    if rules.is_ours and head.length != 0 and paths.takes_no_body(method, path):
+    method, path = asked.method, asked.path
+    if rules.is_ours and head.length != 0 and paths.takes_no_body(asked):
         raise RefusedError(denials.NO_BODY)
-    if rules.is_ours and method == "OPTIONS" and paths.exists(path):
+    if rules.is_ours and method == "OPTIONS" and paths.exists(asked):
         return _preflight(rules, head)
-    match paths.find(method, path):
+    match paths.find(asked):
         case paths.HEALTH:
             status = HTTPStatus.SERVICE_UNAVAILABLE if state is State.FAILED else HTTPStatus.OK
             return Told(status, [_JSON], _in_json({"slipway": {"state": state}}))

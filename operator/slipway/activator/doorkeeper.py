@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slipway.activator import access, denials, paths
+from slipway.activator import access, denials, first_line, paths
 from slipway.activator.access import AllowFrom, SeenPod
 from slipway.activator.clients import Client
 from slipway.activator.demand import Deployment
@@ -90,8 +90,8 @@ class Doorkeeper:
         rules = known.rules
         if rules.keys_secret is None:
             return Admitted()
-        method, path = head.method.decode("latin-1"), paths.path_of(head.target)
-        if not paths.needs_key(rules, method, path):
+        asked = first_line.of(head)
+        if not paths.needs_key(rules, asked):
             return Admitted(is_trusted=False)
         key = access.shown_key(head)
         if not key:
@@ -102,7 +102,7 @@ class Doorkeeper:
             return Admitted(checked.owner)
         if checked and checked.is_wrong:
             raise RefusedError(denials.too_many_wrong_keys(checked.wait) if checked.wait else denials.WRONG_KEY)
-        self._by_guard(known, checked.problem if checked else Problem.UNTOLD, wakes=paths.wakes(rules, method, path))
+        self._by_guard(known, checked.problem if checked else Problem.UNTOLD, wakes=paths.wakes(rules, asked))
         return Admitted(is_trusted=False)
 
     def _by_guard(self, known: Known, problem: Problem | None, *, wakes: bool) -> None:

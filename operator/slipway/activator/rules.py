@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
+from slipway.activator import first_line
 from slipway.activator.access import AllowFrom, allow_from
+from slipway.activator.first_line import Patterns
 from slipway.api.engine import EngineSpec
 from slipway.api.engine_flags import LLAMACPP, VLLM
 from slipway.api.exposure import AccessSpec
@@ -37,6 +40,13 @@ class Rules:
     def is_ours(self) -> bool:
         """Whether the engine's pods have the guard, so that it is known what they serve."""
         return self.engine in (VLLM, LLAMACPP)
+
+    @cached_property
+    def waking(self) -> Patterns | None:
+        """`wake_on`, taken apart once, and not for each request."""
+        if self.wake_on is None:
+            return None
+        return Patterns(tuple(first_line.pattern(each, may_be_open=True) for each in self.wake_on))
 
 
 def rules_of(deployment: Object) -> Rules:
