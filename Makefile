@@ -161,4 +161,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz
+.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz

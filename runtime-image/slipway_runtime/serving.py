@@ -54,7 +54,8 @@ def check(arguments: argparse.Namespace) -> int:
         return exit_code_of(refusal.failure.reason)
     code = 0
     for finding in preflight.examine(settings, facts, preflight.read_host(settings)):
-        told = finding.failure.message if finding.failure else finding.trouble or "well"
+        said = finding.failure.message if finding.failure else finding.trouble or "well"
+        told = said.encode(errors="backslashreplace").decode()  # a folder's name may be no Unicode
         sys.stdout.write(f"{finding.check}: {told} ({finding.seconds * 1000:.1f} ms)\n")
         code = exit_code_of(finding.failure.reason) if finding.failure else code
     return code

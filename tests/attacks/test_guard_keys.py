@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.gate import Gate
+from slipway_runtime.guard.guesses import AT_ONCE, PER_SECOND
 from slipway_runtime.guard.keys import Keys, forms_of, keys_in
-from support.guarding import answering, ask, guarding, nothing
+from support.guarding import KEY, Made, answering, ask, guarding, nothing, several
+from support.guarding import keys_in as secret_of
 
 UMLAUTS, CYRILLIC = "schlüssel-für-alle", "ключ-от-всего"
+
+
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Made]:
+    with several(tmp_path) as made:
+        yield made
 
 
 def keys_of(folder: Path, text: bytes) -> Keys:
@@ -93,3 +106,57 @@ async def test_a_passphrase_is_shown_as_a_whole_in_one_header(
         assert (await ask(Guard(app, made.gate), headers=headers)).status == status
     finally:
         made.close()
+
+
+# --- guessing --------------------------------------------------------------------------------------------------------
+
+
+def shown(key: str) -> list[tuple[str, str]]:
+    return [("Authorization", f"Bearer {key}")]
+
+
+async def status(gate: Gate, key: str, *, path: str = CHAT, **of: str) -> int:
+    more = [("X-Forwarded-For", of.pop("forwarded"))] if "forwarded" in of else []
+    return (await ask(Guard(answering(b"{}"), gate), path, headers=[*shown(key), *more], **of)).status  # type: ignore[arg-type]
+
+
+async def test_who_guesses_keys_at_a_warm_pod_learns_nothing_after_some_of_them(made: Made, tmp_path: Path) -> None:
+    now = 100.0
+    gate = made(clock=lambda: now, keys=secret_of(tmp_path, alice=KEY)).gate
+    assert [await status(gate, f"wrong-key-{number}") for number in range(AT_ONCE)] == [401] * AT_ONCE
+    for key in ("another-one", KEY):
+        answer = await ask(Guard(nothing, gate), headers=shown(key))
+        assert (answer.status, answer.error) == (429, "too_many_wrong_keys")
+        assert (answer.headers["retry-after"], answer.headers["connection"]) == (str(int(1 / PER_SECOND)), "close")
+    now += 1 / PER_SECOND
+    assert [await status(gate, f"wrong-key-{number}") for number in range(2)] == [401, 429]
+
+
+async def test_who_guesses_keys_is_not_another_by_a_header_or_another_path(made: Made, tmp_path: Path) -> None:
+    gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
+    for number in range(AT_ONCE):
+        await status(gate, f"wrong-key-{number}", forwarded=f"192.0.2.{number}", path="/v1/embeddings")
+    assert await status(gate, KEY, forwarded="192.0.2.99") == 429
+    assert await status(gate, KEY, client="2001:db8::1") == 200
+    assert (
+        await ask(Guard(answering(b"{}"), gate), "/health", method="GET", headers=shown(KEY), body=[])
+    ).status == 200
+
+
+async def test_who_guesses_keys_shuts_out_nobody_of_its_address_whose_key_was_valid_there(
+    made: Made, tmp_path: Path
+) -> None:
+    """As behind the activator, all of whose clients have its address."""
+    gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
+    assert await status(gate, KEY) == 200
+    for number in range(2 * AT_ONCE):
+        await status(gate, f"wrong-key-{number}")
+    assert (await status(gate, KEY), await status(gate, "a-key-of-bob")) == (200, 429)
+    assert await status(gate, "a-key-of-bob", client="10.0.0.8") == 200
+
+
+async def test_a_missing_key_is_no_guess(made: Made, tmp_path: Path) -> None:
+    gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
+    for _ in range(2 * AT_ONCE):
+        assert (await ask(Guard(nothing, gate))).status == 401
+    assert await status(gate, KEY) == 200

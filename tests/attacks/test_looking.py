@@ -6,10 +6,12 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import aiohttp
 import pytest
 from slipway.activator.holding import Limits
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
+from support import same_answers
 from support.activator import LLAMA, Client, activated, ask
 from support.scripted_engine import saying, scripted_engine
 from support.sleeping import BEARER, HERE, KEYS, WITH_KEYS, holds, rules, scene
@@ -22,8 +24,8 @@ LOOKED_AT = {
     "GET /v1/models/gpt-4": 404,
     "GET /health": 200,
     "HEAD /health": 200,
-    "OPTIONS /v1/chat/completions": 200,
-    "OPTIONS /v1/models": 200,
+    "OPTIONS /v1/chat/completions": 405,
+    "OPTIONS /v1/models": 405,
     "OPTIONS /admin": 404,
     "GET /version": 404,
     "GET /": 404,
@@ -55,6 +57,30 @@ async def test_nobody_wakes_a_model_by_looking_at_it(line: str) -> None:
         assert (answer.status, looked_at.sleeps) == (LOOKED_AT[line], True)
 
 
+@pytest.mark.parametrize("engine", same_answers.ENGINES)
+async def test_what_wakes_nobody_is_answered_as_by_a_replica(engine: str) -> None:
+    async with scene(same_answers.rules(engine)) as looked_at, aiohttp.ClientSession() as http:
+        url = f"http://{HERE}:{await looked_at.activator.port()}"
+        assert await same_answers.differences(http, url, engine, same_answers.wake(engine, False)) == []
+        assert looked_at.sleeps
+
+
+async def test_a_browser_that_asks_whether_its_page_may_ask_wakes_nobody() -> None:
+    page = "Origin: https://chat.example.com\r\nAccess-Control-Request-Method: POST\r\n"
+    engine = {"extraArgs": ['--allowed-origins=["https://chat.example.com"]']}
+    async with scene(rules(engine=engine)) as looked_at:
+        answer = await looked_at.asks("OPTIONS /v1/chat/completions", headers=page, body=b"")
+        assert (answer.status, looked_at.sleeps) == (200, True)
+
+
+@pytest.mark.parametrize("headers", ["", "Expect: 100-continue\r\n"])
+async def test_a_body_where_none_belongs_is_refused_and_wakes_nobody(headers: str) -> None:
+    async with scene(rules()) as looked_at:
+        answer = await looked_at.asks("GET /v1/models", headers=headers, body=b"{}")
+        assert (answer.status, answer.error["code"], looked_at.sleeps) == (413, "request_too_large", True)
+        assert answer.headers["connection"] == "close"
+
+
 ONLY_A_REPLICA_KNOWS = ("GET /v1/responses/resp_1", "POST /v1/responses/resp_1/cancel")
 
 
@@ -80,7 +106,7 @@ async def test_a_model_whose_replicas_are_busy_says_that_it_serves() -> None:
         looked_at.activator.ready(busy, at_a_time=1)
         served = asyncio.create_task(looked_at.asks())
         await busy.until_asked()
-        assert b'"state":"Serving"' in (await looked_at.asks("GET /health")).body
+        assert b'"state":"Serving"' in (await looked_at.asks("GET /health", body=b"")).body
         served.cancel()
 
 
@@ -90,7 +116,7 @@ async def test_looking_wakes_nobody_though_the_replica_has_just_gone(line: str) 
         pass
     async with scene(rules()) as looked_at:
         looked_at.activator.ready(gone)
-        assert (await looked_at.asks(line)).status == LOOKED_AT.get(line, 200)
+        assert (await looked_at.asks(line, body=b"")).status == LOOKED_AT.get(line, 405)
         looked_at.activator.ready()
         assert looked_at.sleeps
 
@@ -111,7 +137,7 @@ async def test_what_is_answered_for_a_busy_replica_is_not_told_to_a_key_that_onl
         served = asyncio.create_task(looked_at.asks(headers=BEARER))
         await busy.until_asked()
         looked_at.activator.tell(rules=rules(access={"apiKeysSecret": "others"}))
-        answer = await looked_at.asks("GET /v1/models", headers=BEARER)
+        answer = await looked_at.asks("GET /v1/models", headers=BEARER, body=b"")
         assert (answer.status, answer.error["code"]) == (503, "keys_unreadable")
         served.cancel()
 

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -31,6 +31,7 @@ BUSY = Wanted(active=True, waiting=3, target_per_replica=8)
 MANY = 10 * MOST
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 PING = b"\0\0\x08\6\0\0\0\0\0" + b"slipway!"
+A_KILOBYTE = b"X-Much: %b\r\n" % (b"x" * 1014)
 GET = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -87,6 +88,13 @@ async def ports() -> AsyncIterator[Ports]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr(entrance, "PATIENCE", 0.5)
     return entrance.PATIENCE
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Places for those who are known; to be asked for before the ports are."""
+    monkeypatch.setattr(entrance, "MOST_KNOWN", 8)
+    return entrance.MOST_KNOWN
 
 
 async def opened(port: int, number: int, *, says: bytes = b"", addresses: int = 1) -> list[Ends]:
@@ -196,13 +204,24 @@ async def test_who_says_much_on_kedas_port_is_cut_off_and_not_after_a_while(port
         assert await left_of(found, after=5) == 0
 
 
-async def test_who_asks_for_metrics_and_does_not_read_them_is_cut_off(ports: Ports, impatient: float) -> None:
-    ports.metrics.watch_objects(lambda: {(str(each), "x" * 500): 1.0 for each in range(40_000)})  # more than fits
+async def test_who_says_much_on_the_port_of_probes_is_cut_off_and_not_after_a_while(ports: Ports) -> None:
+    found = await opened(ports.management, 1, says=GET[:-2] + A_KILOBYTE * 8)  # a head that aiohttp would wait for
+    with leaving(found):
+        assert await left_of(found, after=5) == 0
+
+
+async def test_who_asks_for_metrics_and_does_not_read_them_is_cut_off(
+    ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports.metrics.watch_objects(lambda: {(str(each), "x" * 20_000): 1.0 for each in range(1_000)})  # more than fits
+    monkeypatch.setattr(health, "HOLDS_FOR", 600.0)
+    assert await ports.status("/metrics") == 200  # so that the text is there
+    monkeypatch.setattr(entrance, "PATIENCE", 0.5)
     [(reader, writer)] = found = await opened(ports.management, 1, says=GET)
     with leaving(found):
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await asyncio.sleep(4 * impatient)
+        await asyncio.sleep(4 * entrance.PATIENCE)
         writer.transport.resume_reading()  # type: ignore[attr-defined]
         with suppress(ConnectionError):
             assert len(await reader.read()) < 10 << 20
@@ -235,6 +254,84 @@ async def test_probes_and_prometheus_are_answered_in_a_flood(ports: Ports, says:
     async with flooded(ports.management, says=says, addresses=addresses), asyncio.timeout(30):
         for _ in range(5):
             assert [await ports.status(path) for path in ("/livez", "/readyz", "/metrics")] == [200] * 3
+
+
+async def test_who_ends_its_side_after_the_question_is_answered(ports: Ports) -> None:
+    reader, writer = await asyncio.open_connection(FRIEND, ports.management)
+    writer.write(GET)
+    writer.write_eof()
+    async with asyncio.timeout(5):
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+# --- what a tenant has KEDA itself do --------------------------------------------------------------------------------
+# KEDA has a connection for each spelling of the activator's address, and all of them come from its own.
+
+
+@asynccontextmanager
+async def opened_by_keda(ports: Ports, number: int, namespace: str) -> AsyncIterator[None]:
+    """For that many ScaledObjects there, each of which spells the address otherwise."""
+    ref = pb.ScaledObjectRef(namespace=namespace, name="llama")
+    async with AsyncExitStack() as all_of_them:
+        for _ in range(number):
+            keda = await all_of_them.enter_async_context(ports.keda())
+            with suppress(grpc.aio.AioRpcError):
+                await keda.GetMetricSpec(ref, timeout=5)
+                await keda.IsActive(ref, timeout=5)
+        yield
+
+
+@pytest.mark.parametrize("is_served", [True, False], ids=["of a model of its own", "of none"])
+async def test_what_a_tenant_has_keda_open_leaves_room_to_all_others(ports: Ports, is_served: bool) -> None:
+    if is_served:
+        ports.demand.report(Deployment("evil", "llama"), BUSY)
+    async with opened_by_keda(ports, 40, "evil"), ports.keda() as anew:
+        assert (await anew.IsActive(REF, timeout=5)).result is True
+
+
+@pytest.mark.parametrize("is_served", [True, False], ids=["of a model of its own", "of none"])
+async def test_the_connection_that_serves_others_stays_however_many_a_tenant_opens(
+    few: int, ports: Ports, is_served: bool
+) -> None:
+    if is_served:
+        ports.demand.report(Deployment("evil", "llama"), BUSY)
+    async with ports.keda() as before:
+        specs = aiter(before.StreamMetricSpec(REF))
+        await anext(specs)
+        with suppress(grpc.aio.AioRpcError):  # the tenant has one that spells the address right, too
+            await before.IsActive(pb.ScaledObjectRef(namespace="evil", name="llama"))
+        async with opened_by_keda(ports, 3 * few, "evil"), asyncio.timeout(20):
+            async with ports.keda() as anew:
+                assert (await anew.IsActive(REF)).result is True
+            ports.demand.report(Deployment("chat", "llama"), Wanted(active=True, waiting=1, target_per_replica=4))
+            assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 4
+
+
+async def test_those_who_made_room_and_come_again_at_once_go_round_slowly_and_keep_nobody_out(
+    few: int, ports: Ports
+) -> None:
+    heard = 0
+
+    async def come_again_and_again() -> None:
+        nonlocal heard
+        while True:
+            reader, writer = await asyncio.open_connection(FRIEND, ports.scaler)
+            with leaving([(reader, writer)]), suppress(OSError):
+                writer.write(PREFACE)
+                heard += bool(await reader.read(1))
+                await until_closed((reader, writer))
+
+    coming = [asyncio.create_task(come_again_and_again()) for _ in range(3 * few)]
+    try:
+        await asyncio.sleep(3)
+        assert heard <= few + 2 * 3 / entrance.MAKES_ROOM_EVERY
+        async with ports.keda() as anew, asyncio.timeout(20):
+            assert (await anew.IsActive(REF, wait_for_ready=True)).result is True
+    finally:
+        for each in coming:
+            each.cancel()
+        await asyncio.gather(*coming, return_exceptions=True)
 
 
 # --- who it is -------------------------------------------------------------------------------------------------------

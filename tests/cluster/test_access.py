@@ -65,8 +65,17 @@ def said(deployment: Object) -> str:
     return " ".join(deployment.get("status", {}).get("plan", {}).get("why", []))
 
 
-@pytest.mark.parametrize("line", ["GET /health", "OPTIONS /v1/models", "GET /v1/models/gemma"])
-async def test_nobody_wakes_a_model_by_looking_at_it(operator_pods: Cluster, neighbour_kube: Kube, line: str) -> None:
+LOOKED_AT = [
+    ("GET /health", 200, ""),
+    ("OPTIONS /v1/models", 405, "method_not_allowed"),
+    ("GET /v1/models/gemma", 200, ""),
+]
+
+
+@pytest.mark.parametrize(("line", "status", "code"), LOOKED_AT, ids=[line for line, *_ in LOOKED_AT])
+async def test_nobody_wakes_a_model_by_looking_at_it(
+    operator_pods: Cluster, neighbour_kube: Kube, line: str, status: int, code: str
+) -> None:
     async with scene(neighbour_kube) as asked:
-        assert await asked.ask(line) == (200, "")
+        assert await asked.ask(line) == (status, code)
         await asked.own.never("pods", selector=OURS, seconds=3)

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import ACTIVATOR_GRPC_PORT
+from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from support import slipway_api
 from support.clusters import AnyCluster
 from support.kube import Kube, KubectlError, Object
@@ -127,6 +129,36 @@ def test_a_restricted_namespace_denies_what_is_allowed_elsewhere(server: ApiServ
 def test_a_restricted_namespace_takes_what_names_nothing_of_others(server: ApiServer, restricted: str) -> None:
     spec = {"model": {"credentialsSecret": "bucket", "uri": "s3://models/llama"}, "access": {"apiKeysSecret": "keys"}}
     assert server.would_create(restricted, llmdeployment(spec=spec)).accepted
+
+
+SCALER = f"slipway-activator.{SLIPWAY_NAMESPACE}:{ACTIVATOR_GRPC_PORT}"
+OTHER_SCALERS: list[Object] = [
+    {"metadata": {"scalerAddress": SCALER.capitalize()}},
+    {"metadata": {"scalerAddress": f"dns:///{SCALER}"}},
+    {"metadata": {"scalerAddress": "10.96.0.10:9090"}},
+    {"metadata": {"scalerAddress": SCALER, "enableTLS": "true"}},
+    {"metadata": {"scalerAddress": SCALER}, "authenticationRef": {"name": "mine"}},
+    {"metadata": {"scalerAddressFromEnv": "MINE"}},
+]
+
+
+def scaled_by(trigger: Object) -> Object:
+    """By Slipway's scaler, and by this one as well."""
+    triggers = [{"type": "external-push", "metadata": {"scalerAddress": SCALER}}, {"type": "external", **trigger}]
+    spec = {"scaleTargetRef": {"name": "model-predictor"}, "triggers": triggers}
+    return {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": {"name": "model"}, "spec": spec}
+
+
+@pytest.mark.parametrize("trigger", OTHER_SCALERS, ids=str)
+def test_a_restricted_namespace_has_keda_ask_no_scaler_but_slipways_by_its_one_address(
+    server: ApiServer, restricted: str, trigger: Object
+) -> None:
+    there = PATHS["ScaledObject"].replace("/default/", f"/{restricted.split('/')[-2]}/")
+    answer = server.would_create(there, scaled_by(trigger))
+    assert not answer.accepted
+    assert "KEDA asks no external scalers for this namespace but Slipway's" in answer.sentences
+    assert server.would_create(PATHS["ScaledObject"], scaled_by(trigger)).accepted
+    assert server.would_create(there, scaled_by({"metadata": {"scalerAddress": SCALER}})).accepted
 
 
 # --- what is right ---------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from slipway.activator._generated import externalscaler_pb2 as pb
@@ -34,6 +35,8 @@ from slipway.rendering.activatorslice import conditions
 
 LLAMA = Deployment("chat", "llama")
 REF = pb.ScaledObjectRef(namespace=LLAMA.namespace, name=LLAMA.name)
+CALL = SimpleNamespace(peer=lambda: "unix:@keda")
+"""As far as the scaler asks: the rest of gRPC's context is for errors."""
 BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
 IDLE_AFTER, POLLING, COOLDOWN = 10.0, 5.0, 5.0
 ENDPOINTS_DELAY = 3.0  # seconds for which a replica that was told to end still answers whoever comes
@@ -147,6 +150,7 @@ class World:
         for activator in self.activators:
             activator.see()
             self.run(activator.keep_asking())
+            self.run(activator.keep_looking())
         self._route()
         self._last_active = clock()
         self.run(self._hear_pushes())
@@ -199,7 +203,7 @@ class World:
 
     async def _hear_pushes(self) -> None:
         scaler = self.chance.choice(self.activators).scaler
-        async for answer in scaler.StreamIsActive(REF, None):  # type: ignore[arg-type]  # the context is for errors
+        async for answer in scaler.StreamIsActive(REF, CALL):  # type: ignore[arg-type]
             if answer.result:
                 self._last_active = clock()
                 self._scale(1)
@@ -208,7 +212,7 @@ class World:
         await self.pause(POLLING)
         while True:
             scaler = self.chance.choice(self.activators).scaler
-            if (await scaler.IsActive(REF, None)).result:  # type: ignore[arg-type]
+            if (await scaler.IsActive(REF, CALL)).result:  # type: ignore[arg-type]
                 self._last_active = clock()
                 self._scale(1)
             elif clock() - self._last_active > COOLDOWN:
@@ -302,6 +306,9 @@ class Activator:
             self._store.take(POD, "MODIFIED", pod, now=0)
         self._store.take(ENDPOINT_SLICE, "MODIFIED", extra_slice(leads=self.world.leads), now=0)
         self._knowledge.look(LLAMA)
+
+    async def keep_looking(self) -> None:
+        await self._knowledge.keep_looking()
 
     async def keep_asking(self) -> None:
         while True:

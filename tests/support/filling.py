@@ -69,7 +69,7 @@ async def client(port: int, number: int, filling: Filling, *, pause: Pause = at_
 
 
 async def _send(writer: asyncio.StreamWriter, filling: Filling) -> None:
-    head = b"POST /v1/completions HTTP/1.1\r\nHost: llama\r\n%bContent-Length: %d\r\n\r\n"
+    head = b"POST /v1/completions HTTP/1.1\r\nHost: llama\r\nConnection: close\r\n%bContent-Length: %d\r\n\r\n"
     writer.write(head % (filling.headers, filling.body))
     body = memoryview(bytes(256 * KIB))
     for begin in range(0, filling.body, len(body)):

@@ -113,6 +113,7 @@ async def ask(
     headers: Headers = (),
     body: Iterable[bytes] = (b"{}",),
     root_path: str = "",
+    client: str = "10.0.0.7",
 ) -> Answer:
     """One request, and the answer. After its body the client stays until it is answered."""
     answer = Answer()
@@ -130,7 +131,7 @@ async def ask(
         answer.messages.append(message)
 
     scope = scope_of(path, method=method, headers=headers)
-    await guard({**scope, "root_path": root_path}, receive, send)
+    await guard({**scope, "root_path": root_path, "client": (client, 50_000)}, receive, send)
     return answer
 
 

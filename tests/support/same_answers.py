@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from slipway.activator import paths
+from slipway.activator.holding import Limits
+from slipway.activator.picking import Replica
+from slipway.activator.rules import Rules, rules_of
+
+from support.activator import activated
+from support.engine_pod import EnginePod
 
 CHAT, COMPLETIONS, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/completions", "/v1/messages", "/v1/responses"
 JSON: Mapping[str, str] = {"Content-Type": "application/json"}
@@ -15,7 +23,11 @@ HI = [{"role": "user", "content": "Hi"}]
 CONTEXT = 512
 """Tokens of the model's context, which the table relies on."""
 MODEL = "gemma"
-LLAMACPP, VLLM = "llamacpp", "vllm"
+ENGINES = LLAMACPP, VLLM = "llamacpp", "vllm"
+PAGE = {"Origin": "https://chat.example.com"}
+FLAGS = {LLAMACPP: (), VLLM: (f'--allowed-origins=["{PAGE["Origin"]}"]',)}
+"""Of the engine, which the table relies on."""
+PREFLIGHT = {"Access-Control-Request-Method": "POST"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,7 @@ BAD, TOO_LONG = "invalid_request", "context_length_exceeded"
 LENIENT = "llama.cpp takes it for something that it can answer, and a client that means it so loses nothing"
 SLOTS = "llama.cpp has few slots (2 in these tests), and would put what is beyond them before what others ask"
 ANY_ROLE = "llama.cpp hands roles to the chat template, which decides; vLLM checks them before"
+NO_PAGES = "llama.cpp's server has no answer by which a browser would let a web page ask"
 ONE_MODEL = "what a request may ask for in vLLM is set by flags for the model at hand"
 
 CASES = (
@@ -178,7 +191,29 @@ CASES = (
     Case("PUT where POST belongs", "PUT", COMPLETIONS, b"{}", 404, "unknown_url"),
     Case("an unknown path", "POST", "/v1/nope", b"{}", 404, "unknown_url"),
     bare("which methods there are", "OPTIONS", COMPLETIONS, 405, "method_not_allowed"),
+    Case("a preflight without its page", "OPTIONS", COMPLETIONS, None, 405, "method_not_allowed", headers=PREFLIGHT),
+    Case(
+        "whether a web page may ask",
+        "OPTIONS",
+        COMPLETIONS,
+        None,
+        200,
+        headers={**PAGE, **PREFLIGHT},
+        differs={LLAMACPP: (405, "method_not_allowed")},
+        why=NO_PAGES,
+    ),
+    Case(
+        "whether another web page may ask",
+        "OPTIONS",
+        COMPLETIONS,
+        None,
+        405,
+        "method_not_allowed",
+        headers={"Origin": "https://evil.example.com", **PREFLIGHT},
+    ),
     Case("a body where none belongs", "GET", "/v1/models", b"{}", 413, "request_too_large", headers={}),
+    Case("a body beside a question about health", "GET", "/health", b"{}", 413, "request_too_large", headers={}),
+    Case("a preflight with a body", "OPTIONS", CHAT, b"{}", 413, "request_too_large", headers={**PAGE, **PREFLIGHT}),
 )
 
 
@@ -199,11 +234,62 @@ async def answered(http: aiohttp.ClientSession, url: str, case: Case) -> tuple[i
             return answer.status, f"no form: {body!r}"
 
 
-async def differences(http: aiohttp.ClientSession, url: str, engine: str) -> list[str]:
-    """What isn't answered as the table says."""
-    found = []
-    for case in CASES:
-        told = await answered(http, url, case)
-        if told != case.wanted(engine):
-            found.append(f"{case.name}: {told}, and should be {case.wanted(engine)}")
-    return found
+async def differences(
+    http: aiohttp.ClientSession, url: str, engine: str, cases: Sequence[Case] = CASES, *, together: bool = False
+) -> list[str]:
+    """What isn't answered as the table says, if it is asked one after the other, or all of it at once."""
+    at_a_time = asyncio.Semaphore(len(cases) if together else 1)
+
+    async def asked(case: Case) -> tuple[int, str]:
+        async with at_a_time:
+            return await answered(http, url, case)
+
+    told = await asyncio.gather(*map(asked, cases))
+    return [
+        f"{case.name}: {said}, and should be {case.wanted(engine)}"
+        for case, said in zip(cases, told, strict=True)
+        if said != case.wanted(engine)
+    ]
+
+
+# --- in all ways -----------------------------------------------------------------------------------------------------
+
+
+def rules(engine: str) -> Rules:
+    """Of a model that the table can be asked of."""
+    spec = {
+        "model": {"uri": "pvc://models/gemma", "servedName": MODEL},
+        "engine": {"name": engine, "extraArgs": list(FLAGS[engine])},
+    }
+    return rules_of({"metadata": {"namespace": "chat", "name": MODEL}, "spec": spec})
+
+
+def wake(engine: str, do: bool) -> list[Case]:
+    """Those of the table that wake the model, or those that don't."""
+    return [case for case in CASES if paths.wakes(rules(engine), case.method, case.path) is do]
+
+
+async def differences_in_all_ways(pod: EnginePod, engine: str) -> dict[str, list[str]]:
+    """Of a pod that starts: held until it is ready, by the activator that held, and directly."""
+    limits = Limits(timeout=1800)
+    async with activated(rules=rules(engine), limits=limits) as activator, _patient() as http:
+        url = f"http://127.0.0.1:{await activator.port()}"
+        waking = wake(engine, True)
+        held = asyncio.create_task(differences(http, url, engine, waking, together=True))
+        await activator.until_waiting(len(waking))
+        at_zero = await differences(http, url, engine, wake(engine, False))
+        await pod.becomes_ready()
+        assert activator.wanted.waiting == len(waking)
+        activator.tell(replicas=(Replica("127.0.0.1", pod.engine_port, 100),))
+        return {
+            "at zero": at_zero,
+            "held": await held,
+            "warm": await differences(http, url, engine),
+            "directly": await differences(http, pod.url, engine),
+        }
+
+
+def _patient() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None, sock_read=1800)
+    )

@@ -18,6 +18,7 @@ class Asked:
     first_line: str
     headers: list[tuple[str, str]]
     body: bytes
+    trailers: list[tuple[str, str]] = field(default_factory=list)
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key == name), None)
@@ -33,6 +34,7 @@ class ScriptedEngine:
     asked: list[Asked] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
+    gone: int = 0  # of them
     left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has closed its connection
     now: int = 0  # requests being answered
     most: int = 0  # ever at a time
@@ -46,6 +48,7 @@ class ScriptedEngine:
             pass
         finally:
             writer.close()
+            self.gone += 1
             self.left.set()
 
     async def _one(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -169,10 +172,11 @@ def in_chunk(data: bytes) -> bytes:
 async def _request(reader: asyncio.StreamReader) -> Asked:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first_line, *lines = head.rstrip("\r\n").split("\r\n")
-    headers = [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines)]
+    headers = _headers(lines)
     named = dict(headers)
     if named.get("transfer-encoding") == "chunked":
-        return Asked(first_line, headers, await _chunks(reader))
+        body = await _chunks(reader)
+        return Asked(first_line, headers, body, _headers([line async for line in _trailers(reader)]))
     return Asked(first_line, headers, await reader.readexactly(int(named.get("content-length", 0))))
 
 
@@ -180,6 +184,13 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
     body = b""
     while size := int(await reader.readline(), 16):
         body += (await reader.readexactly(size + 2))[:-2]
-    while (await reader.readline()).strip():
-        pass  # trailers
     return body
+
+
+async def _trailers(reader: asyncio.StreamReader) -> AsyncIterator[str]:
+    while line := (await reader.readline()).decode("latin-1").strip():
+        yield line
+
+
+def _headers(lines: list[str]) -> list[tuple[str, str]]:
+    return [(name.lower(), value) for name, _, value in (line.partition(": ") for line in lines)]

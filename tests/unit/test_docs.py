@@ -8,14 +8,26 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PAGES = sorted({*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("*/README.md")})
+FOLDERS = ("docs/**/*.md", "adrs/**/*.md", "*/README.md")
+PAGES = sorted({*REPOSITORY.glob("*.md"), *(page for folder in FOLDERS for page in REPOSITORY.glob(folder))})
+FILES = [*(REPOSITORY / "tests").rglob("*.py")]
+TESTS = {name for file in FILES for name in re.findall(r"\bdef (test_\w+)\(", file.read_text())}
+MODULES = {file.stem for file in FILES}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+@each_page
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text())
     here = [link for link in links if "://" not in link and not link.startswith("mailto:")]
     assert not [link for link in here if not (page.parent / link).exists()]
+
+
+@each_page
+def test_tests_that_a_page_names_are_there(page: Path) -> None:
+    named = re.findall(r"\b(test_\w+)(\.py)?", page.read_text())
+    assert not [name for name, is_file in named if name not in (MODULES if is_file else TESTS | MODULES)]
 
 
 def test_tests_that_the_promises_name_are_there() -> None:

@@ -15,7 +15,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
@@ -40,7 +40,7 @@ from slipway.activator.watches import Home, Key, replicas, watches
 from slipway.kube import health
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
-from slipway.kube.kinds import CONFIG_MAP
+from slipway.kube.kinds import CONFIG_MAP, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watching import Watching
 
@@ -64,9 +64,11 @@ class Activator:
         self._metrics = WatchMetrics()
         self._home = Home(settings.namespace, settings.service)
         client = KubeClient(self._connection, self._metrics)
-        ports = OwnPorts(settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace))
+        self._ports = ports = OwnPorts(
+            settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace)
+        )
         self._watching: Watching[Key] = Watching(
-            watches(self._home, ports.concerns),
+            watches(self._home, self._ports_moved),
             client=client,
             login=lambda: for_kopf(configuration),
             add=self._changed,
@@ -126,6 +128,8 @@ class Activator:
         gc.collect()
         gc.freeze()  # else each search for garbage would go through the caches, and keep everybody waiting meanwhile
         async with AsyncExitStack() as wakers, self._doors():
+            looking = asyncio.create_task(self._knowledge.keep_looking(), name="looking")
+            wakers.push_async_callback(_ended, looking)  # what is still held at the end goes to whom it finds till then
             wakers.push_async_callback(self._knowledge.scraping.close)
             wakers.push_async_callback(self._knowledge.greeting.close)
             wakers.push_async_callback(self._doorkeeper.close)
@@ -143,7 +147,7 @@ class Activator:
             self._is_open = True
             self._follow_peers()
             try:
-                await self._knowledge.keep_looking()
+                await asyncio.shield(looking)
             finally:
                 self._is_open = False
             # Requests that are still held may need their wake, so KEDA is answered until they are gone.
@@ -186,7 +190,14 @@ class Activator:
         if isinstance(key, Home):
             self._follow_peers()
         elif self._looks:
-            self._knowledge.look(key)
+            self._knowledge.changed(key)
+
+    def _ports_moved(self, config_map: Object) -> Iterable[Key]:
+        """Who has lost a port is looked at before who has got it, and before all others: nobody may have it twice."""
+        for deployment in self._ports.concerns(config_map):
+            if self._looks:
+                self._knowledge.changed(deployment, urgently=True)
+        return ()
 
     def _follow_peers(self) -> None:
         if self._following and self._is_open:
@@ -205,3 +216,8 @@ class Activator:
             "caches": health.caches_are_filled(self._watching.store),
             "doors": lambda: None if self._is_open else "KEDA isn't answered yet",
         }
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -13,6 +13,7 @@ from slipway.activator.http1 import fetching
 
 log = logging.getLogger(__name__)
 
+AT_ONCE, PAUSE = 16, 0.005  # of those of one deployment that are new, so many begin to be asked; then after a pause
 AFTER_AN_ERROR = 1.0  # seconds until a replica is asked again whose answer we had an error with
 
 
@@ -32,20 +33,24 @@ class Asking(ABC):
 
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
-        self._tasks: dict[Target, asyncio.Task[None]] = {}
+        self._tasks: dict[Deployment, dict[Target, asyncio.Task[None]]] = {}
 
     def follow(self, deployment: Deployment, targets: Iterable[Target]) -> None:
         """Those replicas of the deployment and no others."""
-        wanted = set(targets)
-        for target in [each for each in self._tasks if each.deployment == deployment and each not in wanted]:
-            self._tasks.pop(target).cancel()
-        for target in wanted - self._tasks.keys():
-            self._tasks[target] = asyncio.create_task(
-                self._keep_asking(target), name=f"{type(self).__name__} {target.host}"
+        wanted, tasks = set(targets), self._tasks.get(deployment, {})
+        for target in tasks.keys() - wanted:
+            tasks.pop(target).cancel()
+        for number, target in enumerate(wanted - tasks.keys()):
+            tasks[target] = asyncio.create_task(
+                self._keep_asking(target, after=number // AT_ONCE * PAUSE), name=f"{type(self).__name__} {target.host}"
             )
+        if tasks:
+            self._tasks[deployment] = tasks
+        else:
+            self._tasks.pop(deployment, None)
 
     async def close(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = [task for theirs in self._tasks.values() for task in theirs.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -60,8 +65,10 @@ class Asking(ABC):
         except TimeoutError:
             return None
 
-    async def _keep_asking(self, target: Target) -> None:
+    async def _keep_asking(self, target: Target, *, after: float) -> None:
         """Whatever an answer leads to, it isn't the last one."""
+        if after:
+            await asyncio.sleep(after)
         complained = False
         while True:
             try:

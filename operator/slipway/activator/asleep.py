@@ -9,16 +9,16 @@ import json
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from slipway.activator import denials, errors, paths
+from slipway.activator import denials, errors, first_line, paths
 from slipway.activator.errors import RefusedError
 from slipway.activator.http1.heads import Headers, RequestHead
-from slipway.activator.rules import Rules
+from slipway.activator.rules import ANY_PAGE, Rules
 from slipway.api.reasons import Reason, State
 from slipway.observing.cause import Cause
 
 _JSON = (b"content-type", b"application/json")
 _NOBODY_SERVES = ("/favicon.ico", "/robots.txt")  # by engines of others either
-_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
+_FOR_PAGES = b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"  # all methods for which vLLM's server lets pages ask
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,20 @@ class ToldError(Exception):
 
 def wakes(rules: Rules, head: RequestHead) -> bool:
     """Whether the request may wait for a replica, and is demand."""
-    return paths.wakes(rules, head.method.decode("latin-1"), paths.path_of(head.target))
+    return paths.wakes(rules, first_line.of(head))
 
 
 def answer(rules: Rules, head: RequestHead, state: State) -> Told | None:
     """None: the request waits for a replica. RefusedError: there is none for it here, or none that it may wake."""
-    if wakes(rules, head):
+    asked = first_line.of(head)
+    if paths.wakes(rules, asked):
         return None
-    method, path = head.method.decode("latin-1"), paths.path_of(head.target)
-    if method == "OPTIONS" and (paths.exists(path) or not rules.is_ours):
+    method, path = asked.method, asked.path
+    if rules.is_ours and head.length != 0 and paths.takes_no_body(asked):
+        raise RefusedError(denials.NO_BODY)
+    if rules.is_ours and method == "OPTIONS" and paths.exists(asked):
         return _preflight(rules, head)
-    match paths.find(method, path):
+    match paths.find(asked):
         case paths.HEALTH:
             status = HTTPStatus.SERVICE_UNAVAILABLE if state is State.FAILED else HTTPStatus.OK
             return Told(status, [_JSON], _in_json({"slipway": {"state": state}}))
@@ -93,8 +96,7 @@ def _described(rules: Rules, name: str) -> dict[str, object]:
 
 
 def _json(rules: Rules, head: RequestHead, said: dict[str, object]) -> Told:
-    crosses = rules.any_web_page and head.get(b"origin") is not None
-    return Told(HTTPStatus.OK, [_JSON, *([_ANY_ORIGIN] if crosses else [])], _in_json(said))
+    return Told(HTTPStatus.OK, [_JSON, *(_for_page(rules, head) or [])], _in_json(said))
 
 
 def _in_json(said: dict[str, object]) -> bytes:
@@ -103,8 +105,22 @@ def _in_json(said: dict[str, object]) -> bytes:
 
 def _preflight(rules: Rules, head: RequestHead) -> Told:
     """What the engine would say to a browser that asks whether its page may ask; keys are shown by what follows."""
-    headers: Headers = [(b"content-type", b"text/plain")]
-    if rules.any_web_page and head.get(b"origin") is not None:
-        headers += [_ANY_ORIGIN, (b"access-control-allow-methods", b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT")]
-        headers += [(b"access-control-allow-headers", head.get(b"access-control-request-headers") or b"*")]
+    for_page = _for_page(rules, head)
+    if for_page is None or head.get(b"access-control-request-method") not in _FOR_PAGES.split(b", "):
+        raise RefusedError(denials.not_answered("OPTIONS"))
+    headers: Headers = [(b"content-type", b"text/plain"), *for_page]
+    headers += [(b"access-control-allow-methods", _FOR_PAGES)]
+    headers += [(b"access-control-allow-headers", head.get(b"access-control-request-headers") or b"*")]
     return Told(HTTPStatus.OK, headers)
+
+
+def _for_page(rules: Rules, head: RequestHead) -> Headers | None:
+    """The headers by which a browser lets a web page see the answer; None for a page that the engine doesn't know."""
+    origin = head.get(b"origin")
+    if origin is None:
+        return None
+    if ANY_PAGE in rules.web_pages:
+        return [(b"access-control-allow-origin", b"*")]
+    if origin.decode("latin-1") in rules.web_pages:
+        return [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
+    return None

@@ -113,6 +113,14 @@ class Body:
         self.kept.clear()
         self.is_whole = False
 
+    def discard_at_hand(self) -> bool:
+        """Takes what has come of it by now for nothing; whether that was all of it."""
+        self.forget()
+        if not self._awaits_continue:
+            while not self.is_complete and isinstance(event := self._channel.event_at_hand(), bytes | End):
+                self.is_complete = isinstance(event, End)
+        return self.is_complete
+
     async def discard(self) -> bool:
         """Reads on for a while, so that a client that still sends sees its answer; whether that was all of it."""
         self.forget()

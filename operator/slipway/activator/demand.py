@@ -66,6 +66,9 @@ class Demand:
     def __iter__(self) -> Iterator[Deployment]:
         return iter(self._newest)
 
+    def items(self) -> Iterator[tuple[Deployment, Wanted]]:
+        return ((deployment, version.wanted) for deployment, version in self._newest.items())
+
     def of(self, deployment: Deployment) -> Wanted:
         return self._version(deployment).wanted
 

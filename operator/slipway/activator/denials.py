@@ -16,6 +16,9 @@ WRONG_KEY = Refusal(HTTPStatus.UNAUTHORIZED, "invalid_api_key", "This API key is
 NOT_FROM_HERE = Refusal(
     HTTPStatus.FORBIDDEN, "not_allowed_from_here", "access.allowFrom of this model doesn't name this address."
 )
+NO_BODY = Refusal(
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request_too_large", "This request takes no body; send it without one."
+)
 UNREADABLE = Refusal(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "rules_unreadable",
@@ -65,7 +68,11 @@ def no_such_model(name: str) -> Refusal:
 
 def forgotten() -> Refusal:
     message = "No replica runs, and answers are stored only as long as the replica that gave them."
-    return Refusal(HTTPStatus.NOT_FOUND, "response_not_found", message)
+    return Refusal(HTTPStatus.NOT_FOUND, "not_found", message)
+
+
+def not_answered(method: str) -> Refusal:
+    return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", f"{method} is not answered here.")
 
 
 def wakes_nobody(method: str, path: str) -> Refusal:

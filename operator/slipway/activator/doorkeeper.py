@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from slipway.activator import access, denials, paths
+from slipway.activator import access, denials, first_line, paths
 from slipway.activator.access import AllowFrom, SeenPod
 from slipway.activator.clients import Client
 from slipway.activator.demand import Deployment
@@ -79,11 +79,10 @@ class Doorkeeper:
     async def _seen(self, pod: Object) -> SeenPod | None:
         assert self._lookups
         metadata = pod["metadata"]
+        if pod["spec"].get("hostNetwork"):  # whoever it is, it isn't let in as a pod
+            return SeenPod(metadata["namespace"], {}, {}, shares_address=True)
         labels = await self._lookups.labels_of(metadata["namespace"])
-        if labels is None:
-            return None
-        shares = bool(pod["spec"].get("hostNetwork"))
-        return SeenPod(metadata["namespace"], metadata.get("labels") or {}, labels, shares_address=shares)
+        return None if labels is None else SeenPod(metadata["namespace"], metadata.get("labels") or {}, labels)
 
     # --- the key -----------------------------------------------------------------------------------------------------
 
@@ -91,8 +90,8 @@ class Doorkeeper:
         rules = known.rules
         if rules.keys_secret is None:
             return Admitted()
-        method, path = head.method.decode("latin-1"), paths.path_of(head.target)
-        if not paths.needs_key(rules, method, path):
+        asked = first_line.of(head)
+        if not paths.needs_key(rules, asked):
             return Admitted(is_trusted=False)
         key = access.shown_key(head)
         if not key:
@@ -103,7 +102,7 @@ class Doorkeeper:
             return Admitted(checked.owner)
         if checked and checked.is_wrong:
             raise RefusedError(denials.too_many_wrong_keys(checked.wait) if checked.wait else denials.WRONG_KEY)
-        self._by_guard(known, checked.problem if checked else Problem.UNTOLD, wakes=paths.wakes(rules, method, path))
+        self._by_guard(known, checked.problem if checked else Problem.UNTOLD, wakes=paths.wakes(rules, asked))
         return Admitted(is_trusted=False)
 
     def _by_guard(self, known: Known, problem: Problem | None, *, wakes: bool) -> None:

@@ -19,6 +19,7 @@ from slipway.activator.doorkeeper import Doorkeeper
 from slipway.activator.gate import Gate
 from slipway.activator.holding import House
 from slipway.activator.options import Options
+from slipway.activator.pool import Idle
 from slipway.activator.server import Port
 from slipway.process.crowd import Crowd
 
@@ -38,6 +39,7 @@ class Doors:
         self._options = options
         self._host = host
         self._crowd = Crowd(open_files.connections(options.connections))
+        self._idle = Idle(open_files.idle(open_files.raised_limit()))
         self._gates: dict[Deployment, Gate] = {}
         self._ports: dict[Deployment, tuple[int, Port]] = {}
         self._claimed: dict[Deployment, int] = {}
@@ -100,7 +102,7 @@ class Doors:
     # --- opening and closing -----------------------------------------------------------------------------------------
 
     def _open(self, deployment: Deployment, number: int) -> None:
-        port = Port(self._gates[deployment], self._options, self._crowd)
+        port = Port(self._gates[deployment], self._options, self._crowd, self._idle)
         self._ports[deployment] = number, port
         self._numbers[deployment] = asyncio.get_running_loop().create_future()
         self._opening[deployment] = asyncio.create_task(self._keep_opening(deployment, number, port))

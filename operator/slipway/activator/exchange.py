@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 from http import HTTPStatus
 
-from slipway.activator import denials, errors, paths
+from slipway.activator import denials, errors, first_line, paths
 from slipway.activator.asleep import Told, ToldError
 from slipway.activator.body import UNREAD, Body
 from slipway.activator.clients import Client
@@ -48,6 +48,7 @@ class Exchange:
         self._body = Body(channel, head, options)
         self._wants_stream: asyncio.Task[bool] | None = None
         self._admitted = Admitted()
+        self.was_let_in = False
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> bool:
@@ -96,13 +97,14 @@ class Exchange:
         self._body.must_fit()
         doorkeeper, peer = self._gate.doorkeeper, self._channel.peer
         self._admitted = await doorkeeper.admit(self._gate.known, peer, self._head, client=client)
+        self.was_let_in = True
         if told := self._gate.asleep(self._head):
             raise ToldError(told)
 
     async def _tell(self, told: Told) -> None:
         """What a replica would say, to those to whom it would."""
-        method, path = self._head.method.decode("latin-1"), paths.path_of(self._head.target)
-        if not self._admitted.is_trusted and paths.needs_key(self._gate.known.rules, method, path):
+        asked = first_line.of(self._head)
+        if not self._admitted.is_trusted and paths.needs_key(self._gate.known.rules, asked):
             await self._refuse(denials.keys_later(), 0.0)  # only it could have told whether the key is valid
             return
         if self._body.is_unasked or not await self._body.discard():
@@ -201,12 +203,14 @@ class Exchange:
         visit.pass_on_answer()
 
     async def _refuse(self, refusal: Refusal, held: float) -> None:
-        """Says so, and listens for a while to what the client still sends, or it might not see the refusal."""
-        if not self._body.is_complete:
+        """Says so, and listens for a while to what the client still sends, or it might not see the refusal. Where
+        all of this request is here, the next one may be, too."""
+        is_whole = self._body.is_complete or self._body.discard_at_hand()
+        if not is_whole:
             self._reply.keep_alive = False
         self._gate.tally.refused[refusal.reason] += 1
         self._reply.refuse(refusal if self._admitted.is_trusted else errors.in_short(refusal), held=held)
-        if not self._body.is_complete and not self._body.is_unasked:
+        if not is_whole and not self._body.is_unasked:
             await self._body.discard()
 
 

@@ -5,12 +5,14 @@ Causes come from the pods themselves, as soon as they show them; and from the st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
+from slipway.activator.briefs import Brief
 from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Known
 from slipway.activator.holding import Limits
@@ -25,9 +27,7 @@ from slipway.api.scaling import ScalingSpec
 from slipway.observing.cause import NO_POD_CAN_HELP, Cause, reason_named
 from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
-from slipway.observing.pods import Pod
-from slipway.observing.rollout import version_of
-from slipway.observing.world import WorldView, condition, is_true, parse_time
+from slipway.observing.world import WorldView, condition, parse_time
 
 Object = dict[str, Any]
 
@@ -42,7 +42,8 @@ class Sight:
     deployment: Object
     port: int | None  # of ours, that the table gives to this very deployment
     service: Object | None
-    pods: tuple[Object, ...]
+    pods: Sequence[Brief]
+    shown: Sequence[Object]  # those of them that are worth reading
     extra_slice: Object | None  # the EndpointSlice that leads to us
     now: datetime
     starts: tuple[float, ...] = ()  # seconds that earlier starts took
@@ -58,8 +59,7 @@ def known(sight: Sight) -> Known | None:
     scaling = scaling_of(sight.deployment)
     size = model_size(sight.deployment)
     limits = Limits.of(scaling.hold, last_starts=sight.starts, model_bytes=size)
-    view = WorldView(now=sight.now, pods=newest_version(sight.pods))
-    seen = observe(None, view)
+    seen = observe(None, WorldView(now=sight.now, pods=tuple(sight.shown)))
     concurrency = _concurrency(sight.deployment)
     target = scaling.target.in_flight if scaling.target else None
     return Known(
@@ -109,28 +109,6 @@ def model_size(deployment: Object) -> float | None:
         return None
 
 
-def is_ready(pod: Object) -> bool:
-    return is_true(pod, "Ready") and "deletionTimestamp" not in pod["metadata"] and bool(_address(pod))
-
-
-def starting_container(pod: Object) -> str:
-    """The id of the container that runs in a pod which may become ready; empty if there is none to ask."""
-    if is_ready(pod) or "deletionTimestamp" in pod["metadata"] or not _address(pod):
-        return ""
-    statuses = pod["status"].get("containerStatuses") or []
-    return "".join(each.get("containerID", "") for each in statuses if "running" in each.get("state", {}))
-
-
-def start_of(pod: Object) -> float | None:
-    """Seconds from a pod's creation until it was ready; None if that was not its first time, or not yet."""
-    statuses = pod.get("status", {}).get("containerStatuses") or []
-    if not is_ready(pod) or any(each.get("restartCount") for each in statuses):
-        return None
-    created, ready = pod["metadata"]["creationTimestamp"], (condition(pod, "Ready") or {}).get("lastTransitionTime")
-    begun, ended = parse_time(created), parse_time(ready)
-    return (ended - begun).total_seconds() if begun and ended else None
-
-
 def last_cold_start(deployment: Object) -> float | None:
     """Seconds, as the status remembers it: the sum of its phases. None: it remembers none, or not so that it could be.
 
@@ -138,15 +116,6 @@ def last_cold_start(deployment: Object) -> float | None:
     """
     phases = (deployment.get("status") or {}).get("lastColdStart") or {}
     return length_of(phases) if phases else None
-
-
-def newest_version(pods: tuple[Object, ...]) -> tuple[Object, ...]:
-    """A version that failed must not speak for the one that replaces it."""
-    staying = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-    if not staying:
-        return pods
-    newest = max(staying, key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
-    return tuple(pod for pod in pods if version_of(pod) == version_of(newest))
 
 
 def leads_here(extra_slice: Object | None) -> bool:
@@ -158,17 +127,13 @@ def leads_here(extra_slice: Object | None) -> bool:
 def replicas(sight: Sight, concurrency: int) -> tuple[Replica, ...]:
     port = engine_port(sight.service)
     return tuple(
-        Replica(_address(pod), port, concurrency)
+        Replica(pod.address, port, concurrency)
         for pod in sight.pods
-        if is_ready(pod) or (pod["metadata"]["uid"] in sight.greeted and starting_container(pod))
+        if pod.is_ready or (pod.container and pod.uid in sight.greeted)
     )
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------
-
-
-def _address(pod: Object) -> str:
-    return str(pod.get("status", {}).get("podIP") or "")
 
 
 def _concurrency(deployment: Object) -> int:
@@ -191,9 +156,7 @@ def _told(deployment: Object) -> Cause | None:
 
 def _is_in_use(sight: Sight, limits: Limits, idle_after: float, *, failed: bool) -> bool:
     """Whether its replicas are to be kept, though no request may be here: they were used of late, or still start."""
-    if any(is_ready(pod) for pod in sight.pods):
+    if any(pod.is_ready for pod in sight.pods):
         return sight.idle_for < idle_after
-    view = WorldView(now=sight.now)
-    coming = [pod for pod in (Pod(raw, view) for raw in sight.pods) if pod.is_on_its_way]
-    since = min((pod.created for pod in coming if pod.created), default=None)
+    since = parse_time(min((pod.created for pod in sight.pods if pod.is_coming and pod.created), default=None))
     return not failed and since is not None and (sight.now - since).total_seconds() < PATIENCE * limits.timeout

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from slipway.activator.activity import Activity, Reading
 from slipway.activator.asking import Target
+from slipway.activator.briefs import Brief, brief_of, those_that_count, those_that_tell
 from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Deployments
 from slipway.activator.greeting import Greeting
@@ -17,13 +18,11 @@ from slipway.activator.knowing import (
     Sight,
     deployment_of,
     engine_port,
-    is_ready,
     known,
     last_cold_start,
     scaling_of,
-    start_of,
-    starting_container,
 )
+from slipway.activator.looking import Looking
 from slipway.activator.scraping import Scraping
 from slipway.api import names
 from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
@@ -57,6 +56,8 @@ class Knowledge:
         self._greeted: defaultdict[Deployment, set[Target]] = defaultdict(set)
         self._restless: set[Deployment] = set()
         self._complaints: dict[Deployment, tuple[str, str]] = {}
+        self._looking = Looking(self.look, clock)
+        store.keep_briefs(POD, brief_of)
         self.scraping = Scraping(self.hear)
         self.greeting = Greeting(self.greet)
 
@@ -85,7 +86,7 @@ class Knowledge:
         if thing is None or "deletionTimestamp" in thing["metadata"]:
             self._forget(deployment)
             return
-        pods = tuple(self._store.labelled(POD, name, namespace))
+        pods = self._pods_of(deployment)
         self._remember_starts(deployment, pods)
         self._greet_who_starts(deployment, pods)
         sight = self._sight(deployment, thing, pods)
@@ -94,26 +95,46 @@ class Knowledge:
             self._deployments.tell(told)
         else:
             self._deployments.forget(deployment)
-        waits = bool(pods) and not any(map(is_ready, pods))
+        waits = bool(pods) and not any(pod.is_ready for pod in pods)
         (self._restless.add if waits else self._restless.discard)(deployment)
 
     def hear(self, deployment: Deployment, uid: str, reading: Reading) -> None:
         """What an engine says of itself."""
         self._activities[deployment].hear(uid, reading, self._clock())
-        self.look(deployment)
+        self.changed(deployment)
 
     def greet(self, target: Target) -> None:
         """It says itself that it is ready, before the API server knows."""
         self._greeted[target.deployment].add(target)
-        self.look(target.deployment)
+        self.changed(target.deployment)
+
+    def changed(self, deployment: Deployment, *, urgently: bool = False) -> None:
+        """Something of it has: it will be looked at, in its turn."""
+        self._looking.changed(deployment, urgently=urgently)
 
     async def keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_AGAIN_AFTER)
-            for deployment in list(self._restless):
-                self.look(deployment)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._looking.run(), name="looking")
+            group.create_task(self._look_again(), name="looking again")
 
     # --- inside ------------------------------------------------------------------------------------------------------
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_AFTER)
+            for deployment in self._restless:
+                self.changed(deployment)
+
+    def _pods_of(self, deployment: Deployment) -> Sequence[Brief]:
+        pods: list[Brief] = self._store.briefs(POD, deployment.name, deployment.namespace)
+        if not all(pods):
+            raise ValueError("one of its pods can't be read")
+        return those_that_count(pods)
+
+    def _shown(self, namespace: str, pods: Sequence[Brief]) -> Iterator[Object]:
+        for name in those_that_tell(pods):
+            if pod := self._store.get(POD, name, namespace):
+                yield pod
 
     def _complain(self, deployment: Deployment, error: Exception) -> None:
         """Once of each cause: it is looked at again and again."""
@@ -123,16 +144,17 @@ class Knowledge:
             told = "It can't be read, so nobody can ask for it here, which is a bug worth a report: %s: %s"
             log.error(told, *cause, exc_info=error, extra={"key": str(deployment)})
 
-    def _sight(self, deployment: Deployment, thing: Object, pods: tuple[Object, ...]) -> Sight:
+    def _sight(self, deployment: Deployment, thing: Object, pods: Sequence[Brief]) -> Sight:
         namespace, name = deployment
         activity = self._activities[deployment]
-        ready = {pod["metadata"]["uid"] for pod in pods if is_ready(pod)}
+        ready = {pod.uid for pod in pods if pod.is_ready}
         activity.keep_only(ready)
         return Sight(
             deployment=thing,
             port=self._port_of(claim_of(thing)),
             service=self._store.get(SERVICE, name, namespace),
             pods=pods,
+            shown=tuple(self._shown(namespace, pods)),
             extra_slice=self._store.get(ENDPOINT_SLICE, names.activator_slice(name), namespace),
             greeted=frozenset(each.uid for each in self._greeted[deployment]),
             now=self._now(),
@@ -146,29 +168,24 @@ class Knowledge:
         scaling = scaling_of(sight.deployment)
         decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > scaling.min_replicas
         port = engine_port(sight.service)
-        ready = [pod for pod in sight.pods if decides and is_ready(pod)]
-        self.scraping.follow(
-            deployment, [Target(deployment, pod["metadata"]["uid"], pod["status"]["podIP"], port) for pod in ready]
-        )
+        ready = [pod for pod in sight.pods if decides and pod.is_ready]
+        self.scraping.follow(deployment, [Target(deployment, pod.uid, pod.address, port) for pod in ready])
 
-    def _greet_who_starts(self, deployment: Deployment, pods: tuple[Object, ...]) -> None:
+    def _greet_who_starts(self, deployment: Deployment, pods: Sequence[Brief]) -> None:
         """What was said counts only until the API server knows better, or another container runs."""
         starting = {
-            Target(deployment, pod["metadata"]["uid"], pod["status"]["podIP"], names.RUNTIME_PORT, container)
-            for pod in pods
-            if (container := starting_container(pod))
+            Target(deployment, pod.uid, pod.address, names.RUNTIME_PORT, pod.container) for pod in pods if pod.container
         }
         self._greeted[deployment] &= starting
         self.greeting.follow(deployment, starting)
 
-    def _remember_starts(self, deployment: Deployment, pods: tuple[Object, ...]) -> None:
+    def _remember_starts(self, deployment: Deployment, pods: Sequence[Brief]) -> None:
         counted = self._counted[deployment]
         for pod in pods:
-            uid = pod["metadata"]["uid"]
-            if uid not in counted and (seconds := start_of(pod)) is not None:
-                counted.add(uid)
-                self._starts[deployment].append(seconds)
-        counted &= {pod["metadata"]["uid"] for pod in pods}
+            if pod.start is not None and pod.uid not in counted:
+                counted.add(pod.uid)
+                self._starts[deployment].append(pod.start)
+        counted &= {pod.uid for pod in pods}
 
     def _starts_of(self, deployment: Deployment, thing: Object) -> tuple[float, ...]:
         if deployment in self._starts:

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from slipway.activator.turnstile import NoTurnError, Turnstile
 from slipway.kube.client import KubeClient
-from slipway.kube.errors import KubeError, NotFoundError
+from slipway.kube.errors import KubeError, NotFoundError, TooLargeError
 from slipway.kube.kinds import NAMESPACE, POD, Object
 from slipway.kube.retries import Patience
 
@@ -29,6 +29,13 @@ REMEMBERED = 4096  # answers, of each kind
 QUICK = Patience(deadline=2.0, per_try=1.5)
 ENDED = ("Succeeded", "Failed")
 MOST_LABELS = 64  # of one pod
+LARGEST = 256 << 10  # bytes of the pods at one address: reading them keeps everybody waiting, for some 5 ms
+NOBODY: Object = {
+    "metadata": {"name": "", "namespace": "", "labels": {}},
+    "spec": {"hostNetwork": True},
+}
+"""Who is at an address of which too much would have to be read. Not "can't be told": what was known before of the
+address would hold on then, though it may be somebody else's now."""
 
 T = TypeVar("T")
 
@@ -71,7 +78,9 @@ class Lookups:
     async def _living_pods(self, address: str, holder: Hashable, until: float) -> tuple[Object, ...] | None:
         try:
             async with self._turns.turn(holder, until=until):
-                found = await self._client.list(POD, field_selector=f"status.podIP={address}")
+                found = await self._client.list(POD, field_selector=f"status.podIP={address}", at_most=LARGEST)
+        except TooLargeError:
+            return (NOBODY,)
         except KubeError:
             return None
         return tuple(_who(pod) for pod in found if pod.get("status", {}).get("phase") not in ENDED)

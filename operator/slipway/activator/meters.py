@@ -1,7 +1,7 @@
 """What Prometheus is told of the activator's own work: read from the data path when it asks, so a request pays nothing.
 
-A deployment's number goes with the deployment; what only ever counts up bears no deployment's name. So there are never
-more series than deployments.
+A deployment has a number for as long as something waits for it, and there are thousands for which nothing does. What
+only ever counts up bears no deployment's name. So there are never more series than requests that can be held.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from slipway.activator.demand import Demand
 from slipway.activator.holding import House
 from slipway.kube.metrics import Description
 
-HELD = Description("slipway_activator_held", "gauge", ("namespace", "name"), "Requests that wait for a replica here")
+HELD = Description("slipway_activator_held", "gauge", ("namespace", "name"), "Requests that wait here, if any do")
 HELD_BYTES = Description("slipway_activator_held_bytes", "gauge", (), "Bytes that requests take, of --max-bytes")
 COMING = Description("slipway_activator_coming", "gauge", (), "Requests whose bodies are still on their way")
 CONNECTIONS = Description("slipway_activator_connections", "gauge", (), "Open connections of clients")
@@ -46,7 +46,7 @@ class Meters(Collector):
 
     def collect(self) -> Iterable[Metric]:
         tally = self._house.tally
-        yield _family(HELD, {deployment: self._own.of(deployment).waiting for deployment in self._own})
+        yield _family(HELD, {deployment: wanted.waiting for deployment, wanted in self._own.items() if wanted.waiting})
         yield _family(REFUSED, {(reason,): number for reason, number in tally.refused.items()})
         for description, value in (
             (HELD_BYTES, self._house.bytes.taken),

@@ -10,21 +10,29 @@ from slipway.process import entrance
 
 log = logging.getLogger(__name__)
 
-OWN_PORTS = 2  # that of probes and metrics, and KEDA's
-FOR_THE_REST = 256 + OWN_PORTS * entrance.FILES  # files: models' ports, watches, and questions to pods, too
+AT_OWN_PORTS = 2 * entrance.MOST + entrance.MOST_KNOWN  # that of probes and metrics, and KEDA's, where some are known
+FOR_THE_REST = 256 + entrance.FILES * AT_OWN_PORTS  # files: models' ports, watches, and questions to pods, too
 FOR_EACH = 2  # a client's connection, and a replica's
+MOST_IDLE = 1024  # connections to replicas that nobody uses, of all models
+OF_IDLE = 4  # at most every fourth file that is left is one
 
 
 def connections(wanted: int) -> int:
     """As many as are wanted, or as fit into the limit of open files, which is raised as far as it may be."""
     limit = raised_limit()
-    fitting = wanted if limit == resource.RLIM_INFINITY else max(1, (limit - FOR_THE_REST) // FOR_EACH)
+    left = limit - FOR_THE_REST - idle(limit)
+    fitting = wanted if limit == resource.RLIM_INFINITY else max(1, left // FOR_EACH)
     if fitting < wanted:
-        needed = wanted * FOR_EACH + FOR_THE_REST
+        needed = wanted * FOR_EACH + FOR_THE_REST + MOST_IDLE
         log.warning(
             "Only %d connections at a time fit into the limit of %d open files: raise it to %d", fitting, limit, needed
         )
     return min(wanted, fitting)
+
+
+def idle(limit: int) -> int:
+    """Connections to replicas that nobody uses: fewer where the limit is low, for clients go before."""
+    return MOST_IDLE if limit == resource.RLIM_INFINITY else max(1, min(MOST_IDLE, (limit - FOR_THE_REST) // OF_IDLE))
 
 
 def raised_limit() -> int:

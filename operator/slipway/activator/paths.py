@@ -6,8 +6,8 @@ them.
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
+from slipway.activator import first_line
+from slipway.activator.first_line import FirstLine
 from slipway.activator.rules import Rules
 
 HEALTH, MODELS, MODEL = "GET /health", "GET /v1/models", "GET /v1/models/*"  # of which the first takes no key
@@ -20,57 +20,48 @@ _WAKE = """
 """
 WAKE = frozenset(f"POST {path}" for path in _WAKE.split())
 SERVED = WAKE | {HEALTH, MODELS, MODEL, *STORED}
-_PATTERNS = (MODEL, *STORED)
+_PATTERNS = {line: first_line.pattern(line) for line in (MODEL, *STORED)}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def path_of(target: bytes) -> str:
-    """As an engine's server reads it: without the query, and decoded once."""
-    return unquote(target.partition(b"?")[0].decode("latin-1"))
-
-
-def find(method: str, path: str) -> str | None:
+def find(asked: FirstLine) -> str | None:
     """The line of the table; None where there is none, so that nobody is answered by an engine of ours."""
-    asked = f"{'GET' if method == 'HEAD' else method} {path}"
-    if asked in SERVED and "*" not in asked:
-        return asked
-    parts = asked.split("/")
-    return next((line for line in _PATTERNS if _fits(line.split("/"), parts)), None)
+    return _find("GET" if asked.method == "HEAD" else asked.method, asked)
 
 
-def exists(path: str) -> bool:
+def exists(asked: FirstLine) -> bool:
     """By any method: what browsers ask for with OPTIONS before they send a request."""
-    return any(find(method, path) for method in METHODS)
+    return any(_find(method, asked) for method in METHODS)
 
 
-def wakes(rules: Rules, method: str, path: str) -> bool:
+def takes_no_body(asked: FirstLine) -> bool:
+    """Though it is served: the guard refuses one there."""
+    return exists(asked) if asked.method == "OPTIONS" else (find(asked) or "").startswith("GET ")
+
+
+def wakes(rules: Rules, asked: FirstLine) -> bool:
     """Whether the request may wait for a replica, and start one."""
-    if rules.wake_on is not None:
-        return any(_covers(pattern, f"{method} {path}") for pattern in rules.wake_on)
-    return method == "POST" and (find(method, path) in WAKE if rules.is_ours else True)
+    if rules.waking is not None:
+        return rules.waking.any_fits(asked)
+    return asked.method == "POST" and (find(asked) in WAKE if rules.is_ours else True)
 
 
-def needs_key(rules: Rules, method: str, path: str) -> bool:
+def needs_key(rules: Rules, asked: FirstLine) -> bool:
     """Whether a key must be shown where the deployment has any: for all that wakes, and for what is told of the model.
 
     What isn't served has nothing to protect.
     """
-    if wakes(rules, method, path):
+    if wakes(rules, asked):
         return True
-    if method == "OPTIONS" or (found := find(method, path)) == HEALTH:
+    if asked.method == "OPTIONS" or (found := find(asked)) == HEALTH:
         return False
     return found is not None or not rules.is_ours
 
 
-def _covers(pattern: str, asked: str) -> bool:
-    """A * stands for one part between slashes; at the end, for all that follows."""
-    wanted, parts = pattern.split("/"), asked.split("/")
-    return _fits(wanted, parts[: len(wanted)] if wanted[-1] == "*" else parts)
-
-
-def _fits(wanted: list[str], parts: list[str]) -> bool:
-    return len(wanted) == len(parts) and all(map(_is, wanted, parts))
-
-
-def _is(wanted: str, part: str) -> bool:
-    return wanted == part or (wanted == "*" and part not in ("", ".", ".."))
+def _find(method: str, asked: FirstLine) -> str | None:
+    line = f"{method} {asked.path}"
+    if line in SERVED and "*" not in line:
+        return line
+    return next(
+        (each for each, pattern in _PATTERNS.items() if pattern.method == method and pattern.fits_path(asked)), None
+    )

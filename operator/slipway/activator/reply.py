@@ -130,6 +130,7 @@ class Reply:
     def _write_head(self, status: int, phrase: bytes, headers: Headers, first: bytes = b"") -> None:
         self.has_begun = True
         self._channel.ask_with(b"")
+        self.keep_alive = self.keep_alive and self._channel.takes_more
         if not self.keep_alive:
             headers = [*headers, CLOSE]
         head = written(b"HTTP/1.1 %d %b" % (status, phrase), [*headers, *self._request_ids(headers)])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
+from slipway.activator import first_line
 from slipway.activator.access import AllowFrom, allow_from
+from slipway.activator.first_line import Patterns
 from slipway.api.engine import EngineSpec
 from slipway.api.engine_flags import LLAMACPP, VLLM
 from slipway.api.exposure import AccessSpec
@@ -15,7 +20,9 @@ from slipway.api.scaling import HoldSpec
 from slipway.observing.world import parse_time
 
 Object = dict[str, Any]
-ALLOWED_ORIGINS = "--allow"  # how vLLM's flags begin that say which web pages may ask: --allowed-origins and others
+ANY_PAGE = "*"
+_ORIGINS = "--allowed-origins="  # of vLLM: whose pages may ask, as JSON
+_HOW = ("--allowed-methods", "--allowed-headers", "--allow-credentials")  # and how, which is more than is told for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +34,19 @@ class Rules:
     engine: str = VLLM
     names: tuple[str, ...] = ()  # that clients may send as "model"
     created: int = 0  # seconds since 1970
-    any_web_page: bool = False  # whether the engine lets web pages of any origin ask
+    web_pages: tuple[str, ...] = ()  # the origins whose pages the engine lets ask; * for all
 
     @property
     def is_ours(self) -> bool:
         """Whether the engine's pods have the guard, so that it is known what they serve."""
         return self.engine in (VLLM, LLAMACPP)
+
+    @cached_property
+    def waking(self) -> Patterns | None:
+        """`wake_on`, taken apart once, and not for each request."""
+        if self.wake_on is None:
+            return None
+        return Patterns(tuple(first_line.pattern(each, may_be_open=True) for each in self.wake_on))
 
 
 def rules_of(deployment: Object) -> Rules:
@@ -52,5 +66,17 @@ def rules_of(deployment: Object) -> Rules:
         engine=engine.name,
         names=(served, *(adapter.name for adapter in engine.adapters)),
         created=int(created.timestamp()) if created else 0,
-        any_web_page=engine.name == VLLM and not any(each.startswith(ALLOWED_ORIGINS) for each in engine.extra_args),
+        web_pages=_web_pages(engine.extra_args) if engine.name == VLLM else (),
     )
+
+
+def _web_pages(flags: Sequence[str]) -> tuple[str, ...]:
+    """By default, vLLM lets none ask."""
+    if any(flag.startswith(_HOW) for flag in flags):
+        return ()
+    *_, last = ("", *(flag.removeprefix(_ORIGINS) for flag in flags if flag.startswith(_ORIGINS)))
+    try:
+        origins = json.loads(last)
+    except ValueError:
+        return ()
+    return tuple(each for each in origins if isinstance(each, str)) if isinstance(origins, list) else ()

@@ -7,8 +7,10 @@ What KEDA does with the answers decides how they are given:
 - A stream that breaks is opened again after up to a minute, one that ends cleanly after two seconds. So streams are
   ended before the server stops, and those of deployments that are not known yet say nothing until they are; after a
   while, they end.
-- KEDA has one connection with two streams for each ScaledObject. A restart of it may leave some behind that nobody
-  hears, so of too many for one deployment, the oldest ends.
+- KEDA has one connection for each spelling of our address, with two streams for each ScaledObject that names it so. A
+  restart of it may leave some behind that nobody hears, so of too many for one deployment, the oldest ends.
+- The namespace that KEDA asks for is the ScaledObject's own, whatever else that says. So it is told to whoever decides
+  which of KEDA's connections stay.
 """
 # ruff: noqa: N802 - the methods have KEDA's names
 
@@ -48,13 +50,21 @@ OPTIONS = (
 Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
 
+CameFor = Callable[[str, str], None]
+"""The name by which somebody calls, and the namespace of a model that is served here, for which it was answered."""
+
+
+def nobody_counts(_: str, __: str) -> None:
+    pass
+
 
 class ExternalScaler(rpc.ExternalScalerServicer):
     """To be made inside the event loop that serves it."""
 
-    def __init__(self, demand: Demand, *, repeat_after: float = 0.2) -> None:
+    def __init__(self, demand: Demand, *, repeat_after: float = 0.2, came_for: CameFor = nobody_counts) -> None:
         """`repeat_after`: the seconds after which a stream says `true` again, while it holds."""
         self._demand = demand
+        self._came_for = came_for
         self._repeat_after = repeat_after
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._streams: defaultdict[tuple[str, Deployment], deque[asyncio.Future[None]]] = defaultdict(deque)
@@ -66,17 +76,17 @@ class ExternalScaler(rpc.ExternalScalerServicer):
 
     async def IsActive(self, request: pb.ScaledObjectRef, context: Context) -> pb.IsActiveResponse:
         async with _unknown_is_an_error(context):
-            return pb.IsActiveResponse(result=self._wanted(request).active)
+            return pb.IsActiveResponse(result=self._wanted(request, context).active)
 
     async def GetMetrics(self, request: pb.GetMetricsRequest, context: Context) -> pb.GetMetricsResponse:
         async with _unknown_is_an_error(context):
-            requests = self._wanted(request.scaledObjectRef).requests
+            requests = self._wanted(request.scaledObjectRef, context).requests
             return pb.GetMetricsResponse(metricValues=[pb.MetricValue(metricName=METRIC, metricValueFloat=requests)])
 
     async def GetMetricSpec(self, request: pb.ScaledObjectRef, context: Context) -> pb.GetMetricSpecResponse:
         """Answers for unknown deployments too: without a spec KEDA makes no HPA, and drops every push."""
         try:
-            return _spec(self._wanted(request).target_per_replica)
+            return _spec(self._wanted(request, context).target_per_replica)
         except UnknownDeploymentError:
             return _spec(ANY_TARGET)
 
@@ -87,6 +97,7 @@ class ExternalScaler(rpc.ExternalScalerServicer):
                 if active and not was_active:
                     log.info("KEDA is told that replicas are wanted", extra={"key": str(deployment)})
                 was_active = active
+                self._count(deployment, context)
                 yield pb.IsActiveResponse(result=active)
 
     async def StreamMetricSpec(
@@ -95,10 +106,17 @@ class ExternalScaler(rpc.ExternalScalerServicer):
         deployment = _deployment(request)
         with self._stream("target", deployment) as ended:
             async for target in self._readings(deployment, _target, ended, repeat=lambda _: False):
+                self._count(deployment, context)
                 yield _spec(target)
 
-    def _wanted(self, ref: pb.ScaledObjectRef) -> Wanted:
-        return self._demand.of(_deployment(ref))
+    def _wanted(self, ref: pb.ScaledObjectRef, context: Context) -> Wanted:
+        deployment = _deployment(ref)
+        wanted = self._demand.of(deployment)
+        self._count(deployment, context)
+        return wanted
+
+    def _count(self, deployment: Deployment, context: Context) -> None:
+        self._came_for(context.peer().removeprefix(UNIX), deployment.namespace)
 
     @contextmanager
     def _stream(self, kind: str, deployment: Deployment) -> Iterator[asyncio.Future[None]]:
@@ -180,8 +198,8 @@ async def serve(
     `beside` adds what else is to be answered there. `judges` say who may ask, of each service.
     """
     entrance = Entrance(who_belongs(judges), few_words=STRANGERS_SAY)
-    server = grpc.aio.server(options=OPTIONS, interceptors=[Admission(judges, entrance.caller)])
-    scaler = ExternalScaler(demand, repeat_after=repeat_after)
+    server = grpc.aio.server(options=OPTIONS, interceptors=[Admission(judges, entrance.address)])
+    scaler = ExternalScaler(demand, repeat_after=repeat_after, came_for=entrance.came_for)
     rpc.add_ExternalScalerServicer_to_server(scaler, server)
     beside(server)
     server.add_insecure_port(f"{UNIX}{entrance.behind}")

@@ -15,7 +15,7 @@ from slipway.activator.http1.channel import Channel, GoneError, StalledError
 from slipway.activator.http1.heads import MalformedError, RequestHead
 from slipway.activator.http1.parsing import RequestParser
 from slipway.activator.options import Options
-from slipway.activator.pool import Pool
+from slipway.activator.pool import Idle, Pool
 from slipway.activator.reply import Reply
 from slipway.activator.tally import Closed
 from slipway.process.crowd import MOST_TURNED_AWAY, Crowd, Guest, State
@@ -41,6 +41,12 @@ class Connection:
         self.channel.on_half_closed = self._is_owed
         self._port.enter(self)
 
+    def shut(self) -> None:
+        """What has come by now is answered, and no more. Of a head that has begun, the rest is waited for as ever."""
+        self.channel.take_no_more()
+        if not (self._is_owed() or self.channel.parser.has_begun_head):
+            self.channel.close()
+
     def make_room(self) -> None:
         """For another one."""
         self._port.count(Closed.MADE_ROOM)
@@ -59,6 +65,8 @@ class Connection:
         try:
             await self._serve()
             await self.channel.flush()  # until then, it keeps its place
+            if self.channel.has_unread and not self.channel.is_ending:
+                await self.channel.linger(self._port.options.linger)  # or it might not see its last answer
         except StalledError:
             self._port.count(Closed.ANSWER_NOT_TAKEN)
         except (GoneError, TimeoutError):
@@ -82,7 +90,7 @@ class Connection:
                 await self._refuse(errors.too_many_connections(), linger)
             return
         patience = options.head_timeout
-        while not self._port.is_closed:
+        while self.channel.takes_more:
             try:
                 head = await self.channel.event(within=patience)
             except TimeoutError:
@@ -94,16 +102,20 @@ class Connection:
             assert isinstance(head, RequestHead)
             if not await self._exchange(head, guest):
                 return
-            patience = options.idle_timeout
+            await self.channel.drain()  # or who takes no answers could have any number of them written
+            patience = options.head_timeout if guest.state is State.SILENT else options.idle_timeout
 
     async def _exchange(self, head: RequestHead, guest: Guest) -> bool:
+        """Who isn't let in has still said nothing for which a connection would be kept when another one needs it."""
+        was = guest.state
+        exchange = Exchange(self._port.gate, self._port.pool, self.channel, head, self._port.options)
         self.is_busy = True
         guest.turn(State.BUSY)
         try:
-            return await Exchange(self._port.gate, self._port.pool, self.channel, head, self._port.options).run()
+            return await exchange.run()
         finally:
             self.is_busy = False
-            guest.turn(State.IDLE)
+            guest.turn(State.IDLE if exchange.was_let_in else was)
 
     def _count_silence(self, guest: Guest) -> None:
         if self.channel.parser.has_begun_head:
@@ -118,11 +130,11 @@ class Connection:
 
 
 class Port:
-    def __init__(self, gate: Gate, options: Options, crowd: Crowd | None = None) -> None:
-        """`crowd`: the connections of all ports; without one, this port is the only one."""
+    def __init__(self, gate: Gate, options: Options, crowd: Crowd | None = None, idle: Idle | None = None) -> None:
+        """`crowd`: the connections of all ports; `idle`: those to all replicas. Without, this port is the only one."""
         self.gate = gate
         self.options = options
-        self.pool = Pool(connect_timeout=options.connect_timeout)
+        self.pool = Pool(idle, connect_timeout=options.connect_timeout)
         self.connections: set[Connection] = set()
         self.is_closed = False
         self._crowd = crowd or Crowd(options.connections)
@@ -145,6 +157,8 @@ class Port:
         self.gate.tally.connections += 1
         channel = connection.channel
         connection.guest = self._crowd.enter(self._places, channel.peer, close=connection.make_room)
+        if self.is_closed:
+            connection.shut()
 
     @contextmanager
     def turning_away(self) -> Iterator[float]:
@@ -167,14 +181,13 @@ class Port:
             connection.guest = None
 
     def shut(self) -> None:
-        """Takes no more connections and ends those without a request; requests under way go on."""
+        """Takes no more connections and ends those without a request; requests that have come are answered."""
         self.is_closed = True
         self.pool.close()
         if self._server:
             self._server.close()
         for connection in list(self.connections):
-            if not connection.is_busy:
-                connection.channel.close()
+            connection.shut()
 
     async def close(self, grace: float) -> None:
         """Ends everything; requests under way have so many seconds to end by themselves."""

@@ -11,7 +11,7 @@ class Closed(StrEnum):
     """Why a connection was closed without an answer, or without the rest of one. What an idle one is closed for isn't
     counted, nor that a client has gone."""
 
-    SILENT = "Silent"  # nothing has come in the time for a head
+    SILENT = "Silent"  # nothing has come in the time for a head, or nothing that was let in
     HEAD_TOO_SLOW = "HeadTooSlow"  # not all of one has
     MADE_ROOM = "MadeRoom"  # it was silent or idle, and another one came that found no place
     ANSWER_NOT_TAKEN = "AnswerNotTaken"  # for so long, or with so little place for it, that it was given up

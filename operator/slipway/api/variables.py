@@ -35,6 +35,9 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         *("TRITON_", "TORCHINDUCTOR_[A-Z_]*DIR$", "TORCH_EXTENSIONS_DIR$", "FLASHINFER_[A-Z_]*(DIR|BASE|NVCC|PATH)"),
         *("LMCACHE_", "MOONCAKE_", "[A-Z_]*TRUST_REMOTE_CODE"),
     ),
+    "has NCCL write files, or listen to others: leave it out": (
+        *("(NCCL|RCCL)_[A-Z0-9_]*DUMP", "(NCCL|RCCL)_DEBUG_FILE$", "(NCCL|RCCL)_RAS_ADDR$"),
+    ),
     "lets a file of weights run code: convert it to safetensors": ("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD$",),
     "gives the pod devices that Kubernetes didn't: name what it needs in spec.accelerator": (
         *("NVIDIA_", "AMD_VISIBLE_DEVICES$", "HABANA_VISIBLE_DEVICES$", "ASCEND_VISIBLE_DEVICES$"),

@@ -125,12 +125,19 @@ class KubeClient:
         return bool(answer["status"].get("allowed"))
 
     async def list(
-        self, kind: Kind, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        at_most: int | None = None,
     ) -> Objects:
+        """`at_most`: bytes of an answer; TooLargeError for more, instead of asking for less at once."""
         # In a list, the items don't say what they are.
         named = {"apiVersion": kind.api_version, "kind": kind.name}
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        return await self._pages(kind, namespace, query, JSON, keep=lambda item: {**item, **named})
+        return await self._pages(kind, namespace, query, JSON, keep=lambda item: {**item, **named}, at_most=at_most)
 
     async def list_metadata(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
         """Which objects there are, and their versions: a fraction of the bytes, and of those a fraction is kept."""
@@ -153,6 +160,7 @@ class KubeClient:
         headers: Mapping[str, str],
         *,
         keep: Callable[[Object], Object],
+        at_most: int | None = None,
     ) -> Objects:
         """Objects are as large as their writers want, so that what is too much at once is asked for in less."""
         call, items, limit = Call("list", kind.name, ""), Objects(), PAGE
@@ -162,10 +170,12 @@ class KubeClient:
         while True:
             if in_pages:
                 query["limit"] = str(limit)
-            at_most = LARGEST_PAGE if in_pages and limit > 1 else None
+            bound = at_most or (LARGEST_PAGE if in_pages and limit > 1 else None)
             try:
-                page = await self._ask(call, "GET", kind.path(namespace), query=query, headers=headers, at_most=at_most)
+                page = await self._ask(call, "GET", kind.path(namespace), query=query, headers=headers, at_most=bound)
             except TooLargeError:
+                if at_most:
+                    raise
                 limit = max(1, limit // SMALLER)
                 continue
             limit = min(PAGE, limit * 2)

@@ -6,6 +6,8 @@ until the caches are filled.
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -20,6 +22,8 @@ from slipway.process.entrance import Entrance
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 Check = Callable[[], str | None]
 Checks = Mapping[str, Check]
+
+HOLDS_FOR = 1.0  # seconds, what Prometheus is told: anybody may ask, as often as they like
 
 
 def watches_are_fresh(auditor: Auditor, *, limit: float, clock: Callable[[], float]) -> Check:
@@ -50,10 +54,10 @@ async def serve(
     host: str = "0.0.0.0",  # noqa: S104 - probes come from outside of the pod
 ) -> AsyncIterator[int]:
     """Yields the port: with port 0, any free one. A connection is for one question: nobody keeps it for the next."""
-    app = web.Application()
+    app, telling = web.Application(), Telling(metrics)
     app.router.add_get("/livez", _answer(live))
     app.router.add_get("/readyz", _answer(ready))
-    app.router.add_get("/metrics", _metrics(metrics))
+    app.router.add_get("/metrics", telling.answer)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     entrance = Entrance()
@@ -64,6 +68,7 @@ async def serve(
         entrance.shut()
         await runner.cleanup()
         await entrance.close()
+        await telling.close()
 
 
 def _answer(checks: Checks) -> Handler:
@@ -75,11 +80,35 @@ def _answer(checks: Checks) -> Handler:
     return answer
 
 
-def _metrics(metrics: WatchMetrics) -> Handler:
-    async def answer(_: web.Request) -> web.Response:
-        return _last(web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST}))
+class Telling:
+    """What the metrics are, in one text for all who ask within a moment; others are served while it is written."""
 
-    return answer
+    def __init__(self, metrics: WatchMetrics) -> None:
+        self._metrics = metrics
+        self._writing: asyncio.Task[bytes] | None = None
+        self._begun = -math.inf
+
+    async def answer(self, _: web.Request) -> web.Response:
+        text = await asyncio.shield(self._text())
+        return _last(web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST}))
+
+    async def close(self) -> None:
+        if self._writing:
+            self._writing.cancel()
+            await asyncio.wait([self._writing])
+
+    def _text(self) -> asyncio.Task[bytes]:
+        now = asyncio.get_running_loop().time()
+        if self._writing is None or (self._writing.done() and now - self._begun >= HOLDS_FOR):
+            self._begun, self._writing = now, asyncio.create_task(self._write())
+        return self._writing
+
+    async def _write(self) -> bytes:
+        pieces = []
+        for piece in self._metrics.text_in_steps():
+            pieces.append(piece)
+            await asyncio.sleep(0)
+        return b"".join(pieces)
 
 
 def _last(response: web.Response) -> web.Response:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+AT_ONCE = 100  # lines of a text that are written in one step: some 0.7 ms
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 Readings = Mapping[tuple[str, ...], float]
@@ -34,7 +35,12 @@ class WatchMetrics:
         self.watch_restarts = self._counter("watch_restarts", "All watches begun anew", "reason")
 
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        return b"".join(self.text_in_steps())
+
+    def text_in_steps(self) -> Iterator[bytes]:
+        """The same, of which no piece takes long to write."""
+        for family in self.registry.collect():
+            yield from _in_steps(family)
 
     def count_call(self, verb: str, kind: str, code: int | None, seconds: float) -> None:
         """`code`: None where no answer came."""
@@ -107,6 +113,26 @@ class _Read(Collector):
         for labels, value in self._read().items():
             family.add_metric(labels, value)
         return [family]
+
+
+class _Part(Collector):
+    """Of a family, some samples."""
+
+    def __init__(self, family: Metric, samples: slice) -> None:
+        self._part = Metric(family.name, family.documentation, family.type)
+        self._part.samples = family.samples[samples]
+
+    def collect(self) -> Iterable[Metric]:
+        return [self._part]
+
+
+def _in_steps(family: Metric) -> Iterator[bytes]:
+    """Gauges alone have a line for each of very many objects, and nothing that has to stand behind all others."""
+    many = len(family.samples) if family.type == "gauge" else 0
+    for begin in range(0, max(many, 1), AT_ONCE):
+        part = slice(begin, begin + AT_ONCE) if many else slice(None)
+        text = generate_latest(_Part(family, part))
+        yield text if begin == 0 else text.split(b"\n", 2)[2]  # what it is, stands before the first
 
 
 def _by_one(readings: Mapping[str, float]) -> Readings:

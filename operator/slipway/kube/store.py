@@ -7,20 +7,26 @@ Watches have three gaps, and each is closed here:
 - Nothing tells that the first list is complete, or that a kind has no objects: `compare` does.
 
 Of ten thousand deployments, each with ten objects around it, few are looked at in a moment. Kinds that are `packed` are
-kept as text, a fifth of what dicts take, and read when they are asked for; those that were read last stay read.
+kept as text, a fifth of what dicts take, and read when they are asked for; those that were read last stay read. Where
+one deployment may have very many objects of a kind, a *brief* of each tells what is to be known of all of them.
 """
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import json
+import logging
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from bisect import bisect_left, insort
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from slipway.api.names import MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
 from slipway.kube.kinds import Kind, Object
+
+logger = logging.getLogger(__name__)
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 ALWAYS = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
@@ -29,6 +35,7 @@ FOUND_BY = (OWNER_LABEL, SERVICE_LABEL, MANAGED_BY_LABEL)
 
 Place = tuple[str, str]  # namespace ("" for the cluster's own) and name
 Mark = int
+MakeBrief = Callable[[Object], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +45,17 @@ class Entry:
     version: str
     mark: Mark  # grows with each change of the store
     epoch: int  # of the watch that told it
+    owner: Place | None = None
+    brief: Any = None  # None: nobody wants one, or none can be made of it
 
 
 @dataclass
 class Shelf:
-    """All that is known of one kind. `by_label`: the names of those that belong to an LLMDeployment or a Service."""
+    """All that is known of one kind. `by_label`: the names of those that belong to an LLMDeployment or a Service, in
+    order."""
 
     entries: dict[Place, Entry] = field(default_factory=dict)
-    by_label: dict[Place, tuple[str, ...]] = field(default_factory=dict)
+    by_label: dict[Place, list[str]] = field(default_factory=dict)
     synced: bool = False
     missing: bool = False  # the cluster doesn't have the kind
     current_at: float | None = None
@@ -118,6 +128,7 @@ class Store:
         self._shelves = {kind: Shelf(synced=kind in self._hints) for kind in kinds}
         self._texts, self._packing = Texts(), Packing()
         self._owners: dict[Place, Place] = {}
+        self._make_brief: dict[Kind, MakeBrief] = {}
         self._marks = itertools.count(1)
         self._mark: Mark = 0
 
@@ -134,11 +145,28 @@ class Store:
         """Which there are, in no order."""
         return iter(self._shelves[kind].entries)
 
-    def labelled(self, kind: Kind, name: str, namespace: str) -> list[Object]:
-        """Those that carry the owner label of the LLMDeployment; EndpointSlices those of the Service, too. By name."""
+    def labelled(self, kind: Kind, name: str, namespace: str, *, most: int | None = None) -> list[Object]:
+        """Those that carry the owner label of the LLMDeployment; EndpointSlices those of the Service, too. By name.
+
+        If there are more than `most`, those with the greatest briefs.
+        """
         shelf = self._shelves[kind]
-        names = shelf.by_label.get((namespace, name), ())
-        return [self._packing.unpacked(shelf.entries[namespace, each]) for each in names]
+        entries = [shelf.entries[namespace, each] for each in shelf.by_label.get((namespace, name), ())]
+        if most is not None and len(entries) > most:
+            entries = heapq.nlargest(most, entries, key=lambda entry: entry.brief or ())
+        return [self._packing.unpacked(entry) for entry in entries]
+
+    def briefs(self, kind: Kind, name: str, namespace: str) -> list[Any]:
+        """Of the same, by name. None of them is read for it."""
+        shelf = self._shelves[kind]
+        return [shelf.entries[namespace, each].brief for each in shelf.by_label.get((namespace, name), ())]
+
+    def keep_briefs(self, kind: Kind, make: MakeBrief) -> None:
+        """From now on of each object, as it comes."""
+        self._make_brief[kind] = make
+        shelf = self._shelves[kind]
+        for place, entry in shelf.entries.items():
+            shelf.entries[place] = replace(entry, brief=self._brief(kind, self._packing.unpacked(entry)))
 
     def is_missing(self, kind: Kind) -> bool:
         return self._shelves[kind].missing
@@ -220,23 +248,35 @@ class Store:
         self._mark = next(self._marks)
         kept = self._packing.pack(thing) if kind in self._packed else self._texts.shared_in(thing)
         uid = self._texts.shared_in(str(thing["metadata"]["uid"]))
-        shelf.entries[place] = Entry(kept, uid, _version(thing), self._mark, epoch)
         if owner := _owner(thing):
             owner = self._owners.setdefault(owner, owner)  # one for all kinds
-            shelf.by_label[owner] = tuple(sorted((*shelf.by_label.get(owner, ()), place[1])))
+            if owner in shelf.by_label:
+                insort(shelf.by_label[owner], place[1])
+            else:
+                shelf.by_label[owner] = [place[1]]
+        shelf.entries[place] = Entry(kept, uid, _version(thing), self._mark, epoch, owner, self._brief(kind, thing))
 
     def _remove(self, shelf: Shelf, place: Place) -> Entry | None:
         entry = shelf.entries.pop(place, None)
         if entry:
             self._mark = next(self._marks)
-            if owner := _owner(self._packing.unpacked(entry)):
-                left = tuple(name for name in shelf.by_label[owner] if name != place[1])
-                if left:
-                    shelf.by_label[owner] = left
-                else:
-                    del shelf.by_label[owner]
-                    self._forget_owner(owner)
+            if entry.owner:
+                names = shelf.by_label[entry.owner]
+                del names[bisect_left(names, place[1])]
+                if not names:
+                    del shelf.by_label[entry.owner]
+                    self._forget_owner(entry.owner)
         return entry
+
+    def _brief(self, kind: Kind, thing: Object) -> Any:
+        """Whatever somebody has written into one, the watch goes on."""
+        if not (make := self._make_brief.get(kind)):
+            return None
+        try:
+            return make(thing)
+        except Exception as error:
+            logger.warning("No brief can be made of %s %s: %r", kind, "/".join(place_of(thing)), error)
+            return None
 
     def _forget_owner(self, owner: Place) -> None:
         if not any(owner in shelf.by_label for shelf in self._shelves.values()):

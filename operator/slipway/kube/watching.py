@@ -24,6 +24,7 @@ from typing import Any, Generic, TypeVar
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
+from slipway.kube.arrivals import Arrivals, soon
 from slipway.kube.audit import Auditor, Lister, Rhythm
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import Kind, Object
@@ -144,13 +145,15 @@ class Watching(Generic[Key]):
             logger.warning("The watches can't begin yet: %s", error)
             return False
         self.auditor.begun()
-        arrive = self._arriving(self._epoch)
+        arrivals = Arrivals()
+        arrive = self._arriving(self._epoch, arrivals)
         self._kopfs = [_KopfThread(group, self._login, arrive) for group in _by_namespace(self._watches.values())]
         try:
             return await self._first_end()
         finally:
             self._stop()
             await asyncio.gather(*(each.ended() for each in self._kopfs))
+            await arrivals.all_taken()  # an end among them would be told by no other watch
 
     async def _first_end(self) -> bool:
         """One that ends takes the others with it, so that all begin anew together."""
@@ -168,18 +171,18 @@ class Watching(Generic[Key]):
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
-    def _arriving(self, epoch: int) -> Callable[[Kind, str | None, Object], None]:
+    def _arriving(self, epoch: int, arrivals: Arrivals | None = None) -> Callable[[Kind, str | None, Object], None]:
         """From kopf's thread into ours; what a kopf tells that was ended is not heard.
 
         Objects are made small in kopf's: some are of a size that would keep waiting all whom our loop serves.
         """
-        loop = asyncio.get_running_loop()
+        into = arrivals or Arrivals()
 
         def arrive(kind: Kind, type_: str | None, shrunk: Object) -> None:
             if epoch == self._epoch:
                 self._arrived(kind, type_, shrunk)
 
-        return lambda kind, type_, thing: _soon(loop, arrive, kind, type_, self._watches[kind].shrunk(thing))
+        return lambda kind, type_, thing: into.put(arrive, kind, type_, self._watches[kind].shrunk(thing))
 
     def _arrived(self, kind: Kind, type_: str | None, shrunk: Object) -> None:
         if type_ is None:
@@ -245,7 +248,7 @@ class _KopfThread:
         with self._lock:
             self._is_asked_to_stop = True
             if self._loop and self._stop:
-                _soon(self._loop, self._stop.set)
+                soon(self._loop, self._stop.set)
         self._ours.call_later(STOP_WITHIN, self._insist)
 
     def _insist(self) -> None:
@@ -253,7 +256,7 @@ class _KopfThread:
         with self._lock:
             if self._loop and self._work and not self._end.is_set():
                 logger.info("kopf does not end by itself, so it is cancelled")
-                _soon(self._loop, self._work.cancel)
+                soon(self._loop, self._work.cancel)
         self._end.set()
 
     def _run(self) -> None:
@@ -262,7 +265,7 @@ class _KopfThread:
         except BaseException as error:  # whatever it was, the remedy is to begin anew
             if not self._is_asked_to_stop:
                 logger.warning("The watches ended and will begin anew: %r", error)
-        _soon(self._ours, self._end.set)
+        soon(self._ours, self._end.set)
 
     async def _operate(self) -> None:
         with self._lock:
@@ -374,11 +377,3 @@ def _settings(watches: Iterable[Watch[Any]]) -> kopf.OperatorSettings:
         if watch.field_selector:
             settings.watching.field_selectors[resource] = watch.field_selector
     return settings
-
-
-def _soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: Any) -> None:
-    """In the loop's own thread; nothing, if the loop has ended."""
-    try:
-        loop.call_soon_threadsafe(call, *arguments)
-    except RuntimeError:
-        logger.debug("an event came after the end")

@@ -16,6 +16,7 @@ from .world import Object
 
 LONGEST_TEXT = 4096  # as long as the kubelet lets the last words of a container be
 MOST_ENTRIES = 32  # of each list and each map
+MOST_PODS = 1000  # of one deployment, which can't have more replicas; those that are ready first, then the newest
 
 WHICH = ("name", "namespace", "uid", "resourceVersion")
 OF_METADATA = (*WHICH, "creationTimestamp", "deletionTimestamp")

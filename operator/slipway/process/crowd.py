@@ -28,7 +28,7 @@ MOST_TURNED_AWAY = 64
 
 
 class State(Enum):
-    SILENT = auto()  # has never said what it wants
+    SILENT = auto()  # has never said what it wants, or nothing that it may
     BUSY = auto()  # is being served
     IDLE = auto()  # between two requests
 

@@ -32,8 +32,9 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.store import Store
 from slipway.observing import scaler
+from slipway.observing.keeping import MOST_PODS
 from slipway.observing.porttable import claim_of
-from slipway.observing.world import Part, WorldView
+from slipway.observing.world import Part, WorldView, is_true
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.portbook import PortBook
@@ -69,6 +70,7 @@ class Lookout:
     ) -> None:
         self._store, self._ledger, self._ports, self._now = store, ledger, ports, now
         self._home, self._services = slipway_namespace, tuple(activators)
+        store.keep_briefs(POD, weight)
         self._places: dict[Key, Places] = {}
         self._scaler_fails: dict[Key, datetime] = {}  # since when
         self._read: dict[str, tuple[str, AcceleratorProfile | None]] = {}
@@ -109,7 +111,8 @@ class Lookout:
         return replace(sight, view=self._view(key, sight.kinds, sight.previous))
 
     def _view(self, key: Key, kinds: frozenset[Kind], status: Object | None) -> WorldView:
-        pods, scaled_object = tuple(self._labelled(POD, key)), self._newest(SCALED_OBJECT, key)
+        pods = tuple(self._store.labelled(POD, key.name, key.namespace, most=MOST_PODS))
+        scaled_object = self._newest(SCALED_OBJECT, key)
         scaler_fails_since = self._scaler_fails_since(key, scaled_object, status)
         return WorldView(
             now=self._now(),
@@ -219,3 +222,8 @@ class Lookout:
             profile = None
         self._read[name] = version, profile
         return profile
+
+
+def weight(pod: Object) -> tuple[bool, str]:
+    """The greatest are looked at, where a deployment has more pods than it can have replicas."""
+    return is_true(pod, "Ready"), str(pod["metadata"].get("creationTimestamp"))

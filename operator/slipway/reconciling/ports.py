@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from slipway.observing.porttable import PORTS, Claim
@@ -44,7 +45,9 @@ class Ports:
         self._given_up_by: defaultdict[str, deque[float]] = defaultdict(deque)  # when, by namespace
         self._named: dict[Key, int] = {}
         self._used_once: set[Place] = set()
-        self._given_up: dict[str, deque[tuple[int, float]]] = {each: deque() for each in self._activators}
+        self._only_named: set[Place] = set()  # by slices; no table has said that anybody had it
+        self._kept_back: dict[str, dict[int, float]] = {each: {} for each in self._activators}  # ports, in the order
+        # in which they were given up or found to be named, and when
         self._cursors = dict.fromkeys(self._activators, PORTS[0])
 
     # --- what is known -----------------------------------------------------------------------------------------------
@@ -60,18 +63,22 @@ class Ports:
         """What the table says; what was given before stays, unless the table says otherwise of somebody who lives.
 
         `named`: by ports, the deployments whose slices lead to them. That is no claim, but no other gets such a port,
-        and its own one may keep it: a table that was lost, or that there never was, costs no request then.
+        and its own one may keep it: a table that was lost, or that there never was, costs no request then. Who doesn't
+        take it soon has lost it.
         """
         for place, claim in sorted(written.items(), key=self._in_order):
             self._used_once.add(place)
             if lives(claim):
                 self._learn_one(claim, place, written)
-        known = set(self._owners)
-        waiting = {Place(each, port) for each, queue in self._given_up.items() for port, _ in queue}
-        for place in sorted(written.keys() - known - waiting, key=lambda place: place.port):
-            if place.activator in self._given_up:
-                self._given_up[place.activator].append((place.port, now))
-        self._used_once |= {Place(each, port) for each in self._activators for port in named}
+        for place in sorted(written.keys() - self._owners.keys(), key=lambda place: place.port):
+            if place.activator in self._kept_back and (place in self._only_named or not self._is_kept_back(place)):
+                self._only_named.discard(place)
+                self._keep_back(place, now)
+        for place in (Place(each, port) for each in self._activators for port in sorted(named) if port in PORTS):
+            if place not in self._used_once or place in self._only_named:
+                self._used_once.add(place)
+                self._only_named.add(place)
+                self._keep_back(place, now)
         self._named = {next(iter(keys)): port for port, keys in named.items() if len(keys) == 1}
 
     def _in_order(self, line: tuple[Place, Claim]) -> tuple[int, int]:
@@ -132,18 +139,15 @@ class Ports:
         """True if it had one."""
         place = self._remove(key)
         if place:
-            self._given_up[place.activator].append((place.port, now))
+            self._keep_back(place, now)
             self._given_up_by[key.namespace].append(now)
         return place is not None
 
     def _own_of_before(self, claim: Claim, at: Sequence[str]) -> Place | None:
         """Where its slice leads already, and no other's, if nobody was ever given that."""
         port = self._named.pop(_key(claim), None)
-        places = [Place(each, port) for each in at[:1] if port in PORTS] if port else []
-        return next((each for each in places if each not in self._owners and not self._is_given_up(each)), None)
-
-    def _is_given_up(self, place: Place) -> bool:
-        return any(port == place.port for port, _ in self._given_up[place.activator])
+        places = [Place(each, port) for each in at[:1]] if port else []
+        return next((each for each in places if each in self._only_named), None)
 
     def _never_used(self, at: Sequence[str]) -> Place | None:
         for each in at:
@@ -154,12 +158,10 @@ class Ports:
         return None
 
     def _unused_for_longest(self, at: Sequence[str], now: float) -> Place:
-        for each in at:
-            self._forget_those_taken(each)
-        waiting = [(queue[0][1], each) for each in at if (queue := self._given_up[each])]
-        since, activator = min(waiting, default=(now, ""))
+        first = [(since, each, port) for each in at for port, since in islice(self._kept_back[each].items(), 1)]
+        since, activator, port = min(first, default=(now, "", 0))
         if activator and now - since >= QUARANTINE:
-            return Place(activator, self._given_up[activator].popleft()[0])
+            return Place(activator, port)
         raise ExhaustedError(
             f"All {len(PORTS)} ports of {' and of '.join(at)} are taken, or were within the last "
             f"{QUARANTINE / 60:.0f} minutes: delete an LLMDeployment, or install another activator and name it in the "
@@ -167,16 +169,20 @@ class Ports:
             useful_after=QUARANTINE,
         )
 
-    def _forget_those_taken(self, activator: str) -> None:
-        """By another leader, meanwhile."""
-        queue = self._given_up[activator]
-        while queue and Place(activator, queue[0][0]) in self._owners:
-            queue.popleft()
+    def _is_kept_back(self, place: Place) -> bool:
+        return place.port in self._kept_back[place.activator]
+
+    def _keep_back(self, place: Place, now: float) -> None:
+        """From now on; it comes after all that were kept back before."""
+        self._kept_back[place.activator].pop(place.port, None)
+        self._kept_back[place.activator][place.port] = now
 
     def _give(self, claim: Claim, place: Place) -> None:
         self._places[_key(claim)] = claim, place
         self._owners[place] = claim
         self._used_once.add(place)
+        self._only_named.discard(place)
+        self._kept_back[place.activator].pop(place.port, None)
         self._counts[claim.namespace] += 1
 
     def _remove(self, key: Key) -> Place | None:

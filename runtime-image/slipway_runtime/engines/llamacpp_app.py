@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from slipway_runtime import control
 from slipway_runtime.engines.engine import Refusal
+from slipway_runtime.engines.heap import Heap
 from slipway_runtime.engines.llamacpp import Settings, fill
 from slipway_runtime.engines.llamacpp_calls import Broken, Call, Request, call
 from slipway_runtime.engines.web import WhileThere, body_of, serving
@@ -71,11 +72,18 @@ class Engine:
         self._socket = str(socket)
         self._registry = registry
         self._places = Places(parallel)
+        self._heap = Heap()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await body_of(receive)
         if body is None:
             return
+        try:
+            await self._ask(scope, body, receive, send)
+        finally:
+            self._heap.used(scope[VISIT].memory)
+
+    async def _ask(self, scope: Scope, body: deque[bytes], receive: Receive, send: Send) -> None:
         async with WhileThere(receive):
             if scope["method"] == "OPTIONS":  # llama.cpp would say yes, without the headers that a browser looks for
                 await _send(send, 405, b"text/plain", b"")

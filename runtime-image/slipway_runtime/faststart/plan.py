@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ GRAPH_FLAGS = {
     *("compilation-config", "O", "cudagraph-capture-sizes", "max-cudagraph-capture-size", "enforce-eager"),
     "performance-mode",
 }
+LARGEST_CONFIG = 16 << 20  # bytes of it that count; what is larger isn't one
 STOP = 10.0  # seconds to end: the server, then the engine core, and what they added to the cache is sealed
 MOMENTS = (
     (re.compile(PREFIX + "core has imported torch"), "torch imported"),
@@ -168,5 +170,7 @@ def digest_of(model: Path) -> str:
     """Of what a compiled model depends on: its configuration, not its weights."""
     digest = hashlib.sha256()
     for config in sorted(model.glob("*config*.json")):
-        digest.update(config.name.encode() + b"\0" + config.read_bytes())
+        if config.is_file():
+            with config.open("rb") as stream:
+                digest.update(os.fsencode(config.name) + b"\0" + stream.read(LARGEST_CONFIG))
     return digest.hexdigest()[:16]

@@ -40,7 +40,7 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self._gate
         headers = _headers(scope)
-        visit, refusal = gate.enter(scope["method"], _path(scope), headers)
+        visit, refusal = gate.enter(scope["method"], _path(scope), headers, client=_client(scope))
         exchange = Exchange(gate, visit, receive, send)
         try:
             if refusal:
@@ -62,7 +62,7 @@ class Guard:
             gate.leave(visit)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        visit, refusal = self._gate.enter("GET", _path(scope), _headers(scope))
+        visit, refusal = self._gate.enter("GET", _path(scope), _headers(scope), client=_client(scope))
         try:
             if refusal:
                 await receive()  # the wish to connect
@@ -83,6 +83,11 @@ def _path(scope: Scope) -> str:
     """As the app's routes have it, without the prefix under which the app was mounted."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     return path[len(root) :] if root and path.startswith(root + "/") else path
+
+
+def _client(scope: Scope) -> str:
+    """The address that its connection comes from, if there is one."""
+    return str((scope.get("client") or ("",))[0])
 
 
 def _headers(scope: Scope) -> dict[str, str]:

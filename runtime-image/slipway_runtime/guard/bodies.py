@@ -1,4 +1,4 @@
-"""What is looked at in a request's body before the engine sees it, and how many bytes of bodies there may be at a time.
+"""What is looked at in a request's body before the engine sees it, and how much memory bodies may take at a time.
 
 At the top level of the JSON: the model, which has to be one that is served, since llama.cpp answers for any; numbers
 that the OpenAI API or vLLM bounds, and not every engine does; the ids of stored responses; and how many answers are
@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 
 from slipway_runtime.guard import errors, members
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE, Refusal
 from slipway_runtime.guard.members import Members, out_of_range
 from slipway_runtime.guard.scanner import (
     DEEPEST,
+    EACH,
     SLICE,
     STRING,
     THERE,
@@ -29,6 +30,7 @@ from slipway_runtime.guard.scanner import (
     text_of,
 )
 from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.values import Values
 
 GRACE = 30.0  # seconds that any body may take
 SLOWEST = 32 << 10  # bytes for each second more
@@ -59,23 +61,31 @@ _ANSWERS = ("n", "n_cmpl")
 _ONE_ANSWER = ("/v1/messages", "/v1/responses")
 _MANY_PROMPTS = "/v1/completions"
 
+MOST_ITEMS = 2048
+"""Messages, parts of them, tools and texts in a request. Engines take far more memory and time for one than for what is
+written of it, most of all if it is none: for 32,768 numbers as the input of a response, 64 KiB, vLLM takes 17 GiB."""
+_TOKENS = ("/v1/embeddings", "/pooling", "/classify")
+"""Where the input may be tokens."""
+
 _MEDIUM: Tree = {STRING: "medium", b"url": "medium", b"data": "medium"}
 _PARTS: Tree = {
+    EACH: "item",
     None: {
         **dict.fromkeys((b"image_url", b"video_url", b"audio_url", b"input_audio", b"source"), _MEDIUM),
         b"content": {None: {b"source": _MEDIUM}},
-    }
+    },
 }
-_MESSAGES: Tree = {None: {b"content": _PARTS, b"output": _PARTS}}
+_MESSAGES: Tree = {EACH: "item", None: {b"content": _PARTS, b"output": _PARTS}}
 _PROMPT: Tree = {b"multimodal_data": {None: "medium"}}
 _WANTED: Tree = {
     **{name.encode(): name for name in ("model", "previous_response_id", "request_id")},
     **{name.encode(): name for name in (*_RANGES, *_LOGPROBS, *_ANSWERS)},
     b"messages": _MESSAGES,
     b"input": _MESSAGES,
+    **{name: {EACH: "item"} for name in (b"tools", b"documents", b"stop", b"bad_words")},
     b"prompt": {**_PROMPT, None: {**_PROMPT, STRING: "prompt", THERE: "prompt"}},
 }
-_WANTED_OF_LLAMACPP: Tree = {**members.TREE, **_WANTED}
+_WANTED_OF_LLAMACPP: Tree = {**_WANTED, **members.TREE, b"tools": {EACH: "item", **members.TOOLS}}
 LONGEST_MARK = 4
 """Bytes by which the encodings of JSON can be told from each other."""
 
@@ -91,6 +101,8 @@ class Body:
         self._members = Members() if settings.engine == "llamacpp" else None
         wanted = _WANTED_OF_LLAMACPP if self._members else _WANTED
         self._scanner = Scanner(wanted, self._found, deepest=DEEPEST)
+        self._values = Values()
+        self._items = self._input_tokens = 0
         self._bytes = self._commas = self._media = self._bytes_of_media = self._prompts = 0
         self.answers = 1
         """To each prompt."""
@@ -98,6 +110,11 @@ class Body:
     @property
     def prompts(self) -> int:
         return max(1, self._prompts if self._path == _MANY_PROMPTS else 1)
+
+    @property
+    def memory(self) -> int:
+        """That an engine takes for what was read, beside the bytes themselves."""
+        return (BYTES_OF_A_BYTE - 1) * self._bytes + BYTES_OF_A_VALUE * self._values.number
 
     @property
     def tokens(self) -> int:
@@ -116,6 +133,7 @@ class Body:
                 first = False
                 self._bytes += len(part)
                 self._commas += part.count(b",")
+                self._values.feed(part)
                 if len(start) < LONGEST_MARK:
                     start += part
                     if len(start) >= LONGEST_MARK:
@@ -140,9 +158,17 @@ class Body:
             self._bytes_of_media += len(word)
         elif what == "prompt":
             self._prompts += 1
+        elif what == "item":
+            self._item(is_token=word.isdigit() and self._path in _TOKENS)
         elif self.refusal is None:
             judges = self._members.wrong if self._members and " " in what else self._wrong
             self.refusal = judges(what, word)
+
+    def _item(self, *, is_token: bool) -> None:
+        """Tokens are many, and nothing but tokens: among texts, each of them is an item, too."""
+        self._items, self._input_tokens = self._items + (not is_token), self._input_tokens + is_token
+        if self._items and self._items + self._input_tokens > MOST_ITEMS:
+            self.refusal = self.refusal or errors.too_many_items(MOST_ITEMS)
 
     def _wrong(self, what: str, word: bytes) -> Refusal | None:
         match what:
@@ -180,15 +206,21 @@ def _slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Room:
-    """The bytes of all bodies under way, from their coming until their requests have ended."""
+    """The memory of all bodies under way, from their coming until their requests have ended.
+
+    It is what an engine takes: their bytes as they come, and what it makes of them while it reads them. That stays
+    taken as long as the request lasts, since engines keep what they have read meanwhile.
+    """
 
     def __init__(self, *, total: int, of_owner: int) -> None:
         self._total, self._most_of_owner = total, of_owner
         self._taken = 0
         self._of_owner: Counter[str] = Counter()
 
-    def take(self, owner: str, size: int) -> Refusal | None:
-        """Why there is no room for so many more; else they are taken."""
+    def take(self, owner: str, size: int, *, has: int = 0) -> Refusal | None:
+        """Why there is no room for so many more bytes, to a request that has some already; else they are taken."""
+        if has + size > self._most_of_owner:
+            return errors.takes_too_much(self._most_of_owner)
         if self._taken + size > self._total:
             return errors.overloaded(RETRY_AFTER)
         if self._of_owner[owner] + size > self._most_of_owner:

@@ -3,6 +3,9 @@
 import json
 from dataclasses import dataclass
 
+BYTES_OF_A_BYTE, BYTES_OF_A_VALUE = 5, 96
+"""Of memory, that engines take at most for each of a body: `tests/engines/test_llamacpp_memory.py` measures it."""
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -27,7 +30,7 @@ class Refusal:
             headers["retry-after"] = str(self.retry_after)
         if self.status == 401:
             headers["www-authenticate"] = "Bearer"
-        if self.status in _CLOSING:
+        if self.status in _CLOSING or self.code == WRONG_KEYS:
             headers["connection"] = "close"
         return headers
 
@@ -35,6 +38,7 @@ class Refusal:
         return {"message": self.message, "type": type_of(self.status), "param": self.param, "code": self.code}
 
 
+WRONG_KEYS = "too_many_wrong_keys"
 _CLOSING = (401, 408, 413, 503)
 """A body that nobody reads may follow, or the engine is about to end."""
 
@@ -121,8 +125,24 @@ def too_large(limit: int) -> Refusal:
     return Refusal(413, "request_too_large", f"The request's body is larger than {limit} bytes.")
 
 
+def takes_too_much(limit: int) -> Refusal:
+    told = f"The request's body takes more than {limit} bytes of memory, with {BYTES_OF_A_BYTE} for each byte and "
+    told += f"{BYTES_OF_A_VALUE} for each name, number, string, list and object in it; send less in one request."
+    return Refusal(413, "request_too_large", told)
+
+
+def too_many_items(most: int) -> Refusal:
+    told = f"The request has more than {most} messages, parts, tools and texts; send fewer in one request."
+    return Refusal(413, "request_too_large", told)
+
+
 def too_fast(wait: int) -> Refusal:
     return Refusal(429, "rate_limit_exceeded", f"This key sends requests faster than it may; wait {wait} s.", wait)
+
+
+def too_many_wrong_keys(wait: int) -> Refusal:
+    told = f"Too many keys that aren't valid came from this address; wait {wait} s."
+    return Refusal(429, WRONG_KEYS, told, wait)
 
 
 def too_many_tokens(limit: int, wait: int) -> Refusal:

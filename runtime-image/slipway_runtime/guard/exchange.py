@@ -17,7 +17,7 @@ from typing import Any
 
 from slipway_runtime.guard import answers, engine_errors, errors
 from slipway_runtime.guard.answers import BYTES_OF_A_TOKEN, Stream
-from slipway_runtime.guard.bodies import GRACE, SLOWEST
+from slipway_runtime.guard.bodies import GRACE, SLOWEST, Body
 from slipway_runtime.guard.errors import Refusal
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.routes import Kind, Takes
@@ -75,12 +75,17 @@ class Exchange:
         if self._visit.takes is Takes.JSON and not self._visit.supervisor and not _is_json(content_type):
             return await self._refused(errors.NO_JSON)
         refusal = await self._whole_body()
-        if refusal is None and (body := self._gate.body_of(self._visit)):
-            for _ in body.read(message.get("body", b"") for message in self._body):
-                await asyncio.sleep(0)
-            refusal = body.refusal
+        if refusal is None and not self._visit.reason and (body := self._gate.body_of(self._visit)):
+            refusal = await self._read(body)
             self._visit.asked(body)
         return await self._refused(refusal) if refusal else not self._visit.reason
+
+    async def _read(self, body: Body) -> Refusal | None:
+        for _ in body.read(message.get("body", b"") for message in self._body):
+            if refusal := self._gate.reads(self._visit, body):
+                return refusal
+            await asyncio.sleep(0)
+        return body.refusal or self._gate.reads(self._visit, body)
 
     async def _whole_body(self) -> Refusal | None:
         loop, visit = asyncio.get_running_loop(), self._visit

@@ -19,6 +19,7 @@ from slipway_runtime.control import Slot, State
 from slipway_runtime.guard import access_log, errors
 from slipway_runtime.guard.bodies import Body, Room
 from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.guesses import client_of
 from slipway_runtime.guard.keys import Keys
 from slipway_runtime.guard.limits import Limits
 from slipway_runtime.guard.metrics import Metrics
@@ -76,10 +77,13 @@ class Gate:
         slot = Slot.claim(Path(path)) if path else Slot.alone()
         return cls(Settings.from_environment(), slot, registry)
 
-    def enter(self, method: str, path: str, headers: Headers) -> tuple[Visit, Refusal | None]:
-        """The request as it will be accounted for, and why it is refused, if it is. Each visit ends with `leave`."""
+    def enter(self, method: str, path: str, headers: Headers, *, client: str = "") -> tuple[Visit, Refusal | None]:
+        """The request as it will be accounted for, and why it is refused, if it is. Each visit ends with `leave`.
+
+        `client` is the address that the connection comes from. What headers say of others is believed of nobody.
+        """
         now = self.clock()
-        facts = self._facts(method, path, headers, now)
+        facts = self._facts(method, path, headers, client, now)
         owner = facts.owner or (NOBODY if self._keys else ANYBODY)
         visit = Visit(
             method=method if facts.route else method[:20],
@@ -112,9 +116,19 @@ class Gate:
         """So many more bytes of its body have come; why they can't be kept."""
         if visit.body_bytes + size > visit.most_bytes:
             return errors.too_large(visit.most_bytes)
-        if refusal := self._room.take(visit.owner, size):
+        if refusal := self._take(visit, size):
             return refusal
         visit.body_bytes += size
+        return None
+
+    def reads(self, visit: Visit, body: Body) -> Refusal | None:
+        """So much of its body has been read; why there is no room for what the engine will make of that."""
+        return self._take(visit, visit.body_bytes + body.memory - visit.memory)
+
+    def _take(self, visit: Visit, size: int) -> Refusal | None:
+        if refusal := self._room.take(visit.owner, size, has=visit.memory):
+            return refusal
+        visit.memory += size
         return None
 
     def body_of(self, visit: Visit) -> Body | None:
@@ -124,7 +138,7 @@ class Gate:
         owns = partial(self._responses.are_of, visit.owner) if self._keys and visit.path == RESPONSES else None
         return Body(visit.path, self.settings, owns=owns)
 
-    def _facts(self, method: str, path: str, headers: Headers, now: float) -> Facts:
+    def _facts(self, method: str, path: str, headers: Headers, client: str, now: float) -> Facts:
         facts = Facts(method, path, self._routes.find(method, path))
         facts.preflight = method == "OPTIONS" and self._routes.exists(path)
         facts.supervisor = hmac.compare_digest(
@@ -132,7 +146,9 @@ class Gate:
         )
         if self._keys:
             key = _key(headers)
-            facts.key_shown, facts.owner = bool(key), self._keys.owner(key)
+            facts.key_shown = bool(key)
+            if facts.route and facts.route.kind is not Kind.OPEN and not facts.supervisor:
+                facts.owner, facts.wait_for_keys = self._keys.check(key, client=client_of(client))
             facts.foreign = facts.owner is not None and self._is_foreign(facts.route, path, facts.owner)
         facts.chunked = "transfer-encoding" in headers
         facts.content_length = _number(headers.get("content-length", "0"))
@@ -214,8 +230,8 @@ class Gate:
             self._limits.leave(visit.owner)
             if visit.work:
                 self._finish(visit)
-        if visit.body_bytes:
-            self._room.leave(visit.owner, visit.body_bytes)
+        if visit.memory:
+            self._room.leave(visit.owner, visit.memory)
         if visit.supervisor or visit.kind is Kind.OPEN:
             return  # probes are many, and say nothing of those who use the model
         self._metrics.answered(visit.owner, visit.path, visit.status)

@@ -25,6 +25,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from slipway_runtime.guard.guesses import Guesses
+
 SHORTEST, LONGEST = 8, 512  # bytes: less can be guessed, and is rather a mistake
 MOST_KEYS = 1000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -39,17 +41,31 @@ class Keys:
         self._clock = clock
         self._salt = secrets.token_bytes(32)
         self._owners: dict[bytes, str] = {}
+        self._guesses = Guesses()
         self._looks: object = None
         self._next_look = 0.0
         self._refresh()
 
     def owner(self, shown: bytes) -> str | None:
         """Whose key it is; None if it is nobody's."""
-        if self._clock() >= self._next_look:
+        return self.check(shown, client="")[0]
+
+    def check(self, shown: bytes, *, client: str) -> tuple[str | None, float]:
+        """Whose key it is, and the seconds for which this client isn't told, since it has guessed too much."""
+        now = self._clock()
+        if now >= self._next_look:
             self._refresh()
-        if len(shown) > LONGEST:
-            return None
-        return self._owners.get(self._digest(shown.strip()))
+        if not shown:
+            return None, 0.0
+        digest = self._digest(shown.strip()[: LONGEST + 1])
+        if wait := self._guesses.wait(client, digest, now):
+            return None, wait
+        owner = self._owners.get(digest)
+        if owner is None:
+            self._guesses.was_wrong(client, digest, now)
+        else:
+            self._guesses.was_valid(client, digest)
+        return owner, 0.0
 
     def _digest(self, key: bytes) -> bytes:
         return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()

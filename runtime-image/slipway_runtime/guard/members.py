@@ -82,6 +82,7 @@ MOST_IN_SCHEMAS = 32_768
 
 _FUNCTION: Tree = dict.fromkeys((b"parameters", b"input_schema"), Whole("schema tools"))
 _FORMAT = Whole("schema response_format")
+TOOLS: Tree = {None: {THERE: "tool tools", **_FUNCTION, b"function": _FUNCTION}}
 TREE: Tree = {
     **{name.encode(): f"number {name}" for name in NUMBERS},
     **{name.encode(): f"refused {name}" for name in REFUSED},
@@ -90,7 +91,6 @@ TREE: Tree = {
     b"json_schema": Whole("schema json_schema"),
     b"response_format": {b"schema": _FORMAT, b"json_schema": {b"schema": _FORMAT}},
     b"text": {b"format": {b"schema": Whole("schema text")}},
-    b"tools": {None: {THERE: "tool tools", **_FUNCTION, b"function": _FUNCTION}},
 }
 
 

@@ -22,6 +22,8 @@ class Facts:
     key_shown: bool = False
     owner: str | None = None
     """Whose key it is; None for a key of nobody."""
+    wait_for_keys: float = 0.0
+    """Seconds for which its client isn't told whether a key is valid."""
     foreign: bool = False
     """It asks for a stored response that is another's, or that nobody is known to have made."""
     content_length: int = 0
@@ -48,10 +50,16 @@ def _not_for_them(facts: Facts, settings: Settings) -> Refusal | None:
     if facts.route is None and not facts.preflight:
         return errors.not_served(facts.method, facts.path)
     if facts.route and settings.keys and facts.owner is None and facts.route.kind is not Kind.OPEN:
-        return errors.WRONG_KEY if facts.key_shown else errors.NO_KEY
+        return _no_owner(facts)
     if facts.foreign:
         return errors.no_such_response(facts.path.split("/")[3])
     return None
+
+
+def _no_owner(facts: Facts) -> Refusal:
+    if facts.wait_for_keys:
+        return errors.too_many_wrong_keys(ceil(facts.wait_for_keys))
+    return errors.WRONG_KEY if facts.key_shown else errors.NO_KEY
 
 
 def most_bytes(route: Route | None, settings: Settings) -> int:

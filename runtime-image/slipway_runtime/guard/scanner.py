@@ -19,6 +19,8 @@ THERE: Final = object()
 """Beside the names of an object's members: the word for the object itself, or the array."""
 STRING: Final = object()
 """Beside them, too: the word for a string that is there instead."""
+EACH: Final = object()
+"""And the word for each element of the array, whatever it is."""
 LONGEST = 4096  # bytes of a name, or of a string that is found; a longer one is found as LONG
 LONG = b'"'
 LONGEST_NUMBER = 32
@@ -190,9 +192,14 @@ class Scanner:
         if self._is_name:
             self._is_name, self._slot = False, self._open[-1].get(_name(word))
             return
+        self._element(word)
         if self._slot is not None and (wanted := self._wanted(word)):
             self._found(wanted, word)
         self._after_value()
+
+    def _element(self, word: bytes) -> None:
+        if self._open and not self._closers[-1] and type(what := self._open[-1].get(EACH)) is str:
+            self._found(what, word)
 
     def _wanted(self, word: bytes) -> str | None:
         """What the next value is called, if it is this one."""
@@ -202,6 +209,7 @@ class Scanner:
         return slot if isinstance(slot, str) else None
 
     def _enter(self, bracket: bytes) -> None:
+        self._element(bracket)
         slot = self._slot
         if type(slot) is str:
             self._found(slot, bracket)

@@ -35,7 +35,7 @@ class Settings:
     """Requests that a key may send at once, before its rate counts."""
     max_body_bytes: int = 32 * MIB
     max_bodies_bytes: int = 256 * MIB
-    """Of the bodies of all requests under way together; a key may have half of it."""
+    """Of memory for the bodies of all requests under way, with what engines make of them; a key may have half of it."""
     max_logprobs: int = 20
     """Likeliest tokens that a request may have told of each token. More of them take much memory in llama.cpp."""
     allow: tuple[str, ...] = ()

@@ -45,6 +45,8 @@ class Visit:
     """Why it didn't end as it should have; empty if it did."""
     body_bytes: int = 0
     """Of the request, as far as it was read."""
+    memory: int = 0
+    """That its body takes: its bytes, and what the engine makes of them."""
     prompts: int = 1
     answers: int = 1
     """That are to come: so many for each prompt."""

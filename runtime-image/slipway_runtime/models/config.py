@@ -1,11 +1,16 @@
-"""What a checkpoint's config.json says, under whichever of its names; and Mistral's params.json. Pure."""
+"""What a checkpoint's config.json says, under whichever of its names; and Mistral's params.json. Pure.
+
+The same name means something else in another family of models: EXAONE's `sliding_window_pattern` is a text. So a
+dimension of another kind is one that isn't known, for the engine may know it. What can't be a dimension of any model,
+and what has but one meaning, is refused.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from slipway_runtime.models.facts import Shape
-from slipway_runtime.models.files import JsonObject
+from slipway_runtime.models.values import MOST, JsonObject, Unfit, as_text, is_whole, mapping, real, text, whole
 
 LANGUAGE_MODEL = (
     "text_config",
@@ -13,6 +18,9 @@ LANGUAGE_MODEL = (
     "language_config",
     "thinker_config",
 )  # of a model that also sees or hears
+DEEPEST = 4  # such parts within each other; models have two
+MOST_BITS = 64
+MOST_STRETCHED = 1_000_000  # times
 
 NAMES: dict[str, tuple[str, ...]] = {
     "layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
@@ -33,8 +41,10 @@ STRETCHED = ("linear", "dynamic", "ntk")
 
 def architecture_of(config: JsonObject) -> str:
     named = config.get("architectures")
-    if isinstance(named, list) and named:
-        return str(named[0])
+    if named and not isinstance(named, list):
+        raise Unfit("architectures", named, "a list of names")
+    if named:
+        return as_text("architectures", named[0])
     return "PixtralForConditionalGeneration" if "vision_encoder" in config else "MistralForCausalLM"
 
 
@@ -43,83 +53,94 @@ def names_architecture(config: JsonObject) -> bool:
 
 
 def shape_of(config: JsonObject) -> Shape:
-    text = language_model(config)
-    found = {field: _number(text, names) for field, names in NAMES.items()}
+    told = language_model(config)
+    found = {field: _number(told, names) for field, names in NAMES.items()}
     heads, hidden = found["attention_heads"], found["hidden_size"]
-    layer_types = text.get("layer_types")
+    layer_types = _layer_types(told, found["layers"])
     found["kv_heads"] = found["kv_heads"] or heads
     found["head_dim"] = found["head_dim"] or (hidden // heads if hidden and heads else None)
-    found["context_length"] = _stretched(found["context_length"], text)
+    found["context_length"] = _stretched(found["context_length"], told)
     return Shape(
         **found,
-        latent_size=_latent_size(text),
-        sliding_layers=_sliding_layers(text, layer_types, found),
+        latent_size=_latent_size(told),
+        sliding_layers=_sliding_layers(told, layer_types, found),
         stateless_layers=_count(layer_types, "linear_attention", "mamba", "conv", "recurrent"),
     )
 
 
 def language_model(config: JsonObject) -> JsonObject:
     """The part that describes the language model, with what stands around it."""
-    for name in LANGUAGE_MODEL:
-        inner = config.get(name)
-        if isinstance(inner, dict):
-            return language_model({**{key: value for key, value in config.items() if key != name}, **inner})
-    return config
+    for _ in range(DEEPEST):
+        name = next((name for name in LANGUAGE_MODEL if isinstance(config.get(name), dict)), None)
+        if name is None:
+            return config
+        config = {**{key: value for key, value in config.items() if key != name}, **config[name]}
+    raise Unfit("text_config", config, f"one within no more than {DEEPEST} others")
 
 
 def quantization_of(config: JsonObject) -> tuple[str | None, int | None]:
     """The method that the checkpoint is quantized by, and the bits of a weight."""
-    told = config.get("quantization_config") or language_model(config).get("quantization_config")
-    if not isinstance(told, dict):
-        return None, None
-    method = told.get("quant_method") or told.get("quant_algo")
+    name = "quantization_config"
+    told = mapping(config, name) or mapping(language_model(config), name)
+    method = text(told, "quant_method", within=f"{name}.") or text(told, "quant_algo", within=f"{name}.")
     bits = told.get("bits") or told.get("w_bit") or _group_bits(told)
-    return (str(method).lower() if method else None), (bits if isinstance(bits, int) else None)
+    if is_whole(bits) and not 0 < bits <= MOST_BITS:
+        raise Unfit(f"{name}: the bits of a weight", bits, f"a number from 1 to {MOST_BITS}")
+    return (method.lower() if method else None), (bits if is_whole(bits) else None)
 
 
 def needs_remote_code(config: JsonObject) -> bool:
     """Whether the checkpoint brings Python of its own."""
-    return any(key.startswith("AutoModel") for key in config.get("auto_map") or {})
+    return any(key.startswith("AutoModel") for key in mapping(config, "auto_map"))
 
 
 def _number(config: JsonObject, names: tuple[str, ...]) -> int | None:
     """The first that is there and is a number; where each layer has its own, the largest."""
     for name in names:
         value = config.get(name)
-        if isinstance(value, list) and value and all(isinstance(each, int) for each in value):
+        if isinstance(value, list) and value and all(map(is_whole, value)):
             value = max(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
+        if is_whole(value) and value > 0:
+            return whole({name: value}, name)
     return None
 
 
 def _stretched(context_length: int | None, config: JsonObject) -> int | None:
-    told = config.get("rope_parameters") or config.get("rope_scaling")
-    if not (context_length and isinstance(told, dict)) or "gemma3" in str(config.get("model_type")):
+    name = "rope_parameters" if config.get("rope_parameters") else "rope_scaling"
+    told = config.get(name)
+    if not (context_length and isinstance(told, dict)) or "gemma3" in (text(config, "model_type") or ""):
         return context_length
-    kind, factor = told.get("rope_type") or told.get("type"), told.get("factor")
-    is_stretched = kind in STRETCHED and isinstance(factor, int | float)
-    return int(context_length * float(factor or 1)) if is_stretched else context_length
+    kind = told.get("rope_type") or told.get("type")
+    if kind not in STRETCHED:
+        return context_length
+    factor = real(told, "factor", most=MOST_STRETCHED, within=f"{name}.")
+    return min(MOST, int(context_length * (factor or 1)))
 
 
 def _latent_size(config: JsonObject) -> int | None:
     """Multi-head latent attention, as DeepSeek has it."""
-    rank, rope = config.get("kv_lora_rank"), config.get("qk_rope_head_dim")
-    return rank + rope if isinstance(rank, int) and isinstance(rope, int) else None
+    rank, rope = _number(config, ("kv_lora_rank",)), _number(config, ("qk_rope_head_dim",))
+    return rank + rope if rank and rope else None
 
 
-def _sliding_layers(config: JsonObject, layer_types: Any, shape: dict[str, int | None]) -> int:
+def _sliding_layers(config: JsonObject, layer_types: list[Any] | None, shape: dict[str, int | None]) -> int:
     """Layers that see only a window. Without a list of them: every one but each nth, or all, or none."""
     if not shape["sliding_window"] or config.get("use_sliding_window") is False:
         return 0
-    if isinstance(layer_types, list):
+    if layer_types is not None:
         return _count(layer_types, "sliding_attention", "chunked_attention")
-    layers, pattern = shape["layers"] or 0, config.get("sliding_window_pattern")
-    return layers - layers // pattern if isinstance(pattern, int) and pattern > 0 else layers
+    layers, pattern = shape["layers"] or 0, _number(config, ("sliding_window_pattern",))
+    return layers - layers // pattern if pattern else layers
 
 
-def _count(layer_types: Any, *kinds: str) -> int:
-    return sum(kind in kinds for kind in layer_types) if isinstance(layer_types, list) else 0
+def _layer_types(config: JsonObject, layers: int | None) -> list[Any] | None:
+    """Some lists go on with layers that only guess ahead."""
+    told = config.get("layer_types")
+    return told[:layers] if isinstance(told, list) else None
+
+
+def _count(layer_types: list[Any] | None, *kinds: str) -> int:
+    return sum(kind in kinds for kind in layer_types or ())
 
 
 def _group_bits(told: JsonObject) -> Any:

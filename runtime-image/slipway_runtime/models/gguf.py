@@ -10,11 +10,12 @@ import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from slipway_runtime.models.files import refuse_pointer, size
+from slipway_runtime.models.files import reading, refuse_pointer, size
 from slipway_runtime.models.gguf_types import TENSOR_TYPES
 from slipway_runtime.models.problem import corrupt, unsupported
+from slipway_runtime.models.values import LongList, text, whole
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)  # the first is as good as extinct, and no engine reads it
@@ -23,12 +24,43 @@ LONGEST_LIST = 1024  # items; longer ones are the tokenizer's tables, of which o
 LONGEST_TEXT = 1 << 16  # bytes that are kept of a text, such as a chat template
 MOST_ENTRIES = 10_000_000  # a file that claims to have more of anything is damaged
 MOST_DIMENSIONS = 8
+MOST_ELEMENTS = 1 << 60
+LARGEST_ALIGNMENT = 1 << 20
+
+# What is read of all files of a model together. The largest vocabularies have a million texts with what belongs to
+# them; what is kept is a few megabytes.
+MOST_STEPS = 10_000_000  # texts and values that are looked at one by one: some seconds
+MOST_KEPT = 64 << 20  # bytes, about
+VALUE_BYTES, TENSOR_BYTES = 64, 256  # that one takes in memory, about
 
 STRING, ARRAY = 8, 9
 SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 
 
-@dataclass(frozen=True)
+class _Excess(Exception):  # noqa: N818 - it becomes an error where the file is known
+    """There is more in the headers than in those of any model."""
+
+
+@dataclass
+class Budget:
+    """What may still be read: a header of gigabytes takes neither as much memory nor minutes."""
+
+    steps: int = MOST_STEPS
+    room: int = MOST_KEPT
+
+    def step(self, count: int = 1) -> None:
+        self.steps -= count
+        if self.steps < 0:
+            raise _Excess
+
+    def keep(self, size: int) -> None:
+        self.step()
+        self.room -= size
+        if self.room < 0:
+            raise _Excess
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     type: str
     elements: int
@@ -42,37 +74,41 @@ class Header:
 
     @property
     def architecture(self) -> str:
-        return str(self.metadata.get("general.architecture", ""))
+        return text(self.metadata, "general.architecture") or ""
 
     @property
     def kind(self) -> str:
         """`model`, or what lies beside models: `adapter`, `mmproj`, `imatrix`."""
-        return str(self.metadata.get("general.type", "model"))
-
-    def of_architecture(self, key: str) -> Any:
-        return self.metadata.get(f"{self.architecture}.{key}")
+        return text(self.metadata, "general.type") or "model"
 
 
-def read_header(file: Path) -> Header:
+def read_header(file: Path, budget: Budget | None = None) -> Header:
     """Reads the header, and checks that the file is as long as it says."""
-    refuse_pointer(file)
-    with file.open("rb") as stream:
-        magic = stream.read(len(MAGIC))
-        if magic != MAGIC:
-            what = "is empty" if not magic else f"begins with {magic!r}"
-            raise corrupt(f"{file.name} isn't a GGUF file: it {what}.")
-        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            try:
-                return _header(_Cursor(data, at=len(MAGIC)), file.name)
-            except (struct.error, IndexError, KeyError, RecursionError):
-                raise corrupt(f"{file.name} ({size(len(data))}) is cut short or damaged within its header.") from None
+    with reading(file):
+        refuse_pointer(file)
+        with file.open("rb") as stream:
+            return _read(stream, file.name, budget or Budget())
+
+
+def _read(stream: BinaryIO, name: str, budget: Budget) -> Header:
+    magic = stream.read(len(MAGIC))
+    if magic != MAGIC:
+        what = "is empty" if not magic else f"begins with {magic!r}"
+        raise corrupt(f"{name} isn't a GGUF file: it {what}.")
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return _header(_Cursor(data, len(MAGIC), budget), name)
+        except _Excess:
+            raise corrupt(f"{name}: its header has more in it than that of any model.") from None
+        except (struct.error, IndexError, KeyError, OverflowError, RecursionError):
+            raise corrupt(f"{name} ({size(len(data))}) is cut short or damaged within its header.") from None
 
 
 class _Cursor:
     """A place in the bytes that moves on as they are read; past their end is an error."""
 
-    def __init__(self, data: mmap.mmap, at: int) -> None:
-        self.data, self.at = data, at
+    def __init__(self, data: mmap.mmap, at: int, budget: Budget) -> None:
+        self.data, self.at, self.budget = data, at, budget
 
     def scalar(self, form: str) -> Any:
         (value,) = struct.unpack_from(form, self.data, self.at)
@@ -94,9 +130,15 @@ class _Cursor:
         length = self.scalar("<Q")
         begins = self.at
         self.skip(length)
+        self.budget.keep(min(length, LONGEST_TEXT))
         return self.data[begins : min(self.at, begins + LONGEST_TEXT)].decode(errors="replace")
 
+    def key(self) -> str:
+        self.budget.keep(VALUE_BYTES)
+        return self.text()
+
     def value(self, kind: int) -> Any:
+        self.budget.keep(VALUE_BYTES)
         if kind == STRING:
             return self.text()
         if kind == ARRAY:
@@ -112,10 +154,11 @@ class _Cursor:
             raise IndexError
         else:
             self.skip(length * struct.calcsize(SCALARS[kind]))
-        return length
+        return LongList(length)
 
     def _skip_texts(self, count: int) -> None:
         """Of a vocabulary, a quarter of a million: in a loop that is as short as can be."""
+        self.budget.step(count)
         at, data, read = self.at, self.data, struct.Struct("<Q").unpack_from
         for _ in range(count):
             at += 8 + read(data, at)[0]
@@ -132,10 +175,10 @@ def _header(cursor: _Cursor, name: str) -> Header:
             "Convert the model anew with a current llama.cpp.",
         )
     tensor_count, metadata_count = cursor.count(), cursor.count()
-    metadata = {cursor.text(): cursor.value(cursor.scalar("<I")) for _ in range(metadata_count)}
+    metadata = {cursor.key(): cursor.value(cursor.scalar("<I")) for _ in range(metadata_count)}
     tensors, ends = _tensors(cursor, tensor_count)
-    alignment = int(metadata.get("general.alignment", DEFAULT_ALIGNMENT)) or DEFAULT_ALIGNMENT
-    wanted = math.ceil(cursor.at / alignment) * alignment + ends if tensors else cursor.at
+    alignment = whole(metadata, "general.alignment", most=LARGEST_ALIGNMENT) or DEFAULT_ALIGNMENT
+    wanted = -(-cursor.at // alignment) * alignment + ends if tensors else cursor.at
     if len(cursor.data) < wanted:
         raise corrupt(f"{name} is cut short: it has {size(len(cursor.data))} of {size(wanted)}.")
     return Header(metadata, tensors)
@@ -145,8 +188,11 @@ def _tensors(cursor: _Cursor, count: int) -> tuple[dict[str, Tensor], int]:
     """The tensors, and where the last of them ends."""
     tensors, ends = {}, 0
     for _ in range(count):
-        name = cursor.text()
+        cursor.budget.keep(TENSOR_BYTES)
+        name = cursor.key()
         elements = math.prod(cursor.scalar("<Q") for _ in range(cursor.count("<I", MOST_DIMENSIONS)))
+        if elements > MOST_ELEMENTS:
+            raise IndexError
         kind, offset = cursor.scalar("<I"), cursor.scalar("<Q")
         word, per_block, block_bytes = TENSOR_TYPES.get(kind, (str(kind), 0, 0))
         taken = elements // per_block * block_bytes if per_block else None

@@ -6,18 +6,21 @@ The path may be the thing itself, or a folder that has it somewhere within, with
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from slipway_runtime.models import gguf
-from slipway_runtime.models.files import denied
+from slipway_runtime.models.files import reading
 from slipway_runtime.models.problem import ModelError, corrupt, not_found, unsupported
 
 CONFIG, MISTRAL_CONFIG, ADAPTER_CONFIG = "config.json", "params.json", "adapter_config.json"
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
 GGUF_ENGINES, CHECKPOINT_ENGINES = ("llamacpp",), ("vllm",)
 DEEPEST = 6  # folders below the path that are looked into
+MOST_ENTRIES = 200_000  # files and folders that are looked at: links to folders may lead round in circles
+MOST_STEPS = 50_000_000  # in the headers of several models, of which one is to be chosen
 NAME_IT = "Name the one to serve with --model."
 
 
@@ -37,14 +40,17 @@ class Found:
 
 def find_model(path: Path, engine: str = "") -> Found:
     """The only model under the path that the engine can read; an engine that isn't known reads all."""
-    try:
+    with reading(path):
         return _find_model(path, engine)
-    except PermissionError as error:
-        raise denied(error) from None
 
 
 def find_adapter(path: Path) -> Path:
     """The folder of the only LoRA adapter under the path."""
+    with reading(path):
+        return _find_adapter(path)
+
+
+def _find_adapter(path: Path) -> Path:
     if not path.exists():
         raise not_found(f"{path} doesn't exist.", "Mount the adapter there.")
     found = [config.parent for config in _files(path) if config.name == ADAPTER_CONFIG]
@@ -93,7 +99,8 @@ def _gguf(path: Path, files: list[Path]) -> Found:
     models = _models_by_first_file(files)
     projector = None
     if len(models) > 1:
-        kinds = {first: _kind(first) for first in models}
+        budget = gguf.Budget(MOST_STEPS)
+        kinds = {first: _kind(first, budget) for first in models}
         projectors = [first for first, kind in kinds.items() if kind == "mmproj"]
         projector = projectors[0] if len(projectors) == 1 else None
         models = {first: parts for first, parts in models.items() if kinds[first] == "model"} or models
@@ -126,10 +133,12 @@ def _all_parts_there(first: Path, parts: list[Path]) -> None:
         raise corrupt(f"{len(missing)} of {len(wanted)} parts of {first.name} are missing: {', '.join(missing[:5])}.")
 
 
-def _kind(file: Path) -> str:
+def _kind(file: Path, budget: gguf.Budget) -> str:
+    budget.room = gguf.MOST_KEPT  # nothing is kept of the one before
     try:
-        return gguf.read_header(file).kind
-    except (ModelError, OSError):
+        with reading(file):
+            return gguf.read_header(file, budget).kind
+    except ModelError:
         return "model"  # a damaged file is no reason to take another one: it is told about when it is read
 
 
@@ -185,12 +194,23 @@ def _names(path: Path, places: Iterable[Path], most: int = 5) -> str:
     return ", ".join([*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])])
 
 
-def _files(path: Path, depth: int = DEEPEST) -> list[Path]:
+def _files(path: Path) -> list[Path]:
     """All files under the path, its own first; hidden folders are the business of downloaders."""
     if path.is_file():
         return [path]
-    entries = sorted(path.iterdir())
-    folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")] if depth else []
-    return [entry for entry in entries if entry.is_file()] + [
-        file for folder in folders for file in _files(folder, depth - 1)
-    ]
+    entries = [*islice(_entries(path, DEEPEST), MOST_ENTRIES + 1)]
+    if len(entries) > MOST_ENTRIES:
+        raise not_found(f"There are more than {MOST_ENTRIES} files and folders in {path}.", NAME_IT)
+    return [entry for entry, is_file in entries if is_file]
+
+
+def _entries(path: Path, depth: int) -> Iterator[tuple[Path, bool]]:
+    """What lies under the path, and whether it is a file."""
+    folders = []
+    for entry in sorted(islice(path.iterdir(), MOST_ENTRIES + 1)):
+        is_file = entry.is_file()
+        yield entry, is_file
+        if depth and not is_file and not entry.name.startswith(".") and entry.is_dir():
+            folders.append(entry)
+    for folder in folders:
+        yield from _entries(folder, depth - 1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.models.words import printable
 
 FETCH_AGAIN = "Fetch the model again, or take another revision of it."
 
 
 class ModelError(Exception):
     def __init__(self, reason: Reason, message: str, remedy: str) -> None:
+        """Names in the message may be a stranger's."""
         super().__init__(message)
-        self.failure = Failure(reason, message, remedy)
+        self.failure = Failure(reason, printable(message), remedy)
 
 
 def not_found(message: str, remedy: str) -> ModelError:

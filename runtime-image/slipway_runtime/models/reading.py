@@ -4,43 +4,48 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from slipway_runtime.models import config as configs
 from slipway_runtime.models import gguf, safetensors, tokenizer
 from slipway_runtime.models.facts import AdapterFacts, Facts, Shape
-from slipway_runtime.models.files import JsonObject, denied, read_json, refuse_pointer
+from slipway_runtime.models.files import read_json, reading, refuse_pointer
 from slipway_runtime.models.gguf_types import FILE_TYPES
 from slipway_runtime.models.locating import ADAPTER_CONFIG, CONFIG, MISTRAL_CONFIG, Found
 from slipway_runtime.models.problem import corrupt, not_found, unsupported
+from slipway_runtime.models.values import JsonObject, Unfit, is_whole, length, text, whole
 
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
 PYTORCH_INDEX = "pytorch_model.bin.index.json"
 PACKED = ("I32", "U8")  # in which a quantized checkpoint packs several weights into one value
+LONGEST_PATH = 4096
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 def read_model(found: Found) -> Facts:
     """The facts of a model that is whole, as far as its headers and sizes show it; else ModelError."""
-    try:
+    with reading(found.path):
         return _gguf(found) if found.is_gguf else _checkpoint(found)
-    except PermissionError as error:
-        raise denied(error) from None
 
 
 def read_adapter(folder: Path) -> AdapterFacts:
+    with reading(folder / ADAPTER_CONFIG):
+        return _adapter(folder)
+
+
+def _adapter(folder: Path) -> AdapterFacts:
     config = read_json(folder / ADAPTER_CONFIG)
     weights = next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
-    rank = config.get("r")
     if weights is None:
         raise corrupt(f"The adapter in {folder} has no weights: neither {' nor '.join(ADAPTER_WEIGHTS)} is there.")
-    if not isinstance(rank, int):
+    rank, base = whole(config, "r", least=1), text(config, "base_model_name_or_path", most=LONGEST_PATH)
+    if rank is None:
         raise unsupported(f"{folder / ADAPTER_CONFIG} names no rank: it isn't a LoRA adapter.", "Use a LoRA adapter.")
     if weights.suffix == ".safetensors":
         safetensors.read_header(weights)
-    base = str(config.get("base_model_name_or_path") or "")
-    return AdapterFacts(path=str(folder), rank=rank, base_model=base, weight_bytes=weights.stat().st_size)
+    return AdapterFacts(path=str(folder), rank=rank, base_model=base or "", weight_bytes=weights.stat().st_size)
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------------------
@@ -48,31 +53,55 @@ def read_adapter(folder: Path) -> AdapterFacts:
 
 def _checkpoint(found: Found) -> Facts:
     folder = found.path
-    config = read_json(folder / (CONFIG if (folder / CONFIG).is_file() else MISTRAL_CONFIG))
-    if not configs.names_architecture(config):
-        raise corrupt(f"{folder / CONFIG} names no architecture.", "Take a complete checkpoint of a language model.")
+    told = _told(folder / (CONFIG if (folder / CONFIG).is_file() else MISTRAL_CONFIG))
     files = _without_second_copy(safetensors.weight_files(folder))
     tensors = safetensors.read_checkpoint(folder, files)
     files = files or _pytorch_files(folder)
-    method, bits = configs.quantization_of(config)
-    shape = configs.shape_of(config)
-    parameters, active = _parameters(tensors, shape, bits)
+    parameters, active = _parameters(tensors, told.shape, told.bits)
     return Facts(
         path=str(folder),
         format="safetensors" if tensors else "pytorch",
-        architecture=configs.architecture_of(config),
-        shape=shape,
+        architecture=told.architecture,
+        shape=told.shape,
         weight_bytes=sum(tensor.bytes for tensor in tensors.values()) or sum(file.stat().st_size for file in files),
         files=len(files),
         parameters=parameters,
         active_parameters=active,
-        dtype=_dtype(tensors, bits) or _told_dtype(config),
-        quantization=method,
+        dtype=_dtype(tensors, told.bits) or told.dtype,
+        quantization=told.quantization,
         tokenizer=tokenizer.find_tokenizer(folder),
         has_chat_template=tokenizer.has_chat_template(folder),
-        needs_remote_code=configs.needs_remote_code(config),
+        needs_remote_code=told.needs_remote_code,
         adapters=tuple(found.adapters),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """What a checkpoint's config tells."""
+
+    architecture: str
+    shape: Shape
+    quantization: str | None
+    bits: int | None
+    dtype: str | None
+    needs_remote_code: bool
+
+
+def _told(file: Path) -> _Told:
+    with reading(file):
+        config = read_json(file)
+        if not configs.names_architecture(config):
+            raise corrupt(f"{file} names no architecture.", "Take a complete checkpoint of a language model.")
+        method, bits = configs.quantization_of(config)
+        return _Told(
+            architecture=configs.architecture_of(config),
+            shape=configs.shape_of(config),
+            quantization=method,
+            bits=bits,
+            dtype=_told_dtype(config),
+            needs_remote_code=configs.needs_remote_code(config),
+        )
 
 
 def _without_second_copy(files: list[Path]) -> list[Path]:
@@ -81,16 +110,18 @@ def _without_second_copy(files: list[Path]) -> list[Path]:
 
 
 def _pytorch_files(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("pytorch_model*.bin"))
+    files = sorted(file for file in folder.glob("pytorch_model*.bin") if file.is_file())
     if (folder / PYTORCH_INDEX).is_file():
-        names = {*map(str, read_json(folder / PYTORCH_INDEX).get("weight_map", {}).values())}
+        names = {*safetensors.weight_map(folder / PYTORCH_INDEX).values()}
         if missing := sorted(names - {file.name for file in files}):
             raise corrupt(f"{len(missing)} of {len(names)} weight files are missing: {', '.join(missing[:3])}.")
     if not files:
         raise not_found(f"There are no weights in {folder}, only a config.", "Fetch the whole model.")
     for file in files:
-        refuse_pointer(file)
-        if not zipfile.is_zipfile(file):
+        with reading(file):
+            refuse_pointer(file)
+            is_whole = zipfile.is_zipfile(file)
+        if not is_whole:
             raise corrupt(f"{file.name} is cut short or damaged: it doesn't end as a PyTorch file does.")
     return files
 
@@ -138,13 +169,11 @@ def _told_dtype(config: JsonObject) -> str | None:
 
 
 def _gguf(found: Found) -> Facts:
-    headers = [gguf.read_header(file) for file in found.shards]
-    first = headers[0]
+    first, tensors = _headers(found.shards)
     if first.kind != "model":
         raise not_found(f"{found.path.name} is no model: its header calls it {first.kind}.", "Name the model's file.")
     if not first.architecture:
         raise corrupt(f"{found.path.name} names no architecture.")
-    tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
     _all_tensors_there(first, tensors, found.path)
     shape = _gguf_shape(first)
     counts = {name: tensor.elements for name, tensor in tensors.items()}
@@ -167,31 +196,50 @@ def _gguf(found: Found) -> Facts:
     )
 
 
+def _headers(shards: Sequence[Path]) -> tuple[gguf.Header, dict[str, gguf.Tensor]]:
+    """The first header, and the tensors of all."""
+    budget = gguf.Budget()
+    first = gguf.read_header(shards[0], budget)
+    tensors = dict(first.tensors)
+    for file in shards[1:]:
+        tensors |= gguf.read_header(file, budget).tensors
+    return first, tensors
+
+
 def _all_tensors_there(header: gguf.Header, tensors: dict[str, gguf.Tensor], file: Path) -> None:
-    wanted = header.metadata.get("split.tensors.count")
-    if isinstance(wanted, int) and len(tensors) < wanted:
+    wanted = whole(header.metadata, "split.tensors.count") or 0
+    if len(tensors) < wanted:
         raise corrupt(f"{file.name} and its parts have {len(tensors)} of {wanted} tensors.")
 
 
 def _gguf_shape(header: gguf.Header) -> Shape:
     heads, hidden = _largest(header, "attention.head_count"), _largest(header, "embedding_length")
-    vocabulary = header.metadata.get("tokenizer.ggml.tokens")
     layers, window = _largest(header, "block_count"), _largest(header, "attention.sliding_window")
-    pattern = header.of_architecture("attention.sliding_window_pattern")
     return Shape(
         layers=layers,
         hidden_size=hidden,
         attention_heads=heads,
         kv_heads=_largest(header, "attention.head_count_kv") or heads,
         head_dim=_largest(header, "attention.key_length") or (hidden // heads if hidden and heads else None),
-        vocabulary_size=len(vocabulary) if isinstance(vocabulary, list) else vocabulary,
+        vocabulary_size=length(header.metadata, "tokenizer.ggml.tokens"),
         context_length=_largest(header, "context_length"),
         experts=_largest(header, "expert_count"),
         experts_per_token=_largest(header, "expert_used_count"),
         sliding_window=window,
-        sliding_layers=sum(pattern) if window and isinstance(pattern, list) else 0,
+        sliding_layers=_sliding_layers(header, layers) if window else 0,
         latent_size=_latent_size(header),
     )
+
+
+def _sliding_layers(header: gguf.Header, layers: int | None) -> int:
+    """Where it is said of each layer whether it has a window."""
+    name = f"{header.architecture}.attention.sliding_window_pattern"
+    pattern = header.metadata.get(name)
+    if pattern is None or isinstance(pattern, int):
+        return 0
+    if not isinstance(pattern, list) or not all(isinstance(each, int) for each in pattern):
+        raise Unfit(name, pattern, "a list of what is true or false")
+    return sum(map(bool, pattern[:layers]))
 
 
 def _latent_size(header: gguf.Header) -> int | None:
@@ -201,15 +249,17 @@ def _latent_size(header: gguf.Header) -> int | None:
 
 def _largest(header: gguf.Header, key: str) -> int | None:
     """Where each layer has its own number, the largest; 0 is how some writers say none."""
-    value: Any = header.of_architecture(key)
-    if isinstance(value, list):
-        value = max((each for each in value if isinstance(each, int)), default=None)
-    return value if isinstance(value, int) and value > 0 else None
+    name = f"{header.architecture}.{key}"
+    value = header.metadata.get(name)
+    if isinstance(value, list) and value and all(map(is_whole, value)):
+        value = max(value)
+    return whole({name: value}, name) or None
 
 
 def _file_type(header: gguf.Header, tensors: dict[str, gguf.Tensor]) -> str:
     """What people call the mixture; else the type that most bytes are of."""
-    named = FILE_TYPES.get(header.metadata.get("general.file_type", -1))
+    number = whole(header.metadata, "general.file_type")
+    named = None if number is None else FILE_TYPES.get(number)
     by_type: Counter[str] = Counter()
     for tensor in tensors.values():
         by_type[tensor.type] += tensor.bytes or tensor.elements

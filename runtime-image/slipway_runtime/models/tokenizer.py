@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from slipway_runtime.models.files import JsonObject, looks_like_json, read_json, refuse_pointer
+from slipway_runtime.models.files import looks_like_json, read_json, reading, refuse_pointer
 from slipway_runtime.models.problem import FETCH_AGAIN, corrupt
+from slipway_runtime.models.values import JsonObject
 
 FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "spiece.model", "vocab.json", "vocab.txt")
 CONFIG = "tokenizer_config.json"
@@ -15,11 +16,13 @@ TEMPLATES = ("chat_template.jinja", "chat_template.json")
 def find_tokenizer(folder: Path) -> str | None:
     """The name of the file that holds the vocabulary."""
     there = [name for name in FILES if (folder / name).is_file()]
-    there += sorted(file.name for file in [*folder.glob("*.tiktoken"), *folder.glob("tokenizer.model.*")])
+    others = [*folder.glob("*.tiktoken"), *folder.glob("tokenizer.model.*")]
+    there += sorted(file.name for file in others if file.is_file())
     for name in there[:1]:
-        refuse_pointer(folder / name)
-        if name.endswith(".json") and not looks_like_json(folder / name):
-            raise corrupt(f"{name} is cut short or damaged.", FETCH_AGAIN)
+        with reading(folder / name):
+            refuse_pointer(folder / name)
+            if name.endswith(".json") and not looks_like_json(folder / name):
+                raise corrupt(f"{name} is cut short or damaged.", FETCH_AGAIN)
     return there[0] if there else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +21,9 @@ from .phases import Phases, age_of_process
 from .process import EngineProcess
 from .start_trace import StartTrace
 
+DEEPEST_TRACE = 20  # calls
+LONGEST_ERROR = 1000  # letters; it may quote what was read
+
 
 def run(
     prepare: Callable[[], tuple[Launch, Options]], *, termination_log: Path, trace: StartTrace | None = None
@@ -34,6 +38,8 @@ def run(
         failure = _supervise(launch, options, log=log, phases=phases, trace=trace)
     except (Refusal, ModelError) as refusal:
         failure = refusal.failure
+    except Exception as error:  # a cause that nobody has foreseen is told in the same form as all others
+        failure = _broken(error, log)
     stopping.ignore()
     code = _tell(failure, log, termination_log)
     if failure:
@@ -69,7 +75,7 @@ def _supervise(launch: Launch, options: Options, *, log: Log, phases: Phases, tr
         except OSError as error:
             return _cannot_work(error)
         except Exception as error:
-            return _broken(error)
+            return _broken(error, log)
         finally:
             _clear(engine, shared, log)
             guards.close()
@@ -88,8 +94,10 @@ def _cannot_work(error: OSError) -> Failure:
     return Failure(Reason.POD_CONFIG_ERROR, told, "If an address is in use, choose another --management-port.")
 
 
-def _broken(error: BaseException) -> Failure:
-    told = f"slipway-runtime itself failed: {type(error).__name__}: {error}"
+def _broken(error: Exception, log: Log) -> Failure:
+    """The log has the place in the code."""
+    log.pass_on("".join(traceback.format_exception(error, limit=-DEEPEST_TRACE)).encode(errors="replace"))
+    told = f"slipway-runtime itself failed: {type(error).__name__}: {str(error)[:LONGEST_ERROR]}"
     return Failure(Reason.UNKNOWN, told, "This is a bug, worth a report with the log.")
 
 

@@ -10,7 +10,7 @@ import uvloop
 from support.activator import Activator, activated
 from support.scripted_engine import ScriptedEngine, scripted_engine
 
-OVER_SOCKETS = {"test_forwarding", "test_failing_replicas", "test_waiting", "test_abuse"}
+OVER_SOCKETS = {"test_forwarding", "test_failing_replicas", "test_waiting", "test_abuse", "test_goes_on", "test_pool"}
 
 
 def pytest_asyncio_loop_factories(

@@ -1,15 +1,20 @@
-"""The activator as a whole: whom it follows."""
+"""The activator as a whole: whom it follows, and what it looks at."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from kubernetes.aio.client import Configuration
 from slipway.activator.activator import Activator
+from slipway.activator.demand import Deployment
+from slipway.activator.looking import Looking
 from slipway.activator.settings import parse
 from slipway.activator.watches import Home
-from slipway.kube.kinds import ENDPOINT_SLICE, Object
+from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, Object
 
 HOME = Home("slipway-system", "slipway-activator")
 
@@ -85,3 +90,66 @@ async def test_before_it_answers_it_follows_nobody(seen: Seen) -> None:
 async def test_a_replica_with_two_addresses_is_one(seen: Seen) -> None:
     seen.follows(of_service(endpoint("10.0.0.1", "one"), name="v4"), of_service(endpoint("fd00::1", "one"), name="v6"))
     assert seen.activator._knowledge.scraping.activators == 1
+
+
+# --- what it looks at ------------------------------------------------------------------------------------------------
+
+OLD, NEW = Deployment("chat", "old"), Deployment("chat", "new")
+
+
+def port_of(which: Deployment, version: int) -> Object:
+    metadata = {"name": "slipway-activator-ports-00", "namespace": HOME.namespace, "uid": "1"}
+    return {
+        "metadata": {**metadata, "resourceVersion": f"{version}"},
+        "data": {"20000": f"{which} uid-of-{which.name}"},
+    }
+
+
+async def test_who_loses_a_port_is_looked_at_before_who_gets_it_and_before_all_others(seen: Seen) -> None:
+    watching, looked = seen.activator._watching, list[Deployment]()
+    seen.activator._knowledge._looking = Looking(looked.append, asyncio.get_running_loop().time)
+    seen.activator._looks = True
+    seen.activator._changed(NEW)
+    for version, which in enumerate([OLD, NEW], 1):
+        watching._arrived(CONFIG_MAP, "MODIFIED", port_of(which, version))
+    looking = asyncio.create_task(seen.activator._knowledge.keep_looking())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    looking.cancel()
+    assert looked == [OLD, NEW, NEW]
+
+
+async def test_while_the_last_requests_are_answered_it_still_looks_at_what_changes(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are held may wait for a replica that is only just getting ready."""
+    activator, looked = seen.activator, asyncio.Event()
+    serves = asyncio.Event()
+
+    @asynccontextmanager
+    async def doors() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            activator._changed(NEW)
+            await looked.wait()
+
+    @asynccontextmanager
+    async def scaler() -> AsyncIterator[int]:
+        serves.set()
+        yield 1
+
+    monkeypatch.setattr(activator._watching.store, "unsynced", list)
+    monkeypatch.setattr(activator, "_doors", doors)
+    monkeypatch.setattr(activator, "_scaler", scaler)
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    activator._knowledge._looking = Looking(lambda _: looked.set(), asyncio.get_running_loop().time)
+    serving = asyncio.create_task(activator._serve())
+    await serves.wait()
+    await asyncio.sleep(0)
+    serving.cancel()
+    async with asyncio.timeout(10):
+        with suppress(asyncio.CancelledError):
+            await serving
+    assert looked.is_set()
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("looking")]

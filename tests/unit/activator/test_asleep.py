@@ -14,15 +14,20 @@ from slipway.activator.http1.heads import Headers, RequestHead
 from slipway.activator.rules import Rules, rules_of
 from slipway.api.reasons import Reason, State
 from slipway.observing.cause import Cause
+from slipway_runtime.guard import engine_errors
 from slipway_runtime.guard import errors as guards
 
-VLLM = Rules(engine="vllm", names=("llama", "llama-sql"), created=1_795_000_000, any_web_page=True)
-PAGE: Headers = [(b"origin", b"https://chat.example.com"), (b"access-control-request-headers", b"authorization")]
+VLLM = Rules(engine="vllm", names=("llama", "llama-sql"), created=1_795_000_000, web_pages=("*",))
+PAGE: Headers = [
+    (b"origin", b"https://chat.example.com"),
+    (b"access-control-request-method", b"POST"),
+    (b"access-control-request-headers", b"authorization"),
+]
 
 
-def head(line: str, headers: Headers | None = None) -> RequestHead:
+def head(line: str, headers: Headers | None = None, *, length: int | None = 0) -> RequestHead:
     method, target = line.encode().split(b" ")
-    return RequestHead(method, target, headers or [], 0)
+    return RequestHead(method, target, headers or [], length)
 
 
 def told(line: str, rules: Rules = VLLM, *, headers: Headers | None = None, at: State = State.IDLE) -> Told:
@@ -35,9 +40,11 @@ def said(line: str, rules: Rules = VLLM, *, at: State = State.IDLE) -> Any:
     return json.loads(told(line, rules, at=at).body)
 
 
-def refused(line: str, rules: Rules = VLLM) -> tuple[int, str]:
+def refused(
+    line: str, rules: Rules = VLLM, *, headers: Headers | None = None, length: int | None = 0
+) -> tuple[int, str]:
     with pytest.raises(RefusedError) as raised:
-        answer(rules, head(line), State.IDLE)
+        answer(rules, head(line, headers, length=length), State.IDLE)
     return raised.value.refusal.status, str(raised.value.refusal.reason)
 
 
@@ -88,23 +95,73 @@ def test_its_state_is_one_of_those_that_kubectl_shows(cause: Cause | None, is_co
 # --- browsers --------------------------------------------------------------------------------------------------------
 
 
+def allowed(line: str, rules: Rules) -> dict[bytes, bytes]:
+    return {name: value for name, value in told(line, rules, headers=PAGE).headers if name.startswith(b"access-")}
+
+
 def test_a_browser_may_ask_whether_its_page_may_ask_as_vllm_allows_it() -> None:
-    headers = dict(told("OPTIONS /v1/chat/completions", headers=PAGE).headers)
-    assert headers[b"access-control-allow-origin"] == b"*"
-    assert headers[b"access-control-allow-headers"] == b"authorization"
-    assert b"POST" in headers[b"access-control-allow-methods"]
-    assert dict(told("GET /v1/models", headers=PAGE).headers)[b"access-control-allow-origin"] == b"*"
+    assert allowed("OPTIONS /v1/chat/completions", VLLM) == {
+        b"access-control-allow-origin": b"*",
+        b"access-control-allow-headers": b"authorization",
+        b"access-control-allow-methods": b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT",
+    }
+    assert allowed("GET /v1/models", VLLM) == {b"access-control-allow-origin": b"*"}
 
 
-NOT_ANY = [
-    rules_of({"metadata": {"name": "llama"}, "spec": {"model": {}, "engine": engine}})
-    for engine in ({"name": "llamacpp"}, {"name": "vllm", "extraArgs": ['--allowed-origins=["https://a.example"]']})
+def rules_with(*flags: str, name: str = "vllm") -> Rules:
+    engine = {"name": name, "extraArgs": list(flags)}
+    return rules_of({"metadata": {"name": "llama"}, "spec": {"model": {}, "engine": engine}})
+
+
+def test_a_page_may_ask_whose_origin_is_named() -> None:
+    named = rules_with('--allowed-origins=["https://a.example","https://chat.example.com"]')
+    assert allowed("OPTIONS /v1/completions", named)[b"access-control-allow-origin"] == b"https://chat.example.com"
+    assert allowed("GET /v1/models", named) == {b"access-control-allow-origin": b"https://chat.example.com"}
+    assert dict(told("GET /v1/models", named, headers=PAGE).headers)[b"vary"] == b"Origin"
+
+
+OTHER_PAGES = [
+    (),
+    ('--allowed-origins=["https://a.example"]',),
+    ('--allowed-origins=["*"]', '--allowed-origins=["https://a.example"]'),
+    ('--allowed-origins=["*"]', '--allowed-methods=["GET"]'),
+    ("--allowed-origins=*",),
+    ("--allowed-origins=5",),
 ]
 
 
-@pytest.mark.parametrize("rules", NOT_ANY, ids=["llamacpp", "origins-named"])
-def test_where_not_every_page_may_ask_none_is_told_so(rules: Rules) -> None:
-    assert not [name for name, _ in told("OPTIONS /v1/completions", rules, headers=PAGE).headers if b"allow" in name]
+@pytest.mark.parametrize("flags", OTHER_PAGES, ids=str)
+def test_a_page_that_vllm_does_not_know_may_not_ask(flags: tuple[str, ...]) -> None:
+    rules = rules_with(*flags)
+    assert refused("OPTIONS /v1/completions", rules, headers=PAGE) == (405, "method_not_allowed")
+    assert allowed("GET /v1/models", rules) == {}
+
+
+def test_pages_have_no_answer_where_llamacpp_has_none() -> None:
+    llamacpp = rules_with(name="llamacpp")
+    assert allowed("GET /v1/models", llamacpp) == {}
+    assert refused("OPTIONS /v1/completions", llamacpp, headers=PAGE) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[], PAGE[:1], PAGE[1:], [PAGE[0], (b"access-control-request-method", b"BREW")]],
+    ids=["bare", "no method", "no page", "a method that there is not"],
+)
+def test_what_no_browser_asks_so_is_answered_as_by_a_replica(headers: Headers) -> None:
+    assert refused("OPTIONS /v1/completions", headers=headers) == (405, "method_not_allowed")
+
+
+@pytest.mark.parametrize("length", [1, None], ids=["told", "in chunks"])
+@pytest.mark.parametrize(
+    "line", ["GET /v1/models", "HEAD /health", "GET /v1/models/gpt-4", "GET /v1/responses/a", "OPTIONS /v1/completions"]
+)
+def test_a_body_where_none_belongs_is_refused_as_by_a_replica(line: str, length: int | None) -> None:
+    assert refused(line, headers=PAGE, length=length) == (413, "request_too_large")
+
+
+def test_what_is_not_served_is_so_with_a_body_too() -> None:
+    assert refused("GET /metrics", length=1) == (404, "unknown_url")
 
 
 # --- what wakes nobody -----------------------------------------------------------------------------------------------
@@ -127,7 +184,8 @@ SOMEBODY_ELSES = Rules(engine="sglang", names=("llama",))
 def test_what_an_engine_of_somebody_else_serves_is_not_known_so_it_is_not_denied() -> None:
     assert refused("GET /get_model_info", SOMEBODY_ELSES) == (503, "model_asleep")
     assert refused("GET /favicon.ico", SOMEBODY_ELSES) == (404, "unknown_url")
-    assert told("OPTIONS /generate", SOMEBODY_ELSES).status == 200
+    assert refused("OPTIONS /generate", SOMEBODY_ELSES, headers=PAGE) == (503, "model_asleep")
+    assert answer(SOMEBODY_ELSES, head("GET /health", length=1), State.IDLE)
 
 
 # --- the words of the guard ------------------------------------------------------------------------------------------
@@ -136,9 +194,17 @@ SAME = [
     (denials.NO_KEY, guards.NO_KEY),
     (denials.WRONG_KEY, guards.WRONG_KEY),
     (denials.not_served("GET", "/x"), guards.not_served("GET", "/x")),
+    (denials.NO_BODY, guards.NO_BODY),
+    (denials.not_answered("OPTIONS"), engine_errors.of_answer(405, b"", method="OPTIONS", path="/x")),
 ]
 
 
 @pytest.mark.parametrize(("ours", "theirs"), SAME)
 def test_what_the_guard_says_too_is_said_in_its_words(ours: Any, theirs: Any) -> None:
     assert (ours.status, json.loads(ours.body())) == (theirs.status, json.loads(theirs.body()))
+
+
+def test_a_stored_response_that_is_not_there_has_one_code() -> None:
+    theirs = guards.no_such_response("resp_1")
+    assert refused("GET /v1/responses/resp_1") == (theirs.status, theirs.code)
+    assert refused("POST /v1/responses/resp_1/cancel") == (theirs.status, theirs.code)

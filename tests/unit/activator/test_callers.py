@@ -16,6 +16,7 @@ from slipway.activator._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator._generated import peers_pb2, peers_pb2_grpc
 from slipway.activator.callers import HOLDS_FOR, Callers, Judge
 from slipway.activator.demand import Demand, Deployment, Wanted
+from slipway.activator.lookups import NOBODY
 from slipway.activator.peers import Telling
 from slipway.kube.kinds import Object
 
@@ -87,6 +88,16 @@ async def test_an_address_that_another_pod_has_now_is_not_kedas() -> None:
     assert await callers.is_keda(KEDA) is False
     cluster.answers = False
     assert await callers.is_keda(KEDA) is None
+
+
+async def test_an_address_that_a_pod_has_now_that_is_too_large_to_be_read_is_nobodys() -> None:
+    cluster = Cluster()
+    callers = cluster.callers
+    assert await callers.is_keda(KEDA) is True
+    cluster.pods[KEDA] = cluster.pods[US] = (NOBODY,)
+    cluster.now = HOLDS_FOR
+    assert await callers.is_keda(KEDA) is False
+    assert await callers.is_replica(US) is False
 
 
 async def test_kedas_many_questions_are_not_as_many_to_the_api_server() -> None:

@@ -148,7 +148,7 @@ def test_an_ipv6_network_is_one_address(one: str, other: str, alike: bool) -> No
     [
         (1024, 1 << 20, 8192, 1 << 20),
         (1 << 20, 1 << 20, 8192, None),
-        (1024, 4096, 1728, 4096),
+        (1024, 4096, 1152, 4096),
         (-1, -1, 8192, None),
         (100, 100, 1, None),
     ],
@@ -167,6 +167,6 @@ def test_where_the_limit_can_not_be_raised_it_counts_as_it_is(monkeypatch: pytes
     def refuse(which: int, limits: tuple[int, int]) -> None:
         raise ValueError("not allowed to raise maximum limit")
 
-    monkeypatch.setattr("resource.getrlimit", lambda which: (1024, 1 << 20))
+    monkeypatch.setattr("resource.getrlimit", lambda which: (2048, 1 << 20))
     monkeypatch.setattr("resource.setrlimit", refuse)
-    assert open_files.connections(8192) == (1024 - open_files.FOR_THE_REST) // 2
+    assert open_files.connections(8192) == (2048 - open_files.FOR_THE_REST - open_files.idle(2048)) // 2

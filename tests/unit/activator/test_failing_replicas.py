@@ -6,6 +6,7 @@ import socket
 import sys
 
 import pytest
+from slipway.activator.body import BLOCK
 from slipway.activator.options import Options
 from slipway.activator.pool import Pool
 from slipway.activator.waking import LONGEST
@@ -220,6 +221,19 @@ async def test_a_replica_that_says_nothing_is_not_waited_for_for_ever(beginning:
         answered = await ask(activator)
         assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
         assert "said nothing" in answered.error["message"]
+        await activator.until_inactive()
+
+
+@pytest.mark.parametrize("kept", [8 << 20, 1000], ids=["that can be sent again", "that passes through"])
+async def test_a_replica_that_says_nothing_to_a_large_body_is_not_waited_for_for_ever(kept: int) -> None:
+    never = asyncio.Event()
+    options = Options(silence=0.2, kept_body=kept)
+    async with scripted_engine(when(never, answering(b""))) as engine, activated(options=options) as activator:
+        activator.ready(engine)
+        answered = await ask(activator, b"x" * (2 * BLOCK))
+        assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
+        assert "said nothing" in answered.error["message"]
+        assert len(engine.asked[0].body) == 2 * BLOCK
         await activator.until_inactive()
 
 

@@ -178,6 +178,17 @@ async def test_an_answer_in_chunks_arrives_whole_and_with_its_trailers(
     assert (answered.body, answered.trailers) == (b"abcde", {"x-sum": "5"})
 
 
+async def test_no_key_is_passed_on_behind_a_body(activator: Activator, engine: ScriptedEngine) -> None:
+    """As a replica's server may take trailers for headers."""
+    keys = b"Authorization: Bearer k\r\nX-Api-Key: k\r\nApi-Key: k\r\nCookie: k\r\n"
+    async with connected(activator) as client:
+        client.say(
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 5\r\n" + keys + b"\r\n"
+        )
+        await client.answer()
+    assert engine.asked[0].trailers == [("x-sum", "5")]
+
+
 async def test_an_answer_that_ends_with_its_connection_arrives_whole(
     activator: Activator, engine: ScriptedEngine
 ) -> None:

@@ -1,13 +1,15 @@
 """What the cluster shows of a deployment → what the data path knows of it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from slipway.activator.access import allow_from
+from slipway.activator.briefs import brief_of, start_of, those_that_tell
 from slipway.activator.deployments import Known
-from slipway.activator.knowing import Object, Sight, known, last_cold_start, start_of
+from slipway.activator.knowing import Object, Sight, known, last_cold_start
 from slipway.activator.picking import Replica
 from slipway.api.exposure import Peer
 from slipway.api.reasons import Reason
@@ -71,11 +73,13 @@ def failed(reason: Reason, *, generation: int = 2) -> Object:
     return {"conditions": [{"type": "Ready", "status": "False", "observedGeneration": generation, **told}]}
 
 
-SIGHT = Sight(deployment=llm(), port=20123, service=service(), pods=(), extra_slice=None, now=NOW)
+SIGHT = Sight(deployment=llm(), port=20123, service=service(), pods=(), shown=(), extra_slice=None, now=NOW)
 
 
-def seen(**changes: Any) -> Known:
-    found = known(replace(SIGHT, **changes))
+def seen(pods: Sequence[Object] = (), **changes: Any) -> Known:
+    briefs = [brief_of(each) for each in pods]
+    shown = [each for each in pods if each["metadata"]["name"] in those_that_tell(briefs)]
+    found = known(replace(SIGHT, pods=briefs, shown=shown, **changes))
     assert found
     return found
 

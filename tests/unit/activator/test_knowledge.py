@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from itertools import count
 
 import pytest
@@ -30,8 +31,9 @@ class Sight:
     def __init__(self) -> None:
         self._store, self._deployments = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE]), Deployments()
         self._versions = count(1)
+        clock = asyncio.get_running_loop().time
         self.knowledge = Knowledge(
-            self._store, self._deployments, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=lambda: 0.0
+            self._store, self._deployments, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
         )
         self.greeting = Asking()
         self.knowledge.greeting = self.greeting  # type: ignore[assignment]
@@ -49,9 +51,13 @@ class Sight:
         self._store.take(POD, "MODIFIED", {"metadata": metadata, "spec": spec, "status": status}, now=0)
         self.knowledge.look(LLAMA)
 
-    def greet(self) -> None:
+    async def greet(self) -> None:
         [target] = self.greeting.targets
         self.knowledge.greet(target)
+        before = self._deployments.of(LLAMA)
+        async with asyncio.timeout(10):
+            while self._deployments.of(LLAMA) == before:  # noqa: ASYNC110 - it is looked at in a moment
+                await asyncio.sleep(0)
 
     @property
     def replicas(self) -> int:
@@ -61,29 +67,32 @@ class Sight:
 
 
 @pytest.fixture
-async def sight() -> Sight:
-    return Sight()
+async def sight() -> AsyncIterator[Sight]:
+    sight = Sight()
+    looking = asyncio.create_task(sight.knowledge.keep_looking())
+    yield sight
+    looking.cancel()
 
 
 async def test_a_pod_that_starts_is_asked_and_is_a_replica_as_soon_as_it_says_so(sight: Sight) -> None:
     sight.pod()
     assert sight.replicas == 0
-    sight.greet()
+    await sight.greet()
     assert sight.replicas == 1
 
 
 async def test_its_word_is_not_that_of_the_container_that_follows_it(sight: Sight) -> None:
     sight.pod()
-    sight.greet()
+    await sight.greet()
     sight.pod(container="second")
     assert sight.replicas == 0
-    sight.greet()
+    await sight.greet()
     assert sight.replicas == 1
 
 
 async def test_once_the_api_server_has_called_it_ready_only_its_word_counts(sight: Sight) -> None:
     sight.pod()
-    sight.greet()
+    await sight.greet()
     sight.pod(ready=True)
     assert sight.greeting.targets == []
     sight.pod()

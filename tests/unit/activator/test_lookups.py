@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
-from slipway.activator.lookups import BURST, FRESH, HOLDS, MOST_LABELS, PER_SECOND, WAIT, Lookups
+from slipway.activator.lookups import BURST, FRESH, HOLDS, LARGEST, MOST_LABELS, NOBODY, PER_SECOND, WAIT, Lookups
 from slipway.activator.rates import Bucket
 from slipway.activator.turnstile import WAITING
 from support import virtual_time
@@ -54,6 +54,16 @@ async def test_a_pod_with_more_labels_than_are_kept_is_not_taken_for_one_without
     [pod] = await lookups(neighbours).pods_at("10.0.0.1") or ()
     assert pod["spec"]["hostNetwork"]  # whose address is shared, so that it is let in nowhere
     assert pod["metadata"]["labels"] == {}
+
+
+async def test_one_of_whom_too_much_would_have_to_be_read_is_let_in_nowhere_whoever_had_the_address_before(
+    neighbours: Neighbours,
+) -> None:
+    found = lookups(neighbours)
+    assert await names(found, "10.0.0.1") == ["pod-0"]
+    neighbours.pods[0]["spec"]["containers"] = [{"env": ["x" * LARGEST]}]
+    neighbours.clock.now += FRESH
+    assert await found.pods_at("10.0.0.1") == (NOBODY,)
 
 
 async def test_pods_that_have_ended_have_no_address_any_more(neighbours: Neighbours) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 import pytest
-from slipway.activator.paths import HEALTH, SERVED, WAKE, exists, find, needs_key, path_of, wakes
+from hypothesis import given
+from hypothesis import strategies as st
+from slipway.activator.first_line import MOST_PARTS, FirstLine, decoded, line, of, pattern
+from slipway.activator.http1.heads import RequestHead
+from slipway.activator.paths import HEALTH, SERVED, WAKE, exists, find, needs_key, takes_no_body, wakes
 from slipway.activator.rules import Rules
+from slipway.api.scaling import WAKING_REQUEST
 from slipway_runtime.guard import routes
 
 OURS, THEIRS = Rules(engine="llamacpp"), Rules(engine="sglang")
@@ -12,6 +20,11 @@ OURS, THEIRS = Rules(engine="llamacpp"), Rules(engine="sglang")
 
 def test_the_guards_table_is_ours() -> None:
     assert {f"{route.method} {route.path}" for route in routes.SERVED} == SERVED
+
+
+def test_a_body_belongs_where_the_guard_takes_one() -> None:
+    none = {f"{route.method} {route.path}" for route in routes.SERVED if route.takes is routes.Takes.NOTHING}
+    assert {each for each in SERVED if takes_no_body(line(*each.replace("*", "a").split(" ")))} == none
 
 
 def test_what_the_guard_lets_everybody_ask_takes_no_key() -> None:
@@ -42,8 +55,8 @@ PATHS = (
 def test_a_path_is_found_where_the_guard_finds_it(method: str, path: str) -> None:
     guard = routes.Routes()
     theirs = guard.find(method, path)
-    assert find(method, path) == (f"{theirs.method} {theirs.path}" if theirs else None)
-    assert exists(path) == guard.exists(path)
+    assert find(line(method, path)) == (f"{theirs.method} {theirs.path}" if theirs else None)
+    assert exists(line(method, path)) == guard.exists(path)
 
 
 def test_all_that_the_engine_computes_for_wakes_it_and_every_line_of_it_is_served() -> None:
@@ -53,14 +66,42 @@ def test_all_that_the_engine_computes_for_wakes_it_and_every_line_of_it_is_serve
 
 
 def test_a_path_is_decoded_once_and_has_no_query() -> None:
-    assert path_of(b"/v1/%63hat?a=/b") == "/v1/chat"
-    assert path_of(b"/v1/%2563hat") == "/v1/%63hat"
-    assert path_of(b"*") == "*"
+    assert asked(b"/v1/%63hat?a=/b").path == "/v1/chat"
+    assert asked(b"/v1/%2563hat").path == "/v1/%63hat"
+    assert asked(b"*").path == "*"
+
+
+def asked(target: bytes) -> FirstLine:
+    return of(RequestHead(b"GET", target, [], 0))
+
+
+@given(st.text(alphabet="%=aF3c/.+~", max_size=40))
+def test_a_path_is_decoded_as_urllib_decodes_it(path: str) -> None:
+    assert decoded(path.encode()) == unquote(path)
+
+
+def test_a_path_that_is_asked_for_again_is_not_read_again() -> None:
+    assert asked(b"/v1/models/a?b").parts is asked(b"/v1/models/a?c").parts
+
+
+def test_a_path_may_have_more_parts_than_are_told_apart() -> None:
+    long = line("GET", "/a" * 1000)
+    assert len(long.parts) == MOST_PARTS
+    assert pattern("GET /*", may_be_open=True).fits(long)
+    assert not pattern("GET " + "/a" * (MOST_PARTS - 1)).fits(long)
+    assert pattern("GET " + "/a" * (MOST_PARTS - 1)).fits(line("GET", "/a" * (MOST_PARTS - 1)))
+
+
+def test_no_pattern_of_a_spec_has_more_parts_than_are_told_apart() -> None:
+    longest = "PUT " + "/*" * 126
+    assert len(longest) == 256
+    assert re.match(WAKING_REQUEST, longest)
+    assert len(pattern(longest).parts) < MOST_PARTS
 
 
 @pytest.mark.parametrize(("method", "woken"), [("POST", True), ("GET", False), ("PUT", False), ("OPTIONS", False)])
 def test_of_an_engine_that_is_not_ours_every_post_wakes(method: str, woken: bool) -> None:
-    assert wakes(THEIRS, method, "/v2/models/any/infer") is woken
+    assert wakes(THEIRS, line(method, "/v2/models/any/infer")) is woken
 
 
 WAKE_ON = [
@@ -87,7 +128,7 @@ WAKE_ON = [
 def test_a_list_in_the_spec_says_alone_what_wakes(
     wake_on: tuple[str, ...], method: str, path: str, woken: bool, engine: str
 ) -> None:
-    assert wakes(Rules(engine=engine, wake_on=wake_on), method, path) is woken
+    assert wakes(Rules(engine=engine, wake_on=wake_on), line(method, path)) is woken
 
 
 KEYED = [
@@ -111,4 +152,4 @@ KEYED = [
 def test_a_key_is_asked_for_where_there_is_something_to_protect(
     rules: Rules, method: str, path: str, needed: bool
 ) -> None:
-    assert needs_key(rules, method, path) is needed
+    assert needs_key(rules, line(method, path)) is needed

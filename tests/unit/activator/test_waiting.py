@@ -263,7 +263,7 @@ async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:
         if chunked:
             client.say(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + in_chunk(b"x" * 1001))
         else:
-            client.post(b"x" * 1001)
+            client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1000)
         refused = await client.answer()
         assert (refused.status, refused.error["code"]) == (413, "RequestTooLarge")
         assert refused.headers["connection"] == "close"

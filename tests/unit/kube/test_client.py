@@ -205,6 +205,15 @@ async def test_an_answer_with_more_bytes_than_wanted_is_not_read(client: KubeCli
     assert await client.get(CONFIG_MAP, "a", "team", at_most=100) == {"a": 1}
 
 
+async def test_a_list_with_more_bytes_than_wanted_is_not_read_and_not_asked_for_again(
+    client: KubeClient, server: Server
+) -> None:
+    server.answer(lambda: web.Response(body=b"{" * 101))
+    with pytest.raises(TooLargeError, match="more than 100 bytes"):
+        await client.list(POD, field_selector="status.podIP=10.0.0.1", at_most=100)
+    assert len(server.requests) == 1
+
+
 async def test_a_list_is_read_page_by_page(client: KubeClient, server: Server) -> None:
     pages = [{"items": [{"a": 1}], "metadata": {"continue": "more"}}, {"items": None, "metadata": {}}]
     for page in pages:

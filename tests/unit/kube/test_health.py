@@ -1,8 +1,14 @@
 """What probes and Prometheus are answered."""
 
+import asyncio
+
 import aiohttp
-from slipway.kube.health import serve
-from slipway.kube.metrics import Metrics
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from prometheus_client import generate_latest
+from slipway.kube import health
+from slipway.kube.health import Telling, serve
+from slipway.kube.metrics import AT_ONCE, Metrics
 
 
 async def answer(path: str, *, complaint: str | None = None, metrics: Metrics | None = None) -> tuple[int, str]:
@@ -37,3 +43,57 @@ async def test_metrics_are_told_by_labels_that_come_and_go() -> None:
     assert "slipway_leader 1.0" in text
     objects.clear()
     assert "Serving" not in (await answer("/metrics", metrics=metrics))[1]
+
+
+MANY = 50 * AT_ONCE  # objects: each has a line
+
+
+def many() -> Metrics:
+    metrics = Metrics()
+    metrics.watch_objects(lambda: {("Serving", str(each)): 1.0 for each in range(MANY)})
+    return metrics
+
+
+def test_metrics_are_written_in_steps_and_are_what_the_client_writes_at_once() -> None:
+    metrics = many()
+    metrics.count_call("get", "Pod", 200, 0.1)
+    pieces = list(metrics.text_in_steps())
+    assert max(piece.count(b"slipway_llmdeployments{") for piece in pieces) == AT_ONCE
+    assert b"".join(pieces) == generate_latest(metrics.registry)
+
+
+async def test_others_have_their_turns_while_metrics_are_written() -> None:
+    telling, turns = Telling(many()), 0
+    asking = asyncio.create_task(told(telling))
+    while not asking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= MANY // AT_ONCE
+    await telling.close()
+
+
+async def test_who_asks_for_metrics_within_a_moment_gets_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    metrics = Metrics()
+    metrics.watch_objects(lambda: read.append(1) or {})  # type: ignore[func-returns-value]
+    telling = Telling(metrics)
+    await asyncio.gather(*(told(telling) for _ in range(20)))
+    await told(telling)
+    assert len(read) == 1
+    monkeypatch.setattr(health, "HOLDS_FOR", 0.0)
+    await told(telling)
+    assert len(read) == 2
+
+
+async def test_one_who_asks_and_goes_takes_the_text_from_nobody() -> None:
+    telling = Telling(many())
+    gone, stays = asyncio.create_task(told(telling)), asyncio.create_task(told(telling))
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert b"slipway_llmdeployments{" in await stays
+
+
+async def told(telling: Telling) -> bytes:
+    response = await telling.answer(make_mocked_request("GET", "/metrics"))
+    assert isinstance(response.body, bytes)
+    return response.body

@@ -203,3 +203,45 @@ def test_of_one_that_is_too_large_it_is_known_that_it_is_there_and_whose_it_is()
     assert kept["metadata"]["labels"] == {OWNER_LABEL: "llama"}
     assert kept["metadata"]["ownerReferences"] == [owner]
     assert kept.keys() == {"metadata"}
+
+
+# --- many objects of one owner ---------------------------------------------------------------------------------------
+
+
+def of_llama(number: int) -> Object:
+    return pod(f"{number:03}", number + 1, labels={OWNER_LABEL: "llama"})
+
+
+def version_of(thing: Object) -> int:
+    return int(thing["metadata"]["resourceVersion"])
+
+
+@pytest.fixture
+def many() -> Store:
+    """Packed, and nobody may read them."""
+    store = Store([POD], packed=[POD])
+    for number in reversed(range(20)):
+        store.take(POD, "ADDED", of_llama(number), now=0)
+    store.keep_briefs(POD, version_of)
+    return store
+
+
+def test_a_change_of_one_of_many_reads_none_of_them(many: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Packing, "unpacked", lambda *_: pytest.fail("it is read"))
+    many.take(POD, "MODIFIED", pod("005", 100, labels={OWNER_LABEL: "llama"}), now=0)
+    many.take(POD, "MODIFIED", pod("006", 101), now=0)
+    many.take(POD, "DELETED", pod("007", 102), now=0)
+    many.take(POD, "ADDED", pod("0050", 103, labels={OWNER_LABEL: "llama"}), now=0)
+    assert many.briefs(POD, "llama", "chat") == [*range(1, 6), 100, 103, *range(9, 21)]
+
+
+def test_of_more_than_are_wanted_those_with_the_greatest_briefs_are_told(many: Store) -> None:
+    assert sorted(map(version_of, many.labelled(POD, "llama", "chat", most=3))) == [18, 19, 20]
+    assert many.labelled(POD, "llama", "chat", most=20) == many.labelled(POD, "llama", "chat")
+
+
+def test_one_of_which_no_brief_can_be_made_is_there_without(many: Store, caplog: pytest.LogCaptureFixture) -> None:
+    many.keep_briefs(POD, lambda thing: thing["spec"])
+    assert many.take(POD, "ADDED", of_llama(50), now=0)
+    assert many.briefs(POD, "llama", "chat")[-1] is None
+    assert "No brief can be made of Pod chat/050" in caplog.text

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import kopf
 import pytest
-from slipway.kube import watching
+from slipway.kube import arrivals, watching
 from slipway.kube.audit import Rhythm
+from slipway.kube.errors import Call, UnavailableError
 from slipway.kube.kinds import CONFIG_MAP, POD, Kind, Object
 from slipway.kube.metrics import Metrics
 from slipway.kube.watching import Watch, Watching
@@ -128,6 +130,54 @@ class Asked(Lister):
     async def list_metadata(self, kind: Kind, namespace: str | None = None, **_: Any) -> list[Object]:
         self.asked.append((kind, namespace))
         return []
+
+
+class TellingKopf:
+    """Lists many objects, tells the end of the last of them, and ends; begun anew, it lists nothing and goes on."""
+
+    MANY = 50
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    async def run(self, registry: kopf.OperatorRegistry, stop_flag: asyncio.Event, **_: Any) -> None:
+        self.runs += 1
+        if self.runs > 1:
+            await stop_flag.wait()
+            return
+        [handler] = registry._watching.get_all_handlers()
+        tell = cast(Any, handler.fn)
+        for number in range(self.MANY):
+            metadata = {**ONE["metadata"], "name": f"{number}", "uid": f"{number}", "resourceVersion": f"{number + 1}"}
+            await tell(event={"type": None, "object": {"metadata": metadata}})
+        await tell(event={"type": "DELETED", "object": {"metadata": metadata}})
+
+
+async def test_all_that_a_watch_has_told_is_known_before_the_next_one_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    telling = TellingKopf()
+    monkeypatch.setattr(kopf, "operator", telling.run)
+    monkeypatch.setattr(watching, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(watching, "CLOSE_WITHIN", 0.0)
+    monkeypatch.setattr(arrivals, "LONGEST_PORTION", 0.0)  # one at a time
+    watched = Watching(
+        [Watch(CONFIG_MAP, lambda _: ["key"])],
+        client=Unheard(),
+        login=no_login,
+        add=lambda _: time.sleep(0.01),  # by when the watch has long ended
+        metrics=Metrics(),
+    )
+    task = asyncio.create_task(watched.run())
+    await until(lambda: telling.runs == 2)
+    assert {name for _, name in watched.store.places(CONFIG_MAP)} == {f"{each}" for each in range(telling.MANY - 1)}
+    task.cancel()
+    await asyncio.wait([task])
+
+
+class Unheard(Lister):
+    """The audit hears nothing, so that it mends nothing."""
+
+    async def list_metadata(self, *_: Any, **__: Any) -> list[Object]:
+        raise UnavailableError(Call("list", "ConfigMap", ""), "it is down")
 
 
 async def test_kopf_remembers_nothing_of_what_it_has_seen() -> None:

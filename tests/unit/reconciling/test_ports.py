@@ -195,6 +195,18 @@ def test_what_another_leader_has_given_away_is_not_given_twice() -> None:
     assert made.take(claim("mine"), 1, at=[ONE]) != FIRST
 
 
+def test_a_port_that_another_leader_gave_meanwhile_is_kept_back_from_when_it_was_given_up_last(few: range) -> None:
+    made = full(empty(), few)
+    made.take(claim("first"), 0, at=[ONE])
+    made.free(key(claim("first")), 0)
+    [place] = {Place(ONE, port) for port in few} - made._owners.keys()
+    made.learn({**made._owners, place: claim("theirs")}, lives=lambda _: True, named={}, now=10)
+    made.free(key(claim("theirs")), 400)
+    with pytest.raises(ExhaustedError):
+        made.take(claim("next"), 400 + QUARANTINE - 1, at=[ONE])
+    assert made.take(claim("next"), 400 + QUARANTINE, at=[ONE]) == place
+
+
 # --- without a table -------------------------------------------------------------------------------------------------
 
 
@@ -207,6 +219,37 @@ def test_where_a_slice_leads_already_nobody_else_is_put() -> None:
 def test_where_two_slices_lead_neither_is_put() -> None:
     made = learnt({}, named={20123: frozenset({key(claim()), key(claim("evil"))})})
     assert 20123 not in {made.take(each, 0, at=[ONE]).port for each in (claim(), claim("evil"))}
+
+
+def full(made: Ports, few: range) -> Ports:
+    for port in few[1:]:
+        made.take(claim(str(port)), 0, at=[ONE])
+    return made
+
+
+def test_a_port_that_a_slice_named_and_nobody_took_is_given_to_others_after_a_while(few: range) -> None:
+    made = full(learnt({}, named={few[0]: frozenset({key(claim("one")), key(claim("evil"))})}), few)
+    with pytest.raises(ExhaustedError):
+        made.take(claim(), QUARANTINE - 1, at=[ONE])
+    assert made.take(claim(), QUARANTINE, at=[ONE]).port == few[0]
+
+
+def test_a_port_that_slices_still_name_when_the_table_is_read_anew_is_kept_back_anew(few: range) -> None:
+    named = {few[0]: frozenset({key(claim("one")), key(claim("evil"))})}
+    made = full(learnt({}, named=named), few)
+    made.learn({}, lives=lambda _: True, named=named, now=10)
+    with pytest.raises(ExhaustedError):
+        made.take(claim(), QUARANTINE, at=[ONE])
+    assert made.take(claim(), 10 + QUARANTINE, at=[ONE]).port == few[0]
+
+
+def test_a_port_that_a_slice_named_is_nobodys_for_a_while_after_its_own_one_had_it(few: range) -> None:
+    made = full(learnt({}, named={few[0]: frozenset({key(claim())})}), few)
+    assert made.take(claim(), 1, at=[ONE]).port == few[0]
+    made.free(key(claim()), 400)
+    with pytest.raises(ExhaustedError):
+        made.take(claim("next"), 400 + QUARANTINE - 1, at=[ONE])
+    assert made.take(claim("next"), 400 + QUARANTINE, at=[ONE]).port == few[0]
 
 
 @pytest.mark.parametrize("port", [22, 19999, 30000])

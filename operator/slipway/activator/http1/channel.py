@@ -78,6 +78,8 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._on_open = on_open
         self._events: deque[Event] = deque()
         self._buffer = bytearray()
+        self._received = 0  # bytes, ever
+        self._taken_until: float = math.inf  # of them: no message is that begins behind
         self._reader: asyncio.Future[None] | None = None
         self._read_until = math.inf  # by the loop's clock, how long it waits
         self._alarm: asyncio.TimerHandle | None = None  # one for many waits: most are over long before
@@ -111,6 +113,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        self._received += nbytes
         self.parser.take(bytes(memoryview(self._buffer)[:nbytes]))
         self._buffer = bytearray()
         if self._is_reading and self.parser.unparsed >= self._most_at_once:
@@ -151,6 +154,19 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def has_unread(self) -> bool:
         return bool(self._events or self.parser.unparsed)
 
+    @property
+    def takes_more(self) -> bool:
+        """Whether there may be another message behind what is parsed."""
+        return self._received - self.parser.unparsed < self._taken_until
+
+    def take_no_more(self) -> None:
+        """Than has come by now. However much is sent behind it, that comes to an end."""
+        self._taken_until = self._received
+
+    @property
+    def is_ending(self) -> bool:
+        return self.is_gone or self._transport.is_closing()
+
     async def event(self, *, within: float = math.inf) -> Event:
         """The next event; GoneError when there won't be one, TimeoutError if none comes `within` so many seconds."""
         until = self._loop.time() + within
@@ -182,7 +198,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self._release_parser()
 
     def write(self, data: bytes) -> None:
-        if self.is_gone or self._transport.is_closing():
+        if self.is_ending:
             raise GoneError("the peer has closed the connection")
         self._transport.write(data)
 

@@ -17,7 +17,8 @@ _HOP_BY_HOP = frozenset(b"connection keep-alive proxy-connection te transfer-enc
     b"proxy-authenticate proxy-authorization".split()
 )
 _OURS = frozenset((b"content-length", b"host", b"expect"))  # decided here, whatever `Connection` says of them
-_NOT_IN_TRAILERS = _HOP_BY_HOP | _OURS | frozenset(b"trailer authorization content-type content-encoding".split())
+_OF_HEADS_ALONE = frozenset(b"trailer content-type content-encoding authorization x-api-key api-key cookie".split())
+_NOT_IN_TRAILERS = _HOP_BY_HOP | _OURS | _OF_HEADS_ALONE
 _NOT_PASSED_ON = _HOP_BY_HOP | {b"content-length", b"expect"}
 _TARGET = re.compile(rb"[!-~]+")
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)

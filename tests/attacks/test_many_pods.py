@@ -1,0 +1,216 @@
+"""However many pods a tenant makes for one model of theirs, and however often they change, others are served."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, cast
+
+import pytest
+from slipway.activator.asking import Target
+from slipway.activator.briefs import MOST_SHOWN
+from slipway.activator.demand import Deployment
+from slipway.activator.deployments import Deployments
+from slipway.activator.knowledge import Knowledge
+from slipway.activator.looking import Looking
+from slipway.activator.watches import Home, watches
+from slipway.api.names import OWNER_LABEL
+from slipway.kube import arrivals
+from slipway.kube.kinds import LLM_DEPLOYMENT, POD, Kind, Object
+from slipway.kube.metrics import WatchMetrics
+from slipway.kube.store import Entry, Packing
+from slipway.kube.watching import Watching
+from slipway.observing.keeping import MOST_PODS
+from slipway.reconciling.key import Key
+from support import falling_asleep as model
+from support.falling_asleep import LLAMA
+from support.small_cluster import Loop
+
+TRAP = Deployment("evil", "llama")
+MANY = MOST_PODS + 200
+FEW_READ = 3 * 2 * MOST_SHOWN + 2  # in each of three states; beside them one that is ready, and the LLMDeployment
+
+
+class Nobody:
+    """Is asked nothing."""
+
+    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+        self.targets = [*targets]
+
+
+class Activator:
+    """From what the watches' thread tells up to what the data path knows. Looks and events come in virtual time: each
+    look has taken `LOOK` seconds of the processor, each event a tenth of what is done in one portion."""
+
+    LOOK = 0.001
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.looks, self.read = Counter[Deployment](), 0
+        self.known = Deployments()
+        self.watching: Watching[Any] = Watching(
+            watches(Home("slipway-system", "slipway-activator"), lambda _: ()),
+            client=cast(Any, None),
+            login=cast(Any, None),
+            add=self._changed,
+            metrics=WatchMetrics(),
+        )
+        clock = asyncio.get_running_loop().time
+        self.knowledge = Knowledge(
+            self.watching.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
+        )
+        self.scraping = Nobody()
+        self.knowledge.greeting = Nobody()  # type: ignore[assignment]
+        self.knowledge.scraping = self.scraping  # type: ignore[assignment]
+        self.knowledge._looking = Looking(self._look, clock, lambda: self.LOOK * self.looks.total())
+        self._arrive = self.watching._arriving(0)
+        self._count_reads(monkeypatch)
+
+    def _changed(self, deployment: Deployment) -> None:
+        self.knowledge.changed(deployment)
+
+    def _look(self, deployment: Deployment) -> None:
+        self.looks[deployment] += 1
+        self.knowledge.look(deployment)
+
+    def _count_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        unpacked = Packing.unpacked
+
+        def counted(packing: Packing, entry: Entry) -> Object:
+            self.read += 1
+            return unpacked(packing, entry)
+
+        monkeypatch.setattr(Packing, "unpacked", counted)
+
+    def hears(self, things: list[tuple[Kind, Object]]) -> None:
+        """All of it at once: while the loop was at something else, as long as it took."""
+
+        def tell() -> None:
+            for kind, thing in things:
+                self._arrive(kind, "MODIFIED", thing)
+
+        thread = threading.Thread(target=tell)
+        thread.start()
+        thread.join()
+
+    @property
+    def pods(self) -> int:
+        return len(self.watching.store.briefs(POD, TRAP.name, TRAP.namespace))
+
+    async def until_known(self, pods: int) -> None:
+        async with asyncio.timeout(60):
+            while self.pods < pods:  # noqa: ASYNC110 - the loop's turns are what this is about
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def activator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Activator]:
+    activator = Activator(monkeypatch)
+    looking = asyncio.create_task(activator.knowledge.keep_looking())
+    activator.hears([(LLM_DEPLOYMENT, deployment(TRAP)), (LLM_DEPLOYMENT, deployment(LLAMA))])
+    async with asyncio.timeout(10):
+        while len([*activator.known]) < 2:  # noqa: ASYNC110 - it takes a few turns
+            await asyncio.sleep(0)
+    yield activator
+    looking.cancel()
+
+
+def deployment(which: Deployment) -> Object:
+    thing = model.deployment()
+    return {**thing, "metadata": {**thing["metadata"], "namespace": which.namespace, "resourceVersion": "1"}}
+
+
+def pod(number: int, *, ready: bool = False, which: Deployment = TRAP) -> Object:
+    metadata = {"name": f"p{number}", "namespace": which.namespace, "uid": f"u{number}", "resourceVersion": f"{number}"}
+    metadata |= {"creationTimestamp": "2026-11-21T09:00:00Z", "labels": {OWNER_LABEL: which.name}}  # type: ignore[dict-item]
+    conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": "2026-11-21T09:00:00Z"}]
+    status = {"phase": "Pending", "conditions": conditions, **({"podIP": "10.0.0.1"} if ready else {})}
+    return {"metadata": metadata, "spec": {"containers": [{"name": "c"}]}, "status": status}
+
+
+def pending(number: int) -> list[tuple[Kind, Object]]:
+    return [(POD, pod(each)) for each in range(number)]
+
+
+async def test_a_burst_of_pods_of_one_model_costs_a_look_now_and_then_and_not_one_each(activator: Activator) -> None:
+    activator.LOOK = 60.0  # so that it rests for as long as it ever does
+    before = activator.looks[TRAP]
+    activator.hears(pending(MANY))
+    began = asyncio.get_running_loop().time()
+    await activator.until_known(MANY)
+    took = asyncio.get_running_loop().time() - began
+    assert activator.looks[TRAP] - before <= 2 + took / 0.25
+
+
+async def test_a_look_reads_few_pods_however_many_there_are(activator: Activator) -> None:
+    activator.hears(pending(MANY))
+    await activator.until_known(MANY)
+    before = activator.read
+    activator.knowledge.look(TRAP)
+    assert activator.read - before <= FEW_READ
+
+
+async def test_a_change_of_a_pod_reads_no_other(activator: Activator) -> None:
+    activator.hears(pending(MOST_PODS))
+    await activator.until_known(MOST_PODS)
+    before, looks = activator.read, activator.looks.total()
+    changed = [
+        (POD, pod(each) | {"metadata": {**pod(each)["metadata"], "resourceVersion": "9999"}}) for each in range(100)
+    ]
+    activator.hears([*changed, (POD, pod(MOST_PODS))])
+    await activator.until_known(MOST_PODS + 1)
+    assert activator.read - before <= FEW_READ * (activator.looks.total() - looks)
+
+
+async def test_others_have_turns_while_a_burst_is_taken_in(
+    activator: Activator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "LONGEST_PORTION", 0.0)  # one event at a time
+    activator.hears(pending(MOST_PODS))
+    turns = 0
+    while activator.pods < MOST_PODS:
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= MOST_PODS
+
+
+async def test_a_replica_that_is_ready_is_known_though_another_namespace_has_a_burst(activator: Activator) -> None:
+    activator.hears([*pending(MOST_PODS), (POD, pod(1, ready=True, which=LLAMA)), *pending(MOST_PODS)])
+    await activator.until_known(MOST_PODS)
+    for _ in range(10):  # turns of the loop
+        await asyncio.sleep(0)
+    known = activator.known.of(LLAMA)
+    assert known
+    assert known.replicas
+
+
+async def test_of_a_model_with_more_pods_than_it_can_have_replicas_those_that_are_ready_count(
+    activator: Activator,
+) -> None:
+    activator.hears([(POD, pod(MANY, ready=True)), *pending(MANY)])
+    await activator.until_known(MANY + 1)
+    activator.knowledge.look(TRAP)
+    known = activator.known.of(TRAP)
+    assert known
+    assert [each.host for each in known.replicas] == ["10.0.0.1"]
+
+
+async def test_a_model_with_as_many_replicas_as_it_can_have_is_known_as_a_whole(activator: Activator) -> None:
+    activator.hears([(POD, pod(each, ready=True)) for each in range(MOST_PODS)])
+    await activator.until_known(MOST_PODS)
+    activator.knowledge.look(TRAP)
+    known = activator.known.of(TRAP)
+    assert known
+    assert len(known.replicas) == MOST_PODS
+
+
+async def test_the_operator_looks_at_no_more_pods_than_a_model_can_have_replicas() -> None:
+    loop, key = Loop(), Key(*TRAP)
+    loop.store.take(LLM_DEPLOYMENT, "ADDED", deployment(TRAP), now=0)
+    for number in range(MOST_PODS + 10):
+        loop.store.take(POD, "ADDED", pod(number, ready=number == 1), now=0)
+    sight = loop.lookout.look(key)
+    assert sight
+    assert len(sight.view.pods) == MOST_PODS
+    assert "p1" in {each["metadata"]["name"] for each in sight.view.pods}

@@ -1,0 +1,85 @@
+"""What another thread tells comes into the event loop in its order, and never so much at once that others wait."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+
+import pytest
+from slipway.kube.arrivals import LONGEST_PORTION, Arrivals
+
+MANY = 300
+
+
+class Clock:
+    """Goes on by a quarter of a portion whenever it is looked at, which is once for each call."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += LONGEST_PORTION / 4
+        return self.now
+
+
+async def taken_in_each_turn(arrivals: Arrivals, taken: list[int]) -> list[int]:
+    """By whom else the loop serves."""
+    turns = [0]
+    async with asyncio.timeout(10):
+        while len(taken) < MANY:
+            await asyncio.sleep(0)
+            turns.append(len(taken))
+    return [after - before for before, after in itertools.pairwise(turns)]
+
+
+async def test_of_what_has_piled_up_little_is_done_before_others_have_a_turn() -> None:
+    arrivals, taken = Arrivals(Clock()), list[int]()
+
+    def tell() -> None:
+        for each in range(MANY):
+            arrivals.put(taken.append, each)
+
+    thread = threading.Thread(target=tell)
+    thread.start()
+    thread.join()  # the loop is at something else for as long
+    assert max(await taken_in_each_turn(arrivals, taken)) == 4
+    assert taken == [*range(MANY)]
+
+
+async def test_what_comes_while_some_is_done_is_done_after_that() -> None:
+    arrivals, taken = Arrivals(), list[int]()
+    for each in range(MANY):
+        arrivals.put(lambda number: arrivals.put(taken.append, number), each)
+    await taken_in_each_turn(arrivals, taken)
+    assert taken == [*range(MANY)]
+
+
+async def test_one_that_fails_is_told_and_those_behind_it_are_done(caplog: pytest.LogCaptureFixture) -> None:
+    arrivals, taken = Arrivals(), list[int]()
+    arrivals.put(int, "odd")
+    arrivals.put(taken.append, 1)
+    await arrivals.all_taken()
+    assert taken == [1]
+    assert [each.levelno for each in caplog.records] == [logging.ERROR]
+
+
+async def test_whoever_waits_for_all_that_has_come_waits_for_nothing_later() -> None:
+    arrivals, taken = Arrivals(Clock()), list[int]()
+
+    def come_again() -> None:
+        taken.append(1)
+        arrivals.put(come_again)
+
+    arrivals.put(come_again)
+    async with asyncio.timeout(10):
+        await arrivals.all_taken()
+    assert taken
+
+
+def test_what_comes_after_the_end_of_the_loop_is_nobodys() -> None:
+    async def made() -> Arrivals:
+        return Arrivals()
+
+    asyncio.run(made()).put(print, "late")
