@@ -102,6 +102,7 @@ def _guard(arguments: argparse.Namespace, model: Path) -> dict[str, object]:
         settings = {
             "max_in_flight": MAX_IN_FLIGHT[arguments.engine],
             "model": arguments.served_name or "",
+            "engine": arguments.engine,
             # vLLM judges itself, by the names of its adapters, too; llama.cpp answers for any.
             "models": [arguments.served_name or model.stem] if arguments.engine == "llamacpp" else [],
             **given,

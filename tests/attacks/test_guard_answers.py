@@ -413,6 +413,17 @@ async def test_whatever_an_engine_says_of_an_error_has_one_form(
     made.close()
 
 
+@pytest.mark.parametrize(("path", "told"), [("/detokenize", (400, "tokens")), (CHAT, (500, None))])
+async def test_a_token_that_the_model_does_not_have_is_the_clients_mistake_and_no_other_of_that_form_is(
+    tmp_path: Path, path: str, told: tuple[int, str | None]
+) -> None:
+    made = guarding(tmp_path)
+    said = b'{"error":{"code":500,"message":"vector::_M_range_check: __n (which is 1000000000) >= this->size()"}}'
+    answer = await ask(Guard(answering(said, status=500), made.gate), path)
+    assert (answer.status, json.loads(answer.body)["error"]["param"]) == told
+    made.close()
+
+
 async def test_an_engine_that_ends_within_an_event_of_a_stream_leaves_no_half_of_it(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream")]

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 from slipway.activator import paths
+from slipway.activator.first_line import line
 from slipway.activator.holding import Limits
 from slipway.activator.picking import Replica
 from slipway.activator.rules import Rules, rules_of
@@ -266,7 +267,7 @@ def rules(engine: str) -> Rules:
 
 def wake(engine: str, do: bool) -> list[Case]:
     """Those of the table that wake the model, or those that don't."""
-    return [case for case in CASES if paths.wakes(rules(engine), case.method, case.path) is do]
+    return [case for case in CASES if paths.wakes(rules(engine), line(case.method, case.path)) is do]
 
 
 async def differences_in_all_ways(pod: EnginePod, engine: str) -> dict[str, list[str]]:

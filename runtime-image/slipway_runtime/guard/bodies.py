@@ -2,7 +2,8 @@
 
 At the top level of the JSON: the model, which has to be one that is served, since llama.cpp answers for any; numbers
 that the OpenAI API or vLLM bounds, and not every engine does; the ids of stored responses; and how many answers are
-asked for. Of a member that is there twice, each counts. Whether all of it is JSON, the engine finds out.
+asked for. Of a member that is there twice, each counts. Whether all of it is JSON, the engine finds out. What llama.cpp
+reads beyond that is judged by `members`.
 
 Answers that don't tell how many tokens their prompt has are paid for by a guess. What it leaves out are pictures and
 sounds, at the places where APIs have them: in bytes, they would be many times of what a model makes of them.
@@ -13,8 +14,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator
 
-from slipway_runtime.guard import errors
+from slipway_runtime.guard import errors, members
 from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE, Refusal
+from slipway_runtime.guard.members import Members, out_of_range
 from slipway_runtime.guard.scanner import (
     DEEPEST,
     EACH,
@@ -83,6 +85,7 @@ _WANTED: Tree = {
     **{name: {EACH: "item"} for name in (b"tools", b"documents", b"stop", b"bad_words")},
     b"prompt": {**_PROMPT, None: {**_PROMPT, STRING: "prompt", THERE: "prompt"}},
 }
+_WANTED_OF_LLAMACPP: Tree = {**_WANTED, **members.TREE, b"tools": {EACH: "item", **members.TOOLS}}
 LONGEST_MARK = 4
 """Bytes by which the encodings of JSON can be told from each other."""
 
@@ -95,7 +98,9 @@ class Body:
         self.refusal: Refusal | None = None
         self._path, self._owns = path, owns
         self._served, self._most_logprobs = settings.models, float(settings.max_logprobs)
-        self._scanner = Scanner(_WANTED, self._found, deepest=DEEPEST)
+        self._members = Members() if settings.engine == "llamacpp" else None
+        wanted = _WANTED_OF_LLAMACPP if self._members else _WANTED
+        self._scanner = Scanner(wanted, self._found, deepest=DEEPEST)
         self._values = Values()
         self._items = self._input_tokens = 0
         self._bytes = self._commas = self._media = self._bytes_of_media = self._prompts = 0
@@ -156,7 +161,8 @@ class Body:
         elif what == "item":
             self._item(is_token=word.isdigit() and self._path in _TOKENS)
         elif self.refusal is None:
-            self.refusal = self._wrong(what, word)
+            judges = self._members.wrong if self._members and " " in what else self._wrong
+            self.refusal = judges(what, word)
 
     def _item(self, *, is_token: bool) -> None:
         """Tokens are many, and nothing but tokens: among texts, each of them is an item, too."""
@@ -174,12 +180,12 @@ class Body:
             case "request_id" if self._owns and word != b"null":
                 return errors.OWN_ID
         if what in _LOGPROBS:
-            return _out_of_range(what, word, 0.0, self._most_logprobs, f"from 0 to {self._most_logprobs:.0f}")
+            return out_of_range(what, word, 0.0, self._most_logprobs, f"from 0 to {self._most_logprobs:.0f}")
         if what in _ANSWERS:
             self.answers = max(self.answers, int(number_of(word)))
             most, wanted = (1.0, "1 here") if self._path in _ONE_ANSWER else (1e9, "at least 1")
-            return _out_of_range(what, word, 1.0, most, wanted)
-        return _out_of_range(what, word, *_RANGES[what]) if what in _RANGES else None
+            return out_of_range(what, word, 1.0, most, wanted)
+        return out_of_range(what, word, *_RANGES[what]) if what in _RANGES else None
 
     def _wrong_model(self, word: bytes) -> Refusal | None:
         """Left out, null and empty mean the one that is served."""
@@ -197,17 +203,6 @@ def _slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield piece
         else:
             yield from (piece[at : at + SLICE] for at in range(0, len(piece), SLICE))
-
-
-def _out_of_range(name: str, word: bytes, low: float, high: float, wanted: str) -> Refusal | None:
-    """Of what is a number. Whether it should be one, engines say."""
-    try:
-        value = float(word)
-    except ValueError:
-        return None
-    if low <= value <= high:
-        return None
-    return errors.out_of_range(name, word.decode("ascii", "replace"), wanted)
 
 
 class Room:

@@ -57,6 +57,8 @@ def of_answer(status: int, body: bytes, *, method: str, path: str) -> Refusal:
         return Refusal(404, "not_found", f"{method} {path} is not served with this model.")
     if method == "OPTIONS":
         return Refusal(405, "method_not_allowed", f"{method} is not answered here.")
+    if path == "/detokenize" and "_M_range_check" in message:  # llama.cpp looks it up without a look at it
+        return Refusal(400, _code(400, ""), "'tokens' has one that this model doesn't have.", param="tokens")
     status = next((meant for said, meant in _SAID if said.search(message)), 400 if status == 422 else status)
     retry_after = 1 if status in (429, 503) else 0
     told = message or f"The engine answered with status {status}, and said no more."

@@ -99,6 +99,19 @@ def out_of_range(name: str, value: str, wanted: str) -> Refusal:
     return Refusal(400, "invalid_request", f"'{name}' is {value[:40]}; it has to be {wanted}.", 0, name)
 
 
+def too_long_a_number(name: str) -> Refusal:
+    told = f"'{name}' is a number of more than 32 characters; write it shorter."
+    return Refusal(400, "invalid_request", told, 0, name)
+
+
+def not_for_clients(name: str) -> Refusal:
+    return Refusal(400, "invalid_request", f"'{name}' can't be chosen by requests here; leave it out.", 0, name)
+
+
+def too_much(name: str, what: str) -> Refusal:
+    return Refusal(400, "invalid_request", f"'{name}' has {what}; ask for less.", 0, name)
+
+
 def too_many_answers(prompts: int, answers: int, most: int) -> Refusal:
     name, asked = ("prompt", f"has {prompts} prompts") if prompts > 1 else ("n", f"is {answers}")
     times = f", and 'n' is {answers}" if prompts > 1 and answers > 1 else ""

@@ -24,9 +24,18 @@ EACH: Final = object()
 LONGEST = 4096  # bytes of a name, or of a string that is found; a longer one is found as LONG
 LONG = b'"'
 LONGEST_NUMBER = 32
+"""Of what isn't in quotes. What is longer is found as something longer than this, but may have lost its end."""
+LARGEST = 1 << 16  # bytes
 DEEPEST = 256
 """Containers within each other in what others are to read: some do so by recursion, and would use up their stack."""
 SLICE = 1 << 13  # bytes: what a caller may give at once, so that it takes a few milliseconds at most
+
+
+class Whole(str):
+    """The word for a value that is found at its end, with all of it; as LONG, if it is larger than LARGEST."""
+
+    __slots__ = ()
+
 
 Tree = dict[object, object]
 Found = Callable[[str, bytes], None]
@@ -50,10 +59,12 @@ class Scanner:
         "_in_string",
         "_is_long",
         "_is_name",
+        "_kept",
         "_open",
         "_rest",
         "_skipped",
         "_slot",
+        "_whole",
         "long_bytes",
     )
 
@@ -72,6 +83,10 @@ class Scanner:
         """The next word is the name of a member."""
         self._skipped = 0
         """Containers that we are in of which nothing is wanted."""
+        self._whole: Whole | None = None
+        """What they are called together, if they are found whole."""
+        self._kept = bytearray()
+        """As far as they have come."""
         self._in_string = False
         """Within a string that isn't kept."""
         self._is_long = False
@@ -84,12 +99,16 @@ class Scanner:
             data, self._rest = self._rest + data, b""
         at = 0
         while at < len(data):
+            begin = at
             if self._in_string:
                 at = self._end_of_string(data, at)
             elif self._skipped:
                 at = self._skip(data, at)
             else:
                 at = self._walk(data, at)
+                begin = at
+            if self._whole is not None:
+                self._keep(data, begin, at - len(self._rest))
 
     def _end_of_string(self, data: bytes, at: int) -> int:
         match = _REST_OF_STRING.match(data, at)
@@ -124,6 +143,15 @@ class Scanner:
                 self._skipped = depth
                 return self._begin_string(data, at)
 
+    def _keep(self, data: bytes, begin: int, end: int) -> None:
+        assert self._whole is not None
+        if len(self._kept) <= LARGEST:
+            self._kept += data[begin : min(end, begin + LARGEST)]
+        if not self._skipped:
+            whole, self._whole = self._whole, None
+            kept, self._kept = bytes(self._kept), bytearray()
+            self._found(whole, kept if len(kept) <= LARGEST else LONG)
+
     def _begin_string(self, data: bytes, at: int) -> int:
         if at < len(data):
             self._in_string, at = True, at + 1
@@ -143,8 +171,8 @@ class Scanner:
                 self._leave()
             elif kind == 4 and at < len(data):
                 self._word(match[4])
-            elif kind == 4:  # it may go on; more than this makes it no number
-                self._rest = data[match.start(4) :][:LONGEST_NUMBER]
+            elif kind == 4:  # it may go on; one byte more than a number has says that it is none, wherever it is cut
+                self._rest = data[match.start(4) :][: LONGEST_NUMBER + 1]
             elif at < len(data):
                 return self._half_a_string(data, at)
             if at == len(data):
@@ -178,13 +206,15 @@ class Scanner:
         slot = self._slot
         if isinstance(slot, dict) and word[:1] == b'"':
             slot = slot.get(STRING)
-        return slot if type(slot) is str else None
+        return slot if isinstance(slot, str) else None
 
     def _enter(self, bracket: bytes) -> None:
         self._element(bracket)
         slot = self._slot
         if type(slot) is str:
             self._found(slot, bracket)
+        elif isinstance(slot, Whole):
+            self._whole, self._kept = slot, bytearray(bracket)
         if not isinstance(slot, dict):
             self._after_value()
             self._skipped = 1
@@ -234,7 +264,7 @@ def text_of(word: bytes) -> str:
 def number_of(word: bytes) -> float:
     """What a number says, not below 0; 0 if it is none, or none that can be meant."""
     try:
-        value = float(word) if len(word) < LONGEST_NUMBER and word[:1].isdigit() else 0.0
+        value = float(word) if len(word) <= LONGEST_NUMBER and word[:1].isdigit() else 0.0
     except ValueError:
         return 0.0
     return value if value < 1e15 else 0.0

@@ -21,6 +21,8 @@ class Settings:
     """The name that metrics carry."""
     models: tuple[str, ...] = ()
     """The names by which requests may ask for the model, and those of its adapters. Empty: the engine alone judges."""
+    engine: str = ""
+    """llamacpp: what requests ask of it beyond the OpenAI API is judged, too. Any other judges by itself."""
     keys: str = ""
     """The folder of a mounted Secret: a file for each API key, named as its owner. Empty: no key is asked for."""
     max_in_flight: int = 0

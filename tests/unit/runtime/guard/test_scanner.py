@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from slipway_runtime.guard.scanner import (
     DEEPEST,
+    LARGEST,
     LONG,
     LONGEST,
+    LONGEST_NUMBER,
     STRING,
     THERE,
     Scanner,
     TooDeep,
     Tree,
+    Whole,
     number_of,
     text_of,
 )
@@ -95,6 +98,39 @@ def test_of_strings_that_are_found_the_length_is_known_though_they_are_not_kept(
     for at in range(0, len(data), size):
         scanner.feed(data[at : at + size])
     assert sum(told) + scanner.long_bytes == len(long)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100, 1 << 20])
+def test_what_is_wanted_whole_is_found_as_it_was_written(size: int) -> None:
+    values = ['{"a\\\\":[1,"]}\\"",{}],"w":{"w":2}}', "[[],[[]]]", "{}", '"x\\"y"', "5", "null", '["\\\\","\\""]']
+    for value in values:
+        seen: list[tuple[str, bytes]] = []
+        tree: Tree = {b"w": Whole("whole"), b"a": "after"}
+        scanner = Scanner(tree, lambda what, word, seen=seen: seen.append((what, word)))  # type: ignore[misc]
+        data = f'{{"x":{value}, "w" : {value} ,"a":1,"w":{value}}}'.encode()
+        for at in range(0, len(data), size):
+            scanner.feed(data[at : at + size])
+        assert seen == [("whole", value.encode()), ("after", b"1"), ("whole", value.encode())]
+
+
+@pytest.mark.parametrize("size", [1000, 1 << 20])
+def test_of_what_is_wanted_whole_no_more_is_kept_than_anybody_needs(size: int) -> None:
+    seen: list[bytes] = []
+    scanner = Scanner({b"w": Whole("whole")}, lambda _, word: seen.append(word))
+    data = b'{"w":[%b],"w":[]}' % (b"1," * LARGEST)
+    for at in range(0, len(data), size):
+        scanner.feed(data[at : at + size])
+    assert seen == [LONG, b"[]"]
+
+
+@pytest.mark.parametrize("size", [*range(1, 60), 1 << 20])
+def test_a_number_that_is_too_long_is_found_as_one_wherever_it_is_cut(size: int) -> None:
+    for number in (b"2." + b"0" * 40 + b"e5", b"2" * (LONGEST_NUMBER + 1)):
+        ((_, word),) = found(b'{"model":%b}' % number, size)
+        assert len(word) > LONGEST_NUMBER
+        assert number_of(word) == 0
+    for number in (b"2." + b"0" * 26 + b"e5", b"2" * LONGEST_NUMBER):
+        assert found(b'{"model":%b}' % number, size) == [("model", number)]
 
 
 @pytest.mark.parametrize(("value", "told"), [('"x"', b'"x"'), ("5", None), ("null", None), ('{"x":1}', None)])
