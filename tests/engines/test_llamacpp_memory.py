@@ -17,7 +17,7 @@ COMPLETIONS, MIB = "/v1/completions", 1 << 20
 JSON = {"content-type": "application/json"}
 UNCOUNTED = 8 * MIB
 """Of threads, buffers and the answer."""
-KEPT = 64 * MIB
+KEPT = 96 * MIB
 """By the C library, of all that was freed."""
 SHAPES = {
     "numbers": b"1,",
