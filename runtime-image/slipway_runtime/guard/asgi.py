@@ -40,12 +40,12 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         gate = self._gate
         headers = _headers(scope)
-        visit, refusal = gate.enter(scope["method"], _path(scope), headers)
+        visit, refusal = gate.enter(scope["method"], _path(scope), headers, _address(scope))
         exchange = Exchange(gate, visit, receive, send)
         try:
             if refusal:
                 await exchange.refuse(refusal)
-            elif await exchange.take_body(headers.get("content-type", "")):
+            elif await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted():
                 asked = _asked_of_the_engine(scope, visit, traced=gate.traces(visit))
                 await self._app(asked, exchange.receive, exchange.send)
         except asyncio.CancelledError:
@@ -55,9 +55,12 @@ class Guard:
             await exchange.refuse(gate.cut(visit))
         except EngineGone:
             await exchange.refuse(gate.failed(visit))
-        except Exception:
-            visit.status, visit.reason = 500, "engine_error"
-            raise
+        except Exception as error:
+            # Whoever stands around us would answer in a form of its own, and without what we add to an answer.
+            if exchange.is_half_told:
+                visit.status, visit.reason = 500, "engine_error"
+                raise
+            await exchange.refuse(gate.broken(visit, error))
         finally:
             gate.leave(visit)
 
@@ -83,6 +86,11 @@ def _path(scope: Scope) -> str:
     """As the app's routes have it, without the prefix under which the app was mounted."""
     path, root = str(scope["path"]), str(scope.get("root_path", ""))
     return path[len(root) :] if root and path.startswith(root + "/") else path
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _headers(scope: Scope) -> dict[str, str]:
