@@ -25,7 +25,7 @@ WORDS = 8  # of a slot, and of the header
 # The header's words; the supervisor writes them.
 _MAGIC, _STATE, _RETRY_AFTER, _SECRET = 0, 1, 2, 4
 # A slot's words; its guard writes them.
-_PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT = range(7)
+_PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT, _ARRIVING = range(WORDS)
 
 
 def folder() -> Path | None:
@@ -37,7 +37,7 @@ def folder() -> Path | None:
 class State(IntEnum):
     SERVING = 0
     DRAINING = 1
-    """New requests are refused, those in flight go on."""
+    """New requests are refused, and so are those whose bodies aren't there yet; those in flight go on."""
     ENDING = 2
     """Those in flight are cut with an error."""
 
@@ -48,11 +48,15 @@ class Counts:
 
     guards: int = 0
     """Processes that have a guard."""
+    arriving: int = 0
+    """Requests whose bodies aren't there yet: they take no place of others, and are refused when a drain begins."""
     in_flight: int = 0
     """Requests taken and not answered yet."""
     waiting: int = 0
     """Those of them that nothing of the answer has been sent for."""
     done: int = 0
+    """Requests that the engine has answered. One that its client gave up, or that was refused or cut, says nothing of
+    the engine, and isn't among them."""
     tokens: int = 0
     """Tokens sent, as far as they can be counted while they go by."""
     beat: float = 0.0
@@ -178,6 +182,13 @@ class Slot:
     def retry_after(self) -> int:
         return self._header[_RETRY_AFTER]
 
+    def arrives(self) -> None:
+        self._own[_ARRIVING] += 1
+
+    def arrived(self) -> None:
+        """Whether it begins or is refused: in the former case, after it has begun, so that it is seen at any time."""
+        self._own[_ARRIVING] -= 1
+
     def begin(self) -> None:
         self._own[_IN_FLIGHT] += 1
         self._own[_WAITING] += 1
@@ -185,10 +196,10 @@ class Slot:
     def answering(self) -> None:
         self._own[_WAITING] -= 1
 
-    def end(self, *, waiting: bool) -> None:
-        """The request is over; `waiting` says that nothing was ever sent for it."""
+    def end(self, *, waiting: bool, done: bool) -> None:
+        """The request is over; `waiting` says that nothing was ever sent for it, `done` that the engine answered it."""
         self._own[_IN_FLIGHT] -= 1
-        self._own[_DONE] += 1
+        self._own[_DONE] += done
         if waiting:
             self._own[_WAITING] -= 1
 
@@ -210,7 +221,7 @@ def born(pid: int) -> int | None:
 
 _SIZE = 8 * WORDS * (1 + SLOTS)
 _SLOT_STARTS = range(WORDS, WORDS * (1 + SLOTS), WORDS)
-_SUMS = {"in_flight": _IN_FLIGHT, "waiting": _WAITING, "done": _DONE, "tokens": _TOKENS}
+_SUMS = {"arriving": _ARRIVING, "in_flight": _IN_FLIGHT, "waiting": _WAITING, "done": _DONE, "tokens": _TOKENS}
 assert {*_SUMS, "guards", "beat"} == {field.name for field in fields(Counts)}
 
 

@@ -60,7 +60,7 @@ class Engine:
         try:
             return await self._answer(request)
         finally:
-            self.slot.end(waiting=True)
+            self.slot.end(waiting=True, done=True)
             self.running -= 1
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

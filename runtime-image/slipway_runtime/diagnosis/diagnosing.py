@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 
 from slipway_runtime.diagnosis.known import KNOWN
-from slipway_runtime.diagnosis.lines import last_words, telling
+from slipway_runtime.diagnosis.lines import last_words, quotes_clients, telling
 from slipway_runtime.diagnosis.signals import ended_by, signal_of
 from slipway_runtime.failure import Failure, Reason
 
@@ -21,6 +21,7 @@ def diagnose(lines: Sequence[str], exit_code: int, phase: str, *, for_memory: bo
     Exit codes are Python's: below zero they name a signal. `for_memory` says whether the kernel has killed a process of
     this container for want of memory since the engine was started (see `kills_for_memory`).
     """
+    lines = [line for line in lines if not quotes_clients(line)]
     said = telling(lines)
     found = (
         _told_by_ourselves(said)

@@ -17,6 +17,12 @@ TELLS_NOTHING = re.compile(
     r"|During handling of the above exception|The above exception was the direct cause|^EngineCore failed to start"
     r"|For further information visit https://errors.pydantic.dev|warnings\.warn|Process EngineCore"
 )
+QUOTES_CLIENTS = re.compile(
+    r'\{"time":"[^"]*","event":"(?:request|failure)"'  # the guard's own lines
+    r"|got exception: \{"  # llama.cpp, of what it answers with an error
+    r"|Error with model error=|fields were present in the request|(?:Received request|Generated response) "  # vLLM
+    r'|- "[A-Z]+ \S* HTTP/\d'  # uvicorn's log of requests
+)
 EXCEPTION = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Warning)\b(?:: |$)")
 
 
@@ -26,6 +32,11 @@ def plain(line: str) -> str:
     while found := PREFIXES.match(line):
         line = line[found.end() :]
     return line
+
+
+def quotes_clients(line: str) -> bool:
+    """Whether a line has words in it that a client chose: they are no cause of anything, and no news of the engine."""
+    return bool(QUOTES_CLIENTS.search(line))
 
 
 def telling(lines: Iterable[str]) -> list[str]:

@@ -77,16 +77,28 @@ class Pair:
     def __init__(self, flags: Sequence[str], environments: Mapping[str, Mapping[str, str]]) -> None:
         self.happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        for who, environment in environments.items():
-            reading, writing = os.pipe()
+        try:
+            for who, environment in environments.items():
+                self._begin(who, flags, environment)
+        except BaseException:  # of one process, or a thread, too many, say: nobody would end the other one
+            self.__exit__()
+            raise
+
+    def _begin(self, who: str, flags: Sequence[str], environment: Mapping[str, str]) -> None:
+        reading, writing = os.pipe()
+        try:
             self._processes[who] = subprocess.Popen(
                 [*module("slipway_runtime.faststart.child"), who, *flags],
                 env={**environment, PIPE: str(writing)},
                 pass_fds=[writing],
             )
+        except BaseException:
+            os.close(reading)
+            raise
+        finally:
             os.close(writing)
-            threading.Thread(target=self._listen, args=(who, reading), name=f"{who}-news", daemon=True).start()
-            threading.Thread(target=self._wait, args=(who,), name=f"{who}-end", daemon=True).start()
+        threading.Thread(target=self._listen, args=(who, reading), name=f"{who}-news", daemon=True).start()
+        threading.Thread(target=self._wait, args=(who,), name=f"{who}-end", daemon=True).start()
 
     def __enter__(self) -> Self:
         return self

@@ -1,15 +1,38 @@
-"""One line for each request: who, what, how it ended, how long it took. Never what was asked or answered."""
+"""One line for each request: who, what, how it ended, how long it took. Never what was asked or answered.
+
+And one for each failure that the engine does not answer itself.
+"""
 
 import json
+import logging
 import sys
+import traceback
 from datetime import UTC, datetime
 
 from slipway_runtime.guard.visit import Visit
+
+LONGEST_TRACEBACK = 16_000  # characters, of its end
+
+log = logging.getLogger(__name__)
 
 
 def write(visit: Visit) -> None:
     sys.stdout.write(line(visit, datetime.now(UTC)) + "\n")
     sys.stdout.flush()
+
+
+def write_failure(visit: Visit, error: Exception) -> None:
+    """What the engine's app has raised, as a line like the others: what quotes clients is no cause of an end later."""
+    told = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
+    words = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "event": "failure",
+        "path": visit.path,
+        "request_id": visit.request_id,
+        "trace_id": visit.trace.trace_id,
+        "traceback": told,
+    }
+    log.error(json.dumps(words, separators=(",", ":")))
 
 
 def line(visit: Visit, now: datetime) -> str:

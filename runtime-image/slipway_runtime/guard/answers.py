@@ -98,6 +98,8 @@ _APIS = {
     "/v1/audio/transcriptions": _AUDIO,
     "/v1/audio/translations": _AUDIO,
 }
+_BEFORE_ALL = frozenset(f"response.{how}" for how in ("created", "queued", "in_progress"))
+"""Events that vLLM's web server sends by itself, before its engine has done anything."""
 _LAST = frozenset(f"response.{how}" for how in ("completed", "failed", "incomplete", "cancelled"))
 
 
@@ -195,6 +197,7 @@ class Reading:
             self._gave_up = ends and words.get("status") == b'"cancelled"'
             self.complete = self.complete or (self.streams and ends)
             self.response_id = self.response_id or text_of(words.get("id", b""))
+            self.events -= self.streams and kind in _BEFORE_ALL
         self.aborted = self.aborted or self._gave_up
         self._count()
 

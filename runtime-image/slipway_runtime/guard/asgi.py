@@ -45,7 +45,7 @@ class Guard:
         try:
             if refusal:
                 await exchange.refuse(refusal)
-            elif await exchange.take_body(headers.get("content-type", "")):
+            elif await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted():
                 asked = _asked_of_the_engine(scope, visit, traced=gate.traces(visit))
                 await self._app(asked, exchange.receive, exchange.send)
         except asyncio.CancelledError:
@@ -55,9 +55,12 @@ class Guard:
             await exchange.refuse(gate.cut(visit))
         except EngineGone:
             await exchange.refuse(gate.failed(visit))
-        except Exception:
-            visit.status, visit.reason = 500, "engine_error"
-            raise
+        except Exception as error:
+            # Whoever stands around us would answer in a form of its own, and without what we add to an answer.
+            if exchange.is_half_told:
+                visit.status, visit.reason = 500, "engine_error"
+                raise
+            await exchange.refuse(gate.broken(visit, error))
         finally:
             gate.leave(visit)
 

@@ -32,20 +32,29 @@ _CODES = {
     503: "engine_unavailable",  # and not a code of the guard's, by which no work was done for the request
     504: "engine_timeout",
 }
+# What is said may quote what a client wrote. So it counts only with the status that the engine has for it, and from its
+# first word on, up to which nothing of a client's stands.
 _SAID = (
-    (re.compile(r"maximum context length|available context size|maximum model length|max_model_len"), 400),
     # llama.cpp has 500 for these
     (
+        500,
         re.compile(
-            r"^Failed to parse (messages|tools)|^\w+ input is not supported|json\.exception\.(parse|type)_error"
+            r"Failed to parse (messages|tools)|\w+ input is not supported|\[json\.exception\.(parse|type)_error\.\d+\]"
         ),
         400,
     ),
     # and 400 for what it doesn't keep, and so can't find
-    (re.compile(r"does not support 'previous_response_id'"), 404),
+    (400, re.compile(r"llama\.cpp does not support 'previous_response_id'"), 404),
 )
-_TOO_LONG = _SAID[0][0]
-_NO_SUCH_MODEL = re.compile(r"^The model `.*` does not exist")
+_TOO_LONG = re.compile(
+    r"This model's maximum context length is"
+    r"|The \w+ prompt \(length \d+\) [a-z0-9 ()]{,80}longer than the maximum model length"
+    r"|The engine prompt length \d+ exceeds the max_model_len"
+    r"|the prompt has \d+ tokens and [a-z0-9 ,]{,80}max_model_len"
+    r"|truncate_prompt_tokens value is greater than max_model_len"
+    r"|(request \(\d+ tokens\)|the request) exceeds the available context size"
+)
+_NO_SUCH_MODEL = re.compile(r"(?s)The model `.*` does not exist")
 
 
 def of_answer(status: int, body: bytes, *, method: str, path: str) -> Refusal:
@@ -59,7 +68,8 @@ def of_answer(status: int, body: bytes, *, method: str, path: str) -> Refusal:
         return Refusal(405, "method_not_allowed", f"{method} is not answered here.")
     if path == "/detokenize" and "_M_range_check" in message:  # llama.cpp looks it up without a look at it
         return Refusal(400, _code(400, ""), "'tokens' has one that this model doesn't have.", param="tokens")
-    status = next((meant for said, meant in _SAID if said.search(message)), 400 if status == 422 else status)
+    status = next((meant for at, said, meant in _SAID if status == at and said.match(message)), status)
+    status = 400 if status == 422 else status
     retry_after = 1 if status in (429, 503) else 0
     told = message or f"The engine answered with status {status}, and said no more."
     return Refusal(status, _code(status, message), told, retry_after, param=_param(error))
@@ -78,9 +88,9 @@ def of_event(data: bytes) -> bytes:
 
 
 def _code(status: int, message: str) -> str:
-    if status == 400 and _TOO_LONG.search(message):
+    if status == 400 and _TOO_LONG.match(message):
         return "context_length_exceeded"
-    if status == 404 and _NO_SUCH_MODEL.search(message):
+    if status == 404 and _NO_SUCH_MODEL.match(message):
         return "model_not_found"
     return _CODES.get(status, "invalid_request" if status < 500 else "engine_error")
 

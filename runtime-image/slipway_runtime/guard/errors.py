@@ -85,6 +85,9 @@ OWN_ID = Refusal(
 )
 
 
+BROKEN = Refusal(500, "engine_error", "The engine failed at this request; its log says why.")
+
+
 def no_such_response(name: str) -> Refusal:
     """The same whether there is none, or one of another key."""
     return Refusal(404, "not_found", f"Response with id '{name[:200]}' not found.", 0, "response_id")

@@ -87,6 +87,11 @@ class Exchange:
             await asyncio.sleep(0)
         return body.refusal or self._gate.reads(self._visit, body)
 
+    async def admitted(self) -> bool:
+        """False if there is no place for it, now that its body is there."""
+        refusal = self._gate.admit(self._visit)
+        return await self._refused(refusal) if refusal else True
+
     async def _whole_body(self) -> Refusal | None:
         loop, visit = asyncio.get_running_loop(), self._visit
         began = loop.time()
@@ -227,6 +232,11 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": before + refusal.event()})
         else:
             raise ConnectionAbortedError(refusal.message)  # the server closes: half an answer is no success
+
+    @property
+    def is_half_told(self) -> bool:
+        """A whole answer has begun, which can't become an error any more."""
+        return self._begun and not self._visit.stream
 
     def _own_headers(self) -> list[tuple[bytes, bytes]]:
         return [(name.encode(), value.encode()) for name, value in self._gate.told(self._visit)]

@@ -21,9 +21,9 @@ from slipway_runtime.guard.bodies import Body, Room
 from slipway_runtime.guard.errors import Refusal
 from slipway_runtime.guard.guesses import client_of
 from slipway_runtime.guard.keys import Keys
-from slipway_runtime.guard.limits import Limits
+from slipway_runtime.guard.limits import Arrivals, Limits
 from slipway_runtime.guard.metrics import Metrics
-from slipway_runtime.guard.policy import Facts, decide, most_bytes
+from slipway_runtime.guard.policy import Facts, decide, decide_again, most_bytes
 from slipway_runtime.guard.request_ids import request_id_of
 from slipway_runtime.guard.responses import Responses
 from slipway_runtime.guard.routes import Kind, Route, Routes, Takes
@@ -36,6 +36,8 @@ SUPERVISOR = "x-slipway-supervisor"
 NOBODY, ANYBODY = "none", "anonymous"
 """Who a request is of: one without a valid key where one is needed, and one where none is."""
 RESPONSES = "/v1/responses"
+LEAST_ARRIVING = 256
+"""Requests of one sender whose bodies are on their way, where twice of what may be in flight isn't more."""
 LOOK_EVERY = 0.1  # seconds, for what the supervisor wants, and is told
 
 Headers = Mapping[str, str]
@@ -59,6 +61,7 @@ class Gate:
             burst=settings.burst_per_key,
             tokens_per_minute=settings.tokens_per_minute_per_key,
         )
+        self._arrivals = Arrivals(max(LEAST_ARRIVING, 2 * settings.max_in_flight))
         most = settings.max_bodies_bytes
         share = max(settings.max_body_bytes, most // 2) if settings.keys else most
         self._room = Room(total=most, of_owner=share)
@@ -66,7 +69,8 @@ class Gate:
         self._metrics = Metrics(registry, settings.model)
         self._tracer = Tracer.of(settings, self._metrics)
         self._share = settings.traces_sample_ratio if self._tracer else 0.0
-        self._in_flight: dict[Visit, asyncio.Task[object]] = {}
+        self._arriving: dict[Visit, asyncio.Task[object] | None] = {}
+        self._in_flight: dict[Visit, asyncio.Task[object] | None] = {}
         self._watching: asyncio.TimerHandle | None = None
         self.untold = 0
         """Tokens that went by since the supervisor was last told of any."""
@@ -80,9 +84,10 @@ class Gate:
     def enter(self, method: str, path: str, headers: Headers, *, client: str = "") -> tuple[Visit, Refusal | None]:
         """The request as it will be accounted for, and why it is refused, if it is. Each visit ends with `leave`.
 
-        `client` is the address that the connection comes from. What headers say of others is believed of nobody.
+        What is limited needs `admit`, too, when its body is there: until then it is in nobody's way. `client` is the
+        address that the connection comes from. What headers say of others is believed of nobody.
         """
-        now = self.clock()
+        now, client = self.clock(), client_of(client)
         facts = self._facts(method, path, headers, client, now)
         owner = facts.owner or (NOBODY if self._keys else ANYBODY)
         visit = Visit(
@@ -91,6 +96,7 @@ class Gate:
             kind=facts.route.kind if facts.route and not facts.supervisor else None,
             supervisor=facts.supervisor,
             owner=owner,
+            sender=owner if self._keys else client,
             request_id=request_id_of(headers.get("x-request-id")),
             trace=trace_of(headers.get("traceparent"), share=self._share),
             started=now,
@@ -98,19 +104,40 @@ class Gate:
             most_bytes=self.settings.max_body_bytes if facts.supervisor else most_bytes(facts.route, self.settings),
         )
         refusal = decide(facts, self.settings)
+        if refusal is None and visit.limited:
+            refusal = self._arrive(visit)
         if refusal:
             self.refuse(visit, refusal)
-        elif visit.limited:
-            self._admit(visit)
         return visit, refusal
 
-    def _admit(self, visit: Visit) -> None:
-        self._limits.enter(visit.owner, visit.started)
-        if task := asyncio.current_task():
-            self._in_flight[visit] = task
+    def _arrive(self, visit: Visit) -> Refusal | None:
+        if not self._arrivals.enter(visit.sender):
+            return errors.TOO_MANY_AT_ONCE if self._keys else errors.overloaded(1)
+        self._arriving[visit] = asyncio.current_task()
+        self._slot.arrives()
+        return None
+
+    def admit(self, visit: Visit) -> Refusal | None:
+        """Its body is there, so it takes a place now; why there is none for it, if there is none any more."""
+        if not visit.limited:
+            return None
+        now = self.clock()
+        facts = Facts(visit.method, visit.path, route=None, owner=visit.owner)
+        self._add_limits(facts, visit.owner, now)
+        if refusal := decide_again(facts, self.settings):
+            return refusal
+        self._limits.enter(visit.owner, now)
+        self._in_flight[visit] = asyncio.current_task()
         if visit.work:
             self._metrics.in_flight.inc()
             self._slot.begin()
+        self._has_arrived(visit)
+        return None
+
+    def _has_arrived(self, visit: Visit) -> None:
+        del self._arriving[visit]
+        self._arrivals.leave(visit.sender)
+        self._slot.arrived()
 
     def came(self, visit: Visit, size: int) -> Refusal | None:
         """So many more bytes of its body have come; why they can't be kept."""
@@ -148,16 +175,19 @@ class Gate:
             key = _key(headers)
             facts.key_shown = bool(key)
             if facts.route and facts.route.kind is not Kind.OPEN and not facts.supervisor:
-                facts.owner, facts.wait_for_keys = self._keys.check(key, client=client_of(client))
+                facts.owner, facts.wait_for_keys = self._keys.check(key, client=client)
             facts.foreign = facts.owner is not None and self._is_foreign(facts.route, path, facts.owner)
         facts.chunked = "transfer-encoding" in headers
         facts.content_length = _number(headers.get("content-length", "0"))
+        self._add_limits(facts, facts.owner or ANYBODY, now)
+        return facts
+
+    def _add_limits(self, facts: Facts, owner: str, now: float) -> None:
         facts.state, facts.retry_after = self._slot.state, self._slot.retry_after
+        facts.has_others = self._keys is not None and self._keys.owners > 1
         facts.in_flight = self._limits.in_flight
-        owner = facts.owner or ANYBODY
         facts.in_flight_of_owner, facts.wait = self._limits.of(owner), self._limits.wait(owner, now)
         facts.wait_for_tokens = self._limits.wait_for_tokens(owner, now)
-        return facts
 
     def _is_foreign(self, route: Route | None, path: str, owner: str) -> bool:
         """Where nobody has a key, whoever knows a response's id may have it: it can't be guessed."""
@@ -203,8 +233,9 @@ class Gate:
         return told
 
     def cut(self, visit: Visit) -> Refusal:
-        """Ends the account of a request that is cut off; what to tell its client."""
-        refusal = errors.cut(self._slot.retry_after)
+        """Ends the account of a request that is cut off; what to tell its client. One that arrives wasn't begun."""
+        told = errors.draining if visit in self._arriving else errors.cut
+        refusal = told(self._slot.retry_after)
         self.refuse(visit, refusal)
         return refusal
 
@@ -212,6 +243,12 @@ class Gate:
         refusal = errors.engine_failed(self._slot.retry_after)
         self.refuse(visit, refusal)
         return refusal
+
+    def broken(self, visit: Visit, error: Exception) -> Refusal:
+        """The engine's app has raised what it doesn't answer itself: its words may be anybody's, so it isn't told."""
+        access_log.write_failure(visit, error)
+        self.refuse(visit, errors.BROKEN)
+        return errors.BROKEN
 
     def take(self, visit: Visit) -> None:
         """It leaves the engine's queue."""
@@ -225,6 +262,8 @@ class Gate:
         visit.ended = self.clock()
         if self._tracer and visit.trace.sampled and self.traces(visit):
             self._tracer.tell(visit)
+        if visit in self._arriving:
+            self._has_arrived(visit)
         if visit in self._in_flight:
             del self._in_flight[visit]
             self._limits.leave(visit.owner)
@@ -242,7 +281,7 @@ class Gate:
         self._charge(visit, visit.tokens_at_the_end)
         self._metrics.in_flight.dec()
         self._tell_tokens()
-        self._slot.end(waiting=not visit.first)
+        self._slot.end(waiting=not visit.first, done=visit.done)
         self._measure(visit)
 
     def _measure(self, visit: Visit) -> None:
@@ -272,11 +311,10 @@ class Gate:
         if self.settings.tokens_per_minute_per_key:
             for visit in self._in_flight:
                 self._charge(visit, visit.tokens)
+        if self._slot.state != State.SERVING:
+            _cut(self._arriving)
         if self._slot.state == State.ENDING:
-            for visit, task in self._in_flight.items():
-                if not visit.cut:
-                    visit.cut = True
-                    task.cancel()
+            _cut(self._in_flight)
         self._watching = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     def close(self) -> None:
@@ -285,6 +323,13 @@ class Gate:
         if self._watching:
             self._watching.cancel()
             self._watching = None
+
+
+def _cut(visits: Mapping[Visit, asyncio.Task[object] | None]) -> None:
+    for visit, task in visits.items():
+        if task and not visit.cut:
+            visit.cut = True
+            task.cancel()
 
 
 def _key(headers: Headers) -> bytes:

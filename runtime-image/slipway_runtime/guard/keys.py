@@ -13,16 +13,23 @@ checks the same Secret:
 - It is the key if it has the same bytes, or if one is in UTF-8 what the other is in Latin-1: clients send a letter
   beyond ASCII in either.
 
-A mounted Secret changes by a link that turns to another folder, so what the folder looks like is asked at most once a
-second. Keys are kept and compared as digests under a random key of this process: nothing about a stored key can be
-learned from how long a comparison takes.
+A mounted Secret changes by a link, `..data`, that turns to another folder: where it is, a look is at it alone, at most
+once a second. Elsewhere a look is at each file. Both that and reading are done in steps, between which requests have
+their turn, and meanwhile the keys that were known hold.
+
+Keys are kept and compared as digests under a random key of this process: nothing about a stored key can be learned from
+how long a comparison takes.
 """
 
+import asyncio
 import hashlib
 import logging
+import os
 import secrets
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from slipway_runtime.guard.guesses import Guesses
@@ -31,6 +38,10 @@ SHORTEST, LONGEST = 8, 512  # bytes: less can be guessed, and is rather a mistak
 MOST_KEYS = 1000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LOOK_EVERY = 1.0
+AT_ONCE = 32  # files or keys; of more, others get their turn in between
+DATA = "..data"
+
+Steps = Generator[None, None, None]
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +53,13 @@ class Keys:
         self._salt = secrets.token_bytes(32)
         self._owners: dict[bytes, str] = {}
         self._guesses = Guesses()
+        self.owners = 0
         self._looks: object = None
         self._next_look = 0.0
-        self._refresh()
+        self._steps: Iterator[None] | None = None
+        """Of the look that is under way."""
+        for _ in self._look():
+            pass
 
     def owner(self, shown: bytes) -> str | None:
         """Whose key it is; None if it is nobody's."""
@@ -53,8 +68,9 @@ class Keys:
     def check(self, shown: bytes, *, client: str) -> tuple[str | None, float]:
         """Whose key it is, and the seconds for which this client isn't told, since it has guessed too much."""
         now = self._clock()
-        if now >= self._next_look:
-            self._refresh()
+        if self._steps is None and now >= self._next_look:
+            self._steps = self._look()
+            self._go_on()
         if not shown:
             return None, 0.0
         digest = self._digest(shown.strip()[: LONGEST + 1])
@@ -70,29 +86,52 @@ class Keys:
     def _digest(self, key: bytes) -> bytes:
         return hashlib.blake2b(key, key=self._salt, digest_size=32).digest()
 
-    def _refresh(self) -> None:
+    def _go_on(self) -> None:
+        """One step, and the next when others have had their turn; all at once where nobody waits."""
+        for _ in self._steps or ():
+            with suppress(RuntimeError):  # no loop runs
+                asyncio.get_running_loop().call_soon(self._go_on)
+                return
+        self._steps = None
+
+    def _look(self) -> Steps:
         self._next_look = self._clock() + LOOK_EVERY
         try:
-            looks = [(entry.name, entry.stat().st_mtime_ns, entry.stat().st_ino) for entry in _files(self._folder)]
-            if looks != self._looks:
-                self._owners = dict(self._read())
-                self._looks = looks
-                log.info("API keys of %d owners are valid.", len(set(self._owners.values())))
+            if data := _mounted(self._folder):
+                folder, looks = data
+                if looks != self._looks:
+                    yield from self._take((yield from _files(folder)), looks)
+            else:
+                files = yield from _files(self._folder)
+                if files != self._looks:
+                    yield from self._take(files, files)
         except OSError as error:
             log.warning("API keys can't be read, the ones known stay valid: %s", error)
 
-    def _read(self) -> Iterator[tuple[bytes, str]]:
-        taken = 0
-        for file in _files(self._folder):
-            for key in keys_in(file.read_bytes()):
-                if SHORTEST <= len(key) <= LONGEST:
-                    if taken == MOST_KEYS:
-                        log.warning("The first %d keys count, and there are more: those are not valid.", MOST_KEYS)
-                        return
-                    taken += 1
-                    yield from ((self._digest(form), file.name) for form in forms_of(key))
-                else:
-                    log.warning("A key of %s is not taken: keys have %d to %d bytes.", file.name, SHORTEST, LONGEST)
+    def _take(self, files: "list[File]", looks: object) -> Steps:
+        owners: dict[bytes, str] = {}
+        for number, (owner, key) in enumerate(_keys_of(files), 1):
+            owners |= dict.fromkeys(map(self._digest, forms_of(key)), owner)
+            if number % AT_ONCE == 0:
+                yield
+        self._owners, self._looks = owners, looks
+        self.owners = len(set(owners.values()))
+        log.info("API keys of %d owners are valid.", self.owners)
+
+
+def _keys_of(files: "list[File]") -> Iterator[tuple[str, bytes]]:
+    taken = 0
+    for path, *_ in files:
+        owner = Path(path).name
+        for key in keys_in(Path(path).read_bytes()):
+            if not SHORTEST <= len(key) <= LONGEST:
+                log.warning("A key of %s is not taken: keys have %d to %d bytes.", owner, SHORTEST, LONGEST)
+            elif taken == MOST_KEYS:
+                log.warning("The first %d keys count, and there are more: those are not valid.", MOST_KEYS)
+                return
+            else:
+                taken += 1
+                yield owner, key
 
 
 def keys_in(text: bytes) -> list[bytes]:
@@ -112,6 +151,32 @@ def forms_of(key: bytes) -> set[bytes]:
         return {key}
 
 
-def _files(folder: Path) -> list[Path]:
+File = tuple[str, int, int]
+"""Its path, when it was changed, and its inode."""
+
+
+def _mounted(folder: Path) -> tuple[Path, object] | None:
+    """Where a mounted Secret has its files now, and what is another whenever they are others; None of other folders.
+
+    Names beside the link are made after it has turned, so a look at those could come too early for a new one.
+    """
+    link = folder / DATA
+    try:
+        target = link.readlink()
+        return folder / target, (str(target), link.lstat().st_ino)
+    except OSError:
+        return None
+
+
+def _files(folder: Path) -> Generator[None, None, list[File]]:
     """Without the hidden ones, which are how a mounted Secret changes."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())
+    found: list[File] = []
+    with os.scandir(folder) as entries:
+        for number, entry in enumerate(entries, 1):
+            with suppress(FileNotFoundError):  # a link to nowhere
+                status = entry.stat()
+                if stat.S_ISREG(status.st_mode) and not entry.name.startswith("."):
+                    found.append((entry.path, status.st_mtime_ns, status.st_ino))
+            if number % AT_ONCE == 0:
+                yield
+    return sorted(found)

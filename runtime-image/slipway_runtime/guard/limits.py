@@ -34,6 +34,26 @@ class Rate:
         return max(self._full_again.get(owner, now), now)
 
 
+class Arrivals:
+    """Who sends how many bodies that aren't there yet. They have no places in flight, and so a bound of their own."""
+
+    def __init__(self, most_of_sender: int) -> None:
+        self._most_of_sender = most_of_sender
+        self._of_sender: Counter[str] = Counter()
+
+    def enter(self, sender: str) -> bool:
+        """Whether one more may come."""
+        if self._of_sender[sender] >= self._most_of_sender:
+            return False
+        self._of_sender[sender] += 1
+        return True
+
+    def leave(self, sender: str) -> None:
+        self._of_sender[sender] -= 1
+        if not self._of_sender[sender]:
+            del self._of_sender[sender]
+
+
 class Limits:
     def __init__(self, *, per_minute: int, burst: int, tokens_per_minute: int = 0) -> None:
         self.in_flight = 0

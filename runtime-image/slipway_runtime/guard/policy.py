@@ -33,6 +33,8 @@ class Facts:
     retry_after: int = 5
     in_flight: int = 0
     in_flight_of_owner: int = 0
+    has_others: bool = False
+    """There are keys of other owners."""
     wait: float = 0.0
     """Seconds until the owner's rate lets one more through."""
     wait_for_tokens: float = 0.0
@@ -80,8 +82,15 @@ def _not_now(facts: Facts, settings: Settings) -> Refusal | None:
     return None
 
 
+def decide_again(facts: Facts, settings: Settings) -> Refusal | None:
+    """About work that was let through, now that its body is there: others may have come before it."""
+    if facts.state != State.SERVING:
+        return errors.draining(facts.retry_after)
+    return _within_limits(facts, settings)
+
+
 def _within_limits(facts: Facts, settings: Settings) -> Refusal | None:
-    if 0 < settings.max_in_flight_per_key <= facts.in_flight_of_owner:
+    if 0 < _most_of_owner(facts, settings) <= facts.in_flight_of_owner:
         return errors.TOO_MANY_AT_ONCE
     if facts.wait > 0:
         return errors.too_fast(ceil(facts.wait))
@@ -90,3 +99,10 @@ def _within_limits(facts: Facts, settings: Settings) -> Refusal | None:
     if 0 < settings.max_in_flight <= facts.in_flight:
         return errors.overloaded(1)
     return None
+
+
+def _most_of_owner(facts: Facts, settings: Settings) -> int:
+    """In flight; 0 without a limit. Who shares the model with others leaves a quarter of the places to them."""
+    if settings.max_in_flight_per_key or not facts.has_others or not settings.max_in_flight:
+        return settings.max_in_flight_per_key
+    return max(1, settings.max_in_flight * 3 // 4)

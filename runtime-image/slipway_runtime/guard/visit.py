@@ -10,6 +10,7 @@ from slipway_runtime.tracing.context import Trace
 STREAM, JSON, BINARY = "text/event-stream", "application/json", "application/octet-stream"
 UNSEEN_PER_SECOND = 30
 """Tokens of an answer that was to come in one piece, and whose client left before."""
+IN_BACKGROUND = "/v1/responses"  # may be answered before anything was computed
 EVENTS_WITHOUT_TOKENS = 2  # of a stream: the one that opens it, and [DONE]
 
 
@@ -23,6 +24,8 @@ class Visit:
     request_id: str
     trace: Trace
     started: float
+    sender: str = ""
+    """Of whom it counts while its body comes: its owner, or where there are no keys, the client's address."""
     supervisor: bool = False
     takes: Takes = Takes.NOTHING
     most_bytes: int = 0
@@ -105,6 +108,18 @@ class Visit:
     def client_left(self) -> None:
         if not self.complete:
             self.reason = self.reason or "client_gone"
+
+    @property
+    def done(self) -> bool:
+        """The engine has answered it, by what only an engine that works can say.
+
+        A web server whose engine hangs still finds mistakes of clients, opens streams without a token, and takes a
+        response that is to be computed in the background, which tells no usage.
+        """
+        if not self.first or not 200 <= self.status < 300 or self.reason:
+            return False
+        may_be_empty = self.stream or self.path == IN_BACKGROUND
+        return not may_be_empty or self.usage is not None or self.completion_tokens > 0
 
     @property
     def tokens(self) -> int:

@@ -21,7 +21,7 @@ class Sample:
     at: float
     answers: bool  # its health check did
     has_work: bool  # by its own word, or else by the guard's
-    counts: tuple[float | None, ...]  # requests done, tokens, steps: whatever is counted
+    counts: tuple[float | None, ...]  # requests that it answered, tokens, steps: whatever is counted of its work
     spent: float  # seconds on processors
     waited: float  # seconds in which a thread could have run, had there been a processor for it
 

@@ -6,6 +6,8 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from slipway_runtime.diagnosis.lines import quotes_clients
+
 LONGEST_LINE = 64 * 1024
 REMEMBERED = 200
 AT_ONCE = 1 << 20  # bytes; then others have their turn
@@ -60,6 +62,6 @@ class Output:
         line = line.rstrip(b"\r").rpartition(b"\r")[2]
         self._pass_on(line + b"\n")
         text = line.decode(errors="replace")
-        if text.strip():
+        if text.strip() and not quotes_clients(text):  # of which many come, and none tells why an engine ends
             self.last.append(text)
         self._on_line(text)

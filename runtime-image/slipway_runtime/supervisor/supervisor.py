@@ -65,7 +65,7 @@ class Supervisor:
         self._facts: dict[str, str] = {}
         self._health = 0
         self._answered = (-1, -1)
-        """Requests and tokens, by the guards' counts, when the pulse was last felt."""
+        """Requests that the engine answered, and tokens, by the guards' counts, when the pulse was last felt."""
         self._told: str | None = None
         """The engine's metrics, from when it was last asked for them."""
         self._engine_version = ""
@@ -223,7 +223,8 @@ class Supervisor:
     def _look_for_idle(self, idle_looks: int = 0) -> None:
         """Idle is what has been so twice: the last answer may still be on its way out, or a request on its way in."""
         if self.state in (State.DRAINING, State.CUTTING):
-            idle_looks = idle_looks + 1 if self._guards.counts().in_flight == 0 else 0
+            counts = self._guards.counts()
+            idle_looks = idle_looks + 1 if counts.in_flight + counts.arriving == 0 else 0
             if idle_looks > 1:
                 self.happens(Event.IDLE)
             else:
@@ -320,7 +321,12 @@ class Supervisor:
             "engine": {"name": self._launch.engine, "version": self._engine_version, "command": self._launch.command},
             "choices": [{"setting": choice.setting, "reason": choice.reason} for choice in self._launch.choices],
             "capacity": self._facts,
-            "requests": {"inFlight": counts.in_flight, "waiting": counts.waiting, "done": counts.done},
+            "requests": {
+                "arriving": counts.arriving,
+                "inFlight": counts.in_flight,
+                "waiting": counts.waiting,
+                "done": counts.done,
+            },
             "limits": vars(self._options.patience),
             "trace": self._trace.id,
             "phases": [moment.as_json() for moment in self._phases.moments],

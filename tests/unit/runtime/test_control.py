@@ -83,15 +83,25 @@ def test_a_request_is_in_flight_and_waiting_until_its_answer_begins_and_ends(con
     slot.answering()
     slot.tokens(3)
     assert counted(control) == (1, 1, 0, 0, 3)
-    slot.end(waiting=False)
+    slot.end(waiting=False, done=True)
     assert counted(control) == (1, 0, 0, 1, 3)
 
 
-def test_a_request_that_got_no_answer_waits_no_longer(control: Control, path: Path) -> None:
+def test_a_request_that_got_no_answer_waits_no_longer_and_is_none_that_the_engine_has_done(
+    control: Control, path: Path
+) -> None:
     slot = Slot.claim(path)
     slot.begin()
-    slot.end(waiting=True)
-    assert counted(control) == (1, 0, 0, 1, 0)
+    slot.end(waiting=True, done=False)
+    assert counted(control) == (1, 0, 0, 0, 0)
+
+
+def test_a_request_whose_body_is_not_there_yet_is_not_in_flight(control: Control, path: Path) -> None:
+    slot = Slot.claim(path)
+    slot.arrives()
+    assert (control.counts().arriving, control.counts().in_flight) == (1, 0)
+    slot.arrived()
+    assert control.counts().arriving == 0
 
 
 def test_the_counts_of_all_guards_are_added_up(

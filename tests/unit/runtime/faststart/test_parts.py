@@ -8,7 +8,9 @@ import mmap
 import os
 import signal
 import struct
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -304,6 +306,29 @@ def test_a_launcher_that_breaks_leaves_neither_of_the_two(tmp_path: Path, monkey
         raise ZeroDivisionError
     ended = {pair.happenings.get(timeout=60), pair.happenings.get(timeout=60)}
     assert ended == {Ended(CORE, -signal.SIGKILL), Ended(SERVER, -signal.SIGKILL)}
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_core_whose_server_cannot_be_started_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    begin = subprocess.Popen
+
+    def one_and_no_more(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+        if started:
+            raise BlockingIOError("Resource temporarily unavailable")  # as beyond the pids limit
+        started.append(begin(["sleep", "600"], **how))
+        return started[0]
+
+    files = open_files()
+    monkeypatch.setattr(subprocess, "Popen", one_and_no_more)
+    with pytest.raises(BlockingIOError):
+        Pair([], {CORE: os.environ, SERVER: os.environ})
+    assert started[0].returncode == -signal.SIGKILL
+    while open_files() > files:  # until the thread that listened to it has heard of its end
+        time.sleep(0.01)
 
 
 def test_keys_are_no_part_of_the_engine_cores_environment() -> None:

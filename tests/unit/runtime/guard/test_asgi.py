@@ -283,10 +283,45 @@ async def test_an_engine_that_fails_leaves_nothing_in_flight(made: Made) -> None
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise RuntimeError("the engine is dead")
 
-    with pytest.raises(RuntimeError):
-        await ask(guard_of(guarding, app))
+    await ask(guard_of(guarding, app))
     assert guarding.control.counts().in_flight == 0
     assert guarding.metric("slipway_requests_total", key="anonymous", path=CHAT, status="500") == 1
+
+
+def breaking_after(*pieces: bytes, content_type: str = "text/event-stream") -> App:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if pieces:
+            headers = [(b"content-type", content_type.encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for piece in pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        raise KeyError("a bug that a client has found")
+
+    return app
+
+
+@pytest.mark.parametrize("text", ["", "abc"], ids=["before its first token", "in its stream"])
+async def test_what_an_app_raises_is_told_in_the_one_form_and_logged_once(
+    made: Made, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    answer = await ask(guard_of(made(), breaking_after(*tokens(text))), headers=[("x-request-id", "mine")])
+    error = _last_event(answer)["error"]
+    assert (answer.whole, answer.headers["x-request-id"]) == (True, "mine")
+    assert (error["code"], error["type"]) == ("engine_error", "server_error")
+    assert "a bug" not in error["message"]
+    [record] = caplog.records
+    told = json.loads(record.getMessage())
+    assert told["request_id"] == "mine"
+    assert "KeyError: 'a bug that a client has found'" in told["traceback"]
+
+
+async def test_a_whole_answer_that_breaks_off_is_left_to_the_server_which_closes(
+    made: Made, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = breaking_after(b"half", content_type="text/plain")
+    with pytest.raises(KeyError):
+        await ask(guard_of(made(), app))
+    assert caplog.records == []  # the server logs it
 
 
 # --- what is counted -------------------------------------------------------------------------------------------------

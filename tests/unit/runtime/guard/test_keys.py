@@ -1,9 +1,12 @@
 """API keys from a mounted Secret."""
 
+import asyncio
+import os
 from pathlib import Path
 
 import pytest
-from slipway_runtime.guard.keys import MOST_KEYS, Keys
+from slipway_runtime.guard import keys as module
+from slipway_runtime.guard.keys import AT_ONCE, MOST_KEYS, Keys
 
 
 class Clock:
@@ -119,3 +122,59 @@ def test_so_many_keys_count_and_what_is_beyond_is_told(
 
 def test_no_key_is_kept_as_it_is(secret: Secret, clock: Clock) -> None:
     assert "key-of-alice" not in repr(vars(Keys(secret.folder, clock)))
+
+
+# --- what a look takes -----------------------------------------------------------------------------------------------
+
+
+def test_a_look_at_a_mounted_secret_is_at_its_link_alone(
+    secret: Secret, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys(secret.folder, clock)
+    monkeypatch.setattr(module, "_files", lambda folder: pytest.fail("It looked at the files."))
+    clock.now += 1
+    assert keys.owner(b"key-of-alice") == "alice"
+
+
+def test_a_key_is_valid_though_its_name_beside_the_link_comes_later(secret: Secret, clock: Clock) -> None:
+    keys = Keys(secret.folder, clock)
+    secret.write(carol="key-of-carol")
+    (secret.folder / "carol").unlink()
+    clock.now += 1
+    assert keys.owner(b"key-of-carol") == "carol"
+
+
+def test_a_folder_that_is_no_volume_is_looked_at_by_its_files(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "alice").write_text("key-of-alice")
+    (tmp_path / "nowhere").symlink_to("missing")
+    keys = Keys(tmp_path, clock)
+    (tmp_path / "alice").write_text("new-key-of-alice")
+    os.utime(tmp_path / "alice", (1, 1))
+    clock.now += 1
+    assert keys.owner(b"new-key-of-alice") == "alice"
+    assert keys.owner(b"key-of-alice") is None
+
+
+@pytest.mark.parametrize("is_mounted", [True, False])
+async def test_many_keys_are_read_in_steps_while_those_that_were_known_hold(
+    secret: Secret, tmp_path: Path, clock: Clock, is_mounted: bool
+) -> None:
+    folder = secret.folder if is_mounted else tmp_path / "plain"
+    folder.mkdir(exist_ok=True)
+    (folder / "alice").write_text("key-of-alice")
+    keys = Keys(folder, clock)
+    many = {f"owner-{number}": f"new-key-{number:04}" for number in range(MOST_KEYS)}
+    if is_mounted:
+        secret.write(**many)
+    else:
+        (folder / "alice").unlink()
+        for owner, key in many.items():
+            (folder / owner).write_text(key)
+    clock.now += 1
+    turns = 0
+    while keys.owner(b"new-key-0999") is None:
+        assert keys.owner(b"key-of-alice") == "alice"
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 2 * MOST_KEYS // AT_ONCE  # half of them to look, half of them to read
+    assert keys.owner(b"key-of-alice") is None
