@@ -48,6 +48,9 @@ _SAID = (
 )
 _TOO_LONG = re.compile(
     r"This model's maximum context length is"
+    r"|\w+=\d+ cannot be greater than max_\w+ ?= ?\d+"
+    r"|\w+ \(\d+\) must be less than max_model_len"
+    r"|Input length \(\d+\) exceeds model's maximum context length"
     r"|The \w+ prompt \(length \d+\) [a-z0-9 ()]{,80}longer than the maximum model length"
     r"|The engine prompt length \d+ exceeds the max_model_len"
     r"|the prompt has \d+ tokens and [a-z0-9 ,]{,80}max_model_len"
