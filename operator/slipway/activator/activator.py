@@ -64,7 +64,7 @@ class Activator:
         self._metrics = WatchMetrics()
         self._home = Home(settings.namespace, settings.service)
         client = KubeClient(self._connection, self._metrics)
-        self._ports = ports = OwnPorts(
+        self._ports = OwnPorts(
             settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace)
         )
         self._watching: Watching[Key] = Watching(
@@ -77,7 +77,7 @@ class Activator:
         clock = asyncio.get_running_loop().time
         self._deployments = Deployments()
         store = self._watching.store
-        self._knowledge = Knowledge(store, self._deployments, port_of=ports.port_of, now=now, clock=clock)
+        self._knowledge = Knowledge(store, self._deployments, port_of=self._ports.port_of, now=now, clock=clock)
         self._lookups = Lookups(client, clock=clock)
         self._callers = Callers(
             self._lookups,

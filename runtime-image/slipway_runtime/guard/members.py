@@ -135,7 +135,7 @@ def _schema(_: str, word: bytes) -> str:
 
 def _list(name: str, word: bytes) -> str:
     values, size = LISTS[name]
-    if word == LONG or word.count(b",") + word.count(b"[") + word.count(b"{") > values:
+    if word == LONG or schemas.size_of(word) > values:
         return f"more than {values} values"
     longest = max(map(len, _TEXT.findall(word)), default=0)
     return f"a text of more than {size} bytes" if longest > size + 2 else ""
