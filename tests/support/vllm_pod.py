@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Self
 
@@ -49,6 +50,16 @@ class VllmPod(EnginePod):
         """Nothing is left of it, however the test has ended."""
         await self.kill()
         shared_memory.clear(self._shared_before)
+
+    async def refuses_a_head_without_an_end(self) -> bool:
+        """In its own web server's words, which come before all else."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.engine_port)
+        writer.write(b"GET /health HTTP/1.1\r\nx: " + b"x" * (200 << 10))
+        try:
+            answer = await reader.readuntil(b"}}")
+        finally:
+            writer.transport.abort()
+        return answer.startswith(b"HTTP/1.1 431") and b'"head_too_long"' in answer
 
     async def listens(self) -> None:
         """Waits for vLLM alone, which says that it is ready a moment before it can be reached."""

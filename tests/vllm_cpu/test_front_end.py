@@ -1,8 +1,7 @@
-"""vLLM's own web server, as strangers reach it: in the fast start and in the ordinary one."""
+"""vLLM's own web server, as strangers reach it, after the ordinary start; after the fast one: test_serves.py."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -17,25 +16,11 @@ connection.limit_uvicorn = lambda: setattr(auto, "AutoHTTPProtocol", httptools_i
 """
 
 
-async def told(pod: VllmPod, sent: bytes) -> bytes:
-    """All that is said until the server has said enough."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", pod.engine_port)
-    writer.write(sent)
-    try:
-        return await reader.readuntil(b"}}")
-    finally:
-        writer.transport.abort()
-
-
-@pytest.mark.parametrize("start", ["fast", "ordinary"])
-async def test_a_head_without_an_end_is_refused(pod: VllmPod, tiny: Path, start: str) -> None:
-    await pod.serve(tiny, f"--start={start}")
+async def test_a_head_without_an_end_is_refused(pod: VllmPod, tiny: Path) -> None:
+    await pod.serve(tiny, "--start=ordinary")
     await pod.becomes_ready()
-    assert (start == "fast") == any("fast start" in line for line in pod.said)
-    assert not [line for line in pod.said if "the ordinary way" in line]
-    answer = await told(pod, b"GET /health HTTP/1.1\r\nx: " + b"x" * (200 << 10))
-    assert answer.startswith(b"HTTP/1.1 431")
-    assert b'"head_too_long"' in answer
+    assert not any("fast start" in line for line in pod.said)
+    assert await pod.refuses_a_head_without_an_end()
     pod.stop()
     assert await pod.ends() == 0
 

@@ -103,6 +103,11 @@ async def test_whoever_has_no_key_reaches_nothing(pod: VllmPod, path: str, statu
         assert set(await answer.json()) == {"error"}
 
 
+async def test_a_head_without_an_end_is_refused_after_the_fast_start(pod: VllmPod) -> None:
+    assert any("fast start" in line for line in pod.said)
+    assert await pod.refuses_a_head_without_an_end()
+
+
 async def test_told_to_stop_it_finishes_what_it_can_refuses_what_is_new_cuts_the_rest_and_leaves_nothing(
     pod: VllmPod,
 ) -> None:
