@@ -21,13 +21,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
-from slipway_runtime.control import Control, Slot
+from slipway_runtime.control import Slot
 from slipway_runtime.guard.asgi import Guard, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings
 
 MIB = 1 << 20
 KEY = b"a-key-of-alice"
+ENGINES = ("vllm", "llamacpp")
 HOSTILE: dict[str, Callable[[int], bytes]] = {
     "opening brackets": lambda size: b'{"x":' + b"[" * size,
     "empty arrays": lambda size: b'{"x":[' + b"[]," * (size // 3) + b"0]}",
@@ -58,6 +59,13 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
     "events with usage": lambda size: b'data: {"choices":[{"index":1}],"usage":{"total_tokens":1}}\n\n' * (size // 60),
     "errors": lambda size: b'data: {"error":{"code":500}}\n\n' * (size // 30),
     "an endless event": lambda size: b'data: {"error":{"message":"' + b"x" * size,
+    "a deep grammar": lambda size: b'{"grammar":"root ::= ' + b"(" * size + b'"}',
+    "a long grammar": lambda size: b'{"grammar":"root ::= ' + b"a | " * (size // 4) + b'a"}',
+    "a deep schema": lambda size: b'{"json_schema":' + b'{"items":' * (size // 9) + b"0" + b"}" * (size // 9) + b"}",
+    "a wide schema": lambda size: b'{"json_schema":{"anyOf":[' + b'{"type":"string"},' * (size // 18) + b"0]}}",
+    "samplers": lambda size: b'{"samplers":[' + b'"top_k",' * (size // 8) + b"0]}",
+    "biases": lambda size: b'{"logit_bias":[' + b"[1,0.5]," * (size // 8) + b"0]}",
+    "tools": lambda size: b'{"tools":[' + b'{"function":{"parameters":{}}},' * (size // 31) + b"0]}",
     "junk": random.randbytes,
 }
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/tokenize")
@@ -122,33 +130,41 @@ async def fuzz(watch: Watch, seconds: float, seed: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "keys").mkdir()
         (Path(folder) / "keys/alice").write_bytes(KEY)
-        control = Control.create(Path(folder) / "control")
-        settings = Settings(
-            keys=f"{folder}/keys", access_log=False, models=("gemma",), tokens_per_minute_per_key=10**12
-        )
-        gate = Gate(settings, Slot.claim(Path(folder) / "control"), CollectorRegistry())
+        gates = {engine: gate_of(engine, folder) for engine in ENGINES}
         while time.monotonic() < until:
-            await one(gate, watch, random.Random(seed + number))
+            await one(gates, watch, random.Random(seed + number))
             number += 1
-        gate.close()
-        control.close()
+        for gate in gates.values():
+            gate.close()
     return number
 
 
-async def one(gate: Gate, watch: Watch, chance: random.Random) -> None:
+def gate_of(engine: str, folder: str) -> Gate:
+    settings = Settings(
+        engine=engine,
+        keys=f"{folder}/keys",
+        access_log=False,
+        models=("gemma",),
+        tokens_per_minute_per_key=10**12,
+    )
+    return Gate(settings, Slot.alone(), CollectorRegistry())
+
+
+async def one(gates: dict[str, Gate], watch: Watch, chance: random.Random) -> None:
     random.seed(chance.random())
     what, size = chance.choice(list(HOSTILE)), chance.choice((100, 5000, 100_000, MIB, MIB, 30 * MIB))
     data = HOSTILE[what](size)[: 32 * MIB - 1]
     pieces = cut(chance, data)
     where = chance.choice(("body", "head", "answer", "stream", "error"))
+    engine = chance.choice(ENGINES)
     nothing_yet = watch.doing = "making data"
     await asyncio.sleep(0)
     if where == "head":
         pieces = pieces[:1]
-    watch.doing = f"{where}: {what}, {len(data)} bytes in {len(pieces)} pieces"
+    watch.doing = f"{engine}, {where}: {what}, {len(data)} bytes in {len(pieces)} pieces"
     await asyncio.sleep(0)
     with suppress(ConnectionAbortedError):
-        await ask(gate, chance, where, pieces)
+        await ask(gates[engine], chance, where, pieces)
     watch.doing = nothing_yet
     watch.worst.pop(nothing_yet, None)
 
