@@ -1,0 +1,112 @@
+{{/* What all objects of a program are called by: a dict of root and name. */}}
+{{- define "slipway.labels" -}}
+app.kubernetes.io/name: {{ .name }}
+app.kubernetes.io/part-of: slipway
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .managedBy | default .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Metadata of an object: a dict of root and name, and for objects of a namespace `namespaced: true`. */}}
+{{- define "slipway.metadata" -}}
+name: {{ .name }}
+{{- if .namespaced }}
+namespace: {{ .root.Release.Namespace }}
+{{- end }}
+labels:
+  {{- include "slipway.labels" . | nindent 2 }}
+{{- with .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* An image's whole name: a dict of root and image. */}}
+{{- define "slipway.image" -}}
+{{- $registry := .image.registry | default .root.Values.images.registry -}}
+{{- $tag := .image.tag | default .root.Values.images.tag | default .root.Chart.AppVersion -}}
+{{- with $registry }}{{ . }}/{{ end }}{{ .image.repository }}
+{{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ $tag }}{{ end }}
+{{- end }}
+
+{{/* What is the same in the pods of both programs: a dict of root, name and program, which are its values. */}}
+{{- define "slipway.pod" -}}
+serviceAccountName: {{ .name }}
+automountServiceAccountToken: true
+enableServiceLinks: false
+{{- with .root.Values.images.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .program.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .program.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .program.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .program.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+affinity:
+{{- if .program.affinity }}
+  {{- toYaml .program.affinity | nindent 2 }}
+{{- else }}
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name }}}}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* What is the same in their containers. */}}
+{{- define "slipway.container" -}}
+image: {{ include "slipway.image" (dict "root" .root "image" .root.Values.images.operator) }}
+imagePullPolicy: {{ .root.Values.images.pullPolicy }}
+startupProbe: {httpGet: {path: /livez, port: management}, periodSeconds: 1, failureThreshold: 60}
+readinessProbe: {httpGet: {path: /readyz, port: management}, periodSeconds: 2, timeoutSeconds: 2}
+livenessProbe: {httpGet: {path: /livez, port: management}, periodSeconds: 10, timeoutSeconds: 5}
+terminationMessagePolicy: FallbackToLogsOnError
+resources:
+  {{- toYaml .program.resources | nindent 2 }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* Annotations of their pods. */}}
+{{- define "slipway.podMetadata" -}}
+labels:
+  {{- include "slipway.labels" . | nindent 2 }}
+  {{- with .program.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .program.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Who may read metrics: Slipway's own namespace, and Prometheus'. */}}
+{{- define "slipway.metricsSources" -}}
+- podSelector: {}
+{{- with .Values.monitoring.prometheusNamespaces }}
+- namespaceSelector:
+    matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}]
+{{- end }}
+{{- end }}
