@@ -13,7 +13,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
-	runtime-image/slipway_runtime/engines/flags.json
+	charts runtime-image/slipway_runtime/engines/flags.json
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
 RESOLVE = uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
@@ -32,8 +32,9 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 
 ##@ Test
 
-test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, vLLM, cluster (needs root)
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster (needs root)
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" tests/charts $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/cluster $(PYTEST_ARGS)
 
@@ -42,6 +43,9 @@ unit: $(VENV) ## Unit tests: seconds, no cluster
 
 attacks: $(VENV) ## What an attacker may try, each with what must come of it: raw bytes, floods, forged objects; no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/attacks $(PYTEST_ARGS)
+
+charts: $(VENV) ## The charts as the real helm renders them, without a cluster; helm is built the first time
+	$(PYTEST) tests/charts $(PYTEST_ARGS)
 
 engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
 	$(PYTEST) tests/engines $(PYTEST_ARGS)
@@ -109,9 +113,10 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs, the images' requirements, docs/reference
+generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs, the charts' READMEs and schemas, the images' requirements, docs/reference
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
+	$(BIN)/python charts/generate.py
 	$(BIN)/python operator/generate_flags.py
 	$(BIN)/python operator/generate_docs.py
 	$(BIN)/python runtime-image/generate_docs.py
@@ -161,4 +166,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz
+.PHONY: demo up down test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz

@@ -22,8 +22,8 @@ from slipway_devcluster.progress import Steps
 
 ROOT = Path(__file__).parent.parent.parent
 CRDS = ROOT / "crds"
-PROFILE = ROOT / "manifests" / "accelerators" / "cpu.yaml"
-RUNTIME = ROOT / "manifests" / "runtimes" / "slipway-llamacpp.yaml"
+PROFILE = ROOT / "charts/slipway/accelerators/cpu.yaml"
+RUNTIME = ROOT / "charts/slipway/runtimes/slipway-llamacpp.yaml"
 ACTIVATOR = ROOT / "manifests" / "activator" / "service.yaml"
 NOBODY = "192.0.2.1"  # an address for documentation
 NAMES = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 import time
@@ -23,6 +24,7 @@ from .record import Record, Running
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 STOP_TIMEOUT = 15.0
+HELM_KEEPS = ("CACHE", "CONFIG", "DATA")  # in folders that are this cluster's, so that none is left in somebody's home
 DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 """Before a command that only waits for something: when this process is killed, nobody waits any more."""
 
@@ -92,6 +94,14 @@ class Cluster:
         if done.returncode:
             words = done.stderr.decode(errors="replace").strip()
             raise Refusal(f"`kubectl {' '.join(arguments)}` failed: {words}")
+        return done.stdout.decode()
+
+    def run_helm(self, arguments: Sequence[str], stdin: bytes | None = None) -> str:
+        folders = {f"HELM_{kind}_HOME": str(self.layout.state / "helm" / kind.lower()) for kind in HELM_KEEPS}
+        command = [*DIES_WITH_US, str(self.helm), f"--kubeconfig={self.kubeconfig}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, env=os.environ | folders, check=False)
+        if done.returncode:
+            raise Refusal(f"`helm {' '.join(arguments)}` failed: {done.stderr.decode(errors='replace').strip()}")
         return done.stdout.decode()
 
     def load_image(self, archive: Path) -> bool:

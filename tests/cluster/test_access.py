@@ -8,7 +8,7 @@ import pytest
 import yaml
 from slipway_devcluster.cluster import Cluster
 from support.kube import Kube, Object
-from support.rendered import MANIFESTS
+from support.rendered import SAMPLES
 from support.zero_scene import FRIEND, OURS, is_answered, scene, until
 
 ALICE, BOB = "sk-alice-1234", "sk-bob-12345"
@@ -50,7 +50,7 @@ async def test_a_key_that_is_rotated_while_the_model_sleeps_counts_within_second
     await neighbour_kube.apply(secret(alice=ALICE))
     async with scene(neighbour_kube, access={"apiKeysSecret": "api-keys"}) as asked:
         await neighbour_kube.wait_for("llmdeployment", "gemma", lambda it: "keys-at-zero" in said(it))
-        for each in yaml.safe_load_all((MANIFESTS / "samples/keys-at-zero.yaml").read_text()):
+        for each in yaml.safe_load_all((SAMPLES / "keys-at-zero.yaml").read_text()):
             await neighbour_kube.apply(each)
         assert await asked.ask() == (401, "missing_api_key")
         await until(lambda: is_answered(asked.ask("GET /v1/models", key=ALICE), 200))

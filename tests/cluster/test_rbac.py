@@ -11,9 +11,10 @@ from slipway_devcluster.cluster import Cluster
 from support import audit, chaos, objects
 from support.asking_pods import NOT_ANSWERED, ask
 from support.audit import Request, Right
+from support.charts import rendered
 from support.kube import Kube, KubectlError, Object, Predicate
 from support.namespaces import own_namespace
-from support.rendered import MANIFESTS, documents, gemma
+from support.rendered import gemma
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 LEFT = {
@@ -37,8 +38,9 @@ def asked(operator_pods: Cluster, tmp_path_factory: pytest.TempPathFactory) -> l
     return audit.requests(operator_pods.layout.audit_log, OPERATOR)
 
 
-def roles(folder: str) -> list[Object]:
-    return [thing for thing in documents(MANIFESTS / folder) if thing["kind"] in ("Role", "ClusterRole")]
+def roles(program: str) -> list[Object]:
+    kinds = ("Role", "ClusterRole")
+    return [each for each in rendered("slipway") if each["kind"] in kinds and each["metadata"]["name"] == program]
 
 
 async def everything(cluster: Cluster, whole: Kube) -> None:
@@ -147,7 +149,7 @@ def test_nothing_that_the_operator_asks_for_is_refused(asked: list[Request]) -> 
 
 
 def test_the_operator_uses_every_right_that_it_has(asked: list[Request]) -> None:
-    assert audit.used(asked) == audit.granted(roles("operator")) - {FINALIZERS}
+    assert audit.used(asked) == audit.granted(roles(OPERATOR)) - {FINALIZERS}
 
 
 def test_the_activator_uses_every_right_that_it_has_and_needs_no_other(
@@ -155,7 +157,7 @@ def test_the_activator_uses_every_right_that_it_has_and_needs_no_other(
 ) -> None:
     seen = audit.requests(operator_pods.layout.audit_log, ACTIVATOR)
     assert [request for request in seen if request.was_refused] == []
-    assert audit.used(seen) - {KEYS} == audit.granted(roles("activator"))
+    assert audit.used(seen) - {KEYS} == audit.granted(roles(ACTIVATOR))
 
 
 async def test_owning_children_takes_a_right_on_the_finalizers_of_their_owner(

@@ -45,7 +45,7 @@ def _on_cpu(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name:
         return Unplannable(
             Reason.PROFILE_MISSING,
             f"{name} runs on CPUs, and there is no AcceleratorProfile of vendor CPU: "
-            "apply manifests/accelerators/cpu.yaml, or write one.",
+            "let Slipway's chart bring it (accelerators.vendors.cpu), or write one.",
         )
     plan = _first_that_fits(spec, [profile.metadata.name for profile in cpus], known)
     if isinstance(plan, Unplannable):
@@ -127,4 +127,6 @@ def _no_profile_named(known: dict[str, AcceleratorProfile], name: str) -> str:
 
 
 def _there_are(known: dict[str, AcceleratorProfile]) -> str:
-    return f" (there are {', '.join(sorted(known))})" if known else " (there are none: apply manifests/accelerators)"
+    if not known:
+        return " (there are none: let Slipway's chart bring them, by accelerators.vendors)"
+    return f" (there are {', '.join(sorted(known))})"

@@ -72,7 +72,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
 
 def _no_runtime(plan: Plan) -> Object:
     remedy = (
-        "apply manifests/runtimes"
+        "let Slipway's chart bring it, by its value runtimes"
         if is_ours(plan.engine)
         else "make one, or choose vllm or llamacpp in engine.name, which Slipway brings along"
     )

@@ -162,8 +162,8 @@ TABLE = [
         {"engine": {"name": "llamacpp"}},
         [],
         Reason.PROFILE_MISSING,
-        "llama runs on CPUs, and there is no AcceleratorProfile of vendor CPU: apply manifests/accelerators/cpu.yaml, "
-        "or write one.",
+        "llama runs on CPUs, and there is no AcceleratorProfile of vendor CPU: let Slipway's chart "
+        "bring it (accelerators.vendors.cpu), or write one.",
     ),
 ]
 

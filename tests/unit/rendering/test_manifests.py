@@ -11,10 +11,11 @@ from slipway.rendering.inferenceservice import UNTIL_GONE
 from slipway_devcluster.gpu_nodes import MODELS
 from slipway_runtime import cli
 from slipway_runtime.supervisor.drain import Patience
-from support.rendered import MANIFESTS, documents, profiles
+from support.rendered import RUNTIMES as RUNTIME_FILES
+from support.rendered import documents, profiles
 from support.rendered_worlds import Object
 
-RUNTIME_OBJECTS = documents(MANIFESTS / "runtimes")
+RUNTIME_OBJECTS = documents(RUNTIME_FILES)
 PROFILES = profiles()
 
 

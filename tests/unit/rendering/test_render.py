@@ -11,12 +11,13 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.planning import Plan, make_plan
 from slipway.rendering import Desired, ObjectReference, Unrenderable, World, hash_of, render
-from support.rendered import MANIFESTS, documents, profiles
+from support.rendered import RUNTIMES as RUNTIME_FILES
+from support.rendered import documents, profiles
 from support.rendered_worlds import arguments, deployment, desired, of_kind, on_h100, plan, predictor, runtime
 
 GOLDEN = Path(__file__).parent / "golden"
 MONITORING = frozenset({"PodMonitor.monitoring.coreos.com"})
-RUNTIMES = {thing["metadata"]["name"]: thing for thing in documents(MANIFESTS / "runtimes")}
+RUNTIMES = {thing["metadata"]["name"]: thing for thing in documents(RUNTIME_FILES)}
 
 
 def rendered(wanted: LLMDeployment) -> Desired:

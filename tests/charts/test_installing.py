@@ -1,4 +1,4 @@
-"""What `kubectl apply -k manifests` installs: all that there is, and every part fits the others."""
+"""What the charts install: all that there is, and every part fits the others."""
 
 from __future__ import annotations
 
@@ -25,24 +25,22 @@ from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import LLAMACPP_IMAGE, OPERATOR_IMAGE
 from support import audit
 from support.audit import Right
+from support.charts import rendered
 from support.kube import Object
-from support.rendered import MANIFESTS, ROOT
+from support.rendered import ACCELERATORS, ROOT, RUNTIMES, SAMPLES, documents
+from support.slipway_api import CRDS, POLICIES
 
 IDLE = 80 << 20  # bytes that the activator takes before anybody asks: 71 MiB by `benchmarks/activator_memory.py`
 BEGUN_CALLS = 120 << 20  # and of calls to KEDA's port by those who may not ask, at most (docs/security.md)
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-NOT_INSTALLED = {"samples"}
 
 
-def applied(folder: Path) -> list[Path]:
-    """The files that `kubectl apply -k` of the folder takes."""
-    listed = yaml.safe_load((folder / "Kustomization").read_text())["resources"]
-    paths = [(folder / each).resolve() for each in listed]
-    return [file for path in paths for file in (applied(path) if path.is_dir() else [path])]
+DEV = {"images": {"tag": slipway.TAG}}
+OBJECTS = [*rendered("slipway-crds"), *rendered("slipway", DEV)]
 
 
-FILES = applied(MANIFESTS)
-OBJECTS: list[Object] = [thing for file in FILES for thing in yaml.safe_load_all(file.read_text()) if thing]
+def kind_and_name(thing: Object) -> tuple[str, str]:
+    return thing["kind"], thing["metadata"]["name"]
 
 
 def of_kind(kind: str) -> list[Object]:
@@ -84,10 +82,9 @@ def settings() -> Settings:
 # --- complete --------------------------------------------------------------------------------------------------------
 
 
-def test_every_manifest_is_installed_but_the_samples() -> None:
-    folders = [ROOT / "crds", *(each for each in MANIFESTS.iterdir() if each.is_dir())]
-    wanted = {file for folder in folders if folder.name not in NOT_INSTALLED for file in folder.glob("*.yaml")}
-    assert set(FILES) == wanted
+@pytest.mark.parametrize("folder", [CRDS, POLICIES, ACCELERATORS, RUNTIMES], ids=lambda folder: folder.name)
+def test_every_file_is_installed(folder: Path) -> None:
+    assert set(map(kind_and_name, documents(folder))) <= set(map(kind_and_name, OBJECTS))
 
 
 def test_nothing_is_installed_twice() -> None:
@@ -98,7 +95,7 @@ def test_nothing_is_installed_twice() -> None:
 # --- what is built is what is asked for ------------------------------------------------------------------------------
 
 
-def test_the_images_of_this_repository_are_those_that_the_manifests_ask_for() -> None:
+def test_the_images_of_this_repository_are_those_that_the_charts_ask_for() -> None:
     containers = [
         container_of(OPERATOR),
         container_of(ACTIVATOR),
@@ -110,15 +107,15 @@ def test_the_images_of_this_repository_are_those_that_the_manifests_ask_for() ->
 
 
 @pytest.mark.parametrize("image", [OPERATOR_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)
-def test_load_image_gives_an_image_the_name_that_the_manifests_ask_for(image: slipway.OwnImage) -> None:
+def test_load_image_gives_an_image_the_name_that_the_charts_ask_for(image: slipway.OwnImage) -> None:
     assert images.default_name(image.containerfile) == image.name
 
 
-@pytest.mark.parametrize("folder", ["operator", "activator"])
-def test_another_image_under_the_same_name_replaces_the_pods(folder: str) -> None:
+@PROGRAMS
+def test_another_image_under_the_same_name_replaces_the_pods(program: str) -> None:
     def annotations(archive: str) -> Any:
-        copies = yaml.safe_load_all((MANIFESTS / folder / "deployment.yaml").read_text())
-        [deployment] = slipway.marked(list(copies), archive)
+        objects = {kind_and_name(thing): thing for thing in rendered("slipway", slipway.values_with(archive))}
+        deployment = objects["Deployment", program]
         return deployment["spec"]["template"]["metadata"]["annotations"]
 
     assert annotations("one.tar") != annotations("two.tar")
@@ -169,8 +166,7 @@ def test_the_activator_has_time_to_drain_before_it_is_killed() -> None:
 
 @PROGRAMS
 def test_pods_keep_the_restricted_profile_that_their_namespace_enforces(program: str) -> None:
-    namespace = only("Namespace", SLIPWAY_NAMESPACE)
-    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert slipway.HOME["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     context = pod_of(program)["spec"]["securityContext"]
     assert context == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert container_of(program)["securityContext"] == {
@@ -260,7 +256,7 @@ def test_metrics_are_read_from_slipways_namespace_and_those_that_the_installer_n
 
 
 def test_the_sample_lets_the_activator_read_one_secret_and_nothing_else() -> None:
-    role, binding = yaml.safe_load_all((MANIFESTS / "samples/keys-at-zero.yaml").read_text())
+    role, binding = yaml.safe_load_all((SAMPLES / "keys-at-zero.yaml").read_text())
     [rule] = role["rules"]
     assert audit.granted([role]) == {Right("get", "", "secrets")}
     assert len(rule["resourceNames"]) == 1

@@ -1,0 +1,105 @@
+"""Writes each chart's README.md and values.schema.json from the comments and the defaults in its values.yaml.
+
+The comment above a key says what it is. A line of it that begins with `+schema:` is JSON Schema in YAML, which is added to
+what the default tells: a map that lists keys has those and no others, an empty one may have any.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CHARTS = Path(__file__).parent
+KEY = re.compile(r"(?P<indent> *)(?P<key>[\w.-]+):(?: |$)")
+SCHEMA = "+schema:"
+TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+OF_HELM = {"global": {"type": "object"}}
+"""Charts above this one may hand it down."""
+
+Path_ = tuple[str, ...]
+
+
+@dataclass
+class Comment:
+    text: str = ""
+    schema: dict[str, Any] = field(default_factory=dict)
+
+
+def comments(values: str) -> dict[Path_, Comment]:
+    """By the path of each key that stands on a line of its own."""
+    found: dict[Path_, Comment] = {}
+    above: list[str] = []
+    path: list[tuple[int, str]] = []
+    for line in values.splitlines():
+        if line.strip().startswith("#"):
+            above.append(line.strip().removeprefix("#").strip())
+        elif match := KEY.match(line):
+            depth = len(match["indent"])
+            path = [*(each for each in path if each[0] < depth), (depth, match["key"])]
+            found[tuple(key for _, key in path)] = _comment(above)
+            above = []
+        else:
+            above = []
+    return found
+
+
+def _comment(lines: list[str]) -> Comment:
+    schemas = [line.removeprefix(SCHEMA) for line in lines if line.startswith(SCHEMA)]
+    text = " ".join(line for line in lines if not line.startswith(SCHEMA))
+    return Comment(text, yaml.safe_load("\n".join(schemas)) or {})
+
+
+def schema(value: Any, told: dict[Path_, Comment], path: Path_ = ()) -> dict[str, Any]:
+    comment = told.get(path, Comment())
+    found: dict[str, Any] = {"description": comment.text} if comment.text else {}
+    found["type"] = TYPES[type(value)]
+    if isinstance(value, dict) and value and "additionalProperties" not in comment.schema:
+        names = OF_HELM if not path else {}
+        found["properties"] = {key: schema(each, told, (*path, key)) for key, each in value.items()} | names
+        found["propertyNames"] = {"enum": sorted(found["properties"])}  # so that a refusal tells which names there are
+        found["additionalProperties"] = False
+    return found | comment.schema
+
+
+def rows(value: Any, told: dict[Path_, Comment], path: Path_ = ()) -> Iterator[tuple[str, str, str]]:
+    """Name, default and text of each value that can be set by itself."""
+    comment = told.get(path, Comment())
+    if isinstance(value, dict) and value and "additionalProperties" not in comment.schema:
+        if comment.text:
+            yield ".".join(path), "", comment.text
+        for key, each in value.items():
+            yield from rows(each, told, (*path, key))
+    else:
+        yield ".".join(path), f"`{json.dumps(value)}`", comment.text
+
+
+def readme(chart: dict[str, Any], values: dict[str, Any], told: dict[Path_, Comment]) -> str:
+    table = "".join(f"| `{name}` | {default} | {text} |\n" for name, default, text in rows(values, told))
+    return (
+        f"<!-- Written by `make generate` from Chart.yaml and values.yaml: change those, not this file. -->\n"
+        f"# {chart['name']}\n\n{chart['description']}.\n\n"
+        f"| value | default | what it is |\n|---|---|---|\n{table}"
+    )
+
+
+def main() -> int:
+    for folder in sorted(each.parent for each in CHARTS.glob("*/Chart.yaml")):
+        chart, text = yaml.safe_load((folder / "Chart.yaml").read_text()), (folder / "values.yaml").read_text()
+        values, told = yaml.safe_load(text), comments(text)
+        drawn = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema(values, told)}
+        (folder / "values.schema.json").write_text(json.dumps(drawn, indent=2) + "\n")
+        (folder / "README.md").write_text(readme(chart, values, told))
+    for crd in sorted((CHARTS.parent / "crds").glob("*.yaml")):
+        (CHARTS / "slipway-crds/files" / crd.name).write_bytes(crd.read_bytes())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""What can be said in the charts' values: each has a text, makes the difference that it says, and mistakes are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from support.charts import CHARTS, Refused, rendered
+from support.kube import Object
+
+Path_ = tuple[str, ...]
+
+SWITCHES = [
+    # value, and the object that is there only with it
+    ("slipway-crds", "policies.enabled", "ValidatingAdmissionPolicy", "restricted.slipway.dev"),
+    ("slipway", "operator.disruptionBudget", "PodDisruptionBudget", "slipway-operator"),
+    ("slipway", "activator.disruptionBudget", "PodDisruptionBudget", "slipway-activator"),
+    ("slipway", "activator.autoscaling.enabled", "HorizontalPodAutoscaler", "slipway-activator"),
+    ("slipway", "userRoles", "ClusterRole", "slipway-edit"),
+    ("slipway", "networkPolicies", "NetworkPolicy", "slipway-operator"),
+    ("slipway", "monitoring.podMonitor.enabled", "PodMonitor", "slipway"),
+    ("slipway", "runtimes.llamacpp.enabled", "ClusterServingRuntime", "slipway-llamacpp"),
+    ("slipway", "runtimes.vllm-cpu.enabled", "ClusterServingRuntime", "slipway-vllm-cpu"),
+    ("slipway", "runtimes.vllm-cuda.enabled", "ClusterServingRuntime", "slipway-vllm-cuda"),
+    ("slipway", "runtimes.vllm-rocm.enabled", "ClusterServingRuntime", "slipway-vllm-rocm"),
+    ("slipway", "accelerators.vendors.cpu", "AcceleratorProfile", "cpu"),
+    ("slipway", "accelerators.vendors.nvidia", "AcceleratorProfile", "h100-80gb"),
+    ("slipway", "accelerators.vendors.nvidia-mig", "AcceleratorProfile", "a100-80gb-mig-3g.40gb"),
+    ("slipway", "accelerators.vendors.amd", "AcceleratorProfile", "mi300x"),
+    ("slipway", "accelerators.vendors.intel", "AcceleratorProfile", "gaudi3"),
+    ("slipway", "accelerators.vendors.google", "AcceleratorProfile", "tpu-v5e"),
+]
+ALL = ["slipway", "slipway-crds"]
+
+
+def defaults(chart: str) -> Any:
+    return yaml.safe_load((CHARTS / chart / "values.yaml").read_text())
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value  # type: ignore[no-any-return]
+
+
+def there(chart: str, values: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(thing["kind"], thing["metadata"]["name"]) for thing in rendered(chart, values)}
+
+
+def program(name: str, values: dict[str, Any]) -> Object:
+    [found] = [
+        thing
+        for thing in rendered("slipway", values)
+        if (thing["kind"], thing["metadata"]["name"]) == ("Deployment", name)
+    ]
+    return found
+
+
+def booleans(values: Any, path: Path_ = ()) -> Iterator[str]:
+    if isinstance(values, bool):
+        yield ".".join(path)
+    elif isinstance(values, dict):
+        for key, each in values.items():
+            yield from booleans(each, (*path, key))
+
+
+# --- switches --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("chart", "value", "kind", "name"), SWITCHES, ids=[row[1] for row in SWITCHES])
+def test_a_switch_brings_an_object_and_takes_it_away(chart: str, value: str, kind: str, name: str) -> None:
+    assert (kind, name) in there(chart, nested(value, value=True))
+    assert (kind, name) not in there(chart, nested(value, value=False))
+
+
+@pytest.mark.parametrize("chart", ALL)
+def test_there_is_no_other_switch(chart: str) -> None:
+    assert {row[1] for row in SWITCHES if row[0] == chart} == set(booleans(defaults(chart))) - {"keep"}
+
+
+def test_types_outlive_their_release_unless_somebody_says_otherwise() -> None:
+    def annotations(values: dict[str, Any]) -> list[Any]:
+        objects = rendered("slipway-crds", values)
+        return [each["metadata"].get("annotations") for each in objects if each["kind"] == "CustomResourceDefinition"]
+
+    assert annotations({}) == [{"helm.sh/resource-policy": "keep"}] * 2
+    assert annotations({"keep": False}) == [None] * 2
+
+
+# --- texts and mistakes ----------------------------------------------------------------------------------------------
+
+
+def undescribed(schema: Any, path: Path_ = ()) -> Iterator[str]:
+    for name, each in schema["properties"].items():
+        if "description" in each or name == "global":  # a description speaks for all that is below it
+            continue
+        if "properties" in each:
+            yield from undescribed(each, (*path, name))
+        else:
+            yield ".".join((*path, name))
+
+
+@pytest.mark.parametrize("chart", ALL)
+def test_every_value_is_described(chart: str) -> None:
+    schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
+    assert list(undescribed(schema)) == []
+
+
+def test_a_value_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    with pytest.raises(Refused, match=r"'replica' not allowed") as refused:
+        rendered("slipway", {"operator": {"replica": 3}})
+    assert "'replicas'" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"log": {"level": "loud"}}, "must be one of 'debug', 'info', 'warning', 'error'"),
+        ({"operator": {"replicas": 0}}, "minimum"),
+        ({"activator": {"names": []}}, "minItems"),
+        ({"images": {"operator": {"digest": "abc"}}}, "does not match pattern"),
+        ({"accelerators": {"costPerHour": {"l4": -1}}}, "minimum"),
+    ],
+    ids=str,
+)
+def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        rendered("slipway", values)
+
+
+# --- what they do ----------------------------------------------------------------------------------------------------
+
+
+DIGEST = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("images", "image"),
+    [
+        ({}, "localhost/slipway-operator:0.1.0"),
+        ({"registry": "registry.example.com/llm", "tag": "1"}, "registry.example.com/llm/slipway-operator:1"),
+        ({"tag": "1", "operator": {"tag": "2"}}, "localhost/slipway-operator:2"),
+        ({"tag": "1", "operator": {"digest": DIGEST}}, f"localhost/slipway-operator@{DIGEST}"),
+        ({"operator": {"registry": "other", "repository": "us/operator"}}, "other/us/operator:0.1.0"),
+    ],
+    ids=str,
+)
+def test_an_image_is_named_in_one_place(images: dict[str, Any], image: str) -> None:
+    for name in ("slipway-operator", "slipway-activator"):
+        [container] = program(name, {"images": images})["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == image
+
+
+def test_a_price_replaces_that_of_its_profile_alone() -> None:
+    def prices(values: dict[str, Any]) -> dict[str, float]:
+        objects = [each for each in rendered("slipway", values) if each["kind"] == "AcceleratorProfile"]
+        return {each["metadata"]["name"]: each["spec"].get("costPerHour") for each in objects}
+
+    assert prices({"accelerators": {"costPerHour": {"l4": 0.45}}}) == prices({}) | {"l4": 0.45}
+
+
+def test_every_activator_is_complete_and_the_operator_knows_all() -> None:
+    values = {"activator": {"names": ["slipway-activator", "other"]}}
+    of_first = {kind for kind, name in there("slipway", values) if name == "slipway-activator"}
+    assert {kind for kind, name in there("slipway", values) if name == "other"} == of_first
+    [container] = program("slipway-operator", values)["spec"]["template"]["spec"]["containers"]
+    assert {"name": "SLIPWAY_ACTIVATORS", "value": "slipway-activator,other"} in container["env"]
+
+
+def test_an_autoscaler_sets_the_replicas_and_the_chart_does_not() -> None:
+    scaled = program("slipway-activator", {"activator": {"autoscaling": {"enabled": True}}})
+    assert "replicas" not in scaled["spec"]
+
+
+def test_extra_objects_are_objects_or_templates() -> None:
+    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}}
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-text'}\n"
+    names = {name for kind, name in there("slipway", {"extraObjects": [plain, text]}) if kind == "ConfigMap"}
+    assert names == {"plain", "slipway-text"}
