@@ -272,7 +272,7 @@ def test_the_policies_of_models_let_in_the_activators_pods() -> None:
 @pytest.mark.parametrize("activator", [names.ACTIVATOR_SERVICE, f"{names.ACTIVATOR_SERVICE}-2"])
 def test_what_restricted_namespaces_deny_of_scaledobjects_leaves_slipways_own(activator: str) -> None:
     """By the address that `rendering/scaledobject.py` writes. What it denies: tests/cluster/test_api.py."""
-    text = (MANIFESTS / "policies/restricted.yaml").read_text()
+    text = (POLICIES / "restricted.yaml").read_text()
     [pattern] = re.findall(r"\.matches\('(.+)'\)", text)
     address = f"{activator}.{SLIPWAY_NAMESPACE}:{names.ACTIVATOR_GRPC_PORT}"
     assert re.search(pattern, address)

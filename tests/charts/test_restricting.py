@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import yaml
 from slipway.api.pod import PodSpecExtras
-from support.rendered import MANIFESTS
-from support.slipway_api import rows
+from support.slipway_api import POLICIES, rows
 
-POLICY, *_ = yaml.safe_load_all((MANIFESTS / "policies/restricted.yaml").read_text())
+POLICY, *_ = yaml.safe_load_all((POLICIES / "restricted.yaml").read_text())
 RULES = POLICY["spec"]["validations"]
 NARROW_ENOUGH = {
     "queueName": "a queue gives no more than its quota",
