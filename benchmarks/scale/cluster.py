@@ -27,7 +27,7 @@ RUNTIME = ROOT / "charts/slipway/runtimes/slipway-llamacpp.yaml"
 NOBODY = "192.0.2.1"  # an address for documentation
 NAMES = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")
 
-OF_SLIPWAY = {"app.kubernetes.io/managed-by": "slipway"}
+OF_ACTIVATOR = {"slipway.dev/activator": "slipway-activator"}
 
 SLIPWAY, MODELS = "slipway-system", "models"
 ANY_GPU = "t4:1"  # one such node, because a cluster without any has no kwok
@@ -84,7 +84,7 @@ def _activators_service() -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "slipway-activator", "namespace": SLIPWAY, "labels": OF_SLIPWAY},
+        "metadata": {"name": "slipway-activator", "namespace": SLIPWAY, "labels": OF_ACTIVATOR},
         "spec": {"clusterIP": "None", "ports": [{"name": "scaler", "port": 9090, "protocol": "TCP"}]},
     }
 
@@ -97,7 +97,7 @@ def _activators_replica() -> Object:
         "metadata": {
             "name": "slipway-activator-benchmark",
             "namespace": SLIPWAY,
-            "labels": OF_SLIPWAY | {"kubernetes.io/service-name": "slipway-activator"},
+            "labels": OF_ACTIVATOR | {"kubernetes.io/service-name": "slipway-activator"},
         },
         "addressType": "IPv4",
         "ports": [{"name": "scaler", "port": 9090, "protocol": "TCP"}],

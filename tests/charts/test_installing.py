@@ -25,7 +25,7 @@ from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import LLAMACPP_IMAGE, OPERATOR_IMAGE
 from support import audit
 from support.audit import Right
-from support.charts import rendered
+from support.charts import name_of, rendered
 from support.kube import Object
 from support.rendered import ACCELERATORS, ROOT, RUNTIMES, SAMPLES, documents
 from support.slipway_api import CRDS, POLICIES
@@ -40,7 +40,7 @@ OBJECTS = [*rendered("slipway-crds"), *rendered("slipway", DEV)]
 
 
 def kind_and_name(thing: Object) -> tuple[str, str]:
-    return thing["kind"], thing["metadata"]["name"]
+    return thing["kind"], name_of(thing)
 
 
 def of_kind(kind: str) -> list[Object]:
@@ -148,7 +148,7 @@ def test_the_activators_service_is_the_one_that_everybody_looks_for() -> None:
     assert settings().service == names.ACTIVATOR_SERVICE == ACTIVATOR
     [scaler] = [port for port in only("Service", ACTIVATOR)["spec"]["ports"] if port["name"] == "scaler"]
     assert scaler["port"] == settings().scaler_port == names.ACTIVATOR_GRPC_PORT
-    assert only("Service", ACTIVATOR)["metadata"]["labels"][names.MANAGED_BY_LABEL] == names.MANAGED_BY
+    assert only("Service", ACTIVATOR)["metadata"]["labels"][names.ACTIVATOR_LABEL] == ACTIVATOR
 
 
 def test_the_activators_memory_is_enough_for_all_that_it_holds_and_for_what_is_sent_ahead() -> None:
@@ -290,3 +290,43 @@ def test_the_operator_changes_nothing_that_people_write() -> None:
         "llmdeployments/status",
         "llmdeployments/finalizers",
     }
+
+
+# --- the engines' runtimes -------------------------------------------------------------------------------------------
+
+
+def runtimes(values: dict[str, Any]) -> dict[str, Object]:
+    """By the names of their engines."""
+    objects = [*rendered("slipway", values)]
+    return {name_of(each): each for each in objects if each["kind"] == "ClusterServingRuntime"}
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"images": {"registry": "registry.example"}},
+    {"images": {"tag": "another"}},
+    {"images": {"pullSecrets": [{"name": "registry"}]}},
+    {"runtimes": {"llamacpp": {"image": {"digest": f"sha256:{'0' * 64}"}}}},
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: str(next(iter(change))))
+def test_a_runtime_that_differs_has_another_name_so_that_no_model_restarts(change: dict[str, Any]) -> None:
+    before, after = runtimes({})["slipway-llamacpp"], runtimes(change)["slipway-llamacpp"]
+    assert before["spec"] != after["spec"]
+    assert before["metadata"]["name"] != after["metadata"]["name"]
+
+
+def test_a_runtime_that_is_the_same_keeps_its_name() -> None:
+    assert runtimes({})["slipway-llamacpp"] == runtimes({"activator": {"replicas": 5}})["slipway-llamacpp"]
+
+
+def test_runtimes_stay_when_another_release_has_others_for_the_models_that_use_them() -> None:
+    for each in runtimes({}).values():
+        annotations = each["metadata"]["annotations"]
+        assert annotations["helm.sh/resource-policy"] == "keep"
+        assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false"
+
+
+def test_the_operator_knows_under_which_name_each_runtime_is_there() -> None:
+    there = {name: each["metadata"]["name"] for name, each in runtimes(DEV).items()}
+    assert options().runtimes == there

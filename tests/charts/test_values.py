@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.charts import CHARTS, Refused, rendered
+from support.charts import CHARTS, Refused, name_of, rendered
 from support.kube import Object
 
 Path_ = tuple[str, ...]
@@ -47,7 +47,7 @@ def nested(path: str, value: Any) -> dict[str, Any]:
 
 
 def there(chart: str, values: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(thing["kind"], thing["metadata"]["name"]) for thing in rendered(chart, values)}
+    return {(thing["kind"], name_of(thing)) for thing in rendered(chart, values)}
 
 
 def program(name: str, values: dict[str, Any]) -> Object:

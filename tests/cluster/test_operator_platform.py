@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.scaler import serve
-from slipway.api.names import ACTIVATOR_SERVICE, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from slipway.api.names import ACTIVATOR_LABEL, ACTIVATOR_SERVICE, SERVICE_LABEL
 from support.clusters import AnyCluster
 from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
 from support.everybody import EVERYBODY
@@ -101,7 +101,7 @@ async def test_a_kserve_that_ends_again_and_again_is_told_with_what_its_pods_sho
 def activator_at(address: str, port: int) -> list[Object]:
     """The activator's Service, and its slice as if its only replica were there: with one, KEDA is asked to scale."""
     service = {"metadata": {"name": ACTIVATOR_SERVICE}, "spec": {"ports": [{"name": "scaler", "port": 9090}]}}
-    labels = {MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: ACTIVATOR_SERVICE}
+    labels = {ACTIVATOR_LABEL: ACTIVATOR_SERVICE, SERVICE_LABEL: ACTIVATOR_SERVICE}
     endpoints = {
         "metadata": {"name": f"{ACTIVATOR_SERVICE}-tester", "labels": labels},
         "addressType": "IPv4",

@@ -14,7 +14,8 @@ from support.audit import Request, Right
 from support.charts import rendered
 from support.kube import Kube, KubectlError, Object, Predicate
 from support.namespaces import own_namespace
-from support.rendered import gemma
+from support.releases import with_values
+from support.rendered import RUNTIMES, documents, gemma
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 LEFT = {
@@ -26,6 +27,7 @@ LEFT = {
 FINALIZERS = Right("update", "slipway.dev", "llmdeployments/finalizers")
 """No request is for it: the API server asks for this right when a child names its owner, and notes nothing."""
 
+KEEPS_NOTHING = "operator.env[0].name=SLIPWAY_KEEP_OLD_RUNTIMES", "operator.env[0].value=1s"
 KEYS = Right("get", "", "secrets")
 """It has that where the owner of a Secret gives it, which other tests do (manifests/samples/keys-at-zero.yaml)."""
 
@@ -45,7 +47,9 @@ def roles(program: str) -> list[Object]:
 
 async def everything(cluster: Cluster, whole: Kube) -> None:
     await whole.apply(objects.definition(POD_MONITOR))
-    await make_it_elect_anew(whole.within("slipway-system"))
+    home = whole.within("slipway-system")
+    await make_it_elect_anew(home)
+    await make_it_tidy_up(cluster, home)
     async with own_namespace(whole) as kube:
         await create(kube)
         await be_asked(kube)
@@ -61,6 +65,15 @@ async def make_it_elect_anew(home: Kube) -> None:
     before = await home.get("lease", OPERATOR)
     await home.delete("lease", OPERATOR, wait=True)
     await home.wait_for("lease", OPERATOR, has_another_uid(uid(before)))
+
+
+async def make_it_tidy_up(cluster: Cluster, home: Kube) -> None:
+    """A runtime of an older release, which no InferenceService uses."""
+    [runtime, *_] = documents(RUNTIMES)
+    labels = {"slipway.dev/runtime": "slipway-llamacpp"}
+    await home.apply({**runtime, "metadata": {"name": "slipway-llamacpp-0-old", "labels": labels}})
+    async with with_values(cluster, home, *KEEPS_NOTHING):
+        await home.wait_gone("clusterservingruntime", "slipway-llamacpp-0-old")
 
 
 NAMES: Object = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from slipway.api.names import RUNTIME_LABEL
 from slipway_devcluster.builds import ensure_built
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.paths import default_cache
@@ -19,6 +20,12 @@ from support.kube import Object
 
 CHARTS = Path(__file__).parents[2] / "charts"
 KUBERNETES = "1.34.4"
+
+
+def name_of(thing: Object) -> str:
+    """Runtimes by that of their engine: after it comes what differs from release to release."""
+    labels = thing["metadata"].get("labels") or {}
+    return str(labels.get(RUNTIME_LABEL) or thing["metadata"]["name"])
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
@@ -36,13 +43,13 @@ def text(chart: str, values: Mapping[str, Any] | None = None) -> str:
 
 @cache
 def _template(chart: str, values: str) -> str:
-    command = [helm(), "template", chart, CHARTS / chart, "--namespace", SLIPWAY_NAMESPACE, "--values=-"]
+    command = [str(helm()), "template", chart, str(CHARTS / chart), "--namespace", SLIPWAY_NAMESPACE, "--values=-"]
     done = subprocess.run(
         [*command, "--kube-version", KUBERNETES], input=values, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise Refused(done.stderr)
-    return done.stdout
+    return str(done.stdout)
 
 
 @cache

@@ -110,3 +110,48 @@ annotations:
     matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}]
 {{- end }}
 {{- end }}
+
+{{/* How KServe runs an engine, before it has its name: a dict of root and name. */}}
+{{- define "slipway.runtime" -}}
+{{- $runtime := index .root.Values.runtimes .name -}}
+{{- $it := .root.Files.Get (printf "runtimes/slipway-%s.yaml" .name) | fromYaml -}}
+{{- $_ := set (first $it.spec.containers) "image" (include "slipway.image" (dict "root" .root "image" $runtime.image)) -}}
+{{- $_ := set (first $it.spec.containers) "imagePullPolicy" .root.Values.images.pullPolicy -}}
+{{- with .root.Values.images.pullSecrets -}}
+{{- $_ := set $it.spec "imagePullSecrets" . -}}
+{{- end -}}
+{{- toYaml $it -}}
+{{- end }}
+
+{{/* The name by which models know it: two that differ have two. */}}
+{{- define "slipway.runtimeName" -}}
+{{- $spec := (include "slipway.runtime" . | fromYaml).spec -}}
+slipway-{{ .name }}-{{ .root.Chart.AppVersion }}-{{ toJson $spec | sha256sum | trunc 8 }}
+{{- end }}
+
+{{- define "slipway.runtimeMetadata" -}}
+metadata:
+  name: {{ include "slipway.runtimeName" . }}
+  labels:
+    {{- include "slipway.labels" (dict "root" .root "name" (printf "slipway-%s" .name) "managedBy" "slipway") | nindent 4 }}
+    app.kubernetes.io/component: runtime
+    slipway.dev/runtime: slipway-{{ .name }}
+  annotations:
+    helm.sh/resource-policy: keep
+    argocd.argoproj.io/sync-options: Prune=false
+    argocd.argoproj.io/compare-options: IgnoreExtraneous
+    {{- with .root.Values.commonAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{/* For the operator: under which name this release has the runtime of each engine. */}}
+{{- define "slipway.runtimeNames" -}}
+{{- $names := list -}}
+{{- range $name, $runtime := .Values.runtimes -}}
+{{- if $runtime.enabled -}}
+{{- $names = append $names (printf "slipway-%s=%s" $name (include "slipway.runtimeName" (dict "root" $ "name" $name))) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $names -}}
+{{- end }}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from slipway.activator.demand import Deployment
-from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, SERVICE_LABEL
+from slipway.api.names import ACTIVATOR_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, SERVICE_LABEL
 from slipway.api.reasons import ConditionType
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store, place_of
@@ -33,7 +33,7 @@ Key = Deployment | Home
 
 def watches(home: Home, ports: Callable[[Object], Iterable[Key]]) -> list[Watch[Key]]:
     """`ports`: whom a part of the table of ports concerns."""
-    ours = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+    to_us = f"{ACTIVATOR_LABEL}={home.service}"
     table = f"{PORT_TABLE_LABEL}={home.service}"
     return [
         Watch(
@@ -46,7 +46,7 @@ def watches(home: Home, ports: Callable[[Object], Iterable[Key]]) -> list[Watch[
         Watch(SERVICE, owner_of, OWNER_LABEL, keep=its_port),
         Watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
         # Services hand their labels on to their slices
-        Watch(ENDPOINT_SLICE, _of_slice(home), ours, keep=partial(where_it_leads, home)),
+        Watch(ENDPOINT_SLICE, _of_slice(home), to_us, keep=partial(where_it_leads, home)),
         Watch(CONFIG_MAP, ports, table, namespace=home.namespace, largest=MOST_OF_A_CONFIG_MAP),
     ]
 

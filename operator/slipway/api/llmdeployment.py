@@ -27,12 +27,13 @@ from slipway.api.names import (
     OUR_ENDINGS,
     PAUSED_ANNOTATION,
     RESERVED_ENDINGS,
+    SYNC_ANNOTATION,
 )
 from slipway.api.pod import PodSpecExtras
 from slipway.api.rollout import CanarySpec, RolloutSpec
 from slipway.api.scaling import HoldSpec, ScalingSpec, ScheduleEntry, TargetSpec
 from slipway.api.schema import LIST_TYPE, ApiModel, ObjectName, ReportModel, Rule, cel, rules
-from slipway.api.status import Condition, LLMDeploymentStatus
+from slipway.api.status import LONGEST_SYNC, Condition, LLMDeploymentStatus
 
 __all__ = [
     "AcceleratorSpec",
@@ -168,6 +169,11 @@ class LLMDeployment(ReportModel):
     def is_paused(self) -> bool:
         """Whether its number of replicas is to stay as it is."""
         return self.metadata.annotations.get(PAUSED_ANNOTATION) == "true"
+
+    @property
+    def sync(self) -> str:
+        """Whatever was written there last, as far as the status has room for it."""
+        return self.metadata.annotations.get(SYNC_ANNOTATION, "")[:LONGEST_SYNC]
 
     @property
     def served_name(self) -> str:

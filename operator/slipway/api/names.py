@@ -17,7 +17,10 @@ OWNER_LABEL = f"{GROUP}/llmdeployment"  # on all that is ours, and on the pods: 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "slipway"
 SERVICE_LABEL = "kubernetes.io/service-name"  # on EndpointSlices: the Service that they belong to
+ACTIVATOR_LABEL = f"{GROUP}/activator"  # on EndpointSlices that lead to an activator, and on its Service: its name
 PORT_TABLE_LABEL = f"{GROUP}/port-table"  # on ConfigMaps of Slipway's namespace: the activator whose ports they tell
+RUNTIME_LABEL = f"{GROUP}/runtime"  # on ClusterServingRuntimes that a release brings along: of which engine
+SYNC_ANNOTATION = f"{GROUP}/sync"  # on an LLMDeployment: another value has its pods made by the version that is there
 PAUSED_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" leaves its number of replicas as it is
 
 # --- server-side apply -----------------------------------------------------------------------------------------------

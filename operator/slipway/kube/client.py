@@ -132,12 +132,17 @@ class KubeClient:
         label_selector: str = "",
         field_selector: str = "",
         at_most: int | None = None,
+        keep: Callable[[Object], Object] = dict,
     ) -> Objects:
-        """`at_most`: bytes of an answer; TooLargeError for more, instead of asking for less at once."""
+        """`at_most`: bytes of an answer; TooLargeError for more, instead of asking for less at once. `keep`: what of
+        each object is wanted.
+        """
         # In a list, the items don't say what they are.
         named = {"apiVersion": kind.api_version, "kind": kind.name}
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        return await self._pages(kind, namespace, query, JSON, keep=lambda item: {**item, **named}, at_most=at_most)
+        return await self._pages(
+            kind, namespace, query, JSON, keep=lambda item: keep({**item, **named}), at_most=at_most
+        )
 
     async def list_metadata(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
         """Which objects there are, and their versions: a fraction of the bytes, and of those a fraction is kept."""

@@ -23,12 +23,15 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway.api.names import MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
-from slipway.kube.kinds import Kind, Object
+from slipway.api.names import FIELD_MANAGER, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
+from slipway.kube.kinds import INFERENCE_SERVICE, Kind, Object
 
 logger = logging.getLogger(__name__)
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+FIELDS_ARE_READ = frozenset({INFERENCE_SERVICE.name})
+"""Kinds of which it is asked what we have set."""
+OF_FIELDS = ("manager", "operation", "subresource", "fieldsV1")
 ALWAYS = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
 OF_OWNERS, LONGEST_NAME = ("apiVersion", "kind", "name", "uid"), 253
 FOUND_BY = (OWNER_LABEL, SERVICE_LABEL, MANAGED_BY_LABEL)
@@ -286,10 +289,17 @@ class Store:
 def pruned(thing: Object) -> Object:
     """Without what nobody reads here and is often larger than the rest."""
     metadata: dict[str, Any] = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
+    if thing.get("kind") in FIELDS_ARE_READ and "managedFields" in thing["metadata"]:
+        entries = thing["metadata"]["managedFields"]
+        metadata["managedFields"] = [_fields(each) for each in entries if each.get("manager") == FIELD_MANAGER]
     if LAST_APPLIED in metadata.get("annotations", {}):
         annotations = metadata["annotations"].items()
         metadata["annotations"] = {key: value for key, value in annotations if key != LAST_APPLIED}
     return {**thing, "metadata": metadata}
+
+
+def _fields(entry: Object) -> Object:
+    return {name: entry[name] for name in OF_FIELDS if name in entry}
 
 
 def bare(thing: Object) -> Object:

@@ -77,6 +77,7 @@ def _decide(sight: Sight, deployment: LLMDeployment, home: Home) -> Decision:
     if sight.has_no_port:
         return Decision(deployment=deployment, plan=Unplannable(Reason.PORTS_EXHAUSTED, sight.has_no_port))
     of_keda = remarks(sight.view.keda) if deployment.spec.scaling.autoscaler == "KEDA" else ()
+    plan = desired.plan or plan
     plan = replace(plan, why=(*plan.why, *desired.remarks, *of_keda))
     return Decision(deployment=deployment, plan=plan, desired=desired)
 
@@ -101,6 +102,8 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, home: Home) -> W
         is_updating=is_updating(sight.view),
         lacks_room=lacks_room(sight.view),
         now=sight.view.now,
+        version=home.version,
+        status=sight.previous or {},
     )
 
 
@@ -110,7 +113,9 @@ def report(sight: Sight, decision: Decision, hindrance: Hindrance) -> tuple[Obje
     seen, plan = observe(decision.deployment, view), decision.plan
     if isinstance(plan, Plan):
         plan = replace(plan, why=(*plan.why, *references.remarks(hindrance.lacks)))
-    return status_of(sight.generation, plan, seen, sight.previous, view.now), seen
+    desired = decision.desired
+    beside = {"made": desired.made, "update": desired.update} if desired.made else None
+    return status_of(sight.generation, plan, seen, sight.previous, view.now, beside=beside), seen
 
 
 def in_words(error: ValidationError) -> str:

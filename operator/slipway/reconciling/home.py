@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from slipway.api.names import ACTIVATOR_SERVICE
 
@@ -12,3 +13,5 @@ class Home:
     namespace: str = "slipway-system"
     activators: tuple[str, ...] = (ACTIVATOR_SERVICE,)  # the Services of its activators there
     prometheus_namespaces: tuple[str, ...] = ("monitoring",)
+    version: str = ""  # of Slipway itself
+    runtimes: Mapping[str, str] = field(default_factory=dict)  # under which names its ClusterServingRuntimes are

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 from slipway.kube import health
@@ -34,6 +35,7 @@ from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
+from slipway.reconciling.old_runtimes import OldRuntimes
 from slipway.reconciling.options import Options
 from slipway.reconciling.platform import KEDA, KSERVE, Following
 from slipway.reconciling.portbook import PortBook
@@ -62,7 +64,13 @@ class Operator:
 
     def __init__(self, options: Options, configuration: Any, *, now: Now = utc_now) -> None:
         self._options = options
-        self._home = Home(options.namespace, options.activators, options.prometheus_namespaces)
+        self._home = Home(
+            options.namespace,
+            options.activators,
+            options.prometheus_namespaces,
+            version=version("slipway"),
+            runtimes=options.runtimes,
+        )
         self._connection = Connection(configuration)
         self._metrics = Metrics()
         self._ledger = Ledger()
@@ -88,6 +96,13 @@ class Operator:
             per_namespace=options.ports_per_namespace,
             look_again=self._queue.add_after,
         )
+        self._old_runtimes = OldRuntimes(
+            writer,
+            self._watching.store,
+            current=options.runtimes.values(),
+            keep=options.keep_old_runtimes,
+            leads=lambda: self._election.is_leader,
+        )
         self._references = References(client, self._watching.store)
         self._platform = [
             Following(program, namespace, client=client, login=login, concern=self._add_everyone, now=now)
@@ -100,6 +115,7 @@ class Operator:
             now=now,
             slipway_namespace=options.namespace,
             activators=options.activators,
+            runtimes=self._home.runtimes,
         )
         self._lookout.kserve, self._lookout.keda = (each.part for each in self._platform)
         self._reconciler = self._made_reconciler(writer, now)
@@ -115,6 +131,7 @@ class Operator:
             working = asyncio.create_task(self._work(), name="queue")
             leading = asyncio.create_task(self._election.run(), name="election")
             following = [asyncio.create_task(each.run(), name="platform") for each in self._platform]
+            following.append(asyncio.create_task(self._old_runtimes.run(), name="old runtimes"))
             asked = asyncio.create_task(asked_to_end.wait(), name="end")
             await asyncio.wait([watching, working, leading, asked, *following], return_when=asyncio.FIRST_COMPLETED)
             logger.info("Ending")

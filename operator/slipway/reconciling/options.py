@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from slipway.process.flags import (
     whole,
 )
 
+RUNTIME_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -30,6 +33,8 @@ class Options:
     namespace: str
     activators: tuple[str, ...]
     ports_per_namespace: int
+    runtimes: Mapping[str, str]
+    keep_old_runtimes: float
     kserve_namespace: str
     keda_namespace: str
     lease_name: str
@@ -57,6 +62,14 @@ def services(text: str) -> tuple[str, ...]:
     return found
 
 
+def installed(text: str) -> dict[str, str]:
+    pairs = several(str)(text)
+    for each in pairs:
+        if not all(RUNTIME_NAME.fullmatch(part) for part in each.partition("=")[::2]):
+            raise argparse.ArgumentTypeError(f"{each!r} doesn't name two ClusterServingRuntimes: write NAME=INSTALLED")
+    return {name: there for name, _, there in (each.partition("=") for each in pairs)}
+
+
 FLAGS = (
     KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in and keeps its Lease in", "slipway-system", name, "NAME"),
@@ -74,6 +87,21 @@ FLAGS = (
         "1000",
         whole(at_least=1, at_most=1_000_000),
         "N",
+    ),
+    Flag(
+        "runtimes",
+        "under which names Slipway's own ClusterServingRuntimes are there, as NAME=INSTALLED, separated by commas; the "
+        "others have their own",
+        "",
+        installed,
+        "NAMES",
+    ),
+    Flag(
+        "keep-old-runtimes",
+        "how long at least a ClusterServingRuntime of an older release stays that no InferenceService uses",
+        "1h",
+        duration(at_least=1.0),
+        "TIME",
     ),
     Flag("kserve-namespace", "namespace in which KServe's controller runs", "kserve", name, "NAME"),
     Flag("keda-namespace", "namespace in which KEDA's operator runs", "keda", name, "NAME"),

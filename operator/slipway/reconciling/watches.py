@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from slipway.api.names import (
+    ACTIVATOR_LABEL,
     KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -14,6 +15,7 @@ from slipway.api.names import (
     PAUSED_ANNOTATION,
     PORT_TABLE_LABEL,
     SERVICE_LABEL,
+    SYNC_ANNOTATION,
     activator_slice,
 )
 from slipway.kube.kinds import (
@@ -88,7 +90,7 @@ def watches(
         Watch(
             ENDPOINT_SLICE,
             lambda thing: whom_a_slice_concerns(thing, everyone, home),
-            f"{MANAGED_BY_LABEL}={MANAGED_BY}",
+            ACTIVATOR_LABEL,
             keep=partial(where_it_leads, home=home),
             packed=True,
         ),
@@ -175,9 +177,9 @@ def _readiness(node: Object) -> str:
 
 
 def what_is_wanted(deployment: Object) -> Object:
-    """All of its spec and status. Of what is written beside, what pauses it: labels and annotations have no bounds."""
+    """All of its spec and status. Of what is written beside, what is read: labels and annotations have no bounds."""
     metadata = picked(deployment["metadata"], (*OF_METADATA, "generation"))
-    annotations = picked(deployment["metadata"].get("annotations") or {}, [PAUSED_ANNOTATION])
+    annotations = picked(deployment["metadata"].get("annotations") or {}, [PAUSED_ANNOTATION, SYNC_ANNOTATION])
     return {**deployment, "metadata": {**metadata, **({"annotations": annotations} if annotations else {})}}
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from slipway.api import names
 from slipway.api.reasons import Reason
+from slipway.planning import Plan
 
 Object = dict[str, Any]
 
@@ -39,6 +40,8 @@ class World:
     is_updating: bool = False  # whether pods of an older version are there
     lacks_room: bool = False  # whether the new version has no place beside them
     now: datetime | None = None  # the time of day, for the schedule
+    version: str = ""  # of Slipway
+    status: Object = field(default_factory=dict)  # of the LLMDeployment, as it was last written
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ class Desired:
     replicas: ReplicaBounds | None = None
     remarks: tuple[str, ...] = ()  # a sentence for what holds just now, and for each wish that isn't carried out
     look_again_at: datetime | None = None  # from then on, it may be something else
+    plan: Plan | None = None  # by which the pods are made that there are to be
+    made: Object | None = None  # what makes them, for the status
+    update: Object | None = None  # what this version would make differently, for the status
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.reasons import Reason
@@ -12,8 +13,10 @@ from slipway.rendering.activatorslice import activator_slice
 from slipway.rendering.autoscaler import autoscaler
 from slipway.rendering.desired import Desired, Object, ObjectReference, Refusal, Unrenderable, World
 from slipway.rendering.engines import engine_of
+from slipway.rendering.engines.engine import Engine
 from slipway.rendering.inferenceservice import inference_service
 from slipway.rendering.networkpolicy import network_policy
+from slipway.rendering.pinning import Pinned, as_made, pinned
 from slipway.rendering.podmonitor import pod_monitor
 from slipway.rendering.refusing import refuse_what_would_be_unsafe, without_templates
 from slipway.rendering.rollout import deployment_strategy, told_of_rollout
@@ -33,13 +36,16 @@ def render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired | Unr
 
 def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     runtime = world.serving_runtime or _no_runtime(plan)
+    plan = replace(plan, runtime=runtime["metadata"]["name"])
     engine = engine_of(plan, runtime)
     refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
+    pods = _pods(deployment, plan, engine, world)
+    if pods.is_kept:
+        plan = as_made(plan, world.status)
     chosen = autoscaler_class(deployment.spec.scaling, world)
     monitor = pod_monitor(deployment, world, port=engine.metrics_port)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
     # the policy that guards them. What scales comes when there is something to scale.
-    strategy = deployment_strategy(deployment.spec, world)
     kept = kept_now(deployment.spec.scaling, world.now)
     scaled = scaled_object(deployment, kept, world, autoscaler=chosen)
     own_autoscaler = autoscaler(deployment, plan, kept, world, autoscaler_class=chosen)
@@ -48,9 +54,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
         service(deployment, engine_port=engine.port),
         activator_slice(deployment, world),
         network_policy(deployment, world, engine_port=engine.port, metrics_port=engine.metrics_port),
-        without_templates(
-            inference_service(deployment, plan, engine, strategy=strategy, autoscaler=chosen), deployment, plan
-        ),
+        pods.inference_service,
         scaled,
         own_autoscaler,
         monitor,
@@ -67,7 +71,20 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
             *engine.ignored(deployment.spec),
         ),
         look_again_at=kept.until,
+        plan=plan,
+        made=pods.made.written(),
+        update=pods.update,
     )
+
+
+def _pods(deployment: LLMDeployment, plan: Plan, engine: Engine, world: World) -> Pinned:
+    """Those that there are to be, if need be as another version of Slipway has made them."""
+    strategy, chosen = deployment_strategy(deployment.spec, world), autoscaler_class(deployment.spec.scaling, world)
+    wanted = inference_service(deployment, plan, engine, strategy=strategy, autoscaler=chosen)
+    there = world.inference_service
+    found = pinned(wanted, there, deployment, world.status, version=world.version)
+    without_templates(found.inference_service, deployment, plan)
+    return found
 
 
 def _no_runtime(plan: Plan) -> Object:

@@ -28,7 +28,7 @@ EXTRA = activator_slice("llama")
 
 def activator(*addresses: str, service: str = "slipway-activator") -> Object:
     """The slice of the activator's own Service, as Kubernetes keeps it."""
-    labels = {"app.kubernetes.io/managed-by": "slipway", "kubernetes.io/service-name": service}
+    labels = {"slipway.dev/activator": service, "kubernetes.io/service-name": service}
     endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
     return thing(ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints)
 

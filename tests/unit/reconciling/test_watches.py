@@ -113,8 +113,12 @@ def test_an_event_of_any_other_pod_is_not_kept() -> None:
     assert watch_of(CORE_EVENT).kept(event("coredns-5d9c-x7")) is None
 
 
+def without(labels: dict[str, str], name: str) -> dict[str, str]:
+    return {key: value for key, value in labels.items() if key != name}
+
+
 def of_the_activator(namespace: str, service: str = "slipway-activator") -> Object:
-    labels = {"kubernetes.io/service-name": service, "app.kubernetes.io/managed-by": "slipway"}
+    labels = {"kubernetes.io/service-name": service, "slipway.dev/activator": service}
     return thing("slice", metadata={"namespace": namespace, "labels": labels})
 
 
@@ -150,7 +154,11 @@ def test_of_what_is_ours_all_that_we_set_is_kept_and_of_its_status_what_is_read(
         **thing("llama", metadata=metadata, spec={"predictor": {"large": "x"}}, status=status),
         "kind": "InferenceService",
     }
-    kept = watch_of(INFERENCE_SERVICE).keep({**service, "metadata": {**service["metadata"], "managedFields": ["x"]}})
+    fields = {"manager": "slipway", "operation": "Apply", "fieldsV1": {"f:spec": {}}}
+    managed = [{**fields, "time": "then"}, {**fields, "manager": "kubectl"}]
+    kept = watch_of(INFERENCE_SERVICE).keep({**service, "metadata": {**service["metadata"], "managedFields": managed}})
+    assert kept is not None
+    assert kept["metadata"].pop("managedFields") == [fields]
     assert kept == {**service, "status": {name: status[name] for name in ("conditions", "modelStatus")}}
 
 
@@ -173,7 +181,8 @@ def test_of_the_slices_of_a_service_our_own_is_kept_whole_and_the_others_for_the
     home, elsewhere = ({**of_the_activator(each), "endpoints": ["x"]} for each in ("slipway-system", "evil"))
     assert [watch.keep(each) for each in (ours, home)] == [ours, home]
     assert [watch.keep(each) for each in (its, elsewhere)] == [
-        {"metadata": each["metadata"]} for each in (its, elsewhere)
+        {"metadata": {**each["metadata"], "labels": without(each["metadata"]["labels"], "slipway.dev/activator")}}
+        for each in (its, elsewhere)
     ]
 
 

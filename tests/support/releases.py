@@ -1,0 +1,37 @@
+"""The release of Slipway in a devcluster, with other values for as long as a block of a test lasts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import SLIPWAY_NAMESPACE
+
+from support.charts import CHARTS
+from support.kube import Kube
+
+RELEASE = ["slipway", f"--namespace={SLIPWAY_NAMESPACE}"]
+PROGRAMS = ("slipway-operator", "slipway-activator")
+
+
+async def helm(cluster: Cluster, *arguments: str) -> str:
+    return await asyncio.to_thread(cluster.run_helm, arguments)
+
+
+@asynccontextmanager
+async def with_values(cluster: Cluster, home: Kube, *sets: str) -> AsyncGenerator[None]:
+    """`sets`: as for `helm --set`. `home`: Slipway's namespace."""
+    await helm(
+        cluster, "upgrade", *RELEASE, str(CHARTS / "slipway"), "--reuse-values", *(f"--set={each}" for each in sets)
+    )
+    await rolled_out(home)
+    yield
+    await helm(cluster, "rollback", *RELEASE)
+    await rolled_out(home)
+
+
+async def rolled_out(home: Kube) -> None:
+    for program in PROGRAMS:
+        await home.run("rollout", "status", f"deployment/{program}", "--timeout=120s")
