@@ -1,7 +1,7 @@
 """Writes each chart's README.md and values.schema.json from the comments and the defaults in its values.yaml.
 
-The comment above a key says what it is. A line of it that begins with `+schema:` is JSON Schema in YAML, which is added to
-what the default tells: a map that lists keys has those and no others, an empty one may have any.
+The comment above a key says what it is. A line of it that begins with `+schema:` is JSON Schema in YAML, which is added
+to what the default tells: a map that lists keys has those and no others, an empty one may have any.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ TAG = "dev"
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 ARCHIVE_ANNOTATION = "slipway.dev/image-archive"
 READY_TIMEOUT = 90
-HOME = {
+HOME: dict[str, Any] = {
     "apiVersion": "v1",
     "kind": "Namespace",
     "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},

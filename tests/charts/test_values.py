@@ -1,4 +1,4 @@
-"""What can be said in the charts' values: each has a text, makes the difference that it says, and mistakes are refused."""
+"""What can be said in the charts' values: each has a text, makes the difference that it says; mistakes are refused."""
 
 from __future__ import annotations
 
