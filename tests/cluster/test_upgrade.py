@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,7 +43,7 @@ async def scene(
     """Made by the older version."""
     await install(operator_pods, neighbour_kube, previous)
     weights = model.ensure_gguf(settings.cache, settings.steps)
-    models = at_zero("awake", at_once=STREAMS), at_zero("asleep")
+    models = at_zero("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}), at_zero("asleep")
     async with (
         folder_claimed(neighbour_kube, CLAIM, weights),
         sleepers(operator_pods, neighbour_kube, *models) as (awake, asleep),
