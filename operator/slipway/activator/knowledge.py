@@ -168,13 +168,19 @@ class Knowledge:
         scaling = scaling_of(sight.deployment)
         decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > scaling.min_replicas
         port = engine_port(sight.service)
-        ready = [pod for pod in sight.pods if decides and pod.is_ready]
-        self.scraping.follow(deployment, [Target(deployment, pod.uid, pod.address, port) for pod in ready])
+        targets = [
+            Target(deployment, pod.uid, pod.address, port, metrics=pod.metrics)
+            for pod in sight.pods
+            if decides and pod.is_ready and pod.metrics
+        ]
+        self.scraping.follow(deployment, targets)
 
     def _greet_who_starts(self, deployment: Deployment, pods: Sequence[Brief]) -> None:
         """What was said counts only until the API server knows better, or another container runs."""
         starting = {
-            Target(deployment, pod.uid, pod.address, names.RUNTIME_PORT, pod.container) for pod in pods if pod.container
+            Target(deployment, pod.uid, pod.address, pod.question.port, pod.container, path=pod.question.path)
+            for pod in pods
+            if pod.container and pod.question
         }
         self._greeted[deployment] &= starting
         self.greeting.follow(deployment, starting)
