@@ -23,7 +23,7 @@ from slipway.reconciling.watches import watches
 from slipway_devcluster import images, slipway
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import LLAMACPP_IMAGE, OPERATOR_IMAGE
-from support import audit
+from support import audit, other_runtimes
 from support.audit import Right
 from support.charts import name_of, rendered
 from support.kube import Object
@@ -35,7 +35,8 @@ BEGUN_CALLS = 120 << 20  # and of calls to KEDA's port by those who may not ask,
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
-DEV = {"images": {"tag": slipway.TAG}}
+EVERY_ENGINE = {"runtimes": {name: {"enabled": True} for name in other_runtimes.BY_ENGINE}}
+DEV = {"images": {"tag": slipway.TAG}, **EVERY_ENGINE}
 OBJECTS = [*rendered("slipway-crds"), *rendered("slipway", DEV)]
 
 
@@ -104,6 +105,18 @@ def test_the_images_of_this_repository_are_those_that_the_charts_ask_for() -> No
     asked = {container["image"] for container in containers if container["image"].startswith("localhost/")}
     containerfiles = [OPERATOR_IMAGE.containerfile, *(ROOT / "runtime-image").glob("*.Containerfile")]
     assert asked == {images.default_name(each) for each in containerfiles}
+
+
+def test_engines_of_others_come_if_they_are_asked_for_in_the_images_that_their_files_name() -> None:
+    """Whatever registry and tag our own have."""
+    brought = {thing["metadata"]["name"] for thing in rendered("slipway") if thing["kind"] == "ClusterServingRuntime"}
+    assert not brought & {*names.OTHER_RUNTIMES}
+    ours = {"registry": "registry.example.com", "tag": "1.2"}
+    for thing in rendered("slipway", {"images": ours, **EVERY_ENGINE}):
+        if thing["metadata"]["name"] in names.OTHER_RUNTIMES:
+            written = other_runtimes.BY_ENGINE[other_runtimes.name_of(thing)]
+            assert thing["spec"]["containers"][0]["image"] == written["spec"]["containers"][0]["image"]
+            assert thing["spec"]["annotations"] == written["spec"]["annotations"]
 
 
 @pytest.mark.parametrize("image", [OPERATOR_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)

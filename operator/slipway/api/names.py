@@ -44,6 +44,8 @@ PORT_NAME = "http"  # of the Service; the activator's slice must use the same
 MAX_NAME_LENGTH = 53  # KServe appends "-predictor" to it, and a Service's name has 63 characters at most
 RESERVED_ENDINGS = ("-predictor", "-transformer", "-explainer")  # KServe appends them, and takes who has such a name
 OUR_ENDINGS = ("-activator", "-canary", "-cache")  # of objects that are ours
+OTHER_RUNTIMES = ("slipway-lmdeploy", "slipway-nim", "slipway-ovms", "slipway-sglang", "slipway-tgi", "slipway-triton")
+"""ClusterServingRuntimes of others' engines, which the chart brings if it is told to; `engine.name` names them."""
 KEDA_S_BEGINNING = "keda-hpa-"  # before the name of a ScaledObject, for the HorizontalPodAutoscaler that KEDA makes
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.names import OTHER_RUNTIMES
 from slipway.api.reasons import Reason
 from slipway.planning import Plan
 from slipway.planning.engines import is_ours
@@ -37,13 +38,13 @@ def render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired | Unr
 def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     runtime = world.serving_runtime or _no_runtime(plan)
     plan = replace(plan, runtime=runtime["metadata"]["name"])
-    engine = engine_of(plan, runtime)
+    engine = engine_of(plan, runtime, deployment.spec)
     refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
     pods = _pods(deployment, plan, engine, world)
     if pods.is_kept:
         plan = as_made(plan, world.status)
     chosen = autoscaler_class(deployment.spec.scaling, world)
-    monitor = pod_monitor(deployment, world, port=engine.metrics_port)
+    monitor = pod_monitor(deployment, world, engine)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
     # the policy that guards them. What scales comes when there is something to scale.
     kept = kept_now(deployment.spec.scaling, world.now)
@@ -53,7 +54,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     objects = (
         service(deployment, engine_port=engine.port),
         activator_slice(deployment, world),
-        network_policy(deployment, world, engine_port=engine.port, metrics_port=engine.metrics_port),
+        network_policy(deployment, world, engine),
         pods.inference_service,
         scaled,
         own_autoscaler,
@@ -89,8 +90,8 @@ def _pods(deployment: LLMDeployment, plan: Plan, engine: Engine, world: World) -
 
 def _no_runtime(plan: Plan) -> Object:
     remedy = (
-        "let Slipway's chart bring it, by its value runtimes"
-        if is_ours(plan.engine)
+        f"let Slipway's chart bring it, by its value runtimes.{plan.runtime.removeprefix('slipway-')}.enabled"
+        if is_ours(plan.engine) or plan.engine in OTHER_RUNTIMES
         else "make one, or choose vllm or llamacpp in engine.name, which Slipway brings along"
     )
     raise Refusal(
