@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -245,14 +246,19 @@ class Scripted:
             return 404, ""
         if not self.is_ready.is_set():
             return 500, "asked before it was ready"
-        self._count(running=1)
-        try:
-            time.sleep(float(json.loads(body).get("seconds", 0)))
-        finally:
-            self._count(running=-1, done=1)
+        time.sleep(float(json.loads(body).get("seconds", 0)))
         return 200, json.dumps({"done": self.counts.done})
 
-    def _count(self, running: int, done: int = 0) -> None:
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """A request, until its answer is written."""
+        self._count(1, 0)
+        try:
+            yield
+        finally:
+            self._count(-1, 1)
+
+    def _count(self, running: int, done: int) -> None:
         with self._lock:
             self.counts.running += running
             self.counts.done += done
@@ -267,13 +273,15 @@ def _handler(scripted: Scripted) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self._answer(*scripted.post(self.path, body))
+            with scripted.running():
+                self._answer(*scripted.post(self.path, body))
 
         def _answer(self, status: int, text: str) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()
             self.wfile.write(text.encode())
+            self.wfile.flush()
 
         def log_message(self, *_: object) -> None:
             pass

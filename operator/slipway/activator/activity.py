@@ -38,7 +38,7 @@ class Metrics:
     def __init__(self, words: Words = OUR_WORDS) -> None:
         self._rest = b""  # a line that isn't complete
         self._in_flight = self._tokens = 0.0
-        self._is_known = False
+        self._is_known = words.silent_until_used
         self._makes_sense = True
         self._way = _way_to_read(words)
 

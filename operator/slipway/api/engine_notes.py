@@ -19,10 +19,11 @@ PORT = "prometheus.kserve.io/port"  # where its metrics are, if not at its own p
 PATH = "prometheus.kserve.io/path"
 IN_FLIGHT = f"{GROUP}/in-flight"  # gauges: together, the requests that run or wait
 PROGRESS = f"{GROUP}/progress"  # counters: any change of one means that the model was used
+SILENT = f"{GROUP}/silent-until-used"  # true: before its first request, it has none of these
 DRAINS_FOR = f"{GROUP}/drains-for"  # how long it goes on with running requests once it is asked to end
 OPTIONS = f"{GROUP}/options"  # how it is told what the spec wants: FIELD=--flag or FIELD=VARIABLE
 
-OF_METRICS = (PORT, PATH, IN_FLIGHT, PROGRESS)
+OF_METRICS = (PORT, PATH, IN_FLIGHT, PROGRESS, SILENT)
 USUAL_PATH = "/metrics"
 
 SERVED_NAME, TENSOR, PIPELINE = "model.servedName", "engine.parallelism.tensor", "engine.parallelism.pipeline"
@@ -52,6 +53,7 @@ class Words:
 
     in_flight: tuple[Series, ...] = ()
     progress: tuple[Series, ...] = ()
+    silent_until_used: bool = False  # or who tells none of them is not understood
 
 
 OUR_WORDS = Words(
@@ -106,11 +108,11 @@ def read(annotations: Mapping[str, str]) -> Notes:
 
 def exposition(annotations: Mapping[str, str]) -> Exposition:
     """All that who asks for them has to know."""
-    in_flight, progress = _series(annotations, IN_FLIGHT), _series(annotations, PROGRESS)
+    words = Words(_series(annotations, IN_FLIGHT), _series(annotations, PROGRESS), _is_silent(annotations))
     return Exposition(
         port=_port(_text(annotations, PORT)),
         path=_path(_text(annotations, PATH)),
-        words=Words(in_flight, progress) if in_flight or progress else OUR_WORDS,
+        words=words if words.in_flight or words.progress else OUR_WORDS,
     )
 
 
@@ -154,6 +156,13 @@ def _one_series(note: str, text: str) -> Series:
             "such as 'requests{state=running}'"
         )
     return Series(found[1], tuple((label[1], label[3]) for label in labels if label))
+
+
+def _is_silent(annotations: Mapping[str, str]) -> bool:
+    text = _text(annotations, SILENT)
+    if text not in ("", "true", "false"):
+        raise NoteError(f"{SILENT} is '{text}': write 'true' or 'false'")
+    return text == "true"
 
 
 def _drains_for(annotations: Mapping[str, str]) -> float | None:

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from slipway.activator.activity import LONGEST_LINE, STALE_AFTER, Activity, Metrics, Reading, read
+from slipway.api.engine_notes import Series, Words
 
 VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
@@ -36,6 +37,29 @@ QUIET, BUSY = Reading(0, 10), Reading(1, 10)
 )
 def test_engines_are_read_in_their_own_words(metrics: str, reading: Reading | None) -> None:
     assert read(metrics) == reading
+
+
+@pytest.mark.parametrize(("is_silent", "reading"), [(False, None), (True, Reading(0, 0))])
+def test_who_tells_none_of_its_metrics_is_idle_only_if_that_is_said_of_it(
+    is_silent: bool, reading: Reading | None
+) -> None:
+    words = Words((Series("running"),), silent_until_used=is_silent)
+    assert read("", words) == read("python_info 1\n", words) == reading
+    assert read("running 1\n", words) == Reading(1, 0)
+
+
+def test_a_metric_counts_where_it_has_all_of_the_labels() -> None:
+    words = Words(in_flight=(Series("r", (("a", "x"),)), Series("r", (("a", "y"), ("b", "z")))))
+    told = """r{a="x"} 1
+r{b="z",a="y"} 10
+r{ a="y", b="z", } 100
+r{a="y"} 1000
+r{a="xx"} 1000
+r{aa="x"} 1000
+r{c="a=\\"x\\"",b=",a=x"} 1000
+r 1000
+"""
+    assert read(told, words) == Reading(111, 0)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,6 @@ NOTED_AS = {"nim-1": "nim"}
 ALL = {**ENGINES, **OLDER}
 each_engine = pytest.mark.parametrize("name", ALL)
 each_runtime = pytest.mark.parametrize("name", ENGINES)
-SILENT_BEFORE = {"tgi"}
-"""They tell nothing before their first request."""
 
 
 @pytest.fixture(autouse=True)
@@ -72,8 +70,9 @@ def test_the_question_whether_it_is_ready_is_no_use(name: str) -> None:
 
 
 @each_engine
-def test_before_its_first_request_it_is_idle_or_nothing_is_known_of_it(name: str) -> None:
-    assert reading(name) == (None if name in SILENT_BEFORE else Reading(0, 0))
+def test_before_its_first_request_it_is_idle(name: str) -> None:
+    """Also one that is never asked, because who woke it has gone, must go to sleep."""
+    assert reading(name) == Reading(0, 0)
 
 
 @each_engine

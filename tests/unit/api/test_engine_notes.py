@@ -12,6 +12,7 @@ from slipway.api.engine_notes import (
     PATH,
     PORT,
     PROGRESS,
+    SILENT,
     USUAL,
     Exposition,
     NoteError,
@@ -47,6 +48,12 @@ def test_metrics_are_named_with_the_labels_that_they_must_have() -> None:
     assert notes.names_words
 
 
+@pytest.mark.parametrize("text", ["true", "false", ""])
+def test_that_it_is_silent_until_it_is_used_is_said_with_its_metrics(text: str) -> None:
+    assert exposition({IN_FLIGHT: "a", SILENT: text}).words.silent_until_used == (text == "true")
+    assert exposition({SILENT: "true"}).words == OUR_WORDS
+
+
 def test_an_empty_note_says_nothing() -> None:
     empty = read({PORT: "", PATH: "", IN_FLIGHT: " ", PROGRESS: "", DRAINS_FOR: "", OPTIONS: ""})
     assert empty == read({})
@@ -77,6 +84,7 @@ WRONG = [
     (IN_FLIGHT, "a{b=c,d=e,f=g,h=i,j=k}", "with at most 4 labels"),
     (PROGRESS, "a " * 17, "names 17 metrics: write at most 16"),
     (PROGRESS, "a" * (LONGEST + 1), f"has {LONGEST + 1} characters: write at most {LONGEST}"),
+    (SILENT, "yes", "slipway.dev/silent-until-used is 'yes': write 'true' or 'false'"),
     (DRAINS_FOR, "soon", "slipway.dev/drains-for: 'soon' is not a duration"),
     (
         OPTIONS,

@@ -147,7 +147,8 @@ ASLEEP = {"minReplicas": 0, "maxReplicas": 2}
 
 def remarks(annotations: dict[str, str], **spec: Any) -> list[str]:
     """Those of its runtime."""
-    wanted = deployment(**({"engine": THEIRS, "scaling": ASLEEP} | spec))
+    given: dict[str, Any] = {"engine": THEIRS, "scaling": ASLEEP}
+    wanted = deployment(**(given | spec))
     answer = desired(wanted, serving_runtime=theirs(annotations))
     return [each for each in answer.remarks if "ServingRuntime theirs" in each]
 
