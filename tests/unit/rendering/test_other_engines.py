@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+import yaml
 from slipway.api.reasons import Reason
 from slipway.rendering import Unrenderable, World, render
 from slipway.rendering.desired import POD_MONITOR
 from support.other_runtimes import BY_ENGINE
+from support.rendered import ROOT
 from support.rendered_worlds import Object, arguments, deployment, desired, of_kind, plan, predictor, runtime
 
 THEIRS = {"name": "theirs"}
@@ -222,7 +225,14 @@ def test_keys_are_refused_since_nothing_in_it_checks_them() -> None:
     assert "nothing in it checks API keys" in answer.message
 
 
-# --- those that the chart can bring ----------------------------------------------------------------------------------
+# --- those that the docs show, and that the chart can bring ----------------------------------------------------------
+
+
+def test_the_example_of_the_docs_says_all_that_is_needed() -> None:
+    [text] = re.findall(r"```yaml\n# own-engine\.yaml\n(.*?)```", (ROOT / "docs/engines.md").read_text(), re.DOTALL)
+    wanted = deployment(engine={"name": "own-engine", "contextLength": 4096}, scaling=ASLEEP)
+    answer = desired(wanted, serving_runtime=yaml.safe_load(text))
+    assert not [each for each in answer.remarks if "own-engine" in each]
 
 
 @pytest.mark.parametrize("name", BY_ENGINE)
