@@ -109,14 +109,22 @@ def test_the_images_of_this_repository_are_those_that_the_charts_ask_for() -> No
 
 def test_engines_of_others_come_if_they_are_asked_for_in_the_images_that_their_files_name() -> None:
     """Whatever registry and tag our own have."""
-    brought = {thing["metadata"]["name"] for thing in rendered("slipway") if thing["kind"] == "ClusterServingRuntime"}
-    assert not brought & {*names.OTHER_RUNTIMES}
+    assert not {*names.OTHER_RUNTIMES} & {name_of(thing) for thing in rendered("slipway")}
     ours = {"registry": "registry.example.com", "tag": "1.2"}
-    for thing in rendered("slipway", {"images": ours, **EVERY_ENGINE}):
-        if thing["metadata"]["name"] in names.OTHER_RUNTIMES:
-            written = other_runtimes.BY_ENGINE[other_runtimes.name_of(thing)]
-            assert thing["spec"]["containers"][0]["image"] == written["spec"]["containers"][0]["image"]
-            assert thing["spec"]["annotations"] == written["spec"]["annotations"]
+    brought = {name_of(thing): thing for thing in rendered("slipway", {"images": ours, **EVERY_ENGINE})}
+    for name, written in other_runtimes.BY_ENGINE.items():
+        found = brought[f"slipway-{name}"]
+        assert found["spec"]["annotations"] == written["spec"]["annotations"]
+        [container], [as_written] = found["spec"]["containers"], written["spec"]["containers"]
+        assert container["image"] == as_written["image"]
+
+
+def test_the_operator_is_told_under_which_names_engines_of_others_are_there() -> None:
+    """So an upgrade doesn't restart their models either."""
+    told = options().runtimes
+    for name in names.OTHER_RUNTIMES:
+        assert told[name].startswith(f"{name}-")
+        assert told[name] in {thing["metadata"]["name"] for thing in of_kind("ClusterServingRuntime")}
 
 
 @pytest.mark.parametrize("image", [OPERATOR_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from slipway.api.names import OTHER_RUNTIMES
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.slipway import OPERATOR_IMAGE
 from support import other_engine
@@ -54,6 +55,14 @@ async def test_kserve_accepts_the_runtimes_as_they_are_in_the_chart(
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     await strictly_applied(neighbour_kube, *BY_ENGINE.values(), dry_run=True)
+
+
+@pytest.mark.parametrize("name", OTHER_RUNTIMES)
+async def test_a_model_may_name_the_runtime_as_it_is_in_the_chart(
+    name: str, operator_pods: Cluster, neighbour_kube: Kube
+) -> None:
+    asked = llmdeployment("model", {"model": {"uri": "hf://org/model"}, "engine": {"name": name}})
+    await strictly_applied(neighbour_kube, asked, dry_run=True)
 
 
 # --- what they go through --------------------------------------------------------------------------------------------
