@@ -336,4 +336,4 @@ def is_selected(watch: Watch[Any], thing: Object) -> bool:
     name, _, value = watch.label_selector.partition("=")
     labels = pruned(thing)["metadata"].get("labels", {})
     has_label = not name or (labels.get(name) == value if value else name in labels)
-    return has_label and watch.namespace in ("", place_of(thing)[0])
+    return has_label and (not watch.namespaces or place_of(thing)[0] in watch.namespaces)

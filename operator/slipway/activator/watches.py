@@ -11,7 +11,7 @@ from slipway.api.names import ACTIVATOR_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, SE
 from slipway.api.reasons import ConditionType
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store, place_of
-from slipway.kube.watching import Watch
+from slipway.kube.watching import Watch, with_home
 from slipway.observing.keeping import bounded, named, picked, pod_shown
 
 
@@ -31,23 +31,30 @@ class Home:
 Key = Deployment | Home
 
 
-def watches(home: Home, ports: Callable[[Object], Iterable[Key]]) -> list[Watch[Key]]:
-    """`ports`: whom a part of the table of ports concerns."""
+def watches(home: Home, ports: Callable[[Object], Iterable[Key]], watched: tuple[str, ...] = ()) -> list[Watch[Key]]:
+    """`ports`: whom a part of the table of ports concerns; `watched`: the namespaces of models, without any all."""
     to_us = f"{ACTIVATOR_LABEL}={home.service}"
     table = f"{PORT_TABLE_LABEL}={home.service}"
     return [
         Watch(
             LLM_DEPLOYMENT,
             lambda thing: [Deployment(*place_of(thing))],
+            namespaces=watched,
             keep=what_requests_meet,
             packed=True,
             largest=MOST_OF_A_SPEC,
         ),
-        Watch(SERVICE, owner_of, OWNER_LABEL, keep=its_port),
-        Watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
+        Watch(SERVICE, owner_of, OWNER_LABEL, namespaces=watched, keep=its_port),
+        Watch(POD, owner_of, OWNER_LABEL, namespaces=watched, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
         # Services hand their labels on to their slices
-        Watch(ENDPOINT_SLICE, _of_slice(home), to_us, keep=partial(where_it_leads, home)),
-        Watch(CONFIG_MAP, ports, table, namespace=home.namespace, largest=MOST_OF_A_CONFIG_MAP),
+        Watch(
+            ENDPOINT_SLICE,
+            _of_slice(home),
+            to_us,
+            namespaces=with_home(watched, home.namespace),
+            keep=partial(where_it_leads, home),
+        ),
+        Watch(CONFIG_MAP, ports, table, namespaces=(home.namespace,), largest=MOST_OF_A_CONFIG_MAP),
     ]
 
 

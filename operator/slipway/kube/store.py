@@ -223,11 +223,16 @@ class Store:
         """The cluster has the kind now; its objects are not known yet."""
         self._shelves[kind].missing = False
 
-    def compare(self, kind: Kind, listed: Collection[Object], *, since: Mark, now: float) -> Difference:
-        """With a list that was asked for at the mark `since`; takes the ghosts out."""
+    def compare(
+        self, kind: Kind, listed: Collection[Object], *, since: Mark, now: float, unseen: Collection[str] = ()
+    ) -> Difference:
+        """With a list that was asked for at the mark `since`; takes the ghosts out.
+
+        `unseen`: namespaces of which it says nothing.
+        """
         shelf = self._shelves[kind]
         versions = {thing["metadata"]["uid"]: thing["metadata"]["resourceVersion"] for thing in listed}
-        known = {entry.uid: entry for entry in shelf.entries.values()}
+        known = {entry.uid: entry for place, entry in shelf.entries.items() if place[0] not in unseen}
         ended = [entry for uid, entry in known.items() if uid not in versions and entry.mark <= since]
         gone = [self._packing.unpacked(entry) for entry in ended]
         for thing in gone:

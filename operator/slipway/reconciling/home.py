@@ -15,3 +15,4 @@ class Home:
     prometheus_namespaces: tuple[str, ...] = ("monitoring",)
     version: str = ""  # of Slipway itself
     runtimes: Mapping[str, str] = field(default_factory=dict)  # under which names its ClusterServingRuntimes are
+    watched: tuple[str, ...] = ()  # the namespaces whose models are ours; without any, all

@@ -70,6 +70,7 @@ class Operator:
             options.prometheus_namespaces,
             version=version("slipway"),
             runtimes=options.runtimes,
+            watched=options.watch_namespaces,
         )
         self._connection = Connection(configuration)
         self._metrics = Metrics()
@@ -99,7 +100,7 @@ class Operator:
         self._old_runtimes = OldRuntimes(
             writer,
             self._watching.store,
-            current=options.runtimes.values(),
+            current=() if options.watch_namespaces else options.runtimes.values(),  # who else uses one can't be told
             keep=options.keep_old_runtimes,
             leads=lambda: self._election.is_leader,
         )

@@ -16,6 +16,7 @@ from slipway.process.flags import (
     LOG_FORMAT,
     LOG_LEVEL,
     MANAGEMENT_PORT,
+    WATCH_NAMESPACES,
     Flag,
     Program,
     duration,
@@ -31,6 +32,7 @@ RUNTIME_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 class Options:
     kubeconfig: Path | None
     namespace: str
+    watch_namespaces: tuple[str, ...]
     activators: tuple[str, ...]
     ports_per_namespace: int
     runtimes: Mapping[str, str]
@@ -73,6 +75,7 @@ def installed(text: str) -> dict[str, str]:
 FLAGS = (
     KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in and keeps its Lease in", "slipway-system", name, "NAME"),
+    WATCH_NAMESPACES,
     Flag(
         "activators",
         "Services of the activators in that namespace, separated by commas; each has 10000 ports, one for each "

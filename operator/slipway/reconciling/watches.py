@@ -40,7 +40,7 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.store import place_of, pruned
-from slipway.kube.watching import Watch
+from slipway.kube.watching import Watch, with_home
 from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
 from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
@@ -73,34 +73,31 @@ def watches(
     `ports`: whom a part of the table of ports concerns; `on_claim`: those that name the PersistentVolumeClaim.
     """
     health = NodeHealth(on_node, node)
+    in_watched = partial(Watch[Key], namespaces=home.watched)
+    of_models = partial(in_watched, packed=True)
     return [
-        Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], keep=what_is_wanted, packed=True, largest=MOST_OF_A_SPEC),
+        of_models(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], keep=what_is_wanted, largest=MOST_OF_A_SPEC),
         *(
-            Watch(kind, owners_of, OWNER_LABEL, keep=what_is_ours, packed=True, largest=largest)
+            of_models(kind, owners_of, OWNER_LABEL, keep=what_is_ours, largest=largest)
             for kind, largest in CHILDREN.items()
         ),
-        Watch(
-            HORIZONTAL_POD_AUTOSCALER,
-            whom_an_autoscaler_concerns,
-            OWNER_LABEL,
-            keep=without_what_is_kedas,
-            packed=True,
-        ),
-        Watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
+        of_models(HORIZONTAL_POD_AUTOSCALER, whom_an_autoscaler_concerns, OWNER_LABEL, keep=without_what_is_kedas),
+        of_models(POD, owner_of, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD),
         Watch(
             ENDPOINT_SLICE,
             lambda thing: whom_a_slice_concerns(thing, everyone, home),
             ACTIVATOR_LABEL,
+            namespaces=with_home(home.watched, home.namespace),
             keep=partial(where_it_leads, home=home),
             packed=True,
         ),
-        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespace=home.namespace, largest=MOST_OF_A_CONFIG_MAP),
-        *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template, packed=True) for kind in (DEPLOYMENT, REPLICA_SET)),
+        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(home.namespace,), largest=MOST_OF_A_CONFIG_MAP),
+        *(of_models(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
-        Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0]), packed=True),
-        Watch(PERSISTENT_VOLUME_CLAIM, on_claim, keep=phase_alone, packed=True),
+        of_models(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
+        of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=phase_alone),
         Watch(NODE, health.concerns, keep=conditions_alone),
-        Watch(
+        in_watched(
             CORE_EVENT,
             owner_of,
             field_selector="involvedObject.kind=Pod",

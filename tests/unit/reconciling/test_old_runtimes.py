@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from kubernetes.aio.client import Configuration
 from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Object
 from slipway.reconciling.old_runtimes import OldRuntimes, runtimes_of
+from slipway.reconciling.operator import Operator
+from slipway.reconciling.options import parse
 from support.turns import thing
 
 CURRENT = "slipway-vllm-cuda-2-bb"
@@ -48,6 +51,11 @@ def old_runtimes(
     store: Any = Store(*there)
     asked: Any = client
     return OldRuntimes(asked, store, current=current, keep=1.0, leads=lambda: leads)
+
+
+async def test_where_some_namespaces_are_watched_alone_all_stay_since_who_else_uses_one_cannot_be_told() -> None:
+    options = parse(["--runtimes=slipway-vllm-cuda=slipway-vllm-cuda-2-bb", "--watch-namespaces=chat"], {})
+    assert not Operator(options, Configuration())._old_runtimes._current
 
 
 async def test_one_that_nobody_uses_twice_in_a_row_goes() -> None:

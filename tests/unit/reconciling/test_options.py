@@ -11,6 +11,7 @@ from slipway.reconciling.options import Options, parse
 FLAGS = {
     "--kubeconfig": "SLIPWAY_KUBECONFIG",
     "--namespace": "SLIPWAY_NAMESPACE",
+    "--watch-namespaces": "SLIPWAY_WATCH_NAMESPACES",
     "--activators": "SLIPWAY_ACTIVATORS",
     "--ports-per-namespace": "SLIPWAY_PORTS_PER_NAMESPACE",
     "--keep-old-runtimes": "SLIPWAY_KEEP_OLD_RUNTIMES",
@@ -31,6 +32,7 @@ def test_without_anything_there_are_sensible_defaults() -> None:
     assert options == Options(
         kubeconfig=None,
         namespace="slipway-system",
+        watch_namespaces=(),
         activators=("slipway-activator",),
         ports_per_namespace=1000,
         runtimes={},
@@ -70,6 +72,10 @@ def test_prometheus_may_be_in_several_namespaces_or_in_none(value: str, namespac
     assert parse([f"--prometheus-namespace={value}"], {}).prometheus_namespaces == namespaces
 
 
+def test_models_may_be_served_in_some_namespaces_alone() -> None:
+    assert parse(["--watch-namespaces=chat, code"], {}).watch_namespaces == ("chat", "code")
+
+
 def test_several_activators_are_named_with_commas_in_between() -> None:
     assert parse(["--activators=one,two"], {}).activators == ("one", "two")
 
@@ -91,6 +97,7 @@ REFUSED = [
     ("--kubeconfig", "/nowhere", "'/nowhere' is not a file: name a kubeconfig that is there"),
     ("--namespace", "Chat", "'Chat' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
     ("--prometheus-namespace", "monitoring,Team_A", "'Team_A' can't be the name of an object"),
+    ("--watch-namespaces", "chat,*", "'*' can't be the name of an object"),
     ("--lease-name", "a_b", "'a_b' can't be the name of an object"),
     ("--workers", "0", "'0' is not a whole number from 1 to 256"),
     ("--workers", "²", "'²' is not a whole number from 1 to 256"),

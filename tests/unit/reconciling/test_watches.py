@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.kube.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,
     CORE_EVENT,
     DEPLOYMENT,
@@ -24,19 +26,23 @@ from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.watches import watches
 
+OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE}
 LONG_NAME = "a" + 51 * "-" + "z"
 EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LONG_NAME)]
 
 
-def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[Key]:
-    made = watches(
+def made(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) -> list[Watch[Key]]:
+    return watches(
         everyone=lambda: EVERYONE,
         on_node=lambda node: [Key("on", node)],
         node=({} if nodes is None else nodes).get,
         ports=lambda _: (),
-        home=Home("slipway-system", ("slipway-activator",)),
+        home=Home("slipway-system", ("slipway-activator",), watched=watched),
     )
-    return next(watch for watch in made if watch.kind == kind)
+
+
+def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[Key]:
+    return next(watch for watch in made(nodes) if watch.kind == kind)
 
 
 def thing(name: str = "a", **fields: Any) -> Object:
@@ -50,6 +56,20 @@ def node(ready: str) -> Object:
 
 def event(about: str) -> Object:
     return thing(f"{about}.1", involvedObject={"kind": "Pod", "name": about}, reason="Failed", source={"x": "y"})
+
+
+def test_models_of_all_namespaces_are_watched_unless_some_are_named() -> None:
+    where = {watch.kind: watch.namespaces for watch in made()}
+    assert where == {kind: ("slipway-system",) if kind == CONFIG_MAP else () for kind in where}
+
+
+def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_the_clusters_or_ours() -> None:
+    home, watched = "slipway-system", ("chat", "code")
+    where = {watch.kind: watch.namespaces for watch in made(watched=watched)}
+    of_models = where.keys() - OF_THE_CLUSTER - {CONFIG_MAP, ENDPOINT_SLICE}
+    assert all(kind.namespaced for kind in of_models)
+    expected = dict.fromkeys(of_models, watched) | dict.fromkeys(OF_THE_CLUSTER, ())
+    assert where == expected | {CONFIG_MAP: (home,), ENDPOINT_SLICE: (*watched, home)}
 
 
 def test_a_child_concerns_the_deployment_of_its_label() -> None:
@@ -133,7 +153,7 @@ def test_a_service_that_is_called_like_the_activator_elsewhere_concerns_nobody()
 
 def test_the_table_of_ports_is_watched_in_slipways_own_namespace() -> None:
     watch = watch_of(CONFIG_MAP)
-    assert (watch.namespace, watch.label_selector) == ("slipway-system", "slipway.dev/port-table")
+    assert (watch.namespaces, watch.label_selector) == (("slipway-system",), "slipway.dev/port-table")
 
 
 def test_of_a_deployment_the_template_of_its_pods_is_not_kept() -> None:
@@ -196,7 +216,7 @@ def test_of_what_is_somebody_else_s_it_is_kept_whose() -> None:
 
 def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> None:
     claim = thing(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
-    made = watches(
+    all_of_them = watches(
         everyone=lambda: EVERYONE,
         on_node=lambda _: (),
         node=lambda _: None,
@@ -204,6 +224,6 @@ def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> No
         home=Home(),
         on_claim=lambda it: [Key("of", it["metadata"]["name"])],
     )
-    watch = next(each for each in made if each.kind == PERSISTENT_VOLUME_CLAIM)
+    watch = next(each for each in all_of_them if each.kind == PERSISTENT_VOLUME_CLAIM)
     assert watch.keep(claim) == {"metadata": thing()["metadata"], "status": {"phase": "Bound"}}
     assert list(watch.keys(claim)) == [("of", "a")]
