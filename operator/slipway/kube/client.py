@@ -206,9 +206,11 @@ class KubeClient:
         change: Object = {"spec": {"replicas": replicas}}
         return await self._ask(call, "PATCH", where, query=query, headers=MERGE, body=change, is_write=True)
 
-    async def create(self, thing: Object) -> Object:
+    async def create(self, thing: Object, *, dry_run: bool = False) -> Object:
+        """`dry_run`: all that judges it is asked, and nothing is made."""
         kind, _, namespace = _identity(thing)
-        return await self._write("create", thing, "POST", kind.path(namespace))
+        query = {"dryRun": "All"} if dry_run else {}
+        return await self._write("create", thing, "POST", kind.path(namespace), query=query)
 
     async def replace(self, thing: Object) -> Object:
         """With the resourceVersion in it: a ConflictError if it has changed meanwhile."""
