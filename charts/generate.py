@@ -1,7 +1,11 @@
 """Writes each chart's README.md and values.schema.json from the comments and the defaults in its values.yaml.
 
-The comment above a key says what it is. A line of it that begins with `+schema:` is JSON Schema in YAML, which is added
-to what the default tells: a map that lists keys has those and no others, an empty one may have any.
+The comment above a key says what it is. A line of it that begins with `+schema:` is JSON Schema in YAML, added to
+what the default tells: a map that lists keys has those and no others, an empty one may have any. What stands above the
+first empty line, if that is a comment, introduces the README.
+
+helm checks the schema before it renders anything, so the schema itself has to say what an unknown name was meant to be
+(`nearest_names`).
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from nearest import nearest_names
 
 CHARTS = Path(__file__).parent
 KEY = re.compile(r"(?P<indent> *)(?P<key>[\w.-]+):(?: |$)")
@@ -62,10 +67,23 @@ def schema(value: Any, told: dict[Path_, Comment], path: Path_ = ()) -> dict[str
     found["type"] = TYPES[type(value)]
     if isinstance(value, dict) and value and "additionalProperties" not in comment.schema:
         names = OF_HELM if not path else {}
-        found["properties"] = {key: schema(each, told, (*path, key)) for key, each in value.items()} | names
-        found["propertyNames"] = {"enum": sorted(found["properties"])}  # so that a refusal tells which names there are
+        found["properties"] = names | {key: schema(each, told, (*path, key)) for key, each in value.items()}
         found["additionalProperties"] = False
-    return found | comment.schema
+    found |= comment.schema
+    if found.get("additionalProperties") is False:
+        found |= nearest_names(found["properties"], path, {} if path else places(value))
+    return found
+
+
+def places(values: dict[str, Any], path: Path_ = ()) -> dict[str, list[Path_]]:
+    """Where each name is, of those below the first level: people look for it there."""
+    found: dict[str, list[Path_]] = {}
+    for key, each in values.items():
+        if path:
+            found.setdefault(key, []).append((*path, key))
+        for name, where in (places(each, (*path, key)) if isinstance(each, dict) else {}).items():
+            found.setdefault(name, []).extend(where)
+    return found
 
 
 def rows(value: Any, told: dict[Path_, Comment], path: Path_ = ()) -> Iterator[tuple[str, str, str]]:
@@ -80,11 +98,20 @@ def rows(value: Any, told: dict[Path_, Comment], path: Path_ = ()) -> Iterator[t
         yield ".".join(path), f"`{json.dumps(value)}`", comment.text
 
 
-def readme(chart: dict[str, Any], values: dict[str, Any], told: dict[Path_, Comment]) -> str:
-    table = "".join(f"| `{name}` | {default} | {text} |\n" for name, default, text in rows(values, told))
+def introduction(values: str) -> str:
+    """A line that holds nothing but its `#` ends a paragraph."""
+    first, _, _ = values.partition("\n\n")
+    lines = first.splitlines()
+    if not all(line.startswith("#") for line in lines):
+        return ""
+    return "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines) + "\n\n"
+
+
+def readme(chart: dict[str, Any], values: dict[str, Any], told: dict[Path_, Comment], text: str) -> str:
+    table = "".join(f"| `{name}` | {default} | {what} |\n" for name, default, what in rows(values, told))
     return (
         f"<!-- Written by `make generate` from Chart.yaml and values.yaml: change those, not this file. -->\n"
-        f"# {chart['name']}\n\n{chart['description']}.\n\n"
+        f"# {chart['name']}\n\n{chart['description']}.\n\n{introduction(text)}"
         f"| value | default | what it is |\n|---|---|---|\n{table}"
     )
 
@@ -95,7 +122,7 @@ def main() -> int:
         values, told = yaml.safe_load(text), comments(text)
         drawn = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema(values, told)}
         (folder / "values.schema.json").write_text(json.dumps(drawn, indent=2) + "\n")
-        (folder / "README.md").write_text(readme(chart, values, told))
+        (folder / "README.md").write_text(readme(chart, values, told, text))
     for crd in sorted((CHARTS.parent / "crds").glob("*.yaml")):
         (CHARTS / "slipway-crds/files" / crd.name).write_bytes(crd.read_bytes())
     return 0

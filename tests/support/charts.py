@@ -32,24 +32,42 @@ class Refused(Exception):  # noqa: N818 - it is an answer
     """What helm says."""
 
 
-def rendered(chart: str, values: Mapping[str, Any] | None = None) -> list[Object]:
-    return [thing for thing in yaml.load_all(text(chart, values), Loader=yaml.CSafeLoader) if thing]
+def rendered(
+    chart: str | Path, values: Mapping[str, Any] | None = None, *, namespace: str = SLIPWAY_NAMESPACE, **options: str
+) -> list[Object]:
+    """`options` of helm, each with its value."""
+    told = text(chart, values, namespace=namespace, **options)
+    return [thing for thing in yaml.load_all(told, Loader=yaml.CSafeLoader) if thing]
 
 
-def text(chart: str, values: Mapping[str, Any] | None = None) -> str:
+def text(
+    chart: str | Path, values: Mapping[str, Any] | None = None, *, namespace: str = SLIPWAY_NAMESPACE, **options: str
+) -> str:
     """Refused: helm doesn't render it."""
-    return _template(chart, json.dumps(values or {}))
+    given = tuple(f"--{name.replace('_', '-')}={value}" for name, value in sorted(options.items()))
+    return _template(CHARTS / chart, json.dumps(values or {}), namespace, given)
+
+
+def notes(values: Mapping[str, Any] | None = None, *, api_versions: str = "") -> str:
+    """What a person is told after an install of `slipway`, where the cluster has these kinds, separated by commas."""
+    shown = '{apiVersion: v1, kind: Notes, metadata: {name: notes}, text: {{ include "slipway.notes" . | toJson }}}'
+    things = rendered("slipway", {**(values or {}), "extraObjects": [shown]}, api_versions=api_versions)
+    [told] = [str(thing["text"]) for thing in things if thing["kind"] == "Notes"]
+    return told
 
 
 @cache
-def _template(chart: str, values: str) -> str:
-    command = [str(helm()), "template", chart, str(CHARTS / chart), "--namespace", SLIPWAY_NAMESPACE, "--values=-"]
-    done = subprocess.run(
-        [*command, "--kube-version", KUBERNETES], input=values, capture_output=True, text=True, check=False
-    )
+def _template(chart: Path, values: str, namespace: str, options: tuple[str, ...]) -> str:
+    where = (f"--namespace={namespace}", f"--kube-version={KUBERNETES}")
+    return run("template", chart.name, chart, *where, *options, "--values=-", stdin=values)
+
+
+def run(*arguments: str | Path, stdin: str = "") -> str:
+    """What helm says; Refused if it doesn't do it."""
+    done = subprocess.run([helm(), *arguments], input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Refused(done.stderr)
-    return str(done.stdout)
+        raise Refused(done.stderr or done.stdout)
+    return done.stdout
 
 
 @cache
