@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ SWITCHES = [
     ("slipway", "userRoles", "ClusterRole", "slipway-edit"),
     ("slipway", "networkPolicies", "NetworkPolicy", "slipway-operator"),
     ("slipway", "monitoring.podMonitor.enabled", "PodMonitor", "slipway"),
+    ("slipway", "monitoring.serviceMonitor.enabled", "ServiceMonitor", "slipway"),
     ("slipway", "runtimes.llamacpp.enabled", "ClusterServingRuntime", "slipway-llamacpp"),
     ("slipway", "runtimes.vllm-cpu.enabled", "ClusterServingRuntime", "slipway-vllm-cpu"),
     ("slipway", "runtimes.vllm-cuda.enabled", "ClusterServingRuntime", "slipway-vllm-cuda"),
@@ -39,6 +41,7 @@ SWITCHES = [
     ("slipway", "accelerators.vendors.intel", "AcceleratorProfile", "gaudi3"),
     ("slipway", "accelerators.vendors.google", "AcceleratorProfile", "tpu-v5e"),
 ]
+CHANGES_OBJECTS = {"keep", "fixedUserIds"}
 ALL = ["slipway", "slipway-crds"]
 
 
@@ -84,7 +87,7 @@ def test_a_switch_brings_an_object_and_takes_it_away(chart: str, value: str, kin
 
 @pytest.mark.parametrize("chart", ALL)
 def test_there_is_no_other_switch(chart: str) -> None:
-    assert {row[1] for row in SWITCHES if row[0] == chart} == set(booleans(defaults(chart))) - {"keep"}
+    assert {row[1] for row in SWITCHES if row[0] == chart} == set(booleans(defaults(chart))) - CHANGES_OBJECTS
 
 
 def test_types_outlive_their_release_unless_somebody_says_otherwise() -> None:
@@ -94,6 +97,30 @@ def test_types_outlive_their_release_unless_somebody_says_otherwise() -> None:
 
     assert annotations({}) == [{"helm.sh/resource-policy": "keep"}] * 2
     assert annotations({"keep": False}) == [None] * 2
+
+
+def containers(values: dict[str, Any]) -> list[Any]:
+    """Of all pods, also of those that KServe will make."""
+    found = []
+    for thing in rendered("slipway", values):
+        spec = thing.get("spec", {})
+        pod = spec.get("template", {}).get("spec") or (spec if "containers" in spec else {})
+        found += [{"pod": pod.get("securityContext") or {}, **each} for each in pod.get("containers", [])]
+    return found
+
+
+def test_where_the_cluster_chooses_user_ids_none_is_fixed_and_root_is_still_refused() -> None:
+    for container in containers({"fixedUserIds": False}):
+        context = container["pod"] | container["securityContext"]
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & context.keys()
+        assert context["runAsNonRoot"]
+
+
+def test_of_the_images_users_the_kubelet_can_see_that_none_is_root() -> None:
+    files = [*(CHARTS.parent / "runtime-image").glob("*.Containerfile"), CHARTS.parent / "operator/Containerfile"]
+    users = [line.split()[1] for file in files for line in file.read_text().splitlines() if line.startswith("USER ")]
+    assert len(users) == len(files)
+    assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) for user in users)
 
 
 # --- texts and mistakes ----------------------------------------------------------------------------------------------
@@ -115,10 +142,57 @@ def test_every_value_is_described(chart: str) -> None:
     assert list(undescribed(schema)) == []
 
 
-def test_a_value_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(Refused, match=r"'replica' not allowed") as refused:
-        rendered("slipway", {"operator": {"replica": 3}})
+@pytest.mark.parametrize(
+    ("values", "meant"),
+    [
+        ({"operator": {"replica": 3}}, "operator.replicas"),
+        ({"operator": {"nodeselector": {}}}, "operator.nodeSelector"),
+        ({"activator": {"autoscaling": {"enable": True}}}, "activator.autoscaling.enabled"),
+        ({"image": {"tag": "1"}}, "images"),
+        ({"images": {"operator": {"tags": "1"}}}, "images.operator.tag"),
+        ({"accelerators": {"vendors": {"nvida": False}}}, "accelerators.vendors.nvidia"),
+        ({"tolerations": []}, "operator.tolerations or activator.tolerations"),
+        ({"watchNamespace": "chat"}, "watchNamespaces"),
+    ],
+    ids=str,
+)
+def test_a_name_that_does_not_exist_is_refused_with_the_nearest_that_does(values: dict[str, Any], meant: str) -> None:
+    with pytest.raises(Refused, match=rf"value must be 'renamed to {re.escape(meant)}, the nearest that there is'"):
+        rendered("slipway", values)
+
+
+def test_a_name_that_is_near_to_none_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(Refused, match=r"at '/operator': additional properties 'foo' not allowed") as refused:
+        rendered("slipway", {"operator": {"foo": 3}})
     assert "'replicas'" in str(refused.value)
+
+
+def maps(schema: Any) -> Iterator[Any]:
+    """The schemas of all maps whose names are known."""
+    if schema.get("additionalProperties") is False:
+        yield schema
+    for each in schema.get("properties", {}).values():
+        yield from maps(each)
+
+
+@pytest.mark.parametrize("chart", ALL)
+def test_names_are_no_misspellings_of_each_other_and_each_misspelling_is_told_what_was_meant(chart: str) -> None:
+    for each in maps(json.loads((CHARTS / chart / "values.schema.json").read_text())):
+        names, patterns = [*each["properties"]], each["patternProperties"]
+        assert not [name for name in names for pattern in patterns if re.search(pattern, name)]
+        for name in names:
+            meant = {word: told_of(word, patterns) for word in misspellings(name) if word not in names}
+            assert not [word for word, told in meant.items() if not re.search(rf"\b{re.escape(name)}\b", told)], name
+
+
+def told_of(word: str, patterns: dict[str, Any]) -> str:
+    return " ".join(told["const"] for pattern, told in patterns.items() if re.search(pattern, word))
+
+
+def misspellings(name: str) -> set[str]:
+    """As they are made: a letter too few or too many, the wrong case, two that changed places."""
+    last, doubled, swapped = name[:-1], name[:1] + name, name[1::-1] + name[2:]
+    return {f"{name}s", last, doubled, swapped, name[:1].upper() + name[1:]} - {name}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +203,23 @@ def test_a_value_that_does_not_exist_is_refused_with_those_that_do() -> None:
         ({"activator": {"names": []}}, "minItems"),
         ({"images": {"operator": {"digest": "abc"}}}, "does not match pattern"),
         ({"accelerators": {"costPerHour": {"l4": -1}}}, "minimum"),
+        (
+            {"accelerators": {"costPerHour": {"l5": 1}}},
+            "l5, and no AcceleratorProfile of this chart is called so",
+        ),
+        ({"watchNamespaces": ["chat", "*"]}, "does not match pattern"),
+        (
+            {"activator": {"replicas": 3, "autoscaling": {"enabled": True, "maxReplicas": 2}}},
+            "maxReplicas is 2, and activator.replicas, from which it goes up, 3: raise the one or lower the other",
+        ),
+        (
+            {"activator": {"autoscaling": {"enabled": True, "cpu": 0}}},
+            "neither its cpu nor its memory counts: set one of them to a percentage, or disable it",
+        ),
+        (
+            {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
+            "each metric would be there twice: disable one",
+        ),
     ],
     ids=str,
 )
@@ -166,6 +257,21 @@ def test_a_price_replaces_that_of_its_profile_alone() -> None:
         return {each["metadata"]["name"]: each["spec"].get("costPerHour") for each in objects}
 
     assert prices({"accelerators": {"costPerHour": {"l4": 0.45}}}) == prices({}) | {"l4": 0.45}
+    assert prices({"accelerators": {"costPerHour": {"l4": 0}}}) == prices({}) | {"l4": 0}
+
+
+def test_common_labels_and_annotations_are_on_every_object_but_runtimes_and_take_nothing_from_those_that_find_it() -> (
+    None
+):
+    values = {
+        "commonLabels": {"team": "ml", "app.kubernetes.io/name": "taken"},
+        "commonAnnotations": {"contact": "ml@example.com"},
+        "monitoring": {"podMonitor": {"enabled": True}},
+    }
+    for thing in rendered("slipway", values):
+        metadata = thing["metadata"]
+        assert (metadata["labels"]["team"], metadata["annotations"]["contact"]) == ("ml", "ml@example.com")
+        assert metadata["labels"]["app.kubernetes.io/name"] != "taken"
 
 
 def test_every_activator_is_complete_and_the_operator_knows_all() -> None:

@@ -1,28 +1,49 @@
-{{/* What all objects of a program are called by: a dict of root and name. */}}
+{{/* What all objects of a program are called by: a dict of root and name. By the first they are found: it can't be taken. */}}
 {{- define "slipway.labels" -}}
-app.kubernetes.io/name: {{ .name }}
-app.kubernetes.io/part-of: slipway
-app.kubernetes.io/instance: {{ .root.Release.Name }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .managedBy | default .root.Release.Service }}
-helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := dict
+  "app.kubernetes.io/name" .name
+  "app.kubernetes.io/part-of" "slipway"
+  "app.kubernetes.io/instance" .root.Release.Name
+  "app.kubernetes.io/version" .root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" (.managedBy | default .root.Release.Service)
+  "helm.sh/chart" (printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_"))
+}}
+{{- merge $own (.labels | default dict) .root.Values.commonLabels | toYaml }}
 {{- end }}
 
-{{/* Metadata of an object: a dict of root and name, and for objects of a namespace `namespaced: true`. */}}
+{{/*
+Metadata of an object: a dict of root and name; for objects of a namespace with `namespaced: true`, or `namespace` if it
+isn't the release's own. `labels` and `annotations` are further ones.
+*/}}
 {{- define "slipway.metadata" -}}
 name: {{ .name }}
-{{- if .namespaced }}
-namespace: {{ .root.Release.Namespace }}
+{{- if or .namespaced .namespace }}
+namespace: {{ .namespace | default .root.Release.Namespace }}
 {{- end }}
 labels:
   {{- include "slipway.labels" . | nindent 2 }}
-{{- with .root.Values.commonAnnotations }}
+{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/* Rights of one of our ServiceAccounts in a namespace: a dict of root, name, namespace, account, and the rules' text. */}}
+{{- define "slipway.roleFor" }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  {{- include "slipway.metadata" . | nindent 2 }}
+rules:
+  {{- .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  {{- include "slipway.metadata" . | nindent 2 }}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name }}}
+subjects: [{kind: ServiceAccount, name: {{ .account }}, namespace: {{ .root.Release.Namespace }}}]
 {{- end }}
 
 {{/* An image's whole name: a dict of root and image. */}}
@@ -53,9 +74,15 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .program.topologySpreadConstraints }}
 topologySpreadConstraints:
-  {{- toYaml . | nindent 2 }}
+{{- if .program.topologySpreadConstraints }}
+  {{- toYaml .program.topologySpreadConstraints | nindent 2 }}
+{{- else }}
+  - maxSkew: 1
+    topologyKey: topology.kubernetes.io/zone
+    whenUnsatisfiable: ScheduleAnyway
+    matchLabelKeys: [pod-template-hash] # while they are replaced, the new ones are counted alone
+    labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name }}}}
 {{- end }}
 affinity:
 {{- if .program.affinity }}
@@ -83,19 +110,21 @@ livenessProbe: {httpGet: {path: /livez, port: management}, periodSeconds: 10, ti
 terminationMessagePolicy: FallbackToLogsOnError
 resources:
   {{- toYaml .program.resources | nindent 2 }}
+{{ include "slipway.containerSecurity" . }}
+{{- end }}
+
+{{/* No user id is fixed: the image has one, and OpenShift gives another. */}}
+{{- define "slipway.containerSecurity" -}}
 securityContext:
   allowPrivilegeEscalation: false
   readOnlyRootFilesystem: true
   capabilities: {drop: [ALL]}
 {{- end }}
 
-{{/* Annotations of their pods. */}}
+{{/* Labels and annotations of their pods. */}}
 {{- define "slipway.podMetadata" -}}
 labels:
-  {{- include "slipway.labels" . | nindent 2 }}
-  {{- with .program.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "slipway.labels" (merge (dict "labels" .program.podLabels) .) | nindent 2 }}
 {{- with .program.podAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -119,6 +148,11 @@ annotations:
 {{- $_ := set (first $it.spec.containers) "imagePullPolicy" .root.Values.images.pullPolicy -}}
 {{- with .root.Values.images.pullSecrets -}}
 {{- $_ := set $it.spec "imagePullSecrets" . -}}
+{{- end -}}
+{{- if not .root.Values.fixedUserIds -}}
+{{- range $it.spec.containers -}}
+{{- $_ := set . "securityContext" (omit (.securityContext | default dict) "runAsUser" "runAsGroup") -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml $it -}}
 {{- end }}
