@@ -89,6 +89,7 @@ UPSTREAMS: Mapping[str, Upstream] = {
             kept=("config",),
             on_demand=True,
         ),
+        Upstream("kubeconform", "github.com/yannh/kubeconform", ("kubeconform",), on_demand=True),
     )
 }
 OF_EVERY_CLUSTER = tuple(name for name, upstream in UPSTREAMS.items() if not upstream.on_demand)

@@ -98,8 +98,8 @@ def test_kubernetes_is_told_its_version() -> None:
         assert f" -X {package}.gitVersion={kubernetes.version} -X {package}.gitMajor=1 " in kubernetes.ldflags
 
 
-def test_no_cluster_waits_for_the_build_of_what_only_a_benchmark_asks_for() -> None:
-    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"http-add-on"}
+def test_no_cluster_waits_for_the_build_of_what_only_a_benchmark_or_a_test_asks_for() -> None:
+    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"http-add-on", "kubeconform"}
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(cache: Cache, steps: Steps) -> None:
