@@ -124,6 +124,7 @@ async def test_kubectl_brings_slipway_back_and_helm_takes_it_over_and_no_model_r
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400, func_only=True)
 async def test_an_upgrade_that_fails_takes_itself_back(serving: Serving, home: Kube) -> None:
     before = await home.get("deployment", "slipway-operator")
     failing = ["--reuse-values", "--set=images.operator.tag=nowhere", "--atomic", "--timeout=20s"]
@@ -181,6 +182,7 @@ async def test_the_self_test_finds_all_well_and_leaves_nothing_but_its_log(opera
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400, func_only=True)
 async def test_the_self_test_tells_what_does_not_work_and_what_to_do(operator_pods: Cluster, home: Kube) -> None:
     """KEDA is elsewhere than the values say, so that the activator takes it for a stranger."""
     async with with_values(operator_pods, home, "platform.kedaNamespace=elsewhere"):

@@ -69,6 +69,7 @@ async def test_a_model_elsewhere_is_left_alone(restricted: Cluster, neighbour_ku
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400, func_only=True)
 async def test_a_watched_namespace_that_goes_keeps_nobody_from_the_others(
     restricted: Cluster, neighbour_kube: Kube, other: Kube
 ) -> None:
