@@ -111,6 +111,7 @@ UPSTREAMS: Mapping[str, Upstream] = {
             on_demand=True,
         ),
         Upstream("kubeconform", "github.com/yannh/kubeconform", ("kubeconform",), on_demand=True),
+        Upstream("registry", "github.com/distribution/distribution/v3", ("registry",), on_demand=True),
     )
 }
 OF_EVERY_CLUSTER = tuple(name for name, upstream in UPSTREAMS.items() if not upstream.on_demand)
@@ -162,6 +163,15 @@ def ensure_built(name: str, cache: Cache, steps: Steps) -> Build:
             shutil.rmtree(build.folder)
         if not build.folder.exists():
             _make(build, go, cache, steps)
+    return build
+
+
+def ensure_on_demand(name: str, cache: Cache, steps: Steps) -> Build:
+    """The same for one that no cluster needs; what Go keeps for building it again goes at once."""
+    absent = missing([name], cache)
+    build = ensure_built(name, cache, steps)
+    if absent:
+        discard_go_caches(cache)
     return build
 
 

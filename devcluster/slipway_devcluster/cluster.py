@@ -15,7 +15,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 
 from . import record as records
 from .addresses import NODE_IP
-from .components import CONTAINERD_SOCKET, Layout
+from .components import CONTAINERD_SOCKET, Component, Layout
 from .errors import Refusal
 from .image_store import import_archive
 from .namespaces import Namespaces
@@ -112,6 +112,17 @@ class Cluster:
 
     def components(self) -> list[str]:
         return list(self.record.components)
+
+    def add(self, component: Component) -> None:
+        """One more program on the node, to be stopped and started like the others. While it runs, nothing happens."""
+        record = self.record
+        if component.name in record.components:
+            self.start(component.name)
+            return
+        log = self.layout.logs / f"{component.name}.log"
+        process = self.namespaces.spawn(component.argv, log=log, env=component.env)
+        record.components[component.name] = Running(component, process)
+        record.write(self.layout.state)
 
     def kill(self, component: str) -> None:
         """As a crash would end it: at once, with nothing finished."""

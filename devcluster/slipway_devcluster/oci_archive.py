@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -94,6 +94,33 @@ def read_image(archive: Path) -> Image:
         index = json.load(content)
     (manifest,) = index["manifests"]
     return Image(name=manifest["annotations"][_NAME], digest=manifest["digest"])
+
+
+def find_file(archive: Path, path: str) -> bytes | None:
+    """A file of the image, from the last layer that has it; `path` begins without a slash."""
+    with tarfile.open(archive) as tar:
+        for layer in reversed(_manifest(archive, tar)["layers"]):
+            with tarfile.open(fileobj=_blob(tar, layer["digest"]), mode="r|*") as files:
+                for member in files:
+                    if member.name.removeprefix("./") == path and (content := files.extractfile(member)):
+                        return content.read()
+    return None
+
+
+def read_labels(archive: Path) -> dict[str, str]:
+    with tarfile.open(archive) as tar:
+        config = json.load(_blob(tar, _manifest(archive, tar)["config"]["digest"]))
+    return dict(config["config"].get("Labels") or {})
+
+
+def _manifest(archive: Path, tar: tarfile.TarFile) -> Any:
+    return json.load(_blob(tar, read_image(archive).digest))
+
+
+def _blob(tar: tarfile.TarFile, digest: str) -> IO[bytes]:
+    content = tar.extractfile(f"blobs/sha256/{_hex(digest)}")
+    assert content is not None
+    return content
 
 
 def add_file(
