@@ -37,9 +37,11 @@ def find_builder(wanted: str, answering: Answers = answers) -> str:
     for program in [wanted] if wanted else BUILDERS:
         if answering(program):
             return program
+    if wanted:
+        raise Refusal(f"{wanted} doesn't answer here; install it (or start docker's daemon), or leave BUILDER out.")
     raise Refusal(
-        f"{wanted or 'none of ' + ', '.join(BUILDERS)} answers, and one of them has to build the images; install one "
-        "(on Debian or Ubuntu: `apt-get install buildah`), or start docker's daemon."
+        f"none of {', '.join(BUILDERS)} answers, and one of them has to build the images; install one (on Debian or "
+        "Ubuntu: `apt-get install buildah`), or start docker's daemon."
     )
 
 

@@ -36,7 +36,7 @@ SUMS = "SHA256SUMS"
 def make(release: Release, images: Sequence[Image], dist: Path, *, base: str, cache: Cache, steps: Steps) -> None:
     """Takes the place of what an earlier run has put there."""
     archives.ensure_fit(steps)
-    _refuse_what_is_no_release(dist)
+    refuse_what_is_no_release(dist)
     changelog.notes((ROOT / "CHANGELOG.md").read_text(), release.source.version)  # before anything takes long
     with unfinished(dist) as folder:
         made = {}
@@ -83,7 +83,7 @@ def _write_manifest(chart: charts.Chart, helm: Path, folder: Path, source: Sourc
         (folder / "install.yaml").write_text(manifests.install(chart, helm, source))
 
 
-def _refuse_what_is_no_release(dist: Path) -> None:
+def refuse_what_is_no_release(dist: Path) -> None:
     if dist.exists() and any(dist.iterdir()) and not (dist / SUMS).is_file():
         raise Refusal(f"{dist} holds something else than a release; empty it, or name another folder with DIST=…")
 

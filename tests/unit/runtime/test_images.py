@@ -49,15 +49,6 @@ def test_what_can_write_nothing_is_compiled(file: Path) -> None:
     assert "-m compileall" in file.read_text()
 
 
-@each_containerfile
-def test_an_image_says_what_it_is_and_where_its_bill_of_materials_is(file: Path) -> None:
-    [label] = [line for line in instructions(file) if line.startswith("LABEL")]
-    for name in ("image.title", "image.description", "image.licenses", "image.base.name"):
-        assert f"org.opencontainers.{name}=" in label
-    assert 'dev.slipway.sbom="/opt/slipway/sbom.cdx.json"' in label
-    assert "sbom.py > sbom.cdx.json" in file.read_text()
-
-
 @with_packages
 def test_what_is_installed_is_locked_and_what_installs_it_is_left_behind(file: Path) -> None:
     text = file.read_text()
