@@ -109,7 +109,7 @@ def test_helm_installs_it_from_the_registry_and_a_model_is_served(
     fresh: Cluster, dist: Path, release: Release, settings: Settings
 ) -> None:
     charts = f"oci://{release.registry}/charts"
-    install = [fresh.helm, "install", "--plain-http", "--version", release.source.version, "--wait"]
+    install: list[str | Path] = [fresh.helm, "install", "--plain-http", "--version", release.source.version, "--wait"]
     home = ["--namespace", SLIPWAY_NAMESPACE, "--create-namespace"]
     on_node(fresh, *install, "slipway-crds", f"{charts}/slipway-crds", *home)
     on_node(fresh, *install, "slipway", f"{charts}/slipway", *home)
