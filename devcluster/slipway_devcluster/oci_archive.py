@@ -66,12 +66,15 @@ def write_archive(target: Path, name: str, layers: Sequence[Layer], config: Mapp
     _pack(target, name, manifest, image, layers)
 
 
-def pack_folder(target: Path, name: str, folder: Path) -> None:
-    """One image as an archive, from the folder that buildah's `dir:` transport has written."""
+def pack_folder(target: Path, name: str, folder: Path, *, created: str | None = None) -> None:
+    """One image as an archive, from the folder that buildah's `dir:` transport has written; dated anew where asked."""
     manifest = (folder / "manifest.json").read_bytes()
     parts = json.loads(manifest)
     image = (folder / _hex(parts["config"]["digest"])).read_bytes()
     layers = [Layer(folder / _hex(part["digest"]), part["digest"], part["size"]) for part in parts["layers"]]
+    if created:
+        image = _json({**json.loads(image), "created": created})
+        manifest = _json({**parts, "config": {**parts["config"], "digest": _digest(image), "size": len(image)}})
     _pack(target, name, manifest, image, layers)
 
 

@@ -1,7 +1,10 @@
-"""`make release`: images as OCI archives that are the same, byte by byte, whenever and wherever they are made anew.
+"""`make release`: images as OCI archives that are the same, byte by byte, whenever they are made anew.
 
 They are built by buildah in a store of our own, without what it remembers of earlier builds. The base is an input: on
 another one, another image comes of it.
+
+Files in layers have one date in all releases. So a layer with the same files is the same layer in the next release, and
+nodes that have the packages of an engine don't pull them again. The images themselves tell when they were made.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from .images import Image, stage
 from .source import Source
 
 PACKAGES = ("util-linux", "buildah", "ca-certificates")
+DATE_OF_FILES = 1580601600
+"""2020-02-02, on which hatchling dates what it builds, too."""
 
 
 def ensure_fit(steps: Steps) -> None:
@@ -45,12 +50,12 @@ def write(image: Image, target: Path, *, name: str, source: Source, base: str, c
         _pull(its_base, buildah)
         context = scratch / "context"
         context.mkdir()
-        options = [f"--timestamp={source.epoch}", *(f"--label={key}={value}" for key, value in source.labels().items())]
-        file = stage(image, context, epoch=source.epoch)
+        labels = [f"--label={key}={value}" for key, value in source.labels().items()]
+        file = stage(image, context, epoch=DATE_OF_FILES)
         try:
-            buildah.build_anew(file, name, {"BASE": its_base.name}, options)
+            buildah.build_anew(file, name, {"BASE": its_base.name}, [f"--timestamp={DATE_OF_FILES}", *labels])
             buildah.run("push", name, f"dir:{scratch / 'image'}")  # which compresses the layers
-            pack_folder(target, name, scratch / "image")
+            pack_folder(target, name, scratch / "image", created=source.created)
             buildah.run("rmi", name)
         finally:
             buildah.run("rmi", "--prune")

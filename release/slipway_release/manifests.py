@@ -49,7 +49,8 @@ def is_hook(thing: Object) -> bool:
 
 
 def without_helm(thing: Object) -> Object:
-    """No label says that helm looks after it. Changes its argument."""
+    """Nothing says that helm looks after it. Changes its argument."""
+    (thing["metadata"].get("annotations") or {}).pop("helm.sh/resource-policy", None)
     for labels in _labels(thing):
         labels.pop("helm.sh/chart", None)
         if labels.get("app.kubernetes.io/managed-by") == "Helm":

@@ -17,7 +17,7 @@ from slipway_devcluster.progress import Steps
 from slipway_release import charts, manifests
 from slipway_release.charts import Chart
 from slipway_release.source import Source
-from support.charts import helm, rendered
+from support.charts import helm, name_of, rendered
 from support.kube import Object
 
 REGISTRY = "registry.example.com/llm"
@@ -44,7 +44,7 @@ def objects(copies: dict[str, Chart]) -> list[Object]:
 
 
 def identities(things: list[Object]) -> set[tuple[str, str]]:
-    return {(thing["kind"], thing["metadata"]["name"]) for thing in things}
+    return {(thing["kind"], name_of(thing)) for thing in things}
 
 
 def images(value: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from slipway_devcluster.progress import Steps
 from slipway_release import archives, sbom
 from slipway_release.bases import DEBIAN
 from slipway_release.images import RELEASED, chosen
-from slipway_release.source import look
+from slipway_release.source import Source, look
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,28 +28,33 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(params=RELEASED)
-def twice(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Path]]:
-    """Two archives of one image."""
-    [image] = chosen((request.param,))
+def made(image: str, source: Source, target: Path) -> Path:
+    [it] = chosen((image,))
     cache = default_cache()
-    made = [tmp_path / "one.tar", tmp_path / "two.tar"]
-    for target in made:
-        name = f"localhost/release-test/{image.repository}:1"
-        archives.write(image, target, name=name, source=look(), base=DEBIAN, cache=cache, steps=Steps(cache))
-    yield made
-    for target in made:
-        target.unlink()
+    name = f"localhost/release-test/{it.repository}:1"
+    archives.write(it, target, name=name, source=source, base=DEBIAN, cache=cache, steps=Steps(cache))
+    return target
 
 
-def test_an_image_that_is_made_again_is_the_same(twice: list[Path]) -> None:
-    one, two = twice
+@pytest.mark.parametrize("image", RELEASED)
+def test_an_image_that_is_made_again_is_the_same(image: str, tmp_path: Path) -> None:
+    source = look()
+    one, two = (made(image, source, tmp_path / f"{name}.tar") for name in ("one", "two"))
     assert read_image(one) == read_image(two), difference(one, two)
 
     labels = read_labels(one)
     assert {f"org.opencontainers.image.{name}" for name in ("revision", "created", "version", "title")} <= labels.keys()
     bill = json.loads(find_file(one, sbom.PLACE) or b"{}")
     assert {"pkg:pypi", "pkg:deb"} <= {each["purl"].partition("/")[0] for each in bill["components"]}
+
+
+def test_the_next_release_has_the_same_layers_where_nothing_has_changed(tmp_path: Path) -> None:
+    """Nobody pulls them again."""
+    source = look()
+    later = replace(source, version="9.9.9", revision="another", epoch=source.epoch + 86400)
+    one, two = made("operator", source, tmp_path / "one.tar"), made("operator", later, tmp_path / "two.tar")
+    assert configuration(one)["rootfs"] == configuration(two)["rootfs"], difference(one, two)
+    assert configuration(one)["created"] != configuration(two)["created"]
 
 
 # --- what to look at when it isn't -----------------------------------------------------------------------------------
