@@ -26,7 +26,7 @@ from slipway_devcluster.oci_archive import read_image
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Step, StepFailed, Steps
 
-from . import archives, changelog, charts, manifests, sbom
+from . import archives, changelog, charts, compatibility, manifests, sbom
 from .images import Image
 from .source import ROOT, Release, Source
 
@@ -37,6 +37,7 @@ def make(release: Release, images: Sequence[Image], dist: Path, *, base: str, ca
     """Takes the place of what an earlier run has put there."""
     archives.ensure_fit(steps)
     refuse_what_is_no_release(dist)
+    compatibility.refuse_broken_promises()
     changelog.notes((ROOT / "CHANGELOG.md").read_text(), release.source.version)  # before anything takes long
     with unfinished(dist) as folder:
         made = {}

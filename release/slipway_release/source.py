@@ -59,8 +59,8 @@ def version(root: Path = ROOT) -> str:
 def look(root: Path = ROOT, *, url: str = "", environment: Mapping[str, str] = os.environ) -> Source:
     """Of the checkout as it is, dated by SOURCE_DATE_EPOCH, else by its commit."""
     try:
-        revision, committed = _git(root, "log", "-1", "--format=%H %ct").split()
-        changed = _git(root, "status", "--porcelain")
+        revision, committed = git(root, "log", "-1", "--format=%H %ct").split()
+        changed = git(root, "status", "--porcelain")
     except (OSError, subprocess.CalledProcessError) as error:
         raise Refusal(
             f"{root} is no checkout with a commit, and what is released names the commit that it comes from; "
@@ -90,18 +90,18 @@ def public_url(remote: str) -> str:
 
 def files(folder: Path) -> list[Path]:
     """Those of a folder of the checkout that git keeps, or would keep: relative to the folder, in a fixed order."""
-    listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
+    listed = git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
     return sorted(Path(name) for name in set(listed.split("\0")) if name and (folder / name).is_file())
 
 
 def _origin(root: Path) -> str:
     try:
-        return _git(root, "remote", "get-url", "origin")
+        return git(root, "remote", "get-url", "origin")
     except subprocess.CalledProcessError:
         return ""
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
     # With sudo, the checkout is somebody else's; git asks whether that is meant.
     command = ["git", "-c", "safe.directory=*", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip("\n")
