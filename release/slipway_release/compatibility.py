@@ -53,9 +53,8 @@ def broken(before: Schema, after: Schema, path: str) -> Iterator[str]:
         yield f"{path} is {after.get('type')}, and was {before.get('type')}"
     if before.get("default", NO_DEFAULT) != after.get("default", NO_DEFAULT):
         yield f"{path} has another default"
-    yield from (
-        f"{path} no longer takes {each!r}" for each in before.get("enum", ()) if each not in _taken(after, each)
-    )
+    refused = [each for each in before.get("enum", ()) if each not in after.get("enum", [each])]
+    yield from (f"{path} no longer takes {each!r}" for each in refused)
     yield from (f"{path} has a stricter {bound}" for bound in _stricter(before, after))
     required = set(after.get("required", ())) - set(before.get("required", ()))
     yield from (f"{path}.{name} is required" for name in sorted(required))
