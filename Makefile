@@ -56,8 +56,8 @@ vllm: $(VENV) ## Process 1 with a real vLLM on CPUs, whose 6 GB are fetched once
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and the slow tests of all: more than an hour (needs root)
-	$(PYTEST) -m slow tests --cluster-name=chaos $(PYTEST_ARGS)
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and all slow tests but those of releases: more than an hour (needs root)
+	$(PYTEST) -m slow tests --ignore=tests/release --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
@@ -100,7 +100,7 @@ release: $(VENV) ## Write all that is published into dist/, for REGISTRY; with P
 	@$(BIN)/slipway-release make --registry="$(REGISTRY)" --dist="$(DIST)" $(RELEASE_OPTIONS) $(IMAGES)
 	@$(if $(PUSH),$(BIN)/slipway-release publish --registry="$(REGISTRY)" --dist="$(DIST)")
 
-release-test: $(VENV) ## Make each image of a release twice and compare: half an hour and more (needs root)
+release-test: $(VENV) ## Make each image of a release twice and compare: three quarters of an hour (needs root)
 	$(PYTEST) tests/release $(PYTEST_ARGS)
 
 ##@ Check
