@@ -63,7 +63,7 @@ def write(image: Image, target: Path, *, name: str, source: Source, base: str, c
 
 def _pull(base: Base, buildah: Buildah) -> None:
     try:
-        buildah.run("pull", base.reference)
+        buildah.run("pull", "--policy=always", base.reference)
     except StepFailed as error:
         raise unreachable(base, error) from error
 

@@ -102,7 +102,7 @@ def _entries(node: yaml.MappingNode) -> dict[str, yaml.Node]:
 def package(chart: Chart, helm: Path, target: Path, *, epoch: int, step: Step) -> None:
     """Its archive in `target`. Refused where it needs other charts that can't be fetched."""
     if chart.needs_others:
-        step.run([helm, "dependency", "build", chart.folder])
+        step.run([helm, "dependency", "update", chart.folder])
     before = set(target.iterdir())
     step.run([helm, "package", chart.folder, "--destination", target])
     for archive in set(target.iterdir()) - before:
