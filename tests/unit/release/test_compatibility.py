@@ -90,7 +90,7 @@ def checkout(tmp_path: Path) -> Path:
     """Of which one version was released."""
     (tmp_path / "crds").mkdir()
     (tmp_path / "crds/it.yaml").write_text(definition(SPEC))
-    for command in ("init --quiet", "add --all", "commit --quiet --message=first", "tag v0.1.0"):
+    for command in ("init --quiet", "add --all", "commit --quiet --message=first", "tag v0.1.0", "tag v0.2.0-rc.1"):
         options = ["-c", "user.name=n", "-c", "user.email=n@example.com", "-C", str(tmp_path)]
         subprocess.run(["git", *options, *command.split()], check=True)
     return tmp_path
