@@ -102,6 +102,6 @@ def _origin(root: Path) -> str:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    # With sudo, the checkout is somebody else's: git asks whether that is meant, and is to leave nothing of root's in it.
+    # With sudo, the checkout is somebody else's: git asks whether that is meant, and leaves nothing of root's in it.
     command = ["git", "--no-optional-locks", "-c", "safe.directory=*", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip("\n")
