@@ -232,16 +232,17 @@ def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], said: st
 
 
 DIGEST = "sha256:" + "0" * 64
+VERSION = (CHARTS.parent / "VERSION").read_text().strip()
 
 
 @pytest.mark.parametrize(
     ("images", "image"),
     [
-        ({}, "localhost/slipway-operator:0.1.0"),
+        ({}, f"localhost/slipway-operator:{VERSION}"),
         ({"registry": "registry.example.com/llm", "tag": "1"}, "registry.example.com/llm/slipway-operator:1"),
         ({"tag": "1", "operator": {"tag": "2"}}, "localhost/slipway-operator:2"),
         ({"tag": "1", "operator": {"digest": DIGEST}}, f"localhost/slipway-operator@{DIGEST}"),
-        ({"operator": {"registry": "other", "repository": "us/operator"}}, "other/us/operator:0.1.0"),
+        ({"operator": {"registry": "other", "repository": "us/operator"}}, f"other/us/operator:{VERSION}"),
     ],
     ids=str,
 )
