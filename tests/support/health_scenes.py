@@ -12,7 +12,15 @@ from datetime import timedelta
 from typing import Any
 
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.api.names import API_VERSION, KIND, PAUSED_ANNOTATION, PROFILE_KIND, SLEEP_ANNOTATION, WAKE_ANNOTATION
+from slipway.api.names import (
+    API_VERSION,
+    KIND,
+    PAUSED_ANNOTATION,
+    PROFILE_KIND,
+    SLEEP_ANNOTATION,
+    SYNC_ANNOTATION,
+    WAKE_ANNOTATION,
+)
 from slipway.api.reasons import Reason
 from slipway.observing.observation import observe
 from slipway.observing.status import status_of
@@ -30,6 +38,8 @@ PLAN = Plan(
     max_concurrency=16,
     why=("l4-24gb is the cheapest that fits.",),
 )
+MADE = {"version": "0.1.0", "spec": "3b6c29d1", "pods": "9a41f07e", "sync": ""}
+UPDATE = {"version": "0.2.0", "changes": ["the image of the engine"]}
 FULL = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 GONE = "There is no model acme/assistant-8b at https://huggingface.co: correct model.uri"
 FIT = Unplannable(Reason.NO_ACCELERATOR_FITS, "The model needs 140 GiB, and the largest profile has 80 GiB")
@@ -46,6 +56,7 @@ class Scene:
     scaling: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan | Unplannable = PLAN
+    update: Mapping[str, Any] | None = None  # that a newer Slipway has for it
 
     def object(self) -> Object:
         thing, status = self._asked_for(), self._status()
@@ -61,7 +72,8 @@ class Scene:
         status: Object | None = None
         for seen in self.worlds:
             deployment = LLMDeployment.model_validate(self._asked_for())
-            status = status_of(self._observed, self.plan, observe(deployment, seen), status, seen.now)
+            beside = {"made": MADE, "update": self.update}
+            status = status_of(self._observed, self.plan, observe(deployment, seen), status, seen.now, beside=beside)
         return status
 
     @property
@@ -147,6 +159,7 @@ SCENES: Mapping[str, Scene] = {
             "finalizers": ["foregroundDeletion"],
         },
     ),
+    "serving-to-update": Scene((WAKES, SERVES), update=UPDATE),
     "never-sleeps": Scene((WAKES, SERVES), scaling={"minReplicas": 1, "autoscaler": "HPA"}),
 }
 
@@ -155,7 +168,7 @@ AFTER_ACTIONS: Mapping[str, Object] = {
     "serving-sent-to-sleep": SCENES["serving"].after(SLEEP_ANNOTATION, LONG_AGO),
     "serving-paused": SCENES["serving"].after(PAUSED_ANNOTATION, "true"),
     "paused-resumed": SCENES["paused"].after(PAUSED_ANNOTATION, "false"),
-    "serving-to-update": SCENES["serving"].after("slipway.dev/sync", LONG_AGO),
+    "serving-updates": SCENES["serving-to-update"].after(SYNC_ANNOTATION, LONG_AGO),
 }
 
 PROFILE: Object = {

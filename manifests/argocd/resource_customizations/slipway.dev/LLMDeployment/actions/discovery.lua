@@ -2,7 +2,8 @@
 
 local annotations = obj.metadata.annotations or {}
 local scaling = obj.spec.scaling or {}
-local replicas = (obj.status or {}).replicas or {}
+local status = obj.status or {}
+local replicas = status.replicas or {}
 
 local is_paused = annotations["slipway.dev/paused"] == "true"
 local may_sleep = (scaling.autoscaler or "KEDA") == "KEDA" and (scaling.minReplicas or 0) == 0
@@ -20,5 +21,9 @@ return {
     iconClass = "fa fa-fw fa-pause-circle",
   },
   resume = { disabled = not is_paused, displayName = "Scale again", iconClass = "fa fa-fw fa-play-circle" },
-  sync = { displayName = "Update to this version of Slipway", iconClass = "fa fa-fw fa-sync" },
+  sync = {
+    disabled = status.update == nil,
+    displayName = "Update to this version of Slipway",
+    iconClass = "fa fa-fw fa-sync",
+  },
 }

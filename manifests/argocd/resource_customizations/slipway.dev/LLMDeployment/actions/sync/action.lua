@@ -1,5 +1,5 @@
--- Renders the model as the installed version of Slipway does, which is a rollout like any other. Until somebody asks for
--- it, a new version of Slipway leaves models as they are. Any value that differs from the one before asks for it.
+-- Has the model's pods made as the installed version of Slipway makes them, which is a rollout like any other. Until then
+-- a new version leaves them as they are. Any value that differs from the one before asks for it.
 
 local os = require("os")
 
