@@ -1,4 +1,4 @@
-"""LLMDeployments as Argo CD meets them, one for each thing that their health says: worlds in, the operator's status out.
+"""LLMDeployments as Argo CD meets them, one for each thing that their health says, with the operator's own status.
 
 `make generate` writes them to manifests/argocd/resource_customizations, as the testdata of its Lua.
 """
