@@ -31,12 +31,12 @@ from unit.observing.cluster_objects import NOW, condition, container, deployment
 LONG_AGO = "0001-01-01T00:00:00Z"
 """In place of the moment of a test, as the tests of Argo CD write it."""
 PLAN = Plan(
-    profile="l4-24gb",
+    profile="l4",
     gpus_per_replica=1,
     runtime="slipway-vllm-cuda",
     engine="vllm",
     max_concurrency=16,
-    why=("l4-24gb is the cheapest that fits.",),
+    why=("l4 is the cheapest that fits.",),
 )
 MADE = {"version": "0.1.0", "spec": "3b6c29d1", "pods": "9a41f07e", "sync": ""}
 UPDATE = {"version": "0.2.0", "changes": ["the image of the engine"]}
@@ -174,7 +174,7 @@ AFTER_ACTIONS: Mapping[str, Object] = {
 PROFILE: Object = {
     "apiVersion": API_VERSION,
     "kind": PROFILE_KIND,
-    "metadata": {"name": "l4-24gb", "uid": "0f2e9a54-6c1b-4f7e-8b0a-7a3d9be3f4d2", "generation": 1},
+    "metadata": {"name": "l4", "uid": "0f2e9a54-6c1b-4f7e-8b0a-7a3d9be3f4d2", "generation": 1},
     "spec": {
         "vendor": "NVIDIA",
         "resource": {"name": "nvidia.com/gpu", "count": 1},

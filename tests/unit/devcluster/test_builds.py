@@ -109,7 +109,7 @@ def test_helm_renders_for_the_kubernetes_of_its_own_client_and_knows_which_one_i
 
 
 def test_no_cluster_waits_for_the_build_of_what_only_a_benchmark_or_a_test_asks_for() -> None:
-    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"http-add-on", "kubeconform"}
+    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"argocd", "http-add-on", "kubeconform"}
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(cache: Cache, steps: Steps) -> None:
