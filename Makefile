@@ -32,11 +32,11 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 
 ##@ Test
 
-test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster (needs root)
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster, GitOps (needs root)
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/charts $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
-	$(PYTEST) -m "not slow" tests/cluster $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit $(PYTEST_ARGS)
@@ -55,6 +55,9 @@ vllm: $(VENV) ## Process 1 with a real vLLM on CPUs, whose 6 GB are fetched once
 
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
+
+gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is built the first time; the slow tests, too (needs root)
+	$(PYTEST) tests/gitops $(PYTEST_ARGS)
 
 chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and the slow tests of all: more than an hour (needs root)
 	$(PYTEST) -m slow tests --cluster-name=chaos $(PYTEST_ARGS)
