@@ -200,6 +200,12 @@ def test_the_wanted_source_is_kept_without_code_and_tests(
     ]
 
 
+def test_a_single_file_is_kept_under_its_own_path(tmp_path: Path) -> None:
+    program(tmp_path / "module/hack/wrapper.sh", "text")
+    builds.keep_source(tmp_path / "module/hack/wrapper.sh", tmp_path / "source/hack/wrapper.sh")
+    assert (tmp_path / "source/hack/wrapper.sh").read_text() == "text"
+
+
 def test_a_failed_build_leaves_nothing(
     notes: Path, cache: Cache, steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
