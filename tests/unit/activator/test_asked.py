@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from slipway.activator.watches import what_requests_meet
 from slipway.api.names import SLEEP_ANNOTATION, WAKE_ANNOTATION
 from slipway.api.reasons import Reason
 
+from .test_gate import Scene, in_virtual_time
 from .test_knowing import NOW, SIGHT, at, crashing, failed, leaving, llm, pod, seen
 
 IDLE_AFTER, TIMEOUT = 600, 60
@@ -142,3 +144,31 @@ def test_of_the_annotations_only_these_are_kept() -> None:
     assert what_requests_meet(thing)["metadata"]["annotations"] == asked
     del thing["metadata"]["annotations"]
     assert "annotations" not in what_requests_meet(thing)["metadata"]
+
+
+# --- who has asked before, and waits, or has gone away ---------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_sent_to_sleep_it_wakes_no_more_for_who_has_gone_away() -> None:
+    scene = Scene()
+    visit, _ = scene.ask()
+    scene.leave(visit)
+    scene.tell(sent_to_sleep=NOW)
+    assert not scene.is_active
+
+
+@in_virtual_time
+async def test_sent_to_sleep_it_wakes_for_who_waits_and_for_who_comes_later() -> None:
+    scene = Scene()
+    first, _ = scene.ask()
+    scene.tell(sent_to_sleep=NOW)
+    scene.leave(first)
+    assert scene.is_active
+    scene.tell(sent_to_sleep=NOW + timedelta(seconds=1))
+    assert not scene.is_active
+    second, _ = scene.ask()
+    scene.leave(second)
+    scene.tell(step=Reason.PULLING_IMAGE)
+    scene.tell(sent_to_sleep=None)
+    assert scene.is_active

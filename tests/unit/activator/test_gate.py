@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
@@ -313,34 +312,6 @@ async def test_what_the_rest_keeps_in_use_stays_wanted() -> None:
     assert scene.is_active
     scene.tell(in_use=False)
     assert not scene.is_active
-
-
-NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
-
-
-@in_virtual_time
-async def test_sent_to_sleep_it_wakes_no_more_for_who_has_gone_away() -> None:
-    scene = Scene()
-    visit, _ = scene.ask()
-    scene.leave(visit)
-    scene.tell(sent_to_sleep=NOW)
-    assert not scene.is_active
-
-
-@in_virtual_time
-async def test_sent_to_sleep_it_wakes_for_who_waits_and_for_who_comes_later() -> None:
-    scene = Scene()
-    first, _ = scene.ask()
-    scene.tell(sent_to_sleep=NOW)
-    scene.leave(first)
-    assert scene.is_active
-    scene.tell(sent_to_sleep=NOW + timedelta(seconds=1))
-    assert not scene.is_active
-    second, _ = scene.ask()
-    scene.leave(second)
-    scene.tell(step=Reason.PULLING_IMAGE)
-    scene.tell(sent_to_sleep=None)
-    assert scene.is_active
 
 
 @in_virtual_time
