@@ -13,7 +13,7 @@ from slipway.api.llmdeployment import LLMDeployment
 ROOT = Path(__file__).parents[3]
 REPOSITORY, FLUX = ROOT / "manifests/argocd/repository", ROOT / "manifests/flux"
 URL = "https://git.example.com/models.git"
-CHARTS = {f"charts/{name}" for name in ("slipway-crds", "slipway-platform", "slipway")}
+CHARTS = {f"charts/{path.parent.name}" for path in (ROOT / "charts").glob("*/Chart.yaml")}
 """Copied in, as docs/gitops.md says."""
 APPS = {
     path.stem: yaml.safe_load(path.read_text())
@@ -53,10 +53,15 @@ def test_all_of_them_name_one_repository_so_that_another_name_replaces_it() -> N
     assert all(URL in each for each in of_git)
 
 
-def test_the_types_are_never_taken_away() -> None:
-    crds = APPS["crds"]
-    assert crds["spec"]["syncPolicy"]["automated"]["prune"] is False
-    assert "finalizers" not in crds["metadata"]
+@pytest.mark.parametrize("name", ["crds", "platform"])
+def test_types_are_never_taken_away(name: str) -> None:
+    assert APPS[name]["spec"]["syncPolicy"]["automated"]["prune"] is False
+    assert "finalizers" not in APPS[name]["metadata"]
+
+
+def test_certificates_are_not_made_anew_each_time_that_the_platform_is_rendered() -> None:
+    values = yaml.safe_load((REPOSITORY / "values/platform.yaml").read_text())
+    assert values["global"]["kserveCertificates"] == "cert-manager"
 
 
 def test_who_may_write_models_may_make_nothing_else() -> None:
