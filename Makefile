@@ -13,7 +13,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
-	charts runtime-image/slipway_runtime/engines/flags.json operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
+	charts manifests/argocd runtime-image/slipway_runtime/engines/flags.json operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
 RESOLVE = uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
@@ -32,11 +32,11 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 
 ##@ Test
 
-test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster (needs root)
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster, GitOps (needs root)
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/charts $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
-	$(PYTEST) -m "not slow" tests/cluster $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit $(PYTEST_ARGS)
@@ -55,6 +55,9 @@ vllm: $(VENV) ## Process 1 with a real vLLM on CPUs, whose 6 GB are fetched once
 
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
+
+gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is built the first time; the slow tests, too (needs root)
+	$(PYTEST) tests/gitops $(PYTEST_ARGS)
 
 chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and all slow tests but those of releases: more than an hour (needs root)
 	$(PYTEST) -m slow tests --ignore=tests/release --cluster-name=chaos $(PYTEST_ARGS)
@@ -126,12 +129,13 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: the version from VERSION, KEDA's gRPC code, the CRDs, the charts' READMEs and schemas, the images' requirements, docs/reference
+generate: $(VENV) ## Write the generated files anew: the version from VERSION, KEDA's gRPC code, the CRDs, the charts' READMEs and schemas, what Argo CD is told, the images' requirements, docs/reference
 	$(BIN)/python release/generate_versions.py
 	cp runtime-image/sbom.py operator/sbom.py
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
 	$(BIN)/python charts/generate.py
+	PYTHONPATH=tests $(BIN)/python manifests/argocd/generate.py
 	$(BIN)/python operator/generate_flags.py
 	$(BIN)/python operator/generate_docs.py
 	$(BIN)/python runtime-image/generate_docs.py

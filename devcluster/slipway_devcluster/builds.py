@@ -39,7 +39,7 @@ class Upstream:
     name: str
     module: str
     binaries: tuple[str, ...]
-    kept: tuple[str, ...] = ()  # folders of the module's source that the cluster needs at run time
+    kept: tuple[str, ...] = ()  # folders and files of the module's source that are needed at run time
     stamps: Callable[[Upstream], str] | None = None  # of versions, which the code doesn't know by itself
     folder: Path | None = None  # of the go.mod, if it isn't under upstreams/
     on_demand: bool = False  # no cluster needs it; it is built when something asks for it
@@ -103,6 +103,13 @@ UPSTREAMS: Mapping[str, Upstream] = {
             stamps=kubernetes_stamps,
         ),
         Upstream("keda", "github.com/kedacore/keda/v2", ("adapter", "operator", "webhooks"), kept=("config",)),
+        Upstream(
+            "argocd",
+            "github.com/argoproj/argo-cd/v3",
+            ("argocd",),
+            kept=("manifests/crds", "manifests/base/config", "hack/git-verify-wrapper.sh", "hack/gpg-wrapper.sh"),
+            on_demand=True,
+        ),
         Upstream(
             "http-add-on",
             "github.com/kedacore/http-add-on",
@@ -288,5 +295,9 @@ def _module_folder(upstream: Upstream, go: Go, environment: Mapping[str, str], s
 
 
 def keep_source(origin: Path, copy: Path) -> None:
-    """Copy a folder of a module, without its Go code and its tests."""
+    """Copy a folder of a module, without its Go code and its tests; or a single file."""
+    if origin.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(origin, copy)
+        return
     shutil.copytree(origin, copy, ignore=shutil.ignore_patterns("*.go", "testdata"), copy_function=shutil.copyfile)

@@ -120,6 +120,16 @@ def _label(name: str, value: str) -> re.Pattern[bytes]:
 class _Replica:
     reading: Reading
     at: float
+    is_used: bool  # by requests that it has, or that it has answered since the reading before
+
+
+@dataclass(frozen=True)
+class Use:
+    """Of the replicas that are ready, in seconds before now."""
+
+    idle_for: float = 0.0  # without any use; 0 as long as one of them isn't known well enough
+    is_over: bool = False  # nobody used them when they were last asked
+    began: float | None = None  # the use that is, or was the last; None: it was not seen to begin
 
 
 class Activity:
@@ -128,6 +138,7 @@ class Activity:
     def __init__(self) -> None:
         self._replicas: dict[str, _Replica] = {}
         self._last_use = 0.0
+        self._use_began: float | None = None
 
     @property
     def in_flight(self) -> float:
@@ -136,16 +147,20 @@ class Activity:
     def hear(self, uid: str, reading: Reading, now: float) -> None:
         """A replica that wasn't known before counts as used right now: nobody starts one for nothing."""
         before = self._replicas.get(uid)
-        if before is None or reading.in_flight or reading.tokens != before.reading.tokens:
+        is_used = bool(reading.in_flight or (before and reading.tokens != before.reading.tokens))
+        if is_used and before and not any(replica.is_used for replica in self._replicas.values()):
+            self._use_began = now
+        if is_used or before is None:
             self._last_use = now
-        self._replicas[uid] = _Replica(reading, now)
+        self._replicas[uid] = _Replica(reading, now, is_used)
 
     def keep_only(self, uids: Collection[str]) -> None:
         self._replicas = {uid: replica for uid, replica in self._replicas.items() if uid in uids}
 
-    def idle_for(self, uids: Collection[str], now: float) -> float:
-        """Seconds without any use of these replicas; 0 as long as one of them isn't known well enough."""
-        known = [self._replicas.get(uid) for uid in uids]
-        if not all(replica and now - replica.at <= STALE_AFTER for replica in known):
-            return 0.0
-        return max(0.0, now - self._last_use)
+    def use_of(self, uids: Collection[str], now: float) -> Use:
+        known = [replica for replica in map(self._replicas.get, uids) if replica and now - replica.at <= STALE_AFTER]
+        began = None if self._use_began is None else now - self._use_began
+        if len(known) < len(uids):
+            return Use(began=began)
+        is_over = not any(replica.is_used for replica in known)
+        return Use(max(0.0, now - self._last_use), is_over, began)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from slipway.activator.demand import Deployment
-from slipway.api.names import ACTIVATOR_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, SERVICE_LABEL
+from slipway.api.names import (
+    ACTIVATOR_LABEL,
+    OWNER_LABEL,
+    PORT_TABLE_LABEL,
+    SERVICE_LABEL,
+    SLEEP_ANNOTATION,
+    WAKE_ANNOTATION,
+)
 from slipway.api.reasons import ConditionType
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store, place_of
@@ -71,7 +78,8 @@ def _of_slice(home: Home) -> Callable[[Object], Iterable[Key]]:
 
 
 def what_requests_meet(deployment: Object) -> Object:
-    """Of the spec what concerns requests and how long a wake takes; of the status what is told, and what was learnt."""
+    """Of the spec what concerns requests and how long a wake takes; of the status what is told, and what was learnt;
+    and whether somebody asked for it by an annotation."""
     spec, status = deployment["spec"], deployment.get("status") or {}
     kept: Object = {name: spec[name] for name in OF_SPEC if name in spec}
     kept["model"] = {name: spec["model"][name] for name in OF_MODEL if name in spec["model"]}
@@ -80,7 +88,10 @@ def what_requests_meet(deployment: Object) -> Object:
     told["conditions"] = [
         bounded(each) for each in status.get("conditions") or [] if each["type"] == ConditionType.READY
     ]
-    return {**named(deployment, "generation"), "spec": kept, "status": told}
+    found = {**named(deployment, "generation"), "spec": kept, "status": told}
+    if annotations := picked(deployment["metadata"].get("annotations") or {}, OF_ANNOTATIONS):
+        found["metadata"]["annotations"] = annotations
+    return found
 
 
 def its_port(service: Object) -> Object:
@@ -105,6 +116,7 @@ def is_led_to(endpoint: Object) -> bool:
 
 MOST_OF_A_SPEC, MOST_OF_A_POD = 256 << 10, 256 << 10  # characters
 MOST_OF_A_CONFIG_MAP = 2 << 20  # in our own namespace
+OF_ANNOTATIONS = (WAKE_ANNOTATION, SLEEP_ANNOTATION)
 OF_SPEC = ("access", "engine", "scaling")
 OF_MODEL = ("facts", "servedName")
 OF_ENDPOINTS = ("addresses", "conditions", "targetRef")

@@ -22,6 +22,8 @@ PORT_TABLE_LABEL = f"{GROUP}/port-table"  # on ConfigMaps of Slipway's namespace
 RUNTIME_LABEL = f"{GROUP}/runtime"  # on ClusterServingRuntimes that a release brings along: of which engine
 SYNC_ANNOTATION = f"{GROUP}/sync"  # on an LLMDeployment: another value has its pods made by the version that is there
 PAUSED_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" leaves its number of replicas as it is
+WAKE_ANNOTATION = f"{GROUP}/wake"  # the same: the moment from which on a replica is wanted, as if somebody had asked
+SLEEP_ANNOTATION = f"{GROUP}/sleep"  # the same: the moment before which nothing keeps it awake any more
 
 # --- server-side apply -----------------------------------------------------------------------------------------------
 

@@ -15,7 +15,9 @@ from slipway.api.names import (
     PAUSED_ANNOTATION,
     PORT_TABLE_LABEL,
     SERVICE_LABEL,
+    SLEEP_ANNOTATION,
     SYNC_ANNOTATION,
+    WAKE_ANNOTATION,
     activator_slice,
 )
 from slipway.kube.kinds import (
@@ -176,7 +178,7 @@ def _readiness(node: Object) -> str:
 def what_is_wanted(deployment: Object) -> Object:
     """All of its spec and status. Of what is written beside, what is read: labels and annotations have no bounds."""
     metadata = picked(deployment["metadata"], (*OF_METADATA, "generation"))
-    annotations = picked(deployment["metadata"].get("annotations") or {}, [PAUSED_ANNOTATION, SYNC_ANNOTATION])
+    annotations = picked(deployment["metadata"].get("annotations") or {}, OF_ANNOTATIONS)
     return {**deployment, "metadata": {**metadata, **({"annotations": annotations} if annotations else {})}}
 
 
@@ -229,6 +231,7 @@ def phase_alone(claim: Object) -> Object:
     return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
 
 
+OF_ANNOTATIONS = (PAUSED_ANNOTATION, SYNC_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION)
 KEPT_OF_STATUS: dict[str, tuple[str, ...]] = {
     INFERENCE_SERVICE.name: ("conditions", "modelStatus"),
     SCALED_OBJECT.name: ("conditions",),

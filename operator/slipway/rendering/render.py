@@ -10,6 +10,7 @@ from slipway.api.names import OTHER_RUNTIMES
 from slipway.api.reasons import Reason
 from slipway.planning import Plan
 from slipway.planning.engines import is_ours
+from slipway.rendering import asked
 from slipway.rendering.activatorslice import activator_slice
 from slipway.rendering.autoscaler import autoscaler
 from slipway.rendering.desired import Desired, Object, ObjectReference, Refusal, Unrenderable, World
@@ -66,12 +67,13 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
         replicas=None if is_scaled else replica_bounds(deployment, kept, chosen),
         remarks=(
             *_of_now(kept),
+            *asked.told_of_what_is_asked(deployment, kept, world),
             *told_of_rollout(deployment.spec, world),
             *_not_yet(deployment.spec, world),
             *_open_at_zero(deployment.spec, world),
             *engine.ignored(deployment.spec),
         ),
-        look_again_at=kept.until,
+        look_again_at=min(filter(None, (kept.until, asked.next_moment(deployment, world))), default=None),
         plan=plan,
         made=pods.made.written(),
         update=pods.update,

@@ -109,7 +109,7 @@ def test_helm_renders_for_the_kubernetes_of_its_own_client_and_knows_which_one_i
 
 
 def test_no_cluster_waits_for_the_build_of_what_only_a_benchmark_or_a_test_asks_for() -> None:
-    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"http-add-on", "kubeconform", "registry"}
+    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"argocd", "http-add-on", "kubeconform", "registry"}
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(cache: Cache, steps: Steps) -> None:
@@ -198,6 +198,12 @@ def test_the_wanted_source_is_kept_without_code_and_tests(
     assert [path.relative_to(source) for path in source.rglob("*") if path.is_file()] == [
         Path("kustomize/stage/pod.yaml")
     ]
+
+
+def test_a_single_file_is_kept_under_its_own_path(tmp_path: Path) -> None:
+    program(tmp_path / "module/hack/wrapper.sh", "text")
+    builds.keep_source(tmp_path / "module/hack/wrapper.sh", tmp_path / "source/hack/wrapper.sh")
+    assert (tmp_path / "source/hack/wrapper.sh").read_text() == "text"
 
 
 def test_a_failed_build_leaves_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
@@ -13,6 +14,7 @@ from slipway.kube.kinds import (
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
     NODE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
@@ -227,3 +229,11 @@ def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> No
     watch = next(each for each in all_of_them if each.kind == PERSISTENT_VOLUME_CLAIM)
     assert watch.keep(claim) == {"metadata": thing()["metadata"], "status": {"phase": "Bound"}}
     assert list(watch.keys(claim)) == [("of", "a")]
+
+
+def test_of_a_deployment_s_annotations_those_are_kept_that_are_read() -> None:
+    read = dict.fromkeys((PAUSED_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION), "x")
+    last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "large"}
+    watch = watch_of(LLM_DEPLOYMENT)
+    assert watch.keep(thing(metadata={"annotations": read | last_applied}))["metadata"]["annotations"] == read
+    assert "annotations" not in watch.keep(thing(metadata={"annotations": last_applied}))["metadata"]
