@@ -45,7 +45,11 @@ class Guard:
         try:
             if refusal:
                 await exchange.refuse(refusal)
-            elif await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted():
+            elif not (await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted()):
+                return  # which it has been told
+            elif (found := gate.model_asked_for(visit, _path(scope))) is not None:
+                await exchange.tell_of_model(found)
+            else:
                 asked = _asked_of_the_engine(scope, visit, traced=gate.traces(visit))
                 await self._app(asked, exchange.receive, exchange.send)
         except asyncio.CancelledError:

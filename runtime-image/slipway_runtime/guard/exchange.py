@@ -11,6 +11,7 @@ token costs is what is touched for it, more than what is computed: several times
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from typing import Any
@@ -217,6 +218,17 @@ class Exchange:
         visit.status = refusal.status
         self._gate.piece(visit)
         await self.refuse(refusal)
+
+    async def tell_of_model(self, found: str | Refusal) -> None:
+        """As OpenAI describes one, and the activator while there is no replica."""
+        if isinstance(found, Refusal):
+            await self._refused(found)
+            return
+        self._over, self._visit.status = True, 200
+        said = json.dumps({"id": found, "object": "model", "created": 0, "owned_by": "slipway"}).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self._own_headers()]})
+        await self._send({"type": "http.response.body", "body": said})
 
     async def refuse(self, refusal: Refusal, *, before: bytes = b"") -> None:
         """Tells the client, by whatever can still be told; `before` goes before that in a stream that has begun."""
