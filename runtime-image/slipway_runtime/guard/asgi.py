@@ -8,6 +8,7 @@ from functools import cache
 
 from slipway_runtime.guard.exchange import App, Exchange, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
+from slipway_runtime.guard.routes import MODELS, ONE_MODEL
 from slipway_runtime.guard.visit import Visit
 
 __all__ = ["VISIT", "App", "EngineGone", "Guard", "Message", "Receive", "Scope", "Send"]
@@ -47,11 +48,12 @@ class Guard:
                 await exchange.refuse(refusal)
             elif not (await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted()):
                 return  # which it has been told
-            elif (found := gate.model_asked_for(visit, _path(scope))) is not None:
-                await exchange.tell_of_model(found)
             else:
                 asked = _asked_of_the_engine(scope, visit, traced=gate.traces(visit))
-                await self._app(asked, exchange.receive, exchange.send)
+                if visit.path == ONE_MODEL:
+                    await exchange.tell_of_model(_path(scope).rpartition("/")[2], await self._models(asked, exchange))
+                else:
+                    await self._app(asked, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             if not _cut_by_us(visit):
                 visit.client_left()
@@ -67,6 +69,17 @@ class Guard:
             await exchange.refuse(gate.broken(visit, error))
         finally:
             gate.leave(visit)
+
+    async def _models(self, asked: Scope, exchange: Exchange) -> bytes:
+        """What the engine says of all that it serves: each can be asked that, and not each about one."""
+        said = bytearray()
+
+        async def hear(message: Message) -> None:
+            said.extend(message.get("body", b""))
+
+        root = str(asked.get("root_path", ""))
+        await self._app({**asked, "path": root + MODELS, "raw_path": (root + MODELS).encode()}, exchange.receive, hear)
+        return bytes(said)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit, refusal = self._gate.enter("GET", _path(scope), _headers(scope), client=_client(scope))

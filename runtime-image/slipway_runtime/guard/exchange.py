@@ -219,13 +219,14 @@ class Exchange:
         self._gate.piece(visit)
         await self.refuse(refusal)
 
-    async def tell_of_model(self, found: str | Refusal) -> None:
-        """As OpenAI describes one, and the activator while there is no replica."""
-        if isinstance(found, Refusal):
-            await self._refused(found)
+    async def tell_of_model(self, name: str, listed: bytes) -> None:
+        """Of one, as the engine describes it among all that it serves."""
+        found = {str(each["id"]): each for each in json.loads(listed)["data"]}
+        if name not in found:
+            await self._refused(errors.no_such_model(name, tuple(found)))
             return
         self._over, self._visit.status = True, 200
-        said = json.dumps({"id": found, "object": "model", "created": 0, "owned_by": "slipway"}).encode()
+        said = json.dumps(found[name]).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
         await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self._own_headers()]})
         await self._send({"type": "http.response.body", "body": said})

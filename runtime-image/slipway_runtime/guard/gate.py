@@ -26,7 +26,7 @@ from slipway_runtime.guard.metrics import Metrics
 from slipway_runtime.guard.policy import Facts, decide, decide_again, most_bytes
 from slipway_runtime.guard.request_ids import request_id_of
 from slipway_runtime.guard.responses import Responses
-from slipway_runtime.guard.routes import MODEL, Kind, Route, Routes, Takes
+from slipway_runtime.guard.routes import Kind, Route, Routes, Takes
 from slipway_runtime.guard.settings import Settings
 from slipway_runtime.guard.tracing import Tracer
 from slipway_runtime.guard.visit import Visit
@@ -164,16 +164,6 @@ class Gate:
             return None
         owns = partial(self._responses.are_of, visit.owner) if self._keys and visit.path == RESPONSES else None
         return Body(visit.path, self.settings, owns=owns)
-
-    def model_asked_for(self, visit: Visit, path: str) -> str | Refusal | None:
-        """The name of the one model that is asked about: engines list all, and not each can be asked about one.
-
-        None: it is asked something else, or the engine alone knows its models.
-        """
-        if visit.path != MODEL or not self.settings.models:
-            return None
-        name = path.rpartition("/")[2]
-        return name if name in self.settings.models else errors.no_such_model(name, self.settings.models)
 
     def _facts(self, method: str, path: str, headers: Headers, client: str, now: float) -> Facts:
         facts = Facts(method, path, self._routes.find(method, path))
