@@ -4,7 +4,9 @@ It stands before everything that the app serves, and the app sees what it has le
 """
 
 import asyncio
+import json
 from functools import cache
+from typing import Any
 
 from slipway_runtime.guard.exchange import App, Exchange, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
@@ -20,7 +22,7 @@ POLICY_VIOLATION = 1008  # why a WebSocket is closed
 
 
 class EngineGone(Exception):  # noqa: N818 - it is what happened
-    """What an app raises whose engine has ended the connection before its answer was complete."""
+    """What an app raises whose engine has ended the connection before its answer was complete, or hasn't answered."""
 
 
 class Guard:
@@ -70,7 +72,7 @@ class Guard:
         finally:
             gate.leave(visit)
 
-    async def _models(self, asked: Scope, exchange: Exchange) -> bytes:
+    async def _models(self, asked: Scope, exchange: Exchange) -> dict[str, Any]:
         """What the engine says of all that it serves: each can be asked that, and not each about one."""
         said = bytearray()
 
@@ -79,7 +81,10 @@ class Guard:
 
         root = str(asked.get("root_path", ""))
         await self._app({**asked, "path": root + MODELS, "raw_path": (root + MODELS).encode()}, exchange.receive, hear)
-        return bytes(said)
+        try:
+            return {str(each["id"]): each for each in json.loads(said)["data"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise EngineGone(f"It doesn't list its models: {error!r}") from None
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit, refusal = self._gate.enter("GET", _path(scope), _headers(scope), client=_client(scope))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
 from typing import Any
 
 from slipway_runtime.guard import answers, engine_errors, errors
@@ -219,14 +219,13 @@ class Exchange:
         self._gate.piece(visit)
         await self.refuse(refusal)
 
-    async def tell_of_model(self, name: str, listed: bytes) -> None:
+    async def tell_of_model(self, name: str, models: Mapping[str, Any]) -> None:
         """Of one, as the engine describes it among all that it serves."""
-        found = {str(each["id"]): each for each in json.loads(listed)["data"]}
-        if name not in found:
-            await self._refused(errors.no_such_model(name, tuple(found)))
+        if name not in models:
+            await self._refused(errors.no_such_model(name, tuple(models)))
             return
         self._over, self._visit.status = True, 200
-        said = json.dumps(found[name]).encode()
+        said = json.dumps(models[name]).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
         await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self._own_headers()]})
         await self._send({"type": "http.response.body", "body": said})

@@ -106,9 +106,12 @@ async def test_no_model_is_described_to_anybody_without_a_key(made: Made, tmp_pa
         assert answer.error == "missing_api_key"
 
 
-async def test_an_engine_that_does_not_list_its_models_has_failed(made: Made) -> None:
-    answer = await ask(guard_of(made(), answering(b"{}")), "/v1/models/gemma", method="GET", body=())
-    assert (answer.status, answer.error) == (500, "engine_error")
+@pytest.mark.parametrize(
+    "said", [b"", b"{}", b"[]", b'{"data":1}', b'{"data":[{}]}', b'{"data":["x"]}', b"data: {}\n\n"]
+)
+async def test_an_engine_that_does_not_list_its_models_has_failed(made: Made, said: bytes) -> None:
+    answer = await ask(guard_of(made(), answering(said)), "/v1/models/gemma", method="GET", body=())
+    assert (answer.status, answer.error) == (502, "engine_failed")
 
 
 # --- request ids and traces ------------------------------------------------------------------------------------------
