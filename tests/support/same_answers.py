@@ -185,6 +185,8 @@ CASES = (
     post("embeddings of a model that has none", "/v1/embeddings", 404, "not_found", input="Hi"),
     post("ranks of a model that has none", "/rerank", 404, "not_found", query="Hi", documents=["a"]),
     bare("the models", "GET", "/v1/models", 200),
+    bare("the model", "GET", f"/v1/models/{MODEL}", 200),
+    bare("another model", "GET", "/v1/models/gpt-4", 404, "model_not_found"),
     bare("the models' head", "HEAD", "/v1/models", 200),
     bare("health", "GET", "/health", 200),
     bare("health's head", "HEAD", "/health", 200),

@@ -4,10 +4,13 @@ It stands before everything that the app serves, and the app sees what it has le
 """
 
 import asyncio
+import json
 from functools import cache
+from typing import Any
 
 from slipway_runtime.guard.exchange import App, Exchange, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
+from slipway_runtime.guard.routes import MODELS, ONE_MODEL
 from slipway_runtime.guard.visit import Visit
 
 __all__ = ["VISIT", "App", "EngineGone", "Guard", "Message", "Receive", "Scope", "Send"]
@@ -19,7 +22,7 @@ POLICY_VIOLATION = 1008  # why a WebSocket is closed
 
 
 class EngineGone(Exception):  # noqa: N818 - it is what happened
-    """What an app raises whose engine has ended the connection before its answer was complete."""
+    """What an app raises whose engine has ended the connection before its answer was complete, or hasn't answered."""
 
 
 class Guard:
@@ -45,9 +48,14 @@ class Guard:
         try:
             if refusal:
                 await exchange.refuse(refusal)
-            elif await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted():
+            elif not (await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted()):
+                return  # which it has been told
+            else:
                 asked = _asked_of_the_engine(scope, visit, traced=gate.traces(visit))
-                await self._app(asked, exchange.receive, exchange.send)
+                if visit.path == ONE_MODEL:
+                    await exchange.tell_of_model(_path(scope).rpartition("/")[2], await self._models(asked, exchange))
+                else:
+                    await self._app(asked, exchange.receive, exchange.send)
         except asyncio.CancelledError:
             if not _cut_by_us(visit):
                 visit.client_left()
@@ -63,6 +71,20 @@ class Guard:
             await exchange.refuse(gate.broken(visit, error))
         finally:
             gate.leave(visit)
+
+    async def _models(self, asked: Scope, exchange: Exchange) -> dict[str, Any]:
+        """What the engine says of all that it serves: each can be asked that, and not each about one."""
+        said = bytearray()
+
+        async def hear(message: Message) -> None:
+            said.extend(message.get("body", b""))
+
+        root = str(asked.get("root_path", ""))
+        await self._app({**asked, "path": root + MODELS, "raw_path": (root + MODELS).encode()}, exchange.receive, hear)
+        try:
+            return {str(each["id"]): each for each in json.loads(said)["data"]}
+        except (ValueError, KeyError, TypeError) as error:
+            raise EngineGone(f"It doesn't list its models: {error!r}") from None
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         visit, refusal = self._gate.enter("GET", _path(scope), _headers(scope), client=_client(scope))

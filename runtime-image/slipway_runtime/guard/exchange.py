@@ -11,8 +11,9 @@ token costs is what is touched for it, more than what is computed: several times
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, MutableMapping
 from typing import Any
 
 from slipway_runtime.guard import answers, engine_errors, errors
@@ -217,6 +218,17 @@ class Exchange:
         visit.status = refusal.status
         self._gate.piece(visit)
         await self.refuse(refusal)
+
+    async def tell_of_model(self, name: str, models: Mapping[str, Any]) -> None:
+        """Of one, as the engine describes it among all that it serves."""
+        if name not in models:
+            await self._refused(errors.no_such_model(name, tuple(models)))
+            return
+        self._over, self._visit.status = True, 200
+        said = json.dumps(models[name]).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self._own_headers()]})
+        await self._send({"type": "http.response.body", "body": said})
 
     async def refuse(self, refusal: Refusal, *, before: bytes = b"") -> None:
         """Tells the client, by whatever can still be told; `before` goes before that in a stream that has begun."""

@@ -45,10 +45,11 @@ _WORK = """
 """
 _AUDIO = "/v1/audio/transcriptions /v1/audio/translations"
 _TOKENIZER = "/tokenize /detokenize /v1/messages/count_tokens"
+MODELS, ONE_MODEL = "/v1/models", "/v1/models/*"
 SERVED = (
     Route("GET", "/health", Kind.OPEN),
-    Route("GET", "/v1/models", Kind.KEYED),
-    Route("GET", "/v1/models/*", Kind.KEYED),
+    Route("GET", MODELS, Kind.KEYED),
+    Route("GET", ONE_MODEL, Kind.KEYED),
     Route("GET", "/v1/responses/*", Kind.KEYED),
     Route("POST", "/v1/responses/*/cancel", Kind.LIMITED, Takes.ANYTHING, TOKENIZER_BYTES),
     *(Route("POST", path, Kind.LIMITED, Takes.JSON, TOKENIZER_BYTES) for path in _TOKENIZER.split()),

@@ -72,6 +72,48 @@ async def test_what_is_no_request_goes_to_the_app(made: Made) -> None:
     assert seen == ["lifespan"]
 
 
+# --- one model -------------------------------------------------------------------------------------------------------
+
+
+MODELS = [{"id": name, "object": "model", "created": 7, "owned_by": "vllm"} for name in ("gemma", "sql")]
+LISTED = json.dumps({"object": "list", "data": MODELS}).encode()
+
+
+async def listing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers to nothing else, as vLLM does."""
+    is_asked = (scope["method"], scope["path"]) == ("GET", "/base/v1/models")
+    await answering(LISTED if is_asked else b"{}", status=200 if is_asked else 404)(scope, receive, send)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model["id"]))
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_one_model_is_described_as_it_is_among_all(made: Made, model: dict[str, Any], method: str) -> None:
+    """Adapters, too. vLLM lists them, and can't be asked about one."""
+    guard = guard_of(made(), listing)
+    answer = await ask(guard, f"/base/v1/models/{model['id']}", method=method, body=(), root_path="/base")
+    assert (answer.status, answer.whole, json.loads(answer.body)) == (200, True, model)
+
+
+async def test_a_model_that_is_not_served_is_no_model_here(made: Made) -> None:
+    answer = await ask(guard_of(made(), listing), "/base/v1/models/gpt-4", method="GET", body=(), root_path="/base")
+    assert (answer.status, answer.error) == (404, "model_not_found")
+
+
+async def test_no_model_is_described_to_anybody_without_a_key(made: Made, tmp_path: Path) -> None:
+    guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), nothing)
+    for name in ("gemma", "gpt-4"):
+        answer = await ask(guard, f"/v1/models/{name}", method="GET", body=())
+        assert answer.error == "missing_api_key"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"{}", b"[]", b'{"data":1}', b'{"data":[{}]}', b'{"data":["x"]}', b"data: {}\n\n"]
+)
+async def test_an_engine_that_does_not_list_its_models_has_failed(made: Made, said: bytes) -> None:
+    answer = await ask(guard_of(made(), answering(said)), "/v1/models/gemma", method="GET", body=())
+    assert (answer.status, answer.error) == (502, "engine_failed")
+
+
 # --- request ids and traces ------------------------------------------------------------------------------------------
 
 
