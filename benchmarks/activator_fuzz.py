@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import socket
 import sys
@@ -26,7 +25,7 @@ from pathlib import Path
 import click
 import uvloop
 from path.hostile import ANSWERS, METRICS, REQUESTS, with_length
-from path.program import FOUND_IN
+from path.program import found_in
 
 HERE = Path(__file__).parent
 BURST = 200  # connections that are opened at once
@@ -59,7 +58,7 @@ class Watched:
             str(HERE / "path" / "fuzzed.py"),
             stdin=pipe,
             stdout=pipe,
-            env={"PYTHONPATH": os.pathsep.join(FOUND_IN)},
+            env={"PYTHONPATH": found_in()},
         )
         try:
             watched = cls(process)

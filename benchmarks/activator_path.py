@@ -2,6 +2,7 @@
 
 make bench-activator
 make bench-activator ARGS="--seconds 60"
+make bench-activator ARGS="--beside ../before"
 
 The same backend is asked directly and through the activator in the same run, in turn, so that whatever else the machine
 does falls on both. Backend, activator and clients are processes of their own on loopback. On a busy machine, processor
@@ -19,11 +20,14 @@ from pathlib import Path
 
 import click
 import uvloop
+from path.beside import compare
+from path.beside import table as compared
 from path.client import Line, at_a_steady_rate, held
 from path.program import KIB, Program
 from percentiles import percentile
 
 HERE = Path(__file__).parent
+CHECKOUT = click.Path(exists=True, file_okay=False, path_type=Path)
 RESULT = HERE / "results" / "activator-path.json"
 
 
@@ -57,8 +61,13 @@ class Row:
 @click.option("--streams", type=int, default=500, show_default=True, help="Streams that are open at a time.")
 @click.option("--held", type=int, default=256, show_default=True, help="Requests that are held at a time.")
 @click.option("--held-kib", type=int, default=64, show_default=True, help="Size of each of their bodies.")
-def main(seconds: float, rate: float, streams: int, held: int, held_kib: int) -> None:
+@click.option("--beside", type=CHECKOUT, help="Another checkout: compares the costs of a request alone.")
+def main(seconds: float, rate: float, streams: int, held: int, held_kib: int, beside: Path | None) -> None:
     """Measure the activator's data path."""
+    if beside:
+        sides = uvloop.run(compare(beside.resolve(), seconds=seconds, rate=rate))
+        click.echo("\n".join(compared(*sides)))
+        return
     options = Options(seconds, rate, streams, held, held_kib * KIB)
     rows = uvloop.run(measure(options))
     click.echo("\n".join(table(rows)))

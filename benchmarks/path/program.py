@@ -11,8 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FOUND_IN = str(HERE.parent), str(HERE.parents[1] / "tests")
+TREE = HERE.parents[1]
 KIB = 1024
+
+
+def found_in(tree: Path = TREE) -> str:
+    """Where its programs find what they import, as PYTHONPATH has it."""
+    return f"{tree / 'benchmarks'}{os.pathsep}{tree / 'tests'}"
 
 
 @dataclass
@@ -24,11 +29,12 @@ class Program:
 
     @classmethod
     @asynccontextmanager
-    async def started(cls, name: str, *arguments: str) -> AsyncIterator[Program]:
-        pipe, environment = asyncio.subprocess.PIPE, os.environ | {"PYTHONPATH": os.pathsep.join(FOUND_IN)}
+    async def started(cls, name: str, *arguments: str, tree: Path = TREE) -> AsyncIterator[Program]:
+        """`tree`: the checkout whose program it is, which has an environment of its own."""
+        pipe, environment = asyncio.subprocess.PIPE, os.environ | {"PYTHONPATH": found_in(tree)}
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            HERE / name,
+            sys.executable if tree == TREE else tree / ".venv" / "bin" / "python",
+            tree / "benchmarks" / "path" / name,
             *arguments,
             stdin=pipe,
             stdout=pipe,

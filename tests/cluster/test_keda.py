@@ -1,7 +1,7 @@
 """KEDA scales by Slipway's external-push scaler, which runs in the test."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from slipway.activator.demand import Demand, Deployment, Wanted
@@ -22,7 +22,7 @@ class Sleeper:
     name: Deployment
 
     def wants(self, replicas: int) -> None:
-        self.demand.report(self.name, replace(IDLE, active=replicas > 0, waiting=replicas))
+        self.demand.report(self.name, IDLE._replace(active=replicas > 0, waiting=replicas))
 
 
 def ready_replicas(deployment: Object) -> int:

@@ -105,6 +105,7 @@ async def test_whoever_has_no_key_reaches_nothing(pod: VllmPod, path: str, statu
 
 async def test_a_head_without_an_end_is_refused_after_the_fast_start(pod: VllmPod) -> None:
     assert any("fast start" in line for line in pod.said)
+    assert not [line for line in pod.said if "the ordinary way" in line]
     assert await pod.refuses_a_head_without_an_end()
 
 

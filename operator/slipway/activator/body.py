@@ -91,11 +91,12 @@ class Body:
         that isn't so `until` then, by the loop's clock."""
         while not self.is_complete and not self._is_full():
             piece = await self._next(until)
+            if not piece:
+                continue
             kept = piece[: self._limit - self.kept.size]
             self._ahead = piece[len(kept) :]
-            if piece:
-                grow(len(kept), beside=len(self._ahead))
-                self.kept.add(kept)
+            grow(len(kept), beside=len(self._ahead))
+            self.kept.add(kept)
         if not self.is_complete:
             grow(0, beside=UNREAD)
 

@@ -5,7 +5,7 @@ No I/O and no clock in here. One event loop owns a `Demand`; it is not for use f
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -19,20 +19,13 @@ class Deployment(NamedTuple):
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What one deployment needs: a replica at all (`active`), and how many (`requests` per `target_per_replica`)."""
 
     active: bool
     waiting: int  # requests that no replica has
     target_per_replica: float
     running: float = 0.0  # requests that replicas have
-
-    def __post_init__(self) -> None:
-        if self.waiting < 0:
-            raise ValueError(f"{self.waiting} requests cannot be waiting")
-        if not self.target_per_replica > 0:
-            raise ValueError(f"a replica cannot be meant for {self.target_per_replica} requests")
 
     @property
     def requests(self) -> float:
@@ -48,10 +41,18 @@ class UnknownDeploymentError(LookupError):
 
 @dataclass(eq=False, slots=True)
 class _Version:
-    """One state of a deployment and the event that says it is no longer the newest."""
+    """One state of a deployment."""
 
     wanted: Wanted
-    superseded: asyncio.Event = field(default_factory=asyncio.Event)
+    _superseded: asyncio.Event | None = None  # nearly always, nobody waits for it
+
+    async def until_superseded(self) -> None:
+        self._superseded = self._superseded or asyncio.Event()
+        await self._superseded.wait()
+
+    def supersede(self) -> None:
+        if self._superseded:
+            self._superseded.set()
 
 
 Listener = Callable[[Deployment, Wanted | None], None]
@@ -77,9 +78,10 @@ class Demand:
         before = self._newest.get(deployment)
         if before and before.wanted == wanted:
             return
+        _check(wanted)
         self._newest[deployment] = _Version(wanted)
         if before:
-            before.superseded.set()
+            before.supersede()
         else:
             self._arrival.set()
             self._arrival = asyncio.Event()
@@ -88,7 +90,7 @@ class Demand:
     def forget(self, deployment: Deployment) -> None:
         """Makes the deployment unknown; those who wait for a change of it get UnknownDeploymentError."""
         if before := self._newest.pop(deployment, None):
-            before.superseded.set()
+            before.supersede()
             self._notify(deployment, None)
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -104,7 +106,7 @@ class Demand:
     async def until(self, deployment: Deployment, condition: Callable[[Wanted], bool]) -> Wanted:
         """The newest state, as soon as it meets the condition. States that were superseded meanwhile are skipped."""
         while not condition((version := self._version(deployment)).wanted):
-            await version.superseded.wait()
+            await version.until_superseded()
         return version.wanted
 
     def _notify(self, deployment: Deployment, wanted: Wanted | None) -> None:
@@ -116,3 +118,10 @@ class Demand:
             return self._newest[deployment]
         except KeyError:
             raise UnknownDeploymentError(deployment) from None
+
+
+def _check(wanted: Wanted) -> None:
+    if wanted.waiting < 0:
+        raise ValueError(f"{wanted.waiting} requests cannot be waiting")
+    if not wanted.target_per_replica > 0:
+        raise ValueError(f"a replica cannot be meant for {wanted.target_per_replica} requests")

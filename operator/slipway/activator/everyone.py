@@ -6,7 +6,7 @@ What others count is remembered for a while when they fall silent: they may hold
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 from slipway.activator.demand import Demand, Deployment, Wanted
@@ -73,13 +73,12 @@ class Everyone:
             return
         own = self._own.of(deployment)
         theirs = [counts[deployment] for counts in self._theirs.values() if deployment in counts]
-        self.all.report(deployment, _sum(own, theirs))
+        self.all.report(deployment, _sum(own, theirs) if theirs else own)
 
 
 def _sum(own: Wanted, theirs: list[Count]) -> Wanted:
     """Each asks the engines itself what they have; only what waits is to be added up."""
-    return replace(
-        own,
+    return own._replace(
         active=own.active or any(count.active for count in theirs),
         waiting=own.waiting + sum(count.waiting for count in theirs),
     )

@@ -6,6 +6,7 @@ import asyncio
 import math
 from dataclasses import replace
 from http import HTTPStatus
+from itertools import chain
 
 from slipway.activator import denials, errors, first_line, paths
 from slipway.activator.asleep import Told, ToldError
@@ -220,11 +221,11 @@ def _last_resort(failed: FailedError) -> Answer:
         raise RefusedError(errors.lost(str(failed))) from failed
     head = failed.answer.head
     if head.get(b"retry-after") is None:
-        head = replace(head, headers=[*head.headers, (b"retry-after", b"%d" % ASK_AGAIN_AFTER)])
+        head = head._replace(headers=[*head.headers, (b"retry-after", b"%d" % ASK_AGAIN_AFTER)])
     return replace(failed.answer, head=head)
 
 
 def weight(head: RequestHead) -> int:
     """Bytes that a request takes while it is here, its body aside."""
-    size = len(head.target) + sum(len(name) + len(value) for name, value in head.headers)
+    size = len(head.target) + sum(map(len, chain.from_iterable(head.headers)))
     return WEIGHT + COPIES_OF_HEAD * size + WEIGHT_OF_HEADER * len(head.headers)

@@ -94,8 +94,8 @@ class House:
 class Room:
     def __init__(self, limits: Limits, house: House, name: tuple[str, str] = ("", "")) -> None:
         """`name`: the deployment's namespace and its own."""
-        deployment = Share(("deployment", *name), IN_HOUSE["deployment"])
-        namespace = Share(("namespace", name[0]), IN_HOUSE["namespace"])
+        deployment: Share = ("deployment", *name), IN_HOUSE["deployment"]
+        namespace: Share = ("namespace", name[0]), IN_HOUSE["namespace"]
         self._above_clients = deployment, namespace
         self._house = house
         self._numbers = count()
@@ -122,8 +122,9 @@ class Room:
 
     def most_kept(self, client: Client, *, beside: int = 0) -> int:
         """Bytes of one body that can be kept if nobody else is there, where it takes others `beside` them."""
-        in_house = self._house.bytes.alone(_of_client(client, IN_HOUSE)[0]) - beside
-        return max(0, min(self._bytes.alone(_of_client(client, IN_ROOM)[0]), in_house))
+        smallest = "owner" if client.owner else "address"
+        in_house = self._house.bytes.alone(IN_HOUSE[smallest]) - beside
+        return max(0, min(self._bytes.alone(IN_ROOM[smallest]), in_house))
 
     def enter(self, client: Client, now: float, *, overhead: int = 0, announced: int = 0, waits: bool = True) -> Ticket:
         """A request's head is there. FullError if what it announces, or the request if it `waits`, would find no place
@@ -161,7 +162,8 @@ class Room:
 
     def pass_by(self, ticket: Ticket) -> None:
         """Its body is there, and it doesn't wait."""
-        self._has_come(ticket)
+        if ticket.is_coming:
+            self._has_come(ticket)
 
     def has_next(self) -> bool:
         return self._turns.first() is not None
@@ -208,17 +210,17 @@ class Room:
         return in_house and (not size or self._bytes.admit(ticket.in_room, size))
 
     def _has_come(self, ticket: Ticket) -> None:
-        if ticket.is_coming:
-            ticket.is_coming = False
-            ticket.number = next(self._numbers)
-            self._house.coming.give_back(ticket.in_house, 1)
+        ticket.is_coming = False
+        ticket.number = next(self._numbers)
+        self._house.coming.give_back(ticket.in_house, 1)
 
     def _let_go(self, ticket: Ticket) -> None:
         if ticket.size:
             self._bytes.give_back(ticket.in_room, ticket.size)
             self._house.bytes.give_back(ticket.in_house, ticket.size)
             ticket.size = 0
-        self._has_come(ticket)
+        if ticket.is_coming:
+            self._has_come(ticket)
         self._uncount(ticket)
         if ticket.queued:
             ticket.queued = False
@@ -251,7 +253,7 @@ def _holders(client: Client) -> tuple[str, str]:
 
 def _of_client(client: Client, shares: dict[str, float]) -> tuple[Share, ...]:
     """The smallest first."""
-    address = Share(("address", client.address), shares["address"])
+    address = ("address", client.address), shares["address"]
     if not client.owner:
         return (address,)
-    return Share(("owner", client.address, client.owner), shares["owner"]), address
+    return (("owner", client.address, client.owner), shares["owner"]), address

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from operator import itemgetter
 from typing import NamedTuple
 
 FIRST_REST, LONGEST_REST = 0.1, 2.0  # seconds that a replica is left alone after it failed; doubled each time
@@ -58,9 +57,6 @@ def rest(failures: int) -> float:
     return min(FIRST_REST * 2.0 ** min(failures, 16), LONGEST_REST)
 
 
-_rank = itemgetter(0, 1)
-
-
 @dataclass
 class _Load:
     in_flight: int = 0
@@ -100,12 +96,14 @@ class Replicas:
 
     def pick(self, now: float, avoided: Collection[tuple[str, int]] = ()) -> Replica | None:
         """The one with the fewest in flight; of several alike, the one whose last turn is longest ago."""
-        free = []
+        best, least = None, (0, 0)
         for address, replica in self._ready.items():
             load = self._loads[address]
             if load.in_flight < replica.max_concurrency and load.rests_until <= now and address not in avoided:
-                free.append((load.in_flight, load.last_turn, replica))
-        return min(free, key=_rank)[-1] if free else None
+                rank = load.in_flight, load.last_turn
+                if best is None or rank < least:
+                    best, least = replica, rank
+        return best
 
     def next_rested(self, now: float) -> float | None:
         """When a replica that rests may be picked again, if there is one."""

@@ -8,37 +8,37 @@ of its deployment's share to other clients, and so on.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Sequence
 
-
-class Share(NamedTuple):
-    """The holder may have at most so many times what it leaves free: with 3, three quarters if it is alone."""
-
-    holder: Hashable
-    times_free: float
+Share = tuple[Hashable, float]
+"""A holder, and how many times what it leaves free it may have at most: with 3, three quarters if it is alone."""
 
 
 class Places:
+    """Shares are named with the smallest first."""
+
     def __init__(self, total: int) -> None:
         self.total = total
         self.taken = 0
         self._held: defaultdict[Hashable, int] = defaultdict(int)
 
-    def admit(self, shares: Iterable[Share], amount: int) -> bool:
+    def admit(self, shares: Sequence[Share], amount: int) -> bool:
         """Whether all of these holders may have so many more. Whoever has nothing yet may have all that is free."""
-        left = self.total - self.taken - amount
+        taken = self.taken + amount
+        left = self.total - taken
         if left < 0:
             return False
+        if taken <= shares[0][1] * left:
+            return True  # even if one holder had all that is taken
         for holder, times_free in shares:
             mine = self._held.get(holder, 0)
             if mine and mine + amount > times_free * left:
                 return False
         return True
 
-    def alone(self, share: Share) -> int:
-        """The most that this holder can have, if nobody else has anything."""
-        return int(self.total * share.times_free / (1 + share.times_free))
+    def alone(self, times_free: float) -> int:
+        """The most that a holder with such a share can have, if nobody else has anything."""
+        return int(self.total * times_free / (1 + times_free))
 
     def take(self, shares: Iterable[Share], amount: int) -> None:
         self.taken += amount

@@ -8,6 +8,7 @@ from slipway.activator.errors import Refusal
 from slipway.activator.heartbeats import OneEvent, comment, event
 from slipway.activator.http1.channel import ClientChannel
 from slipway.activator.http1.heads import (
+    WITHOUT_BODY,
     AnswerHead,
     Headers,
     RequestHead,
@@ -116,7 +117,7 @@ class Reply:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _has_body(self, answer: AnswerHead) -> bool:
-        return not self._without_body and answer.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+        return not self._without_body and answer.status not in WITHOUT_BODY
 
     def _begin(self, status: int, phrase: bytes, headers: Headers, *, length: int | None, first: bytes = b"") -> None:
         """`length` of the body; None if nobody knows yet."""

@@ -43,9 +43,13 @@ class Guest:
     state: State = State.SILENT
 
     def turn(self, state: State) -> None:
-        for place in self.places:
-            place.turn(self, state)
+        if self.state is not State.BUSY:
+            for place in self.places:
+                place.cease_to_be(self)
         self.state = state
+        if state is not State.BUSY:
+            for place in self.places:
+                place.come_to_be(self)
 
     def leave(self) -> None:
         """Leaving twice is leaving once."""
@@ -74,7 +78,8 @@ class Place:
     def remember(self, guest: Guest) -> None:
         self.taken += 1
         self._of[guest.address] += 1
-        self._come_to_be(guest, guest.state)
+        if guest.state is not State.BUSY:
+            self.come_to_be(guest)
 
     def forget(self, guest: Guest) -> None:
         self.taken -= 1
@@ -82,13 +87,28 @@ class Place:
         if not self._of[guest.address]:
             del self._of[guest.address]
         if guest.state is not State.BUSY:
-            self._cease_to_be(guest, guest.state)
+            self.cease_to_be(guest)
 
-    def turn(self, guest: Guest, state: State) -> None:
-        if guest.state is not State.BUSY:
-            self._cease_to_be(guest, guest.state)
-        if state is not State.BUSY:
-            self._come_to_be(guest, state)
+    def come_to_be(self, guest: Guest) -> None:
+        """Silent or idle, which it wasn't before."""
+        is_silent = guest.state is State.SILENT
+        self.silent += is_silent
+        alike = self._silent if is_silent else self._idle
+        theirs = alike.get(guest.address)
+        if theirs is None:
+            alike[guest.address] = {guest: None}
+        else:
+            theirs[guest] = None
+
+    def cease_to_be(self, guest: Guest) -> None:
+        is_silent = guest.state is State.SILENT
+        self.silent -= is_silent
+        alike = self._silent if is_silent else self._idle
+        theirs = alike[guest.address]
+        if len(theirs) > 1:
+            del theirs[guest]
+        else:
+            del alike[guest.address]
 
     def is_full(self) -> bool:
         if self.taken >= self.most or self._within is None:
@@ -113,19 +133,6 @@ class Place:
         idle = [alike for whose, alike in self._idle.items() if self._of[whose] > mine]
         most: dict[Guest, None] = max(silent or idle, key=len, default={})
         return next(iter(most), None)
-
-    def _come_to_be(self, guest: Guest, state: State) -> None:
-        self.silent += state is State.SILENT
-        alike = self._silent if state is State.SILENT else self._idle
-        alike.setdefault(guest.address, {})[guest] = None
-
-    def _cease_to_be(self, guest: Guest, state: State) -> None:
-        self.silent -= state is State.SILENT
-        alike = self._silent if state is State.SILENT else self._idle
-        theirs = alike[guest.address]
-        del theirs[guest]
-        if not theirs:
-            del alike[guest.address]
 
 
 class Crowd:

@@ -48,9 +48,7 @@ class Guard:
         try:
             if refusal:
                 await exchange.refuse(refusal)
-            elif not (await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted()):
-                return  # which it has been told
-            else:
+            elif await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted():
                 asked = _asked_of_the_engine(scope, visit, traced=gate.traces(visit))
                 if visit.path == ONE_MODEL:
                     await exchange.tell_of_model(_path(scope).rpartition("/")[2], await self._models(asked, exchange))

@@ -226,9 +226,7 @@ class Exchange:
             return
         self._over, self._visit.status = True, 200
         said = json.dumps(models[name]).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(said))]
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*headers, *self._own_headers()]})
-        await self._send({"type": "http.response.body", "body": said})
+        await self._answer(200, {"content-type": "application/json", "content-length": str(len(said))}, said)
 
     async def refuse(self, refusal: Refusal, *, before: bytes = b"") -> None:
         """Tells the client, by whatever can still be told; `before` goes before that in a stream that has begun."""
@@ -236,14 +234,17 @@ class Exchange:
             return
         self._over, self._tail = True, b""
         if not self._begun:
-            headers = [(name.encode(), value.encode()) for name, value in refusal.headers().items()]
-            headers += self._own_headers()
-            await self._send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-            await self._send({"type": "http.response.body", "body": refusal.body()})
+            await self._answer(refusal.status, refusal.headers(), refusal.body())
         elif self._visit.stream:
             await self._send({"type": "http.response.body", "body": before + refusal.event()})
         else:
             raise ConnectionAbortedError(refusal.message)  # the server closes: half an answer is no success
+
+    async def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        """All of it, of our own."""
+        named = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": [*named, *self._own_headers()]})
+        await self._send({"type": "http.response.body", "body": body})
 
     @property
     def is_half_told(self) -> bool:

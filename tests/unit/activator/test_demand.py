@@ -1,7 +1,6 @@
 """Demand: what is known of each deployment, and who hears of a change."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError, Wanted
@@ -65,7 +64,7 @@ async def test_a_change_wakes_everyone_who_waits_for_it(demand: Demand) -> None:
 
 async def test_a_change_that_does_not_meet_the_condition_wakes_nobody(demand: Demand) -> None:
     waiter = await waiting_for(demand, BUSY)
-    demand.report(LLAMA, replace(IDLE, target_per_replica=4))
+    demand.report(LLAMA, IDLE._replace(target_per_replica=4))
     await asyncio.sleep(0)
     assert not waiter.done()
     demand.report(LLAMA, BUSY)
@@ -87,12 +86,12 @@ async def test_forgetting_ends_the_waiting_with_an_error(demand: Demand) -> None
         await waiter
 
 
-def test_a_negative_number_of_requests_is_refused() -> None:
+def test_a_negative_number_of_requests_is_refused(demand: Demand) -> None:
     with pytest.raises(ValueError, match="cannot be waiting"):
-        replace(IDLE, waiting=-1)
+        demand.report(LLAMA, IDLE._replace(waiting=-1))
 
 
 @pytest.mark.parametrize("target", [0, -1, float("nan")])
-def test_a_target_that_no_replica_could_meet_is_refused(target: float) -> None:
+def test_a_target_that_no_replica_could_meet_is_refused(demand: Demand, target: float) -> None:
     with pytest.raises(ValueError, match="cannot be meant for"):
-        replace(IDLE, target_per_replica=target)
+        demand.report(LLAMA, IDLE._replace(target_per_replica=target))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import grpc
 import pytest
@@ -37,12 +37,12 @@ def everyone(own: Demand) -> Everyone:
 
 def test_alone_what_is_wanted_here_is_all(everyone: Everyone, own: Demand) -> None:
     assert everyone.all.of(LLAMA) == IDLE
-    own.report(LLAMA, replace(IDLE, active=True, waiting=2))
+    own.report(LLAMA, IDLE._replace(active=True, waiting=2))
     assert everyone.all.of(LLAMA).waiting == 2
 
 
 def test_what_waits_elsewhere_is_added(everyone: Everyone, own: Demand) -> None:
-    own.report(LLAMA, replace(IDLE, active=True, waiting=2, running=1.0))
+    own.report(LLAMA, IDLE._replace(active=True, waiting=2, running=1.0))
     everyone.hear("a", [BUSY], now=0)
     everyone.hear("b", [BUSY], now=0)
     assert everyone.all.of(LLAMA) == Wanted(active=True, waiting=8, target_per_replica=8, running=1.0)
@@ -53,7 +53,7 @@ def test_odd_counts_of_a_peer_disturb_nobody(everyone: Everyone, own: Demand, od
     everyone.hear("a", [BUSY], now=0)
     everyone.hear("b", [Count(LLAMA, active=False, waiting=odd)], now=0)
     assert everyone.all.of(LLAMA).waiting == 3 + taken_for
-    own.report(LLAMA, replace(IDLE, active=True, waiting=2))
+    own.report(LLAMA, IDLE._replace(active=True, waiting=2))
     assert everyone.all.of(LLAMA).waiting == 5 + taken_for
 
 
@@ -154,7 +154,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wants(waiting: int) -> Wanted:
-    return replace(IDLE, active=waiting > 0, waiting=waiting)
+    return IDLE._replace(active=waiting > 0, waiting=waiting)
 
 
 async def test_each_hears_of_what_waits_at_the_other() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from slipway.activator.clients import Client
 from slipway.activator.holding import FEW, CrowdedError, FullError, House, Limits, Room, Ticket
-from slipway.activator.places import Places, Share
+from slipway.activator.places import Places
 from slipway.api.scaling import HoldSpec
 
 ONE, TWO = Client("192.0.2.1"), Client("192.0.2.2")
@@ -123,7 +123,7 @@ def test_a_newcomer_finds_a_place_unless_many_share_them(total: int, claims: lis
     """With two clients and more, nobody has more than three times what is left for all others."""
     places, held = Places(total), dict.fromkeys("abcdef", 0)
     for client in claims:
-        share = (Share(client, 3.0),)
+        share = ((client, 3.0),)
         if places.admit(share, 1):
             left = total - places.taken - 1
             assert held[client] == 0 or held[client] + 1 <= 3 * left

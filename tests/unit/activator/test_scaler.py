@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -59,7 +58,7 @@ async def test_is_active_says_what_is_wanted(demand: Demand, keda: rpc.ExternalS
 async def test_the_metric_is_the_number_of_requests_that_wait_or_run(
     demand: Demand, keda: rpc.ExternalScalerStub
 ) -> None:
-    demand.report(LLAMA, replace(BUSY, running=2.0))
+    demand.report(LLAMA, BUSY._replace(running=2.0))
     answer = await keda.GetMetrics(pb.GetMetricsRequest(scaledObjectRef=REF, metricName=METRIC))
     assert [(value.metricName, value.metricValueFloat) for value in answer.metricValues] == [(METRIC, 5)]
 
@@ -111,7 +110,7 @@ async def test_more_waiting_requests_are_no_news_for_an_active_stream(
     demand.report(LLAMA, BUSY)
     states = aiter(keda.StreamIsActive(REF))
     assert (await anext(states)).result is True
-    demand.report(LLAMA, replace(BUSY, waiting=4))
+    demand.report(LLAMA, BUSY._replace(waiting=4))
     await keda.IsActive(REF)  # the stream had its turn by the time this is answered
     demand.report(LLAMA, IDLE)
     assert (await anext(states)).result is False
@@ -150,7 +149,7 @@ async def test_each_deployments_stream_hears_of_its_own_demand_only(
 async def test_a_new_target_is_pushed_and_polled_alike(demand: Demand, keda: rpc.ExternalScalerStub) -> None:
     specs = aiter(keda.StreamMetricSpec(REF))
     assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 8
-    demand.report(LLAMA, replace(IDLE, target_per_replica=2.5))
+    demand.report(LLAMA, IDLE._replace(target_per_replica=2.5))
     assert (await anext(specs)) == await keda.GetMetricSpec(REF)
     assert (await keda.GetMetricSpec(REF)).metricSpecs[0].targetSizeFloat == 2.5
 

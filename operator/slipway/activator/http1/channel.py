@@ -13,12 +13,13 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from .parsing import MOST_SEGMENTS, AnswerParser, Event, RequestParser
 from .turns import Turns, of_this_loop
 
 MOST_UNREAD = 64 * 1024
-"""Bytes that have come and are not read yet: there are never more."""
+"""Bytes that have come and are not read yet: there are never more, but for those of one short body."""
 MOST_AT_ONCE = MOST_UNREAD // 2  # that are taken from the socket, if no more than as many are here
 BYTES_OF_A_SEGMENT = 32  # as a guess: most are longer
 MOST_UNSENT = 4 * 1024
@@ -40,6 +41,10 @@ TICK = 0.001
 """Seconds: how exactly an event loop keeps the time."""
 
 _TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
+
+_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()
+"""One for all channels of a loop, which fills it from a socket and has us take what is in it before it does anything
+else."""
 
 
 class Parser(Protocol):
@@ -77,7 +82,6 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self.peer = ""  # its address
         self._on_open = on_open
         self._events: deque[Event] = deque()
-        self._buffer = bytearray()
         self._received = 0  # bytes, ever
         self._taken_until: float = math.inf  # of them: no message is that begins behind
         self._reader: asyncio.Future[None] | None = None
@@ -93,6 +97,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._look: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
         self._turns: Turns
+        self._buffer: memoryview  # of the loop
         self._transport: asyncio.Transport
 
     # --- what asyncio calls ------------------------------------------------------------------------------------------
@@ -101,6 +106,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self._loop = asyncio.get_running_loop()
         self._turns = of_this_loop()
+        self._buffer = _buffer_of(self._loop)
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         self._transport.set_write_buffer_limits(high=MOST_UNSENT)
         _set_up(transport.get_extra_info("socket"))
@@ -108,14 +114,12 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self._on_open()
             self._on_open = None
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        self._buffer = bytearray(self._most_at_once)
-        return self._buffer
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer[: self._most_at_once]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._received += nbytes
-        self.parser.take(bytes(memoryview(self._buffer)[:nbytes]))
-        self._buffer = bytearray()
+        self.parser.take(bytes(self._buffer[:nbytes]))
         if self._is_reading and self.parser.unparsed >= self._most_at_once:
             self._is_reading = False
             self._transport.pause_reading()
@@ -288,12 +292,12 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    async def _more(self, until: float) -> None:
-        """Waits for bytes, for the end, or until then."""
+    def _more(self, until: float) -> asyncio.Future[None]:
+        """Done when there are more bytes, at the end, or then."""
         self._reader, self._read_until = self._loop.create_future(), until
         if until < self._alarm_at:
             self._set_alarm(until)
-        await self._reader
+        return self._reader
 
     def _set_alarm(self, at: float) -> None:
         if self._alarm:
@@ -352,6 +356,12 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
                     writer.set_exception(GoneError("the peer has closed the connection"))
                 else:
                     writer.set_result(None)
+
+
+def _buffer_of(loop: asyncio.AbstractEventLoop) -> memoryview:
+    if loop not in _buffers:
+        _buffers[loop] = memoryview(bytearray(MOST_AT_ONCE))
+    return _buffers[loop]
 
 
 def _set_up(sock: socket.socket) -> None:

@@ -7,9 +7,9 @@ readers of it can't disagree about where it ends, which is what request smugglin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
+from typing import NamedTuple
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 
@@ -20,14 +20,17 @@ _OURS = frozenset((b"content-length", b"host", b"expect"))  # decided here, what
 _OF_HEADS_ALONE = frozenset(b"trailer content-type content-encoding authorization x-api-key api-key cookie".split())
 _NOT_IN_TRAILERS = _HOP_BY_HOP | _OURS | _OF_HEADS_ALONE
 _NOT_PASSED_ON = _HOP_BY_HOP | {b"content-length", b"expect"}
+_JUDGED = frozenset(b"host transfer-encoding content-length expect".split())  # of a request
 _TARGET = re.compile(rb"[!-~]+")
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)([/?][^#]*)?", re.IGNORECASE)
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 _HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
 
 _REFUSED = frozenset((b"CONNECT", b"TRACE", b"PRI", b"SOURCE"))  # tunnels, echoes, and methods of other protocols
 
 LONGEST_TARGET = 8 * 1024
 MOST_HEADERS = 100
+WITHOUT_BODY = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))  # whatever such an answer's head says
 VIA = (b"via", b"1.1 slipway")
 
 
@@ -40,8 +43,7 @@ class MalformedError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     method: bytes
     target: bytes  # a path and a query; or *
     headers: Headers
@@ -54,8 +56,7 @@ class RequestHead:
         return first(self.headers, name)
 
 
-@dataclass(frozen=True)
-class AnswerHead:
+class AnswerHead(NamedTuple):
     status: int
     phrase: bytes
     headers: Headers
@@ -74,15 +75,21 @@ def request_head(method: bytes, target: bytes, protocol: bytes, headers: Headers
         raise MalformedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method.decode()} is not allowed here.")
     is_http10 = protocol == b"HTTP/1.0"
     path, authority = _target(method, target)
-    host = _host(headers, is_http10=is_http10)
+    judged: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in _JUDGED:
+            judged.setdefault(name, []).append(value)
+    host = _host(judged.get(b"host", []), is_http10=is_http10)
     headers = [(name, value) for name, value in headers if name != b"host"]
     return RequestHead(
         method=method,
         target=path,
         headers=[(b"host", host if authority is None else authority), *headers],
-        length=_request_length(headers, is_http10=is_http10),
+        length=_request_length(
+            judged.get(b"transfer-encoding", []), judged.get(b"content-length", []), is_http10=is_http10
+        ),
         is_http10=is_http10,
-        expects_continue=_expects_continue(headers) and not is_http10,
+        expects_continue=_expects_continue(judged.get(b"expect", [])) and not is_http10,
         keep_alive=keep_alive and not is_http10,
     )
 
@@ -100,29 +107,27 @@ def _target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     raise MalformedError(HTTPStatus.BAD_REQUEST, "The URL is not one.")
 
 
-def _host(headers: Headers, *, is_http10: bool) -> bytes:
-    hosts = values(headers, b"host")
-    if len(hosts) > 1 or not (hosts or is_http10) or not all(_HOST.fullmatch(host) for host in hosts):
+def _host(hosts: Sequence[bytes], *, is_http10: bool) -> bytes:
+    if len(hosts) > 1 or not (hosts or is_http10) or (hosts and not _HOST.fullmatch(hosts[0])):
         raise MalformedError(HTTPStatus.BAD_REQUEST, "A request has one Host header, with the name of a host.")
     return hosts[0] if hosts else b"slipway"
 
 
-def _request_length(headers: Headers, *, is_http10: bool) -> int | None:
+def _request_length(codings: Sequence[bytes], lengths: Sequence[bytes], *, is_http10: bool) -> int | None:
     """None for chunks. Whatever could be read in two ways is refused."""
-    codings, lengths = values(headers, b"transfer-encoding"), values(headers, b"content-length")
     if codings:
         if is_http10 or lengths:
             raise MalformedError(HTTPStatus.BAD_REQUEST, "The length of the body is given in two ways.")
         if [coding.lower() for coding in codings] != [b"chunked"]:
             raise MalformedError(HTTPStatus.NOT_IMPLEMENTED, "No Transfer-Encoding is known here but chunked.")
         return None
-    if len(lengths) > 1 or not all(re.fullmatch(rb"[0-9]{1,18}", length) for length in lengths):
+    if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
         raise MalformedError(HTTPStatus.BAD_REQUEST, "Content-Length is one number.")
     return int(lengths[0]) if lengths else 0
 
 
-def _expects_continue(headers: Headers) -> bool:
-    expected = [value.lower() for value in values(headers, b"expect")]
+def _expects_continue(values: Sequence[bytes]) -> bool:
+    expected = [value.lower() for value in values]
     if expected not in ([], [b"100-continue"]):
         raise MalformedError(HTTPStatus.EXPECTATION_FAILED, "Nothing can be expected here but 100-continue.")
     return bool(expected)

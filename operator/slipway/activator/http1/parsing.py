@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum, auto
 from http import HTTPStatus
+from typing import NamedTuple
 
 import httptools
 
 from .heads import (
     MOST_HEADERS,
+    WITHOUT_BODY,
     AnswerHead,
     Headers,
     MalformedError,
@@ -30,6 +31,7 @@ LONGEST_HEAD = 32 * 1024
 MOST_LINES = MOST_HEADERS + 8  # of a head, with its first and last one, and empty ones before it
 MOST_SEGMENTS = 128
 """Lines, chunks and pieces of a body that are parsed at once, so that it takes less than a millisecond."""
+SHORT_BODY = 4 * 1024  # bytes of one that is told with its head, if it is here
 WORK_OF_A_REQUEST = 128  # all that is done for one takes as long as parsing so many segments
 
 _REQUESTS_OF_NOBODY, _ANSWERS_TO_NOBODY = httptools.HttpRequestParser(None), httptools.HttpResponseParser(None)
@@ -37,8 +39,7 @@ _REQUESTS_OF_NOBODY, _ANSWERS_TO_NOBODY = httptools.HttpRequestParser(None), htt
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
 
 
-@dataclass(frozen=True)
-class End:
+class End(NamedTuple):
     """The body is complete."""
 
     trailers: Headers
@@ -100,7 +101,8 @@ class _Parser:
     def take(self, data: bytes) -> None:
         """To be parsed when it is asked for."""
         if not (self._broken or self._is_released):
-            self._raw, self._at = self._raw[self._at :] + data if self.unparsed else data, 0
+            self._raw = self._raw[self._at :] + data if self._at < len(self._raw) else data
+            self._at = 0
 
     def events(self) -> list[Event]:
         """Some more of one message; empty if more bytes must come first, or a bit more must be parsed.
@@ -109,6 +111,8 @@ class _Parser:
         """
         self._is_done, self.work = False, 0
         while self._at < len(self._raw) and self.work < MOST_SEGMENTS and not (self._is_done or self._broken):
+            self._parse()
+        if self._next is _Next.BODY and 0 < self._left <= min(SHORT_BODY, len(self._raw) - self._at):
             self._parse()
         self._end_of_piece()
         events, self._events = self._events, []
@@ -135,7 +139,7 @@ class _Parser:
         self.work += 1
         was = self._next
         if was is _Next.BODY and self._left:
-            end = self._at + min(self._left, self.unparsed)
+            end = min(self._at + self._left, len(self._raw))
             self._left -= end - self._at
             self._give(end)
             return
@@ -163,7 +167,7 @@ class _Parser:
         raw, at = self._raw, self._at
         end = raw.find(b"\r\n\r\n", at) + 4
         length, lines = end - at, raw.count(b"\n", at, end)
-        if not 4 < length < LONGEST_HEAD or lines > min(MOST_LINES, MOST_SEGMENTS - self.work):
+        if not 4 < length < LONGEST_HEAD or lines > MOST_LINES or lines > MOST_SEGMENTS - self.work:
             return False
         first_line = raw[at : raw.find(b"\n", at)].strip()
         if not first_line or raw.count(b"\r\n", at, end) != lines:
@@ -389,7 +393,7 @@ class AnswerParser(_Parser):
         if codings not in ([], [b"chunked"]):
             self._fail(HTTPStatus.BAD_GATEWAY, "The replica's answer has a Transfer-Encoding that isn't known.")
         lengths = values(self._headers, b"content-length")
-        without_body = self._to_head or status in (204, 304)
+        without_body = self._to_head or status in WITHOUT_BODY
         self._until_end = not (codings or lengths or without_body)
         keep_alive = self._parser.should_keep_alive() and not self._until_end and not self._to_head
         length = 0 if without_body else int(lengths[0]) if lengths and not codings else None
