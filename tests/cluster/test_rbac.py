@@ -71,9 +71,9 @@ async def make_it_tidy_up(cluster: Cluster, home: Kube) -> None:
     """A runtime of an older release, which no InferenceService uses."""
     [runtime, *_] = documents(RUNTIMES)
     labels = {"slipway.dev/runtime": "slipway-llamacpp"}
-    await home.apply({**runtime, "metadata": {"name": "slipway-llamacpp-0-old", "labels": labels}})
+    await home.apply({**runtime, "metadata": {"name": "slipway-llamacpp-0.0.1-0a1b2c3d", "labels": labels}})
     async with with_values(cluster, home, *KEEPS_NOTHING):
-        await home.wait_gone("clusterservingruntime", "slipway-llamacpp-0-old")
+        await home.wait_gone("clusterservingruntime", "slipway-llamacpp-0.0.1-0a1b2c3d")
 
 
 NAMES: Object = {

@@ -119,6 +119,9 @@ class MadeStatus(ReportModel):
     sync: str = Field(
         default="", max_length=LONGEST_SYNC, description="The annotation slipway.dev/sync, as it was then."
     )
+    accelerator: str = Field(default="", max_length=63, description="The AcceleratorProfile of the plan then.")
+    gpus_per_replica: int = Field(default=0, ge=0, description="Accelerators of each replica, by that plan.")
+    max_concurrency: int | None = Field(default=None, ge=0, description="Requests that a replica takes, by that plan.")
 
 
 class UpdateStatus(ReportModel):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -63,13 +64,18 @@ class OldRuntimes:
 
     def _is_old(self, runtime: Object) -> bool:
         metadata = runtime["metadata"]
-        is_ours = RUNTIME_LABEL in (metadata.get("labels") or {})
-        return is_ours and metadata["name"] not in self._current and "deletionTimestamp" not in metadata
+        of_a_release = is_of_a_release(metadata["name"], (metadata.get("labels") or {}).get(RUNTIME_LABEL, ""))
+        return of_a_release and metadata["name"] not in self._current and "deletionTimestamp" not in metadata
 
     async def _used(self) -> frozenset[str]:
         """By anybody: people make InferenceServices themselves, too."""
         found = await self._client.list(INFERENCE_SERVICE, keep=runtimes_of)
         return frozenset(name for each in found for name in each["runtimes"])
+
+
+def is_of_a_release(name: str, engine: str) -> bool:
+    """Named as the chart names them. A copy that somebody has made of one has its labels, but not such a name."""
+    return bool(engine) and re.fullmatch(rf"{re.escape(engine)}-[0-9][0-9A-Za-z.+-]*-[0-9a-f]{{8}}", name) is not None
 
 
 def runtimes_of(inference_service: Object) -> Object:

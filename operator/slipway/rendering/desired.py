@@ -24,6 +24,7 @@ class World:
     """What of the cluster decides how objects look."""
 
     serving_runtime: Object | None  # the (Cluster)ServingRuntime that the plan names
+    pods_runtime: Object | None = None  # the one that the live InferenceService names
     inference_service: Object | None = None  # the live one, if there is one
     deployment: Object | None = None  # that KServe made for it
     kinds: frozenset[str] = frozenset()  # optional kinds that the cluster knows, as Kind.group
@@ -36,6 +37,7 @@ class World:
     activator_port: int | None = None  # its port for this deployment, once it has one
     activator_reads_keys: bool | None = None  # whether it may read access.apiKeysSecret; None: nobody knows
     has_ready: bool = False  # whether a replica of the model is ready
+    has_pods: bool = False  # whether pods of it are on nodes
     has_missing: bool = False  # whether not all replicas are ready, or not all of the newest version
     is_updating: bool = False  # whether pods of an older version are there
     lacks_room: bool = False  # whether the new version has no place beside them

@@ -1,9 +1,9 @@
 """Keeps an upgrade of Slipway from restarting models. Pure.
 
 KServe replaces a model's pods whenever their part of its InferenceService changes, and a newer Slipway may write that
-part differently, or name a newer runtime. So the part stays as the version wrote it that made the pods, until the
-object itself asks for another: by a change of its spec that concerns the pods, or by the annotation `slipway.dev/sync`.
-All else (replicas, autoscalers, policies, Services) follows the new version at once.
+part differently, or name a newer runtime; so may this one, once a profile has changed. So the part stays as it was when
+the pods were made, until the object itself asks for another: by a change of its spec that concerns the pods, or by the
+annotation `slipway.dev/sync`. All else (replicas, autoscalers, policies, Services) follows at once.
 
 Nothing is kept for it but two digests in the status: the part itself is read from the live InferenceService, whose
 managedFields tell what Slipway has set. ADR 0017 tells why.
@@ -11,15 +11,21 @@ managedFields tell what Slipway has set. ADR 0017 tells why.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.names import RUNTIME_LABEL
+from slipway.api.reasons import ConditionType
+from slipway.api.status import MadeStatus
 from slipway.planning import Plan
-from slipway.rendering.desired import Object, hash_of
+from slipway.rendering.desired import Object, World
 from slipway.rendering.fields import set_by_us
+from slipway.rendering.plain import digest, plain, text
 from slipway.rendering.scaling import CLASS_ANNOTATION
 
 OLDER = "an older version"
@@ -33,74 +39,68 @@ NOT_OF_PODS: Mapping[str, Any] = {
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})
 PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update tells what a new one would change."
 MOST_CHANGES, LONGEST_CHANGE, LONGEST_VALUE = 16, 256, 80
-DIGITS = 32  # of a digest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What made the pods: `status.made`."""
-
-    version: str
-    spec: str  # the digest of what of the spec concerns them
-    pods: str  # that of their part of the InferenceService
-    sync: str  # the annotation, as it was then
-
-    def written(self) -> Object:
-        return {"version": self.version, "spec": self.spec, "pods": self.pods, "sync": self.sync}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
     inference_service: Object  # what is to be applied
-    made: Made
-    update: Object | None = None  # what another version would change, as the status tells it
+    made: MadeStatus  # and what made its pods
+    update: Object | None = None  # what would change, as the status tells it
     is_kept: bool = False
 
 
-def pinned(wanted: Object, live: Object | None, deployment: LLMDeployment, status: Object, *, version: str) -> Pinned:
-    """`wanted`: the InferenceService as this version writes it; `status`: what was last written of the deployment."""
-    now = Made(
-        version=version,
-        spec=_digest(_of_spec(deployment.spec)),
-        pods=_digest(of_pods(wanted)),
+def pinned(wanted: Object, deployment: LLMDeployment, plan: Plan, runtime: Object, world: World) -> Pinned:
+    """`wanted`: the InferenceService as this version writes it now, by this plan and this runtime."""
+    now = MadeStatus(
+        version=world.version,
+        spec=digest(_asked(deployment.spec, runtime)),
+        pods=digest(of_pods(wanted)),
         sync=deployment.sync,
+        accelerator=plan.profile,
+        gpus_per_replica=plan.gpus_per_replica,
+        max_concurrency=plan.max_concurrency,
     )
-    ours = set_by_us(live) if live else {}
-    before = _made(status) or (_adopted(ours, deployment, status, now) if ours else None)
-    if before is None or not ours or not _is_to_be_kept(before, now, ours, wanted):
+    ours = set_by_us(world.inference_service) if world.inference_service else {}
+    before = _made(world.status) or _adopted(ours, deployment, world.status, now)
+    if not ours or before is None or digest(of_pods(ours)) == now.pods:
         return Pinned(inference_service=wanted, made=now)
-    if _digest(of_pods(ours)) == now.pods:
+    is_another = before.version != now.version or runtime_name(ours) != runtime_name(wanted)
+    if not (is_another or world.has_pods) or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now)
-    update = {"version": version, "changes": changes(of_pods(ours), of_pods(wanted))}
+    update = {"version": world.version, "changes": changes(plain(of_pods(ours)), plain(of_pods(wanted)))}
     return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
 
 
-def _is_to_be_kept(before: Made, now: Made, ours: Object, wanted: Object) -> bool:
-    """Whether another version, or other runtimes, are the only reason to write it differently."""
-    is_another = before.version != now.version or _runtime(ours) != _runtime(wanted)
-    return is_another and (before.spec, before.sync) == (now.spec, now.sync) and before.pods == _digest(of_pods(ours))
+def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:
+    """Whether the object asks for what it did then, and nobody has changed by hand what was made of it."""
+    asks_again = now.sync not in ("", before.sync)  # to take the annotation away asks for nothing
+    return before.spec == now.spec and not asks_again and before.pods == digest(of_pods(ours))
 
 
-def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: Made) -> Made | None:
+def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeStatus) -> MadeStatus | None:
     """Versions before this mechanism wrote nothing down. What they made is kept, if it is for the spec as it is."""
-    if status.get("observedGeneration") != deployment.metadata.generation:
+    conditions = {each["type"]: each["status"] for each in status.get("conditions") or []}
+    is_followed = status.get("observedGeneration") == deployment.metadata.generation
+    if not is_followed or conditions.get(ConditionType.STALLED) == "True":
         return None
-    return Made(version=OLDER, spec=now.spec, pods=_digest(of_pods(ours)), sync=now.sync)
-
-
-def _made(status: Object) -> Made | None:
-    told = status.get("made")
-    if not isinstance(told, dict):
-        return None
-    texts = {name: told.get(name, "") for name in ("version", "spec", "pods", "sync")}
-    return Made(**texts) if all(isinstance(each, str) for each in texts.values()) else None
-
-
-def as_made(plan: Plan, status: Object) -> Plan:
-    """By which the pods that are kept were made, as far as the status tells it."""
     told = status.get("plan") or {}
-    profile, gpus = told.get("accelerator", ""), told.get("gpusPerReplica", 0)
-    then = replace(plan, profile=profile, gpus_per_replica=gpus, max_concurrency=told.get("maxConcurrency"))
+    plan = {name: told[name] for name in ("accelerator", "gpusPerReplica", "maxConcurrency") if told.get(name)}
+    then = {"version": OLDER, "spec": now.spec, "pods": digest(of_pods(ours)), "sync": now.sync}
+    return _made({"made": plan | then})
+
+
+def _made(status: Object) -> MadeStatus | None:
+    """As it was written down; None: nothing was, or somebody else has written there."""
+    with suppress(ValidationError):
+        return MadeStatus.model_validate(status.get("made"))
+    return None
+
+
+def as_made(plan: Plan, made: MadeStatus) -> Plan:
+    """By which the pods that are kept were made."""
+    then = replace(
+        plan, profile=made.accelerator, gpus_per_replica=made.gpus_per_replica, max_concurrency=made.max_concurrency
+    )
     return plan if then == plan else replace(then, why=(PLANNED_BEFORE,), rejected=())
 
 
@@ -130,28 +130,18 @@ def _with_pods_of(ours: Object, wanted: Object) -> Object:
     }
 
 
-def _of_spec(spec: LLMDeploymentSpec) -> Object:
-    """What is asked of the pods."""
-    asked = spec.model_dump(by_alias=True, exclude_defaults=True, exclude=dict(NOT_OF_PODS))
-    return {name: value for name, value in asked.items() if value != {}}
+def _asked(spec: LLMDeploymentSpec, runtime: Object) -> Object:
+    """What is asked of the pods, by the spec and by a runtime of somebody's own: theirs may change under its name, and
+    then KServe makes the pods anew."""
+    told = spec.model_dump(by_alias=True, exclude_defaults=True, exclude=dict(NOT_OF_PODS))
+    asked = {name: value for name, value in told.items() if value != {}}
+    is_a_releases = RUNTIME_LABEL in (runtime["metadata"].get("labels") or {})
+    return asked if is_a_releases else {**asked, "runtime": runtime["spec"]}
 
 
-def _runtime(inference_service: Object) -> object:
-    return inference_service.get("spec", {}).get("predictor", {}).get("model", {}).get("runtime")
-
-
-def _digest(thing: Object) -> str:
-    return hash_of(_in_order(thing))[:DIGITS]
-
-
-def _in_order(value: Any) -> Any:
-    """The API server keeps the order of lists whose items have names as it was when they came."""
-    if isinstance(value, dict):
-        return {name: _in_order(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        items = [_in_order(each) for each in value]
-        return sorted(items, key=_text) if all(isinstance(each, dict) for each in items) else items
-    return value
+def runtime_name(inference_service: Object) -> str:
+    model = (inference_service.get("spec", {}).get("predictor") or {}).get("model") or {}
+    return str(model.get("runtime") or "")
 
 
 # --- what would change, for people -----------------------------------------------------------------------------------
@@ -190,9 +180,5 @@ def _changes_of_list(path: str, before: list[Any], after: list[Any]) -> Iterator
 
 
 def _shown(value: Any) -> str:
-    text = "nothing" if value is None else value if isinstance(value, str) else _text(value)
-    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    shown = "nothing" if value is None else value if isinstance(value, str) else text(value)
+    return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}…"

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, EVENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, SERVICE, Object
+from slipway.kube.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    EVENT,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    SERVICE,
+    Object,
+)
+from slipway.kube.queue import RetryLaterError
 from support.small_cluster import HOME, Loop
 from support.turns import made_by_kserve, status, thing
 
@@ -35,6 +44,11 @@ def runtime_of(loop: Loop) -> str:
     return str(model["runtime"])
 
 
+def changed(deployment: Object, *, generation: int, **spec: Object) -> Object:
+    metadata = {**deployment["metadata"], "generation": generation}
+    return {**deployment, "metadata": metadata, "spec": {**deployment["spec"], **spec}}
+
+
 def events(loop: Loop) -> list[str]:
     return [request.body["reason"] for request in loop.api.requests if request.kind == EVENT]
 
@@ -62,6 +76,33 @@ async def test_the_annotation_rolls_the_update_out_and_the_status_forgets_it(old
     await newer.settle()
     assert runtime_of(newer) == NEW
     assert status(newer)["made"]["version"] == "2"
+
+
+async def test_a_change_that_is_refused_takes_no_update_along_when_it_is_taken_back(older: Loop) -> None:
+    newer = upgraded(older)
+    await newer.settle()
+    before = newer.api.get(LLM_DEPLOYMENT)
+    newer.api.faults["apply InferenceService"] = (403, "exceeded quota")
+    newer.api.put(changed(before, generation=2, pod={"labels": {"team": "b"}}))
+    with pytest.raises(RetryLaterError):
+        await newer.turn()
+    assert status(newer)["made"]["version"] == "1"
+    newer.api.faults.clear()
+    newer.api.put(changed(before, generation=3))
+    await newer.settle()
+    assert runtime_of(newer) == OLD
+    assert status(newer)["update"]["version"] == "2"
+
+
+async def test_a_profile_that_is_away_for_a_while_takes_nothing_of_the_plan_along(older: Loop) -> None:
+    plan = {name: status(older)["plan"][name] for name in ("accelerator", "maxConcurrency")}
+    profile = older.api.get(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    newer = upgraded(older)
+    newer.end(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    await newer.settle()
+    newer.api.put(profile)
+    await newer.settle()
+    assert {name: status(newer)["plan"][name] for name in plan} == plan
 
 
 async def test_an_inference_service_that_somebody_deletes_is_made_by_the_version_that_is_there(older: Loop) -> None:

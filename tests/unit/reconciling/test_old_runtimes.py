@@ -12,7 +12,7 @@ from slipway.reconciling.operator import Operator
 from slipway.reconciling.options import parse
 from support.turns import thing
 
-CURRENT = "slipway-vllm-cuda-2-bb"
+CURRENT = "slipway-vllm-cuda-2.0.0-bbbbbbbb"
 
 
 class Client:
@@ -54,22 +54,22 @@ def old_runtimes(
 
 
 async def test_where_some_namespaces_are_watched_alone_all_stay_since_who_else_uses_one_cannot_be_told() -> None:
-    options = parse(["--runtimes=slipway-vllm-cuda=slipway-vllm-cuda-2-bb", "--watch-namespaces=chat"], {})
+    options = parse(["--runtimes=slipway-vllm-cuda=slipway-vllm-cuda-2.0.0-bbbbbbbb", "--watch-namespaces=chat"], {})
     assert not Operator(options, Configuration())._old_runtimes._current
 
 
 async def test_one_that_nobody_uses_twice_in_a_row_goes() -> None:
     client = Client()
-    old = old_runtimes(client, runtime("slipway-vllm-cuda-1-aa"), runtime(CURRENT))
+    old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"), runtime(CURRENT))
     await old.look()
     assert client.deleted == []
     await old.look()
-    assert client.deleted == ["slipway-vllm-cuda-1-aa"]
+    assert client.deleted == ["slipway-vllm-cuda-1.0.0-aaaaaaaa"]
 
 
 async def test_one_that_somebody_uses_stays() -> None:
-    client = Client(used("slipway-vllm-cuda-1-aa"))
-    old = old_runtimes(client, runtime("slipway-vllm-cuda-1-aa"))
+    client = Client(used("slipway-vllm-cuda-1.0.0-aaaaaaaa"))
+    old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"))
     for _ in range(3):
         await old.look()
     assert client.deleted == []
@@ -77,9 +77,9 @@ async def test_one_that_somebody_uses_stays() -> None:
 
 async def test_one_that_was_used_in_between_is_given_as_long_again() -> None:
     client = Client()
-    old = old_runtimes(client, runtime("slipway-vllm-cuda-1-aa"))
+    old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"))
     await old.look()
-    client.there = [used("slipway-vllm-cuda-1-aa")]
+    client.there = [used("slipway-vllm-cuda-1.0.0-aaaaaaaa")]
     await old.look()
     client.there = []
     await old.look()
@@ -89,11 +89,12 @@ async def test_one_that_was_used_in_between_is_given_as_long_again() -> None:
 STAYS = [
     runtime(CURRENT),
     runtime("somebody-elses", is_ours=False),
-    runtime("slipway-vllm-cuda-1-aa", deletionTimestamp="2026-11-21T10:00:00Z"),
+    runtime("team-a-vllm-cuda-13"),
+    runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa", deletionTimestamp="2026-11-21T10:00:00Z"),
 ]
 
 
-@pytest.mark.parametrize("it", STAYS, ids=["of this release", "of somebody else", "on its way out"])
+@pytest.mark.parametrize("it", STAYS, ids=["of this release", "of somebody else", "a copy of one", "on its way out"])
 async def test_what_is_not_an_older_releases_is_left_alone(it: Object) -> None:
     client = Client()
     old = old_runtimes(client, it)
@@ -107,7 +108,7 @@ async def test_nothing_goes_where_nobody_says_what_is_current_or_somebody_else_l
     current: tuple[str, ...], leads: bool
 ) -> None:
     client = Client()
-    old = old_runtimes(client, runtime("slipway-vllm-cuda-1-aa"), current=current, leads=leads)
+    old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"), current=current, leads=leads)
     for _ in range(3):
         await old.look()
     assert client.deleted == []

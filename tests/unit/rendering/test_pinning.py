@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.rendering import Desired
+from slipway.rendering import Desired, World, plain, render
 from slipway.rendering.pinning import changes, of_pods
-from support.rendered_worlds import Object, deployment, desired, of_kind, runtime
+from support.rendered_worlds import Object, deployment, desired, of_kind, plan, profile, runtime
 from support.small_cluster import fields_of
 
 OLD, NEW = "slipway-vllm-cuda-1-aa", "slipway-vllm-cuda-2-bb"
+GOLDEN_PLAIN = "cb4cd0ff6bd0cc209620191c371bae00"
+GOLDEN_SPEC = "593497cd360402ac7a5a0861418b8988"
+MUCH: Object = {
+    "accelerator": {"profiles": ["h100"]},
+    "engine": {"contextLength": 2048, "extraArgs": ["--seed=1"]},
+    "pod": {
+        "env": [{"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"}],
+        "labels": {"team": "b"},
+        "resources": {"requests": {"cpu": "1.5"}},
+    },
+    "access": {"apiKeysSecret": "keys"},
+    "rollout": {"drainTimeout": "5m"},
+}
 SPEC: Object = {"accelerator": {"profiles": ["h100"]}}
 
 
@@ -41,6 +54,7 @@ def then(before: Desired, *, spec: Object = SPEC, annotations: dict[str, str] | 
         "version": "2",
         "serving_runtime": runtime(NEW),
         "inference_service": as_there(before),
+        "pods_runtime": runtime(OLD),
         "status": status_of(before),
     }
     return desired(deployment(annotations=annotations, **spec), **(given | world))
@@ -66,12 +80,78 @@ def test_the_same_version_with_another_runtime_changes_no_pod() -> None:
     assert pods(then(before, version="1")) == pods(before)
 
 
-def test_the_same_version_with_the_same_runtime_follows_whatever_has_changed() -> None:
+def test_the_same_version_follows_what_the_spec_asks_for() -> None:
     before = made()
     spec = {"accelerator": {"profiles": ["h100"]}, "engine": {"contextLength": 2048}}
     after = then(before, spec=spec, version="1", serving_runtime=runtime(OLD))
     assert pods(after) != pods(before)
     assert after.update is None
+
+
+def with_another_profile(before: Desired, **world: Any) -> Desired:
+    """Of the same name, whose nodes have another label."""
+    wanted = deployment(**SPEC)
+    planned = plan(wanted, [profile("h100", nodeLabels={"gpu": "hopper"})])
+    given = World(
+        version="1",
+        serving_runtime=runtime(OLD),
+        pods_runtime=runtime(OLD),
+        inference_service=as_there(before),
+        status=status_of(before),
+        **world,
+    )
+    answer = render(wanted, planned, given)
+    assert isinstance(answer, Desired)
+    return answer
+
+
+def test_a_changed_profile_changes_no_pod_that_is_on_a_node_and_is_told() -> None:
+    before = made()
+    after = with_another_profile(before, has_pods=True)
+    assert pods(after) == pods(before)
+    assert after.update is not None
+    assert "predictor.nodeSelector.gpu: h100 → hopper" in after.update["changes"]
+
+
+def test_a_changed_profile_is_followed_where_no_pod_notices_it() -> None:
+    before = made()
+    assert pods(with_another_profile(before, has_pods=False)) != pods(before)
+
+
+WRITTEN_ANEW = [
+    pytest.param({"requests": {"cpu": "0.5"}}, {"requests": {"cpu": "500m"}}, id="another unit"),
+    pytest.param({"requests": {"cpu": 2}}, {"requests": {"cpu": "2"}}, id="a number"),
+    pytest.param({"limits": {"memory": "1024Mi"}}, {"limits": {"memory": "1Gi"}}, id="another suffix"),
+]
+
+
+@pytest.mark.parametrize(("written", "there"), WRITTEN_ANEW)
+def test_what_the_api_server_writes_in_another_way_is_the_same(written: Object, there: Object) -> None:
+    spec = {**SPEC, "pod": {"resources": written}}
+    before = made(spec=spec)
+    service = as_there(before)
+    [(kind, amounts)] = there.items()
+    service["spec"]["predictor"]["model"]["resources"][kind] |= amounts
+    after = then(before, spec=spec, inference_service=service)
+    assert pods(after)["predictor"]["model"]["runtime"] == OLD
+    assert after.update == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
+
+
+def test_an_empty_variable_that_the_api_server_leaves_out_is_the_same() -> None:
+    spec = {**SPEC, "pod": {"env": [{"name": "VLLM_LOGGING_PREFIX", "value": ""}]}}
+    before = made(spec=spec)
+    service = as_there(before)
+    for variable in service["spec"]["predictor"]["model"]["env"]:
+        if variable["name"] == "VLLM_LOGGING_PREFIX":
+            variable.pop("value")
+    after = then(before, spec=spec, inference_service=service)
+    assert pods(after)["predictor"]["model"]["runtime"] == OLD
+
+
+def test_digests_stay_what_they_are() -> None:
+    """Another way to make them would take every pod of an upgraded cluster for changed."""
+    assert plain.digest({"b": [1, "x"], "a": {"requests": {"cpu": "0.5"}, "empty": ""}}) == GOLDEN_PLAIN
+    assert (made(spec=MUCH).made or {})["spec"] == GOLDEN_SPEC
 
 
 def test_what_a_newer_version_writes_alike_is_its_own_from_then_on() -> None:
@@ -146,6 +226,13 @@ def test_the_annotation_asks_for_the_update(first: dict[str, str], second: dict[
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
 
 
+def test_to_take_the_annotation_away_asks_for_nothing() -> None:
+    before = made(annotations={"slipway.dev/sync": "a"})
+    after = then(before)
+    assert pods(after) == pods(before)
+    assert after.made == before.made
+
+
 def test_an_annotation_that_was_followed_asks_for_nothing_more() -> None:
     asked = {"slipway.dev/sync": "a"}
     before = made(annotations=asked)
@@ -158,6 +245,46 @@ def test_what_somebody_has_changed_by_hand_is_written_anew() -> None:
     del there["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:predictor"]["f:model"]["f:args"]
     after = then(made(), inference_service=there)
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
+
+
+# --- runtimes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_runtime_that_made_the_pods_and_is_gone_is_told() -> None:
+    after = then(made(), pods_runtime=None)
+    [told] = [remark for remark in after.remarks if OLD in remark]
+    assert NEW in told
+    assert "slipway.dev/sync" in told
+
+
+def test_where_a_release_brings_no_runtime_for_the_engine_the_rest_still_follows() -> None:
+    before = made()
+    spec = {**SPEC, "access": {"allowFrom": []}}
+    after = then(before, spec=spec, serving_runtime=None)
+    assert pods(after) == pods(before)
+    assert of_kind(after, "NetworkPolicy") != of_kind(before, "NetworkPolicy")
+    assert any(OLD in remark for remark in after.remarks)
+
+
+def test_service_policy_and_monitor_have_the_ports_of_the_pods_that_are_there() -> None:
+    spec = {**SPEC, "engine": {"name": "slipway-sglang"}}
+    old, new = (
+        runtime("slipway-sglang-1", ports=[{"containerPort": 8080}]),
+        runtime("slipway-sglang-2", ports=[{"containerPort": 30000}]),
+    )
+    before = desired(deployment(**spec), version="1", serving_runtime=old)
+    after = then(before, spec=spec, serving_runtime=new, pods_runtime=old)
+    for kind in ("Service", "NetworkPolicy"):
+        assert of_kind(after, kind) == of_kind(before, kind)
+
+
+def test_a_runtime_of_somebodys_own_is_followed_since_kserve_follows_it() -> None:
+    spec = {**SPEC, "engine": {"name": "theirs"}}
+    before = desired(deployment(**spec), version="1", serving_runtime=runtime("theirs"))
+    changed = runtime("theirs", image="another")
+    after = then(before, spec=spec, version="2", serving_runtime=changed, pods_runtime=changed)
+    assert after.update is None
+    assert (after.made or {})["version"] == "2"
 
 
 # --- without anything written down -----------------------------------------------------------------------------------
@@ -195,7 +322,7 @@ def test_one_whose_fields_nobody_knows_is_written_anew() -> None:
 def test_the_plan_that_is_told_is_the_one_by_which_the_pods_were_made() -> None:
     before = made()
     status = status_of(before)
-    status["plan"] = {"accelerator": "a100", "gpusPerReplica": 4, "maxConcurrency": 9}
+    status["made"] |= {"accelerator": "a100", "gpusPerReplica": 4, "maxConcurrency": 9}
     plan = then(before, status=status).plan
     assert plan is not None
     assert (plan.profile, plan.gpus_per_replica, plan.max_concurrency) == ("a100", 4, 9)
