@@ -16,8 +16,8 @@ from support.kube import Kube
 from support.trials import Replica
 
 STEADY_AGAIN = 480.0
-"""Seconds: KServe's controller ends with the API server. The kubelet waits for up to five minutes before it starts again
-what has ended several times, as in these tests one after the other, and it counts as down until it has run for two."""
+"""Seconds: KServe's controller ends with the API server. The kubelet waits for up to five minutes before it starts what
+has ended several times, as in these tests one after the other, and it counts as down until it has run for two."""
 
 
 @pytest.mark.timeout(700, func_only=True)
