@@ -161,6 +161,7 @@ CAN_NOT_ASK = because_of("ScalerUnavailable", f"KEDA can't ask the activator at 
 NOBODY_LISTENS = 1  # a port
 
 
+@pytest.mark.slow
 async def test_a_model_that_keda_could_never_ask_for_says_so_and_is_well_when_it_can(
     slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ServerHere
 ) -> None:

@@ -25,6 +25,7 @@ async def test_a_head_without_an_end_is_refused(pod: VllmPod, tiny: Path) -> Non
     assert await pod.ends() == 0
 
 
+@pytest.mark.slow
 async def test_a_web_server_that_takes_no_limits_is_not_served(pod: VllmPod, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_LIMITS)
     pod.environment = {**(pod.environment or {})}

@@ -31,6 +31,7 @@ print(transformers.LlamaForCausalLM.__name__, transformers.AutoTokenizer.__name_
 """
 
 
+@pytest.mark.slow
 def test_a_later_start_knows_what_one_without_a_cache_finds_out(python: Path, tmp_path: Path) -> None:
     alone = found(python, "")
     first, later = (found(python, str(tmp_path / "survey")) for _ in range(2))

@@ -72,11 +72,15 @@ def moments_in(world: WorldView) -> Iterator[datetime]:
         outage = outage_of(name, part, world.now) if part else None
         if outage and outage.since:
             yield from (outage.since + PASSES_WITHIN, outage.since + LASTS_AFTER)
-        for pod in _pods(part, world.now) if part else ():
-            yield from (began + STEADY_AFTER for began in _begins(pod) if _comes_and_goes(pod, world.now))
     for given, is_taken in ((world.inference_service, _is_taken_by_kserve), (world.scaled_object, _is_taken_by_keda)):
         if given and not is_taken(world) and (since := created(given)):
             yield since + ACTS_WITHIN
+
+
+def steady_at(part: Part, now: datetime) -> datetime | None:
+    """When a pod that keeps ending will have run for long enough, though nothing changes."""
+    moments = (began for pod in _pods(part, now) if _comes_and_goes(pod, now) for began in _begins(pod))
+    return min((began + STEADY_AFTER for began in moments), default=None)
 
 
 def remarks(keda: Part | None) -> Iterator[str]:

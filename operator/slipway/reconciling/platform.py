@@ -1,7 +1,8 @@
 """Follows what runs KServe and KEDA: the Deployments, pods and webhooks in their own namespaces, a watch for each.
 
 All deployments wait for them, so all are looked at when one of them goes down or comes back, and not at each of the
-changes that their pods make meanwhile.
+changes that their pods make meanwhile. One that kept ending comes back without a change, by running on: so it is judged
+again then.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from slipway.api.names import SERVICE_LABEL
@@ -25,7 +26,8 @@ from slipway.observing.world import Part
 logger = logging.getLogger(__name__)
 
 CHANGED = "changed"
-LOOK_WHETHER_KNOWN = 0.5
+LOOK_WHETHER_KNOWN = timedelta(seconds=0.5)
+SOON = 0.1  # seconds: a clock that was set back must not have it judged without a pause
 LARGEST = 1 << 20  # characters of one object; no tenant writes into these namespaces
 
 
@@ -93,27 +95,25 @@ class Following:
             ],
             client=client,
             login=login,
-            add=self._look,
+            add=lambda _: self.look(),
             metrics=Metrics(),  # of its own: the operator's are about the caches by which it works
         )
-        self._reader = PartReader(program, namespace, self._watching.store)
+        self.store = self._watching.store
+        self._reader = PartReader(program, namespace, self.store)
         self._told: object = None
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watching.run())
-            group.create_task(self._look_when_known())
-
-    async def _look_when_known(self) -> None:
-        """No watch tells that its first list is complete."""
-        while self.part() is None:  # noqa: ASYNC110 - looked at so seldom that no event is worth it
-            await asyncio.sleep(LOOK_WHETHER_KNOWN)
-        self._look(CHANGED)
+        try:
+            self.look()
+            await self._watching.run()
+        finally:
+            self._set_alarm(None)
 
     def part(self) -> Part | None:
         return self._reader.part()
 
-    def _look(self, _: str) -> None:
+    def look(self) -> None:
         """What it can't judge is left as it was told last: nobody's model waits for a judgement."""
         try:
             self._judge()
@@ -121,10 +121,12 @@ class Following:
             logger.exception("What runs %s can't be judged, which is a bug worth a report", self._program.name)
 
     def _judge(self) -> None:
-        part = self.part()
-        if part is None:
+        part, now = self.part(), self._now()
+        if part is None:  # no watch tells that its first list is complete
+            self._set_alarm(now + LOOK_WHETHER_KNOWN)
             return
-        outage = platform.outage_of(self._program.name, part, self._now())
+        self._set_alarm(platform.steady_at(part, now))
+        outage = platform.outage_of(self._program.name, part, now)
         remarks = tuple(platform.remarks(part)) if self._program is KEDA else ()
         told = (platform.without_moment(outage), bool(outage and outage.since), remarks)
         if told == self._told:
@@ -135,6 +137,15 @@ class Following:
             logger.warning("%s", remark)
         self._told = told
         self._concern()
+
+    def _set_alarm(self, at: datetime | None) -> None:
+        """Nothing changes then that a watch would tell of."""
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm = None
+        if at is not None:
+            seconds = max(SOON, (at - self._now()).total_seconds())
+            self._alarm = asyncio.get_running_loop().call_later(seconds, self.look)
 
 
 def _changed(_: Object) -> list[str]:

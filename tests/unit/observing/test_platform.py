@@ -9,7 +9,15 @@ import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.observing.observation import observe
-from slipway.observing.platform import ACTS_WITHIN, LASTS_AFTER, PASSES_WITHIN, STEADY_AFTER, remarks, version_of
+from slipway.observing.platform import (
+    ACTS_WITHIN,
+    LASTS_AFTER,
+    PASSES_WITHIN,
+    STEADY_AFTER,
+    remarks,
+    steady_at,
+    version_of,
+)
 from slipway.observing.status import status_of
 from slipway.observing.world import Object, Part, WorldView
 
@@ -250,7 +258,8 @@ def test_one_that_keeps_ending_is_down_though_it_is_ready_for_a_moment() -> None
     restarted = manager(ready=True, container={"restartCount": 3, "state": running, "lastState": killed(ago=35)})
     view = asleep(kserve=kserve(restarted))
     assert summed_up(told(view))["Ready"] == "False KServeDown"
-    assert observe(model(), view).look_again_at == NOW - timedelta(seconds=30) + STEADY_AFTER
+    assert view.kserve
+    assert steady_at(view.kserve, NOW) == NOW - timedelta(seconds=30) + STEADY_AFTER
 
 
 @pytest.mark.parametrize(
