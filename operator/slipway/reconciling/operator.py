@@ -35,8 +35,8 @@ from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
-from slipway.reconciling.old_runtimes import OldRuntimes
 from slipway.reconciling.options import Options
+from slipway.reconciling.own_runtimes import OwnRuntimes
 from slipway.reconciling.platform import KEDA, KSERVE, Following
 from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.reconciler import Reconciler
@@ -97,11 +97,11 @@ class Operator:
             per_namespace=options.ports_per_namespace,
             look_again=self._queue.add_after,
         )
-        self._old_runtimes = OldRuntimes(
+        self._own_runtimes = OwnRuntimes(
             writer,
             self._watching.store,
-            current=() if options.watch_namespaces else options.runtimes.values(),  # who else uses one can't be told
-            keep=options.keep_old_runtimes,
+            ours=options.runtimes,
+            keep_unused=None if options.watch_namespaces else options.keep_old_runtimes,
             leads=lambda: self._election.is_leader,
         )
         self._references = References(client, self._watching.store)
@@ -132,7 +132,7 @@ class Operator:
             working = asyncio.create_task(self._work(), name="queue")
             leading = asyncio.create_task(self._election.run(), name="election")
             following = [asyncio.create_task(each.run(), name="platform") for each in self._platform]
-            following.append(asyncio.create_task(self._old_runtimes.run(), name="old runtimes"))
+            following.append(asyncio.create_task(self._own_runtimes.run(), name="runtimes"))
             asked = asyncio.create_task(asked_to_end.wait(), name="end")
             await asyncio.wait([watching, working, leading, asked, *following], return_when=asyncio.FIRST_COMPLETED)
             logger.info("Ending")

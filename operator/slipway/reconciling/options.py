@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.api.names import ACTIVATOR_SERVICE
+from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
+from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.kube.lease import own_identity
 from slipway.process.flags import (
     KUBECONFIG,
@@ -25,8 +26,6 @@ from slipway.process.flags import (
     whole,
 )
 
-RUNTIME_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -35,7 +34,7 @@ class Options:
     watch_namespaces: tuple[str, ...]
     activators: tuple[str, ...]
     ports_per_namespace: int
-    runtimes: Mapping[str, str]
+    runtimes: Mapping[str, Object]
     keep_old_runtimes: float
     kserve_namespace: str
     keda_namespace: str
@@ -64,12 +63,23 @@ def services(text: str) -> tuple[str, ...]:
     return found
 
 
-def installed(text: str) -> dict[str, str]:
-    pairs = several(str)(text)
-    for each in pairs:
-        if not all(RUNTIME_NAME.fullmatch(part) for part in each.partition("=")[::2]):
-            raise argparse.ArgumentTypeError(f"{each!r} doesn't name two ClusterServingRuntimes: write NAME=INSTALLED")
-    return {name: there for name, _, there in (each.partition("=") for each in pairs)}
+def runtimes_in(text: str) -> dict[str, Object]:
+    """By the names by which plans call them."""
+    if not text:
+        return {}
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+    return dict(_runtime(file) for file in sorted(Path(text).glob("*.json")))
+
+
+def _runtime(file: Path) -> tuple[str, Object]:
+    try:
+        runtime = json.loads(file.read_text())
+        if runtime["kind"] == CLUSTER_SERVING_RUNTIME.name and runtime["metadata"]["name"]:
+            return str(runtime["metadata"]["labels"][RUNTIME_LABEL]), runtime
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    raise argparse.ArgumentTypeError(f"{file} holds no ClusterServingRuntime with a name and the label {RUNTIME_LABEL}")
 
 
 FLAGS = (
@@ -93,11 +103,11 @@ FLAGS = (
     ),
     Flag(
         "runtimes",
-        "under which names Slipway's own ClusterServingRuntimes are there, as NAME=INSTALLED, separated by commas; the "
-        "others have their own",
+        "folder with the ClusterServingRuntimes of this release, as JSON, one in each file; those that are missing are "
+        "made",
         "",
-        installed,
-        "NAMES",
+        runtimes_in,
+        "FOLDER",
     ),
     Flag(
         "keep-old-runtimes",

@@ -22,7 +22,7 @@ OLD, NEW = "slipway-llamacpp-1-aa", "slipway-llamacpp-2-bb"
 
 
 def upgraded(before: Loop, version: str = "2", runtime: str = NEW) -> Loop:
-    home = replace(HOME, version=version, runtimes={"slipway-llamacpp": runtime})
+    home = replace(HOME, version=version, runtimes={"slipway-llamacpp": thing(CLUSTER_SERVING_RUNTIME, runtime)})
     return Loop(home=home, api=before.api)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -135,3 +136,29 @@ def test_help_names_every_flag_with_its_variable_and_default(capsys: pytest.Capt
     told = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert all(flag in told and f"[{variable}]" in told for flag, variable in FLAGS.items())
     assert "(default: slipway-system)" in told
+
+
+# --- the runtimes of this release ------------------------------------------------------------------------------------
+
+RUNTIME = {
+    "kind": "ClusterServingRuntime",
+    "metadata": {"name": "slipway-vllm-cuda-1.2.3-0a1b2c3d", "labels": {"slipway.dev/runtime": "slipway-vllm-cuda"}},
+}
+
+
+def test_runtimes_are_read_from_a_folder_by_the_names_by_which_plans_call_them(tmp_path: Path) -> None:
+    (tmp_path / "vllm-cuda.json").write_text(json.dumps(RUNTIME))
+    (tmp_path / "README").write_text("of no interest")
+    assert parse([f"--runtimes={tmp_path}"], {}).runtimes == {"slipway-vllm-cuda": RUNTIME}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", json.dumps({**RUNTIME, "kind": "Pod"}), json.dumps({**RUNTIME, "metadata": 1})]
+)
+def test_a_file_that_holds_no_runtime_of_a_release_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "odd.json").write_text(text)
+    with pytest.raises(SystemExit):
+        parse([f"--runtimes={tmp_path}"], {})
+    assert "odd.json holds no ClusterServingRuntime" in capsys.readouterr().err

@@ -1,6 +1,8 @@
-"""Removes the ClusterServingRuntimes of older releases, once no InferenceService uses them any more.
+"""Makes the ClusterServingRuntimes of this release, and removes those of older ones that nobody uses any more.
 
-The chart leaves them behind, because models stay with the runtime that they have until they are asked to change it.
+The chart gives them to the operator as files, and brings none itself: KServe replaces all pods of a model when its
+runtime changes or goes, and helm, kubectl and Argo CD would change, remove or stumble over what an older release has
+left. So a runtime's name tells all that is in it, none is ever changed, and nobody but the operator owns any (ADR 0017).
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slipway.api.names import RUNTIME_LABEL
@@ -20,30 +22,64 @@ from slipway.kube.store import Store
 logger = logging.getLogger(__name__)
 
 PARTS = ("predictor", "transformer", "explainer")
+LOOK_EVERY = 1.0  # seconds, into the cache
+TRY_AGAIN_AFTER = 15.0  # seconds
 
 
-class OldRuntimes:
-    """`current`: those of this release; none: nobody has said which they are. `keep`: seconds that one stays which
-    nobody uses.
-    """
+class OwnRuntimes:
+    """`ours`: those of this release, by the names by which plans call them. `keep_unused`: seconds that an older one stays
+    which nobody uses; None: they all stay, because who else uses one can't be told."""
 
     def __init__(
         self,
         client: KubeClient,
         store: Store,
         *,
-        current: Collection[str],
-        keep: float,
+        ours: Mapping[str, Object],
+        keep_unused: float | None,
         leads: Callable[[], bool],
     ) -> None:
         self._client, self._store, self._leads = client, store, leads
-        self._current, self._keep = frozenset(current), keep
+        self._ours = {str(each["metadata"]["name"]): each for each in ours.values()}
+        self._keep_unused = keep_unused
         self._unused: frozenset[str] = frozenset()  # when it was looked the last time
 
     async def run(self) -> None:
-        """What keeps it from looking once keeps nobody's model from anything."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_making())
+            if self._ours and self._keep_unused is not None:
+                group.create_task(self._keep_removing(self._keep_unused))
+
+    # --- those of this release ---------------------------------------------------------------------------------------
+
+    async def _keep_making(self) -> None:
+        """What keeps it from making one once keeps nobody's model from anything that it has."""
         while True:
-            await asyncio.sleep(self._keep)
+            pause = LOOK_EVERY
+            try:
+                await self.make()
+            except (KubeError, NotLeaderError) as error:
+                logger.warning("The runtimes of this release can't all be made: %s", error)
+                pause = TRY_AGAIN_AFTER
+            await asyncio.sleep(pause)
+
+    async def make(self) -> None:
+        """Those that are missing."""
+        is_known = self._store.is_synced(CLUSTER_SERVING_RUNTIME) and not self._store.is_missing(
+            CLUSTER_SERVING_RUNTIME
+        )
+        if not (is_known and self._leads()):
+            return
+        for name, runtime in self._ours.items():
+            if self._store.get(CLUSTER_SERVING_RUNTIME, name) is None:
+                await self._client.apply(runtime)
+                logger.info("ClusterServingRuntime %s made", name)
+
+    # --- those of older ones -----------------------------------------------------------------------------------------
+
+    async def _keep_removing(self, every: float) -> None:
+        while True:
+            await asyncio.sleep(every)
             try:
                 await self.look()
             except (KubeError, NotLeaderError) as error:
@@ -51,7 +87,7 @@ class OldRuntimes:
 
     async def look(self) -> None:
         """One goes that nobody used the last time either."""
-        if not (self._current and self._leads()):
+        if not self._leads():
             self._unused = frozenset()
             return
         there = self._store.all(CLUSTER_SERVING_RUNTIME)
@@ -65,7 +101,7 @@ class OldRuntimes:
     def _is_old(self, runtime: Object) -> bool:
         metadata = runtime["metadata"]
         of_a_release = is_of_a_release(metadata["name"], (metadata.get("labels") or {}).get(RUNTIME_LABEL, ""))
-        return of_a_release and metadata["name"] not in self._current and "deletionTimestamp" not in metadata
+        return of_a_release and metadata["name"] not in self._ours and "deletionTimestamp" not in metadata
 
     async def _used(self) -> frozenset[str]:
         """By anybody: people make InferenceServices themselves, too."""
