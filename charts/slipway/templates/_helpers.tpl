@@ -8,7 +8,7 @@
   "app.kubernetes.io/managed-by" (.managedBy | default .root.Release.Service)
   "helm.sh/chart" (printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_"))
 }}
-{{- merge $own (.labels | default dict) .root.Values.commonLabels | toYaml }}
+{{- merge $own (.labels | default dict) (.root.Values.commonLabels | default dict) | toYaml }}
 {{- end }}
 
 {{/*
@@ -22,10 +22,29 @@ namespace: {{ .namespace | default .root.Release.Namespace }}
 {{- end }}
 labels:
   {{- include "slipway.labels" . | nindent 2 }}
-{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+{{- with include "slipway.annotations" . | fromYaml }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/*
+A dict of root and annotations. What the chart itself needs can't be taken, as with labels; where both give Argo CD a list
+of options, the object has all of them, and of two values of one option the chart's.
+*/}}
+{{- define "slipway.annotations" -}}
+{{- $own := deepCopy (.annotations | default dict) }}
+{{- range $list := list "argocd.argoproj.io/sync-options" "argocd.argoproj.io/compare-options" }}
+{{- $options := splitList "," (get $own $list) | compact }}
+{{- $taken := list }}
+{{- range $options }}{{ $taken = append $taken (splitList "=" . | first) }}{{ end }}
+{{- range splitList "," (get ($.root.Values.commonAnnotations | default dict) $list) }}
+{{- $name := splitList "=" . | first | trim }}
+{{- if and $name (not (has $name $taken)) }}{{ $options = append $options (trim .) }}{{ end }}
+{{- end }}
+{{- with $options }}{{ $_ := set $own $list (join "," .) }}{{ end }}
+{{- end }}
+{{- merge $own (.root.Values.commonAnnotations | default dict) | toYaml }}
 {{- end }}
 
 {{/* Rights of one of our ServiceAccounts in a namespace: a dict of root, name, namespace, account, and the rules' text. */}}
@@ -164,19 +183,19 @@ slipway-{{ .name }}-{{ .root.Chart.AppVersion }}-{{ toJson $spec | sha256sum | t
 {{- end }}
 
 {{- define "slipway.runtimeMetadata" -}}
+{{- $engine := printf "slipway-%s" .name }}
+{{- $labels := dict "app.kubernetes.io/component" "runtime" "slipway.dev/runtime" $engine }}
+{{- $annotations := dict
+  "helm.sh/resource-policy" "keep"
+  "argocd.argoproj.io/sync-options" "Prune=false"
+  "argocd.argoproj.io/compare-options" "IgnoreExtraneous"
+}}
 metadata:
   name: {{ include "slipway.runtimeName" . }}
   labels:
-    {{- include "slipway.labels" (dict "root" .root "name" (printf "slipway-%s" .name) "managedBy" "slipway") | nindent 4 }}
-    app.kubernetes.io/component: runtime
-    slipway.dev/runtime: slipway-{{ .name }}
+    {{- include "slipway.labels" (dict "root" .root "name" $engine "managedBy" "slipway" "labels" $labels) | nindent 4 }}
   annotations:
-    helm.sh/resource-policy: keep
-    argocd.argoproj.io/sync-options: Prune=false
-    argocd.argoproj.io/compare-options: IgnoreExtraneous
-    {{- with .root.Values.commonAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "slipway.annotations" (dict "root" .root "annotations" $annotations) | nindent 4 }}
 {{- end }}
 
 {{/* For the operator: under which name this release has the runtime of each engine. */}}
