@@ -327,8 +327,11 @@ def test_an_autoscaler_sets_the_replicas_and_the_chart_does_not() -> None:
     assert "replicas" not in scaled["spec"]
 
 
-def test_extra_objects_are_objects_or_templates() -> None:
-    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}}
+def test_extra_objects_are_objects_as_they_are_or_templates() -> None:
+    braces = "{{ $labels.pod }} of {{ unknown }}"
+    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}, "data": {"alert": braces}}
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-text'}\n"
-    names = {name for kind, name in there("slipway", {"extraObjects": [plain, text]}) if kind == "ConfigMap"}
-    assert names == {"plain", "slipway-text"}
+    objects = rendered("slipway", {"extraObjects": [plain, text]})
+    found = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ConfigMap"}
+    assert found.keys() == {"plain", "slipway-text"}
+    assert found["plain"] == plain
