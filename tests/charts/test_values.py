@@ -220,6 +220,10 @@ def misspellings(name: str) -> set[str]:
             {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
             "each metric would be there twice: disable one",
         ),
+        (
+            {"operator": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
+            "operator.env names A twice, and a container has a variable once: leave one of them out",
+        ),
     ],
     ids=str,
 )
@@ -320,6 +324,19 @@ def test_every_activator_is_complete_and_the_operator_knows_all() -> None:
     assert {kind for kind, name in there("slipway", values) if name == "other"} == of_first
     [container] = program("slipway-operator", values)["spec"]["template"]["spec"]["containers"]
     assert {"name": "SLIPWAY_ACTIVATORS", "value": "slipway-activator,other"} in container["env"]
+
+
+@pytest.mark.parametrize("name", ["operator", "activator"])
+def test_a_variable_that_is_given_takes_the_place_of_the_charts_own(name: str) -> None:
+    """Of a variable that is there twice, the API server's server-side apply says that it is a conflict."""
+    given = [{"name": "SLIPWAY_LOG_LEVEL", "value": "debug"}, {"name": "OTHER", "value": "1"}]
+
+    def env(values: dict[str, Any]) -> Any:
+        [container] = program(f"slipway-{name}", values)["spec"]["template"]["spec"]["containers"]
+        return container["env"]
+
+    own = [each for each in env({}) if each["name"] != "SLIPWAY_LOG_LEVEL"]
+    assert env({name: {"env": given}}) == [*own, *given]
 
 
 def test_an_autoscaler_sets_the_replicas_and_the_chart_does_not() -> None:

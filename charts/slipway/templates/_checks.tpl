@@ -24,6 +24,15 @@ sentence with the remedy. Only a real install or upgrade asks the cluster; `helm
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
 {{- fail "monitoring.podMonitor and monitoring.serviceMonitor are both enabled, so that each metric would be there twice: disable one." }}
 {{- end }}
+{{- range $program := list "operator" "activator" }}
+{{- $names := list }}
+{{- range (index $.Values $program).env }}
+{{- if has .name $names }}
+{{- fail (printf "%s.env names %s twice, and a container has a variable once: leave one of them out." $program .name) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- end }}
 {{- $profiles := list }}
 {{- range $path, $_ := .Files.Glob "accelerators/*.yaml" }}
 {{- range regexSplit "(?m)^---$" ($.Files.Get $path) -1 }}

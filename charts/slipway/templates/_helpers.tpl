@@ -132,6 +132,20 @@ resources:
 {{ include "slipway.containerSecurity" . }}
 {{- end }}
 
+{{/*
+Variables of a container: a dict of own, which is the text of a list, and given, which wins. Each name is there once: the
+API server's server-side apply refuses two.
+*/}}
+{{- define "slipway.env" -}}
+{{- $given := list }}
+{{- range .given }}{{ $given = append $given .name }}{{ end }}
+{{- $env := list }}
+{{- range fromYamlArray .own }}
+{{- if not (has .name $given) }}{{ $env = append $env . }}{{ end }}
+{{- end }}
+{{- concat $env (.given | default list) | toYaml }}
+{{- end }}
+
 {{/* No user id is fixed: the image has one, and OpenShift gives another. */}}
 {{- define "slipway.containerSecurity" -}}
 securityContext:
