@@ -220,6 +220,26 @@ def misspellings(name: str) -> set[str]:
             {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
             "each metric would be there twice: disable one",
         ),
+        ({"accelerators": {"costPerHour": {"l4": "a lot"}}}, "does not match pattern"),
+        ({"platform": {"kedaNamespace": ""}}, "does not match pattern"),
+        ({"platform": {"kserveNamespace": ""}}, "does not match pattern"),
+        ({"images": {"registry": "https://registry.example.com"}}, "does not match pattern"),
+        ({"images": {"pullSecrets": ["registry"]}}, "got string, want object"),
+        ({"operator": {"tolerations": [{"effect": "Never"}]}}, "value must be one of"),
+        ({"operator": {"tolerations": [{"kay": "gpu"}]}}, "'kay' not allowed"),
+        ({"operator": {"env": [{"value": "1"}]}}, "missing property 'name'"),
+        ({"operator": {"env": [{"name": "A", "value": 1}]}}, "got number, want string"),
+        ({"operator": {"affinity": {"nodeAfinity": {}}}}, "renamed to operator.affinity.nodeAffinity"),
+        ({"operator": {"topologySpreadConstraints": [{"maxSkew": 1}]}}, "missing properties"),
+        ({"activator": {"trustedProxies": ["gateway"]}}, "does not match pattern"),
+        ({"extraObjects": [1]}, "got number, want"),
+        *(
+            (
+                {"activator": {"names": ["slipway-activator", name]}},
+                f"activator.names has {name}, and so is called what",
+            )
+            for name in ("view", "edit", "admin", "cluster-admin", "slipway-operator", "slipway-selftest")
+        ),
         (
             {"operator": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
             "operator.env names A twice, and a container has a variable once: leave one of them out",
@@ -246,6 +266,7 @@ VERSION = (CHARTS.parent / "VERSION").read_text().strip()
         ({"registry": "registry.example.com/llm", "tag": "1"}, "registry.example.com/llm/slipway-operator:1"),
         ({"tag": "1", "operator": {"tag": "2"}}, "localhost/slipway-operator:2"),
         ({"tag": "1", "operator": {"digest": DIGEST}}, f"localhost/slipway-operator@{DIGEST}"),
+        ({"registry": "registry.example.com/llm/"}, f"registry.example.com/llm/slipway-operator:{VERSION}"),
         ({"operator": {"registry": "other", "repository": "us/operator"}}, f"other/us/operator:{VERSION}"),
     ],
     ids=str,
@@ -263,6 +284,91 @@ def test_a_price_replaces_that_of_its_profile_alone() -> None:
 
     assert prices({"accelerators": {"costPerHour": {"l4": 0.45}}}) == prices({}) | {"l4": 0.45}
     assert prices({"accelerators": {"costPerHour": {"l4": 0}}}) == prices({}) | {"l4": 0}
+
+
+def test_a_price_may_be_a_string_since_helms_set_knows_no_fractions() -> None:
+    objects = rendered("slipway", {"accelerators": {"costPerHour": {"l4": "0.45"}}})
+    assert [each["spec"]["costPerHour"] for each in objects if each["metadata"]["name"] == "l4"] == [0.45]
+
+
+def test_no_name_is_taken_for_something_else_than_a_string() -> None:
+    """YAML knows numbers and booleans by their looks."""
+    plain = ("plain-a", "plain-b", "plain-c", "plain-d", "plain-e")
+    odd = ("123", "null", "on", "true", "1e3")
+
+    def objects(names: tuple[str, ...]) -> list[Object]:
+        home, keda, activator, watched, other = names
+        values = {
+            "platform": {"kedaNamespace": keda, "kserveNamespace": other},
+            "activator": {"names": [activator], "priorityClassName": watched, "autoscaling": {"enabled": True}},
+            "watchNamespaces": [watched, other],
+            "images": {"operator": {"registry": "", "repository": other, "tag": home}},
+            "monitoring": {"prometheusNamespaces": [home], "podMonitor": {"enabled": True}},
+        }
+        return rendered("slipway", values, namespace=home)
+
+    def renamed(thing: Any) -> Any:
+        if isinstance(thing, dict):
+            return {renamed(key): renamed(each) for key, each in thing.items()}
+        if isinstance(thing, list):
+            return [renamed(each) for each in thing]
+        for plain_, odd_ in zip(plain, odd, strict=True) if isinstance(thing, str) else ():
+            thing = thing.replace(plain_, odd_)
+        return thing
+
+    def in_order(things: list[Object]) -> list[Object]:
+        return sorted(things, key=lambda thing: (thing["kind"], thing["metadata"].get("namespace", ""), name_of(thing)))
+
+    assert in_order(objects(odd)) == in_order(renamed(objects(plain)))
+
+
+NOTHING: list[Any] = [None, [], [""]]
+"""As `--set watchNamespaces=null`, as in a file, and as `--set watchNamespaces={}`, which helm takes for this."""
+
+
+@pytest.mark.parametrize("nothing", NOTHING, ids=str)
+@pytest.mark.parametrize("value", ["watchNamespaces", "activator.trustedProxies", "monitoring.prometheusNamespaces"])
+def test_a_list_of_names_can_be_emptied_again(value: str, nothing: Any) -> None:
+    assert rendered("slipway", nested(value, nothing)) == rendered("slipway", nested(value, []))
+
+
+def emptied(values: Any, schema: Any) -> Any:
+    """All that may be missing and is empty by default as null."""
+    found = {}
+    for name, default in values.items():
+        if isinstance(default, dict) and default:
+            told = schema["properties"][name]
+            found[name] = emptied(default, told) if "properties" in told else default
+        elif not default and name not in schema.get("required", ()):
+            found[name] = None
+    return found
+
+
+@pytest.mark.parametrize("chart", ALL)
+def test_what_is_empty_by_default_may_be_null(chart: str) -> None:
+    schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
+    assert rendered(chart, emptied(defaults(chart), schema)) == rendered(chart)
+
+
+def maps_below(values: Any, path: Path_ = ()) -> Iterator[Path_]:
+    for name, each in values.items():
+        if isinstance(each, dict) and each and name not in ("resources",):
+            yield (*path, name)
+            yield from maps_below(each, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("chart", "path"), [(chart, path) for chart in ALL for path in maps_below(defaults(chart))], ids=str
+)
+def test_a_map_that_is_null_is_refused_with_its_name(chart: str, path: Path_) -> None:
+    with pytest.raises(Refused, match=f"missing property '{path[-1]}'"):
+        rendered(chart, nested(".".join(path), None))
+
+
+def test_all_that_has_a_default_is_missed_if_it_is_null() -> None:
+    with pytest.raises(Refused, match="missing propert") as refused:
+        rendered("slipway", {"operator": dict.fromkeys(defaults("slipway")["operator"])})
+    assert "'replicas', 'portsPerNamespace', 'disruptionBudget'" in str(refused.value)
 
 
 def test_common_labels_and_annotations_are_on_every_object_but_runtimes_and_take_nothing_from_those_that_find_it() -> (

@@ -24,6 +24,12 @@ sentence with the remedy. Only a real install or upgrade asks the cluster; `helm
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
 {{- fail "monitoring.podMonitor and monitoring.serviceMonitor are both enabled, so that each metric would be there twice: disable one." }}
 {{- end }}
+{{- $taken := list "admin" "cluster-admin" "edit" "view" "slipway-accelerators-view" "slipway-admin" "slipway-edit" "slipway-operator" "slipway-selftest" "slipway-view" }}
+{{- range .Values.activator.names }}
+{{- if has . $taken }}
+{{- fail (printf "activator.names has %s, and so is called what isn't an activator: its objects would replace that one's, so choose another name." .) }}
+{{- end }}
+{{- end }}
 {{- range $program := list "operator" "activator" }}
 {{- $names := list }}
 {{- range (index $.Values $program).env }}

@@ -16,9 +16,9 @@ Metadata of an object: a dict of root and name; for objects of a namespace with 
 isn't the release's own. `labels` and `annotations` are further ones.
 */}}
 {{- define "slipway.metadata" -}}
-name: {{ .name }}
+name: {{ .name | quote }}
 {{- if or .namespaced .namespace }}
-namespace: {{ .namespace | default .root.Release.Namespace }}
+namespace: {{ .namespace | default .root.Release.Namespace | quote }}
 {{- end }}
 labels:
   {{- include "slipway.labels" . | nindent 2 }}
@@ -47,6 +47,11 @@ of options, the object has all of them, and of two values of one option the char
 {{- merge $own (.root.Values.commonAnnotations | default dict) | toYaml }}
 {{- end }}
 
+{{/* A value's strings, as JSON: none of nothing, which is null, nor of `{}` of helm's --set, which is one that is empty. */}}
+{{- define "slipway.list" -}}
+{{ . | default list | compact | toJson }}
+{{- end }}
+
 {{/* Rights of one of our ServiceAccounts in a namespace: a dict of root, name, namespace, account, and the rules' text. */}}
 {{- define "slipway.roleFor" }}
 ---
@@ -61,13 +66,13 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
   {{- include "slipway.metadata" . | nindent 2 }}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name }}}
-subjects: [{kind: ServiceAccount, name: {{ .account }}, namespace: {{ .root.Release.Namespace }}}]
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name | quote }}}
+subjects: [{kind: ServiceAccount, name: {{ .account | quote }}, namespace: {{ .root.Release.Namespace | quote }}}]
 {{- end }}
 
 {{/* An image's whole name: a dict of root and image. */}}
 {{- define "slipway.image" -}}
-{{- $registry := .image.registry | default .root.Values.images.registry -}}
+{{- $registry := .image.registry | default .root.Values.images.registry | default "" | trimSuffix "/" -}}
 {{- $tag := .image.tag | default .root.Values.images.tag | default .root.Chart.AppVersion -}}
 {{- with $registry }}{{ . }}/{{ end }}{{ .image.repository }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ $tag }}{{ end }}
@@ -75,7 +80,7 @@ subjects: [{kind: ServiceAccount, name: {{ .account }}, namespace: {{ .root.Rele
 
 {{/* What is the same in the pods of both programs: a dict of root, name and program, which are its values. */}}
 {{- define "slipway.pod" -}}
-serviceAccountName: {{ .name }}
+serviceAccountName: {{ .name | quote }}
 automountServiceAccountToken: true
 enableServiceLinks: false
 {{- with .root.Values.images.pullSecrets }}
@@ -83,7 +88,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .program.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .program.nodeSelector }}
 nodeSelector:
@@ -101,7 +106,7 @@ topologySpreadConstraints:
     topologyKey: topology.kubernetes.io/zone
     whenUnsatisfiable: ScheduleAnyway
     matchLabelKeys: [pod-template-hash] # while they are replaced, the new ones are counted alone
-    labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name }}}}
+    labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name | quote }}}}
 {{- end }}
 affinity:
 {{- if .program.affinity }}
@@ -112,7 +117,7 @@ affinity:
       - weight: 100
         podAffinityTerm:
           topologyKey: kubernetes.io/hostname
-          labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name }}}}
+          labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name | quote }}}}
 {{- end }}
 securityContext:
   runAsNonRoot: true
@@ -121,7 +126,7 @@ securityContext:
 
 {{/* What is the same in their containers. */}}
 {{- define "slipway.container" -}}
-image: {{ include "slipway.image" (dict "root" .root "image" .root.Values.images.operator) }}
+image: {{ include "slipway.image" (dict "root" .root "image" .root.Values.images.operator) | quote }}
 imagePullPolicy: {{ .root.Values.images.pullPolicy }}
 startupProbe: {httpGet: {path: /livez, port: management}, periodSeconds: 1, failureThreshold: 60}
 readinessProbe: {httpGet: {path: /readyz, port: management}, periodSeconds: 2, timeoutSeconds: 2}
@@ -167,7 +172,7 @@ annotations:
 {{/* Who may read metrics: Slipway's own namespace, and Prometheus'. */}}
 {{- define "slipway.metricsSources" -}}
 - podSelector: {}
-{{- with .Values.monitoring.prometheusNamespaces }}
+{{- with include "slipway.list" .Values.monitoring.prometheusNamespaces | fromJsonArray }}
 - namespaceSelector:
     matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}]
 {{- end }}

@@ -1,7 +1,6 @@
 {{/* What a person is told after an install or upgrade: what to do next, and what is missing. Nothing is asked of the cluster. */}}
 {{- define "slipway.notes" -}}
-{{- $served := list }}
-{{- range .Values.watchNamespaces }}{{ $served = append $served . }}{{ end -}}
+{{- $served := include "slipway.list" .Values.watchNamespaces | fromJsonArray -}}
 Slipway {{ .Chart.AppVersion }} is in namespace {{ .Release.Namespace }}, and serves the LLMDeployments of
 {{- if $served }} the namespaces {{ join ", " $served }} alone.
 {{- else }} all namespaces.
