@@ -33,6 +33,12 @@ SHARED: dict[str, dict[str, Any]] = {
     ),
     "pullSecrets": each(closed({"name": NAMED}, "name")),
     "namespace": {"pattern": f"^{NAMESPACE}$"},
+    "namespaceOrNone": {"pattern": f"^({NAMESPACE})?$"},
+    "activators": {
+        "minItems": 1,
+        "uniqueItems": True,
+        "items": {"type": "string", "pattern": "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"},
+    },
     "namespaces": {"uniqueItems": True, "items": {"type": "string", "pattern": f"^({NAMESPACE})?$"}},
     "networks": each({"type": "string", "pattern": "^([0-9a-fA-F.:]+(/[0-9]+)?)?$"}),
     "labels": {"additionalProperties": STRING},

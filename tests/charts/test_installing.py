@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -288,16 +287,6 @@ def test_the_sample_lets_the_activator_read_one_secret_and_nothing_else() -> Non
 
 def test_the_policies_of_models_let_in_the_activators_pods() -> None:
     assert pod_of(ACTIVATOR)["metadata"]["labels"]["app.kubernetes.io/name"] == names.ACTIVATOR_SERVICE
-
-
-@pytest.mark.parametrize("activator", [names.ACTIVATOR_SERVICE, f"{names.ACTIVATOR_SERVICE}-2"])
-def test_what_restricted_namespaces_deny_of_scaledobjects_leaves_slipways_own(activator: str) -> None:
-    """By the address that `rendering/scaledobject.py` writes. What it denies: tests/cluster/test_api.py."""
-    text = (POLICIES / "restricted.yaml").read_text()
-    [pattern] = re.findall(r"\.matches\('(.+)'\)", text)
-    address = f"{activator}.{SLIPWAY_NAMESPACE}:{names.ACTIVATOR_GRPC_PORT}"
-    assert re.search(pattern, address)
-    assert not re.search(pattern, address.capitalize())
 
 
 def test_no_right_is_for_everything_or_for_secrets() -> None:
