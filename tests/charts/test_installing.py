@@ -294,6 +294,16 @@ def test_no_right_is_for_everything_or_for_secrets() -> None:
     assert not any("*" in right or right.resource == "secrets" for right in rights)
 
 
+def test_everybody_may_read_accelerators_and_nothing_else() -> None:
+    """They belong to no namespace, so that a role in one doesn't reach them."""
+    of_all = [each for each in of_kind("ClusterRoleBinding") if each["subjects"][0]["kind"] != "ServiceAccount"]
+    [binding] = of_all
+    [subject] = binding["subjects"]
+    assert (subject["kind"], subject["name"]) == ("Group", "system:authenticated")
+    granted = audit.granted([only("ClusterRole", binding["roleRef"]["name"])])
+    assert granted == {Right(verb, GROUP, "acceleratorprofiles") for verb in ("get", "list", "watch")}
+
+
 def test_the_operator_changes_nothing_that_people_write() -> None:
     writes = {right for right in audit.granted([only("ClusterRole")]) if right.verb not in ("get", "list", "watch")}
     assert {right.resource for right in writes if right.group == GROUP} == {

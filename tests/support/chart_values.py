@@ -32,7 +32,10 @@ BRANCHES: dict[str, Object] = {
         "operator": {"replicas": 1, "disruptionBudget": False},
         "activator": {"disruptionBudget": False},
         "runtimes": {name: {"enabled": False} for name in VALUES["runtimes"]},
-        "accelerators": {"vendors": dict.fromkeys(VALUES["accelerators"]["vendors"], False)},
+        "accelerators": {
+            "vendors": dict.fromkeys(VALUES["accelerators"]["vendors"], False),
+            "readableByAll": False,
+        },
         "monitoring": {"prometheusNamespaces": [], "serviceMonitor": {"enabled": True}},
     },
     "some namespaces": {"watchNamespaces": ["default"], "fixedUserIds": False},
