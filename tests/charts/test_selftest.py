@@ -46,12 +46,27 @@ def test_it_is_told_what_the_programs_are_told() -> None:
     assert options.pod
 
 
+KEDAS = Right("get", "apps", "deployments")
+"""That of KEDA's operator, by its name."""
+
+
+def test_where_some_namespaces_are_watched_alone_it_has_no_right_in_the_whole_cluster() -> None:
+    values = {"watchNamespaces": ["chat"], "platform": {"kedaNamespace": "elsewhere"}}
+    objects = [each for each in rendered("slipway", values) if each["metadata"]["name"].startswith(NAME)]
+    assert {each["kind"] for each in objects} == {"ServiceAccount", "Role", "RoleBinding", "Pod"}
+    [role] = [each for each in objects if place(each) == ("Role", f"{NAME}-keda")]
+    assert audit.granted([role]) == {KEDAS}
+    assert role["metadata"]["namespace"] == "elsewhere"
+    [binding] = [each for each in objects if place(each) == ("RoleBinding", f"{NAME}-keda")]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "slipway-system"}]
+
+
 def test_it_may_do_what_it_does_and_take_away_nothing_but_what_it_makes() -> None:
     objects = rendered("slipway", TWO)
-    assert audit.granted([only("Role", objects), only("ClusterRole", objects)]) == {
+    assert audit.granted([only("ClusterRole", objects)]) == {KEDAS}
+    assert audit.granted([only("Role", objects)]) == {
         Right("get", "coordination.k8s.io", "leases"),
         Right("create", "serving.kserve.io", "inferenceservices"),
-        Right("get", "apps", "deployments"),
         *(Right(verb, "apps", "deployments") for verb in ("create", "delete")),
         *(Right(verb, "keda.sh", "scaledobjects") for verb in ("create", "get", "delete")),
     }
