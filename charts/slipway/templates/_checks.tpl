@@ -59,7 +59,7 @@ sentence with the remedy. Only a real install or upgrade asks the cluster; `helm
 {{- $name := get $annotations "meta.helm.sh/release-name" }}
 {{- $namespace := get $annotations "meta.helm.sh/release-namespace" }}
 {{- if and $name (ne (printf "%s/%s" $namespace $name) (printf "%s/%s" .Release.Namespace .Release.Name)) }}
-{{- fail (printf "Slipway is in this cluster already, as release %s in namespace %s, and a cluster has one: upgrade that, or end it first by `helm uninstall %s --namespace %s`; models go on serving meanwhile." $name $namespace $name $namespace) }}
+{{- fail (printf "Slipway is in this cluster already, as release %s in namespace %s, and a cluster has one: upgrade that, or end it first by `helm uninstall %s --namespace %s`, and install with --take-ownership, since the runtimes of its models stay; models go on serving meanwhile." $name $namespace $name $namespace) }}
 {{- end }}
 {{- end }}
 
