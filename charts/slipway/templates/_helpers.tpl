@@ -72,8 +72,9 @@ subjects: [{kind: ServiceAccount, name: {{ .account | quote }}, namespace: {{ .r
 
 {{/* An image's whole name: a dict of root and image. */}}
 {{- define "slipway.image" -}}
-{{- $registry := .image.registry | default .root.Values.images.registry | default "" | trimSuffix "/" -}}
-{{- $tag := .image.tag | default .root.Values.images.tag | default .root.Chart.AppVersion -}}
+{{- $images := .root.Values.images -}}
+{{- $registry := $images.mirror | default .image.registry | default $images.registry | default "" | trimSuffix "/" -}}
+{{- $tag := .image.tag | default $images.tag | default .root.Chart.AppVersion -}}
 {{- with $registry }}{{ . }}/{{ end }}{{ .image.repository }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ $tag }}{{ end }}
 {{- end }}
