@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from support.chart_values import defaults
 from support.release_secrets import LIMIT, kept
 
 ALL_ON = {
     "watchNamespaces": [f"team-{number}" for number in range(20)],
     "activator": {"names": ["slipway-activator", "second"], "autoscaling": {"enabled": True}},
+    "runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]},
     "monitoring": {"podMonitor": {"enabled": True}},
 }
 
