@@ -1,8 +1,11 @@
 """Writes each chart's README.md and values.schema.json from the comments and the defaults in its values.yaml.
 
 The comment above a key says what it is. A line of it that begins with `+schema:` is JSON Schema in YAML, added to
-what the default tells: a map that lists keys has those and no others, an empty one may have any. What stands above the
-first empty line, if that is a comment, introduces the README.
+what the default tells: a map that lists keys has those and no others, an empty one may have any. A single word there is
+one of `shared_schemas`. What stands above the first empty line, if that is a comment, introduces the README.
+
+helm takes a value away that somebody sets to null. Templates go on where what is missing is empty by default, or an
+open map or a list; all else has to be there.
 
 helm checks the schema before it renders anything, so the schema itself has to say what an unknown name was meant to be
 (`nearest_names`).
@@ -20,13 +23,17 @@ from typing import Any
 
 import yaml
 from nearest import nearest_names
+from shared_schemas import SHARED
 
 CHARTS = Path(__file__).parent
 KEY = re.compile(r"(?P<indent> *)(?P<key>[\w.-]+):(?: |$)")
 SCHEMA = "+schema:"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-OF_HELM = {"global": {"type": "object"}}
-"""Charts above this one may hand it down."""
+OF_PARENTS: dict[str, Any] = {
+    "global": {"type": "object", "description": "Whatever a chart above this one hands down to all of its own."},
+    "enabled": {"const": True, "description": "The condition of a chart above this one; it means nothing in this one."},
+}
+"""A chart above this one may set these."""
 
 Path_ = tuple[str, ...]
 
@@ -58,7 +65,8 @@ def comments(values: str) -> dict[Path_, Comment]:
 def _comment(lines: list[str]) -> Comment:
     schemas = [line.removeprefix(SCHEMA) for line in lines if line.startswith(SCHEMA)]
     text = " ".join(line for line in lines if not line.startswith(SCHEMA))
-    return Comment(text, yaml.safe_load("\n".join(schemas)) or {})
+    told = yaml.safe_load("\n".join(schemas)) or {}
+    return Comment(text, SHARED[told] if isinstance(told, str) else told)
 
 
 def schema(value: Any, told: dict[Path_, Comment], path: Path_ = ()) -> dict[str, Any]:
@@ -66,13 +74,22 @@ def schema(value: Any, told: dict[Path_, Comment], path: Path_ = ()) -> dict[str
     found: dict[str, Any] = {"description": comment.text} if comment.text else {}
     found["type"] = TYPES[type(value)]
     if isinstance(value, dict) and value and "additionalProperties" not in comment.schema:
-        names = OF_HELM if not path else {}
+        names = OF_PARENTS if not path else {}
         found["properties"] = names | {key: schema(each, told, (*path, key)) for key, each in value.items()}
-        found["additionalProperties"] = False
+        found["additionalProperties"] = path == ("global",)
+        found["required"] = [key for key in value if not may_be_missing(found["properties"][key], value[key])]
     found |= comment.schema
     if found.get("additionalProperties") is False:
         found |= nearest_names(found["properties"], path, {} if path else places(value))
     return found
+
+
+def may_be_missing(told: dict[str, Any], default: Any) -> bool:
+    if isinstance(default, dict):
+        return told.get("additionalProperties") is not False
+    if isinstance(default, list):
+        return "minItems" not in told
+    return not default
 
 
 def places(values: dict[str, Any], path: Path_ = ()) -> dict[str, list[Path_]]:

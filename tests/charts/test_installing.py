@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -290,19 +289,19 @@ def test_the_policies_of_models_let_in_the_activators_pods() -> None:
     assert pod_of(ACTIVATOR)["metadata"]["labels"]["app.kubernetes.io/name"] == names.ACTIVATOR_SERVICE
 
 
-@pytest.mark.parametrize("activator", [names.ACTIVATOR_SERVICE, f"{names.ACTIVATOR_SERVICE}-2"])
-def test_what_restricted_namespaces_deny_of_scaledobjects_leaves_slipways_own(activator: str) -> None:
-    """By the address that `rendering/scaledobject.py` writes. What it denies: tests/cluster/test_api.py."""
-    text = (POLICIES / "restricted.yaml").read_text()
-    [pattern] = re.findall(r"\.matches\('(.+)'\)", text)
-    address = f"{activator}.{SLIPWAY_NAMESPACE}:{names.ACTIVATOR_GRPC_PORT}"
-    assert re.search(pattern, address)
-    assert not re.search(pattern, address.capitalize())
-
-
 def test_no_right_is_for_everything_or_for_secrets() -> None:
     rights = audit.granted([*of_kind("ClusterRole"), *of_kind("Role")])
     assert not any("*" in right or right.resource == "secrets" for right in rights)
+
+
+def test_everybody_may_read_accelerators_and_nothing_else() -> None:
+    """They belong to no namespace, so that a role in one doesn't reach them."""
+    of_all = [each for each in of_kind("ClusterRoleBinding") if each["subjects"][0]["kind"] != "ServiceAccount"]
+    [binding] = of_all
+    [subject] = binding["subjects"]
+    assert (subject["kind"], subject["name"]) == ("Group", "system:authenticated")
+    granted = audit.granted([only("ClusterRole", binding["roleRef"]["name"])])
+    assert granted == {Right(verb, GROUP, "acceleratorprofiles") for verb in ("get", "list", "watch")}
 
 
 def test_the_operator_changes_nothing_that_people_write() -> None:

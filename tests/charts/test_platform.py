@@ -17,6 +17,7 @@ from slipway_devcluster.platform import KEDA_TAG, KSERVE_VALUES
 from slipway_devcluster.progress import Steps
 from support.charts import CHARTS, KUBERNETES, Refused, rendered, run
 from support.kube import Object
+from support.release_secrets import LIMIT, kept
 
 PLATFORM = CHARTS / "slipway-platform"
 STORAGE = "serving.kserve.io/v1alpha1/ClusterStorageContainer"
@@ -84,6 +85,11 @@ def test_types_come_with_it_unless_they_are_left_out(platform: Path) -> None:
 def test_a_name_that_does_not_exist_is_refused(platform: Path) -> None:
     with pytest.raises(Refused, match=r"renamed to kserve\.controller"):
         rendered(platform, {"kserve": {"controllers": True}})
+
+
+def test_what_helm_keeps_of_a_release_has_room(platform: Path) -> None:
+    """With all of KServe's types, and as much again for KEDA's."""
+    assert kept(platform, WITH_TYPES) < LIMIT / 2
 
 
 @pytest.mark.parametrize("name", ["slipway", "slipway-crds", "slipway-platform"])

@@ -46,12 +46,27 @@ def test_it_is_told_what_the_programs_are_told() -> None:
     assert options.pod
 
 
+KEDAS = Right("get", "apps", "deployments")
+"""That of KEDA's operator, by its name."""
+
+
+def test_where_some_namespaces_are_watched_alone_it_has_no_right_in_the_whole_cluster() -> None:
+    values = {"watchNamespaces": ["chat"], "platform": {"kedaNamespace": "elsewhere"}}
+    objects = [each for each in rendered("slipway", values) if each["metadata"]["name"].startswith(NAME)]
+    assert {each["kind"] for each in objects} == {"ServiceAccount", "Role", "RoleBinding", "Pod"}
+    [role] = [each for each in objects if place(each) == ("Role", f"{NAME}-keda")]
+    assert audit.granted([role]) == {KEDAS}
+    assert role["metadata"]["namespace"] == "elsewhere"
+    [binding] = [each for each in objects if place(each) == ("RoleBinding", f"{NAME}-keda")]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "slipway-system"}]
+
+
 def test_it_may_do_what_it_does_and_take_away_nothing_but_what_it_makes() -> None:
     objects = rendered("slipway", TWO)
-    assert audit.granted([only("Role", objects), only("ClusterRole", objects)]) == {
+    assert audit.granted([only("ClusterRole", objects)]) == {KEDAS}
+    assert audit.granted([only("Role", objects)]) == {
         Right("get", "coordination.k8s.io", "leases"),
         Right("create", "serving.kserve.io", "inferenceservices"),
-        Right("get", "apps", "deployments"),
         *(Right(verb, "apps", "deployments") for verb in ("create", "delete")),
         *(Right(verb, "keda.sh", "scaledobjects") for verb in ("create", "get", "delete")),
     }
@@ -98,3 +113,9 @@ def test_a_keda_with_a_critical_hole_is_warned_of_whether_or_not_there_is_one(th
 
 def test_where_some_namespaces_are_watched_alone_that_is_told() -> None:
     assert "of the namespaces chat, code alone" in notes({"watchNamespaces": ["chat", "code"]})
+
+
+def test_where_activators_have_other_names_the_command_is_told_by_which_slipway_crds_knows_them() -> None:
+    said = "--set 'policies.activators={slipway-activator,other},policies.slipwayNamespace=slipway-system'"
+    assert said in notes(TWO)
+    assert "policies.activators" not in notes()

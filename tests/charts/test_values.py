@@ -1,15 +1,14 @@
-"""What can be said in the charts' values: each has a text, makes the difference that it says; mistakes are refused."""
+"""What the charts' values do: each switch, and each value that needs more than being handed on."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
-from support.charts import CHARTS, Refused, name_of, rendered
+from support.chart_values import DIGEST, defaults, nested
+from support.charts import CHARTS, name_of, rendered
 from support.kube import Object
 
 Path_ = tuple[str, ...]
@@ -21,6 +20,7 @@ SWITCHES = [
     ("slipway", "activator.disruptionBudget", "PodDisruptionBudget", "slipway-activator"),
     ("slipway", "activator.autoscaling.enabled", "HorizontalPodAutoscaler", "slipway-activator"),
     ("slipway", "userRoles", "ClusterRole", "slipway-edit"),
+    ("slipway", "accelerators.readableByAll", "ClusterRoleBinding", "slipway-accelerators-view"),
     ("slipway", "networkPolicies", "NetworkPolicy", "slipway-operator"),
     ("slipway", "monitoring.podMonitor.enabled", "PodMonitor", "slipway"),
     ("slipway", "monitoring.serviceMonitor.enabled", "ServiceMonitor", "slipway"),
@@ -43,16 +43,6 @@ SWITCHES = [
 ]
 CHANGES_OBJECTS = {"keep", "fixedUserIds"}
 ALL = ["slipway", "slipway-crds"]
-
-
-def defaults(chart: str) -> Any:
-    return yaml.safe_load((CHARTS / chart / "values.yaml").read_text())
-
-
-def nested(path: str, value: Any) -> dict[str, Any]:
-    for key in reversed(path.split(".")):
-        value = {key: value}
-    return value  # type: ignore[no-any-return]
 
 
 def there(chart: str, values: dict[str, Any]) -> set[tuple[str, str]]:
@@ -123,115 +113,9 @@ def test_of_the_images_users_the_kubelet_can_see_that_none_is_root() -> None:
     assert all(re.fullmatch(r"[1-9]\d*:[1-9]\d*", user) for user in users)
 
 
-# --- texts and mistakes ----------------------------------------------------------------------------------------------
-
-
-def undescribed(schema: Any, path: Path_ = ()) -> Iterator[str]:
-    for name, each in schema["properties"].items():
-        if "description" in each or name == "global":  # a description speaks for all that is below it
-            continue
-        if "properties" in each:
-            yield from undescribed(each, (*path, name))
-        else:
-            yield ".".join((*path, name))
-
-
-@pytest.mark.parametrize("chart", ALL)
-def test_every_value_is_described(chart: str) -> None:
-    schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
-    assert list(undescribed(schema)) == []
-
-
-@pytest.mark.parametrize(
-    ("values", "meant"),
-    [
-        ({"operator": {"replica": 3}}, "operator.replicas"),
-        ({"operator": {"nodeselector": {}}}, "operator.nodeSelector"),
-        ({"activator": {"autoscaling": {"enable": True}}}, "activator.autoscaling.enabled"),
-        ({"image": {"tag": "1"}}, "images"),
-        ({"images": {"operator": {"tags": "1"}}}, "images.operator.tag"),
-        ({"accelerators": {"vendors": {"nvida": False}}}, "accelerators.vendors.nvidia"),
-        ({"tolerations": []}, "operator.tolerations or activator.tolerations"),
-        ({"watchNamespace": "chat"}, "watchNamespaces"),
-    ],
-    ids=str,
-)
-def test_a_name_that_does_not_exist_is_refused_with_the_nearest_that_does(values: dict[str, Any], meant: str) -> None:
-    with pytest.raises(Refused, match=rf"value must be 'renamed to {re.escape(meant)}, the nearest that there is'"):
-        rendered("slipway", values)
-
-
-def test_a_name_that_is_near_to_none_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(Refused, match=r"at '/operator': additional properties 'foo' not allowed") as refused:
-        rendered("slipway", {"operator": {"foo": 3}})
-    assert "'replicas'" in str(refused.value)
-
-
-def maps(schema: Any) -> Iterator[Any]:
-    """The schemas of all maps whose names are known."""
-    if schema.get("additionalProperties") is False:
-        yield schema
-    for each in schema.get("properties", {}).values():
-        yield from maps(each)
-
-
-@pytest.mark.parametrize("chart", ALL)
-def test_names_are_no_misspellings_of_each_other_and_each_misspelling_is_told_what_was_meant(chart: str) -> None:
-    for each in maps(json.loads((CHARTS / chart / "values.schema.json").read_text())):
-        names, patterns = [*each["properties"]], each["patternProperties"]
-        assert not [name for name in names for pattern in patterns if re.search(pattern, name)]
-        for name in names:
-            meant = {word: told_of(word, patterns) for word in misspellings(name) if word not in names}
-            assert not [word for word, told in meant.items() if not re.search(rf"\b{re.escape(name)}\b", told)], name
-
-
-def told_of(word: str, patterns: dict[str, Any]) -> str:
-    return " ".join(told["const"] for pattern, told in patterns.items() if re.search(pattern, word))
-
-
-def misspellings(name: str) -> set[str]:
-    """As they are made: a letter too few or too many, the wrong case, two that changed places."""
-    last, doubled, swapped = name[:-1], name[:1] + name, name[1::-1] + name[2:]
-    return {f"{name}s", last, doubled, swapped, name[:1].upper() + name[1:]} - {name}
-
-
-@pytest.mark.parametrize(
-    ("values", "said"),
-    [
-        ({"log": {"level": "loud"}}, "must be one of 'debug', 'info', 'warning', 'error'"),
-        ({"operator": {"replicas": 0}}, "minimum"),
-        ({"activator": {"names": []}}, "minItems"),
-        ({"images": {"operator": {"digest": "abc"}}}, "does not match pattern"),
-        ({"accelerators": {"costPerHour": {"l4": -1}}}, "minimum"),
-        (
-            {"accelerators": {"costPerHour": {"l5": 1}}},
-            "l5, and no AcceleratorProfile of this chart is called so",
-        ),
-        ({"watchNamespaces": ["chat", "*"]}, "does not match pattern"),
-        (
-            {"activator": {"replicas": 3, "autoscaling": {"enabled": True, "maxReplicas": 2}}},
-            "maxReplicas is 2, and activator.replicas, from which it goes up, 3: raise the one or lower the other",
-        ),
-        (
-            {"activator": {"autoscaling": {"enabled": True, "cpu": 0}}},
-            "neither its cpu nor its memory counts: set one of them to a percentage, or disable it",
-        ),
-        (
-            {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
-            "each metric would be there twice: disable one",
-        ),
-    ],
-    ids=str,
-)
-def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
-    with pytest.raises(Refused, match=said):
-        rendered("slipway", values)
-
-
 # --- what they do ----------------------------------------------------------------------------------------------------
 
 
-DIGEST = "sha256:" + "0" * 64
 VERSION = (CHARTS.parent / "VERSION").read_text().strip()
 
 
@@ -242,6 +126,7 @@ VERSION = (CHARTS.parent / "VERSION").read_text().strip()
         ({"registry": "registry.example.com/llm", "tag": "1"}, "registry.example.com/llm/slipway-operator:1"),
         ({"tag": "1", "operator": {"tag": "2"}}, "localhost/slipway-operator:2"),
         ({"tag": "1", "operator": {"digest": DIGEST}}, f"localhost/slipway-operator@{DIGEST}"),
+        ({"registry": "registry.example.com/llm/"}, f"registry.example.com/llm/slipway-operator:{VERSION}"),
         ({"operator": {"registry": "other", "repository": "us/operator"}}, f"other/us/operator:{VERSION}"),
     ],
     ids=str,
@@ -252,6 +137,27 @@ def test_an_image_is_named_in_one_place(images: dict[str, Any], image: str) -> N
         assert container["image"] == image
 
 
+def every_image(images: dict[str, Any]) -> set[str]:
+    everything = {"images": images, "runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
+    pods = [each for each in rendered("slipway", everything) if each["kind"] == "Pod"]
+    return {each["image"] for each in [*containers(everything), *(each["spec"]["containers"][0] for each in pods)]}
+
+
+def test_a_mirror_has_every_image_under_its_own_repository_and_tag() -> None:
+    usual, mirrored = every_image({}), every_image({"mirror": "mirror.example.com/all/"})
+    assert {image.partition("/")[0] for image in usual} == {"localhost", "docker.io", "ghcr.io", "nvcr.io"}
+    assert mirrored == {f"mirror.example.com/all/{image.partition('/')[2]}" for image in usual}
+
+
+def test_ids_of_users_are_those_that_the_values_tell_of() -> None:
+    told = (CHARTS / "slipway/values.yaml").read_text()
+    everything = {"runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]}}
+    fixed = {each["securityContext"].get("runAsUser") for each in containers(everything)} - {None}
+    assert {str(each) for each in fixed} == set(
+        re.findall(r"\b\d{4,}\b", told.partition("fixedUserIds:")[0].split("\n\n")[-1])
+    )
+
+
 def test_a_price_replaces_that_of_its_profile_alone() -> None:
     def prices(values: dict[str, Any]) -> dict[str, float]:
         objects = [each for each in rendered("slipway", values) if each["kind"] == "AcceleratorProfile"]
@@ -259,6 +165,11 @@ def test_a_price_replaces_that_of_its_profile_alone() -> None:
 
     assert prices({"accelerators": {"costPerHour": {"l4": 0.45}}}) == prices({}) | {"l4": 0.45}
     assert prices({"accelerators": {"costPerHour": {"l4": 0}}}) == prices({}) | {"l4": 0}
+
+
+def test_a_price_may_be_a_string_since_helms_set_knows_no_fractions() -> None:
+    objects = rendered("slipway", {"accelerators": {"costPerHour": {"l4": "0.45"}}})
+    assert [each["spec"]["costPerHour"] for each in objects if each["metadata"]["name"] == "l4"] == [0.45]
 
 
 def test_common_labels_and_annotations_are_on_every_object_but_runtimes_and_take_nothing_from_those_that_find_it() -> (
@@ -275,6 +186,45 @@ def test_common_labels_and_annotations_are_on_every_object_but_runtimes_and_take
         assert metadata["labels"]["app.kubernetes.io/name"] != "taken"
 
 
+SYNC, COMPARE = "argocd.argoproj.io/sync-options", "argocd.argoproj.io/compare-options"
+
+
+def runtime_with(common: dict[str, dict[str, str]]) -> Any:
+    [found] = [each for each in rendered("slipway", common) if name_of(each) == "slipway-llamacpp"]
+    return found["metadata"]
+
+
+def test_common_annotations_and_labels_take_nothing_from_runtimes_that_outlive_their_release() -> None:
+    theirs = {"helm.sh/resource-policy": "delete", SYNC: "Prune=true", COMPARE: "", "contact": "ml@example.com"}
+    taken = {"slipway.dev/runtime": "taken", "app.kubernetes.io/component": "taken"}
+    found = runtime_with({"commonAnnotations": theirs, "commonLabels": taken})
+    assert found["annotations"] == {
+        "helm.sh/resource-policy": "keep",
+        SYNC: "Prune=false",
+        COMPARE: "IgnoreExtraneous",
+        "contact": "ml@example.com",
+    }
+    assert found["labels"]["slipway.dev/runtime"] == "slipway-llamacpp"
+    assert found["labels"]["app.kubernetes.io/component"] == "runtime"
+
+
+def test_common_annotations_take_nothing_from_the_self_test() -> None:
+    objects = rendered("slipway", {"commonAnnotations": {"helm.sh/hook": "pre-install"}})
+    [pod] = [each for each in objects if each["kind"] == "Pod"]
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+
+
+def test_options_for_argo_cd_are_joined_with_the_charts_own() -> None:
+    theirs = {SYNC: "ServerSideApply=true, Prune=true,Delete=false", COMPARE: "ServerSideDiff=true"}
+    found = runtime_with({"commonAnnotations": theirs})["annotations"]
+    assert found[SYNC] == "Prune=false,ServerSideApply=true,Delete=false"
+    assert found[COMPARE] == "IgnoreExtraneous,ServerSideDiff=true"
+    others = [
+        each["metadata"] for each in rendered("slipway", {"commonAnnotations": theirs}) if each["kind"] == "Service"
+    ]
+    assert all(each["annotations"][COMPARE] == theirs[COMPARE] for each in others)
+
+
 def test_every_activator_is_complete_and_the_operator_knows_all() -> None:
     values = {"activator": {"names": ["slipway-activator", "other"]}}
     of_first = {kind for kind, name in there("slipway", values) if name == "slipway-activator"}
@@ -283,13 +233,29 @@ def test_every_activator_is_complete_and_the_operator_knows_all() -> None:
     assert {"name": "SLIPWAY_ACTIVATORS", "value": "slipway-activator,other"} in container["env"]
 
 
+@pytest.mark.parametrize("name", ["operator", "activator"])
+def test_a_variable_that_is_given_takes_the_place_of_the_charts_own(name: str) -> None:
+    """Of a variable that is there twice, the API server's server-side apply says that it is a conflict."""
+    given = [{"name": "SLIPWAY_LOG_LEVEL", "value": "debug"}, {"name": "OTHER", "value": "1"}]
+
+    def env(values: dict[str, Any]) -> Any:
+        [container] = program(f"slipway-{name}", values)["spec"]["template"]["spec"]["containers"]
+        return container["env"]
+
+    own = [each for each in env({}) if each["name"] != "SLIPWAY_LOG_LEVEL"]
+    assert env({name: {"env": given}}) == [*own, *given]
+
+
 def test_an_autoscaler_sets_the_replicas_and_the_chart_does_not() -> None:
     scaled = program("slipway-activator", {"activator": {"autoscaling": {"enabled": True}}})
     assert "replicas" not in scaled["spec"]
 
 
-def test_extra_objects_are_objects_or_templates() -> None:
-    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}}
+def test_extra_objects_are_objects_as_they_are_or_templates() -> None:
+    braces = "{{ $labels.pod }} of {{ unknown }}"
+    plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "plain"}, "data": {"alert": braces}}
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-text'}\n"
-    names = {name for kind, name in there("slipway", {"extraObjects": [plain, text]}) if kind == "ConfigMap"}
-    assert names == {"plain", "slipway-text"}
+    objects = rendered("slipway", {"extraObjects": [plain, text]})
+    found = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ConfigMap"}
+    assert found.keys() == {"plain", "slipway-text"}
+    assert found["plain"] == plain

@@ -5,6 +5,8 @@ The schemas are recorded from a devcluster by `tests/cluster/test_schemas.py`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 
 from support.charts import CHARTS, rendered
@@ -15,7 +17,14 @@ SCHEMAS = CHARTS.parent / "tests/charts/schemas"
 NOT_RECORDED = ("PodMonitor", "ServiceMonitor")
 """Kinds that no devcluster has."""
 
-VALUES = yaml.safe_load((CHARTS / "slipway/values.yaml").read_text())
+DIGEST = "sha256:" + "0" * 64
+
+
+def defaults(chart: str) -> Any:
+    return yaml.safe_load((CHARTS / chart / "values.yaml").read_text())
+
+
+VALUES = defaults("slipway")
 BRANCHES: dict[str, Object] = {
     "as it is": {},
     "everything": {
@@ -32,8 +41,22 @@ BRANCHES: dict[str, Object] = {
         "operator": {"replicas": 1, "disruptionBudget": False},
         "activator": {"disruptionBudget": False},
         "runtimes": {name: {"enabled": False} for name in VALUES["runtimes"]},
-        "accelerators": {"vendors": dict.fromkeys(VALUES["accelerators"]["vendors"], False)},
+        "accelerators": {
+            "vendors": dict.fromkeys(VALUES["accelerators"]["vendors"], False),
+            "readableByAll": False,
+        },
         "monitoring": {"prometheusNamespaces": [], "serviceMonitor": {"enabled": True}},
+    },
+    "every engine": {"runtimes": {name: {"enabled": True} for name in VALUES["runtimes"]}},
+    "every engine, as the cluster's own users, from a mirror": {
+        "fixedUserIds": False,
+        "images": {"mirror": "mirror.example.com", "pullSecrets": [{"name": "mirror"}]},
+        "runtimes": {name: {"enabled": True} for name in VALUES["runtimes"]},
+    },
+    "by digest, behind a gateway": {
+        "images": {"operator": {"digest": DIGEST}},
+        "runtimes": {name: {"enabled": True, "image": {"digest": DIGEST}} for name in VALUES["runtimes"]},
+        "activator": {"trustedProxies": ["10.0.0.0/8", "fd00::/8"]},
     },
     "some namespaces": {"watchNamespaces": ["default"], "fixedUserIds": False},
     "a place of its own": {
@@ -56,6 +79,13 @@ BRANCHES: dict[str, Object] = {
         },
     },
 }
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """A map of maps, by its keys between dots."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value  # type: ignore[no-any-return]
 
 
 def kinds() -> set[GroupVersionKind]:

@@ -48,10 +48,10 @@ def text(
     return _template(CHARTS / chart, json.dumps(values or {}), namespace, given)
 
 
-def notes(values: Mapping[str, Any] | None = None, *, api_versions: str = "") -> str:
-    """What a person is told after an install of `slipway`, where the cluster has these kinds, separated by commas."""
+def notes(values: Mapping[str, Any] | None = None, **options: str) -> str:
+    """What a person is told after an install of `slipway`."""
     shown = '{apiVersion: v1, kind: Notes, metadata: {name: notes}, text: {{ include "slipway.notes" . | toJson }}}'
-    things = rendered("slipway", {**(values or {}), "extraObjects": [shown]}, api_versions=api_versions)
+    things = rendered("slipway", {**(values or {}), "extraObjects": [shown]}, **options)
     [told] = [str(thing["text"]) for thing in things if thing["kind"] == "Notes"]
     return told
 

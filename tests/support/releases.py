@@ -22,14 +22,16 @@ async def helm(cluster: Cluster, *arguments: str) -> str:
 
 @asynccontextmanager
 async def with_values(cluster: Cluster, home: Kube, *sets: str) -> AsyncGenerator[None]:
-    """`sets`: as for `helm --set`. `home`: Slipway's namespace."""
+    """`sets`: as for `helm --set`. `home`: Slipway's namespace. In the end they are as before, whatever happens."""
     await helm(
         cluster, "upgrade", *RELEASE, str(CHARTS / "slipway"), "--reuse-values", *(f"--set={each}" for each in sets)
     )
-    await rolled_out(home)
-    yield
-    await helm(cluster, "rollback", *RELEASE)
-    await rolled_out(home)
+    try:
+        await rolled_out(home)
+        yield
+    finally:
+        await helm(cluster, "rollback", *RELEASE)
+        await rolled_out(home)
 
 
 async def rolled_out(home: Kube) -> None:

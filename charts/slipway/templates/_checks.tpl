@@ -24,6 +24,21 @@ sentence with the remedy. Only a real install or upgrade asks the cluster; `helm
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
 {{- fail "monitoring.podMonitor and monitoring.serviceMonitor are both enabled, so that each metric would be there twice: disable one." }}
 {{- end }}
+{{- $taken := list "admin" "cluster-admin" "edit" "view" "slipway-accelerators-view" "slipway-admin" "slipway-edit" "slipway-operator" "slipway-selftest" "slipway-view" }}
+{{- range .Values.activator.names }}
+{{- if has . $taken }}
+{{- fail (printf "activator.names has %s, and so is called what isn't an activator: its objects would replace that one's, so choose another name." .) }}
+{{- end }}
+{{- end }}
+{{- range $program := list "operator" "activator" }}
+{{- $names := list }}
+{{- range (index $.Values $program).env }}
+{{- if has .name $names }}
+{{- fail (printf "%s.env names %s twice, and a container has a variable once: leave one of them out." $program .name) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- end }}
 {{- $profiles := list }}
 {{- range $path, $_ := .Files.Glob "accelerators/*.yaml" }}
 {{- range regexSplit "(?m)^---$" ($.Files.Get $path) -1 }}
@@ -44,7 +59,7 @@ sentence with the remedy. Only a real install or upgrade asks the cluster; `helm
 {{- $name := get $annotations "meta.helm.sh/release-name" }}
 {{- $namespace := get $annotations "meta.helm.sh/release-namespace" }}
 {{- if and $name (ne (printf "%s/%s" $namespace $name) (printf "%s/%s" .Release.Namespace .Release.Name)) }}
-{{- fail (printf "Slipway is in this cluster already, as release %s in namespace %s, and a cluster has one: upgrade that, or end it first by `helm uninstall %s --namespace %s`; models go on serving meanwhile." $name $namespace $name $namespace) }}
+{{- fail (printf "Slipway is in this cluster already, as release %s in namespace %s, and a cluster has one: upgrade that, or end it first by `helm uninstall %s --namespace %s`, and install with --take-ownership, since the runtimes of its models stay; models go on serving meanwhile." $name $namespace $name $namespace) }}
 {{- end }}
 {{- end }}
 

@@ -8,7 +8,7 @@
   "app.kubernetes.io/managed-by" (.managedBy | default .root.Release.Service)
   "helm.sh/chart" (printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_"))
 }}
-{{- merge $own (.labels | default dict) .root.Values.commonLabels | toYaml }}
+{{- merge $own (.labels | default dict) (.root.Values.commonLabels | default dict) | toYaml }}
 {{- end }}
 
 {{/*
@@ -16,16 +16,40 @@ Metadata of an object: a dict of root and name; for objects of a namespace with 
 isn't the release's own. `labels` and `annotations` are further ones.
 */}}
 {{- define "slipway.metadata" -}}
-name: {{ .name }}
+name: {{ .name | quote }}
 {{- if or .namespaced .namespace }}
-namespace: {{ .namespace | default .root.Release.Namespace }}
+namespace: {{ .namespace | default .root.Release.Namespace | quote }}
 {{- end }}
 labels:
   {{- include "slipway.labels" . | nindent 2 }}
-{{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
+{{- with include "slipway.annotations" . | fromYaml }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/*
+A dict of root and annotations. What the chart itself needs can't be taken, as with labels; where both give Argo CD a list
+of options, the object has all of them, and of two values of one option the chart's.
+*/}}
+{{- define "slipway.annotations" -}}
+{{- $own := deepCopy (.annotations | default dict) }}
+{{- range $list := list "argocd.argoproj.io/sync-options" "argocd.argoproj.io/compare-options" }}
+{{- $options := splitList "," (get $own $list) | compact }}
+{{- $taken := list }}
+{{- range $options }}{{ $taken = append $taken (splitList "=" . | first) }}{{ end }}
+{{- range splitList "," (get ($.root.Values.commonAnnotations | default dict) $list) }}
+{{- $name := splitList "=" . | first | trim }}
+{{- if and $name (not (has $name $taken)) }}{{ $options = append $options (trim .) }}{{ end }}
+{{- end }}
+{{- with $options }}{{ $_ := set $own $list (join "," .) }}{{ end }}
+{{- end }}
+{{- merge $own (.root.Values.commonAnnotations | default dict) | toYaml }}
+{{- end }}
+
+{{/* A value's strings, as JSON: none of nothing, which is null, nor of `{}` of helm's --set, which is one that is empty. */}}
+{{- define "slipway.list" -}}
+{{ . | default list | compact | toJson }}
 {{- end }}
 
 {{/* Rights of one of our ServiceAccounts in a namespace: a dict of root, name, namespace, account, and the rules' text. */}}
@@ -42,21 +66,22 @@ apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata:
   {{- include "slipway.metadata" . | nindent 2 }}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name }}}
-subjects: [{kind: ServiceAccount, name: {{ .account }}, namespace: {{ .root.Release.Namespace }}}]
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: {{ .name | quote }}}
+subjects: [{kind: ServiceAccount, name: {{ .account | quote }}, namespace: {{ .root.Release.Namespace | quote }}}]
 {{- end }}
 
 {{/* An image's whole name: a dict of root and image. */}}
 {{- define "slipway.image" -}}
-{{- $registry := .image.registry | default .root.Values.images.registry -}}
-{{- $tag := .image.tag | default .root.Values.images.tag | default .root.Chart.AppVersion -}}
+{{- $images := .root.Values.images -}}
+{{- $registry := $images.mirror | default .image.registry | default $images.registry | default "" | trimSuffix "/" -}}
+{{- $tag := .image.tag | default $images.tag | default .root.Chart.AppVersion -}}
 {{- with $registry }}{{ . }}/{{ end }}{{ .image.repository }}
 {{- if .image.digest }}@{{ .image.digest }}{{ else }}:{{ $tag }}{{ end }}
 {{- end }}
 
 {{/* What is the same in the pods of both programs: a dict of root, name and program, which are its values. */}}
 {{- define "slipway.pod" -}}
-serviceAccountName: {{ .name }}
+serviceAccountName: {{ .name | quote }}
 automountServiceAccountToken: true
 enableServiceLinks: false
 {{- with .root.Values.images.pullSecrets }}
@@ -64,7 +89,7 @@ imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .program.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .program.nodeSelector }}
 nodeSelector:
@@ -82,7 +107,7 @@ topologySpreadConstraints:
     topologyKey: topology.kubernetes.io/zone
     whenUnsatisfiable: ScheduleAnyway
     matchLabelKeys: [pod-template-hash] # while they are replaced, the new ones are counted alone
-    labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name }}}}
+    labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name | quote }}}}
 {{- end }}
 affinity:
 {{- if .program.affinity }}
@@ -93,7 +118,7 @@ affinity:
       - weight: 100
         podAffinityTerm:
           topologyKey: kubernetes.io/hostname
-          labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name }}}}
+          labelSelector: {matchLabels: {app.kubernetes.io/name: {{ .name | quote }}}}
 {{- end }}
 securityContext:
   runAsNonRoot: true
@@ -102,7 +127,7 @@ securityContext:
 
 {{/* What is the same in their containers. */}}
 {{- define "slipway.container" -}}
-image: {{ include "slipway.image" (dict "root" .root "image" .root.Values.images.operator) }}
+image: {{ include "slipway.image" (dict "root" .root "image" .root.Values.images.operator) | quote }}
 imagePullPolicy: {{ .root.Values.images.pullPolicy }}
 startupProbe: {httpGet: {path: /livez, port: management}, periodSeconds: 1, failureThreshold: 60}
 readinessProbe: {httpGet: {path: /readyz, port: management}, periodSeconds: 2, timeoutSeconds: 2}
@@ -111,6 +136,20 @@ terminationMessagePolicy: FallbackToLogsOnError
 resources:
   {{- toYaml .program.resources | nindent 2 }}
 {{ include "slipway.containerSecurity" . }}
+{{- end }}
+
+{{/*
+Variables of a container: a dict of own, which is the text of a list, and given, which wins. Each name is there once: the
+API server's server-side apply refuses two.
+*/}}
+{{- define "slipway.env" -}}
+{{- $given := list }}
+{{- range .given }}{{ $given = append $given .name }}{{ end }}
+{{- $env := list }}
+{{- range fromYamlArray .own }}
+{{- if not (has .name $given) }}{{ $env = append $env . }}{{ end }}
+{{- end }}
+{{- concat $env (.given | default list) | toYaml }}
 {{- end }}
 
 {{/* No user id is fixed: the image has one, and OpenShift gives another. */}}
@@ -134,7 +173,7 @@ annotations:
 {{/* Who may read metrics: Slipway's own namespace, and Prometheus'. */}}
 {{- define "slipway.metricsSources" -}}
 - podSelector: {}
-{{- with .Values.monitoring.prometheusNamespaces }}
+{{- with include "slipway.list" .Values.monitoring.prometheusNamespaces | fromJsonArray }}
 - namespaceSelector:
     matchExpressions: [{key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}]
 {{- end }}
@@ -164,19 +203,19 @@ slipway-{{ .name }}-{{ .root.Chart.AppVersion }}-{{ toJson $spec | sha256sum | t
 {{- end }}
 
 {{- define "slipway.runtimeMetadata" -}}
+{{- $engine := printf "slipway-%s" .name }}
+{{- $labels := dict "app.kubernetes.io/component" "runtime" "slipway.dev/runtime" $engine }}
+{{- $annotations := dict
+  "helm.sh/resource-policy" "keep"
+  "argocd.argoproj.io/sync-options" "Prune=false"
+  "argocd.argoproj.io/compare-options" "IgnoreExtraneous"
+}}
 metadata:
   name: {{ include "slipway.runtimeName" . }}
   labels:
-    {{- include "slipway.labels" (dict "root" .root "name" (printf "slipway-%s" .name) "managedBy" "slipway") | nindent 4 }}
-    app.kubernetes.io/component: runtime
-    slipway.dev/runtime: slipway-{{ .name }}
+    {{- include "slipway.labels" (dict "root" .root "name" $engine "managedBy" "slipway" "labels" $labels) | nindent 4 }}
   annotations:
-    helm.sh/resource-policy: keep
-    argocd.argoproj.io/sync-options: Prune=false
-    argocd.argoproj.io/compare-options: IgnoreExtraneous
-    {{- with .root.Values.commonAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "slipway.annotations" (dict "root" .root "annotations" $annotations) | nindent 4 }}
 {{- end }}
 
 {{/* For the operator: under which name this release has the runtime of each engine. */}}
