@@ -2,7 +2,7 @@
 
 The chart gives them to the operator as files, and brings none itself: KServe replaces all pods of a model when its
 runtime changes or goes, and helm, kubectl and Argo CD would change, remove or stumble over what an older release has
-left. So a runtime's name tells all that is in it, none is ever changed, and nobody but the operator owns any (ADR 0017).
+left. So a runtime's name tells all that is in it, none is ever changed, and the operator alone owns them (ADR 0017).
 """
 
 from __future__ import annotations
@@ -65,13 +65,11 @@ class OwnRuntimes:
 
     async def make(self) -> None:
         """Those that are missing."""
-        is_known = self._store.is_synced(CLUSTER_SERVING_RUNTIME) and not self._store.is_missing(
-            CLUSTER_SERVING_RUNTIME
-        )
-        if not (is_known and self._leads()):
+        kind = CLUSTER_SERVING_RUNTIME
+        if not self._leads() or not self._store.is_synced(kind) or self._store.is_missing(kind):
             return
         for name, runtime in self._ours.items():
-            if self._store.get(CLUSTER_SERVING_RUNTIME, name) is None:
+            if self._store.get(kind, name) is None:
                 await self._client.apply(runtime)
                 logger.info("ClusterServingRuntime %s made", name)
 

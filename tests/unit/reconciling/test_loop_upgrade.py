@@ -18,11 +18,13 @@ from slipway.kube.queue import RetryLaterError
 from support.small_cluster import HOME, Loop
 from support.turns import made_by_kserve, status, thing
 
+RUNTIME = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
 OLD, NEW = "slipway-llamacpp-1-aa", "slipway-llamacpp-2-bb"
 
 
 def upgraded(before: Loop, version: str = "2", runtime: str = NEW) -> Loop:
-    home = replace(HOME, version=version, runtimes={"slipway-llamacpp": thing(CLUSTER_SERVING_RUNTIME, runtime)})
+    ours = thing(CLUSTER_SERVING_RUNTIME, runtime, spec=RUNTIME)
+    home = replace(HOME, version=version, runtimes={"slipway-llamacpp": ours})
     return Loop(home=home, api=before.api)
 
 

@@ -152,9 +152,10 @@ def test_runtimes_are_read_from_a_folder_by_the_names_by_which_plans_call_them(t
     assert parse([f"--runtimes={tmp_path}"], {}).runtimes == {"slipway-vllm-cuda": RUNTIME}
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{}", json.dumps({**RUNTIME, "kind": "Pod"}), json.dumps({**RUNTIME, "metadata": 1})]
-)
+OTHERS = ({**RUNTIME, "kind": "Pod"}, {**RUNTIME, "metadata": 1}, {**RUNTIME, "metadata": {"name": "x"}}, [], {})
+
+
+@pytest.mark.parametrize("text", ["", "{", *map(json.dumps, OTHERS)])
 def test_a_file_that_holds_no_runtime_of_a_release_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
