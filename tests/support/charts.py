@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from support.kube import Object
 
 CHARTS = Path(__file__).parents[2] / "charts"
 KUBERNETES = "1.34.4"
+RUNTIMES = "slipway-runtimes"
+"""The ConfigMap of the ClusterServingRuntimes that the operator makes."""
 
 
 def name_of(thing: Object) -> str:
@@ -35,9 +37,16 @@ class Refused(Exception):  # noqa: N818 - it is an answer
 def rendered(
     chart: str | Path, values: Mapping[str, Any] | None = None, *, namespace: str = SLIPWAY_NAMESPACE, **options: str
 ) -> list[Object]:
-    """`options` of helm, each with its value."""
+    """With what the operator makes of it. `options` of helm, each with its value."""
     told = text(chart, values, namespace=namespace, **options)
-    return [thing for thing in yaml.load_all(told, Loader=yaml.CSafeLoader) if thing]
+    return [*with_runtimes(thing for thing in yaml.load_all(told, Loader=yaml.CSafeLoader) if thing)]
+
+
+def with_runtimes(things: Iterable[Object]) -> Iterator[Object]:
+    for thing in things:
+        yield thing
+        if thing["metadata"]["name"] == RUNTIMES:
+            yield from map(json.loads, (thing["data"] or {}).values())
 
 
 def text(

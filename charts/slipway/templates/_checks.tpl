@@ -59,7 +59,7 @@ sentence with the remedy. Only a real install or upgrade asks the cluster; `helm
 {{- $name := get $annotations "meta.helm.sh/release-name" }}
 {{- $namespace := get $annotations "meta.helm.sh/release-namespace" }}
 {{- if and $name (ne (printf "%s/%s" $namespace $name) (printf "%s/%s" .Release.Namespace .Release.Name)) }}
-{{- fail (printf "Slipway is in this cluster already, as release %s in namespace %s, and a cluster has one: upgrade that, or end it first by `helm uninstall %s --namespace %s`, and install with --take-ownership, since the runtimes of its models stay; models go on serving meanwhile." $name $namespace $name $namespace) }}
+{{- fail (printf "Slipway is in this cluster already, as release %s in namespace %s, and a cluster has one: upgrade that, or end it first by `helm uninstall %s --namespace %s`; models go on serving meanwhile." $name $namespace $name $namespace) }}
 {{- end }}
 {{- end }}
 
@@ -67,13 +67,6 @@ sentence with the remedy. Only a real install or upgrade asks the cluster; `helm
 {{- define "slipway.checkKinds" -}}
 {{- if not (.Capabilities.APIVersions.Has "slipway.dev/v1alpha1/AcceleratorProfile") }}
 {{- fail "The cluster doesn't have Slipway's own types (slipway.dev/v1alpha1): install the chart slipway-crds first, and then this one." }}
-{{- end }}
-{{- $runtimes := list }}
-{{- range $name, $runtime := .Values.runtimes }}
-{{- if $runtime.enabled }}{{ $runtimes = append $runtimes $name }}{{ end }}
-{{- end }}
-{{- if and $runtimes (not (.Capabilities.APIVersions.Has "serving.kserve.io/v1alpha1/ClusterServingRuntime")) }}
-{{- fail (printf "The cluster doesn't have KServe (ClusterServingRuntime of serving.kserve.io/v1alpha1): install it first, as with the chart slipway-platform, or without it set runtimes.NAME.enabled=false for %s." (join ", " $runtimes)) }}
 {{- end }}
 {{- if and (or .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled) (not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1")) }}
 {{- fail "The cluster doesn't have the Prometheus operator's types (monitoring.coreos.com/v1): install it first, or disable monitoring.podMonitor and monitoring.serviceMonitor." }}

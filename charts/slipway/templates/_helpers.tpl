@@ -28,23 +28,9 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{/*
-A dict of root and annotations. What the chart itself needs can't be taken, as with labels; where both give Argo CD a list
-of options, the object has all of them, and of two values of one option the chart's.
-*/}}
+{{/* A dict of root and annotations. What the chart itself needs can't be taken, as with labels. */}}
 {{- define "slipway.annotations" -}}
-{{- $own := deepCopy (.annotations | default dict) }}
-{{- range $list := list "argocd.argoproj.io/sync-options" "argocd.argoproj.io/compare-options" }}
-{{- $options := splitList "," (get $own $list) | compact }}
-{{- $taken := list }}
-{{- range $options }}{{ $taken = append $taken (splitList "=" . | first) }}{{ end }}
-{{- range splitList "," (get ($.root.Values.commonAnnotations | default dict) $list) }}
-{{- $name := splitList "=" . | first | trim }}
-{{- if and $name (not (has $name $taken)) }}{{ $options = append $options (trim .) }}{{ end }}
-{{- end }}
-{{- with $options }}{{ $_ := set $own $list (join "," .) }}{{ end }}
-{{- end }}
-{{- merge $own (.root.Values.commonAnnotations | default dict) | toYaml }}
+{{- merge (dict) (.annotations | default dict) (.root.Values.commonAnnotations | default dict) | toYaml }}
 {{- end }}
 
 {{/* A value's strings, as JSON: none of nothing, which is null, nor of `{}` of helm's --set, which is one that is empty. */}}
@@ -164,7 +150,7 @@ securityContext:
 {{- define "slipway.podMetadata" -}}
 labels:
   {{- include "slipway.labels" (merge (dict "labels" .program.podLabels) .) | nindent 2 }}
-{{- with .program.podAnnotations }}
+{{- with merge (dict) (.podAnnotations | default dict) (.program.podAnnotations | default dict) }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -205,26 +191,25 @@ slipway-{{ .name }}-{{ .root.Chart.AppVersion }}-{{ toJson $spec | sha256sum | t
 {{- define "slipway.runtimeMetadata" -}}
 {{- $engine := printf "slipway-%s" .name }}
 {{- $labels := dict "app.kubernetes.io/component" "runtime" "slipway.dev/runtime" $engine }}
-{{- $annotations := dict
-  "helm.sh/resource-policy" "keep"
-  "argocd.argoproj.io/sync-options" "Prune=false"
-  "argocd.argoproj.io/compare-options" "IgnoreExtraneous"
-}}
 metadata:
   name: {{ include "slipway.runtimeName" . }}
   labels:
     {{- include "slipway.labels" (dict "root" .root "name" $engine "managedBy" "slipway" "labels" $labels) | nindent 4 }}
+  {{- with .root.Values.commonAnnotations }}
   annotations:
-    {{- include "slipway.annotations" (dict "root" .root "annotations" $annotations) | nindent 4 }}
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end }}
 
-{{/* For the operator: under which name this release has the runtime of each engine. */}}
-{{- define "slipway.runtimeNames" -}}
-{{- $names := list -}}
+{{/* All that are enabled: a file for each, as the operator reads them. */}}
+{{- define "slipway.runtimes" -}}
+{{- $files := dict -}}
 {{- range $name, $runtime := .Values.runtimes -}}
 {{- if $runtime.enabled -}}
-{{- $names = append $names (printf "slipway-%s=%s" $name (include "slipway.runtimeName" (dict "root" $ "name" $name))) -}}
+{{- $it := dict "root" $ "name" $name -}}
+{{- $whole := mergeOverwrite (include "slipway.runtime" $it | fromYaml) (include "slipway.runtimeMetadata" $it | fromYaml) -}}
+{{- $_ := set $files (printf "%s.json" $name) (toPrettyJson $whole) -}}
 {{- end -}}
 {{- end -}}
-{{- join "," $names -}}
+{{- toYaml $files -}}
 {{- end }}
