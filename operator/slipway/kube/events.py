@@ -96,8 +96,8 @@ class EventRecorder:
 
 
 def _cut(note: str) -> str:
-    """To whole characters that the API server takes."""
-    return note.encode()[:NOTE_LIMIT].decode(errors="ignore")
+    """To whole characters that the API server takes. Halves of some, which a pod's JSON may have told, are none."""
+    return note.encode(errors="replace")[:NOTE_LIMIT].decode(errors="ignore")
 
 
 def micro_time(moment: datetime) -> str:

@@ -47,3 +47,7 @@ def test_what_is_too_long_is_cut_at_a_character_to_as_many_bytes_as_the_api_serv
     cut = told(note)
     assert note.startswith(cut)
     assert NOTE_LIMIT - len(character.encode()) < len(cut.encode()) <= NOTE_LIMIT
+
+
+def test_half_a_character_keeps_nothing_from_being_told() -> None:
+    assert told("half of one: \ud83e") == "half of one: ?"
