@@ -7,9 +7,10 @@ nothing happens again, however often the programs that read it begin anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 
@@ -18,8 +19,10 @@ MOMENT = re.compile(
 )
 """As RFC 3339 writes it."""
 YEARS = range(1970, 3000)  # with others, nothing can be reckoned in every time zone
-FURTHEST = 3600.0
-"""Seconds ahead of now. Clocks differ by less; who writes the time of their own time zone as UTC may be further off."""
+FURTHEST = 300.0
+"""Seconds ahead of now. Clocks differ by less; who writes the time of their own time zone as UTC is further off."""
+TOLD_FOR = 3600.0
+"""Seconds after it was written in which one that had been over by then is told of: whoever wrote it looks by then."""
 LONGEST_SHOWN = 40  # characters of what is no moment
 
 
@@ -66,6 +69,36 @@ def is_recent(moment: datetime, now: datetime, lasting: float) -> bool:
     return moment <= now < moment + timedelta(seconds=lasting)
 
 
+def writes(managed_fields: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of an object's managedFields, what tells when these annotations were written: nothing, for most objects."""
+    found = []
+    for entry in managed_fields:
+        names = sorted(_written_by(entry) & {WAKE_ANNOTATION, SLEEP_ANNOTATION})
+        if names and isinstance(entry.get("time"), str):
+            fields = {"f:metadata": {"f:annotations": {f"f:{name}": {} for name in names}}}
+            found.append({"time": entry["time"], "fieldsV1": fields})
+    return found
+
+
+def written(name: str, managed_fields: Iterable[Mapping[str, Any]]) -> datetime | None:
+    """When the annotation was written, at the latest: whoever wrote it may have written something else since."""
+    times = [moment(str(entry.get("time"))) for entry in managed_fields if name in _written_by(entry)]
+    return max((time for time in times if time), default=None)
+
+
+def _written_by(entry: Mapping[str, Any]) -> set[str]:
+    """Annotations."""
+    fields: Any = entry
+    for name in ("fieldsV1", "f:metadata", "f:annotations"):
+        fields = fields.get(name) if isinstance(fields, Mapping) else None
+    return {name.removeprefix("f:") for name in fields} if isinstance(fields, Mapping) else set()
+
+
+def is_late(moment: datetime | None, written: datetime | None, lasting: float) -> bool:
+    """It was over before anybody could have seen it."""
+    return bool(moment and written and moment + timedelta(seconds=lasting) <= written)
+
+
 def objections(annotations: Mapping[str, str], now: datetime | None) -> Iterator[str]:
     """A sentence for each that does nothing as it is written."""
     for name in (WAKE_ANNOTATION, SLEEP_ANNOTATION):
@@ -75,12 +108,21 @@ def objections(annotations: Mapping[str, str], now: datetime | None) -> Iterator
             yield f"{name}: {text[:LONGEST_SHOWN]!r} is no time, so it does nothing: write one such as {_example(now)}."
         elif at and now and (at - now).total_seconds() > FURTHEST:
             yield (
-                f"{name}: {text} is more than an hour ahead, so it does nothing before: write the time of now in UTC, "
-                f"with a Z at its end, as in {_example(now)}; for times to come, there is scaling.schedule."
+                f"{name}: {text} is more than 5 minutes ahead, so it does nothing before: write the time of now in "
+                f"UTC, with a Z at its end, as in {_example(now)}; for times to come, there is scaling.schedule."
             )
     paused = annotations.get(PAUSED_ANNOTATION)
     if paused is not None and paused not in ("true", "false"):
         yield f'{PAUSED_ANNOTATION}: {paused[:LONGEST_SHOWN]!r} pauses nothing: write "true", or remove it.'
+
+
+def late(name: str, text: str, written: datetime) -> str:
+    """A sentence for one that was over when it was written."""
+    verb = "wakes nothing" if name == WAKE_ANNOTATION else "does nothing"
+    return (
+        f"{name}: {text} is over, so it {verb} any more: to ask just now, write the time of now in UTC, with a Z at "
+        f"its end, as {_example(written)} was when this was written."
+    )
 
 
 def _past(moment: datetime | None, now: datetime) -> datetime | None:
