@@ -88,11 +88,15 @@ def test_each_environment_of_the_models_has_a_place_in_a_cluster() -> None:
     assert environments == {path.relative_to(REPOSITORY / "models").parts[0] for path in MODELS}
 
 
+# --- Flux ------------------------------------------------------------------------------------------------------------
+
+OF_FLUX = [each for path in sorted(FLUX.glob("*.yaml")) for each in yaml.safe_load_all(path.read_text())]
+
+
 def test_flux_reads_the_same_repository() -> None:
-    things = [each for path in sorted(FLUX.glob("*.yaml")) for each in yaml.safe_load_all(path.read_text())]
-    [repository] = [each for each in things if each["kind"] == "GitRepository"]
+    [repository] = [each for each in OF_FLUX if each["kind"] == "GitRepository"]
     assert repository["spec"]["url"] == URL
-    for each in things:
+    for each in OF_FLUX:
         source = each.get("spec", {}).get("sourceRef") or each.get("spec", {}).get("chart", {}).get("spec", {}).get(
             "sourceRef"
         )
@@ -100,3 +104,11 @@ def test_flux_reads_the_same_repository() -> None:
         if each["kind"] == "Kustomization":
             assert (REPOSITORY / each["spec"]["path"]).is_dir()
             assert each["spec"]["wait"] is True
+
+
+def test_flux_takes_what_is_pushed_though_the_chart_has_the_same_version() -> None:
+    charts = [each["spec"]["chart"]["spec"] for each in OF_FLUX if each["kind"] == "HelmRelease"]
+    assert charts
+    for chart in charts:
+        assert chart["sourceRef"]["kind"] == "GitRepository"
+        assert chart["reconcileStrategy"] == "Revision"
