@@ -59,11 +59,11 @@ each_environment = pytest.mark.parametrize("environment", ENVIRONMENTS)
 
 
 def project_of(environment: str) -> Project:
-    return PROJECTS[TEMPLATE["project"].replace("{{ .environment }}", environment)]
+    return PROJECTS[str(TEMPLATE["project"]).replace("{{ .environment }}", environment)]
 
 
 def place_in(environment: str) -> str:
-    return next(namespace for each, namespace in PLACES if each == environment)
+    return next(str(namespace) for each, namespace in PLACES if each == environment)
 
 
 def test_each_model_may_be_where_it_is_to_be_and_its_namespace_is_the_owners() -> None:

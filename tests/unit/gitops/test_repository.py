@@ -69,7 +69,7 @@ def test_certificates_are_not_made_anew_each_time_that_the_platform_is_rendered(
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_the_models_can_be_read_and_leave_their_namespace_to_their_place(path: Path) -> None:
     model = LLMDeployment.model_validate(yaml.safe_load(path.read_text()))
-    assert (model.metadata.name, model.metadata.namespace) == (path.stem, "")
+    assert (model.metadata.name, model.metadata.namespace) == (path.parent.name, "")
 
 
 def test_the_accelerators_can_be_read() -> None:
