@@ -14,14 +14,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from support.argocd import ArgoCD, health_of, sync_of
-from support.argocd_repository import Home
+from support.argocd_repository import SET, Home, removed
 from support.fleet_by_git import model as small_model
 from support.kube import Kube, Object
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300, func_only=True)]
 
 IN_THE_CLUSTER = ("crds", "platform", "slipway")
-SET = "models"
 DEV, PROD = "dev/chat/assistant", "prod/chat/assistant"
 NAMESPACES = ("chat", "chat-dev", "chat-a-dev")
 ALIKE = ("dev/chat/a-b", "dev/chat-a/b")
@@ -73,16 +72,7 @@ async def home(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
     for name in ("root", "namespaces", "accelerators", app_of(DEV), app_of(PROD)):
         await argo.until(name, timeout=120)
     yield home
-    await gone(argo)
-
-
-async def gone(argo: ArgoCD) -> None:
-    """Models before their project and their namespace."""
-    await argo.kube.run("delete", "application", "root")
-    await argo.kube.run("delete", "applicationset", SET, "--cascade=foreground", "--timeout=120s")
-    await argo.kube.run("delete", "appproject", "models-dev", "models-prod")
-    await argo.kube.run("delete", "acceleratorprofile", "rtx-4090")
-    await argo.kube.run("delete", "namespace", *NAMESPACES, "--ignore-not-found", "--wait=false")
+    await removed(argo, "namespaces", "accelerators", namespaces=NAMESPACES)
 
 
 async def pushed(home: Home, argo: ArgoCD, message: str) -> None:

@@ -11,12 +11,17 @@ from typing import Any
 import yaml
 
 from support import argocd
+from support.argocd import ArgoCD
 from support.charts import CHARTS
 from support.git_repository import GitRepository
 from support.kube import Object
 
 REPOSITORY = argocd.ROOT / "manifests/argocd/repository"
 NAMES_ANOTHER = "https://git.example.com/models.git"
+
+
+SET = "models"
+PROJECTS = ("models-dev", "models-prod")
 
 
 class Home(GitRepository):
@@ -64,3 +69,13 @@ class Home(GitRepository):
         """And the pull request is merged."""
         self.run("./promote", place)
         self.merge()
+
+
+async def removed(argo: ArgoCD, *applications: str, namespaces: Collection[str]) -> None:
+    """With its models, before their project and their namespaces. All else that its Applications brought stays."""
+    await argo.kube.run("delete", "application", "root")
+    await argo.kube.run("delete", "applicationset", SET, "--cascade=foreground", "--timeout=120s")
+    await argo.kube.run("delete", "application", *applications)
+    await argo.kube.run("delete", "appproject", *PROJECTS)
+    await argo.kube.run("delete", "acceleratorprofile", "rtx-4090")
+    await argo.kube.run("delete", "namespace", *namespaces, "--ignore-not-found", "--wait=false")
