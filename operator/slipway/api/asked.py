@@ -75,7 +75,7 @@ def writes(managed_fields: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for entry in managed_fields:
         names = sorted(_written_by(entry) & {WAKE_ANNOTATION, SLEEP_ANNOTATION})
         if names and isinstance(entry.get("time"), str):
-            fields = {"f:metadata": {"f:annotations": {f"f:{name}": {} for name in names}}}
+            fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{name}": {} for name in names}}}
             found.append({"time": entry["time"], "fieldsV1": fields})
     return found
 

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api import annotations, mounts, variables
+from slipway.api import mounts, pod_annotations, variables
 from slipway.api.engine import Adapter, EngineSpec, ParallelismSpec, SpeculativeSpec
 from slipway.api.exposure import (
     AccessSpec,
@@ -125,7 +125,7 @@ class LLMDeploymentSpec(ApiModel):
     constraints: ClassVar[tuple[Rule, ...]] = (
         variables.LET_THROUGH,
         mounts.FREE_PLACES,
-        annotations.LET_THROUGH,
+        pod_annotations.LET_THROUGH,
     )
 
 

@@ -139,7 +139,7 @@ def test_the_next_moment_is_the_first_that_is_to_come() -> None:
 
 def entry(seconds: float, *names: str, **more: Any) -> dict[str, Any]:
     """Of an object's managedFields: somebody wrote these annotations so many seconds ago."""
-    annotations = {".": {}, **{f"f:{name}": {} for name in names}}
+    annotations: dict[str, Any] = {".": {}, **{f"f:{name}": {} for name in names}}
     fields = {"f:metadata": {"f:annotations": annotations}, "f:spec": {"f:scaling": {}}}
     time = f"{ago(seconds):%Y-%m-%dT%H:%M:%SZ}"
     return {"manager": "kubectl-annotate", "operation": "Update", "time": time, "fieldsV1": fields, **more}

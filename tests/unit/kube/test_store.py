@@ -63,7 +63,7 @@ def test_what_nobody_reads_is_not_kept() -> None:
 
 
 def test_of_who_wrote_what_of_a_deployment_only_when_somebody_asked_something_is_kept() -> None:
-    asks = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
+    asks: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
     entries = [
         {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": asks},
         {"manager": "kubectl", "time": "2026-11-21T09:00:00Z", "fieldsV1": {"f:spec": {"f:scaling": {}}}},

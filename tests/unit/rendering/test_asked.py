@@ -98,7 +98,7 @@ def test_it_is_looked_at_again_when_something_else_is_to_be_said(ago: float, sec
 
 def late(name: str, *, ago: float, written: float, scaling: dict[str, Any] | None = None) -> LLMDeployment:
     """The annotation tells of so many seconds ago, and was written then."""
-    fields = {"f:metadata": {"f:annotations": {f"f:{name}": {}}}}
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{name}": {}}}}
     metadata = {
         "name": "llama",
         "namespace": "chat",
