@@ -7,9 +7,9 @@ nothing happens again, however often the programs that read it begin anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
@@ -69,15 +69,18 @@ def is_recent(moment: datetime, now: datetime, lasting: float) -> bool:
     return moment <= now < moment + timedelta(seconds=lasting)
 
 
-def writes(managed_fields: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def writes(managed_fields: Collection[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of an object's managedFields, what tells when these annotations were written: nothing, for most objects."""
-    found = []
-    for entry in managed_fields:
-        names = sorted(_written_by(entry) & {WAKE_ANNOTATION, SLEEP_ANNOTATION})
-        if names and isinstance(entry.get("time"), str):
-            fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{name}": {} for name in names}}}
-            found.append({"time": entry["time"], "fieldsV1": fields})
-    return found
+    times = {name: written(name, managed_fields) for name in (WAKE_ANNOTATION, SLEEP_ANNOTATION)}
+    return [
+        {"time": f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", "fieldsV1": _fields(name)}
+        for name, time in times.items()
+        if time
+    ]
+
+
+def _fields(annotation: str) -> dict[str, Any]:
+    return {"f:metadata": {"f:annotations": {f"f:{annotation}": {}}}}
 
 
 def written(name: str, managed_fields: Iterable[Mapping[str, Any]]) -> datetime | None:

@@ -160,6 +160,12 @@ def test_of_who_wrote_what_only_these_are_kept() -> None:
     assert writes(kept) == kept
 
 
+def test_however_many_have_written_it_only_the_last_is_kept() -> None:
+    kept = writes([entry(seconds, WAKE_ANNOTATION) for seconds in range(1, 1000)])
+    assert len(kept) == 1
+    assert written(WAKE_ANNOTATION, kept) == ago(1)
+
+
 @pytest.mark.parametrize("strange", [{"fieldsV1": None}, {"fieldsV1": {"f:metadata": []}}, {"time": None}, {"time": 5}])
 def test_what_can_not_be_read_there_tells_nothing(strange: dict[str, Any]) -> None:
     entries = [entry(30, WAKE_ANNOTATION, **strange)]
