@@ -23,6 +23,8 @@ FURTHEST = 300.0
 """Seconds ahead of now. Clocks differ by less; who writes the time of their own time zone as UTC is further off."""
 TOLD_FOR = 3600.0
 """Seconds after it was written in which one that had been over by then is told of: whoever wrote it looks by then."""
+AS_PRINTED = "as `date -u +%FT%TZ` prints it"
+"""And no example of just now: the sentence would be another one with each second, and be written anew."""
 LONGEST_SHOWN = 40  # characters of what is no moment
 
 
@@ -108,29 +110,25 @@ def objections(annotations: Mapping[str, str], now: datetime | None) -> Iterator
         text = annotations.get(name)
         at = moment(text)
         if text is not None and at is None:
-            yield f"{name}: {text[:LONGEST_SHOWN]!r} is no time, so it does nothing: write one such as {_example(now)}."
+            shown = repr(text[:LONGEST_SHOWN])
+            yield f"{name}: {shown} is no time, so it does nothing: write the time of now, {AS_PRINTED}."
         elif at and now and (at - now).total_seconds() > FURTHEST:
             yield (
                 f"{name}: {text} is more than 5 minutes ahead, so it does nothing before: write the time of now in "
-                f"UTC, with a Z at its end, as in {_example(now)}; for times to come, there is scaling.schedule."
+                f"UTC, {AS_PRINTED}; for times to come, there is scaling.schedule."
             )
     paused = annotations.get(PAUSED_ANNOTATION)
     if paused is not None and paused not in ("true", "false"):
         yield f'{PAUSED_ANNOTATION}: {paused[:LONGEST_SHOWN]!r} pauses nothing: write "true", or remove it.'
 
 
-def late(name: str, text: str, written: datetime) -> str:
+def late(name: str, text: str) -> str:
     """A sentence for one that was over when it was written."""
     verb = "wakes nothing" if name == WAKE_ANNOTATION else "does nothing"
     return (
-        f"{name}: {text} is over, so it {verb} any more: to ask just now, write the time of now in UTC, with a Z at "
-        f"its end, as {_example(written)} was when this was written."
+        f"{name}: {text} is over, so it {verb} any more: to ask just now, write the time of now in UTC, {AS_PRINTED}."
     )
 
 
 def _past(moment: datetime | None, now: datetime) -> datetime | None:
     return moment if moment and moment <= now else None
-
-
-def _example(now: datetime | None) -> str:
-    return f"{now:%Y-%m-%dT%H:%M:%SZ}" if now else "2026-11-21T10:00:00Z"

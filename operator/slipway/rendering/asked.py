@@ -29,7 +29,7 @@ def told_of_what_is_asked(deployment: LLMDeployment, kept: Kept, world: World) -
         return
     for late in _late(deployment):
         if late.is_told(now):
-            yield asked.late(late.name, annotations[late.name], late.written)
+            yield asked.late(late.name, annotations[late.name])
     found, lasting = asked.asked(annotations), _lasting(deployment)
     woken, sent_to_sleep = found.woken(now), found.sent_to_sleep(now)
     if woken and asked.is_recent(woken, now, lasting) and (why := _keeps_asleep(deployment)):

@@ -57,7 +57,7 @@ def test_what_is_no_moment_counts_as_nothing_and_is_objected_to(text: str) -> No
         assert asked({name: text}) == Asked()
         [said] = objections({name: text}, NOW)
         assert said.startswith(f"{name}: {text!r} is no time")
-        assert said.endswith("write one such as 2026-11-21T10:00:00Z.")
+        assert said.endswith("write the time of now, as `date -u +%FT%TZ` prints it.")
 
 
 @given(st.text(max_size=40))
@@ -76,7 +76,7 @@ def test_a_moment_far_ahead_is_objected_to() -> None:
         assert not list(objections({name: near}, NOW))
         [said] = objections({name: far}, NOW)
         assert f"{name}: {far} is more than 5 minutes ahead" in said
-        assert "as in 2026-11-21T10:00:00Z; for times to come, there is scaling.schedule." in said
+        assert "as `date -u +%FT%TZ` prints it; for times to come, there is scaling.schedule." in said
 
 
 def test_a_clock_on_the_wall_that_is_ahead_of_utc_is_objected_to_wherever_it_hangs() -> None:

@@ -292,3 +292,16 @@ async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_w
     assert remark.startswith(f"{WAKE_ANNOTATION}: {wall} is over, so it wakes nothing any more")
     await loop.turn()
     assert loop.api.writes() == []
+
+
+@pytest.mark.parametrize("text", ["soon", f"{NOW + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"])
+async def test_of_what_does_nothing_it_is_told_once_and_not_with_each_second(with_activator: Loop, text: str) -> None:
+    """What is told is written, what is written is seen, and what is seen is looked at again."""
+    loop = with_activator
+    loop.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {WAKE_ANNOTATION: text}}})
+    await loop.settle()
+    assert [each for each in status(loop)["plan"]["why"] if each.startswith(WAKE_ANNOTATION)]
+    for seconds in (1, 2, 3):
+        loop.time = NOW + timedelta(seconds=seconds)
+        await loop.turn()
+        assert loop.api.writes() == []

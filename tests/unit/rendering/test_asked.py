@@ -123,7 +123,7 @@ def test_a_clock_on_the_wall_that_is_behind_utc_is_told_of(name: str, verb: str)
     [said] = told(late(name, ago=5 * 3600 + 5, written=5))
     assert said == (
         f"{name}: 2026-11-21T04:59:55Z is over, so it {verb} nothing any more: to ask just now, write the time of "
-        "now in UTC, with a Z at its end, as 2026-11-21T09:59:55Z was when this was written."
+        "now in UTC, as `date -u +%FT%TZ` prints it."
     )
 
 
