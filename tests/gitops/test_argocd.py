@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
-from slipway.api.names import OWNER_LABEL, PAUSED_ANNOTATION, WAKE_ANNOTATION
+from slipway.api.names import OWNER_LABEL, PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 from slipway_devcluster import model as model_files
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from support import argocd, custom_metrics
 from support.argocd import ArgoCD, health_of_resources
+from support.argocd_parts import RESYNC
 from support.clusters import Settings
 from support.fleet_by_git import PLAIN, SCALED, SLEEPER, Fleet, five_models, model, told
 from support.git_repository import GitRepository
+from support.kube import Object
 from support.namespaces import own_namespace
 from support.sleepers import CLAIM, Sleeper, sleepers_there
 from support.tester import ServerHere
@@ -30,43 +33,66 @@ COMPARISONS = [
     pytest.param(argocd.SERVER_SIDE, id="the API server compares"),
     pytest.param(argocd.OWN, id="Argo CD compares", marks=pytest.mark.slow),
 ]
+UNPLANNABLE = {"engine": {"name": "vllm"}, "accelerator": {"profiles": ["no-such"]}}
+UNSTARTABLE = {"model": {"uri": f"pvc://{CLAIM}/nothing"}, "scaling": {"minReplicas": 1}}
+BAD = [
+    pytest.param(UNPLANNABLE, "no-such", 10, id="by its plan"),
+    pytest.param(UNSTARTABLE, "gguf", 30, id="by a start"),
+]
+"""Of a model: what is wrong, a word of what is said of it, and within how many seconds of the push."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=COMPARISONS)
-async def fleet(
-    request: pytest.FixtureRequest,
-    argo: ArgoCD,
-    operator_pods: Cluster,
-    settings: Settings,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Fleet]:
-    """Five models. Each test leaves them as it found them: as Git has them, and well."""
-    repository = GitRepository(tmp_path_factory.mktemp("git"))
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleets(
+    argo: ArgoCD, operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, Fleet]]:
+    """Five models for each comparison, side by side."""
     weights = model_files.ensure_gguf(settings.cache, settings.steps)
-    async with (
-        own_namespace(argo.kube) as kube,
-        folder_claimed(kube, CLAIM, weights),
-        custom_metrics.served(kube, ServerHere(operator_pods.node_ip, operator_pods.entered)),
-        five_models(argo, repository, kube, compare=request.param) as fleet,
-    ):
-        yield fleet
+    async with AsyncExitStack() as there:
+        kubes = [await there.enter_async_context(own_namespace(argo.kube)) for _ in argocd.COMPARISONS]
+        for kube in kubes:
+            await there.enter_async_context(folder_claimed(kube, CLAIM, weights))
+        tester = ServerHere(operator_pods.node_ip, operator_pods.entered)
+        await there.enter_async_context(custom_metrics.served(kubes[0], tester))
+        made = await asyncio.gather(
+            *(
+                there.enter_async_context(
+                    five_models(argo, GitRepository(tmp_path_factory.mktemp("git")), kube, compare=compare)
+                )
+                for compare, kube in zip(argocd.COMPARISONS, kubes, strict=True)
+            )
+        )
+        yield dict(zip(argocd.COMPARISONS, made, strict=True))
+
+
+@pytest.fixture(params=COMPARISONS)
+def fleet(request: pytest.FixtureRequest, fleets: dict[str, Fleet]) -> Fleet:
+    """Each test leaves its models as it found them: as Git has them, and well."""
+    return fleets[request.param]
 
 
 async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_do(
-    operator_pods: Cluster, fleet: Fleet
+    operator_pods: Cluster, fleets: dict[str, Fleet]
 ) -> None:
-    async with sleepers_there(operator_pods, fleet.kube, SLEEPER) as [sleeper]:
-        await wakes_and_sleeps(sleeper)  # the first start of all counts as progress
-        async with told(fleet) as story:
-            await wakes_and_sleeps(sleeper)
-            await fleet.kube.scale("deployment", f"{SCALED}-predictor", 2)
-            await fleet.kube.run("annotate", "llmdeployment", PLAIN, f"{WAKE_ANNOTATION}={a_while_ago()}")
-            home = fleet.kube.within(SLIPWAY_NAMESPACE)
-            await home.run("rollout", "restart", "deployment/slipway-operator")
-            await home.run("rollout", "status", "deployment/slipway-operator", "--timeout=120s")
-            await asyncio.sleep(3 * argocd.RESYNC)  # Git and cluster are compared again meanwhile
-    assert story.troubles == []
-    assert story.syncs == 0
+    """By both comparisons at once."""
+    async with AsyncExitStack() as there:
+        rooms = [sleepers_there(operator_pods, each.kube, SLEEPER) for each in fleets.values()]
+        found = [(await there.enter_async_context(room))[0] for room in rooms]
+        await asyncio.gather(*map(wakes_and_sleeps, found))  # the first start of all counts as progress
+        stories = [await there.enter_async_context(told(each)) for each in fleets.values()]
+        await asyncio.gather(*map(wakes_and_sleeps, found), *map(stirred, fleets.values()))
+        home = next(iter(fleets.values())).kube.within(SLIPWAY_NAMESPACE)
+        await home.run("rollout", "restart", "deployment/slipway-operator")
+        await home.run("rollout", "status", "deployment/slipway-operator", "--timeout=120s")
+        await asyncio.sleep(3 * RESYNC)  # Git and cluster are compared again meanwhile
+    for compare, story in zip(fleets, stories, strict=True):
+        assert story.troubles == [], compare
+        assert story.syncs == 0, compare
+
+
+async def stirred(fleet: Fleet) -> None:
+    await fleet.kube.scale("deployment", f"{SCALED}-predictor", 2)
+    await fleet.kube.run("annotate", "llmdeployment", PLAIN, f"{WAKE_ANNOTATION}={a_while_ago()}", "--overwrite")
 
 
 async def wakes_and_sleeps(sleeper: Sleeper) -> None:
@@ -79,17 +105,42 @@ def a_while_ago() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 86_400))
 
 
-async def test_a_bad_model_is_degraded_with_its_cause_within_seconds_and_a_revert_heals_it(fleet: Fleet) -> None:
-    fleet.write(model("bad", model={"uri": f"pvc://{CLAIM}/nothing"}, scaling={"minReplicas": 1}))
-    await fleet.pushed("A model that isn't there")
-    await fleet.kube.wait_for("llmdeployment", "bad", lambda it: it.get("status", {}).get("state") == "Failed")
-    failed_at = time.monotonic()
+@pytest.mark.parametrize(("spec", "word", "seconds"), BAD)
+async def test_a_bad_model_is_degraded_with_its_cause_within_seconds_of_the_push_and_a_revert_heals_it(
+    fleet: Fleet, spec: Object, word: str, seconds: float
+) -> None:
+    fleet.write(model("bad", **spec))
+    pushed_at = time.monotonic()
+    await fleet.pushed("A model that can't be")
     app = await fleet.argo.until(fleet.name, health="Degraded")
-    assert time.monotonic() - failed_at < 10
-    assert "gguf" in health_of_resources(app, KIND)["bad"]["message"]
+    took = time.monotonic() - pushed_at
+    assert word in health_of_resources(app, KIND)["bad"]["message"]
+    assert took < seconds
     await fleet.reverted()
     await fleet.kube.wait_gone("llmdeployment", "bad")
     await fleet.argo.until(fleet.name)
+
+
+async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_them_alone(fleet: Fleet) -> None:
+    """Of one that would stay awake for ten minutes."""
+
+    def runs(replicas: int) -> Callable[[Object], bool]:
+        return lambda found: bool(found["spec"]["replicas"] == replicas)
+
+    predictor = f"{PLAIN}-predictor"
+    for action, annotation, replicas in (("wake", WAKE_ANNOTATION, 1), ("sleep", SLEEP_ANNOTATION, 0)):
+        await fleet.argo.act(fleet.name, action, KIND, PLAIN)
+        await fleet.kube.wait_for("deployment", predictor, runs(replicas), timeout=60)
+        asked = await annotations_of(fleet)
+        assert annotation in asked
+        await asyncio.sleep(2 * RESYNC)  # Argo CD looks whether there is something to heal
+        assert await annotations_of(fleet) == asked
+        await fleet.argo.until(fleet.name)
+
+
+async def annotations_of(fleet: Fleet) -> dict[str, str]:
+    found: dict[str, str] = (await fleet.kube.get("llmdeployment", PLAIN))["metadata"].get("annotations") or {}
+    return found
 
 
 async def test_what_is_changed_by_hand_is_put_right(fleet: Fleet) -> None:

@@ -1,46 +1,38 @@
-"""The real Argo CD beside a test, without its UI: its command line, and its parts as processes of this machine.
+"""The real Argo CD beside a test, without its UI: its command line, and all of it on a cluster.
 
 What it keeps in a cluster lies in a namespace of its own; what it syncs to is that same cluster.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import shutil
 import subprocess
-import urllib.request
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import yaml
 from slipway_devcluster.builds import Build, discard_go_caches, ensure_built, missing
-from slipway_devcluster.cluster import DIES_WITH_US
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
 
 from support import redis_server
-from support.charts import helm
+from support.argocd_parts import NAMESPACE, Parts
 from support.kube import Kube, Object
-from support.ports import free_port
-from support.processes import ended, until
 
 UPSTREAM = "argocd"
 ROOT = Path(__file__).parents[2]
 CONFIG_MAP = ROOT / "manifests/argocd/argocd-cm.yaml"
-NAMESPACE = "argocd"
 IN_CLUSTER = "https://kubernetes.default.svc"
-ROLES = ("argocd-repo-server", "argocd-application-controller")
-STARTS_WITHIN = 60.0
-RESYNC = 5  # seconds
 
 SERVER_SIDE = "ServerSideDiff=true,IncludeMutationWebhook=true"
 OWN = ""
 """Argo CD's own comparison of three states."""
+COMPARISONS = (SERVER_SIDE, OWN)
 
 
 def built(cache: Cache, steps: Steps) -> Build:
@@ -105,11 +97,22 @@ class ArgoCD:
     """One that runs, as seen from the namespace in which its Applications are."""
 
     kube: Kube
-    folder: Path
+    parts: Parts
+    server: str  # the address of its API
 
     async def refresh(self, name: str) -> None:
         """Git is looked at now, instead of after a while."""
         await self.kube.run("annotate", "application", name, "argocd.argoproj.io/refresh=normal", "--overwrite")
+
+    async def refresh_set(self, name: str) -> None:
+        """The same for an ApplicationSet."""
+        annotation = "argocd.argoproj.io/application-set-refresh=true"
+        await self.kube.run("annotate", "applicationset", name, annotation, "--overwrite")
+
+    async def act(self, name: str, action: str, kind: str, resource: str) -> None:
+        """As somebody does who presses the button, or asks by the command line."""
+        command = ["app", "actions", "run", name, action, f"--kind={kind}", f"--resource-name={resource}"]
+        await asyncio.to_thread(self.parts.command, *command, f"--server={self.server}", "--plaintext")
 
     async def until(self, name: str, *, sync: str = "Synced", health: str = "Healthy", timeout: float = 60) -> Object:
         def is_so(app: Object) -> bool:
@@ -118,7 +121,7 @@ class ArgoCD:
         return await self.kube.wait_for("application", name, is_so, timeout=timeout)
 
     def logs(self) -> Iterator[tuple[str, str]]:
-        for path in sorted(self.folder.glob("*.log")):
+        for path in sorted(self.parts.folder.glob("*.log")):
             yield path.name, "\n".join(path.read_text(errors="replace").splitlines()[-60:])
 
 
@@ -163,102 +166,6 @@ def application(
     }
 
 
-@dataclass(frozen=True)
-class Parts:
-    """What is the same for all of them. `folder`: theirs alone."""
-
-    build: Build
-    folder: Path
-    redis: str
-    kubeconfig: Path
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        self._make_programs()
-        repo_port, repo_metrics, controller_metrics = free_port(), free_port(), free_port()
-        repo_server = [
-            "argocd-repo-server",
-            f"--redis={self.redis}",
-            "--address=127.0.0.1",
-            f"--port={repo_port}",
-            "--metrics-address=127.0.0.1",
-            f"--metrics-port={repo_metrics}",
-            "--disable-tls",
-            "--client-ca-path=",  # else it looks for a file that only its own pod has
-            "--revision-cache-expiration=5s",
-        ]
-        controller = [
-            "argocd-application-controller",
-            f"--namespace={NAMESPACE}",
-            f"--kubeconfig={self.kubeconfig}",
-            f"--redis={self.redis}",
-            f"--repo-server=127.0.0.1:{repo_port}",
-            "--repo-server-plaintext",
-            f"--metrics-port={controller_metrics}",
-            f"--app-resync={RESYNC}",
-            "--app-resync-jitter=0",
-            "--persist-resource-health",
-        ]
-        with self._process(repo_server, repo_metrics), self._process(controller, controller_metrics):
-            yield
-
-    def _make_programs(self) -> None:
-        """One program, which does what its name says; and those that it calls."""
-        programs = self.folder / "bin"
-        programs.mkdir()
-        for role in ROLES:
-            (programs / role).symlink_to(self.build.binary("argocd"))
-        (programs / "helm").symlink_to(helm())
-        for wrapper in (self.build.source / "hack").glob("*.sh"):
-            shutil.copyfile(wrapper, programs / wrapper.name)
-            (programs / wrapper.name).chmod(0o755)
-        for each in ("home", "tmp", "tls", "ssh", "gpg-source", "gpg-keys", "plugins"):
-            (self.folder / each).mkdir()
-
-    def _environment(self) -> dict[str, str]:
-        def inside(name: str) -> str:
-            return str(self.folder / name)
-
-        return {
-            "PATH": f"{inside('bin')}:{os.environ['PATH']}",
-            "HOME": inside("home"),
-            "TMPDIR": inside("tmp"),
-            "ARGOCD_FAKE_IN_CLUSTER": "true",
-            "ARGOCD_TLS_DATA_PATH": inside("tls"),
-            "ARGOCD_SSH_DATA_PATH": inside("ssh"),
-            "ARGOCD_GPG_ENABLED": "false",
-            "ARGOCD_GPG_DATA_PATH": inside("gpg-source"),
-            "ARGOCD_GNUPGHOME": inside("gpg-keys"),
-            "ARGOCD_PLUGINSOCKFILEPATH": inside("plugins"),
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "safe.directory",
-            "GIT_CONFIG_VALUE_0": "*",
-        }
-
-    @contextmanager
-    def _process(self, command: list[str], health_port: int) -> Iterator[None]:
-        name, *flags = command
-        with (self.folder / f"{name}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [*DIES_WITH_US, self.folder / "bin" / name, *flags],
-                env=self._environment(),
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-            )
-            with ended(process):
-                until(lambda: _is_well(health_port), process, f"{name} (its log is {log.name})", within=STARTS_WITHIN)
-                yield
-
-
-def _is_well(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2) as answer:
-            return int(answer.status) == 200
-    except (URLError, OSError):
-        return False
-
-
 @asynccontextmanager
 async def running(kube: Kube, cache: Cache, steps: Steps, folder: Path) -> AsyncGenerator[ArgoCD]:
     """On the cluster of `kube`. What it has there stays for the next one; its Applications go."""
@@ -268,10 +175,12 @@ async def running(kube: Kube, cache: Cache, steps: Steps, folder: Path) -> Async
     inside = kube.within(NAMESPACE)
     with ExitStack() as processes:
         address = processes.enter_context(redis_server.running(redis, folder))
-        processes.enter_context(Parts(build, folder, address, kube.kubeconfig).running())
+        parts = Parts(build, folder, address, kube.kubeconfig)
+        server = processes.enter_context(parts.running())
         try:
-            yield ArgoCD(inside, folder)
+            yield ArgoCD(inside, parts, server)
         finally:
+            await inside.run("delete", "applicationsets", "--all", "--timeout=60s")
             await inside.run("delete", "applications", "--all", "--timeout=60s")
 
 

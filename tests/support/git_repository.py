@@ -33,15 +33,23 @@ class GitRepository:
         self._git("revert", "--no-edit", "HEAD")
         self._git("push", "--quiet", "origin", "main")
 
+    def merge(self) -> None:
+        """The branch that is checked out, into main."""
+        self._git("switch", "--quiet", "main")
+        self._git("merge", "--quiet", "--ff-only", "-")
+        self._git("push", "--quiet", "origin", "main")
+
     def put(self, origin: Path, path: str) -> None:
         """A folder, in place of what was there."""
         shutil.rmtree(self.checkout / path, ignore_errors=True)
         shutil.copytree(origin, self.checkout / path)
 
     def _git(self, *arguments: str, at: Path | None = None) -> None:
-        """Nothing that anybody has set for themselves counts."""
+        self.run("git", *arguments, at=at)
+
+    def run(self, *command: str, at: Path | None = None) -> None:
+        """In the checkout. Nothing that anybody has set for themselves counts."""
         own = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
-        command = ["git", *arguments]
         done = subprocess.run(
             command, cwd=at or self.checkout, env={**os.environ, **own}, capture_output=True, text=True, check=False
         )

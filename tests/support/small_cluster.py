@@ -223,7 +223,7 @@ class Loop:
         self,
         *,
         clock: Callable[[], float] | None = None,
-        now: Callable[[], datetime] = lambda: NOW,
+        now: Callable[[], datetime] | None = None,
         per_namespace: int = 1000,
         pause: float = 0.0,
         home: Home = HOME,
@@ -234,6 +234,8 @@ class Loop:
         self._now = 100.0
         self._passed = 0.0
         clock = clock or (lambda: self._passed)
+        self.time = NOW  # on the clock on the wall
+        now = now or (lambda: self.time)
         self.store = Store(
             [watch.kind for watch in WATCHED],
             hints=[each.kind for each in WATCHED if each.is_hint],

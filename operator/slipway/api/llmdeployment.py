@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api import mounts, variables
+from slipway.api import mounts, pod_annotations, variables
 from slipway.api.engine import Adapter, EngineSpec, ParallelismSpec, SpeculativeSpec
 from slipway.api.exposure import (
     AccessSpec,
@@ -122,7 +122,11 @@ class LLMDeploymentSpec(ApiModel):
         default_factory=PodSpecExtras, description="What else the pods should have: labels, environment, volumes."
     )
 
-    constraints: ClassVar[tuple[Rule, ...]] = (variables.LET_THROUGH, mounts.FREE_PLACES)
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        variables.LET_THROUGH,
+        mounts.FREE_PLACES,
+        pod_annotations.LET_THROUGH,
+    )
 
 
 class LLMDeployment(ReportModel):

@@ -23,8 +23,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from slipway.api.asked import writes
 from slipway.api.names import FIELD_MANAGER, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
-from slipway.kube.kinds import INFERENCE_SERVICE, Kind, Object
+from slipway.kube.kinds import INFERENCE_SERVICE, LLM_DEPLOYMENT, Kind, Object
 
 logger = logging.getLogger(__name__)
 
@@ -294,6 +295,8 @@ class Store:
 def pruned(thing: Object) -> Object:
     """Without what nobody reads here and is often larger than the rest."""
     metadata: dict[str, Any] = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
+    if thing.get("kind") == LLM_DEPLOYMENT.name and (told := writes(thing["metadata"].get("managedFields") or [])):
+        metadata["managedFields"] = told
     if thing.get("kind") in FIELDS_ARE_READ and "managedFields" in thing["metadata"]:
         entries = thing["metadata"]["managedFields"]
         metadata["managedFields"] = [_fields(each) for each in entries if each.get("manager") == FIELD_MANAGER]

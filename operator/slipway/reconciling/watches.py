@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
+from slipway.api.asked import writes
 from slipway.api.names import (
     ACTIVATOR_LABEL,
     KIND,
@@ -179,7 +180,8 @@ def what_is_wanted(deployment: Object) -> Object:
     """All of its spec and status. Of what is written beside, what is read: labels and annotations have no bounds."""
     metadata = picked(deployment["metadata"], (*OF_METADATA, "generation"))
     annotations = picked(deployment["metadata"].get("annotations") or {}, OF_ANNOTATIONS)
-    return {**deployment, "metadata": {**metadata, **({"annotations": annotations} if annotations else {})}}
+    beside = {"annotations": annotations, "managedFields": writes(deployment["metadata"].get("managedFields") or [])}
+    return {**deployment, "metadata": {**metadata, **{name: each for name, each in beside.items() if each}}}
 
 
 def what_is_ours(child: Object) -> Object:

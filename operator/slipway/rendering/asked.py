@@ -6,7 +6,8 @@ The activator carries them out. Nothing that is rendered follows from them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from slipway.api import asked, units
 from slipway.api.llmdeployment import LLMDeployment
@@ -16,6 +17,7 @@ from slipway.rendering.schedule import Kept
 
 PAUSED = f"{PAUSED_ANNOTATION} keeps the number of replicas as it is: remove that first"
 NEVER_ASLEEP = "scaling.autoscaler {} always keeps a replica"
+LONGEST_HOLD = 3600.0  # seconds, whatever Auto stands for
 NEVER_ZERO = "scaling.autoscaler {} never scales to zero: let it be KEDA, and scaling.minReplicas 0"
 
 
@@ -25,6 +27,9 @@ def told_of_what_is_asked(deployment: LLMDeployment, kept: Kept, world: World) -
     yield from asked.objections(annotations, now)
     if now is None:
         return
+    for late in _late(deployment):
+        if late.is_told(now):
+            yield asked.late(late.name, annotations[late.name])
     found, lasting = asked.asked(annotations), _lasting(deployment)
     woken, sent_to_sleep = found.woken(now), found.sent_to_sleep(now)
     if woken and asked.is_recent(woken, now, lasting) and (why := _keeps_asleep(deployment)):
@@ -38,11 +43,44 @@ def next_moment(deployment: LLMDeployment, world: World) -> datetime | None:
     if world.now is None:
         return None
     found = asked.asked(deployment.metadata.annotations)
-    return found.next_moment(world.now, _lasting(deployment), -asked.FURTHEST)
+    changes = [
+        found.next_moment(world.now, _lasting(deployment), -asked.FURTHEST),
+        *(late.until for late in _late(deployment) if late.is_told(world.now)),
+    ]
+    return min(filter(None, changes), default=None)
+
+
+class Late(NamedTuple):
+    """One that was over when it was written."""
+
+    name: str
+    written: datetime
+
+    @property
+    def until(self) -> datetime:
+        return self.written + timedelta(seconds=asked.TOLD_FOR)
+
+    def is_told(self, now: datetime) -> bool:
+        return now < self.until
+
+
+def _late(deployment: LLMDeployment) -> Iterator[Late]:
+    """One that has done what it does stays on the object, too. So what counts is when it was written."""
+    metadata = deployment.metadata
+    for name, lasting in ((WAKE_ANNOTATION, _waking(deployment)), (SLEEP_ANNOTATION, _lasting(deployment))):
+        at, written = asked.moment(metadata.annotations.get(name)), asked.written(name, metadata.managed_fields)
+        if written and asked.is_late(at, written, lasting):
+            yield Late(name, written)
 
 
 def _lasting(deployment: LLMDeployment) -> float:
     return units.seconds(deployment.spec.scaling.idle_after)
+
+
+def _waking(deployment: LLMDeployment) -> float:
+    """It wakes for no longer than a request would wait."""
+    timeout = deployment.spec.scaling.hold.timeout
+    return min(_lasting(deployment), LONGEST_HOLD if timeout == "Auto" else units.seconds(timeout))
 
 
 def _keeps_asleep(deployment: LLMDeployment) -> str:

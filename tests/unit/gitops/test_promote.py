@@ -32,7 +32,7 @@ class Repository:
         self.git("commit", "--quiet", "--message", message)
 
     def path(self, environment: str) -> Path:
-        return self.folder / f"models/{environment}/chat/assistant.yaml"
+        return self.folder / f"models/{environment}/chat/assistant/model.yaml"
 
     def write(self, environment: str, text: str) -> None:
         self.path(environment).parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def test_where_both_have_changed_the_same_somebody_is_asked(both: Repository) ->
     both.write("dev", FIRST.replace("maxReplicas: 1", "maxReplicas: 2"))
     asked = both.promote()
     assert asked.returncode == 1
-    assert "both have changed the same lines of models/prod/chat/assistant.yaml" in asked.stderr
+    assert "both have changed the same lines of models/prod/chat/assistant/model.yaml" in asked.stderr
     assert "<<<<<<< prod\nmaxReplicas: 4\n=======\nmaxReplicas: 2\n>>>>>>> dev" in both.path("prod").read_text()
 
 

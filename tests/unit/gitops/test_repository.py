@@ -38,7 +38,9 @@ def test_what_an_application_is_made_of_is_there(app: dict[str, Any]) -> None:
 
 def test_they_come_in_the_order_in_which_they_need_each_other() -> None:
     assert wave("crds") < wave("platform") < wave("slipway") < wave("accelerators") < wave("models")
-    assert wave("project") < wave("models")
+    assert wave("namespaces") < wave("models")
+    for each in ("project-dev", "project-prod"):
+        assert wave(each) < wave("models")
 
 
 def test_all_of_them_name_one_repository_so_that_another_name_replaces_it() -> None:
@@ -64,17 +66,10 @@ def test_certificates_are_not_made_anew_each_time_that_the_platform_is_rendered(
     assert values["global"]["kserveCertificates"] == "cert-manager"
 
 
-def test_who_may_write_models_may_make_nothing_else() -> None:
-    project, models = APPS["project"]["spec"], APPS["models"]["spec"]["template"]["spec"]
-    assert models["project"] == APPS["project"]["metadata"]["name"]
-    assert project["namespaceResourceWhitelist"] == [{"group": "slipway.dev", "kind": "LLMDeployment"}]
-    assert project["clusterResourceWhitelist"] == [{"group": "", "kind": "Namespace"}]
-
-
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_the_models_can_be_read_and_leave_their_namespace_to_their_place(path: Path) -> None:
     model = LLMDeployment.model_validate(yaml.safe_load(path.read_text()))
-    assert (model.metadata.name, model.metadata.namespace) == (path.stem, "")
+    assert (model.metadata.name, model.metadata.namespace) == (path.parent.name, "")
 
 
 def test_the_accelerators_can_be_read() -> None:
@@ -88,11 +83,15 @@ def test_each_environment_of_the_models_has_a_place_in_a_cluster() -> None:
     assert environments == {path.relative_to(REPOSITORY / "models").parts[0] for path in MODELS}
 
 
+# --- Flux ------------------------------------------------------------------------------------------------------------
+
+OF_FLUX = [each for path in sorted(FLUX.glob("*.yaml")) for each in yaml.safe_load_all(path.read_text())]
+
+
 def test_flux_reads_the_same_repository() -> None:
-    things = [each for path in sorted(FLUX.glob("*.yaml")) for each in yaml.safe_load_all(path.read_text())]
-    [repository] = [each for each in things if each["kind"] == "GitRepository"]
+    [repository] = [each for each in OF_FLUX if each["kind"] == "GitRepository"]
     assert repository["spec"]["url"] == URL
-    for each in things:
+    for each in OF_FLUX:
         source = each.get("spec", {}).get("sourceRef") or each.get("spec", {}).get("chart", {}).get("spec", {}).get(
             "sourceRef"
         )
@@ -100,3 +99,11 @@ def test_flux_reads_the_same_repository() -> None:
         if each["kind"] == "Kustomization":
             assert (REPOSITORY / each["spec"]["path"]).is_dir()
             assert each["spec"]["wait"] is True
+
+
+def test_flux_takes_what_is_pushed_though_the_chart_has_the_same_version() -> None:
+    charts = [each["spec"]["chart"]["spec"] for each in OF_FLUX if each["kind"] == "HelmRelease"]
+    assert charts
+    for chart in charts:
+        assert chart["sourceRef"]["kind"] == "GitRepository"
+        assert chart["reconcileStrategy"] == "Revision"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from slipway.api.asked import written
 from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
@@ -237,3 +238,13 @@ def test_of_a_deployment_s_annotations_those_are_kept_that_are_read() -> None:
     watch = watch_of(LLM_DEPLOYMENT)
     assert watch.keep(thing(metadata={"annotations": read | last_applied}))["metadata"]["annotations"] == read
     assert "annotations" not in watch.keep(thing(metadata={"annotations": last_applied}))["metadata"]
+
+
+def test_of_a_deployment_it_is_kept_when_somebody_asked_for_something() -> None:
+    watch = watch_of(LLM_DEPLOYMENT)
+    fields: Any = {"f:metadata": {"f:annotations": {"f:team": {}, f"f:{WAKE_ANNOTATION}": {}}}, "f:spec": {}}
+    entry = {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": fields}
+    kept = watch.keep(thing(metadata={"managedFields": [entry]}))["metadata"]
+    assert str(written(WAKE_ANNOTATION, kept["managedFields"])) == "2026-11-21 10:00:00+00:00"
+    assert "team" not in str(kept)
+    assert "managedFields" not in watch.keep(thing(metadata={"managedFields": [{**entry, "fieldsV1": {}}]}))["metadata"]

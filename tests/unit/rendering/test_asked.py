@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from slipway.api.asked import TOLD_FOR
+from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 from support.rendered_worlds import desired, on_h100
 
@@ -84,8 +86,64 @@ def test_what_can_not_be_read_is_told_of_too() -> None:
     assert any("'soon' is no time" in each for each in desired(wrong, now=NOW).remarks)
 
 
-@pytest.mark.parametrize(("ago", "seconds"), [(5, IDLE_AFTER - 5), (-5, 5), (-4000, 400), (IDLE_AFTER, None)])
+@pytest.mark.parametrize(("ago", "seconds"), [(5, IDLE_AFTER - 5), (-5, 5), (-400, 100), (IDLE_AFTER, None)])
 def test_it_is_looked_at_again_when_something_else_is_to_be_said(ago: float, seconds: float | None) -> None:
     asked = on_h100(annotations={WAKE_ANNOTATION: at(ago)}, scaling={"idleAfter": f"{IDLE_AFTER}s"})
     due = desired(asked, now=NOW).look_again_at
     assert (None if due is None else (due - NOW).total_seconds()) == seconds
+
+
+# --- over before anybody could have seen it --------------------------------------------------------------------------
+
+
+def late(name: str, *, ago: float, written: float, scaling: dict[str, Any] | None = None) -> LLMDeployment:
+    """The annotation tells of so many seconds ago, and was written then."""
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{name}": {}}}}
+    metadata = {
+        "name": "llama",
+        "namespace": "chat",
+        "uid": "4711",
+        "annotations": {name: at(ago)},
+        "managedFields": [{"manager": "kubectl-annotate", "time": at(written), "fieldsV1": fields}],
+    }
+    scaling = {"minReplicas": 0, "idleAfter": f"{IDLE_AFTER}s", **(scaling or {})}
+    spec = {"model": {"uri": "hf://org/model"}, "accelerator": {"profiles": ["h100"]}, "scaling": scaling}
+    return LLMDeployment.model_validate({"metadata": metadata, "spec": spec})
+
+
+def told(wanted: LLMDeployment, *, after: float = 0) -> list[str]:
+    moment = NOW + timedelta(seconds=after)
+    remarks = desired(wanted, now=moment, activator=("10.0.0.8",)).remarks
+    return [each for each in remarks if each.startswith("slipway.dev/")]
+
+
+@pytest.mark.parametrize(("name", "verb"), [(WAKE_ANNOTATION, "wakes"), (SLEEP_ANNOTATION, "does")])
+def test_a_clock_on_the_wall_that_is_behind_utc_is_told_of(name: str, verb: str) -> None:
+    """New York in winter."""
+    [said] = told(late(name, ago=5 * 3600 + 5, written=5))
+    assert said == (
+        f"{name}: 2026-11-21T04:59:55Z is over, so it {verb} nothing any more: to ask just now, write the time of "
+        "now in UTC, as `date -u +%FT%TZ` prints it."
+    )
+
+
+@pytest.mark.parametrize("name", [WAKE_ANNOTATION, SLEEP_ANNOTATION])
+def test_nothing_is_said_of_one_that_did_what_it_does_and_stays(name: str) -> None:
+    assert told(late(name, ago=7200, written=7199)) == []
+
+
+def test_a_wake_is_over_when_a_request_would_wait_no_more() -> None:
+    long = {"idleAfter": "12h"}
+    short = {**long, "hold": {"timeout": "1m"}}
+    assert told(late(WAKE_ANNOTATION, ago=3605, written=5, scaling=long))
+    assert told(late(WAKE_ANNOTATION, ago=65, written=5, scaling=short))
+    assert not told(late(WAKE_ANNOTATION, ago=64, written=5, scaling=short))
+    assert not told(late(SLEEP_ANNOTATION, ago=3605, written=5, scaling=long))
+
+
+def test_it_is_told_for_a_while_and_then_looked_at_again() -> None:
+    wanted = late(WAKE_ANNOTATION, ago=9999, written=5)
+    assert desired(wanted, now=NOW).look_again_at == NOW + timedelta(seconds=TOLD_FOR - 5)
+    assert told(wanted, after=TOLD_FOR - 6)
+    assert not told(wanted, after=TOLD_FOR - 5)
+    assert desired(wanted, now=NOW + timedelta(seconds=TOLD_FOR)).look_again_at is None
