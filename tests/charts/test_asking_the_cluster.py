@@ -102,7 +102,7 @@ def test_of_a_keda_that_tells_no_version_it_is_said_which_it_has_to_be(tmp_path:
     assert "KEDA has to be 2.21 or later" in said
 
 
-def test_a_second_release_is_refused_with_both_ways_out(tmp_path: Path) -> None:
+def test_a_second_release_is_refused_with_the_way_out(tmp_path: Path) -> None:
     where = {"meta.helm.sh/release-name": "first", "meta.helm.sh/release-namespace": "llm"}
     role = {**asked_by_helm.VIEW, "metadata": {"name": "slipway-operator", "annotations": where}}
     with pytest.raises(Refused) as refused, asked_by_helm.cluster(tmp_path, [role]) as kubeconfig:
@@ -110,4 +110,3 @@ def test_a_second_release_is_refused_with_both_ways_out(tmp_path: Path) -> None:
     said = str(refused.value)
     assert "Slipway is in this cluster already, as release first in namespace llm" in said
     assert "`helm uninstall first --namespace llm`" in said
-    assert "--take-ownership" in said

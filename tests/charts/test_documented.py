@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from slipway.api.names import RUNTIME_LABEL
-from support.charts import CHARTS, KUBERNETES, rendered, run
+from support.charts import CHARTS, KUBERNETES, rendered, run, with_runtimes
 from support.kube import Object
 
 ROOT = CHARTS.parent
@@ -39,7 +39,7 @@ def chart_of(words: list[str]) -> Path:
 def made(words: list[str]) -> list[Object]:
     told = [word for at, word in enumerate(words) if word in TELLS or words[at - 1] in TAKES_ONE]
     text = run("template", chart_of(words).name, chart_of(words), f"--kube-version={KUBERNETES}", *told)
-    return [thing for thing in yaml.load_all(text, Loader=yaml.CSafeLoader) if thing]
+    return [*with_runtimes(thing for thing in yaml.load_all(text, Loader=yaml.CSafeLoader) if thing)]
 
 
 DOCUMENTED = [words for page in PAGES for words in commands(page.read_text())]

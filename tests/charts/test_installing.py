@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import LLAMACPP_IMAGE, OPERATOR_IMAGE
 from support import audit, other_runtimes
 from support.audit import Right
-from support.charts import name_of, rendered
+from support.charts import manifests_of, name_of, rendered
 from support.kube import Object
 from support.rendered import ACCELERATORS, ROOT, RUNTIMES, SAMPLES, documents
 from support.slipway_api import CRDS, POLICIES
@@ -69,9 +70,17 @@ def environment(program: str) -> dict[str, str]:
     return {each["name"]: each.get("value", SLIPWAY_NAMESPACE) for each in container_of(program)["env"]}
 
 
+def config_map(name: str) -> Object:
+    [found] = [thing for thing in of_kind("ConfigMap") if thing["metadata"]["name"] == name]
+    return found
+
+
 def options() -> Options:
     """As the operator reads them in its pod."""
-    return parse([], environment(OPERATOR))
+    with TemporaryDirectory() as folder:
+        for name, text in config_map("slipway-runtimes")["data"].items():
+            (Path(folder) / name).write_text(text)
+        return parse([f"--runtimes={folder}"], environment(OPERATOR))
 
 
 def settings() -> Settings:
@@ -122,8 +131,7 @@ def test_the_operator_is_told_under_which_names_engines_of_others_are_there() ->
     """So an upgrade doesn't restart their models either."""
     told = options().runtimes
     for name in names.OTHER_RUNTIMES:
-        assert told[name].startswith(f"{name}-")
-        assert told[name] in {thing["metadata"]["name"] for thing in of_kind("ClusterServingRuntime")}
+        assert told[name]["metadata"]["name"].startswith(f"{name}-")
 
 
 @pytest.mark.parametrize("image", [OPERATOR_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)
@@ -340,13 +348,26 @@ def test_a_runtime_that_is_the_same_keeps_its_name() -> None:
     assert runtimes({})["slipway-llamacpp"] == runtimes({"activator": {"replicas": 5}})["slipway-llamacpp"]
 
 
-def test_runtimes_stay_when_another_release_has_others_for_the_models_that_use_them() -> None:
-    for each in runtimes({}).values():
-        annotations = each["metadata"]["annotations"]
-        assert annotations["helm.sh/resource-policy"] == "keep"
-        assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false"
+def test_the_operator_reads_all_of_them_where_its_pod_has_them() -> None:
+    assert options().runtimes == runtimes(DEV)
+    [pod] = [each["spec"]["template"]["spec"] for each in of_kind("Deployment") if name_of(each) == OPERATOR]
+    [volume] = pod["volumes"]
+    [mount] = container_of(OPERATOR)["volumeMounts"]
+    assert volume["configMap"]["name"] == "slipway-runtimes"
+    assert (volume["name"], mount["mountPath"]) == (mount["name"], environment(OPERATOR)["SLIPWAY_RUNTIMES"])
 
 
-def test_the_operator_knows_under_which_name_each_runtime_is_there() -> None:
-    there = {name: each["metadata"]["name"] for name, each in runtimes(DEV).items()}
-    assert options().runtimes == there
+def test_an_operator_is_replaced_when_they_change_since_it_reads_them_at_its_start() -> None:
+    def annotations(values: dict[str, Any]) -> dict[str, str]:
+        [found] = [
+            each for each in rendered("slipway", values) if name_of(each) == OPERATOR and each["kind"] == "Deployment"
+        ]
+        told: dict[str, str] = found["spec"]["template"]["metadata"]["annotations"]
+        return told
+
+    assert annotations({}) == annotations({"activator": {"replicas": 5}})
+    assert annotations({}) != annotations({"images": {"tag": "another"}})
+
+
+def test_no_tool_that_installs_a_release_knows_of_them_so_none_removes_those_of_the_last() -> None:
+    assert not [each for each in manifests_of("slipway") if each["kind"] == "ClusterServingRuntime"]

@@ -17,7 +17,7 @@ from slipway_devcluster.progress import Steps
 from slipway_release import charts, manifests
 from slipway_release.charts import Chart
 from slipway_release.source import Source
-from support.charts import helm, name_of, rendered
+from support.charts import helm, manifests_of, name_of, rendered, with_runtimes
 from support.kube import Object
 
 REGISTRY = "registry.example.com/llm"
@@ -63,7 +63,7 @@ def images(value: Any) -> Iterator[str]:
 
 def test_kubectl_installs_what_helm_installs(types: list[Object], objects: list[Object]) -> None:
     """But for what helm does at moments of its own."""
-    by_helm = [each for each in rendered("slipway") if not manifests.is_hook(each)]
+    by_helm = [each for each in manifests_of("slipway") if not manifests.is_hook(each)]
     assert identities(types) == identities(rendered("slipway-crds"))
     assert identities(objects) == identities(by_helm) | {("Namespace", SLIPWAY_NAMESPACE)}
 
@@ -86,7 +86,7 @@ def test_the_namespace_comes_before_what_is_in_it(objects: list[Object]) -> None
 
 
 def test_images_of_the_release_are_named_by_digest_and_others_by_tag(objects: list[Object]) -> None:
-    named = {image for image in images(objects) if image.startswith(f"{REGISTRY}/slipway-")}
+    named = {image for image in images([*with_runtimes(objects)]) if image.startswith(f"{REGISTRY}/slipway-")}
     assert {f"{REGISTRY}/{repository}@{digest}" for repository, digest in DIGESTS.items()} <= named
     others = {image for image in named if "@" not in image}
     assert others
@@ -94,7 +94,7 @@ def test_images_of_the_release_are_named_by_digest_and_others_by_tag(objects: li
 
 
 def test_no_image_is_left_that_only_a_devcluster_has(objects: list[Object]) -> None:
-    assert not [image for image in images(objects) if image.startswith("localhost/")]
+    assert not [image for image in images([*with_runtimes(objects)]) if image.startswith("localhost/")]
 
 
 def test_nothing_says_that_helm_looks_after_it(types: list[Object], objects: list[Object]) -> None:

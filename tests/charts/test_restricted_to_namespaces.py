@@ -72,12 +72,12 @@ def environment(program: str, objects: Iterable[Object]) -> dict[str, str]:
 
 
 def test_both_programs_are_told_which_namespaces_to_watch() -> None:
-    assert parse([], environment(OPERATOR, RESTRICTED)).watch_namespaces == WATCHED
+    assert parse(["--runtimes="], environment(OPERATOR, RESTRICTED)).watch_namespaces == WATCHED
     assert parse_settings([], environment(ACTIVATOR, RESTRICTED)).watch_namespaces == WATCHED
 
 
 def test_without_namespaces_they_watch_all() -> None:
-    assert parse([], environment(OPERATOR, EVERYWHERE)).watch_namespaces == ()
+    assert parse(["--runtimes="], environment(OPERATOR, EVERYWHERE)).watch_namespaces == ()
     assert parse_settings([], environment(ACTIVATOR, EVERYWHERE)).watch_namespaces == ()
 
 

@@ -186,24 +186,16 @@ def test_common_labels_and_annotations_are_on_every_object_but_runtimes_and_take
         assert metadata["labels"]["app.kubernetes.io/name"] != "taken"
 
 
-SYNC, COMPARE = "argocd.argoproj.io/sync-options", "argocd.argoproj.io/compare-options"
-
-
 def runtime_with(common: dict[str, dict[str, str]]) -> Any:
     [found] = [each for each in rendered("slipway", common) if name_of(each) == "slipway-llamacpp"]
     return found["metadata"]
 
 
-def test_common_annotations_and_labels_take_nothing_from_runtimes_that_outlive_their_release() -> None:
-    theirs = {"helm.sh/resource-policy": "delete", SYNC: "Prune=true", COMPARE: "", "contact": "ml@example.com"}
-    taken = {"slipway.dev/runtime": "taken", "app.kubernetes.io/component": "taken"}
-    found = runtime_with({"commonAnnotations": theirs, "commonLabels": taken})
-    assert found["annotations"] == {
-        "helm.sh/resource-policy": "keep",
-        SYNC: "Prune=false",
-        COMPARE: "IgnoreExtraneous",
-        "contact": "ml@example.com",
-    }
+def test_common_labels_and_annotations_are_on_runtimes_and_take_nothing_from_them() -> None:
+    taken = {"slipway.dev/runtime": "taken", "app.kubernetes.io/component": "taken", "team": "ml"}
+    found = runtime_with({"commonAnnotations": {"contact": "ml@example.com"}, "commonLabels": taken})
+    assert found["annotations"] == {"contact": "ml@example.com"}
+    assert found["labels"] | {"team": "ml"} == found["labels"]
     assert found["labels"]["slipway.dev/runtime"] == "slipway-llamacpp"
     assert found["labels"]["app.kubernetes.io/component"] == "runtime"
 
@@ -212,17 +204,6 @@ def test_common_annotations_take_nothing_from_the_self_test() -> None:
     objects = rendered("slipway", {"commonAnnotations": {"helm.sh/hook": "pre-install"}})
     [pod] = [each for each in objects if each["kind"] == "Pod"]
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
-
-
-def test_options_for_argo_cd_are_joined_with_the_charts_own() -> None:
-    theirs = {SYNC: "ServerSideApply=true, Prune=true,Delete=false", COMPARE: "ServerSideDiff=true"}
-    found = runtime_with({"commonAnnotations": theirs})["annotations"]
-    assert found[SYNC] == "Prune=false,ServerSideApply=true,Delete=false"
-    assert found[COMPARE] == "IgnoreExtraneous,ServerSideDiff=true"
-    others = [
-        each["metadata"] for each in rendered("slipway", {"commonAnnotations": theirs}) if each["kind"] == "Service"
-    ]
-    assert all(each["annotations"][COMPARE] == theirs[COMPARE] for each in others)
 
 
 def test_every_activator_is_complete_and_the_operator_knows_all() -> None:
@@ -257,5 +238,5 @@ def test_extra_objects_are_objects_as_they_are_or_templates() -> None:
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: '{{ .Release.Name }}-text'}\n"
     objects = rendered("slipway", {"extraObjects": [plain, text]})
     found = {thing["metadata"]["name"]: thing for thing in objects if thing["kind"] == "ConfigMap"}
-    assert found.keys() == {"plain", "slipway-text"}
+    assert found.keys() == {"plain", "slipway-text", "slipway-runtimes"}
     assert found["plain"] == plain

@@ -38,8 +38,14 @@ def rendered(
     chart: str | Path, values: Mapping[str, Any] | None = None, *, namespace: str = SLIPWAY_NAMESPACE, **options: str
 ) -> list[Object]:
     """With what the operator makes of it. `options` of helm, each with its value."""
+    return [*with_runtimes(manifests_of(chart, values, namespace=namespace, **options))]
+
+
+def manifests_of(
+    chart: str | Path, values: Mapping[str, Any] | None = None, *, namespace: str = SLIPWAY_NAMESPACE, **options: str
+) -> list[Object]:
     told = text(chart, values, namespace=namespace, **options)
-    return [*with_runtimes(thing for thing in yaml.load_all(told, Loader=yaml.CSafeLoader) if thing)]
+    return [thing for thing in yaml.load_all(told, Loader=yaml.CSafeLoader) if thing]
 
 
 def with_runtimes(things: Iterable[Object]) -> Iterator[Object]:

@@ -189,12 +189,18 @@ slipway-{{ .name }}-{{ .root.Chart.AppVersion }}-{{ toJson $spec | sha256sum | t
 {{- end }}
 
 {{- define "slipway.runtimeMetadata" -}}
-{{- $engine := printf "slipway-%s" .name }}
-{{- $labels := dict "app.kubernetes.io/component" "runtime" "slipway.dev/runtime" $engine }}
+{{- $labels := dict
+  "app.kubernetes.io/name" (printf "slipway-%s" .name)
+  "app.kubernetes.io/component" "runtime"
+  "app.kubernetes.io/part-of" "slipway"
+  "app.kubernetes.io/version" .root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" "slipway"
+  "slipway.dev/runtime" (printf "slipway-%s" .name)
+}}
 metadata:
   name: {{ include "slipway.runtimeName" . }}
   labels:
-    {{- include "slipway.labels" (dict "root" .root "name" $engine "managedBy" "slipway" "labels" $labels) | nindent 4 }}
+    {{- merge $labels (.root.Values.commonLabels | default dict) | toYaml | nindent 4 }}
   {{- with .root.Values.commonAnnotations }}
   annotations:
     {{- toYaml . | nindent 4 }}

@@ -27,8 +27,8 @@ TRY_AGAIN_AFTER = 15.0  # seconds
 
 
 class OwnRuntimes:
-    """`ours`: those of this release, by the names by which plans call them. `keep_unused`: seconds that an older one stays
-    which nobody uses; None: they all stay, because who else uses one can't be told."""
+    """`ours`: those of this release, by the names by which plans call them. `keep_unused`: seconds that an older one
+    stays which nobody uses; None: they all stay, because who else uses one can't be told."""
 
     def __init__(
         self,
