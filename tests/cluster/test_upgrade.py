@@ -43,7 +43,7 @@ async def scene(
     """Made by the older version."""
     await install(operator_pods, neighbour_kube, previous)
     weights = model.ensure_gguf(settings.cache, settings.steps)
-    models = at_zero("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}), at_zero("asleep")
+    models = at_zero("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}), at_zero("asleep", scaling={"idleAfter": "15s"})
     async with (
         folder_claimed(neighbour_kube, CLAIM, weights),
         sleepers(operator_pods, neighbour_kube, *models) as (awake, asleep),
@@ -96,6 +96,7 @@ async def test_an_upgrade_and_its_rollback_restart_no_model_and_lose_no_request(
     assert (await scene.awake.pod())["metadata"]["uid"] == pod["metadata"]["uid"]
     assert await made_by(scene.asleep) == VERSION
 
+    await scene.asleep.until_replicas(0)
     async with scene.under_way():
         await helm(scene.breaking.cluster, "rollback", *RELEASE)
         await rolled_out(scene.breaking.slipway)
