@@ -43,7 +43,10 @@ async def scene(
     """Made by the older version."""
     await install(operator_pods, neighbour_kube, previous)
     weights = model.ensure_gguf(settings.cache, settings.steps)
-    models = at_zero("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}), at_zero("asleep", scaling={"idleAfter": "15s"})
+    models = (
+        at_zero("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}),
+        at_zero("asleep", scaling={"idleAfter": "15s"}),
+    )
     async with (
         folder_claimed(neighbour_kube, CLAIM, weights),
         sleepers(operator_pods, neighbour_kube, *models) as (awake, asleep),
