@@ -36,7 +36,7 @@ from slipway.activator.options import Options
 from slipway.activator.ownports import OwnPorts
 from slipway.activator.peers import Following, Telling
 from slipway.activator.settings import Settings
-from slipway.activator.watches import Home, Key, replicas, watches
+from slipway.activator.watches import Home, Key, is_led_to, may_hold, replicas, watches
 from slipway.kube import health
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
@@ -83,7 +83,7 @@ class Activator:
             self._lookups,
             namespace=settings.namespace,
             keda_namespace=settings.keda_namespace,
-            replicas=lambda: replicas(store, self._home, ready=False),
+            replicas=lambda: replicas(store, self._home),
             clock=clock,
         )
         self._own = Demand()
@@ -207,9 +207,10 @@ class Activator:
 
     def _follow_peers(self) -> None:
         if self._following and self._is_open:
-            found = replicas(self._watching.store, self._home, ready=True)
-            self._knowledge.scraping.activators = max(1, len(set(found.values())))
-            self._following.follow(found)
+            store = self._watching.store
+            ready = replicas(store, self._home, is_led_to)
+            self._knowledge.scraping.activators = max(1, len(set(ready.values())))
+            self._following.follow(replicas(store, self._home, may_hold))
 
     # --- how it is ---------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ class Doors:
         self._closing: set[Port] = set()
         self._opening: dict[Deployment, asyncio.Task[None]] = {}
         self._numbers: dict[Deployment, asyncio.Future[int]] = {}
+        self._is_closing = False
 
     def hear(self, deployment: Deployment, known: Known | None) -> None:
         if known is None:
@@ -56,7 +57,9 @@ class Doors:
             return
         if gate := self._gates.get(deployment):
             gate.tell(known)
-        else:
+        if self._is_closing:  # those that are still held go to a replica that becomes ready
+            return
+        if not gate:
             self._gates[deployment] = Gate(
                 known, self._house, self._demand, runbooks=self._options.runbooks, doorkeeper=self._doorkeeper
             )
@@ -71,6 +74,7 @@ class Doors:
         return await asyncio.shield(self._numbers[deployment])
 
     async def close(self, grace: float) -> None:
+        self._is_closing = True
         for deployment in list(self._ports):
             self._shut(deployment)
         await asyncio.gather(*(port.close(grace) for port in list(self._closing)))
@@ -149,6 +153,6 @@ async def serve(
     try:
         yield doors
     finally:
-        stop_listening()
         await doors.close(grace)
+        stop_listening()
         await doorkeeper.close()

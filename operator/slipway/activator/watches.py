@@ -114,6 +114,11 @@ def is_led_to(endpoint: Object) -> bool:
     return bool((endpoint.get("conditions") or {}).get("ready", True))
 
 
+def may_hold(endpoint: Object) -> bool:
+    """Requests, with which one that ends takes its time."""
+    return is_led_to(endpoint) or bool((endpoint.get("conditions") or {}).get("terminating"))
+
+
 MOST_OF_A_SPEC, MOST_OF_A_POD = 256 << 10, 256 << 10  # characters
 MOST_OF_A_CONFIG_MAP = 2 << 20  # in our own namespace
 OF_ANNOTATIONS = (WAKE_ANNOTATION, SLEEP_ANNOTATION)
@@ -125,13 +130,13 @@ OF_ENDPOINTS = ("addresses", "conditions", "targetRef")
 # --- what is read of them --------------------------------------------------------------------------------------------
 
 
-def replicas(store: Store, home: Home, *, ready: bool) -> dict[str, str]:
-    """The pods of the activator by their addresses: those that are ready, or all; ourselves may be among them."""
+def replicas(store: Store, home: Home, which: Callable[[Object], bool] = lambda _: True) -> dict[str, str]:
+    """The pods of the activator by their addresses; ourselves may be among them."""
     return {
         address: endpoint["targetRef"]["name"]
         for thing in store.labelled(ENDPOINT_SLICE, home.service, home.namespace)
         for endpoint in (thing.get("endpoints") or [] if home.owns(thing) else ())
         if (endpoint.get("targetRef") or {}).get("kind") == "Pod"
-        if not ready or is_led_to(endpoint)
+        if which(endpoint)
         for address in endpoint["addresses"]
     }

@@ -14,7 +14,16 @@ from slipway.activator.options import Options
 from slipway.activator.server import Port
 from support import virtual_time
 from support.activator import LLAMA, Activator, activated, ask, connected
-from support.scripted_engine import STREAM_HEAD, ScriptedEngine, echoing, in_chunk, scripted_engine, token
+from support.ports import free_port
+from support.scripted_engine import (
+    STREAM_HEAD,
+    ScriptedEngine,
+    answering,
+    echoing,
+    in_chunk,
+    scripted_engine,
+    token,
+)
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 GET = b"GET / HTTP/1.1\r\n"
@@ -249,6 +258,32 @@ def test_a_port_that_stays_taken_is_told_once_a_minute_and_tried_each_second(
     assert len(told) == 3  # at once, and after each minute
     assert "Port 20000 can't be opened" in told[0]
     assert tries == 151
+
+
+async def test_at_the_end_requests_that_are_held_go_to_a_replica_that_becomes_ready() -> None:
+    async with scripted_engine(answering(b"ok")) as engine:
+        async with activated(grace=10) as activator:
+            asked = asyncio.create_task(ask(activator))
+            await activator.until_waiting(1)
+            asyncio.get_running_loop().call_later(0.05, activator.ready, engine)
+        assert (await asked).body == b"ok"
+
+
+async def test_at_the_end_nobody_comes_in_any_more() -> None:
+    async with activated(grace=10) as activator:
+        port = await activator.port()
+        held = asyncio.create_task(ask(activator))
+        await activator.until_waiting(1)
+        closing = asyncio.create_task(activator.doors.close(grace=10))
+        await asyncio.sleep(0)
+        activator.tell(port=free_port())
+        activator.deployments.tell(Known(deployment=Deployment("chat", "another"), port=free_port()))
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+        assert not activator.doors._ports
+        activator.deployments.forget(LLAMA)
+        assert (await held).error["code"] == "Deleting"
+        await closing
 
 
 async def test_at_the_end_requests_under_way_get_time_to_be_answered() -> None:

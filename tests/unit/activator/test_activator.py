@@ -80,6 +80,13 @@ async def test_it_follows_the_pods_of_its_own_service_that_are_ready(seen: Seen)
     assert seen.activator._knowledge.scraping.activators == 2
 
 
+async def test_it_follows_one_that_ends_since_it_may_hold_requests(seen: Seen) -> None:
+    ending = endpoint("10.0.0.2", "two", ready=False)
+    ending["conditions"]["terminating"] = True
+    assert seen.follows(of_service(endpoint("10.0.0.1", "one"), ending)) == {"10.0.0.1": "one", "10.0.0.2": "two"}
+    assert seen.activator._knowledge.scraping.activators == 1
+
+
 @pytest.mark.parametrize(
     "stranger",
     [
