@@ -16,7 +16,7 @@ class Switch:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and any(name == AROUND.encode() for name, _ in scope["headers"]):
-            scope[VISIT] = SimpleNamespace(work=True)  # what the app behind llama.cpp's guard looks for
+            scope[VISIT] = SimpleNamespace(work=True, memory=0, prompts=1, answers=1)  # what llama.cpp's app reads
             await self._app(scope, receive, send)
         else:
             await self._guard(scope, receive, send)

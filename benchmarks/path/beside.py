@@ -44,18 +44,19 @@ async def _round(sides: tuple[Side, ...], *, seconds: float, rate: float) -> Non
         ]
         for activator in activators:
             await activator.tell(f"ready {backend.port}")
-        directly, *lines = (Line(each.port) for each in (backend, *activators))
-        await at_a_steady_rate([directly, *lines], rate=rate, seconds=2.0)
-        for line in (directly, *lines):
+        lines = [Line(each.port) for each in (backend, *activators)]
+        await at_a_steady_rate(lines, rate=rate, seconds=2.0)
+        for line in lines:
             line.latencies.clear()
         before = [activator.processor_time() for activator in activators]
-        await at_a_steady_rate([directly, *lines], rate=rate, seconds=seconds)
-        for side, activator, line, spent in zip(sides, activators, lines, before, strict=True):
+        await at_a_steady_rate(lines, rate=rate, seconds=seconds)
+        directly, *through = lines
+        for side, activator, line, spent in zip(sides, activators, through, before, strict=True):
             assert not line.errors, f"{line.errors} requests failed through the activator of {side.tree}"
             side.processor.append((activator.processor_time() - spent) / len(line.latencies) * 1000)
             for percent, added in side.added.items():
                 added.append((percentile(line.latencies, percent) - percentile(directly.latencies, percent)) * 1000)
-        for line in (directly, *lines):
+        for line in lines:
             line.close()
 
 

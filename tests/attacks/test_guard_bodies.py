@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from slipway_runtime.guard.asgi import Guard, Message, Scope
-from slipway_runtime.guard.bodies import GRACE, MOST_ITEMS, Body
+from slipway_runtime.guard.bodies import GRACE, MOST_ITEMS, Body, slices
 from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE
 from slipway_runtime.guard.settings import Settings
 from support.guarding import (
@@ -231,7 +231,7 @@ def test_a_body_that_comes_a_byte_now_and_then_ends_at_its_time(tmp_path: Path) 
             await asyncio.sleep(GRACE - 1)
             return {"type": "http.request", "body": b"x", "more_body": True}
 
-        made = guarding(tmp_path)
+        made = guarding(tmp_path, asyncio.get_running_loop().time)
         began = asyncio.get_running_loop().time()
         answer = await sent_by(Guard(nothing, made.gate), scope_of(CHAT), receive)
         made.close()
@@ -359,8 +359,9 @@ async def test_where_an_api_has_one_answer_nobody_gets_more(made: Made, path: st
 )
 def test_how_many_answers_are_asked_for_is_known(asked: object, prompts: int, answers: int, size: int) -> None:
     data, body = json.dumps(asked).encode(), Body("/v1/completions", Settings(), owns=None)
-    for _ in body.read(data[at : at + size] for at in range(0, len(data), size)):
-        pass
+    for part in slices(data[at : at + size] for at in range(0, len(data), size)):
+        body.feed(part)
+    body.end()
     assert (body.prompts, body.answers) == (prompts, answers)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from slipway_runtime.guard.asgi import Guard
-from slipway_runtime.guard.bodies import Body
+from slipway_runtime.guard.bodies import Body, slices
 from slipway_runtime.guard.errors import Refusal
 from slipway_runtime.guard.members import HARMLESS, LISTS, NUMBERS, REFUSED
 from slipway_runtime.guard.settings import Settings
@@ -27,8 +27,9 @@ def made(tmp_path: Path) -> Iterator[Made]:
 def refusal(body: Any, *, size: int = 1 << 20, engine: str = "llamacpp", path: str = COMPLETIONS) -> Refusal | None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     looked_at = Body(path, Settings(engine=engine), owns=None)
-    for _ in looked_at.read(data[at : at + size] for at in range(0, len(data), size)):
-        pass
+    for part in slices(data[at : at + size] for at in range(0, len(data), size)):
+        looked_at.feed(part)
+    looked_at.end()
     return looked_at.refusal
 
 

@@ -67,8 +67,7 @@ def filled(unit: bytes, size: int) -> bytes:
 
 def counted(body: bytes) -> int:
     read = Body(COMPLETIONS, Settings(), owns=None)
-    for _ in read.read([body]):
-        pass
+    read.feed(body)
     return len(body) + read.memory
 
 

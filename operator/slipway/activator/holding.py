@@ -162,8 +162,7 @@ class Room:
 
     def pass_by(self, ticket: Ticket) -> None:
         """Its body is there, and it doesn't wait."""
-        if ticket.is_coming:
-            self._has_come(ticket)
+        self._has_come(ticket)
 
     def has_next(self) -> bool:
         return self._turns.first() is not None
@@ -210,17 +209,17 @@ class Room:
         return in_house and (not size or self._bytes.admit(ticket.in_room, size))
 
     def _has_come(self, ticket: Ticket) -> None:
-        ticket.is_coming = False
-        ticket.number = next(self._numbers)
-        self._house.coming.give_back(ticket.in_house, 1)
+        if ticket.is_coming:
+            ticket.is_coming = False
+            ticket.number = next(self._numbers)
+            self._house.coming.give_back(ticket.in_house, 1)
 
     def _let_go(self, ticket: Ticket) -> None:
         if ticket.size:
             self._bytes.give_back(ticket.in_room, ticket.size)
             self._house.bytes.give_back(ticket.in_house, ticket.size)
             ticket.size = 0
-        if ticket.is_coming:
-            self._has_come(ticket)
+        self._has_come(ticket)
         self._uncount(ticket)
         if ticket.queued:
             ticket.queued = False

@@ -94,20 +94,15 @@ class Place:
         is_silent = guest.state is State.SILENT
         self.silent += is_silent
         alike = self._silent if is_silent else self._idle
-        theirs = alike.get(guest.address)
-        if theirs is None:
-            alike[guest.address] = {guest: None}
-        else:
-            theirs[guest] = None
+        alike.setdefault(guest.address, {})[guest] = None
 
     def cease_to_be(self, guest: Guest) -> None:
         is_silent = guest.state is State.SILENT
         self.silent -= is_silent
         alike = self._silent if is_silent else self._idle
         theirs = alike[guest.address]
-        if len(theirs) > 1:
-            del theirs[guest]
-        else:
+        del theirs[guest]
+        if not theirs:
             del alike[guest.address]
 
     def is_full(self) -> bool:

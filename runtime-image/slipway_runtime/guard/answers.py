@@ -10,10 +10,9 @@ of strings JSON has none that aren't escaped. What they have beyond the least th
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from slipway_runtime.guard import engine_errors
 from slipway_runtime.guard.events import LARGEST, NAME, Events, Span
@@ -120,10 +119,9 @@ class Reading:
 
     def __init__(self, path: str) -> None:
         self._api = _APIS.get(path, _CHAT)
-        self._scanner = Scanner(self._tree, self._found)
         self._words: dict[str, bytes] = {}
         self._numbers: dict[str, float] = {}
-        self._completions: Counter[int] = Counter()
+        self._completions: dict[int, int] = {}
         """Tokens that are told of each choice, and of all of them at -1. llama.cpp's streams have only the former."""
         self._of_choices = 0
         """Their sum, without that of all."""
@@ -146,6 +144,11 @@ class Reading:
     @property
     def _tree(self) -> Tree:
         return self._api.whole
+
+    @cached_property
+    def _scanner(self) -> Scanner:
+        """Made when it is needed: most streams have one event that is scanned, the last."""
+        return Scanner(self._tree, self._found)
 
     def read(self, piece: bytes, *, last: bool) -> Generator[None, None, bytes]:
         """What of it and of what was held may go by. It yields where others may have a turn."""
@@ -207,10 +210,10 @@ class Reading:
             return
         told, before = _usage(self._numbers), self.usage or Usage()
         self._numbers = {}
-        if (more := told.completion - self._completions[choice]) > 0:
-            self._completions[choice] += more
+        if (more := told.completion - self._completions.get(choice, 0)) > 0:
+            self._completions[choice] = told.completion
             self._of_choices += more if choice >= 0 else 0
-        completion = max(self._completions[-1], self._of_choices)
+        completion = max(self._completions.get(-1, 0), self._of_choices)
         if "one" in self._words and self._choices > 1:  # of llama.cpp's choices, the first tells what it used
             completion += (self._text - self._text_before) // BYTES_PER_TOKEN
         elif self._api is _AUDIO and not self.streams:

@@ -8,6 +8,7 @@ import json
 from functools import cache
 from typing import Any
 
+from slipway_runtime.guard.errors import Refusal
 from slipway_runtime.guard.exchange import App, Exchange, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.routes import MODELS, ONE_MODEL
@@ -55,10 +56,11 @@ class Guard:
                 else:
                     await self._app(asked, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            if not _cut_by_us(visit):
+            if not (refusal := _why_it_was_cut(visit)):
                 visit.client_left()
                 raise
-            await exchange.refuse(gate.cut(visit))
+            gate.refuse(visit, refusal)
+            await exchange.refuse(refusal)
         except EngineGone:
             await exchange.refuse(gate.failed(visit))
         except Exception as error:
@@ -131,6 +133,7 @@ def _asked_of_the_engine(scope: Scope, visit: Visit, *, traced: bool) -> Scope:
     return {**scope, VISIT: visit, "headers": headers, "method": method}
 
 
-def _cut_by_us(visit: Visit) -> bool:
+def _why_it_was_cut(visit: Visit) -> Refusal | None:
+    """By us; None if it was by somebody else, or by them too."""
     task = asyncio.current_task()
-    return visit.cut and task is not None and task.uncancel() == 0
+    return visit.cut if visit.cut and task is not None and task.uncancel() == 0 else None

@@ -12,7 +12,7 @@ sounds, at the places where APIs have them: in bytes, they would be many times o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from slipway_runtime.guard import errors, members
 from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE, Refusal
@@ -102,6 +102,8 @@ class Body:
         wanted = _WANTED_OF_LLAMACPP if self._members else _WANTED
         self._scanner = Scanner(wanted, self._found, deepest=DEEPEST)
         self._values = Values()
+        self._start: bytes | None = b""
+        """All that has come, as long as it could be no more than a mark of its encoding."""
         self._items = self._input_tokens = 0
         self._bytes = self._commas = self._media = self._bytes_of_media = self._prompts = 0
         self.answers = 1
@@ -123,27 +125,26 @@ class Body:
         of_media = max(self._media * TOKENS_OF_A_MEDIUM, media // BYTES_PER_TOKEN_OF_MEDIA)
         return of_media + max(max(0, self._bytes - media) // BYTES_PER_TOKEN, self._commas)
 
-    def read(self, pieces: Iterable[bytes]) -> Generator[None, None, None]:
-        """It yields where others may have a turn."""
-        scanner, start, first = self._scanner, b"", True
+    def feed(self, piece: bytes) -> None:
+        """A part of it, one of `slices`."""
+        self._bytes += len(piece)
+        self._commas += piece.count(b",")
+        self._values.feed(piece)
+        if self._start is None:
+            self._scan(piece)
+        else:
+            self._start += piece
+            if len(self._start) >= LONGEST_MARK:
+                self.end()
+
+    def end(self) -> None:
+        if self._start is not None:
+            start, self._start = self._start, None
+            self._scan(self._after_mark(start))
+
+    def _scan(self, piece: bytes) -> None:
         try:
-            for part in _slices(pieces):
-                if not first:
-                    yield
-                first = False
-                self._bytes += len(part)
-                self._commas += part.count(b",")
-                self._values.feed(part)
-                if len(start) < LONGEST_MARK:
-                    start += part
-                    if len(start) >= LONGEST_MARK:
-                        scanner.feed(self._after_mark(start))
-                else:
-                    scanner.feed(part)
-                if self.refusal:
-                    return
-            if len(start) < LONGEST_MARK:
-                scanner.feed(self._after_mark(start))
+            self._scanner.feed(piece)
         except TooDeep:
             self.refusal = errors.TOO_DEEP
 
@@ -197,7 +198,8 @@ class Body:
         return None if name in self._served else errors.no_such_model(name, self._served)
 
 
-def _slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Of what is read, as much at a time as leaves others their turns."""
     for piece in pieces:
         if len(piece) <= SLICE:
             yield piece

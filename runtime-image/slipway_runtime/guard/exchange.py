@@ -18,7 +18,7 @@ from typing import Any
 
 from slipway_runtime.guard import answers, engine_errors, errors
 from slipway_runtime.guard.answers import BYTES_OF_A_TOKEN, Stream
-from slipway_runtime.guard.bodies import GRACE, SLOWEST, Body
+from slipway_runtime.guard.bodies import Body, slices
 from slipway_runtime.guard.errors import Refusal
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.routes import Kind, Takes
@@ -82,10 +82,15 @@ class Exchange:
         return await self._refused(refusal) if refusal else not self._visit.reason
 
     async def _read(self, body: Body) -> Refusal | None:
-        for _ in body.read(message.get("body", b"") for message in self._body):
-            if refusal := self._gate.reads(self._visit, body):
-                return refusal
-            await asyncio.sleep(0)
+        for number, part in enumerate(slices(message.get("body", b"") for message in self._body)):
+            if number:
+                if refusal := self._gate.reads(self._visit, body):
+                    return refusal
+                await asyncio.sleep(0)
+            body.feed(part)
+            if body.refusal:
+                return body.refusal
+        body.end()
         return body.refusal or self._gate.reads(self._visit, body)
 
     async def admitted(self) -> bool:
@@ -94,22 +99,17 @@ class Exchange:
         return await self._refused(refusal) if refusal else True
 
     async def _whole_body(self) -> Refusal | None:
-        loop, visit = asyncio.get_running_loop(), self._visit
-        began = loop.time()
-        try:
-            while True:
-                async with asyncio.timeout_at(began + GRACE + visit.body_bytes / SLOWEST):
-                    message = await self._receive()
-                if message["type"] == "http.disconnect":
-                    visit.client_left()
-                    return None
-                if refusal := self._gate.came(visit, len(message.get("body", b""))):
-                    return refusal
-                self._body.append(message)
-                if not message.get("more_body"):
-                    return None
-        except TimeoutError:
-            return errors.TOO_SLOW
+        """One that comes too slowly is cut by the gate."""
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                self._visit.client_left()
+                return None
+            if refusal := self._gate.came(self._visit, len(message.get("body", b""))):
+                return refusal
+            self._body.append(message)
+            if not message.get("more_body"):
+                return None
 
     async def _refused(self, refusal: Refusal) -> bool:
         self._gate.refuse(self._visit, refusal)
@@ -161,11 +161,14 @@ class Exchange:
         piece, last = message.get("body", b""), not message.get("more_body", False)
         if (reading := self._visit.reading) is None:
             return self._pass_on(message, piece, piece)
-        if self._begun and not last and type(reading) is Stream and (text := reading.text_of_plain(piece)) >= 0:
-            self._learn_tail(piece, reading)
+        if not last and type(reading) is Stream and (text := reading.text_of_plain(piece)) >= 0:
             self._visit.events += 1
             self._visit.text += text
             self._gate.untold += 1
+            if not self._begun:
+                self._gate.piece(self._visit)
+                return self._first(message)
+            self._learn_tail(piece, reading)
             return self._send(message)
         self._tail = b""
         steps = reading.read(piece, last=last)

@@ -7,7 +7,7 @@ import asyncio
 import hmac
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -232,13 +232,6 @@ class Gate:
             told += [("x-ratelimit-limit-tokens", str(limit)), ("x-ratelimit-remaining-tokens", str(left))]
         return told
 
-    def cut(self, visit: Visit) -> Refusal:
-        """Ends the account of a request that is cut off; what to tell its client. One that arrives wasn't begun."""
-        told = errors.draining if visit in self._arriving else errors.cut
-        refusal = told(self._slot.retry_after)
-        self.refuse(visit, refusal)
-        return refusal
-
     def failed(self, visit: Visit) -> Refusal:
         refusal = errors.engine_failed(self._slot.retry_after)
         self.refuse(visit, refusal)
@@ -311,10 +304,14 @@ class Gate:
         if self.settings.tokens_per_minute_per_key:
             for visit in self._in_flight:
                 self._charge(visit, visit.tokens)
-        if self._slot.state != State.SERVING:
-            _cut(self._arriving)
-        if self._slot.state == State.ENDING:
-            _cut(self._in_flight)
+        state, retry_after = self._slot.state, self._slot.retry_after
+        if state == State.ENDING:
+            _cut(self._in_flight.items(), errors.cut(retry_after))
+        if state != State.SERVING:
+            _cut(self._arriving.items(), errors.draining(retry_after))
+        elif self._arriving:
+            now = self.clock()
+            _cut((each for each in self._arriving.items() if each[0].is_late(now)), errors.TOO_SLOW)
         self._watching = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
     def close(self) -> None:
@@ -325,10 +322,10 @@ class Gate:
             self._watching = None
 
 
-def _cut(visits: Mapping[Visit, asyncio.Task[object] | None]) -> None:
-    for visit, task in visits.items():
+def _cut(visits: Iterable[tuple[Visit, asyncio.Task[object] | None]], told: Refusal) -> None:
+    for visit, task in visits:
         if task and not visit.cut:
-            visit.cut = True
+            visit.cut = told
             task.cancel()
 
 

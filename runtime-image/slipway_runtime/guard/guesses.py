@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TypeVar
 
 PER_SECOND, AT_ONCE = 0.5, 20
@@ -41,6 +42,7 @@ class Guesses:
         _keep(self._proven, (client, digest), None, most=PROVEN)
 
 
+@lru_cache(maxsize=CLIENTS)
 def client_of(address: str) -> str:
     """Who asks from there."""
     try:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from slipway_runtime.guard.answers import BYTES_PER_TOKEN, Reading, Stream, Usage, read_at_once
-from slipway_runtime.guard.bodies import BYTES_PER_TOKEN_OF_MEDIA, Body
+from slipway_runtime.guard.bodies import BYTES_PER_TOKEN_OF_MEDIA, GRACE, SLOWEST, Body
+from slipway_runtime.guard.errors import Refusal
 from slipway_runtime.guard.routes import Kind, Takes
 from slipway_runtime.tracing.context import Trace
 
@@ -59,8 +60,8 @@ class Visit:
     """Tokens of it that its owner's bucket has paid."""
     complete: bool = False
     """Its stream's last event went by: many clients hang up then, and miss nothing."""
-    cut: bool = False
-    """It is being ended by us."""
+    cut: Refusal | None = None
+    """What its client will be told, when it is being ended by us."""
     reading: Reading | None = None
     """How its answer is read; None if nothing is to be learned from that."""
     work: bool = field(init=False)
@@ -104,6 +105,10 @@ class Visit:
             self.usage = reading.usage
             return events if self.stream else self.completion_tokens
         return events
+
+    def is_late(self, now: float) -> bool:
+        """So is one whose body should be there by now."""
+        return now > self.started + GRACE + self.body_bytes / SLOWEST
 
     def client_left(self) -> None:
         if not self.complete:

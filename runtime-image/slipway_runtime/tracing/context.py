@@ -28,8 +28,9 @@ def trace_of(traceparent: str | None, *, share: float = 0.0) -> Trace:
     """A span of the caller's trace, who decides whether that is sampled; or of a new one, of which this share is."""
     if traceparent and (given := _parse(traceparent)):
         return given.child()
-    trace_id = os.urandom(16).hex()
-    return Trace(trace_id, os.urandom(8).hex(), sampled=share > 0 and is_within(trace_id, share))
+    ids = os.urandom(24).hex()
+    trace_id = ids[:32]
+    return Trace(trace_id, ids[32:], sampled=share > 0 and is_within(trace_id, share))
 
 
 def is_within(trace_id: str, share: float) -> bool:

@@ -7,6 +7,7 @@ readers of it can't disagree about where it ends, which is what request smugglin
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
@@ -75,21 +76,19 @@ def request_head(method: bytes, target: bytes, protocol: bytes, headers: Headers
         raise MalformedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method.decode()} is not allowed here.")
     is_http10 = protocol == b"HTTP/1.0"
     path, authority = _target(method, target)
-    judged: dict[bytes, list[bytes]] = {}
+    judged: defaultdict[bytes, list[bytes]] = defaultdict(list)
     for name, value in headers:
         if name in _JUDGED:
-            judged.setdefault(name, []).append(value)
-    host = _host(judged.get(b"host", []), is_http10=is_http10)
+            judged[name].append(value)
+    host = _host(judged[b"host"], is_http10=is_http10)
     headers = [(name, value) for name, value in headers if name != b"host"]
     return RequestHead(
         method=method,
         target=path,
         headers=[(b"host", host if authority is None else authority), *headers],
-        length=_request_length(
-            judged.get(b"transfer-encoding", []), judged.get(b"content-length", []), is_http10=is_http10
-        ),
+        length=_request_length(judged[b"transfer-encoding"], judged[b"content-length"], is_http10=is_http10),
         is_http10=is_http10,
-        expects_continue=_expects_continue(judged.get(b"expect", [])) and not is_http10,
+        expects_continue=_expects_continue(judged[b"expect"]) and not is_http10,
         keep_alive=keep_alive and not is_http10,
     )
 
@@ -126,8 +125,8 @@ def _request_length(codings: Sequence[bytes], lengths: Sequence[bytes], *, is_ht
     return int(lengths[0]) if lengths else 0
 
 
-def _expects_continue(values: Sequence[bytes]) -> bool:
-    expected = [value.lower() for value in values]
+def _expects_continue(named: Sequence[bytes]) -> bool:
+    expected = [each.lower() for each in named]
     if expected not in ([], [b"100-continue"]):
         raise MalformedError(HTTPStatus.EXPECTATION_FAILED, "Nothing can be expected here but 100-continue.")
     return bool(expected)
