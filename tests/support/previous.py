@@ -1,10 +1,11 @@
-"""An older Slipway, made of this checkout: another version, a runtime under another tag, and an argument that it writes
-differently."""
+"""An older Slipway, made of the commit before this one: another version, a runtime under another tag, and an argument
+that it writes differently."""
 
 from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,11 @@ from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.image_store import SOCKET
 from slipway_devcluster.slipway import LLAMACPP_IMAGE, ROOT, OwnImage
 
-from support.charts import CHARTS
 from support.clusters import Settings
 
 VERSION, TAG = "0.0.9", "previous"
-ENGINES = "slipway/rendering/engines/engine.py"
-WRITTEN = 'flag("drain-limit", math.ceil(seconds(spec.rollout.drain_timeout)))'
+OPERATOR, CHART = "operator", "charts/slipway"
+WRITTEN = r'flag\("drain-limit", (.+)\)'
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Previous:
 
 def previous(cluster: Cluster, settings: Settings, folder: Path) -> Previous:
     """Its images are in the cluster then."""
-    operator, chart = folder / "operator", folder / "charts/slipway"
-    shutil.copytree(ROOT / "operator", operator, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    shutil.copytree(CHARTS / "slipway", chart)
+    bring_sources(folder)
+    operator, chart = folder / OPERATOR, folder / CHART
     changed(operator / "pyproject.toml", r'^version = ".+"$', f'version = "{VERSION}"')
-    changed(operator / ENGINES, re.escape(WRITTEN), WRITTEN.replace("))", ") + 1)"))
+    [writer] = (file for file in operator.rglob("*.py") if re.search(WRITTEN, file.read_text()))
+    changed(writer, WRITTEN, r'flag("drain-limit", 1 + \1)')
     changed(chart / "Chart.yaml", r"^(version|appVersion): .+$", rf"\1: {VERSION}")
     archive = OwnImage(f"localhost/slipway-operator:{TAG}", operator / "Containerfile").loaded(
         cluster, settings.cache, settings.steps
@@ -46,6 +46,17 @@ def previous(cluster: Cluster, settings: Settings, folder: Path) -> Previous:
     values["images"]["operator"] = {"tag": TAG}
     values["runtimes"] = {"llamacpp": {"image": {"tag": TAG}}}
     return Previous(chart, values)
+
+
+def bring_sources(folder: Path) -> None:
+    """Those of the commit before this one; of a checkout without history, its own."""
+    git = ["git", "-C", str(ROOT)]
+    if subprocess.run([*git, "cat-file", "-e", f"HEAD^:{CHART}"], capture_output=True).returncode == 0:
+        archive = subprocess.run([*git, "archive", "HEAD^", OPERATOR, CHART], check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
+        return
+    shutil.copytree(ROOT / OPERATOR, folder / OPERATOR, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    shutil.copytree(ROOT / CHART, folder / CHART)
 
 
 def changed(file: Path, pattern: str, replacement: str) -> None:
