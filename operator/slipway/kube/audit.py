@@ -65,7 +65,7 @@ class Auditor:
     ) -> None:
         self._client, self._store, self._selectors = client, store, selectors
         self._on_gone, self._on_stale = on_gone, on_stale
-        self._places = Places(client, namespaces or {})
+        self._places = Places(client, namespaces or {}, clock)
         self._rhythm, self._clock = rhythm or Rhythm(), clock
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._behind: dict[Kind, Mapping[str, Late]] = {}

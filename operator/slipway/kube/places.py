@@ -2,12 +2,16 @@
 
 Of those, one may be closed to us: it was deleted, or our Role in it was. Then the others are watched all the same, and
 it is tried again now and then. What was known of it stays known, unless it is gone: rights can be missing for a moment.
+
+Watches begin anew, all of them, when a namespace closes and when it opens. Whoever rules one could have that happen all
+the time, so one that closes again and again is left closed for longer each time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +21,9 @@ from slipway.kube.kinds import NAMESPACE, Kind, Object
 logger = logging.getLogger(__name__)
 
 FORBIDDEN = 403  # and not 401, which says nothing of the namespace
+SHORTEST, LONGEST = 15.0, 900.0
+"""Seconds for which a namespace that has closed again is left closed; they double each time."""
+FORGOTTEN_AFTER = 3600.0  # seconds without closing
 
 
 class Lister(Protocol):
@@ -37,11 +44,27 @@ class Seen:
     unseen: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Closing:
+    """The last one of a namespace, and for how many seconds it isn't tried after that."""
+
+    at: float
+    pause: float = 0.0
+
+    def again(self, now: float) -> Closing:
+        if now - self.at > FORGOTTEN_AFTER:
+            return Closing(now)
+        return Closing(now, min(LONGEST, max(SHORTEST, 2 * self.pause)))
+
+
 class Places:
-    def __init__(self, client: Lister, namespaces: Mapping[Kind, Sequence[str]]) -> None:
-        self._client, self._namespaces = client, namespaces
+    def __init__(
+        self, client: Lister, namespaces: Mapping[Kind, Sequence[str]], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client, self._namespaces, self._clock = client, namespaces, clock
         self.all = tuple(dict.fromkeys(each for where in namespaces.values() for each in where))
         self._closed: dict[str, Kind] = {}  # and which kind we were refused
+        self._closings: dict[str, Closing] = {}
 
     @property
     def closed(self) -> Collection[str]:
@@ -60,7 +83,7 @@ class Places:
     async def try_to_open(self, namespace: str, kinds: Collection[Kind]) -> Kind | None:
         """The kind by which it is seen that it has opened: the one that we were refused there, or any of `kinds`."""
         watched = [kind for kind in kinds if namespace in self._namespaces.get(kind, ())]
-        if not watched:
+        if not watched or self._is_left_closed(namespace):
             return None
         refused = self._closed.get(namespace)
         kind = refused if refused in watched else watched[0]
@@ -70,6 +93,10 @@ class Places:
             self._close(namespace, kind, error)
             return None
         return kind if self._closed.pop(namespace, None) else None  # else it was open all the time
+
+    def _is_left_closed(self, namespace: str) -> bool:
+        closing = self._closings.get(namespace)
+        return closing is not None and namespace in self._closed and self._clock() - closing.at < closing.pause
 
     async def _objects_in(self, namespace: str, kind: Kind, selector: str) -> list[Object] | None:
         """None: it can't be told."""
@@ -88,11 +115,15 @@ class Places:
     def _close(self, namespace: str, kind: Kind, error: ForbiddenError) -> None:
         if error.code != FORBIDDEN:
             raise error
-        if namespace not in self._closed:
-            logger.warning(
-                "Namespace %s is not watched, the others are: %s. Where it is there, give us the rights of the chart's "
-                "Roles in it; else take it from the namespaces to watch",
-                namespace,
-                error,
-            )
-        self._closed.setdefault(namespace, kind)
+        if namespace in self._closed:
+            return
+        self._closed[namespace] = kind
+        now, before = self._clock(), self._closings.get(namespace)
+        self._closings[namespace] = closing = before.again(now) if before else Closing(now)
+        logger.warning(
+            "Namespace %s is not watched%s, the others are: %s. Where it is there, give us the rights of the chart's "
+            "Roles in it; else take it from the namespaces to watch",
+            namespace,
+            f" for {closing.pause:.0f} s at least, since it was closed to us before" if closing.pause else "",
+            error,
+        )

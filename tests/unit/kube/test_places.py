@@ -135,6 +135,28 @@ def test_when_a_namespace_opens_the_watches_begin_anew() -> None:
     assert audited(test).stale == ["may be watched"]
 
 
+def test_who_closes_and_opens_a_namespace_all_the_time_does_not_keep_the_others_from_being_watched() -> None:
+    async def test(world: World) -> None:
+        for _ in range(360):
+            world.refused["code"] = 403
+            await world.auditor.look_around()  # as when watches end that are refused
+            world.refused.clear()
+            await asyncio.sleep(10)
+
+    assert 3 <= len(audited(test).stale) <= 12
+
+
+def test_a_namespace_that_was_closed_long_ago_opens_as_soon_as_one_that_never_was() -> None:
+    async def test(world: World) -> None:
+        for _ in range(3):
+            world.refused["code"] = 403
+            await world.auditor.look_around()
+            world.refused.clear()
+            await asyncio.sleep(2 * 3600)
+
+    assert len(audited(test).stale) == 3
+
+
 def test_the_kind_that_was_refused_says_when_it_opens() -> None:
     """Others may be allowed there all the time."""
 
