@@ -15,7 +15,7 @@ from support.audit import Request, Right
 from support.charts import rendered
 from support.kube import Kube, KubectlError, Object, Predicate
 from support.namespaces import own_namespace
-from support.releases import with_values
+from support.releases import KEEPS_NO_OLD_RUNTIME, with_values
 from support.rendered import RUNTIMES, documents, gemma
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
@@ -28,7 +28,6 @@ LEFT = {
 FINALIZERS = Right("update", "slipway.dev", "llmdeployments/finalizers")
 """No request is for it: the API server asks for this right when a child names its owner, and notes nothing."""
 
-KEEPS_NOTHING = "operator.env[0].name=SLIPWAY_KEEP_OLD_RUNTIMES", "operator.env[0].value=1s"
 KEYS = Right("get", "", "secrets")
 """It has that where the owner of a Secret gives it, which other tests do (manifests/samples/keys-at-zero.yaml)."""
 
@@ -79,7 +78,7 @@ async def make_it_tidy_up(cluster: Cluster, home: Kube) -> None:
     [runtime, *_] = documents(RUNTIMES)
     labels = {"slipway.dev/runtime": "slipway-llamacpp"}
     await home.apply({**runtime, "metadata": {"name": "slipway-llamacpp-0.0.1-0a1b2c3d", "labels": labels}})
-    async with with_values(cluster, home, *KEEPS_NOTHING):
+    async with with_values(cluster, home, *KEEPS_NO_OLD_RUNTIME):
         await home.wait_gone("clusterservingruntime", "slipway-llamacpp-0.0.1-0a1b2c3d")
 
 

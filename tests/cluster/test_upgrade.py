@@ -18,7 +18,7 @@ from support.clusters import Settings
 from support.kube import Kube, Object
 from support.previous import VERSION, Previous
 from support.previous import previous as previous_one
-from support.releases import RELEASE, helm, rolled_out
+from support.releases import KEEPS_NO_OLD_RUNTIME, RELEASE, helm, rolled_out, with_values
 from support.scenes import STREAMS, Scene
 from support.sleepers import CLAIM, Sleeper, at_zero, sleepers
 from support.volumes import folder_claimed
@@ -77,6 +77,11 @@ def is_told(thing: Object) -> bool:
     return bool(thing.get("status", {}).get("update"))
 
 
+async def runtime_of(sleeper: Sleeper) -> str:
+    found = await sleeper.kube.get("inferenceservice", sleeper.name)
+    return str(found["spec"]["predictor"]["model"]["runtime"])
+
+
 async def made_by(sleeper: Sleeper) -> str:
     found = await sleeper.kube.get("llmdeployment", sleeper.name)
     return str(found["status"]["made"]["version"])
@@ -108,6 +113,8 @@ async def test_an_upgrade_and_its_rollback_restart_no_model_and_lose_no_request(
 
 
 async def test_a_model_is_updated_when_it_is_asked_to_and_loses_no_request(scene: Scene, settings: Settings) -> None:
+    """What nobody needs then goes."""
+    older = {await runtime_of(each) for each in scene.both}
     await upgrade(scene, settings)
     async with scene.under_way():
         pod = await scene.awake.pod()
@@ -120,6 +127,11 @@ async def test_a_model_is_updated_when_it_is_asked_to_and_loses_no_request(scene
         assert await made_by(each) != VERSION
         found = await each.kube.get("llmdeployment", each.name)
         assert "update" not in found["status"]
+        assert await runtime_of(each) not in older
+    home = scene.breaking.slipway
+    async with with_values(scene.breaking.cluster, home, *KEEPS_NO_OLD_RUNTIME):
+        for name in older:
+            await home.wait_gone("clusterservingruntime", name)
 
 
 async def test_models_serve_on_without_slipway_and_are_taken_over_again(scene: Scene, settings: Settings) -> None:

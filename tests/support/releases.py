@@ -14,6 +14,8 @@ from support.kube import Kube
 
 RELEASE = ["slipway", f"--namespace={SLIPWAY_NAMESPACE}"]
 PROGRAMS = ("slipway-operator", "slipway-activator")
+KEEPS_NO_OLD_RUNTIME = ("operator.env[0].name=SLIPWAY_KEEP_OLD_RUNTIMES", "operator.env[0].value=1s")
+"""For `with_values`."""
 
 
 async def helm(cluster: Cluster, *arguments: str) -> str:
