@@ -1,4 +1,4 @@
-"""Engines of others under all of Slipway: each wakes, stays while it has requests, finishes them, and sleeps.
+"""Engines of others under all of Slipway: each wakes, stays while it has requests, gets help, finishes, and sleeps.
 
 What runs in the pods that KServe makes of the chart's runtimes are scripted engines, which answer, count and end as the
 real ones do. They go through all of it side by side, once for all tests of this file.
@@ -32,6 +32,8 @@ LOADS_FOR = 3  # seconds
 IDLE_AFTER, LONG = 10, 16
 """A request that is longer than a model may be idle: nothing but what the engine calls it tells that it is there."""
 SHORT, DRAIN_TIMEOUT = 8, 20
+LONGEST = 40
+"""A request that is there still when an autoscaler looks, which it does every 15 s."""
 PATIENCE = aiohttp.ClientTimeout(total=120)
 
 Outcomes = Mapping[str, BaseException | None]
@@ -46,7 +48,7 @@ def outcomes(operator_pods: Cluster, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_it_wakes_stays_while_it_is_used_finishes_its_requests_and_sleeps(name: str, outcomes: Outcomes) -> None:
+def test_it_wakes_stays_while_it_is_used_finishes_gets_help_and_sleeps(name: str, outcomes: Outcomes) -> None:
     if error := outcomes[name]:
         raise error
 
@@ -96,6 +98,7 @@ class Life:
         await self.wakes()
         await self.stays_while_it_is_used()
         await self.finishes_its_requests()
+        await self.gets_help()
         await self.sleeps()
 
     async def wakes(self) -> None:
@@ -119,8 +122,17 @@ class Life:
         await self._kube.delete("pod", pod["metadata"]["name"])
         assert await asked == (200, False)
 
+    async def gets_help(self) -> None:
+        """Of another replica, by what the engine says of its requests: none of them goes through the activator."""
+        await until(self._is_direct, timeout=60)
+        asked = [asyncio.create_task(self._ask(LONGEST)) for _ in range(3)]
+        await self._kube.wait_for(
+            "deployment", f"{self._name}-predictor", lambda found: found["spec"]["replicas"] == 2, timeout=60
+        )
+        assert await asyncio.gather(*asked) == [(200, False)] * 3
+
     async def sleeps(self) -> None:
-        """Also the replica that took the other's place, and that nobody has asked."""
+        """Also the replicas that took another's place or helped it, and that nobody has asked."""
         await self._kube.wait_for(
             "deployment", f"{self._name}-predictor", lambda found: found["spec"]["replicas"] == 0, timeout=120
         )
@@ -173,7 +185,7 @@ def model(name: str) -> Object:
     spec = {
         "model": {"uri": f"pvc://{CLAIM}/"},
         "engine": {"name": name},
-        "scaling": {"minReplicas": 0, "maxReplicas": 1, "idleAfter": f"{IDLE_AFTER}s"},
+        "scaling": {"minReplicas": 0, "maxReplicas": 2, "idleAfter": f"{IDLE_AFTER}s", "target": {"inFlight": 1}},
         "rollout": {"drainTimeout": f"{DRAIN_TIMEOUT}s"},
     }
     return llmdeployment(name, spec)
