@@ -51,7 +51,8 @@ def previous(cluster: Cluster, settings: Settings, folder: Path) -> Previous:
 def bring_sources(folder: Path) -> None:
     """Those of the commit before this one; of a checkout without history, its own."""
     git = ["git", "-C", str(ROOT)]
-    if subprocess.run([*git, "cat-file", "-e", f"HEAD^:{CHART}"], capture_output=True).returncode == 0:
+    looked = subprocess.run([*git, "cat-file", "-e", f"HEAD^:{CHART}"], check=False, capture_output=True)
+    if looked.returncode == 0:
         archive = subprocess.run([*git, "archive", "HEAD^", OPERATOR, CHART], check=True, capture_output=True).stdout
         subprocess.run(["tar", "-x", "-C", str(folder)], input=archive, check=True)
         return
