@@ -257,7 +257,7 @@ class Stream(Reading):
         """Events go by when they are whole; of an aborted one, and of what follows it, nothing does."""
         if not piece and not self._events.buffer and not self._long:
             return piece
-        events, sent, parts = self._events, 0, list[bytes | bytearray]()
+        events, sent, out = self._events, 0, bytearray()
         end_of_all = b"\n\n" if last else b""  # what isn't whole then is judged, too
         for found in events.feed(piece + end_of_all):
             if found is None:
@@ -267,21 +267,21 @@ class Stream(Reading):
             if self._long:
                 yield from self._end_long(data)
                 if self.aborted:
-                    return b"".join([*parts, events.buffer[sent:start], b"\n\n"])
+                    return b"".join((out, events.buffer[sent:start], b"\n\n"))
                 continue
             if not data:
                 continue
             yield from self._read(data)
             if self.aborted:
-                return b"".join([*parts, events.buffer[sent:start]])
+                return b"".join((out, events.buffer[sent:start]))
             if "error" in self._words:
-                parts += (events.buffer[sent : data[0][0]], b" ", self._rewritten(data), b"\n\n")
+                out += b"".join((events.buffer[sent : data[0][0]], b" ", self._rewritten(data), b"\n\n"))
                 sent, self.failed = end, True
         if self._long or events.held > LARGEST:
             yield from self._go_on_long()
         rest = events.buffer[sent : len(events.buffer) - events.held]
         events.done()
-        return b"".join([*parts, rest.removesuffix(end_of_all)])
+        return b"".join((out, rest.removesuffix(end_of_all)))
 
     def text_of_plain(self, piece: bytes) -> int:
         """The bytes of its text, if it is one event and tells nothing else; -1 if that isn't known."""
