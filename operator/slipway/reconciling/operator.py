@@ -59,6 +59,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+UNTIL_MADE = 0.25  # seconds between two looks whether the runtimes of this release are there
+
+
 class Operator:
     """`configuration`: of the API server. `now`: the time of day, which no wait depends on."""
 
@@ -230,6 +233,8 @@ class Operator:
             self._queue.pause()
 
     async def _reconcile(self, key: Key) -> float | None:
+        if self._own_runtimes.are_coming:
+            return UNTIL_MADE
         return await self._reconciler.reconcile(key)
 
     def _concerned_by_ports(self, config_map: Object) -> Iterable[Key]:

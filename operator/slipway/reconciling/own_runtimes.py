@@ -43,6 +43,7 @@ class OwnRuntimes:
         self._ours = {str(each["metadata"]["name"]): each for each in ours.values()}
         self._keep_unused = keep_unused
         self._unused: frozenset[str] = frozenset()  # when it was looked the last time
+        self._failed = False  # to make them, the last time
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -55,13 +56,22 @@ class OwnRuntimes:
     async def _keep_making(self) -> None:
         """What keeps it from making one once keeps nobody's model from anything that it has."""
         while True:
-            pause = LOOK_EVERY
             try:
                 await self.make()
+                self._failed = False
             except (KubeError, NotLeaderError) as error:
                 logger.warning("The runtimes of this release can't all be made: %s", error)
-                pause = TRY_AGAIN_AFTER
-            await asyncio.sleep(pause)
+                self._failed = True
+            await asyncio.sleep(TRY_AGAIN_AFTER if self._failed else LOOK_EVERY)
+
+    @property
+    def are_coming(self) -> bool:
+        """One of them isn't there, and is about to be made. A model that names it before would fail for a moment, and
+        whoever asks for it then would be refused."""
+        kind = CLUSTER_SERVING_RUNTIME
+        if self._failed or self._store.is_missing(kind):
+            return False
+        return any(self._store.get(kind, name) is None for name in self._ours)
 
     async def make(self) -> None:
         """Those that are missing."""

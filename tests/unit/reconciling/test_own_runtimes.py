@@ -77,6 +77,19 @@ def old_runtimes(client: Client, *there: Object, leads: bool = True, keep_unused
 # --- those of this release -------------------------------------------------------------------------------------------
 
 
+async def test_models_wait_for_one_that_is_about_to_be_made() -> None:
+    assert old_runtimes(Client()).are_coming
+    assert not old_runtimes(Client(), runtime(CURRENT)).are_coming
+
+
+async def test_models_do_not_wait_for_one_that_can_not_be_made() -> None:
+    runtimes = old_runtimes(Client(refuses=10))
+    making = asyncio.create_task(runtimes.run())
+    await asyncio.sleep(0.01)
+    assert not runtimes.are_coming
+    making.cancel()
+
+
 async def test_one_that_is_missing_is_made_and_one_that_is_there_is_left_as_it_is() -> None:
     client = Client()
     await old_runtimes(client).make()
