@@ -75,7 +75,9 @@ class Exchange:
         """False if the app isn't to be asked: the client has left, or was refused."""
         if self._visit.takes is Takes.JSON and not self._visit.supervisor and not _is_json(content_type):
             return await self._refused(errors.NO_JSON)
+        self._visit.is_awaited = True
         refusal = await self._whole_body()
+        self._visit.is_awaited = False
         if refusal is None and not self._visit.reason and (body := self._gate.body_of(self._visit)):
             refusal = await self._read(body)
             self._visit.asked(body)

@@ -60,6 +60,8 @@ class Visit:
     """Tokens of it that its owner's bucket has paid."""
     complete: bool = False
     """Its stream's last event went by: many clients hang up then, and miss nothing."""
+    is_awaited: bool = False
+    """Its body is, and nothing else."""
     cut: Refusal | None = None
     """What its client will be told, when it is being ended by us."""
     reading: Reading | None = None
@@ -108,7 +110,7 @@ class Visit:
 
     def is_late(self, now: float) -> bool:
         """So is one whose body should be there by now."""
-        return now > self.started + GRACE + self.body_bytes / SLOWEST
+        return self.is_awaited and now > self.started + GRACE + self.body_bytes / SLOWEST
 
     def client_left(self) -> None:
         if not self.complete:
