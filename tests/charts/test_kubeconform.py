@@ -25,11 +25,6 @@ metadata: {name: a}
 spec: {ports: [{port: eighty}], selektor: {}}
 """
 
-pytestmark = pytest.mark.skipif(
-    not SCHEMAS.is_dir(),
-    reason="no schemas are recorded: RECORD_SCHEMAS=1 sudo -E make cluster PYTEST_ARGS='-k schemas'",
-)
-
 
 @cache
 def kubeconform() -> Path:

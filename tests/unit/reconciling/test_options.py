@@ -152,7 +152,13 @@ def test_runtimes_are_read_from_a_folder_by_the_names_by_which_plans_call_them(t
     assert parse([f"--runtimes={tmp_path}"], {}).runtimes == {"slipway-vllm-cuda": RUNTIME}
 
 
-OTHERS = ({**RUNTIME, "kind": "Pod"}, {**RUNTIME, "metadata": 1}, {**RUNTIME, "metadata": {"name": "x"}}, [], {})
+OTHERS: tuple[object, ...] = (
+    {**RUNTIME, "kind": "Pod"},
+    {**RUNTIME, "metadata": 1},
+    {**RUNTIME, "metadata": {"name": "x"}},
+    [],
+    {},
+)
 
 
 @pytest.mark.parametrize("text", ["", "{", *map(json.dumps, OTHERS)])
