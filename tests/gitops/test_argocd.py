@@ -17,7 +17,7 @@ from support import argocd, custom_metrics
 from support.argocd import ArgoCD, health_of_resources
 from support.argocd_parts import RESYNC
 from support.clusters import Settings
-from support.fleet_by_git import PLAIN, SCALED, SLEEPER, Fleet, five_models, model, told
+from support.fleet_by_git import PLAIN, SCALED, SLEEPER, SMALL, Fleet, five_models, model, told
 from support.git_repository import GitRepository
 from support.kube import Object
 from support.namespaces import own_namespace
@@ -144,9 +144,14 @@ async def annotations_of(fleet: Fleet) -> dict[str, str]:
 
 
 async def test_what_is_changed_by_hand_is_put_right(fleet: Fleet) -> None:
-    async with fleet.kube.passing("llmdeployment", PLAIN, lambda it: it["spec"]["scaling"]["maxReplicas"] == 3):
-        await fleet.kube.patch("llmdeployment", PLAIN, {"spec": {"scaling": {"maxReplicas": 3}}})
-    await fleet.kube.wait_for("llmdeployment", PLAIN, lambda it: it["spec"]["scaling"]["maxReplicas"] == 1, timeout=30)
+    """A field that Git has: what it leaves out is nobody's business but the API server's."""
+
+    def has(length: int) -> Callable[[Object], bool]:
+        return lambda it: bool(it["spec"]["engine"]["contextLength"] == length)
+
+    async with fleet.kube.passing("llmdeployment", PLAIN, has(256)):
+        await fleet.kube.patch("llmdeployment", PLAIN, {"spec": {"engine": {"contextLength": 256}}})
+    await fleet.kube.wait_for("llmdeployment", PLAIN, has(SMALL["engine"]["contextLength"]), timeout=30)
     await fleet.argo.until(fleet.name)
 
 

@@ -26,6 +26,7 @@ NAMESPACES = ("chat", "chat-dev", "chat-a-dev")
 ALIKE = ("dev/chat/a-b", "dev/chat-a/b")
 SECRET: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "taken"}}
 TAKEN: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}
+UNREADABLE = "apiVersion: slipway.dev/v1alpha1\nkind: LLMDeployment\nmetadata: {name: unreadable\n"
 LESS, LEAST = 256, 128
 NOT_PERMITTED = "not permitted in project"
 
@@ -49,7 +50,7 @@ def nameless() -> Object:
 
 
 BAD: dict[str, tuple[Object | str, str]] = {
-    "dev/chat/unreadable": ("apiVersion: {", "ComparisonError"),
+    "dev/chat/unreadable": (UNREADABLE, "ComparisonError"),
     "dev/chat/nameless": (nameless(), "name"),
     "dev/chat/misspelt": (model("misspelt", scalign={"minReplicas": 1}), "scalign"),
     "dev/chat/in-prod": (elsewhere("in-prod", "chat"), NOT_PERMITTED),
