@@ -146,7 +146,7 @@ def syncs_of(app: Object) -> int:
 def application(
     name: str, repository: str, path: str, namespace: str, *, compare: str = OWN, source: Mapping[str, Any] = {}
 ) -> Object:
-    """With all that Argo CD does by itself: it syncs, heals, and takes away."""
+    """With all that Argo CD does by itself: it syncs, heals, and takes away. Who compares also applies."""
     annotations = {"argocd.argoproj.io/compare-options": compare} if compare else {}
     return {
         "apiVersion": "argoproj.io/v1alpha1",
@@ -161,7 +161,10 @@ def application(
             "project": "default",
             "source": {"repoURL": repository, "targetRevision": "main", "path": path, **source},
             "destination": {"server": IN_CLUSTER, "namespace": namespace},
-            "syncPolicy": {"automated": {"prune": True, "selfHeal": True}},
+            "syncPolicy": {
+                "automated": {"prune": True, "selfHeal": True},
+                "syncOptions": ["ServerSideApply=true"] if compare == SERVER_SIDE else [],
+            },
         },
     }
 
