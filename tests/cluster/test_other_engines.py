@@ -47,6 +47,7 @@ def outcomes(operator_pods: Cluster, tmp_path_factory: pytest.TempPathFactory) -
     return asyncio.run(side_by_side(operator_pods, whole))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_it_wakes_stays_while_it_is_used_finishes_gets_help_and_sleeps(name: str, outcomes: Outcomes) -> None:
     if error := outcomes[name]:

@@ -23,7 +23,7 @@ from support.scenes import STREAMS, Scene
 from support.sleepers import CLAIM, Sleeper, at_zero, sleepers
 from support.volumes import folder_claimed
 
-pytestmark = pytest.mark.timeout(600, func_only=True)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
 
 Templates = dict[str, Any]
 

@@ -19,6 +19,8 @@ from support.zero_scene import CLAIM, FRIEND, scene
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 REPLICAS = 4  # of both
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def other(neighbour_kube: Kube) -> AsyncIterator[Kube]:
@@ -68,7 +70,6 @@ async def test_a_model_elsewhere_is_left_alone(restricted: Cluster, neighbour_ku
         assert await elsewhere.find("inferenceservice", "gemma") is None
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400, func_only=True)
 async def test_a_watched_namespace_that_goes_keeps_nobody_from_the_others(
     restricted: Cluster, neighbour_kube: Kube, other: Kube

@@ -121,6 +121,7 @@ async def test_a_bad_model_is_degraded_with_its_cause_within_seconds_of_the_push
     await fleet.argo.until(fleet.name)
 
 
+@pytest.mark.slow
 async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_them_alone(fleet: Fleet) -> None:
     """Of one that would stay awake for ten minutes."""
 

@@ -18,7 +18,11 @@ from support.argocd_repository import SET, Home, removed
 from support.fleet_by_git import model as small_model
 from support.kube import Kube, Object
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300, func_only=True)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(300, func_only=True),
+]
 
 IN_THE_CLUSTER = ("crds", "platform", "slipway")
 DEV, PROD = "dev/chat/assistant", "prod/chat/assistant"
