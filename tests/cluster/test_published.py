@@ -1,5 +1,6 @@
 """A release that was pushed to a registry is installed from there, by kubectl and by helm, and serves a model.
 
+By the commands of the README, as they are written there; and by helm from the registry, as docs/install.md has it.
 The images are those that this checkout builds for devclusters: what comes before a push, tests/release has.
 """
 
@@ -24,6 +25,7 @@ from slipway_devcluster.slipway import ACTIVATOR, LLAMACPP_IMAGE, OPERATOR, OPER
 from slipway_release import making
 from slipway_release.source import Release, look
 from support.clusters import AnyCluster, Settings, own_devcluster
+from support.documents import README, ROOT, commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -51,7 +53,9 @@ def release(fresh: Cluster) -> Release:
 @pytest.fixture(scope="module")
 def dist(fresh: Cluster, release: Release, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the release, which is in the registry then."""
-    folder, archives = tmp_path_factory.mktemp("dist"), {}
+    folder, archives = tmp_path_factory.mktemp("checkout") / "dist", {}
+    folder.mkdir()
+    (folder.parent / "manifests").symlink_to(ROOT / "manifests")
     for repository, image in IMAGES.items():
         built = build_image(image.containerfile, name=image.name, cache=settings.cache, steps=settings.steps)
         archives[repository] = folder / f"{repository}-{release.source.version}.oci.tar"
@@ -61,14 +65,24 @@ def dist(fresh: Cluster, release: Release, settings: Settings, tmp_path_factory:
     return folder
 
 
-def on_node(cluster: Cluster, *command: str | Path) -> str:
+def on_node(cluster: Cluster, *command: str | Path, folder: Path | None = None) -> str:
     """As a person runs it in `devcluster shell`."""
     helm = {f"HELM_{kind}_HOME": str(cluster.layout.state / "helm") for kind in ("CACHE", "CONFIG", "DATA")}
-    environment = {**os.environ, **helm, "KUBECONFIG": str(cluster.kubeconfig_on_node)}
+    tools = os.pathsep.join([str(cluster.kubectl.parent), str(cluster.helm.parent), os.environ["PATH"]])
+    environment = {**os.environ, **helm, "PATH": tools, "KUBECONFIG": str(cluster.kubeconfig_on_node)}
     entered = [*cluster.namespaces.enter_command(), *map(str, command)]
-    done = subprocess.run(entered, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(entered, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def as_written(cluster: Cluster, lines: list[str], dist: Path) -> list[str]:
+    """What each of them says, in a checkout that has `dist`."""
+    return [on_node(cluster, "bash", "-c", line, folder=dist.parent) for line in lines]
+
+
+def delete(cluster: Cluster, manifest: Path) -> None:
+    cluster.run_kubectl(["delete", "--ignore-not-found", "--cascade=foreground", "-f", str(manifest)])
 
 
 def digests(dist: Path) -> dict[str, str]:
@@ -92,17 +106,33 @@ def pulled(cluster: Cluster) -> set[str]:
     return set(re.findall(r"GET /v2/llm/([\w-]+/manifests/sha256:[0-9a-f]{64})", log))
 
 
-def test_kubectl_installs_it_with_two_files(fresh: Cluster, dist: Path, release: Release) -> None:
+def test_kubectl_installs_it_by_the_commands_of_the_readme(fresh: Cluster, dist: Path, release: Release) -> None:
     try:
-        for file in ("install-crds.yaml", "install.yaml"):
-            fresh.run_kubectl(["apply", "--server-side", "-f", str(dist / file)])
+        as_written(fresh, commands(README, after="By kubectl"), dist)
         until_available(fresh)
         name = f"{release.registry}/slipway-operator@{digests(dist)['slipway-operator']}"
         assert images_of_pods(fresh, SLIPWAY_NAMESPACE) == {name}
         assert f"slipway-operator/manifests/{digests(dist)['slipway-operator']}" in pulled(fresh)
     finally:
         for file in ("install.yaml", "install-crds.yaml"):
-            fresh.run_kubectl(["delete", "--ignore-not-found", "--cascade=foreground", "-f", str(dist / file)])
+            delete(fresh, dist / file)
+
+
+def test_helm_installs_it_by_the_commands_of_the_readme_and_a_model_is_planned(fresh: Cluster, dist: Path) -> None:
+    try:
+        *_, tested = as_written(fresh, commands(README, after="By helm:"), dist)
+        assert "All works together." in tested
+        [asked] = commands(README, after="Then ask for a model")
+        ask, watch = asked.split(" && ")
+        as_written(fresh, [ask, watch.replace("--watch", "--no-headers")], dist)
+        fresh.run_kubectl(["wait", "llm", "--all", "--for=jsonpath={.status.state}", "--timeout=60s"])
+    finally:
+        fresh.run_kubectl(["delete", "llm", "--all", "--timeout=60s"])
+        for name in ("slipway", "slipway-crds"):
+            fresh.run_helm(["uninstall", name, f"--namespace={SLIPWAY_NAMESPACE}", "--wait"])
+        fresh.run_kubectl(
+            ["delete", "--ignore-not-found", "--cascade=foreground", "-f", str(dist / "install-crds.yaml")]
+        )
 
 
 def test_helm_installs_it_from_the_registry_and_a_model_is_served(
