@@ -71,8 +71,9 @@ def fleet(request: pytest.FixtureRequest, fleets: dict[str, Fleet]) -> Fleet:
     return fleets[request.param]
 
 
+@pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_do(
-    operator_pods: Cluster, fleets: dict[str, Fleet]
+    operator_pods: Cluster, fleets: dict[str, Fleet], rounds: int
 ) -> None:
     """By both comparisons at once."""
     async with AsyncExitStack() as there:
@@ -80,18 +81,22 @@ async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_
         found = [(await there.enter_async_context(room))[0] for room in rooms]
         await asyncio.gather(*map(wakes_and_sleeps, found))  # the first start of all counts as progress
         stories = [await there.enter_async_context(told(each)) for each in fleets.values()]
-        await asyncio.gather(*map(wakes_and_sleeps, found), *map(stirred, fleets.values()))
         home = next(iter(fleets.values())).kube.within(SLIPWAY_NAMESPACE)
-        await home.run("rollout", "restart", "deployment/slipway-operator")
-        await home.run("rollout", "status", "deployment/slipway-operator", "--timeout=120s")
-        await asyncio.sleep(3 * RESYNC)  # Git and cluster are compared again meanwhile
+        for number in range(rounds):
+            replicas = 2 - number % 2
+            await asyncio.gather(
+                *map(wakes_and_sleeps, found), *(stirred(each, replicas=replicas) for each in fleets.values())
+            )
+            await home.run("rollout", "restart", "deployment/slipway-operator")
+            await home.run("rollout", "status", "deployment/slipway-operator", "--timeout=120s")
+            await asyncio.sleep(3 * RESYNC)  # Git and cluster are compared again meanwhile
     for compare, story in zip(fleets, stories, strict=True):
         assert story.troubles == [], compare
         assert story.syncs == 0, compare
 
 
-async def stirred(fleet: Fleet) -> None:
-    await fleet.kube.scale("deployment", f"{SCALED}-predictor", 2)
+async def stirred(fleet: Fleet, *, replicas: int) -> None:
+    await fleet.kube.scale("deployment", f"{SCALED}-predictor", replicas)
     await fleet.kube.run("annotate", "llmdeployment", PLAIN, f"{WAKE_ANNOTATION}={a_while_ago()}", "--overwrite")
 
 
