@@ -71,7 +71,9 @@ def fleet(request: pytest.FixtureRequest, fleets: dict[str, Fleet]) -> Fleet:
     return fleets[request.param]
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(8, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize(
+    "rounds", [1, pytest.param(8, marks=[pytest.mark.slow, pytest.mark.timeout(900, func_only=True)])]
+)
 async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_do(
     operator_pods: Cluster, fleets: dict[str, Fleet], rounds: int
 ) -> None:
