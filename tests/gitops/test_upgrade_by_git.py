@@ -75,7 +75,9 @@ class Upgrade:
 
 @pytest.fixture(scope="module")
 def older(operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Previous]:
-    yield previous.previous(operator_pods, settings, tmp_path_factory.mktemp("previous"))
+    older = previous.previous(operator_pods, settings, tmp_path_factory.mktemp("previous"))
+    installation.remove_programs(operator_pods)  # so that none of this release makes a model of the older one's
+    yield older
     installation.install(operator_pods, cache=settings.cache, steps=settings.steps)
 
 
