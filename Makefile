@@ -33,8 +33,7 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 ##@ Test
 
 test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster, GitOps (needs root)
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines $(PYTEST_ARGS)
-	$(PYTEST) -m "not slow" tests/charts $(PYTEST_ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
 
@@ -45,7 +44,7 @@ attacks: $(VENV) ## What an attacker may try, each with what must come of it: ra
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/attacks $(PYTEST_ARGS)
 
 charts: $(VENV) ## The charts as the real helm renders them, without a cluster; helm is built the first time
-	$(PYTEST) tests/charts $(PYTEST_ARGS)
+	$(PYTEST) $(SIDE_BY_SIDE) tests/charts $(PYTEST_ARGS)
 
 engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
 	$(PYTEST) tests/engines $(PYTEST_ARGS)

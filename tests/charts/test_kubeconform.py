@@ -6,15 +6,10 @@ What the API server itself says of them: tests/cluster/test_charts.py.
 from __future__ import annotations
 
 import subprocess
-from functools import cache
-from pathlib import Path
 
 import pytest
-from slipway_devcluster.builds import ensure_built
-from slipway_devcluster.paths import default_cache
-from slipway_devcluster.progress import Steps
 from support.chart_values import BRANCHES, NOT_RECORDED, SCHEMAS, kinds
-from support.charts import text
+from support.charts import kubeconform, text
 from support.openapi_schemas import kind_of
 
 LOCATION = f"{SCHEMAS}/{{{{ .Group }}}}_{{{{ .ResourceKind }}}}_{{{{ .ResourceAPIVersion }}}}.json"
@@ -24,13 +19,6 @@ kind: Service
 metadata: {name: a}
 spec: {ports: [{port: eighty}], selektor: {}}
 """
-
-
-@cache
-def kubeconform() -> Path:
-    """Built the first time."""
-    found = default_cache()
-    return ensure_built("kubeconform", found, Steps(found)).binary("kubeconform")
 
 
 def complaints(manifest: str) -> str:

@@ -27,7 +27,7 @@ from slipway_release.source import Release, look
 from support.clusters import AnyCluster, Settings, own_devcluster
 from support.documents import README, ROOT, commands
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900, func_only=True)]
 
 RELEASE_COMMAND = Path(sys.executable).parent / "slipway-release"
 IMAGES = {"slipway-operator": OPERATOR_IMAGE, "slipway-llamacpp": LLAMACPP_IMAGE}

@@ -87,6 +87,15 @@ def run(*arguments: str | Path, stdin: str = "") -> str:
 
 @cache
 def helm() -> Path:
-    """Built the first time."""
+    return _built("helm")
+
+
+@cache
+def kubeconform() -> Path:
+    return _built("kubeconform")
+
+
+def _built(program: str) -> Path:
+    """The first time, this takes minutes."""
     found = default_cache()
-    return ensure_built("helm", found, Steps(found)).binary("helm")
+    return ensure_built(program, found, Steps(found)).binary(program)
