@@ -16,6 +16,7 @@ from slipway_devcluster.progress import Steps
 from . import registry
 from .making import SUMS, sums
 
+PACKAGES = ("skopeo",)
 ARCHIVE = re.compile(r"(?P<repository>slipway-[a-z-]+)-(?P<version>\d.*)\.oci\.tar")
 
 
@@ -30,7 +31,7 @@ class Push:
 def publish(dist: Path, to: str, *, cache: Cache, steps: Steps) -> None:
     refuse_if_changed(dist)
     refuse_other_registry(dist, to)
-    requirements.ensure_packages(steps, ("skopeo",))
+    requirements.ensure_packages(steps, PACKAGES)
     helm = ensure_built("helm", cache, steps).binary("helm")
     for push in pushes(dist, to, helm):
         with steps.step(f"pushing {push.what}") as step:

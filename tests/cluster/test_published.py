@@ -17,12 +17,12 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
-from slipway_devcluster import demo, lifecycle, registry
+from slipway_devcluster import demo, lifecycle, registry, requirements
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.images import build_image
 from slipway_devcluster.slipway import ACTIVATOR, LLAMACPP_IMAGE, OPERATOR, OPERATOR_IMAGE
-from slipway_release import making
+from slipway_release import making, publishing
 from slipway_release.source import Release, look
 from support.clusters import AnyCluster, Settings, own_devcluster
 from support.documents import README, ROOT, commands
@@ -60,6 +60,7 @@ def dist(fresh: Cluster, release: Release, settings: Settings, tmp_path_factory:
         built = build_image(image.containerfile, name=image.name, cache=settings.cache, steps=settings.steps)
         archives[repository] = folder / f"{repository}-{release.source.version}.oci.tar"
         archives[repository].symlink_to(built)
+    requirements.ensure_packages(settings.steps, publishing.PACKAGES)  # the node has no way to fetch them
     making.describe(release, archives, folder, cache=settings.cache, steps=settings.steps)
     on_node(fresh, RELEASE_COMMAND, "publish", f"--registry={release.registry}", f"--dist={folder}")
     return folder
