@@ -66,20 +66,20 @@ def dist(fresh: Cluster, release: Release, settings: Settings, tmp_path_factory:
     return folder
 
 
-def on_node(cluster: Cluster, *command: str | Path, folder: Path | None = None) -> str:
+def on_node(cluster: Cluster, *command: str | Path) -> str:
     """As a person runs it in `devcluster shell`."""
     helm = {f"HELM_{kind}_HOME": str(cluster.layout.state / "helm") for kind in ("CACHE", "CONFIG", "DATA")}
     tools = os.pathsep.join([str(cluster.kubectl.parent), str(cluster.helm.parent), os.environ["PATH"]])
     environment = {**os.environ, **helm, "PATH": tools, "KUBECONFIG": str(cluster.kubeconfig_on_node)}
     entered = [*cluster.namespaces.enter_command(), *map(str, command)]
-    done = subprocess.run(entered, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(entered, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def as_written(cluster: Cluster, lines: list[str], dist: Path) -> list[str]:
     """What each of them says, in a checkout that has `dist`."""
-    return [on_node(cluster, "bash", "-c", line, folder=dist.parent) for line in lines]
+    return [on_node(cluster, "env", f"--chdir={dist.parent}", "bash", "-c", line) for line in lines]
 
 
 def delete(cluster: Cluster, manifest: Path) -> None:
