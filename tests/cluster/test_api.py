@@ -309,6 +309,7 @@ async def test_the_columns_tell_how_a_deployment_is(written: Kube) -> None:
         "URL",
         "REASON",
         "PLAN",
+        "UPDATE",
         "AGE",
     ]
     assert " ".join(values.split()).startswith(
