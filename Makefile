@@ -102,7 +102,7 @@ release: $(VENV) ## Write all that is published into dist/, for REGISTRY; with P
 	@$(BIN)/slipway-release make --registry="$(REGISTRY)" --dist="$(DIST)" $(RELEASE_OPTIONS) $(IMAGES)
 	@$(if $(PUSH),$(BIN)/slipway-release publish --registry="$(REGISTRY)" --dist="$(DIST)")
 
-release-test: $(VENV) ## Make each image of a release twice and compare: three quarters of an hour (needs root)
+release-test: $(VENV) ## Make each image of a release twice and compare: half an hour (needs root)
 	$(PYTEST) tests/release $(PYTEST_ARGS)
 
 ##@ Check
