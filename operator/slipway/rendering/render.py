@@ -77,7 +77,7 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
         ),
         look_again_at=min(filter(None, (kept.until, asked.next_moment(deployment, world))), default=None),
         plan=plan,
-        made=pods.made.model_dump(by_alias=True, exclude_defaults=True),
+        made=pods.made.model_dump(by_alias=True, exclude_none=True),
         update=pods.update,
     )
 

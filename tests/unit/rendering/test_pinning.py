@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from slipway.rendering import Desired, World, plain, render
 from slipway.rendering.pinning import changes, of_pods
 from support.rendered_worlds import Object, deployment, desired, of_kind, plan, profile, runtime
+from support.slipway_api import CRDS
 from support.small_cluster import fields_of
 
 OLD, NEW = "slipway-vllm-cuda-1-aa", "slipway-vllm-cuda-2-bb"
@@ -62,6 +64,15 @@ def then(before: Desired, *, spec: Object = SPEC, annotations: dict[str, str] | 
 
 def pods(answer: Desired) -> Object:
     return of_pods(of_kind(answer, "InferenceService"))
+
+
+def test_what_made_the_pods_leaves_nothing_to_the_api_server_to_fill_in() -> None:
+    """Else each look would find another status than it had written, and write it again."""
+    [crd] = [yaml.safe_load(file.read_text()) for file in CRDS.glob("*llmdeployments*.yaml")]
+    status = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    filled_in = {name for name, field in status["made"]["properties"].items() if "default" in field}
+    on_cpus = desired(deployment(engine={"name": "llamacpp"}))
+    assert filled_in <= (on_cpus.made or {}).keys()
 
 
 # --- what stays ------------------------------------------------------------------------------------------------------
