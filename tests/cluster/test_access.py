@@ -26,6 +26,7 @@ async def test_only_pods_that_are_named_wake_a_model(operator_pods: Cluster, nei
         await asked.wakes(labels=FRIEND)
 
 
+@pytest.mark.slow
 async def test_a_namespace_is_named_by_labels_that_its_tenants_do_not_give_it(
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
@@ -44,6 +45,7 @@ def secret(**owners: str) -> Object:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-keys"}, "data": data}
 
 
+@pytest.mark.slow
 async def test_a_key_that_is_rotated_while_the_model_sleeps_counts_within_seconds(
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:

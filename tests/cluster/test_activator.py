@@ -255,6 +255,7 @@ async def test_who_wakes_a_model_by_an_annotation_wakes_it_once(
     await kube.never("pods", lambda pod: "deletionTimestamp" not in pod["metadata"], selector=OURS, seconds=10)
 
 
+@pytest.mark.slow
 async def test_an_annotation_sends_a_model_to_sleep_that_would_stay_awake_and_loses_no_request(
     operator_pods: Cluster, kube: Kube
 ) -> None:

@@ -80,6 +80,7 @@ async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_b
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
+@pytest.mark.slow
 async def test_a_new_model_says_that_kserve_is_down_and_is_made_when_it_is_back(slipway: Operator, kube: Kube) -> None:
     async with broken(kube, KSERVE, without_replicas):
         await kube.apply(at_zero())
@@ -173,6 +174,7 @@ async def test_a_model_that_keda_could_never_ask_for_says_so_and_is_well_when_it
             await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=100)
 
 
+@pytest.mark.slow
 async def test_a_model_that_keda_can_not_ask_for_any_more_says_so(
     slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ServerHere
 ) -> None:
