@@ -13,7 +13,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
 GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
-	runtime-image/slipway_runtime/engines/flags.json
+	charts manifests/argocd runtime-image/slipway_runtime/engines/flags.json operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
 RESOLVE = uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
@@ -32,16 +32,19 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 
 ##@ Test
 
-test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, vLLM, cluster (needs root)
-	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines $(PYTEST_ARGS)
+test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster, GitOps (needs root)
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
-	$(PYTEST) -m "not slow" tests/cluster $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit $(PYTEST_ARGS)
 
 attacks: $(VENV) ## What an attacker may try, each with what must come of it: raw bytes, floods, forged objects; no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/attacks $(PYTEST_ARGS)
+
+charts: $(VENV) ## The charts as the real helm renders them, without a cluster; helm is built the first time
+	$(PYTEST) $(SIDE_BY_SIDE) tests/charts $(PYTEST_ARGS)
 
 engines: $(VENV) ## Process 1 with a real llama.cpp and a real model, on this machine without a cluster
 	$(PYTEST) tests/engines $(PYTEST_ARGS)
@@ -52,8 +55,11 @@ vllm: $(VENV) ## Process 1 with a real vLLM on CPUs, whose 6 GB are fetched once
 cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs root, or CLUSTER=kind or existing)
 	$(PYTEST) tests/cluster $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and the slow tests of all: more than an hour (needs root)
-	$(PYTEST) -m slow tests --cluster-name=chaos $(PYTEST_ARGS)
+gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is built the first time; the slow tests, too (needs root)
+	$(PYTEST) tests/gitops $(PYTEST_ARGS)
+
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and all slow tests but those of releases: two hours (needs root)
+	$(PYTEST) -m slow tests --ignore=tests/release --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)
 	$(BIN)/python benchmarks/devcluster_startup.py $(ARGS)
@@ -86,6 +92,19 @@ bench-load: $(VENV) ## Measure guard and activator at 1,000 requests a second
 bench-peers: $(VENV) ## Measure wakes and warm requests beside KEDA's HTTP add-on, in one cluster (needs root)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
 
+##@ Release
+
+images: $(VENV) ## Build images by buildah, podman or docker, whichever answers: REGISTRY=registry.example.com/slipway, and PUSH=1 to push them
+	@$(BIN)/slipway-release images --registry="$(REGISTRY)" $(RELEASE_OPTIONS) $(if $(BUILDER),--builder=$(BUILDER)) \
+	  $(if $(TAG),--tag=$(TAG)) $(if $(PUSH),--push) $(IMAGES)
+
+release: $(VENV) ## Write all that is published into dist/, for REGISTRY; with PUSH=1 push it there, too (needs root)
+	@$(BIN)/slipway-release make --registry="$(REGISTRY)" --dist="$(DIST)" $(RELEASE_OPTIONS) $(IMAGES)
+	@$(if $(PUSH),$(BIN)/slipway-release publish --registry="$(REGISTRY)" --dist="$(DIST)")
+
+release-test: $(VENV) ## Make each image of a release twice and compare: half an hour (needs root)
+	$(PYTEST) tests/release $(PYTEST_ARGS)
+
 ##@ Check
 
 lint: $(VENV) ## Style and common mistakes, by ruff
@@ -109,9 +128,13 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: KEDA's gRPC code, the CRDs, the images' requirements, docs/reference
+generate: $(VENV) ## Write the generated files anew: the version from VERSION, KEDA's gRPC code, the CRDs, the charts' READMEs and schemas, what Argo CD is told, the images' requirements, docs/reference
+	$(BIN)/python release/generate_versions.py
+	cp runtime-image/sbom.py operator/sbom.py
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
+	$(BIN)/python charts/generate.py
+	PYTHONPATH=tests $(BIN)/python manifests/argocd/generate.py
 	$(BIN)/python operator/generate_flags.py
 	$(BIN)/python operator/generate_docs.py
 	$(BIN)/python runtime-image/generate_docs.py
@@ -140,11 +163,16 @@ help: ## This list
 	  N 'how many LLMDeployments "make bench-scale" and "bench-memory" make (now $(N))' \
 	  PROMPT 'what "make demo" asks the model; without it, you are asked' \
 	  ARGS 'passed on to devcluster or the benchmark, as in ARGS="--name two"' \
+	  REGISTRY 'where images and charts are to be, as in REGISTRY=registry.example.com/slipway' \
+	  IMAGES 'which images, as in IMAGES="operator vllm-cuda" (now operator llamacpp vllm-cpu)' \
+	  BASE 'base image in place of the usual one; BASE=debian makes one of packages, where no registry can be reached' \
 	  SLIPWAY_CACHE 'folder for all that is downloaded or built (now $(CACHE))'
 
 # Below here is what the targets above are made of.
 
 N ?= 1000
+DIST ?= dist
+RELEASE_OPTIONS = $(if $(BASE),--base=$(BASE)) $(if $(SOURCE),--source=$(SOURCE))
 CACHE = $(or $(SLIPWAY_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/slipway)
 fingerprint = find $(GENERATED) -type f -not -path '*/__pycache__/*' -exec sha256sum {} +
 
@@ -161,4 +189,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down test unit attacks engines vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz

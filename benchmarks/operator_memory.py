@@ -99,7 +99,7 @@ def _platform(bench: Bench) -> None:
     bench.tell(objects.thing(ACCELERATOR_PROFILE, "cpu", "", spec=cpu))
     runtime = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
     bench.tell(objects.thing(CLUSTER_SERVING_RUNTIME, "slipway-llamacpp", "", spec=runtime))
-    labels = {"app.kubernetes.io/managed-by": "slipway", "kubernetes.io/service-name": "slipway-activator"}
+    labels = {"slipway.dev/activator": "slipway-activator", "kubernetes.io/service-name": "slipway-activator"}
     activator = objects.thing(ENDPOINT_SLICE, "slipway-activator-x", HOME, meta={"labels": labels})
     bench.tell({**activator, "endpoints": [{"addresses": ["10.0.0.9"], "conditions": {"ready": True}}]})
     for kind in bench.store.unsynced():

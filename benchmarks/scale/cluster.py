@@ -22,11 +22,12 @@ from slipway_devcluster.progress import Steps
 
 ROOT = Path(__file__).parent.parent.parent
 CRDS = ROOT / "crds"
-PROFILE = ROOT / "manifests" / "accelerators" / "cpu.yaml"
-RUNTIME = ROOT / "manifests" / "runtimes" / "slipway-llamacpp.yaml"
-ACTIVATOR = ROOT / "manifests" / "activator" / "service.yaml"
+PROFILE = ROOT / "charts/slipway/accelerators/cpu.yaml"
+RUNTIME = ROOT / "charts/slipway/runtimes/slipway-llamacpp.yaml"
 NOBODY = "192.0.2.1"  # an address for documentation
 NAMES = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")
+
+OF_ACTIVATOR = {"slipway.dev/activator": "slipway-activator"}
 
 SLIPWAY, MODELS = "slipway-system", "models"
 ANY_GPU = "t4:1"  # one such node, because a cluster without any has no kwok
@@ -75,8 +76,17 @@ def _install(cluster: Cluster) -> None:
         cluster.run_kubectl([*apply, str(file)])
     for namespace in (SLIPWAY, MODELS):
         cluster.run_kubectl(["create", "namespace", namespace])
-    cluster.run_kubectl([*apply, str(ACTIVATOR)])
-    cluster.run_kubectl([*apply, "-"], json.dumps(_activators_replica()).encode())
+    for thing in (_activators_service(), _activators_replica()):
+        cluster.run_kubectl([*apply, "-"], json.dumps(thing).encode())
+
+
+def _activators_service() -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "slipway-activator", "namespace": SLIPWAY, "labels": OF_ACTIVATOR},
+        "spec": {"clusterIP": "None", "ports": [{"name": "scaler", "port": 9090, "protocol": "TCP"}]},
+    }
 
 
 def _activators_replica() -> Object:
@@ -87,7 +97,7 @@ def _activators_replica() -> Object:
         "metadata": {
             "name": "slipway-activator-benchmark",
             "namespace": SLIPWAY,
-            "labels": {"kubernetes.io/service-name": "slipway-activator", "app.kubernetes.io/managed-by": "slipway"},
+            "labels": OF_ACTIVATOR | {"kubernetes.io/service-name": "slipway-activator"},
         },
         "addressType": "IPv4",
         "ports": [{"name": "scaler", "port": 9090, "protocol": "TCP"}],

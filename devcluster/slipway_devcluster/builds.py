@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from slipway_devcluster.progress import Step, StepFailed, Steps
 
 HERE = Path(__file__).parent
 KUBERNETES_VERSIONS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+HELMS_KUBERNETES = ("helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules")
 
 
 # --- what is built ---------------------------------------------------------------------------------------------------
@@ -38,8 +39,8 @@ class Upstream:
     name: str
     module: str
     binaries: tuple[str, ...]
-    kept: tuple[str, ...] = ()  # folders of the module's source that the cluster needs at run time
-    stamps_version: bool = False  # Kubernetes reports v0.0.0 unless its version is linked in
+    kept: tuple[str, ...] = ()  # folders and files of the module's source that are needed at run time
+    stamps: Callable[[Upstream], str] | None = None  # of versions, which the code doesn't know by itself
     folder: Path | None = None  # of the go.mod, if it isn't under upstreams/
     on_demand: bool = False  # no cluster needs it; it is built when something asks for it
 
@@ -53,12 +54,32 @@ class Upstream:
 
     @property
     def ldflags(self) -> str:
-        return f"-s -w{version_stamps(self.version) if self.stamps_version else ''}"
+        return f"-s -w{self.stamps(self) if self.stamps else ''}"
 
     @property
     def is_ours(self) -> bool:
         """Whether its source lies in this repository: then the go.mod names the module itself and requires nothing."""
         return self.folder is not None
+
+
+def kubernetes_stamps(kubernetes: Upstream) -> str:
+    """It reports v0.0.0 without them."""
+    version = kubernetes.version
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    return "".join(
+        f" -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
+        for package in KUBERNETES_VERSIONS
+    )
+
+
+def helm_stamps(helm: Upstream) -> str:
+    """Without them, it renders for Kubernetes 1.20 where it asks no cluster; with them, for that of its own client."""
+    client = required_version("k8s.io/client-go", (helm.go_folder / "go.mod").read_text())
+    _, minor, _ = client.split(".", 2)
+    kubernetes = "".join(
+        f" -X {package}.k8sVersionMajor=1 -X {package}.k8sVersionMinor={minor}" for package in HELMS_KUBERNETES
+    )
+    return f" -X helm.sh/helm/v3/internal/version.version={helm.version}{kubernetes}"
 
 
 UPSTREAMS: Mapping[str, Upstream] = {
@@ -67,7 +88,7 @@ UPSTREAMS: Mapping[str, Upstream] = {
         Upstream("node", "slipway.dev/devcluster/node", ("node",), folder=HERE / "node"),
         Upstream("etcd", "go.etcd.io/etcd/server/v3", ("etcd",)),
         Upstream("coredns", "github.com/coredns/coredns", ("coredns",)),
-        Upstream("helm", "helm.sh/helm/v3", ("helm",)),
+        Upstream("helm", "helm.sh/helm/v3", ("helm",), stamps=helm_stamps),
         Upstream("kwok", "sigs.k8s.io/kwok", ("kwok",), kept=("kustomize",)),
         Upstream(
             "kserve",
@@ -79,9 +100,16 @@ UPSTREAMS: Mapping[str, Upstream] = {
             "kubernetes",
             "k8s.io/kubernetes",
             ("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"),
-            stamps_version=True,
+            stamps=kubernetes_stamps,
         ),
         Upstream("keda", "github.com/kedacore/keda/v2", ("adapter", "operator", "webhooks"), kept=("config",)),
+        Upstream(
+            "argocd",
+            "github.com/argoproj/argo-cd/v3",
+            ("argocd",),
+            kept=("manifests/crds", "manifests/base/config", "hack/git-verify-wrapper.sh", "hack/gpg-wrapper.sh"),
+            on_demand=True,
+        ),
         Upstream(
             "http-add-on",
             "github.com/kedacore/http-add-on",
@@ -89,6 +117,8 @@ UPSTREAMS: Mapping[str, Upstream] = {
             kept=("config",),
             on_demand=True,
         ),
+        Upstream("kubeconform", "github.com/yannh/kubeconform", ("kubeconform",), on_demand=True),
+        Upstream("registry", "github.com/distribution/distribution/v3", ("registry",), on_demand=True),
     )
 }
 OF_EVERY_CLUSTER = tuple(name for name, upstream in UPSTREAMS.items() if not upstream.on_demand)
@@ -102,14 +132,6 @@ def required_version(module: str, go_mod: str) -> str:
     if not found:
         raise Refusal(f"{module} is not required by its go.mod; restore the file from the repository.")
     return found[1]
-
-
-def version_stamps(version: str) -> str:
-    major, minor, _ = version.removeprefix("v").split(".", 2)
-    return "".join(
-        f" -X {package}.gitVersion={version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}"
-        for package in KUBERNETES_VERSIONS
-    )
 
 
 @dataclass(frozen=True)
@@ -148,6 +170,15 @@ def ensure_built(name: str, cache: Cache, steps: Steps) -> Build:
             shutil.rmtree(build.folder)
         if not build.folder.exists():
             _make(build, go, cache, steps)
+    return build
+
+
+def ensure_on_demand(name: str, cache: Cache, steps: Steps) -> Build:
+    """The same for one that no cluster needs; what Go keeps for building it again goes at once."""
+    absent = missing([name], cache)
+    build = ensure_built(name, cache, steps)
+    if absent:
+        discard_go_caches(cache)
     return build
 
 
@@ -264,5 +295,9 @@ def _module_folder(upstream: Upstream, go: Go, environment: Mapping[str, str], s
 
 
 def keep_source(origin: Path, copy: Path) -> None:
-    """Copy a folder of a module, without its Go code and its tests."""
+    """Copy a folder of a module, without its Go code and its tests; or a single file."""
+    if origin.is_file():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(origin, copy)
+        return
     shutil.copytree(origin, copy, ignore=shutil.ignore_patterns("*.go", "testdata"), copy_function=shutil.copyfile)

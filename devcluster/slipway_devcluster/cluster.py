@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 import time
@@ -14,7 +15,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 
 from . import record as records
 from .addresses import NODE_IP
-from .components import CONTAINERD_SOCKET, Layout
+from .components import CONTAINERD_SOCKET, Component, Layout
 from .errors import Refusal
 from .image_store import import_archive
 from .namespaces import Namespaces
@@ -23,6 +24,7 @@ from .record import Record, Running
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 STOP_TIMEOUT = 15.0
+HELM_KEEPS = ("CACHE", "CONFIG", "DATA")  # in folders that are this cluster's, so that none is left in somebody's home
 DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 """Before a command that only waits for something: when this process is killed, nobody waits any more."""
 
@@ -94,6 +96,14 @@ class Cluster:
             raise Refusal(f"`kubectl {' '.join(arguments)}` failed: {words}")
         return done.stdout.decode()
 
+    def run_helm(self, arguments: Sequence[str], stdin: bytes | None = None) -> str:
+        folders = {f"HELM_{kind}_HOME": str(self.layout.state / "helm" / kind.lower()) for kind in HELM_KEEPS}
+        command = [*DIES_WITH_US, str(self.helm), f"--kubeconfig={self.kubeconfig}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, env=os.environ | folders, check=False)
+        if done.returncode:
+            raise Refusal(f"`helm {' '.join(arguments)}` failed: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout.decode()
+
     def load_image(self, archive: Path) -> bool:
         """Loads an image archive into the node; False if exactly that image was there already."""
         return import_archive(archive, socket=Path(CONTAINERD_SOCKET), run=self.namespaces.run)
@@ -102,6 +112,17 @@ class Cluster:
 
     def components(self) -> list[str]:
         return list(self.record.components)
+
+    def add(self, component: Component) -> None:
+        """One more program on the node, to be stopped and started like the others. While it runs, nothing happens."""
+        record = self.record
+        if component.name in record.components:
+            self.start(component.name)
+            return
+        log = self.layout.logs / f"{component.name}.log"
+        process = self.namespaces.spawn(component.argv, log=log, env=component.env)
+        record.components[component.name] = Running(component, process)
+        record.write(self.layout.state)
 
     def kill(self, component: str) -> None:
         """As a crash would end it: at once, with nothing finished."""

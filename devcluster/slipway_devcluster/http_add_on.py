@@ -6,7 +6,7 @@ It is installed as upstream's own manifests say, with the images that are built 
 from __future__ import annotations
 
 from . import platform
-from .builds import Build, discard_go_caches, ensure_built, missing
+from .builds import ensure_on_demand
 from .cluster import Cluster
 from .images import KEDA, PlatformImage, ensure_platform_images
 from .paths import Cache
@@ -25,7 +25,7 @@ READY_TIMEOUT = 90
 
 def install(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:
     """Back when all of its programs are available. The first time, they are built from source."""
-    build = _built(cache, steps)
+    build = ensure_on_demand(UPSTREAM, cache, steps)
     images = tuple(PlatformImage(image_name(name, build.version), name, f"/{name}") for name in build.upstream.binaries)
     programs = {name: build.binary(name) for name in build.upstream.binaries}
     for archive in ensure_platform_images(programs, cache, steps, images=images):
@@ -51,11 +51,3 @@ def adapted(objects: list[Object], version: str) -> list[Object]:
 
 def image_name(program: str, version: str) -> str:
     return f"{KEDA}/http-add-on-{program}:{version.removeprefix('v')}"
-
-
-def _built(cache: Cache, steps: Steps) -> Build:
-    absent = missing([UPSTREAM], cache)
-    build = ensure_built(UPSTREAM, cache, steps)
-    if absent:
-        discard_go_caches(cache)
-    return build

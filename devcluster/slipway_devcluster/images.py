@@ -215,10 +215,15 @@ def build_image(
     return ensure_archive(cache, name, key, make)
 
 
-def default_name(containerfile: Path) -> str:
+def repository(containerfile: Path) -> str:
     """NAME.Containerfile makes slipway-NAME; one that is called nothing else is named by its folder."""
     name = containerfile.absolute().parent.name if containerfile.stem == containerfile.name else containerfile.stem
-    return f"localhost/slipway-{name.lower()}:dev"
+    return f"slipway-{name.lower()}"
+
+
+def default_name(containerfile: Path) -> str:
+    """What it is called in a devcluster."""
+    return f"localhost/{repository(containerfile)}:dev"
 
 
 # buildah notes what it has seen at a fixed place; these notes are not for the machine to keep.
@@ -241,19 +246,25 @@ class Buildah:
         }
 
     def build(self, containerfile: Path, name: str, arguments: Mapping[str, str], ignored: Sequence[str]) -> None:
-        pip_config = self._written("pip.conf", pip_configuration(_host_pip_files(), os.environ))
         ignore_file = self._written("ignore", "".join(f"{line}\n" for line in ignored))
-        # Mounted, neither copied nor passed as variables: the image does not learn how this machine reaches packages.
-        mounts = [f"{ca_bundle()}:{CA_BUNDLE}:ro", f"{pip_config}:/etc/pip.conf:ro"]
-        common = [
-            *("--layers", "--pull-never", f"--file={containerfile}", f"--ignorefile={ignore_file}"),
-            *(f"--build-arg={key}={value}" for key, value in arguments.items()),
-            *(f"--volume={mount}" for mount in mounts),
-            str(containerfile.parent),
-        ]
+        common = [f"--ignorefile={ignore_file}", *self._common(containerfile, arguments)]
         for stage in stages(containerfile.read_text()):  # with a name it outlives pruning, and so does what it cached
             self.run("bud", f"--tag=localhost/stage-of-{slug(name)}:{stage}", f"--target={stage}", *common)
         self.run("bud", f"--tag={name}", *common)
+
+    def build_anew(
+        self, containerfile: Path, name: str, arguments: Mapping[str, str], options: Sequence[str] = ()
+    ) -> None:
+        """With nothing of what earlier builds left; all of the folder is the context."""
+        self.run("bud", f"--tag={name}", "--no-cache", *options, *self._common(containerfile, arguments))
+
+    def _common(self, containerfile: Path, arguments: Mapping[str, str]) -> list[str]:
+        return [
+            *("--layers", "--pull-never", f"--file={containerfile}"),
+            *(f"--build-arg={key}={value}" for key, value in arguments.items()),
+            *(f"--volume={mount}" for mount in package_mounts(self._scratch)),
+            str(containerfile.parent),
+        ]
 
     def run(self, command: str, *arguments: str) -> None:
         folders = [f"--root={self._store / 'root'}", f"--runroot={self._scratch / 'run'}"]
@@ -312,6 +323,17 @@ def _ignore_expression(pattern: str) -> re.Pattern[str]:
 
 
 # --- how packages are reached from inside a build --------------------------------------------------------------------
+
+
+def package_mounts(folder: Path) -> list[str]:
+    """What a build mounts to reach packages as this machine does; what is written for it lies in `folder`.
+
+    Mounted, neither copied nor passed as variables: the image does not learn how this machine reaches packages.
+    """
+    pip_config = folder / "pip.conf"
+    pip_config.write_text(pip_configuration(_host_pip_files(), os.environ))
+    return [f"{ca_bundle()}:{CA_BUNDLE}:ro", f"{pip_config}:/etc/pip.conf:ro"]
+
 
 PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout")
 

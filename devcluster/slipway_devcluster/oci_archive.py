@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -66,12 +66,15 @@ def write_archive(target: Path, name: str, layers: Sequence[Layer], config: Mapp
     _pack(target, name, manifest, image, layers)
 
 
-def pack_folder(target: Path, name: str, folder: Path) -> None:
-    """One image as an archive, from the folder that buildah's `dir:` transport has written."""
+def pack_folder(target: Path, name: str, folder: Path, *, created: str | None = None) -> None:
+    """One image as an archive, from the folder that buildah's `dir:` transport has written; dated anew where asked."""
     manifest = (folder / "manifest.json").read_bytes()
     parts = json.loads(manifest)
     image = (folder / _hex(parts["config"]["digest"])).read_bytes()
     layers = [Layer(folder / _hex(part["digest"]), part["digest"], part["size"]) for part in parts["layers"]]
+    if created:
+        image = _json({**json.loads(image), "created": created})
+        manifest = _json({**parts, "config": {**parts["config"], "digest": _digest(image), "size": len(image)}})
     _pack(target, name, manifest, image, layers)
 
 
@@ -94,6 +97,33 @@ def read_image(archive: Path) -> Image:
         index = json.load(content)
     (manifest,) = index["manifests"]
     return Image(name=manifest["annotations"][_NAME], digest=manifest["digest"])
+
+
+def find_file(archive: Path, path: str) -> bytes | None:
+    """A file of the image, from the last layer that has it; `path` begins without a slash."""
+    with tarfile.open(archive) as tar:
+        for layer in reversed(_manifest(archive, tar)["layers"]):
+            with tarfile.open(fileobj=_blob(tar, layer["digest"]), mode="r|*") as files:
+                for member in files:
+                    if member.name.removeprefix("./") == path and (content := files.extractfile(member)):
+                        return content.read()
+    return None
+
+
+def read_labels(archive: Path) -> dict[str, str]:
+    with tarfile.open(archive) as tar:
+        config = json.load(_blob(tar, _manifest(archive, tar)["config"]["digest"]))
+    return dict(config["config"].get("Labels") or {})
+
+
+def _manifest(archive: Path, tar: tarfile.TarFile) -> Any:
+    return json.load(_blob(tar, read_image(archive).digest))
+
+
+def _blob(tar: tarfile.TarFile, digest: str) -> IO[bytes]:
+    content = tar.extractfile(f"blobs/sha256/{_hex(digest)}")
+    assert content is not None
+    return content
 
 
 def add_file(

@@ -205,8 +205,9 @@ def probe(cache: Cache) -> Machine:
     )
 
 
-def missing_packages(present: Callable[[str], bool]) -> tuple[str, ...]:
-    return tuple(package for package, used in PACKAGES.items() if not all(map(present, used)))
+def missing_packages(present: Callable[[str], bool], of: Collection[str] = tuple(PACKAGES)) -> tuple[str, ...]:
+    """Those of which something is missing. Another package than ours is there when its program is."""
+    return tuple(package for package in of if not all(map(present, PACKAGES.get(package, (package,)))))
 
 
 def is_there(what: str) -> bool:
@@ -287,9 +288,9 @@ def ensure_fit(cache: Cache, *, everything_built: bool, steps: Steps) -> None:
     ensure_packages(steps)
 
 
-def ensure_packages(steps: Steps) -> None:
+def ensure_packages(steps: Steps, packages: Collection[str] = tuple(PACKAGES)) -> None:
     """Install the packages whose programs are missing, where that can be done; else say which they are."""
-    missing = missing_packages(is_there)
+    missing = missing_packages(is_there, packages)
     if not missing:
         return
     if os.geteuid() != 0 or not is_debian(_text("/etc/os-release")) or not find_program("apt-get"):

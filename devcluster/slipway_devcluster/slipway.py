@@ -1,32 +1,40 @@
-"""Slipway itself in a devcluster: its images built and loaded, its manifests applied, its operator available.
+"""Slipway itself in a devcluster: its images built and loaded, its charts installed, its programs available.
 
 Safe to repeat, and quick where nothing has changed.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from . import platform
 from .cluster import Cluster
 from .components import SLIPWAY_NAMESPACE as NAMESPACE
 from .errors import Refusal
 from .images import build_image
 from .paths import Cache
-from .platform import Object
 from .progress import Steps
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
+CRDS_CHART, CHART = ROOT / "charts/slipway-crds", ROOT / "charts/slipway"
+TAG = "dev"
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 ARCHIVE_ANNOTATION = "slipway.dev/image-archive"
 READY_TIMEOUT = 90
+HOME: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+}
+"""Nothing in it needs a right on its node."""
 
 
 @dataclass(frozen=True)
 class OwnImage:
-    """An image of this repository, under the name by which the manifests ask for it."""
+    """An image of this repository, under the name by which the charts ask for it."""
 
     name: str
     containerfile: Path
@@ -45,14 +53,21 @@ VLLM_CPU_IMAGE = OwnImage("localhost/slipway-vllm-cpu:dev", ROOT / "runtime-imag
 
 
 def install(cluster: Cluster, *, cache: Cache, steps: Steps) -> None:
-    """All of manifests/, with this checkout's images; back when all of its replicas are available."""
+    """Both charts, with this checkout's images; back when all of its replicas are available."""
     LLAMACPP_IMAGE.loaded(cluster, cache, steps)
     archive = OPERATOR_IMAGE.loaded(cluster, cache, steps)
     with steps.step("installing Slipway"):
-        objects = platform.documents(cluster.run_kubectl(["kustomize", str(MANIFESTS)]))
-        platform.install(marked(objects, archive.name), cluster.run_kubectl)
+        cluster.run_kubectl(["apply", "--server-side", "--filename=-"], json.dumps(HOME).encode())
+        _upgrade(cluster, CRDS_CHART, "--wait")
+        _upgrade(cluster, CHART, values=values_with(archive.name))
         for name in (OPERATOR, ACTIVATOR):
             _wait_for(name, cluster)
+
+
+def values_with(archive: str) -> dict[str, Any]:
+    """Pods name the archive of their image: another one, under the same name, replaces them."""
+    program = {"podAnnotations": {ARCHIVE_ANNOTATION: archive}}
+    return {"images": {"tag": TAG}, "operator": program, "activator": program}
 
 
 def remove_programs(cluster: Cluster) -> None:
@@ -64,12 +79,10 @@ def remove_programs(cluster: Cluster) -> None:
     cluster.run_kubectl(["delete", "service", ACTIVATOR, "-n", NAMESPACE])
 
 
-def marked(objects: list[Object], archive: str) -> list[Object]:
-    """Our pods name the archive of their image: another one, under the same name, replaces them."""
-    for thing in objects:
-        if thing["kind"] == "Deployment" and thing["metadata"]["name"] in (OPERATOR, ACTIVATOR):
-            thing["spec"]["template"]["metadata"].setdefault("annotations", {})[ARCHIVE_ANNOTATION] = archive
-    return objects
+def _upgrade(cluster: Cluster, chart: Path, *how: str, values: dict[str, Any] | None = None) -> None:
+    """What is there already, from an older checkout or by hand, becomes the release's."""
+    command = ["upgrade", "--install", chart.name, str(chart), f"--namespace={NAMESPACE}", "--take-ownership"]
+    cluster.run_helm([*command, "--values=-", *how], json.dumps(values or {}).encode())
 
 
 def _wait_for(name: str, cluster: Cluster) -> None:

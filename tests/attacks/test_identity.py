@@ -92,7 +92,7 @@ def forge_pods_and_services_of_the_victim(tenants: Tenants, port: int) -> None:
 
 
 def forge_slices_of_the_activator(tenants: Tenants, port: int) -> None:
-    metadata = {"labels": {"kubernetes.io/service-name": HOME.service, "app.kubernetes.io/managed-by": "slipway"}}
+    metadata = {"labels": {"kubernetes.io/service-name": HOME.service, "slipway.dev/activator": HOME.service}}
     slice_ = thing(ENDPOINT_SLICE, "slipway-activator-1", TRAP.namespace, metadata=metadata)
     tenants.loop.api.put({**slice_, "ports": [{"port": port}], "endpoints": [{"addresses": ["10.6.6.6"]}]})
 

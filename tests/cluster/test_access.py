@@ -8,7 +8,7 @@ import pytest
 import yaml
 from slipway_devcluster.cluster import Cluster
 from support.kube import Kube, Object
-from support.rendered import MANIFESTS
+from support.rendered import SAMPLES
 from support.zero_scene import FRIEND, OURS, is_answered, scene, until
 
 ALICE, BOB = "sk-alice-1234", "sk-bob-12345"
@@ -26,6 +26,7 @@ async def test_only_pods_that_are_named_wake_a_model(operator_pods: Cluster, nei
         await asked.wakes(labels=FRIEND)
 
 
+@pytest.mark.slow
 async def test_a_namespace_is_named_by_labels_that_its_tenants_do_not_give_it(
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
@@ -44,13 +45,14 @@ def secret(**owners: str) -> Object:
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-keys"}, "data": data}
 
 
+@pytest.mark.slow
 async def test_a_key_that_is_rotated_while_the_model_sleeps_counts_within_seconds(
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     await neighbour_kube.apply(secret(alice=ALICE))
     async with scene(neighbour_kube, access={"apiKeysSecret": "api-keys"}) as asked:
         await neighbour_kube.wait_for("llmdeployment", "gemma", lambda it: "keys-at-zero" in said(it))
-        for each in yaml.safe_load_all((MANIFESTS / "samples/keys-at-zero.yaml").read_text()):
+        for each in yaml.safe_load_all((SAMPLES / "keys-at-zero.yaml").read_text()):
             await neighbour_kube.apply(each)
         assert await asked.ask() == (401, "missing_api_key")
         await until(lambda: is_answered(asked.ask("GET /v1/models", key=ALICE), 200))

@@ -11,11 +11,12 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import pytest
-from slipway.api.names import PAUSED_ANNOTATION
+from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as NAMESPACE
@@ -233,6 +234,51 @@ async def test_a_paused_model_is_not_woken_and_whoever_asks_is_told_so(client: C
     await kube.run("annotate", "llmdeployment", NAME, f"{PAUSED_ANNOTATION}-")
     await kube.wait_for("llmdeployment", NAME, is_ready_because("ScaledToZero"))
     assert await client.text()
+
+
+async def test_an_annotation_wakes_a_model_without_any_request(client: Client, kube: Kube) -> None:
+    await kube.run("annotate", "llmdeployment", NAME, f"{WAKE_ANNOTATION}={now()}")
+    await kube.wait_for("llmdeployment", NAME, is_ready_because("Serving"))
+    await client.until_direct()
+
+
+@pytest.mark.slow
+async def test_who_wakes_a_model_by_an_annotation_wakes_it_once(
+    operator_pods: Cluster, client: Client, kube: Kube
+) -> None:
+    await kube.run("annotate", "llmdeployment", NAME, f"{WAKE_ANNOTATION}={now()}")
+    await kube.wait_for("llmdeployment", NAME, is_ready_because("Serving"))
+    await until_replicas(kube, 0)
+    operator_pods.run_kubectl(["rollout", "restart", "-n", NAMESPACE, "deployment"])
+    for program in ("slipway-operator", "slipway-activator"):
+        operator_pods.run_kubectl(["rollout", "status", "-n", NAMESPACE, f"deployment/{program}", "--timeout=120s"])
+    await kube.never("pods", lambda pod: "deletionTimestamp" not in pod["metadata"], selector=OURS, seconds=10)
+
+
+@pytest.mark.slow
+async def test_an_annotation_sends_a_model_to_sleep_that_would_stay_awake_and_loses_no_request(
+    operator_pods: Cluster, kube: Kube
+) -> None:
+    async with asleep(operator_pods, kube, scaling={"idleAfter": "1h"}) as client:
+        text = await client.text()
+        asked = [asyncio.create_task(client.text()) for _ in range(3)]
+        await kube.run("annotate", "llmdeployment", NAME, f"{SLEEP_ANNOTATION}={now()}")
+        assert await asyncio.gather(*asked) == 3 * [text]
+        await until_replicas(kube, 0)
+        assert await client.text() == text
+
+
+@pytest.mark.slow
+async def test_an_annotation_that_is_no_time_is_told_of(client: Client, kube: Kube) -> None:
+    def is_told(thing: Object) -> bool:
+        return any("'soon' is no time" in each for each in thing["status"]["plan"]["why"])
+
+    await kube.run("annotate", "llmdeployment", NAME, f"{WAKE_ANNOTATION}=soon")
+    await kube.wait_for("llmdeployment", NAME, is_told)
+
+
+def now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def is_ready_because(reason: str) -> Predicate:

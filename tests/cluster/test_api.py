@@ -207,6 +207,12 @@ def test_quantities_may_be_plain_numbers(server: ApiServer) -> None:
     assert LLMDeployment.model_validate(stored).spec.scaling.hold.max_bytes == "1048576"
 
 
+def test_where_the_metrics_of_somebody_elses_engine_are_may_be_told(server: ApiServer) -> None:
+    annotations = {"prometheus.kserve.io/port": "9002"}
+    stored = created(server, llmdeployment(spec={"engine": {"name": "sglang"}, "pod": {"annotations": annotations}}))
+    assert stored["spec"]["pod"]["annotations"] == annotations
+
+
 def test_the_longest_name_that_kserve_can_work_with_is_accepted(server: ApiServer) -> None:
     created(server, llmdeployment("l" * 53))
 
@@ -303,6 +309,7 @@ async def test_the_columns_tell_how_a_deployment_is(written: Kube) -> None:
         "URL",
         "REASON",
         "PLAN",
+        "UPDATE",
         "AGE",
     ]
     assert " ".join(values.split()).startswith(

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 import pytest
 from slipway_devcluster import demo
 from slipway_devcluster.cluster import Cluster
-from slipway_devcluster.slipway import MANIFESTS
+from support import charts
 from support.clusters import Settings
 
 SOON = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
@@ -32,7 +32,8 @@ def pods(cluster: Cluster) -> str:
 
 def test_the_api_server_finds_no_mistake_in_what_is_installed(operator_pods: Cluster) -> None:
     strictly = ["--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
-    assert "deployment.apps/slipway-operator" in operator_pods.run_kubectl(["apply", *strictly, "-k", str(MANIFESTS)])
+    for chart in ("slipway-crds", "slipway"):
+        operator_pods.run_kubectl(["apply", *strictly, "--filename=-"], charts.text(chart).encode())
 
 
 def test_a_person_sees_the_model_asleep_and_in_the_end_asleep_again(story: list[str]) -> None:

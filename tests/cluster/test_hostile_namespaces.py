@@ -47,7 +47,9 @@ async def between(operator_pods: Cluster, neighbour_kube: Kube) -> AsyncIterator
         yield asked
 
 
-@pytest.mark.parametrize("when", ["while it is served", "before a restart of the activators"])
+@pytest.mark.parametrize(
+    "when", ["while it is served", pytest.param("before a restart of the activators", marks=pytest.mark.slow)]
+)
 async def test_whatever_a_tenant_claims_requests_for_a_model_are_held_for_that_model(between: Scene, when: str) -> None:
     address, _, port = (await between.activators_port()).rpartition(":")
     await between.other.apply(*claims(port=int(port), activator=address))

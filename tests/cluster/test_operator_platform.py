@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.scaler import serve
-from slipway.api.names import ACTIVATOR_SERVICE, MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL
+from slipway.api.names import ACTIVATOR_LABEL, ACTIVATOR_SERVICE, SERVICE_LABEL
 from support.clusters import AnyCluster
 from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
 from support.everybody import EVERYBODY
@@ -80,6 +80,7 @@ async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_b
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
+@pytest.mark.slow
 async def test_a_new_model_says_that_kserve_is_down_and_is_made_when_it_is_back(slipway: Operator, kube: Kube) -> None:
     async with broken(kube, KSERVE, without_replicas):
         await kube.apply(at_zero())
@@ -101,7 +102,7 @@ async def test_a_kserve_that_ends_again_and_again_is_told_with_what_its_pods_sho
 def activator_at(address: str, port: int) -> list[Object]:
     """The activator's Service, and its slice as if its only replica were there: with one, KEDA is asked to scale."""
     service = {"metadata": {"name": ACTIVATOR_SERVICE}, "spec": {"ports": [{"name": "scaler", "port": 9090}]}}
-    labels = {MANAGED_BY_LABEL: MANAGED_BY, SERVICE_LABEL: ACTIVATOR_SERVICE}
+    labels = {ACTIVATOR_LABEL: ACTIVATOR_SERVICE, SERVICE_LABEL: ACTIVATOR_SERVICE}
     endpoints = {
         "metadata": {"name": f"{ACTIVATOR_SERVICE}-tester", "labels": labels},
         "addressType": "IPv4",
@@ -173,6 +174,7 @@ async def test_a_model_that_keda_could_never_ask_for_says_so_and_is_well_when_it
             await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=100)
 
 
+@pytest.mark.slow
 async def test_a_model_that_keda_can_not_ask_for_any_more_says_so(
     slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ServerHere
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 
 import pytest
 from slipway.kube.kinds import POD_MONITOR
@@ -11,9 +12,11 @@ from slipway_devcluster.cluster import Cluster
 from support import audit, chaos, objects
 from support.asking_pods import NOT_ANSWERED, ask
 from support.audit import Request, Right
+from support.charts import rendered
 from support.kube import Kube, KubectlError, Object, Predicate
 from support.namespaces import own_namespace
-from support.rendered import MANIFESTS, documents, gemma
+from support.releases import KEEPS_NO_OLD_RUNTIME, with_values
+from support.rendered import RUNTIMES, documents, gemma
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 LEFT = {
@@ -30,20 +33,29 @@ KEYS = Right("get", "", "secrets")
 
 
 @pytest.fixture(scope="module")
-def asked(operator_pods: Cluster, tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
+def began() -> str:
+    """Other tests uninstall Slipway, and with its rights gone, its last requests are refused."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@pytest.fixture(scope="module")
+def asked(operator_pods: Cluster, began: str, tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
     """What the operator asked of the API server while it did everything that it can do."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     asyncio.run(everything(operator_pods, Kube(operator_pods.kubectl, operator_pods.kubeconfig, cache_folder)))
     return audit.requests(operator_pods.layout.audit_log, OPERATOR)
 
 
-def roles(folder: str) -> list[Object]:
-    return [thing for thing in documents(MANIFESTS / folder) if thing["kind"] in ("Role", "ClusterRole")]
+def roles(program: str) -> list[Object]:
+    kinds = ("Role", "ClusterRole")
+    return [each for each in rendered("slipway") if each["kind"] in kinds and each["metadata"]["name"] == program]
 
 
 async def everything(cluster: Cluster, whole: Kube) -> None:
     await whole.apply(objects.definition(POD_MONITOR))
-    await make_it_elect_anew(whole.within("slipway-system"))
+    home = whole.within("slipway-system")
+    await make_it_elect_anew(home)
+    await make_it_tidy_up(cluster, home)
     async with own_namespace(whole) as kube:
         await create(kube)
         await be_asked(kube)
@@ -59,6 +71,15 @@ async def make_it_elect_anew(home: Kube) -> None:
     before = await home.get("lease", OPERATOR)
     await home.delete("lease", OPERATOR, wait=True)
     await home.wait_for("lease", OPERATOR, has_another_uid(uid(before)))
+
+
+async def make_it_tidy_up(cluster: Cluster, home: Kube) -> None:
+    """A runtime of an older release, which no InferenceService uses."""
+    [runtime, *_] = documents(RUNTIMES)
+    labels = {"slipway.dev/runtime": "slipway-llamacpp"}
+    await home.apply({**runtime, "metadata": {"name": "slipway-llamacpp-0.0.1-0a1b2c3d", "labels": labels}})
+    async with with_values(cluster, home, *KEEPS_NO_OLD_RUNTIME):
+        await home.wait_gone("clusterservingruntime", "slipway-llamacpp-0.0.1-0a1b2c3d")
 
 
 NAMES: Object = {
@@ -142,20 +163,20 @@ def uid(thing: Object) -> str:
     return str(thing["metadata"]["uid"])
 
 
-def test_nothing_that_the_operator_asks_for_is_refused(asked: list[Request]) -> None:
-    assert [request for request in asked if request.was_refused] == []
+def test_nothing_that_the_operator_asks_for_is_refused(asked: list[Request], began: str) -> None:
+    assert [request for request in asked if request.was_refused and request.at > began] == []
 
 
 def test_the_operator_uses_every_right_that_it_has(asked: list[Request]) -> None:
-    assert audit.used(asked) == audit.granted(roles("operator")) - {FINALIZERS}
+    assert audit.used(asked) == audit.granted(roles(OPERATOR)) - {FINALIZERS}
 
 
 def test_the_activator_uses_every_right_that_it_has_and_needs_no_other(
-    asked: list[Request], operator_pods: Cluster
+    asked: list[Request], operator_pods: Cluster, began: str
 ) -> None:
     seen = audit.requests(operator_pods.layout.audit_log, ACTIVATOR)
-    assert [request for request in seen if request.was_refused] == []
-    assert audit.used(seen) - {KEYS} == audit.granted(roles("activator"))
+    assert [request for request in seen if request.was_refused and request.at > began] == []
+    assert audit.used(seen) - {KEYS} == audit.granted(roles(ACTIVATOR))
 
 
 async def test_owning_children_takes_a_right_on_the_finalizers_of_their_owner(

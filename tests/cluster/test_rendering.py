@@ -12,7 +12,7 @@ from support.clusters import AnyCluster
 from support.completions import complete
 from support.kube import Kube, Object, is_ready
 from support.pods import is_running
-from support.rendered import MANIFESTS, carry_out, documents, gemma, strictly_applied
+from support.rendered import ACCELERATORS, carry_out, documents, gemma, strictly_applied
 from support.web import reachable
 
 CLASS = "serving.kserve.io/autoscalerClass"
@@ -213,4 +213,4 @@ async def test_the_api_server_and_kserve_accept_it_strictly(kube: Kube, spec: di
 
 
 async def test_the_api_server_accepts_the_profiles_that_come_with_slipway(kube: Kube) -> None:
-    await strictly_applied(kube, *documents(MANIFESTS / "accelerators"), dry_run=True)
+    await strictly_applied(kube, *documents(ACCELERATORS), dry_run=True)

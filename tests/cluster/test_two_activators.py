@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import pytest
 from slipway.api.names import ACTIVATOR_FIRST_PORT, ACTIVATOR_LAST_PORT, PORT_TABLE_LABEL
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
+from support.charts import CHARTS
 from support.kube import Kube, Object
-from support.rendered import MANIFESTS, ROOT
+from support.rendered import ROOT
 from support.zero_scene import scene
 
 FIRST, SECOND = "slipway-activator", "slipway-activator-2"
@@ -24,25 +26,25 @@ OPERATOR = "deployment/slipway-operator"
 async def home(operator_pods: Cluster, neighbour_kube: Kube, tmp_path: Path) -> AsyncIterator[Kube]:
     """Slipway's namespace, with two activators, of which the first has given all of its ports away."""
     home = neighbour_kube.within(SLIPWAY_NAMESPACE)
-    second = await home.run("kustomize", str(as_documented(tmp_path)))
-    await home.apply(second, *full_table())
-    await home.run("set", "env", OPERATOR, f"SLIPWAY_ACTIVATORS={FIRST},{SECOND}")
+    values, command = as_documented()
+    (tmp_path / "more-activators.yaml").write_text(values)
+    await home.apply(*full_table())
+    with contextlib.chdir(tmp_path):
+        await asyncio.to_thread(operator_pods.run_helm, [word.replace("charts/", f"{CHARTS}/") for word in command])
     await home.run("rollout", "status", OPERATOR, "--timeout=90s")
     await home.run("rollout", "status", f"deployment/{SECOND}", "--timeout=90s")
     yield home
-    await home.run("set", "env", OPERATOR, "SLIPWAY_ACTIVATORS-")
     await home.run("delete", "configmaps", f"--selector={PORT_TABLE_LABEL}")
+    await asyncio.to_thread(operator_pods.run_helm, ["rollback", "slipway", f"--namespace={SLIPWAY_NAMESPACE}"])
     await home.run("rollout", "status", OPERATOR, "--timeout=90s")
-    await home.run("delete", "--ignore-not-found", "--filename=-", stdin=second)
 
 
-def as_documented(folder: Path) -> Path:
-    """The folder of a kustomization."""
-    [text] = re.findall(r"```yaml\n(# kustomization\.yaml\n.*?)```", (ROOT / "docs/sleeping.md").read_text(), re.DOTALL)
-    shutil.copytree(MANIFESTS / "activator", folder / "manifests/activator")
-    (folder / "second").mkdir()
-    (folder / "second/kustomization.yaml").write_text(text)
-    return folder / "second"
+def as_documented() -> tuple[str, list[str]]:
+    """The values, and helm's words."""
+    docs = (ROOT / "docs/sleeping.md").read_text()
+    [values] = re.findall(r"```yaml\n# more-activators\.yaml\n(.*?)```", docs, re.DOTALL)
+    [command] = re.findall(r"^helm (upgrade .*more-activators\.yaml)$", docs, re.MULTILINE)
+    return values, command.split()
 
 
 def full_table() -> list[Object]:

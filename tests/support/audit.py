@@ -38,6 +38,7 @@ class Request:
     name: str
     code: int
     message: str = ""
+    at: str = ""  # when it came, in a form that sorts
 
     @property
     def was_refused(self) -> bool:
@@ -81,4 +82,5 @@ def _request(event: Object) -> Request:
     resource = "/".join(part for part in (about["resource"], about.get("subresource")) if part)
     right = Right(event["verb"], about.get("apiGroup", ""), resource)
     answer = event.get("responseStatus", {})
-    return Request(right, about.get("name", ""), answer.get("code", 0), answer.get("message", ""))
+    told = about.get("name", ""), answer.get("code", 0), answer.get("message", "")
+    return Request(right, *told, at=event["requestReceivedTimestamp"])

@@ -134,8 +134,9 @@ class EnginePod:
 
 
 class World:
-    def __init__(self, chance: random.Random, *, operator_lag: float = 0.5) -> None:
+    def __init__(self, chance: random.Random, *, operator_lag: float = 0.5, idle_after: float = IDLE_AFTER) -> None:
         self.chance, self._operator_lag = chance, operator_lag
+        self.deployment = deployment(idle_after=idle_after)
         self.replicas = 0
         self.pods: list[EnginePod] = []
         self.leads = True  # the extra slice
@@ -176,6 +177,13 @@ class World:
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
+
+    def annotate(self, name: str) -> None:
+        """With this moment, which people and Argo CD write in whole seconds."""
+        annotations = self.deployment["metadata"].get("annotations") or {}
+        metadata = {**self.deployment["metadata"], "annotations": annotations | {name: stamp(clock())}}
+        self.deployment = {**self.deployment, "metadata": {**metadata, "resourceVersion": version()}}
+        self.changed()
 
     # --- who hears of a change, and when ----------------------------------------------------------------------------
 
@@ -270,7 +278,7 @@ class Activator:
     def __init__(self, world: World, number: int) -> None:
         self.world, self.number = world, number
         self._store = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE])
-        for kind, thing in ((LLM_DEPLOYMENT, deployment()), (SERVICE, service())):
+        for kind, thing in ((LLM_DEPLOYMENT, world.deployment), (SERVICE, service())):
             self._store.take(kind, "ADDED", thing, now=0)
         self._own = Demand()
         self._everyone = Everyone(self._own)
@@ -297,8 +305,14 @@ class Activator:
 
         self._own.listen(lambda *_: self.world.later(0.1, pass_on))
 
+    @property
+    def wants(self) -> bool:
+        """By itself, without the others."""
+        return self._own.of(LLAMA).active
+
     def see(self) -> None:
         """What the watches tell by now."""
+        self._store.take(LLM_DEPLOYMENT, "MODIFIED", self.world.deployment, now=0)
         there = {pod.object()["metadata"]["name"]: pod.object() for pod in self.world.pods}
         for gone in [pod for pod in self._store.all(POD) if pod["metadata"]["name"] not in there]:
             self._store.take(POD, "DELETED", gone, now=0)
@@ -368,8 +382,8 @@ def version() -> str:
     return str(int(clock() * 1000))
 
 
-def deployment() -> Object:
-    spec = {"model": {"uri": "pvc://m/"}, "scaling": {"idleAfter": f"{IDLE_AFTER:.0f}s", "hold": {"timeout": "120s"}}}
+def deployment(*, idle_after: float = IDLE_AFTER) -> Object:
+    spec = {"model": {"uri": "pvc://m/"}, "scaling": {"idleAfter": f"{idle_after:.0f}s", "hold": {"timeout": "120s"}}}
     return {"metadata": metadata(LLAMA.name, generation=1), "spec": spec}
 
 

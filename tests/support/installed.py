@@ -5,15 +5,15 @@ from __future__ import annotations
 from support import slipway_api
 from support.kube import Kube
 from support.operator import NAMESPACE
-from support.rendered import MANIFESTS, documents, strictly_applied
+from support.rendered import ACCELERATORS, RUNTIMES, documents, strictly_applied
 
 
 async def install(kube: Kube, llamacpp_image: str) -> None:
-    """As Slipway's manifests do it, with the image that was built here."""
+    """As Slipway's charts do it, with the image that was built here."""
     await slipway_api.install(kube)
     await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    runtimes = documents(MANIFESTS / "runtimes")
+    runtimes = documents(RUNTIMES)
     for runtime in runtimes:
         if runtime["metadata"]["name"] == "slipway-llamacpp":
             runtime["spec"]["containers"][0]["image"] = llamacpp_image
-    await strictly_applied(kube, *runtimes, *documents(MANIFESTS / "accelerators"))
+    await strictly_applied(kube, *runtimes, *documents(ACCELERATORS))

@@ -29,12 +29,13 @@ class Clock:
 
 @dataclass
 class Neighbours:
-    """`is_away`: it doesn't answer. `hidden`: Secrets that may not be read."""
+    """`is_away`: it doesn't answer. `hidden`: Secrets that may not be read, `closed`: namespaces without a right."""
 
     pods: list[Object] = field(default_factory=list)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
     secrets: dict[str, dict[str, bytes]] = field(default_factory=dict)
     hidden: set[str] = field(default_factory=set)
+    closed: set[str] = field(default_factory=set)
     is_away: bool = False
     asked: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
@@ -84,9 +85,13 @@ class Neighbours:
         where, _, query = path.partition("?")
         match where.strip("/").split("/"):
             case ["api", "v1", "pods"]:
-                wanted = parse_qs(query)["fieldSelector"][0].removeprefix("status.podIP=")
-                found = [pod for pod in self.pods if pod["status"]["podIP"] == wanted]
+                found = self._pods_at(query)
                 self.then()
+                return _answer(200, {"metadata": {}, "items": found})
+            case ["api", "v1", "namespaces", namespace, "pods"]:
+                if namespace in self.closed:
+                    return _answer(403, {"message": f"pods in {namespace} are forbidden"})
+                found = [pod for pod in self._pods_at(query) if pod["metadata"]["namespace"] == namespace]
                 return _answer(200, {"metadata": {}, "items": found})
             case ["api", "v1", "namespaces", name]:
                 labels = self.namespaces.get(name)
@@ -94,6 +99,10 @@ class Neighbours:
             case ["api", "v1", "namespaces", namespace, "secrets", name]:
                 return self._secret(f"{namespace}/{name}")
         raise AssertionError(f"nobody should ask for {path}")
+
+    def _pods_at(self, query: str) -> list[Object]:
+        wanted = parse_qs(query)["fieldSelector"][0].removeprefix("status.podIP=")
+        return [pod for pod in self.pods if pod["status"]["podIP"] == wanted]
 
     def _secret(self, place: str) -> Answer:
         if place in self.hidden:

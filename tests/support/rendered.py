@@ -16,7 +16,8 @@ from support.kube import Kube, Object
 from support.slipway_api import llmdeployment
 
 ROOT = Path(__file__).parents[2]
-MANIFESTS = ROOT / "manifests"
+SAMPLES = ROOT / "manifests/samples"
+RUNTIMES, ACCELERATORS = ROOT / "charts/slipway/runtimes", ROOT / "charts/slipway/accelerators"
 
 
 def documents(folder: Path) -> list[Object]:
@@ -26,7 +27,7 @@ def documents(folder: Path) -> list[Object]:
 
 def profiles() -> list[AcceleratorProfile]:
     """Those that come with Slipway."""
-    return [AcceleratorProfile.model_validate(thing) for thing in documents(MANIFESTS / "accelerators")]
+    return [AcceleratorProfile.model_validate(thing) for thing in documents(ACCELERATORS)]
 
 
 def gemma(*, min_replicas: int, **spec: Any) -> Object:

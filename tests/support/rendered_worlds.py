@@ -6,6 +6,7 @@ from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import RUNTIME_LABEL
 from slipway.planning import Plan, make_plan
 from slipway.rendering import Desired, World, render
 
@@ -48,8 +49,9 @@ def on_h100(**spec: Any) -> LLMDeployment:
 
 
 def runtime(name: str, **container: Any) -> Object:
+    """One of a release, if it is called like one."""
     return {
-        "metadata": {"name": name},
+        "metadata": {"name": name, "labels": {RUNTIME_LABEL: name} if name.startswith("slipway-") else {}},
         "spec": {
             "supportedModelFormats": [{"name": "huggingface"}],
             "containers": [{"name": "kserve-container", **container}],

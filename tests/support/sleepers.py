@@ -209,18 +209,25 @@ async def sleepers(cluster: Cluster, kube: Kube, *models: Object) -> AsyncGenera
     names = [model["metadata"]["name"] for model in models]
     await kube.apply(*models)
     try:
-        for name in names:
-            await kube.wait_for_condition("scaledobject", name, "Ready", timeout=120)
-        access = FromTheNode(kube, cluster.entered)
-        async with access.session() as session:
-            session.trace_configs.append(noting_what_is_sent())
-            found = [Sleeper(kube, name, session, await access.url(name)) for name in names]
-            for sleeper in found:
-                await until(sleeper.is_reachable)
+        async with sleepers_there(cluster, kube, *names) as found:
             yield found
     finally:
         for name in names:
             await kube.delete("llmdeployment", name, wait=True)
+
+
+@asynccontextmanager
+async def sleepers_there(cluster: Cluster, kube: Kube, *names: str) -> AsyncGenerator[list[Sleeper]]:
+    """Those that somebody else has made."""
+    for name in names:
+        await kube.wait_for_condition("scaledobject", name, "Ready", timeout=120)
+    access = FromTheNode(kube, cluster.entered)
+    async with access.session() as session:
+        session.trace_configs.append(noting_what_is_sent())
+        found = [Sleeper(kube, name, session, await access.url(name)) for name in names]
+        for sleeper in found:
+            await until(sleeper.is_reachable)
+        yield found
 
 
 def noting_what_is_sent() -> aiohttp.TraceConfig:

@@ -21,7 +21,7 @@ import yaml
 from support.kube import Kube, Object
 
 ROOT = Path(__file__).parent.parent.parent
-CRDS, POLICIES, SAMPLES = ROOT / "crds", ROOT / "manifests/policies", ROOT / "manifests/samples"
+CRDS, POLICIES, SAMPLES = ROOT / "crds", ROOT / "charts/slipway-crds/policies", ROOT / "manifests/samples"
 LLMDEPLOYMENTS = "/apis/slipway.dev/v1alpha1/namespaces/default/llmdeployments"
 NAMES = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")
 MODEL_SPEC: Object = {"model": {"uri": "pvc://models/llama"}}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from slipway.api.names import FIELD_MANAGER
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError
 from slipway.kube.events import EventRecorder
@@ -18,6 +19,7 @@ from slipway.kube.kinds import (
     ACCESS_REVIEW,
     CONFIG_MAP,
     EVENT,
+    INFERENCE_SERVICE,
     SUBJECT_ACCESS_REVIEW,
     WELL_KNOWN,
     Kind,
@@ -77,6 +79,7 @@ class Api:
     missing: set[Kind] = field(default_factory=set)
     allows: bool = True  # what it says of the activator's rights
     may_get_secrets: bool = False  # and of the operator's own
+    _told: dict[tuple[Kind, str, str], frozenset[str]] = field(default_factory=dict)  # fields of a status
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # --- what tests do ----------------------------------------------------------------------------------------------
@@ -149,7 +152,7 @@ class Api:
             case "apply-status" | "scale":
                 return 200, self._merge(place, there, request.body) if there else None
             case _:
-                return 200, self._merge(place, there or {}, request.body)
+                return 200, self._merge(place, there or {}, _with_managed_fields(request.body))
 
     def _written(self, request: Request, there: Object | None) -> tuple[int, Object | None]:
         if there and (request.verb == "create" or _is_outdated(request.body, there)):
@@ -158,6 +161,10 @@ class Api:
 
     def _merge(self, place: tuple[Kind, str, str], there: Object, change: Object) -> Object:
         merged = _merged(there, change)
+        gone = self._told.get(place, frozenset()) - change.get("status", {}).keys() if "status" in change else ()
+        for name in gone:  # applied before and not now, so nobody's any more
+            merged["status"] = {key: value for key, value in merged["status"].items() if key != name}
+        self._told[place] = frozenset(change.get("status", {}))
         return there if there and merged == there else self.put(merged)
 
 
@@ -171,6 +178,18 @@ def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
     name = more[0] if more else (body or {}).get("metadata", {}).get("name", "")
     verb = {"status": "apply-status", "scale": "scale"}.get(more[1] if len(more) > 1 else "", VERBS[method])
     return Request(verb, kind, name, body, "force=false" not in path), namespace
+
+
+def _with_managed_fields(applied: Object) -> Object:
+    """As the API server notes who has set what, for the one kind of which that is read."""
+    if applied["kind"] != INFERENCE_SERVICE.name:
+        return applied
+    entry = {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields_of(applied)}
+    return {**applied, "metadata": {**applied["metadata"], "managedFields": [entry]}}
+
+
+def fields_of(value: Any) -> Object:
+    return {f"f:{name}": fields_of(each) for name, each in value.items()} if isinstance(value, Mapping) else {}
 
 
 def _is_outdated(change: Object, there: Object) -> bool:
@@ -204,15 +223,19 @@ class Loop:
         self,
         *,
         clock: Callable[[], float] | None = None,
-        now: Callable[[], datetime] = lambda: NOW,
+        now: Callable[[], datetime] | None = None,
         per_namespace: int = 1000,
         pause: float = 0.0,
+        home: Home = HOME,
+        api: Api | None = None,
     ) -> None:
-        self.api, self.ledger = Api(), Ledger()
+        self.api, self.ledger = api or Api(), Ledger()
         self.silent: set[Kind] = set()
         self._now = 100.0
         self._passed = 0.0
         clock = clock or (lambda: self._passed)
+        self.time = NOW  # on the clock on the wall
+        now = now or (lambda: self.time)
         self.store = Store(
             [watch.kind for watch in WATCHED],
             hints=[each.kind for each in WATCHED if each.is_hint],
@@ -238,6 +261,7 @@ class Loop:
             now=now,
             slipway_namespace=HOME.namespace,
             activators=HOME.activators,
+            runtimes=home.runtimes,
         )
         applier = Applier(client, self.store, self.ledger, clock=clock)
         self.seconds_between_looks = 10.0
@@ -252,7 +276,7 @@ class Loop:
             reporter=reporter,
             references=self.references,
             rights=Rights(client, slipway_namespace=HOME.namespace, clock=self._passing),
-            home=HOME,
+            home=home,
         )
 
     def _passing(self) -> float:
@@ -314,4 +338,4 @@ def is_selected(watch: Watch[Any], thing: Object) -> bool:
     name, _, value = watch.label_selector.partition("=")
     labels = pruned(thing)["metadata"].get("labels", {})
     has_label = not name or (labels.get(name) == value if value else name in labels)
-    return has_label and watch.namespace in ("", place_of(thing)[0])
+    return has_label and (not watch.namespaces or place_of(thing)[0] in watch.namespaces)

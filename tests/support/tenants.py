@@ -112,7 +112,11 @@ class Tenants:
         """A slice as the operator makes it, to a port that the tenant has chosen."""
         uid = uid or str(self.loop.api.get(LLM_DEPLOYMENT, namespace=key.namespace, name=key.name)["metadata"]["uid"])
         owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "LLMDeployment", "name": key.name, "uid": uid}
-        extra = {"kubernetes.io/service-name": key.name, "endpointslice.kubernetes.io/managed-by": "slipway"}
+        extra = {
+            "kubernetes.io/service-name": key.name,
+            "slipway.dev/activator": HOME.service,
+            "endpointslice.kubernetes.io/managed-by": "slipway",
+        }
         metadata = {"labels": {**labels(key.name), **extra}, "ownerReferences": [{**owner, "controller": True}]}
         slice_ = thing(ENDPOINT_SLICE, activator_slice(key.name), key.namespace, metadata=metadata)
         ports = [{"name": "http", "port": port, "protocol": "TCP"}]
@@ -175,7 +179,7 @@ async def until_open(port: int) -> str:
 def platform(loop: Loop, kinds: Iterable[Any] = ()) -> None:
     """An activator, an engine, and an accelerator."""
     loop.api.missing = set(kinds)
-    slice_labels = {"app.kubernetes.io/managed-by": "slipway", "kubernetes.io/service-name": HOME.service}
+    slice_labels = {"slipway.dev/activator": HOME.service, "kubernetes.io/service-name": HOME.service}
     endpoints = [{"addresses": ["10.0.0.8"], "conditions": {"ready": True}}]
     slice_ = thing(ENDPOINT_SLICE, "slipway-activator-1", HOME.namespace, metadata={"labels": slice_labels})
     loop.api.put({**slice_, "endpoints": endpoints})

@@ -68,7 +68,7 @@ class Activator:
             settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace)
         )
         self._watching: Watching[Key] = Watching(
-            watches(self._home, self._ports_moved),
+            watches(self._home, self._ports_moved, settings.watch_namespaces),
             client=client,
             login=lambda: for_kopf(configuration),
             add=self._changed,
@@ -78,7 +78,7 @@ class Activator:
         self._deployments = Deployments()
         store = self._watching.store
         self._knowledge = Knowledge(store, self._deployments, port_of=self._ports.port_of, now=now, clock=clock)
-        self._lookups = Lookups(client, clock=clock)
+        self._lookups = Lookups(client, clock=clock, namespaces=self._where_callers_are())
         self._callers = Callers(
             self._lookups,
             namespace=settings.namespace,
@@ -103,6 +103,12 @@ class Activator:
         )
         self._looks = False  # at what changes; before all is known, it would take for missing what is only late
         self._is_open = False
+
+    def _where_callers_are(self) -> tuple[str, ...]:
+        """KEDA's pods, our other replicas, and pods that ask for models; none: anywhere in the cluster."""
+        settings = self._settings
+        where = (*settings.watch_namespaces, settings.namespace, settings.keda_namespace)
+        return tuple(dict.fromkeys(where)) if settings.watch_namespaces else ()
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
         """Until it is asked to end, or something in it fails, which is raised after an orderly end."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from slipway.activator.demand import Deployment
 from slipway.activator.http1 import fetching
+from slipway.api.engine_notes import USUAL, Exposition
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ class Target:
     host: str
     port: int  # where it can be asked
     container: str = ""  # which start of its engine, where that matters
+    path: str = ""  # what is asked, where that isn't the same for all
+    metrics: Exposition = USUAL
 
 
 class Asking(ABC):

@@ -11,8 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
+from slipway.api import engine_notes
+from slipway.api.engine_notes import A_PATH, USUAL, Exposition, NoteError
+from slipway.api.names import RUNTIME_PORT
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.pods import Pod
 from slipway.observing.rollout import version_of
@@ -24,6 +27,17 @@ CREATED = attrgetter("created")
 MOST_SHOWN = 6  # of the oldest, and of the newest, of those that are in the same state
 
 
+CONTAINER = "kserve-container"
+
+
+class Question(NamedTuple):
+    """What the kubelet asks a container to know whether it is ready."""
+
+    port: int
+    path: str  # empty: what our runtime is asked
+
+
+OUR_QUESTION = Question(RUNTIME_PORT, "")
 NOWHERE = WorldView(now=datetime.min.replace(tzinfo=UTC))  # for what a pod says by itself
 
 
@@ -41,6 +55,8 @@ class Brief:
     is_leaving: bool
     container: str  # the id of the one that runs, in a pod that may become ready; empty if there is none to ask
     start: float | None  # seconds
+    question: Question | None = OUR_QUESTION  # None: nobody but the kubelet can ask it
+    metrics: Exposition | None = USUAL  # None: what it says of them can't be read
 
     @property
     def age(self) -> tuple[str, str]:
@@ -61,6 +77,8 @@ def brief_of(pod: Object) -> Brief:
         is_leaving=seen.is_leaving,
         container=starting_container(pod),
         start=start_of(pod),
+        question=question_of(pod),
+        metrics=metrics_of(pod),
     )
 
 
@@ -87,6 +105,27 @@ def start_of(pod: Object) -> float | None:
     created, ready = pod["metadata"]["creationTimestamp"], (condition(pod, "Ready") or {}).get("lastTransitionTime")
     begun, ended = parse_time(created), parse_time(ready)
     return (ended - begun).total_seconds() if begun and ended else None
+
+
+def question_of(pod: Object) -> Question | None:
+    containers = pod["spec"].get("containers") or []
+    engine = next((each for each in containers if each.get("name") == CONTAINER), containers[0] if containers else {})
+    if "readinessProbe" not in engine:
+        return OUR_QUESTION
+    asked = engine["readinessProbe"].get("httpGet")
+    if not asked or not A_PATH.fullmatch(asked["path"]):
+        return None
+    return Question(asked["port"], asked["path"])
+
+
+def metrics_of(pod: Object) -> Exposition | None:
+    annotations = pod["metadata"].get("annotations")
+    if not annotations:
+        return USUAL
+    try:
+        return engine_notes.exposition(annotations)
+    except NoteError:
+        return None
 
 
 # --- of all of them --------------------------------------------------------------------------------------------------

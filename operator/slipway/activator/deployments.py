@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from slipway.activator.demand import Deployment
 from slipway.activator.holding import Limits
@@ -33,6 +34,7 @@ class Known:
     expected_wake: float | None = None  # seconds from the first request to a ready replica, if one was ever seen
     target_per_replica: float = 1.0
     in_use: bool = False  # whether it is to be kept active for other reasons than requests that are here
+    sent_to_sleep: datetime | None = None  # what was before then keeps it active no more
     running: float = 0.0  # requests that the engines have, wherever they came from
     is_direct: bool = False  # whether the Service leads past us; then our clients are sent there after each answer
 

@@ -3,7 +3,7 @@
 It knows who waits (`holding`), which replica is next (`picking`) and what is known of the deployment, and it says what
 is wanted (`demand`): what is complete, and nothing that a head announces. From the first request that finds no replica
 until one is ready or has finally failed there is a lease: the deployment stays wanted even if that client goes away, so
-that nothing ends a pod that is still loading.
+that nothing ends a pod that is still loading. Who sends the deployment to sleep ends the lease, unless somebody waits.
 """
 
 from __future__ import annotations
@@ -125,6 +125,8 @@ class Gate:
     # --- what is known -----------------------------------------------------------------------------------------------
 
     def tell(self, known: Known) -> None:
+        if known.sent_to_sleep and known.sent_to_sleep != self.known.sent_to_sleep and not self._room.waiting:
+            self._waking_since = None  # of those who have gone away
         self.known = known
         self._room.set_limits(known.limits)
         self._replicas.set(known.replicas)

@@ -1,6 +1,7 @@
 """Asks the pods that start whether they are ready, and hears it from themselves at once.
 
-The kubelet asks once a second, and what it finds takes its time to get here; who is held waits for neither.
+The kubelet asks once a second, and what it finds takes its time to get here; who is held waits for neither. What is
+asked is what the kubelet asks; our own runtime also keeps its answer until it is ready.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from slipway.activator.asking import Asking, Target
 
 WAIT = 10.0  # seconds for which a pod may keep its answer until it is ready
+OURS = f"/readyz?wait={WAIT:g}"
 FIRST_PAUSE, LONGEST_PAUSE, SLOWER = 0.05, 1.0, 1.1
 """Seconds between two questions to a pod that doesn't listen yet, or says at once that it isn't ready."""
 
@@ -32,4 +34,4 @@ class Greeting(Asking):
         self._greet(target)
 
     async def _is_ready(self, target: Target) -> bool:
-        return await self.ask(target, target.port, f"/readyz?wait={WAIT:g}") == 200
+        return await self.ask(target, target.port, target.path or OURS) == 200

@@ -20,6 +20,7 @@ from slipway.activator.knowing import (
     engine_port,
     known,
     last_cold_start,
+    next_moment,
     scaling_of,
 )
 from slipway.activator.looking import Looking
@@ -55,6 +56,7 @@ class Knowledge:
         self._counted: defaultdict[Deployment, set[str]] = defaultdict(set)  # uids of pods whose start is remembered
         self._greeted: defaultdict[Deployment, set[Target]] = defaultdict(set)
         self._restless: set[Deployment] = set()
+        self._due: dict[Deployment, datetime] = {}  # when time alone changes something next
         self._complaints: dict[Deployment, tuple[str, str]] = {}
         self._looking = Looking(self.look, clock)
         store.keep_briefs(POD, brief_of)
@@ -95,6 +97,10 @@ class Knowledge:
             self._deployments.tell(told)
         else:
             self._deployments.forget(deployment)
+        if due := next_moment(sight):
+            self._due[deployment] = due
+        else:
+            self._due.pop(deployment, None)
         waits = bool(pods) and not any(pod.is_ready for pod in pods)
         (self._restless.add if waits else self._restless.discard)(deployment)
 
@@ -122,7 +128,9 @@ class Knowledge:
     async def _look_again(self) -> None:
         while True:
             await asyncio.sleep(LOOK_AGAIN_AFTER)
-            for deployment in self._restless:
+            now = self._now()
+            due = [deployment for deployment, at in self._due.items() if at <= now]
+            for deployment in {*self._restless, *due}:
                 self.changed(deployment)
 
     def _pods_of(self, deployment: Deployment) -> Sequence[Brief]:
@@ -159,7 +167,7 @@ class Knowledge:
             greeted=frozenset(each.uid for each in self._greeted[deployment]),
             now=self._now(),
             starts=self._starts_of(deployment, thing),
-            idle_for=activity.idle_for(ready, self._clock()),
+            use=activity.use_of(ready, self._clock()),
             running=activity.in_flight,
         )
 
@@ -168,13 +176,19 @@ class Knowledge:
         scaling = scaling_of(sight.deployment)
         decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > scaling.min_replicas
         port = engine_port(sight.service)
-        ready = [pod for pod in sight.pods if decides and pod.is_ready]
-        self.scraping.follow(deployment, [Target(deployment, pod.uid, pod.address, port) for pod in ready])
+        targets = [
+            Target(deployment, pod.uid, pod.address, port, metrics=pod.metrics)
+            for pod in sight.pods
+            if decides and pod.is_ready and pod.metrics
+        ]
+        self.scraping.follow(deployment, targets)
 
     def _greet_who_starts(self, deployment: Deployment, pods: Sequence[Brief]) -> None:
         """What was said counts only until the API server knows better, or another container runs."""
         starting = {
-            Target(deployment, pod.uid, pod.address, names.RUNTIME_PORT, pod.container) for pod in pods if pod.container
+            Target(deployment, pod.uid, pod.address, pod.question.port, pod.container, path=pod.question.path)
+            for pod in pods
+            if pod.container and pod.question
         }
         self._greeted[deployment] &= starting
         self.greeting.follow(deployment, starting)
@@ -198,5 +212,6 @@ class Knowledge:
         self.scraping.follow(deployment, ())
         self.greeting.follow(deployment, ())
         self._restless.discard(deployment)
+        self._due.pop(deployment, None)
         for memory in (self._activities, self._starts, self._counted, self._greeted):
             memory.pop(deployment, None)

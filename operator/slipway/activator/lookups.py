@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from slipway.activator.turnstile import NoTurnError, Turnstile
 from slipway.kube.client import KubeClient
-from slipway.kube.errors import KubeError, NotFoundError, TooLargeError
+from slipway.kube.errors import ForbiddenError, KubeError, NotFoundError, TooLargeError
 from slipway.kube.kinds import NAMESPACE, POD, Object
 from slipway.kube.retries import Patience
 
@@ -41,10 +41,21 @@ T = TypeVar("T")
 
 
 class Lookups:
-    """`clock` is the event loop's."""
+    """`clock` is the event loop's; `namespaces`: where we may look for pods, without any in all of the cluster.
 
-    def __init__(self, client: KubeClient, *, clock: Callable[[], float], look_again: Sequence[float] = AGAIN) -> None:
+    A pod in any other is to us nobody's, as is an address from outside of the cluster.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        clock: Callable[[], float],
+        look_again: Sequence[float] = AGAIN,
+        namespaces: Sequence[str] = (),
+    ) -> None:
         self._client, self._clock, self._look_again = client.with_(patience=QUICK), clock, look_again
+        self._where: Sequence[str | None] = namespaces or (None,)
         self._turns = Turnstile(PER_SECOND, BURST, at_once=AT_ONCE, clock=clock)
         self._pods: Memory[tuple[Object, ...]] = Memory(self._turns, clock=clock)
         self._namespaces: Memory[Mapping[str, str]] = Memory(self._turns, clock=clock)
@@ -78,12 +89,23 @@ class Lookups:
     async def _living_pods(self, address: str, holder: Hashable, until: float) -> tuple[Object, ...] | None:
         try:
             async with self._turns.turn(holder, until=until):
-                found = await self._client.list(POD, field_selector=f"status.podIP={address}", at_most=LARGEST)
+                found = await asyncio.gather(*(self._pods_in(each, address) for each in self._where))
         except TooLargeError:
             return (NOBODY,)
         except KubeError:
             return None
-        return tuple(_who(pod) for pod in found if pod.get("status", {}).get("phase") not in ENDED)
+        pods = [pod for of_one in found for pod in of_one]
+        return tuple(_who(pod) for pod in pods if pod.get("status", {}).get("phase") not in ENDED)
+
+    async def _pods_in(self, namespace: str | None, address: str) -> Sequence[Object]:
+        """None in a namespace that is closed to us: the others tell without it."""
+        where = f"status.podIP={address}"
+        try:
+            return await self._client.list(POD, namespace, field_selector=where, at_most=LARGEST)
+        except ForbiddenError:
+            if namespace is None:
+                raise
+            return ()
 
     async def _ask_labels(self, namespace: str) -> Mapping[str, str] | None:
         try:

@@ -1,7 +1,7 @@
 """Asks the engines of ready replicas for their metrics, again and again, but none more than once a second.
 
-The more activators there are, the more seldom each of them asks. The runtime's own port is asked first; where there is
-none, the engine itself is.
+The more activators there are, the more seldom each of them asks. Where a pod says which port its metrics have, that is
+asked; else the runtime's own first, and where there is none, the engine's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Scraping(Asking):
         self.activators = 1
 
     async def _ask(self, target: Target) -> None:
-        ports = [RUNTIME_PORT, target.port]
+        ports = [target.metrics.port] if target.metrics.port else [RUNTIME_PORT, target.port]
         complained = False
         while True:
             reading = await self._reading(target, ports[0])
@@ -47,7 +47,7 @@ class Scraping(Asking):
             await asyncio.sleep(pause(self.activators))
 
     async def _reading(self, target: Target, port: int) -> Reading | None:
-        metrics, size = Metrics(), 0
+        metrics, size = Metrics(target.metrics.words), 0
 
         def take(piece: bytes) -> bool:
             nonlocal size
@@ -55,12 +55,12 @@ class Scraping(Asking):
             metrics.add(piece)
             return size <= LARGEST
 
-        status = await self.ask(target, port, "/metrics", take=take)
+        status = await self.ask(target, port, target.metrics.path, take=take)
         return metrics.reading() if status == 200 and size <= LARGEST else None
 
     def _complain(self, target: Target) -> bool:
         log.info(
-            "No metrics come from the replica at %s yet; until they do, it counts as used",
+            "No metrics that are understood come from the replica at %s yet; until they do, it counts as used",
             target.host,
             extra={"key": str(target.deployment)},
         )

@@ -17,6 +17,7 @@ from slipway.process.flags import (
     LOG_FORMAT,
     LOG_LEVEL,
     MANAGEMENT_PORT,
+    WATCH_NAMESPACES,
     Flag,
     Program,
     duration,
@@ -29,6 +30,7 @@ from slipway.process.flags import (
 class Settings:
     kubeconfig: Path | None
     namespace: str
+    watch_namespaces: tuple[str, ...]
     service: str
     keda_namespace: str
     identity: str
@@ -65,6 +67,7 @@ def networks(text: str) -> tuple[Network, ...]:
 FLAGS = (
     KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in", "slipway-system", name, "NAME"),
+    WATCH_NAMESPACES,
     Flag(
         "service",
         "Service of the activator, by which its replicas find each other, and its table of ports",

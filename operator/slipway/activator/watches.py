@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 
 from slipway.activator.demand import Deployment
-from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, SERVICE_LABEL
+from slipway.api.names import (
+    ACTIVATOR_LABEL,
+    OWNER_LABEL,
+    PORT_TABLE_LABEL,
+    SERVICE_LABEL,
+    SLEEP_ANNOTATION,
+    WAKE_ANNOTATION,
+)
 from slipway.api.reasons import ConditionType
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store, place_of
-from slipway.kube.watching import Watch
+from slipway.kube.watching import Watch, with_home
 from slipway.observing.keeping import bounded, named, picked, pod_shown
 
 
@@ -31,23 +38,30 @@ class Home:
 Key = Deployment | Home
 
 
-def watches(home: Home, ports: Callable[[Object], Iterable[Key]]) -> list[Watch[Key]]:
-    """`ports`: whom a part of the table of ports concerns."""
-    ours = f"{MANAGED_BY_LABEL}={MANAGED_BY}"
+def watches(home: Home, ports: Callable[[Object], Iterable[Key]], watched: tuple[str, ...] = ()) -> list[Watch[Key]]:
+    """`ports`: whom a part of the table of ports concerns; `watched`: the namespaces of models, without any all."""
+    to_us = f"{ACTIVATOR_LABEL}={home.service}"
     table = f"{PORT_TABLE_LABEL}={home.service}"
     return [
         Watch(
             LLM_DEPLOYMENT,
             lambda thing: [Deployment(*place_of(thing))],
+            namespaces=watched,
             keep=what_requests_meet,
             packed=True,
             largest=MOST_OF_A_SPEC,
         ),
-        Watch(SERVICE, owner_of, OWNER_LABEL, keep=its_port),
-        Watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
+        Watch(SERVICE, owner_of, OWNER_LABEL, namespaces=watched, keep=its_port),
+        Watch(POD, owner_of, OWNER_LABEL, namespaces=watched, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
         # Services hand their labels on to their slices
-        Watch(ENDPOINT_SLICE, _of_slice(home), ours, keep=partial(where_it_leads, home)),
-        Watch(CONFIG_MAP, ports, table, namespace=home.namespace, largest=MOST_OF_A_CONFIG_MAP),
+        Watch(
+            ENDPOINT_SLICE,
+            _of_slice(home),
+            to_us,
+            namespaces=with_home(watched, home.namespace),
+            keep=partial(where_it_leads, home),
+        ),
+        Watch(CONFIG_MAP, ports, table, namespaces=(home.namespace,), largest=MOST_OF_A_CONFIG_MAP),
     ]
 
 
@@ -64,7 +78,8 @@ def _of_slice(home: Home) -> Callable[[Object], Iterable[Key]]:
 
 
 def what_requests_meet(deployment: Object) -> Object:
-    """Of the spec what concerns requests and how long a wake takes; of the status what is told, and what was learnt."""
+    """Of the spec what concerns requests and how long a wake takes; of the status what is told, and what was learnt;
+    and whether somebody asked for it by an annotation."""
     spec, status = deployment["spec"], deployment.get("status") or {}
     kept: Object = {name: spec[name] for name in OF_SPEC if name in spec}
     kept["model"] = {name: spec["model"][name] for name in OF_MODEL if name in spec["model"]}
@@ -73,7 +88,10 @@ def what_requests_meet(deployment: Object) -> Object:
     told["conditions"] = [
         bounded(each) for each in status.get("conditions") or [] if each["type"] == ConditionType.READY
     ]
-    return {**named(deployment, "generation"), "spec": kept, "status": told}
+    found = {**named(deployment, "generation"), "spec": kept, "status": told}
+    if annotations := picked(deployment["metadata"].get("annotations") or {}, OF_ANNOTATIONS):
+        found["metadata"]["annotations"] = annotations
+    return found
 
 
 def its_port(service: Object) -> Object:
@@ -103,6 +121,7 @@ def may_hold(endpoint: Object) -> bool:
 
 MOST_OF_A_SPEC, MOST_OF_A_POD = 256 << 10, 256 << 10  # characters
 MOST_OF_A_CONFIG_MAP = 2 << 20  # in our own namespace
+OF_ANNOTATIONS = (WAKE_ANNOTATION, SLEEP_ANNOTATION)
 OF_SPEC = ("access", "engine", "scaling")
 OF_MODEL = ("facts", "servedName")
 OF_ENDPOINTS = ("addresses", "conditions", "targetRef")

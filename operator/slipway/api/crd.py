@@ -57,6 +57,12 @@ LLMDEPLOYMENT_COLUMNS = (
     Column(name="URL", path=".status.url"),
     Column(name="Reason", path=_condition(ConditionType.READY, "reason"), wide=True),
     Column(name="Plan", path=".status.plan.why[0]", wide=True, description="Why it runs where it runs."),
+    Column(
+        name="Update",
+        path=".status.update.version",
+        wide=True,
+        description="The version of Slipway that would make its pods differently, once it is asked to.",
+    ),
     Column(name="Age", path=".metadata.creationTimestamp", type="date"),
 )
 PROFILE_COLUMNS = (

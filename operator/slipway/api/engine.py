@@ -10,7 +10,8 @@ from slipway.api.arguments import LET_THROUGH, ONE_ARGUMENT
 from slipway.api.engine_flags import VLLM
 from slipway.api.kubernetes import keyed
 from slipway.api.model import ServedName, Uri
-from slipway.api.schema import LIST_TYPE, ApiModel, Auto, ObjectName, Rule, matches, text, whole_number_or_auto
+from slipway.api.names import OTHER_RUNTIMES
+from slipway.api.schema import LIST_TYPE, ApiModel, Auto, ObjectName, Rule, cel, matches, text, whole_number_or_auto
 
 ANY_CONCURRENCY = 16  # requests at a time, where neither the spec nor the plan says
 MOST_CONCURRENCY = 4096
@@ -135,9 +136,9 @@ class EngineSpec(ApiModel):
     constraints: ClassVar[tuple[Rule, ...]] = (
         LET_THROUGH,
         Rule(
-            rule="!self.name.startsWith('slipway-')",
-            message="names that begin with slipway- are those of Slipway's own runtimes: name vllm or llamacpp, or "
-            "give a ServingRuntime of your own another name",
+            rule=f"!self.name.startsWith('slipway-') || self.name in {cel(OTHER_RUNTIMES)}",
+            message="names that begin with slipway- are those of Slipway's own runtimes: name vllm, llamacpp or one of "
+            f"{', '.join(OTHER_RUNTIMES)}, or give a ServingRuntime of your own another name",
             at=".name",
             why="FieldValueForbidden",
         ),

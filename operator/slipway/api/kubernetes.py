@@ -41,6 +41,7 @@ class ObjectMeta(ReportModel):
     annotations: dict[str, str] = Field(default_factory=dict)
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
+    managed_fields: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class Toleration(ApiModel):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from slipway.api import mounts, variables
+from slipway.api import mounts, pod_annotations, variables
 from slipway.api.engine import Adapter, EngineSpec, ParallelismSpec, SpeculativeSpec
 from slipway.api.exposure import (
     AccessSpec,
@@ -27,12 +27,13 @@ from slipway.api.names import (
     OUR_ENDINGS,
     PAUSED_ANNOTATION,
     RESERVED_ENDINGS,
+    SYNC_ANNOTATION,
 )
 from slipway.api.pod import PodSpecExtras
 from slipway.api.rollout import CanarySpec, RolloutSpec
 from slipway.api.scaling import HoldSpec, ScalingSpec, ScheduleEntry, TargetSpec
 from slipway.api.schema import LIST_TYPE, ApiModel, ObjectName, ReportModel, Rule, cel, rules
-from slipway.api.status import Condition, LLMDeploymentStatus
+from slipway.api.status import LONGEST_SYNC, Condition, LLMDeploymentStatus
 
 __all__ = [
     "AcceleratorSpec",
@@ -121,7 +122,11 @@ class LLMDeploymentSpec(ApiModel):
         default_factory=PodSpecExtras, description="What else the pods should have: labels, environment, volumes."
     )
 
-    constraints: ClassVar[tuple[Rule, ...]] = (variables.LET_THROUGH, mounts.FREE_PLACES)
+    constraints: ClassVar[tuple[Rule, ...]] = (
+        variables.LET_THROUGH,
+        mounts.FREE_PLACES,
+        pod_annotations.LET_THROUGH,
+    )
 
 
 class LLMDeployment(ReportModel):
@@ -168,6 +173,11 @@ class LLMDeployment(ReportModel):
     def is_paused(self) -> bool:
         """Whether its number of replicas is to stay as it is."""
         return self.metadata.annotations.get(PAUSED_ANNOTATION) == "true"
+
+    @property
+    def sync(self) -> str:
+        """Whatever was written there last, as far as the status has room for it."""
+        return self.metadata.annotations.get(SYNC_ANNOTATION, "")[:LONGEST_SYNC]
 
     @property
     def served_name(self) -> str:

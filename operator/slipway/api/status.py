@@ -11,6 +11,7 @@ from slipway.api.engine import MOST_CONCURRENCY
 from slipway.api.kubernetes import keyed
 from slipway.api.schema import LIST_TYPE, MAP_TYPE, ReportModel
 
+LONGEST_SYNC = 64
 Duration = Annotated[str, Field(max_length=32, pattern=units.DURATION)]
 
 
@@ -109,6 +110,32 @@ class CostStatus(ReportModel):
     )
 
 
+class MadeStatus(ReportModel):
+    """What made the model's pods. A newer Slipway doesn't make them anew by itself."""
+
+    version: str = Field(default="", max_length=64, description="The version of Slipway that made them.")
+    spec: str = Field(default="", max_length=64, description="The digest of what of the spec concerns them.")
+    pods: str = Field(default="", max_length=64, description="The digest of what was asked of KServe for them.")
+    sync: str = Field(
+        default="", max_length=LONGEST_SYNC, description="The annotation slipway.dev/sync, as it was then."
+    )
+    accelerator: str = Field(default="", max_length=63, description="The AcceleratorProfile of the plan then.")
+    gpus_per_replica: int = Field(default=0, ge=0, description="Accelerators of each replica, by that plan.")
+    max_concurrency: int | None = Field(default=None, ge=0, description="Requests that a replica takes, by that plan.")
+
+
+class UpdateStatus(ReportModel):
+    """What this version of Slipway would make differently. The annotation slipway.dev/sync asks for it."""
+
+    version: str = Field(default="", max_length=64, description="The version of Slipway that is there.")
+    changes: list[str] = Field(
+        default_factory=list,
+        max_length=32,
+        description="What would change in the pods, or in how they are made.",
+        json_schema_extra={LIST_TYPE: "atomic"},
+    )
+
+
 class LLMDeploymentStatus(ReportModel):
     """The truth about the deployment, as the operator last saw it."""
 
@@ -129,4 +156,8 @@ class LLMDeploymentStatus(ReportModel):
     plan: PlanStatus | None = Field(default=None, description="What will run where, and why.")
     measured: MeasuredStatus | None = Field(default=None, description="What was measured, to hold against the plan.")
     last_cold_start: ColdStart | None = Field(default=None, description="The last start from zero, phase by phase.")
+    made: MadeStatus | None = Field(default=None, description="What made its pods.")
+    update: UpdateStatus | None = Field(
+        default=None, description="What a newer Slipway would make differently, once it is asked to."
+    )
     cost: CostStatus | None = Field(default=None, description="What it costs, by the accelerator profiles' prices.")

@@ -10,13 +10,13 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from slipway.kube.errors import KindMissingError, KubeError
 from slipway.kube.kinds import Kind, Object
+from slipway.kube.places import Lister, Places
 from slipway.kube.store import Difference, Mark, Store
 
 logger = logging.getLogger(__name__)
@@ -45,18 +45,10 @@ class Late:
     since: float
 
 
-class Lister(Protocol):
-    async def list_metadata(
-        self, kind: Kind, namespace: str | None = None, *, label_selector: str = ""
-    ) -> list[Object]: ...
-
-    async def serves(self, kind: Kind) -> bool: ...
-
-
 class Auditor:
     """`on_gone` hears of each object that ended unseen; `on_stale` when watches must begin anew, and why.
 
-    `namespaces`: of the kinds that are watched in one namespace alone.
+    `namespaces`: of the kinds that are watched in some namespaces alone.
     """
 
     def __init__(
@@ -67,12 +59,13 @@ class Auditor:
         *,
         on_gone: Callable[[Kind, Sequence[Object]], None],
         on_stale: Callable[[Kind, str], None],
-        namespaces: Mapping[Kind, str] | None = None,
+        namespaces: Mapping[Kind, Sequence[str]] | None = None,
         rhythm: Rhythm | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client, self._store, self._selectors = client, store, selectors
-        self._on_gone, self._on_stale, self._namespaces = on_gone, on_stale, namespaces or {}
+        self._on_gone, self._on_stale = on_gone, on_stale
+        self._places = Places(client, namespaces or {}, clock)
         self._rhythm, self._clock = rhythm or Rhythm(), clock
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._behind: dict[Kind, Mapping[str, Late]] = {}
@@ -85,6 +78,12 @@ class Auditor:
         async with asyncio.TaskGroup() as group:
             for kind in self._selectors:
                 group.create_task(self._keep_checking(kind), name=f"audit of {kind}")
+            group.create_task(self._keep_trying(), name="audit of namespaces")
+
+    @property
+    def closed(self) -> Collection[str]:
+        """Namespaces that nobody lets us look into now, so that no watch there could begin."""
+        return self._places.closed
 
     def stale(self, now: float) -> dict[Kind, float]:
         """The kinds whose watch surely has missed something, and for how many seconds."""
@@ -103,10 +102,15 @@ class Auditor:
             self._to_check[kind].set()
 
     async def look_around(self) -> None:
-        """Finds the kinds that the cluster doesn't have. Before watches begin, so that none comes in between."""
+        """Finds the kinds that the cluster doesn't have, and the namespaces that are closed to us.
+
+        Before watches begin, so that none comes in between.
+        """
         for kind in self._selectors:
             if not await self._client.serves(kind) and not self._store.is_missing(kind):
                 self._lost(kind)
+        for namespace in self._places.all:
+            await self._places.try_to_open(namespace, self._known_kinds())
 
     async def check(self, kind: Kind) -> None:
         """Compares once. Raises KubeError while the API server doesn't answer."""
@@ -119,12 +123,25 @@ class Auditor:
     async def _compare(self, kind: Kind) -> None:
         since = self._store.mark
         try:
-            namespace, selector = self._namespaces.get(kind), self._selectors[kind]
-            listed = await self._client.list_metadata(kind, namespace, label_selector=selector)
+            seen = await self._places.look(kind, self._selectors[kind])
         except KindMissingError:
             self._lost(kind)
             return
-        self._judge(kind, self._store.compare(kind, listed, since=since, now=self._clock()))
+        if seen:
+            now = self._clock()
+            self._judge(kind, self._store.compare(kind, seen.listed, since=since, now=now, unseen=seen.unseen))
+
+    async def _keep_trying(self) -> None:
+        """Whoever has closed a namespace to us may open it again."""
+        while True:
+            await asyncio.sleep(self._rhythm.missing)
+            for namespace in sorted(self._places.closed):
+                with suppress(KubeError):
+                    if kind := await self._places.try_to_open(namespace, self._known_kinds()):
+                        self._on_stale(kind, "may be watched")
+
+    def _known_kinds(self) -> Collection[Kind]:
+        return [kind for kind in self._selectors if not self._store.is_missing(kind)]
 
     # --- one kind ---------------------------------------------------------------------------------------------------
 

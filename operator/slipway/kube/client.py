@@ -132,12 +132,17 @@ class KubeClient:
         label_selector: str = "",
         field_selector: str = "",
         at_most: int | None = None,
+        keep: Callable[[Object], Object] = dict,
     ) -> Objects:
-        """`at_most`: bytes of an answer; TooLargeError for more, instead of asking for less at once."""
+        """`at_most`: bytes of an answer; TooLargeError for more, instead of asking for less at once. `keep`: what of
+        each object is wanted.
+        """
         # In a list, the items don't say what they are.
         named = {"apiVersion": kind.api_version, "kind": kind.name}
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
-        return await self._pages(kind, namespace, query, JSON, keep=lambda item: {**item, **named}, at_most=at_most)
+        return await self._pages(
+            kind, namespace, query, JSON, keep=lambda item: keep({**item, **named}), at_most=at_most
+        )
 
     async def list_metadata(self, kind: Kind, namespace: str | None = None, *, label_selector: str = "") -> Objects:
         """Which objects there are, and their versions: a fraction of the bytes, and of those a fraction is kept."""
@@ -201,9 +206,11 @@ class KubeClient:
         change: Object = {"spec": {"replicas": replicas}}
         return await self._ask(call, "PATCH", where, query=query, headers=MERGE, body=change, is_write=True)
 
-    async def create(self, thing: Object) -> Object:
+    async def create(self, thing: Object, *, dry_run: bool = False) -> Object:
+        """`dry_run`: all that judges it is asked, and nothing is made."""
         kind, _, namespace = _identity(thing)
-        return await self._write("create", thing, "POST", kind.path(namespace))
+        query = {"dryRun": "All"} if dry_run else {}
+        return await self._write("create", thing, "POST", kind.path(namespace), query=query)
 
     async def replace(self, thing: Object) -> Object:
         """With the resourceVersion in it: a ConflictError if it has changed meanwhile."""

@@ -18,7 +18,7 @@ from slipway.kube.kinds import EVENT, Object
 logger = logging.getLogger(__name__)
 
 CONTROLLER = "slipway.dev/operator"
-NOTE_LIMIT = 1024
+NOTE_LIMIT = 1024  # bytes of UTF-8: the API server counts those, not characters
 NAME_LIMIT = 200
 
 
@@ -88,11 +88,16 @@ class EventRecorder:
             },
             "type": type_,
             "reason": reason,
-            "note": note[:NOTE_LIMIT],
+            "note": _cut(note),
             "action": action,
             "reportingController": CONTROLLER,
             "reportingInstance": self._instance,
         }
+
+
+def _cut(note: str) -> str:
+    """To whole characters that the API server takes. Halves of some, which a pod's JSON may have told, are none."""
+    return note.encode(errors="replace")[:NOTE_LIMIT].decode(errors="ignore")
 
 
 def micro_time(moment: datetime) -> str:

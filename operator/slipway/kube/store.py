@@ -23,12 +23,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway.api.names import MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
-from slipway.kube.kinds import Kind, Object
+from slipway.api.asked import writes
+from slipway.api.names import FIELD_MANAGER, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
+from slipway.kube.kinds import INFERENCE_SERVICE, LLM_DEPLOYMENT, Kind, Object
 
 logger = logging.getLogger(__name__)
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+FIELDS_ARE_READ = frozenset({INFERENCE_SERVICE.name})
+"""Kinds of which it is asked what we have set."""
+OF_FIELDS = ("manager", "operation", "subresource", "fieldsV1")
 ALWAYS = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp")
 OF_OWNERS, LONGEST_NAME = ("apiVersion", "kind", "name", "uid"), 253
 FOUND_BY = (OWNER_LABEL, SERVICE_LABEL, MANAGED_BY_LABEL)
@@ -220,11 +224,16 @@ class Store:
         """The cluster has the kind now; its objects are not known yet."""
         self._shelves[kind].missing = False
 
-    def compare(self, kind: Kind, listed: Collection[Object], *, since: Mark, now: float) -> Difference:
-        """With a list that was asked for at the mark `since`; takes the ghosts out."""
+    def compare(
+        self, kind: Kind, listed: Collection[Object], *, since: Mark, now: float, unseen: Collection[str] = ()
+    ) -> Difference:
+        """With a list that was asked for at the mark `since`; takes the ghosts out.
+
+        `unseen`: namespaces of which it says nothing.
+        """
         shelf = self._shelves[kind]
         versions = {thing["metadata"]["uid"]: thing["metadata"]["resourceVersion"] for thing in listed}
-        known = {entry.uid: entry for entry in shelf.entries.values()}
+        known = {entry.uid: entry for place, entry in shelf.entries.items() if place[0] not in unseen}
         ended = [entry for uid, entry in known.items() if uid not in versions and entry.mark <= since]
         gone = [self._packing.unpacked(entry) for entry in ended]
         for thing in gone:
@@ -286,10 +295,19 @@ class Store:
 def pruned(thing: Object) -> Object:
     """Without what nobody reads here and is often larger than the rest."""
     metadata: dict[str, Any] = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
+    if thing.get("kind") == LLM_DEPLOYMENT.name and (told := writes(thing["metadata"].get("managedFields") or [])):
+        metadata["managedFields"] = told
+    if thing.get("kind") in FIELDS_ARE_READ and "managedFields" in thing["metadata"]:
+        entries = thing["metadata"]["managedFields"]
+        metadata["managedFields"] = [_fields(each) for each in entries if each.get("manager") == FIELD_MANAGER]
     if LAST_APPLIED in metadata.get("annotations", {}):
         annotations = metadata["annotations"].items()
         metadata["annotations"] = {key: value for key, value in annotations if key != LAST_APPLIED}
     return {**thing, "metadata": metadata}
+
+
+def _fields(entry: Object) -> Object:
+    return {name: entry[name] for name in OF_FIELDS if name in entry}
 
 
 def bare(thing: Object) -> Object:

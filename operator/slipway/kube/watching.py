@@ -17,7 +17,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -25,10 +25,11 @@ import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from slipway.kube.arrivals import Arrivals, soon
-from slipway.kube.audit import Auditor, Lister, Rhythm
+from slipway.kube.audit import Auditor, Rhythm
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import Kind, Object
 from slipway.kube.metrics import WatchMetrics
+from slipway.kube.places import Lister
 from slipway.kube.store import Store, bare, place_of, pruned, size_of
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Watch(Generic[Key]):
     keys: Callable[[Object], Iterable[Key]]
     label_selector: str = ""
     field_selector: str = ""
-    namespace: str = ""  # without it, in all of the cluster
+    namespaces: tuple[str, ...] = ()  # without any, in all of the cluster
     keep: Callable[[Object], Object] = pruned  # called in kopf's thread
     adopt: Callable[[Object], Object | None] = lambda kept: kept  # None: nobody needs it; called in our own
     packed: bool = False  # kept as text: for kinds with many objects, of which few are looked at in a moment
@@ -77,6 +78,11 @@ class Watch(Generic[Key]):
 
     def kept(self, thing: Object) -> Object | None:
         return self.adopt(self.shrunk(thing))
+
+
+def with_home(watched: tuple[str, ...], home: str) -> tuple[str, ...]:
+    """The namespaces of models and our own, for what is in both; none: all of the cluster."""
+    return tuple(dict.fromkeys((*watched, home))) if watched else ()
 
 
 class Watching(Generic[Key]):
@@ -110,13 +116,14 @@ class Watching(Generic[Key]):
             client,
             self.store,
             selectors,
-            namespaces={watch.kind: watch.namespace for watch in watches if watch.namespace},
+            namespaces={watch.kind: watch.namespaces for watch in watches if watch.namespaces},
             on_gone=self._gone,
             on_stale=self._begin_anew,
             rhythm=rhythm,
         )
         self._epoch = 0
         self._kopfs: list[_KopfThread] = []
+        self._asked_to_stop = asyncio.Event()
         metrics.watch_ages(lambda: self.store.ages(time.monotonic()))
 
     async def run(self) -> None:
@@ -145,9 +152,11 @@ class Watching(Generic[Key]):
             logger.warning("The watches can't begin yet: %s", error)
             return False
         self.auditor.begun()
+        self._asked_to_stop.clear()
         arrivals = Arrivals()
         arrive = self._arriving(self._epoch, arrivals)
-        self._kopfs = [_KopfThread(group, self._login, arrive) for group in _by_namespace(self._watches.values())]
+        groups = _by_namespaces(self._watches.values(), self.auditor.closed)
+        self._kopfs = [_KopfThread(group, where, self._login, arrive) for where, group in groups.items()]
         try:
             return await self._first_end()
         finally:
@@ -156,16 +165,18 @@ class Watching(Generic[Key]):
             await arrivals.all_taken()  # an end among them would be told by no other watch
 
     async def _first_end(self) -> bool:
-        """One that ends takes the others with it, so that all begin anew together."""
+        """One that ends takes the others with it, so that all begin anew together. True: they were asked to."""
         ends = [asyncio.create_task(each.ended()) for each in self._kopfs]
+        asked = asyncio.create_task(self._asked_to_stop.wait())  # there is no kopf where no namespace is open
         try:
-            ended, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            return all(each.result() for each in ended)
+            await asyncio.wait([*ends, asked], return_when=asyncio.FIRST_COMPLETED)
+            return self._asked_to_stop.is_set()
         finally:
-            for end in ends:
-                end.cancel()
+            for each in (*ends, asked):
+                each.cancel()
 
     def _stop(self) -> None:
+        self._asked_to_stop.set()
         for each in self._kopfs:
             each.stop()
 
@@ -213,21 +224,27 @@ class Watching(Generic[Key]):
             logger.exception("Whom a change of %s %s concerns can't be told", kind, "/".join(place_of(thing)))
 
 
-def _by_namespace(watches: Iterable[Watch[Any]]) -> list[list[Watch[Any]]]:
-    """One kopf watches all of its kinds in the same namespaces."""
-    groups: dict[str, list[Watch[Any]]] = {}
+def _by_namespaces(watches: Iterable[Watch[Any]], closed: Collection[str]) -> dict[tuple[str, ...], list[Watch[Any]]]:
+    """One kopf watches all of its kinds in the same namespaces; without any, in all of the cluster."""
+    groups: dict[tuple[str, ...], list[Watch[Any]]] = {}
     for watch in watches:
-        groups.setdefault(watch.namespace, []).append(watch)
-    return list(groups.values())
+        where = tuple(each for each in watch.namespaces if each not in closed)
+        if where or not watch.namespaces:
+            groups.setdefault(where, []).append(watch)
+    return groups
 
 
 class _KopfThread:
-    """One run of kopf; the watches are all of one namespace, or all of the cluster."""
+    """One run of kopf, in some namespaces or in all of the cluster."""
 
     def __init__(
-        self, watches: Sequence[Watch[Any]], login: Login, arrive: Callable[[Kind, str | None, Object], None]
+        self,
+        watches: Sequence[Watch[Any]],
+        namespaces: Sequence[str],
+        login: Login,
+        arrive: Callable[[Kind, str | None, Object], None],
     ) -> None:
-        self._namespaces = [watch.namespace for watch in watches[:1] if watch.namespace]
+        self._namespaces = namespaces
         self._registry = _registry(watches, login, arrive)
         self._settings = _settings(watches)
         self._ours = asyncio.get_running_loop()
@@ -239,10 +256,9 @@ class _KopfThread:
         self._is_asked_to_stop = False
         threading.Thread(target=self._run, name="kopf", daemon=True).start()
 
-    async def ended(self) -> bool:
-        """When it has, or was asked to and has not in time; True if it was asked to."""
+    async def ended(self) -> None:
+        """When it has, or was asked to and has not in time."""
         await self._end.wait()
-        return self._is_asked_to_stop
 
     def stop(self) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from slipway.api.reasons import ConditionType, State
 
 from .world import Object
 
+UPDATE = "UpdateAvailable"
 TROUBLE = {State.DEGRADED, State.FAILED}
 
 
@@ -22,11 +23,23 @@ class Notice:
 
 def events_between(previous: Object | None, current: Object) -> list[Notice]:
     """The events that tell a person how it went from one status to the next; none if nothing important has changed."""
+    news = _update_to_be_had(previous, current)
     if previous and _story(previous) == _story(current):
-        return []
+        return news
     _, trouble = _story(current)
     is_trouble = bool(trouble) or current["state"] in TROUBLE
-    return [Notice("Warning" if is_trouble else "Normal", trouble or current["state"], current["message"])]
+    return [*news, Notice("Warning" if is_trouble else "Normal", trouble or current["state"], current["message"])]
+
+
+def _update_to_be_had(previous: Object | None, current: Object) -> list[Notice]:
+    update = current.get("update")
+    if not update or update == (previous or {}).get("update"):
+        return []
+    message = (
+        f"Slipway {update['version']} would make the pods differently ({'; '.join(update['changes'])}). They stay as "
+        "they are until the annotation slipway.dev/sync changes."
+    )
+    return [Notice("Normal", UPDATE, message)]
 
 
 def _story(status: Object) -> tuple[str, str]:

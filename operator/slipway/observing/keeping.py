@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
+from slipway.api.engine_notes import OF_METRICS
+from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, RUNTIME_PORT, SERVICE_LABEL
 
 from .rollout import TEMPLATE_HASH
 from .world import Object
@@ -25,6 +26,7 @@ OF_PODS = ("nodeName", "nodeSelector")
 OF_CONTAINERS = ("name", "restartPolicy")
 OF_POD_STATUS = ("phase", "reason", "message", "podIP", "nominatedNodeName")
 OF_CONTAINER_STATUS = ("name", "ready", "started", "restartCount", "containerID", "state", "lastState")
+OUR_PROBE = {"httpGet": {"path": "/readyz", "port": RUNTIME_PORT}}
 POD_CONDITIONS = ("PodScheduled", "Initialized", "Ready", "DisruptionTarget")
 
 
@@ -74,13 +76,31 @@ def pod_shown(pod: Object) -> Object:
     for which in ("initContainerStatuses", "containerStatuses"):
         if which in told:
             status[which] = [picked(each, OF_CONTAINER_STATUS) for each in _first(told[which] or [])]
-    return {**named(pod, "finalizers"), "spec": spec, "status": status}
+    shown = named(pod, "finalizers")
+    if notes := picked(pod["metadata"].get("annotations") or {}, OF_METRICS):
+        shown["metadata"]["annotations"] = notes
+    return {**shown, "spec": spec, "status": status}
 
 
 def _container(container: Object) -> Object:
     limits = (container.get("resources") or {}).get("limits") or {}
     resources = {"resources": {"limits": picked(limits, ["memory"])}} if "memory" in limits else {}
-    return {**picked(container, OF_CONTAINERS), **resources}
+    return {**picked(container, OF_CONTAINERS), **resources, **_readiness(container)}
+
+
+def _readiness(container: Object) -> Object:
+    """What the kubelet asks, where that is another question than our runtime's: with the port's number; empty where
+    nobody else can ask it."""
+    probe = container.get("readinessProbe")
+    if not probe:
+        return {}
+    asked = probe.get("httpGet") or {}
+    numbers = {each.get("name"): each.get("containerPort") for each in container.get("ports") or []}
+    port = numbers.get(asked.get("port"), asked.get("port"))
+    is_special = asked.get("scheme", "HTTP") != "HTTP" or "host" in asked or "httpHeaders" in asked
+    is_plain = isinstance(port, int) and not is_special
+    kept = {"httpGet": bounded({"path": asked.get("path", "/"), "port": port})} if is_plain else {}
+    return {} if kept == OUR_PROBE else {"readinessProbe": kept}
 
 
 def _first(them: Iterable[Any]) -> Iterable[Any]:

@@ -49,12 +49,15 @@ def status_of(
     seen: Observation,
     previous: Object | None,
     now: datetime,
+    *,
+    beside: Object | None = None,
 ) -> Object:
-    """The whole status, as a dict in the API's spelling. `generation`: of the spec that was acted on."""
+    """The whole status, as a dict in the API's spelling. `generation`: of the spec that was acted on; `beside`: what
+    others know of it; None: what they knew before still holds."""
     status = Status(seen, previous or {}, generation=generation, now=now)
     cause = _told(plan, status) or seen.cause
     _choose(status, seen, cause, unplanned=not _is_plan(plan))
-    return status.written()
+    return status.written(beside)
 
 
 def same(one: Object | None, other: Object | None) -> bool:
@@ -206,9 +209,10 @@ class Status:
     def was_updating(self) -> bool:
         return self._before.get("state") == State.UPDATING
 
-    def written(self) -> Object:
+    def written(self, beside: Object | None) -> Object:
         """The whole of it; what others have measured stays as it was."""
-        kept: Object = {name: self._before[name] for name in ("measured", "cost") if name in self._before}
+        others = ("measured", "cost") if beside else ("measured", "cost", "made", "update")
+        kept: Object = {name: self._before[name] for name in others if name in self._before}
         status: Object = {
             "observedGeneration": self._generation,
             "url": self._seen.url,
@@ -223,6 +227,7 @@ class Status:
             "plan": self._plan,
             "lastColdStart": self._cold_start(),
             **kept,
+            **(beside or {}),
         }
         written = {name: value for name, value in status.items() if value not in (None, {})}
         return written if self._remembers_a_start() else {"lastColdStart": {}, **written}

@@ -14,7 +14,7 @@ from slipway.api.engine_flags import LLAMACPP
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import Reason
 from slipway.planning.concurrency import concurrency, why_so_many
-from slipway.planning.engines import CPU, is_ours, runtime_for
+from slipway.planning.engines import CPU, needs_devices, runtime_for
 from slipway.planning.plan import Plan, Unplannable
 from slipway.planning.resources import asked_for, cost, devices, node_selector, parallelism, runtime_class, tolerations
 
@@ -26,11 +26,9 @@ def make_plan(spec: LLMDeploymentSpec, profiles: Iterable[AcceleratorProfile], *
     known = {profile.metadata.name: profile for profile in profiles}
     if spec.accelerator.profiles:
         return _first_that_fits(spec, spec.accelerator.profiles, known)
-    if not is_ours(spec.engine.name):
-        return _by_its_own_runtime(spec)
-    if spec.engine.name == LLAMACPP:
-        return _on_cpu(spec, known, name)
-    return Unplannable(Reason.NO_ACCELERATOR_FITS, _no_profile_named(known, name))
+    if needs_devices(spec.engine.name):
+        return Unplannable(Reason.NO_ACCELERATOR_FITS, _no_profile_named(known, name))
+    return _on_cpu(spec, known, name) if spec.engine.name == LLAMACPP else _by_its_own_runtime(spec)
 
 
 def _by_its_own_runtime(spec: LLMDeploymentSpec) -> Plan:
@@ -45,7 +43,7 @@ def _on_cpu(spec: LLMDeploymentSpec, known: dict[str, AcceleratorProfile], name:
         return Unplannable(
             Reason.PROFILE_MISSING,
             f"{name} runs on CPUs, and there is no AcceleratorProfile of vendor CPU: "
-            "apply manifests/accelerators/cpu.yaml, or write one.",
+            "let Slipway's chart bring it (accelerators.vendors.cpu), or write one.",
         )
     plan = _first_that_fits(spec, [profile.metadata.name for profile in cpus], known)
     if isinstance(plan, Unplannable):
@@ -127,4 +125,6 @@ def _no_profile_named(known: dict[str, AcceleratorProfile], name: str) -> str:
 
 
 def _there_are(known: dict[str, AcceleratorProfile]) -> str:
-    return f" (there are {', '.join(sorted(known))})" if known else " (there are none: apply manifests/accelerators)"
+    if not known:
+        return " (there are none: let Slipway's chart bring them, by accelerators.vendors)"
+    return f" (there are {', '.join(sorted(known))})"

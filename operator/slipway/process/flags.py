@@ -134,5 +134,13 @@ MANAGEMENT_PORT = Flag(
     whole(at_least=0, at_most=65535),
     "PORT",
 )
+WATCH_NAMESPACES = Flag(
+    "watch-namespaces",
+    "namespaces whose LLMDeployments are served, separated by commas, if rights are given in these alone; without it "
+    "all of the cluster's",
+    "",
+    several(name),
+    "NAMES",
+)
 LOG_LEVEL = Flag("log-level", "least important lines to write", "info", choices=("debug", "info", "warning", "error"))
 LOG_FORMAT = Flag("log-format", "for people or for programs", "console", choices=("console", "json"))

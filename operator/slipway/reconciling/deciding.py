@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-from slipway.kube.kinds import Object
+from slipway.kube.kinds import INFERENCE_SERVICE, Object
 from slipway.observing import references
 from slipway.observing.observation import Observation, observe
 from slipway.observing.platform import remarks
@@ -20,6 +20,7 @@ from slipway.planning import Plan, Unplannable, make_plan
 from slipway.reconciling.home import Home
 from slipway.reconciling.sight import Sight
 from slipway.rendering import Desired, Unrenderable, World, render
+from slipway.rendering.pinning import runtime_name
 from slipway.rendering.scaling import predictor_deployment
 
 NOTHING = Desired(apply=())
@@ -77,6 +78,7 @@ def _decide(sight: Sight, deployment: LLMDeployment, home: Home) -> Decision:
     if sight.has_no_port:
         return Decision(deployment=deployment, plan=Unplannable(Reason.PORTS_EXHAUSTED, sight.has_no_port))
     of_keda = remarks(sight.view.keda) if deployment.spec.scaling.autoscaler == "KEDA" else ()
+    plan = desired.plan or plan
     plan = replace(plan, why=(*plan.why, *desired.remarks, *of_keda))
     return Decision(deployment=deployment, plan=plan, desired=desired)
 
@@ -85,6 +87,7 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, home: Home) -> W
     made = predictor_deployment(deployment.metadata.name)
     return World(
         serving_runtime=sight.runtime(plan.runtime),
+        pods_runtime=sight.runtime(named) if (named := runtime_name(sight.view.inference_service or {})) else None,
         inference_service=sight.view.inference_service,
         deployment=next((each for each in sight.view.deployments if each["metadata"]["name"] == made), None),
         kinds=frozenset(f"{kind.name}.{kind.group}" for kind in sight.kinds),
@@ -97,10 +100,13 @@ def _world(sight: Sight, plan: Plan, deployment: LLMDeployment, home: Home) -> W
         activator_port=sight.place.port if sight.place else None,
         activator_reads_keys=sight.activator_reads_keys,
         has_ready=any(Pod(raw, sight.view).is_ready for raw in sight.view.pods),
+        has_pods=any(raw["spec"].get("nodeName") for raw in sight.view.pods),
         has_missing=has_missing(sight.view),
         is_updating=is_updating(sight.view),
         lacks_room=lacks_room(sight.view),
         now=sight.view.now,
+        version=home.version,
+        status=sight.previous or {},
     )
 
 
@@ -110,7 +116,11 @@ def report(sight: Sight, decision: Decision, hindrance: Hindrance) -> tuple[Obje
     seen, plan = observe(decision.deployment, view), decision.plan
     if isinstance(plan, Plan):
         plan = replace(plan, why=(*plan.why, *references.remarks(hindrance.lacks)))
-    return status_of(sight.generation, plan, seen, sight.previous, view.now), seen
+    desired = decision.desired
+    beside = {"made": desired.made, "update": desired.update} if desired.made else None
+    if any(each.kind == INFERENCE_SERVICE.name for each in hindrance.refusals):
+        beside = None  # what was made before is what is there
+    return status_of(sight.generation, plan, seen, sight.previous, view.now, beside=beside), seen
 
 
 def in_words(error: ValidationError) -> str:

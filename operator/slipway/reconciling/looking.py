@@ -56,7 +56,9 @@ class Places:
 
 
 class Lookout:
-    """`now` tells the time of day, which only status and causes need; `activators`: their Services in our namespace."""
+    """`now` tells the time of day, which only status and causes need; `activators`: their Services in our namespace;
+    `runtimes`: the ClusterServingRuntimes of this release, which are made if they aren't there.
+    """
 
     def __init__(
         self,
@@ -67,9 +69,10 @@ class Lookout:
         now: Callable[[], datetime],
         slipway_namespace: str,
         activators: Sequence[str],
+        runtimes: Mapping[str, Object] | None = None,
     ) -> None:
         self._store, self._ledger, self._ports, self._now = store, ledger, ports, now
-        self._home, self._services = slipway_namespace, tuple(activators)
+        self._home, self._services, self._runtimes = slipway_namespace, tuple(activators), runtimes or {}
         store.keep_briefs(POD, weight)
         self._places: dict[Key, Places] = {}
         self._scaler_fails: dict[Key, datetime] = {}  # since when
@@ -202,7 +205,10 @@ class Lookout:
 
     def _runtime(self, name: str, namespace: str) -> Object | None:
         """As KServe looks for it."""
-        return self._store.get(SERVING_RUNTIME, name, namespace) or self._store.get(CLUSTER_SERVING_RUNTIME, name)
+        ours = self._runtimes.get(name)
+        name = ours["metadata"]["name"] if ours else name
+        there = self._store.get(SERVING_RUNTIME, name, namespace) or self._store.get(CLUSTER_SERVING_RUNTIME, name)
+        return there or ours
 
     def _profiles(self) -> Iterable[AcceleratorProfile]:
         for raw in self._store.all(ACCELERATOR_PROFILE):

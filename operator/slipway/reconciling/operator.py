@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 from slipway.kube import health
@@ -35,6 +36,7 @@ from slipway.reconciling.key import Key
 from slipway.reconciling.ledger import Ledger
 from slipway.reconciling.looking import Lookout
 from slipway.reconciling.options import Options
+from slipway.reconciling.own_runtimes import OwnRuntimes
 from slipway.reconciling.platform import KEDA, KSERVE, Following
 from slipway.reconciling.portbook import PortBook
 from slipway.reconciling.reconciler import Reconciler
@@ -57,12 +59,22 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+UNTIL_MADE = 0.25  # seconds between two looks whether the runtimes of this release are there
+
+
 class Operator:
     """`configuration`: of the API server. `now`: the time of day, which no wait depends on."""
 
     def __init__(self, options: Options, configuration: Any, *, now: Now = utc_now) -> None:
         self._options = options
-        self._home = Home(options.namespace, options.activators, options.prometheus_namespaces)
+        self._home = Home(
+            options.namespace,
+            options.activators,
+            options.prometheus_namespaces,
+            version=version("slipway"),
+            runtimes=options.runtimes,
+            watched=options.watch_namespaces,
+        )
         self._connection = Connection(configuration)
         self._metrics = Metrics()
         self._ledger = Ledger()
@@ -88,6 +100,13 @@ class Operator:
             per_namespace=options.ports_per_namespace,
             look_again=self._queue.add_after,
         )
+        self._own_runtimes = OwnRuntimes(
+            writer,
+            self._watching.store,
+            ours=options.runtimes,
+            keep_unused=None if options.watch_namespaces else options.keep_old_runtimes,
+            leads=lambda: self._election.is_leader,
+        )
         self._references = References(client, self._watching.store)
         self._platform = [
             Following(program, namespace, client=client, login=login, concern=self._add_everyone, now=now)
@@ -100,6 +119,7 @@ class Operator:
             now=now,
             slipway_namespace=options.namespace,
             activators=options.activators,
+            runtimes=self._home.runtimes,
         )
         self._lookout.kserve, self._lookout.keda = (each.part for each in self._platform)
         self._reconciler = self._made_reconciler(writer, now)
@@ -115,6 +135,7 @@ class Operator:
             working = asyncio.create_task(self._work(), name="queue")
             leading = asyncio.create_task(self._election.run(), name="election")
             following = [asyncio.create_task(each.run(), name="platform") for each in self._platform]
+            following.append(asyncio.create_task(self._own_runtimes.run(), name="runtimes"))
             asked = asyncio.create_task(asked_to_end.wait(), name="end")
             await asyncio.wait([watching, working, leading, asked, *following], return_when=asyncio.FIRST_COMPLETED)
             logger.info("Ending")
@@ -212,6 +233,8 @@ class Operator:
             self._queue.pause()
 
     async def _reconcile(self, key: Key) -> float | None:
+        if self._own_runtimes.are_coming:
+            return UNTIL_MADE
         return await self._reconciler.reconcile(key)
 
     def _concerned_by_ports(self, config_map: Object) -> Iterable[Key]:

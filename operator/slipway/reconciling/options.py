@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.api.names import ACTIVATOR_SERVICE
+from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
+from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.kube.lease import own_identity
 from slipway.process.flags import (
     KUBECONFIG,
     LOG_FORMAT,
     LOG_LEVEL,
     MANAGEMENT_PORT,
+    WATCH_NAMESPACES,
     Flag,
     Program,
     duration,
@@ -28,8 +31,11 @@ from slipway.process.flags import (
 class Options:
     kubeconfig: Path | None
     namespace: str
+    watch_namespaces: tuple[str, ...]
     activators: tuple[str, ...]
     ports_per_namespace: int
+    runtimes: Mapping[str, Object]
+    keep_old_runtimes: float
     kserve_namespace: str
     keda_namespace: str
     lease_name: str
@@ -57,9 +63,29 @@ def services(text: str) -> tuple[str, ...]:
     return found
 
 
+def runtimes_in(text: str) -> dict[str, Object]:
+    """By the names by which plans call them."""
+    if not text:
+        return {}
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+    return dict(_runtime(file) for file in sorted(Path(text).glob("*.json")))
+
+
+def _runtime(file: Path) -> tuple[str, Object]:
+    try:
+        runtime = json.loads(file.read_text())
+        if runtime["kind"] == CLUSTER_SERVING_RUNTIME.name and runtime["metadata"]["name"]:
+            return str(runtime["metadata"]["labels"][RUNTIME_LABEL]), runtime
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    raise argparse.ArgumentTypeError(f"{file} holds no ClusterServingRuntime with a name and the label {RUNTIME_LABEL}")
+
+
 FLAGS = (
     KUBECONFIG,
     Flag("namespace", "namespace that Slipway runs in and keeps its Lease in", "slipway-system", name, "NAME"),
+    WATCH_NAMESPACES,
     Flag(
         "activators",
         "Services of the activators in that namespace, separated by commas; each has 10000 ports, one for each "
@@ -74,6 +100,21 @@ FLAGS = (
         "1000",
         whole(at_least=1, at_most=1_000_000),
         "N",
+    ),
+    Flag(
+        "runtimes",
+        "folder with the ClusterServingRuntimes of this release, as JSON, one in each file; those that are missing are "
+        "made",
+        "",
+        runtimes_in,
+        "FOLDER",
+    ),
+    Flag(
+        "keep-old-runtimes",
+        "how long at least a ClusterServingRuntime of an older release stays that no InferenceService uses",
+        "1h",
+        duration(at_least=1.0),
+        "TIME",
     ),
     Flag("kserve-namespace", "namespace in which KServe's controller runs", "kserve", name, "NAME"),
     Flag("keda-namespace", "namespace in which KEDA's operator runs", "keda", name, "NAME"),

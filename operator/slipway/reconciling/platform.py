@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from slipway.api.names import SERVICE_LABEL
-from slipway.kube.audit import Lister
 from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Object
 from slipway.kube.metrics import Metrics
+from slipway.kube.places import Lister
 from slipway.kube.store import Mark, Store, pruned
 from slipway.kube.watching import Login, Watch, Watching
 from slipway.observing import platform
@@ -89,9 +89,9 @@ class Following:
         self._program, self._concern, self._now = program, concern, now
         self._watching = Watching(
             [
-                Watch(DEPLOYMENT, _changed, namespace=namespace, keep=_of_controller, largest=LARGEST),
-                Watch(POD, _changed, namespace=namespace, keep=_of_pod, largest=LARGEST),
-                Watch(ENDPOINT_SLICE, _changed, namespace=namespace, keep=pruned, largest=LARGEST),
+                Watch(DEPLOYMENT, _changed, namespaces=(namespace,), keep=_of_controller, largest=LARGEST),
+                Watch(POD, _changed, namespaces=(namespace,), keep=_of_pod, largest=LARGEST),
+                Watch(ENDPOINT_SLICE, _changed, namespaces=(namespace,), keep=pruned, largest=LARGEST),
             ],
             client=client,
             login=login,

@@ -1,7 +1,7 @@
 """Whether the activator may read the Secret of a deployment's API keys, as the API server says.
 
 Nothing tells when rights change, so it is asked again when a deployment is looked at and the answer is old. Each
-activator has a ServiceAccount with the name of its Service, as `manifests/activator` has it, and rights of its own.
+activator has a ServiceAccount with the name of its Service, as the chart has it, and rights of its own.
 """
 
 from __future__ import annotations

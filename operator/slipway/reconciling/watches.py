@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
+from slipway.api.asked import writes
 from slipway.api.names import (
+    ACTIVATOR_LABEL,
     KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -14,6 +16,9 @@ from slipway.api.names import (
     PAUSED_ANNOTATION,
     PORT_TABLE_LABEL,
     SERVICE_LABEL,
+    SLEEP_ANNOTATION,
+    SYNC_ANNOTATION,
+    WAKE_ANNOTATION,
     activator_slice,
 )
 from slipway.kube.kinds import (
@@ -38,7 +43,7 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.store import place_of, pruned
-from slipway.kube.watching import Watch
+from slipway.kube.watching import Watch, with_home
 from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
 from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
@@ -71,34 +76,31 @@ def watches(
     `ports`: whom a part of the table of ports concerns; `on_claim`: those that name the PersistentVolumeClaim.
     """
     health = NodeHealth(on_node, node)
+    in_watched = partial(Watch[Key], namespaces=home.watched)
+    of_models = partial(in_watched, packed=True)
     return [
-        Watch(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], keep=what_is_wanted, packed=True, largest=MOST_OF_A_SPEC),
+        of_models(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], keep=what_is_wanted, largest=MOST_OF_A_SPEC),
         *(
-            Watch(kind, owners_of, OWNER_LABEL, keep=what_is_ours, packed=True, largest=largest)
+            of_models(kind, owners_of, OWNER_LABEL, keep=what_is_ours, largest=largest)
             for kind, largest in CHILDREN.items()
         ),
-        Watch(
-            HORIZONTAL_POD_AUTOSCALER,
-            whom_an_autoscaler_concerns,
-            OWNER_LABEL,
-            keep=without_what_is_kedas,
-            packed=True,
-        ),
-        Watch(POD, owner_of, OWNER_LABEL, keep=pod_shown, packed=True, largest=MOST_OF_A_POD),
+        of_models(HORIZONTAL_POD_AUTOSCALER, whom_an_autoscaler_concerns, OWNER_LABEL, keep=without_what_is_kedas),
+        of_models(POD, owner_of, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD),
         Watch(
             ENDPOINT_SLICE,
             lambda thing: whom_a_slice_concerns(thing, everyone, home),
-            f"{MANAGED_BY_LABEL}={MANAGED_BY}",
+            ACTIVATOR_LABEL,
+            namespaces=with_home(home.watched, home.namespace),
             keep=partial(where_it_leads, home=home),
             packed=True,
         ),
-        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespace=home.namespace, largest=MOST_OF_A_CONFIG_MAP),
-        *(Watch(kind, owner_of, OWNER_LABEL, keep=without_template, packed=True) for kind in (DEPLOYMENT, REPLICA_SET)),
+        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(home.namespace,), largest=MOST_OF_A_CONFIG_MAP),
+        *(of_models(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
-        Watch(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0]), packed=True),
-        Watch(PERSISTENT_VOLUME_CLAIM, on_claim, keep=phase_alone, packed=True),
+        of_models(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
+        of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=phase_alone),
         Watch(NODE, health.concerns, keep=conditions_alone),
-        Watch(
+        in_watched(
             CORE_EVENT,
             owner_of,
             field_selector="involvedObject.kind=Pod",
@@ -175,10 +177,11 @@ def _readiness(node: Object) -> str:
 
 
 def what_is_wanted(deployment: Object) -> Object:
-    """All of its spec and status. Of what is written beside, what pauses it: labels and annotations have no bounds."""
+    """All of its spec and status. Of what is written beside, what is read: labels and annotations have no bounds."""
     metadata = picked(deployment["metadata"], (*OF_METADATA, "generation"))
-    annotations = picked(deployment["metadata"].get("annotations") or {}, [PAUSED_ANNOTATION])
-    return {**deployment, "metadata": {**metadata, **({"annotations": annotations} if annotations else {})}}
+    annotations = picked(deployment["metadata"].get("annotations") or {}, OF_ANNOTATIONS)
+    beside = {"annotations": annotations, "managedFields": writes(deployment["metadata"].get("managedFields") or [])}
+    return {**deployment, "metadata": {**metadata, **{name: each for name, each in beside.items() if each}}}
 
 
 def what_is_ours(child: Object) -> Object:
@@ -230,6 +233,7 @@ def phase_alone(claim: Object) -> Object:
     return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
 
 
+OF_ANNOTATIONS = (PAUSED_ANNOTATION, SYNC_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION)
 KEPT_OF_STATUS: dict[str, tuple[str, ...]] = {
     INFERENCE_SERVICE.name: ("conditions", "modelStatus"),
     SCALED_OBJECT.name: ("conditions",),

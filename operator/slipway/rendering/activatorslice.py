@@ -30,7 +30,11 @@ def activator_slice(deployment: LLMDeployment, world: World) -> Object | None:
         return None
     addresses = _of_one_family(world.activator)
     whose = deployment.metadata.name
-    labels = {names.SERVICE_LABEL: whose, MANAGED_BY_LABEL: names.MANAGED_BY}
+    labels = {
+        names.SERVICE_LABEL: whose,
+        names.ACTIVATOR_LABEL: world.activator_service,
+        MANAGED_BY_LABEL: names.MANAGED_BY,
+    }
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

@@ -16,12 +16,12 @@ from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
 from slipway.planning import Plan
 from slipway.rendering.desired import Object, ObjectReference, World
 from slipway.rendering.metadata import owned
+from slipway.rendering.podmonitor import IN_FLIGHT
 from slipway.rendering.runtimes import CONTAINER
 from slipway.rendering.scaling import EXTERNAL, SCALE_DOWN, predictor_deployment
 from slipway.rendering.schedule import Kept
 
 API_VERSION, KIND = "autoscaling/v2", "HorizontalPodAutoscaler"
-IN_FLIGHT = "slipway_requests_in_flight"  # of our runtime
 BUSY = 80  # percent of the CPU that a replica asks for
 
 

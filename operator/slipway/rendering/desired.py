@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from slipway.api import names
 from slipway.api.reasons import Reason
+from slipway.planning import Plan
 
 Object = dict[str, Any]
 
@@ -23,6 +24,7 @@ class World:
     """What of the cluster decides how objects look."""
 
     serving_runtime: Object | None  # the (Cluster)ServingRuntime that the plan names
+    pods_runtime: Object | None = None  # the one that the live InferenceService names
     inference_service: Object | None = None  # the live one, if there is one
     deployment: Object | None = None  # that KServe made for it
     kinds: frozenset[str] = frozenset()  # optional kinds that the cluster knows, as Kind.group
@@ -35,10 +37,13 @@ class World:
     activator_port: int | None = None  # its port for this deployment, once it has one
     activator_reads_keys: bool | None = None  # whether it may read access.apiKeysSecret; None: nobody knows
     has_ready: bool = False  # whether a replica of the model is ready
+    has_pods: bool = False  # whether pods of it are on nodes
     has_missing: bool = False  # whether not all replicas are ready, or not all of the newest version
     is_updating: bool = False  # whether pods of an older version are there
     lacks_room: bool = False  # whether the new version has no place beside them
     now: datetime | None = None  # the time of day, for the schedule
+    version: str = ""  # of Slipway
+    status: Object = field(default_factory=dict)  # of the LLMDeployment, as it was last written
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,9 @@ class Desired:
     replicas: ReplicaBounds | None = None
     remarks: tuple[str, ...] = ()  # a sentence for what holds just now, and for each wish that isn't carried out
     look_again_at: datetime | None = None  # from then on, it may be something else
+    plan: Plan | None = None  # by which the pods are made that there are to be
+    made: Object | None = None  # what makes them, for the status
+    update: Object | None = None  # what this version would make differently, for the status
 
 
 @dataclass(frozen=True)

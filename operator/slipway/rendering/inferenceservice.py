@@ -26,6 +26,7 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 LONGEST_REQUEST = 3600  # seconds; where KServe makes an HTTPRoute, its default of 60 would cut answers off
 UNTIL_GONE = 15  # seconds beside draining: the wait before it, until no Service leads here, and the end after it
+WAIT = 5  # of those, the first, where the engine itself doesn't wait
 
 
 def inference_service(
@@ -86,7 +87,17 @@ def _container(deployment: LLMDeployment, plan: Plan, engine: Engine) -> Object:
         env=_environment(deployment, engine),
         resources=_given(**plan.resources),
         volumeMounts=[*(_written(mount) for mount in pod.volume_mounts), *access.volume_mounts(spec.access)],
+        lifecycle=_wait_before_the_end(spec, engine.drains_for),
     )
+
+
+def _wait_before_the_end(spec: LLMDeploymentSpec, drains_for: float | None) -> Object | None:
+    """Where the engine itself would drain for less than the spec wants, the rest of that time comes before it is asked
+    to end: no new request leads there any more, and those that run go on."""
+    if drains_for is None:
+        return None
+    missing = math.ceil(seconds(spec.rollout.drain_timeout) - drains_for)
+    return {"preStop": {"sleep": {"seconds": max(WAIT, missing)}}}
 
 
 def _environment(deployment: LLMDeployment, engine: Engine) -> list[Object]:

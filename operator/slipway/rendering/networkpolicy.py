@@ -9,13 +9,14 @@ from __future__ import annotations
 from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment, Peer
 from slipway.rendering.desired import Object, World
+from slipway.rendering.engines.engine import Engine
 from slipway.rendering.metadata import owned
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 NAME_LABEL = "app.kubernetes.io/name"
 
 
-def network_policy(deployment: LLMDeployment, world: World, *, engine_port: int, metrics_port: int) -> Object:
+def network_policy(deployment: LLMDeployment, world: World, engine: Engine) -> Object:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
@@ -24,16 +25,20 @@ def network_policy(deployment: LLMDeployment, world: World, *, engine_port: int,
             "podSelector": {"matchLabels": {names.OWNER_LABEL: deployment.metadata.name}},
             "policyTypes": ["Ingress"],
             "ingress": [
-                *_clients(deployment.spec.access.allow_from, engine_port),
-                {"from": [_activator(world)], "ports": _ports(engine_port, names.RUNTIME_PORT)},
-                *_prometheus(world.prometheus_namespaces, metrics_port),
+                *_clients(deployment.spec.access.allow_from, engine.port),
+                {"from": [_activator(world)], "ports": _ports(*_asked(engine))},
+                *_prometheus(world.prometheus_namespaces, engine.metrics_port),
             ],
         },
     }
 
 
+def _asked(engine: Engine) -> list[int]:
+    """By the activator: it forwards requests, reads metrics, and asks whether a replica is ready."""
+    return [*dict.fromkeys((engine.port, names.RUNTIME_PORT, engine.metrics_port, engine.readiness_port))]
+
+
 def _activator(world: World) -> Object:
-    """It forwards requests, reads the engine's metrics, and asks the runtime whether it is ready."""
     return {
         "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: world.slipway_namespace}},
         "podSelector": {"matchLabels": {NAME_LABEL: world.activator_service}},

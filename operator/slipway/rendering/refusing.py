@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from slipway.api import arguments, mounts, variables
+from slipway.api import arguments, mounts, pod_annotations, variables
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.names import KEDA_S_BEGINNING, OUR_ENDINGS, RESERVED_ENDINGS
 from slipway.api.reasons import Reason
@@ -74,6 +74,9 @@ def _wrong_in(spec: LLMDeploymentSpec) -> Iterator[str]:
     for mount in spec.pod.volume_mounts:
         if why := mounts.why_refused(spec.engine.name, mount.mount_path):
             yield f"pod.volumeMounts: {why}."
+    for name in spec.pod.annotations:
+        if why := pod_annotations.why_refused(spec.engine.name, name):
+            yield f"pod.annotations: {why}."
 
 
 # --- templates -------------------------------------------------------------------------------------------------------

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
+from slipway.api.names import OTHER_RUNTIMES, SYNC_ANNOTATION
 from slipway.api.reasons import Reason
 from slipway.planning import Plan
 from slipway.planning.engines import is_ours
+from slipway.rendering import asked
 from slipway.rendering.activatorslice import activator_slice
 from slipway.rendering.autoscaler import autoscaler
 from slipway.rendering.desired import Desired, Object, ObjectReference, Refusal, Unrenderable, World
 from slipway.rendering.engines import engine_of
+from slipway.rendering.engines.engine import Engine
 from slipway.rendering.inferenceservice import inference_service
 from slipway.rendering.networkpolicy import network_policy
+from slipway.rendering.pinning import Pinned, as_made, pinned, runtime_name
 from slipway.rendering.podmonitor import pod_monitor
 from slipway.rendering.refusing import refuse_what_would_be_unsafe, without_templates
 from slipway.rendering.rollout import deployment_strategy, told_of_rollout
@@ -32,14 +37,18 @@ def render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired | Unr
 
 
 def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
-    runtime = world.serving_runtime or _no_runtime(plan)
-    engine = engine_of(plan, runtime)
+    runtime = world.serving_runtime or world.pods_runtime or _no_runtime(plan)
+    plan = replace(plan, runtime=runtime["metadata"]["name"])
+    engine = engine_of(plan, runtime, deployment.spec)
     refuse_what_would_be_unsafe(deployment, plan, engine, runtime)
+    pods = _pods(deployment, plan, engine, runtime, world)
+    if pods.is_kept:
+        plan = as_made(plan, pods.made)
+        engine = engine_of(plan, world.pods_runtime or runtime, deployment.spec)  # whose ports the pods have
     chosen = autoscaler_class(deployment.spec.scaling, world)
-    monitor = pod_monitor(deployment, world, port=engine.metrics_port)
+    monitor = pod_monitor(deployment, world, engine)
     # The Service comes first, so that the name resolves from the begin; the InferenceService, which starts pods, after
     # the policy that guards them. What scales comes when there is something to scale.
-    strategy = deployment_strategy(deployment.spec, world)
     kept = kept_now(deployment.spec.scaling, world.now)
     scaled = scaled_object(deployment, kept, world, autoscaler=chosen)
     own_autoscaler = autoscaler(deployment, plan, kept, world, autoscaler_class=chosen)
@@ -47,10 +56,8 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
     objects = (
         service(deployment, engine_port=engine.port),
         activator_slice(deployment, world),
-        network_policy(deployment, world, engine_port=engine.port, metrics_port=engine.metrics_port),
-        without_templates(
-            inference_service(deployment, plan, engine, strategy=strategy, autoscaler=chosen), deployment, plan
-        ),
+        network_policy(deployment, world, engine),
+        pods.inference_service,
         scaled,
         own_autoscaler,
         monitor,
@@ -61,24 +68,50 @@ def _render(deployment: LLMDeployment, plan: Plan, world: World) -> Desired:
         replicas=None if is_scaled else replica_bounds(deployment, kept, chosen),
         remarks=(
             *_of_now(kept),
+            *asked.told_of_what_is_asked(deployment, kept, world),
             *told_of_rollout(deployment.spec, world),
+            *_told_of_runtimes(pods, plan, world),
             *_not_yet(deployment.spec, world),
             *_open_at_zero(deployment.spec, world),
             *engine.ignored(deployment.spec),
         ),
-        look_again_at=kept.until,
+        look_again_at=min(filter(None, (kept.until, asked.next_moment(deployment, world))), default=None),
+        plan=plan,
+        made=pods.made.model_dump(by_alias=True, exclude_none=True),
+        update=pods.update,
     )
+
+
+def _pods(deployment: LLMDeployment, plan: Plan, engine: Engine, runtime: Object, world: World) -> Pinned:
+    """Those that there are to be, if need be as they were made before."""
+    strategy, chosen = deployment_strategy(deployment.spec, world), autoscaler_class(deployment.spec.scaling, world)
+    wanted = inference_service(deployment, plan, engine, strategy=strategy, autoscaler=chosen)
+    found = pinned(wanted, deployment, plan, runtime, world)
+    without_templates(found.inference_service, deployment, plan)
+    return found
 
 
 def _no_runtime(plan: Plan) -> Object:
     remedy = (
-        "apply manifests/runtimes"
-        if is_ours(plan.engine)
+        f"let Slipway's chart bring it, by its value runtimes.{plan.runtime.removeprefix('slipway-')}.enabled"
+        if is_ours(plan.engine) or plan.engine in OTHER_RUNTIMES
         else "make one, or choose vllm or llamacpp in engine.name, which Slipway brings along"
     )
     raise Refusal(
         f"There is no ServingRuntime or ClusterServingRuntime {plan.runtime}: {remedy}.", Reason.RUNTIME_MISSING
     )
+
+
+def _told_of_runtimes(pods: Pinned, plan: Plan, world: World) -> Iterator[str]:
+    """Of those that are gone, or that this release hasn't."""
+    named = runtime_name(pods.inference_service)
+    if pods.is_kept and world.pods_runtime is None:
+        yield (
+            f"The ServingRuntime {named}, by which its pods were made, is gone, so KServe can change nothing of them "
+            f"any more: bring it back, or have them made by {plan.runtime} with the annotation {SYNC_ANNOTATION}."
+        )
+    if world.serving_runtime is None:
+        yield f"This release brings no ServingRuntime for {plan.engine}; its pods keep {named}."
 
 
 def _of_now(kept: Kept) -> Iterator[str]:

@@ -20,6 +20,8 @@ class Metrics:
         self._owners: dict[str, OfOwner] = {}
         self._answers: dict[tuple[str, str, int], Counter] = {}
         self._refusals: dict[tuple[str, str], Counter] = {}
+        self.in_flight = self._gauge().labels(model)
+        """From the beginning: to an autoscaler, a series that isn't there yet is a broken one."""
 
     def of(self, owner: str) -> "OfOwner":
         name = self._name(owner)
@@ -48,16 +50,10 @@ class Metrics:
         self._names.add(owner)
         return owner
 
-    @cached_property
-    def in_flight(self) -> Gauge:
-        gauge = Gauge(
-            "slipway_requests_in_flight",
-            "Requests that the engine has and has not answered yet.",
-            ["model_name"],
-            registry=self._registry,
-            multiprocess_mode="livesum",
-        )
-        return gauge.labels(self._model)
+    def _gauge(self) -> Gauge:
+        told = "Requests that the engine has and has not answered yet."
+        labels = ["model_name"]
+        return Gauge("slipway_requests_in_flight", told, labels, registry=self._registry, multiprocess_mode="livesum")
 
     @cached_property
     def _requests(self) -> Counter:

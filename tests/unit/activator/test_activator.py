@@ -13,10 +13,22 @@ from slipway.activator.activator import Activator
 from slipway.activator.demand import Deployment
 from slipway.activator.looking import Looking
 from slipway.activator.settings import parse
-from slipway.activator.watches import Home
-from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, Object
+from slipway.activator.watches import Home, watches
+from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 
 HOME = Home("slipway-system", "slipway-activator")
+
+
+def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_ours() -> None:
+    home, watched = HOME.namespace, ("chat", "code")
+    where = {watch.kind: watch.namespaces for watch in watches(HOME, lambda _: (), watched)}
+    of_models = dict.fromkeys((LLM_DEPLOYMENT, SERVICE, POD), watched)
+    assert where == of_models | {CONFIG_MAP: (home,), ENDPOINT_SLICE: (*watched, home)}
+
+
+async def test_who_asks_is_then_looked_for_there_with_keda_and_our_own() -> None:
+    activator = Activator(parse(["--watch-namespaces=chat,keda"], {}), Configuration())
+    assert activator._lookups._where == ("chat", "keda", "slipway-system")
 
 
 class Following:

@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway.activator.activity import LONGEST_LINE, STALE_AFTER, Activity, Metrics, Reading, read
+from slipway.activator.activity import LONGEST_LINE, STALE_AFTER, Activity, Metrics, Reading, Use, read
+from slipway.api.engine_notes import Series, Words
 
 VLLM = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
@@ -36,6 +37,29 @@ QUIET, BUSY = Reading(0, 10), Reading(1, 10)
 )
 def test_engines_are_read_in_their_own_words(metrics: str, reading: Reading | None) -> None:
     assert read(metrics) == reading
+
+
+@pytest.mark.parametrize(("is_silent", "reading"), [(False, None), (True, Reading(0, 0))])
+def test_who_tells_none_of_its_metrics_is_idle_only_if_that_is_said_of_it(
+    is_silent: bool, reading: Reading | None
+) -> None:
+    words = Words((Series("running"),), silent_until_used=is_silent)
+    assert read("", words) == read("python_info 1\n", words) == reading
+    assert read("running 1\n", words) == Reading(1, 0)
+
+
+def test_a_metric_counts_where_it_has_all_of_the_labels() -> None:
+    words = Words(in_flight=(Series("r", (("a", "x"),)), Series("r", (("a", "y"), ("b", "z")))))
+    told = """r{a="x"} 1
+r{b="z",a="y"} 10
+r{ a="y", b="z", } 100
+r{a="y"} 1000
+r{a="xx"} 1000
+r{aa="x"} 1000
+r{c="a=\\"x\\"",b=",a=x"} 1000
+r 1000
+"""
+    assert read(told, words) == Reading(111, 0)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +101,7 @@ def test_a_replica_is_idle_since_it_was_first_seen() -> None:
     activity = Activity()
     activity.hear("a", QUIET, now=100)
     activity.hear("a", QUIET, now=110)
-    assert activity.idle_for({"a"}, now=110) == 10
+    assert activity.use_of({"a"}, now=110).idle_for == 10
 
 
 @pytest.mark.parametrize("use", [BUSY, Reading(0, 11), Reading(0, 0)], ids=["a request", "tokens", "a restart"])
@@ -86,7 +110,7 @@ def test_any_use_begins_the_time_anew(use: Reading) -> None:
     activity.hear("a", QUIET, now=100)
     activity.hear("a", use, now=110)
     activity.hear("a", Reading(0, use.tokens), now=115)
-    assert activity.idle_for({"a"}, now=115) == 5
+    assert activity.use_of({"a"}, now=115).idle_for == 5
 
 
 def test_one_replica_in_use_keeps_all() -> None:
@@ -94,16 +118,16 @@ def test_one_replica_in_use_keeps_all() -> None:
     for now in (100, 105, 110):
         activity.hear("a", QUIET, now=now)
         activity.hear("b", BUSY, now=now)
-    assert activity.idle_for({"a", "b"}, now=110) == 0
+    assert activity.use_of({"a", "b"}, now=110).idle_for == 0
     assert activity.in_flight == 1
 
 
 def test_a_replica_that_says_nothing_is_not_idle() -> None:
     activity = Activity()
     activity.hear("a", QUIET, now=100)
-    assert activity.idle_for({"a", "b"}, now=105) == 0
-    assert activity.idle_for({"a"}, now=100 + STALE_AFTER) > 0
-    assert activity.idle_for({"a"}, now=101 + STALE_AFTER) == 0
+    assert activity.use_of({"a", "b"}, now=105) == Use(idle_for=0, is_over=False)
+    assert activity.use_of({"a"}, now=100 + STALE_AFTER) == Use(idle_for=STALE_AFTER, is_over=True)
+    assert activity.use_of({"a"}, now=101 + STALE_AFTER) == Use(idle_for=0, is_over=False)
 
 
 def test_a_replica_that_is_gone_counts_no_more() -> None:
@@ -111,3 +135,24 @@ def test_a_replica_that_is_gone_counts_no_more() -> None:
     activity.hear("a", BUSY, now=100)
     activity.keep_only({"b"})
     assert activity.in_flight == 0
+
+
+USE: dict[str, tuple[list[tuple[str, Reading]], Use]] = {
+    "nobody came": ([("a", QUIET), ("a", QUIET)], Use(1, is_over=True)),
+    "somebody comes": ([("a", QUIET), ("a", BUSY)], Use(0, is_over=False, began=0)),
+    "somebody was quicker than we look": ([("a", QUIET), ("a", Reading(0, 11))], Use(0, is_over=False, began=0)),
+    "somebody came and went": ([("a", QUIET), ("a", BUSY), ("a", QUIET)], Use(1, is_over=True, began=1)),
+    "one came before the other went": (
+        [("a", QUIET), ("b", QUIET), ("a", BUSY), ("b", BUSY), ("a", QUIET)],
+        Use(1, is_over=False, began=2),
+    ),
+    "somebody was there before we looked": ([("a", BUSY), ("a", BUSY)], Use(0, is_over=False)),
+}
+
+
+@pytest.mark.parametrize(("heard", "use"), USE.values(), ids=USE.keys())
+def test_when_a_use_began_is_known_if_it_was_seen_to(heard: list[tuple[str, Reading]], use: Use) -> None:
+    activity = Activity()
+    for second, (uid, reading) in enumerate(heard):
+        activity.hear(uid, reading, now=second)
+    assert activity.use_of({uid for uid, _ in heard}, now=len(heard) - 1) == use

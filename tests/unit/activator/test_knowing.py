@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.activator.access import allow_from
+from slipway.activator.activity import Use
 from slipway.activator.briefs import brief_of, start_of, those_that_tell
 from slipway.activator.deployments import Known
 from slipway.activator.knowing import Object, Sight, known, last_cold_start
@@ -226,11 +227,14 @@ def test_where_no_pod_shows_a_cause_the_status_does(status: Object, final: bool 
 IDLE_AFTER = llm(scaling={"idleAfter": "10m", "hold": {"timeout": "1m"}})
 USE: dict[str, tuple[Object, bool]] = {
     "at zero": ({}, False),
-    "serving, used a while ago": ({"pods": (pod(ready=5),), "idle_for": 599}, True),
-    "serving, idle": ({"pods": (pod(ready=5),), "idle_for": 600}, False),
+    "serving, used a while ago": ({"pods": (pod(ready=5),), "use": Use(599, is_over=True)}, True),
+    "serving, idle": ({"pods": (pod(ready=5),), "use": Use(600, is_over=True)}, False),
     "starting": ({"pods": (pod(age=119),)}, True),
     "starting, for longer than anybody would wait": ({"pods": (pod(age=121),)}, False),
-    "one is starting, one is idle": ({"pods": (pod("a", ready=700), pod("b", age=5)), "idle_for": 600}, False),
+    "one is starting, one is idle": (
+        {"pods": (pod("a", ready=700), pod("b", age=5)), "use": Use(600, is_over=True)},
+        False,
+    ),
     "on its way out": ({"pods": (leaving("a", ready=5),)}, False),
     "failed for good": ({"pods": (crashing(),)}, False),
     "waits for a node": ({"pods": (unschedulable(age=60),)}, True),

@@ -149,6 +149,36 @@ async def test_it_is_asked_no_more_often_for_that(neighbours: Neighbours) -> Non
     assert len(neighbours.asked) == asked
 
 
+# --- in some namespaces alone ----------------------------------------------------------------------------------------
+
+
+def in_chat_and_shop(neighbours: Neighbours) -> Lookups:
+    return Lookups(neighbours.client, clock=neighbours.clock, look_again=(), namespaces=("chat", "shop"))
+
+
+async def test_where_namespaces_are_named_pods_are_looked_for_there_and_nowhere_else(neighbours: Neighbours) -> None:
+    neighbours.pod("10.0.0.2", namespace="elsewhere")
+    found = in_chat_and_shop(neighbours)
+    assert await names(found, "10.0.0.1") == ["pod-0"]
+    assert await names(found, "10.0.0.2") == []
+    assert {path.partition("?")[0] for path in neighbours.asked} == {
+        "/api/v1/namespaces/chat/pods",
+        "/api/v1/namespaces/shop/pods",
+    }
+
+
+async def test_a_namespace_that_is_closed_to_us_keeps_nobody_from_telling_of_the_others(
+    neighbours: Neighbours,
+) -> None:
+    neighbours.closed.add("chat")
+    assert await names(in_chat_and_shop(neighbours), "10.0.0.1") == ["pod-0"]
+
+
+async def test_while_the_api_server_is_away_it_can_not_be_told_there_either(neighbours: Neighbours) -> None:
+    neighbours.is_away = True
+    assert await names(in_chat_and_shop(neighbours), "10.0.0.1") is None
+
+
 # --- many at once ----------------------------------------------------------------------------------------------------
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +63,15 @@ RULES = [
 def test_the_committed_definitions_are_those_of_the_types(definition: Schema) -> None:
     file = CRDS / f"slipway.dev_{definition['spec']['names']['plural']}.yaml"
     assert yaml.safe_load(file.read_text()) == definition
+
+
+@pytest.mark.parametrize("file", sorted(CRDS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_kubectl_apply_can_note_what_it_applied(file: Path) -> None:
+    """Without --server-side, in an annotation, as Go writes JSON. All annotations together have 256 KiB at most."""
+    noted = json.dumps(yaml.safe_load(file.read_text()), separators=(",", ":"), ensure_ascii=False)
+    for letter in "<>&":
+        noted = noted.replace(letter, f"\\u{ord(letter):04x}")
+    assert len(noted.encode()) < (256 << 10) * 3 / 4
 
 
 @pytest.mark.parametrize(("name", "schema"), FIELDS)

@@ -98,8 +98,18 @@ def test_kubernetes_is_told_its_version() -> None:
         assert f" -X {package}.gitVersion={kubernetes.version} -X {package}.gitMajor=1 " in kubernetes.ldflags
 
 
-def test_no_cluster_waits_for_the_build_of_what_only_a_benchmark_asks_for() -> None:
-    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"http-add-on"}
+def test_helm_renders_for_the_kubernetes_of_its_own_client_and_knows_which_one_it_is() -> None:
+    helm = UPSTREAMS["helm"]
+    client = builds.required_version("k8s.io/client-go", (helm.go_folder / "go.mod").read_text())
+    stamps = helm.ldflags.split(" -X ")[1:]
+    assert stamps[0] == f"helm.sh/helm/v3/internal/version.version={helm.version}"
+    for package in ("helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules"):
+        assert f"{package}.k8sVersionMajor=1" in stamps
+        assert f"{package}.k8sVersionMinor={client.split('.')[1]}" in stamps
+
+
+def test_no_cluster_waits_for_the_build_of_what_only_a_benchmark_or_a_test_asks_for() -> None:
+    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"argocd", "http-add-on", "kubeconform", "registry"}
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(cache: Cache, steps: Steps) -> None:
@@ -128,7 +138,7 @@ def test_another_go_is_another_build(upstream: Upstream, go: Go) -> None:
     assert builds.build_key(upstream, go) != builds.build_key(upstream, a_go())
 
 
-@pytest.mark.parametrize("change", [{"kept": ("config",)}, {"stamps_version": True}, {"binaries": ("z",)}])
+@pytest.mark.parametrize("change", [{"kept": ("config",)}, {"stamps": lambda _: " -X a.b=c"}, {"binaries": ("z",)}])
 def test_another_wish_is_another_build(upstream: Upstream, change: dict[str, object]) -> None:
     changed = dataclasses.replace(upstream, **change)  # type: ignore[arg-type]  # whichever field it is
     assert builds.build_key(changed, a_go()) != builds.build_key(upstream, a_go())
@@ -188,6 +198,12 @@ def test_the_wanted_source_is_kept_without_code_and_tests(
     assert [path.relative_to(source) for path in source.rglob("*") if path.is_file()] == [
         Path("kustomize/stage/pod.yaml")
     ]
+
+
+def test_a_single_file_is_kept_under_its_own_path(tmp_path: Path) -> None:
+    program(tmp_path / "module/hack/wrapper.sh", "text")
+    builds.keep_source(tmp_path / "module/hack/wrapper.sh", tmp_path / "source/hack/wrapper.sh")
+    assert (tmp_path / "source/hack/wrapper.sh").read_text() == "text"
 
 
 def test_a_failed_build_leaves_nothing(

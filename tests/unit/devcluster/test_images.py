@@ -12,7 +12,17 @@ import pytest
 import slipway_devcluster
 from slipway_devcluster import images
 from slipway_devcluster.images import PLATFORM_IMAGES, PlatformImage
-from slipway_devcluster.oci_archive import Layer, add_bytes, file_digest, read_image, write_archive, write_layer
+from slipway_devcluster.oci_archive import (
+    Layer,
+    add_bytes,
+    file_digest,
+    find_file,
+    pack_folder,
+    read_image,
+    read_labels,
+    write_archive,
+    write_layer,
+)
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
 
@@ -96,6 +106,35 @@ def test_every_blob_lies_under_its_own_digest(tmp_path: Path) -> None:
     for name, content in blobs.items():
         (tmp_path / "blob").write_bytes(content)
         assert file_digest(tmp_path / "blob") == name.removeprefix("blobs/").replace("/", ":")
+
+
+def test_an_image_that_buildah_wrote_can_be_dated_anew(tmp_path: Path) -> None:
+    def written(name: str, created: str | None) -> Path:
+        pack_folder(tmp_path / name, "localhost/it:1", as_folder(tmp_path / "written"), created=created)
+        return tmp_path / name
+
+    before, after = configuration(written("as-it-was", None)), configuration(written("anew", "2026-11-29T12:00:00Z"))
+    assert after == {**before, "created": "2026-11-29T12:00:00Z"}
+
+
+def as_folder(folder: Path) -> Path:
+    """An image as buildah's transport `dir:` writes it."""
+    folder.mkdir(exist_ok=True)
+    write_archive(folder / "archive", "localhost/it:1", [a_layer(folder, greeting=b"hello")], {"User": "1"})
+    digest = read_image(folder / "archive").digest.removeprefix("sha256:")
+    for name, content in unpacked(folder / "archive").items():
+        blob = name.rpartition("/")[2]
+        (folder / ("manifest.json" if blob == digest else blob)).write_bytes(content)
+    return folder
+
+
+def test_a_file_of_an_image_is_the_one_of_its_last_layer(tmp_path: Path) -> None:
+    layers = [a_layer(tmp_path, greeting=b"hello"), a_layer(tmp_path, greeting=b"good day", other=b"")]
+    write_archive(tmp_path / "archive", "localhost/it:1", layers, {"Labels": {"it": "is"}})
+
+    assert find_file(tmp_path / "archive", "greeting") == b"good day"
+    assert find_file(tmp_path / "archive", "farewell") is None
+    assert read_labels(tmp_path / "archive") == {"it": "is"}
 
 
 # --- the platform's images -------------------------------------------------------------------------------------------

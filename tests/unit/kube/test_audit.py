@@ -60,6 +60,9 @@ class World:
     async def serves(self, kind: Kind) -> bool:
         return self.has_kind
 
+    async def exists(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
+        raise AssertionError("nobody asks for one namespace where all are watched")
+
 
 @asynccontextmanager
 async def audited(world: World) -> AsyncIterator[World]:

@@ -107,6 +107,12 @@ async def test_an_apply_is_server_side_in_our_name(client: KubeClient, server: S
     assert json.loads(server.bodies[0]) == THING
 
 
+async def test_what_is_created_on_trial_is_made_by_nobody(client: KubeClient, server: Server) -> None:
+    await client.create(THING, dry_run=True)
+    await client.create(THING)
+    assert [dict(request.query) for request in server.requests] == [{"dryRun": "All"}, {}]
+
+
 async def test_a_status_is_applied_by_a_manager_of_its_own(client: KubeClient, server: Server) -> None:
     await client.apply_status(THING)
     [request] = server.requests

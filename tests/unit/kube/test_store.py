@@ -62,6 +62,17 @@ def test_what_nobody_reads_is_not_kept() -> None:
     assert pruned(whole) == pod("a", 1, annotations={"kept": "yes"})
 
 
+def test_of_who_wrote_what_of_a_deployment_only_when_somebody_asked_something_is_kept() -> None:
+    asks: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
+    entries = [
+        {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": asks},
+        {"manager": "kubectl", "time": "2026-11-21T09:00:00Z", "fieldsV1": {"f:spec": {"f:scaling": {}}}},
+    ]
+    thing = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
+    assert pruned(thing)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
+    assert pruned(pruned(thing)) == pruned(thing)
+
+
 def test_texts_that_many_objects_have_in_common_are_kept_once(store: Store) -> None:
     for name in ("a", "b"):
         store.take(POD, "ADDED", json.loads(json.dumps(pod(name, 1, labels={"team": "blue and green"}))), now=0)

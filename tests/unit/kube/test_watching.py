@@ -12,7 +12,7 @@ import kopf
 import pytest
 from slipway.kube import arrivals, watching
 from slipway.kube.audit import Rhythm
-from slipway.kube.errors import Call, UnavailableError
+from slipway.kube.errors import Call, ForbiddenError, UnavailableError
 from slipway.kube.kinds import CONFIG_MAP, POD, Kind, Object
 from slipway.kube.metrics import Metrics
 from slipway.kube.watching import Watch, Watching
@@ -27,6 +27,9 @@ class Lister:
         return [ONE]
 
     async def serves(self, kind: Kind) -> bool:
+        return True
+
+    async def exists(self, *_: Any) -> bool:
         return True
 
 
@@ -97,7 +100,7 @@ IN_ALL, IN_ONE = (True, ()), (False, ("home",))
 
 
 def watched_in_one_namespace_and_in_all(lister: Lister) -> Watching[str]:
-    watches = [Watch(CONFIG_MAP, lambda _: ["key"], namespace="home"), Watch(POD, lambda _: ["key"])]
+    watches = [Watch(CONFIG_MAP, lambda _: ["key"], namespaces=("home",)), Watch(POD, lambda _: ["key"])]
     rhythm = Rhythm(every=60, unsynced=60, missing=60, behind=60, begun=60, listed_anew=0.01)
     return Watching(watches, client=lister, login=no_login, add=lambda _: None, metrics=Metrics(), rhythm=rhythm)
 
@@ -121,6 +124,48 @@ async def test_when_one_of_the_kopfs_ends_both_begin_anew(monkeypatch: pytest.Mo
     await until(lambda: brief.where.count(IN_ALL) >= 2 and brief.where.count(IN_ONE) >= 2)
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_a_namespace_that_is_closed_to_us_is_left_out_until_it_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    brief, lister = BriefKopf(), Guarded(closed={"shut"})
+    monkeypatch.setattr(kopf, "operator", brief.run)
+    task = asyncio.create_task(watched_in(("open", "shut"), lister).run())
+    await until(lambda: brief.where == [(False, ("open",))])
+    lister.closed.clear()
+    await until(lambda: brief.where[1:] == [(False, ("open", "shut"))])
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_where_every_namespace_is_closed_no_watch_begins_before_one_opens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    brief, lister = BriefKopf(), Guarded(closed={"shut"})
+    monkeypatch.setattr(kopf, "operator", brief.run)
+    watched = watched_in(("shut",), lister)
+    task = asyncio.create_task(watched.run())
+    await until(lambda: watched.auditor.closed)
+    assert brief.where == []
+    lister.closed.clear()
+    await until(lambda: brief.where == [(False, ("shut",))])
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def watched_in(namespaces: tuple[str, ...], lister: Lister) -> Watching[str]:
+    rhythm = Rhythm(every=60, unsynced=60, missing=0.05, behind=60, begun=60, listed_anew=0.01)
+    watches = [Watch(CONFIG_MAP, lambda _: ["key"], namespaces=namespaces)]
+    return Watching(watches, client=lister, login=no_login, add=lambda _: None, metrics=Metrics(), rhythm=rhythm)
+
+
+class Guarded(Lister):
+    def __init__(self, *, closed: set[str]) -> None:
+        self.closed = closed
+
+    async def list_metadata(self, kind: Kind, namespace: str | None = None, **_: Any) -> list[Object]:
+        if namespace in self.closed:
+            raise ForbiddenError(Call("list", kind.name, ""), "it may not", code=403)
+        return []
 
 
 class Asked(Lister):

@@ -57,6 +57,17 @@ def test_an_unknown_engine_without_a_profile_is_left_to_its_serving_runtime() ->
     assert made.why[0].startswith("The spec names no accelerator profile, so the ServingRuntime sglang itself says")
 
 
+def test_others_engines_that_need_a_gpu_are_not_planned_without_a_profile() -> None:
+    answer = unplannable({"engine": {"name": "slipway-sglang"}}, [profile("h100")])
+    assert answer.reason is Reason.NO_ACCELERATOR_FITS
+    assert "name one or more in accelerator.profiles (there are h100)" in answer.message
+
+
+def test_one_that_runs_on_cpus_needs_no_profile() -> None:
+    made = plan(deployment(engine={"name": "slipway-ovms"}), [])
+    assert (made.runtime, made.gpus_per_replica) == ("slipway-ovms", 0)
+
+
 def test_a_plan_says_that_memory_was_not_looked_at() -> None:
     assert "Whether the model fits into the memory was not looked at." in plan(on_h100()).why
 
@@ -162,8 +173,8 @@ TABLE = [
         {"engine": {"name": "llamacpp"}},
         [],
         Reason.PROFILE_MISSING,
-        "llama runs on CPUs, and there is no AcceleratorProfile of vendor CPU: apply manifests/accelerators/cpu.yaml, "
-        "or write one.",
+        "llama runs on CPUs, and there is no AcceleratorProfile of vendor CPU: let Slipway's chart "
+        "bring it (accelerators.vendors.cpu), or write one.",
     ),
 ]
 

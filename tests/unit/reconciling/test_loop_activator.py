@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from slipway.api.names import activator_slice
+from slipway.api.names import WAKE_ANNOTATION, activator_slice
 from slipway.kube.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -28,7 +28,7 @@ EXTRA = activator_slice("llama")
 
 def activator(*addresses: str, service: str = "slipway-activator") -> Object:
     """The slice of the activator's own Service, as Kubernetes keeps it."""
-    labels = {"app.kubernetes.io/managed-by": "slipway", "kubernetes.io/service-name": service}
+    labels = {"slipway.dev/activator": service, "kubernetes.io/service-name": service}
     endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
     return thing(ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints)
 
@@ -273,3 +273,35 @@ async def test_before_keda_has_judged_nothing_is_told(with_activator: Loop) -> N
     pass_time(loop, 1000)
     await loop.turn()
     assert status(loop)["state"] == "Idle"
+
+
+async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_written_again(
+    with_activator: Loop,
+) -> None:
+    """As by a clock on the wall in New York."""
+    loop = with_activator
+    entry: Object = {
+        "manager": "kubectl-annotate",
+        "time": f"{NOW - timedelta(seconds=5):%Y-%m-%dT%H:%M:%SZ}",
+        "fieldsV1": {"f:metadata": {"f:annotations": {f"f:{WAKE_ANNOTATION}": {}}}},
+    }
+    wall = f"{NOW - timedelta(hours=5):%Y-%m-%dT%H:%M:%SZ}"
+    loop.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {WAKE_ANNOTATION: wall}, "managedFields": [entry]}})
+    await loop.settle()
+    [remark] = [each for each in status(loop)["plan"]["why"] if each.startswith(WAKE_ANNOTATION)]
+    assert remark.startswith(f"{WAKE_ANNOTATION}: {wall} is over, so it wakes nothing any more")
+    await loop.turn()
+    assert loop.api.writes() == []
+
+
+@pytest.mark.parametrize("text", ["soon", f"{NOW + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"])
+async def test_of_what_does_nothing_it_is_told_once_and_not_with_each_second(with_activator: Loop, text: str) -> None:
+    """What is told is written, what is written is seen, and what is seen is looked at again."""
+    loop = with_activator
+    loop.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {WAKE_ANNOTATION: text}}})
+    await loop.settle()
+    assert [each for each in status(loop)["plan"]["why"] if each.startswith(WAKE_ANNOTATION)]
+    for seconds in (1, 2, 3):
+        loop.time = NOW + timedelta(seconds=seconds)
+        await loop.turn()
+        assert loop.api.writes() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from slipway.reconciling.options import Options, parse
 FLAGS = {
     "--kubeconfig": "SLIPWAY_KUBECONFIG",
     "--namespace": "SLIPWAY_NAMESPACE",
+    "--watch-namespaces": "SLIPWAY_WATCH_NAMESPACES",
     "--activators": "SLIPWAY_ACTIVATORS",
     "--ports-per-namespace": "SLIPWAY_PORTS_PER_NAMESPACE",
+    "--keep-old-runtimes": "SLIPWAY_KEEP_OLD_RUNTIMES",
+    "--runtimes": "SLIPWAY_RUNTIMES",
     "--lease-name": "SLIPWAY_LEASE_NAME",
     "--identity": "SLIPWAY_IDENTITY",
     "--workers": "SLIPWAY_WORKERS",
@@ -29,8 +33,11 @@ def test_without_anything_there_are_sensible_defaults() -> None:
     assert options == Options(
         kubeconfig=None,
         namespace="slipway-system",
+        watch_namespaces=(),
         activators=("slipway-activator",),
         ports_per_namespace=1000,
+        runtimes={},
+        keep_old_runtimes=3600.0,
         kserve_namespace="kserve",
         keda_namespace="keda",
         lease_name="slipway-operator",
@@ -66,6 +73,10 @@ def test_prometheus_may_be_in_several_namespaces_or_in_none(value: str, namespac
     assert parse([f"--prometheus-namespace={value}"], {}).prometheus_namespaces == namespaces
 
 
+def test_models_may_be_served_in_some_namespaces_alone() -> None:
+    assert parse(["--watch-namespaces=chat, code"], {}).watch_namespaces == ("chat", "code")
+
+
 def test_several_activators_are_named_with_commas_in_between() -> None:
     assert parse(["--activators=one,two"], {}).activators == ("one", "two")
 
@@ -87,6 +98,7 @@ REFUSED = [
     ("--kubeconfig", "/nowhere", "'/nowhere' is not a file: name a kubeconfig that is there"),
     ("--namespace", "Chat", "'Chat' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
     ("--prometheus-namespace", "monitoring,Team_A", "'Team_A' can't be the name of an object"),
+    ("--watch-namespaces", "chat,*", "'*' can't be the name of an object"),
     ("--lease-name", "a_b", "'a_b' can't be the name of an object"),
     ("--workers", "0", "'0' is not a whole number from 1 to 256"),
     ("--workers", "²", "'²' is not a whole number from 1 to 256"),
@@ -124,3 +136,36 @@ def test_help_names_every_flag_with_its_variable_and_default(capsys: pytest.Capt
     told = re.sub(r"\s+", " ", capsys.readouterr().out)
     assert all(flag in told and f"[{variable}]" in told for flag, variable in FLAGS.items())
     assert "(default: slipway-system)" in told
+
+
+# --- the runtimes of this release ------------------------------------------------------------------------------------
+
+RUNTIME = {
+    "kind": "ClusterServingRuntime",
+    "metadata": {"name": "slipway-vllm-cuda-1.2.3-0a1b2c3d", "labels": {"slipway.dev/runtime": "slipway-vllm-cuda"}},
+}
+
+
+def test_runtimes_are_read_from_a_folder_by_the_names_by_which_plans_call_them(tmp_path: Path) -> None:
+    (tmp_path / "vllm-cuda.json").write_text(json.dumps(RUNTIME))
+    (tmp_path / "README").write_text("of no interest")
+    assert parse([f"--runtimes={tmp_path}"], {}).runtimes == {"slipway-vllm-cuda": RUNTIME}
+
+
+OTHERS: tuple[object, ...] = (
+    {**RUNTIME, "kind": "Pod"},
+    {**RUNTIME, "metadata": 1},
+    {**RUNTIME, "metadata": {"name": "x"}},
+    [],
+    {},
+)
+
+
+@pytest.mark.parametrize("text", ["", "{", *map(json.dumps, OTHERS)])
+def test_a_file_that_holds_no_runtime_of_a_release_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    (tmp_path / "odd.json").write_text(text)
+    with pytest.raises(SystemExit):
+        parse([f"--runtimes={tmp_path}"], {})
+    assert "odd.json holds no ClusterServingRuntime" in capsys.readouterr().err

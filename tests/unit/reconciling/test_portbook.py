@@ -224,7 +224,7 @@ async def test_a_table_that_was_lost_while_nobody_led_is_made_again_from_where_s
     claim, other = made(loop), made(loop, "other")
     for whose, port in ((claim, 20001), (other, 20000)):
         owner = {"kind": "LLMDeployment", "name": whose.name, "uid": whose.uid, "controller": True}
-        labels = {"slipway.dev/llmdeployment": whose.name, "app.kubernetes.io/managed-by": "slipway"}
+        labels = {"slipway.dev/llmdeployment": whose.name, "slipway.dev/activator": "slipway-activator"}
         metadata = {"labels": labels, "ownerReferences": [owner]}
         name = activator_slice(whose.name)
         loop.api.put(thing(ENDPOINT_SLICE, name, metadata=metadata, ports=[{"port": port}], endpoints=[]))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from slipway.api.asked import written
+from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
 from slipway.kube.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,
     CORE_EVENT,
     DEPLOYMENT,
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,
     INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
     NODE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
@@ -24,19 +29,23 @@ from slipway.reconciling.home import Home
 from slipway.reconciling.key import Key
 from slipway.reconciling.watches import watches
 
+OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE}
 LONG_NAME = "a" + 51 * "-" + "z"
 EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LONG_NAME)]
 
 
-def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[Key]:
-    made = watches(
+def made(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) -> list[Watch[Key]]:
+    return watches(
         everyone=lambda: EVERYONE,
         on_node=lambda node: [Key("on", node)],
         node=({} if nodes is None else nodes).get,
         ports=lambda _: (),
-        home=Home("slipway-system", ("slipway-activator",)),
+        home=Home("slipway-system", ("slipway-activator",), watched=watched),
     )
-    return next(watch for watch in made if watch.kind == kind)
+
+
+def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[Key]:
+    return next(watch for watch in made(nodes) if watch.kind == kind)
 
 
 def thing(name: str = "a", **fields: Any) -> Object:
@@ -50,6 +59,20 @@ def node(ready: str) -> Object:
 
 def event(about: str) -> Object:
     return thing(f"{about}.1", involvedObject={"kind": "Pod", "name": about}, reason="Failed", source={"x": "y"})
+
+
+def test_models_of_all_namespaces_are_watched_unless_some_are_named() -> None:
+    where = {watch.kind: watch.namespaces for watch in made()}
+    assert where == {kind: ("slipway-system",) if kind == CONFIG_MAP else () for kind in where}
+
+
+def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_the_clusters_or_ours() -> None:
+    home, watched = "slipway-system", ("chat", "code")
+    where = {watch.kind: watch.namespaces for watch in made(watched=watched)}
+    of_models = where.keys() - OF_THE_CLUSTER - {CONFIG_MAP, ENDPOINT_SLICE}
+    assert all(kind.namespaced for kind in of_models)
+    expected = dict.fromkeys(of_models, watched) | dict.fromkeys(OF_THE_CLUSTER, ())
+    assert where == expected | {CONFIG_MAP: (home,), ENDPOINT_SLICE: (*watched, home)}
 
 
 def test_a_child_concerns_the_deployment_of_its_label() -> None:
@@ -113,8 +136,12 @@ def test_an_event_of_any_other_pod_is_not_kept() -> None:
     assert watch_of(CORE_EVENT).kept(event("coredns-5d9c-x7")) is None
 
 
+def without(labels: dict[str, str], name: str) -> dict[str, str]:
+    return {key: value for key, value in labels.items() if key != name}
+
+
 def of_the_activator(namespace: str, service: str = "slipway-activator") -> Object:
-    labels = {"kubernetes.io/service-name": service, "app.kubernetes.io/managed-by": "slipway"}
+    labels = {"kubernetes.io/service-name": service, "slipway.dev/activator": service}
     return thing("slice", metadata={"namespace": namespace, "labels": labels})
 
 
@@ -129,7 +156,7 @@ def test_a_service_that_is_called_like_the_activator_elsewhere_concerns_nobody()
 
 def test_the_table_of_ports_is_watched_in_slipways_own_namespace() -> None:
     watch = watch_of(CONFIG_MAP)
-    assert (watch.namespace, watch.label_selector) == ("slipway-system", "slipway.dev/port-table")
+    assert (watch.namespaces, watch.label_selector) == (("slipway-system",), "slipway.dev/port-table")
 
 
 def test_of_a_deployment_the_template_of_its_pods_is_not_kept() -> None:
@@ -150,7 +177,11 @@ def test_of_what_is_ours_all_that_we_set_is_kept_and_of_its_status_what_is_read(
         **thing("llama", metadata=metadata, spec={"predictor": {"large": "x"}}, status=status),
         "kind": "InferenceService",
     }
-    kept = watch_of(INFERENCE_SERVICE).keep({**service, "metadata": {**service["metadata"], "managedFields": ["x"]}})
+    fields = {"manager": "slipway", "operation": "Apply", "fieldsV1": {"f:spec": {}}}
+    managed = [{**fields, "time": "then"}, {**fields, "manager": "kubectl"}]
+    kept = watch_of(INFERENCE_SERVICE).keep({**service, "metadata": {**service["metadata"], "managedFields": managed}})
+    assert kept is not None
+    assert kept["metadata"].pop("managedFields") == [fields]
     assert kept == {**service, "status": {name: status[name] for name in ("conditions", "modelStatus")}}
 
 
@@ -173,7 +204,8 @@ def test_of_the_slices_of_a_service_our_own_is_kept_whole_and_the_others_for_the
     home, elsewhere = ({**of_the_activator(each), "endpoints": ["x"]} for each in ("slipway-system", "evil"))
     assert [watch.keep(each) for each in (ours, home)] == [ours, home]
     assert [watch.keep(each) for each in (its, elsewhere)] == [
-        {"metadata": each["metadata"]} for each in (its, elsewhere)
+        {"metadata": {**each["metadata"], "labels": without(each["metadata"]["labels"], "slipway.dev/activator")}}
+        for each in (its, elsewhere)
     ]
 
 
@@ -187,7 +219,7 @@ def test_of_what_is_somebody_else_s_it_is_kept_whose() -> None:
 
 def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> None:
     claim = thing(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
-    made = watches(
+    all_of_them = watches(
         everyone=lambda: EVERYONE,
         on_node=lambda _: (),
         node=lambda _: None,
@@ -195,6 +227,24 @@ def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> No
         home=Home(),
         on_claim=lambda it: [Key("of", it["metadata"]["name"])],
     )
-    watch = next(each for each in made if each.kind == PERSISTENT_VOLUME_CLAIM)
+    watch = next(each for each in all_of_them if each.kind == PERSISTENT_VOLUME_CLAIM)
     assert watch.keep(claim) == {"metadata": thing()["metadata"], "status": {"phase": "Bound"}}
     assert list(watch.keys(claim)) == [("of", "a")]
+
+
+def test_of_a_deployment_s_annotations_those_are_kept_that_are_read() -> None:
+    read = dict.fromkeys((PAUSED_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION), "x")
+    last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "large"}
+    watch = watch_of(LLM_DEPLOYMENT)
+    assert watch.keep(thing(metadata={"annotations": read | last_applied}))["metadata"]["annotations"] == read
+    assert "annotations" not in watch.keep(thing(metadata={"annotations": last_applied}))["metadata"]
+
+
+def test_of_a_deployment_it_is_kept_when_somebody_asked_for_something() -> None:
+    watch = watch_of(LLM_DEPLOYMENT)
+    fields: Any = {"f:metadata": {"f:annotations": {"f:team": {}, f"f:{WAKE_ANNOTATION}": {}}}, "f:spec": {}}
+    entry = {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": fields}
+    kept = watch.keep(thing(metadata={"managedFields": [entry]}))["metadata"]
+    assert str(written(WAKE_ANNOTATION, kept["managedFields"])) == "2026-11-21 10:00:00+00:00"
+    assert "team" not in str(kept)
+    assert "managedFields" not in watch.keep(thing(metadata={"managedFields": [{**entry, "fieldsV1": {}}]}))["metadata"]

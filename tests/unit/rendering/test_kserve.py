@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from kubernetes.client import models
-from support.rendered import MANIFESTS, documents
+from support.rendered import RUNTIMES, documents
 from support.rendered_worlds import Object, of_kind, on_h100
 from support.rendered_worlds import desired as rendered
 
@@ -95,7 +95,7 @@ def test_kserve_knows_every_field_of_an_inference_service(service: Object) -> No
     assert unknown(service, "V1beta1InferenceService", "") == []
 
 
-@pytest.mark.parametrize("runtime", documents(MANIFESTS / "runtimes"), ids=lambda runtime: runtime["metadata"]["name"])
+@pytest.mark.parametrize("runtime", documents(RUNTIMES), ids=lambda runtime: runtime["metadata"]["name"])
 def test_kserve_knows_every_field_of_a_runtime(runtime: Object) -> None:
     assert unknown(runtime, "V1alpha1ClusterServingRuntime", "") == []
 

@@ -1,4 +1,4 @@
-"""The runtimes and profiles that come with Slipway, against each other and against the rules."""
+"""Slipway's own runtimes and the profiles that come with it, against each other and against the rules."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from slipway.rendering.inferenceservice import UNTIL_GONE
 from slipway_devcluster.gpu_nodes import MODELS
 from slipway_runtime import cli
 from slipway_runtime.supervisor.drain import Patience
-from support.rendered import MANIFESTS, documents, profiles
+from support.other_runtimes import is_of_others
+from support.rendered import RUNTIMES as RUNTIME_FILES
+from support.rendered import documents, profiles
 from support.rendered_worlds import Object
 
-RUNTIME_OBJECTS = documents(MANIFESTS / "runtimes")
+RUNTIME_OBJECTS = [each for each in documents(RUNTIME_FILES) if not is_of_others(each)]
 PROFILES = profiles()
 
 

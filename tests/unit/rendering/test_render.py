@@ -11,12 +11,13 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.planning import Plan, make_plan
 from slipway.rendering import Desired, ObjectReference, Unrenderable, World, hash_of, render
-from support.rendered import MANIFESTS, documents, profiles
+from support.rendered import RUNTIMES as RUNTIME_FILES
+from support.rendered import documents, profiles
 from support.rendered_worlds import arguments, deployment, desired, of_kind, on_h100, plan, predictor, runtime
 
 GOLDEN = Path(__file__).parent / "golden"
 MONITORING = frozenset({"PodMonitor.monitoring.coreos.com"})
-RUNTIMES = {thing["metadata"]["name"]: thing for thing in documents(MANIFESTS / "runtimes")}
+RUNTIMES = {thing["metadata"]["name"]: thing for thing in documents(RUNTIME_FILES)}
 
 
 def rendered(wanted: LLMDeployment) -> Desired:
@@ -314,3 +315,13 @@ def test_a_queue_is_a_label_of_the_pods() -> None:
 def test_wishes_that_are_not_carried_out_yet_are_named() -> None:
     wanted = on_h100(model={"uri": "hf://org/model", "cache": {"kind": "Node"}}, scaling={"autoscaler": "None"})
     assert desired(wanted).remarks == ("model.cache: files are not cached yet; each replica fetches them.",)
+
+
+@pytest.mark.parametrize("name", ["prometheus.kserve.io/port", "prometheus.kserve.io/path"])
+def test_what_sends_the_activator_elsewhere_for_metrics_is_refused(name: str) -> None:
+    """As where it is stored from before the types refused it."""
+    wanted = on_h100(pod={"annotations": {"team": "chat", name: "9999"}})
+    planned = plan(wanted)
+    answer = render(wanted, planned, World(serving_runtime=runtime(planned.runtime)))
+    assert isinstance(answer, Unrenderable)
+    assert answer.message.startswith(f"pod.annotations: {name} tells where an engine's metrics are")

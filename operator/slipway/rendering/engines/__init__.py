@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.planning import Plan
 from slipway.rendering.desired import Object
 from slipway.rendering.engines import custom, llamacpp, vllm
@@ -12,6 +13,6 @@ from slipway.rendering.engines.engine import Engine
 ENGINES: Mapping[str, Engine] = {engine.name: engine for engine in (vllm.ENGINE, llamacpp.ENGINE)}
 
 
-def engine_of(plan: Plan, serving_runtime: Object) -> Engine:
+def engine_of(plan: Plan, serving_runtime: Object, spec: LLMDeploymentSpec) -> Engine:
     """The engine of the plan; a name that is none of ours is that of a ServingRuntime, which says itself what it is."""
-    return ENGINES.get(plan.engine) or custom.engine(plan.engine, serving_runtime)
+    return ENGINES.get(plan.engine) or custom.engine(plan.engine, serving_runtime, spec)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.api import names
+from slipway.api.engine_notes import USUAL_PATH, Series
 from slipway.api.llmdeployment import EngineSpec, LLMDeployment, LLMDeploymentSpec
 from slipway.api.units import seconds
 from slipway.planning import Plan
@@ -24,6 +25,10 @@ class Engine:
     port: int = names.ENGINE_PORT
     checks_keys: bool = True  # those of access.apiKeysSecret
     metrics_port: int = names.RUNTIME_PORT  # our runtime's: the engine's metrics and its own in one scrape
+    metrics_path: str = USUAL_PATH
+    readiness_port: int = names.RUNTIME_PORT
+    in_flight: tuple[Series, ...] = ()  # what it calls the requests that it has, where that isn't what our runtime does
+    drains_for: float | None = None  # seconds, of one that isn't told how long; None: there is nothing to do about it
 
 
 def flag(name: str, value: object | None) -> list[str]:

@@ -7,7 +7,15 @@ from slipway_runtime.guard.metrics import MOST_OWNERS, Metrics
 
 
 def keys_in(registry: CollectorRegistry) -> set[str]:
-    return {sample.labels["key"] for family in registry.collect() for sample in family.samples}
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    return {sample.labels["key"] for sample in samples if "key" in sample.labels}
+
+
+def test_that_nothing_is_in_flight_is_told_before_the_first_request() -> None:
+    """An autoscaler that finds no such series takes its metrics for broken."""
+    registry = CollectorRegistry()
+    Metrics(registry, "gemma")
+    assert registry.get_sample_value("slipway_requests_in_flight", {"model_name": "gemma"}) == 0
 
 
 def test_owners_beyond_the_first_few_are_counted_together_whatever_they_get() -> None:

@@ -1,0 +1,105 @@
+{{/*
+What a person is told after an install or upgrade: what to do next, and what is missing or not where the values say. Where
+helm has no cluster to ask, as in `helm template` and Argo CD, that is told which nobody needs a cluster for.
+*/}}
+{{- define "slipway.notes" -}}
+{{- $served := include "slipway.list" .Values.watchNamespaces | fromJsonArray -}}
+Slipway {{ .Chart.AppVersion }} is in namespace {{ .Release.Namespace }}, and serves the LLMDeployments of
+{{- if $served }} the namespaces {{ join ", " $served }} alone.
+{{- else }} all namespaces.
+{{- end }}
+
+Next, see whether all of it works together; whatever doesn't is told with the remedy:
+
+  helm test {{ .Release.Name }} --namespace {{ .Release.Namespace }} --logs
+
+Then ask for a model. What can be said of one is told by
+
+  kubectl explain llmdeployment.spec
+{{- if not (.Capabilities.APIVersions.Has "slipway.dev/v1alpha1/LLMDeployment") }}
+
+WARNING: The cluster doesn't have LLMDeployments (slipway.dev/v1alpha1). Install the chart slipway-crds.
+{{- end }}
+{{- if not (.Capabilities.APIVersions.Has "serving.kserve.io/v1beta1/InferenceService") }}
+
+WARNING: The cluster doesn't have KServe (InferenceService of serving.kserve.io/v1beta1), so no model can run. Install
+KServe 0.20 in Standard mode, as the chart slipway-platform does.
+{{- end }}
+{{- if not (.Capabilities.APIVersions.Has "keda.sh/v1alpha1/ScaledObject") }}
+
+WARNING: The cluster doesn't have KEDA (ScaledObject of keda.sh/v1alpha1), so models don't scale, and don't wake from zero.
+Install KEDA 2.21 or later, as the chart slipway-platform does. Earlier ones have the critical CVE-2026-77524.
+{{- else }}
+{{- include "slipway.notesOfPlatform" . }}
+{{- end }}
+{{- if ne (toJson .Values.activator.names) (toJson (list "slipway-activator")) }}
+
+In namespaces with the label slipway.dev/restricted, KEDA may ask those activators alone that slipway-crds knows:
+
+  helm upgrade slipway-crds CHARTS/slipway-crds --namespace NAMESPACE --reset-then-reuse-values \
+    --set 'policies.activators={{ printf "{%s}" (join "," .Values.activator.names) }},policies.slipwayNamespace={{ .Release.Namespace }}'
+{{- end }}
+{{- end }}
+
+{{- define "slipway.notesOfPlatform" -}}
+{{- $asked := not (empty (lookup "rbac.authorization.k8s.io/v1" "ClusterRole" "" "view")) }}{{/* every cluster has it */}}
+{{- $version := "" }}
+{{- if $asked }}
+{{- $kserve := dict "root" . "value" "platform.kserveNamespace" "namespace" .Values.platform.kserveNamespace "deployment" "kserve-controller-manager" }}
+{{- include "slipway.notWhereItIsSaid" (merge (dict "without" "no model starts") $kserve) }}
+{{- $keda := dict "root" . "value" "platform.kedaNamespace" "namespace" .Values.platform.kedaNamespace "deployment" "keda-operator" }}
+{{- include "slipway.notWhereItIsSaid" (merge (dict "without" "models don't scale, and don't wake from zero") $keda) }}
+{{- $version = include "slipway.versionOf" $keda }}
+{{- end }}
+{{- if not $version }}
+
+KEDA has to be 2.21 or later: earlier ones have the critical CVE-2026-77524. `helm test` says which one this is.
+{{- else if semverCompare "<2.21.0-0" $version }}
+
+WARNING: KEDA {{ $version }} has the critical CVE-2026-77524. Update it to 2.21 or later.
+{{- end }}
+{{- end }}
+
+{{/* The Deployment as JSON, or null: a dict of deployment and namespace. Who installs may list what the operator may list. */}}
+{{- define "slipway.deployment" -}}
+{{- $found := dict }}
+{{- range (lookup "apps/v1" "Deployment" .namespace "").items }}
+{{- if eq .metadata.name $.deployment }}{{ $found = . }}{{ end }}
+{{- end }}
+{{- toJson $found }}
+{{- end }}
+
+{{/* A dict of root, value, namespace, deployment and without, which is what doesn't work then. */}}
+{{- define "slipway.notWhereItIsSaid" -}}
+{{- if not (include "slipway.deployment" . | fromJson) }}
+{{- $elsewhere := "" }}
+{{- if not (include "slipway.list" .root.Values.watchNamespaces | fromJsonArray) }}
+{{- range without (list "keda" "kserve" .root.Release.Namespace | uniq) .namespace }}
+{{- if include "slipway.deployment" (dict "deployment" $.deployment "namespace" .) | fromJson }}{{ $elsewhere = . }}{{ end }}
+{{- end }}
+{{- end }}
+
+WARNING: No Deployment {{ .deployment }} is in namespace {{ .namespace }}, where {{ .value }} says that it is, so {{ .without }}.
+{{- if $elsewhere }} There is one in namespace {{ $elsewhere }}:
+
+  helm upgrade {{ .root.Release.Name }} CHARTS/slipway --namespace {{ .root.Release.Namespace }} --reset-then-reuse-values --set {{ .value }}={{ $elsewhere }}
+{{- else }} Install it, or name its namespace there.
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Of what runs, by its image's tag or else its label; empty if neither is a version. */}}
+{{- define "slipway.versionOf" -}}
+{{- $it := include "slipway.deployment" . | fromJson }}
+{{- $version := "" }}
+{{- if $it }}
+{{- $told := list (($it.metadata.labels | default dict) | dig "app.kubernetes.io/version" "") }}
+{{- range $it.spec.template.spec.containers }}
+{{- $told = prepend $told (regexFind ":[^:/@]*(@|$)" .image | trimPrefix ":") }}
+{{- end }}
+{{- range $told }}
+{{- if not $version }}{{ $version = regexFind "^v?[0-9]+[.][0-9]+([.][0-9]+)?" . | trimPrefix "v" }}{{ end }}
+{{- end }}
+{{- end }}
+{{- $version }}
+{{- end }}

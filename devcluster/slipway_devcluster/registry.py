@@ -1,0 +1,69 @@
+"""A container registry on a node, at its loopback address, for what is published and pulled again.
+
+No cluster has it unless asked for. containerd pulls from there without TLS, as it does from every loopback address.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from pathlib import Path
+
+from .builds import ensure_on_demand
+from .cluster import Cluster
+from .components import Component
+from .errors import Refusal
+from .paths import Cache
+from .progress import Steps
+
+UPSTREAM = "registry"
+HOST, PORT = "127.0.0.1", 5000
+ADDRESS = f"{HOST}:{PORT}"
+"""As seen from the node."""
+PATIENCE = 15.0
+
+
+def start(cluster: Cluster, *, cache: Cache, steps: Steps) -> str:
+    """Its address, when it answers there. The first time, it is built from source."""
+    build = ensure_on_demand(UPSTREAM, cache, steps)
+    folder = cluster.layout.state / "registry"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(configuration(folder / "blobs"))
+    argv = [str(build.binary("registry")), "serve", str(folder / "config.json")]
+    cluster.add(Component("registry", argv, {"OTEL_TRACES_EXPORTER": "none"}))
+    _wait_until_it_answers(cluster)
+    return ADDRESS
+
+
+def configuration(folder: Path) -> str:
+    """In JSON, which is YAML."""
+    config = {
+        "version": "0.1",
+        "log": {"level": "info", "accesslog": {"disabled": False}},
+        "storage": {"filesystem": {"rootdirectory": str(folder)}, "delete": {"enabled": True}},
+        "http": {"addr": ADDRESS},
+    }
+    return json.dumps(config, indent=2)
+
+
+def _wait_until_it_answers(cluster: Cluster) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not _answers(cluster):
+        if time.monotonic() > deadline:
+            log = cluster.layout.logs / "registry.log"
+            raise Refusal(f"the registry does not answer after {PATIENCE:.0f} s; {log} has what it says")
+        time.sleep(0.05)
+
+
+def _answers(cluster: Cluster) -> bool:
+    connection = http.client.HTTPConnection(HOST, PORT, timeout=2)
+    try:
+        with cluster.entered():
+            connection.connect()
+        connection.request("GET", "/v2/")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

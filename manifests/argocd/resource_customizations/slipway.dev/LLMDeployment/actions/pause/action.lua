@@ -1,0 +1,5 @@
+-- Leaves the number of replicas as it is, whoever asks.
+
+obj.metadata.annotations = obj.metadata.annotations or {}
+obj.metadata.annotations["slipway.dev/paused"] = "true"
+return obj

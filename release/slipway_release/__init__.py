@@ -1,0 +1,1 @@
+"""What of Slipway is published: images, charts, manifests, and what vouches for them."""

@@ -1,0 +1,38 @@
+"""Names of registries, and where in one things lie."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from slipway_devcluster.errors import Refusal
+
+REGISTRY = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d+)?(/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
+
+
+def checked(registry: str) -> str:
+    """As it was given, if it can be one."""
+    if not registry:
+        raise Refusal(
+            "REGISTRY is not set, and images and charts name it; set it to where they will be, such as "
+            "REGISTRY=registry.example.com/slipway."
+        )
+    if not REGISTRY.fullmatch(registry):
+        raise Refusal(
+            f"{registry!r} is no registry: write its host, and a folder in it if there is one, in lower case and "
+            "without https:// or a slash at the end, as in registry.example.com/slipway."
+        )
+    return registry
+
+
+def charts_of(registry: str) -> str:
+    return f"oci://{registry}/charts"
+
+
+def is_here(registry: str) -> bool:
+    """Whether it is on this machine: such a one is asked without TLS, as docker and containerd do."""
+    host = re.sub(r":\d+$", "", registry.split("/", maxsplit=1)[0])
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

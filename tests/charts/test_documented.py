@@ -1,0 +1,77 @@
+"""The commands of the documentation say what the charts understand, and bring and take away all that there is."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from slipway.api.names import RUNTIME_LABEL
+from support.charts import CHARTS, KUBERNETES, rendered, run, with_runtimes
+from support.kube import Object
+
+ROOT = CHARTS.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+INSTALL = (ROOT / "docs/install.md").read_text()
+VERBS = ("install", "upgrade", "template")
+TAKES_ONE = ("--set", "--namespace")
+TELLS = (*TAKES_ONE, "--skip-tests")
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Those of helm with one of Slipway's charts, each up to what it is piped into."""
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.partition("|")[0], comments=True)
+            if words[:1] == ["helm"] and words[1] in VERBS and chart_of(words).is_dir():
+                yield words
+
+
+def chart_of(words: list[str]) -> Path:
+    """A chart of a release, as it is written into dist/, is the one here."""
+    [named] = [word for word in words if word.startswith(("charts/", "dist/"))] or ["none"]
+    return CHARTS / re.sub(r"-\d.*|\.tgz$", "", Path(named).name)
+
+
+def made(words: list[str]) -> list[Object]:
+    told = [word for at, word in enumerate(words) if word in TELLS or words[at - 1] in TAKES_ONE]
+    text = run("template", chart_of(words).name, chart_of(words), f"--kube-version={KUBERNETES}", *told)
+    return [*with_runtimes(thing for thing in yaml.load_all(text, Loader=yaml.CSafeLoader) if thing)]
+
+
+DOCUMENTED = [words for page in PAGES for words in commands(page.read_text())]
+WITH_VALUES = [words for words in DOCUMENTED if "--set" in words and chart_of(words).name != "slipway-platform"]
+
+
+@pytest.mark.parametrize("words", WITH_VALUES, ids=" ".join)
+def test_values_in_commands_are_those_that_the_charts_have(words: list[str]) -> None:
+    assert made(words)
+
+
+def names(things: list[Object]) -> set[tuple[str, str]]:
+    return {(thing["kind"], re.sub(r"-[0-9a-f]{8}$", "", thing["metadata"]["name"])) for thing in things}
+
+
+def test_kubectl_brings_what_helm_brings_but_for_its_self_test() -> None:
+    by_kubectl = [words for words in commands(INSTALL) if words[1] == "template"]
+    brought = names([thing for words in by_kubectl for thing in made(words)])
+    by_helm = names([*rendered("slipway-crds"), *rendered("slipway")])
+    assert brought == by_helm - {("Pod", "slipway-selftest")}
+    assert all("--kube-version" in words and "--namespace" in words for words in by_kubectl)
+    assert all("--set" in words for words in by_kubectl if chart_of(words).name == "slipway")  # where its images are
+
+
+def test_after_the_platforms_chart_slipway_is_told_where_keda_is() -> None:
+    of_platform = [words for words in commands(INSTALL) if chart_of(words).name == "slipway-platform"]
+    [namespace] = {words[words.index("--namespace") + 1] for words in of_platform}
+    for page in (INSTALL, (ROOT / "README.md").read_text()):
+        assert f"--set platform.kedaNamespace={namespace}" in page
+
+
+def test_what_stays_after_an_uninstall_is_taken_away_where_all_is_to_go() -> None:
+    _, _, remove = INSTALL.partition("To remove all")
+    assert f"kubectl delete clusterservingruntimes --selector {RUNTIME_LABEL}\n" in remove
+    assert "kubectl delete --filename crds/" in remove

@@ -1,0 +1,53 @@
+"""Whatever the values say, the charts make objects that the API server's schemas take: kubeconform, without a cluster.
+
+What the API server itself says of them: tests/cluster/test_charts.py.
+"""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from support.chart_values import BRANCHES, NOT_RECORDED, SCHEMAS, kinds
+from support.charts import kubeconform, text
+from support.openapi_schemas import kind_of
+
+LOCATION = f"{SCHEMAS}/{{{{ .Group }}}}_{{{{ .ResourceKind }}}}_{{{{ .ResourceAPIVersion }}}}.json"
+WRONG = """
+apiVersion: v1
+kind: Service
+metadata: {name: a}
+spec: {ports: [{port: eighty}], selektor: {}}
+"""
+
+
+def complaints(manifest: str) -> str:
+    how = ["-strict", "-schema-location", LOCATION, "-skip", ",".join(NOT_RECORDED)]
+    command = [str(kubeconform()), *how]
+    done = subprocess.run(command, input=manifest, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_all_that_is_made_is_as_the_schemas_say(branch: str) -> None:
+    assert complaints(text("slipway", BRANCHES[branch])) == ""
+
+
+def test_so_are_the_types_and_their_policies() -> None:
+    assert complaints(text("slipway-crds")) == ""
+
+
+def test_what_is_wrong_is_found() -> None:
+    said = complaints(WRONG)
+    assert "/spec/ports/0/port" in said
+    assert "selektor" in said
+
+
+def test_there_is_a_schema_for_every_kind_and_no_other() -> None:
+    assert {file.name for file in SCHEMAS.glob("*.json")} == {kind.file for kind in kinds()}
+
+
+def test_a_kind_without_a_schema_is_not_passed_over() -> None:
+    thing = {"apiVersion": "v1", "kind": "Unheard"}
+    assert not (SCHEMAS / kind_of(thing).file).exists()
+    assert "could not find schema for Unheard" in complaints("{apiVersion: v1, kind: Unheard, metadata: {name: a}}")

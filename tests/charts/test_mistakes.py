@@ -1,0 +1,229 @@
+"""Mistakes in the charts' values are refused with what was meant or is missing, and each value has a text to go by."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.chart_values import defaults, nested
+from support.charts import CHARTS, Refused, name_of, rendered
+from support.kube import Object
+
+Path_ = tuple[str, ...]
+ALL = ["slipway", "slipway-crds"]
+WITH_PLATFORM = [*ALL, "slipway-platform"]
+
+
+# --- texts ----------------------------------------------------------------------------------------------
+
+
+def undescribed(schema: Any, path: Path_ = ()) -> Iterator[str]:
+    for name, each in schema["properties"].items():
+        if "description" in each:  # it speaks for all that is below it
+            continue
+        if "properties" in each:
+            yield from undescribed(each, (*path, name))
+        else:
+            yield ".".join((*path, name))
+
+
+@pytest.mark.parametrize("chart", WITH_PLATFORM)
+def test_every_value_is_described(chart: str) -> None:
+    schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
+    assert list(undescribed(schema)) == []
+
+
+@pytest.mark.parametrize(
+    ("values", "meant"),
+    [
+        ({"operator": {"replica": 3}}, "operator.replicas"),
+        ({"operator": {"nodeselector": {}}}, "operator.nodeSelector"),
+        ({"activator": {"autoscaling": {"enable": True}}}, "activator.autoscaling.enabled"),
+        ({"image": {"tag": "1"}}, "images"),
+        ({"images": {"operator": {"tags": "1"}}}, "images.operator.tag"),
+        ({"accelerators": {"vendors": {"nvida": False}}}, "accelerators.vendors.nvidia"),
+        ({"tolerations": []}, "operator.tolerations or activator.tolerations"),
+        ({"watchNamespace": "chat"}, "watchNamespaces"),
+    ],
+    ids=str,
+)
+def test_a_name_that_does_not_exist_is_refused_with_the_nearest_that_does(values: dict[str, Any], meant: str) -> None:
+    with pytest.raises(Refused, match=rf"value must be 'renamed to {re.escape(meant)}, the nearest that there is'"):
+        rendered("slipway", values)
+
+
+def test_a_name_that_is_near_to_none_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(Refused, match=r"at '/operator': additional properties 'foo' not allowed") as refused:
+        rendered("slipway", {"operator": {"foo": 3}})
+    assert "'replicas'" in str(refused.value)
+
+
+def maps(schema: Any) -> Iterator[Any]:
+    """The schemas of all maps whose names are known."""
+    if schema.get("additionalProperties") is False:
+        yield schema
+    for each in schema.get("properties", {}).values():
+        yield from maps(each)
+
+
+@pytest.mark.parametrize("chart", WITH_PLATFORM)
+def test_names_are_no_misspellings_of_each_other_and_each_misspelling_is_told_what_was_meant(chart: str) -> None:
+    for each in maps(json.loads((CHARTS / chart / "values.schema.json").read_text())):
+        names, patterns = [*each["properties"]], each["patternProperties"]
+        assert not [name for name in names for pattern in patterns if re.search(pattern, name)]
+        for name in names:
+            meant = {word: told_of(word, patterns) for word in misspellings(name) if word not in names}
+            assert not [word for word, told in meant.items() if not re.search(rf"\b{re.escape(name)}\b", told)], name
+
+
+def told_of(word: str, patterns: dict[str, Any]) -> str:
+    return " ".join(told["const"] for pattern, told in patterns.items() if re.search(pattern, word))
+
+
+def misspellings(name: str) -> set[str]:
+    """As they are made: a letter too few or too many, the wrong case, two that changed places."""
+    last, doubled, swapped = name[:-1], name[:1] + name, name[1::-1] + name[2:]
+    return {f"{name}s", last, doubled, swapped, name[:1].upper() + name[1:]} - {name}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"log": {"level": "loud"}}, "must be one of 'debug', 'info', 'warning', 'error'"),
+        ({"operator": {"replicas": 0}}, "minimum"),
+        ({"activator": {"names": []}}, "minItems"),
+        ({"images": {"operator": {"digest": "abc"}}}, "does not match pattern"),
+        ({"accelerators": {"costPerHour": {"l4": -1}}}, "minimum"),
+        (
+            {"accelerators": {"costPerHour": {"l5": 1}}},
+            "l5, and no AcceleratorProfile of this chart is called so",
+        ),
+        ({"watchNamespaces": ["chat", "*"]}, "does not match pattern"),
+        (
+            {"activator": {"replicas": 3, "autoscaling": {"enabled": True, "maxReplicas": 2}}},
+            "maxReplicas is 2, and activator.replicas, from which it goes up, 3: raise the one or lower the other",
+        ),
+        (
+            {"activator": {"autoscaling": {"enabled": True, "cpu": 0}}},
+            "neither its cpu nor its memory counts: set one of them to a percentage, or disable it",
+        ),
+        (
+            {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
+            "each metric would be there twice: disable one",
+        ),
+        ({"accelerators": {"costPerHour": {"l4": "a lot"}}}, "does not match pattern"),
+        ({"platform": {"kedaNamespace": ""}}, "does not match pattern"),
+        ({"platform": {"kserveNamespace": ""}}, "does not match pattern"),
+        ({"images": {"registry": "https://registry.example.com"}}, "does not match pattern"),
+        ({"images": {"pullSecrets": ["registry"]}}, "got string, want object"),
+        ({"operator": {"tolerations": [{"effect": "Never"}]}}, "value must be one of"),
+        ({"operator": {"tolerations": [{"kay": "gpu"}]}}, "'kay' not allowed"),
+        ({"operator": {"env": [{"value": "1"}]}}, "missing property 'name'"),
+        ({"operator": {"env": [{"name": "A", "value": 1}]}}, "got number, want string"),
+        ({"operator": {"affinity": {"nodeAfinity": {}}}}, "renamed to operator.affinity.nodeAffinity"),
+        ({"operator": {"topologySpreadConstraints": [{"maxSkew": 1}]}}, "missing properties"),
+        ({"activator": {"trustedProxies": ["gateway"]}}, "does not match pattern"),
+        ({"extraObjects": [1]}, "got number, want"),
+        *(
+            (
+                {"activator": {"names": ["slipway-activator", name]}},
+                f"activator.names has {name}, and so is called what",
+            )
+            for name in ("view", "edit", "admin", "cluster-admin", "slipway-operator", "slipway-selftest")
+        ),
+        (
+            {"operator": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
+            "operator.env names A twice, and a container has a variable once: leave one of them out",
+        ),
+    ],
+    ids=str,
+)
+def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        rendered("slipway", values)
+
+
+# --- null, and odd looks ---------------------------------------------------------------------------------------------
+
+
+def test_no_name_is_taken_for_something_else_than_a_string() -> None:
+    """YAML knows numbers and booleans by their looks."""
+    plain = ("plain-a", "plain-b", "plain-c", "plain-d", "plain-e")
+    odd = ("123", "null", "on", "true", "1e3")
+
+    def objects(names: tuple[str, ...]) -> list[Object]:
+        home, keda, activator, watched, other = names
+        values = {
+            "platform": {"kedaNamespace": keda, "kserveNamespace": other},
+            "activator": {"names": [activator], "priorityClassName": watched, "autoscaling": {"enabled": True}},
+            "watchNamespaces": [watched, other],
+            "images": {"operator": {"registry": "", "repository": other, "tag": home}},
+            "monitoring": {"prometheusNamespaces": [home], "podMonitor": {"enabled": True}},
+        }
+        return rendered("slipway", values, namespace=home)
+
+    def renamed(thing: Any) -> Any:
+        if isinstance(thing, dict):
+            return {renamed(key): renamed(each) for key, each in thing.items()}
+        if isinstance(thing, list):
+            return [renamed(each) for each in thing]
+        for plain_, odd_ in zip(plain, odd, strict=True) if isinstance(thing, str) else ():
+            thing = thing.replace(plain_, odd_)
+        return thing
+
+    def in_order(things: list[Object]) -> list[Object]:
+        return sorted(things, key=lambda thing: (thing["kind"], thing["metadata"].get("namespace", ""), name_of(thing)))
+
+    assert in_order(objects(odd)) == in_order(renamed(objects(plain)))
+
+
+NOTHING: list[Any] = [None, [], [""]]
+"""As `--set watchNamespaces=null`, as in a file, and as `--set watchNamespaces={}`, which helm takes for this."""
+
+
+@pytest.mark.parametrize("nothing", NOTHING, ids=str)
+@pytest.mark.parametrize("value", ["watchNamespaces", "activator.trustedProxies", "monitoring.prometheusNamespaces"])
+def test_a_list_of_names_can_be_emptied_again(value: str, nothing: Any) -> None:
+    assert rendered("slipway", nested(value, nothing)) == rendered("slipway", nested(value, []))
+
+
+def emptied(values: Any, schema: Any) -> Any:
+    """All that may be missing and is empty by default as null."""
+    found = {}
+    for name, default in values.items():
+        if isinstance(default, dict) and default:
+            told = schema["properties"][name]
+            found[name] = emptied(default, told) if "properties" in told else default
+        elif not default and name not in schema.get("required", ()):
+            found[name] = None
+    return found
+
+
+@pytest.mark.parametrize("chart", ALL)
+def test_what_is_empty_by_default_may_be_null(chart: str) -> None:
+    schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
+    assert rendered(chart, emptied(defaults(chart), schema)) == rendered(chart)
+
+
+def maps_below(values: Any, path: Path_ = ()) -> Iterator[Path_]:
+    for name, each in values.items():
+        if isinstance(each, dict) and each and name not in ("resources",):
+            yield (*path, name)
+            yield from maps_below(each, (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("chart", "path"), [(chart, path) for chart in ALL for path in maps_below(defaults(chart))], ids=str
+)
+def test_a_map_that_is_null_is_refused_with_its_name(chart: str, path: Path_) -> None:
+    with pytest.raises(Refused, match=f"missing property '{path[-1]}'"):
+        rendered(chart, nested(".".join(path), None))
+
+
+def test_all_that_has_a_default_is_missed_if_it_is_null() -> None:
+    with pytest.raises(Refused, match="missing propert") as refused:
+        rendered("slipway", {"operator": dict.fromkeys(defaults("slipway")["operator"])})
+    assert "'replicas', 'portsPerNamespace', 'disruptionBudget'" in str(refused.value)

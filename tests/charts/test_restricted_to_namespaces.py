@@ -1,0 +1,151 @@
+"""`watchNamespaces`: rights in these namespaces alone, and there all that both programs need."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+from slipway.activator.settings import parse as parse_settings
+from slipway.activator.watches import Home as ActivatorsHome
+from slipway.activator.watches import watches as activators_watches
+from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
+from slipway.kube.watching import Watch
+from slipway.reconciling.home import Home
+from slipway.reconciling.options import parse
+from slipway.reconciling.watches import watches
+from support import audit
+from support.audit import Right
+from support.charts import rendered
+from support.kube import Object
+
+OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
+HOME, KSERVE, KEDA = "slipway-system", "kserve", "keda"
+WATCHED = ("chat", "code")
+CLUSTER = ""
+RESTRICTED = rendered("slipway", {"watchNamespaces": [*WATCHED]})
+EVERYWHERE = rendered("slipway")
+Rights = Mapping[str, set[Right]]
+
+
+def rights(account: str, objects: Iterable[Object]) -> Rights:
+    """What the account may do, by namespace; in the cluster's own by ClusterRoleBinding."""
+    roles = {place(each): each for each in objects if each["kind"] in ("Role", "ClusterRole")}
+    found: defaultdict[str, set[Right]] = defaultdict(set)
+    for binding in objects:
+        if binding["kind"] in ("RoleBinding", "ClusterRoleBinding") and is_for(account, binding):
+            namespace = binding["metadata"].get("namespace", CLUSTER)
+            role = roles[binding["roleRef"]["kind"], namespace, binding["roleRef"]["name"]]
+            found[namespace] |= audit.granted([role])
+    return found
+
+
+def place(thing: Object) -> tuple[str, str, str]:
+    return thing["kind"], thing["metadata"].get("namespace", CLUSTER), thing["metadata"]["name"]
+
+
+def is_for(account: str, binding: Object) -> bool:
+    return bool(binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": HOME}])
+
+
+def needed(made: Iterable[Watch[Any]]) -> dict[str, set[Right]]:
+    found: defaultdict[str, set[Right]] = defaultdict(set)
+    for watch in made:
+        for namespace in watch.namespaces or (CLUSTER,):
+            found[namespace] |= {Right(verb, watch.kind.group, watch.kind.plural) for verb in ("list", "watch")}
+    return found
+
+
+def reading(rights_: Rights) -> Rights:
+    return {
+        where: found
+        for where, all_of_them in rights_.items()
+        if (found := {right for right in all_of_them if right.verb in ("list", "watch")})
+    }
+
+
+def environment(program: str, objects: Iterable[Object]) -> dict[str, str]:
+    [deployment] = [each for each in objects if place(each) == ("Deployment", HOME, program)]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each.get("value", HOME) for each in container["env"]}
+
+
+def test_both_programs_are_told_which_namespaces_to_watch() -> None:
+    assert parse(["--runtimes="], environment(OPERATOR, RESTRICTED)).watch_namespaces == WATCHED
+    assert parse_settings([], environment(ACTIVATOR, RESTRICTED)).watch_namespaces == WATCHED
+
+
+def test_without_namespaces_they_watch_all() -> None:
+    assert parse(["--runtimes="], environment(OPERATOR, EVERYWHERE)).watch_namespaces == ()
+    assert parse_settings([], environment(ACTIVATOR, EVERYWHERE)).watch_namespaces == ()
+
+
+def test_the_operator_may_watch_what_it_watches_where_it_watches_it_and_nothing_else() -> None:
+    made = watches(
+        everyone=lambda: (),
+        on_node=lambda _: (),
+        node=lambda _: None,
+        ports=lambda _: (),
+        home=Home(HOME, (ACTIVATOR,), watched=WATCHED),
+    )
+    of_platform = {Right(verb, kind.group, kind.plural) for kind in PLATFORM for verb in ("list", "watch")}
+    expected = needed(made) | dict.fromkeys((KSERVE, KEDA), of_platform)
+    assert reading(rights(OPERATOR, RESTRICTED)) == expected
+
+
+PLATFORM = (DEPLOYMENT, POD, ENDPOINT_SLICE)
+"""Of KServe and KEDA, in their own namespaces (`reconciling/platform.py`)."""
+
+
+def test_the_activator_may_watch_what_it_watches_and_look_for_pods_that_ask() -> None:
+    expected = needed(activators_watches(ActivatorsHome(HOME, ACTIVATOR), lambda _: (), WATCHED))
+    for where in (HOME, KEDA):
+        expected[where].add(Right("list", "", "pods"))
+    assert reading(rights(ACTIVATOR, RESTRICTED)) == expected
+
+
+TIDIES_UP = Right("delete", "serving.kserve.io", "clusterservingruntimes")
+"""Runtimes of older releases that nobody uses any more: who uses one elsewhere can't be told."""
+
+
+@pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
+def test_a_model_in_one_of_the_namespaces_is_served_as_everywhere(account: str) -> None:
+    """All rights are there, those on what belongs to no namespace in the ClusterRole."""
+    restricted, everywhere = rights(account, RESTRICTED), rights(account, EVERYWHERE)
+    for namespace in WATCHED:
+        assert everywhere[CLUSTER] - {TIDIES_UP} <= restricted[namespace] | restricted[CLUSTER]
+    assert everywhere[HOME] <= restricted[HOME]
+
+
+OF_THE_CLUSTER = {
+    OPERATOR: {
+        "acceleratorprofiles",
+        "clusterservingruntimes",
+        "namespaces",
+        "nodes",
+        "priorityclasses",
+        "runtimeclasses",
+        "selfsubjectaccessreviews",
+        "subjectaccessreviews",
+    },
+    ACTIVATOR: {"namespaces"},
+}
+
+
+@pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
+def test_in_the_whole_cluster_they_have_rights_on_what_belongs_to_no_namespace_alone(account: str) -> None:
+    assert {right.resource for right in rights(account, RESTRICTED)[CLUSTER]} == OF_THE_CLUSTER[account]
+
+
+@pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
+def test_of_namespaces_they_may_ask_for_those_that_they_have_to_do_with(account: str) -> None:
+    [role] = [each for each in RESTRICTED if place(each) == ("ClusterRole", CLUSTER, account)]
+    [rule] = [each for each in role["rules"] if each["resources"] == ["namespaces"]]
+    assert set(rule["resourceNames"]) == {*WATCHED, HOME, KEDA, *([KSERVE] if account == OPERATOR else [])}
+
+
+def test_one_namespace_may_be_several_things_at_once() -> None:
+    values = {"watchNamespaces": ["all"], "platform": {"kserveNamespace": "all", "kedaNamespace": "all"}}
+    objects = rendered("slipway", values, namespace="all")
+    assert len({place(each) for each in objects}) == len(objects)

@@ -1,0 +1,121 @@
+"""What `helm test` runs, and what a person is told after an install."""
+
+from __future__ import annotations
+
+import pytest
+from slipway.kube.kinds import DEPLOYMENT, SCALED_OBJECT
+from slipway.selftest.checks import name_of
+from slipway.selftest.options import parse
+from support import audit
+from support.audit import Right
+from support.charts import notes, rendered
+from support.kube import Object
+
+NAME = "slipway-selftest"
+TWO = {"activator": {"names": ["slipway-activator", "other"]}}
+
+
+def place(thing: Object) -> tuple[str, str]:
+    return thing["kind"], thing["metadata"]["name"]
+
+
+def only(kind: str, objects: list[Object]) -> Object:
+    [found] = [each for each in objects if place(each) == (kind, NAME)]
+    return found
+
+
+def test_the_pod_is_a_test_of_helm_and_takes_the_place_of_the_one_before() -> None:
+    annotations = only("Pod", rendered("slipway"))["metadata"]["annotations"]
+    assert annotations["helm.sh/hook"] == "test"
+    assert annotations["helm.sh/hook-delete-policy"] == "before-hook-creation"
+
+
+def test_it_keeps_the_restricted_profile_as_the_programs_do() -> None:
+    objects = rendered("slipway")
+    [deployment] = [each for each in objects if place(each) == ("Deployment", "slipway-operator")]
+    theirs, ours = deployment["spec"]["template"]["spec"], only("Pod", objects)["spec"]
+    assert ours["securityContext"] == theirs["securityContext"]
+    assert ours["containers"][0]["securityContext"] == theirs["containers"][0]["securityContext"]
+
+
+def test_it_is_told_what_the_programs_are_told() -> None:
+    [container] = only("Pod", rendered("slipway", TWO))["spec"]["containers"]
+    env = {each["name"]: each.get("value", "slipway-system") for each in container["env"]}
+    options = parse([], env)
+    assert (options.activators, options.keda_namespace) == (("slipway-activator", "other"), "keda")
+    assert options.pod
+
+
+KEDAS = Right("get", "apps", "deployments")
+"""That of KEDA's operator, by its name."""
+
+
+def test_where_some_namespaces_are_watched_alone_it_has_no_right_in_the_whole_cluster() -> None:
+    values = {"watchNamespaces": ["chat"], "platform": {"kedaNamespace": "elsewhere"}}
+    objects = [each for each in rendered("slipway", values) if each["metadata"]["name"].startswith(NAME)]
+    assert {each["kind"] for each in objects} == {"ServiceAccount", "Role", "RoleBinding", "Pod"}
+    [role] = [each for each in objects if place(each) == ("Role", f"{NAME}-keda")]
+    assert audit.granted([role]) == {KEDAS}
+    assert role["metadata"]["namespace"] == "elsewhere"
+    [binding] = [each for each in objects if place(each) == ("RoleBinding", f"{NAME}-keda")]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": "slipway-system"}]
+
+
+def test_it_may_do_what_it_does_and_take_away_nothing_but_what_it_makes() -> None:
+    objects = rendered("slipway", TWO)
+    assert audit.granted([only("ClusterRole", objects)]) == {KEDAS}
+    assert audit.granted([only("Role", objects)]) == {
+        Right("get", "coordination.k8s.io", "leases"),
+        Right("create", "serving.kserve.io", "inferenceservices"),
+        *(Right(verb, "apps", "deployments") for verb in ("create", "delete")),
+        *(Right(verb, "keda.sh", "scaledobjects") for verb in ("create", "get", "delete")),
+    }
+    for kind in (DEPLOYMENT, SCALED_OBJECT):
+        [rule] = [
+            each
+            for each in only("Role", objects)["rules"]
+            if each["resources"] == [kind.plural] and "delete" in each["verbs"]
+        ]
+        assert rule["resourceNames"] == [name_of(0), name_of(1)]
+
+
+# --- what a person is told -------------------------------------------------------------------------------------------
+
+OURS = "slipway.dev/v1alpha1/LLMDeployment"
+KSERVE, KEDA = "serving.kserve.io/v1beta1/InferenceService", "keda.sh/v1alpha1/ScaledObject"
+
+
+def test_the_next_command_is_named() -> None:
+    assert "helm test slipway --namespace slipway-system --logs" in notes()
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        ([KSERVE, KEDA], ["LLMDeployments (slipway.dev/v1alpha1)"]),
+        ([OURS, KEDA], ["KServe (InferenceService of serving.kserve.io/v1beta1)"]),
+        ([OURS, KSERVE], ["KEDA (ScaledObject of keda.sh/v1alpha1)"]),
+        ([OURS, KSERVE, KEDA], []),
+        ([], ["LLMDeployments", "KServe", "KEDA"]),
+    ],
+)
+def test_what_is_missing_is_told(there: list[str], missing: list[str]) -> None:
+    told = notes(api_versions=",".join(there))
+    warnings = [line for line in told.splitlines() if line.startswith("WARNING")]
+    assert len(warnings) == len(missing)
+    assert all(f"doesn't have {words}" in line for words, line in zip(missing, warnings, strict=True))
+
+
+@pytest.mark.parametrize("there", ["", KEDA])
+def test_a_keda_with_a_critical_hole_is_warned_of_whether_or_not_there_is_one(there: str) -> None:
+    assert "CVE-2026-77524" in notes(api_versions=there)
+
+
+def test_where_some_namespaces_are_watched_alone_that_is_told() -> None:
+    assert "of the namespaces chat, code alone" in notes({"watchNamespaces": ["chat", "code"]})
+
+
+def test_where_activators_have_other_names_the_command_is_told_by_which_slipway_crds_knows_them() -> None:
+    said = "--set 'policies.activators={slipway-activator,other},policies.slipwayNamespace=slipway-system'"
+    assert said in notes(TWO)
+    assert "policies.activators" not in notes()

@@ -1,0 +1,19 @@
+"""What is kept of a release fits into the Secret that helm keeps it in, by far; it has 1 MiB at most."""
+
+from __future__ import annotations
+
+import pytest
+from support.chart_values import defaults
+from support.release_secrets import LIMIT, kept
+
+ALL_ON = {
+    "watchNamespaces": [f"team-{number}" for number in range(20)],
+    "activator": {"names": ["slipway-activator", "second"], "autoscaling": {"enabled": True}},
+    "runtimes": {name: {"enabled": True} for name in defaults("slipway")["runtimes"]},
+    "monitoring": {"podMonitor": {"enabled": True}},
+}
+
+
+@pytest.mark.parametrize(("chart", "values"), [("slipway", {}), ("slipway", ALL_ON), ("slipway-crds", {})])
+def test_a_release_takes_a_quarter_of_the_room_that_there_is_at_most(chart: str, values: dict[str, object]) -> None:
+    assert kept(chart, values) < LIMIT / 4

@@ -1,0 +1,147 @@
+"""Slipway is upgraded, rolled back, uninstalled and installed again while models serve, sleep and wake: none of their
+pods restarts, and no request is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from slipway_devcluster import model
+from slipway_devcluster import slipway as installation
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import SLIPWAY_NAMESPACE
+from support.breaking import Breaking
+from support.clusters import Settings
+from support.kube import Kube, Object
+from support.previous import VERSION, Previous
+from support.previous import previous as previous_one
+from support.releases import KEEPS_NO_OLD_RUNTIME, RELEASE, helm, rolled_out, with_values
+from support.scenes import STREAMS, Scene
+from support.sleepers import CLAIM, Sleeper, at_zero, sleepers
+from support.volumes import folder_claimed
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
+
+Templates = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def previous(
+    operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Previous]:
+    yield previous_one(operator_pods, settings, tmp_path_factory.mktemp("previous"))
+    installation.install(operator_pods, cache=settings.cache, steps=settings.steps)
+
+
+@pytest.fixture
+async def scene(
+    operator_pods: Cluster, previous: Previous, neighbour_kube: Kube, settings: Settings
+) -> AsyncIterator[Scene]:
+    """Made by the older version."""
+    await install(operator_pods, neighbour_kube, previous)
+    weights = model.ensure_gguf(settings.cache, settings.steps)
+    models = (
+        at_zero("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}),
+        at_zero("asleep", scaling={"idleAfter": "15s"}),
+    )
+    async with (
+        folder_claimed(neighbour_kube, CLAIM, weights),
+        sleepers(operator_pods, neighbour_kube, *models) as (awake, asleep),
+    ):
+        yield Scene(Breaking(operator_pods, neighbour_kube), awake, asleep)
+
+
+async def install(cluster: Cluster, kube: Kube, previous: Previous) -> None:
+    command = ["upgrade", "--install", *RELEASE, str(previous.chart), "--take-ownership", "--values=-"]
+    values = json.dumps(previous.values).encode()
+    await asyncio.to_thread(cluster.run_helm, command, values)
+    await rolled_out(kube.within(SLIPWAY_NAMESPACE))
+
+
+async def upgrade(scene: Scene, settings: Settings) -> None:
+    """As the devcluster installs it."""
+    cluster = scene.breaking.cluster
+    await asyncio.to_thread(installation.install, cluster, cache=settings.cache, steps=settings.steps)
+
+
+async def templates(scene: Scene) -> Templates:
+    """By what KServe has the pods made: another one, and they restart."""
+    found = [await each.kube.get("deployment", each.predictor) for each in scene.both]
+    return {each["metadata"]["name"]: each["spec"]["template"] for each in found}
+
+
+def is_told(thing: Object) -> bool:
+    return bool(thing.get("status", {}).get("update"))
+
+
+async def runtime_of(sleeper: Sleeper) -> str:
+    found = await sleeper.kube.get("inferenceservice", sleeper.name)
+    return str(found["spec"]["predictor"]["model"]["runtime"])
+
+
+async def made_by(sleeper: Sleeper) -> str:
+    found = await sleeper.kube.get("llmdeployment", sleeper.name)
+    return str(found["status"]["made"]["version"])
+
+
+async def test_an_upgrade_and_its_rollback_restart_no_model_and_lose_no_request(
+    scene: Scene, settings: Settings
+) -> None:
+    before = await templates(scene)
+    async with scene.under_way():
+        pod = await scene.awake.pod()
+        await upgrade(scene, settings)
+        for each in scene.both:
+            told = await each.kube.wait_for("llmdeployment", each.name, is_told)
+            what = "; ".join(told["status"]["update"]["changes"])
+            assert f"predictor.model.runtime: slipway-llamacpp-{VERSION}-" in what
+            assert "predictor.model.args: --drain-limit=121 goes" in what
+    await scene.nothing_is_lost()
+    assert await templates(scene) == before
+    assert (await scene.awake.pod())["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert await made_by(scene.asleep) == VERSION
+
+    await scene.asleep.until_replicas(0)
+    async with scene.under_way():
+        await helm(scene.breaking.cluster, "rollback", *RELEASE)
+        await rolled_out(scene.breaking.slipway)
+    await scene.nothing_is_lost()
+    assert await templates(scene) == before
+
+
+async def test_a_model_is_updated_when_it_is_asked_to_and_loses_no_request(scene: Scene, settings: Settings) -> None:
+    """What nobody needs then goes."""
+    older = {await runtime_of(each) for each in scene.both}
+    await upgrade(scene, settings)
+    async with scene.under_way():
+        pod = await scene.awake.pod()
+        for each in scene.both:
+            await each.kube.wait_for("llmdeployment", each.name, is_told)
+            await each.kube.run("annotate", "llmdeployment", each.name, "slipway.dev/sync=now")
+        await scene.awake.pod(but=[pod["metadata"]["uid"]])
+    await scene.nothing_is_lost()
+    for each in scene.both:
+        assert await made_by(each) != VERSION
+        found = await each.kube.get("llmdeployment", each.name)
+        assert "update" not in found["status"]
+        assert await runtime_of(each) not in older
+    home = scene.breaking.slipway
+    async with with_values(scene.breaking.cluster, home, *KEEPS_NO_OLD_RUNTIME):
+        for name in older:
+            await home.wait_gone("clusterservingruntime", name)
+
+
+async def test_models_serve_on_without_slipway_and_are_taken_over_again(scene: Scene, settings: Settings) -> None:
+    async with scene.under_way():
+        pass
+    before, pod = await templates(scene), await scene.awake.pod()
+    await helm(scene.breaking.cluster, "uninstall", *RELEASE, "--wait")
+    assert (await scene.awake.answered(1)).status == 200
+    await upgrade(scene, settings)
+    for each in scene.both:
+        await each.kube.wait_for("llmdeployment", each.name, is_told)
+    assert await templates(scene) == before
+    assert (await scene.awake.pod())["metadata"]["uid"] == pod["metadata"]["uid"]

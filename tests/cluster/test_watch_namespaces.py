@@ -1,0 +1,84 @@
+"""Slipway with rights in some namespaces alone: models there are served as everywhere, others are left alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME
+from support import audit
+from support.audit import Request
+from support.kube import Kube
+from support.namespaces import own_namespace
+from support.releases import rolled_out, with_values
+from support.rendered import gemma
+from support.zero_scene import CLAIM, FRIEND, scene
+
+OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
+REPLICAS = 4  # of both
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+async def other(neighbour_kube: Kube) -> AsyncIterator[Kube]:
+    """A second namespace, which is watched, too."""
+    async with own_namespace(neighbour_kube) as kube:
+        yield kube
+
+
+@pytest.fixture
+async def restricted(operator_pods: Cluster, neighbour_kube: Kube, other: Kube) -> AsyncIterator[Cluster]:
+    """To the namespaces of the test."""
+    home, watched = neighbour_kube.within(HOME), f"{neighbour_kube.namespace},{other.namespace}"
+    async with with_values(operator_pods, home, f"watchNamespaces={{{watched}}}"):
+        await until_replaced(home)
+        yield operator_pods
+
+
+async def until_replaced(home: Kube) -> None:
+    """Those of before have other rights than they were made for."""
+    pods = f"app.kubernetes.io/name in ({OPERATOR},{ACTIVATOR})"
+    async with asyncio.timeout(60):
+        while len(await home.select("pods", pods)) > REPLICAS:  # noqa: ASYNC110 - many watches would be no better
+            await asyncio.sleep(1)
+
+
+def asked(cluster: Cluster) -> dict[str, list[Request]]:
+    return {account: audit.requests(cluster.layout.audit_log, account) for account in (OPERATOR, ACTIVATOR)}
+
+
+async def test_a_model_sleeps_and_wakes_and_its_clients_are_judged_and_nothing_is_refused_to_slipway(
+    restricted: Cluster, neighbour_kube: Kube
+) -> None:
+    before = {account: len(requests) for account, requests in asked(restricted).items()}
+    friends = [{"podSelector": {"matchLabels": FRIEND}}]
+    async with scene(neighbour_kube, access={"allowFrom": friends}) as model:
+        assert await model.ask() == (403, "not_allowed_from_here")
+        assert await model.sleeps()
+        await model.wakes(labels=FRIEND)
+    for account, requests in asked(restricted).items():
+        assert [request for request in requests[before[account] :] if request.was_refused] == []
+
+
+async def test_a_model_elsewhere_is_left_alone(restricted: Cluster, neighbour_kube: Kube) -> None:
+    async with own_namespace(neighbour_kube) as elsewhere:
+        await elsewhere.apply(gemma(min_replicas=0))
+        await elsewhere.never("llmdeployment", lambda thing: "status" in thing, seconds=5)
+        assert await elsewhere.find("inferenceservice", "gemma") is None
+
+
+@pytest.mark.timeout(400, func_only=True)
+async def test_a_watched_namespace_that_goes_keeps_nobody_from_the_others(
+    restricted: Cluster, neighbour_kube: Kube, other: Kube
+) -> None:
+    """Its Roles go with it; what is watched there ends by being refused, when the watches are opened anew."""
+    await other.run("delete", "namespace", other.namespace, "--timeout=60s")
+    home = neighbour_kube.within(HOME)
+    await home.run("rollout", "restart", *(f"deployment/{program}" for program in (OPERATOR, ACTIVATOR)))
+    await rolled_out(home)
+    await neighbour_kube.apply(CLAIM, gemma(min_replicas=0))
+    await neighbour_kube.wait_for_condition("scaledobject", "gemma", "Ready", timeout=60)
+    await neighbour_kube.delete("llmdeployment", "gemma", wait=True)

@@ -1,0 +1,110 @@
+"""What the real argocd makes of Slipway's objects by the Lua of this repository: their health, and their actions.
+
+Without a cluster. What is expected stands beside the Lua, in the layout of Argo CD's own tests.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import argocd
+from support.argocd import CommandLine
+from support.clusters import Settings
+
+pytestmark = pytest.mark.timeout(60, func_only=True)  # the first time, it is built
+
+CUSTOMIZATIONS = argocd.ROOT / "manifests/argocd/resource_customizations"
+ACTIONS = CUSTOMIZATIONS / "slipway.dev/LLMDeployment/actions"
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+LONG_AGO = "0001-01-01T00:00:00Z"
+
+
+def read(path: Path) -> Any:
+    return yaml.load(path.read_text(), yaml.CBaseLoader)
+
+
+def expected_health() -> list[Any]:
+    return [
+        pytest.param(
+            path.parent / each["inputPath"],
+            each["healthStatus"],
+            id=f"{path.parent.name}-{Path(each['inputPath']).stem}",
+        )
+        for path in sorted(CUSTOMIZATIONS.rglob("health_test.yaml"))
+        for each in read(path)["tests"]
+    ]
+
+
+OF_ACTIONS = read(ACTIONS / "action_test.yaml")
+
+
+@pytest.fixture
+def argo(settings: Settings, tmp_path: Path) -> CommandLine:
+    return CommandLine(argocd.built(settings.cache, settings.steps), tmp_path)
+
+
+@pytest.mark.parametrize(("thing", "health"), expected_health())
+def test_its_health_is_told(argo: CommandLine, thing: Path, health: dict[str, str]) -> None:
+    assert argo.health(thing) == health
+
+
+@pytest.mark.parametrize("test", OF_ACTIONS["discoveryTests"], ids=lambda test: Path(test["inputPath"]).stem)
+def test_what_can_be_done_with_it_is_offered(argo: CommandLine, test: dict[str, Any]) -> None:
+    wanted = {each["name"]: each["disabled"] == "true" for each in test["result"]}
+    assert argo.actions(ACTIONS / test["inputPath"]) == wanted
+
+
+@pytest.mark.parametrize("test", OF_ACTIONS["actionTests"], ids=lambda test: str(test["action"]))
+def test_what_is_done_with_it_changes_nothing_but_an_annotation(argo: CommandLine, test: dict[str, Any]) -> None:
+    before = yaml.safe_load((ACTIONS / test["inputPath"]).read_text())
+    acted = argo.acted(ACTIONS / test["inputPath"], test["action"])
+    annotations = acted["metadata"]["annotations"]
+    fresh = {name for name, value in annotations.items() if MOMENT.fullmatch(value)}
+    acted["metadata"]["annotations"] = annotations | dict.fromkeys(fresh, LONG_AGO)
+    assert acted == yaml.safe_load((ACTIONS / test["expectedOutputPath"]).read_text())
+    assert {**acted, "metadata": {}} == {**before, "metadata": {}}
+
+
+FILLED_IN: dict[str, Any] = {
+    "apiVersion": "slipway.dev/v1alpha1",
+    "kind": "LLMDeployment",
+    "metadata": {"name": "assistant"},
+    "spec": {
+        "scaling": {
+            "schedule": [
+                {"cron": "0 8 * * *", "duration": "8h", "timeZone": "UTC"},
+                {"cron": "0 9 * * *", "duration": "8h", "timeZone": "Europe/Vienna"},
+            ]
+        },
+        "pod": {
+            "tolerations": [{"key": "gpu", "operator": "Equal"}, {"key": "spot", "operator": "Exists"}],
+            "volumes": [{"name": "scratch", "emptyDir": {"medium": ""}}],
+        },
+    },
+}
+
+
+def test_what_the_api_server_fills_into_lists_is_no_difference_and_all_else_is(
+    argo: CommandLine, tmp_path: Path
+) -> None:
+    argocd.written(tmp_path / "live.yaml", FILLED_IN)
+    spec = argo.compared(tmp_path / "live.yaml")["spec"]
+    assert [each.get("timeZone") for each in spec["scaling"]["schedule"]] == [None, "Europe/Vienna"]
+    assert spec["pod"]["tolerations"] == [{"key": "gpu"}, {"key": "spot", "operator": "Exists"}]
+    assert spec["pod"]["volumes"] == [{"name": "scratch", "emptyDir": {}}]
+
+
+def test_a_script_that_is_wrong_would_be_seen(
+    argo: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config_map = tmp_path / "argocd-cm.yaml"
+    shutil.copyfile(argocd.CONFIG_MAP, config_map)
+    config_map.write_text(config_map.read_text().replace('state == "Failed"', 'state == "Fallen"'))
+    monkeypatch.setattr(argocd, "CONFIG_MAP", config_map)
+    failed = CUSTOMIZATIONS / "slipway.dev/LLMDeployment/testdata/failed.yaml"
+    assert argo.health(failed)["status"] != "Degraded"

@@ -1,0 +1,180 @@
+"""The repository to start from, by the real Argo CD: its projects, namespaces, accelerators and models come by
+themselves, what is promoted is synced, and a bad file is bad for its own model alone.
+
+The types and Slipway are in the cluster already, as are KServe and KEDA: test_upgrade_by_git.py has those by Git.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from support.argocd import ArgoCD, health_of, sync_of
+from support.argocd_repository import SET, Home, removed
+from support.fleet_by_git import model as small_model
+from support.kube import Kube, Object
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timeout(300, func_only=True),
+]
+
+IN_THE_CLUSTER = ("crds", "platform", "slipway")
+DEV, PROD = "dev/chat/assistant", "prod/chat/assistant"
+NAMESPACES = ("chat", "chat-dev", "chat-a-dev")
+ALIKE = ("dev/chat/a-b", "dev/chat-a/b")
+SECRET: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "taken"}}
+TAKEN: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}
+UNREADABLE = "apiVersion: slipway.dev/v1alpha1\nkind: LLMDeployment\nmetadata: {name: unreadable\n"
+LESS, LEAST = 256, 128
+NOT_PERMITTED = "not permitted in project"
+
+
+def model(name: str, **spec: Any) -> Object:
+    """Nobody asks for one, so nothing is fetched; and nothing has to be in its namespace."""
+    return small_model(name, **{"model": {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}, **spec})
+
+
+def app_of(place: str) -> str:
+    return place.replace("/", ".")
+
+
+def elsewhere(name: str, namespace: str) -> Object:
+    thing = model(name)
+    return {**thing, "metadata": {**thing["metadata"], "namespace": namespace}}
+
+
+def nameless() -> Object:
+    return {**model("nameless"), "metadata": {}}
+
+
+BAD: dict[str, tuple[Object | str, str]] = {
+    "dev/chat/unreadable": (UNREADABLE, "ComparisonError"),
+    "dev/chat/nameless": (nameless(), "name"),
+    "dev/chat/misspelt": (model("misspelt", scalign={"minReplicas": 1}), "scalign"),
+    "dev/chat/in-prod": (elsewhere("in-prod", "chat"), NOT_PERMITTED),
+    "dev/chat/in-kserve": (elsewhere("in-kserve", "kserve"), NOT_PERMITTED),
+    "dev/chat/a-secret": (SECRET, NOT_PERMITTED),
+    "dev/chat/a-namespace": (TAKEN, NOT_PERMITTED),
+    "dev/chat/another-ones": (model("assistant", scaling={"maxReplicas": 9}), "hared"),
+}
+"""What is in a folder, and a word of what its Application says."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def home(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
+    """All of it is synced, and well: one model in dev, and the same in prod with more replicas."""
+    home = Home(tmp_path_factory.mktemp("git"), left_out=IN_THE_CLUSTER)
+    home.write(DEV, model("assistant"))
+    home.write(PROD, model("assistant", scaling={"maxReplicas": 4}))
+    home.push("Two models")
+    await argo.kube.apply(home.root)
+    for name in ("root", "namespaces", "accelerators", app_of(DEV), app_of(PROD)):
+        await argo.until(name, timeout=120)
+    yield home
+    await removed(argo, "namespaces", "accelerators", namespaces=NAMESPACES)
+
+
+async def pushed(home: Home, argo: ArgoCD, message: str) -> None:
+    await asyncio.to_thread(home.push, message)
+    await argo.kube.run("annotate", "application", "root", "argocd.argoproj.io/refresh=normal", "--overwrite")
+    await argo.refresh_set(SET)
+
+
+async def idle(kube: Kube, name: str) -> Object:
+    return await kube.wait_for("llmdeployment", name, lambda it: it.get("status", {}).get("state") == "Idle")
+
+
+def said_by(app: Object) -> str:
+    """All that it says of what is wrong."""
+    status = app.get("status", {})
+    operation = status.get("operationState") or {}
+    return json.dumps([status.get("conditions"), operation.get("message"), operation.get("syncResult")])
+
+
+async def complains(argo: ArgoCD, place: str, word: str) -> Object:
+    return await argo.kube.wait_for(
+        "application",
+        app_of(place),
+        lambda app: (sync_of(app), health_of(app)) != ("Synced", "Healthy") and word in said_by(app),
+        timeout=90,
+    )
+
+
+async def together(*them: Awaitable[object]) -> None:
+    await asyncio.gather(*them)
+
+
+async def test_each_folder_is_a_model_in_its_environments_namespace(home: Home, argo: ArgoCD) -> None:
+    for namespace, replicas in (("chat-dev", 1), ("chat", 4)):
+        found = await idle(argo.kube.within(namespace), "assistant")
+        assert found["spec"]["scaling"]["maxReplicas"] == replicas
+    applications = {
+        each["metadata"]["name"] for each in await argo.kube.select("application", "slipway.dev/environment")
+    }
+    assert applications == {app_of(DEV), app_of(PROD)}
+    assert await argo.kube.find("acceleratorprofile", "rtx-4090")
+
+
+async def test_what_was_promoted_is_synced_and_prod_keeps_the_rest(home: Home, argo: ArgoCD) -> None:
+    home.write(DEV, model("assistant", engine={"contextLength": LESS}))
+    await pushed(home, argo, "Less context")
+    await asyncio.to_thread(home.promote, "chat/assistant")
+    await together(*(argo.refresh(app_of(each)) for each in (DEV, PROD)))
+    for namespace, replicas in (("chat-dev", 1), ("chat", 4)):
+        found = await argo.kube.within(namespace).wait_for(
+            "llmdeployment", "assistant", lambda it: it["spec"]["engine"]["contextLength"] == LESS
+        )
+        assert found["spec"]["scaling"]["maxReplicas"] == replicas
+    await together(*(argo.until(app_of(each)) for each in (DEV, PROD)))
+
+
+async def test_a_bad_file_is_bad_for_its_own_model_alone(home: Home, argo: ArgoCD) -> None:
+    """Others are made, changed and taken away meanwhile; and no two folders have one name."""
+    for place, (thing, _) in BAD.items():
+        home.write(place, thing)
+    home.write("dev/chat/No_Name", model("no-name"))
+    for place in ALIKE:
+        home.write(place, model(place.rpartition("/")[2]))
+    home.write_namespace("chat-a-dev")
+    await pushed(home, argo, "Two good ones among bad ones")
+    await together(*(argo.until(app_of(place), timeout=120) for place in ALIKE))
+    await together(*(complains(argo, place, word) for place, (_, word) in BAD.items()))
+    await together(idle(argo.kube.within("chat-dev"), "a-b"), idle(argo.kube.within("chat-a-dev"), "b"))
+    assert not await argo.kube.find("application", "dev.chat.No_Name")
+    assert not await argo.kube.within("chat").find("llmdeployment", "in-prod")
+    assert not await argo.kube.within("kserve").find("llmdeployment", "in-kserve")
+    assert not await argo.kube.within("chat-dev").find("secret", "taken")
+    first = await argo.kube.within("chat-dev").get("llmdeployment", "assistant")
+    assert first["spec"]["scaling"]["maxReplicas"] == 1
+
+    home.write(DEV, model("assistant", engine={"contextLength": LEAST}))
+    home.remove(ALIKE[0])
+    await pushed(home, argo, "One is changed, and one is gone, while the bad ones are there")
+    await argo.refresh(app_of(DEV))
+    await argo.kube.within("chat-dev").wait_for(
+        "llmdeployment", "assistant", lambda it: it["spec"]["engine"]["contextLength"] == LEAST
+    )
+    await argo.kube.within("chat-dev").wait_gone("llmdeployment", "a-b")
+    await argo.until(app_of(DEV))
+    conditions = (await argo.kube.get("applicationset", SET))["status"]["conditions"]
+    assert [each["status"] for each in conditions if each["type"] == "ErrorOccurred"] == ["False"]
+
+
+async def test_a_file_that_is_gone_alone_leaves_its_model_and_a_folder_that_is_gone_takes_it_along(
+    home: Home, argo: ArgoCD
+) -> None:
+    place, kube = ALIKE[1], argo.kube.within("chat-a-dev")
+    home.model(place).rename(home.model(place).with_name("other.yaml"))
+    await pushed(home, argo, "By another name")
+    await argo.refresh(app_of(place))
+    await argo.kube.wait_for("application", app_of(place), lambda app: sync_of(app) == "OutOfSync")
+    assert await kube.find("llmdeployment", "b")
+    home.remove(place)
+    await pushed(home, argo, "No more")
+    await kube.wait_gone("llmdeployment", "b")

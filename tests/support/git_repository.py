@@ -1,0 +1,56 @@
+"""A Git repository in a folder: a bare one, which others fetch from, and a checkout that is pushed to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+
+class GitRepository:
+    def __init__(self, folder: Path) -> None:
+        self.bare, self.checkout = folder / "models.git", folder / "models"
+        self.bare.mkdir(parents=True)
+        self.checkout.mkdir()
+        self._git("init", "--quiet", "--bare", "--initial-branch=main", at=self.bare)
+        self._git("init", "--quiet", "--initial-branch=main")
+        for key, value in (("user.name", "somebody"), ("user.email", "somebody@example.com")):
+            self._git("config", key, value)
+        self._git("remote", "add", "origin", str(self.bare))
+
+    @property
+    def url(self) -> str:
+        return f"file://{self.bare}"
+
+    def push(self, message: str) -> None:
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--message", message)
+        self._git("push", "--quiet", "origin", "main")
+
+    def revert(self) -> None:
+        """The last commit."""
+        self._git("revert", "--no-edit", "HEAD")
+        self._git("push", "--quiet", "origin", "main")
+
+    def merge(self) -> None:
+        """The branch that is checked out, into main."""
+        self._git("switch", "--quiet", "main")
+        self._git("merge", "--quiet", "--ff-only", "-")
+        self._git("push", "--quiet", "origin", "main")
+
+    def put(self, origin: Path, path: str) -> None:
+        """A folder, in place of what was there."""
+        shutil.rmtree(self.checkout / path, ignore_errors=True)
+        shutil.copytree(origin, self.checkout / path)
+
+    def _git(self, *arguments: str, at: Path | None = None) -> None:
+        self.run("git", *arguments, at=at)
+
+    def run(self, *command: str, at: Path | None = None) -> None:
+        """In the checkout. Nothing that anybody has set for themselves counts."""
+        own = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+        done = subprocess.run(
+            command, cwd=at or self.checkout, env={**os.environ, **own}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"

@@ -1,0 +1,30 @@
+"""Where the metrics of Slipway's own engines are, no annotation of a spec may say otherwise."""
+
+from __future__ import annotations
+
+import pytest
+from slipway.api import engine_notes
+from slipway.api.engine_flags import HARMLESS
+from slipway.api.names import GROUP
+from slipway.api.pod_annotations import why_refused
+
+NOTES = [name for name in engine_notes.OF_METRICS if not name.startswith(f"{GROUP}/")]
+"""Those of GROUP are nobody's to set in a spec."""
+
+
+@pytest.mark.parametrize("name", NOTES)
+@pytest.mark.parametrize("engine", HARMLESS)
+def test_whatever_tells_the_activator_where_metrics_are_is_refused_for_slipways_engines(engine: str, name: str) -> None:
+    assert why_refused(engine, name) == (
+        f"{name} tells where an engine's metrics are, which Slipway knows of its own engines: leave it out"
+    )
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_an_engine_of_somebody_elses_may_be_told_so(name: str) -> None:
+    assert why_refused("sglang", name) is None
+
+
+@pytest.mark.parametrize("name", ["team", "prometheus.io/port", "example.com/prometheus.kserve.io"])
+def test_other_annotations_are_let_through(name: str) -> None:
+    assert why_refused("vllm", name) is None

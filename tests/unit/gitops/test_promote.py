@@ -1,0 +1,112 @@
+"""What changed in dev goes over to prod on a branch of its own, and what prod has otherwise stays."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROMOTE = Path(__file__).parents[3] / "manifests/argocd/repository/promote"
+FIRST = "model: one\nrevision: a\n\nmaxReplicas: 1\n"
+OF_PROD = FIRST.replace("maxReplicas: 1", "maxReplicas: 4")
+
+
+class Repository:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.git("init", "--quiet", "--initial-branch=main")
+        for key, value in (("user.name", "somebody"), ("user.email", "somebody@example.com")):
+            self.git("config", key, value)
+        shutil.copy(PROMOTE, folder)
+        self.commit("The tool")
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=self.folder, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def path(self, environment: str) -> Path:
+        return self.folder / f"models/{environment}/chat/assistant/model.yaml"
+
+    def write(self, environment: str, text: str) -> None:
+        self.path(environment).parent.mkdir(parents=True, exist_ok=True)
+        self.path(environment).write_text(text)
+        self.commit(f"Write {environment}")
+
+    def promote(self, model: str = "chat/assistant") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["./promote", model], cwd=self.folder, capture_output=True, text=True, check=False)
+
+    def merge(self) -> str:
+        """The pull request; what prod has then."""
+        branch = self.git("branch", "--show-current")
+        assert branch.startswith("promote-chat-assistant-")
+        self.git("switch", "--quiet", "main")
+        self.git("merge", "--quiet", "--ff-only", branch)
+        return self.path("prod").read_text()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+    return Repository(tmp_path / "models")
+
+
+@pytest.fixture
+def both(repository: Repository) -> Repository:
+    """A model that has more replicas in prod."""
+    repository.write("dev", FIRST)
+    repository.write("prod", OF_PROD)
+    return repository
+
+
+def test_a_model_that_prod_has_not_is_taken_over_as_it_is(repository: Repository) -> None:
+    repository.write("dev", FIRST)
+    assert repository.promote().returncode == 0
+    assert repository.merge() == FIRST
+
+
+def test_what_changed_in_dev_is_taken_over_and_what_prod_has_otherwise_stays(both: Repository) -> None:
+    both.write("dev", FIRST.replace("revision: a", "revision: b"))
+    assert both.promote().returncode == 0
+    assert both.merge() == OF_PROD.replace("revision: a", "revision: b")
+
+
+def test_it_goes_on_where_the_last_time_ended(both: Repository) -> None:
+    for revision in "bcd":
+        both.write("dev", FIRST.replace("revision: a", f"revision: {revision}"))
+        assert both.promote().returncode == 0
+        assert both.merge() == OF_PROD.replace("revision: a", f"revision: {revision}")
+
+
+def test_what_prod_has_changed_by_itself_meanwhile_does_not_hide_what_dev_has(both: Repository) -> None:
+    both.write("dev", FIRST.replace("revision: a", "revision: b"))
+    both.write("prod", OF_PROD.replace("maxReplicas: 4", "maxReplicas: 8"))
+    assert both.promote().returncode == 0
+    assert both.merge() == "model: one\nrevision: b\n\nmaxReplicas: 8\n"
+
+
+def test_where_both_have_changed_the_same_somebody_is_asked(both: Repository) -> None:
+    both.write("dev", FIRST.replace("maxReplicas: 1", "maxReplicas: 2"))
+    asked = both.promote()
+    assert asked.returncode == 1
+    assert "both have changed the same lines of models/prod/chat/assistant/model.yaml" in asked.stderr
+    assert "<<<<<<< prod\nmaxReplicas: 4\n=======\nmaxReplicas: 2\n>>>>>>> dev" in both.path("prod").read_text()
+
+
+def test_where_nothing_has_changed_there_is_no_branch(both: Repository) -> None:
+    done = both.promote()
+    assert (done.returncode, done.stdout.strip()) == (0, "prod has all that dev has of chat/assistant")
+    assert both.git("branch", "--format=%(refname:short)") == "main"
+
+
+def test_what_is_no_model_and_what_is_in_no_commit_is_refused(both: Repository) -> None:
+    assert "usage: ./promote NAMESPACE/MODEL" in both.promote("chat/nothing").stderr
+    both.path("dev").write_text("changed")
+    assert "there are changes that are in no commit" in both.promote().stderr

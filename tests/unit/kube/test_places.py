@@ -1,0 +1,185 @@
+"""Namespaces that are watched by name: one that is closed to us keeps nobody from the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+from slipway.kube.audit import Auditor, Rhythm
+from slipway.kube.errors import Call, ForbiddenError, KubeError
+from slipway.kube.health import caches_are_filled
+from slipway.kube.kinds import NAMESPACE, POD, SERVICE, Kind, Object
+from slipway.kube.places import Places
+from slipway.kube.store import Store
+from support import virtual_time
+from support.virtual_time import now
+
+RHYTHM = Rhythm(every=100, unsynced=1, missing=5, behind=10)
+WHERE = ("chat", "code")
+
+
+def pod(name: str, namespace: str) -> Object:
+    return {"metadata": {"name": name, "namespace": namespace, "uid": name, "resourceVersion": "1"}}
+
+
+class World:
+    """An API server that lets us into `chat` and `code`, and all that the auditor tells of it."""
+
+    def __init__(self) -> None:
+        self.pods = [pod("a", "chat"), pod("b", "code"), pod("c", "elsewhere")]
+        self.refused: dict[str, int] = {}  # the code, by namespace
+        self.gone_namespaces: set[str] = set()
+        self.asked: list[tuple[Kind, str | None]] = []
+        self.store = Store([POD, SERVICE])
+        self.gone: list[Object] = []
+        self.stale: list[str] = []
+        self.auditor = Auditor(
+            self,
+            self.store,
+            {POD: "", SERVICE: ""},
+            namespaces={POD: WHERE, SERVICE: WHERE},
+            on_gone=self._gone,
+            on_stale=lambda _, why: self.stale.append(why),
+            rhythm=RHYTHM,
+            clock=now,
+        )
+
+    def _gone(self, _: Kind, things: Sequence[Object]) -> None:
+        self.gone += things
+
+    def all_told(self) -> None:
+        for each in self.pods[:2]:
+            self.store.take(POD, None, each, now=now())
+
+    async def list_metadata(
+        self, kind: Kind, namespace: str | None = None, *, label_selector: str = ""
+    ) -> list[Object]:
+        self.asked.append((kind, namespace))
+        if code := self.refused.get(namespace or ""):
+            raise ForbiddenError(Call("list", kind.name, ""), "it may not", code=code)
+        return [each for each in self.pods if kind == POD and each["metadata"]["namespace"] == namespace]
+
+    async def serves(self, kind: Kind) -> bool:
+        return True
+
+    async def exists(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
+        assert kind == NAMESPACE
+        return name not in self.gone_namespaces
+
+
+def audited(test: Callable[[World], Awaitable[None]]) -> World:
+    world = World()
+
+    async def run() -> None:
+        world.all_told()
+        task = asyncio.create_task(world.auditor.run())
+        try:
+            await test(world)
+        finally:
+            task.cancel()
+
+    virtual_time.run(run())
+    return world
+
+
+def test_the_namespaces_that_are_named_are_asked_for_and_no_other() -> None:
+    async def test(world: World) -> None:
+        await asyncio.sleep(3)
+        assert caches_are_filled(world.store)() is None
+
+    world = audited(test)
+    assert {namespace for _, namespace in world.asked} == set(WHERE)
+    assert world.gone == []
+
+
+def test_what_is_known_of_a_closed_namespace_stays_known_and_the_others_are_judged() -> None:
+    async def test(world: World) -> None:
+        world.refused["code"] = 403
+        world.pods = world.pods[1:]
+        await asyncio.sleep(300)
+        assert caches_are_filled(world.store)() is None
+
+    world = audited(test)
+    assert world.gone == [pod("a", "chat")]
+    assert world.store.get(POD, "b", "code")
+    assert world.stale == []
+
+
+def test_a_namespace_that_is_gone_takes_its_objects_along() -> None:
+    async def test(world: World) -> None:
+        world.refused["code"] = 403
+        world.gone_namespaces.add("code")
+        await asyncio.sleep(300)
+
+    assert audited(test).gone == [pod("b", "code")]
+
+
+def test_where_all_are_closed_nothing_is_known_and_nothing_concluded() -> None:
+    async def test(world: World) -> None:
+        world.refused = dict.fromkeys(WHERE, 403)
+        await asyncio.sleep(300)
+        assert caches_are_filled(world.store)() == "not yet listed: Pod, Service"
+
+    assert audited(test).gone == []
+
+
+def test_when_a_namespace_opens_the_watches_begin_anew() -> None:
+    async def test(world: World) -> None:
+        world.refused["code"] = 403
+        await asyncio.sleep(20)
+        assert world.stale == []
+        world.refused.clear()
+        await asyncio.sleep(RHYTHM.missing + 0.1)
+
+    assert audited(test).stale == ["may be watched"]
+
+
+def test_who_closes_and_opens_a_namespace_all_the_time_does_not_keep_the_others_from_being_watched() -> None:
+    async def test(world: World) -> None:
+        for _ in range(360):
+            world.refused["code"] = 403
+            await world.auditor.look_around()  # as when watches end that are refused
+            world.refused.clear()
+            await asyncio.sleep(10)
+
+    assert 3 <= len(audited(test).stale) <= 12
+
+
+def test_a_namespace_that_was_closed_long_ago_opens_as_soon_as_one_that_never_was() -> None:
+    async def test(world: World) -> None:
+        for _ in range(3):
+            world.refused["code"] = 403
+            await world.auditor.look_around()
+            world.refused.clear()
+            await asyncio.sleep(2 * 3600)
+
+    assert len(audited(test).stale) == 3
+
+
+def test_the_kind_that_was_refused_says_when_it_opens() -> None:
+    """Others may be allowed there all the time."""
+
+    async def test() -> None:
+        world = World()
+        places = Places(world, {POD: WHERE, SERVICE: WHERE})
+        world.refused["code"] = 403
+        await places.look(SERVICE, "")
+        world.refused.clear()
+        world.asked.clear()
+        assert await places.try_to_open("code", [POD, SERVICE]) == SERVICE
+        assert world.asked == [(SERVICE, "code")]
+
+    asyncio.run(test())
+
+
+def test_a_token_that_is_not_taken_says_nothing_of_a_namespace() -> None:
+    async def test() -> Places:
+        world = World()
+        world.refused["code"] = 401
+        places = Places(world, {POD: WHERE})
+        with pytest.raises(KubeError):
+            await places.look(POD, "")
+        return places
+
+    assert not asyncio.run(test()).closed

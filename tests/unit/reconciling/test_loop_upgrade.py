@@ -1,0 +1,139 @@
+"""What a newer Slipway does with the models that an older one has made: turns of the loop, before and after."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from slipway.kube.kinds import (
+    ACCELERATOR_PROFILE,
+    CLUSTER_SERVING_RUNTIME,
+    EVENT,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    SERVICE,
+    Object,
+)
+from slipway.kube.queue import RetryLaterError
+from support.small_cluster import HOME, Loop
+from support.turns import made_by_kserve, status, thing
+
+RUNTIME = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
+OLD, NEW = "slipway-llamacpp-1-aa", "slipway-llamacpp-2-bb"
+
+
+def upgraded(before: Loop, version: str = "2", runtime: str = NEW) -> Loop:
+    ours = thing(CLUSTER_SERVING_RUNTIME, runtime, spec=RUNTIME)
+    home = replace(HOME, version=version, runtimes={"slipway-llamacpp": ours})
+    return Loop(home=home, api=before.api)
+
+
+@pytest.fixture
+async def older(loop: Loop) -> Loop:
+    """Slipway 1 has made a model; both versions of the runtime are there."""
+    spec = loop.api.get(CLUSTER_SERVING_RUNTIME, namespace="", name="slipway-llamacpp")["spec"]
+    for name in (OLD, NEW):
+        loop.api.put(thing(CLUSTER_SERVING_RUNTIME, name, spec=spec))
+    older = upgraded(loop, "1", OLD)
+    await older.turn()
+    older.api.put(made_by_kserve(owner=older.api.get(INFERENCE_SERVICE)))
+    await older.settle()
+    return older
+
+
+def runtime_of(loop: Loop) -> str:
+    model: Object = loop.api.get(INFERENCE_SERVICE)["spec"]["predictor"]["model"]
+    return str(model["runtime"])
+
+
+def changed(deployment: Object, *, generation: int, **spec: Object) -> Object:
+    metadata = {**deployment["metadata"], "generation": generation}
+    return {**deployment, "metadata": metadata, "spec": {**deployment["spec"], **spec}}
+
+
+def events(loop: Loop) -> list[str]:
+    return [request.body["reason"] for request in loop.api.requests if request.kind == EVENT]
+
+
+async def test_a_newer_version_leaves_the_inference_service_as_it_is(older: Loop) -> None:
+    before = older.api.get(INFERENCE_SERVICE)
+    await upgraded(older).settle()
+    assert older.api.get(INFERENCE_SERVICE) == before
+
+
+async def test_it_tells_once_that_there_is_an_update_and_what_it_would_change(older: Loop) -> None:
+    newer = upgraded(older)
+    await newer.turn()
+    assert events(newer) == ["UpdateAvailable"]
+    assert status(newer)["update"] == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
+    newer.api.requests.clear()
+    await newer.turn()
+    assert newer.api.requests == []
+
+
+async def test_the_annotation_rolls_the_update_out_and_the_status_forgets_it(older: Loop) -> None:
+    newer = upgraded(older)
+    await newer.settle()
+    newer.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {"slipway.dev/sync": "now"}}})
+    await newer.settle()
+    assert runtime_of(newer) == NEW
+    assert status(newer)["made"]["version"] == "2"
+
+
+async def test_a_change_that_is_refused_takes_no_update_along_when_it_is_taken_back(older: Loop) -> None:
+    newer = upgraded(older)
+    await newer.settle()
+    before = newer.api.get(LLM_DEPLOYMENT)
+    newer.api.faults["apply InferenceService"] = (403, "exceeded quota")
+    newer.api.put(changed(before, generation=2, pod={"labels": {"team": "b"}}))
+    with pytest.raises(RetryLaterError):
+        await newer.turn()
+    assert status(newer)["made"]["version"] == "1"
+    newer.api.faults.clear()
+    newer.api.put(changed(before, generation=3))
+    await newer.settle()
+    assert runtime_of(newer) == OLD
+    assert status(newer)["update"]["version"] == "2"
+
+
+async def test_a_profile_that_is_away_for_a_while_takes_nothing_of_the_plan_along(older: Loop) -> None:
+    plan = {name: status(older)["plan"][name] for name in ("accelerator", "maxConcurrency")}
+    profile = older.api.get(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    newer = upgraded(older)
+    newer.end(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    await newer.settle()
+    newer.api.put(profile)
+    await newer.settle()
+    assert {name: status(newer)["plan"][name] for name in plan} == plan
+
+
+async def test_an_inference_service_that_somebody_deletes_is_made_by_the_version_that_is_there(older: Loop) -> None:
+    newer = upgraded(older)
+    await newer.settle()
+    newer.end(INFERENCE_SERVICE)
+    await newer.settle()
+    assert runtime_of(newer) == NEW
+
+
+async def test_going_back_to_the_older_version_changes_nothing_either(older: Loop) -> None:
+    before = older.api.get(INFERENCE_SERVICE)
+    await upgraded(older).settle()
+    back = upgraded(older, "1", OLD)
+    await back.settle()
+    assert back.api.get(INFERENCE_SERVICE) == before
+    assert not status(back).get("update")
+
+
+async def test_all_else_follows_the_newer_version_at_once(older: Loop) -> None:
+    newer = upgraded(older)
+    newer.api.change(SERVICE, {"spec": {"ports": []}})
+    await newer.turn()
+    assert newer.api.get(SERVICE)["spec"]["ports"]
+
+
+async def test_a_runtime_that_is_gone_is_told_and_the_model_goes_on(older: Loop) -> None:
+    newer = upgraded(older)
+    newer.end(CLUSTER_SERVING_RUNTIME, namespace="", name=NEW)
+    before = newer.api.get(INFERENCE_SERVICE)
+    await newer.settle()
+    assert newer.api.get(INFERENCE_SERVICE) == before

@@ -1,0 +1,149 @@
+"""`make images` works with whichever builder there is. They are played: what is tested is what they are asked for."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps
+from slipway_release import bases, building
+from slipway_release.bases import Base
+from slipway_release.building import Builder, find_builder
+from slipway_release.images import chosen, every
+from slipway_release.source import Release, Source
+
+SOURCE = Source("0.2.0", "abc", 1795953600)
+PYTHON = Base("docker.io/library/python:3.11-slim-bookworm")
+FILE = Path("/context/Containerfile")
+NAME = "registry.example.com/llm/slipway-operator:0.2.0"
+MOUNTS = ("/ca.crt:/etc/ssl/certs/ca-certificates.crt:ro",)
+
+# Notes what it is asked for; fails where FAILS names the command.
+PROGRAM = """#!/bin/sh
+echo "$(basename "$0") $*" >> "$NOTES"
+[ "$1" != "$FAILS" ] || { echo "no such host" >&2; exit 125; }
+"""
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine on which all builders work; the file holds what they were asked for."""
+    for name in building.BUILDERS:
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(PROGRAM)
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("NOTES", str(tmp_path / "notes"))
+    return tmp_path / "notes"
+
+
+@pytest.fixture
+def steps(tmp_path: Path) -> Steps:
+    return Steps(Cache(tmp_path / "cache"), stream=io.StringIO())
+
+
+def asked(notes: Path) -> list[str]:
+    return [" ".join(line.split()[:2]) for line in notes.read_text().splitlines()]
+
+
+# --- which -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("there", "found"), [(["docker"], "docker"), (["podman", "docker"], "podman"), (["docker", "buildah"], "buildah")]
+)
+def test_the_first_that_answers_builds(there: Sequence[str], found: str) -> None:
+    assert find_builder("", there.__contains__) == found
+
+
+def test_the_one_that_is_wanted_builds() -> None:
+    assert find_builder("docker", lambda _: True) == "docker"
+
+
+def test_without_any_it_says_what_to_install() -> None:
+    with pytest.raises(Refusal, match=r"none of buildah, podman, docker answers.*apt-get install buildah"):
+        find_builder("", lambda _: False)
+
+
+def test_one_that_is_wanted_and_does_not_answer_is_not_replaced() -> None:
+    with pytest.raises(Refusal, match=r"^docker doesn't answer here; install it"):
+        find_builder("docker", {"buildah"}.__contains__)
+
+
+def test_another_program_is_refused() -> None:
+    with pytest.raises(Refusal, match="'kaniko' builds no images here; BUILDER is one of: buildah podman docker"):
+        find_builder("kaniko", lambda _: True)
+
+
+# --- what it is asked for --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", building.BUILDERS)
+def test_a_build_is_named_labelled_dated_and_has_its_base(program: str) -> None:
+    command = Builder(program, MOUNTS).build_command(FILE, NAME, PYTHON, SOURCE)
+    assert command[:2] == [program, "build"]
+    assert command[-1] == "/context"
+    assert {f"--tag={NAME}", f"--file={FILE}", f"--build-arg=BASE={PYTHON.name}"} <= set(command)
+    assert "--label=org.opencontainers.image.revision=abc" in command
+    assert {"--timestamp=1795953600", "--build-arg=SOURCE_DATE_EPOCH=1795953600"} & set(command)
+
+
+def test_docker_gets_no_flag_that_it_does_not_know() -> None:
+    command = Builder("docker", MOUNTS).build_command(FILE, NAME, PYTHON, SOURCE)
+    assert not [each for each in command if each.startswith(("--volume", "--timestamp", "--layers", "--pull="))]
+
+
+@pytest.mark.parametrize("program", building.BUILDERS)
+def test_only_a_registry_on_this_machine_is_asked_without_tls(program: str) -> None:
+    assert Builder(program).push_command(NAME) == [program, "push", NAME]
+    here = Builder(program).push_command("localhost:5000/slipway-operator:0.2.0")
+    assert ("--tls-verify=false" in here) is (program != "docker")  # docker knows by itself
+
+
+@pytest.mark.parametrize(("push", "commands"), [(False, ["pull", "build"]), (True, ["pull", "build", "push"])])
+def test_each_image_is_built_and_pushed_only_when_asked(
+    notes: Path, steps: Steps, tmp_path: Path, push: bool, commands: list[str]
+) -> None:
+    release = Release("registry.example.com", SOURCE)
+
+    names = building.build(chosen(("operator", "llamacpp")), release, push=push, cache=Cache(tmp_path), steps=steps)
+
+    assert names == [f"registry.example.com/slipway-{name}:0.2.0" for name in ("operator", "llamacpp")]
+    assert asked(notes) == ["buildah version", *(f"buildah {each}" for each in commands * 2)]
+
+
+def test_a_base_that_can_not_be_pulled_is_told_with_what_helps(
+    notes: Path, steps: Steps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAILS", "pull")
+    release = Release("registry.example.com", SOURCE)
+
+    with pytest.raises(Refusal, match=r"python:3\.11-slim-bookworm can't be pulled; .*BASE=debian"):
+        building.build(chosen(("operator",)), release, cache=Cache(tmp_path), steps=steps)
+
+    assert asked(notes) == ["buildah version", "buildah pull"]
+
+
+# --- bases -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_base_is_the_usual_one_or_the_one_that_is_named(steps: Steps, tmp_path: Path) -> None:
+    image = every()["operator"]
+    assert bases.base_of(image, "", Cache(tmp_path), steps) == PYTHON
+    assert bases.base_of(image, "other:1", Cache(tmp_path), steps).reference == "docker://other:1"
+
+
+def test_what_is_built_in_an_image_of_its_own_is_not_built_on_a_debian(steps: Steps, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="vllm-rocm can't be built on a Debian of packages"):
+        bases.base_of(every()["vllm-rocm"], "debian", Cache(tmp_path), steps)
+
+
+def test_docker_does_not_get_an_archive_as_a_base(steps: Steps) -> None:
+    with steps.step("x") as step, pytest.raises(Refusal, match="BASE=debian needs buildah or podman"):
+        Builder("docker").bring(Base("localhost/base:1", Path("/base.tar")), step)

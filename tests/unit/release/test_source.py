@@ -1,0 +1,121 @@
+"""What is released names its commit, its moment and its home, and nothing of who made it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from slipway_devcluster.errors import Refusal
+from slipway_release import source
+from slipway_release.source import Release, Source
+
+NOBODY = {
+    "GIT_AUTHOR_NAME": "n",
+    "GIT_AUTHOR_EMAIL": "n@example.com",
+    "GIT_AUTHOR_DATE": "2026-11-29T12:00:00Z",
+    "GIT_COMMITTER_NAME": "n",
+    "GIT_COMMITTER_EMAIL": "n@example.com",
+    "GIT_COMMITTER_DATE": "2026-11-29T12:00:00Z",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+}
+NOON = 1795953600
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env={**os.environ, **NOBODY})
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "VERSION").write_text("0.2.0\n")
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message=first")
+    return tmp_path
+
+
+def look(checkout: Path, environment: Mapping[str, str] | None = None) -> Source:
+    return source.look(checkout, environment=environment or {})
+
+
+def test_it_is_the_commit_at_the_moment_of_the_commit(checkout: Path) -> None:
+    found = look(checkout)
+    assert (found.version, found.revision, found.epoch) == ("0.2.0", git(checkout, "rev-parse", "HEAD"), NOON)
+    assert found.created == "2026-11-29T12:00:00Z"
+
+
+def test_another_moment_is_set_as_everywhere(checkout: Path) -> None:
+    assert look(checkout, {"SOURCE_DATE_EPOCH": "86400"}).created == "1970-01-02T00:00:00Z"
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "-1", "1e9", "²"])
+def test_what_is_no_moment_is_refused(checkout: Path, moment: str) -> None:
+    with pytest.raises(Refusal, match="has to be a number of seconds since 1970"):
+        look(checkout, {"SOURCE_DATE_EPOCH": moment})
+
+
+@pytest.mark.parametrize("file", ["VERSION", "new"])
+def test_files_that_are_not_those_of_the_commit_are_told(checkout: Path, file: str) -> None:
+    (checkout / file).write_text("0.3.0")
+    assert look(checkout).is_dirty
+
+
+def test_what_git_ignores_is_no_difference(checkout: Path) -> None:
+    (checkout / "__pycache__").mkdir()
+    (checkout / "__pycache__/code.pyc").touch()
+    assert not look(checkout).is_dirty
+
+
+def test_without_a_commit_there_is_nothing_to_release(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="is no checkout with a commit"):
+        look(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("remote", "url"),
+    [
+        ("https://git.example.com/llm/slipway.git", "https://git.example.com/llm/slipway"),
+        ("https://me:secret@git.example.com/llm/slipway", "https://git.example.com/llm/slipway"),
+        ("git@git.example.com:llm/slipway.git", "https://git.example.com/llm/slipway"),
+        ("ssh://git@git.example.com:2222/llm/slipway.git", "https://git.example.com/llm/slipway"),
+        ("/srv/git/slipway.git", ""),
+        ("file:///srv/git/slipway.git", ""),
+        ("../slipway", ""),
+        ("", ""),
+    ],
+)
+def test_the_home_is_told_as_people_find_it_and_without_who_fetched_it(remote: str, url: str) -> None:
+    assert source.public_url(remote) == url
+
+
+def test_labels_say_only_what_is_known() -> None:
+    labels = Source("0.2.0", "abc", NOON).labels()
+    assert labels == {
+        "org.opencontainers.image.version": "0.2.0",
+        "org.opencontainers.image.revision": "abc",
+        "org.opencontainers.image.created": "2026-11-29T12:00:00Z",
+    }
+    assert "org.opencontainers.image.source" in Source("0.2.0", "abc", NOON, "https://git.example.com/slipway").labels()
+
+
+def test_an_image_is_tagged_with_the_version_unless_somebody_says_otherwise() -> None:
+    made_from = Source("0.2.0", "abc", NOON)
+    assert (
+        Release("localhost:5000/x", made_from).image_name("slipway-operator")
+        == "localhost:5000/x/slipway-operator:0.2.0"
+    )
+    assert Release("localhost", made_from, "next").image_name("slipway-operator") == "localhost/slipway-operator:next"
+
+
+def test_files_are_those_that_git_keeps_or_would_keep(checkout: Path) -> None:
+    for name in ("new", "__pycache__/code.pyc"):
+        (checkout / name).parent.mkdir(exist_ok=True)
+        (checkout / name).touch()
+    (checkout / "VERSION").unlink()
+    assert source.files(checkout) == [Path(".gitignore"), Path("new")]

@@ -1,0 +1,149 @@
+"""What the object says of annotations by which somebody asks a model to wake or to sleep, where they have no effect."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from slipway.api.asked import TOLD_FOR
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
+from support.rendered_worlds import desired, on_h100
+
+NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
+IDLE_AFTER = 600
+WAKE, SLEEP = {"wake": 5.0}, {"sleep": 5.0}
+KEDA, HPA = {"minReplicas": 0}, {"minReplicas": 1, "autoscaler": "HPA"}
+NONE = {"minReplicas": 1, "autoscaler": "None"}
+OFFICE = {"cron": "0 8 * * *", "duration": "10h", "minReplicas": 2}
+PAUSES = f"{PAUSED_ANNOTATION} keeps the number of replicas as it is: remove that first."
+
+
+def at(ago: float) -> str:
+    return f"{NOW - timedelta(seconds=ago):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def said(
+    scaling: dict[str, Any], *, wake: float | None = None, sleep: float | None = None, paused: bool = False
+) -> list[str]:
+    """`wake`, `sleep`: asked so many seconds ago."""
+    asked = {WAKE_ANNOTATION: wake, SLEEP_ANNOTATION: sleep}
+    annotations = {name: at(ago) for name, ago in asked.items() if ago is not None}
+    annotations |= {PAUSED_ANNOTATION: "true"} if paused else {}
+    scaling = {"maxReplicas": 4, "idleAfter": f"{IDLE_AFTER}s", **scaling}
+    remarks = desired(on_h100(annotations=annotations, scaling=scaling), now=NOW, activator=("10.0.0.8",)).remarks
+    return [each for each in remarks if each.startswith("slipway.dev/")]
+
+
+@pytest.mark.parametrize(
+    ("scaling", "asked", "words"),
+    [
+        (HPA, WAKE, f"{WAKE_ANNOTATION}: it wakes nothing, because scaling.autoscaler HPA always keeps a replica."),
+        (NONE, WAKE, f"{WAKE_ANNOTATION}: it wakes nothing, because scaling.autoscaler None always keeps a replica."),
+        (KEDA, WAKE | {"paused": True}, f"{WAKE_ANNOTATION}: it wakes nothing, because {PAUSES}"),
+        (KEDA, SLEEP | {"paused": True}, f"{SLEEP_ANNOTATION}: the model stays awake, because {PAUSES}"),
+        (
+            HPA,
+            SLEEP,
+            f"{SLEEP_ANNOTATION}: the model stays awake, because scaling.autoscaler HPA never scales to zero: let it "
+            "be KEDA, and scaling.minReplicas 0.",
+        ),
+        (
+            {"minReplicas": 1},
+            SLEEP,
+            f"{SLEEP_ANNOTATION}: the model stays awake, because scaling.minReplicas keeps 1 replica: let it be 0.",
+        ),
+        (
+            {"minReplicas": 0, "schedule": [OFFICE]},
+            SLEEP,
+            f"{SLEEP_ANNOTATION}: the model stays awake, because '0 8 * * *' of scaling.schedule keeps 2 replicas for "
+            "10h.",
+        ),
+    ],
+)
+def test_why_it_has_no_effect(scaling: dict[str, Any], asked: dict[str, Any], words: str) -> None:
+    assert said(scaling, **asked) == [words]
+
+
+@pytest.mark.parametrize("asked", [WAKE, SLEEP])
+def test_nothing_is_said_where_it_has_one(asked: dict[str, Any]) -> None:
+    assert said(KEDA, **asked) == []
+
+
+@pytest.mark.parametrize("ago", [-1, IDLE_AFTER])
+def test_nothing_is_said_before_it_or_when_it_is_over(ago: float) -> None:
+    assert said(HPA, wake=ago) == said(HPA, sleep=ago) == []
+
+
+def test_of_two_the_later_one_is_told_of() -> None:
+    assert [each.split(":")[0] for each in said(HPA, wake=5, sleep=9)] == [WAKE_ANNOTATION]
+    assert [each.split(":")[0] for each in said(HPA, wake=9, sleep=5)] == [SLEEP_ANNOTATION]
+
+
+def test_what_can_not_be_read_is_told_of_too() -> None:
+    wrong = on_h100(annotations={WAKE_ANNOTATION: "soon"})
+    assert any("'soon' is no time" in each for each in desired(wrong, now=NOW).remarks)
+
+
+@pytest.mark.parametrize(("ago", "seconds"), [(5, IDLE_AFTER - 5), (-5, 5), (-400, 100), (IDLE_AFTER, None)])
+def test_it_is_looked_at_again_when_something_else_is_to_be_said(ago: float, seconds: float | None) -> None:
+    asked = on_h100(annotations={WAKE_ANNOTATION: at(ago)}, scaling={"idleAfter": f"{IDLE_AFTER}s"})
+    due = desired(asked, now=NOW).look_again_at
+    assert (None if due is None else (due - NOW).total_seconds()) == seconds
+
+
+# --- over before anybody could have seen it --------------------------------------------------------------------------
+
+
+def late(name: str, *, ago: float, written: float, scaling: dict[str, Any] | None = None) -> LLMDeployment:
+    """The annotation tells of so many seconds ago, and was written then."""
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{name}": {}}}}
+    metadata = {
+        "name": "llama",
+        "namespace": "chat",
+        "uid": "4711",
+        "annotations": {name: at(ago)},
+        "managedFields": [{"manager": "kubectl-annotate", "time": at(written), "fieldsV1": fields}],
+    }
+    scaling = {"minReplicas": 0, "idleAfter": f"{IDLE_AFTER}s", **(scaling or {})}
+    spec = {"model": {"uri": "hf://org/model"}, "accelerator": {"profiles": ["h100"]}, "scaling": scaling}
+    return LLMDeployment.model_validate({"metadata": metadata, "spec": spec})
+
+
+def told(wanted: LLMDeployment, *, after: float = 0) -> list[str]:
+    moment = NOW + timedelta(seconds=after)
+    remarks = desired(wanted, now=moment, activator=("10.0.0.8",)).remarks
+    return [each for each in remarks if each.startswith("slipway.dev/")]
+
+
+@pytest.mark.parametrize(("name", "verb"), [(WAKE_ANNOTATION, "wakes"), (SLEEP_ANNOTATION, "does")])
+def test_a_clock_on_the_wall_that_is_behind_utc_is_told_of(name: str, verb: str) -> None:
+    """New York in winter."""
+    [said] = told(late(name, ago=5 * 3600 + 5, written=5))
+    assert said == (
+        f"{name}: 2026-11-21T04:59:55Z is over, so it {verb} nothing any more: to ask just now, write the time of "
+        "now in UTC, as `date -u +%FT%TZ` prints it."
+    )
+
+
+@pytest.mark.parametrize("name", [WAKE_ANNOTATION, SLEEP_ANNOTATION])
+def test_nothing_is_said_of_one_that_did_what_it_does_and_stays(name: str) -> None:
+    assert told(late(name, ago=7200, written=7199)) == []
+
+
+def test_a_wake_is_over_when_a_request_would_wait_no_more() -> None:
+    long = {"idleAfter": "12h"}
+    short = {**long, "hold": {"timeout": "1m"}}
+    assert told(late(WAKE_ANNOTATION, ago=3605, written=5, scaling=long))
+    assert told(late(WAKE_ANNOTATION, ago=65, written=5, scaling=short))
+    assert not told(late(WAKE_ANNOTATION, ago=64, written=5, scaling=short))
+    assert not told(late(SLEEP_ANNOTATION, ago=3605, written=5, scaling=long))
+
+
+def test_it_is_told_for_a_while_and_then_looked_at_again() -> None:
+    wanted = late(WAKE_ANNOTATION, ago=9999, written=5)
+    assert desired(wanted, now=NOW).look_again_at == NOW + timedelta(seconds=TOLD_FOR - 5)
+    assert told(wanted, after=TOLD_FOR - 6)
+    assert not told(wanted, after=TOLD_FOR - 5)
+    assert desired(wanted, now=NOW + timedelta(seconds=TOLD_FOR)).look_again_at is None
