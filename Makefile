@@ -58,7 +58,7 @@ cluster: cluster-possible $(VENV) ## Cluster tests on a real Kubernetes (needs r
 gitops: cluster-possible $(VENV) ## Models in Git, by the real Argo CD, which is built the first time; the slow tests, too (needs root)
 	$(PYTEST) tests/gitops $(PYTEST_ARGS)
 
-chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and all slow tests but those of releases: two hours (needs root)
+chaos: cluster-possible $(VENV) ## Faults of every kind, one by one and by chance, and all slow tests but those of releases: more than an hour (needs root)
 	$(PYTEST) -m slow tests --ignore=tests/release --cluster-name=chaos $(PYTEST_ARGS)
 
 bench: $(VENV) ## Measure how long the devcluster takes to start and stop (needs root)

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from slipway.api.names import RUNTIME_LABEL
 from support.charts import CHARTS, KUBERNETES, rendered, run, with_runtimes
+from support.documents import README, ROOT, blocks
 from support.kube import Object
 
-ROOT = CHARTS.parent
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (README, *sorted((ROOT / "docs").rglob("*.md")))
 INSTALL = (ROOT / "docs/install.md").read_text()
 VERBS = ("install", "upgrade", "template")
 TAKES_ONE = ("--set", "--namespace")
@@ -23,7 +23,7 @@ TELLS = (*TAKES_ONE, "--skip-tests")
 
 def commands(text: str) -> Iterator[list[str]]:
     """Those of helm with one of Slipway's charts, each up to what it is piped into."""
-    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+    for block in blocks(text):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.partition("|")[0], comments=True)
             if words[:1] == ["helm"] and words[1] in VERBS and chart_of(words).is_dir():

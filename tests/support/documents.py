@@ -15,7 +15,12 @@ GITOPS = ROOT / "docs/gitops.md"
 def commands(document: Path, *, after: str) -> list[str]:
     """Of the first block for a shell that follows these words; a line each, as none of them is longer."""
     _, found, rest = document.read_text().partition(after)
-    block = re.search(r"```sh\n(.*?)```", rest, re.DOTALL)
     assert found, f"{document.name} has no {after!r} any more"
-    assert block, f"{document.name} has no commands after {after!r}"
-    return block[1].splitlines()
+    following = blocks(rest)
+    assert following, f"{document.name} has no commands after {after!r}"
+    return following[0].splitlines()
+
+
+def blocks(text: str) -> list[str]:
+    """Those for a shell."""
+    return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
