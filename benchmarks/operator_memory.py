@@ -37,9 +37,9 @@ from slipway.kube.kinds import (
     kind_of,
 )
 from slipway.kube.store import Store
-from slipway.reconciling.key import Key
-from slipway.reconciling.operator import Operator
-from slipway.reconciling.options import parse
+from slipway.operator.reconciling.key import Key
+from slipway.operator.reconciling.operator import Operator
+from slipway.operator.reconciling.options import parse
 
 HOME, NAMESPACE = "slipway-system", "models"
 STEADY_TURNS = 3

@@ -12,8 +12,8 @@ from slipway.api import mounts, variables
 from slipway.api.engine_flags import HARMLESS, REASONS
 from slipway.api.reasons import ConditionType, Reason, State
 from slipway.kube.metrics import Description, Metrics, WatchMetrics
+from slipway.operator.reconciling.options import FLAGS
 from slipway.process.flags import Flag
-from slipway.reconciling.options import FLAGS
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
 

@@ -15,7 +15,7 @@ import xllamacpp
 import yaml
 from slipway.api import arguments, mounts, variables
 from slipway.api.engine_flags import DANGEROUS, HARMLESS, LLAMACPP, REASONS, REFUSED, VLLM
-from slipway.rendering import Desired, Unrenderable, World, render
+from slipway.operator.rendering import Desired, Unrenderable, World, render
 from support.rendered_worlds import arguments as rendered
 from support.rendered_worlds import on_h100, plan, predictor, runtime
 from support.slipway_api import rows

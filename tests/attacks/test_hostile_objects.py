@@ -45,10 +45,10 @@ from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
 from slipway.observing.status import same, status_of
 from slipway.observing.world import WorldView
-from slipway.planning import Unplannable
-from slipway.reconciling.home import Home as Keeper
-from slipway.reconciling.platform import KEDA, Following
-from slipway.reconciling.watches import watches as of_the_operator
+from slipway.operator.planning import Unplannable
+from slipway.operator.reconciling.home import Home as Keeper
+from slipway.operator.reconciling.platform import KEDA, Following
+from slipway.operator.reconciling.watches import watches as of_the_operator
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 from support.hostile import statuses

@@ -17,7 +17,7 @@ from slipway.kube.kinds import (
     SERVICE,
 )
 from slipway.observing.porttable import PORTS
-from slipway.reconciling.key import Key
+from slipway.operator.reconciling.key import Key
 from support.scripted_engine import answering, scripted_engine
 from support.small_cluster import Loop
 from support.tenants import HOME, HOST, TRAP, VICTIM, Tenants, ask, labels, platform, until_open

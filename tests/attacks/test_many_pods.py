@@ -23,7 +23,7 @@ from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Entry, Packing
 from slipway.kube.watching import Watching
 from slipway.observing.keeping import MOST_PODS
-from slipway.reconciling.key import Key
+from slipway.operator.reconciling.key import Key
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 from support.small_cluster import Loop

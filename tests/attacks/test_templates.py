@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from slipway.api import crd
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.planning import Unplannable, make_plan
-from slipway.rendering import Desired, Unrenderable, World, render
-from slipway.rendering.refusing import without_templates
+from slipway.operator.planning import Unplannable, make_plan
+from slipway.operator.rendering import Desired, Unrenderable, World, render
+from slipway.operator.rendering.refusing import without_templates
 from support.rendered_worlds import PROFILES, deployment, of_kind, on_h100, plan, runtime
 
 Object = dict[str, Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway.reconciling.platform import KEDA, KSERVE
+from slipway.operator.reconciling.platform import KEDA, KSERVE
 from support import asked_by_helm
 from support.charts import Refused, notes, rendered
 from support.kube import Object

@@ -17,9 +17,9 @@ from slipway.activator.watches import Home
 from slipway.activator.watches import watches as activators_watches
 from slipway.api import names, units
 from slipway.api.names import GROUP
-from slipway.reconciling.home import Home as OperatorsHome
-from slipway.reconciling.options import Options, parse
-from slipway.reconciling.watches import watches
+from slipway.operator.reconciling.home import Home as OperatorsHome
+from slipway.operator.reconciling.options import Options, parse
+from slipway.operator.reconciling.watches import watches
 from slipway_devcluster import images, slipway
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import LLAMACPP_IMAGE, OPERATOR_IMAGE

@@ -12,9 +12,9 @@ from slipway.activator.watches import Home as ActivatorsHome
 from slipway.activator.watches import watches as activators_watches
 from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
 from slipway.kube.watching import Watch
-from slipway.reconciling.home import Home
-from slipway.reconciling.options import parse
-from slipway.reconciling.watches import watches
+from slipway.operator.reconciling.home import Home
+from slipway.operator.reconciling.options import parse
+from slipway.operator.reconciling.watches import watches
 from support import audit
 from support.audit import Right
 from support.charts import rendered

@@ -1,4 +1,4 @@
-"""Which changes reach the pods of a model, and which don't. All fields are in tests/unit/rendering/test_changes.py."""
+"""Which changes reach the pods of a model, and which do not; tests/unit/operator/rendering/test_changes.py has all."""
 
 from __future__ import annotations
 

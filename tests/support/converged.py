@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import FIELD_MANAGER, KIND
-from slipway.planning import Plan, make_plan
-from slipway.rendering import Desired, World, render
-from slipway.rendering.scaling import predictor_deployment
+from slipway.operator.planning import Plan, make_plan
+from slipway.operator.rendering import Desired, World, render
+from slipway.operator.rendering.scaling import predictor_deployment
 
 from support.faulty_path import FaultyPath
 from support.kube import Kube, KubectlError, Object, WaitedInVainError

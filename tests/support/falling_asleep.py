@@ -31,7 +31,7 @@ from slipway.activator.scaler import ExternalScaler
 from slipway.api.names import OWNER_LABEL, activator_slice
 from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store
-from slipway.rendering.activatorslice import conditions
+from slipway.operator.rendering.activatorslice import conditions
 
 LLAMA = Deployment("chat", "llama")
 REF = pb.ScaledObjectRef(namespace=LLAMA.namespace, name=LLAMA.name)

@@ -25,7 +25,7 @@ from slipway.api.reasons import Reason
 from slipway.observing.observation import observe
 from slipway.observing.status import status_of
 from slipway.observing.world import Object, Part, WorldView
-from slipway.planning import Plan, Unplannable
+from slipway.operator.planning import Plan, Unplannable
 from unit.observing.cluster_objects import NOW, condition, container, deployment, ended, pod, unscheduled, world
 
 LONG_AGO = "0001-01-01T00:00:00Z"

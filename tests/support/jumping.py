@@ -9,10 +9,10 @@ import random
 import sys
 from datetime import datetime, timedelta
 
+from slipway.operator.reconciling.main import operate
+from slipway.operator.reconciling.operator import utc_now
+from slipway.operator.reconciling.options import parse
 from slipway.process import running
-from slipway.reconciling.main import operate
-from slipway.reconciling.operator import utc_now
-from slipway.reconciling.options import parse
 
 
 def run(seed: str, *flags: str) -> None:

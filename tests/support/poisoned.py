@@ -9,8 +9,8 @@ import sys
 from typing import Any
 from unittest.mock import patch
 
-from slipway.reconciling import main
-from slipway.rendering import render
+from slipway.operator.reconciling import main
+from slipway.operator.rendering import render
 
 WORDS = "the renderer ate something bad"
 
@@ -21,7 +21,7 @@ def run(name: str, *flags: str) -> int:
             raise KeyError(WORDS)
         return render(deployment, *rest)
 
-    with patch("slipway.reconciling.deciding.render", poisoned):
+    with patch("slipway.operator.reconciling.deciding.render", poisoned):
         return main.main(flags)
 
 

@@ -9,8 +9,8 @@ import yaml
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import FIELD_MANAGER
-from slipway.planning import Plan, make_plan
-from slipway.rendering import Desired, World, render
+from slipway.operator.planning import Plan, make_plan
+from slipway.operator.rendering import Desired, World, render
 
 from support.kube import Kube, Object
 from support.slipway_api import llmdeployment

@@ -7,8 +7,8 @@ from typing import Any
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import RUNTIME_LABEL
-from slipway.planning import Plan, make_plan
-from slipway.rendering import Desired, World, render
+from slipway.operator.planning import Plan, make_plan
+from slipway.operator.rendering import Desired, World, render
 
 Object = dict[str, Any]
 

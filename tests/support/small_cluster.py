@@ -31,17 +31,17 @@ from slipway.kube.queue import RetryLaterError
 from slipway.kube.retries import Patience
 from slipway.kube.store import Store, place_of, pruned
 from slipway.kube.watching import Watch
-from slipway.reconciling.applying import Applier
-from slipway.reconciling.home import Home
-from slipway.reconciling.key import Key
-from slipway.reconciling.ledger import Ledger
-from slipway.reconciling.looking import Lookout
-from slipway.reconciling.portbook import PortBook
-from slipway.reconciling.reconciler import Reconciler
-from slipway.reconciling.references import References
-from slipway.reconciling.reporting import Reporter
-from slipway.reconciling.rights import Rights
-from slipway.reconciling.watches import watches
+from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.home import Home
+from slipway.operator.reconciling.key import Key
+from slipway.operator.reconciling.ledger import Ledger
+from slipway.operator.reconciling.looking import Lookout
+from slipway.operator.reconciling.portbook import PortBook
+from slipway.operator.reconciling.reconciler import Reconciler
+from slipway.operator.reconciling.references import References
+from slipway.operator.reconciling.reporting import Reporter
+from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.watches import watches
 
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
 KEY = Key("chat", "llama")

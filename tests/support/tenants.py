@@ -31,7 +31,7 @@ from slipway.kube.kinds import (
 )
 from slipway.kube.queue import RetryLaterError
 from slipway.kube.store import Store
-from slipway.reconciling.key import Key
+from slipway.operator.reconciling.key import Key
 
 from support.scripted_engine import ScriptedEngine
 from support.small_cluster import NOW, Loop, is_selected

@@ -29,8 +29,8 @@ from slipway.kube.kinds import (
 )
 from slipway.observing import platform
 from slipway.observing.world import Part, condition
+from slipway.operator.reconciling.platform import KEDA, KSERVE
 from slipway.process.flags import MANAGEMENT_PORT
-from slipway.reconciling.platform import KEDA, KSERVE
 from slipway.selftest.options import Options
 
 LEASE_HOLDS = 20.0  # seconds: a leader that crashed is replaced within them

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.operator.reconciling import options as operators
 from slipway.process.flags import KUBECONFIG, Flag, Program
-from slipway.reconciling import options as operators
 
 OF_THE_OPERATOR = ("namespace", "activators", "keda-namespace", "lease-name")
 

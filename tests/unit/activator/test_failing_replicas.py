@@ -10,7 +10,7 @@ from slipway.activator.body import BLOCK
 from slipway.activator.options import Options
 from slipway.activator.pool import Pool
 from slipway.activator.waking import LONGEST
-from slipway.rendering.inferenceservice import LONGEST_REQUEST
+from slipway.operator.rendering.inferenceservice import LONGEST_REQUEST
 from support.activator import Activator, activated, ask, connected
 from support.scripted_engine import (
     STREAM_HEAD,

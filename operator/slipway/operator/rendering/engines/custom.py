@@ -1,0 +1,159 @@
+"""An engine of somebody else's, of which Slipway knows what its ServingRuntime says: its ports, and its notes.
+
+It gets the model, the hardware, what the spec wants as far as it says how it is told that, and then `extraArgs`. What
+isn't carried out, or doesn't work with it, is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from slipway.api import engine_notes, names
+from slipway.api.engine_notes import NoteError, Notes
+from slipway.api.llmdeployment import EngineSpec, LLMDeployment, LLMDeploymentSpec
+from slipway.api.reasons import Reason
+from slipway.operator.planning import Plan
+from slipway.operator.planning.resources import parallelism
+from slipway.operator.rendering.desired import Object, Refusal
+from slipway.operator.rendering.engines.engine import Engine
+from slipway.operator.rendering.runtimes import engine_container
+
+TOLD_OTHERWISE = {"name", "extra_args", "parallelism"}
+PAGE = "docs/engines.md"
+
+
+def engine(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> Engine:
+    formats = serving_runtime["spec"].get("supportedModelFormats") or []
+    if not formats:
+        raise Refusal(
+            f"The ServingRuntime {name} names no supportedModelFormats, so KServe gives it no model: add one to it.",
+            Reason.RUNTIME_MISSING,
+        )
+    container = engine_container(serving_runtime)
+    ports = [each["containerPort"] for each in container.get("ports") or [] if "containerPort" in each]
+    port = ports[0] if ports else names.ENGINE_PORT
+    notes = _notes(name, serving_runtime, spec)
+    return Engine(
+        name=name,
+        model_format=formats[0]["name"],
+        arguments=partial(_arguments, notes),
+        environment=partial(_environment, notes),
+        ignored=partial(_remarks, name, notes, ports),
+        port=port,
+        checks_keys=False,
+        metrics_port=notes.metrics.port or port,
+        metrics_path=notes.metrics.path,
+        readiness_port=_readiness_port(container) or port,
+        in_flight=notes.metrics.words.in_flight if notes.names_words else (),
+        drains_for=notes.drains_for,
+    )
+
+
+def _notes(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> Notes:
+    """As they come to the pods, where KServe lets annotations of the spec win."""
+    on_pods = {**(serving_runtime["spec"].get("annotations") or {}), **spec.pod.annotations}
+    try:
+        return engine_notes.read(on_pods)
+    except NoteError as error:
+        raise Refusal(
+            f"What the ServingRuntime {name} says of its engine can't be read: {error} (see {PAGE}).",
+            Reason.RUNTIME_MISSING,
+        ) from None
+
+
+def _readiness_port(container: Object) -> int | None:
+    port = ((container.get("readinessProbe") or {}).get("httpGet") or {}).get("port")
+    named = {each.get("name"): each.get("containerPort") for each in container.get("ports") or []}
+    found = named.get(port, port)
+    return found if isinstance(found, int) else None
+
+
+# --- what it is told -------------------------------------------------------------------------------------------------
+
+
+def _arguments(notes: Notes, deployment: LLMDeployment, _: Plan) -> list[str]:
+    told = _told(notes, deployment)
+    flags = [f"{option}={value}" for option, value in told.items() if option.startswith("-")]
+    return [*flags, *deployment.spec.engine.extra_args]
+
+
+def _environment(notes: Notes, deployment: LLMDeployment) -> dict[str, str]:
+    told = _told(notes, deployment)
+    return {option: value for option, value in told.items() if not option.startswith("-")}
+
+
+def _told(notes: Notes, deployment: LLMDeployment) -> dict[str, str]:
+    """By the option that tells it."""
+    engine, (tensor, pipeline) = deployment.spec.engine, parallelism(deployment.spec)
+    wanted = {
+        engine_notes.SERVED_NAME: deployment.served_name,
+        engine_notes.CONTEXT_LENGTH: engine.context_length,
+        engine_notes.MAX_CONCURRENCY: engine.max_concurrency,
+        engine_notes.TENSOR: tensor if tensor > 1 else None,
+        engine_notes.PIPELINE: pipeline if pipeline > 1 else None,
+    }
+    return {option: str(wanted[field]) for field, option in notes.options.items() if wanted[field] is not None}
+
+
+# --- what is told of it ----------------------------------------------------------------------------------------------
+
+
+def _remarks(name: str, notes: Notes, ports: Sequence[int], spec: LLMDeploymentSpec) -> list[str]:
+    return [*_of_wishes(name, notes, spec), *_of_use(name, notes, spec), *_of_the_rest(name, notes, ports, spec)]
+
+
+def _of_wishes(name: str, notes: Notes, spec: LLMDeploymentSpec) -> Iterator[str]:
+    defaults, engine = EngineSpec(), spec.engine
+    wished = [
+        f"engine.{info.alias}"
+        for field, info in EngineSpec.model_fields.items()
+        if field not in TOLD_OTHERWISE and getattr(engine, field) != getattr(defaults, field)
+    ]
+    for field in [*wished, *([engine_notes.SERVED_NAME] if spec.model.served_name else [])]:
+        if field not in notes.options:
+            yield f"{field}: how the ServingRuntime {name} takes it isn't known; write it into extraArgs."
+    for field, count in zip((engine_notes.TENSOR, engine_notes.PIPELINE), parallelism(spec), strict=True):
+        if count > 1 and field not in notes.options:
+            yield (
+                f"{field}: a replica gets devices for {count}, but how the ServingRuntime {name} is told so isn't "
+                "known; write it into extraArgs."
+            )
+    if spec.observability.tracing:
+        yield f"observability.tracing: the ServingRuntime {name} is not Slipway's; have it traced by its own settings."
+
+
+def _of_use(name: str, notes: Notes, spec: LLMDeploymentSpec) -> Iterator[str]:
+    """On what is known of it depend sleeping and scaling."""
+    words, scaling = notes.metrics.words, spec.scaling
+    if scaling.autoscaler == "None" or scaling.max_replicas == scaling.min_replicas:
+        return
+    if not notes.names_words:
+        yield (
+            f"scaling: the ServingRuntime {name} doesn't say which metrics tell its requests. Those of vLLM and "
+            f"llama.cpp are understood; with others, its replicas count as used and stay (see {PAGE})."
+        )
+    elif not words.in_flight:
+        yield (
+            f"scaling.target: the ServingRuntime {name} has no metric of its requests, so replicas follow those alone "
+            "that are held."
+        )
+    elif not words.progress:
+        yield (
+            f"scaling.idleAfter: the ServingRuntime {name} has no metric of what it has done, so a request that is "
+            "over within two seconds may go unnoticed."
+        )
+
+
+def _of_the_rest(name: str, notes: Notes, ports: Sequence[int], spec: LLMDeploymentSpec) -> Iterator[str]:
+    port = notes.metrics.port
+    if notes.drains_for is None:
+        yield (
+            f"rollout.drainTimeout: whether the ServingRuntime {name} finishes its requests when it is asked to end "
+            f"isn't known (see {PAGE})."
+        )
+    if spec.observability.monitor and port and port not in ports:
+        yield (
+            f"observability.monitor: the container of the ServingRuntime {name} lists no port {port}, so Prometheus "
+            "doesn't find its metrics; add the port there."
+        )

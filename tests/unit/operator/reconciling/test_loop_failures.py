@@ -1,0 +1,160 @@
+"""Turns of the loop in which a call fails, or which meet what can not be acted on: it is told, and tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.kube.kinds import (
+    DEPLOYMENT,
+    LLM_DEPLOYMENT,
+)
+from support.small_cluster import Loop
+from support.turns import cause, condition, made_by_kserve, status
+
+# --- when a call fails -----------------------------------------------------------------------------------------------
+
+REFUSED = (403, 'admission webhook "policy" denied the request: no')
+WRONG = (422, 'Service "llama" is invalid: spec.ports: Required value')
+QUOTA = (403, "exceeded quota: objects, requested: count/services=1")
+WEBHOOK_DOWN = (500, 'Internal error occurred: failed calling webhook "policy": connection refused')
+KSERVE_S_DOWN = (500, 'Internal error occurred: failed calling webhook "a.kserve-webhook-server.b": no endpoints')
+KEDA_S_DOWN = (500, 'Internal error occurred: failed calling webhook "vscaledobject.kb.io": no endpoints available')
+BUSY = (429, "too many requests")
+CHANGED = (409, "the object has been modified")
+NO_RIGHT = (403, 'cannot patch resource "services" in API group ""')
+
+FAILURES = [
+    # the call, what is answered, the state and reason that people see, what else is written
+    ("apply Service", REFUSED, ("Failed", "AdmissionDenied"), []),
+    ("apply Service", WRONG, ("Failed", "InvalidSpec"), []),
+    ("apply Service", QUOTA, ("Waking", "QuotaExceeded"), []),
+    ("apply Service", NO_RIGHT, ("Failed", "PermissionDenied"), []),
+    ("apply NetworkPolicy", REFUSED, ("Failed", "AdmissionDenied"), ["apply Service"]),
+    ("apply InferenceService", REFUSED, ("Failed", "AdmissionDenied"), ["apply Service", "apply NetworkPolicy"]),
+    ("apply InferenceService", WEBHOOK_DOWN, ("Waking", "ApiError"), ["apply Service", "apply NetworkPolicy"]),
+    ("apply InferenceService", KSERVE_S_DOWN, ("Waking", "KServeDown"), ["apply Service", "apply NetworkPolicy"]),
+    ("apply NetworkPolicy", KEDA_S_DOWN, ("Waking", "KedaDown"), ["apply Service"]),
+]
+
+
+async def test_a_status_that_cannot_be_read_is_written_anew(loop: Loop) -> None:
+    odd = {"state": "Sleepy", "lastColdStart": {"load": "soon"}, "plan": {"maxConcurrency": -1}}
+    loop.api.change(LLM_DEPLOYMENT, {"status": odd})
+    await loop.turn()
+    written = next(each.body["status"] for each in loop.api.requests if each.verb == "apply-status")
+    assert (written["state"], written["lastColdStart"]) == ("Idle", {})
+
+
+@pytest.mark.parametrize(("call", "answer", "told", "others"), FAILURES)
+async def test_a_refusal_is_told_and_tried_again(
+    loop: Loop, call: str, answer: tuple[int, str], told: tuple[str, str], others: list[str]
+) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1}}})
+    loop.api.faults[call] = answer
+    assert "was refused" in await loop.failing_turn()
+    assert cause(loop) == told
+    assert [each for each in loop.api.writes() if each.startswith("apply ") and each != call] == others
+    loop.api.faults.clear()
+    await loop.turn()
+    assert call in loop.api.writes()
+    assert condition(loop, "Stalled")["status"] == "False"
+
+
+@pytest.mark.parametrize("call", ["get Service", "apply Service", "apply InferenceService"])
+@pytest.mark.parametrize("answer", [BUSY, None, CHANGED], ids=["busy", "silent", "conflict"])
+async def test_a_call_that_finds_nobody_is_tried_again_and_tells_nothing_wrong(
+    loop: Loop, call: str, answer: tuple[int, str] | None
+) -> None:
+    loop.api.faults[call] = answer
+    await loop.failing_turn()
+    assert status(loop) == {}
+    loop.api.faults.clear()
+    await loop.turn()
+    assert status(loop)["message"] == "The Deployment and the Service of this model are being made."
+
+
+@pytest.mark.parametrize("answer", [BUSY, None, NO_RIGHT, CHANGED])
+async def test_a_status_that_could_not_be_written_is_written_by_a_later_turn(
+    loop: Loop, answer: tuple[int, str] | None
+) -> None:
+    loop.api.faults["apply-status LLMDeployment"] = answer
+    await loop.failing_turn()
+    loop.api.faults.clear()
+    loop.api.writes()
+    await loop.turn()
+    assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
+
+
+async def test_people_are_told_once_of_a_status_whose_writing_was_not_answered(loop: Loop) -> None:
+    loop.api.unheard.add("apply-status LLMDeployment")
+    await loop.failing_turn()
+    assert "create Event" not in loop.api.writes()
+    loop.api.unheard.clear()
+    await loop.turn()
+    await loop.turn()
+    assert loop.api.writes() == ["create Event"]
+
+
+async def test_a_status_for_an_object_that_has_just_gone_is_no_failure(loop: Loop) -> None:
+    loop.api.faults["apply-status LLMDeployment"] = (404, "not found")
+    assert await loop.turn() is None
+
+
+async def test_an_event_that_can_not_be_written_stops_nothing(loop: Loop) -> None:
+    loop.api.faults["create Event"] = REFUSED
+    assert await loop.turn() is None
+
+
+async def test_replicas_that_can_not_be_changed_are_tried_again(loop: Loop) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 2, "maxReplicas": 2}}})
+    loop.api.put(made_by_kserve(1))
+    loop.api.faults["scale Deployment"] = NO_RIGHT
+    assert "Deployment llama-predictor was refused" in await loop.failing_turn()
+    assert cause(loop) == ("Failed", "PermissionDenied")
+    loop.api.faults.clear()
+    await loop.turn()
+    assert loop.api.get(DEPLOYMENT, name="llama-predictor")["spec"]["replicas"] == 2
+
+
+async def test_a_deletion_that_fails_is_tried_again(loop: Loop) -> None:
+    loop.api.missing.clear()
+    await loop.settle()
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"observability": {"monitor": False}}})
+    loop.api.faults["delete PodMonitor"] = NO_RIGHT
+    assert "PodMonitor llama was refused" in await loop.failing_turn()
+    loop.api.faults.clear()
+    await loop.turn()
+    assert "delete PodMonitor" in loop.api.writes()
+
+
+# --- what can't be acted on ------------------------------------------------------------------------------------------
+
+
+async def test_an_object_that_can_not_be_read_is_told_with_the_field_and_the_remedy(loop: Loop) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": "many"}}})
+    await loop.turn()
+    assert cause(loop) == ("Failed", "InvalidSpec")
+    assert "spec.scaling.minReplicas: " in status(loop)["message"]
+    assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
+
+
+async def test_an_object_on_which_the_code_fails_is_stalled_with_the_error_and_tried_again(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyError("poison")
+
+    monkeypatch.setattr("slipway.operator.reconciling.deciding.render", fail)
+    assert await loop.failing_turn() == "KeyError: 'poison'"
+    assert cause(loop) == ("Failed", "InternalError")
+    assert "KeyError: 'poison'" in status(loop)["message"]
+    loop.api.writes()
+    await loop.failing_turn()
+    assert loop.api.writes() == []
+
+
+async def test_a_wish_that_is_not_carried_out_is_named_in_the_plan(loop: Loop) -> None:
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://models/llama", "cache": {"kind": "Node"}}}})
+    await loop.turn()
+    assert any(why.startswith("model.cache:") for why in status(loop)["plan"]["why"])

@@ -1,0 +1,261 @@
+"""Turns of the loop around which something is missing, or down: it is told before anybody asks, and when it is back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slipway.kube.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    ENDPOINT_SLICE,
+    INFERENCE_SERVICE,
+    LLM_DEPLOYMENT,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    PRIORITY_CLASS,
+    RUNTIME_CLASS,
+    SECRET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    Kind,
+    Object,
+)
+from slipway.kube.store import Store
+from slipway.observing.world import Part
+from slipway.operator.reconciling.platform import KSERVE, PartReader
+from support.small_cluster import Loop
+from support.turns import cause, condition, made_by_kserve, pod, status, thing
+
+SECONDS_OF_OLD = {"creationTimestamp": "2026-11-20T10:00:00Z"}
+
+
+async def asleep(loop: Loop) -> None:
+    """At zero, and made long ago."""
+    for kind in (LLM_DEPLOYMENT, SERVICE):
+        await loop.settle(turns=2)
+        loop.api.change(kind, {"metadata": SECONDS_OF_OLD})
+    loop.api.put(made_by_kserve(0, owner=loop.api.get(INFERENCE_SERVICE)))
+    await loop.settle()
+
+
+def gets(loop: Loop, kind: Kind) -> int:
+    return sum(str(each) == f"get {kind.name}" for each in loop.api.requests)
+
+
+# --- what the spec names ---------------------------------------------------------------------------------------------
+
+
+async def test_a_claim_that_is_missing_is_told_at_zero_and_the_model_is_well_when_it_comes(loop: Loop) -> None:
+    await asleep(loop)
+    assert status(loop)["state"] == "Idle"
+    loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
+    await loop.turn()
+    assert cause(loop) == ("Failed", "PodConfigError")
+    assert "spec.model.uri names PersistentVolumeClaim models, which isn't there" in status(loop)["message"]
+    assert condition(loop, "Stalled")["status"] == "True"
+    loop.api.put(thing(PERSISTENT_VOLUME_CLAIM, "models", status={"phase": "Bound"}))
+    await loop.turn()
+    assert status(loop)["state"] == "Idle"
+
+
+async def test_a_claim_concerns_those_that_name_it_and_nobody_else(loop: Loop) -> None:
+    await loop.turn()
+    claim, other = (thing(PERSISTENT_VOLUME_CLAIM, name) for name in ("models", "others"))
+    assert [*loop.references.whom_concerns(claim)] == [("chat", "llama")]
+    assert [*loop.references.whom_concerns(other)] == []
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://others/llama"}}})
+    await loop.turn()
+    assert [*loop.references.whom_concerns(claim)] == []
+    assert [*loop.references.whom_concerns(other)] == [("chat", "llama")]
+    loop.end(LLM_DEPLOYMENT)
+    await loop.reconciler.reconcile(next(iter(loop.references.whom_concerns(other))))
+    assert [*loop.references.whom_concerns(other)] == []
+
+
+NAMES: list[tuple[Kind, dict[str, Any]]] = [
+    (CONFIG_MAP, {"volumes": [{"name": "v", "configMap": {"name": "named"}}]}),
+    (SERVICE_ACCOUNT, {"serviceAccountName": "named"}),
+    (PRIORITY_CLASS, {"priorityClassName": "named"}),
+    (RUNTIME_CLASS, {"runtimeClassName": "named"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "names"), NAMES, ids=[kind.name for kind, _ in NAMES])
+async def test_what_is_missing_is_looked_for_ever_less_often_until_it_is_there(
+    loop: Loop, kind: Kind, names: dict[str, Any]
+) -> None:
+    await asleep(loop)
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": names}})
+    pauses = []
+    for _ in range(6):
+        pauses.append(await loop.turn())
+        loop.pass_time(pauses[-1] or 0)
+    assert pauses == [2, 4, 8, 16, 30, 30]
+    assert cause(loop) == ("Failed", "PodConfigError")
+    assert f"names {kind.name} named, which isn't there" in status(loop)["message"]
+    loop.api.put(thing(kind, "named"))
+    assert await loop.turn() is None
+    assert "PodConfigError" not in str(status(loop))
+
+
+async def test_what_is_there_is_not_asked_for_again_at_each_look(loop: Loop) -> None:
+    loop.api.put(thing(CONFIG_MAP, "named"))
+    await asleep(loop)
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": NAMES[0][1]}})
+    for _ in range(5):
+        await loop.turn()
+    assert gets(loop, CONFIG_MAP) == 1
+    loop.pass_time(301)
+    await loop.turn()
+    assert gets(loop, CONFIG_MAP) == 2
+
+
+async def test_what_can_not_be_asked_for_is_no_trouble(loop: Loop) -> None:
+    await asleep(loop)
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": NAMES[0][1]}})
+    for answer in ((403, "cannot get resource"), (503, "not now"), None):
+        loop.api.faults["get ConfigMap"] = answer
+        await loop.turn()
+        assert condition(loop, "Stalled")["status"] == "False"
+        loop.pass_time(301)
+
+
+@pytest.mark.parametrize(("allowed", "told"), [(True, "PodConfigError"), (False, "ScaledToZero")])
+async def test_a_secret_is_looked_for_only_where_that_is_allowed(loop: Loop, allowed: bool, told: str) -> None:
+    await asleep(loop)
+    loop.api.may_get_secrets = allowed
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
+    loop.api.put({**loop.api.get(LLM_DEPLOYMENT), "spec": {**loop.api.get(LLM_DEPLOYMENT)["spec"]}})
+    await loop.turn()
+    assert condition(loop, "Ready")["reason"] in (told, "Updating")
+    assert ("PodConfigError" in str(status(loop))) is allowed
+    assert bool(gets(loop, SECRET)) is allowed
+
+
+def with_key(name: str, key: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"configMapKeyRef": {"name": "named", "key": key}}}
+
+
+async def test_a_key_that_a_config_map_lacks_is_told_until_it_has_it(loop: Loop) -> None:
+    await asleep(loop)
+    loop.api.put(thing(CONFIG_MAP, "named", data={"a": "1"}, binaryData={"c": "AA=="}))
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"env": [with_key("APP_A", "a"), with_key("APP_B", "b")]}}})
+    assert await loop.turn() == 2
+    assert cause(loop) == ("Failed", "PodConfigError")
+    assert "spec.pod.env[APP_B] names the key b of ConfigMap named, which isn't in it" in status(loop)["message"]
+    assert gets(loop, CONFIG_MAP) == 1
+    loop.api.change(CONFIG_MAP, {"data": {"b": ""}}, name="named")
+    loop.pass_time(2)
+    assert await loop.turn() is None
+    assert "PodConfigError" not in str(status(loop))
+
+
+async def test_a_registry_s_secret_that_is_missing_is_a_remark_where_it_may_be_looked_for(loop: Loop) -> None:
+    await asleep(loop)
+    loop.api.may_get_secrets = True
+    loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"imagePullSecrets": [{"name": "r"}]}}})
+    assert await loop.turn() == 300
+    assert any(each.startswith("SecretMissing: spec.pod.imagePullSecrets[r]") for each in status(loop)["plan"]["why"])
+    assert condition(loop, "Stalled")["status"] == "False"
+    loop.api.put(thing(SECRET, "r"))
+    loop.pass_time(300)
+    assert await loop.turn() is None
+    assert "SecretMissing" not in str(status(loop))
+
+
+async def test_what_is_applied_together_with_a_new_deployment_is_waited_for(loop: Loop) -> None:
+    loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
+    loop.api.change(LLM_DEPLOYMENT, {"metadata": {"creationTimestamp": "2026-11-21T09:59:59Z"}})
+    assert await loop.turn() == 2
+    assert "PodConfigError" not in str(status(loop))
+
+
+async def test_a_replica_that_serves_goes_on_without_what_the_next_would_need(loop: Loop) -> None:
+    await asleep(loop)
+    loop.api.put(made_by_kserve(1))
+    loop.api.put(pod(is_ready=True))
+    loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
+    await loop.turn()
+    assert status(loop)["state"] == "Degraded"
+    assert condition(loop, "Ready")["status"] == "True"
+
+
+# --- the platform ----------------------------------------------------------------------------------------------------
+
+DOWN = thing(DEPLOYMENT, "kserve-controller-manager", "kserve", spec={"replicas": 0})
+
+
+async def test_kserve_that_is_down_is_told_at_zero_and_that_it_is_back(loop: Loop) -> None:
+    await asleep(loop)
+    loop.lookout.kserve = lambda: Part(namespace="kserve", controller=DOWN)
+    await loop.turn()
+    assert cause(loop) == ("Failed", "KServeDown")
+    assert condition(loop, "Reconciling")["status"] == "True"
+    loop.lookout.kserve = lambda: Part(namespace="kserve", controller={**DOWN, "status": {"readyReplicas": 1}})
+    loop.api.writes()
+    loop.lookout.kserve = lambda: None
+    await loop.turn()
+    assert status(loop)["state"] == "Idle"
+
+
+async def test_an_outage_that_goes_on_writes_nothing(loop: Loop) -> None:
+    await asleep(loop)
+    loop.lookout.kserve = lambda: Part(namespace="kserve", controller=DOWN)
+    await loop.turn()
+    loop.api.writes()
+    for _ in range(5):
+        await loop.turn()
+    assert loop.api.writes() == []
+
+
+async def test_who_serves_writes_once_that_it_could_not_scale_and_tells_nobody(loop: Loop) -> None:
+    await asleep(loop)
+    loop.api.put(made_by_kserve(1))
+    loop.api.put(pod(is_ready=True))
+    await loop.settle()
+    loop.lookout.kserve = lambda: Part(namespace="kserve", controller=DOWN)
+    for _ in range(5):
+        await loop.turn()
+    assert loop.api.writes() == ["apply-status LLMDeployment"]
+    assert (status(loop)["state"], condition(loop, "Scaled")["reason"]) == ("Serving", "KServeDown")
+
+
+async def test_a_keda_with_a_hole_is_among_the_remarks_of_the_plan(loop: Loop) -> None:
+    template = {"spec": {"containers": [{"image": "keda:2.20.0"}]}}
+    spec = {"replicas": 1, "template": template}
+    old = thing(DEPLOYMENT, "keda-operator", "keda", spec=spec, status={"readyReplicas": 1})
+    loop.lookout.keda = lambda: Part(namespace="keda", controller=old)
+    await loop.turn()
+    assert any(each.startswith("KedaTooOld: KEDA 2.20.0") for each in status(loop)["plan"]["why"])
+
+
+# --- what is read of it ----------------------------------------------------------------------------------------------
+
+
+def known(kind: Kind, name: str, **fields: Any) -> Object:
+    metadata = {"uid": name, "resourceVersion": "1", **fields.pop("metadata", {})}
+    return thing(kind, name, "kserve", metadata=metadata, **fields)
+
+
+def test_of_a_namespace_the_controller_its_pods_and_the_slices_of_its_webhook_are_read() -> None:
+    store = Store([DEPLOYMENT, POD, ENDPOINT_SLICE])
+    reader = PartReader(KSERVE, "kserve", store)
+    assert reader.part() is None
+    labels = {"kubernetes.io/service-name": "kserve-webhook-server-service"}
+    things = {
+        DEPLOYMENT: [known(DEPLOYMENT, "kserve-controller-manager"), known(DEPLOYMENT, "other")],
+        POD: [known(POD, "one")],
+        ENDPOINT_SLICE: [known(ENDPOINT_SLICE, "w", metadata={"labels": labels}), known(ENDPOINT_SLICE, "x")],
+    }
+    for kind, listed in things.items():
+        for each in listed:
+            store.take(kind, None, each, now=0)
+        store.compare(kind, listed, since=store.mark, now=0)
+    part = reader.part()
+    assert part
+    assert part.controller == things[DEPLOYMENT][0]
+    assert [each["metadata"]["name"] for each in (*part.pods, *part.webhook)] == ["one", "w"]
+    assert reader.part() is part
+    store.take(POD, "DELETED", known(POD, "one"), now=0)
+    assert reader.part() is not part

@@ -1,0 +1,185 @@
+"""When a ClusterServingRuntime of this release is made, and when one of an older release goes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from kubernetes.aio.client import Configuration
+from slipway.kube.errors import Call, ForbiddenError
+from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Object
+from slipway.operator.reconciling import own_runtimes
+from slipway.operator.reconciling.operator import Operator
+from slipway.operator.reconciling.options import parse
+from slipway.operator.reconciling.own_runtimes import OwnRuntimes, runtimes_of
+from support.turns import thing
+
+CURRENT = "slipway-vllm-cuda-2.0.0-bbbbbbbb"
+
+
+class Client:
+    def __init__(self, *inference_services: Object, refuses: int = 0) -> None:
+        self.there, self.deleted, self.applied = list(inference_services), list[str](), list[str]()
+        self.has_applied = asyncio.Event()
+        self._refuses = refuses
+
+    async def apply(self, thing: Object) -> None:
+        self._refuses -= 1
+        if self._refuses >= 0:
+            raise ForbiddenError(Call("apply", "ClusterServingRuntime", CURRENT), "no such right", code=403)
+        self.applied.append(thing["metadata"]["name"])
+        self.has_applied.set()
+
+    async def list(self, kind: Any, *, keep: Any) -> list[Object]:
+        assert kind is INFERENCE_SERVICE
+        return [keep(each) for each in self.there]
+
+    async def delete(self, kind: Any, name: str, *, only: Object) -> None:
+        assert (kind, only["metadata"]["name"]) == (CLUSTER_SERVING_RUNTIME, name)
+        self.deleted.append(name)
+
+
+class Store:
+    def __init__(self, *runtimes: Object) -> None:
+        self.there = list(runtimes)
+        self.synced, self.missing = True, False
+
+    def is_synced(self, _: Any) -> bool:
+        return self.synced
+
+    def is_missing(self, _: Any) -> bool:
+        return self.missing
+
+    def get(self, _: Any, name: str) -> Object | None:
+        return next((each for each in self.there if each["metadata"]["name"] == name), None)
+
+    def all(self, _: Any) -> list[Object]:
+        return self.there
+
+
+def runtime(name: str, *, is_ours: bool = True, **metadata: Any) -> Object:
+    labels = {"slipway.dev/runtime": "slipway-vllm-cuda"} if is_ours else {}
+    return thing(CLUSTER_SERVING_RUNTIME, name, metadata={"labels": labels, **metadata})
+
+
+def used(name: str) -> Object:
+    return thing(INFERENCE_SERVICE, spec={"predictor": {"model": {"runtime": name}}})
+
+
+def old_runtimes(client: Client, *there: Object, leads: bool = True, keep_unused: float | None = 1.0) -> OwnRuntimes:
+    store: Any = Store(*there)
+    asked: Any = client
+    ours = {"slipway-vllm-cuda": runtime(CURRENT)}
+    return OwnRuntimes(asked, store, ours=ours, keep_unused=keep_unused, leads=lambda: leads)
+
+
+# --- those of this release -------------------------------------------------------------------------------------------
+
+
+async def test_models_wait_for_one_that_is_about_to_be_made() -> None:
+    assert old_runtimes(Client()).are_coming
+    assert not old_runtimes(Client(), runtime(CURRENT)).are_coming
+
+
+async def test_models_do_not_wait_for_one_that_can_not_be_made() -> None:
+    runtimes = old_runtimes(Client(refuses=10))
+    making = asyncio.create_task(runtimes.run())
+    await asyncio.sleep(0.01)
+    assert not runtimes.are_coming
+    making.cancel()
+
+
+async def test_one_that_is_missing_is_made_and_one_that_is_there_is_left_as_it_is() -> None:
+    client = Client()
+    await old_runtimes(client).make()
+    assert client.applied == [CURRENT]
+    await old_runtimes(client, runtime(CURRENT)).make()
+    assert client.applied == [CURRENT]
+
+
+@pytest.mark.parametrize("hindrance", ["another leads", "not known yet", "no KServe"])
+async def test_nothing_is_made_where_it_is_not_to_be_told_what_is_there(hindrance: str) -> None:
+    client = Client()
+    ours = old_runtimes(client, leads=hindrance != "another leads")
+    store: Any = ours._store
+    store.synced, store.missing = hindrance != "not known yet", hindrance == "no KServe"
+    await ours.make()
+    assert client.applied == []
+
+
+async def test_what_the_api_server_refuses_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_runtimes, "TRY_AGAIN_AFTER", 0.01)
+    client = Client(refuses=2)
+    making = asyncio.create_task(old_runtimes(client).run())
+    async with asyncio.timeout(5):
+        await client.has_applied.wait()
+    making.cancel()
+    assert client.applied == [CURRENT]
+
+
+# --- those of older ones ---------------------------------------------------------------------------------------------
+
+
+async def test_where_some_namespaces_are_watched_alone_all_stay_since_who_else_uses_one_cannot_be_told() -> None:
+    operator = Operator(parse(["--watch-namespaces=chat"], {}), Configuration())
+    assert operator._own_runtimes._keep_unused is None
+
+
+async def test_one_that_nobody_uses_twice_in_a_row_goes() -> None:
+    client = Client()
+    old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"), runtime(CURRENT))
+    await old.look()
+    assert client.deleted == []
+    await old.look()
+    assert client.deleted == ["slipway-vllm-cuda-1.0.0-aaaaaaaa"]
+
+
+async def test_one_that_somebody_uses_stays() -> None:
+    client = Client(used("slipway-vllm-cuda-1.0.0-aaaaaaaa"))
+    old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"))
+    for _ in range(3):
+        await old.look()
+    assert client.deleted == []
+
+
+async def test_one_that_was_used_in_between_is_given_as_long_again() -> None:
+    client = Client()
+    old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"))
+    await old.look()
+    client.there = [used("slipway-vllm-cuda-1.0.0-aaaaaaaa")]
+    await old.look()
+    client.there = []
+    await old.look()
+    assert client.deleted == []
+
+
+STAYS = [
+    runtime(CURRENT),
+    runtime("somebody-elses", is_ours=False),
+    runtime("team-a-vllm-cuda-13"),
+    runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa", deletionTimestamp="2026-11-21T10:00:00Z"),
+]
+
+
+@pytest.mark.parametrize("it", STAYS, ids=["of this release", "of somebody else", "a copy of one", "on its way out"])
+async def test_what_is_not_an_older_releases_is_left_alone(it: Object) -> None:
+    client = Client()
+    old = old_runtimes(client, it)
+    for _ in range(3):
+        await old.look()
+    assert client.deleted == []
+
+
+async def test_nothing_goes_where_somebody_else_leads() -> None:
+    client = Client()
+    old = old_runtimes(client, runtime("slipway-vllm-cuda-1.0.0-aaaaaaaa"), leads=False)
+    for _ in range(3):
+        await old.look()
+    assert client.deleted == []
+
+
+def test_a_runtime_is_used_by_any_part_and_where_kserve_has_chosen_it() -> None:
+    spec = {"predictor": {"model": {"runtime": "a"}}, "transformer": {"model": {"runtime": "b"}}, "explainer": None}
+    found = runtimes_of({"spec": spec, "status": {"clusterServingRuntimeName": "c"}})
+    assert found == {"runtimes": ["a", "b", "c"]}

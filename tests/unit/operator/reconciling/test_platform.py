@@ -1,0 +1,81 @@
+"""When all deployments are looked at because of what runs KServe."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Kind, Object
+from slipway.observing import platform
+from slipway.operator.reconciling.platform import KSERVE, Following
+from support.turns import thing
+
+NAME, LABELS = KSERVE.controller, {"app": "kserve"}
+KNOWN = {"uid": "1", "resourceVersion": "1"}
+OF_CONTROLLER = {"replicas": 1, "selector": {"matchLabels": LABELS}}
+CONTROLLER = thing(DEPLOYMENT, NAME, "kserve", metadata=KNOWN, spec=OF_CONTROLLER)
+
+
+class World:
+    """KServe's namespace as a cache has it, and how often somebody was concerned."""
+
+    def __init__(self) -> None:
+        self.concerned = 0
+        self.is_concerned = asyncio.Event()
+        self.following = Following(
+            KSERVE,
+            "kserve",
+            client=cast(Any, None),  # nobody watches: what would be told is put into the cache here
+            login=cast(Any, None),
+            concern=self._concern,
+            now=lambda: datetime.now(UTC),
+        )
+        self._store = self.following.store
+        for kind, listed in ((DEPLOYMENT, [CONTROLLER]), (POD, [manager()]), (ENDPOINT_SLICE, [])):
+            self.tell(kind, *listed)
+            self._store.compare(kind, listed, since=self._store.mark, now=0)
+        self.following.look()
+
+    def tell(self, kind: Kind, *things: Object) -> None:
+        for each in things:
+            self._store.take(kind, None, each, now=0)
+        self.following.look()
+
+    def _concern(self) -> None:
+        self.concerned += 1
+        self.is_concerned.set()
+
+
+def manager(*, runs: bool = False) -> Object:
+    """It has ended three times, each time soon after its begin."""
+    now = datetime.now(UTC)
+    lived = {name: (now - timedelta(seconds=ago)).isoformat() for name, ago in (("startedAt", 20), ("finishedAt", 10))}
+    state = {"running": {"startedAt": now.isoformat()}} if runs else {"waiting": {"reason": "CrashLoopBackOff"}}
+    container = {
+        "name": "manager",
+        "restartCount": 3,
+        "ready": runs,
+        "state": state,
+        "lastState": {"terminated": {"exitCode": 1, "reason": "Error", **lived}},
+    }
+    status = {"conditions": [{"type": "Ready", "status": str(runs)}], "containerStatuses": [container]}
+    metadata = {"uid": "one", "resourceVersion": "2" if runs else "1", "labels": LABELS}
+    return thing(POD, "one", "kserve", metadata=metadata, spec={"containers": [{"name": "manager"}]}, status=status)
+
+
+async def test_one_that_kept_ending_and_runs_on_concerns_all_though_nothing_tells_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(platform, "STEADY_AFTER", timedelta(seconds=0.3))
+    world = World()
+    assert world.concerned == 1
+    world.tell(POD, manager(runs=True))
+    assert world.concerned == 1  # it may end again
+    world.is_concerned.clear()
+    async with asyncio.timeout(5):
+        await world.is_concerned.wait()
+    part = world.following.part()
+    assert part
+    assert platform.outage_of("KServe", part, datetime.now(UTC)) is None

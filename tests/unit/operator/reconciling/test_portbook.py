@@ -1,0 +1,310 @@
+"""The table of ports as it is written: once for many, never on older knowledge, and repaired from those who live."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from slipway.api.names import activator_slice
+from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
+from slipway.kube.queue import RetryLaterError
+from slipway.observing.porttable import Claim, claim_of, map_name
+from slipway.operator.reconciling.key import Key
+from slipway.operator.reconciling.ports import ExhaustedError, Place
+from support.small_cluster import HOME, Api, Loop
+from support.turns import thing
+
+AT = HOME.activators[:1]
+NAME = map_name(AT[0], 0)
+
+
+class SlowApi(Api):
+    """Each request is let through when all others had a turn."""
+
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
+    ) -> Any:
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return await super().send(method, path, headers=headers, body=body, timeout=timeout)
+
+
+def made(loop: Loop, name: str = "llama", *, namespace: str = "chat") -> Claim:
+    return claim_of(loop.api.put(thing(LLM_DEPLOYMENT, name, namespace, spec={})))
+
+
+def table(loop: Loop) -> Object:
+    found: Object = loop.api.get(CONFIG_MAP, namespace=HOME.namespace, name=NAME)["data"]
+    return found
+
+
+def write(loop: Loop, data: Mapping[str, Any] | None) -> None:
+    """As an administrator could."""
+    loop.api.remove(CONFIG_MAP, namespace=HOME.namespace, name=NAME)
+    if data is not None:
+        labels = {"slipway.dev/port-table": AT[0]}
+        loop.api.put(thing(CONFIG_MAP, NAME, HOME.namespace, metadata={"labels": labels}, data=dict(data)))
+
+
+async def given(loop: Loop, claim: Claim) -> Place:
+    loop.catch_up()
+    return await loop.ports.give(claim, at=AT)
+
+
+def concerned(loop: Loop) -> set[Key]:
+    """Of all that has happened to the table since the caches heard of it last."""
+    before = loop.store.get(CONFIG_MAP, NAME, HOME.namespace)
+    loop._catch_up()
+    there = loop.store.get(CONFIG_MAP, NAME, HOME.namespace) or before
+    return set(loop.ports.concerns(there)) if there else set()
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+async def test_who_gets_a_port_is_in_the_table_by_then() -> None:
+    loop = Loop()
+    claim = made(loop)
+    assert loop.ports.place_of(claim) is None
+    place = await given(loop, claim)
+    assert table(loop) == {str(place.port): str(claim)}
+    assert loop.ports.place_of(claim) == place
+
+
+async def test_who_has_one_costs_no_write() -> None:
+    loop = Loop()
+    claim = made(loop)
+    await given(loop, claim)
+    loop.api.writes()
+    await given(loop, claim)
+    loop.lookout.begin_anew()
+    await given(loop, claim)
+    assert loop.api.writes() == []
+
+
+async def test_many_that_come_at_once_share_writes_and_none_is_told_before_its_own() -> None:
+    loop = Loop()
+    loop.api = loop.ports._client._connection = SlowApi()  # type: ignore[assignment]
+    claims = [made(loop, f"m{number}") for number in range(200)]
+    loop.catch_up()
+
+    async def give(claim: Claim) -> None:
+        place = await loop.ports.give(claim, at=AT)
+        assert table(loop)[str(place.port)] == str(claim)
+
+    await asyncio.gather(*map(give, claims))
+    assert len(loop.api.writes()) == 2  # the first, and one for all that came meanwhile
+
+
+async def test_those_that_come_one_after_the_other_share_writes_too() -> None:
+    loop = Loop(pause=0.1)
+    claims = [made(loop, f"m{number}") for number in range(20)]
+    loop.catch_up()
+    giving = []
+    for claim in claims:
+        giving.append(asyncio.create_task(loop.ports.give(claim, at=AT)))
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*giving)
+    assert len(loop.api.writes()) == 2
+
+
+async def test_one_that_comes_alone_does_not_wait_for_others() -> None:
+    loop = Loop(pause=3600.0)
+    async with asyncio.timeout(5):
+        await given(loop, made(loop))
+
+
+async def test_a_watch_that_tells_of_a_write_before_its_answer_does_costs_no_look_at_all_that_there_is() -> None:
+    loop = Loop()
+
+    class ToldEarly(Api):
+        async def send(self, method: str, path: str, **more: Any) -> Any:
+            answer = await super().send(method, path, **more)
+            if method in ("POST", "PUT"):
+                concerned(loop)
+            return answer
+
+    loop.api = loop.ports._client._connection = ToldEarly()  # type: ignore[assignment]
+    looks = 0
+    look = loop.ports._named_in_slices
+
+    def counted() -> dict[int, frozenset[Key]]:
+        nonlocal looks
+        looks += 1
+        return look()
+
+    loop.ports._named_in_slices = counted  # type: ignore[method-assign]
+    for number in range(5):
+        await given(loop, made(loop, f"m{number}"))
+    assert (len(table(loop)), looks) == (5, 1)
+
+
+async def test_a_write_whose_answer_was_lost_gives_the_same_port_in_the_end() -> None:
+    loop = Loop()
+    claim = made(loop)
+    loop.api.unheard = {"create ConfigMap"}
+    with pytest.raises(Exception, match="connection reset"):
+        await given(loop, claim)
+    [port] = table(loop)
+    loop.api.unheard.clear()
+    assert (await given(loop, claim)).port == int(port)
+
+
+async def test_when_one_goes_nothing_is_written_and_its_line_leads_to_nobody_else() -> None:
+    loop = Loop()
+    claim = made(loop)
+    place = await given(loop, claim)
+    loop.end(LLM_DEPLOYMENT)
+    loop.api.writes()
+    loop.ports.forget(Key("chat", "llama"))
+    anew = made(loop)
+    assert loop.api.writes() == []
+    assert loop.ports.place_of(anew) is None
+    assert await given(loop, anew) != place
+
+
+# --- two leaders -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_leader_of_before_can_not_write_on_what_it_knew() -> None:
+    one, other = Loop(), Loop()
+    other.api = other.ports._client._connection = one.api  # type: ignore[assignment]
+    await given(one, made(one, "a"))
+    other.catch_up()
+    one_more = made(one, "b")
+    await given(one, one_more)
+    late = made(one, "c")
+    with pytest.raises(RetryLaterError, match="has changed meanwhile"):
+        await other.ports.give(late, at=AT)  # it has not heard of b
+    assert len(table(one)) == 2
+    await given(other, late)
+    assert sorted(line.split()[0] for line in table(one).values()) == ["chat/a", "chat/b", "chat/c"]
+
+
+async def test_two_that_write_the_first_line_do_not_write_over_each_other() -> None:
+    one, other = Loop(), Loop()
+    other.api = other.ports._client._connection = one.api  # type: ignore[assignment]
+    a, b = made(one, "a"), made(one, "b")
+    other.catch_up()
+    await given(one, a)
+    with pytest.raises(RetryLaterError):
+        await other.ports.give(b, at=AT)
+    assert await given(other, b) != await given(one, a)
+    assert set(table(one).values()) == {str(a), str(b)}
+
+
+async def test_a_crash_after_the_table_was_written_costs_nothing() -> None:
+    loop = Loop()
+    claim = made(loop)
+    place = await given(loop, claim)
+    successor = Loop()
+    successor.api = successor.ports._client._connection = loop.api  # type: ignore[assignment]
+    successor.catch_up()
+    assert successor.ports.place_of(claim) == place
+
+
+# --- what administrators and backups do ------------------------------------------------------------------------------
+
+
+async def test_a_deleted_table_is_made_again_with_the_same_ports() -> None:
+    loop = Loop()
+    claims = [made(loop, name) for name in ("a", "b")]
+    places = [await given(loop, claim) for claim in claims]
+    write(loop, None)
+    assert concerned(loop) == {Key("chat", "a"), Key("chat", "b")}
+    assert [loop.ports.place_of(claim) for claim in claims] == [None, None]
+    assert [await given(loop, claim) for claim in claims] == places
+    assert len(table(loop)) == 2
+
+
+async def test_a_table_that_was_lost_while_nobody_led_is_made_again_from_where_slices_lead() -> None:
+    loop = Loop()
+    claim, other = made(loop), made(loop, "other")
+    for whose, port in ((claim, 20001), (other, 20000)):
+        owner = {"kind": "LLMDeployment", "name": whose.name, "uid": whose.uid, "controller": True}
+        labels = {"slipway.dev/llmdeployment": whose.name, "slipway.dev/activator": "slipway-activator"}
+        metadata = {"labels": labels, "ownerReferences": [owner]}
+        name = activator_slice(whose.name)
+        loop.api.put(thing(ENDPOINT_SLICE, name, metadata=metadata, ports=[{"port": port}], endpoints=[]))
+    assert [(await given(loop, each)).port for each in (claim, other)] == [20001, 20000]
+
+
+async def test_a_line_that_somebody_has_changed_is_put_right() -> None:
+    loop = Loop()
+    claim, victim = made(loop), made(loop, "victim")
+    mine, theirs = await given(loop, claim), await given(loop, victim)
+    write(loop, {str(mine.port): str(claim), str(theirs.port): str(claim)})
+    assert concerned(loop) == {Key("chat", "llama"), Key("chat", "victim")}
+    assert loop.ports.place_of(claim) is None  # two: neither counts before it is put right
+    assert await given(loop, claim) == mine
+    places = {await given(loop, each) for each in (claim, victim)}
+    assert len(places) == 2
+    assert {int(port): line for port, line in table(loop).items()} == {
+        place.port: str(each) for each in (claim, victim) for place in [loop.ports.place_of(each)] if place
+    }
+
+
+async def test_after_a_restore_with_other_uids_everybody_gets_another_port() -> None:
+    loop = Loop()
+    place = await given(loop, made(loop))
+    loop.end(LLM_DEPLOYMENT)
+    loop.ports.begin_anew()
+    assert await given(loop, made(loop)) != place
+
+
+async def test_a_table_that_was_set_back_to_an_older_one_is_the_one_that_counts() -> None:
+    loop = Loop()
+    a = made(loop, "a")
+    place = await given(loop, a)
+    older = loop.api.get(CONFIG_MAP, namespace=HOME.namespace, name=NAME)
+    b = made(loop, "b")
+    await given(loop, b)
+    loop.catch_up()
+    loop.api.objects[CONFIG_MAP, HOME.namespace, NAME] = older
+    loop.store.take(CONFIG_MAP, None, older, now=0, epoch=9)  # watches that have begun anew
+    assert list(loop.ports.concerns(older)) == [Key("chat", "b")]
+    assert loop.ports.place_of(b) is None
+    assert loop.ports.place_of(a) == place
+    assert await loop.ports.give(b, at=AT) != place
+    assert len(table(loop)) == 2
+
+
+async def test_what_has_just_been_written_is_not_undone_by_older_news() -> None:
+    loop = Loop()
+    a = made(loop, "a")
+    await given(loop, a)
+    loop.catch_up()
+    b = made(loop, "b")
+    place = await loop.ports.give(b, at=AT)
+    told = loop.store.get(CONFIG_MAP, NAME, HOME.namespace)
+    assert told
+    assert list(loop.ports.concerns(told)) == []
+    assert loop.ports.place_of(b) == place
+
+
+async def test_one_in_another_namespace_is_nobodys_table() -> None:
+    loop = Loop()
+    a = made(loop)
+    await given(loop, a)
+    forged = thing(CONFIG_MAP, NAME, "evil", data={"20009": str(a)}, metadata={"resourceVersion": "999"})
+    assert list(loop.ports.concerns(forged)) == []
+
+
+# --- who has to wait -------------------------------------------------------------------------------------------------
+
+
+async def test_whoever_waits_for_a_place_in_its_namespace_is_looked_at_when_there_is_one() -> None:
+    loop = Loop(per_namespace=1)
+    await given(loop, made(loop, "a"))
+    for name in ("b", "c"):
+        with pytest.raises(ExhaustedError):
+            await given(loop, made(loop, name))
+    await given(loop, made(loop, "a", namespace="code"))
+    loop.end(LLM_DEPLOYMENT, namespace="code", name="a")
+    loop.ports.forget(Key("code", "a"))
+    assert loop.again == []
+    loop.end(LLM_DEPLOYMENT, name="a")
+    loop.ports.forget(Key("chat", "a"))
+    assert loop.again == [(Key("chat", "b"), 0.0)]  # one place, one that is looked at

@@ -1,0 +1,93 @@
+"""Whether the activator may read a Secret is asked of the API server, seldom, and never guessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from slipway.kube.client import KubeClient
+from slipway.kube.connection import Answer
+from slipway.kube.kinds import Object
+from slipway.kube.metrics import Metrics
+from slipway.kube.retries import Patience
+from slipway.operator.reconciling.rights import FRESH, Rights
+from support.neighbours import Clock
+from support.turns import llm
+
+KEYED = llm(access={"apiKeysSecret": "keys"})
+ACTIVATOR = "slipway-activator"
+IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
+
+
+@dataclass
+class Reviewer:
+    """The API server, as far as it answers SubjectAccessReviews. None: it fails."""
+
+    allowed: bool | None = True
+    asked: list[Object] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
+
+    async def send(
+        self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
+    ) -> Answer:
+        assert (method, path) == ("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews")
+        self.asked.append(body["spec"])
+        if self.allowed is None:
+            return Answer(500, {}, b"{}")
+        return Answer(201, {}, json.dumps({**body, "status": {"allowed": self.allowed}}).encode())
+
+    @property
+    def rights(self) -> Rights:
+        client = KubeClient(self, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
+        return Rights(client, slipway_namespace="slipway-system", clock=self.clock)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_it_is_asked_of_the_activators_account_for_just_that_secret(allowed: bool) -> None:
+    reviewer = Reviewer(allowed)
+    assert await reviewer.rights.activator_reads_keys(KEYED, ACTIVATOR) is allowed
+    [asked] = reviewer.asked
+    assert asked["user"] == "system:serviceaccount:slipway-system:slipway-activator"
+    assert "system:serviceaccounts:slipway-system" in asked["groups"]
+    secret = {"group": "", "resource": "secrets", "name": "keys", "namespace": "chat"}
+    assert asked["resourceAttributes"] == {"verb": "get", **secret}
+
+
+async def test_each_activator_is_asked_for_by_the_account_that_has_its_name() -> None:
+    reviewer = Reviewer()
+    rights = reviewer.rights
+    for name in (ACTIVATOR, "slipway-activator-2", ACTIVATOR, "slipway-activator-2"):
+        await rights.activator_reads_keys(KEYED, name)
+    accounts = [each["user"].rpartition(":")[2] for each in reviewer.asked]
+    assert accounts == ["slipway-activator", "slipway-activator-2"]
+
+
+async def test_without_keys_nobody_is_asked() -> None:
+    reviewer = Reviewer()
+    assert await reviewer.rights.activator_reads_keys(llm(), ACTIVATOR) is None
+    assert reviewer.asked == []
+
+
+async def test_an_answer_holds_for_a_while() -> None:
+    reviewer = Reviewer(False)
+    rights = reviewer.rights
+    for _ in range(3):
+        await rights.activator_reads_keys(KEYED, ACTIVATOR)
+    assert len(reviewer.asked) == 1
+    reviewer.allowed = True
+    reviewer.clock.now += FRESH
+    assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is True
+
+
+async def test_where_it_cannot_be_told_the_last_answer_holds_or_none() -> None:
+    reviewer = Reviewer(None)
+    rights = reviewer.rights
+    assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is None
+    reviewer.allowed = False
+    assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is False
+    reviewer.allowed = None
+    reviewer.clock.now += FRESH
+    assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is False

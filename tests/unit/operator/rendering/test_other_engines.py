@@ -1,0 +1,261 @@
+"""A ServingRuntime of somebody else's: what it says of its engine is carried out, and what doesn't work is told."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+from slipway.api.reasons import Reason
+from slipway.operator.rendering import Unrenderable, World, render
+from slipway.operator.rendering.desired import POD_MONITOR
+from support.other_runtimes import BY_ENGINE
+from support.rendered import ROOT
+from support.rendered_worlds import Object, arguments, deployment, desired, of_kind, plan, predictor, runtime
+
+THEIRS = {"name": "theirs"}
+PORTS = [{"containerPort": 9000}, {"name": "numbers", "containerPort": 9002}]
+IN_FLIGHT, PROGRESS = {"slipway.dev/in-flight": "busy queue{kind=real.one}"}, {"slipway.dev/progress": "done_total"}
+AT = {"prometheus.kserve.io/port": "9002", "prometheus.kserve.io/path": "/v1/metrics"}
+DRAINS = {"slipway.dev/drains-for": "24h"}
+ALL = {**AT, **IN_FLIGHT, **PROGRESS, **DRAINS}
+
+
+def theirs(annotations: dict[str, str], **container: Any) -> Object:
+    found = runtime("theirs", **({"ports": PORTS} | container))
+    found["spec"]["annotations"] = annotations
+    return found
+
+
+def rendered(kind: str, annotations: dict[str, str], *, container: dict[str, Any] | None = None, **spec: Any) -> Object:
+    serving = theirs(annotations, **(container or {}))
+    answer = desired(deployment(engine=THEIRS, **spec), serving_runtime=serving, kinds=frozenset({POD_MONITOR}))
+    return of_kind(answer, kind)
+
+
+# --- who reaches it --------------------------------------------------------------------------------------------------
+
+
+def ports(rule: Object) -> list[int]:
+    return [each["port"] for each in rule["ports"]]
+
+
+def test_clients_reach_its_own_port_the_activator_all_that_it_asks_and_prometheus_the_metrics() -> None:
+    probe = {"httpGet": {"path": "/ready", "port": 9003}}
+    policy = rendered("NetworkPolicy", AT, container={"readinessProbe": probe})
+    clients, activator, prometheus = policy["spec"]["ingress"]
+    assert ports(clients) == [9000]
+    assert ports(activator) == [9000, 8081, 9002, 9003]
+    assert ports(prometheus) == [9002]
+
+
+def test_a_probe_may_name_its_port() -> None:
+    probe = {"httpGet": {"path": "/ready", "port": "numbers"}}
+    policy = rendered("NetworkPolicy", {}, container={"readinessProbe": probe})
+    assert ports(policy["spec"]["ingress"][1]) == [9000, 8081, 9002]
+
+
+def test_one_that_says_nothing_has_its_metrics_at_its_own_port() -> None:
+    policy = rendered("NetworkPolicy", {})
+    assert [ports(rule) for rule in policy["spec"]["ingress"]] == [[9000], [9000, 8081], [9000]]
+
+
+# --- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def test_prometheus_reads_its_metrics_where_they_are() -> None:
+    [place] = rendered("PodMonitor", AT)["spec"]["podMetricsEndpoints"]
+    assert place == {"portNumber": 9002, "path": "/v1/metrics", "interval": "15s"}
+
+
+def test_its_requests_have_a_second_name_by_which_autoscalers_know_them() -> None:
+    plain, ours = rendered("PodMonitor", {**AT, **IN_FLIGHT})["spec"]["podMetricsEndpoints"]
+    assert {key: ours[key] for key in plain} == plain
+    assert ours["metricRelabelings"] == [
+        {"sourceLabels": ["__name__"], "regex": "busy", "targetLabel": "engine_metric", "replacement": "busy"},
+        {
+            "sourceLabels": ["__name__", "kind"],
+            "regex": r"queue;real\.one",
+            "targetLabel": "engine_metric",
+            "replacement": "queue",
+        },
+        {"action": "keep", "sourceLabels": ["engine_metric"], "regex": ".+"},
+        {"targetLabel": "__name__", "replacement": "slipway_requests_in_flight"},
+    ]
+    assert ours["relabelings"], "or both would tell of one target that it is up"
+
+
+def test_our_own_runtime_needs_no_second_name() -> None:
+    wanted = deployment(engine={"name": "llamacpp"})
+    monitor = of_kind(desired(wanted, kinds=frozenset({POD_MONITOR})), "PodMonitor")
+    assert monitor["spec"]["podMetricsEndpoints"] == [{"portNumber": 8081, "path": "/metrics", "interval": "15s"}]
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("drains_for", "drain_timeout", "wait"),
+    [("24h", "2m", 5), ("90s", "2m", 30), ("90s", "1m", 5), ("0s", "2m", 120), ("0s", "1500ms", 5)],
+)
+def test_what_it_does_not_drain_by_itself_is_waited_for_before_it_is_asked_to_end(
+    drains_for: str, drain_timeout: str, wait: int
+) -> None:
+    found = rendered(
+        "InferenceService", {"slipway.dev/drains-for": drains_for}, rollout={"drainTimeout": drain_timeout}
+    )["spec"]["predictor"]
+    assert found["model"]["lifecycle"] == {"preStop": {"sleep": {"seconds": wait}}}
+    assert found["terminationGracePeriodSeconds"] > wait
+
+
+def test_one_that_does_not_say_ends_as_its_runtime_lets_it() -> None:
+    assert "lifecycle" not in rendered("InferenceService", {})["spec"]["predictor"]["model"]
+
+
+# --- what it is told -------------------------------------------------------------------------------------------------
+
+OPTIONS = """
+    model.servedName=NAME engine.contextLength=--length engine.maxConcurrency=-n
+    engine.parallelism.tensor=--tp engine.parallelism.pipeline=--pp
+"""
+
+
+def wish(annotations: dict[str, str], **spec: Any) -> tuple[list[str], dict[str, str]]:
+    """Arguments and variables."""
+    wanted = deployment(**({"engine": THEIRS} | spec))
+    model = predictor(wanted, serving_runtime=theirs(annotations))["model"]
+    return model.get("args", []), {each["name"]: each["value"] for each in model.get("env", [])}
+
+
+def test_what_the_spec_wants_is_told_by_the_options_that_it_names() -> None:
+    engine = {**THEIRS, "contextLength": 4096, "maxConcurrency": 8, "parallelism": {"tensor": 2, "pipeline": 3}}
+    told = wish({"slipway.dev/options": OPTIONS}, engine={**engine, "extraArgs": ["--more"]})
+    assert told == (["--length=4096", "-n=8", "--tp=2", "--pp=3", "--more"], {"NAME": "llama"})
+
+
+def test_what_the_spec_leaves_open_is_left_to_the_engine_but_for_its_name() -> None:
+    assert wish({"slipway.dev/options": OPTIONS}) == ([], {"NAME": "llama"})
+
+
+def test_a_variable_of_the_spec_wins() -> None:
+    told = wish({"slipway.dev/options": OPTIONS}, pod={"env": [{"name": "NAME", "value": "mine"}]})
+    assert told == ([], {"NAME": "mine"})
+
+
+# --- what is told of it ----------------------------------------------------------------------------------------------
+
+ASLEEP = {"minReplicas": 0, "maxReplicas": 2}
+
+
+def remarks(annotations: dict[str, str], **spec: Any) -> list[str]:
+    """Those of its runtime."""
+    given: dict[str, Any] = {"engine": THEIRS, "scaling": ASLEEP}
+    wanted = deployment(**(given | spec))
+    answer = desired(wanted, serving_runtime=theirs(annotations))
+    return [each for each in answer.remarks if "ServingRuntime theirs" in each]
+
+
+def test_of_one_that_says_all_there_is_nothing_to_tell() -> None:
+    assert remarks(ALL) == []
+
+
+TOLD: list[tuple[dict[str, str], dict[str, Any], str]] = [
+    ({**AT, **DRAINS}, {}, "scaling: the ServingRuntime theirs doesn't say which metrics tell its requests."),
+    ({**AT, **DRAINS, **PROGRESS}, {}, "scaling.target: the ServingRuntime theirs has no metric of its requests"),
+    (
+        {**AT, **DRAINS, **IN_FLIGHT},
+        {},
+        "scaling.idleAfter: the ServingRuntime theirs has no metric of what it has done",
+    ),
+    ({**AT, **IN_FLIGHT, **PROGRESS}, {}, "rollout.drainTimeout: whether the ServingRuntime theirs finishes"),
+    (
+        {**ALL, "prometheus.kserve.io/port": "9999"},
+        {},
+        "observability.monitor: the container of the ServingRuntime theirs",
+    ),
+    (
+        ALL,
+        {"model": {"uri": "pvc://a/b", "servedName": "x"}},
+        "model.servedName: how the ServingRuntime theirs takes it",
+    ),
+    (ALL, {"engine": {**THEIRS, "contextLength": 64}}, "engine.contextLength: how the ServingRuntime theirs takes it"),
+    (ALL, {"engine": {**THEIRS, "kvCacheDtype": "FP8"}}, "engine.kvCacheDtype: how the ServingRuntime theirs takes it"),
+    (
+        ALL,
+        {"engine": {**THEIRS, "parallelism": {"tensor": 2}}},
+        "engine.parallelism.tensor: a replica gets devices for 2, but how the ServingRuntime theirs is told so",
+    ),
+]
+
+
+@pytest.mark.parametrize(("annotations", "spec", "says"), TOLD, ids=[row[2].partition(":")[0] for row in TOLD])
+def test_what_does_not_work_with_it_is_told(annotations: dict[str, str], spec: dict[str, Any], says: str) -> None:
+    [remark] = remarks(annotations, **spec)
+    assert remark.startswith(says)
+
+
+@pytest.mark.parametrize(
+    "scaling", [{"autoscaler": "None", "minReplicas": 1}, {"minReplicas": 2, "maxReplicas": 2}], ids=["none", "fixed"]
+)
+def test_where_its_use_decides_nothing_nothing_is_told_of_it(scaling: dict[str, Any]) -> None:
+    assert remarks(DRAINS, scaling=scaling) == []
+
+
+def test_notes_that_cannot_be_read_are_refused_with_the_remedy() -> None:
+    wanted = deployment(engine=THEIRS)
+    answer = render(wanted, plan(wanted), World(serving_runtime=theirs({"slipway.dev/in-flight": "sum(a)"})))
+    assert isinstance(answer, Unrenderable)
+    assert answer.reason is Reason.RUNTIME_MISSING
+    assert answer.message.startswith(
+        "What the ServingRuntime theirs says of its engine can't be read: slipway.dev/in-fl"
+    )
+    assert "write metrics with a space between them" in answer.message
+
+
+def test_annotations_of_the_spec_win_as_they_do_in_the_pods() -> None:
+    policy = rendered("NetworkPolicy", AT, pod={"annotations": {"prometheus.kserve.io/port": "9004"}})
+    assert ports(policy["spec"]["ingress"][1]) == [9000, 8081, 9004]
+
+
+def test_keys_are_refused_since_nothing_in_it_checks_them() -> None:
+    wanted = deployment(engine=THEIRS, access={"apiKeysSecret": "keys"})
+    answer = render(wanted, plan(wanted), World(serving_runtime=theirs(ALL)))
+    assert isinstance(answer, Unrenderable)
+    assert "nothing in it checks API keys" in answer.message
+
+
+# --- those that the docs show, and that the chart can bring ----------------------------------------------------------
+
+
+def test_the_example_of_the_docs_says_all_that_is_needed() -> None:
+    [text] = re.findall(r"```yaml\n# own-engine\.yaml\n(.*?)```", (ROOT / "docs/engines.md").read_text(), re.DOTALL)
+    wanted = deployment(engine={"name": "own-engine", "contextLength": 4096}, scaling=ASLEEP)
+    answer = desired(wanted, serving_runtime=yaml.safe_load(text))
+    assert not [each for each in answer.remarks if "own-engine" in each]
+
+
+@pytest.mark.parametrize("name", BY_ENGINE)
+def test_one_that_is_not_installed_is_said_to_be_in_the_chart(name: str) -> None:
+    wanted = deployment(engine={"name": f"slipway-{name}"}, accelerator={"profiles": ["cpu"]})
+    answer = render(wanted, plan(wanted), World(serving_runtime=None))
+    assert isinstance(answer, Unrenderable)
+    assert f"let Slipway's chart bring it, by its value runtimes.{name}.enabled" in answer.message
+
+
+@pytest.mark.parametrize("name", BY_ENGINE)
+def test_sleeping_scaling_and_draining_work_with_it(name: str) -> None:
+    wanted = deployment(engine={"name": f"slipway-{name}"}, accelerator={"profiles": ["cpu"]}, scaling=ASLEEP)
+    answer = desired(wanted, serving_runtime=BY_ENGINE[name])
+    assert not [each for each in answer.remarks if f"slipway-{name}" in each]
+
+
+def test_a_model_on_sglang_is_told_all_that_the_spec_wants() -> None:
+    engine = {"name": "slipway-sglang", "contextLength": 8192, "maxConcurrency": 32, "parallelism": {"tensor": 2}}
+    wanted = deployment(engine=engine, accelerator={"profiles": ["h100"]})
+    assert arguments(wanted, serving_runtime=BY_ENGINE["sglang"]) == [
+        "--served-model-name=llama",
+        "--context-length=8192",
+        "--max-running-requests=32",
+        "--tensor-parallel-size=2",
+    ]

@@ -1,0 +1,88 @@
+"""The runtimes of others' engines that come with Slipway, against each other and against the rules."""
+
+from __future__ import annotations
+
+import pytest
+from slipway.api.names import ENGINE_PORT, OTHER_RUNTIMES
+from slipway.operator.planning.engines import ON_CPUS
+from support.other_engine import ENGINES
+from support.other_runtimes import BY_ENGINE, NOTES, container_of, environment_of
+
+each = pytest.mark.parametrize("name", BY_ENGINE)
+
+
+def test_there_is_one_for_each_that_can_be_named_and_a_scripted_engine_for_it() -> None:
+    assert sorted(f"slipway-{name}" for name in BY_ENGINE) == sorted(OTHER_RUNTIMES)
+    assert {*BY_ENGINE} == {*ENGINES}
+    assert {*ON_CPUS} <= {*OTHER_RUNTIMES}
+
+
+@each
+def test_it_says_all_that_is_needed_to_sleep_scale_and_drain(name: str) -> None:
+    notes = NOTES[name]
+    assert notes.metrics.words.in_flight
+    assert notes.metrics.words.progress
+    assert notes.metrics.port
+    assert notes.drains_for is not None
+
+
+@each
+def test_it_is_started_at_the_port_that_it_says(name: str) -> None:
+    engine, container = ENGINES[name], container_of(BY_ENGINE[name])
+    flags = dict(argument.partition("=")[::2] for argument in container.get("args", []))
+    told = {**environment_of(BY_ENGINE[name]), **flags}
+    ports = [port["containerPort"] for port in container["ports"]]
+    assert int(told[engine.port]) == ports[0] == ENGINE_PORT
+    assert int(told[engine.metrics_port or engine.port]) == NOTES[name].metrics.port
+    assert NOTES[name].metrics.port in ports
+    assert not engine.switch or engine.switch in told
+
+
+@each
+def test_it_finds_the_model_where_kserve_puts_it(name: str) -> None:
+    container = container_of(BY_ENGINE[name])
+    said = [*container.get("command", []), *container.get("args", []), *environment_of(BY_ENGINE[name]).values()]
+    assert any(word.endswith("/mnt/models") for word in said)
+
+
+@each
+def test_the_kubelet_and_prometheus_ask_where_the_engine_answers(name: str) -> None:
+    container = container_of(BY_ENGINE[name])
+    for kind in ("startup", "readiness"):
+        assert container[f"{kind}Probe"]["httpGet"] == {"path": ENGINES[name].health, "port": "http"}
+    assert NOTES[name].metrics.path == ENGINES[name].metrics_path
+
+
+@each
+def test_it_has_half_an_hour_to_start(name: str) -> None:
+    startup = container_of(BY_ENGINE[name])["startupProbe"]
+    assert startup["periodSeconds"] * startup["failureThreshold"] == 1800
+
+
+@each
+def test_it_is_said_to_drain_for_no_longer_than_it_does(name: str) -> None:
+    assert (NOTES[name].drains_for or 0) <= ENGINES[name].drains_for
+
+
+def test_triton_waits_for_its_requests_as_long_as_its_runtime_says() -> None:
+    assert f"--exit-timeout-secs={NOTES['triton'].drains_for:.0f}" in container_of(BY_ENGINE["triton"])["args"]
+
+
+@each
+def test_it_serves_no_model_that_did_not_ask_for_it(name: str) -> None:
+    assert not any(format_["autoSelect"] for format_ in BY_ENGINE[name]["spec"]["supportedModelFormats"])
+
+
+@each
+def test_it_runs_without_privileges(name: str) -> None:
+    context = container_of(BY_ENGINE[name])["securityContext"]
+    assert context["runAsNonRoot"]
+    assert context["runAsUser"] != 0
+    assert not context["allowPrivilegeEscalation"]
+    assert context["capabilities"] == {"drop": ["ALL"]}
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+@each
+def test_kserve_finds_no_template_in_it(name: str) -> None:
+    assert "{{" not in str(container_of(BY_ENGINE[name]))

@@ -1,0 +1,370 @@
+"""Which changes reach pods that an older Slipway has made, and which wait until they are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from slipway.operator.rendering import Desired, World, plain, render
+from slipway.operator.rendering.pinning import changes, of_pods
+from support.rendered_worlds import Object, deployment, desired, of_kind, plan, profile, runtime
+from support.slipway_api import CRDS
+from support.small_cluster import fields_of
+
+OLD, NEW = "slipway-vllm-cuda-1-aa", "slipway-vllm-cuda-2-bb"
+GOLDEN_PLAIN = "cb4cd0ff6bd0cc209620191c371bae00"
+GOLDEN_SPEC = "593497cd360402ac7a5a0861418b8988"
+MUCH: Object = {
+    "accelerator": {"profiles": ["h100"]},
+    "engine": {"contextLength": 2048, "extraArgs": ["--seed=1"]},
+    "pod": {
+        "env": [{"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"}],
+        "labels": {"team": "b"},
+        "resources": {"requests": {"cpu": "1.5"}},
+    },
+    "access": {"apiKeysSecret": "keys"},
+    "rollout": {"drainTimeout": "5m"},
+}
+SPEC: Object = {"accelerator": {"profiles": ["h100"]}}
+
+
+def made(*, version: str = "1", spec: Object = SPEC, annotations: dict[str, str] | None = None) -> Desired:
+    return desired(deployment(annotations=annotations, **spec), version=version, serving_runtime=runtime(OLD))
+
+
+def as_there(answer: Desired) -> Object:
+    """The InferenceService as the API server has it."""
+    applied = of_kind(answer, "InferenceService")
+    entry = {"manager": "slipway", "operation": "Apply", "fieldsV1": fields_of(applied)}
+    return {**applied, "metadata": {**applied["metadata"], "managedFields": [entry]}}
+
+
+def status_of(answer: Desired) -> Object:
+    assert answer.plan is not None
+    plan = {
+        "accelerator": answer.plan.profile,
+        "gpusPerReplica": answer.plan.gpus_per_replica,
+        "maxConcurrency": answer.plan.max_concurrency,
+    }
+    return {"observedGeneration": 0, "made": answer.made, "plan": plan}
+
+
+def then(before: Desired, *, spec: Object = SPEC, annotations: dict[str, str] | None = None, **world: Any) -> Desired:
+    """What the next version makes of it."""
+    given: Object = {
+        "version": "2",
+        "serving_runtime": runtime(NEW),
+        "inference_service": as_there(before),
+        "pods_runtime": runtime(OLD),
+        "status": status_of(before),
+    }
+    return desired(deployment(annotations=annotations, **spec), **(given | world))
+
+
+def pods(answer: Desired) -> Object:
+    return of_pods(of_kind(answer, "InferenceService"))
+
+
+def test_what_made_the_pods_leaves_nothing_to_the_api_server_to_fill_in() -> None:
+    """Else each look would find another status than it had written, and write it again."""
+    [crd] = [yaml.safe_load(file.read_text()) for file in CRDS.glob("*llmdeployments*.yaml")]
+    status = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    filled_in = {name for name, field in status["made"]["properties"].items() if "default" in field}
+    on_cpus = desired(deployment(engine={"name": "llamacpp"}))
+    assert filled_in <= (on_cpus.made or {}).keys()
+
+
+# --- what stays ------------------------------------------------------------------------------------------------------
+
+
+def test_another_version_with_another_runtime_changes_no_pod_and_says_what_it_would_change() -> None:
+    before = made()
+    after = then(before)
+    assert pods(after) == pods(before)
+    assert after.made == before.made
+    assert after.update == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
+
+
+def test_the_same_version_with_another_runtime_changes_no_pod() -> None:
+    before = made()
+    assert pods(then(before, version="1")) == pods(before)
+
+
+def test_the_same_version_follows_what_the_spec_asks_for() -> None:
+    before = made()
+    spec = {"accelerator": {"profiles": ["h100"]}, "engine": {"contextLength": 2048}}
+    after = then(before, spec=spec, version="1", serving_runtime=runtime(OLD))
+    assert pods(after) != pods(before)
+    assert after.update is None
+
+
+def with_another_profile(before: Desired, **world: Any) -> Desired:
+    """Of the same name, whose nodes have another label."""
+    wanted = deployment(**SPEC)
+    planned = plan(wanted, [profile("h100", nodeLabels={"gpu": "hopper"})])
+    given = World(
+        version="1",
+        serving_runtime=runtime(OLD),
+        pods_runtime=runtime(OLD),
+        inference_service=as_there(before),
+        status=status_of(before),
+        **world,
+    )
+    answer = render(wanted, planned, given)
+    assert isinstance(answer, Desired)
+    return answer
+
+
+def test_a_changed_profile_changes_no_pod_that_is_on_a_node_and_is_told() -> None:
+    before = made()
+    after = with_another_profile(before, has_pods=True)
+    assert pods(after) == pods(before)
+    assert after.update is not None
+    assert "predictor.nodeSelector.gpu: h100 → hopper" in after.update["changes"]
+
+
+def test_a_changed_profile_is_followed_where_no_pod_notices_it() -> None:
+    before = made()
+    assert pods(with_another_profile(before, has_pods=False)) != pods(before)
+
+
+WRITTEN_ANEW = [
+    pytest.param({"requests": {"cpu": "0.5"}}, {"requests": {"cpu": "500m"}}, id="another unit"),
+    pytest.param({"requests": {"cpu": 2}}, {"requests": {"cpu": "2"}}, id="a number"),
+    pytest.param({"limits": {"memory": "1024Mi"}}, {"limits": {"memory": "1Gi"}}, id="another suffix"),
+]
+
+
+@pytest.mark.parametrize(("written", "there"), WRITTEN_ANEW)
+def test_what_the_api_server_writes_in_another_way_is_the_same(written: Object, there: Object) -> None:
+    spec = {**SPEC, "pod": {"resources": written}}
+    before = made(spec=spec)
+    service = as_there(before)
+    [(kind, amounts)] = there.items()
+    service["spec"]["predictor"]["model"]["resources"][kind] |= amounts
+    after = then(before, spec=spec, inference_service=service)
+    assert pods(after)["predictor"]["model"]["runtime"] == OLD
+    assert after.update == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
+
+
+def test_an_empty_variable_that_the_api_server_leaves_out_is_the_same() -> None:
+    spec = {**SPEC, "pod": {"env": [{"name": "VLLM_LOGGING_PREFIX", "value": ""}]}}
+    before = made(spec=spec)
+    service = as_there(before)
+    for variable in service["spec"]["predictor"]["model"]["env"]:
+        if variable["name"] == "VLLM_LOGGING_PREFIX":
+            variable.pop("value")
+    after = then(before, spec=spec, inference_service=service)
+    assert pods(after)["predictor"]["model"]["runtime"] == OLD
+
+
+def test_digests_stay_what_they_are() -> None:
+    """Another way to make them would take every pod of an upgraded cluster for changed."""
+    assert plain.digest({"b": [1, "x"], "a": {"requests": {"cpu": "0.5"}, "empty": ""}}) == GOLDEN_PLAIN
+    assert (made(spec=MUCH).made or {})["spec"] == GOLDEN_SPEC
+
+
+def test_what_a_newer_version_writes_alike_is_its_own_from_then_on() -> None:
+    after = then(made(), serving_runtime=runtime(OLD))
+    assert after.made is not None
+    assert after.made["version"] == "2"
+    assert after.update is None
+
+
+def test_an_update_that_waits_waits_on_over_further_versions() -> None:
+    before = made()
+    second = then(before)
+    third = then(second, version="3", inference_service=as_there(second), status=status_of(second))
+    assert pods(third) == pods(before)
+    assert third.update is not None
+    assert third.update["version"] == "3"
+
+
+NOT_OF_PODS: dict[str, Object] = {
+    "scaling": {"minReplicas": 2, "maxReplicas": 3, "idleAfter": "1h", "target": {"inFlight": 7}},
+    "rollout": {"strategy": "Recreate"},
+    "access": {"allowFrom": [{"podSelector": {"matchLabels": {"app": "web"}}}]},
+    "observability": {"monitor": False},
+}
+
+
+@pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
+def test_a_change_that_concerns_no_pod_takes_no_update_along(changed: Object, request: pytest.FixtureRequest) -> None:
+    name = request.node.callspec.id
+    before = made()
+    assert pods(then(before, spec={**SPEC, name: changed})) == pods(before)
+
+
+@pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
+def test_what_is_said_to_concern_no_pod_changes_none(changed: Object, request: pytest.FixtureRequest) -> None:
+    assert pods(made(spec={**SPEC, request.node.callspec.id: changed})) == pods(made())
+
+
+def test_replicas_strategy_and_autoscaler_follow_the_new_version_at_once() -> None:
+    after = then(made(), spec={**SPEC, "scaling": {"minReplicas": 2, "maxReplicas": 3, "autoscaler": "HPA"}})
+    service = of_kind(after, "InferenceService")
+    assert service["spec"]["predictor"]["minReplicas"] == 2
+    assert after.update is not None
+
+
+# --- what moves it ---------------------------------------------------------------------------------------------------
+
+OF_PODS: dict[str, Object] = {
+    "engine": {"contextLength": 2048},
+    "pod": {"env": [{"name": "VLLM_LOGGING_LEVEL", "value": "DEBUG"}]},
+    "rollout": {"drainTimeout": "5m"},
+    "access": {"apiKeysSecret": "keys", "rateLimit": {"requestsPerMinute": 3}},
+    "observability": {"tracing": {"endpoint": "http://otel:4318"}},
+}
+
+
+@pytest.mark.parametrize("name", OF_PODS)
+def test_a_change_that_concerns_the_pods_takes_the_update_along(name: str) -> None:
+    before = made()
+    after = then(before, spec={**SPEC, name: OF_PODS[name]})
+    assert pods(after)["predictor"]["model"]["runtime"] == NEW
+    assert after.update is None
+    assert after.made is not None
+    assert after.made["version"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [({}, {"slipway.dev/sync": "now"}), ({"slipway.dev/sync": "a"}, {"slipway.dev/sync": "b"})]
+)
+def test_the_annotation_asks_for_the_update(first: dict[str, str], second: dict[str, str]) -> None:
+    after = then(made(annotations=first), annotations=second)
+    assert pods(after)["predictor"]["model"]["runtime"] == NEW
+
+
+def test_to_take_the_annotation_away_asks_for_nothing() -> None:
+    before = made(annotations={"slipway.dev/sync": "a"})
+    after = then(before)
+    assert pods(after) == pods(before)
+    assert after.made == before.made
+
+
+def test_an_annotation_that_was_followed_asks_for_nothing_more() -> None:
+    asked = {"slipway.dev/sync": "a"}
+    before = made(annotations=asked)
+    assert pods(then(before, annotations=asked)) == pods(before)
+
+
+def test_what_somebody_has_changed_by_hand_is_written_anew() -> None:
+    there = as_there(made())
+    there["spec"]["predictor"]["model"]["args"] = ["--by-hand"]
+    del there["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:predictor"]["f:model"]["f:args"]
+    after = then(made(), inference_service=there)
+    assert pods(after)["predictor"]["model"]["runtime"] == NEW
+
+
+# --- runtimes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_runtime_that_made_the_pods_and_is_gone_is_told() -> None:
+    after = then(made(), pods_runtime=None)
+    [told] = [remark for remark in after.remarks if OLD in remark]
+    assert NEW in told
+    assert "slipway.dev/sync" in told
+
+
+def test_where_a_release_brings_no_runtime_for_the_engine_the_rest_still_follows() -> None:
+    before = made()
+    spec = {**SPEC, "access": {"allowFrom": []}}
+    after = then(before, spec=spec, serving_runtime=None)
+    assert pods(after) == pods(before)
+    assert of_kind(after, "NetworkPolicy") != of_kind(before, "NetworkPolicy")
+    assert any(OLD in remark for remark in after.remarks)
+
+
+def test_service_policy_and_monitor_have_the_ports_of_the_pods_that_are_there() -> None:
+    spec = {**SPEC, "engine": {"name": "slipway-sglang"}}
+    old, new = (
+        runtime("slipway-sglang-1", ports=[{"containerPort": 8080}]),
+        runtime("slipway-sglang-2", ports=[{"containerPort": 30000}]),
+    )
+    before = desired(deployment(**spec), version="1", serving_runtime=old)
+    after = then(before, spec=spec, serving_runtime=new, pods_runtime=old)
+    for kind in ("Service", "NetworkPolicy"):
+        assert of_kind(after, kind) == of_kind(before, kind)
+
+
+def test_a_runtime_of_somebodys_own_is_followed_since_kserve_follows_it() -> None:
+    spec = {**SPEC, "engine": {"name": "theirs"}}
+    before = desired(deployment(**spec), version="1", serving_runtime=runtime("theirs"))
+    changed = runtime("theirs", image="another")
+    after = then(before, spec=spec, version="2", serving_runtime=changed, pods_runtime=changed)
+    assert after.update is None
+    assert (after.made or {})["version"] == "2"
+
+
+# --- without anything written down -----------------------------------------------------------------------------------
+
+
+def test_what_a_version_made_that_wrote_nothing_down_is_kept() -> None:
+    before = made()
+    status = {**status_of(before), "made": None}
+    after = then(before, status=status)
+    assert pods(after) == pods(before)
+    assert after.made == {**(before.made or {}), "version": "an older version"}
+
+
+def test_it_is_not_kept_for_a_spec_that_nobody_has_followed_yet() -> None:
+    before = made()
+    after = then(before, status={**status_of(before), "made": None, "observedGeneration": 7})
+    assert pods(after)["predictor"]["model"]["runtime"] == NEW
+
+
+@pytest.mark.parametrize("told", ["x", 1, [], {"version": 1}, {"version": {"a": "b"}}])
+def test_whatever_stands_in_the_status_nothing_fails(told: Any) -> None:
+    before = made()
+    assert then(before, status={**status_of(before), "made": told}).apply
+
+
+def test_one_whose_fields_nobody_knows_is_written_anew() -> None:
+    there = as_there(made())
+    del there["metadata"]["managedFields"]
+    assert pods(then(made(), inference_service=there))["predictor"]["model"]["runtime"] == NEW
+
+
+# --- the plan --------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_that_is_told_is_the_one_by_which_the_pods_were_made() -> None:
+    before = made()
+    status = status_of(before)
+    status["made"] |= {"accelerator": "a100", "gpusPerReplica": 4, "maxConcurrency": 9}
+    plan = then(before, status=status).plan
+    assert plan is not None
+    assert (plan.profile, plan.gpus_per_replica, plan.max_concurrency) == ("a100", 4, 9)
+    [why] = plan.why
+    assert "status.update" in why
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+CHANGES = [
+    ({"a": 1}, {"a": 2}, ["a: 1 → 2"]),
+    ({"a": {"b": "x"}}, {"a": {}}, ["a.b: x → nothing"]),
+    ({"args": ["--a", "--b"]}, {"args": ["--a", "--c"]}, ["args: --b goes", "args: --c comes"]),
+    (
+        {"env": [{"name": "A", "value": "secret"}, {"name": "B"}]},
+        {"env": [{"name": "A", "value": "other"}, {"name": "C"}]},
+        ["env A changes", "env B goes", "env C comes"],
+    ),
+    ({}, {"env": [{"name": "A", "value": "secret"}]}, ["env A comes"]),
+    ({"a": "x" * 100}, {"a": "y"}, [f"a: {'x' * 80}… → y"]),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "told"), CHANGES)
+def test_changes_are_told_by_place_and_without_the_values_of_variables(
+    before: Object, after: Object, told: list[str]
+) -> None:
+    assert changes(before, after) == told
+
+
+def test_of_many_changes_the_first_are_told() -> None:
+    told = changes({}, {str(number): number for number in range(40)})
+    assert len(told) == 16
+    assert told[-1] == "and 25 more"
