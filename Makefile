@@ -107,9 +107,10 @@ release-test: $(VENV) ## Make each image of a release twice and compare: half an
 
 ##@ Check
 
-lint: $(VENV) ## Style and common mistakes, by ruff
+lint: $(VENV) ## Style and common mistakes, by ruff; the words of CONTRIBUTING.md, section English
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python tests/repository/english.py
 
 types: $(VENV) ## Types, by mypy in strict mode
 	$(BIN)/mypy
