@@ -118,6 +118,9 @@ types: $(VENV) ## Types, by mypy in strict mode
 layers: $(VENV) ## Who may import whom, by import-linter
 	$(BIN)/lint-imports
 
+census: $(VENV) ## What a reader has to read: sizes, imports, names with several meanings, English; ARGS="/other/checkout" for another
+	@PYTHONPATH=tests $(BIN)/python tests/repository/census.py $(ARGS)
+
 check: $(VENV) ## Are the generated files up to date? Regenerates them and names those that differed
 	@before=$$($(fingerprint)); $(MAKE) generate; after=$$($(fingerprint)); \
 	stale=$$(printf '%s\n' "$$before" "$$after" | sort | uniq -u | awk '{ print $$2 }' | sort -u | xargs); \
@@ -190,4 +193,4 @@ cluster-possible:
 	@case "$(CLUSTER)" in kind | existing) ;; *) [ "$$(id -u)" = 0 ] || { \
 	  echo "The cluster tests need root here: run 'sudo -E make $(MAKECMDGOALS)', or add CLUSTER=kind where Docker answers." >&2; exit 1; };; esac
 
-.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz
+.PHONY: demo up down images release release-test test unit attacks engines charts vllm cluster chaos bench bench-activator bench-guard bench-memory bench-scale bench-wake lint types layers census check fmt generate pin clean help cluster-possible bench-activator-memory bench-load bench-peers fuzz

@@ -151,17 +151,18 @@ def _show(rows: list[list[str]], start: tuple[int, int], text: str) -> None:
         row, column = row + 1, 0
 
 
-def files(paths: Iterable[Path]) -> Iterator[Path]:
+def files(paths: Iterable[Path], root: Path = Path()) -> Iterator[Path]:
     """What Git tracks of these folders and files, and what it would, if it is a kind of file that has prose."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *map(str, paths)],
+        cwd=root,
         check=True,
         capture_output=True,
         text=True,
     )
     for name in sorted({name for name in listed.stdout.split("\0") if name}):
         path = Path(name)
-        if _kind(path) in CHECKED and not NOT_PROSE.search(name) and path.is_file():
+        if _kind(path) in CHECKED and not NOT_PROSE.search(name) and (root / path).is_file():
             yield path
 
 
