@@ -244,7 +244,7 @@ def _sizes(everything: list[Source], table: list[english.Word]) -> Iterator[str]
         found = sum(hits(source, table) for source in members)
         lines = sum(source.lines for source in members)
         yield f"{name:44}{len(members):6}{lines:8}{len(said):7}{count:8}{found:6}"
-    yield "Prose: docstrings and comments, with their words. Hits: words of CONTRIBUTING.md's table, in those and in strings."
+    yield "Prose: docstrings and comments, with their words. Hits: words of the list, in those and in strings."
 
 
 def _long(product: list[Source]) -> Iterator[str]:
