@@ -217,15 +217,15 @@ def refusal(**spec: object) -> str:
 
 def test_what_an_older_definition_let_in_is_not_rendered() -> None:
     assert refusal(engine={"extraArgs": ["--seed=1", "--middlewar=evil.Mw"]}) == (
-        "engine.extraArgs: --middlewar is none of the engine's flags, written out, that Slipway lets through: leave it "
-        "out, or name a ServingRuntime of your own in engine.name."
+        "engine.extraArgs: --middlewar is not the full name of a flag of the engine that Slipway allows: remove it, or "
+        "name your own ServingRuntime in engine.name."
     )
 
 
 def test_no_argument_of_the_spec_becomes_a_value_of_one_of_ours() -> None:
     given = rendered(on_h100(engine={"adapters": [{"name": "sql", "uri": "s3://b/sql"}], "extraArgs": ["--seed=1"]}))
     assert given[-1] == "--seed=1"
-    assert "is no flag" in refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
+    assert "is not a flag" in refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
 
 
 ROOTS = "/uvloop /uvloop.py /torch /vllm /slipway_runtime /usr /opt/slipway /home /root /app /tmp /tmp/x /optimised"
@@ -245,7 +245,7 @@ def mounted(path: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", " ".join((ROOTS, SETTINGS, CACHES, OTHERS_OWN, SECRETS, DETOURS)).split())
 def test_a_volume_where_programs_look_by_themselves_is_not_rendered(path: str) -> None:
-    assert refusal(pod=mounted(path)).startswith(f"pod.volumeMounts: {path} is no place for a volume")
+    assert refusal(pod=mounted(path)).startswith(f"pod.volumeMounts: {path} is not a place for a volume")
     assert mounts.why_refused(LLAMACPP, path)
 
 
@@ -315,7 +315,7 @@ def test_a_variable_that_does_what_a_refused_flag_does_is_refused(name: str) -> 
 
 @pytest.mark.parametrize("name", FOLDERS.split())
 def test_a_variable_that_is_not_known_to_be_harmless_is_refused_to_our_engines(name: str) -> None:
-    assert refusal(pod={"env": [{"name": name, "value": "x"}]}).startswith(f"pod.env: {name} is none of the variables")
+    assert refusal(pod={"env": [{"name": name, "value": "x"}]}).startswith(f"pod.env: {name} is not a variable")
     assert variables.why_refused("sglang", name) is None
 
 

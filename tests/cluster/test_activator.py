@@ -216,7 +216,7 @@ async def test_a_held_stream_is_told_what_it_waits_for(operator_pods: Cluster, k
     assert "data: [DONE]" in lines
 
 
-async def test_whoever_asks_for_a_model_that_cannot_start_is_told_why(operator_pods: Cluster, kube: Kube) -> None:
+async def test_a_request_for_a_model_that_cannot_start_gets_the_reason(operator_pods: Cluster, kube: Kube) -> None:
     async with asleep(operator_pods, kube, model={"uri": f"pvc://{NAME}/nothing"}) as client:
         answer = await client.ask()
         error = json.loads(answer.body)["error"]

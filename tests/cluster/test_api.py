@@ -276,8 +276,8 @@ async def test_what_can_be_carried_out_can_be_changed(written: Kube, spec: Objec
 
 async def test_explain_shows_what_a_field_means(api: Kube) -> None:
     shown = " ".join((await api.run("explain", "llm.spec.scaling.hold")).split())
-    assert "Limits for requests that wait while no replica is ready." in shown
-    assert "maxRequests <integer> Most requests that are held at a time." in shown
+    assert "Limits for requests that are held while no replica is ready." in shown
+    assert "maxRequests <integer> Maximum number of requests that are held at a time." in shown
 
 
 async def test_the_columns_tell_how_a_deployment_is(written: Kube) -> None:

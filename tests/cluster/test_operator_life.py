@@ -89,7 +89,7 @@ async def test_nothing_but_the_status_of_a_deployment_is_ever_written(slipway: O
     assert after["spec"] == before["spec"]
 
 
-async def test_a_look_that_finds_nothing_new_writes_nothing(slipway: Operator, kube: Kube) -> None:
+async def test_a_reconcile_that_finds_nothing_new_writes_nothing(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
     await until_alone(kube)
     before, writes, looks = await versions(kube), slipway.writes(), slipway.looks()

@@ -1,4 +1,4 @@
-"""What the documentation points to is there."""
+"""What the documentation points to exists, and what it shows is what it says."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text()
+ARCHITECTURE = (REPOSITORY / "docs/architecture.md").read_text()
 FOLDERS = ("docs/**/*.md", "adrs/**/*.md", "*/README.md")
 PAGES = sorted({*REPOSITORY.glob("*.md"), *(page for folder in FOLDERS for page in REPOSITORY.glob(folder))})
 FILES = [*(REPOSITORY / "tests").rglob("*.py")]
@@ -31,7 +34,56 @@ def test_tests_that_a_page_names_are_there(page: Path) -> None:
 
 
 def test_tests_that_the_promises_name_are_there() -> None:
-    promises = (REPOSITORY / "README.md").read_text().split("## What it promises")[1].split("\n## ")[0]
+    promises = README.split("## What it promises")[1].split("\n## ")[0]
     for row in promises.splitlines():
         for name, file in re.findall(r"`…?(\w+)` in \[\w+\.py\]\(([^)]+)\)", row):
             assert name in (REPOSITORY / file).read_text(), name
+
+
+def test_the_readme_shows_a_sample_as_it_is() -> None:
+    [shown] = re.findall(r"```yaml\n# (\S+)\n(.*?)```", README, re.DOTALL)
+    path, text = shown
+    sample = (REPOSITORY / path).read_text()
+    assert text == sample[sample.index("apiVersion:") :]
+
+
+def test_the_readme_shows_the_columns_that_kubectl_prints() -> None:
+    definition = yaml.safe_load((REPOSITORY / "crds/slipway.dev_llmdeployments.yaml").read_text())
+    columns = definition["spec"]["versions"][0]["additionalPrinterColumns"]
+    header = ["NAME", *(column["name"].upper() for column in columns if not column.get("priority"))]
+    headers = re.findall(r"^NAME .*$", README, re.MULTILINE)
+    assert headers
+    assert all(shown.split() == header for shown in headers)
+
+
+# --- docs/architecture.md ---------------------------------------------------------------------------------------------
+
+HOMES = ("", "operator/slipway/", "runtime-image/slipway_runtime/")
+"""Folders from which the page names files."""
+
+
+def places(path: str) -> list[Path]:
+    return [REPOSITORY / home / path for home in HOMES if (REPOSITORY / home / path).exists()]
+
+
+def test_every_path_in_the_architecture_exists() -> None:
+    named = set(re.findall(r"`([\w.-]+(?:/[\w.-]*)+)`", ARCHITECTURE))
+    assert len(named) > 20
+    assert not [path for path in sorted(named) if not places(path)]
+
+
+def test_every_definition_in_the_architecture_is_in_the_file_named_before_it() -> None:
+    named = re.findall(r"`([\w./-]+\.(?:py|json|yaml))`,? `([\w.]+?)(?:\(\))?`", ARCHITECTURE)
+    assert named
+    for path, definition in named:
+        text = "".join(place.read_text() for place in places(path))
+        missing = [name for name in definition.split(".") if not re.search(rf"\b{name}\b", text)]
+        assert not missing, f"{path} has no {definition}"
+
+
+def test_every_module_in_the_architecture_exists() -> None:
+    named = set(re.findall(r"`(slipway(?:_\w+)?(?:\.\w+)+)`", ARCHITECTURE))
+    roots = ("operator", "runtime-image", "devcluster", "release")
+    files = [Path(root, *module.split(".")) for module in named for root in roots]
+    found = {file for file in files if (REPOSITORY / file).is_dir() or (REPOSITORY / file).with_suffix(".py").exists()}
+    assert {".".join(file.parts[1:]) for file in found} == named

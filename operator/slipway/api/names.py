@@ -1,4 +1,4 @@
-"""The names that the parts of Slipway agree on. Nobody else spells them out."""
+"""The names that all parts of Slipway share. No other module may repeat them as strings."""
 
 from typing import Final
 
@@ -13,17 +13,17 @@ PROFILE_PLURAL = "acceleratorprofiles"
 
 # --- labels and annotations ------------------------------------------------------------------------------------------
 
-OWNER_LABEL = f"{GROUP}/llmdeployment"  # on all that is ours, and on the pods: the name of their LLMDeployment
+OWNER_LABEL = f"{GROUP}/llmdeployment"  # on our objects, and on the pods: the name of their LLMDeployment
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "slipway"
 SERVICE_LABEL = "kubernetes.io/service-name"  # on EndpointSlices: the Service that they belong to
 ACTIVATOR_LABEL = f"{GROUP}/activator"  # on EndpointSlices that lead to an activator, and on its Service: its name
-PORT_TABLE_LABEL = f"{GROUP}/port-table"  # on ConfigMaps of Slipway's namespace: the activator whose ports they tell
-RUNTIME_LABEL = f"{GROUP}/runtime"  # on ClusterServingRuntimes that a release brings along: of which engine
-SYNC_ANNOTATION = f"{GROUP}/sync"  # on an LLMDeployment: another value has its pods made by the version that is there
+PORT_TABLE_LABEL = f"{GROUP}/port-table"  # on ConfigMaps in Slipway's namespace: the activator whose ports they list
+RUNTIME_LABEL = f"{GROUP}/runtime"  # on ClusterServingRuntimes of a release: the engine
+SYNC_ANNOTATION = f"{GROUP}/sync"  # on an LLMDeployment: a new value lets the installed version make its pods
 PAUSED_ANNOTATION = f"{GROUP}/paused"  # on an LLMDeployment: "true" leaves its number of replicas as it is
-WAKE_ANNOTATION = f"{GROUP}/wake"  # the same: the moment from which on a replica is wanted, as if somebody had asked
-SLEEP_ANNOTATION = f"{GROUP}/sleep"  # the same: the moment before which nothing keeps it awake any more
+WAKE_ANNOTATION = f"{GROUP}/wake"  # the same: the time from which a replica is wanted, as after a request
+SLEEP_ANNOTATION = f"{GROUP}/sleep"  # the same: the time before which nothing keeps it awake
 
 # --- server-side apply -----------------------------------------------------------------------------------------------
 
@@ -44,11 +44,15 @@ PORT_NAME = "http"  # of the Service; the activator's slice must use the same
 # --- KServe ----------------------------------------------------------------------------------------------------------
 
 MAX_NAME_LENGTH = 53  # KServe appends "-predictor" to it, and a Service's name has 63 characters at most
-RESERVED_ENDINGS = ("-predictor", "-transformer", "-explainer")  # KServe appends them, and takes who has such a name
+RESERVED_ENDINGS = (
+    "-predictor",
+    "-transformer",
+    "-explainer",
+)  # KServe appends them, and takes over objects with such names
 OUR_ENDINGS = ("-activator", "-canary", "-cache")  # of objects that are ours
 OTHER_RUNTIMES = ("slipway-lmdeploy", "slipway-nim", "slipway-ovms", "slipway-sglang", "slipway-tgi", "slipway-triton")
-"""ClusterServingRuntimes of others' engines, which the chart brings if it is told to; `engine.name` names them."""
-KEDA_S_BEGINNING = "keda-hpa-"  # before the name of a ScaledObject, for the HorizontalPodAutoscaler that KEDA makes
+"""ClusterServingRuntimes for other engines, which the chart can create; `engine.name` names them."""
+KEDA_S_BEGINNING = "keda-hpa-"  # KEDA names a HorizontalPodAutoscaler with this before the name of its ScaledObject
 
 
 def activator_slice(name: str) -> str:

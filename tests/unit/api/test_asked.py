@@ -76,7 +76,7 @@ def test_a_moment_far_ahead_is_objected_to() -> None:
         assert not list(objections({name: near}, NOW))
         [said] = objections({name: far}, NOW)
         assert f"{name}: {far} is more than 5 minutes ahead" in said
-        assert "as `date -u +%FT%TZ` prints it; for times to come, there is scaling.schedule." in said
+        assert "as `date -u +%FT%TZ` prints it; for future times, use scaling.schedule." in said
 
 
 def test_a_clock_on_the_wall_that_is_ahead_of_utc_is_objected_to_wherever_it_hangs() -> None:

@@ -16,7 +16,7 @@ NOTES = [name for name in engine_notes.OF_METRICS if not name.startswith(f"{GROU
 @pytest.mark.parametrize("engine", HARMLESS)
 def test_whatever_tells_the_activator_where_metrics_are_is_refused_for_slipways_engines(engine: str, name: str) -> None:
     assert why_refused(engine, name) == (
-        f"{name} tells where an engine's metrics are, which Slipway knows of its own engines: leave it out"
+        f"{name} says where an engine's metrics are, which Slipway knows for its own engines: remove it"
     )
 
 

@@ -289,7 +289,7 @@ async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_w
     loop.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {WAKE_ANNOTATION: wall}, "managedFields": [entry]}})
     await loop.settle()
     [remark] = [each for each in status(loop)["plan"]["why"] if each.startswith(WAKE_ANNOTATION)]
-    assert remark.startswith(f"{WAKE_ANNOTATION}: {wall} is over, so it wakes nothing any more")
+    assert remark.startswith(f"{WAKE_ANNOTATION}: {wall} is in the past, so it wakes nothing: to act now")
     await loop.turn()
     assert loop.api.writes() == []
 

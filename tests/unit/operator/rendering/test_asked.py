@@ -83,7 +83,7 @@ def test_of_two_the_later_one_is_told_of() -> None:
 
 def test_what_can_not_be_read_is_told_of_too() -> None:
     wrong = on_h100(annotations={WAKE_ANNOTATION: "soon"})
-    assert any("'soon' is no time" in each for each in desired(wrong, now=NOW).remarks)
+    assert any("'soon' is not a time" in each for each in desired(wrong, now=NOW).remarks)
 
 
 @pytest.mark.parametrize(("ago", "seconds"), [(5, IDLE_AFTER - 5), (-5, 5), (-400, 100), (IDLE_AFTER, None)])
@@ -117,13 +117,13 @@ def told(wanted: LLMDeployment, *, after: float = 0) -> list[str]:
     return [each for each in remarks if each.startswith("slipway.dev/")]
 
 
-@pytest.mark.parametrize(("name", "verb"), [(WAKE_ANNOTATION, "wakes"), (SLEEP_ANNOTATION, "does")])
-def test_a_clock_on_the_wall_that_is_behind_utc_is_told_of(name: str, verb: str) -> None:
+@pytest.mark.parametrize(("name", "effect"), [(WAKE_ANNOTATION, "wakes nothing"), (SLEEP_ANNOTATION, "has no effect")])
+def test_a_clock_on_the_wall_that_is_behind_utc_is_reported(name: str, effect: str) -> None:
     """New York in winter."""
     [said] = told(late(name, ago=5 * 3600 + 5, written=5))
     assert said == (
-        f"{name}: 2026-11-21T04:59:55Z is over, so it {verb} nothing any more: to ask just now, write the time of "
-        "now in UTC, as `date -u +%FT%TZ` prints it."
+        f"{name}: 2026-11-21T04:59:55Z is in the past, so it {effect}: to act now, write the current time in UTC, as "
+        "`date -u +%FT%TZ` prints it."
     )
 
 
