@@ -225,7 +225,8 @@ def test_what_an_older_definition_let_in_is_not_rendered() -> None:
 def test_no_argument_of_the_spec_becomes_a_value_of_one_of_ours() -> None:
     given = rendered(on_h100(engine={"adapters": [{"name": "sql", "uri": "s3://b/sql"}], "extraArgs": ["--seed=1"]}))
     assert given[-1] == "--seed=1"
-    assert "is not a flag" in refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
+    refused = refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
+    assert "is not a flag" in refused
 
 
 ROOTS = "/uvloop /uvloop.py /torch /vllm /slipway_runtime /usr /opt/slipway /home /root /app /tmp /tmp/x /optimised"

@@ -64,7 +64,7 @@ Tolerations = Annotated[list[Toleration], Field(max_length=32, json_schema_extra
 
 
 class LabelSelectorRequirement(ApiModel):
-    key: Annotated[str, text(317)] = Field(description="The label.")
+    key: Annotated[str, text(317)] = Field(description="The key of the label.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
         description="How it is compared with the values."
     )

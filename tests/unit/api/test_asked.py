@@ -56,7 +56,7 @@ def test_what_is_no_moment_counts_as_nothing_and_is_objected_to(text: str) -> No
     for name in OF_MOMENTS:
         assert asked({name: text}) == Asked()
         [said] = objections({name: text}, NOW)
-        assert said.startswith(f"{name}: {text!r} is no time")
+        assert said.startswith(f"{name}: {text!r} is not a time")
         assert said.endswith("write the time of now, as `date -u +%FT%TZ` prints it.")
 
 

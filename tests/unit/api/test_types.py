@@ -69,7 +69,7 @@ def test_a_served_name_counts_more_than_the_name_of_the_object() -> None:
         ({"scaling": {"hold": {"maxBytes": "64MB"}}}, "must be a quantity from 4Ki to 16Gi, such as 64Mi"),
         ({"engine": {"parallelism": {"tensor": 0}}}, "must be Auto or a whole number from 1 to 64"),
         ({"model": {"credentialsSecret": "HF_TOKEN"}}, "must be the name of an object"),
-        ({"model": {"servedName": "llama\n"}}, "must be a model's name as clients write it"),
+        ({"model": {"servedName": "llama\n"}}, "must be a model name as clients write it"),
     ],
 )
 def test_a_bad_value_is_refused_in_the_words_of_the_api_server(spec: dict[str, Any], sentence: str) -> None:

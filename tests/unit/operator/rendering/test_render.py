@@ -324,4 +324,4 @@ def test_what_sends_the_activator_elsewhere_for_metrics_is_refused(name: str) ->
     planned = plan(wanted)
     answer = render(wanted, planned, World(serving_runtime=runtime(planned.runtime)))
     assert isinstance(answer, Unrenderable)
-    assert answer.message.startswith(f"pod.annotations: {name} tells where an engine's metrics are")
+    assert answer.message.startswith(f"pod.annotations: {name} says where an engine's metrics are")
