@@ -57,7 +57,7 @@ def test_what_is_no_moment_counts_as_nothing_and_is_objected_to(text: str) -> No
         assert asked({name: text}) == Asked()
         [said] = objections({name: text}, NOW)
         assert said.startswith(f"{name}: {text!r} is not a time")
-        assert said.endswith("write the time of now, as `date -u +%FT%TZ` prints it.")
+        assert said.endswith("write the current time, as `date -u +%FT%TZ` prints it.")
 
 
 @given(st.text(max_size=40))
