@@ -72,13 +72,13 @@ def test_what_is_elsewhere_than_the_values_say_is_told_with_the_command_that_say
 
 def test_what_is_nowhere_is_told_with_what_does_not_work_then(tmp_path: Path) -> None:
     said = told(tmp_path, [KSERVE_THERE])
-    assert "WARNING: No Deployment keda-operator is in namespace keda, where platform.kedaNamespace says" in said
-    assert "so models don't scale, and don't wake from zero. Install it, or name its namespace there." in said
+    assert "WARNING: The namespace keda of platform.kedaNamespace has no Deployment keda-operator" in said
+    assert "so models don't scale, and don't wake from zero. Install it, or set platform.kedaNamespace to its namespace." in said
 
 
 def test_with_rights_in_some_namespaces_no_other_is_looked_into(tmp_path: Path) -> None:
     said = told(tmp_path, [KSERVE_THERE, keda("kserve")], {"watchNamespaces": ["chat"]})
-    assert "Install it, or name its namespace there." in said
+    assert "Install it, or set platform.kedaNamespace to its namespace." in said
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_keda_with_a_critical_hole_is_warned_of_by_its_version(tmp_path: Path,
 def test_of_a_keda_that_tells_no_version_it_is_said_which_it_has_to_be(tmp_path: Path) -> None:
     said = told(tmp_path, [KSERVE_THERE, keda(image="registry.example.com/keda:stable")])
     assert "WARNING" not in said
-    assert "KEDA has to be 2.21 or later" in said
+    assert "KEDA must be 2.21 or later" in said
 
 
 def test_a_second_release_is_refused_with_the_way_out(tmp_path: Path) -> None:
@@ -108,5 +108,5 @@ def test_a_second_release_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused, asked_by_helm.cluster(tmp_path, [role]) as kubeconfig:
         rendered("slipway", dry_run="server", kubeconfig=str(kubeconfig), api_versions=",".join(TYPES))
     said = str(refused.value)
-    assert "Slipway is in this cluster already, as release first in namespace llm" in said
+    assert "Slipway is already installed in this cluster, as release first in namespace llm" in said
     assert "`helm uninstall first --namespace llm`" in said

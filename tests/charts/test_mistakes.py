@@ -99,20 +99,20 @@ def misspellings(name: str) -> set[str]:
         ({"accelerators": {"costPerHour": {"l4": -1}}}, "minimum"),
         (
             {"accelerators": {"costPerHour": {"l5": 1}}},
-            "l5, and no AcceleratorProfile of this chart is called so",
+            "l5, which is not an AcceleratorProfile of this chart",
         ),
         ({"watchNamespaces": ["chat", "*"]}, "does not match pattern"),
         (
             {"activator": {"replicas": 3, "autoscaling": {"enabled": True, "maxReplicas": 2}}},
-            "maxReplicas is 2, and activator.replicas, from which it goes up, 3: raise the one or lower the other",
+            "maxReplicas is 2, less than activator.replicas, which is 3: raise maxReplicas or lower replicas",
         ),
         (
             {"activator": {"autoscaling": {"enabled": True, "cpu": 0}}},
-            "neither its cpu nor its memory counts: set one of them to a percentage, or disable it",
+            "both cpu and memory are 0: set one of them to a percentage, or disable autoscaling",
         ),
         (
             {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
-            "each metric would be there twice: disable one",
+            "each metric would be scraped twice: disable one",
         ),
         ({"accelerators": {"costPerHour": {"l4": "a lot"}}}, "does not match pattern"),
         ({"platform": {"kedaNamespace": ""}}, "does not match pattern"),
@@ -130,13 +130,13 @@ def misspellings(name: str) -> set[str]:
         *(
             (
                 {"activator": {"names": ["slipway-activator", name]}},
-                f"activator.names has {name}, and so is called what",
+                f"activator.names has {name}, which is the name of other objects",
             )
             for name in ("view", "edit", "admin", "cluster-admin", "slipway-operator", "slipway-selftest")
         ),
         (
             {"operator": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
-            "operator.env names A twice, and a container has a variable once: leave one of them out",
+            "operator.env has A twice: remove one of them",
         ),
     ],
     ids=str,

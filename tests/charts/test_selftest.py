@@ -112,7 +112,7 @@ def test_a_keda_with_a_critical_hole_is_warned_of_whether_or_not_there_is_one(th
 
 
 def test_where_some_namespaces_are_watched_alone_that_is_told() -> None:
-    assert "of the namespaces chat, code alone" in notes({"watchNamespaces": ["chat", "code"]})
+    assert "of the namespaces chat, code only" in notes({"watchNamespaces": ["chat", "code"]})
 
 
 def test_where_activators_have_other_names_the_command_is_told_by_which_slipway_crds_knows_them() -> None:

@@ -140,7 +140,7 @@ async def test_an_upgrade_that_fails_takes_itself_back(serving: Serving, home: K
 
 
 def test_a_second_release_is_refused_with_the_name_of_the_first(operator_pods: Cluster) -> None:
-    said = f"Slipway is in this cluster already, as release slipway in namespace {HOME}, and a cluster has one"
+    said = f"Slipway is already installed in this cluster, as release slipway in namespace {HOME}"
     with pytest.raises(Refusal, match=said):
         operator_pods.run_helm(["install", "second", CHART, "--namespace=default"])
     assert json.loads(operator_pods.run_helm(["list", "--namespace=default", "--output=json"])) == []
