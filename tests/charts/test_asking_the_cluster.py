@@ -73,7 +73,8 @@ def test_what_is_elsewhere_than_the_values_say_is_told_with_the_command_that_say
 def test_what_is_nowhere_is_told_with_what_does_not_work_then(tmp_path: Path) -> None:
     said = told(tmp_path, [KSERVE_THERE])
     assert "WARNING: The namespace keda of platform.kedaNamespace has no Deployment keda-operator" in said
-    assert "so models don't scale, and don't wake from zero. Install it, or set platform.kedaNamespace to its namespace." in said
+    assert "so models don't scale, and don't wake from zero." in said
+    assert "Install it, or set platform.kedaNamespace to its namespace." in said
 
 
 def test_with_rights_in_some_namespaces_no_other_is_looked_into(tmp_path: Path) -> None:
