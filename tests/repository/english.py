@@ -89,8 +89,8 @@ def words(rules: str) -> list[Word]:
 
 
 def _pattern(phrase: str) -> re.Pattern[str]:
-    """Whole words, which a line's end may separate; a hyphen or an underscore makes them part of a name."""
-    spaced = r"\s+".join(map(re.escape, phrase.split()))
+    """Whole words, which the end of a line may separate; a hyphen or an underscore makes them part of a name."""
+    spaced = r"(?:[^\S\n]+|[^\S\n]*\n[^\S\n]*)".join(map(re.escape, phrase.split()))
     return re.compile(rf"(?<![\w-]){spaced}(?![\w-])", re.IGNORECASE)
 
 

@@ -72,6 +72,10 @@ def test_a_phrase_goes_on_in_the_next_line() -> None:
     assert [line for line, *_ in found("a.py", code)] == [1, 4, 7]
 
 
+def test_a_phrase_ends_with_its_paragraph() -> None:
+    assert found("a.md", "## This is an\n\nErst of it.\n") == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
