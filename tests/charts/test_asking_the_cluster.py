@@ -1,4 +1,4 @@
-"""What helm finds out in a cluster that it can ask, and what it says then: `helm template` and Argo CD can't."""
+"""Checks and notes of the chart that need a cluster, which `helm template` and Argo CD don't have."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_where_all_is_as_the_values_say_nothing_is_warned_of(tmp_path: Path) -> 
 def test_what_is_elsewhere_than_the_values_say_is_told_with_the_command_that_says_so(
     tmp_path: Path, there: list[Object], value: str, namespace: str
 ) -> None:
-    """As where slipway-platform has put both into one namespace."""
+    """As after slipway-platform has installed both into one namespace."""
     said = told(tmp_path, [OTHERS, *there])
     assert said.count("WARNING") == 1
     command = "helm upgrade slipway CHARTS/slipway --namespace slipway-system --reset-then-reuse-values"
@@ -90,7 +90,7 @@ def test_with_rights_in_some_namespaces_no_other_is_looked_into(tmp_path: Path) 
         keda(image="registry:5000/keda@sha256:" + "0" * 64, version="2.17.2"),
         keda(image="registry:5000/keda:latest", version="v2.20.0"),
     ],
-    ids=["tag", "tag and digest", "label", "label beside a tag"],
+    ids=["tag", "tag and digest", "label", "label and tag"],
 )
 def test_a_keda_with_a_critical_hole_is_warned_of_by_its_version(tmp_path: Path, old: Object) -> None:
     assert "WARNING: KEDA 2." in (said := told(tmp_path, [KSERVE_THERE, old]))

@@ -1,4 +1,4 @@
-"""The commands of the documentation say what the charts understand, and bring and take away all that there is."""
+"""The commands in the documentation use values that the charts have, and install and remove everything."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TELLS = (*TAKES_ONE, "--skip-tests")
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """Those of helm with one of Slipway's charts, each up to what it is piped into."""
+    """The helm commands with one of Slipway's charts, each up to a pipe."""
     for block in blocks(text):
         for line in block.replace("\\\n", " ").splitlines():
             words = shlex.split(line.partition("|")[0], comments=True)
@@ -31,7 +31,7 @@ def commands(text: str) -> Iterator[list[str]]:
 
 
 def chart_of(words: list[str]) -> Path:
-    """A chart of a release, as it is written into dist/, is the one here."""
+    """A chart of a release, in dist/, is the one in this checkout."""
     [named] = [word for word in words if word.startswith(("charts/", "dist/"))] or ["none"]
     return CHARTS / re.sub(r"-\d.*|\.tgz$", "", Path(named).name)
 

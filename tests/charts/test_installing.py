@@ -1,4 +1,4 @@
-"""What the charts install: all that there is, and every part fits the others."""
+"""The charts install everything, and all parts fit each other."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from support.kube import Object
 from support.rendered import ACCELERATORS, ROOT, RUNTIMES, SAMPLES, documents
 from support.slipway_api import CRDS, POLICIES
 
-IDLE = 80 << 20  # bytes that the activator takes before anybody asks: 71 MiB by `benchmarks/activator_memory.py`
-BEGUN_CALLS = 120 << 20  # and of calls to KEDA's port by those who may not ask, at most (docs/security.md)
+IDLE = 80 << 20  # bytes of the activator's memory before the first request: 71 MiB by `benchmarks/activator_memory.py`
+BEGUN_CALLS = 120 << 20  # and for calls to KEDA's port by other pods, at most (docs/security.md)
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
@@ -76,7 +76,7 @@ def config_map(name: str) -> Object:
 
 
 def options() -> Options:
-    """As the operator reads them in its pod."""
+    """The settings that the operator reads in its pod."""
     with TemporaryDirectory() as folder:
         for name, text in config_map("slipway-runtimes")["data"].items():
             (Path(folder) / name).write_text(text)
@@ -84,7 +84,7 @@ def options() -> Options:
 
 
 def settings() -> Settings:
-    """As the activator reads them in its pod."""
+    """The settings that the activator reads in its pod."""
     return parse_settings([], environment(ACTIVATOR))
 
 
@@ -116,7 +116,7 @@ def test_the_images_of_this_repository_are_those_that_the_charts_ask_for() -> No
 
 
 def test_engines_of_others_come_if_they_are_asked_for_in_the_images_that_their_files_name() -> None:
-    """Whatever registry and tag our own have."""
+    """Regardless of the registry and tag of our own images."""
     assert not {*names.OTHER_RUNTIMES} & {name_of(thing) for thing in rendered("slipway")}
     ours = {"registry": "registry.example.com", "tag": "1.2"}
     brought = {name_of(thing): thing for thing in rendered("slipway", {"images": ours, **EVERY_ENGINE})}
@@ -183,7 +183,7 @@ def test_the_activators_memory_is_enough_for_all_that_it_holds_and_for_what_is_s
     limit = units.amount(container_of(ACTIVATOR)["resources"]["limits"]["memory"])
     held, sent_ahead = settings().max_bytes, ActivatorsOptions().connections * MOST_UNREAD
     assert held == House().max_bytes
-    assert limit >= 2 * held  # as the flag's own text says
+    assert limit >= 2 * held  # as the help of the flag says
     assert limit >= IDLE + held + sent_ahead + BEGUN_CALLS
 
 
@@ -254,7 +254,7 @@ def test_the_activator_may_watch_all_that_it_watches_look_up_who_asks_and_do_not
 
 @pytest.mark.parametrize(("program", "elsewhere"), [(OPERATOR, {"get"}), (ACTIVATOR, set())])
 def test_config_maps_are_written_and_watched_in_slipways_own_namespace_alone(program: str, elsewhere: set[str]) -> None:
-    """Elsewhere, the operator asks whether one that a spec names is there."""
+    """In other namespaces, the operator only checks whether an object of a spec exists."""
     granted = audit.granted([only("ClusterRole", program)])
     assert {right.verb for right in granted if right.resource == "configmaps"} == elsewhere
     assert only("Role", program)["metadata"]["namespace"] == SLIPWAY_NAMESPACE
@@ -303,7 +303,7 @@ def test_no_right_is_for_everything_or_for_secrets() -> None:
 
 
 def test_everybody_may_read_accelerators_and_nothing_else() -> None:
-    """They belong to no namespace, so that a role in one doesn't reach them."""
+    """They are cluster-scoped, so a role in a namespace doesn't include them."""
     of_all = [each for each in of_kind("ClusterRoleBinding") if each["subjects"][0]["kind"] != "ServiceAccount"]
     [binding] = of_all
     [subject] = binding["subjects"]
@@ -324,7 +324,7 @@ def test_the_operator_changes_nothing_that_people_write() -> None:
 
 
 def runtimes(values: dict[str, Any]) -> dict[str, Object]:
-    """By the names of their engines."""
+    """The runtimes by engine."""
     objects = [*rendered("slipway", values)]
     return {name_of(each): each for each in objects if each["kind"] == "ClusterServingRuntime"}
 

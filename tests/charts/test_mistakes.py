@@ -1,4 +1,4 @@
-"""Mistakes in the charts' values are refused with what was meant or is missing, and each value has a text to go by."""
+"""Mistakes in the charts' values are refused with a suggestion or the missing name, and each value has a description."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ALL = ["slipway", "slipway-crds"]
 WITH_PLATFORM = [*ALL, "slipway-platform"]
 
 
-# --- texts ----------------------------------------------------------------------------------------------
+# --- descriptions ---------------------------------------------------------------------------------------
 
 
 def undescribed(schema: Any, path: Path_ = ()) -> Iterator[str]:
     for name, each in schema["properties"].items():
-        if "description" in each:  # it speaks for all that is below it
+        if "description" in each:  # it describes everything below it, too
             continue
         if "properties" in each:
             yield from undescribed(each, (*path, name))
@@ -62,7 +62,7 @@ def test_a_name_that_is_near_to_none_is_refused_with_those_that_there_are() -> N
 
 
 def maps(schema: Any) -> Iterator[Any]:
-    """The schemas of all maps whose names are known."""
+    """The schemas of all maps with known names."""
     if schema.get("additionalProperties") is False:
         yield schema
     for each in schema.get("properties", {}).values():
@@ -84,7 +84,7 @@ def told_of(word: str, patterns: dict[str, Any]) -> str:
 
 
 def misspellings(name: str) -> set[str]:
-    """As they are made: a letter too few or too many, the wrong case, two that changed places."""
+    """Typical typos: a letter too few or too many, the wrong case, two letters swapped."""
     last, doubled, swapped = name[:-1], name[:1] + name, name[1::-1] + name[2:]
     return {f"{name}s", last, doubled, swapped, name[:1].upper() + name[1:]} - {name}
 
@@ -146,11 +146,11 @@ def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], said: st
         rendered("slipway", values)
 
 
-# --- null, and odd looks ---------------------------------------------------------------------------------------------
+# --- null, and values of the wrong type ------------------------------------------------------------------------------
 
 
 def test_no_name_is_taken_for_something_else_than_a_string() -> None:
-    """YAML knows numbers and booleans by their looks."""
+    """YAML recognises numbers and booleans by their form."""
     plain = ("plain-a", "plain-b", "plain-c", "plain-d", "plain-e")
     odd = ("123", "null", "on", "true", "1e3")
 
@@ -191,7 +191,7 @@ def test_a_list_of_names_can_be_emptied_again(value: str, nothing: Any) -> None:
 
 
 def emptied(values: Any, schema: Any) -> Any:
-    """All that may be missing and is empty by default as null."""
+    """Sets everything that may be missing and is empty by default to null."""
     found = {}
     for name, default in values.items():
         if isinstance(default, dict) and default:

@@ -1,4 +1,4 @@
-"""Schemas made from what an API server publishes: all that a kind refers to, and no field that it doesn't know."""
+"""Schemas made from an API server's OpenAPI document: everything that a kind refers to, and no unknown field."""
 
 from __future__ import annotations
 

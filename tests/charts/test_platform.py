@@ -1,4 +1,4 @@
-"""`slipway-platform`: KServe's charts, as its module carries them, through ours. KEDA's chart can't be had here."""
+"""`slipway-platform`: KServe's charts, as its module carries them, through ours. KEDA's chart isn't available here."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def chart_of(folder: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def kserve() -> Path:
-    """The charts of its module."""
+    """The charts in KServe's Go module."""
     cache = default_cache()
     return ensure_built("kserve", cache, Steps(cache)).source / "charts"
 
 
 @pytest.fixture(scope="module")
 def platform(kserve: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ours, with what it depends on, as `helm dependency build` would fetch it, but for KEDA's chart."""
+    """Our chart with its dependencies, as after `helm dependency build`, except for KEDA's chart."""
     folder = tmp_path_factory.mktemp("charts") / PLATFORM.name
     shutil.copytree(PLATFORM, folder)
     chart = chart_of(folder)
@@ -88,7 +88,7 @@ def test_a_name_that_does_not_exist_is_refused(platform: Path) -> None:
 
 
 def test_what_helm_keeps_of_a_release_has_room(platform: Path) -> None:
-    """With all of KServe's types, and as much again for KEDA's."""
+    """With all of KServe's CRDs, and the same size again for KEDA's."""
     assert kept(platform, WITH_TYPES) < LIMIT / 2
 
 
@@ -115,7 +115,7 @@ def test_kserve_runs_as_in_the_clusters_of_the_tests(platform: Path) -> None:
 
 
 def test_with_cert_manager_all_is_as_in_kserves_own_chart(platform: Path, kserve: Path) -> None:
-    """But for what our values say, which it is given here, too."""
+    """Except for our values, which are passed here, too."""
     ours = objects(platform, CERT_MANAGER, api_versions=STORAGE)
     given = yaml.safe_load((PLATFORM / "values.yaml").read_text())["kserve-resources"]["kserve"]
     shared = {"createSharedResources": True}

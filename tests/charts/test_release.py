@@ -1,4 +1,4 @@
-"""What a release makes of the charts, with the real helm: archives, and manifests for kubectl."""
+"""The charts of a release, with the real helm: archives, and manifests for kubectl."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def images(value: Any) -> Iterator[str]:
 
 
 def test_kubectl_installs_what_helm_installs(types: list[Object], objects: list[Object]) -> None:
-    """But for what helm does at moments of its own."""
+    """Except for helm's hooks."""
     by_helm = [each for each in manifests_of("slipway") if not manifests.is_hook(each)]
     assert identities(types) == identities(rendered("slipway-crds"))
     assert identities(objects) == identities(by_helm) | {("Namespace", SLIPWAY_NAMESPACE)}

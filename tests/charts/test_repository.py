@@ -1,4 +1,4 @@
-"""What the repository to start from says of the charts is what they take."""
+"""The values in the example repository are values that the charts have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`watchNamespaces`: rights in these namespaces alone, and there all that both programs need."""
+"""`watchNamespaces`: rights in these namespaces only, and there everything that both programs need."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Rights = Mapping[str, set[Right]]
 
 
 def rights(account: str, objects: Iterable[Object]) -> Rights:
-    """What the account may do, by namespace; in the cluster's own by ClusterRoleBinding."""
+    """The account's rights by namespace; cluster-wide ones by ClusterRoleBinding."""
     roles = {place(each): each for each in objects if each["kind"] in ("Role", "ClusterRole")}
     found: defaultdict[str, set[Right]] = defaultdict(set)
     for binding in objects:
@@ -95,7 +95,7 @@ def test_the_operator_may_watch_what_it_watches_where_it_watches_it_and_nothing_
 
 
 PLATFORM = (DEPLOYMENT, POD, ENDPOINT_SLICE)
-"""Of KServe and KEDA, in their own namespaces (`reconciling/platform.py`)."""
+"""Rights on KServe and KEDA, in their own namespaces (`reconciling/platform.py`)."""
 
 
 def test_the_activator_may_watch_what_it_watches_and_look_for_pods_that_ask() -> None:
@@ -106,12 +106,12 @@ def test_the_activator_may_watch_what_it_watches_and_look_for_pods_that_ask() ->
 
 
 TIDIES_UP = Right("delete", "serving.kserve.io", "clusterservingruntimes")
-"""Runtimes of older releases that nobody uses any more: who uses one elsewhere can't be told."""
+"""Unused runtimes of older releases: whether another namespace uses one can't be checked."""
 
 
 @pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
 def test_a_model_in_one_of_the_namespaces_is_served_as_everywhere(account: str) -> None:
-    """All rights are there, those on what belongs to no namespace in the ClusterRole."""
+    """All rights are granted, those on cluster-scoped objects by the ClusterRole."""
     restricted, everywhere = rights(account, RESTRICTED), rights(account, EVERYWHERE)
     for namespace in WATCHED:
         assert everywhere[CLUSTER] - {TIDIES_UP} <= restricted[namespace] | restricted[CLUSTER]

@@ -1,4 +1,4 @@
-"""What the policy of restricted namespaces narrows: all that a pod may be given is judged, and each rule is tried."""
+"""The policy of restricted namespaces covers every field of a pod, and each of its rules has a test on a cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NARROW_ENOUGH = {
     "queueName": "a queue gives no more than its quota",
     "resources": "CPU and memory, which a ResourceQuota bounds",
     "volumeMounts": "in folders where no program looks for code",
-    "imagePullSecrets": "for the kubelet alone; docs/security.md tells of it",
+    "imagePullSecrets": "for the kubelet only; docs/security.md mentions it",
 }
 FIELDS = {field.alias or name for name, field in PodSpecExtras.model_fields.items()}
 
@@ -36,11 +36,11 @@ def test_each_rule_of_a_restricted_namespace_is_tried_on_a_cluster(rule: dict[st
     assert rule["message"] in {row["says"] for row in rows("denied")}
 
 
-# --- whom KEDA may ask -----------------------------------------------------------------------------------------------
+# --- what KEDA may call ----------------------------------------------------------------------------------------------
 
 
 def scalers(policies: dict[str, Any], namespace: str = "slipway-system") -> Any:
-    """The addresses that its rule lets through."""
+    """The addresses that its rule allows."""
     [policy] = [
         thing
         for thing in rendered("slipway-crds", {"policies": policies}, namespace=namespace)

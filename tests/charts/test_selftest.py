@@ -1,4 +1,4 @@
-"""What `helm test` runs, and what a person is told after an install."""
+"""The pod of `helm test`, and the notes after an installation."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_it_is_told_what_the_programs_are_told() -> None:
 
 
 KEDAS = Right("get", "apps", "deployments")
-"""That of KEDA's operator, by its name."""
+"""The Deployment of KEDA's operator, by its name."""
 
 
 def test_where_some_namespaces_are_watched_alone_it_has_no_right_in_the_whole_cluster() -> None:
@@ -79,7 +79,7 @@ def test_it_may_do_what_it_does_and_take_away_nothing_but_what_it_makes() -> Non
         assert rule["resourceNames"] == [name_of(0), name_of(1)]
 
 
-# --- what a person is told -------------------------------------------------------------------------------------------
+# --- notes -----------------------------------------------------------------------------------------------------------
 
 OURS = "slipway.dev/v1alpha1/LLMDeployment"
 KSERVE, KEDA = "serving.kserve.io/v1beta1/InferenceService", "keda.sh/v1alpha1/ScaledObject"

@@ -1,4 +1,4 @@
-"""What is kept of a release fits into the Secret that helm keeps it in, by far; it has 1 MiB at most."""
+"""A release fits easily into the Secret in which helm stores it, which may have 1 MiB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chart of somebody's own above these: it hands down what it gives to all of its charts, and switches each."""
+"""A user's own parent chart of these: it passes global values to all of its dependencies, and can disable each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the charts' values do: each switch, and each value that needs more than being handed on."""
+"""The effect of the charts' values: each switch, and each value that isn't simply copied."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.kube import Object
 Path_ = tuple[str, ...]
 
 SWITCHES = [
-    # value, and the object that is there only with it
+    # value, and the object that exists only with it
     ("slipway-crds", "policies.enabled", "ValidatingAdmissionPolicy", "restricted.slipway.dev"),
     ("slipway", "operator.disruptionBudget", "PodDisruptionBudget", "slipway-operator"),
     ("slipway", "activator.disruptionBudget", "PodDisruptionBudget", "slipway-activator"),
@@ -90,7 +90,7 @@ def test_types_outlive_their_release_unless_somebody_says_otherwise() -> None:
 
 
 def containers(values: dict[str, Any]) -> list[Any]:
-    """Of all pods, also of those that KServe will make."""
+    """Of all pods, including those that KServe will create."""
     found = []
     for thing in rendered("slipway", values):
         spec = thing.get("spec", {})
@@ -216,7 +216,7 @@ def test_every_activator_is_complete_and_the_operator_knows_all() -> None:
 
 @pytest.mark.parametrize("name", ["operator", "activator"])
 def test_a_variable_that_is_given_takes_the_place_of_the_charts_own(name: str) -> None:
-    """Of a variable that is there twice, the API server's server-side apply says that it is a conflict."""
+    """The API server reports a variable with two entries as a conflict of server-side apply."""
     given = [{"name": "SLIPWAY_LOG_LEVEL", "value": "debug"}, {"name": "OTHER", "value": "1"}]
 
     def env(values: dict[str, Any]) -> Any:
