@@ -1,4 +1,4 @@
-"""Mistakes in the charts' values are refused with a suggestion or the missing name, and each value has a description."""
+"""Mistakes in the charts' values are refused with a suggestion or the missing name; each value has a description."""
 
 from __future__ import annotations
 
