@@ -20,10 +20,10 @@ from slipway.activator._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator._generated import peers_pb2, peers_pb2_grpc
 from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.peers import Telling
-from slipway.kube import health
-from slipway.kube.metrics import Metrics
-from slipway.process import entrance
+from slipway.process import entrance, management
 from slipway.process.entrance import MOST
+from slipway.process.management import ManagementPort
+from slipway.process.metrics import MetricsRegistry
 
 FRIEND = "127.0.0.1"  # KEDA and another replica; the one who probes, too
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
@@ -40,7 +40,7 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Ports:
     """Both, and those who ask there by right."""
 
-    def __init__(self, demand: Demand, metrics: Metrics) -> None:
+    def __init__(self, demand: Demand, metrics: MetricsRegistry) -> None:
         self.demand, self.metrics = demand, metrics
         self.scaler = self.management = 0
 
@@ -71,14 +71,14 @@ async def is_friend(address: str) -> bool | None:
 
 @pytest.fixture
 async def ports() -> AsyncIterator[Ports]:
-    demand, metrics = Demand(), Metrics()
+    demand, metrics = Demand(), MetricsRegistry()
     demand.report(Deployment("chat", "llama"), BUSY)
     ports = Ports(demand, metrics)
     telling = Telling(demand, "one_1")
     judges = {scaler.SERVICE: is_friend, peers.SERVICE: is_friend}
     async with (
         scaler.serve(demand, "127.0.0.1", 0, beside=telling.add_to, judges=judges, grace=1) as ports.scaler,
-        health.serve(metrics, live={}, ready={}, port=0, host="127.0.0.1") as ports.management,
+        ManagementPort(metrics=metrics, live={}, ready={}, port=0, host="127.0.0.1").served() as ports.management,
     ):
         yield ports
         telling.end_streams()
@@ -213,8 +213,9 @@ async def test_who_says_much_on_the_port_of_probes_is_cut_off_and_not_after_a_wh
 async def test_who_asks_for_metrics_and_does_not_read_them_is_cut_off(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports.metrics.watch_objects(lambda: {(str(each), "x" * 20_000): 1.0 for each in range(1_000)})  # more than fits
-    monkeypatch.setattr(health, "HOLDS_FOR", 600.0)
+    much: dict[tuple[str, ...], float] = {(str(each), "x" * 20_000): 1.0 for each in range(1_000)}  # more than fits
+    ports.metrics.read_gauge("much", "", ("one", "another"), lambda: much)
+    monkeypatch.setattr(management, "PAGE_HOLDS_FOR", 600.0)
     assert await ports.status("/metrics") == 200  # so that the text is there
     monkeypatch.setattr(entrance, "PATIENCE", 0.5)
     [(reader, writer)] = found = await opened(ports.management, 1, says=GET)
