@@ -135,8 +135,8 @@ class Store:
         on_synced: Callable[[], object] = lambda: None,
     ) -> None:
         """`hints`: the kinds that help and are not needed, so that nothing waits for them. `index_by`: labels by whose
-        values `labelled` finds objects; of an object that has several of them, the first one counts. `on_synced` is called
-        when the first list of a kind may have become complete."""
+        values `labelled` finds objects; of an object that has several of them, the first one counts. `on_synced` is
+        called when the first list of a kind may have become complete."""
         self._hints, self._packed, self._index_by = frozenset(hints), frozenset(packed), tuple(index_by)
         self._shelves = {kind: Shelf(synced=kind in self._hints) for kind in kinds}
         self._on_synced = on_synced

@@ -233,3 +233,16 @@ async def test_kopf_remembers_nothing_of_what_it_has_seen() -> None:
         await memories.recall(seen, noticed_by_listing=True)
     assert [*memories.iter_all_memories()] == []
     await memories.forget(seen)
+
+
+async def test_the_caches_are_filled_when_the_first_list_of_every_kind_is_complete() -> None:
+    watches = [Watch(CONFIG_MAP, lambda _: ["key"]), Watch(POD, lambda _: ["key"])]
+    metrics = WatchMetrics(MetricsRegistry())
+    watched = Watching(watches, client=Lister(), add=lambda _: None, metrics=metrics)
+    filled = asyncio.create_task(watched.until_filled())
+    for kind in (CONFIG_MAP, POD):
+        await asyncio.sleep(0)
+        assert not filled.done()
+        watched.store.compare(kind, [], since=watched.store.mark, now=0)
+    async with asyncio.timeout(1):
+        await filled
