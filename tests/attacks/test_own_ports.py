@@ -20,8 +20,8 @@ from slipway.activator._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator._generated import peers_pb2, peers_pb2_grpc
 from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.peers import Telling
-from slipway.process import entrance, management
-from slipway.process.entrance import MOST
+from slipway.process import guarded_port, management
+from slipway.process.guarded_port import MOST
 from slipway.process.management import ManagementPort
 from slipway.process.metrics import MetricsRegistry
 
@@ -86,15 +86,15 @@ async def ports() -> AsyncIterator[Ports]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
-    monkeypatch.setattr(entrance, "PATIENCE", 0.5)
-    return entrance.PATIENCE
+    monkeypatch.setattr(guarded_port, "PATIENCE", 0.5)
+    return guarded_port.PATIENCE
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
     """Places for those who are known; to be asked for before the ports are."""
-    monkeypatch.setattr(entrance, "MOST_KNOWN", 8)
-    return entrance.MOST_KNOWN
+    monkeypatch.setattr(guarded_port, "MOST_KNOWN", 8)
+    return guarded_port.MOST_KNOWN
 
 
 async def opened(port: int, number: int, *, says: bytes = b"", addresses: int = 1) -> list[Ends]:
@@ -217,12 +217,12 @@ async def test_who_asks_for_metrics_and_does_not_read_them_is_cut_off(
     ports.metrics.read_gauge("much", "", ("one", "another"), lambda: much)
     monkeypatch.setattr(management, "PAGE_HOLDS_FOR", 600.0)
     assert await ports.status("/metrics") == 200  # so that the text is there
-    monkeypatch.setattr(entrance, "PATIENCE", 0.5)
+    monkeypatch.setattr(guarded_port, "PATIENCE", 0.5)
     [(reader, writer)] = found = await opened(ports.management, 1, says=GET)
     with leaving(found):
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await asyncio.sleep(4 * entrance.PATIENCE)
+        await asyncio.sleep(4 * guarded_port.PATIENCE)
         writer.transport.resume_reading()  # type: ignore[attr-defined]
         with suppress(ConnectionError):
             assert len(await reader.read()) < 10 << 20
@@ -326,7 +326,7 @@ async def test_those_who_made_room_and_come_again_at_once_go_round_slowly_and_ke
     coming = [asyncio.create_task(come_again_and_again()) for _ in range(3 * few)]
     try:
         await asyncio.sleep(3)
-        assert heard <= few + 2 * 3 / entrance.MAKES_ROOM_EVERY
+        assert heard <= few + 2 * 3 / guarded_port.MAKES_ROOM_EVERY
         async with ports.keda() as anew, asyncio.timeout(20):
             assert (await anew.IsActive(REF, wait_for_ready=True)).result is True
     finally:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from slipway.process.entrance import Entrance
+from slipway.process.guarded_port import GuardedPort
 from slipway.process.metrics import MetricsRegistry
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
@@ -44,7 +44,7 @@ class ManagementPort:
         app.router.add_get("/metrics", page.answer)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
-        entrance = Entrance()
+        entrance = GuardedPort()
         try:
             await web.UnixSite(runner, f"\0{entrance.behind}").start()
             yield await entrance.open(self.host, self.port)
