@@ -67,9 +67,8 @@ class Difference:
     """Between the store and a list by the API server."""
 
     ghosts: tuple[Object, ...]  # no longer there
-    behind: Mapping[
-        str, Mark
-    ]  # uids whose newest state no watch has reported, with the mark of the entry (0: there is none)
+    behind: Mapping[str, Mark]
+    """By uid, the objects whose newest state no watch has reported, with the mark of the entry (0: there is none)."""
 
 
 class Texts:

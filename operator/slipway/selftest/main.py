@@ -41,7 +41,7 @@ PATIENCE = Patience(deadline=15.0, per_try=10.0)
 @flags.pod_uid
 def main(**given: Any) -> None:
     settings = SelftestSettings(**given)
-    sys.exit(lifecycle.run(partial(check_all, settings), log_level="error", log_format="console"))
+    sys.exit(lifecycle.run(partial(check_all, settings), log_level="warning", log_format="console"))
 
 
 async def check_all(settings: SelftestSettings, asked_to_end: asyncio.Event) -> int:
