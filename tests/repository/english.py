@@ -37,8 +37,8 @@ NOT_PROSE = re.compile(
 NOT_YET: tuple[str, ...] = (
     *("benchmarks", "devcluster", "release", "runtime-image", "tests/attacks", "tests/chaos", "tests/cluster"),
     *("tests/engines", "tests/gitops", "tests/release", "tests/support", "tests/unit", "tests/vllm_cpu"),
-    *("operator/slipway/activator", "operator/slipway/kube", "operator/slipway/observing", "operator/slipway/operator"),
-    *("operator/slipway/process", "operator/slipway/selftest", "operator/Containerfile", "pyproject.toml"),
+    *("operator/slipway/activator", "operator/slipway/observing", "operator/slipway/operator"),
+    *("operator/Containerfile", "pyproject.toml"),
     *(
         "operator/slipway/api/engine_flags.py",
         "operator/slipway/api/engine_notes.py",

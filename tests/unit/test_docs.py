@@ -73,7 +73,7 @@ def test_every_path_in_the_architecture_exists() -> None:
 
 
 def test_every_definition_in_the_architecture_is_in_the_file_named_before_it() -> None:
-    named = re.findall(r"`([\w./-]+\.(?:py|json|yaml))`,? `([\w.]+?)(?:\(\))?`", ARCHITECTURE)
+    named = re.findall(r"`([\w./-]+\.(?:py|json|yaml))`,? `(?!\w+\.py`)([\w.]+?)(?:\(\))?`", ARCHITECTURE)
     assert named
     for path, definition in named:
         text = "".join(place.read_text() for place in places(path))

@@ -314,7 +314,7 @@ class Store:
 def pruned(thing: Object, *, fields_of: str = "") -> Object:
     """Without the fields that are never read here and are often larger than the rest.
 
-    `fields_of`: the manager of whose fields a record is kept.
+    `fields_of`: the field manager for which the entry of managedFields is kept.
     """
     metadata: dict[str, Any] = {key: value for key, value in thing["metadata"].items() if key != "managedFields"}
     if fields_of and "managedFields" in thing["metadata"]:
