@@ -35,9 +35,9 @@ from scale.process import OperatorProcess, Reading, operator
 from scale.story import CHILDREN, Stories, Story
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, load_configuration
-from slipway.kube.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
+from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from watching import EVERYTHING, METADATA_ALONE, watching
 
 RESULTS = Path(__file__).parent / "results"

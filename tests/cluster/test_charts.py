@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from slipway.kube.kinds import POD_MONITOR, Kind
+from slipway.objects.kinds import POD_MONITOR, Kind
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME

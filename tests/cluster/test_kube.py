@@ -13,10 +13,10 @@ from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf, load_configuration
 from slipway.kube.errors import ConflictError, KindMissingError
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
 from slipway.kube.watching import Watch, Watching
+from slipway.objects.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
 from support import chaos, objects, replica
 from support.clusters import AnyCluster, Neighbour
 from support.kube import Kube, Object

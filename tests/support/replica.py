@@ -16,9 +16,9 @@ from pathlib import Path
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.errors import KubeError, NotLeaderError
-from slipway.kube.kinds import LEASE
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import Metrics
+from slipway.objects.kinds import LEASE
 
 TESTS = Path(__file__).parents[1]
 STARTED, LEADS, FOLLOWS = "started", "leads", "follows"

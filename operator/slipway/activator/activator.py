@@ -40,9 +40,9 @@ from slipway.activator.watches import Home, Key, is_led_to, may_hold, replicas, 
 from slipway.kube import health
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
-from slipway.kube.kinds import CONFIG_MAP, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watching import Watching
+from slipway.objects.kinds import CONFIG_MAP, Object
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from slipway.kube.errors import KindMissingError, KubeError
-from slipway.kube.kinds import Kind, Object
 from slipway.kube.places import Lister, Places
 from slipway.kube.store import Difference, Mark, Store
+from slipway.objects.kinds import Kind, Object
 
 logger = logging.getLogger(__name__)
 

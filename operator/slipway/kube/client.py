@@ -26,9 +26,9 @@ from slipway.kube.errors import (
     UnavailableError,
     error_of,
 )
-from slipway.kube.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object, kind_of
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.retries import Patience, is_worth_another_try, retry_after
+from slipway.objects.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object, kind_of
 
 PAGE = 200
 """Objects of a list that are asked for at once. Those of 500 take 70 MB for a moment: their managed fields are read."""

@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ConflictError, KubeError, NotLeaderError
 from slipway.kube.events import micro_time
-from slipway.kube.kinds import LEASE, Object
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
+from slipway.objects.kinds import LEASE, Object
 
 logger = logging.getLogger(__name__)
 

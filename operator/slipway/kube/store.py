@@ -25,7 +25,7 @@ from typing import Any
 
 from slipway.api.asked import writes
 from slipway.api.names import FIELD_MANAGER, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
-from slipway.kube.kinds import INFERENCE_SERVICE, LLM_DEPLOYMENT, Kind, Object
+from slipway.objects.kinds import INFERENCE_SERVICE, LLM_DEPLOYMENT, Kind, Object
 
 logger = logging.getLogger(__name__)
 

@@ -27,10 +27,10 @@ from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from slipway.kube.arrivals import Arrivals, soon
 from slipway.kube.audit import Auditor, Rhythm
 from slipway.kube.errors import KubeError
-from slipway.kube.kinds import Kind, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.places import Lister
 from slipway.kube.store import Store, bare, place_of, pruned, size_of
+from slipway.objects.kinds import Kind, Object
 
 logger = logging.getLogger(__name__)
 logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it tells of each event that it was passed on

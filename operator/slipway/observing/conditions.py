@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from slipway.api.reasons import ConditionType
-
-from .world import Object
+from slipway.objects.kinds import Object
 
 
 class Conditions:

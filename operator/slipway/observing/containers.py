@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from slipway.api.reasons import Reason
-
-from . import words
-from .cause import Cause
-from .world import Event, Object, parse_time
+from slipway.objects.kinds import Object
+from slipway.objects.times import parse_time
+from slipway.observing import words
+from slipway.observing.cause import Cause
+from slipway.observing.snapshot import ObservedEvent
 
 NAMES_NOTHING_THERE = "CreateContainerConfigError"
 CRASH_LOOP_BEGINS = 3  # ends: from here on, it is called a loop
@@ -27,7 +28,7 @@ class Container:
 
     spec: Object
     status: Object
-    events: tuple[Event, ...]
+    events: tuple[ObservedEvent, ...]
     is_init: bool
     since: datetime | None  # when its pod stopped being ready, or began
     has_been_ready: bool  # its pod was ready before
@@ -79,7 +80,7 @@ class Container:
         return found
 
 
-def cause_in(container: Container, *, now: datetime) -> Cause | None:
+def cause_of_container(container: Container, *, now: datetime) -> Cause | None:
     """The first diagnosis of the table that fits."""
     if container.is_well:
         return None

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slipway.api.reasons import ConditionType, State
-
-from .world import Object
+from slipway.objects.kinds import Object
 
 UPDATE = "UpdateAvailable"
 TROUBLE = {State.DEGRADED, State.FAILED}

@@ -11,9 +11,8 @@ from typing import Any
 
 from slipway.api.engine_notes import OF_METRICS
 from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, RUNTIME_PORT, SERVICE_LABEL
-
-from .rollout import TEMPLATE_HASH
-from .world import Object
+from slipway.objects.kinds import Object
+from slipway.observing.rollout import TEMPLATE_HASH
 
 LONGEST_TEXT = 4096  # as long as the kubelet lets the last words of a container be
 MOST_ENTRIES = 32  # of each list and each map

@@ -8,16 +8,18 @@ from datetime import datetime, timedelta
 
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-
-from . import platform, scaler
-from .autoscaling import METRICS_COME_WITHIN, cause_of, silent_since
-from .cause import Cause
-from .causes import cause_in
-from .containers import LONG_SILENCE
-from .phases import Phases, phases_of, step_of
-from .pods import OVERDUE, Pod
-from .rollout import NO_ROOM, is_updating, makes_room, place_is_taken_by
-from .world import SCALED_OBJECT, Object, WorldView, created, is_recent, parse_time
+from slipway.objects.kinds import SCALED_OBJECT, Object
+from slipway.objects.metadata import created_at
+from slipway.objects.times import is_near, parse_time
+from slipway.observing import platform, scaler
+from slipway.observing.autoscaling import METRICS_COME_WITHIN, cause_of_autoscaler, silent_since
+from slipway.observing.cause import Cause
+from slipway.observing.causes import main_cause
+from slipway.observing.containers import LONG_SILENCE
+from slipway.observing.phases import Phases, phases_of, step_of
+from slipway.observing.pods import OVERDUE, Pod
+from slipway.observing.rollout import NO_ROOM, is_updating, makes_room, place_is_taken_by
+from slipway.observing.snapshot import Snapshot
 
 PATIENCE = timedelta(minutes=10)
 """For what passes by itself, as a rule; what lasts longer counts as lasting."""
@@ -50,55 +52,57 @@ class Observation:
     look_again_at: datetime | None = None  # time alone may change something then
 
 
-def observe(deployment: LLMDeployment | None, world: WorldView) -> Observation:
+def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation:
     """`deployment`: None where it can't be read; what runs is told all the same."""
-    pods = sorted((Pod(raw, world) for raw in world.pods), key=lambda pod: (pod.created or world.now, pod.name))
+    pods = sorted(
+        (Pod(raw, snapshot) for raw in snapshot.pods), key=lambda pod: (pod.created or snapshot.now, pod.name)
+    )
     ready = [pod for pod in pods if pod.is_ready]
     coming = [pod for pod in pods if pod.is_on_its_way]
-    cause = _trouble(deployment, world)
+    cause = _trouble(deployment, snapshot)
     return Observation(
-        desired=_desired(deployment, world),
+        desired=_desired(deployment, snapshot),
         ready=len(ready),
         warming_up=len(coming),
-        made=bool(world.deployments) and not _is_new(world.service, world.now),
-        updating=is_updating(world),
+        made=bool(snapshot.deployments) and not _is_new(snapshot.service, snapshot.now),
+        updating=is_updating(snapshot),
         cause=cause,
-        scaling_cause=_scaling_cause(deployment, world),
-        scaling_doubt=platform.doubt_in(world) or scaler.doubt_in(world),
+        scaling_cause=_scaling_cause(deployment, snapshot),
+        scaling_doubt=platform.doubt_in(snapshot) or scaler.doubt_in(snapshot),
         paused=bool(deployment and deployment.is_paused),
-        lasting=bool(cause and (cause.final or _outlasted_patience(cause, world.now))),
+        lasting=bool(cause and (cause.final or _outlasted_patience(cause, snapshot.now))),
         step=step_of(coming[0]) if coming else Reason.STARTING,
         waking_since=coming[0].created if coming else None,
         phases=phases_of(ready[0]) if ready else None,
-        url=_url(world.service),
-        activator_answers=world.activator_answers,
-        look_again_at=min(_moments(pods, cause, world), default=None),
+        url=_url(snapshot.service),
+        activator_answers=snapshot.activator_answers,
+        look_again_at=min(_moments(pods, cause, snapshot), default=None),
     )
 
 
-def _trouble(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:
+def _trouble(deployment: LLMDeployment | None, snapshot: Snapshot) -> Cause | None:
     """A place that is missing is no trouble where one becomes free, or where the rollout sees to it that one does."""
-    cause = cause_in(world)
-    sees_to_it = bool(deployment and deployment.spec.rollout.strategy == "Auto" and is_updating(world))
-    return None if cause and cause.reason in NO_ROOM and (sees_to_it or makes_room(world)) else cause
+    cause = main_cause(snapshot)
+    sees_to_it = bool(deployment and deployment.spec.rollout.strategy == "Auto" and is_updating(snapshot))
+    return None if cause and cause.reason in NO_ROOM and (sees_to_it or makes_room(snapshot)) else cause
 
 
-def _desired(deployment: LLMDeployment | None, world: WorldView) -> int:
+def _desired(deployment: LLMDeployment | None, snapshot: Snapshot) -> int:
     """What the Deployment was told; before there is one, what the spec begins with."""
-    if world.deployments:
-        return sum(int(each["spec"].get("replicas", 1)) for each in world.deployments)
+    if snapshot.deployments:
+        return sum(int(each["spec"].get("replicas", 1)) for each in snapshot.deployments)
     if deployment is None:
         return 0
     scaling = deployment.spec.scaling
     return max(scaling.min_replicas or 0, scaling.initial_replicas or 0)
 
 
-def _scaling_cause(deployment: LLMDeployment | None, world: WorldView) -> Cause | None:
+def _scaling_cause(deployment: LLMDeployment | None, snapshot: Snapshot) -> Cause | None:
     if deployment is None:
         return None
     if deployment.spec.scaling.autoscaler == "HPA":
-        return cause_of(world)
-    if deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in world.kinds:
+        return cause_of_autoscaler(snapshot)
+    if deployment.spec.scaling.autoscaler != "KEDA" or SCALED_OBJECT in snapshot.kinds:
         return None
     message = "The cluster has no ScaledObjects; once KEDA is installed, the number of replicas follows the demand"
     return Cause(Reason.KEDA_MISSING, message, final=True)
@@ -113,28 +117,28 @@ def _url(service: Object | None) -> str | None:
 
 
 def _heard_of_at(service: Object | None) -> datetime | None:
-    since = created(service) if service else None
+    since = created_at(service) if service else None
     return since + HEARD_OF_WITHIN if since else None
 
 
 def _is_new(service: Object | None, now: datetime) -> bool:
-    since = created(service) if service else None
-    return since is not None and is_recent(since, now, HEARD_OF_WITHIN)
+    since = created_at(service) if service else None
+    return since is not None and is_near(since, now, HEARD_OF_WITHIN)
 
 
 def _outlasted_patience(cause: Cause, now: datetime) -> bool:
     return cause.since is not None and now - cause.since >= PATIENCE
 
 
-def _moments(pods: list[Pod], cause: Cause | None, world: WorldView) -> Iterator[datetime]:
+def _moments(pods: list[Pod], cause: Cause | None, snapshot: Snapshot) -> Iterator[datetime]:
     """The moments to come from which on things look different, though nothing has changed."""
     moments = [cause.since + PATIENCE] if cause and cause.since and not cause.final else []
-    moments += [*platform.moments_in(world), *scaler.moments_in(world)]
-    if heard_of := _heard_of_at(world.service):
+    moments += [*platform.moments_in(snapshot), *scaler.moments_in(snapshot)]
+    if heard_of := _heard_of_at(snapshot.service):
         moments.append(heard_of)
-    if taken_by := place_is_taken_by(world):
+    if taken_by := place_is_taken_by(snapshot):
         moments.append(taken_by)
-    if silence := silent_since(world):
+    if silence := silent_since(snapshot):
         moments.append(silence + METRICS_COME_WITHIN)
     for pod in pods:
         if pod.is_leaving and (due := parse_time(pod.raw["metadata"]["deletionTimestamp"])):
@@ -142,4 +146,4 @@ def _moments(pods: list[Pod], cause: Cause | None, world: WorldView) -> Iterator
         for container in pod.containers() if pod.is_on_its_way else ():
             if began := parse_time(container.running.get("startedAt")):
                 moments.append(began + LONG_SILENCE)
-    return (moment for moment in moments if moment > world.now)
+    return (moment for moment in moments if moment > snapshot.now)

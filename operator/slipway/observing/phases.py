@@ -8,9 +8,9 @@ from datetime import datetime
 
 from slipway.api import units
 from slipway.api.reasons import Reason
-
-from .pods import Pod
-from .world import condition, is_true, parse_time
+from slipway.objects.conditions import condition, is_true
+from slipway.objects.times import parse_time
+from slipway.observing.pods import Pod
 
 LONGEST = 7 * 86_400.0  # seconds of a start; nobody would wait for it
 

@@ -16,12 +16,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from slipway.api.reasons import Reason
-
-from . import words
-from .cause import Cause
-from .containers import TRIES, Container
-from .pods import Pod, cause_of
-from .world import Object, Part, WorldView, condition, created, is_recent, parse_time
+from slipway.objects.conditions import condition
+from slipway.objects.kinds import Object
+from slipway.objects.metadata import created_at
+from slipway.objects.times import is_near, parse_time
+from slipway.observing import words
+from slipway.observing.cause import Cause
+from slipway.observing.containers import TRIES, Container
+from slipway.observing.pods import Pod, cause_of_pod
+from slipway.observing.snapshot import PlatformPart, Snapshot
 
 PASSES_WITHIN = timedelta(seconds=10)
 LASTS_AFTER = timedelta(seconds=60)
@@ -48,50 +51,53 @@ class Outage:
         return now - self.since >= (PASSES_WITHIN if waits else LASTS_AFTER)
 
 
-def causes_in(world: WorldView) -> Iterator[Cause]:
+def causes_in(snapshot: Snapshot) -> Iterator[Cause]:
     """Why this deployment gets no pod, where it waits for one, or would when somebody asks."""
-    if _waits_for_pods(world):
-        yield from _told("KServe", Reason.KSERVE_DOWN, world.kserve, world.now, waits=True)
-        yield from _silent_kserve(world)
-    if wants_none(world) and is_keda_s(world):
-        yield from _told("KEDA", Reason.KEDA_DOWN, world.keda, world.now, waits=True)
-        yield from _silent_keda(world)
+    if _waits_for_pods(snapshot):
+        yield from _told("KServe", Reason.KSERVE_DOWN, snapshot.kserve, snapshot.now, waits=True)
+        yield from _silent_kserve(snapshot)
+    if wants_none(snapshot) and is_keda_s(snapshot):
+        yield from _told("KEDA", Reason.KEDA_DOWN, snapshot.keda, snapshot.now, waits=True)
+        yield from _silent_keda(snapshot)
 
 
-def doubt_in(world: WorldView) -> Cause | None:
+def doubt_in(snapshot: Snapshot) -> Cause | None:
     """Why the number of replicas, which is right now, couldn't change."""
-    found = [*_told("KServe", Reason.KSERVE_DOWN, world.kserve, world.now, waits=False)]
-    if is_keda_s(world):
-        found += [*_told("KEDA", Reason.KEDA_DOWN, world.keda, world.now, waits=False), *_silent_keda(world)]
+    found = [*_told("KServe", Reason.KSERVE_DOWN, snapshot.kserve, snapshot.now, waits=False)]
+    if is_keda_s(snapshot):
+        found += [*_told("KEDA", Reason.KEDA_DOWN, snapshot.keda, snapshot.now, waits=False), *_silent_keda(snapshot)]
     return next(iter(found), None)
 
 
-def moments_in(world: WorldView) -> Iterator[datetime]:
+def moments_in(snapshot: Snapshot) -> Iterator[datetime]:
     """When something else may be said, though nothing changes. Some of them have passed."""
-    for name, part in (("KServe", world.kserve), ("KEDA", world.keda)):
-        outage = outage_of(name, part, world.now) if part else None
+    for name, part in (("KServe", snapshot.kserve), ("KEDA", snapshot.keda)):
+        outage = outage_of(name, part, snapshot.now) if part else None
         if outage and outage.since:
             yield from (outage.since + PASSES_WITHIN, outage.since + LASTS_AFTER)
-    for given, is_taken in ((world.inference_service, _is_taken_by_kserve), (world.scaled_object, _is_taken_by_keda)):
-        if given and not is_taken(world) and (since := created(given)):
+    for given, is_taken in (
+        (snapshot.inference_service, _is_taken_by_kserve),
+        (snapshot.scaled_object, _is_taken_by_keda),
+    ):
+        if given and not is_taken(snapshot) and (since := created_at(given)):
             yield since + ACTS_WITHIN
 
 
-def steady_at(part: Part, now: datetime) -> datetime | None:
+def steady_at(part: PlatformPart, now: datetime) -> datetime | None:
     """When a pod that keeps ending will have run for long enough, though nothing changes."""
     moments = (began for pod in _pods(part, now) if _comes_and_goes(pod, now) for began in _begins(pod))
     return min((began + STEADY_AFTER for began in moments), default=None)
 
 
-def remarks(keda: Part | None) -> Iterator[str]:
+def remarks(keda: PlatformPart | None) -> Iterator[str]:
     """What a person should know of the platform that stops nothing."""
-    version = version_of(keda.controller) if keda and keda.controller else None
+    version = program_version(keda.controller) if keda and keda.controller else None
     if version and version < SAFE_KEDA:
         told, safe = (".".join(map(str, each)) for each in (version, SAFE_KEDA))
         yield f"KedaTooOld: KEDA {told} has the critical CVE-2026-77524; update it to {safe} or later."
 
 
-def version_of(controller: Object) -> tuple[int, ...] | None:
+def program_version(controller: Object) -> tuple[int, ...] | None:
     """By the tag of its image, else by its label; None if neither is a version."""
     containers = controller.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or []
     images = [str(each.get("image", "")).partition("@")[0].rpartition("/")[2] for each in containers]
@@ -107,57 +113,57 @@ def _tag(image: str) -> str:
 # --- who needs whom --------------------------------------------------------------------------------------------------
 
 
-def _count(world: WorldView) -> int:
-    return sum(int(each["spec"].get("replicas", 1)) for each in world.deployments)
+def _count(snapshot: Snapshot) -> int:
+    return sum(int(each["spec"].get("replicas", 1)) for each in snapshot.deployments)
 
 
-def _waits_for_pods(world: WorldView) -> bool:
+def _waits_for_pods(snapshot: Snapshot) -> bool:
     """KServe makes the Deployment, and its webhook is asked for each new pod; who has all pods needs neither."""
-    staying = [pod for pod in (Pod(raw, world) for raw in world.pods) if not (pod.is_leaving or pod.is_over)]
-    return not world.deployments or len(staying) < max(_count(world), 1)
+    staying = [pod for pod in (Pod(raw, snapshot) for raw in snapshot.pods) if not (pod.is_leaving or pod.is_over)]
+    return not snapshot.deployments or len(staying) < max(_count(snapshot), 1)
 
 
-def wants_none(world: WorldView) -> bool:
-    return _count(world) == 0
+def wants_none(snapshot: Snapshot) -> bool:
+    return _count(snapshot) == 0
 
 
-def is_keda_s(world: WorldView) -> bool:
+def is_keda_s(snapshot: Snapshot) -> bool:
     """Whether KEDA is to change the number of replicas."""
-    annotations = (world.scaled_object or {}).get("metadata", {}).get("annotations") or {}
-    return world.scaled_object is not None and annotations.get(KEDA_PAUSED) != "true"
+    annotations = (snapshot.scaled_object or {}).get("metadata", {}).get("annotations") or {}
+    return snapshot.scaled_object is not None and annotations.get(KEDA_PAUSED) != "true"
 
 
 # --- what should have been done --------------------------------------------------------------------------------------
 
 
-def _is_taken_by_kserve(world: WorldView) -> bool:
-    told = (world.inference_service or {}).get("status") or {}
-    return bool(world.deployments or told.get("conditions") or told.get("modelStatus", {}).get("lastFailureInfo"))
+def _is_taken_by_kserve(snapshot: Snapshot) -> bool:
+    told = (snapshot.inference_service or {}).get("status") or {}
+    return bool(snapshot.deployments or told.get("conditions") or told.get("modelStatus", {}).get("lastFailureInfo"))
 
 
-def _is_taken_by_keda(world: WorldView) -> bool:
-    return condition(world.scaled_object or {}, "Ready") is not None
+def _is_taken_by_keda(snapshot: Snapshot) -> bool:
+    return condition(snapshot.scaled_object or {}, "Ready") is not None
 
 
-def _silent_kserve(world: WorldView) -> Iterator[Cause]:
-    if world.inference_service and not _is_taken_by_kserve(world):
-        what = f"KServe has made nothing of InferenceService {world.inference_service['metadata']['name']}"
-        yield from _silent(what, Reason.KSERVE_DOWN, world.inference_service, world.kserve, world.now)
+def _silent_kserve(snapshot: Snapshot) -> Iterator[Cause]:
+    if snapshot.inference_service and not _is_taken_by_kserve(snapshot):
+        what = f"KServe has made nothing of InferenceService {snapshot.inference_service['metadata']['name']}"
+        yield from _silent(what, Reason.KSERVE_DOWN, snapshot.inference_service, snapshot.kserve, snapshot.now)
 
 
-def _silent_keda(world: WorldView) -> Iterator[Cause]:
-    if world.scaled_object and not _is_taken_by_keda(world):
-        what = f"KEDA has made nothing of ScaledObject {world.scaled_object['metadata']['name']}"
-        yield from _silent(what, Reason.KEDA_DOWN, world.scaled_object, world.keda, world.now)
+def _silent_keda(snapshot: Snapshot) -> Iterator[Cause]:
+    if snapshot.scaled_object and not _is_taken_by_keda(snapshot):
+        what = f"KEDA has made nothing of ScaledObject {snapshot.scaled_object['metadata']['name']}"
+        yield from _silent(what, Reason.KEDA_DOWN, snapshot.scaled_object, snapshot.keda, snapshot.now)
 
 
-def _silent(what: str, reason: Reason, given: Object, part: Part | None, now: datetime) -> Iterator[Cause]:
-    since = created(given)
+def _silent(what: str, reason: Reason, given: Object, part: PlatformPart | None, now: datetime) -> Iterator[Cause]:
+    since = created_at(given)
     if since and now - since >= ACTS_WITHIN:
         yield Cause(reason, f"{what}: {_where_to_look(part, reason)}", since)
 
 
-def _where_to_look(part: Part | None, reason: Reason) -> str:
+def _where_to_look(part: PlatformPart | None, reason: Reason) -> str:
     if part and part.controller:
         name = part.controller["metadata"]["name"]
         return f"see what it says with kubectl --namespace {part.namespace} logs deployment/{name}"
@@ -169,13 +175,13 @@ def _where_to_look(part: Part | None, reason: Reason) -> str:
 # --- what runs it ----------------------------------------------------------------------------------------------------
 
 
-def _told(name: str, reason: Reason, part: Part | None, now: datetime, *, waits: bool) -> Iterator[Cause]:
+def _told(name: str, reason: Reason, part: PlatformPart | None, now: datetime, *, waits: bool) -> Iterator[Cause]:
     outage = outage_of(name, part, now) if part else None
     if outage and outage.is_told(now, waits=waits):
         yield Cause(reason, outage.message)
 
 
-def outage_of(name: str, part: Part, now: datetime) -> Outage | None:
+def outage_of(name: str, part: PlatformPart, now: datetime) -> Outage | None:
     """None: it runs, or nobody knows."""
     controller = part.controller
     if controller is None:
@@ -198,10 +204,10 @@ def outage_of(name: str, part: Part, now: datetime) -> Outage | None:
     )
 
 
-def _pods(part: Part, now: datetime) -> list[Pod]:
+def _pods(part: PlatformPart, now: datetime) -> list[Pod]:
     """Those of its Deployment. What is read of them is read as of models' pods."""
     selector = ((part.controller or {}).get("spec", {}).get("selector") or {}).get("matchLabels") or {}
-    view = WorldView(now=now)
+    view = Snapshot(now=now)
     return [
         Pod(raw, view)
         for raw in part.pods
@@ -210,7 +216,7 @@ def _pods(part: Part, now: datetime) -> list[Pod]:
 
 
 def _why(controller: Object, pods: list[Pod]) -> str:
-    found = (cause_of(_as_if_for_the_first_time(pod.raw), pod.world) for pod in pods)
+    found = (cause_of_pod(_as_if_for_the_first_time(pod.raw), pod.snapshot) for pod in pods)
     cause = next((cause for cause in found if cause), None)
     if cause:
         return cause.message.rstrip(".")
@@ -227,7 +233,7 @@ def _unavailable_since(controller: Object, pods: list[Pod], now: datetime) -> da
     return told or max((now if pod.is_leaving else pod.troubled_since or now for pod in pods), default=now)
 
 
-def _dead_webhook(name: str, part: Part, pods: list[Pod]) -> Outage | None:
+def _dead_webhook(name: str, part: PlatformPart, pods: list[Pod]) -> Outage | None:
     """Its Service may lead nowhere, though it runs. What isn't known is no trouble: some have another name for it."""
     endpoints = [endpoint for each in part.webhook for endpoint in each.get("endpoints") or []]
     if not part.webhook or any((each.get("conditions") or {}).get("ready", True) for each in endpoints):
@@ -262,7 +268,7 @@ def _keeps_ending(container: Container, now: datetime) -> bool:
     if container.ends < TRIES or not (began and ended) or ended - began >= SHORT_LIFE:
         return False
     runs_since = parse_time(container.running.get("startedAt"))
-    return runs_since is None or is_recent(runs_since, now, STEADY_AFTER)
+    return runs_since is None or is_near(runs_since, now, STEADY_AFTER)
 
 
 def _as_if_for_the_first_time(raw: Object) -> Object:

@@ -8,21 +8,23 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from slipway.api.reasons import Reason
-
-from . import words
-from .cause import Cause
-from .containers import SAME_MOMENT, Container, cause_in
-from .world import Event, Object, WorldView, condition, is_false, is_true, parse_time
+from slipway.objects.conditions import condition, is_false, is_true
+from slipway.objects.kinds import Object
+from slipway.objects.times import parse_time
+from slipway.observing import words
+from slipway.observing.cause import Cause
+from slipway.observing.containers import SAME_MOMENT, Container, cause_of_container
+from slipway.observing.snapshot import ObservedEvent, Snapshot
 
 OVERDUE = timedelta(seconds=30)  # beyond its grace period, which deletionTimestamp has in it already
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod in its world."""
+    """A pod in its snapshot."""
 
     raw: Object
-    world: WorldView
+    snapshot: Snapshot
 
     @property
     def name(self) -> str:
@@ -69,8 +71,8 @@ class Pod:
         begun, changed = (parse_time(each.get("lastTransitionTime")) for each in (initialized, ready))
         return bool(begun and changed and changed - begun > SAME_MOMENT)
 
-    def events(self) -> tuple[Event, ...]:
-        return tuple(self.world.events_of(self.raw))
+    def events(self) -> tuple[ObservedEvent, ...]:
+        return tuple(self.snapshot.events_of(self.raw))
 
     def containers(self) -> Iterator[Container]:
         """Those that the kubelet knows of, in the order in which they start."""
@@ -86,9 +88,9 @@ class Pod:
         return Cause(reason, message, since or self.troubled_since, reason.is_final)
 
 
-def cause_of(raw: Object, world: WorldView) -> Cause | None:
+def cause_of_pod(raw: Object, snapshot: Snapshot) -> Cause | None:
     """The first diagnosis of the table that fits. A pod that is ready has no cause."""
-    pod = Pod(raw, world)
+    pod = Pod(raw, snapshot)
     if pod.is_ready:
         return None
     found = (diagnosis(pod) for diagnosis in (DIAGNOSES_LEAVING if pod.is_leaving else DIAGNOSES))
@@ -96,12 +98,20 @@ def cause_of(raw: Object, world: WorldView) -> Cause | None:
     return replace(cause, pod=pod.name) if cause else None
 
 
+def has_ready_pod(snapshot: Snapshot) -> bool:
+    return any(Pod(raw, snapshot).is_ready for raw in snapshot.pods)
+
+
+def has_pod_on_node(snapshot: Snapshot) -> bool:
+    return any(raw["spec"].get("nodeName") for raw in snapshot.pods)
+
+
 # --- the diagnoses ---------------------------------------------------------------------------------------------------
 
 
 def stuck(pod: Pod) -> Cause | None:
     due = parse_time(pod.raw["metadata"]["deletionTimestamp"])
-    if not due or pod.world.now < due + OVERDUE:
+    if not due or pod.snapshot.now < due + OVERDUE:
         return None
     finalizers = ", ".join(pod.raw["metadata"].get("finalizers") or [])
     why = f"waits for its finalizers: {finalizers}" if finalizers else f"its node {pod.node} doesn't end it"
@@ -148,7 +158,7 @@ def _kind_of_node(pod: Pod, said: words.Said) -> str:
 
 
 def node_lost(pod: Pod) -> Cause | None:
-    nodes = pod.world.nodes
+    nodes = pod.snapshot.nodes
     if nodes is None or not pod.node:
         return None
     if pod.node not in nodes:
@@ -161,7 +171,7 @@ def node_lost(pod: Pod) -> Cause | None:
 
 
 def bad_container(pod: Pod) -> Cause | None:
-    found = (cause_in(container, now=pod.world.now) for container in pod.containers())
+    found = (cause_of_container(container, now=pod.snapshot.now) for container in pod.containers())
     return next((cause for cause in found if cause), None)
 
 

@@ -14,18 +14,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from slipway.api.names import ACTIVATOR_FIRST_PORT, ACTIVATOR_LAST_PORT
-
-Object = dict[str, Any]
+from slipway.objects.kinds import Object
 
 PORTS = range(ACTIVATOR_FIRST_PORT, ACTIVATOR_LAST_PORT + 1)
 PER_MAP = 256  # lines; the longest names and uids make 45 kB of them, and a ConfigMap may have 1 MiB
 
 
+class ActivatorPort(NamedTuple):
+    """The port at which the requests of one LLMDeployment arrive."""
+
+    activator: str  # the name of its Service
+    port: int
+
+
 class Claim(NamedTuple):
-    """One very LLMDeployment."""
+    """The owner of a port: one LLMDeployment, and not its successor of the same name."""
 
     namespace: str
     name: str

@@ -12,30 +12,31 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from slipway.api.reasons import Reason
-
-from . import words
-from .cause import Cause
-from .platform import LASTS_AFTER, PASSES_WITHIN, is_keda_s, wants_none
-from .world import Object, WorldView, condition, is_false
+from slipway.objects.conditions import condition, is_false
+from slipway.objects.kinds import Object
+from slipway.observing import words
+from slipway.observing.cause import Cause
+from slipway.observing.platform import LASTS_AFTER, PASSES_WITHIN, is_keda_s, wants_none
+from slipway.observing.snapshot import Snapshot
 
 UNANSWERED = re.compile(r"no metric specs returned from scalers|rpc error")
 """In KEDA's words, of a trigger that it couldn't even ask once. Later it says TriggerError, and not why."""
 
 
-def causes_in(world: WorldView) -> Iterator[Cause]:
+def causes_in(snapshot: Snapshot) -> Iterator[Cause]:
     """Why nobody would wake this deployment, which is at zero."""
-    if wants_none(world) and _fails_for(world, PASSES_WITHIN):
-        yield _cause(world)
+    if wants_none(snapshot) and _fails_for(snapshot, PASSES_WITHIN):
+        yield _cause(snapshot)
 
 
-def doubt_in(world: WorldView) -> Cause | None:
+def doubt_in(snapshot: Snapshot) -> Cause | None:
     """Why the number of replicas, which is right now, couldn't change."""
-    return _cause(world) if _fails_for(world, LASTS_AFTER) else None
+    return _cause(snapshot) if _fails_for(snapshot, LASTS_AFTER) else None
 
 
-def moments_in(world: WorldView) -> Iterator[datetime]:
+def moments_in(snapshot: Snapshot) -> Iterator[datetime]:
     """When something else may be said, though nothing changes. Some of them have passed."""
-    if since := world.scaler_fails_since:
+    if since := snapshot.scaler_fails_since:
         yield from (since + PASSES_WITHIN, since + LASTS_AFTER)
 
 
@@ -54,22 +55,22 @@ def address_of(scaled_object: Object) -> str:
     return str((triggers[0].get("metadata") or {}).get("scalerAddress", ""))
 
 
-def _fails_for(world: WorldView, patience: timedelta) -> bool:
+def _fails_for(snapshot: Snapshot, patience: timedelta) -> bool:
     """Without its target, or on its way out, it has nothing to scale."""
-    since, thing = world.scaler_fails_since, world.scaled_object
-    if since is None or thing is None or not world.deployments or thing["metadata"].get("deletionTimestamp"):
+    since, thing = snapshot.scaler_fails_since, snapshot.scaled_object
+    if since is None or thing is None or not snapshot.deployments or thing["metadata"].get("deletionTimestamp"):
         return False
-    return is_keda_s(world) and world.now - since >= patience
+    return is_keda_s(snapshot) and snapshot.now - since >= patience
 
 
-def _cause(world: WorldView) -> Cause:
-    thing = world.scaled_object or {}
+def _cause(snapshot: Snapshot) -> Cause:
+    thing = snapshot.scaled_object or {}
     found = condition(thing, "Ready") or {}
     message = found.get("message") or found.get("reason", "")
     said = words.plain(message).rstrip(".")
     if found.get("reason") != "TriggerError" and not UNANSWERED.search(message):
         told = f"KEDA can't scale by ScaledObject {thing['metadata']['name']}: {said}"
-    elif world.scaler_is_there is False:
+    elif snapshot.scaler_is_there is False:
         told = f"KEDA can't ask the activator at {address_of(thing)}, of which no replica is ready: {said}"
     else:
         told = f"KEDA can't ask the activator at {address_of(thing)}, which a NetworkPolicy may keep from it: {said}"

@@ -14,7 +14,7 @@ from slipway.activator.demand import Deployment
 from slipway.activator.looking import Looking
 from slipway.activator.settings import parse
 from slipway.activator.watches import Home, watches
-from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
+from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 
 HOME = Home("slipway-system", "slipway-activator")
 

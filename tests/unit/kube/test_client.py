@@ -22,11 +22,10 @@ from slipway.kube.errors import (
     NotLeaderError,
     TooLargeError,
     UnavailableError,
-    UnknownKindError,
 )
-from slipway.kube.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, SECRET, Object
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
+from slipway.objects.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, SECRET, Object, UnknownKindError
 
 THING: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "chat"}}
 QUICK = Patience(deadline=2.0, per_try=0.3, first_pause=0.001, longest_pause=0.002)
@@ -281,7 +280,7 @@ async def test_the_lease_is_looked_at_again_before_each_try(client: KubeClient, 
 
 
 async def test_a_kind_that_is_not_in_the_table_is_named(client: KubeClient) -> None:
-    with pytest.raises(UnknownKindError, match=r"example\.com/v1 Widget is not in slipway\.kube\.kinds"):
+    with pytest.raises(UnknownKindError, match=r"example\.com/v1 Widget is not in slipway\.objects\.kinds"):
         await client.apply({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}})
 
 

@@ -8,10 +8,10 @@ from copy import deepcopy
 
 import pytest
 from slipway.kube.errors import Call, ConflictError, NotFoundError, NotLeaderError, UnavailableError
-from slipway.kube.kinds import Kind, Object
 from slipway.kube.lease import LeaderElection, Timing
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
+from slipway.objects.kinds import Kind, Object
 from support import virtual_time
 from support.virtual_time import now
 

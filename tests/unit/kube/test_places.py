@@ -9,9 +9,9 @@ import pytest
 from slipway.kube.audit import Auditor, Rhythm
 from slipway.kube.errors import Call, ForbiddenError, KubeError
 from slipway.kube.health import caches_are_filled
-from slipway.kube.kinds import NAMESPACE, POD, SERVICE, Kind, Object
 from slipway.kube.places import Places
 from slipway.kube.store import Store
+from slipway.objects.kinds import NAMESPACE, POD, SERVICE, Kind, Object
 from support import virtual_time
 from support.virtual_time import now
 

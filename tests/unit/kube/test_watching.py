@@ -13,9 +13,9 @@ import pytest
 from slipway.kube import arrivals, watching
 from slipway.kube.audit import Rhythm
 from slipway.kube.errors import Call, ForbiddenError, UnavailableError
-from slipway.kube.kinds import CONFIG_MAP, POD, Kind, Object
 from slipway.kube.metrics import Metrics
 from slipway.kube.watching import Watch, Watching
+from slipway.objects.kinds import CONFIG_MAP, POD, Kind, Object
 
 ONE: Object = {"metadata": {"name": "a", "namespace": "b", "uid": "c", "resourceVersion": "1"}}
 

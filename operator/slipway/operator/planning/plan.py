@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from slipway.api.reasons import Reason
-
-Object = dict[str, Any]
+from slipway.objects.kinds import Object
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.objects.kinds import Object
 from slipway.operator.planning.engines import CPU
-
-Object = dict[str, Any]
 
 
 def parallelism(spec: LLMDeploymentSpec) -> tuple[int, int]:

@@ -1,12 +1,12 @@
-"""The operator's process: what runs in it beside each other, who starts whom, and how it ends.
+"""The operator's process: its concurrent parts, how they start each other, and how it ends.
 
-- `Watching` fills the caches and puts keys into the queue; on all replicas, so that a standby is warm.
-- `Following` does the same for KServe and KEDA, for which all deployments wait.
-- `LeaderElection` opens the queue on one of them, and closes it as soon as that is in doubt.
-- The queue calls the `Reconciler`, whose client asks the election before each write.
-- The management port answers from the begin to the end.
+- `Watching` fills the caches and puts keys into the queue; on all replicas, so that a standby has warm caches.
+- `PlatformWatch` does the same for KServe and KEDA, on which all LLMDeployments depend.
+- `LeaderElection` opens the queue on one replica, and closes it as soon as its lease is in doubt.
+- The queue calls the `Reconciler`, whose client checks the lease before each write.
+- The management port responds from the start to the end.
 
-Asked to end, it stops watching, finishes what is in flight, gives the Lease back, and closes.
+On SIGTERM it stops watching, finishes the reconciles in flight, releases the Lease, and closes its connections.
 """
 
 from __future__ import annotations
@@ -20,36 +20,38 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+from slipway.api.model_key import ModelKey
 from slipway.kube import health
 from slipway.kube.backlog import Backoff
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import NODE, Object
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import Metrics, Readings
+from slipway.kube.overlay import Overlay
 from slipway.kube.queue import WorkQueue
+from slipway.kube.store import place_of
 from slipway.kube.watching import Login, Watching
+from slipway.objects.kinds import NODE, Kind, Object
+from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
-from slipway.operator.reconciling.home import Home
-from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.ledger import Ledger
-from slipway.operator.reconciling.looking import Lookout
+from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.options import Options
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
-from slipway.operator.reconciling.platform import KEDA, KSERVE, Following
+from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
 from slipway.operator.reconciling.portbook import PortBook
 from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.watches import watches
 
 logger = logging.getLogger(__name__)
 
-FINISH_WITHIN = 7.0  # seconds; then the Lease is given back, for which there are 2, and all is over within 10
+FINISH_WITHIN = 7.0  # seconds; releasing the Lease takes up to 2 more, so that all is over within 10
 STALE_AFTER = 60.0
-LOOK_WHETHER_FILLED = 0.1
+CHECK_CACHES_EVERY = 0.1
 LONGEST_BACKOFF = 60.0
 
 Now = Callable[[], datetime]
@@ -59,15 +61,15 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-UNTIL_MADE = 0.25  # seconds between two looks whether the runtimes of this release are there
+UNTIL_RUNTIMES_EXIST = 0.25  # seconds
 
 
 class Operator:
-    """`configuration`: of the API server. `now`: the time of day, which no wait depends on."""
+    """`configuration`: of the API server. `now`: the time of day; no wait depends on it."""
 
     def __init__(self, options: Options, configuration: Any, *, now: Now = utc_now) -> None:
         self._options = options
-        self._home = Home(
+        self._installation = Installation(
             options.namespace,
             options.activators,
             options.prometheus_namespaces,
@@ -77,11 +79,10 @@ class Operator:
         )
         self._connection = Connection(configuration)
         self._metrics = Metrics()
-        self._ledger = Ledger()
-        self._term: object = None  # of office, in which the ledger was written
+        self._term: object = None  # the term of leadership in which the memories were made
         client = KubeClient(self._connection, self._metrics)
         self._election = self._elected(client)
-        self._queue: WorkQueue[Key] = WorkQueue(
+        self._queue: WorkQueue[ModelKey] = WorkQueue(
             self._reconcile,
             self._metrics,
             workers=options.workers,
@@ -107,30 +108,32 @@ class Operator:
             keep_unused=None if options.watch_namespaces else options.keep_old_runtimes,
             leads=lambda: self._election.is_leader,
         )
-        self._references = References(client, self._watching.store)
+        self._overlay = Overlay(self._watching.store)
+        self._memories = Memories(self._overlay)
         self._platform = [
-            Following(program, namespace, client=client, login=login, concern=self._add_everyone, now=now)
+            PlatformWatch(program, namespace, client=client, login=login, concern=self._add_everyone, now=now)
             for program, namespace in ((KSERVE, options.kserve_namespace), (KEDA, options.keda_namespace))
         ]
-        self._lookout = Lookout(
+        kserve, keda = (each.part for each in self._platform)
+        self._reader = SnapshotReader(
             self._watching.store,
-            self._ledger,
-            self._ports,
+            self._overlay,
+            port_of=self._ports.port_of,
             now=now,
-            slipway_namespace=options.namespace,
-            activators=options.activators,
-            runtimes=self._home.runtimes,
+            installation=self._installation,
+            kserve=kserve,
+            keda=keda,
         )
-        self._lookout.kserve, self._lookout.keda = (each.part for each in self._platform)
-        self._reconciler = self._made_reconciler(writer, now)
+        references = References(client, self._watching.store, self._memories)
+        self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_objects(self._by_state)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
-        """Until it is asked to end, or something in it fails, which is raised after an orderly end."""
+        """Until `asked_to_end`, or until a part fails; its error is raised after an orderly end."""
         async with health.serve(
             self._metrics, live=self._live(), ready=self._ready(), port=self._options.management_port
         ) as port:
-            logger.info("%s answers on port %d", self._options.identity, port)
+            logger.info("%s serves its management port %d", self._options.identity, port)
             watching = asyncio.create_task(self._watching.run(), name="watching")
             working = asyncio.create_task(self._work(), name="queue")
             leading = asyncio.create_task(self._election.run(), name="election")
@@ -142,9 +145,9 @@ class Operator:
             await self._end(watching, working, leading, asked, *following)
 
     async def _work(self) -> None:
-        """Not before the caches are filled: each first list would have all looked at, and put off, again and again."""
-        while self._watching.store.unsynced():  # noqa: ASYNC110 - looked at so seldom that no event is worth it
-            await asyncio.sleep(LOOK_WHETHER_FILLED)
+        """Starts once the caches are filled: before, each first list would reconcile and postpone every key."""
+        while self._watching.store.unsynced():  # noqa: ASYNC110 - only at the start, so that no event is worth it
+            await asyncio.sleep(CHECK_CACHES_EVERY)
         await self._queue.run()
 
     async def _end(self, *tasks: asyncio.Task[Any]) -> None:
@@ -174,14 +177,14 @@ class Operator:
             on_change=self._lead,
         )
 
-    def _made_watching(self, client: KubeClient, login: Login) -> Watching[Key]:
+    def _made_watching(self, client: KubeClient, login: Login) -> Watching[ModelKey]:
         return Watching(
             watches(
                 everyone=self._everyone,
                 on_node=self._on_node,
                 node=self._node,
                 ports=self._concerned_by_ports,
-                home=self._home,
+                installation=self._installation,
                 on_claim=self._on_claim,
             ),
             client=client,
@@ -189,23 +192,22 @@ class Operator:
             add=self._queue.add,
             metrics=self._metrics,
             on_kinds=lambda _: self._add_everyone(),
-            on_told=self._ledger.told,
+            on_told=self._own_write_told,
         )
 
-    def _made_reconciler(self, client: KubeClient, now: Now) -> Reconciler:
+    def _made_reconciler(self, client: KubeClient, references: References, now: Now) -> Reconciler:
         store = self._watching.store
         events = EventRecorder(client, instance=self._options.identity, now=now)
-        self._reporter = Reporter(client, events, self._ledger)
         return Reconciler(
             store=store,
-            ledger=self._ledger,
-            lookout=self._lookout,
+            memories=self._memories,
+            reader=self._reader,
             ports=self._ports,
-            applier=Applier(client, store, self._ledger),
-            reporter=self._reporter,
-            references=self._references,
+            applier=Applier(client, store, self._overlay),
+            reporter=Reporter(client, events, self._overlay),
+            references=references,
             rights=Rights(client, slipway_namespace=self._options.namespace, clock=time.monotonic),
-            home=self._home,
+            installation=self._installation,
         )
 
     def _live(self) -> health.Checks:
@@ -218,36 +220,40 @@ class Operator:
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def _lead(self, leads: bool) -> None:
-        """Where another one may have written meanwhile, nothing is taken as written.
+        """After another leader, nothing counts as written any more.
 
-        Where the API server was only too slow to renew the lease, applying all anew would make it slower.
+        Where the API server was only too slow to renew the lease, applying everything again would make it slower, so
+        the memories stay.
         """
         if leads:
             if self._election.term != self._term:
-                self._ledger.clear()
-                self._lookout.begin_anew()
+                self._memories.clear()
+                self._ports.start_over()
                 self._term = self._election.term
             self._add_everyone()
             self._queue.resume()
         else:
             self._queue.pause()
 
-    async def _reconcile(self, key: Key) -> float | None:
+    async def _reconcile(self, key: ModelKey) -> float | None:
         if self._own_runtimes.are_coming:
-            return UNTIL_MADE
+            return UNTIL_RUNTIMES_EXIST
         return await self._reconciler.reconcile(key)
 
-    def _concerned_by_ports(self, config_map: Object) -> Iterable[Key]:
+    def _own_write_told(self, kind: Kind, reported: Object) -> None:
+        self._overlay.told(kind, reported)
+
+    def _concerned_by_ports(self, config_map: Object) -> Iterable[ModelKey]:
         return self._ports.concerns(config_map)
 
-    def _everyone(self) -> Iterable[Key]:
-        return self._lookout.everyone()
+    def _everyone(self) -> Iterable[ModelKey]:
+        return self._reader.everyone()
 
-    def _on_node(self, node: str) -> Iterable[Key]:
-        return self._lookout.on_node(node)
+    def _on_node(self, node: str) -> Iterable[ModelKey]:
+        return self._reader.on_node(node)
 
-    def _on_claim(self, claim: Object) -> Iterable[Key]:
-        return self._references.whom_concerns(claim)
+    def _on_claim(self, claim: Object) -> Iterable[ModelKey]:
+        return self._memories.named_by(place_of(claim))
 
     def _node(self, name: str) -> Object | None:
         return self._watching.store.get(NODE, name)
@@ -257,7 +263,7 @@ class Operator:
             self._queue.add(key)
 
     def _by_state(self) -> Readings:
-        """Only the leader's, because sums over the replicas should be true."""
+        """Only the leader's, so that sums over the replicas are correct."""
         if not self._election.is_leader:
             return {}
-        return dict(self._reporter.by_state())
+        return dict(self._memories.by_state())

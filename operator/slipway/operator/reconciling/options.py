@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
-from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.kube.lease import own_identity
+from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.process.flags import (
     KUBECONFIG,
     LOG_FORMAT,

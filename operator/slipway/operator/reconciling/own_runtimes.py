@@ -16,8 +16,8 @@ from typing import Any
 from slipway.api.names import RUNTIME_LABEL
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import KubeError, NotLeaderError
-from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Object
 from slipway.kube.store import Store
+from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Object
 
 logger = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from slipway.api.names import SERVICE_LABEL
-from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Object
 from slipway.kube.metrics import Metrics
 from slipway.kube.places import Lister
 from slipway.kube.store import Mark, Store, pruned
 from slipway.kube.watching import Login, Watch, Watching
+from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Object
 from slipway.observing import platform
-from slipway.observing.world import Part
+from slipway.observing.snapshot import PlatformPart
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ class PartReader:
 
     def __init__(self, program: Program, namespace: str, store: Store) -> None:
         self._program, self._namespace, self._store = program, namespace, store
-        self._read: tuple[Mark, Part] | None = None
+        self._read: tuple[Mark, PlatformPart] | None = None
 
-    def part(self) -> Part | None:
+    def part(self) -> PlatformPart | None:
         """None: not known yet."""
         if self._store.unsynced():
             return None
@@ -59,9 +59,9 @@ class PartReader:
             self._read = self._store.mark, self._part()
         return self._read[1]
 
-    def _part(self) -> Part:
+    def _part(self) -> PlatformPart:
         slices = [each for each in self._store.all(ENDPOINT_SLICE) if self._is_of_webhook(each)]
-        return Part(
+        return PlatformPart(
             namespace=self._namespace,
             controller=self._store.get(DEPLOYMENT, self._program.controller, self._namespace),
             pods=tuple(self._store.all(POD)),
@@ -73,8 +73,8 @@ class PartReader:
         return bool(self._program.webhook) and labels.get(SERVICE_LABEL) == self._program.webhook
 
 
-class Following:
-    """One program, followed. `concern`: all deployments are to be looked at."""
+class PlatformWatch:
+    """Watches one program while the operator runs. `concern`: queues all LLMDeployments."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Following:
         finally:
             self._set_alarm(None)
 
-    def part(self) -> Part | None:
+    def part(self) -> PlatformPart | None:
         return self._reader.part()
 
     def look(self) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from slipway.kube.client import KubeClient, ServiceAccount
 from slipway.kube.errors import KubeError
-from slipway.kube.kinds import SECRET, Object
+from slipway.objects.kinds import SECRET, Object
 
 logger = logging.getLogger(__name__)
 

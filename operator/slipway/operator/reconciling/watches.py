@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from slipway.api.asked import writes
+from slipway.api.model_key import ModelKey
 from slipway.api.names import (
     ACTIVATOR_LABEL,
     KIND,
@@ -21,7 +22,9 @@ from slipway.api.names import (
     WAKE_ANNOTATION,
     activator_slice,
 )
-from slipway.kube.kinds import (
+from slipway.kube.store import place_of, pruned
+from slipway.kube.watching import Watch, with_home
+from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,
@@ -42,11 +45,8 @@ from slipway.kube.kinds import (
     SERVING_RUNTIME,
     Object,
 )
-from slipway.kube.store import place_of, pruned
-from slipway.kube.watching import Watch, with_home
 from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
-from slipway.operator.reconciling.home import Home
-from slipway.operator.reconciling.key import Key
+from slipway.operator.installation import Installation
 
 OF_PODS = "-predictor-"  # KServe names them so, after the InferenceService
 CUT_AT, LONGEST = 58, 63  # where Kubernetes cuts the name of a pod, to append five characters of its own
@@ -65,18 +65,18 @@ CHILDREN = {
 
 def watches(
     *,
-    everyone: Callable[[], Iterable[Key]],
-    on_node: Callable[[str], Iterable[Key]],
+    everyone: Callable[[], Iterable[ModelKey]],
+    on_node: Callable[[str], Iterable[ModelKey]],
     node: Callable[[str], Object | None],
-    ports: Callable[[Object], Iterable[Key]],
-    home: Home,
-    on_claim: Callable[[Object], Iterable[Key]] = lambda _: (),
-) -> list[Watch[Key]]:
+    ports: Callable[[Object], Iterable[ModelKey]],
+    installation: Installation,
+    on_claim: Callable[[Object], Iterable[ModelKey]] = lambda _: (),
+) -> list[Watch[ModelKey]]:
     """`everyone`: all deployments; `on_node`: those with a pod on the node; `node`: as it is now, if it is there;
     `ports`: whom a part of the table of ports concerns; `on_claim`: those that name the PersistentVolumeClaim.
     """
     health = NodeHealth(on_node, node)
-    in_watched = partial(Watch[Key], namespaces=home.watched)
+    in_watched = partial(Watch[ModelKey], namespaces=installation.watched)
     of_models = partial(in_watched, packed=True)
     return [
         of_models(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], keep=what_is_wanted, largest=MOST_OF_A_SPEC),
@@ -88,13 +88,13 @@ def watches(
         of_models(POD, owner_of, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD),
         Watch(
             ENDPOINT_SLICE,
-            lambda thing: whom_a_slice_concerns(thing, everyone, home),
+            lambda thing: whom_a_slice_concerns(thing, everyone, installation),
             ACTIVATOR_LABEL,
-            namespaces=with_home(home.watched, home.namespace),
-            keep=partial(where_it_leads, home=home),
+            namespaces=with_home(installation.watched, installation.namespace),
+            keep=partial(where_it_leads, installation=installation),
             packed=True,
         ),
-        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(home.namespace,), largest=MOST_OF_A_CONFIG_MAP),
+        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(installation.namespace,), largest=MOST_OF_A_CONFIG_MAP),
         *(of_models(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
         of_models(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
@@ -111,33 +111,35 @@ def watches(
     ]
 
 
-def key_of(deployment: Object) -> Key:
-    return Key(*place_of(deployment))
+def key_of(deployment: Object) -> ModelKey:
+    return ModelKey(*place_of(deployment))
 
 
-def owner_of(thing: Object) -> Iterable[Key]:
+def owner_of(thing: Object) -> Iterable[ModelKey]:
     namespace, _ = place_of(thing)
-    return [Key(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
+    return [ModelKey(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
 
 
-def owners_of(child: Object) -> Iterable[Key]:
+def owners_of(child: Object) -> Iterable[ModelKey]:
     """By its label and by its owner reference: somebody may have changed either."""
     namespace, _ = place_of(child)
     references = child["metadata"].get("ownerReferences") or []
-    return {*owner_of(child), *(Key(namespace, each["name"]) for each in references if each.get("kind") == KIND)}
+    return {*owner_of(child), *(ModelKey(namespace, each["name"]) for each in references if each.get("kind") == KIND)}
 
 
-def whom_a_slice_concerns(thing: Object, everyone: Callable[[], Iterable[Key]], home: Home) -> Iterable[Key]:
+def whom_a_slice_concerns(
+    thing: Object, everyone: Callable[[], Iterable[ModelKey]], installation: Installation
+) -> Iterable[ModelKey]:
     """Where an activator is concerns all; who answers for a model, its pods tell. Slices have the Service's labels."""
     labels = thing["metadata"].get("labels") or {}
     if OWNER_LABEL not in labels:
-        is_at_home = place_of(thing)[0] == home.namespace
-        return everyone() if is_at_home and labels.get(SERVICE_LABEL) in home.activators else ()
+        is_at_home = place_of(thing)[0] == installation.namespace
+        return everyone() if is_at_home and labels.get(SERVICE_LABEL) in installation.activators else ()
     is_extra = thing["metadata"]["name"] == activator_slice(labels[OWNER_LABEL])
     return owners_of(thing) if is_extra else ()
 
 
-def whom_an_autoscaler_concerns(autoscaler: Object) -> Iterable[Key]:
+def whom_an_autoscaler_concerns(autoscaler: Object) -> Iterable[ModelKey]:
     return owners_of(autoscaler) if _is_ours(autoscaler) else ()
 
 
@@ -151,11 +153,11 @@ def _is_ours(autoscaler: Object) -> bool:
 class NodeHealth:
     """Nodes report every few minutes, and only a change of their readiness concerns anybody, or that they are gone."""
 
-    on_node: Callable[[str], Iterable[Key]]
+    on_node: Callable[[str], Iterable[ModelKey]]
     node: Callable[[str], Object | None]
     known: dict[str, str] = field(default_factory=dict)
 
-    def concerns(self, changed: Object) -> Iterable[Key]:
+    def concerns(self, changed: Object) -> Iterable[ModelKey]:
         """The last that is heard of a node looks like all that was heard before, so its place is looked at."""
         name = changed["metadata"]["name"]
         there = self.node(name)
@@ -207,11 +209,11 @@ def without_what_is_kedas(autoscaler: Object) -> Object:
     return pruned(autoscaler) if _is_ours(autoscaler) else named(autoscaler)
 
 
-def where_it_leads(endpoint_slice: Object, home: Home) -> Object:
+def where_it_leads(endpoint_slice: Object, installation: Installation) -> Object:
     """Of the activator, and of what we have made; where a model's Service leads else, its pods tell."""
     namespace, name = place_of(endpoint_slice)
     owner = (endpoint_slice["metadata"].get("labels") or {}).get(OWNER_LABEL)
-    is_read = name == activator_slice(owner) if owner else namespace == home.namespace
+    is_read = name == activator_slice(owner) if owner else namespace == installation.namespace
     return pruned(endpoint_slice) if is_read else named(endpoint_slice)
 
 
@@ -259,14 +261,14 @@ def what_an_event_tells(event: Object) -> Object:
     return {**kept, "metadata": {name: event["metadata"].get(name) for name in WHICH}}
 
 
-def told_of_a_model(event: Object, *, everyone: Callable[[], Iterable[Key]]) -> Object | None:
+def told_of_a_model(event: Object, *, everyone: Callable[[], Iterable[ModelKey]]) -> Object | None:
     """Only events of our pods; with the owner's label, by which all else is found, too."""
     about = event.get("involvedObject") or {}
     owner = _owner_in_name(about.get("name", ""), place_of(event)[0], everyone)
     return {**event, "metadata": {**event["metadata"], "labels": {OWNER_LABEL: owner}}} if owner else None
 
 
-def _owner_in_name(pod: str, namespace: str, everyone: Callable[[], Iterable[Key]]) -> str:
+def _owner_in_name(pod: str, namespace: str, everyone: Callable[[], Iterable[ModelKey]]) -> str:
     owner, separator, _ = pod.rpartition(OF_PODS)
     if separator or len(pod) < LONGEST:
         return owner

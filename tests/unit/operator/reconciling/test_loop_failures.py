@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.kube.kinds import (
-    DEPLOYMENT,
-    LLM_DEPLOYMENT,
-)
+from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from support.small_cluster import Loop
 from support.turns import cause, condition, made_by_kserve, status
 

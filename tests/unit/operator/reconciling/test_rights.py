@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer
-from slipway.kube.kinds import Object
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
+from slipway.objects.kinds import Object
 from slipway.operator.reconciling.rights import FRESH, Rights
 from support.neighbours import Clock
 from support.turns import llm
