@@ -272,8 +272,8 @@ async def test_an_error_with_what_runs_keda_ends_no_operator(
         now=lambda: datetime.now(UTC),
     )
     monkeypatch.setattr(following, "part", lambda: "odd")
-    following.look()
-    assert "KEDA can't be judged" in caplog.text
+    following.check()
+    assert "The check of KEDA failed" in caplog.text
 
 
 def model_of(name: str) -> Object:

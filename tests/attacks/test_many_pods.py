@@ -25,7 +25,7 @@ from slipway.kube.watching import Watching
 from slipway.objects.kinds import LLM_DEPLOYMENT, POD, Kind, Object
 from slipway.objects.metadata import uid_of
 from slipway.observing.keeping import MOST_PODS
-from slipway.operator.reconciling.memory import Memory
+from slipway.operator.reconciling.memory import ModelMemory
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 from support.small_cluster import Loop
@@ -214,6 +214,6 @@ async def test_the_operator_looks_at_no_more_pods_than_a_model_can_have_replicas
         loop.store.take(POD, "ADDED", pod(number, ready=number == 1), now=0)
     llm_deployment = loop.reader.llm_deployment(key)
     assert llm_deployment
-    snapshot = loop.reader.read(key, llm_deployment, Memory(uid_of(llm_deployment)))
+    snapshot = loop.reader.read(key, llm_deployment, ModelMemory(uid_of(llm_deployment)))
     assert len(snapshot.pods) == MOST_PODS
     assert "p1" in {each["metadata"]["name"] for each in snapshot.pods}

@@ -158,7 +158,9 @@ async def test_a_model_at_zero_says_that_keda_is_down_and_is_well_when_it_is_bac
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
-CAN_NOT_ASK = because_of("ScalerUnavailable", f"KEDA can't ask the activator at {ACTIVATOR_SERVICE}.{HOME}:9090, which")
+CAN_NOT_ASK = because_of(
+    "ScalerUnavailable", f"KEDA can't reach the activator at {ACTIVATOR_SERVICE}.{HOME}:9090, which"
+)
 NOBODY_LISTENS = 1  # a port
 
 

@@ -1,6 +1,5 @@
 """What can go wrong in a call to the API server, as a tree:
 
-UnknownKindError         an object of a kind that is not in `kinds`
 NotLeaderError           the lease isn't surely ours, so nothing may be written
 KubeError                the API server refused, failed, or couldn't be reached
 ├── KindMissingError     it has no such kind (now): a CRD isn't installed
@@ -23,10 +22,6 @@ from typing import Any
 WORDS_LIMIT = 1000
 NOT_YET_KNOWN = "cannot find RESTMapping"
 """Said of an owner whose CRD came some seconds ago, where the API server checks rights on owners. It learns soon."""
-
-
-class UnknownKindError(Exception):
-    """To be repaired in the code: the kind must be named in `kinds`."""
 
 
 class NotLeaderError(Exception):

@@ -1,4 +1,4 @@
-"""The one cause that explains a deployment best: of its pods, of those who should make pods, and of the platform."""
+"""The one cause that explains an LLMDeployment best: of its pods, their controllers, or the platform."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ NAMESPACE_GOES = "because it is being terminated"
 
 
 def main_cause(snapshot: Snapshot) -> Cause | None:
-    """None: nothing is known to be wrong."""
+    """The most urgent cause; None: nothing is known to be wrong."""
     found = worst(
         [
             *_of_platform(snapshot),
@@ -61,10 +61,10 @@ def main_cause(snapshot: Snapshot) -> Cause | None:
 
 def _of_platform(snapshot: Snapshot) -> Iterator[Cause]:
     if INFERENCE_SERVICE not in snapshot.kinds:
-        message = "The cluster has no InferenceServices; as soon as KServe is installed, this goes on"
+        message = "The cluster has no InferenceServices; install KServe, and this continues"
         yield Cause(Reason.KSERVE_MISSING, message, final=Reason.KSERVE_MISSING.is_final)
     for thing in snapshot.foreign:
-        yield Cause(Reason.NAME_TAKEN, f"{_title(thing)} is there already and {_owner(thing)}", final=True)
+        yield Cause(Reason.NAME_TAKEN, f"{_title(thing)} exists already and {_owner(thing)}", final=True)
     yield from platform.causes_in(snapshot)
     yield from scaler.causes_in(snapshot)
     yield from map(_of_refusal, snapshot.refusals)
@@ -79,7 +79,7 @@ def _of_unmet(snapshot: Snapshot) -> Iterator[Cause]:
 
 
 def _with_missing_credentials(cause: Cause, snapshot: Snapshot) -> Cause:
-    """A registry that refuses an image doesn't tell what was to let us in."""
+    """A registry that refuses an image doesn't name the credentials that are missing."""
     told = (cause.message.rstrip("."), *(in_words(each) for each in snapshot.unmet if not each.is_needed))
     return replace(cause, message="; ".join(told))
 
@@ -92,7 +92,7 @@ def _of_refusal(refusal: RefusedWrite) -> Cause:
 
 
 def _of_kserve(snapshot: Snapshot) -> Iterator[Cause]:
-    """What KServe says itself. It is believed about its own work, and never about pods."""
+    """What KServe reports. It is trusted about its own work, and never about pods."""
     service = snapshot.inference_service or {}
     failure = service.get("status", {}).get("modelStatus", {}).get("lastFailureInfo") or {}
     if reason := KSERVE_FAILURES.get(failure.get("reason", "")):
@@ -102,7 +102,7 @@ def _of_kserve(snapshot: Snapshot) -> Iterator[Cause]:
 
 
 def _of_conditions(service: Object) -> Iterator[Cause]:
-    """Its reconcile failed before there was a Deployment: its webhook, a policy or the API server refused something."""
+    """KServe's reconcile failed before it created a Deployment: a webhook, a policy or the API server refused."""
     for kind in ("PredictorReady", "Ready"):
         found = condition(service, kind) or {}
         if found.get("reason") == RECONCILE_FAILED and found.get("message") and NAMESPACE_GOES not in found["message"]:
@@ -114,7 +114,7 @@ def _of_conditions(service: Object) -> Iterator[Cause]:
 
 
 def of_replica_makers(snapshot: Snapshot) -> Iterator[Cause]:
-    """Pods that could not even be made: a quota, a policy or a webhook refuses them."""
+    """Pods that could not even be created: a quota, a policy or a webhook refuses them."""
     for maker in (*snapshot.deployments, *snapshot.replica_sets):
         failure = condition(maker, "ReplicaFailure") or {}
         if failure.get("status") == "True":
@@ -122,13 +122,13 @@ def of_replica_makers(snapshot: Snapshot) -> Iterator[Cause]:
             reason = said.reason if said else Reason.API_ERROR
             since = parse_time(failure.get("lastTransitionTime"))
             yield Cause(
-                reason, f"A pod can't be made: {words.plain(failure.get('message', ''))}", since, reason.is_final
+                reason, f"A pod can't be created: {words.plain(failure.get('message', ''))}", since, reason.is_final
             )
             return
 
 
 def _of_pods(snapshot: Snapshot) -> Iterator[Cause]:
-    """A pod that is left behind for people to look at explains something only while a replica is missing."""
+    """A pod that has ended and was not deleted is a cause only while a replica is missing."""
     pods = [Pod(raw, snapshot) for raw in snapshot.pods]
     whole = any(pod.is_ready for pod in pods) and not any(pod.is_on_its_way for pod in pods)
     for pod in pods:

@@ -1,7 +1,7 @@
-"""How much of an object is kept: what is read of it by either program, and bounded, whoever has written it. Pure.
+"""How much of an object is stored: the fields that either program reads, bounded in size, whoever wrote them. Pure.
 
-Pods, Services and EndpointSlices are their namespace's to write. Whoever may make them may make them as large as the
-API server takes them (1.5 MB), and label them as ours.
+Any tenant that may create pods, Services or EndpointSlices in its namespace may make them as large as the API server
+accepts (1.5 MB), and label them as ours.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, RUNTIME_PORT,
 from slipway.objects.kinds import Object
 from slipway.observing.rollout import TEMPLATE_HASH
 
-LONGEST_TEXT = 4096  # as long as the kubelet lets the last words of a container be
+LONGEST_TEXT = 4096  # the kubelet's own limit of a termination message
 MOST_ENTRIES = 32  # of each list and each map
-MOST_PODS = 1000  # of one deployment, which can't have more replicas; those that are ready first, then the newest
+MOST_PODS = 1000  # of one deployment, which can't have more replicas; ready ones first, then the newest
 
 WHICH = ("name", "namespace", "uid", "resourceVersion")
 OF_METADATA = (*WHICH, "creationTimestamp", "deletionTimestamp")
@@ -30,7 +30,7 @@ POD_CONDITIONS = ("PodScheduled", "Initialized", "Ready", "DisruptionTarget")
 
 
 def bounded(value: Any) -> Any:
-    """The same, with long texts cut, and long lists and maps cut short."""
+    """The same, with long strings, lists and maps cut."""
     if isinstance(value, str):
         return value[:LONGEST_TEXT]
     if isinstance(value, dict):
@@ -41,12 +41,12 @@ def bounded(value: Any) -> Any:
 
 
 def picked(thing: Object, names: Iterable[str]) -> Object:
-    """These fields of it, as far as it has them."""
+    """These of its fields that it has."""
     return {name: bounded(thing[name]) for name in names if name in thing}
 
 
 def named(thing: Object, *more: str) -> Object:
-    """Its kind, and of its metadata what finds it again and tells whose it is; with these fields of it beside."""
+    """Its kind, and the metadata that identify it and its owner, with `more` fields of the metadata."""
     metadata = picked(thing["metadata"], (*OF_METADATA, *more))
     metadata["labels"] = picked(thing["metadata"].get("labels") or {}, OF_LABELS)
     if "ownerReferences" in more:
@@ -55,14 +55,14 @@ def named(thing: Object, *more: str) -> Object:
 
 
 def owners(thing: Object) -> list[Object]:
-    """Those first that tell whose it is: its controller, and LLMDeployments."""
+    """Its owner references, with its controller and LLMDeployments first."""
     there = thing["metadata"].get("ownerReferences") or []
     in_order = sorted(there, key=lambda each: not (each.get("controller") or each.get("kind") == KIND))
     return [bounded(each) for each in _first(in_order)]
 
 
 def pod_shown(pod: Object) -> Object:
-    """How it is. What its containers are to run is KServe's, and longer than all the rest."""
+    """Its status, and little of its spec: what its containers run is KServe's, and larger than everything else."""
     spec = picked(pod["spec"], OF_PODS)
     for which in ("initContainers", "containers"):
         if which in pod["spec"]:
@@ -88,8 +88,8 @@ def _container(container: Object) -> Object:
 
 
 def _readiness(container: Object) -> Object:
-    """What the kubelet asks, where that is another question than our runtime's: with the port's number; empty where
-    nobody else can ask it."""
+    """The readiness probe, where it isn't our runtime's, with the number of its port; empty if only the kubelet can run
+    it."""
     probe = container.get("readinessProbe")
     if not probe:
         return {}

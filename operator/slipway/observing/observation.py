@@ -1,4 +1,4 @@
-"""What can be said about a deployment from what the cluster shows: counts, the cause, the step, the way to it."""
+"""What a snapshot shows about an LLMDeployment: counts, the cause of a problem, the step of a start, its address."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ from slipway.observing.rollout import NO_ROOM, is_updating, makes_room, place_is
 from slipway.observing.snapshot import Snapshot
 
 PATIENCE = timedelta(minutes=10)
-"""For what passes by itself, as a rule; what lasts longer counts as lasting."""
+"""For problems that usually pass on their own; those that last longer count as lasting."""
 
-HEARD_OF_WITHIN = timedelta(seconds=3)
-"""A new Service leads somewhere once the packet filter of each node has heard of it, which nobody tells. Who is told
-before that the model is ready would be refused. Moments of creation are whole seconds, so that it is 2 s at least.
+ROUTED_WITHIN = timedelta(seconds=3)
+"""A new Service works once kube-proxy on each node has processed it, which nothing reports. A client that believes
+the status too early would be refused. Creation times are in whole seconds, so that it is 2 s at least.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """The facts that the status is made of."""
+    """The facts from which the status is written. It lives for one reconcile."""
 
     desired: int
     ready: int
     warming_up: int
-    made: bool = True  # KServe has made its Deployment, and our Service is known by now
+    made: bool = True  # KServe has created its Deployment, and our Service works by now
     updating: bool = False  # pods of an older version are still there
     cause: Cause | None = None  # why replicas are missing
     scaling_cause: Cause | None = None  # why their number can't follow the demand
-    scaling_doubt: Cause | None = None  # why it couldn't, if it had to: nothing that runs now is worse for it
-    paused: bool = False  # somebody wants their number to stay as it is
-    lasting: bool = False  # the cause won't pass by itself
-    step: Reason = Reason.STARTING  # of the first replica that is on its way
+    scaling_doubt: Cause | None = None  # why it couldn't if it had to; running replicas are not affected
+    paused: bool = False  # the annotation slipway.dev/paused is set
+    lasting: bool = False  # the cause won't pass on its own
+    step: Reason = Reason.STARTING  # of the first replica that is starting
     waking_since: datetime | None = None
     phases: Phases | None = None  # of the first replica that is ready
     url: str | None = None
     activator_answers: bool | None = None
-    look_again_at: datetime | None = None  # time alone may change something then
+    look_again_at: datetime | None = None  # time alone may change the status then
 
 
 def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation:
-    """`deployment`: None where it can't be read; what runs is told all the same."""
+    """`deployment`: None if it is invalid; running replicas are reported all the same."""
     pods = sorted(
         (Pod(raw, snapshot) for raw in snapshot.pods), key=lambda pod: (pod.created or snapshot.now, pod.name)
     )
@@ -81,14 +81,14 @@ def observe(deployment: LLMDeployment | None, snapshot: Snapshot) -> Observation
 
 
 def _trouble(deployment: LLMDeployment | None, snapshot: Snapshot) -> Cause | None:
-    """A place that is missing is no trouble where one becomes free, or where the rollout sees to it that one does."""
+    """A missing node is no problem while a place becomes free, or while the rollout frees one."""
     cause = main_cause(snapshot)
-    sees_to_it = bool(deployment and deployment.spec.rollout.strategy == "Auto" and is_updating(snapshot))
-    return None if cause and cause.reason in NO_ROOM and (sees_to_it or makes_room(snapshot)) else cause
+    frees_place = bool(deployment and deployment.spec.rollout.strategy == "Auto" and is_updating(snapshot))
+    return None if cause and cause.reason in NO_ROOM and (frees_place or makes_room(snapshot)) else cause
 
 
 def _desired(deployment: LLMDeployment | None, snapshot: Snapshot) -> int:
-    """What the Deployment was told; before there is one, what the spec begins with."""
+    """The replicas of KServe's Deployment; before it exists, the number that the spec starts with."""
     if snapshot.deployments:
         return sum(int(each["spec"].get("replicas", 1)) for each in snapshot.deployments)
     if deployment is None:
@@ -116,14 +116,14 @@ def _url(service: Object | None) -> str | None:
     return f"http://{meta['name']}.{meta['namespace']}.svc" + ("" if port == 80 else f":{port}")
 
 
-def _heard_of_at(service: Object | None) -> datetime | None:
+def _routed_at(service: Object | None) -> datetime | None:
     since = created_at(service) if service else None
-    return since + HEARD_OF_WITHIN if since else None
+    return since + ROUTED_WITHIN if since else None
 
 
 def _is_new(service: Object | None, now: datetime) -> bool:
     since = created_at(service) if service else None
-    return since is not None and is_near(since, now, HEARD_OF_WITHIN)
+    return since is not None and is_near(since, now, ROUTED_WITHIN)
 
 
 def _outlasted_patience(cause: Cause, now: datetime) -> bool:
@@ -131,11 +131,11 @@ def _outlasted_patience(cause: Cause, now: datetime) -> bool:
 
 
 def _moments(pods: list[Pod], cause: Cause | None, snapshot: Snapshot) -> Iterator[datetime]:
-    """The moments to come from which on things look different, though nothing has changed."""
+    """The future moments at which time alone changes the status."""
     moments = [cause.since + PATIENCE] if cause and cause.since and not cause.final else []
     moments += [*platform.moments_in(snapshot), *scaler.moments_in(snapshot)]
-    if heard_of := _heard_of_at(snapshot.service):
-        moments.append(heard_of)
+    if routed_at := _routed_at(snapshot.service):
+        moments.append(routed_at)
     if taken_by := place_is_taken_by(snapshot):
         moments.append(taken_by)
     if silence := silent_since(snapshot):

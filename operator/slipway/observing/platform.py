@@ -1,11 +1,11 @@
-"""Whether KServe and KEDA do their work: read off what runs them, and off what they should have done and haven't.
+"""Whether KServe and KEDA work: read from their Deployments and pods, and from objects that they haven't processed.
 
-Thousands of deployments wait for the same two programs, and each tells of them. So that none of them flaps:
+Thousands of LLMDeployments depend on these two programs, and each reports them. So that no status flaps:
 
-- The words stay the same as long as the trouble is the same; they count nothing and name no moment.
-- A pause is no outage: a controller whose pod is replaced is back before anybody is told. Who waits for it is told
-  after `PASSES_WITHIN`, who serves and doesn't need it just then after `LASTS_AFTER`.
-- A controller that keeps ending is down until it has run for `STEADY_AFTER`, though it is ready for moments in between.
+- The message stays the same while the problem is the same; it contains no counts and no times.
+- A short pause is no outage: a controller whose pod is replaced is back before any status reports it. An LLMDeployment
+  that waits for it reports it after `PASSES_WITHIN`, one that serves and doesn't need it now after `LASTS_AFTER`.
+- A controller that keeps crashing is down until it has run for `STEADY_AFTER`, though it is ready at times.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from slipway.observing.snapshot import PlatformPart, Snapshot
 PASSES_WITHIN = timedelta(seconds=10)
 LASTS_AFTER = timedelta(seconds=60)
 STEADY_AFTER = timedelta(minutes=2)
-SHORT_LIFE = timedelta(minutes=10)  # whatever ends within it doesn't do its work
+SHORT_LIFE = timedelta(minutes=10)  # a program that ends within it doesn't work
 ACTS_WITHIN = timedelta(seconds=30)
-"""After something was given to a controller that runs: a busy one takes its time."""
+"""After an object was created for a running controller: a busy one needs time."""
 
 KEDA_PAUSED = "autoscaling.keda.sh/paused"
 SAFE_KEDA = (2, 21)
@@ -39,38 +39,41 @@ SAFE_KEDA = (2, 21)
 
 @dataclass(frozen=True)
 class Outage:
-    """`since`: None if it comes and goes. Sure: it won't be over in a moment."""
+    """`since`: None if the program keeps crashing. Sure: it won't be over in a moment."""
 
     message: str
     since: datetime | None
     is_sure: bool = False
 
-    def is_told(self, now: datetime, *, waits: bool) -> bool:
+    def is_reported(self, now: datetime, *, waits: bool) -> bool:
         if self.since is None or (waits and self.is_sure):
             return True
         return now - self.since >= (PASSES_WITHIN if waits else LASTS_AFTER)
 
 
 def causes_in(snapshot: Snapshot) -> Iterator[Cause]:
-    """Why this deployment gets no pod, where it waits for one, or would when somebody asks."""
+    """Why this LLMDeployment gets no pod, where it waits for one, or would on the next request."""
     if _waits_for_pods(snapshot):
-        yield from _told("KServe", Reason.KSERVE_DOWN, snapshot.kserve, snapshot.now, waits=True)
+        yield from _reported("KServe", Reason.KSERVE_DOWN, snapshot.kserve, snapshot.now, waits=True)
         yield from _silent_kserve(snapshot)
     if wants_none(snapshot) and is_keda_s(snapshot):
-        yield from _told("KEDA", Reason.KEDA_DOWN, snapshot.keda, snapshot.now, waits=True)
+        yield from _reported("KEDA", Reason.KEDA_DOWN, snapshot.keda, snapshot.now, waits=True)
         yield from _silent_keda(snapshot)
 
 
 def doubt_in(snapshot: Snapshot) -> Cause | None:
-    """Why the number of replicas, which is right now, couldn't change."""
-    found = [*_told("KServe", Reason.KSERVE_DOWN, snapshot.kserve, snapshot.now, waits=False)]
+    """Why the number of replicas, although correct now, couldn't change."""
+    found = [*_reported("KServe", Reason.KSERVE_DOWN, snapshot.kserve, snapshot.now, waits=False)]
     if is_keda_s(snapshot):
-        found += [*_told("KEDA", Reason.KEDA_DOWN, snapshot.keda, snapshot.now, waits=False), *_silent_keda(snapshot)]
+        found += [
+            *_reported("KEDA", Reason.KEDA_DOWN, snapshot.keda, snapshot.now, waits=False),
+            *_silent_keda(snapshot),
+        ]
     return next(iter(found), None)
 
 
 def moments_in(snapshot: Snapshot) -> Iterator[datetime]:
-    """When something else may be said, though nothing changes. Some of them have passed."""
+    """When time alone may change the result; some of these moments have passed."""
     for name, part in (("KServe", snapshot.kserve), ("KEDA", snapshot.keda)):
         outage = outage_of(name, part, snapshot.now) if part else None
         if outage and outage.since:
@@ -84,13 +87,13 @@ def moments_in(snapshot: Snapshot) -> Iterator[datetime]:
 
 
 def steady_at(part: PlatformPart, now: datetime) -> datetime | None:
-    """When a pod that keeps ending will have run for long enough, though nothing changes."""
-    moments = (began for pod in _pods(part, now) if _comes_and_goes(pod, now) for began in _begins(pod))
-    return min((began + STEADY_AFTER for began in moments), default=None)
+    """When a pod that keeps crashing will have run for long enough to count as steady."""
+    moments = (started for pod in _pods(part, now) if _keeps_crashing(pod, now) for started in _starts(pod))
+    return min((started + STEADY_AFTER for started in moments), default=None)
 
 
 def remarks(keda: PlatformPart | None) -> Iterator[str]:
-    """What a person should know of the platform that stops nothing."""
+    """What a person should know about the platform, though it stops nothing."""
     version = program_version(keda.controller) if keda and keda.controller else None
     if version and version < SAFE_KEDA:
         told, safe = (".".join(map(str, each)) for each in (version, SAFE_KEDA))
@@ -110,7 +113,7 @@ def _tag(image: str) -> str:
     return image.partition(":")[2]
 
 
-# --- who needs whom --------------------------------------------------------------------------------------------------
+# --- who needs it ---------------------------------------------------------------------------------------------------
 
 
 def _count(snapshot: Snapshot) -> int:
@@ -118,7 +121,7 @@ def _count(snapshot: Snapshot) -> int:
 
 
 def _waits_for_pods(snapshot: Snapshot) -> bool:
-    """KServe makes the Deployment, and its webhook is asked for each new pod; who has all pods needs neither."""
+    """KServe creates the Deployment, and its webhook is called for each new pod; with all pods, neither is needed."""
     staying = [pod for pod in (Pod(raw, snapshot) for raw in snapshot.pods) if not (pod.is_leaving or pod.is_over)]
     return not snapshot.deployments or len(staying) < max(_count(snapshot), 1)
 
@@ -147,13 +150,13 @@ def _is_taken_by_keda(snapshot: Snapshot) -> bool:
 
 def _silent_kserve(snapshot: Snapshot) -> Iterator[Cause]:
     if snapshot.inference_service and not _is_taken_by_kserve(snapshot):
-        what = f"KServe has made nothing of InferenceService {snapshot.inference_service['metadata']['name']}"
+        what = f"KServe has not processed InferenceService {snapshot.inference_service['metadata']['name']}"
         yield from _silent(what, Reason.KSERVE_DOWN, snapshot.inference_service, snapshot.kserve, snapshot.now)
 
 
 def _silent_keda(snapshot: Snapshot) -> Iterator[Cause]:
     if snapshot.scaled_object and not _is_taken_by_keda(snapshot):
-        what = f"KEDA has made nothing of ScaledObject {snapshot.scaled_object['metadata']['name']}"
+        what = f"KEDA has not processed ScaledObject {snapshot.scaled_object['metadata']['name']}"
         yield from _silent(what, Reason.KEDA_DOWN, snapshot.scaled_object, snapshot.keda, snapshot.now)
 
 
@@ -166,46 +169,46 @@ def _silent(what: str, reason: Reason, given: Object, part: PlatformPart | None,
 def _where_to_look(part: PlatformPart | None, reason: Reason) -> str:
     if part and part.controller:
         name = part.controller["metadata"]["name"]
-        return f"see what it says with kubectl --namespace {part.namespace} logs deployment/{name}"
+        return f"see its log with kubectl --namespace {part.namespace} logs deployment/{name}"
     flag = "--kserve-namespace" if reason == Reason.KSERVE_DOWN else "--keda-namespace"
     where = f"namespace {part.namespace}" if part else "the namespace where it is looked for"
-    return f"its controller isn't in {where}; install it, or name its namespace with the operator's flag {flag}"
+    return f"its controller isn't in {where}; install it, or set its namespace by the operator's flag {flag}"
 
 
 # --- what runs it ----------------------------------------------------------------------------------------------------
 
 
-def _told(name: str, reason: Reason, part: PlatformPart | None, now: datetime, *, waits: bool) -> Iterator[Cause]:
+def _reported(name: str, reason: Reason, part: PlatformPart | None, now: datetime, *, waits: bool) -> Iterator[Cause]:
     outage = outage_of(name, part, now) if part else None
-    if outage and outage.is_told(now, waits=waits):
+    if outage and outage.is_reported(now, waits=waits):
         yield Cause(reason, outage.message)
 
 
 def outage_of(name: str, part: PlatformPart, now: datetime) -> Outage | None:
-    """None: it runs, or nobody knows."""
+    """None: it runs, or nothing is known about it."""
     controller = part.controller
     if controller is None:
         return None
     who = f"{name}'s controller {part.namespace}/{controller['metadata']['name']}"
     if not int(controller["spec"].get("replicas", 1)):
         command = f"kubectl --namespace {part.namespace} scale deployment/{controller['metadata']['name']} --replicas=1"
-        return Outage(f"{who} is scaled to 0 replicas: {command} brings it back", None, is_sure=True)
+        return Outage(f"{who} is scaled to 0 replicas: run {command}", None, is_sure=True)
     pods = _pods(part, now)
-    if any(pod.is_ready and not _comes_and_goes(pod, now) for pod in pods):
+    if any(pod.is_ready and not _keeps_crashing(pod, now) for pod in pods):
         return _dead_webhook(name, part, pods)
     if not pods and controller.get("status", {}).get("readyReplicas"):
-        return None  # its pods haven't been told of yet
-    keeps_ending = [pod for pod in pods if _comes_and_goes(pod, now)]
+        return None  # no watch has reported its pods yet
+    crashing = [pod for pod in pods if _keeps_crashing(pod, now)]
     return Outage(
-        f"{who} isn't running: {_why(controller, keeps_ending or pods)}{', again and again' if keeps_ending else ''}; "
+        f"{who} isn't running: {_why(controller, crashing or pods)}{', again and again' if crashing else ''}; "
         f"see kubectl --namespace {part.namespace} describe pods",
-        None if keeps_ending else _unavailable_since(controller, pods, now),
-        is_sure=bool(keeps_ending),
+        None if crashing else _unavailable_since(controller, pods, now),
+        is_sure=bool(crashing),
     )
 
 
 def _pods(part: PlatformPart, now: datetime) -> list[Pod]:
-    """Those of its Deployment. What is read of them is read as of models' pods."""
+    """Those of its Deployment, diagnosed like the pods of models."""
     selector = ((part.controller or {}).get("spec", {}).get("selector") or {}).get("matchLabels") or {}
     view = Snapshot(now=now)
     return [
@@ -227,52 +230,52 @@ def _why(controller: Object, pods: list[Pod]) -> str:
 
 
 def _unavailable_since(controller: Object, pods: list[Pod], now: datetime) -> datetime:
-    """By its Deployment; where that doesn't know yet, by its pods. One that leaves may have been ready just now."""
+    """By its Deployment; if its status is outdated, by its pods. A terminating pod may have been ready just now."""
     available = condition(controller, "Available") or {}
     told = parse_time(available.get("lastTransitionTime")) if available.get("status") == "False" else None
     return told or max((now if pod.is_leaving else pod.troubled_since or now for pod in pods), default=now)
 
 
 def _dead_webhook(name: str, part: PlatformPart, pods: list[Pod]) -> Outage | None:
-    """Its Service may lead nowhere, though it runs. What isn't known is no trouble: some have another name for it."""
+    """Its Service may have no endpoints, though it runs. An unknown Service is no problem: some name it differently."""
     endpoints = [endpoint for each in part.webhook for endpoint in each.get("endpoints") or []]
     if not part.webhook or any((each.get("conditions") or {}).get("ready", True) for each in endpoints):
         return None
     service = (part.webhook[0]["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
     since = max((pod.troubled_since for pod in pods if pod.is_ready and pod.troubled_since), default=None)
     return Outage(
-        f"{name}'s webhook can't be asked: Service {part.namespace}/{service} leads to no ready pod; see kubectl "
+        f"{name}'s webhook can't be called: Service {part.namespace}/{service} leads to no ready pod; see kubectl "
         f"--namespace {part.namespace} describe service {service}",
         since,
     )
 
 
-# --- a pod that keeps ending -----------------------------------------------------------------------------------------
+# --- a pod that keeps crashing ---------------------------------------------------------------------------------------
 
 
-def _begins(pod: Pod) -> Iterator[datetime]:
+def _starts(pod: Pod) -> Iterator[datetime]:
     for container in pod.containers():
-        if began := parse_time(container.running.get("startedAt")):
-            yield began
+        if started := parse_time(container.running.get("startedAt")):
+            yield started
 
 
-def _comes_and_goes(pod: Pod, now: datetime) -> bool:
-    return any(not each.is_init and _keeps_ending(each, now) for each in pod.containers())
+def _keeps_crashing(pod: Pod, now: datetime) -> bool:
+    return any(not each.is_init and _is_crash_looping(each, now) for each in pod.containers())
 
 
-def _keeps_ending(container: Container, now: datetime) -> bool:
-    """It has ended more than once, soon after its begin, and hasn't run for long since."""
+def _is_crash_looping(container: Container, now: datetime) -> bool:
+    """It has terminated more than once, soon after its start, and hasn't run for long since."""
     status = container.status
     last: Object = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
-    began, ended = parse_time(last.get("startedAt")), parse_time(last.get("finishedAt"))
-    if container.ends < TRIES or not (began and ended) or ended - began >= SHORT_LIFE:
+    started, ended = parse_time(last.get("startedAt")), parse_time(last.get("finishedAt"))
+    if container.ends < TRIES or not (started and ended) or ended - started >= SHORT_LIFE:
         return False
     runs_since = parse_time(container.running.get("startedAt"))
     return runs_since is None or is_near(runs_since, now, STEADY_AFTER)
 
 
 def _as_if_for_the_first_time(raw: Object) -> Object:
-    """A pod whose containers have ended once, whenever: the words are the same each time then."""
+    """The pod as if its containers had terminated once, so that the message doesn't change with each crash."""
     status = raw.get("status", {})
     statuses = [_ended_once(each) for each in status.get("containerStatuses") or []]
     conditions = [each for each in status.get("conditions") or [] if each["type"] != "Ready"]
@@ -280,7 +283,7 @@ def _as_if_for_the_first_time(raw: Object) -> Object:
 
 
 def _ended_once(status: Object) -> Object:
-    """It isn't ready, so that what it died of is looked for; nothing is said of the kubelet's next try."""
+    """Not ready, so that the cause of its termination is diagnosed, and without the kubelet's back-off."""
     state = status.get("state", {})
     before = state.get("terminated") or status.get("lastState", {}).get("terminated")
     if not before or (state.get("waiting") or {}).get("reason", "CrashLoopBackOff") != "CrashLoopBackOff":
@@ -289,5 +292,5 @@ def _ended_once(status: Object) -> Object:
 
 
 def without_moment(outage: Outage | None) -> Outage | None:
-    """What of it makes a difference to those who wait for it."""
+    """What of it makes a difference to the status of LLMDeployments."""
     return replace(outage, since=None) if outage else None

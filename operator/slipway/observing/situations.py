@@ -47,7 +47,7 @@ class Row(NamedTuple):
     message: str
 
 
-CREATING = "The Deployment and the Service of this model are being made."
+CREATING = "The Deployment and the Service of this model are being created."
 ROLLING_OUT = "A new version is being rolled out: {counted_inside}"
 
 # The columns: state, Ready and its reason, reason of ModelLoaded, reason of Reconciling, Stalled, message.

@@ -43,9 +43,7 @@ def test_an_autoscaler_without_metrics_is_told_with_what_it_lacks() -> None:
     status = told(snapshot(READY, autoscaler=autoscaler(), now=LATER))
     assert status["state"] == "Degraded"
     assert (scaled(status)["status"], scaled(status)["reason"]) == ("False", Reason.METRICS_MISSING)
-    assert scaled(status)["message"] == (
-        f"{NO_API}. metrics-server tells how busy containers are: see that it is installed"
-    )
+    assert scaled(status)["message"] == (f"{NO_API}. metrics-server provides the CPU usage: check that it is installed")
 
 
 WELL: dict[str, Any] = {

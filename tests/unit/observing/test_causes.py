@@ -71,7 +71,7 @@ def test_an_end_keeps_being_the_cause_while_the_engine_tries_again() -> None:
 def test_an_end_without_words_is_told_by_its_exit_code() -> None:
     cause = main_cause(snapshot(pod(containerStatuses=[container(state=ended(reason="Completed", code=0))])))
     assert cause
-    assert cause.message == "Container kserve-container ended with exit code 0 (Completed) and said nothing"
+    assert cause.message == "Container kserve-container ended with exit code 0 (Completed) and wrote no message"
 
 
 def test_a_first_crash_may_be_chance() -> None:
@@ -244,7 +244,10 @@ def test_a_pod_that_does_not_go_is_named_with_what_it_waits_for() -> None:
     cause = main_cause(snapshot(stuck))
     assert cause
     assert cause.reason == Reason.POD_STUCK
-    assert cause.message == "Pod model-1 was to be gone by 10:00:10 UTC; waits for its finalizers: example.com/keep"
+    assert (
+        cause.message
+        == "Pod model-1 should have been gone by 10:00:10 UTC; it waits for its finalizers: example.com/keep"
+    )
 
 
 def test_events_in_the_new_form_are_understood() -> None:
@@ -313,7 +316,7 @@ def test_pods_that_cannot_be_made_are_explained_by_who_refuses_them(message: str
     )
     cause = main_cause(snapshot(deployments=(objects.deployment(1, conditions=[failure]),)))
     assert cause
-    assert (cause.reason, cause.message) == (reason, f"A pod can't be made: {message}")
+    assert (cause.reason, cause.message) == (reason, f"A pod can't be created: {message}")
 
 
 def test_a_webhook_of_kserve_that_refuses_our_object_is_quoted() -> None:
@@ -382,7 +385,7 @@ def test_an_object_of_somebody_else_is_named_with_its_owner() -> None:
     assert cause
     assert (cause.reason, cause.message) == (
         Reason.NAME_TAKEN,
-        "Service model is there already and belongs to WebShop front",
+        "Service model exists already and belongs to WebShop front",
     )
 
 
@@ -391,7 +394,7 @@ def test_an_object_of_another_tool_is_named_with_that_tool() -> None:
     taken["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
     cause = main_cause(snapshot(foreign=(taken,)))
     assert cause
-    assert cause.message == "Service model is there already and is managed by Helm"
+    assert cause.message == "Service model exists already and is managed by Helm"
 
 
 def test_an_object_that_nobody_owns_comes_with_the_remedy() -> None:

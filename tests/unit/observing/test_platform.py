@@ -188,16 +188,16 @@ def test_the_cause_of_a_pod_that_is_there_is_told_rather_than_a_platform_that_it
 
 WORDS = [
     (IS_DOWN, "KServe's controller kserve/kserve-controller-manager isn't running: Container manager was killed at its "
-     "limit of 300Mi of memory, again and again; see kubectl --namespace kserve describe pods"),
-    (kserve(replicas=0), "KServe's controller kserve/kserve-controller-manager is scaled to 0 replicas: kubectl "
-     "--namespace kserve scale deployment/kserve-controller-manager --replicas=1 brings it back"),
+     "memory limit of 300Mi, again and again; see kubectl --namespace kserve describe pods"),
+    (kserve(replicas=0), "KServe's controller kserve/kserve-controller-manager is scaled to 0 replicas: run kubectl "
+     "--namespace kserve scale deployment/kserve-controller-manager --replicas=1"),
     (kserve(down_for=15), "it has no pod"),
     (kserve(manager(container={"state": {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}}),
             down_for=15), "isn't running: manifest unknown; see"),
     (kserve({**unscheduled("0/3 nodes are available: 3 Insufficient cpu."),
              "metadata": {"name": "m", "labels": LABELS}}, down_for=15), "No node has enough cpu free"),
     (kserve(manager(), down_for=15), "none of its pods is ready"),
-    (kserve(manager(ready=True, since=15), webhook=(endpoints(),)), "KServe's webhook can't be asked: Service "
+    (kserve(manager(ready=True, since=15), webhook=(endpoints(),)), "KServe's webhook can't be called: Service "
      "kserve/kserve-webhook-server-service leads to no ready pod"),
 ]  # fmt: skip
 
@@ -212,7 +212,7 @@ def test_the_cause_is_told_with_the_place_to_look(part: PlatformPart, words: str
 def test_a_silent_controller_that_isn_t_found_is_told_with_the_flag_that_finds_it() -> None:
     silent = inference_service(created=31)
     status = told(new(inference_service=silent, kserve=PlatformPart(namespace="kserve")))
-    assert "KServe has made nothing of InferenceService model" in status["message"]
+    assert "KServe has not processed InferenceService model" in status["message"]
     assert "--kserve-namespace" in status["message"]
 
 

@@ -73,13 +73,13 @@ def test_without_a_deployment_kserve_is_waited_for() -> None:
 
 
 WORDS = [
-    ({}, f"KEDA can't ask the activator at {ADDRESS}, which a NetworkPolicy may keep from it: {UNANSWERED}; "),
-    ({"is_there": False}, f"KEDA can't ask the activator at {ADDRESS}, of which no replica is ready: {UNANSWERED}; "),
-    ({"reason": "ScaledObjectCheckFailed", "message": NO_METRICS}, f"KEDA can't ask the activator at {ADDRESS}"),
+    ({}, f"KEDA can't reach the activator at {ADDRESS}, which a NetworkPolicy may block: {UNANSWERED}; "),
+    ({"is_there": False}, f"KEDA can't reach the activator at {ADDRESS}, which has no ready replica: {UNANSWERED}; "),
+    ({"reason": "ScaledObjectCheckFailed", "message": NO_METRICS}, f"KEDA can't reach the activator at {ADDRESS}"),
     ({"reason": "ScaledObjectCheckFailed", "message": NO_TARGET},
-     f"KEDA can't scale by ScaledObject model: {NO_TARGET}; the log of KEDA's operator tells more."),
+     f"KEDA can't scale with ScaledObject model: {NO_TARGET}; see the log of KEDA's operator."),
     ({"reason": "ErrorGettingCurrentReplicas", "message": "dial tcp 10.96.0.1:443: connect: connection refused"},
-     "KEDA can't scale by ScaledObject model: dial tcp 10.96.0.1:443"),
+     "KEDA can't scale with ScaledObject model: dial tcp 10.96.0.1:443"),
     ({"reason": "ErrorScalingTarget", "message": "scale of it is forbidden"}, "model: scale of it is forbidden;"),
 ]  # fmt: skip
 

@@ -15,7 +15,7 @@ from slipway.kube.queue import RetryLaterError
 from slipway.kube.store import Store
 from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, SERVICE, Object, ObjectKey
 from slipway.objects.metadata import is_being_deleted, uid_of
-from slipway.operator.reconciling.memory import Applied, Memory
+from slipway.operator.reconciling.memory import Applied, ModelMemory
 from slipway.operator.reconciling.outcome import Outcome
 from slipway.operator.reconciling.ownership import is_foreign, is_kserves, is_predecessors
 from slipway.operator.rendering import Child, Desired, ReplicaBounds
@@ -36,7 +36,7 @@ class Applier:
     ) -> None:
         self._client, self._store, self._overlay, self._clock = client, store, overlay, clock
 
-    async def carry_out(self, key: ModelKey, memory: Memory, desired: Desired, *, is_new: bool) -> Outcome:
+    async def carry_out(self, key: ModelKey, memory: ModelMemory, desired: Desired, *, is_new: bool) -> Outcome:
         """Applies in order, up to the first refusal: later objects may rely on earlier ones.
 
         `is_new`: the LLMDeployment has no status yet.
@@ -62,7 +62,7 @@ class _Run:
     overlay: Overlay
     clock: Callable[[], float]
     key: ModelKey
-    memory: Memory
+    memory: ModelMemory
     is_new: bool
     outcome: Outcome = field(default_factory=Outcome)
 

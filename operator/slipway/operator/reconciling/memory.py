@@ -1,7 +1,7 @@
 """What the operator remembers of each LLMDeployment between two reconciles. In memory only.
 
 A new leader starts with nothing and applies everything once, which changes nothing where nothing differs (ADR 0005,
-ADR 0022). Everything about one LLMDeployment is in one `Memory`, which is dropped by one call.
+ADR 0022). Everything about one LLMDeployment is in one `ModelMemory`, which is dropped by one call.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Applied:
 
 
 @dataclass
-class Memory:
+class ModelMemory:
     """All about one LLMDeployment, from its first reconcile until it is gone or another replica has led."""
 
     uid: str
@@ -89,18 +89,18 @@ class Memories:
 
     def __init__(self, overlay: Overlay) -> None:
         self._overlay = overlay
-        self._memories: dict[ModelKey, Memory] = {}
+        self._memories: dict[ModelKey, ModelMemory] = {}
         self._claimed_by: dict[NamespacedName, tuple[ModelKey, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._memories)
 
-    def of(self, key: ModelKey, uid: str) -> Memory:
+    def of(self, key: ModelKey, uid: str) -> ModelMemory:
         """A new one for another object of the same name: nothing of its predecessor applies to it."""
         known = self._memories.get(key)
         if known is None or known.uid != uid:
             self.drop(key)
-            known = self._memories[key] = Memory(uid)
+            known = self._memories[key] = ModelMemory(uid)
         return known
 
     def drop(self, key: ModelKey) -> None:

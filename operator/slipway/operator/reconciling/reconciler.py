@@ -19,7 +19,7 @@ from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.deciding import Decision, decide, report
-from slipway.operator.reconciling.memory import Memories, Memory
+from slipway.operator.reconciling.memory import Memories, ModelMemory
 from slipway.operator.reconciling.outcome import Outcome
 from slipway.operator.reconciling.port_allocation import ExhaustedError
 from slipway.operator.reconciling.portbook import PortBook
@@ -85,7 +85,7 @@ class Reconciler:
         return snapshot, decide(snapshot, self.installation)
 
     async def _report(
-        self, key: ModelKey, memory: Memory, before: Snapshot, decision: Decision, outcome: Outcome
+        self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
     ) -> float | None:
         unmet = await self.references.unmet(key, memory, decision.deployment)
         # Read again, so that the status includes what was just made.

@@ -30,7 +30,7 @@ from slipway.objects.kinds import (
 )
 from slipway.observing.references import Reference, references_of, unmet_claim, unmet_in
 from slipway.observing.snapshot import UnmetReference
-from slipway.operator.reconciling.memory import Memories, Memory
+from slipway.operator.reconciling.memory import Memories, ModelMemory
 from slipway.operator.reconciling.reference_check import ReferenceCheck
 
 LOOKED_UP: dict[str, Kind] = {
@@ -47,7 +47,7 @@ class References:
         self._client, self._store, self._memories, self._clock = client, store, memories, clock
 
     async def unmet(
-        self, key: ModelKey, memory: Memory, deployment: LLMDeployment | None
+        self, key: ModelKey, memory: ModelMemory, deployment: LLMDeployment | None
     ) -> tuple[UnmetReference, ...]:
         """What the spec names and the cluster lacks."""
         references = references_of(deployment.spec) if deployment else ()
@@ -57,7 +57,7 @@ class References:
         looked_up = frozenset(each for each in references if each.kind in LOOKED_UP)
         return (*(each for each in found if each), *await self._checked(key, memory, looked_up))
 
-    def look_again(self, memory: Memory) -> float | None:
+    def look_again(self, memory: ModelMemory) -> float | None:
         """After how many seconds, where no watch reports that the object was created."""
         check = memory.references
         return check.again_after if check and check.unmet else None
@@ -68,7 +68,7 @@ class References:
         return self._store.get(PERSISTENT_VOLUME_CLAIM, reference.name, key.namespace)
 
     async def _checked(
-        self, key: ModelKey, memory: Memory, references: frozenset[Reference]
+        self, key: ModelKey, memory: ModelMemory, references: frozenset[Reference]
     ) -> tuple[UnmetReference, ...]:
         if not references:
             memory.references = None

@@ -19,7 +19,7 @@ from slipway.objects.kinds import LLM_DEPLOYMENT, Object
 from slipway.observing.events import events_between
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same
-from slipway.operator.reconciling.memory import Memory
+from slipway.operator.reconciling.memory import ModelMemory
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Reporter:
     ) -> None:
         self._client, self._events, self._overlay, self._clock = client, events, overlay, clock
 
-    async def report(self, key: ModelKey, memory: Memory, snapshot: Snapshot, status: Object) -> float | None:
+    async def report(self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, status: Object) -> float | None:
         """The seconds after which to reconcile again, if the write can wait."""
         memory.state = _in_two_words(status)
         if not same(snapshot.status, status):
@@ -64,7 +64,7 @@ class Reporter:
             note = f"Another program reverts fields that Slipway has set, so Slipway waits a minute: {words}"
             await self._events.record(snapshot.llm_deployment, FIELDS_REVERTED, note, warning=True)
 
-    async def _write(self, key: ModelKey, memory: Memory, snapshot: Snapshot, status: Object) -> None:
+    async def _write(self, key: ModelKey, memory: ModelMemory, snapshot: Snapshot, status: Object) -> None:
         """With the resourceVersion that was read: a successor of the same name has a status of its own. (The API server
         doesn't refuse a wrong uid.)"""
         seen = snapshot.llm_deployment["metadata"]

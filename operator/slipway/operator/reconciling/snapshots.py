@@ -41,7 +41,7 @@ from slipway.observing.porttable import ActivatorPort, Claim, claim_of
 from slipway.observing.snapshot import PlatformPart, Snapshot
 from slipway.operator.installation import Installation
 from slipway.operator.planning.engines import runtimes_for
-from slipway.operator.reconciling.memory import Memory
+from slipway.operator.reconciling.memory import ModelMemory
 from slipway.operator.reconciling.watches import owner_of
 from slipway.operator.rendering.pinning import runtime_name
 
@@ -88,7 +88,7 @@ class SnapshotReader:
 
     # --- one of them ------------------------------------------------------------------------------------------------
 
-    def read(self, key: ModelKey, llm_deployment: Object, memory: Memory) -> Snapshot:
+    def read(self, key: ModelKey, llm_deployment: Object, memory: ModelMemory) -> Snapshot:
         """Everything but what needs a call to the API server."""
         inference_service = self._named_after(INFERENCE_SERVICE, key)
         return self._with_objects(
@@ -105,11 +105,11 @@ class SnapshotReader:
             memory,
         )
 
-    def read_again(self, key: ModelKey, snapshot: Snapshot, memory: Memory) -> Snapshot:
+    def read_again(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> Snapshot:
         """The same, with the objects as they are by now; the spec stays the one that was acted on."""
         return self._with_objects(key, replace(snapshot, now=self._now()), memory)
 
-    def _with_objects(self, key: ModelKey, snapshot: Snapshot, memory: Memory) -> Snapshot:
+    def _with_objects(self, key: ModelKey, snapshot: Snapshot, memory: ModelMemory) -> Snapshot:
         pods = tuple(self._store.labelled(POD, key.name, key.namespace, most=MOST_PODS))
         scaled_object = self._named_after(SCALED_OBJECT, key)
         fails_since = scaler.fails_since(scaled_object, memory.scaler_fails_since, snapshot.status, snapshot.now)
@@ -137,7 +137,7 @@ class SnapshotReader:
         return self._overlay.get(kind, key.name, key.namespace)
 
     @staticmethod
-    def _place_freed_at(pods: tuple[Object, ...], memory: Memory, now: datetime) -> datetime | None:
+    def _place_freed_at(pods: tuple[Object, ...], memory: ModelMemory, now: datetime) -> datetime | None:
         """Kubernetes forgets when a pod was gone, so it is remembered here."""
         on_nodes = frozenset(uid_of(pod) for pod in pods if pod["spec"].get("nodeName"))
         if memory.pods_on_nodes - on_nodes:

@@ -28,7 +28,7 @@ from support.turns import CREATED, LABELS, cause, condition, llm, made_by_kserve
 async def test_the_first_turn_makes_everything_and_says_so(loop: Loop) -> None:
     assert await loop.turn() is None
     assert loop.api.writes() == [*CREATED, "apply-status LLMDeployment", "create Event"]
-    assert status(loop)["message"] == "The Deployment and the Service of this model are being made."
+    assert status(loop)["message"] == "The Deployment and the Service of this model are being created."
 
 
 async def test_a_model_at_zero_becomes_external_once_kserve_has_made_its_deployment_and_is_idle(loop: Loop) -> None:

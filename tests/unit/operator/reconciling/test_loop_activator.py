@@ -262,7 +262,7 @@ async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activato
     loop.api.put(activator())
     pass_time(loop, 10)
     await loop.turn()
-    assert "slipway-activator.slipway-system:9090, of which no replica is ready" in status(loop)["message"]
+    assert "slipway-activator.slipway-system:9090, which has no ready replica" in status(loop)["message"]
     assert condition(loop, "Reachable")["reason"] == "ActivatorUnavailable"
 
 

@@ -36,12 +36,12 @@ class World:
         for kind, listed in ((DEPLOYMENT, [CONTROLLER]), (POD, [manager()]), (ENDPOINT_SLICE, [])):
             self.tell(kind, *listed)
             self._store.compare(kind, listed, since=self._store.mark, now=0)
-        self.following.look()
+        self.following.check()
 
     def tell(self, kind: Kind, *things: Object) -> None:
         for each in things:
             self._store.take(kind, None, each, now=0)
-        self.following.look()
+        self.following.check()
 
     def _concern(self) -> None:
         self.concerned += 1
