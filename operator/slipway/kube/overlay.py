@@ -80,7 +80,7 @@ class Overlay:
 
     # --- forgetting -------------------------------------------------------------------------------------------------
 
-    def told(self, kind: Kind, reported: Object) -> None:
+    def watch_reported(self, kind: Kind, reported: Object) -> None:
         """A watch has reported this state of an object, or its end, and the store has it."""
         key = ObjectKey(kind, namespace_of(reported), name_of(reported))
         write = self._writes.get(key)

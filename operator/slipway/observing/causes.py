@@ -63,8 +63,8 @@ def _of_platform(snapshot: Snapshot) -> Iterator[Cause]:
     if INFERENCE_SERVICE not in snapshot.kinds:
         message = "The cluster has no InferenceServices; install KServe, and this continues"
         yield Cause(Reason.KSERVE_MISSING, message, final=Reason.KSERVE_MISSING.is_final)
-    for thing in snapshot.foreign:
-        yield Cause(Reason.NAME_TAKEN, f"{_title(thing)} exists already and {_owner(thing)}", final=True)
+    for raw in snapshot.foreign:
+        yield Cause(Reason.NAME_TAKEN, f"{_title(raw)} exists already and {_owner(raw)}", final=True)
     yield from platform.causes_in(snapshot)
     yield from scaler.causes_in(snapshot)
     yield from map(_of_refusal, snapshot.refusals)
@@ -80,8 +80,8 @@ def _of_unmet(snapshot: Snapshot) -> Iterator[Cause]:
 
 def _with_missing_credentials(cause: Cause, snapshot: Snapshot) -> Cause:
     """A registry that refuses an image doesn't name the credentials that are missing."""
-    told = (cause.message.rstrip("."), *(in_words(each) for each in snapshot.unmet if not each.is_needed))
-    return replace(cause, message="; ".join(told))
+    parts = (cause.message.rstrip("."), *(in_words(each) for each in snapshot.unmet if not each.is_needed))
+    return replace(cause, message="; ".join(parts))
 
 
 def _of_refusal(refusal: RefusedWrite) -> Cause:
@@ -136,13 +136,13 @@ def _of_pods(snapshot: Snapshot) -> Iterator[Cause]:
             yield cause
 
 
-def _title(thing: Object) -> str:
-    return f"{thing.get('kind', 'Object')} {thing['metadata']['name']}"
+def _title(raw: Object) -> str:
+    return f"{raw.get('kind', 'Object')} {raw['metadata']['name']}"
 
 
-def _owner(thing: Object) -> str:
-    owners = thing["metadata"].get("ownerReferences") or []
-    label = thing["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by")
+def _owner(raw: Object) -> str:
+    owners = raw["metadata"].get("ownerReferences") or []
+    label = raw["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by")
     if owners:
         return f"belongs to {owners[0]['kind']} {owners[0]['name']}"
     return f"is managed by {label}" if label else "isn't ours; delete it, or give this deployment another name"

@@ -102,8 +102,8 @@ def bad_image(container: Container, _: datetime) -> Cause | None:
         case "ErrImageNeverPull":
             return container.cause(Reason.IMAGE_PULL_FAILED, said, final=True)
         case "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable":
-            told = said if "fail" in said else words.plain(_newest(container, "Failed to pull image") or said)
-            return container.cause(Reason.IMAGE_PULL_FAILED, told, final=words.pull_is_hopeless(told))
+            explanation = said if "fail" in said else words.plain(_newest(container, "Failed to pull image") or said)
+            return container.cause(Reason.IMAGE_PULL_FAILED, explanation, final=words.pull_is_hopeless(explanation))
     return None
 
 
@@ -118,9 +118,9 @@ def could_not_start(container: Container, _: datetime) -> Cause | None:
     end = container.last_end
     if end.get("reason") not in ("StartError", "ContainerCannotRun"):
         return None
-    told = words.shorten(end.get("message", ""))
-    said = words.explain(told, words.RUNTIME_COULD_NOT_START)
-    return _ended(container, said.reason if said else Reason.ENGINE_CRASHED, told)
+    explanation = words.shorten(end.get("message", ""))
+    said = words.explain(explanation, words.RUNTIME_COULD_NOT_START)
+    return _ended(container, said.reason if said else Reason.ENGINE_CRASHED, explanation)
 
 
 def out_of_memory(container: Container, _: datetime) -> Cause | None:
@@ -139,8 +139,8 @@ def killed_by_a_probe(container: Container, _: datetime) -> Cause | None:
         return _ended(container, said.reason, said.words)
     starting = _newest(container, "failed startup probe")
     reason = Reason.START_TIMEOUT if starting else Reason.ENGINE_STUCK
-    told = _newest(container, "Startup probe failed" if starting else "Liveness probe failed") or reason.meaning
-    return _ended(container, reason, words.shorten(told))
+    explanation = _newest(container, "Startup probe failed" if starting else "Liveness probe failed") or reason.meaning
+    return _ended(container, reason, words.shorten(explanation))
 
 
 def crashed(container: Container, _: datetime) -> Cause | None:
@@ -150,8 +150,8 @@ def crashed(container: Container, _: datetime) -> Cause | None:
     text = end.get("message") or ""
     if said := words.explain(text, _table(container)):
         return _ended(container, said.reason, said.words)
-    told = words.last_line(text) or f"Container {container.spec['name']} {_ended_how(end)} and wrote no message"
-    return _ended(container, _unexplained(container), told)
+    explanation = words.last_line(text) or f"Container {container.spec['name']} {_ended_how(end)} and wrote no message"
+    return _ended(container, _unexplained(container), explanation)
 
 
 def does_not_answer(container: Container, now: datetime) -> Cause | None:
@@ -177,9 +177,9 @@ DIAGNOSES: tuple[Callable[[Container, datetime], Cause | None], ...] = (
 # --- the words -------------------------------------------------------------------------------------------------------
 
 
-def _ended(container: Container, reason: Reason, told: str) -> Cause:
+def _ended(container: Container, reason: Reason, explanation: str) -> Cause:
     tries = _tries(container)
-    message = f"{told.rstrip('.')}{tries}" if tries else told
+    message = f"{explanation.rstrip('.')}{tries}" if tries else explanation
     return container.cause(reason, message, final=container.end_is_final(reason))
 
 

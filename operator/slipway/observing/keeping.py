@@ -40,23 +40,23 @@ def bounded(value: Any) -> Any:
     return value
 
 
-def picked(thing: Object, names: Iterable[str]) -> Object:
+def picked(raw: Object, names: Iterable[str]) -> Object:
     """These of its fields that it has."""
-    return {name: bounded(thing[name]) for name in names if name in thing}
+    return {name: bounded(raw[name]) for name in names if name in raw}
 
 
-def named(thing: Object, *more: str) -> Object:
+def named(raw: Object, *more: str) -> Object:
     """Its kind, and the metadata that identify it and its owner, with `more` fields of the metadata."""
-    metadata = picked(thing["metadata"], (*OF_METADATA, *more))
-    metadata["labels"] = picked(thing["metadata"].get("labels") or {}, OF_LABELS)
+    metadata = picked(raw["metadata"], (*OF_METADATA, *more))
+    metadata["labels"] = picked(raw["metadata"].get("labels") or {}, OF_LABELS)
     if "ownerReferences" in more:
-        metadata["ownerReferences"] = owners(thing)
-    return {**picked(thing, ("apiVersion", "kind")), "metadata": metadata}
+        metadata["ownerReferences"] = owners(raw)
+    return {**picked(raw, ("apiVersion", "kind")), "metadata": metadata}
 
 
-def owners(thing: Object) -> list[Object]:
+def owners(raw: Object) -> list[Object]:
     """Its owner references, with its controller and LLMDeployments first."""
-    there = thing["metadata"].get("ownerReferences") or []
+    there = raw["metadata"].get("ownerReferences") or []
     in_order = sorted(there, key=lambda each: not (each.get("controller") or each.get("kind") == KIND))
     return [bounded(each) for each in _first(in_order)]
 
@@ -67,14 +67,14 @@ def pod_shown(pod: Object) -> Object:
     for which in ("initContainers", "containers"):
         if which in pod["spec"]:
             spec[which] = [_container(each) for each in _first(pod["spec"][which] or [])]
-    told = pod.get("status") or {}
-    status = picked(told, OF_POD_STATUS)
-    if "conditions" in told:
-        found = (each for each in told["conditions"] or [] if each["type"] in POD_CONDITIONS)
+    reported = pod.get("status") or {}
+    status = picked(reported, OF_POD_STATUS)
+    if "conditions" in reported:
+        found = (each for each in reported["conditions"] or [] if each["type"] in POD_CONDITIONS)
         status["conditions"] = [bounded(each) for each in _first(found)]
     for which in ("initContainerStatuses", "containerStatuses"):
-        if which in told:
-            status[which] = [picked(each, OF_CONTAINER_STATUS) for each in _first(told[which] or [])]
+        if which in reported:
+            status[which] = [picked(each, OF_CONTAINER_STATUS) for each in _first(reported[which] or [])]
     shown = named(pod, "finalizers")
     if notes := picked(pod["metadata"].get("annotations") or {}, OF_METRICS):
         shown["metadata"]["annotations"] = notes

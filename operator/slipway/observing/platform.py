@@ -96,8 +96,8 @@ def remarks(keda: PlatformPart | None) -> Iterator[str]:
     """What a person should know about the platform, though it stops nothing."""
     version = program_version(keda.controller) if keda and keda.controller else None
     if version and version < SAFE_KEDA:
-        told, safe = (".".join(map(str, each)) for each in (version, SAFE_KEDA))
-        yield f"KedaTooOld: KEDA {told} has the critical CVE-2026-77524; update it to {safe} or later."
+        found, safe = (".".join(map(str, each)) for each in (version, SAFE_KEDA))
+        yield f"KedaTooOld: KEDA {found} has the critical CVE-2026-77524; update it to {safe} or later."
 
 
 def program_version(controller: Object) -> tuple[int, ...] | None:
@@ -140,8 +140,10 @@ def is_keda_s(snapshot: Snapshot) -> bool:
 
 
 def _is_taken_by_kserve(snapshot: Snapshot) -> bool:
-    told = (snapshot.inference_service or {}).get("status") or {}
-    return bool(snapshot.deployments or told.get("conditions") or told.get("modelStatus", {}).get("lastFailureInfo"))
+    status = (snapshot.inference_service or {}).get("status") or {}
+    return bool(
+        snapshot.deployments or status.get("conditions") or status.get("modelStatus", {}).get("lastFailureInfo")
+    )
 
 
 def _is_taken_by_keda(snapshot: Snapshot) -> bool:
@@ -232,8 +234,8 @@ def _why(controller: Object, pods: list[Pod]) -> str:
 def _unavailable_since(controller: Object, pods: list[Pod], now: datetime) -> datetime:
     """By its Deployment; if its status is outdated, by its pods. A terminating pod may have been ready just now."""
     available = condition(controller, "Available") or {}
-    told = parse_time(available.get("lastTransitionTime")) if available.get("status") == "False" else None
-    return told or max((now if pod.is_leaving else pod.troubled_since or now for pod in pods), default=now)
+    since = parse_time(available.get("lastTransitionTime")) if available.get("status") == "False" else None
+    return since or max((now if pod.is_leaving else pod.troubled_since or now for pod in pods), default=now)
 
 
 def _dead_webhook(name: str, part: PlatformPart, pods: list[Pod]) -> Outage | None:

@@ -122,10 +122,10 @@ def evicted(pod: Pod) -> Cause | None:
     """It was evicted or preempted: the condition DisruptionTarget says by which component, the pod's status why."""
     status = pod.raw.get("status", {})
     disruption = condition(pod.raw, "DisruptionTarget") or {}
-    told = status.get("message") or disruption.get("message") or ""
+    message = status.get("message") or disruption.get("message") or ""
     since = parse_time(disruption.get("lastTransitionTime"))
     if reason := EVICTED_BY.get(disruption.get("reason", "")) or EVICTED_BY.get(status.get("reason", "")):
-        return pod.cause(reason, words.shorten(told) or reason.meaning, since)
+        return pod.cause(reason, words.shorten(message) or reason.meaning, since)
     return None
 
 
@@ -166,8 +166,8 @@ def node_lost(pod: Pod) -> Cause | None:
     ready = condition(nodes[pod.node], "Ready") or {}
     if ready.get("status") == "True" or not ready:
         return None
-    told = f"Node {pod.node} isn't ready: {words.shorten(ready.get('message') or ready.get('reason', ''))}"
-    return pod.cause(Reason.NODE_LOST, told, parse_time(ready.get("lastTransitionTime")))
+    message = f"Node {pod.node} isn't ready: {words.shorten(ready.get('message') or ready.get('reason', ''))}"
+    return pod.cause(Reason.NODE_LOST, message, parse_time(ready.get("lastTransitionTime")))
 
 
 def bad_container(pod: Pod) -> Cause | None:

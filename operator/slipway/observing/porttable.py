@@ -55,8 +55,8 @@ def map_of(port: int) -> int:
 
 
 def ports_in(number: int) -> range:
-    begin = ACTIVATOR_FIRST_PORT + number * PER_MAP
-    return range(begin, min(begin + PER_MAP, ACTIVATOR_LAST_PORT + 1))
+    first = ACTIVATOR_FIRST_PORT + number * PER_MAP
+    return range(first, min(first + PER_MAP, ACTIVATOR_LAST_PORT + 1))
 
 
 def map_name(activator: str, number: int) -> str:
@@ -85,8 +85,8 @@ def _port(text: str) -> int:
 
 
 def _claim(text: str) -> Claim | None:
-    whose, _, uid = text.partition(" ")
-    namespace, _, name = whose.partition("/")
+    owner, _, uid = text.partition(" ")
+    namespace, _, name = owner.partition("/")
     return Claim(namespace, name, uid) if namespace and name and uid else None
 
 

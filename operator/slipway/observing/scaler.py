@@ -57,24 +57,24 @@ def address_of(scaled_object: Object) -> str:
 
 def _fails_for(snapshot: Snapshot, patience: timedelta) -> bool:
     """A ScaledObject without its target, or being deleted, has nothing to scale."""
-    since, thing = snapshot.scaler_fails_since, snapshot.scaled_object
-    if since is None or thing is None or not snapshot.deployments or thing["metadata"].get("deletionTimestamp"):
+    since, scaled = snapshot.scaler_fails_since, snapshot.scaled_object
+    if since is None or scaled is None or not snapshot.deployments or scaled["metadata"].get("deletionTimestamp"):
         return False
     return is_keda_s(snapshot) and snapshot.now - since >= patience
 
 
 def _cause(snapshot: Snapshot) -> Cause:
-    thing = snapshot.scaled_object or {}
-    found = condition(thing, "Ready") or {}
+    scaled = snapshot.scaled_object or {}
+    found = condition(scaled, "Ready") or {}
     message = found.get("message") or found.get("reason", "")
     said = words.plain(message).rstrip(".")
     if found.get("reason") != "TriggerError" and not UNANSWERED.search(message):
-        told = f"KEDA can't scale with ScaledObject {thing['metadata']['name']}: {said}"
+        explanation = f"KEDA can't scale with ScaledObject {scaled['metadata']['name']}: {said}"
     elif snapshot.scaler_is_there is False:
-        told = f"KEDA can't reach the activator at {address_of(thing)}, which has no ready replica: {said}"
+        explanation = f"KEDA can't reach the activator at {address_of(scaled)}, which has no ready replica: {said}"
     else:
-        told = f"KEDA can't reach the activator at {address_of(thing)}, which a NetworkPolicy may block: {said}"
-    return Cause(Reason.SCALER_UNAVAILABLE, f"{told}; see the log of KEDA's operator")
+        explanation = f"KEDA can't reach the activator at {address_of(scaled)}, which a NetworkPolicy may block: {said}"
+    return Cause(Reason.SCALER_UNAVAILABLE, f"{explanation}; see the log of KEDA's operator")
 
 
 def _is_reported(status: Object) -> bool:

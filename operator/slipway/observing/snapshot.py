@@ -111,9 +111,9 @@ class Snapshot:
     def deployment_named(self, name: str) -> Object | None:
         return next((each for each in self.deployments if name_of(each) == name), None)
 
-    def events_of(self, thing: Object) -> Iterator[ObservedEvent]:
+    def events_of(self, raw: Object) -> Iterator[ObservedEvent]:
         """The events about an object, the newest first."""
-        uid = thing["metadata"].get("uid")
+        uid = raw["metadata"].get("uid")
         own = [ObservedEvent(event) for event in self.events if uid and _regarding(event).get("uid") == uid]
         yield from sorted(own, key=lambda event: event.last_seen or self.now, reverse=True)
 

@@ -255,11 +255,11 @@ def _is_plan(plan: Planned | Unplanned) -> bool:
     return hasattr(plan, "gpus_per_replica")
 
 
-def _without_empty(thing: Any) -> Any:
-    match thing:
+def _without_empty(value: Any) -> Any:
+    match value:
         case dict():
-            kept = {name: _without_empty(value) for name, value in thing.items()}
-            return {name: value for name, value in kept.items() if value not in (None, {}, [])}
+            kept = {name: _without_empty(each) for name, each in value.items()}
+            return {name: each for name, each in kept.items() if each not in (None, {}, [])}
         case list():
-            return [_without_empty(each) for each in thing]
-    return thing
+            return [_without_empty(each) for each in value]
+    return value

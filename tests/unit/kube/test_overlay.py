@@ -25,7 +25,7 @@ class Cluster:
 
     def reports(self, found: Object, type_: str = "MODIFIED") -> None:
         if self.store.take(SERVICE, type_, found, now=0):
-            self.overlay.told(SERVICE, found)
+            self.overlay.watch_reported(SERVICE, found)
 
     @property
     def seen(self) -> Object | None:

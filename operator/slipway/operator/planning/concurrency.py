@@ -37,7 +37,7 @@ def why_so_many(spec: LLMDeploymentSpec, count: int | None) -> tuple[str, ...]:
         return ()
     requests = "1 request" if count == 1 else f"{count} requests"
     return (
-        f"A replica works on {requests} at a time, which {spec.engine.name} takes by itself here in mode "
+        f"A replica works on {requests} at a time, which is the default of {spec.engine.name} here in mode "
         f"{spec.engine.mode}; engine.maxConcurrency sets another number.",
     )
 

@@ -126,7 +126,7 @@ def _why(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:
 
 def _no_profile_named(known: dict[str, AcceleratorProfile], name: str) -> str:
     return (
-        f"Slipway doesn't know by itself yet which accelerator {name} fits on: "
+        f"Slipway can't choose an accelerator for {name} on its own yet: "
         f"name one or more in accelerator.profiles{_there_are(known)}."
     )
 

@@ -139,10 +139,10 @@ class Operator:
             leading = asyncio.create_task(self._election.run(), name="election")
             following = [asyncio.create_task(each.run(), name="platform") for each in self._platform]
             following.append(asyncio.create_task(self._own_runtimes.run(), name="runtimes"))
-            asked = asyncio.create_task(asked_to_end.wait(), name="end")
-            await asyncio.wait([watching, working, leading, asked, *following], return_when=asyncio.FIRST_COMPLETED)
+            stopping = asyncio.create_task(asked_to_end.wait(), name="end")
+            await asyncio.wait([watching, working, leading, stopping, *following], return_when=asyncio.FIRST_COMPLETED)
             logger.info("Ending")
-            await self._end(watching, working, leading, asked, *following)
+            await self._end(watching, working, leading, stopping, *following)
 
     async def _work(self) -> None:
         """Starts once the caches are filled: before, each first list would reconcile and postpone every key."""
@@ -151,9 +151,9 @@ class Operator:
         await self._queue.run()
 
     async def _end(self, *tasks: asyncio.Task[Any]) -> None:
-        watching, working, leading, asked, *following = tasks
+        watching, working, leading, stopping, *following = tasks
         failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
-        for task in (watching, working, asked, *following):
+        for task in (watching, working, stopping, *following):
             task.cancel()
         await self._queue.finish(FINISH_WITHIN)
         leading.cancel()
@@ -241,7 +241,7 @@ class Operator:
         return await self._reconciler.reconcile(key)
 
     def _own_write_told(self, kind: Kind, reported: Object) -> None:
-        self._overlay.told(kind, reported)
+        self._overlay.watch_reported(kind, reported)
 
     def _concerned_by_ports(self, config_map: Object) -> Iterable[ModelKey]:
         return self._ports.concerns(config_map)

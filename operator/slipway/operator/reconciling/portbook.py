@@ -157,8 +157,8 @@ class PortBook:
         if self._is_current:
             return
         self._is_current = True
-        for thing in self._store.all(CONFIG_MAP):
-            self.concerns(thing)
+        for raw in self._store.all(CONFIG_MAP):
+            self.concerns(raw)
         self._is_current = True
         written = {
             ActivatorPort(each, port): claim for each, table in self._tables.items() for port, claim in table.lines()
@@ -173,10 +173,10 @@ class PortBook:
         """At most as many ports of a namespace as it may have, or a tenant could block all ports by EndpointSlices."""
         named: defaultdict[int, set[ModelKey]] = defaultdict(set)
         counted: Counter[str] = Counter()
-        for thing in self._store.all(ENDPOINT_SLICE):
-            key = ModelKey(place_of(thing)[0], labels_of(thing).get(OWNER_LABEL, ""))
-            port = next((each.get("port") for each in thing.get("ports") or []), None)
-            if port and counted[key.namespace] < self._per_namespace and self._is_of_living(thing, key):
+        for raw in self._store.all(ENDPOINT_SLICE):
+            key = ModelKey(place_of(raw)[0], labels_of(raw).get(OWNER_LABEL, ""))
+            port = next((each.get("port") for each in raw.get("ports") or []), None)
+            if port and counted[key.namespace] < self._per_namespace and self._is_of_living(raw, key):
                 counted[key.namespace] += 1
                 named[port].add(key)
         return {port: frozenset(keys) for port, keys in named.items()}
@@ -228,8 +228,8 @@ class PortBook:
         logger.info("The port table %s is written", name)
 
     def _is_told(self, config_map: Object) -> bool:
-        told = self._store.get(CONFIG_MAP, config_map["metadata"]["name"], self._namespace)
-        return told is not None and resource_version_of(told) >= resource_version_of(config_map)
+        cached = self._store.get(CONFIG_MAP, config_map["metadata"]["name"], self._namespace)
+        return cached is not None and resource_version_of(cached) >= resource_version_of(config_map)
 
     def _wanted(self, activator: str, number: int) -> Object:
         """Lines of deleted LLMDeployments stay until their port is assigned again."""
@@ -247,5 +247,5 @@ class PortBook:
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": lines(claims)}
 
 
-def _with_version(thing: Object, known: Object) -> Object:
-    return {**thing, "metadata": {**thing["metadata"], "resourceVersion": known["metadata"]["resourceVersion"]}}
+def _with_version(raw: Object, known: Object) -> Object:
+    return {**raw, "metadata": {**raw["metadata"], "resourceVersion": known["metadata"]["resourceVersion"]}}

@@ -81,7 +81,7 @@ def watches(
     in_watched = partial(Watch[ModelKey], namespaces=installation.watched)
     of_models = partial(in_watched, packed=True)
     return [
-        of_models(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], keep=stored_of_model, largest=MOST_OF_A_SPEC),
+        of_models(LLM_DEPLOYMENT, lambda raw: [key_of(raw)], keep=stored_of_model, largest=MOST_OF_A_SPEC),
         *(
             of_models(kind, owners_of, OWNER_LABEL, keep=stored_of_child, largest=largest)
             for kind, largest in CHILDREN.items()
@@ -90,7 +90,7 @@ def watches(
         of_models(POD, owner_of, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD),
         Watch(
             ENDPOINT_SLICE,
-            lambda thing: concerned_by_slice(thing, everyone, installation),
+            lambda raw: concerned_by_slice(raw, everyone, installation),
             ACTIVATOR_LABEL,
             namespaces=with_home(installation.watched, installation.namespace),
             keep=partial(stored_of_slice, installation=installation),
@@ -99,7 +99,7 @@ def watches(
         Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(installation.namespace,), largest=MOST_OF_A_CONFIG_MAP),
         *(of_models(kind, owner_of, OWNER_LABEL, keep=stored_of_controller) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
-        of_models(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
+        of_models(SERVING_RUNTIME, lambda raw: (key for key in everyone() if key[0] == place_of(raw)[0])),
         of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=stored_of_claim),
         Watch(NODE, health.concerns, keep=stored_of_node),
         in_watched(
@@ -117,9 +117,9 @@ def key_of(deployment: Object) -> ModelKey:
     return ModelKey(*place_of(deployment))
 
 
-def owner_of(thing: Object) -> Iterable[ModelKey]:
-    namespace, _ = place_of(thing)
-    return [ModelKey(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
+def owner_of(raw: Object) -> Iterable[ModelKey]:
+    namespace, _ = place_of(raw)
+    return [ModelKey(namespace, raw["metadata"]["labels"][OWNER_LABEL])]
 
 
 def owners_of(child: Object) -> Iterable[ModelKey]:
@@ -130,16 +130,16 @@ def owners_of(child: Object) -> Iterable[ModelKey]:
 
 
 def concerned_by_slice(
-    thing: Object, everyone: Callable[[], Iterable[ModelKey]], installation: Installation
+    raw: Object, everyone: Callable[[], Iterable[ModelKey]], installation: Installation
 ) -> Iterable[ModelKey]:
     """The addresses of an activator concern all; a model's own endpoints are known from its pods. Slices have the
     Service's labels."""
-    labels = thing["metadata"].get("labels") or {}
+    labels = raw["metadata"].get("labels") or {}
     if OWNER_LABEL not in labels:
-        is_at_home = place_of(thing)[0] == installation.namespace
+        is_at_home = place_of(raw)[0] == installation.namespace
         return everyone() if is_at_home and labels.get(SERVICE_LABEL) in installation.activators else ()
-    is_extra = thing["metadata"]["name"] == activator_slice(labels[OWNER_LABEL])
-    return owners_of(thing) if is_extra else ()
+    is_extra = raw["metadata"]["name"] == activator_slice(labels[OWNER_LABEL])
+    return owners_of(raw) if is_extra else ()
 
 
 def concerned_by_autoscaler(autoscaler: Object) -> Iterable[ModelKey]:
@@ -185,8 +185,8 @@ def stored_of_model(deployment: Object) -> Object:
     """All of its spec and status, and the metadata that are read: labels and annotations are unbounded."""
     metadata = picked(deployment["metadata"], (*OF_METADATA, "generation"))
     annotations = picked(deployment["metadata"].get("annotations") or {}, OF_ANNOTATIONS)
-    beside = {"annotations": annotations, "managedFields": writes(deployment["metadata"].get("managedFields") or [])}
-    return {**deployment, "metadata": {**metadata, **{name: each for name, each in beside.items() if each}}}
+    further = {"annotations": annotations, "managedFields": writes(deployment["metadata"].get("managedFields") or [])}
+    return {**deployment, "metadata": {**metadata, **{name: each for name, each in further.items() if each}}}
 
 
 def stored_of_child(child: Object) -> Object:
@@ -197,8 +197,8 @@ def stored_of_child(child: Object) -> Object:
     if not _may_be_ours(child):
         return named(child, "ownerReferences")
     kept = KEPT_OF_STATUS.get(child.get("kind", ""), ())
-    told = child.get("status") or {}
-    status = {name: told[name] for name in kept if name in told}
+    reported = child.get("status") or {}
+    status = {name: reported[name] for name in kept if name in reported}
     return {**pruned(child), **({"status": status} if "status" in child else {})}
 
 
@@ -220,12 +220,12 @@ def stored_of_slice(endpoint_slice: Object, installation: Installation) -> Objec
     return pruned(endpoint_slice) if is_read else named(endpoint_slice)
 
 
-def stored_of_controller(thing: Object) -> Object:
-    spec = {"replicas": thing["spec"]["replicas"]} if "replicas" in thing["spec"] else {}
+def stored_of_controller(raw: Object) -> Object:
+    spec = {"replicas": raw["spec"]["replicas"]} if "replicas" in raw["spec"] else {}
     return {
-        **named(thing, "ownerReferences"),
+        **named(raw, "ownerReferences"),
         "spec": spec,
-        "status": picked(thing.get("status") or {}, KEPT_OF_MAKERS),
+        "status": picked(raw.get("status") or {}, KEPT_OF_MAKERS),
     }
 
 
@@ -275,5 +275,5 @@ def _owner_in_name(pod: str, namespace: str, everyone: Callable[[], Iterable[Mod
     owner, separator, _ = pod.rpartition(OF_PODS)
     if separator or len(pod) < LONGEST:
         return owner
-    beginnings = {f"{name}{OF_PODS}"[:CUT_AT]: name for home, name in everyone() if home == namespace}
-    return next((name for begin, name in beginnings.items() if pod.startswith(begin)), "")
+    prefixes = {f"{name}{OF_PODS}"[:CUT_AT]: name for home, name in everyone() if home == namespace}
+    return next((name for prefix, name in prefixes.items() if pod.startswith(prefix)), "")

@@ -22,8 +22,8 @@ def set_by_us(live: Object) -> Object:
 
 def is_our_entry(entry: Mapping[str, Any]) -> bool:
     """Where a webhook changes a field of ours, the API server adds an entry of the same manager, not of an apply."""
-    told = entry.get("manager"), entry.get("operation"), entry.get("subresource", "")
-    return told == (FIELD_MANAGER, "Apply", "")
+    identity = entry.get("manager"), entry.get("operation"), entry.get("subresource", "")
+    return identity == (FIELD_MANAGER, "Apply", "")
 
 
 def _picked(live: Any, fields: Mapping[str, Any]) -> Any:
@@ -40,8 +40,8 @@ def _picked(live: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def _is_item(item: Any, key: str) -> bool:
-    what, _, told = key.partition(":")
+    what, _, text = key.partition(":")
     if what == "v":
-        return bool(item == json.loads(told))
-    keys = json.loads(told) if what == "k" else {}
+        return bool(item == json.loads(text))
+    keys = json.loads(text) if what == "k" else {}
     return isinstance(item, dict) and bool(keys) and all(item.get(name) == value for name, value in keys.items())

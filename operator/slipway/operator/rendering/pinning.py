@@ -39,7 +39,7 @@ NOT_OF_PODS: Mapping[str, Any] = {
 }
 """Fields of the spec that change no pod."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})
-PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update tells what a new one would change."
+PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update shows what a new one would change."
 MOST_CHANGES, LONGEST_CHANGE, LONGEST_VALUE = 16, 256, 80
 
 
@@ -90,8 +90,8 @@ def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeS
     is_followed = status.get("observedGeneration") == deployment.metadata.generation
     if not is_followed or conditions.get(ConditionType.STALLED) == "True":
         return None
-    told = status.get("plan") or {}
-    plan = {name: told[name] for name in ("accelerator", "gpusPerReplica", "maxConcurrency") if told.get(name)}
+    reported = status.get("plan") or {}
+    plan = {name: reported[name] for name in ("accelerator", "gpusPerReplica", "maxConcurrency") if reported.get(name)}
     then = {"version": OLDER, "spec": now.spec, "pods": digest(of_pods(ours)), "sync": now.sync}
     return _made({"made": plan | then})
 

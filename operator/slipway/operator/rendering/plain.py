@@ -18,8 +18,8 @@ QUANTITY = frozenset({"sizeLimit", "divisor"})
 DIGITS = 32
 
 
-def digest(thing: Any) -> str:
-    return hash_of(plain(thing))[:DIGITS]
+def digest(value: Any) -> str:
+    return hash_of(plain(value))[:DIGITS]
 
 
 def plain(value: Any, name: str = "") -> Any:

@@ -97,14 +97,14 @@ def without_templates(inference_service: Object, deployment: LLMDeployment, plan
     return inference_service
 
 
-def _templates_in(thing: object, path: str = "") -> Iterator[str]:
+def _templates_in(value: object, path: str = "") -> Iterator[str]:
     """The path of each string, key or value, that KServe would expand as a template."""
-    if isinstance(thing, dict):
-        for key, value in thing.items():
+    if isinstance(value, dict):
+        for key, each in value.items():
             yield from _templates_in(key, path)
-            yield from _templates_in(value, f"{path}.{key}")
-    elif isinstance(thing, list | tuple):
-        for index, each in enumerate(thing):
+            yield from _templates_in(each, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
             yield from _templates_in(each, f"{path}[{index}]")
-    elif isinstance(thing, str) and TEMPLATE in thing:
+    elif isinstance(value, str) and TEMPLATE in value:
         yield path
