@@ -61,7 +61,7 @@ class Applied:
         return max(0.0, self.repairs[0] + WITHIN - now) if len(self.repairs) == TOO_OFTEN else 0.0
 
 
-@dataclass
+@dataclass(slots=True)
 class ModelMemory:
     """All about one LLMDeployment, from its first reconcile until it is gone or another replica has led."""
 
