@@ -34,7 +34,7 @@ from sides.figures import Line, Wakes, different_texts, wakes_table, warm_table
 from sides.objects import COOLDOWN, POLLING, Object, plain_deployment, route, scaled_object, service
 from sides.ways import HELD_BY_ADD_ON, HELD_BY_SLIPWAY, STRAIGHT, THROUGH_ADD_ON, Way
 from slipway.kube.connection import load_configuration
-from slipway.kube.kinds import DEPLOYMENT, POD
+from slipway.objects.kinds import DEPLOYMENT, POD
 from slipway_devcluster import demo, http_add_on, model, slipway
 from slipway_devcluster.builds import UPSTREAMS
 from slipway_devcluster.cluster import Cluster

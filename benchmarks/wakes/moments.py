@@ -13,7 +13,7 @@ from datetime import datetime
 
 import aiohttp
 from slipway.api.names import RUNTIME_PORT
-from slipway.kube.kinds import Object
+from slipway.objects.kinds import Object
 
 STEPS: Mapping[str, str] = {
     "told": "KEDA was told",

@@ -16,8 +16,8 @@ from slipway.activator.watches import Home
 from slipway.activator.watches import watches as activators_watches
 from slipway.api import names, units
 from slipway.api.names import GROUP
+from slipway.operator.installation import Installation
 from slipway.operator.reconciling.flags import OperatorSettings
-from slipway.operator.reconciling.home import Home as OperatorsHome
 from slipway.operator.reconciling.watches import watches
 from slipway_devcluster import images, slipway
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
@@ -237,8 +237,10 @@ def test_the_lease_is_the_one_that_the_role_is_for() -> None:
 
 
 def test_the_operator_may_watch_all_that_it_watches_and_nothing_else() -> None:
-    home = OperatorsHome(SLIPWAY_NAMESPACE, options().activators)
-    made = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), home=home)
+    installation = Installation(SLIPWAY_NAMESPACE, options().activators)
+    made = watches(
+        everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), installation=installation
+    )
     watched = {watch.kind for watch in made}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
     granted = audit.granted([only("ClusterRole"), only("Role")])

@@ -1,11 +1,11 @@
-"""What the queue holds: the name of an LLMDeployment."""
+"""Identifies an LLMDeployment: what queues hold and caches are looked up by."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class Key(NamedTuple):
+class ModelKey(NamedTuple):
     namespace: str
     name: str
 

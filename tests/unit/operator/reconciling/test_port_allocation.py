@@ -5,35 +5,35 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway.observing.porttable import PORTS, Claim
-from slipway.operator.reconciling import ports
-from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.ports import QUARANTINE, ExhaustedError, Place, Ports
+from slipway.api.model_key import ModelKey
+from slipway.observing.porttable import PORTS, ActivatorPort, Claim
+from slipway.operator.reconciling import port_allocation
+from slipway.operator.reconciling.port_allocation import QUARANTINE, ExhaustedError, PortAllocation
 
 ONE, TWO = "one", "two"
-FIRST = Place(ONE, PORTS[0])
+FIRST = ActivatorPort(ONE, PORTS[0])
 
 
 def claim(name: str = "llama", *, uid: str = "1", namespace: str = "chat") -> Claim:
     return Claim(namespace, name, uid)
 
 
-def key(whose: Claim) -> Key:
-    return Key(whose.namespace, whose.name)
+def key(whose: Claim) -> ModelKey:
+    return ModelKey(whose.namespace, whose.name)
 
 
-def empty(*activators: str, per_namespace: int = 1000) -> Ports:
-    return Ports(activators or (ONE,), per_namespace=per_namespace)
+def empty(*activators: str, per_namespace: int = 1000) -> PortAllocation:
+    return PortAllocation(activators or (ONE,), per_namespace=per_namespace)
 
 
 def learnt(
-    written: dict[Place, Claim],
+    written: dict[ActivatorPort, Claim],
     *,
     dead: tuple[Claim, ...] = (),
-    named: dict[int, frozenset[Key]] | None = None,
+    named: dict[int, frozenset[ModelKey]] | None = None,
     now: float = 0,
     activators: tuple[str, ...] = (ONE,),
-) -> Ports:
+) -> PortAllocation:
     made = empty(*activators)
     made.learn(written, lives=lambda each: each not in dead, named=named or {}, now=now)
     return made
@@ -41,8 +41,8 @@ def learnt(
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> range:
-    """Ports of each activator."""
-    monkeypatch.setattr(ports, "PORTS", few := range(20000, 20003))
+    """PortAllocation of each activator."""
+    monkeypatch.setattr(port_allocation, "PORTS", few := range(20000, 20003))
     return few
 
 
@@ -52,7 +52,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> range:
 def test_a_port_is_kept() -> None:
     made = empty()
     place = made.take(claim(), 0, at=[ONE])
-    assert made.take(claim(), 99, at=[ONE]) == made.place_of(claim()) == place
+    assert made.take(claim(), 99, at=[ONE]) == made.port_of(claim()) == place
 
 
 def test_a_port_can_not_be_told_from_the_name() -> None:
@@ -65,7 +65,7 @@ def test_a_deployment_that_is_made_anew_gets_another_one() -> None:
     made = empty()
     before = made.take(claim(uid="1"), 0, at=[ONE])
     assert made.take(claim(uid="2"), 0, at=[ONE]) != before
-    assert made.place_of(claim(uid="1")) is None
+    assert made.port_of(claim(uid="1")) is None
 
 
 def test_ports_that_nobody_had_come_before_those_that_somebody_had(few: range) -> None:
@@ -91,7 +91,7 @@ def test_a_port_that_was_given_up_is_nobodys_for_a_while(few: range) -> None:
 def test_a_full_activator_is_followed_by_the_next(few: range) -> None:
     made = empty(ONE, TWO)
     places = [made.take(claim(f"m{number}"), 0, at=[ONE, TWO]) for number in range(2 * len(few))]
-    assert places == [Place(each, port) for each in (ONE, TWO) for port in few]
+    assert places == [ActivatorPort(each, port) for each in (ONE, TWO) for port in few]
     with pytest.raises(ExhaustedError, match="install another activator and name it in the operator's --activators"):
         made.take(claim("next"), 0, at=[ONE, TWO])
 
@@ -128,8 +128,8 @@ def test_making_and_deleting_again_and_again_leaves_ports_to_other_namespaces() 
 
 def test_lines_of_those_that_are_gone_take_no_share_of_those_that_come(few: range) -> None:
     gone = tuple(claim(str(port), uid="gone") for port in few[:2])
-    made = Ports((ONE,), per_namespace=1)
-    written = {Place(ONE, port): each for port, each in zip(few, gone, strict=False)}
+    made = PortAllocation((ONE,), per_namespace=1)
+    written = {ActivatorPort(ONE, port): each for port, each in zip(few, gone, strict=False)}
     made.learn(written, lives=lambda _: False, named={}, now=0)
     assert made.take(claim(), 1, at=[ONE]).port == few[2]
 
@@ -148,13 +148,13 @@ def test_making_one_anew_after_a_while_takes_no_more_than_one(few: range) -> Non
 
 
 def test_what_the_table_says_is_so() -> None:
-    place = Place(ONE, 20123)
+    place = ActivatorPort(ONE, 20123)
     assert learnt({place: claim()}).take(claim(), 0, at=[ONE]) == place
 
 
 def test_a_line_of_one_that_is_gone_gives_nothing_and_its_port_is_kept_back(few: range) -> None:
     gone = claim(uid="gone")
-    written = {Place(ONE, few[0]): gone, **{Place(ONE, port): claim(str(port)) for port in few[1:]}}
+    written = {ActivatorPort(ONE, few[0]): gone, **{ActivatorPort(ONE, port): claim(str(port)) for port in few[1:]}}
     made = learnt(written, dead=(gone,), now=100)
     with pytest.raises(ExhaustedError):
         made.take(claim(), 101, at=[ONE])
@@ -162,13 +162,17 @@ def test_a_line_of_one_that_is_gone_gives_nothing_and_its_port_is_kept_back(few:
 
 
 def test_of_two_lines_for_one_the_first_counts() -> None:
-    written = {Place(TWO, 20000): claim(), Place(ONE, 20007): claim(), Place(ONE, 20005): claim()}
-    assert learnt(written, activators=(ONE, TWO)).place_of(claim()) == Place(ONE, 20005)
+    written = {
+        ActivatorPort(TWO, 20000): claim(),
+        ActivatorPort(ONE, 20007): claim(),
+        ActivatorPort(ONE, 20005): claim(),
+    }
+    assert learnt(written, activators=(ONE, TWO)).port_of(claim()) == ActivatorPort(ONE, 20005)
 
 
 def test_a_line_of_an_activator_that_is_no_more_counts_for_nothing() -> None:
-    made = learnt({Place("third", 20007): claim()})
-    assert made.place_of(claim()) is None
+    made = learnt({ActivatorPort("third", 20007): claim()})
+    assert made.port_of(claim()) is None
     assert made.take(claim(), 0, at=[ONE]) == FIRST
 
 
@@ -181,9 +185,9 @@ def test_where_the_table_was_lost_everybody_keeps_what_was_given() -> None:
 
 def test_who_has_another_port_in_the_table_than_was_given_has_that_one() -> None:
     made = empty()
-    before, after = made.take(claim(), 0, at=[ONE]), Place(ONE, 20123)
+    before, after = made.take(claim(), 0, at=[ONE]), ActivatorPort(ONE, 20123)
     made.learn({after: claim()}, lives=lambda _: True, named={}, now=1)
-    assert made.place_of(claim()) == after
+    assert made.port_of(claim()) == after
     assert made.owner_of(before) is None
 
 
@@ -199,7 +203,7 @@ def test_a_port_that_another_leader_gave_meanwhile_is_kept_back_from_when_it_was
     made = full(empty(), few)
     made.take(claim("first"), 0, at=[ONE])
     made.free(key(claim("first")), 0)
-    [place] = {Place(ONE, port) for port in few} - made._owners.keys()
+    [place] = {ActivatorPort(ONE, port) for port in few} - made._owners.keys()
     made.learn({**made._owners, place: claim("theirs")}, lives=lambda _: True, named={}, now=10)
     made.free(key(claim("theirs")), 400)
     with pytest.raises(ExhaustedError):
@@ -221,7 +225,7 @@ def test_where_two_slices_lead_neither_is_put() -> None:
     assert 20123 not in {made.take(each, 0, at=[ONE]).port for each in (claim(), claim("evil"))}
 
 
-def full(made: Ports, few: range) -> Ports:
+def full(made: PortAllocation, few: range) -> PortAllocation:
     for port in few[1:]:
         made.take(claim(str(port)), 0, at=[ONE])
     return made
@@ -259,7 +263,7 @@ def test_a_slice_that_leads_to_no_port_of_the_activator_is_no_reason_for_one(por
 
 
 def test_a_slice_counts_for_nothing_where_the_table_says_otherwise() -> None:
-    wanted = Place(ONE, 20123)
+    wanted = ActivatorPort(ONE, 20123)
     for there in (claim("victim"), claim("gone")):
         made = learnt({wanted: there}, dead=(claim("gone"),), named={20123: frozenset({key(claim())})})
         assert made.take(claim(), 0, at=[ONE]) != wanted
@@ -271,7 +275,7 @@ def test_a_slice_counts_for_nothing_where_the_table_says_otherwise() -> None:
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.sampled_from(["take", "free", "learn"]))))
 def test_no_two_ever_share_a_port_and_none_is_given_again_too_soon(deeds: list[tuple[int, int, str]]) -> None:
     made, now = empty(ONE, TWO), 0.0
-    given_up: dict[Place, float] = {}
+    given_up: dict[ActivatorPort, float] = {}
     for number, uid, deed in deeds:
         now += QUARANTINE / 4
         whose = claim(f"m{number}", uid=str(uid))
