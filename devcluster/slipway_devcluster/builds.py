@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_devcluster.entries import find_damage, unfinished, write_manifest
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.go_toolchain import Go, ensure_go, find_go
 from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import Step, StepFailed, Steps
+from slipway_devcluster.progress import Step, Steps
 
 HERE = Path(__file__).parent
 KUBERNETES_VERSIONS = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")

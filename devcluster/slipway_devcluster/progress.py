@@ -10,16 +10,16 @@ import re
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import BinaryIO, Protocol, TextIO, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.commands import Commands
+from slipway_devcluster.errors import StepFailed
 from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
 
@@ -30,12 +30,6 @@ LONG = 3.0  # a step longer than this is announced where lines can't be redrawn
 REMINDER = 30.0  # seconds between two signs of life there
 LOGS_KEPT = 50
 LAST_LINES = 15
-# What a command is told, and how long it then has to end by itself. Go cleans up after an interrupt only.
-WAYS_TO_END = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
-
-
-class StepFailed(Refusal):
-    """A command of a step ended badly; the message holds its last lines and names the full log."""
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -114,84 +108,6 @@ def new_log(folder: Path, name: str) -> Path:
     return folder / f"{moment}-{slug}.log"
 
 
-# --- commands --------------------------------------------------------------------------------------------------------
-
-
-class Commands:
-    """The commands that run now, in whichever thread, so that all of them can be ended."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._ending = False
-
-    def run(
-        self, command: Sequence[str], *, output: BinaryIO, given: bytes | None, env: Mapping[str, str], cwd: Path | None
-    ) -> int:
-        """Run to the end. An interrupt of this thread ends the command and everything that it started."""
-        process = self._start(command, output=output, piped=given is not None, env=env, cwd=cwd)
-        try:
-            process.communicate(given)
-        except BaseException:
-            end_group(process)
-            raise
-        finally:
-            with self._lock:
-                self._running.discard(process)
-        return process.returncode
-
-    def _start(
-        self, command: Sequence[str], *, output: BinaryIO, piped: bool, env: Mapping[str, str], cwd: Path | None
-    ) -> subprocess.Popen[bytes]:
-        with self._lock:
-            if self._ending:
-                raise StepFailed(f"`{shlex.join(command)}` was not started, since another step failed.")
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=env,
-                cwd=cwd,
-                process_group=0,  # so that Ctrl-C reaches us alone, and we end the command with all its children
-            )
-            self._running.add(process)
-        return process
-
-    @contextlib.contextmanager
-    def ended_on_failure(self) -> Iterator[None]:
-        """Whatever goes wrong inside ends every running command, and keeps new ones from being started meanwhile."""
-        try:
-            yield
-        except BaseException:
-            with self._lock:
-                self._ending = True
-                running = list(self._running)
-            for process in running:
-                end_group(process)
-            raise
-
-    def allow_again(self) -> None:
-        self._ending = False
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a command and its children: asked first, forced after a few seconds, at once when interrupted again."""
-    if process.poll() is not None:
-        return
-    try:
-        for way, patience in WAYS_TO_END:
-            os.killpg(process.pid, way)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(patience)
-                break
-    except ProcessLookupError:
-        pass
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # children that outlived the command
-
-
 # --- steps -----------------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +119,8 @@ class Step:
         self.log = log
         self.started = started
         self.last = last
+        self.cpu_seconds = 0.0
+        """Used so far by the commands of this step and their children."""
         self._commands = commands
 
     def run(
@@ -218,17 +136,18 @@ class Step:
         with self.log.open("ab") as log:
             log.write(f"$ {shlex.join(command)}\n".encode())
             log.flush()
-            begin = log.tell()
+            start = log.tell()
             try:
-                code = self._commands.run(command, output=log, given=input, env={**os.environ, **(env or {})}, cwd=cwd)
+                ended = self._commands.run(command, output=log, given=input, env={**os.environ, **(env or {})}, cwd=cwd)
             except OSError as error:
-                raise self._failed(command, f"could not be started ({error.strerror})", begin) from error
-        if code:
-            raise self._failed(command, how_it_ended(code), begin)
+                raise self._failed(command, f"could not be started ({error.strerror})", start) from error
+        self.cpu_seconds += ended.cpu_seconds
+        if ended.code:
+            raise self._failed(command, how_it_ended(ended.code), start)
 
-    def _failed(self, command: Sequence[str], end: str, begin: int) -> StepFailed:
+    def _failed(self, command: Sequence[str], end: str, start: int) -> StepFailed:
         with self.log.open("rb") as log:
-            log.seek(begin)
+            log.seek(start)
             return StepFailed(failure(self.name, command, end, output=log.read(), log=self.log))
 
 

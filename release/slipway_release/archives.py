@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slipway_devcluster import requirements
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.images import Buildah, slug
 from slipway_devcluster.locks import locked
 from slipway_devcluster.oci_archive import pack_folder
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import StepFailed, Steps
+from slipway_devcluster.progress import Steps
 
 from .bases import Base, base_of, unreachable
 from .images import Image, stage

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway_devcluster import images as of_devcluster
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import Step, StepFailed, Steps
+from slipway_devcluster.progress import Step, Steps
 
 from . import registry
 from .bases import Base, base_of, unreachable

@@ -21,10 +21,10 @@ from pathlib import Path
 
 from slipway_devcluster.builds import ensure_built
 from slipway_devcluster.entries import unfinished
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.oci_archive import read_image
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import Step, StepFailed, Steps
+from slipway_devcluster.progress import Step, Steps
 
 from . import archives, changelog, charts, compatibility, manifests, sbom
 from .images import Image

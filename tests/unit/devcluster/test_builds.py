@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from slipway_devcluster import builds, go_toolchain, packages
 from slipway_devcluster.builds import UPSTREAMS, Upstream
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.go_toolchain import Go, ensure_go, new_enough
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import StepFailed, Steps
+from slipway_devcluster.progress import Steps
 
 # Answers as the real one does; notes its builds and their environment, and makes the programs that MADE names.
 GO = """#!/bin/sh
