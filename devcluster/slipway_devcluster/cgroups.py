@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from .errors import Refusal
+from slipway_devcluster.errors import Refusal
 
 
 def hierarchies(mountinfo: str) -> list[Path]:

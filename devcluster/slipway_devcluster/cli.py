@@ -12,14 +12,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from . import cluster as clusters
-from . import demo as demonstration
-from . import images, lifecycle, requirements, status
-from .builds import OF_EVERY_CLUSTER, missing
-from .cluster import Cluster
-from .errors import Refusal
-from .paths import Cache, default_cache
-from .progress import Durations, Steps
+from slipway_devcluster import cluster as clusters
+from slipway_devcluster import demo as demonstration
+from slipway_devcluster import images, lifecycle, requirements, status
+from slipway_devcluster.builds import OF_EVERY_CLUSTER, missing
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache, default_cache
+from slipway_devcluster.progress import Durations, Steps
 
 DEFAULT_NAME = "dev"
 

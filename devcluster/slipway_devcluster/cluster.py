@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 
-from . import record as records
-from .addresses import NODE_IP
-from .components import CONTAINERD_SOCKET, Component, Layout
-from .errors import Refusal
-from .image_store import import_archive
-from .namespaces import Namespaces
-from .paths import Cache
-from .record import Record, Running
+from slipway_devcluster import record as records
+from slipway_devcluster.addresses import NODE_IP
+from slipway_devcluster.components import CONTAINERD_SOCKET, Component, Layout
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.image_store import import_archive
+from slipway_devcluster.namespaces import Namespaces
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.record import Record, Running
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
 STOP_TIMEOUT = 15.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .addresses import (
+from slipway_devcluster.addresses import (
     API_PORT,
     CLUSTER_DOMAIN,
     DNS_IP,

@@ -16,11 +16,11 @@ from typing import Any
 
 import click
 
-from . import lifecycle, model, slipway
-from .cluster import Cluster
-from .errors import Refusal
-from .paths import Cache
-from .progress import Steps
+from slipway_devcluster import lifecycle, model, slipway
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps
 
 NAMESPACE = "demo"
 NAME = "gemma"

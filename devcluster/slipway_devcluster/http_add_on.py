@@ -5,13 +5,13 @@ It is installed as upstream's own manifests say, with the images that are built 
 
 from __future__ import annotations
 
-from . import platform
-from .builds import ensure_on_demand
-from .cluster import Cluster
-from .images import KEDA, PlatformImage, ensure_platform_images
-from .paths import Cache
-from .platform import Object
-from .progress import Steps
+from slipway_devcluster import platform
+from slipway_devcluster.builds import ensure_on_demand
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.images import KEDA, PlatformImage, ensure_platform_images
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.platform import Object
+from slipway_devcluster.progress import Steps
 
 UPSTREAM = "http-add-on"
 NAMESPACE = "keda"

@@ -14,12 +14,12 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .errors import Refusal
-from .images import PRIVATELY
-from .locks import locked
-from .oci_archive import Image, read_image
-from .paths import Cache
-from .progress import Steps
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.images import PRIVATELY
+from slipway_devcluster.locks import locked
+from slipway_devcluster.oci_archive import Image, read_image
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps
 
 SOCKET = Path("/run/containerd/containerd.sock")
 """Where containerd answers, as seen from inside the mount namespace of a node (or of the making of a seed)."""

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .entries import is_whole, note_file, remove_noted
-from .errors import Refusal
-from .locks import locked
-from .oci_archive import (
+from slipway_devcluster.entries import is_whole, note_file, remove_noted
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.locks import locked
+from slipway_devcluster.oci_archive import (
     Layer,
     add_bytes,
     add_file,
@@ -31,8 +31,8 @@ from .oci_archive import (
     write_archive,
     write_layer,
 )
-from .paths import Cache
-from .progress import Step, Steps
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Step, Steps
 
 BASE_IMAGE = "localhost/slipway-base:bookworm"
 BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates", "libgomp1")

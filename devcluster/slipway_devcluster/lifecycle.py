@@ -13,20 +13,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cgroups, components, namespaces, pki, platform, requirements
-from . import gpu_nodes as look_alikes
-from . import record as records
-from .addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
-from .builds import OF_EVERY_CLUSTER, Build, discard_go_caches, ensure_all, missing
-from .cluster import Cluster, cgroup_name, every, named
-from .components import Component, Layout
-from .errors import Refusal
-from .image_store import ensure_seed, plant
-from .images import ensure_platform_images, existing_base_image
-from .locks import locked
-from .paths import Cache
-from .progress import Steps
-from .record import Record, Running
+from slipway_devcluster import cgroups, components, namespaces, pki, platform, requirements
+from slipway_devcluster import gpu_nodes as look_alikes
+from slipway_devcluster import record as records
+from slipway_devcluster.addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
+from slipway_devcluster.builds import OF_EVERY_CLUSTER, Build, discard_go_caches, ensure_all, missing
+from slipway_devcluster.cluster import Cluster, cgroup_name, every, named
+from slipway_devcluster.components import Component, Layout
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.image_store import ensure_seed, plant
+from slipway_devcluster.images import ensure_platform_images, existing_base_image
+from slipway_devcluster.locks import locked
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps
+from slipway_devcluster.record import Record, Running
 
 PORTS = range(16443, 16543)
 READY_TIMEOUT = 90

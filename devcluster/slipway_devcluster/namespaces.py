@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .addresses import API_PORT, NODE_IP, NODE_NAME, SERVICE_RANGE
-from .errors import Refusal
-from .identity import Identity, children, identify
+from slipway_devcluster.addresses import API_PORT, NODE_IP, NODE_NAME, SERVICE_RANGE
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.identity import Identity, children, identify
 
 NAMESPACES = ("--net", "--mount", "--pid", "--ipc", "--uts")
 _libc = ctypes.CDLL(None, use_errno=True)

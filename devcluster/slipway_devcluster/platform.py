@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
-from .builds import Build
-from .errors import Refusal
-from .paths import Cache
-from .pki import Authority, Certificate
+from slipway_devcluster.builds import Build
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.pki import Authority, Certificate
 
 Object = dict[str, Any]
 MANIFESTS = Path(__file__).parent / "manifests"

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .components import Component
-from .identity import Identity
-from .namespaces import Namespaces
+from slipway_devcluster.components import Component
+from slipway_devcluster.identity import Identity
+from slipway_devcluster.namespaces import Namespaces
 
 
 @dataclass

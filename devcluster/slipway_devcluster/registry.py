@@ -10,12 +10,12 @@ import json
 import time
 from pathlib import Path
 
-from .builds import ensure_on_demand
-from .cluster import Cluster
-from .components import Component
-from .errors import Refusal
-from .paths import Cache
-from .progress import Steps
+from slipway_devcluster.builds import ensure_on_demand
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import Component
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps
 
 UPSTREAM = "registry"
 HOST, PORT = "127.0.0.1", 5000

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .cluster import Cluster
-from .components import SLIPWAY_NAMESPACE as NAMESPACE
-from .errors import Refusal
-from .images import build_image
-from .paths import Cache
-from .progress import Steps
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.components import SLIPWAY_NAMESPACE as NAMESPACE
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.images import build_image
+from slipway_devcluster.paths import Cache
+from slipway_devcluster.progress import Steps
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"

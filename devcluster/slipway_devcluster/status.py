@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .cluster import Cluster
-from .progress import Durations, in_words
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.progress import Durations, in_words
 
 MB = 1024 * 1024
 
