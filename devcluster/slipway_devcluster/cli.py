@@ -12,13 +12,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from slipway_devcluster import build_table, containerfiles, forecast, lifecycle, requirements, status
 from slipway_devcluster import cluster as clusters
 from slipway_devcluster import demo as demonstration
-from slipway_devcluster import images, lifecycle, requirements, status
-from slipway_devcluster.builds import OF_EVERY_CLUSTER, missing
+from slipway_devcluster.builds import missing
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import Cache, default_cache
+from slipway_devcluster.programs import OF_EVERY_CLUSTER
 from slipway_devcluster.progress import Durations, Steps
 
 DEFAULT_NAME = "dev"
@@ -99,6 +100,9 @@ def up(name: str, gpu_nodes: str, node_gpus: int, port: int | None) -> None:
     The first time, its programs are built from source; that takes a while, and resumes when interrupted.
     """
     cache, steps = _cache_and_steps()
+    programs = lifecycle.programs_of(gpu_nodes)
+    for line in forecast.lines(forecast.of_up(clusters.named(name, cache), cache, programs)):
+        steps.say(line)
     cluster = lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=gpu_nodes, node_gpus=node_gpus, port=port)
     seconds = cluster.record.phases["ready"]
     click.echo(f"cluster {name} is Ready (its start took {seconds:.1f} s)")
@@ -154,8 +158,8 @@ def load_image(name: str, source: Path, tag: str | None) -> None:
     cluster = clusters.find(name, cache)
     archive = source
     if source.suffix != ".tar":
-        tag = tag or images.default_name(source)
-        archive = images.build_image(source, name=tag, cache=cache, steps=steps)
+        tag = tag or containerfiles.default_name(source)
+        archive = containerfiles.build_image(source, name=tag, cache=cache, steps=steps)
     loaded = cluster.load_image(archive)
     click.echo(f"{tag or archive.name} {'is loaded' if loaded else 'was there already'}")
 
@@ -196,6 +200,20 @@ def shell(name: str, command: tuple[str, ...]) -> None:
     sys.exit(subprocess.run([*cluster.namespaces.enter_command(), *wanted], env=environment, check=False).returncode)
 
 
+@main.command("builds")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def show_builds(*, as_json: bool) -> None:
+    """List the programs that are built from source, and what each build took.
+
+    Nothing is built. Times of a program that is not in the cache are estimates.
+    """
+    table = build_table.rows(default_cache())
+    if as_json:
+        click.echo(json.dumps([row.as_json() for row in table], indent=2))
+    else:
+        click.echo("\n".join(build_table.lines(table)))
+
+
 @main.command()
 def doctor() -> None:
     """Check whether this machine can run a cluster, and say what to do where it can't."""
@@ -205,6 +223,9 @@ def doctor() -> None:
     for finding in findings:
         click.echo(f"{'ok     ' if finding.met else 'MISSING'}  {finding.requirement}: {finding.sentence}")
     click.echo(f"to be built at the next `up`: {', '.join(absent) or 'nothing'}; the cache is {cache.root}")
+    if absent:
+        seconds = sum(forecast.build_seconds(name, cache) for name in absent)
+        click.echo(f"that is expected to take {forecast.about(seconds)}; `devcluster builds` lists each program")
     if not all(finding.met for finding in findings):
         sys.exit(1)
 

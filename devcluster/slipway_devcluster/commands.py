@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import threading
@@ -16,6 +18,9 @@ from slipway_devcluster.errors import StepFailed
 
 # The signals by which a command is ended, and how many seconds it has after each. Go cleans up after an interrupt only.
 WAYS_TO_END = ((signal.SIGINT, 2.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, None))
+
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "INT", "--")
+"""Put before a command: when this process is killed, the kernel interrupts the command, which would go on otherwise."""
 
 
 class Ended(NamedTuple):
@@ -57,7 +62,7 @@ class Commands:
             if self._ending:
                 raise StepFailed(f"`{shlex.join(command)}` was not started, because another step failed.")
             process = subprocess.Popen(
-                command,
+                _ending_with_us(command, env),
                 stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -83,6 +88,13 @@ class Commands:
 
     def allow_again(self) -> None:
         self._ending = False
+
+
+def _ending_with_us(command: Sequence[str], env: Mapping[str, str]) -> Sequence[str]:
+    """The command behind `setpriv`, which only Linux has; a missing program raises the same error with and without."""
+    if not shutil.which(command[0], path=env.get("PATH")):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    return [*ENDS_WITH_US, *command] if shutil.which(ENDS_WITH_US[0]) else command
 
 
 def _feed(stdin: IO[bytes], given: bytes) -> None:

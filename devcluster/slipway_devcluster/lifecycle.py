@@ -1,4 +1,4 @@
-"""From nothing to a cluster that is Ready, and back to nothing."""
+"""Starts a cluster, from nothing until it is Ready, and ends it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from slipway_devcluster import cgroups, components, namespaces, pki, platform, r
 from slipway_devcluster import gpu_nodes as look_alikes
 from slipway_devcluster import record as records
 from slipway_devcluster.addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
-from slipway_devcluster.builds import OF_EVERY_CLUSTER, Build, discard_go_caches, ensure_all, missing
+from slipway_devcluster.builds import Build, discard_go_caches, ensure_all, missing
 from slipway_devcluster.cluster import Cluster, cgroup_name, every, named
 from slipway_devcluster.components import Component, Layout
 from slipway_devcluster.errors import Refusal
@@ -25,6 +25,7 @@ from slipway_devcluster.image_store import ensure_seed, plant
 from slipway_devcluster.images import ensure_platform_images, existing_base_image
 from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
+from slipway_devcluster.programs import OF_EVERY_CLUSTER, OF_GPU_NODES
 from slipway_devcluster.progress import Steps
 from slipway_devcluster.record import Record, Running
 
@@ -34,7 +35,7 @@ READY_TIMEOUT = 90
 
 @dataclass(frozen=True)
 class Parts:
-    """All that is made once and used by every cluster."""
+    """What is made once and used by every cluster."""
 
     builds: dict[str, Build]
     seed: Path
@@ -43,13 +44,19 @@ class Parts:
         return self.builds[upstream].binary(name)
 
 
-def ensure_parts(cache: Cache, steps: Steps) -> Parts:
-    """Builds what isn't in the cache yet. Then Go's own caches go: they are ten times larger than what they made."""
-    absent = missing(OF_EVERY_CLUSTER, cache)
-    requirements.ensure_fit(cache, everything_built=not absent, steps=steps)
-    builds = ensure_all(OF_EVERY_CLUSTER, cache, steps)
-    if absent:
-        discard_go_caches(cache)
+def programs_of(gpu_nodes: str) -> tuple[str, ...]:
+    """The upstreams that a cluster with these simulated GPU nodes needs; kwok only where there are any."""
+    return (*OF_EVERY_CLUSTER, *(OF_GPU_NODES if gpu_nodes else ()))
+
+
+def ensure_parts(
+    cache: Cache, steps: Steps, *, gpu_nodes: str = "", alongside: Sequence[Callable[[], object]] = ()
+) -> Parts:
+    """Build what is not in the cache yet, and run `alongside` next to it."""
+    names = programs_of(gpu_nodes)
+    requirements.ensure_fit(cache, everything_built=not missing(names, cache), steps=steps)
+    builds: dict[str, Build] = {}
+    steps.parallel(lambda: builds.update(_ensure_built(names, cache, steps)), *alongside)
     programs = {
         "node": builds["node"].binary("node"),
         "coredns": builds["coredns"].binary("coredns"),
@@ -60,26 +67,52 @@ def ensure_parts(cache: Cache, steps: Steps) -> Parts:
     return Parts(builds, ensure_seed(archives, cache, steps))
 
 
+def _ensure_built(names: Sequence[str], cache: Cache, steps: Steps) -> dict[str, Build]:
+    """The builds. Go's own caches, ten times larger than the programs, are removed after the last one."""
+    absent = missing(names, cache)
+    builds = ensure_all(names, cache, steps)
+    if absent:
+        discard_go_caches(cache)
+    return builds
+
+
 # --- up --------------------------------------------------------------------------------------------------------------
 
 
 def up(
-    name: str, *, cache: Cache, steps: Steps, gpu_nodes: str = "", node_gpus: int = 0, port: int | None = None
+    name: str,
+    *,
+    cache: Cache,
+    steps: Steps,
+    gpu_nodes: str = "",
+    node_gpus: int = 0,
+    port: int | None = None,
+    next_to_builds: Sequence[Callable[[], object]] = (),
+    next_to_platform: Callable[[Cluster], object] = lambda _: None,
 ) -> Cluster:
-    """A cluster of that name, Ready. One that is up already is left as it is, if it was made with the same options."""
+    """Return the cluster of that name when it is Ready. A cluster that is up already must have the same options.
+
+    `next_to_builds` run while missing programs are built. `next_to_platform` is called with the cluster as soon as its
+    API server answers, and runs while KServe and KEDA start: it can load images, and create objects that need neither.
+    """
     cluster = named(name, cache)
     wanted = Record(name, port or 0, cgroup_name(cluster.layout), gpu_nodes=gpu_nodes, node_gpus=node_gpus)
-    look_alikes.gpu_nodes(gpu_nodes)  # a mistake in it is told before anything is built
-    parts = ensure_parts(cache, steps)
+    look_alikes.gpu_nodes(gpu_nodes)  # a mistake in it is reported before anything is built
+    parts = ensure_parts(cache, steps, gpu_nodes=gpu_nodes, alongside=next_to_builds)
     with locked(cache.locks / f"cluster-{name}", say=steps.say):
         if cluster.alive():
             refuse_other_options(cluster.record, wanted)
+            next_to_platform(cluster)
             return cluster
         _remove(cluster)
         started = time.monotonic()
-        with steps.step(f"starting cluster {name}"), _undone_on_failure(cluster, cache):
-            _Start(cluster, wanted, parts, cache, started).run(steps)
+        with steps.step(start_step(name)), _undone_on_failure(cluster, cache):
+            _Start(cluster, wanted, parts, cache, started).run(steps, lambda: next_to_platform(cluster))
     return cluster
+
+
+def start_step(cluster: str) -> str:
+    return f"starting cluster {cluster}"
 
 
 def refuse_other_options(found: Record, wanted: Record) -> None:
@@ -104,14 +137,17 @@ class _Start:
         self._layout = cluster.layout
         self._started = started
 
-    def run(self, steps: Steps) -> None:
+    def run(self, steps: Steps, next_to_platform: Callable[[], object]) -> None:
         steps.parallel(self._prepare_files, self._plant_images)
         self._make_node()
         self._start_control_plane()
-        steps.parallel(self._start_node_programs, self._install_platform, self._add_gpus)
-        self._wait_until_ready(steps)
+        steps.parallel(lambda: self._start_platform(steps), next_to_platform)
         self._record.ready = True
         self._done("ready")
+
+    def _start_platform(self, steps: Steps) -> None:
+        steps.parallel(self._start_node_programs, self._install_platform, self._add_gpus)
+        self._wait_until_ready()
 
     def _prepare_files(self) -> None:
         for folder in self._layout.folders():
@@ -177,7 +213,7 @@ class _Start:
         self._cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
         self._spawn(Component("kwok", [str(kwok.binary("kwok")), *arguments]))
 
-    def _wait_until_ready(self, steps: Steps) -> None:
+    def _wait_until_ready(self) -> None:
         kubectl, timeout = self._cluster.run_kubectl, f"--timeout={READY_TIMEOUT}s"
         kubectl(["wait", "--for=create", timeout, f"node/{NODE_NAME}"], None)
         if self._record.node_gpus:

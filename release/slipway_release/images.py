@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway_devcluster import images
+from slipway_devcluster import containerfiles
 from slipway_devcluster.errors import Refusal
 
 from . import source
@@ -25,7 +25,7 @@ class Image:
 
     @property
     def repository(self) -> str:
-        return images.repository(self.containerfile)
+        return containerfiles.repository(self.containerfile)
 
     @property
     def name(self) -> str:
@@ -63,9 +63,9 @@ def stage(image: Image, folder: Path, *, epoch: int) -> Path:
     it, whatever else lies in the checkout.
     """
     context = image.containerfile.parent
-    ignored = images.ignore_patterns(context)
+    ignored = containerfiles.ignore_patterns(context)
     for file in source.files(context):
-        if not images.is_ignored(file, ignored):
+        if not containerfiles.is_ignored(file, ignored):
             copy = folder / file
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(context / file, copy)

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from slipway_devcluster.errors import StepFailed
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import (
     LOGS_KEPT,
@@ -19,7 +20,6 @@ from slipway_devcluster.progress import (
     LineDisplay,
     LiveDisplay,
     Step,
-    StepFailed,
     Steps,
     finished_line,
     in_words,
@@ -222,6 +222,7 @@ def test_the_name_of_a_log_is_safe_as_a_file_name(tmp_path: Path) -> None:
 WORK = "sleep 300 & echo $! > child; echo $$ > parent; : > started; wait"
 PROGRAM = """
 import pathlib, signal, sys
+from slipway_devcluster.errors import StepFailed
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
