@@ -36,9 +36,9 @@ from sides.ways import HELD_BY_ADD_ON, HELD_BY_SLIPWAY, STRAIGHT, THROUGH_ADD_ON
 from slipway.kube.connection import load_configuration
 from slipway.kube.kinds import DEPLOYMENT, POD
 from slipway_devcluster import demo, http_add_on, model, slipway
-from slipway_devcluster.builds import UPSTREAMS
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.paths import default_cache
+from slipway_devcluster.programs import UPSTREAMS
 from slipway_devcluster.progress import Steps
 from wakes.moments import Moments
 from watching import EVERYTHING, watching

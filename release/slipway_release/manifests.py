@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from slipway_devcluster.builds import upstream_named
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.errors import Refusal
+from slipway_devcluster.programs import upstream_named
 from slipway_devcluster.slipway import HOME
 
 from .charts import Chart
