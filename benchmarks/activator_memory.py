@@ -48,7 +48,7 @@ FILLINGS: tuple[tuple[Filling, Pause, Pause], ...] = (
 
 
 @dataclass
-class Row:
+class HeldMemory:
     what: str
     held: int
     accounted: float
@@ -77,7 +77,7 @@ def main(max_mib: int, only: str) -> None:
             click.echo(uvloop.run(measure(filling, replica_pauses, client_pauses, max_mib * MIB)).line())
 
 
-async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause, max_bytes: int) -> Row:
+async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause, max_bytes: int) -> HeldMemory:
     async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
         replica = await stack.enter_async_context(serving(filling, pause=replica_pauses))
         house = await stack.enter_async_context(house_process.started(max_bytes))
@@ -91,7 +91,7 @@ async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause,
             accounted, _ = await house.accounted()
         else:
             await emptied(house)
-        return Row(filling.what, held, accounted / MIB, idle / MIB, rss / MIB, house.peak / MIB)
+        return HeldMemory(filling.what, held, accounted / MIB, idle / MIB, rss / MIB, house.peak / MIB)
 
 
 async def settled(house: HouseProcess) -> tuple[int, int]:

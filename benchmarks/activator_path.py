@@ -12,27 +12,27 @@ time for each request says more than latency does.
 from __future__ import annotations
 
 import asyncio
-import json
 import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
+import results
 import uvloop
-from path.beside import compare
-from path.beside import table as compared
-from path.client import Line, at_a_steady_rate, held
+from path.load import LoadClient, at_steady_rate, held
 from path.program import KIB, Program
+from path.two_checkouts import compare
+from path.two_checkouts import table as compared
 from percentiles import percentile
 
 HERE = Path(__file__).parent
 CHECKOUT = click.Path(exists=True, file_okay=False, path_type=Path)
-RESULT = HERE / "results" / "activator-path.json"
+RESULT = results.named("activator-path")
 
 
 @dataclass(frozen=True)
-class Options:
+class PathOptions:
     seconds: float
     rate: float
     streams: int
@@ -41,7 +41,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One thing that was measured: directly, through the activator, and what the difference may be."""
 
     what: str
@@ -65,20 +65,17 @@ class Row:
 def main(seconds: float, rate: float, streams: int, held: int, held_kib: int, beside: Path | None) -> None:
     """Measure the activator's data path."""
     if beside:
-        sides = uvloop.run(compare(beside.resolve(), seconds=seconds, rate=rate))
-        click.echo("\n".join(compared(*sides)))
+        checkouts = uvloop.run(compare(beside.resolve(), seconds=seconds, rate=rate))
+        click.echo("\n".join(compared(*checkouts)))
         return
-    options = Options(seconds, rate, streams, held, held_kib * KIB)
+    options = PathOptions(seconds, rate, streams, held, held_kib * KIB)
     rows = uvloop.run(measure(options))
     click.echo("\n".join(table(rows)))
-    RESULT.parent.mkdir(exist_ok=True)
     machine = {"machine": platform.machine(), "python": platform.python_version(), "system": platform.system()}
-    RESULT.write_text(
-        json.dumps({**machine, **asdict(options), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
-    )
+    results.write(RESULT, {**machine, **asdict(options), "rows": [asdict(row) for row in rows]})
 
 
-async def measure(options: Options) -> list[Row]:
+async def measure(options: PathOptions) -> list[Measurement]:
     async with Program.started("backend.py") as backend:
         async with Program.started("activator.py") as activator:
             await activator.tell(f"ready {backend.port}")
@@ -88,24 +85,24 @@ async def measure(options: Options) -> list[Row]:
             return rows + await _memory(options, backend, activator)
 
 
-async def _latency(options: Options, direct: int, activator: Program) -> list[Row]:
-    lines = Line(direct), Line(activator.port)
-    await at_a_steady_rate(list(lines), rate=options.rate, seconds=2.0)
+async def _latency(options: PathOptions, direct: int, activator: Program) -> list[Measurement]:
+    lines = LoadClient(direct), LoadClient(activator.port)
+    await at_steady_rate(list(lines), rate=options.rate, seconds=2.0)
     for line in lines:
         line.latencies.clear()
     before = activator.processor_time()
-    await at_a_steady_rate(list(lines), rate=options.rate, seconds=options.seconds)
+    await at_steady_rate(list(lines), rate=options.rate, seconds=options.seconds)
     spent = (activator.processor_time() - before) / len(lines[1].latencies)
     return [
         *_rows(f"at {options.rate:.0f} requests/s", *lines),
-        Row("processor time of the activator for each of them, ms", None, spent * 1000),
+        Measurement("processor time of the activator for each of them, ms", None, spent * 1000),
     ]
 
 
-async def _streams(options: Options, direct: int, through: int) -> list[Row]:
+async def _streams(options: PathOptions, direct: int, through: int) -> list[Measurement]:
     """Beside them, a tenth as many that lead directly to the backend, to compare their events with."""
-    few, many = Line(direct), Line(through)
-    lines = Line(direct), Line(through)
+    few, many = LoadClient(direct), LoadClient(through)
+    lines = LoadClient(direct), LoadClient(through)
     events = int(options.seconds)
     async with asyncio.TaskGroup() as group:
         for number in range(options.streams):
@@ -113,29 +110,33 @@ async def _streams(options: Options, direct: int, through: int) -> list[Row]:
             if number % 10 == 0:
                 group.create_task(few.listen(events))
             await asyncio.sleep(2.0 / options.streams)  # so that they don't all speak at once
-        await at_a_steady_rate(list(lines), rate=options.rate, seconds=options.seconds / 2)
+        await at_steady_rate(list(lines), rate=options.rate, seconds=options.seconds / 2)
     name = f"{options.streams} streams"
     return [
-        Row(f"{name}, an event's way, p50, ms", in_milliseconds(few.delays, 50), in_milliseconds(many.delays, 50)),
-        Row(f"{name}, an event's way, p99, ms", in_milliseconds(few.delays, 99), in_milliseconds(many.delays, 99)),
-        Row(f"{name}, broken or incomplete", few.errors, many.errors, budget=0),
+        Measurement(
+            f"{name}, an event's way, p50, ms", in_milliseconds(few.delays, 50), in_milliseconds(many.delays, 50)
+        ),
+        Measurement(
+            f"{name}, an event's way, p99, ms", in_milliseconds(few.delays, 99), in_milliseconds(many.delays, 99)
+        ),
+        Measurement(f"{name}, broken or incomplete", few.errors, many.errors, budget=0),
         *_rows(f"at {options.rate:.0f} requests/s beside {name}", *lines),
     ]
 
 
-def _rows(name: str, direct: Line, through: Line) -> list[Row]:
+def _rows(name: str, direct: LoadClient, through: LoadClient) -> list[Measurement]:
     direct.close()
     through.close()
     halves = in_milliseconds(direct.latencies, 50), in_milliseconds(through.latencies, 50)
     highs = in_milliseconds(direct.latencies, 99), in_milliseconds(through.latencies, 99)
     return [
-        Row(f"{name}, p50, ms", *halves, budget=1.0, goal=0.5),
-        Row(f"{name}, p99, ms", *highs, budget=10.0, goal=3.0),
-        Row(f"{name}, failed", direct.errors, through.errors, budget=0),
+        Measurement(f"{name}, p50, ms", *halves, budget=1.0, goal=0.5),
+        Measurement(f"{name}, p99, ms", *highs, budget=10.0, goal=3.0),
+        Measurement(f"{name}, failed", direct.errors, through.errors, budget=0),
     ]
 
 
-async def _memory(options: Options, backend: Program, activator: Program) -> list[Row]:
+async def _memory(options: PathOptions, backend: Program, activator: Program) -> list[Measurement]:
     before = activator.memory("VmRSS")
     asked = asyncio.create_task(held(activator.port, options.held, b"x" * options.held_bytes))
     await asyncio.sleep(3.0)
@@ -144,10 +145,10 @@ async def _memory(options: Options, backend: Program, activator: Program) -> lis
     lost = options.held - await asked
     name = f"{options.held} held of {options.held_bytes // KIB} KiB"
     return [
-        Row("memory of the activator alone, MiB", None, before),
-        Row(f"memory with {name}, MiB", None, while_held),
-        Row("its peak until they were answered, MiB", None, activator.memory("VmHWM")),
-        Row(f"lost of {name}", None, lost, budget=0),
+        Measurement("memory of the activator alone, MiB", None, before),
+        Measurement(f"memory with {name}, MiB", None, while_held),
+        Measurement("its peak until they were answered, MiB", None, activator.memory("VmHWM")),
+        Measurement(f"lost of {name}", None, lost, budget=0),
     ]
 
 
@@ -155,7 +156,7 @@ def in_milliseconds(seconds: list[float], percent: int) -> float:
     return percentile(seconds, percent) * 1000
 
 
-def table(rows: list[Row]) -> Iterator[str]:
+def table(rows: list[Measurement]) -> Iterator[str]:
     yield f"{'':58} direct  through    added   budget     goal"
     for row in rows:
         numbers = (row.direct, row.through, row.added, row.budget, row.goal)

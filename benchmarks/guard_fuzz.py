@@ -71,7 +71,7 @@ HOSTILE: dict[str, Callable[[int], bytes]] = {
 PATHS = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/tokenize")
 
 
-class Watch:
+class LoopClock:
     """The processor time of this thread between what isn't the guard's."""
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20))
     options = parser.parse_args()
-    watch, loop = Watch(), asyncio.SelectorEventLoop()
+    watch, loop = LoopClock(), asyncio.SelectorEventLoop()
     watch.around(loop)
     number = loop.run_until_complete(fuzz(watch, options.seconds, options.seed))
     loop.close()
@@ -125,7 +125,7 @@ def main() -> None:
         print(f"  {seconds * 1e3:6.2f} ms  {name}")
 
 
-async def fuzz(watch: Watch, seconds: float, seed: int) -> int:
+async def fuzz(watch: LoopClock, seconds: float, seed: int) -> int:
     number, until = 0, time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "keys").mkdir()
@@ -150,7 +150,7 @@ def gate_of(engine: str, folder: str) -> Gate:
     return Gate(settings, Slot.alone(), CollectorRegistry())
 
 
-async def one(gates: dict[str, Gate], watch: Watch, chance: random.Random) -> None:
+async def one(gates: dict[str, Gate], watch: LoopClock, chance: random.Random) -> None:
     random.seed(chance.random())
     what, size = chance.choice(list(HOSTILE)), chance.choice((100, 5000, 100_000, MIB, MIB, 30 * MIB))
     data = HOSTILE[what](size)[: 32 * MIB - 1]

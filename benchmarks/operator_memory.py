@@ -45,7 +45,7 @@ HOME, NAMESPACE = "slipway-system", "models"
 STEADY_TURNS = 3
 
 
-class Bench:
+class IdleOperator:
     """An operator that is never run: its caches are filled and its turns are made here."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ def _configuration() -> Any:
     return Configuration(host="http://127.0.0.1:1")
 
 
-def _platform(bench: Bench) -> None:
+def _platform(bench: IdleOperator) -> None:
     cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
     bench.tell(objects.thing(ACCELERATOR_PROFILE, "cpu", "", spec=cpu))
     runtime = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
@@ -108,7 +108,7 @@ def _platform(bench: Bench) -> None:
 
 async def samples(*, pods: bool) -> list[Object]:
     """The objects of one deployment, by kind; what is ours as the operator itself applies it."""
-    bench = Bench()
+    bench = IdleOperator()
     _platform(bench)
     name = "model-000"
     deployment = objects.llmdeployment(name, NAMESPACE)
@@ -139,7 +139,7 @@ async def samples(*, pods: bool) -> list[Object]:
 
 
 @dataclass(frozen=True)
-class Row:
+class MemoryShare:
     what: str
     traced: float  # bytes for each deployment
     rss: float
@@ -149,14 +149,14 @@ class Meter:
     """`trace`: counts what Python allocates, which makes everything slower."""
 
     def __init__(self, number: int) -> None:
-        self.number, self.rows = number, list[Row]()
+        self.number, self.rows = number, list[MemoryShare]()
 
     def measured(self, what: str, deed: Callable[[], object]) -> None:
         before = _rss(), _traced()
         deed()
         gc.collect()
         after = _rss(), _traced()
-        self.rows.append(Row(what, (after[1] - before[1]) / self.number, (after[0] - before[0]) / self.number))
+        self.rows.append(MemoryShare(what, (after[1] - before[1]) / self.number, (after[0] - before[0]) / self.number))
 
 
 def _rss() -> int:
@@ -193,7 +193,7 @@ async def measure(number: int, *, pods: bool, trace: bool) -> None:
     base = _rss()
     if trace:
         tracemalloc.start()
-    bench, meter = Bench(), Meter(number)
+    bench, meter = IdleOperator(), Meter(number)
     _platform(bench)
     owner = things[0]["metadata"]["uid"]
     texts = {(kind_of(each), each["metadata"]["name"]): json.dumps(each) for each in things}
@@ -203,20 +203,23 @@ async def measure(number: int, *, pods: bool, trace: bool) -> None:
     before = _rss(), _traced()
     turns.append(await _turn_all(bench, texts, number, is_first=True))
     gc.collect()
-    meter.rows.append(Row("ledger and such", (_traced() - before[1]) / number, (_rss() - before[0]) / number))
+    meter.rows.append(MemoryShare("ledger and such", (_traced() - before[1]) / number, (_rss() - before[0]) / number))
     bench.writes = 0
     for _ in range(STEADY_TURNS):
         turns.append(await _turn_all(bench, texts, number))
-    assert bench.writes == 0, "nothing is to be written when nothing has changed"
+    if bench.writes:
+        raise RuntimeError(f"{bench.writes} objects were written, though nothing had changed")
     _told(meter, base, turns, number)
 
 
-def _fill(bench: Bench, text: str, number: int, owner: str) -> None:
+def _fill(bench: IdleOperator, text: str, number: int, owner: str) -> None:
     for index in range(number):
         bench.tell(_renamed(text, index, owner))
 
 
-async def _turn_all(bench: Bench, texts: dict[tuple[Kind, str], str], number: int, *, is_first: bool = False) -> float:
+async def _turn_all(
+    bench: IdleOperator, texts: dict[tuple[Kind, str], str], number: int, *, is_first: bool = False
+) -> float:
     """The processor's seconds for each."""
     kinds = {kind for kind, _ in texts} - {POD}
     spent = 0.0

@@ -12,7 +12,6 @@ operator itself (`slipway_api_calls_total`); memory and processor time are read 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import platform
 import shlex
@@ -29,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import results
+from observer import EVERYTHING, METADATA_ALONE, observing
 from scale import cluster as clusters
 from scale.figures import Phase, against_budgets, calls_told, phase_of, table
 from scale.process import OperatorProcess, Reading, operator
@@ -38,9 +39,7 @@ from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from slipway.kube.metrics import Metrics
 from slipway.kube.retries import Patience
-from watching import EVERYTHING, METADATA_ALONE, watching
 
-RESULTS = Path(__file__).parent / "results"
 MANAGER = "benchmark"
 AT_ONCE = 32  # requests of the benchmark's own
 CONTEXT, CHANGED_CONTEXT = 4096, 8192
@@ -51,7 +50,7 @@ PHASES = ("create", "steady", "change", "restart", "resync", "delete")
 
 
 @dataclass(frozen=True)
-class Options:
+class ScaleOptions:
     number: int
     replicas: int
     kserve: bool
@@ -87,7 +86,7 @@ def main(
 ) -> None:
     """Measure what many LLMDeployments cost. Needs root."""
     found = machine()
-    options = Options(number, replicas, kserve == "running", patience or 120 + number / 3, until)
+    options = ScaleOptions(number, replicas, kserve == "running", patience or 120 + number / 3, until)
     with (
         tempfile.TemporaryDirectory() as folder,
         clusters.prepared(cluster_name, pods=2 * replicas * number, kserve=options.kserve) as cluster,
@@ -100,7 +99,7 @@ def main(
         click.echo(f"written to {write(phases, options, found)}")
 
 
-def write(phases: list[Phase], options: Options, found: dict[str, object]) -> Path:
+def write(phases: list[Phase], options: ScaleOptions, found: dict[str, object]) -> Path:
     now = datetime.now(UTC)
     kserve = "kserve" if options.kserve else "kserve-paused"
     result = {
@@ -114,10 +113,8 @@ def write(phases: list[Phase], options: Options, found: dict[str, object]) -> Pa
         "budgets": [dict(zip(("name", "measured", "budget"), row, strict=True)) for row in against_budgets(phases)],
         "phases": [phase.as_json() for phase in phases],
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"operator_scale-{options.number}-{kserve}-r{options.replicas}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    return path
+    name = f"operator_scale-{options.number}-{kserve}-r{options.replicas}"
+    return results.write(results.named(name), result)
 
 
 def machine() -> dict[str, object]:
@@ -136,7 +133,7 @@ def machine() -> dict[str, object]:
 # --- the phases ------------------------------------------------------------------------------------------------------
 
 
-async def measure(options: Options, kubeconfig: Path, log: Path) -> list[Phase]:
+async def measure(options: ScaleOptions, kubeconfig: Path, log: Path) -> list[Phase]:
     configuration = await load_configuration(kubeconfig)
     connection = Connection(configuration)
     client = KubeClient(connection, Metrics(), patience=Patience(deadline=120.0, per_try=60.0))
@@ -144,7 +141,7 @@ async def measure(options: Options, kubeconfig: Path, log: Path) -> list[Phase]:
     stories = Stories(names, truth="True" if options.kserve else "False")
     run = partial(operator, kubeconfig, namespace=clusters.SLIPWAY, log=log, ports=options.number)
     try:
-        async with watching(configuration, _heard(stories), clusters.MODELS):
+        async with observing(configuration, _heard(stories), clusters.MODELS):
             return await _Run(options, client, stories).phases(run)
     finally:
         await connection.close()
@@ -161,7 +158,7 @@ class _EnoughError(Exception):
 
 
 class _Run:
-    def __init__(self, options: Options, client: KubeClient, stories: Stories) -> None:
+    def __init__(self, options: ScaleOptions, client: KubeClient, stories: Stories) -> None:
         self._options, self._client, self._stories = options, client, stories
         self._phases: list[Phase] = []
 

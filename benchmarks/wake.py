@@ -24,7 +24,9 @@ from typing import Any
 
 import aiohttp
 import click
-from asking import Answer, address_of, ask, client
+import results
+from client import Completion, address_of, complete, node_session
+from observer import EVERYTHING, observing
 from operator_scale import machine
 from own_cluster import own_cluster
 from percentiles import percentile
@@ -36,9 +38,8 @@ from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from wakes.moments import STEPS, Moments
 from wakes.timeline import svg
-from watching import EVERYTHING, watching
 
-RESULTS = Path(__file__).parent / "results"
+RESULT = results.named("wake")
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "wake.svg"
 BODY = {"model": demo.NAME, "prompt": demo.PROMPT, "max_tokens": 16, "temperature": 0, "stream": True}
 ACTIVATORS_LOG = ["logs", "--timestamps", "--tail=-1", "--namespace", components.SLIPWAY_NAMESPACE]
@@ -91,7 +92,7 @@ async def measure(cluster: Cluster, wakes: int, bursts: Sequence[int]) -> dict[s
     def log() -> Sequence[str]:
         return cluster.run_kubectl(ACTIVATORS_LOG).splitlines()
 
-    async with watching(configuration, kinds, demo.NAMESPACE), client(cluster, patience=PATIENCE) as session:
+    async with observing(configuration, kinds, demo.NAMESPACE), node_session(cluster, patience=PATIENCE) as session:
         rows, texts = [], set[str]()
         for number in range(wakes):
             row, answers = await wake(moments, session, url, at_once=1, log=log)
@@ -110,13 +111,13 @@ async def measure(cluster: Cluster, wakes: int, bursts: Sequence[int]) -> dict[s
 
 async def wake(
     moments: Moments, session: aiohttp.ClientSession, url: str, *, at_once: int, log: Callable[[], Sequence[str]]
-) -> tuple[dict[str, float], list[Answer]]:
+) -> tuple[dict[str, float], list[Completion]]:
     """The seconds of each step, from the one before it."""
     await moments.until(moments.asleep, within=PATIENCE)
     await asyncio.sleep(SETTLED)
     moments.at.clear()
     asked = time.monotonic()
-    answers = await asyncio.gather(*(ask(session, url, BODY) for _ in range(at_once)))
+    answers = await asyncio.gather(*(complete(session, url, BODY) for _ in range(at_once)))
     await moments.ask_the_pod(session)
     moments.read_the_log(log(), asked)
     return moments.steps(asked, first=min(answer.first for answer in answers)), list(answers)
@@ -160,12 +161,11 @@ def write(measured: dict[str, Any], found: dict[str, object]) -> None:
         "budgets": {name: [value, BUDGETS[name]] for name, value in against_budgets(rows).items()},
         **measured,
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "wake.json").write_text(json.dumps(result, indent=2) + "\n")
+    results.write(RESULT, result)
     medians = [(words, statistics.median(row[step] for row in rows)) for step, words in STEPS.items()]
     PICTURE.parent.mkdir(parents=True, exist_ok=True)
     PICTURE.write_text(svg(f"A request wakes a sleeping model: the median of {len(rows)} wakes", medians))
-    click.echo(f"written to {RESULTS / 'wake.json'} and {PICTURE}")
+    click.echo(f"written to {RESULT} and {PICTURE}")
 
 
 if __name__ == "__main__":

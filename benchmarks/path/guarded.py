@@ -18,7 +18,7 @@ from slipway_runtime.guard.asgi import Guard, Receive, Scope, Send
 from slipway_runtime.guard.settings import ENVIRONMENT
 
 from path.backend import ANSWER
-from path.client import KEY
+from path.load import KEY
 
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
 

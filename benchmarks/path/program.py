@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from machine import piped
+
 HERE = Path(__file__).parent
 TREE = HERE.parents[1]
 KIB = 1024
@@ -41,17 +43,14 @@ class Program:
             env=environment,
         )
         try:
-            assert process.stdout
-            yield cls(process, int(await process.stdout.readline()))
+            yield cls(process, int(await piped(process.stdout).readline()))
         finally:
             process.kill()
             await process.wait()
 
     async def tell(self, line: str) -> None:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(line.encode() + b"\n")
-        await self.process.stdout.readline()
+        piped(self.process.stdin).write(line.encode() + b"\n")
+        await piped(self.process.stdout).readline()
 
     def processor_time(self) -> float:
         """In seconds, since it began."""

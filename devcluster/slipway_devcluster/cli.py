@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import BashComplete, CompletionItem, FishComplete, ShellComplete, ZshComplete
 
 from slipway_devcluster import build_table, containerfiles, forecast, lifecycle, requirements, status
 from slipway_devcluster import cluster as clusters
@@ -23,6 +23,7 @@ from slipway_devcluster.programs import OF_EVERY_CLUSTER
 from slipway_devcluster.progress import Durations, Steps
 
 DEFAULT_NAME = "dev"
+COMPLETERS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
 
 class RefusingGroup(click.Group):
@@ -243,11 +244,10 @@ def demo(name: str, prompt: str | None, *, keep: bool) -> None:
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("kind", type=click.Choice(list(COMPLETERS)))
 def completion(kind: str) -> None:
     """Print the completion script of a shell: eval "$(devcluster completion bash)"."""
-    completer = get_completion_class(kind)
-    assert completer
+    completer = COMPLETERS[kind]
     click.echo(completer(main, {}, "devcluster", "_DEVCLUSTER_COMPLETE").source())
 
 

@@ -225,10 +225,15 @@ class _Start:
         platform.wait_until_available(kubectl, timeout=READY_TIMEOUT)
         kubectl(["wait", "--for=create", timeout, "serviceaccount/default"], None)
 
+    @property
+    def _namespaces(self) -> namespaces.Namespaces:
+        if self._record.namespaces is None:
+            raise RuntimeError("the node of this cluster has not been made yet")
+        return self._record.namespaces
+
     def _spawn(self, component: Component) -> None:
-        assert self._record.namespaces
         log = self._layout.logs / f"{component.name}.log"
-        process = self._record.namespaces.spawn(component.argv, log=log, env=component.env)
+        process = self._namespaces.spawn(component.argv, log=log, env=component.env)
         self._record.components[component.name] = Running(component, process)
 
     def _wait(self, what: str, answers: Callable[[], bool], *, timeout: float = 60.0) -> None:
@@ -240,9 +245,8 @@ class _Start:
             time.sleep(0.03)
 
     def _refuse_if_one_ended(self) -> None:
-        assert self._record.namespaces
         for name, running in self._record.components.items():
-            if not running.process.alive(proc=self._record.namespaces.proc):
+            if not running.process.alive(proc=self._namespaces.proc):
                 raise Refusal(f"{name} ended while the cluster was starting")
 
     def _done(self, phase: str) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from slipway_devcluster.errors import Refusal
+
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -90,17 +92,15 @@ def _pack(target: Path, name: str, manifest: bytes, image: bytes, layers: Sequen
 
 
 def read_image(archive: Path) -> Image:
-    """What `archive` holds, without reading its layers."""
+    """The name and digest of the image in `archive`; its layers are not read."""
     with tarfile.open(archive) as tar:
-        content = tar.extractfile("index.json")
-        assert content is not None
-        index = json.load(content)
+        index = json.load(_file(tar, "index.json"))
     (manifest,) = index["manifests"]
     return Image(name=manifest["annotations"][_NAME], digest=manifest["digest"])
 
 
 def find_file(archive: Path, path: str) -> bytes | None:
-    """A file of the image, from the last layer that has it; `path` begins without a slash."""
+    """The content of a file of the image, from the last layer that has it; `path` has no leading slash."""
     with tarfile.open(archive) as tar:
         for layer in reversed(_manifest(archive, tar)["layers"]):
             with tarfile.open(fileobj=_blob(tar, layer["digest"]), mode="r|*") as files:
@@ -121,9 +121,13 @@ def _manifest(archive: Path, tar: tarfile.TarFile) -> Any:
 
 
 def _blob(tar: tarfile.TarFile, digest: str) -> IO[bytes]:
-    content = tar.extractfile(f"blobs/sha256/{_hex(digest)}")
-    assert content is not None
-    return content
+    return _file(tar, f"blobs/sha256/{_hex(digest)}")
+
+
+def _file(tar: tarfile.TarFile, name: str) -> IO[bytes]:
+    if content := tar.extractfile(name):
+        return content
+    raise Refusal(f"{name} in {tar.name!r} is not a file; make the archive again.")
 
 
 def add_file(

@@ -35,7 +35,8 @@ class Image:
     @property
     def usual_base(self) -> str:
         found = re.search(r"^ARG BASE=(\S+)$", self.containerfile.read_text(), re.MULTILINE)
-        assert found, f"{self.containerfile} has no BASE"
+        if not found:
+            raise Refusal(f"{self.containerfile} has no line `ARG BASE=…`; restore it from the repository.")
         return found[1]
 
     @property
