@@ -177,7 +177,7 @@ def _make(build: Build, go: Go, cache: Cache, steps: Steps) -> None:
 def _command(upstream: Upstream, go: Go, programs: Path) -> list[str | Path]:
     """One call for all programs of an upstream, so that each package is compiled once.
 
-    Packages that several upstreams share are compiled once, too, as long as all are built with the same flags.
+    Packages that several upstreams share are compiled once, too, because all are built with the same flags.
     """
     flags = ["-trimpath", COMPILER_FLAGS, f"-ldflags={upstream.ldflags}"]
     return [go.program, "build", *flags, "-o", f"{programs}/", upstream.target]

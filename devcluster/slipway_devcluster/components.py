@@ -33,7 +33,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the files of one cluster lie; the same paths hold on the host and on the node."""
+    """Where the files of one cluster are; paths are the same on the host and on the node."""
 
     state: Path
 
@@ -85,7 +85,7 @@ def etcd(layout: Layout, program: Path) -> Component:
         "--initial-cluster=default=http://127.0.0.1:2380",
         "--unsafe-no-fsync=true",  # nothing in it is meant to outlive the machine
         "--log-level=warn",
-        # Kept alive from the first moment: without it, a follower of nobody waits a whole election time-out.
+        # A single member elects itself only after an election timeout, so this one is short.
         "--heartbeat-interval=50",
         "--election-timeout=250",
     ]
@@ -118,7 +118,7 @@ def api_server(layout: Layout, program: Path) -> Component:
         f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
         f"--kubelet-client-key={pki}/apiserver-kubelet.key",
         f"--kubelet-certificate-authority={pki}/ca.crt",
-        "--kubelet-preferred-address-types=InternalIP",  # else `kubectl logs` asks DNS for the node's name
+        "--kubelet-preferred-address-types=InternalIP",  # otherwise `kubectl logs` looks the node's name up in DNS
         # Aggregation: KEDA's external metrics are an API of their own behind this one.
         f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
         "--requestheader-allowed-names=front-proxy-client",
@@ -133,7 +133,7 @@ def api_server(layout: Layout, program: Path) -> Component:
 
 
 def audit_policy() -> str:
-    """What Slipway's own service accounts asked for, without what was in it; nothing of others, so it costs nothing."""
+    """Requests of Slipway's own service accounts, without their bodies; nothing of others, so it costs nothing."""
     policy = {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
@@ -184,7 +184,7 @@ def kube_proxy(layout: Layout, program: Path) -> Component:
         f"--hostname-override={NODE_NAME}",
         f"--cluster-cidr={POD_RANGE}",
         "--proxy-mode=iptables",
-        # These sysctls can't be written in a network namespace; kube-proxy ends if it may not try.
+        # These sysctls can't be written in a network namespace; kube-proxy exits if it fails to write them.
         "--conntrack-max-per-core=0",
         "--conntrack-tcp-timeout-established=0",
         "--conntrack-tcp-timeout-close-wait=0",
@@ -222,8 +222,8 @@ disabled_plugins = [{unused}]
 
 
 def cni_config() -> str:
-    """Every pod has a routed link of its own: what passes between pods passes through the node's packet filter,
-    so that a pod reaches itself and its neighbours through a Service without a bridge's special cases."""
+    """Every pod has a routed link of its own. So traffic between pods passes the node's iptables rules, and a pod
+    reaches itself and its neighbours through a Service without the special cases of a bridge."""
     link = {
         "type": "ptp",
         "ipMasq": False,
@@ -271,7 +271,7 @@ def kubelet_config(layout: Layout, *, cgroup: str) -> str:
         "resolvConf": "",  # pods that want the node's DNS get none: nothing outside can be reached
         "serializeImagePulls": False,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-        "imageGCHighThresholdPercent": 100,  # images come from the cache alone; none may be cleaned away
+        "imageGCHighThresholdPercent": 100,  # images come only from the cache; the kubelet must not remove any
         "nodeStatusUpdateFrequency": "5s",
     }
     return json.dumps(config, indent=2)

@@ -43,7 +43,7 @@ def build_image(
             buildah = Buildah(cache.images / "buildah", scratch, step)
             buildah.run("pull", f"oci-archive:{base}")
             buildah.build(containerfile, name, arguments, ignored)
-            # Through a folder, since buildah itself compresses what it puts into an archive.
+            # Through a folder, because buildah always compresses the layers of an archive.
             buildah.run("push", "--disable-compression", name, f"dir:{scratch / 'image'}")
             pack_folder(partial, name, scratch / "image")
             buildah.run("rmi", "--prune")  # layers that no image needs any more
@@ -67,22 +67,22 @@ def _image_key(containerfile: Path, arguments: Mapping[str, str], ignored: Seque
 
 
 def repository(containerfile: Path) -> str:
-    """NAME.Containerfile makes slipway-NAME; one that is called nothing else is named by its folder."""
+    """The name of an image without registry: slipway-NAME for NAME.Containerfile and for NAME/Containerfile."""
     name = containerfile.absolute().parent.name if containerfile.stem == containerfile.name else containerfile.stem
     return f"slipway-{name.lower()}"
 
 
 def default_name(containerfile: Path) -> str:
-    """What it is called in a devcluster."""
+    """The name of its image in a devcluster."""
     return f"localhost/{repository(containerfile)}:dev"
 
 
-# buildah notes what it has seen at a fixed place; these notes are not for the machine to keep.
+# buildah records the blobs that it has seen in a fixed folder; nothing is to be left there on this machine.
 HIDE_NOTES = 'mkdir -p /var/lib/containers && mount -t tmpfs slipway /var/lib/containers && exec "$@"'
 
 
 class Buildah:
-    """buildah with a store of its own; the user's stays untouched."""
+    """Runs buildah with a store of its own; the user's store is not touched."""
 
     def __init__(self, store: Path, scratch: Path, step: Step) -> None:
         self._step = step
@@ -90,7 +90,7 @@ class Buildah:
         self._scratch = scratch
         self._policy = self._written("policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}')
         self._environment = {
-            "STORAGE_DRIVER": "overlay",  # nodes need it anyway; vfs would copy the whole image at every step
+            "STORAGE_DRIVER": "overlay",  # nodes need it anyway; vfs would copy the entire image at every step
             "BUILDAH_ISOLATION": "chroot",
             "CONTAINERS_STORAGE_CONF": str(self._written("storage.conf", "[storage]\n")),
             "TMPDIR": str(scratch),
@@ -99,14 +99,14 @@ class Buildah:
     def build(self, containerfile: Path, name: str, arguments: Mapping[str, str], ignored: Sequence[str]) -> None:
         ignore_file = self._written("ignore", "".join(f"{line}\n" for line in ignored))
         common = [f"--ignorefile={ignore_file}", *self._common(containerfile, arguments)]
-        for stage in stages(containerfile.read_text()):  # with a name it outlives pruning, and so does what it cached
+        for stage in stages(containerfile.read_text()):  # a tagged stage survives pruning, and so do its cached layers
             self.run("bud", f"--tag=localhost/stage-of-{slug(name)}:{stage}", f"--target={stage}", *common)
         self.run("bud", f"--tag={name}", *common)
 
     def build_anew(
         self, containerfile: Path, name: str, arguments: Mapping[str, str], options: Sequence[str] = ()
     ) -> None:
-        """With nothing of what earlier builds left; all of the folder is the context."""
+        """Build without cached layers; the entire folder is the context."""
         self.run("bud", f"--tag={name}", "--no-cache", *options, *self._common(containerfile, arguments))
 
     def _common(self, containerfile: Path, arguments: Mapping[str, str]) -> list[str]:
@@ -134,19 +134,19 @@ class Buildah:
 
 
 def stages(containerfile: str) -> list[str]:
-    """The names of those that only others take something from."""
+    """The names of the stages that only other stages copy from."""
     return re.findall(r"^FROM .+ AS (\S+)", containerfile, re.MULTILINE | re.IGNORECASE)
 
 
 def ignore_patterns(context: Path) -> list[str]:
-    """What of a build context does not matter: what the context says itself, and what Python leaves behind."""
+    """Patterns of files that do not belong to a build context: its own ignore file, and Python's caches."""
     files = [file for file in (context / ".containerignore", context / ".dockerignore") if file.is_file()]
     lines = [line.strip() for line in (files[0].read_text().splitlines() if files else [])]
     return [line for line in lines if line and not line.startswith("#")] + ["**/__pycache__"]
 
 
 def context_hash(containerfile: Path, ignored: Sequence[str]) -> str:
-    """A hash of the Containerfile and of what its folder brings into the build: names, modes and content."""
+    """A hash of the Containerfile and of all files of its build context: names, modes and content."""
     context = containerfile.parent
     digest = hashlib.sha256(containerfile.read_bytes())
     for path in sorted(context.rglob("*")):
@@ -157,7 +157,7 @@ def context_hash(containerfile: Path, ignored: Sequence[str]) -> str:
 
 
 def is_ignored(relative: Path, patterns: Sequence[str]) -> bool:
-    """Whether .containerignore's rules leave a file out: the last pattern that matches decides, `!` takes back in."""
+    """Whether patterns exclude a file: the last pattern that matches decides, and `!` includes it again."""
     names = [str(relative), *(str(parent) for parent in relative.parents)]
     verdict = False
     for pattern in patterns:
@@ -177,9 +177,9 @@ def _ignore_expression(pattern: str) -> re.Pattern[str]:
 
 
 def package_mounts(folder: Path) -> list[str]:
-    """What a build mounts to reach packages as this machine does; what is written for it lies in `folder`.
+    """The mounts by which a build reaches packages as this machine does; their files are written to `folder`.
 
-    Mounted, neither copied nor passed as variables: the image does not learn how this machine reaches packages.
+    They are mounted, neither copied nor passed as variables, so that nothing of this machine gets into the image.
     """
     pip_config = folder / "pip.conf"
     pip_config.write_text(pip_configuration(_host_pip_files(), os.environ))
@@ -190,7 +190,7 @@ PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout
 
 
 def pip_configuration(files: Iterable[str], environment: Mapping[str, str]) -> str:
-    """A pip.conf that reaches packages as the host's own pip does, and trusts whom the machine trusts."""
+    """A pip.conf that reaches packages as the host's own pip does, and trusts the machine's certificate authorities."""
     options = {"cert": CA_BUNDLE}
     for text in files:
         parser = configparser.RawConfigParser(strict=False)

@@ -10,14 +10,14 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Identity:
-    """One process, for as long as it lives; no other process ever has the same three values."""
+    """One process; no other process ever has the same three values."""
 
     pid: int
     start_ticks: int
     boot_id: str
 
     def alive(self, *, proc: Path = PROC) -> bool:
-        """False once it has ended, also while it is a zombie that nobody has collected yet."""
+        """False once it has ended, even while it is a zombie that was not reaped yet."""
         return self.boot_id == boot_id() and _start_of_living(proc, self.pid) == self.start_ticks
 
 
@@ -38,7 +38,7 @@ def children(pid: int) -> list[int]:
 def _start_of_living(proc: Path, pid: int) -> int | None:
     try:
         stat = (proc / f"{pid}/stat").read_text()
-        fields = stat.rpartition(")")[2].split()  # the name, in parentheses, may contain blanks
+        fields = stat.rpartition(")")[2].split()  # the name, in parentheses, may contain spaces
         # The first thread may be a zombie while another still ends the process, and all of its PID namespace with it.
         ended = fields[0] in "ZX" and len(list((proc / f"{pid}/task").iterdir())) <= 1
     except (FileNotFoundError, ProcessLookupError):

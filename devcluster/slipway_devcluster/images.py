@@ -1,7 +1,7 @@
-"""Container images without a registry: the platform's own, a Debian base, and this repo's Containerfiles built on it.
+"""Container images without a registry: those of the platform, and a Debian base for this repository's Containerfiles.
 
-Every image ends up as one OCI archive in the cache, named by what it was made of and made again only when that changes.
-The platform's images are a binary and little else, so they are written directly; buildah is for Containerfiles alone.
+Every image is one OCI archive in the cache. Its name has a hash of its inputs, so it is made again only if they change.
+The platform's images are a binary and little else, so they are written directly; buildah is only for Containerfiles.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PRIVATELY = [
     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
     *("sh", "-c", """trap 'exit 130' INT TERM; "$@" """, "privately"),
 ]
-"""Put before a command: whatever ends it, no process and no mount of it is left."""
+"""Put before a command: however it ends, none of its processes and mounts is left."""
 
 
 # --- the platform's images -------------------------------------------------------------------------------------------
@@ -51,14 +51,14 @@ PRIVATELY = [
 
 @dataclass(frozen=True)
 class PlatformImage:
-    """One program of the platform, under the name and at the path that its upstream manifest asks for."""
+    """An image with one program of the platform, under the name and at the path that its upstream manifest uses."""
 
     name: str
     binary: str
     path: str
     arguments: tuple[str, ...] = ()
     low_ports: bool = False
-    """May listen below 1024 without being root, as upstream's image may."""
+    """Whether it may listen on ports below 1024 without being root, as in upstream's image."""
 
 
 KEDA = "ghcr.io/kedacore"
@@ -85,7 +85,7 @@ def ensure_platform_images(
 
 
 def _platform_image(image: PlatformImage, binary: Path, surroundings: str, cache: Cache, steps: Steps) -> Path:
-    # A finished build never changes, so its path, size and time stand for its content and nothing need be read.
+    # A finished build never changes, so path, size and time identify its content, and it need not be read.
     found = binary.stat()
     key = key_of(repr(image), surroundings, str(binary.resolve()), str(found.st_size), str(found.st_mtime_ns))
 
@@ -104,7 +104,7 @@ def program_layer(path: Path, image: PlatformImage, binary: Path) -> Layer:
     return write_layer(path, lambda tar: add_file(tar, inside, binary, mode=0o755, attributes=attributes))
 
 
-# --- what every program expects around it ----------------------------------------------------------------------------
+# --- files that every program expects -----------------------------------------------------------------------------
 
 ZONES = Path("/usr/share/zoneinfo")
 
@@ -123,7 +123,7 @@ def machine_key() -> str:
 
 
 def add_machine(tar: tarfile.TarFile) -> None:
-    """Certificates, time zones (KEDA's schedules name them) and a /tmp: one layer, the same in all platform images."""
+    """Add certificates, time zones (for KEDA's schedules) and a /tmp: one layer, the same in all platform images."""
     add_folder(tar, "tmp", mode=0o1777)
     add_bytes(tar, CA_BUNDLE.lstrip("/"), ca_bundle().read_bytes())
     if ZONES.is_dir():
@@ -143,7 +143,7 @@ NOT_WORTH_KEEPING = re.compile(
 
 
 def ensure_base_image(cache: Cache, steps: Steps) -> Path:
-    """A minimal Debian with Python, for machines that reach no container registry. It contains no model."""
+    """The archive of a minimal Debian with Python, for machines that reach no container registry."""
     name, key = base_identity()
 
     def make(partial: Path, scratch: Path) -> None:
@@ -159,7 +159,7 @@ def ensure_base_image(cache: Cache, steps: Steps) -> Path:
 
 
 def existing_base_image(cache: Cache) -> list[Path]:
-    """The base image if it was made already: worth a place in new nodes, since built images then load faster."""
+    """The base image if it was made already. New nodes get it because images that are built on it then load faster."""
     archive = archive_path(cache, *base_identity())
     return [archive] if is_whole(archive) else []
 
@@ -169,7 +169,7 @@ def base_identity() -> tuple[str, str]:
 
 
 def debian_mirror(sources: Iterable[str]) -> str:
-    """The Debian mirror in apt's source lists, or Debian's own where they name none (as on Ubuntu)."""
+    """The Debian mirror in apt's source lists, or Debian's own if they have none (as on Ubuntu)."""
     for line in "\n".join(sources).splitlines():
         found = re.match(r"(?:deb\s+(?:\[.*?\]\s+)?|URIs:\s*)(https?://\S+/debian/?)(?:\s|$)", line.strip())
         if found:
@@ -184,7 +184,7 @@ def _apt_sources() -> list[str]:
 
 
 def _worth_keeping(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    # Times stay as they are: Python's compiled files name the times of their sources.
+    # Times are preserved: Python's compiled files contain the times of their sources.
     return None if NOT_WORTH_KEEPING.fullmatch(member.name) else member
 
 
@@ -204,7 +204,7 @@ def slug(name: str) -> str:
 
 
 def ensure_archive(cache: Cache, name: str, key: str, make: Callable[[Path, Path], None]) -> Path:
-    """The archive of an image, made by `make(archive, scratch folder)` unless it is there and as it was made."""
+    """The archive of an image, made by `make(archive, scratch folder)` unless it is there and undamaged."""
     archive = archive_path(cache, name, key)
     if not is_whole(archive):
         with locked(cache.locks / f"image-{slug(name)}"):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_devcluster import cgroups, components, namespaces, pki, platform, requirements
-from slipway_devcluster import gpu_nodes as look_alikes
+from slipway_devcluster import gpu_nodes as simulated
 from slipway_devcluster import record as records
 from slipway_devcluster.addresses import API_PORT, API_SERVICE_IP, NODE_IP, NODE_NAME
 from slipway_devcluster.builds import Build, discard_go_caches, ensure_all, missing
@@ -97,7 +97,7 @@ def up(
     """
     cluster = named(name, cache)
     wanted = Record(name, port or 0, cgroup_name(cluster.layout), gpu_nodes=gpu_nodes, node_gpus=node_gpus)
-    look_alikes.gpu_nodes(gpu_nodes)  # a mistake in it is reported before anything is built
+    simulated.gpu_nodes(gpu_nodes)  # a mistake in it is reported before anything is built
     parts = ensure_parts(cache, steps, gpu_nodes=gpu_nodes, alongside=next_to_builds)
     with locked(cache.locks / f"cluster-{name}", say=steps.say):
         if cluster.alive():
@@ -130,7 +130,7 @@ def refuse_other_options(found: Record, wanted: Record) -> None:
 
 
 class _Start:
-    """One start of one cluster, in the order of its methods."""
+    """One start of one cluster; its methods are called in the order in which they are written."""
 
     def __init__(self, cluster: Cluster, record: Record, parts: Parts, cache: Cache, started: float) -> None:
         self._cluster, self._record, self._parts, self._cache = cluster, record, parts, cache
@@ -202,13 +202,13 @@ class _Start:
         self._done("platform installed")
 
     def _add_gpus(self) -> None:
-        nodes = look_alikes.gpu_nodes(self._record.gpu_nodes)
+        nodes = simulated.gpu_nodes(self._record.gpu_nodes)
         if not nodes:
             return
         kwok, config = self._parts.builds["kwok"], self._layout.config
         stages = config / "kwok-stages.yaml"
-        stages.write_text(look_alikes.kwok_stages(kwok.source))
-        arguments = look_alikes.kwok_arguments(self._layout.kubeconfig_of("kwok"), stages)
+        stages.write_text(simulated.kwok_stages(kwok.source))
+        arguments = simulated.kwok_arguments(self._layout.kubeconfig_of("kwok"), stages)
         listed = {"apiVersion": "v1", "kind": "List", "items": nodes}
         self._cluster.run_kubectl(["apply", "--server-side", "-f", "-"], json.dumps(listed).encode())
         self._spawn(Component("kwok", [str(kwok.binary("kwok")), *arguments]))
@@ -217,7 +217,7 @@ class _Start:
         kubectl, timeout = self._cluster.run_kubectl, f"--timeout={READY_TIMEOUT}s"
         kubectl(["wait", "--for=create", timeout, f"node/{NODE_NAME}"], None)
         if self._record.node_gpus:
-            patch = json.dumps(look_alikes.advertise_gpus_patch(self._record.node_gpus))
+            patch = json.dumps(simulated.advertise_gpus_patch(self._record.node_gpus))
             kubectl(["patch", "node", NODE_NAME, "--subresource=status", "--type=merge", "-p", patch], None)
         kubectl(["wait", "--for=condition=Ready", timeout, "nodes", "--all"], None)
         self._done("nodes Ready")
@@ -255,7 +255,7 @@ class _Start:
 
 
 def api_server_answers(cluster: Cluster) -> bool:
-    """Whether it says of itself that it is ready to serve."""
+    """Whether the API server reports that it is ready."""
     pki_folder, port = cluster.layout.pki, cluster.record.port
     context = ssl.create_default_context(cafile=str(pki_folder / "ca.crt"))
     context.load_cert_chain(pki_folder / "admin.crt", pki_folder / "admin.key")
@@ -270,16 +270,16 @@ def api_server_answers(cluster: Cluster) -> bool:
 
 
 def free_port(cache: Cache) -> int:
-    """The first port that no program listens on and no other cluster has been given."""
+    """The first port on which no program listens, and that no other cluster uses."""
     given = {found.port for cluster in every(cache) if (found := records.read(cluster.layout.state))}
     for port in PORTS:
         if port not in given and is_free(port):
             return port
-    raise Refusal(f"ports {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1 are all taken; name another with --port")
+    raise Refusal(f"ports {PORTS.start} to {PORTS.stop - 1} on 127.0.0.1 are all in use; choose another with --port")
 
 
 def is_free(port: int) -> bool:
-    """Whether no program listens there, on this machine's own address or on all."""
+    """Whether no program listens on this port of the loopback address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -358,7 +358,7 @@ def _write_configuration(layout: Layout, cgroup: str) -> None:
 
 
 def down(name: str, *, cache: Cache, steps: Steps) -> None:
-    """Ends the cluster and removes all of it, in whatever state it is."""
+    """End the cluster and remove all of it, in whatever state it is."""
     cluster = named(name, cache)
     with locked(cache.locks / f"cluster-{name}", say=steps.say):
         if not cluster.layout.state.exists():
@@ -379,7 +379,7 @@ def _remove(cluster: Cluster) -> None:
 
 @contextlib.contextmanager
 def _undone_on_failure(cluster: Cluster, cache: Cache) -> Iterator[None]:
-    """A start that fails leaves only its logs; also when it is interrupted."""
+    """A context that removes a cluster whose start failed or was interrupted; only its logs are kept."""
     try:
         yield
     except BaseException as error:

@@ -1,8 +1,7 @@
 """The node's own PID, mount and network namespaces: created, entered, and ended as one.
 
 Process 1 inside is `node init`. When it is killed, the kernel ends every process of the node, and with the last of them
-go its mounts, addresses, routes and packet filters. So whatever happens to devcluster itself can leave none of
-them behind.
+its mounts, addresses, routes and iptables rules. So none of them is left behind, whatever happens to devcluster.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ _CLONE_NEWNET = 0x40000000
 
 @dataclass(frozen=True)
 class Namespaces:
-    """The namespaces of a node that runs (or ran: see `alive`)."""
+    """The namespaces of a node, which may have ended (see `alive`)."""
 
     init: Identity
     holder: Identity
-    """The `unshare` that waits for `init`; it ends with it."""
+    """The `unshare` that waits for `init`, and ends with it."""
 
     def alive(self) -> bool:
         return self.init.alive()
@@ -46,11 +45,11 @@ class Namespaces:
         return Path(f"/proc/{self.init.pid}/root/proc")
 
     def enter_command(self) -> list[str]:
-        """What to put before a command so that it runs on the node."""
+        """The prefix for a command that is to run on the node."""
         return ["nsenter", "--target", str(self.init.pid), *NAMESPACES, "--"]
 
     def run(self, argv: Sequence[str | Path], *, stdin: bytes | None = None) -> str:
-        """Runs a short command on the node and returns what it printed."""
+        """Run a short command on the node, and return its output."""
         command = [*self.enter_command(), *map(str, argv)]
         done = subprocess.run(command, input=stdin, capture_output=True, check=False)
         if done.returncode != 0:
@@ -59,23 +58,23 @@ class Namespaces:
         return done.stdout.decode(errors="replace")
 
     def spawn(self, argv: Sequence[str | Path], *, log: Path, env: Mapping[str, str]) -> Identity:
-        """Starts a process on the node that outlives this one. Its identity is in the node's own pids."""
+        """Start a process on the node that outlives this one. Its identity has the pid in the node's PID namespace."""
         script = 'log=$1; shift; setsid "$@" >>"$log" 2>&1 </dev/null & echo $!'
         command = [*self.enter_command(), "/bin/sh", "-c", script, "spawn", str(log), *map(str, argv)]
         done = subprocess.run(command, capture_output=True, check=True, text=True, env={**os.environ, **env})
         spawned = identify(int(done.stdout), proc=self.proc)
         if spawned is None:
-            raise Refusal(f"{Path(argv[0]).name} ended as soon as it was started; its last words are in {log}")
+            raise Refusal(f"{Path(argv[0]).name} ended as soon as it was started; its log is {log}")
         return spawned
 
     def signal(self, process: Identity, number: signal.Signals) -> None:
-        """Sends a signal to a process that `spawn` started; does nothing when that one has ended."""
+        """Send a signal to a process that `spawn` started, unless it has ended."""
         if self.alive() and process.alive(proc=self.proc):
             self.run(["kill", f"-{int(number)}", str(process.pid)])
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Sockets that this thread makes meanwhile belong to the node's network, and stay there for ever."""
+        """A context in which sockets that this thread creates are in the node's network; they stay there afterwards."""
         home = os.open(f"/proc/self/task/{threading.get_native_id()}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
             away = os.open(f"/proc/{self.init.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -91,10 +90,10 @@ class Namespaces:
             os.close(home)
 
     def destroy(self) -> None:
-        """Ends every process of the node. Safe to repeat."""
+        """End every process of the node. Safe to repeat."""
         if self.init.alive():
             os.kill(self.init.pid, signal.SIGKILL)
-        # `unshare` takes its child's exit status and ends by itself. Killed first, it would leave a zombie to others.
+        # `unshare` reaps its child and then ends. If it were killed first, the child would be left as a zombie.
         if not self._has_ended(timeout=10) and self.holder.alive():
             os.kill(self.holder.pid, signal.SIGKILL)
         if not self._has_ended(timeout=10):
@@ -139,7 +138,7 @@ def create(
         os.close(says[1])
         os.close(hears[0])
         with os.fdopen(says[0]) as said:
-            ready = said.readline() == "ready\n"  # not to its end: `unshare` holds the other end open
+            ready = said.readline() == "ready\n"  # not until the end of file: `unshare` has the other end open
         if not ready:
             holder.kill()
             holder.wait()
@@ -177,7 +176,7 @@ ip address add {NODE_IP}/24 dev node0
 ip link set node0 up
 ip route add {SERVICE_RANGE} dev node0 src {NODE_IP}
 echo 1 > /proc/sys/net/ipv4/ip_forward
-echo 0 > /proc/sys/net/ipv4/icmp_ratelimit  # "unreachable" is said to everyone at once, not to a few a second
+echo 0 > /proc/sys/net/ipv4/icmp_ratelimit  # "unreachable" is sent immediately to every client, not to a few per second
 cd /
 exec "$@"
 """
@@ -201,7 +200,7 @@ def _identified(holder_pid: int) -> Namespaces:
     holder = identify(holder_pid)
     init = identify(children(holder_pid)[0])
     if holder is None or init is None:
-        raise Refusal("the node ended as soon as it was made; run `devcluster doctor`")
+        raise Refusal("the node ended as soon as it was created; run `devcluster doctor`")
     return Namespaces(init=init, holder=holder)
 
 
@@ -219,4 +218,4 @@ def _collect(pid: int) -> None:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "nothing was said"
+    return lines[-1] if lines else "it printed nothing"

@@ -1,7 +1,7 @@
 """Images as OCI archives, written and read directly: a tar file of an index, a manifest, a configuration and layers.
 
-The same input gives the same bytes, since nothing in an archive tells when it was made. Layers are not compressed: for
-images that never leave the machine, reading them back fast matters more than their size.
+The same input makes the same bytes, because an archive contains no time of its creation. Layers are not compressed: for
+images that never leave the machine, fast reading matters more than size.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def write_archive(target: Path, name: str, layers: Sequence[Layer], config: Mapp
             "os": "linux",
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
-            "history": [{"created_by": "slipway-devcluster"} for _ in layers],  # buildah wants one for each layer
+            "history": [{"created_by": "slipway-devcluster"} for _ in layers],  # buildah requires one for each layer
         }
     )
     manifest = _json(
@@ -69,7 +69,7 @@ def write_archive(target: Path, name: str, layers: Sequence[Layer], config: Mapp
 
 
 def pack_folder(target: Path, name: str, folder: Path, *, created: str | None = None) -> None:
-    """One image as an archive, from the folder that buildah's `dir:` transport has written; dated anew where asked."""
+    """Write an image as an archive, from a folder of buildah's `dir:` transport; `created` replaces its date."""
     manifest = (folder / "manifest.json").read_bytes()
     parts = json.loads(manifest)
     image = (folder / _hex(parts["config"]["digest"])).read_bytes()
@@ -133,7 +133,7 @@ def _file(tar: tarfile.TarFile, name: str) -> IO[bytes]:
 def add_file(
     tar: tarfile.TarFile, name: str, source: Path, *, mode: int = 0o644, attributes: Mapping[str, str] | None = None
 ) -> None:
-    """A file with nothing of its own but content: root's, of no time, with the given mode and extended attributes."""
+    """Add a file that is owned by root and has no time, with the given mode and extended attributes."""
     member = tarfile.TarInfo(name)
     member.size = source.stat().st_size
     member.mode = mode
@@ -156,7 +156,7 @@ def add_folder(tar: tarfile.TarFile, name: str, *, mode: int) -> None:
 
 
 def timeless(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """A filter for `TarFile.add`: root's, and of no time."""
+    """A filter for `TarFile.add`: files are owned by root and have no time."""
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""
     return member

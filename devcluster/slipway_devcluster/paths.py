@@ -1,4 +1,4 @@
-"""Where things lie: everything downloaded, built or running is under one folder, so that removing it removes all."""
+"""Where files are: everything downloaded, built or running is under one folder, so that removing it removes all."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Cache:
 
     @property
     def clusters(self) -> Path:
-        """State of the clusters that are up, one folder each; gone after `down`."""
+        """State of the clusters that are up, one folder each; `down` removes it."""
         return self.root / "clusters"
 
 

@@ -1,4 +1,4 @@
-"""Long work made visible: what runs, for how long already, how long it took last time, and where its full log is."""
+"""Progress of long work: which steps run, for how long, how long they took last time, and where their full log is."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from slipway_devcluster.paths import Cache
 
 T = TypeVar("T")
 
-BRIEF = 0.3  # a step shorter than this is not worth a line
-LONG = 3.0  # a step longer than this is announced where lines can't be redrawn
-REMINDER = 30.0  # seconds between two signs of life there
+BRIEF = 0.3  # a shorter step gets no line
+LONG = 3.0  # a longer step is announced where lines can't be redrawn
+REMINDER = 30.0  # seconds between two lines about a running step there
 LOGS_KEPT = 50
 LAST_LINES = 15
 
@@ -56,7 +56,7 @@ def finished_line(name: str, elapsed: float, last: float | None) -> str:
 
 
 def failure(name: str, command: Sequence[str], end: str, *, output: bytes, log: Path) -> str:
-    """The message of a step that failed: which command, how it ended, what it said last, where all of it is."""
+    """The message of a failed step: the command, how it ended, its last lines, and the file with its full output."""
     lines = output.decode(errors="replace").rstrip().splitlines()[-LAST_LINES:]
     said = "".join(f"\n    {line}" for line in lines)
     return f"{name} failed: `{shlex.join(command)}` {end}; the full log is {log}{said}"
@@ -68,11 +68,11 @@ def how_it_ended(returncode: int) -> str:
     return f"was ended by {signal.Signals(-returncode).name}"
 
 
-# --- what is remembered ----------------------------------------------------------------------------------------------
+# --- durations and logs ----------------------------------------------------------------------------------------------
 
 
 class Durations:
-    """How long each step took last time. A lost or broken file costs nothing but the estimate."""
+    """How long each step took last time. Without a readable file, there are no estimates."""
 
     def __init__(self, cache: Cache) -> None:
         self._file = cache.root / "durations.json"
@@ -99,7 +99,7 @@ class Durations:
 
 
 def new_log(folder: Path, name: str) -> Path:
-    """Where the log of a step goes; the oldest logs make room for it."""
+    """The path of a new log; the oldest logs are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in sorted(folder.glob("*.log"))[: -LOGS_KEPT + 1]:
         old.unlink(missing_ok=True)
@@ -152,7 +152,7 @@ class Step:
 
 
 class Steps:
-    """Tells a person on stderr about the steps that run, in one thread or in several."""
+    """Shows on stderr which steps are running, in one thread or in several."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class Steps:
         self._lock = threading.RLock()
 
     def say(self, text: str) -> None:
-        """One line to the person, without disturbing what is being shown."""
+        """Print one line above the running steps."""
         with self._lock:
             self._display.line(text)
 
@@ -200,7 +200,7 @@ class Steps:
         self._durations.remember(name, elapsed)
 
     def parallel(self, *tasks: Callable[[], T]) -> list[T]:
-        """Run the tasks in threads of their own; the first failure, or Ctrl-C, ends the commands of the others."""
+        """Run the tasks in threads of their own. The first failure, or Ctrl-C, ends the commands of the others."""
         with ThreadPoolExecutor(max_workers=len(tasks) or 1) as pool:
             futures = [pool.submit(task) for task in tasks]
             try:
@@ -212,7 +212,7 @@ class Steps:
         return [future.result() for future in futures]
 
     def refresh(self) -> None:
-        """Show how far the running steps are; called several times a second while there are any."""
+        """Update the display of the running steps; called several times a second while there are any."""
         with self._lock:
             now = self._clock()
             self._display.show([(step, now - step.started) for step in self._running])
@@ -251,14 +251,14 @@ def raise_first_failure(done: set[Future[T]]) -> None:
 
 class Display(Protocol):
     def line(self, text: str) -> None:
-        """Write a line that stays."""
+        """Print a line that stays."""
 
     def show(self, running: Sequence[tuple[Step, float]]) -> None:
-        """Show the running steps, each with the seconds that it has run."""
+        """Show the running steps, each with its elapsed seconds."""
 
 
 class LineDisplay:
-    """For files and CI: only lines that stay, so only about long steps, and rarely."""
+    """For files and CI: only lines that stay, so few of them, and only about long steps."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -277,7 +277,7 @@ class LineDisplay:
 
 
 class LiveDisplay:
-    """For terminals: the last lines are those of the running steps, redrawn again and again."""
+    """For terminals: the last lines show the running steps, and are redrawn."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -290,7 +290,7 @@ class LiveDisplay:
         self._draw(shown)
 
     def show(self, running: Sequence[tuple[Step, float]]) -> None:
-        width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be taken back
+        width = shutil.get_terminal_size().columns - 1  # a wrapped line could not be erased
         lines = [running_line(step.name, elapsed, step.last) for step, elapsed in running if elapsed >= BRIEF]
         self._draw([line[:width] for line in lines])
 
