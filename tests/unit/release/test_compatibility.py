@@ -98,7 +98,10 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_a_release_that_breaks_them_is_refused_with_all_that_it_breaks(checkout: Path) -> None:
     (checkout / "crds/it.yaml").write_text(definition(without_field("mode")))
-    with pytest.raises(Refusal, match=r"it\.yaml breaks what .* since v0\.1\.0: v1alpha1 spec\.mode is gone\. Put it"):
+    with pytest.raises(
+        Refusal,
+        match=r"it\.yaml breaks what .* since v0\.1\.0: v1alpha1 spec\.mode is gone\. Make this change",
+    ):
         refuse_broken_promises(checkout)
 
 
