@@ -1,4 +1,4 @@
-"""How long the activator's event loop answers nobody while clients and a pod say whatever does most harm.
+"""How long hostile clients and a hostile pod block the activator's event loop.
 
 .venv/bin/python benchmarks/activator_fuzz.py --seconds 120
 

@@ -3,7 +3,7 @@
 PYTHONPATH=tests .venv/bin/python benchmarks/activator_memory.py
 PYTHONPATH=tests .venv/bin/python benchmarks/activator_memory.py --max-mib 256 --only "8 MiB"
 
-The activator is a process of its own on loopback, a fresh one for each row, with 16 sleeping deployments. Clients of
+The activator is a separate process on loopback, a new one for each row, with 16 sleeping deployments. Clients of
 256 addresses fill it until all are held or refused; then a replica is ready for all of them. The peak is the kernel's
 own (VmHWM), so nothing between two looks is missed. What the kernel keeps in socket buffers is in none of the numbers.
 `tests/attacks/test_memory.py` does the same on a small scale, and says how much may be taken.
@@ -24,7 +24,7 @@ from support.house_process import HouseProcess
 
 SETTLES_AFTER = 2.0  # seconds without a change of what is accounted
 WAKE_WITHIN = 30.0  # seconds that are watched of a wake
-UNREAD_FOR = 5.0  # seconds, of answers that nobody reads
+UNREAD_FOR = 5.0  # seconds, of responses that no client reads
 LONGEST = 120.0  # seconds for each row
 
 
@@ -65,7 +65,7 @@ class HeldMemory:
 
 @click.command()
 @click.option("--max-mib", type=int, default=0, help="As --max-bytes of the activator; without it, its default.")
-@click.option("--only", default="", help="Rows whose name has this in it.")
+@click.option("--only", default="", help="Only rows whose name contains this.")
 def main(max_mib: int, only: str) -> None:
     """Fill the activator, and measure its memory."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

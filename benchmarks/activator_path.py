@@ -4,9 +4,9 @@ make bench-activator
 make bench-activator ARGS="--seconds 60"
 make bench-activator ARGS="--beside ../before"
 
-The same backend is asked directly and through the activator in the same run, in turn, so that whatever else the machine
-does falls on both. Backend, activator and clients are processes of their own on loopback. On a busy machine, processor
-time for each request says more than latency does.
+Requests go to the same backend directly and through the activator, in turn in one run, so that other load on the
+machine affects both alike. Backend, activator and clients are separate processes on loopback. On a busy machine, CPU time per
+request is more meaningful than latency.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PathOptions:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One thing that was measured: directly, through the activator, and what the difference may be."""
+    """One measured quantity: directly, through the activator, and the budget for the difference."""
 
     what: str
     direct: float | None
@@ -56,12 +56,18 @@ class Measurement:
 
 
 @click.command()
-@click.option("--seconds", type=float, default=20.0, show_default=True, help="How long each phase measures.")
-@click.option("--rate", type=float, default=200.0, show_default=True, help="Requests a second on each way.")
-@click.option("--streams", type=int, default=500, show_default=True, help="Streams that are open at a time.")
-@click.option("--held", type=int, default=256, show_default=True, help="Requests that are held at a time.")
-@click.option("--held-kib", type=int, default=64, show_default=True, help="Size of each of their bodies.")
-@click.option("--beside", type=CHECKOUT, help="Another checkout: compares the costs of a request alone.")
+@click.option("--seconds", type=float, default=20.0, show_default=True, help="Duration of each phase.")
+@click.option(
+    "--rate",
+    type=float,
+    default=200.0,
+    show_default=True,
+    help="Requests per second, directly and through the activator.",
+)
+@click.option("--streams", type=int, default=500, show_default=True, help="Number of simultaneous streams.")
+@click.option("--held", type=int, default=256, show_default=True, help="Number of simultaneously held requests.")
+@click.option("--held-kib", type=int, default=64, show_default=True, help="Size of the body of each held request.")
+@click.option("--beside", type=CHECKOUT, help="Another checkout, to compare only the costs of a request with.")
 def main(seconds: float, rate: float, streams: int, held: int, held_kib: int, beside: Path | None) -> None:
     """Measure the activator's data path."""
     if beside:
@@ -81,7 +87,7 @@ async def measure(options: PathOptions) -> list[Measurement]:
             await activator.tell(f"ready {backend.port}")
             rows = await _latency(options, backend.port, activator)
             rows += await _streams(options, backend.port, activator.port)
-        async with Program.started("activator.py") as activator:  # a fresh one, because memory that was used may stay
+        async with Program.started("activator.py") as activator:  # a new one, because used memory may not be returned
             return rows + await _memory(options, backend, activator)
 
 
@@ -100,7 +106,7 @@ async def _latency(options: PathOptions, direct: int, activator: Program) -> lis
 
 
 async def _streams(options: PathOptions, direct: int, through: int) -> list[Measurement]:
-    """Beside them, a tenth as many that lead directly to the backend, to compare their events with."""
+    """Also open a tenth as many streams directly to the backend, to compare the delays of events."""
     few, many = LoadClient(direct), LoadClient(through)
     lines = LoadClient(direct), LoadClient(through)
     events = int(options.seconds)
@@ -109,7 +115,7 @@ async def _streams(options: PathOptions, direct: int, through: int) -> list[Meas
             group.create_task(many.listen(events))
             if number % 10 == 0:
                 group.create_task(few.listen(events))
-            await asyncio.sleep(2.0 / options.streams)  # so that they don't all speak at once
+            await asyncio.sleep(2.0 / options.streams)  # so that their events are not simultaneous
         await at_steady_rate(list(lines), rate=options.rate, seconds=options.seconds / 2)
     name = f"{options.streams} streams"
     return [

@@ -1,6 +1,6 @@
 """What strangers can make of an engine's web server: its memory under floods, with the limits and in uvicorn alone.
 
-Each flood is put on a server of its own, on this machine, by clients that show no key: the app answers every request
+Each flood is sent to a separate server on this machine, by clients without a key: the app answers every request
 as the guard does who gets none, without reading its body. Printed is the resident memory before, and the most of it
 while the flood lasts.
 """

@@ -1,4 +1,4 @@
-"""What the guard costs: an engine asked through it and around it, in turns, in one process; and the guard by itself.
+"""What the guard costs: requests to one engine through the guard and around it, in turns; and the guard alone.
 
     make bench-guard
     make bench-guard ARGS="--vllm $(.venv/bin/python -P tests/support/vllm_venv.py)"
@@ -97,7 +97,7 @@ def main() -> None:
         asyncio.run(measure_throughput(demo, options.rounds, options.at_once, options.tokens))
 
 
-# --- the guard by itself ---------------------------------------------------------------------------------------------
+# --- the guard alone -------------------------------------------------------------------------------------------------
 
 
 async def measure_guard(requests: int = 300, pieces: int = 200) -> None:
@@ -240,7 +240,7 @@ async def engine(command: Sequence[str], port: int) -> AsyncIterator[None]:
         yield
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # vLLM has begun others
+            os.killpg(process.pid, signal.SIGKILL)  # vLLM has started others
         await process.wait()
 
 
@@ -292,7 +292,7 @@ def told_of(found: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def shuffled(ways: Sequence[EngineClient]) -> list[EngineClient]:
-    """In another order each time, so that none is always asked just after the same other."""
+    """The clients in random order, so that none always follows the same other one."""
     return random.sample(ways, len(ways))
 
 

@@ -88,7 +88,7 @@ class LoopClock:
         self._remember(self.doing, time.thread_time() - self._since - self._searching)
 
     def _search(self, phase: str, info: dict[str, int]) -> None:
-        """For garbage: it is told apart."""
+        """Exclude garbage collection, which is reported separately."""
         now = time.thread_time()
         if phase == "start":
             self._search_began = now
@@ -100,7 +100,7 @@ class LoopClock:
         self.worst[name] = max(self.worst.get(name, 0.0), seconds)
 
     def around(self, loop: asyncio.SelectorEventLoop) -> None:
-        """Each turn of the loop begins and ends a span."""
+        """Make each iteration of the event loop a span."""
         once = loop._run_once  # type: ignore[attr-defined]
 
         def turn() -> None:
@@ -170,13 +170,13 @@ async def one(gates: dict[str, Gate], watch: LoopClock, chance: random.Random) -
 
 
 def cut(chance: random.Random, data: bytes) -> list[bytes]:
-    """As servers and engines do: what comes in one go, or by the socket's reads; small ones to the byte."""
+    """Split data as servers and engines do: all at once, or by reads of a socket; short data also byte by byte."""
     size = chance.choice((len(data), 65_536, 65_536, 1 if len(data) <= 5000 else 300_000))
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 async def ask(gate: Gate, chance: random.Random, where: str, pieces: list[bytes]) -> None:
-    """A piece comes in a turn of the loop of its own, as from a socket."""
+    """Deliver each piece in an iteration of the event loop of its own, as a socket does."""
     head = pieces[0][:60_000] if where == "head" else b"x"
     headers = [(b"content-type", b"application/json"), (b"authorization", b"Bearer " + KEY)]
     headers += [(chance.choice((b"traceparent", b"x-request-id", b"x-api-key", b"content-length", b"x")), head)]

@@ -30,7 +30,7 @@ from slipway_devcluster.progress import Steps
 
 PORT, MANAGEMENT_PORT = 18493, 18494
 CONTEXT = 2048
-DELAY = 0  # of SIGTERM for endpoints to follow: nobody leads here
+DELAY = 0  # between SIGTERM and draining, for endpoints to be removed: there are none here
 
 
 def main() -> None:

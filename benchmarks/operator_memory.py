@@ -1,12 +1,10 @@
-"""What the operator keeps in memory of N LLMDeployments at zero, by kind, and what a look at one of them costs.
+"""How much memory the operator uses for N LLMDeployments at zero, by kind, and what a reconcile of one costs.
 
     python benchmarks/operator_memory.py --number 2000
     python benchmarks/operator_memory.py --number 2000 --pods
 
-It needs no cluster: the operator's own parts are filled as its watches would fill them, and turn as its queue would
-turn them; the API server is played by a function that answers each apply with what is there already. So this is what is
-kept when all has come to rest, without what goes through its hands on the way (lists, JSON), which `operator_scale.py`
-has in its figures.
+It needs no cluster: the operator's own parts are filled as by its watches, and reconcile as called by its queue; a function that answers each apply with the existing object replaces the API server. So this is the memory of
+an idle operator, without temporary data (lists, JSON), which the figures of `operator_scale.py` include.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ STEADY_TURNS = 3
 
 
 class IdleOperator:
-    """An operator that is never run: its caches are filled and its turns are made here."""
+    """An operator that is never run: its caches are filled and its reconciles are called from here."""
 
     def __init__(self) -> None:
         made: Any = Operator(parse(["--ports-per-namespace=10000"], {}), _configuration())
@@ -55,9 +53,9 @@ class IdleOperator:
         self.watches = self.operator._watching._watches
         self.operator._connection.send = self.answer
         for part in (self.operator._reconciler.applier, self.operator._reconciler.reporter):
-            part._client._guard = None  # nobody else leads here
+            part._client._guard = None  # there is no other leader here
         self.operator._reconciler.reporter._events._client._guard = None
-        self.there: dict[tuple[str, str], Object] = {}  # by kind and name, of the one that turns just now
+        self.there: dict[tuple[str, str], Object] = {}  # by kind and name, of the deployment that is being reconciled
         self.writes = 0
         self.applied: list[Object] = []
 

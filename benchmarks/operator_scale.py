@@ -1,4 +1,4 @@
-"""What many LLMDeployments cost: how soon they are applied and told of, in calls, memory and processor time.
+"""What many LLMDeployments cost: time until they are applied and reported, calls, memory and CPU time.
 
 make bench-scale N=1000
 make bench-scale N=1000 ARGS="--kserve paused"
@@ -154,7 +154,7 @@ def _heard(stories: Stories) -> dict[Any, Any]:
 
 
 class _EnoughError(Exception):
-    """The last phase that was asked for is over."""
+    """The last requested phase is over."""
 
 
 class _Run:
@@ -194,7 +194,7 @@ class _Run:
     async def _phase(
         self, name: str, process: OperatorProcess, *, rest: bool = True, before: Reading | None = None
     ) -> AsyncIterator[None]:
-        """From its begin until the operator has come to rest; the waiting itself doesn't count into its seconds."""
+        """A phase, from its start until the operator is idle; the time of waiting for that is not counted."""
         for story in self._stories.by_name.values():
             story.ask(0.0)
         self._missing = 0

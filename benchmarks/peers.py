@@ -46,7 +46,7 @@ from wakes.moments import Moments
 
 RESULT = results.named("peers")
 SLIPWAY, ADD_ON = "Slipway", "KEDA's HTTP add-on"
-PLAIN = "plain"  # the namespace of the contender that Slipway has no part in
+PLAIN = "plain"  # the namespace of the add-on's model, without Slipway
 STRAIGHT_SERVICE, WARM_HOST = "straight", "warm.example.com"
 OF_THE_MODEL = {"slipway.dev/llmdeployment": demo.NAME}
 ENGINE_PORT, AT_ONCE = 8080, 4  # as in the sample
@@ -54,8 +54,8 @@ COMPLETION = {"model": demo.NAME, "temperature": 0, "stream": True}
 WAKING = {**COMPLETION, "prompt": demo.PROMPT, "max_tokens": 16}
 WARM = {**COMPLETION, "prompt": "Hi", "max_tokens": 1}
 PATIENCE = 120.0
-SETTLED = 2.0  # seconds, after which the next wake begins
-NOT_COUNTED = 10  # requests of each endpoint, before those that count
+SETTLED = 2.0  # seconds before the next wake
+NOT_COUNTED = 10  # requests to each endpoint before the measured ones
 LOST = (aiohttp.ClientError, TimeoutError, NoCompletionError)
 
 
@@ -68,13 +68,17 @@ class Contender:
 
 
 @click.command()
-@click.option("--wakes", type=click.IntRange(1, 1000), default=10, show_default=True, help="Wakes of each contender.")
-@click.option("--requests", type=click.IntRange(1), default=300, show_default=True, help="Warm ones by each endpoint.")
-@click.option("--rate", type=float, default=10.0, show_default=True, help="Of these a second, by each endpoint.")
-@click.option("--cluster-name", default="peers", show_default=True, help="The devcluster to make, and to remove.")
+@click.option("--wakes", type=click.IntRange(1, 1000), default=10, show_default=True, help="Wakes of each product.")
+@click.option(
+    "--requests", type=click.IntRange(1), default=300, show_default=True, help="Warm requests to each endpoint."
+)
+@click.option("--rate", type=float, default=10.0, show_default=True, help="Warm requests per second to each endpoint.")
+@click.option(
+    "--cluster-name", default="peers", show_default=True, help="Name of the devcluster, which is removed at the end."
+)
 @click.option("--save/--no-save", default=True, show_default=True, help="Write the results.")
 def main(*, wakes: int, requests: int, rate: float, cluster_name: str, save: bool) -> None:
-    """Measure Slipway beside KEDA's HTTP add-on. Needs root."""
+    """Compare Slipway with KEDA's HTTP add-on. Needs root."""
     found = machine()
     cache = default_cache()
     steps = Steps(cache)
@@ -108,9 +112,9 @@ async def measure(
 
 
 async def one_pod(cluster: Cluster) -> Object:
-    """The model's, woken by a request."""
+    """Wake the model by a request, and return its pod."""
     async with node_session(cluster, patience=PATIENCE) as session:
-        await until_it_leads_there(session, Endpoint(SLIPWAY, slipways_url(cluster), HELD_BY_SLIPWAY))
+        await until_reachable(session, Endpoint(SLIPWAY, slipways_url(cluster), HELD_BY_SLIPWAY))
     label = ",".join(f"{name}={value}" for name, value in OF_THE_MODEL.items())
     found = json.loads(cluster.run_kubectl(["get", "pods", "-n", demo.NAMESPACE, "-l", label, "-o", "json"]))
     [pod] = found["items"]
@@ -118,7 +122,7 @@ async def one_pod(cluster: Cluster) -> Object:
 
 
 def for_warm_requests() -> list[Object]:
-    """Two more endpoints to the pod of the model: a Service that Slipway has no part in, and the add-on's."""
+    """Two more endpoints for the pod of the model: a Service without Slipway, and the add-on's route."""
     return [
         service(STRAIGHT_SERVICE, demo.NAMESPACE, OF_THE_MODEL, port=ENGINE_PORT),
         route(STRAIGHT_SERVICE, demo.NAMESPACE, host=WARM_HOST, at_once=AT_ONCE),
@@ -163,7 +167,7 @@ def interceptors_url(cluster: Cluster) -> str:
 
 
 async def warm(cluster: Cluster, requests: int, rate: float) -> dict[str, WarmRequests]:
-    """By each endpoint in turn, one request at a time, over connections that stay open."""
+    """Send requests to each endpoint in turn, one at a time, over persistent connections."""
     straight = f"http://{address_of(cluster, STRAIGHT_SERVICE, demo.NAMESPACE)}"
     endpoints = [
         Endpoint("its own Service", straight, STRAIGHT),
@@ -172,12 +176,12 @@ async def warm(cluster: Cluster, requests: int, rate: float) -> dict[str, WarmRe
     ]
     async with node_session(cluster, patience=PATIENCE, keep_alive=True) as session:
         for endpoint in endpoints:
-            await until_it_leads_there(session, endpoint)
+            await until_reachable(session, endpoint)
         await rounds(session, endpoints, NOT_COUNTED, rate)
         return await rounds(session, endpoints, requests, rate)
 
 
-async def until_it_leads_there(session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
+async def until_reachable(session: aiohttp.ClientSession, endpoint: Endpoint) -> None:
     """Wait until requests reach the replica: kube-proxy learns of a Service later than other programs."""
     async with asyncio.timeout(PATIENCE):
         while True:
@@ -253,7 +257,7 @@ async def wake(contender: Contender, session: aiohttp.ClientSession) -> None:
     click.echo(f"{contender.name}: {answer.first:.2f} s")
 
 
-# --- what came of it -------------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
 def write(sides: dict[str, Wakes], lines: dict[str, WarmRequests], found: dict[str, object], rate: float) -> None:

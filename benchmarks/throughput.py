@@ -1,11 +1,11 @@
-"""Requests at a high rate through the guard, and through the activator and the guard, beside the same app alone.
+"""Requests at a high rate through the guard, through activator and guard, and to the same app alone.
 
 make bench-load
 make bench-load ARGS="--rate 1000 --seconds 30"
 
-One setup after the other, in turns, so that whatever else the machine does falls on all of them. App, activator and
-client are processes of their own on loopback. A rate that a setup can't keep shows as latency that grows and as
-requests that come late; the figure that doesn't depend on the machine's other work is processor time per request.
+The setups are loaded in turns, so that other load on the machine affects all of them alike. App, activator and client
+are separate processes on loopback. If a setup can't sustain the rate, its latency grows and requests are late. The
+figure that does not depend on other load is CPU time per request.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class Setup:
 
 
 @click.command()
-@click.option("--rate", type=float, default=1000.0, show_default=True, help="Requests a second on each setup.")
-@click.option("--seconds", type=float, default=10.0, show_default=True, help="How long each setup is loaded each time.")
-@click.option("--rounds", type=int, default=3, show_default=True, help="How often each setup has its turn.")
+@click.option("--rate", type=float, default=1000.0, show_default=True, help="Requests per second to each setup.")
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="Duration of each load.")
+@click.option("--rounds", type=int, default=3, show_default=True, help="Number of loads of each setup.")
 def main(rate: float, seconds: float, rounds: int) -> None:
     """Measure guard and activator under load."""
     rows = uvloop.run(measure(rate, seconds, rounds))

@@ -1,4 +1,4 @@
-"""vLLM under load, by its own server and by slipway-runtime's: both run at once on one device, and are loaded in turns.
+"""vLLM under load, with its own server and with slipway-runtime's: both run on one device and are loaded in turns.
 
 python benchmarks/vllm_load.py --model FOLDER --at-once 64,256,512 --rounds 4 --output load.json.gz -- FLAGS
 
@@ -142,7 +142,7 @@ def put(load: Load, way: str, server: Server) -> LoadResult:
 
 
 _gates: list[Barrier] = []
-"""Of a client's process: where it waits for all of them. While one still begins, the server has too little to do."""
+"""In a client's process: the barrier at which all clients wait, so that the server gets the full load at once."""
 
 
 def _meet_at(gate: Barrier) -> None:
@@ -190,7 +190,7 @@ async def _ask(port: int, body: bytes, tokens: int) -> float:
     return first
 
 
-# --- what is told ----------------------------------------------------------------------------------------------------
+# --- reporting -------------------------------------------------------------------------------------------------------
 
 
 def _save(options: argparse.Namespace, measured: Sequence[LoadResult]) -> None:

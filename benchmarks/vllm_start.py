@@ -98,7 +98,7 @@ class Result:
     answers: float = 0.0
     first_token: float = 0.0
     output: str = ""
-    pace: float = 0.0  # µs; 0 where it wasn't asked for
+    pace: float = 0.0  # µs; 0 if it was not measured
     phases: dict[str, float] = field(default_factory=dict)
     compiled: int = 0  # files that were added to the cache
     said: list[str] = field(default_factory=list)
@@ -138,11 +138,11 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--port",
         type=int,
         default=StartOptions.port,
-        help="and the one after it, for what is asked (default: %(default)s)",
+        help="and the next one, for management (default: %(default)s)",
     )
     add("--warm", action=argparse.BooleanOptionalAction, default=True, help="fill the caches first, uncounted")
-    add("--pace", action="store_true", help="tell how fast the processors were meanwhile, by a loop beside each start")
-    add("--then", default="", help="a command to run beside the last start of each kind; {port} is its port")
+    add("--pace", action="store_true", help="also measure the speed of the processors, by a loop next to each start")
+    add("--then", default="", help="a command to run next to the last start of each kind; {port} is its port")
     add("--output", type=Path, help="file for all results as JSON, compressed if it ends in .gz")
     add("flags", nargs="*", help="vLLM's own")
     return parser.parse_args(argv)

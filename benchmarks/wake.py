@@ -1,11 +1,10 @@
-"""How long a request waits that comes to a sleeping model, and where that time goes.
+"""How long a request to a sleeping model waits, and what that time is spent on.
 
 make bench-wake
 make bench-wake ARGS="--wakes 30 --bursts 100"
 
 A devcluster with KServe, KEDA and Slipway as pods, and the demo's model on llama.cpp. Before each wake the model is at
-zero, without a pod. Steps are timed by watches of the benchmark's own and by the pod itself, the answer by the client
-that waits for it.
+zero, without a pod. Steps are timed by watches of the benchmark and by the pod itself, the response by the client.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ BODY = {"model": demo.NAME, "prompt": demo.PROMPT, "max_tokens": 16, "temperatur
 ACTIVATORS_LOG = ["logs", "--timestamps", "--tail=-1", "--namespace", components.SLIPWAY_NAMESPACE]
 ACTIVATORS_LOG += ["--selector", f"app.kubernetes.io/name={slipway.ACTIVATOR}"]
 PATIENCE = 600.0
-SETTLED = 2.0  # seconds at zero, after which the next wake begins
+SETTLED = 2.0  # seconds at zero before the next wake
 BUDGETS = {
     "asked → scaled, p95": 0.15,
     "ready → first token, p95": 0.15,
@@ -55,16 +54,18 @@ BUDGETS = {
 
 
 @click.command()
-@click.option("--wakes", type=click.IntRange(1, 1000), default=20, show_default=True, help="Wakes by one request.")
+@click.option("--wakes", type=click.IntRange(1, 1000), default=20, show_default=True, help="Wakes by a single request.")
 @click.option(
     "--bursts",
     type=click.IntRange(1, 1000),
     multiple=True,
     default=(100, 1000),
     show_default=True,
-    help="Wakes by so many requests at once.",
+    help="Wakes by this number of simultaneous requests.",
 )
-@click.option("--cluster-name", default="wake", show_default=True, help="The devcluster to make, and to remove.")
+@click.option(
+    "--cluster-name", default="wake", show_default=True, help="Name of the devcluster, which is removed at the end."
+)
 @click.option("--save/--no-save", default=True, show_default=True, help="Write the results and the picture.")
 def main(*, wakes: int, bursts: tuple[int, ...], cluster_name: str, save: bool) -> None:
     """Measure wakes. Needs root."""
@@ -112,7 +113,7 @@ async def measure(cluster: Cluster, wakes: int, bursts: Sequence[int]) -> dict[s
 async def wake(
     moments: Moments, session: aiohttp.ClientSession, url: str, *, at_once: int, log: Callable[[], Sequence[str]]
 ) -> tuple[dict[str, float], list[Completion]]:
-    """The seconds of each step, from the one before it."""
+    """Wake the model; return the seconds of each step since the one before it, and the completions."""
     await moments.until(moments.asleep, within=PATIENCE)
     await asyncio.sleep(SETTLED)
     moments.at.clear()
@@ -123,7 +124,7 @@ async def wake(
     return moments.steps(asked, first=min(answer.first for answer in answers)), list(answers)
 
 
-# --- what came of it -------------------------------------------------------------------------------------------------
+# --- results ---------------------------------------------------------------------------------------------------------
 
 
 def table(measured: dict[str, Any]) -> list[str]:

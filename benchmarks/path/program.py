@@ -1,4 +1,4 @@
-"""A program of this folder as a process: its port, its processor time, its memory."""
+"""A program of this folder as a process: its port, CPU time and memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ KIB = 1024
 
 
 def found_in(tree: Path = TREE) -> str:
-    """Where its programs find what they import, as PYTHONPATH has it."""
+    """The PYTHONPATH for the programs of a checkout."""
     return f"{tree / 'benchmarks'}{os.pathsep}{tree / 'tests'}"
 
 
 @dataclass
 class Program:
-    """One of this folder, as a process that prints its port and hears lines."""
+    """A program of this folder as a process, which prints its port and reads commands line by line."""
 
     process: asyncio.subprocess.Process
     port: int
@@ -32,7 +32,7 @@ class Program:
     @classmethod
     @asynccontextmanager
     async def started(cls, name: str, *arguments: str, tree: Path = TREE) -> AsyncIterator[Program]:
-        """`tree`: the checkout whose program it is, which has an environment of its own."""
+        """Start the program of a checkout, with that checkout's own environment."""
         pipe, environment = asyncio.subprocess.PIPE, os.environ | {"PYTHONPATH": found_in(tree)}
         process = await asyncio.create_subprocess_exec(
             sys.executable if tree == TREE else tree / ".venv" / "bin" / "python",
@@ -53,11 +53,11 @@ class Program:
         await piped(self.process.stdout).readline()
 
     def processor_time(self) -> float:
-        """In seconds, since it began."""
+        """CPU seconds since its start."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self, what: str) -> float:
-        """In MiB."""
+        """A value of /proc/PID/status in MiB."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / KIB
