@@ -5,8 +5,8 @@ make bench-activator ARGS="--seconds 60"
 make bench-activator ARGS="--beside ../before"
 
 Requests go to the same backend directly and through the activator, in turn in one run, so that other load on the
-machine affects both alike. Backend, activator and clients are separate processes on loopback. On a busy machine, CPU time per
-request is more meaningful than latency.
+machine affects both alike. Backend, activator and clients are separate processes on loopback. On a busy machine, CPU
+time per request is more meaningful than latency.
 """
 
 from __future__ import annotations

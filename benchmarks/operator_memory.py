@@ -3,8 +3,9 @@
     python benchmarks/operator_memory.py --number 2000
     python benchmarks/operator_memory.py --number 2000 --pods
 
-It needs no cluster: the operator's own parts are filled as by its watches, and reconcile as called by its queue; a function that answers each apply with the existing object replaces the API server. So this is the memory of
-an idle operator, without temporary data (lists, JSON), which the figures of `operator_scale.py` include.
+It needs no cluster: the operator's own parts are filled as by its watches, and reconcile as called by its queue; a
+function that answers each apply with the existing object replaces the API server. So this is the memory of an idle
+operator, without temporary data (lists, JSON), which the figures of `operator_scale.py` include.
 """
 
 from __future__ import annotations

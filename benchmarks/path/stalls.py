@@ -114,7 +114,7 @@ class Loop(uvloop.Loop):
         return timed
 
     def _look(self, thread: int) -> None:
-        """Sample by the clock, because a thread can't read another's CPU time; only steps that used CPU are reported."""
+        """Sample by the clock, since a thread can't read another's CPU time; only steps that used CPU are reported."""
         while True:
             time.sleep(2 * TICK)
             began = self._step_began
