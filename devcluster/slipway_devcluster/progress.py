@@ -74,9 +74,9 @@ def how_it_ended(returncode: int) -> str:
 class Durations:
     """How long each step took last time. Without a readable file, there are no estimates."""
 
-    def __init__(self, cache: Cache) -> None:
-        self._file = cache.root / "durations.json"
-        self._lock = cache.locks / "durations"
+    def __init__(self, cache: Cache, file: str = "durations.json") -> None:
+        self._file = cache.root / file
+        self._lock = cache.locks / self._file.stem
 
     def last(self, name: str) -> float | None:
         return self._read().get(name)
@@ -165,6 +165,7 @@ class Steps:
         stream = stream or sys.stderr
         self._cache = cache
         self._durations = Durations(cache)
+        self._cpu_times = Durations(cache, "cpu-times.json")
         self._display: Display = LiveDisplay(stream) if stream.isatty() else LineDisplay(stream)
         self._verbose = verbose
         self._clock = clock
@@ -198,6 +199,7 @@ class Steps:
         brief = elapsed < BRIEF and not self._verbose
         self._end(step, None if brief else finished_line(name, elapsed, step.last))
         self._durations.remember(name, elapsed)
+        self._cpu_times.remember(name, step.cpu_seconds)
 
     def parallel(self, *tasks: Callable[[], T]) -> list[T]:
         """Run the tasks in threads of their own. The first failure, or Ctrl-C, ends the commands of the others."""

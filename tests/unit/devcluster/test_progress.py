@@ -86,6 +86,12 @@ def test_how_long_a_step_took_is_remembered(steps: Steps, stream: io.StringIO, c
     assert stream.getvalue().splitlines()[-1] == "building x took 15 s (last time 12 s)"
 
 
+def test_the_cpu_time_of_a_step_s_commands_is_remembered(steps: Steps, cache: Cache) -> None:
+    with steps.step("building x") as step:
+        step.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.2: pass"])
+    assert (Durations(cache, "cpu-times.json").last("building x") or 0) >= 0.2
+
+
 def fail(steps: Steps, clock: Clock, *, seconds: float) -> None:
     with contextlib.suppress(ZeroDivisionError), steps.step("building x"):
         clock.now += seconds
