@@ -35,7 +35,7 @@ DRIVER, CUDA = "580.126.20", "13.0"
 
 
 @dataclass(frozen=True)
-class Machine:
+class InstanceType:
     """A type of machine of a cloud or a vendor, with its number of GPUs."""
 
     gpus: int
@@ -50,7 +50,7 @@ class Model:
 
     resource: str
     taint: str
-    machines: tuple[Machine, ...]  # from the smallest to the largest
+    machines: tuple[InstanceType, ...]  # from the smallest to the largest
     labels: Callable[[int], Labels]  # of a node with so many devices
     devices_per_gpu: int = 1
 
@@ -65,7 +65,7 @@ class NvidiaGpu:
     family: str
     compute: str
     memory_mib: int  # as nvidia-smi says it
-    machines: tuple[Machine, ...]
+    machines: tuple[InstanceType, ...]
     mig_capable: bool = False
 
     def whole(self) -> Model:
@@ -162,8 +162,8 @@ def gaudi_labels(_: int) -> Labels:
 # --- the models that there are ---------------------------------------------------------------------------------------
 
 
-def rented(*machines: tuple[int, str, int, int]) -> tuple[Machine, ...]:
-    return tuple(Machine(*machine) for machine in machines)
+def rented(*machines: tuple[int, str, int, int]) -> tuple[InstanceType, ...]:
+    return tuple(InstanceType(*machine) for machine in machines)
 
 
 T4 = NvidiaGpu(
@@ -305,7 +305,7 @@ def node(name: str, model: Model, devices: int) -> dict[str, Any]:
     }
 
 
-def resources(machine: Machine, gpus: int) -> tuple[dict[str, str], dict[str, str]]:
+def resources(machine: InstanceType, gpus: int) -> tuple[dict[str, str], dict[str, str]]:
     """Capacity, and what is left of it for pods. Where no machine has just so many GPUs, it is their share of one."""
     cpus = machine.cpus * gpus // machine.gpus
     memory_mib = machine.memory_gib * 1024 * gpus // machine.gpus
