@@ -1,4 +1,4 @@
-"""The programs of a node and the command lines that make a cluster of them. Pure: nothing here starts anything."""
+"""The components of a node, with the command lines and configurations that form a cluster. Pure: starts nothing."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def etcd(layout: Layout, program: Path) -> Component:
         "--listen-peer-urls=http://127.0.0.1:2380",
         "--initial-advertise-peer-urls=http://127.0.0.1:2380",
         "--initial-cluster=default=http://127.0.0.1:2380",
-        "--unsafe-no-fsync=true",  # nothing in it is meant to outlive the machine
+        "--unsafe-no-fsync=true",  # its data need not survive a crash of the machine
         "--log-level=warn",
         # A single member elects itself only after an election timeout, so this one is short.
         "--heartbeat-interval=50",
@@ -105,7 +105,7 @@ def api_server(layout: Layout, program: Path) -> Component:
         "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         f"--audit-policy-file={layout.config}/audit-policy.json",
         f"--audit-log-path={layout.audit_log}",
-        "--audit-log-maxsize=64",  # megabytes: leaders renew their leases all day
+        "--audit-log-maxsize=64",  # megabytes, which renewals of leases would fill in a day
         "--audit-log-maxbackup=3",
         "--allow-privileged=true",
         "--profiling=false",
@@ -158,9 +158,9 @@ def controller_manager(layout: Layout, program: Path) -> Component:
         "--use-service-account-credentials=true",  # the HPA's right to external metrics is bound to its own account
         "--leader-elect=false",
         "--allocate-node-cidrs=false",
-        "--kube-api-qps=200",  # the defaults make a namespace of 400 pods take minutes to go
+        "--kube-api-qps=200",  # with the defaults, deleting a namespace of 400 pods takes minutes
         "--kube-api-burst=400",
-        "--pvclaimbinder-sync-period=1s",  # a claim that is older than its volume is else bound after up to 15 s
+        "--pvclaimbinder-sync-period=1s",  # otherwise a claim that is older than its volume is bound after up to 15 s
     ]
     return Component("kube-controller-manager", argv)
 
@@ -198,7 +198,7 @@ def containerd(layout: Layout, program: Path) -> Component:
 
 def containerd_config(layout: Layout, *, cni_plugins: Path) -> str:
     snapshotters = ("aufs", "btrfs", "devmapper", "native", "zfs")
-    plugins = ["internal.v1.opt", *(f"snapshotter.v1.{name}" for name in snapshotters)]  # opt makes a folder in /opt
+    plugins = ["internal.v1.opt", *(f"snapshotter.v1.{name}" for name in snapshotters)]  # opt creates a folder in /opt
     unused = ", ".join(f'"io.containerd.{name}"' for name in plugins)
     return f"""version = 2
 root = "{layout.containerd}"
@@ -268,7 +268,7 @@ def kubelet_config(layout: Layout, *, cgroup: str) -> str:
         "tlsPrivateKeyFile": f"{layout.pki}/kubelet.key",
         "clusterDNS": [DNS_IP],
         "clusterDomain": CLUSTER_DOMAIN,
-        "resolvConf": "",  # pods that want the node's DNS get none: nothing outside can be reached
+        "resolvConf": "",  # pods with the node's DNS get none, because nothing outside is reachable
         "serializeImagePulls": False,
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,  # images come only from the cache; the kubelet must not remove any
@@ -278,7 +278,7 @@ def kubelet_config(layout: Layout, *, cgroup: str) -> str:
 
 
 def resolv_conf() -> str:
-    """DNS as the node's own processes see it."""
+    """The resolv.conf of the node's own processes."""
     return f"nameserver {DNS_IP}\nsearch svc.{CLUSTER_DOMAIN} {CLUSTER_DOMAIN}\noptions ndots:5 timeout:2\n"
 
 

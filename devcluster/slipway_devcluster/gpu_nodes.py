@@ -46,12 +46,12 @@ class InstanceType:
 
 @dataclass(frozen=True)
 class Model:
-    """A GPU, or a slice of one, as its vendor's device plugin and labeller show it."""
+    """A GPU, or a slice of one, with the resource and labels of its vendor's device plugin and labeller."""
 
     resource: str
     taint: str
     machines: tuple[InstanceType, ...]  # from the smallest to the largest
-    labels: Callable[[int], Labels]  # of a node with so many devices
+    labels: Callable[[int], Labels]  # of a node with this number of devices
     devices_per_gpu: int = 1
 
     @property
@@ -64,7 +64,7 @@ class NvidiaGpu:
     product: str
     family: str
     compute: str
-    memory_mib: int  # as nvidia-smi says it
+    memory_mib: int  # as nvidia-smi reports it
     machines: tuple[InstanceType, ...]
     mig_capable: bool = False
 
@@ -116,14 +116,14 @@ class NvidiaGpu:
         }
 
     def _mig_config(self, name: str) -> Labels:
-        """What the MIG manager adds, which runs only where slicing is possible."""
+        """The labels of the MIG manager, which runs only where GPUs can be sliced."""
         if not self.mig_capable:
             return {}
         return {"nvidia.com/mig.config": name, "nvidia.com/mig.config.state": "success"}
 
 
 def cuda_labels() -> Labels:
-    """The versions of the driver and of CUDA, under their present and their former names."""
+    """The labels for the versions of the driver and of CUDA, with their present and former names."""
     driver_major, driver_minor, revision = DRIVER.split(".")
     cuda_major, cuda_minor = CUDA.split(".")
     return {
@@ -249,7 +249,7 @@ MODELS = {
 
 
 def gpu_nodes(text: str) -> list[dict[str, Any]]:
-    """The Node objects for a text such as `h100:2,3xl4:4`; none for an empty one."""
+    """The Node objects for a string such as `h100:2,3xl4:4`; none for an empty one."""
     numbers: Counter[str] = Counter()
     nodes = []
     for part in filter(None, (part.strip() for part in text.lower().split(","))):
@@ -261,7 +261,7 @@ def gpu_nodes(text: str) -> list[dict[str, Any]]:
 
 
 def parse(part: str) -> tuple[int, str, int]:
-    """How many nodes, which model, how many devices on each."""
+    """Parse an entry: the number of nodes, the model, and the number of devices of each."""
     match = SYNTAX.fullmatch(part)
     if not match:
         raise Refusal(
@@ -306,7 +306,7 @@ def node(name: str, model: Model, devices: int) -> dict[str, Any]:
 
 
 def resources(machine: InstanceType, gpus: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Capacity, and what is left of it for pods. Where no machine has just so many GPUs, it is their share of one."""
+    """Capacity and allocatable resources. If no instance type has this number of GPUs, a share of a larger one."""
     cpus = machine.cpus * gpus // machine.gpus
     memory_mib = machine.memory_gib * 1024 * gpus // machine.gpus
     same = {"ephemeral-storage": "512Gi", "pods": "110"}
@@ -328,7 +328,7 @@ def advertise_gpus_patch(count: int) -> dict[str, Any]:
 
 
 def kwok_stages(source: Path) -> str:
-    """What kwok does with nodes and pods, from the files in its source."""
+    """The stages by which kwok simulates nodes and pods, from the files in its source."""
     return "\n---\n".join((source / "kustomize" / "stage" / stage).read_text().strip() for stage in STAGES) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Recognises processes that devcluster started: by pid, start time and boot, so that a recycled pid is never harmed."""
+"""Identifies processes by pid, start time and boot, so that no other process with a reused pid is ever killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Identity:
 
 
 def identify(pid: int, *, proc: Path = PROC) -> Identity | None:
-    """The identity of a process that lives now. With another PID namespace's /proc as `proc`, `pid` is that one's."""
+    """The identity of a running process. `proc` may be the /proc of another PID namespace, in which `pid` is then."""
     start = _start_of_living(proc, pid)
     return None if start is None else Identity(pid=pid, start_ticks=start, boot_id=boot_id())
 
@@ -39,7 +39,7 @@ def _start_of_living(proc: Path, pid: int) -> int | None:
     try:
         stat = (proc / f"{pid}/stat").read_text()
         fields = stat.rpartition(")")[2].split()  # the name, in parentheses, may contain spaces
-        # The first thread may be a zombie while another still ends the process, and all of its PID namespace with it.
+        # The first thread may be a zombie while another thread is still ending the process and its PID namespace.
         ended = fields[0] in "ZX" and len(list((proc / f"{pid}/task").iterdir())) <= 1
     except (FileNotFoundError, ProcessLookupError):
         return None

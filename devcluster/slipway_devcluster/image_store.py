@@ -25,7 +25,7 @@ SOCKET = Path("/run/containerd/containerd.sock")
 """containerd's socket in the mount namespace of a node, and in the one in which a seed is made."""
 
 Run = Callable[[Sequence[str]], str]
-"""Runs a command where containerd can be reached, and returns what it printed."""
+"""Runs a command where containerd can be reached, and returns its output."""
 
 
 # --- loading into a node that runs -----------------------------------------------------------------------------------
@@ -49,7 +49,7 @@ def is_listed(image: Image, listing: str) -> bool:
 # --- the seed --------------------------------------------------------------------------------------------------------
 
 FORMAT = "1"
-"""Raised when seeds are made differently, so that those in caches are made again."""
+"""Increase it when seeds are made differently, so that those in caches are made again."""
 
 KEPT = 2
 """How many seeds stay: another process may be about to use the previous one."""
@@ -59,7 +59,7 @@ PATIENCE = 15
 
 
 def ensure_seed(archives: Sequence[Path], cache: Cache, steps: Steps) -> Path:
-    """A containerd root that holds the images of these archives, made unless it is there."""
+    """A containerd root with the images of these archives; it is made if it is missing."""
     seed = cache.images / f"seed@{seed_key(archives)}"
     if not seed_is_whole(seed):
         with locked(cache.locks / "seed"):
@@ -94,7 +94,7 @@ def seed_key(archives: Sequence[Path]) -> str:
 
 def _make_seed(seed: Path, archives: Sequence[Path], steps: Steps) -> None:
     unfinished = seed.parent / "seed.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed run left
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a killed run
     unfinished.mkdir(parents=True)
     config = unfinished / "config.toml"
     config.write_text(containerd_config(unfinished / "root"))
@@ -145,7 +145,7 @@ IMMUTABLE = (
     "io.containerd.content.v1.content/blobs",
     "io.containerd.snapshotter.v1.overlayfs/snapshots",
 )
-"""Trees in which containerd adds files and removes files, but never writes to one that is there."""
+"""Folders in which containerd adds and removes files, but never changes one."""
 
 
 def plant(seed: Path, root: Path) -> None:
@@ -159,7 +159,7 @@ def plant(seed: Path, root: Path) -> None:
 
 
 def _mutable(seed: Path, folder: Path) -> list[Path]:
-    """The largest parts of the seed without an immutable tree in them."""
+    """The largest parts of the seed that contain none of the immutable folders."""
     parts: list[Path] = []
     for path in (entry.relative_to(seed) for entry in (seed / folder).iterdir()):
         if any(Path(tree).is_relative_to(path) for tree in IMMUTABLE):

@@ -37,7 +37,7 @@ BASE_PACKAGES = ("python3", "python3-venv", "ca-certificates", "libgomp1")
 DEBIAN_MIRROR = "http://deb.debian.org/debian"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 FORMAT = "1"
-"""Raised when archives are written differently, so that those in caches are made again."""
+"""Increase it when archives are written differently, so that those in caches are made again."""
 
 PRIVATELY = [
     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
@@ -214,7 +214,7 @@ def ensure_archive(cache: Cache, name: str, key: str, make: Callable[[Path, Path
 
 
 def _make_archive(archive: Path, make: Callable[[Path, Path], None], scratch: Path) -> None:
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a killed run
     scratch.mkdir(parents=True)
     try:
         make(scratch / "archive", scratch)

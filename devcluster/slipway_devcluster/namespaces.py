@@ -118,9 +118,9 @@ def create(
     log: Path,
     record: Callable[[Namespaces], None],
 ) -> Namespaces:
-    """Makes the namespaces; the API server will be reached from the host at 127.0.0.1:`port`.
+    """Create the namespaces of a node; its API server will be reachable from the host at 127.0.0.1:`port`.
 
-    Until `record` has returned, the node ends with this process, so that none can run that is not written down.
+    Until `record` has returned, the node ends with this process, so that every running node is recorded.
     """
     script = setup_script(state=state, cache_root=cache_root)
     command = ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", "/bin/sh", "-c", script, "setup"]
@@ -142,8 +142,8 @@ def create(
         if not ready:
             holder.kill()
             holder.wait()
-            raise Refusal(f"the node's namespaces could not be made: {_last_line(log)} (all of it is in {log})")
-        holder.returncode = 0  # it outlives this process: Python is not to wait for it, nor to warn of it
+            raise Refusal(f"the node's namespaces could not be created: {_last_line(log)} (the full log is {log})")
+        holder.returncode = 0  # it outlives this process, so Python must neither wait for it nor warn about it
         namespaces = _identified(holder.pid)
         record(namespaces)
         answer.write(b"!")
@@ -151,7 +151,7 @@ def create(
 
 
 def setup_script(*, state: Path, cache_root: Path) -> str:
-    """What makes fresh namespaces into a node. /run and /var are the node's own, so no file of the host is touched."""
+    """The script that sets up new namespaces as a node, which has its own /run and /var: the host's are unchanged."""
     cache, folder = shlex.quote(str(cache_root)), shlex.quote(str(state))
     return f"""set -eu
 mount --make-rshared /
@@ -211,7 +211,7 @@ def _set_network(descriptor: int) -> None:
 
 
 def _collect(pid: int) -> None:
-    """Takes the exit status of a child of ours, so that it does not stay a zombie; does nothing for others'."""
+    """Reap a child of this process, so that it does not stay a zombie; do nothing for other processes."""
     with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 

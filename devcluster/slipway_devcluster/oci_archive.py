@@ -34,7 +34,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """What an archive holds: a name, and the digest of what it names."""
+    """The image in an archive: its name, and the digest of its manifest."""
 
     name: str
     digest: str
@@ -47,7 +47,7 @@ def write_layer(path: Path, fill: Callable[[tarfile.TarFile], None]) -> Layer:
 
 
 def write_archive(target: Path, name: str, layers: Sequence[Layer], config: Mapping[str, Any]) -> None:
-    """One image, under its full name, for this machine's architecture. `config` is how containers of it are run."""
+    """Write an image for this machine's architecture. `config` says how its containers are run."""
     image = _json(
         {
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),

@@ -25,7 +25,7 @@ class Cache:
 
     @property
     def images(self) -> Path:
-        """Image archives, and the stores that a new node starts from."""
+        """Image archives, and the seeds of nodes' containerd roots."""
         return self.root / "images"
 
     @property
@@ -48,7 +48,7 @@ class Cache:
 
 
 def default_cache() -> Cache:
-    """`$SLIPWAY_CACHE`, else `slipway` in the user's cache folder."""
+    """The cache in `$SLIPWAY_CACHE`, by default `slipway` in the user's cache folder."""
     explicit = os.environ.get("SLIPWAY_CACHE")
     if explicit:
         return Cache(Path(explicit).expanduser().absolute())
