@@ -1,4 +1,4 @@
-"""Builds are made once per version and flags, complete or not at all, and noticed when broken. Go itself is played."""
+"""Builds are made once per version and flags, completely or not at all, and damage is noticed. Go is a fake script."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slipway_devcluster.paths import Cache
 from slipway_devcluster.programs import OF_EVERY_CLUSTER, UPSTREAMS, Upstream, required_version
 from slipway_devcluster.progress import Steps
 
-# Answers as the real one does; notes its builds and their environment, and makes the programs that MADE names.
+# Prints what the real one does; logs its builds and their environment, and creates the programs that MADE lists.
 GO = """#!/bin/sh
 case $1 in
 env) echo go1.26.8; echo amd64 ;;
@@ -63,7 +63,7 @@ def steps(cache: Cache, said: io.StringIO) -> Steps:
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with the played Go on its PATH; the folder holds what it noted."""
+    """A machine with the fake Go on its PATH, which logs its calls to the returned folder."""
     program(tmp_path / "bin" / "go", GO)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(go_toolchain, "USUAL_GO", tmp_path / "nowhere")

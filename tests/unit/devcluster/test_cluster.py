@@ -1,4 +1,4 @@
-"""Names, options and parts of clusters are refused in a sentence when they are wrong."""
+"""Wrong names, options and components of clusters are refused with one sentence."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a Containerfile's build context holds decides whether its image is built again; packages come as on the host."""
+"""The content of a build context decides whether an image is built again; builds reach packages as the host does."""
 
 from __future__ import annotations
 

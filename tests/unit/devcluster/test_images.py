@@ -1,4 +1,4 @@
-"""Images are made of exactly what they name, once, whole or not at all, and say nothing of the machine's network."""
+"""Images are made once and completely from their inputs alone, and contain nothing of the machine's network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def steps(cache: Cache) -> Steps:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine that trusts one authority and knows no time zones; returns the file of its authorities."""
+    """A machine that trusts one authority and has no time zones; returns the file of its authorities."""
     bundle = tmp_path / "authorities.crt"
     bundle.write_text("an authority")
     monkeypatch.setenv("PIP_CERT", str(bundle))

@@ -27,7 +27,7 @@ def steps(cache: Cache) -> Steps:
 
 @pytest.fixture
 def happened(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What a machine without any build does, in order, with everything that takes long played."""
+    """The order in which a machine without any build does what takes long; all of that is faked."""
     happened: list[str] = []
 
     def build(names: Iterable[str], *_: object) -> dict[str, Build]:

@@ -1,4 +1,4 @@
-"""Upstream's manifests stay upstream's, but for certificates, probes and what is not built here."""
+"""Upstream's manifests are unchanged except for certificates, probes and programs that are not built here."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Steps tell what runs and for how long, keep full logs, and end cleanly."""
+"""Steps show what runs and for how long, keep full logs, and end cleanly."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def ends(pid: int) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """A zombie, which waits for whoever adopted it, is not alive."""
+    """Whether the process runs; a zombie that waits to be reaped does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:

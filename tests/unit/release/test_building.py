@@ -1,4 +1,4 @@
-"""`make images` works with whichever builder there is. They are played: what is tested is what they are asked for."""
+"""`make images` works with any of the builders. The builders are fakes: the tests check how they are called."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ echo "$(basename "$0") $*" >> "$NOTES"
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine on which all builders work; the file holds what they were asked for."""
+    """A machine on which all builders work; they log their calls to the returned file."""
     for name in building.BUILDERS:
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)

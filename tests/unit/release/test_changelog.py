@@ -1,4 +1,4 @@
-"""Release notes are what CHANGELOG.md says of the version."""
+"""Release notes are the section of the version in CHANGELOG.md."""
 
 from __future__ import annotations
 

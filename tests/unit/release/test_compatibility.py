@@ -1,4 +1,4 @@
-"""A release whose types break what the one before promised is not made."""
+"""A release is refused if its types break a promise of the release before."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def definition(spec: dict[str, Any], version: str = "v1alpha1") -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Of which one version was released."""
+    """A repository with one released version."""
     (tmp_path / "crds").mkdir()
     (tmp_path / "crds/it.yaml").write_text(definition(SPEC))
     for command in ("init --quiet", "add --all", "commit --quiet --message=first", "tag v0.1.0", "tag v0.2.0-rc.1"):

@@ -1,4 +1,4 @@
-"""The same image comes of a Containerfile whenever it is built, as far as that can be seen without building it."""
+"""Containerfiles are reproducible, as far as that can be checked without building them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def instructions(image: ReleaseImage) -> list[str]:
 
 
 def runs(image: ReleaseImage, program: str) -> list[str]:
-    """The instructions that run a program, each with all that it runs."""
+    """The instructions that run a program, each with its entire command."""
     return [line for line in instructions(image) if line.startswith("RUN ") and re.search(rf"\b{program}\b", line)]
 
 
@@ -34,7 +34,7 @@ def test_no_log_and_no_cache_of_apt_tells_when_it_was_built(image: ReleaseImage)
 
 @each_on_debian
 def test_nothing_compiled_has_a_time_in_it(image: ReleaseImage) -> None:
-    """What pip compiles names the time of its source, which a layer doesn't keep: Python would compile it again."""
+    """pip's compiled files contain the time of their source, which a layer doesn't preserve: Python would compile again."""
     for run in runs(image, "bin/pip"):
         assert run.count("/bin/pip ") == run.count(" install --no-cache-dir --no-compile ")
     for run in runs(image, "compileall"):
@@ -43,7 +43,7 @@ def test_nothing_compiled_has_a_time_in_it(image: ReleaseImage) -> None:
 
 @each_on_debian
 def test_another_version_of_ours_leaves_the_layer_of_the_packages_as_it_is(image: ReleaseImage) -> None:
-    """Nodes don't pull gigabytes again for it."""
+    """So nodes don't pull gigabytes again."""
     text = image.containerfile.read_text()
     packages, rest = text[text.index("AS packages") :].split("\nFROM ", 1)
     assert "pyproject.toml" not in packages
@@ -74,7 +74,7 @@ def test_an_image_says_what_it_is_and_where_its_bill_of_materials_is(image: Rele
 
 @pytest.mark.parametrize("folder", ["operator", "runtime-image", "devcluster", "release"])
 def test_what_builds_our_packages_is_pinned(folder: str) -> None:
-    """It writes its version into what it builds."""
+    """hatchling writes its version into what it builds."""
     project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())
     assert all("==" in each for each in project["build-system"]["requires"])
 

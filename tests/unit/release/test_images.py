@@ -1,4 +1,4 @@
-"""Images of a release: those that there are, and what goes into them."""
+"""The images of a release, and their build contexts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a release has beside images and charts: bills and checksums; and what is pushed of it, and when not."""
+"""What a release contains in addition to images and charts: SBOMs and checksums; and what is pushed, or refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is released names its commit, its moment and its home, and nothing of who made it."""
+"""A release names its commit, date and repository, and nothing about who made it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The version stands in VERSION, and wherever else it is asked for by `make generate`."""
+"""The version in VERSION is copied to all files that contain it by `make generate`."""
 
 from __future__ import annotations
 
