@@ -34,7 +34,7 @@ def test_no_log_and_no_cache_of_apt_tells_when_it_was_built(image: ReleaseImage)
 
 @each_on_debian
 def test_nothing_compiled_has_a_time_in_it(image: ReleaseImage) -> None:
-    """pip's compiled files contain the time of their source, which a layer doesn't preserve: Python would compile again."""
+    """Compiled files contain the time of their source, which a layer doesn't preserve: Python would compile again."""
     for run in runs(image, "bin/pip"):
         assert run.count("/bin/pip ") == run.count(" install --no-cache-dir --no-compile ")
     for run in runs(image, "compileall"):
