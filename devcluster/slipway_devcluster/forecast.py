@@ -19,19 +19,19 @@ from slipway_devcluster.progress import Durations
 
 BUILD_CPU_SECONDS: Mapping[str, float] = {
     "node": 1,
-    "etcd": 61,
-    "coredns": 60,
-    "helm": 100,
-    "kserve": 300,
-    "kubernetes": 600,
-    "keda": 900,
-    "kwok": 60,
-    "argocd": 400,
+    "etcd": 66,
+    "coredns": 93,
+    "helm": 104,
+    "kserve": 200,
+    "kubernetes": 447,
+    "keda": 550,
+    "kwok": 100,
+    "argocd": 330,
     "http-add-on": 60,
     "kubeconform": 5,
     "registry": 60,
 }
-"""Each built after those before it, of which it reuses what Go has compiled already."""
+"""Each built after those before it, of which it reuses what Go has compiled already. From keda on, they are estimates."""
 BASE_SECONDS, IMAGE_SECONDS, MODEL_SECONDS = 60, 60, 15
 NODE_IMAGES_SECONDS = 30
 """To write the images of KServe, KEDA and DNS, and to unpack them for new nodes."""
