@@ -1,4 +1,4 @@
-"""The guard as a middleware that lets by whoever asks for it, so that one process of an engine has both ways."""
+"""The guard as a middleware that a request can bypass by a header, so that one engine process serves both."""
 
 from __future__ import annotations
 

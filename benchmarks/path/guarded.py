@@ -19,7 +19,7 @@ from slipway_runtime.guard.exchange import Receive, Scope, Send
 from slipway_runtime.guard.settings import ENVIRONMENT
 
 from path.backend import ANSWER
-from path.client import KEY
+from path.load import KEY
 
 HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(ANSWER))]
 

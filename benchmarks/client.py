@@ -1,4 +1,4 @@
-"""A client in the node's network, where the addresses of Services lead somewhere, and what it measures of an answer."""
+"""A client in the node's network, where Services are reachable, and what it measures of a streamed completion."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ import aiohttp
 from slipway_devcluster.cluster import Cluster
 
 
-class NotAnsweredError(Exception):
-    """Refused, broken off, or an error in place of an answer."""
+class NoCompletionError(Exception):
+    """The request was refused, the stream broke off, or it carried an error."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class Completion:
+    """A streamed completion that arrived completely."""
+
     text: str
-    begun: float  # seconds until its head
+    response_after: float  # seconds until the head of the response
     first: float  # seconds until the first token
     headers: Mapping[str, str]
-    comments: int  # lines that told what happens meanwhile
+    comments: int  # lines in which the activator reports what a held request waits for
 
 
 @asynccontextmanager
-async def client(
+async def node_session(
     cluster: Cluster, *, patience: float, keep_alive: bool = False
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """Each request by a connection of its own, unless they are kept alive."""
+    """A session whose sockets are in the node's network; one connection per request, unless they are kept alive."""
 
     def of_the_node(address: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, *_ = address
@@ -49,13 +51,15 @@ def address_of(cluster: Cluster, service: str, namespace: str) -> str:
     return cluster.run_kubectl(words)
 
 
-async def ask(session: aiohttp.ClientSession, url: str, body: Mapping[str, Any], *, host: str | None = None) -> Answer:
-    """One streamed completion, to its end."""
+async def complete(
+    session: aiohttp.ClientSession, url: str, body: Mapping[str, Any], *, host: str | None = None
+) -> Completion:
+    """Send a completion request, and read the stream to its end."""
     began, first, text, comments, ended = time.monotonic(), 0.0, "", 0, False
     async with session.post(f"{url}/v1/completions", json=body, headers={"Host": host} if host else None) as response:
-        begun = time.monotonic() - began
+        response_after = time.monotonic() - began
         if not response.ok:
-            raise NotAnsweredError(f"{response.status}: {await response.text()}")
+            raise NoCompletionError(f"{response.status}: {await response.text()}")
         async for line in response.content:
             said = line.decode().strip()
             comments += said.startswith(":")
@@ -65,11 +69,11 @@ async def ask(session: aiohttp.ClientSession, url: str, body: Mapping[str, Any],
                 ended = event == "[DONE]"
                 text += "" if ended else _text(json.loads(event))
     if not ended:
-        raise NotAnsweredError(f"it broke off after {text!r}")
-    return Answer(text, begun, first, response.headers, comments)
+        raise NoCompletionError(f"it broke off after {text!r}")
+    return Completion(text, response_after, first, response.headers, comments)
 
 
 def _text(event: dict[str, Any]) -> str:
     if "error" in event:
-        raise NotAnsweredError(str(event["error"]))
+        raise NoCompletionError(str(event["error"]))
     return "".join(choice["text"] for choice in event["choices"])

@@ -1,4 +1,4 @@
-"""What came of it, as tables in Markdown. Pure."""
+"""The results as tables in Markdown. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ STEPS = {
     "runs → ready, the model is loaded": ("ready",),
     "ready → first token": ("answered",),
 }
-"""Of a wake, in words, and the steps of `wakes.moments` that each is the sum of."""
+"""The steps of a wake as the table names them, each the sum of steps of `wakes.moments`."""
 
 
 @dataclass
-class Answers:
-    """What all of them said, each text once, and why some did not come."""
+class Responses:
+    """The texts of all responses, each once, and the errors of those that were lost."""
 
     texts: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -29,8 +29,8 @@ class Answers:
 
 
 @dataclass
-class Wakes(Answers):
-    """Of one side."""
+class Wakes(Responses):
+    """The wakes of one contender."""
 
     rows: list[dict[str, float]] = field(default_factory=list)
 
@@ -39,8 +39,8 @@ class Wakes(Answers):
 
 
 @dataclass
-class Line(Answers):
-    """Of one way to a replica that is awake, in seconds."""
+class WarmRequests(Responses):
+    """Requests to one endpoint of a replica that is awake, in seconds."""
 
     latencies: list[float] = field(default_factory=list)
 
@@ -64,8 +64,8 @@ def _range(values: Sequence[float]) -> str:
     return f"{min(values):.2f} to {max(values):.2f}" if values else ""
 
 
-def warm_table(lines: Mapping[str, Line]) -> Iterator[str]:
-    """The first of the lines is what the others are compared with."""
+def warm_table(lines: Mapping[str, WarmRequests]) -> Iterator[str]:
+    """The first endpoint is the one that the others are compared with."""
     base = next(iter(lines.values()))
     yield from _head("a warm request, ms to the first token", list(lines))
     yield _row("requests", [str(len(line.latencies) + len(line.lost)) for line in lines.values()])
@@ -77,11 +77,11 @@ def warm_table(lines: Mapping[str, Line]) -> Iterator[str]:
         yield _row(f"added, p{percent}", ["", *added])
 
 
-def _ms(line: Line, percent: int) -> float:
+def _ms(line: WarmRequests, percent: int) -> float:
     return percentile(line.latencies, percent) * 1000
 
 
-def different_texts(several: Iterable[Answers]) -> int:
+def different_texts(several: Iterable[Responses]) -> int:
     return len({text for each in several for text in each.texts})
 
 

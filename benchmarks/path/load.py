@@ -1,4 +1,4 @@
-"""Clients that measure: requests at a steady rate, streams that stay open, and requests that are held."""
+"""Clients that measure: requests at a steady rate, streams that stay open, and held requests."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SENT = re.compile(rb'"sent": ([0-9.]+)')
 
 
 @dataclass
-class Line:
-    """What was measured on one way to the backend."""
+class LoadClient:
+    """A client of one port, with the connections that it keeps open, and what it measured."""
 
     port: int
     latencies: list[float] = field(default_factory=list)  # seconds from a request to the end of its answer
@@ -35,7 +35,7 @@ class Line:
             self.errors += 1
 
     async def listen(self, events: int) -> None:
-        """To one stream, from its begin to its end."""
+        """Read one stream from its start to its end."""
         heard = 0
         try:
             reader, writer = await connect(self.port)
@@ -57,8 +57,8 @@ class Line:
             writer.close()
 
 
-async def at_a_steady_rate(lines: list[Line], *, rate: float, seconds: float) -> float:
-    """So many requests a second on each of the lines, in turn, however long each takes; the seconds it took in all."""
+async def at_steady_rate(lines: list[LoadClient], *, rate: float, seconds: float) -> float:
+    """Send `rate` requests a second by each client, in turn, however long each takes; return the seconds it took."""
     began = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for due, line in _schedule(lines, rate, seconds):
@@ -67,7 +67,7 @@ async def at_a_steady_rate(lines: list[Line], *, rate: float, seconds: float) ->
     return time.monotonic() - began
 
 
-def _schedule(lines: list[Line], rate: float, seconds: float) -> Iterator[tuple[float, Line]]:
+def _schedule(lines: list[LoadClient], rate: float, seconds: float) -> Iterator[tuple[float, LoadClient]]:
     began, number = time.monotonic(), int(rate * seconds)
     for each in range(number):
         for place, line in enumerate(lines):
@@ -75,7 +75,7 @@ def _schedule(lines: list[Line], rate: float, seconds: float) -> Iterator[tuple[
 
 
 async def held(port: int, number: int, body: bytes) -> int:
-    """How many of so many requests, each of a client of its own, are answered. A client is an address."""
+    """Send `number` requests, each from an address of its own, and return how many were answered."""
 
     async def one(source: str) -> bool:
         reader, writer = await connect(port, source)
@@ -103,7 +103,7 @@ def request(body: bytes, *, headers: bytes = b"") -> bytes:
 
 
 async def answer(reader: asyncio.StreamReader) -> bool:
-    """Whether it was an answer; ValueError if it was none at all."""
+    """Read a response; ValueError if its status is not 200."""
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     await reader.readexactly(int(head.split(b"content-length: ", 1)[1].split(b"\r\n", 1)[0]))
     if not head.startswith(b"http/1.1 200"):

@@ -1,7 +1,7 @@
 """The activators of two checkouts in one run: what a request costs in each.
 
-Both are asked at the same time, one request to each in turn, so that whatever else the machine does falls on both. The
-one that is asked second has the worse of it, so each is first in every other round.
+Requests go to both at the same time, one to each in turn, so that other load on the machine affects both alike. The
+second one is at a disadvantage, so each is the first in every other round.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from statistics import geometric_mean
 
 from percentiles import percentile
 
-from path.client import Line, at_a_steady_rate
+from path.load import LoadClient, at_steady_rate
 from path.program import TREE, Program
 
 ROUNDS = 6
 
 
 @dataclass
-class Side:
+class Checkout:
     """What was measured of one checkout, round by round, in milliseconds."""
 
     tree: Path
@@ -29,38 +29,40 @@ class Side:
     added: dict[int, list[float]] = field(default_factory=lambda: {50: [], 99: []})  # to what the backend takes itself
 
 
-async def compare(there: Path, *, seconds: float, rate: float) -> tuple[Side, Side]:
-    sides = Side(TREE), Side(there)
+async def compare(there: Path, *, seconds: float, rate: float) -> tuple[Checkout, Checkout]:
+    checkouts = Checkout(TREE), Checkout(there)
     for number in range(ROUNDS):
-        await _round(sides[:: 1 if number % 2 else -1], seconds=seconds, rate=rate)
-    return sides
+        await _round(checkouts[:: 1 if number % 2 else -1], seconds=seconds, rate=rate)
+    return checkouts
 
 
-async def _round(sides: tuple[Side, ...], *, seconds: float, rate: float) -> None:
+async def _round(checkouts: tuple[Checkout, ...], *, seconds: float, rate: float) -> None:
     async with AsyncExitStack() as stack:
         backend = await stack.enter_async_context(Program.started("backend.py"))
         activators = [
-            await stack.enter_async_context(Program.started("activator.py", tree=side.tree)) for side in sides
+            await stack.enter_async_context(Program.started("activator.py", tree=checkout.tree))
+            for checkout in checkouts
         ]
         for activator in activators:
             await activator.tell(f"ready {backend.port}")
-        lines = [Line(each.port) for each in (backend, *activators)]
-        await at_a_steady_rate(lines, rate=rate, seconds=2.0)
+        lines = [LoadClient(each.port) for each in (backend, *activators)]
+        await at_steady_rate(lines, rate=rate, seconds=2.0)
         for line in lines:
             line.latencies.clear()
         before = [activator.processor_time() for activator in activators]
-        await at_a_steady_rate(lines, rate=rate, seconds=seconds)
+        await at_steady_rate(lines, rate=rate, seconds=seconds)
         directly, *through = lines
-        for side, activator, line, spent in zip(sides, activators, through, before, strict=True):
-            assert not line.errors, f"{line.errors} requests failed through the activator of {side.tree}"
-            side.processor.append((activator.processor_time() - spent) / len(line.latencies) * 1000)
-            for percent, added in side.added.items():
+        for checkout, activator, line, spent in zip(checkouts, activators, through, before, strict=True):
+            if line.errors:
+                raise RuntimeError(f"{line.errors} requests failed through the activator of {checkout.tree}")
+            checkout.processor.append((activator.processor_time() - spent) / len(line.latencies) * 1000)
+            for percent, added in checkout.added.items():
                 added.append((percentile(line.latencies, percent) - percentile(directly.latencies, percent)) * 1000)
         for line in lines:
             line.close()
 
 
-def table(here: Side, there: Side) -> Iterator[str]:
+def table(here: Checkout, there: Checkout) -> Iterator[str]:
     """The ratios are geometric means of those in each round."""
     yield f"{'':45}{'there':>9}{'here':>9}{'ratio':>9}"
     for what, before, now in (

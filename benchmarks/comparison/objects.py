@@ -1,4 +1,4 @@
-"""What stands beside Slipway: the same pod in a plain Deployment, behind KEDA's HTTP add-on. Pure.
+"""The objects that Slipway is compared with: the same pod in a plain Deployment, behind KEDA's HTTP add-on. Pure.
 
 Routes and triggers are as the add-on's documentation and its own tests write them.
 """
@@ -19,7 +19,7 @@ SET_BY_THE_CLUSTER = ("nodeName", "priority", "preemptionPolicy", "serviceAccoun
 
 
 def plain_deployment(name: str, namespace: str, pod: Object) -> Object:
-    """Asleep, and its pods are what `pod` is: image, arguments, resources, probes and volumes."""
+    """A Deployment at zero whose pods are like `pod`: image, arguments, resources, probes and volumes."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -33,7 +33,7 @@ def plain_deployment(name: str, namespace: str, pod: Object) -> Object:
 
 
 def _as_written(spec: Object) -> Object:
-    """Without what admission and the scheduler have added."""
+    """The spec without the fields that admission and the scheduler have added."""
     kept = {name: value for name, value in spec.items() if name not in SET_BY_THE_CLUSTER}
     kept["volumes"] = [each for each in spec.get("volumes", []) if not _is_token(each)]
     for group in ("initContainers", "containers"):
@@ -60,7 +60,7 @@ def service(name: str, namespace: str, selector: Labels, *, port: int) -> Object
 
 
 def route(name: str, namespace: str, *, host: str, at_once: int) -> Object:
-    """To the Service of that name. One replica takes so many requests at once."""
+    """A route to the Service of that name, whose replicas take `at_once` simultaneous requests each."""
     return {
         "apiVersion": "http.keda.sh/v1beta1",
         "kind": "InterceptorRoute",
@@ -74,7 +74,7 @@ def route(name: str, namespace: str, *, host: str, at_once: int) -> Object:
 
 
 def scaled_object(name: str, namespace: str) -> Object:
-    """The Deployment of that name, from none to one, by the requests of the route of that name."""
+    """Scales the Deployment of that name between 0 and 1 by the requests of the route of that name."""
     trigger = {"scalerAddress": http_add_on.SCALER, "interceptorRoute": name}
     return {
         "apiVersion": "keda.sh/v1alpha1",

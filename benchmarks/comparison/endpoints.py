@@ -1,14 +1,14 @@
-"""The ways by which a request comes to a replica, and the proof in each answer that it came by that way. Pure."""
+"""The URLs under which the model is reached, and the proof in each response that it took the expected route. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from asking import Answer, NotAnsweredError
+from client import Completion, NoCompletionError
 from slipway_devcluster.demo import HELD
 
 COLD_START = "X-KEDA-HTTP-Cold-Start"
-"""The interceptor writes it into each answer: whether the request had to wait for a replica."""
+"""The interceptor adds this header to each response: whether the request had to wait for a replica."""
 
 STRAIGHT = "straight from the replica"
 HELD_BY_SLIPWAY = "held by Slipway"
@@ -17,19 +17,19 @@ THROUGH_ADD_ON = "through the add-on's interceptor"
 
 
 @dataclass(frozen=True)
-class Way:
+class Endpoint:
     name: str
     url: str
-    comes: str  # how its answers come
+    expected: str  # the route that its responses take
     host: str | None = None
 
-    def confirm(self, answer: Answer) -> Answer:
-        if (came := how_it_came(answer)) != self.comes:
-            raise NotAnsweredError(f"the answer came {came}, not {self.comes}")
+    def confirm(self, answer: Completion) -> Completion:
+        if (route := route_of(answer)) != self.expected:
+            raise NoCompletionError(f"the response came {route}, not {self.expected}")
         return answer
 
 
-def how_it_came(answer: Answer) -> str:
+def route_of(answer: Completion) -> str:
     match answer.headers.get(COLD_START):
         case "true":
             return HELD_BY_ADD_ON
