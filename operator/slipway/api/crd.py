@@ -10,15 +10,13 @@ HPA that targets the object, would compete with it. A fixed number is minReplica
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import GROUP, KIND, PLURAL, PROFILE_KIND, PROFILE_PLURAL, VERSION
 from slipway.api.reasons import ConditionType
 from slipway.api.schema import ApiModel, JsonSchema
-
-Object = dict[str, Any]
+from slipway.objects.kinds import Object
 
 # Keywords of JSON Schema that a structural schema must not have.
 UNWANTED = {"$defs", "title", "additionalProperties"}
