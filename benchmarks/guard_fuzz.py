@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 from slipway_runtime.control import Slot
 from slipway_runtime.guard.asgi import Guard, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 
 MIB = 1 << 20
 KEY = b"a-key-of-alice"
@@ -140,7 +140,7 @@ async def fuzz(watch: Watch, seconds: float, seed: int) -> int:
 
 
 def gate_of(engine: str, folder: str) -> Gate:
-    settings = Settings(
+    settings = GuardSettings(
         engine=engine,
         keys=f"{folder}/keys",
         access_log=False,

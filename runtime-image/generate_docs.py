@@ -16,8 +16,9 @@ from slipway_runtime.engines.llamacpp import FOREIGN
 from slipway_runtime.engines.vllm import DANGEROUS_VARIABLES
 from slipway_runtime.failure import EXIT_CODES
 from slipway_runtime.guard.metrics import Metrics
-from slipway_runtime.guard.routes import SERVED, Kind
+from slipway_runtime.guard.routes import SERVED
 from slipway_runtime.preflight.checks import CHECKS
+from slipway_runtime.supervisor.management import PATHS
 from slipway_runtime.supervisor.metrics import own_metrics
 from slipway_runtime.supervisor.phases import Phases
 from slipway_runtime.supervisor.state import State
@@ -25,29 +26,6 @@ from slipway_runtime.supervisor.state import State
 PAGE = Path(__file__).parent.parent / "docs/reference/runtime.md"
 
 Rows = Iterable[Sequence[str]]
-
-STATES = {
-    State.STARTING: "The engine loads.",
-    State.READY: "Requests are answered.",
-    State.LEAVING: "Told to stop. Requests are still answered, until no Service leads here any more.",
-    State.DRAINING: "New requests get 503; those in flight are finished.",
-    State.CUTTING: "What outlived the drain ends with an error.",
-    State.STOPPING: "The engine is told to end, or killed.",
-    State.ENDED: "The engine has ended.",
-}
-PATHS = {
-    "/startupz": "200 once the engine has answered for the first time",
-    "/readyz": "200 while requests are answered and the pod isn't told to stop; `?wait=10` waits up to 10 s for it",
-    "/livez": "503 when the engine makes no progress; the pod then ends by itself, with the reason",
-    "/info": "versions, facts of the model, flags with their reasons, capacity, phases with their times, as JSON",
-    "/metrics": "the runtime's metrics, the guard's and the engine's, in one scrape",
-}
-WHO = {
-    Kind.OPEN: "everybody",
-    Kind.KEYED: "who has a key",
-    Kind.LIMITED: "who has a key, within the limits",
-    Kind.WORK: "who has a key, within the limits; counted and measured",
-}
 
 
 def main() -> None:
@@ -79,12 +57,12 @@ def page() -> Iterator[str]:
     yield "Made one after the other, before the engine is started; the first that fails ends the pod with its reason."
     yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
     yield "## States"
-    yield table(("state", "meaning"), ((f"`{state}`", STATES[state]) for state in State))
+    yield table(("state", "meaning"), ((f"`{state}`", state.meaning) for state in State))
     yield "## Management port"
-    yield table(("path", "answer"), ((f"`{path}`", meaning) for path, meaning in PATHS.items()))
+    yield table(("path", "answer"), ((f"`{path}`", handler.__doc__ or "") for path, handler in PATHS.items()))
     yield "## Paths that are served"
     yield "All others get 404, whatever the engine would answer. Keys are asked for where `--api-keys` is given."
-    yield table(("path", "for whom"), ((f"`{r.method} {r.path}`", WHO[r.kind]) for r in SERVED))
+    yield table(("path", "for whom"), ((f"`{r.method} {r.path}`", r.kind.callers) for r in SERVED))
     yield "## Exit codes"
     yield "0 after being told to stop. With any other, the termination message is a line of JSON that names the reason."
     yield table(("code", "reason"), ((str(code), f"`{reason}`") for reason, code in EXIT_CODES.items()))

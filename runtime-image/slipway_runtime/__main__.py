@@ -6,7 +6,7 @@ from slipway_runtime import stopping
 
 
 def main() -> int:
-    stopping.obey()
+    stopping.install()
     from slipway_runtime import cli  # noqa: PLC0415 - see above
 
     return cli.main()

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Self
@@ -23,7 +23,7 @@ SLOTS = 64
 WORDS = 8  # of a slot, and of the header
 
 # The header's words; the supervisor writes them.
-_MAGIC, _STATE, _RETRY_AFTER, _SECRET = 0, 1, 2, 4
+_MAGIC, _MODE, _RETRY_AFTER, _SECRET = 0, 1, 2, 4
 # A slot's words; its guard writes them.
 _PID, _BORN, _IN_FLIGHT, _WAITING, _DONE, _TOKENS, _BEAT, _ARRIVING = range(WORDS)
 
@@ -34,7 +34,7 @@ def folder() -> Path | None:
     return Path(shared).parent if shared else None
 
 
-class State(IntEnum):
+class GuardMode(IntEnum):
     SERVING = 0
     DRAINING = 1
     """New requests are refused, and so are those whose bodies aren't there yet; those in flight go on."""
@@ -96,12 +96,12 @@ class Control:
         return self._memory[_SECRET * 8 : _SECRET * 8 + 32].hex()
 
     @property
-    def state(self) -> State:
-        return State(self._words[_STATE])
+    def mode(self) -> GuardMode:
+        return GuardMode(self._words[_MODE])
 
-    @state.setter
-    def state(self, state: State) -> None:
-        self._words[_STATE] = state
+    @mode.setter
+    def mode(self, mode: GuardMode) -> None:
+        self._words[_MODE] = mode
 
     @property
     def retry_after(self) -> int:
@@ -175,8 +175,8 @@ class Slot:
         return slot
 
     @property
-    def state(self) -> int:
-        return self._header[_STATE]
+    def mode(self) -> int:
+        return self._header[_MODE]
 
     @property
     def retry_after(self) -> int:
@@ -222,7 +222,6 @@ def born(pid: int) -> int | None:
 _SIZE = 8 * WORDS * (1 + SLOTS)
 _SLOT_STARTS = range(WORDS, WORDS * (1 + SLOTS), WORDS)
 _SUMS = {"arriving": _ARRIVING, "in_flight": _IN_FLIGHT, "waiting": _WAITING, "done": _DONE, "tokens": _TOKENS}
-assert {*_SUMS, "guards", "beat"} == {field.name for field in fields(Counts)}
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.preflight.checks.memory import loaded_weights
 from slipway_runtime.preflight.machine import memory_limit
-from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
 from slipway_runtime.supervisor.start_trace import PARENT, StartTrace
+from slipway_runtime.supervisor.timeouts import Timeouts
 from slipway_runtime.versions import version_of
 
 MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
@@ -68,7 +68,7 @@ def _prepared(arguments: argparse.Namespace) -> tuple[Launch, Options]:
     return launch, _options(arguments, facts)
 
 
-def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.Settings]:
+def _planned(arguments: argparse.Namespace) -> tuple[Facts, Launch, preflight.EngineSettings]:
     found = find_model(arguments.model, arguments.engine)
     facts = read_model(found)
     guard = _guard(arguments, found.path)
@@ -108,21 +108,21 @@ def _guard(arguments: argparse.Namespace, model: Path) -> dict[str, object]:
             **given,
             **{name: value for name, value in told.items() if value is not None},
         }
-        guards.Settings.from_json(json.dumps(settings))
+        guards.GuardSettings.from_json(json.dumps(settings))
     except (ValueError, TypeError, guards.SettingsError) as error:
         raise Refusal(f"The guard can't be set up: {error}", f"Correct the variable {guards.ENVIRONMENT}.") from None
     return settings
 
 
-def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, preflight.Settings]:
+def _llamacpp(arguments: argparse.Namespace, wish: Wish) -> tuple[Launch, preflight.EngineSettings]:
     llamacpp.require()
     context_length = arguments.context_length or llamacpp.CONTEXT_LENGTH
     parallel = arguments.parallel or llamacpp.PARALLEL[wish.mode]
     launch = llamacpp.launch(wish, context_length=arguments.context_length, parallel=arguments.parallel)
-    return launch, preflight.Settings(engine="llamacpp", context_length=context_length, parallel=parallel)
+    return launch, preflight.EngineSettings(engine="llamacpp", context_length=context_length, parallel=parallel)
 
 
-def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Launch, preflight.Settings]:
+def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Launch, preflight.EngineSettings]:
     device = arguments.device or device_here()
     launch = vllm.launch(
         wish,
@@ -139,7 +139,7 @@ def _vllm(arguments: argparse.Namespace, wish: Wish, facts: Facts) -> tuple[Laun
 
 
 def _circumstances(
-    arguments: argparse.Namespace, wish: Wish, facts: Facts, settings: preflight.Settings
+    arguments: argparse.Namespace, wish: Wish, facts: Facts, settings: preflight.EngineSettings
 ) -> Circumstances:
     device = next(iter(preflight.read_host(settings).devices), None)
     return Circumstances(
@@ -159,7 +159,7 @@ def _options(arguments: argparse.Namespace, facts: Facts) -> Options:
     if arguments.only_warm:
         endpoints = drain = 0
     return Options(
-        patience=Patience(start=arguments.start_timeout, endpoints=endpoints, drain=drain),
+        timeouts=Timeouts(start=arguments.start_timeout, endpoints=endpoints, drain=drain),
         host=arguments.host,
         port=arguments.management_port,
         stuck_after=arguments.stuck_after,

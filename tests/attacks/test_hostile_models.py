@@ -35,7 +35,7 @@ from slipway_runtime.models import (
 from slipway_runtime.models import config as configs
 from slipway_runtime.preflight.checks.model import adapters_fit
 from slipway_runtime.preflight.host import Host
-from slipway_runtime.preflight.settings import Settings
+from slipway_runtime.preflight.settings import EngineSettings
 from support.model_files import (
     LLAMA_CONFIG,
     write_adapter,
@@ -252,7 +252,7 @@ def test_an_entry_of_a_gguf_that_cannot_be_is_told_by_file_field_and_value(
 @pytest.mark.parametrize("rank", ["true", "1e999", '"8"', "[]", "-1", "0"])
 def test_an_adapter_of_no_rank_is_told_before_the_start(tmp_path: Path, rank: str) -> None:
     (write_adapter(tmp_path) / "adapter_config.json").write_text(f'{{"r": {rank}}}')
-    failure = adapters_fit(Settings(engine="vllm", adapters={"sql": tmp_path}), ANY, Host())
+    failure = adapters_fit(EngineSettings(engine="vllm", adapters={"sql": tmp_path}), ANY, Host())
     assert failure
     assert failure.message.startswith("Adapter sql: adapter_config.json: r is ")
 
@@ -489,7 +489,7 @@ def test_the_bound_holds_for_all_files_together(
     budgets: list[gguf.Budget | None] = []
     read = gguf.read_header
 
-    def reading(file: Path, budget: gguf.Budget | None = None) -> gguf.Header:
+    def reading(file: Path, budget: gguf.Budget | None = None) -> gguf.GgufHeader:
         budgets.append(budget)
         return read(file, budget)
 

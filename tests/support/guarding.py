@@ -15,7 +15,7 @@ from slipway_runtime.control import Control, Slot
 from slipway_runtime.guard.answers import Reading
 from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 
 CHAT = "/v1/chat/completions"
 KEY = "a-key-of-alice"
@@ -41,7 +41,7 @@ class Guarding:
 def guarding(folder: Path, clock: Callable[[], float] | None = None, **settings: Any) -> Guarding:
     control, registry = Control.create(folder / "control"), CollectorRegistry()
     slot = Slot.claim(folder / "control")
-    told = Settings(**{"model": "gemma", "access_log": False, **settings})
+    told = GuardSettings(**{"model": "gemma", "access_log": False, **settings})
     return Guarding(Gate(told, slot, registry, clock) if clock else Gate(told, slot, registry), control, registry)
 
 

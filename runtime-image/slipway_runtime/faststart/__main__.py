@@ -3,7 +3,7 @@
 import os
 import sys
 
-from .launcher import main
+from slipway_runtime.faststart.launcher import main
 
 code = main(sys.argv[1:])
 if code < 0:  # a signal ended the engine core, and that is what has ended the engine

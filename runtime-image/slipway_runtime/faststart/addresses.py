@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+FOLDER = "SLIPWAY_FASTSTART_FOLDER"
+"""The variable by which the launcher tells its children the folder of their sockets."""
 
 
 @dataclass(frozen=True)
@@ -12,6 +17,10 @@ class Addresses:
     """Of the two sockets that the server binds; they lie in a folder that the launcher makes."""
 
     folder: Path
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        return cls(Path(environment[FOLDER]))
 
     @property
     def input(self) -> str:

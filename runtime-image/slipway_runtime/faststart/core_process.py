@@ -11,20 +11,22 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .adapters.parts import CoreParts, UnexpectedError
-from .addresses import Addresses, digest
-from .news import Event, Teller
+from slipway_runtime.faststart.adapters.parts import CoreParts, UnexpectedError
+from slipway_runtime.faststart.addresses import Addresses, digest
+from slipway_runtime.faststart.child_messages import ChildEvent, MessageSender
 
 
-def run(parts: CoreParts, flags: list[str], addresses: Addresses, *, teller: Teller, ready: Callable[[], None]) -> None:
+def run(
+    parts: CoreParts, flags: list[str], addresses: Addresses, *, sender: MessageSender, ready: Callable[[], None]
+) -> None:
     """Returns, or raises, when the engine core has ended."""
     multiprocessing.current_process().name = "EngineCore"  # as its lines in the log are marked
     arguments = read_flags(parts, flags)
-    teller.tell(Event.FLAGS, digest(arguments))
+    sender.send(ChildEvent.FLAGS, digest(arguments))
     config = arguments.create_engine_config(usage_context=parts.usage)
     refuse(config)
-    teller.say("has its configuration")
-    parts.core.EngineCoreProc = _alone(parts, addresses, teller=teller, ready=ready)
+    sender.say("has its configuration")
+    parts.core.EngineCoreProc = _alone(parts, addresses, sender=sender, ready=ready)
     parts.core.EngineCoreProc.run_engine_core(
         vllm_config=config,
         local_client=True,
@@ -57,7 +59,7 @@ def refuse(config: Any) -> None:
         raise UnexpectedError("tensors are to go through a queue that only vLLM's own launcher makes")
 
 
-def _alone(parts: CoreParts, addresses: Addresses, *, teller: Teller, ready: Callable[[], None]) -> type[Any]:
+def _alone(parts: CoreParts, addresses: Addresses, *, sender: MessageSender, ready: Callable[[], None]) -> type[Any]:
     class Core(parts.core.EngineCoreProc):  # type: ignore[misc, name-defined]
         @contextlib.contextmanager
         def _perform_handshakes(
@@ -67,7 +69,7 @@ def _alone(parts: CoreParts, addresses: Addresses, *, teller: Teller, ready: Cal
             vllm_config.__post_init__()  # as after a real handshake
 
         def run_busy_loop(self) -> Any:
-            teller.say("is ready")
+            sender.say("is ready")
             ready()
             return super().run_busy_loop()
 

@@ -26,7 +26,7 @@ class CudaError(Exception):
     pass
 
 
-class Driver:
+class CudaDriver:
     """The few functions of libcuda that are needed."""
 
     def __init__(self, load: Callable[[str], Any] = ctypes.CDLL) -> None:
@@ -70,7 +70,7 @@ class Driver:
 class DeviceMemory:
     """One file in the device's memory, in the form in which torch takes it over: freed with the last tensor on it."""
 
-    def __init__(self, driver: Driver, size: int) -> None:
+    def __init__(self, driver: CudaDriver, size: int) -> None:
         self._driver, self.size = driver, size
         self.address = driver.allocate(size)
         self.__cuda_array_interface__ = {
@@ -95,7 +95,7 @@ class Copy:
         self,
         files: Sequence[str],
         say: Callable[[str], None],
-        driver: Callable[[], Driver] = Driver,
+        driver: Callable[[], CudaDriver] = CudaDriver,
         wait: Callable[[], object] = lambda: None,
     ) -> None:
         """Waits where nothing else is left to do but to read."""
@@ -117,11 +117,11 @@ class Copy:
 
 def begin(files: Sequence[str], *, say: Callable[[str], None], wait: Callable[[], object]) -> Copy:
     copy = Copy()
-    threading.Thread(target=copy.run, args=(files, say, Driver, wait), name="device-copy", daemon=True).start()
+    threading.Thread(target=copy.run, args=(files, say, CudaDriver, wait), name="device-copy", daemon=True).start()
     return copy
 
 
-def _copy(files: Sequence[str], driver: Driver, wait: Callable[[], object]) -> dict[str, DeviceMemory]:
+def _copy(files: Sequence[str], driver: CudaDriver, wait: Callable[[], object]) -> dict[str, DeviceMemory]:
     sizes = {file: os.path.getsize(file) for file in files}  # noqa: PTH202 - plain words, handed to the kernel
     if driver.free_memory() < 2 * ROOM * sum(sizes.values()):
         raise CudaError("they would not fit twice")
@@ -139,7 +139,7 @@ def _copy(files: Sequence[str], driver: Driver, wait: Callable[[], object]) -> d
     return memories
 
 
-def _in_threads(driver: Driver, pieces: queue.SimpleQueue[tuple[int, int, int]]) -> None:
+def _in_threads(driver: CudaDriver, pieces: queue.SimpleQueue[tuple[int, int, int]]) -> None:
     errors: list[CudaError] = []
 
     def work() -> None:

@@ -11,31 +11,30 @@ from pathlib import Path
 from typing import NoReturn
 
 from slipway_runtime import control
+from slipway_runtime.faststart import page_cache, read_ahead_notes
+from slipway_runtime.faststart.adapters import adapter_for
+from slipway_runtime.faststart.addresses import FOLDER
+from slipway_runtime.faststart.caches import Cache
+from slipway_runtime.faststart.child_messages import ChildMessage, say
+from slipway_runtime.faststart.page_cache import Piece
+from slipway_runtime.faststart.pair import CORE, SERVER, ChildEnded, Pair, Progress, SignalReceived
+from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 from slipway_runtime.scratch import scratch_folder
 
-from . import page_cache, wanted
-from .adapters import adapter_for
-from .caches import Cache
-from .news import News, say
-from .page_cache import Piece
-from .pair import CORE, SERVER, Ended, Pair, Progress, Told
-from .settings import ENVIRONMENT, Settings
-
-FOLDER = "SLIPWAY_FASTSTART_FOLDER"
 NOT_FOR_THE_CORE = ("VLLM_API_KEY", "SLIPWAY_GUARD")  # it takes no requests, and keys would name its cache
 ANSWER_LAST = 1.0  # seconds for the server to answer what is in flight when the engine core has died
 TIDY_UP = 3.0  # seconds for the engine core to end by itself
 
 
 def main(flags: Sequence[str]) -> int:
-    settings = Settings.from_environment(os.environ)
+    settings = FastStartSettings.from_environment(os.environ)
     try:
         with scratch_folder(within=control.folder()) as folder:
             cache = Cache.open(settings, flags, say=say)
             _read_ahead(settings, cache, folder)
             with Pair([*flags, *settings.flags], environments(settings, cache.environment, folder, os.environ)) as pair:
                 for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, lambda number, _: pair.happenings.put(Told(number)))
+                    signal.signal(number, lambda number, _: pair.occurrences.put(SignalReceived(number)))
                 trouble = until_it_serves(pair)
                 if not trouble:
                     return _serve(pair, cache)
@@ -45,14 +44,14 @@ def main(flags: Sequence[str]) -> int:
     return _start_ordinarily(settings)
 
 
-def _read_ahead(settings: Settings, cache: Cache, folder: Path) -> None:
+def _read_ahead(settings: FastStartSettings, cache: Cache, folder: Path) -> None:
     """What is imported comes before the weights, which are so much more that it would be lost among them."""
     weights = () if settings.copy_weights else map(Piece.whole, settings.weights)
-    page_cache.read_ahead([*wanted.noted(cache.environment), *weights], folder)
+    page_cache.read_ahead([*read_ahead_notes.noted(cache.environment), *weights], folder)
 
 
 def environments(
-    settings: Settings, cache: Mapping[str, str], folder: Path, environment: Mapping[str, str]
+    settings: FastStartSettings, cache: Mapping[str, str], folder: Path, environment: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
     """What is set by hand counts for more than what the adapter thinks best."""
     both = {**adapter_for(settings.version).environment(settings.device), **environment, **cache, FOLDER: str(folder)}
@@ -65,12 +64,12 @@ def until_it_serves(pair: Pair) -> str:
     """What went wrong, if anything did."""
     progress = Progress()
     while not (progress.serves or progress.trouble):
-        match pair.happenings.get():
-            case News() as news:
+        match pair.occurrences.get():
+            case ChildMessage() as news:
                 progress.hear(news)
-            case Ended() as end:
+            case ChildEnded() as end:
                 progress.blame(str(end))
-            case Told(number):
+            case SignalReceived(number):
                 sys.exit(128 + number)
     return progress.trouble
 
@@ -88,19 +87,19 @@ def until_it_ends(pair: Pair) -> int:
     """The exit code, as subprocess tells it."""
     told = False
     while True:
-        match pair.happenings.get():
-            case Told(number):
+        match pair.occurrences.get():
+            case SignalReceived(number):
                 told = True
                 pair.tell(SERVER, number)
-            case Ended(who, code) if who == SERVER:
+            case ChildEnded(who, code) if who == SERVER:
                 pair.terminate(CORE, TIDY_UP)
                 return code if code > 0 or told else 1
-            case Ended(who, code) as end if who == CORE and not told:
+            case ChildEnded(who, code) as end if who == CORE and not told:
                 say(f"{end}.")
                 pair.terminate(SERVER, ANSWER_LAST)
                 return code or 1
 
 
-def _start_ordinarily(settings: Settings) -> NoReturn:
+def _start_ordinarily(settings: FastStartSettings) -> NoReturn:
     environment = {name: value for name, value in os.environ.items() if name != ENVIRONMENT}
     os.execvpe(settings.ordinary[0], list(settings.ordinary), environment)

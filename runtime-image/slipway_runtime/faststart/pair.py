@@ -13,15 +13,14 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from slipway_runtime.engines.engine import module
-
-from .news import PIPE, Event, News
+from slipway_runtime.faststart.child_messages import PIPE, ChildEvent, ChildMessage
 
 CORE, SERVER = "core", "server"
 NAMES = {CORE: "the engine core", SERVER: "the server"}
 
 
 @dataclass(frozen=True)
-class Ended:
+class ChildEnded:
     who: str
     exit_code: int  # as subprocess tells it: negative for a signal
 
@@ -31,13 +30,13 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Told:
+class SignalReceived:
     """This process was sent a signal."""
 
     signal: int
 
 
-Happening = News | Ended | Told
+Occurrence = ChildMessage | ChildEnded | SignalReceived
 
 
 @dataclass
@@ -48,15 +47,15 @@ class Progress:
     flags: dict[str, str] = field(default_factory=dict)
     trouble: str = ""
 
-    def hear(self, news: News) -> None:
+    def hear(self, news: ChildMessage) -> None:
         match news.event:
-            case Event.FLAGS:
+            case ChildEvent.FLAGS:
                 self.flags[news.who] = news.value
                 if len(set(self.flags.values())) > 1:
                     self.blame("the two processes don't understand the flags alike")
-            case Event.GIVES_UP:
+            case ChildEvent.GIVES_UP:
                 self.blame(f"{NAMES[news.who]} finds that {news.value}")
-            case Event.READY:
+            case ChildEvent.READY:
                 self.ready.add(news.who)
 
     def blame(self, trouble: str) -> None:
@@ -75,7 +74,7 @@ class Pair:
     """
 
     def __init__(self, flags: Sequence[str], environments: Mapping[str, Mapping[str, str]]) -> None:
-        self.happenings: queue.SimpleQueue[Happening] = queue.SimpleQueue()
+        self.occurrences: queue.SimpleQueue[Occurrence] = queue.SimpleQueue()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for who, environment in environments.items():
@@ -112,10 +111,10 @@ class Pair:
     def _listen(self, who: str, reading: int) -> None:
         with os.fdopen(reading) as lines:
             for line in lines:
-                self.happenings.put(News.read(who, line))
+                self.occurrences.put(ChildMessage.read(who, line))
 
     def _wait(self, who: str) -> None:
-        self.happenings.put(Ended(who, self._processes[who].wait()))
+        self.occurrences.put(ChildEnded(who, self._processes[who].wait()))
 
     def terminate(self, who: str, patience: float) -> int:
         """Lets it end by itself, for a while."""

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from slipway_runtime.engines.engine import Choice, Launch, SecondWay, module
 from slipway_runtime.failure import Reason
-
-from .adapters import knows
-from .news import PREFIX
-from .settings import ENVIRONMENT, Settings
+from slipway_runtime.faststart.adapters import knows
+from slipway_runtime.faststart.child_messages import PREFIX
+from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 
 NOT_TRIED = (
     *("tensor-parallel-size", "tp", "pipeline-parallel-size", "pp", "data-parallel-size", "dp", "nnodes", "headless"),
@@ -91,7 +90,7 @@ def faster(launch: Launch, model: Path, here: Circumstances) -> Launch:
         return replace(launch, choices=(*launch.choices, Choice("ordinary start", reason)))
     choices = tuple(choice for choice in _flags(here) if here.knows_flag(choice.name))
     weights = files_of(model)
-    settings = Settings(
+    settings = FastStartSettings(
         version=here.version,
         ordinary=launch.command,
         flags=tuple(choice.setting for choice in choices),

@@ -11,7 +11,7 @@ ENVIRONMENT = "SLIPWAY_FASTSTART"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class FastStartSettings:
     version: str
     """Of vLLM; there is an adapter for it."""
     ordinary: tuple[str, ...]

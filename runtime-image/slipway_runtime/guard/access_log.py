@@ -13,7 +13,7 @@ from slipway_runtime.guard.visit import Visit
 
 LONGEST_TRACEBACK = 16_000  # characters, of its end
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def write(visit: Visit) -> None:
@@ -32,7 +32,7 @@ def write_failure(visit: Visit, error: Exception) -> None:
         "trace_id": visit.trace.trace_id,
         "traceback": told,
     }
-    log.error(json.dumps(words, separators=(",", ":")))
+    logger.error(json.dumps(words, separators=(",", ":")))
 
 
 def line(visit: Visit, now: datetime) -> str:

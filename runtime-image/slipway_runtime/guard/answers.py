@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from slipway_runtime.guard import engine_errors
-from slipway_runtime.guard.events import LARGEST, NAME, Events, Span
+from slipway_runtime.guard.events import LARGEST, NAME, ByteRange, Events
 from slipway_runtime.guard.scanner import SLICE, THERE, Scanner, Tree, number_of, text_of
 
 BYTES_PER_TOKEN, BYTES_OF_A_TOKEN = 4, 16  # as most have, and as a longer one has
@@ -317,7 +317,7 @@ class Stream(Reading):
         usages = data.count(_USAGE, start, end)
         return usages > 0 and usages != data.count(_NO_USAGE, start, end)
 
-    def _read(self, data: list[Span]) -> Generator[None, None, None]:
+    def _read(self, data: list[ByteRange]) -> Generator[None, None, None]:
         """Judges an event."""
         buffer, (start, end) = self._events.buffer, data[0]
         self.events += 1
@@ -336,7 +336,7 @@ class Stream(Reading):
         self._text = 0
         self._scanner = Scanner(self._tree, self._found)
 
-    def _scan_all(self, data: list[Span]) -> Generator[None, None, None]:
+    def _scan_all(self, data: list[ByteRange]) -> Generator[None, None, None]:
         for start, end in data:
             yield from self._scan(self._events.buffer, start, end)
             self._scanner.feed(b"\n")
@@ -358,13 +358,13 @@ class Stream(Reading):
         for start, end in self._events.let_go():
             yield from self._scan(self._events.buffer, start, end)
 
-    def _end_long(self, data: list[Span]) -> Generator[None, None, None]:
+    def _end_long(self, data: list[ByteRange]) -> Generator[None, None, None]:
         self._long = False
         yield from self._scan_all(data)
         self._end()
         self.failed = self.failed or "error" in self._words
 
-    def _rewritten(self, data: list[Span]) -> bytes:
+    def _rewritten(self, data: list[ByteRange]) -> bytes:
         buffer = self._events.buffer
         size = sum(end - start for start, end in data)
         whole = b"\n".join(buffer[start:end] for start, end in data) if size <= engine_errors.LARGEST else b""

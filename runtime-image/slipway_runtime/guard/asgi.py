@@ -8,7 +8,7 @@ import json
 from functools import cache
 from typing import Any
 
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.exchange import App, Exchange, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.routes import MODELS, ONE_MODEL
@@ -65,7 +65,7 @@ class Guard:
             await exchange.refuse(gate.failed(visit))
         except Exception as error:
             # Whoever stands around us would answer in a form of its own, and without what we add to an answer.
-            if exchange.is_half_told:
+            if exchange.is_half_sent:
                 visit.status, visit.reason = 500, "engine_error"
                 raise
             await exchange.refuse(gate.broken(visit, error))
@@ -133,7 +133,7 @@ def _asked_of_the_engine(scope: Scope, visit: Visit, *, traced: bool) -> Scope:
     return {**scope, VISIT: visit, "headers": headers, "method": method}
 
 
-def _why_it_was_cut(visit: Visit) -> Refusal | None:
+def _why_it_was_cut(visit: Visit) -> ErrorResponse | None:
     """By us; None if it was by somebody else, or by them too."""
     task = asyncio.current_task()
     return visit.cut if visit.cut and task is not None and task.uncancel() == 0 else None

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from slipway_runtime.guard import errors, members
-from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE, Refusal
+from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE, ErrorResponse
 from slipway_runtime.guard.members import Members, out_of_range
 from slipway_runtime.guard.scanner import (
     DEEPEST,
@@ -29,7 +29,7 @@ from slipway_runtime.guard.scanner import (
     number_of,
     text_of,
 )
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 from slipway_runtime.guard.values import Values
 
 GRACE = 30.0  # seconds that any body may take
@@ -93,9 +93,9 @@ LONGEST_MARK = 4
 class Body:
     """What is wrong with one, as far as it is looked at here."""
 
-    def __init__(self, path: str, settings: Settings, *, owns: Callable[[str], bool] | None) -> None:
+    def __init__(self, path: str, settings: GuardSettings, *, owns: Callable[[str], bool] | None) -> None:
         """`owns` says whether a stored response is of whoever asks; None where nobody has a key."""
-        self.refusal: Refusal | None = None
+        self.refusal: ErrorResponse | None = None
         self._path, self._owns = path, owns
         self._served, self._most_logprobs = settings.models, float(settings.max_logprobs)
         self._members = Members() if settings.engine == "llamacpp" else None
@@ -171,7 +171,7 @@ class Body:
         if self._items and self._items + self._input_tokens > MOST_ITEMS:
             self.refusal = self.refusal or errors.too_many_items(MOST_ITEMS)
 
-    def _wrong(self, what: str, word: bytes) -> Refusal | None:
+    def _wrong(self, what: str, word: bytes) -> ErrorResponse | None:
         match what:
             case "model":
                 return self._wrong_model(word)
@@ -188,7 +188,7 @@ class Body:
             return out_of_range(what, word, 1.0, most, wanted)
         return out_of_range(what, word, *_RANGES[what]) if what in _RANGES else None
 
-    def _wrong_model(self, word: bytes) -> Refusal | None:
+    def _wrong_model(self, word: bytes) -> ErrorResponse | None:
         """Left out, null and empty mean the one that is served."""
         if not self._served or word in (b"null", b'""'):
             return None
@@ -207,7 +207,7 @@ def slices(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield from (piece[at : at + SLICE] for at in range(0, len(piece), SLICE))
 
 
-class Room:
+class BodyMemory:
     """The memory of all bodies under way, from their coming until their requests have ended.
 
     It is what an engine takes: their bytes as they come, and what it makes of them while it reads them. That stays
@@ -219,7 +219,7 @@ class Room:
         self._taken = 0
         self._of_owner: Counter[str] = Counter()
 
-    def take(self, owner: str, size: int, *, has: int = 0) -> Refusal | None:
+    def take(self, owner: str, size: int, *, has: int = 0) -> ErrorResponse | None:
         """Why there is no room for so many more bytes, to a request that has some already; else they are taken."""
         if has + size > self._most_of_owner:
             return errors.takes_too_much(self._most_of_owner)

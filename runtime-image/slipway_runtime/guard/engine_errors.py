@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from slipway_runtime.guard.errors import Refusal, type_of
+from slipway_runtime.guard.errors import ErrorResponse, type_of
 
 LARGEST = 64 << 10  # bytes of an engine's error that are read
 LONGEST_MESSAGE = 4000  # characters
@@ -60,22 +60,22 @@ _TOO_LONG = re.compile(
 _NO_SUCH_MODEL = re.compile(r"(?s)The model `.*` does not exist")
 
 
-def of_answer(status: int, body: bytes, *, method: str, path: str) -> Refusal:
+def of_answer(status: int, body: bytes, *, method: str, path: str) -> ErrorResponse:
     """What is answered instead of an engine's error."""
     error = _error_in(body)
     message = _message(error)
     if status == 501 or (status == 404 and message in ("Not Found", "File Not Found")):
         # llama.cpp and vLLM say so of an API that isn't for a model of this kind.
-        return Refusal(404, "not_found", f"{method} {path} is not served with this model.")
+        return ErrorResponse(404, "not_found", f"{method} {path} is not served with this model.")
     if method == "OPTIONS":
-        return Refusal(405, "method_not_allowed", f"{method} is not answered here.")
+        return ErrorResponse(405, "method_not_allowed", f"{method} is not answered here.")
     if path == "/detokenize" and "_M_range_check" in message:  # llama.cpp looks it up without a look at it
-        return Refusal(400, _code(400, ""), "'tokens' has one that this model doesn't have.", param="tokens")
+        return ErrorResponse(400, _code(400, ""), "'tokens' has one that this model doesn't have.", param="tokens")
     status = next((meant for at, said, meant in _SAID if status == at and said.match(message)), status)
     status = 400 if status == 422 else status
     retry_after = 1 if status in (429, 503) else 0
     told = message or f"The engine answered with status {status}, and said no more."
-    return Refusal(status, _code(status, message), told, retry_after, param=_param(error))
+    return ErrorResponse(status, _code(status, message), told, retry_after, param=_param(error))
 
 
 def of_event(data: bytes) -> bytes:

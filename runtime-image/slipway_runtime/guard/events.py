@@ -13,7 +13,7 @@ LINES_AT_ONCE = 100
 MOST_DATA = 1024
 """Lines of data that are read of one event. No engine writes more than one, and each is read by itself."""
 
-Span = tuple[int, int]
+ByteRange = tuple[int, int]
 
 
 class Events:
@@ -25,11 +25,11 @@ class Events:
         self._searched = 0
         self._event = 0
         """Where the event begins that isn't whole."""
-        self._data: list[Span] = []
+        self._data: list[ByteRange] = []
         self._goes_on: bool | None = None
         """Of the line that isn't whole, the begin was let go: whether it is data; None if it wasn't."""
 
-    def feed(self, piece: bytes) -> Iterator[tuple[Span, list[Span]] | None]:
+    def feed(self, piece: bytes) -> Iterator[tuple[ByteRange, list[ByteRange]] | None]:
         """Each event that is whole now, and the spans of its data; None where others may have a turn."""
         if self.buffer:
             if not isinstance(self.buffer, bytearray):
@@ -64,7 +64,7 @@ class Events:
         elif line == self._event and self.buffer[line] == 0x3A:
             self._event = self._line  # a comment, which nobody has to wait for
 
-    def _add(self, data: Span) -> None:
+    def _add(self, data: ByteRange) -> None:
         if len(self._data) < MOST_DATA:
             self._data.append(data)
 
@@ -80,7 +80,7 @@ class Events:
         self._line, self._searched, self._event = self._line - whole, self._searched - whole, 0
         self._data = [(start - whole, end - whole) for start, end in self._data]
 
-    def let_go(self) -> list[Span]:
+    def let_go(self) -> list[ByteRange]:
         """The data that has come of the event that isn't whole. It isn't held from now on; `done` forgets it."""
         line, end = self._line, len(self.buffer)
         if self._goes_on is None and end - line < NAME:

@@ -15,19 +15,19 @@ from typing import Self
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from slipway_runtime import control
-from slipway_runtime.control import Slot, State
+from slipway_runtime.control import GuardMode, Slot
 from slipway_runtime.guard import access_log, errors
-from slipway_runtime.guard.bodies import Body, Room
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.bodies import Body, BodyMemory
+from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.guesses import client_of
 from slipway_runtime.guard.keys import Keys
 from slipway_runtime.guard.limits import Arrivals, Limits
 from slipway_runtime.guard.metrics import Metrics
-from slipway_runtime.guard.policy import Facts, decide, decide_again, most_bytes
+from slipway_runtime.guard.policy import RequestFacts, decide, decide_again, most_bytes
 from slipway_runtime.guard.request_ids import request_id_of
 from slipway_runtime.guard.responses import Responses
-from slipway_runtime.guard.routes import Kind, Route, Routes, Takes
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.routes import BodyKind, Route, RouteKind, Routes
+from slipway_runtime.guard.settings import GuardSettings
 from slipway_runtime.guard.tracing import Tracer
 from slipway_runtime.guard.visit import Visit
 from slipway_runtime.tracing.context import trace_of
@@ -46,7 +46,7 @@ Headers = Mapping[str, str]
 class Gate:
     def __init__(
         self,
-        settings: Settings,
+        settings: GuardSettings,
         slot: Slot,
         registry: CollectorRegistry = REGISTRY,
         clock: Callable[[], float] = time.monotonic,
@@ -64,7 +64,7 @@ class Gate:
         self._arrivals = Arrivals(max(LEAST_ARRIVING, 2 * settings.max_in_flight))
         most = settings.max_bodies_bytes
         share = max(settings.max_body_bytes, most // 2) if settings.keys else most
-        self._room = Room(total=most, of_owner=share)
+        self._room = BodyMemory(total=most, of_owner=share)
         self._responses = Responses()
         self._metrics = Metrics(registry, settings.model)
         self._tracer = Tracer.of(settings, self._metrics)
@@ -79,9 +79,11 @@ class Gate:
     def from_environment(cls, registry: CollectorRegistry = REGISTRY) -> Self:
         path = os.environ.get(control.ENVIRONMENT)
         slot = Slot.claim(Path(path)) if path else Slot.alone()
-        return cls(Settings.from_environment(), slot, registry)
+        return cls(GuardSettings.from_environment(), slot, registry)
 
-    def enter(self, method: str, path: str, headers: Headers, *, client: str = "") -> tuple[Visit, Refusal | None]:
+    def enter(
+        self, method: str, path: str, headers: Headers, *, client: str = ""
+    ) -> tuple[Visit, ErrorResponse | None]:
         """The request as it will be accounted for, and why it is refused, if it is. Each visit ends with `leave`.
 
         What is limited needs `admit`, too, when its body is there: until then it is in nobody's way. `client` is the
@@ -100,7 +102,7 @@ class Gate:
             request_id=request_id_of(headers.get("x-request-id")),
             trace=trace_of(headers.get("traceparent"), share=self._share),
             started=now,
-            takes=facts.route.takes if facts.route else Takes.NOTHING,
+            takes=facts.route.takes if facts.route else BodyKind.NOTHING,
             most_bytes=self.settings.max_body_bytes if facts.supervisor else most_bytes(facts.route, self.settings),
         )
         refusal = decide(facts, self.settings)
@@ -110,19 +112,19 @@ class Gate:
             self.refuse(visit, refusal)
         return visit, refusal
 
-    def _arrive(self, visit: Visit) -> Refusal | None:
+    def _arrive(self, visit: Visit) -> ErrorResponse | None:
         if not self._arrivals.enter(visit.sender):
             return errors.TOO_MANY_AT_ONCE if self._keys else errors.overloaded(1)
         self._arriving[visit] = asyncio.current_task()
         self._slot.arrives()
         return None
 
-    def admit(self, visit: Visit) -> Refusal | None:
+    def admit(self, visit: Visit) -> ErrorResponse | None:
         """Its body is there, so it takes a place now; why there is none for it, if there is none any more."""
         if not visit.limited:
             return None
         now = self.clock()
-        facts = Facts(visit.method, visit.path, route=None, owner=visit.owner)
+        facts = RequestFacts(visit.method, visit.path, route=None, owner=visit.owner)
         self._add_limits(facts, visit.owner, now)
         if refusal := decide_again(facts, self.settings):
             return refusal
@@ -139,7 +141,7 @@ class Gate:
         self._arrivals.leave(visit.sender)
         self._slot.arrived()
 
-    def came(self, visit: Visit, size: int) -> Refusal | None:
+    def came(self, visit: Visit, size: int) -> ErrorResponse | None:
         """So many more bytes of its body have come; why they can't be kept."""
         if visit.body_bytes + size > visit.most_bytes:
             return errors.too_large(visit.most_bytes)
@@ -148,11 +150,11 @@ class Gate:
         visit.body_bytes += size
         return None
 
-    def reads(self, visit: Visit, body: Body) -> Refusal | None:
+    def reads(self, visit: Visit, body: Body) -> ErrorResponse | None:
         """So much of its body has been read; why there is no room for what the engine will make of that."""
         return self._take(visit, visit.body_bytes + body.memory - visit.memory)
 
-    def _take(self, visit: Visit, size: int) -> Refusal | None:
+    def _take(self, visit: Visit, size: int) -> ErrorResponse | None:
         if refusal := self._room.take(visit.owner, size, has=visit.memory):
             return refusal
         visit.memory += size
@@ -160,13 +162,13 @@ class Gate:
 
     def body_of(self, visit: Visit) -> Body | None:
         """By what its body is judged; None if it is the engine's business alone."""
-        if visit.supervisor or visit.takes is not Takes.JSON:
+        if visit.supervisor or visit.takes is not BodyKind.JSON:
             return None
         owns = partial(self._responses.are_of, visit.owner) if self._keys and visit.path == RESPONSES else None
         return Body(visit.path, self.settings, owns=owns)
 
-    def _facts(self, method: str, path: str, headers: Headers, client: str, now: float) -> Facts:
-        facts = Facts(method, path, self._routes.find(method, path))
+    def _facts(self, method: str, path: str, headers: Headers, client: str, now: float) -> RequestFacts:
+        facts = RequestFacts(method, path, self._routes.find(method, path))
         facts.preflight = method == "OPTIONS" and self._routes.exists(path)
         facts.supervisor = hmac.compare_digest(
             headers.get(SUPERVISOR, "").encode(errors="replace"), self._slot.secret.encode()
@@ -174,7 +176,7 @@ class Gate:
         if self._keys:
             key = _key(headers)
             facts.key_shown = bool(key)
-            if facts.route and facts.route.kind is not Kind.OPEN and not facts.supervisor:
+            if facts.route and facts.route.kind is not RouteKind.OPEN and not facts.supervisor:
                 facts.owner, facts.wait_for_keys = self._keys.check(key, client=client)
             facts.foreign = facts.owner is not None and self._is_foreign(facts.route, path, facts.owner)
         facts.chunked = "transfer-encoding" in headers
@@ -182,8 +184,8 @@ class Gate:
         self._add_limits(facts, facts.owner or ANYBODY, now)
         return facts
 
-    def _add_limits(self, facts: Facts, owner: str, now: float) -> None:
-        facts.state, facts.retry_after = self._slot.state, self._slot.retry_after
+    def _add_limits(self, facts: RequestFacts, owner: str, now: float) -> None:
+        facts.mode, facts.retry_after = self._slot.mode, self._slot.retry_after
         facts.has_others = self._keys is not None and self._keys.owners > 1
         facts.in_flight = self._limits.in_flight
         facts.in_flight_of_owner, facts.wait = self._limits.of(owner), self._limits.wait(owner, now)
@@ -195,11 +197,11 @@ class Gate:
             return False
         return not self._responses.are_of(owner, path.split("/")[3])
 
-    def refuse(self, visit: Visit, refusal: Refusal) -> None:
+    def refuse(self, visit: Visit, refusal: ErrorResponse) -> None:
         visit.status, visit.reason = refusal.status, refusal.code
         self._metrics.refused(visit.owner, refusal.code)
 
-    def aborted(self, visit: Visit) -> Refusal:
+    def aborted(self, visit: Visit) -> ErrorResponse:
         """The engine gave up and didn't say so; what to tell its client."""
         refusal = errors.aborted(self._slot.retry_after)
         self.refuse(visit, refusal)
@@ -227,17 +229,21 @@ class Gate:
     def told(self, visit: Visit) -> list[tuple[str, str]]:
         """Headers of ours: by what name the request is known, and what its owner has left."""
         told = [("x-request-id", visit.request_id), ("traceparent", visit.trace.traceparent())]
-        if (limit := self.settings.tokens_per_minute_per_key) and visit.kind is Kind.WORK and visit.owner != NOBODY:
+        if (
+            (limit := self.settings.tokens_per_minute_per_key)
+            and visit.kind is RouteKind.WORK
+            and visit.owner != NOBODY
+        ):
             left = max(0, int(self._limits.tokens.left(visit.owner, self.clock())))
             told += [("x-ratelimit-limit-tokens", str(limit)), ("x-ratelimit-remaining-tokens", str(left))]
         return told
 
-    def failed(self, visit: Visit) -> Refusal:
+    def failed(self, visit: Visit) -> ErrorResponse:
         refusal = errors.engine_failed(self._slot.retry_after)
         self.refuse(visit, refusal)
         return refusal
 
-    def broken(self, visit: Visit, error: Exception) -> Refusal:
+    def broken(self, visit: Visit, error: Exception) -> ErrorResponse:
         """The engine's app has raised what it doesn't answer itself: its words may be anybody's, so it isn't told."""
         access_log.write_failure(visit, error)
         self.refuse(visit, errors.BROKEN)
@@ -264,7 +270,7 @@ class Gate:
                 self._finish(visit)
         if visit.memory:
             self._room.leave(visit.owner, visit.memory)
-        if visit.supervisor or visit.kind is Kind.OPEN:
+        if visit.supervisor or visit.kind is RouteKind.OPEN:
             return  # probes are many, and say nothing of those who use the model
         self._metrics.answered(visit.owner, visit.path, visit.status)
         if self.settings.access_log:
@@ -304,10 +310,10 @@ class Gate:
         if self.settings.tokens_per_minute_per_key:
             for visit in self._in_flight:
                 self._charge(visit, visit.tokens)
-        state, retry_after = self._slot.state, self._slot.retry_after
-        if state == State.ENDING:
+        mode, retry_after = self._slot.mode, self._slot.retry_after
+        if mode == GuardMode.ENDING:
             _cut(self._in_flight.items(), errors.cut(retry_after))
-        if state != State.SERVING:
+        if mode != GuardMode.SERVING:
             _cut(self._arriving.items(), errors.draining(retry_after))
         elif self._arriving:
             now = self.clock()
@@ -322,7 +328,7 @@ class Gate:
             self._watching = None
 
 
-def _cut(visits: Iterable[tuple[Visit, asyncio.Task[object] | None]], told: Refusal) -> None:
+def _cut(visits: Iterable[tuple[Visit, asyncio.Task[object] | None]], told: ErrorResponse) -> None:
     for visit, task in visits:
         if task and not visit.cut:
             visit.cut = told

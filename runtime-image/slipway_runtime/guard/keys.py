@@ -43,7 +43,7 @@ DATA = "..data"
 
 Steps = Generator[None, None, None]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Keys:
@@ -106,7 +106,7 @@ class Keys:
                 if files != self._looks:
                     yield from self._take(files, files)
         except OSError as error:
-            log.warning("API keys can't be read, the ones known stay valid: %s", error)
+            logger.warning("API keys can't be read, the ones known stay valid: %s", error)
 
     def _take(self, files: "list[File]", looks: object) -> Steps:
         owners: dict[bytes, str] = {}
@@ -116,7 +116,7 @@ class Keys:
                 yield
         self._owners, self._looks = owners, looks
         self.owners = len(set(owners.values()))
-        log.info("API keys of %d owners are valid.", self.owners)
+        logger.info("API keys of %d owners are valid.", self.owners)
 
 
 def _keys_of(files: "list[File]") -> Iterator[tuple[str, bytes]]:
@@ -125,9 +125,9 @@ def _keys_of(files: "list[File]") -> Iterator[tuple[str, bytes]]:
         owner = Path(path).name
         for key in keys_in(Path(path).read_bytes()):
             if not SHORTEST <= len(key) <= LONGEST:
-                log.warning("A key of %s is not taken: keys have %d to %d bytes.", owner, SHORTEST, LONGEST)
+                logger.warning("A key of %s is not taken: keys have %d to %d bytes.", owner, SHORTEST, LONGEST)
             elif taken == MOST_KEYS:
-                log.warning("The first %d keys count, and there are more: those are not valid.", MOST_KEYS)
+                logger.warning("The first %d keys count, and there are more: those are not valid.", MOST_KEYS)
                 return
             else:
                 taken += 1

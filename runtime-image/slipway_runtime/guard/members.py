@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from slipway_runtime.guard import errors, grammars, schemas
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.scanner import LARGEST, LONG, LONGEST_NUMBER, STRING, THERE, Tree, Whole, text_of
 
 MOST_REMEMBERED = 65536
@@ -100,7 +100,7 @@ class Members:
     def __init__(self) -> None:
         self._tools = self._schemas = self._in_schemas = 0
 
-    def wrong(self, what: str, word: bytes) -> Refusal | None:
+    def wrong(self, what: str, word: bytes) -> ErrorResponse | None:
         """Why a body with this in it is refused; `what` is a word of the tree."""
         kind, _, name = what.partition(" ")
         if kind == "number":
@@ -149,7 +149,7 @@ _JUDGES: Mapping[str, Callable[[str, bytes], str]] = {
 }
 
 
-def out_of_range(name: str, word: bytes, low: float, high: float, wanted: str) -> Refusal | None:
+def out_of_range(name: str, word: bytes, low: float, high: float, wanted: str) -> ErrorResponse | None:
     """Of what is a number. Whether it should be one, engines say."""
     if len(word) > LONGEST_NUMBER and word[:1] not in b'"[{':  # it may be another than what is left of it
         return errors.too_long_a_number(name)

@@ -3,20 +3,29 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Self
 
 
-class Kind(Enum):
-    OPEN = "open"
-    """For everybody, without a key."""
-    KEYED = "keyed"
-    """With a key; costs next to nothing."""
-    LIMITED = "limited"
-    """With a key; the front end computes, so it is limited as work is, but isn't the engine's."""
-    WORK = "work"
-    """With a key; the engine computes, so it is limited, counted and measured."""
+class RouteKind(Enum):
+    """Who may call a path, and what is counted of it; `callers` says it in the reference."""
+
+    callers: str
+
+    def __new__(cls, value: str, callers: str) -> Self:
+        kind = object.__new__(cls)
+        kind._value_, kind.callers = value, callers
+        return kind
+
+    OPEN = "open", "everyone"
+    KEYED = "keyed", "clients with a key"
+    """Costs next to nothing."""
+    LIMITED = "limited", "clients with a key, within the limits"
+    """The front end computes, so it is limited as work is, but the engine isn't involved."""
+    WORK = "work", "clients with a key, within the limits; counted and measured"
+    """The engine computes."""
 
 
-class Takes(Enum):
+class BodyKind(Enum):
     """The body of a request."""
 
     NOTHING = "nothing"
@@ -33,8 +42,8 @@ class Route:
     method: str
     path: str
     """A * stands for one part between slashes."""
-    kind: Kind
-    takes: Takes = Takes.NOTHING
+    kind: RouteKind
+    takes: BodyKind = BodyKind.NOTHING
     most_bytes: int = 1 << 62
     """Of a body, if the guard's limit isn't lower."""
 
@@ -47,14 +56,14 @@ _AUDIO = "/v1/audio/transcriptions /v1/audio/translations"
 _TOKENIZER = "/tokenize /detokenize /v1/messages/count_tokens"
 MODELS, ONE_MODEL = "/v1/models", "/v1/models/*"
 SERVED = (
-    Route("GET", "/health", Kind.OPEN),
-    Route("GET", MODELS, Kind.KEYED),
-    Route("GET", ONE_MODEL, Kind.KEYED),
-    Route("GET", "/v1/responses/*", Kind.KEYED),
-    Route("POST", "/v1/responses/*/cancel", Kind.LIMITED, Takes.ANYTHING, TOKENIZER_BYTES),
-    *(Route("POST", path, Kind.LIMITED, Takes.JSON, TOKENIZER_BYTES) for path in _TOKENIZER.split()),
-    *(Route("POST", path, Kind.WORK, Takes.JSON) for path in _WORK.split()),
-    *(Route("POST", path, Kind.WORK, Takes.ANYTHING) for path in _AUDIO.split()),
+    Route("GET", "/health", RouteKind.OPEN),
+    Route("GET", MODELS, RouteKind.KEYED),
+    Route("GET", ONE_MODEL, RouteKind.KEYED),
+    Route("GET", "/v1/responses/*", RouteKind.KEYED),
+    Route("POST", "/v1/responses/*/cancel", RouteKind.LIMITED, BodyKind.ANYTHING, TOKENIZER_BYTES),
+    *(Route("POST", path, RouteKind.LIMITED, BodyKind.JSON, TOKENIZER_BYTES) for path in _TOKENIZER.split()),
+    *(Route("POST", path, RouteKind.WORK, BodyKind.JSON) for path in _WORK.split()),
+    *(Route("POST", path, RouteKind.WORK, BodyKind.ANYTHING) for path in _AUDIO.split()),
 )
 
 
@@ -90,8 +99,8 @@ class Routes:
 
 def _added(method: str, path: str) -> Route:
     if method in ("GET", "HEAD", "OPTIONS"):
-        return Route(method, path, Kind.KEYED)
-    return Route(method, path, Kind.LIMITED, Takes.ANYTHING)
+        return Route(method, path, RouteKind.KEYED)
+    return Route(method, path, RouteKind.LIMITED, BodyKind.ANYTHING)
 
 
 def _fits(wanted: str, part: str) -> bool:

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable
 from math import inf
-from typing import Final
+from typing import Final, cast
 
 THERE: Final = object()
 """Beside the names of an object's members: the word for the object itself, or the array."""
@@ -38,15 +38,17 @@ class Whole(str):
 
 
 Tree = dict[object, object]
-Found = Callable[[str, bytes], None]
+OnFound = Callable[[str, bytes], None]
 """What a value is called, and as it was written; of a container, its first bracket."""
 
+_Match = Callable[[bytes, int], re.Match[bytes]]
+"""Of a pattern that matches anywhere, if need be nothing at all: so there is always a match to look at."""
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_SKIPPED = re.compile(rb'(?s)(?:[^"\[\]{}]++|%b)*+(?:([\[{]++)|([\]}]++))?' % _STRING)
-_TOKEN = re.compile(rb'(?s)[\s,:]*+(?:(%b)|([\[{])|([\]}])|([^\s,:"\[\]{}]++))?' % _STRING)
+_SKIPPED = cast(_Match, re.compile(rb'(?s)(?:[^"\[\]{}]++|%b)*+(?:([\[{]++)|([\]}]++))?' % _STRING).match)
+_TOKEN = cast(_Match, re.compile(rb'(?s)[\s,:]*+(?:(%b)|([\[{])|([\]}])|([^\s,:"\[\]{}]++))?' % _STRING).match)
 _MEMBER = re.compile(rb'(?s)[\s,]*+(%b)\s*+:\s*+(?:(%b)|([^\s,:"\[\]{}]++)(?=.))' % (_STRING, _STRING))
 """One whose value is whole, and nothing but a word."""
-_REST_OF_STRING = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*+')
+_REST_OF_STRING = cast(_Match, re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*+').match)
 
 
 class TooDeep(Exception):  # noqa: N818 - it is what was found
@@ -70,7 +72,7 @@ class Scanner:
         "long_bytes",
     )
 
-    def __init__(self, wanted: Tree, found: Found, *, deepest: float = inf) -> None:
+    def __init__(self, wanted: Tree, found: OnFound, *, deepest: float = inf) -> None:
         self._found = found
         self._deepest = deepest
         self.long_bytes = 0
@@ -109,12 +111,11 @@ class Scanner:
             else:
                 at = self._walk(data, at)
                 begin = at
-            if self._whole is not None:
-                self._keep(data, begin, at - len(self._rest))
+            if (whole := self._whole) is not None:
+                self._keep(whole, data, begin, at - len(self._rest))
 
     def _end_of_string(self, data: bytes, at: int) -> int:
-        match = _REST_OF_STRING.match(data, at)
-        assert match
+        match = _REST_OF_STRING(data, at)
         if self._is_long:
             self.long_bytes += match.end() - at
         at = match.end()
@@ -127,10 +128,9 @@ class Scanner:
         return at + 1
 
     def _skip(self, data: bytes, at: int) -> int:
-        depth, match_at = self._skipped, _SKIPPED.match
+        depth, match_at = self._skipped, _SKIPPED
         while True:
             match = match_at(data, at)
-            assert match
             at, kind = match.end(), match.lastindex
             if kind == 1:
                 depth += at - match.start(1)
@@ -145,12 +145,11 @@ class Scanner:
                 self._skipped = depth
                 return self._begin_string(data, at)
 
-    def _keep(self, data: bytes, begin: int, end: int) -> None:
-        assert self._whole is not None
+    def _keep(self, whole: Whole, data: bytes, begin: int, end: int) -> None:
         if len(self._kept) <= LARGEST:
             self._kept += data[begin : min(end, begin + LARGEST)]
         if not self._skipped:
-            whole, self._whole = self._whole, None
+            self._whole = None
             kept, self._kept = bytes(self._kept), bytearray()
             self._found(whole, kept if len(kept) <= LARGEST else LONG)
 
@@ -160,12 +159,11 @@ class Scanner:
         return at
 
     def _walk(self, data: bytes, at: int) -> int:
-        match_at = _TOKEN.match
+        match_at = _TOKEN
         while not self._skipped:
             if self._is_name:
                 at = self._members(data, at)
             match = match_at(data, at)
-            assert match
             at, kind = match.end(), match.lastindex
             if kind == 1:
                 self._word(match[1])

@@ -16,7 +16,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class GuardSettings:
     model: str = ""
     """The name that metrics carry."""
     models: tuple[str, ...] = ()

@@ -12,10 +12,10 @@ from typing import Self
 
 from slipway_runtime.guard.answers import Usage
 from slipway_runtime.guard.metrics import Metrics
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 from slipway_runtime.guard.visit import Visit
 from slipway_runtime.tracing.exporter import Exporter
-from slipway_runtime.tracing.spans import Kind, Span, Value
+from slipway_runtime.tracing.spans import Span, SpanKind, Value
 
 OPERATIONS = {
     "/v1/chat/completions": "chat",
@@ -34,7 +34,7 @@ class Tracer:
         self._exporter, self._model = exporter, model
 
     @classmethod
-    def of(cls, settings: Settings, metrics: Metrics) -> Self | None:
+    def of(cls, settings: GuardSettings, metrics: Metrics) -> Self | None:
         """None without a place to send traces to."""
         if not settings.traces_endpoint:
             return None
@@ -55,7 +55,7 @@ def spans_of(visit: Visit, *, model: str, offset: int) -> list[Span]:
     request = Span(
         name=f"{OPERATIONS.get(visit.path, visit.path)} {model}".strip(),
         trace=visit.trace,
-        kind=Kind.SERVER,
+        kind=SpanKind.SERVER,
         start=_nanoseconds(visit.started) + offset,
         end=_nanoseconds(visit.ended) + offset,
         attributes=dict(_attributes(visit, model)),

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from slipway_runtime.guard.answers import BYTES_PER_TOKEN, Reading, Stream, Usage, read_at_once
 from slipway_runtime.guard.bodies import BYTES_PER_TOKEN_OF_MEDIA, GRACE, SLOWEST, Body
-from slipway_runtime.guard.errors import Refusal
-from slipway_runtime.guard.routes import Kind, Takes
+from slipway_runtime.guard.errors import ErrorResponse
+from slipway_runtime.guard.routes import BodyKind, RouteKind
 from slipway_runtime.tracing.context import Trace
 
 STREAM, JSON, BINARY = "text/event-stream", "application/json", "application/octet-stream"
@@ -20,7 +20,7 @@ class Visit:
     method: str
     path: str
     """As the route has it, with * in place of ids; so it can't hold anything of the client's."""
-    kind: Kind | None
+    kind: RouteKind | None
     owner: str
     request_id: str
     trace: Trace
@@ -28,7 +28,7 @@ class Visit:
     sender: str = ""
     """Of whom it counts while its body comes: its owner, or where there are no keys, the client's address."""
     supervisor: bool = False
-    takes: Takes = Takes.NOTHING
+    takes: BodyKind = BodyKind.NOTHING
     most_bytes: int = 0
     """Of its body."""
     taken: float = 0.0
@@ -62,7 +62,7 @@ class Visit:
     """Its stream's last event went by: many clients hang up then, and miss nothing."""
     is_awaited: bool = False
     """Its body is, and nothing else."""
-    cut: Refusal | None = None
+    cut: ErrorResponse | None = None
     """What its client will be told, when it is being ended by us."""
     reading: Reading | None = None
     """How its answer is read; None if nothing is to be learned from that."""
@@ -72,8 +72,8 @@ class Visit:
     """It counts as one of its owner's requests."""
 
     def __post_init__(self) -> None:
-        self.work = self.kind is Kind.WORK
-        self.limited = self.work or self.kind is Kind.LIMITED
+        self.work = self.kind is RouteKind.WORK
+        self.limited = self.work or self.kind is RouteKind.LIMITED
 
     def asked(self, body: Body) -> None:
         self.prompts, self.answers, self.guess = body.prompts, body.answers, body.tokens
@@ -143,7 +143,7 @@ class Visit:
     @property
     def _guess(self) -> int:
         """Of the prompt. What comes as a form is audio."""
-        return self.body_bytes // BYTES_PER_TOKEN_OF_MEDIA if self.takes is Takes.ANYTHING else self.guess
+        return self.body_bytes // BYTES_PER_TOKEN_OF_MEDIA if self.takes is BodyKind.ANYTHING else self.guess
 
     @property
     def _unseen(self) -> int:

@@ -61,16 +61,16 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class GgufTensor:
     type: str
     elements: int
     bytes: int | None  # unknown for a type that is newer than this table
 
 
 @dataclass(frozen=True)
-class Header:
+class GgufHeader:
     metadata: dict[str, Any]  # the length stands in for a long list
-    tensors: dict[str, Tensor]
+    tensors: dict[str, GgufTensor]
 
     @property
     def architecture(self) -> str:
@@ -82,7 +82,7 @@ class Header:
         return text(self.metadata, "general.type") or "model"
 
 
-def read_header(file: Path, budget: Budget | None = None) -> Header:
+def read_header(file: Path, budget: Budget | None = None) -> GgufHeader:
     """Reads the header, and checks that the file is as long as it says."""
     with reading(file):
         refuse_pointer(file)
@@ -90,7 +90,7 @@ def read_header(file: Path, budget: Budget | None = None) -> Header:
             return _read(stream, file.name, budget or Budget())
 
 
-def _read(stream: BinaryIO, name: str, budget: Budget) -> Header:
+def _read(stream: BinaryIO, name: str, budget: Budget) -> GgufHeader:
     magic = stream.read(len(MAGIC))
     if magic != MAGIC:
         what = "is empty" if not magic else f"begins with {magic!r}"
@@ -166,7 +166,7 @@ class _Cursor:
         self.skip(0)
 
 
-def _header(cursor: _Cursor, name: str) -> Header:
+def _header(cursor: _Cursor, name: str) -> GgufHeader:
     version = cursor.scalar("<I")
     if version not in VERSIONS:
         order = " (the file is big-endian)" if version & 0xFFFF == 0 else ""
@@ -181,10 +181,10 @@ def _header(cursor: _Cursor, name: str) -> Header:
     wanted = -(-cursor.at // alignment) * alignment + ends if tensors else cursor.at
     if len(cursor.data) < wanted:
         raise corrupt(f"{name} is cut short: it has {size(len(cursor.data))} of {size(wanted)}.")
-    return Header(metadata, tensors)
+    return GgufHeader(metadata, tensors)
 
 
-def _tensors(cursor: _Cursor, count: int) -> tuple[dict[str, Tensor], int]:
+def _tensors(cursor: _Cursor, count: int) -> tuple[dict[str, GgufTensor], int]:
     """The tensors, and where the last of them ends."""
     tensors, ends = {}, 0
     for _ in range(count):
@@ -196,6 +196,6 @@ def _tensors(cursor: _Cursor, count: int) -> tuple[dict[str, Tensor], int]:
         kind, offset = cursor.scalar("<I"), cursor.scalar("<Q")
         word, per_block, block_bytes = TENSOR_TYPES.get(kind, (str(kind), 0, 0))
         taken = elements // per_block * block_bytes if per_block else None
-        tensors[name] = Tensor(word, elements, taken)
+        tensors[name] = GgufTensor(word, elements, taken)
         ends = max(ends, offset + (taken or 0))
     return tensors, ends

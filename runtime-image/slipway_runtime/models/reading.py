@@ -196,7 +196,7 @@ def _gguf(found: Found) -> Facts:
     )
 
 
-def _headers(shards: Sequence[Path]) -> tuple[gguf.Header, dict[str, gguf.Tensor]]:
+def _headers(shards: Sequence[Path]) -> tuple[gguf.GgufHeader, dict[str, gguf.GgufTensor]]:
     """The first header, and the tensors of all."""
     budget = gguf.Budget()
     first = gguf.read_header(shards[0], budget)
@@ -206,13 +206,13 @@ def _headers(shards: Sequence[Path]) -> tuple[gguf.Header, dict[str, gguf.Tensor
     return first, tensors
 
 
-def _all_tensors_there(header: gguf.Header, tensors: dict[str, gguf.Tensor], file: Path) -> None:
+def _all_tensors_there(header: gguf.GgufHeader, tensors: dict[str, gguf.GgufTensor], file: Path) -> None:
     wanted = whole(header.metadata, "split.tensors.count") or 0
     if len(tensors) < wanted:
         raise corrupt(f"{file.name} and its parts have {len(tensors)} of {wanted} tensors.")
 
 
-def _gguf_shape(header: gguf.Header) -> Shape:
+def _gguf_shape(header: gguf.GgufHeader) -> Shape:
     heads, hidden = _largest(header, "attention.head_count"), _largest(header, "embedding_length")
     layers, window = _largest(header, "block_count"), _largest(header, "attention.sliding_window")
     return Shape(
@@ -231,7 +231,7 @@ def _gguf_shape(header: gguf.Header) -> Shape:
     )
 
 
-def _sliding_layers(header: gguf.Header, layers: int | None) -> int:
+def _sliding_layers(header: gguf.GgufHeader, layers: int | None) -> int:
     """Where it is said of each layer whether it has a window."""
     name = f"{header.architecture}.attention.sliding_window_pattern"
     pattern = header.metadata.get(name)
@@ -242,12 +242,12 @@ def _sliding_layers(header: gguf.Header, layers: int | None) -> int:
     return sum(map(bool, pattern[:layers]))
 
 
-def _latent_size(header: gguf.Header) -> int | None:
+def _latent_size(header: gguf.GgufHeader) -> int | None:
     rank, rope = _largest(header, "attention.kv_lora_rank"), _largest(header, "rope.dimension_count")
     return rank + rope if rank and rope else None
 
 
-def _largest(header: gguf.Header, key: str) -> int | None:
+def _largest(header: gguf.GgufHeader, key: str) -> int | None:
     """Where each layer has its own number, the largest; 0 is how some writers say none."""
     name = f"{header.architecture}.{key}"
     value = header.metadata.get(name)
@@ -256,7 +256,7 @@ def _largest(header: gguf.Header, key: str) -> int | None:
     return whole({name: value}, name) or None
 
 
-def _file_type(header: gguf.Header, tensors: dict[str, gguf.Tensor]) -> str:
+def _file_type(header: gguf.GgufHeader, tensors: dict[str, gguf.GgufTensor]) -> str:
     """What people call the mixture; else the type that most bytes are of."""
     number = whole(header.metadata, "general.file_type")
     named = None if number is None else FILE_TYPES.get(number)
@@ -266,7 +266,7 @@ def _file_type(header: gguf.Header, tensors: dict[str, gguf.Tensor]) -> str:
     return named or (by_type.most_common(1)[0][0] if by_type else "unknown")
 
 
-def _gguf_bytes(found: Found, tensors: dict[str, gguf.Tensor]) -> int:
+def _gguf_bytes(found: Found, tensors: dict[str, gguf.GgufTensor]) -> int:
     sizes = [tensor.bytes for tensor in tensors.values()]
     known = [size for size in sizes if size is not None]
     return sum(known) if len(known) == len(sizes) else sum(file.stat().st_size for file in found.shards)

@@ -30,11 +30,6 @@ def has_chat_template(folder: Path) -> bool:
     return any((folder / name).is_file() for name in TEMPLATES) or bool(_config(folder).get("chat_template"))
 
 
-def brings_its_own_code(folder: Path) -> bool:
-    """Whether the tokenizer is a class of the checkpoint's own."""
-    return bool(_config(folder).get("auto_map"))
-
-
 def _config(folder: Path) -> JsonObject:
     file = folder / CONFIG
     return read_json(file) if file.is_file() else {}

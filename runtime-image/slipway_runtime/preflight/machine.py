@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slipway_runtime.preflight import amd, nvidia
 from slipway_runtime.preflight.host import Host, Support
-from slipway_runtime.preflight.settings import Settings
+from slipway_runtime.preflight.settings import EngineSettings
 from slipway_runtime.preflight.support import read_support
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -17,7 +17,7 @@ NO_LIMIT = 1 << 60  # v1 writes a very large number where there is none
 SHM = Path("/dev/shm")  # noqa: S108 - the one that engines use
 
 
-def read_host(settings: Settings) -> Host:
+def read_host(settings: EngineSettings) -> Host:
     driver = _driver(settings.device)
     return Host(
         devices=driver.devices,
@@ -52,12 +52,12 @@ def _total(meminfo: Path) -> int | None:
     return None
 
 
-def _driver(device: str) -> nvidia.Driver:
+def _driver(device: str) -> nvidia.DriverReport:
     if device == "cuda":
         return nvidia.read_driver(os.environ.get("CUDA_VISIBLE_DEVICES"))
     if device == "rocm":
-        return nvidia.Driver(devices=amd.read_devices(), trouble=amd.read_trouble())
-    return nvidia.Driver()
+        return nvidia.DriverReport(devices=amd.read_devices(), trouble=amd.read_trouble())
+    return nvidia.DriverReport()
 
 
 def _support(engine: str) -> Support:

@@ -32,7 +32,7 @@ class NvmlError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Driver:
+class DriverReport:
     version: str = ""
     cuda: Version | None = None
     devices: tuple[Device, ...] = ()
@@ -43,20 +43,20 @@ class _Memory(ctypes.Structure):
     _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
 
 
-def read_driver(visible: str | None, load: Callable[[str], Any] = ctypes.CDLL) -> Driver:
+def read_driver(visible: str | None, load: Callable[[str], Any] = ctypes.CDLL) -> DriverReport:
     """The driver and the devices; `visible` is CUDA_VISIBLE_DEVICES, where it is set."""
     try:
         nvml = _Nvml(load(LIBRARY))
         nvml.call("nvmlInit_v2")
     except OSError as error:
-        return Driver(trouble=f"the NVIDIA driver's library is missing ({error})")
+        return DriverReport(trouble=f"the NVIDIA driver's library is missing ({error})")
     except (NvmlError, AttributeError) as error:
-        return Driver(trouble=str(error))
+        return DriverReport(trouble=str(error))
     try:
         devices = tuple(nvml.devices(visible))
-        return Driver(version=nvml.text("nvmlSystemGetDriverVersion"), cuda=nvml.cuda(), devices=devices)
+        return DriverReport(version=nvml.text("nvmlSystemGetDriverVersion"), cuda=nvml.cuda(), devices=devices)
     except (NvmlError, AttributeError) as error:
-        return Driver(trouble=str(error))
+        return DriverReport(trouble=str(error))
     finally:
         nvml.call("nvmlShutdown")
 

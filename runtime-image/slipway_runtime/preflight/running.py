@@ -10,11 +10,11 @@ from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts
 from slipway_runtime.preflight.checks import CHECKS
 from slipway_runtime.preflight.host import Host
-from slipway_runtime.preflight.settings import Settings
+from slipway_runtime.preflight.settings import EngineSettings
 
 PHASE = "preflight"
 
-Check = Callable[[Settings, Facts, Host], Failure | None]
+Check = Callable[[EngineSettings, Facts, Host], Failure | None]
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Finding:
     seconds: float
 
 
-def run(settings: Settings, facts: Facts, host: Host) -> Failure | None:
+def run(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
     """The first failure, if there is one."""
     return next((finding.failure for finding in examine(settings, facts, host) if finding.failure), None)
 
 
 def examine(
-    settings: Settings,
+    settings: EngineSettings,
     facts: Facts,
     host: Host,
     checks: Sequence[Check] = CHECKS,

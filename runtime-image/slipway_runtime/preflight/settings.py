@@ -13,7 +13,7 @@ SUFFIXES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "K": 2**10, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class EngineSettings:
     engine: str  # vllm | llamacpp
     device: str = "cpu"  # cuda | rocm | cpu
     context_length: int | None = None  # the model's own, if None; AUTO
@@ -43,7 +43,7 @@ class Settings:
 KV_16 = ("auto", "float16", "bfloat16")
 
 
-def of_vllm(flags: Sequence[str], environment: Mapping[str, str], *, device: str) -> Settings:
+def of_vllm(flags: Sequence[str], environment: Mapping[str, str], *, device: str) -> EngineSettings:
     """Reads them off vLLM's flags; those that it doesn't understand it leaves to vLLM."""
     given = _by_name(flags)
 
@@ -52,7 +52,7 @@ def of_vllm(flags: Sequence[str], environment: Mapping[str, str], *, device: str
 
     own_space = environment.get("VLLM_CPU_KVCACHE_SPACE", "") if device == "cpu" else ""
     kv_cache_bytes = _number(last("kv-cache-memory-bytes")) or (_number(own_space) or 0) * GIB
-    return Settings(
+    return EngineSettings(
         engine="vllm",
         device=device,
         context_length=AUTO if last("max-model-len") in ("auto", "-1") else _number(last("max-model-len")),

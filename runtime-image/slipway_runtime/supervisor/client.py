@@ -64,11 +64,12 @@ class EngineClient:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
 
-    async def warm_up(self, request: WarmUp, *, patience: float, trace: str | None = None) -> int:
-        timeout, headers = aiohttp.ClientTimeout(total=patience), {"Traceparent": trace} if trace else {}
+    async def warm_up(self, request: WarmUp, *, timeout: float, trace: str | None = None) -> int:
+        headers = {"Traceparent": trace} if trace else {}
         body = dict(request.body)
         try:
-            async with self._session.post(request.path, json=body, headers=headers, timeout=timeout) as answer:
+            within = aiohttp.ClientTimeout(total=timeout)
+            async with self._session.post(request.path, json=body, headers=headers, timeout=within) as answer:
                 await answer.read()
                 return answer.status
         except (aiohttp.ClientError, OSError, TimeoutError):

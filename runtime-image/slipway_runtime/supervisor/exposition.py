@@ -35,6 +35,12 @@ def total(text: str, name: str) -> float | None:
     return sum(found) if found else None
 
 
+def totals(text: str | None, names: tuple[str, ...]) -> tuple[float, ...]:
+    """Returns the totals of those metrics that are in the text."""
+    found = [total(text, name) for name in names] if text else []
+    return tuple(value for value in found if value is not None)
+
+
 def _lines(text: str) -> Iterator[tuple[str, str]]:
     """Each line with the name of its family: that of the comments above it, where its own name goes on from that."""
     family = ""

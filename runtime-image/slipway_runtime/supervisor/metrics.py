@@ -9,9 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from slipway_runtime.control import Counts
-
-from .phases import Moment
-from .state import State
+from slipway_runtime.supervisor.phases import Moment
+from slipway_runtime.supervisor.state import State
 
 
 class _Once(Collector):

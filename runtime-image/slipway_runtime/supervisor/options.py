@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .drain import Patience
+from slipway_runtime.supervisor.timeouts import Timeouts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    patience: Patience = field(default_factory=Patience)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside
     port: int = 8081
     stuck_after: float = 24.0  # with a look and its answer, an engine that got stuck is found within 30

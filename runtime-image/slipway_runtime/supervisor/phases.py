@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .processes import stat_fields
+from slipway_runtime.supervisor.processes import stat_fields
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from .processes import Demand, children, cpu_demand
+from slipway_runtime.supervisor.processes import Demand, children, cpu_demand
 
 PIPE_SIZE = 1 << 20  # bytes of output that the engine can print while nobody reads
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .processes import PROC
+from slipway_runtime.supervisor.processes import PROC
 
 FOLDER = Path("/dev/shm")  # noqa: S108 - it is the one
 

@@ -9,11 +9,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from slipway_runtime.failure import Failure
+from slipway_runtime.supervisor.phases import Moment, Phases
+from slipway_runtime.supervisor.state import State
 from slipway_runtime.tracing.context import Trace, trace_of
 from slipway_runtime.tracing.spans import Attributes, Span
-
-from .phases import Moment, Phases
-from .state import State
 
 if TYPE_CHECKING:
     from slipway_runtime.tracing.exporter import Exporter

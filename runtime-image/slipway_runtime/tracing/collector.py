@@ -51,7 +51,8 @@ class Collector:
         from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - see above
 
         to = urlsplit(self.url)
-        assert to.hostname
+        if not to.hostname:
+            raise ValueError(f"{self.url!r} names no host")
         if to.scheme == "https":
             import ssl  # noqa: PLC0415 - see above
 

@@ -20,7 +20,7 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds between trials, after the last of
 AT_THE_END = 1.0  # seconds for what is left
 
 
-class Takes(Protocol):
+class SpanReceiver(Protocol):
     def take(self, body: bytes) -> Outcome: ...
 
 
@@ -31,7 +31,7 @@ Count = Callable[[str, int], None]
 class Exporter:
     def __init__(
         self,
-        collector: Takes,
+        collector: SpanReceiver,
         resource: Attributes,
         *,
         count: Count = lambda _, __: None,

@@ -16,7 +16,7 @@ Value = str | bool | int | float
 Attributes = Mapping[str, Value]
 
 
-class Kind(IntEnum):
+class SpanKind(IntEnum):
     INTERNAL = 1
     SERVER = 2
 
@@ -25,7 +25,7 @@ class Kind(IntEnum):
 class Span:
     name: str
     trace: Trace
-    kind: Kind = Kind.INTERNAL
+    kind: SpanKind = SpanKind.INTERNAL
     start: int  # both in nanoseconds since 1970
     end: int
     attributes: Attributes = field(default_factory=dict)

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from slipway_runtime.failure import Failure, Reason, termination_message
 from slipway_runtime.supervisor.processes import children
-from slipway_runtime.supervisor.supervisor import LOOK_AFTER
+from slipway_runtime.supervisor.supervisor import CHECK_LIVENESS_EVERY
 from support.ending import without_traces
 from support.supervised_pod import SupervisedPod, is_alive
 
@@ -243,7 +243,7 @@ async def test_an_engine_whose_answers_are_seen_to_go_out_is_not_asked_what_it_c
     await pod.becomes_ready()
     async with pod.streaming(tokens=100_000):
         asked = await asked_for_metrics(pod)
-        await asyncio.sleep(2.5 * LOOK_AFTER)
+        await asyncio.sleep(2.5 * CHECK_LIVENESS_EVERY)
         assert await asked_for_metrics(pod) <= asked + 2  # of them one by us, and one for the pulse before it began
 
 

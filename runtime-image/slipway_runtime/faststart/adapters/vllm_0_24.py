@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from .parts import CoreParts, ServerParts, expect, expect_uses
+from slipway_runtime.faststart.adapters.parts import CoreParts, ServerParts, expect, expect_uses
 
 API = "vllm.entrypoints.openai.api_server"
 ALSO_IMPORTED = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from slipway_runtime.failure import Failure, Reason
 from slipway_runtime.models import Facts
 from slipway_runtime.preflight.host import Host
-from slipway_runtime.preflight.settings import Settings
+from slipway_runtime.preflight.settings import EngineSettings
 
 
-def driver_answers(settings: Settings, _: Facts, host: Host) -> Failure | None:
+def driver_answers(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
     if settings.device == "cpu" or not host.driver_trouble:
         return None
     return Failure(
@@ -18,7 +18,7 @@ def driver_answers(settings: Settings, _: Facts, host: Host) -> Failure | None:
     )
 
 
-def driver_is_new_enough(settings: Settings, _: Facts, host: Host) -> Failure | None:
+def driver_is_new_enough(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
     """Within one major version of CUDA, drivers run programs that are newer than they are."""
     needed, there = host.support.cuda, host.driver_cuda
     if settings.device != "cuda" or not needed or not there or there[0] >= needed[0]:
@@ -31,7 +31,7 @@ def driver_is_new_enough(settings: Settings, _: Facts, host: Host) -> Failure | 
     )
 
 
-def enough_devices(settings: Settings, _: Facts, host: Host) -> Failure | None:
+def enough_devices(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
     if settings.device == "cpu" or len(host.devices) >= settings.devices:
         return None
     there = f"{len(host.devices)} of the {settings.devices} accelerators that the engine is told to use"
@@ -42,7 +42,7 @@ def enough_devices(settings: Settings, _: Facts, host: Host) -> Failure | None:
     )
 
 
-def devices_are_healthy(settings: Settings, _: Facts, host: Host) -> Failure | None:
+def devices_are_healthy(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
     for device in host.devices if settings.device != "cpu" else ():
         if device.faults:
             return Failure(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from slipway_runtime.failure import Failure, Reason
 from slipway_runtime.models import Facts, ModelError, find_adapter, read_adapter
 from slipway_runtime.preflight.host import Host
-from slipway_runtime.preflight.settings import Settings
+from slipway_runtime.preflight.settings import EngineSettings
 
 # The least compute capability for a quantization, as vLLM 0.32 has it.
 LEAST_CAPABILITY = {
@@ -25,7 +25,7 @@ SAME = {  # other names for what a checkpoint calls otherwise
 ONLINE = ("fp8", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "int8_per_channel_weight_only", "mxfp8")
 
 
-def architecture_is_known(settings: Settings, facts: Facts, host: Host) -> Failure | None:
+def architecture_is_known(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
     name, support = facts.architecture, host.support
     if name not in support.gone and support.knows_architecture(name):
         return None
@@ -48,7 +48,7 @@ def _needs_remote_code(name: str) -> Failure:
     )
 
 
-def tokenizer_is_there(settings: Settings, facts: Facts, _: Host) -> Failure | None:
+def tokenizer_is_there(settings: EngineSettings, facts: Facts, _: Host) -> Failure | None:
     if facts.tokenizer or not settings.needs_tokenizer or facts.needs_remote_code:
         return None
     return Failure(
@@ -58,7 +58,7 @@ def tokenizer_is_there(settings: Settings, facts: Facts, _: Host) -> Failure | N
     )
 
 
-def quantization_is_known(_: Settings, facts: Facts, host: Host) -> Failure | None:
+def quantization_is_known(_: EngineSettings, facts: Facts, host: Host) -> Failure | None:
     method, known = facts.quantization, host.support.quantizations
     if facts.format == "gguf" or not method or not known or method in known or method == "nvfp4":
         return None
@@ -69,7 +69,7 @@ def quantization_is_known(_: Settings, facts: Facts, host: Host) -> Failure | No
     )
 
 
-def quantization_is_what_is_asked_for(settings: Settings, facts: Facts, _: Host) -> Failure | None:
+def quantization_is_what_is_asked_for(settings: EngineSettings, facts: Facts, _: Host) -> Failure | None:
     asked, there = settings.quantization, facts.quantization
     if (
         settings.engine != "vllm"
@@ -93,7 +93,7 @@ def quantization_is_what_is_asked_for(settings: Settings, facts: Facts, _: Host)
     return None
 
 
-def quantization_runs_on_the_device(settings: Settings, facts: Facts, host: Host) -> Failure | None:
+def quantization_runs_on_the_device(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
     method = facts.quantization or settings.quantization
     least = LEAST_CAPABILITY.get(method or "")
     if settings.engine != "vllm" or settings.device != "cuda" or not least:
@@ -108,7 +108,7 @@ def quantization_runs_on_the_device(settings: Settings, facts: Facts, host: Host
     return None
 
 
-def tensor_parallel_divides(settings: Settings, facts: Facts, _: Host) -> Failure | None:
+def tensor_parallel_divides(settings: EngineSettings, facts: Facts, _: Host) -> Failure | None:
     tensor, heads = settings.tensor_parallel, facts.shape.attention_heads
     if not heads or heads % tensor == 0:
         return None
@@ -120,7 +120,7 @@ def tensor_parallel_divides(settings: Settings, facts: Facts, _: Host) -> Failur
     )
 
 
-def pipeline_has_layers(settings: Settings, facts: Facts, _: Host) -> Failure | None:
+def pipeline_has_layers(settings: EngineSettings, facts: Facts, _: Host) -> Failure | None:
     layers = facts.shape.layers
     if not layers or settings.pipeline_parallel <= layers:
         return None
@@ -131,7 +131,7 @@ def pipeline_has_layers(settings: Settings, facts: Facts, _: Host) -> Failure | 
     )
 
 
-def context_is_within_the_models(settings: Settings, facts: Facts, _: Host) -> Failure | None:
+def context_is_within_the_models(settings: EngineSettings, facts: Facts, _: Host) -> Failure | None:
     wanted, own = settings.context_length, facts.shape.context_length
     if settings.engine != "vllm" or settings.long_context or not wanted or not own or wanted <= own:
         return None
@@ -142,7 +142,7 @@ def context_is_within_the_models(settings: Settings, facts: Facts, _: Host) -> F
     )
 
 
-def adapters_fit(settings: Settings, _: Facts, __: Host) -> Failure | None:
+def adapters_fit(settings: EngineSettings, _: Facts, __: Host) -> Failure | None:
     for name, path in settings.adapters.items():
         try:
             adapter = read_adapter(find_adapter(path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from slipway_runtime.failure import Failure, Reason
 from slipway_runtime.models import Facts
 from slipway_runtime.preflight.host import Host
-from slipway_runtime.preflight.settings import Settings
+from slipway_runtime.preflight.settings import EngineSettings
 
 MIB = 1 << 20
 SHM = "/dev/shm"  # noqa: S108 - the one that engines use
@@ -13,7 +13,7 @@ SHM_BETWEEN_DEVICES = 512 * MIB  # ring buffers between vLLM's processes, and wh
 CACHE = 256 * MIB  # compiled kernels of a small model; larger ones take more
 
 
-def shared_memory_is_large_enough(settings: Settings, _: Facts, host: Host) -> Failure | None:
+def shared_memory_is_large_enough(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
     """A container has 64 MiB of it by itself, which several processes with a device each fill, and die by SIGBUS."""
     if settings.engine != "vllm":
         return None
@@ -32,7 +32,7 @@ def shared_memory_is_large_enough(settings: Settings, _: Facts, host: Host) -> F
     )
 
 
-def caches_have_room(settings: Settings, _: Facts, host: Host) -> Failure | None:
+def caches_have_room(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
     if settings.engine != "vllm" or settings.cache is None:
         return None
     if host.cache_free is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.faststart.caches import Cache, key_of
-from slipway_runtime.faststart.settings import Settings
+from slipway_runtime.faststart.settings import FastStartSettings
 
 Opening = Callable[..., Cache]
 
@@ -19,12 +19,12 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(version="0.24.0", ordinary=(), cache=str(tmp_path), device="NVIDIA H200", model="abc")
+def settings(tmp_path: Path) -> FastStartSettings:
+    return FastStartSettings(version="0.24.0", ordinary=(), cache=str(tmp_path), device="NVIDIA H200", model="abc")
 
 
 @pytest.fixture
-def opening(settings: Settings, said: list[str]) -> Opening:
+def opening(settings: FastStartSettings, said: list[str]) -> Opening:
     def open_(*flags: str, **changed: str) -> Cache:
         return Cache.open(replace(settings, **changed), flags, say=said.append)  # type: ignore[arg-type]
 
@@ -111,7 +111,7 @@ def test_other_flags_are_another_cache(opening: Opening, said: list[str]) -> Non
 
 
 @pytest.mark.parametrize("flag", ["--port=1", "--host=::", "--served-model-name=a", "--middleware=x.Guard"])
-def test_flags_that_compile_nothing_are_no_part_of_the_key(settings: Settings, flag: str) -> None:
+def test_flags_that_compile_nothing_are_no_part_of_the_key(settings: FastStartSettings, flag: str) -> None:
     assert key_of(settings, (flag,)) == key_of(settings, ())
 
 

@@ -19,7 +19,7 @@ import pytest
 from slipway_runtime import control
 from slipway_runtime.faststart import launcher
 from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
-from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
+from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 from support import fake_vllm
 from support.ending import kill_all
 from support.ports import free_port
@@ -34,12 +34,14 @@ class Start:
     def __init__(self, folder: Path, version: str, flags: tuple[str, ...], settings: dict[str, object]) -> None:
         self.port = free_port()
         ordinary = (sys.executable, "-m", fake_vllm.LAYOUTS[version], f"--port={self.port}", *flags)
-        told = Settings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
+        told = FastStartSettings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = self._begin(folder, told, log, flags)
 
-    def _begin(self, folder: Path, told: Settings, log: IO[str], flags: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    def _begin(
+        self, folder: Path, told: FastStartSettings, log: IO[str], flags: tuple[str, ...]
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "slipway_runtime.faststart", f"--port={self.port}", *flags],
             env={**os.environ, "PYTHONPATH": str(folder), ENVIRONMENT: told.as_json()},
@@ -229,7 +231,7 @@ def test_when_the_ordinary_start_begins_nothing_is_left_of_the_other(
     monkeypatch.setattr(launcher, "scratch_folder", folder)
     monkeypatch.setenv(control.ENVIRONMENT, str(tmp_path / "control"))
     monkeypatch.setattr(os, "execvpe", lambda program, *_: happened.append(program))
-    monkeypatch.setenv(ENVIRONMENT, Settings(version="0.99.0", ordinary=("vllm",)).as_json())
+    monkeypatch.setenv(ENVIRONMENT, FastStartSettings(version="0.99.0", ordinary=("vllm",)).as_json())
     launcher.main(["--model=m"])
     assert happened == [f"{tmp_path} removed", "vllm"]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from slipway_runtime.engines.engine import Launch, Work, module
 from slipway_runtime.failure import Reason
-from slipway_runtime.faststart.news import PREFIX
+from slipway_runtime.faststart.child_messages import PREFIX
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster, files_of, kv_cache_bytes, why_not
-from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
+from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 
 GIB = 1 << 30
 H200 = Accelerator("NVIDIA H200", 140 * GIB)
@@ -33,8 +33,8 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings_of(launch: Launch) -> Settings:
-    return Settings.from_environment(launch.environment)
+def settings_of(launch: Launch) -> FastStartSettings:
+    return FastStartSettings.from_environment(launch.environment)
 
 
 def test_the_command_keeps_its_flags_and_knows_the_way_back(model: Path) -> None:

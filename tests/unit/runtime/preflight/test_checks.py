@@ -11,7 +11,7 @@ import pytest
 from slipway_runtime.failure import Failure, Reason
 from slipway_runtime.models import Facts, find_model, read_model
 from slipway_runtime.models.facts import Shape
-from slipway_runtime.preflight import Device, Finding, Host, Settings, Support, examine, run
+from slipway_runtime.preflight import Device, EngineSettings, Finding, Host, Support, examine, run
 from slipway_runtime.preflight.checks import CHECKS
 from support.model_files import write_adapter, write_checkpoint
 
@@ -57,8 +57,8 @@ HOST = Host(
     cache_free=10 * GIB,
     support=VLLM,
 )
-ON_GPU = Settings(engine="vllm", device="cuda", cache=Path("/var/cache/slipway/vllm"))
-ON_CPU = Settings(engine="llamacpp", context_length=4096, parallel=4)
+ON_GPU = EngineSettings(engine="vllm", device="cuda", cache=Path("/var/cache/slipway/vllm"))
+ON_CPU = EngineSettings(engine="llamacpp", context_length=4096, parallel=4)
 
 
 def a(thing: Any, **changes: Any) -> Any:
@@ -105,7 +105,7 @@ RIGHT = [
 
 
 @pytest.mark.parametrize(("settings", "facts", "host"), RIGHT)
-def test_what_can_run_passes(settings: Settings, facts: Facts, host: Host) -> None:
+def test_what_can_run_passes(settings: EngineSettings, facts: Facts, host: Host) -> None:
     assert run(settings, facts, host) is None
 
 
@@ -272,7 +272,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("check", "world", "told"), WRONG, ids=[f"{row[0]}: {row[2][1][:40]}" for row in WRONG])
 def test_what_cannot_run_is_told_with_a_remedy(
-    check: str, world: tuple[Settings, Facts, Host], told: tuple[Reason, str, str]
+    check: str, world: tuple[EngineSettings, Facts, Host], told: tuple[Reason, str, str]
 ) -> None:
     *passed, last = examine(*world)
     assert not any(finding.failure or finding.trouble for finding in passed)

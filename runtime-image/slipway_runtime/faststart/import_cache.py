@@ -18,13 +18,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
-from .adapters.parts import UnexpectedError, expect
+from slipway_runtime.faststart.adapters.parts import UnexpectedError, expect
 
-ENVIRONMENT = "SLIPWAY_SURVEYS"  # where they are kept: how their names begin
+ENVIRONMENT = "SLIPWAY_IMPORT_CACHE"  # where they are kept: how their names begin
 LAZY = "transformers.utils.import_utils"
 
 
-class Surveys:
+class ImportCache:
     """Of the packages that are installed: with others there are other names."""
 
     def __init__(self, begin: str) -> None:
@@ -49,11 +49,11 @@ class Surveys:
         return found
 
 
-def keep(environment: Mapping[str, str]) -> None:
+def install(environment: Mapping[str, str]) -> None:
     """To be called before anything is imported that makes such a survey."""
     if not (begin := environment.get(ENVIRONMENT)):
         return
-    surveys, distributions = Surveys.of(begin, sys.path), metadata.packages_distributions
+    surveys, distributions = ImportCache.of(begin, sys.path), metadata.packages_distributions
     metadata.packages_distributions = lambda: surveys.get("distributions", distributions)
     sys.meta_path.insert(0, _Finder(surveys))
 
@@ -61,7 +61,7 @@ def keep(environment: Mapping[str, str]) -> None:
 class _Finder:
     """Finds the one module that makes transformers' survey, and nothing else."""
 
-    def __init__(self, surveys: Surveys) -> None:
+    def __init__(self, surveys: ImportCache) -> None:
         self._surveys = surveys
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -79,7 +79,7 @@ class _Finder:
         return spec
 
 
-def _keep_structure(module: Any, surveys: Surveys) -> None:
+def _keep_structure(module: Any, surveys: ImportCache) -> None:
     """Of the folder with all models, by whichever of its names; a transformers that does it in another way does it."""
     try:
         survey = module.create_import_structure_from_path

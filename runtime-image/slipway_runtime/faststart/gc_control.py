@@ -12,7 +12,7 @@ from collections.abc import Callable
 BETWEEN_LOOKS = 10_000  # new objects; Python's own is 700 or 2,000
 
 
-class Collector:
+class GcControl:
     """Off from the start; on again, without all that is there by then, when the start is over."""
 
     def __init__(self) -> None:

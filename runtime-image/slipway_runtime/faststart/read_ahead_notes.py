@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
-from .page_cache import Piece
+from slipway_runtime.faststart.page_cache import Piece
 
-ENVIRONMENT = "SLIPWAY_WANTED"  # where the notes are, without the name of the process
+ENVIRONMENT = "SLIPWAY_READ_AHEAD_NOTES"  # where the notes are, without the name of the process
 PRESENT = 1 << 63  # of an entry of pagemap
 GAP = 64  # pages that are cheaper to read than to leave out
 

@@ -9,32 +9,32 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-PIPE = "SLIPWAY_FASTSTART_NEWS"  # the number of the pipe's end, in the children's environment
+PIPE = "SLIPWAY_FASTSTART_MESSAGES"  # the number of the pipe's end, in the children's environment
 PREFIX = "slipway-runtime: fast start: "
 
 
-class Event(StrEnum):
+class ChildEvent(StrEnum):
     FLAGS = "flags"  # understood; the value is a digest of what they came to
     GIVES_UP = "gives-up"  # something is not as expected; the value says what
     READY = "ready"  # the engine core could take requests, or the server is about to
 
 
 @dataclass(frozen=True)
-class News:
+class ChildMessage:
     who: str
-    event: Event
+    event: ChildEvent
     value: str = ""
 
     @classmethod
     def read(cls, who: str, line: str) -> Self:
         event, _, value = line.rstrip("\n").partition(" ")
         try:
-            return cls(who, Event(event), value)
+            return cls(who, ChildEvent(event), value)
         except ValueError:
-            return cls(who, Event.GIVES_UP, f"nobody understands {line!r}")
+            return cls(who, ChildEvent.GIVES_UP, f"nobody understands {line!r}")
 
 
-class Teller:
+class MessageSender:
     """A child's voice."""
 
     def __init__(self, who: str, pipe: int) -> None:
@@ -47,7 +47,7 @@ class Teller:
         os.set_inheritable(pipe, False)
         return cls(who, pipe)
 
-    def tell(self, event: Event, value: str = "") -> None:
+    def send(self, event: ChildEvent, value: str = "") -> None:
         os.write(self._pipe, f"{event} {' '.join(value.split())}\n".encode())
 
     def say(self, sentence: str) -> None:
