@@ -1,4 +1,4 @@
-"""Where the command `slipway-runtime` begins: signals count before anything is imported that takes time."""
+"""Entry point of the command `slipway-runtime`. It handles signals before it imports anything that takes time."""
 
 import sys
 
