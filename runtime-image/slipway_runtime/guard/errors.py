@@ -1,10 +1,11 @@
-"""What a client is told that isn't served: in the format of the OpenAI API, with the time to try again."""
+"""The error responses of the guard: in the format of the OpenAI API, with the time after which to try again."""
 
 import json
 from dataclasses import dataclass
 
 BYTES_OF_A_BYTE, BYTES_OF_A_VALUE = 5, 96
-"""Of memory, that engines take at most for each of a body: `tests/engines/test_llamacpp_memory.py` measures it."""
+"""Memory that engines take at most for each byte and value of a body, as `tests/engines/test_llamacpp_memory.py`
+measures."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class ErrorResponse:
         return json.dumps({"error": self._error()}, separators=(",", ":")).encode()
 
     def event(self) -> bytes:
-        """As the last event of a stream that has begun."""
+        """Returns it as the last event of a stream that has started."""
         return b"data: " + self.body() + b"\n\n"
 
     def headers(self) -> dict[str, str]:
@@ -40,7 +41,7 @@ class ErrorResponse:
 
 WRONG_KEYS = "too_many_wrong_keys"
 _CLOSING = (401, 408, 413, 503)
-"""A body that nobody reads may follow, or the engine is about to end."""
+"""Statuses after which the connection closes: the rest of a body may follow unread, or the engine is about to end."""
 
 
 def type_of(status: int) -> str:
@@ -53,43 +54,46 @@ def not_served(method: str, path: str) -> ErrorResponse:
 
 
 NO_KEY = ErrorResponse(
-    401, "missing_api_key", "An API key is needed: send it as 'Authorization: Bearer KEY', or as 'X-Api-Key: KEY'."
+    401, "missing_api_key", "An API key is required: send it as 'Authorization: Bearer KEY', or as 'X-Api-Key: KEY'."
 )
 WRONG_KEY = ErrorResponse(401, "invalid_api_key", "This API key is not valid here.")
 TOO_MANY_AT_ONCE = ErrorResponse(
-    429, "too_many_in_flight", "This key has as many requests in flight as it may have; wait for an answer.", 1
+    429, "too_many_in_flight", "This key has as many requests in flight as it may have; wait for a response.", 1
 )
 
 
-NO_BODY = ErrorResponse(413, "request_too_large", "This request takes no body; send it without one.")
+NO_BODY = ErrorResponse(413, "request_too_large", "This request must not have a body; send it without one.")
 TOO_SLOW = ErrorResponse(
-    408, "request_timeout", "The request's body comes too slowly; send it faster, or in a smaller request."
+    408, "request_timeout", "The request's body arrives too slowly; send it faster, or in a smaller request."
 )
 BODIES_OF_KEY = ErrorResponse(
-    429, "too_many_in_flight", "This key's requests in flight have as large bodies as they may; wait for an answer.", 1
+    429,
+    "too_many_in_flight",
+    "The bodies of this key's requests in flight take as much memory as they may; wait for a response.",
+    1,
 )
 NO_JSON = ErrorResponse(
-    415, "unsupported_media_type", "The body has to be JSON; send it with the header 'Content-Type: application/json'."
+    415, "unsupported_media_type", "The body must be JSON; send it with the header 'Content-Type: application/json'."
 )
 NO_UTF8 = ErrorResponse(400, "invalid_request", "The body is not JSON in UTF-8; send it in that encoding.")
-TOO_DEEP = ErrorResponse(400, "invalid_request", "The body has values nested too deeply; send a flatter one.")
+TOO_DEEP = ErrorResponse(400, "invalid_request", "The body's values are nested too deeply; send a flatter one.")
 MODEL_NO_STRING = ErrorResponse(
     400, "invalid_request", "'model' is not a string; name the model, or leave it out.", 0, "model"
 )
 OWN_ID = ErrorResponse(
     400,
     "invalid_request",
-    "'request_id' can't be chosen for a response; leave it out and use the answer's id.",
+    "'request_id' can't be chosen for a response; leave it out and use the id in the response.",
     0,
     "request_id",
 )
 
 
-BROKEN = ErrorResponse(500, "engine_error", "The engine failed at this request; its log says why.")
+BROKEN = ErrorResponse(500, "engine_error", "The engine failed on this request; its log says why.")
 
 
 def no_such_response(name: str) -> ErrorResponse:
-    """The same whether there is none, or one of another key."""
+    """The same whether the response doesn't exist or belongs to another key."""
     return ErrorResponse(404, "not_found", f"Response with id '{name[:200]}' not found.", 0, "response_id")
 
 
@@ -156,28 +160,26 @@ def too_many_tokens(limit: int, wait: int) -> ErrorResponse:
 
 
 def overloaded(retry_after: int) -> ErrorResponse:
-    return ErrorResponse(503, "overloaded", "The model has as many requests as it takes; try again.", retry_after)
+    return ErrorResponse(503, "overloaded", "The model has as many requests as it accepts; try again.", retry_after)
 
 
 def draining(retry_after: int) -> ErrorResponse:
-    return ErrorResponse(
-        503, "draining", "This replica is being stopped; try again, another one will answer.", retry_after
-    )
+    return ErrorResponse(503, "draining", "This replica is stopping; try again, another one will answer.", retry_after)
 
 
 def cut(retry_after: int) -> ErrorResponse:
     return ErrorResponse(
-        503, "cut_off", "This replica was stopped before the answer was complete; try again.", retry_after
+        503, "cut_off", "This replica was stopped before the response was complete; try again.", retry_after
     )
 
 
 def aborted(retry_after: int) -> ErrorResponse:
     return ErrorResponse(
-        503, "engine_aborted", "The engine gave up before the answer was complete; try again.", retry_after
+        503, "engine_aborted", "The engine gave up before the response was complete; try again.", retry_after
     )
 
 
 def engine_failed(retry_after: int) -> ErrorResponse:
     return ErrorResponse(
-        502, "engine_failed", "The engine ended the connection before it answered; try again.", retry_after
+        502, "engine_failed", "The engine closed the connection before it answered; try again.", retry_after
     )

@@ -268,7 +268,8 @@ class Exchange:
                 await self._send({"type": "http.response.body", "body": before + refusal.event()})
             case ResponseState.FORWARDING:
                 self._state = BROKEN_OFF
-                raise ConnectionAbortedError(refusal.message)  # the server closes: half an answer is no success
+                # the server closes the connection: half a response must not look complete
+                raise ConnectionAbortedError(refusal.message)
 
     async def _answer(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         """Sends a complete response of the guard's own."""

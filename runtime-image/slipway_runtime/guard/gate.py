@@ -1,6 +1,6 @@
-"""Where the guard's parts meet: a request comes in, is let through or refused, and is accounted for when it has ended.
+"""Joins the guard's parts: a request is admitted or refused on arrival, and accounted for when it has ended.
 
-One gate stands in each process of the engine's front end, and all of it happens in that process's event loop.
+Each process of the engine's front end has one gate, and all of it runs in that process's event loop.
 """
 
 import asyncio
@@ -34,11 +34,12 @@ from slipway_runtime.tracing.context import trace_of
 
 SUPERVISOR = "x-slipway-supervisor"
 NOBODY, ANYBODY = "none", "anonymous"
-"""Who a request is of: one without a valid key where one is needed, and one where none is."""
+"""Owners of requests without a valid key: where one is required, and where none is."""
 RESPONSES = "/v1/responses"
 LEAST_ARRIVING = 256
-"""Requests of one sender whose bodies are on their way, where twice of what may be in flight isn't more."""
-LOOK_EVERY = 0.1  # seconds, for what the supervisor wants, and is told
+"""The least limit of requests of one sender whose bodies are incomplete; it is twice `max_in_flight` if that is more.
+"""
+LOOK_EVERY = 0.1  # seconds between two exchanges with the supervisor
 
 Headers = Mapping[str, str]
 
@@ -73,7 +74,7 @@ class Gate:
         self._in_flight: dict[Visit, asyncio.Task[object] | None] = {}
         self._watching: asyncio.TimerHandle | None = None
         self.untold = 0
-        """Tokens that went by since the supervisor was last told of any."""
+        """Tokens that have passed and were not added to the control file yet."""
 
     @classmethod
     def from_environment(cls, registry: CollectorRegistry = REGISTRY) -> Self:
@@ -84,10 +85,10 @@ class Gate:
     def enter(
         self, method: str, path: str, headers: Headers, *, client: str = ""
     ) -> tuple[Visit, ErrorResponse | None]:
-        """The request as it will be accounted for, and why it is refused, if it is. Each visit ends with `leave`.
+        """Returns the request's account, and why it is refused, if it is. Each visit ends with `leave`.
 
-        What is limited needs `admit`, too, when its body is there: until then it is in nobody's way. `client` is the
-        address that the connection comes from. What headers say of others is believed of nobody.
+        A limited request also needs `admit` when its body is complete: until then it takes no place. `client` is the
+        address that the connection comes from; headers that claim another one are ignored.
         """
         now, client = self.clock(), client_of(client)
         facts = self._facts(method, path, headers, client, now)
@@ -120,7 +121,7 @@ class Gate:
         return None
 
     def admit(self, visit: Visit) -> ErrorResponse | None:
-        """Its body is there, so it takes a place now; why there is none for it, if there is none any more."""
+        """Takes a place for a request whose body is complete; returns why there is none, if there is none."""
         if not visit.limited:
             return None
         now = self.clock()
@@ -142,7 +143,7 @@ class Gate:
         self._slot.arrived()
 
     def came(self, visit: Visit, size: int) -> ErrorResponse | None:
-        """So many more bytes of its body have come; why they can't be kept."""
+        """Counts more bytes of a body that have arrived; returns why they can't be accepted."""
         if visit.body_bytes + size > visit.most_bytes:
             return errors.too_large(visit.most_bytes)
         if refusal := self._take(visit, size):
@@ -151,7 +152,7 @@ class Gate:
         return None
 
     def reads(self, visit: Visit, body: Body) -> ErrorResponse | None:
-        """So much of its body has been read; why there is no room for what the engine will make of that."""
+        """Counts what was read of a body; returns why there is no room for what the engine will make of it."""
         return self._take(visit, visit.body_bytes + body.memory - visit.memory)
 
     def _take(self, visit: Visit, size: int) -> ErrorResponse | None:
@@ -161,7 +162,7 @@ class Gate:
         return None
 
     def body_of(self, visit: Visit) -> Body | None:
-        """By what its body is judged; None if it is the engine's business alone."""
+        """Returns the checks for its body; None if only the engine judges it."""
         if visit.supervisor or visit.takes is not BodyKind.JSON:
             return None
         owns = partial(self._responses.are_of, visit.owner) if self._keys and visit.path == RESPONSES else None
@@ -192,7 +193,7 @@ class Gate:
         facts.wait_for_tokens = self._limits.wait_for_tokens(owner, now)
 
     def _is_foreign(self, route: Route | None, path: str, owner: str) -> bool:
-        """Where nobody has a key, whoever knows a response's id may have it: it can't be guessed."""
+        """Where there are no keys, any client that knows a response's id may have it: ids can't be guessed."""
         if route is None or not route.path.startswith(RESPONSES + "/*"):
             return False
         return not self._responses.are_of(owner, path.split("/")[3])
@@ -202,13 +203,13 @@ class Gate:
         self._metrics.refused(visit.owner, refusal.code)
 
     def aborted(self, visit: Visit) -> ErrorResponse:
-        """The engine gave up and didn't say so; what to tell its client."""
+        """Records that the engine gave up without reporting an error; returns the error for the client."""
         refusal = errors.aborted(self._slot.retry_after)
         self.refuse(visit, refusal)
         return refusal
 
     def piece(self, visit: Visit) -> None:
-        """A piece of the answer goes by, and has been read."""
+        """Counts a piece of the response that has been read and passes on now."""
         waited = not visit.first
         tokens = visit.piece(self.clock())
         if not visit.work:
@@ -221,13 +222,13 @@ class Gate:
             self._responses.made(visit.reading.response_id, visit.owner)
 
     def _charge(self, visit: Visit, tokens: int) -> None:
-        """So many are known by now to be used: what was not taken yet is taken from those of its owner."""
+        """Charges the owner for the tokens that are known by now, less those that were charged before."""
         if self.settings.tokens_per_minute_per_key and (more := tokens - visit.charged):
             visit.charged = tokens
             self._limits.tokens.take(visit.owner, more, self.clock())
 
     def told(self, visit: Visit) -> list[tuple[str, str]]:
-        """Headers of ours: by what name the request is known, and what its owner has left."""
+        """Returns our own headers: the request's id and trace, and the tokens that its owner has left."""
         told = [("x-request-id", visit.request_id), ("traceparent", visit.trace.traceparent())]
         if (
             (limit := self.settings.tokens_per_minute_per_key)
@@ -244,17 +245,17 @@ class Gate:
         return refusal
 
     def broken(self, visit: Visit, error: Exception) -> ErrorResponse:
-        """The engine's app has raised what it doesn't answer itself: its words may be anybody's, so it isn't told."""
+        """Logs an exception of the engine's app. It may quote anyone's words, so the client gets a fixed sentence."""
         access_log.write_failure(visit, error)
         self.refuse(visit, errors.BROKEN)
         return errors.BROKEN
 
     def take(self, visit: Visit) -> None:
-        """It leaves the engine's queue."""
+        """The request leaves the engine's queue."""
         visit.taken = self.clock()
 
     def traces(self, visit: Visit) -> bool:
-        """Whether it has a span, which then is that of the engine's own."""
+        """Returns whether the request gets a span, which then is the parent of the engine's own."""
         return self._tracer is not None and visit.work and visit.owner != NOBODY
 
     def leave(self, visit: Visit) -> None:
@@ -271,7 +272,7 @@ class Gate:
         if visit.memory:
             self._room.leave(visit.owner, visit.memory)
         if visit.supervisor or visit.kind is RouteKind.OPEN:
-            return  # probes are many, and say nothing of those who use the model
+            return  # probes are many, and say nothing about the clients of the model
         self._metrics.answered(visit.owner, visit.path, visit.status)
         if self.settings.access_log:
             access_log.write(visit)
@@ -285,7 +286,7 @@ class Gate:
 
     def _measure(self, visit: Visit) -> None:
         if visit.reason or visit.status != 200:
-            return  # how fast an error came says nothing about the model
+            return  # how fast an error was sent says nothing about the model
         series = self._metrics.of(visit.owner)
         series.whole.observe(visit.ended - visit.started)
         series.prompt_tokens.inc(visit.prompt_tokens)
@@ -296,7 +297,7 @@ class Gate:
             series.per_token.observe(per_token)
 
     def watch(self) -> None:
-        """Starts to tell the supervisor how it goes, again and again, and to look whether requests are to be cut."""
+        """Starts the regular exchange with the supervisor, if it isn't running."""
         if self._watching is None:
             self._look()
 
@@ -336,7 +337,7 @@ def _cut(visits: Iterable[tuple[Visit, asyncio.Task[object] | None]], told: Erro
 
 
 def _key(headers: Headers) -> bytes:
-    """As the client's bytes, which the headers have as Latin-1."""
+    """Returns the key as the client's bytes, which the headers have as Latin-1."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         key = headers.get("x-api-key", headers.get("api-key", ""))
@@ -344,5 +345,5 @@ def _key(headers: Headers) -> bytes:
 
 
 def _number(text: str) -> int:
-    """A Content-Length; the server has refused those that are none."""
+    """Reads a Content-Length; the server has refused invalid ones."""
     return (int(text) if len(text) < 20 else 10**20) if text.isdecimal() else 0

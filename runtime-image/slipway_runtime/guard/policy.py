@@ -1,4 +1,4 @@
-"""The decision about one request, from facts alone."""
+"""Decides about one request, from facts alone."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -16,33 +16,34 @@ class RequestFacts:
     path: str
     route: Route | None
     preflight: bool = False
-    """A browser asks with OPTIONS whether it may ask; it never shows a key."""
+    """A CORS preflight request of a browser; it never has a key."""
     supervisor: bool = False
-    """It has shown the supervisor's secret."""
+    """It has the supervisor's secret."""
     key_shown: bool = False
     owner: str | None = None
-    """Whose key it is; None for a key of nobody."""
+    """The owner of its key; None for a key that isn't valid."""
     wait_for_keys: float = 0.0
-    """Seconds for which its client isn't told whether a key is valid."""
+    """Seconds for which its client's keys aren't checked."""
     foreign: bool = False
-    """It asks for a stored response that is another's, or that nobody is known to have made."""
+    """It names a stored response of another owner, or one whose owner isn't known."""
     content_length: int = 0
     chunked: bool = False
-    """It has a body that doesn't say how long it is."""
+    """It has a body of unknown length."""
     mode: int = GuardMode.SERVING
     retry_after: int = 5
     in_flight: int = 0
     in_flight_of_owner: int = 0
     has_others: bool = False
-    """There are keys of other owners."""
+    """Other owners have keys, too."""
     wait: float = 0.0
-    """Seconds until the owner's rate lets one more through."""
+    """Seconds until the owner's rate admits another request."""
     wait_for_tokens: float = 0.0
     """Seconds until the owner has tokens again."""
 
 
 def decide(facts: RequestFacts, settings: GuardSettings) -> ErrorResponse | None:
-    """Why the request is refused; None to let it through. Who may not ask learns nothing about the engine's state."""
+    """Returns why the request is refused; None to admit it. A client without rights learns nothing about the engine's
+    state."""
     if facts.supervisor:
         return None
     return _not_for_them(facts, settings) or _not_now(facts, settings)
@@ -65,7 +66,7 @@ def _no_owner(facts: RequestFacts) -> ErrorResponse:
 
 
 def most_bytes(route: Route | None, settings: GuardSettings) -> int:
-    """Of the body that may come."""
+    """Returns the most bytes that its body may have."""
     if route is None or route.takes is BodyKind.NOTHING:
         return 0
     return min(route.most_bytes, settings.max_body_bytes)
@@ -83,7 +84,7 @@ def _not_now(facts: RequestFacts, settings: GuardSettings) -> ErrorResponse | No
 
 
 def decide_again(facts: RequestFacts, settings: GuardSettings) -> ErrorResponse | None:
-    """About work that was let through, now that its body is there: others may have come before it."""
+    """Decides again about an admitted request when its body is complete: others may have taken its place meanwhile."""
     if facts.mode != GuardMode.SERVING:
         return errors.draining(facts.retry_after)
     return _within_limits(facts, settings)
@@ -102,7 +103,8 @@ def _within_limits(facts: RequestFacts, settings: GuardSettings) -> ErrorRespons
 
 
 def _most_of_owner(facts: RequestFacts, settings: GuardSettings) -> int:
-    """In flight; 0 without a limit. Who shares the model with others leaves a quarter of the places to them."""
+    """Returns an owner's limit of requests in flight; 0 if there is none. An owner leaves a quarter of the places to
+    others."""
     if settings.max_in_flight_per_key or not facts.has_others or not settings.max_in_flight:
         return settings.max_in_flight_per_key
     return max(1, settings.max_in_flight * 3 // 4)

@@ -1,4 +1,4 @@
-"""The paths that engines serve, and who may ask for which. What isn't listed here doesn't exist for anyone outside."""
+"""The paths that engines serve, and who may call them. A path that isn't listed here doesn't exist for clients."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class RouteKind(Enum):
-    """Who may call a path, and what is counted of it; `callers` says it in the reference."""
+    """Who may call a path, and what is counted; `callers` is the description in the reference."""
 
     callers: str
 
@@ -26,7 +26,7 @@ class RouteKind(Enum):
 
 
 class BodyKind(Enum):
-    """The body of a request."""
+    """What the body of a request may be."""
 
     NOTHING = "nothing"
     JSON = "JSON"
@@ -34,18 +34,18 @@ class BodyKind(Enum):
 
 
 TOKENIZER_BYTES = 1 << 20
-"""Of a body of which only tokens are made, by the process that all requests come to."""
+"""For bodies that are only tokenized, by the process that serves all requests."""
 
 
 @dataclass(frozen=True)
 class Route:
     method: str
     path: str
-    """A * stands for one part between slashes."""
+    """A * is one segment between slashes."""
     kind: RouteKind
     takes: BodyKind = BodyKind.NOTHING
     most_bytes: int = 1 << 62
-    """Of a body, if the guard's limit isn't lower."""
+    """The most bytes of a body, if the guard's limit isn't lower."""
 
 
 _WORK = """
@@ -69,7 +69,7 @@ SERVED = (
 
 class Routes:
     def __init__(self, more: Iterable[str] = ()) -> None:
-        """`more` is allowed besides what is served: "POST /path"."""
+        """`more` are additional routes as "POST /path"."""
         added = (_added(*rule.partition(" ")[::2]) for rule in more)
         self._exact: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[tuple[str, ...], Route]] = []
@@ -80,13 +80,13 @@ class Routes:
                 self._exact[route.method, route.path] = route
 
     def find(self, method: str, path: str) -> Route | None:
-        """The route of a decoded path, compared as it is: what an engine would forgive in it, the guard doesn't."""
+        """Returns the route of a decoded path, compared exactly: the guard tolerates none of what an engine would."""
         if method == "HEAD":
             method = "GET"
         return self._exact.get((method, path)) or self._by_pattern(method, path)
 
     def exists(self, path: str) -> bool:
-        """By any method: what browsers ask for with OPTIONS before they send a request."""
+        """Returns whether any method has the path: what a browser asks with OPTIONS before it sends a request."""
         return any(self.find(method, path) for method in ("GET", "POST", "PUT", "DELETE"))
 
     def _by_pattern(self, method: str, path: str) -> Route | None:
