@@ -36,7 +36,7 @@ def main() -> None:
 def page() -> Iterator[str]:
     yield "# The runtime in a model's pod"
     yield "<!-- Written by `make generate`; change what it describes instead. -->"
-    yield "`slipway-runtime` is process 1 of a model's pod: it checks, starts the engine, watches it, and ends it."
+    yield "`slipway-runtime` is process 1 of a model's pod: it checks, starts, watches and stops the engine."
     yield "## Commands"
     yield table(("command", "meaning"), commands())
     for engine in ("llamacpp", "vllm"):
@@ -44,30 +44,31 @@ def page() -> Iterator[str]:
         yield table(("option", "default", "meaning"), options(engine))
     yield "## Flags and variables of engines that are refused"
     yield (
-        "So is every flag that is in no list of Slipway's, is shortened, or has JSON that loads code by name.\n"
-        "Those that the operator writes may be given once. `serve vllm` lets through what `--allow=NAME` names,\n"
-        "for those who run the image without the operator, which gives no such option."
+        "A flag is also refused if it is in no list of Slipway, is abbreviated, or has JSON that loads code by name.\n"
+        "Flags that the operator sets may be given once. `serve vllm` accepts what `--allow=NAME` names: that is for\n"
+        "people who run the image without the operator, which never passes that option."
     )
     yield table(("flags", "why"), refused())
     yield table(("variable of vLLM", "why"), ((f"`{each.name}`", each.why) for each in DANGEROUS_VARIABLES))
     yield table(
-        ("variable of llama.cpp", "why"), ((f"`{each}…`", "it changes llama.cpp past all checks") for each in FOREIGN)
+        ("variable of llama.cpp", "why"),
+        ((f"`{each}…`", "it changes llama.cpp in ways that no check sees") for each in FOREIGN),
     )
     yield "## Checks before the start"
-    yield "Made one after the other, before the engine is started; the first that fails ends the pod with its reason."
+    yield "They run one after the other before the engine starts; the first that fails ends the pod with its reason."
     yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
     yield "## States"
     yield table(("state", "meaning"), ((f"`{state}`", state.meaning) for state in State))
     yield "## Management port"
     yield table(("path", "answer"), ((f"`{path}`", handler.__doc__ or "") for path, handler in PATHS.items()))
     yield "## Paths that are served"
-    yield "All others get 404, whatever the engine would answer. Keys are asked for where `--api-keys` is given."
-    yield table(("path", "for whom"), ((f"`{r.method} {r.path}`", r.kind.callers) for r in SERVED))
+    yield "All other paths get 404, whatever the engine would answer. Keys are required where `--api-keys` is set."
+    yield table(("path", "callers"), ((f"`{r.method} {r.path}`", r.kind.callers) for r in SERVED))
     yield "## Exit codes"
-    yield "0 after being told to stop. With any other, the termination message is a line of JSON that names the reason."
+    yield "0 after a stop signal. With any other code, the termination message is a line of JSON that names the reason."
     yield table(("code", "reason"), ((str(code), f"`{reason}`") for reason, code in EXIT_CODES.items()))
     yield "## Metrics"
-    yield "Those of the engine keep their own names and stand beside these."
+    yield "The engine's metrics keep their own names and are served next to these."
     yield table(("metric", "kind", "labels", "meaning"), metrics())
 
 

@@ -111,7 +111,9 @@ def _guard(arguments: argparse.Namespace, model: Path) -> dict[str, object]:
         }
         guards.GuardSettings.from_json(json.dumps(settings))
     except (ValueError, TypeError, guards.SettingsError) as error:
-        raise Refusal(f"The guard can't be set up: {error}", f"Correct the variable {guards.ENVIRONMENT}.") from None
+        raise Refusal(
+            f"The guard's settings are not valid: {error}", f"Correct the variable {guards.ENVIRONMENT}."
+        ) from None
     return settings
 
 

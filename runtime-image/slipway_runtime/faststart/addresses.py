@@ -1,4 +1,4 @@
-"""Where the two children meet, and whether they mean the same engine."""
+"""The sockets over which the two children meet, and a digest by which they make sure to mean the same engine."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Self
 
 FOLDER = "SLIPWAY_FASTSTART_FOLDER"
-"""The variable by which the launcher tells its children the folder of their sockets."""
+"""The variable that gives the children the folder of their sockets."""
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Of the two sockets that the server binds; they lie in a folder that the launcher makes."""
+    """The addresses of the two sockets that the server binds, in a folder that the launcher creates."""
 
     folder: Path
 
@@ -32,5 +32,5 @@ class Addresses:
 
 
 def digest(arguments: object) -> str:
-    """Of the engine's arguments: equal in both processes, or they must not work together."""
+    """Returns a digest of the engine's arguments: unless it is equal in both processes, they must not work together."""
     return hashlib.sha256(repr(arguments).encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
 """The folders of what vLLM, torch and Triton compile: one for each engine version, device, model and set of flags.
 
-A cache is used only if it was filled for exactly what is started now, and is file by file what it was when it was
-sealed. It is sealed when the engine serves. What was left unsealed, or was damaged, is removed and made anew.
+A cache is used only if it was filled for exactly this start, and if every file is what it was when the cache was
+sealed. It is sealed when the engine serves. A cache that was left unsealed or was damaged is deleted and filled again.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ WITHOUT_EFFECT = (
     *("disable-uvicorn-access-log", "disable-fastapi-docs", "custom-histogram-buckets", "chat-template"),
     *("uvicorn-log-level", "enable-auto-tool-choice", "tool-call-parser"),
 )
-"""Flags that change nothing of what is compiled."""
+"""Flags that have no effect on what is compiled."""
 
 
 class Cache:
-    """One folder, or none: then everything is compiled where vLLM does by itself."""
+    """The cache of one start: a folder, or none. Without a folder everything is compiled where vLLM puts it."""
 
     def __init__(self, folder: Path | None, key: Mapping[str, str]) -> None:
         self.folder, self.key = folder, key
         self._lock: int | None = None
-        """Held for life by the one start that may change the folder."""
+        """Held by the one start that may change the folder, until it ends."""
 
     @classmethod
     def open(cls, settings: FastStartSettings, flags: Sequence[str], *, say: Callable[[str], None]) -> Cache:
@@ -65,7 +65,7 @@ class Cache:
         }
 
     def seal(self) -> None:
-        """From here on what is in it may be used. Without anything new this is but a look."""
+        """Declares the content valid from here on. If nothing is new, that takes one comparison."""
         if self.folder is None or self._lock is None:
             return
         with contextlib.suppress(OSError):
@@ -76,13 +76,13 @@ class Cache:
                 unfinished.replace(self.folder / MANIFEST)
 
     def close(self) -> None:
-        """Others may change it now."""
+        """Lets other starts change the folder."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def _prepare(self, folder: Path, say: Callable[[str], None]) -> bool:
-        """Makes the folder usable, empty if need be; False if it can't be used."""
+        """Makes the folder usable, empty if need be; returns False if it can't be used."""
         root = folder.parent
         if os.access(root, os.W_OK):
             self._lock = _locked(root / f"{folder.name}.lock")
@@ -94,9 +94,9 @@ class Cache:
             say(f"uses the cache {folder}")
             return True
         if self._lock is None:
-            say("there is no cache to use, and it can't be made now: it is read-only, or another start makes it.")
+            say("there is no cache to use, and none can be made: the folder is read-only, or another start fills it.")
             return False
-        say(f"the cache {folder} {flaw}: it is made anew" if flaw else self._why_there_is_none(root))
+        say(f"the cache {folder} {flaw}: it is filled again" if flaw else self._why_there_is_none(root))
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "files").mkdir(parents=True)
         return True
@@ -109,14 +109,14 @@ class Cache:
         if differences := difference(self.key, manifest.key):
             return f"is for something else: {'; '.join(differences)}"
         damaged = manifest.damage(folder / "files")
-        return f"is damaged: {damaged} is not what it was" if damaged else ""
+        return f"is damaged: {damaged} has changed" if damaged else ""
 
     def _why_there_is_none(self, root: Path) -> str:
         others = [found.key for file in sorted(root.glob(f"*/{MANIFEST}")) if (found := Manifest.read(file))]
         if not others:
-            return f"no cache yet in {root}: it is made now"
+            return f"there is no cache in {root} yet: one is filled now"
         nearest = min((difference(self.key, other) for other in others), key=len)
-        return f"no cache in {root} fits, so one is made now: {'; '.join(nearest)}"
+        return f"no cache in {root} fits this start, so a new one is filled: {'; '.join(nearest)}"
 
 
 def _remove(folder: Path, names: Sequence[str]) -> None:
@@ -141,7 +141,7 @@ def _is_without_effect(flag: str) -> bool:
 
 
 def _locked(file: Path) -> int | None:
-    """None while another start fills the same cache."""
+    """Returns None while another start fills the same cache."""
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -19,7 +19,7 @@ from slipway_runtime.faststart.settings import FastStartSettings
 PR_SET_PDEATHSIG = 1
 
 Ready = Callable[[], None]
-"""To be called when the engine core could take requests, or the server is about to."""
+"""Called when the engine core can take requests, or when the server is about to."""
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def main() -> int:
     sender = MessageSender.of(who, os.environ)
     settings = FastStartSettings.from_environment(os.environ)
     addresses = Addresses.from_environment(os.environ)
-    sender.say("has begun")
+    sender.say("has started")
     import_cache.install(os.environ)
 
     def ready() -> None:
@@ -53,7 +53,7 @@ def _core(
     adapter = adapter_for(settings.version)
     copy = None
     if settings.copy_weights:
-        from slipway_runtime.faststart import device_copy  # noqa: PLC0415 - CPUs have no use for it
+        from slipway_runtime.faststart import device_copy  # noqa: PLC0415 - CPUs don't need it
 
         copy = device_copy.begin(settings.weights, say=sender.say, wait=lambda: page_cache.until_read(addresses.folder))
     triton_names.choose_ptxas(os.environ)
@@ -75,7 +75,7 @@ def _core(
 def _server(
     settings: FastStartSettings, flags: list[str], addresses: Addresses, sender: MessageSender, ready: Ready
 ) -> None:
-    from slipway_runtime.faststart import server_process  # noqa: PLC0415 - the core has no use for it
+    from slipway_runtime.faststart import server_process  # noqa: PLC0415 - the core doesn't need it
 
     adapter = adapter_for(settings.version)
     parts = adapter.server_parts()

@@ -1,4 +1,4 @@
-"""What the two children tell the launcher, a line for each event, and what they tell the log."""
+"""The messages of the two children to the launcher, one line each, and their lines in the log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-PIPE = "SLIPWAY_FASTSTART_MESSAGES"  # the number of the pipe's end, in the children's environment
+PIPE = "SLIPWAY_FASTSTART_MESSAGES"  # the file descriptor of the pipe, in the children's environment
 PREFIX = "slipway-runtime: fast start: "
 
 
 class ChildEvent(StrEnum):
-    FLAGS = "flags"  # understood; the value is a digest of what they came to
+    FLAGS = "flags"  # the flags were understood; the value is a digest of the resulting arguments
     GIVES_UP = "gives-up"  # something is not as expected; the value says what
-    READY = "ready"  # the engine core could take requests, or the server is about to
+    READY = "ready"  # the engine core can take requests, or the server is about to
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,19 @@ class ChildMessage:
         try:
             return cls(who, ChildEvent(event), value)
         except ValueError:
-            return cls(who, ChildEvent.GIVES_UP, f"nobody understands {line!r}")
+            return cls(who, ChildEvent.GIVES_UP, f"its message {line!r} has no known form")
 
 
 class MessageSender:
-    """A child's voice."""
+    """A child's end of the pipe to the launcher."""
 
     def __init__(self, who: str, pipe: int) -> None:
         self.who, self._pipe = who, pipe
 
     @classmethod
     def of(cls, who: str, environment: MutableMapping[str, str]) -> Self:
-        """What this process starts itself doesn't speak for it."""
+        """Takes the pipe out of the environment, so that processes which the child starts can't send messages in its
+        name."""
         pipe = int(environment.pop(PIPE))
         os.set_inheritable(pipe, False)
         return cls(who, pipe)
@@ -51,7 +52,7 @@ class MessageSender:
         os.write(self._pipe, f"{event} {' '.join(value.split())}\n".encode())
 
     def say(self, sentence: str) -> None:
-        """In the log. The supervisor reads the phases of a start off these lines."""
+        """Writes to the log. The supervisor reads the phases of a start from these lines."""
         say(f"{self.who} {sentence}")
 
 

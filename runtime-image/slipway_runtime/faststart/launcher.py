@@ -1,4 +1,4 @@
-"""The launcher: two processes at once where there were two in a row, and the ordinary start if they don't get along."""
+"""The launcher: starts two processes in parallel, and falls back to vLLM's ordinary start if that fails."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from slipway_runtime.faststart.pair import CORE, SERVER, ChildEnded, Pair, Progr
 from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 from slipway_runtime.scratch import scratch_folder
 
-NOT_FOR_THE_CORE = ("VLLM_API_KEY", "SLIPWAY_GUARD")  # it takes no requests, and keys would name its cache
-ANSWER_LAST = 1.0  # seconds for the server to answer what is in flight when the engine core has died
-TIDY_UP = 3.0  # seconds for the engine core to end by itself
+NOT_FOR_THE_CORE = ("VLLM_API_KEY", "SLIPWAY_GUARD")  # it takes no requests, and keys would end up in its cache's name
+ANSWER_LAST = 1.0  # seconds for the server to answer requests in flight when the engine core has died
+TIDY_UP = 3.0  # seconds for the engine core to end on its own
 
 
 def main(flags: Sequence[str]) -> int:
@@ -45,7 +45,7 @@ def main(flags: Sequence[str]) -> int:
 
 
 def _read_ahead(settings: FastStartSettings, cache: Cache, folder: Path) -> None:
-    """What is imported comes before the weights, which are so much more that it would be lost among them."""
+    """Reads imported files first: they would be lost among the weights, which are so much larger."""
     weights = () if settings.copy_weights else map(Piece.whole, settings.weights)
     page_cache.read_ahead([*read_ahead_notes.noted(cache.environment), *weights], folder)
 
@@ -53,15 +53,15 @@ def _read_ahead(settings: FastStartSettings, cache: Cache, folder: Path) -> None
 def environments(
     settings: FastStartSettings, cache: Mapping[str, str], folder: Path, environment: Mapping[str, str]
 ) -> dict[str, dict[str, str]]:
-    """What is set by hand counts for more than what the adapter thinks best."""
+    """Returns the children's variables. Those that were set by hand override those of the adapter."""
     both = {**adapter_for(settings.version).environment(settings.device), **environment, **cache, FOLDER: str(folder)}
     core = {name: value for name, value in both.items() if name not in NOT_FOR_THE_CORE}
-    # Names of compiled things are made of sets of words, too, whose order changes with the seed.
+    # Names of compiled code depend on the order of sets of strings, which changes with the seed.
     return {CORE: {**core, "PYTHONHASHSEED": "0"}, SERVER: both}
 
 
 def until_it_serves(pair: Pair) -> str:
-    """What went wrong, if anything did."""
+    """Waits until the pair serves; returns what went wrong, or an empty string."""
     progress = Progress()
     while not (progress.serves or progress.trouble):
         match pair.occurrences.get():
@@ -84,7 +84,7 @@ def _serve(pair: Pair, cache: Cache) -> int:
 
 
 def until_it_ends(pair: Pair) -> int:
-    """The exit code, as subprocess tells it."""
+    """Waits for the end; returns the exit code as in subprocess."""
     told = False
     while True:
         match pair.occurrences.get():

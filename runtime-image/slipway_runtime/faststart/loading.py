@@ -1,4 +1,4 @@
-"""Hands weights that are on the device already to vLLM's loader, in place of the function that would read the files."""
+"""Hands weights that are already on the device to vLLM's loader, in place of the function that reads the files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TYPES = {  # safetensors' names, and torch's
 
 
 def take_weights_from(copy: Copy, loader: Any, *, say: Callable[[str], None]) -> None:
-    """Files that were not copied, such as a draft model's, are read as ever."""
+    """Replaces the loader's function. Files that were not copied, such as a draft model's, are read as usual."""
     ordinary = loader.safetensors_weights_iterator
 
     def safetensors_weights_iterator(hf_weights_files: list[str], *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -40,7 +40,7 @@ def take_weights_from(copy: Copy, loader: Any, *, say: Callable[[str], None]) ->
     loader.safetensors_weights_iterator = safetensors_weights_iterator
 
 
-SafetensorsHeader = tuple[int, dict[str, Any]]  # where the values begin, and what lies where
+SafetensorsHeader = tuple[int, dict[str, Any]]  # the offset of the values, and the tensors by name
 
 
 def header_of(file: Path) -> SafetensorsHeader:

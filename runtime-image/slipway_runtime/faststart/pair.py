@@ -1,4 +1,4 @@
-"""The engine core and the server as two processes, and what becomes known of them."""
+"""The engine core and the server as two processes, and what becomes known about them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = {CORE: "the engine core", SERVER: "the server"}
 @dataclass(frozen=True)
 class ChildEnded:
     who: str
-    exit_code: int  # as subprocess tells it: negative for a signal
+    exit_code: int  # as in subprocess: negative for a signal
 
     def __str__(self) -> str:
         how = f"with exit code {self.exit_code}" if self.exit_code >= 0 else f"by signal {-self.exit_code}"
@@ -31,7 +31,7 @@ class ChildEnded:
 
 @dataclass(frozen=True)
 class SignalReceived:
-    """This process was sent a signal."""
+    """The launcher has received a signal."""
 
     signal: int
 
@@ -41,7 +41,7 @@ Occurrence = ChildMessage | ChildEnded | SignalReceived
 
 @dataclass
 class Progress:
-    """How far the two have come. Pure."""
+    """How far the start of the two has come. Pure."""
 
     ready: set[str] = field(default_factory=set)
     flags: dict[str, str] = field(default_factory=dict)
@@ -52,14 +52,14 @@ class Progress:
             case ChildEvent.FLAGS:
                 self.flags[news.who] = news.value
                 if len(set(self.flags.values())) > 1:
-                    self.blame("the two processes don't understand the flags alike")
+                    self.blame("the two processes read the flags differently")
             case ChildEvent.GIVES_UP:
-                self.blame(f"{NAMES[news.who]} finds that {news.value}")
+                self.blame(f"{NAMES[news.who]} reports that {news.value}")
             case ChildEvent.READY:
                 self.ready.add(news.who)
 
     def blame(self, trouble: str) -> None:
-        """What comes first is the cause."""
+        """Records the first trouble: it is the cause of what follows."""
         self.trouble = self.trouble or trouble
 
     @property
@@ -68,9 +68,9 @@ class Progress:
 
 
 class Pair:
-    """Whatever happens is put into one queue, in its order; a signal's handler may put something there, too.
+    """The two processes. Everything that happens to them goes into one queue; a signal handler may use it, too.
 
-    As a context it leaves neither of the two behind, whatever becomes of the launcher's part in it.
+    As a context manager it leaves neither process behind, whatever happens to the launcher's own code.
     """
 
     def __init__(self, flags: Sequence[str], environments: Mapping[str, Mapping[str, str]]) -> None:
@@ -79,7 +79,7 @@ class Pair:
         try:
             for who, environment in environments.items():
                 self._begin(who, flags, environment)
-        except BaseException:  # of one process, or a thread, too many, say: nobody would end the other one
+        except BaseException:  # for example at a limit of processes or threads: nothing else would end the first child
             self.__exit__()
             raise
 
@@ -117,7 +117,7 @@ class Pair:
         self.occurrences.put(ChildEnded(who, self._processes[who].wait()))
 
     def terminate(self, who: str, patience: float) -> int:
-        """Lets it end by itself, for a while."""
+        """Lets a child end on its own for a while, then kills it."""
         self._processes[who].send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self._processes[who].wait(patience)

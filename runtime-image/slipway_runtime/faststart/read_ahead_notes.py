@@ -1,7 +1,8 @@
-"""What a start reads: noted by the two processes when they are ready, and asked for ahead by the next start.
+"""Notes of the files that a start reads: written by the two processes when they are ready, and read ahead by the next
+start.
 
-Where nothing of the image is in memory yet, Python asks for one file after the other, and the disk waits in between.
-Of libraries only the pages that were touched are noted: the others are most of what CUDA's weigh.
+Where no file of the image is in memory yet, Python requests one file after the other, and the disk is idle in between.
+Of shared libraries only the pages that were used are noted: the unused ones are most of CUDA's libraries.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from types import ModuleType
 
 from slipway_runtime.faststart.page_cache import Piece
 
-ENVIRONMENT = "SLIPWAY_READ_AHEAD_NOTES"  # where the notes are, without the name of the process
-PRESENT = 1 << 63  # of an entry of pagemap
-GAP = 64  # pages that are cheaper to read than to leave out
+ENVIRONMENT = "SLIPWAY_READ_AHEAD_NOTES"  # the prefix of the notes' paths, without the name of the process
+PRESENT = 1 << 63  # a bit of an entry in pagemap
+GAP = 64  # pages that are cheaper to read than to skip
 
 
 def note(who: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Once for a cache: an image doesn't change. A cache that can't be written to goes without."""
+    """Writes the notes once per cache, because an image doesn't change. A read-only cache has none."""
     if not (begin := environment.get(ENVIRONMENT)):
         return
     file = Path(f"{begin}-{who}")
@@ -34,7 +35,7 @@ def note(who: str, environment: Mapping[str, str] = os.environ) -> None:
 
 
 def noted(environment: Mapping[str, str]) -> list[Piece]:
-    """Of both processes, each piece once."""
+    """Returns the notes of both processes, each piece once."""
     if not (begin := environment.get(ENVIRONMENT)):
         return []
     notes = sorted(Path(begin).parent.glob(f"{Path(begin).name}-*"))
@@ -42,7 +43,7 @@ def noted(environment: Mapping[str, str]) -> list[Piece]:
 
 
 def _mapped() -> Iterator[Piece]:
-    """Of libraries, above all."""
+    """Yields the mapped pages of files, which are mostly shared libraries."""
     with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
         for line in Path("/proc/self/maps").read_text().splitlines():
             addresses, _, begin, _, _, *named = line.split(maxsplit=5)
@@ -58,7 +59,7 @@ def _mapped() -> Iterator[Piece]:
 
 
 def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Rising numbers as stretches, each with the number after its last; a small gap doesn't end one."""
+    """Yields ascending numbers as ranges, each with the number after its last; a small gap doesn't end a range."""
     start = stop = None
     for number in numbers:
         if stop is None or number > stop + GAP:
@@ -71,7 +72,7 @@ def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 def _imported(modules: Mapping[str, ModuleType]) -> Iterator[Piece]:
-    """In the order in which they were; of a module that has been compiled, only that. Libraries are there already."""
+    """Yields imported modules in order; of a compiled one only its .pyc file. Shared libraries are noted already."""
     for module in list(modules.values()):
         spec = getattr(module, "__spec__", None)
         for name in (getattr(spec, "cached", None), getattr(spec, "origin", None)):

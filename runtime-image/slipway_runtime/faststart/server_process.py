@@ -1,4 +1,4 @@
-"""The API server, beside the engine core: it is told where to listen for an engine that others have started."""
+"""The API server, next to the engine core: it is told the addresses of an engine that it did not start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(
     sender: MessageSender,
     ready: Callable[[], None],
 ) -> None:
-    """Returns, or raises, when the server has ended."""
+    """Runs the server; returns or raises when it has ended."""
     parts.prepare()
     arguments = parts.make_parser(parts.parser()).parse_args(flags)
     parts.configure(arguments)
@@ -61,7 +61,7 @@ def _tell_when_it_serves(parts: ServerParts, *, sender: MessageSender, ready: Ca
 
     async def serve_http(*args: Any, **kwargs: Any) -> Any:
         parts.settle()
-        sender.say("begins to serve")
+        sender.say("starts to serve")
         ready()
         return await serve(*args, **kwargs)
 

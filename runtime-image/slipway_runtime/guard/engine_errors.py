@@ -74,7 +74,7 @@ def of_answer(status: int, body: bytes, *, method: str, path: str) -> ErrorRespo
     status = next((meant for at, said, meant in _SAID if status == at and said.match(message)), status)
     status = 400 if status == 422 else status
     retry_after = 1 if status in (429, 503) else 0
-    told = message or f"The engine answered with status {status}, and said no more."
+    told = message or f"The engine answered with status {status} and gave no reason."
     return ErrorResponse(status, _code(status, message), told, retry_after, param=_param(error))
 
 

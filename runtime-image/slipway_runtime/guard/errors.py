@@ -116,15 +116,13 @@ def not_for_clients(name: str) -> ErrorResponse:
 
 
 def too_much(name: str, what: str) -> ErrorResponse:
-    return ErrorResponse(400, "invalid_request", f"'{name}' has {what}; ask for less.", 0, name)
+    return ErrorResponse(400, "invalid_request", f"'{name}' has {what}; send less.", 0, name)
 
 
 def too_many_answers(prompts: int, answers: int, most: int) -> ErrorResponse:
     name, asked = ("prompt", f"has {prompts} prompts") if prompts > 1 else ("n", f"is {answers}")
     times = f", and 'n' is {answers}" if prompts > 1 and answers > 1 else ""
-    told = (
-        f"'{name}' {asked}{times}; this model computes {most} answers at once: ask for more in requests of their own."
-    )
+    told = f"'{name}' {asked}{times}; this model computes at most {most} answers at a time: send more requests."
     return ErrorResponse(400, "invalid_request", told, 0, name)
 
 

@@ -74,18 +74,18 @@ class GuardSettings:
         _check(isinstance(words, dict), "it is not an object")
         known, types = {field.name for field in fields(cls)}, get_type_hints(cls)
         for name in words:
-            _check(name in known, f"{name!r} is not one of its words: {', '.join(sorted(known))}")
+            _check(name in known, f"{name!r} is not one of its settings: {', '.join(sorted(known))}")
         return cls(**{name: _of_type(name, value, types[name]) for name, value in words.items()})
 
 
 def _of_type(name: str, value: Any, wanted: Any) -> Any:
     """Returns a JSON value as the expected type; true is not a number here, although it is in Python."""
     if wanted == tuple[str, ...]:
-        _check(isinstance(value, list) and all(isinstance(it, str) for it in value), f"{name} is not a list of words")
+        _check(isinstance(value, list) and all(isinstance(it, str) for it in value), f"{name} is not a list of strings")
         return tuple(value)
     if wanted is float and type(value) is int:
         return float(value)
-    _check(type(value) is wanted, f"{name} is {value!r}, and should be a {wanted.__name__}")
+    _check(type(value) is wanted, f"{name} is {value!r}, but must be a {wanted.__name__}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""Where a checkpoint's tokenizer is, and whether it is whole."""
+"""Where a checkpoint's tokenizer is, and whether it is complete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
 def find_tokenizer(folder: Path) -> str | None:
-    """The name of the file that holds the vocabulary."""
+    """Returns the name of the file with the vocabulary."""
     there = [name for name in FILES if (folder / name).is_file()]
     others = [*folder.glob("*.tiktoken"), *folder.glob("tokenizer.model.*")]
     there += sorted(file.name for file in others if file.is_file())

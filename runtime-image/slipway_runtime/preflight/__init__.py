@@ -1,4 +1,4 @@
-"""Checks before anything slow: whether this model can run here, with these settings, told within seconds."""
+"""Checks before the slow part of a start: whether this model can run here with these settings, within seconds."""
 
 from slipway_runtime.preflight.host import Device, Host, Support
 from slipway_runtime.preflight.machine import read_host

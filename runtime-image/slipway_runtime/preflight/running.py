@@ -1,4 +1,4 @@
-"""Makes the checks, one after the other, until one fails."""
+"""Runs the checks, one after the other, until one fails."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Check = Callable[[EngineSettings, Facts, Host], Failure | None]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found, and how long that took."""
+    """What one check found, and how long it took."""
 
     check: str
     failure: Failure | None
-    trouble: str  # why the check itself couldn't be made, which stops nothing
+    trouble: str  # why the check itself failed, which stops nothing
     seconds: float
 
 
 def run(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
-    """The first failure, if there is one."""
+    """Returns the first failure, if there is one."""
     return next((finding.failure for finding in examine(settings, facts, host) if finding.failure), None)
 
 
@@ -39,12 +39,12 @@ def examine(
     checks: Sequence[Check] = CHECKS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Finding]:
-    """Every check's finding, up to the first failure."""
+    """Yields every check's finding, up to the first failure."""
     for check in checks:
         began, failure, trouble = clock(), None, ""
         try:
             failure = check(settings, facts, host)
-        except Exception as error:  # a mistake in a check must not keep a model from being served
+        except Exception as error:  # a bug in a check must not keep a model from being served
             trouble = f"{type(error).__name__}: {error}"
         name = check.__name__.replace("_", " ")
         yield Finding(name, failure and replace(failure, phase=PHASE), trouble, clock() - began)

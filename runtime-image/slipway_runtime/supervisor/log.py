@@ -47,7 +47,7 @@ class Log:
     def close(self, patience: float = 1.0) -> None:
         """Writes what is left, as far as the stream accepts it in time."""
         if self.dropped:
-            self.say(f"{self.dropped} lines were left out of this log, because nobody took them in time.")
+            self.say(f"{self.dropped} lines were left out of this log, because the log was not read in time.")
         with self._changed:
             self._is_closed = True
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""Accelerator and driver: there, enough of them, healthy, new enough. Pure."""
+"""Checks of accelerators and driver: present, enough, healthy, new enough. Pure."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def driver_is_new_enough(settings: EngineSettings, _: Facts, host: Host) -> Fail
 def enough_devices(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
     if settings.device == "cpu" or len(host.devices) >= settings.devices:
         return None
-    there = f"{len(host.devices)} of the {settings.devices} accelerators that the engine is told to use"
+    there = f"{len(host.devices)} of the {settings.devices} accelerators that the engine is configured to use"
     return Failure(
         Reason.POD_CONFIG_ERROR if not host.devices else Reason.BAD_ENGINE_ARGUMENTS,
-        f"This container was given {there}.",
-        "Ask for as many devices in the pod's resources as tensor and pipeline parallelism multiply to.",
+        f"This container has {there}.",
+        "Request as many devices in the pod's resources as the product of tensor and pipeline parallelism.",
     )
 
 
@@ -47,8 +47,8 @@ def devices_are_healthy(settings: EngineSettings, _: Facts, host: Host) -> Failu
         if device.faults:
             return Failure(
                 Reason.GPU_UNHEALTHY,
-                f"{device.name} (number {device.index}) can't be relied on: {'; '.join(device.faults)}.",
-                "Cordon the node and reset the GPU; if that doesn't help, have it replaced.",
+                f"{device.name} (number {device.index}) is not healthy: {'; '.join(device.faults)}.",
+                "Cordon the node and reset the GPU; if that doesn't help, replace it.",
             )
     return None
 

@@ -1,6 +1,6 @@
-"""Weights and KV cache against the memory that is there. Pure.
+"""Checks of weights and KV cache against the available memory. Pure.
 
-Only what can't possibly fit is refused: what an engine needs besides, it alone knows.
+Only what can't possibly fit is refused: only the engine knows what else it needs.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ LARGER_DEVICE = "Choose an accelerator with more memory, more of them (paralleli
 
 
 def device_memory_is_free(settings: EngineSettings, _: Facts, host: Host) -> Failure | None:
-    """vLLM takes its share of the whole memory at once, and gives up if others hold some of that."""
+    """vLLM takes its share of the entire memory immediately, and gives up if other processes hold part of it."""
     for device in _used(settings, host):
         wanted = int(device.memory * settings.memory_utilization)
         if settings.engine == "vllm" and device.free_memory < wanted:
             return Failure(
                 Reason.GPU_BUSY,
                 f"{device.name} (number {device.index}) has {_gib(device.free_memory)} of {_gib(device.memory)} free, "
-                f"and {_gib(wanted)} are to be used: another process holds the rest.",
-                "Find the process with nvidia-smi on the node; or lower --gpu-memory-utilization.",
+                f"but the engine would use {_gib(wanted)}: another process holds the rest.",
+                "Find that process with nvidia-smi on the node; or lower --gpu-memory-utilization.",
             )
     return None
 
@@ -38,14 +38,14 @@ def weights_fit_the_device(settings: EngineSettings, facts: Facts, host: Host) -
             each = f" for each of {settings.devices}" if settings.devices > 1 else ""
             return Failure(
                 Reason.GPU_OUT_OF_MEMORY,
-                f"{_gib(weights)} of weights{each} don't fit into the {_gib(room)} of {device.name} that may be used.",
+                f"{_gib(weights)} of weights{each} don't fit into the usable {_gib(room)} of {device.name}.",
                 LARGER_DEVICE,
             )
     return None
 
 
 def context_fits_the_device(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
-    """Room for one request of full length; an explicit size of the KV cache is the room."""
+    """Checks the room for one request of full length; if the KV cache has an explicit size, that is the room."""
     tokens = _context(settings, facts)
     needed = _kv_cache(settings, facts, tokens)
     if not tokens or not needed:
@@ -65,7 +65,7 @@ def context_fits_the_device(settings: EngineSettings, facts: Facts, host: Host) 
 
 
 def kv_cache_fits_the_device(settings: EngineSettings, facts: Facts, host: Host) -> Failure | None:
-    """A KV cache of given size is taken without a look at what is free."""
+    """vLLM allocates a KV cache of explicit size without checking the free memory."""
     weights = loaded_weights(settings, facts) // settings.devices
     for device in _used(settings, host):
         wanted = weights + (settings.kv_cache_bytes or 0)
@@ -94,7 +94,8 @@ def all_fits_the_memory_limit(settings: EngineSettings, facts: Facts, host: Host
 
 
 def loaded_weights(settings: EngineSettings, facts: Facts) -> int:
-    """Bytes of the weights in memory: vLLM takes 32-bit ones as 16 bits, and may quantize others while it loads."""
+    """Returns the bytes of the weights in memory: vLLM loads 32-bit ones as 16 bits, and may quantize others while
+    loading."""
     weights = facts.weight_bytes
     if settings.engine != "vllm" or facts.quantization:
         return weights
@@ -124,7 +125,8 @@ def _kv_cache_on_cpu(settings: EngineSettings, facts: Facts) -> int:
 
 
 def _kv_shares(settings: EngineSettings, facts: Facts) -> int:
-    """Devices that share the KV cache of a request: no more than there are heads, and latent attention has but one."""
+    """Returns how many devices share a request's KV cache: no more than there are heads, and latent attention has only
+    one."""
     heads = 1 if facts.shape.latent_size else facts.shape.kv_heads or 1
     return min(settings.tensor_parallel, heads) * settings.pipeline_parallel
 

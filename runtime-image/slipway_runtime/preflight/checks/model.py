@@ -1,6 +1,6 @@
-"""The model against the engine and its arguments. That its files are whole was found out when they were read.
+"""Checks of the model against the engine and its arguments. Whether its files are complete was checked on reading.
 
-Pure, but for adapters: their files are read here.
+Pure, except that adapters' files are read here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from slipway_runtime.models import Facts, ModelError, find_adapter, read_adapter
 from slipway_runtime.preflight.host import Host
 from slipway_runtime.preflight.settings import EngineSettings
 
-# The least compute capability for a quantization, as vLLM 0.32 has it.
+# The least compute capability for a quantization, according to vLLM 0.32.
 LEAST_CAPABILITY = {
     **dict.fromkeys(("gptq", "gptq_marlin", "auto_gptq", "inc"), (6, 0)),
     **dict.fromkeys(("compressed-tensors", "quark", "moe_wna16"), (7, 0)),
@@ -18,7 +18,7 @@ LEAST_CAPABILITY = {
     **dict.fromkeys(("modelopt", "modelopt_mxfp8", "mxfp4", "fbgemm_fp8", "experts_int8"), (8, 0)),
     "fp_quant": (10, 0),
 }
-SAME = {  # other names for what a checkpoint calls otherwise
+SAME = {  # other names for the same method in checkpoints
     **dict.fromkeys(("awq", "awq_marlin", "auto_awq"), "awq"),
     **dict.fromkeys(("gptq", "gptq_marlin", "auto_gptq"), "gptq"),
 }
@@ -32,18 +32,18 @@ def architecture_is_known(settings: EngineSettings, facts: Facts, host: Host) ->
     if facts.needs_remote_code:
         return None if settings.remote_code else _needs_remote_code(name)
     version = f"{settings.engine} {support.version}".strip()
-    known = f"; it was known {support.gone[name]}" if name in support.gone else ""
+    known = f"; it was supported {support.gone[name]}" if name in support.gone else ""
     return Failure(
         Reason.UNSUPPORTED_ARCHITECTURE,
-        f"{version} doesn't know the architecture {name}{known}.",
-        "Choose another engine or a newer image, or a model of a known architecture.",
+        f"{version} doesn't support the architecture {name}{known}.",
+        "Choose another engine or a newer image, or a model of a supported architecture.",
     )
 
 
 def _needs_remote_code(name: str) -> Failure:
     return Failure(
         Reason.UNSUPPORTED_ARCHITECTURE,
-        f"The engine doesn't know the architecture {name}, and may not run the code that the checkpoint brings.",
+        f"The engine doesn't support the architecture {name}, and may not run the code in the checkpoint.",
         "If you have read that code and trust it, allow trust-remote-code by name.",
     )
 
@@ -54,7 +54,7 @@ def tokenizer_is_there(settings: EngineSettings, facts: Facts, _: Host) -> Failu
     return Failure(
         Reason.MODEL_CORRUPT,
         f"There is no tokenizer in {facts.path}.",
-        "Fetch the whole model: tokenizer.json or tokenizer.model is missing.",
+        "Fetch the complete model: tokenizer.json or tokenizer.model is missing.",
     )
 
 
@@ -64,7 +64,7 @@ def quantization_is_known(_: EngineSettings, facts: Facts, host: Host) -> Failur
         return None
     return Failure(
         Reason.QUANTIZATION_MISMATCH,
-        f"The checkpoint is quantized by {method}, which vLLM {host.support.version} doesn't know.",
+        f"The checkpoint is quantized by {method}, which vLLM {host.support.version} doesn't support.",
         "Take the model in another quantization, such as AWQ, GPTQ or FP8.",
     )
 
@@ -81,14 +81,14 @@ def quantization_is_what_is_asked_for(settings: EngineSettings, facts: Facts, _:
     if there and (asked in ONLINE or asked in SAME):
         return Failure(
             Reason.QUANTIZATION_MISMATCH,
-            f"The checkpoint is quantized by {there} already, and {asked} is asked for.",
-            "Leave engine.quantization out, or take the model unquantized.",
+            f"engine.quantization is {asked}, but the checkpoint is already quantized by {there}.",
+            "Leave out engine.quantization, or choose the unquantized model.",
         )
     if not there and asked in SAME:
         return Failure(
             Reason.QUANTIZATION_MISMATCH,
-            f"{asked} is asked for, and the checkpoint isn't quantized: vLLM doesn't do that while it loads.",
-            "Take a checkpoint that is quantized so, or ask for FP8, which is done while loading.",
+            f"engine.quantization is {asked}, but the checkpoint isn't quantized, and vLLM can't do so while loading.",
+            "Choose a checkpoint with that quantization, or FP8, which vLLM applies while it loads.",
         )
     return None
 
@@ -115,7 +115,7 @@ def tensor_parallel_divides(settings: EngineSettings, facts: Facts, _: Host) -> 
     fitting = [number for number in (1, 2, 4, 8, 16) if heads % number == 0 and number <= max(8, tensor)]
     return Failure(
         Reason.BAD_ENGINE_ARGUMENTS,
-        f"The model's {heads} attention heads can't be shared evenly by {tensor} accelerators.",
+        f"The model's {heads} attention heads can't be divided by tensor parallelism over {tensor} accelerators.",
         f"Set engine.parallelism.tensor to one of {', '.join(map(str, fitting))}.",
     )
 
@@ -126,7 +126,7 @@ def pipeline_has_layers(settings: EngineSettings, facts: Facts, _: Host) -> Fail
         return None
     return Failure(
         Reason.BAD_ENGINE_ARGUMENTS,
-        f"The model's {layers} layers aren't enough for {settings.pipeline_parallel} stages.",
+        f"The model's {layers} layers aren't enough for {settings.pipeline_parallel} stages of pipeline parallelism.",
         f"Set engine.parallelism.pipeline to {layers} at most.",
     )
 
@@ -137,7 +137,7 @@ def context_is_within_the_models(settings: EngineSettings, facts: Facts, _: Host
         return None
     return Failure(
         Reason.CONTEXT_TOO_LONG,
-        f"A context of {wanted} tokens is asked for; the model was made for {own}.",
+        f"The context length is {wanted} tokens; the model was made for {own}.",
         f"Set engine.contextLength to {own} at most.",
     )
 

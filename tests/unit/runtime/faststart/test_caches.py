@@ -57,14 +57,14 @@ def test_what_was_never_sealed_is_made_anew(opening: Opening, said: list[str]) -
     compiled(first).write_text("half of it")
     first.close()
     assert not compiled(opening()).exists()
-    assert "was never finished: it is made anew" in said[-1]
+    assert "was never finished: it is filled again" in said[-1]
 
 
 @pytest.mark.parametrize("damage", [lambda file: file.write_text("Compiled"), lambda file: file.unlink()])
 def test_what_was_damaged_is_made_anew(opening: Opening, said: list[str], damage: Callable[[Path], object]) -> None:
     damage(filled(opening()))
     assert not compiled(opening()).exists()
-    assert "is damaged: vllm/artifact is not what it was" in said[-1]
+    assert "is damaged: vllm/artifact has changed" in said[-1]
 
 
 def test_a_manifest_that_is_no_manifest_counts_for_nothing(opening: Opening, said: list[str], tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_misfit_is_said_with_what_differs(
 ) -> None:
     filled(opening())
     assert not compiled(opening(**changed)).exists()
-    assert "fits, so one is made now" in said[-1]
+    assert "fits this start, so a new one is filled" in said[-1]
     assert difference in said[-1]
 
 
@@ -130,7 +130,7 @@ def test_what_came_after_the_seal_is_not_trusted_unless_sealed_again(opening: Op
 def test_while_one_start_makes_it_another_does_without(opening: Opening, said: list[str]) -> None:
     opening()
     assert opening().environment == {}
-    assert "another start makes it" in said[-1]
+    assert "another start fills it" in said[-1]
 
 
 def test_without_a_folder_nothing_is_kept(opening: Opening) -> None:

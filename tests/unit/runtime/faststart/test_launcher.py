@@ -188,7 +188,7 @@ def test_a_signature_that_was_not_looked_into(start: Starting, replaced: dict[st
         ),
         ({'print("the fake core loads", flush=True)': "raise MemoryError"}, "the engine core ended with exit code 1"),
         ({'print("the fake core loads", flush=True)': "signal.raise_signal(9)"}, "the engine core ended by signal 9"),
-        ({"return cls(args.model,": "return cls(str(__import__('os').getpid()),"}, "don't understand the flags alike"),
+        ({"return cls(args.model,": "return cls(str(__import__('os').getpid()),"}, "read the flags differently"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -197,7 +197,7 @@ def test_whatever_breaks_before_it_serves(start: Starting, replaced: dict[str, s
 
 
 def test_more_than_one_process_for_the_core(start: Starting) -> None:
-    _falls_back(start("--model=m", "--tensor-parallel-size=2"), "the engine core is to be more than one process")
+    _falls_back(start("--model=m", "--tensor-parallel-size=2"), "the engine core would be more than one process")
 
 
 def test_a_module_that_is_gone(start: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

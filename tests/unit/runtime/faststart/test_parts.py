@@ -296,13 +296,13 @@ def test_the_first_trouble_is_the_cause() -> None:
     progress = Progress()
     progress.hear(ChildMessage(CORE, ChildEvent.GIVES_UP, "something is odd"))
     progress.blame("the server ended, too")
-    assert progress.trouble == "the engine core finds that something is odd"
+    assert progress.trouble == "the engine core reports that something is odd"
 
 
 def test_news_that_are_not_understood_are_a_reason_to_give_up() -> None:
     progress = Progress()
     progress.hear(ChildMessage.read(CORE, "hello world\n"))
-    assert progress.trouble == r"the engine core finds that nobody understands 'hello world\n'"
+    assert progress.trouble == r"the engine core reports that its message 'hello world\n' has no known form"
 
 
 def test_a_launcher_that_breaks_leaves_neither_of_the_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,15 +24,15 @@ def test_every_word_is_taken_in_its_type() -> None:
     [
         ("{", "is not JSON"),
         ("[]", "not an object"),
-        ('{"max_in_fligth": 3}', "'max_in_fligth' is not one of its words"),
-        ('{"max_in_flight": "3"}', "max_in_flight is '3', and should be a int"),
+        ('{"max_in_fligth": 3}', "'max_in_fligth' is not one of its settings"),
+        ('{"max_in_flight": "3"}', "max_in_flight is '3', but must be a int"),
         ('{"max_in_flight": true}', "max_in_flight is True"),
         ('{"max_in_flight": -1}', "below 0"),
         ('{"max_in_flight": null}', "max_in_flight is None"),
         ('{"max_body_bytes": 0}', "below 1"),
         ('{"burst_per_key": 0}', "below 1"),
         ('{"keys": "keys"}', "absolute path"),
-        ('{"allow": "POST /x"}', "not a list of words"),
+        ('{"allow": "POST /x"}', "not a list of strings"),
         ('{"allow": ["/x"]}', "not like 'POST /path'"),
     ],
 )
