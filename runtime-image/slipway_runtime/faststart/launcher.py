@@ -65,10 +65,10 @@ def until_it_serves(pair: Pair) -> str:
     progress = Progress()
     while not (progress.serves or progress.trouble):
         match pair.occurrences.get():
-            case ChildMessage() as news:
-                progress.hear(news)
+            case ChildMessage() as message:
+                progress.receive(message)
             case ChildEnded() as end:
-                progress.blame(str(end))
+                progress.fail(str(end))
             case SignalReceived(number):
                 sys.exit(128 + number)
     return progress.trouble
@@ -90,7 +90,7 @@ def until_it_ends(pair: Pair) -> int:
         match pair.occurrences.get():
             case SignalReceived(number):
                 told = True
-                pair.tell(SERVER, number)
+                pair.send_signal(SERVER, number)
             case ChildEnded(who, code) if who == SERVER:
                 pair.terminate(CORE, TIDY_UP)
                 return code if code > 0 or told else 1

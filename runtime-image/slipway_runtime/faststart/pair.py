@@ -47,18 +47,18 @@ class Progress:
     flags: dict[str, str] = field(default_factory=dict)
     trouble: str = ""
 
-    def hear(self, news: ChildMessage) -> None:
-        match news.event:
+    def receive(self, message: ChildMessage) -> None:
+        match message.event:
             case ChildEvent.FLAGS:
-                self.flags[news.who] = news.value
+                self.flags[message.who] = message.value
                 if len(set(self.flags.values())) > 1:
-                    self.blame("the two processes read the flags differently")
+                    self.fail("the two processes read the flags differently")
             case ChildEvent.GIVES_UP:
-                self.blame(f"{NAMES[news.who]} reports that {news.value}")
+                self.fail(f"{NAMES[message.who]} reports that {message.value}")
             case ChildEvent.READY:
-                self.ready.add(news.who)
+                self.ready.add(message.who)
 
-    def blame(self, trouble: str) -> None:
+    def fail(self, trouble: str) -> None:
         """Records the first trouble: it is the cause of what follows."""
         self.trouble = self.trouble or trouble
 
@@ -78,12 +78,12 @@ class Pair:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
             for who, environment in environments.items():
-                self._begin(who, flags, environment)
+                self._start_child(who, flags, environment)
         except BaseException:  # for example at a limit of processes or threads: nothing else would end the first child
             self.__exit__()
             raise
 
-    def _begin(self, who: str, flags: Sequence[str], environment: Mapping[str, str]) -> None:
+    def _start_child(self, who: str, flags: Sequence[str], environment: Mapping[str, str]) -> None:
         reading, writing = os.pipe()
         try:
             self._processes[who] = subprocess.Popen(
@@ -96,7 +96,7 @@ class Pair:
             raise
         finally:
             os.close(writing)
-        threading.Thread(target=self._listen, args=(who, reading), name=f"{who}-news", daemon=True).start()
+        threading.Thread(target=self._listen, args=(who, reading), name=f"{who}-messages", daemon=True).start()
         threading.Thread(target=self._wait, args=(who,), name=f"{who}-end", daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -124,5 +124,5 @@ class Pair:
         self._processes[who].kill()
         return self._processes[who].wait()
 
-    def tell(self, who: str, number: int) -> None:
+    def send_signal(self, who: str, number: int) -> None:
         self._processes[who].send_signal(number)

@@ -32,7 +32,7 @@ class Guard:
         self._gate = gate or _gate_of_this_process()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._gate.watch()
+        self._gate.start_sync()
         match scope["type"]:
             case "http":
                 await self._http(scope, receive, send)
@@ -52,7 +52,7 @@ class Guard:
             elif await exchange.take_body(headers.get("content-type", "")) and await exchange.admitted():
                 asked = _asked_of_the_engine(scope, visit, traced=gate.traces(visit))
                 if visit.path == ONE_MODEL:
-                    await exchange.tell_of_model(_path(scope).rpartition("/")[2], await self._models(asked, exchange))
+                    await exchange.send_model(_path(scope).rpartition("/")[2], await self._models(asked, exchange))
                 else:
                     await self._app(asked, exchange.receive, exchange.send)
         except asyncio.CancelledError:

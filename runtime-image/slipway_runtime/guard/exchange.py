@@ -130,7 +130,7 @@ class Exchange:
             if message["type"] == "http.disconnect":
                 self._visit.client_left()
                 return None
-            if refusal := self._gate.came(self._visit, len(message.get("body", b""))):
+            if refusal := self._gate.receives(self._visit, len(message.get("body", b""))):
                 return refusal
             self._body.append(message)
             if not message.get("more_body"):
@@ -159,7 +159,7 @@ class Exchange:
                 visit = self._visit
                 visit.events += 1
                 visit.text += text
-                self._gate.untold += 1
+                self._gate.unreported += 1
                 return self._send(message)
         return self._look_at(message)
 
@@ -190,7 +190,7 @@ class Exchange:
         if not last and type(reading) is Stream and (text := reading.text_of_plain(piece)) >= 0:
             self._visit.events += 1
             self._visit.text += text
-            self._gate.untold += 1
+            self._gate.unreported += 1
             if state is HEAD_HELD:
                 self._state = FORWARDING
                 self._gate.piece(self._visit)
@@ -247,7 +247,7 @@ class Exchange:
         self._gate.piece(visit)
         await self.refuse(refusal)
 
-    async def tell_of_model(self, name: str, models: Mapping[str, Any]) -> None:
+    async def send_model(self, name: str, models: Mapping[str, Any]) -> None:
         """Sends one model, as the engine describes it in its list."""
         if name not in models:
             await self._refused(errors.no_such_model(name, tuple(models)))
@@ -283,7 +283,7 @@ class Exchange:
         return FORWARDING <= self._state <= BROKEN_OFF and not self._visit.stream
 
     def _own_headers(self) -> list[tuple[bytes, bytes]]:
-        return [(name.encode(), value.encode()) for name, value in self._gate.told(self._visit)]
+        return [(name.encode(), value.encode()) for name, value in self._gate.own_headers(self._visit)]
 
 
 class _Nothing:

@@ -39,7 +39,7 @@ RESPONSES = "/v1/responses"
 LEAST_ARRIVING = 256
 """The least limit of requests of one sender whose bodies are incomplete; it is twice `max_in_flight` if that is more.
 """
-LOOK_EVERY = 0.1  # seconds between two exchanges with the supervisor
+SYNC_EVERY = 0.1  # seconds between two exchanges with the supervisor
 
 Headers = Mapping[str, str]
 
@@ -65,15 +65,15 @@ class Gate:
         self._arrivals = Arrivals(max(LEAST_ARRIVING, 2 * settings.max_in_flight))
         most = settings.max_bodies_bytes
         share = max(settings.max_body_bytes, most // 2) if settings.keys else most
-        self._room = BodyMemory(total=most, of_owner=share)
+        self._body_memory = BodyMemory(total=most, of_owner=share)
         self._responses = Responses()
         self._metrics = Metrics(registry, settings.model)
         self._tracer = Tracer.of(settings, self._metrics)
         self._share = settings.traces_sample_ratio if self._tracer else 0.0
         self._arriving: dict[Visit, asyncio.Task[object] | None] = {}
         self._in_flight: dict[Visit, asyncio.Task[object] | None] = {}
-        self._watching: asyncio.TimerHandle | None = None
-        self.untold = 0
+        self._next_sync: asyncio.TimerHandle | None = None
+        self.unreported = 0
         """Tokens that have passed and were not added to the control file yet."""
 
     @classmethod
@@ -142,7 +142,7 @@ class Gate:
         self._arrivals.leave(visit.sender)
         self._slot.arrived()
 
-    def came(self, visit: Visit, size: int) -> ErrorResponse | None:
+    def receives(self, visit: Visit, size: int) -> ErrorResponse | None:
         """Counts more bytes of a body that have arrived; returns why they can't be accepted."""
         if visit.body_bytes + size > visit.most_bytes:
             return errors.too_large(visit.most_bytes)
@@ -156,7 +156,7 @@ class Gate:
         return self._take(visit, visit.body_bytes + body.memory - visit.memory)
 
     def _take(self, visit: Visit, size: int) -> ErrorResponse | None:
-        if refusal := self._room.take(visit.owner, size, has=visit.memory):
+        if refusal := self._body_memory.take(visit.owner, size, has=visit.memory):
             return refusal
         visit.memory += size
         return None
@@ -227,7 +227,7 @@ class Gate:
             visit.charged = tokens
             self._limits.tokens.take(visit.owner, more, self.clock())
 
-    def told(self, visit: Visit) -> list[tuple[str, str]]:
+    def own_headers(self, visit: Visit) -> list[tuple[str, str]]:
         """Returns our own headers: the request's id and trace, and the tokens that its owner has left."""
         told = [("x-request-id", visit.request_id), ("traceparent", visit.trace.traceparent())]
         if (
@@ -261,7 +261,7 @@ class Gate:
     def leave(self, visit: Visit) -> None:
         visit.ended = self.clock()
         if self._tracer and visit.trace.sampled and self.traces(visit):
-            self._tracer.tell(visit)
+            self._tracer.send(visit)
         if visit in self._arriving:
             self._has_arrived(visit)
         if visit in self._in_flight:
@@ -270,7 +270,7 @@ class Gate:
             if visit.work:
                 self._finish(visit)
         if visit.memory:
-            self._room.leave(visit.owner, visit.memory)
+            self._body_memory.leave(visit.owner, visit.memory)
         if visit.supervisor or visit.kind is RouteKind.OPEN:
             return  # probes are many, and say nothing about the clients of the model
         self._metrics.answered(visit.owner, visit.path, visit.status)
@@ -280,7 +280,7 @@ class Gate:
     def _finish(self, visit: Visit) -> None:
         self._charge(visit, visit.tokens_at_the_end)
         self._metrics.in_flight.dec()
-        self._tell_tokens()
+        self._report_tokens()
         self._slot.end(waiting=not visit.first, done=visit.done)
         self._measure(visit)
 
@@ -296,18 +296,18 @@ class Gate:
         if (per_token := visit.per_token) is not None:
             series.per_token.observe(per_token)
 
-    def watch(self) -> None:
+    def start_sync(self) -> None:
         """Starts the regular exchange with the supervisor, if it isn't running."""
-        if self._watching is None:
-            self._look()
+        if self._next_sync is None:
+            self._sync()
 
-    def _tell_tokens(self) -> None:
-        self._slot.tokens(self.untold)
-        self.untold = 0
+    def _report_tokens(self) -> None:
+        self._slot.tokens(self.unreported)
+        self.unreported = 0
 
-    def _look(self) -> None:
+    def _sync(self) -> None:
         self._slot.beat()
-        self._tell_tokens()
+        self._report_tokens()
         if self.settings.tokens_per_minute_per_key:
             for visit in self._in_flight:
                 self._charge(visit, visit.tokens)
@@ -319,14 +319,14 @@ class Gate:
         elif self._arriving:
             now = self.clock()
             _cut((each for each in self._arriving.items() if each[0].is_late(now)), errors.TOO_SLOW)
-        self._watching = asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
+        self._next_sync = asyncio.get_running_loop().call_later(SYNC_EVERY, self._sync)
 
     def close(self) -> None:
         if self._tracer:
             self._tracer.close()
-        if self._watching:
-            self._watching.cancel()
-            self._watching = None
+        if self._next_sync:
+            self._next_sync.cancel()
+            self._next_sync = None
 
 
 def _cut(visits: Iterable[tuple[Visit, asyncio.Task[object] | None]], told: ErrorResponse) -> None:

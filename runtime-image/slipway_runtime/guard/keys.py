@@ -37,7 +37,7 @@ from slipway_runtime.guard.guesses import Guesses
 SHORTEST, LONGEST = 8, 512  # bytes: a shorter one can be guessed, and is probably a mistake
 MOST_KEYS = 1000
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-LOOK_EVERY = 1.0
+CHECK_EVERY = 1.0
 AT_ONCE = 32  # files or keys; after each, requests get their turn
 DATA = "..data"
 
@@ -54,11 +54,11 @@ class Keys:
         self._owners: dict[bytes, str] = {}
         self._guesses = Guesses()
         self.owners = 0
-        self._looks: object = None
-        self._next_look = 0.0
+        self._seen: object = None
+        self._next_check = 0.0
         self._steps: Iterator[None] | None = None
         """The rest of the check that is running."""
-        for _ in self._look():
+        for _ in self._check_files():
             pass
 
     def owner(self, shown: bytes) -> str | None:
@@ -68,8 +68,8 @@ class Keys:
     def check(self, shown: bytes, *, client: str) -> tuple[str | None, float]:
         """Returns the key's owner, and the seconds for which this client's keys aren't checked after wrong ones."""
         now = self._clock()
-        if self._steps is None and now >= self._next_look:
-            self._steps = self._look()
+        if self._steps is None and now >= self._next_check:
+            self._steps = self._check_files()
             self._go_on()
         if not shown:
             return None, 0.0
@@ -94,27 +94,27 @@ class Keys:
                 return
         self._steps = None
 
-    def _look(self) -> Steps:
-        self._next_look = self._clock() + LOOK_EVERY
+    def _check_files(self) -> Steps:
+        self._next_check = self._clock() + CHECK_EVERY
         try:
             if data := _mounted(self._folder):
-                folder, looks = data
-                if looks != self._looks:
-                    yield from self._take((yield from _files(folder)), looks)
+                folder, state = data
+                if state != self._seen:
+                    yield from self._take((yield from _files(folder)), state)
             else:
                 files = yield from _files(self._folder)
-                if files != self._looks:
+                if files != self._seen:
                     yield from self._take(files, files)
         except OSError as error:
             logger.warning("API keys can't be read; the known ones stay valid: %s", error)
 
-    def _take(self, files: "list[File]", looks: object) -> Steps:
+    def _take(self, files: "list[File]", state: object) -> Steps:
         owners: dict[bytes, str] = {}
         for number, (owner, key) in enumerate(_keys_of(files), 1):
             owners |= dict.fromkeys(map(self._digest, forms_of(key)), owner)
             if number % AT_ONCE == 0:
                 yield
-        self._owners, self._looks = owners, looks
+        self._owners, self._seen = owners, state
         self.owners = len(set(owners.values()))
         logger.info("API keys of %d owners are valid.", self.owners)
 

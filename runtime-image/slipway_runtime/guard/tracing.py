@@ -42,7 +42,7 @@ class Tracer:
         atexit.register(tracer.close)
         return tracer
 
-    def tell(self, visit: Visit) -> None:
+    def send(self, visit: Visit) -> None:
         """Sends the spans of a visit that has ended just now."""
         self._exporter.add(spans_of(visit, model=self._model, offset=time.time_ns() - _nanoseconds(visit.ended)))
 

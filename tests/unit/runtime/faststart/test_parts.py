@@ -286,22 +286,22 @@ def test_a_torch_without_ptxas_leaves_the_choice_to_triton(tmp_path: Path, monke
 def test_it_serves_when_both_are_ready_and_mean_the_same() -> None:
     progress = Progress()
     for who in (CORE, SERVER):
-        progress.hear(ChildMessage(who, ChildEvent.FLAGS, "1"))
+        progress.receive(ChildMessage(who, ChildEvent.FLAGS, "1"))
         assert not progress.serves
-        progress.hear(ChildMessage(who, ChildEvent.READY))
+        progress.receive(ChildMessage(who, ChildEvent.READY))
     assert progress.serves
 
 
 def test_the_first_trouble_is_the_cause() -> None:
     progress = Progress()
-    progress.hear(ChildMessage(CORE, ChildEvent.GIVES_UP, "something is odd"))
-    progress.blame("the server ended, too")
+    progress.receive(ChildMessage(CORE, ChildEvent.GIVES_UP, "something is odd"))
+    progress.fail("the server ended, too")
     assert progress.trouble == "the engine core reports that something is odd"
 
 
 def test_news_that_are_not_understood_are_a_reason_to_give_up() -> None:
     progress = Progress()
-    progress.hear(ChildMessage.read(CORE, "hello world\n"))
+    progress.receive(ChildMessage.read(CORE, "hello world\n"))
     assert progress.trouble == r"the engine core reports that its message 'hello world\n' has no known form"
 
 
