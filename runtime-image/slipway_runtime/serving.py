@@ -12,7 +12,6 @@ from pathlib import Path
 from slipway_runtime import preflight
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, Refusal, Wish
-from slipway_runtime.failure import exit_code_of
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
@@ -51,13 +50,13 @@ def check(arguments: argparse.Namespace) -> int:
         facts, _, settings = _planned(arguments)
     except (ModelError, Refusal) as refusal:
         sys.stderr.write(f"slipway-runtime: {refusal.failure.message} {refusal.failure.remedy}\n")
-        return exit_code_of(refusal.failure.reason)
+        return refusal.failure.reason.exit_code
     code = 0
     for finding in preflight.examine(settings, facts, preflight.read_host(settings)):
         said = finding.failure.message if finding.failure else finding.trouble or "well"
         told = said.encode(errors="backslashreplace").decode()  # a folder's name may be no Unicode
         sys.stdout.write(f"{finding.check}: {told} ({finding.seconds * 1000:.1f} ms)\n")
-        code = exit_code_of(finding.failure.reason) if finding.failure else code
+        code = finding.failure.reason.exit_code if finding.failure else code
     return code
 
 

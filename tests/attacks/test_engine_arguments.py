@@ -14,12 +14,13 @@ import pytest
 import xllamacpp
 import yaml
 from slipway.api import arguments, mounts, variables
-from slipway.api.engine_flags import DANGEROUS, HARMLESS, LLAMACPP, REASONS, REFUSED, VLLM
+from slipway.contract.flags import DANGEROUS, HARMLESS, REASONS, REFUSED
 from slipway.operator.rendering import Desired, Unrenderable, World, render
 from support.rendered_worlds import arguments as rendered
 from support.rendered_worlds import on_h100, plan, predictor, runtime
 from support.slipway_api import rows
 
+VLLM, LLAMACPP = "vllm", "llamacpp"
 RECORDED = yaml.safe_load((Path(__file__).parent / "recorded/vllm-0.32.0.yaml").read_text())
 FLAGS: list[str] = RECORDED["flags"].split()
 VARIABLES: list[str] = RECORDED["variables"].split()

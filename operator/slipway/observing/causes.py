@@ -13,7 +13,7 @@ from .pods import Pod, cause_of
 from .references import in_words
 from .world import INFERENCE_SERVICE, Object, Refusal, WorldView, condition, parse_time
 
-REFUSALS: words.Table = (
+REFUSALS = words.table(
     (
         r"cannot find RESTMapping",
         Reason.API_ERROR,

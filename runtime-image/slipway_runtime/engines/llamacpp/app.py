@@ -25,7 +25,7 @@ from slipway_runtime import control
 from slipway_runtime.engines.engine import Refusal
 from slipway_runtime.engines.heap import Heap
 from slipway_runtime.engines.llamacpp import Settings, fill
-from slipway_runtime.engines.llamacpp_calls import Broken, Call, Request, call
+from slipway_runtime.engines.llamacpp.calls import Broken, Call, Request, call
 from slipway_runtime.engines.web import WhileThere, body_of, serving
 from slipway_runtime.failure import termination_message
 from slipway_runtime.guard import errors
