@@ -38,7 +38,7 @@ def _status() -> str:
         "All but the last two are good when `True`. Argo CD, Flux and `kubectl wait` read those two.",
         _table(("condition", "meaning"), ((f"`{each}`", each.meaning) for each in ConditionType)),
         "## Reasons",
-        "Conditions, events and metrics use the same words. If a reason is final, waiting doesn't help: a person has to act.",
+        "Conditions, events and metrics use the same words. Final: waiting doesn't help, a person has to act.",
         _table(("reason", "meaning", "final"), reasons),
     )
 

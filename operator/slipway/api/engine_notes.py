@@ -1,7 +1,7 @@
 """What a ServingRuntime that isn't Slipway's says about its engine: annotations in its `spec.annotations`.
 
-KServe copies these to the pods. So the operator, which renders objects from them, and the activator, which polls a pod's
-metrics by them, read the same; and a pod of an older version is still polled as that version said.
+KServe copies these to the pods. So the operator, which renders objects from them, and the activator, which polls a
+pod's metrics by them, read the same; and a pod of an older version is still polled as that version said.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """A cause in CamelCase, with its meaning; final if waiting doesn't help and a person has to act."""
+    """A cause with its meaning; final if waiting doesn't help and a person has to act."""
 
     meaning: str
     is_final: bool
@@ -76,7 +76,7 @@ class Reason(StrEnum):
     PLANNED = ("Planned", "An accelerator, an engine and resources are chosen.", False)
     PAUSED = (
         "Paused",
-        "The annotation slipway.dev/paused fixes the number of replicas; remove it to scale again.",
+        "The annotation slipway.dev/paused keeps the number of replicas as it is; remove it to resume scaling.",
         False,
     )
     AS_WANTED = ("AsWanted", "Everything is as the spec wants it.", False)

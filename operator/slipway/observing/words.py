@@ -1,4 +1,4 @@
-"""What logs and messages of other programs mean: of engines, downloaders, registries, the container runtime, the scheduler.
+"""What logs and messages of other programs mean: of engines, downloaders, registries and the scheduler.
 
 An exit code says little: every start of vLLM that fails ends with 1. The log has the cause, in sentences that can be
 recognized. Those of engines are in runtime-image/contract/sentences.yaml, because slipway-runtime reads them, too; the
@@ -28,11 +28,13 @@ class Said(NamedTuple):
     words: str
     remedy: str = ""
 
-    @property
-    def told(self) -> str:
-        """Words and remedy; if there is too little room for both, the words are cut."""
-        remedy = shorten(self.remedy, LONGEST // 2)
-        return f"{shorten(self.words, LONGEST - len(remedy) - 1)} {remedy}".rstrip()
+
+def with_remedy(message: str, remedy: str) -> str:
+    """Both, one after the other; if there is too little room, the message is cut, not the remedy."""
+    if not remedy:
+        return message
+    remedy = shorten(remedy, LONGEST // 2)
+    return f"{shorten(message, LONGEST - len(remedy) - 2).rstrip('.')}. {remedy}"
 
 
 Table = tuple[Sentence, ...]

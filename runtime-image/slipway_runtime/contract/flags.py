@@ -319,7 +319,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
 """.split()
     ),
 }
-"""By what is said of them, the flags that are refused with a reason of their own."""
+"""By what is said of them, the flags that are refused for a reason of their own."""
 REFUSED: tuple[str, ...] = tuple(
     """
     --additional-config --alias --allowed-local-media-path --allowed-media-domains --api-key --api-key-file --api-prefix
@@ -359,6 +359,7 @@ REFUSED: tuple[str, ...] = tuple(
     -dpm -dpn -dpp -dpr -hf -m -md -n -np -pcp -pp -q -r -sc -tp
 """.split()
 )
+"""Those of REASONS in alphabetical order."""
 DANGEROUS: tuple[str, ...] = tuple(
     """
     --additional-config --allowed-local-media-path --api-key --api-key-file --code-revision --compilation-config

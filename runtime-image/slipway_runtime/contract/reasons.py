@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """A cause in CamelCase, with its meaning and its exit code."""
+    """A cause with its meaning and its exit code."""
 
     meaning: str
     exit_code: int

@@ -6,6 +6,7 @@ import pytest
 from slipway.api.reasons import Reason
 from slipway.observing import words
 
+
 def meaning(said: words.Said | None) -> tuple[Reason, str] | None:
     return (said.reason, said.words) if said else None
 
@@ -103,7 +104,10 @@ def test_the_runtime_s_own_explanation_counts_before_the_engine_s_words() -> Non
 
 
 def test_a_reason_of_a_newer_runtime_is_unknown_and_its_words_are_kept() -> None:
-    assert meaning(words.explain('{"reason": "New", "message": "it is so"}', words.ENGINE)) == (Reason.UNKNOWN, "it is so")
+    assert meaning(words.explain('{"reason": "New", "message": "it is so"}', words.ENGINE)) == (
+        Reason.UNKNOWN,
+        "it is so",
+    )
 
 
 @pytest.mark.parametrize("line", ["{", "{}", '{"reason": "GpuBusy"}', "[1]", '{"level": "info", "message": "x"}'])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from slipway.api.reasons import Reason as OperatorsReason
-from slipway.observing.words import ENGINE, LONGEST, explain
+from slipway.observing.words import ENGINE, LONGEST, explain, with_remedy
 from slipway_runtime.contract.pod import TERMINATION_LIMIT
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.failure import Failure, termination_message, write_termination_message
@@ -51,7 +51,7 @@ def test_the_operator_understands_the_line() -> None:
     said = explain(termination_message(FAILURE), ENGINE)
     assert said
     assert said.reason is OperatorsReason.GPU_OUT_OF_MEMORY
-    assert said.told == f"{FAILURE.message} {FAILURE.remedy}"
+    assert with_remedy(said.words, said.remedy) == f"{FAILURE.message} {FAILURE.remedy}"
 
 
 ANY_TEXT = st.text(st.characters(), max_size=6000)  # lone surrogates and control characters among them
@@ -68,7 +68,7 @@ def test_whatever_was_said_fits_and_is_one_line_that_the_operator_reads(
     said = explain(text, ENGINE)
     assert said
     assert said.reason is OperatorsReason.ENGINE_CRASHED
-    assert len(said.told) <= LONGEST
+    assert len(with_remedy(said.words, said.remedy)) <= LONGEST
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "🙂", '"', "\x00", "\ud800"])

@@ -9,5 +9,5 @@ from slipway_runtime.engines.flags import WHY_REFUSED, WRITTEN_FLAGS
 
 def test_it_is_the_operators() -> None:
     assert HARMLESS == operators.HARMLESS
-    assert WHY_REFUSED == {flag: why for why, flags in operators.REASONS.items() for flag in flags}
-    assert WRITTEN_FLAGS == {flag for flags in operators.WRITTEN.values() for flag in flags}
+    assert {flag: why for why, flags in operators.REASONS.items() for flag in flags} == WHY_REFUSED
+    assert {flag for flags in operators.WRITTEN.values() for flag in flags} == WRITTEN_FLAGS

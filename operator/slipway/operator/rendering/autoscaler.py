@@ -13,10 +13,10 @@ from __future__ import annotations
 from slipway.api.engine import ANY_CONCURRENCY
 from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
 from slipway.contract.engines import LLAMACPP
+from slipway.contract.pod import IN_FLIGHT_METRIC
 from slipway.operator.planning import Plan
 from slipway.operator.rendering.desired import Object, ObjectReference, World
 from slipway.operator.rendering.metadata import owned
-from slipway.contract.pod import IN_FLIGHT_METRIC
 from slipway.operator.rendering.runtimes import CONTAINER
 from slipway.operator.rendering.scaling import EXTERNAL, SCALE_DOWN, predictor_deployment
 from slipway.operator.rendering.schedule import Kept

@@ -1,7 +1,7 @@
 """How each engine gets what the spec wants.
 
-Those that Slipway builds in are rendered from their engine.yaml; options that are no plain `--flag=value` have a function
-in a module of the engine's name, listed in CODE. All others are described by their ServingRuntime.
+Those that Slipway builds in are rendered from their engine.yaml; options that are no plain `--flag=value` have a
+function in a module of the engine's name, listed in CODE. All others are described by their ServingRuntime.
 """
 
 from __future__ import annotations

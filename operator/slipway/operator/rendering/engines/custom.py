@@ -113,12 +113,15 @@ def _of_wishes(name: str, notes: Notes, spec: LLMDeploymentSpec) -> Iterator[str
     ]
     for field in [*wished, *([engine_notes.SERVED_NAME] if spec.model.served_name else [])]:
         if field not in notes.options:
-            yield f"{field}: the ServingRuntime {name} doesn't say by which option it takes this; write it into extraArgs."
+            yield (
+                f"{field}: the ServingRuntime {name} doesn't say by which option it takes this; write it into "
+                "extraArgs."
+            )
     for field, count in zip((engine_notes.TENSOR, engine_notes.PIPELINE), parallelism(spec), strict=True):
         if count > 1 and field not in notes.options:
             yield (
-                f"{field}: a replica gets devices for {count}, but the ServingRuntime {name} doesn't say by which option "
-                "it takes this; write it into extraArgs."
+                f"{field}: a replica gets devices for {count}, but the ServingRuntime {name} doesn't say by which "
+                "option it takes this; write it into extraArgs."
             )
     if spec.observability.tracing:
         yield f"observability.tracing: the ServingRuntime {name} isn't Slipway's; set up tracing in its own settings."
@@ -150,8 +153,8 @@ def _of_the_rest(name: str, notes: Notes, ports: Sequence[int], spec: LLMDeploym
     port = notes.metrics.port
     if notes.drains_for is None:
         yield (
-            f"rollout.drainTimeout: the ServingRuntime {name} doesn't say whether it finishes its requests after SIGTERM "
-            f"(see {PAGE})."
+            f"rollout.drainTimeout: the ServingRuntime {name} doesn't say whether it finishes its requests after "
+            f"SIGTERM (see {PAGE})."
         )
     if spec.observability.monitor and port and port not in ports:
         yield (
