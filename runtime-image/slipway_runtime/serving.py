@@ -25,7 +25,7 @@ from slipway_runtime.supervisor.start_trace import PARENT, StartTrace
 from slipway_runtime.versions import version_of
 
 MAX_IN_FLIGHT = {each.name: each.most_in_flight for each in BUILT_IN}
-"""Requests in one pod if no limit is given. Those in the engine's queue count; the next one gets 429."""
+"""Requests in one pod if no limit is given. Those in the engine's queue count; the next one is refused for now."""
 
 
 def serve(arguments: argparse.Namespace) -> int:

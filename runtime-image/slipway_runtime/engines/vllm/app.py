@@ -1,7 +1,7 @@
-"""What vLLM's web server loads as its middleware: the guard, and by being imported, limits to its connections.
+"""What vLLM's web server loads as its middleware: the guard. Importing it also limits the server's connections.
 
-vLLM loads it in each process that serves, after which it starts uvicorn there with whatever protocol uvicorn chooses.
-That the limits are in force is tried by the supervisor, before it calls the engine ready.
+vLLM loads it in each process that serves, and then starts uvicorn there with the protocol that is uvicorn's default.
+The supervisor tests that the limits are in force before it reports the engine as ready.
 """
 
 from slipway_runtime.engines.connection import limit_uvicorn
