@@ -29,24 +29,24 @@ Rows = Iterable[Sequence[str]]
 STATES = {
     State.STARTING: "The engine loads.",
     State.READY: "Requests are answered.",
-    State.LEAVING: "Told to stop. Requests are still answered, until no Service leads here any more.",
+    State.LEAVING: "Asked to stop. Requests are still answered, until no Service leads here any more.",
     State.DRAINING: "New requests get 503; those in flight are finished.",
-    State.CUTTING: "What outlived the drain ends with an error.",
-    State.STOPPING: "The engine is told to end, or killed.",
+    State.CUTTING: "Requests that outlast the drain end with an error.",
+    State.STOPPING: "The engine is asked to end, or killed.",
     State.ENDED: "The engine has ended.",
 }
 PATHS = {
     "/startupz": "200 once the engine has answered for the first time",
-    "/readyz": "200 while requests are answered and the pod isn't told to stop; `?wait=10` waits up to 10 s for it",
-    "/livez": "503 when the engine makes no progress; the pod then ends by itself, with the reason",
+    "/readyz": "200 while requests are answered and the pod isn't stopping; `?wait=10` waits up to 10 s for it",
+    "/livez": "503 when the engine makes no progress; the pod then ends on its own, with the reason",
     "/info": "versions, facts of the model, flags with their reasons, capacity, phases with their times, as JSON",
     "/metrics": "the runtime's metrics, the guard's and the engine's, in one scrape",
 }
 WHO = {
-    Kind.OPEN: "everybody",
-    Kind.KEYED: "who has a key",
-    Kind.LIMITED: "who has a key, within the limits",
-    Kind.WORK: "who has a key, within the limits; counted and measured",
+    Kind.OPEN: "everyone",
+    Kind.KEYED: "clients with a key",
+    Kind.LIMITED: "clients with a key, within the limits",
+    Kind.WORK: "clients with a key, within the limits; counted and measured",
 }
 
 
@@ -66,9 +66,9 @@ def page() -> Iterator[str]:
         yield table(("option", "default", "meaning"), options(engine))
     yield "## Flags and variables of engines that are refused"
     yield (
-        "So is every flag that is in no list of Slipway's, is shortened, or has JSON that loads code by name.\n"
-        "Those that the operator writes may be given once. `serve vllm` lets through what `--allow=NAME` names,\n"
-        "for those who run the image without the operator, which gives no such option."
+        "Also refused is every flag that is in none of Slipway's lists, is abbreviated, or has JSON that loads code by\n"
+        "name. Flags that the operator writes may be given once. `serve vllm` allows what `--allow=NAME` names, for\n"
+        "people who run the image without the operator; the operator never gives that option."
     )
     yield table(("flags", "why"), refused())
     yield table(("variable of vLLM", "why"), ((f"`{each.name}`", each.why) for each in DANGEROUS_VARIABLES))
@@ -76,20 +76,20 @@ def page() -> Iterator[str]:
         ("variable of llama.cpp", "why"), ((f"`{each}…`", "it changes llama.cpp without any check") for each in FOREIGN)
     )
     yield "## Checks before the start"
-    yield "Made one after the other, before the engine is started; the first that fails ends the pod with its reason."
+    yield "They run one after the other before the engine is started; the first that fails ends the pod with its reason."
     yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
     yield "## States"
     yield table(("state", "meaning"), ((f"`{state}`", STATES[state]) for state in State))
     yield "## Management port"
     yield table(("path", "answer"), ((f"`{path}`", meaning) for path, meaning in PATHS.items()))
     yield "## Paths that are served"
-    yield "All others get 404, whatever the engine would answer. Keys are asked for where `--api-keys` is given."
+    yield "All others get 404, whatever the engine would answer. A key is needed if `--api-keys` is given."
     yield table(("path", "for whom"), ((f"`{r.method} {r.path}`", WHO[r.kind]) for r in SERVED))
     yield "## Exit codes"
-    yield "0 after being told to stop. With any other, the termination message is a line of JSON that names the reason."
+    yield "0 after being asked to stop. With any other code, the termination message is a line of JSON that names the reason."
     yield table(("code", "reason", "meaning"), ((str(each.exit_code), f"`{each}`", each.meaning) for each in Reason))
     yield "## Metrics"
-    yield "Those of the engine keep their own names and stand beside these."
+    yield "The engine's metrics are shown next to these, under their own names."
     yield table(("metric", "kind", "labels", "meaning"), metrics())
 
 

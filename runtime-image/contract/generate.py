@@ -195,8 +195,8 @@ def as_python(line: str) -> str:
 
 
 def sentences(codes: Mapping[str, int]) -> str:
-    files = [*(folder_of(name) / "sentences.yaml" for name in built_in()), HERE / "sentences.yaml"]
-    data = [read(file.name, file.parent) for file in files]
+    folders = [*filter(has_sentences, map(folder_of, engine_names())), HERE]
+    data = [read("sentences.yaml", folder) for folder in folders]
     rows = [row for kind in CLASSES for each in data for row in rows_of(each["classes"].get(kind, []), codes)]
     if unknown := {kind for each in data for kind in each["classes"]} - {*CLASSES}:
         raise ContractError(f"sentences.yaml: {', '.join(sorted(unknown))} is no class of sentences")
@@ -208,8 +208,12 @@ def sentences(codes: Mapping[str, int]) -> str:
     return text + f"ROWS: tuple[tuple[str, str, str], ...] = {tuple(rows)!r}\n"
 
 
-def rows_of(told: list[dict[str, Any]], codes: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
-    for row in told:
+def has_sentences(folder: Path) -> bool:
+    return (folder / "sentences.yaml").is_file()
+
+
+def rows_of(rows: list[dict[str, Any]], codes: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
+    for row in rows:
         pattern = "|".join(row["says"])
         re.compile(pattern)
         if row["reason"] not in codes:
@@ -221,19 +225,19 @@ def rows_of(told: list[dict[str, Any]], codes: Mapping[str, int]) -> Iterator[tu
 
 
 def flags() -> str:
-    told, of_engines = read("flags.yaml"), {name: read("flags.yaml", folder_of(name)) for name in built_in()}
+    words, of_engines = read("flags.yaml"), {name: read("flags.yaml", folder_of(name)) for name in built_in()}
     written: dict[str, list[str]] = {}
     for each in of_engines.values():
         for field, names in each["written"].items():
             written.setdefault(field, []).extend(names.split())
-    dangers = {f"{why['why']}; {told['instead'][why['instead']]}": key for key, why in told["dangers"].items()}
+    dangers = {f"{why['why']}; {words['instead'][why['instead']]}": key for key, why in words["dangers"].items()}
     dangerous = {
         why: [name for each in of_engines.values() for name in each["dangers"].get(key, "").split()]
         for why, key in dangers.items()
     }
     reasons = {
-        **{told["written"].replace("FIELD", field): names for field, names in written.items()},
-        told["set_by_slipway"]: [name for each in of_engines.values() for name in each["set_by_slipway"].split()],
+        **{words["written"].replace("FIELD", field): names for field, names in written.items()},
+        words["set_by_slipway"]: [name for each in of_engines.values() for name in each["set_by_slipway"].split()],
         **{f"is refused because it {why}": names for why, names in dangerous.items()},
     }
     harmless = {name: tuple(each["harmless"].split()) for name, each in of_engines.items()}
@@ -282,21 +286,21 @@ def split(words: Collection[str]) -> str:
 
 
 def engine(name: str) -> Engine:
-    told = read("engine.yaml", folder_of(name))
+    data = read("engine.yaml", folder_of(name))
     try:
-        metrics = Metrics(**as_tuples(told.pop("metrics")))
-        options = {field: Option(**as_tuples(option)) for field, option in told.pop("options", {}).items()}
-        return Engine(name=name, metrics=metrics, options=options, **as_tuples(told))
+        metrics = Metrics(**as_tuples(data.pop("metrics")))
+        options = {field: Option(**as_tuples(option)) for field, option in data.pop("options", {}).items()}
+        return Engine(name=name, metrics=metrics, options=options, **as_tuples(data))
     except TypeError as error:
         raise ContractError(f"engines/{name}/engine.yaml: {error}") from None
 
 
-def as_tuples(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+def as_tuples(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
 def list_of_engines(engines: Mapping[str, Engine]) -> str:
-    about = "The engines that Slipway knows: those that it builds in, and those that the chart can bring."
+    about = "The engines that Slipway knows: those that it builds in, and those that the chart can install."
     text = header(about=about, source="slipway_runtime/engines/NAME/engine.yaml of the runtime")
     text += "from collections.abc import Mapping\n\nfrom .engine import ALL, Engine, Metrics, Option\n\n"
     for each in engines.values():
@@ -308,7 +312,7 @@ def list_of_engines(engines: Mapping[str, Engine]) -> str:
     text += (
         "OTHERS: Mapping[str, Engine] = {each.runtimes[ALL]: each for each in ENGINES.values() if not each.built_in}\n"
     )
-    text += '"""By their ClusterServingRuntimes, which the chart brings if it is told to."""\n'
+    text += '"""By their ClusterServingRuntimes, which the chart installs if its values enable them."""\n'
     return text + 'OTHER_RUNTIMES = tuple(OTHERS)\n"""What `engine.name` calls them."""\n'
 
 
@@ -345,7 +349,7 @@ def write_runtime(engine: Engine) -> None:
 
 def notes(engine: Engine) -> str:
     names, metrics = read("pod.yaml"), engine.metrics
-    told = {
+    annotations = {
         names["PORT_ANNOTATION"]: f'"{metrics.port}"',
         names["PATH_ANNOTATION"]: metrics.path,
         names["IN_FLIGHT_ANNOTATION"]: folded(metrics.in_flight),
@@ -355,7 +359,7 @@ def notes(engine: Engine) -> str:
         names["OPTIONS_ANNOTATION"]: folded([f"{f}={o.flag or o.variable}" for f, o in engine.options.items()]),
     }
     source = f"runtime-image/slipway_runtime/engines/{engine.name}/engine.yaml"
-    lines = [f"    {name}: {value}\n" for name, value in told.items() if value]
+    lines = [f"    {name}: {value}\n" for name, value in annotations.items() if value]
     return f"  annotations: # written by `make generate` from {source}\n{''.join(lines)}"
 
 

@@ -56,7 +56,7 @@ class Engine:
     live_path: str = ""
     most_in_flight: int | None = None  # requests in one pod, if the spec sets no limit
     concurrency: Mapping[str, int] = field(default_factory=dict)  # requests at a time, by mode
-    drains_for: str = ""  # how long it continues with running requests after SIGTERM; slipway-runtime drains by itself
+    drains_for: str = ""  # how long it continues with running requests after SIGTERM; slipway-runtime drains on its own
     options: Mapping[str, Option] = field(default_factory=dict)  # by field of the spec, in the order of the arguments
     options_are_its_own: bool = False  # and so follow `--`; otherwise they are slipway-runtime's
     refuses: tuple[str, ...] = ()  # fields of the spec that it can't carry out

@@ -1,4 +1,4 @@
-"""The engines that Slipway knows: those that it builds in, and those that the chart can bring.
+"""The engines that Slipway knows: those that it builds in, and those that the chart can install.
 
 Written by `make generate`; instead of this file, change
 slipway_runtime/engines/NAME/engine.yaml of the runtime.
@@ -213,6 +213,6 @@ TRITON = Engine(
 ENGINES: Mapping[str, Engine] = {each.name: each for each in (VLLM, LLAMACPP, LMDEPLOY, NIM, OVMS, SGLANG, TGI, TRITON)}
 BUILT_IN: tuple[Engine, ...] = tuple(each for each in ENGINES.values() if each.built_in)
 OTHERS: Mapping[str, Engine] = {each.runtimes[ALL]: each for each in ENGINES.values() if not each.built_in}
-"""By their ClusterServingRuntimes, which the chart brings if it is told to."""
+"""By their ClusterServingRuntimes, which the chart installs if its values enable them."""
 OTHER_RUNTIMES = tuple(OTHERS)
 """What `engine.name` calls them."""

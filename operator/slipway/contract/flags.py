@@ -302,7 +302,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     --api-key
 """.split()
     ),
-    "is refused because it refuses clients whose keys are valid; name a Secret in access.apiKeysSecret": tuple(
+    "is refused because it rejects clients with valid keys; name a Secret in access.apiKeysSecret": tuple(
         """
     --api-key-file
 """.split()

@@ -56,8 +56,8 @@ def reported(lines: Sequence[str]) -> Explanation | None:
     for line in reversed(lines):
         if line.startswith(TERMINATION_START):
             try:
-                told = json.loads(line)
-                return Explanation(str(told["reason"]), str(told["message"]), str(told.get("remedy", "")))
+                found = json.loads(line)
+                return Explanation(str(found["reason"]), str(found["message"]), str(found.get("remedy", "")))
             except (ValueError, KeyError, TypeError):
                 continue
     return None

@@ -3,8 +3,8 @@
 uvicorn alone accepts heads of any size, from any number of clients, for any time, and any number of pipelined requests.
 Here a head is limited in bytes, headers and time, and so are the requests that wait behind the one that is being
 answered. A connection on which nothing is read or written in time is closed. If there are too many connections, the one
-that has been silent longest is closed to make room. The guard limits bodies; a body stays with the client until the guard
-reads it.
+that has been silent longest is closed to make room. The guard limits bodies; a body stays with the client until the
+guard reads it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,6 @@ from slipway.contract.engines import BUILT_IN, ENGINES, OTHERS
 from slipway.operator.rendering.engines import CODE
 from slipway_runtime.contract import sentences
 from slipway_runtime.contract.reasons import Reason as RuntimesReason
-from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.failure import Failure, termination_message
 from support.kube import Object
 from support.rendered import RUNTIMES, documents
@@ -103,7 +103,7 @@ def test_the_activator_reads_the_metrics_of_all_built_in_engines() -> None:
 def test_a_built_in_engine_has_its_folder_with_all_of_its_files(engine: Engine) -> None:
     folder = RUNTIMES_OWN.parent / "engines" / engine.name
     assert {"__init__.py", "engine.yaml", "sentences.yaml", "flags.yaml"} <= {file.name for file in folder.iterdir()}
-    assert {"vllm": vllm, "llamacpp": llamacpp}[engine.name].launch
+    assert import_module(f"slipway_runtime.engines.{engine.name}").launch
 
 
 @each_built_in

@@ -119,10 +119,10 @@ class Engine:
 
 
 class Places:
-    """A place for each response that llama.cpp computes at a time. Requests take one for each of their responses, in the
-    order in which they arrived.
+    """A place for each response that llama.cpp can compute at the same time. Requests take one for each of their
+    responses, in the order in which they arrived.
 
-    Requests wait here and not in llama.cpp's own queue, because it polls the clients of those: are they still connected?
+    While a request waits here, its client isn't polled; in llama.cpp's own queue it would be, all the time.
     """
 
     def __init__(self, number: int) -> None:

@@ -172,7 +172,11 @@ TOLD: list[tuple[dict[str, str], dict[str, Any], str]] = [
         {},
         "scaling.idleAfter: the ServingRuntime theirs names no metric of finished work",
     ),
-    ({**AT, **IN_FLIGHT, **PROGRESS}, {}, "rollout.drainTimeout: whether the ServingRuntime theirs finishes"),
+    (
+        {**AT, **IN_FLIGHT, **PROGRESS},
+        {},
+        "rollout.drainTimeout: the ServingRuntime theirs doesn't say whether it finishes",
+    ),
     (
         {**ALL, "prometheus.kserve.io/port": "9999"},
         {},
@@ -196,7 +200,7 @@ TOLD: list[tuple[dict[str, str], dict[str, Any], str]] = [
     (
         ALL,
         {"engine": {**THEIRS, "parallelism": {"tensor": 2}}},
-        "engine.parallelism.tensor: a replica gets devices for 2, but how the ServingRuntime theirs is told so",
+        "engine.parallelism.tensor: a replica gets devices for 2, but the ServingRuntime theirs doesn't say by which",
     ),
 ]
 
