@@ -66,17 +66,17 @@ def page() -> Iterator[str]:
         yield table(("option", "default", "meaning"), options(engine))
     yield "## Flags and variables of engines that are refused"
     yield (
-        "Also refused is every flag that is in none of Slipway's lists, is abbreviated, or has JSON that loads code by\n"
-        "name. Flags that the operator writes may be given once. `serve vllm` allows what `--allow=NAME` names, for\n"
-        "people who run the image without the operator; the operator never gives that option."
+        "Also refused is every flag that is in none of Slipway's lists, is abbreviated, or has JSON that loads code\n"
+        "by name. Flags that the operator writes may be given once. `serve vllm` allows what `--allow=NAME` names,\n"
+        "for people who run the image without the operator; the operator never gives that option."
     )
     yield table(("flags", "why"), refused())
     yield table(("variable of vLLM", "why"), ((f"`{each.name}`", each.why) for each in DANGEROUS_VARIABLES))
     yield table(
-        ("variable of llama.cpp", "why"), ((f"`{each}…`", "it changes llama.cpp without any check") for each in FOREIGN)
+        ("variable of llama.cpp", "why"), ((f"`{each}…`", "it changes llama.cpp unchecked") for each in FOREIGN)
     )
     yield "## Checks before the start"
-    yield "They run one after the other before the engine is started; the first that fails ends the pod with its reason."
+    yield "They run one by one before the engine is started; the first that fails ends the pod with its reason."
     yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
     yield "## States"
     yield table(("state", "meaning"), ((f"`{state}`", STATES[state]) for state in State))
@@ -86,7 +86,7 @@ def page() -> Iterator[str]:
     yield "All others get 404, whatever the engine would answer. A key is needed if `--api-keys` is given."
     yield table(("path", "for whom"), ((f"`{r.method} {r.path}`", WHO[r.kind]) for r in SERVED))
     yield "## Exit codes"
-    yield "0 after being asked to stop. With any other code, the termination message is a line of JSON that names the reason."
+    yield "0 after being asked to stop. Otherwise, the termination message is a line of JSON that names the reason."
     yield table(("code", "reason", "meaning"), ((str(each.exit_code), f"`{each}`", each.meaning) for each in Reason))
     yield "## Metrics"
     yield "The engine's metrics are shown next to these, under their own names."
