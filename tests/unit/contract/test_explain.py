@@ -46,6 +46,14 @@ def test_a_recorded_start_that_failed_has_one_reason_and_one_remedy(file: Path) 
     assert message.endswith(remedy)
 
 
+@pytest.mark.parametrize("file", sorted(STARTS.glob("*.txt")), ids=lambda file: file.stem)
+def test_the_end_of_a_log_leads_to_no_other_reason(file: Path) -> None:
+    """If the runtime had no time to report, the kubelet keeps the last 2,048 bytes or 80 lines of the log."""
+    code, text = recorded_start(file)
+    end = "\n".join(text[-2048:].splitlines()[-80:])
+    assert by_the_operator(end, code)[0] in (by_the_runtime(text, code)[0], OperatorsReason.ENGINE_CRASHED)
+
+
 def messages_of_engines() -> dict[str, str]:
     """What the containers of models said last in recorded pods, by the recording."""
     found = {}
