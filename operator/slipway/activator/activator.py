@@ -1,12 +1,12 @@
-"""The activator's process: what runs in it beside each other, who starts whom, and how it ends.
+"""The activator's process: its parts, what they need of each other, and the order in which they end.
 
-- `Watching` fills the caches; `Knowledge` makes of them what the data path has to know of each deployment, and of what
-  the pods say themselves: those that start, whether they are ready; the others, how much they are used.
-- The doors hold and forward requests; what they want of each deployment is `own` demand.
-- The other replicas' demand is added to it (`Everyone`), and KEDA is told the sum by the scaler.
+- `Watching` fills the caches. `Knowledge` computes from them what the data path needs to know of each deployment, and
+  from the pods' own responses: whether those that start are ready, and how busy the others are.
+- The doors hold and forward requests; the demand that they see for each deployment is the `own` demand.
+- The demand of the other replicas is added to it (`Everyone`), and the scaler reports the sum to KEDA.
 
-KEDA is not answered before the caches are filled: it would stay away for up to a minute. Asked to end, it takes no new
-connections, lets requests under way go on for a while, and then ends KEDA's streams in good order.
+KEDA is not answered before the caches are filled: it would stay away for up to a minute. When the activator is asked to
+end, it accepts no new connections, gives requests under way some time, and then ends KEDA's streams in order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from slipway.activator.demand import Demand
 from slipway.activator.deployments import Deployments
 from slipway.activator.doorkeeper import Doorkeeper
 from slipway.activator.everyone import Everyone
+from slipway.activator.flags import ActivatorSettings
 from slipway.activator.holding import House
 from slipway.activator.keys import Keys
 from slipway.activator.knowledge import Knowledge
@@ -35,19 +35,22 @@ from slipway.activator.meters import DESCRIPTIONS, Meters
 from slipway.activator.options import Options
 from slipway.activator.ownports import OwnPorts
 from slipway.activator.peers import Following, Telling
-from slipway.activator.settings import Settings
 from slipway.activator.watches import Home, Key, is_led_to, may_hold, replicas, watches
+from slipway.api.names import METRICS_PREFIX
 from slipway.kube import health
 from slipway.kube.client import KubeClient
-from slipway.kube.connection import Connection, for_kopf
+from slipway.kube.connection import Connection
 from slipway.kube.kinds import CONFIG_MAP, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watching import Watching
+from slipway.observing.keeping import FOUND_BY
+from slipway.process import lifecycle
+from slipway.process.lifecycle import Part, Stages
+from slipway.process.management import ManagementPort
+from slipway.process.metrics import MetricsRegistry
 
 logger = logging.getLogger(__name__)
 
-STALE_AFTER = 60.0
-LOOK_WHETHER_FILLED = 0.05
 STREAMS_END_WITHIN = 2.0
 
 
@@ -56,23 +59,26 @@ def utc_now() -> datetime:
 
 
 class Activator:
-    """`configuration`: of the API server. To be made in the event loop in which it runs."""
+    """`configuration`: the official client's, of the API server. Construct it in the event loop in which it runs."""
 
-    def __init__(self, settings: Settings, configuration: Any, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, settings: ActivatorSettings, configuration: Any, *, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._settings = settings
         self._connection = Connection(configuration)
-        self._metrics = WatchMetrics()
+        self._metrics = MetricsRegistry(METRICS_PREFIX)
+        watch_metrics = WatchMetrics(self._metrics)
         self._home = Home(settings.namespace, settings.service)
-        client = KubeClient(self._connection, self._metrics)
+        client = KubeClient(self._connection, watch_metrics)
         self._ports = OwnPorts(
             settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace)
         )
         self._watching: Watching[Key] = Watching(
             watches(self._home, self._ports_moved, settings.watch_namespaces),
             client=client,
-            login=lambda: for_kopf(configuration),
             add=self._changed,
-            metrics=self._metrics,
+            metrics=watch_metrics,
+            index_by=FOUND_BY,
         )
         clock = asyncio.get_running_loop().time
         self._deployments = Deployments()
@@ -111,24 +117,31 @@ class Activator:
         return tuple(dict.fromkeys(where)) if settings.watch_namespaces else ()
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
-        """Until it is asked to end, or something in it fails, which is raised after an orderly end."""
-        async with health.serve(
-            self._metrics, live=self._live(), ready=self._ready(), port=self._settings.management_port
-        ) as port:
-            logger.info("%s answers on port %d", self._settings.identity, port)
-            tasks = [
-                asyncio.create_task(self._watching.run(), name="watching"),
-                asyncio.create_task(self._serve(), name="serving"),
-                asyncio.create_task(garbage.keep_looking(lambda: self._house.tally.connections), name="garbage"),
-            ]
-            asked = asyncio.create_task(asked_to_end.wait(), name="end")
-            await asyncio.wait([*tasks, asked], return_when=asyncio.FIRST_COMPLETED)
-            logger.info("Ending")
-            await self._end([asked, *reversed(tasks)])
+        """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
+        management = ManagementPort(
+            metrics=self._metrics,
+            live={"watches": health.watches_are_fresh(self._watching.auditor)},
+            ready={
+                "caches": health.caches_are_filled(self._watching.store),
+                "doors": lambda: None if self._is_open else "KEDA isn't answered yet",
+            },
+            port=self._settings.management_port,
+        )
+        async with self._connection:
+            await lifecycle.serve(
+                self._stages(), name=self._settings.identity, management=management, asked_to_end=asked_to_end
+            )
+
+    def _stages(self) -> Stages:
+        """Requests under way may need what the watches still report."""
+        return [
+            [Part("watching", self._watching.run)],
+            [Part("serving", self._serve)],
+            [Part("garbage", lambda: garbage.keep_looking(lambda: self._house.tally.connections))],
+        ]
 
     async def _serve(self) -> None:
-        while self._watching.store.unsynced():  # noqa: ASYNC110 - looked at so seldom that no event is worth it
-            await asyncio.sleep(LOOK_WHETHER_FILLED)
+        await self._watching.until_filled()
         self._looks = True
         self._knowledge.look_at_all()
         gc.collect()
@@ -180,16 +193,6 @@ class Activator:
             judges={scaler.SERVICE: self._callers.is_keda, peers.SERVICE: self._callers.is_replica},
         )
 
-    async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
-        """In this order: requests under way may need what the watches still tell."""
-        failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
-        for task in tasks:
-            task.cancel()
-            await asyncio.wait([task])
-        await self._connection.close()
-        for task in failed:
-            task.result()
-
     # --- what happens ------------------------------------------------------------------------------------------------
 
     def _changed(self, key: Key) -> None:
@@ -211,18 +214,6 @@ class Activator:
             ready = replicas(store, self._home, is_led_to)
             self._knowledge.scraping.activators = max(1, len(set(ready.values())))
             self._following.follow(replicas(store, self._home, may_hold))
-
-    # --- how it is ---------------------------------------------------------------------------------------------------
-
-    def _live(self) -> health.Checks:
-        auditor = self._watching.auditor
-        return {"watches": health.watches_are_fresh(auditor, limit=STALE_AFTER, clock=time.monotonic)}
-
-    def _ready(self) -> health.Checks:
-        return {
-            "caches": health.caches_are_filled(self._watching.store),
-            "doors": lambda: None if self._is_open else "KEDA isn't answered yet",
-        }
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

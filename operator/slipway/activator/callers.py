@@ -1,6 +1,6 @@
 """Who may ask on the port of KEDA and the other replicas, judged by the address that the call comes from.
 
-Connections are judged, too, but only for how long they may stay (`entrance`): each call is judged anew.
+Connections are judged, too, but only for how long they may stay (`guarded_port`): each call is judged anew.
 
 KEDA's pods are asked after at the API server, so that labels and words of others count for nothing. The other replicas
 are in the EndpointSlices of the activator's own Service, and the pod that is at such an address now must be the one

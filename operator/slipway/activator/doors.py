@@ -21,7 +21,7 @@ from slipway.activator.holding import House
 from slipway.activator.options import Options
 from slipway.activator.pool import Idle
 from slipway.activator.server import Port
-from slipway.process.crowd import Crowd
+from slipway.process.connection_limits import ConnectionLimits
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Doors:
         self._house = house
         self._options = options
         self._host = host
-        self._crowd = Crowd(open_files.connections(options.connections))
+        self._crowd = ConnectionLimits(open_files.connections(options.connections))
         self._idle = Idle(open_files.idle(open_files.raised_limit()))
         self._gates: dict[Deployment, Gate] = {}
         self._ports: dict[Deployment, tuple[int, Port]] = {}

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from slipway.activator.demand import Demand
 from slipway.activator.holding import House
-from slipway.kube.metrics import Description
+from slipway.process.metrics import Description
 
 HELD = Description("slipway_activator_held", "gauge", ("namespace", "name"), "Requests that wait here, if any do")
 HELD_BYTES = Description("slipway_activator_held_bytes", "gauge", (), "Bytes that requests take, of --max-bytes")

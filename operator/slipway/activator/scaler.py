@@ -27,7 +27,7 @@ from slipway.activator._generated import externalscaler_pb2 as pb
 from slipway.activator._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.callers import UNIX, Admission, Judge, who_belongs
 from slipway.activator.demand import Demand, Deployment, UnknownDeploymentError, Wanted
-from slipway.process.entrance import Entrance
+from slipway.process.guarded_port import GuardedPort
 
 log = logging.getLogger(__name__)
 
@@ -197,7 +197,7 @@ async def serve(
 
     `beside` adds what else is to be answered there. `judges` say who may ask, of each service.
     """
-    entrance = Entrance(who_belongs(judges), few_words=STRANGERS_SAY)
+    entrance = GuardedPort(who_belongs(judges), few_words=STRANGERS_SAY)
     server = grpc.aio.server(options=OPTIONS, interceptors=[Admission(judges, entrance.address)])
     scaler = ExternalScaler(demand, repeat_after=repeat_after, came_for=entrance.came_for)
     rpc.add_ExternalScalerServicer_to_server(scaler, server)

@@ -18,7 +18,7 @@ from slipway.activator.options import Options
 from slipway.activator.pool import Idle, Pool
 from slipway.activator.reply import Reply
 from slipway.activator.tally import Closed
-from slipway.process.crowd import MOST_TURNED_AWAY, Crowd, Guest, State
+from slipway.process.connection_limits import MOST_TURNED_AWAY, ConnectionLimits, ConnectionState, Counted
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class Connection:
     def __init__(self, port: Port) -> None:
         self._port = port
         self.channel = Channel(RequestParser(), on_open=self._open)
-        self.guest: Guest | None = None  # none: it finds no place
+        self.guest: Counted | None = None  # none: it finds no place
         self.is_busy = False
         self.task: asyncio.Task[None] | None = None
 
@@ -103,24 +103,24 @@ class Connection:
             if not await self._exchange(head, guest):
                 return
             await self.channel.drain()  # or who takes no answers could have any number of them written
-            patience = options.head_timeout if guest.state is State.SILENT else options.idle_timeout
+            patience = options.head_timeout if guest.state is ConnectionState.SILENT else options.idle_timeout
 
-    async def _exchange(self, head: RequestHead, guest: Guest) -> bool:
+    async def _exchange(self, head: RequestHead, guest: Counted) -> bool:
         """Who isn't let in has still said nothing for which a connection would be kept when another one needs it."""
         was = guest.state
         exchange = Exchange(self._port.gate, self._port.pool, self.channel, head, self._port.options)
         self.is_busy = True
-        guest.turn(State.BUSY)
+        guest.turn(ConnectionState.BUSY)
         try:
             return await exchange.run()
         finally:
             self.is_busy = False
-            guest.turn(State.IDLE if exchange.was_let_in else was)
+            guest.turn(ConnectionState.IDLE if exchange.was_let_in else was)
 
-    def _count_silence(self, guest: Guest) -> None:
+    def _count_silence(self, guest: Counted) -> None:
         if self.channel.parser.has_begun_head:
             self._port.count(Closed.HEAD_TOO_SLOW)
-        elif guest.state is State.SILENT:
+        elif guest.state is ConnectionState.SILENT:
             self._port.count(Closed.SILENT)
 
     async def _refuse(self, refusal: Refusal, linger: float) -> None:
@@ -130,14 +130,16 @@ class Connection:
 
 
 class Port:
-    def __init__(self, gate: Gate, options: Options, crowd: Crowd | None = None, idle: Idle | None = None) -> None:
+    def __init__(
+        self, gate: Gate, options: Options, crowd: ConnectionLimits | None = None, idle: Idle | None = None
+    ) -> None:
         """`crowd`: the connections of all ports; `idle`: those to all replicas. Without, this port is the only one."""
         self.gate = gate
         self.options = options
         self.pool = Pool(idle, connect_timeout=options.connect_timeout)
         self.connections: set[Connection] = set()
         self.is_closed = False
-        self._crowd = crowd or Crowd(options.connections)
+        self._crowd = crowd or ConnectionLimits(options.connections)
         self._places = self._crowd.places(gate.known.deployment.namespace, options.connections_per_port)
         self._server: asyncio.Server | None = None
         gate.on_replicas = self.pool.keep_only

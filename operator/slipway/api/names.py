@@ -34,6 +34,8 @@ SLEEP_ANNOTATION = f"{GROUP}/sleep"  # on an LLMDeployment: the time before whic
 FIELD_MANAGER = "slipway"
 STATUS_FIELD_MANAGER = "slipway-status"
 
+METRICS_PREFIX = "slipway"  # the first word of the names of all metrics
+
 # --- the activator; the ports of a model's pod are in slipway.contract.pod --------------------------------------------
 
 ACTIVATOR_SERVICE = "slipway-activator"

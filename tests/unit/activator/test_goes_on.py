@@ -10,7 +10,7 @@ from slipway.activator.http1.channel import MOST_UNREAD, MOST_UNSENT
 from slipway.activator.options import Options
 from slipway.activator.rules import Rules
 from slipway.activator.server import Connection, Port
-from slipway.process.crowd import State
+from slipway.process.connection_limits import ConnectionState
 from support.activator import LLAMA, Activator, activated, connected
 from support.scripted_engine import ScriptedEngine, answering, echoing, scripted_engine, when
 from support.sleeping import HERE, WITH_KEYS, only_from, scene
@@ -65,7 +65,7 @@ async def test_who_is_not_let_in_keeps_no_connection_that_another_one_needs() ->
         refused.activator.tell(rules=OURS)
         client.say(HEALTH)
         assert (await client.answer()).status == 200
-        assert [*states, guest.state] == [State.SILENT, State.IDLE]
+        assert [*states, guest.state] == [ConnectionState.SILENT, ConnectionState.IDLE]
 
 
 async def test_who_is_not_let_in_is_not_waited_for_as_others_are() -> None:
