@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from slipway_runtime import cli
+from slipway_runtime.contract.flags import REASONS
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.control import Counts
-from slipway_runtime.engines import flags
 from slipway_runtime.engines.llamacpp import FOREIGN
 from slipway_runtime.engines.vllm import DANGEROUS_VARIABLES
-from slipway_runtime.failure import EXIT_CODES
 from slipway_runtime.guard.metrics import Metrics
 from slipway_runtime.guard.routes import SERVED
 from slipway_runtime.preflight.checks import CHECKS
@@ -66,16 +66,15 @@ def page() -> Iterator[str]:
     yield table(("path", "callers"), ((f"`{r.method} {r.path}`", r.kind.callers) for r in SERVED))
     yield "## Exit codes"
     yield "0 after a stop signal. With any other code, the termination message is a line of JSON that names the reason."
-    yield table(("code", "reason"), ((str(code), f"`{reason}`") for reason, code in EXIT_CODES.items()))
+    yield table(("code", "reason", "meaning"), ((str(each.exit_code), f"`{each}`", each.meaning) for each in Reason))
     yield "## Metrics"
     yield "The engine's metrics keep their own names and are served next to these."
     yield table(("metric", "kind", "labels", "meaning"), metrics())
 
 
 def refused() -> Rows:
-    all_of = flags.lists().refused
-    for why in dict.fromkeys(all_of.values()):
-        yield " ".join(f"`{flag}`" for flag, because in all_of.items() if because == why), why
+    for why, flags in sorted(REASONS.items()):
+        yield " ".join(f"`{flag}`" for flag in sorted(flags)), why
 
 
 def commands() -> Rows:

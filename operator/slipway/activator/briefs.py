@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from slipway.api import engine_notes
 from slipway.api.engine_notes import A_PATH, USUAL, Exposition, NoteError
-from slipway.api.names import RUNTIME_PORT
+from slipway.contract.pod import RUNTIME_PORT
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.pods import Pod
 from slipway.observing.rollout import version_of

@@ -1,4 +1,4 @@
-"""The one cause that explains a deployment best: of its pods, of those who should make pods, and of the platform."""
+"""The one cause that explains a deployment best: of its pods, of the controllers that make them, or of the platform."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .pods import Pod, cause_of
 from .references import in_words
 from .world import INFERENCE_SERVICE, Object, Refusal, WorldView, condition, parse_time
 
-REFUSALS: words.Table = (
+REFUSALS = words.table(
     (
         r"cannot find RESTMapping",
         Reason.API_ERROR,
@@ -71,7 +71,7 @@ def _of_lacks(world: WorldView) -> Iterator[Cause]:
 
 
 def _with_missing_credentials(cause: Cause, world: WorldView) -> Cause:
-    """A registry that refuses an image doesn't tell what was to let us in."""
+    """A registry that refuses an image doesn't say which credentials are missing; so we do."""
     told = (cause.message.rstrip("."), *(in_words(each) for each in world.lacks if not each.is_needed))
     return replace(cause, message="; ".join(told))
 
@@ -84,7 +84,7 @@ def _of_refusal(refusal: Refusal) -> Cause:
 
 
 def _of_kserve(world: WorldView) -> Iterator[Cause]:
-    """What KServe says itself. It is believed about its own work, and never about pods."""
+    """What KServe itself reports. It is trusted about its own work, and never about pods."""
     service = world.inference_service or {}
     failure = service.get("status", {}).get("modelStatus", {}).get("lastFailureInfo") or {}
     if reason := KSERVE_FAILURES.get(failure.get("reason", "")):
@@ -94,7 +94,7 @@ def _of_kserve(world: WorldView) -> Iterator[Cause]:
 
 
 def _of_conditions(service: Object) -> Iterator[Cause]:
-    """Its reconcile failed before there was a Deployment: its webhook, a policy or the API server refused something."""
+    """KServe's reconcile failed before there was a Deployment: a webhook, a policy or the API server refused it."""
     for kind in ("PredictorReady", "Ready"):
         found = condition(service, kind) or {}
         if found.get("reason") == RECONCILE_FAILED and found.get("message") and NAMESPACE_GOES not in found["message"]:
@@ -106,7 +106,7 @@ def _of_conditions(service: Object) -> Iterator[Cause]:
 
 
 def of_replica_makers(world: WorldView) -> Iterator[Cause]:
-    """Pods that could not even be made: a quota, a policy or a webhook refuses them."""
+    """Pods that can't be created: a quota, a policy or a webhook refuses them."""
     for maker in (*world.deployments, *world.replica_sets):
         failure = condition(maker, "ReplicaFailure") or {}
         if failure.get("status") == "True":
@@ -114,13 +114,13 @@ def of_replica_makers(world: WorldView) -> Iterator[Cause]:
             reason = said.reason if said else Reason.API_ERROR
             since = parse_time(failure.get("lastTransitionTime"))
             yield Cause(
-                reason, f"A pod can't be made: {words.plain(failure.get('message', ''))}", since, reason.is_final
+                reason, f"A pod can't be created: {words.plain(failure.get('message', ''))}", since, reason.is_final
             )
             return
 
 
 def _of_pods(world: WorldView) -> Iterator[Cause]:
-    """A pod that is left behind for people to look at explains something only while a replica is missing."""
+    """A pod that Kubernetes keeps after its end explains something only while a replica is missing."""
     pods = [Pod(raw, world) for raw in world.pods]
     whole = any(pod.is_ready for pod in pods) and not any(pod.is_on_its_way for pod in pods)
     for pod in pods:

@@ -132,7 +132,7 @@ def killed_by_a_probe(container: Container, _: datetime) -> Cause | None:
     if not (container.last_end and _newest(container, "startup probe, will be restarted", "liveness probe, will be")):
         return None
     if said := words.explain(container.last_end.get("message", ""), _table(container)):
-        return _ended(container, said.reason, said.words)
+        return _ended(container, said.reason, said.words, said.remedy)
     starting = _newest(container, "failed startup probe")
     reason = Reason.START_TIMEOUT if starting else Reason.ENGINE_STUCK
     told = _newest(container, "Startup probe failed" if starting else "Liveness probe failed") or reason.meaning
@@ -145,7 +145,7 @@ def crashed(container: Container, _: datetime) -> Cause | None:
         return None
     text = end.get("message") or ""
     if said := words.explain(text, _table(container)):
-        return _ended(container, said.reason, said.words)
+        return _ended(container, said.reason, said.words, said.remedy)
     told = words.last_line(text) or f"Container {container.spec['name']} {_ended_how(end)} and said nothing"
     return _ended(container, _unexplained(container), told)
 
@@ -173,9 +173,9 @@ DIAGNOSES: tuple[Callable[[Container, datetime], Cause | None], ...] = (
 # --- the words -------------------------------------------------------------------------------------------------------
 
 
-def _ended(container: Container, reason: Reason, told: str) -> Cause:
+def _ended(container: Container, reason: Reason, told: str, remedy: str = "") -> Cause:
     tries = _tries(container)
-    message = f"{told.rstrip('.')}{tries}" if tries else told
+    message = words.with_remedy(f"{told.rstrip('.')}{tries}" if tries else told, remedy)
     return container.cause(reason, message, final=container.end_is_final(reason))
 
 

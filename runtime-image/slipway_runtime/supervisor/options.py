@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from slipway_runtime.contract.pod import RUNTIME_PORT
 from slipway_runtime.supervisor.timeouts import Timeouts
 
 
@@ -12,7 +13,7 @@ from slipway_runtime.supervisor.timeouts import Timeouts
 class Options:
     timeouts: Timeouts = field(default_factory=Timeouts)
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet connects from outside
-    port: int = 8081
+    port: int = RUNTIME_PORT
     stuck_after: float = 24.0  # with the interval of the checks and their timeout, a stuck engine is found within 30 s
     only_warm: bool = False  # exits as soon as the engine is ready, with its caches filled
     about: Mapping[str, object] = field(default_factory=dict)  # what /info adds

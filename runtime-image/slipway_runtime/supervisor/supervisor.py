@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from slipway_runtime import control, stopping
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
 from slipway_runtime.engines.engine import Launch
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.supervisor import exposition
 from slipway_runtime.supervisor.event_loop import coalesced, imported
 from slipway_runtime.supervisor.liveness import LivenessMonitor, Sample

@@ -312,7 +312,7 @@ def test_pods_that_cannot_be_made_are_explained_by_who_refuses_them(message: str
     )
     cause = cause_in(world(deployments=(objects.deployment(1, conditions=[failure]),)))
     assert cause
-    assert (cause.reason, cause.message) == (reason, f"A pod can't be made: {message}")
+    assert (cause.reason, cause.message) == (reason, f"A pod can't be created: {message}")
 
 
 def test_a_webhook_of_kserve_that_refuses_our_object_is_quoted() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from slipway.api import names
 from slipway.api.llmdeployment import LLMDeployment, Peer
+from slipway.contract.pod import RUNTIME_PORT
 from slipway.operator.rendering.desired import Object, World
 from slipway.operator.rendering.engines.engine import Engine
 from slipway.operator.rendering.metadata import owned
@@ -35,7 +36,7 @@ def network_policy(deployment: LLMDeployment, world: World, engine: Engine) -> O
 
 def _asked(engine: Engine) -> list[int]:
     """By the activator: it forwards requests, reads metrics, and asks whether a replica is ready."""
-    return [*dict.fromkeys((engine.port, names.RUNTIME_PORT, engine.metrics_port, engine.readiness_port))]
+    return [*dict.fromkeys((engine.port, RUNTIME_PORT, engine.metrics_port, engine.readiness_port))]
 
 
 def _activator(world: World) -> Object:

@@ -12,12 +12,12 @@ import re
 from slipway.api import names
 from slipway.api.engine_notes import Series
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.contract.pod import IN_FLIGHT_METRIC
 from slipway.operator.rendering.desired import POD_MONITOR, Object, ObjectReference, World
 from slipway.operator.rendering.engines.engine import Engine
 from slipway.operator.rendering.metadata import owned
 
 API_VERSION, KIND = "monitoring.coreos.com/v1", "PodMonitor"
-IN_FLIGHT = "slipway_requests_in_flight"  # of our runtime
 ENGINE_METRIC = "engine_metric"  # a label: what the engine calls it
 
 
@@ -47,7 +47,7 @@ def _under_our_name(engine: Engine) -> Object:
         "metricRelabelings": [
             *(_labelled(series) for series in engine.in_flight),
             {"action": "keep", "sourceLabels": [ENGINE_METRIC], "regex": ".+"},
-            {"targetLabel": "__name__", "replacement": IN_FLIGHT},
+            {"targetLabel": "__name__", "replacement": IN_FLIGHT_METRIC},
         ],
     }
 

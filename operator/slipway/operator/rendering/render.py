@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
-from slipway.api.names import OTHER_RUNTIMES, SYNC_ANNOTATION
+from slipway.api.names import SYNC_ANNOTATION
 from slipway.api.reasons import Reason
+from slipway.contract.engines import OTHER_RUNTIMES
 from slipway.operator.planning import Plan
 from slipway.operator.planning.engines import is_ours
 from slipway.operator.rendering import asked

@@ -9,15 +9,15 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.contract.pod import ADAPTERS_FOLDER, DRAFT_FOLDER, MODEL_FOLDER
 from slipway.operator.rendering.desired import Object, Refusal
 
-MODEL_FOLDER, DRAFT_FOLDER = "/mnt/models", "/mnt/draft"
 SECRET_ANNOTATION = "serving.kserve.io/storageSecretName"  # noqa: S105 - the name of an annotation
 NO_CREDENTIALS = ("pvc://", "oci://")  # of KServe's: a volume needs none, a registry's are an image pull secret
 
 
 def adapter_folder(name: str) -> str:
-    return f"/mnt/adapters/{quote(name, safe='')}"
+    return f"{ADAPTERS_FOLDER}/{quote(name, safe='')}"
 
 
 def storage_uri(uri: str, revision: str | None = None) -> str:
