@@ -27,21 +27,21 @@ LAZY = "transformers.utils.import_utils"
 class ImportCache:
     """Cached results for the installed packages; with other packages, the files have other names."""
 
-    def __init__(self, begin: str) -> None:
-        self._begin = begin
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
 
     @classmethod
-    def of(cls, begin: str, path: Sequence[str]) -> Self:
+    def of(cls, prefix: str, path: Sequence[str]) -> Self:
         """Names the cache by all packages that can be imported, with their versions."""
         found = (entry for folder in path for entry in _entries(folder) if entry.endswith((".dist-info", ".egg-info")))
-        return cls(f"{begin}-{hashlib.sha256('/'.join(sorted(found)).encode()).hexdigest()[:16]}")
+        return cls(f"{prefix}-{hashlib.sha256('/'.join(sorted(found)).encode()).hexdigest()[:16]}")
 
-    def get(self, name: str, survey: Callable[[], Any]) -> Any:
+    def get(self, name: str, search: Callable[[], Any]) -> Any:
         """Returns a result, computed if need be. marshal supports frozen sets, and runs no code from what it reads."""
-        file = Path(f"{self._begin}-{name}")
+        file = Path(f"{self._prefix}-{name}")
         with suppress(OSError, ValueError, TypeError, EOFError):
             return marshal.loads(file.read_bytes())
-        found = survey()
+        found = search()
         unfinished = file.with_name(f"{file.name}.{os.getpid()}")  # the other child may write it at the same time
         with suppress(OSError, ValueError):
             unfinished.write_bytes(marshal.dumps(found))
@@ -51,18 +51,18 @@ class ImportCache:
 
 def install(environment: Mapping[str, str]) -> None:
     """Replaces the searches; to be called before anything is imported that makes one."""
-    if not (begin := environment.get(ENVIRONMENT)):
+    if not (prefix := environment.get(ENVIRONMENT)):
         return
-    surveys, distributions = ImportCache.of(begin, sys.path), metadata.packages_distributions
-    metadata.packages_distributions = lambda: surveys.get("distributions", distributions)
-    sys.meta_path.insert(0, _Finder(surveys))
+    cache, distributions = ImportCache.of(prefix, sys.path), metadata.packages_distributions
+    metadata.packages_distributions = lambda: cache.get("distributions", distributions)
+    sys.meta_path.insert(0, _Finder(cache))
 
 
 class _Finder:
     """Finds the one module with transformers' search, and nothing else."""
 
-    def __init__(self, surveys: ImportCache) -> None:
-        self._surveys = surveys
+    def __init__(self, cache: ImportCache) -> None:
+        self._cache = cache
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != LAZY:
@@ -73,25 +73,25 @@ class _Finder:
 
             def exec_module(module: ModuleType) -> None:
                 run(module)
-                _keep_structure(module, self._surveys)
+                _keep_structure(module, self._cache)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
 
 
-def _keep_structure(module: Any, surveys: ImportCache) -> None:
+def _keep_structure(module: Any, cache: ImportCache) -> None:
     """Caches the search of the folder with all models. A transformers with other functions is left alone."""
     try:
-        survey = module.create_import_structure_from_path
-        expect(survey, "module_path")
+        search = module.create_import_structure_from_path
+        expect(search, "module_path")
     except (AttributeError, UnexpectedError):
         return
     models = Path(module.__file__).parents[1] / "models"
 
     def create_import_structure_from_path(module_path: Any) -> Any:
         if Path(module_path) in (models, models / "__init__.py"):
-            return surveys.get("transformers", lambda: survey(module_path))
-        return survey(module_path)
+            return cache.get("transformers", lambda: search(module_path))
+        return search(module_path)
 
     module.create_import_structure_from_path = create_import_structure_from_path
 

@@ -85,16 +85,16 @@ def _serve(pair: Pair, cache: Cache) -> int:
 
 def until_it_ends(pair: Pair) -> int:
     """Waits for the end; returns the exit code as in subprocess."""
-    told = False
+    stopping = False
     while True:
         match pair.occurrences.get():
             case SignalReceived(number):
-                told = True
+                stopping = True
                 pair.send_signal(SERVER, number)
             case ChildEnded(who, code) if who == SERVER:
                 pair.terminate(CORE, TIDY_UP)
-                return code if code > 0 or told else 1
-            case ChildEnded(who, code) as end if who == CORE and not told:
+                return code if code > 0 or stopping else 1
+            case ChildEnded(who, code) as end if who == CORE and not stopping:
                 say(f"{end}.")
                 pair.terminate(SERVER, ANSWER_LAST)
                 return code or 1

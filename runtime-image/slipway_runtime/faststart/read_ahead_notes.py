@@ -25,9 +25,9 @@ GAP = 64  # pages that are cheaper to read than to skip
 
 def note(who: str, environment: Mapping[str, str] = os.environ) -> None:
     """Writes the notes once per cache, because an image doesn't change. A read-only cache has none."""
-    if not (begin := environment.get(ENVIRONMENT)):
+    if not (prefix := environment.get(ENVIRONMENT)):
         return
-    file = Path(f"{begin}-{who}")
+    file = Path(f"{prefix}-{who}")
     with contextlib.suppress(OSError):
         if not file.exists():
             pieces = dict.fromkeys((*_mapped(), *_imported(sys.modules)))
@@ -36,9 +36,9 @@ def note(who: str, environment: Mapping[str, str] = os.environ) -> None:
 
 def noted(environment: Mapping[str, str]) -> list[Piece]:
     """Returns the notes of both processes, each piece once."""
-    if not (begin := environment.get(ENVIRONMENT)):
+    if not (prefix := environment.get(ENVIRONMENT)):
         return []
-    notes = sorted(Path(begin).parent.glob(f"{Path(begin).name}-*"))
+    notes = sorted(Path(prefix).parent.glob(f"{Path(prefix).name}-*"))
     return list(dict.fromkeys(Piece.read(line) for file in notes for line in file.read_text().splitlines()))
 
 
@@ -46,12 +46,12 @@ def _mapped() -> Iterator[Piece]:
     """Yields the mapped pages of files, which are mostly shared libraries."""
     with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
         for line in Path("/proc/self/maps").read_text().splitlines():
-            addresses, _, begin, _, _, *named = line.split(maxsplit=5)
+            addresses, _, file_offset, _, _, *named = line.split(maxsplit=5)
             name = named[0] if named else ""
             if not name.startswith("/") or name.startswith(("/dev/", "/memfd:")) or name.endswith(" (deleted)"):
                 continue
             first, end = (int(address, 16) // mmap.PAGESIZE for address in addresses.split("-"))
-            offset = int(begin, 16)
+            offset = int(file_offset, 16)
             pagemap.seek(first * 8)
             entries = array("Q", pagemap.read((end - first) * 8))
             for start, stop in runs(number for number, entry in enumerate(entries) if entry & PRESENT):

@@ -33,7 +33,7 @@ from slipway_runtime.guard.visit import Visit
 from slipway_runtime.tracing.context import trace_of
 
 SUPERVISOR = "x-slipway-supervisor"
-NOBODY, ANYBODY = "none", "anonymous"
+NO_OWNER, ANONYMOUS = "none", "anonymous"
 """Owners of requests without a valid key: where one is required, and where none is."""
 RESPONSES = "/v1/responses"
 LEAST_ARRIVING = 256
@@ -92,7 +92,7 @@ class Gate:
         """
         now, client = self.clock(), client_of(client)
         facts = self._facts(method, path, headers, client, now)
-        owner = facts.owner or (NOBODY if self._keys else ANYBODY)
+        owner = facts.owner or (NO_OWNER if self._keys else ANONYMOUS)
         visit = Visit(
             method=method if facts.route else method[:20],
             path=facts.route.path if facts.route else "other",
@@ -182,7 +182,7 @@ class Gate:
             facts.foreign = facts.owner is not None and self._is_foreign(facts.route, path, facts.owner)
         facts.chunked = "transfer-encoding" in headers
         facts.content_length = _number(headers.get("content-length", "0"))
-        self._add_limits(facts, facts.owner or ANYBODY, now)
+        self._add_limits(facts, facts.owner or ANONYMOUS, now)
         return facts
 
     def _add_limits(self, facts: RequestFacts, owner: str, now: float) -> None:
@@ -233,7 +233,7 @@ class Gate:
         if (
             (limit := self.settings.tokens_per_minute_per_key)
             and visit.kind is RouteKind.WORK
-            and visit.owner != NOBODY
+            and visit.owner != NO_OWNER
         ):
             left = max(0, int(self._limits.tokens.left(visit.owner, self.clock())))
             told += [("x-ratelimit-limit-tokens", str(limit)), ("x-ratelimit-remaining-tokens", str(left))]
@@ -256,7 +256,7 @@ class Gate:
 
     def traces(self, visit: Visit) -> bool:
         """Returns whether the request gets a span, which then is the parent of the engine's own."""
-        return self._tracer is not None and visit.work and visit.owner != NOBODY
+        return self._tracer is not None and visit.work and visit.owner != NO_OWNER
 
     def leave(self, visit: Visit) -> None:
         visit.ended = self.clock()
@@ -329,10 +329,10 @@ class Gate:
             self._next_sync = None
 
 
-def _cut(visits: Iterable[tuple[Visit, asyncio.Task[object] | None]], told: ErrorResponse) -> None:
+def _cut(visits: Iterable[tuple[Visit, asyncio.Task[object] | None]], response: ErrorResponse) -> None:
     for visit, task in visits:
         if task and not visit.cut:
-            visit.cut = told
+            visit.cut = response
             task.cancel()
 
 

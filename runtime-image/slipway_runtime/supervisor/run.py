@@ -50,7 +50,7 @@ def run(
 
 def _exit_before_start(log: Log) -> NoReturn:
     """Exits immediately, whatever is being read or imported: nothing has been started yet."""
-    log.say("Told to stop before the engine was started.")
+    log.say("Stop signal received before the engine was started.")
     os._exit(0)
 
 

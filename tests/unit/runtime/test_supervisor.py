@@ -145,7 +145,7 @@ async def test_what_is_in_flight_is_finished_and_what_is_new_refused(pod: Superv
     await pod.becomes_ready()
     async with pod.streaming(tokens=40) as answer:
         pod.stop()
-        await pod.says("Told to stop")
+        await pod.says("Stop signal received")
         assert (await pod.get("/readyz"))[0] == 503
         assert (await pod.ask("/stream"))[0] == 200  # endpoints may still lead here
         await pod.says("Refusing new requests; 1 in flight")
