@@ -162,7 +162,7 @@ class Supervisor:
         timeouts, trace = self._options.timeouts, f", trace {self._trace.id}" if self._trace.id else ""
         return {
             State.READY: f"Ready after {self._phases.seconds:.2f} s ({self._phases}){trace}.",
-            State.LEAVING: f"Stop signal received; serving for {timeouts.endpoints:g} s more, while Services route here.",
+            State.LEAVING: f"Stop signal received; serving for {timeouts.endpoints:g} s, while Services route here.",
             State.DRAINING: f"Refusing new requests; {in_flight} in flight have up to {timeouts.drain:g} s.",
             State.CUTTING: f"Ending {in_flight} requests with an error.",
             State.STOPPING: "Stopping the engine.",
