@@ -36,7 +36,7 @@ NO_IMAGE = "localhost/none"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as it must."""
     for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+        if "settings" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(180, func_only=True))
 
 
