@@ -11,7 +11,9 @@ export PATH := $(CURDIR)/.uv/bin:$(PATH)
 VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
-SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal --durations=10
+# Cluster tests mostly wait, so two processes run them, each on a cluster of its own.
+TWO_CLUSTERS := $(if $(CLUSTER),,--numprocesses=2 --dist=loadfile) --durations=10
 GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
 	charts manifests/argocd operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
@@ -35,7 +37,7 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster, GitOps (needs root)
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
-	$(PYTEST) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
+	$(PYTEST) $(TWO_CLUSTERS) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit $(PYTEST_ARGS)

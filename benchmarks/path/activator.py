@@ -1,4 +1,4 @@
-"""The activator's data path alone, with one deployment, as a program of its own.
+"""The activator's data path alone, with one deployment, as a separate program.
 
 It prints its port. A line `ready PORT` on its input makes a replica on that port ready; an empty line none.
 """

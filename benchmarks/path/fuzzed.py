@@ -1,4 +1,4 @@
-"""The activator's data path as a program of its own that watches what keeps its event loop from serving others.
+"""The activator's data path as a separate program that measures what blocks its event loop.
 
 It prints its port. A line `ready PORT` makes a pod on that port ready, `ready` none; `worst` prints the longest stalls
 since the last time it was asked.

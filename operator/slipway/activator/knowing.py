@@ -26,10 +26,12 @@ from slipway.api.model import ModelFacts
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
 from slipway.contract.pod import ENGINE_PORT
+from slipway.objects.conditions import condition
+from slipway.objects.times import parse_time
 from slipway.observing.cause import NO_POD_CAN_HELP, WOULD_HAPPEN_AGAIN, Cause, reason_named
 from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
-from slipway.observing.world import WorldView, condition, parse_time
+from slipway.observing.snapshot import Snapshot
 
 Object = dict[str, Any]
 
@@ -63,7 +65,7 @@ def known(sight: Sight) -> Known | None:
     scaling = scaling_of(sight.deployment)
     size = model_size(sight.deployment)
     limits = Limits.of(scaling.hold, last_starts=sight.starts, model_bytes=size)
-    seen = observe(None, WorldView(now=sight.now, pods=tuple(sight.shown)))
+    seen = observe(None, Snapshot(now=sight.now, pods=tuple(sight.shown)))
     cause = seen.cause or _told(sight.deployment)
     concurrency = _concurrency(sight.deployment)
     target = scaling.target.in_flight if scaling.target else None

@@ -17,7 +17,7 @@ from slipway.api.engine import EngineSpec
 from slipway.api.exposure import AccessSpec
 from slipway.api.scaling import HoldSpec
 from slipway.contract.engines import BUILT_IN, VLLM
-from slipway.observing.world import parse_time
+from slipway.objects.times import parse_time
 
 Object = dict[str, Any]
 ANY_PAGE = "*"

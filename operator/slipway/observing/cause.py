@@ -1,4 +1,4 @@
-"""Why a deployment isn't as it should be: one cause, in the words of the program that reported it."""
+"""Why an LLMDeployment isn't as it should be: one cause, in the words of the component that reported it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NO_POD_CAN_HELP = (
     Reason.POD_CONFIG_ERROR,
     Reason.INTERNAL_ERROR,
 )
-"""What stays as it is until a person or the platform changes something, however many requests arrive."""
+"""Causes that stay until a person or the platform changes something, however many requests arrive."""
 
 WORST_FIRST = (
     *NO_POD_CAN_HELP,
@@ -47,6 +47,7 @@ WORST_FIRST = (
     Reason.KEDA_DOWN,
     Reason.SCALER_UNAVAILABLE,
     Reason.QUOTA_EXCEEDED,
+    # causes that name exactly what to change
     # these say exactly what to change
     Reason.BAD_ENGINE_ARGUMENTS,
     Reason.UNSUPPORTED_ARCHITECTURE,
@@ -60,6 +61,7 @@ WORST_FIRST = (
     Reason.DRIVER_MISMATCH,
     Reason.IMAGE_NAME_INVALID,
     Reason.IMAGE_PULL_FAILED,
+    # causes that name where to look
     # these say where to look
     Reason.GPU_UNHEALTHY,
     Reason.GPU_BUSY,
@@ -69,11 +71,11 @@ WORST_FIRST = (
     Reason.ENGINE_CRASHED,
     Reason.START_TIMEOUT,
     Reason.ENGINE_STUCK,
-    # why a replica lost its node comes before why it finds no other one
+    # why a replica lost its node; more useful than that it finds no other
     Reason.NODE_LOST,
     Reason.PREEMPTED,
     Reason.UNSCHEDULABLE,
-    # these have passed already, or do little harm
+    # causes that have passed already, or do little harm
     Reason.EVICTED,
     Reason.POD_STUCK,
 )
@@ -98,14 +100,14 @@ WOULD_HAPPEN_AGAIN = frozenset(
         Reason.START_TIMEOUT,
     }
 )
-"""What would stop a new pod of the same spec just as well."""
+"""Causes that would stop a new pod of the same spec, too."""
 
 KEEPS_ASLEEP = frozenset({Reason.KSERVE_DOWN, Reason.KEDA_DOWN, Reason.SCALER_UNAVAILABLE, Reason.VOLUME_NOT_READY})
-"""What keeps a model at zero from waking, although it passes without a change of the model."""
+"""Causes that prevent a model at zero from waking, and that pass without a change of the model."""
 
 
 def worst(causes: Iterable[Cause]) -> Cause | None:
-    """The cause that a person should act on first; of several equal ones, the oldest."""
+    """The one that a person should act on first; of equal ones, the oldest."""
     return min(causes, key=_urgency, default=None)
 
 

@@ -14,9 +14,8 @@ from slipway.api.reasons import Reason
 from slipway.contract import explain as contract
 from slipway.contract.explain import SENTENCES, Sentence
 from slipway.contract.lines import last_words
-
-from .cause import reason_named
-from .redacting import redacted
+from slipway.observing.cause import reason_named
+from slipway.observing.redacting import redacted
 
 LONGEST = 600  # characters of another program's words that a message has room for
 

@@ -1,6 +1,6 @@
-"""What planning has to know of each engine: where it runs, and the ServingRuntime that has its image there.
+"""What planning must know of each engine: where it runs, and the ServingRuntime with its image there.
 
-All of it is from the engine.yaml of each engine. How one is started, `slipway.operator.rendering.engines` says.
+All of it is from the engine.yaml of each engine. How one is started is in `slipway.operator.rendering.engines`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NEED_DEVICES = {each.name for each in BUILT_IN if each.needs_devices} | (OTHERS.
 
 
 def is_ours(engine: str) -> bool:
-    """Whether Slipway builds the engine in; any other name is that of a ServingRuntime."""
+    """Whether the engine is part of Slipway; any other name is that of a ServingRuntime from elsewhere."""
     return engine in RUNTIMES
 
 
@@ -26,6 +26,11 @@ def runtime_for(engine: str, vendor: str) -> str | None:
     return RUNTIMES[engine].get(vendor) if is_ours(engine) else engine
 
 
+def runtimes_for(engine: str) -> set[str]:
+    """All ServingRuntimes that a plan may name, whatever the hardware: those of Slipway's engines, and the engine's."""
+    return {name for by_vendor in RUNTIMES.values() for name in by_vendor.values()} | {engine}
+
+
 def needs_devices(engine: str) -> bool:
-    """Whether it is known to run on accelerators alone; nothing is known of a ServingRuntime that isn't Slipway's."""
+    """Whether it is known to run on accelerators only; nothing is known of a ServingRuntime from elsewhere."""
     return engine in NEED_DEVICES

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from slipway_runtime.guard.asgi import App, EngineGone, Guard, Message, Receive, Scope, Send
-from slipway_runtime.guard.exchange import ResponseState
+from slipway_runtime.guard.asgi import EngineGone, Guard
+from slipway_runtime.guard.exchange import App, Message, Receive, ResponseState, Scope, Send
 from support.guarding import Answer, Made, ask, chunk, scope_of, several
 
 STREAM, JSON, TEXT = "text/event-stream", "application/json", "text/plain"

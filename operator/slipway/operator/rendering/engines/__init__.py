@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.contract.engines import BUILT_IN
+from slipway.objects.kinds import Object
 from slipway.operator.planning import Plan
-from slipway.operator.rendering.desired import Object
 from slipway.operator.rendering.engines import built_in, custom, vllm
 from slipway.operator.rendering.engines.built_in import Code
 from slipway.operator.rendering.engines.engine import Engine

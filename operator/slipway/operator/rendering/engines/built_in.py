@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from slipway.api.llmdeployment import EngineSpec, LLMDeployment
+from slipway.api.engine import EngineSpec
+from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.units import seconds
 from slipway.contract import engine as contract
 from slipway.contract.pod import KEYS_FOLDER
 from slipway.operator.planning import Plan
-from slipway.operator.rendering.desired import Refusal
+from slipway.operator.rendering.desired import UnrenderableError
 from slipway.operator.rendering.engines.engine import Engine
 
 Code = Mapping[str, Callable[[EngineSpec], list[str]]]
@@ -98,4 +99,6 @@ def _refuse_unknown(known: contract.Engine, spec: EngineSpec) -> None:
     defaults = EngineSpec()
     asked = [each for each in known.refuses if getattr(spec, FIELDS[each]) != getattr(defaults, FIELDS[each])]
     if asked:
-        raise Refusal(f"{known.name} can't carry out {', '.join(asked)}: leave it out, or choose another engine.")
+        raise UnrenderableError(
+            f"{known.name} can't carry out {', '.join(asked)}: leave it out, or choose another engine."
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from slipway.api.llmdeployment import EngineSpec
+from slipway.api.engine import EngineSpec
 from slipway.contract.pod import DRAFT_FOLDER
 from slipway.operator.rendering.engines.built_in import Code
 from slipway.operator.rendering.storage import adapter_folder
