@@ -15,7 +15,7 @@ from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.control import Counts
 from slipway_runtime.engines.llamacpp import FOREIGN
 from slipway_runtime.engines.vllm import DANGEROUS_VARIABLES
-from slipway_runtime.guard.metrics import Metrics
+from slipway_runtime.guard.metrics import GuardMetrics
 from slipway_runtime.guard.routes import SERVED
 from slipway_runtime.preflight.checks import CHECKS
 from slipway_runtime.supervisor.management import PATHS
@@ -112,7 +112,7 @@ def metrics() -> Rows:
 
 def of_the_guard() -> Iterator[Metric]:
     registry = CollectorRegistry()
-    counted = Metrics(registry, "")
+    counted = GuardMetrics(registry, "")
     counted.answered("", "", 200)
     counted.refused("", "")
     counted.of("")

@@ -99,7 +99,8 @@ def _add_serving(parser: argparse.ArgumentParser, **defaults: object) -> None:
             formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             allow_abbrev=False,
         )
-        _add_common(engine)
+        for add in (_add_common, _add_timeouts, _add_access, _add_reports):
+            add(engine)
         if name == "vllm":
             _add_vllm(engine)
         else:
@@ -130,6 +131,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default="Balanced",
         help="what to optimize: the latency of a single request, the throughput of all, or a balance",
     )
+
+
+def _add_timeouts(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--start-timeout",
         type=_seconds,
@@ -158,6 +163,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds without progress after which the engine counts as stuck",
     )
+
+
+def _add_access(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--api-keys",
         type=Path,
@@ -177,6 +186,10 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="requests that are accepted at a time; further ones get 503 with Retry-After",
     )
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--traces-endpoint",
         type=_traces_endpoint,

@@ -22,7 +22,7 @@ from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.guesses import client_of
 from slipway_runtime.guard.keys import Keys
 from slipway_runtime.guard.limits import Arrivals, Limits
-from slipway_runtime.guard.metrics import Metrics
+from slipway_runtime.guard.metrics import GuardMetrics
 from slipway_runtime.guard.policy import RequestFacts, decide, decide_again, most_bytes
 from slipway_runtime.guard.request_ids import request_id_of
 from slipway_runtime.guard.responses import Responses
@@ -67,7 +67,7 @@ class Gate:
         share = max(settings.max_body_bytes, most // 2) if settings.keys else most
         self._body_memory = BodyMemory(total=most, of_owner=share)
         self._responses = Responses()
-        self._metrics = Metrics(registry, settings.model)
+        self._metrics = GuardMetrics(registry, settings.model)
         self._tracer = Tracer.of(settings, self._metrics)
         self._share = settings.traces_sample_ratio if self._tracer else 0.0
         self._arriving: dict[Visit, asyncio.Task[object] | None] = {}

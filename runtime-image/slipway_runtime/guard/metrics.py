@@ -12,7 +12,7 @@ _PER_TOKEN = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.075, 0.1
 _WHOLE = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 240, 480, 960)
 
 
-class Metrics:
+class GuardMetrics:
     def __init__(self, registry: CollectorRegistry, model: str) -> None:
         self._registry = registry
         self._model = model
@@ -101,7 +101,7 @@ class Metrics:
 class OfOwner:
     """The series of one owner, looked up once."""
 
-    def __init__(self, metrics: Metrics, owner: str) -> None:
+    def __init__(self, metrics: GuardMetrics, owner: str) -> None:
         labels = (metrics.model, owner)
         self.prompt_tokens = metrics.tokens.labels(*labels, "prompt")
         self.completion_tokens = metrics.tokens.labels(*labels, "completion")

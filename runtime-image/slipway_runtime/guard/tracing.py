@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Self
 
 from slipway_runtime.guard.answers import Usage
-from slipway_runtime.guard.metrics import Metrics
+from slipway_runtime.guard.metrics import GuardMetrics
 from slipway_runtime.guard.settings import GuardSettings
 from slipway_runtime.guard.visit import Visit
 from slipway_runtime.tracing.exporter import Exporter
@@ -34,7 +34,7 @@ class Tracer:
         self._exporter, self._model = exporter, model
 
     @classmethod
-    def of(cls, settings: GuardSettings, metrics: Metrics) -> Self | None:
+    def of(cls, settings: GuardSettings, metrics: GuardMetrics) -> Self | None:
         """Returns None without an endpoint to send traces to."""
         if not settings.traces_endpoint:
             return None
