@@ -22,7 +22,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from slipway_runtime.control import Slot
-from slipway_runtime.guard.asgi import Guard, Message, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from slipway_runtime.guard.asgi import VISIT, App, Guard, Receive, Scope, Send
+from slipway_runtime.guard.asgi import VISIT, Guard
+from slipway_runtime.guard.exchange import App, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 
 AROUND = "x-around-the-guard"

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-from slipway.kube.kinds import Kind, Object
+from slipway.objects.kinds import Kind, Object
 
 METADATA_ALONE = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 EVERYTHING = "application/json"

@@ -24,8 +24,10 @@ from typing import Any
 
 import click
 from memory import objects
+from slipway.api.model_key import ModelKey
 from slipway.kube.connection import Answer
-from slipway.kube.kinds import (
+from slipway.kube.store import Store
+from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     ENDPOINT_SLICE,
@@ -35,9 +37,7 @@ from slipway.kube.kinds import (
     Object,
     kind_of,
 )
-from slipway.kube.store import Store
 from slipway.operator.reconciling.flags import OperatorSettings
-from slipway.operator.reconciling.key import Key
 from slipway.operator.reconciling.main import main as program
 from slipway.operator.reconciling.operator import Operator
 
@@ -85,7 +85,7 @@ class IdleOperator:
         return Answer(200, {}, json.dumps(merged).encode())
 
     async def turn(self, name: str) -> None:
-        await self.operator._reconciler.reconcile(Key(NAMESPACE, name))
+        await self.operator._reconciler.reconcile(ModelKey(NAMESPACE, name))
 
 
 def _settings(*flags: str) -> OperatorSettings:

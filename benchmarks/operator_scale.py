@@ -37,8 +37,8 @@ from scale.story import CHILDREN, Stories, Story
 from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, load_configuration
-from slipway.kube.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from slipway.kube.metrics import WatchMetrics
+from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from slipway.process.metrics import MetricsRegistry
 
 MANAGER = "benchmark"

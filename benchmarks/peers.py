@@ -36,7 +36,7 @@ from observer import EVERYTHING, observing
 from operator_scale import machine
 from own_cluster import own_cluster
 from slipway.kube.connection import load_configuration
-from slipway.kube.kinds import DEPLOYMENT, POD
+from slipway.objects.kinds import DEPLOYMENT, POD
 from slipway_devcluster import demo, http_add_on, model, slipway
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.paths import default_cache

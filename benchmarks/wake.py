@@ -30,7 +30,7 @@ from operator_scale import machine
 from own_cluster import own_cluster
 from percentiles import percentile
 from slipway.kube.connection import load_configuration
-from slipway.kube.kinds import DEPLOYMENT, POD
+from slipway.objects.kinds import DEPLOYMENT, POD
 from slipway_devcluster import components, demo, slipway
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.paths import default_cache

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import uvloop
 from slipway_runtime.engines.web import body_of, serving
-from slipway_runtime.guard.asgi import Guard, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import Receive, Scope, Send
 from slipway_runtime.guard.settings import ENVIRONMENT
 
 from path.backend import ANSWER

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from own_cluster import own_cluster
-from slipway.kube.kinds import Object
+from slipway.objects.kinds import Object
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.gpu_nodes import FAKE_ANNOTATION
 from slipway_devcluster.paths import default_cache

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, NETWORK_POLICY, SERVICE, Kind, Object
+from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, NETWORK_POLICY, SERVICE, Kind, Object
 
 CHILDREN = (SERVICE, NETWORK_POLICY, INFERENCE_SERVICE)
 

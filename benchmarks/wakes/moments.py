@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import aiohttp
-from slipway.api.names import RUNTIME_PORT
-from slipway.kube.kinds import Object
+from slipway.contract.pod import RUNTIME_PORT
+from slipway.objects.kinds import Object
 
 STEPS: Mapping[str, str] = {
     "told": "KEDA was told",

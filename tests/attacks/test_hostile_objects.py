@@ -24,7 +24,11 @@ from slipway.activator.watches import Home
 from slipway.activator.watches import watches as of_the_activator
 from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
 from slipway.api.reasons import Reason
-from slipway.kube.kinds import (
+from slipway.kube.metrics import WatchMetrics
+from slipway.kube.store import Packing, Store, size_of
+from slipway.kube.watch import Watch
+from slipway.kube.watching import Watching
+from slipway.objects.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     INFERENCE_SERVICE,
@@ -38,18 +42,14 @@ from slipway.kube.kinds import (
     Object,
     kind_of,
 )
-from slipway.kube.metrics import WatchMetrics
-from slipway.kube.store import Packing, Store, size_of
-from slipway.kube.watch import Watch
-from slipway.kube.watching import Watching
 from slipway.observing.keeping import FOUND_BY
 from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
+from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same, status_of
-from slipway.observing.world import WorldView
+from slipway.operator.installation import Installation
 from slipway.operator.planning import Unplannable
-from slipway.operator.reconciling.home import Home as Keeper
-from slipway.operator.reconciling.platform import KEDA, Following
+from slipway.operator.reconciling.platform import KEDA, PlatformWatch
 from slipway.operator.reconciling.watches import watches as of_the_operator
 from slipway.process.metrics import MetricsRegistry
 from support import falling_asleep as model
@@ -174,7 +174,7 @@ def activators() -> dict[Kind, Watch[Any]]:
 
 def operators() -> dict[Kind, Watch[Any]]:
     nobody = {"everyone": lambda: (), "on_node": lambda _: (), "node": lambda _: None, "ports": lambda _: ()}
-    return {each.kind: each for each in of_the_operator(home=Keeper(), **nobody)}  # type: ignore[arg-type]
+    return {each.kind: each for each in of_the_operator(installation=Installation(), **nobody)}  # type: ignore[arg-type]
 
 
 KEPT_BY_ACTIVATORS = [
@@ -266,7 +266,7 @@ async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> Non
 async def test_an_error_with_what_runs_keda_ends_no_operator(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    following = Following(
+    following = PlatformWatch(
         KEDA,
         "keda",
         client=cast(Any, None),
@@ -274,8 +274,8 @@ async def test_an_error_with_what_runs_keda_ends_no_operator(
         now=lambda: datetime.now(UTC),
     )
     monkeypatch.setattr(following, "part", lambda: "odd")
-    following.look()
-    assert "KEDA can't be judged" in caplog.text
+    following.check()
+    assert "The check of KEDA failed" in caplog.text
 
 
 def model_of(name: str) -> Object:
@@ -336,7 +336,7 @@ def test_no_status_that_the_crd_lets_in_is_more_than_the_activator_can_read(stat
 @settings(max_examples=100, deadline=None)
 @given(status=statuses())
 def test_no_status_that_the_crd_lets_in_keeps_the_operator_from_writing_a_true_one(status: Object) -> None:
-    seen = observe(None, WorldView(now=model.BEGIN))
+    seen = observe(None, Snapshot(now=model.BEGIN))
     told = status_of(1, NO_PLAN, seen, status, model.BEGIN)
     assert told["state"] == "Failed"
     assert length_of(told.get("lastColdStart") or {}) is not None

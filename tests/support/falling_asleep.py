@@ -29,8 +29,8 @@ from slipway.activator.knowledge import Knowledge
 from slipway.activator.picking import Failure, Replica, may_retry
 from slipway.activator.scaler import ExternalScaler
 from slipway.api.names import OWNER_LABEL, activator_slice
-from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store
+from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.operator.rendering.activatorslice import conditions
 

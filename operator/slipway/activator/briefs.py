@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 from slipway.api import engine_notes
 from slipway.api.engine_notes import A_PATH, USUAL, Exposition, NoteError
-from slipway.api.names import RUNTIME_PORT
+from slipway.contract.pod import RUNTIME_PORT
+from slipway.objects.conditions import condition, is_true
+from slipway.objects.times import parse_time
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.pods import Pod
-from slipway.observing.rollout import version_of
-from slipway.observing.world import WorldView, condition, is_true, parse_time
+from slipway.observing.rollout import template_hash_of
+from slipway.observing.snapshot import Snapshot
 
 Object = dict[str, Any]
 
@@ -38,7 +40,7 @@ class Question(NamedTuple):
 
 
 OUR_QUESTION = Question(RUNTIME_PORT, "")
-NOWHERE = WorldView(now=datetime.min.replace(tzinfo=UTC))  # for what a pod says by itself
+NOWHERE = Snapshot(now=datetime.min.replace(tzinfo=UTC))  # for what a pod says by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def brief_of(pod: Object) -> Brief:
         name=str(metadata["name"]),
         uid=str(metadata["uid"]),
         created=str(metadata.get("creationTimestamp") or ""),
-        version=version_of(pod),
+        version=template_hash_of(pod),
         address=_address(pod),
         is_ready=is_ready(pod),
         is_coming=seen.is_on_its_way,

@@ -20,7 +20,7 @@ from slipway.activator.keyring import Place, Problem
 from slipway.activator.keys import Keys
 from slipway.activator.lookups import Lookups
 from slipway.kube.client import KubeClient
-from slipway.kube.kinds import Object
+from slipway.objects.kinds import Object
 from slipway.process.addresses import address_of
 
 

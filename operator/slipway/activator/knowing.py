@@ -20,15 +20,18 @@ from slipway.activator.holding import Limits
 from slipway.activator.picking import Replica
 from slipway.activator.rules import rules_of
 from slipway.activator.waking import expected_wake, size_of
-from slipway.api import asked, names, units
+from slipway.api import asked, units
 from slipway.api.engine import ANY_CONCURRENCY, MOST_CONCURRENCY
 from slipway.api.model import ModelFacts
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
+from slipway.contract.pod import ENGINE_PORT
+from slipway.objects.conditions import condition
+from slipway.objects.times import parse_time
 from slipway.observing.cause import NO_POD_CAN_HELP, WOULD_HAPPEN_AGAIN, Cause, reason_named
 from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
-from slipway.observing.world import WorldView, condition, parse_time
+from slipway.observing.snapshot import Snapshot
 
 Object = dict[str, Any]
 
@@ -62,7 +65,7 @@ def known(sight: Sight) -> Known | None:
     scaling = scaling_of(sight.deployment)
     size = model_size(sight.deployment)
     limits = Limits.of(scaling.hold, last_starts=sight.starts, model_bytes=size)
-    seen = observe(None, WorldView(now=sight.now, pods=tuple(sight.shown)))
+    seen = observe(None, Snapshot(now=sight.now, pods=tuple(sight.shown)))
     cause = seen.cause or _told(sight.deployment)
     concurrency = _concurrency(sight.deployment)
     target = scaling.target.in_flight if scaling.target else None
@@ -95,7 +98,7 @@ def deployment_of(thing: Object) -> Deployment:
 def engine_port(service: Object | None) -> int:
     ports = (service or {}).get("spec", {}).get("ports") or [{}]
     target = ports[0].get("targetPort")
-    return target if isinstance(target, int) else names.ENGINE_PORT
+    return target if isinstance(target, int) else ENGINE_PORT
 
 
 def scaling_of(deployment: Object) -> ScalingSpec:

@@ -26,8 +26,8 @@ from slipway.activator.knowing import (
 from slipway.activator.looking import Looking
 from slipway.activator.scraping import Scraping
 from slipway.api import names
-from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store
+from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.observing.porttable import Claim, claim_of
 
 log = logging.getLogger(__name__)

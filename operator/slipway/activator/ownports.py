@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from slipway.activator.demand import Deployment
-from slipway.kube.kinds import Object
+from slipway.objects.kinds import Object
 from slipway.observing.porttable import Claim, PortTable
 
 log = logging.getLogger(__name__)

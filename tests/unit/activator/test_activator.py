@@ -13,7 +13,7 @@ from slipway.activator.activator import Activator
 from slipway.activator.demand import Deployment
 from slipway.activator.looking import Looking
 from slipway.activator.watches import Home, watches
-from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
+from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from support.settings import activator_settings
 
 HOME = Home("slipway-system", "slipway-activator")

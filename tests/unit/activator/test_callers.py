@@ -18,7 +18,7 @@ from slipway.activator.callers import HOLDS_FOR, Callers, Judge
 from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.lookups import NOBODY
 from slipway.activator.peers import Telling
-from slipway.kube.kinds import Object
+from slipway.objects.kinds import Object
 
 KEDA, US, STRANGER = "10.0.0.7", "10.0.0.8", "10.0.0.9"
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")

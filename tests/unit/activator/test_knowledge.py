@@ -11,8 +11,8 @@ from slipway.activator.asking import Target
 from slipway.activator.demand import Deployment
 from slipway.activator.deployments import Deployments
 from slipway.activator.knowledge import Knowledge
-from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE
 from slipway.kube.store import Store
+from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE
 from slipway.observing.keeping import FOUND_BY
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA

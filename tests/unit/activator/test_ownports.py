@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from slipway.activator.demand import Deployment
 from slipway.activator.ownports import OwnPorts
-from slipway.kube.kinds import Object
+from slipway.objects.kinds import Object
 from slipway.observing.porttable import Claim
 
 LLAMA, GEMMA = Claim("chat", "llama", "1"), Claim("chat", "gemma", "2")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.operator.planning.concurrency import SLOTS
+from slipway.contract.engines import LLAMACPP
 from slipway_runtime.engines import llamacpp
 from support.rendered_worlds import arguments, deployment, on_h100, plan, profile
 
@@ -34,7 +34,7 @@ def test_llamacpp_has_as_many_slots_as_the_plan_says(mode: str, slots: int) -> N
 
 
 def test_the_runtime_alone_would_choose_the_same_slots() -> None:
-    assert SLOTS == llamacpp.PARALLEL
+    assert LLAMACPP.concurrency == llamacpp.PARALLEL
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_vllm_is_told_what_it_would_take_by_itself(device: Any, engine: Any, seq
 
 def test_a_plan_says_why_a_replica_takes_so_many() -> None:
     assert plan(llama(mode="Latency")).why[-1] == (
-        "A replica works on 1 request at a time, which llamacpp takes by itself here in mode Latency; "
+        "A replica works on 1 request at a time, which is the default of llamacpp here in mode Latency; "
         "engine.maxConcurrency sets another number."
     )
 
