@@ -46,7 +46,7 @@ from slipway_runtime.control import Control, Slot
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from slipway_runtime.guard.settings import Settings as GuardSettings
+from slipway_runtime.guard.settings import GuardSettings
 from support.model_files import write_checkpoint, write_gguf
 
 TOKENS = 128  # of an answer: of 32, one step of the engine that a request misses is 3 % already
@@ -64,9 +64,9 @@ PIECE = (
 
 IN_THE_APP = """
 import guard_switch
-from slipway_runtime.engines import llamacpp_app
-llamacpp_app.Guard = guard_switch.Switch
-llamacpp_app.main()
+from slipway_runtime.engines.llamacpp import app
+app.Guard = guard_switch.Switch
+app.main()
 """
 MODULE = "from slipway_runtime.engines.vllm import installed; print(installed().module)"
 """By which this vLLM is started."""

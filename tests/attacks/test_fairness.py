@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from slipway.activator import doors
+from slipway.activator.aborts import MOST_EVENTS
 from slipway.activator.demand import Demand, Deployment, Wanted
 from slipway.activator.deployments import Deployments, Known
 from slipway.activator.holding import House, Limits
@@ -374,7 +375,9 @@ async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_
 async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(engine: ScriptedEngine) -> None:
     house = House(max_bytes=4 * MIB)
     async with scene(house=house) as attacked, scripted_engine() as silent:
-        silent.script = saying(STREAM_HEAD + in_chunk(b": nothing\n\n" * 1000))
+        silent.script = saying(
+            STREAM_HEAD + in_chunk(b": nothing\n\n" * (MOST_EVENTS - 1))
+        )  # one more, and all are passed on
         await ask_many(attacked, GREEDY, silent, 30)
         seen = [asyncio.create_task(each.head()) for each in attacked.attackers]
         await attacked.until(lambda: sum(each.done() for each in seen) > 15)

@@ -20,11 +20,12 @@ from slipway.activator.holding import Limits
 from slipway.activator.picking import Replica
 from slipway.activator.rules import rules_of
 from slipway.activator.waking import expected_wake, size_of
-from slipway.api import asked, names, units
+from slipway.api import asked, units
 from slipway.api.engine import ANY_CONCURRENCY, MOST_CONCURRENCY
 from slipway.api.model import ModelFacts
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
+from slipway.contract.pod import ENGINE_PORT
 from slipway.objects.conditions import condition
 from slipway.objects.times import parse_time
 from slipway.observing.cause import NO_POD_CAN_HELP, WOULD_HAPPEN_AGAIN, Cause, reason_named
@@ -97,7 +98,7 @@ def deployment_of(thing: Object) -> Deployment:
 def engine_port(service: Object | None) -> int:
     ports = (service or {}).get("spec", {}).get("ports") or [{}]
     target = ports[0].get("targetPort")
-    return target if isinstance(target, int) else names.ENGINE_PORT
+    return target if isinstance(target, int) else ENGINE_PORT
 
 
 def scaling_of(deployment: Object) -> ScalingSpec:

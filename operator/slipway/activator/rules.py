@@ -14,9 +14,9 @@ from slipway.activator import first_line
 from slipway.activator.access import AllowFrom, allow_from
 from slipway.activator.first_line import Patterns
 from slipway.api.engine import EngineSpec
-from slipway.api.engine_flags import LLAMACPP, VLLM
 from slipway.api.exposure import AccessSpec
 from slipway.api.scaling import HoldSpec
+from slipway.contract.engines import BUILT_IN, VLLM
 from slipway.objects.times import parse_time
 
 Object = dict[str, Any]
@@ -31,7 +31,7 @@ class Rules:
     allow_from: AllowFrom | None = None  # None: from everywhere
     keys_secret: str | None = None
     wake_on: tuple[str, ...] | None = None  # None: what the engine computes for
-    engine: str = VLLM
+    engine: str = VLLM.name
     names: tuple[str, ...] = ()  # that clients may send as "model"
     created: int = 0  # seconds since 1970
     web_pages: tuple[str, ...] = ()  # the origins whose pages the engine lets ask; * for all
@@ -39,7 +39,7 @@ class Rules:
     @property
     def is_ours(self) -> bool:
         """Whether the engine's pods have the guard, so that it is known what they serve."""
-        return self.engine in (VLLM, LLAMACPP)
+        return any(self.engine == each.name for each in BUILT_IN)
 
     @cached_property
     def waking(self) -> Patterns | None:
@@ -66,7 +66,7 @@ def rules_of(deployment: Object) -> Rules:
         engine=engine.name,
         names=(served, *(adapter.name for adapter in engine.adapters)),
         created=int(created.timestamp()) if created else 0,
-        web_pages=_web_pages(engine.extra_args) if engine.name == VLLM else (),
+        web_pages=_web_pages(engine.extra_args) if engine.name == VLLM.name else (),
     )
 
 

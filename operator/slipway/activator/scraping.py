@@ -14,7 +14,7 @@ from collections.abc import Callable
 from slipway.activator.activity import Metrics, Reading
 from slipway.activator.asking import Asking, Target
 from slipway.activator.demand import Deployment
-from slipway.api.names import RUNTIME_PORT
+from slipway.contract.pod import RUNTIME_PORT
 
 log = logging.getLogger(__name__)
 

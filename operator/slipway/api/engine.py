@@ -7,11 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from slipway.api.arguments import LET_THROUGH, ONE_ARGUMENT
-from slipway.api.engine_flags import VLLM
 from slipway.api.kubernetes import keyed
 from slipway.api.model import ServedName, Uri
-from slipway.api.names import OTHER_RUNTIMES
 from slipway.api.schema import LIST_TYPE, ApiModel, Auto, ObjectName, Rule, cel, matches, text, whole_number_or_auto
+from slipway.contract.engines import OTHER_RUNTIMES, VLLM
 
 ANY_CONCURRENCY = 16  # concurrent requests, if neither the spec nor the plan sets a number
 MOST_CONCURRENCY = 4096
@@ -76,7 +75,7 @@ class EngineSpec(ApiModel):
     """The engine that runs the model, and its settings."""
 
     name: ObjectName = Field(
-        default=VLLM,
+        default=VLLM.name,
         description="vllm (GPUs), llamacpp (CPUs and the edge), or the name of a ServingRuntime or "
         "ClusterServingRuntime.",
     )

@@ -7,8 +7,8 @@ own ServingRuntime needs exactly these annotations, and the spec may override th
 
 from __future__ import annotations
 
-from slipway.api.engine_flags import HARMLESS
 from slipway.api.schema import Rule, cel
+from slipway.contract.flags import HARMLESS
 
 OF_METRICS = "prometheus.kserve.io/"
 _WHY = " says where an engine's metrics are, which Slipway knows for its own engines: remove it"

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from slipway.api.engine_flags import HARMLESS
 from slipway.api.schema import Rule, cel
+from slipway.contract.flags import HARMLESS
 
 # Why variables are refused, and which: patterns for the start of a name, or, with `$`, for the full name.
 REASONS: Mapping[str, tuple[str, ...]] = {

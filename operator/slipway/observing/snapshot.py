@@ -90,7 +90,7 @@ class Snapshot:
     kserve: PlatformPart | None = None  # None: not watched
     keda: PlatformPart | None = None
 
-    # --- what stands in the way --------------------------------------------------------------------------------------
+    # --- what prevents writes -----------------------------------------------------------------------------------------
     foreign: tuple[Object, ...] = ()  # objects with the names of ours that belong to someone else
     refusals: tuple[RefusedWrite, ...] = ()
     unmet: tuple[UnmetReference, ...] = ()

@@ -22,7 +22,7 @@ from slipway.operator.rendering import hash_of
 from slipway.operator.rendering.scaling import predictor_deployment
 
 TOO_OFTEN, WITHIN = 5, 60.0
-"""So many repairs within so many seconds mean that another program reverts our field each time."""
+"""This many repairs within this many seconds mean that another program reverts our field each time."""
 DIGEST = 16  # bytes; forging an object with the same digest would gain nothing
 
 NamespacedName = tuple[str, str]

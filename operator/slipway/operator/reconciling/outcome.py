@@ -21,7 +21,7 @@ class Outcome:
     refusals: list[RefusedWrite] = field(default_factory=list)
     foreign: list[Object] = field(default_factory=list)  # objects with our names that belong to others
     rivals: list[str] = field(default_factory=list)  # who reverts our fields, in the API server's words
-    look_again: float | None = None  # in so many seconds; None: the next change brings the next reconcile
+    look_again: float | None = None  # in this many seconds; None: the next change brings the next reconcile
 
     @property
     def goes_on(self) -> bool:
