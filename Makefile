@@ -12,7 +12,7 @@ VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
-GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
+GENERATED := operator/slipway/activator/keda/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
 	charts manifests/argocd runtime-image/slipway_runtime/engines/flags.json operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file

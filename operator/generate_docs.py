@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from slipway.activator import settings as activator_flags
-from slipway.activator.meters import DESCRIPTIONS
+from slipway.activator.metrics import DESCRIPTIONS
 from slipway.api import mounts, variables
 from slipway.api.engine_flags import HARMLESS, REASONS
 from slipway.api.reasons import ConditionType, Reason, State

@@ -7,8 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
-from slipway.activator.holding import House
-from slipway.activator.options import Options
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.config import ProxyConfig
 from support.activator import Activator, Client, activated, connected
 from support.scripted_engine import ScriptedEngine, answering, echoing, scripted_engine
 
@@ -40,7 +40,7 @@ AT_THE_BORDER = {
 
 @pytest.mark.parametrize(("said", "reason"), AT_THE_BORDER.values(), ids=AT_THE_BORDER.keys())
 async def test_whatever_is_refused_at_the_border_is_counted_once(said: bytes, reason: str) -> None:
-    house, options = House(), Options(head_timeout=0.2, body_timeout=0.2, linger=0.05)
+    house, options = GlobalLimits(), ProxyConfig(head_timeout=0.2, body_timeout=0.2, linger=0.05)
     async with activated(house=house, options=options) as activator, connected(activator) as client:
         client.say(said)
         with contextlib.suppress(ConnectionError):
@@ -51,8 +51,8 @@ async def test_whatever_is_refused_at_the_border_is_counted_once(said: bytes, re
 async def test_a_head_that_follows_another_request_too_slowly_is_counted_and_one_that_never_comes_is_not(
     engine: ScriptedEngine,
 ) -> None:
-    house = House()
-    async with activated(house=house, options=Options(idle_timeout=0.2)) as activator:
+    house = GlobalLimits()
+    async with activated(house=house, options=ProxyConfig(idle_timeout=0.2)) as activator:
         activator.ready(engine)
         for more in (b"", POST):
             async with connected(activator) as client:
@@ -64,7 +64,7 @@ async def test_a_head_that_follows_another_request_too_slowly_is_counted_and_one
 
 
 async def test_a_client_that_goes_away_by_itself_is_not_counted(engine: ScriptedEngine) -> None:
-    house = House()
+    house = GlobalLimits()
     async with activated(house=house) as activator:
         for said in (b"", POST, POST + b"Content-Length: 5\r\n\r\nab"):
             async with connected(activator) as client:
@@ -77,8 +77,8 @@ async def test_a_client_that_goes_away_by_itself_is_not_counted(engine: Scripted
 
 
 async def test_connections_that_find_no_place_and_those_that_make_room_are_counted() -> None:
-    house = House()
-    async with activated(house=house, options=Options(connections_per_port=4)) as activator:
+    house = GlobalLimits()
+    async with activated(house=house, options=ProxyConfig(connections_per_port=4)) as activator:
         busy = [await _from("127.0.0.2", activator) for _ in range(3)]
         for number, each in enumerate(busy, 1):
             each.post()
@@ -95,7 +95,7 @@ async def test_connections_that_find_no_place_and_those_that_make_room_are_count
 
 async def test_an_answer_that_nobody_takes_is_counted(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slipway.activator.http1.channel.LONGEST_STALL", 0.1)
-    house = House()
+    house = GlobalLimits()
     engine.script = answering(bytes(32 << 20))
     async with activated(house=house) as activator:
         activator.ready(engine)
@@ -112,7 +112,7 @@ async def test_who_does_not_take_the_end_of_its_answer_keeps_its_place_and_is_gi
 ) -> None:
     monkeypatch.setattr("slipway.activator.http1.channel.LONGEST_STALL", 0.2)
     monkeypatch.setattr("slipway.activator.http1.channel.MOST_UNSENT", 64 << 20)  # so that all of it is the end
-    house = House()
+    house = GlobalLimits()
     engine.script = answering(bytes(32 << 20))
     async with activated(house=house) as activator:
         activator.ready(engine)
@@ -127,8 +127,8 @@ async def test_who_does_not_take_the_end_of_its_answer_keeps_its_place_and_is_gi
 
 async def test_no_client_can_invent_a_reason() -> None:
     """What Prometheus keeps for each of them is bounded."""
-    house = House()
-    async with activated(house=house, options=Options(head_timeout=0.05, linger=0.05)) as activator:
+    house = GlobalLimits()
+    async with activated(house=house, options=ProxyConfig(head_timeout=0.05, linger=0.05)) as activator:
         for number in range(30):
             async with connected(activator) as client:
                 word = b"word%d" % number

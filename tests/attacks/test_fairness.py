@@ -12,12 +12,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
-from slipway.activator import doors
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.holding import House, Limits
-from slipway.activator.options import Options
-from slipway.activator.picking import Replica
+from slipway.activator.proxy import listeners
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.model_key import ModelKey
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.shared.replica import Replica
 from support.activator import Client
 from support.scripted_engine import (
     STREAM_HEAD,
@@ -33,7 +35,7 @@ from support.scripted_engine import (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
 
 ATTACKER, HONEST = "127.0.0.1", "127.0.0.2"
-LLAMA = Deployment("chat", "llama")
+LLAMA = ModelKey("chat", "llama")
 KIB, MIB = 1 << 10, 1 << 20
 
 
@@ -41,17 +43,17 @@ KIB, MIB = 1 << 10, 1 << 20
 class Scene:
     """Deployments at zero, and attackers that stay connected until the end."""
 
-    doors: doors.Doors
-    deployments: Deployments
+    doors: listeners.Listeners
+    deployments: ModelStates
     demand: Demand
-    house: House
+    house: GlobalLimits
     stack: AsyncExitStack
     attackers: list[Client] = field(default_factory=list)
 
-    def deploy(self, deployment: Deployment, limits: Limits) -> None:
-        self.deployments.tell(Known(deployment=deployment, port=0, limits=limits))
+    def deploy(self, deployment: ModelKey, limits: HoldLimits) -> None:
+        self.deployments.tell(ModelState(deployment=deployment, port=0, limits=limits))
 
-    def wanted(self, deployment: Deployment = LLAMA) -> Wanted:
+    def wanted(self, deployment: ModelKey = LLAMA) -> ModelDemand:
         return self.demand.of(deployment)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -60,18 +62,18 @@ class Scene:
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
-    async def connect(self, deployment: Deployment, source: str) -> Client:
+    async def connect(self, deployment: ModelKey, source: str) -> Client:
         port = await self.doors.number(deployment)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
         self.stack.callback(writer.close)
         return Client(reader, writer)
 
-    async def attack(self, raw: bytes, *, deployment: Deployment = LLAMA, source: str = ATTACKER) -> None:
+    async def attack(self, raw: bytes, *, deployment: ModelKey = LLAMA, source: str = ATTACKER) -> None:
         client = await self.connect(deployment, source)
         client.say(raw)
         self.attackers.append(client)
 
-    async def is_served(self, engine: ScriptedEngine, deployment: Deployment = LLAMA) -> bool:
+    async def is_served(self, engine: ScriptedEngine, deployment: ModelKey = LLAMA) -> bool:
         """Whether an honest client is held, and answered when there is a replica."""
         before = self.wanted(deployment).waiting
         client = await self.connect(deployment, HONEST)
@@ -81,7 +83,7 @@ class Scene:
         assert known
         engine.script = echoing()
         ready = (Replica("127.0.0.1", engine.port, 1000),)
-        self.deployments.tell(Known(deployment=deployment, port=known.port, limits=known.limits, replicas=ready))
+        self.deployments.tell(ModelState(deployment=deployment, port=known.port, limits=known.limits, replicas=ready))
         return (await client.answer()).body == b"an honest prompt"
 
 
@@ -93,16 +95,16 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 
 @asynccontextmanager
 async def scene(
-    *, limits: Limits | None = None, house: House | None = None, options: Options | None = None
+    *, limits: HoldLimits | None = None, house: GlobalLimits | None = None, options: ProxyConfig | None = None
 ) -> AsyncIterator[Scene]:
-    deployments, demand, house = Deployments(), Demand(), house or House()
-    options = options or Options(linger=0.05)
+    deployments, demand, house = ModelStates(), Demand(), house or GlobalLimits()
+    options = options or ProxyConfig(linger=0.05)
     async with (
-        doors.serve(deployments, demand, house=house, options=options, host="127.0.0.1", grace=0) as opened,
+        listeners.serve(deployments, demand, house=house, options=options, host="127.0.0.1", grace=0) as opened,
         AsyncExitStack() as stack,
     ):
         scene = Scene(opened, deployments, demand, house, stack)
-        scene.deploy(LLAMA, limits or Limits(timeout=60))
+        scene.deploy(LLAMA, limits or HoldLimits(timeout=60))
         yield scene
 
 
@@ -230,7 +232,7 @@ async def test_who_has_all_places_that_it_can_get_delays_another_by_one_turn(eng
 async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_this_is_soon_over(
     engine: ScriptedEngine,
 ) -> None:
-    async with scene(house=House(max_coming=20)) as attacked:
+    async with scene(house=GlobalLimits(max_coming=20)) as attacked:
         for _ in range(10):
             await attacked.attack(head(length=2))
         await attacked.until(lambda: attacked.house.coming.taken == 10)
@@ -242,7 +244,7 @@ async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_thi
 
 
 async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_comes_all_the_time() -> None:
-    options = Options(body_timeout=0.3, body_rate=1 * MIB, linger=20)
+    options = ProxyConfig(body_timeout=0.3, body_rate=1 * MIB, linger=20)
     async with scene(options=options) as attacked:
         slow = await attacked.connect(LLAMA, ATTACKER)
         slow.say(head(length=1000))
@@ -259,7 +261,7 @@ async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_c
 
 
 async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine: ScriptedEngine) -> None:
-    options = Options(body_timeout=0.1, kept_body=1000, linger=0.05)
+    options = ProxyConfig(body_timeout=0.1, kept_body=1000, linger=0.05)
     async with scene(options=options) as held:
         client = await held.connect(LLAMA, HONEST)
         client.post(bytes(MIB))
@@ -271,12 +273,12 @@ async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine:
 
 # --- many deployments ------------------------------------------------------------------------------------------------
 
-SMALL = Limits(timeout=60)
+SMALL = HoldLimits(timeout=60)
 
 
 async def test_one_client_on_many_deployments_leaves_places_at_each_of_them(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_requests=200)) as attacked:
-        everywhere = [LLAMA, *(Deployment(f"space-{each}", "llama") for each in range(20))]
+    async with scene(house=GlobalLimits(max_requests=200)) as attacked:
+        everywhere = [LLAMA, *(ModelKey(f"space-{each}", "llama") for each in range(20))]
         for deployment in everywhere:
             attacked.deploy(deployment, SMALL)
             for _ in range(12):
@@ -286,8 +288,8 @@ async def test_one_client_on_many_deployments_leaves_places_at_each_of_them(engi
 
 
 async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_requests=200)) as attacked:
-        greedy = [Deployment("greedy", f"model-{each}") for each in range(50)]
+    async with scene(house=GlobalLimits(max_requests=200)) as attacked:
+        greedy = [ModelKey("greedy", f"model-{each}") for each in range(50)]
         for number, deployment in enumerate(greedy):
             attacked.deploy(deployment, SMALL)
             for each in range(5):
@@ -298,8 +300,8 @@ async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(eng
 
 
 async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_bytes=16 * MIB)) as attacked:
-        greedy = [Deployment("greedy", f"model-{each}") for each in range(10)]
+    async with scene(house=GlobalLimits(max_bytes=16 * MIB)) as attacked:
+        greedy = [ModelKey("greedy", f"model-{each}") for each in range(10)]
         for number, deployment in enumerate(greedy):
             attacked.deploy(deployment, SMALL)
             for each in range(4):
@@ -315,12 +317,12 @@ async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: Scripted
 
 
 async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another(engine: ScriptedEngine) -> None:
-    options = Options(connections=64, connections_per_port=16, linger=0.05)
+    options = ProxyConfig(connections=64, connections_per_port=16, linger=0.05)
     async with scene(options=options) as attacked, scripted_engine(saying(b"")) as silent:
         ready = (Replica("127.0.0.1", silent.port, 4096),)
         for model in range(6):
-            deployment = Deployment("greedy", f"model-{model}")
-            attacked.deployments.tell(Known(deployment=deployment, port=0, replicas=ready))
+            deployment = ModelKey("greedy", f"model-{model}")
+            attacked.deployments.tell(ModelState(deployment=deployment, port=0, replicas=ready))
             for address in range(1, 7):
                 for _ in range(6):
                     source = f"127.0.1.{address}"
@@ -334,19 +336,19 @@ async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-async def ask_many(scene: Scene, deployment: Deployment, engine: ScriptedEngine, number: int) -> None:
+async def ask_many(scene: Scene, deployment: ModelKey, engine: ScriptedEngine, number: int) -> None:
     """Of a replica of the attacker's own."""
     ready = (Replica("127.0.0.1", engine.port, 4096),)
-    scene.deployments.tell(Known(deployment=deployment, port=0, replicas=ready))
+    scene.deployments.tell(ModelState(deployment=deployment, port=0, replicas=ready))
     for _ in range(number):
         await scene.attack(head(length=2) + b"{}", deployment=deployment)
 
 
-GREEDY = Deployment("greedy", "llama")
+GREEDY = ModelKey("greedy", "llama")
 
 
 async def test_answers_that_begin_and_go_no_further_take_no_more_than_the_requests_did(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_bytes=4 * MIB)) as attacked, scripted_engine() as silent:
+    async with scene(house=GlobalLimits(max_bytes=4 * MIB)) as attacked, scripted_engine() as silent:
         silent.script = saying(STREAM_HEAD + in_chunk(token("word")))
         await ask_many(attacked, GREEDY, silent, 60)
         for each in attacked.attackers:
@@ -359,7 +361,7 @@ async def test_answers_that_begin_and_go_no_further_take_no_more_than_the_reques
 async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_some_to_others(
     engine: ScriptedEngine,
 ) -> None:
-    house = House(max_bytes=4 * MIB)
+    house = GlobalLimits(max_bytes=4 * MIB)
     async with scene(house=house) as attacked, scripted_engine() as generous:
         generous.script = answering(bytes(16 * MIB))
         await ask_many(attacked, GREEDY, generous, 30)
@@ -372,7 +374,7 @@ async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_
 
 
 async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(engine: ScriptedEngine) -> None:
-    house = House(max_bytes=4 * MIB)
+    house = GlobalLimits(max_bytes=4 * MIB)
     async with scene(house=house) as attacked, scripted_engine() as silent:
         silent.script = saying(STREAM_HEAD + in_chunk(b": nothing\n\n" * 1000))
         await ask_many(attacked, GREEDY, silent, 30)

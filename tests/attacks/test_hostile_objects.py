@@ -12,16 +12,17 @@ from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
-from slipway.activator import knowledge as looking
-from slipway.activator.asking import Target
-from slipway.activator.demand import Demand, Deployment
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.gate import Gate
-from slipway.activator.holding import House
-from slipway.activator.knowledge import Knowledge
-from slipway.activator.waking import retry_after
-from slipway.activator.watches import Home
-from slipway.activator.watches import watches as of_the_activator
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.request_queue import RequestQueue
+from slipway.activator.proxy.retry_after import retry_after
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.model_key import ModelKey
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.tracking import tracker as looking
+from slipway.activator.tracking.poller import PollTarget
+from slipway.activator.tracking.tracker import Tracker
+from slipway.activator.tracking.watches import ActivatorService
+from slipway.activator.tracking.watches import watches as of_the_activator
 from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
 from slipway.api.reasons import Reason
 from slipway.kube.kinds import (
@@ -53,13 +54,13 @@ from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 from support.hostile import statuses
 
-TRAP = Deployment("evil", "llama")
+TRAP = ModelKey("evil", "llama")
 
 
 class Nobody:
     """Is asked nothing."""
 
-    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+    def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
         pass
 
 
@@ -67,26 +68,24 @@ class Activator:
     """What it knows of two models, up to what KEDA is told; a tenant may write whatever they like into one of them."""
 
     def __init__(self) -> None:
-        self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE]), Deployments()
-        self.demand, self._gates, self._versions = Demand(), dict[Deployment, Gate](), count(1)
-        self.knowledge = Knowledge(
+        self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE]), ModelStates()
+        self.demand, self._gates, self._versions = Demand(), dict[ModelKey, RequestQueue](), count(1)
+        self.knowledge = Tracker(
             self.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=lambda: 0.0
         )
         self.knowledge.greeting = self.knowledge.scraping = Nobody()  # type: ignore[assignment]
         self.known.listen(self._hear)
 
-    def _hear(self, deployment: Deployment, known: Known | None) -> None:
+    def _hear(self, deployment: ModelKey, known: ModelState | None) -> None:
         if known is None:
             if gate := self._gates.pop(deployment, None):
                 gate.close()
         elif gate := self._gates.get(deployment):
             gate.tell(known)
         else:
-            self._gates[deployment] = Gate(known, House(), self.demand)
+            self._gates[deployment] = RequestQueue(known, GlobalLimits(), self.demand)
 
-    def write(
-        self, deployment: Deployment, kind: Any = LLM_DEPLOYMENT, thing: Object | None = None, **more: Any
-    ) -> None:
+    def write(self, deployment: ModelKey, kind: Any = LLM_DEPLOYMENT, thing: Object | None = None, **more: Any) -> None:
         thing = thing or model.deployment()
         metadata = {
             **thing["metadata"],
@@ -95,7 +94,7 @@ class Activator:
         }
         self.store.take(kind, "MODIFIED", {**thing, **more, "metadata": metadata}, now=0)
 
-    def knows(self, deployment: Deployment) -> bool:
+    def knows(self, deployment: ModelKey) -> bool:
         return self.known.of(deployment) is not None
 
 
@@ -166,7 +165,10 @@ def large_model() -> Object:
 
 
 def activators() -> dict[Kind, Watch[Any]]:
-    return {each.kind: each for each in of_the_activator(Home("slipway-system", "slipway-activator"), lambda _: ())}
+    return {
+        each.kind: each
+        for each in of_the_activator(ActivatorService("slipway-system", "slipway-activator"), lambda _: ())
+    }
 
 
 def operators() -> dict[Kind, Watch[Any]]:
@@ -247,7 +249,7 @@ async def test_an_object_that_cannot_be_read_is_there_by_its_name_and_the_next_i
     for thing in (odd, good):
         arrive(LLM_DEPLOYMENT, "ADDED", thing)
     await asyncio.sleep(0.01)
-    assert heard == [Deployment("evil", "none"), Deployment("evil", "good")]
+    assert heard == [ModelKey("evil", "none"), ModelKey("evil", "good")]
     assert "spec" not in (watching.store.get(LLM_DEPLOYMENT, "none", "evil") or {})  # nothing says that all may ask
     assert "its name alone is kept" in caplog.text
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import aiohttp
 import grpc
 import pytest
-from slipway.activator import peers, scaler
-from slipway.activator._generated import externalscaler_pb2 as pb
-from slipway.activator._generated import externalscaler_pb2_grpc as rpc
-from slipway.activator._generated import peers_pb2, peers_pb2_grpc
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.peers import Telling
+from slipway.activator.keda import peers, scaler
+from slipway.activator.keda._generated import externalscaler_pb2 as pb
+from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
+from slipway.activator.keda._generated import peers_pb2, peers_pb2_grpc
+from slipway.activator.keda.peers import DemandPublisher
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.activator.shared.model_key import ModelKey
 from slipway.kube import health
 from slipway.kube.metrics import Metrics
 from slipway.process import entrance
@@ -27,7 +28,7 @@ from slipway.process.entrance import MOST
 
 FRIEND = "127.0.0.1"  # KEDA and another replica; the one who probes, too
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
-BUSY = Wanted(active=True, waiting=3, target_per_replica=8)
+BUSY = ModelDemand(active=True, waiting=3, target_per_replica=8)
 MANY = 10 * MOST
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 PING = b"\0\0\x08\6\0\0\0\0\0" + b"slipway!"
@@ -72,9 +73,9 @@ async def is_friend(address: str) -> bool | None:
 @pytest.fixture
 async def ports() -> AsyncIterator[Ports]:
     demand, metrics = Demand(), Metrics()
-    demand.report(Deployment("chat", "llama"), BUSY)
+    demand.report(ModelKey("chat", "llama"), BUSY)
     ports = Ports(demand, metrics)
-    telling = Telling(demand, "one_1")
+    telling = DemandPublisher(demand, "one_1")
     judges = {scaler.SERVICE: is_friend, peers.SERVICE: is_friend}
     async with (
         scaler.serve(demand, "127.0.0.1", 0, beside=telling.add_to, judges=judges, grace=1) as ports.scaler,
@@ -244,7 +245,7 @@ async def test_keda_and_replicas_are_answered_and_stay_in_a_flood(
                 counts = await anext(aiter(replica.Follow(peers_pb2.Follower())))
                 assert counts.identity == "one_1"
             await asyncio.sleep(2 * impatient)
-            ports.demand.report(Deployment("chat", "llama"), Wanted(active=True, waiting=1, target_per_replica=4))
+            ports.demand.report(ModelKey("chat", "llama"), ModelDemand(active=True, waiting=1, target_per_replica=4))
             assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 4
 
 
@@ -285,7 +286,7 @@ async def opened_by_keda(ports: Ports, number: int, namespace: str) -> AsyncIter
 @pytest.mark.parametrize("is_served", [True, False], ids=["of a model of its own", "of none"])
 async def test_what_a_tenant_has_keda_open_leaves_room_to_all_others(ports: Ports, is_served: bool) -> None:
     if is_served:
-        ports.demand.report(Deployment("evil", "llama"), BUSY)
+        ports.demand.report(ModelKey("evil", "llama"), BUSY)
     async with opened_by_keda(ports, 40, "evil"), ports.keda() as anew:
         assert (await anew.IsActive(REF, timeout=5)).result is True
 
@@ -295,7 +296,7 @@ async def test_the_connection_that_serves_others_stays_however_many_a_tenant_ope
     few: int, ports: Ports, is_served: bool
 ) -> None:
     if is_served:
-        ports.demand.report(Deployment("evil", "llama"), BUSY)
+        ports.demand.report(ModelKey("evil", "llama"), BUSY)
     async with ports.keda() as before:
         specs = aiter(before.StreamMetricSpec(REF))
         await anext(specs)
@@ -304,7 +305,7 @@ async def test_the_connection_that_serves_others_stays_however_many_a_tenant_ope
         async with opened_by_keda(ports, 3 * few, "evil"), asyncio.timeout(20):
             async with ports.keda() as anew:
                 assert (await anew.IsActive(REF)).result is True
-            ports.demand.report(Deployment("chat", "llama"), Wanted(active=True, waiting=1, target_per_replica=4))
+            ports.demand.report(ModelKey("chat", "llama"), ModelDemand(active=True, waiting=1, target_per_replica=4))
             assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 4
 
 

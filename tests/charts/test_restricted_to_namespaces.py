@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from slipway.activator.settings import parse as parse_settings
-from slipway.activator.watches import Home as ActivatorsHome
-from slipway.activator.watches import watches as activators_watches
+from slipway.activator.tracking.watches import ActivatorService as ActivatorsHome
+from slipway.activator.tracking.watches import watches as activators_watches
 from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
 from slipway.kube.watching import Watch
 from slipway.operator.reconciling.home import Home

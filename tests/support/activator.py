@@ -9,19 +9,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.doorkeeper import Doorkeeper
-from slipway.activator.doors import Doors, serve
-from slipway.activator.holding import House, Limits
-from slipway.activator.options import Options
-from slipway.activator.picking import Replica
-from slipway.activator.rules import Rules
+from slipway.activator.proxy.access.authorization import Authorizer
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.proxy.listeners import Listeners, serve
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.model_key import ModelKey
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.shared.replica import Replica
+from slipway.activator.shared.request_rules import RequestRules
 
 from support.scripted_engine import ScriptedEngine
 
-LLAMA = Deployment("chat", "llama")
-ANY_POST_WAKES = Rules(engine="somebody-elses")
+LLAMA = ModelKey("chat", "llama")
+ANY_POST_WAKES = RequestRules(engine="somebody-elses")
 
 
 def replica(engine: ScriptedEngine, *, at_a_time: int = 100) -> Replica:
@@ -30,10 +32,10 @@ def replica(engine: ScriptedEngine, *, at_a_time: int = 100) -> Replica:
 
 @dataclass
 class Activator:
-    doors: Doors
-    deployments: Deployments
+    doors: Listeners
+    deployments: ModelStates
     demand: Demand
-    known: Known
+    known: ModelState
 
     async def port(self) -> int:
         return await self.doors.number(LLAMA)
@@ -46,7 +48,7 @@ class Activator:
         self.tell(replicas=tuple(replica(engine, at_a_time=at_a_time) for engine in engines))
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> ModelDemand:
         return self.demand.of(LLAMA)
 
     async def until_waiting(self, number: int) -> None:
@@ -61,17 +63,17 @@ class Activator:
 @asynccontextmanager
 async def activated(
     *,
-    limits: Limits | None = None,
-    options: Options | None = None,
-    house: House | None = None,
+    limits: HoldLimits | None = None,
+    options: ProxyConfig | None = None,
+    house: GlobalLimits | None = None,
     grace: float = 0,
-    rules: Rules = ANY_POST_WAKES,
-    doorkeeper: Doorkeeper | None = None,
+    rules: RequestRules = ANY_POST_WAKES,
+    doorkeeper: Authorizer | None = None,
 ) -> AsyncIterator[Activator]:
-    deployments, demand = Deployments(), Demand()
-    known = Known(deployment=LLAMA, port=0, rules=rules, limits=limits or Limits(timeout=20))
+    deployments, demand = ModelStates(), Demand()
+    known = ModelState(deployment=LLAMA, port=0, rules=rules, limits=limits or HoldLimits(timeout=20))
     deployments.tell(known)
-    options = options or Options(linger=0.2)
+    options = options or ProxyConfig(linger=0.2)
     serving = serve(
         deployments, demand, house=house, options=options, host="127.0.0.1", grace=grace, doorkeeper=doorkeeper
     )

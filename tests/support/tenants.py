@@ -12,12 +12,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.activator import doors
-from slipway.activator.demand import Demand, Deployment
-from slipway.activator.deployments import Deployments
-from slipway.activator.knowledge import Knowledge
-from slipway.activator.ownports import OwnPorts
-from slipway.activator.watches import Home, watches
+from slipway.activator.proxy import listeners
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.model_key import ModelKey
+from slipway.activator.shared.model_state import ModelStates
+from slipway.activator.tracking.listener_ports import ListenerPorts
+from slipway.activator.tracking.tracker import Tracker
+from slipway.activator.tracking.watches import ActivatorService, watches
 from slipway.api.names import activator_slice
 from slipway.kube.kinds import (
     ACCELERATOR_PROFILE,
@@ -37,7 +38,7 @@ from support.scripted_engine import ScriptedEngine
 from support.small_cluster import NOW, Loop, is_selected
 from support.turns import thing
 
-HOME = Home("slipway-system", "slipway-activator")
+HOME = ActivatorService("slipway-system", "slipway-activator")
 VICTIM, TRAP = Key("chat", "llama"), Key("evil", "trap")
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T09:00:00Z"}
 HOST = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.9"
@@ -56,12 +57,12 @@ class Activator:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._ports = OwnPorts(HOME.service, lambda name: self._store.get(CONFIG_MAP, name, HOME.namespace))
+        self._ports = ListenerPorts(HOME.service, lambda name: self._store.get(CONFIG_MAP, name, HOME.namespace))
         self._watches = watches(HOME, self._ports.concerns)
         kinds = [watch.kind for watch in self._watches]
         self._store = Store(kinds, packed=[watch.kind for watch in self._watches if watch.packed])
-        self.deployments = Deployments()
-        self.knowledge = Knowledge(
+        self.deployments = ModelStates()
+        self.knowledge = Tracker(
             self._store, self.deployments, port_of=self._ports.port_of, now=lambda: NOW, clock=lambda: 0.0
         )
         self.knowledge.scraping = self.knowledge.greeting = Asking()  # type: ignore[assignment]
@@ -77,7 +78,7 @@ class Activator:
             gone = self._store.compare(watch.kind, told, since=self._store.mark, now=0).ghosts
             for each in [*gone, *(each for each in told if each not in before)]:
                 for key in watch.keys(each):
-                    if isinstance(key, Deployment):
+                    if isinstance(key, ModelKey):
                         self.knowledge.look(key)
         self.knowledge.look_at_all()
 
@@ -146,7 +147,7 @@ class Tenants:
     @asynccontextmanager
     async def activator(self) -> AsyncIterator[Activator]:
         made = Activator(self.loop)
-        async with doors.serve(made.deployments, Demand(), host=HOST, grace=0):
+        async with listeners.serve(made.deployments, Demand(), host=HOST, grace=0):
             made.look()
             yield made
 

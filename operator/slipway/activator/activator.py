@@ -20,23 +20,25 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.activator import doors, garbage, peers, scaler
-from slipway.activator.callers import Callers
-from slipway.activator.clients import Clients
-from slipway.activator.demand import Demand
-from slipway.activator.deployments import Deployments
-from slipway.activator.doorkeeper import Doorkeeper
-from slipway.activator.everyone import Everyone
-from slipway.activator.holding import House
-from slipway.activator.keys import Keys
-from slipway.activator.knowledge import Knowledge
-from slipway.activator.lookups import Lookups
-from slipway.activator.meters import DESCRIPTIONS, Meters
-from slipway.activator.options import Options
-from slipway.activator.ownports import OwnPorts
-from slipway.activator.peers import Following, Telling
+from slipway.activator import garbage_collection
+from slipway.activator.keda import peers, scaler
+from slipway.activator.keda.caller_check import CallerCheck
+from slipway.activator.keda.fleet_demand import FleetDemand
+from slipway.activator.keda.peers import DemandPublisher, PeerSubscriptions
+from slipway.activator.metrics import DESCRIPTIONS, ActivatorMetrics
+from slipway.activator.proxy import listeners
+from slipway.activator.proxy.access.api_keys import ApiKeys
+from slipway.activator.proxy.access.authorization import Authorizer
+from slipway.activator.proxy.access.pod_lookup import PodLookup
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.client_identity import ClientIdentifier
+from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.settings import Settings
-from slipway.activator.watches import Home, Key, is_led_to, may_hold, replicas, watches
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.model_state import ModelStates
+from slipway.activator.tracking.listener_ports import ListenerPorts
+from slipway.activator.tracking.tracker import Tracker
+from slipway.activator.tracking.watches import ActivatorService, WatchedKey, is_led_to, may_hold, replicas, watches
 from slipway.kube import health
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
@@ -62,12 +64,12 @@ class Activator:
         self._settings = settings
         self._connection = Connection(configuration)
         self._metrics = WatchMetrics()
-        self._home = Home(settings.namespace, settings.service)
+        self._home = ActivatorService(settings.namespace, settings.service)
         client = KubeClient(self._connection, self._metrics)
-        self._ports = OwnPorts(
+        self._ports = ListenerPorts(
             settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace)
         )
-        self._watching: Watching[Key] = Watching(
+        self._watching: Watching[WatchedKey] = Watching(
             watches(self._home, self._ports_moved, settings.watch_namespaces),
             client=client,
             login=lambda: for_kopf(configuration),
@@ -75,11 +77,11 @@ class Activator:
             metrics=self._metrics,
         )
         clock = asyncio.get_running_loop().time
-        self._deployments = Deployments()
+        self._deployments = ModelStates()
         store = self._watching.store
-        self._knowledge = Knowledge(store, self._deployments, port_of=self._ports.port_of, now=now, clock=clock)
-        self._lookups = Lookups(client, clock=clock, namespaces=self._where_callers_are())
-        self._callers = Callers(
+        self._knowledge = Tracker(store, self._deployments, port_of=self._ports.port_of, now=now, clock=clock)
+        self._lookups = PodLookup(client, clock=clock, namespaces=self._where_callers_are())
+        self._callers = CallerCheck(
             self._lookups,
             namespace=settings.namespace,
             keda_namespace=settings.keda_namespace,
@@ -87,13 +89,13 @@ class Activator:
             clock=clock,
         )
         self._own = Demand()
-        self._everyone = Everyone(self._own)
-        self._telling = Telling(self._own, settings.identity)
-        self._following: Following | None = None
-        self._doorkeeper = Doorkeeper(self._lookups, Keys(client, clock=clock))
-        self._house = House(settings.max_requests, settings.max_bytes)
+        self._everyone = FleetDemand(self._own)
+        self._telling = DemandPublisher(self._own, settings.identity)
+        self._following: PeerSubscriptions | None = None
+        self._doorkeeper = Authorizer(self._lookups, ApiKeys(client, clock=clock))
+        self._house = GlobalLimits(settings.max_requests, settings.max_bytes)
         self._metrics.add(
-            Meters(
+            ActivatorMetrics(
                 self._house,
                 self._own,
                 connections=lambda: self._house.tally.connections,
@@ -119,7 +121,9 @@ class Activator:
             tasks = [
                 asyncio.create_task(self._watching.run(), name="watching"),
                 asyncio.create_task(self._serve(), name="serving"),
-                asyncio.create_task(garbage.keep_looking(lambda: self._house.tally.connections), name="garbage"),
+                asyncio.create_task(
+                    garbage_collection.collect_when_quiet(lambda: self._house.tally.connections), name="garbage"
+                ),
             ]
             asked = asyncio.create_task(asked_to_end.wait(), name="end")
             await asyncio.wait([*tasks, asked], return_when=asyncio.FIRST_COMPLETED)
@@ -140,7 +144,7 @@ class Activator:
             wakers.push_async_callback(self._knowledge.greeting.close)
             wakers.push_async_callback(self._doorkeeper.close)
             port = await wakers.enter_async_context(self._scaler())
-            self._following = Following(
+            self._following = PeerSubscriptions(
                 self._everyone,
                 self._settings.identity,
                 port=port,
@@ -158,13 +162,13 @@ class Activator:
                 self._is_open = False
             # Requests that are still held may need their wake, so KEDA is answered until they are gone.
 
-    def _doors(self) -> AbstractAsyncContextManager[doors.Doors]:
+    def _doors(self) -> AbstractAsyncContextManager[listeners.Listeners]:
         settings = self._settings
-        return doors.serve(
+        return listeners.serve(
             self._deployments,
             self._own,
             house=self._house,
-            options=Options(runbooks=settings.runbooks, clients=Clients(settings.trusted_proxies)),
+            options=ProxyConfig(runbooks=settings.runbooks, clients=ClientIdentifier(settings.trusted_proxies)),
             host=settings.address,
             grace=settings.drain,
             doorkeeper=self._doorkeeper,
@@ -192,13 +196,13 @@ class Activator:
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
-    def _changed(self, key: Key) -> None:
-        if isinstance(key, Home):
+    def _changed(self, key: WatchedKey) -> None:
+        if isinstance(key, ActivatorService):
             self._follow_peers()
         elif self._looks:
             self._knowledge.changed(key)
 
-    def _ports_moved(self, config_map: Object) -> Iterable[Key]:
+    def _ports_moved(self, config_map: Object) -> Iterable[WatchedKey]:
         """Who has lost a port is looked at before who has got it, and before all others: nobody may have it twice."""
         for deployment in self._ports.concerns(config_map):
             if self._looks:

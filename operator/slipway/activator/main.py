@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import uvloop
 
-from slipway.activator import garbage
+from slipway.activator import garbage_collection
 from slipway.activator.activator import Activator
 from slipway.activator.settings import Settings, parse
 from slipway.kube.connection import load_configuration
@@ -18,7 +18,7 @@ from slipway.process import running
 def main(arguments: Sequence[str] | None = None) -> int:
     settings = parse(sys.argv[1:] if arguments is None else arguments)
     gc.freeze()  # looking for garbage among all that was imported would keep everybody waiting, again and again
-    garbage.look_among_the_young_alone()
+    garbage_collection.collect_young_objects_only()
     return running.run(
         activate(settings), log_level=settings.log_level, log_format=settings.log_format, loop=uvloop.run
     )

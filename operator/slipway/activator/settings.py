@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.activator.clients import Network
+from slipway.activator.proxy.client_identity import Network
 from slipway.api.names import ACTIVATOR_GRPC_PORT, ACTIVATOR_SERVICE
 from slipway.kube.lease import own_identity
 from slipway.process.flags import (

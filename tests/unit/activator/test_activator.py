@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from kubernetes.aio.client import Configuration
 from slipway.activator.activator import Activator
-from slipway.activator.demand import Deployment
-from slipway.activator.looking import Looking
 from slipway.activator.settings import parse
-from slipway.activator.watches import Home, watches
+from slipway.activator.shared.model_key import ModelKey
+from slipway.activator.tracking.refresh_queue import RefreshQueue
+from slipway.activator.tracking.watches import ActivatorService, watches
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 
-HOME = Home("slipway-system", "slipway-activator")
+HOME = ActivatorService("slipway-system", "slipway-activator")
 
 
 def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_ours() -> None:
@@ -113,10 +113,10 @@ async def test_a_replica_with_two_addresses_is_one(seen: Seen) -> None:
 
 # --- what it looks at ------------------------------------------------------------------------------------------------
 
-OLD, NEW = Deployment("chat", "old"), Deployment("chat", "new")
+OLD, NEW = ModelKey("chat", "old"), ModelKey("chat", "new")
 
 
-def port_of(which: Deployment, version: int) -> Object:
+def port_of(which: ModelKey, version: int) -> Object:
     metadata = {"name": "slipway-activator-ports-00", "namespace": HOME.namespace, "uid": "1"}
     return {
         "metadata": {**metadata, "resourceVersion": f"{version}"},
@@ -125,8 +125,8 @@ def port_of(which: Deployment, version: int) -> Object:
 
 
 async def test_who_loses_a_port_is_looked_at_before_who_gets_it_and_before_all_others(seen: Seen) -> None:
-    watching, looked = seen.activator._watching, list[Deployment]()
-    seen.activator._knowledge._looking = Looking(looked.append, asyncio.get_running_loop().time)
+    watching, looked = seen.activator._watching, list[ModelKey]()
+    seen.activator._knowledge._looking = RefreshQueue(looked.append, asyncio.get_running_loop().time)
     seen.activator._looks = True
     seen.activator._changed(NEW)
     for version, which in enumerate([OLD, NEW], 1):
@@ -162,7 +162,7 @@ async def test_while_the_last_requests_are_answered_it_still_looks_at_what_chang
     monkeypatch.setattr(activator, "_doors", doors)
     monkeypatch.setattr(activator, "_scaler", scaler)
     monkeypatch.setattr(gc, "freeze", lambda: None)
-    activator._knowledge._looking = Looking(lambda _: looked.set(), asyncio.get_running_loop().time)
+    activator._knowledge._looking = RefreshQueue(lambda _: looked.set(), asyncio.get_running_loop().time)
     serving = asyncio.create_task(activator._serve())
     await serves.wait()
     await asyncio.sleep(0)

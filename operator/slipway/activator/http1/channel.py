@@ -15,8 +15,8 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from .parsing import MOST_SEGMENTS, AnswerParser, Event, RequestParser
-from .turns import Turns, of_this_loop
+from slipway.activator.http1.loop_budget import LoopBudget, of_this_loop
+from slipway.activator.http1.parsing import MOST_SEGMENTS, HttpEvent, RequestParser, ResponseParser
 
 MOST_UNREAD = 64 * 1024
 """Bytes that have come and are not read yet: there are never more, but for those of one short body."""
@@ -47,24 +47,24 @@ _buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDict
 else."""
 
 
-class Parser(Protocol):
+class ChannelParser(Protocol):
     work: int
 
     @property
     def unparsed(self) -> int: ...
     def take(self, data: bytes) -> None: ...
-    def events(self) -> list[Event]: ...
+    def events(self) -> list[HttpEvent]: ...
     def release(self) -> None: ...
 
 
-P = TypeVar("P", bound=Parser)
+P = TypeVar("P", bound=ChannelParser)
 
 
-class GoneError(ConnectionError):
+class ConnectionGoneError(ConnectionError):
     """The connection is over."""
 
 
-class StalledError(GoneError):
+class PeerStalledError(ConnectionGoneError):
     """We have ended it, because the peer takes nothing, or too slowly for what there is place for."""
 
 
@@ -81,7 +81,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self.is_gone = False
         self.peer = ""  # its address
         self._on_open = on_open
-        self._events: deque[Event] = deque()
+        self._events: deque[HttpEvent] = deque()
         self._received = 0  # bytes, ever
         self._taken_until: float = math.inf  # of them: no message is that begins behind
         self._reader: asyncio.Future[None] | None = None
@@ -96,7 +96,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._has_asked = False
         self._look: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
-        self._turns: Turns
+        self._turns: LoopBudget
         self._buffer: memoryview  # of the loop
         self._transport: asyncio.Transport
 
@@ -171,7 +171,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def is_ending(self) -> bool:
         return self.is_gone or self._transport.is_closing()
 
-    async def event(self, *, within: float = math.inf) -> Event:
+    async def event(self, *, within: float = math.inf) -> HttpEvent:
         """The next event; GoneError when there won't be one, TimeoutError if none comes `within` so many seconds."""
         until = self._loop.time() + within
         while not self._events:
@@ -187,7 +187,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
                 await self._more(until)
         return self._events.popleft()
 
-    def event_at_hand(self) -> Event | None:
+    def event_at_hand(self) -> HttpEvent | None:
         """The next event, if nobody has to wait for it: then no time has to be limited."""
         if not self._events and self.parser.unparsed and self._turns.has_time:
             self._parse()
@@ -203,7 +203,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
 
     def write(self, data: bytes) -> None:
         if self.is_ending:
-            raise GoneError("the peer has closed the connection")
+            raise ConnectionGoneError("the peer has closed the connection")
         self._transport.write(data)
 
     async def drain(self) -> None:
@@ -217,7 +217,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
                 await writer
         except TimeoutError:
             self.abort()
-            raise StalledError("the peer takes nothing any more") from None
+            raise PeerStalledError("the peer takes nothing any more") from None
 
     async def flush(self) -> None:
         """Waits until the peer has taken all that was written."""
@@ -318,11 +318,11 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self._is_reading = True
             self._transport.resume_reading()
 
-    def _last_events(self) -> list[Event]:
+    def _last_events(self) -> list[HttpEvent]:
         """Those that the end of the connection makes."""
-        last = list(self.parser.eof()) if isinstance(self.parser, AnswerParser) and self._has_ended else []
+        last = list(self.parser.eof()) if isinstance(self.parser, ResponseParser) and self._has_ended else []
         if not last:
-            raise GoneError("the peer has closed the connection")
+            raise ConnectionGoneError("the peer has closed the connection")
         return last
 
     def _end(self) -> None:
@@ -353,7 +353,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         for writer in writers:
             if not writer.done():
                 if self.is_gone:
-                    writer.set_exception(GoneError("the peer has closed the connection"))
+                    writer.set_exception(ConnectionGoneError("the peer has closed the connection"))
                 else:
                     writer.set_result(None)
 
@@ -373,4 +373,4 @@ def _set_up(sock: socket.socket) -> None:
 
 
 ClientChannel = Channel[RequestParser]
-ReplicaChannel = Channel[AnswerParser]
+ReplicaChannel = Channel[ResponseParser]

@@ -35,7 +35,7 @@ WITHOUT_BODY = frozenset((HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED))  # wh
 VIA = (b"via", b"1.1 slipway")
 
 
-class MalformedError(Exception):
+class MalformedMessageError(Exception):
     """What came can't be taken, and nothing after it on the connection can be trusted."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
@@ -57,7 +57,7 @@ class RequestHead(NamedTuple):
         return first(self.headers, name)
 
 
-class AnswerHead(NamedTuple):
+class ResponseHead(NamedTuple):
     status: int
     phrase: bytes
     headers: Headers
@@ -71,9 +71,11 @@ class AnswerHead(NamedTuple):
 def request_head(method: bytes, target: bytes, protocol: bytes, headers: Headers, *, keep_alive: bool) -> RequestHead:
     """A request that may be passed on; MalformedError for any other. llhttp also takes RTSP and ICE for HTTP."""
     if protocol not in (b"HTTP/1.0", b"HTTP/1.1"):
-        raise MalformedError(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Nothing is spoken here but HTTP/1.1 and HTTP/1.0.")
+        raise MalformedMessageError(
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "Nothing is spoken here but HTTP/1.1 and HTTP/1.0."
+        )
     if method in _REFUSED:
-        raise MalformedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method.decode()} is not allowed here.")
+        raise MalformedMessageError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method.decode()} is not allowed here.")
     is_http10 = protocol == b"HTTP/1.0"
     path, authority = _target(method, target)
     judged: defaultdict[bytes, list[bytes]] = defaultdict(list)
@@ -96,19 +98,19 @@ def request_head(method: bytes, target: bytes, protocol: bytes, headers: Headers
 def _target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     """The path, and the host that stands before it, which then counts instead of the header."""
     if len(target) > LONGEST_TARGET:
-        raise MalformedError(HTTPStatus.REQUEST_URI_TOO_LONG, f"The URL is longer than {LONGEST_TARGET} bytes.")
+        raise MalformedMessageError(HTTPStatus.REQUEST_URI_TOO_LONG, f"The URL is longer than {LONGEST_TARGET} bytes.")
     if _TARGET.fullmatch(target) and b"#" not in target:
         if target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"):
             return target, None
         if absolute := _ABSOLUTE.fullmatch(target):
             path = absolute[2] or b"/"
             return path if path.startswith(b"/") else b"/" + path, absolute[1]
-    raise MalformedError(HTTPStatus.BAD_REQUEST, "The URL is not one.")
+    raise MalformedMessageError(HTTPStatus.BAD_REQUEST, "The URL is not one.")
 
 
 def _host(hosts: Sequence[bytes], *, is_http10: bool) -> bytes:
     if len(hosts) > 1 or not (hosts or is_http10) or (hosts and not _HOST.fullmatch(hosts[0])):
-        raise MalformedError(HTTPStatus.BAD_REQUEST, "A request has one Host header, with the name of a host.")
+        raise MalformedMessageError(HTTPStatus.BAD_REQUEST, "A request has one Host header, with the name of a host.")
     return hosts[0] if hosts else b"slipway"
 
 
@@ -116,19 +118,19 @@ def _request_length(codings: Sequence[bytes], lengths: Sequence[bytes], *, is_ht
     """None for chunks. Whatever could be read in two ways is refused."""
     if codings:
         if is_http10 or lengths:
-            raise MalformedError(HTTPStatus.BAD_REQUEST, "The length of the body is given in two ways.")
+            raise MalformedMessageError(HTTPStatus.BAD_REQUEST, "The length of the body is given in two ways.")
         if [coding.lower() for coding in codings] != [b"chunked"]:
-            raise MalformedError(HTTPStatus.NOT_IMPLEMENTED, "No Transfer-Encoding is known here but chunked.")
+            raise MalformedMessageError(HTTPStatus.NOT_IMPLEMENTED, "No Transfer-Encoding is known here but chunked.")
         return None
     if len(lengths) > 1 or (lengths and not _LENGTH.fullmatch(lengths[0])):
-        raise MalformedError(HTTPStatus.BAD_REQUEST, "Content-Length is one number.")
+        raise MalformedMessageError(HTTPStatus.BAD_REQUEST, "Content-Length is one number.")
     return int(lengths[0]) if lengths else 0
 
 
 def _expects_continue(named: Sequence[bytes]) -> bool:
     expected = [each.lower() for each in named]
     if expected not in ([], [b"100-continue"]):
-        raise MalformedError(HTTPStatus.EXPECTATION_FAILED, "Nothing can be expected here but 100-continue.")
+        raise MalformedMessageError(HTTPStatus.EXPECTATION_FAILED, "Nothing can be expected here but 100-continue.")
     return bool(expected)
 
 

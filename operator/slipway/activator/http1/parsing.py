@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import httptools
 
-from .heads import (
+from slipway.activator.http1.heads import (
     MOST_HEADERS,
     WITHOUT_BODY,
-    AnswerHead,
     Headers,
-    MalformedError,
+    MalformedMessageError,
     RequestHead,
+    ResponseHead,
     request_head,
     values,
     written,
@@ -34,21 +34,21 @@ MOST_SEGMENTS = 128
 SHORT_BODY = 4 * 1024  # bytes of one that is told with its head, if it is here
 WORK_OF_A_REQUEST = 128  # all that is done for one takes as long as parsing so many segments
 
-_REQUESTS_OF_NOBODY, _ANSWERS_TO_NOBODY = httptools.HttpRequestParser(None), httptools.HttpResponseParser(None)
+_UNUSED_REQUEST_PARSER, _UNUSED_RESPONSE_PARSER = httptools.HttpRequestParser(None), httptools.HttpResponseParser(None)
 
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})\r\n")
 
 
-class End(NamedTuple):
+class MessageEnd(NamedTuple):
     """The body is complete."""
 
     trailers: Headers
 
 
-Event = RequestHead | AnswerHead | bytes | End | MalformedError
+HttpEvent = RequestHead | ResponseHead | bytes | MessageEnd | MalformedMessageError
 
 
-class _Next(IntEnum):
+class _Section(IntEnum):
     """What the bytes to come are a part of."""
 
     HEAD = auto()
@@ -59,11 +59,11 @@ class _Next(IntEnum):
     ALL = auto()  # until the connection ends
 
 
-_CHUNKED = (_Next.SIZE, _Next.CHUNK)
-_LINES = (_Next.HEAD, _Next.SIZE, _Next.TRAILERS)
+_CHUNKED = (_Section.SIZE, _Section.CHUNK)
+_LINES = (_Section.HEAD, _Section.SIZE, _Section.TRAILERS)
 
 
-class _Parser:
+class _MessageParser:
     """What both directions share.
 
     llhttp is given one segment after the other: a line, or as much of a body as there is. So nothing is parsed beyond
@@ -74,10 +74,10 @@ class _Parser:
     def __init__(self) -> None:
         self._raw = b""
         self._at = 0  # so much of it is parsed
-        self._events: list[Event] = []
+        self._events: list[HttpEvent] = []
         self._pieces: list[bytes] = []
         self._headers: Headers = []
-        self._next = _Next.HEAD
+        self._next = _Section.HEAD
         self._left = 0  # bytes of the body, or of the chunk
         self._size = 0  # bytes and lines of the head, of the trailers, or of the line before a chunk
         self._lines = 0
@@ -96,7 +96,7 @@ class _Parser:
     @property
     def has_begun_head(self) -> bool:
         """Something of one has come, and not all of it."""
-        return self._next is _Next.HEAD and bool(self._size or self.unparsed)
+        return self._next is _Section.HEAD and bool(self._size or self.unparsed)
 
     def take(self, data: bytes) -> None:
         """To be parsed when it is asked for."""
@@ -104,7 +104,7 @@ class _Parser:
             self._raw = self._raw[self._at :] + data if self._at < len(self._raw) else data
             self._at = 0
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[HttpEvent]:
         """Some more of one message; empty if more bytes must come first, or a bit more must be parsed.
 
         Nothing comes after the End of a message before the next call. The last event of all may be a MalformedError.
@@ -112,7 +112,7 @@ class _Parser:
         self._is_done, self.work = False, 0
         while self._at < len(self._raw) and self.work < MOST_SEGMENTS and not (self._is_done or self._broken):
             self._parse()
-        if self._next is _Next.BODY and 0 < self._left <= min(SHORT_BODY, len(self._raw) - self._at):
+        if self._next is _Section.BODY and 0 < self._left <= min(SHORT_BODY, len(self._raw) - self._at):
             self._parse()
         self._end_of_piece()
         events, self._events = self._events, []
@@ -124,7 +124,7 @@ class _Parser:
         self._is_released = True
         self._raw, self._at = b"", 0
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> list[HttpEvent]:
         """All events of these bytes."""
         self.take(data)
         events = self.events()
@@ -134,11 +134,11 @@ class _Parser:
 
     def _parse(self) -> None:
         """The next segment; or a whole head or several chunks at once, which is quicker."""
-        if self._next is _Next.HEAD and not self._size and not self._line and self._gives_head():
+        if self._next is _Section.HEAD and not self._size and not self._line and self._gives_head():
             return
         self.work += 1
         was = self._next
-        if was is _Next.BODY and self._left:
+        if was is _Section.BODY and self._left:
             end = min(self._at + self._left, len(self._raw))
             self._left -= end - self._at
             self._give(end)
@@ -159,8 +159,8 @@ class _Parser:
         else:
             self._left -= length
             self._give(end)
-            if was is _Next.CHUNK and not self._left:
-                self._next = _Next.SIZE
+            if was is _Section.CHUNK and not self._left:
+                self._next = _Section.SIZE
 
     def _gives_head(self) -> bool:
         """A head that is here already, if its lines are such that nobody can see another end of it."""
@@ -175,7 +175,7 @@ class _Parser:
         self.work += lines
         self._first_line = first_line
         self._give(end)
-        if self._next is _Next.HEAD and not self._is_done:  # llhttp takes more for a part of it
+        if self._next is _Section.HEAD and not self._is_done:  # llhttp takes more for a part of it
             self._size, self._lines = length, lines
         return True
 
@@ -189,13 +189,13 @@ class _Parser:
         """Where those end that are here already, but for the last; those with anything odd aren't looked at here."""
         end = self._at
         while self.work < MOST_SEGMENTS:
-            if self._next is _Next.CHUNK:
+            if self._next is _Section.CHUNK:
                 step = min(self._left, len(self._raw) - end)
                 end, self._left = end + step, self._left - step
                 if self._left:
                     break
-                self._next = _Next.SIZE
-            if self._next is not _Next.SIZE or self._line or not (found := _CHUNK.match(self._raw, end)):
+                self._next = _Section.SIZE
+            if self._next is not _Section.SIZE or self._line or not (found := _CHUNK.match(self._raw, end)):
                 break
             if not (size := int(found[1], 16)):
                 break
@@ -206,20 +206,20 @@ class _Parser:
 
     def _length(self) -> int:
         """Of the next segment."""
-        if self._next is _Next.ALL:
+        if self._next is _Section.ALL:
             return self.unparsed
         if self._next not in _LINES:
             return min(self._left, self.unparsed)
         line_end = self._raw.find(b"\n", self._at) + 1 or len(self._raw)
         return min(line_end - self._at, LONGEST_HEAD - self._size)
 
-    def _after_line(self, part: _Next, length: int) -> None:
+    def _after_line(self, part: _Section, length: int) -> None:
         """Or after a part of one."""
         line, is_whole = self._line, self._line.endswith(b"\n")
         if is_whole:
             self._line = b""
             self._first_line = self._first_line or line.strip()
-            if part is _Next.SIZE and not self._broken:
+            if part is _Section.SIZE and not self._broken:
                 self._start_chunk(int(line.partition(b";")[0], 16))
         if self._next is part and not self._is_done:
             self._size += length
@@ -228,7 +228,7 @@ class _Parser:
                 self._fail(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too many, or too large.")
 
     def _start_chunk(self, size: int) -> None:
-        self._next = _Next.CHUNK if size else _Next.TRAILERS
+        self._next = _Section.CHUNK if size else _Section.TRAILERS
         self._left = size + 2  # and the end of its line
         self._size = self._lines = 0
 
@@ -249,15 +249,15 @@ class _Parser:
 
     def on_message_complete(self) -> None:
         self._end_of_piece()
-        self._emit(End(self._headers))
+        self._emit(MessageEnd(self._headers))
         self._is_done = True
-        self._next = _Next.HEAD
+        self._next = _Section.HEAD
         self._size = self._lines = 0
         self._first_line = b""
 
-    def _start_body(self, head: RequestHead | AnswerHead, *, until_end: bool = False) -> None:
+    def _start_body(self, head: RequestHead | ResponseHead, *, until_end: bool = False) -> None:
         self._emit(head)
-        self._next = _Next.ALL if until_end else _Next.SIZE if head.length is None else _Next.BODY
+        self._next = _Section.ALL if until_end else _Section.SIZE if head.length is None else _Section.BODY
         self._left = head.length or 0
         self._size = self._lines = 0
         self._headers = []
@@ -269,16 +269,16 @@ class _Parser:
             self._pieces = []
 
     def _fail(self, status: HTTPStatus, message: str) -> None:
-        self._emit(MalformedError(status, message))
+        self._emit(MalformedMessageError(status, message))
         self._broken = True
         self._raw, self._at = b"", 0
 
-    def _emit(self, event: Event) -> None:
+    def _emit(self, event: HttpEvent) -> None:
         if not self._broken:
             self._events.append(event)
 
 
-class RequestParser(_Parser):
+class RequestParser(_MessageParser):
     def __init__(self) -> None:
         super().__init__()
         self._target = b""
@@ -296,7 +296,7 @@ class RequestParser(_Parser):
 
     def release(self) -> None:
         super().release()
-        self._parser = _REQUESTS_OF_NOBODY
+        self._parser = _UNUSED_REQUEST_PARSER
 
     def _read_on(self, rest: bytes) -> None:
         """The client would like another protocol, which it need not get: its request is read as if it had not asked."""
@@ -328,7 +328,7 @@ class RequestParser(_Parser):
                 self._headers,
                 keep_alive=parser.should_keep_alive(),
             )
-        except MalformedError as malformed:
+        except MalformedMessageError as malformed:
             self._fail(malformed.status, malformed.message)
         else:
             self._start_body(head)
@@ -339,7 +339,7 @@ class RequestParser(_Parser):
             super().on_message_complete()
 
 
-class AnswerParser(_Parser):
+class ResponseParser(_MessageParser):
     """Reads the answers on one connection; `expect` says what each is the answer to."""
 
     def __init__(self) -> None:
@@ -355,11 +355,11 @@ class AnswerParser(_Parser):
         self._to_head = method == b"HEAD"
         self._complete = False
 
-    def eof(self) -> Iterator[Event]:
+    def eof(self) -> Iterator[HttpEvent]:
         """The connection has ended, which is how some answers end."""
         if self._until_end and not self._complete and not self._broken:
             self._complete = True
-            yield End([])
+            yield MessageEnd([])
 
     def _read(self, data: memoryview | bytes) -> None:
         try:
@@ -370,7 +370,7 @@ class AnswerParser(_Parser):
 
     def release(self) -> None:
         super().release()
-        self._parser = _ANSWERS_TO_NOBODY
+        self._parser = _UNUSED_RESPONSE_PARSER
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -397,7 +397,7 @@ class AnswerParser(_Parser):
         self._until_end = not (codings or lengths or without_body)
         keep_alive = self._parser.should_keep_alive() and not self._until_end and not self._to_head
         length = 0 if without_body else int(lengths[0]) if lengths and not codings else None
-        head = AnswerHead(status, self._phrase, self._headers, length, keep_alive=keep_alive)
+        head = ResponseHead(status, self._phrase, self._headers, length, keep_alive=keep_alive)
         self._start_body(head, until_end=self._until_end)
         if self._to_head:  # whatever length it names, nothing follows
             self._finish()

@@ -1,0 +1,107 @@
+"""Which replica gets the next request, and when a try that failed may be followed by another. Pure.
+
+A replica that takes no requests is left alone for a while. One at which a request fails is not, since that may be the
+request's own fault, and others would wait for it: the request alone stays away from there for a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable
+from dataclasses import dataclass, field
+
+from slipway.activator.shared.replica import Replica
+
+FIRST_REST, LONGEST_REST = 0.1, 2.0  # seconds that a replica is left alone after it failed; doubled each time
+DIFFERENT = 8  # clients in a row whose requests failed at a replica, until that is the replica's fault
+
+
+def backoff(failures: int) -> float:
+    """Seconds to stay away after so many failures before this one."""
+    return min(FIRST_REST * 2.0 ** min(failures, 16), LONGEST_REST)
+
+
+@dataclass
+class _ReplicaLoad:
+    in_flight: int = 0
+    rests: int = 0  # since its last success
+    rests_until: float = 0.0
+    failed: set[Hashable] = field(default_factory=set)  # clients whose requests failed since its last success
+    last_turn: int = 0
+
+
+class Balancer:
+    """The replicas of one deployment and what we have given them."""
+
+    def __init__(self) -> None:
+        self._ready: dict[tuple[str, int], Replica] = {}
+        self._loads: dict[tuple[str, int], _ReplicaLoad] = {}
+        self._turns = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._ready)
+
+    @property
+    def in_flight(self) -> int:
+        return sum(load.in_flight for load in self._loads.values())
+
+    @property
+    def addresses(self) -> frozenset[tuple[str, int]]:
+        return frozenset(self._ready)
+
+    def set(self, ready: Iterable[Replica]) -> None:
+        """The replicas that are ready now, and no others."""
+        before = self._ready.keys()
+        self._ready = {replica.address: replica for replica in ready}
+        for address in self._ready:
+            self._loads.setdefault(address, _ReplicaLoad())
+        for address in before - self._ready.keys():
+            self._forget_if_unused(address)
+
+    def pick(self, now: float, avoided: Collection[tuple[str, int]] = ()) -> Replica | None:
+        """The one with the fewest in flight; of several alike, the one whose last turn is longest ago."""
+        best, least = None, (0, 0)
+        for address, replica in self._ready.items():
+            load = self._loads[address]
+            if load.in_flight < replica.max_concurrency and load.rests_until <= now and address not in avoided:
+                rank = load.in_flight, load.last_turn
+                if best is None or rank < least:
+                    best, least = replica, rank
+        return best
+
+    def next_rested(self, now: float) -> float | None:
+        """When a replica that rests may be picked again, if there is one."""
+        times = [self._loads[address].rests_until for address in self._ready]
+        return min((time for time in times if time > now), default=None)
+
+    def take(self, replica: Replica) -> None:
+        load = self._loads[replica.address]
+        load.in_flight += 1
+        self._turns += 1
+        load.last_turn = self._turns
+
+    def give_back(self, replica: Replica) -> None:
+        self._loads[replica.address].in_flight -= 1
+        self._forget_if_unused(replica.address)
+
+    def answered(self, replica: Replica) -> None:
+        if load := self._loads.get(replica.address):
+            load.rests = 0
+            load.failed.clear()
+
+    def turned_away(self, replica: Replica, now: float) -> None:
+        """It is left alone for a while, so that others are tried, and it isn't asked as fast as it refuses."""
+        if load := self._loads.get(replica.address):
+            load.rests_until = now + backoff(load.rests)
+            load.rests += 1
+
+    def failed(self, replica: Replica, client: Hashable, now: float) -> None:
+        """The request of this client failed there. Only if those of others do as well, it is left alone."""
+        if load := self._loads.get(replica.address):
+            if len(load.failed) < DIFFERENT:
+                load.failed.add(client)
+            if len(load.failed) == DIFFERENT:
+                self.turned_away(replica, now)
+
+    def _forget_if_unused(self, address: tuple[str, int]) -> None:
+        if address not in self._ready and (load := self._loads.get(address)) and load.in_flight == 0:
+            del self._loads[address]

@@ -1,0 +1,37 @@
+"""What the spec of a deployment says of its requests: who may ask, with which keys, and what wakes the model. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from slipway.activator.shared import request_line
+from slipway.activator.shared.allow_from import AllowFrom
+from slipway.activator.shared.request_line import LinePatterns
+from slipway.api.engine_flags import LLAMACPP, VLLM
+
+ANY_PAGE = "*"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestRules:
+    is_readable: bool = True  # or nobody is let in: what can't be read may be a restriction
+    allow_from: AllowFrom | None = None  # None: from everywhere
+    keys_secret: str | None = None
+    wake_on: tuple[str, ...] | None = None  # None: what the engine computes for
+    engine: str = VLLM
+    names: tuple[str, ...] = ()  # that clients may send as "model"
+    created: int = 0  # seconds since 1970
+    web_pages: tuple[str, ...] = ()  # the origins whose pages the engine lets ask; * for all
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the engine's pods have the guard, so that it is known what they serve."""
+        return self.engine in (VLLM, LLAMACPP)
+
+    @cached_property
+    def waking(self) -> LinePatterns | None:
+        """`wake_on`, taken apart once, and not for each request."""
+        if self.wake_on is None:
+            return None
+        return LinePatterns(tuple(request_line.pattern(each, may_be_open=True) for each in self.wake_on))
