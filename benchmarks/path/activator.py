@@ -25,13 +25,13 @@ LIMITS = HoldLimits(max_requests=1024, timeout=600.0)
 
 async def main() -> None:
     deployments = ModelStates()
-    known = ModelState(deployment=BENCH, port=0, limits=LIMITS)
-    deployments.tell(known)
-    async with serve(deployments, Demand(), house=GlobalLimits(), host="127.0.0.1", grace=0) as doors:
-        print(await doors.number(BENCH), flush=True)
+    known = ModelState(key=BENCH, port=0, limits=LIMITS)
+    deployments.update(known)
+    async with serve(deployments, Demand(), limits=GlobalLimits(), host="127.0.0.1", grace=0) as listeners:
+        print(await listeners.port(BENCH), flush=True)
         async for words in lines():
             replicas = tuple(Replica("127.0.0.1", int(port), 4096) for port in words[1:])
-            deployments.tell(replace(known, replicas=replicas))
+            deployments.update(replace(known, replicas=replicas))
             print("told", flush=True)
 
 

@@ -41,21 +41,23 @@ def _rss() -> float:
 
 
 async def main(loop: Loop) -> None:
-    deployments, house, stalls = ModelStates(), GlobalLimits(), loop.stalls
-    known = ModelState(deployment=BENCH, port=0, limits=LIMITS)
-    deployments.tell(known)
+    deployments, global_limits, stalls = ModelStates(), GlobalLimits(), loop.stalls
+    known = ModelState(key=BENCH, port=0, limits=LIMITS)
+    deployments.update(known)
     scraping, greeting = MetricsPoller(_hear), ReadinessPoller(lambda target: None)
     ticking = asyncio.create_task(stalls.tick())
-    looking = asyncio.create_task(garbage_collection.collect_when_quiet(lambda: house.tally.connections))
-    options = ProxyConfig(linger=0.5, head_timeout=3.0, body_timeout=5.0)
-    async with serve(deployments, Demand(), house=house, options=options, host="127.0.0.1", grace=0) as doors:
-        print(await doors.number(BENCH), flush=True)
+    looking = asyncio.create_task(garbage_collection.collect_when_quiet(lambda: global_limits.counters.connections))
+    config = ProxyConfig(linger=0.5, head_timeout=3.0, body_timeout=5.0)
+    async with serve(
+        deployments, Demand(), limits=global_limits, config=config, host="127.0.0.1", grace=0
+    ) as listeners:
+        print(await listeners.port(BENCH), flush=True)
         async for words in lines():
             if words == ["worst"]:
                 print(json.dumps({**stalls.told(), "rss": _rss()}), flush=True)
                 continue
             ports = [int(port) for port in words[1:]]
-            deployments.tell(replace(known, replicas=tuple(Replica("127.0.0.1", port, 64) for port in ports)))
+            deployments.update(replace(known, replicas=tuple(Replica("127.0.0.1", port, 64) for port in ports)))
             targets = [PollTarget(BENCH, "uid", "127.0.0.1", port) for port in ports]
             scraping.follow(BENCH, targets)
             greeting.follow(BENCH, targets)

@@ -282,7 +282,7 @@ BEHIND_A_PROXY = ProxyConfig(linger=0.1, clients=ClientIdentifier((ip_network(f"
 
 
 async def test_who_guesses_keys_behind_a_trusted_proxy_shuts_out_no_other_client_of_it() -> None:
-    async with scene(WITH_KEYS, options=BEHIND_A_PROXY) as attacked:
+    async with scene(WITH_KEYS, config=BEHIND_A_PROXY) as attacked:
         for number in range(WRONG_BURST + 1):
             guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.6\r\n"
             answer = await attacked.asks(headers=guess)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.request_queue import RequestQueue
-from slipway.activator.proxy.retry_after import retry_after
+from slipway.activator.proxy.retry_after import after_wake
 from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
@@ -73,7 +73,7 @@ class Activator:
         self.knowledge = Tracker(
             self.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=lambda: 0.0
         )
-        self.knowledge.greeting = self.knowledge.scraping = Nobody()  # type: ignore[assignment]
+        self.knowledge.readiness_poller = self.knowledge.metrics_poller = Nobody()  # type: ignore[assignment]
         self.known.listen(self._hear)
 
     def _hear(self, deployment: ModelKey, known: ModelState | None) -> None:
@@ -81,7 +81,7 @@ class Activator:
             if gate := self._gates.pop(deployment, None):
                 gate.close()
         elif gate := self._gates.get(deployment):
-            gate.tell(known)
+            gate.update(known)
         else:
             self._gates[deployment] = RequestQueue(known, GlobalLimits(), self.demand)
 
@@ -308,7 +308,7 @@ async def test_whatever_a_status_says_its_model_and_those_of_others_are_served(
 ) -> None:
     activator.write(TRAP, status=status)
     activator.write(LLAMA)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     assert activator.knows(LLAMA)
     known = activator.known.of(TRAP)
     assert known
@@ -323,10 +323,10 @@ def test_no_status_that_the_crd_lets_in_is_more_than_the_activator_can_read(stat
     async def look() -> None:
         activator = Activator()
         activator.write(TRAP, thing=ASLEEP, status=status)
-        activator.knowledge.look_at_all()
+        activator.knowledge.refresh_all()
         known = activator.known.of(TRAP)
         assert known
-        assert retry_after(known.expected_wake or 0, elapsed=0) <= 7 * 86_400
+        assert after_wake(known.expected_wake or 0, elapsed=0) <= 7 * 86_400
 
     asyncio.run(look())
 
@@ -359,7 +359,7 @@ SPECS = {
 async def test_whatever_a_spec_says_others_are_served(activator: Activator, spec: Object) -> None:
     activator.write(TRAP, spec={**model.deployment()["spec"], **spec})
     activator.write(LLAMA)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     assert activator.knows(LLAMA)
 
 
@@ -368,17 +368,17 @@ async def test_one_that_the_activator_fails_at_is_told_once_and_known_again_when
 ) -> None:
     monkeypatch.setattr(looking, "LOOK_AGAIN_AFTER", 0.01)
     activator.write(TRAP)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     activator.write(TRAP, spec={"model": 7})
     activator.write(LLAMA)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     assert (activator.knows(TRAP), activator.knows(LLAMA)) == (False, True)
-    keeps_looking = asyncio.create_task(activator.knowledge.keep_looking())
+    keeps_looking = asyncio.create_task(activator.knowledge.keep_refreshing())
     await asyncio.sleep(0.1)
     assert not keeps_looking.done()
     told = [each for each in caplog.records if each.levelno >= logging.ERROR]
     assert [(each.__dict__["key"], each.levelname) for each in told] == [("evil/llama", "ERROR")]
     activator.write(TRAP)
-    activator.knowledge.look(TRAP)
+    activator.knowledge.refresh(TRAP)
     assert activator.knows(TRAP)
     keeps_looking.cancel()

@@ -218,14 +218,14 @@ async def test_a_door_closes_when_the_table_says_otherwise(tenants: Tenants) -> 
 
 async def test_of_two_that_are_told_one_port_neither_gets_a_request() -> None:
     deployments, port = ModelStates(), PORTS[-1]
-    one, other = (ModelState(deployment=ModelKey(namespace, "llama"), port=port) for namespace in ("chat", "evil"))
-    deployments.tell(one)
-    async with serve(deployments, Demand(), host=HOST, grace=0) as doors:
-        assert await doors.number(one.deployment) == port
-        deployments.tell(other)
+    one, other = (ModelState(key=ModelKey(namespace, "llama"), port=port) for namespace in ("chat", "evil"))
+    deployments.update(one)
+    async with serve(deployments, Demand(), host=HOST, grace=0) as listeners:
+        assert await listeners.port(one.key) == port
+        deployments.update(other)
         assert await ask(port) == ""
-        deployments.forget(other.deployment)
-        assert await doors.number(one.deployment) == port
+        deployments.forget(other.key)
+        assert await listeners.port(one.key) == port
 
 
 # --- taking them all -------------------------------------------------------------------------------------------------

@@ -60,10 +60,10 @@ class Activator:
         self.knowledge = Tracker(
             self.watching.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
         )
-        self.scraping = Nobody()
-        self.knowledge.greeting = Nobody()  # type: ignore[assignment]
-        self.knowledge.scraping = self.scraping  # type: ignore[assignment]
-        self.knowledge._looking = RefreshQueue(self._look, clock, lambda: self.LOOK * self.looks.total())
+        self.metrics_poller = Nobody()
+        self.knowledge.readiness_poller = Nobody()  # type: ignore[assignment]
+        self.knowledge.metrics_poller = self.metrics_poller  # type: ignore[assignment]
+        self.knowledge._queue = RefreshQueue(self._look, clock, lambda: self.LOOK * self.looks.total())
         self._arrive = self.watching._arriving(0)
         self._count_reads(monkeypatch)
 
@@ -72,7 +72,7 @@ class Activator:
 
     def _look(self, deployment: ModelKey) -> None:
         self.looks[deployment] += 1
-        self.knowledge.look(deployment)
+        self.knowledge.refresh(deployment)
 
     def _count_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
         unpacked = Packing.unpacked
@@ -107,7 +107,7 @@ class Activator:
 @pytest.fixture
 async def activator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Activator]:
     activator = Activator(monkeypatch)
-    looking = asyncio.create_task(activator.knowledge.keep_looking())
+    looking = asyncio.create_task(activator.knowledge.keep_refreshing())
     activator.hears([(LLM_DEPLOYMENT, deployment(TRAP)), (LLM_DEPLOYMENT, deployment(LLAMA))])
     async with asyncio.timeout(10):
         while len([*activator.known]) < 2:  # noqa: ASYNC110 - it takes a few turns
@@ -147,7 +147,7 @@ async def test_a_look_reads_few_pods_however_many_there_are(activator: Activator
     activator.hears(pending(MANY))
     await activator.until_known(MANY)
     before = activator.read
-    activator.knowledge.look(TRAP)
+    activator.knowledge.refresh(TRAP)
     assert activator.read - before <= FEW_READ
 
 
@@ -190,7 +190,7 @@ async def test_of_a_model_with_more_pods_than_it_can_have_replicas_those_that_ar
 ) -> None:
     activator.hears([(POD, pod(MANY, ready=True)), *pending(MANY)])
     await activator.until_known(MANY + 1)
-    activator.knowledge.look(TRAP)
+    activator.knowledge.refresh(TRAP)
     known = activator.known.of(TRAP)
     assert known
     assert [each.host for each in known.replicas] == ["10.0.0.1"]
@@ -199,7 +199,7 @@ async def test_of_a_model_with_more_pods_than_it_can_have_replicas_those_that_ar
 async def test_a_model_with_as_many_replicas_as_it_can_have_is_known_as_a_whole(activator: Activator) -> None:
     activator.hears([(POD, pod(each, ready=True)) for each in range(MOST_PODS)])
     await activator.until_known(MOST_PODS)
-    activator.knowledge.look(TRAP)
+    activator.knowledge.refresh(TRAP)
     known = activator.known.of(TRAP)
     assert known
     assert len(known.replicas) == MOST_PODS

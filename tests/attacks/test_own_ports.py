@@ -78,7 +78,7 @@ async def ports() -> AsyncIterator[Ports]:
     telling = DemandPublisher(demand, "one_1")
     judges = {scaler.SERVICE: is_friend, peers.SERVICE: is_friend}
     async with (
-        scaler.serve(demand, "127.0.0.1", 0, beside=telling.add_to, judges=judges, grace=1) as ports.scaler,
+        scaler.serve(demand, "127.0.0.1", 0, add_services=telling.add_to, checks=judges, grace=1) as ports.scaler,
         health.serve(metrics, live={}, ready={}, port=0, host="127.0.0.1") as ports.management,
     ):
         yield ports
@@ -200,7 +200,7 @@ async def test_who_asks_nothing_that_is_answered_is_gone_after_some_seconds(
 
 
 async def test_who_says_much_on_kedas_port_is_cut_off_and_not_after_a_while(ports: Ports) -> None:
-    found = await opened(ports.scaler, 1, says=PREFACE + PING * (scaler.STRANGERS_SAY // len(PING) + 1))
+    found = await opened(ports.scaler, 1, says=PREFACE + PING * (scaler.UNKNOWN_MAY_SEND // len(PING) + 1))
     with leaving(found):
         assert await left_of(found, after=5) == 0
 

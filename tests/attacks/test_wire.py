@@ -42,7 +42,7 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 
 
 def connections(activator: Activator) -> list[ClientConnection]:
-    return list(activator.doors._ports[LLAMA][1].connections)
+    return list(activator.listeners._listeners[LLAMA].connections)
 
 
 # --- what is sent ahead ----------------------------------------------------------------------------------------------
@@ -124,8 +124,8 @@ async def test_no_part_of_a_request_goes_on_for_ever(beginning: bytes) -> None:
 
 @pytest.mark.parametrize("begun", [b"1", b"1;x", b"5\r\nab", b"0\r\nX"])
 async def test_a_chunk_that_stops_half_way_is_not_waited_for(begun: bytes) -> None:
-    options = ProxyConfig(body_timeout=0.1, linger=0.1)
-    async with activated(options=options) as activator, connected(activator) as client:
+    config = ProxyConfig(body_timeout=0.1, linger=0.1)
+    async with activated(config=config) as activator, connected(activator) as client:
         client.say(POST + CHUNKED + b"3\r\nabc\r\n" + begun)
         assert (await client.answer()).status == 408
 
@@ -327,13 +327,13 @@ def sends_all_before_it_listens(port: int, path: str = "/v1/completions", header
 async def test_who_sends_much_before_it_listens_hears_why_it_is_refused(
     path: str, headers: dict[str, str], status: int
 ) -> None:
-    async with activated(options=ProxyConfig(largest_body=MIB)) as activator:
+    async with activated(config=ProxyConfig(largest_body=MIB)) as activator:
         port = await activator.port()
         assert await asyncio.to_thread(sends_all_before_it_listens, port, path, headers) == status
 
 
 async def test_who_finds_no_connection_hears_so_though_it_sends_much() -> None:
-    async with activated(options=ProxyConfig(connections_per_port=1)) as activator, connected(activator) as only:
+    async with activated(config=ProxyConfig(connections_per_port=1)) as activator, connected(activator) as only:
         only.post()
         await activator.until_waiting(1)
         assert await asyncio.to_thread(sends_all_before_it_listens, await activator.port()) == 503
@@ -341,8 +341,8 @@ async def test_who_finds_no_connection_hears_so_though_it_sends_much() -> None:
 
 async def test_of_those_who_find_no_connection_only_a_few_are_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "MOST_TURNED_AWAY", 2)
-    options = ProxyConfig(connections_per_port=1, linger=60)
-    async with activated(options=options) as activator, connected(activator) as only:
+    config = ProxyConfig(connections_per_port=1, linger=60)
+    async with activated(config=config) as activator, connected(activator) as only:
         only.post()
         await activator.until_waiting(1)
         more = [await _from(f"127.0.1.{number}", activator) for number in range(1, 6)]
@@ -355,7 +355,7 @@ async def test_of_those_who_find_no_connection_only_a_few_are_listened_to(monkey
 
 
 async def test_who_waits_for_the_end_of_a_refusal_does_not_wait_for_long() -> None:
-    async with activated(options=ProxyConfig(linger=60)) as activator, connected(activator) as client:
+    async with activated(config=ProxyConfig(linger=60)) as activator, connected(activator) as client:
         client.say(b"nonsense\r\n\r\n")
         async with asyncio.timeout(5):
             assert b"RequestInvalid" in await client.reader.read()
@@ -365,8 +365,8 @@ async def test_who_waits_for_the_end_of_a_refusal_does_not_wait_for_long() -> No
 
 
 async def test_silent_connections_of_one_address_keep_out_no_other(engine: ScriptedEngine) -> None:
-    options = ProxyConfig(connections_per_port=8)
-    async with activated(options=options) as activator:
+    config = ProxyConfig(connections_per_port=8)
+    async with activated(config=config) as activator:
         activator.ready(engine)
         silent = [await _from("127.0.0.2", activator) for _ in range(30)]
         client = await _from("127.0.0.3", activator)
@@ -378,7 +378,7 @@ async def test_silent_connections_of_one_address_keep_out_no_other(engine: Scrip
 
 
 async def test_silent_connections_of_many_addresses_keep_out_nobody_either(engine: ScriptedEngine) -> None:
-    async with activated(options=ProxyConfig(connections_per_port=8)) as activator:
+    async with activated(config=ProxyConfig(connections_per_port=8)) as activator:
         activator.ready(engine)
         silent = [await _from(f"127.0.1.{number}", activator) for number in range(1, 31)]
         assert (await ask(activator)).status == 200
@@ -387,7 +387,7 @@ async def test_silent_connections_of_many_addresses_keep_out_nobody_either(engin
 
 
 async def test_one_address_cannot_take_all_places_with_requests(engine: ScriptedEngine) -> None:
-    async with activated(options=ProxyConfig(connections_per_port=8)) as activator:
+    async with activated(config=ProxyConfig(connections_per_port=8)) as activator:
         greedy = []
         for number in range(6):
             greedy.append(await _from("127.0.0.2", activator))
@@ -403,7 +403,7 @@ async def test_one_address_cannot_take_all_places_with_requests(engine: Scripted
 
 
 async def test_all_ports_together_have_a_limit_too(engine: ScriptedEngine) -> None:
-    async with activated(options=ProxyConfig(connections=2)) as activator:
+    async with activated(config=ProxyConfig(connections=2)) as activator:
         silent = [await _from("127.0.0.2", activator) for _ in range(4)]
         activator.ready(engine)
         assert (await ask(activator)).status == 200

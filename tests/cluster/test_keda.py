@@ -38,7 +38,7 @@ def replicas(deployment: Object) -> int:
 async def sleeper(kube: Kube, tester: ServerHere, python_image: str) -> AsyncIterator[Sleeper]:
     demand, name = Demand(), ModelKey(kube.namespace, "sleeper")
     demand.report(name, IDLE)
-    async with serve(demand, "127.0.0.1", 0, judges=EVERYBODY) as own_port, tester.relay(own_port) as port:
+    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY) as own_port, tester.relay(own_port) as port:
         scaled = objects.scaled_object(
             name.name,
             target="sleeper",

@@ -137,7 +137,7 @@ async def answering(tester: ServerHere, namespace: str) -> AsyncGenerator[int]:
     """The port at which KEDA is told that nobody wants the model."""
     demand = Demand()
     demand.report(ModelKey(namespace, NAME), ModelDemand(active=False, waiting=0, target_per_replica=1))
-    async with serve(demand, "127.0.0.1", 0, judges=EVERYBODY) as own_port, tester.relay(own_port) as port:
+    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY) as own_port, tester.relay(own_port) as port:
         yield port
 
 

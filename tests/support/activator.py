@@ -32,17 +32,17 @@ def replica(engine: ScriptedEngine, *, at_a_time: int = 100) -> Replica:
 
 @dataclass
 class Activator:
-    doors: Listeners
+    listeners: Listeners
     deployments: ModelStates
     demand: Demand
     known: ModelState
 
     async def port(self) -> int:
-        return await self.doors.number(LLAMA)
+        return await self.listeners.port(LLAMA)
 
     def tell(self, **changes: Any) -> None:
         self.known = replace(self.known, **changes)
-        self.deployments.tell(self.known)
+        self.deployments.update(self.known)
 
     def ready(self, *engines: ScriptedEngine, at_a_time: int = 100) -> None:
         self.tell(replicas=tuple(replica(engine, at_a_time=at_a_time) for engine in engines))
@@ -64,21 +64,27 @@ class Activator:
 async def activated(
     *,
     limits: HoldLimits | None = None,
-    options: ProxyConfig | None = None,
-    house: GlobalLimits | None = None,
+    config: ProxyConfig | None = None,
+    global_limits: GlobalLimits | None = None,
     grace: float = 0,
     rules: RequestRules = ANY_POST_WAKES,
-    doorkeeper: Authorizer | None = None,
+    authorizer: Authorizer | None = None,
 ) -> AsyncIterator[Activator]:
     deployments, demand = ModelStates(), Demand()
-    known = ModelState(deployment=LLAMA, port=0, rules=rules, limits=limits or HoldLimits(timeout=20))
-    deployments.tell(known)
-    options = options or ProxyConfig(linger=0.2)
+    known = ModelState(key=LLAMA, port=0, rules=rules, limits=limits or HoldLimits(timeout=20))
+    deployments.update(known)
+    config = config or ProxyConfig(linger=0.2)
     serving = serve(
-        deployments, demand, house=house, options=options, host="127.0.0.1", grace=grace, doorkeeper=doorkeeper
+        deployments,
+        demand,
+        limits=global_limits,
+        config=config,
+        host="127.0.0.1",
+        grace=grace,
+        authorizer=authorizer,
     )
-    async with serving as doors:
-        yield Activator(doors, deployments, demand, known)
+    async with serving as listeners:
+        yield Activator(listeners, deployments, demand, known)
 
 
 @dataclass

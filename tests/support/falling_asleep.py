@@ -287,23 +287,23 @@ class Activator:
         self._deployments = ModelStates()
         self._knowledge = Tracker(self._store, self._deployments, port_of=lambda _: 20123, now=now, clock=clock)
         self._scraping, self._greeting = Asking(), Asking()
-        self._knowledge.scraping = self._scraping  # type: ignore[assignment]
-        self._knowledge.greeting = self._greeting  # type: ignore[assignment]
-        self._gate: RequestQueue | None = None
+        self._knowledge.metrics_poller = self._scraping  # type: ignore[assignment]
+        self._knowledge.readiness_poller = self._greeting  # type: ignore[assignment]
+        self._queue: RequestQueue | None = None
         self._deployments.listen(self._hear)
         self.scaler = ExternalScaler(self._everyone.all)
 
     def _hear(self, deployment: ModelKey, known: ModelState | None) -> None:
         assert known
-        if self._gate:
-            self._gate.tell(known)
+        if self._queue:
+            self._queue.update(known)
         else:
-            self._gate = RequestQueue(known, GlobalLimits(), self._own)
+            self._queue = RequestQueue(known, GlobalLimits(), self._own)
 
     def tell(self, other: Activator) -> None:
         def pass_on() -> None:
             wanted = self._own.of(LLAMA)
-            other._everyone.hear(str(self.number), [PeerCount(LLAMA, wanted.active, wanted.waiting)], clock())
+            other._everyone.record(str(self.number), [PeerCount(LLAMA, wanted.active, wanted.waiting)], clock())
 
         self._own.listen(lambda *_: self.world.later(0.1, pass_on))
 
@@ -321,10 +321,10 @@ class Activator:
         for pod in there.values():
             self._store.take(POD, "MODIFIED", pod, now=0)
         self._store.take(ENDPOINT_SLICE, "MODIFIED", extra_slice(leads=self.world.leads), now=0)
-        self._knowledge.look(LLAMA)
+        self._knowledge.refresh(LLAMA)
 
     async def keep_looking(self) -> None:
-        await self._knowledge.keep_looking()
+        await self._knowledge.keep_refreshing()
 
     async def keep_asking(self) -> None:
         while True:
@@ -332,28 +332,31 @@ class Activator:
             for pod in self.world.pods:
                 if self._scraping.target(pod) and pod.state in ("serving", "draining"):
                     reading = MetricsReading(pod.in_flight, pod.tokens)
-                    self._knowledge.hear(LLAMA, f"llama-{pod.number}", reading)
+                    self._knowledge.record_reading(LLAMA, f"llama-{pod.number}", reading)
 
     def greet(self, pod: EnginePod) -> None:
         """What a pod says that has just become ready."""
         if (target := self._greeting.target(pod)) and pod.state == "serving":
-            self._knowledge.greet(target)
+            self._knowledge.record_ready(target)
 
     async def answer(self) -> None:
-        """As `Exchange` does it."""
-        assert self._gate
+        """Does what `RequestHandler` does."""
+        assert self._queue
         try:
-            with self._gate.visit(Client("192.0.2.1")) as visit:
-                while failure := await self._ask(visit):
-                    visit.failed(failure)
-                    if not may_retry(failure, sent=False, replayable=True, tries=visit.tries):
+            request = self._queue.enter(Client("192.0.2.1"))
+            try:
+                while failure := await self._ask(self._queue, request):
+                    self._queue.failed(request, failure)
+                    if not may_retry(failure, sent=False, replayable=True, tries=request.tries):
                         raise LostError(f"the activator gave up: {failure}")
-                visit.answered()
+                self._queue.responded(request)
+            finally:
+                self._queue.leave(request)
         except RefusedRequestError as refused:
             raise LostError(f"the activator refused: {refused}") from None
 
-    async def _ask(self, visit: QueuedRequest) -> UpstreamFailure | None:
-        replica: Replica = await visit.queue()
+    async def _ask(self, queue: RequestQueue, request: QueuedRequest) -> UpstreamFailure | None:
+        replica: Replica = await queue.queue(request)
         pod = next((pod for pod in self.world.pods if pod.address == replica.host), None)
         return await pod.serve() if pod else UpstreamFailure.NO_CONNECTION
 

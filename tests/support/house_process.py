@@ -85,19 +85,17 @@ async def started(max_bytes: int) -> AsyncIterator[HouseProcess]:
 
 
 async def main(max_bytes: int) -> None:
-    house, deployments = GlobalLimits(max_bytes=max_bytes) if max_bytes else GlobalLimits(), ModelStates()
-    every = [
-        ModelState(deployment=ModelKey(f"bench-{each}", "llama"), port=0, limits=LIMITS) for each in range(DEPLOYMENTS)
-    ]
+    global_limits, deployments = GlobalLimits(max_bytes=max_bytes) if max_bytes else GlobalLimits(), ModelStates()
+    every = [ModelState(key=ModelKey(f"bench-{each}", "llama"), port=0, limits=LIMITS) for each in range(DEPLOYMENTS)]
     for known in every:
-        deployments.tell(known)
-    async with serve(deployments, Demand(), house=house, host="127.0.0.1", grace=0) as doors:
-        _say(*[await doors.number(known.deployment) for known in every])
+        deployments.update(known)
+    async with serve(deployments, Demand(), limits=global_limits, host="127.0.0.1", grace=0) as listeners:
+        _say(*[await listeners.port(known.key) for known in every])
         async for words in lines():
             if words[0] == "ready":
                 for known in every:
-                    deployments.tell(replace(known, replicas=(Replica("127.0.0.1", int(words[1]), 4096),)))
-            _say(house.bytes.taken, house.requests.taken)
+                    deployments.update(replace(known, replicas=(Replica("127.0.0.1", int(words[1]), 4096),)))
+            _say(global_limits.bytes.taken, global_limits.requests.taken)
 
 
 def _say(*numbers: int) -> None:

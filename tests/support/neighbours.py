@@ -65,9 +65,9 @@ class Neighbours:
         return KubeClient(self, Metrics(), jitter=lambda: 0.0)  # type: ignore[arg-type]
 
     @property
-    def doorkeeper(self) -> Authorizer:
+    def authorizer(self) -> Authorizer:
         return Authorizer(
-            PodLookup(self.client, clock=self.clock, look_again=()), ApiKeys(self.client, clock=self.clock)
+            PodLookup(self.client, clock=self.clock, again_after=()), ApiKeys(self.client, clock=self.clock)
         )
 
     # --- what the client asks ---------------------------------------------------------------------------------------

@@ -65,10 +65,10 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    of: RequestRules, *, limits: HoldLimits | None = None, options: ProxyConfig | None = None
+    of: RequestRules, *, limits: HoldLimits | None = None, config: ProxyConfig | None = None
 ) -> AsyncIterator[Scene]:
     neighbours = Neighbours(secrets={KEYS: {"alice": GOOD}})
-    async with activated(rules=of, doorkeeper=neighbours.doorkeeper, limits=limits, options=options) as activator:
+    async with activated(rules=of, authorizer=neighbours.authorizer, limits=limits, config=config) as activator:
         yield Scene(activator, neighbours)
 
 

@@ -1,4 +1,4 @@
-"""Two tenants at one activator, in memory: a real operator's loop, the real table, real doors on loopback.
+"""Two tenants at one activator, in memory: a real operator's loop, the real table, real listeners on loopback.
 
 The victim's model is `chat/llama`; `evil` is a tenant that writes whatever it likes in a namespace of its own.
 """
@@ -42,7 +42,7 @@ HOME = ActivatorService("slipway-system", "slipway-activator")
 VICTIM, TRAP = Key("chat", "llama"), Key("evil", "trap")
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T09:00:00Z"}
 HOST = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.9"
-"""An address of this process alone: the doors have the ports that the operator has chosen."""
+"""An address of this process alone: the listeners have the ports that the operator has chosen."""
 
 
 class Asking:
@@ -65,7 +65,7 @@ class Activator:
         self.knowledge = Tracker(
             self._store, self.deployments, port_of=self._ports.port_of, now=lambda: NOW, clock=lambda: 0.0
         )
-        self.knowledge.scraping = self.knowledge.greeting = Asking()  # type: ignore[assignment]
+        self.knowledge.metrics_poller = self.knowledge.readiness_poller = Asking()  # type: ignore[assignment]
 
     def look(self) -> None:
         """At what has changed, and then at all."""
@@ -79,8 +79,8 @@ class Activator:
             for each in [*gone, *(each for each in told if each not in before)]:
                 for key in watch.keys(each):
                     if isinstance(key, ModelKey):
-                        self.knowledge.look(key)
-        self.knowledge.look_at_all()
+                        self.knowledge.refresh(key)
+        self.knowledge.refresh_all()
 
 
 @dataclass

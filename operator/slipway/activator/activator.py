@@ -1,12 +1,12 @@
-"""The activator's process: what runs in it beside each other, who starts whom, and how it ends.
+"""The activator's process: its parts, what they need of each other, and the order in which they end.
 
-- `Watching` fills the caches; `Knowledge` makes of them what the data path has to know of each deployment, and of what
-  the pods say themselves: those that start, whether they are ready; the others, how much they are used.
-- The doors hold and forward requests; what they want of each deployment is `own` demand.
-- The other replicas' demand is added to it (`Everyone`), and KEDA is told the sum by the scaler.
+- `Watching` fills the caches. The tracker computes the state of each model from them, and from the pods' own responses:
+  whether those that start are ready, and how busy the others are.
+- The listeners hold and forward requests; the demand that they see for each model is the `own` demand.
+- The demand of the other replicas is added to it (`FleetDemand`), and the scaler reports the sum to KEDA.
 
-KEDA is not answered before the caches are filled: it would stay away for up to a minute. Asked to end, it takes no new
-connections, lets requests under way go on for a while, and then ends KEDA's streams in good order.
+KEDA is not answered before the caches are filled: it would stay away for up to a minute. When the activator is told to
+end, it accepts no new connections, gives requests in flight some time, and then ends KEDA's streams cleanly.
 """
 
 from __future__ import annotations
@@ -38,7 +38,14 @@ from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.listener_ports import ListenerPorts
 from slipway.activator.tracking.tracker import Tracker
-from slipway.activator.tracking.watches import ActivatorService, WatchedKey, is_led_to, may_hold, replicas, watches
+from slipway.activator.tracking.watches import (
+    ActivatorService,
+    WatchedKey,
+    activator_pods,
+    gets_new_connections,
+    may_hold,
+    watches,
+)
 from slipway.kube import health
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, for_kopf
@@ -49,7 +56,7 @@ from slipway.kube.watching import Watching
 logger = logging.getLogger(__name__)
 
 STALE_AFTER = 60.0
-LOOK_WHETHER_FILLED = 0.05
+CHECK_CACHES_EVERY = 0.05
 STREAMS_END_WITHIN = 2.0
 
 
@@ -58,62 +65,62 @@ def utc_now() -> datetime:
 
 
 class Activator:
-    """`configuration`: of the API server. To be made in the event loop in which it runs."""
+    """`configuration`: the official client's, of the API server. To be made in the event loop in which it runs."""
 
     def __init__(self, settings: Settings, configuration: Any, *, now: Callable[[], datetime] = utc_now) -> None:
         self._settings = settings
         self._connection = Connection(configuration)
         self._metrics = WatchMetrics()
-        self._home = ActivatorService(settings.namespace, settings.service)
+        self._service = ActivatorService(settings.namespace, settings.service)
         client = KubeClient(self._connection, self._metrics)
         self._ports = ListenerPorts(
             settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace)
         )
         self._watching: Watching[WatchedKey] = Watching(
-            watches(self._home, self._ports_moved, settings.watch_namespaces),
+            watches(self._service, self._ports_moved, settings.watch_namespaces),
             client=client,
             login=lambda: for_kopf(configuration),
             add=self._changed,
             metrics=self._metrics,
         )
         clock = asyncio.get_running_loop().time
-        self._deployments = ModelStates()
+        self._states = ModelStates()
         store = self._watching.store
-        self._knowledge = Tracker(store, self._deployments, port_of=self._ports.port_of, now=now, clock=clock)
-        self._lookups = PodLookup(client, clock=clock, namespaces=self._where_callers_are())
-        self._callers = CallerCheck(
-            self._lookups,
+        self._tracker = Tracker(store, self._states, port_of=self._ports.port_of, now=now, clock=clock)
+        self._pod_lookup = PodLookup(client, clock=clock, namespaces=self._namespaces_of_callers())
+        self._caller_check = CallerCheck(
+            self._pod_lookup,
             namespace=settings.namespace,
             keda_namespace=settings.keda_namespace,
-            replicas=lambda: replicas(store, self._home),
+            replicas=lambda: activator_pods(store, self._service),
             clock=clock,
         )
         self._own = Demand()
-        self._everyone = FleetDemand(self._own)
-        self._telling = DemandPublisher(self._own, settings.identity)
-        self._following: PeerSubscriptions | None = None
-        self._doorkeeper = Authorizer(self._lookups, ApiKeys(client, clock=clock))
-        self._house = GlobalLimits(settings.max_requests, settings.max_bytes)
+        self._fleet_demand = FleetDemand(self._own)
+        self._publisher = DemandPublisher(self._own, settings.identity)
+        self._subscriptions: PeerSubscriptions | None = None
+        self._authorizer = Authorizer(self._pod_lookup, ApiKeys(client, clock=clock))
+        self._limits = GlobalLimits(settings.max_requests, settings.max_bytes)
         self._metrics.add(
             ActivatorMetrics(
-                self._house,
+                self._limits,
                 self._own,
-                connections=lambda: self._house.tally.connections,
-                peers=lambda: self._everyone.peers,
+                connections=lambda: self._limits.counters.connections,
+                peers=lambda: self._fleet_demand.peers,
             ),
             DESCRIPTIONS,
         )
-        self._looks = False  # at what changes; before all is known, it would take for missing what is only late
+        self._caches_are_filled = False  # before, changes are ignored: what isn't there yet would count as missing
         self._is_open = False
 
-    def _where_callers_are(self) -> tuple[str, ...]:
-        """KEDA's pods, our other replicas, and pods that ask for models; none: anywhere in the cluster."""
+    def _namespaces_of_callers(self) -> tuple[str, ...]:
+        """Of KEDA's pods, our other replicas, and pods that call models; empty: the entire cluster."""
         settings = self._settings
         where = (*settings.watch_namespaces, settings.namespace, settings.keda_namespace)
         return tuple(dict.fromkeys(where)) if settings.watch_namespaces else ()
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
-        """Until it is asked to end, or something in it fails, which is raised after an orderly end."""
+        """Until it is told to end, or a part fails; that failure is raised after an orderly end."""
         async with health.serve(
             self._metrics, live=self._live(), ready=self._ready(), port=self._settings.management_port
         ) as port:
@@ -122,7 +129,7 @@ class Activator:
                 asyncio.create_task(self._watching.run(), name="watching"),
                 asyncio.create_task(self._serve(), name="serving"),
                 asyncio.create_task(
-                    garbage_collection.collect_when_quiet(lambda: self._house.tally.connections), name="garbage"
+                    garbage_collection.collect_when_quiet(lambda: self._limits.counters.connections), name="garbage"
                 ),
             ]
             asked = asyncio.create_task(asked_to_end.wait(), name="end")
@@ -131,61 +138,61 @@ class Activator:
             await self._end([asked, *reversed(tasks)])
 
     async def _serve(self) -> None:
-        while self._watching.store.unsynced():  # noqa: ASYNC110 - looked at so seldom that no event is worth it
-            await asyncio.sleep(LOOK_WHETHER_FILLED)
-        self._looks = True
-        self._knowledge.look_at_all()
+        while self._watching.store.unsynced():  # noqa: ASYNC110 - this is over so soon that an event isn't worth it
+            await asyncio.sleep(CHECK_CACHES_EVERY)
+        self._caches_are_filled = True
+        self._tracker.refresh_all()
         gc.collect()
-        gc.freeze()  # else each search for garbage would go through the caches, and keep everybody waiting meanwhile
-        async with AsyncExitStack() as wakers, self._doors():
-            looking = asyncio.create_task(self._knowledge.keep_looking(), name="looking")
-            wakers.push_async_callback(_ended, looking)  # what is still held at the end goes to whom it finds till then
-            wakers.push_async_callback(self._knowledge.scraping.close)
-            wakers.push_async_callback(self._knowledge.greeting.close)
-            wakers.push_async_callback(self._doorkeeper.close)
-            port = await wakers.enter_async_context(self._scaler())
-            self._following = PeerSubscriptions(
-                self._everyone,
+        gc.freeze()  # otherwise each collection would walk through the caches, and all requests would wait
+        async with AsyncExitStack() as stack, self._listeners():
+            refreshing = asyncio.create_task(self._tracker.keep_refreshing(), name="refreshing")
+            stack.push_async_callback(_ended, refreshing)  # requests that are still held go to replicas that get ready
+            stack.push_async_callback(self._tracker.metrics_poller.close)
+            stack.push_async_callback(self._tracker.readiness_poller.close)
+            stack.push_async_callback(self._authorizer.close)
+            port = await stack.enter_async_context(self._scaler())
+            self._subscriptions = PeerSubscriptions(
+                self._fleet_demand,
                 self._settings.identity,
                 port=port,
-                vouch=self._callers.is_replica,
+                is_replica=self._caller_check.is_replica,
                 clock=asyncio.get_running_loop().time,
             )
-            wakers.push_async_callback(self._following.close)
-            wakers.callback(self._telling.end_streams)
+            stack.push_async_callback(self._subscriptions.close)
+            stack.callback(self._publisher.end_streams)
             logger.info("KEDA is answered on port %d", port)
             self._is_open = True
             self._follow_peers()
             try:
-                await asyncio.shield(looking)
+                await asyncio.shield(refreshing)
             finally:
                 self._is_open = False
             # Requests that are still held may need their wake, so KEDA is answered until they are gone.
 
-    def _doors(self) -> AbstractAsyncContextManager[listeners.Listeners]:
+    def _listeners(self) -> AbstractAsyncContextManager[listeners.Listeners]:
         settings = self._settings
         return listeners.serve(
-            self._deployments,
+            self._states,
             self._own,
-            house=self._house,
-            options=ProxyConfig(runbooks=settings.runbooks, clients=ClientIdentifier(settings.trusted_proxies)),
+            limits=self._limits,
+            config=ProxyConfig(runbooks=settings.runbooks, clients=ClientIdentifier(settings.trusted_proxies)),
             host=settings.address,
             grace=settings.drain,
-            doorkeeper=self._doorkeeper,
+            authorizer=self._authorizer,
         )
 
     def _scaler(self) -> AbstractAsyncContextManager[int]:
         return scaler.serve(
-            self._everyone.all,
+            self._fleet_demand.all,
             self._settings.address,
             self._settings.scaler_port,
             grace=STREAMS_END_WITHIN,
-            beside=self._telling.add_to,
-            judges={scaler.SERVICE: self._callers.is_keda, peers.SERVICE: self._callers.is_replica},
+            add_services=self._publisher.add_to,
+            checks={scaler.SERVICE: self._caller_check.is_keda, peers.SERVICE: self._caller_check.is_replica},
         )
 
     async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
-        """In this order: requests under way may need what the watches still tell."""
+        """In this order: requests in flight may need what the watches still report."""
         failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
         for task in tasks:
             task.cancel()
@@ -199,22 +206,23 @@ class Activator:
     def _changed(self, key: WatchedKey) -> None:
         if isinstance(key, ActivatorService):
             self._follow_peers()
-        elif self._looks:
-            self._knowledge.changed(key)
+        elif self._caches_are_filled:
+            self._tracker.changed(key)
 
     def _ports_moved(self, config_map: Object) -> Iterable[WatchedKey]:
-        """Who has lost a port is looked at before who has got it, and before all others: nobody may have it twice."""
-        for deployment in self._ports.concerns(config_map):
-            if self._looks:
-                self._knowledge.changed(deployment, urgently=True)
+        """A model that has lost a port is refreshed before the one that has got it, and before all others: no port may
+        belong to two."""
+        for model in self._ports.concerns(config_map):
+            if self._caches_are_filled:
+                self._tracker.changed(model, urgently=True)
         return ()
 
     def _follow_peers(self) -> None:
-        if self._following and self._is_open:
+        if self._subscriptions and self._is_open:
             store = self._watching.store
-            ready = replicas(store, self._home, is_led_to)
-            self._knowledge.scraping.activators = max(1, len(set(ready.values())))
-            self._following.follow(replicas(store, self._home, may_hold))
+            ready = activator_pods(store, self._service, gets_new_connections)
+            self._tracker.metrics_poller.activators = max(1, len(set(ready.values())))
+            self._subscriptions.follow(activator_pods(store, self._service, may_hold))
 
     # --- how it is ---------------------------------------------------------------------------------------------------
 

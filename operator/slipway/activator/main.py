@@ -1,4 +1,4 @@
-"""`slipway-activator`: the program. It ends with 0 when it was asked to, with 2 when it was started wrongly."""
+"""`slipway-activator`: the program. Exit code 0 when it was told to end, 2 when it was started wrongly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slipway.process import running
 
 def main(arguments: Sequence[str] | None = None) -> int:
     settings = parse(sys.argv[1:] if arguments is None else arguments)
-    gc.freeze()  # looking for garbage among all that was imported would keep everybody waiting, again and again
+    gc.freeze()  # otherwise collections would walk through all imported modules, again and again
     garbage_collection.collect_young_objects_only()
     return running.run(
         activate(settings), log_level=settings.log_level, log_format=settings.log_format, loop=uvloop.run

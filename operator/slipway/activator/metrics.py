@@ -1,7 +1,7 @@
-"""What Prometheus is told of the activator's own work: read from the data path when it asks, so a request pays nothing.
+"""The activator's own metrics, read from the proxy when Prometheus scrapes them: they cost a request nothing.
 
-A deployment has a number for as long as something waits for it, and there are thousands for which nothing does. What
-only ever counts up bears no deployment's name. So there are never more series than requests that can be held.
+A model has a series while requests wait for it, and for thousands of models none do. Counters have no label for the
+model. So there are never more series than requests that can be held.
 """
 
 from __future__ import annotations
@@ -15,47 +15,49 @@ from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.shared.demand import Demand
 from slipway.kube.metrics import Description
 
-HELD = Description("slipway_activator_held", "gauge", ("namespace", "name"), "Requests that wait here, if any do")
-HELD_BYTES = Description("slipway_activator_held_bytes", "gauge", (), "Bytes that requests take, of --max-bytes")
-COMING = Description("slipway_activator_coming", "gauge", (), "Requests whose bodies are still on their way")
+HELD = Description(
+    "slipway_activator_held", "gauge", ("namespace", "name"), "Requests that wait for a replica, if any do"
+)
+HELD_BYTES = Description("slipway_activator_held_bytes", "gauge", (), "Memory that requests take, of --max-bytes")
+ARRIVING = Description("slipway_activator_coming", "gauge", (), "Requests whose bodies are still being received")
 CONNECTIONS = Description("slipway_activator_connections", "gauge", (), "Open connections of clients")
-PEERS = Description("slipway_activator_peers", "gauge", (), "Other replicas of the activator that are heard")
-WAKES = Description("slipway_activator_wakes_total", "counter", (), "Wakes that were begun by a request here")
+PEERS = Description("slipway_activator_peers", "gauge", (), "Other replicas of the activator whose demand is received")
+WAKES = Description("slipway_activator_wakes_total", "counter", (), "Wakes that a request here has started")
 FORWARDED = Description("slipway_activator_forwarded_total", "counter", (), "Requests sent to a replica, each once")
-RETRIES = Description("slipway_activator_retries_total", "counter", (), "Requests sent again, after a try that failed")
+RETRIES = Description("slipway_activator_retries_total", "counter", (), "Requests sent again after a failed try")
 REFUSED = Description(
     "slipway_activator_refused_total",
     "counter",
     ("reason",),
-    "Requests refused, by the error's code, and connections closed without one, by why",
+    "Requests refused, by the code of the error, and connections closed without a response, by the reason",
 )
-DESCRIPTIONS = (HELD, HELD_BYTES, COMING, CONNECTIONS, PEERS, WAKES, FORWARDED, RETRIES, REFUSED)
+DESCRIPTIONS = (HELD, HELD_BYTES, ARRIVING, CONNECTIONS, PEERS, WAKES, FORWARDED, RETRIES, REFUSED)
 
 
 class ActivatorMetrics(Collector):
-    """`own`: what is wanted here, without what other replicas count."""
+    """`own`: the demand here, without that of other replicas."""
 
     def __init__(
-        self, house: GlobalLimits, own: Demand, *, connections: Callable[[], float], peers: Callable[[], float]
+        self, limits: GlobalLimits, own: Demand, *, connections: Callable[[], float], peers: Callable[[], float]
     ) -> None:
-        self._house, self._own = house, own
+        self._limits, self._own = limits, own
         self._connections, self._peers = connections, peers
 
     def describe(self) -> Iterable[Metric]:
         return [_family(each, {}) for each in DESCRIPTIONS]
 
     def collect(self) -> Iterable[Metric]:
-        tally = self._house.tally
-        yield _family(HELD, {deployment: wanted.waiting for deployment, wanted in self._own.items() if wanted.waiting})
-        yield _family(REFUSED, {(reason,): number for reason, number in tally.refused.items()})
+        counters = self._limits.counters
+        yield _family(HELD, {key: demand.waiting for key, demand in self._own.items() if demand.waiting})
+        yield _family(REFUSED, {(reason,): number for reason, number in counters.refused.items()})
         for description, value in (
-            (HELD_BYTES, self._house.bytes.taken),
-            (COMING, self._house.coming.taken),
+            (HELD_BYTES, self._limits.bytes.taken),
+            (ARRIVING, self._limits.arriving.taken),
             (CONNECTIONS, self._connections()),
             (PEERS, self._peers()),
-            (WAKES, tally.wakes),
-            (FORWARDED, tally.forwarded),
-            (RETRIES, tally.retries),
+            (WAKES, counters.wakes),
+            (FORWARDED, counters.forwarded),
+            (RETRIES, counters.retries),
         ):
             yield _family(description, {(): value})
 

@@ -85,8 +85,8 @@ STORIES = [
 
 @pytest.mark.parametrize("story", STORIES)
 async def test_nothing_is_left_for_a_search(engine: ScriptedEngine, story: Story) -> None:
-    options = ProxyConfig(head_timeout=0.1, linger=0.05)
-    async with activated(limits=HoldLimits(timeout=20, heartbeat=0.02), options=options) as activator:
+    config = ProxyConfig(head_timeout=0.1, linger=0.05)
+    async with activated(limits=HoldLimits(timeout=20, heartbeat=0.02), config=config) as activator:
         await story(activator, engine)
         await _all_have_left(activator)
         gc.collect()
@@ -101,7 +101,7 @@ async def test_nothing_is_left_for_a_search(engine: ScriptedEngine, story: Story
 
 
 async def _all_have_left(activator: Activator) -> None:
-    [(_, port)] = activator.doors._ports.values()
+    [port] = activator.listeners._listeners.values()
     async with asyncio.timeout(10):
         while port.connections:  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.01)

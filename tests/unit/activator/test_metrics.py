@@ -19,22 +19,24 @@ from support.scripted_engine import ScriptedEngine, answering, cutting, echoing,
 REFERENCE = Path(__file__).parents[3] / "docs/reference/activator.md"
 
 
-def told(house: GlobalLimits, own: Demand) -> dict[str, float]:
+def told(global_limits: GlobalLimits, own: Demand) -> dict[str, float]:
     registry = CollectorRegistry()
-    registry.register(ActivatorMetrics(house, own, connections=lambda: house.tally.connections, peers=lambda: 1))
+    registry.register(
+        ActivatorMetrics(global_limits, own, connections=lambda: global_limits.counters.connections, peers=lambda: 1)
+    )
     lines = generate_latest(registry).decode().splitlines()
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     return {name.removeprefix("slipway_activator_"): float(value) for name, value in values.items()}
 
 
 async def test_each_meter_moves_with_what_it_counts(engine: ScriptedEngine) -> None:
-    house, held = GlobalLimits(), 'held{name="llama",namespace="chat"}'
-    async with activated(limits=HoldLimits(max_requests=1, timeout=20), house=house) as activator:
-        assert held not in told(house, activator.demand)
+    global_limits, held = GlobalLimits(), 'held{name="llama",namespace="chat"}'
+    async with activated(limits=HoldLimits(max_requests=1, timeout=20), global_limits=global_limits) as activator:
+        assert held not in told(global_limits, activator.demand)
         asked = asyncio.create_task(ask(activator, b"prompt"))
         await activator.until_waiting(1)
         assert (await ask(activator, source="127.0.0.2")).status == 429
-        before = told(house, activator.demand)
+        before = told(global_limits, activator.demand)
         assert (before[held], before["connections"] >= 1, before["held_bytes"] > 6, before["coming"]) == (
             1,
             True,
@@ -45,22 +47,22 @@ async def test_each_meter_moves_with_what_it_counts(engine: ScriptedEngine) -> N
         engine.script = in_turn(cutting(), answering(b"", status="503 Busy"), echoing())
         activator.ready(engine)
         assert (await asked).body == b"prompt"
-        after = told(house, activator.demand)
+        after = told(global_limits, activator.demand)
         assert held not in after
         assert (after["forwarded_total"], after["retries_total"], after["wakes_total"]) == (1, 2, 1)
-    left = told(house, activator.demand)
+    left = told(global_limits, activator.demand)
     assert (left["held_bytes"], left["connections"]) == (0, 0)
 
 
 async def test_a_deployment_that_goes_takes_its_series_with_it() -> None:
-    house = GlobalLimits()
-    async with activated(limits=HoldLimits(timeout=20), house=house) as activator:
+    global_limits = GlobalLimits()
+    async with activated(limits=HoldLimits(timeout=20), global_limits=global_limits) as activator:
         asked = asyncio.create_task(ask(activator, b"prompt"))
         await activator.until_waiting(1)
-        assert any("llama" in name for name in told(house, activator.demand))
+        assert any("llama" in name for name in told(global_limits, activator.demand))
         activator.deployments.forget(LLAMA)
         await asked
-        assert not any("llama" in name for name in told(house, activator.demand))
+        assert not any("llama" in name for name in told(global_limits, activator.demand))
 
 
 def test_deployments_for_which_nothing_waits_have_no_series() -> None:

@@ -1,10 +1,10 @@
-"""Who may ask on the port of KEDA and the other replicas, judged by the address that the call comes from.
+"""Which calls are answered on the port of KEDA and the other replicas, by the address that they are from.
 
-Connections are judged, too, but only for how long they may stay (`entrance`): each call is judged anew.
+Connections are checked, too, but only for how long they may stay (`entrance`): each call is checked again.
 
-KEDA's pods are asked after at the API server, so that labels and words of others count for nothing. The other replicas
-are in the EndpointSlices of the activator's own Service, and the pod that is at such an address now must be the one
-that is meant: addresses are given to others, and slices follow late.
+KEDA's pods are looked up at the API server, so that others can't pretend to be KEDA. The other replicas are in the
+EndpointSlices of the activator's own Service, and the pod that has such an address now must be the one in the slice:
+addresses are reused, and slices are updated late.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import grpc
 
 from slipway.kube.kinds import Object
 
-UNIX = "unix-abstract:"  # before the name of a caller that comes through an abstract socket
-HOLDS_FOR = 10.0  # seconds for which an address is taken for KEDA's without another question
+UNIX = "unix-abstract:"  # before the name of a caller that is connected through an abstract socket
+HOLDS_FOR = 10.0  # seconds for which an address counts as KEDA's without another query
 
 AddressCheck = Callable[[str], Awaitable[bool | None]]
-"""Of an address: whether its calls are answered; None: that can't be told now."""
+"""Whether calls from an address are answered; None: that can't be looked up now."""
 
 
 class PodFinder(Protocol):
     async def pods_at(self, address: str) -> tuple[Object, ...] | None:
-        """The pods that have this address now; None: the API server can't be asked."""
+        """The pods that have this address now; None: they can't be looked up."""
 
 
 class CallerCheck:
@@ -42,10 +42,10 @@ class CallerCheck:
     ) -> None:
         self._lookups, self._namespace, self._keda_namespace = lookups, namespace, keda_namespace
         self._replicas, self._clock = replicas, clock
-        self._keda: dict[str, float] = {}  # its addresses, and when that was last seen
+        self._keda: dict[str, float] = {}  # its addresses, and when that was last confirmed
 
     async def is_keda(self, address: str) -> bool | None:
-        """Who was it stays it while the API server is away."""
+        """An address that was KEDA's stays KEDA's while the API server is away."""
         if self._clock() - self._keda.get(address, float("-inf")) < HOLDS_FOR:
             return True
         pods = await self._lookups.pods_at(address)
@@ -69,36 +69,36 @@ class CallerCheck:
 
 
 class CallerInterceptor(grpc.aio.ServerInterceptor):
-    """`judges`: of each service, by its full name; nobody may ask for another. `caller` has the address of whoever
-    calls by that name.
+    """`checks`: for each service, by its full name; calls of another one are refused. `address_of` returns the address
+    of a caller by its name.
     """
 
-    def __init__(self, judges: Mapping[str, AddressCheck], caller: Callable[[str], str]) -> None:
-        self._judges, self._caller = judges, caller
+    def __init__(self, checks: Mapping[str, AddressCheck], address_of: Callable[[str], str]) -> None:
+        self._checks, self._address_of = checks, address_of
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         handler = await continuation(details)
-        judge = self._judges.get(details.method.rpartition("/")[0].removeprefix("/"))
-        return handler and _judged(handler, judge or _nobody, self._caller)
+        check = self._checks.get(details.method.rpartition("/")[0].removeprefix("/"))
+        return handler and _checked(handler, check or _no_one, self._address_of)
 
 
-def who_belongs(judges: Mapping[str, AddressCheck]) -> Callable[[str], Awaitable[bool]]:
-    """Who may ask for something, whatever it is."""
+def any_check(checks: Mapping[str, AddressCheck]) -> Callable[[str], Awaitable[bool]]:
+    """Whether an address may call any of the services."""
 
-    async def belongs(address: str) -> bool:
-        for judge in judges.values():
-            if await judge(address):
+    async def may_call(address: str) -> bool:
+        for check in checks.values():
+            if await check(address):
                 return True
         return False
 
-    return belongs
+    return may_call
 
 
-async def _nobody(address: str) -> bool | None:
+async def _no_one(address: str) -> bool | None:
     return False
 
 
-def _judged(handler: Any, judge: AddressCheck, caller: Callable[[str], str]) -> Any:
+def _checked(handler: Any, check: AddressCheck, address_of: Callable[[str], str]) -> Any:
     coding = {
         "request_deserializer": handler.request_deserializer,
         "response_serializer": handler.response_serializer,
@@ -106,26 +106,26 @@ def _judged(handler: Any, judge: AddressCheck, caller: Callable[[str], str]) -> 
     if handler.unary_unary:
 
         async def answer(request: Any, context: Any) -> Any:
-            await _admit(context, judge, caller)
+            await _admit(context, check, address_of)
             return await handler.unary_unary(request, context)
 
         return grpc.unary_unary_rpc_method_handler(answer, **coding)
 
     async def stream(request: Any, context: Any) -> Any:
-        await _admit(context, judge, caller)
+        await _admit(context, check, address_of)
         async for each in handler.unary_stream(request, context):
             yield each
 
     return grpc.unary_stream_rpc_method_handler(stream, **coding)
 
 
-async def _admit(context: Any, judge: AddressCheck, caller: Callable[[str], str]) -> None:
-    """What is not answered is an error, which KEDA never takes for a reason to scale to zero."""
-    address = caller(context.peer().removeprefix(UNIX))
-    may_ask = bool(address) and await judge(address)
-    if may_ask is None:
-        told = f"Who asks from {address} can't be told now, because the API server doesn't answer: ask again."
-        await context.abort(grpc.StatusCode.UNAVAILABLE, told)
-    if not may_ask:
-        told = f"{address} is no address of a pod that may ask this: the activator answers KEDA, and its own replicas."
-        await context.abort(grpc.StatusCode.PERMISSION_DENIED, told)
+async def _admit(context: Any, check: AddressCheck, address_of: Callable[[str], str]) -> None:
+    """A call that isn't answered gets an error, for which KEDA never scales to zero."""
+    address = address_of(context.peer().removeprefix(UNIX))
+    may_call = bool(address) and await check(address)
+    if may_call is None:
+        message = f"The caller at {address} can't be looked up now, because the API server doesn't answer: try again."
+        await context.abort(grpc.StatusCode.UNAVAILABLE, message)
+    if not may_call:
+        message = f"No pod at {address} may call this: the activator answers KEDA and its own replicas only."
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, message)

@@ -1,6 +1,6 @@
-"""The demand of all replicas of the activator as one, so that each of them gives KEDA the same answers. Pure.
+"""The demand of all replicas of the activator as one, so that each of them gives KEDA the same answers.
 
-What others count is remembered for a while when they fall silent: they may hold requests though we don't hear them.
+What a replica counts is remembered for a while after it falls silent: it may hold requests though it can't be reached.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from itertools import islice
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.model_key import ModelKey
 
-EXPIRES_AFTER = 10.0  # seconds of silence after which a replica is taken for gone, and its requests with it
-MOST_COUNTED = 20_000  # deployments of which one replica is believed that it wants them: twice as many as it has ports
-
-
-MOST_WAITING = 1_000_000  # the highest limit of --max-requests: no replica holds more
+EXPIRES_AFTER = 10.0  # seconds of silence after which a replica counts as gone, and its requests with it
+MOST_COUNTED = 20_000  # models for which the demand of one replica is accepted: twice as many as it has ports
+MOST_WAITING = 1_000_000  # the highest value of --max-requests: no replica holds more
 
 
 @dataclass(frozen=True)
 class PeerCount:
-    """What one replica counts of one deployment. What can't be true is taken for the nearest that can."""
+    """What one replica counts of one model. A number that can't be true is replaced by the nearest that can."""
 
-    deployment: ModelKey
+    key: ModelKey
     active: bool
     waiting: int
 
@@ -32,54 +30,54 @@ class PeerCount:
 
 
 class FleetDemand:
-    """`own` is what is wanted here; `all` becomes what is wanted everywhere. The clock is an argument."""
+    """`own`: the demand here; `all`: the demand everywhere. The clock is an argument."""
 
     def __init__(self, own: Demand) -> None:
         self._own = own
         self.all = Demand()
-        self._theirs: dict[str, dict[ModelKey, PeerCount]] = {}
+        self._of_peers: dict[str, dict[ModelKey, PeerCount]] = {}
         self._heard: dict[str, float] = {}
-        own.listen(lambda deployment, _: self._tell(deployment))
-        for deployment in own:
-            self._tell(deployment)
+        own.listen(lambda key, _: self._report(key))
+        for key in own:
+            self._report(key)
 
     @property
     def peers(self) -> int:
         return len(self._heard)
 
-    def hear(self, peer: str, counts: Iterable[PeerCount], now: float, *, anew: bool = False) -> None:
-        """`anew`: these are all that it counts, so it may have begun anew and what it said before is void."""
-        before = self._theirs.get(peer, {})
-        after = {} if anew else dict(before)
-        after.update((count.deployment, count) for count in counts)
+    def record(self, peer: str, counts: Iterable[PeerCount], now: float, *, complete: bool = False) -> None:
+        """`complete`: these are all of its counts, so earlier ones are void; it may have restarted."""
+        before = self._of_peers.get(peer, {})
+        after = {} if complete else dict(before)
+        after.update((count.key, count) for count in counts)
         wanted = (each for each in after.values() if each.active or each.waiting)
-        self._theirs[peer] = {each.deployment: each for each in islice(wanted, MOST_COUNTED)}
+        self._of_peers[peer] = {each.key: each for each in islice(wanted, MOST_COUNTED)}
         self._heard[peer] = now
-        for deployment in before.keys() | after.keys():
-            self._tell(deployment)
+        for key in before.keys() | after.keys():
+            self._report(key)
 
     def lose(self, peer: str) -> None:
-        """It is gone for good, and its requests with it."""
+        """It is permanently gone, and its requests with it."""
         self._heard.pop(peer, None)
-        for deployment in self._theirs.pop(peer, {}):
-            self._tell(deployment)
+        for key in self._of_peers.pop(peer, {}):
+            self._report(key)
 
     def expire(self, now: float) -> None:
         for peer in [peer for peer, heard in self._heard.items() if now - heard > EXPIRES_AFTER]:
             self.lose(peer)
 
-    def _tell(self, deployment: ModelKey) -> None:
-        if deployment not in self._own:
-            self.all.forget(deployment)
+    def _report(self, key: ModelKey) -> None:
+        if key not in self._own:
+            self.all.forget(key)
             return
-        own = self._own.of(deployment)
-        theirs = [counts[deployment] for counts in self._theirs.values() if deployment in counts]
-        self.all.report(deployment, _sum(own, theirs) if theirs else own)
+        own = self._own.of(key)
+        of_peers = [counts[key] for counts in self._of_peers.values() if key in counts]
+        self.all.report(key, _sum(own, of_peers) if of_peers else own)
 
 
-def _sum(own: ModelDemand, theirs: list[PeerCount]) -> ModelDemand:
-    """Each asks the engines itself what they have; only what waits is to be added up."""
+def _sum(own: ModelDemand, of_peers: list[PeerCount]) -> ModelDemand:
+    """Each replica reads from the engines what they have; only requests that wait are added up."""
     return own._replace(
-        active=own.active or any(count.active for count in theirs),
-        waiting=own.waiting + sum(count.waiting for count in theirs),
+        active=own.active or any(count.active for count in of_peers),
+        waiting=own.waiting + sum(count.waiting for count in of_peers),
     )

@@ -1,4 +1,7 @@
-"""Why a request is not let in, or wakes nobody. Pure. Where the guard in the pods says the same, its code is used."""
+"""The errors of requests that are not admitted, or that wake no model. Pure.
+
+Where the guard in the pods responds the same, its code and its message are used.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import math
 from http import HTTPStatus
 
 from slipway.activator.proxy.error_responses import ErrorResponse
+from slipway.activator.proxy.retry_after import LATER, SHORTLY
 
 NO_KEY = ErrorResponse(
     HTTPStatus.UNAUTHORIZED,
@@ -22,40 +26,41 @@ NO_BODY = ErrorResponse(
 UNREADABLE = ErrorResponse(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "rules_unreadable",
-    "Who may ask this model can't be read here: the activator is older than the model's spec.",
-    10,
+    "The activator can't read this model's spec, which is newer than the activator, so it admits no requests: "
+    "upgrade the activator.",
+    LATER,
 )
 
 
 def unknown_caller() -> ErrorResponse:
-    message = "Which pod asks can't be told now, and access.allowFrom names pods. Try again."
-    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "caller_unknown", message, 1)
+    message = "access.allowFrom names pods, and the pod that sent this request can't be looked up now. Try again."
+    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "caller_unknown", message, SHORTLY)
 
 
 def too_many_wrong_keys(wait: float) -> ErrorResponse:
     seconds = math.ceil(wait)
-    message = f"Too many keys that aren't valid came from this address; wait {seconds} s."
+    message = f"Too many invalid API keys were sent from this address. Try again in {seconds} s."
     return ErrorResponse(HTTPStatus.TOO_MANY_REQUESTS, "too_many_wrong_keys", message, seconds)
 
 
 def no_keys(secret: str) -> ErrorResponse:
-    message = f"No key is valid, because the Secret {secret} of access.apiKeysSecret isn't there."
-    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "keys_missing", message, 10)
+    message = f"No API key is valid, because the Secret {secret} of access.apiKeysSecret doesn't exist: create it."
+    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "keys_missing", message, LATER)
 
 
 def keys_too_large(secret: str) -> ErrorResponse:
     message = f"API keys can't be checked while no replica runs, because the Secret {secret} is larger than 256 KiB."
-    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "keys_unreadable", message, 10)
+    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "keys_unreadable", message, LATER)
 
 
 def keys_later() -> ErrorResponse:
     message = "API keys can't be checked now. Try again."
-    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "keys_unreadable", message, 1)
+    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "keys_unreadable", message, SHORTLY)
 
 
-def keys_untold() -> ErrorResponse:
+def keys_unreadable() -> ErrorResponse:
     message = "This API key can't be checked while no replica runs, and this request doesn't wake one."
-    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "keys_unreadable", message, 10)
+    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "keys_unreadable", message, LATER)
 
 
 def not_served(method: str, path: str) -> ErrorResponse:
@@ -66,8 +71,8 @@ def no_such_model(name: str) -> ErrorResponse:
     return ErrorResponse(HTTPStatus.NOT_FOUND, "model_not_found", f"The model {name[:200]} does not exist here.")
 
 
-def forgotten() -> ErrorResponse:
-    message = "No replica runs, and answers are stored only as long as the replica that gave them."
+def no_stored_response() -> ErrorResponse:
+    message = "No replica runs, and a stored response is lost when the replica that stored it ends."
     return ErrorResponse(HTTPStatus.NOT_FOUND, "not_found", message)
 
 
@@ -75,6 +80,6 @@ def not_answered(method: str) -> ErrorResponse:
     return ErrorResponse(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", f"{method} is not answered here.")
 
 
-def wakes_nobody(method: str, path: str) -> ErrorResponse:
-    message = f"No replica runs, and {method[:20]} {path[:200]} wakes none: scaling.hold.wakeOn says what does."
+def wakes_no_model(method: str, path: str) -> ErrorResponse:
+    message = f"No replica runs, and {method[:20]} {path[:200]} wakes none: scaling.hold.wakeOn lists what does."
     return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, "model_asleep", message)

@@ -1,14 +1,24 @@
-"""The waiting room: which requests may wait for a replica, and which of them is next. Pure: the clock is an argument.
+"""Which requests may be held for a replica, and which of them is next. Pure: the clock is an argument.
 
-A room belongs to one deployment; all rooms together share the places of the house. Both are bounded by count and by
-bytes, and no holder gets so much that others find nothing (`places`). A place, and bytes, are taken by what has come:
-what a head announces takes none. Requests whose bodies are still on their way are bounded by themselves, in the house.
+A request passes through the waiting room of its model by three verbs:
+
+- It **enters** when its head has arrived. It takes a place among the requests that are still arriving, and nothing of
+  what its head announces. Where the announced size would find no place, it is refused now and not after its upload.
+- It **queues** when its body has arrived: it takes a place among those that wait, and is called when it is its turn. A
+  request whose try at a replica failed queues again, before the later requests of its client.
+- It **leaves** when it is over, whatever the reason, and returns all that it took.
+
+The waiting rooms of all models share the global limits. Each limit is shared fairly (`fair_limit`): no client, model or
+namespace gets so much that others find nothing. In between, a request `grow`s by the bytes that are stored for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from itertools import count
+from typing import Generic, TypeVar
 
 from slipway.activator.proxy.client_identity import Client
 from slipway.activator.proxy.counters import ProxyCounters
@@ -16,12 +26,12 @@ from slipway.activator.proxy.fair_limit import FairLimit, Share
 from slipway.activator.proxy.round_robin import RoundRobin
 from slipway.activator.shared.hold_limits import HoldLimits
 
-FEW = 64  # tickets: so many that have left may lie among those who wait, however few these are
+FEW = 64  # requests that have left and may still be in the rotation, however few wait
 
 # Each holder leaves something to others even if all holders below it have taken what they may: a client to the clients
-# of its deployment, a deployment to its namespace, a namespace to the others.
-IN_ROOM = {"owner": 2.0, "address": 3.0}
-IN_HOUSE = {"owner": 0.5, "address": 1.0, "deployment": 2.0, "namespace": 3.0}
+# of its model, a model to its namespace, a namespace to the others.
+SHARES_OF_MODEL = {"owner": 2.0, "address": 3.0}
+SHARES_OF_ALL = {"owner": 0.5, "address": 1.0, "model": 2.0, "namespace": 3.0}
 
 
 class NoPlaceError(Exception):
@@ -29,60 +39,103 @@ class NoPlaceError(Exception):
 
 
 class TooManyArrivingError(NoPlaceError):
-    """Too many requests are still on their way; this is over sooner than a wake."""
+    """Too many requests are still arriving; this passes sooner than a wake."""
+
+
+# --- one request ------------------------------------------------------------------------------------------------------
+
+
+class HoldState(Enum):
+    NEW = auto()
+    ARRIVING = auto()  # its body is on its way
+    QUEUED = auto()  # it may be called
+    SET_ASIDE = auto()  # it waits, and may not be called yet: each free replica has failed it a moment ago
+    CALLED = auto()  # a replica works on it, or may
+    LEFT = auto()
+
+
+class HoldEvent(Enum):
+    ENTER = auto()
+    QUEUE = auto()
+    CALL = auto()
+    SET_ASIDE = auto()
+    LEAVE = auto()
+
+
+TABLE: Mapping[tuple[HoldState, HoldEvent], HoldState] = {
+    (HoldState.NEW, HoldEvent.ENTER): HoldState.ARRIVING,
+    (HoldState.ARRIVING, HoldEvent.QUEUE): HoldState.QUEUED,
+    (HoldState.ARRIVING, HoldEvent.CALL): HoldState.CALLED,  # a replica is free, and no one waits
+    (HoldState.QUEUED, HoldEvent.CALL): HoldState.CALLED,
+    (HoldState.CALLED, HoldEvent.QUEUE): HoldState.QUEUED,  # the replica failed it
+    (HoldState.CALLED, HoldEvent.CALL): HoldState.CALLED,  # the replica failed it, and another one is free
+    (HoldState.CALLED, HoldEvent.SET_ASIDE): HoldState.SET_ASIDE,
+    (HoldState.SET_ASIDE, HoldEvent.QUEUE): HoldState.QUEUED,
+    **{(state, HoldEvent.LEAVE): HoldState.LEFT for state in HoldState},
+}
+WAITING = (HoldState.QUEUED, HoldState.SET_ASIDE)  # each takes a place of the waiting room, and of all waiting rooms
 
 
 @dataclass(eq=False, slots=True)
 class HeldRequest:
-    """One request on its way from its head to the end of its answer."""
+    """One request from its head to the end of its response, and what it takes meanwhile."""
 
     client: Client
     arrived: float
-    deadline: float
-    in_room: tuple[Share, ...]
-    in_house: tuple[Share, ...]
-    number: int = -1  # its turn among those of its client: in the order in which bodies were there
-    size: int = 0  # bytes of its body that are kept
-    overhead: int = 0  # bytes that it takes beside them
-    is_coming: bool = True  # its body isn't there yet
-    counted: bool = False  # whether it has a place of the room
-    queued: bool = False  # whether it may be called: its body is there, and no replica has it
+    deadline: float = 0.0
+    state: HoldState = HoldState.NEW
+    shares_of_model: tuple[Share, ...] = ()
+    shares_of_all: tuple[Share, ...] = ()
+    number: int = -1  # its turn among those of its client: in the order in which their bodies were complete
+    size: int = 0  # bytes of its body that are stored
+    overhead: int = 0  # other bytes that it takes
+
+    @property
+    def queued(self) -> bool:
+        return self.state is HoldState.QUEUED
+
+
+H = TypeVar("H", bound=HeldRequest)
+
+
+# --- all requests -----------------------------------------------------------------------------------------------------
 
 
 @dataclass
 class GlobalLimits:
-    """What all deployments share."""
+    """What the waiting rooms of all models share."""
 
     max_requests: int = 4096
     max_bytes: int = 384 << 20
-    max_coming: int = 1024  # requests whose bodies are on their way
+    max_arriving: int = 1024
     requests: FairLimit = field(init=False)
     bytes: FairLimit = field(init=False)
-    coming: FairLimit = field(init=False)
-    tally: ProxyCounters = field(default_factory=ProxyCounters)
+    arriving: FairLimit = field(init=False)
+    counters: ProxyCounters = field(default_factory=ProxyCounters)
 
     def __post_init__(self) -> None:
         self.requests = FairLimit(self.max_requests)
         self.bytes = FairLimit(self.max_bytes)
-        self.coming = FairLimit(self.max_coming)
+        self.arriving = FairLimit(self.max_arriving)
 
 
-class WaitingRoom:
-    def __init__(self, limits: HoldLimits, house: GlobalLimits, name: tuple[str, str] = ("", "")) -> None:
-        """`name`: the deployment's namespace and its own."""
-        deployment: Share = ("deployment", *name), IN_HOUSE["deployment"]
-        namespace: Share = ("namespace", name[0]), IN_HOUSE["namespace"]
-        self._above_clients = deployment, namespace
-        self._house = house
+class WaitingRoom(Generic[H]):
+    """The requests for one model. `name`: its namespace and its own name."""
+
+    def __init__(self, limits: HoldLimits, global_limits: GlobalLimits, name: tuple[str, str] = ("", "")) -> None:
+        model: Share = ("model", *name), SHARES_OF_ALL["model"]
+        namespace: Share = ("namespace", name[0]), SHARES_OF_ALL["namespace"]
+        self._shares_above_clients = model, namespace
+        self._global = global_limits
         self._numbers = count()
         self._requests = FairLimit(limits.max_requests)
         self._bytes = FairLimit(limits.max_bytes)
-        self._turns: RoundRobin[HeldRequest] = RoundRobin()
-        self._left = 0  # tickets that won't be called, since all of them were forgotten
+        self._rotation: RoundRobin[H] = RoundRobin()
+        self._left = 0  # requests that left while they were queued, since the rotation was last tidied
         self.set_limits(limits)
 
     def set_limits(self, limits: HoldLimits) -> None:
-        """Those who wait already may go on, even if there are more of them now than are let in."""
+        """Requests that wait already may stay, even if there are more of them now than are admitted."""
         self.limits = limits
         self._requests.total = limits.max_requests
         self._bytes.total = limits.max_bytes
@@ -92,139 +145,132 @@ class WaitingRoom:
         """Requests that are complete and that no replica has."""
         return self._requests.taken
 
-    @property
-    def kept_bytes(self) -> int:
-        return self._bytes.taken
-
-    def most_kept(self, client: Client, *, beside: int = 0) -> int:
-        """Bytes of one body that can be kept if nobody else is there, where it takes others `beside` them."""
+    def largest_body(self, client: Client, *, overhead: int = 0) -> int:
+        """Bytes of one body that can be stored if there is no other request, where it takes `overhead` as well."""
         smallest = "owner" if client.owner else "address"
-        in_house = self._house.bytes.alone(IN_HOUSE[smallest]) - beside
-        return max(0, min(self._bytes.alone(IN_ROOM[smallest]), in_house))
+        of_all = self._global.bytes.alone(SHARES_OF_ALL[smallest]) - overhead
+        return max(0, min(self._bytes.alone(SHARES_OF_MODEL[smallest]), of_all))
 
-    def enter(
-        self, client: Client, now: float, *, overhead: int = 0, announced: int = 0, waits: bool = True
-    ) -> HeldRequest:
-        """A request's head is there. FullError if what it announces, or the request if it `waits`, would find no place
-        now, though it takes none."""
-        in_house = (*_of_client(client, IN_HOUSE), *self._above_clients)
-        ticket = HeldRequest(client, now, now + self.limits.timeout, _of_client(client, IN_ROOM), in_house)
-        if not self._house.coming.admit(ticket.in_house, 1):
+    # --- the three verbs ---------------------------------------------------------------------------------------------
+
+    def enter(self, request: H, *, overhead: int = 0, announced: int = 0, waits: bool = True) -> None:
+        """Its head has arrived. NoPlaceError if what it announces, or the request if it `waits`, would find no place
+        now; neither takes one yet."""
+        request.shares_of_model = _of_client(request.client, SHARES_OF_MODEL)
+        request.shares_of_all = (*_of_client(request.client, SHARES_OF_ALL), *self._shares_above_clients)
+        if not self._global.arriving.admits(request.shares_of_all, 1):
             raise TooManyArrivingError
-        if not ((not waits or self._has_place(ticket)) and self._has_bytes(ticket, announced, overhead)):
+        if not ((not waits or self._has_place(request)) and self._has_bytes(request, announced, overhead)):
             raise NoPlaceError
-        self._house.coming.take(ticket.in_house, 1)
-        self._house.bytes.take(ticket.in_house, overhead)
-        ticket.overhead = overhead
-        return ticket
+        request.deadline = request.arrived + self.limits.timeout
+        self._global.bytes.take(request.shares_of_all, overhead)
+        request.overhead = overhead
+        self._move(request, HoldEvent.ENTER)
 
-    def grow(self, ticket: HeldRequest, size: int, *, beside: int = 0) -> None:
-        """So many more bytes of its body are kept, and others `beside` them; FullError if there is no place."""
-        if not self._has_bytes(ticket, size, beside):
+    def queue(self, request: H) -> None:
+        """Its body has arrived (NoPlaceError if there is no place for it); or a replica has failed it, or it was set
+        aside, and it keeps its turn among those of its client."""
+        if request.state is HoldState.ARRIVING and not self._has_place(request):
             raise NoPlaceError
-        ticket.size += size
-        ticket.overhead += beside
-        self._bytes.take(ticket.in_room, size)
-        self._house.bytes.take(ticket.in_house, size + beside)
+        self._move(request, HoldEvent.QUEUE)
+        self._rotation.add(request, _holders(request.client))
 
-    def queue(self, ticket: HeldRequest) -> None:
-        """The request may be called: its body is there (FullError if there is no place for it), or a replica has
-        failed it, and it keeps its turn of old among those of its client."""
-        if ticket.is_coming:
-            if not self._has_place(ticket):
-                raise NoPlaceError
-            self._has_come(ticket)
-        self._count(ticket)
-        ticket.queued = True
-        self._turns.add(ticket, _holders(ticket.client))
-
-    def pass_by(self, ticket: HeldRequest) -> None:
-        """Its body is there, and it doesn't wait."""
-        self._has_come(ticket)
-
-    def has_next(self) -> bool:
-        return self._turns.first() is not None
-
-    def call(self) -> HeldRequest:
-        """The oldest of the client whose turn it is. It frees a place, but its bytes stay, in case that it comes
-        back."""
-        ticket = self._turns.take()
-        ticket.queued = False
-        self._uncount(ticket)
-        return ticket
-
-    def give_back_turn(self, ticket: HeldRequest) -> None:
-        """The turn was of no use: nothing was done for this one, which was called last, or is queued again. So the next
-        turn is that of the same client."""
-        self._turns.give_back_turn(_holders(ticket.client))
-
-    def shrink(self, ticket: HeldRequest, *, beside: int) -> None:
-        """So many of the bytes beside its body are there no more."""
-        ticket.overhead -= beside
-        self._house.bytes.give_back(ticket.in_house, beside)
-
-    def put_aside(self, ticket: HeldRequest) -> None:
-        """It was called for nothing, and keeps its place. Its turn is that of the next one of its client, until it is
-        queued again."""
-        self._count(ticket)
-        self.give_back_turn(ticket)
-
-    def answered(self, ticket: HeldRequest) -> None:
-        """Its body is needed no more."""
-        self._let_go(ticket)
-
-    def leave(self, ticket: HeldRequest) -> None:
-        """The request is over, or its client has gone. Leaving twice is leaving once."""
-        self._let_go(ticket)
-        self._house.bytes.give_back(ticket.in_house, ticket.overhead)
-        ticket.overhead = 0
-
-    def _has_place(self, ticket: HeldRequest) -> bool:
-        return self._requests.admit(ticket.in_room, 1) and self._house.requests.admit(ticket.in_house, 1)
-
-    def _has_bytes(self, ticket: HeldRequest, size: int, beside: int) -> bool:
-        in_house = self._house.bytes.admit(ticket.in_house, size + beside)
-        return in_house and (not size or self._bytes.admit(ticket.in_room, size))
-
-    def _has_come(self, ticket: HeldRequest) -> None:
-        if ticket.is_coming:
-            ticket.is_coming = False
-            ticket.number = next(self._numbers)
-            self._house.coming.give_back(ticket.in_house, 1)
-
-    def _let_go(self, ticket: HeldRequest) -> None:
-        if ticket.size:
-            self._bytes.give_back(ticket.in_room, ticket.size)
-            self._house.bytes.give_back(ticket.in_house, ticket.size)
-            ticket.size = 0
-        self._has_come(ticket)
-        self._uncount(ticket)
-        if ticket.queued:
-            ticket.queued = False
+    def leave(self, request: H) -> None:
+        """The request is over, or its client has gone. To leave twice is to leave once."""
+        self.drop_body(request)
+        self._global.bytes.give_back(request.shares_of_all, request.overhead)
+        request.overhead = 0
+        was_queued = request.queued
+        self._move(request, HoldEvent.LEAVE)
+        if was_queued:
             self._left += 1
             self._tidy()
 
+    # --- whose turn it is --------------------------------------------------------------------------------------------
+
+    def has_next(self) -> bool:
+        return self._rotation.first() is not None
+
+    def call(self) -> H:
+        """Takes the oldest request of the client whose turn it is. Its place is free then, but its bytes stay, since it
+        may have to queue again."""
+        request = self._rotation.take()
+        self._move(request, HoldEvent.CALL)
+        return request
+
+    def call_without_queueing(self, request: H) -> None:
+        """Its body has arrived, and it doesn't wait."""
+        self._move(request, HoldEvent.CALL)
+
+    def return_turn(self, request: H) -> None:
+        """The turn was of no use: nothing was done for this request, which was called last, or is queued again. So the
+        next turn is that of the same client."""
+        self._rotation.return_turn(_holders(request.client))
+
+    def set_aside(self, request: H) -> None:
+        """It was called, and there is no replica for it. It keeps its place, but its turn goes to the next request of
+        its client, until it is queued again."""
+        self._move(request, HoldEvent.SET_ASIDE)
+        self.return_turn(request)
+
+    # --- what is stored for it ---------------------------------------------------------------------------------------
+
+    def grow(self, request: H, size: int, *, overhead: int = 0) -> None:
+        """Stores `size` more bytes of its body, and others besides; NoPlaceError if there is no place."""
+        if not self._has_bytes(request, size, overhead):
+            raise NoPlaceError
+        request.size += size
+        request.overhead += overhead
+        self._bytes.take(request.shares_of_model, size)
+        self._global.bytes.take(request.shares_of_all, size + overhead)
+
+    def shrink(self, request: H, *, overhead: int) -> None:
+        """So many of its other bytes are no longer stored."""
+        request.overhead -= overhead
+        self._global.bytes.give_back(request.shares_of_all, overhead)
+
+    def drop_body(self, request: H) -> None:
+        """A replica responds, so that its body isn't needed any longer."""
+        if request.size:
+            self._bytes.give_back(request.shares_of_model, request.size)
+            self._global.bytes.give_back(request.shares_of_all, request.size)
+            request.size = 0
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _has_place(self, request: H) -> bool:
+        of_all = self._global.requests.admits(request.shares_of_all, 1)
+        return of_all and self._requests.admits(request.shares_of_model, 1)
+
+    def _has_bytes(self, request: H, size: int, overhead: int) -> bool:
+        of_all = self._global.bytes.admits(request.shares_of_all, size + overhead)
+        return of_all and (not size or self._bytes.admits(request.shares_of_model, size))
+
+    def _move(self, request: H, event: HoldEvent) -> None:
+        """To the state that follows, which may take a place that the one before didn't take, or the other way round."""
+        before, after = request.state, TABLE[request.state, event]
+        request.state = after
+        if before is HoldState.NEW and after is HoldState.ARRIVING:
+            self._global.arriving.take(request.shares_of_all, 1)
+        elif before is HoldState.ARRIVING:
+            request.number = next(self._numbers)
+            self._global.arriving.give_back(request.shares_of_all, 1)
+        if after in WAITING and before not in WAITING:
+            self._requests.take(request.shares_of_model, 1)
+            self._global.requests.take(request.shares_of_all, 1)
+        elif before in WAITING and after not in WAITING:
+            self._requests.give_back(request.shares_of_model, 1)
+            self._global.requests.give_back(request.shares_of_all, 1)
+
     def _tidy(self) -> None:
-        """Those who have left are forgotten before they outnumber those who wait, whenever their turn would be."""
+        """Forgets those who have left before they outnumber those who wait, whenever it would be their turn."""
         if self._left > FEW and self._left > self.waiting:
-            self._turns.tidy()
+            self._rotation.tidy()
             self._left = 0
-
-    def _count(self, ticket: HeldRequest) -> None:
-        if not ticket.counted:
-            ticket.counted = True
-            self._requests.take(ticket.in_room, 1)
-            self._house.requests.take(ticket.in_house, 1)
-
-    def _uncount(self, ticket: HeldRequest) -> None:
-        if ticket.counted:
-            ticket.counted = False
-            self._requests.give_back(ticket.in_room, 1)
-            self._house.requests.give_back(ticket.in_house, 1)
 
 
 def _holders(client: Client) -> tuple[str, str]:
-    """Whose turns are in rotation: addresses, and behind one of them owners."""
+    """Between whom turns rotate: addresses, and behind one address owners of keys."""
     return client.address, client.owner
 
 

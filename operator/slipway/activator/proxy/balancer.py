@@ -1,7 +1,10 @@
-"""Which replica gets the next request, and when a try that failed may be followed by another. Pure.
+"""Load balancing: which replica gets the next request. Pure: the clock is an argument.
 
-A replica that takes no requests is left alone for a while. One at which a request fails is not, since that may be the
-request's own fault, and others would wait for it: the request alone stays away from there for a while.
+The rule is in `Balancer.pick`: of the replicas that have capacity and are not backing off, the one with the fewest
+requests in flight; of several alike, the one that was picked longest ago.
+
+A replica that admits no requests is left alone for a while. One at which a request fails is not, since that may be the
+fault of the request, and others would wait for it: only this request avoids the replica for a while.
 """
 
 from __future__ import annotations
@@ -11,33 +14,37 @@ from dataclasses import dataclass, field
 
 from slipway.activator.shared.replica import Replica
 
-FIRST_REST, LONGEST_REST = 0.1, 2.0  # seconds that a replica is left alone after it failed; doubled each time
-DIFFERENT = 8  # clients in a row whose requests failed at a replica, until that is the replica's fault
+FIRST_BACKOFF, LONGEST_BACKOFF = (
+    0.1,
+    2.0,
+)  # seconds for which a failed replica is left alone; doubled each time
+DIFFERENT = 8  # clients in a row whose requests failed at a replica, until that counts as the replica's fault
 
 
 def backoff(failures: int) -> float:
     """Seconds to stay away after so many failures before this one."""
-    return min(FIRST_REST * 2.0 ** min(failures, 16), LONGEST_REST)
+    return min(FIRST_BACKOFF * 2.0 ** min(failures, 16), LONGEST_BACKOFF)
 
 
 @dataclass
 class _ReplicaLoad:
     in_flight: int = 0
-    rests: int = 0  # since its last success
-    rests_until: float = 0.0
+    backoffs: int = 0  # since its last success
+    backs_off_until: float = 0.0
     failed: set[Hashable] = field(default_factory=set)  # clients whose requests failed since its last success
-    last_turn: int = 0
+    last_pick: int = 0
 
 
 class Balancer:
-    """The replicas of one deployment and what we have given them."""
+    """The replicas of one model, and the requests that each of them has from here."""
 
     def __init__(self) -> None:
         self._ready: dict[tuple[str, int], Replica] = {}
         self._loads: dict[tuple[str, int], _ReplicaLoad] = {}
-        self._turns = 0
+        self._picks = 0
 
     def __bool__(self) -> bool:
+        """Whether any replica is ready."""
         return bool(self._ready)
 
     @property
@@ -58,44 +65,45 @@ class Balancer:
             self._forget_if_unused(address)
 
     def pick(self, now: float, avoided: Collection[tuple[str, int]] = ()) -> Replica | None:
-        """The one with the fewest in flight; of several alike, the one whose last turn is longest ago."""
+        """The one with the fewest requests in flight; of several alike, the one that was picked longest ago."""
         best, least = None, (0, 0)
         for address, replica in self._ready.items():
             load = self._loads[address]
-            if load.in_flight < replica.max_concurrency and load.rests_until <= now and address not in avoided:
-                rank = load.in_flight, load.last_turn
+            if load.in_flight < replica.max_concurrency and load.backs_off_until <= now and address not in avoided:
+                rank = load.in_flight, load.last_pick
                 if best is None or rank < least:
                     best, least = replica, rank
         return best
 
-    def next_rested(self, now: float) -> float | None:
-        """When a replica that rests may be picked again, if there is one."""
-        times = [self._loads[address].rests_until for address in self._ready]
+    def next_available(self, now: float) -> float | None:
+        """When the first of the replicas that back off may be picked again; None if none backs off."""
+        times = [self._loads[address].backs_off_until for address in self._ready]
         return min((time for time in times if time > now), default=None)
 
     def take(self, replica: Replica) -> None:
         load = self._loads[replica.address]
         load.in_flight += 1
-        self._turns += 1
-        load.last_turn = self._turns
+        self._picks += 1
+        load.last_pick = self._picks
 
     def give_back(self, replica: Replica) -> None:
         self._loads[replica.address].in_flight -= 1
         self._forget_if_unused(replica.address)
 
-    def answered(self, replica: Replica) -> None:
+    def succeeded(self, replica: Replica) -> None:
         if load := self._loads.get(replica.address):
-            load.rests = 0
+            load.backoffs = 0
             load.failed.clear()
 
     def turned_away(self, replica: Replica, now: float) -> None:
-        """It is left alone for a while, so that others are tried, and it isn't asked as fast as it refuses."""
+        """It refused a request. It is left alone for a while: others are tried, and it isn't asked as fast as it
+        refuses."""
         if load := self._loads.get(replica.address):
-            load.rests_until = now + backoff(load.rests)
-            load.rests += 1
+            load.backs_off_until = now + backoff(load.backoffs)
+            load.backoffs += 1
 
     def failed(self, replica: Replica, client: Hashable, now: float) -> None:
-        """The request of this client failed there. Only if those of others do as well, it is left alone."""
+        """The request of this client failed there. Only if those of other clients fail as well, it is left alone."""
         if load := self._loads.get(replica.address):
             if len(load.failed) < DIFFERENT:
                 load.failed.add(client)

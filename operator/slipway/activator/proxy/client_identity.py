@@ -1,7 +1,7 @@
-"""Who one client is: what it can't invent. Its address, and behind one address whoever a verified key belongs to. Pure.
+"""Which client a request is from, by what a client can't invent: its address, and the owner of a verified key. Pure.
 
-A header is believed only from a proxy that was named as trusted. What anybody can write without being checked, such as
-a key, makes nobody another client: one could be as many as one likes, and take the places of all others.
+A header is believed only from a trusted proxy. Anything that a client can write without a check, such as a key that
+isn't verified, makes it no other client: it could be as many clients as it likes, and take the places of all others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from slipway.process.addresses import Address, address_of, client_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-MOST_HOPS = 16  # of X-Forwarded-For that are looked at: a longer way leads through nobody's proxies
+MOST_HOPS = 16  # of X-Forwarded-For that are read: no path of trusted proxies is longer
 
 
 @dataclass(frozen=True)
@@ -26,23 +26,24 @@ class Client:
 
 @dataclass(frozen=True)
 class ClientIdentifier:
-    """Tells clients apart. `trusted`: proxies that say truly for whom they ask."""
+    """`trusted`: proxies whose X-Forwarded-For is true."""
 
     trusted: tuple[Network, ...] = ()
 
     def of(self, peer: str, headers: Headers) -> Client:
-        """From the right of X-Forwarded-For, which the nearest proxy wrote, to the first that isn't a trusted one."""
+        """Reads X-Forwarded-For from the right, where the nearest proxy wrote, up to the first address that isn't
+        trusted."""
         address = address_of(peer) if self.trusted else None
         if address and self._trusts(address):
-            peer = str(self._asks_for(address, values(headers, b"x-forwarded-for")))
+            peer = str(self._behind(address, values(headers, b"x-forwarded-for")))
         return Client(client_of(peer))
 
-    def _asks_for(self, proxy: Address, forwarded: Sequence[bytes]) -> Address:
+    def _behind(self, proxy: Address, forwarded: Sequence[bytes]) -> Address:
         address = proxy
         for hop in reversed(b",".join(forwarded).rsplit(b",", MOST_HOPS)[-MOST_HOPS:]):
             before = address_of(_without_port(hop.strip().decode("latin-1")))
             if before is None:
-                return address  # the last one of whom something is known
+                return address  # the last one that is known
             address = before
             if not self._trusts(address):
                 return address
@@ -53,7 +54,7 @@ class ClientIdentifier:
 
 
 def _without_port(hop: str) -> str:
-    """Some proxies name it: `192.0.2.1:443`, `[2001:db8::1]:443`."""
+    """Some proxies add it: `192.0.2.1:443`, `[2001:db8::1]:443`."""
     if hop.startswith("["):
         return hop[1:].partition("]")[0]
     return hop.partition(":")[0] if hop.count(":") == 1 else hop

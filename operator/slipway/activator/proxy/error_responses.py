@@ -1,4 +1,4 @@
-"""What a client is told that can't be served: in the OpenAI format, with the cause and where to read on. Pure."""
+"""The errors that a client gets: in the OpenAI format, with the cause and the page of the runbook. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 
+from slipway.activator.proxy.retry_after import SHORTLY
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 
@@ -14,16 +15,16 @@ _TYPES = {HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error", HTTPStatus.SERVICE_U
 
 @dataclass(frozen=True)
 class ErrorResponse:
-    """A final answer of our own."""
+    """A final response of our own."""
 
     status: HTTPStatus
-    reason: Reason | str  # or the guard's word, where the guard says the same
+    reason: Reason | str  # or the guard's code, where the guard responds the same
     message: str
     retry_after: int | None = None
 
     @property
     def type(self) -> str:
-        """As OpenAI's clients know errors."""
+        """By which OpenAI's clients tell errors apart."""
         return _TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
 
     def body(self) -> bytes:
@@ -32,48 +33,50 @@ class ErrorResponse:
 
 
 class RefusedRequestError(Exception):
-    def __init__(self, refusal: ErrorResponse) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
+    """The request gets this error, and nothing more is done for it."""
+
+    def __init__(self, error: ErrorResponse) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 def failed(cause: Cause, runbooks: str) -> ErrorResponse:
     """The cause is final: waiting wouldn't help."""
-    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, cause.reason, _told(cause, runbooks))
+    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, cause.reason, _explained(cause, runbooks))
 
 
-def full(retry_after: int) -> ErrorResponse:
+def hold_full(retry_after: int) -> ErrorResponse:
     message = f"Too many requests are waiting for this model to start. Try again in {retry_after} s."
     return ErrorResponse(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, retry_after)
 
 
-def crowded() -> ErrorResponse:
-    """Bodies that come slowly are not waited for, so this is over soon."""
-    message = "Too many requests are being sent here at a time. Try again in 1 s."
-    return ErrorResponse(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, 1)
+def too_many_arriving() -> ErrorResponse:
+    """This passes soon: bodies that arrive slowly are not waited for."""
+    message = f"Too many requests are being sent to the activator at the same time. Try again in {SHORTLY} s."
+    return ErrorResponse(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, SHORTLY)
 
 
 def busy() -> ErrorResponse:
-    """For what doesn't wait, because it wakes nobody either."""
-    message = "All replicas are busy, and this request is none that waits for one. Try again in 1 s."
-    return ErrorResponse(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, 1)
+    """For a request that wakes no model, and so doesn't wait either."""
+    message = f"All replicas are busy, and this kind of request doesn't wait for one. Try again in {SHORTLY} s."
+    return ErrorResponse(HTTPStatus.TOO_MANY_REQUESTS, Reason.HOLD_FULL, message, SHORTLY)
 
 
 def overdue(held: float, cause: Cause | None, runbooks: str, retry_after: int) -> ErrorResponse:
     """The time limit is over: with the cause, if one is known, though it may pass."""
     waited = f"No replica became free within {held:.0f} s."
     if cause:
-        message = f"{waited} {_told(cause, runbooks)}"
+        message = f"{waited} {_explained(cause, runbooks)}"
         return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, cause.reason, message, retry_after)
     return ErrorResponse(HTTPStatus.GATEWAY_TIMEOUT, Reason.HOLD_TIMEOUT, waited, retry_after)
 
 
 def deleted() -> ErrorResponse:
-    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, Reason.DELETING, "This model is being removed.")
+    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, Reason.DELETING, "This model is being deleted.")
 
 
 def lost(message: str) -> ErrorResponse:
-    """A replica has failed a request that can't be sent to it again."""
+    """A replica failed a request that can't be sent again."""
     return ErrorResponse(HTTPStatus.BAD_GATEWAY, Reason.REPLICA_LOST, message)
 
 
@@ -82,23 +85,23 @@ def invalid(status: HTTPStatus, message: str) -> ErrorResponse:
 
 
 def too_large(limit: int) -> ErrorResponse:
-    message = f"The request's body is larger than the {limit} bytes that are taken here."
+    message = f"The request's body is larger than {limit} bytes, the most that is accepted: send a smaller one."
     return ErrorResponse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, Reason.REQUEST_TOO_LARGE, message)
 
 
 def too_many_connections() -> ErrorResponse:
-    message = "Too many connections are open here. Close some, or try again."
-    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, Reason.TOO_MANY_CONNECTIONS, message, 1)
+    message = "Too many connections to the activator are open. Close some, or try again."
+    return ErrorResponse(HTTPStatus.SERVICE_UNAVAILABLE, Reason.TOO_MANY_CONNECTIONS, message, SHORTLY)
 
 
-def in_short(refusal: ErrorResponse) -> ErrorResponse:
-    """For those of whom we don't know whether they may read what a pod says: what went wrong, in our own words."""
-    if refusal.status != HTTPStatus.SERVICE_UNAVAILABLE or not isinstance(refusal.reason, Reason):
-        return refusal
-    return replace(refusal, message=refusal.reason.meaning)
+def in_short(error: ErrorResponse) -> ErrorResponse:
+    """For a client that may not be allowed to read what a pod reports: the meaning of the reason, in our own words."""
+    if error.status != HTTPStatus.SERVICE_UNAVAILABLE or not isinstance(error.reason, Reason):
+        return error
+    return replace(error, message=error.reason.meaning)
 
 
-def _told(cause: Cause, runbooks: str) -> str:
-    """The cause in the words of whoever saw it, and the page that says what to do."""
+def _explained(cause: Cause, runbooks: str) -> str:
+    """The cause as it was observed, and the page that says what to do."""
     message = cause.message or cause.reason.meaning
     return f"{message} See {runbooks.rstrip('/')}/{cause.reason.value}." if runbooks else message

@@ -1,4 +1,5 @@
-"""What a held stream is told while it waits: comments, which no client of an event stream takes for content. Pure."""
+"""What the activator writes into the event stream of a held request: heartbeats as comments, which no client takes for
+content, and a response or an error as one event. Pure."""
 
 from __future__ import annotations
 
@@ -26,29 +27,30 @@ def comment(text: str) -> bytes:
 
 
 def event(data: bytes) -> bytes:
-    """One event; several lines become several lines of data, as the format wants it."""
+    """One event; each line becomes a line of data, as the format requires."""
     return b"".join(b"data: %b\n" % line for line in data.splitlines() or [b""]) + b"\n"
 
 
 class SingleEvent:
-    """An answer as one event, as it comes: however long it is, nothing of it is kept."""
+    """Writes a response as one event while it arrives: however long it is, nothing of it is stored."""
 
     def __init__(self) -> None:
-        self._is_begun = False
-        self._ends_line = False  # what was written last
-        self._ends_with_cr = False
+        self._last = b""  # byte that was written; empty before the first one
+        self._after_cr = False  # the last piece ended with a carriage return, to which a line feed may belong
 
     def more(self, data: bytes) -> bytes:
-        if data and self._ends_with_cr:
-            self._ends_with_cr = False
-            data = data.removeprefix(b"\n")  # of a line end that came in two pieces
+        if data and self._after_cr:
+            self._after_cr = False
+            data = data.removeprefix(b"\n")
         if not data:
             return b""
-        begin = b"" if self._is_begun and not self._ends_line else b"data: "
-        self._is_begun, self._ends_with_cr = True, data.endswith(b"\r")
+        prefix = b"data: " if self._last in (b"", b"\n") else b""
+        self._after_cr = data.endswith(b"\r")
         lines = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        self._ends_line = lines.endswith(b"\n")
-        return begin + lines[:-1].replace(b"\n", b"\ndata: ") + lines[-1:]
+        self._last = lines[-1:]
+        return prefix + lines[:-1].replace(b"\n", b"\ndata: ") + self._last
 
     def end(self) -> bytes:
-        return (b"" if self._is_begun else b"data: ") + (b"\n" if self._ends_line else b"\n\n")
+        if not self._last:
+            return b"data: \n\n"
+        return b"\n" if self._last == b"\n" else b"\n\n"

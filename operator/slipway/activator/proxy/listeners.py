@@ -1,7 +1,7 @@
-"""Opens a port for each deployment that becomes known, and closes it at once when the deployment goes.
+"""Opens a port for each model that becomes known, and closes it when the model is deleted.
 
-A port leads to one deployment. One that is told to lead to two is opened for neither: it is never a matter of who comes
-first.
+A port belongs to one model. Where two models are said to have the same port, it is opened for neither: otherwise it
+would belong to the one that was seen first.
 """
 
 from __future__ import annotations
@@ -24,138 +24,139 @@ from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.process.crowd import Crowd
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-TRY_AGAIN_AFTER = 1.0  # seconds after which a port that was taken is tried again
-TOLD_EVERY = 60  # tries
+TRY_AGAIN_AFTER = 1.0  # seconds after which a port that was in use is tried again
+LOGGED_EVERY = 60  # tries
 
 
 class Listeners:
+    """The listener and the request queue of each model."""
+
     def __init__(
-        self, demand: Demand, *, house: GlobalLimits, options: ProxyConfig, host: str | None, doorkeeper: Authorizer
+        self, demand: Demand, *, limits: GlobalLimits, config: ProxyConfig, host: str | None, authorizer: Authorizer
     ) -> None:
         self._demand = demand
-        self._doorkeeper = doorkeeper
-        self._house = house
-        self._options = options
+        self._authorizer = authorizer
+        self._limits = limits
+        self._config = config
         self._host = host
-        self._crowd = Crowd(open_files.connections(options.connections))
+        self._crowd = Crowd(open_files.connections(config.connections))
         self._idle = IdleConnections(open_files.idle(open_files.raised_limit()))
-        self._gates: dict[ModelKey, RequestQueue] = {}
-        self._ports: dict[ModelKey, tuple[int, Listener]] = {}
+        self._queues: dict[ModelKey, RequestQueue] = {}
+        self._listeners: dict[ModelKey, Listener] = {}
         self._claimed: dict[ModelKey, int] = {}
         self._claimants: defaultdict[int, set[ModelKey]] = defaultdict(set)
         self._closing: set[Listener] = set()
         self._opening: dict[ModelKey, asyncio.Task[None]] = {}
-        self._numbers: dict[ModelKey, asyncio.Future[int]] = {}
+        self._ports: dict[ModelKey, asyncio.Future[int]] = {}
         self._is_closing = False
 
-    def hear(self, deployment: ModelKey, known: ModelState | None) -> None:
-        if known is None:
-            self._release(deployment)
-            if gate := self._gates.pop(deployment, None):
-                gate.close()
+    def update(self, key: ModelKey, state: ModelState | None) -> None:
+        """None: the model is deleted."""
+        if state is None:
+            self._release(key)
+            if queue := self._queues.pop(key, None):
+                queue.close()
             return
-        if gate := self._gates.get(deployment):
-            gate.tell(known)
-        if self._is_closing:  # those that are still held go to a replica that becomes ready
+        if queue := self._queues.get(key):
+            queue.update(state)
+        if self._is_closing:  # requests that are still held go to a replica that becomes ready
             return
-        if not gate:
-            self._gates[deployment] = RequestQueue(
-                known, self._house, self._demand, runbooks=self._options.runbooks, doorkeeper=self._doorkeeper
-            )
-        if self._claimed.get(deployment) != known.port:
-            self._release(deployment)
-            self._claimed[deployment] = known.port
-            self._claimants[known.port].add(deployment)
-            self._settle(known.port)
+        if not queue:
+            self._queues[key] = RequestQueue(state, self._limits, self._demand, runbooks=self._config.runbooks)
+        if self._claimed.get(key) != state.port:
+            self._release(key)
+            self._claimed[key] = state.port
+            self._claimants[state.port].add(key)
+            self._settle(state.port)
 
-    async def number(self, deployment: ModelKey) -> int:
-        """The port's number, once it is open."""
-        return await asyncio.shield(self._numbers[deployment])
+    async def port(self, key: ModelKey) -> int:
+        """The number of the model's port, once it is open."""
+        return await asyncio.shield(self._ports[key])
 
     async def close(self, grace: float) -> None:
         self._is_closing = True
-        for deployment in list(self._ports):
-            self._shut(deployment)
-        await asyncio.gather(*(port.close(grace) for port in list(self._closing)))
-        for gate in self._gates.values():
-            gate.close()
+        for key in list(self._listeners):
+            self._shut(key)
+        await asyncio.gather(*(listener.close(grace) for listener in list(self._closing)))
+        for queue in self._queues.values():
+            queue.close()
 
-    # --- whose a port is ---------------------------------------------------------------------------------------------
+    # --- which model a port belongs to -------------------------------------------------------------------------------
 
-    def _release(self, deployment: ModelKey) -> None:
-        self._shut(deployment)
-        number = self._claimed.pop(deployment, None)
-        if number is not None:
-            self._claimants[number].discard(deployment)
-            self._settle(number)
+    def _release(self, key: ModelKey) -> None:
+        self._shut(key)
+        port = self._claimed.pop(key, None)
+        if port is not None:
+            self._claimants[port].discard(key)
+            self._settle(port)
 
-    def _settle(self, number: int) -> None:
-        claimants = sorted(self._claimants[number])
+    def _settle(self, port: int) -> None:
+        claimants = sorted(self._claimants[port])
         if not claimants:
-            del self._claimants[number]
-        elif len(claimants) > 1 and number:  # 0 is any that is free
-            log.error("Port %d is told to lead to %s: it is closed", number, " and to ".join(map(str, claimants)))
+            del self._claimants[port]
+        elif len(claimants) > 1 and port:  # 0 is any that is free
+            names = " and ".join(map(str, claimants))
+            logger.error("Port %d is assigned to %s: it is closed until it belongs to one of them", port, names)
             for each in claimants:
                 self._shut(each)
         else:
             for each in claimants:
-                if each not in self._ports:
-                    self._open(each, number)
+                if each not in self._listeners:
+                    self._open(each, port)
 
     # --- opening and closing -----------------------------------------------------------------------------------------
 
-    def _open(self, deployment: ModelKey, number: int) -> None:
-        port = Listener(self._gates[deployment], self._options, self._crowd, self._idle)
-        self._ports[deployment] = number, port
-        self._numbers[deployment] = asyncio.get_running_loop().create_future()
-        self._opening[deployment] = asyncio.create_task(self._keep_opening(deployment, number, port))
+    def _open(self, key: ModelKey, port: int) -> None:
+        listener = Listener(self._queues[key], self._config, self._authorizer, self._crowd, self._idle)
+        self._listeners[key] = listener
+        self._ports[key] = asyncio.get_running_loop().create_future()
+        self._opening[key] = asyncio.create_task(self._open_when_free(key, port, listener))
 
-    async def _keep_opening(self, deployment: ModelKey, number: int, port: Listener) -> None:
+    async def _open_when_free(self, key: ModelKey, port: int, listener: Listener) -> None:
         tries = 0
-        while not port.is_closed:
+        while not listener.is_closed:
             try:
-                opened = await port.open(self._host, number)
+                opened = await listener.open(self._host, port)
             except OSError as error:
-                if tries % TOLD_EVERY == 0:
-                    told = "Port %d can't be opened, so that nobody can ask for this model at zero: %s"
-                    log.error(told, number, error, extra={"key": str(deployment)})
+                if tries % LOGGED_EVERY == 0:
+                    message = "Port %d can't be opened, so requests for this model fail while it has no replica: %s"
+                    logger.error(message, port, error, extra={"key": str(key)})
                 tries += 1
                 await asyncio.sleep(TRY_AGAIN_AFTER)
             else:
-                self._numbers[deployment].set_result(opened)
+                self._ports[key].set_result(opened)
                 return
 
-    def _shut(self, deployment: ModelKey) -> None:
-        if opened := self._ports.pop(deployment, None):
-            self._opening.pop(deployment).cancel()
-            self._numbers.pop(deployment).cancel()
-            _, port = opened
-            port.shut()
-            self._closing = {each for each in self._closing if each.connections} | {port}
+    def _shut(self, key: ModelKey) -> None:
+        if listener := self._listeners.pop(key, None):
+            self._opening.pop(key).cancel()
+            self._ports.pop(key).cancel()
+            listener.shut()
+            self._closing = {each for each in self._closing if each.connections} | {listener}
 
 
 @contextlib.asynccontextmanager
 async def serve(
-    deployments: ModelStates,
+    states: ModelStates,
     demand: Demand,
     *,
-    house: GlobalLimits | None = None,
-    options: ProxyConfig | None = None,
+    limits: GlobalLimits | None = None,
+    config: ProxyConfig | None = None,
     host: str | None = None,
     grace: float = 30.0,
-    doorkeeper: Authorizer | None = None,
+    authorizer: Authorizer | None = None,
 ) -> AsyncIterator[Listeners]:
-    """Serves every deployment that is known, on its port, until the end; requests under way get `grace` seconds."""
-    doorkeeper = doorkeeper or Authorizer()
-    doors = Listeners(
-        demand, house=house or GlobalLimits(), options=options or ProxyConfig(), host=host, doorkeeper=doorkeeper
+    """Serves each model that is known on its port, until the end; requests in flight have `grace` seconds then."""
+    authorizer = authorizer or Authorizer()
+    listeners = Listeners(
+        demand, limits=limits or GlobalLimits(), config=config or ProxyConfig(), host=host, authorizer=authorizer
     )
-    stop_listening = deployments.listen(doors.hear)
+    stop_listening = states.listen(listeners.update)
     try:
-        yield doors
+        yield listeners
     finally:
-        await doors.close(grace)
+        await listeners.close(grace)
         stop_listening()
-        await doorkeeper.close()
+        await authorizer.close()

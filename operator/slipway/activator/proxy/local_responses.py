@@ -1,6 +1,7 @@
-"""What is answered without a replica, so that nobody wakes a model by looking whether it is there. Pure.
+"""Responses without a replica, so that a model list or a health check doesn't wake a model. Pure.
 
-The same is answered where all replicas are busy: what wakes nobody doesn't wait either, and is no demand.
+The same responses are given while all replicas are busy: a request that wakes no model doesn't wait for a replica
+either, and is no demand.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from slipway.api.reasons import Reason, State
 from slipway.observing.cause import Cause
 
 _JSON = (b"content-type", b"application/json")
-_NOBODY_SERVES = ("/favicon.ico", "/robots.txt")  # by engines of others either
-_FOR_PAGES = b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"  # all methods for which vLLM's server lets pages ask
+_NEVER_SERVED = ("/favicon.ico", "/robots.txt")  # not even by engines that aren't ours
+_FOR_PAGES = b"DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"  # all methods that vLLM's server allows to web pages
 
 
 @dataclass(frozen=True)
 class LocalResponse:
-    """An answer of our own."""
+    """A response of our own that is no error."""
 
     status: HTTPStatus
     headers: Headers
@@ -32,11 +33,11 @@ class LocalResponse:
 
 
 class AnsweredLocallyError(Exception):
-    """There is no replica for the request, and this is its answer."""
+    """There is no replica for the request, and this is the response to it."""
 
-    def __init__(self, told: LocalResponse) -> None:
-        super().__init__(told.status.phrase)
-        self.told = told
+    def __init__(self, response: LocalResponse) -> None:
+        super().__init__(response.status.phrase)
+        self.response = response
 
 
 def wakes(rules: RequestRules, head: RequestHead) -> bool:
@@ -44,17 +45,17 @@ def wakes(rules: RequestRules, head: RequestHead) -> bool:
     return routes.wakes(rules, request_line.of(head))
 
 
-def answer(rules: RequestRules, head: RequestHead, state: State) -> LocalResponse | None:
-    """None: the request waits for a replica. RefusedError: there is none for it here, or none that it may wake."""
-    asked = request_line.of(head)
-    if routes.wakes(rules, asked):
+def respond(rules: RequestRules, head: RequestHead, state: State) -> LocalResponse | None:
+    """None: the request waits for a replica. RefusedRequestError: it isn't served, or may not wake a replica."""
+    line = request_line.of(head)
+    if routes.wakes(rules, line):
         return None
-    method, path = asked.method, asked.path
-    if rules.is_ours and head.length != 0 and routes.takes_no_body(asked):
+    method, path = line.method, line.path
+    if rules.is_ours and head.length != 0 and routes.takes_no_body(line):
         raise RefusedRequestError(access_errors.NO_BODY)
-    if rules.is_ours and method == "OPTIONS" and routes.exists(asked):
+    if rules.is_ours and method == "OPTIONS" and routes.exists(line):
         return _preflight(rules, head)
-    match routes.find(asked):
+    match routes.find(line):
         case routes.HEALTH:
             status = HTTPStatus.SERVICE_UNAVAILABLE if state is State.FAILED else HTTPStatus.OK
             return LocalResponse(status, [_JSON], _in_json({"slipway": {"state": state}}))
@@ -62,17 +63,17 @@ def answer(rules: RequestRules, head: RequestHead, state: State) -> LocalRespons
             return _json(rules, head, {"object": "list", "data": _models(rules), "slipway": {"state": state}})
         case routes.MODEL:
             return _json(rules, head, {**_model(rules, path.rpartition("/")[2]), "slipway": {"state": state}})
-        case None if rules.is_ours or path in _NOBODY_SERVES:
+        case None if rules.is_ours or path in _NEVER_SERVED:
             raise RefusedRequestError(access_errors.not_served(method, path))
         case _ if state is State.SERVING:
-            raise RefusedRequestError(error_responses.busy())  # since a replica would know
+            raise RefusedRequestError(error_responses.busy())  # a replica could respond
         case found if found in routes.STORED:
-            raise RefusedRequestError(access_errors.forgotten())
-    raise RefusedRequestError(access_errors.wakes_nobody(method, path))
+            raise RefusedRequestError(access_errors.no_stored_response())
+    raise RefusedRequestError(access_errors.wakes_no_model(method, path))
 
 
-def state(cause: Cause | None, *, is_coming: bool, is_ready: bool = False) -> State:
-    """Of a replica: `is_coming`, because somebody waits for it or it is on its way, or `is_ready`."""
+def state_word(cause: Cause | None, *, is_coming: bool, is_ready: bool = False) -> State:
+    """The state that a response names. `is_coming`: a replica starts, or requests wait for one."""
     if is_ready:
         return State.SERVING
     if cause and cause.final and cause.reason is not Reason.PAUSED:
@@ -105,7 +106,7 @@ def _in_json(said: dict[str, object]) -> bytes:
 
 
 def _preflight(rules: RequestRules, head: RequestHead) -> LocalResponse:
-    """What the engine would say to a browser that asks whether its page may ask; keys are shown by what follows."""
+    """The engine's response to a browser that checks whether a web page may send a request; it carries no key."""
     for_page = _for_page(rules, head)
     if for_page is None or head.get(b"access-control-request-method") not in _FOR_PAGES.split(b", "):
         raise RefusedRequestError(access_errors.not_answered("OPTIONS"))
@@ -116,7 +117,8 @@ def _preflight(rules: RequestRules, head: RequestHead) -> LocalResponse:
 
 
 def _for_page(rules: RequestRules, head: RequestHead) -> Headers | None:
-    """The headers by which a browser lets a web page see the answer; None for a page that the engine doesn't know."""
+    """The headers by which a browser allows a web page to read the response; None for one that the engine doesn't
+    allow."""
     origin = head.get(b"origin")
     if origin is None:
         return None

@@ -8,36 +8,36 @@ import resource
 
 from slipway.process import entrance
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-AT_OWN_PORTS = 2 * entrance.MOST + entrance.MOST_KNOWN  # that of probes and metrics, and KEDA's, where some are known
-FOR_THE_REST = 256 + entrance.FILES * AT_OWN_PORTS  # files: models' ports, watches, and questions to pods, too
+AT_OWN_PORTS = 2 * entrance.MOST + entrance.MOST_KNOWN  # the port of probes and metrics, and KEDA's, with known clients
+FOR_THE_REST = 256 + entrance.FILES * AT_OWN_PORTS  # files: models' ports, watches, and requests to pods, too
 FOR_EACH = 2  # a client's connection, and a replica's
-MOST_IDLE = 1024  # connections to replicas that nobody uses, of all models
+MOST_IDLE = 1024  # idle connections to replicas, of all models
 OF_IDLE = 4  # at most every fourth file that is left is one
 
 
 def connections(wanted: int) -> int:
-    """As many as are wanted, or as fit into the limit of open files, which is raised as far as it may be."""
+    """As many as are wanted, or as fit into the limit of open files, which is raised as far as possible."""
     limit = raised_limit()
     left = limit - FOR_THE_REST - idle(limit)
     fitting = wanted if limit == resource.RLIM_INFINITY else max(1, left // FOR_EACH)
     if fitting < wanted:
         needed = wanted * FOR_EACH + FOR_THE_REST + MOST_IDLE
-        log.warning(
+        logger.warning(
             "Only %d connections at a time fit into the limit of %d open files: raise it to %d", fitting, limit, needed
         )
     return min(wanted, fitting)
 
 
 def idle(limit: int) -> int:
-    """Connections to replicas that nobody uses: fewer where the limit is low, for clients go before."""
+    """Idle connections to replicas: fewer where the limit is low, because clients have priority."""
     return MOST_IDLE if limit == resource.RLIM_INFINITY else max(1, min(MOST_IDLE, (limit - FOR_THE_REST) // OF_IDLE))
 
 
 def raised_limit() -> int:
-    """The highest that the process may have: each model has sockets of its own, too. The lower limit, with which it
-    starts, is for programs that know no better.
+    """The highest limit that the process may have: each model has a socket of its own, too. The lower one with which it
+    starts is meant for programs that call `select`.
     """
     limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit != highest:

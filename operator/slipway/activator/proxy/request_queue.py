@@ -1,9 +1,9 @@
-"""The gate of one deployment: lets requests wait, and calls them when a replica is free for them.
+"""The request queue of one model: lets requests wait, and gives each a replica when one is free for it.
 
-It knows who waits (`holding`), which replica is next (`picking`) and what is known of the deployment, and it says what
-is wanted (`demand`): what is complete, and nothing that a head announces. From the first request that finds no replica
-until one is ready or has finally failed there is a lease: the deployment stays wanted even if that client goes away, so
-that nothing ends a pod that is still loading. Who sends the deployment to sleep ends the lease, unless somebody waits.
+It knows which requests wait (`admission`), which replica is next (`balancer`) and the state of the model, and reports
+the demand: requests that are complete, and nothing that a head announces. From the first request that finds no replica
+until one is ready, or has permanently failed, the model stays wanted even if that client goes away: so nothing ends a
+pod that is still loading. Sending the model to sleep ends this, unless requests wait.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from slipway.activator.http1.heads import RequestHead
 from slipway.activator.proxy import error_responses, local_responses
-from slipway.activator.proxy.access.authorization import Authorizer
-from slipway.activator.proxy.admission import GlobalLimits, HeldRequest, NoPlaceError, TooManyArrivingError, WaitingRoom
+from slipway.activator.proxy.admission import (
+    GlobalLimits,
+    HeldRequest,
+    NoPlaceError,
+    TooManyArrivingError,
+    WaitingRoom,
+)
 from slipway.activator.proxy.balancer import Balancer, backoff
 from slipway.activator.proxy.client_identity import Client
-from slipway.activator.proxy.error_responses import RefusedRequestError
+from slipway.activator.proxy.error_responses import ErrorResponse, RefusedRequestError
 from slipway.activator.proxy.local_responses import AnsweredLocallyError, LocalResponse
 from slipway.activator.proxy.retry_after import retry_after
 from slipway.activator.proxy.retry_policy import WITHOUT_WORK, UpstreamFailure
@@ -27,128 +33,85 @@ from slipway.activator.shared.model_state import ModelState
 from slipway.activator.shared.replica import Replica
 from slipway.api.reasons import State
 
-MOST_TURNS = 64  # that are given at once; others are served before there are more
+MOST_CALLS = 64  # requests that are called in one go; others are served before more are
 
-DEFAULT_WAKE = 60.0  # seconds, where nobody knows how long a wake takes
+RESPONSE_BUFFER = 128 * 1024
+"""Bytes of a response that may be stored here, while its client is slow or it isn't known yet what it is."""
 
-ANSWER = 128 * 1024  # bytes of an answer that may lie here, while its client is slow or it isn't known what it is
-
+Address = tuple[str, int]
 ReplicaFuture = asyncio.Future[Replica]
 
 
-class QueuedRequest:
-    """One request at the gate."""
+@dataclass(eq=False, slots=True)
+class QueuedRequest(HeldRequest):
+    """One request in the queue, until it is over."""
 
-    def __init__(self, gate: RequestQueue, ticket: HeldRequest, head: RequestHead | None, *, is_demand: bool) -> None:
-        self._gate = gate
-        self.ticket = ticket
-        self.head = head
-        self.is_demand = is_demand  # or it takes a replica that is free, but doesn't wait for one
-        self.replica: Replica | None = None
-        self.turn: ReplicaFuture | None = None
-        self.was_held = False
-        self.called_at = ticket.arrived
-        self.was_called = False
-        self.is_owed_a_turn = False  # the last one was of no use to it, through no fault of its own
-        self.tries = 0  # at replicas that may have worked on it
-        self.keeps_answer = False  # bytes of it lie here, and have their place
-        self.avoided: dict[tuple[str, int], float] = {}  # replicas that it stays away from, and until when
-
-    def __enter__(self) -> QueuedRequest:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._gate.leave(self)
+    head: RequestHead | None = None
+    is_demand: bool = True  # or it takes a replica that is free, but doesn't wait for one
+    replica: Replica | None = None  # that has it now
+    turn: ReplicaFuture | None = None
+    was_held: bool = False
+    called_at: float | None = None  # when it got a replica, the last time
+    is_owed_a_turn: bool = False  # its last turn was of no use, through no fault of its own
+    tries: int = 0  # at replicas that may have worked on it
+    stores_response: bool = False  # bytes of its response are here, and have their place
+    avoided: dict[Address, float] = field(default_factory=dict)  # replicas that it stays away from, and until when
 
     @property
     def held(self) -> float:
-        """Seconds from its arrival until a replica was free for it; 0 if one was when its body was there."""
-        return self.called_at - self.ticket.arrived if self.was_held else 0.0
+        """Seconds from its arrival until a replica was free for it; 0 if one was when its body was complete."""
+        return self.called_at - self.arrived if self.was_held and self.called_at is not None else 0.0
 
-    def queue(self) -> ReplicaFuture:
-        """It is there, and may be called; the result is the replica. After a failed try, it may be called again.
-        ToldError or RefusedError for what doesn't wait, if no replica is free."""
-        return self._gate.queue(self)
-
-    def grow(self, size: int, *, beside: int = 0) -> None:
-        """So many more bytes of its body are kept, and others beside them."""
-        self._gate.grow(self, size, beside)
-
-    def failed(self, failure: UpstreamFailure) -> None:
-        """The replica gave no answer that counts."""
-        self._gate.failed(self, failure)
-
-    def answered(self) -> None:
-        """An answer has begun: the request's body is needed no more, but the replica is still busy with it."""
-        self._gate.answered(self)
-
-    def keep_answer(self) -> bool:
-        """Bytes of its answer are to lie here for a while; whether there is a place for them."""
-        return self._gate.keep_answer(self)
-
-    def pass_on_answer(self) -> None:
-        """None of them does any more."""
-        self._gate.pass_on_answer(self)
-
-    def overdue(self) -> RefusedRequestError:
-        return self._gate.overdue(self)
+    def avoids(self, now: float) -> dict[Address, float]:
+        return self.avoided and {address: until for address, until in self.avoided.items() if until > now}
 
 
 class RequestQueue:
     """To be used in the event loop in which it was made."""
 
-    def __init__(
-        self,
-        known: ModelState,
-        house: GlobalLimits,
-        demand: Demand,
-        *,
-        runbooks: str = "",
-        doorkeeper: Authorizer | None = None,
-    ) -> None:
-        self.known = known
-        self.doorkeeper = doorkeeper or Authorizer()
-        self._room = WaitingRoom(known.limits, house, known.deployment)
-        self.tally = house.tally
-        self._replicas = Balancer()
+    def __init__(self, state: ModelState, limits: GlobalLimits, demand: Demand, *, runbooks: str = "") -> None:
+        self.state = state
+        self.counters = limits.counters
+        self._room: WaitingRoom[QueuedRequest] = WaitingRoom(state.limits, limits, state.key)
+        self._balancer = Balancer()
         self._in_flight = 0  # requests that are demand
         self._demand = demand
         self._runbooks = runbooks
         self._loop = asyncio.get_running_loop()
         self._waking_since: float | None = None
-        self._visits: dict[HeldRequest, QueuedRequest] = {}
-        self._aside: list[tuple[float, int, QueuedRequest]] = []  # a heap: when, and who, may be called again
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at: float | None = None
+        self._requests: dict[QueuedRequest, None] = {}  # in the order of their arrival
+        self._set_aside: list[tuple[float, int, QueuedRequest]] = []  # a heap: when each may be called again
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
         self._is_closed = False
-        self.on_replicas: Callable[[frozenset[tuple[str, int]]], None] = lambda addresses: None
-        self.tell(known)
+        self.on_replicas: Callable[[frozenset[Address]], None] = lambda addresses: None
+        self.update(state)
 
-    # --- what is known -----------------------------------------------------------------------------------------------
+    # --- the model ---------------------------------------------------------------------------------------------------
 
-    def tell(self, known: ModelState) -> None:
-        if known.sent_to_sleep and known.sent_to_sleep != self.known.sent_to_sleep and not self._room.waiting:
-            self._waking_since = None  # of those who have gone away
-        self.known = known
-        self._room.set_limits(known.limits)
-        self._replicas.set(known.replicas)
+    def update(self, state: ModelState) -> None:
+        if state.sent_to_sleep and state.sent_to_sleep != self.state.sent_to_sleep and not self._room.waiting:
+            self._waking_since = None  # for clients that have gone away
+        self.state = state
+        self._room.set_limits(state.limits)
+        self._balancer.set(state.replicas)
         self.on_replicas(self.addresses)
-        if refusal := self._hopeless():
-            self._refuse_all(refusal)
-        if self._replicas or refusal:
+        if error := self._hopeless():
+            self._refuse_all(error)
+        if self._balancer or error:
             self._waking_since = None
         self._call()
 
     def close(self) -> None:
-        """The deployment is gone: who waits is told so, and nothing is wanted of it any more."""
+        """The model is deleted: requests that wait are refused, and it isn't wanted any longer."""
         self._is_closed = True
         self._waking_since = None
-        if self._alarm:
-            self._alarm.cancel()
+        if self._timer:
+            self._timer.cancel()
         self._refuse_all(error_responses.deleted())
-        self._replicas.set(())
+        self._balancer.set(())
         self.on_replicas(self.addresses)
-        self._demand.forget(self.known.deployment)
+        self._demand.forget(self.state.key)
 
     @property
     def waking_for(self) -> float:
@@ -156,245 +119,255 @@ class RequestQueue:
         return 0.0 if self._waking_since is None else self._loop.time() - self._waking_since
 
     @property
-    def addresses(self) -> frozenset[tuple[str, int]]:
-        """Where requests may be sent to."""
-        return self._replicas.addresses
+    def addresses(self) -> frozenset[Address]:
+        """Of replicas that are ready."""
+        return self._balancer.addresses
 
-    def asleep(self, head: RequestHead) -> LocalResponse | None:
-        """What is answered without a replica, where none is free; None: it takes one, or waits. RefusedError where none
-        would be woken for it."""
-        if self._is_closed or self._replicas.pick(self._loop.time()):
+    def local_response(self, head: RequestHead) -> LocalResponse | None:
+        """The response to a request that needs no replica, where none is free; None: it takes one, or waits.
+        RefusedRequestError where it would take one and doesn't wake one."""
+        if self._is_closed or self._balancer.pick(self._loop.time()):
             return None
-        return local_responses.answer(self.known.rules, head, self._state())
+        return local_responses.respond(self.state.rules, head, self._state_word())
 
-    # --- a request's way ---------------------------------------------------------------------------------------------
+    # --- one request -------------------------------------------------------------------------------------------------
 
-    def most_kept(self, client: Client, *, beside: int) -> int:
-        """Bytes of one body that may be kept, where it takes others `beside` them."""
-        return self._room.most_kept(client, beside=beside)
+    def largest_body(self, client: Client, *, overhead: int) -> int:
+        """Bytes of one body that may be stored, where the request takes `overhead` as well."""
+        return self._room.largest_body(client, overhead=overhead)
 
-    def visit(
+    def enter(
         self, client: Client, head: RequestHead | None = None, *, overhead: int = 0, announced: int = 0
     ) -> QueuedRequest:
-        """Lets a request in whose head is there, and forgets it at the end, however it ends. It takes so many bytes
-        besides its body, of which so many are announced. Without its head, it may wait."""
-        if refusal := self._hopeless():
-            raise RefusedRequestError(refusal)
+        """The head of a request has arrived, which takes `overhead` bytes, and announces so many of its body. Without
+        its head, it may wait. Whatever happens to it, it has to `leave`."""
+        if error := self._hopeless():
+            raise RefusedRequestError(error)
+        is_demand = head is None or local_responses.wakes(self.state.rules, head)
+        request = QueuedRequest(client, self._loop.time(), head=head, is_demand=is_demand)
         try:
-            is_demand = head is None or local_responses.wakes(self.known.rules, head)
-            now = self._loop.time()
-            ticket = self._room.enter(client, now, overhead=overhead, announced=announced, waits=is_demand)
+            self._room.enter(request, overhead=overhead, announced=announced, waits=is_demand)
         except TooManyArrivingError:
-            raise RefusedRequestError(error_responses.crowded()) from None
+            raise RefusedRequestError(error_responses.too_many_arriving()) from None
         except NoPlaceError:
             raise self._full() from None
-        visit = self._visits[ticket] = QueuedRequest(self, ticket, head, is_demand=is_demand)
-        return visit
+        self._requests[request] = None
+        return request
 
-    def leave(self, visit: QueuedRequest) -> None:
-        del self._visits[visit.ticket]
-        self._room.leave(visit.ticket)
-        if visit.turn and not visit.turn.cancel():
-            visit.turn.exception()  # nobody is there to hear of it, which asyncio would complain about
-        self._let_go(visit)
+    def queue(self, request: QueuedRequest) -> ReplicaFuture:
+        """Its body has arrived, or a try has failed: the result is the replica that takes it. AnsweredLocallyError or
+        RefusedRequestError if it doesn't wait, and no replica is free."""
+        turn = request.turn = self._loop.create_future()
+        if self._goes_without_waiting(request) or self._goes_first(request):
+            return turn
+        if error := self._hopeless():
+            turn.set_exception(RefusedRequestError(error))
+            return turn
+        try:
+            self._room.queue(request)
+        except NoPlaceError:
+            raise self._full() from None
+        if request.is_owed_a_turn:
+            request.is_owed_a_turn = False
+            self._room.return_turn(request)
+        self._call()
+        request.was_held = request.was_held or not turn.done()
+        return turn
+
+    def leave(self, request: QueuedRequest) -> None:
+        """The request is over, whatever the reason."""
+        self._requests.pop(request, None)
+        self._room.leave(request)
+        if request.turn and not request.turn.cancel():
+            request.turn.exception()  # marks it as seen; asyncio would log it otherwise
+        self._release_replica(request)
         self._call()
 
-    def queue(self, visit: QueuedRequest) -> ReplicaFuture:
-        visit.turn = self._loop.create_future()
-        if self._passes_by(visit) or self._goes_at_once(visit):
-            return visit.turn
-        if refusal := self._hopeless():
-            visit.turn.set_exception(RefusedRequestError(refusal))
-            return visit.turn
+    def grow(self, request: QueuedRequest, size: int, *, overhead: int = 0) -> None:
+        """So many more bytes of its body are stored, and others besides; RefusedRequestError if there is no place."""
         try:
-            self._room.queue(visit.ticket)
-        except NoPlaceError:
-            raise self._full() from None
-        if visit.is_owed_a_turn:
-            visit.is_owed_a_turn = False
-            self._room.give_back_turn(visit.ticket)
-        self._call()
-        visit.was_held = visit.was_held or not visit.turn.done()
-        return visit.turn
-
-    def grow(self, visit: QueuedRequest, size: int, beside: int) -> None:
-        try:
-            self._room.grow(visit.ticket, size, beside=beside)
+            self._room.grow(request, size, overhead=overhead)
         except NoPlaceError:
             raise self._full() from None
 
-    def failed(self, visit: QueuedRequest, failure: UpstreamFailure) -> None:
-        """Whose fault it is decides who stays away from the replica for a while: this request, or all."""
+    def failed(self, request: QueuedRequest, failure: UpstreamFailure) -> None:
+        """Its replica gave no response that counts. If it's the fault of the replica, all requests avoid it for a
+        while; otherwise, this request does."""
         now = self._loop.time()
-        visit.tries += failure not in WITHOUT_WORK
-        if failure is UpstreamFailure.STALE or not visit.replica:
+        request.tries += failure not in WITHOUT_WORK
+        if failure is UpstreamFailure.STALE or not request.replica:
             return
         if failure in WITHOUT_WORK:
-            self._replicas.turned_away(visit.replica, now)
-            visit.is_owed_a_turn = True
+            self._balancer.turned_away(request.replica, now)
+            request.is_owed_a_turn = True
         else:
-            self._replicas.failed(visit.replica, visit.ticket.client, now)
-            visit.avoided[visit.replica.address] = now + backoff(visit.tries - 1)
-        self._let_go(visit)
+            self._balancer.failed(request.replica, request.client, now)
+            request.avoided[request.replica.address] = now + backoff(request.tries - 1)
+        self._release_replica(request)
 
-    def answered(self, visit: QueuedRequest) -> None:
-        self._room.answered(visit.ticket)
-        if visit.replica:
-            self._replicas.answered(visit.replica)
+    def responded(self, request: QueuedRequest) -> None:
+        """A response has started: its body isn't needed any longer, but the replica is still busy with it."""
+        self._room.drop_body(request)
+        if request.replica:
+            self._balancer.succeeded(request.replica)
 
-    def keep_answer(self, visit: QueuedRequest) -> bool:
+    def store_response(self, request: QueuedRequest) -> bool:
+        """Bytes of its response are to be stored here for a while; returns whether there is a place for them."""
         try:
-            if not visit.keeps_answer:
-                self._room.grow(visit.ticket, 0, beside=ANSWER)
+            if not request.stores_response:
+                self._room.grow(request, 0, overhead=RESPONSE_BUFFER)
         except NoPlaceError:
             return False
-        visit.keeps_answer = True
+        request.stores_response = True
         return True
 
-    def pass_on_answer(self, visit: QueuedRequest) -> None:
-        if visit.keeps_answer:
-            visit.keeps_answer = False
-            self._room.shrink(visit.ticket, beside=ANSWER)
+    def release_response(self, request: QueuedRequest) -> None:
+        """No bytes of its response are stored here any longer."""
+        if request.stores_response:
+            request.stores_response = False
+            self._room.shrink(request, overhead=RESPONSE_BUFFER)
 
-    def overdue(self, visit: QueuedRequest) -> RefusedRequestError:
-        held = self._loop.time() - visit.ticket.arrived
-        return RefusedRequestError(error_responses.overdue(held, self.known.cause, self._runbooks, self._retry_after()))
+    def overdue(self, request: QueuedRequest) -> RefusedRequestError:
+        held = self._loop.time() - request.arrived
+        return RefusedRequestError(error_responses.overdue(held, self.state.cause, self._runbooks, self._retry_after()))
 
-    # --- inside ------------------------------------------------------------------------------------------------------
-
-    def _state(self) -> State:
-        is_coming = self.known.in_use or self._waking_since is not None
-        return local_responses.state(self.known.cause, is_coming=is_coming, is_ready=bool(self._replicas))
-
-    def _let_go(self, visit: QueuedRequest) -> None:
-        if visit.replica:
-            self._replicas.give_back(visit.replica)
-            self._in_flight -= visit.is_demand
-            visit.replica = None
+    # --- who is called -----------------------------------------------------------------------------------------------
 
     def _call(self) -> None:
-        """Gives replicas to those who wait, to one client after the other, as long as there are both."""
-        if self._room.has_next() or self._aside:
-            self._give_turns()
+        """Gives replicas to requests that wait, to one client after the other, while there are both."""
+        if self._room.has_next() or self._set_aside:
+            self._call_some()
         self._report()
 
-    def _give_turns(self) -> None:
+    def _call_some(self) -> None:
         now = self._loop.time()
-        self._bring_back(now)
-        turns = 0
-        while turns < MOST_TURNS and self._replicas.pick(now) and self._room.has_next():
-            turns += 1
-            visit = self._visits[self._room.call()]
-            avoided = _still(visit.avoided, now)
-            if replica := self._replicas.pick(now, avoided):
-                self._give(replica, visit, now)
+        self._queue_again(now)
+        calls = 0
+        while calls < MOST_CALLS and self._balancer.pick(now) and self._room.has_next():
+            calls += 1
+            request = self._room.call()
+            avoided = request.avoids(now)
+            if replica := self._balancer.pick(now, avoided):
+                self._give(replica, request, now)
             else:
-                self._put_aside(visit, min(avoided.values()))
-        self._set_alarm(now, is_over=turns < MOST_TURNS)
+                self._set_request_aside(request, min(avoided.values()))
+        self._set_timer(now, is_over=calls < MOST_CALLS)
 
-    def _put_aside(self, visit: QueuedRequest, until: float) -> None:
-        """It stays away from all that are free. That is soon over, so it isn't looked at again before."""
-        self._room.put_aside(visit.ticket)
-        heapq.heappush(self._aside, (until, visit.ticket.number, visit))
+    def _set_request_aside(self, request: QueuedRequest, until: float) -> None:
+        """It avoids all replicas that are free. That is over soon, and it isn't called before."""
+        self._room.set_aside(request)
+        heapq.heappush(self._set_aside, (until, request.number, request))
 
-    def _bring_back(self, now: float) -> None:
-        for _ in range(MOST_TURNS):
-            if not self._aside or self._aside[0][0] > now:
+    def _queue_again(self, now: float) -> None:
+        for _ in range(MOST_CALLS):
+            if not self._set_aside or self._set_aside[0][0] > now:
                 return
-            _, _, visit = heapq.heappop(self._aside)
-            if visit.turn and not visit.turn.done():  # or it has left
-                self._room.queue(visit.ticket)
+            _, _, request = heapq.heappop(self._set_aside)
+            if request.turn and not request.turn.done():  # or it has left
+                self._room.queue(request)
 
-    def _goes_at_once(self, visit: QueuedRequest) -> bool:
-        """Where nobody waits, and a replica is free."""
-        if self._is_closed or self._aside or self._room.has_next() or not self._takes_free(visit):
+    def _goes_first(self, request: QueuedRequest) -> bool:
+        """Where no other request waits, and a replica is free."""
+        if self._is_closed or self._set_aside or self._room.has_next() or not self._takes_free_replica(request):
             return False
         self._report()
         return True
 
-    def _passes_by(self, visit: QueuedRequest) -> bool:
-        """What wakes nobody takes a replica that is free, or is answered without one."""
-        if visit.is_demand or visit.head is None or self._is_closed:
+    def _goes_without_waiting(self, request: QueuedRequest) -> bool:
+        """A request that wakes no model takes a replica that is free, or is answered without one."""
+        if request.is_demand or request.head is None or self._is_closed:
             return False
-        if self._takes_free(visit):
+        if self._takes_free_replica(request):
             return True
-        if told := local_responses.answer(self.known.rules, visit.head, self._state()):
-            raise AnsweredLocallyError(told)
-        visit.is_demand = True  # the rules have changed
+        if response := local_responses.respond(self.state.rules, request.head, self._state_word()):
+            raise AnsweredLocallyError(response)
+        request.is_demand = True  # the rules have changed
         return False
 
-    def _takes_free(self, visit: QueuedRequest) -> bool:
+    def _takes_free_replica(self, request: QueuedRequest) -> bool:
         now = self._loop.time()
-        replica = self._replicas.pick(now, _still(visit.avoided, now))
+        replica = self._balancer.pick(now, request.avoids(now))
         if replica is None:
             return False
-        visit.is_owed_a_turn = False
-        self._room.pass_by(visit.ticket)
-        self._give(replica, visit, now)
+        request.is_owed_a_turn = False
+        self._room.call_without_queueing(request)
+        self._give(replica, request, now)
         return True
 
-    def _give(self, replica: Replica, visit: QueuedRequest, now: float) -> None:
-        self._replicas.take(replica)
-        self._in_flight += visit.is_demand
-        self.tally.forwarded += not visit.was_called
-        self.tally.retries += visit.was_called
-        visit.replica, visit.called_at, visit.was_called = replica, now, True
-        assert visit.turn
-        visit.turn.set_result(replica)
+    def _give(self, replica: Replica, request: QueuedRequest, now: float) -> None:
+        """To a request that waits for its turn."""
+        is_first_try = request.called_at is None
+        self._balancer.take(replica)
+        self._in_flight += request.is_demand
+        self.counters.forwarded += is_first_try
+        self.counters.retries += not is_first_try
+        request.replica, request.called_at = replica, now
+        if request.turn:
+            request.turn.set_result(replica)
 
-    def _set_alarm(self, now: float, *, is_over: bool) -> None:
-        """Calls again when a replica has rested, or a request that failed there has, or at once if this isn't over."""
-        times = [self._aside[0][0]] if self._aside else []
+    def _release_replica(self, request: QueuedRequest) -> None:
+        if request.replica:
+            self._balancer.give_back(request.replica)
+            self._in_flight -= request.is_demand
+            request.replica = None
+
+    def _set_timer(self, now: float, *, is_over: bool) -> None:
+        """Calls again when a replica's backoff is over, or that of a request that was set aside, or in the next
+        iteration of the event loop if this one isn't over."""
+        times = [self._set_aside[0][0]] if self._set_aside else []
         if self._room.has_next():
-            times += [rested] if (rested := self._replicas.next_rested(now)) else []
+            times += [rested] if (rested := self._balancer.next_available(now)) else []
             times += [] if is_over else [now]
         at = min(times, default=None)
-        if at == self._alarm_at:
+        if at == self._timer_at:
             return
-        if self._alarm:
-            self._alarm.cancel()
-        self._alarm_at, self._alarm = at, None if at is None else self._loop.call_at(at, self._ring)
+        if self._timer:
+            self._timer.cancel()
+        self._timer_at, self._timer = at, None if at is None else self._loop.call_at(at, self._on_timer)
 
-    def _ring(self) -> None:
-        self._alarm_at = self._alarm = None
+    def _on_timer(self) -> None:
+        self._timer_at = self._timer = None
         self._call()
 
-    def _hopeless(self) -> error_responses.ErrorResponse | None:
-        """Why nobody need wait, if so. A replica that is ready serves, whatever is wrong with others."""
+    # --- refusals, and the demand ------------------------------------------------------------------------------------
+
+    def _state_word(self) -> State:
+        is_coming = self.state.in_use or self._waking_since is not None
+        return local_responses.state_word(self.state.cause, is_coming=is_coming, is_ready=bool(self._balancer))
+
+    def _hopeless(self) -> ErrorResponse | None:
+        """Why no request need wait, if so. A replica that is ready serves, whatever is wrong with others."""
         if self._is_closed:
             return error_responses.deleted()
-        cause = self.known.cause
-        return error_responses.failed(cause, self._runbooks) if cause and cause.final and not self._replicas else None
+        cause = self.state.cause
+        return error_responses.failed(cause, self._runbooks) if cause and cause.final and not self._balancer else None
 
-    def _refuse_all(self, refusal: error_responses.ErrorResponse) -> None:
-        for visit in self._visits.values():
-            if visit.turn and not visit.turn.done():
-                self._room.leave(visit.ticket)
-                visit.turn.set_exception(RefusedRequestError(refusal))
+    def _refuse_all(self, error: ErrorResponse) -> None:
+        for request in self._requests:
+            if request.turn and not request.turn.done():
+                self._room.leave(request)
+                request.turn.set_exception(RefusedRequestError(error))
 
     def _full(self) -> RefusedRequestError:
-        return RefusedRequestError(error_responses.full(self._retry_after()))
+        return RefusedRequestError(error_responses.hold_full(self._retry_after()))
 
     def _retry_after(self) -> int:
-        expected = self.known.expected_wake or DEFAULT_WAKE
-        return 1 if self._replicas else retry_after(expected, self.waking_for)
+        return retry_after(
+            expected_wake=self.state.expected_wake, waking_for=self.waking_for, is_ready=bool(self._balancer)
+        )
 
     def _report(self) -> None:
         if self._is_closed:
             return
         waiting = self._room.waiting
-        if waiting and self._waking_since is None and not self._replicas and not self._hopeless():
+        if waiting and self._waking_since is None and not self._balancer and not self._hopeless():
             self._waking_since = self._loop.time()
-            self.tally.wakes += 1
-        active = bool(waiting or self._in_flight or self._waking_since is not None or self.known.in_use)
-        wanted = ModelDemand(
+            self.counters.wakes += 1
+        active = bool(waiting or self._in_flight or self._waking_since is not None or self.state.in_use)
+        demand = ModelDemand(
             active=active,
             waiting=waiting,
-            target_per_replica=self.known.target_per_replica,
-            running=max(self.known.running, float(self._in_flight)),  # the engines were asked a while ago
+            target_per_replica=self.state.target_per_replica,
+            running=max(self.state.running, float(self._in_flight)),  # the engines' metrics are some seconds old
         )
-        self._demand.report(self.known.deployment, wanted)
-
-
-def _still(avoided: dict[tuple[str, int], float], now: float) -> dict[tuple[str, int], float]:
-    return avoided and {address: until for address, until in avoided.items() if until > now}
+        self._demand.report(self.state.key, demand)

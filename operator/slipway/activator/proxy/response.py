@@ -1,4 +1,7 @@
-"""The answer to one client: an engine's, passed on; or our own; or comments of ours first, and then either."""
+"""The response to one client: a replica's, passed on; or our own; or comments of ours first, and then either.
+
+How far it is, and what may follow, is the table of `response_state`; here is what each step writes.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,11 @@ from slipway.activator.http1.heads import (
 )
 from slipway.activator.proxy.error_responses import ErrorResponse
 from slipway.activator.proxy.event_stream import SingleEvent, comment, event
+from slipway.activator.proxy.response_state import ResponseEvent, ResponseState, next_state
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # asked with it, whether it's there, a client needn't answer
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # shows whether a client is still there, and needs no reply from it
 CLOSE = (b"connection", b"close")
-_STREAM = [
+_EVENT_STREAM = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
@@ -30,83 +34,91 @@ _STREAM = [
 
 
 class ClientResponse:
+    """The response to one request, until it is complete or broken off."""
+
     def __init__(self, channel: ClientChannel, request: RequestHead | None) -> None:
-        """Without a request, because none could be understood, only a refusal can follow."""
+        """Without a request, because none could be parsed, only an error can follow."""
         self._channel = channel
         self._request = request
         self._is_http10 = request is not None and request.is_http10
-        self._without_body = request is not None and request.method == b"HEAD"
-        self._streams = False  # comments of ours have gone out
-        self._is_stream = False  # an engine's stream of events goes out
-        self._chunked = False
-        self._as_event: SingleEvent | None = None  # an answer that isn't a stream, in the one that was begun
-        self.has_begun = False
+        self._to_head_request = request is not None and request.method == b"HEAD"
+        self._state = ResponseState.NOTHING_SENT
+        self._is_chunked = False
+        self._single_event = SingleEvent()
         self.keep_alive = request is not None and request.keep_alive
-        channel.ask_with(None if self._is_http10 else CONTINUE)
+        channel.probe_with(None if self._is_http10 else CONTINUE)
+
+    @property
+    def has_started(self) -> bool:
+        return self._state is not ResponseState.NOTHING_SENT
 
     # --- our own words -----------------------------------------------------------------------------------------------
 
     def heartbeat(self, text: bytes) -> None:
-        """Begins the stream, if it hasn't, and says this in it; to a client that doesn't listen, nothing."""
-        if not self.has_begun:
-            self._streams = True
+        """Starts the stream, if it hasn't started, and writes this into it; to a client that doesn't read, nothing."""
+        before = self._advance(ResponseEvent.HEARTBEAT)
+        if before is ResponseState.NOTHING_SENT:
             self.keep_alive = False
-            self._begin(HTTPStatus.OK, b"OK", _STREAM, length=None)
-            self._channel.ask_with(self._wrapped(comment("")))
+            self._start(HTTPStatus.OK, b"OK", _EVENT_STREAM, length=None)
+            self._channel.probe_with(self._framed(comment("")))
         if not self._channel.is_stalled:
             self._write(text)
 
-    def refuse(self, refusal: ErrorResponse, *, held: float = 0.0) -> None:
-        if self._streams:
-            self._write(event(refusal.body()))
+    def refuse(self, error: ErrorResponse, *, held: float = 0.0) -> None:
+        if self._state is ResponseState.HEARTBEATS:
+            self._advance(ResponseEvent.OWN_RESPONSE)
+            self._write(event(error.body()))
             self._finish([])
             return
-        body = refusal.body()
         headers: Headers = [(b"content-type", b"application/json"), _held(held)]
-        if refusal.retry_after is not None:
-            headers.append((b"retry-after", b"%d" % refusal.retry_after))
-        if refusal.status == HTTPStatus.UNAUTHORIZED:
+        if error.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % error.retry_after))
+        if error.status == HTTPStatus.UNAUTHORIZED:
             headers.append((b"www-authenticate", b"Bearer"))
-        self.tell(refusal.status, headers, body)
+        self.respond(error.status, headers, error.body())
 
-    def tell(self, status: HTTPStatus, headers: Headers, body: bytes) -> None:
-        self._begin(
-            status, status.phrase.encode(), headers, length=len(body), first=b"" if self._without_body else body
-        )
+    def respond(self, status: HTTPStatus, headers: Headers, body: bytes) -> None:
+        """With a complete response of our own."""
+        self._advance(ResponseEvent.OWN_RESPONSE)
+        first = b"" if self._to_head_request else body
+        self._start(status, status.phrase.encode(), headers, length=len(body), first=first)
 
-    # --- an engine's words -------------------------------------------------------------------------------------------
+    # --- a replica's response ----------------------------------------------------------------------------------------
 
-    def begin(self, answer: ResponseHead, *, held: float, first: bytes = b"") -> None:
-        """`first`: what is there of its body already, which goes with the head."""
-        media_type = (answer.get(b"content-type") or b"").split(b";")[0].strip().lower()
-        self._is_stream = answer.status == HTTPStatus.OK and media_type == b"text/event-stream"
-        if self._streams:
-            self._channel.ask_with(b"")
+    def start(self, head: ResponseHead, *, held: float, first: bytes = b"") -> None:
+        """`first`: the part of its body that has been read already; it is sent together with the head."""
+        media_type = (head.get(b"content-type") or b"").split(b";")[0].strip().lower()
+        is_events = head.status == HTTPStatus.OK and media_type == b"text/event-stream"
+        before = self._advance(ResponseEvent.EVENT_STREAM if is_events else ResponseEvent.OTHER_RESPONSE)
+        if before is ResponseState.HEARTBEATS:
+            self._channel.probe_with(b"")
             self._write(comment(f"held for {held * 1000:.0f} ms"))
-            self._as_event = None if self._is_stream else SingleEvent()
             if first:
                 self.data(first)
             return
-        headers = [*end_to_end(answer.headers), _held(held)]
-        if self._has_body(answer):
-            self._begin(answer.status, answer.phrase, headers, length=answer.length, first=first)
-        else:  # the length is named to one who asks for the head alone, but nothing follows it
-            lengths = [header for header in answer.headers if header[0] == b"content-length"]
-            self._write_head(answer.status, answer.phrase, headers + (lengths if self._without_body else []))
+        headers = [*end_to_end(head.headers), _held(held)]
+        if not self._to_head_request and head.status not in WITHOUT_BODY:
+            self._start(head.status, head.phrase, headers, length=head.length, first=first)
+        else:  # a HEAD request is answered with the length of a body that doesn't follow
+            lengths = [header for header in head.headers if header[0] == b"content-length"]
+            self._write_head(head.status, head.phrase, headers + (lengths if self._to_head_request else []))
 
     def data(self, data: bytes) -> None:
-        self._write(self._as_event.more(data) if self._as_event else data)
+        self._write(self._single_event.more(data) if self._state is ResponseState.ONE_EVENT else data)
 
     def end(self, headers: Headers) -> None:
-        if self._as_event:
-            self._write(self._as_event.end())
+        before = self._advance(ResponseEvent.END)
+        if before is ResponseState.ONE_EVENT:
+            self._write(self._single_event.end())
         self._finish(trailers(headers))
 
-    def break_off(self, refusal: ErrorResponse) -> None:
-        """The engine's answer is incomplete, and must not look complete: a stream is told why, and all are cut off."""
+    def break_off(self, error: ErrorResponse) -> None:
+        """The replica's response is incomplete, and must not look complete: an event stream ends with the error, and
+        in any case the connection is cut."""
+        before = self._advance(ResponseEvent.BREAK_OFF)
         self.keep_alive = False
-        if self._is_stream and self._chunked:
-            self._write(b"\n\n" + event(refusal.body()))
+        if before is ResponseState.EVENTS and self._is_chunked:
+            self._write(b"\n\n" + event(error.body()))
             self._channel.close()
         else:
             self._channel.abort()
@@ -116,41 +128,42 @@ class ClientResponse:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _has_body(self, answer: ResponseHead) -> bool:
-        return not self._without_body and answer.status not in WITHOUT_BODY
+    def _advance(self, event: ResponseEvent) -> ResponseState:
+        """Returns the state before the event."""
+        before, self._state = self._state, next_state(self._state, event)
+        return before
 
-    def _begin(self, status: int, phrase: bytes, headers: Headers, *, length: int | None, first: bytes = b"") -> None:
-        """`length` of the body; None if nobody knows yet."""
-        self._chunked = length is None and not self._is_http10
+    def _start(self, status: int, phrase: bytes, headers: Headers, *, length: int | None, first: bytes = b"") -> None:
+        """`length` of the body; None if it isn't known yet."""
+        self._is_chunked = length is None and not self._is_http10
         if length is None and self._is_http10:
-            self.keep_alive = False  # the end of the connection is the end of the answer
+            self.keep_alive = False  # the end of the connection is the end of the response
         else:
             headers = framed(headers, length)
         self._write_head(status, phrase, headers, first)
 
     def _write_head(self, status: int, phrase: bytes, headers: Headers, first: bytes = b"") -> None:
-        self.has_begun = True
-        self._channel.ask_with(b"")
+        self._channel.probe_with(b"")
         self.keep_alive = self.keep_alive and self._channel.takes_more
         if not self.keep_alive:
             headers = [*headers, CLOSE]
         head = written(b"HTTP/1.1 %d %b" % (status, phrase), [*headers, *self._request_ids(headers)])
-        self._channel.write(head + self._wrapped(first) if first else head)
+        self._channel.write(head + self._framed(first) if first else head)
 
     def _request_ids(self, headers: Headers) -> Headers:
-        """The client's own, unless the engine has named one."""
-        named = self._request.get(b"x-request-id") if self._request else None
-        return [(b"x-request-id", named)] if named and all(key != b"x-request-id" for key, _ in headers) else []
+        """The client's own, unless the engine has set one."""
+        own = self._request.get(b"x-request-id") if self._request else None
+        return [(b"x-request-id", own)] if own and all(key != b"x-request-id" for key, _ in headers) else []
 
     def _write(self, data: bytes) -> None:
         if data:
-            self._channel.write(self._wrapped(data))
+            self._channel.write(self._framed(data))
 
-    def _wrapped(self, data: bytes) -> bytes:
-        return chunk(data) if self._chunked else data
+    def _framed(self, data: bytes) -> bytes:
+        return chunk(data) if self._is_chunked else data
 
     def _finish(self, headers: Headers) -> None:
-        if self._chunked:
+        if self._is_chunked:
             self._channel.write(last_chunk(headers))
 
 

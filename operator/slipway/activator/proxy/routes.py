@@ -10,8 +10,8 @@ from slipway.activator.shared import request_line
 from slipway.activator.shared.request_line import RequestLine
 from slipway.activator.shared.request_rules import RequestRules
 
-HEALTH, MODELS, MODEL = "GET /health", "GET /v1/models", "GET /v1/models/*"  # of which the first takes no key
-STORED = ("GET /v1/responses/*", "POST /v1/responses/*/cancel")  # of answers that an engine keeps as long as it runs
+HEALTH, MODELS, MODEL = "GET /health", "GET /v1/models", "GET /v1/models/*"  # the first needs no key
+STORED = ("GET /v1/responses/*", "POST /v1/responses/*/cancel")  # responses that an engine stores while it runs
 _WAKE = """
     /v1/chat/completions /v1/completions /v1/responses /v1/messages /v1/embeddings
     /v1/audio/transcriptions /v1/audio/translations
@@ -24,44 +24,44 @@ _PATTERNS = {line: request_line.pattern(line) for line in (MODEL, *STORED)}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
-def find(asked: RequestLine) -> str | None:
-    """The line of the table; None where there is none, so that nobody is answered by an engine of ours."""
-    return _find("GET" if asked.method == "HEAD" else asked.method, asked)
+def find(line: RequestLine) -> str | None:
+    """The row of the table; None: an engine of ours doesn't serve it."""
+    return _find("GET" if line.method == "HEAD" else line.method, line)
 
 
-def exists(asked: RequestLine) -> bool:
-    """By any method: what browsers ask for with OPTIONS before they send a request."""
-    return any(_find(method, asked) for method in METHODS)
+def exists(line: RequestLine) -> bool:
+    """By any method. Browsers check this with OPTIONS before they send a request."""
+    return any(_find(method, line) for method in METHODS)
 
 
-def takes_no_body(asked: RequestLine) -> bool:
-    """Though it is served: the guard refuses one there."""
-    return exists(asked) if asked.method == "OPTIONS" else (find(asked) or "").startswith("GET ")
+def takes_no_body(line: RequestLine) -> bool:
+    """Whether it is served and the guard refuses a body there."""
+    return exists(line) if line.method == "OPTIONS" else (find(line) or "").startswith("GET ")
 
 
-def wakes(rules: RequestRules, asked: RequestLine) -> bool:
+def wakes(rules: RequestRules, line: RequestLine) -> bool:
     """Whether the request may wait for a replica, and start one."""
     if rules.waking is not None:
-        return rules.waking.any_fits(asked)
-    return asked.method == "POST" and (find(asked) in WAKE if rules.is_ours else True)
+        return rules.waking.any_fits(line)
+    return line.method == "POST" and (find(line) in WAKE if rules.is_ours else True)
 
 
-def needs_key(rules: RequestRules, asked: RequestLine) -> bool:
-    """Whether a key must be shown where the deployment has any: for all that wakes, and for what is told of the model.
+def needs_key(rules: RequestRules, line: RequestLine) -> bool:
+    """Whether the request must have a key, if the model has any: if it wakes the model, or reads something about it.
 
     What isn't served has nothing to protect.
     """
-    if wakes(rules, asked):
+    if wakes(rules, line):
         return True
-    if asked.method == "OPTIONS" or (found := find(asked)) == HEALTH:
+    if line.method == "OPTIONS" or (found := find(line)) == HEALTH:
         return False
     return found is not None or not rules.is_ours
 
 
-def _find(method: str, asked: RequestLine) -> str | None:
-    line = f"{method} {asked.path}"
-    if line in SERVED and "*" not in line:
-        return line
+def _find(method: str, line: RequestLine) -> str | None:
+    row = f"{method} {line.path}"
+    if row in SERVED and "*" not in row:
+        return row
     return next(
-        (each for each, pattern in _PATTERNS.items() if pattern.method == method and pattern.fits_path(asked)), None
+        (each for each, pattern in _PATTERNS.items() if pattern.method == method and pattern.fits_path(line)), None
     )

@@ -1,4 +1,4 @@
-"""One try: a request to a replica, and the beginning of its answer."""
+"""One try: sends a request to a replica, and reads the start of its response."""
 
 from __future__ import annotations
 
@@ -30,57 +30,58 @@ from slipway.activator.shared.replica import Replica
 
 TURNED_AWAY = frozenset({"draining", "overloaded"})
 """Codes of the guard's 503 for a request on which no work was done."""
-SHORT = 4096  # bytes: of an answer, kept to judge it without a place of their own; of a body, sent with its head
+SHORT = 4096  # bytes: of a response, stored to judge it without a place of their own; of a body, sent with its head
 LONGEST_ERROR = 4096  # bytes of a 503 that are read to find its code
 ERROR_WITHIN = 5.0  # seconds
 
 
 class UpstreamError(Exception):
-    """The replica gave no answer that counts."""
+    """The replica gave no response that counts."""
 
-    def __init__(self, failure: UpstreamFailure, message: str, answer: UpstreamResponse | None = None) -> None:
-        """`answer`: what it said instead, which can be passed on if nothing better comes; or its channel is closed."""
+    def __init__(self, failure: UpstreamFailure, message: str, response: UpstreamResponse | None = None) -> None:
+        """`response`: what it sent instead, to pass on if there is nothing better; without it, its channel is
+        closed."""
         super().__init__(message)
         self.failure = failure
-        self.answer = answer
+        self.response = response
 
 
 @dataclass
 class UpstreamResponse:
-    """An answer of which nothing has been passed on yet."""
+    """A replica's response of which nothing has been passed on yet."""
 
     head: ResponseHead
     channel: ReplicaChannel
     silence: float
-    may_reuse: bool  # the connection, once the answer is complete
-    begun: bytearray = field(default_factory=bytearray)  # what has been read of its body to judge it: as one, since
-    # each of very small pieces would take many times what is in it
-    end: MessageEnd | None = None  # which has been read as well
+    may_reuse: bool  # the connection, once the response is complete
+    started: bytearray = field(default_factory=bytearray)  # what has been read of its body to judge it: as one, since
+    # each of very small pieces would take many times the bytes in it
+    end: MessageEnd | None = None  # if it has been read as well
 
-    def take_begun(self) -> bytes:
+    def take_started(self) -> bytes:
         """What has been read of its body already."""
-        begun, self.begun = bytes(self.begun), bytearray()
-        return begun
+        started, self.started = bytes(self.started), bytearray()
+        return started
 
     async def next(self) -> bytes | MessageEnd:
-        """The piece after that, or the end; FailedError if it breaks off."""
+        """The piece after that, or the end; UpstreamError if it breaks off."""
         if self.end:
             return self.end
         try:
             return _piece(await _event(self.channel, self.silence))
         except ConnectionGoneError as gone:
-            raise UpstreamError(UpstreamFailure.CUT, "The replica's answer broke off.") from gone
+            raise UpstreamError(UpstreamFailure.CUT, "The replica's response broke off.") from gone
 
-    async def begin(self) -> bytes | MessageEnd:
-        """The next piece, which is kept as well."""
+    async def read_ahead(self) -> bytes | MessageEnd:
+        """The next piece, which is stored as well."""
         try:
             piece = _piece(await _event(self.channel, self.silence))
         except ConnectionGoneError as gone:
-            raise UpstreamError(UpstreamFailure.BROKEN, "The replica's answer broke off at once.") from gone
+            raise UpstreamError(UpstreamFailure.BROKEN, "The replica's response broke off at its start.") from gone
         if isinstance(piece, MessageEnd):
             self.end = piece
         else:
-            self.begun += piece
+            self.started += piece
         return piece
 
 
@@ -91,20 +92,22 @@ async def send_request(
     body: RequestBody,
     *,
     silence: float,
-    keep: Callable[[], bool],
+    may_store: Callable[[], bool],
     fresh: bool = False,
 ) -> UpstreamResponse:
-    """The replica's answer to the request; FailedError if it gives none that counts. `silence`: seconds after which a
-    replica that says nothing has failed. `keep`: whether there is a place for the beginning of the answer, where it has
-    to be long to be judged. `fresh`: on a connection of its own."""
+    """The replica's response to the request; UpstreamError if it gives none that counts.
+
+    `silence`: seconds after which a replica that sends nothing has failed. `may_store`: whether there is a place for
+    the start of the response, where much of it has to be read to judge it. `fresh`: on a new connection.
+    """
     try:
         channel, reused = await pool.get(replica.address, fresh=fresh)
     except (OSError, TimeoutError) as error:
         raise UpstreamError(UpstreamFailure.NO_CONNECTION, "The replica can't be reached.") from error
     try:
-        return await _ask(channel, head, body, silence, keep)
-    except UpstreamError as failed:
-        if not failed.answer:
+        return await _send_request(channel, head, body, silence, may_store)
+    except UpstreamError as error:
+        if not error.response:
             channel.abort()
         raise
     except ConnectionGoneError as gone:
@@ -116,36 +119,37 @@ async def send_request(
         raise
 
 
-async def _ask(
-    channel: ReplicaChannel, head: RequestHead, body: RequestBody, silence: float, keep: Callable[[], bool]
+async def _send_request(
+    channel: ReplicaChannel, head: RequestHead, body: RequestBody, silence: float, may_store: Callable[[], bool]
 ) -> UpstreamResponse:
     channel.parser.expect(head.method)
-    answer_head, sent_all = await _send(channel, head, body, silence)
-    answer = UpstreamResponse(answer_head, channel, silence, may_reuse=answer_head.keep_alive and sent_all)
+    response_head, sent_all = await _send(channel, head, body, silence)
+    response = UpstreamResponse(response_head, channel, silence, may_reuse=response_head.keep_alive and sent_all)
     if body.can_be_sent_again:
-        if answer_head.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            failure = UpstreamFailure.TURNED_AWAY if await _is_turned_away(answer) else UpstreamFailure.UNAVAILABLE
-            raise UpstreamError(failure, "The replica says that it is unavailable.", answer)
-        if answer_head.status == HTTPStatus.OK:
-            await _judge(answer, keep)
-    return answer
+        if response_head.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            turned_away = await _is_turned_away(response)
+            failure = UpstreamFailure.TURNED_AWAY if turned_away else UpstreamFailure.UNAVAILABLE
+            raise UpstreamError(failure, "The replica says that it is unavailable.", response)
+        if response_head.status == HTTPStatus.OK:
+            await _judge(response, may_store)
+    return response
 
 
 async def _send(
     channel: ReplicaChannel, head: RequestHead, body: RequestBody, silence: float
 ) -> tuple[ResponseHead, bool]:
-    """Sends the request; returns the head of the answer, and whether all of the request was sent before it."""
-    length = body.kept.size if body.can_be_sent_again and not body.trailers else body.length
+    """Sends the request; returns the head of the response, and whether all of the request was sent before it."""
+    length = body.stored.size if body.can_be_sent_again and not body.trailers else body.length
     first_line = b"%b %b HTTP/1.1" % (head.method, head.target)
     headers = [*end_to_end(head.headers), VIA]
     has_no_body = length == 0 and head.get(b"content-length") is None
-    begin = written(first_line, headers if has_no_body else framed(headers, length))
+    head_bytes = written(first_line, headers if has_no_body else framed(headers, length))
     chunked = length is None
-    if body.can_be_sent_again and body.kept.size <= SHORT and not chunked:
-        channel.write(begin + b"".join(body.kept))
+    if body.can_be_sent_again and body.stored.size <= SHORT and not chunked:
+        channel.write(head_bytes + b"".join(body.stored))
         return _head(await _event(channel, silence)), True
-    channel.write(begin)
-    if not body.is_complete or body.kept.size > BLOCK:
+    channel.write(head_bytes)
+    if not body.is_complete or body.stored.size > BLOCK:
         return await _send_slowly(channel, body, silence, chunked=chunked)
     await _send_body(channel, body, chunked=chunked)
     return _head(await _event(channel, silence)), True
@@ -154,15 +158,15 @@ async def _send(
 async def _send_slowly(
     channel: ReplicaChannel, body: RequestBody, silence: float, *, chunked: bool
 ) -> tuple[ResponseHead, bool]:
-    """A replica may answer before it has heard all; then it hears no more."""
+    """A replica may respond before it has received all; then it is sent no more."""
     sending = asyncio.create_task(_send_body(channel, body, chunked=chunked))
     reading = asyncio.create_task(channel.event())
     try:
         await asyncio.wait((sending, reading), return_when=asyncio.FIRST_COMPLETED)
         if not reading.done() and not isinstance(sending.exception(), ConnectionGoneError):
             await sending
-        answer = _head(await _within(silence, reading))
-        return answer, sending.done() and not sending.exception()
+        head = _head(await _within(silence, reading))
+        return head, sending.done() and not sending.exception()
     finally:
         sending.cancel()
         reading.cancel()
@@ -170,7 +174,7 @@ async def _send_slowly(
 
 
 async def _send_body(channel: ReplicaChannel, body: RequestBody, *, chunked: bool) -> None:
-    for block in body.kept:
+    for block in body.stored:
         await write_piece(channel, block, chunked=chunked)
     if not body.is_complete:
         await body.pass_on(channel, chunked=chunked)
@@ -178,35 +182,35 @@ async def _send_body(channel: ReplicaChannel, body: RequestBody, *, chunked: boo
         channel.write(last_chunk(trailers(body.trailers)))
 
 
-async def _judge(answer: UpstreamResponse, keep: Callable[[], bool]) -> None:
-    """Reads as much of the answer as it takes to know that it is one, and as there is a place for."""
-    beginning = AbortDetector(answer.head.get(b"content-type") or b"")
-    while not beginning.is_decided:
-        piece = await answer.begin()
+async def _judge(response: UpstreamResponse, may_store: Callable[[], bool]) -> None:
+    """Reads as much of the response as it takes to know that it is no empty abort, and as there is a place for."""
+    detector = AbortDetector(response.head.get(b"content-type") or b"")
+    while not detector.is_decided:
+        piece = await response.read_ahead()
         if not isinstance(piece, bytes):
-            beginning.end()
+            detector.end()
             continue
-        if len(answer.begun) > SHORT and not keep():
+        if len(response.started) > SHORT and not may_store():
             return
-        if beginning.add(piece):
-            await in_steps(beginning.rest())
-    if beginning.is_abort:
-        raise UpstreamError(UpstreamFailure.EMPTY_ABORT, "The replica is ending and has answered nothing.")
+        if detector.add(piece):
+            await in_steps(detector.rest())
+    if detector.is_abort:
+        raise UpstreamError(UpstreamFailure.EMPTY_ABORT, "The replica is shutting down and has responded nothing.")
 
 
-async def _is_turned_away(answer: UpstreamResponse) -> bool:
+async def _is_turned_away(response: UpstreamResponse) -> bool:
     """Whether the guard says in its error that no work was done for the request."""
-    said = b""
+    received = b""
     try:
         async with asyncio.timeout(ERROR_WITHIN):
-            while not isinstance(piece := await answer.begin(), MessageEnd):
-                said += piece
-                if len(said) > LONGEST_ERROR:
+            while not isinstance(piece := await response.read_ahead(), MessageEnd):
+                received += piece
+                if len(received) > LONGEST_ERROR:
                     return False
     except TimeoutError:
         return False
     try:
-        error = json.loads(said)["error"]
+        error = json.loads(received)["error"]
         return isinstance(error, dict) and error.get("code") in TURNED_AWAY
     except (ValueError, LookupError, TypeError, RecursionError):
         return False
@@ -228,20 +232,21 @@ async def _within(silence: float, event: asyncio.Task[HttpEvent]) -> HttpEvent:
 
 
 def _silent(seconds: float) -> UpstreamError:
-    return UpstreamError(UpstreamFailure.SILENT, f"The replica has said nothing for {seconds:.0f} s.")
+    return UpstreamError(UpstreamFailure.SILENT, f"The replica has sent nothing for {seconds:.0f} s.")
 
 
 def _head(event: HttpEvent) -> ResponseHead:
     if isinstance(event, ResponseHead):
         return event
-    raise UpstreamError(
-        UpstreamFailure.NONSENSE, event.message if isinstance(event, MalformedMessageError) else "No answer came."
-    )
+    raise _nonsense(event)
 
 
 def _piece(event: HttpEvent) -> bytes | MessageEnd:
     if isinstance(event, bytes | MessageEnd):
         return event
-    raise UpstreamError(
-        UpstreamFailure.NONSENSE, event.message if isinstance(event, MalformedMessageError) else "No answer came."
-    )
+    raise _nonsense(event)
+
+
+def _nonsense(event: HttpEvent) -> UpstreamError:
+    message = event.message if isinstance(event, MalformedMessageError) else "The replica sent no response."
+    return UpstreamError(UpstreamFailure.NONSENSE, message)

@@ -1,4 +1,4 @@
-"""Connections to the replicas of one deployment, kept open between requests: for a while, and so many in all."""
+"""Connections to the replicas of one model, kept open between requests: for a while, and so many in all."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from slipway.activator.proxy.open_files import MOST_IDLE
 
 Address = tuple[str, int]
 
-KEPT_FOR = 4.0  # seconds: shorter than uvicorn's five, so that seldom one is used that is just being closed
+KEPT_FOR = 4.0  # seconds: less than uvicorn's five, so that one is seldom used while uvicorn closes it
 MOST_KEPT = 256  # for each replica
-MOST_AT_ONCE = 8 * 1024  # bytes of an answer that are taken from the kernel before they are passed on
-KERNEL_BUFFER = 256 * 1024  # bytes sent and not taken yet, on each connection
+MOST_AT_ONCE = 8 * 1024  # bytes of a response that are taken from the kernel before they are passed on
+KERNEL_BUFFER = 256 * 1024  # bytes that were sent and not received yet, on each connection
 
 OfOneReplica = OrderedDict[ReplicaChannel, None]  # in the order in which they were given back
 
 
 class IdleConnections:
-    """Those that nobody uses, of all deployments, in the order in which they were given back. The first goes when its
-    time is over, whoever comes meanwhile, or when there are too many."""
+    """The idle connections to the replicas of all models, in the order in which they were given back. The first is
+    closed when its time is over, or when there are too many."""
 
     def __init__(self, most: int = MOST_IDLE) -> None:
         self._most = most
         self._all: OrderedDict[ReplicaChannel, tuple[float, OfOneReplica]] = OrderedDict()
-        self._alarm: asyncio.TimerHandle | None = None  # one for all; it rings once more when none is left
+        self._timer: asyncio.TimerHandle | None = None  # one for all; it fires once more when none is left
 
     def __len__(self) -> int:
         return len(self._all)
@@ -41,11 +41,11 @@ class IdleConnections:
             self.close(next(iter(self._all)))
         of[channel] = None
         self._all[channel] = loop.time(), of
-        if self._alarm is None:
-            self._alarm = loop.call_later(KEPT_FOR, self._ring, loop)
+        if self._timer is None:
+            self._timer = loop.call_later(KEPT_FOR, self._on_timer, loop)
 
     def take(self, of: OfOneReplica) -> ReplicaChannel | None:
-        """The last one, which is the likeliest to be still there."""
+        """The last one, which is the likeliest to be still open."""
         while of:
             channel, _ = of.popitem()
             since, _ = self._all.pop(channel)
@@ -62,31 +62,33 @@ class IdleConnections:
     def close_all(self, of: OfOneReplica) -> None:
         for channel in list(of):
             self.close(channel)
-        if not self._all and self._alarm:
-            self._alarm.cancel()
-            self._alarm = None
+        if not self._all and self._timer:
+            self._timer.cancel()
+            self._timer = None
 
-    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._alarm = None
+    def _on_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
         while self._all:
             channel = next(iter(self._all))
             left = self._all[channel][0] + KEPT_FOR - loop.time()
             if left > 0:
-                self._alarm = loop.call_later(left, self._ring, loop)
+                self._timer = loop.call_later(left, self._on_timer, loop)
                 return
             self.close(channel)
 
 
 class UpstreamPool:
+    """`idle`: the idle connections of all models; without it, this one is the only one."""
+
     def __init__(self, idle: IdleConnections | None = None, *, connect_timeout: float = 2.0) -> None:
-        """`idle`: those of all deployments; without, this one is the only one."""
         self._connect_timeout = connect_timeout
         self._ours: frozenset[Address] = frozenset()
         self._all_idle = IdleConnections() if idle is None else idle
         self._idle: defaultdict[Address, OfOneReplica] = defaultdict(OrderedDict)
 
     async def get(self, address: Address, *, fresh: bool = False) -> tuple[ReplicaChannel, bool]:
-        """A connection, and whether it has been used before, unless it is to be `fresh`; OSError if none can be had."""
+        """A connection, and whether it has been used before (never, if it is to be `fresh`); OSError if none can be
+        opened."""
         idle = self._idle.get(address)
         if idle and not fresh and (kept := self._all_idle.take(idle)):
             return kept, True
@@ -102,7 +104,7 @@ class UpstreamPool:
             channel.abort()
 
     def keep_only(self, addresses: Iterable[Address]) -> None:
-        """Connections to any other replica are kept no longer."""
+        """Connections to any other replica are not kept any longer."""
         self._ours = frozenset(addresses)
         for address in self._idle.keys() - self._ours:
             self._all_idle.close_all(self._idle.pop(address))
@@ -116,8 +118,8 @@ def _channel() -> ReplicaChannel:
 
 
 def _set_up(sock: socket.socket) -> None:
-    """Else the kernel would keep megabytes of what a slow replica doesn't take, beside what is kept here, and would try
-    for a quarter of an hour to deliver what a node that is gone doesn't acknowledge."""
+    """Otherwise the kernel would store megabytes that a slow replica doesn't take, besides what is stored here, and
+    would try for a quarter of an hour to deliver what a node that is gone doesn't acknowledge."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(LONGEST_STALL * 1000))

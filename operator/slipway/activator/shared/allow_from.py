@@ -1,4 +1,4 @@
-"""`spec.access.allowFrom`, read once. Pure."""
+"""`spec.access.allowFrom`, parsed. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Labels = Mapping[str, str]
 
 
 class AddressRange(NamedTuple):
-    """Of addresses, as numbers: requests are compared with thousands of them."""
+    """Addresses as numbers: each request is compared with thousands of ranges."""
 
     version: int
     first: int
@@ -37,7 +37,7 @@ class AddressBlock:
 
 @dataclass(frozen=True)
 class PodEntry:
-    namespaces: PodSelector | None  # None: the deployment's own
+    namespaces: PodSelector | None  # None: the model's own
     pods: PodSelector | None
 
 

@@ -1,6 +1,6 @@
-"""What is wanted of each deployment right now: kept in memory, and watched by those who pass it on.
+"""The demand for each model now: kept in memory, and watched by those who pass it on.
 
-No I/O and no clock in here. One event loop owns a `Demand`; it is not for use from several threads.
+It does no I/O and reads no clock. One event loop owns a `Demand`; it must not be used from several threads.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from slipway.activator.shared.model_key import ModelKey
 
 
 class ModelDemand(NamedTuple):
-    """What one deployment needs: a replica at all (`active`), and how many (`requests` per `target_per_replica`)."""
+    """What one model needs: a replica at all (`active`), and how many (`requests` per `target_per_replica`)."""
 
     active: bool
     waiting: int  # requests that no replica has
@@ -25,18 +25,18 @@ class ModelDemand(NamedTuple):
 
 
 class UnknownModelError(LookupError):
-    """Nothing is known of this deployment, which is not the same as nothing being wanted of it."""
+    """Nothing is known of this model, which is not the same as no demand for it."""
 
-    def __init__(self, deployment: ModelKey) -> None:
-        super().__init__(f"No demand is known for {deployment}; the activator does not serve it (yet).")
+    def __init__(self, key: ModelKey) -> None:
+        super().__init__(f"The demand for {key} is not known: the activator does not serve it (yet).")
 
 
 @dataclass(eq=False, slots=True)
 class _DemandVersion:
-    """One state of a deployment."""
+    """The demand for one model, until it changes."""
 
-    wanted: ModelDemand
-    _superseded: asyncio.Event | None = None  # nearly always, nobody waits for it
+    demand: ModelDemand
+    _superseded: asyncio.Event | None = None  # made when something waits for it, which is rare
 
     async def until_superseded(self) -> None:
         self._superseded = self._superseded or asyncio.Event()
@@ -51,69 +51,71 @@ DemandListener = Callable[[ModelKey, ModelDemand | None], None]
 
 
 class Demand:
+    """The demand for all models."""
+
     def __init__(self) -> None:
         self._newest: dict[ModelKey, _DemandVersion] = {}
-        self._arrival = asyncio.Event()  # of a deployment that was not known
+        self._arrival = asyncio.Event()  # of a model that was not known
         self._listeners: list[DemandListener] = []
 
     def __iter__(self) -> Iterator[ModelKey]:
         return iter(self._newest)
 
     def items(self) -> Iterator[tuple[ModelKey, ModelDemand]]:
-        return ((deployment, version.wanted) for deployment, version in self._newest.items())
+        return ((key, version.demand) for key, version in self._newest.items())
 
-    def of(self, deployment: ModelKey) -> ModelDemand:
-        return self._version(deployment).wanted
+    def of(self, key: ModelKey) -> ModelDemand:
+        return self._version(key).demand
 
-    def report(self, deployment: ModelKey, wanted: ModelDemand) -> None:
-        """Replaces what is known of the deployment, and wakes whoever waits for a change."""
-        before = self._newest.get(deployment)
-        if before and before.wanted == wanted:
+    def report(self, key: ModelKey, demand: ModelDemand) -> None:
+        """Replaces what is known of the model, and notifies those who wait for a change."""
+        before = self._newest.get(key)
+        if before and before.demand == demand:
             return
-        _check(wanted)
-        self._newest[deployment] = _DemandVersion(wanted)
+        _check(demand)
+        self._newest[key] = _DemandVersion(demand)
         if before:
             before.supersede()
         else:
             self._arrival.set()
             self._arrival = asyncio.Event()
-        self._notify(deployment, wanted)
+        self._notify(key, demand)
 
-    def forget(self, deployment: ModelKey) -> None:
-        """Makes the deployment unknown; those who wait for a change of it get UnknownDeploymentError."""
-        if before := self._newest.pop(deployment, None):
+    def forget(self, key: ModelKey) -> None:
+        """Makes the model unknown; those who wait for a change of it get UnknownModelError."""
+        if before := self._newest.pop(key, None):
             before.supersede()
-            self._notify(deployment, None)
+            self._notify(key, None)
 
     def listen(self, listener: DemandListener) -> Callable[[], None]:
-        """Calls back at each change (None: it is not known any more); returns how to stop."""
+        """Calls back at each change (None: the model isn't known any longer); returns how to stop."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    async def until_known(self, deployment: ModelKey) -> ModelDemand:
-        while deployment not in self._newest:
+    async def until_known(self, key: ModelKey) -> ModelDemand:
+        while key not in self._newest:
             await self._arrival.wait()
-        return self.of(deployment)
+        return self.of(key)
 
-    async def until(self, deployment: ModelKey, condition: Callable[[ModelDemand], bool]) -> ModelDemand:
-        """The newest state, as soon as it meets the condition. States that were superseded meanwhile are skipped."""
-        while not condition((version := self._version(deployment)).wanted):
+    async def until(self, key: ModelKey, condition: Callable[[ModelDemand], bool]) -> ModelDemand:
+        """The newest demand, as soon as it meets the condition. Demands that were superseded meanwhile are skipped."""
+        while not condition((version := self._version(key)).demand):
             await version.until_superseded()
-        return version.wanted
+        return version.demand
 
-    def _notify(self, deployment: ModelKey, wanted: ModelDemand | None) -> None:
+    def _notify(self, key: ModelKey, demand: ModelDemand | None) -> None:
         for listener in list(self._listeners):
-            listener(deployment, wanted)
+            listener(key, demand)
 
-    def _version(self, deployment: ModelKey) -> _DemandVersion:
+    def _version(self, key: ModelKey) -> _DemandVersion:
         try:
-            return self._newest[deployment]
+            return self._newest[key]
         except KeyError:
-            raise UnknownModelError(deployment) from None
+            raise UnknownModelError(key) from None
 
 
-def _check(wanted: ModelDemand) -> None:
-    if wanted.waiting < 0:
-        raise ValueError(f"{wanted.waiting} requests cannot be waiting")
-    if not wanted.target_per_replica > 0:
-        raise ValueError(f"a replica cannot be meant for {wanted.target_per_replica} requests")
+def _check(demand: ModelDemand) -> None:
+    if demand.waiting < 0:
+        raise ValueError(f"{demand.waiting} requests cannot be waiting")
+    if not demand.target_per_replica > 0:
+        raise ValueError(f"a replica cannot be meant for {demand.target_per_replica} requests")

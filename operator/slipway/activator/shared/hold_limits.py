@@ -9,7 +9,7 @@ from slipway.activator.shared.wake_estimate import hold_timeout
 from slipway.api import units
 from slipway.api.scaling import HoldSpec
 
-HEARTBEAT = 10.0  # seconds that `heartbeat: Auto` stands for
+HEARTBEAT = 10.0  # seconds, for `heartbeat: Auto`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The name by which all of the activator means one model."""
+"""The name of a model within the activator. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ModelKey(NamedTuple):
-    """The name by which the activator, KEDA's ScaledObject and the LLMDeployment mean the same thing."""
+    """Namespace and name that the LLMDeployment, KEDA's ScaledObject and the activator have in common."""
 
     namespace: str
     name: str

@@ -1,6 +1,6 @@
-"""What the rest of the activator tells the data path of each deployment, and who hears of it.
+"""What is known of each model, as far as requests for it are concerned: tracking updates it, the proxy listens. Pure.
 
-Whoever watches the cluster calls `tell` and `forget`; the data path listens. All in one event loop.
+All of it belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -19,57 +19,59 @@ from slipway.observing.cause import Cause
 
 @dataclass(frozen=True, kw_only=True)
 class ModelState:
-    """One deployment, as far as requests for it are concerned."""
+    """One model at one moment."""
 
-    deployment: ModelKey
-    port: int  # on which its requests come in
+    key: ModelKey
+    port: int  # on which requests for it arrive
     rules: RequestRules = field(default_factory=RequestRules)
     limits: HoldLimits = field(default_factory=HoldLimits)
-    replicas: tuple[Replica, ...] = ()  # those that are ready, and no others are ever asked
+    replicas: tuple[Replica, ...] = ()  # that are ready; requests are sent to no others
     cause: Cause | None = None
-    """What keeps a replica from being ready. A final one refuses every request, so it must not outlive what it was
+    """What keeps a replica from being ready. A final one refuses every request, so it must not outlast what it was
     about: once the pod is gone or the spec has changed, the next request must find none, or nothing is tried again.
     """
-    step: Reason | None = None  # what the pod is doing on its way to be ready
-    expected_wake: float | None = None  # seconds from the first request to a ready replica, if one was ever seen
+    step: Reason | None = None  # that the pod has reached on its way to be ready
+    expected_wake: float | None = None  # seconds from the first request to a ready replica, if any wake was observed
     target_per_replica: float = 1.0
-    in_use: bool = False  # whether it is to be kept active for other reasons than requests that are here
-    sent_to_sleep: datetime | None = None  # what was before then keeps it active no more
-    running: float = 0.0  # requests that the engines have, wherever they came from
-    is_direct: bool = False  # whether the Service leads past us; then our clients are sent there after each answer
+    in_use: bool = False  # whether it must stay active for other reasons than requests that are here
+    sent_to_sleep: datetime | None = None  # what happened before doesn't keep it active any longer
+    running: float = 0.0  # requests that the engines have, from here or directly
+    is_direct: bool = False  # the Service leads past us: clients are sent there by closing their connections
 
 
 ModelStateListener = Callable[[ModelKey, ModelState | None], None]
 
 
 class ModelStates:
+    """The states of all models."""
+
     def __init__(self) -> None:
-        self._known: dict[ModelKey, ModelState] = {}
+        self._states: dict[ModelKey, ModelState] = {}
         self._listeners: list[ModelStateListener] = []
 
     def __iter__(self) -> Iterator[ModelState]:
-        return iter(self._known.values())
+        return iter(self._states.values())
 
-    def of(self, deployment: ModelKey) -> ModelState | None:
-        return self._known.get(deployment)
+    def of(self, key: ModelKey) -> ModelState | None:
+        return self._states.get(key)
 
-    def tell(self, known: ModelState) -> None:
-        """Replaces what was known. Listeners hear of changes only."""
-        if self._known.get(known.deployment) != known:
-            self._known[known.deployment] = known
-            self._notify(known.deployment, known)
+    def update(self, state: ModelState) -> None:
+        """Listeners are called for changes only."""
+        if self._states.get(state.key) != state:
+            self._states[state.key] = state
+            self._notify(state.key, state)
 
-    def forget(self, deployment: ModelKey) -> None:
-        if self._known.pop(deployment, None):
-            self._notify(deployment, None)
+    def forget(self, key: ModelKey) -> None:
+        if self._states.pop(key, None):
+            self._notify(key, None)
 
     def listen(self, listener: ModelStateListener) -> Callable[[], None]:
-        """Calls back for each that is known, and at each change (None: it is gone); returns how to stop."""
+        """Calls back for each model that is known, and at each change (None: it is gone); returns how to stop."""
         self._listeners.append(listener)
-        for known in list(self._known.values()):
-            listener(known.deployment, known)
+        for state in list(self._states.values()):
+            listener(state.key, state)
         return lambda: self._listeners.remove(listener)
 
-    def _notify(self, deployment: ModelKey, known: ModelState | None) -> None:
+    def _notify(self, key: ModelKey, state: ModelState | None) -> None:
         for listener in list(self._listeners):
-            listener(deployment, known)
+            listener(key, state)

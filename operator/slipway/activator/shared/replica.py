@@ -1,4 +1,4 @@
-"""A replica of a model that is ready. Pure."""
+"""A replica of a model. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Replica(NamedTuple):
-    """A ready replica and how many requests it takes at a time."""
+    """A replica that is ready, and how many requests it takes at a time."""
 
     host: str
     port: int

@@ -1,6 +1,6 @@
 """The first line of a request, as an engine's server reads it, and patterns of such lines. Pure.
 
-Both may be long, and what asks for them is asked several times for each request: so each is taken apart once.
+Both may be long, and each request is compared with patterns several times: so each is parsed once.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from functools import lru_cache
 from slipway.activator.http1.heads import RequestHead
 
 MOST_PARTS = 128
-"""Of a path, so many are told apart: more than any pattern can have that the API server lets in."""
-KEPT = 32  # lines, those of the requests that are let in just now: each takes 70 KiB at most
+"""Of a path; the API server admits no pattern with more."""
+KEPT = 32  # lines of the latest requests: each takes 70 KiB at most
 
 _ESCAPE = re.compile(rb"%(?=[0-9A-Fa-f]{2})")
 _NO_NAMES = ("", ".", "..")
@@ -24,22 +24,22 @@ _NO_NAMES = ("", ".", "..")
 class RequestLine:
     method: str
     path: str  # without the query, and decoded once
-    parts: tuple[str, ...]  # of the path: the first of them
-    is_longer: bool  # than those
+    parts: tuple[str, ...]  # of the path, up to MOST_PARTS
+    is_longer: bool  # the path has more parts
 
 
 @dataclass(frozen=True)
 class LinePattern:
     method: str
     parts: tuple[str, ...]  # a * stands for any part
-    is_open: bool  # then the last * stands for all that follows, too
+    is_open: bool  # the last * stands for any number of parts
 
     def fits(self, line: RequestLine) -> bool:
         return self.method == line.method and self.fits_path(line)
 
     def fits_path(self, line: RequestLine) -> bool:
-        has = len(line.parts)
-        if has < len(self.parts) or (not self.is_open and (has > len(self.parts) or line.is_longer)):
+        parts = len(line.parts)
+        if parts < len(self.parts) or (not self.is_open and (parts > len(self.parts) or line.is_longer)):
             return False
         for wanted, part in zip(self.parts, line.parts, strict=False):
             if wanted != part and (wanted != "*" or part in _NO_NAMES):
@@ -76,13 +76,13 @@ def _of(method: bytes, path: bytes) -> RequestLine:
 
 @lru_cache(maxsize=KEPT)
 def _any_fits(patterns: LinePatterns, line: RequestLine) -> bool:
-    """Which takes a third of a millisecond, if they are as many and as long as a spec can have them."""
+    """This takes a third of a millisecond for the most and the longest patterns that a spec can have."""
     return any(each.fits(line) for each in patterns.all)
 
 
 def decoded(path: bytes) -> str:
-    """As urllib's `unquote` does it, which takes milliseconds for the longest path. Such a path differs from
-    quoted-printable in nothing but the sign, and for that there is a decoder in C."""
+    """Does what urllib's `unquote` does, which takes milliseconds for the longest path. Except for the sign, such a
+    path is quoted-printable, for which there is a decoder in C."""
     if b"%" not in path:
         return path.decode("latin-1")
     return a2b_qp(_ESCAPE.sub(b"=", path.replace(b"=", b"=3D"))).decode("utf-8", "replace")

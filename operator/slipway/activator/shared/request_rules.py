@@ -1,4 +1,4 @@
-"""What the spec of a deployment says of its requests: who may ask, with which keys, and what wakes the model. Pure."""
+"""What the spec of a model says about requests: from where, with which keys, and which wake the model. Pure."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ ANY_PAGE = "*"
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRules:
-    is_readable: bool = True  # or nobody is let in: what can't be read may be a restriction
+    is_readable: bool = True  # False: no request is admitted, because what can't be read may be a restriction
     allow_from: AllowFrom | None = None  # None: from everywhere
     keys_secret: str | None = None
-    wake_on: tuple[str, ...] | None = None  # None: what the engine computes for
+    wake_on: tuple[str, ...] | None = None  # None: all that the engine computes for
     engine: str = VLLM
     names: tuple[str, ...] = ()  # that clients may send as "model"
     created: int = 0  # seconds since 1970
-    web_pages: tuple[str, ...] = ()  # the origins whose pages the engine lets ask; * for all
+    web_pages: tuple[str, ...] = ()  # origins of web pages that may call the engine; * for all
 
     @property
     def is_ours(self) -> bool:
-        """Whether the engine's pods have the guard, so that it is known what they serve."""
+        """Whether the engine's pods have the guard, and so it is known what they serve."""
         return self.engine in (VLLM, LLAMACPP)
 
     @cached_property
     def waking(self) -> LinePatterns | None:
-        """`wake_on`, taken apart once, and not for each request."""
+        """`wake_on`, parsed once, and not for each request."""
         if self.wake_on is None:
             return None
         return LinePatterns(tuple(request_line.pattern(each, may_be_open=True) for each in self.wake_on))

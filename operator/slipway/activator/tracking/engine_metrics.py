@@ -1,7 +1,7 @@
-"""Whether a model is in use, as its engines' own metrics tell: their requests, and the tokens that they make. Pure.
+"""Reads the metrics that idleness depends on: an engine's requests in flight, and its counter of tokens. Pure.
 
-Requests don't pass through us while a replica is ready, so nobody else knows. What an engine's metrics are called, its
-pods say (`slipway.api.engine_notes`).
+While a replica is ready, requests don't pass through the activator, so only the engine knows. What its metrics are
+called, its pods say in annotations (`slipway.api.engine_notes`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from functools import lru_cache
 from slipway.api.engine_notes import OUR_WORDS, Series, Words
 
 MOST_IN_FLIGHT, MOST_TOKENS = 1e6, 1e15
-"""What is more, is less than nothing, or is no number at all can't be true of an engine."""
+"""A value that is larger, negative or no number can't be true of an engine."""
 LONGEST_LINE = 64 * 1024
-KEPT = 64  # ways to read, of as many different runtimes
+CACHED_PATTERNS = 64  # for as many different runtimes
 
 _NUMBER = re.compile(rb"[-+]?(?:[0-9]{1,30}(?:\.[0-9]{0,30})?|\.[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?")
 _END_OF_LABEL = rb"\s*(?:,|$)"
@@ -24,44 +24,44 @@ _END_OF_LABEL = rb"\s*(?:,|$)"
 
 @dataclass(frozen=True)
 class MetricsReading:
-    """What one replica says of itself."""
+    """What one replica reports of itself."""
 
     in_flight: float
-    tokens: float  # or whatever else it counts of its work
+    tokens: float  # or another counter of its work
 
 
 class EngineMetrics:
-    """What an engine says, read as it comes, so that none of it is kept."""
+    """One scrape of an engine, read as it arrives, so that none of it is stored."""
 
     def __init__(self, words: Words = OUR_WORDS) -> None:
         self._rest = b""  # a line that isn't complete
         self._in_flight = self._tokens = 0.0
         self._is_known = words.silent_until_used
-        self._makes_sense = True
-        self._way = _way_to_read(words)
+        self._is_plausible = True
+        self._pattern = _pattern(words)
 
     def add(self, data: bytes) -> None:
         lines, newline, self._rest = (self._rest + data).rpartition(b"\n")
-        self._makes_sense = self._makes_sense and len(self._rest) <= LONGEST_LINE
-        if not self._makes_sense:
+        self._is_plausible = self._is_plausible and len(self._rest) <= LONGEST_LINE
+        if not self._is_plausible:
             self._rest = b""
         elif newline:
             self._read(lines)
 
     def reading(self) -> MetricsReading | None:
-        """None: they have none of those that are looked for, or make no sense."""
+        """None: there is none of the series that are needed, or their values can't be true."""
         self.add(b"\n")
-        makes_sense = self._makes_sense and self._in_flight <= MOST_IN_FLIGHT and self._tokens <= MOST_TOKENS
-        return MetricsReading(self._in_flight, self._tokens) if self._is_known and makes_sense else None
+        is_plausible = self._is_plausible and self._in_flight <= MOST_IN_FLIGHT and self._tokens <= MOST_TOKENS
+        return MetricsReading(self._in_flight, self._tokens) if self._is_known and is_plausible else None
 
     def _read(self, lines: bytes) -> None:
-        for name, labels, value in self._way.sample.findall(lines):
-            is_in_flight, counts = self._way.in_flight.has(name, labels), self._way.progress.has(name, labels)
-            if not (is_in_flight or counts):
+        for name, labels, value in self._pattern.sample.findall(lines):
+            is_in_flight = self._pattern.in_flight.has(name, labels)
+            if not (is_in_flight or self._pattern.progress.has(name, labels)):
                 continue
             self._is_known = True
             number = float(value) if _NUMBER.fullmatch(value) else -1.0
-            self._makes_sense = self._makes_sense and number >= 0
+            self._is_plausible = self._is_plausible and number >= 0
             if is_in_flight:
                 self._in_flight += number
             else:
@@ -69,17 +69,17 @@ class EngineMetrics:
 
 
 def read(metrics: str, words: Words = OUR_WORDS) -> MetricsReading | None:
-    """All at once."""
+    """An entire scrape in one go."""
     reader = EngineMetrics(words)
     reader.add(metrics.encode())
     return reader.reading()
 
 
-# --- how words are found ---------------------------------------------------------------------------------------------
+# --- how series are recognised ----------------------------------------------------------------------------------------
 
 
 class _SeriesMatcher:
-    """Series by their names; of each name, the labels of which one set is enough."""
+    """Series by their names; of each name, one of several sets of labels has to match."""
 
     def __init__(self, series: Iterable[Series]) -> None:
         self._by_name: dict[bytes, list[list[re.Pattern[bytes]]]] = {}
@@ -88,8 +88,8 @@ class _SeriesMatcher:
             self._by_name.setdefault(each.name.encode(), []).append(labels)
 
     def has(self, name: bytes, labels: bytes) -> bool:
-        ways = self._by_name.get(name, ())
-        return any(all(label.search(labels) for label in way) for way in ways)
+        alternatives = self._by_name.get(name, ())
+        return any(all(label.search(labels) for label in required) for required in alternatives)
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,13 @@ class _MetricsPattern:
     progress: _SeriesMatcher
 
 
-@lru_cache(maxsize=KEPT)
-def _way_to_read(words: Words) -> _MetricsPattern:
+@lru_cache(maxsize=CACHED_PATTERNS)
+def _pattern(words: Words) -> _MetricsPattern:
     names = sorted({re.escape(series.name.encode()) for series in (*words.in_flight, *words.progress)})
     sample = re.compile(rb"^(%b)(?:\{(.*)\})?[ \t]+(\S+)" % b"|".join(names), re.MULTILINE)
     return _MetricsPattern(sample, _SeriesMatcher(words.in_flight), _SeriesMatcher(words.progress))
 
 
 def _label(name: str, value: str) -> re.Pattern[bytes]:
-    """In another label's value, the quotation marks would be escaped."""
+    """It can't match within the value of another label, where quotation marks are escaped."""
     return re.compile(rb'(?:^|,)\s*%b="%b"%b' % (name.encode(), re.escape(value.encode()), _END_OF_LABEL))

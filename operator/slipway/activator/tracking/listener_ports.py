@@ -1,4 +1,4 @@
-"""Which of our ports leads to which deployment: what the operator has written into the table, and nothing else."""
+"""Which of our ports belongs to which model: what the operator has written into the port table, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from slipway.activator.shared.model_key import ModelKey
 from slipway.kube.kinds import Object
 from slipway.observing.porttable import Claim, PortTable
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class ListenerPorts:
-    """`newest`: the ConfigMap of that name as it is now, if it is there."""
+    """`newest`: returns the ConfigMap of that name as it is now, if it exists."""
 
     def __init__(self, service: str, newest: Callable[[str], Object | None]) -> None:
         self._table, self._newest = PortTable(service), newest
 
     def concerns(self, config_map: Object) -> Iterable[ModelKey]:
-        """What a watch tells of one: whom it concerns, those first that have lost their port to another."""
+        """The models that the change of a ConfigMap concerns, those first that have lost their port to another."""
         name = config_map["metadata"]["name"]
         claims = self._table.take(name, self._newest(name))
         return dict.fromkeys(ModelKey(claim.namespace, claim.name) for claim in claims)
@@ -28,5 +28,7 @@ class ListenerPorts:
         ports = self._table.ports_of(claim)
         if len(ports) > 1:
             key = f"{claim.namespace}/{claim.name}"
-            log.error("The table gives it the ports %s; %d alone is opened", ports, ports[0], extra={"key": key})
+            logger.error(
+                "The port table assigns it the ports %s: only %d is opened", ports, ports[0], extra={"key": key}
+            )
         return ports[0] if ports else None

@@ -1,7 +1,7 @@
-"""Asks the engines of ready replicas for their metrics, again and again, but none more than once a second.
+"""Polls the metrics of the engines of ready replicas, each at most once a second.
 
-The more activators there are, the more seldom each of them asks. Where a pod says which port its metrics have, that is
-asked; else the runtime's own first, and where there is none, the engine's.
+The more activators there are, the less often each of them polls. If a pod says which port its metrics have, that one is
+used; otherwise the runtime's own first, and if it has none, the engine's.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ from slipway.activator.tracking.engine_metrics import EngineMetrics, MetricsRead
 from slipway.activator.tracking.poller import Poller, PollTarget
 from slipway.api.names import RUNTIME_PORT
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-EVERY = (1.0, 2.0)  # seconds between two questions to one replica, at least and at most, for each activator
-SHARED_BY = 4  # activators at most; what is older than `activity.STALE_AFTER` is worth nothing
+EVERY = (1.0, 2.0)  # seconds between two requests to one replica, at least and at most, for each activator
+SHARED_BY = 4  # activators at most; a reading older than `idleness.STALE_AFTER` is of no use
 TIMEOUT = 3.0
-LARGEST = 4 << 20  # bytes of metrics; who says more says nothing
+LARGEST = 4 << 20  # bytes of metrics; a replica that sends more counts as one that sends none
 
 OnReading = Callable[[ModelKey, str, MetricsReading], None]
 
 
 class MetricsPoller(Poller):
-    """`hear` gets each reading."""
+    """Calls `on_reading` with the model, the uid of the pod, and what it reports."""
 
-    def __init__(self, hear: OnReading) -> None:
+    def __init__(self, on_reading: OnReading) -> None:
         super().__init__(timeout=TIMEOUT)
-        self._hear = hear
+        self._on_reading = on_reading
         self.activators = 1
 
-    async def _ask(self, target: PollTarget) -> None:
+    async def _poll(self, target: PollTarget) -> None:
         ports = [target.metrics.port] if target.metrics.port else [RUNTIME_PORT, target.port]
-        complained = False
+        is_logged = False
         while True:
             reading = await self._reading(target, ports[0])
             if reading:
-                self._hear(target.deployment, target.uid, reading)
+                self._on_reading(target.key, target.uid, reading)
             else:
                 ports.reverse()
-                complained = complained or self._complain(target)
+                is_logged = is_logged or self._log(target)
             await asyncio.sleep(pause(self.activators))
 
     async def _reading(self, target: PollTarget, port: int) -> MetricsReading | None:
@@ -55,18 +55,18 @@ class MetricsPoller(Poller):
             metrics.add(piece)
             return size <= LARGEST
 
-        status = await self.ask(target, port, target.metrics.path, take=take)
+        status = await self.get(target, port, target.metrics.path, take=take)
         return metrics.reading() if status == 200 and size <= LARGEST else None
 
-    def _complain(self, target: PollTarget) -> bool:
-        log.info(
-            "No metrics that are understood come from the replica at %s yet; until they do, it counts as used",
+    def _log(self, target: PollTarget) -> bool:
+        logger.info(
+            "The replica at %s exports no metrics yet that the activator can read; until it does, it counts as used",
             target.host,
-            extra={"key": str(target.deployment)},
+            extra={"key": str(target.key)},
         )
         return True
 
 
 def pause(activators: int) -> float:
-    """Seconds until one of so many activators asks the same replica again, by chance."""
+    """Seconds until one of so many activators polls the same replica again, at random."""
     return random.uniform(*EVERY) * min(activators, SHARED_BY)

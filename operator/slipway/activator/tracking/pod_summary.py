@@ -1,7 +1,7 @@
-"""What a look needs of each pod of a deployment, made once for each of its versions. Pure.
+"""What is needed of each pod of a model, extracted once for each version of the pod. Pure.
 
-A deployment may have any number of pods: they are its namespace's to make. Of a bounded number is anything known here,
-and few of those are read as a whole, to say what keeps a replica from being ready.
+A tenant may create any number of pods for a model. Only a bounded number of them counts here, and few of those are read
+completely, to find what keeps a replica from being ready.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from slipway.observing.world import WorldView, condition, is_true, parse_time
 Object = dict[str, Any]
 
 CREATED = attrgetter("created")
-MOST_SHOWN = 6  # of the oldest, and of the newest, of those that are in the same state
+MOST_SHOWN = 6  # of the oldest and of the newest of those in the same state
 
 
 CONTAINER = "kserve-container"
 
 
 class ReadinessProbe(NamedTuple):
-    """What the kubelet asks a container to know whether it is ready."""
+    """The request by which the kubelet finds out whether a container is ready."""
 
     port: int
-    path: str  # empty: what our runtime is asked
+    path: str  # empty: that of our own runtime
 
 
 RUNTIME_PROBE = ReadinessProbe(RUNTIME_PORT, "")
-NOWHERE = WorldView(now=datetime.min.replace(tzinfo=UTC))  # for what a pod says by itself
+NOWHERE = WorldView(now=datetime.min.replace(tzinfo=UTC))  # for what is in the pod alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class PodSummary:
     is_ready: bool
     is_coming: bool
     is_leaving: bool
-    container: str  # the id of the one that runs, in a pod that may become ready; empty if there is none to ask
+    container: str  # the id of the one that runs, in a pod that may become ready; empty if there is none to poll
     start: float | None  # seconds
-    question: ReadinessProbe | None = RUNTIME_PROBE  # None: nobody but the kubelet can ask it
-    metrics: Exposition | None = USUAL  # None: what it says of them can't be read
+    probe: ReadinessProbe | None = RUNTIME_PROBE  # None: only the kubelet can probe it
+    metrics: Exposition | None = USUAL  # None: its annotations about them can't be read
 
     @property
     def age(self) -> tuple[str, str]:
@@ -77,12 +77,12 @@ def summary_of(pod: Object) -> PodSummary:
         is_leaving=seen.is_leaving,
         container=starting_container(pod),
         start=start_of(pod),
-        question=probe_of(pod),
+        probe=probe_of(pod),
         metrics=metrics_of(pod),
     )
 
 
-# --- of one pod ------------------------------------------------------------------------------------------------------
+# --- of one pod -------------------------------------------------------------------------------------------------------
 
 
 def is_ready(pod: Object) -> bool:
@@ -90,7 +90,7 @@ def is_ready(pod: Object) -> bool:
 
 
 def starting_container(pod: Object) -> str:
-    """The id of the container that runs in a pod which may become ready; empty if there is none to ask."""
+    """The id of the container that runs in a pod which may become ready; empty if there is none to poll."""
     if is_ready(pod) or "deletionTimestamp" in pod["metadata"] or not _address(pod):
         return ""
     statuses = pod["status"].get("containerStatuses") or []
@@ -103,8 +103,8 @@ def start_of(pod: Object) -> float | None:
     if not is_ready(pod) or any(each.get("restartCount") for each in statuses):
         return None
     created, ready = pod["metadata"]["creationTimestamp"], (condition(pod, "Ready") or {}).get("lastTransitionTime")
-    begun, ended = parse_time(created), parse_time(ready)
-    return (ended - begun).total_seconds() if begun and ended else None
+    started, ended = parse_time(created), parse_time(ready)
+    return (ended - started).total_seconds() if started and ended else None
 
 
 def probe_of(pod: Object) -> ReadinessProbe | None:
@@ -112,10 +112,10 @@ def probe_of(pod: Object) -> ReadinessProbe | None:
     engine = next((each for each in containers if each.get("name") == CONTAINER), containers[0] if containers else {})
     if "readinessProbe" not in engine:
         return RUNTIME_PROBE
-    asked = engine["readinessProbe"].get("httpGet")
-    if not asked or not A_PATH.fullmatch(asked["path"]):
+    probe = engine["readinessProbe"].get("httpGet")
+    if not probe or not A_PATH.fullmatch(probe["path"]):
         return None
-    return ReadinessProbe(asked["port"], asked["path"])
+    return ReadinessProbe(probe["port"], probe["path"])
 
 
 def metrics_of(pod: Object) -> Exposition | None:
@@ -128,11 +128,11 @@ def metrics_of(pod: Object) -> Exposition | None:
         return None
 
 
-# --- of all of them --------------------------------------------------------------------------------------------------
+# --- of all of them ---------------------------------------------------------------------------------------------------
 
 
 def those_that_count(pods: Sequence[PodSummary], most: int = MOST_PODS) -> Sequence[PodSummary]:
-    """Those that are ready before others, and newer ones before older ones."""
+    """The ready ones before others, and newer ones before older ones."""
     if len(pods) <= most:
         return pods
     ready, others = [pod for pod in pods if pod.is_ready], [pod for pod in pods if not pod.is_ready]
@@ -141,7 +141,7 @@ def those_that_count(pods: Sequence[PodSummary], most: int = MOST_PODS) -> Seque
 
 
 def of_the_newest_version(pods: Sequence[PodSummary]) -> Sequence[PodSummary]:
-    """A version that failed must not speak for the one that replaces it."""
+    """The causes of a version that failed must not count for the one that replaces it."""
     staying = [pod for pod in pods if not pod.is_leaving]
     if not staying:
         return pods
@@ -149,10 +149,10 @@ def of_the_newest_version(pods: Sequence[PodSummary]) -> Sequence[PodSummary]:
     return [pod for pod in pods if pod.version == version]
 
 
-def those_that_tell(pods: Sequence[PodSummary]) -> list[str]:
-    """The names of those that are worth reading: all, unless very many are in the same state."""
+def those_worth_reading(pods: Sequence[PodSummary]) -> list[str]:
+    """Their names: all, unless very many are in the same state."""
     pods = of_the_newest_version(pods)
-    ready = [pod for pod in pods if pod.is_ready][:1]  # others say nothing else
+    ready = [pod for pod in pods if pod.is_ready][:1]  # others would show nothing else
     coming = [pod for pod in pods if pod.is_coming]
     leaving = [pod for pod in pods if pod.is_leaving]
     others = [pod for pod in pods if not (pod.is_ready or pod.is_coming or pod.is_leaving)]

@@ -1,4 +1,4 @@
-"""A task for each replica that is asked something again and again, for as long as that replica is followed."""
+"""A task for each replica that is polled, while that replica is followed."""
 
 from __future__ import annotations
 
@@ -12,78 +12,78 @@ from slipway.activator.http1 import fetch
 from slipway.activator.shared.model_key import ModelKey
 from slipway.api.engine_notes import USUAL, Exposition
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-AT_ONCE, PAUSE = 16, 0.005  # of those of one deployment that are new, so many begin to be asked; then after a pause
-AFTER_AN_ERROR = 1.0  # seconds until a replica is asked again whose answer we had an error with
+AT_ONCE, PAUSE = 16, 0.005  # of the new replicas of one model, so many tasks start together; the next after a pause
+AFTER_AN_ERROR = 1.0  # seconds until a replica is polled again whose response caused an error here
 
 
 @dataclass(frozen=True)
 class PollTarget:
     """One replica."""
 
-    deployment: ModelKey
+    key: ModelKey
     uid: str  # of its pod
     host: str
-    port: int  # where it can be asked
+    port: int
     container: str = ""  # which start of its engine, where that matters
-    path: str = ""  # what is asked, where that isn't the same for all
+    path: str = ""  # of the request, where it isn't the same for all
     metrics: Exposition = USUAL
 
 
 class Poller(ABC):
-    """`follow` says whom to ask; `timeout`: seconds for one answer."""
+    """`follow` says which replicas to poll; `timeout`: seconds for one response."""
 
     def __init__(self, *, timeout: float) -> None:
         self._timeout = timeout
         self._tasks: dict[ModelKey, dict[PollTarget, asyncio.Task[None]]] = {}
 
-    def follow(self, deployment: ModelKey, targets: Iterable[PollTarget]) -> None:
-        """Those replicas of the deployment and no others."""
-        wanted, tasks = set(targets), self._tasks.get(deployment, {})
+    def follow(self, key: ModelKey, targets: Iterable[PollTarget]) -> None:
+        """These replicas of the model and no others."""
+        wanted, tasks = set(targets), self._tasks.get(key, {})
         for target in tasks.keys() - wanted:
             tasks.pop(target).cancel()
         for number, target in enumerate(wanted - tasks.keys()):
             tasks[target] = asyncio.create_task(
-                self._keep_asking(target, after=number // AT_ONCE * PAUSE), name=f"{type(self).__name__} {target.host}"
+                self._keep_polling(target, after=number // AT_ONCE * PAUSE), name=f"{type(self).__name__} {target.host}"
             )
         if tasks:
-            self._tasks[deployment] = tasks
+            self._tasks[key] = tasks
         else:
-            self._tasks.pop(deployment, None)
+            self._tasks.pop(key, None)
 
     async def close(self) -> None:
-        tasks = [task for theirs in self._tasks.values() for task in theirs.values()]
+        tasks = [task for of_model in self._tasks.values() for task in of_model.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def ask(
+    async def get(
         self, target: PollTarget, port: int, path: str, *, take: Callable[[bytes], bool] = lambda piece: False
     ) -> int | None:
-        """The status that it answers with, in time; None if it doesn't."""
+        """The status of its response; None if there is none in time."""
         try:
             async with asyncio.timeout(self._timeout):
                 return await fetch.get(target.host, port, path, take=take)
         except TimeoutError:
             return None
 
-    async def _keep_asking(self, target: PollTarget, *, after: float) -> None:
-        """Whatever an answer leads to, it isn't the last one."""
+    async def _keep_polling(self, target: PollTarget, *, after: float) -> None:
+        """A response that causes an error here isn't the last one."""
         if after:
             await asyncio.sleep(after)
-        complained = False
+        is_logged = False
         while True:
             try:
-                await self._ask(target)
+                await self._poll(target)
             except Exception:
-                if not complained:
-                    log.exception("An error of the activator's own with what %s says", target.host)
-                complained = True
+                if not is_logged:
+                    logger.exception("The response of the replica at %s caused a bug in the activator", target.host)
+                is_logged = True
                 await asyncio.sleep(AFTER_AN_ERROR)
             else:
                 return
 
     @abstractmethod
-    async def _ask(self, target: PollTarget) -> None:
-        """Until it is cancelled, or all that can be asked is known."""
+    async def _poll(self, target: PollTarget) -> None:
+        """Returns when all is known that can be learnt; otherwise, it is cancelled."""

@@ -1,4 +1,4 @@
-"""What the spec of a deployment says of its requests, read into rules. Pure."""
+"""Reads what the spec of a model says about requests. Pure."""
 
 from __future__ import annotations
 
@@ -27,8 +27,12 @@ from slipway.api.scaling import HoldSpec
 from slipway.observing.world import parse_time
 
 Object = dict[str, Any]
-_ORIGINS = "--allowed-origins="  # of vLLM: whose pages may ask, as JSON
-_HOW = ("--allowed-methods", "--allowed-headers", "--allow-credentials")  # and how, which is more than is told for it
+_ORIGINS = "--allowed-origins="  # of vLLM: the origins of web pages that may call it, as JSON
+_HOW = (
+    "--allowed-methods",
+    "--allowed-headers",
+    "--allow-credentials",
+)  # further rules for web pages, which aren't implemented here
 
 
 def rules_of(deployment: Object) -> RequestRules:
@@ -53,7 +57,7 @@ def rules_of(deployment: Object) -> RequestRules:
 
 
 def _web_pages(flags: Sequence[str]) -> tuple[str, ...]:
-    """By default, vLLM lets none ask."""
+    """By default, vLLM allows none."""
     if any(flag.startswith(_HOW) for flag in flags):
         return ()
     *_, last = ("", *(flag.removeprefix(_ORIGINS) for flag in flags if flag.startswith(_ORIGINS)))
@@ -64,11 +68,11 @@ def _web_pages(flags: Sequence[str]) -> tuple[str, ...]:
     return tuple(each for each in origins if isinstance(each, str)) if isinstance(origins, list) else ()
 
 
-# --- access.allowFrom ---
+# --- access.allowFrom -------------------------------------------------------------------------------------------------
 
 
 def allow_from(peers: Iterable[Peer]) -> AllowFrom:
-    """What matches nobody is left out."""
+    """Entries that match no address are left out."""
     blocks, pods = [], []
     for peer in peers:
         if peer.ip_block is not None:
@@ -86,7 +90,7 @@ def _block(block: IpBlock) -> AddressBlock | None:
     except ValueError:
         return None
     if any(each.version != within.version for each in without) or _is_mapped(within):
-        return None  # it would except nothing, or nothing could be in it
+        return None  # it would except nothing, or match nothing
     return AddressBlock(_range(within), tuple(map(_range, without)))
 
 

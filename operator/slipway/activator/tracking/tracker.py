@@ -1,4 +1,4 @@
-"""Keeps what the data path knows true: looks at a deployment when something of it changes, and when time alone does."""
+"""Keeps the state of each model current: computes it again after a change, and when time alone changes something."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.engine_metrics import MetricsReading
 from slipway.activator.tracking.idleness import ModelActivity
 from slipway.activator.tracking.metrics_poller import MetricsPoller
-from slipway.activator.tracking.pod_summary import PodSummary, summary_of, those_that_count, those_that_tell
+from slipway.activator.tracking.pod_summary import PodSummary, summary_of, those_that_count, those_worth_reading
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.readiness_poller import ReadinessPoller
 from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.view import (
     ModelView,
-    deployment_of,
     engine_port,
+    key_of,
     last_cold_start,
     model_state,
     next_moment,
@@ -31,188 +31,187 @@ from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Obj
 from slipway.kube.store import Store
 from slipway.observing.porttable import Claim, claim_of
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 STARTS_REMEMBERED = 5
 LONGEST_CAUSE = 256
-LOOK_AGAIN_AFTER = 1.0  # seconds, at a deployment whose pods aren't ready: how long they aren't matters then
+REFRESH_AGAIN_AFTER = 1.0  # seconds, for a model whose pods aren't ready: then it matters for how long they aren't
 
 
 class Tracker:
-    """`port_of`: our port that belongs to a deployment; `now`: the time of day, `clock`: the event loop's."""
+    """`port_of`: our port that belongs to a model; `now`: the time of day, `clock`: the event loop's."""
 
     def __init__(
         self,
         store: Store,
-        deployments: ModelStates,
+        states: ModelStates,
         *,
         port_of: Callable[[Claim], int | None],
         now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
-        self._store, self._deployments, self._port_of = store, deployments, port_of
+        self._store, self._states, self._port_of = store, states, port_of
         self._now, self._clock = now, clock
         self._activities: defaultdict[ModelKey, ModelActivity] = defaultdict(ModelActivity)
         self._starts: defaultdict[ModelKey, deque[float]] = defaultdict(lambda: deque(maxlen=STARTS_REMEMBERED))
-        self._counted: defaultdict[ModelKey, set[str]] = defaultdict(set)  # uids of pods whose start is remembered
-        self._greeted: defaultdict[ModelKey, set[PollTarget]] = defaultdict(set)
-        self._restless: set[ModelKey] = set()
+        self._counted: defaultdict[ModelKey, set[str]] = defaultdict(set)  # uids of pods whose start is in `_starts`
+        self._answered_ready: defaultdict[ModelKey, set[PollTarget]] = defaultdict(set)
+        self._starting: set[ModelKey] = set()  # their pods aren't ready
         self._due: dict[ModelKey, datetime] = {}  # when time alone changes something next
-        self._complaints: dict[ModelKey, tuple[str, str]] = {}
-        self._looking = RefreshQueue(self.look, clock)
+        self._logged: dict[ModelKey, tuple[str, str]] = {}
+        self._queue = RefreshQueue(self.refresh, clock)
         store.keep_briefs(POD, summary_of)
-        self.scraping = MetricsPoller(self.hear)
-        self.greeting = ReadinessPoller(self.greet)
+        self.metrics_poller = MetricsPoller(self.record_reading)
+        self.readiness_poller = ReadinessPoller(self.record_ready)
 
-    def look_at_all(self) -> None:
-        for thing in self._store.all(LLM_DEPLOYMENT):
-            self.look(deployment_of(thing))
+    def refresh_all(self) -> None:
+        for deployment in self._store.all(LLM_DEPLOYMENT):
+            self.refresh(key_of(deployment))
 
-    def look(self, deployment: ModelKey) -> None:
-        """What the caches show of it goes to the data path.
+    def refresh(self, key: ModelKey) -> None:
+        """Computes the model's state from what the caches show.
 
-        Much of that is its owner's to write. Whatever it makes us fail at, it stays that deployment's own affair: it
-        is unknown, so that nothing leads anywhere, until a look succeeds.
+        Much of that is written by the model's tenant. Whatever error it causes here concerns that model alone: it is
+        unknown, so that no request is sent anywhere, until a refresh succeeds.
         """
         try:
-            self._look(deployment)
+            self._refresh(key)
         except Exception as error:
-            self._forget(deployment)
-            self._restless.add(deployment)
-            self._complain(deployment, error)
+            self._forget(key)
+            self._starting.add(key)
+            self._log_once(key, error)
         else:
-            self._complaints.pop(deployment, None)
+            self._logged.pop(key, None)
 
-    def _look(self, deployment: ModelKey) -> None:
-        namespace, name = deployment
-        thing = self._store.get(LLM_DEPLOYMENT, name, namespace)
-        if thing is None or "deletionTimestamp" in thing["metadata"]:
-            self._forget(deployment)
+    def _refresh(self, key: ModelKey) -> None:
+        deployment = self._store.get(LLM_DEPLOYMENT, key.name, key.namespace)
+        if deployment is None or "deletionTimestamp" in deployment["metadata"]:
+            self._forget(key)
             return
-        pods = self._pods_of(deployment)
-        self._remember_starts(deployment, pods)
-        self._greet_who_starts(deployment, pods)
-        sight = self._sight(deployment, thing, pods)
-        self._follow(deployment, sight)
-        if told := model_state(sight):
-            self._deployments.tell(told)
+        pods = self._pods_of(key)
+        self._remember_starts(key, pods)
+        self._poll_readiness(key, pods)
+        view = self._view(key, deployment, pods)
+        self._poll_metrics(key, view)
+        if state := model_state(view):
+            self._states.update(state)
         else:
-            self._deployments.forget(deployment)
-        if due := next_moment(sight):
-            self._due[deployment] = due
+            self._states.forget(key)
+        if due := next_moment(view):
+            self._due[key] = due
         else:
-            self._due.pop(deployment, None)
-        waits = bool(pods) and not any(pod.is_ready for pod in pods)
-        (self._restless.add if waits else self._restless.discard)(deployment)
+            self._due.pop(key, None)
+        is_starting = bool(pods) and not any(pod.is_ready for pod in pods)
+        (self._starting.add if is_starting else self._starting.discard)(key)
 
-    def hear(self, deployment: ModelKey, uid: str, reading: MetricsReading) -> None:
-        """What an engine says of itself."""
-        self._activities[deployment].hear(uid, reading, self._clock())
-        self.changed(deployment)
+    def record_reading(self, key: ModelKey, uid: str, reading: MetricsReading) -> None:
+        """What an engine reports of itself."""
+        self._activities[key].record(uid, reading, self._clock())
+        self.changed(key)
 
-    def greet(self, target: PollTarget) -> None:
-        """It says itself that it is ready, before the API server knows."""
-        self._greeted[target.deployment].add(target)
-        self.changed(target.deployment)
+    def record_ready(self, target: PollTarget) -> None:
+        """The pod answers that it is ready, before the API server knows."""
+        self._answered_ready[target.key].add(target)
+        self.changed(target.key)
 
-    def changed(self, deployment: ModelKey, *, urgently: bool = False) -> None:
-        """Something of it has: it will be looked at, in its turn."""
-        self._looking.changed(deployment, urgently=urgently)
+    def changed(self, key: ModelKey, *, urgently: bool = False) -> None:
+        """Something about the model has changed: it is refreshed in its turn."""
+        self._queue.changed(key, urgently=urgently)
 
-    async def keep_looking(self) -> None:
+    async def keep_refreshing(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._looking.run(), name="looking")
-            group.create_task(self._look_again(), name="looking again")
+            group.create_task(self._queue.run(), name="refreshing")
+            group.create_task(self._refresh_when_due(), name="refreshing when due")
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    async def _look_again(self) -> None:
+    async def _refresh_when_due(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_AGAIN_AFTER)
+            await asyncio.sleep(REFRESH_AGAIN_AFTER)
             now = self._now()
-            due = [deployment for deployment, at in self._due.items() if at <= now]
-            for deployment in {*self._restless, *due}:
-                self.changed(deployment)
+            due = [key for key, at in self._due.items() if at <= now]
+            for key in {*self._starting, *due}:
+                self.changed(key)
 
-    def _pods_of(self, deployment: ModelKey) -> Sequence[PodSummary]:
-        pods: list[PodSummary] = self._store.briefs(POD, deployment.name, deployment.namespace)
+    def _pods_of(self, key: ModelKey) -> Sequence[PodSummary]:
+        pods: list[PodSummary] = self._store.briefs(POD, key.name, key.namespace)
         if not all(pods):
             raise ValueError("one of its pods can't be read")
         return those_that_count(pods)
 
-    def _shown(self, namespace: str, pods: Sequence[PodSummary]) -> Iterator[Object]:
-        for name in those_that_tell(pods):
+    def _pods_worth_reading(self, namespace: str, pods: Sequence[PodSummary]) -> Iterator[Object]:
+        for name in those_worth_reading(pods):
             if pod := self._store.get(POD, name, namespace):
                 yield pod
 
-    def _complain(self, deployment: ModelKey, error: Exception) -> None:
-        """Once of each cause: it is looked at again and again."""
+    def _log_once(self, key: ModelKey, error: Exception) -> None:
+        """Once for each cause, because the refresh is tried again and again."""
         cause = type(error).__name__, str(error)[:LONGEST_CAUSE]
-        if self._complaints.get(deployment) != cause:
-            self._complaints[deployment] = cause
-            told = "It can't be read, so nobody can ask for it here, which is a bug worth a report: %s: %s"
-            log.error(told, *cause, exc_info=error, extra={"key": str(deployment)})
+        if self._logged.get(key) != cause:
+            self._logged[key] = cause
+            message = "This model can't be read, so requests for it fail. Please report this bug: %s: %s"
+            logger.error(message, *cause, exc_info=error, extra={"key": str(key)})
 
-    def _sight(self, deployment: ModelKey, thing: Object, pods: Sequence[PodSummary]) -> ModelView:
-        namespace, name = deployment
-        activity = self._activities[deployment]
+    def _view(self, key: ModelKey, deployment: Object, pods: Sequence[PodSummary]) -> ModelView:
+        namespace, name = key
+        activity = self._activities[key]
         ready = {pod.uid for pod in pods if pod.is_ready}
         activity.keep_only(ready)
         return ModelView(
-            deployment=thing,
-            port=self._port_of(claim_of(thing)),
+            deployment=deployment,
+            port=self._port_of(claim_of(deployment)),
             service=self._store.get(SERVICE, name, namespace),
             pods=pods,
-            shown=tuple(self._shown(namespace, pods)),
+            read_pods=tuple(self._pods_worth_reading(namespace, pods)),
             extra_slice=self._store.get(ENDPOINT_SLICE, names.activator_slice(name), namespace),
-            greeted=frozenset(each.uid for each in self._greeted[deployment]),
+            answered_ready=frozenset(each.uid for each in self._answered_ready[key]),
             now=self._now(),
-            starts=self._starts_of(deployment, thing),
+            starts=self._starts_of(key, deployment),
             use=activity.use_of(ready, self._clock()),
             running=activity.in_flight,
         )
 
-    def _follow(self, deployment: ModelKey, sight: ModelView) -> None:
-        """Engines are asked only where their load decides anything."""
-        scaling = scaling_of(sight.deployment)
+    def _poll_metrics(self, key: ModelKey, view: ModelView) -> None:
+        """Only where the load of the engines decides anything."""
+        scaling = scaling_of(view.deployment)
         decides = scaling.autoscaler == "KEDA" and scaling.max_replicas > scaling.min_replicas
-        port = engine_port(sight.service)
+        port = engine_port(view.service)
         targets = [
-            PollTarget(deployment, pod.uid, pod.address, port, metrics=pod.metrics)
-            for pod in sight.pods
+            PollTarget(key, pod.uid, pod.address, port, metrics=pod.metrics)
+            for pod in view.pods
             if decides and pod.is_ready and pod.metrics
         ]
-        self.scraping.follow(deployment, targets)
+        self.metrics_poller.follow(key, targets)
 
-    def _greet_who_starts(self, deployment: ModelKey, pods: Sequence[PodSummary]) -> None:
-        """What was said counts only until the API server knows better, or another container runs."""
+    def _poll_readiness(self, key: ModelKey, pods: Sequence[PodSummary]) -> None:
+        """An answer counts only until the API server knows better, or another container runs."""
         starting = {
-            PollTarget(deployment, pod.uid, pod.address, pod.question.port, pod.container, path=pod.question.path)
+            PollTarget(key, pod.uid, pod.address, pod.probe.port, pod.container, path=pod.probe.path)
             for pod in pods
-            if pod.container and pod.question
+            if pod.container and pod.probe
         }
-        self._greeted[deployment] &= starting
-        self.greeting.follow(deployment, starting)
+        self._answered_ready[key] &= starting
+        self.readiness_poller.follow(key, starting)
 
-    def _remember_starts(self, deployment: ModelKey, pods: Sequence[PodSummary]) -> None:
-        counted = self._counted[deployment]
+    def _remember_starts(self, key: ModelKey, pods: Sequence[PodSummary]) -> None:
+        counted = self._counted[key]
         for pod in pods:
             if pod.start is not None and pod.uid not in counted:
                 counted.add(pod.uid)
-                self._starts[deployment].append(pod.start)
+                self._starts[key].append(pod.start)
         counted &= {pod.uid for pod in pods}
 
-    def _starts_of(self, deployment: ModelKey, thing: Object) -> tuple[float, ...]:
-        if deployment in self._starts:
-            return tuple(self._starts[deployment])
-        last = last_cold_start(thing)
+    def _starts_of(self, key: ModelKey, deployment: Object) -> tuple[float, ...]:
+        if key in self._starts:
+            return tuple(self._starts[key])
+        last = last_cold_start(deployment)
         return () if last is None else (last,)
 
-    def _forget(self, deployment: ModelKey) -> None:
-        self._deployments.forget(deployment)
-        self.scraping.follow(deployment, ())
-        self.greeting.follow(deployment, ())
-        self._restless.discard(deployment)
-        self._due.pop(deployment, None)
-        for memory in (self._activities, self._starts, self._counted, self._greeted):
-            memory.pop(deployment, None)
+    def _forget(self, key: ModelKey) -> None:
+        self._states.forget(key)
+        self.metrics_poller.follow(key, ())
+        self.readiness_poller.follow(key, ())
+        self._starting.discard(key)
+        self._due.pop(key, None)
+        for memory in (self._activities, self._starts, self._counted, self._answered_ready):
+            memory.pop(key, None)

@@ -137,7 +137,7 @@ async def asked(keda: bool | None = False, replica: bool | None = False) -> Asyn
     judges = {scaler.SERVICE: always(keda), peers.SERVICE: always(replica)}
     telling = DemandPublisher(demand, "one_1")
     async with (
-        scaler.serve(demand, "127.0.0.1", 0, beside=telling.add_to, judges=judges) as port,
+        scaler.serve(demand, "127.0.0.1", 0, add_services=telling.add_to, checks=judges) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield channel

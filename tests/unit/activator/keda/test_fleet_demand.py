@@ -44,37 +44,37 @@ def test_alone_what_is_wanted_here_is_all(everyone: FleetDemand, own: Demand) ->
 
 def test_what_waits_elsewhere_is_added(everyone: FleetDemand, own: Demand) -> None:
     own.report(LLAMA, IDLE._replace(active=True, waiting=2, running=1.0))
-    everyone.hear("a", [BUSY], now=0)
-    everyone.hear("b", [BUSY], now=0)
+    everyone.record("a", [BUSY], now=0)
+    everyone.record("b", [BUSY], now=0)
     assert everyone.all.of(LLAMA) == ModelDemand(active=True, waiting=8, target_per_replica=8, running=1.0)
 
 
 @pytest.mark.parametrize(("odd", "taken_for"), [(-1, 0), (-(2**63), 0), (2**63 - 1, MOST_WAITING)])
 def test_odd_counts_of_a_peer_disturb_nobody(everyone: FleetDemand, own: Demand, odd: int, taken_for: int) -> None:
-    everyone.hear("a", [BUSY], now=0)
-    everyone.hear("b", [PeerCount(LLAMA, active=False, waiting=odd)], now=0)
+    everyone.record("a", [BUSY], now=0)
+    everyone.record("b", [PeerCount(LLAMA, active=False, waiting=odd)], now=0)
     assert everyone.all.of(LLAMA).waiting == 3 + taken_for
     own.report(LLAMA, IDLE._replace(active=True, waiting=2))
     assert everyone.all.of(LLAMA).waiting == 5 + taken_for
 
 
 def test_one_replica_that_wants_it_is_enough(everyone: FleetDemand) -> None:
-    everyone.hear("a", [PeerCount(LLAMA, active=True, waiting=0)], now=0)
+    everyone.record("a", [PeerCount(LLAMA, active=True, waiting=0)], now=0)
     assert everyone.all.of(LLAMA).active
-    everyone.hear("a", [PeerCount(LLAMA, active=False, waiting=0)], now=1)
+    everyone.record("a", [PeerCount(LLAMA, active=False, waiting=0)], now=1)
     assert not everyone.all.of(LLAMA).active
 
 
 def test_a_peer_that_begins_anew_has_forgotten_what_it_counted(everyone: FleetDemand) -> None:
-    everyone.hear("a", [BUSY], now=0)
-    everyone.hear("a", [], now=1)
+    everyone.record("a", [BUSY], now=0)
+    everyone.record("a", [], now=1)
     assert everyone.all.of(LLAMA).waiting == 3
-    everyone.hear("a", [], now=2, anew=True)
+    everyone.record("a", [], now=2, complete=True)
     assert everyone.all.of(LLAMA) == IDLE
 
 
 def test_a_silent_peer_is_believed_for_a_while(everyone: FleetDemand) -> None:
-    everyone.hear("a", [BUSY], now=0)
+    everyone.record("a", [BUSY], now=0)
     everyone.expire(EXPIRES_AFTER)
     assert everyone.all.of(LLAMA).active
     everyone.expire(EXPIRES_AFTER + 1)
@@ -82,7 +82,7 @@ def test_a_silent_peer_is_believed_for_a_while(everyone: FleetDemand) -> None:
 
 
 def test_what_is_not_known_here_is_unknown_whatever_others_say(everyone: FleetDemand, own: Demand) -> None:
-    everyone.hear("a", [PeerCount(GEMMA, active=True, waiting=1)], now=0)
+    everyone.record("a", [PeerCount(GEMMA, active=True, waiting=1)], now=0)
     with pytest.raises(UnknownModelError):
         everyone.all.of(GEMMA)
     own.report(GEMMA, IDLE)
@@ -138,10 +138,10 @@ async def replica(pod: str, *, identity: str = "") -> AsyncIterator[Replica]:
     telling = DemandPublisher(own, identity)
     clock = asyncio.get_running_loop().time
     api = Api()
-    following = PeerSubscriptions(everyone, identity, port=PORT, vouch=api.vouch, clock=clock)
+    following = PeerSubscriptions(everyone, identity, port=PORT, is_replica=api.vouch, clock=clock)
     made = Replica(own, everyone, following, pod, api)
     async with AsyncExitStack() as stack:
-        serving = scaler.serve(everyone.all, HOSTS[pod], PORT, beside=telling.add_to, judges=EVERYBODY, grace=1)
+        serving = scaler.serve(everyone.all, HOSTS[pod], PORT, add_services=telling.add_to, checks=EVERYBODY, grace=1)
         await stack.enter_async_context(serving)
         stack.callback(telling.end_streams)
         stack.push_async_callback(following.close)
@@ -151,7 +151,7 @@ async def replica(pod: str, *, identity: str = "") -> AsyncIterator[Replica]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "TRY_AGAIN_AFTER", 0.02)
-    monkeypatch.setattr(peers, "SIGN_OF_LIFE", 0.05)
+    monkeypatch.setattr(peers, "KEEPALIVE", 0.05)
 
 
 def wants(waiting: int) -> ModelDemand:
@@ -198,7 +198,7 @@ async def test_a_replica_that_is_gone_for_good_counts_no_more() -> None:
 
 async def test_a_replica_that_is_silent_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "SILENT_AFTER", 0.2)
-    monkeypatch.setattr(peers, "SIGN_OF_LIFE", 60.0)
+    monkeypatch.setattr(peers, "KEEPALIVE", 60.0)
     async with replica("one") as one, replica("two") as two:
         two.own.report(LLAMA, wants(5))
         one.follow(two)
@@ -243,18 +243,18 @@ async def test_counts_that_can_not_be_are_not_counted_and_the_others_are() -> No
     impossible = [("chat", "llama", -1), ("chat", "llama", 10**12), ("", "llama", 1), ("chat", "x" * 999, 1)]
     told = [pb.Count(namespace=namespace, name=name, waiting=waiting) for namespace, name, waiting in impossible]
     fine = pb.Count(namespace="chat", name="llama", active=True, waiting=4)
-    assert list(peers._possible([*told, fine])) == [PeerCount(LLAMA, active=True, waiting=4)]
+    assert list(peers._plausible([*told, fine])) == [PeerCount(LLAMA, active=True, waiting=4)]
 
 
 def test_one_replica_can_not_fill_the_memory_of_another(everyone: FleetDemand) -> None:
     for begin in range(0, 2 * MOST_COUNTED, 1000):
         many = [PeerCount(ModelKey("chat", f"m{begin + number}"), True, 1) for number in range(1000)]
-        everyone.hear("a", many, now=0)
-    assert len(everyone._theirs["a"]) == MOST_COUNTED
+        everyone.record("a", many, now=0)
+    assert len(everyone._of_peers["a"]) == MOST_COUNTED
 
 
 async def test_of_too_many_followers_the_oldest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "FOLLOWERS", 1)
+    monkeypatch.setattr(peers, "SUBSCRIBERS", 1)
     async with replica("one"), grpc.aio.insecure_channel(f"{HOSTS['one']}:{PORT}") as channel:
         stub = peers_rpc.PeersStub(channel)
         first = stub.Follow(pb.Follower(identity="x"))

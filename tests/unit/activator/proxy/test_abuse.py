@@ -84,7 +84,7 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 
 @pytest.fixture
 async def activator(engine: ScriptedEngine) -> AsyncIterator[Activator]:
-    async with activated(options=ProxyConfig(linger=0.1, head_timeout=5)) as activator:
+    async with activated(config=ProxyConfig(linger=0.1, head_timeout=5)) as activator:
         activator.ready(engine)
         yield activator
 
@@ -110,22 +110,22 @@ async def test_a_body_that_looks_like_a_request_is_a_body(activator: Activator, 
 
 @pytest.mark.parametrize("beginning", [b"", b"GET / HT", GET + b"Host: a\r\nX: "])
 async def test_who_does_not_say_what_it_wants_is_not_waited_for(engine: ScriptedEngine, beginning: bytes) -> None:
-    async with activated(options=ProxyConfig(head_timeout=0.1)) as activator, connected(activator) as client:
+    async with activated(config=ProxyConfig(head_timeout=0.1)) as activator, connected(activator) as client:
         client.say(beginning)
         assert await client.is_closed()
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(engine: ScriptedEngine) -> None:
-    options = ProxyConfig(body_timeout=0.1, linger=0.1)
-    async with activated(options=options) as activator, connected(activator) as client:
+    config = ProxyConfig(body_timeout=0.1, linger=0.1)
+    async with activated(config=config) as activator, connected(activator) as client:
         client.say(POST + b"Content-Length: 10\r\n\r\nabc")
         assert (await client.answer()).status == 408
         assert await client.is_closed()
 
 
 async def test_a_body_for_which_the_time_is_over_is_listened_to_until_its_client_has_seen_why() -> None:
-    options = ProxyConfig(linger=5.0)
-    async with activated(limits=HoldLimits(timeout=0.2), options=options) as activator, connected(activator) as client:
+    config = ProxyConfig(linger=5.0)
+    async with activated(limits=HoldLimits(timeout=0.2), config=config) as activator, connected(activator) as client:
         client.say(POST + b"Content-Length: 10\r\n\r\nabc")
         assert (await client.answer()).status == 408
         with pytest.raises(TimeoutError):
@@ -133,15 +133,15 @@ async def test_a_body_for_which_the_time_is_over_is_listened_to_until_its_client
 
 
 async def test_a_body_that_stops_on_its_way_to_a_replica_is_not_the_replicas_fault(engine: ScriptedEngine) -> None:
-    options = ProxyConfig(body_timeout=0.2, linger=0.1, kept_body=4)
-    async with activated(options=options) as activator, connected(activator) as client:
+    config = ProxyConfig(body_timeout=0.2, linger=0.1, stored_body=4)
+    async with activated(config=config) as activator, connected(activator) as client:
         activator.ready(engine)
         client.say(POST + b"Content-Length: 10\r\n\r\nabcdefg")
         assert (await client.answer()).status == 408
 
 
 async def test_a_connection_that_is_not_used_is_closed(engine: ScriptedEngine) -> None:
-    async with activated(options=ProxyConfig(idle_timeout=0.1)) as activator:
+    async with activated(config=ProxyConfig(idle_timeout=0.1)) as activator:
         activator.ready(engine)
         async with connected(activator) as client:
             client.post()
@@ -150,7 +150,7 @@ async def test_a_connection_that_is_not_used_is_closed(engine: ScriptedEngine) -
 
 
 async def test_too_many_connections_are_refused(engine: ScriptedEngine) -> None:
-    async with activated(options=ProxyConfig(connections_per_port=1)) as activator:
+    async with activated(config=ProxyConfig(connections_per_port=1)) as activator:
         activator.ready(engine)
         async with connected(activator) as first:
             first.post()
@@ -209,8 +209,8 @@ async def test_each_deployment_has_its_own_port_and_its_own_replicas(engine: Scr
     async with activated() as activator, scripted_engine() as other:
         activator.ready(engine)
         before = await activator.port()
-        activator.deployments.tell(ModelState(deployment=gemma, port=0))
-        assert await activator.doors.number(gemma) != before
+        activator.deployments.update(ModelState(key=gemma, port=0))
+        assert await activator.listeners.port(gemma) != before
         await ask(activator)
         assert (len(engine.asked), len(other.asked)) == (1, 0)
 
@@ -229,12 +229,12 @@ async def test_a_deployment_can_move_to_another_port(activator: Activator) -> No
 async def test_a_port_that_is_taken_is_opened_when_it_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("slipway.activator.proxy.listeners.TRY_AGAIN_AFTER", 0.02)
     deployments = ModelStates()
-    async with serve(deployments, Demand(), host="127.0.0.1", grace=0) as doors:
+    async with serve(deployments, Demand(), host="127.0.0.1", grace=0) as listeners:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             number = taken.getsockname()[1]
-            deployments.tell(ModelState(deployment=LLAMA, port=number))
+            deployments.update(ModelState(key=LLAMA, port=number))
             await asyncio.sleep(0.1)
-        assert await asyncio.wait_for(doors.number(LLAMA), 10) == number
+        assert await asyncio.wait_for(listeners.port(LLAMA), 10) == number
 
 
 def test_a_port_that_stays_taken_is_told_once_a_minute_and_tried_each_second(
@@ -250,7 +250,7 @@ def test_a_port_that_stays_taken_is_told_once_a_minute_and_tried_each_second(
     async def two_minutes_and_a_half() -> None:
         deployments = ModelStates()
         async with serve(deployments, Demand(), grace=0):
-            deployments.tell(ModelState(deployment=LLAMA, port=20000))
+            deployments.update(ModelState(key=LLAMA, port=20000))
             await asyncio.sleep(150.5)
 
     monkeypatch.setattr(Listener, "open", is_taken)
@@ -275,13 +275,13 @@ async def test_at_the_end_nobody_comes_in_any_more() -> None:
         port = await activator.port()
         held = asyncio.create_task(ask(activator))
         await activator.until_waiting(1)
-        closing = asyncio.create_task(activator.doors.close(grace=10))
+        closing = asyncio.create_task(activator.listeners.close(grace=10))
         await asyncio.sleep(0)
         activator.tell(port=free_port())
-        activator.deployments.tell(ModelState(deployment=ModelKey("chat", "another"), port=free_port()))
+        activator.deployments.update(ModelState(key=ModelKey("chat", "another"), port=free_port()))
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
-        assert not activator.doors._ports
+        assert not activator.listeners._ports
         activator.deployments.forget(LLAMA)
         assert (await held).error["code"] == "Deleting"
         await closing

@@ -24,13 +24,21 @@ ONE_TOO = Client("192.0.2.1", "owner")
 ANY = st.sampled_from([ONE, ONE_TOO, TWO])
 
 
-def room(**limits: float) -> WaitingRoom:
+def room(**limits: float) -> WaitingRoom[HeldRequest]:
     return WaitingRoom(HoldLimits(**limits), GlobalLimits())  # type: ignore[arg-type]  # numbers of either kind
 
 
-def come(room: WaitingRoom, client: Client = ONE, size: int = 0) -> HeldRequest:
+def entered(
+    room: WaitingRoom[HeldRequest], client: Client, now: float, *, overhead: int = 0, announced: int = 0
+) -> HeldRequest:
+    request = HeldRequest(client, now)
+    room.enter(request, overhead=overhead, announced=announced)
+    return request
+
+
+def come(room: WaitingRoom[HeldRequest], client: Client = ONE, size: int = 0) -> HeldRequest:
     """A request that is there as a whole; if there is no place for it, it leaves again."""
-    ticket = room.enter(client, 0.0)
+    ticket = entered(room, client, 0.0)
     try:
         room.grow(ticket, size)
         room.queue(ticket)
@@ -40,7 +48,7 @@ def come(room: WaitingRoom, client: Client = ONE, size: int = 0) -> HeldRequest:
     return ticket
 
 
-def fill(room: WaitingRoom, client: Client) -> int:
+def fill(room: WaitingRoom[HeldRequest], client: Client) -> int:
     """How many requests it lets this client have."""
     number = 0
     while True:
@@ -75,7 +83,7 @@ def test_who_finds_no_place_is_told_so() -> None:
     full = room(max_requests=1)
     come(full)
     with pytest.raises(NoPlaceError):
-        full.enter(TWO, 0.0)
+        entered(full, TWO, 0.0)
 
 
 def test_bytes_are_bounded_as_well() -> None:
@@ -89,26 +97,26 @@ def test_a_request_that_finds_no_place_takes_none() -> None:
     refusing = room(max_requests=2, max_bytes=100)
     with pytest.raises(NoPlaceError):
         come(refusing, ONE, 101)
-    assert (refusing.waiting, refusing.kept_bytes) == (0, 0)
+    assert (refusing.waiting, refusing._bytes.taken) == (0, 0)
 
 
 def test_what_is_announced_takes_nothing_but_is_refused_at_once_where_it_finds_no_place() -> None:
-    house = GlobalLimits()
-    announcing = WaitingRoom(HoldLimits(max_bytes=100), house)
-    announcing.enter(ONE, 0.0, announced=90)
-    announcing.enter(TWO, 0.0, announced=90)
-    assert (announcing.waiting, announcing.kept_bytes, house.bytes.taken) == (0, 0, 0)
+    global_limits = GlobalLimits()
+    announcing: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(max_bytes=100), global_limits)
+    entered(announcing, ONE, 0.0, announced=90)
+    entered(announcing, TWO, 0.0, announced=90)
+    assert (announcing.waiting, announcing._bytes.taken, global_limits.bytes.taken) == (0, 0, 0)
     with pytest.raises(NoPlaceError):
-        announcing.enter(TWO, 0.0, announced=101)
+        entered(announcing, TWO, 0.0, announced=101)
 
 
 def test_requests_on_their_way_are_bounded_and_one_client_leaves_half_to_others() -> None:
-    crowded = WaitingRoom(HoldLimits(), GlobalLimits(max_coming=8))
+    crowded: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(), GlobalLimits(max_arriving=8))
     for _ in range(4):
-        crowded.enter(ONE, 0.0)
+        entered(crowded, ONE, 0.0)
     with pytest.raises(TooManyArrivingError):
-        crowded.enter(ONE, 0.0)
-    crowded.queue(crowded.enter(TWO, 0.0))
+        entered(crowded, ONE, 0.0)
+    crowded.queue(entered(crowded, TWO, 0.0))
     assert crowded.waiting == 1
 
 
@@ -118,10 +126,10 @@ def test_one_client_alone_gets_three_quarters(total: int, alone: int) -> None:
 
 
 def test_what_one_body_may_have_is_what_its_client_gets() -> None:
-    alone = WaitingRoom(HoldLimits(max_bytes=1000), GlobalLimits())
-    assert alone.most_kept(ONE) == 750
-    come(alone, ONE, alone.most_kept(ONE) // 2)
-    come(alone, ONE, alone.most_kept(ONE) // 2)
+    alone: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(max_bytes=1000), GlobalLimits())
+    assert alone.largest_body(ONE) == 750
+    come(alone, ONE, alone.largest_body(ONE) // 2)
+    come(alone, ONE, alone.largest_body(ONE) // 2)
     with pytest.raises(NoPlaceError):
         come(alone, ONE, 1)
 
@@ -132,7 +140,7 @@ def test_a_newcomer_finds_a_place_unless_many_share_them(total: int, claims: lis
     places, held = FairLimit(total), dict.fromkeys("abcdef", 0)
     for client in claims:
         share = ((client, 3.0),)
-        if places.admit(share, 1):
+        if places.admits(share, 1):
             left = total - places.taken - 1
             assert held[client] == 0 or held[client] + 1 <= 3 * left
             places.take(share, 1)
@@ -177,17 +185,17 @@ LEVELS = {
 @pytest.mark.parametrize(("greedy", "modest"), LEVELS.values(), ids=LEVELS.keys())
 def test_in_the_house(of: str, greedy: list[tuple[str, str, Client]], modest: tuple[str, str, Client]) -> None:
     """Whatever the greedy take of it, a tenth of what there is at least is left to another one."""
-    house, rooms = (
-        GlobalLimits(max_requests=1000, max_bytes=100_000, max_coming=1000),
-        dict[tuple[str, str], WaitingRoom](),
+    global_limits, rooms = (
+        GlobalLimits(max_requests=1000, max_bytes=100_000, max_arriving=1000),
+        dict[tuple[str, str], WaitingRoom[HeldRequest]](),
     )
 
     def take(namespace: str, name: str, client: Client) -> bool:
         place = rooms.setdefault(
-            (namespace, name), WaitingRoom(HoldLimits(max_requests=100_000), house, (namespace, name))
+            (namespace, name), WaitingRoom(HoldLimits(max_requests=100_000), global_limits, (namespace, name))
         )
         try:
-            ticket = place.enter(client, 0.0, overhead=100 if of == "bytes" else 0)
+            ticket = entered(place, client, 0.0, overhead=100 if of == "bytes" else 0)
             if of == "requests":
                 place.queue(ticket)
         except NoPlaceError:
@@ -207,7 +215,7 @@ def test_who_waits_already_may_stay_when_the_limits_shrink() -> None:
     tickets = [come(shrinking, Client(str(each))) for each in range(5)]
     shrinking.set_limits(HoldLimits(max_requests=2))
     with pytest.raises(NoPlaceError):
-        shrinking.enter(Client("new"), 0.0)
+        entered(shrinking, Client("new"), 0.0)
     assert [shrinking.call() for _ in tickets] == tickets
 
 
@@ -216,7 +224,7 @@ def test_who_waits_already_may_stay_when_the_limits_shrink() -> None:
 
 def test_the_first_that_is_there_is_called_first_whoever_said_first_that_it_would_come() -> None:
     fair = room()
-    slow, quick = fair.enter(ONE, 0.0), fair.enter(TWO, 1.0)
+    slow, quick = entered(fair, ONE, 0.0), entered(fair, TWO, 1.0)
     fair.queue(quick)
     fair.queue(slow)
     assert [fair.call(), fair.call()] == [quick, slow]
@@ -261,12 +269,12 @@ def test_a_turn_that_is_given_back_is_that_of_the_next_one_of_the_same_client() 
     fair = room()
     first, second, other = come(fair), come(fair), come(fair, TWO)
     assert fair.call() is first
-    fair.give_back_turn(first)
+    fair.return_turn(first)
     fair.queue(first)
     assert [fair.call() for _ in range(3)] == [first, other, second]
     fair.queue(first)
     assert fair.call() is first
-    fair.give_back_turn(first)  # it was the only one
+    fair.return_turn(first)  # it was the only one
     assert not fair.has_next()
 
 
@@ -283,7 +291,7 @@ def test_those_who_have_left_are_not_remembered_behind_one_who_waits() -> None:
     come(leaving)
     for _ in range(10 * FEW):
         leaving.leave(come(leaving, TWO))
-    assert len(leaving._turns) <= 2 * FEW
+    assert len(leaving._rotation) <= 2 * FEW
 
 
 def test_clients_who_have_left_are_not_remembered_either() -> None:
@@ -291,7 +299,7 @@ def test_clients_who_have_left_are_not_remembered_either() -> None:
     come(leaving)
     for each in range(10 * FEW):
         leaving.leave(come(leaving, Client(f"address {each}")))
-    assert len(leaving._turns._of) <= 2 * FEW
+    assert len(leaving._rotation._of) <= 2 * FEW
 
 
 def test_leaving_twice_is_leaving_once() -> None:
@@ -299,46 +307,46 @@ def test_leaving_twice_is_leaving_once() -> None:
     ticket = come(leaving, size=10)
     leaving.leave(ticket)
     leaving.leave(ticket)
-    assert (leaving.waiting, leaving.kept_bytes) == (0, 0)
+    assert (leaving.waiting, leaving._bytes.taken) == (0, 0)
 
 
 def test_a_called_request_frees_its_place_but_not_its_bytes() -> None:
     calling = room()
     come(calling, size=10)
     calling.call()
-    assert (calling.waiting, calling.kept_bytes) == (0, 10)
+    assert (calling.waiting, calling._bytes.taken) == (0, 10)
 
 
 def test_an_answered_request_frees_the_bytes_of_its_body() -> None:
-    house = GlobalLimits()
-    answering = WaitingRoom(HoldLimits(), house)
-    ticket = answering.enter(ONE, 0.0, overhead=7)
+    global_limits = GlobalLimits()
+    answering: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(), global_limits)
+    ticket = entered(answering, ONE, 0.0, overhead=7)
     answering.grow(ticket, 10)
     answering.queue(ticket)
-    answering.answered(answering.call())
-    assert (answering.kept_bytes, house.bytes.taken) == (0, 7)
+    answering.drop_body(answering.call())
+    assert (answering._bytes.taken, global_limits.bytes.taken) == (0, 7)
     answering.leave(ticket)
-    assert house.bytes.taken == 0
+    assert global_limits.bytes.taken == 0
 
 
 def test_answers_that_nobody_reads_find_places_in_their_shares_alone() -> None:
-    house = GlobalLimits(max_bytes=1000)
-    slow = WaitingRoom(HoldLimits(), house)
+    global_limits = GlobalLimits(max_bytes=1000)
+    slow: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(), global_limits)
     for _ in range(5):
-        ticket = slow.enter(ONE, 0.0, overhead=10)
+        ticket = entered(slow, ONE, 0.0, overhead=10)
         slow.queue(ticket)
-        slow.answered(slow.call())
-        slow.grow(ticket, 0, beside=90)
+        slow.drop_body(slow.call())
+        slow.grow(ticket, 0, overhead=90)
     with pytest.raises(NoPlaceError):
-        slow.grow(ticket, 0, beside=90)
-    other = slow.enter(TWO, 0.0, overhead=10)
-    slow.grow(other, 0, beside=90)
-    slow.shrink(ticket, beside=90)
-    slow.grow(ticket, 0, beside=10)
+        slow.grow(ticket, 0, overhead=90)
+    other = entered(slow, TWO, 0.0, overhead=10)
+    slow.grow(other, 0, overhead=90)
+    slow.shrink(ticket, overhead=90)
+    slow.grow(ticket, 0, overhead=10)
 
 
 def test_the_deadline_counts_from_the_arrival() -> None:
-    assert room(timeout=20).enter(ONE, 100.0).deadline == 120.0
+    assert entered(room(timeout=20), ONE, 100.0).deadline == 120.0
 
 
 # --- whatever happens, in whatever order -----------------------------------------------------------------------------
@@ -352,38 +360,38 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.house = GlobalLimits(max_requests=12, max_bytes=1000, max_coming=5)
-        self.rooms = [
-            WaitingRoom(HoldLimits(max_requests=8, max_bytes=600), self.house, ("space", name)) for name in "ab"
+        self.global_limits = GlobalLimits(max_requests=12, max_bytes=1000, max_arriving=5)
+        self.rooms: list[WaitingRoom[HeldRequest]] = [
+            WaitingRoom(HoldLimits(max_requests=8, max_bytes=600), self.global_limits, ("space", name)) for name in "ab"
         ]
         self.waiting: list[list[HeldRequest]] = [[], []]
         self.sizes: list[dict[HeldRequest, int]] = [{}, {}]
-        self.coming: set[HeldRequest] = set()
+        self.arriving: set[HeldRequest] = set()
         self.overtaken: list[dict[str, Counter[str]]] = [{}, {}]  # by address: who had a turn while it waited for one
 
     @rule(target=entered, which=st.integers(0, 1), client=ANY, size=st.integers(0, 200))
     def enter(self, which: int, client: Client, size: int) -> tuple[int, HeldRequest] | None:
         try:
-            ticket = self.rooms[which].enter(client, 0.0, announced=size)
+            ticket = entered(self.rooms[which], client, 0.0, announced=size)
         except NoPlaceError:
             return None
         self.sizes[which][ticket] = 0
-        self.coming.add(ticket)
+        self.arriving.add(ticket)
         return which, ticket
 
     @rule(one=entered)
     def queue(self, one: tuple[int, HeldRequest] | None) -> None:
-        if one and one[1] in self.coming:
+        if one and one[1] in self.arriving:
             try:
                 self.rooms[one[0]].queue(one[1])
             except NoPlaceError:
                 return
-            self.coming.remove(one[1])
+            self.arriving.remove(one[1])
             self.waiting[one[0]].append(one[1])
 
     @rule(one=entered, size=st.integers(1, 100))
     def grow(self, one: tuple[int, HeldRequest] | None, size: int) -> None:
-        if one and one[1] in self.coming:
+        if one and one[1] in self.arriving:
             try:
                 self.rooms[one[0]].grow(one[1], size)
             except NoPlaceError:
@@ -396,7 +404,7 @@ class AnyOrder(RuleBasedStateMachine):
             which, ticket = one
             self.rooms[which].leave(ticket)
             self.sizes[which].pop(ticket, None)
-            self.coming.discard(ticket)
+            self.arriving.discard(ticket)
             if ticket in self.waiting[which]:
                 self.waiting[which].remove(ticket)
 
@@ -430,11 +438,15 @@ class AnyOrder(RuleBasedStateMachine):
     def the_books_agree(self) -> None:
         for each, waiting, sizes in zip(self.rooms, self.waiting, self.sizes, strict=True):
             assert each.waiting == len(waiting)
-            assert each.kept_bytes == sum(sizes.values())
+            assert each._bytes.taken == sum(sizes.values())
             assert each.has_next() == bool(waiting)
-        assert self.house.coming.taken == len(self.coming) <= self.house.max_coming
-        assert self.house.requests.taken == sum(map(len, self.waiting)) <= self.house.max_requests
-        assert self.house.bytes.taken == sum(sum(sizes.values()) for sizes in self.sizes) <= self.house.max_bytes
+        assert self.global_limits.arriving.taken == len(self.arriving) <= self.global_limits.max_arriving
+        assert self.global_limits.requests.taken == sum(map(len, self.waiting)) <= self.global_limits.max_requests
+        assert (
+            self.global_limits.bytes.taken
+            == sum(sum(sizes.values()) for sizes in self.sizes)
+            <= self.global_limits.max_bytes
+        )
 
 
 TestAnyOrder = AnyOrder.TestCase

@@ -66,7 +66,7 @@ def test_a_replica_rests_when_different_clients_fail_in_a_row() -> None:
     replicas = of(ONE)
     for client in range(DIFFERENT - 1):
         replicas.failed(ONE, client, 0.0)
-    replicas.answered(ONE)
+    replicas.succeeded(ONE)
     for client in range(DIFFERENT - 1):
         replicas.failed(ONE, client, 0.0)
     assert replicas.pick(0.0) == ONE
@@ -79,7 +79,7 @@ def test_a_replica_that_turns_away_rests_and_each_time_longer() -> None:
     rests, now = [], 0.0
     for _ in range(7):
         replicas.turned_away(ONE, now)
-        rested = replicas.next_rested(now)
+        rested = replicas.next_available(now)
         assert rested
         assert replicas.pick(now) is None
         rests.append(round(rested - now, 3))
@@ -92,9 +92,9 @@ def test_a_success_ends_the_rests() -> None:
     replicas = of(ONE)
     for _ in range(5):
         replicas.turned_away(ONE, 0.0)
-    replicas.answered(ONE)
+    replicas.succeeded(ONE)
     replicas.turned_away(ONE, 100.0)
-    assert replicas.next_rested(100.0) == pytest.approx(100.1)
+    assert replicas.next_available(100.0) == pytest.approx(100.1)
 
 
 def test_a_replica_that_is_ready_no_longer_is_not_picked_but_counted_until_it_has_answered() -> None:

@@ -3,7 +3,7 @@
 from ipaddress import ip_network
 
 import pytest
-from slipway.activator.proxy.admission import GlobalLimits, NoPlaceError, WaitingRoom
+from slipway.activator.proxy.admission import GlobalLimits, HeldRequest, NoPlaceError, WaitingRoom
 from slipway.activator.proxy.client_identity import Client, ClientIdentifier
 from slipway.activator.shared.hold_limits import HoldLimits
 
@@ -62,12 +62,15 @@ def test_an_endless_list_of_proxies_is_not_followed() -> None:
 
 
 def test_ten_thousand_invented_names_are_one_client_with_its_share_of_the_room() -> None:
-    room, refused = WaitingRoom(HoldLimits(max_requests=256), GlobalLimits()), 0
+    room: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(max_requests=256), GlobalLimits())
+    refused = 0
     for number in range(10_000):
         headers = [(b"authorization", b"Bearer %d" % number), (b"x-forwarded-for", b"10.0.0.%d" % (number % 256))]
         try:
-            room.queue(room.enter(TRUSTING.of(CLIENT, headers), 0.0))
+            request = HeldRequest(TRUSTING.of(CLIENT, headers), 0.0)
+            room.enter(request)
+            room.queue(request)
         except NoPlaceError:
             refused += 1
     assert (room.waiting, refused) == (192, 10_000 - 192)
-    assert room.enter(Client("192.0.2.8"), 0.0)
+    room.enter(HeldRequest(Client("192.0.2.8"), 0.0))

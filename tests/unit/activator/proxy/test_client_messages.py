@@ -52,7 +52,7 @@ def test_an_answer_is_the_same_event_in_whatever_pieces_it_comes(pieces: list[by
     ("refusal", "status", "type_", "code"),
     [
         (error_responses.failed(GONE, ""), 503, "service_unavailable_error", "ModelNotFound"),
-        (error_responses.full(9), 429, "rate_limit_error", "HoldFull"),
+        (error_responses.hold_full(9), 429, "rate_limit_error", "HoldFull"),
         (error_responses.overdue(9.0, None, "", 9), 504, "server_error", "HoldTimeout"),
         (error_responses.overdue(9.0, GONE, "", 9), 503, "service_unavailable_error", "ModelNotFound"),
         (error_responses.deleted(), 503, "service_unavailable_error", "Deleting"),

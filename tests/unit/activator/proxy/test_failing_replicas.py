@@ -63,7 +63,7 @@ async def test_a_replica_that_cannot_be_reached_does_not_keep_a_request_from_the
 async def test_what_can_be_sent_only_once_is_not_sent_over_a_connection_that_may_just_end(
     engine: ScriptedEngine,
 ) -> None:
-    async with activated(options=ProxyConfig(kept_body=1000)) as activator:
+    async with activated(config=ProxyConfig(stored_body=1000)) as activator:
         activator.ready(engine)
         engine.script = in_turn(answering(b"first"), echoing())
         for number in (1, 2):
@@ -121,8 +121,8 @@ async def test_an_answer_that_breaks_off_does_not_look_complete(activator: Activ
 
 
 async def test_a_body_that_is_gone_is_not_sent_again() -> None:
-    options = ProxyConfig(kept_body=10)
-    async with scripted_engine(cutting()) as engine, activated(options=options) as activator:
+    config = ProxyConfig(stored_body=10)
+    async with scripted_engine(cutting()) as engine, activated(config=config) as activator:
         activator.ready(engine)
         answered = await ask(activator, b"x" * 1000)
     assert (answered.status, answered.error["code"], len(engine.asked)) == (502, "ReplicaLost", 1)
@@ -216,23 +216,23 @@ async def test_a_replica_that_says_nothing_is_not_waited_for_for_ever(beginning:
         writer.write(beginning)
         await never.wait()
 
-    async with scripted_engine(script) as engine, activated(options=ProxyConfig(silence=0.2)) as activator:
+    async with scripted_engine(script) as engine, activated(config=ProxyConfig(silence=0.2)) as activator:
         activator.ready(engine)
         answered = await ask(activator)
         assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
-        assert "said nothing" in answered.error["message"]
+        assert "sent nothing" in answered.error["message"]
         await activator.until_inactive()
 
 
 @pytest.mark.parametrize("kept", [8 << 20, 1000], ids=["that can be sent again", "that passes through"])
 async def test_a_replica_that_says_nothing_to_a_large_body_is_not_waited_for_for_ever(kept: int) -> None:
     never = asyncio.Event()
-    options = ProxyConfig(silence=0.2, kept_body=kept)
-    async with scripted_engine(when(never, answering(b""))) as engine, activated(options=options) as activator:
+    config = ProxyConfig(silence=0.2, stored_body=kept)
+    async with scripted_engine(when(never, answering(b""))) as engine, activated(config=config) as activator:
         activator.ready(engine)
         answered = await ask(activator, b"x" * (2 * BLOCK))
         assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
-        assert "said nothing" in answered.error["message"]
+        assert "sent nothing" in answered.error["message"]
         assert len(engine.asked[0].body) == 2 * BLOCK
         await activator.until_inactive()
 
@@ -244,7 +244,7 @@ async def test_an_answer_that_does_not_go_on_is_broken_off() -> None:
         writer.write(STREAM_HEAD + in_chunk(token("word")))
         await never.wait()
 
-    async with scripted_engine(script) as engine, activated(options=ProxyConfig(silence=0.2)) as activator:
+    async with scripted_engine(script) as engine, activated(config=ProxyConfig(silence=0.2)) as activator:
         activator.ready(engine)
         async with connected(activator) as client:
             client.post()

@@ -88,7 +88,7 @@ async def test_a_body_in_chunks_arrives_whole(activator: Activator, engine: Scri
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_that_is_too_large_to_keep_passes_through(chunked: bool) -> None:
     body = bytes(range(256)) * 4096
-    async with scripted_engine(echoing()) as engine, activated(options=ProxyConfig(kept_body=1000)) as activator:
+    async with scripted_engine(echoing()) as engine, activated(config=ProxyConfig(stored_body=1000)) as activator:
         activator.ready(engine)
         async with connected(activator) as client:
             if chunked:

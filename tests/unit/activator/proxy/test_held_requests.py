@@ -42,7 +42,7 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 @pytest.fixture
 async def activator() -> AsyncIterator[Activator]:
     """One whose deployment is at zero."""
-    async with activated(options=ProxyConfig(linger=0.2, runbooks="https://docs.example/runbooks/")) as activator:
+    async with activated(config=ProxyConfig(linger=0.2, runbooks="https://docs.example/runbooks/")) as activator:
         yield activator
 
 
@@ -127,7 +127,7 @@ async def test_a_request_whose_replica_goes_away_waits_for_the_next(
 
 async def test_a_large_body_waits_in_the_sockets_and_passes_through(engine: ScriptedEngine) -> None:
     body = b"0123456789abcdef" * 65536
-    async with activated(options=ProxyConfig(kept_body=4096)) as activator:
+    async with activated(config=ProxyConfig(stored_body=4096)) as activator:
         asked = asyncio.create_task(ask(activator, body))
         await activator.until_waiting(1)
         activator.ready(engine)
@@ -152,7 +152,7 @@ async def test_a_client_that_leaves_is_forgotten_at_once_but_the_wake_goes_on(ac
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="needs to be told of a close behind unread data")
 async def test_a_client_that_leaves_behind_a_large_body_is_forgotten_too() -> None:
-    async with activated(options=ProxyConfig(kept_body=4096)) as activator:
+    async with activated(config=ProxyConfig(stored_body=4096)) as activator:
         async with connected(activator) as client:
             client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n" + b"x" * 200_000)
             await client.writer.drain()
@@ -260,7 +260,7 @@ async def test_a_body_that_grows_beyond_the_bound_is_refused() -> None:
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:
     async with (
-        activated(options=ProxyConfig(largest_body=1000, linger=0.2)) as activator,
+        activated(config=ProxyConfig(largest_body=1000, linger=0.2)) as activator,
         connected(activator) as client,
     ):
         if chunked:

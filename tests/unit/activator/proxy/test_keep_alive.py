@@ -22,7 +22,7 @@ OURS = RequestRules()
 
 
 def port_of(activator: Activator) -> Listener:
-    return activator.doors._ports[LLAMA][1]
+    return activator.listeners._listeners[LLAMA]
 
 
 async def only_connection(activator: Activator) -> ClientConnection:
@@ -71,8 +71,8 @@ async def test_who_is_not_let_in_keeps_no_connection_that_another_one_needs() ->
 
 
 async def test_who_is_not_let_in_is_not_waited_for_as_others_are() -> None:
-    options = ProxyConfig(head_timeout=0.1)
-    async with scene(only_from(), options=options) as refused, connected(refused.activator) as client:
+    config = ProxyConfig(head_timeout=0.1)
+    async with scene(only_from(), config=config) as refused, connected(refused.activator) as client:
         client.say(NOT_SERVED)
         await client.answer()
         assert await asyncio.wait_for(client.is_closed(), 5)
@@ -164,7 +164,7 @@ async def test_the_rest_of_a_request_that_has_begun_is_waited_for(activator: Act
         connection, port = await only_connection(activator), port_of(activator)
         client.say(POST[:30])
         async with asyncio.timeout(10):
-            while not connection.channel.parser.has_begun_head:  # noqa: ASYNC110
+            while not connection.channel.parser.has_started_head:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         await asyncio.sleep(0.01)
         port.shut()

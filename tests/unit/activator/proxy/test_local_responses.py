@@ -10,7 +10,7 @@ import pytest
 from slipway.activator.http1.heads import Headers, RequestHead
 from slipway.activator.proxy import access_errors
 from slipway.activator.proxy.error_responses import RefusedRequestError
-from slipway.activator.proxy.local_responses import LocalResponse, answer, state
+from slipway.activator.proxy.local_responses import LocalResponse, respond, state_word
 from slipway.activator.shared.request_rules import RequestRules
 from slipway.activator.tracking.rules_from_spec import rules_of
 from slipway.api.reasons import Reason, State
@@ -34,7 +34,7 @@ def head(line: str, headers: Headers | None = None, *, length: int | None = 0) -
 def told(
     line: str, rules: RequestRules = VLLM, *, headers: Headers | None = None, at: State = State.IDLE
 ) -> LocalResponse:
-    found = answer(rules, head(line, headers), at)
+    found = respond(rules, head(line, headers), at)
     assert found
     return found
 
@@ -47,8 +47,8 @@ def refused(
     line: str, rules: RequestRules = VLLM, *, headers: Headers | None = None, length: int | None = 0
 ) -> tuple[int, str]:
     with pytest.raises(RefusedRequestError) as raised:
-        answer(rules, head(line, headers, length=length), State.IDLE)
-    return raised.value.refusal.status, str(raised.value.refusal.reason)
+        respond(rules, head(line, headers, length=length), State.IDLE)
+    return raised.value.error.status, str(raised.value.error.reason)
 
 
 # --- the models ------------------------------------------------------------------------------------------------------
@@ -92,7 +92,7 @@ STATES = [
 
 @pytest.mark.parametrize(("cause", "is_coming", "expected"), STATES)
 def test_its_state_is_one_of_those_that_kubectl_shows(cause: Cause | None, is_coming: bool, expected: State) -> None:
-    assert state(cause, is_coming=is_coming) is expected
+    assert state_word(cause, is_coming=is_coming) is expected
 
 
 # --- browsers --------------------------------------------------------------------------------------------------------
@@ -171,12 +171,12 @@ def test_what_is_not_served_is_so_with_a_body_too() -> None:
 
 
 def test_a_request_that_wakes_is_not_answered_here() -> None:
-    assert answer(VLLM, head("POST /v1/chat/completions"), State.IDLE) is None
+    assert respond(VLLM, head("POST /v1/chat/completions"), State.IDLE) is None
 
 
 def test_a_spec_can_say_what_wakes_and_the_rest_is_told_so() -> None:
     chat_alone = replace(VLLM, wake_on=("POST /v1/chat/completions", "GET /v1/models"))
-    assert answer(chat_alone, head("GET /v1/models"), State.IDLE) is None
+    assert respond(chat_alone, head("GET /v1/models"), State.IDLE) is None
     assert refused("POST /v1/embeddings", chat_alone) == (503, "model_asleep")
     assert refused("POST /nothing", chat_alone) == (404, "unknown_url")
 
@@ -188,7 +188,7 @@ def test_what_an_engine_of_somebody_else_serves_is_not_known_so_it_is_not_denied
     assert refused("GET /get_model_info", SOMEBODY_ELSES) == (503, "model_asleep")
     assert refused("GET /favicon.ico", SOMEBODY_ELSES) == (404, "unknown_url")
     assert refused("OPTIONS /generate", SOMEBODY_ELSES, headers=PAGE) == (503, "model_asleep")
-    assert answer(SOMEBODY_ELSES, head("GET /health", length=1), State.IDLE)
+    assert respond(SOMEBODY_ELSES, head("GET /health", length=1), State.IDLE)
 
 
 # --- the words of the guard ------------------------------------------------------------------------------------------

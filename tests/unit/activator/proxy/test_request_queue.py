@@ -1,8 +1,7 @@
-"""The gate of one deployment in virtual time: who waits, who is called, and what is wanted meanwhile."""
+"""The request queue of one model in virtual time: who waits, who is called, and what is wanted meanwhile."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -12,7 +11,7 @@ from slipway.activator.proxy.admission import GlobalLimits, HeldRequest, Waiting
 from slipway.activator.proxy.balancer import DIFFERENT
 from slipway.activator.proxy.client_identity import Client
 from slipway.activator.proxy.error_responses import RefusedRequestError
-from slipway.activator.proxy.request_queue import MOST_TURNS, QueuedRequest, ReplicaFuture, RequestQueue
+from slipway.activator.proxy.request_queue import MOST_CALLS, QueuedRequest, ReplicaFuture, RequestQueue
 from slipway.activator.proxy.retry_policy import UpstreamFailure
 from slipway.activator.shared.demand import Demand, UnknownModelError
 from slipway.activator.shared.hold_limits import HoldLimits
@@ -43,33 +42,33 @@ def replace_concurrency(replica: Replica, at_a_time: int) -> Replica:
 
 
 class Scene:
-    """One gate, and visits to it that last until they are ended."""
+    """One queue, and requests in it that last until they leave."""
 
     def __init__(self, **known: Any) -> None:
-        self.known = ModelState(deployment=LLAMA, port=0, **{"limits": HoldLimits(timeout=100), **known})
+        self.known = ModelState(key=LLAMA, port=0, **{"limits": HoldLimits(timeout=100), **known})
         self.demand = Demand()
-        self.gate = RequestQueue(self.known, GlobalLimits(), self.demand)
-        self._open: dict[QueuedRequest, ExitStack] = {}
+        self.queue = RequestQueue(self.known, GlobalLimits(), self.demand)
+        self._open: list[QueuedRequest] = []
 
     def tell(self, **changes: Any) -> None:
         self.known = replace(self.known, **changes)
-        self.gate.tell(self.known)
+        self.queue.update(self.known)
 
     def enter(self, client: str = "one") -> QueuedRequest:
-        stack = ExitStack()
-        visit = stack.enter_context(self.gate.visit(Client(client)))
-        self._open[visit] = stack
-        return visit
+        request = self.queue.enter(Client(client))
+        self._open.append(request)
+        return request
 
     def ask(self, client: str = "one") -> tuple[QueuedRequest, ReplicaFuture]:
-        visit = self.enter(client)
-        return visit, visit.queue()
+        request = self.enter(client)
+        return request, self.queue.queue(request)
 
-    def leave(self, visit: QueuedRequest) -> None:
-        self._open.pop(visit).close()
+    def leave(self, request: QueuedRequest) -> None:
+        self._open.remove(request)
+        self.queue.leave(request)
 
     @property
-    def visits(self) -> list[QueuedRequest]:
+    def requests(self) -> list[QueuedRequest]:
         return list(self._open)
 
     @property
@@ -80,18 +79,18 @@ class Scene:
 @in_virtual_time
 async def test_who_finds_a_free_replica_does_not_wait() -> None:
     scene = Scene(replicas=(ONE,))
-    visit, turn = scene.ask()
-    assert (turn.result(), visit.was_held, visit.held) == (ONE, False, 0.0)
+    request, turn = scene.ask()
+    assert (turn.result(), request.was_held, request.held) == (ONE, False, 0.0)
 
 
 @in_virtual_time
 async def test_who_finds_none_waits_for_one() -> None:
     scene = Scene()
-    visit, turn = scene.ask()
+    request, turn = scene.ask()
     assert not turn.done()
     await asyncio.sleep(30)
     scene.tell(replicas=(ONE,))
-    assert (turn.result(), visit.was_held, visit.held) == (ONE, True, 30.0)
+    assert (turn.result(), request.was_held, request.held) == (ONE, True, 30.0)
 
 
 @in_virtual_time
@@ -99,7 +98,7 @@ async def test_the_next_is_called_when_one_is_done() -> None:
     scene = Scene(replicas=(ONE,))
     first, _ = scene.ask()
     _, turn = scene.ask("two")
-    first.answered()
+    scene.queue.responded(first)
     assert not turn.done()  # the replica is still at it
     scene.leave(first)
     assert turn.result() == ONE
@@ -112,8 +111,8 @@ async def test_a_failed_try_is_followed_by_one_at_another_replica_in_the_old_tur
     second, _ = scene.ask("two")
     _, third_turn = scene.ask("three")
     assert turn.result() == ONE
-    first.failed(UpstreamFailure.NO_CONNECTION)
-    again = first.queue()
+    scene.queue.failed(first, UpstreamFailure.NO_CONNECTION)
+    again = scene.queue.queue(first)
     scene.leave(second)
     assert (again.result(), third_turn.done()) == (TWO, False)
 
@@ -128,9 +127,9 @@ def test_a_request_that_failed_comes_again_after_a_while(failure: UpstreamFailur
 
 async def _fail_and_come_again(failure: UpstreamFailure) -> None:
     scene = Scene(replicas=(ONE,))
-    visit, _ = scene.ask()
-    visit.failed(failure)
-    turn = visit.queue()
+    request, _ = scene.ask()
+    scene.queue.failed(request, failure)
+    turn = scene.queue.queue(request)
     assert not turn.done()
     began = virtual_time.now()
     assert await turn == ONE
@@ -140,8 +139,8 @@ async def _fail_and_come_again(failure: UpstreamFailure) -> None:
 @in_virtual_time
 async def test_a_replica_that_turns_one_away_is_left_alone_by_all() -> None:
     scene = Scene(replicas=(ONE,))
-    visit, _ = scene.ask()
-    visit.failed(UpstreamFailure.TURNED_AWAY)
+    request, _ = scene.ask()
+    scene.queue.failed(request, UpstreamFailure.TURNED_AWAY)
     _, others = scene.ask("two")
     assert not others.done()
     await asyncio.sleep(0.1)
@@ -154,8 +153,8 @@ async def test_a_request_that_fails_holds_up_no_other_even_if_it_is_older() -> N
     poisoned, _ = scene.ask()
     waiting, turn = scene.ask("two")
     for _ in range(2):
-        poisoned.failed(UpstreamFailure.UNAVAILABLE)
-        again = poisoned.queue()
+        scene.queue.failed(poisoned, UpstreamFailure.UNAVAILABLE)
+        again = scene.queue.queue(poisoned)
         assert (turn.done(), again.done()) == (True, False)
         scene.leave(waiting)
         await again
@@ -166,8 +165,8 @@ async def test_a_request_that_fails_holds_up_no_other_even_if_it_is_older() -> N
 async def test_many_that_one_client_sends_to_fail_hold_up_no_other() -> None:
     scene = Scene(replicas=(replace_concurrency(ONE, 100),))
     for _ in range(20):
-        visit, _ = scene.ask("greedy")
-        visit.failed(UpstreamFailure.UNAVAILABLE)
+        request, _ = scene.ask("greedy")
+        scene.queue.failed(request, UpstreamFailure.UNAVAILABLE)
     _, turn = scene.ask("modest")
     assert turn.done()
 
@@ -179,13 +178,13 @@ async def test_requests_that_fail_take_the_turns_of_their_own_client_alone() -> 
     for _ in range(5):
         scene.ask("greedy")
     _, turn = scene.ask("modest")
-    under_way.failed(UpstreamFailure.UNAVAILABLE)
-    under_way.queue()
+    scene.queue.failed(under_way, UpstreamFailure.UNAVAILABLE)
+    scene.queue.queue(under_way)
     await asyncio.sleep(0)
-    called = next(visit for visit in scene.visits if visit.replica)
-    assert called.ticket.client == Client("greedy")  # the first to wait had come before the modest one
-    called.failed(UpstreamFailure.UNAVAILABLE)
-    called.queue()
+    called = next(request for request in scene.requests if request.replica)
+    assert called.client == Client("greedy")  # the first to wait had come before the modest one
+    scene.queue.failed(called, UpstreamFailure.UNAVAILABLE)
+    scene.queue.queue(called)
     assert turn.done()
 
 
@@ -195,8 +194,8 @@ async def test_a_request_that_stays_away_from_a_replica_leaves_its_turn_to_the_n
     failing, _ = scene.ask("one")
     _, next_turn = scene.ask("one")
     _, other_turn = scene.ask("two")
-    failing.failed(UpstreamFailure.UNAVAILABLE)
-    again = failing.queue()
+    scene.queue.failed(failing, UpstreamFailure.UNAVAILABLE)
+    again = scene.queue.queue(failing)
     assert (again.done(), next_turn.done(), other_turn.done()) == (False, True, False)
 
 
@@ -206,7 +205,7 @@ def test_requests_that_fail_are_looked_at_again_when_they_may_be_called_and_not_
     calls: list[HeldRequest] = []
     call = WaitingRoom.call
 
-    def counted(room: WaitingRoom) -> HeldRequest:
+    def counted(room: WaitingRoom[QueuedRequest]) -> HeldRequest:
         calls.append(call(room))
         return calls[-1]
 
@@ -217,22 +216,22 @@ def test_requests_that_fail_are_looked_at_again_when_they_may_be_called_and_not_
 async def _fail_often(calls: list[HeldRequest]) -> None:
     scene = Scene(replicas=(replace_concurrency(ONE, 10_000),), limits=HoldLimits(max_requests=10_000, timeout=100))
     for _ in range(300):
-        visit, _ = scene.ask()
-        visit.failed(UpstreamFailure.UNAVAILABLE)
-        visit.queue()
+        request, _ = scene.ask()
+        scene.queue.failed(request, UpstreamFailure.UNAVAILABLE)
+        scene.queue.queue(request)
     assert scene.demand.of(LLAMA).waiting == 300
     await asyncio.sleep(0.2)
-    assert all(visit.replica for visit in scene.visits)
+    assert all(request.replica for request in scene.requests)
     assert len(calls) == 3 * 300 - 1  # the first one found nobody waiting, and took its replica at once
 
 
 @in_virtual_time
 async def test_who_leaves_while_it_stays_away_from_a_replica_is_not_called() -> None:
     scene = Scene(replicas=(ONE,))
-    visit, _ = scene.ask()
-    visit.failed(UpstreamFailure.UNAVAILABLE)
-    visit.queue()
-    scene.leave(visit)
+    request, _ = scene.ask()
+    scene.queue.failed(request, UpstreamFailure.UNAVAILABLE)
+    scene.queue.queue(request)
+    scene.leave(request)
     await asyncio.sleep(1)
     assert (scene.is_active, scene.demand.of(LLAMA).waiting) == (False, 0)
 
@@ -240,13 +239,13 @@ async def test_who_leaves_while_it_stays_away_from_a_replica_is_not_called() -> 
 @in_virtual_time
 async def test_only_some_get_their_turns_before_others_are_served() -> None:
     scene = Scene(limits=HoldLimits(max_requests=10_000, timeout=100))
-    turns = [scene.ask()[1] for _ in range(3 * MOST_TURNS)]
+    turns = [scene.ask()[1] for _ in range(3 * MOST_CALLS)]
     scene.tell(replicas=(replace_concurrency(ONE, 10_000),))
     given, began = set(), virtual_time.now()
     while not all(turn.done() for turn in turns):
         given.add(sum(turn.done() for turn in turns))
         await asyncio.sleep(0)
-    assert given == {MOST_TURNS, 2 * MOST_TURNS}
+    assert given == {MOST_CALLS, 2 * MOST_CALLS}
     assert virtual_time.now() == began
 
 
@@ -254,8 +253,8 @@ async def test_only_some_get_their_turns_before_others_are_served() -> None:
 async def test_a_replica_at_which_all_clients_fail_is_left_alone() -> None:
     scene = Scene(replicas=(replace_concurrency(ONE, 100),))
     for client in range(DIFFERENT):
-        visit, _ = scene.ask(f"client {client}")
-        visit.failed(UpstreamFailure.UNAVAILABLE)
+        request, _ = scene.ask(f"client {client}")
+        scene.queue.failed(request, UpstreamFailure.UNAVAILABLE)
     _, turn = scene.ask("one more")
     assert not turn.done()
 
@@ -263,9 +262,9 @@ async def test_a_replica_at_which_all_clients_fail_is_left_alone() -> None:
 @in_virtual_time
 async def test_what_has_not_come_is_not_wanted() -> None:
     scene = Scene()
-    visit = scene.enter()
+    request = scene.enter()
     assert (scene.is_active, scene.demand.of(LLAMA).waiting) == (False, 0)
-    visit.queue()
+    scene.queue.queue(request)
     assert (scene.is_active, scene.demand.of(LLAMA).waiting) == (True, 1)
 
 
@@ -275,7 +274,7 @@ async def test_a_final_cause_refuses_all_who_wait_and_all_who_come() -> None:
     _, turn = scene.ask()
     reading = scene.enter("two")
     scene.tell(cause=GONE)
-    for late in (turn, reading.queue()):
+    for late in (turn, scene.queue.queue(reading)):
         with pytest.raises(RefusedRequestError, match="acme/gone"):
             late.result()
     with pytest.raises(RefusedRequestError, match="acme/gone"):
@@ -294,19 +293,19 @@ async def test_when_the_cause_is_gone_the_next_may_wait_again() -> None:
 @in_virtual_time
 async def test_a_wake_lasts_until_a_replica_is_ready_though_its_client_has_gone() -> None:
     scene = Scene()
-    visit, _ = scene.ask()
-    scene.leave(visit)
+    request, _ = scene.ask()
+    scene.leave(request)
     await asyncio.sleep(60)
-    assert (scene.is_active, scene.gate.waking_for) == (True, 60.0)
+    assert (scene.is_active, scene.queue.waking_for) == (True, 60.0)
     scene.tell(replicas=(ONE,))
-    assert (scene.is_active, scene.gate.waking_for) == (False, 0.0)
+    assert (scene.is_active, scene.queue.waking_for) == (False, 0.0)
 
 
 @in_virtual_time
 async def test_a_wake_ends_when_it_has_finally_failed() -> None:
     scene = Scene()
-    visit, _ = scene.ask()
-    scene.leave(visit)
+    request, _ = scene.ask()
+    scene.leave(request)
     scene.tell(cause=FULL)
     assert scene.is_active
     scene.tell(cause=GONE)
@@ -324,10 +323,10 @@ async def test_what_the_rest_keeps_in_use_stays_wanted() -> None:
 @in_virtual_time
 async def test_a_request_under_way_keeps_its_deployment_wanted_until_its_end() -> None:
     scene = Scene(replicas=(ONE,))
-    visit, _ = scene.ask()
-    visit.answered()
+    request, _ = scene.ask()
+    scene.queue.responded(request)
     assert scene.is_active
-    scene.leave(visit)
+    scene.leave(request)
     assert not scene.is_active
 
 
@@ -338,7 +337,7 @@ async def test_a_refused_newcomer_learns_when_the_wake_should_be_over() -> None:
     await asyncio.sleep(30)
     with pytest.raises(RefusedRequestError) as refused:
         scene.enter("two")
-    assert refused.value.refusal.retry_after == 50
+    assert refused.value.error.retry_after == 50
 
 
 @in_virtual_time
@@ -348,19 +347,19 @@ async def test_a_refused_newcomer_of_a_busy_deployment_may_come_again_soon() -> 
     scene.ask("two")
     with pytest.raises(RefusedRequestError) as refused:
         scene.enter("three")
-    assert refused.value.refusal.retry_after == 1
+    assert refused.value.error.retry_after == 1
 
 
 @in_virtual_time
 async def test_a_deployment_that_goes_is_wanted_no_more() -> None:
     scene = Scene()
-    visit, turn = scene.ask()
-    scene.gate.close()
-    with pytest.raises(RefusedRequestError, match="removed"):
+    request, turn = scene.ask()
+    scene.queue.close()
+    with pytest.raises(RefusedRequestError, match="deleted"):
         turn.result()
     with pytest.raises(UnknownModelError):
         scene.demand.of(LLAMA)
-    scene.leave(visit)
+    scene.leave(request)
 
 
 @in_virtual_time
@@ -368,10 +367,10 @@ async def test_a_refusal_that_nobody_waits_for_any_more_troubles_nobody() -> Non
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
     scene = Scene()
-    visit, turn = scene.ask()
+    request, turn = scene.ask()
     scene.tell(cause=GONE)
-    scene.leave(visit)
-    del visit, turn, scene
+    scene.leave(request)
+    del request, turn, scene
     assert complaints == []
 
 
@@ -381,9 +380,9 @@ async def test_who_went_at_once_and_failed_waits_among_the_others() -> None:
     first, _ = scene.ask()
     second, _ = scene.ask()
     _, third = scene.ask()
-    for visit in (second, first):
-        visit.failed(UpstreamFailure.TURNED_AWAY)
-        visit.queue()
+    for request in (second, first):
+        scene.queue.failed(request, UpstreamFailure.TURNED_AWAY)
+        scene.queue.queue(request)
     await asyncio.sleep(1)
     assert (bool(first.replica), bool(second.replica), third.done()) == (True, True, False)  # as they came
 

@@ -1,7 +1,7 @@
 """When a client that is refused is told to try again."""
 
 import pytest
-from slipway.activator.proxy.retry_after import retry_after
+from slipway.activator.proxy.retry_after import after_wake
 
 
 @pytest.mark.parametrize(
@@ -11,4 +11,4 @@ from slipway.activator.proxy.retry_after import retry_after
 def test_who_is_turned_away_comes_again_when_the_wake_should_be_over(
     expected: float, elapsed: float, seconds: int
 ) -> None:
-    assert retry_after(expected, elapsed) == seconds
+    assert after_wake(expected, elapsed) == seconds

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slipway.activator.proxy.stream_detection import MOST_THINGS, looking, wants_stream
+from slipway.activator.proxy.stream_detection import MOST_TOKENS, detect_stream, wants_stream
 
 LARGE = 2 << 20
 
@@ -68,7 +68,7 @@ def test_it_is_the_same_in_whatever_pieces_a_body_has_come(size: int, texts: int
     white = b" " * space
     body = b'{%b"stream"%b:%btrue}%b%b' % (before, white, white, white, b"" if wants else b"]")
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
-    assert outcome(looking(pieces)) == wants_stream(body) == wants
+    assert outcome(detect_stream(pieces)) == wants_stream(body) == wants
 
 
 def test_a_body_is_not_put_together_as_a_whole() -> None:
@@ -80,7 +80,7 @@ def test_a_body_is_not_put_together_as_a_whole() -> None:
             taken += 1
             yield piece
 
-    steps = looking(pieces())
+    steps = detect_stream(pieces())
     next(steps)
     assert taken < 16
     assert outcome(steps)
@@ -101,13 +101,13 @@ def test_a_long_text_before_it_hides_nothing(piece: bytes) -> None:
 
 @pytest.mark.parametrize("piece", [b"1,", b" ", b'"a",', b'{"a":"b"},'])
 def test_nor_do_many_things(piece: bytes) -> None:
-    number = min(LARGE // len(piece), MOST_THINGS // 5)
+    number = min(LARGE // len(piece), MOST_TOKENS // 5)
     assert wants_stream(b'{"a":[' + piece * number + b'1],"stream":true}')
 
 
 @pytest.mark.parametrize("piece", [b"[],", b"{},", b'"",', b'{"stream":true},'])
 def test_but_a_body_of_nothing_but_them_is_not_read_to_its_end(piece: bytes) -> None:
-    assert not wants_stream(b'{"a":[' + piece * MOST_THINGS + b'1],"stream":true}')
+    assert not wants_stream(b'{"a":[' + piece * MOST_TOKENS + b'1],"stream":true}')
 
 
 @pytest.mark.parametrize(
@@ -115,4 +115,4 @@ def test_but_a_body_of_nothing_but_them_is_not_read_to_its_end(piece: bytes) -> 
     [(b'{"a":[', b"[],"), (b'{"a":"', b"x"), (b'{"a":"', b'\\"'), (b"{", b" "), (b"{", b'"stream":true,')],
 )
 def test_others_are_served_while_a_large_body_is_read(begin: bytes, piece: bytes) -> None:
-    assert sum(1 for _ in looking([begin + piece * (LARGE // len(piece))])) >= 8
+    assert sum(1 for _ in detect_stream([begin + piece * (LARGE // len(piece))])) >= 8

@@ -39,7 +39,7 @@ async def test_they_are_closed_though_nobody_comes(engine: ScriptedEngine, monke
         await gives_back(UpstreamPool(idle), engine, 2)
     await until_left(engine, 6)
     assert len(idle) == 0
-    assert idle._alarm is None
+    assert idle._timer is None
 
 
 async def test_of_all_deployments_the_oldest_goes_where_there_are_too_many(engine: ScriptedEngine) -> None:
@@ -66,13 +66,13 @@ async def test_one_timer_is_enough_for_all_requests(engine: ScriptedEngine) -> N
     idle = IdleConnections()
     some = UpstreamPool(idle)
     await gives_back(some, engine, 1)
-    first = idle._alarm
+    first = idle._timer
     for _ in range(100):
         await gives_back(some, engine, 1)
-    assert idle._alarm is first
+    assert idle._timer is first
     assert engine.connections == 1
     some.close()
-    assert idle._alarm is None
+    assert idle._timer is None
 
 
 async def test_one_that_its_replica_has_closed_or_that_says_something_unasked_is_not_used(

@@ -100,8 +100,8 @@ def test_the_pieces_in_which_metrics_come_change_nothing(said: str, sizes: list[
 
 def test_a_replica_is_idle_since_it_was_first_seen() -> None:
     activity = ModelActivity()
-    activity.hear("a", QUIET, now=100)
-    activity.hear("a", QUIET, now=110)
+    activity.record("a", QUIET, now=100)
+    activity.record("a", QUIET, now=110)
     assert activity.use_of({"a"}, now=110).idle_for == 10
 
 
@@ -110,24 +110,24 @@ def test_a_replica_is_idle_since_it_was_first_seen() -> None:
 )
 def test_any_use_begins_the_time_anew(use: MetricsReading) -> None:
     activity = ModelActivity()
-    activity.hear("a", QUIET, now=100)
-    activity.hear("a", use, now=110)
-    activity.hear("a", MetricsReading(0, use.tokens), now=115)
+    activity.record("a", QUIET, now=100)
+    activity.record("a", use, now=110)
+    activity.record("a", MetricsReading(0, use.tokens), now=115)
     assert activity.use_of({"a"}, now=115).idle_for == 5
 
 
 def test_one_replica_in_use_keeps_all() -> None:
     activity = ModelActivity()
     for now in (100, 105, 110):
-        activity.hear("a", QUIET, now=now)
-        activity.hear("b", BUSY, now=now)
+        activity.record("a", QUIET, now=now)
+        activity.record("b", BUSY, now=now)
     assert activity.use_of({"a", "b"}, now=110).idle_for == 0
     assert activity.in_flight == 1
 
 
 def test_a_replica_that_says_nothing_is_not_idle() -> None:
     activity = ModelActivity()
-    activity.hear("a", QUIET, now=100)
+    activity.record("a", QUIET, now=100)
     assert activity.use_of({"a", "b"}, now=105) == ModelUse(idle_for=0, is_over=False)
     assert activity.use_of({"a"}, now=100 + STALE_AFTER) == ModelUse(idle_for=STALE_AFTER, is_over=True)
     assert activity.use_of({"a"}, now=101 + STALE_AFTER) == ModelUse(idle_for=0, is_over=False)
@@ -135,22 +135,22 @@ def test_a_replica_that_says_nothing_is_not_idle() -> None:
 
 def test_a_replica_that_is_gone_counts_no_more() -> None:
     activity = ModelActivity()
-    activity.hear("a", BUSY, now=100)
+    activity.record("a", BUSY, now=100)
     activity.keep_only({"b"})
     assert activity.in_flight == 0
 
 
 USE: dict[str, tuple[list[tuple[str, MetricsReading]], ModelUse]] = {
     "nobody came": ([("a", QUIET), ("a", QUIET)], ModelUse(1, is_over=True)),
-    "somebody comes": ([("a", QUIET), ("a", BUSY)], ModelUse(0, is_over=False, began=0)),
+    "somebody comes": ([("a", QUIET), ("a", BUSY)], ModelUse(0, is_over=False, started=0)),
     "somebody was quicker than we look": (
         [("a", QUIET), ("a", MetricsReading(0, 11))],
-        ModelUse(0, is_over=False, began=0),
+        ModelUse(0, is_over=False, started=0),
     ),
-    "somebody came and went": ([("a", QUIET), ("a", BUSY), ("a", QUIET)], ModelUse(1, is_over=True, began=1)),
+    "somebody came and went": ([("a", QUIET), ("a", BUSY), ("a", QUIET)], ModelUse(1, is_over=True, started=1)),
     "one came before the other went": (
         [("a", QUIET), ("b", QUIET), ("a", BUSY), ("b", BUSY), ("a", QUIET)],
-        ModelUse(1, is_over=False, began=2),
+        ModelUse(1, is_over=False, started=2),
     ),
     "somebody was there before we looked": ([("a", BUSY), ("a", BUSY)], ModelUse(0, is_over=False)),
 }
@@ -160,5 +160,5 @@ USE: dict[str, tuple[list[tuple[str, MetricsReading]], ModelUse]] = {
 def test_when_a_use_began_is_known_if_it_was_seen_to(heard: list[tuple[str, MetricsReading]], use: ModelUse) -> None:
     activity = ModelActivity()
     for second, (uid, reading) in enumerate(heard):
-        activity.hear(uid, reading, now=second)
+        activity.record(uid, reading, now=second)
     assert activity.use_of({uid for uid, _ in heard}, now=len(heard) - 1) == use

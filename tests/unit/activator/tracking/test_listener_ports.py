@@ -1,4 +1,4 @@
-"""The activator's view of the table, and what its doors make of it."""
+"""The activator's view of the table, and what its listeners make of it."""
 
 from __future__ import annotations
 
@@ -57,4 +57,4 @@ def test_of_two_ports_one_is_opened_and_it_is_told(caplog: pytest.LogCaptureFixt
     tables = Tables()
     tables.say({"20001": str(LLAMA), "20002": str(LLAMA)})
     assert tables.ports.port_of(LLAMA) == 20001
-    assert "20001 alone is opened" in caplog.text
+    assert "only 20001 is opened" in caplog.text

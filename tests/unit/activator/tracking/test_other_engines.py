@@ -84,7 +84,7 @@ def test_it_is_used_as_long_as_it_has_requests_and_idle_from_then_on(name: str) 
     for second, counts in enumerate(steps):
         told = reading(name, **counts)
         assert told
-        activity.hear("a", told, now=second)
+        activity.record("a", told, now=second)
         idle.append(activity.use_of({"a"}, now=second).idle_for)
     assert idle == [0, 0, 0, 0, 1, 2, 3]
 

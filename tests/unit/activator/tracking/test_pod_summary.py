@@ -13,7 +13,7 @@ from slipway.activator.tracking.pod_summary import (
     ReadinessProbe,
     summary_of,
     those_that_count,
-    those_that_tell,
+    those_worth_reading,
 )
 from slipway.api.engine_notes import USUAL
 from slipway.observing.keeping import pod_shown
@@ -57,11 +57,11 @@ def test_of_those_that_are_alike_the_newest_count() -> None:
 def test_of_a_few_pods_all_count_and_all_are_read() -> None:
     few = [*pods(COMING, 2 * MOST_SHOWN), replace(READY, name="ready")]
     assert those_that_count(few) == few
-    assert {*those_that_tell(few)} == {each.name for each in few}
+    assert {*those_worth_reading(few)} == {each.name for each in few}
 
 
 def test_of_very_many_in_one_state_the_oldest_and_the_newest_are_read() -> None:
-    told = those_that_tell(pods(COMING, 500))
+    told = those_worth_reading(pods(COMING, 500))
     assert len(told) == 2 * MOST_SHOWN
     assert {"0000", "0499"} <= {*told}
 
@@ -69,12 +69,12 @@ def test_of_very_many_in_one_state_the_oldest_and_the_newest_are_read() -> None:
 def test_many_that_are_in_one_state_hide_none_in_another() -> None:
     ready = replace(READY, name="ready")
     leaving, over = replace(POD, name="leaving", is_leaving=True), replace(POD, name="over")
-    assert {"ready", "leaving", "over"} <= {*those_that_tell([*pods(COMING, 500), ready, leaving, over])}
+    assert {"ready", "leaving", "over"} <= {*those_worth_reading([*pods(COMING, 500), ready, leaving, over])}
 
 
 def test_an_older_version_is_not_read() -> None:
     newer = replace(COMING, name="new", version="v2", created="2026-11-22T09:00:00Z")
-    assert those_that_tell([*pods(COMING, 5), newer]) == ["new"]
+    assert those_worth_reading([*pods(COMING, 5), newer]) == ["new"]
 
 
 # --- what one is asked -----------------------------------------------------------------------------------------------
@@ -97,15 +97,13 @@ def brief(probe: dict[str, Any] | None = None, **annotations: str) -> PodSummary
 
 
 def test_our_own_runtime_is_asked_so_that_it_keeps_its_answer_until_it_is_ready() -> None:
-    assert brief(OUR_PROBE).question == RUNTIME_PROBE
-    assert brief().question == RUNTIME_PROBE
+    assert brief(OUR_PROBE).probe == RUNTIME_PROBE
+    assert brief().probe == RUNTIME_PROBE
 
 
 @pytest.mark.parametrize("port", ["http", 9000])
 def test_an_engine_of_others_is_asked_what_the_kubelet_asks(port: str | int) -> None:
-    assert brief({"httpGet": {"path": "/health?deep=1", "port": port}}).question == ReadinessProbe(
-        9000, "/health?deep=1"
-    )
+    assert brief({"httpGet": {"path": "/health?deep=1", "port": port}}).probe == ReadinessProbe(9000, "/health?deep=1")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +121,7 @@ def test_an_engine_of_others_is_asked_what_the_kubelet_asks(port: str | int) -> 
     ids=["socket", "command", "no such port", "TLS", "host", "headers", "line break", "long"],
 )
 def test_what_only_the_kubelet_can_ask_is_left_to_it(probe: dict[str, Any]) -> None:
-    assert brief(probe).question is None
+    assert brief(probe).probe is None
 
 
 def test_of_a_pod_that_says_nothing_of_its_metrics_the_usual_is_known() -> None:

@@ -16,7 +16,7 @@ class Asked(Poller):
         super().__init__(timeout=1)
         self.now: list[PollTarget] = []  # who is asked
 
-    async def _ask(self, target: PollTarget) -> None:
+    async def _poll(self, target: PollTarget) -> None:
         self.now.append(target)
         try:
             await asyncio.Event().wait()

@@ -113,7 +113,7 @@ async def test_a_pod_that_is_gone_is_asked_no_more(
 async def test_another_start_of_its_container_is_greeted_anew(
     greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
 ) -> None:
-    again = PollTarget(target.deployment, target.uid, target.host, target.port, "another container")
+    again = PollTarget(target.key, target.uid, target.host, target.port, "another container")
     async with pod(target.port, [200]):
         for each in (target, again):
             greeted.came.clear()

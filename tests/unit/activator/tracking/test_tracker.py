@@ -35,9 +35,9 @@ class Sight:
         self.knowledge = Tracker(
             self._store, self._deployments, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
         )
-        self.greeting = Asking()
-        self.knowledge.greeting = self.greeting  # type: ignore[assignment]
-        self.knowledge.scraping = Asking()  # type: ignore[assignment]
+        self.readiness_poller = Asking()
+        self.knowledge.readiness_poller = self.readiness_poller  # type: ignore[assignment]
+        self.knowledge.metrics_poller = Asking()  # type: ignore[assignment]
         for kind, thing in ((LLM_DEPLOYMENT, model.deployment()), (SERVICE, model.service())):
             self._store.take(kind, "ADDED", thing, now=0)
 
@@ -49,11 +49,11 @@ class Sight:
         metadata["resourceVersion"] = str(next(self._versions))
         spec = {"containers": [{"name": "engine"}]}
         self._store.take(POD, "MODIFIED", {"metadata": metadata, "spec": spec, "status": status}, now=0)
-        self.knowledge.look(LLAMA)
+        self.knowledge.refresh(LLAMA)
 
     async def greet(self) -> None:
-        [target] = self.greeting.targets
-        self.knowledge.greet(target)
+        [target] = self.readiness_poller.targets
+        self.knowledge.record_ready(target)
         before = self._deployments.of(LLAMA)
         async with asyncio.timeout(10):
             while self._deployments.of(LLAMA) == before:  # noqa: ASYNC110 - it is looked at in a moment
@@ -69,7 +69,7 @@ class Sight:
 @pytest.fixture
 async def sight() -> AsyncIterator[Sight]:
     sight = Sight()
-    looking = asyncio.create_task(sight.knowledge.keep_looking())
+    looking = asyncio.create_task(sight.knowledge.keep_refreshing())
     yield sight
     looking.cancel()
 
@@ -94,6 +94,6 @@ async def test_once_the_api_server_has_called_it_ready_only_its_word_counts(sigh
     sight.pod()
     await sight.greet()
     sight.pod(ready=True)
-    assert sight.greeting.targets == []
+    assert sight.readiness_poller.targets == []
     sight.pod()
     assert sight.replicas == 0

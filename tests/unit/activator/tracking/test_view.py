@@ -9,7 +9,7 @@ import pytest
 from slipway.activator.shared.model_state import ModelState
 from slipway.activator.shared.replica import Replica
 from slipway.activator.tracking.idleness import ModelUse
-from slipway.activator.tracking.pod_summary import start_of, summary_of, those_that_tell
+from slipway.activator.tracking.pod_summary import start_of, summary_of, those_worth_reading
 from slipway.activator.tracking.rules_from_spec import allow_from
 from slipway.activator.tracking.view import ModelView, Object, last_cold_start, model_state
 from slipway.api.exposure import Peer
@@ -74,13 +74,13 @@ def failed(reason: Reason, *, generation: int = 2) -> Object:
     return {"conditions": [{"type": "Ready", "status": "False", "observedGeneration": generation, **told}]}
 
 
-SIGHT = ModelView(deployment=llm(), port=20123, service=service(), pods=(), shown=(), extra_slice=None, now=NOW)
+SIGHT = ModelView(deployment=llm(), port=20123, service=service(), pods=(), read_pods=(), extra_slice=None, now=NOW)
 
 
 def seen(pods: Sequence[Object] = (), **changes: Any) -> ModelState:
     briefs = [summary_of(each) for each in pods]
-    shown = [each for each in pods if each["metadata"]["name"] in those_that_tell(briefs)]
-    found = model_state(replace(SIGHT, pods=briefs, shown=shown, **changes))
+    shown = [each for each in pods if each["metadata"]["name"] in those_worth_reading(briefs)]
+    found = model_state(replace(SIGHT, pods=briefs, read_pods=shown, **changes))
     assert found
     return found
 
@@ -104,7 +104,7 @@ def test_requests_go_to_pods_that_are_ready_and_to_no_others() -> None:
 def test_a_pod_that_says_itself_that_it_is_ready_is_asked_before_the_api_server_knows() -> None:
     runs = [{"name": "engine", "containerID": "c1", "state": {"running": {}}}]
     pods = (pod("a", containerStatuses=runs), pod("b", containerStatuses=runs))
-    assert seen(pods=pods, greeted=frozenset("a")).replicas == (Replica("10.0.0.97", 8080, 16),)
+    assert seen(pods=pods, answered_ready=frozenset("a")).replicas == (Replica("10.0.0.97", 8080, 16),)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_pod_that_says_itself_that_it_is_ready_is_asked_before_the_api_server_
     ids=["it is deleted", "it has crashed", "no container runs", "it has no address"],
 )
 def test_what_a_pod_said_counts_no_more_once_it_cannot_serve(gone: Object) -> None:
-    assert seen(pods=(gone,), greeted=frozenset("a")).replicas == ()
+    assert seen(pods=(gone,), answered_ready=frozenset("a")).replicas == ()
 
 
 @pytest.mark.parametrize(

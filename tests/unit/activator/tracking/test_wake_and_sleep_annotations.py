@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from slipway.activator.tracking.idleness import ModelUse
 from slipway.activator.tracking.view import NOTICED_WITHIN, Object, next_moment
-from slipway.activator.tracking.watches import what_requests_meet
+from slipway.activator.tracking.watches import needed_of_deployment
 from slipway.api.names import SLEEP_ANNOTATION, WAKE_ANNOTATION
 from slipway.api.reasons import Reason
 
@@ -74,16 +74,18 @@ WOKEN = [
 SENT = [
     Row("while it serves, and nobody asks", False, sleep=5, pods=(pod(ready=20),), use=QUIET),
     Row("for later", True, sleep=-5, pods=(pod(ready=20),), use=QUIET),
-    Row("while it serves somebody", True, sleep=5, pods=(pod(ready=20),), use=ModelUse(0, False, began=10)),
-    Row("and who was served then has gone", False, sleep=9, pods=(pod(ready=20),), use=ModelUse(2, True, began=10)),
+    Row("while it serves somebody", True, sleep=5, pods=(pod(ready=20),), use=ModelUse(0, False, started=10)),
+    Row("and who was served then has gone", False, sleep=9, pods=(pod(ready=20),), use=ModelUse(2, True, started=10)),
     Row(
         "and somebody came at the same moment, and was seen a little later",
         False,
         sleep=30,
         pods=(pod(ready=20),),
-        use=ModelUse(2, True, began=30 - LATE),
+        use=ModelUse(2, True, started=30 - LATE),
     ),
-    Row("and somebody came after that", True, sleep=30, pods=(pod(ready=20),), use=ModelUse(2, True, began=29 - LATE)),
+    Row(
+        "and somebody came after that", True, sleep=30, pods=(pod(ready=20),), use=ModelUse(2, True, started=29 - LATE)
+    ),
     Row("and woke again for somebody", True, sleep=30, pods=(pod(age=29, ready=20),), use=QUIET),
     Row("where nothing is known of the replica", True, sleep=5, pods=(pod(ready=20),)),
     Row("so long ago that it is over", True, sleep=IDLE_AFTER, pods=(pod(age=9999, ready=9998),), use=QUIET),
@@ -143,9 +145,9 @@ def test_of_the_annotations_only_these_are_kept() -> None:
     thing["metadata"] |= {"uid": "1", "resourceVersion": "7"}
     asked = dict(thing["metadata"]["annotations"])
     thing["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "x" * 100_000
-    assert what_requests_meet(thing)["metadata"]["annotations"] == asked
+    assert needed_of_deployment(thing)["metadata"]["annotations"] == asked
     del thing["metadata"]["annotations"]
-    assert "annotations" not in what_requests_meet(thing)["metadata"]
+    assert "annotations" not in needed_of_deployment(thing)["metadata"]
 
 
 # --- who has asked before, and waits, or has gone away ---------------------------------------------------------------
@@ -154,8 +156,8 @@ def test_of_the_annotations_only_these_are_kept() -> None:
 @in_virtual_time
 async def test_sent_to_sleep_it_wakes_no_more_for_who_has_gone_away() -> None:
     scene = Scene()
-    visit, _ = scene.ask()
-    scene.leave(visit)
+    request, _ = scene.ask()
+    scene.leave(request)
     scene.tell(sent_to_sleep=NOW)
     assert not scene.is_active
 

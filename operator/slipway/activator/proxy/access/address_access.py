@@ -1,6 +1,6 @@
-"""Who is let in: an address, judged as a NetworkPolicy judges it, and the API key that a request shows. Pure.
+"""Which addresses may call a model: `access.allowFrom`, judged as a NetworkPolicy judges it. Pure.
 
-Whatever can't be read in an entry makes it match nobody: an entry lets in, so none may let in more than was meant.
+An entry that can't be read matches no address: it admits, so it must not admit more than was meant.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from slipway.process.addresses import Address
 
 @dataclass(frozen=True)
 class CallingPod:
-    """A pod at the address that asks."""
+    """A pod at the address that a request is from."""
 
     namespace: str
     labels: Labels
     namespace_labels: Labels
-    shares_address: bool = False  # with its node and all else there, so nobody can tell who asks
+    shares_address: bool = False  # with its node and others there, so it isn't known which of them calls
 
 
-# --- addresses -------------------------------------------------------------------------------------------------------
+# --- addresses --------------------------------------------------------------------------------------------------------
 
 
 def allows_address(allowed: AllowFrom, address: Address | None) -> bool:
@@ -47,11 +47,11 @@ def _in(within: AddressRange, version: int, number: int) -> bool:
     return within.first <= number <= within.last and within.version == version
 
 
-# --- pods ------------------------------------------------------------------------------------------------------------
+# --- pods -------------------------------------------------------------------------------------------------------------
 
 
 def allows_pods(allowed: AllowFrom, pods: Sequence[CallingPod], own_namespace: str) -> bool:
-    """Of several pods at one address, one could speak for another, so all must be let in."""
+    """Of several pods at one address, any could be the caller, so all must be allowed."""
     return bool(pods) and all(any(_names(entry, pod, own_namespace) for entry in allowed.pods) for pod in pods)
 
 
@@ -78,7 +78,7 @@ def _holds(requirement: SelectorRequirement, labels: Labels) -> bool:
         case "In":
             return value is not None and value in values
         case "NotIn":
-            return bool(values) and value not in values  # one without the label is not in them, too
+            return bool(values) and value not in values  # also without the label
         case "Exists":
             return value is not None and not values
         case "DoesNotExist":

@@ -1,7 +1,7 @@
-"""What is known of the Secrets of keys, within a bound for all of them together.
+"""What is known of the Secrets with API keys, within a bound for all of them together.
 
-Beyond it, the namespace of which most is known gives up what was asked for longest ago. So however many Secrets one
-tenant has, it only pushes out its own.
+Beyond it, the namespace of which most is known loses what was used longest ago. So however many Secrets one tenant has,
+it pushes out only its own.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from slipway.activator.proxy.access.token_bucket import TokenBucket
 
-MOST = 65_536  # things that are known: digests of keys, clients of a Secret; each takes some 200 bytes
-OF_A_SECRET = 16  # as many things as it takes beside them
-WRONG_PER_SECOND, WRONG_BURST = 0.5, 20  # keys that aren't valid, of one client and for one Secret
+MOST = 65_536  # entries: digests of keys, and clients of a Secret; each takes some 200 bytes
+OF_A_SECRET = 16  # entries that a Secret takes besides them
+WRONG_PER_SECOND, WRONG_BURST = 0.5, 20  # invalid keys, of one client and for one Secret
 CLIENTS, PROVEN = 1024, 2048  # of one Secret: clients with wrong keys, and valid keys of clients
 
 K = TypeVar("K")
@@ -26,10 +26,10 @@ V = TypeVar("V")
 
 
 class SecretProblem(Enum):
-    LATER = "later"  # the API server hasn't answered yet, or is asked too much
-    UNTOLD = "untold"  # the Secret may not be read
+    LATER = "later"  # the API server hasn't answered yet, or too many queries wait
+    UNREADABLE = "unreadable"  # the activator has no right to read the Secret
     MISSING = "missing"
-    TOO_LARGE = "too large"  # it is not read
+    TOO_LARGE = "too large"  # it isn't read
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SecretKeys:
     _proven: OrderedDict[tuple[str, bytes], None] = field(default_factory=OrderedDict)
 
     def wait(self, client: str, digest: bytes, now: float) -> float:
-        """Seconds for which a client isn't told whether a key is valid, unless it has shown that one before."""
+        """Seconds for which a client's key isn't checked, unless this client has sent it before and it was valid."""
         if (client, digest) in self._proven:
             return 0.0
         bucket = self._wrong.get(client)
@@ -62,53 +62,54 @@ class SecretKeys:
         self._proven.pop((client, digest), None)
         bucket = self._wrong.get(client) or TokenBucket(WRONG_PER_SECOND, WRONG_BURST)
         bucket.take(now)
-        _keep(self._wrong, client, bucket, most=CLIENTS)
+        _store(self._wrong, client, bucket, most=CLIENTS)
 
     def was_valid(self, client: str, digest: bytes) -> None:
-        _keep(self._proven, (client, digest), None, most=PROVEN)
+        _store(self._proven, (client, digest), None, most=PROVEN)
 
     def weigh(self) -> int:
+        """Entries."""
         return OF_A_SECRET + len(self.owners) + len(self._wrong) + len(self._proven)
 
 
 class ApiKeyCache:
     def __init__(self) -> None:
-        self._known: dict[str, OrderedDict[str, SecretKeys]] = {}  # by namespace and name, the one of longest ago first
+        self._secrets: dict[str, OrderedDict[str, SecretKeys]] = {}  # by namespace and name, the least recent first
         self._weights: Counter[str] = Counter()  # of namespaces
         self.weight = 0
 
-    def of(self, place: SecretRef) -> SecretKeys:
-        theirs = self._known.setdefault(place.namespace, OrderedDict())
-        known = theirs.setdefault(place.name, SecretKeys())
-        theirs.move_to_end(place.name)
-        self.weigh(place, known)
-        return known
+    def of(self, secret: SecretRef) -> SecretKeys:
+        in_namespace = self._secrets.setdefault(secret.namespace, OrderedDict())
+        keys = in_namespace.setdefault(secret.name, SecretKeys())
+        in_namespace.move_to_end(secret.name)
+        self.weigh(secret, keys)
+        return keys
 
-    def weigh(self, place: SecretRef, known: SecretKeys) -> None:
-        """After more of it is known, or less."""
-        theirs = self._known.get(place.namespace)
-        if theirs is None or theirs.get(place.name) is not known:
-            return  # it was given up meanwhile
-        self._add(place.namespace, known.weigh() - known.weight)
-        known.weight = known.weigh()
+    def weigh(self, secret: SecretRef, keys: SecretKeys) -> None:
+        """To be called after more of it is known, or less."""
+        in_namespace = self._secrets.get(secret.namespace)
+        if in_namespace is None or in_namespace.get(secret.name) is not keys:
+            return  # it was dropped meanwhile
+        self._add(secret.namespace, keys.weigh() - keys.weight)
+        keys.weight = keys.weigh()
         while self.weight > MOST:
-            self._give_up(max(self._weights, key=self._weights.__getitem__))
+            self._drop_one(max(self._weights, key=self._weights.__getitem__))
 
-    def _give_up(self, namespace: str) -> None:
-        theirs = self._known[namespace]
-        _, known = theirs.popitem(last=False)
-        self._add(namespace, -known.weight)
-        if not theirs:
-            del self._known[namespace], self._weights[namespace]
+    def _drop_one(self, namespace: str) -> None:
+        in_namespace = self._secrets[namespace]
+        _, keys = in_namespace.popitem(last=False)
+        self._add(namespace, -keys.weight)
+        if not in_namespace:
+            del self._secrets[namespace], self._weights[namespace]
 
     def _add(self, namespace: str, weight: int) -> None:
         self._weights[namespace] += weight
         self.weight += weight
 
 
-def _keep(kept: OrderedDict[K, V], key: K, value: V, *, most: int) -> None:
-    """And what has been kept longest without use goes."""
-    kept[key] = value
-    kept.move_to_end(key)
-    if len(kept) > most:
-        kept.popitem(last=False)
+def _store(stored: OrderedDict[K, V], key: K, value: V, *, most: int) -> None:
+    """Drops the least recently used entry if there are too many."""
+    stored[key] = value
+    stored.move_to_end(key)
+    if len(stored) > most:
+        stored.popitem(last=False)

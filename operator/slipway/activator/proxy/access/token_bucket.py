@@ -11,7 +11,7 @@ class TokenBucket:
         self._left, self._at = float(burst), -math.inf
 
     def take(self, now: float) -> bool:
-        """Whether it may happen now."""
+        """Returns whether it may happen now."""
         if self.wait(now) > 0:
             return False
         self._left -= 1

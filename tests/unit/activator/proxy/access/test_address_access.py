@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from slipway.activator.http1.heads import RequestHead
 from slipway.activator.proxy.access.address_access import CallingPod, allows_address, allows_pods, selects
-from slipway.activator.proxy.access.api_key_format import SHORTEST, shown_key
+from slipway.activator.proxy.access.api_key_format import SHORTEST, key_of
 from slipway.activator.shared.allow_from import AllowFrom
 from slipway.activator.tracking.rules_from_spec import allow_from
 from slipway.api.exposure import Peer
@@ -175,7 +175,7 @@ SHOWN = [
 
 @pytest.mark.parametrize(("headers", "key"), SHOWN)
 def test_a_key_is_shown_where_the_guard_looks_for_it(headers: list[tuple[bytes, bytes]], key: bytes) -> None:
-    assert shown_key(RequestHead(b"POST", b"/", headers, 0)) == key
+    assert key_of(RequestHead(b"POST", b"/", headers, 0)) == key
 
 
 @pytest.mark.parametrize(("headers", "key"), [each for each in SHOWN if len(each[1]) >= SHORTEST])

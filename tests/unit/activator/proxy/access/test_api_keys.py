@@ -259,7 +259,7 @@ async def test_a_secret_is_read_in_steps_and_not_beyond_the_keys_that_count(
 
 async def test_a_secret_that_may_not_be_read_says_nothing_of_keys(neighbours: Neighbours, keys: ApiKeys) -> None:
     neighbours.hidden = {"chat/keys"}
-    assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.UNTOLD)
+    assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.UNREADABLE)
     await check(keys, BOB)
     assert len(neighbours.asked) == 1
 

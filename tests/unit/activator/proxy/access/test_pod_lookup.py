@@ -34,7 +34,7 @@ def neighbours() -> Neighbours:
 
 
 def lookups(neighbours: Neighbours) -> PodLookup:
-    return PodLookup(neighbours.client, clock=neighbours.clock, look_again=())
+    return PodLookup(neighbours.client, clock=neighbours.clock, again_after=())
 
 
 async def names(lookups: PodLookup, address: str) -> list[str] | None:
@@ -101,14 +101,14 @@ async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: Neighbou
 
 
 async def test_a_pod_that_has_just_begun_is_looked_for_again_before_it_is_called_nobody(neighbours: Neighbours) -> None:
-    patient = PodLookup(neighbours.client, clock=neighbours.clock, look_again=(0, 0))
+    patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
     neighbours.then = lambda: neighbours.pod("10.0.0.7")
     assert await names(patient, "10.0.0.7") == ["pod-1"]
     assert len(neighbours.asked) == 2
 
 
 async def test_and_not_for_ever(neighbours: Neighbours) -> None:
-    patient = PodLookup(neighbours.client, clock=neighbours.clock, look_again=(0, 0))
+    patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
     assert await names(patient, "10.0.0.7") == []
     assert len(neighbours.asked) == 3
 
@@ -163,7 +163,7 @@ async def test_it_is_asked_no_more_often_for_that(neighbours: Neighbours) -> Non
 
 
 def in_chat_and_shop(neighbours: Neighbours) -> PodLookup:
-    return PodLookup(neighbours.client, clock=neighbours.clock, look_again=(), namespaces=("chat", "shop"))
+    return PodLookup(neighbours.client, clock=neighbours.clock, again_after=(), namespaces=("chat", "shop"))
 
 
 async def test_where_namespaces_are_named_pods_are_looked_for_there_and_nowhere_else(neighbours: Neighbours) -> None:
@@ -201,7 +201,7 @@ class Crowd:
     waited: list[float] = field(default_factory=lambda: [0.0])
 
     def __post_init__(self) -> None:
-        self.lookups = PodLookup(self.neighbours.client, clock=now, look_again=())
+        self.lookups = PodLookup(self.neighbours.client, clock=now, again_after=())
 
     def pods(self, namespace: str, count: int) -> list[str]:
         second = 1 + len(self.neighbours.namespaces)
@@ -212,7 +212,7 @@ class Crowd:
 
     async def ask(self, address: str, *, whose: str, asked: str = "chat") -> None:
         began = now()
-        pods = await self.lookups.pods_at(address, asked=asked)
+        pods = await self.lookups.pods_at(address, for_namespace=asked)
         self.counted.setdefault(whose, Counter())[bool(pods)] += 1
         self.waited.append(now() - began)
 
