@@ -84,7 +84,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self.peer = ""  # its address
         self._on_open = on_open
         self._events: deque[HttpEvent] = deque()
-        self._received = 0  # bytes, ever
+        self._received = 0  # bytes, in all
         self._taken_until: float = math.inf  # of them: no message that starts behind is read
         self._reader: asyncio.Future[None] | None = None
         self._read_until = math.inf  # by the loop's clock: until when it waits

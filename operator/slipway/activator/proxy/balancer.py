@@ -1,7 +1,7 @@
 """Load balancing: which replica gets the next request. Pure: the clock is an argument.
 
 The rule is in `Balancer.pick`: of the replicas that have capacity and are not backing off, the one with the fewest
-requests in flight; of several alike, the one that was picked longest ago.
+requests in flight; of several such, the one that was picked longest ago.
 
 A replica that admits no requests is left alone for a while. One at which a request fails is not, since that may be the
 fault of the request, and others would wait for it: only this request avoids the replica for a while.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, field
 
-from slipway.activator.shared.replica import Replica
+from slipway.activator.shared.replica import Replica, ReplicaAddress
 
 FIRST_BACKOFF, LONGEST_BACKOFF = (
     0.1,
@@ -39,8 +39,8 @@ class Balancer:
     """The replicas of one model, and the requests that each of them has from here."""
 
     def __init__(self) -> None:
-        self._ready: dict[tuple[str, int], Replica] = {}
-        self._loads: dict[tuple[str, int], _ReplicaLoad] = {}
+        self._ready: dict[ReplicaAddress, Replica] = {}
+        self._loads: dict[ReplicaAddress, _ReplicaLoad] = {}
         self._picks = 0
 
     def __bool__(self) -> bool:
@@ -52,7 +52,7 @@ class Balancer:
         return sum(load.in_flight for load in self._loads.values())
 
     @property
-    def addresses(self) -> frozenset[tuple[str, int]]:
+    def addresses(self) -> frozenset[ReplicaAddress]:
         return frozenset(self._ready)
 
     def set(self, ready: Iterable[Replica]) -> None:
@@ -64,8 +64,8 @@ class Balancer:
         for address in before - self._ready.keys():
             self._forget_if_unused(address)
 
-    def pick(self, now: float, avoided: Collection[tuple[str, int]] = ()) -> Replica | None:
-        """The one with the fewest requests in flight; of several alike, the one that was picked longest ago."""
+    def pick(self, now: float, avoided: Collection[ReplicaAddress] = ()) -> Replica | None:
+        """The one with the fewest requests in flight; of several such, the one that was picked longest ago."""
         best, least = None, (0, 0)
         for address, replica in self._ready.items():
             load = self._loads[address]
@@ -110,6 +110,6 @@ class Balancer:
             if len(load.failed) == DIFFERENT:
                 self.turned_away(replica, now)
 
-    def _forget_if_unused(self, address: tuple[str, int]) -> None:
+    def _forget_if_unused(self, address: ReplicaAddress) -> None:
         if address not in self._ready and (load := self._loads.get(address)) and load.in_flight == 0:
             del self._loads[address]

@@ -43,7 +43,7 @@ class ClientConnection:
         self._listener.enter(self)
 
     def shut(self) -> None:
-        """Answers what has been received by now, and no more. A head that has started is waited for as ever."""
+        """Answers what has been received by now, and no more. Of a head that has started, the rest is waited for."""
         self.channel.take_no_more()
         if not (self._is_owed_a_response() or self.channel.parser.has_started_head):
             self.channel.close()

@@ -30,7 +30,7 @@ from slipway.activator.proxy.retry_after import retry_after
 from slipway.activator.proxy.retry_policy import WITHOUT_WORK, UpstreamFailure
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.model_state import ModelState
-from slipway.activator.shared.replica import Replica
+from slipway.activator.shared.replica import Replica, ReplicaAddress
 from slipway.api.reasons import State
 
 MOST_CALLS = 64  # requests that are called in one go; others are served before more are
@@ -38,7 +38,6 @@ MOST_CALLS = 64  # requests that are called in one go; others are served before 
 RESPONSE_BUFFER = 128 * 1024
 """Bytes of a response that may be stored here, while its client is slow or it isn't known yet what it is."""
 
-Address = tuple[str, int]
 ReplicaFuture = asyncio.Future[Replica]
 
 
@@ -55,14 +54,14 @@ class QueuedRequest(HeldRequest):
     is_owed_a_turn: bool = False  # its last turn was of no use, through no fault of its own
     tries: int = 0  # at replicas that may have worked on it
     stores_response: bool = False  # bytes of its response are here, and have their place
-    avoided: dict[Address, float] = field(default_factory=dict)  # replicas that it stays away from, and until when
+    avoided: dict[ReplicaAddress, float] = field(default_factory=dict)  # replicas that it avoids, and until when
 
     @property
     def held(self) -> float:
         """Seconds from its arrival until a replica was free for it; 0 if one was when its body was complete."""
         return self.called_at - self.arrived if self.was_held and self.called_at is not None else 0.0
 
-    def avoids(self, now: float) -> dict[Address, float]:
+    def avoids(self, now: float) -> dict[ReplicaAddress, float]:
         return self.avoided and {address: until for address, until in self.avoided.items() if until > now}
 
 
@@ -84,7 +83,7 @@ class RequestQueue:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._is_closed = False
-        self.on_replicas: Callable[[frozenset[Address]], None] = lambda addresses: None
+        self.on_replicas: Callable[[frozenset[ReplicaAddress]], None] = lambda addresses: None
         self.update(state)
 
     # --- the model ---------------------------------------------------------------------------------------------------
@@ -119,7 +118,7 @@ class RequestQueue:
         return 0.0 if self._waking_since is None else self._loop.time() - self._waking_since
 
     @property
-    def addresses(self) -> frozenset[Address]:
+    def addresses(self) -> frozenset[ReplicaAddress]:
         """Of replicas that are ready."""
         return self._balancer.addresses
 
@@ -254,7 +253,7 @@ class RequestQueue:
         self._set_timer(now, is_over=calls < MOST_CALLS)
 
     def _set_request_aside(self, request: QueuedRequest, until: float) -> None:
-        """It avoids all replicas that are free. That is over soon, and it isn't called before."""
+        """It avoids all replicas that are free. It isn't called before one of them may be tried again."""
         self._room.set_aside(request)
         heapq.heappush(self._set_aside, (until, request.number, request))
 
@@ -295,7 +294,7 @@ class RequestQueue:
         return True
 
     def _give(self, replica: Replica, request: QueuedRequest, now: float) -> None:
-        """To a request that waits for its turn."""
+        """To a request that is called."""
         is_first_try = request.called_at is None
         self._balancer.take(replica)
         self._in_flight += request.is_demand

@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from slipway.activator.http1.channel import LONGEST_STALL, Channel, ReplicaChannel
 from slipway.activator.http1.parsing import ResponseParser
 from slipway.activator.proxy.open_files import MOST_IDLE
-
-Address = tuple[str, int]
+from slipway.activator.shared.replica import ReplicaAddress
 
 KEPT_FOR = 4.0  # seconds: less than uvicorn's five, so that one is seldom used while uvicorn closes it
 MOST_KEPT = 256  # for each replica
@@ -82,11 +81,11 @@ class UpstreamPool:
 
     def __init__(self, idle: IdleConnections | None = None, *, connect_timeout: float = 2.0) -> None:
         self._connect_timeout = connect_timeout
-        self._ours: frozenset[Address] = frozenset()
+        self._ours: frozenset[ReplicaAddress] = frozenset()
         self._all_idle = IdleConnections() if idle is None else idle
-        self._idle: defaultdict[Address, OfOneReplica] = defaultdict(OrderedDict)
+        self._idle: defaultdict[ReplicaAddress, OfOneReplica] = defaultdict(OrderedDict)
 
-    async def get(self, address: Address, *, fresh: bool = False) -> tuple[ReplicaChannel, bool]:
+    async def get(self, address: ReplicaAddress, *, fresh: bool = False) -> tuple[ReplicaChannel, bool]:
         """A connection, and whether it has been used before (never, if it is to be `fresh`); OSError if none can be
         opened."""
         idle = self._idle.get(address)
@@ -97,13 +96,13 @@ class UpstreamPool:
         _set_up(transport.get_extra_info("socket"))
         return channel, False
 
-    def give_back(self, address: Address, channel: ReplicaChannel) -> None:
+    def give_back(self, address: ReplicaAddress, channel: ReplicaChannel) -> None:
         if address in self._ours:
             self._all_idle.keep(channel, self._idle[address])
         else:
             channel.abort()
 
-    def keep_only(self, addresses: Iterable[Address]) -> None:
+    def keep_only(self, addresses: Iterable[ReplicaAddress]) -> None:
         """Connections to any other replica are not kept any longer."""
         self._ours = frozenset(addresses)
         for address in self._idle.keys() - self._ours:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+ReplicaAddress = tuple[str, int]
+
 
 class Replica(NamedTuple):
     """A replica that is ready, and how many requests it takes at a time."""
@@ -13,5 +15,5 @@ class Replica(NamedTuple):
     max_concurrency: int
 
     @property
-    def address(self) -> tuple[str, int]:
+    def address(self) -> ReplicaAddress:
         return self.host, self.port

@@ -1,4 +1,4 @@
-"""When the state of which model is computed again: soon after it has changed, one at a time, with pauses in between.
+"""Decides which model's state is computed again, and when: after a change, one at a time, with pauses in between.
 
 A refresh costs the more, the more pods a model has; and the tenant of a namespace may create thousands of pods, and
 change them all the time. So however often a model changes meanwhile, it is refreshed once; turns rotate among

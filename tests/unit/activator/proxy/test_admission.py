@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 from slipway.activator.proxy.admission import (
     FEW,
+    TABLE,
     GlobalLimits,
     HeldRequest,
+    HoldEvent,
+    HoldState,
     NoPlaceError,
     TooManyArrivingError,
     WaitingRoom,
@@ -450,3 +453,16 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
+
+
+# --- the states of one request ---------------------------------------------------------------------------------------
+
+
+def test_a_request_leaves_from_any_state_and_comes_back_from_none() -> None:
+    assert {TABLE[state, HoldEvent.LEAVE] for state in HoldState} == {HoldState.LEFT}
+    assert [event for state, event in TABLE if state is HoldState.LEFT] == [HoldEvent.LEAVE]
+
+
+@pytest.mark.parametrize("state", [HoldState.NEW, HoldState.QUEUED, HoldState.SET_ASIDE, HoldState.LEFT])
+def test_only_a_request_that_was_called_is_set_aside(state: HoldState) -> None:
+    assert (state, HoldEvent.SET_ASIDE) not in TABLE

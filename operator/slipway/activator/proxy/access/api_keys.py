@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ApiKeyCheck:
-    """What came of checking one key."""
+    """The result of checking one key."""
 
     owner: str | None = None  # of a valid key: the entry's name in the Secret
     problem: SecretProblem | None = None
