@@ -366,7 +366,7 @@ async def test_whatever_a_spec_says_others_are_served(activator: Activator, spec
 async def test_one_that_the_activator_fails_at_is_told_once_and_known_again_when_it_can_be_read(
     activator: Activator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "LOOK_AGAIN_AFTER", 0.01)
+    monkeypatch.setattr(looking, "REFRESH_AGAIN_AFTER", 0.01)
     activator.write(TRAP)
     activator.knowledge.refresh_all()
     activator.write(TRAP, spec={"model": 7})

@@ -17,7 +17,16 @@ from weakref import WeakKeyDictionary
 
 from slipway.activator.http1.loop_budget import LoopBudget, of_this_loop
 from slipway.activator.http1.parsing import MOST_SEGMENTS, HttpEvent, RequestParser, ResponseParser
-from slipway.activator.http1.peer_state import GONE, SENDS_NO_MORE, PeerEvent, PeerState, next_state
+from slipway.activator.http1.peer_state import (
+    ENDED,
+    GONE,
+    HALF_CLOSED,
+    PAUSED,
+    READING,
+    SENDS_NO_MORE,
+    PeerEvent,
+    next_state,
+)
 
 MOST_UNREAD = 64 * 1024
 """Bytes that were received and are not read yet: there are never more, except for those of one short body."""
@@ -79,7 +88,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         self._most_at_once = most_at_once
         self.on_gone: Callable[[], None] | None = None
         self.on_half_closed: Callable[[], bool] | None = None
-        self._state = PeerState.READING
+        self._state = READING
         self.is_gone = False  # as the state says
         self.peer = ""  # its address
         self._on_open = on_open
@@ -120,7 +129,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def buffer_updated(self, nbytes: int) -> None:
         self._received += nbytes
         self.parser.take(bytes(self._buffer[:nbytes]))
-        if self._state is PeerState.READING and self.parser.unparsed >= self._most_at_once:
+        if self._state is READING and self.parser.unparsed >= self._most_at_once:
             self._move(PeerEvent.FULL)
             self._transport.pause_reading()
             self._check_soon(CHECK_AFTER)
@@ -197,7 +206,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def _parse(self) -> None:
         self._events.extend(self.parser.events())
         self._budget.spend(self.parser.work)
-        if self._state is PeerState.PAUSED:
+        if self._state is PAUSED:
             self._read_on()
         if self.is_gone:
             self._release_parser()
@@ -253,7 +262,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         """What may be sent now to find out whether the peer is there; empty if a response is on its way anyway, and
         None if nothing may be sent."""
         self._probe, self._has_probed = probe, False
-        if probe and self._state is PeerState.HALF_CLOSED:
+        if probe and self._state is HALF_CLOSED:
             self._check_soon(0.0)
 
     def has_peer_left(self) -> bool:
@@ -271,7 +280,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
     def _check_peer(self, waited: float) -> None:
         """While we don't read from the peer, the event loop doesn't notice that it has gone."""
         self._check = None
-        if self._state not in (PeerState.PAUSED, PeerState.HALF_CLOSED) or self._transport.is_closing():
+        if self._state not in (PAUSED, HALF_CLOSED) or self._transport.is_closing():
             return
         tcp_state = self._tcp_state()
         after = min(2 * waited, CHECK_AFTER) or FIRST_CHECK
@@ -317,13 +326,13 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
             self._set_timer(self._read_until)
 
     def _read_on(self) -> None:
-        if self._state is PeerState.PAUSED and self.parser.unparsed < self._most_at_once:
+        if self._state is PAUSED and self.parser.unparsed < self._most_at_once:
             self._move(PeerEvent.DRAINED)
             self._transport.resume_reading()
 
     def _last_events(self) -> list[HttpEvent]:
         """The events that follow from the end of the connection."""
-        has_ended = self._state in (PeerState.HALF_CLOSED, PeerState.ENDED)
+        has_ended = self._state in (HALF_CLOSED, ENDED)
         last = list(self.parser.eof()) if isinstance(self.parser, ResponseParser) and has_ended else []
         if not last:
             raise ConnectionGoneError("the peer has closed the connection")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import IntEnum, auto  # an IntEnum is hashed in C, which matters for each request
 
 
-class PeerState(Enum):
+class PeerState(IntEnum):
     READING = auto()  # what it sends is read
     PAUSED = auto()  # it isn't, because enough is unparsed; so nothing tells us if the peer goes
     HALF_CLOSED = auto()  # it has ended its side of the connection, and may still be owed a response
@@ -14,7 +14,11 @@ class PeerState(Enum):
     LOST = auto()  # the connection is over, and the peer hadn't
 
 
-class PeerEvent(Enum):
+READING, PAUSED, HALF_CLOSED, ENDED, LOST = PeerState
+"""To read a member of an enum's class takes four times as long as to read a constant (Python 3.11)."""
+
+
+class PeerEvent(IntEnum):
     FULL = auto()  # enough is unparsed
     DRAINED = auto()  # there is room for more
     HALF_CLOSE = auto()
@@ -22,16 +26,16 @@ class PeerEvent(Enum):
 
 
 TABLE: Mapping[tuple[PeerState, PeerEvent], PeerState] = {
-    (PeerState.READING, PeerEvent.FULL): PeerState.PAUSED,
-    (PeerState.READING, PeerEvent.HALF_CLOSE): PeerState.HALF_CLOSED,
-    (PeerState.READING, PeerEvent.GONE): PeerState.LOST,
-    (PeerState.PAUSED, PeerEvent.DRAINED): PeerState.READING,
-    (PeerState.PAUSED, PeerEvent.HALF_CLOSE): PeerState.HALF_CLOSED,
-    (PeerState.PAUSED, PeerEvent.GONE): PeerState.LOST,
-    (PeerState.HALF_CLOSED, PeerEvent.GONE): PeerState.ENDED,
+    (READING, PeerEvent.FULL): PAUSED,
+    (READING, PeerEvent.HALF_CLOSE): HALF_CLOSED,
+    (READING, PeerEvent.GONE): LOST,
+    (PAUSED, PeerEvent.DRAINED): READING,
+    (PAUSED, PeerEvent.HALF_CLOSE): HALF_CLOSED,
+    (PAUSED, PeerEvent.GONE): LOST,
+    (HALF_CLOSED, PeerEvent.GONE): ENDED,
 }
-GONE = (PeerState.ENDED, PeerState.LOST)
-SENDS_NO_MORE = (PeerState.HALF_CLOSED, *GONE)
+GONE = (ENDED, LOST)
+SENDS_NO_MORE = (HALF_CLOSED, *GONE)
 
 
 def next_state(state: PeerState, event: PeerEvent) -> PeerState:

@@ -22,7 +22,7 @@ from slipway.activator.http1.heads import (
 )
 from slipway.activator.proxy.error_responses import ErrorResponse
 from slipway.activator.proxy.event_stream import SingleEvent, comment, event
-from slipway.activator.proxy.response_state import ResponseEvent, ResponseState, next_state
+from slipway.activator.proxy.response_state import HEARTBEATS, NOTHING_SENT, ResponseEvent, ResponseState, next_state
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # shows whether a client is still there, and needs no reply from it
 CLOSE = (b"connection", b"close")
@@ -42,22 +42,22 @@ class ClientResponse:
         self._request = request
         self._is_http10 = request is not None and request.is_http10
         self._to_head_request = request is not None and request.method == b"HEAD"
-        self._state = ResponseState.NOTHING_SENT
+        self._state = NOTHING_SENT
         self._is_chunked = False
-        self._single_event = SingleEvent()
+        self._single_event: SingleEvent | None = None  # in the state ONE_EVENT
         self.keep_alive = request is not None and request.keep_alive
         channel.probe_with(None if self._is_http10 else CONTINUE)
 
     @property
     def has_started(self) -> bool:
-        return self._state is not ResponseState.NOTHING_SENT
+        return self._state is not NOTHING_SENT
 
     # --- our own words -----------------------------------------------------------------------------------------------
 
     def heartbeat(self, text: bytes) -> None:
         """Starts the stream, if it hasn't started, and writes this into it; to a client that doesn't read, nothing."""
         before = self._advance(ResponseEvent.HEARTBEAT)
-        if before is ResponseState.NOTHING_SENT:
+        if before is NOTHING_SENT:
             self.keep_alive = False
             self._start(HTTPStatus.OK, b"OK", _EVENT_STREAM, length=None)
             self._channel.probe_with(self._framed(comment("")))
@@ -65,7 +65,7 @@ class ClientResponse:
             self._write(text)
 
     def refuse(self, error: ErrorResponse, *, held: float = 0.0) -> None:
-        if self._state is ResponseState.HEARTBEATS:
+        if self._state is HEARTBEATS:
             self._advance(ResponseEvent.OWN_RESPONSE)
             self._write(event(error.body()))
             self._finish([])
@@ -90,7 +90,8 @@ class ClientResponse:
         media_type = (head.get(b"content-type") or b"").split(b";")[0].strip().lower()
         is_events = head.status == HTTPStatus.OK and media_type == b"text/event-stream"
         before = self._advance(ResponseEvent.EVENT_STREAM if is_events else ResponseEvent.OTHER_RESPONSE)
-        if before is ResponseState.HEARTBEATS:
+        if before is HEARTBEATS:
+            self._single_event = None if is_events else SingleEvent()
             self._channel.probe_with(b"")
             self._write(comment(f"held for {held * 1000:.0f} ms"))
             if first:
@@ -104,11 +105,11 @@ class ClientResponse:
             self._write_head(head.status, head.phrase, headers + (lengths if self._to_head_request else []))
 
     def data(self, data: bytes) -> None:
-        self._write(self._single_event.more(data) if self._state is ResponseState.ONE_EVENT else data)
+        self._write(self._single_event.more(data) if self._single_event else data)
 
     def end(self, headers: Headers) -> None:
-        before = self._advance(ResponseEvent.END)
-        if before is ResponseState.ONE_EVENT:
+        self._advance(ResponseEvent.END)
+        if self._single_event:
             self._write(self._single_event.end())
         self._finish(trailers(headers))
 

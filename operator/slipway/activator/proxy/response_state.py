@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, auto
+from enum import IntEnum, auto  # an IntEnum is hashed in C, which matters for each request
 
 
-class ResponseState(Enum):
+class ResponseState(IntEnum):
     NOTHING_SENT = auto()
     HEARTBEATS = auto()  # an event stream has started, and all that is in it are comments of ours
     BODY = auto()  # the head of the replica's response is sent; its body follows, if it has one
@@ -16,7 +16,7 @@ class ResponseState(Enum):
     BROKEN_OFF = auto()  # the client sees that the response is incomplete
 
 
-class ResponseEvent(Enum):
+class ResponseEvent(IntEnum):
     HEARTBEAT = auto()  # the client is shown that its request still waits
     OWN_RESPONSE = auto()  # the activator itself responds
     EVENT_STREAM = auto()  # the head of a replica's response is there, which is an event stream
@@ -26,6 +26,8 @@ class ResponseEvent(Enum):
 
 
 S, E = ResponseState, ResponseEvent
+NOTHING_SENT, HEARTBEATS = S.NOTHING_SENT, S.HEARTBEATS
+"""To read a member of an enum's class takes four times as long as to read a constant (Python 3.11)."""
 
 TABLE: Mapping[tuple[ResponseState, ResponseEvent], ResponseState] = {
     (S.NOTHING_SENT, E.HEARTBEAT): S.HEARTBEATS,

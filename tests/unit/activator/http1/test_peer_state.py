@@ -5,7 +5,7 @@ from slipway.activator.http1.peer_state import GONE, SENDS_NO_MORE, PeerEvent, P
 
 HISTORIES = {
     "is read again when there is room": ([PeerEvent.FULL, PeerEvent.DRAINED], PeerState.READING),
-    "is not read again after its end": (
+    "is not read after its end": (
         [PeerEvent.FULL, PeerEvent.HALF_CLOSE, PeerEvent.DRAINED],
         PeerState.HALF_CLOSED,
     ),
