@@ -37,9 +37,10 @@ from slipway.kube.kinds import (
     kind_of,
 )
 from slipway.kube.store import Store
+from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.key import Key
+from slipway.operator.reconciling.main import main as program
 from slipway.operator.reconciling.operator import Operator
-from slipway.operator.reconciling.options import parse
 
 HOME, NAMESPACE = "slipway-system", "models"
 STEADY_TURNS = 3
@@ -49,7 +50,7 @@ class Bench:
     """An operator that is never run: its caches are filled and its turns are made here."""
 
     def __init__(self) -> None:
-        made: Any = Operator(parse(["--ports-per-namespace=10000"], {}), _configuration())
+        made: Any = Operator(_settings("--ports-per-namespace=10000"), _configuration())
         self.operator = made
         self.store: Store = self.operator._watching.store
         self.watches = self.operator._watching._watches
@@ -86,6 +87,10 @@ class Bench:
 
     async def turn(self, name: str) -> None:
         await self.operator._reconciler.reconcile(Key(NAMESPACE, name))
+
+
+def _settings(*flags: str) -> OperatorSettings:
+    return OperatorSettings(**program.make_context(program.name, list(flags)).params)
 
 
 def _configuration() -> Any:

@@ -33,11 +33,12 @@ from scale import cluster as clusters
 from scale.figures import Phase, against_budgets, calls_told, phase_of, table
 from scale.process import OperatorProcess, Reading, operator
 from scale.story import CHILDREN, Stories, Story
+from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.kinds import DEPLOYMENT, LLM_DEPLOYMENT
-from slipway.kube.metrics import Metrics
-from slipway.kube.retries import Patience
+from slipway.kube.metrics import WatchMetrics
+from slipway.process.metrics import MetricsRegistry
 from watching import EVERYTHING, METADATA_ALONE, watching
 
 RESULTS = Path(__file__).parent / "results"
@@ -139,7 +140,7 @@ def machine() -> dict[str, object]:
 async def measure(options: Options, kubeconfig: Path, log: Path) -> list[Phase]:
     configuration = await load_configuration(kubeconfig)
     connection = Connection(configuration)
-    client = KubeClient(connection, Metrics(), patience=Patience(deadline=120.0, per_try=60.0))
+    client = KubeClient(connection, WatchMetrics(MetricsRegistry()), patience=Patience(deadline=120.0, per_try=60.0))
     names = [f"model-{number:05}" for number in range(options.number)]
     stories = Stories(names, truth="True" if options.kserve else "False")
     run = partial(operator, kubeconfig, namespace=clusters.SLIPWAY, log=log, ports=options.number)

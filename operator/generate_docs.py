@@ -6,14 +6,17 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from slipway.activator import settings as activator_flags
+import click
+from slipway.activator.main import main as activator
 from slipway.activator.metrics import DESCRIPTIONS
 from slipway.api import mounts, variables
 from slipway.api.engine_flags import HARMLESS, REASONS
+from slipway.api.names import METRICS_PREFIX
 from slipway.api.reasons import ConditionType, Reason, State
-from slipway.kube.metrics import Description, Metrics, WatchMetrics
-from slipway.operator.reconciling.options import FLAGS
-from slipway.process.flags import Flag
+from slipway.kube.metrics import WatchMetrics
+from slipway.operator.reconciling.main import main as operator
+from slipway.operator.reconciling.metrics import OperatorMetrics
+from slipway.process.metrics import Description, MetricsRegistry
 
 REFERENCE = Path(__file__).parent.parent / "docs/reference"
 
@@ -114,9 +117,15 @@ def _names(flags: Iterable[str]) -> str:
     return " ".join(f"`{flag}`" for flag in sorted(flags))
 
 
-def _flags(flags: Iterable[Flag]) -> str:
-    told = ((f"`--{flag.name}`", f"`{flag.variable}`", flag.default or "", flag.help) for flag in flags)
-    return _table(("flag", "variable", "default", "meaning"), told)
+def _flags(program: click.Command) -> str:
+    """Of all its flags that have a variable: --help and --version have none."""
+    options = [each for each in program.params if isinstance(each, click.Option) and each.envvar]
+    rows = ((f"`{each.opts[0]}`", f"`{each.envvar}`", _default_of(each), each.help or "") for each in options)
+    return _table(("flag", "variable", "default", "meaning"), rows)
+
+
+def _default_of(option: click.Option) -> str:
+    return option.show_default if isinstance(option.show_default, str) else str(option.default or "")
 
 
 def _activator() -> str:
@@ -127,7 +136,7 @@ def _activator() -> str:
         "`slipway-activator-ports-NN` of Slipway's own namespace; what is written elsewhere counts for nothing.",
         "## Flags",
         "Each can be set by its variable as well; the flag wins. A value that can't be right is refused at the start.",
-        _flags(activator_flags.FLAGS),
+        _flags(activator),
         "## Headers of answers",
         _table(
             ("header", "meaning"),
@@ -151,9 +160,9 @@ def _activator() -> str:
 
 
 def _metrics_of_activator() -> Iterable[Description]:
-    metrics = WatchMetrics()
-    metrics.watch_ages(dict)
-    return [*DESCRIPTIONS, *metrics.descriptions]
+    registry = MetricsRegistry(METRICS_PREFIX)
+    WatchMetrics(registry).watch_ages(dict)
+    return [*DESCRIPTIONS, *registry.descriptions]
 
 
 def _operator() -> str:
@@ -162,7 +171,7 @@ def _operator() -> str:
         "`slipway-operator` runs as a Deployment of two replicas; a Lease decides which of them leads.",
         "## Flags",
         "Each can be set by its variable as well; the flag wins. A value that can't be right is refused at the start.",
-        _flags(FLAGS),
+        _flags(operator),
         "## Management port",
         _table(
             ("path", "meaning"),
@@ -178,11 +187,12 @@ def _operator() -> str:
 
 
 def _metrics_of_operator() -> Iterable[Description]:
-    metrics = Metrics()
-    metrics.watch_queue(depth=lambda: 0, oldest=lambda: 0)
-    metrics.watch_ages(dict)
-    metrics.watch_objects(dict)
-    return metrics.descriptions
+    registry = MetricsRegistry(METRICS_PREFIX)
+    metrics = OperatorMetrics(registry)
+    metrics.queue.watch_queue(depth=lambda: 0, oldest=lambda: 0)
+    metrics.watches.watch_ages(dict)
+    metrics.watch_models(dict)
+    return registry.descriptions
 
 
 def _described(descriptions: Iterable[Description]) -> Iterable[Sequence[str]]:

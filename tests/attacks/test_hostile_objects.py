@@ -39,9 +39,11 @@ from slipway.kube.kinds import (
     Object,
     kind_of,
 )
-from slipway.kube.metrics import Metrics
+from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Packing, Store, size_of
-from slipway.kube.watching import Watch, Watching
+from slipway.kube.watch import Watch
+from slipway.kube.watching import Watching
+from slipway.observing.keeping import FOUND_BY
 from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
 from slipway.observing.status import same, status_of
@@ -50,6 +52,7 @@ from slipway.operator.planning import Unplannable
 from slipway.operator.reconciling.home import Home as Keeper
 from slipway.operator.reconciling.platform import KEDA, Following
 from slipway.operator.reconciling.watches import watches as of_the_operator
+from slipway.process.metrics import MetricsRegistry
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 from support.hostile import statuses
@@ -68,7 +71,7 @@ class Activator:
     """What it knows of two models, up to what KEDA is told; a tenant may write whatever they like into one of them."""
 
     def __init__(self) -> None:
-        self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE]), ModelStates()
+        self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE], index_by=FOUND_BY), ModelStates()
         self.demand, self._gates, self._versions = Demand(), dict[ModelKey, RequestQueue](), count(1)
         self.knowledge = Tracker(
             self.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=lambda: 0.0
@@ -207,7 +210,7 @@ def test_however_large_an_object_is_little_of_it_is_kept(
     thing = make()
     assert size_of(thing) > 1_000_000
     watch = watches()[kind_of(thing)]
-    kept = watch.kept(thing)
+    kept = watch.kept(thing, labels=FOUND_BY)
     assert kept is not None
     assert size_of(kept) <= most
     assert {*watch.keys(kept)} == {*watch.keys(thing)}
@@ -230,8 +233,8 @@ async def test_objects_are_made_small_before_they_come_into_the_loop_that_serves
 ) -> None:
     came: list[Object] = []
     watching = watched(activators().values())
-    monkeypatch.setattr(watching, "_arrived", lambda kind, type_, thing: came.append(thing))
-    arrive = watching._arriving(watching._epoch)
+    monkeypatch.setattr(watching, "_take", lambda kind, type_, thing: came.append(thing))
+    arrive = watching._delivering(watching._epoch)
     await asyncio.to_thread(arrive, POD, "MODIFIED", large_pod())
     await asyncio.sleep(0)
     [thing] = came
@@ -245,13 +248,13 @@ async def test_an_object_that_cannot_be_read_is_there_by_its_name_and_the_next_i
     watching = watched(activators().values(), add=heard.append)
     odd, good = large_child(LLM_DEPLOYMENT), model_of("good")
     odd["spec"] = ["no", "object"]
-    arrive = watching._arriving(watching._epoch)
+    arrive = watching._delivering(watching._epoch)
     for thing in (odd, good):
         arrive(LLM_DEPLOYMENT, "ADDED", thing)
     await asyncio.sleep(0.01)
     assert heard == [ModelKey("evil", "none"), ModelKey("evil", "good")]
     assert "spec" not in (watching.store.get(LLM_DEPLOYMENT, "none", "evil") or {})  # nothing says that all may ask
-    assert "its name alone is kept" in caplog.text
+    assert "only the name is stored" in caplog.text
 
 
 async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> None:
@@ -269,7 +272,6 @@ async def test_an_error_with_what_runs_keda_ends_no_operator(
         KEDA,
         "keda",
         client=cast(Any, None),
-        login=cast(Any, None),
         concern=cast(Any, None),
         now=lambda: datetime.now(UTC),
     )
@@ -284,7 +286,9 @@ def model_of(name: str) -> Object:
 
 
 def watched(watches: Iterable[Watch[Any]], add: Callable[[Any], None] = lambda _: None) -> Watching[Any]:
-    return Watching([*watches], client=cast(Any, None), login=cast(Any, None), add=add, metrics=Metrics())
+    return Watching(
+        [*watches], client=cast(Any, None), add=add, metrics=WatchMetrics(MetricsRegistry()), index_by=FOUND_BY
+    )
 
 
 # --- what ends a loop ------------------------------------------------------------------------------------------------

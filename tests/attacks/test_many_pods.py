@@ -17,13 +17,14 @@ from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.tracker import Tracker
 from slipway.activator.tracking.watches import ActivatorService, watches
 from slipway.api.names import OWNER_LABEL
-from slipway.kube import arrivals
+from slipway.kube import handover
 from slipway.kube.kinds import LLM_DEPLOYMENT, POD, Kind, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Entry, Packing
 from slipway.kube.watching import Watching
-from slipway.observing.keeping import MOST_PODS
+from slipway.observing.keeping import FOUND_BY, MOST_PODS
 from slipway.operator.reconciling.key import Key
+from slipway.process.metrics import MetricsRegistry
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 from support.small_cluster import Loop
@@ -52,9 +53,9 @@ class Activator:
         self.watching: Watching[Any] = Watching(
             watches(ActivatorService("slipway-system", "slipway-activator"), lambda _: ()),
             client=cast(Any, None),
-            login=cast(Any, None),
             add=self._changed,
-            metrics=WatchMetrics(),
+            metrics=WatchMetrics(MetricsRegistry()),
+            index_by=FOUND_BY,
         )
         clock = asyncio.get_running_loop().time
         self.knowledge = Tracker(
@@ -64,7 +65,7 @@ class Activator:
         self.knowledge.readiness_poller = Nobody()  # type: ignore[assignment]
         self.knowledge.metrics_poller = self.metrics_poller  # type: ignore[assignment]
         self.knowledge._queue = RefreshQueue(self._look, clock, lambda: self.LOOK * self.looks.total())
-        self._arrive = self.watching._arriving(0)
+        self._arrive = self.watching._delivering(0)
         self._count_reads(monkeypatch)
 
     def _changed(self, deployment: ModelKey) -> None:
@@ -166,7 +167,7 @@ async def test_a_change_of_a_pod_reads_no_other(activator: Activator) -> None:
 async def test_others_have_turns_while_a_burst_is_taken_in(
     activator: Activator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arrivals, "LONGEST_PORTION", 0.0)  # one event at a time
+    monkeypatch.setattr(handover, "LONGEST_PORTION", 0.0)  # one event at a time
     activator.hears(pending(MOST_PODS))
     turns = 0
     while activator.pods < MOST_PODS:

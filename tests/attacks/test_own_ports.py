@@ -21,10 +21,10 @@ from slipway.activator.keda._generated import peers_pb2, peers_pb2_grpc
 from slipway.activator.keda.peers import DemandPublisher
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.model_key import ModelKey
-from slipway.kube import health
-from slipway.kube.metrics import Metrics
-from slipway.process import entrance
-from slipway.process.entrance import MOST
+from slipway.process import guarded_port, management
+from slipway.process.guarded_port import MOST
+from slipway.process.management import ManagementPort
+from slipway.process.metrics import MetricsRegistry
 
 FRIEND = "127.0.0.1"  # KEDA and another replica; the one who probes, too
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
@@ -41,7 +41,7 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Ports:
     """Both, and those who ask there by right."""
 
-    def __init__(self, demand: Demand, metrics: Metrics) -> None:
+    def __init__(self, demand: Demand, metrics: MetricsRegistry) -> None:
         self.demand, self.metrics = demand, metrics
         self.scaler = self.management = 0
 
@@ -72,14 +72,14 @@ async def is_friend(address: str) -> bool | None:
 
 @pytest.fixture
 async def ports() -> AsyncIterator[Ports]:
-    demand, metrics = Demand(), Metrics()
+    demand, metrics = Demand(), MetricsRegistry()
     demand.report(ModelKey("chat", "llama"), BUSY)
     ports = Ports(demand, metrics)
     telling = DemandPublisher(demand, "one_1")
     judges = {scaler.SERVICE: is_friend, peers.SERVICE: is_friend}
     async with (
         scaler.serve(demand, "127.0.0.1", 0, add_services=telling.add_to, checks=judges, grace=1) as ports.scaler,
-        health.serve(metrics, live={}, ready={}, port=0, host="127.0.0.1") as ports.management,
+        ManagementPort(metrics=metrics, live={}, ready={}, port=0, host="127.0.0.1").served() as ports.management,
     ):
         yield ports
         telling.end_streams()
@@ -87,15 +87,15 @@ async def ports() -> AsyncIterator[Ports]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
-    monkeypatch.setattr(entrance, "PATIENCE", 0.5)
-    return entrance.PATIENCE
+    monkeypatch.setattr(guarded_port, "PATIENCE", 0.5)
+    return guarded_port.PATIENCE
 
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
     """Places for those who are known; to be asked for before the ports are."""
-    monkeypatch.setattr(entrance, "MOST_KNOWN", 8)
-    return entrance.MOST_KNOWN
+    monkeypatch.setattr(guarded_port, "MOST_KNOWN", 8)
+    return guarded_port.MOST_KNOWN
 
 
 async def opened(port: int, number: int, *, says: bytes = b"", addresses: int = 1) -> list[Ends]:
@@ -214,15 +214,16 @@ async def test_who_says_much_on_the_port_of_probes_is_cut_off_and_not_after_a_wh
 async def test_who_asks_for_metrics_and_does_not_read_them_is_cut_off(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ports.metrics.watch_objects(lambda: {(str(each), "x" * 20_000): 1.0 for each in range(1_000)})  # more than fits
-    monkeypatch.setattr(health, "HOLDS_FOR", 600.0)
+    much: dict[tuple[str, ...], float] = {(str(each), "x" * 20_000): 1.0 for each in range(1_000)}  # more than fits
+    ports.metrics.read_gauge("much", "", ("one", "another"), lambda: much)
+    monkeypatch.setattr(management, "PAGE_HOLDS_FOR", 600.0)
     assert await ports.status("/metrics") == 200  # so that the text is there
-    monkeypatch.setattr(entrance, "PATIENCE", 0.5)
+    monkeypatch.setattr(guarded_port, "PATIENCE", 0.5)
     [(reader, writer)] = found = await opened(ports.management, 1, says=GET)
     with leaving(found):
         await reader.readuntil(b"\r\n\r\n")
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        await asyncio.sleep(4 * entrance.PATIENCE)
+        await asyncio.sleep(4 * guarded_port.PATIENCE)
         writer.transport.resume_reading()  # type: ignore[attr-defined]
         with suppress(ConnectionError):
             assert len(await reader.read()) < 10 << 20
@@ -326,7 +327,7 @@ async def test_those_who_made_room_and_come_again_at_once_go_round_slowly_and_ke
     coming = [asyncio.create_task(come_again_and_again()) for _ in range(3 * few)]
     try:
         await asyncio.sleep(3)
-        assert heard <= few + 2 * 3 / entrance.MAKES_ROOM_EVERY
+        assert heard <= few + 2 * 3 / guarded_port.MAKES_ROOM_EVERY
         async with ports.keda() as anew, asyncio.timeout(20):
             assert (await anew.IsActive(REF, wait_for_ready=True)).result is True
     finally:

@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from slipway.activator.flags import ActivatorSettings
 from slipway.activator.http1.channel import MOST_UNREAD
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.config import ProxyConfig as ActivatorsOptions
-from slipway.activator.settings import Settings
-from slipway.activator.settings import parse as parse_settings
 from slipway.activator.tracking.watches import ActivatorService
 from slipway.activator.tracking.watches import watches as activators_watches
 from slipway.api import names, units
 from slipway.api.names import GROUP
+from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.home import Home as OperatorsHome
-from slipway.operator.reconciling.options import Options, parse
 from slipway.operator.reconciling.watches import watches
 from slipway_devcluster import images, slipway
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
@@ -28,6 +27,7 @@ from support.audit import Right
 from support.charts import manifests_of, name_of, rendered
 from support.kube import Object
 from support.rendered import ACCELERATORS, ROOT, RUNTIMES, SAMPLES, documents
+from support.settings import activator_settings, operator_settings
 from support.slipway_api import CRDS, POLICIES
 
 IDLE = 80 << 20  # bytes that the activator takes before anybody asks: 71 MiB by `benchmarks/activator_memory.py`
@@ -75,17 +75,17 @@ def config_map(name: str) -> Object:
     return found
 
 
-def options() -> Options:
+def options() -> OperatorSettings:
     """As the operator reads them in its pod."""
     with TemporaryDirectory() as folder:
         for name, text in config_map("slipway-runtimes")["data"].items():
             (Path(folder) / name).write_text(text)
-        return parse([f"--runtimes={folder}"], environment(OPERATOR))
+        return operator_settings([f"--runtimes={folder}"], environment(OPERATOR))
 
 
-def settings() -> Settings:
+def settings() -> ActivatorSettings:
     """As the activator reads them in its pod."""
-    return parse_settings([], environment(ACTIVATOR))
+    return activator_settings([], environment(ACTIVATOR))
 
 
 # --- complete --------------------------------------------------------------------------------------------------------

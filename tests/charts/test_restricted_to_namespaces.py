@@ -7,18 +7,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from slipway.activator.settings import parse as parse_settings
 from slipway.activator.tracking.watches import ActivatorService as ActivatorsHome
 from slipway.activator.tracking.watches import watches as activators_watches
 from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
-from slipway.kube.watching import Watch
+from slipway.kube.watch import Watch
 from slipway.operator.reconciling.home import Home
-from slipway.operator.reconciling.options import parse
 from slipway.operator.reconciling.watches import watches
 from support import audit
 from support.audit import Right
 from support.charts import rendered
 from support.kube import Object
+from support.settings import activator_settings, operator_settings
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 HOME, KSERVE, KEDA = "slipway-system", "kserve", "keda"
@@ -72,13 +71,13 @@ def environment(program: str, objects: Iterable[Object]) -> dict[str, str]:
 
 
 def test_both_programs_are_told_which_namespaces_to_watch() -> None:
-    assert parse(["--runtimes="], environment(OPERATOR, RESTRICTED)).watch_namespaces == WATCHED
-    assert parse_settings([], environment(ACTIVATOR, RESTRICTED)).watch_namespaces == WATCHED
+    assert operator_settings(["--runtimes="], environment(OPERATOR, RESTRICTED)).watch_namespaces == WATCHED
+    assert activator_settings([], environment(ACTIVATOR, RESTRICTED)).watch_namespaces == WATCHED
 
 
 def test_without_namespaces_they_watch_all() -> None:
-    assert parse(["--runtimes="], environment(OPERATOR, EVERYWHERE)).watch_namespaces == ()
-    assert parse_settings([], environment(ACTIVATOR, EVERYWHERE)).watch_namespaces == ()
+    assert operator_settings(["--runtimes="], environment(OPERATOR, EVERYWHERE)).watch_namespaces == ()
+    assert activator_settings([], environment(ACTIVATOR, EVERYWHERE)).watch_namespaces == ()
 
 
 def test_the_operator_may_watch_what_it_watches_where_it_watches_it_and_nothing_else() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from slipway.kube.kinds import DEPLOYMENT, SCALED_OBJECT
 from slipway.selftest.checks import name_of
-from slipway.selftest.options import parse
 from support import audit
 from support.audit import Right
 from support.charts import notes, rendered
 from support.kube import Object
+from support.settings import selftest_settings
 
 NAME = "slipway-selftest"
 TWO = {"activator": {"names": ["slipway-activator", "other"]}}
@@ -41,7 +41,7 @@ def test_it_keeps_the_restricted_profile_as_the_programs_do() -> None:
 def test_it_is_told_what_the_programs_are_told() -> None:
     [container] = only("Pod", rendered("slipway", TWO))["spec"]["containers"]
     env = {each["name"]: each.get("value", "slipway-system") for each in container["env"]}
-    options = parse([], env)
+    options = selftest_settings([], env)
     assert (options.activators, options.keda_namespace) == (("slipway-activator", "other"), "keda")
     assert options.pod
 

@@ -8,15 +8,17 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 import pytest
-from slipway.kube.audit import Rhythm
-from slipway.kube.client import KubeClient
-from slipway.kube.connection import Connection, for_kopf, load_configuration
+from slipway.kube.cache_audit import AuditTimes
+from slipway.kube.call_retries import Patience
+from slipway.kube.client import FieldManagers, KubeClient
+from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.errors import ConflictError, KindMissingError
 from slipway.kube.events import EventRecorder
 from slipway.kube.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
-from slipway.kube.metrics import Metrics
-from slipway.kube.retries import Patience
-from slipway.kube.watching import Watch, Watching
+from slipway.kube.metrics import WatchMetrics
+from slipway.kube.watch import Watch
+from slipway.kube.watching import Watching
+from slipway.process.metrics import MetricsRegistry
 from support import chaos, objects, replica
 from support.clusters import AnyCluster, Neighbour
 from support.kube import Kube, Object
@@ -32,7 +34,9 @@ def config_map(namespace: str, name: str = "a", **data: str) -> Object:
 @asynccontextmanager
 async def connected(kubeconfig: Path | None) -> AsyncGenerator[KubeClient]:
     connection = Connection(await load_configuration(kubeconfig))
-    yield KubeClient(connection, Metrics())
+    yield KubeClient(
+        connection, WatchMetrics(MetricsRegistry()), managers=FieldManagers(objects="slipway", status="slipway-status")
+    )
     await connection.close()
 
 
@@ -95,7 +99,7 @@ async def test_deleting_spares_a_successor_and_what_has_changed(client: KubeClie
 
 async def test_an_event_is_told_once_in_a_while(client: KubeClient, kube: Kube) -> None:
     regarding = await client.apply(config_map(kube.namespace))
-    recorder = EventRecorder(client, instance="test")
+    recorder = EventRecorder(client, controller="of-a-test", instance="test")
     assert await recorder.record(regarding, "Waking", "a request came in")
     assert not await recorder.record(regarding, "Waking", "a request came in")
     [event] = await kube.select("events.v1.events.k8s.io")
@@ -124,15 +128,14 @@ class Followed:
 
 
 @asynccontextmanager
-async def following(client: KubeClient, kubeconfig: Path | None, *followed: Kind) -> AsyncGenerator[Followed]:
-    configuration, keys = await load_configuration(kubeconfig), list[str]()
+async def following(client: KubeClient, *followed: Kind) -> AsyncGenerator[Followed]:
+    keys = list[str]()
     watching = Watching(
         [Watch(kind, lambda thing: [thing["metadata"]["name"]]) for kind in followed],
         client=client,
-        login=lambda: for_kopf(configuration),
         add=keys.append,
-        metrics=Metrics(),
-        rhythm=Rhythm(every=5, unsynced=0.1, missing=0.5, behind=3, begun=3),
+        metrics=WatchMetrics(MetricsRegistry()),
+        audit_times=AuditTimes(every=5, unsynced=0.1, missing=0.5, behind=3, restarted=3),
     )
     task = asyncio.create_task(watching.run())
     followed_now = Followed(watching, keys)
@@ -149,7 +152,7 @@ async def test_a_change_is_in_the_cache_at_once_and_told(
     client: KubeClient, cluster: AnyCluster, namespace: str
 ) -> None:
     await client.apply(config_map(namespace, "before"))
-    async with following(client, cluster.kubeconfig, CONFIG_MAP) as followed:
+    async with following(client, CONFIG_MAP) as followed:
         assert followed.store.get(CONFIG_MAP, "before", namespace)
         await client.apply(config_map(namespace, "after"))
         await followed.until_has(CONFIG_MAP, "after", namespace, within=3)
@@ -160,7 +163,7 @@ async def test_a_change_is_in_the_cache_at_once_and_told(
 
 async def test_watching_writes_nothing_on_objects(client: KubeClient, cluster: AnyCluster, namespace: str) -> None:
     await client.apply(config_map(namespace, x="1"))
-    async with following(client, cluster.kubeconfig, CONFIG_MAP) as followed:
+    async with following(client, CONFIG_MAP) as followed:
         changed = await client.apply(config_map(namespace, x="2"))
         await followed.until(lambda: (followed.store.get(CONFIG_MAP, "a", namespace) or {}).get("data") == {"x": "2"})
     assert await client.get(CONFIG_MAP, "a", namespace) == changed  # its version, managers, annotations and finalizers
@@ -174,7 +177,7 @@ async def test_a_kind_that_appears_and_goes_is_followed_without_a_restart(
         "kind": POD_MONITOR.name,
         "metadata": {"name": "a", "namespace": kube.namespace},
     }
-    async with following(client, cluster.kubeconfig, POD_MONITOR, CONFIG_MAP) as followed:
+    async with following(client, POD_MONITOR, CONFIG_MAP) as followed:
         assert followed.store.is_missing(POD_MONITOR)
         with pytest.raises(KindMissingError):
             await client.apply(monitor)
@@ -197,7 +200,7 @@ async def test_watches_go_on_after_the_api_server_was_killed(
     neighbour: Neighbour, neighbour_kube: Kube, seconds: float
 ) -> None:
     kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
-    async with connected(kubeconfig) as client, following(client, kubeconfig, CONFIG_MAP, NODE) as followed:
+    async with connected(kubeconfig) as client, following(client, CONFIG_MAP, NODE) as followed:
         async with chaos.without(neighbour.cluster, "kube-apiserver", killed=True):
             await asyncio.sleep(seconds)
         patient = client.with_(patience=PATIENT)
@@ -208,7 +211,7 @@ async def test_watches_go_on_after_the_api_server_was_killed(
 @pytest.mark.slow
 async def test_watches_go_on_after_etcd_hung(neighbour: Neighbour, neighbour_kube: Kube) -> None:
     kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
-    async with connected(kubeconfig) as client, following(client, kubeconfig, CONFIG_MAP, NODE) as followed:
+    async with connected(kubeconfig) as client, following(client, CONFIG_MAP, NODE) as followed:
         async with chaos.paused(neighbour.cluster, "etcd"):
             await asyncio.sleep(15)
         patient = client.with_(patience=PATIENT)

@@ -83,7 +83,7 @@ async def test_asked_to_end_it_finishes_what_is_in_flight(cluster: AnyCluster, k
         await kube.wait_for("service", "model-0", lambda _: True)
         slipway.send(signal.SIGTERM)
         assert await asyncio.to_thread(slipway.ended) == 0
-        told = [line for line in slipway.log.lines if "kopf does not end by itself" not in line]
+        told = [line for line in slipway.log.lines if "kopf has not ended on its own" not in line]
         assert not [line for line in told if "cancelled" in line or "Traceback" in line]
     with operator.running(cluster.kubeconfig):
         for number in range(4):

@@ -33,6 +33,7 @@ from slipway.activator.tracking.tracker import Tracker
 from slipway.api.names import OWNER_LABEL, activator_slice
 from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store
+from slipway.observing.keeping import FOUND_BY
 from slipway.operator.rendering.activatorslice import conditions
 
 LLAMA = ModelKey("chat", "llama")
@@ -279,7 +280,7 @@ class Activator:
 
     def __init__(self, world: World, number: int) -> None:
         self.world, self.number = world, number
-        self._store = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE])
+        self._store = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE], index_by=FOUND_BY)
         for kind, thing in ((LLM_DEPLOYMENT, world.deployment), (SERVICE, service())):
             self._store.take(kind, "ADDED", thing, now=0)
         self._own = Demand()

@@ -8,11 +8,13 @@ from __future__ import annotations
 import random
 import sys
 from datetime import datetime, timedelta
+from functools import partial
 
 from slipway.operator.reconciling.main import operate
 from slipway.operator.reconciling.operator import utc_now
-from slipway.operator.reconciling.options import parse
-from slipway.process import running
+from slipway.process import lifecycle
+
+from support.settings import operator_settings
 
 
 def run(seed: str, *flags: str) -> None:
@@ -21,8 +23,9 @@ def run(seed: str, *flags: str) -> None:
     def now() -> datetime:
         return utc_now() + timedelta(hours=chance.uniform(-24, 24))
 
-    options = parse(flags)
-    running.run(operate(options, now=now), log_level=options.log_level, log_format=options.log_format)
+    settings = operator_settings(flags)
+    work = partial(operate, settings, now=now)
+    lifecycle.run(work, log_level=settings.log_level, log_format=settings.log_format)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from slipway.activator.proxy.access.pod_lookup import PodLookup
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError, TooLongError
 from slipway.kube.kinds import Object
-from slipway.kube.metrics import Metrics
+from slipway.kube.metrics import WatchMetrics
+from slipway.process.metrics import MetricsRegistry
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Neighbours:
 
     @property
     def client(self) -> KubeClient:
-        return KubeClient(self, Metrics(), jitter=lambda: 0.0)  # type: ignore[arg-type]
+        return KubeClient(self, WatchMetrics(MetricsRegistry()), jitter=lambda: 0.0)  # type: ignore[arg-type]
 
     @property
     def authorizer(self) -> Authorizer:

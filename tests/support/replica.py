@@ -13,12 +13,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.kube.client import KubeClient
+from slipway.kube.client import FieldManagers, KubeClient
 from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.errors import KubeError, NotLeaderError
 from slipway.kube.kinds import LEASE
 from slipway.kube.lease import LeaderElection
-from slipway.kube.metrics import Metrics
+from slipway.kube.metrics import LeaderMetrics, WatchMetrics
+from slipway.process.metrics import MetricsRegistry
 
 TESTS = Path(__file__).parents[1]
 STARTED, LEADS, FOLLOWS = "started", "leads", "follows"
@@ -26,9 +27,11 @@ WRITTEN = "written"
 
 
 async def main(kubeconfig: str, namespace: str, identity: str) -> None:
-    connection, metrics = Connection(await load_configuration(Path(kubeconfig))), Metrics()
-    client = KubeClient(connection, metrics)
-    election = LeaderElection(client, metrics, namespace=namespace, name="replicas", identity=identity, on_change=_say)
+    connection, metrics = Connection(await load_configuration(Path(kubeconfig))), MetricsRegistry()
+    client = KubeClient(connection, WatchMetrics(metrics), managers=FieldManagers(objects="replicas"))
+    election = LeaderElection(
+        client, LeaderMetrics(metrics), namespace=namespace, name="replicas", identity=identity, on_change=_say
+    )
     asked_to_stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked_to_stop.set)
     await client.find(LEASE, "replicas", namespace)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.api.names import FIELD_MANAGER
-from slipway.kube.client import KubeClient
+from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
+from slipway.kube.call_retries import Patience
+from slipway.kube.client import FieldManagers, KubeClient
 from slipway.kube.connection import Answer, NoAnswerError
 from slipway.kube.events import EventRecorder
 from slipway.kube.kinds import (
@@ -26,11 +27,11 @@ from slipway.kube.kinds import (
     Object,
     kind_of,
 )
-from slipway.kube.metrics import Metrics
-from slipway.kube.queue import RetryLaterError
-from slipway.kube.retries import Patience
+from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Store, place_of, pruned
-from slipway.kube.watching import Watch
+from slipway.kube.watch import Watch
+from slipway.kube.work_queue import RetryLaterError
+from slipway.observing.keeping import FOUND_BY
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.home import Home
 from slipway.operator.reconciling.key import Key
@@ -42,7 +43,9 @@ from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
 from slipway.operator.reconciling.watches import watches
+from slipway.process.metrics import MetricsRegistry
 
+MANAGERS = FieldManagers(objects=FIELD_MANAGER, status=STATUS_FIELD_MANAGER)
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
 KEY = Key("chat", "llama")
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
@@ -240,9 +243,10 @@ class Loop:
             [watch.kind for watch in WATCHED],
             hints=[each.kind for each in WATCHED if each.is_hint],
             packed=[each.kind for each in WATCHED if each.packed],
+            index_by=FOUND_BY,
         )
-        client = KubeClient(self.api, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
-        events = EventRecorder(client, instance="test", clock=clock, now=now)
+        client = KubeClient(self.api, WatchMetrics(MetricsRegistry()), patience=IMPATIENT, managers=MANAGERS)  # type: ignore[arg-type]
+        events = EventRecorder(client, controller="of-a-test", instance="test", clock=clock, now=now)
         self.again: list[tuple[Key, float]] = []  # who is to be looked at again, and when
         self.ports = PortBook(
             client,

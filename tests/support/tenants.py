@@ -30,8 +30,9 @@ from slipway.kube.kinds import (
     SERVICE,
     Object,
 )
-from slipway.kube.queue import RetryLaterError
 from slipway.kube.store import Store
+from slipway.kube.work_queue import RetryLaterError
+from slipway.observing.keeping import FOUND_BY
 from slipway.operator.reconciling.key import Key
 
 from support.scripted_engine import ScriptedEngine
@@ -60,7 +61,7 @@ class Activator:
         self._ports = ListenerPorts(HOME.service, lambda name: self._store.get(CONFIG_MAP, name, HOME.namespace))
         self._watches = watches(HOME, self._ports.concerns)
         kinds = [watch.kind for watch in self._watches]
-        self._store = Store(kinds, packed=[watch.kind for watch in self._watches if watch.packed])
+        self._store = Store(kinds, packed=[watch.kind for watch in self._watches if watch.packed], index_by=FOUND_BY)
         self.deployments = ModelStates()
         self.knowledge = Tracker(
             self._store, self.deployments, port_of=self._ports.port_of, now=lambda: NOW, clock=lambda: 0.0

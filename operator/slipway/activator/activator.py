@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 
 from slipway.activator import garbage_collection
+from slipway.activator.flags import ActivatorSettings
 from slipway.activator.keda import peers, scaler
 from slipway.activator.keda.caller_check import CallerCheck
 from slipway.activator.keda.fleet_demand import FleetDemand
@@ -33,7 +33,6 @@ from slipway.activator.proxy.access.pod_lookup import PodLookup
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.client_identity import ClientIdentifier
 from slipway.activator.proxy.config import ProxyConfig
-from slipway.activator.settings import Settings
 from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.listener_ports import ListenerPorts
@@ -46,17 +45,21 @@ from slipway.activator.tracking.watches import (
     may_hold,
     watches,
 )
+from slipway.api.names import METRICS_PREFIX
 from slipway.kube import health
 from slipway.kube.client import KubeClient
-from slipway.kube.connection import Connection, for_kopf
+from slipway.kube.connection import Connection
 from slipway.kube.kinds import CONFIG_MAP, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watching import Watching
+from slipway.observing.keeping import FOUND_BY
+from slipway.process import lifecycle
+from slipway.process.lifecycle import Part, Stages
+from slipway.process.management import ManagementPort
+from slipway.process.metrics import MetricsRegistry
 
 logger = logging.getLogger(__name__)
 
-STALE_AFTER = 60.0
-CHECK_CACHES_EVERY = 0.05
 STREAMS_END_WITHIN = 2.0
 
 
@@ -65,23 +68,26 @@ def utc_now() -> datetime:
 
 
 class Activator:
-    """`configuration`: the official client's, of the API server. To be made in the event loop in which it runs."""
+    """`configuration`: the official client's, of the API server. Construct it in the event loop in which it runs."""
 
-    def __init__(self, settings: Settings, configuration: Any, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, settings: ActivatorSettings, configuration: Any, *, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._settings = settings
         self._connection = Connection(configuration)
-        self._metrics = WatchMetrics()
+        self._metrics = MetricsRegistry(METRICS_PREFIX)
+        watch_metrics = WatchMetrics(self._metrics)
         self._service = ActivatorService(settings.namespace, settings.service)
-        client = KubeClient(self._connection, self._metrics)
+        client = KubeClient(self._connection, watch_metrics)
         self._ports = ListenerPorts(
             settings.service, lambda name: self._watching.store.get(CONFIG_MAP, name, settings.namespace)
         )
         self._watching: Watching[WatchedKey] = Watching(
             watches(self._service, self._ports_moved, settings.watch_namespaces),
             client=client,
-            login=lambda: for_kopf(configuration),
             add=self._changed,
-            metrics=self._metrics,
+            metrics=watch_metrics,
+            index_by=FOUND_BY,
         )
         clock = asyncio.get_running_loop().time
         self._states = ModelStates()
@@ -120,26 +126,31 @@ class Activator:
         return tuple(dict.fromkeys(where)) if settings.watch_namespaces else ()
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
-        """Until it is told to end, or a part fails; that failure is raised after an orderly end."""
-        async with health.serve(
-            self._metrics, live=self._live(), ready=self._ready(), port=self._settings.management_port
-        ) as port:
-            logger.info("%s answers on port %d", self._settings.identity, port)
-            tasks = [
-                asyncio.create_task(self._watching.run(), name="watching"),
-                asyncio.create_task(self._serve(), name="serving"),
-                asyncio.create_task(
-                    garbage_collection.collect_when_quiet(lambda: self._limits.counters.connections), name="garbage"
-                ),
-            ]
-            asked = asyncio.create_task(asked_to_end.wait(), name="end")
-            await asyncio.wait([*tasks, asked], return_when=asyncio.FIRST_COMPLETED)
-            logger.info("Ending")
-            await self._end([asked, *reversed(tasks)])
+        """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
+        management = ManagementPort(
+            metrics=self._metrics,
+            live={"watches": health.watches_are_fresh(self._watching.auditor)},
+            ready={
+                "caches": health.caches_are_filled(self._watching.store),
+                "doors": lambda: None if self._is_open else "KEDA isn't answered yet",
+            },
+            port=self._settings.management_port,
+        )
+        async with self._connection:
+            await lifecycle.serve(
+                self._stages(), name=self._settings.identity, management=management, asked_to_end=asked_to_end
+            )
+
+    def _stages(self) -> Stages:
+        """Requests in flight may need what the watches still report."""
+        return [
+            [Part("watching", self._watching.run)],
+            [Part("serving", self._serve)],
+            [Part("garbage", lambda: garbage_collection.collect_when_quiet(lambda: self._limits.counters.connections))],
+        ]
 
     async def _serve(self) -> None:
-        while self._watching.store.unsynced():  # noqa: ASYNC110 - this is over so soon that an event isn't worth it
-            await asyncio.sleep(CHECK_CACHES_EVERY)
+        await self._watching.until_filled()
         self._caches_are_filled = True
         self._tracker.refresh_all()
         gc.collect()
@@ -191,16 +202,6 @@ class Activator:
             checks={scaler.SERVICE: self._caller_check.is_keda, peers.SERVICE: self._caller_check.is_replica},
         )
 
-    async def _end(self, tasks: list[asyncio.Task[Any]]) -> None:
-        """In this order: requests in flight may need what the watches still report."""
-        failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
-        for task in tasks:
-            task.cancel()
-            await asyncio.wait([task])
-        await self._connection.close()
-        for task in failed:
-            task.result()
-
     # --- what happens ------------------------------------------------------------------------------------------------
 
     def _changed(self, key: WatchedKey) -> None:
@@ -223,18 +224,6 @@ class Activator:
             ready = activator_pods(store, self._service, gets_new_connections)
             self._tracker.metrics_poller.activators = max(1, len(set(ready.values())))
             self._subscriptions.follow(activator_pods(store, self._service, may_hold))
-
-    # --- how it is ---------------------------------------------------------------------------------------------------
-
-    def _live(self) -> health.Checks:
-        auditor = self._watching.auditor
-        return {"watches": health.watches_are_fresh(auditor, limit=STALE_AFTER, clock=time.monotonic)}
-
-    def _ready(self) -> health.Checks:
-        return {
-            "caches": health.caches_are_filled(self._watching.store),
-            "doors": lambda: None if self._is_open else "KEDA isn't answered yet",
-        }
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

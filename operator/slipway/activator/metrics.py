@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.shared.demand import Demand
-from slipway.kube.metrics import Description
+from slipway.process.metrics import Description
 
 HELD = Description(
     "slipway_activator_held", "gauge", ("namespace", "name"), "Requests that wait for a replica, if any do"

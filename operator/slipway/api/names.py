@@ -30,12 +30,13 @@ SLEEP_ANNOTATION = f"{GROUP}/sleep"  # the same: the moment before which nothing
 FIELD_MANAGER = "slipway"
 STATUS_FIELD_MANAGER = "slipway-status"
 
+METRICS_PREFIX = "slipway"  # the first word of the names of all metrics
+
 # --- ports -----------------------------------------------------------------------------------------------------------
 
 ENGINE_PORT = 8080
 RUNTIME_PORT = 8081  # the runtime's own: /livez /readyz /startupz /info /metrics
 ACTIVATOR_SERVICE = "slipway-activator"
-ACTIVATOR_MANAGEMENT_PORT = 8081
 ACTIVATOR_GRPC_PORT = 9090
 ACTIVATOR_FIRST_PORT = 20000  # one port for each deployment, from here …
 ACTIVATOR_LAST_PORT = 29999  # … to here

@@ -19,6 +19,7 @@ LONGEST_TEXT = 4096  # as long as the kubelet lets the last words of a container
 MOST_ENTRIES = 32  # of each list and each map
 MOST_PODS = 1000  # of one deployment, which can't have more replicas; those that are ready first, then the newest
 
+FOUND_BY = (OWNER_LABEL, SERVICE_LABEL)  # labels by which caches find what belongs to a model, or to a Service
 WHICH = ("name", "namespace", "uid", "resourceVersion")
 OF_METADATA = (*WHICH, "creationTimestamp", "deletionTimestamp")
 OF_LABELS = (OWNER_LABEL, MANAGED_BY_LABEL, SERVICE_LABEL, TEMPLATE_HASH)

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from kubernetes.aio.client import Configuration
 from slipway.activator.activator import Activator
-from slipway.activator.settings import parse
 from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.watches import ActivatorService, watches
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
+from support.settings import activator_settings
 
 HOME = ActivatorService("slipway-system", "slipway-activator")
 
@@ -27,7 +27,7 @@ def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_our
 
 
 async def test_who_asks_is_then_looked_for_there_with_keda_and_our_own() -> None:
-    activator = Activator(parse(["--watch-namespaces=chat,keda"], {}), Configuration())
+    activator = Activator(activator_settings(["--watch-namespaces=chat,keda"]), Configuration())
     assert activator._pod_lookup._where == ("chat", "keda", "slipway-system")
 
 
@@ -43,7 +43,7 @@ class Seen:
     """What it follows, of what is in its cache."""
 
     def __init__(self) -> None:
-        self.activator = Activator(parse([], {}), Configuration())
+        self.activator = Activator(activator_settings(), Configuration())
         self.following = Following()
         self.activator._subscriptions = self.following  # type: ignore[assignment]
         self.activator._is_open = True
@@ -130,7 +130,7 @@ async def test_who_loses_a_port_is_looked_at_before_who_gets_it_and_before_all_o
     seen.activator._caches_are_filled = True
     seen.activator._changed(NEW)
     for version, which in enumerate([OLD, NEW], 1):
-        watching._arrived(CONFIG_MAP, "MODIFIED", port_of(which, version))
+        watching._take(CONFIG_MAP, "MODIFIED", port_of(which, version))
     looking = asyncio.create_task(seen.activator._tracker.keep_refreshing())
     for _ in range(10):
         await asyncio.sleep(0)

@@ -9,12 +9,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from slipway.activator.activator import Activator as Process
 from slipway.activator.metrics import ActivatorMetrics
 from slipway.activator.proxy.admission import GlobalLimits
-from slipway.activator.settings import parse
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.model_key import ModelKey
 from support.activator import LLAMA, activated, ask
 from support.scripted_engine import ScriptedEngine, answering, cutting, echoing, in_turn
+from support.settings import activator_settings
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference/activator.md"
 
@@ -73,8 +73,8 @@ def test_deployments_for_which_nothing_waits_have_no_series() -> None:
 
 
 async def test_the_documentation_names_each_meter_of_the_program_and_no_other() -> None:
-    program = Process(parse([], {}), Configuration(host="https://192.0.2.1"))
-    exposed = set(re.findall(r"^# TYPE (\S+)", program._metrics.text().decode(), re.MULTILINE))
+    program = Process(activator_settings(), Configuration(host="https://192.0.2.1"))
+    exposed = set(re.findall(r"^# TYPE (\S+)", program._metrics.page().decode(), re.MULTILINE))
     named = set(re.findall(r"^\| `(slipway_\w+)`", REFERENCE.read_text(), re.MULTILINE))
     assert {name for name in exposed if not name.endswith("_created")} == named
     await program._connection.close()

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
-from slipway.kube.client import KubeClient
+from slipway.kube.call_retries import Patience
+from slipway.kube.client import FieldManagers, KubeClient
 from slipway.kube.connection import Connection
 from slipway.kube.errors import (
     ConflictError,
@@ -25,10 +26,11 @@ from slipway.kube.errors import (
     UnknownKindError,
 )
 from slipway.kube.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, SECRET, Object
-from slipway.kube.metrics import Metrics
-from slipway.kube.retries import Patience
+from slipway.kube.metrics import WatchMetrics
+from slipway.process.metrics import MetricsRegistry
 
 THING: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "chat"}}
+MANAGERS = FieldManagers(objects="slipway", status="slipway-status")
 QUICK = Patience(deadline=2.0, per_try=0.3, first_pause=0.001, longest_pause=0.002)
 
 Fault = Callable[[web.Request], Awaitable[web.Response]]
@@ -82,18 +84,18 @@ def server() -> Server:
 
 
 @pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
+def metrics() -> MetricsRegistry:
+    return MetricsRegistry("slipway")
 
 
 @pytest.fixture
-async def client(server: Server, metrics: Metrics) -> AsyncIterator[KubeClient]:
+async def client(server: Server, metrics: MetricsRegistry) -> AsyncIterator[KubeClient]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.handle)
     async with TestServer(app) as http:
         configuration = Configuration(host=str(http.make_url("")).rstrip("/"))
         connection = Connection(configuration)
-        yield KubeClient(connection, metrics, patience=QUICK, jitter=lambda: 1.0)
+        yield KubeClient(connection, WatchMetrics(metrics), patience=QUICK, managers=MANAGERS, jitter=lambda: 1.0)
         await connection.close()
 
 
@@ -241,12 +243,12 @@ async def test_deleting_what_is_not_there_is_no_error(client: KubeClient, server
     assert await client.delete(CONFIG_MAP, "a", "chat") is False
 
 
-async def test_every_try_is_counted(client: KubeClient, server: Server, metrics: Metrics) -> None:
+async def test_every_try_is_counted(client: KubeClient, server: Server, metrics: MetricsRegistry) -> None:
     server.fail(503)
     server.reset()
     await client.apply(THING)
     counted = {
-        code: metrics.registry.get_sample_value(
+        code: metrics.collectors.get_sample_value(
             "slipway_api_calls_total", {"verb": "apply", "kind": "ConfigMap", "code": code}
         )
         for code in ("503", "none", "200")

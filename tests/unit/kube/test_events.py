@@ -27,7 +27,7 @@ class Client:
 
 def told(note: str) -> str:
     client = Client()
-    recorder = EventRecorder(cast(KubeClient, client), instance="of-a-test")
+    recorder = EventRecorder(cast(KubeClient, client), controller="of-a-test", instance="of-a-test")
     assert asyncio.run(recorder.record(MODEL, "ModelNotFound", note))
     [event] = client.created
     return str(event["note"])

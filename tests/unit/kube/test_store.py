@@ -17,7 +17,7 @@ def pod(name: str, version: int, *, uid: str | None = None, **metadata: Any) -> 
 
 @pytest.fixture
 def store() -> Store:
-    return Store([POD, DEPLOYMENT])
+    return Store([POD, DEPLOYMENT], index_by=[OWNER_LABEL])
 
 
 def test_the_newest_event_counts(store: Store) -> None:
@@ -62,17 +62,6 @@ def test_what_nobody_reads_is_not_kept() -> None:
     assert pruned(whole) == pod("a", 1, annotations={"kept": "yes"})
 
 
-def test_of_who_wrote_what_of_a_deployment_only_when_somebody_asked_something_is_kept() -> None:
-    asks: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
-    entries = [
-        {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": asks},
-        {"manager": "kubectl", "time": "2026-11-21T09:00:00Z", "fieldsV1": {"f:spec": {"f:scaling": {}}}},
-    ]
-    thing = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
-    assert pruned(thing)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
-    assert pruned(pruned(thing)) == pruned(thing)
-
-
 def test_texts_that_many_objects_have_in_common_are_kept_once(store: Store) -> None:
     for name in ("a", "b"):
         store.take(POD, "ADDED", json.loads(json.dumps(pod(name, 1, labels={"team": "blue and green"}))), now=0)
@@ -82,7 +71,7 @@ def test_texts_that_many_objects_have_in_common_are_kept_once(store: Store) -> N
 
 
 def test_a_packed_kind_is_told_as_it_was_taken() -> None:
-    store = Store([POD, DEPLOYMENT], packed=[POD])
+    store = Store([POD, DEPLOYMENT], index_by=[OWNER_LABEL], packed=[POD])
     told = pod("a", 1, labels={OWNER_LABEL: "llama", "of": "Größe ☃"}, generation=2)
     store.take(POD, "ADDED", told, now=0)
     assert store.get(POD, "a", "chat") == told
@@ -91,7 +80,7 @@ def test_a_packed_kind_is_told_as_it_was_taken() -> None:
 
 
 def test_a_packed_kind_follows_changes_and_ends() -> None:
-    store = Store([POD, DEPLOYMENT], packed=[POD])
+    store = Store([POD, DEPLOYMENT], index_by=[OWNER_LABEL], packed=[POD])
     store.take(POD, "ADDED", pod("a", 1, labels={OWNER_LABEL: "llama"}), now=0)
     assert store.get(POD, "a", "chat")
     store.take(POD, "MODIFIED", pod("a", 2, labels={OWNER_LABEL: "gemma"}), now=0)
@@ -103,7 +92,7 @@ def test_a_packed_kind_follows_changes_and_ends() -> None:
 
 
 def test_of_packed_objects_those_read_last_stay_read_and_no_more() -> None:
-    store = Store([POD], packed=[POD])
+    store = Store([POD], index_by=[OWNER_LABEL], packed=[POD])
     count = Packing.MOST_READ + 1
     for number in range(count):
         store.take(POD, "ADDED", pod(str(number), number + 1), now=0)
@@ -115,7 +104,7 @@ def test_of_packed_objects_those_read_last_stay_read_and_no_more() -> None:
 
 
 def test_nobody_waits_for_hints_and_those_of_an_ended_watch_are_forgotten() -> None:
-    store = Store([POD, DEPLOYMENT], hints=[POD])
+    store = Store([POD, DEPLOYMENT], index_by=[OWNER_LABEL], hints=[POD])
     store.take(POD, "ADDED", pod("a", 1), now=0)
     assert store.unsynced() == [DEPLOYMENT]
     store.forget_hints()
@@ -210,7 +199,7 @@ def test_of_one_that_is_too_large_it_is_known_that_it_is_there_and_whose_it_is()
     large = pod("a", 1, labels={OWNER_LABEL: "llama", "large": "x"})
     large["metadata"]["ownerReferences"] = [{**owner, "controller": False, "name": "b"}, owner]
     large["spec"] = {"large": "x"}
-    kept = bare(large)
+    kept = bare(large, [OWNER_LABEL])
     assert kept["metadata"]["labels"] == {OWNER_LABEL: "llama"}
     assert kept["metadata"]["ownerReferences"] == [owner]
     assert kept.keys() == {"metadata"}
@@ -230,7 +219,7 @@ def version_of(thing: Object) -> int:
 @pytest.fixture
 def many() -> Store:
     """Packed, and nobody may read them."""
-    store = Store([POD], packed=[POD])
+    store = Store([POD], index_by=[OWNER_LABEL], packed=[POD])
     for number in reversed(range(20)):
         store.take(POD, "ADDED", of_llama(number), now=0)
     store.keep_briefs(POD, version_of)

@@ -10,18 +10,22 @@ from typing import Any, cast
 
 import kopf
 import pytest
-from slipway.kube import arrivals, watching
-from slipway.kube.audit import Rhythm
+from slipway.kube import handover, kopf_watch, watching
+from slipway.kube.cache_audit import AuditTimes
 from slipway.kube.errors import Call, ForbiddenError, UnavailableError
 from slipway.kube.kinds import CONFIG_MAP, POD, Kind, Object
-from slipway.kube.metrics import Metrics
-from slipway.kube.watching import Watch, Watching
+from slipway.kube.metrics import WatchMetrics
+from slipway.kube.watch import Watch
+from slipway.kube.watching import Watching
+from slipway.process.metrics import MetricsRegistry
 
 ONE: Object = {"metadata": {"name": "a", "namespace": "b", "uid": "c", "resourceVersion": "1"}}
 
 
 class Lister:
     """Has an object that no watch tells."""
+
+    configuration = None
 
     async def list_metadata(self, *_: Any, **__: Any) -> list[Object]:
         return [ONE]
@@ -31,10 +35,6 @@ class Lister:
 
     async def exists(self, *_: Any) -> bool:
         return True
-
-
-async def no_login() -> kopf.ConnectionInfo:
-    raise AssertionError("nobody is asked")
 
 
 class DeafKopf:
@@ -55,7 +55,7 @@ class DeafKopf:
 def deaf(monkeypatch: pytest.MonkeyPatch) -> DeafKopf:
     deaf = DeafKopf()
     monkeypatch.setattr(kopf, "operator", deaf.run)
-    monkeypatch.setattr(watching, "STOP_WITHIN", 0.05)
+    monkeypatch.setattr(kopf_watch, "STOP_WITHIN", 0.05)
     return deaf
 
 
@@ -70,14 +70,13 @@ async def test_a_kopf_that_does_not_end_is_left_behind(deaf: DeafKopf, caplog: p
     watched = Watching(
         [Watch(CONFIG_MAP, lambda _: ["key"])],
         client=Lister(),
-        login=no_login,
         add=lambda _: None,
-        metrics=Metrics(),
-        rhythm=Rhythm(every=0.05, unsynced=0.01, missing=0.05, behind=0.05, begun=0.05, listed_anew=0.01),
+        metrics=WatchMetrics(MetricsRegistry()),
+        audit_times=AuditTimes(every=0.05, unsynced=0.01, missing=0.05, behind=0.05, restarted=0.05, listed=0.01),
     )
     task = asyncio.create_task(watched.run())
     await until(lambda: deaf.runs >= 2)
-    assert "kopf does not end by itself, so it is cancelled" in caplog.text
+    assert "kopf has not ended on its own, so it is cancelled" in caplog.text
     task.cancel()
     await asyncio.wait([task])
     await until(lambda: deaf.ends == deaf.runs)
@@ -101,8 +100,10 @@ IN_ALL, IN_ONE = (True, ()), (False, ("home",))
 
 def watched_in_one_namespace_and_in_all(lister: Lister) -> Watching[str]:
     watches = [Watch(CONFIG_MAP, lambda _: ["key"], namespaces=("home",)), Watch(POD, lambda _: ["key"])]
-    rhythm = Rhythm(every=60, unsynced=60, missing=60, behind=60, begun=60, listed_anew=0.01)
-    return Watching(watches, client=lister, login=no_login, add=lambda _: None, metrics=Metrics(), rhythm=rhythm)
+    times = AuditTimes(every=60, unsynced=60, missing=60, behind=60, restarted=60, listed=0.01)
+    return Watching(
+        watches, client=lister, add=lambda _: None, metrics=WatchMetrics(MetricsRegistry()), audit_times=times
+    )
 
 
 async def test_what_is_watched_in_one_namespace_takes_no_right_on_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,9 +154,11 @@ async def test_where_every_namespace_is_closed_no_watch_begins_before_one_opens(
 
 
 def watched_in(namespaces: tuple[str, ...], lister: Lister) -> Watching[str]:
-    rhythm = Rhythm(every=60, unsynced=60, missing=0.05, behind=60, begun=60, listed_anew=0.01)
+    times = AuditTimes(every=60, unsynced=60, missing=0.05, behind=60, restarted=60, listed=0.01)
     watches = [Watch(CONFIG_MAP, lambda _: ["key"], namespaces=namespaces)]
-    return Watching(watches, client=lister, login=no_login, add=lambda _: None, metrics=Metrics(), rhythm=rhythm)
+    return Watching(
+        watches, client=lister, add=lambda _: None, metrics=WatchMetrics(MetricsRegistry()), audit_times=times
+    )
 
 
 class Guarded(Lister):
@@ -202,14 +205,13 @@ async def test_all_that_a_watch_has_told_is_known_before_the_next_one_begins(mon
     telling = TellingKopf()
     monkeypatch.setattr(kopf, "operator", telling.run)
     monkeypatch.setattr(watching, "FIRST_PAUSE", 0.0)
-    monkeypatch.setattr(watching, "CLOSE_WITHIN", 0.0)
-    monkeypatch.setattr(arrivals, "LONGEST_PORTION", 0.0)  # one at a time
+    monkeypatch.setattr(kopf_watch, "CLOSE_WITHIN", 0.0)
+    monkeypatch.setattr(handover, "LONGEST_PORTION", 0.0)  # one at a time
     watched = Watching(
         [Watch(CONFIG_MAP, lambda _: ["key"])],
         client=Unheard(),
-        login=no_login,
         add=lambda _: time.sleep(0.01),  # by when the watch has long ended
-        metrics=Metrics(),
+        metrics=WatchMetrics(MetricsRegistry()),
     )
     task = asyncio.create_task(watched.run())
     await until(lambda: telling.runs == 2)
@@ -226,8 +228,21 @@ class Unheard(Lister):
 
 
 async def test_kopf_remembers_nothing_of_what_it_has_seen() -> None:
-    memories, seen = watching.NoMemories(), cast(kopf.RawBody, ONE)
+    memories, seen = kopf_watch.NoMemories(), cast(kopf.RawBody, ONE)
     for _ in range(3):
         await memories.recall(seen, noticed_by_listing=True)
     assert [*memories.iter_all_memories()] == []
     await memories.forget(seen)
+
+
+async def test_the_caches_are_filled_when_the_first_list_of_every_kind_is_complete() -> None:
+    watches = [Watch(CONFIG_MAP, lambda _: ["key"]), Watch(POD, lambda _: ["key"])]
+    metrics = WatchMetrics(MetricsRegistry())
+    watched = Watching(watches, client=Lister(), add=lambda _: None, metrics=metrics)
+    filled = asyncio.create_task(watched.until_filled())
+    for kind in (CONFIG_MAP, POD):
+        await asyncio.sleep(0)
+        assert not filled.done()
+        watched.store.compare(kind, [], since=watched.store.mark, now=0)
+    async with asyncio.timeout(1):
+        await filled

@@ -6,25 +6,27 @@ from collections.abc import Sequence
 
 import pytest
 from slipway.process.addresses import client_of
-from slipway.process.crowd import Crowd, Guest, Place, State
+from slipway.process.connection_limits import ConnectionLimits, ConnectionState, Counted, Limit
 
 
 class Hall:
     """One port, and all others."""
 
     def __init__(self, *, port: int = 8, in_all: int = 100) -> None:
-        self.crowd = Crowd(in_all)
+        self.crowd = ConnectionLimits(in_all)
         self.port = self.another_port(most=port)
         self.closed: list[str] = []
 
-    def another_port(self, namespace: str = "chat", *, most: int = 1000) -> Sequence[Place]:
+    def another_port(self, namespace: str = "chat", *, most: int = 1000) -> Sequence[Limit]:
         return self.crowd.places(namespace, most)
 
-    def enter(self, address: str, *, port: Sequence[Place] | None = None) -> Guest | None:
+    def enter(self, address: str, *, port: Sequence[Limit] | None = None) -> Counted | None:
         return self.crowd.enter(port or self.port, address, close=lambda: self.closed.append(address))
 
-    def fill(self, address: str, number: int, state: State, *, port: Sequence[Place] | None = None) -> list[Guest]:
-        guests: list[Guest] = []
+    def fill(
+        self, address: str, number: int, state: ConnectionState, *, port: Sequence[Limit] | None = None
+    ) -> list[Counted]:
+        guests: list[Counted] = []
         for _ in range(number):
             if guest := self.enter(address, port=port):
                 guest.turn(state)
@@ -33,12 +35,12 @@ class Hall:
 
 
 def test_one_address_gets_three_quarters_if_it_is_alone() -> None:
-    assert len(Hall().fill("10.0.0.1", 8, State.BUSY)) == 6
+    assert len(Hall().fill("10.0.0.1", 8, ConnectionState.BUSY)) == 6
 
 
 def test_of_one_address_those_that_say_nothing_make_room_for_its_next() -> None:
     hall = Hall()
-    first, *_ = hall.fill("10.0.0.1", 6, State.SILENT)
+    first, *_ = hall.fill("10.0.0.1", 6, ConnectionState.SILENT)
     assert hall.enter("10.0.0.1")
     assert hall.closed == ["10.0.0.1"]
     assert first.places == ()
@@ -46,33 +48,33 @@ def test_of_one_address_those_that_say_nothing_make_room_for_its_next() -> None:
 
 def test_at_the_limit_the_address_with_most_that_say_nothing_makes_room() -> None:
     hall = Hall()
-    hall.fill("10.0.0.1", 6, State.SILENT)
-    hall.fill("10.0.0.2", 1, State.SILENT)
-    hall.fill("10.0.0.3", 1, State.SILENT)
+    hall.fill("10.0.0.1", 6, ConnectionState.SILENT)
+    hall.fill("10.0.0.2", 1, ConnectionState.SILENT)
+    hall.fill("10.0.0.3", 1, ConnectionState.SILENT)
     assert hall.enter("10.0.0.4")
     assert hall.closed == ["10.0.0.1"]
 
 
 def test_who_is_served_makes_room_for_nobody() -> None:
     hall = Hall(port=2)
-    hall.fill("10.0.0.1", 1, State.BUSY)
-    hall.fill("10.0.0.2", 1, State.BUSY)
+    hall.fill("10.0.0.1", 1, ConnectionState.BUSY)
+    hall.fill("10.0.0.2", 1, ConnectionState.BUSY)
     assert hall.enter("10.0.0.3") is None
     assert not hall.closed
 
 
 def test_who_has_several_that_are_idle_makes_room_for_another_but_not_for_more_of_its_own() -> None:
     hall = Hall(port=4)
-    hall.fill("10.0.0.1", 3, State.IDLE)
+    hall.fill("10.0.0.1", 3, ConnectionState.IDLE)
     assert hall.enter("10.0.0.1") is None
-    hall.fill("10.0.0.2", 1, State.BUSY)
+    hall.fill("10.0.0.2", 1, ConnectionState.BUSY)
     assert hall.enter("10.0.0.3")
     assert hall.closed == ["10.0.0.1"]
 
 
 def test_all_ports_have_a_limit_together() -> None:
     hall = Hall(in_all=2)
-    hall.fill("10.0.0.1", 2, State.SILENT)
+    hall.fill("10.0.0.1", 2, ConnectionState.SILENT)
     assert hall.enter("10.0.0.2", port=hall.another_port())
     assert hall.crowd.all.taken <= 2
 
@@ -80,35 +82,37 @@ def test_all_ports_have_a_limit_together() -> None:
 def test_one_address_gets_half_of_all_if_it_is_alone() -> None:
     hall = Hall()
     ports = [hall.another_port(f"space {each}") for each in range(10)]
-    assert sum(len(hall.fill("10.0.0.1", 10, State.BUSY, port=port)) for port in ports) == 50
+    assert sum(len(hall.fill("10.0.0.1", 10, ConnectionState.BUSY, port=port)) for port in ports) == 50
 
 
-@pytest.mark.parametrize("state", State)
-def test_one_port_leaves_connections_to_the_others_of_its_namespace(state: State) -> None:
+@pytest.mark.parametrize("state", ConnectionState)
+def test_one_port_leaves_connections_to_the_others_of_its_namespace(state: ConnectionState) -> None:
     hall = Hall(port=100)
     assert sum(len(hall.fill(f"10.0.1.{each}", 1, state)) for each in range(100)) >= 66
     assert hall.port[0].taken == 66
     assert hall.enter("10.0.0.2", port=hall.another_port())
 
 
-@pytest.mark.parametrize("state", State)
-def test_one_namespace_leaves_connections_to_another_however_many_ports_and_addresses_it_has(state: State) -> None:
+@pytest.mark.parametrize("state", ConnectionState)
+def test_one_namespace_leaves_connections_to_another_however_many_ports_and_addresses_it_has(
+    state: ConnectionState,
+) -> None:
     hall = Hall()
     ports = [hall.another_port("greedy") for _ in range(6)]
     for each in range(200):
         hall.fill(f"10.0.1.{each}", 1, state, port=ports[each % 6])
     assert hall.crowd.all.taken == 75
-    assert len(hall.fill("10.0.0.2", 10, State.BUSY)) == 6  # three quarters of what its port takes
+    assert len(hall.fill("10.0.0.2", 10, ConnectionState.BUSY)) == 6  # three quarters of what its port takes
     assert hall.crowd.all.taken == 81
 
 
 def test_who_is_served_is_not_kept_from_another_connection_by_silent_ones_of_others() -> None:
     hall = Hall(port=100)
-    hall.fill("10.0.0.2", 1, State.BUSY)
+    hall.fill("10.0.0.2", 1, ConnectionState.BUSY)
     for each in range(200):
-        hall.fill(f"10.0.1.{each}", 1, State.SILENT, port=hall.another_port(f"space {each}"))
+        hall.fill(f"10.0.1.{each}", 1, ConnectionState.SILENT, port=hall.another_port(f"space {each}"))
     assert hall.crowd.all.is_full()
-    assert len(hall.fill("10.0.0.2", 20, State.BUSY)) == 20
+    assert len(hall.fill("10.0.0.2", 20, ConnectionState.BUSY)) == 20
 
 
 def test_no_namespace_is_remembered_that_has_no_port() -> None:
@@ -119,10 +123,10 @@ def test_no_namespace_is_remembered_that_has_no_port() -> None:
 
 def test_who_has_left_counts_no_more() -> None:
     hall = Hall()
-    for guest in hall.fill("10.0.0.1", 6, State.BUSY):
+    for guest in hall.fill("10.0.0.1", 6, ConnectionState.BUSY):
         guest.leave()
         guest.leave()
-        guest.turn(State.IDLE)
+        guest.turn(ConnectionState.IDLE)
     assert [place.taken for place in hall.port] == [0, 0, 0]
     assert hall.crowd.all.silent == 0
 

@@ -10,12 +10,13 @@ import pytest
 from slipway.kube.errors import Call, ConflictError, InvalidError, KubeError, NotFoundError, UnavailableError
 from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE, LLM_DEPLOYMENT, SCALED_OBJECT, Kind, Object
 from slipway.selftest.checks import Check, Checks, scaled_object, target
+from slipway.selftest.flags import SelftestSettings
 from slipway.selftest.main import report
-from slipway.selftest.options import Options, parse
 from support import virtual_time
+from support.settings import selftest_settings
 from support.virtual_time import now
 
-OPTIONS = parse([], {"SLIPWAY_POD": "slipway-selftest", "SLIPWAY_POD_UID": "u1"})
+OPTIONS = selftest_settings([], {"SLIPWAY_POD": "slipway-selftest", "SLIPWAY_POD_UID": "u1"})
 READYZ = "http://slipway-activator.slipway-system.svc:8081/readyz"
 
 
@@ -39,7 +40,7 @@ class Installation:
     made: list[Object] = field(default_factory=list)
     tried: list[Object] = field(default_factory=list)
 
-    def checks(self, options: Options = OPTIONS) -> Checks:
+    def checks(self, options: SelftestSettings = OPTIONS) -> Checks:
         return Checks(options, self, self.ask, clock=now)
 
     async def ask(self, url: str) -> tuple[int, str]:
@@ -144,11 +145,11 @@ def test_while_the_api_server_is_away_that_is_said_and_nothing_else_concluded() 
         return lines
 
     [line, _] = asyncio.run(run())
-    assert line.startswith("BAD   something: it can't be told, because the API server says: get Lease failed")
+    assert line.startswith("BAD   something: it can't be checked, because the API server says: get Lease failed")
 
 
 def test_every_activator_is_asked() -> None:
-    options = parse(["--activators=one,two"], {})
+    options = selftest_settings(["--activators=one,two"])
     promises = [check.promise for check in Installation().checks(options).all()]
     assert [each for each in promises if "one" in each or "two" in each] == [
         "one answers",
@@ -164,7 +165,7 @@ TIME = 240.0  # seconds: activeDeadlineSeconds of the chart's pod
 def test_however_many_activators_there_are_all_is_told_within_the_time_that_the_pod_has() -> None:
     async def run() -> tuple[float, str]:
         lines: list[str] = []
-        options, begin = parse([f"--activators={','.join(f'a{number}' for number in range(20))}"], {}), now()
+        options, begin = selftest_settings([f"--activators={','.join(f'a{number}' for number in range(20))}"]), now()
         broken = Installation(renews=False, asks=False, readyz=OSError("no such host"))
         await report(broken.checks(options).all(), lines.append)
         return now() - begin, lines[-1]
@@ -190,10 +191,10 @@ def test_a_type_that_is_missing_is_told_with_what_brings_it() -> None:
     [
         (
             Installation(holder=None),
-            "there is no Lease slipway-system/slipway-operator, so that no operator has",
+            "there is no Lease slipway-system/slipway-operator, so no operator has",
         ),
-        (Installation(holder=""), "is held by nobody, who doesn't renew it"),
-        (Installation(renews=False), "is held by operator-1, who doesn't renew it"),
+        (Installation(holder=""), "has no holder: see"),
+        (Installation(renews=False), "is held by operator-1, which doesn't renew it"),
     ],
     ids=["never", "nobody", "silent"],
 )
@@ -214,7 +215,7 @@ def test_an_operator_that_renews_its_lease_leads_whatever_its_clock_says() -> No
             (503, "caches: ok\ndoors: KEDA isn't answered yet\n"),
             "answers 503 (caches: ok doors: KEDA isn't answered yet)",
         ),
-        (OSError("no such host"), "can't be asked (no such host)"),
+        (OSError("no such host"), "doesn't answer (no such host)"),
     ],
     ids=["not ready", "silent"],
 )
@@ -235,13 +236,13 @@ def test_a_keda_that_can_not_ask_the_activator_is_told_with_its_own_words() -> N
     installation = Installation(asks=False, says="no metric specs returned from scalers")
     told = said(installation.checks().scaler(0, "slipway-activator"))
     assert "at slipway-activator.slipway-system:9090 (no metric specs returned from scalers)" in told
-    assert "platform.kedaNamespace (now keda) has to name the namespace of KEDA's operator" in told
+    assert "platform.kedaNamespace (now keda) must name the namespace of KEDA's operator" in told
     assert installation.made == []
 
 
 def test_a_keda_that_does_nothing_is_told() -> None:
     told = said(Installation(asks=False).checks().scaler(0, "slipway-activator"))
-    assert told.startswith("KEDA has made nothing of a ScaledObject within 60 s: see whether its operator")
+    assert told.startswith("KEDA has not reacted to a ScaledObject within 60 s: see whether its operator")
 
 
 def test_what_a_test_that_was_cut_off_has_left_is_taken_away_first() -> None:
@@ -253,12 +254,12 @@ def test_what_a_test_that_was_cut_off_has_left_is_taken_away_first() -> None:
     [
         (
             UnavailableError(call("create", INFERENCE_SERVICE), "failed calling webhook: connection refused", code=500),
-            "failed calling webhook: connection refused: KServe's webhook has to answer, so see whether its "
+            "failed calling webhook: connection refused: KServe's webhook must answer, so see whether its "
             "controller, Deployment kserve-controller-manager, runs",
         ),
         (
             InvalidError(call("create", INFERENCE_SERVICE), "unknown field spec.predictor", code=400),
-            "unknown field spec.predictor: Slipway goes with KServe 0.20 in Standard mode",
+            "unknown field spec.predictor: Slipway needs KServe 0.20 in Standard mode",
         ),
     ],
     ids=["no webhook", "refused"],
@@ -286,4 +287,4 @@ def test_what_is_made_ends_with_the_pod_that_made_it_and_runs_nothing() -> None:
 
 
 def test_beside_a_cluster_nothing_owns_it() -> None:
-    assert "ownerReferences" not in target("x", parse([], {}))["metadata"]
+    assert "ownerReferences" not in target("x", selftest_settings())["metadata"]

@@ -1,6 +1,6 @@
 """Which calls are answered on the port of KEDA and the other replicas, by the address that they are from.
 
-Connections are checked, too, but only for how long they may stay (`entrance`): each call is checked again.
+Connections are checked, too, but only for how long they may stay (`guarded_port`): each call is checked again.
 
 KEDA's pods are looked up at the API server, so that others can't pretend to be KEDA. The other replicas are in the
 EndpointSlices of the activator's own Service, and the pod that has such an address now must be the one in the slice:

@@ -10,7 +10,7 @@ What KEDA does with the answers decides how they are given:
 - KEDA has one connection for each spelling of our address, with two streams for each ScaledObject that uses it. After a
   restart of KEDA, old ones may be left; so of too many streams for one model, the oldest ends.
 - The namespace in a call of KEDA is always the ScaledObject's own. So it is used to decide which of KEDA's connections
-  stay (`entrance`).
+  stay (`guarded_port`).
 """
 # ruff: noqa: N802 - the methods have KEDA's names
 
@@ -28,7 +28,7 @@ from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.keda.caller_check import UNIX, AddressCheck, CallerInterceptor, any_check
 from slipway.activator.shared.demand import Demand, ModelDemand, UnknownModelError
 from slipway.activator.shared.model_key import ModelKey
-from slipway.process.entrance import Entrance
+from slipway.process.guarded_port import GuardedPort
 
 logger = logging.getLogger(__name__)
 
@@ -199,20 +199,20 @@ async def serve(
 
     `add_services` adds what else is served there. `checks`: which addresses may call each service.
     """
-    entrance = Entrance(any_check(checks), few_words=UNKNOWN_MAY_SEND)
-    server = grpc.aio.server(options=GRPC_OPTIONS, interceptors=[CallerInterceptor(checks, entrance.address)])
-    scaler = ExternalScaler(demand, repeat_after=repeat_after, on_answered=entrance.came_for)
+    port_guard = GuardedPort(any_check(checks), few_words=UNKNOWN_MAY_SEND)
+    server = grpc.aio.server(options=GRPC_OPTIONS, interceptors=[CallerInterceptor(checks, port_guard.address)])
+    scaler = ExternalScaler(demand, repeat_after=repeat_after, on_answered=port_guard.came_for)
     rpc.add_ExternalScalerServicer_to_server(scaler, server)
     add_services(server)
-    server.add_insecure_port(f"{UNIX}{entrance.behind}")
+    server.add_insecure_port(f"{UNIX}{port_guard.behind}")
     await server.start()
     try:
-        yield await entrance.open(host, port)
+        yield await port_guard.open(host, port)
     finally:
-        entrance.shut()
+        port_guard.shut()
         scaler.end_streams()
         await server.stop(grace)
-        await entrance.close()
+        await port_guard.close()
 
 
 @asynccontextmanager

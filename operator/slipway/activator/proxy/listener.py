@@ -19,7 +19,7 @@ from slipway.activator.proxy.request import RequestHandler
 from slipway.activator.proxy.request_queue import RequestQueue
 from slipway.activator.proxy.response import ClientResponse
 from slipway.activator.proxy.upstream_pool import IdleConnections, UpstreamPool
-from slipway.process.crowd import MOST_TURNED_AWAY, Crowd, Guest, State
+from slipway.process.connection_limits import MOST_TURNED_AWAY, ConnectionLimits, ConnectionState, Counted
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class ClientConnection:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self.channel = Channel(RequestParser(), on_open=self._open)
-        self.guest: Guest | None = None  # None: there is no place for it
+        self.counted: Counted | None = None  # None: there is no place for it
         self.is_busy = False
         self.task: asyncio.Task[None] | None = None
 
@@ -85,8 +85,8 @@ class ClientConnection:
 
     async def _serve(self) -> None:
         config = self._listener.config
-        guest = self.guest
-        if guest is None:
+        counted = self.counted
+        if counted is None:
             with self._listener.turning_away() as linger:
                 await self._refuse(error_responses.too_many_connections(), linger)
             return
@@ -95,38 +95,38 @@ class ClientConnection:
             try:
                 head = await self.channel.event(within=timeout)
             except TimeoutError:
-                self._count_silence(guest)
+                self._count_silence(counted)
                 return
             if isinstance(head, MalformedMessageError):
                 await self._refuse(error_responses.invalid(head.status, head.message), config.linger)
                 return
             if not isinstance(head, RequestHead):
                 raise RuntimeError(f"the parser gave {type(head).__name__} where a request starts")
-            if not await self._handle(head, guest):
+            if not await self._handle(head, counted):
                 return
             await self.channel.drain()  # or a client that reads no responses could have any number of them written
-            timeout = config.head_timeout if guest.state is State.SILENT else config.idle_timeout
+            timeout = config.head_timeout if counted.state is ConnectionState.SILENT else config.idle_timeout
 
-    async def _handle(self, head: RequestHead, guest: Guest) -> bool:
+    async def _handle(self, head: RequestHead, counted: Counted) -> bool:
         """Returns whether another request may follow. A client that isn't authorized doesn't count as one that has sent
         a request: its connection is closed first when another one needs the place."""
-        before = guest.state
+        before = counted.state
         listener = self._listener
         handler = RequestHandler(
             listener.queue, listener.pool, self.channel, head, listener.config, listener.authorizer
         )
         self.is_busy = True
-        guest.turn(State.BUSY)
+        counted.turn(ConnectionState.BUSY)
         try:
             return await handler.run()
         finally:
             self.is_busy = False
-            guest.turn(State.IDLE if handler.is_authorized else before)
+            counted.turn(ConnectionState.IDLE if handler.is_authorized else before)
 
-    def _count_silence(self, guest: Guest) -> None:
+    def _count_silence(self, counted: Counted) -> None:
         if self.channel.parser.has_started_head:
             self._listener.count(CloseReason.HEAD_TOO_SLOW)
-        elif guest.state is State.SILENT:
+        elif counted.state is ConnectionState.SILENT:
             self._listener.count(CloseReason.SILENT)
 
     async def _refuse(self, error: ErrorResponse, linger: float) -> None:
@@ -136,14 +136,14 @@ class ClientConnection:
 
 
 class Listener:
-    """`crowd`: the connections of all ports; `idle`: those to all replicas. Without, this port is the only one."""
+    """`limits`: the connections of all ports; `idle`: those to all replicas. Without, this port is the only one."""
 
     def __init__(
         self,
         queue: RequestQueue,
         config: ProxyConfig,
         authorizer: Authorizer | None = None,
-        crowd: Crowd | None = None,
+        limits: ConnectionLimits | None = None,
         idle: IdleConnections | None = None,
     ) -> None:
         self.queue = queue
@@ -152,8 +152,8 @@ class Listener:
         self.pool = UpstreamPool(idle, connect_timeout=config.connect_timeout)
         self.connections: set[ClientConnection] = set()
         self.is_closed = False
-        self._crowd = crowd or Crowd(config.connections)
-        self._places = self._crowd.places(queue.state.key.namespace, config.connections_per_port)
+        self._connection_limits = limits or ConnectionLimits(config.connections)
+        self._places = self._connection_limits.places(queue.state.key.namespace, config.connections_per_port)
         self._server: asyncio.Server | None = None
         queue.on_replicas = self.pool.keep_only
         self.pool.keep_only(queue.addresses)
@@ -171,18 +171,18 @@ class Listener:
         self.connections.add(connection)
         self.queue.counters.connections += 1
         channel = connection.channel
-        connection.guest = self._crowd.enter(self._places, channel.peer, close=connection.make_room)
+        connection.counted = self._connection_limits.enter(self._places, channel.peer, close=connection.make_room)
         if self.is_closed:
             connection.shut()
 
     @contextmanager
     def turning_away(self) -> Iterator[float]:
         """A connection without a place; yields for how many seconds it may still be read from. Few are at a time."""
-        self._crowd.turned_away += 1
+        self._connection_limits.turned_away += 1
         try:
-            yield self.config.linger if self._crowd.turned_away <= MOST_TURNED_AWAY else 0.0
+            yield self.config.linger if self._connection_limits.turned_away <= MOST_TURNED_AWAY else 0.0
         finally:
-            self._crowd.turned_away -= 1
+            self._connection_limits.turned_away -= 1
 
     def count(self, reason: str) -> None:
         """A connection that was closed, or refused, without a request that could be handled."""
@@ -191,9 +191,9 @@ class Listener:
     def leave(self, connection: ClientConnection) -> None:
         self.connections.discard(connection)
         self.queue.counters.connections -= 1
-        if connection.guest:
-            connection.guest.leave()
-            connection.guest = None
+        if connection.counted:
+            connection.counted.leave()
+            connection.counted = None
 
     def shut(self) -> None:
         """Accepts no more connections and closes those without a request; requests that were received are answered."""

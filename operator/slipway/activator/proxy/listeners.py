@@ -22,7 +22,7 @@ from slipway.activator.proxy.upstream_pool import IdleConnections
 from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
-from slipway.process.crowd import Crowd
+from slipway.process.connection_limits import ConnectionLimits
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Listeners:
         self._limits = limits
         self._config = config
         self._host = host
-        self._crowd = Crowd(open_files.connections(config.connections))
+        self._connection_limits = ConnectionLimits(open_files.connections(config.connections))
         self._idle = IdleConnections(open_files.idle(open_files.raised_limit()))
         self._queues: dict[ModelKey, RequestQueue] = {}
         self._listeners: dict[ModelKey, Listener] = {}
@@ -109,7 +109,7 @@ class Listeners:
     # --- opening and closing -----------------------------------------------------------------------------------------
 
     def _open(self, key: ModelKey, port: int) -> None:
-        listener = Listener(self._queues[key], self._config, self._authorizer, self._crowd, self._idle)
+        listener = Listener(self._queues[key], self._config, self._authorizer, self._connection_limits, self._idle)
         self._listeners[key] = listener
         self._ports[key] = asyncio.get_running_loop().create_future()
         self._opening[key] = asyncio.create_task(self._open_when_free(key, port, listener))

@@ -6,12 +6,12 @@ import contextlib
 import logging
 import resource
 
-from slipway.process import entrance
+from slipway.process import guarded_port
 
 logger = logging.getLogger(__name__)
 
-AT_OWN_PORTS = 2 * entrance.MOST + entrance.MOST_KNOWN  # the port of probes and metrics, and KEDA's, with known clients
-FOR_THE_REST = 256 + entrance.FILES * AT_OWN_PORTS  # files: models' ports, watches, and requests to pods, too
+AT_OWN_PORTS = 2 * guarded_port.MOST + guarded_port.MOST_KNOWN  # that of probes, and KEDA's, with known clients
+FOR_THE_REST = 256 + guarded_port.FILES * AT_OWN_PORTS  # files: models' ports, watches, and requests to pods, too
 FOR_EACH = 2  # a client's connection, and a replica's
 MOST_IDLE = 1024  # idle connections to replicas, of all models
 OF_IDLE = 4  # at most every fourth file that is left is one

@@ -18,7 +18,7 @@ from slipway.api.names import (
 from slipway.api.reasons import ConditionType
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store, place_of
-from slipway.kube.watching import Watch, with_home
+from slipway.kube.watch import Watch, with_home
 from slipway.observing.keeping import bounded, named, picked, pod_shown
 
 

@@ -18,8 +18,8 @@ from slipway.kube.errors import (
     UnavailableError,
 )
 from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, SERVICE, Kind, Object, kind_of
-from slipway.kube.queue import RetryLaterError
 from slipway.kube.store import Store
+from slipway.kube.work_queue import RetryLaterError
 from slipway.observing.world import Refusal
 from slipway.operator.reconciling.deciding import Hindrance
 from slipway.operator.reconciling.key import Key

@@ -1,12 +1,12 @@
-"""The operator's process: what runs in it beside each other, who starts whom, and how it ends.
+"""The operator's process: its parts, what they need of each other, and the order in which they end.
 
-- `Watching` fills the caches and puts keys into the queue; on all replicas, so that a standby is warm.
-- `Following` does the same for KServe and KEDA, for which all deployments wait.
-- `LeaderElection` opens the queue on one of them, and closes it as soon as that is in doubt.
-- The queue calls the `Reconciler`, whose client asks the election before each write.
-- The management port answers from the begin to the end.
+- `Watching` fills the caches and adds keys to the queue; on all replicas, so that a standby has warm caches.
+- `Following` does the same for KServe and KEDA, on which all deployments depend.
+- `LeaderElection` opens the queue on one replica, and closes it as soon as the lead is in doubt.
+- The queue calls the `Reconciler`, whose client asks the election's guard before each write.
+- The management port answers from the start to the end.
 
-Asked to end, it stops watching, finishes what is in flight, gives the Lease back, and closes.
+When it is asked to end, it stops watching, finishes the reconciles in flight, releases the Lease, and closes.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+from slipway.api.names import FIELD_MANAGER, METRICS_PREFIX, STATUS_FIELD_MANAGER
 from slipway.kube import health
-from slipway.kube.backlog import Backoff
-from slipway.kube.client import KubeClient
-from slipway.kube.connection import Connection, for_kopf
+from slipway.kube.client import FieldManagers, KubeClient
+from slipway.kube.connection import Connection
 from slipway.kube.events import EventRecorder
 from slipway.kube.kinds import NODE, Object
 from slipway.kube.lease import LeaderElection
-from slipway.kube.metrics import Metrics, Readings
-from slipway.kube.queue import WorkQueue
-from slipway.kube.watching import Login, Watching
+from slipway.kube.watching import Watching
+from slipway.kube.work_queue import WorkQueue
+from slipway.observing.keeping import FOUND_BY
 from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.home import Home
 from slipway.operator.reconciling.key import Key
 from slipway.operator.reconciling.ledger import Ledger
 from slipway.operator.reconciling.looking import Lookout
-from slipway.operator.reconciling.options import Options
+from slipway.operator.reconciling.metrics import OperatorMetrics
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
 from slipway.operator.reconciling.platform import KEDA, KSERVE, Following
 from slipway.operator.reconciling.portbook import PortBook
@@ -44,13 +44,15 @@ from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
 from slipway.operator.reconciling.watches import watches
+from slipway.process import lifecycle
+from slipway.process.lifecycle import Part, Stages
+from slipway.process.management import ManagementPort
+from slipway.process.metrics import MetricsRegistry, Readings
 
 logger = logging.getLogger(__name__)
 
-FINISH_WITHIN = 7.0  # seconds; then the Lease is given back, for which there are 2, and all is over within 10
-STALE_AFTER = 60.0
-LOOK_WHETHER_FILLED = 0.1
-LONGEST_BACKOFF = 60.0
+CONTROLLER = "slipway.dev/operator"  # what events name as their reporter
+FINISH_WITHIN = 7.0  # seconds; then the Lease is released within 2, and the process has ended within 10
 
 Now = Callable[[], datetime]
 
@@ -59,122 +61,123 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-UNTIL_MADE = 0.25  # seconds between two looks whether the runtimes of this release are there
+UNTIL_CREATED = 0.25  # seconds until a reconcile is tried again for which this release's runtimes were not yet there
 
 
 class Operator:
-    """`configuration`: of the API server. `now`: the time of day, which no wait depends on."""
+    """`configuration`: the official client's, of the API server. `now`: the time of day, on which no wait depends."""
 
-    def __init__(self, options: Options, configuration: Any, *, now: Now = utc_now) -> None:
-        self._options = options
+    def __init__(self, settings: OperatorSettings, configuration: Any, *, now: Now = utc_now) -> None:
+        self._settings = settings
         self._home = Home(
-            options.namespace,
-            options.activators,
-            options.prometheus_namespaces,
+            settings.namespace,
+            settings.activators,
+            settings.prometheus_namespaces,
             version=version("slipway"),
-            runtimes=options.runtimes,
-            watched=options.watch_namespaces,
+            runtimes=settings.runtimes,
+            watched=settings.watch_namespaces,
         )
         self._connection = Connection(configuration)
-        self._metrics = Metrics()
+        self._metrics = OperatorMetrics(MetricsRegistry(METRICS_PREFIX))
         self._ledger = Ledger()
-        self._term: object = None  # of office, in which the ledger was written
-        client = KubeClient(self._connection, self._metrics)
+        self._term: object = None  # of the election, in which the ledger was written
+        managers = FieldManagers(objects=FIELD_MANAGER, status=STATUS_FIELD_MANAGER)
+        client = KubeClient(self._connection, self._metrics.watches, managers=managers)
         self._election = self._elected(client)
         self._queue: WorkQueue[Key] = WorkQueue(
             self._reconcile,
-            self._metrics,
-            workers=options.workers,
-            resync_every=options.resync,
-            backoff=Backoff(longest=LONGEST_BACKOFF),
+            self._metrics.queue,
+            workers=settings.workers,
+            resync_every=settings.resync,
         )
         self._queue.pause()
-        login = partial(for_kopf, configuration)
-        self._watching = self._made_watching(client, login)
+        self._watching = self._made_watching(client)
         writer = client.with_(guard=self._election.guard)
         self._ports = PortBook(
             writer,
             self._watching.store,
-            namespace=options.namespace,
-            activators=options.activators,
-            per_namespace=options.ports_per_namespace,
+            namespace=settings.namespace,
+            activators=settings.activators,
+            per_namespace=settings.ports_per_namespace,
             look_again=self._queue.add_after,
         )
         self._own_runtimes = OwnRuntimes(
             writer,
             self._watching.store,
-            ours=options.runtimes,
-            keep_unused=None if options.watch_namespaces else options.keep_old_runtimes,
+            ours=settings.runtimes,
+            keep_unused=None if settings.watch_namespaces else settings.keep_old_runtimes,
             leads=lambda: self._election.is_leader,
         )
         self._references = References(client, self._watching.store)
         self._platform = [
-            Following(program, namespace, client=client, login=login, concern=self._add_everyone, now=now)
-            for program, namespace in ((KSERVE, options.kserve_namespace), (KEDA, options.keda_namespace))
+            Following(program, namespace, client=client, concern=self._add_everyone, now=now)
+            for program, namespace in ((KSERVE, settings.kserve_namespace), (KEDA, settings.keda_namespace))
         ]
         self._lookout = Lookout(
             self._watching.store,
             self._ledger,
             self._ports,
             now=now,
-            slipway_namespace=options.namespace,
-            activators=options.activators,
+            slipway_namespace=settings.namespace,
+            activators=settings.activators,
             runtimes=self._home.runtimes,
         )
         self._lookout.kserve, self._lookout.keda = (each.part for each in self._platform)
         self._reconciler = self._made_reconciler(writer, now)
-        self._metrics.watch_objects(self._by_state)
+        self._metrics.watch_models(self._by_state)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
-        """Until it is asked to end, or something in it fails, which is raised after an orderly end."""
-        async with health.serve(
-            self._metrics, live=self._live(), ready=self._ready(), port=self._options.management_port
-        ) as port:
-            logger.info("%s answers on port %d", self._options.identity, port)
-            watching = asyncio.create_task(self._watching.run(), name="watching")
-            working = asyncio.create_task(self._work(), name="queue")
-            leading = asyncio.create_task(self._election.run(), name="election")
-            following = [asyncio.create_task(each.run(), name="platform") for each in self._platform]
-            following.append(asyncio.create_task(self._own_runtimes.run(), name="runtimes"))
-            asked = asyncio.create_task(asked_to_end.wait(), name="end")
-            await asyncio.wait([watching, working, leading, asked, *following], return_when=asyncio.FIRST_COMPLETED)
-            logger.info("Ending")
-            await self._end(watching, working, leading, asked, *following)
+        """Until it is asked to end, or a part fails; that failure is raised after an orderly end."""
+        management = ManagementPort(
+            metrics=self._metrics.registry,
+            live={"watches": health.watches_are_fresh(self._watching.auditor)},
+            ready={"caches": health.caches_are_filled(self._watching.store)},
+            port=self._settings.management_port,
+        )
+        async with self._connection:
+            await lifecycle.serve(
+                self._stages(), name=self._settings.identity, management=management, asked_to_end=asked_to_end
+            )
+
+    def _stages(self) -> Stages:
+        """The Lease is held until no reconcile is in flight any more; watches may take longer to close."""
+        return [
+            [Part("election", self._hold_lease)],
+            [
+                Part("watching", self._watching.run, ends_alone=True),
+                *(Part("platform", each.run, ends_alone=True) for each in self._platform),
+                Part("runtimes", self._own_runtimes.run, ends_alone=True),
+                Part("queue", self._work),
+            ],
+        ]
+
+    async def _hold_lease(self) -> None:
+        try:
+            await self._election.run()
+        finally:
+            await self._election.release()
 
     async def _work(self) -> None:
-        """Not before the caches are filled: each first list would have all looked at, and put off, again and again."""
-        while self._watching.store.unsynced():  # noqa: ASYNC110 - looked at so seldom that no event is worth it
-            await asyncio.sleep(LOOK_WHETHER_FILLED)
-        await self._queue.run()
+        """Not before the caches are filled: each first list would add all keys, and put them off, again and again."""
+        try:
+            await self._watching.until_filled()
+            await self._queue.run()
+        finally:
+            await self._queue.finish(FINISH_WITHIN)
 
-    async def _end(self, *tasks: asyncio.Task[Any]) -> None:
-        watching, working, leading, asked, *following = tasks
-        failed = [task for task in tasks if task.done() and not task.cancelled() and task.exception()]
-        for task in (watching, working, asked, *following):
-            task.cancel()
-        await self._queue.finish(FINISH_WITHIN)
-        leading.cancel()
-        await asyncio.wait([leading])
-        await self._election.release()
-        await asyncio.wait(tasks)
-        await self._connection.close()
-        for task in failed:
-            task.result()
-
-    # --- its parts --------------------------------------------------------------------------------------------------
+    # --- how its parts are constructed ------------------------------------------------------------------------------
 
     def _elected(self, client: KubeClient) -> LeaderElection:
-        options = self._options
         return LeaderElection(
             client,
-            self._metrics,
-            namespace=options.namespace,
-            name=options.lease_name,
-            identity=options.identity,
+            self._metrics.election,
+            namespace=self._settings.namespace,
+            name=self._settings.lease_name,
+            identity=self._settings.identity,
             on_change=self._lead,
         )
 
-    def _made_watching(self, client: KubeClient, login: Login) -> Watching[Key]:
+    def _made_watching(self, client: KubeClient) -> Watching[Key]:
         return Watching(
             watches(
                 everyone=self._everyone,
@@ -185,16 +188,16 @@ class Operator:
                 on_claim=self._on_claim,
             ),
             client=client,
-            login=login,
             add=self._queue.add,
-            metrics=self._metrics,
+            metrics=self._metrics.watches,
+            index_by=FOUND_BY,
             on_kinds=lambda _: self._add_everyone(),
-            on_told=self._ledger.told,
+            on_news=self._ledger.told,
         )
 
     def _made_reconciler(self, client: KubeClient, now: Now) -> Reconciler:
         store = self._watching.store
-        events = EventRecorder(client, instance=self._options.identity, now=now)
+        events = EventRecorder(client, controller=CONTROLLER, instance=self._settings.identity, now=now)
         self._reporter = Reporter(client, events, self._ledger)
         return Reconciler(
             store=store,
@@ -204,23 +207,17 @@ class Operator:
             applier=Applier(client, store, self._ledger),
             reporter=self._reporter,
             references=self._references,
-            rights=Rights(client, slipway_namespace=self._options.namespace, clock=time.monotonic),
+            rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
             home=self._home,
         )
-
-    def _live(self) -> health.Checks:
-        auditor = self._watching.auditor
-        return {"watches": health.watches_are_fresh(auditor, limit=STALE_AFTER, clock=time.monotonic)}
-
-    def _ready(self) -> health.Checks:
-        return {"caches": health.caches_are_filled(self._watching.store)}
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def _lead(self, leads: bool) -> None:
-        """Where another one may have written meanwhile, nothing is taken as written.
+        """If another replica may have written meanwhile, the memory of our own writes is dropped.
 
-        Where the API server was only too slow to renew the lease, applying all anew would make it slower.
+        If the API server was only too slow to renew the Lease, it stays: applying all objects again would make the
+        API server slower.
         """
         if leads:
             if self._election.term != self._term:
@@ -234,7 +231,7 @@ class Operator:
 
     async def _reconcile(self, key: Key) -> float | None:
         if self._own_runtimes.are_coming:
-            return UNTIL_MADE
+            return UNTIL_CREATED
         return await self._reconciler.reconcile(key)
 
     def _concerned_by_ports(self, config_map: Object) -> Iterable[Key]:
@@ -257,7 +254,7 @@ class Operator:
             self._queue.add(key)
 
     def _by_state(self) -> Readings:
-        """Only the leader's, because sums over the replicas should be true."""
+        """Only on the leader, so that sums over the replicas are right."""
         if not self._election.is_leader:
             return {}
         return dict(self._reporter.by_state())

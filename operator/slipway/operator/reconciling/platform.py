@@ -16,12 +16,13 @@ from typing import Literal
 
 from slipway.api.names import SERVICE_LABEL
 from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Object
-from slipway.kube.metrics import Metrics
-from slipway.kube.places import Lister
+from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Mark, Store, pruned
-from slipway.kube.watching import Login, Watch, Watching
+from slipway.kube.watch import Watch
+from slipway.kube.watching import Client, Watching
 from slipway.observing import platform
 from slipway.observing.world import Part
+from slipway.process.metrics import MetricsRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,7 @@ class Following:
         program: Program,
         namespace: str,
         *,
-        client: Lister,
-        login: Login,
+        client: Client,
         concern: Callable[[], None],
         now: Callable[[], datetime],
     ) -> None:
@@ -94,9 +94,8 @@ class Following:
                 Watch(ENDPOINT_SLICE, _changed, namespaces=(namespace,), keep=pruned, largest=LARGEST),
             ],
             client=client,
-            login=login,
             add=lambda _: self.look(),
-            metrics=Metrics(),  # of its own: the operator's are about the caches by which it works
+            metrics=WatchMetrics(MetricsRegistry()),  # not exported: the operator's are about the caches of models
         )
         self.store = self._watching.store
         self._reader = PartReader(program, namespace, self.store)

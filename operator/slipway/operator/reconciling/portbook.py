@@ -17,8 +17,8 @@ from slipway.api.names import KIND, MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, P
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ConflictError, NotFoundError
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
-from slipway.kube.queue import RetryLaterError
 from slipway.kube.store import Store, place_of
+from slipway.kube.work_queue import RetryLaterError
 from slipway.observing.porttable import Claim, PortTable, claims_in, lines, map_name, map_of, number_in, ports_in
 from slipway.operator.reconciling.key import Key
 from slipway.operator.reconciling.ports import ExhaustedError, Place, Ports

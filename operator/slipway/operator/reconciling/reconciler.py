@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from slipway.kube.errors import NamespaceGoesError
-from slipway.kube.queue import NEVER, RetryLaterError
 from slipway.kube.store import Store
+from slipway.kube.work_queue import NEVER, RetryLaterError
 from slipway.observing.world import created, is_recent
 from slipway.operator.reconciling.applying import Applier, Outcome, is_going
 from slipway.operator.reconciling.deciding import Decision, decide, lacks_port, report

@@ -9,6 +9,7 @@ from functools import partial
 from slipway.api.asked import writes
 from slipway.api.names import (
     ACTIVATOR_LABEL,
+    FIELD_MANAGER,
     KIND,
     MANAGED_BY,
     MANAGED_BY_LABEL,
@@ -43,7 +44,7 @@ from slipway.kube.kinds import (
     Object,
 )
 from slipway.kube.store import place_of, pruned
-from slipway.kube.watching import Watch, with_home
+from slipway.kube.watch import Watch, with_home
 from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
 from slipway.operator.reconciling.home import Home
 from slipway.operator.reconciling.key import Key
@@ -194,7 +195,8 @@ def what_is_ours(child: Object) -> Object:
     kept = KEPT_OF_STATUS.get(child.get("kind", ""), ())
     told = child.get("status") or {}
     status = {name: told[name] for name in kept if name in told}
-    return {**pruned(child), **({"status": status} if "status" in child else {})}
+    fields_of = FIELD_MANAGER if child.get("kind") == INFERENCE_SERVICE.name else ""  # whose values are read elsewhere
+    return {**pruned(child, fields_of=fields_of), **({"status": status} if "status" in child else {})}
 
 
 def _may_be_ours(child: Object) -> bool:

@@ -10,7 +10,7 @@ from slipway.activator.http1.channel import MOST_UNREAD, MOST_UNSENT
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.proxy.listener import ClientConnection, Listener
 from slipway.activator.shared.request_rules import RequestRules
-from slipway.process.crowd import State
+from slipway.process.connection_limits import ConnectionState
 from support.activator import LLAMA, Activator, activated, connected
 from support.scripted_engine import ScriptedEngine, answering, echoing, scripted_engine, when
 from support.sleeping import HERE, WITH_KEYS, only_from, scene
@@ -61,13 +61,13 @@ async def test_who_is_not_let_in_keeps_no_connection_that_another_one_needs() ->
         for _ in range(2):
             client.say(NOT_SERVED)
             assert (await client.answer()).status == 403
-        guest = (await only_connection(refused.activator)).guest
+        guest = (await only_connection(refused.activator)).counted
         assert guest
         states = [guest.state]
         refused.activator.tell(rules=OURS)
         client.say(HEALTH)
         assert (await client.answer()).status == 200
-        assert [*states, guest.state] == [State.SILENT, State.IDLE]
+        assert [*states, guest.state] == [ConnectionState.SILENT, ConnectionState.IDLE]
 
 
 async def test_who_is_not_let_in_is_not_waited_for_as_others_are() -> None:

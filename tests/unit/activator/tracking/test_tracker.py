@@ -13,6 +13,7 @@ from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.tracker import Tracker
 from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE
 from slipway.kube.store import Store
+from slipway.observing.keeping import FOUND_BY
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 
@@ -29,7 +30,10 @@ class Sight:
     """Of a deployment with one pod."""
 
     def __init__(self) -> None:
-        self._store, self._deployments = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE]), ModelStates()
+        self._store, self._deployments = (
+            Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE], index_by=FOUND_BY),
+            ModelStates(),
+        )
         self._versions = count(1)
         clock = asyncio.get_running_loop().time
         self.knowledge = Tracker(

@@ -17,7 +17,7 @@ from slipway.kube.kinds import (
     Kind,
     Object,
 )
-from slipway.kube.queue import NEVER
+from slipway.kube.work_queue import NEVER
 from slipway.operator.reconciling.reconciler import LONGEST_WAIT
 from support.small_cluster import KEY, NOW, Loop
 from support.turns import CREATED, LABELS, cause, condition, llm, made_by_kserve, pod, status, thing

@@ -14,7 +14,7 @@ from slipway.kube.kinds import (
     SERVICE,
     Object,
 )
-from slipway.kube.queue import RetryLaterError
+from slipway.kube.work_queue import RetryLaterError
 from support.small_cluster import HOME, Loop
 from support.turns import made_by_kserve, status, thing
 

@@ -11,8 +11,8 @@ from slipway.kube.errors import Call, ForbiddenError
 from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Object
 from slipway.operator.reconciling import own_runtimes
 from slipway.operator.reconciling.operator import Operator
-from slipway.operator.reconciling.options import parse
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes, runtimes_of
+from support.settings import operator_settings
 from support.turns import thing
 
 CURRENT = "slipway-vllm-cuda-2.0.0-bbbbbbbb"
@@ -122,7 +122,7 @@ async def test_what_the_api_server_refuses_is_tried_again(monkeypatch: pytest.Mo
 
 
 async def test_where_some_namespaces_are_watched_alone_all_stay_since_who_else_uses_one_cannot_be_told() -> None:
-    operator = Operator(parse(["--watch-namespaces=chat"], {}), Configuration())
+    operator = Operator(operator_settings(["--watch-namespaces=chat"]), Configuration())
     assert operator._own_runtimes._keep_unused is None
 
 

@@ -28,7 +28,6 @@ class World:
             KSERVE,
             "kserve",
             client=cast(Any, None),  # nobody watches: what would be told is put into the cache here
-            login=cast(Any, None),
             concern=self._concern,
             now=lambda: datetime.now(UTC),
         )

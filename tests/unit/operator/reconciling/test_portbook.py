@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from slipway.api.names import activator_slice
 from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
-from slipway.kube.queue import RetryLaterError
+from slipway.kube.work_queue import RetryLaterError
 from slipway.observing.porttable import Claim, claim_of, map_name
 from slipway.operator.reconciling.key import Key
 from slipway.operator.reconciling.ports import ExhaustedError, Place

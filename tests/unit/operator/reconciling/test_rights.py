@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer
 from slipway.kube.kinds import Object
-from slipway.kube.metrics import Metrics
-from slipway.kube.retries import Patience
+from slipway.kube.metrics import WatchMetrics
 from slipway.operator.reconciling.rights import FRESH, Rights
+from slipway.process.metrics import MetricsRegistry
 from support.neighbours import Clock
 from support.turns import llm
 
@@ -41,7 +42,7 @@ class Reviewer:
 
     @property
     def rights(self) -> Rights:
-        client = KubeClient(self, Metrics(), patience=IMPATIENT)  # type: ignore[arg-type]
+        client = KubeClient(self, WatchMetrics(MetricsRegistry()), patience=IMPATIENT)  # type: ignore[arg-type]
         return Rights(client, slipway_namespace="slipway-system", clock=self.clock)
 
 

@@ -24,10 +24,10 @@ from slipway.kube.kinds import (
     Kind,
     Object,
 )
-from slipway.kube.watching import Watch
+from slipway.kube.watch import Watch
 from slipway.operator.reconciling.home import Home
 from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.watches import watches
+from slipway.operator.reconciling.watches import watches, what_is_wanted
 
 OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE}
 LONG_NAME = "a" + 51 * "-" + "z"
@@ -248,3 +248,14 @@ def test_of_a_deployment_it_is_kept_when_somebody_asked_for_something() -> None:
     assert str(written(WAKE_ANNOTATION, kept["managedFields"])) == "2026-11-21 10:00:00+00:00"
     assert "team" not in str(kept)
     assert "managedFields" not in watch.keep(thing(metadata={"managedFields": [{**entry, "fieldsV1": {}}]}))["metadata"]
+
+
+def test_of_who_wrote_what_of_a_deployment_only_when_somebody_asked_something_is_kept() -> None:
+    asks: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
+    entries = [
+        {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": asks},
+        {"manager": "kubectl", "time": "2026-11-21T09:00:00Z", "fieldsV1": {"f:spec": {"f:scaling": {}}}},
+    ]
+    thing = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
+    assert what_is_wanted(thing)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
+    assert what_is_wanted(what_is_wanted(thing)) == what_is_wanted(thing)

@@ -27,10 +27,10 @@ from slipway.activator.proxy.access import api_key_format
 from slipway.activator.proxy.access.api_key_cache import ApiKeyCache, SecretKeys, SecretProblem, SecretRef
 from slipway.activator.proxy.access.api_key_format import MOST_KEYS
 from slipway.activator.proxy.access.query_limiter import QueryLimiter, QueryLimitError
+from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import KubeError, NotFoundError, TooLargeError, UnavailableError
 from slipway.kube.kinds import SECRET
-from slipway.kube.retries import Patience
 
 FRESH, SURE = 10.0, 2.0
 READS_PER_SECOND, READS_BURST, READS_AT_ONCE = 20.0, 50, 8  # of all Secrets together

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from slipway.activator.proxy.access.query_limiter import QueryLimiter, QueryLimitError
+from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ForbiddenError, KubeError, NotFoundError, TooLargeError
 from slipway.kube.kinds import NAMESPACE, POD, Object
-from slipway.kube.retries import Patience
 
 FRESH = 2.0  # seconds for which an answer is valid, also one that found nothing
 HOLDS = 10.0  # for which one that found pods stays valid if there is no turn for another, or no answer

@@ -1,7 +1,7 @@
-"""Works on keys, a few at a time, each by one worker only; the rules are those of `backlog`.
+"""Runs reconciles, a few at a time and one per key at a time; `queue_backlog` has the rules.
 
-Keys come from watches, so most are added many times and worked on once. A key that was worked on is looked at again
-after the resync time, give or take a tenth, so that what no watch has told is found, and not all of it at once.
+Watches add the keys, so most are added many times and reconciled once. Each key is reconciled again after the resync
+time, give or take a tenth: that finds what no watch has reported, and spreads the load.
 """
 
 from __future__ import annotations
@@ -14,22 +14,24 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from slipway.kube.backlog import Backlog, Backoff
 from slipway.kube.errors import KubeError, NotLeaderError
-from slipway.kube.metrics import Metrics
+from slipway.kube.metrics import QueueMetrics
+from slipway.kube.queue_backlog import Backlog
+from slipway.kube.queue_backoff import QueueBackoff
 
 logger = logging.getLogger(__name__)
 
 NEVER = math.inf
-WITHOUT_LEASE = 1.0  # seconds until a key is tried again that was refused for want of the lease
+RETRY_WITHOUT_LEASE = 1.0  # seconds until a key is retried whose write was refused because we didn't lead
 
 Key = TypeVar("Key", bound=Hashable)
 Handle = Callable[[Key], Awaitable[float | None]]
-"""Works on a key; returns in how many seconds to look again: None for the resync time, NEVER if the object is gone."""
+"""Reconciles a key; returns after how many seconds to do so again: None for the resync time, NEVER if the object is
+gone."""
 
 
 class RetryLaterError(Exception):
-    """Raised by a handler that knows why it can't go on yet; counts as a failure, and is logged without a traceback."""
+    """A handler raises it if it knows why it can't continue yet. It counts as a failure, logged without a traceback."""
 
     def __init__(self, why: str, *, after: float = 0.0) -> None:
         super().__init__(why)
@@ -37,16 +39,16 @@ class RetryLaterError(Exception):
 
 
 class WorkQueue(Generic[Key]):
-    """`pause` and `resume` are for standbys: keys are collected, and not worked on."""
+    """Lives as long as the process. `pause` and `resume` are for standbys: keys are collected, and not reconciled."""
 
     def __init__(
         self,
         handle: Handle[Key],
-        metrics: Metrics,
+        metrics: QueueMetrics,
         *,
         workers: int = 16,
         resync_every: float = 600.0,
-        backoff: Backoff | None = None,
+        backoff: QueueBackoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -58,10 +60,10 @@ class WorkQueue(Generic[Key]):
         self._is_open = True
         metrics.watch_queue(depth=self._backlog.depth, oldest=lambda: self._backlog.age(self._clock()))
 
-    # --- what others ask of it --------------------------------------------------------------------------------------
+    # --- for its users ----------------------------------------------------------------------------------------------
 
     def add(self, key: Key) -> None:
-        """To be called in the event loop that runs the queue, as all that follows."""
+        """Call this, like all methods below, in the event loop that runs the queue."""
         self._backlog.add(key, self._clock())
         self._changed.set()
 
@@ -80,10 +82,10 @@ class WorkQueue(Generic[Key]):
         return self._backlog.depth()
 
     async def run(self) -> None:
-        """Until it is cancelled. What is in flight goes on then, until `stop` ends it."""
+        """Until it is cancelled. Reconciles in flight then continue, until `finish` ends them."""
         while True:
             self._changed.clear()
-            self._start_what_is_ready()
+            self._start_ready()
             try:
                 async with asyncio.timeout(self._until_next()):
                     await self._changed.wait()
@@ -91,7 +93,7 @@ class WorkQueue(Generic[Key]):
                 pass
 
     async def finish(self, within: float) -> bool:
-        """Begins nothing new and waits for what is in flight; False if some of it had to be cancelled."""
+        """Starts no reconcile and waits for those in flight; False if some had to be cancelled."""
         self.pause()
         if not self._tasks:
             return True
@@ -99,32 +101,32 @@ class WorkQueue(Generic[Key]):
         for task in late:
             task.cancel()
         if late:
-            logger.warning("Work on %d objects did not end within %.0f s and was cancelled", len(late), within)
+            logger.warning("%d reconciles did not end within %.0f s and were cancelled", len(late), within)
             await asyncio.wait(late)
         return not late
 
     # --- one key ----------------------------------------------------------------------------------------------------
 
-    def _start_what_is_ready(self) -> None:
+    def _start_ready(self) -> None:
         while self._is_open and len(self._tasks) < self._workers:
             key = self._backlog.take(self._clock())
             if key is None:
                 return
-            task = asyncio.create_task(self._work_on(key), name=f"work on {key}")
+            task = asyncio.create_task(self._reconcile(key), name=f"reconcile {key}")
             self._tasks.add(task)
             task.add_done_callback(self._ended)
 
     def _until_next(self) -> float | None:
-        """The seconds until a key is due; None while it couldn't be begun: something else has to happen first."""
+        """The seconds until a key is due; None while no reconcile could start: another event must happen first."""
         due = self._backlog.next_due()
-        can_begin = self._is_open and len(self._tasks) < self._workers
-        return max(0.0, due - self._clock()) if can_begin and due is not None else None
+        can_start = self._is_open and len(self._tasks) < self._workers
+        return max(0.0, due - self._clock()) if can_start and due is not None else None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._changed.set()
 
-    async def _work_on(self, key: Key) -> None:
+    async def _reconcile(self, key: Key) -> None:
         began, result = self._clock(), "error"
         try:
             again_after = await self._handle(key)
@@ -136,9 +138,9 @@ class WorkQueue(Generic[Key]):
             raise
         except NotLeaderError as error:
             result = "not_leader"
-            logger.info("Waits for the lease: %s", error, extra={"key": str(key)})
-            self._keep(key)
-        except Exception as error:  # one poisoned object must not stop the others
+            logger.info("Waiting for the Lease: %s", error, extra={"key": str(key)})
+            self._retry_soon(key)
+        except Exception as error:  # one object that can't be reconciled must not stop the others
             self._failed(key, error)
         finally:
             self._metrics.count_reconcile(result, self._clock() - began)
@@ -153,15 +155,16 @@ class WorkQueue(Generic[Key]):
             self._backlog.add_at(key, now + again_after)
         self._backlog.done(key, now)
 
-    def _keep(self, key: Key) -> None:
-        """For when this replica leads, which it may be told before it was told that it doesn't: then nobody resumes."""
-        self._backlog.add_at(key, self._clock() + WITHOUT_LEASE)
+    def _retry_soon(self, key: Key) -> None:
+        """The election may report that we lead again before this worker sees NotLeaderError: then no later `resume`
+        would bring the key back."""
+        self._backlog.add_at(key, self._clock() + RETRY_WITHOUT_LEASE)
         self._backlog.done(key, self._clock())
 
     def _failed(self, key: Key, error: Exception) -> None:
         at_least = error.after if isinstance(error, RetryLaterError) else 0.0
         wait = self._backlog.failed(key, self._clock(), jitter=self._jitter(), at_least=at_least)
-        self._metrics.queue_retries.inc()
+        self._metrics.retries.inc()
         is_expected = isinstance(error, KubeError | RetryLaterError)
-        told = None if is_expected else error
-        logger.warning("Failed, next try in %.1f s: %s", wait, error, exc_info=told, extra={"key": str(key)})
+        unexpected = None if is_expected else error
+        logger.warning("Failed, next try in %.1f s: %s", wait, error, exc_info=unexpected, extra={"key": str(key)})

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from slipway.process import entrance
-from slipway.process.entrance import Entrance
+from slipway.process import guarded_port
+from slipway.process.guarded_port import GuardedPort
 
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -21,7 +21,7 @@ async def everybody(_: str) -> bool:
 @asynccontextmanager
 async def opened(behind: Callable[[Ends], Awaitable[None]]) -> AsyncIterator[Ends]:
     """To what is behind an entrance, as one who is known there."""
-    way = Entrance(everybody)
+    way = GuardedPort(everybody)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await behind((reader, writer))
@@ -70,11 +70,11 @@ class Deaf(asyncio.StreamWriter):
 
 
 async def test_one_that_takes_nothing_of_the_last_words_has_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entrance, "PATIENCE", 0.1)
+    monkeypatch.setattr(guarded_port, "PATIENCE", 0.1)
     visitor, behind = asyncio.StreamReader(), asyncio.StreamReader()
     behind.feed_data(b"!")
     behind.feed_eof()
-    conversing = asyncio.create_task(entrance._converse(b"?", (visitor, Deaf()), (behind, Deaf()), None))
+    conversing = asyncio.create_task(guarded_port._converse(b"?", (visitor, Deaf()), (behind, Deaf()), None))
     await asyncio.wait([conversing], timeout=5)
     assert conversing.done()
     assert isinstance(conversing.exception(), TimeoutError)

@@ -3,15 +3,16 @@
 from ipaddress import ip_network
 
 import pytest
-from slipway.activator.settings import parse
+from slipway.activator.main import main
+from support.settings import activator_settings
 
 
 def test_nobody_is_trusted_unless_named() -> None:
-    assert parse([], {}).trusted_proxies == ()
+    assert activator_settings().trusted_proxies == ()
 
 
 def test_gateways_are_named_by_their_networks() -> None:
-    given = parse(["--trusted-proxies", "10.0.3.0/24, fd00:3::/64,192.0.2.1"], {}).trusted_proxies
+    given = activator_settings(["--trusted-proxies", "10.0.3.0/24, fd00:3::/64,192.0.2.1"]).trusted_proxies
     assert given == (ip_network("10.0.3.0/24"), ip_network("fd00:3::/64"), ip_network("192.0.2.1/32"))
 
 
@@ -28,5 +29,5 @@ def test_what_can_not_be_meant_is_refused_with_the_remedy(
     capsys: pytest.CaptureFixture[str], networks: str, told: str
 ) -> None:
     with pytest.raises(SystemExit):
-        parse(["--trusted-proxies", networks], {})
+        main(["--trusted-proxies", networks])
     assert told in capsys.readouterr().err

@@ -1,9 +1,10 @@
-"""The way to a port of our own: probes, metrics, KEDA and other replicas come through here.
+"""Guards a port of our own, the one of probes and metrics or the one of KEDA and our other replicas, against floods.
 
-What answers there, aiohttp or gRPC, takes every connection and keeps it for as long as nothing is said. So it listens
-at an address that is inside of the pod alone, and connections are taken, counted and passed on from here. Whoever is
-known to belong here stays, in places of their own (`regulars`). Everybody else may say a little, within some seconds;
-and where too many come, the oldest of the address that has most makes room (`crowd`), so that who comes anew is heard.
+The server behind it, aiohttp or gRPC, accepts every connection and keeps it while nothing is sent. So that server
+listens at a Unix socket inside of the pod, and this module accepts, counts and forwards the connections. Connections of
+known clients stay open, with limits of their own (`known_connections`). Any other client may send a few bytes, within
+some seconds; and where too many connect, the oldest connection of the address that has most makes room
+(`connection_limits`), so that a new client is served.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from typing import cast
 from uuid import uuid4
 
 from slipway.process.addresses import address_of
-from slipway.process.crowd import Crowd, Guest
-from slipway.process.regulars import Regular, Regulars
+from slipway.process.connection_limits import ConnectionLimits, Counted
+from slipway.process.known_connections import KnownConnection, KnownConnections
 
-MOST = 64  # connections at a time of those who aren't known, of which one address has a half at most
-MOST_KNOWN = 128  # of those who are: KEDA and the other replicas need a few
-FILES = 3  # of a connection: one here, and two to what is behind
-PATIENCE = 10.0  # seconds that somebody who isn't known may stay
-FEW_WORDS = 4096  # bytes that they may say: a question has some hundreds, and some have a token
+MOST = 64  # connections of unknown clients at a time, of which one address has a half at most
+MOST_KNOWN = 128  # of known ones: KEDA and the other replicas need a few
+FILES = 3  # of a connection: one to the client, two to the server behind
+PATIENCE = 10.0  # seconds for which an unknown client may stay
+FEW_WORDS = 4096  # bytes that it may send: a request has some hundreds, and more with a token
 AT_ONCE = 16 << 10  # bytes
-LAST_WORDS_WITHIN = 1.0  # seconds, when the program ends
-MAKES_ROOM_EVERY = 0.1  # seconds: who had to make room comes again at once, and would go round and round
+LAST_BYTES_WITHIN = 1.0  # seconds, when the program ends
+MAKES_ROOM_EVERY = 0.1  # seconds: a client that had to make room reconnects immediately, and again and again
 SILENCE = {
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 30,
@@ -35,103 +36,103 @@ SILENCE = {
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT): 3,
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): 60_000,  # milliseconds
 }
-"""After which one who may stay has gone with its node: a minute, instead of two hours, or a quarter of one."""
+"""Keepalive, which notices within a minute that a known client's node has gone; the default is two hours."""
 
 Knows = Callable[[str], Awaitable[bool]]
-"""Whether whoever has this address belongs here."""
+"""Whether the client at this address is a known one."""
 Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def nobody(_: str) -> bool:
+async def none_known(_: str) -> bool:
     return False
 
 
 @dataclass(frozen=True)
 class Caller:
     address: str
-    regular: Regular | None  # none: it isn't known here
+    known: KnownConnection | None  # None: an unknown client
 
 
-class Entrance:
-    """`behind`: the abstract address of a Unix socket, at which the one who answers has to listen."""
+class GuardedPort:
+    """Lives from `open` to `close`. `behind`: the abstract Unix socket at which the real server must listen."""
 
-    def __init__(self, knows: Knows = nobody, *, few_words: int = FEW_WORDS) -> None:
+    def __init__(self, knows: Knows = none_known, *, few_words: int = FEW_WORDS) -> None:
         self.behind = f"slipway-{uuid4()}"
         self._knows, self._few_words = knows, few_words
-        self._crowd, self._regulars = Crowd(MOST), Regulars(MOST_KNOWN)
-        self._turns = Turns()
+        self._limits, self._known_connections = ConnectionLimits(MOST), KnownConnections(MOST_KNOWN)
+        self._evictions = PacedEvictions()
         self._callers: dict[str, Caller] = {}
         self._visits: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     async def open(self, host: str | None, port: int) -> int:
-        """Returns the port's number, which is any free one for 0. OSError if it is taken."""
+        """Returns the port's number, which is any free one for 0. OSError if it is in use."""
         server = self._server = await asyncio.start_server(self._visit, host, port, limit=AT_ONCE)
         return int(server.sockets[0].getsockname()[1])
 
     def address(self, name: str) -> str:
-        """Of the one who calls there by that name; empty: it hasn't come through here."""
+        """Of the client with that socket name; empty: its connection didn't pass through here."""
         caller = self._callers.get(name)
         return caller.address if caller else ""
 
     def came_for(self, name: str, namespace: str) -> None:
-        """The one who calls by that name has asked for a model of that namespace, and got an answer."""
+        """The client with that socket name has called for a model of that namespace, and got a response."""
         caller = self._callers.get(name)
-        if caller and caller.regular:
-            self._regulars.came_for(caller.regular, namespace)
+        if caller and caller.known:
+            self._known_connections.came_for(caller.known, namespace)
 
     def shut(self) -> None:
         if self._server:
             self._server.close()
 
     async def close(self) -> None:
-        """When what is behind has ended, and with it the connections to it."""
+        """Call it when the server behind has ended, and with it the connections to it."""
         self.shut()
         if visits := set(self._visits):
-            _, late = await asyncio.wait(visits, timeout=LAST_WORDS_WITHIN)
+            _, late = await asyncio.wait(visits, timeout=LAST_BYTES_WITHIN)
             for visit in late:
                 visit.cancel()
             await asyncio.gather(*late)
 
     async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         visit = cast("asyncio.Task[None]", asyncio.current_task())
-        host, *_ = writer.get_extra_info("peername") or ("",)  # none: it has gone again
+        host, *_ = writer.get_extra_info("peername") or ("",)  # none: the client has closed it already
         address = str(address_of(host) or "")
-        guest = self._crowd.enter((self._crowd.all,), address, close=visit.cancel)
+        guest = self._limits.enter((self._limits.all,), address, close=visit.cancel)
         patience = asyncio.get_running_loop().call_later(PATIENCE, visit.cancel)
-        regular: Regular | None = None
+        known: KnownConnection | None = None
         self._visits.add(visit)
         try:
             if guest and (first := await reader.read(self._few_words)):
-                if regular := await self._known(address, guest, close=visit.cancel):
+                if known := await self._recognised(address, guest, close=visit.cancel):
                     patience.cancel()
                     _notice_when_gone(writer)
-                async with self._connected(Caller(address, regular)) as behind:
-                    more = None if regular else self._few_words - len(first)
+                async with self._connected(Caller(address, known)) as behind:
+                    more = None if known else self._few_words - len(first)
                     await _converse(first, (reader, writer), behind, more)
         except (OSError, asyncio.CancelledError):
-            pass  # it has gone, or has to
+            pass  # the client has closed it, or had to make room
         finally:
             patience.cancel()
             self._visits.discard(visit)
             if guest:
                 guest.leave()
-            if regular:
-                self._regulars.leave(regular)
+            if known:
+                self._known_connections.leave(known)
             writer.transport.abort()
 
-    async def _known(self, address: str, guest: Guest, *, close: Callable[[], object]) -> Regular | None:
-        """Whoever belongs here has the place of a stranger until there is one among those who do."""
+    async def _recognised(self, address: str, guest: Counted, *, close: Callable[[], object]) -> KnownConnection | None:
+        """A known client counts as an unknown one until there is room among the known ones."""
         if not await self._knows(address):
             return None
-        if self._regulars.is_full:
-            await self._turns.turn()
+        if self._known_connections.is_full:
+            await self._evictions.turn()
         guest.leave()
-        return self._regulars.enter(address, close=close)
+        return self._known_connections.enter(address, close=close)
 
     @asynccontextmanager
     async def _connected(self, caller: Caller) -> AsyncIterator[Ends]:
-        """To what is behind, under a name that the kernel gives to nobody else meanwhile."""
+        """To the server behind, by a socket name that the kernel gives to no other socket meanwhile."""
         with socket.socket(socket.AF_UNIX) as own:
             own.setblocking(False)
             own.bind(b"")
@@ -148,9 +149,9 @@ class Entrance:
                 del self._callers[name]
 
 
-class Turns:
-    """One after the other, a while apart; of those who wait, whoever came last is next. Those who had to make room come
-    again and again, and would be before it otherwise."""
+class PacedEvictions:
+    """One after the other, a while apart. Of the clients that wait, the last one is next: those that had to make room
+    reconnect again and again, and would always be first otherwise."""
 
     def __init__(self) -> None:
         self._waiting: dict[asyncio.Future[None], None] = {}
@@ -173,7 +174,7 @@ class Turns:
         self._next = None
         if self._waiting:
             turn, _ = self._waiting.popitem()
-            if not turn.done():  # it may have been cancelled just now
+            if not turn.done():  # it may have been cancelled meanwhile
                 turn.set_result(None)
         self._wait()
 
@@ -185,7 +186,7 @@ def _notice_when_gone(writer: asyncio.StreamWriter) -> None:
 
 
 async def _converse(first: bytes, visitor: Ends, behind: Ends, more: int | None) -> None:
-    """Until what is behind has said all that there is to say, or the visitor says more than that; none: it may."""
+    """Until the server behind has sent everything, or the visitor has sent more than `more` bytes; None: no limit."""
     behind[1].write(first)
     saying = asyncio.create_task(_pass_on(visitor[0], behind[1], more))
     hearing = asyncio.create_task(_pass_on(behind[0], visitor[1]))
@@ -193,7 +194,7 @@ async def _converse(first: bytes, visitor: Ends, behind: Ends, more: int | None)
         await asyncio.wait((saying, hearing), return_when=asyncio.FIRST_COMPLETED)
         async with asyncio.timeout(PATIENCE):
             if not hearing.done() and saying.result():
-                if more is None:  # aiohttp would end with it, and not answer
+                if more is None:  # aiohttp would close the connection without a response
                     behind[1].write_eof()
                 await hearing
             if hearing.done():
@@ -205,7 +206,7 @@ async def _converse(first: bytes, visitor: Ends, behind: Ends, more: int | None)
 
 
 async def _pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter, most: int | None = None) -> bool:
-    """Whether all was said that there was to say, and was passed on."""
+    """Whether the source has ended, and everything was forwarded."""
     with suppress(OSError):
         while data := await source.read(AT_ONCE):
             if most is not None and (most := most - len(data)) < 0:

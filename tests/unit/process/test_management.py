@@ -6,15 +6,19 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import make_mocked_request
 from prometheus_client import generate_latest
-from slipway.kube import health
-from slipway.kube.health import Telling, serve
-from slipway.kube.metrics import AT_ONCE, Metrics
+from slipway.process import management
+from slipway.process.management import ManagementPort, MetricsPage
+from slipway.process.metrics import LINES_PER_STEP, MetricsRegistry
+
+LABELS = ("state", "reason")
 
 
-async def answer(path: str, *, complaint: str | None = None, metrics: Metrics | None = None) -> tuple[int, str]:
+async def answer(path: str, *, complaint: str | None = None, metrics: MetricsRegistry | None = None) -> tuple[int, str]:
     checks = {"watches": lambda: complaint}
     async with (
-        serve(metrics or Metrics(), live=checks, ready={}, port=0, host="127.0.0.1") as port,
+        ManagementPort(
+            metrics=metrics or MetricsRegistry(), live=checks, ready={}, port=0, host="127.0.0.1"
+        ).served() as port,
         aiohttp.ClientSession() as session,
         session.get(f"http://127.0.0.1:{port}{path}") as response,
     ):
@@ -34,10 +38,10 @@ async def test_a_complaint_about_life_says_nothing_about_readiness() -> None:
 
 
 async def test_metrics_are_told_by_labels_that_come_and_go() -> None:
-    metrics = Metrics()
+    metrics = MetricsRegistry("slipway")
     objects: dict[tuple[str, ...], float] = {("Serving", ""): 2.0}
-    metrics.watch_objects(lambda: objects)
-    metrics.leader.set(1)
+    metrics.read_gauge("llmdeployments", "by state", LABELS, lambda: objects)
+    metrics.gauge("leader", "").set(1)
     _, text = await answer("/metrics", metrics=metrics)
     assert 'slipway_llmdeployments{reason="",state="Serving"} 2.0' in text
     assert "slipway_leader 1.0" in text
@@ -45,55 +49,57 @@ async def test_metrics_are_told_by_labels_that_come_and_go() -> None:
     assert "Serving" not in (await answer("/metrics", metrics=metrics))[1]
 
 
-MANY = 50 * AT_ONCE  # objects: each has a line
+MANY = 50 * LINES_PER_STEP  # objects: each has a line
 
 
-def many() -> Metrics:
-    metrics = Metrics()
-    metrics.watch_objects(lambda: {("Serving", str(each)): 1.0 for each in range(MANY)})
+def many() -> MetricsRegistry:
+    metrics = MetricsRegistry("slipway")
+    metrics.read_gauge(
+        "llmdeployments", "by state", LABELS, lambda: {("Serving", str(each)): 1.0 for each in range(MANY)}
+    )
     return metrics
 
 
 def test_metrics_are_written_in_steps_and_are_what_the_client_writes_at_once() -> None:
     metrics = many()
-    metrics.count_call("get", "Pod", 200, 0.1)
-    pieces = list(metrics.text_in_steps())
-    assert max(piece.count(b"slipway_llmdeployments{") for piece in pieces) == AT_ONCE
-    assert b"".join(pieces) == generate_latest(metrics.registry)
+    metrics.counter("api_calls", "each try", "verb").labels("get").inc()
+    pieces = list(metrics.page_in_steps())
+    assert max(piece.count(b"slipway_llmdeployments{") for piece in pieces) == LINES_PER_STEP
+    assert b"".join(pieces) == generate_latest(metrics.collectors)
 
 
 async def test_others_have_their_turns_while_metrics_are_written() -> None:
-    telling, turns = Telling(many()), 0
+    telling, turns = MetricsPage(many()), 0
     asking = asyncio.create_task(told(telling))
     while not asking.done():
         await asyncio.sleep(0)
         turns += 1
-    assert turns >= MANY // AT_ONCE
+    assert turns >= MANY // LINES_PER_STEP
     await telling.close()
 
 
 async def test_who_asks_for_metrics_within_a_moment_gets_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    metrics = Metrics()
-    metrics.watch_objects(lambda: read.append(1) or {})  # type: ignore[func-returns-value]
-    telling = Telling(metrics)
+    metrics = MetricsRegistry()
+    metrics.read_gauge("llmdeployments", "", LABELS, lambda: read.append(1) or {})  # type: ignore[func-returns-value]
+    telling = MetricsPage(metrics)
     await asyncio.gather(*(told(telling) for _ in range(20)))
     await told(telling)
     assert len(read) == 1
-    monkeypatch.setattr(health, "HOLDS_FOR", 0.0)
+    monkeypatch.setattr(management, "PAGE_HOLDS_FOR", 0.0)
     await told(telling)
     assert len(read) == 2
 
 
 async def test_one_who_asks_and_goes_takes_the_text_from_nobody() -> None:
-    telling = Telling(many())
+    telling = MetricsPage(many())
     gone, stays = asyncio.create_task(told(telling)), asyncio.create_task(told(telling))
     await asyncio.sleep(0)
     gone.cancel()
     assert b"slipway_llmdeployments{" in await stays
 
 
-async def told(telling: Telling) -> bytes:
+async def told(telling: MetricsPage) -> bytes:
     response = await telling.answer(make_mocked_request("GET", "/metrics"))
     assert isinstance(response.body, bytes)
     return response.body

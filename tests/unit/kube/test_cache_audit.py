@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
-from slipway.kube.audit import Auditor, Rhythm
+from slipway.kube.cache_audit import AuditTimes, CacheAuditor
 from slipway.kube.errors import Call, KindMissingError, UnavailableError
 from slipway.kube.health import caches_are_filled, watches_are_fresh
 from slipway.kube.kinds import POD, Kind, Object
@@ -13,7 +13,7 @@ from slipway.kube.store import Store
 from support import virtual_time
 from support.virtual_time import now
 
-RHYTHM = Rhythm(every=100, unsynced=1, missing=5, behind=10)
+TIMES = AuditTimes(every=100, unsynced=1, missing=5, behind=10)
 CALL = Call("list", "Pod", "")
 
 
@@ -31,13 +31,13 @@ class World:
         self.store = Store([POD])
         self.gone: list[Object] = []
         self.stale: list[tuple[float, str]] = []
-        self.auditor = Auditor(
+        self.auditor = CacheAuditor(
             self,
             self.store,
             {POD: ""},
             on_gone=self._gone,
             on_stale=lambda _, why: self.stale.append((now() - 1000, why)),
-            rhythm=RHYTHM,
+            times=TIMES,
             clock=now,
         )
 
@@ -110,7 +110,7 @@ def test_what_ended_before_a_watch_listed_anew_is_found_at_once() -> None:
             await asyncio.sleep(50)
             world.pods = [pod("b", 2)]
             world.watched(None, pod("b", 2))
-            world.auditor.listed_anew(POD)
+            world.auditor.object_listed(POD)
             await asyncio.sleep(2)
         return world.gone
 
@@ -124,7 +124,7 @@ def test_a_long_new_list_is_checked_once_when_it_has_come_in() -> None:
             await asyncio.sleep(20)
             before = world.lists
             for _ in range(300):
-                world.auditor.listed_anew(POD)
+                world.auditor.object_listed(POD)
                 await asyncio.sleep(0.01)
             await asyncio.sleep(2)
         return world.lists - before
@@ -138,7 +138,7 @@ def test_a_first_list_that_takes_minutes_to_come_in_is_not_begun_anew() -> None:
         world.pods = [pod(f"pod-{number}", number) for number in range(1, 200)]
         async with audited(world):
             for each in world.pods:
-                world.auditor.listed_anew(POD)
+                world.auditor.object_listed(POD)
                 world.watched(None, each)
                 await asyncio.sleep(1)
             await asyncio.sleep(10)
@@ -153,7 +153,7 @@ def test_a_list_that_stops_half_way_is_begun_anew() -> None:
         world.pods = [pod("a", 1), pod("b", 2)]
         async with audited(world):
             await asyncio.sleep(8)
-            world.auditor.listed_anew(POD)
+            world.auditor.object_listed(POD)
             world.watched(None, pod("a", 1))
             await asyncio.sleep(9)
             assert not world.stale
@@ -176,7 +176,7 @@ def test_a_watch_that_goes_on_missing_a_change_is_stale_and_begins_anew_now_and_
     stale, complaint = virtual_time.run(test())
     assert {why for _, why in stale} == {"is behind"}
     assert 10 <= stale[0][0] <= 130
-    assert all(later - sooner >= RHYTHM.begun for (sooner, _), (later, _) in pairwise(stale))
+    assert all(later - sooner >= TIMES.restarted for (sooner, _), (later, _) in pairwise(stale))
     assert complaint is not None
     assert complaint.startswith("watches have missed changes: Pod for")
 
@@ -189,7 +189,7 @@ def test_to_begin_anew_in_vain_makes_no_watch_fresh() -> None:
         async with audited(world):
             for _ in range(10):
                 await asyncio.sleep(20)
-                world.auditor.begun()
+                world.auditor.watches_start()
             return watches_are_fresh(world.auditor, limit=60, clock=now)()
 
     assert virtual_time.run(test())

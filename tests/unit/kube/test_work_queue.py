@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 from slipway.kube.errors import NotLeaderError
-from slipway.kube.metrics import Metrics
-from slipway.kube.queue import NEVER, RetryLaterError, WorkQueue
+from slipway.kube.metrics import QueueMetrics
+from slipway.kube.work_queue import NEVER, RetryLaterError, WorkQueue
+from slipway.process.metrics import MetricsRegistry
 from support import virtual_time
 from support.virtual_time import now
 
@@ -16,9 +17,16 @@ Handle = Callable[[str], Awaitable[float | None]]
 
 
 @asynccontextmanager
-async def running(handle: Handle, *, metrics: Metrics | None = None, workers: int = 4) -> AsyncIterator[WorkQueue[str]]:
+async def running(
+    handle: Handle, *, metrics: QueueMetrics | None = None, workers: int = 4
+) -> AsyncIterator[WorkQueue[str]]:
     queue: WorkQueue[str] = WorkQueue(
-        handle, metrics or Metrics(), workers=workers, resync_every=600, clock=now, jitter=lambda: 0.5
+        handle,
+        metrics or QueueMetrics(MetricsRegistry()),
+        workers=workers,
+        resync_every=600,
+        clock=now,
+        jitter=lambda: 0.5,
     )
     task = asyncio.create_task(queue.run())
     yield queue
@@ -65,7 +73,7 @@ def test_while_all_workers_are_busy_the_queue_rests_though_keys_are_due() -> Non
         return NEVER
 
     async def test() -> None:
-        queue: WorkQueue[str] = WorkQueue(handle, Metrics(), workers=1, clock=counting)
+        queue: WorkQueue[str] = WorkQueue(handle, QueueMetrics(MetricsRegistry()), workers=1, clock=counting)
         task = asyncio.create_task(queue.run())
         queue.add("busy")
         queue.add_after("due", 1)
@@ -110,7 +118,7 @@ def test_the_handler_says_when_to_look_again_or_never() -> None:
 
 def test_a_key_that_always_fails_does_not_hold_up_the_others(caplog: pytest.LogCaptureFixture) -> None:
     worked: list[str] = []
-    metrics = Metrics()
+    metrics = MetricsRegistry("slipway")
 
     async def handle(key: str) -> float | None:
         worked.append(key)
@@ -119,7 +127,7 @@ def test_a_key_that_always_fails_does_not_hold_up_the_others(caplog: pytest.LogC
         return NEVER
 
     async def test() -> None:
-        async with running(handle, metrics=metrics, workers=1) as queue:
+        async with running(handle, metrics=QueueMetrics(metrics), workers=1) as queue:
             queue.add("poisoned")
             queue.add("healthy")
             await asyncio.sleep(0.1)
@@ -127,7 +135,7 @@ def test_a_key_that_always_fails_does_not_hold_up_the_others(caplog: pytest.LogC
     virtual_time.run(test())
     assert worked == ["poisoned", "healthy"]
     assert "by zero" in caplog.text
-    assert metrics.registry.get_sample_value("slipway_queue_retries_total") == 1
+    assert metrics.collectors.get_sample_value("slipway_queue_retries_total") == 1
 
 
 def test_a_handler_that_knows_when_to_retry_is_obeyed() -> None:
@@ -244,17 +252,17 @@ def test_what_does_not_end_in_time_is_cancelled() -> None:
 
 
 def test_depth_and_age_are_metrics() -> None:
-    metrics = Metrics()
+    metrics = MetricsRegistry("slipway")
 
     async def handle(_: str) -> float | None:
         return None
 
     async def test() -> tuple[float | None, float | None]:
-        async with running(handle, metrics=metrics) as queue:
+        async with running(handle, metrics=QueueMetrics(metrics)) as queue:
             queue.pause()
             queue.add("a")
             await asyncio.sleep(12)
-            read = metrics.registry.get_sample_value
+            read = metrics.collectors.get_sample_value
             return read("slipway_queue_depth"), read("slipway_queue_oldest_seconds")
 
     assert virtual_time.run(test()) == (1, 12)

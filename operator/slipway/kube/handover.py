@@ -1,7 +1,7 @@
-"""What other threads have the event loop do: in the order in which it came, a little at a time.
+"""Hands calls from other threads over to the event loop: in the order in which they were put, a few at a time.
 
-One callback for each would be simpler; but asyncio runs all that have piled up in one step, and nobody else has a turn
-meanwhile. Who makes many objects at once, or changes them again and again, decides how many that are.
+One callback for each call would be simpler, but asyncio runs all callbacks that have piled up in one step, and serves
+nothing else meanwhile. How many those are is up to a tenant, who may create or change many objects in a moment.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-LONGEST_PORTION = 0.002  # seconds, after which others have a turn; the call that is being made then is the last one
+LONGEST_PORTION = 0.002  # seconds, after which the loop serves others; the call that runs then is completed
 
 
-class Arrivals:
-    """Belongs to the event loop in which it was made."""
+class Handover:
+    """Belongs to the event loop in which it was constructed."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._loop, self._clock = asyncio.get_running_loop(), clock
@@ -29,7 +29,7 @@ class Arrivals:
         self._lock = threading.Lock()
 
     def put(self, call: Callable[..., object], *arguments: Any) -> None:
-        """From any thread. Nothing comes of it if the loop has ended."""
+        """From any thread. The call is dropped if the loop has ended."""
         with self._lock:
             self._waiting.append((call, arguments))
             was_due, self._is_due = self._is_due, True
@@ -37,13 +37,13 @@ class Arrivals:
             soon(self._loop, self._take_some)
 
     async def all_taken(self) -> None:
-        """All that has come until now."""
+        """Waits for all calls that were put until now."""
         taken = asyncio.Event()
         self.put(taken.set)
         await taken.wait()
 
     def _take_some(self) -> None:
-        """One that fails is told by the loop, as a callback of its own would be, and the others go on."""
+        """The loop logs a call that fails, as it would log a callback, and the next ones still run."""
         end = self._clock() + LONGEST_PORTION
         try:
             while self._waiting:
@@ -59,8 +59,8 @@ class Arrivals:
 
 
 def soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: Any) -> None:
-    """In the loop's own thread; nothing, if the loop has ended."""
+    """Calls it in the loop's own thread; drops it if the loop has ended."""
     try:
         loop.call_soon_threadsafe(call, *arguments)
     except RuntimeError:
-        logger.debug("an event came after the end")
+        logger.debug("An event arrived after the end")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.process.regulars import Regular, Regulars
+from slipway.process.known_connections import KnownConnection, KnownConnections
 
 MOST = 8
 KEDA = "10.0.0.1"
@@ -12,10 +12,10 @@ class Port:
     """Notes who had to make room."""
 
     def __init__(self) -> None:
-        self.regulars = Regulars(MOST)
+        self.regulars = KnownConnections(MOST)
         self.gone: list[str] = []
 
-    def open(self, name: str, *namespaces: str, address: str = KEDA) -> Regular:
+    def open(self, name: str, *namespaces: str, address: str = KEDA) -> KnownConnection:
         regular = self.regulars.enter(address, close=lambda: self.gone.append(name))
         for namespace in namespaces:
             self.regulars.came_for(regular, namespace)

@@ -6,16 +6,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from slipway.kube.audit import Auditor, Rhythm
+from slipway.kube.cache_audit import AuditTimes, CacheAuditor
 from slipway.kube.errors import Call, ForbiddenError, KubeError
 from slipway.kube.health import caches_are_filled
 from slipway.kube.kinds import NAMESPACE, POD, SERVICE, Kind, Object
-from slipway.kube.places import Places
 from slipway.kube.store import Store
+from slipway.kube.watched_namespaces import WatchedNamespaces
 from support import virtual_time
 from support.virtual_time import now
 
-RHYTHM = Rhythm(every=100, unsynced=1, missing=5, behind=10)
+TIMES = AuditTimes(every=100, unsynced=1, missing=5, behind=10)
 WHERE = ("chat", "code")
 
 
@@ -34,14 +34,14 @@ class World:
         self.store = Store([POD, SERVICE])
         self.gone: list[Object] = []
         self.stale: list[str] = []
-        self.auditor = Auditor(
+        self.auditor = CacheAuditor(
             self,
             self.store,
             {POD: "", SERVICE: ""},
             namespaces={POD: WHERE, SERVICE: WHERE},
             on_gone=self._gone,
             on_stale=lambda _, why: self.stale.append(why),
-            rhythm=RHYTHM,
+            times=TIMES,
             clock=now,
         )
 
@@ -130,7 +130,7 @@ def test_when_a_namespace_opens_the_watches_begin_anew() -> None:
         await asyncio.sleep(20)
         assert world.stale == []
         world.refused.clear()
-        await asyncio.sleep(RHYTHM.missing + 0.1)
+        await asyncio.sleep(TIMES.missing + 0.1)
 
     assert audited(test).stale == ["may be watched"]
 
@@ -139,7 +139,7 @@ def test_who_closes_and_opens_a_namespace_all_the_time_does_not_keep_the_others_
     async def test(world: World) -> None:
         for _ in range(360):
             world.refused["code"] = 403
-            await world.auditor.look_around()  # as when watches end that are refused
+            await world.auditor.prepare()  # as when watches end that are refused
             world.refused.clear()
             await asyncio.sleep(10)
 
@@ -150,7 +150,7 @@ def test_a_namespace_that_was_closed_long_ago_opens_as_soon_as_one_that_never_wa
     async def test(world: World) -> None:
         for _ in range(3):
             world.refused["code"] = 403
-            await world.auditor.look_around()
+            await world.auditor.prepare()
             world.refused.clear()
             await asyncio.sleep(2 * 3600)
 
@@ -162,24 +162,24 @@ def test_the_kind_that_was_refused_says_when_it_opens() -> None:
 
     async def test() -> None:
         world = World()
-        places = Places(world, {POD: WHERE, SERVICE: WHERE})
+        namespaces = WatchedNamespaces(world, {POD: WHERE, SERVICE: WHERE})
         world.refused["code"] = 403
-        await places.look(SERVICE, "")
+        await namespaces.list_all(SERVICE, "")
         world.refused.clear()
         world.asked.clear()
-        assert await places.try_to_open("code", [POD, SERVICE]) == SERVICE
+        assert await namespaces.try_to_open("code", [POD, SERVICE]) == SERVICE
         assert world.asked == [(SERVICE, "code")]
 
     asyncio.run(test())
 
 
 def test_a_token_that_is_not_taken_says_nothing_of_a_namespace() -> None:
-    async def test() -> Places:
+    async def test() -> WatchedNamespaces:
         world = World()
         world.refused["code"] = 401
-        places = Places(world, {POD: WHERE})
+        namespaces = WatchedNamespaces(world, {POD: WHERE})
         with pytest.raises(KubeError):
-            await places.look(POD, "")
-        return places
+            await namespaces.list_all(POD, "")
+        return namespaces
 
     assert not asyncio.run(test()).closed

@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from slipway.operator.reconciling.options import Options, parse
+from slipway.operator.reconciling.flags import OperatorSettings
+from slipway.operator.reconciling.main import main
+from support.settings import operator_settings, variables
 
 FLAGS = {
     "--kubeconfig": "SLIPWAY_KUBECONFIG",
@@ -29,8 +31,8 @@ FLAGS = {
 
 
 def test_without_anything_there_are_sensible_defaults() -> None:
-    options = parse([], {})
-    assert options == Options(
+    options = operator_settings([], {})
+    assert options == OperatorSettings(
         kubeconfig=None,
         namespace="slipway-system",
         watch_namespaces=(),
@@ -52,12 +54,12 @@ def test_without_anything_there_are_sensible_defaults() -> None:
 
 
 def test_two_replicas_on_one_host_call_themselves_differently() -> None:
-    assert parse([], {}).identity != parse([], {}).identity
+    assert operator_settings([], {}).identity != operator_settings([], {}).identity
 
 
 def test_a_variable_sets_what_its_flag_sets_and_the_flag_wins() -> None:
     environment = {"SLIPWAY_WORKERS": "4", "SLIPWAY_LOG_FORMAT": "json", "SLIPWAY_RESYNC": "90s"}
-    options = parse(["--workers=8"], environment)
+    options = operator_settings(["--workers=8"], environment)
     assert (options.workers, options.log_format, options.resync) == (8, "json", 90.0)
 
 
@@ -70,32 +72,32 @@ NAMESPACES = [
 
 @pytest.mark.parametrize(("value", "namespaces"), NAMESPACES)
 def test_prometheus_may_be_in_several_namespaces_or_in_none(value: str, namespaces: tuple[str, ...]) -> None:
-    assert parse([f"--prometheus-namespace={value}"], {}).prometheus_namespaces == namespaces
+    assert operator_settings([f"--prometheus-namespace={value}"], {}).prometheus_namespaces == namespaces
 
 
 def test_models_may_be_served_in_some_namespaces_alone() -> None:
-    assert parse(["--watch-namespaces=chat, code"], {}).watch_namespaces == ("chat", "code")
+    assert operator_settings(["--watch-namespaces=chat, code"], {}).watch_namespaces == ("chat", "code")
 
 
 def test_several_activators_are_named_with_commas_in_between() -> None:
-    assert parse(["--activators=one,two"], {}).activators == ("one", "two")
+    assert operator_settings(["--activators=one,two"], {}).activators == ("one", "two")
 
 
 def test_an_empty_variable_counts_as_none() -> None:
-    assert parse([], {"SLIPWAY_KUBECONFIG": "", "SLIPWAY_WORKERS": ""}).workers == 16
+    assert operator_settings([], {"SLIPWAY_KUBECONFIG": "", "SLIPWAY_WORKERS": ""}).workers == 16
 
 
 def test_a_kubeconfig_that_is_there_is_taken(tmp_path: Path) -> None:
     file = tmp_path / "config"
     file.touch()
-    assert parse([], {"SLIPWAY_KUBECONFIG": str(file)}).kubeconfig == file
+    assert operator_settings([], {"SLIPWAY_KUBECONFIG": str(file)}).kubeconfig == file
 
 
 REFUSED = [
     ("--activators", "one,one", "'one,one' names none, or one of them twice: name each once"),
     ("--activators", ",", "',' names none, or one of them twice: name each once"),
     ("--activators", "One", "'One' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
-    ("--kubeconfig", "/nowhere", "'/nowhere' is not a file: name a kubeconfig that is there"),
+    ("--kubeconfig", "/nowhere", "'/nowhere' is not a file: name a kubeconfig that exists"),
     ("--namespace", "Chat", "'Chat' can't be the name of an object: use at most 63 lower-case letters, digits and '-'"),
     ("--prometheus-namespace", "monitoring,Team_A", "'Team_A' can't be the name of an object"),
     ("--watch-namespaces", "chat,*", "'*' can't be the name of an object"),
@@ -110,6 +112,11 @@ REFUSED = [
 ]
 
 
+def run(arguments: list[str], environment: dict[str, str]) -> None:
+    with variables(environment):
+        main(arguments)
+
+
 @pytest.mark.parametrize(("flag", "value", "sentence"), REFUSED)
 @pytest.mark.parametrize("by_variable", [False, True], ids=["flag", "variable"])
 def test_a_value_that_can_not_be_right_is_refused_with_its_name_and_the_remedy(
@@ -117,7 +124,7 @@ def test_a_value_that_can_not_be_right_is_refused_with_its_name_and_the_remedy(
 ) -> None:
     arguments, environment = ([], {FLAGS[flag]: value}) if by_variable else ([f"{flag}={value}"], {})
     with pytest.raises(SystemExit) as ended:
-        parse(arguments, environment)
+        run(arguments, environment)
     said = capsys.readouterr().err
     assert ended.value.code == 2
     assert sentence in said
@@ -126,16 +133,16 @@ def test_a_value_that_can_not_be_right_is_refused_with_its_name_and_the_remedy(
 
 def test_an_unknown_flag_is_refused_and_none_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(["--work=4"], {})
-    assert "--work=4" in capsys.readouterr().err
+        run(["--work=4"], {})
+    assert "--work" in capsys.readouterr().err
 
 
 def test_help_names_every_flag_with_its_variable_and_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(["--help"], {})
+        run(["--help"], {})
     told = re.sub(r"\s+", " ", capsys.readouterr().out)
-    assert all(flag in told and f"[{variable}]" in told for flag, variable in FLAGS.items())
-    assert "(default: slipway-system)" in told
+    assert all(flag in told and f"[env var: {variable}" in told for flag, variable in FLAGS.items())
+    assert "default: slipway-system]" in told
 
 
 # --- the runtimes of this release ------------------------------------------------------------------------------------
@@ -149,7 +156,7 @@ RUNTIME = {
 def test_runtimes_are_read_from_a_folder_by_the_names_by_which_plans_call_them(tmp_path: Path) -> None:
     (tmp_path / "vllm-cuda.json").write_text(json.dumps(RUNTIME))
     (tmp_path / "README").write_text("of no interest")
-    assert parse([f"--runtimes={tmp_path}"], {}).runtimes == {"slipway-vllm-cuda": RUNTIME}
+    assert operator_settings([f"--runtimes={tmp_path}"], {}).runtimes == {"slipway-vllm-cuda": RUNTIME}
 
 
 OTHERS: tuple[object, ...] = (
@@ -167,5 +174,5 @@ def test_a_file_that_holds_no_runtime_of_a_release_is_named(
 ) -> None:
     (tmp_path / "odd.json").write_text(text)
     with pytest.raises(SystemExit):
-        parse([f"--runtimes={tmp_path}"], {})
+        run([f"--runtimes={tmp_path}"], {})
     assert "odd.json holds no ClusterServingRuntime" in capsys.readouterr().err

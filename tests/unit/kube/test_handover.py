@@ -8,7 +8,7 @@ import logging
 import threading
 
 import pytest
-from slipway.kube.arrivals import LONGEST_PORTION, Arrivals
+from slipway.kube.handover import LONGEST_PORTION, Handover
 
 MANY = 300
 
@@ -24,7 +24,7 @@ class Clock:
         return self.now
 
 
-async def taken_in_each_turn(arrivals: Arrivals, taken: list[int]) -> list[int]:
+async def taken_in_each_turn(arrivals: Handover, taken: list[int]) -> list[int]:
     """By whom else the loop serves."""
     turns = [0]
     async with asyncio.timeout(10):
@@ -35,7 +35,7 @@ async def taken_in_each_turn(arrivals: Arrivals, taken: list[int]) -> list[int]:
 
 
 async def test_of_what_has_piled_up_little_is_done_before_others_have_a_turn() -> None:
-    arrivals, taken = Arrivals(Clock()), list[int]()
+    arrivals, taken = Handover(Clock()), list[int]()
 
     def tell() -> None:
         for each in range(MANY):
@@ -49,7 +49,7 @@ async def test_of_what_has_piled_up_little_is_done_before_others_have_a_turn() -
 
 
 async def test_what_comes_while_some_is_done_is_done_after_that() -> None:
-    arrivals, taken = Arrivals(), list[int]()
+    arrivals, taken = Handover(), list[int]()
     for each in range(MANY):
         arrivals.put(lambda number: arrivals.put(taken.append, number), each)
     await taken_in_each_turn(arrivals, taken)
@@ -57,7 +57,7 @@ async def test_what_comes_while_some_is_done_is_done_after_that() -> None:
 
 
 async def test_one_that_fails_is_told_and_those_behind_it_are_done(caplog: pytest.LogCaptureFixture) -> None:
-    arrivals, taken = Arrivals(), list[int]()
+    arrivals, taken = Handover(), list[int]()
     arrivals.put(int, "odd")
     arrivals.put(taken.append, 1)
     await arrivals.all_taken()
@@ -66,7 +66,7 @@ async def test_one_that_fails_is_told_and_those_behind_it_are_done(caplog: pytes
 
 
 async def test_whoever_waits_for_all_that_has_come_waits_for_nothing_later() -> None:
-    arrivals, taken = Arrivals(Clock()), list[int]()
+    arrivals, taken = Handover(Clock()), list[int]()
 
     def come_again() -> None:
         taken.append(1)
@@ -79,7 +79,7 @@ async def test_whoever_waits_for_all_that_has_come_waits_for_nothing_later() -> 
 
 
 def test_what_comes_after_the_end_of_the_loop_is_nobodys() -> None:
-    async def made() -> Arrivals:
-        return Arrivals()
+    async def made() -> Handover:
+        return Handover()
 
     asyncio.run(made()).put(print, "late")

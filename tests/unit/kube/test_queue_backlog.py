@@ -3,14 +3,15 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway.kube.backlog import Backlog, Backoff
+from slipway.kube.queue_backlog import Backlog
+from slipway.kube.queue_backoff import QueueBackoff
 
 KEYS = ["a", "b", "c"]
 
 
 @pytest.fixture
 def backlog() -> Backlog[str]:
-    return Backlog(Backoff(first=1.0, longest=10.0))
+    return Backlog(QueueBackoff(first=1.0, longest=10.0))
 
 
 def test_a_key_added_many_times_is_worked_on_once(backlog: Backlog[str]) -> None:
@@ -118,7 +119,7 @@ steps = st.lists(
 def test_in_any_order_of_calls_no_change_is_lost_and_nobody_works_twice_at_once(
     steps: list[tuple[str, str, int]],
 ) -> None:
-    backlog: Backlog[str] = Backlog(Backoff(first=1.0, longest=4.0))
+    backlog: Backlog[str] = Backlog(QueueBackoff(first=1.0, longest=4.0))
     now, working, to_do = 0.0, set[str](), set[str]()
     for step, key, seconds in steps:
         match step:

@@ -1,0 +1,24 @@
+"""slipway.kube speaks of Kubernetes alone: the words of our product arrive as arguments from the programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import slipway.kube
+
+FOLDER = Path(slipway.kube.__file__).parent
+VOCABULARY = {"kinds.py"}  # the kinds of objects, ours among them, as a table
+FILES = sorted(file for file in FOLDER.glob("*.py") if file.name not in VOCABULARY)
+WORDS = re.compile(
+    r"slipway\.dev|llm_?deployment|inference_?service|activator|kserve|keda|vllm|llama|slipway-\w|owner_label"
+    r"|service_label",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_no_word_of_the_product_is_in_it(file: Path) -> None:
+    found = [line for line in file.read_text().splitlines() if WORDS.search(line)]
+    assert found == []
