@@ -3,7 +3,7 @@
 PYTHONPATH=tests .venv/bin/python benchmarks/activator_memory.py
 PYTHONPATH=tests .venv/bin/python benchmarks/activator_memory.py --max-mib 256 --only "8 MiB"
 
-The activator is a process of its own on loopback, a fresh one for each row, with 16 sleeping deployments. Clients of
+The activator is a separate process on loopback, a new one for each row, with 16 sleeping deployments. Clients of
 256 addresses fill it until all are held or refused; then a replica is ready for all of them. The peak is the kernel's
 own (VmHWM), so nothing between two looks is missed. What the kernel keeps in socket buffers is in none of the numbers.
 `tests/attacks/test_memory.py` does the same on a small scale, and says how much may be taken.
@@ -24,7 +24,7 @@ from support.house_process import HouseProcess
 
 SETTLES_AFTER = 2.0  # seconds without a change of what is accounted
 WAKE_WITHIN = 30.0  # seconds that are watched of a wake
-UNREAD_FOR = 5.0  # seconds, of answers that nobody reads
+UNREAD_FOR = 5.0  # seconds, of responses that no client reads
 LONGEST = 120.0  # seconds for each row
 
 
@@ -48,7 +48,7 @@ FILLINGS: tuple[tuple[Filling, Pause, Pause], ...] = (
 
 
 @dataclass
-class Row:
+class HeldMemory:
     what: str
     held: int
     accounted: float
@@ -65,7 +65,7 @@ class Row:
 
 @click.command()
 @click.option("--max-mib", type=int, default=0, help="As --max-bytes of the activator; without it, its default.")
-@click.option("--only", default="", help="Rows whose name has this in it.")
+@click.option("--only", default="", help="Only rows whose name contains this.")
 def main(max_mib: int, only: str) -> None:
     """Fill the activator, and measure its memory."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -77,7 +77,7 @@ def main(max_mib: int, only: str) -> None:
             click.echo(uvloop.run(measure(filling, replica_pauses, client_pauses, max_mib * MIB)).line())
 
 
-async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause, max_bytes: int) -> Row:
+async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause, max_bytes: int) -> HeldMemory:
     async with asyncio.timeout(LONGEST), AsyncExitStack() as stack:
         replica = await stack.enter_async_context(serving(filling, pause=replica_pauses))
         house = await stack.enter_async_context(house_process.started(max_bytes))
@@ -91,7 +91,7 @@ async def measure(filling: Filling, replica_pauses: Pause, client_pauses: Pause,
             accounted, _ = await house.accounted()
         else:
             await emptied(house)
-        return Row(filling.what, held, accounted / MIB, idle / MIB, rss / MIB, house.peak / MIB)
+        return HeldMemory(filling.what, held, accounted / MIB, idle / MIB, rss / MIB, house.peak / MIB)
 
 
 async def settled(house: HouseProcess) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What the guard costs: an engine asked through it and around it, in turns, in one process; and the guard by itself.
+"""What the guard costs: requests to one engine through the guard and around it, in turns; and the guard alone.
 
     make bench-guard
     make bench-guard ARGS="--vllm $(.venv/bin/python -P tests/support/vllm_venv.py)"
@@ -43,7 +43,8 @@ from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
 from slipway_runtime.control import Control, Slot
-from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings as GuardSettings
 from support.model_files import write_checkpoint, write_gguf
@@ -97,7 +98,7 @@ def main() -> None:
         asyncio.run(measure_throughput(demo, options.rounds, options.at_once, options.tokens))
 
 
-# --- the guard by itself ---------------------------------------------------------------------------------------------
+# --- the guard alone -------------------------------------------------------------------------------------------------
 
 
 async def measure_guard(requests: int = 300, pieces: int = 200) -> None:
@@ -218,14 +219,17 @@ def vllm(python: str, folder: Path, flags: Sequence[str]) -> list[str]:
 
 
 @asynccontextmanager
-async def serving(commands: Commands) -> AsyncIterator[list[Way]]:
+async def serving(commands: Commands) -> AsyncIterator[list[EngineClient]]:
     async with AsyncExitStack() as stack:
         for port, command in commands.items():
             await stack.enter_async_context(engine(command, port))
         # llama.cpp's own server closes connections at will, so none is used twice.
         http = await stack.enter_async_context(ClientSession(connector=TCPConnector(force_close=True, limit=0)))
-        ways = [Way("through", IN_THE_APP_AT, http), Way("around", IN_THE_APP_AT, http, {guard_switch.AROUND: "1"})]
-        yield [*ways, *(Way("alone", port, http) for port in commands if port == ALONE_AT)]
+        ways = [
+            EngineClient("through", IN_THE_APP_AT, http),
+            EngineClient("around", IN_THE_APP_AT, http, {guard_switch.AROUND: "1"}),
+        ]
+        yield [*ways, *(EngineClient("alone", port, http) for port in commands if port == ALONE_AT)]
 
 
 @asynccontextmanager
@@ -237,7 +241,7 @@ async def engine(command: Sequence[str], port: int) -> AsyncIterator[None]:
         yield
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # vLLM has begun others
+            os.killpg(process.pid, signal.SIGKILL)  # vLLM has started others
         await process.wait()
 
 
@@ -288,14 +292,14 @@ def told_of(found: Mapping[str, object]) -> list[tuple[str, str]]:
     return [(other, cost) for other, cost in BUDGETS.items() if other in found]
 
 
-def shuffled(ways: Sequence[Way]) -> list[Way]:
-    """In another order each time, so that none is always asked just after the same other."""
+def shuffled(ways: Sequence[EngineClient]) -> list[EngineClient]:
+    """The clients in random order, so that none always follows the same other one."""
     return random.sample(ways, len(ways))
 
 
 @dataclass(frozen=True)
-class Way:
-    """To an engine."""
+class EngineClient:
+    """A client of an engine."""
 
     name: str
     port: int
@@ -313,7 +317,8 @@ class Way:
             connection.sendall(asked)
             while b"data: {" not in answer:
                 piece = connection.recv(65536)
-                assert piece, f"nothing came {self.name}: {answer!r}"
+                if not piece:
+                    raise ConnectionError(f"the connection {self.name} ended without a token: {answer!r}")
                 answer += piece
             first = time.monotonic() - began
             while connection.recv(65536):

@@ -1,4 +1,4 @@
-"""What many LLMDeployments cost: how soon they are applied and told of, in calls, memory and processor time.
+"""What many LLMDeployments cost: time until they are applied and reported, calls, memory and CPU time.
 
 make bench-scale N=1000
 make bench-scale N=1000 ARGS="--kserve paused"
@@ -12,7 +12,6 @@ operator itself (`slipway_api_calls_total`); memory and processor time are read 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import platform
 import shlex
@@ -29,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import results
+from observer import EVERYTHING, METADATA_ALONE, observing
 from scale import cluster as clusters
 from scale.figures import Phase, against_budgets, calls_told, phase_of, table
 from scale.process import OperatorProcess, Reading, operator
@@ -36,12 +37,10 @@ from scale.story import CHILDREN, Stories, Story
 from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection, load_configuration
-from slipway.kube.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from slipway.kube.metrics import WatchMetrics
+from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from slipway.process.metrics import MetricsRegistry
-from watching import EVERYTHING, METADATA_ALONE, watching
 
-RESULTS = Path(__file__).parent / "results"
 MANAGER = "benchmark"
 AT_ONCE = 32  # requests of the benchmark's own
 CONTEXT, CHANGED_CONTEXT = 4096, 8192
@@ -52,7 +51,7 @@ PHASES = ("create", "steady", "change", "restart", "resync", "delete")
 
 
 @dataclass(frozen=True)
-class Options:
+class ScaleOptions:
     number: int
     replicas: int
     kserve: bool
@@ -88,7 +87,7 @@ def main(
 ) -> None:
     """Measure what many LLMDeployments cost. Needs root."""
     found = machine()
-    options = Options(number, replicas, kserve == "running", patience or 120 + number / 3, until)
+    options = ScaleOptions(number, replicas, kserve == "running", patience or 120 + number / 3, until)
     with (
         tempfile.TemporaryDirectory() as folder,
         clusters.prepared(cluster_name, pods=2 * replicas * number, kserve=options.kserve) as cluster,
@@ -101,7 +100,7 @@ def main(
         click.echo(f"written to {write(phases, options, found)}")
 
 
-def write(phases: list[Phase], options: Options, found: dict[str, object]) -> Path:
+def write(phases: list[Phase], options: ScaleOptions, found: dict[str, object]) -> Path:
     now = datetime.now(UTC)
     kserve = "kserve" if options.kserve else "kserve-paused"
     result = {
@@ -115,10 +114,8 @@ def write(phases: list[Phase], options: Options, found: dict[str, object]) -> Pa
         "budgets": [dict(zip(("name", "measured", "budget"), row, strict=True)) for row in against_budgets(phases)],
         "phases": [phase.as_json() for phase in phases],
     }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"operator_scale-{options.number}-{kserve}-r{options.replicas}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    return path
+    name = f"operator_scale-{options.number}-{kserve}-r{options.replicas}"
+    return results.write(results.named(name), result)
 
 
 def machine() -> dict[str, object]:
@@ -137,7 +134,7 @@ def machine() -> dict[str, object]:
 # --- the phases ------------------------------------------------------------------------------------------------------
 
 
-async def measure(options: Options, kubeconfig: Path, log: Path) -> list[Phase]:
+async def measure(options: ScaleOptions, kubeconfig: Path, log: Path) -> list[Phase]:
     configuration = await load_configuration(kubeconfig)
     connection = Connection(configuration)
     client = KubeClient(connection, WatchMetrics(MetricsRegistry()), patience=Patience(deadline=120.0, per_try=60.0))
@@ -145,7 +142,7 @@ async def measure(options: Options, kubeconfig: Path, log: Path) -> list[Phase]:
     stories = Stories(names, truth="True" if options.kserve else "False")
     run = partial(operator, kubeconfig, namespace=clusters.SLIPWAY, log=log, ports=options.number)
     try:
-        async with watching(configuration, _heard(stories), clusters.MODELS):
+        async with observing(configuration, _heard(stories), clusters.MODELS):
             return await _Run(options, client, stories).phases(run)
     finally:
         await connection.close()
@@ -158,11 +155,11 @@ def _heard(stories: Stories) -> dict[Any, Any]:
 
 
 class _EnoughError(Exception):
-    """The last phase that was asked for is over."""
+    """The last requested phase is over."""
 
 
 class _Run:
-    def __init__(self, options: Options, client: KubeClient, stories: Stories) -> None:
+    def __init__(self, options: ScaleOptions, client: KubeClient, stories: Stories) -> None:
         self._options, self._client, self._stories = options, client, stories
         self._phases: list[Phase] = []
 
@@ -198,7 +195,7 @@ class _Run:
     async def _phase(
         self, name: str, process: OperatorProcess, *, rest: bool = True, before: Reading | None = None
     ) -> AsyncIterator[None]:
-        """From its begin until the operator has come to rest; the waiting itself doesn't count into its seconds."""
+        """A phase, from its start until the operator is idle; the time of waiting for that is not counted."""
         for story in self._stories.by_name.values():
             story.ask(0.0)
         self._missing = 0

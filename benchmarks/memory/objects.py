@@ -1,4 +1,4 @@
-"""All that a cluster has of one LLMDeployment at zero, as the API server tells it: spelled out, status and all.
+"""All objects of one LLMDeployment at zero as the API server returns them, including their status.
 
 What Slipway applies is rendered by Slipway itself. The rest has the fields that KServe 0.20.0, KEDA 2.21.0 and
 Kubernetes 1.34 set, with texts of about their length.
@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from slipway.kube.kinds import (
+from slipway.objects.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     HORIZONTAL_POD_AUTOSCALER,

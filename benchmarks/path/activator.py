@@ -1,4 +1,4 @@
-"""The activator's data path alone, with one deployment, as a program of its own.
+"""The activator's data path alone, with one deployment, as a separate program.
 
 It prints its port. A line `ready PORT` on its input makes a replica on that port ready; an empty line none.
 """
@@ -14,9 +14,9 @@ from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.listeners import serve
 from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.hold_limits import HoldLimits
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.activator.shared.replica import Replica
+from slipway.api.model_key import ModelKey
 from support.told import lines
 
 BENCH = ModelKey("bench", "llama")

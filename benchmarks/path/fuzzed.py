@@ -1,4 +1,4 @@
-"""The activator's data path as a program of its own that watches what keeps its event loop from serving others.
+"""The activator's data path as a separate program that measures what blocks its event loop.
 
 It prints its port. A line `ready PORT` makes a pod on that port ready, `ready` none; `worst` prints the longest stalls
 since the last time it was asked.
@@ -20,13 +20,13 @@ from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.proxy.listeners import serve
 from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.hold_limits import HoldLimits
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.activator.shared.replica import Replica
 from slipway.activator.tracking.engine_metrics import MetricsReading
 from slipway.activator.tracking.metrics_poller import MetricsPoller
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.readiness_poller import ReadinessPoller
+from slipway.api.model_key import ModelKey
 from support.told import lines
 
 from path.activator import BENCH

@@ -15,9 +15,9 @@ import xllamacpp
 import yaml
 from slipway.api import arguments, mounts, variables
 from slipway.api.engine_flags import DANGEROUS, HARMLESS, LLAMACPP, REASONS, REFUSED, VLLM
-from slipway.operator.rendering import Desired, Unrenderable, World, render
-from support.rendered_worlds import arguments as rendered
-from support.rendered_worlds import on_h100, plan, predictor, runtime
+from slipway.operator.rendering import Desired, Unrenderable
+from support.rendered_worlds import arguments as arguments_of
+from support.rendered_worlds import on_h100, plan, predictor, rendered, runtime
 from support.slipway_api import rows
 
 RECORDED = yaml.safe_load((Path(__file__).parent / "recorded/vllm-0.32.0.yaml").read_text())
@@ -210,7 +210,7 @@ def test_python_refuses_variables_and_volumes_in_the_words_of_the_api_server(row
 
 def refusal(**spec: object) -> str:
     wanted = on_h100(**spec)
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable), answer
     return answer.message
 
@@ -223,7 +223,9 @@ def test_what_an_older_definition_let_in_is_not_rendered() -> None:
 
 
 def test_no_argument_of_the_spec_becomes_a_value_of_one_of_ours() -> None:
-    given = rendered(on_h100(engine={"adapters": [{"name": "sql", "uri": "s3://b/sql"}], "extraArgs": ["--seed=1"]}))
+    given = arguments_of(
+        on_h100(engine={"adapters": [{"name": "sql", "uri": "s3://b/sql"}], "extraArgs": ["--seed=1"]})
+    )
     assert given[-1] == "--seed=1"
     assert "is no flag" in refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
 
@@ -334,7 +336,7 @@ def test_a_secret_is_let_through_but_not_written_down(name: str) -> None:
 @pytest.mark.parametrize("name", GOOD.split())
 def test_a_variable_that_is_its_writers_own_affair_is_let_through(name: str) -> None:
     wanted = on_h100(pod={"env": [{"name": name, "value": "x"}]})
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Desired)
 
 
@@ -350,7 +352,7 @@ def test_a_runtime_of_the_namespace_that_hides_slipways_own_is_not_used() -> Non
     theirs = runtime("slipway-vllm-cuda")
     theirs["metadata"]["namespace"] = "chat"
     wanted = on_h100(access={"apiKeysSecret": "keys"})
-    answer = render(wanted, plan(wanted), World(serving_runtime=theirs))
+    answer = rendered(wanted, plan(wanted), serving_runtime=theirs)
     assert isinstance(answer, Unrenderable)
     assert (answer.reason, "hides Slipway's own" in answer.message) == ("RuntimeShadowed", True)
 
@@ -359,7 +361,7 @@ def test_a_runtime_of_the_namespace_with_a_name_of_its_own_is() -> None:
     theirs = runtime("sglang")
     theirs["metadata"]["namespace"] = "chat"
     wanted = on_h100(engine={"name": "sglang"}, accelerator={})
-    assert isinstance(render(wanted, plan(wanted), World(serving_runtime=theirs)), Desired)
+    assert isinstance(rendered(wanted, plan(wanted), serving_runtime=theirs), Desired)
 
 
 @pytest.mark.parametrize(
@@ -374,6 +376,6 @@ def test_a_name_that_is_given_to_a_part_of_another_is_not_rendered(name: str, to
     """However old the object is: the API server looks at it when it is written, not when its rules change."""
     plain = on_h100()
     wanted = plain.model_copy(update={"metadata": plain.metadata.model_copy(update={"name": name})})
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable)
     assert f"is the one that {told}:" in answer.message

@@ -17,9 +17,9 @@ from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.hold_limits import HoldLimits
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.activator.shared.replica import Replica
+from slipway.api.model_key import ModelKey
 from support.activator import Client
 from support.scripted_engine import (
     STREAM_HEAD,

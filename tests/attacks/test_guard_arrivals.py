@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.control import State
-from slipway_runtime.guard.asgi import Guard, Message
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import Message
 from slipway_runtime.guard.gate import LEAST_ARRIVING
 from support.guarding import CHAT, KEY, Answer, Made, answering, ask, keys_in, nothing, scope_of, several, waiting
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.guard.asgi import Guard, Message, Scope
+from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.bodies import GRACE, MOST_ITEMS, Body, slices
 from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE
+from slipway_runtime.guard.exchange import Message, Scope
 from slipway_runtime.guard.settings import Settings
 from support.guarding import (
     CHAT,

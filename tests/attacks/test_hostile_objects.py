@@ -16,16 +16,20 @@ from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.request_queue import RequestQueue
 from slipway.activator.proxy.retry_after import after_wake
 from slipway.activator.shared.demand import Demand
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.activator.tracking import tracker as looking
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.tracker import Tracker
 from slipway.activator.tracking.watches import ActivatorService
 from slipway.activator.tracking.watches import watches as of_the_activator
+from slipway.api.model_key import ModelKey
 from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
 from slipway.api.reasons import Reason
-from slipway.kube.kinds import (
+from slipway.kube.metrics import WatchMetrics
+from slipway.kube.store import Packing, Store, size_of
+from slipway.kube.watch import Watch
+from slipway.kube.watching import Watching
+from slipway.objects.kinds import (
     DEPLOYMENT,
     ENDPOINT_SLICE,
     INFERENCE_SERVICE,
@@ -39,18 +43,14 @@ from slipway.kube.kinds import (
     Object,
     kind_of,
 )
-from slipway.kube.metrics import WatchMetrics
-from slipway.kube.store import Packing, Store, size_of
-from slipway.kube.watch import Watch
-from slipway.kube.watching import Watching
 from slipway.observing.keeping import FOUND_BY
 from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
+from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same, status_of
-from slipway.observing.world import WorldView
+from slipway.operator.installation import Installation
 from slipway.operator.planning import Unplannable
-from slipway.operator.reconciling.home import Home as Keeper
-from slipway.operator.reconciling.platform import KEDA, Following
+from slipway.operator.reconciling.platform import KEDA, PlatformWatch
 from slipway.operator.reconciling.watches import watches as of_the_operator
 from slipway.process.metrics import MetricsRegistry
 from support import falling_asleep as model
@@ -176,7 +176,7 @@ def activators() -> dict[Kind, Watch[Any]]:
 
 def operators() -> dict[Kind, Watch[Any]]:
     nobody = {"everyone": lambda: (), "on_node": lambda _: (), "node": lambda _: None, "ports": lambda _: ()}
-    return {each.kind: each for each in of_the_operator(home=Keeper(), **nobody)}  # type: ignore[arg-type]
+    return {each.kind: each for each in of_the_operator(installation=Installation(), **nobody)}  # type: ignore[arg-type]
 
 
 KEPT_BY_ACTIVATORS = [
@@ -268,7 +268,7 @@ async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> Non
 async def test_an_error_with_what_runs_keda_ends_no_operator(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    following = Following(
+    following = PlatformWatch(
         KEDA,
         "keda",
         client=cast(Any, None),
@@ -276,8 +276,8 @@ async def test_an_error_with_what_runs_keda_ends_no_operator(
         now=lambda: datetime.now(UTC),
     )
     monkeypatch.setattr(following, "part", lambda: "odd")
-    following.look()
-    assert "KEDA can't be judged" in caplog.text
+    following.check()
+    assert "The check of KEDA failed" in caplog.text
 
 
 def model_of(name: str) -> Object:
@@ -338,7 +338,7 @@ def test_no_status_that_the_crd_lets_in_is_more_than_the_activator_can_read(stat
 @settings(max_examples=100, deadline=None)
 @given(status=statuses())
 def test_no_status_that_the_crd_lets_in_keeps_the_operator_from_writing_a_true_one(status: Object) -> None:
-    seen = observe(None, WorldView(now=model.BEGIN))
+    seen = observe(None, Snapshot(now=model.BEGIN))
     told = status_of(1, NO_PLAN, seen, status, model.BEGIN)
     assert told["state"] == "Failed"
     assert length_of(told.get("lastColdStart") or {}) is not None

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from slipway.activator.proxy.listeners import serve
 from slipway.activator.shared.demand import Demand
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
-from slipway.kube.kinds import (
+from slipway.api.model_key import ModelKey
+from slipway.objects.kinds import (
     CONFIG_MAP,
     ENDPOINT_SLICE,
     LLM_DEPLOYMENT,
@@ -18,7 +18,6 @@ from slipway.kube.kinds import (
     SERVICE,
 )
 from slipway.observing.porttable import PORTS
-from slipway.operator.reconciling.key import Key
 from support.scripted_engine import answering, scripted_engine
 from support.small_cluster import Loop
 from support.tenants import HOME, HOST, TRAP, VICTIM, Tenants, ask, labels, platform, until_open
@@ -66,7 +65,7 @@ def lead_a_slice(tenants: Tenants, port: int) -> None:
 def lead_a_slice_as_the_victim(tenants: Tenants, port: int) -> None:
     victim = tenants.loop.api.objects.get((LLM_DEPLOYMENT, *VICTIM))
     tenants.lead(TRAP, port, uid=victim["metadata"]["uid"] if victim else "unknown")
-    tenants.lead(Key("evil", "llama"), port, uid=victim["metadata"]["uid"] if victim else "unknown")
+    tenants.lead(ModelKey("evil", "llama"), port, uid=victim["metadata"]["uid"] if victim else "unknown")
 
 
 def tell_it_in_the_status(tenants: Tenants, port: int) -> None:
@@ -89,7 +88,7 @@ def forge_a_table(tenants: Tenants, port: int) -> None:
 
 def forge_pods_and_services_of_the_victim(tenants: Tenants, port: int) -> None:
     tenants.run_pod(VICTIM, namespace="evil")
-    tenants.serve(Key("evil", "llama"), annotations={"slipway.dev/activator-port": str(port)})
+    tenants.serve(ModelKey("evil", "llama"), annotations={"slipway.dev/activator-port": str(port)})
 
 
 def forge_slices_of_the_activator(tenants: Tenants, port: int) -> None:
@@ -151,8 +150,7 @@ async def test_a_restart_of_the_activator_gives_no_port_away(tenants: Tenants, a
 async def test_a_change_of_the_leader_moves_no_port(tenants: Tenants, attack: Attack, engine: str) -> None:
     port = await served(tenants)
     set_a_trap(tenants, attack, port, engine)
-    tenants.loop.lookout.begin_anew()
-    tenants.loop.ledger.clear()
+    tenants.loop.take_over()
     await tenants.reconcile(TRAP, VICTIM)
     async with tenants.activator():
         await belongs_to_the_victim(tenants, port)
@@ -178,7 +176,7 @@ async def test_a_lost_table_gives_no_port_away(tenants: Tenants, attack: Attack,
     await served(tenants)
     set_a_trap(tenants, attack, tenants.port_of(VICTIM), engine)
     tenants.loop.api.remove(CONFIG_MAP, namespace=HOME.namespace, name=TABLE)
-    tenants.loop.lookout.begin_anew()
+    tenants.loop.take_over()
     await tenants.reconcile(TRAP, VICTIM)
     async with tenants.activator():
         await belongs_to_the_victim(tenants, tenants.port_of(VICTIM))
@@ -232,7 +230,7 @@ async def test_of_two_that_are_told_one_port_neither_gets_a_request() -> None:
 
 
 async def test_one_tenant_can_not_take_all_ports(tenants: Tenants) -> None:
-    keys = [Key("evil", f"m{number}") for number in range(105)]
+    keys = [ModelKey("evil", f"m{number}") for number in range(105)]
     for key in keys:
         tenants.deploy(key)
     for key in keys:
@@ -243,7 +241,7 @@ async def test_one_tenant_can_not_take_all_ports(tenants: Tenants) -> None:
 
 
 async def test_what_can_not_be_made_takes_no_port(tenants: Tenants) -> None:
-    keys = [Key("evil", f"m{number}") for number in range(5)]
+    keys = [ModelKey("evil", f"m{number}") for number in range(5)]
     for key in keys:
         tenants.deploy(key, engine={"name": "nope"})
     await tenants.reconcile(*keys)
@@ -252,7 +250,7 @@ async def test_what_can_not_be_made_takes_no_port(tenants: Tenants) -> None:
 
 async def test_slices_that_somebody_forges_keep_no_more_ports_back_than_a_namespace_may_have(tenants: Tenants) -> None:
     for number in range(300):
-        key = Key("evil", f"m{number}")
+        key = ModelKey("evil", f"m{number}")
         tenants.deploy(key, engine={"name": "nope"})
         tenants.lead(key, PORTS[number])
     assert await served(tenants) <= PORTS[100]

@@ -9,21 +9,22 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 import pytest
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.pod_summary import MOST_SHOWN
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.tracker import Tracker
 from slipway.activator.tracking.watches import ActivatorService, watches
+from slipway.api.model_key import ModelKey
 from slipway.api.names import OWNER_LABEL
 from slipway.kube import handover
-from slipway.kube.kinds import LLM_DEPLOYMENT, POD, Kind, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Entry, Packing
 from slipway.kube.watching import Watching
+from slipway.objects.kinds import LLM_DEPLOYMENT, POD, Kind, Object
+from slipway.objects.metadata import uid_of
 from slipway.observing.keeping import FOUND_BY, MOST_PODS
-from slipway.operator.reconciling.key import Key
+from slipway.operator.reconciling.memory import ModelMemory
 from slipway.process.metrics import MetricsRegistry
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA
@@ -207,11 +208,12 @@ async def test_a_model_with_as_many_replicas_as_it_can_have_is_known_as_a_whole(
 
 
 async def test_the_operator_looks_at_no_more_pods_than_a_model_can_have_replicas() -> None:
-    loop, key = Loop(), Key(*TRAP)
+    loop, key = Loop(), ModelKey(*TRAP)
     loop.store.take(LLM_DEPLOYMENT, "ADDED", deployment(TRAP), now=0)
     for number in range(MOST_PODS + 10):
         loop.store.take(POD, "ADDED", pod(number, ready=number == 1), now=0)
-    sight = loop.lookout.look(key)
-    assert sight
-    assert len(sight.view.pods) == MOST_PODS
-    assert "p1" in {each["metadata"]["name"] for each in sight.view.pods}
+    llm_deployment = loop.reader.llm_deployment(key)
+    assert llm_deployment
+    snapshot = loop.reader.read(key, llm_deployment, ModelMemory(uid_of(llm_deployment)))
+    assert len(snapshot.pods) == MOST_PODS
+    assert "p1" in {each["metadata"]["name"] for each in snapshot.pods}

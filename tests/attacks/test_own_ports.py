@@ -20,7 +20,7 @@ from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.keda._generated import peers_pb2, peers_pb2_grpc
 from slipway.activator.keda.peers import DemandPublisher
 from slipway.activator.shared.demand import Demand, ModelDemand
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 from slipway.process import guarded_port, management
 from slipway.process.guarded_port import MOST
 from slipway.process.management import ManagementPort

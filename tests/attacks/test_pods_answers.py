@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 from slipway.activator.http1.fetch import get
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.tracking import metrics_poller, poller
 from slipway.activator.tracking.engine_metrics import MetricsReading
 from slipway.activator.tracking.metrics_poller import MetricsPoller
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.readiness_poller import ReadinessPoller
+from slipway.api.model_key import ModelKey
 from support.scripted_engine import (
     Asked,
     Script,

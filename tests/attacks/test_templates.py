@@ -17,9 +17,9 @@ from slipway.api import crd
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.operator.planning import Unplannable, make_plan
-from slipway.operator.rendering import Desired, Unrenderable, World, render
+from slipway.operator.rendering import Desired, Unrenderable
 from slipway.operator.rendering.refusing import without_templates
-from support.rendered_worlds import PROFILES, deployment, of_kind, on_h100, plan, runtime
+from support.rendered_worlds import PROFILES, deployment, of_kind, on_h100, plan, rendered, runtime
 
 Object = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -163,7 +163,7 @@ def made_of(spec: Object, profiles: list[AcceleratorProfile] | None = None) -> O
     planned = make_plan(wanted.spec, profiles or PROFILES, name="llama")
     if isinstance(planned, Unplannable):
         return None
-    answer = render(wanted, planned, World(serving_runtime=runtime(planned.runtime)))
+    answer = rendered(wanted, planned, serving_runtime=runtime(planned.runtime))
     return of_kind(answer, "InferenceService") if isinstance(answer, Desired) else None
 
 
@@ -251,7 +251,7 @@ def test_a_profile_with_a_template_is_refused(facts: Object) -> None:
 
 def test_the_finished_object_is_looked_at_once_more_and_the_field_is_named() -> None:
     wanted = on_h100(model={"uri": "https://example.com/{{.Name}}"})  # only the API server checks its form
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable)
     assert answer.message == (
         "spec.model.uri contains '{{', which KServe would read as a template: write it differently."

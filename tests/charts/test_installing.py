@@ -16,11 +16,12 @@ from slipway.activator.tracking.watches import ActivatorService
 from slipway.activator.tracking.watches import watches as activators_watches
 from slipway.api import names, units
 from slipway.api.names import GROUP
+from slipway.operator.installation import Installation
 from slipway.operator.reconciling.flags import OperatorSettings
-from slipway.operator.reconciling.home import Home as OperatorsHome
 from slipway.operator.reconciling.watches import watches
-from slipway_devcluster import images, slipway
+from slipway_devcluster import slipway
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
+from slipway_devcluster.containerfiles import default_name
 from slipway_devcluster.slipway import LLAMACPP_IMAGE, OPERATOR_IMAGE
 from support import audit, other_runtimes
 from support.audit import Right
@@ -112,7 +113,7 @@ def test_the_images_of_this_repository_are_those_that_the_charts_ask_for() -> No
     ]
     asked = {container["image"] for container in containers if container["image"].startswith("localhost/")}
     containerfiles = [OPERATOR_IMAGE.containerfile, *(ROOT / "runtime-image").glob("*.Containerfile")]
-    assert asked == {images.default_name(each) for each in containerfiles}
+    assert asked == {default_name(each) for each in containerfiles}
 
 
 def test_engines_of_others_come_if_they_are_asked_for_in_the_images_that_their_files_name() -> None:
@@ -136,7 +137,7 @@ def test_the_operator_is_told_under_which_names_engines_of_others_are_there() ->
 
 @pytest.mark.parametrize("image", [OPERATOR_IMAGE, LLAMACPP_IMAGE], ids=lambda image: image.name)
 def test_load_image_gives_an_image_the_name_that_the_charts_ask_for(image: slipway.OwnImage) -> None:
-    assert images.default_name(image.containerfile) == image.name
+    assert default_name(image.containerfile) == image.name
 
 
 @PROGRAMS
@@ -237,8 +238,10 @@ def test_the_lease_is_the_one_that_the_role_is_for() -> None:
 
 
 def test_the_operator_may_watch_all_that_it_watches_and_nothing_else() -> None:
-    home = OperatorsHome(SLIPWAY_NAMESPACE, options().activators)
-    made = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), home=home)
+    installation = Installation(SLIPWAY_NAMESPACE, options().activators)
+    made = watches(
+        everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), installation=installation
+    )
     watched = {watch.kind for watch in made}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
     granted = audit.granted([only("ClusterRole"), only("Role")])

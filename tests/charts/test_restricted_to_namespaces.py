@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from slipway.activator.tracking.watches import ActivatorService as ActivatorsHome
 from slipway.activator.tracking.watches import watches as activators_watches
-from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
 from slipway.kube.watch import Watch
-from slipway.operator.reconciling.home import Home
+from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
+from slipway.operator.installation import Installation
 from slipway.operator.reconciling.watches import watches
 from support import audit
 from support.audit import Right
@@ -86,7 +86,7 @@ def test_the_operator_may_watch_what_it_watches_where_it_watches_it_and_nothing_
         on_node=lambda _: (),
         node=lambda _: None,
         ports=lambda _: (),
-        home=Home(HOME, (ACTIVATOR,), watched=WATCHED),
+        installation=Installation(HOME, (ACTIVATOR,), watched=WATCHED),
     )
     of_platform = {Right(verb, kind.group, kind.plural) for kind in PLATFORM for verb in ("list", "watch")}
     expected = needed(made) | dict.fromkeys((KSERVE, KEDA), of_platform)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from slipway.kube.kinds import DEPLOYMENT, SCALED_OBJECT
+from slipway.objects.kinds import DEPLOYMENT, SCALED_OBJECT
 from slipway.selftest.checks import name_of
 from support import audit
 from support.audit import Right

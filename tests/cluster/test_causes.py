@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 import pytest
-from slipway.observing.causes import cause_in
-from slipway.observing.world import WorldView
+from slipway.observing.causes import main_cause
+from slipway.observing.snapshot import Snapshot
 from support import worlds
 from support.clusters import AnyCluster
 from support.kube import Kube, WaitedInVainError
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow  # test_operator_causes.py has the same in quick, 
 AT_ONCE = 6
 """Most of them wait for the kubelet's back-off, so that side by side they take a fraction of the time."""
 
-Outcomes = dict[str, WorldView | WaitedInVainError]
+Outcomes = dict[str, Snapshot | WaitedInVainError]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def outcomes(
 async def provoke_all(provocations: list[Provocation], kube: Kube, image: str) -> Outcomes:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def outcome(provocation: Provocation) -> WorldView | WaitedInVainError:
+    async def outcome(provocation: Provocation) -> Snapshot | WaitedInVainError:
         async with slots, own_namespace(kube) as inside:
             try:
                 return await provoke(provocation, inside, image)
@@ -54,11 +54,11 @@ async def provoke_all(provocations: list[Provocation], kube: Kube, image: str) -
     return dict(zip((each.name for each in provocations), found, strict=True))
 
 
-async def provoke(provocation: Provocation, kube: Kube, image: str) -> WorldView:
+async def provoke(provocation: Provocation, kube: Kube, image: str) -> Snapshot:
     """The first world off which the cause is read as it should be."""
 
-    def is_read_off(world: WorldView) -> bool:
-        cause = cause_in(world)
+    def is_read_off(world: Snapshot) -> bool:
+        cause = main_cause(world)
         return cause is not None and provocation.describes(cause)
 
     await kube.apply(*provocation.objects(image))

@@ -12,10 +12,11 @@ import pytest
 from aiohttp import web
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
-from slipway.observing.causes import cause_in
+from slipway.objects.kinds import INFERENCE_SERVICE
+from slipway.observing.causes import main_cause
 from slipway.observing.observation import observe
+from slipway.observing.snapshot import RefusedWrite, Snapshot
 from slipway.observing.status import status_of
-from slipway.observing.world import Refusal, WorldView
 from support import objects, worlds
 from support.clusters import AnyCluster
 from support.kube import Kube, KubectlError, Object, is_ready
@@ -27,14 +28,14 @@ from support.tester import ServerHere
 def shows(reason: Reason, words: str) -> worlds.Wanted:
     """Whether this cause is read off a world."""
 
-    def wanted(world: WorldView) -> bool:
-        cause = cause_in(world)
+    def wanted(world: Snapshot) -> bool:
+        cause = main_cause(world)
         return cause is not None and cause.reason == reason and words in cause.message
 
     return wanted
 
 
-def is_serving(world: WorldView) -> bool:
+def is_serving(world: Snapshot) -> bool:
     return any(is_ready(pod) for pod in world.pods)
 
 
@@ -141,7 +142,7 @@ async def test_a_registry_that_says_no_is_told_from_one_that_cannot_now(
     async with registry(tester, status, "") as image:
         await kube.apply(model(image=image))
         world = await worlds.until(kube, shows(Reason.IMAGE_PULL_FAILED, image))
-    cause = cause_in(world)
+    cause = main_cause(world)
     assert cause
     assert cause.final is final, cause
 
@@ -160,8 +161,8 @@ def served_by_kserve(replicas: int = 0, **container: object) -> Object:
 async def test_what_kserve_refuses_is_told_in_its_own_words(kube: Kube) -> None:
     with pytest.raises(KubectlError) as refused:
         await kube.apply(served_by_kserve(minReplicas=-1) | {"spec": {"predictor": {"minReplicas": -1}}})
-    refusal = Refusal(kind="InferenceService", name=NAME, message=str(refused.value))
-    cause = cause_in(WorldView(now=datetime.now(UTC), refusals=(refusal,)))
+    refusal = RefusedWrite(kind=INFERENCE_SERVICE, name=NAME, message=str(refused.value))
+    cause = main_cause(Snapshot(now=datetime.now(UTC), refusals=(refusal,)))
     assert cause
     assert cause.reason == Reason.ADMISSION_DENIED
     assert "kserve-webhook-server" in cause.message
@@ -189,7 +190,7 @@ async def test_a_start_through_kserve_is_told_step_by_step(kube: Kube, python_im
     loads = objects.python("import time; time.sleep(4); open('/loaded', 'w'); time.sleep(3600)")
     states: list[str] = []
 
-    def is_served(world: WorldView) -> bool:
+    def is_served(world: Snapshot) -> bool:
         said = told(world)
         if not states or states[-1] != said["state"]:
             states.append(said["state"])
@@ -205,7 +206,7 @@ class Plan:
     profile, gpus_per_replica, max_concurrency, why, rejected = "cpu", 0, None, ("a test",), ()
 
 
-def told(world: WorldView) -> Object:
+def told(world: Snapshot) -> Object:
     deployment = LLMDeployment.model_validate(
         {
             "metadata": {"name": NAME, "namespace": "x", "generation": 1},

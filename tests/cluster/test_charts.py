@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from slipway.kube.kinds import POD_MONITOR, Kind
+from slipway.objects.kinds import POD_MONITOR, Kind
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME
@@ -193,5 +193,5 @@ async def test_the_self_test_tells_what_does_not_work_and_what_to_do(operator_po
             await helm(operator_pods, "test", *RELEASE, "--timeout=240s")
         told = await home.run("logs", "slipway-selftest")
     assert "there is no Deployment elsewhere/keda-operator: install KEDA, or name its namespace with" in told
-    assert "KEDA doesn't reach the activator at slipway-activator.slipway-system:9090" in told
+    assert "KEDA can't reach the activator at slipway-activator.slipway-system:9090" in told
     assert "2 of 6 don't work." in told

@@ -21,7 +21,7 @@ def story(operator_pods: Cluster, settings: Settings) -> Iterator[list[str]]:
     with redirect_stdout(io.StringIO()) as seen:
         demo.apply(operator_pods, settings.cache, settings.steps)
         operator_pods.run_kubectl(["patch", "llm", demo.NAME, "-n", demo.NAMESPACE, "--type=merge", "-p", SOON])
-        demo.tell(operator_pods, demo.PROMPT)
+        demo.converse(operator_pods, demo.PROMPT)
     yield seen.getvalue().splitlines()
     operator_pods.run_kubectl(["delete", "namespace", demo.NAMESPACE, "--wait=false"])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from slipway.activator.keda.scaler import serve
 from slipway.activator.shared.demand import Demand, ModelDemand
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 from support import objects
 from support.everybody import EVERYBODY
 from support.kube import Kube, KubectlError, Object

@@ -14,10 +14,10 @@ from slipway.kube.client import FieldManagers, KubeClient
 from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.errors import ConflictError, KindMissingError
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watch import Watch
 from slipway.kube.watching import Watching
+from slipway.objects.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
 from slipway.process.metrics import MetricsRegistry
 from support import chaos, objects, replica
 from support.clusters import AnyCluster, Neighbour

@@ -42,9 +42,9 @@ def of_others() -> dict[str, Object]:
 
 
 SAID = {
-    "by-hand": "Service by-hand is there already and isn't ours; delete it, or give this deployment another name",
-    "by-helm": "NetworkPolicy by-helm is there already and is managed by Helm",
-    "owned": "InferenceService owned is there already and belongs to ConfigMap chief",
+    "by-hand": "Service by-hand exists already and isn't ours; delete it, or give this deployment another name",
+    "by-helm": "NetworkPolicy by-helm exists already and is managed by Helm",
+    "owned": "InferenceService owned exists already and belongs to ConfigMap chief",
 }
 
 

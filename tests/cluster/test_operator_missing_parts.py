@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from slipway.kube.kinds import INFERENCE_SERVICE, POD_MONITOR, SCALED_OBJECT, Kind
+from slipway.objects.kinds import INFERENCE_SERVICE, POD_MONITOR, SCALED_OBJECT, Kind
 from support import installed, objects, operator, slipway_api
 from support.clusters import Neighbour
 from support.deployments import (

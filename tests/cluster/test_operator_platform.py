@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from slipway.activator.keda.scaler import serve
 from slipway.activator.shared.demand import Demand, ModelDemand
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 from slipway.api.names import ACTIVATOR_LABEL, ACTIVATOR_SERVICE, SERVICE_LABEL
 from support.clusters import AnyCluster
 from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
@@ -159,7 +159,9 @@ async def test_a_model_at_zero_says_that_keda_is_down_and_is_well_when_it_is_bac
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
-CAN_NOT_ASK = because_of("ScalerUnavailable", f"KEDA can't ask the activator at {ACTIVATOR_SERVICE}.{HOME}:9090, which")
+CAN_NOT_ASK = because_of(
+    "ScalerUnavailable", f"KEDA can't reach the activator at {ACTIVATOR_SERVICE}.{HOME}:9090, which"
+)
 NOBODY_LISTENS = 1  # a port
 
 
@@ -190,7 +192,7 @@ async def test_a_model_that_keda_can_not_ask_for_any_more_says_so(
 
 async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
     await kube.apply(at_zero(model={"uri": "pvc://absent/llama"}))
-    words = "spec.model.uri names PersistentVolumeClaim absent, which isn't there"
+    words = "spec.model.uri names PersistentVolumeClaim absent, which doesn't exist"
     stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
     assert told(stalled)["state"] == "Failed"
     claimed = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
@@ -205,11 +207,11 @@ async def test_a_config_map_that_is_missing_or_lacks_a_key_is_told_before_anybod
 ) -> None:
     source = {"configMapKeyRef": {"name": "absent", "key": "a"}}
     await kube.apply(at_zero(pod={"env": [{"name": "APP_A", "valueFrom": source}]}))
-    words = "spec.pod.env[APP_A] names ConfigMap absent, which isn't there"
+    words = "spec.pod.env[APP_A] names ConfigMap absent, which doesn't exist"
     await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "absent"}, "data": {"b": "b"}}
     await kube.apply(config_map)
-    words = "spec.pod.env[APP_A] names the key a of ConfigMap absent, which isn't in it"
+    words = "spec.pod.env[APP_A] names the key a of ConfigMap absent, which doesn't exist in it"
     await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=60)
     await kube.apply({**config_map, "data": {"a": "b"}})
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=60)

@@ -42,7 +42,7 @@ async def test_with_a_gpu_to_spare_the_new_version_starts_beside_the_old_one(kub
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb"), "Serving")
     async with kube.recording("pods", selector=OURS) as pods:
-        async with kube.passing("llmdeployment", NAME, says("the new replica starts beside the old one")):
+        async with kube.passing("llmdeployment", NAME, says("the new replica starts next to the old one")):
             await kube.patch("llmdeployment", NAME, NEW_VERSION)
         after = await until_settled(kube, state="Serving")
         assert {pod["spec"].get("nodeName") for pod in pods} <= {None, "gpu-h100-0"}

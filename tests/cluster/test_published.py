@@ -20,7 +20,7 @@ import pytest
 from slipway_devcluster import demo, lifecycle, registry, requirements
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from slipway_devcluster.images import build_image
+from slipway_devcluster.containerfiles import build_image
 from slipway_devcluster.slipway import ACTIVATOR, LLAMACPP_IMAGE, OPERATOR, OPERATOR_IMAGE
 from slipway_release import making, publishing
 from slipway_release.source import Release, look

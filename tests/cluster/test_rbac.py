@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from slipway.kube.kinds import POD_MONITOR
+from slipway.objects.kinds import POD_MONITOR
 from slipway_devcluster.cluster import Cluster
 from support import audit, chaos, objects
 from support.asking_pods import NOT_ANSWERED, ask

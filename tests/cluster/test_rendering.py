@@ -117,7 +117,7 @@ async def test_a_change_that_is_not_for_the_pods_leaves_their_template_as_it_was
 
 async def test_deleting_the_deployment_removes_all_that_is_its_own(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
-    applied = (await carry_out(kube, name)).apply
+    applied = [child.manifest for child in (await carry_out(kube, name)).apply]
     await kube.delete("llmdeployment", name)
     for thing in applied:
         await kube.wait_gone(thing["kind"].lower(), name)
@@ -209,7 +209,7 @@ EVERYTHING: list[dict[str, Any]] = [
 async def test_the_api_server_and_kserve_accept_it_strictly(kube: Kube, spec: dict[str, Any]) -> None:
     name = await create(kube, slipway_api.llmdeployment("model", spec))
     desired = await rendered.rendered(kube, name)
-    await strictly_applied(kube, *desired.apply, dry_run=True)
+    await strictly_applied(kube, *(child.manifest for child in desired.apply), dry_run=True)
 
 
 async def test_the_api_server_accepts_the_profiles_that_come_with_slipway(kube: Kube) -> None:

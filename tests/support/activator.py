@@ -15,10 +15,10 @@ from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.proxy.listeners import Listeners, serve
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.hold_limits import HoldLimits
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.activator.shared.replica import Replica
 from slipway.activator.shared.request_rules import RequestRules
+from slipway.api.model_key import ModelKey
 
 from support.scripted_engine import ScriptedEngine
 

@@ -13,12 +13,15 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import FIELD_MANAGER, KIND
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, make_plan
-from slipway.operator.rendering import Desired, World, render
+from slipway.operator.rendering import Desired, render
 from slipway.operator.rendering.scaling import predictor_deployment
 
 from support.faulty_path import FaultyPath
@@ -85,20 +88,22 @@ class Seen:
 
     def desired(self) -> Iterator[Object]:
         for name in self.of("LLMDeployment"):
-            yield from self._desired(name).apply
+            yield from (child.manifest for child in self._desired(name).apply)
 
     def _desired(self, name: str) -> Desired:
         deployment = LLMDeployment.model_validate(self.of("LLMDeployment")[name])
         profiles = [AcceleratorProfile.model_validate(thing) for thing in self.of("AcceleratorProfile").values()]
         plan = make_plan(deployment.spec, profiles, name=name)
         assert isinstance(plan, Plan), plan
-        world = World(
-            serving_runtime=self.of("ClusterServingRuntime").get(plan.runtime),
+        runtime, made = self.of("ClusterServingRuntime").get(plan.runtime), self.of("Deployment")
+        snapshot = Snapshot(
+            now=datetime.now(UTC),
+            runtimes={plan.runtime: runtime} if runtime else {},
             inference_service=self.of("InferenceService").get(name),
-            deployment=self.of("Deployment").get(predictor_deployment(name)),
-            slipway_namespace=NAMESPACE,
+            deployments=tuple(each for each in made.values() if each["metadata"]["name"] == predictor_deployment(name)),
+            kinds=frozenset(),
         )
-        desired = render(deployment, plan, world)
+        desired = render(deployment, plan, snapshot, Installation(NAMESPACE))
         assert isinstance(desired, Desired), desired
         return desired
 

@@ -24,15 +24,15 @@ from slipway.activator.proxy.error_responses import RefusedRequestError
 from slipway.activator.proxy.request_queue import QueuedRequest, RequestQueue
 from slipway.activator.proxy.retry_policy import UpstreamFailure, may_retry
 from slipway.activator.shared.demand import Demand
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.activator.shared.replica import Replica
 from slipway.activator.tracking.engine_metrics import MetricsReading
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.tracker import Tracker
+from slipway.api.model_key import ModelKey
 from slipway.api.names import OWNER_LABEL, activator_slice
-from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store
+from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.operator.rendering.activatorslice import conditions
 

@@ -11,7 +11,7 @@ import pytest
 from slipway_runtime.engines import connection
 from slipway_runtime.engines.crowd import Crowd
 from slipway_runtime.engines.web import serving
-from slipway_runtime.guard.asgi import App, Receive, Scope, Send
+from slipway_runtime.guard.exchange import App, Receive, Scope, Send
 
 from support.ports import free_port
 

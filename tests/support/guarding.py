@@ -13,7 +13,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from slipway_runtime.control import Control, Slot
 from slipway_runtime.guard.answers import Reading
-from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.settings import Settings
 

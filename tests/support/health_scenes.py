@@ -22,11 +22,12 @@ from slipway.api.names import (
     WAKE_ANNOTATION,
 )
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import Object
 from slipway.observing.observation import observe
+from slipway.observing.snapshot import PlatformPart, Snapshot
 from slipway.observing.status import status_of
-from slipway.observing.world import Object, Part, WorldView
 from slipway.operator.planning import Plan, Unplannable
-from unit.observing.cluster_objects import NOW, condition, container, deployment, ended, pod, unscheduled, world
+from unit.observing.cluster_objects import NOW, condition, container, deployment, ended, pod, snapshot, unscheduled
 
 LONG_AGO = "0001-01-01T00:00:00Z"
 """In place of the moment of a test, as the tests of Argo CD write it."""
@@ -49,7 +50,7 @@ FIT = Unplannable(Reason.NO_ACCELERATOR_FITS, "The model needs 140 GiB, and the 
 class Scene:
     """`worlds`: one after the other, as the operator looked at them; the last one is how it is now."""
 
-    worlds: tuple[WorldView, ...] = ()
+    worlds: tuple[Snapshot, ...] = ()
     generation: int = 1
     observed_generation: int | None = None  # the same, unless told otherwise
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -72,8 +73,8 @@ class Scene:
         status: Object | None = None
         for seen in self.worlds:
             deployment = LLMDeployment.model_validate(self._asked_for())
-            beside = {"made": MADE, "update": self.update}
-            status = status_of(self._observed, self.plan, observe(deployment, seen), status, seen.now, beside=beside)
+            made = {"made": MADE, "update": self.update}
+            status = status_of(self._observed, self.plan, observe(deployment, seen), status, seen.now, made=made)
         return status
 
     @property
@@ -96,13 +97,13 @@ class Scene:
         return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
 
 
-def later(seen: WorldView, minutes: float) -> WorldView:
+def later(seen: Snapshot, minutes: float) -> Snapshot:
     return replace(seen, now=seen.now + timedelta(minutes=minutes))
 
 
-def held(*pods: Object, **more: Any) -> WorldView:
+def held(*pods: Object, **more: Any) -> Snapshot:
     """A world in which the activator holds requests while no replica is ready."""
-    return world(*pods, activator_answers=True, **more)
+    return snapshot(*pods, activator_answers=True, **more)
 
 
 def fails() -> Object:
@@ -111,12 +112,12 @@ def fails() -> Object:
     return pod(containerStatuses=[container(state=state, lastState=state, restartCount=1)])
 
 
-def keda_down() -> Part:
+def keda_down() -> PlatformPart:
     since = f"{NOW - timedelta(minutes=5):%Y-%m-%dT%H:%M:%SZ}"
     template = {"spec": {"containers": [{"image": "ghcr.io/kedacore/keda:2.21.0"}]}}
     spec = {"replicas": 1, "selector": {"matchLabels": {"app": "keda-operator"}}, "template": template}
     available = condition("Available", False, since)
-    return Part(
+    return PlatformPart(
         namespace="keda",
         controller={"metadata": {"name": "keda-operator"}, "spec": spec, "status": {"conditions": [available]}},
     )
@@ -124,7 +125,7 @@ def keda_down() -> Part:
 
 PAUSED = {PAUSED_ANNOTATION: "true"}
 SCALED_OBJECT: Object = {"metadata": {"name": "assistant", "creationTimestamp": "2026-11-21T09:59:59Z"}}
-NOT_MADE = world(deployments=(), service=None)
+NOT_MADE = snapshot(deployments=(), service=None)
 ASLEEP, WAKES, SERVES = held(), held(pod()), held(pod(ready=True))
 HAS_SERVED = (WAKES, later(SERVES, 1), later(ASLEEP, 20))
 SERVES_TWO_OF_WHICH_ONE_IS_STUCK = held(pod(ready=True), unscheduled(FULL, "model-2"))
@@ -139,7 +140,7 @@ SCENES: Mapping[str, Scene] = {
     "scaling-up": Scene((WAKES, SERVES, later(held(pod(ready=True), pod("model-2")), 5))),
     "idle": Scene((ASLEEP,)),
     "idle-again": Scene(HAS_SERVED),
-    "idle-nobody-holds": Scene((*HAS_SERVED, later(world(activator_answers=False), 30))),
+    "idle-nobody-holds": Scene((*HAS_SERVED, later(snapshot(activator_answers=False), 30))),
     "waking-again": Scene((*HAS_SERVED, later(WAKES, 60))),
     "waking-again-unschedulable": Scene((*HAS_SERVED, later(held(unscheduled(FULL)), 5))),
     "changed": Scene((WAKES, SERVES), generation=2, observed_generation=1),

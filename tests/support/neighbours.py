@@ -15,8 +15,8 @@ from slipway.activator.proxy.access.authorization import Authorizer
 from slipway.activator.proxy.access.pod_lookup import PodLookup
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError, TooLongError
-from slipway.kube.kinds import Object
 from slipway.kube.metrics import WatchMetrics
+from slipway.objects.kinds import Object
 from slipway.process.metrics import MetricsRegistry
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.kube.kinds import Kind
+from slipway.objects.kinds import Kind
 
 from support.kube import Object
 

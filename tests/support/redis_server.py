@@ -13,9 +13,10 @@ from pathlib import Path
 
 from slipway_devcluster.cluster import DIES_WITH_US
 from slipway_devcluster.entries import unfinished
+from slipway_devcluster.errors import StepFailed
 from slipway_devcluster.locks import locked
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import StepFailed, Steps
+from slipway_devcluster.progress import Steps
 
 from support.ports import free_port
 from support.processes import ended, until

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import yaml
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import FIELD_MANAGER
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.installation import Installation
 from slipway.operator.planning import Plan, make_plan
-from slipway.operator.rendering import Desired, World, render
+from slipway.operator.rendering import Desired, render
 
 from support.kube import Kube, Object
 from support.slipway_api import llmdeployment
@@ -46,12 +49,15 @@ async def rendered(kube: Kube, name: str) -> Desired:
     deployment = LLMDeployment.model_validate(await kube.get("llmdeployment", name))
     plan = make_plan(deployment.spec, profiles(), name=name)
     assert isinstance(plan, Plan), plan
-    world = World(
-        serving_runtime=await _runtime(kube, plan.runtime),
+    runtime, predictor = await _runtime(kube, plan.runtime), await kube.find("deployment", f"{name}-predictor")
+    snapshot = Snapshot(
+        now=datetime.now(UTC),
+        runtimes={plan.runtime: runtime} if runtime else {},
         inference_service=await kube.find("inferenceservice", name),
-        deployment=await kube.find("deployment", f"{name}-predictor"),
+        deployments=(predictor,) if predictor else (),
+        kinds=frozenset(),
     )
-    desired = render(deployment, plan, world)
+    desired = render(deployment, plan, snapshot, Installation())
     assert isinstance(desired, Desired), desired
     return desired
 
@@ -59,7 +65,7 @@ async def rendered(kube: Kube, name: str) -> Desired:
 async def carry_out(kube: Kube, name: str) -> Desired:
     """One turn of the loop: everything is applied, and replicas are brought within their bounds."""
     desired = await rendered(kube, name)
-    await strictly_applied(kube, *desired.apply)
+    await strictly_applied(kube, *(child.manifest for child in desired.apply))
     if desired.replicas:
         bounds = desired.replicas
         made = await kube.wait_for("deployment", bounds.deployment, lambda _: True)

@@ -16,9 +16,9 @@ from pathlib import Path
 from slipway.kube.client import FieldManagers, KubeClient
 from slipway.kube.connection import Connection, load_configuration
 from slipway.kube.errors import KubeError, NotLeaderError
-from slipway.kube.kinds import LEASE
 from slipway.kube.lease import LeaderElection
 from slipway.kube.metrics import LeaderMetrics, WatchMetrics
+from slipway.objects.kinds import LEASE
 from slipway.process.metrics import MetricsRegistry
 
 TESTS = Path(__file__).parents[1]

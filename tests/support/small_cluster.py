@@ -11,12 +11,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from slipway.api.model_key import ModelKey
 from slipway.api.names import FIELD_MANAGER, STATUS_FIELD_MANAGER
 from slipway.kube.call_retries import Patience
 from slipway.kube.client import FieldManagers, KubeClient
 from slipway.kube.connection import Answer, NoAnswerError
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import (
+from slipway.kube.metrics import WatchMetrics
+from slipway.kube.overlay import Overlay
+from slipway.kube.store import Store, place_of, pruned
+from slipway.kube.watch import Watch
+from slipway.kube.work_queue import RetryLaterError
+from slipway.objects.kinds import (
     ACCESS_REVIEW,
     CONFIG_MAP,
     EVENT,
@@ -27,30 +33,28 @@ from slipway.kube.kinds import (
     Object,
     kind_of,
 )
-from slipway.kube.metrics import WatchMetrics
-from slipway.kube.store import Store, place_of, pruned
-from slipway.kube.watch import Watch
-from slipway.kube.work_queue import RetryLaterError
 from slipway.observing.keeping import FOUND_BY
+from slipway.observing.snapshot import PlatformPart
+from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
-from slipway.operator.reconciling.home import Home
-from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.ledger import Ledger
-from slipway.operator.reconciling.looking import Lookout
+from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.portbook import PortBook
 from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.watches import watches
 from slipway.process.metrics import MetricsRegistry
 
 MANAGERS = FieldManagers(objects=FIELD_MANAGER, status=STATUS_FIELD_MANAGER)
 IMPATIENT = Patience(deadline=0.001, first_pause=0.001)
-KEY = Key("chat", "llama")
+KEY = ModelKey("chat", "llama")
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
-HOME = Home("slipway-system", ("slipway-activator", "slipway-activator-2"))
-WATCHED = watches(everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), home=HOME)
+INSTALLATION = Installation("slipway-system", ("slipway-activator", "slipway-activator-2"))
+WATCHED = watches(
+    everyone=lambda: (), on_node=lambda _: (), node=lambda _: None, ports=lambda _: (), installation=INSTALLATION
+)
 BY_PATH = {(kind.group, kind.version, kind.plural): kind for kind in WELL_KNOWN.values()}
 VERBS = {"GET": "get", "POST": "create", "PUT": "replace", "PATCH": "apply", "DELETE": "delete"}
 
@@ -229,10 +233,10 @@ class Loop:
         now: Callable[[], datetime] | None = None,
         per_namespace: int = 1000,
         pause: float = 0.0,
-        home: Home = HOME,
+        installation: Installation = INSTALLATION,
         api: Api | None = None,
     ) -> None:
-        self.api, self.ledger = api or Api(), Ledger()
+        self.api = api or Api()
         self.silent: set[Kind] = set()
         self._now = 100.0
         self._passed = 0.0
@@ -247,45 +251,54 @@ class Loop:
         )
         client = KubeClient(self.api, WatchMetrics(MetricsRegistry()), patience=IMPATIENT, managers=MANAGERS)  # type: ignore[arg-type]
         events = EventRecorder(client, controller="of-a-test", instance="test", clock=clock, now=now)
-        self.again: list[tuple[Key, float]] = []  # who is to be looked at again, and when
+        self.again: list[tuple[ModelKey, float]] = []  # who is to be looked at again, and when
         self.ports = PortBook(
             client,
             self.store,
-            namespace=HOME.namespace,
-            activators=HOME.activators,
+            namespace=INSTALLATION.namespace,
+            activators=INSTALLATION.activators,
             per_namespace=per_namespace,
             look_again=lambda key, seconds: self.again.append((key, seconds)),
             clock=clock,
             pause=pause,
         )
-        self.lookout = Lookout(
+        self.overlay = Overlay(self.store)
+        self.memories = Memories(self.overlay)
+        self.kserve: PlatformPart | None = None
+        self.keda: PlatformPart | None = None
+        self.reader = SnapshotReader(
             self.store,
-            self.ledger,
-            self.ports,
+            self.overlay,
+            port_of=self.ports.port_of,
             now=now,
-            slipway_namespace=HOME.namespace,
-            activators=HOME.activators,
-            runtimes=home.runtimes,
+            installation=installation,
+            kserve=lambda: self.kserve,
+            keda=lambda: self.keda,
         )
-        applier = Applier(client, self.store, self.ledger, clock=clock)
+        applier = Applier(client, self.store, self.overlay, clock=clock)
         self.seconds_between_looks = 10.0
-        reporter = Reporter(client, events, self.ledger, clock=self._passing)
-        self.references = References(client, self.store, clock=clock)
+        reporter = Reporter(client, events, self.overlay, clock=self._passing)
+        self.references = References(client, self.store, self.memories, clock=clock)
         self.reconciler = Reconciler(
             store=self.store,
-            ledger=self.ledger,
-            lookout=self.lookout,
+            memories=self.memories,
+            reader=self.reader,
             ports=self.ports,
             applier=applier,
             reporter=reporter,
             references=self.references,
-            rights=Rights(client, slipway_namespace=HOME.namespace, clock=self._passing),
-            home=home,
+            rights=Rights(client, slipway_namespace=INSTALLATION.namespace, clock=self._passing),
+            installation=installation,
         )
 
     def _passing(self) -> float:
         self._now += self.seconds_between_looks
         return self._now
+
+    def take_over(self) -> None:
+        """Another replica has led meanwhile."""
+        self.memories.clear()
+        self.ports.start_over()
 
     def pass_time(self, seconds: float) -> None:
         """On the clock by which it waits."""
@@ -318,12 +331,12 @@ class Loop:
         self.api.remove(kind, namespace=namespace, name=name)
         self.store.take(kind, "DELETED", gone, now=0)
 
-    async def turn(self, key: Key = KEY) -> float | None:
+    async def turn(self, key: ModelKey = KEY) -> float | None:
         """The caches hear of everything, then one turn."""
         self.catch_up()
         return await self.reconciler.reconcile(key)
 
-    async def failing_turn(self, key: Key = KEY) -> str:
+    async def failing_turn(self, key: ModelKey = KEY) -> str:
         """What the turn raises."""
         try:
             await self.turn(key)
@@ -331,7 +344,7 @@ class Loop:
             return str(error) if isinstance(error, RetryLaterError) else f"{type(error).__name__}: {error}"
         raise AssertionError("the turn went well")
 
-    async def settle(self, key: Key = KEY, *, turns: int = 5) -> None:
+    async def settle(self, key: ModelKey = KEY, *, turns: int = 5) -> None:
         for _ in range(turns):
             await self.turn(key)
         self.api.writes()

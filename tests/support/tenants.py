@@ -14,13 +14,15 @@ from typing import Any
 
 from slipway.activator.proxy import listeners
 from slipway.activator.shared.demand import Demand
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.listener_ports import ListenerPorts
 from slipway.activator.tracking.tracker import Tracker
 from slipway.activator.tracking.watches import ActivatorService, watches
+from slipway.api.model_key import ModelKey
 from slipway.api.names import activator_slice
-from slipway.kube.kinds import (
+from slipway.kube.store import Store
+from slipway.kube.work_queue import RetryLaterError
+from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,
@@ -30,17 +32,14 @@ from slipway.kube.kinds import (
     SERVICE,
     Object,
 )
-from slipway.kube.store import Store
-from slipway.kube.work_queue import RetryLaterError
 from slipway.observing.keeping import FOUND_BY
-from slipway.operator.reconciling.key import Key
 
 from support.scripted_engine import ScriptedEngine
 from support.small_cluster import NOW, Loop, is_selected
 from support.turns import thing
 
 HOME = ActivatorService("slipway-system", "slipway-activator")
-VICTIM, TRAP = Key("chat", "llama"), Key("evil", "trap")
+VICTIM, TRAP = ModelKey("chat", "llama"), ModelKey("evil", "trap")
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T09:00:00Z"}
 HOST = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.9"
 """An address of this process alone: the listeners have the ports that the operator has chosen."""
@@ -91,11 +90,11 @@ class Tenants:
 
     # --- what they write --------------------------------------------------------------------------------------------
 
-    def deploy(self, key: Key, **spec: Any) -> Object:
+    def deploy(self, key: ModelKey, **spec: Any) -> Object:
         wanted = {"model": {"uri": "pvc://models/llama"}, "engine": {"name": "llamacpp"}, **spec}
         return self.loop.api.put(thing(LLM_DEPLOYMENT, key.name, key.namespace, spec=wanted))
 
-    def run_pod(self, key: Key, *, namespace: str = "") -> None:
+    def run_pod(self, key: ModelKey, *, namespace: str = "") -> None:
         """A ready one that says that it belongs to the deployment."""
         namespace = namespace or key.namespace
         status = {"conditions": [READY], "podIP": "127.0.0.1", "phase": "Running"}
@@ -103,14 +102,14 @@ class Tenants:
         pod = thing(POD, f"{key.name}-pod", namespace, metadata=metadata, spec={"containers": []}, status=status)
         self.loop.api.put(pod)
 
-    def serve(self, key: Key, **metadata: Any) -> None:
+    def serve(self, key: ModelKey, **metadata: Any) -> None:
         """A Service as the operator makes it, with the tenant's own engine behind it."""
         spec = {"ports": [{"port": 80, "targetPort": self.engines[key.namespace].port}]}
         self.loop.api.put(
             thing(SERVICE, key.name, key.namespace, metadata={"labels": labels(key.name), **metadata}, spec=spec)
         )
 
-    def lead(self, key: Key, port: int, *, uid: str = "") -> None:
+    def lead(self, key: ModelKey, port: int, *, uid: str = "") -> None:
         """A slice as the operator makes it, to a port that the tenant has chosen."""
         uid = uid or str(self.loop.api.get(LLM_DEPLOYMENT, namespace=key.namespace, name=key.name)["metadata"]["uid"])
         owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "LLMDeployment", "name": key.name, "uid": uid}
@@ -126,7 +125,7 @@ class Tenants:
 
     # --- what becomes of it -----------------------------------------------------------------------------------------
 
-    async def reconcile(self, *keys: Key) -> None:
+    async def reconcile(self, *keys: ModelKey) -> None:
         """A few turns; those that fail are tried again."""
         for key in keys * 5:
             with suppress(RetryLaterError):
@@ -140,7 +139,7 @@ class Tenants:
                 ports = [{"port": 80, "targetPort": self.engines[namespace].port}]
                 self.loop.api.change(SERVICE, {"spec": {"ports": ports}}, namespace=namespace, name=name)
 
-    def port_of(self, key: Key) -> int:
+    def port_of(self, key: ModelKey) -> int:
         """Where its Service leads."""
         extra = self.loop.api.get(ENDPOINT_SLICE, namespace=key.namespace, name=activator_slice(key.name))
         return int(extra["ports"][0]["port"])

@@ -115,7 +115,7 @@ TROUBLES = [
     spec(
         "no-such-node",
         "Unschedulable",
-        "it asks for a node with amd.com/gpu.product-name=AMD_Instinct_MI300X_OAM",
+        "it requires a node with amd.com/gpu.product-name=AMD_Instinct_MI300X_OAM",
         accelerator={"profiles": ["mi300x"]},
     ),
     spec(

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.kube.kinds import (
-    DEPLOYMENT,
-    LLM_DEPLOYMENT,
-    POD,
-    Kind,
-    Object,
-)
+from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT, POD, Kind, Object
 
 from support.small_cluster import Loop
 

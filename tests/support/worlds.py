@@ -1,4 +1,4 @@
-"""What the cluster shows of a model, read with kubectl into a WorldView; kept as a fixture, and read from one."""
+"""What the cluster shows of a model, read with kubectl into a Snapshot; kept as a fixture, and read from one."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from slipway.observing.causes import cause_in
-from slipway.observing.world import WorldView
+from slipway.observing.causes import main_cause
+from slipway.observing.snapshot import Snapshot
 
 from support.kube import Kube, Object, WaitedInVainError
 from support.provocations import NAME
 
-Wanted = Callable[[WorldView], bool]
+Wanted = Callable[[Snapshot], bool]
 KINDS = {"deployments": "deployments", "replica_sets": "replicasets", "pods": "pods"}
 WATCHED = ("deployments", "replicasets", "pods", "events")
 
 
-async def read_world(kube: Kube) -> WorldView:
+async def read_world(kube: Kube) -> Snapshot:
     """The namespace as it is now."""
     everything = await kube.select(",".join(["inferenceservices,events,nodes", *KINDS.values()]))
     return world_of(everything, now=datetime.now(UTC))
 
 
-def world_of(everything: list[Object], *, now: datetime) -> WorldView:
+def world_of(everything: list[Object], *, now: datetime) -> Snapshot:
     def of(kind: str) -> tuple[Object, ...]:
         return tuple(thing for thing in everything if thing["kind"] == kind)
 
     services = [thing for thing in of("InferenceService") if thing["metadata"]["name"] == NAME]
-    return WorldView(
+    return Snapshot(
         now=now,
         inference_service=next(iter(services), None),
         deployments=of("Deployment"),
@@ -43,7 +43,7 @@ def world_of(everything: list[Object], *, now: datetime) -> WorldView:
     )
 
 
-async def changing_worlds(kube: Kube) -> AsyncGenerator[WorldView]:
+async def changing_worlds(kube: Kube) -> AsyncGenerator[Snapshot]:
     """The namespace as it is now, and again after every change in it."""
     changed = asyncio.Event()
 
@@ -65,9 +65,9 @@ async def changing_worlds(kube: Kube) -> AsyncGenerator[WorldView]:
         await asyncio.gather(*followers, return_exceptions=True)
 
 
-async def until(kube: Kube, wanted: Wanted, *, timeout: float = 60) -> WorldView:
+async def until(kube: Kube, wanted: Wanted, *, timeout: float = 60) -> Snapshot:
     """The first world that is as it is wanted; in vain, it says what was read off the last one."""
-    last: WorldView | None = None
+    last: Snapshot | None = None
     try:
         async with asyncio.timeout(timeout), contextlib.aclosing(changing_worlds(kube)) as seen:
             async for world in seen:
@@ -76,13 +76,13 @@ async def until(kube: Kube, wanted: Wanted, *, timeout: float = 60) -> WorldView
                     return world
     except TimeoutError:
         pass
-    raise WaitedInVainError(f"after {timeout:.0f} s, what is read off is {cause_in(last) if last else 'nothing'}")
+    raise WaitedInVainError(f"after {timeout:.0f} s, what is read off is {main_cause(last) if last else 'nothing'}")
 
 
 # --- fixtures --------------------------------------------------------------------------------------------------------
 
 
-def save(world: WorldView, path: Path) -> None:
+def save(world: Snapshot, path: Path) -> None:
     """As JSON, one object a line, without what nobody reads."""
     things = [world.inference_service, *world.deployments, *world.replica_sets, *world.pods, *_telling(world)]
     nodes = [node for node in (world.nodes or {}).values() if _runs_something(node, world)]
@@ -90,18 +90,18 @@ def save(world: WorldView, path: Path) -> None:
     path.write_text(f'{{"now": "{world.now:%Y-%m-%dT%H:%M:%SZ}", "objects": [\n{lines}\n]}}\n')
 
 
-def load(path: Path) -> WorldView:
+def load(path: Path) -> Snapshot:
     kept = json.loads(path.read_text())
     return world_of(kept["objects"], now=datetime.fromisoformat(kept["now"]))
 
 
-def _telling(world: WorldView) -> list[Object]:
+def _telling(world: Snapshot) -> list[Object]:
     """Events that the diagnosis could read; of those that differ in a made-up name alone, one."""
     told = {(event["involvedObject"]["uid"], event["reason"], event["message"][:30]): event for event in world.events}
     return [event for event in told.values() if event["involvedObject"]["kind"] == "Pod"]
 
 
-def _runs_something(node: Object, world: WorldView) -> bool:
+def _runs_something(node: Object, world: Snapshot) -> bool:
     return any(pod["spec"].get("nodeName") == node["metadata"]["name"] for pod in world.pods)
 
 

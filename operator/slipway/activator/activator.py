@@ -49,9 +49,9 @@ from slipway.api.names import METRICS_PREFIX
 from slipway.kube import health
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Connection
-from slipway.kube.kinds import CONFIG_MAP, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watching import Watching
+from slipway.objects.kinds import CONFIG_MAP, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.process import lifecycle
 from slipway.process.lifecycle import Part, Stages

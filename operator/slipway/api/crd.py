@@ -10,15 +10,13 @@ object (`kubectl scale`, or an HPA aimed at it) would be a second one. A fixed n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import GROUP, KIND, PLURAL, PROFILE_KIND, PROFILE_PLURAL, VERSION
 from slipway.api.reasons import ConditionType
 from slipway.api.schema import ApiModel, JsonSchema
-
-Object = dict[str, Any]
+from slipway.objects.kinds import Object
 
 # What JSON Schema says and Kubernetes doesn't want to hear.
 UNWANTED = {"$defs", "title", "additionalProperties"}

@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from slipway.kube.errors import KindMissingError, KubeError
-from slipway.kube.kinds import Kind, Object
 from slipway.kube.store import Difference, Mark, Store
 from slipway.kube.watched_namespaces import Lister, WatchedNamespaces
+from slipway.objects.kinds import Kind, Object
 
 logger = logging.getLogger(__name__)
 

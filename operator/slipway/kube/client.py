@@ -27,8 +27,8 @@ from slipway.kube.errors import (
     UnavailableError,
     error_of,
 )
-from slipway.kube.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object, kind_of
 from slipway.kube.metrics import WatchMetrics
+from slipway.objects.kinds import ACCESS_REVIEW, SUBJECT_ACCESS_REVIEW, Kind, Object, kind_of
 
 PAGE = 200
 """Objects in one page of a list. A page of 500 takes 70 MB for a moment: their managed fields are read."""

@@ -1,6 +1,5 @@
 """What can go wrong in a call to the API server, as a tree:
 
-UnknownKindError         an object of a kind that is not in `kinds`
 NotLeaderError           the Lease may no longer be ours, so we may not write
 KubeError                the API server refused, failed, or couldn't be reached
 ├── KindMissingError     it has no such kind now: a CRD isn't installed
@@ -24,10 +23,6 @@ WORDS_LIMIT = 1000
 NOT_YET_KNOWN = "cannot find RESTMapping"
 """The API server says so of an owner whose CRD was created some seconds ago, where it checks rights on owners: it
 learns new kinds within seconds."""
-
-
-class UnknownKindError(Exception):
-    """A bug: the kind must be added to `kinds`."""
 
 
 class NotLeaderError(Exception):

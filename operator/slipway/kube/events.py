@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ConflictError, KubeError, NamespaceGoesError, NotLeaderError
-from slipway.kube.kinds import EVENT, Object
+from slipway.objects.kinds import EVENT, Object
 
 logger = logging.getLogger(__name__)
 

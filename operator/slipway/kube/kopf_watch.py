@@ -23,8 +23,8 @@ from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from slipway.kube.connection import TOKEN
 from slipway.kube.handover import soon
-from slipway.kube.kinds import Kind, Object
 from slipway.kube.watch import Watch
+from slipway.objects.kinds import Kind, Object
 
 logger = logging.getLogger(__name__)
 logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs each event that it has passed on

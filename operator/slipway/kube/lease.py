@@ -19,9 +19,9 @@ from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ConflictError, KubeError, NotLeaderError
 from slipway.kube.events import micro_time
-from slipway.kube.kinds import LEASE, Object
 from slipway.kube.lease_times import LeaseTimes
 from slipway.kube.metrics import LeaderMetrics
+from slipway.objects.kinds import LEASE, Object
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway.kube.kinds import Kind, Object
+from slipway.objects.kinds import Kind, Object
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from slipway.kube.kinds import Kind, Object
 from slipway.kube.store import bare, place_of, pruned, size_of
+from slipway.objects.kinds import Kind, Object
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from slipway.kube.errors import ForbiddenError, KubeError
-from slipway.kube.kinds import NAMESPACE, Kind, Object
+from slipway.objects.kinds import NAMESPACE, Kind, Object
 
 logger = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from typing import Any, Generic, Protocol
 from slipway.kube.cache_audit import AuditTimes, CacheAuditor
 from slipway.kube.errors import KubeError
 from slipway.kube.handover import Handover
-from slipway.kube.kinds import Kind, Object
 from slipway.kube.kopf_watch import KopfWatch
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Store, place_of
 from slipway.kube.watch import Key, Watch
 from slipway.kube.watched_namespaces import Lister
+from slipway.objects.kinds import Kind, Object
 
 logger = logging.getLogger(__name__)
 

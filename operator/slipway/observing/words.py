@@ -10,9 +10,8 @@ import re
 from typing import NamedTuple
 
 from slipway.api.reasons import Reason
-
-from .cause import reason_named
-from .redacting import redacted
+from slipway.observing.cause import reason_named
+from slipway.observing.redacting import redacted
 
 LONGEST = 600  # characters of somebody's words that fit a message
 

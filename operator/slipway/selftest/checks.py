@@ -15,7 +15,8 @@ from typing import Protocol
 
 from slipway.api.names import ACTIVATOR_GRPC_PORT
 from slipway.kube.errors import ConflictError, KubeError, NotFoundError, UnavailableError
-from slipway.kube.kinds import (
+from slipway.objects.conditions import condition
+from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     DEPLOYMENT,
@@ -28,7 +29,7 @@ from slipway.kube.kinds import (
     kind_of,
 )
 from slipway.observing import platform
-from slipway.observing.world import Part, condition
+from slipway.observing.snapshot import PlatformPart
 from slipway.operator.reconciling.platform import KEDA, KSERVE
 from slipway.process.flags import MANAGEMENT_PORT
 from slipway.selftest.flags import SelftestSettings
@@ -147,7 +148,7 @@ class Checks:
                 f"there is no Deployment {namespace}/{KEDA.controller}: install KEDA, or name its namespace with the "
                 "value platform.kedaNamespace"
             )
-        return next(platform.remarks(Part(namespace=namespace, controller=controller)), None)
+        return next(platform.remarks(PlatformPart(namespace=namespace, controller=controller)), None)
 
     async def scaler(self, number: int, service: str) -> str | None:
         """Gives KEDA a ScaledObject: KEDA then queries the activator for its metrics, and notes them in the status."""
@@ -209,7 +210,7 @@ class Checks:
                 f"Deployment {self._settings.keda_namespace}/{KEDA.controller}, runs"
             )
         return (
-            f"KEDA doesn't reach the activator at {address} ({ready.get('message', '')}): the value "
+            f"KEDA can't reach the activator at {address} ({ready.get('message', '')}): the value "
             f"platform.kedaNamespace (now {self._settings.keda_namespace}) must name the namespace of KEDA's operator, "
             "and no NetworkPolicy may keep it from that port"
         )

@@ -29,7 +29,8 @@ from slipway_runtime.engines.llamacpp_calls import Broken, Call, Request, call
 from slipway_runtime.engines.web import WhileThere, body_of, serving
 from slipway_runtime.failure import termination_message
 from slipway_runtime.guard import errors
-from slipway_runtime.guard.asgi import VISIT, EngineGone, Guard, Receive, Scope, Send
+from slipway_runtime.guard.asgi import VISIT, EngineGone, Guard
+from slipway_runtime.guard.exchange import Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
 
 PASSED_ON = (b"content-type", b"accept")

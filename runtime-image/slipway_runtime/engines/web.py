@@ -12,7 +12,7 @@ from types import TracebackType
 import uvicorn
 
 from slipway_runtime.engines.connection import Connection
-from slipway_runtime.guard.asgi import App, Receive
+from slipway_runtime.guard.exchange import App, Receive
 
 KEEP_ALIVE = 75  # seconds; clients that reuse connections close them sooner
 

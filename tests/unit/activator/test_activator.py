@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from kubernetes.aio.client import Configuration
 from slipway.activator.activator import Activator
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.watches import ActivatorService, watches
-from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
+from slipway.api.model_key import ModelKey
+from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from support.settings import activator_settings
 
 HOME = ActivatorService("slipway-system", "slipway-activator")

@@ -11,7 +11,7 @@ from slipway.activator.metrics import ActivatorMetrics
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.hold_limits import HoldLimits
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 from support.activator import LLAMA, activated, ask
 from support.scripted_engine import ScriptedEngine, answering, cutting, echoing, in_turn
 from support.settings import activator_settings

@@ -1,4 +1,4 @@
-"""Builds are made once per version and flags, complete or not at all, and noticed when broken. Go itself is played."""
+"""Builds are made once per version and flags, completely or not at all, and damage is noticed. Go is a fake script."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster import builds, go_toolchain, packages
-from slipway_devcluster.builds import UPSTREAMS, Upstream
-from slipway_devcluster.errors import Refusal
+from slipway_devcluster.errors import Refusal, StepFailed
 from slipway_devcluster.go_toolchain import Go, ensure_go, new_enough
 from slipway_devcluster.paths import Cache
-from slipway_devcluster.progress import StepFailed, Steps
+from slipway_devcluster.programs import OF_EVERY_CLUSTER, UPSTREAMS, Upstream, required_version
+from slipway_devcluster.progress import Steps
 
-# Answers as the real one does; notes its builds and their environment, and makes the programs that MADE names.
+# Prints what the real one does; logs its builds and their environment, and creates the programs that MADE lists.
 GO = """#!/bin/sh
 case $1 in
 env) echo go1.26.8; echo amd64 ;;
@@ -63,7 +63,7 @@ def steps(cache: Cache, said: io.StringIO) -> Steps:
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with the played Go on its PATH; the folder holds what it noted."""
+    """A machine with the fake Go on its PATH, which logs its calls to the returned folder."""
     program(tmp_path / "bin" / "go", GO)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setattr(go_toolchain, "USUAL_GO", tmp_path / "nowhere")
@@ -89,7 +89,7 @@ def test_the_version_is_the_one_that_the_go_mod_names(upstream: Upstream) -> Non
 
 def test_a_go_mod_without_the_module_is_refused() -> None:
     with pytest.raises(Refusal, match=r"k8s\.io/kubernetes is not required by its go\.mod"):
-        builds.required_version("k8s.io/kubernetes", "module x\n\nrequire k8s.io/kubernetes-more v1.0.0\n")
+        required_version("k8s.io/kubernetes", "module x\n\nrequire k8s.io/kubernetes-more v1.0.0\n")
 
 
 def test_kubernetes_is_told_its_version() -> None:
@@ -100,7 +100,7 @@ def test_kubernetes_is_told_its_version() -> None:
 
 def test_helm_renders_for_the_kubernetes_of_its_own_client_and_knows_which_one_it_is() -> None:
     helm = UPSTREAMS["helm"]
-    client = builds.required_version("k8s.io/client-go", (helm.go_folder / "go.mod").read_text())
+    client = required_version("k8s.io/client-go", (helm.go_folder / "go.mod").read_text())
     stamps = helm.ldflags.split(" -X ")[1:]
     assert stamps[0] == f"helm.sh/helm/v3/internal/version.version={helm.version}"
     for package in ("helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules"):
@@ -109,7 +109,7 @@ def test_helm_renders_for_the_kubernetes_of_its_own_client_and_knows_which_one_i
 
 
 def test_no_cluster_waits_for_the_build_of_what_only_a_benchmark_or_a_test_asks_for() -> None:
-    assert set(UPSTREAMS) - set(builds.OF_EVERY_CLUSTER) == {"argocd", "http-add-on", "kubeconform", "registry"}
+    assert set(UPSTREAMS) - set(OF_EVERY_CLUSTER) == {"argocd", "http-add-on", "kubeconform", "kwok", "registry"}
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(cache: Cache, steps: Steps) -> None:
@@ -159,6 +159,13 @@ def test_a_build_is_made_once(notes: Path, cache: Cache, steps: Steps) -> None:
     first = builds.ensure_built("etcd", cache, steps)
     assert builds.ensure_built("etcd", cache, steps) == first
     assert times_built(notes) == 1
+
+
+def test_what_a_build_took_is_recorded(notes: Path, cache: Cache, steps: Steps) -> None:
+    cost = builds.ensure_built("etcd", cache, steps).cost
+    assert cost is not None
+    assert 0 <= cost.cpu_seconds < 10
+    assert 0 <= cost.elapsed_seconds < 60
 
 
 def test_an_only_program_gets_its_known_name(notes: Path, cache: Cache, steps: Steps) -> None:

@@ -1,4 +1,4 @@
-"""Control groups are found on kernels with either version, and removed with all below them."""
+"""Control groups are found on kernels with either version, and removed with all groups below them."""
 
 from pathlib import Path
 

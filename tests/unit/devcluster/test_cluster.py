@@ -1,4 +1,4 @@
-"""Names, options and parts of clusters are refused in a sentence when they are wrong."""
+"""Wrong names, options and components of clusters are refused with one sentence."""
 
 from pathlib import Path
 
@@ -53,10 +53,10 @@ def test_ending_what_is_not_there_names_what_is(cache: Cache) -> None:
         lifecycle.down("dev", cache=cache, steps=Steps(cache))
 
 
-def test_a_cluster_whose_node_has_ended_says_how_to_make_it_anew(cache: Cache) -> None:
+def test_a_cluster_whose_node_has_ended_says_how_to_make_it_again(cache: Cache) -> None:
     recorded(cache, Record("dev", 1, "slipway-dev", ready=True))
 
-    with pytest.raises(Refusal, match="has ended; `devcluster up --name dev` makes it anew"):
+    with pytest.raises(Refusal, match="has ended; `devcluster up --name dev` makes it again"):
         clusters.find("dev", cache)
 
 
@@ -64,7 +64,7 @@ def test_a_component_that_is_not_there_is_refused_with_those_that_are(cache: Cac
     etcd = Running(Component("etcd", ["etcd"]), Identity(pid=1, start_ticks=1, boot_id="b"))
     cluster = recorded(cache, Record("dev", 1, "slipway-dev", components={"etcd": etcd}))
 
-    with pytest.raises(Refusal, match="'etdc' is no component of this cluster; there are etcd"):
+    with pytest.raises(Refusal, match="'etdc' is not a component of this cluster, which has etcd"):
         cluster.kill("etdc")
 
 
@@ -104,5 +104,5 @@ def test_when_every_port_is_taken_the_option_is_named(cache: Cache, monkeypatch:
     monkeypatch.setattr(lifecycle, "PORTS", range(16443, 16444))
     recorded(cache, Record("first", 16443, "c"))
 
-    with pytest.raises(Refusal, match="are all taken; name another with --port"):
+    with pytest.raises(Refusal, match="are all in use; choose another with --port"):
         lifecycle.free_port(cache)

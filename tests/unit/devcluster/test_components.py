@@ -1,4 +1,4 @@
-"""The command lines say what the cluster depends on."""
+"""The command lines contain the flags that the cluster depends on."""
 
 import json
 from pathlib import Path

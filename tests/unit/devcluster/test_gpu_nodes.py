@@ -1,4 +1,4 @@
-"""GPU look-alikes: what is asked for in a short text stands there as Kubernetes would see the machine."""
+"""Simulated GPU nodes: a short string describes nodes that look to Kubernetes like the real machines."""
 
 from __future__ import annotations
 

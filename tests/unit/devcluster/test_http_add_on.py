@@ -1,4 +1,4 @@
-"""The HTTP add-on is installed as upstream says, with images that need no registry."""
+"""The HTTP add-on is installed with upstream's manifests, and with images that need no registry."""
 
 from typing import Any
 

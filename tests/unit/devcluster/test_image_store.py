@@ -1,4 +1,4 @@
-"""A node starts with every image and can't change what other nodes start with; loading twice is loading once."""
+"""A node starts with every image and can't change the images of other nodes; loading an image twice has no effect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ localhost/it:1 application/vnd.oci.image.manifest.v1+json sha256:aaaa 76.5 MiB l
 
 
 class Containerd:
-    """Stands in for `ctr`: remembers which archives were imported."""
+    """A fake `ctr`, which remembers the imported archives."""
 
     def __init__(self) -> None:
         self.imported: list[Path] = []

@@ -1,4 +1,4 @@
-"""Images are made of exactly what they name, once, whole or not at all, and say nothing of the machine's network."""
+"""Images are made once and completely from their inputs alone, and contain nothing of the machine's network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def steps(cache: Cache) -> Steps:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine that trusts one authority and knows no time zones; returns the file of its authorities."""
+    """A machine that trusts one authority and has no time zones; returns the file of its authorities."""
     bundle = tmp_path / "authorities.crt"
     bundle.write_text("an authority")
     monkeypatch.setenv("PIP_CERT", str(bundle))
@@ -245,107 +245,6 @@ def test_the_base_comes_from_the_mirror_that_apt_uses(source: str, mirror: str) 
     assert images.debian_mirror(["deb https://other.example/packages stable main", source]) == mirror
 
 
-# --- what of a build context counts ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("path", "patterns", "ignored"),
-    [
-        ("notes.md", ["*.md"], True),
-        ("docs/notes.md", ["*.md"], False),
-        ("docs/notes.md", ["**/*.md"], True),
-        ("notes.md", ["**/*.md"], True),
-        ("docs/deep/notes.md", ["docs"], True),
-        ("docs/deep/notes.md", ["/docs/"], True),
-        ("docs/notes.md", ["docs/**"], True),
-        ("README.md", ["*.md", "!README.md"], False),
-        ("README.md", ["!README.md", "*.md"], True),
-        ("a.txt", ["?.txt"], True),
-        ("ab.txt", ["?.txt"], False),
-        ("a+b", ["a+b"], True),
-        ("aab", ["a+b"], False),
-    ],
-)
-def test_ignore_patterns_mean_what_they_mean_to_buildah(path: str, patterns: list[str], ignored: bool) -> None:
-    assert images.is_ignored(Path(path), patterns) is ignored
-
-
-@pytest.fixture
-def containerfile(tmp_path: Path) -> Path:
-    context = tmp_path / "context"
-    (context / "package" / "__pycache__").mkdir(parents=True)
-    (context / ".containerignore").write_text("# not for the image\n\n*.md\n")
-    (context / "package" / "code.py").write_text("code")
-    (context / "Containerfile").write_text("FROM scratch\n")
-    return context / "Containerfile"
-
-
-def hash_of(containerfile: Path) -> str:
-    return images.context_hash(containerfile, images.ignore_patterns(containerfile.parent))
-
-
-def change_code(context: Path) -> None:
-    (context / "package" / "code.py").write_text("other code")
-
-
-def add_file(context: Path) -> None:
-    (context / "package" / "more.py").touch()
-
-
-def make_executable(context: Path) -> None:
-    (context / "package" / "code.py").chmod(0o755)
-
-
-def change_steps(context: Path) -> None:
-    (context / "Containerfile").write_text("FROM other\n")
-
-
-@pytest.mark.parametrize("change", [change_code, add_file, make_executable, change_steps])
-def test_what_goes_into_an_image_decides_whether_it_is_built_again(
-    containerfile: Path, change: Callable[[Path], None]
-) -> None:
-    before = hash_of(containerfile)
-
-    change(containerfile.parent)
-
-    assert hash_of(containerfile) != before
-
-
-@pytest.mark.parametrize("name", ["notes.md", "package/__pycache__/code.pyc"])
-def test_what_is_ignored_causes_no_build(containerfile: Path, name: str) -> None:
-    before = hash_of(containerfile)
-
-    (containerfile.parent / name).write_text("something")
-
-    assert hash_of(containerfile) == before
-
-
-# --- how packages are reached ----------------------------------------------------------------------------------------
-
-
-def test_pip_inside_a_build_trusts_the_authorities_of_the_machine() -> None:
-    assert images.pip_configuration([], {}) == f"[global]\ncert = {images.CA_BUNDLE}\n"
-
-
-def test_pip_inside_a_build_uses_the_index_of_the_host() -> None:
-    file = "[global]\nindex-url = https://file.example/simple\ntimeout = 60\n[install]\nproxy = http://proxy.example\n"
-    environment = {"PIP_INDEX_URL": "https://named.example/simple"}
-
-    lines = images.pip_configuration([file], environment).splitlines()
-
-    assert set(lines[2:]) == {
-        "index-url = https://named.example/simple",
-        "timeout = 60",
-        "proxy = http://proxy.example",
-    }
-
-
-def test_pip_inside_a_build_hears_of_no_folder_of_the_host() -> None:
-    file = "[global]\nfind-links = /srv/wheels\ncert = /srv/ca.pem\n"
-
-    assert "/srv" not in images.pip_configuration([file], {"PIP_FIND_LINKS": "/srv/wheels", "PIP_CERT": "/srv/ca.pem"})
-
-
 # --- archives in the cache -------------------------------------------------------------------------------------------
 
 
@@ -402,9 +301,3 @@ def test_an_archive_that_is_as_it_was_made_is_not_made_again(cache: Cache) -> No
         images.ensure_archive(cache, "localhost/it:1", "key", make)
 
     assert len(made) == 1
-
-
-def test_the_stages_of_a_containerfile_are_known_by_name() -> None:
-    assert images.stages("ARG BASE\nFROM ${BASE} AS packages\nRUN a\nFROM ${BASE}\nCOPY --from=packages /a /a\n") == [
-        "packages"
-    ]

@@ -1,4 +1,4 @@
-"""Locks keep two runs apart, and say what a waiting person waits for."""
+"""Locks separate two runs, and report what a waiting person waits for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The demo model in the cache: made once, never half, noticed when broken; and as a volume in the cluster."""
+"""The demo model in the cache: made once, never partially, damage is noticed; and as a volume in the cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slipway_devcluster.progress import Steps
 
 
 class Maker:
-    """Fills a folder with one file, and counts how often it had to."""
+    """Fills a folder with one file, and counts its calls."""
 
     def __init__(self, content: str = "weights") -> None:
         self.content = content
@@ -110,7 +110,7 @@ def test_another_source_is_another_entry(tmp_path: Path) -> None:
 
 
 def parts(folder: Path, *contents: bytes) -> Path:
-    """Packages that carry the parts, written in such an order that their names have to be looked at."""
+    """Packages with the parts, written in an order that differs from the order of their names."""
     for number, content in reversed(list(enumerate(contents))):
         file = folder / f"package{len(contents) - number}" / "data" / f"model.gguf.part{number:02}"
         file.parent.mkdir(parents=True)

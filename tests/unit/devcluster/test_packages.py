@@ -1,4 +1,4 @@
-"""Something on the machine installs packages, or the remedy is said."""
+"""Packages are installed by a program of the machine, or the remedy is named."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Certificates that Kubernetes, KServe and KEDA accept, and keys that nobody else may read."""
+"""Certificates that Kubernetes, KServe and KEDA accept, and keys that only their owner may read."""
 
 import ipaddress
 import json

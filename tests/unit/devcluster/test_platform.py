@@ -1,6 +1,7 @@
-"""Upstream's manifests stay upstream's, but for certificates, probes and what is not built here."""
+"""Upstream's manifests are unchanged except for certificates, probes and programs that are not built here."""
 
 import json
+import re
 from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from slipway_devcluster import pki, platform
 from slipway_devcluster.errors import Refusal
+from slipway_devcluster.programs import UPSTREAMS
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +142,10 @@ def test_the_dns_of_the_cluster_has_the_address_that_the_kubelet_tells_pods() ->
     service = next(thing for thing in platform.dns() if thing["kind"] == "Service")
 
     assert service["spec"]["clusterIP"] == "198.19.0.10"
+
+
+def test_coredns_is_built_with_the_plugins_that_its_corefile_names() -> None:
+    corefile = next(thing for thing in platform.dns() if thing["kind"] == "ConfigMap")["data"]["Corefile"]
+    named = set(re.findall(r"^ {4}([a-z]+)", corefile, re.MULTILINE))  # one level inside a server block
+    source = (UPSTREAMS["coredns"].go_folder / "main.go").read_text()
+    assert named == set(re.findall(r'_ "github.com/coredns/coredns/plugin/([a-z]+)"', source))

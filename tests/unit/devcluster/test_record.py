@@ -1,4 +1,4 @@
-"""What is known of a cluster survives between two commands, and a broken file is no cluster rather than a crash."""
+"""The state of a cluster survives between two commands, and a broken file means no cluster instead of a crash."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Each requirement of the machine is judged, and refused in one sentence that says what to do."""
+"""Each requirement of the machine is checked, and refused with one sentence that names the remedy."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def test_a_machine_with_everything_misses_no_package() -> None:
 
 
 def test_only_packages_whose_programs_are_missing_are_missed() -> None:
-    """Docker's containerd.io brings these programs; Debian's containerd would take their place."""
+    """Docker's containerd.io has these programs; Debian's containerd would replace it."""
     from_docker = {"containerd", "containerd-shim-runc-v2", "ctr", "runc"}
     missed = requirements.missing_packages(lambda what: what in from_docker)
     assert set(missed) == set(PACKAGES) - {"containerd", "runc"}
@@ -166,7 +166,7 @@ def steps(tmp_path: Path) -> Steps:
 
 @pytest.fixture
 def apt_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """A machine whose apt-get ends its calls with the given codes; gives the calls that installing runc made."""
+    """A machine whose apt-get exits with the given codes; returns the calls that installing runc made."""
     apt_get = tmp_path / "bin" / "apt-get"
     apt_get.parent.mkdir()
     apt_get.write_text(APT_GET)

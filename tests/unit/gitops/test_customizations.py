@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from slipway.api.acceleratorprofile import AcceleratorProfileSpec
-from slipway.api.llmdeployment import LLMDeploymentSpec, LLMDeploymentStatus
+from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import State
+from slipway.api.status import LLMDeploymentStatus
 from support.health_scenes import SCENES
 
 ARGOCD = Path(__file__).parents[3] / "manifests/argocd"

@@ -8,8 +8,8 @@ from itertools import pairwise
 from slipway.kube.cache_audit import AuditTimes, CacheAuditor
 from slipway.kube.errors import Call, KindMissingError, UnavailableError
 from slipway.kube.health import caches_are_filled, watches_are_fresh
-from slipway.kube.kinds import POD, Kind, Object
 from slipway.kube.store import Store
+from slipway.objects.kinds import POD, Kind, Object
 from support import virtual_time
 from support.virtual_time import now
 

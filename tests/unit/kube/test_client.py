@@ -23,10 +23,9 @@ from slipway.kube.errors import (
     NotLeaderError,
     TooLargeError,
     UnavailableError,
-    UnknownKindError,
 )
-from slipway.kube.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, SECRET, Object
 from slipway.kube.metrics import WatchMetrics
+from slipway.objects.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, SECRET, Object, UnknownKindError
 from slipway.process.metrics import MetricsRegistry
 
 THING: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "chat"}}
@@ -283,7 +282,7 @@ async def test_the_lease_is_looked_at_again_before_each_try(client: KubeClient, 
 
 
 async def test_a_kind_that_is_not_in_the_table_is_named(client: KubeClient) -> None:
-    with pytest.raises(UnknownKindError, match=r"example\.com/v1 Widget is not in slipway\.kube\.kinds"):
+    with pytest.raises(UnknownKindError, match=r"example\.com/v1 Widget is not in slipway\.objects\.kinds"):
         await client.apply({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}})
 
 

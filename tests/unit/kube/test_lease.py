@@ -9,10 +9,10 @@ from copy import deepcopy
 import pytest
 from slipway.kube.call_retries import Patience
 from slipway.kube.errors import Call, ConflictError, NotFoundError, NotLeaderError, UnavailableError
-from slipway.kube.kinds import Kind, Object
 from slipway.kube.lease import LeaderElection
 from slipway.kube.lease_times import LeaseTimes
 from slipway.kube.metrics import LeaderMetrics
+from slipway.objects.kinds import Kind, Object
 from slipway.process.metrics import MetricsRegistry
 from support import virtual_time
 from support.virtual_time import now

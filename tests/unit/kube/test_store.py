@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from slipway.api.names import OWNER_LABEL
-from slipway.kube.kinds import DEPLOYMENT, POD, Object
 from slipway.kube.store import LAST_APPLIED, Packing, Store, bare, pruned
+from slipway.objects.kinds import DEPLOYMENT, POD, Object
 
 
 def pod(name: str, version: int, *, uid: str | None = None, **metadata: Any) -> Object:

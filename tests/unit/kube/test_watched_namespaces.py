@@ -9,9 +9,9 @@ import pytest
 from slipway.kube.cache_audit import AuditTimes, CacheAuditor
 from slipway.kube.errors import Call, ForbiddenError, KubeError
 from slipway.kube.health import caches_are_filled
-from slipway.kube.kinds import NAMESPACE, POD, SERVICE, Kind, Object
 from slipway.kube.store import Store
 from slipway.kube.watched_namespaces import WatchedNamespaces
+from slipway.objects.kinds import NAMESPACE, POD, SERVICE, Kind, Object
 from support import virtual_time
 from support.virtual_time import now
 

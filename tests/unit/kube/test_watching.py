@@ -13,10 +13,10 @@ import pytest
 from slipway.kube import handover, kopf_watch, watching
 from slipway.kube.cache_audit import AuditTimes
 from slipway.kube.errors import Call, ForbiddenError, UnavailableError
-from slipway.kube.kinds import CONFIG_MAP, POD, Kind, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watch import Watch
 from slipway.kube.watching import Watching
+from slipway.objects.kinds import CONFIG_MAP, POD, Kind, Object
 from slipway.process.metrics import MetricsRegistry
 
 ONE: Object = {"metadata": {"name": "a", "namespace": "b", "uid": "c", "resourceVersion": "1"}}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from slipway.observing.world import Object, WorldView
+from slipway.objects.kinds import Object
+from slipway.observing.snapshot import Snapshot
 
 CREATED, SCHEDULED, PULLED = "2026-11-21T10:00:00Z", "2026-11-21T10:00:01Z", "2026-11-21T10:00:31Z"
 STARTED, READY = "2026-11-21T10:00:33Z", "2026-11-21T10:00:45Z"
@@ -95,8 +96,8 @@ def node(name: str = "gpu-1", *, ready: bool = True, message: str = "kubelet is 
     return {"kind": "Node", "metadata": {"name": name}, "status": {"conditions": conditions}}
 
 
-def world(*pods: Object, **more: Any) -> WorldView:
-    """A world with these pods, as many as the Deployment wants."""
+def snapshot(*pods: Object, **more: Any) -> Snapshot:
+    """A snapshot with these pods, as many as the Deployment wants."""
     more.setdefault("deployments", (deployment(len(pods)),))
     more.setdefault("service", service())
-    return WorldView(now=more.pop("now", NOW), pods=pods, **more)
+    return Snapshot(now=more.pop("now", NOW), pods=pods, **more)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import Object
 from slipway.observing.autoscaling import METRICS_COME_WITHIN
 from slipway.observing.observation import observe
 from slipway.observing.status import status_of
-from slipway.observing.world import Object
 
-from .cluster_objects import NOW, condition, pod, world
+from .cluster_objects import NOW, condition, pod, snapshot
 from .test_status import Plan
 
 NO_API = (
@@ -40,20 +40,20 @@ def scaled(status: Object) -> Object:
 
 
 def test_an_autoscaler_without_metrics_is_told_with_what_it_lacks() -> None:
-    status = told(world(READY, autoscaler=autoscaler(), now=LATER))
+    status = told(snapshot(READY, autoscaler=autoscaler(), now=LATER))
     assert status["state"] == "Degraded"
     assert (scaled(status)["status"], scaled(status)["reason"]) == ("False", Reason.METRICS_MISSING)
-    assert scaled(status)["message"] == (
-        f"{NO_API}. metrics-server tells how busy containers are: see that it is installed"
-    )
+    assert scaled(status)["message"] == (f"{NO_API}. metrics-server provides the CPU usage: check that it is installed")
 
 
 WELL: dict[str, Any] = {
-    "metrics may still come": world(READY, autoscaler=autoscaler()),
-    "no replica is ready": world(pod(), autoscaler=autoscaler(), now=LATER),
-    "at zero, which others bring it out of": world(READY, autoscaler=autoscaler(reason="ScalingDisabled"), now=LATER),
-    "there is none yet": world(READY, now=LATER),
-    "it works": world(READY, autoscaler={"status": {"conditions": [condition("ScalingActive", True)]}}, now=LATER),
+    "metrics may still come": snapshot(READY, autoscaler=autoscaler()),
+    "no replica is ready": snapshot(pod(), autoscaler=autoscaler(), now=LATER),
+    "at zero, which others bring it out of": snapshot(
+        READY, autoscaler=autoscaler(reason="ScalingDisabled"), now=LATER
+    ),
+    "there is none yet": snapshot(READY, now=LATER),
+    "it works": snapshot(READY, autoscaler={"status": {"conditions": [condition("ScalingActive", True)]}}, now=LATER),
 }
 
 
@@ -63,11 +63,11 @@ def test_nothing_is_said_to_be_missing_where(seen: Any) -> None:
 
 
 def test_an_autoscaler_of_another_mode_says_nothing() -> None:
-    assert scaled(told(world(READY, autoscaler=autoscaler(), now=LATER), by="None"))["reason"] == Reason.AS_WANTED
+    assert scaled(told(snapshot(READY, autoscaler=autoscaler(), now=LATER), by="None"))["reason"] == Reason.AS_WANTED
 
 
 def test_it_is_looked_at_again_when_metrics_should_have_come() -> None:
     spec = {"model": {"uri": "pvc://gemma/"}, "scaling": {"autoscaler": "HPA", "minReplicas": 1}}
     deployment = LLMDeployment.model_validate({"metadata": {"name": "m", "namespace": "c"}, "spec": spec})
-    seen = observe(deployment, world(READY, autoscaler=autoscaler()))
+    seen = observe(deployment, snapshot(READY, autoscaler=autoscaler()))
     assert seen.look_again_at == NOW - timedelta(seconds=15) + METRICS_COME_WITHIN

@@ -7,12 +7,13 @@ from datetime import timedelta
 
 import pytest
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import INFERENCE_SERVICE, SERVICE, Object
 from slipway.observing.cause import WORST_FIRST, Cause, worst
-from slipway.observing.causes import cause_in
-from slipway.observing.world import Object, Refusal
+from slipway.observing.causes import main_cause
+from slipway.observing.snapshot import RefusedWrite
 
 from . import cluster_objects as objects
-from .cluster_objects import condition, container, ended, event, node, pod, unscheduled, world
+from .cluster_objects import condition, container, ended, event, node, pod, snapshot, unscheduled
 
 
 def crashed(message: str, name: str = "model-1", *, times: int = 1) -> Object:
@@ -24,37 +25,37 @@ def crashed(message: str, name: str = "model-1", *, times: int = 1) -> Object:
 
 
 def test_a_replica_that_is_ready_needs_no_cause() -> None:
-    assert cause_in(world(pod(ready=True))) is None
+    assert main_cause(snapshot(pod(ready=True))) is None
 
 
 def test_a_replica_that_is_loading_needs_no_cause() -> None:
-    assert cause_in(world(pod())) is None
+    assert main_cause(snapshot(pod())) is None
 
 
 def test_a_pod_that_is_not_looked_at_by_the_scheduler_yet_needs_no_cause() -> None:
-    assert cause_in(world(pod(conditions=[], containerStatuses=[], phase="Pending"))) is None
+    assert main_cause(snapshot(pod(conditions=[], containerStatuses=[], phase="Pending"))) is None
 
 
 def test_zero_replicas_need_no_cause() -> None:
-    assert cause_in(world()) is None
+    assert main_cause(snapshot()) is None
 
 
 def test_a_pod_that_leaves_in_time_needs_no_cause() -> None:
     leaving = pod()
     leaving["metadata"]["deletionTimestamp"] = "2026-11-21T10:01:00Z"
-    assert cause_in(world(leaving)) is None
+    assert main_cause(snapshot(leaving)) is None
 
 
 def test_an_end_from_which_the_engine_had_recovered_is_not_why_it_isn_t_ready_now() -> None:
     status = container(started=True, restartCount=1, lastState=ended("CUDA out of memory"))
     recovered = pod(containerStatuses=[status])
     recovered["status"]["conditions"] = [condition("Ready", False, "2026-11-21T10:00:50Z")]
-    assert cause_in(world(recovered)) is None
+    assert main_cause(snapshot(recovered)) is None
 
 
 def test_a_pod_that_was_put_out_is_no_cause_once_another_serves_in_its_place() -> None:
     evicted = pod("old", phase="Failed", reason="Evicted", message="The node was low on resource: memory.")
-    assert cause_in(world(evicted, pod("new", ready=True))) is None
+    assert main_cause(snapshot(evicted, pod("new", ready=True))) is None
 
 
 # --- one pod ---------------------------------------------------------------------------------------------------------
@@ -62,19 +63,19 @@ def test_a_pod_that_was_put_out_is_no_cause_once_another_serves_in_its_place() -
 
 def test_an_end_keeps_being_the_cause_while_the_engine_tries_again() -> None:
     status = container(restartCount=1, lastState=ended("CUDA out of memory", at=objects.PULLED))
-    cause = cause_in(world(pod(containerStatuses=[status])))
+    cause = main_cause(snapshot(pod(containerStatuses=[status])))
     assert cause
     assert cause.reason == Reason.GPU_OUT_OF_MEMORY
 
 
 def test_an_end_without_words_is_told_by_its_exit_code() -> None:
-    cause = cause_in(world(pod(containerStatuses=[container(state=ended(reason="Completed", code=0))])))
+    cause = main_cause(snapshot(pod(containerStatuses=[container(state=ended(reason="Completed", code=0))])))
     assert cause
-    assert cause.message == "Container kserve-container ended with exit code 0 (Completed) and said nothing"
+    assert cause.message == "Container kserve-container ended with exit code 0 (Completed) and wrote no message"
 
 
 def test_a_first_crash_may_be_chance() -> None:
-    cause = cause_in(world(crashed("Segmentation fault")))
+    cause = main_cause(snapshot(crashed("Segmentation fault")))
     assert cause == Cause(Reason.ENGINE_CRASHED, "Segmentation fault", cause.since if cause else None, False, "model-1")
 
 
@@ -89,19 +90,19 @@ def test_a_first_crash_may_be_chance() -> None:
 def test_a_crash_that_came_again_stays_final_whatever_the_kubelet_is_at(state: Object) -> None:
     restarts = 2 if "running" in state else 1
     status = container(restartCount=restarts, state=state, lastState=ended("Segmentation fault"))
-    cause = cause_in(world(pod(containerStatuses=[status])))
+    cause = main_cause(snapshot(pod(containerStatuses=[status])))
     assert cause
     assert cause.final
 
 
 def test_a_replica_that_has_served_gets_a_second_chance_whatever_it_died_of() -> None:
-    cause = cause_in(world(served_and_ended(at="2026-11-21T10:30:01Z")))
+    cause = main_cause(snapshot(served_and_ended(at="2026-11-21T10:30:01Z")))
     assert cause
     assert (cause.reason, cause.final) == (Reason.GPU_OUT_OF_MEMORY, False)
 
 
 def test_a_replica_that_has_served_and_dies_again_before_it_is_ready_is_given_up() -> None:
-    cause = cause_in(world(served_and_ended(at="2026-11-21T10:30:40Z")))
+    cause = main_cause(snapshot(served_and_ended(at="2026-11-21T10:30:40Z")))
     assert cause
     assert cause.final
 
@@ -117,7 +118,7 @@ def served_and_ended(*, at: str) -> Object:
 
 
 def test_a_download_is_tried_more_often_before_it_is_given_up() -> None:
-    finals = [getattr(cause_in(world(failing_download(ends))), "final", None) for ends in range(1, 6)]
+    finals = [getattr(main_cause(snapshot(failing_download(ends))), "final", None) for ends in range(1, 6)]
     assert finals == [False, False, False, False, True]
 
 
@@ -142,14 +143,14 @@ def test_an_image_that_cannot_be_pulled_is_told_in_the_same_words_at_every_try(r
     said = event(
         waiting, "Failed", 'Failed to pull image "a/b:1": rpc error: code = NotFound desc = failed to pull: not found'
     )
-    cause = cause_in(world(waiting, events=(said,)))
+    cause = main_cause(snapshot(waiting, events=(said,)))
     assert cause
     assert (cause.message, cause.final) == ("failed to pull: not found", True)
 
 
 def test_the_same_crash_twice_is_no_chance() -> None:
     status = container(restartCount=1, state=ended("Segmentation fault"), lastState=ended("Segmentation fault"))
-    cause = cause_in(world(pod(containerStatuses=[status])))
+    cause = main_cause(snapshot(pod(containerStatuses=[status])))
     assert cause
     assert cause.final
 
@@ -157,7 +158,7 @@ def test_the_same_crash_twice_is_no_chance() -> None:
 def test_a_back_off_tells_when_the_next_try_is() -> None:
     waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 2m40s restarting failed container=x"}}
     status = container(restartCount=4, state=waiting, lastState=ended("Segmentation fault", at="2026-11-21T10:00:00Z"))
-    cause = cause_in(world(pod(containerStatuses=[status])))
+    cause = main_cause(snapshot(pod(containerStatuses=[status])))
     assert cause
     assert cause.message == "Segmentation fault (5 times, next try at 10:02:40 UTC)"
     assert cause.reason == Reason.CRASH_LOOP
@@ -166,9 +167,9 @@ def test_a_back_off_tells_when_the_next_try_is() -> None:
 def test_an_engine_that_runs_and_does_not_answer_is_given_a_minute() -> None:
     silent = pod(containerStatuses=[container(started=True)])
     said = event(silent, "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
-    early = world(silent, events=(said,))
-    assert cause_in(early) is None
-    late = cause_in(replace(early, now=early.now + timedelta(minutes=1)))
+    early = snapshot(silent, events=(said,))
+    assert main_cause(early) is None
+    late = main_cause(replace(early, now=early.now + timedelta(minutes=1)))
     assert late
     assert late.reason == Reason.ENGINE_STUCK
 
@@ -180,7 +181,7 @@ def test_a_kill_by_the_liveness_probe_is_not_taken_for_a_crash() -> None:
         event(killed, "Unhealthy", "Liveness probe failed: timeout"),
         event(killed, "Killing", "Container kserve-container failed liveness probe, will be restarted", kind="Normal"),
     )
-    cause = cause_in(world(killed, events=events))
+    cause = main_cause(snapshot(killed, events=events))
     assert cause
     assert (cause.reason, cause.message) == (Reason.ENGINE_STUCK, "Liveness probe failed: timeout (2 times)")
 
@@ -212,7 +213,7 @@ def test_a_kill_by_the_liveness_probe_is_not_taken_for_a_crash() -> None:
     ],
 )
 def test_a_pod_that_was_put_out_says_by_whom(status: Object, reason: Reason) -> None:
-    cause = cause_in(world(pod(**status)))
+    cause = main_cause(snapshot(pod(**status)))
     assert cause
     assert cause.reason == reason
 
@@ -228,29 +229,32 @@ def test_a_pod_that_was_put_out_says_by_whom(status: Object, reason: Reason) -> 
     ],
 )
 def test_a_node_that_is_lost_explains_its_pod(nodes: dict[str, Object], words: str) -> None:
-    cause = cause_in(world(pod(), nodes=nodes))
+    cause = main_cause(snapshot(pod(), nodes=nodes))
     assert cause
     assert (cause.reason, cause.message) == (Reason.NODE_LOST, words)
 
 
 def test_nodes_that_nobody_looks_at_explain_nothing() -> None:
-    assert cause_in(world(pod(), nodes=None)) is None
+    assert main_cause(snapshot(pod(), nodes=None)) is None
 
 
 def test_a_pod_that_does_not_go_is_named_with_what_it_waits_for() -> None:
     stuck = pod()
     stuck["metadata"] |= {"deletionTimestamp": "2026-11-21T10:00:10Z", "finalizers": ["example.com/keep"]}
-    cause = cause_in(world(stuck))
+    cause = main_cause(snapshot(stuck))
     assert cause
     assert cause.reason == Reason.POD_STUCK
-    assert cause.message == "Pod model-1 was to be gone by 10:00:10 UTC; waits for its finalizers: example.com/keep"
+    assert (
+        cause.message
+        == "Pod model-1 should have been gone by 10:00:10 UTC; it waits for its finalizers: example.com/keep"
+    )
 
 
 def test_events_in_the_new_form_are_understood() -> None:
     blocked = pod(containerStatuses=[], phase="Pending")
     new = event(blocked, "FailedAttachVolume", "")
     new = {**new, "regarding": new.pop("involvedObject"), "note": "Multi-Attach error for volume", "message": None}
-    cause = cause_in(world(blocked, events=(new,)))
+    cause = main_cause(snapshot(blocked, events=(new,)))
     assert cause
     assert (cause.reason, cause.message) == (Reason.VOLUME_NOT_READY, "Multi-Attach error for volume")
 
@@ -265,15 +269,15 @@ def test_events_in_the_new_form_are_understood() -> None:
 )
 def test_a_mount_that_the_kubelet_was_not_ready_for_is_no_cause(said: str) -> None:
     starting = pod(containerStatuses=[], phase="Pending")
-    assert cause_in(world(starting, events=(event(starting, "FailedMount", said),))) is None
+    assert main_cause(snapshot(starting, events=(event(starting, "FailedMount", said),))) is None
 
 
 # --- several pods ----------------------------------------------------------------------------------------------------
 
 
 def test_of_several_pods_the_one_that_says_what_to_change_counts() -> None:
-    cause = cause_in(
-        world(
+    cause = main_cause(
+        snapshot(
             unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpu."), crashed("CUDA out of memory", "b")
         )
     )
@@ -283,7 +287,7 @@ def test_of_several_pods_the_one_that_says_what_to_change_counts() -> None:
 
 def test_the_order_of_the_pods_makes_no_difference() -> None:
     pods = [crashed("CUDA out of memory", name) for name in "abc"]
-    assert cause_in(world(*pods)) == cause_in(world(*reversed(pods)))
+    assert main_cause(snapshot(*pods)) == main_cause(snapshot(*reversed(pods)))
 
 
 def test_what_is_final_counts_before_what_may_pass() -> None:
@@ -310,21 +314,23 @@ def test_pods_that_cannot_be_made_are_explained_by_who_refuses_them(message: str
     failure = condition(
         "ReplicaFailure", True, reason="FailedCreate", message=f'pods "model-x2x4z" is forbidden: {message}'
     )
-    cause = cause_in(world(deployments=(objects.deployment(1, conditions=[failure]),)))
+    cause = main_cause(snapshot(deployments=(objects.deployment(1, conditions=[failure]),)))
     assert cause
-    assert (cause.reason, cause.message) == (reason, f"A pod can't be made: {message}")
+    assert (cause.reason, cause.message) == (reason, f"A pod can't be created: {message}")
 
 
 def test_a_webhook_of_kserve_that_refuses_our_object_is_quoted() -> None:
     words = 'admission webhook "inferenceservice.kserve-webhook-server.validator" denied the request: bad'
-    cause = cause_in(world(refusals=(Refusal(kind="InferenceService", name="model", message=words),)))
+    cause = main_cause(snapshot(refusals=(RefusedWrite(kind=INFERENCE_SERVICE, name="model", message=words),)))
     assert cause
     assert (cause.reason, cause.final) == (Reason.ADMISSION_DENIED, True)
     assert words in cause.message
 
 
 def test_an_api_server_that_is_down_is_no_fault_of_the_object() -> None:
-    cause = cause_in(world(refusals=(Refusal(kind="Service", name="model", message="etcdserver: request timed out"),)))
+    cause = main_cause(
+        snapshot(refusals=(RefusedWrite(kind=SERVICE, name="model", message="etcdserver: request timed out"),))
+    )
     assert cause
     assert (cause.reason, cause.final) == (Reason.API_ERROR, False)
 
@@ -332,7 +338,7 @@ def test_an_api_server_that_is_down_is_no_fault_of_the_object() -> None:
 def test_a_runtime_that_kserve_does_not_find_is_named() -> None:
     info = {"reason": "RuntimeNotRecognized", "message": "Waiting for runtime to become available"}
     service = {"metadata": {"name": "model"}, "status": {"modelStatus": {"lastFailureInfo": info}}}
-    cause = cause_in(world(inference_service=service, deployments=()))
+    cause = main_cause(snapshot(inference_service=service, deployments=()))
     assert cause
     assert (cause.reason, cause.final) == (Reason.RUNTIME_MISSING, True)
 
@@ -340,15 +346,17 @@ def test_a_runtime_that_kserve_does_not_find_is_named() -> None:
 def test_kserve_is_not_believed_about_pods() -> None:
     failed = condition("PredictorReady", False, message="Deployment does not have minimum availability.")
     service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
-    assert cause_in(world(pod(), inference_service=service)) is None
-    assert cause_in(world(inference_service=service, deployments=())) is None  # they go with a Deployment that goes
+    assert main_cause(snapshot(pod(), inference_service=service)) is None
+    assert (
+        main_cause(snapshot(inference_service=service, deployments=())) is None
+    )  # they go with a Deployment that goes
 
 
 def test_kserve_is_believed_when_it_can_not_make_the_deployment() -> None:
     said = 'fails to reconcile predictor: deployments.apps "model-predictor" is forbidden: exceeded quota: objects'
     failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
     service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
-    cause = cause_in(world(inference_service=service, deployments=()))
+    cause = main_cause(snapshot(inference_service=service, deployments=()))
     assert cause
     assert (cause.reason, cause.message) == (Reason.QUOTA_EXCEEDED, f"KServe: {said}")
 
@@ -358,7 +366,7 @@ def test_an_api_server_that_has_yet_to_learn_of_kserves_kinds_does_not_make_kser
 APIVersion serving.kserve.io/v1beta1 Kind InferenceService: no matches for kind "InferenceService"'
     failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
     service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
-    cause = cause_in(world(inference_service=service, deployments=()))
+    cause = main_cause(snapshot(inference_service=service, deployments=()))
     assert cause
     assert (cause.reason, cause.final) == (Reason.API_ERROR, False)
 
@@ -367,30 +375,30 @@ def test_what_kserve_can_not_make_in_a_namespace_that_goes_is_no_cause() -> None
     said = "fails to reconcile predictor: unable to create new content because it is being terminated"
     failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
     service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
-    assert cause_in(world(inference_service=service, deployments=())) is None
+    assert main_cause(snapshot(inference_service=service, deployments=())) is None
 
 
 def test_an_object_of_somebody_else_is_named_with_its_owner() -> None:
     taken = objects.service()
     taken["metadata"]["ownerReferences"] = [{"kind": "WebShop", "name": "front"}]
-    cause = cause_in(world(foreign=(taken,)))
+    cause = main_cause(snapshot(foreign=(taken,)))
     assert cause
     assert (cause.reason, cause.message) == (
         Reason.NAME_TAKEN,
-        "Service model is there already and belongs to WebShop front",
+        "Service model exists already and belongs to WebShop front",
     )
 
 
 def test_an_object_of_another_tool_is_named_with_that_tool() -> None:
     taken = objects.service()
     taken["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
-    cause = cause_in(world(foreign=(taken,)))
+    cause = main_cause(snapshot(foreign=(taken,)))
     assert cause
-    assert cause.message == "Service model is there already and is managed by Helm"
+    assert cause.message == "Service model exists already and is managed by Helm"
 
 
 def test_an_object_that_nobody_owns_comes_with_the_remedy() -> None:
-    cause = cause_in(world(foreign=(objects.service(),)))
+    cause = main_cause(snapshot(foreign=(objects.service(),)))
     assert cause
     assert cause.message.endswith("isn't ours; delete it, or give this deployment another name")
 
@@ -413,12 +421,12 @@ def test_what_says_more_about_what_to_do_counts_more(worse: Reason, milder: Reas
 
 def test_an_engine_that_cannot_be_started_at_all_has_crashed() -> None:
     end = ended("cannot set up the container: strange", reason="StartError", code=128)
-    cause = cause_in(world(pod(containerStatuses=[container(state=end)])))
+    cause = main_cause(snapshot(pod(containerStatuses=[container(state=end)])))
     assert cause
     assert (cause.reason, cause.message) == (Reason.ENGINE_CRASHED, "cannot set up the container: strange")
 
 
 def test_a_cluster_without_kserve_is_told_to_get_it() -> None:
-    cause = cause_in(world(kinds=frozenset()))
+    cause = main_cause(snapshot(kinds=frozenset()))
     assert cause
     assert cause.reason == Reason.KSERVE_MISSING

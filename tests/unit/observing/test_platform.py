@@ -8,20 +8,21 @@ from typing import Any
 import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import Object
 from slipway.observing.observation import observe
 from slipway.observing.platform import (
     ACTS_WITHIN,
     LASTS_AFTER,
     PASSES_WITHIN,
     STEADY_AFTER,
+    program_version,
     remarks,
     steady_at,
-    version_of,
 )
+from slipway.observing.snapshot import PlatformPart, Snapshot
 from slipway.observing.status import status_of
-from slipway.observing.world import Object, Part, WorldView
 
-from .cluster_objects import NOW, condition, container, deployment, ended, pod, service, unscheduled, world
+from .cluster_objects import NOW, condition, container, deployment, ended, pod, service, snapshot, unscheduled
 
 LABELS = {"control-plane": "kserve-controller-manager"}
 
@@ -65,13 +66,13 @@ def endpoints(*ready: bool) -> Object:
     return {"metadata": {"labels": labels}, "endpoints": [{"conditions": {"ready": each}} for each in ready]}
 
 
-def kserve(*pods: Object, **more: Any) -> Part:
+def kserve(*pods: Object, **more: Any) -> PlatformPart:
     given = {"down_for": more.pop("down_for", None), "replicas": more.pop("replicas", 1)}
-    return Part(namespace="kserve", controller=controller(**given), pods=pods, **more)
+    return PlatformPart(namespace="kserve", controller=controller(**given), pods=pods, **more)
 
 
-def keda(*pods: Object, down_for: float | None = None) -> Part:
-    return Part(namespace="keda", controller=controller("keda-operator", down_for=down_for), pods=pods)
+def keda(*pods: Object, down_for: float | None = None) -> PlatformPart:
+    return PlatformPart(namespace="keda", controller=controller("keda-operator", down_for=down_for), pods=pods)
 
 
 RUNS = kserve(manager(ready=True))
@@ -98,7 +99,7 @@ class Plan:
     profile, gpus_per_replica, max_concurrency, why, rejected = "l4", 1, 1, ("why",), ()
 
 
-def told(view: WorldView, previous: Object | None = None) -> Object:
+def told(view: Snapshot, previous: Object | None = None) -> Object:
     seen = observe(model(), view)
     return status_of(1, Plan(), seen, previous, view.now)
 
@@ -108,36 +109,37 @@ def summed_up(status: Object) -> dict[str, Any]:
     return {"state": status["state"], **{kind: found[kind] for kind in ("Ready", "Scaled", "Reconciling", "Stalled")}}
 
 
-def asleep(**more: Any) -> WorldView:
+def asleep(**more: Any) -> Snapshot:
     more.setdefault("scaled_object", scaled_object())
-    return world(deployments=(deployment(0),), activator_answers=True, service=service(), **more)
+    return snapshot(deployments=(deployment(0),), activator_answers=True, service=service(), **more)
 
 
-def serving(**more: Any) -> WorldView:
+def serving(**more: Any) -> Snapshot:
     more.setdefault("scaled_object", scaled_object())
-    return world(pod(ready=True), **more)
+    return snapshot(pod(ready=True), **more)
 
 
-def waking(**more: Any) -> WorldView:
+def waking(**more: Any) -> Snapshot:
     """Its Deployment has been scaled, and no pod is there yet."""
     more.setdefault("scaled_object", scaled_object())
-    return world(deployments=(deployment(1, pods=0),), activator_answers=True, **more)
+    return snapshot(deployments=(deployment(1, pods=0),), activator_answers=True, **more)
 
 
-def new(**more: Any) -> WorldView:
+def new(**more: Any) -> Snapshot:
     more.setdefault("inference_service", inference_service(created=1))
-    return world(deployments=(), activator_answers=True, **more)
+    return snapshot(deployments=(), activator_answers=True, **more)
 
 
 # --- what each of them says ------------------------------------------------------------------------------------------
 
 PAUSED = scaled_object(annotations={"autoscaling.keda.sh/paused": "true"})
 SPOKEN_OF = inference_service(created=31, conditions=[condition("Ready", False)])
-WORLDS: list[tuple[str, WorldView, str, str, str]] = [
-    # the world, the state, Ready, Scaled
+ELSEWHERE = PlatformPart(namespace="kserve")
+ROWS: list[tuple[str, Snapshot, str, str, str]] = [
+    # the snapshot, the state, Ready, Scaled
     ("asleep, all runs", asleep(kserve=RUNS, keda=keda(manager(ready=True))), "Idle", "True ScaledToZero", "AsWanted"),
     ("asleep, nobody looks", asleep(), "Idle", "True ScaledToZero", "AsWanted"),
-    ("asleep, KServe elsewhere", asleep(kserve=Part(namespace="kserve")), "Idle", "True ScaledToZero", "AsWanted"),
+    ("asleep, KServe elsewhere", asleep(kserve=ELSEWHERE), "Idle", "True ScaledToZero", "AsWanted"),
     ("new, all runs", new(kserve=RUNS), "Idle", "Unknown Updating", "AsWanted"),
     ("asleep, KServe crashes", asleep(kserve=IS_DOWN), "Failed", "False KServeDown", "KServeDown"),
     ("new, KServe crashes", new(kserve=IS_DOWN), "Failed", "False KServeDown", "KServeDown"),
@@ -163,11 +165,9 @@ WORLDS: list[tuple[str, WorldView, str, str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("view", "state", "ready", "scaled"), [each[1:] for each in WORLDS], ids=[w[0] for w in WORLDS]
-)
+@pytest.mark.parametrize(("view", "state", "ready", "scaled"), [each[1:] for each in ROWS], ids=[w[0] for w in ROWS])
 def test_who_waits_for_it_isn_t_ready_and_who_doesn_t_says_it_beside(
-    view: WorldView, state: str, ready: str, scaled: str
+    view: Snapshot, state: str, ready: str, scaled: str
 ) -> None:
     found = summed_up(told(view))
     assert (found["state"], found["Ready"]) == (state, ready)
@@ -176,34 +176,34 @@ def test_who_waits_for_it_isn_t_ready_and_who_doesn_t_says_it_beside(
 
 
 def test_a_model_whose_pods_are_all_on_their_way_needs_kserve_no_more() -> None:
-    assert summed_up(told(world(pod(), kserve=IS_DOWN)))["Ready"] == "True Waking"
+    assert summed_up(told(snapshot(pod(), kserve=IS_DOWN)))["Ready"] == "True Waking"
 
 
 def test_the_cause_of_a_pod_that_is_there_is_told_rather_than_a_platform_that_it_no_longer_needs() -> None:
     crashed = pod(containerStatuses=[container(state=ended("CUDA out of memory"))])
-    assert summed_up(told(world(crashed, kserve=IS_DOWN)))["Ready"] == "False GpuOutOfMemory"
+    assert summed_up(told(snapshot(crashed, kserve=IS_DOWN)))["Ready"] == "False GpuOutOfMemory"
 
 
 # --- in which words --------------------------------------------------------------------------------------------------
 
 WORDS = [
     (IS_DOWN, "KServe's controller kserve/kserve-controller-manager isn't running: Container manager was killed at its "
-     "limit of 300Mi of memory, again and again; see kubectl --namespace kserve describe pods"),
-    (kserve(replicas=0), "KServe's controller kserve/kserve-controller-manager is scaled to 0 replicas: kubectl "
-     "--namespace kserve scale deployment/kserve-controller-manager --replicas=1 brings it back"),
+     "memory limit of 300Mi, again and again; see kubectl --namespace kserve describe pods"),
+    (kserve(replicas=0), "KServe's controller kserve/kserve-controller-manager is scaled to 0 replicas: run kubectl "
+     "--namespace kserve scale deployment/kserve-controller-manager --replicas=1"),
     (kserve(down_for=15), "it has no pod"),
     (kserve(manager(container={"state": {"waiting": {"reason": "ErrImagePull", "message": "manifest unknown"}}}),
             down_for=15), "isn't running: manifest unknown; see"),
     (kserve({**unscheduled("0/3 nodes are available: 3 Insufficient cpu."),
              "metadata": {"name": "m", "labels": LABELS}}, down_for=15), "No node has enough cpu free"),
     (kserve(manager(), down_for=15), "none of its pods is ready"),
-    (kserve(manager(ready=True, since=15), webhook=(endpoints(),)), "KServe's webhook can't be asked: Service "
+    (kserve(manager(ready=True, since=15), webhook=(endpoints(),)), "KServe's webhook can't be called: Service "
      "kserve/kserve-webhook-server-service leads to no ready pod"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("part", "words"), WORDS, ids=[words[:40] for _, words in WORDS])
-def test_the_cause_is_told_with_the_place_to_look(part: Part, words: str) -> None:
+def test_the_cause_is_told_with_the_place_to_look(part: PlatformPart, words: str) -> None:
     status = told(asleep(kserve=part))
     assert words in status["message"]
     assert "kubectl --namespace kserve" in status["message"]
@@ -211,8 +211,8 @@ def test_the_cause_is_told_with_the_place_to_look(part: Part, words: str) -> Non
 
 def test_a_silent_controller_that_isn_t_found_is_told_with_the_flag_that_finds_it() -> None:
     silent = inference_service(created=31)
-    status = told(new(inference_service=silent, kserve=Part(namespace="kserve")))
-    assert "KServe has made nothing of InferenceService model" in status["message"]
+    status = told(new(inference_service=silent, kserve=PlatformPart(namespace="kserve")))
+    assert "KServe has not processed InferenceService model" in status["message"]
     assert "--kserve-namespace" in status["message"]
 
 
@@ -227,7 +227,7 @@ def test_a_webhook_that_fails_is_told_as_the_outage_that_it_is() -> None:
 # --- nobody flaps ----------------------------------------------------------------------------------------------------
 
 
-def since(seconds: float) -> Part:
+def since(seconds: float) -> PlatformPart:
     return kserve(manager(since=seconds), down_for=seconds)
 
 
@@ -314,21 +314,21 @@ IMAGES: list[tuple[str, tuple[int, ...] | None]] = [
 
 @pytest.mark.parametrize(("image", "version"), IMAGES)
 def test_a_version_is_read_off_the_image(image: str, version: tuple[int, ...] | None) -> None:
-    assert version_of(controller(image=image)) == version
+    assert program_version(controller(image=image)) == version
 
 
 @pytest.mark.parametrize(
     ("image", "is_told"), [("keda:2.20.2", True), ("keda:2.9", True), ("keda:2.21.0", False), ("keda:main", False)]
 )
 def test_a_keda_with_a_hole_is_told_where_it_can_be_known(image: str, is_told: bool) -> None:
-    found = [*remarks(Part(namespace="keda", controller=controller(image=image)))]
+    found = [*remarks(PlatformPart(namespace="keda", controller=controller(image=image)))]
     assert bool(found) is is_told
 
 
 def test_without_an_image_s_version_its_label_tells() -> None:
     thing = controller(image="keda:main")
     thing["metadata"]["labels"] = {"app.kubernetes.io/version": "2.19.0"}
-    assert version_of(thing) == (2, 19, 0)
+    assert program_version(thing) == (2, 19, 0)
 
 
 def test_reasons_of_an_outage_pass() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from slipway.observing.causes import cause_in
+from slipway.observing.causes import main_cause
 from slipway.observing.keeping import pod_shown
 from support import worlds
 from support.provocations import PROVOCATIONS, Provocation
@@ -16,25 +16,25 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 @pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
 def test_the_cause_is_read_off_a_recorded_cluster(provocation: Provocation) -> None:
-    cause = cause_in(worlds.load(FIXTURES / f"{provocation.name}.json"))
+    cause = main_cause(worlds.load(FIXTURES / f"{provocation.name}.json"))
     assert cause
     assert provocation.describes(cause), cause
 
 
 @pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
 def test_a_cause_says_since_when_and_of_which_pod(provocation: Provocation) -> None:
-    world = worlds.load(FIXTURES / f"{provocation.name}.json")
-    cause = cause_in(world)
+    snapshot = worlds.load(FIXTURES / f"{provocation.name}.json")
+    cause = main_cause(snapshot)
     assert cause
     assert cause.since
-    assert cause.since <= world.now
-    assert cause.pod in {"", *(pod["metadata"]["name"] for pod in world.pods)}
+    assert cause.since <= snapshot.now
+    assert cause.pod in {"", *(pod["metadata"]["name"] for pod in snapshot.pods)}
 
 
 @pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
 def test_what_is_kept_of_pods_tells_the_same(provocation: Provocation) -> None:
-    world = worlds.load(FIXTURES / f"{provocation.name}.json")
-    assert cause_in(replace(world, pods=tuple(map(pod_shown, world.pods)))) == cause_in(world)
+    snapshot = worlds.load(FIXTURES / f"{provocation.name}.json")
+    assert main_cause(replace(snapshot, pods=tuple(map(pod_shown, snapshot.pods)))) == main_cause(snapshot)
 
 
 def test_every_recording_is_of_something_that_is_still_provoked() -> None:

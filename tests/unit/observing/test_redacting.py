@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from slipway.observing import words
-from slipway.observing.causes import cause_in
+from slipway.observing.causes import main_cause
 from slipway.observing.redacting import MARK, redacted
 
-from .cluster_objects import container, ended, event, pod, world
+from .cluster_objects import container, ended, event, pod, snapshot
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 
@@ -107,7 +107,7 @@ SIGNED = "https://store/m?X-Amz-Signature=0af3e9"
 )
 def test_a_cause_is_told_without_credentials(troubled: object) -> None:
     assert isinstance(troubled, dict)
-    cause = cause_in(world(troubled))
+    cause = main_cause(snapshot(troubled))
     assert cause
     assert "store/m?X-Amz-Signature=" in cause.message
     assert "0af3e9" not in cause.message
@@ -116,7 +116,7 @@ def test_a_cause_is_told_without_credentials(troubled: object) -> None:
 def test_an_event_is_told_without_credentials() -> None:
     silent = pod(containerStatuses=[container(started=True)])
     told = event(silent, "Unhealthy", f"Readiness probe failed: Get {SIGNED}")
-    cause = cause_in(world(silent, events=(told,)))
+    cause = main_cause(snapshot(silent, events=(told,)))
     assert cause is None or "0af3e9" not in cause.message
 
 

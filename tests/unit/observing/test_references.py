@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from slipway.api.llmdeployment import LLMDeploymentSpec
-from slipway.observing.causes import cause_in
-from slipway.observing.references import Reference, lack_of_claim, lacks_in, references_of, remarks
-from slipway.observing.world import Lack
+from slipway.observing.causes import main_cause
+from slipway.observing.references import Reference, references_of, remarks, unmet_claim, unmet_in
+from slipway.observing.snapshot import UnmetReference
 
-from .cluster_objects import container, deployment, world
+from .cluster_objects import container, deployment, snapshot
 from .cluster_objects import pod as a_pod
 
 S3: dict[str, Any] = {"model": {"uri": "s3://models/llama"}}
@@ -119,23 +119,25 @@ URI = Reference("spec.model.uri", "PersistentVolumeClaim", "weights")
 
 @pytest.mark.parametrize("phase", ["Bound", "Pending", ""])
 def test_a_claim_that_waits_for_its_first_pod_lacks_nothing(phase: str) -> None:
-    assert lack_of_claim(URI, {"status": {"phase": phase}}) is None
+    assert unmet_claim(URI, {"status": {"phase": phase}}) is None
 
 
 def test_a_claim_whose_volume_is_gone_is_told() -> None:
-    lack = lack_of_claim(URI, {"status": {"phase": "Lost"}})
+    lack = unmet_claim(URI, {"status": {"phase": "Lost"}})
     assert lack
-    cause = cause_in(world(deployments=(deployment(0),), lacks=(lack,)))
+    cause = main_cause(snapshot(deployments=(deployment(0),), unmet=(lack,)))
     assert cause
     assert (cause.reason, cause.final) == ("VolumeNotReady", True)
     assert cause.message.startswith("spec.model.uri names PersistentVolumeClaim weights, whose volume is gone")
 
 
 def test_what_isn_t_there_is_told_with_its_field_its_name_and_the_remedy() -> None:
-    cause = cause_in(world(deployments=(deployment(0),), lacks=(Lack(field="f", kind="Secret", name="s"),)))
+    cause = main_cause(
+        snapshot(deployments=(deployment(0),), unmet=(UnmetReference(field="f", kind="Secret", name="s"),))
+    )
     assert cause
     assert (cause.reason, cause.final) == ("PodConfigError", True)
-    assert cause.message == "f names Secret s, which isn't there: make it, or correct the name"
+    assert cause.message == "f names Secret s, which doesn't exist: create it, or correct the name"
 
 
 # --- keys, and what may not be needed --------------------------------------------------------------------------------
@@ -149,31 +151,32 @@ WHOLE = Reference("spec.pod.volumes[v]", "ConfigMap", "settings")
     [({"a"}, []), ({"b"}, [("spec.pod.env[A]", "a")]), (None, [("spec.pod.env[A]", ""), ("spec.pod.volumes[v]", "")])],
 )
 def test_an_object_is_missed_as_a_whole_or_for_its_keys(keys: set[str] | None, lacking: list[tuple[str, str]]) -> None:
-    assert [(each.field, each.key) for each in lacks_in([ENV, WHOLE], keys)] == lacking
+    assert [(each.field, each.key) for each in unmet_in([ENV, WHOLE], keys)] == lacking
 
 
 def test_a_key_that_is_missing_is_told_with_its_field_and_the_config_map() -> None:
-    cause = cause_in(world(deployments=(deployment(0),), lacks=(ENV.lack_of_key(),)))
+    cause = main_cause(snapshot(deployments=(deployment(0),), unmet=(ENV.without_key(),)))
     assert cause
     assert (cause.reason, cause.final) == ("PodConfigError", True)
     assert cause.message == (
-        "spec.pod.env[A] names the key a of ConfigMap settings, which isn't in it: add it, or correct the name"
+        "spec.pod.env[A] names the key a of ConfigMap settings, which doesn't exist in it: add the key, or correct its "
+        "name"
     )
 
 
-REGISTRY = Reference("spec.pod.imagePullSecrets[r]", "Secret", "r", is_needed=False).lack()
-IN_WORDS = "spec.pod.imagePullSecrets[r] names Secret r, which isn't there: make it, or correct the name"
+REGISTRY = Reference("spec.pod.imagePullSecrets[r]", "Secret", "r", is_needed=False).unmet()
+IN_WORDS = "spec.pod.imagePullSecrets[r] names Secret r, which doesn't exist: create it, or correct the name"
 
 
 def test_a_registry_s_secret_that_is_missing_is_a_remark_and_no_cause() -> None:
-    assert cause_in(world(deployments=(deployment(0),), lacks=(REGISTRY,))) is None
-    assert [*remarks([REGISTRY, ENV.lack()])] == [f"SecretMissing: {IN_WORDS}"]
+    assert main_cause(snapshot(deployments=(deployment(0),), unmet=(REGISTRY,))) is None
+    assert [*remarks([REGISTRY, ENV.unmet()])] == [f"SecretMissing: {IN_WORDS}"]
 
 
 def test_where_an_image_can_not_be_pulled_the_missing_secret_is_told_with_it() -> None:
     waiting = {"waiting": {"reason": "ErrImagePull", "message": "401 Unauthorized"}}
     refused = a_pod(containerStatuses=[container(state=waiting)])
-    cause = cause_in(world(refused, lacks=(REGISTRY,)))
+    cause = main_cause(snapshot(refused, unmet=(REGISTRY,)))
     assert cause
     assert cause.reason == "ImagePullFailed"
     assert cause.message.endswith(f"401 Unauthorized; {IN_WORDS}")

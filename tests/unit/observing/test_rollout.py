@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import Object
 from slipway.observing.observation import Observation, observe
 from slipway.observing.rollout import TAKEN_WITHIN, has_missing, is_updating, lacks_room
-from slipway.observing.world import Object
 
-from .cluster_objects import condition, deployment, pod, unscheduled, world
+from .cluster_objects import condition, deployment, pod, snapshot, unscheduled
 
 FULL = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 OLD, NEW = pod("old", ready=True), unscheduled(FULL, "new")
@@ -33,12 +33,12 @@ def promised(thing: Object) -> Object:
 
 
 ROOM: dict[str, tuple[Any, bool]] = {
-    "the new version has no place": (world(OLD, NEW, deployments=BESIDE), True),
-    "the new version has one": (world(OLD, pod("new"), deployments=BESIDE), False),
-    "the scheduler makes it one": (world(OLD, promised(NEW), deployments=BESIDE), False),
-    "a quota leaves it none": (world(OLD, deployments=(deployment(1, updated=0, conditions=[OVER_QUOTA]),)), True),
-    "a second replica of the same version has none": (world(OLD, NEW), False),
-    "the old one has gone already": (world(NEW), False),
+    "the new version has no place": (snapshot(OLD, NEW, deployments=BESIDE), True),
+    "the new version has one": (snapshot(OLD, pod("new"), deployments=BESIDE), False),
+    "the scheduler makes it one": (snapshot(OLD, promised(NEW), deployments=BESIDE), False),
+    "a quota leaves it none": (snapshot(OLD, deployments=(deployment(1, updated=0, conditions=[OVER_QUOTA]),)), True),
+    "a second replica of the same version has none": (snapshot(OLD, NEW), False),
+    "the old one has gone already": (snapshot(NEW), False),
 }
 
 
@@ -48,27 +48,27 @@ def test_a_new_version_lacks_room_where_it_finds_no_place_beside_the_old_one(see
 
 
 def test_a_rollout_is_over_when_all_replicas_are_ready_and_new() -> None:
-    assert is_updating(world(OLD, pod("new"), deployments=BESIDE))
-    assert has_missing(world(OLD, pod("new", ready=True), deployments=BESIDE))
-    assert has_missing(world(pod("new")))
-    assert not has_missing(world(pod("new", ready=True)))
+    assert is_updating(snapshot(OLD, pod("new"), deployments=BESIDE))
+    assert has_missing(snapshot(OLD, pod("new", ready=True), deployments=BESIDE))
+    assert has_missing(snapshot(pod("new")))
+    assert not has_missing(snapshot(pod("new", ready=True)))
 
 
 def test_a_rollout_is_seen_by_its_pods_before_the_deployment_tells_of_it() -> None:
     old, new = of_version("1", OLD), of_version("2", NEW)
-    assert is_updating(world(old, new))
-    assert lacks_room(world(old, new))
-    assert trouble(world(old, new)) is None
+    assert is_updating(snapshot(old, new))
+    assert lacks_room(snapshot(old, new))
+    assert trouble(snapshot(old, new)) is None
 
 
 def test_a_pod_that_no_deployment_made_is_no_rollout() -> None:
-    assert not is_updating(world(pod("stranger", ready=True), of_version("1", pod("ours", ready=True))))
+    assert not is_updating(snapshot(pod("stranger", ready=True), of_version("1", pod("ours", ready=True))))
 
 
 def test_what_an_older_version_left_behind_is_no_rollout() -> None:
     new = of_version("2", pod("new", ready=True))
-    assert not is_updating(world(of_version("1", pod("old", phase="Failed")), new))
-    assert not is_updating(world(of_version("1", leaving(OLD)), new))
+    assert not is_updating(snapshot(of_version("1", pod("old", phase="Failed")), new))
+    assert not is_updating(snapshot(of_version("1", leaving(OLD)), new))
 
 
 def seen_at(seen: Any, strategy: str = "Auto") -> Observation:
@@ -83,20 +83,20 @@ def trouble(seen: Any, strategy: str = "Auto") -> Reason | None:
 
 
 def test_a_missing_place_is_no_trouble_while_the_rollout_or_a_replica_that_goes_makes_one() -> None:
-    assert trouble(world(OLD, NEW, deployments=BESIDE)) is None
-    assert trouble(world(leaving(OLD), NEW, deployments=(deployment(1),))) is None
+    assert trouble(snapshot(OLD, NEW, deployments=BESIDE)) is None
+    assert trouble(snapshot(leaving(OLD), NEW, deployments=(deployment(1),))) is None
 
 
 def test_a_place_that_just_became_free_is_no_trouble_until_the_scheduler_has_had_its_time() -> None:
-    now = world().now
-    assert trouble(world(NEW, place_freed_at=now)) is None
-    assert seen_at(world(NEW, place_freed_at=now)).look_again_at == now + TAKEN_WITHIN
-    assert trouble(world(NEW, place_freed_at=now - TAKEN_WITHIN)) == Reason.UNSCHEDULABLE
-    assert trouble(world(NEW, place_freed_at=now - TAKEN_WITHIN + timedelta(seconds=1))) is None
+    now = snapshot().now
+    assert trouble(snapshot(NEW, place_freed_at=now)) is None
+    assert seen_at(snapshot(NEW, place_freed_at=now)).look_again_at == now + TAKEN_WITHIN
+    assert trouble(snapshot(NEW, place_freed_at=now - TAKEN_WITHIN)) == Reason.UNSCHEDULABLE
+    assert trouble(snapshot(NEW, place_freed_at=now - TAKEN_WITHIN + timedelta(seconds=1))) is None
 
 
 def test_a_missing_place_is_trouble_where_nobody_makes_one() -> None:
-    assert trouble(world(NEW)) == Reason.UNSCHEDULABLE
-    assert trouble(world(OLD, NEW, deployments=BESIDE), "Surge") == Reason.UNSCHEDULABLE
+    assert trouble(snapshot(NEW)) == Reason.UNSCHEDULABLE
+    assert trouble(snapshot(OLD, NEW, deployments=BESIDE), "Surge") == Reason.UNSCHEDULABLE
     overdue = leaving(OLD, "2026-11-21T10:00:00Z")
-    assert trouble(world(overdue, NEW, deployments=(deployment(1),))) == Reason.UNSCHEDULABLE
+    assert trouble(snapshot(overdue, NEW, deployments=(deployment(1),))) == Reason.UNSCHEDULABLE

@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from slipway.objects.kinds import Object
 from slipway.observing.observation import observe
 from slipway.observing.platform import LASTS_AFTER, PASSES_WITHIN
 from slipway.observing.scaler import fails_since
-from slipway.observing.world import Object, WorldView
+from slipway.observing.snapshot import Snapshot
 
 from .cluster_objects import NOW
 from .test_platform import CRASHES, PAUSED, asleep, at, keda, model, serving, summed_up, told, waking
@@ -34,13 +35,13 @@ def scaled_object(
 
 
 def failing(seconds: float = 10, *, is_there: bool = True, **more: Any) -> dict[str, Any]:
-    """What of a world says that KEDA calls it not ready since so many seconds."""
+    """What of a snapshot says that KEDA calls it not ready since so many seconds."""
     since = NOW - timedelta(seconds=seconds)
     return {"scaled_object": scaled_object(**more), "scaler_fails_since": since, "scaler_is_there": is_there}
 
 
-WORLDS: list[tuple[str, WorldView, str, str, str]] = [
-    # the world, the state, Ready, Scaled
+ROWS: list[tuple[str, Snapshot, str, str, str]] = [
+    # the snapshot, the state, Ready, Scaled
     ("asleep, just now", asleep(**failing(9)), "Idle", "True ScaledToZero", "True AsWanted"),
     ("asleep", asleep(**failing(10)), "Failed", "False ScalerUnavailable", "True AsWanted"),
     ("asleep, for long", asleep(**failing(60)), "Failed", "False ScalerUnavailable", "False ScalerUnavailable"),
@@ -57,10 +58,10 @@ WORLDS: list[tuple[str, WorldView, str, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("view", "state", "ready", "scaled"), [each[1:] for each in WORLDS], ids=[each[0] for each in WORLDS]
+    ("view", "state", "ready", "scaled"), [each[1:] for each in ROWS], ids=[each[0] for each in ROWS]
 )
 def test_who_would_wait_for_it_isn_t_ready_and_who_serves_says_it_beside(
-    view: WorldView, state: str, ready: str, scaled: str
+    view: Snapshot, state: str, ready: str, scaled: str
 ) -> None:
     found = summed_up(told(view))
     assert (found["state"], found["Ready"], found["Scaled"]) == (state, ready, scaled)
@@ -72,13 +73,13 @@ def test_without_a_deployment_kserve_is_waited_for() -> None:
 
 
 WORDS = [
-    ({}, f"KEDA can't ask the activator at {ADDRESS}, which a NetworkPolicy may keep from it: {UNANSWERED}; "),
-    ({"is_there": False}, f"KEDA can't ask the activator at {ADDRESS}, of which no replica is ready: {UNANSWERED}; "),
-    ({"reason": "ScaledObjectCheckFailed", "message": NO_METRICS}, f"KEDA can't ask the activator at {ADDRESS}"),
+    ({}, f"KEDA can't reach the activator at {ADDRESS}, which a NetworkPolicy may block: {UNANSWERED}; "),
+    ({"is_there": False}, f"KEDA can't reach the activator at {ADDRESS}, which has no ready replica: {UNANSWERED}; "),
+    ({"reason": "ScaledObjectCheckFailed", "message": NO_METRICS}, f"KEDA can't reach the activator at {ADDRESS}"),
     ({"reason": "ScaledObjectCheckFailed", "message": NO_TARGET},
-     f"KEDA can't scale by ScaledObject model: {NO_TARGET}; the log of KEDA's operator tells more."),
+     f"KEDA can't scale with ScaledObject model: {NO_TARGET}; see the log of KEDA's operator."),
     ({"reason": "ErrorGettingCurrentReplicas", "message": "dial tcp 10.96.0.1:443: connect: connection refused"},
-     "KEDA can't scale by ScaledObject model: dial tcp 10.96.0.1:443"),
+     "KEDA can't scale with ScaledObject model: dial tcp 10.96.0.1:443"),
     ({"reason": "ErrorScalingTarget", "message": "scale of it is forbidden"}, "model: scale of it is forbidden;"),
 ]  # fmt: skip
 
@@ -115,7 +116,7 @@ def test_it_counts_from_when_it_was_first_seen() -> None:
 
 
 @pytest.mark.parametrize("view", [asleep(**failing(10)), serving(**failing(60))], ids=["asleep", "serving"])
-def test_another_leader_goes_on_telling_what_the_one_before_has_told(view: WorldView) -> None:
+def test_another_leader_goes_on_telling_what_the_one_before_has_told(view: Snapshot) -> None:
     since = fails_since(scaled_object(), None, told(view), NOW)
     assert since
     assert NOW - since >= LASTS_AFTER

@@ -1,4 +1,4 @@
-"""What the object says of itself: the whole world in, the whole status out."""
+"""What the object says of itself: the whole snapshot in, the whole status out."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import PAUSED_ANNOTATION
 from slipway.api.reasons import Reason
 from slipway.api.status import LLMDeploymentStatus
+from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.observing.cause import WOULD_HAPPEN_AGAIN
 from slipway.observing.events import Notice, events_between
 from slipway.observing.observation import PATIENCE, observe
+from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same, status_of
-from slipway.observing.world import INFERENCE_SERVICE, Object, WorldView
 
 from . import cluster_objects as objects
-from .cluster_objects import container, deployment, ended, pod, unscheduled, world
+from .cluster_objects import container, deployment, ended, pod, snapshot, unscheduled
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def llm(*, generation: int = 1, annotations: dict[str, str] | None = None, **sca
 
 
 def status(
-    seen: WorldView,
+    seen: Snapshot,
     previous: Object | None = None,
     *,
     plan: Plan | NoPlan = Plan(),
@@ -72,118 +73,170 @@ def crashing(name: str = "model-1") -> Object:
 
 
 FULL = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
-ZERO = world(activator_answers=True)
+ZERO = snapshot(activator_answers=True)
 
-# The conditions in this order: Ready, Planned, ModelLoaded, Scaled, Reachable, Reconciling, Stalled; T(rue), F(alse),
-# U(nknown).
 CONDITIONS = ("Ready", "Planned", "ModelLoaded", "Scaled", "Reachable", "Reconciling", "Stalled")
-LETTERS = {"T": "True", "F": "False", "U": "Unknown"}
+
+
+def true(named: str, *, unknown: str = "") -> dict[str, str]:
+    """The status of each condition, where the named ones are True, and all others False."""
+    holds = {**dict.fromkeys(named.split(), "True"), **dict.fromkeys(unknown.split(), "Unknown")}
+    assert holds.keys() <= set(CONDITIONS)
+    return {type_: holds.get(type_, "False") for type_ in CONDITIONS}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A world, and what the object says of itself in it; `why` says what the row is about."""
+    """A snapshot, and what the object says of itself in it; `why` says what the row is about."""
 
     why: str
-    world: WorldView
+    snapshot: Snapshot
     state: str
-    conditions: str
+    conditions: dict[str, str]
     ready_because: Reason
     plan: Plan | NoPlan = Plan()
 
 
-WORLDS = [
-    Row("nothing is made yet", world(deployments=(), service=None), "Idle", "UTFTFTF", Reason.UPDATING),
-    Row("asleep: an ask would wake it", ZERO, "Idle", "TTFTTFF", Reason.SCALED_TO_ZERO),
+ROWS = [
+    Row(
+        "nothing is made yet",
+        snapshot(deployments=(), service=None),
+        "Idle",
+        true("Planned Scaled Reconciling", unknown="Ready"),
+        Reason.UPDATING,
+    ),
+    Row("asleep: an ask would wake it", ZERO, "Idle", true("Ready Planned Scaled Reachable"), Reason.SCALED_TO_ZERO),
     Row(
         "asleep, and nobody would hold an ask",
-        world(activator_answers=False),
+        snapshot(activator_answers=False),
         "Idle",
-        "FTFTFFF",
+        true("Planned Scaled"),
         Reason.ACTIVATOR_UNAVAILABLE,
     ),
-    Row("the first replica loads", world(pod(), activator_answers=True), "Waking", "TTFFTTF", Reason.WAKING),
+    Row(
+        "the first replica loads",
+        snapshot(pod(), activator_answers=True),
+        "Waking",
+        true("Ready Planned Reachable Reconciling"),
+        Reason.WAKING,
+    ),
     Row(
         "the first replica loads, and nobody holds",
-        world(pod(), activator_answers=False),
+        snapshot(pod(), activator_answers=False),
         "Waking",
-        "FTFFFTF",
+        true("Planned Reconciling"),
         Reason.ACTIVATOR_UNAVAILABLE,
     ),
-    Row("the pod isn't there yet", world(deployments=(deployment(1, pods=0),)), "Waking", "TTFFFTF", Reason.WAKING),
+    Row(
+        "the pod isn't there yet",
+        snapshot(deployments=(deployment(1, pods=0),)),
+        "Waking",
+        true("Ready Planned Reconciling"),
+        Reason.WAKING,
+    ),
     Row(
         "a GPU may come free",
-        world(unscheduled(FULL), activator_answers=True),
+        snapshot(unscheduled(FULL), activator_answers=True),
         "Waking",
-        "FTFFTTF",
+        true("Planned Reachable Reconciling"),
         Reason.UNSCHEDULABLE,
     ),
     Row(
         "no GPU came free in all this time",
-        world(unscheduled(FULL), now=objects.NOW + PATIENCE),
+        snapshot(unscheduled(FULL), now=objects.NOW + PATIENCE),
         "Failed",
-        "FTFFFFT",
+        true("Planned Stalled"),
         Reason.UNSCHEDULABLE,
     ),
-    Row("the engine can't", world(crashing()), "Failed", "FTFFFFT", Reason.GPU_OUT_OF_MEMORY),
-    Row("all is well", world(pod(ready=True)), "Serving", "TTTTTFF", Reason.SERVING),
-    Row("a second replica is on its way", world(pod(ready=True), pod("b")), "Serving", "TTTFTTF", Reason.SERVING),
+    Row("the engine can't", snapshot(crashing()), "Failed", true("Planned Stalled"), Reason.GPU_OUT_OF_MEMORY),
     Row(
-        "a second replica finds no GPU",
-        world(pod(ready=True), unscheduled(FULL, "b")),
-        "Degraded",
-        "TTTFTTF",
+        "all is well",
+        snapshot(pod(ready=True)),
+        "Serving",
+        true("Ready Planned ModelLoaded Scaled Reachable"),
         Reason.SERVING,
     ),
-    Row("a second replica can't ever", world(pod(ready=True), crashing("b")), "Degraded", "TTTFTFT", Reason.SERVING),
+    Row(
+        "a second replica is on its way",
+        snapshot(pod(ready=True), pod("b")),
+        "Serving",
+        true("Ready Planned ModelLoaded Reachable Reconciling"),
+        Reason.SERVING,
+    ),
+    Row(
+        "a second replica finds no GPU",
+        snapshot(pod(ready=True), unscheduled(FULL, "b")),
+        "Degraded",
+        true("Ready Planned ModelLoaded Reachable Reconciling"),
+        Reason.SERVING,
+    ),
+    Row(
+        "a second replica can't ever",
+        snapshot(pod(ready=True), crashing("b")),
+        "Degraded",
+        true("Ready Planned ModelLoaded Reachable Stalled"),
+        Reason.SERVING,
+    ),
     Row(
         "the new version is on its way beside the old",
-        world(pod(ready=True), pod("b"), deployments=(deployment(1, pods=2, updated=1),)),
+        snapshot(pod(ready=True), pod("b"), deployments=(deployment(1, pods=2, updated=1),)),
         "Updating",
-        "TTTTTTF",
+        true("Ready Planned ModelLoaded Scaled Reachable Reconciling"),
         Reason.UPDATING,
     ),
     Row(
         "the new version can't start; the old one serves on",
-        world(pod(ready=True), crashing("b"), deployments=(deployment(1, pods=2, updated=1),)),
+        snapshot(pod(ready=True), crashing("b"), deployments=(deployment(1, pods=2, updated=1),)),
         "Degraded",
-        "TTTTTFT",
+        true("Ready Planned ModelLoaded Scaled Reachable Stalled"),
         Reason.SERVING,
     ),
-    Row("nothing fits the model", ZERO, "Failed", "FFFTTFT", Reason.NO_ACCELERATOR_FITS, NoPlan()),
+    Row(
+        "nothing fits the model", ZERO, "Failed", true("Scaled Reachable Stalled"), Reason.NO_ACCELERATOR_FITS, NoPlan()
+    ),
     Row(
         "the new spec fits nowhere; the old replica serves on",
-        world(pod(ready=True)),
+        snapshot(pod(ready=True)),
         "Degraded",
-        "TFTTTFT",
+        true("Ready ModelLoaded Scaled Reachable Stalled"),
         Reason.SERVING,
         NoPlan(),
     ),
     Row(
-        "no KServe", world(kinds=frozenset(), deployments=(), service=None), "Failed", "FTFFFFT", Reason.KSERVE_MISSING
+        "no KServe",
+        snapshot(kinds=frozenset(), deployments=(), service=None),
+        "Failed",
+        true("Planned Stalled"),
+        Reason.KSERVE_MISSING,
     ),
     Row(
         "no KEDA: it would not wake",
         replace(ZERO, kinds=frozenset({INFERENCE_SERVICE})),
         "Failed",
-        "FTFFTFT",
+        true("Planned Reachable Stalled"),
         Reason.KEDA_MISSING,
     ),
     Row(
         "no KEDA: it serves, and can't follow the demand",
-        world(pod(ready=True), kinds=frozenset({INFERENCE_SERVICE})),
+        snapshot(pod(ready=True), kinds=frozenset({INFERENCE_SERVICE})),
         "Degraded",
-        "TTTFTFT",
+        true("Ready Planned ModelLoaded Reachable Stalled"),
         Reason.SERVING,
     ),
     Row(
         "one replica too many is on its way out",
-        world(pod(ready=True), pod("b", ready=True), deployments=(deployment(1, pods=2),)),
+        snapshot(pod(ready=True), pod("b", ready=True), deployments=(deployment(1, pods=2),)),
         "Serving",
-        "TTTFTTF",
+        true("Ready Planned ModelLoaded Reachable Reconciling"),
         Reason.SERVING,
     ),
-    Row("no Service yet", world(pod(ready=True), service=None), "Serving", "TTTTFFF", Reason.SERVING),
+    Row(
+        "no Service yet",
+        snapshot(pod(ready=True), service=None),
+        "Serving",
+        true("Ready Planned ModelLoaded Scaled"),
+        Reason.SERVING,
+    ),
 ]
 
 
@@ -198,42 +251,42 @@ def test_a_paused_deployment_at_zero_is_idle_and_tells_that_nothing_wakes_it() -
 
 
 def test_a_paused_deployment_that_serves_goes_on_serving() -> None:
-    told = status(world(pod(ready=True)), of=PAUSED)
+    told = status(snapshot(pod(ready=True)), of=PAUSED)
     assert (told["state"], holding(told)["Ready"], holding(told)["Scaled"]) == ("Serving", "True", "False")
     assert reason(told, "Scaled") == "Paused"
 
 
-@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
 def test_the_object_says_how_it_is(row: Row) -> None:
-    said = status(row.world, plan=row.plan)
+    said = status(row.snapshot, plan=row.plan)
     assert said["state"] == row.state
-    assert holding(said) == dict(zip(CONDITIONS, (LETTERS[letter] for letter in row.conditions), strict=True))
+    assert holding(said) == row.conditions
     assert reason(said, "Ready") == row.ready_because
 
 
-@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
 def test_looking_again_changes_nothing_so_that_nothing_is_written(row: Row) -> None:
-    first = status(row.world, plan=row.plan)
-    again = replace(row.world, now=row.world.now + timedelta(seconds=20))
+    first = status(row.snapshot, plan=row.plan)
+    again = replace(row.snapshot, now=row.snapshot.now + timedelta(seconds=20))
     assert status(again, first, plan=row.plan) == first
     assert events_between(first, first) == []
 
 
-@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
 def test_the_status_is_one_that_the_api_takes(row: Row) -> None:
-    LLMDeploymentStatus.model_validate(status(row.world, plan=row.plan))
+    LLMDeploymentStatus.model_validate(status(row.snapshot, plan=row.plan))
 
 
-@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
 def test_the_message_is_a_sentence(row: Row) -> None:
-    message = status(row.world, plan=row.plan)["message"]
+    message = status(row.snapshot, plan=row.plan)["message"]
     assert message[0].isupper() or message[0].isdigit()
     assert message.endswith(".")
 
 
-@pytest.mark.parametrize("row", WORLDS, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
 def test_nothing_is_both_under_way_and_stuck(row: Row) -> None:
-    held = holding(status(row.world, plan=row.plan))
+    held = holding(status(row.snapshot, plan=row.plan))
     assert not held["Reconciling"] == held["Stalled"] == "True"
 
 
@@ -241,25 +294,25 @@ def test_nothing_is_both_under_way_and_stuck(row: Row) -> None:
 
 
 def test_a_failure_is_told_in_the_pod_s_own_words_with_its_time() -> None:
-    assert status(world(crashing()))["message"] == (
+    assert status(snapshot(crashing()))["message"] == (
         "GpuOutOfMemory since 2026-11-21 10:00:01 UTC: CUDA out of memory (2 times)."
     )
 
 
 def test_a_degraded_deployment_tells_what_still_works_first() -> None:
-    assert status(world(pod(ready=True), unscheduled(FULL, "b")))["message"] == (
+    assert status(snapshot(pod(ready=True), unscheduled(FULL, "b")))["message"] == (
         "1 of 2 replicas answers; Unschedulable since 2026-11-21 10:00:01 UTC: "
         "No node has enough nvidia.com/gpu free: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
     )
 
 
 def test_a_waking_deployment_tells_the_step() -> None:
-    told = status(world(pod()))["message"]
+    told = status(snapshot(pod()))["message"]
     assert told == "The first replica is on its way since 10:00:00 UTC: the engine is loading the model."
 
 
 def test_the_replicas_are_counted_by_their_pods() -> None:
-    told = status(world(pod(ready=True), pod("b"), pod("c")))
+    told = status(snapshot(pod(ready=True), pod("b"), pod("c")))
     assert told["replicas"] == {"desired": 3, "ready": 1, "warmingUp": 2}
 
 
@@ -288,7 +341,7 @@ def test_a_plan_that_does_not_know_how_many_requests_a_replica_takes_names_no_nu
     [
         (Plan(), "Each replica gets 1 of h100-80gb."),
         (Plan(profile="cpu", gpus_per_replica=0), "Each replica gets cpu."),
-        (Plan(profile="", gpus_per_replica=0), "Each replica gets what its serving runtime asks for."),
+        (Plan(profile="", gpus_per_replica=0), "Each replica gets what its serving runtime requests."),
     ],
 )
 def test_the_plan_is_told_in_a_sentence(plan: Plan, told: str) -> None:
@@ -303,22 +356,22 @@ def test_the_url_is_that_of_the_service() -> None:
 def test_the_phases_of_a_start_are_told_as_durations() -> None:
     ready = pod(ready=True)
     pulled = objects.event(ready, "Pulled", "Successfully pulled image", kind="Normal")
-    told = status(world(ready, events=(pulled,)))
+    told = status(snapshot(ready, events=(pulled,)))
     assert told["lastColdStart"] == {"schedule": "1s", "pull": "30s", "start": "2s", "ready": "12s"}
 
 
 def test_a_replica_that_comes_later_is_no_cold_start() -> None:
-    first = status(world(pod(ready=True)))
+    first = status(snapshot(pod(ready=True)))
     later = pod("b", ready=True)
     later["metadata"]["creationTimestamp"] = "2026-11-21T09:59:00Z"
-    assert status(world(pod(ready=True), later), first)["lastColdStart"] == first["lastColdStart"]
+    assert status(snapshot(pod(ready=True), later), first)["lastColdStart"] == first["lastColdStart"]
 
 
 @pytest.mark.parametrize("odd", ["soon", "", "9999999999999999999h"])
 def test_a_start_that_cannot_have_been_is_replaced(odd: str) -> None:
     previous = {"lastColdStart": {"load": odd}}
     assert status(ZERO, previous)["lastColdStart"] == {}  # what is left out stays, if somebody else has written it
-    assert status(world(pod(ready=True)), {**previous, "replicas": {"ready": 1}})["lastColdStart"]["ready"]
+    assert status(snapshot(pod(ready=True)), {**previous, "replicas": {"ready": 1}})["lastColdStart"]["ready"]
     assert "lastColdStart" not in status(ZERO, {"lastColdStart": {}})
 
 
@@ -332,8 +385,8 @@ def test_what_others_have_measured_stays() -> None:
 
 
 def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
-    waking = status(world(pod(), activator_answers=True))
-    serving = status(world(pod(ready=True), now=objects.NOW + timedelta(minutes=1)), waking)
+    waking = status(snapshot(pod(), activator_answers=True))
+    serving = status(snapshot(pod(ready=True), now=objects.NOW + timedelta(minutes=1)), waking)
     times = {each["type"]: each["lastTransitionTime"] for each in serving["conditions"]}
     assert times["Ready"] == "2026-11-21T10:01:00Z"  # True before and after
     assert times["ModelLoaded"] == "2026-11-21T10:02:00Z"
@@ -346,7 +399,7 @@ def test_every_condition_names_the_generation_that_it_is_about() -> None:
 
 
 def test_a_model_that_failed_is_not_called_healthy_because_its_pods_are_gone() -> None:
-    failed = status(world(crashing()))
+    failed = status(snapshot(crashing()))
     told = status(ZERO, failed)
     assert (told["state"], reason(told, "Ready")) == ("Failed", Reason.GPU_OUT_OF_MEMORY)
     assert status(ZERO, told) == told  # and goes on saying so
@@ -356,12 +409,12 @@ def test_a_model_that_failed_is_not_called_healthy_because_its_pods_are_gone() -
 def test_what_a_new_pod_would_meet_as_well_is_remembered_at_zero(cause: Reason) -> None:
     explained = ended(f'{{"reason": "{cause}", "message": "so it is"}}')
     failing = container(state=explained, lastState=explained, restartCount=1)
-    told = status(ZERO, status(world(pod(containerStatuses=[failing]))))
+    told = status(ZERO, status(snapshot(pod(containerStatuses=[failing]))))
     assert (told["state"], reason(told, "Ready")) == ("Failed", cause)
 
 
 def test_a_new_spec_is_given_a_new_chance() -> None:
-    failed = status(world(crashing()))
+    failed = status(snapshot(crashing()))
     assert status(ZERO, failed, of=llm(generation=2))["state"] == "Idle"
 
 
@@ -371,14 +424,14 @@ def test_a_platform_that_was_completed_leaves_no_failure_behind() -> None:
 
 
 def test_an_update_without_a_spare_gpu_is_one_until_the_new_replica_is_ready() -> None:
-    updating = status(world(pod(ready=True), pod("b"), deployments=(deployment(1, pods=2, updated=1),)))
-    between = status(world(pod("b")), updating)
+    updating = status(snapshot(pod(ready=True), pod("b"), deployments=(deployment(1, pods=2, updated=1),)))
+    between = status(snapshot(pod("b")), updating)
     assert between["state"] == "Updating"
-    assert status(world(pod("b", ready=True)), between)["state"] == "Serving"
+    assert status(snapshot(pod("b", ready=True)), between)["state"] == "Serving"
 
 
 def test_time_alone_brings_a_second_look_where_it_may_change_something() -> None:
-    seen = observe(llm(), world(unscheduled(FULL)))
+    seen = observe(llm(), snapshot(unscheduled(FULL)))
     assert seen.look_again_at == objects.NOW - timedelta(seconds=59) + PATIENCE
 
 
@@ -396,7 +449,7 @@ def test_a_model_is_ready_though_our_clock_is_behind_that_of_the_api_server() ->
 
 
 def test_a_steady_state_asks_for_no_second_look() -> None:
-    assert observe(llm(), world(pod(ready=True))).look_again_at is None
+    assert observe(llm(), snapshot(pod(ready=True))).look_again_at is None
 
 
 def test_defaults_that_the_api_server_adds_are_no_difference() -> None:
@@ -407,21 +460,21 @@ def test_defaults_that_the_api_server_adds_are_no_difference() -> None:
 
 
 def test_a_change_of_state_is_an_event() -> None:
-    waking, serving = status(world(pod())), status(world(pod(ready=True)))
+    waking, serving = status(snapshot(pod())), status(snapshot(pod(ready=True)))
     assert events_between(waking, serving) == [Notice("Normal", "Serving", "1 replica answers.")]
 
 
 def test_a_new_cause_is_a_warning_with_its_reason() -> None:
-    waking, stuck = status(world(pod())), status(world(unscheduled(FULL)))
+    waking, stuck = status(snapshot(pod())), status(snapshot(unscheduled(FULL)))
     assert events_between(waking, stuck) == [Notice("Warning", "Unschedulable", stuck["message"])]
 
 
 def test_a_count_that_changes_is_no_event() -> None:
-    one, two = status(world(pod(ready=True))), status(world(pod(ready=True), pod("b", ready=True)))
+    one, two = status(snapshot(pod(ready=True))), status(snapshot(pod(ready=True), pod("b", ready=True)))
     assert events_between(one, two) == []
 
 
 def test_a_cause_that_only_counts_on_is_no_event() -> None:
     third = ended("CUDA out of memory")
     later = pod(containerStatuses=[container(state=third, lastState=third, restartCount=2)])
-    assert events_between(status(world(crashing())), status(world(later))) == []
+    assert events_between(status(snapshot(crashing())), status(snapshot(later))) == []

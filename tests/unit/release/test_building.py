@@ -1,4 +1,4 @@
-"""`make images` works with whichever builder there is. They are played: what is tested is what they are asked for."""
+"""`make images` works with any of the builders. The builders are fakes: the tests check how they are called."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ echo "$(basename "$0") $*" >> "$NOTES"
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine on which all builders work; the file holds what they were asked for."""
+    """A machine on which all builders work; they log their calls to the returned file."""
     for name in building.BUILDERS:
         program = tmp_path / "bin" / name
         program.parent.mkdir(exist_ok=True)
@@ -67,17 +67,19 @@ def test_the_one_that_is_wanted_builds() -> None:
 
 
 def test_without_any_it_says_what_to_install() -> None:
-    with pytest.raises(Refusal, match=r"none of buildah, podman, docker answers.*apt-get install buildah"):
+    with pytest.raises(Refusal, match=r"none of buildah, podman, docker works here.*apt-get install buildah"):
         find_builder("", lambda _: False)
 
 
 def test_one_that_is_wanted_and_does_not_answer_is_not_replaced() -> None:
-    with pytest.raises(Refusal, match=r"^docker doesn't answer here; install it"):
+    with pytest.raises(Refusal, match=r"^docker does not work here; install it"):
         find_builder("docker", {"buildah"}.__contains__)
 
 
 def test_another_program_is_refused() -> None:
-    with pytest.raises(Refusal, match="'kaniko' builds no images here; BUILDER is one of: buildah podman docker"):
+    with pytest.raises(
+        Refusal, match="'kaniko' is not a supported builder; BUILDER can be one of: buildah podman docker"
+    ):
         find_builder("kaniko", lambda _: True)
 
 
@@ -140,10 +142,10 @@ def test_the_base_is_the_usual_one_or_the_one_that_is_named(steps: Steps, tmp_pa
 
 
 def test_what_is_built_in_an_image_of_its_own_is_not_built_on_a_debian(steps: Steps, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="vllm-rocm can't be built on a Debian of packages"):
+    with pytest.raises(Refusal, match="vllm-rocm can't be built on Debian's packages alone"):
         bases.base_of(every()["vllm-rocm"], "debian", Cache(tmp_path), steps)
 
 
 def test_docker_does_not_get_an_archive_as_a_base(steps: Steps) -> None:
     with steps.step("x") as step, pytest.raises(Refusal, match="BASE=debian needs buildah or podman"):
-        Builder("docker").bring(Base("localhost/base:1", Path("/base.tar")), step)
+        Builder("docker").pull(Base("localhost/base:1", Path("/base.tar")), step)

@@ -1,4 +1,4 @@
-"""Release notes are what CHANGELOG.md says of the version."""
+"""Release notes are the section of the version in CHANGELOG.md."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_version_has_its_own_section_and_no_other() -> None:
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.0.1"])
 def test_a_version_that_nothing_is_said_of_is_not_released(version: str) -> None:
-    with pytest.raises(Refusal, match=rf"CHANGELOG\.md says nothing of {version}; .*`## \[{version}\] - DATE`"):
+    with pytest.raises(Refusal, match=rf"CHANGELOG\.md has no entry for {version}; .*`## \[{version}\] - DATE`"):
         notes(CHANGELOG, version)
 
 

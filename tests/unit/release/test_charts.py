@@ -1,4 +1,4 @@
-"""Charts of a release: other defaults, in place; archives that tell no time. With the real helm: tests/charts."""
+"""Charts of a release: other defaults, edited in place; reproducible archives. With the real helm: tests/charts."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_chart_of_a_release_is_that_of_the_repository_but_for_its_values(tmp_p
 
 
 def packed_at(folder: Path, moment: int) -> Path:
-    """As helm packs: with the moment in it."""
+    """An archive as helm packs it, with the current time."""
     archive = folder / f"chart-{moment}.tgz"
     with tarfile.open(archive, "w:gz") as tar:
         member = tarfile.TarInfo("slipway/Chart.yaml")

@@ -1,4 +1,4 @@
-"""A release whose types break what the one before promised is not made."""
+"""A release is refused if its types break a promise of the release before."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def definition(spec: dict[str, Any], version: str = "v1alpha1") -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Of which one version was released."""
+    """A repository with one released version."""
     (tmp_path / "crds").mkdir()
     (tmp_path / "crds/it.yaml").write_text(definition(SPEC))
     for command in ("init --quiet", "add --all", "commit --quiet --message=first", "tag v0.1.0", "tag v0.2.0-rc.1"):
@@ -98,7 +98,10 @@ def checkout(tmp_path: Path) -> Path:
 
 def test_a_release_that_breaks_them_is_refused_with_all_that_it_breaks(checkout: Path) -> None:
     (checkout / "crds/it.yaml").write_text(definition(without_field("mode")))
-    with pytest.raises(Refusal, match=r"it\.yaml breaks what .* since v0\.1\.0: v1alpha1 spec\.mode is gone\. Put it"):
+    with pytest.raises(
+        Refusal,
+        match=r"it\.yaml breaks what .* since v0\.1\.0: v1alpha1 spec\.mode is gone\. Make this change",
+    ):
         refuse_broken_promises(checkout)
 
 

@@ -1,4 +1,4 @@
-"""Images of a release: those that there are, and what goes into them."""
+"""The images of a release, and their build contexts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slipway_devcluster.errors import Refusal
 from slipway_release import images
-from slipway_release.images import Image, chosen, every
+from slipway_release.images import ReleaseImage, chosen, every
 
 OPERATOR = every()["operator"]
 NOON = 1795953600
@@ -25,7 +25,9 @@ def test_those_without_gpus_are_made_unless_others_are_named() -> None:
 
 
 def test_an_image_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(Refusal, match=r"there is no image 'vllm'; IMAGES takes one or more of: operator llamacpp "):
+    with pytest.raises(
+        Refusal, match=r"'vllm' is not an image of this repository; IMAGES can be one or more of: operator llamacpp "
+    ):
         chosen(("vllm",))
 
 
@@ -61,7 +63,7 @@ def test_a_build_can_not_tell_who_checked_the_code_out_and_when(staged: Path) ->
 
 
 @pytest.mark.parametrize("image", every().values(), ids=lambda image: image.name)
-def test_whatever_a_containerfile_copies_is_there(image: Image, tmp_path: Path) -> None:
+def test_whatever_a_containerfile_copies_is_there(image: ReleaseImage, tmp_path: Path) -> None:
     file = images.stage(image, tmp_path, epoch=NOON)
     copies = [line.split()[1:-1] for line in file.read_text().splitlines() if line.startswith("COPY ")]
     sources = [source for copy in copies if not copy[0].startswith("--from") for source in copy]

@@ -1,4 +1,4 @@
-"""What a release has beside images and charts: bills and checksums; and what is pushed of it, and when not."""
+"""What a release contains in addition to images and charts: SBOMs and checksums; and what is pushed, or refused."""
 
 from __future__ import annotations
 
@@ -85,13 +85,13 @@ def test_checksums_are_those_of_all_files_as_sha256sum_checks_them(dist: Path) -
 
 def test_a_folder_with_something_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "letters").touch()
-    with pytest.raises(Refusal, match=r"holds something else than a release; .*DIST="):
-        making.refuse_what_is_no_release(tmp_path)
+    with pytest.raises(Refusal, match=r"has other files than a release; .*DIST="):
+        making.refuse_other_content(tmp_path)
 
 
 def test_an_earlier_release_is(dist: Path, tmp_path: Path) -> None:
     for folder in (dist, tmp_path / "new"):
-        making.refuse_what_is_no_release(folder)
+        making.refuse_other_content(folder)
 
 
 # --- pushing ---------------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def test_only_a_registry_on_this_machine_is_asked_without_tls(dist: Path) -> Non
 def test_what_was_changed_after_it_was_made_is_not_pushed(dist: Path) -> None:
     publishing.refuse_if_changed(dist)
     (dist / "slipway-0.2.0.tgz").write_text("another chart")
-    with pytest.raises(Refusal, match="is not as it was made"):
+    with pytest.raises(Refusal, match="was changed after it was made"):
         publishing.refuse_if_changed(dist)
 
 
@@ -128,5 +128,5 @@ def test_what_was_made_for_one_registry_is_not_pushed_to_another(dist: Path) -> 
 
 
 def test_a_folder_without_a_release_is_not_pushed(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="holds no release; make one with `make release"):
+    with pytest.raises(Refusal, match="has no release; make one with `make release"):
         publishing.refuse_if_changed(tmp_path)

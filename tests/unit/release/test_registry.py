@@ -18,7 +18,7 @@ def test_a_registry_is_a_host_and_perhaps_a_folder(name: str) -> None:
     "name", ["https://registry.example.com", "registry.example.com/", "Registry.example.com", "a b"]
 )
 def test_anything_else_is_refused_with_an_example(name: str) -> None:
-    with pytest.raises(Refusal, match=r"is no registry: .*as in registry\.example\.com/slipway"):
+    with pytest.raises(Refusal, match=r"is not a valid registry: .*as in registry\.example\.com/slipway"):
         registry.checked(name)
 
 

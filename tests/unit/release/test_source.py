@@ -1,4 +1,4 @@
-"""What is released names its commit, its moment and its home, and nothing of who made it."""
+"""A release names its commit, date and repository, and nothing about who made it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_another_moment_is_set_as_everywhere(checkout: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["yesterday", "-1", "1e9", "²"])
 def test_what_is_no_moment_is_refused(checkout: Path, moment: str) -> None:
-    with pytest.raises(Refusal, match="has to be a number of seconds since 1970"):
+    with pytest.raises(Refusal, match="must be a number of seconds since 1970"):
         look(checkout, {"SOURCE_DATE_EPOCH": moment})
 
 
@@ -73,7 +73,7 @@ def test_what_git_ignores_is_no_difference(checkout: Path) -> None:
 
 
 def test_without_a_commit_there_is_nothing_to_release(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="is no checkout with a commit"):
+    with pytest.raises(Refusal, match="is not a Git checkout with a commit"):
         look(tmp_path)
 
 

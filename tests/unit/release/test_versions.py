@@ -1,4 +1,4 @@
-"""The version stands in VERSION, and wherever else it is asked for by `make generate`."""
+"""The version in VERSION is copied to all files that contain it by `make generate`."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_what_is_right_is_not_written_again(checkout: Path) -> None:
 @pytest.mark.parametrize("text", ["", "v1.2.3", "1.2", "1.2.3-beta", "1.2.3+dirty"])
 def test_what_is_no_version_is_refused_with_the_form_that_is(checkout: Path, text: str) -> None:
     (checkout / "VERSION").write_text(text)
-    with pytest.raises(Misplaced, match=r"VERSION holds .*: write it as 1\.2\.3 or 1\.2\.3-rc\.1"):
+    with pytest.raises(Misplaced, match=r"VERSION has .*: write it as 1\.2\.3 or 1\.2\.3-rc\.1"):
         generate_versions.write(checkout)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from slipway.kube.errors import Call, ConflictError, InvalidError, KubeError, NotFoundError, UnavailableError
-from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE, LLM_DEPLOYMENT, SCALED_OBJECT, Kind, Object
+from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE, LLM_DEPLOYMENT, SCALED_OBJECT, Kind, Object
 from slipway.selftest.checks import Check, Checks, scaled_object, target
 from slipway.selftest.flags import SelftestSettings
 from slipway.selftest.main import report

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import grpc
 
-from slipway.kube.kinds import Object
+from slipway.objects.kinds import Object
 
 UNIX = "unix-abstract:"  # before the name of a caller that is connected through an abstract socket
 HOLDS_FOR = 10.0  # seconds for which an address counts as KEDA's without another query

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from slipway.activator.shared.demand import Demand, ModelDemand
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 
 EXPIRES_AFTER = 10.0  # seconds of silence after which a replica counts as gone, and its requests with it
 MOST_COUNTED = 20_000  # models for which the demand of one replica is accepted: twice as many as it has ports

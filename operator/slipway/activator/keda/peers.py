@@ -21,7 +21,7 @@ from slipway.activator.keda._generated import peers_pb2 as pb
 from slipway.activator.keda._generated import peers_pb2_grpc as rpc
 from slipway.activator.keda.fleet_demand import FleetDemand, PeerCount
 from slipway.activator.shared.demand import Demand
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 
 logger = logging.getLogger(__name__)
 

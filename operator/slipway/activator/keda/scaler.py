@@ -27,7 +27,7 @@ from slipway.activator.keda._generated import externalscaler_pb2 as pb
 from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.keda.caller_check import UNIX, AddressCheck, CallerInterceptor, any_check
 from slipway.activator.shared.demand import Demand, ModelDemand, UnknownModelError
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 from slipway.process.guarded_port import GuardedPort
 
 logger = logging.getLogger(__name__)

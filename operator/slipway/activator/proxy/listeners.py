@@ -20,8 +20,8 @@ from slipway.activator.proxy.listener import Listener
 from slipway.activator.proxy.request_queue import RequestQueue
 from slipway.activator.proxy.upstream_pool import IdleConnections
 from slipway.activator.shared.demand import Demand
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.api.model_key import ModelKey
 from slipway.process.connection_limits import ConnectionLimits
 
 logger = logging.getLogger(__name__)

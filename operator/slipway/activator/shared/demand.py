@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 
 
 class ModelDemand(NamedTuple):

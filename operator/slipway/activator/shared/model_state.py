@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from slipway.activator.shared.hold_limits import HoldLimits
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.replica import Replica
 from slipway.activator.shared.request_rules import RequestRules
+from slipway.api.model_key import ModelKey
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 

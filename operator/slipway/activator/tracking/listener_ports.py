@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from slipway.activator.shared.model_key import ModelKey
-from slipway.kube.kinds import Object
+from slipway.api.model_key import ModelKey
+from slipway.objects.kinds import Object
 from slipway.observing.porttable import Claim, PortTable
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ import logging
 import random
 from collections.abc import Callable
 
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.tracking.engine_metrics import EngineMetrics, MetricsReading
 from slipway.activator.tracking.poller import Poller, PollTarget
+from slipway.api.model_key import ModelKey
 from slipway.api.names import RUNTIME_PORT
 
 logger = logging.getLogger(__name__)

@@ -11,17 +11,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from slipway.api import engine_notes
 from slipway.api.engine_notes import A_PATH, USUAL, Exposition, NoteError
 from slipway.api.names import RUNTIME_PORT
+from slipway.objects.conditions import condition, is_true
+from slipway.objects.kinds import Object
+from slipway.objects.times import parse_time
 from slipway.observing.keeping import MOST_PODS
 from slipway.observing.pods import Pod
-from slipway.observing.rollout import version_of
-from slipway.observing.world import WorldView, condition, is_true, parse_time
-
-Object = dict[str, Any]
+from slipway.observing.rollout import template_hash_of
+from slipway.observing.snapshot import Snapshot
 
 CREATED = attrgetter("created")
 MOST_SHOWN = 6  # of the oldest and of the newest of those in the same state
@@ -38,7 +39,7 @@ class ReadinessProbe(NamedTuple):
 
 
 RUNTIME_PROBE = ReadinessProbe(RUNTIME_PORT, "")
-NOWHERE = WorldView(now=datetime.min.replace(tzinfo=UTC))  # for what is in the pod alone
+NOWHERE = Snapshot(now=datetime.min.replace(tzinfo=UTC))  # for what is in the pod alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ def summary_of(pod: Object) -> PodSummary:
         name=str(metadata["name"]),
         uid=str(metadata["uid"]),
         created=str(metadata.get("creationTimestamp") or ""),
-        version=version_of(pod),
+        version=template_hash_of(pod),
         address=_address(pod),
         is_ready=is_ready(pod),
         is_coming=seen.is_on_its_way,

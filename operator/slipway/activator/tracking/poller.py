@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from slipway.activator.http1 import fetch
-from slipway.activator.shared.model_key import ModelKey
 from slipway.api.engine_notes import USUAL, Exposition
+from slipway.api.model_key import ModelKey
 
 logger = logging.getLogger(__name__)
 

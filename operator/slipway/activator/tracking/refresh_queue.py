@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 
 REST = 20  # times as long as the refresh took, so that one model gets a twentieth of the event loop
 LONGEST_REST = 0.25  # seconds

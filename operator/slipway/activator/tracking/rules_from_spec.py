@@ -6,7 +6,6 @@ import ipaddress
 import json
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -24,9 +23,9 @@ from slipway.api.engine_flags import VLLM
 from slipway.api.exposure import AccessSpec, IpBlock, Peer
 from slipway.api.kubernetes import LabelSelector
 from slipway.api.scaling import HoldSpec
-from slipway.observing.world import parse_time
+from slipway.objects.kinds import Object
+from slipway.objects.times import parse_time
 
-Object = dict[str, Any]
 _ORIGINS = "--allowed-origins="  # of vLLM: the origins of web pages that may call it, as JSON
 _HOW = (
     "--allowed-methods",

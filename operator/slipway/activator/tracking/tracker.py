@@ -8,7 +8,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.engine_metrics import MetricsReading
 from slipway.activator.tracking.idleness import ModelActivity
@@ -27,8 +26,9 @@ from slipway.activator.tracking.view import (
     scaling_of,
 )
 from slipway.api import names
-from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
+from slipway.api.model_key import ModelKey
 from slipway.kube.store import Store
+from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.observing.porttable import Claim, claim_of
 
 logger = logging.getLogger(__name__)

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from pydantic import ValidationError
 
 from slipway.activator.shared.hold_limits import HoldLimits
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState
 from slipway.activator.shared.replica import Replica
 from slipway.activator.shared.wake_estimate import expected_wake, size_of
@@ -23,14 +21,16 @@ from slipway.activator.tracking.rules_from_spec import rules_of
 from slipway.api import asked, names, units
 from slipway.api.engine import ANY_CONCURRENCY, MOST_CONCURRENCY
 from slipway.api.model import ModelFacts
+from slipway.api.model_key import ModelKey
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
+from slipway.objects.conditions import condition
+from slipway.objects.kinds import Object
+from slipway.objects.times import parse_time
 from slipway.observing.cause import NO_POD_CAN_HELP, WOULD_HAPPEN_AGAIN, Cause, reason_named
 from slipway.observing.observation import observe
 from slipway.observing.phases import length_of
-from slipway.observing.world import WorldView, condition, parse_time
-
-Object = dict[str, Any]
+from slipway.observing.snapshot import Snapshot
 
 NOTICED_WITHIN = timedelta(seconds=STALE_AFTER)
 """A request that goes directly to a replica may be noticed so late, and counts as one that was sent before."""
@@ -62,7 +62,7 @@ def model_state(view: ModelView) -> ModelState | None:
     scaling = scaling_of(view.deployment)
     size = model_size(view.deployment)
     limits = HoldLimits.of(scaling.hold, last_starts=view.starts, model_bytes=size)
-    seen = observe(None, WorldView(now=view.now, pods=tuple(view.read_pods)))
+    seen = observe(None, Snapshot(now=view.now, pods=tuple(view.read_pods)))
     cause = seen.cause or _cause_in_status(view.deployment)
     concurrency = _concurrency(view.deployment)
     target = scaling.target.in_flight if scaling.target else None

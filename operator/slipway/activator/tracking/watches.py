@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 from slipway.api.names import (
     ACTIVATOR_LABEL,
     OWNER_LABEL,
@@ -16,9 +16,9 @@ from slipway.api.names import (
     WAKE_ANNOTATION,
 )
 from slipway.api.reasons import ConditionType
-from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.kube.store import Store, place_of
 from slipway.kube.watch import Watch, with_home
+from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.observing.keeping import bounded, named, picked, pod_shown
 
 

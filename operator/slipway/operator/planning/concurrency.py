@@ -1,7 +1,7 @@
-"""How many requests a replica works on at a time.
+"""How many requests a replica processes concurrently.
 
-One number for all: the engine is told it, the activator sends a replica no more, and by it replicas are added. Where
-the spec leaves it open, it is what the engine would take by itself.
+One number for all: the engine gets it as a flag, the activator sends a replica no more, and autoscaling uses it.
+Where the spec leaves it open, it is the engine's own default.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.resources import parallelism
 
 SLOTS: Mapping[str, int] = {"Latency": 1, "Balanced": 4, "Throughput": 8}
-"""Of llama.cpp, by mode: they share the processors, so the fewer there are, the sooner each is finished."""
+"""Of llama.cpp, by mode: requests share the CPUs, so the fewer run, the sooner each is finished."""
 
-LARGE = 70 * 2**30  # bytes of memory, from which on vLLM takes a newer GPU for one of the large ones
+LARGE = 70 * 2**30  # bytes of memory, from which on vLLM treats a newer GPU as a large one
 ON_LARGE, ON_OTHERS, ON_CPUS = 1024, 256, 128
 
 
 def concurrency(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> int | None:
-    """None: nobody has said, and the engine alone knows."""
+    """None: the spec leaves it open, and only the engine knows."""
     if spec.engine.max_concurrency:
         return spec.engine.max_concurrency
     if spec.engine.name == LLAMACPP:
@@ -37,7 +37,7 @@ def why_so_many(spec: LLMDeploymentSpec, count: int | None) -> tuple[str, ...]:
         return ()
     requests = "1 request" if count == 1 else f"{count} requests"
     return (
-        f"A replica works on {requests} at a time, which {spec.engine.name} takes by itself here in mode "
+        f"A replica works on {requests} at a time, which is the default of {spec.engine.name} here in mode "
         f"{spec.engine.mode}; engine.maxConcurrency sets another number.",
     )
 

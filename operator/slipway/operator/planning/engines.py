@@ -1,6 +1,6 @@
-"""What planning must know of each engine: where it runs, and the ServingRuntime that has its image there.
+"""What planning must know of each engine: where it runs, and the ServingRuntime with its image there.
 
-How an engine is started is not known here: that is one module for each in `slipway.operator.rendering.engines`.
+How an engine is started is in `slipway.operator.rendering.engines`, one module for each.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ RUNTIMES: Mapping[str, Mapping[str, str]] = {
     VLLM: {"NVIDIA": "slipway-vllm-cuda", "AMD": "slipway-vllm-rocm", CPU: "slipway-vllm-cpu"},
     LLAMACPP: {CPU: "slipway-llamacpp"},
 }
-ON_CPUS = ("slipway-ovms",)  # of the others that the chart can bring; their runtimes ask for no devices
+ON_CPUS = ("slipway-ovms",)  # of the others that the chart can install; their runtimes request no devices
 
 
 def is_ours(engine: str) -> bool:
-    """Whether Slipway brings the engine along; any other name is that of a ServingRuntime somebody else made."""
+    """Whether the engine is part of Slipway; any other name is that of a ServingRuntime from elsewhere."""
     return engine in RUNTIMES
 
 
@@ -29,6 +29,11 @@ def runtime_for(engine: str, vendor: str) -> str | None:
     return RUNTIMES[engine].get(vendor) if is_ours(engine) else engine
 
 
+def runtimes_for(engine: str) -> set[str]:
+    """All ServingRuntimes that a plan may name, whatever the hardware: those of Slipway's engines, and the engine's."""
+    return {name for by_vendor in RUNTIMES.values() for name in by_vendor.values()} | {engine}
+
+
 def needs_devices(engine: str) -> bool:
-    """Whether it is known to run on accelerators alone; of a runtime that somebody else made, nothing is."""
+    """Whether it is known to run on accelerators only; nothing is known of a ServingRuntime from elsewhere."""
     return engine == VLLM or (engine in OTHER_RUNTIMES and engine not in ON_CPUS)

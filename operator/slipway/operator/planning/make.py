@@ -1,7 +1,6 @@
-"""Chooses the accelerator profile, and asks for what it takes to run on it.
+"""Chooses the accelerator profile, and the resources to run on it.
 
-A first version: it takes profiles by name, in the spec's order, and doesn't look at the model's size. It says so in
-the plan's `why`.
+A first version: it takes profiles by name, in the spec's order, and ignores the model's size. The plan's `why` says so.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from slipway.operator.planning.concurrency import concurrency, why_so_many
 from slipway.operator.planning.engines import CPU, needs_devices, runtime_for
 from slipway.operator.planning.plan import Plan, Unplannable
 from slipway.operator.planning.resources import (
-    asked_for,
     cost,
     devices,
     node_selector,
     parallelism,
+    requested,
     runtime_class,
     tolerations,
 )
@@ -108,7 +107,7 @@ def _planned(
         pipeline=pipeline,
         gpus_per_replica=devices(spec, profile) if profile and vendor != CPU else 0,
         max_concurrency=at_a_time,
-        resources=asked_for(spec, profile),
+        resources=requested(spec, profile),
         node_selector=node_selector(spec, profile),
         tolerations=tolerations(spec, profile),
         runtime_class=runtime_class(spec, profile),
@@ -127,7 +126,7 @@ def _why(spec: LLMDeploymentSpec, profile: str) -> tuple[str, ...]:
 
 def _no_profile_named(known: dict[str, AcceleratorProfile], name: str) -> str:
     return (
-        f"Slipway doesn't know by itself yet which accelerator {name} fits on: "
+        f"Slipway can't choose an accelerator for {name} on its own yet: "
         f"name one or more in accelerator.profiles{_there_are(known)}."
     )
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from slipway.api.reasons import Reason
-
-Object = dict[str, Any]
+from slipway.objects.kinds import Object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,16 +14,16 @@ class Plan:
     runtime: str  # the (Cluster)ServingRuntime
     profile: str = ""  # empty: the ServingRuntime itself says what it needs
     vendor: str = ""
-    tensor: int = 1  # accelerators that share each layer
-    pipeline: int = 1  # groups of them that take layers in turn
+    tensor: int = 1  # tensor parallelism: accelerators that split each layer
+    pipeline: int = 1  # pipeline parallelism: groups of accelerators with consecutive layers
     gpus_per_replica: int = 0
-    max_concurrency: int | None = None  # requests that a replica works on at a time; None: its engine alone knows
+    max_concurrency: int | None = None  # concurrent requests of a replica; None: only its engine knows
     resources: dict[str, dict[str, str]] = field(default_factory=dict)  # requests and limits
     node_selector: dict[str, str] = field(default_factory=dict)
     tolerations: list[Object] = field(default_factory=list)
     runtime_class: str | None = None
-    why: tuple[str, ...] = ()  # one sentence for each thing that was decided
-    rejected: tuple[str, ...] = ()  # one for each profile that was not taken
+    why: tuple[str, ...] = ()  # one sentence for each decision
+    rejected: tuple[str, ...] = ()  # one sentence for each profile that was not chosen
 
 
 @dataclass(frozen=True)

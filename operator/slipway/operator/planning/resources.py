@@ -1,30 +1,27 @@
-"""What a replica on an accelerator asks Kubernetes for: devices, CPUs, memory, and nodes that have them."""
+"""What a replica requests of Kubernetes: devices, CPUs, memory, and nodes that have them."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.objects.kinds import Object
 from slipway.operator.planning.engines import CPU
-
-Object = dict[str, Any]
 
 
 def parallelism(spec: LLMDeploymentSpec) -> tuple[int, int]:
-    """Accelerators that share each layer, and groups of them; Auto is one until the planner knows the model's size."""
+    """Tensor and pipeline parallelism; Auto is 1 until the planner knows the model's size."""
     wanted = spec.engine.parallelism
     return (1 if wanted.tensor == "Auto" else wanted.tensor), wanted.pipeline
 
 
 def devices(spec: LLMDeploymentSpec, profile: AcceleratorProfile) -> int:
-    """Devices for one replica; plain processors are one."""
+    """Devices for one replica; CPUs count as one."""
     tensor, pipeline = parallelism(spec)
     return 1 if profile.spec.vendor == CPU else tensor * pipeline
 
 
-def asked_for(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> dict[str, dict[str, str]]:
-    """Requests and limits: the profile's, then those of pod.resources. What neither names is the runtime's.
+def requested(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> dict[str, dict[str, str]]:
+    """Requests and limits: the profile's, then those of pod.resources. The rest is the runtime's.
 
     As everywhere in Kubernetes, a limit without a request is the request too.
     """
@@ -52,7 +49,7 @@ def node_selector(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -
 
 
 def tolerations(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> list[Object]:
-    """The profile's, those of spot nodes where the spec lets it run there, and the spec's own; each once."""
+    """The profile's, those of spot nodes if the spec allows them, and the spec's own; each once."""
     wanted = list(profile.spec.tolerations) if profile else []
     if profile and profile.spec.spot and spec.accelerator.spot != "Never":
         wanted += profile.spec.spot.tolerations
@@ -65,6 +62,6 @@ def runtime_class(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -
 
 
 def cost(profile: AcceleratorProfile) -> tuple[float, str]:
-    """Orders profiles from cheap to dear, those without a price last, and by name where that leaves it open."""
+    """Sorts profiles by price, those without a price last, and by name among equals."""
     price = profile.spec.cost_per_hour
     return (float("inf") if price is None else price), profile.metadata.name

@@ -1,260 +1,228 @@
-"""Carries a decision out: applies what differs, leaves alone what isn't ours, and says what was refused."""
+"""Carries a decision out: applies what differs, leaves foreign objects alone, and records what was refused."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from slipway.api.names import KIND, MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
+from slipway.api.model_key import ModelKey
 from slipway.kube.client import KubeClient
-from slipway.kube.errors import (
-    ConflictError,
-    ForbiddenError,
-    InvalidError,
-    KindMissingError,
-    UnavailableError,
-)
-from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, SERVICE, Kind, Object, kind_of
+from slipway.kube.errors import ConflictError
+from slipway.kube.overlay import Overlay
 from slipway.kube.store import Store
 from slipway.kube.work_queue import RetryLaterError
-from slipway.observing.world import Refusal
-from slipway.operator.reconciling.deciding import Hindrance
-from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.ledger import Ledger
-from slipway.operator.rendering import Desired, ObjectReference, ReplicaBounds
+from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, SERVICE, Object, ObjectKey
+from slipway.objects.metadata import is_being_deleted, uid_of
+from slipway.operator.reconciling.memory import Applied, ModelMemory
+from slipway.operator.reconciling.outcome import Outcome
+from slipway.operator.reconciling.ownership import is_foreign, is_kserves, is_predecessors
+from slipway.operator.rendering import Child, Desired, ReplicaBounds
 from slipway.operator.rendering.scaling import predictor_deployment
 
 logger = logging.getLogger(__name__)
 
-LOOK_AT_FOREIGN_AGAIN = 30.0  # seconds: nobody tells when an object that isn't ours goes
+LOOK_AT_FOREIGN_AGAIN = 30.0  # seconds: no watch reports the end of a foreign object
 GOES_WITHIN = 1.0
-END_IS_TOLD = 1.0
-
-
-@dataclass
-class Outcome:
-    """What couldn't be done, and after how many seconds it is worth another look; None: when something changes."""
-
-    refusals: list[Refusal] = field(default_factory=list)
-    foreign: list[Object] = field(default_factory=list)
-    rivals: list[str] = field(default_factory=list)  # who changes our fields back, in the API server's words
-    look_again: float | None = None
-
-    @property
-    def hindrance(self) -> Hindrance:
-        return Hindrance(refusals=tuple(self.refusals), foreign=tuple(self.foreign))
-
-    @property
-    def goes_on(self) -> bool:
-        return not (self.refusals or self.foreign)
-
-    @contextmanager
-    def told(self, kind: str, name: str) -> Iterator[None]:
-        """What is refused is noted, for the status to tell. What is only late is raised, for the queue to try again."""
-        try:
-            yield
-        except KindMissingError as error:
-            logger.info("%s is left out: %s", kind, error)  # the cache will know soon, too
-        except (ForbiddenError, InvalidError) as error:
-            self.refusals.append(Refusal(kind=kind, name=name, message=error.words))
-        except UnavailableError as error:
-            if error.code != 500:  # as which the API server answers when a webhook doesn't
-                raise
-            self.refusals.append(Refusal(kind=kind, name=name, message=error.words))
-
-    def look_again_in(self, seconds: float) -> None:
-        self.look_again = min(seconds, self.look_again or seconds)
+DELETE_IS_REPORTED_WITHIN = 1.0
 
 
 class Applier:
     """`clock` is monotonic."""
 
     def __init__(
-        self, client: KubeClient, store: Store, ledger: Ledger, *, clock: Callable[[], float] = time.monotonic
+        self, client: KubeClient, store: Store, overlay: Overlay, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._client, self._store, self._ledger, self._clock = client, store, ledger, clock
+        self._client, self._store, self._overlay, self._clock = client, store, overlay, clock
 
-    async def carry_out(self, key: Key, uid: str, desired: Desired, *, is_new: bool) -> Outcome:
-        """In order, up to the first that is refused: what comes later may rely on it.
+    async def carry_out(self, key: ModelKey, memory: ModelMemory, desired: Desired, *, is_new: bool) -> Outcome:
+        """Applies in order, up to the first refusal: later objects may rely on earlier ones.
 
-        `uid`: of the LLMDeployment; `is_new`: nothing was told of it yet.
+        `is_new`: the LLMDeployment has no status yet.
         """
-        outcome = Outcome()
-        await self._remove_what_is_left(key, uid, desired, outcome)
-        await self._leave_to_others(key, desired, outcome)
-        seen = {kind_of(thing) for thing in desired.apply if self._newest(kind_of(thing), key, _name(thing))}
-        for thing in desired.apply:
-            if outcome.goes_on and not self._store.is_missing(kind_of(thing)):
-                with outcome.told(thing["kind"], _name(thing)):
-                    was_there = kind_of(thing) in seen
-                    await self._bring_about(key, uid, thing, outcome, was_there=was_there, is_new=is_new)
-        if outcome.goes_on and desired.replicas:
-            with outcome.told(DEPLOYMENT.name, desired.replicas.deployment):
-                await self._keep_within(key, desired.replicas)
+        run = _Run(
+            client=self._client,
+            store=self._store,
+            overlay=self._overlay,
+            clock=self._clock,
+            key=key,
+            memory=memory,
+            is_new=is_new,
+        )
+        return await run.carry_out(desired)
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """Carries out one decision about one LLMDeployment."""
+
+    client: KubeClient
+    store: Store
+    overlay: Overlay
+    clock: Callable[[], float]
+    key: ModelKey
+    memory: ModelMemory
+    is_new: bool
+    outcome: Outcome = field(default_factory=Outcome)
+
+    async def carry_out(self, desired: Desired) -> Outcome:
+        await self._remove_leftovers(desired)
+        await self._check_for_foreign_predictor(desired)
+        known = {child.kind for child in desired.apply if self._cached(child)}
+        for child in desired.apply:
+            if self.outcome.goes_on and not self.store.is_missing(child.kind):
+                with self.outcome.noting_refusals(child.kind, child.name):
+                    await self._bring_about(child, was_there=child.kind in known)
+        if self.outcome.goes_on and desired.replicas:
+            with self.outcome.noting_refusals(DEPLOYMENT, desired.replicas.deployment):
+                await self._keep_within(desired.replicas)
         for reference in desired.delete:
-            with outcome.told(reference.kind, reference.name):
-                await self._remove(key, uid, reference)
-        return outcome
+            with self.outcome.noting_refusals(reference.kind, reference.name):
+                await self._remove(reference)
+        return self.outcome
 
-    async def _remove_what_is_left(self, key: Key, uid: str, desired: Desired, outcome: Outcome) -> None:
-        """By an LLMDeployment of this name that is gone.
+    # --- what is in the way -----------------------------------------------------------------------------------------
 
-        As a rule, garbage collection is faster. But it never comes where its watch was broken just then: it takes the
-        two for one that has changed.
+    async def _remove_leftovers(self, desired: Desired) -> None:
+        """Deletes the objects of a deleted LLMDeployment of the same name.
+
+        Usually garbage collection is faster. But where its watch was interrupted just then, it takes the old and the
+        new LLMDeployment for one object that has changed, and never deletes them.
         """
-        named = [(kind_of(thing), _name(thing)) for thing in desired.apply]
-        cached = [(kind, self._store.get(kind, name, key.namespace)) for kind, name in named]
-        left = [(kind, thing) for kind, thing in cached if thing and _is_predecessors(thing, key.name, uid)]
-        for kind, thing in left:
-            if not is_going(thing):
-                with outcome.told(kind.name, _name(thing)):
-                    await self._client.delete(kind, _name(thing), key.namespace, only=thing)
-        if left and outcome.goes_on:
-            raise RetryLaterError("What one of this name that is gone has left behind goes first", after=GOES_WITHIN)
+        found = [(child, self._cached(child)) for child in desired.apply]
+        left = [(child, each) for child, each in found if each and self._is_predecessors(each)]
+        for child, each in left:
+            if not is_being_deleted(each):
+                with self.outcome.noting_refusals(child.kind, child.name):
+                    await self._delete(self._key_of(child), each)
+        if left and self.outcome.goes_on:
+            raise RetryLaterError("Objects of a deleted LLMDeployment of this name must go first", after=GOES_WITHIN)
 
-    async def _leave_to_others(self, key: Key, desired: Desired, outcome: Outcome) -> None:
-        """KServe makes a Deployment and a Service of one name, and takes over whatever has it already.
+    async def _check_for_foreign_predictor(self, desired: Desired) -> None:
+        """KServe makes a Deployment and a Service of one name, and takes over existing ones of that name.
 
-        Once there is the InferenceService, so are they; until then one of that name is somebody else's.
+        Once the InferenceService exists, they are KServe's; before, one of that name is foreign.
         """
-        wanted = INFERENCE_SERVICE in {kind_of(thing) for thing in desired.apply}
-        if not wanted or self._store.is_missing(INFERENCE_SERVICE) or self._newest(INFERENCE_SERVICE, key, key.name):
+        child = next((each for each in desired.apply if each.kind == INFERENCE_SERVICE), None)
+        if child is None or self.store.is_missing(INFERENCE_SERVICE) or self._cached(child):
             return
-        name = predictor_deployment(key.name)
+        name = predictor_deployment(self.key.name)
         for kind in (SERVICE, DEPLOYMENT):
-            with outcome.told(kind.name, name):
-                live = await self._client.find(kind, name, key.namespace)
-                if live and not _is_kserves(live, key.name):
-                    outcome.foreign.append(live)
-                    outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)
+            with self.outcome.noting_refusals(kind, name):
+                live = await self.client.find(kind, name, self.key.namespace)
+                if live and not is_kserves(live, self.key.name):
+                    self._note_foreign(live)
 
-    async def _bring_about(
-        self, key: Key, uid: str, thing: Object, outcome: Outcome, *, was_there: bool, is_new: bool
-    ) -> None:
-        kind = kind_of(thing)
-        live = await self._live(kind, key, _name(thing))
-        if was_there and live is None:  # it was rendered for a world that is no more
-            self._ledger.forget(key, kind)
-            raise RetryLaterError(f"{kind} {_name(thing)} has ended meanwhile")
-        if live is None and not is_new:
-            await self._surely_lives(key, uid)
-        if live and is_foreign(live, key[1], uid):
-            outcome.foreign.append(live)
-            outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)
-        elif live is None or not is_going(live):  # one that goes is made anew when it has gone
-            await self._apply_if_due(kind, key, thing, live, outcome)
+    def _note_foreign(self, live: Object) -> None:
+        self.outcome.foreign.append(live)
+        self.outcome.look_again_in(LOOK_AT_FOREIGN_AGAIN)
 
-    async def _surely_lives(self, key: Key, uid: str) -> None:
-        """Of an end, the children's watches may tell before its own does; what was made now would be collected."""
-        found = await self._client.find(LLM_DEPLOYMENT, key.name, key.namespace)
-        if found is None or found["metadata"]["uid"] != uid:
-            raise RetryLaterError("It has been deleted, which no watch has told yet", after=END_IS_TOLD)
+    def _is_predecessors(self, found: Object) -> bool:
+        return is_predecessors(found, self.key.name, self.memory.uid)
 
-    def _newest(self, kind: Kind, key: Key, name: str) -> Object | None:
-        return self._ledger.newest(kind, key, self._store.get(kind, name, key.namespace))
+    def _is_foreign(self, found: Object) -> bool:
+        """Raises RetryLaterError if it is a predecessor's, which is about to be deleted."""
+        if self._is_predecessors(found):
+            raise RetryLaterError(
+                f"{found.get('kind')} {self.key.name} belongs to a deleted LLMDeployment of this name, and goes too",
+                after=GOES_WITHIN,
+            )
+        return is_foreign(found, self.key.name, self.memory.uid)
 
-    async def _live(self, kind: Kind, key: Key, name: str) -> Object | None:
-        """What isn't in the cache may be new, or gone, or somebody else's, which the cache doesn't hold."""
-        namespace, _ = key
-        if cached := self._store.get(kind, name, namespace):
-            return self._ledger.newest(kind, key, cached)
-        return await self._client.find(kind, name, namespace)
+    # --- one object -------------------------------------------------------------------------------------------------
 
-    async def _apply_if_due(self, kind: Kind, key: Key, thing: Object, live: Object | None, outcome: Outcome) -> None:
-        if self._ledger.is_new(kind, key, thing, live):
-            await self._apply(kind, key, thing, live, "changed" if live else "created")
-        elif live and self._ledger.has_drifted(kind, key, thing, live):
-            if rest := self._ledger.rest(kind, key, self._clock()):
-                outcome.look_again_in(rest)
-                outcome.rivals += await self._rivals(thing)
+    async def _bring_about(self, child: Child, *, was_there: bool) -> None:
+        live = await self._live(child)
+        if was_there and live is None:  # it was rendered for a state that has passed
+            self._forget(self._key_of(child))
+            raise RetryLaterError(f"{child} was deleted meanwhile")
+        if live is None and not self.is_new:
+            await self._check_that_it_lives()
+        if live and self._is_foreign(live):
+            self._note_foreign(live)
+        elif live is None or not is_being_deleted(live):  # it is recreated once it is gone
+            await self._apply_if_due(child, live)
+
+    async def _check_that_it_lives(self) -> None:
+        """The children's watches may report a deletion before the LLMDeployment's own does; garbage collection would
+        delete a child that is made now."""
+        found = await self.client.find(LLM_DEPLOYMENT, self.key.name, self.key.namespace)
+        if found is None or uid_of(found) != self.memory.uid:
+            raise RetryLaterError(
+                "The LLMDeployment was deleted, and no watch has reported it yet", after=DELETE_IS_REPORTED_WITHIN
+            )
+
+    async def _live(self, child: Child) -> Object | None:
+        """An object that isn't in the cache may be new, or gone, or foreign: the cache holds labelled objects only."""
+        if self.store.get(child.kind, child.name, self.key.namespace):
+            return self._cached(child)
+        return await self.client.find(child.kind, child.name, self.key.namespace)
+
+    async def _apply_if_due(self, child: Child, live: Object | None) -> None:
+        applied = self.memory.applied.get(child.kind)
+        if live is None or applied is None or not applied.is_of(live, child.manifest):
+            await self._apply(child, live, "changed" if live else "created")
+        elif applied.has_drifted(live, child.manifest):
+            if pause := applied.pause(self.clock()):
+                self.outcome.look_again_in(pause)
+                self.outcome.rivals += await self._rivals(child)
                 return
-            await self._apply(kind, key, thing, live, "repaired")
-            self._ledger.repaired(kind, key, self._clock())
+            (await self._apply(child, live, "repaired")).note_repair(self.clock())
 
-    async def _apply(self, kind: Kind, key: Key, thing: Object, live: Object | None, what: str) -> None:
-        """What seems not to be there may have come since, and be somebody else's: nothing is taken from that."""
+    async def _apply(self, child: Child, live: Object | None, what: str) -> Applied:
+        """An object that seems to be missing may exist by now, and be foreign: then none of its fields are taken."""
         try:
-            result = await self._client.apply(thing, force=live is not None)
+            answer = await self.client.apply(child.manifest, force=live is not None)
         except ConflictError as error:
-            raise RetryLaterError(f"{kind} {_name(thing)} has come meanwhile: {error.words}") from None
-        self._ledger.note(kind, key, thing, result, cached=self._store.get(kind, key.name, key.namespace))
-        logger.info("%s %s", kind, what, extra={"key": str(key)})
+            raise RetryLaterError(f"{child} was created meanwhile: {error.words}") from None
+        applied = Applied.of(child.manifest, answer, self.memory.applied.get(child.kind))
+        self.memory.applied[child.kind] = applied
+        self.overlay.wrote(child.kind, answer)
+        logger.info("%s %s", child.kind, what, extra={"key": str(self.key)})
+        return applied
 
-    async def _rivals(self, thing: Object) -> list[str]:
-        """Without force, the API server names them and their fields, and changes nothing."""
+    async def _rivals(self, child: Child) -> list[str]:
+        """Without force, the API server names the other managers and their fields, and changes nothing."""
         try:
-            await self._client.apply(thing, force=False)
+            await self.client.apply(child.manifest, force=False)
         except ConflictError as error:
             return [error.words]
         return []
 
-    async def _keep_within(self, key: Key, bounds: ReplicaBounds) -> None:
-        namespace, _ = key
-        made = self._store.get(DEPLOYMENT, bounds.deployment, namespace)
-        made = self._ledger.newest(DEPLOYMENT, key, made) if made else None
-        if made is None or is_going(made):
+    async def _keep_within(self, bounds: ReplicaBounds) -> None:
+        found = self.overlay.get(DEPLOYMENT, bounds.deployment, self.key.namespace)
+        if found is None or is_being_deleted(found):
             return
-        count = int(made["spec"].get("replicas", 1))
+        count = int(found["spec"].get("replicas", 1))
         wanted = min(max(count, bounds.at_least), bounds.at_most)
         if wanted == count:
             return
-        scale = await self._client.scale(DEPLOYMENT, bounds.deployment, namespace, wanted)
-        self._ledger.note(DEPLOYMENT, key, {"spec": scale["spec"]}, {**made, **scale})
-        logger.info("Scaled from %d to %d", count, wanted, extra={"key": str(key)})
+        scale = await self.client.scale(DEPLOYMENT, bounds.deployment, self.key.namespace, wanted)
+        version, replicas = scale["metadata"]["resourceVersion"], scale["spec"].get("replicas", 0)
+        metadata = {**found["metadata"], "resourceVersion": version}
+        self.overlay.wrote(DEPLOYMENT, {**found, "metadata": metadata, "spec": {**found["spec"], "replicas": replicas}})
+        logger.info("Scaled from %d to %d", count, wanted, extra={"key": str(self.key)})
 
-    async def _remove(self, key: Key, uid: str, reference: ObjectReference) -> None:
-        kind = kind_of({"apiVersion": reference.api_version, "kind": reference.kind})
-        there = self._store.get(kind, reference.name, reference.namespace)
-        if there and not is_going(there) and not is_foreign(there, key[1], uid):
-            await self._client.delete(kind, reference.name, reference.namespace, only=there)
-            self._ledger.forget(key, kind)
-            logger.info("%s deleted", kind, extra={"key": str(key)})
+    async def _remove(self, key: ObjectKey) -> None:
+        found = self.overlay.get(key.kind, key.name, key.namespace)
+        if found and not is_being_deleted(found) and not self._is_foreign(found):
+            await self._delete(key, found)
+            logger.info("%s deleted", key.kind, extra={"key": str(self.key)})
 
+    async def _delete(self, key: ObjectKey, found: Object) -> None:
+        await self.client.delete(key.kind, key.name, key.namespace, only=found)
+        self.memory.applied.pop(key.kind, None)
+        self.overlay.deleted(key.kind, found)
 
-def _name(thing: Object) -> str:
-    return str(thing["metadata"]["name"])
+    # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _cached(self, child: Child) -> Object | None:
+        return self.overlay.get(child.kind, child.name, self.key.namespace)
 
-def is_going(thing: Object) -> bool:
-    return "deletionTimestamp" in thing["metadata"]
+    def _key_of(self, child: Child) -> ObjectKey:
+        return ObjectKey(child.kind, self.key.namespace, child.name)
 
-
-def is_foreign(thing: Object, name: str, uid: str) -> bool:
-    """Whose it is: its controller says so, and where it has none, our labels. Raises if it is a predecessor's.
-
-    Things that carry our labels and have no controller are ours, so that deployments can be orphaned and restored.
-    """
-    owner = _controller(thing)
-    if owner is None:
-        return not _has_our_labels(thing, name)
-    if _is_predecessors(thing, name, uid):
-        raise RetryLaterError(
-            f"{thing.get('kind')} {name} belongs to an LLMDeployment of this name that is gone, and goes as well",
-            after=GOES_WITHIN,
-        )
-    return bool(owner["uid"] != uid)
-
-
-def _is_kserves(thing: Object, name: str) -> bool:
-    """Whether KServe made it for an InferenceService of this name, be it gone by now. A restored one has no owner."""
-    if owner := _controller(thing):
-        return (owner.get("kind"), owner.get("name")) == (INFERENCE_SERVICE.name, name)
-    return _has_our_labels(thing, name)
-
-
-def _has_our_labels(thing: Object, name: str) -> bool:
-    labels = thing["metadata"].get("labels") or {}
-    return (labels.get(OWNER_LABEL), labels.get(MANAGED_BY_LABEL)) == (name, MANAGED_BY)
-
-
-def _is_predecessors(thing: Object, name: str, uid: str) -> bool:
-    owner = _controller(thing) or {}
-    return (owner.get("kind"), owner.get("name")) == (KIND, name) and owner["uid"] != uid
-
-
-def _controller(thing: Object) -> Object | None:
-    owners: list[Object] = thing["metadata"].get("ownerReferences") or []
-    return next((each for each in owners if each.get("controller")), None)
+    def _forget(self, key: ObjectKey) -> None:
+        self.memory.applied.pop(key.kind, None)
+        self.overlay.forget(key)

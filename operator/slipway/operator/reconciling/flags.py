@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from slipway.api.names import ACTIVATOR_SERVICE, RUNTIME_LABEL
-from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, Object
+from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, Object
 from slipway.process.flags import comma_separated, duration, flag, integer, object_name
 
 

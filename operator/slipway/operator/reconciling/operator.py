@@ -1,7 +1,7 @@
 """The operator's process: its parts, what they need of each other, and the order in which they end.
 
 - `Watching` fills the caches and adds keys to the queue; on all replicas, so that a standby has warm caches.
-- `Following` does the same for KServe and KEDA, on which all deployments depend.
+- `PlatformWatch` does the same for KServe and KEDA, on which all LLMDeployments depend.
 - `LeaderElection` opens the queue on one replica, and closes it as soon as the lead is in doubt.
 - The queue calls the `Reconciler`, whose client asks the election's guard before each write.
 - The management port answers from the start to the end.
@@ -19,30 +19,32 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
+from slipway.api.model_key import ModelKey
 from slipway.api.names import FIELD_MANAGER, METRICS_PREFIX, STATUS_FIELD_MANAGER
 from slipway.kube import health
 from slipway.kube.client import FieldManagers, KubeClient
 from slipway.kube.connection import Connection
 from slipway.kube.events import EventRecorder
-from slipway.kube.kinds import NODE, Object
 from slipway.kube.lease import LeaderElection
+from slipway.kube.overlay import Overlay
+from slipway.kube.store import place_of
 from slipway.kube.watching import Watching
 from slipway.kube.work_queue import WorkQueue
+from slipway.objects.kinds import NODE, Kind, Object
 from slipway.observing.keeping import FOUND_BY
+from slipway.operator.installation import Installation
 from slipway.operator.reconciling.applying import Applier
 from slipway.operator.reconciling.flags import OperatorSettings
-from slipway.operator.reconciling.home import Home
-from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.ledger import Ledger
-from slipway.operator.reconciling.looking import Lookout
+from slipway.operator.reconciling.memory import Memories
 from slipway.operator.reconciling.metrics import OperatorMetrics
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes
-from slipway.operator.reconciling.platform import KEDA, KSERVE, Following
+from slipway.operator.reconciling.platform import KEDA, KSERVE, PlatformWatch
 from slipway.operator.reconciling.portbook import PortBook
 from slipway.operator.reconciling.reconciler import Reconciler
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
+from slipway.operator.reconciling.snapshots import SnapshotReader
 from slipway.operator.reconciling.watches import watches
 from slipway.process import lifecycle
 from slipway.process.lifecycle import Part, Stages
@@ -69,7 +71,7 @@ class Operator:
 
     def __init__(self, settings: OperatorSettings, configuration: Any, *, now: Now = utc_now) -> None:
         self._settings = settings
-        self._home = Home(
+        self._installation = Installation(
             settings.namespace,
             settings.activators,
             settings.prometheus_namespaces,
@@ -79,12 +81,11 @@ class Operator:
         )
         self._connection = Connection(configuration)
         self._metrics = OperatorMetrics(MetricsRegistry(METRICS_PREFIX))
-        self._ledger = Ledger()
-        self._term: object = None  # of the election, in which the ledger was written
+        self._term: object = None  # the term of leadership in which the memories were made
         managers = FieldManagers(objects=FIELD_MANAGER, status=STATUS_FIELD_MANAGER)
         client = KubeClient(self._connection, self._metrics.watches, managers=managers)
         self._election = self._elected(client)
-        self._queue: WorkQueue[Key] = WorkQueue(
+        self._queue: WorkQueue[ModelKey] = WorkQueue(
             self._reconcile,
             self._metrics.queue,
             workers=settings.workers,
@@ -108,22 +109,24 @@ class Operator:
             keep_unused=None if settings.watch_namespaces else settings.keep_old_runtimes,
             leads=lambda: self._election.is_leader,
         )
-        self._references = References(client, self._watching.store)
+        self._overlay = Overlay(self._watching.store)
+        self._memories = Memories(self._overlay)
         self._platform = [
-            Following(program, namespace, client=client, concern=self._add_everyone, now=now)
+            PlatformWatch(program, namespace, client=client, concern=self._add_everyone, now=now)
             for program, namespace in ((KSERVE, settings.kserve_namespace), (KEDA, settings.keda_namespace))
         ]
-        self._lookout = Lookout(
+        kserve, keda = (each.part for each in self._platform)
+        self._reader = SnapshotReader(
             self._watching.store,
-            self._ledger,
-            self._ports,
+            self._overlay,
+            port_of=self._ports.port_of,
             now=now,
-            slipway_namespace=settings.namespace,
-            activators=settings.activators,
-            runtimes=self._home.runtimes,
+            installation=self._installation,
+            kserve=kserve,
+            keda=keda,
         )
-        self._lookout.kserve, self._lookout.keda = (each.part for each in self._platform)
-        self._reconciler = self._made_reconciler(writer, now)
+        references = References(client, self._watching.store, self._memories)
+        self._reconciler = self._made_reconciler(writer, references, now)
         self._metrics.watch_models(self._by_state)
 
     async def run(self, asked_to_end: asyncio.Event) -> None:
@@ -177,14 +180,14 @@ class Operator:
             on_change=self._lead,
         )
 
-    def _made_watching(self, client: KubeClient) -> Watching[Key]:
+    def _made_watching(self, client: KubeClient) -> Watching[ModelKey]:
         return Watching(
             watches(
                 everyone=self._everyone,
                 on_node=self._on_node,
                 node=self._node,
                 ports=self._concerned_by_ports,
-                home=self._home,
+                installation=self._installation,
                 on_claim=self._on_claim,
             ),
             client=client,
@@ -192,59 +195,61 @@ class Operator:
             metrics=self._metrics.watches,
             index_by=FOUND_BY,
             on_kinds=lambda _: self._add_everyone(),
-            on_news=self._ledger.told,
+            on_news=self._own_write_reported,
         )
 
-    def _made_reconciler(self, client: KubeClient, now: Now) -> Reconciler:
+    def _made_reconciler(self, client: KubeClient, references: References, now: Now) -> Reconciler:
         store = self._watching.store
         events = EventRecorder(client, controller=CONTROLLER, instance=self._settings.identity, now=now)
-        self._reporter = Reporter(client, events, self._ledger)
         return Reconciler(
             store=store,
-            ledger=self._ledger,
-            lookout=self._lookout,
+            memories=self._memories,
+            reader=self._reader,
             ports=self._ports,
-            applier=Applier(client, store, self._ledger),
-            reporter=self._reporter,
-            references=self._references,
+            applier=Applier(client, store, self._overlay),
+            reporter=Reporter(client, events, self._overlay),
+            references=references,
             rights=Rights(client, slipway_namespace=self._settings.namespace, clock=time.monotonic),
-            home=self._home,
+            installation=self._installation,
         )
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def _lead(self, leads: bool) -> None:
-        """If another replica may have written meanwhile, the memory of our own writes is dropped.
+        """After another leader, all memories are dropped, since that replica may have written meanwhile.
 
-        If the API server was only too slow to renew the Lease, it stays: applying all objects again would make the
+        If the API server was only too slow to renew the Lease, they stay: applying all objects again would make the
         API server slower.
         """
         if leads:
             if self._election.term != self._term:
-                self._ledger.clear()
-                self._lookout.begin_anew()
+                self._memories.clear()
+                self._ports.start_over()
                 self._term = self._election.term
             self._add_everyone()
             self._queue.resume()
         else:
             self._queue.pause()
 
-    async def _reconcile(self, key: Key) -> float | None:
+    async def _reconcile(self, key: ModelKey) -> float | None:
         if self._own_runtimes.are_coming:
             return UNTIL_CREATED
         return await self._reconciler.reconcile(key)
 
-    def _concerned_by_ports(self, config_map: Object) -> Iterable[Key]:
+    def _own_write_reported(self, kind: Kind, reported: Object) -> None:
+        self._overlay.watch_reported(kind, reported)
+
+    def _concerned_by_ports(self, config_map: Object) -> Iterable[ModelKey]:
         return self._ports.concerns(config_map)
 
-    def _everyone(self) -> Iterable[Key]:
-        return self._lookout.everyone()
+    def _everyone(self) -> Iterable[ModelKey]:
+        return self._reader.everyone()
 
-    def _on_node(self, node: str) -> Iterable[Key]:
-        return self._lookout.on_node(node)
+    def _on_node(self, node: str) -> Iterable[ModelKey]:
+        return self._reader.on_node(node)
 
-    def _on_claim(self, claim: Object) -> Iterable[Key]:
-        return self._references.whom_concerns(claim)
+    def _on_claim(self, claim: Object) -> Iterable[ModelKey]:
+        return self._memories.named_by(place_of(claim))
 
     def _node(self, name: str) -> Object | None:
         return self._watching.store.get(NODE, name)
@@ -257,4 +262,4 @@ class Operator:
         """Only on the leader, so that sums over the replicas are right."""
         if not self._election.is_leader:
             return {}
-        return dict(self._reporter.by_state())
+        return dict(self._memories.by_state())

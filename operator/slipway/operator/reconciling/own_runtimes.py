@@ -1,8 +1,9 @@
-"""Makes the ClusterServingRuntimes of this release, and removes those of older ones that nobody uses any more.
+"""Creates the ClusterServingRuntimes of this release, and deletes unused ones of older releases.
 
-The chart gives them to the operator as files, and brings none itself: KServe replaces all pods of a model when its
-runtime changes or goes, and helm, kubectl and Argo CD would change, remove or stumble over what an older release has
-left. So a runtime's name tells all that is in it, none is ever changed, and the operator alone owns them (ADR 0017).
+The chart passes them to the operator as files, and installs none itself: KServe replaces all pods of a model when its
+runtime changes or is deleted, and helm, kubectl and Argo CD would change, delete or reject the ones that an older
+release left. So a runtime's name identifies its contents, none is ever changed, and only the operator owns them (ADR
+0017).
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from typing import Any
 from slipway.api.names import RUNTIME_LABEL
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import KubeError, NotLeaderError
-from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Object
 from slipway.kube.store import Store
+from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Object
 
 logger = logging.getLogger(__name__)
 
 PARTS = ("predictor", "transformer", "explainer")
-LOOK_EVERY = 1.0  # seconds, into the cache
+CHECK_EVERY = 1.0  # seconds, in the cache
 TRY_AGAIN_AFTER = 15.0  # seconds
 
 
 class OwnRuntimes:
-    """`ours`: those of this release, by the names by which plans call them. `keep_unused`: seconds that an older one
-    stays which nobody uses; None: they all stay, because who else uses one can't be told."""
+    """`ours`: those of this release, by the names in plans. `keep_unused`: the seconds for which an unused older one
+    stays; None: they all stay, because other users of one can't be seen."""
 
     def __init__(
         self,
@@ -42,8 +43,8 @@ class OwnRuntimes:
         self._client, self._store, self._leads = client, store, leads
         self._ours = {str(each["metadata"]["name"]): each for each in ours.values()}
         self._keep_unused = keep_unused
-        self._unused: frozenset[str] = frozenset()  # when it was looked the last time
-        self._failed = False  # to make them, the last time
+        self._unused: frozenset[str] = frozenset()  # at the last check
+        self._failed = False  # to create them, the last time
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -54,34 +55,34 @@ class OwnRuntimes:
     # --- those of this release ---------------------------------------------------------------------------------------
 
     async def _keep_making(self) -> None:
-        """What keeps it from making one once keeps nobody's model from anything that it has."""
+        """A failure to create one doesn't stop models that don't need it."""
         while True:
             try:
                 await self.make()
                 self._failed = False
             except (KubeError, NotLeaderError) as error:
-                logger.warning("The runtimes of this release can't all be made: %s", error)
+                logger.warning("Not all runtimes of this release could be created: %s", error)
                 self._failed = True
-            await asyncio.sleep(TRY_AGAIN_AFTER if self._failed else LOOK_EVERY)
+            await asyncio.sleep(TRY_AGAIN_AFTER if self._failed else CHECK_EVERY)
 
     @property
     def are_coming(self) -> bool:
-        """One of them isn't there, and is about to be made. A model that names it before would fail for a moment, and
-        whoever asks for it then would be refused."""
+        """Whether one of them is missing, and about to be created. A model that names it earlier would fail for a
+        moment, and its clients would be refused."""
         kind = CLUSTER_SERVING_RUNTIME
         if self._failed or self._store.is_missing(kind):
             return False
         return any(self._store.get(kind, name) is None for name in self._ours)
 
     async def make(self) -> None:
-        """Those that are missing."""
+        """Creates those that are missing."""
         kind = CLUSTER_SERVING_RUNTIME
         if not self._leads() or not self._store.is_synced(kind) or self._store.is_missing(kind):
             return
         for name, runtime in self._ours.items():
             if self._store.get(kind, name) is None:
                 await self._client.apply(runtime)
-                logger.info("ClusterServingRuntime %s made", name)
+                logger.info("ClusterServingRuntime %s created", name)
 
     # --- those of older ones -----------------------------------------------------------------------------------------
 
@@ -91,10 +92,10 @@ class OwnRuntimes:
             try:
                 await self.look()
             except (KubeError, NotLeaderError) as error:
-                logger.warning("Runtimes of older releases are not looked through: %s", error)
+                logger.warning("Could not check the runtimes of older releases: %s", error)
 
     async def look(self) -> None:
-        """One goes that nobody used the last time either."""
+        """Deletes those that were unused at the last check, too."""
         if not self._leads():
             self._unused = frozenset()
             return
@@ -103,7 +104,7 @@ class OwnRuntimes:
         unused = frozenset(old) - await self._used() if old else frozenset()
         for name in sorted(unused & self._unused):
             await self._client.delete(CLUSTER_SERVING_RUNTIME, name, only=old[name])
-            logger.info("ClusterServingRuntime %s deleted: it is an older release's, and nobody uses it", name)
+            logger.info("ClusterServingRuntime %s deleted: it is from an older release and unused", name)
         self._unused = unused
 
     def _is_old(self, runtime: Object) -> bool:
@@ -112,13 +113,13 @@ class OwnRuntimes:
         return of_a_release and metadata["name"] not in self._ours and "deletionTimestamp" not in metadata
 
     async def _used(self) -> frozenset[str]:
-        """By anybody: people make InferenceServices themselves, too."""
+        """Also by InferenceServices that others created."""
         found = await self._client.list(INFERENCE_SERVICE, keep=runtimes_of)
         return frozenset(name for each in found for name in each["runtimes"])
 
 
 def is_of_a_release(name: str, engine: str) -> bool:
-    """Named as the chart names them. A copy that somebody has made of one has its labels, but not such a name."""
+    """Whether it is named as the chart names them. A copy made by a user has the labels, but not such a name."""
     return bool(engine) and re.fullmatch(rf"{re.escape(engine)}-[0-9][0-9A-Za-z.+-]*-[0-9a-f]{{8}}", name) is not None
 
 

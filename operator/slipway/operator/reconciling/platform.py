@@ -1,8 +1,7 @@
-"""Follows what runs KServe and KEDA: the Deployments, pods and webhooks in their own namespaces, a watch for each.
+"""Watches KServe and KEDA: the Deployments, pods and webhooks in their own namespaces.
 
-All deployments wait for them, so all are looked at when one of them goes down or comes back, and not at each of the
-changes that their pods make meanwhile. One that kept ending comes back without a change, by running on: so it is judged
-again then.
+All LLMDeployments depend on them, so all are reconciled when one of the two goes down or recovers, and not at each
+change of their pods. A program that kept crashing recovers without a change, by running on: a timer checks it then.
 """
 
 from __future__ import annotations
@@ -15,44 +14,44 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from slipway.api.names import SERVICE_LABEL
-from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Object
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.store import Mark, Store, pruned
 from slipway.kube.watch import Watch
 from slipway.kube.watching import Client, Watching
+from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Object
 from slipway.observing import platform
-from slipway.observing.world import Part
+from slipway.observing.snapshot import PlatformPart
 from slipway.process.metrics import MetricsRegistry
 
 logger = logging.getLogger(__name__)
 
 CHANGED = "changed"
-LOOK_WHETHER_KNOWN = timedelta(seconds=0.5)
-SOON = 0.1  # seconds: a clock that was set back must not have it judged without a pause
+UNTIL_KNOWN = timedelta(seconds=0.5)
+SOON = 0.1  # seconds: with a clock that was set back, it must not be checked without a pause
 LARGEST = 1 << 20  # characters of one object; no tenant writes into these namespaces
 
 
 @dataclass(frozen=True)
-class Program:
-    """What it calls itself, and what its own manifests and charts call what runs it."""
+class PlatformProgram:
+    """Its name, and the names of its objects in its own manifests and charts."""
 
     name: Literal["KServe", "KEDA"]
     controller: str
-    webhook: str = ""  # the Service by which the API server asks it, where its answer is needed
+    webhook: str = ""  # the Service by which the API server calls its webhook, where that is required
 
 
-KSERVE = Program("KServe", "kserve-controller-manager", "kserve-webhook-server-service")
-KEDA = Program("KEDA", "keda-operator")  # its webhook is asked, and not needed: the API server goes on without it
+KSERVE = PlatformProgram("KServe", "kserve-controller-manager", "kserve-webhook-server-service")
+KEDA = PlatformProgram("KEDA", "keda-operator")  # its webhook is optional: the API server continues without it
 
 
 class PartReader:
-    """What a cache shows of a program: read once after each change."""
+    """What the caches show of a program: read once after each change."""
 
-    def __init__(self, program: Program, namespace: str, store: Store) -> None:
+    def __init__(self, program: PlatformProgram, namespace: str, store: Store) -> None:
         self._program, self._namespace, self._store = program, namespace, store
-        self._read: tuple[Mark, Part] | None = None
+        self._read: tuple[Mark, PlatformPart] | None = None
 
-    def part(self) -> Part | None:
+    def part(self) -> PlatformPart | None:
         """None: not known yet."""
         if self._store.unsynced():
             return None
@@ -60,9 +59,9 @@ class PartReader:
             self._read = self._store.mark, self._part()
         return self._read[1]
 
-    def _part(self) -> Part:
+    def _part(self) -> PlatformPart:
         slices = [each for each in self._store.all(ENDPOINT_SLICE) if self._is_of_webhook(each)]
-        return Part(
+        return PlatformPart(
             namespace=self._namespace,
             controller=self._store.get(DEPLOYMENT, self._program.controller, self._namespace),
             pods=tuple(self._store.all(POD)),
@@ -74,12 +73,12 @@ class PartReader:
         return bool(self._program.webhook) and labels.get(SERVICE_LABEL) == self._program.webhook
 
 
-class Following:
-    """One program, followed. `concern`: all deployments are to be looked at."""
+class PlatformWatch:
+    """Watches one program while the operator runs. `concern`: queues all LLMDeployments."""
 
     def __init__(
         self,
-        program: Program,
+        program: PlatformProgram,
         namespace: str,
         *,
         client: Client,
@@ -94,57 +93,57 @@ class Following:
                 Watch(ENDPOINT_SLICE, _changed, namespaces=(namespace,), keep=pruned, largest=LARGEST),
             ],
             client=client,
-            add=lambda _: self.look(),
+            add=lambda _: self.check(),
             metrics=WatchMetrics(MetricsRegistry()),  # not exported: the operator's are about the caches of models
         )
         self.store = self._watching.store
         self._reader = PartReader(program, namespace, self.store)
-        self._told: object = None
+        self._last: object = None
         self._alarm: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         try:
-            self.look()
+            self.check()
             await self._watching.run()
         finally:
             self._set_alarm(None)
 
-    def part(self) -> Part | None:
+    def part(self) -> PlatformPart | None:
         return self._reader.part()
 
-    def look(self) -> None:
-        """What it can't judge is left as it was told last: nobody's model waits for a judgement."""
+    def check(self) -> None:
+        """If the check fails, the last result stays: no LLMDeployment waits for it."""
         try:
-            self._judge()
+            self._check()
         except Exception:
-            logger.exception("What runs %s can't be judged, which is a bug worth a report", self._program.name)
+            logger.exception("The check of %s failed; please report this bug", self._program.name)
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         part, now = self.part(), self._now()
-        if part is None:  # no watch tells that its first list is complete
-            self._set_alarm(now + LOOK_WHETHER_KNOWN)
+        if part is None:  # no watch reports that its first list is complete
+            self._set_alarm(now + UNTIL_KNOWN)
             return
         self._set_alarm(platform.steady_at(part, now))
         outage = platform.outage_of(self._program.name, part, now)
         remarks = tuple(platform.remarks(part)) if self._program is KEDA else ()
-        told = (platform.without_moment(outage), bool(outage and outage.since), remarks)
-        if told == self._told:
+        result = (platform.without_moment(outage), bool(outage and outage.since), remarks)
+        if result == self._last:
             return
-        if outage or self._told is not None:
+        if outage or self._last is not None:
             logger.warning("%s", outage.message) if outage else logger.info("%s runs", self._program.name)
         for remark in remarks:
             logger.warning("%s", remark)
-        self._told = told
+        self._last = result
         self._concern()
 
     def _set_alarm(self, at: datetime | None) -> None:
-        """Nothing changes then that a watch would tell of."""
+        """For moments at which time alone changes the result."""
         if self._alarm:
             self._alarm.cancel()
         self._alarm = None
         if at is not None:
             seconds = max(SOON, (at - self._now()).total_seconds())
-            self._alarm = asyncio.get_running_loop().call_later(seconds, self.look)
+            self._alarm = asyncio.get_running_loop().call_later(seconds, self.check)
 
 
 def _changed(_: Object) -> list[str]:
@@ -152,7 +151,7 @@ def _changed(_: Object) -> list[str]:
 
 
 def _of_controller(deployment: Object) -> Object:
-    """Its images tell its version."""
+    """Its images contain its version."""
     spec = deployment["spec"]
     containers = spec.get("template", {}).get("spec", {}).get("containers") or []
     images = [{"image": each.get("image", "")} for each in containers]

@@ -1,8 +1,8 @@
-"""Keeps the table of the activators' ports: gives ports away, and lets none count before it is written.
+"""Stores the table of the activators' ports: assigns ports, and uses none before it is written.
 
-Each ConfigMap is written as a whole, with the version that it had: whoever writes on older knowledge is refused, be it
-a leader of before or this one. One write of a ConfigMap is in flight at a time, and the next one waits until a moment
-after it and takes along all that has come up meanwhile, so that a thousand deployments cost far fewer writes.
+Each ConfigMap is written as one, with the version that was read: a write by outdated knowledge is refused, whether by a
+former leader or by this one. One write of a ConfigMap is in flight at a time; the next waits a moment and includes all
+assignments made meanwhile, so that a thousand LLMDeployments cost far fewer writes.
 """
 
 from __future__ import annotations
@@ -13,28 +13,39 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from slipway.api.model_key import ModelKey
 from slipway.api.names import KIND, MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL, PORT_TABLE_LABEL, activator_slice
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ConflictError, NotFoundError
-from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
 from slipway.kube.store import Store, place_of
 from slipway.kube.work_queue import RetryLaterError
-from slipway.observing.porttable import Claim, PortTable, claims_in, lines, map_name, map_of, number_in, ports_in
-from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.ports import ExhaustedError, Place, Ports
+from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
+from slipway.objects.metadata import labels_of, resource_version_of, uid_of
+from slipway.observing.porttable import (
+    ActivatorPort,
+    Claim,
+    PortTable,
+    claims_in,
+    lines,
+    map_name,
+    map_of,
+    ports_in,
+)
+from slipway.operator.reconciling.port_allocation import ExhaustedError, PortAllocation
 
 logger = logging.getLogger(__name__)
 
-PAUSE = 0.5  # seconds from a write of a ConfigMap to the next: one that comes alone doesn't wait
-CHANGE_IS_TOLD = 0.2  # seconds after which the watch should have told what another has written
+PAUSE = 0.5  # seconds between two writes of one ConfigMap; a single write doesn't wait
+CHANGE_IS_TOLD = 0.2  # seconds within which the watch should report a write of another process
 
-LookAgain = Callable[[Key, float], None]
+LookAgain = Callable[[ModelKey, float], None]
 
 
 class PortBook:
     """`activators`: their Services, in the order in which they are filled. `clock` is monotonic.
 
-    `look_again` is called with a deployment that waits for a port, once there may be one, and in how many seconds.
+    `look_again` is called with an LLMDeployment that waits for a port, and the seconds after which one may
+    be free.
     """
 
     def __init__(
@@ -53,42 +64,45 @@ class PortBook:
         self._pause = pause
         self._activators, self._per_namespace, self._look_again = tuple(activators), per_namespace, look_again
         self._tables = {each: PortTable(each) for each in activators}
-        self._written: dict[str, Object] = {}  # by name, the ConfigMaps as we know them
+        self._written: dict[str, Object] = {}  # the ConfigMaps as last read or written, by name
         self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._may_write_at: dict[str, float] = {}  # by the event loop's clock
-        self._unheard: set[str] = set()  # of them, what we have written and no watch has told yet
-        self._waiting: dict[Key, float] = {}  # with the seconds after which a port that is given up helps
-        self.begin_anew()
+        self._unheard: set[str] = set()  # the ones that we have written and no watch has reported yet
+        self._waiting: dict[
+            ModelKey, float
+        ] = {}  # with the seconds after which a port that is given up can be assigned
+        self.start_over()
 
-    def begin_anew(self) -> None:
-        """Somebody else may have given ports away meanwhile."""
-        self._ports = Ports(self._activators, per_namespace=self._per_namespace)
+    def start_over(self) -> None:
+        """Another leader may have assigned ports meanwhile."""
+        self._allocation = PortAllocation(self._activators, per_namespace=self._per_namespace)
         self._is_current = False
         self._waiting.clear()
 
     # --- what is written ---------------------------------------------------------------------------------------------
 
-    def place_of(self, claim: Claim) -> Place | None:
-        """Where its requests come in. None: it has no port yet, or the table has to be put right first."""
+    def port_of(self, claim: Claim) -> ActivatorPort | None:
+        """The port at which its requests arrive. None: it has none yet, or the table must be corrected first."""
         written = self._places_in_tables(claim)
         return written[0] if len(written) == 1 else None
 
-    def _places_in_tables(self, claim: Claim) -> list[Place]:
-        return [Place(each, port) for each, table in self._tables.items() for port in table.ports_of(claim)]
+    def _places_in_tables(self, claim: Claim) -> list[ActivatorPort]:
+        return [ActivatorPort(each, port) for each, table in self._tables.items() for port in table.ports_of(claim)]
 
-    def concerns(self, config_map: Object) -> Iterable[Key]:
-        """What a watch tells of one. The last that is heard of it looks like all before, so its place is looked at."""
+    def concerns(self, config_map: Object) -> Iterable[ModelKey]:
+        """The LLMDeployments that a change of a ConfigMap concerns. A deletion looks like any other change, so the
+        store shows whether it still exists."""
         namespace, name = place_of(config_map)
         if namespace != self._namespace:
             return ()
         there = self._store.get(CONFIG_MAP, name, self._namespace)
         known = self._written.get(name)
-        if there and known and _version(there) < _version(known) and name in self._unheard:
+        if there and known and resource_version_of(there) < resource_version_of(known) and name in self._unheard:
             return ()
         self._unheard.discard(name)
-        if there and known and _version(there) == _version(known):
+        if there and known and resource_version_of(there) == resource_version_of(known):
             return ()
-        return [Key(claim.namespace, claim.name) for claim in self._take(name, there)]
+        return [ModelKey(claim.namespace, claim.name) for claim in self._take(name, there)]
 
     def _take(self, name: str, config_map: Object | None) -> list[Claim]:
         if config_map:
@@ -101,18 +115,18 @@ class PortBook:
         return concerned
 
     def _is_as_given(self, claim: Claim) -> bool:
-        """A watch may tell of what we write before the answer to it does."""
-        place = self._ports.place_of(claim)
+        """A watch may report our own write before its response arrives."""
+        place = self._allocation.port_of(claim)
         return self._places_in_tables(claim) == ([place] if place else [])
 
-    # --- giving ------------------------------------------------------------------------------------------------------
+    # --- assigning ---------------------------------------------------------------------------------------------------
 
-    async def give(self, claim: Claim, *, at: Sequence[str]) -> Place:
-        """Its port at one of these activators, when it is written. Raises ExhaustedError."""
-        key = Key(claim.namespace, claim.name)
+    async def give(self, claim: Claim, *, at: Sequence[str]) -> ActivatorPort:
+        """Assigns a port of one of these activators, and returns once it is written. Raises ExhaustedError."""
+        key = ModelKey(claim.namespace, claim.name)
         self._catch_up()
         try:
-            place = self._ports.take(claim, self._clock(), at=at)
+            place = self._allocation.take(claim, self._clock(), at=at)
         except ExhaustedError as error:
             self._waiting[key] = error.useful_after
             if error.useful_after:
@@ -120,52 +134,54 @@ class PortBook:
             raise
         self._waiting.pop(key, None)
         for wrong in [each for each in self._places_in_tables(claim) if each != place]:
-            told = "The table of ports had %d of %s, too, which goes"
-            logger.warning(told, wrong.port, wrong.activator, extra={"key": str(key)})
+            message = "The port table also had port %d of %s for it, which is removed"
+            logger.warning(message, wrong.port, wrong.activator, extra={"key": str(key)})
             await self._write(wrong)
         await self._write(place)
-        if self.place_of(claim) != place:
-            raise RetryLaterError("The table of ports has changed meanwhile", after=CHANGE_IS_TOLD)
+        if self.port_of(claim) != place:
+            raise RetryLaterError("The port table has changed meanwhile", after=CHANGE_IS_TOLD)
         return place
 
-    def forget(self, key: Key) -> None:
-        """It is gone. Its line stays, and leads to nobody."""
+    def release(self, key: ModelKey) -> None:
+        """The LLMDeployment is gone. Its line in the table stays, and no LLMDeployment matches it any more."""
         self._waiting.pop(key, None)
         self._catch_up()
-        if not self._ports.free(key, self._clock()):
+        if not self._allocation.free(key, self._clock()):
             return
         helped = (each for each, after in self._waiting.items() if after or each.namespace == key.namespace)
         if next_one := next(helped, None):
             self._look_again(next_one, self._waiting.pop(next_one))
 
     def _catch_up(self) -> None:
-        """When one begins to lead, and when somebody else has changed the table."""
+        """After a change of leader, and after a change of the table by others."""
         if self._is_current:
             return
         self._is_current = True
-        for thing in self._store.all(CONFIG_MAP):
-            self.concerns(thing)
+        for raw in self._store.all(CONFIG_MAP):
+            self.concerns(raw)
         self._is_current = True
-        written = {Place(each, port): claim for each, table in self._tables.items() for port, claim in table.lines()}
-        self._ports.learn(written, lives=self._lives, named=self._named_in_slices(), now=self._clock())
+        written = {
+            ActivatorPort(each, port): claim for each, table in self._tables.items() for port, claim in table.lines()
+        }
+        self._allocation.learn(written, lives=self._lives, named=self._named_in_slices(), now=self._clock())
 
     def _lives(self, claim: Claim) -> bool:
         found = self._store.get(LLM_DEPLOYMENT, claim.name, claim.namespace)
-        return found is not None and found["metadata"]["uid"] == claim.uid
+        return found is not None and uid_of(found) == claim.uid
 
-    def _named_in_slices(self) -> dict[int, frozenset[Key]]:
-        """Of each namespace no more than may have ports: whoever can write slices could name them all, else."""
-        named: defaultdict[int, set[Key]] = defaultdict(set)
+    def _named_in_slices(self) -> dict[int, frozenset[ModelKey]]:
+        """At most as many ports of a namespace as it may have, or a tenant could block all ports by EndpointSlices."""
+        named: defaultdict[int, set[ModelKey]] = defaultdict(set)
         counted: Counter[str] = Counter()
-        for thing in self._store.all(ENDPOINT_SLICE):
-            key = Key(place_of(thing)[0], (thing["metadata"].get("labels") or {}).get(OWNER_LABEL, ""))
-            port = next((each.get("port") for each in thing.get("ports") or []), None)
-            if port and counted[key.namespace] < self._per_namespace and self._is_of_living(thing, key):
+        for raw in self._store.all(ENDPOINT_SLICE):
+            key = ModelKey(place_of(raw)[0], labels_of(raw).get(OWNER_LABEL, ""))
+            port = next((each.get("port") for each in raw.get("ports") or []), None)
+            if port and counted[key.namespace] < self._per_namespace and self._is_of_living(raw, key):
                 counted[key.namespace] += 1
                 named[port].add(key)
         return {port: frozenset(keys) for port, keys in named.items()}
 
-    def _is_of_living(self, extra_slice: Object, key: Key) -> bool:
+    def _is_of_living(self, extra_slice: Object, key: ModelKey) -> bool:
         metadata = extra_slice["metadata"]
         owners = [each for each in metadata.get("ownerReferences") or [] if each.get("controller")]
         is_named_so = metadata["name"] == activator_slice(key.name)
@@ -173,24 +189,26 @@ class PortBook:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    async def _write(self, place: Place) -> None:
-        """So that the table has there what was given, and nothing else; whoever comes second finds it done."""
-        name = map_name(place.activator, map_of(place.port))
+    async def _write(self, place: ActivatorPort) -> None:
+        """Makes the table match the assignment of this port; of concurrent callers, the first writes for all."""
+        number = map_of(place.port)
+        name = map_name(place.activator, number)
         clock = asyncio.get_running_loop().time
         async with self._writing[name]:
             if self._is_written(place):
                 return
             if (pause := self._may_write_at.get(name, 0.0) - clock()) > 0:
-                await asyncio.sleep(pause)  # others come along
+                await asyncio.sleep(pause)  # further assignments join this write
             if not self._is_written(place):
                 self._may_write_at[name] = clock() + self._pause
-                await self._write_map(place.activator, name)
+                await self._write_map(place.activator, number)
 
-    def _is_written(self, place: Place) -> bool:
-        return self._tables[place.activator].owner_of(place.port) == self._ports.owner_of(place)
+    def _is_written(self, place: ActivatorPort) -> bool:
+        return self._tables[place.activator].owner_of(place.port) == self._allocation.owner_of(place)
 
-    async def _write_map(self, activator: str, name: str) -> None:
-        wanted = self._wanted(activator, name)
+    async def _write_map(self, activator: str, number: int) -> None:
+        name = map_name(activator, number)
+        wanted = self._wanted(activator, number)
         known = self._written.get(name)
         write = self._client.replace(_with_version(wanted, known)) if known else self._client.create(wanted)
         try:
@@ -204,35 +222,30 @@ class PortBook:
             raise RetryLaterError(f"The ConfigMap {name} has changed meanwhile", after=CHANGE_IS_TOLD) from None
         is_current = self._is_current
         self._take(name, answer)
-        self._is_current = is_current  # that was ourselves
+        self._is_current = is_current  # the change was our own
         if not self._is_told(answer):
             self._unheard.add(name)
-        logger.info("The table of ports %s is written", name)
+        logger.info("The port table %s is written", name)
 
     def _is_told(self, config_map: Object) -> bool:
-        told = self._store.get(CONFIG_MAP, config_map["metadata"]["name"], self._namespace)
-        return told is not None and _version(told) >= _version(config_map)
+        cached = self._store.get(CONFIG_MAP, config_map["metadata"]["name"], self._namespace)
+        return cached is not None and resource_version_of(cached) >= resource_version_of(config_map)
 
-    def _wanted(self, activator: str, name: str) -> Object:
-        """Lines of those that are gone stay until their port is given away."""
-        number = number_in(name, activator)
-        assert number is not None
+    def _wanted(self, activator: str, number: int) -> Object:
+        """Lines of deleted LLMDeployments stay until their port is assigned again."""
+        name = map_name(activator, number)
         claims = {
             port: claim
             for port, claim in claims_in(self._written.get(name), number).items()
-            if self._ports.place_of(claim) is None
+            if self._allocation.port_of(claim) is None
         }
         for port in ports_in(number):
-            if owner := self._ports.owner_of(Place(activator, port)):
+            if owner := self._allocation.owner_of(ActivatorPort(activator, port)):
                 claims[port] = owner
         labels = {PORT_TABLE_LABEL: activator, MANAGED_BY_LABEL: MANAGED_BY}
         metadata = {"name": name, "namespace": self._namespace, "labels": labels}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": lines(claims)}
 
 
-def _with_version(thing: Object, known: Object) -> Object:
-    return {**thing, "metadata": {**thing["metadata"], "resourceVersion": known["metadata"]["resourceVersion"]}}
-
-
-def _version(thing: Object) -> int:
-    return int(thing["metadata"]["resourceVersion"])
+def _with_version(raw: Object, known: Object) -> Object:
+    return {**raw, "metadata": {**raw["metadata"], "resourceVersion": known["metadata"]["resourceVersion"]}}

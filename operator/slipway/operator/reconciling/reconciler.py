@@ -1,4 +1,4 @@
-"""One turn of the loop for one LLMDeployment: look → decide → apply → look again → report."""
+"""One reconcile of one LLMDeployment: read a snapshot → decide → apply → read it again → report."""
 
 from __future__ import annotations
 
@@ -7,110 +7,134 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from slipway.api.model_key import ModelKey
 from slipway.kube.errors import NamespaceGoesError
 from slipway.kube.store import Store
 from slipway.kube.work_queue import NEVER, RetryLaterError
-from slipway.observing.world import created, is_recent
-from slipway.operator.reconciling.applying import Applier, Outcome, is_going
-from slipway.operator.reconciling.deciding import Decision, decide, lacks_port, report
-from slipway.operator.reconciling.home import Home
-from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.ledger import Ledger
-from slipway.operator.reconciling.looking import Lookout
+from slipway.objects.metadata import created_at, is_being_deleted, uid_of
+from slipway.objects.times import is_near
+from slipway.observing.observation import Observation
+from slipway.observing.porttable import claim_of
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.installation import Installation
+from slipway.operator.reconciling.applying import Applier
+from slipway.operator.reconciling.deciding import Decision, decide, report
+from slipway.operator.reconciling.memory import Memories, ModelMemory
+from slipway.operator.reconciling.outcome import Outcome
+from slipway.operator.reconciling.port_allocation import ExhaustedError
 from slipway.operator.reconciling.portbook import PortBook
-from slipway.operator.reconciling.ports import ExhaustedError
 from slipway.operator.reconciling.references import References
 from slipway.operator.reconciling.reporting import Reporter
 from slipway.operator.reconciling.rights import Rights
-from slipway.operator.reconciling.sight import Sight
+from slipway.operator.reconciling.snapshots import SnapshotReader
+from slipway.operator.rendering.activator import activator_for
 
 logger = logging.getLogger(__name__)
 
 UNTIL_FILLED = 0.5  # seconds
 APPLIED_WITHIN = timedelta(seconds=3)
-"""What is applied together comes one after the other; what a new deployment names may come after it."""
+"""Objects of one apply arrive one after another, so what a new LLMDeployment names may still be missing."""
 LONGEST_WAIT = 60.0
-"""Seconds until the next look where something is expected soon: the clock may be set back meanwhile."""
+"""Seconds until the next reconcile where a change is expected soon: the clock may be set back meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reconciler:
-    """`reconcile` is what the queue calls with each key; it returns when to look again."""
+    """The queue calls `reconcile` with each key; it returns the seconds until the next one is needed."""
 
     store: Store
-    ledger: Ledger
-    lookout: Lookout
+    memories: Memories
+    reader: SnapshotReader
     ports: PortBook
     applier: Applier
     reporter: Reporter
     references: References
     rights: Rights
-    home: Home
+    installation: Installation
 
-    async def reconcile(self, key: Key) -> float | None:
+    async def reconcile(self, key: ModelKey) -> float | None:
         if self.store.unsynced():
-            return UNTIL_FILLED  # what isn't in a cache yet would be taken for missing
-        sight = self.lookout.look(key)
-        if sight is None:
-            self.ledger.forget(key)
-            self.lookout.forget(key)
-            self.reporter.forget(key)
-            self.references.forget(key)
+            return UNTIL_FILLED  # an object that isn't in a cache yet would count as missing
+        llm_deployment = self.reader.llm_deployment(key)
+        if llm_deployment is None:
+            self.memories.drop(key)
+            self.ports.release(key)
             return NEVER
-        if is_going(sight.raw):
-            return None  # all that is its own goes with it, by garbage collection
-        sight = await self._with_rights(sight)
-        decision = decide(sight, self.home)
+        if is_being_deleted(llm_deployment):
+            return None  # garbage collection deletes its children
+        memory = self.memories.of(key, uid_of(llm_deployment))
+        snapshot = await self._with_rights(self.reader.read(key, llm_deployment, memory))
         try:
-            if lacks_port(sight, decision):
-                sight = await self._with_port(sight)
-                decision = decide(sight, self.home)
-            outcome = await self.applier.carry_out(key, sight.uid, decision.desired, is_new=sight.previous is None)
+            snapshot, decision = await self._decide(snapshot)
+            is_new = snapshot.status is None
+            outcome = await self.applier.carry_out(key, memory, decision.desired, is_new=is_new)
         except NamespaceGoesError:
-            return None  # and the deployment with it
-        lacks = await self.references.lacks(key, decision.deployment)
-        sight = self.lookout.look_again(key, sight)  # so that the status tells at once what has just been made
-        known_at = _known_at(sight)
-        hindrance = replace(outcome.hindrance, lacks=() if known_at else lacks)
-        status, seen = report(sight, decision, hindrance)
-        wait = await self.reporter.tell(key, sight, status)
-        await self.reporter.tell_of_rivals(sight, outcome.rivals)
-        _raise_what_went_wrong(decision, outcome)
-        now = sight.view.now
-        expected = [_seconds_until(each, now) for each in (seen.look_again_at, known_at if lacks else None)]
-        later = (outcome.look_again, wait, self.references.look_again(key))
-        scheduled = _seconds_until(decision.desired.look_again_at, now)
-        return _soonest(*later, *(min(each, LONGEST_WAIT) for each in expected if each is not None), scheduled)
+            return None  # and the LLMDeployment with it
+        return await self._report(key, memory, snapshot, decision, outcome)
 
-    async def _with_rights(self, sight: Sight) -> Sight:
-        """Of the activator that it is asked at."""
-        if sight.activator is None:
-            return sight
-        reads = await self.rights.activator_reads_keys(sight.raw, sight.activator_service)
-        return replace(sight, activator_reads_keys=reads)
-
-    async def _with_port(self, sight: Sight) -> Sight:
-        """Before anything leads there."""
+    async def _decide(self, snapshot: Snapshot) -> tuple[Snapshot, Decision]:
+        """A port is written to the port table before any object leads to it."""
+        decision = decide(snapshot, self.installation)
+        if not decision.wants_port_at:
+            return snapshot, decision
         try:
-            place = await self.ports.give(sight.claim, at=tuple(sight.activators))
-            return await self._with_rights(replace(sight, place=place))
+            port = await self.ports.give(claim_of(snapshot.llm_deployment), at=decision.wants_port_at)
         except ExhaustedError as error:
-            return replace(sight, has_no_port=str(error))
+            return snapshot, decide(snapshot, self.installation, no_port=str(error))
+        snapshot = await self._with_rights(replace(snapshot, port=port))
+        return snapshot, decide(snapshot, self.installation)
+
+    async def _report(
+        self, key: ModelKey, memory: ModelMemory, before: Snapshot, decision: Decision, outcome: Outcome
+    ) -> float | None:
+        unmet = await self.references.unmet(key, memory, decision.deployment)
+        # Read again, so that the status includes what was just made.
+        snapshot = self.reader.read_again(key, before, memory)
+        known_at = _known_at(snapshot)
+        snapshot = replace(
+            snapshot,
+            foreign=tuple(outcome.foreign),
+            refusals=tuple(outcome.refusals),
+            unmet=() if known_at else unmet,
+        )
+        status, seen = report(snapshot, decision)
+        wait = await self.reporter.report(key, memory, snapshot, status)
+        await self.reporter.report_rivals(snapshot, outcome.rivals)
+        _raise_what_went_wrong(decision, outcome)
+        times = (outcome.look_again, wait, self.references.look_again(memory))
+        return _soonest(*times, *_expected(snapshot, decision, seen, known_at if unmet else None))
+
+    async def _with_rights(self, snapshot: Snapshot) -> Snapshot:
+        activator = activator_for(snapshot)
+        if not activator.is_installed:
+            return snapshot
+        reads = await self.rights.activator_reads_keys(snapshot.llm_deployment, activator.service)
+        return replace(snapshot, activator_reads_keys=reads)
 
 
-def _known_at(sight: Sight) -> datetime | None:
-    """When all that was applied with a new one is there."""
-    since = created(sight.raw)
-    return since + APPLIED_WITHIN if since and is_recent(since, sight.view.now, APPLIED_WITHIN) else None
+def _known_at(snapshot: Snapshot) -> datetime | None:
+    """When all objects that were applied together with a new LLMDeployment exist; None: they do."""
+    since = created_at(snapshot.llm_deployment)
+    return since + APPLIED_WITHIN if since and is_near(since, snapshot.now, APPLIED_WITHIN) else None
 
 
 def _raise_what_went_wrong(decision: Decision, outcome: Outcome) -> None:
-    """The queue tries again, each time later; what has been reported is not lost by it."""
+    """After the report, so that the status shows it; the queue retries with a growing backoff."""
     if decision.bug:
         raise decision.bug
     if outcome.refusals:
         first = outcome.refusals[0]
         raise RetryLaterError(f"{first.kind} {first.name} was refused: {first.message}")
+
+
+def _expected(
+    snapshot: Snapshot, decision: Decision, seen: Observation, known_at: datetime | None
+) -> Iterable[float | None]:
+    """The seconds until time alone changes the status or the desired objects."""
+    for moment in (seen.look_again_at, known_at):
+        seconds = _seconds_until(moment, snapshot.now)
+        yield None if seconds is None else min(seconds, LONGEST_WAIT)
+    yield _seconds_until(decision.desired.look_again_at, snapshot.now)
 
 
 def _seconds_until(moment: datetime | None, now: datetime) -> float | None:

@@ -1,23 +1,24 @@
-"""Whether what a spec names is there, before the first request pays for it.
+"""Whether the objects that a spec names exist, before the first request waits for them in vain.
 
-Claims are watched. All else is asked for by name: when the spec names it for the first time; again while it isn't
-there, soon at first and then every `AGAIN_AT_LAST`; else no more often than `FRESH_FOR`, when the deployment is looked
-at in any case. What isn't known is no trouble.
+Claims are watched. All other objects are looked up by name: when the spec names them for the first time; again while
+one is missing, soon at first and then every `AGAIN_AT_LAST`; otherwise at most every `FRESH_FOR`, in a reconcile that
+happens anyway. What can't be looked up doesn't count as a problem.
 
-A ConfigMap is read only where a key of it is named, and nothing of it is kept. Secrets are asked for only where the
-operator has been allowed to, and for their metadata alone: their keys can't be had without what they say.
+A ConfigMap is read only where the spec names a key of it, and none of its contents are stored. Secrets are looked up
+only where the operator has the right to, and only their metadata: their keys can't be read without their values.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.model_key import ModelKey
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ForbiddenError, KubeError
-from slipway.kube.kinds import (
+from slipway.kube.store import Store
+from slipway.objects.kinds import (
     CONFIG_MAP,
     PERSISTENT_VOLUME_CLAIM,
     PRIORITY_CLASS,
@@ -27,122 +28,78 @@ from slipway.kube.kinds import (
     Kind,
     Object,
 )
-from slipway.kube.store import Place, Store, place_of
-from slipway.observing.references import Reference, lack_of_claim, lacks_in, references_of
-from slipway.observing.world import Lack
-from slipway.operator.reconciling.key import Key
+from slipway.observing.references import Reference, references_of, unmet_claim, unmet_in
+from slipway.observing.snapshot import UnmetReference
+from slipway.operator.reconciling.memory import Memories, ModelMemory
+from slipway.operator.reconciling.reference_check import ReferenceCheck
 
-AGAIN_AT_FIRST, AGAIN_AT_LAST = 2.0, 30.0  # seconds
-FRESH_FOR = 300.0
-
-ASKED_FOR: dict[str, Kind] = {
+LOOKED_UP: dict[str, Kind] = {
     kind.name: kind for kind in (CONFIG_MAP, SECRET, SERVICE_ACCOUNT, PRIORITY_CLASS, RUNTIME_CLASS)
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Of those that were asked for, the ones that aren't there, at that time."""
-
-    asked: frozenset[Reference]
-    lacks: tuple[Lack, ...]
-    at: float
-    tries: int  # in a row, with something lacking
-
-    @property
-    def again_after(self) -> float:
-        """What may not be needed isn't worth more than what is there."""
-        if not any(each.is_needed for each in self.lacks):
-            return FRESH_FOR
-        return min(AGAIN_AT_LAST, AGAIN_AT_FIRST * 2.0 ** min(self.tries - 1, 10))
-
-    def is_fresh(self, now: float) -> bool:
-        return now - self.at < self.again_after
 
 
 class References:
     """`clock` is monotonic."""
 
-    def __init__(self, client: KubeClient, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._client, self._store, self._clock = client, store, clock
-        self._answers: dict[Key, Answer] = {}
-        self._claims: dict[Key, tuple[str, ...]] = {}
-        self._named_by: dict[Place, tuple[Key, ...]] = {}
+    def __init__(
+        self, client: KubeClient, store: Store, memories: Memories, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client, self._store, self._memories, self._clock = client, store, memories, clock
 
-    async def lacks(self, key: Key, deployment: LLMDeployment | None) -> tuple[Lack, ...]:
-        """What it names that isn't there."""
+    async def unmet(
+        self, key: ModelKey, memory: ModelMemory, deployment: LLMDeployment | None
+    ) -> tuple[UnmetReference, ...]:
+        """What the spec names and the cluster lacks."""
         references = references_of(deployment.spec) if deployment else ()
         claims = [each for each in references if each.kind == PERSISTENT_VOLUME_CLAIM.name]
-        self._remember(key, tuple(each.name for each in claims))
-        found = [lack_of_claim(each, self._claim(key, each)) for each in claims]
-        asked = frozenset(each for each in references if each.kind in ASKED_FOR)
-        return (*(each for each in found if each), *await self._asked(key, asked))
+        self._memories.name_claims(key, tuple(each.name for each in claims))
+        found = [unmet_claim(each, self._claim(key, each)) for each in claims]
+        looked_up = frozenset(each for each in references if each.kind in LOOKED_UP)
+        return (*(each for each in found if each), *await self._checked(key, memory, looked_up))
 
-    def look_again(self, key: Key) -> float | None:
-        """After how many seconds, where nobody tells that it has come."""
-        answer = self._answers.get(key)
-        return answer.again_after if answer and answer.lacks else None
-
-    def whom_concerns(self, claim: Object) -> Iterable[Key]:
-        """Those that name it; each is known once it has been looked at."""
-        return self._named_by.get(place_of(claim), ())
-
-    def forget(self, key: Key) -> None:
-        self._remember(key, ())
-        self._answers.pop(key, None)
+    def look_again(self, memory: ModelMemory) -> float | None:
+        """After how many seconds, where no watch reports that the object was created."""
+        check = memory.references
+        return check.again_after if check and check.unmet else None
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _claim(self, key: Key, reference: Reference) -> Object | None:
+    def _claim(self, key: ModelKey, reference: Reference) -> Object | None:
         return self._store.get(PERSISTENT_VOLUME_CLAIM, reference.name, key.namespace)
 
-    def _remember(self, key: Key, claims: tuple[str, ...]) -> None:
-        before = self._claims.get(key, ())
-        if claims == before:
-            return
-        for name in set(before) - set(claims):
-            left = tuple(each for each in self._named_by[key.namespace, name] if each != key)
-            if left:
-                self._named_by[key.namespace, name] = left
-            else:
-                del self._named_by[key.namespace, name]
-        for name in set(claims) - set(before):
-            self._named_by[key.namespace, name] = (*self._named_by.get((key.namespace, name), ()), key)
-        if claims:
-            self._claims[key] = claims
-        else:
-            self._claims.pop(key, None)
-
-    async def _asked(self, key: Key, references: frozenset[Reference]) -> tuple[Lack, ...]:
+    async def _checked(
+        self, key: ModelKey, memory: ModelMemory, references: frozenset[Reference]
+    ) -> tuple[UnmetReference, ...]:
         if not references:
-            self._answers.pop(key, None)
+            memory.references = None
             return ()
-        known = self._answers.get(key)
-        if known and known.asked == references and known.is_fresh(self._clock()):
-            return known.lacks
-        lacks = tuple([lack for each in _by_object(references) for lack in await self._lacks_in(key, each)])
-        again = known.tries + 1 if known and known.lacks and known.asked == references else 1
-        self._answers[key] = Answer(references, lacks, self._clock(), again)
-        return lacks
+        known = memory.references
+        if known and known.references == references and known.is_fresh(self._clock()):
+            return known.unmet
+        known_unmet = known.unmet if known else ()
+        unmet = tuple(
+            [lack for each in _by_object(references) for lack in await self._unmet_in(key, each, known_unmet)]
+        )
+        tries = known.tries + 1 if known and known.unmet and known.references == references else 1
+        memory.references = ReferenceCheck(references, unmet, self._clock(), tries)
+        return unmet
 
-    async def _lacks_in(self, key: Key, references: Sequence[Reference]) -> Iterable[Lack]:
-        """What can't be found out is taken for there: a pod will tell."""
-        kind, name = ASKED_FOR[references[0].kind], references[0].name
+    async def _unmet_in(
+        self, key: ModelKey, references: Sequence[Reference], known: Sequence[UnmetReference]
+    ) -> Iterable[UnmetReference]:
+        """All of one object. What can't be looked up counts as met: the status of a pod will show otherwise."""
+        kind, name = LOOKED_UP[references[0].kind], references[0].name
         namespace = key.namespace if kind.namespaced else None
         try:
             if kind == SECRET and not await self._client.may_get(kind, name, key.namespace):
                 return ()
             if any(each.key for each in references):
-                return lacks_in(references, _keys(await self._client.find(kind, name, namespace)))
-            return lacks_in(references, () if await self._client.exists(kind, name, namespace) else None)
+                return unmet_in(references, _keys(await self._client.find(kind, name, namespace)))
+            return unmet_in(references, () if await self._client.exists(kind, name, namespace) else None)
         except ForbiddenError:
             return ()
         except KubeError:
-            return [each for each in self._lacked(key) if (each.kind, each.name) == (kind.name, name)]
-
-    def _lacked(self, key: Key) -> tuple[Lack, ...]:
-        answer = self._answers.get(key)
-        return answer.lacks if answer else ()
+            return [each for each in known if (each.kind, each.name) == (kind.name, name)]
 
 
 def _by_object(references: Iterable[Reference]) -> list[list[Reference]]:

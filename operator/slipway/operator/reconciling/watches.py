@@ -1,4 +1,5 @@
-"""What the operator watches: of each kind which objects, how much of them it keeps, and whom their changes concern."""
+"""What the operator watches: which objects of each kind, which of their fields it stores, and which LLMDeployments a
+change concerns."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from slipway.api.asked import writes
+from slipway.api.model_key import ModelKey
 from slipway.api.names import (
     ACTIVATOR_LABEL,
     FIELD_MANAGER,
@@ -22,7 +24,9 @@ from slipway.api.names import (
     WAKE_ANNOTATION,
     activator_slice,
 )
-from slipway.kube.kinds import (
+from slipway.kube.store import place_of, pruned
+from slipway.kube.watch import Watch, with_home
+from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,
@@ -43,18 +47,15 @@ from slipway.kube.kinds import (
     SERVING_RUNTIME,
     Object,
 )
-from slipway.kube.store import place_of, pruned
-from slipway.kube.watch import Watch, with_home
 from slipway.observing.keeping import OF_METADATA, WHICH, named, picked, pod_shown
-from slipway.operator.reconciling.home import Home
-from slipway.operator.reconciling.key import Key
+from slipway.operator.installation import Installation
 
-OF_PODS = "-predictor-"  # KServe names them so, after the InferenceService
-CUT_AT, LONGEST = 58, 63  # where Kubernetes cuts the name of a pod, to append five characters of its own
-MOST_OF_A_SPEC = 512 << 10  # characters, and of what has all of it in it: the CRD lets in no more, in practice
+OF_PODS = "-predictor-"  # in the names that KServe gives them, after the InferenceService's
+CUT_AT, LONGEST = 58, 63  # where Kubernetes truncates the name of a pod, to append five random characters
+MOST_OF_A_SPEC = 512 << 10  # characters, also of objects that contain all of it: the CRD admits no more, in practice
 MOST_OF_OURS = 64 << 10
 MOST_OF_A_CONFIG_MAP = 2 << 20  # in our own namespace
-MOST_OF_A_POD = 256 << 10  # with the last words of many containers
+MOST_OF_A_POD = 256 << 10  # with termination messages of many containers
 CHILDREN = {
     INFERENCE_SERVICE: MOST_OF_A_SPEC,
     SERVICE: MOST_OF_OURS,
@@ -66,98 +67,102 @@ CHILDREN = {
 
 def watches(
     *,
-    everyone: Callable[[], Iterable[Key]],
-    on_node: Callable[[str], Iterable[Key]],
+    everyone: Callable[[], Iterable[ModelKey]],
+    on_node: Callable[[str], Iterable[ModelKey]],
     node: Callable[[str], Object | None],
-    ports: Callable[[Object], Iterable[Key]],
-    home: Home,
-    on_claim: Callable[[Object], Iterable[Key]] = lambda _: (),
-) -> list[Watch[Key]]:
-    """`everyone`: all deployments; `on_node`: those with a pod on the node; `node`: as it is now, if it is there;
-    `ports`: whom a part of the table of ports concerns; `on_claim`: those that name the PersistentVolumeClaim.
+    ports: Callable[[Object], Iterable[ModelKey]],
+    installation: Installation,
+    on_claim: Callable[[Object], Iterable[ModelKey]] = lambda _: (),
+) -> list[Watch[ModelKey]]:
+    """`everyone`: all LLMDeployments; `on_node`: those with a pod on the node; `node`: the node as it is now, if it
+    exists; `ports`: those that a change of the port table concerns; `on_claim`: those that name the
+    PersistentVolumeClaim.
     """
     health = NodeHealth(on_node, node)
-    in_watched = partial(Watch[Key], namespaces=home.watched)
+    in_watched = partial(Watch[ModelKey], namespaces=installation.watched)
     of_models = partial(in_watched, packed=True)
     return [
-        of_models(LLM_DEPLOYMENT, lambda thing: [key_of(thing)], keep=what_is_wanted, largest=MOST_OF_A_SPEC),
+        of_models(LLM_DEPLOYMENT, lambda raw: [key_of(raw)], keep=stored_of_model, largest=MOST_OF_A_SPEC),
         *(
-            of_models(kind, owners_of, OWNER_LABEL, keep=what_is_ours, largest=largest)
+            of_models(kind, owners_of, OWNER_LABEL, keep=stored_of_child, largest=largest)
             for kind, largest in CHILDREN.items()
         ),
-        of_models(HORIZONTAL_POD_AUTOSCALER, whom_an_autoscaler_concerns, OWNER_LABEL, keep=without_what_is_kedas),
+        of_models(HORIZONTAL_POD_AUTOSCALER, concerned_by_autoscaler, OWNER_LABEL, keep=stored_of_autoscaler),
         of_models(POD, owner_of, OWNER_LABEL, keep=pod_shown, largest=MOST_OF_A_POD),
         Watch(
             ENDPOINT_SLICE,
-            lambda thing: whom_a_slice_concerns(thing, everyone, home),
+            lambda raw: concerned_by_slice(raw, everyone, installation),
             ACTIVATOR_LABEL,
-            namespaces=with_home(home.watched, home.namespace),
-            keep=partial(where_it_leads, home=home),
+            namespaces=with_home(installation.watched, installation.namespace),
+            keep=partial(stored_of_slice, installation=installation),
             packed=True,
         ),
-        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(home.namespace,), largest=MOST_OF_A_CONFIG_MAP),
-        *(of_models(kind, owner_of, OWNER_LABEL, keep=without_template) for kind in (DEPLOYMENT, REPLICA_SET)),
+        Watch(CONFIG_MAP, ports, PORT_TABLE_LABEL, namespaces=(installation.namespace,), largest=MOST_OF_A_CONFIG_MAP),
+        *(of_models(kind, owner_of, OWNER_LABEL, keep=stored_of_controller) for kind in (DEPLOYMENT, REPLICA_SET)),
         *(Watch(kind, lambda _: everyone()) for kind in (ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME)),
-        of_models(SERVING_RUNTIME, lambda thing: (key for key in everyone() if key[0] == place_of(thing)[0])),
-        of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=phase_alone),
-        Watch(NODE, health.concerns, keep=conditions_alone),
+        of_models(SERVING_RUNTIME, lambda raw: (key for key in everyone() if key[0] == place_of(raw)[0])),
+        of_models(PERSISTENT_VOLUME_CLAIM, on_claim, keep=stored_of_claim),
+        Watch(NODE, health.concerns, keep=stored_of_node),
         in_watched(
             CORE_EVENT,
             owner_of,
             field_selector="involvedObject.kind=Pod",
-            keep=what_an_event_tells,
-            adopt=partial(told_of_a_model, everyone=everyone),
+            keep=stored_of_event,
+            adopt=partial(event_about_a_model, everyone=everyone),
             is_hint=True,
         ),
     ]
 
 
-def key_of(deployment: Object) -> Key:
-    return Key(*place_of(deployment))
+def key_of(deployment: Object) -> ModelKey:
+    return ModelKey(*place_of(deployment))
 
 
-def owner_of(thing: Object) -> Iterable[Key]:
-    namespace, _ = place_of(thing)
-    return [Key(namespace, thing["metadata"]["labels"][OWNER_LABEL])]
+def owner_of(raw: Object) -> Iterable[ModelKey]:
+    namespace, _ = place_of(raw)
+    return [ModelKey(namespace, raw["metadata"]["labels"][OWNER_LABEL])]
 
 
-def owners_of(child: Object) -> Iterable[Key]:
-    """By its label and by its owner reference: somebody may have changed either."""
+def owners_of(child: Object) -> Iterable[ModelKey]:
+    """By its label and by its owner reference: others may have changed either."""
     namespace, _ = place_of(child)
     references = child["metadata"].get("ownerReferences") or []
-    return {*owner_of(child), *(Key(namespace, each["name"]) for each in references if each.get("kind") == KIND)}
+    return {*owner_of(child), *(ModelKey(namespace, each["name"]) for each in references if each.get("kind") == KIND)}
 
 
-def whom_a_slice_concerns(thing: Object, everyone: Callable[[], Iterable[Key]], home: Home) -> Iterable[Key]:
-    """Where an activator is concerns all; who answers for a model, its pods tell. Slices have the Service's labels."""
-    labels = thing["metadata"].get("labels") or {}
+def concerned_by_slice(
+    raw: Object, everyone: Callable[[], Iterable[ModelKey]], installation: Installation
+) -> Iterable[ModelKey]:
+    """The addresses of an activator concern all; a model's own endpoints are known from its pods. Slices have the
+    Service's labels."""
+    labels = raw["metadata"].get("labels") or {}
     if OWNER_LABEL not in labels:
-        is_at_home = place_of(thing)[0] == home.namespace
-        return everyone() if is_at_home and labels.get(SERVICE_LABEL) in home.activators else ()
-    is_extra = thing["metadata"]["name"] == activator_slice(labels[OWNER_LABEL])
-    return owners_of(thing) if is_extra else ()
+        is_at_home = place_of(raw)[0] == installation.namespace
+        return everyone() if is_at_home and labels.get(SERVICE_LABEL) in installation.activators else ()
+    is_extra = raw["metadata"]["name"] == activator_slice(labels[OWNER_LABEL])
+    return owners_of(raw) if is_extra else ()
 
 
-def whom_an_autoscaler_concerns(autoscaler: Object) -> Iterable[Key]:
+def concerned_by_autoscaler(autoscaler: Object) -> Iterable[ModelKey]:
     return owners_of(autoscaler) if _is_ours(autoscaler) else ()
 
 
 def _is_ours(autoscaler: Object) -> bool:
-    """KEDA hands our labels on to the one that it makes, which has another name and changes with each of its looks."""
+    """KEDA copies our labels to its own, which has another name and changes with each of its polls."""
     metadata = autoscaler["metadata"]
     return bool(metadata["name"] == metadata["labels"][OWNER_LABEL])
 
 
 @dataclass
 class NodeHealth:
-    """Nodes report every few minutes, and only a change of their readiness concerns anybody, or that they are gone."""
+    """Filters the status updates of nodes, every few minutes: only a change of readiness, or a deletion, matters."""
 
-    on_node: Callable[[str], Iterable[Key]]
+    on_node: Callable[[str], Iterable[ModelKey]]
     node: Callable[[str], Object | None]
     known: dict[str, str] = field(default_factory=dict)
 
-    def concerns(self, changed: Object) -> Iterable[Key]:
-        """The last that is heard of a node looks like all that was heard before, so its place is looked at."""
+    def concerns(self, changed: Object) -> Iterable[ModelKey]:
+        """A deletion looks like any other change, so the store shows whether the node still exists."""
         name = changed["metadata"]["name"]
         there = self.node(name)
         if there is None:
@@ -174,27 +179,27 @@ def _readiness(node: Object) -> str:
     return next((str(each["status"]) for each in conditions if each["type"] == "Ready"), "")
 
 
-# --- what is kept ----------------------------------------------------------------------------------------------------
+# --- what is stored --------------------------------------------------------------------------------------------------
 
 
-def what_is_wanted(deployment: Object) -> Object:
-    """All of its spec and status. Of what is written beside, what is read: labels and annotations have no bounds."""
+def stored_of_model(deployment: Object) -> Object:
+    """All of its spec and status, and the metadata that are read: labels and annotations are unbounded."""
     metadata = picked(deployment["metadata"], (*OF_METADATA, "generation"))
     annotations = picked(deployment["metadata"].get("annotations") or {}, OF_ANNOTATIONS)
-    beside = {"annotations": annotations, "managedFields": writes(deployment["metadata"].get("managedFields") or [])}
-    return {**deployment, "metadata": {**metadata, **{name: each for name, each in beside.items() if each}}}
+    further = {"annotations": annotations, "managedFields": writes(deployment["metadata"].get("managedFields") or [])}
+    return {**deployment, "metadata": {**metadata, **{name: each for name, each in further.items() if each}}}
 
 
-def what_is_ours(child: Object) -> Object:
-    """All that we have set, since others may change it; of what its controller says, what is read.
+def stored_of_child(child: Object) -> Object:
+    """All that we have set, since others may change it, and the part of its status that is read.
 
-    Of what has another name than ours have, or is somebody else's by owner and labels, whose it is.
+    Of an object that isn't ours by name, owner and labels, only its owner.
     """
     if not _may_be_ours(child):
         return named(child, "ownerReferences")
     kept = KEPT_OF_STATUS.get(child.get("kind", ""), ())
-    told = child.get("status") or {}
-    status = {name: told[name] for name in kept if name in told}
+    reported = child.get("status") or {}
+    status = {name: reported[name] for name in kept if name in reported}
     fields_of = FIELD_MANAGER if child.get("kind") == INFERENCE_SERVICE.name else ""  # whose values are read elsewhere
     return {**pruned(child, fields_of=fields_of), **({"status": status} if "status" in child else {})}
 
@@ -205,32 +210,32 @@ def _may_be_ours(child: Object) -> bool:
     return child["metadata"]["name"] == labels[OWNER_LABEL] and (is_owned or labels.get(MANAGED_BY_LABEL) == MANAGED_BY)
 
 
-def without_what_is_kedas(autoscaler: Object) -> Object:
+def stored_of_autoscaler(autoscaler: Object) -> Object:
     return pruned(autoscaler) if _is_ours(autoscaler) else named(autoscaler)
 
 
-def where_it_leads(endpoint_slice: Object, home: Home) -> Object:
-    """Of the activator, and of what we have made; where a model's Service leads else, its pods tell."""
+def stored_of_slice(endpoint_slice: Object, installation: Installation) -> Object:
+    """The activator's slices and ours; other endpoints of a model's Service are known from its pods."""
     namespace, name = place_of(endpoint_slice)
     owner = (endpoint_slice["metadata"].get("labels") or {}).get(OWNER_LABEL)
-    is_read = name == activator_slice(owner) if owner else namespace == home.namespace
+    is_read = name == activator_slice(owner) if owner else namespace == installation.namespace
     return pruned(endpoint_slice) if is_read else named(endpoint_slice)
 
 
-def without_template(thing: Object) -> Object:
-    spec = {"replicas": thing["spec"]["replicas"]} if "replicas" in thing["spec"] else {}
+def stored_of_controller(raw: Object) -> Object:
+    spec = {"replicas": raw["spec"]["replicas"]} if "replicas" in raw["spec"] else {}
     return {
-        **named(thing, "ownerReferences"),
+        **named(raw, "ownerReferences"),
         "spec": spec,
-        "status": picked(thing.get("status") or {}, KEPT_OF_MAKERS),
+        "status": picked(raw.get("status") or {}, KEPT_OF_MAKERS),
     }
 
 
-def conditions_alone(node: Object) -> Object:
+def stored_of_node(node: Object) -> Object:
     return {**pruned(node), "spec": {}, "status": {"conditions": node.get("status", {}).get("conditions") or []}}
 
 
-def phase_alone(claim: Object) -> Object:
+def stored_of_claim(claim: Object) -> Object:
     metadata = {name: claim["metadata"].get(name) for name in WHICH}
     return {"metadata": metadata, "status": {"phase": (claim.get("status") or {}).get("phase", "")}}
 
@@ -256,21 +261,21 @@ KEPT_OF_EVENTS = (
 )
 
 
-def what_an_event_tells(event: Object) -> Object:
+def stored_of_event(event: Object) -> Object:
     kept = picked(event, (name for name in KEPT_OF_EVENTS if event.get(name)))
     return {**kept, "metadata": {name: event["metadata"].get(name) for name in WHICH}}
 
 
-def told_of_a_model(event: Object, *, everyone: Callable[[], Iterable[Key]]) -> Object | None:
-    """Only events of our pods; with the owner's label, by which all else is found, too."""
+def event_about_a_model(event: Object, *, everyone: Callable[[], Iterable[ModelKey]]) -> Object | None:
+    """Only events about our pods, with the owner's label added, by which all other objects are found, too."""
     about = event.get("involvedObject") or {}
     owner = _owner_in_name(about.get("name", ""), place_of(event)[0], everyone)
     return {**event, "metadata": {**event["metadata"], "labels": {OWNER_LABEL: owner}}} if owner else None
 
 
-def _owner_in_name(pod: str, namespace: str, everyone: Callable[[], Iterable[Key]]) -> str:
+def _owner_in_name(pod: str, namespace: str, everyone: Callable[[], Iterable[ModelKey]]) -> str:
     owner, separator, _ = pod.rpartition(OF_PODS)
     if separator or len(pod) < LONGEST:
         return owner
-    beginnings = {f"{name}{OF_PODS}"[:CUT_AT]: name for home, name in everyone() if home == namespace}
-    return next((name for begin, name in beginnings.items() if pod.startswith(begin)), "")
+    prefixes = {f"{name}{OF_PODS}"[:CUT_AT]: name for home, name in everyone() if home == namespace}
+    return next((name for prefix, name in prefixes.items() if pod.startswith(prefix)), "")

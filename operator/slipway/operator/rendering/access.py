@@ -1,16 +1,16 @@
-"""`spec.access` as the guard in the pod is told of it: where the API keys are mounted, and what each of them may do."""
+"""`spec.access` as the guard in the pod gets it: where the Secret with the API keys is mounted."""
 
 from __future__ import annotations
 
-from slipway.api.llmdeployment import AccessSpec
-from slipway.operator.rendering.desired import Object
+from slipway.api.exposure import AccessSpec
+from slipway.objects.kinds import Object
 
 KEYS_FOLDER = "/etc/slipway/api-keys"
 KEYS_VOLUME = "slipway-api-keys"
 
 
 def volumes(access: AccessSpec) -> list[Object]:
-    """The Secret of the keys: changed ones reach the pod without a restart."""
+    """Mounts the Secret with the keys: changes reach the pod without a restart."""
     secret = access.api_keys_secret
     return [{"name": KEYS_VOLUME, "secret": {"secretName": secret}}] if secret else []
 

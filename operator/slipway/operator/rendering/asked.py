@@ -1,6 +1,6 @@
-"""What is told of the annotations by which people ask a model to wake or to sleep, where they don't do what they say.
+"""Remarks on the annotations that wake a model or send it to sleep, where they have no effect.
 
-The activator carries them out. Nothing that is rendered follows from them.
+The activator carries them out; no rendered object depends on them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import NamedTuple
 from slipway.api import asked, units
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
-from slipway.operator.rendering.desired import World
 from slipway.operator.rendering.schedule import Kept
 
 PAUSED = f"{PAUSED_ANNOTATION} keeps the number of replicas as it is: remove that first"
@@ -21,14 +20,12 @@ LONGEST_HOLD = 3600.0  # seconds, whatever Auto stands for
 NEVER_ZERO = "scaling.autoscaler {} never scales to zero: let it be KEDA, and scaling.minReplicas 0"
 
 
-def told_of_what_is_asked(deployment: LLMDeployment, kept: Kept, world: World) -> Iterator[str]:
-    """What has no effect, for as long as it would have one."""
-    annotations, now = deployment.metadata.annotations, world.now
+def remarks_on_annotations(deployment: LLMDeployment, kept: Kept, now: datetime) -> Iterator[str]:
+    """A sentence for each annotation without effect, during the time in which it would have one."""
+    annotations = deployment.metadata.annotations
     yield from asked.objections(annotations, now)
-    if now is None:
-        return
     for late in _late(deployment):
-        if late.is_told(now):
+        if late.is_reported(now):
             yield asked.late(late.name, annotations[late.name])
     found, lasting = asked.asked(annotations), _lasting(deployment)
     woken, sent_to_sleep = found.woken(now), found.sent_to_sleep(now)
@@ -38,20 +35,18 @@ def told_of_what_is_asked(deployment: LLMDeployment, kept: Kept, world: World) -
         yield f"{SLEEP_ANNOTATION}: the model stays awake, because {why}."
 
 
-def next_moment(deployment: LLMDeployment, world: World) -> datetime | None:
-    """When something else may be told of them."""
-    if world.now is None:
-        return None
+def next_moment(deployment: LLMDeployment, now: datetime) -> datetime | None:
+    """When the remarks may change."""
     found = asked.asked(deployment.metadata.annotations)
     changes = [
-        found.next_moment(world.now, _lasting(deployment), -asked.FURTHEST),
-        *(late.until for late in _late(deployment) if late.is_told(world.now)),
+        found.next_moment(now, _lasting(deployment), -asked.FURTHEST),
+        *(late.until for late in _late(deployment) if late.is_reported(now)),
     ]
     return min(filter(None, changes), default=None)
 
 
-class Late(NamedTuple):
-    """One that was over when it was written."""
+class LateAnnotation(NamedTuple):
+    """An annotation whose effect was over when it was written."""
 
     name: str
     written: datetime
@@ -60,17 +55,17 @@ class Late(NamedTuple):
     def until(self) -> datetime:
         return self.written + timedelta(seconds=asked.TOLD_FOR)
 
-    def is_told(self, now: datetime) -> bool:
+    def is_reported(self, now: datetime) -> bool:
         return now < self.until
 
 
-def _late(deployment: LLMDeployment) -> Iterator[Late]:
-    """One that has done what it does stays on the object, too. So what counts is when it was written."""
+def _late(deployment: LLMDeployment) -> Iterator[LateAnnotation]:
+    """An annotation that had its effect stays on the object, too. So the time at which it was written counts."""
     metadata = deployment.metadata
     for name, lasting in ((WAKE_ANNOTATION, _waking(deployment)), (SLEEP_ANNOTATION, _lasting(deployment))):
         at, written = asked.moment(metadata.annotations.get(name)), asked.written(name, metadata.managed_fields)
         if written and asked.is_late(at, written, lasting):
-            yield Late(name, written)
+            yield LateAnnotation(name, written)
 
 
 def _lasting(deployment: LLMDeployment) -> float:
@@ -78,13 +73,13 @@ def _lasting(deployment: LLMDeployment) -> float:
 
 
 def _waking(deployment: LLMDeployment) -> float:
-    """It wakes for no longer than a request would wait."""
+    """A wake lasts no longer than a request would be held."""
     timeout = deployment.spec.scaling.hold.timeout
     return min(_lasting(deployment), LONGEST_HOLD if timeout == "Auto" else units.seconds(timeout))
 
 
 def _keeps_asleep(deployment: LLMDeployment) -> str:
-    """Empty: nothing does."""
+    """The reason, or an empty string."""
     if deployment.is_paused:
         return PAUSED
     autoscaler = deployment.spec.scaling.autoscaler
@@ -92,7 +87,7 @@ def _keeps_asleep(deployment: LLMDeployment) -> str:
 
 
 def _keeps_awake(deployment: LLMDeployment, kept: Kept) -> str:
-    """Empty: nothing does."""
+    """The reason, or an empty string."""
     if deployment.is_paused:
         return PAUSED
     autoscaler = deployment.spec.scaling.autoscaler

@@ -1,59 +1,56 @@
-"""The HorizontalPodAutoscaler of `autoscaler: HPA`, for clusters without KEDA. It adds and takes away replicas by
+"""The HorizontalPodAutoscaler of `autoscaler: HPA`, for clusters without KEDA. It scales replicas by one metric:
 
-| what | where | who tells it |
+| metric | when | source |
 |---|---|---|
-| the CPU of the engine's container | llama.cpp, where the spec names no target | metrics-server |
-| requests in flight | any other engine, and with `target.inFlight` | an adapter of Prometheus's metrics |
+| CPU usage of the engine's container | llama.cpp, where the spec sets no target | metrics-server |
+| requests in flight | any other engine, and with `target.inFlight` | an adapter for Prometheus metrics |
 
-It never scales from zero: as long as there are fewer replicas than its minimum, Slipway brings them (`replica_bounds`).
+It never scales from zero: while there are fewer replicas than its minimum, Slipway adds them (`replica_bounds`).
 """
 
 from __future__ import annotations
 
 from slipway.api.engine import ANY_CONCURRENCY
 from slipway.api.engine_flags import LLAMACPP
-from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.scaling import ScalingSpec
+from slipway.objects.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, Object, ObjectKey
+from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan
-from slipway.operator.rendering.desired import Object, ObjectReference, World
-from slipway.operator.rendering.metadata import owned
+from slipway.operator.rendering.desired import Child
+from slipway.operator.rendering.metadata import child, key_of_child
 from slipway.operator.rendering.podmonitor import IN_FLIGHT
 from slipway.operator.rendering.runtimes import CONTAINER
 from slipway.operator.rendering.scaling import EXTERNAL, SCALE_DOWN, predictor_deployment
 from slipway.operator.rendering.schedule import Kept
 
-API_VERSION, KIND = "autoscaling/v2", "HorizontalPodAutoscaler"
-BUSY = 80  # percent of the CPU that a replica asks for
+BUSY = 80  # percent of a replica's CPU request
 
 
 def autoscaler(
-    deployment: LLMDeployment, plan: Plan, kept: Kept, world: World, *, autoscaler_class: str
-) -> Object | ObjectReference | None:
-    """The object to apply, or the one to delete, or nothing as long as there is nothing to scale."""
-    whose, spec = deployment.metadata, deployment.spec.scaling
+    deployment: LLMDeployment, plan: Plan, kept: Kept, snapshot: Snapshot, *, autoscaler_class: str
+) -> Child | ObjectKey | None:
+    """The object to apply, or the key of the one to delete, or None while there is nothing to scale."""
+    spec, target = deployment.spec.scaling, predictor_deployment(deployment.metadata.name)
     if not is_wanted(spec) or deployment.is_paused:
-        return ObjectReference(API_VERSION, KIND, whose.namespace, whose.name)
-    if autoscaler_class != EXTERNAL or world.deployment is None or world.scaled_object is not None:
+        return key_of_child(HORIZONTAL_POD_AUTOSCALER, deployment)
+    if autoscaler_class != EXTERNAL or snapshot.deployment_named(target) is None or snapshot.scaled_object is not None:
         return None
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": owned(deployment),
-        "spec": {
-            "scaleTargetRef": {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "name": predictor_deployment(whose.name),
-            },
+    return child(
+        HORIZONTAL_POD_AUTOSCALER,
+        deployment,
+        spec={
+            "scaleTargetRef": {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.name, "name": target},
             "minReplicas": kept.replicas,
             "maxReplicas": spec.max_replicas,
             "metrics": [_cpu() if _goes_by_cpu(plan, spec) else _in_flight(plan, spec)],
             "behavior": {"scaleDown": SCALE_DOWN},
         },
-    }
+    )
 
 
 def is_wanted(spec: ScalingSpec) -> bool:
-    """Between two bounds that are the same there is nothing to choose."""
+    """With equal bounds there is nothing to choose."""
     return spec.autoscaler == "HPA" and spec.min_replicas < spec.max_replicas
 
 

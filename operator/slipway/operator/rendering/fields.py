@@ -1,4 +1,4 @@
-"""What of a live object its applier has set: read from its managedFields, as the API server keeps them. Pure."""
+"""Which fields of a live object Slipway has set: read from the managedFields that the API server stores. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.api.names import FIELD_MANAGER
-from slipway.operator.rendering.desired import Object
+from slipway.objects.kinds import Object
 
 
 def set_by_us(live: Object) -> Object:
-    """The object as we have applied it last; without what others have added, and without what they have changed."""
+    """The object as we applied it last, without the fields that others have added or changed."""
     mine: Object = {}
     for entry in live["metadata"].get("managedFields") or []:
         if is_our_entry(entry):
@@ -21,13 +21,13 @@ def set_by_us(live: Object) -> Object:
 
 
 def is_our_entry(entry: Mapping[str, Any]) -> bool:
-    """Where a webhook changes something of ours, the API server notes an entry of the same manager and another kind."""
-    told = entry.get("manager"), entry.get("operation"), entry.get("subresource", "")
-    return told == (FIELD_MANAGER, "Apply", "")
+    """Where a webhook changes a field of ours, the API server adds an entry of the same manager, not of an apply."""
+    identity = entry.get("manager"), entry.get("operation"), entry.get("subresource", "")
+    return identity == (FIELD_MANAGER, "Apply", "")
 
 
 def _picked(live: Any, fields: Mapping[str, Any]) -> Any:
-    """`fields`: what is ours of it, by `f:NAME`, or by `k:KEYS` for items of a list; nothing below: all of it."""
+    """`fields`: the paths that are ours, as `f:NAME`, or as `k:KEYS` for items of a list; empty: the entire value."""
     below = {name: each for name, each in fields.items() if name != "."}
     if not below:
         return live
@@ -40,8 +40,8 @@ def _picked(live: Any, fields: Mapping[str, Any]) -> Any:
 
 
 def _is_item(item: Any, key: str) -> bool:
-    what, _, told = key.partition(":")
+    what, _, text = key.partition(":")
     if what == "v":
-        return bool(item == json.loads(told))
-    keys = json.loads(told) if what == "k" else {}
+        return bool(item == json.loads(text))
+    keys = json.loads(text) if what == "k" else {}
     return isinstance(item, dict) and bool(keys) and all(item.get(name) == value for name, value in keys.items())

@@ -1,7 +1,7 @@
 """The InferenceService, from which KServe makes the Deployment. What all models of an engine share is in its runtime.
 
-KServe copies the labels and annotations of an InferenceService to its pods, so that any change of one starts all pods
-anew. Its metadata therefore holds only what is decided here; what others write on the LLMDeployment stays there.
+KServe copies the labels and annotations of an InferenceService to its pods, so changing one restarts all pods. Its
+metadata therefore holds only what is decided here; labels and annotations of the LLMDeployment are not copied.
 """
 
 from __future__ import annotations
@@ -12,34 +12,38 @@ from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.pod import PodSpecExtras
 from slipway.api.schema import ApiModel
 from slipway.api.units import seconds
+from slipway.objects.kinds import INFERENCE_SERVICE, Object
 from slipway.operator.planning import Plan
 from slipway.operator.rendering import access
-from slipway.operator.rendering.desired import Object
+from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import Engine
-from slipway.operator.rendering.metadata import our_labels, owned
+from slipway.operator.rendering.metadata import child, our_labels
 from slipway.operator.rendering.scaling import CLASS_ANNOTATION, replicas
 from slipway.operator.rendering.storage import image_pull_secrets, secret_annotation, storage
 
-CLUSTER_LOCAL = {"networking.kserve.io/visibility": "cluster-local"}  # no ingress: the way in is the Service NAME
+CLUSTER_LOCAL = {"networking.kserve.io/visibility": "cluster-local"}  # no ingress: clients use the Service
 STANDARD_MODE = {"serving.kserve.io/deploymentMode": "Standard"}
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
-LONGEST_REQUEST = 3600  # seconds; where KServe makes an HTTPRoute, its default of 60 would cut answers off
-UNTIL_GONE = 15  # seconds beside draining: the wait before it, until no Service leads here, and the end after it
-WAIT = 5  # of those, the first, where the engine itself doesn't wait
+LONGEST_REQUEST = 3600  # seconds; where KServe makes an HTTPRoute, its default of 60 would cut off long responses
+UNTIL_GONE = (
+    15  # seconds besides draining: the wait before it, until no Service leads to the pod, and the exit after it
+)
+WAIT = 5  # of those, the seconds before draining, where the engine itself doesn't wait
 
 
 def inference_service(
     deployment: LLMDeployment, plan: Plan, engine: Engine, *, strategy: Object, autoscaler: str
-) -> Object:
+) -> Child:
     spec = deployment.spec
     annotations = {**STANDARD_MODE, CLASS_ANNOTATION: autoscaler, **secret_annotation(spec)}
     of_predictor, of_model = storage(spec)
-    return {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": owned(deployment, labels=CLUSTER_LOCAL, annotations=annotations),
-        "spec": {
+    return child(
+        INFERENCE_SERVICE,
+        deployment,
+        labels=CLUSTER_LOCAL,
+        annotations=annotations,
+        spec={
             "predictor": {
                 **replicas(spec.scaling, autoscaler),
                 "timeout": LONGEST_REQUEST,
@@ -49,7 +53,7 @@ def inference_service(
                 "model": {**_container(deployment, plan, engine), **of_model},
             }
         },
-    }
+    )
 
 
 def grace_period(spec: LLMDeploymentSpec) -> int:
@@ -87,13 +91,13 @@ def _container(deployment: LLMDeployment, plan: Plan, engine: Engine) -> Object:
         env=_environment(deployment, engine),
         resources=_given(**plan.resources),
         volumeMounts=[*(_written(mount) for mount in pod.volume_mounts), *access.volume_mounts(spec.access)],
-        lifecycle=_wait_before_the_end(spec, engine.drains_for),
+        lifecycle=_wait_before_sigterm(spec, engine.drains_for),
     )
 
 
-def _wait_before_the_end(spec: LLMDeploymentSpec, drains_for: float | None) -> Object | None:
-    """Where the engine itself would drain for less than the spec wants, the rest of that time comes before it is asked
-    to end: no new request leads there any more, and those that run go on."""
+def _wait_before_sigterm(spec: LLMDeploymentSpec, drains_for: float | None) -> Object | None:
+    """Where the engine drains for less time than the spec wants, the rest of that time passes before SIGTERM: no new
+    request arrives any more, and running ones continue."""
     if drains_for is None:
         return None
     missing = math.ceil(seconds(spec.rollout.drain_timeout) - drains_for)
@@ -101,7 +105,7 @@ def _wait_before_the_end(spec: LLMDeploymentSpec, drains_for: float | None) -> O
 
 
 def _environment(deployment: LLMDeployment, engine: Engine) -> list[Object]:
-    """The engine's, then the spec's, which may change the engine's."""
+    """The engine's variables, overridden and extended by the spec's."""
     ours = {name: {"name": name, "value": value} for name, value in engine.environment(deployment).items()}
     theirs = {variable.name: _written(variable) for variable in deployment.spec.pod.env}
     return [*(ours | theirs).values()]
@@ -112,5 +116,5 @@ def _written(part: ApiModel) -> Object:
 
 
 def _given(**fields: object) -> Object:
-    """Only what there is: a field that says nothing is left to others."""
+    """Leaves empty fields out, so that others may set them."""
     return {name: value for name, value in fields.items() if value not in (None, {}, [])}

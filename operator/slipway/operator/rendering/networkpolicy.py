@@ -1,52 +1,57 @@
-"""Who reaches the pods: clients the engine's port, the activator the runtime's too, Prometheus the metrics' alone.
+"""Who reaches the pods: clients the engine's port, the activator the runtime's port too, Prometheus the metrics only.
 
-An engine's port guards little by itself; so what isn't needed from outside is closed, and `access.allowFrom` closes
-the rest. Kubelets always get through to their own pods' probes.
+An engine protects its port poorly, so all ports that no one needs are closed, and `access.allowFrom` restricts the
+rest. Probes by the kubelet of the pod's own node always pass.
 """
 
 from __future__ import annotations
 
 from slipway.api import names
-from slipway.api.llmdeployment import LLMDeployment, Peer
-from slipway.operator.rendering.desired import Object, World
+from slipway.api.exposure import Peer
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.objects.kinds import NETWORK_POLICY, Object
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.installation import Installation
+from slipway.operator.rendering.activator import activator_for
+from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import Engine
-from slipway.operator.rendering.metadata import owned
+from slipway.operator.rendering.metadata import child
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 NAME_LABEL = "app.kubernetes.io/name"
 
 
-def network_policy(deployment: LLMDeployment, world: World, engine: Engine) -> Object:
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": owned(deployment),
-        "spec": {
+def network_policy(deployment: LLMDeployment, snapshot: Snapshot, installation: Installation, engine: Engine) -> Child:
+    activator = _activator(installation.namespace, activator_for(snapshot).service)
+    return child(
+        NETWORK_POLICY,
+        deployment,
+        spec={
             "podSelector": {"matchLabels": {names.OWNER_LABEL: deployment.metadata.name}},
             "policyTypes": ["Ingress"],
             "ingress": [
                 *_clients(deployment.spec.access.allow_from, engine.port),
-                {"from": [_activator(world)], "ports": _ports(*_asked(engine))},
-                *_prometheus(world.prometheus_namespaces, engine.metrics_port),
+                {"from": [activator], "ports": _ports(*_ports_of_activator(engine))},
+                *_prometheus(installation.prometheus_namespaces, engine.metrics_port),
             ],
         },
-    }
+    )
 
 
-def _asked(engine: Engine) -> list[int]:
-    """By the activator: it forwards requests, reads metrics, and asks whether a replica is ready."""
+def _ports_of_activator(engine: Engine) -> list[int]:
+    """The activator forwards requests, reads metrics, and polls whether a replica is ready."""
     return [*dict.fromkeys((engine.port, names.RUNTIME_PORT, engine.metrics_port, engine.readiness_port))]
 
 
-def _activator(world: World) -> Object:
+def _activator(namespace: str, service: str) -> Object:
     return {
-        "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: world.slipway_namespace}},
-        "podSelector": {"matchLabels": {NAME_LABEL: world.activator_service}},
+        "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: namespace}},
+        "podSelector": {"matchLabels": {NAME_LABEL: service}},
     }
 
 
 def _prometheus(namespaces: tuple[str, ...], metrics_port: int) -> list[Object]:
-    """By the name of its namespace, which nobody can give to another: a pod's labels are whatever its owner likes."""
+    """By the name of its namespace, which can't be forged; any owner of a pod can choose the pod's labels."""
     if not namespaces:
         return []
     among: Object = {"key": NAMESPACE_LABEL, "operator": "In", "values": list(namespaces)}
@@ -54,7 +59,7 @@ def _prometheus(namespaces: tuple[str, ...], metrics_port: int) -> list[Object]:
 
 
 def _clients(allowed: list[Peer] | None, engine_port: int) -> list[Object]:
-    """Everybody by default; nobody by an empty list, which as a NetworkPolicy's `from` would mean everybody."""
+    """All clients by default; none with an empty list, which as a NetworkPolicy's `from` would mean all."""
     if allowed is None:
         return [{"ports": _ports(engine_port)}]
     peers = [peer.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True) for peer in allowed]

@@ -1,12 +1,12 @@
 """Keeps an upgrade of Slipway from restarting models. Pure.
 
-KServe replaces a model's pods whenever their part of its InferenceService changes, and a newer Slipway may write that
-part differently, or name a newer runtime; so may this one, once a profile has changed. So the part stays as it was when
-the pods were made, until the object itself asks for another: by a change of its spec that concerns the pods, or by the
-annotation `slipway.dev/sync`. All else (replicas, autoscalers, policies, Services) follows at once.
+KServe replaces a model's pods whenever their part of its InferenceService changes. A newer Slipway may write that part
+differently, or name a newer runtime; so may this version, once a profile has changed. So the part stays as it was when
+the pods were made, until the LLMDeployment requests another: by a change of its spec that concerns the pods, or by the
+annotation `slipway.dev/sync`. All else (replicas, autoscalers, policies, Services) changes immediately.
 
-Nothing is kept for it but two digests in the status: the part itself is read from the live InferenceService, whose
-managedFields tell what Slipway has set. ADR 0017 tells why.
+Only two digests in the status are stored for it: the part itself is read from the live InferenceService, whose
+managedFields show what Slipway has set. ADR 0017 explains why.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.names import RUNTIME_LABEL
 from slipway.api.reasons import ConditionType
 from slipway.api.status import MadeStatus
+from slipway.objects.kinds import Object
+from slipway.observing.pods import has_pod_on_node
+from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan
-from slipway.operator.rendering.desired import Object, World
 from slipway.operator.rendering.fields import set_by_us
 from slipway.operator.rendering.plain import digest, plain, text
 from slipway.operator.rendering.scaling import CLASS_ANNOTATION
@@ -37,67 +39,72 @@ NOT_OF_PODS: Mapping[str, Any] = {
 }
 """Fields of the spec that change no pod."""
 NOT_OF_PREDICTORS_PODS = frozenset({"minReplicas", "maxReplicas", "deploymentStrategy"})
-PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update tells what a new one would change."
+PLANNED_BEFORE = "Its pods keep the plan by which they were made; status.update shows what a new one would change."
 MOST_CHANGES, LONGEST_CHANGE, LONGEST_VALUE = 16, 256, 80
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
-    inference_service: Object  # what is to be applied
-    made: MadeStatus  # and what made its pods
-    update: Object | None = None  # what would change, as the status tells it
+    """The InferenceService to apply, with the pods' part of this version or of an earlier one."""
+
+    inference_service: Object  # to be applied
+    made: MadeStatus  # what its pods were made of
+    update: Object | None = None  # what would change, for the status
     is_kept: bool = False
 
 
-def pinned(wanted: Object, deployment: LLMDeployment, plan: Plan, runtime: Object, world: World) -> Pinned:
-    """`wanted`: the InferenceService as this version writes it now, by this plan and this runtime."""
+def pinned(
+    wanted: Object, deployment: LLMDeployment, plan: Plan, runtime: Object, snapshot: Snapshot, *, version: str
+) -> Pinned:
+    """`wanted`: the InferenceService as this version of Slipway writes it now, with this plan and this runtime."""
+    status = snapshot.status or {}
     now = MadeStatus(
-        version=world.version,
-        spec=digest(_asked(deployment.spec, runtime)),
+        version=version,
+        spec=digest(_requested(deployment.spec, runtime)),
         pods=digest(of_pods(wanted)),
         sync=deployment.sync,
         accelerator=plan.profile,
         gpus_per_replica=plan.gpus_per_replica,
         max_concurrency=plan.max_concurrency,
     )
-    ours = set_by_us(world.inference_service) if world.inference_service else {}
-    before = _made(world.status) or _adopted(ours, deployment, world.status, now)
+    ours = set_by_us(snapshot.inference_service) if snapshot.inference_service else {}
+    before = _made(status) or _adopted(ours, deployment, status, now)
     if not ours or before is None or digest(of_pods(ours)) == now.pods:
         return Pinned(inference_service=wanted, made=now)
     is_another = before.version != now.version or runtime_name(ours) != runtime_name(wanted)
-    if not (is_another or world.has_pods) or not _is_as_asked(before, now, ours):
+    if not (is_another or has_pod_on_node(snapshot)) or not _is_as_asked(before, now, ours):
         return Pinned(inference_service=wanted, made=now)
-    update = {"version": world.version, "changes": changes(plain(of_pods(ours)), plain(of_pods(wanted)))}
+    update = {"version": version, "changes": changes(plain(of_pods(ours)), plain(of_pods(wanted)))}
     return Pinned(inference_service=_with_pods_of(ours, wanted), made=before, update=update, is_kept=True)
 
 
 def _is_as_asked(before: MadeStatus, now: MadeStatus, ours: Object) -> bool:
-    """Whether the object asks for what it did then, and nobody has changed by hand what was made of it."""
-    asks_again = now.sync not in ("", before.sync)  # to take the annotation away asks for nothing
+    """Whether the spec requests the same pods as then, and their part was not changed by hand."""
+    asks_again = now.sync not in ("", before.sync)  # removing the annotation requests nothing
     return before.spec == now.spec and not asks_again and before.pods == digest(of_pods(ours))
 
 
 def _adopted(ours: Object, deployment: LLMDeployment, status: Object, now: MadeStatus) -> MadeStatus | None:
-    """Versions before this mechanism wrote nothing down. What they made is kept, if it is for the spec as it is."""
+    """Versions before this mechanism recorded nothing. Their pods are kept, if they match the current spec."""
     conditions = {each["type"]: each["status"] for each in status.get("conditions") or []}
     is_followed = status.get("observedGeneration") == deployment.metadata.generation
     if not is_followed or conditions.get(ConditionType.STALLED) == "True":
         return None
-    told = status.get("plan") or {}
-    plan = {name: told[name] for name in ("accelerator", "gpusPerReplica", "maxConcurrency") if told.get(name)}
+    reported = status.get("plan") or {}
+    plan = {name: reported[name] for name in ("accelerator", "gpusPerReplica", "maxConcurrency") if reported.get(name)}
     then = {"version": OLDER, "spec": now.spec, "pods": digest(of_pods(ours)), "sync": now.sync}
     return _made({"made": plan | then})
 
 
 def _made(status: Object) -> MadeStatus | None:
-    """As it was written down; None: nothing was, or somebody else has written there."""
+    """As it was recorded; None: nothing was, or the field was written by others and is invalid."""
     with suppress(ValidationError):
         return MadeStatus.model_validate(status.get("made"))
     return None
 
 
 def as_made(plan: Plan, made: MadeStatus) -> Plan:
-    """By which the pods that are kept were made."""
+    """The plan by which the kept pods were made."""
     then = replace(
         plan, profile=made.accelerator, gpus_per_replica=made.gpus_per_replica, max_concurrency=made.max_concurrency
     )
@@ -108,7 +115,7 @@ def as_made(plan: Plan, made: MadeStatus) -> Plan:
 
 
 def of_pods(inference_service: Object) -> Object:
-    """KServe hands labels and annotations on to the pods, too."""
+    """KServe copies labels and annotations to the pods, too."""
     metadata, predictor = inference_service.get("metadata", {}), inference_service.get("spec", {}).get("predictor", {})
     annotations = metadata.get("annotations") or {}
     return {
@@ -119,7 +126,7 @@ def of_pods(inference_service: Object) -> Object:
 
 
 def _with_pods_of(ours: Object, wanted: Object) -> Object:
-    """The pods' part as it was made; all else as it is wanted now."""
+    """The pods' part as it was made; everything else as it is wanted now."""
     part, metadata, predictor = of_pods(ours), wanted["metadata"], wanted["spec"]["predictor"]
     class_ = {name: value for name, value in metadata["annotations"].items() if name == CLASS_ANNOTATION}
     others = {name: value for name, value in predictor.items() if name in NOT_OF_PREDICTORS_PODS}
@@ -130,13 +137,13 @@ def _with_pods_of(ours: Object, wanted: Object) -> Object:
     }
 
 
-def _asked(spec: LLMDeploymentSpec, runtime: Object) -> Object:
-    """What is asked of the pods, by the spec and by a runtime of somebody's own: theirs may change under its name, and
-    then KServe makes the pods anew."""
-    told = spec.model_dump(by_alias=True, exclude_defaults=True, exclude=dict(NOT_OF_PODS))
-    asked = {name: value for name, value in told.items() if value != {}}
+def _requested(spec: LLMDeploymentSpec, runtime: Object) -> Object:
+    """What the spec requests of the pods. A runtime of the user's own counts, too: it may change under its name, and
+    then KServe replaces the pods."""
+    given = spec.model_dump(by_alias=True, exclude_defaults=True, exclude=dict(NOT_OF_PODS))
+    requested = {name: value for name, value in given.items() if value != {}}
     is_a_releases = RUNTIME_LABEL in (runtime["metadata"].get("labels") or {})
-    return asked if is_a_releases else {**asked, "runtime": runtime["spec"]}
+    return requested if is_a_releases else {**requested, "runtime": runtime["spec"]}
 
 
 def runtime_name(inference_service: Object) -> str:
@@ -148,7 +155,7 @@ def runtime_name(inference_service: Object) -> str:
 
 
 def changes(before: Object, after: Object) -> list[str]:
-    """A line for each."""
+    """One line for each change."""
     found = [line[:LONGEST_CHANGE] for line in _changes("", before, after)]
     more = len(found) - MOST_CHANGES
     return [*found[: MOST_CHANGES - 1], f"and {more + 1} more"] if more > 0 else found
@@ -167,7 +174,7 @@ def _changes(path: str, before: Any, after: Any) -> Iterator[str]:
 
 
 def _changes_of_list(path: str, before: list[Any], after: list[Any]) -> Iterator[str]:
-    """Of values of variables nothing is told but that they change: some are secrets."""
+    """Only reports that values of variables change: some are secrets."""
     if all(isinstance(each, dict) and "name" in each for each in (*before, *after)):
         one, other = ({each["name"]: each for each in items} for items in (before, after))
         for name in sorted({**one, **other}):

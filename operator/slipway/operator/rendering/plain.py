@@ -1,7 +1,7 @@
-"""One form for all ways in which the same object can be written, to compare what was applied with what is there. Pure.
+"""One normal form for equal objects, to compare what was applied with what exists. Pure.
 
-The API server and KServe's webhooks write an object anew: `0.5` of a processor becomes `500m`, what is empty is left
-out, and lists whose items have names stay in the order in which those came.
+The API server and KServe's webhooks rewrite objects: `0.5` CPUs become `500m`, empty fields are dropped, and lists
+whose items have names stay in the order in which the items were added.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ QUANTITY = frozenset({"sizeLimit", "divisor"})
 DIGITS = 32
 
 
-def digest(thing: Any) -> str:
-    return hash_of(plain(thing))[:DIGITS]
+def digest(value: Any) -> str:
+    return hash_of(plain(value))[:DIGITS]
 
 
 def plain(value: Any, name: str = "") -> Any:
-    """`name`: of the field that has it."""
+    """`name`: the field that holds the value."""
     if isinstance(value, dict):
         of_all = {key: _quantity(each) if name in QUANTITIES else plain(each, key) for key, each in value.items()}
         return {key: each for key, each in of_all.items() if each}

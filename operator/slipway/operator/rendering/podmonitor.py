@@ -1,7 +1,7 @@
 """The PodMonitor by which Prometheus finds the engine's metrics. Only where its CRD exists and the spec wants it.
 
-By the port's number, not its name: a ServingRuntime that somebody else made may not name it. What its engine calls the
-requests that it has is read a second time, under the name that our own runtime gives them: autoscalers and rules know
+It selects the port by number, because a ServingRuntime from elsewhere may not name its port. The engine's own metric of
+requests in flight is scraped a second time under our runtime's name for it, so that autoscalers and alert rules know
 one name for all engines.
 """
 
@@ -12,36 +12,35 @@ import re
 from slipway.api import names
 from slipway.api.engine_notes import Series
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.operator.rendering.desired import POD_MONITOR, Object, ObjectReference, World
+from slipway.objects.kinds import POD_MONITOR, Object, ObjectKey
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import Engine
-from slipway.operator.rendering.metadata import owned
+from slipway.operator.rendering.metadata import child, key_of_child
 
-API_VERSION, KIND = "monitoring.coreos.com/v1", "PodMonitor"
 IN_FLIGHT = "slipway_requests_in_flight"  # of our runtime
-ENGINE_METRIC = "engine_metric"  # a label: what the engine calls it
+ENGINE_METRIC = "engine_metric"  # a label with the engine's own name of the metric
 
 
-def pod_monitor(deployment: LLMDeployment, world: World, engine: Engine) -> Object | ObjectReference | None:
-    """The object to apply, or the one to delete, or nothing where the cluster doesn't know the kind."""
-    whose = deployment.metadata
-    if POD_MONITOR not in world.kinds:
+def pod_monitor(deployment: LLMDeployment, snapshot: Snapshot, engine: Engine) -> Child | ObjectKey | None:
+    """The object to apply, or the key of the one to delete, or None where the cluster doesn't serve the kind."""
+    if POD_MONITOR not in snapshot.kinds:
         return None
     if not deployment.spec.observability.monitor:
-        return ObjectReference(API_VERSION, KIND, whose.namespace, whose.name)
-    place: Object = {"portNumber": engine.metrics_port, "path": engine.metrics_path, "interval": "15s"}
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": owned(deployment),
-        "spec": {
-            "selector": {"matchLabels": {names.OWNER_LABEL: whose.name}},
-            "podMetricsEndpoints": [place, *([place | _under_our_name(engine)] if engine.in_flight else [])],
+        return key_of_child(POD_MONITOR, deployment)
+    endpoint: Object = {"portNumber": engine.metrics_port, "path": engine.metrics_path, "interval": "15s"}
+    return child(
+        POD_MONITOR,
+        deployment,
+        spec={
+            "selector": {"matchLabels": {names.OWNER_LABEL: deployment.metadata.name}},
+            "podMetricsEndpoints": [endpoint, *([endpoint | _under_our_name(engine)] if engine.in_flight else [])],
         },
-    }
+    )
 
 
 def _under_our_name(engine: Engine) -> Object:
-    """These alone, and each with a label of its own, so that no two become one."""
+    """Keeps only these series, each with a label of its own so that no two collide."""
     return {
         "relabelings": [{"targetLabel": "endpoint", "replacement": "in-flight"}],
         "metricRelabelings": [

@@ -1,7 +1,7 @@
-"""The last word, before anything is applied: what must not be, however it got here.
+"""The last check before anything is applied: refuses what would be unsafe, wherever it comes from.
 
-The API server refuses most of it with a rule of the CRD. But it looks at an object when it is written, not when the
-rules change, and profiles and runtimes have other writers.
+The API server refuses most of it by rules of the CRD. But it checks an object when it is written, not when the rules
+change, and profiles and runtimes have other writers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from slipway.api import arguments, mounts, pod_annotations, variables
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.names import KEDA_S_BEGINNING, OUR_ENDINGS, RESERVED_ENDINGS
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import Object
 from slipway.operator.planning import Plan
 from slipway.operator.planning.engines import is_ours
-from slipway.operator.rendering.desired import Object, Refusal
+from slipway.operator.rendering.desired import UnrenderableError
 from slipway.operator.rendering.engines.engine import Engine
 
 TEMPLATE = "{{"
@@ -25,42 +26,42 @@ def refuse_what_would_be_unsafe(deployment: LLMDeployment, plan: Plan, engine: E
     _refuse_a_shadow(plan, serving_runtime)
     _refuse_missing_guard(deployment.spec, engine)
     for sentence in _wrong_in(deployment.spec):
-        raise Refusal(sentence)
+        raise UnrenderableError(sentence)
 
 
 def _refuse_another_ones_name(name: str) -> None:
-    """Whoever makes the parts of another deployment would take an object of this name for one of them."""
+    """KServe, KEDA and Slipway itself would mistake an object of this name for a part of another deployment."""
     givers = {**dict.fromkeys(RESERVED_ENDINGS, "KServe gives"), **dict.fromkeys(OUR_ENDINGS, "Slipway gives")}
     for ending, who in givers.items():
         if name.endswith(ending):
-            raise Refusal(
+            raise UnrenderableError(
                 f"The name {name} is the one that {who} to the {ending[1:]} of {name.removesuffix(ending)}: "
-                f"make the LLMDeployment anew under a name that doesn't end in {ending}."
+                f"recreate the LLMDeployment under a name that doesn't end in {ending}."
             )
     if name.startswith(KEDA_S_BEGINNING):
-        raise Refusal(
+        raise UnrenderableError(
             f"The name {name} is the one that KEDA gives to the autoscaler of {name.removeprefix(KEDA_S_BEGINNING)}: "
-            f"make the LLMDeployment anew under a name that doesn't begin with {KEDA_S_BEGINNING}."
+            f"recreate the LLMDeployment under a name that doesn't start with {KEDA_S_BEGINNING}."
         )
 
 
 def _refuse_a_shadow(plan: Plan, serving_runtime: Object) -> None:
-    """KServe takes the namespace's own runtime before the cluster's, and nobody knows what is in it."""
+    """KServe prefers a runtime of the namespace to the cluster's, and its contents are unknown."""
     namespace = serving_runtime["metadata"].get("namespace")
     if namespace and is_ours(plan.engine):
-        raise Refusal(
-            f"The ServingRuntime {plan.runtime} in namespace {namespace} hides Slipway's own, which is the cluster's: "
-            "delete it, or give it another name and write that into engine.name.",
+        raise UnrenderableError(
+            f"The ServingRuntime {plan.runtime} in namespace {namespace} hides Slipway's own ClusterServingRuntime: "
+            "delete it, or rename it and write the new name into engine.name.",
             Reason.RUNTIME_SHADOWED,
         )
 
 
 def _refuse_missing_guard(spec: LLMDeploymentSpec, engine: Engine) -> None:
-    """Who asks for keys must not get a model that answers without."""
+    """A spec with API keys must not get a model that answers without them."""
     if spec.access.api_keys_secret and not engine.checks_keys:
-        raise Refusal(
-            f"The ServingRuntime {engine.name} is not Slipway's, so nothing in it checks API keys: leave "
-            "access.apiKeysSecret out and use access.allowFrom, or choose vllm or llamacpp in engine.name."
+        raise UnrenderableError(
+            f"The ServingRuntime {engine.name} is not Slipway's, so nothing in it checks API keys: remove "
+            "access.apiKeysSecret and use access.allowFrom, or choose vllm or llamacpp in engine.name."
         )
 
 
@@ -83,27 +84,27 @@ def _wrong_in(spec: LLMDeploymentSpec) -> Iterator[str]:
 
 
 def without_templates(inference_service: Object, deployment: LLMDeployment, plan: Plan) -> Object:
-    """As it is. KServe runs the container that it makes of it as a Go template, so that `{{` in any text of it can
-    rewrite the container, or take KServe's memory."""
+    """Returns it unchanged. KServe expands the resulting container as a Go template, so `{{` in one of its strings
+    could rewrite the container, or exhaust KServe's memory."""
     found = next(_templates_in(inference_service), None)
     if found:
         own = next(_templates_in(deployment.spec.model_dump(by_alias=True), "spec"), None)
         source = "" if own else f" It comes from the AcceleratorProfile {plan.profile} or the runtime {plan.runtime}."
-        raise Refusal(
+        raise UnrenderableError(
             f"{own or 'InferenceService' + found} contains '{TEMPLATE}', which KServe would read as a template: write "
             f"it differently.{source}"
         )
     return inference_service
 
 
-def _templates_in(thing: object, path: str = "") -> Iterator[str]:
-    """The path of each text within, key or value, that KServe would read as one."""
-    if isinstance(thing, dict):
-        for key, value in thing.items():
+def _templates_in(value: object, path: str = "") -> Iterator[str]:
+    """The path of each string, key or value, that KServe would expand as a template."""
+    if isinstance(value, dict):
+        for key, each in value.items():
             yield from _templates_in(key, path)
-            yield from _templates_in(value, f"{path}.{key}")
-    elif isinstance(thing, list | tuple):
-        for index, each in enumerate(thing):
+            yield from _templates_in(each, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, each in enumerate(value):
             yield from _templates_in(each, f"{path}[{index}]")
-    elif isinstance(thing, str) and TEMPLATE in thing:
+    elif isinstance(value, str) and TEMPLATE in value:
         yield path

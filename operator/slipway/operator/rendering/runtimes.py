@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from slipway.operator.rendering.desired import Object
+from slipway.objects.kinds import Object
 
 CONTAINER = "kserve-container"
 
 
 def engine_container(serving_runtime: Object) -> Object:
-    """The container that KServe merges the model's into; empty where the runtime has none."""
+    """The container that KServe merges with the model's; empty if the runtime has none."""
     containers: list[Object] = serving_runtime["spec"].get("containers") or []
     return next((each for each in containers if each.get("name") == CONTAINER), {})

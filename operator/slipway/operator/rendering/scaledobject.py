@@ -1,50 +1,55 @@
-"""The ScaledObject by which KEDA asks the activator whether a model is wanted, and by how many requests.
+"""The ScaledObject by which KEDA queries the activator: is the model wanted, and by how many requests?
 
-One trigger and no other: a second one could be slow, and KEDA would answer a push only after it. No fallback: an
-activator that can't be asked must not mean zero replicas. When nobody asks any more, the activator itself waits for
-`idleAfter`, so that KEDA's own wait is short.
+It has one trigger: with a second, slower one, KEDA would react to a push only after polling that. It has no fallback:
+an unreachable activator must not mean zero replicas. KEDA's own cooldown is short, because the activator itself waits
+for `idleAfter` before it reports that the model is not wanted.
 """
 
 from __future__ import annotations
 
 from slipway.api import names
-from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
-from slipway.operator.rendering.desired import SCALED_OBJECT, Object, ObjectReference, World
-from slipway.operator.rendering.metadata import owned
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.scaling import ScalingSpec
+from slipway.objects.kinds import DEPLOYMENT, SCALED_OBJECT, Object, ObjectKey
+from slipway.observing.snapshot import Snapshot
+from slipway.operator.installation import Installation
+from slipway.operator.rendering.activator import activator_for
+from slipway.operator.rendering.desired import Child
+from slipway.operator.rendering.metadata import child, key_of_child
 from slipway.operator.rendering.scaling import EXTERNAL, SCALE_DOWN, predictor_deployment
 from slipway.operator.rendering.schedule import Kept
 
-API_VERSION, KIND = "keda.sh/v1alpha1", "ScaledObject"
-POLLING_INTERVAL = 5  # seconds: a net below the pushes, and the pace at which "not wanted" is heard
+POLLING_INTERVAL = 5  # seconds: a safety net for lost pushes, and how fast "not wanted" is noticed
 COOLDOWN = 5
 PAUSED = {"autoscaling.keda.sh/paused": "true"}
 
 
 def scaled_object(
-    deployment: LLMDeployment, kept: Kept, world: World, *, autoscaler: str
-) -> Object | ObjectReference | None:
-    """The object to apply, or the one to delete, or nothing where it has no place, or not yet."""
-    whose, spec = deployment.metadata, deployment.spec.scaling
-    if SCALED_OBJECT not in world.kinds or world.activator is None:
+    deployment: LLMDeployment, kept: Kept, snapshot: Snapshot, installation: Installation, *, autoscaler: str
+) -> Child | ObjectKey | None:
+    """The object to apply, or the key of the one to delete, or None where it is not needed, or not yet."""
+    activator, spec = activator_for(snapshot), deployment.spec.scaling
+    target = predictor_deployment(deployment.metadata.name)
+    if SCALED_OBJECT not in snapshot.kinds or not activator.is_installed:
         return None
     if spec.autoscaler != "KEDA":
-        return ObjectReference(API_VERSION, KIND, whose.namespace, whose.name)
-    if autoscaler != EXTERNAL or world.deployment is None:
-        return None  # KEDA would try to find it ever less often
-    if world.autoscaler is not None:
-        return None  # KEDA would refuse a Deployment that has an autoscaler; ours is about to go
-    return {
-        "apiVersion": API_VERSION,
-        "kind": KIND,
-        "metadata": owned(deployment, annotations=PAUSED if deployment.is_paused else {}),
-        "spec": _spec(whose.name, spec, kept, f"{world.activator_service}.{world.slipway_namespace}"),
-    }
+        return key_of_child(SCALED_OBJECT, deployment)
+    if autoscaler != EXTERNAL or snapshot.deployment_named(target) is None:
+        return None  # KEDA would retry with a growing backoff until it finds the Deployment
+    if snapshot.autoscaler is not None:
+        return None  # KEDA rejects a Deployment that another autoscaler scales; ours is about to be deleted
+    return child(
+        SCALED_OBJECT,
+        deployment,
+        annotations=PAUSED if deployment.is_paused else {},
+        spec=_spec(target, spec, kept, f"{activator.service}.{installation.namespace}"),
+    )
 
 
-def _spec(name: str, spec: ScalingSpec, kept: Kept, activator: str) -> Object:
+def _spec(target: str, spec: ScalingSpec, kept: Kept, activator: str) -> Object:
     address = f"{activator}:{names.ACTIVATOR_GRPC_PORT}"
     return {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": predictor_deployment(name)},
+        "scaleTargetRef": {"apiVersion": DEPLOYMENT.api_version, "kind": DEPLOYMENT.name, "name": target},
         "minReplicaCount": kept.replicas,
         "maxReplicaCount": spec.max_replicas,
         "pollingInterval": POLLING_INTERVAL,

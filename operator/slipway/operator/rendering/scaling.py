@@ -1,19 +1,22 @@
-"""How many replicas, as far as rendering has a say in it.
+"""How many replicas there are, as far as rendering decides it.
 
 KServe's autoscaler class is always `external`: KServe leaves the number of replicas alone. With class `none` KServe
-would force `minReplicas` at every turn, and the way from there to an autoscaler would start every pod anew, because
-KServe copies the annotation to the pods' template. Where no ScaledObject is rendered, Slipway keeps the replicas within
-bounds itself (`ReplicaBounds`).
+would enforce `minReplicas` in every reconcile, and switching from there to an autoscaler would restart all pods,
+because KServe copies the annotation to the pod template. Where no ScaledObject is rendered, Slipway keeps the replicas
+within bounds itself (`ReplicaBounds`).
 
-One exception, right after the creation: under `external` a new Deployment begins with one replica, which is the API
-server's default. Where it should begin with none, the InferenceService begins with class `none` and no replicas, and
-becomes `external` as soon as its Deployment is there. No pod runs then that the new annotation could start anew.
+One exception, right after the creation: under `external` a new Deployment starts with one replica, which is the API
+server's default. Where it should start with none, the InferenceService starts with class `none` and zero replicas, and
+becomes `external` as soon as its Deployment exists. At that time no pod runs that the changed annotation could restart.
 """
 
 from __future__ import annotations
 
-from slipway.api.llmdeployment import LLMDeployment, ScalingSpec
-from slipway.operator.rendering.desired import Object, ReplicaBounds, World
+from slipway.api.llmdeployment import LLMDeployment
+from slipway.api.scaling import ScalingSpec
+from slipway.objects.kinds import Object
+from slipway.objects.metadata import annotations_of, owners_of, uid_of
+from slipway.operator.rendering.desired import ReplicaBounds
 from slipway.operator.rendering.schedule import Kept
 
 CLASS_ANNOTATION = "serving.kserve.io/autoscalerClass"
@@ -25,16 +28,19 @@ SCALE_DOWN: Object = {
 
 
 def predictor_deployment(name: str) -> str:
-    """The Deployment that KServe makes for an InferenceService."""
+    """The name of the Deployment that KServe makes for an InferenceService."""
     return f"{name}-predictor"
 
 
-def autoscaler_class(spec: ScalingSpec, world: World) -> str:
-    """`external`, once that can't start a pod which nobody asked for. Never back: KServe would then scale to zero."""
-    begun = world.inference_service
-    if _initial_replicas(spec) > 0 or (begun and _class_of(begun) == EXTERNAL):
+def autoscaler_class(spec: ScalingSpec, inference_service: Object | None, predictor: Object | None) -> str:
+    """`external`, once that can't start an unwanted pod. Never back to `none`: KServe would then scale to zero.
+
+    `inference_service`: the live one; `predictor`: the Deployment that KServe made for it.
+    """
+    live = inference_service
+    if _initial_replicas(spec) > 0 or (live and annotations_of(live).get(CLASS_ANNOTATION) == EXTERNAL):
         return EXTERNAL
-    return EXTERNAL if begun and world.deployment and _is_made_at_zero(world.deployment, begun) else FIXED
+    return EXTERNAL if live and predictor and _was_made_at_zero(predictor, live) else FIXED
 
 
 def replicas(spec: ScalingSpec, autoscaler: str) -> Object:
@@ -42,9 +48,9 @@ def replicas(spec: ScalingSpec, autoscaler: str) -> Object:
 
 
 def replica_bounds(deployment: LLMDeployment, kept: Kept, autoscaler: str) -> ReplicaBounds | None:
-    """Above what is kept, only those who know how many requests there are may take replicas away; Slipway doesn't yet.
+    """Above the number kept, only an autoscaler that knows the number of requests may remove replicas; Slipway doesn't.
 
-    Without an autoscaler there are as many as are kept, no more and no less.
+    Without an autoscaler, exactly the number kept runs.
     """
     if autoscaler == FIXED or deployment.is_paused:
         return None
@@ -53,21 +59,16 @@ def replica_bounds(deployment: LLMDeployment, kept: Kept, autoscaler: str) -> Re
     return ReplicaBounds(predictor_deployment(deployment.metadata.name), kept.replicas, at_most)
 
 
-def has_too_few(world: World, kept: Kept) -> bool:
-    """A HorizontalPodAutoscaler does nothing at zero, and takes its time below its minimum."""
-    return world.deployment is not None and int(world.deployment["spec"].get("replicas", 1)) < kept.replicas
+def has_too_few(predictor: Object | None, kept: Kept) -> bool:
+    """A HorizontalPodAutoscaler does nothing at zero, and is slow below its minimum."""
+    return predictor is not None and int(predictor["spec"].get("replicas", 1)) < kept.replicas
 
 
-def _is_made_at_zero(deployment: Object, inference_service: Object) -> bool:
-    """For this very InferenceService: one that a predecessor left goes, and the next would begin with a replica."""
-    owners = {each["uid"] for each in deployment["metadata"].get("ownerReferences") or []}
-    return inference_service["metadata"]["uid"] in owners and deployment["spec"].get("replicas") == 0
+def _was_made_at_zero(predictor: Object, inference_service: Object) -> bool:
+    """For this InferenceService: a predecessor's Deployment is deleted, and the next would start with one replica."""
+    owners = {each["uid"] for each in owners_of(predictor)}
+    return uid_of(inference_service) in owners and predictor["spec"].get("replicas") == 0
 
 
 def _initial_replicas(spec: ScalingSpec) -> int:
     return spec.min_replicas if spec.initial_replicas is None else spec.initial_replicas
-
-
-def _class_of(inference_service: Object) -> str | None:
-    annotations = inference_service["metadata"].get("annotations") or {}
-    return annotations.get(CLASS_ANNOTATION)

@@ -1,7 +1,7 @@
-"""Where the model's files come from, in KServe's words, and with whose credentials.
+"""Where the model's files come from, in KServe's fields, and with which credentials.
 
-One model alone is `storageUri`: KServe's own and oldest way. With adapters or a draft model there are several sources
-with a folder each, `storageUris`.
+A single model is `storageUri`, KServe's oldest field. With adapters or a draft model there are several sources, each
+with a folder of its own: `storageUris`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
-from slipway.operator.rendering.desired import Object, Refusal
+from slipway.objects.kinds import Object
+from slipway.operator.rendering.desired import UnrenderableError
 
 MODEL_FOLDER, DRAFT_FOLDER = "/mnt/models", "/mnt/draft"
 SECRET_ANNOTATION = "serving.kserve.io/storageSecretName"  # noqa: S105 - the name of an annotation
-NO_CREDENTIALS = ("pvc://", "oci://")  # of KServe's: a volume needs none, a registry's are an image pull secret
+NO_CREDENTIALS = (
+    "pvc://",
+    "oci://",
+)  # need none of KServe: a volume has no credentials, a registry's are an image pull secret
 
 
 def adapter_folder(name: str) -> str:
@@ -21,11 +25,11 @@ def adapter_folder(name: str) -> str:
 
 
 def storage_uri(uri: str, revision: str | None = None) -> str:
-    """A URI as KServe's storage initializer takes it."""
+    """Converts a URI to the form that KServe's storage initializer takes."""
     scheme, _, rest = uri.partition("://")
     if scheme == "mlflow":
-        raise Refusal(
-            "Slipway doesn't fetch from an MLflow registry yet: name the place where it keeps the files, such as s3://."
+        raise UnrenderableError(
+            "Slipway doesn't fetch from an MLflow registry yet: name the storage that holds its files, such as s3://."
         )
     if scheme == "az":
         account, _, path = rest.partition("/")
@@ -34,7 +38,7 @@ def storage_uri(uri: str, revision: str | None = None) -> str:
 
 
 def storage(spec: LLMDeploymentSpec) -> tuple[Object, Object]:
-    """What of it belongs to the predictor, and what to its model."""
+    """The fields of the predictor, and those of its model."""
     model = storage_uri(spec.model.uri, spec.model.revision)
     further = {adapter_folder(adapter.name): adapter.uri for adapter in spec.engine.adapters}
     if spec.engine.speculative and spec.engine.speculative.model:
@@ -51,7 +55,7 @@ def secret_annotation(spec: LLMDeploymentSpec) -> dict[str, str]:
 
 
 def image_pull_secrets(spec: LLMDeploymentSpec) -> list[Object]:
-    """Those of the spec, and the one for a model that is itself an image."""
+    """The secrets of the spec, and the one for a model that is itself an image."""
     wanted = [secret.name for secret in spec.pod.image_pull_secrets]
     if spec.model.credentials_secret and spec.model.uri.startswith("oci://"):
         wanted.append(spec.model.credentials_secret)

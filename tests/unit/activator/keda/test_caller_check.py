@@ -18,8 +18,8 @@ from slipway.activator.keda.caller_check import HOLDS_FOR, AddressCheck, CallerC
 from slipway.activator.keda.peers import DemandPublisher
 from slipway.activator.proxy.access.pod_lookup import UNKNOWN_POD
 from slipway.activator.shared.demand import Demand, ModelDemand
-from slipway.activator.shared.model_key import ModelKey
-from slipway.kube.kinds import Object
+from slipway.api.model_key import ModelKey
+from slipway.objects.kinds import Object
 
 KEDA, US, STRANGER = "10.0.0.7", "10.0.0.8", "10.0.0.9"
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")

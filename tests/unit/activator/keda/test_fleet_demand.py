@@ -15,7 +15,7 @@ from slipway.activator.keda._generated import peers_pb2_grpc as peers_rpc
 from slipway.activator.keda.fleet_demand import EXPIRES_AFTER, MOST_COUNTED, MOST_WAITING, FleetDemand, PeerCount
 from slipway.activator.keda.peers import DemandPublisher, PeerSubscriptions
 from slipway.activator.shared.demand import Demand, ModelDemand, UnknownModelError
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 from support.everybody import EVERYBODY
 from support.ports import free_port
 

@@ -12,7 +12,7 @@ from slipway.activator.keda._generated import externalscaler_pb2 as pb
 from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.keda.scaler import METRIC, STREAMS_EACH, serve
 from slipway.activator.shared.demand import Demand, ModelDemand
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 from support.everybody import EVERYBODY
 
 LLAMA = ModelKey("chat", "llama")

@@ -11,8 +11,8 @@ from slipway.activator.proxy.listener import Listener
 from slipway.activator.proxy.listeners import serve
 from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.hold_limits import HoldLimits
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.api.model_key import ModelKey
 from support import virtual_time
 from support.activator import LLAMA, Activator, activated, ask, connected
 from support.ports import free_port

@@ -15,9 +15,9 @@ from slipway.activator.proxy.request_queue import MOST_CALLS, QueuedRequest, Rep
 from slipway.activator.proxy.retry_policy import UpstreamFailure
 from slipway.activator.shared.demand import Demand, UnknownModelError
 from slipway.activator.shared.hold_limits import HoldLimits
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState
 from slipway.activator.shared.replica import Replica
+from slipway.api.model_key import ModelKey
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 from support import virtual_time

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from slipway.activator.shared.demand import Demand, ModelDemand, UnknownModelError
-from slipway.activator.shared.model_key import ModelKey
+from slipway.api.model_key import ModelKey
 
 LLAMA = ModelKey("chat", "llama")
 GEMMA = ModelKey("chat", "gemma")

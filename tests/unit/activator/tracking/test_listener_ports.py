@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.tracking.listener_ports import ListenerPorts
-from slipway.kube.kinds import Object
+from slipway.api.model_key import ModelKey
+from slipway.objects.kinds import Object
 from slipway.observing.porttable import Claim
 
 LLAMA, GEMMA = Claim("chat", "llama", "1"), Claim("chat", "gemma", "2")

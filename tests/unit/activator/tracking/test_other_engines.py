@@ -9,7 +9,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.tracking import metrics_poller
 from slipway.activator.tracking.engine_metrics import MetricsReading, read
 from slipway.activator.tracking.idleness import ModelActivity
@@ -17,6 +16,7 @@ from slipway.activator.tracking.metrics_poller import MetricsPoller
 from slipway.activator.tracking.pod_summary import ReadinessProbe, metrics_of, probe_of
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.readiness_poller import ReadinessPoller
+from slipway.api.model_key import ModelKey
 from slipway.observing.keeping import pod_shown
 from support.other_engine import ENGINES, OLDER, Counts, Scripted
 from support.other_runtimes import BY_ENGINE, NOTES, container_of, environment_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.tracking.poller import AT_ONCE, PAUSE, Poller, PollTarget
+from slipway.api.model_key import ModelKey
 from support import virtual_time
 
 LLAMA, GEMMA = ModelKey("chat", "llama"), ModelKey("chat", "gemma")

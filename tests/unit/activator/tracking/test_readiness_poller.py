@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.readiness_poller import ReadinessPoller
+from slipway.api.model_key import ModelKey
 from support.ports import free_port
 
 LLAMA = ModelKey("chat", "llama")

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.tracking.refresh_queue import LONGEST_REST, REST, RefreshQueue
+from slipway.api.model_key import ModelKey
 from support import virtual_time
 
 LLAMA, GEMMA = ModelKey("chat", "llama"), ModelKey("chat", "gemma")

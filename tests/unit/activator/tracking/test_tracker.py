@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterable
 from itertools import count
 
 import pytest
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelStates
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.tracker import Tracker
-from slipway.kube.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE
+from slipway.api.model_key import ModelKey
 from slipway.kube.store import Store
+from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE
 from slipway.observing.keeping import FOUND_BY
 from support import falling_asleep as model
 from support.falling_asleep import LLAMA

@@ -11,9 +11,10 @@ from slipway.activator.shared.replica import Replica
 from slipway.activator.tracking.idleness import ModelUse
 from slipway.activator.tracking.pod_summary import start_of, summary_of, those_worth_reading
 from slipway.activator.tracking.rules_from_spec import allow_from
-from slipway.activator.tracking.view import ModelView, Object, last_cold_start, model_state
+from slipway.activator.tracking.view import ModelView, last_cold_start, model_state
 from slipway.api.exposure import Peer
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import Object
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 

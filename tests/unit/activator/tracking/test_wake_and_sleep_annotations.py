@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from slipway.activator.tracking.idleness import ModelUse
-from slipway.activator.tracking.view import NOTICED_WITHIN, Object, next_moment
+from slipway.activator.tracking.view import NOTICED_WITHIN, next_moment
 from slipway.activator.tracking.watches import needed_of_deployment
 from slipway.api.names import SLEEP_ANNOTATION, WAKE_ANNOTATION
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import Object
 
 from ..proxy.test_request_queue import Scene, in_virtual_time
 from .test_view import NOW, SIGHT, at, crashing, failed, leaving, llm, pod, seen

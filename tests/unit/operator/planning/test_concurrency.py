@@ -55,7 +55,7 @@ def test_vllm_is_told_what_it_would_take_by_itself(device: Any, engine: Any, seq
 
 def test_a_plan_says_why_a_replica_takes_so_many() -> None:
     assert plan(llama(mode="Latency")).why[-1] == (
-        "A replica works on 1 request at a time, which llamacpp takes by itself here in mode Latency; "
+        "A replica works on 1 request at a time, which is the default of llamacpp here in mode Latency; "
         "engine.maxConcurrency sets another number."
     )
 

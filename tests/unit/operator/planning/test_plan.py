@@ -165,7 +165,7 @@ TABLE = [
         {},
         [profile("h100")],
         Reason.NO_ACCELERATOR_FITS,
-        "Slipway doesn't know by itself yet which accelerator llama fits on: name one or more in accelerator.profiles "
+        "Slipway can't choose an accelerator for llama on its own yet: name one or more in accelerator.profiles "
         "(there are h100).",
     ),
     (

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from slipway.kube.kinds import (
-    ACCELERATOR_PROFILE,
-    CLUSTER_SERVING_RUNTIME,
-    PERSISTENT_VOLUME_CLAIM,
-    POD_MONITOR,
-)
+from slipway.objects.kinds import ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, PERSISTENT_VOLUME_CLAIM, POD_MONITOR
 from support.small_cluster import Loop
 from support.turns import llm, thing
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from slipway.kube.kinds import (
+from slipway.kube.work_queue import NEVER
+from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     DEPLOYMENT,
@@ -17,7 +18,6 @@ from slipway.kube.kinds import (
     Kind,
     Object,
 )
-from slipway.kube.work_queue import NEVER
 from slipway.operator.reconciling.reconciler import LONGEST_WAIT
 from support.small_cluster import KEY, NOW, Loop
 from support.turns import CREATED, LABELS, cause, condition, llm, made_by_kserve, pod, status, thing
@@ -28,7 +28,7 @@ from support.turns import CREATED, LABELS, cause, condition, llm, made_by_kserve
 async def test_the_first_turn_makes_everything_and_says_so(loop: Loop) -> None:
     assert await loop.turn() is None
     assert loop.api.writes() == [*CREATED, "apply-status LLMDeployment", "create Event"]
-    assert status(loop)["message"] == "The Deployment and the Service of this model are being made."
+    assert status(loop)["message"] == "The Deployment and the Service of this model are being created."
 
 
 async def test_a_model_at_zero_becomes_external_once_kserve_has_made_its_deployment_and_is_idle(loop: Loop) -> None:
@@ -110,7 +110,7 @@ async def test_what_a_predecessor_has_left_goes_first(loop: Loop) -> None:
     await loop.turn()
     loop.api.put(llm())
     loop.api.writes()
-    assert "has left behind goes first" in await loop.failing_turn()
+    assert "of this name must go first" in await loop.failing_turn()
     assert loop.api.writes() == ["delete Service", "delete NetworkPolicy", "delete InferenceService"]
     await loop.turn()
     assert loop.api.writes()[:3] == CREATED
@@ -125,7 +125,7 @@ async def test_what_a_predecessor_has_left_and_no_watch_has_told_is_waited_for(l
     for kind in (NETWORK_POLICY, INFERENCE_SERVICE):
         loop.api.remove(kind)
     loop.api.put(llm())
-    assert "belongs to an LLMDeployment of this name that is gone" in await loop.failing_turn()
+    assert "belongs to a deleted LLMDeployment of this name" in await loop.failing_turn()
 
 
 async def test_what_goes_with_its_deployment_is_not_made_again_before_the_end_is_told(loop: Loop) -> None:
@@ -133,7 +133,7 @@ async def test_what_goes_with_its_deployment_is_not_made_again_before_the_end_is
     loop.silent.add(LLM_DEPLOYMENT)
     loop.api.remove(LLM_DEPLOYMENT)
     loop.api.remove(SERVICE)
-    assert "has been deleted, which no watch has told yet" in await loop.failing_turn()
+    assert "was deleted, and no watch has reported it yet" in await loop.failing_turn()
     assert loop.api.writes() == []
 
 
@@ -159,7 +159,7 @@ async def test_a_successor_begins_at_zero_whatever_was_written_for_its_predecess
 async def test_an_inference_service_that_ended_before_its_last_change_was_told_is_made_anew_at_zero(loop: Loop) -> None:
     await at_zero_with_an_unheard_write(loop)
     loop.api.remove(INFERENCE_SERVICE)
-    assert "has ended meanwhile" in await loop.failing_turn()
+    assert "was deleted meanwhile" in await loop.failing_turn()
     await loop.turn()
     assert autoscaler_class(loop) == "none"
 
@@ -217,7 +217,7 @@ async def test_what_ends_in_the_middle_of_a_turn_is_made_again_by_the_next_which
     await loop.settle()
     loop.api.change(SERVICE, {"spec": {"selector": {"slipway.dev/llmdeployment": "other"}}})
     loop.api.then["apply Service"] = lambda: loop.end(INFERENCE_SERVICE)
-    assert "has ended meanwhile" in await loop.failing_turn()
+    assert "was deleted meanwhile" in await loop.failing_turn()
     assert "apply InferenceService" not in loop.api.writes()
     await loop.turn()
     annotations = loop.api.get(INFERENCE_SERVICE)["metadata"]["annotations"]
@@ -366,7 +366,7 @@ async def test_replicas_are_kept_within_their_bounds(loop: Loop, scaling: Object
 
 
 async def test_what_is_expected_soon_is_looked_at_within_a_minute_though_the_clock_was_set_back(loop: Loop) -> None:
-    loop.lookout._now = lambda: NOW - timedelta(hours=12)
+    loop.reader._now = lambda: NOW - timedelta(hours=12)
     await loop.turn()
     loop.api.change(INFERENCE_SERVICE, {"metadata": {"creationTimestamp": f"{NOW:%Y-%m-%dT%H:%M:%SZ}"}})
     assert await loop.turn() == LONGEST_WAIT

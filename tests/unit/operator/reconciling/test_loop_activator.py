@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from slipway.api.names import WAKE_ANNOTATION, activator_slice
-from slipway.kube.kinds import (
+from slipway.objects.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -18,8 +18,7 @@ from slipway.kube.kinds import (
     SUBJECT_ACCESS_REVIEW,
     Object,
 )
-from slipway.observing.porttable import PORTS
-from slipway.operator.reconciling.ports import Place
+from slipway.observing.porttable import PORTS, ActivatorPort
 from support.small_cluster import NOW, Loop
 from support.turns import cause, condition, made_by_kserve, pod, status, thing
 
@@ -92,7 +91,7 @@ async def test_a_deployment_keeps_its_port(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     port = leads_to_port(loop)
-    loop.lookout.begin_anew()  # as another leader
+    loop.take_over()  # as another leader
     await loop.settle()
     assert leads_to_port(loop) == port
 
@@ -115,11 +114,11 @@ async def test_without_an_activator_nobody_gets_a_port(loop: Loop) -> None:
 async def test_where_no_port_is_left_the_status_says_so_and_the_rest_waits(with_activator: Loop) -> None:
     loop = with_activator
     loop.ports._per_namespace = 0
-    loop.ports.begin_anew()
+    loop.ports.start_over()
     await loop.turn()
     assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
     assert cause(loop) == ("Failed", "PortsExhausted")
-    assert "delete one, or have the limit raised" in status(loop)["message"]
+    assert "delete one, or ask for a higher limit" in status(loop)["message"]
 
 
 async def test_the_second_activator_is_led_to_and_asked_where_the_port_is_there(with_activator: Loop) -> None:
@@ -128,7 +127,7 @@ async def test_the_second_activator_is_led_to_and_asked_where_the_port_is_there(
     loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
     loop.api.remove(ENDPOINT_SLICE, namespace="slipway-system", name="slipway-activator-1")
     loop.api.remove(CONFIG_MAP, namespace="slipway-system", name="slipway-activator-ports-00")
-    loop.ports.begin_anew()
+    loop.ports.start_over()
     loop.api.put(activator("10.0.0.20", service="slipway-activator-2"))
     await loop.settle()
     assert loop.api.get(CONFIG_MAP, namespace="slipway-system", name="slipway-activator-2-ports-00")
@@ -187,7 +186,7 @@ async def test_the_activator_that_has_the_port_is_the_one_that_has_to_read_the_k
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
     loop.api.put(activator("10.0.0.20", service="slipway-activator-2"))
     for port in range(PORTS[0], PORTS[-1] + 1):
-        loop.ports._ports._used_once.add(Place("slipway-activator", port))
+        loop.ports._allocation._used_once.add(ActivatorPort("slipway-activator", port))
     loop.api.allows = False
     await loop.turn()
     assert "for the ServiceAccount slipway-activator-2." in str(status(loop)["plan"]["why"])
@@ -216,7 +215,7 @@ def keda_says(loop: Loop, ready: str) -> None:
 
 def pass_time(loop: Loop, seconds: float) -> None:
     """Of the day."""
-    loop.lookout._now = lambda: NOW + timedelta(seconds=seconds)
+    loop.reader._now = lambda: NOW + timedelta(seconds=seconds)
 
 
 async def test_a_scaler_that_keda_can_not_ask_is_told_once_and_that_it_can_again(with_activator: Loop) -> None:
@@ -252,7 +251,7 @@ async def test_another_leader_goes_on_telling_it(with_activator: Loop) -> None:
     await asleep(loop, ready="False")
     pass_time(loop, 10)
     await loop.settle()
-    loop.lookout.begin_anew()
+    loop.take_over()
     await loop.settle()
     assert cause(loop) == ("Failed", "ScalerUnavailable")
 
@@ -263,7 +262,7 @@ async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activato
     loop.api.put(activator())
     pass_time(loop, 10)
     await loop.turn()
-    assert "slipway-activator.slipway-system:9090, of which no replica is ready" in status(loop)["message"]
+    assert "slipway-activator.slipway-system:9090, which has no ready replica" in status(loop)["message"]
     assert condition(loop, "Reachable")["reason"] == "ActivatorUnavailable"
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.kube.kinds import (
-    DEPLOYMENT,
-    LLM_DEPLOYMENT,
-)
+from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT
 from support.small_cluster import Loop
 from support.turns import cause, condition, made_by_kserve, status
 
@@ -71,7 +68,7 @@ async def test_a_call_that_finds_nobody_is_tried_again_and_tells_nothing_wrong(
     assert status(loop) == {}
     loop.api.faults.clear()
     await loop.turn()
-    assert status(loop)["message"] == "The Deployment and the Service of this model are being made."
+    assert status(loop)["message"] == "The Deployment and the Service of this model are being created."
 
 
 @pytest.mark.parametrize("answer", [BUSY, None, NO_RIGHT, CHANGED])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.kube.kinds import (
+from slipway.kube.store import Store
+from slipway.objects.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
     ENDPOINT_SLICE,
@@ -21,8 +22,7 @@ from slipway.kube.kinds import (
     Kind,
     Object,
 )
-from slipway.kube.store import Store
-from slipway.observing.world import Part
+from slipway.observing.snapshot import PlatformPart
 from slipway.operator.reconciling.platform import KSERVE, PartReader
 from support.small_cluster import Loop
 from support.turns import cause, condition, made_by_kserve, pod, status, thing
@@ -52,7 +52,7 @@ async def test_a_claim_that_is_missing_is_told_at_zero_and_the_model_is_well_whe
     loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
     await loop.turn()
     assert cause(loop) == ("Failed", "PodConfigError")
-    assert "spec.model.uri names PersistentVolumeClaim models, which isn't there" in status(loop)["message"]
+    assert "spec.model.uri names PersistentVolumeClaim models, which doesn't exist" in status(loop)["message"]
     assert condition(loop, "Stalled")["status"] == "True"
     loop.api.put(thing(PERSISTENT_VOLUME_CLAIM, "models", status={"phase": "Bound"}))
     await loop.turn()
@@ -61,16 +61,16 @@ async def test_a_claim_that_is_missing_is_told_at_zero_and_the_model_is_well_whe
 
 async def test_a_claim_concerns_those_that_name_it_and_nobody_else(loop: Loop) -> None:
     await loop.turn()
-    claim, other = (thing(PERSISTENT_VOLUME_CLAIM, name) for name in ("models", "others"))
-    assert [*loop.references.whom_concerns(claim)] == [("chat", "llama")]
-    assert [*loop.references.whom_concerns(other)] == []
+    claim, other = ("chat", "models"), ("chat", "others")
+    assert [*loop.memories.named_by(claim)] == [("chat", "llama")]
+    assert [*loop.memories.named_by(other)] == []
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://others/llama"}}})
     await loop.turn()
-    assert [*loop.references.whom_concerns(claim)] == []
-    assert [*loop.references.whom_concerns(other)] == [("chat", "llama")]
+    assert [*loop.memories.named_by(claim)] == []
+    assert [*loop.memories.named_by(other)] == [("chat", "llama")]
     loop.end(LLM_DEPLOYMENT)
-    await loop.reconciler.reconcile(next(iter(loop.references.whom_concerns(other))))
-    assert [*loop.references.whom_concerns(other)] == []
+    await loop.reconciler.reconcile(next(iter(loop.memories.named_by(other))))
+    assert [*loop.memories.named_by(other)] == []
 
 
 NAMES: list[tuple[Kind, dict[str, Any]]] = [
@@ -93,7 +93,7 @@ async def test_what_is_missing_is_looked_for_ever_less_often_until_it_is_there(
         loop.pass_time(pauses[-1] or 0)
     assert pauses == [2, 4, 8, 16, 30, 30]
     assert cause(loop) == ("Failed", "PodConfigError")
-    assert f"names {kind.name} named, which isn't there" in status(loop)["message"]
+    assert f"names {kind.name} named, which doesn't exist" in status(loop)["message"]
     loop.api.put(thing(kind, "named"))
     assert await loop.turn() is None
     assert "PodConfigError" not in str(status(loop))
@@ -143,7 +143,9 @@ async def test_a_key_that_a_config_map_lacks_is_told_until_it_has_it(loop: Loop)
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"env": [with_key("APP_A", "a"), with_key("APP_B", "b")]}}})
     assert await loop.turn() == 2
     assert cause(loop) == ("Failed", "PodConfigError")
-    assert "spec.pod.env[APP_B] names the key b of ConfigMap named, which isn't in it" in status(loop)["message"]
+    assert (
+        "spec.pod.env[APP_B] names the key b of ConfigMap named, which doesn't exist in it" in status(loop)["message"]
+    )
     assert gets(loop, CONFIG_MAP) == 1
     loop.api.change(CONFIG_MAP, {"data": {"b": ""}}, name="named")
     loop.pass_time(2)
@@ -188,20 +190,20 @@ DOWN = thing(DEPLOYMENT, "kserve-controller-manager", "kserve", spec={"replicas"
 
 async def test_kserve_that_is_down_is_told_at_zero_and_that_it_is_back(loop: Loop) -> None:
     await asleep(loop)
-    loop.lookout.kserve = lambda: Part(namespace="kserve", controller=DOWN)
+    loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
     await loop.turn()
     assert cause(loop) == ("Failed", "KServeDown")
     assert condition(loop, "Reconciling")["status"] == "True"
-    loop.lookout.kserve = lambda: Part(namespace="kserve", controller={**DOWN, "status": {"readyReplicas": 1}})
+    loop.kserve = PlatformPart(namespace="kserve", controller={**DOWN, "status": {"readyReplicas": 1}})
     loop.api.writes()
-    loop.lookout.kserve = lambda: None
+    loop.kserve = None
     await loop.turn()
     assert status(loop)["state"] == "Idle"
 
 
 async def test_an_outage_that_goes_on_writes_nothing(loop: Loop) -> None:
     await asleep(loop)
-    loop.lookout.kserve = lambda: Part(namespace="kserve", controller=DOWN)
+    loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
     await loop.turn()
     loop.api.writes()
     for _ in range(5):
@@ -214,7 +216,7 @@ async def test_who_serves_writes_once_that_it_could_not_scale_and_tells_nobody(l
     loop.api.put(made_by_kserve(1))
     loop.api.put(pod(is_ready=True))
     await loop.settle()
-    loop.lookout.kserve = lambda: Part(namespace="kserve", controller=DOWN)
+    loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
     for _ in range(5):
         await loop.turn()
     assert loop.api.writes() == ["apply-status LLMDeployment"]
@@ -225,7 +227,7 @@ async def test_a_keda_with_a_hole_is_among_the_remarks_of_the_plan(loop: Loop) -
     template = {"spec": {"containers": [{"image": "keda:2.20.0"}]}}
     spec = {"replicas": 1, "template": template}
     old = thing(DEPLOYMENT, "keda-operator", "keda", spec=spec, status={"readyReplicas": 1})
-    loop.lookout.keda = lambda: Part(namespace="keda", controller=old)
+    loop.keda = PlatformPart(namespace="keda", controller=old)
     await loop.turn()
     assert any(each.startswith("KedaTooOld: KEDA 2.20.0") for each in status(loop)["plan"]["why"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from slipway.kube.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, POD, Object
+from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, POD, Object
 from support.small_cluster import Loop
 from support.turns import llm, made_by_kserve, pod, status
 

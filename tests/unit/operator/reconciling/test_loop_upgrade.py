@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from slipway.kube.kinds import (
+from slipway.kube.work_queue import RetryLaterError
+from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     EVENT,
@@ -14,8 +15,7 @@ from slipway.kube.kinds import (
     SERVICE,
     Object,
 )
-from slipway.kube.work_queue import RetryLaterError
-from support.small_cluster import HOME, Loop
+from support.small_cluster import INSTALLATION, Loop
 from support.turns import made_by_kserve, status, thing
 
 RUNTIME = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
@@ -24,8 +24,8 @@ OLD, NEW = "slipway-llamacpp-1-aa", "slipway-llamacpp-2-bb"
 
 def upgraded(before: Loop, version: str = "2", runtime: str = NEW) -> Loop:
     ours = thing(CLUSTER_SERVING_RUNTIME, runtime, spec=RUNTIME)
-    home = replace(HOME, version=version, runtimes={"slipway-llamacpp": ours})
-    return Loop(home=home, api=before.api)
+    installation = replace(INSTALLATION, version=version, runtimes={"slipway-llamacpp": ours})
+    return Loop(installation=installation, api=before.api)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.aio.client import Configuration
 from slipway.kube.errors import Call, ForbiddenError
-from slipway.kube.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Object
+from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Object
 from slipway.operator.reconciling import own_runtimes
 from slipway.operator.reconciling.operator import Operator
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes, runtimes_of

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Kind, Object
+from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Kind, Object
 from slipway.observing import platform
-from slipway.operator.reconciling.platform import KSERVE, Following
+from slipway.operator.reconciling.platform import KSERVE, PlatformWatch
 from support.turns import thing
 
 NAME, LABELS = KSERVE.controller, {"app": "kserve"}
@@ -24,7 +24,7 @@ class World:
     def __init__(self) -> None:
         self.concerned = 0
         self.is_concerned = asyncio.Event()
-        self.following = Following(
+        self.following = PlatformWatch(
             KSERVE,
             "kserve",
             client=cast(Any, None),  # nobody watches: what would be told is put into the cache here
@@ -35,12 +35,12 @@ class World:
         for kind, listed in ((DEPLOYMENT, [CONTROLLER]), (POD, [manager()]), (ENDPOINT_SLICE, [])):
             self.tell(kind, *listed)
             self._store.compare(kind, listed, since=self._store.mark, now=0)
-        self.following.look()
+        self.following.check()
 
     def tell(self, kind: Kind, *things: Object) -> None:
         for each in things:
             self._store.take(kind, None, each, now=0)
-        self.following.look()
+        self.following.check()
 
     def _concern(self) -> None:
         self.concerned += 1

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from slipway.api.model_key import ModelKey
 from slipway.api.names import activator_slice
-from slipway.kube.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
 from slipway.kube.work_queue import RetryLaterError
-from slipway.observing.porttable import Claim, claim_of, map_name
-from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.ports import ExhaustedError, Place
-from support.small_cluster import HOME, Api, Loop
+from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
+from slipway.observing.porttable import ActivatorPort, Claim, claim_of, map_name
+from slipway.operator.reconciling.port_allocation import ExhaustedError
+from support.small_cluster import INSTALLATION, Api, Loop
 from support.turns import thing
 
-AT = HOME.activators[:1]
+AT = INSTALLATION.activators[:1]
 NAME = map_name(AT[0], 0)
 
 
@@ -36,28 +36,28 @@ def made(loop: Loop, name: str = "llama", *, namespace: str = "chat") -> Claim:
 
 
 def table(loop: Loop) -> Object:
-    found: Object = loop.api.get(CONFIG_MAP, namespace=HOME.namespace, name=NAME)["data"]
+    found: Object = loop.api.get(CONFIG_MAP, namespace=INSTALLATION.namespace, name=NAME)["data"]
     return found
 
 
 def write(loop: Loop, data: Mapping[str, Any] | None) -> None:
     """As an administrator could."""
-    loop.api.remove(CONFIG_MAP, namespace=HOME.namespace, name=NAME)
+    loop.api.remove(CONFIG_MAP, namespace=INSTALLATION.namespace, name=NAME)
     if data is not None:
         labels = {"slipway.dev/port-table": AT[0]}
-        loop.api.put(thing(CONFIG_MAP, NAME, HOME.namespace, metadata={"labels": labels}, data=dict(data)))
+        loop.api.put(thing(CONFIG_MAP, NAME, INSTALLATION.namespace, metadata={"labels": labels}, data=dict(data)))
 
 
-async def given(loop: Loop, claim: Claim) -> Place:
+async def given(loop: Loop, claim: Claim) -> ActivatorPort:
     loop.catch_up()
     return await loop.ports.give(claim, at=AT)
 
 
-def concerned(loop: Loop) -> set[Key]:
+def concerned(loop: Loop) -> set[ModelKey]:
     """Of all that has happened to the table since the caches heard of it last."""
-    before = loop.store.get(CONFIG_MAP, NAME, HOME.namespace)
+    before = loop.store.get(CONFIG_MAP, NAME, INSTALLATION.namespace)
     loop._catch_up()
-    there = loop.store.get(CONFIG_MAP, NAME, HOME.namespace) or before
+    there = loop.store.get(CONFIG_MAP, NAME, INSTALLATION.namespace) or before
     return set(loop.ports.concerns(there)) if there else set()
 
 
@@ -67,10 +67,10 @@ def concerned(loop: Loop) -> set[Key]:
 async def test_who_gets_a_port_is_in_the_table_by_then() -> None:
     loop = Loop()
     claim = made(loop)
-    assert loop.ports.place_of(claim) is None
+    assert loop.ports.port_of(claim) is None
     place = await given(loop, claim)
     assert table(loop) == {str(place.port): str(claim)}
-    assert loop.ports.place_of(claim) == place
+    assert loop.ports.port_of(claim) == place
 
 
 async def test_who_has_one_costs_no_write() -> None:
@@ -79,7 +79,7 @@ async def test_who_has_one_costs_no_write() -> None:
     await given(loop, claim)
     loop.api.writes()
     await given(loop, claim)
-    loop.lookout.begin_anew()
+    loop.take_over()
     await given(loop, claim)
     assert loop.api.writes() == []
 
@@ -130,7 +130,7 @@ async def test_a_watch_that_tells_of_a_write_before_its_answer_does_costs_no_loo
     looks = 0
     look = loop.ports._named_in_slices
 
-    def counted() -> dict[int, frozenset[Key]]:
+    def counted() -> dict[int, frozenset[ModelKey]]:
         nonlocal looks
         looks += 1
         return look()
@@ -158,10 +158,10 @@ async def test_when_one_goes_nothing_is_written_and_its_line_leads_to_nobody_els
     place = await given(loop, claim)
     loop.end(LLM_DEPLOYMENT)
     loop.api.writes()
-    loop.ports.forget(Key("chat", "llama"))
+    loop.ports.release(ModelKey("chat", "llama"))
     anew = made(loop)
     assert loop.api.writes() == []
-    assert loop.ports.place_of(anew) is None
+    assert loop.ports.port_of(anew) is None
     assert await given(loop, anew) != place
 
 
@@ -202,7 +202,7 @@ async def test_a_crash_after_the_table_was_written_costs_nothing() -> None:
     successor = Loop()
     successor.api = successor.ports._client._connection = loop.api  # type: ignore[assignment]
     successor.catch_up()
-    assert successor.ports.place_of(claim) == place
+    assert successor.ports.port_of(claim) == place
 
 
 # --- what administrators and backups do ------------------------------------------------------------------------------
@@ -213,8 +213,8 @@ async def test_a_deleted_table_is_made_again_with_the_same_ports() -> None:
     claims = [made(loop, name) for name in ("a", "b")]
     places = [await given(loop, claim) for claim in claims]
     write(loop, None)
-    assert concerned(loop) == {Key("chat", "a"), Key("chat", "b")}
-    assert [loop.ports.place_of(claim) for claim in claims] == [None, None]
+    assert concerned(loop) == {ModelKey("chat", "a"), ModelKey("chat", "b")}
+    assert [loop.ports.port_of(claim) for claim in claims] == [None, None]
     assert [await given(loop, claim) for claim in claims] == places
     assert len(table(loop)) == 2
 
@@ -236,13 +236,13 @@ async def test_a_line_that_somebody_has_changed_is_put_right() -> None:
     claim, victim = made(loop), made(loop, "victim")
     mine, theirs = await given(loop, claim), await given(loop, victim)
     write(loop, {str(mine.port): str(claim), str(theirs.port): str(claim)})
-    assert concerned(loop) == {Key("chat", "llama"), Key("chat", "victim")}
-    assert loop.ports.place_of(claim) is None  # two: neither counts before it is put right
+    assert concerned(loop) == {ModelKey("chat", "llama"), ModelKey("chat", "victim")}
+    assert loop.ports.port_of(claim) is None  # two: neither counts before it is put right
     assert await given(loop, claim) == mine
     places = {await given(loop, each) for each in (claim, victim)}
     assert len(places) == 2
     assert {int(port): line for port, line in table(loop).items()} == {
-        place.port: str(each) for each in (claim, victim) for place in [loop.ports.place_of(each)] if place
+        place.port: str(each) for each in (claim, victim) for place in [loop.ports.port_of(each)] if place
     }
 
 
@@ -250,7 +250,7 @@ async def test_after_a_restore_with_other_uids_everybody_gets_another_port() -> 
     loop = Loop()
     place = await given(loop, made(loop))
     loop.end(LLM_DEPLOYMENT)
-    loop.ports.begin_anew()
+    loop.ports.start_over()
     assert await given(loop, made(loop)) != place
 
 
@@ -258,15 +258,15 @@ async def test_a_table_that_was_set_back_to_an_older_one_is_the_one_that_counts(
     loop = Loop()
     a = made(loop, "a")
     place = await given(loop, a)
-    older = loop.api.get(CONFIG_MAP, namespace=HOME.namespace, name=NAME)
+    older = loop.api.get(CONFIG_MAP, namespace=INSTALLATION.namespace, name=NAME)
     b = made(loop, "b")
     await given(loop, b)
     loop.catch_up()
-    loop.api.objects[CONFIG_MAP, HOME.namespace, NAME] = older
+    loop.api.objects[CONFIG_MAP, INSTALLATION.namespace, NAME] = older
     loop.store.take(CONFIG_MAP, None, older, now=0, epoch=9)  # watches that have begun anew
-    assert list(loop.ports.concerns(older)) == [Key("chat", "b")]
-    assert loop.ports.place_of(b) is None
-    assert loop.ports.place_of(a) == place
+    assert list(loop.ports.concerns(older)) == [ModelKey("chat", "b")]
+    assert loop.ports.port_of(b) is None
+    assert loop.ports.port_of(a) == place
     assert await loop.ports.give(b, at=AT) != place
     assert len(table(loop)) == 2
 
@@ -278,10 +278,10 @@ async def test_what_has_just_been_written_is_not_undone_by_older_news() -> None:
     loop.catch_up()
     b = made(loop, "b")
     place = await loop.ports.give(b, at=AT)
-    told = loop.store.get(CONFIG_MAP, NAME, HOME.namespace)
+    told = loop.store.get(CONFIG_MAP, NAME, INSTALLATION.namespace)
     assert told
     assert list(loop.ports.concerns(told)) == []
-    assert loop.ports.place_of(b) == place
+    assert loop.ports.port_of(b) == place
 
 
 async def test_one_in_another_namespace_is_nobodys_table() -> None:
@@ -303,8 +303,8 @@ async def test_whoever_waits_for_a_place_in_its_namespace_is_looked_at_when_ther
             await given(loop, made(loop, name))
     await given(loop, made(loop, "a", namespace="code"))
     loop.end(LLM_DEPLOYMENT, namespace="code", name="a")
-    loop.ports.forget(Key("code", "a"))
+    loop.ports.release(ModelKey("code", "a"))
     assert loop.again == []
     loop.end(LLM_DEPLOYMENT, name="a")
-    loop.ports.forget(Key("chat", "a"))
-    assert loop.again == [(Key("chat", "b"), 0.0)]  # one place, one that is looked at
+    loop.ports.release(ModelKey("chat", "a"))
+    assert loop.again == [(ModelKey("chat", "b"), 0.0)]  # one place, one that is looked at

@@ -11,8 +11,8 @@ import pytest
 from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer
-from slipway.kube.kinds import Object
 from slipway.kube.metrics import WatchMetrics
+from slipway.objects.kinds import Object
 from slipway.operator.reconciling.rights import FRESH, Rights
 from slipway.process.metrics import MetricsRegistry
 from support.neighbours import Clock

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.api.asked import written
+from slipway.api.model_key import ModelKey
 from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
-from slipway.kube.kinds import (
+from slipway.kube.watch import Watch
+from slipway.objects.kinds import (
     ACCELERATOR_PROFILE,
     CLUSTER_SERVING_RUNTIME,
     CONFIG_MAP,
@@ -24,27 +26,25 @@ from slipway.kube.kinds import (
     Kind,
     Object,
 )
-from slipway.kube.watch import Watch
-from slipway.operator.reconciling.home import Home
-from slipway.operator.reconciling.key import Key
-from slipway.operator.reconciling.watches import watches, what_is_wanted
+from slipway.operator.installation import Installation
+from slipway.operator.reconciling.watches import stored_of_model, watches
 
 OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE}
 LONG_NAME = "a" + 51 * "-" + "z"
-EVERYONE: list[Key] = [Key("chat", "llama"), Key("code", "qwen"), Key("chat", LONG_NAME)]
+EVERYONE: list[ModelKey] = [ModelKey("chat", "llama"), ModelKey("code", "qwen"), ModelKey("chat", LONG_NAME)]
 
 
-def made(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) -> list[Watch[Key]]:
+def made(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) -> list[Watch[ModelKey]]:
     return watches(
         everyone=lambda: EVERYONE,
-        on_node=lambda node: [Key("on", node)],
+        on_node=lambda node: [ModelKey("on", node)],
         node=({} if nodes is None else nodes).get,
         ports=lambda _: (),
-        home=Home("slipway-system", ("slipway-activator",), watched=watched),
+        installation=Installation("slipway-system", ("slipway-activator",), watched=watched),
     )
 
 
-def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[Key]:
+def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[ModelKey]:
     return next(watch for watch in made(nodes) if watch.kind == kind)
 
 
@@ -103,7 +103,7 @@ def test_a_node_concerns_those_on_it_when_its_readiness_changes_and_not_at_each_
     nodes: dict[str, Object] = {}
     keys = watch_of(NODE, nodes).keys
 
-    def concerned_by(told: Object) -> list[Key]:
+    def concerned_by(told: Object) -> list[ModelKey]:
         nodes["n1"] = told
         return list(keys(told))
 
@@ -224,8 +224,8 @@ def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> No
         on_node=lambda _: (),
         node=lambda _: None,
         ports=lambda _: (),
-        home=Home(),
-        on_claim=lambda it: [Key("of", it["metadata"]["name"])],
+        installation=Installation(),
+        on_claim=lambda it: [ModelKey("of", it["metadata"]["name"])],
     )
     watch = next(each for each in all_of_them if each.kind == PERSISTENT_VOLUME_CLAIM)
     assert watch.keep(claim) == {"metadata": thing()["metadata"], "status": {"phase": "Bound"}}
@@ -257,5 +257,5 @@ def test_of_who_wrote_what_of_a_deployment_only_when_somebody_asked_something_is
         {"manager": "kubectl", "time": "2026-11-21T09:00:00Z", "fieldsV1": {"f:spec": {"f:scaling": {}}}},
     ]
     thing = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
-    assert what_is_wanted(thing)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
-    assert what_is_wanted(what_is_wanted(thing)) == what_is_wanted(thing)
+    assert stored_of_model(thing)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
+    assert stored_of_model(stored_of_model(thing)) == stored_of_model(thing)

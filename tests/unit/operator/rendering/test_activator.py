@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from slipway.operator.rendering import ObjectReference
-from slipway.operator.rendering.desired import SCALED_OBJECT
-from support.rendered_worlds import desired, of_kind, on_h100
+from slipway.objects.kinds import SCALED_OBJECT, ObjectKey
+from support.rendered_worlds import desired, manifests, of_kind, on_h100
 
 KEDA = frozenset({SCALED_OBJECT})
 THERE: dict[str, Any] = {"activator": ("10.0.0.8", "10.0.0.9"), "activator_port": 20123}
@@ -21,7 +20,7 @@ AWAKE: dict[str, Any] = {
 
 
 def kinds(**world: Any) -> list[str]:
-    return [thing["kind"] for thing in desired(on_h100(), **world).apply]
+    return [thing["kind"] for thing in manifests(desired(on_h100(), **world))]
 
 
 def extra(**world: Any) -> dict[str, Any]:
@@ -113,7 +112,7 @@ def test_there_is_no_scaled_object_before_all_that_it_needs(world: dict[str, Any
 
 def test_whoever_wants_another_autoscaler_loses_this_one() -> None:
     answer = desired(on_h100(scaling={"autoscaler": "None", "minReplicas": 1}), kinds=KEDA, **THERE, **AWAKE)
-    assert ObjectReference("keda.sh/v1alpha1", "ScaledObject", "chat", "llama") in answer.delete
+    assert ObjectKey(SCALED_OBJECT, "chat", "llama") in answer.delete
     assert answer.replicas is not None
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from slipway.api.llmdeployment import LLMDeployment
-from slipway.operator.rendering import Desired, ObjectReference, ReplicaBounds
-from slipway.operator.rendering.desired import SCALED_OBJECT
-from support.rendered_worlds import deployment, desired, of_kind, on_h100
+from slipway.objects.kinds import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, ObjectKey
+from slipway.operator.rendering import Desired, ReplicaBounds
+from support.rendered_worlds import deployment, desired, manifests, of_kind, on_h100
 
 HPA = "HorizontalPodAutoscaler"
-OURS = ObjectReference("autoscaling/v2", HPA, "chat", "llama")
-SCALED = ObjectReference("keda.sh/v1alpha1", "ScaledObject", "chat", "llama")
+OURS = ObjectKey(HORIZONTAL_POD_AUTOSCALER, "chat", "llama")
+SCALED = ObjectKey(SCALED_OBJECT, "chat", "llama")
 BY_HPA = {"autoscaler": "HPA", "minReplicas": 1, "maxReplicas": 4}
 SERVING: dict[str, Any] = {
     "inference_service": {"metadata": {"annotations": {"serving.kserve.io/autoscalerClass": "external"}}},
@@ -74,7 +74,7 @@ def test_the_schedule_raises_what_it_keeps() -> None:
 
 def writers(answer: Desired) -> set[str]:
     """Who would change the number of replicas."""
-    kinds = {thing["kind"] for thing in answer.apply} & {HPA, "ScaledObject"}
+    kinds = {thing["kind"] for thing in manifests(answer)} & {HPA, "ScaledObject"}
     return kinds | ({"Slipway"} if answer.replicas else set())
 
 
@@ -109,7 +109,7 @@ def test_what_is_below_its_minimum_is_brought_there_at_once(replicas: int) -> No
     ("autoscaler", "goes"),
     [("KEDA", {OURS}), ("HPA", {SCALED}), ("None", {OURS, SCALED})],
 )
-def test_what_scaled_before_goes(autoscaler: str, goes: set[ObjectReference]) -> None:
+def test_what_scaled_before_goes(autoscaler: str, goes: set[ObjectKey]) -> None:
     assert set(desired(llama(autoscaler=autoscaler), **WITH_KEDA).delete) == goes
 
 

@@ -9,10 +9,10 @@ import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
 from slipway.operator.planning.engines import RUNTIMES
-from slipway.operator.rendering import Unrenderable, World, render
+from slipway.operator.rendering import Unrenderable
 from slipway.operator.rendering.engines import ENGINES
 from slipway_runtime import cli
-from support.rendered_worlds import arguments, deployment, desired, on_h100, plan, predictor, runtime
+from support.rendered_worlds import arguments, deployment, desired, on_h100, plan, predictor, rendered, runtime
 
 OF_RUNTIME = ["--served-name=llama", "--drain-limit=120"]
 NO_MEDIA = ["--allowed-media-domains", "/"]
@@ -124,7 +124,7 @@ def test_our_llamacpp_understands_what_it_is_told(engine: dict[str, Any], flags:
 
 def test_a_wish_that_llamacpp_cannot_carry_out_is_refused() -> None:
     wanted = llamacpp(kvCacheDtype="Q8", adapters=[{"name": "sql", "uri": "pvc://a/b"}])
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-llamacpp")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-llamacpp"))
     assert answer == Unrenderable(
         Reason.INVALID_SPEC,
         "llamacpp can't carry out engine.kvCacheDtype, engine.adapters here: leave it out, or choose another engine.",
@@ -137,7 +137,7 @@ def test_a_runtime_of_somebody_else_gets_extra_arguments_and_its_own_format_and_
     theirs["spec"]["supportedModelFormats"] = [{"name": "safetensors", "version": "1"}]
     answer = desired(wanted, serving_runtime=theirs)
     model = predictor(wanted, serving_runtime=theirs)["model"]
-    service = answer.apply[0]
+    service = answer.apply[0].manifest
     assert (model["runtime"], model["modelFormat"], model["args"]) == ("sglang", {"name": "safetensors"}, ["--x"])
     assert service["spec"]["ports"][0]["targetPort"] == 30000
     assert any(sentence.startswith("engine.contextLength:") for sentence in answer.remarks)
@@ -150,11 +150,11 @@ def test_how_a_runtime_of_somebody_else_sends_traces_is_left_to_it() -> None:
 
 def test_a_runtime_that_is_missing_is_said_to_be() -> None:
     wanted = deployment(engine={"name": "sglang"})
-    answer = render(wanted, plan(wanted), World(serving_runtime=None))
+    answer = rendered(wanted, plan(wanted), serving_runtime=None)
     assert answer == Unrenderable(
         Reason.RUNTIME_MISSING,
-        "There is no ServingRuntime or ClusterServingRuntime sglang: make one, or choose vllm or llamacpp in "
-        "engine.name, which Slipway brings along.",
+        "There is no ServingRuntime or ClusterServingRuntime sglang: create one, or choose vllm or llamacpp in "
+        "engine.name, which are part of Slipway.",
     )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 from kubernetes.client import models
+from slipway.objects.kinds import Object
 from support.rendered import RUNTIMES, documents
-from support.rendered_worlds import Object, of_kind, on_h100
 from support.rendered_worlds import desired as rendered
+from support.rendered_worlds import of_kind, on_h100
 
 HERE = Path(__file__).parent
 KSERVE: dict[str, dict[str, str]] = yaml.safe_load((HERE / "kserve-0.21.0.yaml").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.units import amount
+from slipway.objects.kinds import Object
 from slipway.operator.planning.engines import RUNTIMES
 from slipway.operator.rendering.engines import ENGINES
 from slipway.operator.rendering.inferenceservice import UNTIL_GONE
@@ -14,7 +15,6 @@ from slipway_runtime.supervisor.drain import Patience
 from support.other_runtimes import is_of_others
 from support.rendered import RUNTIMES as RUNTIME_FILES
 from support.rendered import documents, profiles
-from support.rendered_worlds import Object
 
 RUNTIME_OBJECTS = [each for each in documents(RUNTIME_FILES) if not is_of_others(each)]
 PROFILES = profiles()

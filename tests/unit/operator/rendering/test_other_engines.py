@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 from slipway.api.reasons import Reason
-from slipway.operator.rendering import Unrenderable, World, render
-from slipway.operator.rendering.desired import POD_MONITOR
+from slipway.objects.kinds import POD_MONITOR, Object
+from slipway.operator.rendering import Unrenderable
 from support.other_runtimes import BY_ENGINE
 from support.rendered import ROOT
-from support.rendered_worlds import Object, arguments, deployment, desired, of_kind, plan, predictor, runtime
+from support.rendered_worlds import arguments, deployment, desired, of_kind, plan, predictor, rendered, runtime
 
 THEIRS = {"name": "theirs"}
 PORTS = [{"containerPort": 9000}, {"name": "numbers", "containerPort": 9002}]
@@ -28,7 +28,7 @@ def theirs(annotations: dict[str, str], **container: Any) -> Object:
     return found
 
 
-def rendered(kind: str, annotations: dict[str, str], *, container: dict[str, Any] | None = None, **spec: Any) -> Object:
+def child_of(kind: str, annotations: dict[str, str], *, container: dict[str, Any] | None = None, **spec: Any) -> Object:
     serving = theirs(annotations, **(container or {}))
     answer = desired(deployment(engine=THEIRS, **spec), serving_runtime=serving, kinds=frozenset({POD_MONITOR}))
     return of_kind(answer, kind)
@@ -43,7 +43,7 @@ def ports(rule: Object) -> list[int]:
 
 def test_clients_reach_its_own_port_the_activator_all_that_it_asks_and_prometheus_the_metrics() -> None:
     probe = {"httpGet": {"path": "/ready", "port": 9003}}
-    policy = rendered("NetworkPolicy", AT, container={"readinessProbe": probe})
+    policy = child_of("NetworkPolicy", AT, container={"readinessProbe": probe})
     clients, activator, prometheus = policy["spec"]["ingress"]
     assert ports(clients) == [9000]
     assert ports(activator) == [9000, 8081, 9002, 9003]
@@ -52,12 +52,12 @@ def test_clients_reach_its_own_port_the_activator_all_that_it_asks_and_prometheu
 
 def test_a_probe_may_name_its_port() -> None:
     probe = {"httpGet": {"path": "/ready", "port": "numbers"}}
-    policy = rendered("NetworkPolicy", {}, container={"readinessProbe": probe})
+    policy = child_of("NetworkPolicy", {}, container={"readinessProbe": probe})
     assert ports(policy["spec"]["ingress"][1]) == [9000, 8081, 9002]
 
 
 def test_one_that_says_nothing_has_its_metrics_at_its_own_port() -> None:
-    policy = rendered("NetworkPolicy", {})
+    policy = child_of("NetworkPolicy", {})
     assert [ports(rule) for rule in policy["spec"]["ingress"]] == [[9000], [9000, 8081], [9000]]
 
 
@@ -65,12 +65,12 @@ def test_one_that_says_nothing_has_its_metrics_at_its_own_port() -> None:
 
 
 def test_prometheus_reads_its_metrics_where_they_are() -> None:
-    [place] = rendered("PodMonitor", AT)["spec"]["podMetricsEndpoints"]
+    [place] = child_of("PodMonitor", AT)["spec"]["podMetricsEndpoints"]
     assert place == {"portNumber": 9002, "path": "/v1/metrics", "interval": "15s"}
 
 
 def test_its_requests_have_a_second_name_by_which_autoscalers_know_them() -> None:
-    plain, ours = rendered("PodMonitor", {**AT, **IN_FLIGHT})["spec"]["podMetricsEndpoints"]
+    plain, ours = child_of("PodMonitor", {**AT, **IN_FLIGHT})["spec"]["podMetricsEndpoints"]
     assert {key: ours[key] for key in plain} == plain
     assert ours["metricRelabelings"] == [
         {"sourceLabels": ["__name__"], "regex": "busy", "targetLabel": "engine_metric", "replacement": "busy"},
@@ -102,7 +102,7 @@ def test_our_own_runtime_needs_no_second_name() -> None:
 def test_what_it_does_not_drain_by_itself_is_waited_for_before_it_is_asked_to_end(
     drains_for: str, drain_timeout: str, wait: int
 ) -> None:
-    found = rendered(
+    found = child_of(
         "InferenceService", {"slipway.dev/drains-for": drains_for}, rollout={"drainTimeout": drain_timeout}
     )["spec"]["predictor"]
     assert found["model"]["lifecycle"] == {"preStop": {"sleep": {"seconds": wait}}}
@@ -110,7 +110,7 @@ def test_what_it_does_not_drain_by_itself_is_waited_for_before_it_is_asked_to_en
 
 
 def test_one_that_does_not_say_ends_as_its_runtime_lets_it() -> None:
-    assert "lifecycle" not in rendered("InferenceService", {})["spec"]["predictor"]["model"]
+    assert "lifecycle" not in child_of("InferenceService", {})["spec"]["predictor"]["model"]
 
 
 # --- what it is told -------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_where_its_use_decides_nothing_nothing_is_told_of_it(scaling: dict[str, 
 
 def test_notes_that_cannot_be_read_are_refused_with_the_remedy() -> None:
     wanted = deployment(engine=THEIRS)
-    answer = render(wanted, plan(wanted), World(serving_runtime=theirs({"slipway.dev/in-flight": "sum(a)"})))
+    answer = rendered(wanted, plan(wanted), serving_runtime=theirs({"slipway.dev/in-flight": "sum(a)"}))
     assert isinstance(answer, Unrenderable)
     assert answer.reason is Reason.RUNTIME_MISSING
     assert answer.message.startswith(
@@ -214,13 +214,13 @@ def test_notes_that_cannot_be_read_are_refused_with_the_remedy() -> None:
 
 
 def test_annotations_of_the_spec_win_as_they_do_in_the_pods() -> None:
-    policy = rendered("NetworkPolicy", AT, pod={"annotations": {"prometheus.kserve.io/port": "9004"}})
+    policy = child_of("NetworkPolicy", AT, pod={"annotations": {"prometheus.kserve.io/port": "9004"}})
     assert ports(policy["spec"]["ingress"][1]) == [9000, 8081, 9004]
 
 
 def test_keys_are_refused_since_nothing_in_it_checks_them() -> None:
     wanted = deployment(engine=THEIRS, access={"apiKeysSecret": "keys"})
-    answer = render(wanted, plan(wanted), World(serving_runtime=theirs(ALL)))
+    answer = rendered(wanted, plan(wanted), serving_runtime=theirs(ALL))
     assert isinstance(answer, Unrenderable)
     assert "nothing in it checks API keys" in answer.message
 
@@ -238,9 +238,9 @@ def test_the_example_of_the_docs_says_all_that_is_needed() -> None:
 @pytest.mark.parametrize("name", BY_ENGINE)
 def test_one_that_is_not_installed_is_said_to_be_in_the_chart(name: str) -> None:
     wanted = deployment(engine={"name": f"slipway-{name}"}, accelerator={"profiles": ["cpu"]})
-    answer = render(wanted, plan(wanted), World(serving_runtime=None))
+    answer = rendered(wanted, plan(wanted), serving_runtime=None)
     assert isinstance(answer, Unrenderable)
-    assert f"let Slipway's chart bring it, by its value runtimes.{name}.enabled" in answer.message
+    assert f"let Slipway's chart install it, by its value runtimes.{name}.enabled" in answer.message
 
 
 @pytest.mark.parametrize("name", BY_ENGINE)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from slipway.operator.rendering import Desired, World, plain, render
+from slipway.objects.kinds import Object
+from slipway.operator.rendering import Desired, plain
 from slipway.operator.rendering.pinning import changes, of_pods
-from support.rendered_worlds import Object, deployment, desired, of_kind, plan, profile, runtime
+from support.rendered_worlds import deployment, desired, of_kind, plan, profile, rendered, runtime
 from support.slipway_api import CRDS
 from support.small_cluster import fields_of
 
@@ -103,7 +104,9 @@ def with_another_profile(before: Desired, **world: Any) -> Desired:
     """Of the same name, whose nodes have another label."""
     wanted = deployment(**SPEC)
     planned = plan(wanted, [profile("h100", nodeLabels={"gpu": "hopper"})])
-    given = World(
+    answer = rendered(
+        wanted,
+        planned,
         version="1",
         serving_runtime=runtime(OLD),
         pods_runtime=runtime(OLD),
@@ -111,7 +114,6 @@ def with_another_profile(before: Desired, **world: Any) -> Desired:
         status=status_of(before),
         **world,
     )
-    answer = render(wanted, planned, given)
     assert isinstance(answer, Desired)
     return answer
 

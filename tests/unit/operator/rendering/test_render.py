@@ -9,21 +9,33 @@ import pytest
 import yaml
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import POD_MONITOR, ObjectKey
 from slipway.operator.planning import Plan, make_plan
-from slipway.operator.rendering import Desired, ObjectReference, Unrenderable, World, hash_of, render
+from slipway.operator.rendering import Desired, Unrenderable, hash_of
 from support.rendered import RUNTIMES as RUNTIME_FILES
 from support.rendered import documents, profiles
-from support.rendered_worlds import arguments, deployment, desired, of_kind, on_h100, plan, predictor, runtime
+from support.rendered_worlds import (
+    arguments,
+    deployment,
+    desired,
+    manifests,
+    of_kind,
+    on_h100,
+    plan,
+    predictor,
+    rendered,
+    runtime,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
-MONITORING = frozenset({"PodMonitor.monitoring.coreos.com"})
+MONITORING = frozenset({POD_MONITOR})
 RUNTIMES = {thing["metadata"]["name"]: thing for thing in documents(RUNTIME_FILES)}
 
 
-def rendered(wanted: LLMDeployment) -> Desired:
+def in_the_chart(wanted: LLMDeployment) -> Desired:
     made = make_plan(wanted.spec, profiles(), name=wanted.metadata.name)
     assert isinstance(made, Plan), made
-    answer = render(wanted, made, World(serving_runtime=RUNTIMES[made.runtime], kinds=MONITORING))
+    answer = rendered(wanted, made, serving_runtime=RUNTIMES[made.runtime], kinds=MONITORING)
     assert isinstance(answer, Desired), answer
     return answer
 
@@ -31,11 +43,11 @@ def rendered(wanted: LLMDeployment) -> Desired:
 @pytest.mark.parametrize("name", ["vllm-on-two-gpus", "gemma-on-a-cpu"])
 def test_what_people_write_becomes_just_these_objects(name: str) -> None:
     wanted = LLMDeployment.model_validate(yaml.safe_load((GOLDEN / f"{name}.in.yaml").read_text()))
-    assert list(rendered(wanted).apply) == list(yaml.safe_load_all((GOLDEN / f"{name}.out.yaml").read_text()))
+    assert manifests(in_the_chart(wanted)) == list(yaml.safe_load_all((GOLDEN / f"{name}.out.yaml").read_text()))
 
 
 def test_the_same_input_gives_the_same_objects_byte_for_byte() -> None:
-    first, second = (yaml.safe_dump_all(desired(on_h100()).apply, sort_keys=False) for _ in range(2))
+    first, second = (yaml.safe_dump_all(manifests(desired(on_h100())), sort_keys=False) for _ in range(2))
     assert first == second
 
 
@@ -52,7 +64,7 @@ def test_rendering_leaves_what_it_is_given_as_it_was() -> None:
 
 
 def test_everything_is_owned_and_goes_with_the_deployment() -> None:
-    for thing in desired(on_h100(), kinds=MONITORING).apply:
+    for thing in manifests(desired(on_h100(), kinds=MONITORING)):
         [owner] = thing["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("LLMDeployment", "4711", True)
         assert (thing["metadata"]["name"], thing["metadata"]["namespace"]) == ("llama", "chat")
@@ -69,7 +81,7 @@ def test_pods_cannot_be_told_to_belong_to_another_deployment() -> None:
 
 
 def test_nothing_has_the_labels_by_which_kserve_deletes_what_it_does_not_know() -> None:
-    for thing in desired(on_h100(), kinds=MONITORING).apply:
+    for thing in manifests(desired(on_h100(), kinds=MONITORING)):
         assert not {"serving.kserve.io/inferenceservice", "component"} & set(thing["metadata"]["labels"])
 
 
@@ -82,13 +94,13 @@ def test_no_annotation_of_the_service_says_who_is_meant_by_a_port() -> None:
 
 
 def test_without_its_crd_there_is_no_podmonitor() -> None:
-    assert "PodMonitor" not in {thing["kind"] for thing in desired(on_h100()).apply}
+    assert "PodMonitor" not in {thing["kind"] for thing in manifests(desired(on_h100()))}
 
 
 def test_a_podmonitor_that_is_no_longer_wanted_is_deleted() -> None:
     answer = desired(on_h100(observability={"monitor": False}), kinds=MONITORING)
-    assert ObjectReference("monitoring.coreos.com/v1", "PodMonitor", "chat", "llama") in answer.delete
-    assert "PodMonitor" not in {thing["kind"] for thing in answer.apply}
+    assert ObjectKey(POD_MONITOR, "chat", "llama") in answer.delete
+    assert "PodMonitor" not in {thing["kind"] for thing in manifests(answer)}
 
 
 # --- who may ask -----------------------------------------------------------------------------------------------------
@@ -185,7 +197,7 @@ def test_what_a_key_may_do_in_a_minute_is_told_to_the_runtime() -> None:
 
 def test_who_asks_for_keys_never_gets_a_model_that_answers_without() -> None:
     wanted = deployment(engine={"name": "sglang"}, access=WITH_KEYS)
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("sglang")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("sglang"))
     assert isinstance(answer, Unrenderable)
     assert answer.reason == Reason.INVALID_SPEC
 
@@ -201,8 +213,8 @@ ONE_LESS = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavai
 RECREATE = {"type": "Recreate"}
 
 SEVERAL = {"maxReplicas": 3}
-BESIDE = "rollout.strategy: the new replica starts beside the old one."
-IN_PLACE = "rollout.strategy: there is no room for one replica more, so an old one goes first; "
+BESIDE = "rollout.strategy: the new replica starts next to the old one."
+IN_PLACE = "rollout.strategy: there is no room for one more replica, so an old one is stopped first; "
 
 ROLLOUTS: dict[str, tuple[LLMDeployment, Any, Any, str]] = {
     "nothing is rolled out": (on_h100(), {}, SURGE, ""),
@@ -217,7 +229,7 @@ ROLLOUTS: dict[str, tuple[LLMDeployment, Any, Any, str]] = {
         on_h100(scaling=SEVERAL),
         {"is_updating": True, "has_missing": True, "lacks_room": True},
         ONE_LESS,
-        f"{IN_PLACE}the others serve on.",
+        f"{IN_PLACE}the others continue to serve.",
     ),
     "surge asked for, room or not": (
         on_h100(rollout={"strategy": "Surge"}),
@@ -281,7 +293,7 @@ def test_with_adapters_each_source_has_a_folder() -> None:
 
 def test_a_source_that_nobody_can_fetch_from_yet_is_refused() -> None:
     wanted = on_h100(model={"uri": "mlflow://models:/a/1"})
-    answer = render(wanted, plan(wanted), World(serving_runtime=runtime("slipway-vllm-cuda")))
+    answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable)
 
 
@@ -322,6 +334,6 @@ def test_what_sends_the_activator_elsewhere_for_metrics_is_refused(name: str) ->
     """As where it is stored from before the types refused it."""
     wanted = on_h100(pod={"annotations": {"team": "chat", name: "9999"}})
     planned = plan(wanted)
-    answer = render(wanted, planned, World(serving_runtime=runtime(planned.runtime)))
+    answer = rendered(wanted, planned, serving_runtime=runtime(planned.runtime))
     assert isinstance(answer, Unrenderable)
     assert answer.message.startswith(f"pod.annotations: {name} tells where an engine's metrics are")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from slipway.api.llmdeployment import ScalingSpec
-from slipway.operator.rendering.desired import Refusal
+from slipway.api.scaling import ScalingSpec
+from slipway.operator.rendering.desired import UnrenderableError
 from slipway.operator.rendering.schedule import kept_now
 
 OFFICE = {"cron": "0 8 * * 1-5", "duration": "10h", "minReplicas": 2, "timeZone": "Europe/Vienna"}
@@ -73,10 +73,10 @@ def test_a_time_that_asks_for_less_than_the_minimum_takes_nothing_away() -> None
     ("entry", "words"),
     [
         ({**OFFICE, "timeZone": "Europe/Wien"}, "there is no time zone Europe/Wien: name one of the IANA database"),
-        ({**OFFICE, "cron": "0 0 31 2 *"}, "the cron expression '0 0 31 2 *' never comes"),
+        ({**OFFICE, "cron": "0 0 31 2 *"}, "the cron expression '0 0 31 2 *' never occurs"),
     ],
 )
 def test_what_never_comes_is_refused_in_a_sentence(entry: dict[str, Any], words: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(UnrenderableError) as refused:
         kept_now(scaling(entry), at("2026-11-20 12:00"))
     assert words in refused.value.answer.message

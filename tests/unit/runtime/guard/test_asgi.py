@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from slipway_runtime.control import State
-from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from support.guarding import (
     CHAT,
     KEY,

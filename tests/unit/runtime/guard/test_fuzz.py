@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.control import State
-from slipway_runtime.guard.asgi import App, Guard, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App, Receive, Scope, Send
 from slipway_runtime.guard.routes import SERVED, Kind, Routes
 from support.guarding import CHAT, KEY, Answer, Guarding, ask, chunk, guarding, keys_in
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from slipway_runtime.guard.asgi import App, Guard, Message, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from slipway_runtime.supervisor.liveness import Pulse, Sample
 from support.guarding import CHAT, Guarding, answering, ask, guarding, scope_of, streaming, tokens
 

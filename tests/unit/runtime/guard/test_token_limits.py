@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from slipway_runtime.guard.asgi import App, Guard
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import App
 from slipway_runtime.guard.gate import LOOK_EVERY, Gate
 from support.guarding import answering, ask, chunk, guarding, nothing, streaming, tokens, waiting
 

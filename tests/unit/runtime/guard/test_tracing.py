@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from slipway_runtime.guard.answers import Usage
-from slipway_runtime.guard.asgi import Guard, Receive, Scope, Send
+from slipway_runtime.guard.asgi import Guard
+from slipway_runtime.guard.exchange import Receive, Scope, Send
 from slipway_runtime.guard.routes import Kind
 from slipway_runtime.guard.tracing import spans_of, stages
 from slipway_runtime.guard.visit import Visit

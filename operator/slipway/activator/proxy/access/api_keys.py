@@ -30,7 +30,7 @@ from slipway.activator.proxy.access.query_limiter import QueryLimiter, QueryLimi
 from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import KubeError, NotFoundError, TooLargeError, UnavailableError
-from slipway.kube.kinds import SECRET
+from slipway.objects.kinds import SECRET
 
 FRESH, SURE = 10.0, 2.0
 READS_PER_SECOND, READS_BURST, READS_AT_ONCE = 20.0, 50, 8  # of all Secrets together

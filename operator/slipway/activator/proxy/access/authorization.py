@@ -21,10 +21,10 @@ from slipway.activator.proxy.client_identity import Client
 from slipway.activator.proxy.error_responses import RefusedRequestError
 from slipway.activator.shared import request_line
 from slipway.activator.shared.allow_from import AllowFrom
-from slipway.activator.shared.model_key import ModelKey
 from slipway.activator.shared.model_state import ModelState
+from slipway.api.model_key import ModelKey
 from slipway.kube.client import KubeClient
-from slipway.kube.kinds import Object
+from slipway.objects.kinds import Object
 from slipway.process.addresses import address_of
 
 

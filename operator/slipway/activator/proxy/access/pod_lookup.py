@@ -18,7 +18,7 @@ from slipway.activator.proxy.access.query_limiter import QueryLimiter, QueryLimi
 from slipway.kube.call_retries import Patience
 from slipway.kube.client import KubeClient
 from slipway.kube.errors import ForbiddenError, KubeError, NotFoundError, TooLargeError
-from slipway.kube.kinds import NAMESPACE, POD, Object
+from slipway.objects.kinds import NAMESPACE, POD, Object
 
 FRESH = 2.0  # seconds for which an answer is valid, also one that found nothing
 HOLDS = 10.0  # for which one that found pods stays valid if there is no turn for another, or no answer

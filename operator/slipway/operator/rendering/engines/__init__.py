@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.objects.kinds import Object
 from slipway.operator.planning import Plan
-from slipway.operator.rendering.desired import Object
 from slipway.operator.rendering.engines import custom, llamacpp, vllm
 from slipway.operator.rendering.engines.engine import Engine
 

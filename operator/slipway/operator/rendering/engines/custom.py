@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from slipway.api import engine_notes, names
+from slipway.api.engine import EngineSpec
 from slipway.api.engine_notes import NoteError, Notes
-from slipway.api.llmdeployment import EngineSpec, LLMDeployment, LLMDeploymentSpec
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.reasons import Reason
+from slipway.objects.kinds import Object
 from slipway.operator.planning import Plan
 from slipway.operator.planning.resources import parallelism
-from slipway.operator.rendering.desired import Object, Refusal
+from slipway.operator.rendering.desired import UnrenderableError
 from slipway.operator.rendering.engines.engine import Engine
 from slipway.operator.rendering.runtimes import engine_container
 
@@ -26,7 +28,7 @@ PAGE = "docs/engines.md"
 def engine(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> Engine:
     formats = serving_runtime["spec"].get("supportedModelFormats") or []
     if not formats:
-        raise Refusal(
+        raise UnrenderableError(
             f"The ServingRuntime {name} names no supportedModelFormats, so KServe gives it no model: add one to it.",
             Reason.RUNTIME_MISSING,
         )
@@ -56,7 +58,7 @@ def _notes(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> Notes
     try:
         return engine_notes.read(on_pods)
     except NoteError as error:
-        raise Refusal(
+        raise UnrenderableError(
             f"What the ServingRuntime {name} says of its engine can't be read: {error} (see {PAGE}).",
             Reason.RUNTIME_MISSING,
         ) from None

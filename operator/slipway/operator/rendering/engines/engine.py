@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from slipway.api import names
+from slipway.api.engine import EngineSpec
 from slipway.api.engine_notes import USUAL_PATH, Series
-from slipway.api.llmdeployment import EngineSpec, LLMDeployment, LLMDeploymentSpec
+from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.units import seconds
 from slipway.operator.planning import Plan
 from slipway.operator.rendering.access import KEYS_FOLDER
-from slipway.operator.rendering.desired import Refusal
+from slipway.operator.rendering.desired import UnrenderableError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,4 +70,4 @@ def refuse_unknown(engine: str, spec: EngineSpec, *fields: str) -> None:
     wished = [field for field in fields if getattr(spec, field) != getattr(defaults, field)]
     if wished:
         aliases = ", ".join(f"engine.{EngineSpec.model_fields[field].alias}" for field in wished)
-        raise Refusal(f"{engine} can't carry out {aliases} here: leave it out, or choose another engine.")
+        raise UnrenderableError(f"{engine} can't carry out {aliases} here: leave it out, or choose another engine.")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 
-from slipway.api.llmdeployment import EngineSpec, LLMDeployment, SpeculativeSpec
+from slipway.api.engine import EngineSpec, SpeculativeSpec
+from slipway.api.llmdeployment import LLMDeployment
 from slipway.operator.planning import Plan
 from slipway.operator.rendering.engines.engine import Engine, flag, of_runtime, who_traces
 from slipway.operator.rendering.storage import DRAFT_FOLDER, adapter_folder
