@@ -11,9 +11,11 @@ export PATH := $(CURDIR)/.uv/bin:$(PATH)
 VENV := .venv/.synced
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
-SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal --durations=10
+# Cluster tests mostly wait, so two processes run them, each on a cluster of its own.
+TWO_CLUSTERS := $(if $(CLUSTER),,--numprocesses=2 --dist=loadfile) --durations=10
 GENERATED := operator/slipway/activator/keda/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
-	charts manifests/argocd runtime-image/slipway_runtime/engines/flags.json operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
+	charts manifests/argocd operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file
 RESOLVE = uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_36 --only-binary :all: \
@@ -35,7 +37,7 @@ down: $(VENV) ## Stop the devcluster and remove every trace of it (needs root)
 test: cluster-possible lint types layers check ## Everything that CI runs: lint, types, layers, generated files, unit, attacks, engines, charts, vLLM, cluster, GitOps (needs root)
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit tests/attacks tests/engines tests/charts $(PYTEST_ARGS)
 	$(PYTEST) -m "not slow" tests/vllm_cpu $(PYTEST_ARGS)
-	$(PYTEST) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
+	$(PYTEST) $(TWO_CLUSTERS) -m "not slow" tests/cluster tests/gitops $(PYTEST_ARGS)
 
 unit: $(VENV) ## Unit tests: seconds, no cluster
 	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" tests/unit $(PYTEST_ARGS)
@@ -128,14 +130,14 @@ fmt: $(VENV) ## Format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generate: $(VENV) ## Write the generated files anew: the version from VERSION, KEDA's gRPC code, the CRDs, the charts' READMEs and schemas, what Argo CD is told, the images' requirements, docs/reference
+generate: $(VENV) ## Write the generated files again: the version from VERSION, the contract of operator and runtime, KEDA's gRPC code, the CRDs, the charts' READMEs and schemas, what Argo CD is told, the images' requirements, docs/reference
 	$(BIN)/python release/generate_versions.py
 	cp runtime-image/sbom.py operator/sbom.py
+	$(BIN)/python runtime-image/contract/generate.py
 	$(BIN)/python operator/generate_protos.py
 	$(BIN)/python operator/generate_crds.py
 	$(BIN)/python charts/generate.py
 	PYTHONPATH=tests $(BIN)/python manifests/argocd/generate.py
-	$(BIN)/python operator/generate_flags.py
 	$(BIN)/python operator/generate_docs.py
 	$(BIN)/python runtime-image/generate_docs.py
 	$(EXPORT) slipway $(DEPENDENCIES) operator/requirements.txt

@@ -64,9 +64,9 @@ PIECE = (
 
 IN_THE_APP = """
 import guard_switch
-from slipway_runtime.engines import llamacpp_app
-llamacpp_app.Guard = guard_switch.Switch
-llamacpp_app.main()
+from slipway_runtime.engines.llamacpp import app
+app.Guard = guard_switch.Switch
+app.main()
 """
 MODULE = "from slipway_runtime.engines.vllm import installed; print(installed().module)"
 """By which this vLLM is started."""

@@ -10,11 +10,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from slipway_runtime import cli
+from slipway_runtime.contract.flags import REASONS
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.control import Counts
-from slipway_runtime.engines import flags
 from slipway_runtime.engines.llamacpp import FOREIGN
 from slipway_runtime.engines.vllm import DANGEROUS_VARIABLES
-from slipway_runtime.failure import EXIT_CODES
 from slipway_runtime.guard.metrics import Metrics
 from slipway_runtime.guard.routes import SERVED, Kind
 from slipway_runtime.preflight.checks import CHECKS
@@ -29,24 +29,24 @@ Rows = Iterable[Sequence[str]]
 STATES = {
     State.STARTING: "The engine loads.",
     State.READY: "Requests are answered.",
-    State.LEAVING: "Told to stop. Requests are still answered, until no Service leads here any more.",
+    State.LEAVING: "Asked to stop. Requests are still answered, until no Service leads here any more.",
     State.DRAINING: "New requests get 503; those in flight are finished.",
-    State.CUTTING: "What outlived the drain ends with an error.",
-    State.STOPPING: "The engine is told to end, or killed.",
+    State.CUTTING: "Requests that outlast the drain end with an error.",
+    State.STOPPING: "The engine is asked to end, or killed.",
     State.ENDED: "The engine has ended.",
 }
 PATHS = {
     "/startupz": "200 once the engine has answered for the first time",
-    "/readyz": "200 while requests are answered and the pod isn't told to stop; `?wait=10` waits up to 10 s for it",
-    "/livez": "503 when the engine makes no progress; the pod then ends by itself, with the reason",
+    "/readyz": "200 while requests are answered and the pod isn't stopping; `?wait=10` waits up to 10 s for it",
+    "/livez": "503 when the engine makes no progress; the pod then ends on its own, with the reason",
     "/info": "versions, facts of the model, flags with their reasons, capacity, phases with their times, as JSON",
     "/metrics": "the runtime's metrics, the guard's and the engine's, in one scrape",
 }
 WHO = {
-    Kind.OPEN: "everybody",
-    Kind.KEYED: "who has a key",
-    Kind.LIMITED: "who has a key, within the limits",
-    Kind.WORK: "who has a key, within the limits; counted and measured",
+    Kind.OPEN: "everyone",
+    Kind.KEYED: "clients with a key",
+    Kind.LIMITED: "clients with a key, within the limits",
+    Kind.WORK: "clients with a key, within the limits; counted and measured",
 }
 
 
@@ -66,37 +66,36 @@ def page() -> Iterator[str]:
         yield table(("option", "default", "meaning"), options(engine))
     yield "## Flags and variables of engines that are refused"
     yield (
-        "So is every flag that is in no list of Slipway's, is shortened, or has JSON that loads code by name.\n"
-        "Those that the operator writes may be given once. `serve vllm` lets through what `--allow=NAME` names,\n"
-        "for those who run the image without the operator, which gives no such option."
+        "Also refused is every flag that is in none of Slipway's lists, is abbreviated, or has JSON that loads code\n"
+        "by name. Flags that the operator writes may be given once. `serve vllm` allows what `--allow=NAME` names,\n"
+        "for people who run the image without the operator; the operator never gives that option."
     )
     yield table(("flags", "why"), refused())
     yield table(("variable of vLLM", "why"), ((f"`{each.name}`", each.why) for each in DANGEROUS_VARIABLES))
     yield table(
-        ("variable of llama.cpp", "why"), ((f"`{each}…`", "it changes llama.cpp past all checks") for each in FOREIGN)
+        ("variable of llama.cpp", "why"), ((f"`{each}…`", "it changes llama.cpp unchecked") for each in FOREIGN)
     )
     yield "## Checks before the start"
-    yield "Made one after the other, before the engine is started; the first that fails ends the pod with its reason."
+    yield "They run one by one before the engine is started; the first that fails ends the pod with its reason."
     yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
     yield "## States"
     yield table(("state", "meaning"), ((f"`{state}`", STATES[state]) for state in State))
     yield "## Management port"
     yield table(("path", "answer"), ((f"`{path}`", meaning) for path, meaning in PATHS.items()))
     yield "## Paths that are served"
-    yield "All others get 404, whatever the engine would answer. Keys are asked for where `--api-keys` is given."
+    yield "All others get 404, whatever the engine would answer. A key is needed if `--api-keys` is given."
     yield table(("path", "for whom"), ((f"`{r.method} {r.path}`", WHO[r.kind]) for r in SERVED))
     yield "## Exit codes"
-    yield "0 after being told to stop. With any other, the termination message is a line of JSON that names the reason."
-    yield table(("code", "reason"), ((str(code), f"`{reason}`") for reason, code in EXIT_CODES.items()))
+    yield "0 after being asked to stop. Otherwise, the termination message is a line of JSON that names the reason."
+    yield table(("code", "reason", "meaning"), ((str(each.exit_code), f"`{each}`", each.meaning) for each in Reason))
     yield "## Metrics"
-    yield "Those of the engine keep their own names and stand beside these."
+    yield "The engine's metrics are shown next to these, under their own names."
     yield table(("metric", "kind", "labels", "meaning"), metrics())
 
 
 def refused() -> Rows:
-    all_of = flags.lists().refused
-    for why in dict.fromkeys(all_of.values()):
-        yield " ".join(f"`{flag}`" for flag, because in all_of.items() if because == why), why
+    for why, flags in sorted(REASONS.items()):
+        yield " ".join(f"`{flag}`" for flag in sorted(flags)), why
 
 
 def commands() -> Rows:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import aiohttp
-from slipway.api.names import RUNTIME_PORT
+from slipway.contract.pod import RUNTIME_PORT
 from slipway.objects.kinds import Object
 
 STEPS: Mapping[str, str] = {

@@ -31,7 +31,7 @@ BUILD_CPU_SECONDS: Mapping[str, float] = {
     "kubeconform": 5,
     "registry": 60,
 }
-"""Each built after those before it, of which it reuses what Go has compiled already. From keda on, they are estimates."""
+"""Each is built after those before it and reuses what Go has compiled for them. From keda on, these are estimates."""
 BASE_SECONDS, IMAGE_SECONDS, MODEL_SECONDS = 60, 60, 15
 NODE_IMAGES_SECONDS = 30
 """To write the images of KServe, KEDA and DNS, and to unpack them for new nodes."""

@@ -7,10 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slipway_runtime.failure import TERMINATION_LOG
+from slipway_runtime.contract.pod import ENGINE_PORT, MODEL_FOLDER, RUNTIME_PORT, TERMINATION_LOG
 from slipway_runtime.versions import version_of
-
-MODEL_FOLDER = Path("/mnt/models")  # where KServe puts it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,8 +106,14 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add("--model", type=Path, default=MODEL_FOLDER, metavar="PATH", help="the model, or a folder that has it within")
     add("--served-name", metavar="NAME", help="the name that requests ask for; by default the model's file's")
     add("--host", default="0.0.0.0", help="the address to listen on")  # noqa: S104 - a pod is reached from outside
-    add("--port", type=_positive, default=8080, metavar="N", help="the port of the OpenAI API")
-    add("--management-port", type=_positive, default=8081, metavar="N", help="the port of probes, /info and /metrics")
+    add("--port", type=_positive, default=ENGINE_PORT, metavar="N", help="the port of the OpenAI API")
+    add(
+        "--management-port",
+        type=_positive,
+        default=RUNTIME_PORT,
+        metavar="N",
+        help="the port of probes, /info and /metrics",
+    )
     add(
         "--mode",
         choices=("Latency", "Balanced", "Throughput"),
@@ -140,7 +144,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add(
         "--termination-log",
         type=Path,
-        default=TERMINATION_LOG,
+        default=Path(TERMINATION_LOG),
         metavar="PATH",
         help="the file in which the pod says why it failed",
     )

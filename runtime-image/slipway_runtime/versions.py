@@ -1,6 +1,6 @@
-"""The versions of what is installed, read off the names of folders.
+"""The versions of installed packages, from the names of their folders.
 
-importlib.metadata knows them too, but to import it takes as long as all else that is done before the engine starts.
+importlib.metadata knows them, too, but importing it takes as long as everything else before the engine starts.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def version_of(*distributions: str, path: Sequence[str] | None = None) -> str:
-    """Of the first that is installed; an empty word if none is."""
+    """The version of the first distribution that is installed; empty if none is."""
     for distribution in distributions:
         name = distribution.replace("-", "_")
         for folder in sys.path if path is None else path:

@@ -14,12 +14,13 @@ import pytest
 import xllamacpp
 import yaml
 from slipway.api import arguments, mounts, variables
-from slipway.api.engine_flags import DANGEROUS, HARMLESS, LLAMACPP, REASONS, REFUSED, VLLM
+from slipway.contract.flags import DANGEROUS, HARMLESS, REASONS, REFUSED
 from slipway.operator.rendering import Desired, Unrenderable
 from support.rendered_worlds import arguments as arguments_of
 from support.rendered_worlds import on_h100, plan, predictor, rendered, runtime
 from support.slipway_api import rows
 
+VLLM, LLAMACPP = "vllm", "llamacpp"
 RECORDED = yaml.safe_load((Path(__file__).parent / "recorded/vllm-0.32.0.yaml").read_text())
 FLAGS: list[str] = RECORDED["flags"].split()
 VARIABLES: list[str] = RECORDED["variables"].split()
@@ -217,7 +218,7 @@ def refusal(**spec: object) -> str:
 
 def test_what_an_older_definition_let_in_is_not_rendered() -> None:
     assert refusal(engine={"extraArgs": ["--seed=1", "--middlewar=evil.Mw"]}) == (
-        "engine.extraArgs: --middlewar is none of the engine's flags, written out, that Slipway lets through: leave it "
+        "engine.extraArgs: --middlewar is not one of the engine's flags that Slipway allows, written in full: leave it "
         "out, or name a ServingRuntime of your own in engine.name."
     )
 
@@ -227,7 +228,9 @@ def test_no_argument_of_the_spec_becomes_a_value_of_one_of_ours() -> None:
         on_h100(engine={"adapters": [{"name": "sql", "uri": "s3://b/sql"}], "extraArgs": ["--seed=1"]})
     )
     assert given[-1] == "--seed=1"
-    assert "is no flag" in refusal(engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]})
+    assert "is not a flag" in refusal(
+        engine={"adapters": [{"name": "sql", "uri": "s3://b/x"}], "extraArgs": ["evil=/x"]}
+    )
 
 
 ROOTS = "/uvloop /uvloop.py /torch /vllm /slipway_runtime /usr /opt/slipway /home /root /app /tmp /tmp/x /optimised"

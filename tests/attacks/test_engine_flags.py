@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from slipway_runtime.contract.flags import HARMLESS
 from slipway_runtime.engines import llamacpp
 from slipway_runtime.engines.engine import Refusal, Wish
-from slipway_runtime.engines.flags import lists, objections
+from slipway_runtime.engines.flags import WHY_REFUSED, WRITTEN_FLAGS, objections
 from slipway_runtime.engines.vllm import refuse
 
 WRITTEN_BY_THE_OPERATOR = (
@@ -28,16 +29,16 @@ def test_what_the_operator_writes_and_what_is_harmless_goes_through() -> None:
     )
 
 
-@pytest.mark.parametrize("flag", sorted(set(lists().refused) - lists().written))
+@pytest.mark.parametrize("flag", sorted(set(WHY_REFUSED) - WRITTEN_FLAGS))
 @pytest.mark.parametrize("shape", ["{}", "{}=x", "{}.key=x", "{}.key+=x"])
 def test_a_flag_of_the_list_is_refused_in_any_shape(flag: str, shape: str) -> None:
     assert why_not(shape.format(flag))
     assert why_not(shape.format(flag.replace("-", "_").replace("_", "-", 2) if flag.startswith("--") else flag))
 
 
-@pytest.mark.parametrize("flag", sorted(flag for flag in lists().refused if flag.startswith("--")))
+@pytest.mark.parametrize("flag", sorted(flag for flag in WHY_REFUSED if flag.startswith("--")))
 def test_no_beginning_of_a_refused_flag_is_taken_for_something_else(flag: str) -> None:
-    harmless = lists().harmless["vllm"] | lists().written
+    harmless = {*HARMLESS["vllm"]} | WRITTEN_FLAGS
     shortened = [flag[:end] for end in range(3, len(flag)) if flag[:end] not in harmless]
     assert [each for each in shortened if not why_not(each + "=x")] == []
 

@@ -15,6 +15,7 @@ import pytest
 from slipway.activator.proxy import listeners
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.proxy.empty_aborts import MOST_EVENTS
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.model_state import ModelState, ModelStates
@@ -378,7 +379,9 @@ async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_
 async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(engine: ScriptedEngine) -> None:
     global_limits = GlobalLimits(max_bytes=4 * MIB)
     async with scene(global_limits=global_limits) as attacked, scripted_engine() as silent:
-        silent.script = saying(STREAM_HEAD + in_chunk(b": nothing\n\n" * 1000))
+        silent.script = saying(
+            STREAM_HEAD + in_chunk(b": nothing\n\n" * (MOST_EVENTS - 1))
+        )  # one more, and all are passed on
         await ask_many(attacked, GREEDY, silent, 30)
         seen = [asyncio.create_task(each.head()) for each in attacked.attackers]
         await attacked.until(lambda: sum(each.done() for each in seen) > 15)

@@ -6,8 +6,8 @@ import os
 from datetime import UTC, datetime
 
 import pytest
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose
-from slipway_runtime.failure import Reason
 from slipway_runtime.guard.access_log import line
 from slipway_runtime.guard.request_ids import request_id_of
 from slipway_runtime.guard.visit import Visit

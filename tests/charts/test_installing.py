@@ -16,6 +16,7 @@ from slipway.activator.tracking.watches import ActivatorService
 from slipway.activator.tracking.watches import watches as activators_watches
 from slipway.api import names, units
 from slipway.api.names import GROUP
+from slipway.contract.engines import OTHER_RUNTIMES
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.watches import watches
@@ -118,7 +119,7 @@ def test_the_images_of_this_repository_are_those_that_the_charts_ask_for() -> No
 
 def test_engines_of_others_come_if_they_are_asked_for_in_the_images_that_their_files_name() -> None:
     """Whatever registry and tag our own have."""
-    assert not {*names.OTHER_RUNTIMES} & {name_of(thing) for thing in rendered("slipway")}
+    assert not {*OTHER_RUNTIMES} & {name_of(thing) for thing in rendered("slipway")}
     ours = {"registry": "registry.example.com", "tag": "1.2"}
     brought = {name_of(thing): thing for thing in rendered("slipway", {"images": ours, **EVERY_ENGINE})}
     for name, written in other_runtimes.BY_ENGINE.items():
@@ -131,7 +132,7 @@ def test_engines_of_others_come_if_they_are_asked_for_in_the_images_that_their_f
 def test_the_operator_is_told_under_which_names_engines_of_others_are_there() -> None:
     """So an upgrade doesn't restart their models either."""
     told = options().runtimes
-    for name in names.OTHER_RUNTIMES:
+    for name in OTHER_RUNTIMES:
         assert told[name]["metadata"]["name"].startswith(f"{name}-")
 
 

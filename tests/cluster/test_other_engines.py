@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from slipway.api.names import OTHER_RUNTIMES
+from slipway.contract.engines import OTHER_RUNTIMES
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.slipway import OPERATOR_IMAGE
 from support import other_engine

@@ -36,7 +36,7 @@ NO_IMAGE = "localhost/none"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as it must."""
     for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+        if "settings" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(180, func_only=True))
 
 
@@ -65,12 +65,19 @@ def _shown(config: pytest.Config) -> Iterator[None]:
         yield
 
 
+def _own_name(config: pytest.Config) -> str:
+    """Each of several test processes has a cluster of its own, so that none sees what another one does."""
+    name: str = config.getoption("cluster_name")
+    worker = getattr(config, "workerinput", {}).get("workerid")
+    return f"{name}-{worker}" if worker else name
+
+
 @pytest.fixture(scope="session")
 def settings(pytestconfig: pytest.Config) -> Settings:
     cache = default_cache()
     return Settings(
         kind=pytestconfig.getoption("cluster"),
-        name=pytestconfig.getoption("cluster_name"),
+        name=_own_name(pytestconfig),
         keep=pytestconfig.getoption("keep_cluster"),
         tester_address=pytestconfig.getoption("tester_address"),
         python_image=pytestconfig.getoption("python_image"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import aiohttp
 from aiohttp import web
-from slipway.api.names import RUNTIME_PORT
+from slipway.contract.pod import RUNTIME_PORT
 from slipway_devcluster.pki import Authority
 
 from support.access import FromTheNode

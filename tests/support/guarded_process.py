@@ -22,7 +22,7 @@ from urllib.request import urlopen
 from aiohttp import web
 from slipway_runtime.control import ENVIRONMENT, Control
 from slipway_runtime.engines.llamacpp import Settings
-from slipway_runtime.engines.llamacpp_app import serve
+from slipway_runtime.engines.llamacpp.app import serve
 
 from support.ports import free_port
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from slipway.api import engine_notes
 from slipway.api.engine_notes import Notes
-from slipway.api.names import OTHER_RUNTIMES
+from slipway.contract.engines import OTHER_RUNTIMES
 
 from support.kube import Object
 from support.rendered import RUNTIMES, documents

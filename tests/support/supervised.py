@@ -8,8 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Choice, Launch, SecondWay, WarmUp, Work
-from slipway_runtime.failure import Reason
 from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run

@@ -19,6 +19,7 @@ import pytest
 
 GRACE = 60.0  # seconds for an end in order
 TERMINAL = pytest.StashKey[TextIO]()
+WATCHDOG = pytest.StashKey[Timer]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,19 +32,31 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    watchdog = Timer(_limit(item) + GRACE, _tell, [item])
+    item.stash[WATCHDOG] = watchdog = Timer(_limit(item) + GRACE, _tell, [item])
     watchdog.daemon = True
-    watchdog.start()
+    if not _limits_the_test_alone(item):
+        watchdog.start()
     try:
         return (yield)
     finally:
         watchdog.cancel()
 
 
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Where a fixture may build programs for as long as that takes, the time starts only now."""
+    if _limits_the_test_alone(item):
+        item.stash[WATCHDOG].start()
+
+
 def _limit(item: pytest.Item) -> float:
     """As pytest-timeout reads it."""
     marker = item.get_closest_marker("timeout")
     return float(marker.args[0] if marker else item.config.getoption("timeout") or item.config.getini("timeout"))
+
+
+def _limits_the_test_alone(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("timeout")
+    return bool(marker and marker.kwargs.get("func_only"))
 
 
 def _tell(item: pytest.Item) -> None:

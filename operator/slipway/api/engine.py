@@ -7,11 +7,10 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from slipway.api.arguments import LET_THROUGH, ONE_ARGUMENT
-from slipway.api.engine_flags import VLLM
 from slipway.api.kubernetes import keyed
 from slipway.api.model import ServedName, Uri
-from slipway.api.names import OTHER_RUNTIMES
 from slipway.api.schema import LIST_TYPE, ApiModel, Auto, ObjectName, Rule, cel, matches, text, whole_number_or_auto
+from slipway.contract.engines import OTHER_RUNTIMES, VLLM
 
 ANY_CONCURRENCY = 16  # requests at a time, where neither the spec nor the plan says
 MOST_CONCURRENCY = 4096
@@ -72,7 +71,7 @@ class EngineSpec(ApiModel):
     """What runs the model, and how."""
 
     name: ObjectName = Field(
-        default=VLLM,
+        default=VLLM.name,
         description="vllm (GPUs), llamacpp (CPUs and the edge), or the name of any ServingRuntime or "
         "ClusterServingRuntime.",
     )

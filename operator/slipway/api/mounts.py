@@ -11,8 +11,8 @@ from __future__ import annotations
 import posixpath
 import re
 
-from slipway.api.engine_flags import HARMLESS
 from slipway.api.schema import Rule, cel
+from slipway.contract.flags import HARMLESS
 
 PLACES = (
     *("/adapters", "/cache", "/certs", "/config", "/data", "/datasets", "/files", "/loras", "/models", "/scratch"),

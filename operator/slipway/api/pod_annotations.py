@@ -7,8 +7,8 @@ would never sleep. A ServingRuntime of somebody else's says so in these very ann
 
 from __future__ import annotations
 
-from slipway.api.engine_flags import HARMLESS
 from slipway.api.schema import Rule, cel
+from slipway.contract.flags import HARMLESS
 
 OF_METRICS = "prometheus.kserve.io/"
 _WHY = " tells where an engine's metrics are, which Slipway knows of its own engines: leave it out"

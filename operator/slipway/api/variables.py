@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from slipway.api.engine_flags import HARMLESS
 from slipway.api.schema import Rule, cel
+from slipway.contract.flags import HARMLESS
 
 # Why a variable is refused, and which: those that a pattern finds at the name's beginning; with `$`, whole names.
 REASONS: Mapping[str, tuple[str, ...]] = {

@@ -21,7 +21,7 @@ class Cause:
 
 
 def reason_named(word: str) -> Reason:
-    """The reason of that name; UNKNOWN for a name that Slipway doesn't have."""
+    """The reason with that name, as another program or another version has written it."""
     return next((reason for reason in Reason if reason == word), Reason.UNKNOWN)
 
 
@@ -48,6 +48,7 @@ WORST_FIRST = (
     Reason.SCALER_UNAVAILABLE,
     Reason.QUOTA_EXCEEDED,
     # causes that name exactly what to change
+    # these say exactly what to change
     Reason.BAD_ENGINE_ARGUMENTS,
     Reason.UNSUPPORTED_ARCHITECTURE,
     Reason.QUANTIZATION_MISMATCH,
@@ -61,6 +62,7 @@ WORST_FIRST = (
     Reason.IMAGE_NAME_INVALID,
     Reason.IMAGE_PULL_FAILED,
     # causes that name where to look
+    # these say where to look
     Reason.GPU_UNHEALTHY,
     Reason.GPU_BUSY,
     Reason.MODEL_DOWNLOAD_FAILED,

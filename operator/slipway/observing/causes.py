@@ -15,7 +15,7 @@ from slipway.observing.pods import Pod, cause_of_pod
 from slipway.observing.references import in_words
 from slipway.observing.snapshot import RefusedWrite, Snapshot
 
-REFUSALS: words.Table = (
+REFUSALS = words.table(
     (
         r"cannot find RESTMapping",
         Reason.API_ERROR,

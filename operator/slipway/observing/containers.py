@@ -136,7 +136,7 @@ def killed_by_a_probe(container: Container, _: datetime) -> Cause | None:
     if not (container.last_end and _newest(container, "startup probe, will be restarted", "liveness probe, will be")):
         return None
     if said := words.explain(container.last_end.get("message", ""), _table(container)):
-        return _ended(container, said.reason, said.words)
+        return _ended(container, said.reason, said.words, said.remedy)
     starting = _newest(container, "failed startup probe")
     reason = Reason.START_TIMEOUT if starting else Reason.ENGINE_STUCK
     explanation = _newest(container, "Startup probe failed" if starting else "Liveness probe failed") or reason.meaning
@@ -149,7 +149,7 @@ def crashed(container: Container, _: datetime) -> Cause | None:
         return None
     text = end.get("message") or ""
     if said := words.explain(text, _table(container)):
-        return _ended(container, said.reason, said.words)
+        return _ended(container, said.reason, said.words, said.remedy)
     explanation = words.last_line(text) or f"Container {container.spec['name']} {_ended_how(end)} and wrote no message"
     return _ended(container, _unexplained(container), explanation)
 
@@ -177,9 +177,9 @@ DIAGNOSES: tuple[Callable[[Container, datetime], Cause | None], ...] = (
 # --- the words -------------------------------------------------------------------------------------------------------
 
 
-def _ended(container: Container, reason: Reason, explanation: str) -> Cause:
+def _ended(container: Container, reason: Reason, explanation: str, remedy: str = "") -> Cause:
     tries = _tries(container)
-    message = f"{explanation.rstrip('.')}{tries}" if tries else explanation
+    message = words.with_remedy(f"{explanation.rstrip('.')}{tries}" if tries else explanation, remedy)
     return container.cause(reason, message, final=container.end_is_final(reason))
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from slipway.api.engine_notes import OF_METRICS
-from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, RUNTIME_PORT, SERVICE_LABEL
+from slipway.api.names import KIND, MANAGED_BY_LABEL, OWNER_LABEL, SERVICE_LABEL
+from slipway.contract.pod import READY_PATH, RUNTIME_PORT
 from slipway.objects.kinds import Object
 from slipway.observing.rollout import TEMPLATE_HASH
 
@@ -26,7 +27,7 @@ OF_PODS = ("nodeName", "nodeSelector")
 OF_CONTAINERS = ("name", "restartPolicy")
 OF_POD_STATUS = ("phase", "reason", "message", "podIP", "nominatedNodeName")
 OF_CONTAINER_STATUS = ("name", "ready", "started", "restartCount", "containerID", "state", "lastState")
-OUR_PROBE = {"httpGet": {"path": "/readyz", "port": RUNTIME_PORT}}
+OUR_PROBE = {"httpGet": {"path": READY_PATH, "port": RUNTIME_PORT}}
 POD_CONDITIONS = ("PodScheduled", "Initialized", "Ready", "DisruptionTarget")
 
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Choice, Launch, SecondWay, module
-from slipway_runtime.failure import Reason
 
 from .adapters import knows
 from .news import PREFIX

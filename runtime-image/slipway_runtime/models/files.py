@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slipway_runtime.failure import Reason
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.models.problem import ModelError, corrupt
 from slipway_runtime.models.values import JsonObject, Unfit
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from slipway_runtime.contract.engines import BUILT_IN
 from slipway_runtime.models import gguf
 from slipway_runtime.models.files import reading
 from slipway_runtime.models.problem import ModelError, corrupt, not_found, unsupported
 
 CONFIG, MISTRAL_CONFIG, ADAPTER_CONFIG = "config.json", "params.json", "adapter_config.json"
 SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
-GGUF_ENGINES, CHECKPOINT_ENGINES = ("llamacpp",), ("vllm",)
+GGUF_ENGINES = tuple(each.name for each in BUILT_IN if each.model_format == "gguf")
+CHECKPOINT_ENGINES = tuple(each.name for each in BUILT_IN if each.model_format == "huggingface")
 DEEPEST = 6  # folders below the path that are looked into
 MOST_ENTRIES = 200_000  # files and folders that are looked at: links to folders may lead round in circles
 MOST_STEPS = 50_000_000  # in the headers of several models, of which one is to be chosen
@@ -178,9 +180,9 @@ def _nothing(path: Path, files: list[Path], engine: str) -> ModelError:
             f"No .gguf file in {path} ({_contents(path)}), and {engine} reads no other format.",
             "Choose engine vllm, or the model as GGUF.",
         )
-    wanted = {"llamacpp": "No .gguf file", "vllm": "No config.json"}.get(
-        engine, "Neither a config.json nor a GGUF file"
-    )
+    wanted = "Neither a config.json nor a GGUF file"
+    if engine in (*GGUF_ENGINES, *CHECKPOINT_ENGINES):
+        wanted = "No .gguf file" if engine in GGUF_ENGINES else "No config.json"
     return not_found(f"{wanted} in {path} ({_contents(path)}).", "Check spec.model.uri and its path.")
 
 

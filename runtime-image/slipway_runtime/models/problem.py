@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models.words import printable
 
 FETCH_AGAIN = "Fetch the model again, or take another revision of it."

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from slipway_runtime.diagnosis.lines import quotes_clients
+from slipway_runtime.contract.lines import quotes_clients
 
 LONGEST_LINE = 64 * 1024
 REMEMBERED = 200

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from slipway_runtime import control, stopping
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import ISOLATED, Launch, Refusal
-from slipway_runtime.failure import Failure, Reason, exit_code_of, termination_message, write_termination_message
+from slipway_runtime.failure import Failure, termination_message, write_termination_message
 from slipway_runtime.models import ModelError
 from slipway_runtime.scratch import scratch_folder
 
@@ -109,4 +110,4 @@ def _tell(failure: Failure | None, log: Log, termination_log: Path) -> int:
         log.pass_on(termination_message(failure).encode())
     log.say(f"{failure.reason}: {failure.message} {failure.remedy}".rstrip())
     log.close()
-    return exit_code_of(failure.reason)
+    return failure.reason.exit_code

@@ -12,9 +12,10 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from slipway_runtime import control, stopping
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
 from slipway_runtime.engines.engine import Launch
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.versions import version_of
 
 from . import exposition

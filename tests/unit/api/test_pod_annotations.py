@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from slipway.api import engine_notes
-from slipway.api.engine_flags import HARMLESS
 from slipway.api.names import GROUP
 from slipway.api.pod_annotations import why_refused
+from slipway.contract.flags import HARMLESS
 
 NOTES = [name for name in engine_notes.OF_METRICS if not name.startswith(f"{GROUP}/")]
 """Those of GROUP are nobody's to set in a spec."""

@@ -246,7 +246,7 @@ PAUSED = llm(annotations={PAUSED_ANNOTATION: "true"})
 def test_a_paused_deployment_at_zero_is_idle_and_tells_that_nothing_wakes_it() -> None:
     told = status(ZERO, of=PAUSED)
     assert told["state"] == "Idle"
-    assert "remove it to go on" in told["message"]
+    assert "remove it to resume scaling" in told["message"]
     assert (holding(told)["Ready"], reason(told, "Ready"), reason(told, "Scaled")) == ("False", "Paused", "Paused")
 
 
@@ -295,7 +295,8 @@ def test_nothing_is_both_under_way_and_stuck(row: Row) -> None:
 
 def test_a_failure_is_told_in_the_pod_s_own_words_with_its_time() -> None:
     assert status(snapshot(crashing()))["message"] == (
-        "GpuOutOfMemory since 2026-11-21 10:00:01 UTC: CUDA out of memory (2 times)."
+        "GpuOutOfMemory since 2026-11-21 10:00:01 UTC: CUDA out of memory (2 times). Choose an accelerator with more "
+        "memory, use more of them (engine.parallelism.tensor), or use a quantized model."
     )
 
 

@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from slipway.api.reasons import Reason as OperatorsReason
-from slipway.observing.words import ENGINE, LONGEST, explain
-from slipway_runtime.failure import (
-    LARGEST,
-    Failure,
-    Reason,
-    exit_code_of,
-    termination_message,
-    write_termination_message,
-)
+from slipway.observing.words import ENGINE, LONGEST, explain, with_remedy
+from slipway_runtime.contract.pod import TERMINATION_LIMIT
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure, termination_message, write_termination_message
 
 FAILURE = Failure(
     Reason.GPU_OUT_OF_MEMORY,
@@ -32,12 +27,12 @@ def test_the_operator_has_the_same_word(reason: Reason) -> None:
 
 
 def test_no_failure_ends_with_0_and_no_two_alike() -> None:
-    codes = [exit_code_of(reason) for reason in Reason]
+    codes = [reason.exit_code for reason in Reason]
     assert 0 not in codes
     assert len({*codes}) == len(Reason)
 
 
-@pytest.mark.parametrize("code", [exit_code_of(reason) for reason in Reason])
+@pytest.mark.parametrize("code", [reason.exit_code for reason in Reason])
 def test_no_exit_code_looks_like_a_signal_or_an_engines_own(code: int) -> None:
     assert 1 < code < 126
 
@@ -56,7 +51,7 @@ def test_the_operator_understands_the_line() -> None:
     said = explain(termination_message(FAILURE), ENGINE)
     assert said
     assert said.reason is OperatorsReason.GPU_OUT_OF_MEMORY
-    assert said.words == f"{FAILURE.message} {FAILURE.remedy}"
+    assert with_remedy(said.words, said.remedy) == f"{FAILURE.message} {FAILURE.remedy}"
 
 
 ANY_TEXT = st.text(st.characters(), max_size=6000)  # lone surrogates and control characters among them
@@ -68,19 +63,19 @@ def test_whatever_was_said_fits_and_is_one_line_that_the_operator_reads(
 ) -> None:
     failure = Failure(Reason.ENGINE_CRASHED, message, remedy, phase, tuple(lines))
     text = termination_message(failure)
-    assert len(text.encode()) <= LARGEST
+    assert len(text.encode()) <= TERMINATION_LIMIT
     assert len(text.splitlines()) == 1
     said = explain(text, ENGINE)
     assert said
     assert said.reason is OperatorsReason.ENGINE_CRASHED
-    assert len(said.words) <= LONGEST
+    assert len(with_remedy(said.words, said.remedy)) <= LONGEST
 
 
 @pytest.mark.parametrize("letter", ["x", "ü", "🙂", '"', "\x00", "\ud800"])
 def test_the_longest_failure_still_fits(letter: str) -> None:
     longest = Failure(Reason.ENGINE_CRASHED, letter * 9999, letter * 9999, letter * 9999, (letter * 9999,) * 99)
     text = termination_message(longest)
-    assert LARGEST * 2 // 3 < len(text.encode()) <= LARGEST
+    assert TERMINATION_LIMIT * 2 // 3 < len(text.encode()) <= TERMINATION_LIMIT
 
 
 def test_of_many_lines_the_last_ones_are_kept_in_order() -> None:

@@ -69,7 +69,7 @@ def test_a_parameter_is_given_by_name_in_the_kind_that_it_has() -> None:
     assert (given.n_batch, given.cache_prompt, given.rope_freq_base) == (512, False, 0.5)
 
 
-@pytest.mark.parametrize(("flag", "why"), [("--n_batch=many", "wrong kind"), ("--n_keep=1", "has no parameter")])
+@pytest.mark.parametrize(("flag", "why"), [("--n_batch=many", "wrong type"), ("--n_keep=1", "has no parameter")])
 def test_a_parameter_that_there_is_not_is_refused(flag: str, why: str) -> None:
     with pytest.raises(Refusal, match=why):
         filled(launched(flag), n_batch=2048)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import uvloop
 from prometheus_client import CollectorRegistry
-from slipway_runtime.engines.llamacpp_app import Engine
-from slipway_runtime.engines.llamacpp_calls import Broken, Request, call
+from slipway_runtime.engines.llamacpp.app import Engine
+from slipway_runtime.engines.llamacpp.calls import Broken, Request, call
 from slipway_runtime.engines.web import serving
 from slipway_runtime.guard.asgi import Guard
 from support.guarding import guarding

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.supervisor.phases import Moment, Phases
 from slipway_runtime.supervisor.start_trace import StartTrace, spans_of
 from slipway_runtime.tracing.collector import Outcome

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from slipway_runtime.failure import Failure, Reason, termination_message
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure, termination_message
 from slipway_runtime.supervisor.processes import children
 from slipway_runtime.supervisor.supervisor import LOOK_AFTER
 from support.ending import without_traces

@@ -8,7 +8,7 @@ from functools import cached_property
 from slipway.activator.shared import request_line
 from slipway.activator.shared.allow_from import AllowFrom
 from slipway.activator.shared.request_line import LinePatterns
-from slipway.api.engine_flags import LLAMACPP, VLLM
+from slipway.contract.engines import BUILT_IN, VLLM
 
 ANY_PAGE = "*"
 
@@ -19,15 +19,15 @@ class RequestRules:
     allow_from: AllowFrom | None = None  # None: from everywhere
     keys_secret: str | None = None
     wake_on: tuple[str, ...] | None = None  # None: all that the engine computes for
-    engine: str = VLLM
+    engine: str = VLLM.name
     names: tuple[str, ...] = ()  # that clients may send as "model"
     created: int = 0  # seconds since 1970
     web_pages: tuple[str, ...] = ()  # origins of web pages that may call the engine; * for all
 
-    @property
+    @cached_property
     def is_ours(self) -> bool:
         """Whether the engine's pods have the guard, and so it is known what they serve."""
-        return self.engine in (VLLM, LLAMACPP)
+        return any(self.engine == each.name for each in BUILT_IN)
 
     @cached_property
     def waking(self) -> LinePatterns | None:

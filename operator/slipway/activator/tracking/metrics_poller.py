@@ -14,7 +14,7 @@ from collections.abc import Callable
 from slipway.activator.tracking.engine_metrics import EngineMetrics, MetricsReading
 from slipway.activator.tracking.poller import Poller, PollTarget
 from slipway.api.model_key import ModelKey
-from slipway.api.names import RUNTIME_PORT
+from slipway.contract.pod import RUNTIME_PORT
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from slipway.api import engine_notes
 from slipway.api.engine_notes import A_PATH, USUAL, Exposition, NoteError
-from slipway.api.names import RUNTIME_PORT
+from slipway.contract.pod import RUNTIME_PORT
 from slipway.objects.conditions import condition, is_true
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time

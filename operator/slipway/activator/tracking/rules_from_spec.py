@@ -19,10 +19,10 @@ from slipway.activator.shared.allow_from import (
 )
 from slipway.activator.shared.request_rules import RequestRules
 from slipway.api.engine import EngineSpec
-from slipway.api.engine_flags import VLLM
 from slipway.api.exposure import AccessSpec, IpBlock, Peer
 from slipway.api.kubernetes import LabelSelector
 from slipway.api.scaling import HoldSpec
+from slipway.contract.engines import VLLM
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
 
@@ -51,7 +51,7 @@ def rules_of(deployment: Object) -> RequestRules:
         engine=engine.name,
         names=(served, *(adapter.name for adapter in engine.adapters)),
         created=int(created.timestamp()) if created else 0,
-        web_pages=_web_pages(engine.extra_args) if engine.name == VLLM else (),
+        web_pages=_web_pages(engine.extra_args) if engine.name == VLLM.name else (),
     )
 
 

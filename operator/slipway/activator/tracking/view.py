@@ -18,12 +18,13 @@ from slipway.activator.shared.wake_estimate import expected_wake, size_of
 from slipway.activator.tracking.idleness import STALE_AFTER, ModelUse
 from slipway.activator.tracking.pod_summary import PodSummary
 from slipway.activator.tracking.rules_from_spec import rules_of
-from slipway.api import asked, names, units
+from slipway.api import asked, units
 from slipway.api.engine import ANY_CONCURRENCY, MOST_CONCURRENCY
 from slipway.api.model import ModelFacts
 from slipway.api.model_key import ModelKey
 from slipway.api.reasons import ConditionType, Reason
 from slipway.api.scaling import ScalingSpec
+from slipway.contract.pod import ENGINE_PORT
 from slipway.objects.conditions import condition
 from slipway.objects.kinds import Object
 from slipway.objects.times import parse_time
@@ -95,7 +96,7 @@ def key_of(deployment: Object) -> ModelKey:
 def engine_port(service: Object | None) -> int:
     ports = (service or {}).get("spec", {}).get("ports") or [{}]
     target = ports[0].get("targetPort")
-    return target if isinstance(target, int) else names.ENGINE_PORT
+    return target if isinstance(target, int) else ENGINE_PORT
 
 
 def scaling_of(deployment: Object) -> ScalingSpec:

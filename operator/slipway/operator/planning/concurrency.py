@@ -6,17 +6,12 @@ Where the spec leaves it open, it is the engine's own default.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from slipway.api.acceleratorprofile import AcceleratorProfile
-from slipway.api.engine_flags import LLAMACPP, VLLM
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.units import amount
+from slipway.contract.engines import ENGINES, VLLM
 from slipway.operator.planning.engines import CPU
 from slipway.operator.planning.resources import parallelism
-
-SLOTS: Mapping[str, int] = {"Latency": 1, "Balanced": 4, "Throughput": 8}
-"""Of llama.cpp, by mode: requests share the CPUs, so the fewer run, the sooner each is finished."""
 
 LARGE = 70 * 2**30  # bytes of memory, from which on vLLM treats a newer GPU as a large one
 ON_LARGE, ON_OTHERS, ON_CPUS = 1024, 256, 128
@@ -26,9 +21,10 @@ def concurrency(spec: LLMDeploymentSpec, profile: AcceleratorProfile | None) -> 
     """None: the spec leaves it open, and only the engine knows."""
     if spec.engine.max_concurrency:
         return spec.engine.max_concurrency
-    if spec.engine.name == LLAMACPP:
-        return SLOTS[spec.engine.mode]
-    return _of_vllm(spec, profile) if spec.engine.name == VLLM and profile else None
+    engine = ENGINES.get(spec.engine.name)
+    if engine and engine.concurrency:
+        return engine.concurrency[spec.engine.mode]
+    return _of_vllm(spec, profile) if engine is VLLM and profile else None
 
 
 def why_so_many(spec: LLMDeploymentSpec, count: int | None) -> tuple[str, ...]:

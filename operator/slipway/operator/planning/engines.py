@@ -1,22 +1,19 @@
 """What planning must know of each engine: where it runs, and the ServingRuntime with its image there.
 
-How an engine is started is in `slipway.operator.rendering.engines`, one module for each.
+All of it is from the engine.yaml of each engine. How one is started is in `slipway.operator.rendering.engines`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slipway.api.engine_flags import LLAMACPP, VLLM
-from slipway.api.names import OTHER_RUNTIMES
+from slipway.contract.engines import BUILT_IN, OTHERS
 
 CPU = "CPU"
 
-RUNTIMES: Mapping[str, Mapping[str, str]] = {
-    VLLM: {"NVIDIA": "slipway-vllm-cuda", "AMD": "slipway-vllm-rocm", CPU: "slipway-vllm-cpu"},
-    LLAMACPP: {CPU: "slipway-llamacpp"},
-}
-ON_CPUS = ("slipway-ovms",)  # of the others that the chart can install; their runtimes request no devices
+RUNTIMES: Mapping[str, Mapping[str, str]] = {each.name: each.runtimes for each in BUILT_IN}
+ON_CPUS = tuple(name for name, each in OTHERS.items() if not each.needs_devices)  # their runtimes request no devices
+NEED_DEVICES = {each.name for each in BUILT_IN if each.needs_devices} | (OTHERS.keys() - set(ON_CPUS))
 
 
 def is_ours(engine: str) -> bool:
@@ -25,7 +22,7 @@ def is_ours(engine: str) -> bool:
 
 
 def runtime_for(engine: str, vendor: str) -> str | None:
-    """The ServingRuntime for an engine on hardware of a vendor; None where the engine doesn't run."""
+    """The ServingRuntime for an engine on hardware of a vendor; None if the engine doesn't run there."""
     return RUNTIMES[engine].get(vendor) if is_ours(engine) else engine
 
 
@@ -36,4 +33,4 @@ def runtimes_for(engine: str) -> set[str]:
 
 def needs_devices(engine: str) -> bool:
     """Whether it is known to run on accelerators only; nothing is known of a ServingRuntime from elsewhere."""
-    return engine == VLLM or (engine in OTHER_RUNTIMES and engine not in ON_CPUS)
+    return engine in NEED_DEVICES

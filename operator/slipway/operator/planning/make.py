@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from slipway.api.acceleratorprofile import AcceleratorProfile
-from slipway.api.engine_flags import LLAMACPP
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import Reason
+from slipway.contract.engines import LLAMACPP
 from slipway.operator.planning.concurrency import concurrency, why_so_many
 from slipway.operator.planning.engines import CPU, needs_devices, runtime_for
 from slipway.operator.planning.plan import Plan, Unplannable
@@ -35,7 +35,7 @@ def make_plan(spec: LLMDeploymentSpec, profiles: Iterable[AcceleratorProfile], *
         return _first_that_fits(spec, spec.accelerator.profiles, known)
     if needs_devices(spec.engine.name):
         return Unplannable(Reason.NO_ACCELERATOR_FITS, _no_profile_named(known, name))
-    return _on_cpu(spec, known, name) if spec.engine.name == LLAMACPP else _by_its_own_runtime(spec)
+    return _on_cpu(spec, known, name) if spec.engine.name == LLAMACPP.name else _by_its_own_runtime(spec)
 
 
 def _by_its_own_runtime(spec: LLMDeploymentSpec) -> Plan:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from slipway.api.exposure import AccessSpec
+from slipway.contract.pod import KEYS_FOLDER
 from slipway.objects.kinds import Object
 
-KEYS_FOLDER = "/etc/slipway/api-keys"
 KEYS_VOLUME = "slipway-api-keys"
 
 

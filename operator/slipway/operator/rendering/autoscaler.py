@@ -11,15 +11,15 @@ It never scales from zero: while there are fewer replicas than its minimum, Slip
 from __future__ import annotations
 
 from slipway.api.engine import ANY_CONCURRENCY
-from slipway.api.engine_flags import LLAMACPP
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.scaling import ScalingSpec
+from slipway.contract.engines import LLAMACPP
+from slipway.contract.pod import IN_FLIGHT_METRIC
 from slipway.objects.kinds import DEPLOYMENT, HORIZONTAL_POD_AUTOSCALER, Object, ObjectKey
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.planning import Plan
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.metadata import child, key_of_child
-from slipway.operator.rendering.podmonitor import IN_FLIGHT
 from slipway.operator.rendering.runtimes import CONTAINER
 from slipway.operator.rendering.scaling import EXTERNAL, SCALE_DOWN, predictor_deployment
 from slipway.operator.rendering.schedule import Kept
@@ -55,7 +55,7 @@ def is_wanted(spec: ScalingSpec) -> bool:
 
 
 def _goes_by_cpu(plan: Plan, spec: ScalingSpec) -> bool:
-    return plan.engine == LLAMACPP and not (spec.target and spec.target.in_flight)
+    return plan.engine == LLAMACPP.name and not (spec.target and spec.target.in_flight)
 
 
 def _cpu() -> Object:
@@ -70,4 +70,4 @@ def _in_flight(plan: Plan, spec: ScalingSpec) -> Object:
     wanted = spec.target.in_flight if spec.target else None
     each = wanted if isinstance(wanted, int) else plan.max_concurrency or ANY_CONCURRENCY
     target = {"type": "AverageValue", "averageValue": str(each)}
-    return {"type": "Pods", "pods": {"metric": {"name": IN_FLIGHT}, "target": target}}
+    return {"type": "Pods", "pods": {"metric": {"name": IN_FLIGHT_METRIC}, "target": target}}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from slipway.api import names
 from slipway.api.exposure import Peer
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.contract.pod import RUNTIME_PORT
 from slipway.objects.kinds import NETWORK_POLICY, Object
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.installation import Installation
@@ -40,7 +41,7 @@ def network_policy(deployment: LLMDeployment, snapshot: Snapshot, installation: 
 
 def _ports_of_activator(engine: Engine) -> list[int]:
     """The activator forwards requests, reads metrics, and polls whether a replica is ready."""
-    return [*dict.fromkeys((engine.port, names.RUNTIME_PORT, engine.metrics_port, engine.readiness_port))]
+    return [*dict.fromkeys((engine.port, RUNTIME_PORT, engine.metrics_port, engine.readiness_port))]
 
 
 def _activator(namespace: str, service: str) -> Object:

@@ -12,13 +12,13 @@ import re
 from slipway.api import names
 from slipway.api.engine_notes import Series
 from slipway.api.llmdeployment import LLMDeployment
+from slipway.contract.pod import IN_FLIGHT_METRIC
 from slipway.objects.kinds import POD_MONITOR, Object, ObjectKey
 from slipway.observing.snapshot import Snapshot
 from slipway.operator.rendering.desired import Child
 from slipway.operator.rendering.engines.engine import Engine
 from slipway.operator.rendering.metadata import child, key_of_child
 
-IN_FLIGHT = "slipway_requests_in_flight"  # of our runtime
 ENGINE_METRIC = "engine_metric"  # a label with the engine's own name of the metric
 
 
@@ -46,7 +46,7 @@ def _under_our_name(engine: Engine) -> Object:
         "metricRelabelings": [
             *(_labelled(series) for series in engine.in_flight),
             {"action": "keep", "sourceLabels": [ENGINE_METRIC], "regex": ".+"},
-            {"targetLabel": "__name__", "replacement": IN_FLIGHT},
+            {"targetLabel": "__name__", "replacement": IN_FLIGHT_METRIC},
         ],
     }
 

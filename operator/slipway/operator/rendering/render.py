@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
-from slipway.api.names import OTHER_RUNTIMES, SYNC_ANNOTATION
+from slipway.api.names import SYNC_ANNOTATION
 from slipway.api.reasons import Reason
+from slipway.contract.engines import OTHER_RUNTIMES
 from slipway.objects.kinds import INFERENCE_SERVICE, Object, ObjectKey
 from slipway.objects.metadata import name_of
 from slipway.observing.pods import has_ready_pod

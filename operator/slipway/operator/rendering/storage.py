@@ -9,10 +9,10 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from slipway.api.llmdeployment import LLMDeploymentSpec
+from slipway.contract.pod import ADAPTERS_FOLDER, DRAFT_FOLDER, MODEL_FOLDER
 from slipway.objects.kinds import Object
 from slipway.operator.rendering.desired import UnrenderableError
 
-MODEL_FOLDER, DRAFT_FOLDER = "/mnt/models", "/mnt/draft"
 SECRET_ANNOTATION = "serving.kserve.io/storageSecretName"  # noqa: S105 - the name of an annotation
 NO_CREDENTIALS = (
     "pvc://",
@@ -21,7 +21,7 @@ NO_CREDENTIALS = (
 
 
 def adapter_folder(name: str) -> str:
-    return f"/mnt/adapters/{quote(name, safe='')}"
+    return f"{ADAPTERS_FOLDER}/{quote(name, safe='')}"
 
 
 def storage_uri(uri: str, revision: str | None = None) -> str:

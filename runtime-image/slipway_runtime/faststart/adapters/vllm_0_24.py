@@ -24,7 +24,7 @@ ALSO_IMPORTED = (
     "vllm.entrypoints.serve.disagg.api_router",
     "vllm.entrypoints.serve.elastic_ep.api_router",
     "vllm.entrypoints.serve.render.api_router",
-    "slipway_runtime.engines.vllm_app",
+    "slipway_runtime.engines.vllm.app",
 )
 """What the server would only import once the engine core is ready."""
 

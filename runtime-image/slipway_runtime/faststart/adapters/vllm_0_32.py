@@ -18,7 +18,7 @@ ALSO_IMPORTED = (
     "vllm.entrypoints.openai.responses.api_router",
     "vllm.entrypoints.openai.responses.serving",
     "vllm.entrypoints.serve.elastic_ep.api_router",
-    "slipway_runtime.engines.vllm_app",
+    "slipway_runtime.engines.vllm.app",
 )
 """What the server would only import once the engine core is ready."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts
 from slipway_runtime.preflight.host import Host
 from slipway_runtime.preflight.settings import Settings

@@ -5,7 +5,8 @@ Only what can't possibly fit is refused: what an engine needs besides, it alone 
 
 from __future__ import annotations
 
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts
 from slipway_runtime.preflight.host import Device, Host
 from slipway_runtime.preflight.settings import AUTO, GIB, Settings

@@ -5,7 +5,8 @@ Pure, but for adapters: their files are read here.
 
 from __future__ import annotations
 
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts, ModelError, find_adapter, read_adapter
 from slipway_runtime.preflight.host import Host
 from slipway_runtime.preflight.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from slipway.operator.planning.concurrency import SLOTS
+from slipway.contract.engines import LLAMACPP
 from slipway_runtime.engines import llamacpp
 from support.rendered_worlds import arguments, deployment, on_h100, plan, profile
 
@@ -34,7 +34,7 @@ def test_llamacpp_has_as_many_slots_as_the_plan_says(mode: str, slots: int) -> N
 
 
 def test_the_runtime_alone_would_choose_the_same_slots() -> None:
-    assert SLOTS == llamacpp.PARALLEL
+    assert LLAMACPP.concurrency == llamacpp.PARALLEL
 
 
 @pytest.mark.parametrize(

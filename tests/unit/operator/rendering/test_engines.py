@@ -127,7 +127,7 @@ def test_a_wish_that_llamacpp_cannot_carry_out_is_refused() -> None:
     answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-llamacpp"))
     assert answer == Unrenderable(
         Reason.INVALID_SPEC,
-        "llamacpp can't carry out engine.kvCacheDtype, engine.adapters here: leave it out, or choose another engine.",
+        "llamacpp can't carry out engine.kvCacheDtype, engine.adapters: leave it out, or choose another engine.",
     )
 
 

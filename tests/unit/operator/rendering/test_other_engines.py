@@ -161,14 +161,22 @@ def test_of_one_that_says_all_there_is_nothing_to_tell() -> None:
 
 
 TOLD: list[tuple[dict[str, str], dict[str, Any], str]] = [
-    ({**AT, **DRAINS}, {}, "scaling: the ServingRuntime theirs doesn't say which metrics tell its requests."),
-    ({**AT, **DRAINS, **PROGRESS}, {}, "scaling.target: the ServingRuntime theirs has no metric of its requests"),
+    ({**AT, **DRAINS}, {}, "scaling: the ServingRuntime theirs doesn't say which metrics show its requests."),
+    (
+        {**AT, **DRAINS, **PROGRESS},
+        {},
+        "scaling.target: the ServingRuntime theirs names no metric of its running requests",
+    ),
     (
         {**AT, **DRAINS, **IN_FLIGHT},
         {},
-        "scaling.idleAfter: the ServingRuntime theirs has no metric of what it has done",
+        "scaling.idleAfter: the ServingRuntime theirs names no metric of finished work",
     ),
-    ({**AT, **IN_FLIGHT, **PROGRESS}, {}, "rollout.drainTimeout: whether the ServingRuntime theirs finishes"),
+    (
+        {**AT, **IN_FLIGHT, **PROGRESS},
+        {},
+        "rollout.drainTimeout: the ServingRuntime theirs doesn't say whether it finishes",
+    ),
     (
         {**ALL, "prometheus.kserve.io/port": "9999"},
         {},
@@ -177,14 +185,22 @@ TOLD: list[tuple[dict[str, str], dict[str, Any], str]] = [
     (
         ALL,
         {"model": {"uri": "pvc://a/b", "servedName": "x"}},
-        "model.servedName: how the ServingRuntime theirs takes it",
+        "model.servedName: the ServingRuntime theirs doesn't say by which option it takes this",
     ),
-    (ALL, {"engine": {**THEIRS, "contextLength": 64}}, "engine.contextLength: how the ServingRuntime theirs takes it"),
-    (ALL, {"engine": {**THEIRS, "kvCacheDtype": "FP8"}}, "engine.kvCacheDtype: how the ServingRuntime theirs takes it"),
+    (
+        ALL,
+        {"engine": {**THEIRS, "contextLength": 64}},
+        "engine.contextLength: the ServingRuntime theirs doesn't say by which option it takes this",
+    ),
+    (
+        ALL,
+        {"engine": {**THEIRS, "kvCacheDtype": "FP8"}},
+        "engine.kvCacheDtype: the ServingRuntime theirs doesn't say by which option it takes this",
+    ),
     (
         ALL,
         {"engine": {**THEIRS, "parallelism": {"tensor": 2}}},
-        "engine.parallelism.tensor: a replica gets devices for 2, but how the ServingRuntime theirs is told so",
+        "engine.parallelism.tensor: a replica gets devices for 2, but the ServingRuntime theirs doesn't say by which",
     ),
 ]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from slipway.api.names import ENGINE_PORT, OTHER_RUNTIMES
+from slipway.contract.engines import OTHER_RUNTIMES
+from slipway.contract.pod import ENGINE_PORT
 from slipway.operator.planning.engines import ON_CPUS
 from support.other_engine import ENGINES
 from support.other_runtimes import BY_ENGINE, NOTES, container_of, environment_of

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slipway_runtime.contract.explain import SENTENCES
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose, kills_for_memory
-from slipway_runtime.diagnosis.known import KNOWN
-from slipway_runtime.failure import Failure, Reason, termination_message
+from slipway_runtime.failure import Failure, termination_message
 
 OOM_WORKER = (
     "(EngineCore_DP0 pid=312) ERROR 11-21 14:03:11 [core.py:866] torch.OutOfMemoryError: CUDA out of memory. Tried to "
@@ -112,12 +113,12 @@ def test_an_unknown_failure_carries_its_exception_and_its_last_lines() -> None:
         "Loading", "Traceback (most recent call last):", '  File "x.py"', "KeyError: 'layers.7'", "bye", code=3
     )
     assert found.reason is Reason.ENGINE_CRASHED
-    assert found.message == "The engine ended by itself with exit code 3: KeyError: 'layers.7'"
+    assert found.message == "The engine ended unexpectedly with exit code 3: KeyError: 'layers.7'"
     assert found.lines == ("Loading", "KeyError: 'layers.7'", "bye")
 
 
 def test_an_engine_that_says_nothing_is_called_silent() -> None:
-    assert diagnosed(code=0).message == "The engine ended by itself with exit code 0 and said nothing."
+    assert diagnosed(code=0).message == "The engine ended unexpectedly with exit code 0, and logged nothing."
 
 
 def test_no_more_lines_are_kept_than_anybody_reads() -> None:
@@ -204,7 +205,7 @@ def test_whatever_an_engine_says_there_is_a_reason_a_message_and_a_remedy(lines:
     assert termination_message(found)
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda known: known.sentence[:50])
+@pytest.mark.parametrize("known", SENTENCES, ids=lambda known: known.pattern[:50])
 def test_every_known_failure_has_a_remedy_in_a_sentence(known: object) -> None:
     remedy = getattr(known, "remedy", "")
     assert remedy[0].isupper()

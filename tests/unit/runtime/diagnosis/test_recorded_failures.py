@@ -4,8 +4,8 @@
 """
 
 import pytest
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose
-from slipway_runtime.failure import Reason
 from support.failing_starts import FIXTURES, STARTS
 
 EXPECTED = {

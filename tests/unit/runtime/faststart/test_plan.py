@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Launch, Work, module
-from slipway_runtime.failure import Reason
 from slipway_runtime.faststart.news import PREFIX
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster, files_of, kv_cache_bytes, why_not
 from slipway_runtime.faststart.settings import ENVIRONMENT, Settings

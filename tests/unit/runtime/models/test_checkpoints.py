@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts, ModelError, find_model, read_adapter, read_model
 from slipway_runtime.models.config import quantization_of, shape_of
 from support.model_files import (

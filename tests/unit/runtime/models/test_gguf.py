@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from slipway_runtime.failure import Reason
+from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.models.gguf import read_header
 from support.model_files import (

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import ModelError, find_adapter, find_model
 from support.model_files import LLAMA_GGUF, write_adapter, write_checkpoint, write_gguf, write_gguf_parts
 

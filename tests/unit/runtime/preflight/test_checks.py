@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.failure import Failure, Reason
+from slipway_runtime.contract.reasons import Reason
+from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts, find_model, read_model
 from slipway_runtime.models.facts import Shape
 from slipway_runtime.preflight import Device, Finding, Host, Settings, Support, examine, run

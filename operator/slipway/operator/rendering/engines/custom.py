@@ -1,7 +1,7 @@
-"""An engine of somebody else's, of which Slipway knows what its ServingRuntime says: its ports, and its notes.
+"""An engine that Slipway doesn't build in, as its ServingRuntime describes it: by its ports and its annotations.
 
-It gets the model, the hardware, what the spec wants as far as it says how it is told that, and then `extraArgs`. What
-isn't carried out, or doesn't work with it, is told.
+It gets the model, the hardware, the fields of the spec for which the annotations name an option, and then `extraArgs`.
+For every field that isn't carried out, and for everything that doesn't work with this engine, the object says so.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from slipway.api import engine_notes, names
+from slipway.api import engine_notes
 from slipway.api.engine import EngineSpec
 from slipway.api.engine_notes import NoteError, Notes
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.api.reasons import Reason
+from slipway.contract.pod import ENGINE_PORT
 from slipway.objects.kinds import Object
 from slipway.operator.planning import Plan
 from slipway.operator.planning.resources import parallelism
@@ -21,7 +22,7 @@ from slipway.operator.rendering.desired import UnrenderableError
 from slipway.operator.rendering.engines.engine import Engine
 from slipway.operator.rendering.runtimes import engine_container
 
-TOLD_OTHERWISE = {"name", "extra_args", "parallelism"}
+WRITTEN_OTHERWISE = {"name", "extra_args", "parallelism"}
 PAGE = "docs/engines.md"
 
 
@@ -29,12 +30,12 @@ def engine(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> Engin
     formats = serving_runtime["spec"].get("supportedModelFormats") or []
     if not formats:
         raise UnrenderableError(
-            f"The ServingRuntime {name} names no supportedModelFormats, so KServe gives it no model: add one to it.",
+            f"The ServingRuntime {name} has no supportedModelFormats, so KServe gives it no model: add one to it.",
             Reason.RUNTIME_MISSING,
         )
     container = engine_container(serving_runtime)
     ports = [each["containerPort"] for each in container.get("ports") or [] if "containerPort" in each]
-    port = ports[0] if ports else names.ENGINE_PORT
+    port = ports[0] if ports else ENGINE_PORT
     notes = _notes(name, serving_runtime, spec)
     return Engine(
         name=name,
@@ -53,7 +54,7 @@ def engine(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> Engin
 
 
 def _notes(name: str, serving_runtime: Object, spec: LLMDeploymentSpec) -> Notes:
-    """As they come to the pods, where KServe lets annotations of the spec win."""
+    """The annotations as the pods get them: in KServe, those of the spec win over those of the runtime."""
     on_pods = {**(serving_runtime["spec"].get("annotations") or {}), **spec.pod.annotations}
     try:
         return engine_notes.read(on_pods)
@@ -71,22 +72,22 @@ def _readiness_port(container: Object) -> int | None:
     return found if isinstance(found, int) else None
 
 
-# --- what it is told -------------------------------------------------------------------------------------------------
+# --- what it is given ------------------------------------------------------------------------------------------------
 
 
 def _arguments(notes: Notes, deployment: LLMDeployment, _: Plan) -> list[str]:
-    told = _told(notes, deployment)
-    flags = [f"{option}={value}" for option, value in told.items() if option.startswith("-")]
+    given = _options(notes, deployment)
+    flags = [f"{option}={value}" for option, value in given.items() if option.startswith("-")]
     return [*flags, *deployment.spec.engine.extra_args]
 
 
 def _environment(notes: Notes, deployment: LLMDeployment) -> dict[str, str]:
-    told = _told(notes, deployment)
-    return {option: value for option, value in told.items() if not option.startswith("-")}
+    given = _options(notes, deployment)
+    return {option: value for option, value in given.items() if not option.startswith("-")}
 
 
-def _told(notes: Notes, deployment: LLMDeployment) -> dict[str, str]:
-    """By the option that tells it."""
+def _options(notes: Notes, deployment: LLMDeployment) -> dict[str, str]:
+    """The values of the spec, by the option that carries each."""
     engine, (tensor, pipeline) = deployment.spec.engine, parallelism(deployment.spec)
     wanted = {
         engine_notes.SERVED_NAME: deployment.served_name,
@@ -98,7 +99,7 @@ def _told(notes: Notes, deployment: LLMDeployment) -> dict[str, str]:
     return {option: str(wanted[field]) for field, option in notes.options.items() if wanted[field] is not None}
 
 
-# --- what is told of it ----------------------------------------------------------------------------------------------
+# --- what doesn't work ----------------------------------------------------------------------------------------------
 
 
 def _remarks(name: str, notes: Notes, ports: Sequence[int], spec: LLMDeploymentSpec) -> list[str]:
@@ -110,40 +111,43 @@ def _of_wishes(name: str, notes: Notes, spec: LLMDeploymentSpec) -> Iterator[str
     wished = [
         f"engine.{info.alias}"
         for field, info in EngineSpec.model_fields.items()
-        if field not in TOLD_OTHERWISE and getattr(engine, field) != getattr(defaults, field)
+        if field not in WRITTEN_OTHERWISE and getattr(engine, field) != getattr(defaults, field)
     ]
     for field in [*wished, *([engine_notes.SERVED_NAME] if spec.model.served_name else [])]:
         if field not in notes.options:
-            yield f"{field}: how the ServingRuntime {name} takes it isn't known; write it into extraArgs."
+            yield (
+                f"{field}: the ServingRuntime {name} doesn't say by which option it takes this; write it into "
+                "extraArgs."
+            )
     for field, count in zip((engine_notes.TENSOR, engine_notes.PIPELINE), parallelism(spec), strict=True):
         if count > 1 and field not in notes.options:
             yield (
-                f"{field}: a replica gets devices for {count}, but how the ServingRuntime {name} is told so isn't "
-                "known; write it into extraArgs."
+                f"{field}: a replica gets devices for {count}, but the ServingRuntime {name} doesn't say by which "
+                "option it takes this; write it into extraArgs."
             )
     if spec.observability.tracing:
-        yield f"observability.tracing: the ServingRuntime {name} is not Slipway's; have it traced by its own settings."
+        yield f"observability.tracing: the ServingRuntime {name} isn't Slipway's; set up tracing in its own settings."
 
 
 def _of_use(name: str, notes: Notes, spec: LLMDeploymentSpec) -> Iterator[str]:
-    """On what is known of it depend sleeping and scaling."""
+    """Sleeping and scaling depend on the metrics that are known."""
     words, scaling = notes.metrics.words, spec.scaling
     if scaling.autoscaler == "None" or scaling.max_replicas == scaling.min_replicas:
         return
     if not notes.names_words:
         yield (
-            f"scaling: the ServingRuntime {name} doesn't say which metrics tell its requests. Those of vLLM and "
-            f"llama.cpp are understood; with others, its replicas count as used and stay (see {PAGE})."
+            f"scaling: the ServingRuntime {name} doesn't say which metrics show its requests. Those of vLLM and "
+            f"llama.cpp are recognized; with others, its replicas count as used and never sleep (see {PAGE})."
         )
     elif not words.in_flight:
         yield (
-            f"scaling.target: the ServingRuntime {name} has no metric of its requests, so replicas follow those alone "
-            "that are held."
+            f"scaling.target: the ServingRuntime {name} names no metric of its running requests, so the number of "
+            "replicas follows only the requests that are held."
         )
     elif not words.progress:
         yield (
-            f"scaling.idleAfter: the ServingRuntime {name} has no metric of what it has done, so a request that is "
-            "over within two seconds may go unnoticed."
+            f"scaling.idleAfter: the ServingRuntime {name} names no metric of finished work, so a request that ends "
+            "within two seconds may go unnoticed."
         )
 
 
@@ -151,11 +155,11 @@ def _of_the_rest(name: str, notes: Notes, ports: Sequence[int], spec: LLMDeploym
     port = notes.metrics.port
     if notes.drains_for is None:
         yield (
-            f"rollout.drainTimeout: whether the ServingRuntime {name} finishes its requests when it is asked to end "
-            f"isn't known (see {PAGE})."
+            f"rollout.drainTimeout: the ServingRuntime {name} doesn't say whether it finishes its requests after "
+            f"SIGTERM (see {PAGE})."
         )
     if spec.observability.monitor and port and port not in ports:
         yield (
             f"observability.monitor: the container of the ServingRuntime {name} lists no port {port}, so Prometheus "
-            "doesn't find its metrics; add the port there."
+            "can't find its metrics; add the port there."
         )

@@ -11,32 +11,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from slipway_runtime.contract.engines import LLAMACPP
 from slipway_runtime.engines.cpus import threads
-from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, module, reachable
+from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, module, reachable, work_of
 from slipway_runtime.engines.flags import objections
 
-CONTEXT_LENGTH = 4096  # where nobody names one
-PARALLEL = {"Latency": 1, "Balanced": 4, "Throughput": 8}
-"""Requests at a time: the fewer share the processors, the sooner each is finished."""
+CONTEXT_LENGTH = 4096  # if none is given
+PARALLEL = LLAMACPP.concurrency
 
 MOMENTS = (
     (re.compile(r"load_model: loading model"), "loading"),
     (re.compile(r"init: model loaded"), "loaded"),
 )
 FACTS = (re.compile(r"n_slots = (?P<slots>\d+), n_ctx_slot = (?P<contextLength>\d+)"),)
-WORK = Work(
-    pending=("llamacpp:requests_processing", "llamacpp:requests_deferred"),
-    progress=("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total", "llamacpp:n_decode_total"),
-)
 OURS = {"model", "model_alias", "hostnames", "port", "n_parallel", "n_ctx"}
-"""Parameters that an option of ours sets."""
+"""Parameters that an option of slipway-runtime sets."""
 FOREIGN = ("LLAMA_ARG_", "LLAMA_API_KEY", "GGML_BACKEND_PATH", "LD_PRELOAD", "LD_AUDIT")
-"""Beginnings of variables that do what parameters do which are refused, or load libraries into the engine."""
+"""Prefixes of variables that do the same as refused parameters, or that load libraries into the engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the engine's process is told, as JSON."""
+    """The settings of the engine's process, which gets them as JSON."""
 
     model: Path
     name: str
@@ -59,7 +55,7 @@ class Settings:
 def launch(wish: Wish, *, context_length: int | None = None, parallel: int | None = None) -> Launch:
     for name in sorted(wish.environment):
         if name.startswith(FOREIGN):
-            raise Refusal(f"The variable {name} is refused: it changes llama.cpp past all checks.", "Leave it out.")
+            raise Refusal(f"The variable {name} is refused: it changes llama.cpp without any check.", "Leave it out.")
     settings = Settings(
         model=wish.model,
         name=wish.name or wish.model.stem,
@@ -71,13 +67,15 @@ def launch(wish: Wish, *, context_length: int | None = None, parallel: int | Non
         parameters=parameters_of(wish.flags),
     )
     return Launch(
-        engine="llamacpp",
-        distributions=("xllamacpp",),
-        command=(*module("slipway_runtime.engines.llamacpp_app"), settings.to_json()),
+        engine=LLAMACPP.name,
+        distributions=LLAMACPP.distributions,
+        command=(*module("slipway_runtime.engines.llamacpp.app"), settings.to_json()),
         environment=wish.environment,
         host=reachable(wish.host),
         port=wish.port,
-        work=WORK,
+        health=LLAMACPP.ready_path,
+        metrics=LLAMACPP.metrics.path,
+        work=work_of(LLAMACPP.metrics),
         warm_up=WarmUp("/v1/completions", {"model": settings.name, "prompt": "Hello", "max_tokens": 1}),
         choices=tuple(_choices(settings, mode=wish.mode, context_length=context_length, parallel=parallel)),
         moments=MOMENTS,
@@ -93,23 +91,23 @@ def require() -> None:
 
 
 def parameters_of(flags: Sequence[str]) -> dict[str, str]:
-    """`--n_batch=512`: any parameter of xllamacpp's CommonParams, by its own name."""
+    """The parameters of xllamacpp's CommonParams, by their own names, from flags such as `--n_batch=512`."""
     found = {}
     for objection in objections("llamacpp", flags):
         raise Refusal(f"{objection.flag} {objection.why}.", "Leave it out.")
     for flag in flags:
         name, equals, value = flag.removeprefix("--").partition("=")
         if not (flag.startswith("--") and equals):
-            raise Refusal(f"{flag!r} is no parameter of llama.cpp.", "Write parameters as --NAME=VALUE.")
+            raise Refusal(f"{flag!r} is not a parameter of llama.cpp.", "Write parameters as --NAME=VALUE.")
         name = name.replace("-", "_")
         if name in OURS:
-            raise Refusal(f"--{name} is set by options of slipway-runtime.", "Use those: see --help.")
+            raise Refusal(f"--{name} is set by options of slipway-runtime.", "Use those options; see --help.")
         found[name] = value
     return found
 
 
 def fill(parameters: Any, settings: Settings) -> Any:
-    """Fills in xllamacpp's CommonParams; a parameter that was asked for by name wins."""
+    """Fills in xllamacpp's CommonParams; a parameter that was given by name wins."""
     parameters.model.path = str(settings.model)
     parameters.model_alias = {settings.name}
     parameters.hostnames = [settings.host]
@@ -117,21 +115,21 @@ def fill(parameters: Any, settings: Settings) -> Any:
     parameters.n_parallel = settings.parallel
     parameters.n_ctx = settings.context_length * settings.parallel  # llama.cpp divides it among the slots
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = settings.threads
-    parameters.fit_params = False  # it makes sizes fit a GPU's memory, and takes as long as loading the model
-    parameters.cache_ram_mib = 0  # its default, 8 GiB beside the model, would break a pod's memory limit
-    parameters.cache_idle_slots = False  # they go to that cache
+    parameters.fit_params = False  # it fits sizes to a GPU's memory, and takes as long as loading the model
+    parameters.cache_ram_mib = 0  # its default, 8 GiB besides the model, would exceed a pod's memory limit
+    parameters.cache_idle_slots = False  # they are moved to that cache
     parameters.endpoint_metrics = True
-    parameters.endpoint_slots = False  # it would show what others ask
+    parameters.endpoint_slots = False  # it would show the requests of others
     parameters.ui = False
-    parameters.offline = True  # nothing is downloaded, whatever asks for it
-    parameters.sse_ping_interval = -1  # such lines in a stream would be taken for its first token
+    parameters.offline = True  # nothing is ever downloaded
+    parameters.sse_ping_interval = -1  # clients would take such a line in a stream for its first token
     for name, value in settings.parameters.items():
         setattr(parameters, name, _like(getattr(parameters, name, None), name, value))
     return parameters
 
 
 def _like(now: object, name: str, value: str) -> object:
-    """The value in the type that the parameter has."""
+    """The value, converted to the type of the parameter."""
     try:
         match now:
             case bool():
@@ -141,14 +139,14 @@ def _like(now: object, name: str, value: str) -> object:
             case str():
                 return value
     except (KeyError, ValueError):
-        raise Refusal(f"--{name}={value} has a value of the wrong kind.", f"It is now {now!r}.") from None
-    raise Refusal(f"llama.cpp has no parameter {name} that can be given as a word.", "Leave it out.")
+        raise Refusal(f"--{name}={value} has a value of the wrong type.", f"Its default is {now!r}.") from None
+    raise Refusal(f"llama.cpp has no parameter {name} that a flag can set.", "Leave it out.")
 
 
 def _choices(settings: Settings, *, mode: str, context_length: int | None, parallel: int | None) -> list[Choice]:
-    chosen = [Choice(f"threads={settings.threads}", "as many as the container's CPUs can run at once")]
+    chosen = [Choice(f"threads={settings.threads}", "as many as the container's CPUs can run at the same time")]
     if parallel is None:
-        chosen.append(Choice(f"parallel={settings.parallel}", f"what mode {mode} answers at a time"))
+        chosen.append(Choice(f"parallel={settings.parallel}", f"the number of requests at a time in mode {mode}"))
     if context_length is None:
-        chosen.append(Choice(f"context-length={settings.context_length}", "nobody named one"))
+        chosen.append(Choice(f"context-length={settings.context_length}", "the default"))
     return chosen

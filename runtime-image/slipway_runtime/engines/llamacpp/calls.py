@@ -1,6 +1,6 @@
-"""Requests to llama.cpp's own HTTP server over its Unix socket: each a connection, and its answer as it comes.
+"""Requests to llama.cpp's own HTTP server over its Unix socket: one connection each, and its response as it arrives.
 
-Nothing is asked here that the guard has not let in, and no header goes on but those that llama.cpp needs.
+Only requests that the guard has admitted are sent, with only those headers that llama.cpp needs.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from urllib.parse import quote
 
 import httptools
 
-MOST_UNREAD = 1 << 20  # bytes, of an answer that its client takes slowly
+MOST_UNREAD = 1 << 20  # bytes of a response whose client reads slowly
 
 
-class Broken(Exception):  # noqa: N818 - it is what happened
-    """The connection ended before the answer did."""
+class Broken(Exception):  # noqa: N818 - it says what happened
+    """The connection ended before the response did."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, with its body in the pieces in which it came: to join large ones would take others' turns."""
+    """A request, with its body in the pieces in which it arrived: joining large ones would block the event loop."""
 
     method: str
     path: bytes
@@ -34,10 +34,10 @@ class Request:
     body: deque[bytes] = field(default_factory=deque)
 
     def head(self) -> bytes:
-        """The path as the client wrote it, with nothing in it that could end the line."""
+        """The head, with the path as the client wrote it, quoted so that nothing in it can end the line."""
         query = "?" + quote(self.query, safe="/%:@!$&'()*+,;=~?") if self.query else ""
         target = quote(self.path, safe="/%:@!$&'()*+,;=~") + query
-        # llama.cpp's answer to HEAD has no body, and no parser knows that it was asked so.
+        # llama.cpp's response to HEAD has no body, which the parser can't know.
         method = "GET" if self.method == "HEAD" else self.method
         words = [f"{method} {target} HTTP/1.1\r\nhost: llamacpp\r\n".encode()]
         words += [b"%b: %b\r\n" % header for header in self.headers]
@@ -46,7 +46,7 @@ class Request:
 
 @asynccontextmanager
 async def call(socket: str, request: Request) -> AsyncIterator[Call]:
-    """Asks, and hangs up at the end of the block: by that llama.cpp knows to stop, in the middle of an answer too."""
+    """Sends the request, and closes the connection at the end of the block, by which llama.cpp stops computing."""
     try:
         transport, answer = await asyncio.get_running_loop().create_unix_connection(Call, socket)
     except OSError as error:
@@ -59,6 +59,8 @@ async def call(socket: str, request: Request) -> AsyncIterator[Call]:
 
 
 class Call(asyncio.Protocol):
+    """One request and its response, on a connection of their own."""
+
     def __init__(self) -> None:
         self.status = 0
         self.content_type = b"application/json"
@@ -73,9 +75,9 @@ class Call(asyncio.Protocol):
         return self.content_type.startswith(b"text/event-stream")
 
     async def ask(self, request: Request) -> None:
-        """As fast as it is taken, letting go of what is written: it may be large, and the answer long in coming.
+        """Writes the request as fast as llama.cpp reads it, and frees what is written: it may be large, and take long.
 
-        Who answers before all is asked needs no rest of it.
+        If the response is complete before the request is, the rest isn't sent.
         """
         self._transport.write(request.head())
         while request.body:
@@ -86,12 +88,12 @@ class Call(asyncio.Protocol):
             self._transport.write(request.body.popleft())
 
     async def begins(self) -> None:
-        """Waits for the answer's head."""
+        """Waits for the head of the response."""
         while not self.status:
             await self._something()
 
     async def piece(self) -> bytes:
-        """All that has come and was not read yet; nothing at the end."""
+        """Everything that has arrived and was not read yet; nothing at the end."""
         while not self._pieces and not self._whole:
             await self._something()
         body = b"".join(self._pieces)
@@ -102,7 +104,7 @@ class Call(asyncio.Protocol):
         return body
 
     async def body(self) -> bytes | memoryview:
-        """All of it. A large one lies in memory that grows without being copied: that would take others' turns."""
+        """All of it. A large one is in memory that grows without being copied: copying would block the event loop."""
         first = await self.piece()
         if self._whole and not self._pieces:
             return first
@@ -129,7 +131,7 @@ class Call(asyncio.Protocol):
         self._news.clear()
         await self._news.wait()
 
-    # --- what the connection says ---
+    # --- called by the event loop ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's has no such base
@@ -154,7 +156,7 @@ class Call(asyncio.Protocol):
         self._gone = True
         self._news.set()
 
-    # --- what the parser says ---
+    # --- called by the parser ---
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"content-type":

@@ -1,7 +1,7 @@
 """The engine's process: llama.cpp from the package xllamacpp, behind the guard, in one web app.
 
-llama.cpp's own HTTP server listens on a Unix socket in a folder of this process, where nobody else can reach it. The
-app passes on what the guard lets in, so that every path, every error and every cancellation is llama.cpp's own.
+llama.cpp's own HTTP server listens on a Unix socket in a folder of this process, where no other process can reach it.
+The app forwards what the guard admits, so that every path, every error and every cancellation is llama.cpp's own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from slipway_runtime import control
 from slipway_runtime.engines.engine import Refusal
 from slipway_runtime.engines.heap import Heap
 from slipway_runtime.engines.llamacpp import Settings, fill
-from slipway_runtime.engines.llamacpp_calls import Broken, Call, Request, call
+from slipway_runtime.engines.llamacpp.calls import Broken, Call, Request, call
 from slipway_runtime.engines.web import WhileThere, body_of, serving
 from slipway_runtime.failure import termination_message
 from slipway_runtime.guard import errors
@@ -46,7 +46,7 @@ def main() -> None:
     except Refusal as refusal:
         sys.exit(termination_message(refusal.failure))
     parameters.hostnames = [str(socket)]
-    server = xllamacpp.Server(parameters)  # holds the interpreter's lock until the model is loaded
+    server = xllamacpp.Server(parameters)  # holds Python's lock until the model is loaded
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings, socket))
     del server
@@ -66,7 +66,7 @@ async def serve(settings: Settings, socket: Path) -> None:
 
 
 class Engine:
-    """The ASGI app before llama.cpp's own server."""
+    """The ASGI app in front of llama.cpp's own server."""
 
     def __init__(self, gate: Gate, socket: Path, registry: CollectorRegistry, *, parallel: int) -> None:
         self._gate = gate
@@ -86,7 +86,7 @@ class Engine:
 
     async def _ask(self, scope: Scope, body: deque[bytes], receive: Receive, send: Send) -> None:
         async with WhileThere(receive):
-            if scope["method"] == "OPTIONS":  # llama.cpp would say yes, without the headers that a browser looks for
+            if scope["method"] == "OPTIONS":  # llama.cpp would accept it, without the headers that a browser needs
                 await _send(send, 405, b"text/plain", b"")
             elif scope["path"] == "/metrics":
                 await self._metrics(send)
@@ -120,9 +120,10 @@ class Engine:
 
 
 class Places:
-    """As many as llama.cpp computes answers at once. A request takes one for each of its own, when its turn has come.
+    """A place for each response that llama.cpp can compute at the same time. Requests take one for each of their
+    responses, in the order in which they arrived.
 
-    Who waits for one is asked at no time whether it is still there; in llama.cpp's own queue it would be.
+    While a request waits here, its client isn't polled; in llama.cpp's own queue it would be, all the time.
     """
 
     def __init__(self, number: int) -> None:
@@ -133,7 +134,7 @@ class Places:
     @asynccontextmanager
     async def taken(self, number: int) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            async with self._turn:  # two requests that have half of what they need would wait for ever
+            async with self._turn:  # otherwise two requests that each have half of their places would wait forever
                 for _ in range(number):
                     await stack.enter_async_context(self._free)
             yield
@@ -148,7 +149,7 @@ async def _stream(answer: Call, send: Send) -> None:
 
 
 async def _whole(answer: Call, send: Send) -> None:
-    """In one piece: what breaks in between is then no half answer, but an error."""
+    """Sends the response in one piece, so that a failure halfway becomes an error instead of half a response."""
     await _send(send, answer.status, answer.content_type, await answer.body())
 
 
