@@ -132,7 +132,7 @@ class Activator:
             live={"watches": health.watches_are_fresh(self._watching.auditor)},
             ready={
                 "caches": health.caches_are_filled(self._watching.store),
-                "doors": lambda: None if self._is_open else "KEDA isn't answered yet",
+                "listeners": lambda: None if self._is_open else "KEDA isn't answered yet",
             },
             port=self._settings.management_port,
         )
