@@ -10,21 +10,20 @@ the same run, so that whatever else the machine does falls on all of them. Each 
 from __future__ import annotations
 
 import asyncio
-import json
 import platform
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import click
+import results
 import uvloop
 from path import corpus
-from path.client import Line, at_a_steady_rate, held
+from path.load import LoadClient, at_steady_rate, held
 from path.program import KIB, Program
 from percentiles import percentile
 
-RESULT = Path(__file__).parent / "results" / "data-path.json"
+RESULT = results.named("data-path")
 ROUNDS = 6
 WAYS = {"own": "activator.py", "aiohttp": "aiohttp_proxy.py"}
 
@@ -56,7 +55,7 @@ def main(seconds: float, rate: float, number: int, held_kib: int, attacks: bool)
     machine = {"machine": platform.machine(), "python": platform.python_version()}
     options = {"seconds": seconds, "rate": rate, "held": number, "held_kib": held_kib, "rounds": ROUNDS}
     whole = {**machine, **options, "costs": {way: asdict(each) for way, each in costs.items()}, "attacks": seen}
-    RESULT.write_text(json.dumps(whole, separators=(",", ":")) + "\n")
+    results.write(RESULT, whole)
 
 
 async def measure(*, seconds: float, rate: float, number: int, size: int) -> dict[str, Costs]:
@@ -74,15 +73,16 @@ async def _round(ways: list[str], costs: dict[str, Costs], *, seconds: float, ra
         programs = [await stack.enter_async_context(Program.started(WAYS[way])) for way in ways]
         for program in programs:
             await program.tell(f"ready {backend.port}")
-        lines = [Line(each.port) for each in (backend, *programs)]
-        await at_a_steady_rate(lines, rate=rate, seconds=2.0)
+        lines = [LoadClient(each.port) for each in (backend, *programs)]
+        await at_steady_rate(lines, rate=rate, seconds=2.0)
         for line in lines:
             line.latencies.clear()
         before = [program.processor_time() for program in programs]
-        await at_a_steady_rate(lines, rate=rate, seconds=seconds)
+        await at_steady_rate(lines, rate=rate, seconds=seconds)
         directly, *through = lines
         for way, program, line, spent in zip(ways, programs, through, before, strict=True):
-            assert not line.errors, f"{line.errors} requests failed by {way}"
+            if line.errors:
+                raise RuntimeError(f"{line.errors} requests failed through {way}")
             costs[way].processor.append((program.processor_time() - spent) / len(line.latencies) * 1000)
             for percent, added in ((50, costs[way].added_p50), (99, costs[way].added_p99)):
                 added.append((percentile(line.latencies, percent) - percentile(directly.latencies, percent)) * 1000)

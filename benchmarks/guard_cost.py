@@ -46,7 +46,7 @@ from slipway_runtime.control import Control, Slot
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from slipway_runtime.guard.settings import Settings as GuardSettings
+from slipway_runtime.guard.settings import GuardSettings
 from support.model_files import write_checkpoint, write_gguf
 
 TOKENS = 128  # of an answer: of 32, one step of the engine that a request misses is 3 % already

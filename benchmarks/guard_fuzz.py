@@ -25,7 +25,7 @@ from slipway_runtime.control import Slot
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 
 MIB = 1 << 20
 KEY = b"a-key-of-alice"
@@ -141,7 +141,7 @@ async def fuzz(watch: LoopClock, seconds: float, seed: int) -> int:
 
 
 def gate_of(engine: str, folder: str) -> Gate:
-    settings = Settings(
+    settings = GuardSettings(
         engine=engine,
         keys=f"{folder}/keys",
         access_log=False,

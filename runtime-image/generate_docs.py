@@ -15,9 +15,10 @@ from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.control import Counts
 from slipway_runtime.engines.llamacpp import FOREIGN
 from slipway_runtime.engines.vllm import DANGEROUS_VARIABLES
-from slipway_runtime.guard.metrics import Metrics
-from slipway_runtime.guard.routes import SERVED, Kind
+from slipway_runtime.guard.metrics import GuardMetrics
+from slipway_runtime.guard.routes import SERVED
 from slipway_runtime.preflight.checks import CHECKS
+from slipway_runtime.supervisor.management import PATHS
 from slipway_runtime.supervisor.metrics import own_metrics
 from slipway_runtime.supervisor.phases import Phases
 from slipway_runtime.supervisor.state import State
@@ -25,29 +26,6 @@ from slipway_runtime.supervisor.state import State
 PAGE = Path(__file__).parent.parent / "docs/reference/runtime.md"
 
 Rows = Iterable[Sequence[str]]
-
-STATES = {
-    State.STARTING: "The engine loads.",
-    State.READY: "Requests are answered.",
-    State.LEAVING: "Asked to stop. Requests are still answered, until no Service leads here any more.",
-    State.DRAINING: "New requests get 503; those in flight are finished.",
-    State.CUTTING: "Requests that outlast the drain end with an error.",
-    State.STOPPING: "The engine is asked to end, or killed.",
-    State.ENDED: "The engine has ended.",
-}
-PATHS = {
-    "/startupz": "200 once the engine has answered for the first time",
-    "/readyz": "200 while requests are answered and the pod isn't stopping; `?wait=10` waits up to 10 s for it",
-    "/livez": "503 when the engine makes no progress; the pod then ends on its own, with the reason",
-    "/info": "versions, facts of the model, flags with their reasons, capacity, phases with their times, as JSON",
-    "/metrics": "the runtime's metrics, the guard's and the engine's, in one scrape",
-}
-WHO = {
-    Kind.OPEN: "everyone",
-    Kind.KEYED: "clients with a key",
-    Kind.LIMITED: "clients with a key, within the limits",
-    Kind.WORK: "clients with a key, within the limits; counted and measured",
-}
 
 
 def main() -> None:
@@ -58,7 +36,7 @@ def main() -> None:
 def page() -> Iterator[str]:
     yield "# The runtime in a model's pod"
     yield "<!-- Written by `make generate`; change what it describes instead. -->"
-    yield "`slipway-runtime` is process 1 of a model's pod: it checks, starts the engine, watches it, and ends it."
+    yield "`slipway-runtime` is process 1 of a model's pod: it checks, starts, watches and stops the engine."
     yield "## Commands"
     yield table(("command", "meaning"), commands())
     for engine in ("llamacpp", "vllm"):
@@ -66,30 +44,31 @@ def page() -> Iterator[str]:
         yield table(("option", "default", "meaning"), options(engine))
     yield "## Flags and variables of engines that are refused"
     yield (
-        "Also refused is every flag that is in none of Slipway's lists, is abbreviated, or has JSON that loads code\n"
-        "by name. Flags that the operator writes may be given once. `serve vllm` allows what `--allow=NAME` names,\n"
-        "for people who run the image without the operator; the operator never gives that option."
+        "A flag is also refused if it is in no list of Slipway, is abbreviated, or has JSON that loads code by name.\n"
+        "Flags that the operator sets may be given once. `serve vllm` accepts what `--allow=NAME` names: that is for\n"
+        "people who run the image without the operator, which never passes that option."
     )
     yield table(("flags", "why"), refused())
     yield table(("variable of vLLM", "why"), ((f"`{each.name}`", each.why) for each in DANGEROUS_VARIABLES))
     yield table(
-        ("variable of llama.cpp", "why"), ((f"`{each}…`", "it changes llama.cpp unchecked") for each in FOREIGN)
+        ("variable of llama.cpp", "why"),
+        ((f"`{each}…`", "it changes llama.cpp in ways that no check sees") for each in FOREIGN),
     )
     yield "## Checks before the start"
-    yield "They run one by one before the engine is started; the first that fails ends the pod with its reason."
+    yield "They run one after the other before the engine starts; the first that fails ends the pod with its reason."
     yield "\n".join(f"- {check.__name__.replace('_', ' ')}" for check in CHECKS)
     yield "## States"
-    yield table(("state", "meaning"), ((f"`{state}`", STATES[state]) for state in State))
+    yield table(("state", "meaning"), ((f"`{state}`", state.meaning) for state in State))
     yield "## Management port"
-    yield table(("path", "answer"), ((f"`{path}`", meaning) for path, meaning in PATHS.items()))
+    yield table(("path", "answer"), ((f"`{path}`", handler.__doc__ or "") for path, handler in PATHS.items()))
     yield "## Paths that are served"
-    yield "All others get 404, whatever the engine would answer. A key is needed if `--api-keys` is given."
-    yield table(("path", "for whom"), ((f"`{r.method} {r.path}`", WHO[r.kind]) for r in SERVED))
+    yield "All other paths get 404, whatever the engine would answer. Keys are required where `--api-keys` is set."
+    yield table(("path", "callers"), ((f"`{r.method} {r.path}`", r.kind.callers) for r in SERVED))
     yield "## Exit codes"
-    yield "0 after being asked to stop. Otherwise, the termination message is a line of JSON that names the reason."
+    yield "0 after a stop signal. With any other code, the termination message is a line of JSON that names the reason."
     yield table(("code", "reason", "meaning"), ((str(each.exit_code), f"`{each}`", each.meaning) for each in Reason))
     yield "## Metrics"
-    yield "The engine's metrics are shown next to these, under their own names."
+    yield "The engine's metrics keep their own names and are served next to these."
     yield table(("metric", "kind", "labels", "meaning"), metrics())
 
 
@@ -133,7 +112,7 @@ def metrics() -> Rows:
 
 def of_the_guard() -> Iterator[Metric]:
     registry = CollectorRegistry()
-    counted = Metrics(registry, "")
+    counted = GuardMetrics(registry, "")
     counted.answered("", "", 200)
     counted.refused("", "")
     counted.of("")

@@ -1,6 +1,7 @@
-"""The versions of installed packages, from the names of their folders.
+"""The versions of installed packages, read from the names of folders.
 
-importlib.metadata knows them, too, but importing it takes as long as everything else before the engine starts.
+importlib.metadata knows them too, but importing it takes as long as everything else that is done before the engine
+starts.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 
 def version_of(*distributions: str, path: Sequence[str] | None = None) -> str:
-    """The version of the first distribution that is installed; empty if none is."""
+    """Returns the version of the first distribution that is installed; an empty string if none is."""
     for distribution in distributions:
         name = distribution.replace("-", "_")
         for folder in sys.path if path is None else path:

@@ -51,7 +51,7 @@ def test_a_volume_with_the_name_of_a_package_is_not_run_by_a_fast_start(
 ) -> None:
     monkeypatch.chdir(root)
     with Pair([], {CORE: dict(os.environ)}) as pair:
-        pair.happenings.get(timeout=60)
+        pair.occurrences.get(timeout=60)
     assert ran(root) == ""
 
 

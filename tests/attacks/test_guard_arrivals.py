@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from slipway_runtime.control import State
+from slipway_runtime.control import GuardMode
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import Message
 from slipway_runtime.guard.gate import LEAST_ARRIVING
@@ -131,7 +131,7 @@ async def test_a_body_that_is_on_its_way_when_a_drain_begins_is_refused_at_once_
     guarding = made()
     guard = Guard(nothing, guarding.gate)
     async with senders(guard, 1) as [sender]:
-        guarding.control.state = State.DRAINING
+        guarding.control.mode = GuardMode.DRAINING
         async with asyncio.timeout(10):
             await sender.task
         assert (sender.answer.status, sender.answer.error, sender.answer.whole) == (503, "draining", True)
@@ -142,7 +142,7 @@ async def test_a_body_that_is_on_its_way_when_a_drain_begins_is_refused_at_once_
 async def test_a_body_that_comes_just_when_a_drain_has_begun_does_not_reach_the_engine(made: Made) -> None:
     guarding = made()
     async with senders(Guard(nothing, guarding.gate), 1) as [sender]:
-        guarding.control.state = State.DRAINING
+        guarding.control.mode = GuardMode.DRAINING
         assert (await sender.ends()).error == "draining"
 
 

@@ -13,7 +13,7 @@ from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.bodies import GRACE, MOST_ITEMS, Body, slices
 from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE
 from slipway_runtime.guard.exchange import Message, Scope
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 from support.guarding import (
     CHAT,
     KEY,
@@ -359,7 +359,7 @@ async def test_where_an_api_has_one_answer_nobody_gets_more(made: Made, path: st
     ],
 )
 def test_how_many_answers_are_asked_for_is_known(asked: object, prompts: int, answers: int, size: int) -> None:
-    data, body = json.dumps(asked).encode(), Body("/v1/completions", Settings(), owns=None)
+    data, body = json.dumps(asked).encode(), Body("/v1/completions", GuardSettings(), owns=None)
     for part in slices(data[at : at + size] for at in range(0, len(data), size)):
         body.feed(part)
     body.end()

@@ -77,7 +77,7 @@ def test_what_is_not_taken_is_logged_without_the_key(
 ) -> None:
     with caplog.at_level(logging.INFO):
         assert keys_of(tmp_path, key).owner(key) is None
-    assert "A key of alice is not taken: keys have 8 to 512 bytes." in caplog.text
+    assert "A key of alice is ignored: keys must have 8 to 512 bytes." in caplog.text
     assert key.decode() not in caplog.text
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.bodies import Body, slices
-from slipway_runtime.guard.errors import Refusal
+from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.members import HARMLESS, LISTS, NUMBERS, REFUSED
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 from support.guarding import CHAT, Made, answering, ask, several
 
 COMPLETIONS, RESPONSES, MESSAGES = "/v1/completions", "/v1/responses", "/v1/messages"
@@ -24,9 +24,11 @@ def made(tmp_path: Path) -> Iterator[Made]:
         yield made
 
 
-def refusal(body: Any, *, size: int = 1 << 20, engine: str = "llamacpp", path: str = COMPLETIONS) -> Refusal | None:
+def refusal(
+    body: Any, *, size: int = 1 << 20, engine: str = "llamacpp", path: str = COMPLETIONS
+) -> ErrorResponse | None:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    looked_at = Body(path, Settings(engine=engine), owns=None)
+    looked_at = Body(path, GuardSettings(engine=engine), owns=None)
     for part in slices(data[at : at + size] for at in range(0, len(data), size)):
         looked_at.feed(part)
     looked_at.end()

@@ -36,7 +36,7 @@ from slipway_runtime.models import (
 from slipway_runtime.models import config as configs
 from slipway_runtime.preflight.checks.model import adapters_fit
 from slipway_runtime.preflight.host import Host
-from slipway_runtime.preflight.settings import Settings
+from slipway_runtime.preflight.settings import EngineSettings
 from support.model_files import (
     LLAMA_CONFIG,
     write_adapter,
@@ -65,7 +65,7 @@ def is_told_or_known(path: Path, engine: str) -> None:
         assert message.isprintable()
         assert len(message) <= 1001
         assert str(path.name) in message or str(path) in message or any(each.name in message for each in path.iterdir())
-        assert "can't be made sense of" not in message, "the values are read as what they are meant to be"
+        assert "can't be parsed" not in message, "the values are read as what they are meant to be"
     else:
         json.dumps(facts.as_json(), allow_nan=False).encode()
         assert facts.weight_bytes >= 0
@@ -93,24 +93,26 @@ def write_index(folder: Path, name: str) -> Path:
 # --- values ----------------------------------------------------------------------------------------------------------
 
 CONFIGS = {
-    '{"auto_map": [1]}': "auto_map is a list of 1, and an object is meant",
-    '{"auto_map": 1}': "auto_map is 1, and",
-    '{"auto_map": "AutoModel"}': 'auto_map is "AutoModel", and',
-    '{"rope_scaling": {"type": "linear", "factor": Infinity}}': "rope_scaling.factor is Infinity, and a number",
-    '{"rope_scaling": {"type": "linear", "factor": NaN}}': "rope_scaling.factor is NaN, and a number",
-    '{"rope_scaling": {"type": "linear", "factor": "4"}}': 'rope_scaling.factor is "4", and a number',
-    f'{{"rope_scaling": {{"type": "linear", "factor": {HUGE}}}}}': f"rope_scaling.factor is {HUGE[:60]}…, and",
-    f'{{"max_position_embeddings": {HUGE}}}': f"max_position_embeddings is {HUGE[:60]}…, and a whole number",
-    f'{{"vocab_size": [1, {HUGE}]}}': f"vocab_size is {HUGE[:60]}…, and",
+    '{"auto_map": [1]}': "auto_map is a list of 1, but must be an object",
+    '{"auto_map": 1}': "auto_map is 1, but",
+    '{"auto_map": "AutoModel"}': 'auto_map is "AutoModel", but',
+    '{"rope_scaling": {"type": "linear", "factor": Infinity}}': "rope_scaling.factor is Infinity, but must be a number",
+    '{"rope_scaling": {"type": "linear", "factor": NaN}}': "rope_scaling.factor is NaN, but must be a number",
+    '{"rope_scaling": {"type": "linear", "factor": "4"}}': 'rope_scaling.factor is "4", but must be a number',
+    f'{{"rope_scaling": {{"type": "linear", "factor": {HUGE}}}}}': f"rope_scaling.factor is {HUGE[:60]}…, but",
+    f'{{"max_position_embeddings": {HUGE}}}': f"max_position_embeddings is {HUGE[:60]}…, but must be a whole number",
+    f'{{"vocab_size": [1, {HUGE}]}}': f"vocab_size is {HUGE[:60]}…, but",
     f'{{"vocab_size": {HUGE * 20}}}': "isn't valid JSON",
-    '{"kv_lora_rank": 1e999, "num_experts": 1000000000000000000000}': "num_experts is 1000000000000000000000, and",
-    '{"quantization_config": [1]}': "quantization_config is a list of 1, and an object is meant",
-    '{"quantization_config": {"quant_method": ["x"]}}': "quantization_config.quant_method is a list of 1, and a text",
-    '{"quantization_config": {"bits": -4}}': "the bits of a weight is -4, and",
-    '{"architectures": [null]}': "architectures is null, and a text",
-    '{"architectures": "Llama"}': 'architectures is "Llama", and a list of names',
-    '{"architectures": ["\\ud800\\u001b[31m"]}': 'architectures is "\\ud800\\x1b[31m", and a text',
-    '{"model_type": 1, "rope_scaling": {"type": "linear"}}': "model_type is 1, and a text",
+    '{"kv_lora_rank": 1e999, "num_experts": 1000000000000000000000}': "num_experts is 1000000000000000000000, but",
+    '{"quantization_config": [1]}': "quantization_config is a list of 1, but must be an object",
+    '{"quantization_config": {"quant_method": ["x"]}}': (
+        "quantization_config.quant_method is a list of 1, but must be a string"
+    ),
+    '{"quantization_config": {"bits": -4}}': "the bits of a weight is -4, but",
+    '{"architectures": [null]}': "architectures is null, but must be a string",
+    '{"architectures": "Llama"}': 'architectures is "Llama", but must be a list of names',
+    '{"architectures": ["\\ud800\\u001b[31m"]}': 'architectures is "\\ud800\\x1b[31m", but must be a string',
+    '{"model_type": 1, "rope_scaling": {"type": "linear"}}': "model_type is 1, but must be a string",
 }
 
 
@@ -149,20 +151,22 @@ def test_a_list_of_layers_that_goes_on_beyond_the_last_is_no_negative_cache(tmp_
 
 
 HEADERS = {
-    '{"dtype": "F32", "shape": [1], "data_offsets": [0, Infinity]}': "a.data_offsets is Infinity, and a whole number",
-    '{"dtype": "F32", "shape": [1], "data_offsets": [NaN, 4]}': "a.data_offsets is NaN, and",
-    '{"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}': "a.data_offsets is 4, and a place before 0",
-    '{"dtype": "F32", "shape": [1], "data_offsets": [0, -4]}': "a.data_offsets is -4, and",
-    '{"dtype": "F32", "shape": [1], "data_offsets": [0]}': "a.data_offsets is a list of 1, and a list of 2",
-    '{"dtype": "F32", "shape": [1]}': "a.data_offsets is null, and",
-    '{"dtype": "F32", "shape": "x", "data_offsets": [0, 4]}': 'a.shape is "x", and',
-    '{"dtype": "F32", "shape": ["x", 2], "data_offsets": [0, 4]}': 'a.shape is "x", and',
-    '{"dtype": "F32", "shape": [true], "data_offsets": [0, 4]}': "a.shape is true, and",
-    f'{{"dtype": "F32", "shape": [{HUGE}], "data_offsets": [0, 4]}}': f"a.shape is {HUGE[:60]}…, and",
+    '{"dtype": "F32", "shape": [1], "data_offsets": [0, Infinity]}': (
+        "a.data_offsets is Infinity, but must be a whole number"
+    ),
+    '{"dtype": "F32", "shape": [1], "data_offsets": [NaN, 4]}': "a.data_offsets is NaN, but",
+    '{"dtype": "F32", "shape": [1], "data_offsets": [4, 0]}': "a.data_offsets is 4, but must be an offset up to 0",
+    '{"dtype": "F32", "shape": [1], "data_offsets": [0, -4]}': "a.data_offsets is -4, but",
+    '{"dtype": "F32", "shape": [1], "data_offsets": [0]}': "a.data_offsets is a list of 1, but must be a list of 2",
+    '{"dtype": "F32", "shape": [1]}': "a.data_offsets is null, but",
+    '{"dtype": "F32", "shape": "x", "data_offsets": [0, 4]}': 'a.shape is "x", but',
+    '{"dtype": "F32", "shape": ["x", 2], "data_offsets": [0, 4]}': 'a.shape is "x", but',
+    '{"dtype": "F32", "shape": [true], "data_offsets": [0, 4]}': "a.shape is true, but",
+    f'{{"dtype": "F32", "shape": [{HUGE}], "data_offsets": [0, 4]}}': f"a.shape is {HUGE[:60]}…, but",
     f'{{"dtype": "F32", "shape": {[10**12] * 16}, "data_offsets": [0, 4]}}': "a.shape is 1000",
-    f'{{"dtype": "F32", "shape": {[1] * 1000}, "data_offsets": [0, 4]}}': "a.shape is a list of 1000, and",
-    '{"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}': "a.dtype is a list of 1, and a text",
-    "[1]": "a is a list of 1, and an object",
+    f'{{"dtype": "F32", "shape": {[1] * 1000}, "data_offsets": [0, 4]}}': "a.shape is a list of 1000, but",
+    '{"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}': "a.dtype is a list of 1, but must be a string",
+    "[1]": "a is a list of 1, but must be an object",
 }
 
 
@@ -195,7 +199,7 @@ def test_an_index_leads_to_files_of_its_own_folder_alone(tmp_path: Path, index: 
     found = told(tmp_path)
     assert found.reason is Reason.MODEL_CORRUPT
     assert found.message.startswith(f"{index} has no weight_map")
-    assert f"it leads to {shown}." in found.message
+    assert f"it names {shown}." in found.message
 
 
 def test_an_index_that_leads_to_a_second_copy_is_no_riddle(tmp_path: Path) -> None:
@@ -227,17 +231,17 @@ ONE_NUMBER, ONE_TEXT = struct.pack("<IQI", 4, 1, 1), struct.pack("<IQ", 8, 1) + 
 UINT32, FLOAT, TEXT, LIST = 4, 6, 8, 9
 PATTERN = "llama.attention.sliding_window_pattern"
 ENTRIES = [
-    (("general.alignment", TEXT, packed(b"x")), 'general.alignment is "x", and a whole number'),
-    (("general.alignment", LIST, ONE_NUMBER), "general.alignment is a list of 1, and"),
-    (("general.alignment", FLOAT, struct.pack("<f", float("inf"))), "general.alignment is Infinity, and"),
-    (("general.file_type", LIST, ONE_NUMBER), "general.file_type is a list of 1, and"),
-    (("general.type", UINT32, bytes(4)), "general.type is 0, and a text"),
-    (("llama.block_count", TEXT, packed(b"\x1b[31m")), 'llama.block_count is "\\x1b[31m", and a whole number'),
-    (("llama.block_count", LIST, ONE_TEXT), "llama.block_count is a list of 1, and"),
-    (("llama.context_length", FLOAT, struct.pack("<f", float("nan"))), "llama.context_length is NaN, and"),
-    (("llama.embedding_length", 10, struct.pack("<Q", 2**64 - 1)), f"llama.embedding_length is {2**64 - 1}, and"),
-    (("tokenizer.ggml.tokens", TEXT, packed(b"x")), 'tokenizer.ggml.tokens is "x", and a list'),
-    ((PATTERN, LIST, ONE_TEXT), f"{PATTERN} is a list of 1, and a list of what is true or false"),
+    (("general.alignment", TEXT, packed(b"x")), 'general.alignment is "x", but must be a whole number'),
+    (("general.alignment", LIST, ONE_NUMBER), "general.alignment is a list of 1, but"),
+    (("general.alignment", FLOAT, struct.pack("<f", float("inf"))), "general.alignment is Infinity, but"),
+    (("general.file_type", LIST, ONE_NUMBER), "general.file_type is a list of 1, but"),
+    (("general.type", UINT32, bytes(4)), "general.type is 0, but must be a string"),
+    (("llama.block_count", TEXT, packed(b"\x1b[31m")), 'llama.block_count is "\\x1b[31m", but must be a whole number'),
+    (("llama.block_count", LIST, ONE_TEXT), "llama.block_count is a list of 1, but"),
+    (("llama.context_length", FLOAT, struct.pack("<f", float("nan"))), "llama.context_length is NaN, but"),
+    (("llama.embedding_length", 10, struct.pack("<Q", 2**64 - 1)), f"llama.embedding_length is {2**64 - 1}, but"),
+    (("tokenizer.ggml.tokens", TEXT, packed(b"x")), 'tokenizer.ggml.tokens is "x", but must be a list'),
+    ((PATTERN, LIST, ONE_TEXT), f"{PATTERN} is a list of 1, but must be a list of true and false"),
 ]
 
 
@@ -253,7 +257,7 @@ def test_an_entry_of_a_gguf_that_cannot_be_is_told_by_file_field_and_value(
 @pytest.mark.parametrize("rank", ["true", "1e999", '"8"', "[]", "-1", "0"])
 def test_an_adapter_of_no_rank_is_told_before_the_start(tmp_path: Path, rank: str) -> None:
     (write_adapter(tmp_path) / "adapter_config.json").write_text(f'{{"r": {rank}}}')
-    failure = adapters_fit(Settings(engine="vllm", adapters={"sql": tmp_path}), ANY, Host())
+    failure = adapters_fit(EngineSettings(engine="vllm", adapters={"sql": tmp_path}), ANY, Host())
     assert failure
     assert failure.message.startswith("Adapter sql: adapter_config.json: r is ")
 
@@ -379,7 +383,7 @@ def test_a_header_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
     weights.write_bytes(struct.pack("<Q", 100_000_000))
     os.truncate(weights, 200_000_000)
     with no_more_than(1 << 20):
-        assert told(tmp_path).message == ("model.safetensors: its header has 95.4 MiB, and 32.0 MiB are read at most.")
+        assert told(tmp_path).message == ("model.safetensors: its header has 95.4 MiB, and at most 32.0 MiB are read.")
 
 
 def test_headers_are_read_up_to_a_size_and_a_number_of_all_together(
@@ -412,7 +416,7 @@ def test_many_small_values_are_counted_before_they_take_memory(tmp_path: Path, n
 def test_a_config_is_no_larger_than_configs_are(tmp_path: Path) -> None:
     os.truncate(write_checkpoint(tmp_path) / "config.json", files.LARGEST_CONFIG + 1)
     with no_more_than(1 << 20):
-        assert "too large for what it should be" in told(tmp_path).message
+        assert "too large for a file of its kind" in told(tmp_path).message
 
 
 @pytest.mark.parametrize("depth", [900, 100_000])
@@ -436,7 +440,7 @@ def test_a_deep_config_is_not_copied_for_each_level(monkeypatch: pytest.MonkeyPa
             looks += 1
             return super().items()
 
-    with pytest.raises(Exception, match="no more than 4 others"):
+    with pytest.raises(Exception, match="no more than 4 levels deep"):
         configs.language_model(Counting(config))
     assert looks <= configs.DEEPEST
 
@@ -470,7 +474,7 @@ def test_what_a_header_may_have_in_memory_is_bounded(tmp_path: Path, many: str) 
     }[many]
     file = tmp_path / "a.gguf"
     file.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, tensors, entries) + header + bytes(64))
-    with no_more_than(3 << 20), pytest.raises(ModelError, match="more in it than that of any model"):
+    with no_more_than(3 << 20), pytest.raises(ModelError, match="more than that of any model"):
         gguf.read_header(file, gguf.Budget(room=1 << 20))
 
 
@@ -478,7 +482,7 @@ def test_texts_that_are_only_counted_are_bounded_too(tmp_path: Path) -> None:
     file = write_entries(tmp_path / "a.gguf", ("k", LIST, struct.pack("<IQ", TEXT, 5000) + bytes(8 * 5000)))
     gguf.read_header(file)
     budget = gguf.Budget(steps=4000)
-    with pytest.raises(ModelError, match=r"a\.gguf: its header has more in it"):
+    with pytest.raises(ModelError, match=r"a\.gguf: its header contains more"):
         gguf.read_header(file, budget)
     assert budget.steps > -5000, "nothing was read for which there was no room"
 
@@ -490,7 +494,7 @@ def test_the_bound_holds_for_all_files_together(
     budgets: list[gguf.Budget | None] = []
     read = gguf.read_header
 
-    def reading(file: Path, budget: gguf.Budget | None = None) -> gguf.Header:
+    def reading(file: Path, budget: gguf.Budget | None = None) -> gguf.GgufHeader:
         budgets.append(budget)
         return read(file, budget)
 
@@ -561,12 +565,12 @@ def test_what_nobody_foresaw_is_the_models_failure_with_what_was_being_read(
     monkeypatch.setattr(configs, "shape_of", fails)
     found = told(write_checkpoint(tmp_path))
     assert found.reason is Reason.MODEL_CORRUPT
-    assert found.message.startswith("config.json can't be made sense of: KeyError: 'odd")
+    assert found.message.startswith("config.json can't be parsed: KeyError: 'odd")
     assert found.message.isprintable()
     assert len(found.message) <= 1001
     monkeypatch.setattr(locating, "_files", fails)
     for find in (find_model, find_adapter):
-        with pytest.raises(ModelError, match="can't be made sense of"):
+        with pytest.raises(ModelError, match="can't be parsed"):
             find(tmp_path)
 
 
@@ -602,7 +606,7 @@ def test_the_pod_says_why_in_one_line_and_without_a_traceback(tmp_path: Path, co
     ended = serve(model, log, command)
     assert ended.returncode == 12
     assert ended.stderr.count("\n") == 1
-    assert "config.json: auto_map is a list of 1, and an object is meant." in ended.stderr
+    assert "config.json: auto_map is a list of 1, but must be an object." in ended.stderr
     if command == "serve":
         assert json.loads(log.read_text())["reason"] == "ModelCorrupt"
 

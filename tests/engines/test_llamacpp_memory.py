@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.guard.bodies import Body
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 from slipway_runtime.supervisor.processes import children
 from support.llamacpp_pod import LlamacppPod
 from support.model_files import write_gguf
@@ -66,7 +66,7 @@ def filled(unit: bytes, size: int) -> bytes:
 
 
 def counted(body: bytes) -> int:
-    read = Body(COMPLETIONS, Settings(), owns=None)
+    read = Body(COMPLETIONS, GuardSettings(), owns=None)
     read.feed(body)
     return len(body) + read.memory
 
@@ -102,5 +102,5 @@ async def test_many_at_once_take_no_more_than_there_is_room_for(pod: LlamacppPod
     body, before = filled(b"1,", 2 * MIB), memory.forget_peak()
     answers = await asyncio.gather(*(asked(pod, body) for _ in range(8)))
     assert set(answers) == {200, 503}
-    assert memory.peak() - before < Settings().max_bodies_bytes
+    assert memory.peak() - before < GuardSettings().max_bodies_bytes
     assert await asked(pod, body) == 200

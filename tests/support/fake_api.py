@@ -53,7 +53,7 @@ class Engine:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """`tokens` of them, one each `every` seconds."""
-        if self.slot.state != control.State.SERVING:
+        if self.slot.mode != control.GuardMode.SERVING:
             raise web.HTTPServiceUnavailable(headers={"Retry-After": str(self.slot.retry_after)})
         self.slot.begin()
         self.running += 1
@@ -67,7 +67,7 @@ class Engine:
         answer = web.StreamResponse()
         await answer.prepare(request)
         for number in range(int(request.query.get("tokens", "1"))):
-            if self.slot.state == control.State.ENDING:
+            if self.slot.mode == control.GuardMode.ENDING:
                 await answer.write(b"error\n")
                 break
             if self.hangs:

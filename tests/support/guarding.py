@@ -16,7 +16,7 @@ from slipway_runtime.guard.answers import Reading
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 
 CHAT = "/v1/chat/completions"
 KEY = "a-key-of-alice"
@@ -42,7 +42,7 @@ class Guarding:
 def guarding(folder: Path, clock: Callable[[], float] | None = None, **settings: Any) -> Guarding:
     control, registry = Control.create(folder / "control"), CollectorRegistry()
     slot = Slot.claim(folder / "control")
-    told = Settings(**{"model": "gemma", "access_log": False, **settings})
+    told = GuardSettings(**{"model": "gemma", "access_log": False, **settings})
     return Guarding(Gate(told, slot, registry, clock) if clock else Gate(told, slot, registry), control, registry)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Choice, Launch, SecondWay, WarmUp, Work
-from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.options import Options
 from slipway_runtime.supervisor.run import run
+from slipway_runtime.supervisor.timeouts import Timeouts
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
         stop=arguments.stop,
     )
     options = Options(
-        patience=Patience(
+        timeouts=Timeouts(
             start=arguments.start, endpoints=arguments.endpoints, drain=arguments.drain, cut=arguments.cut
         ),
         host="127.0.0.1",

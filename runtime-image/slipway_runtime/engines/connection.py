@@ -25,8 +25,8 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from slipway_runtime.engines.crowd import Crowd
-from slipway_runtime.guard.errors import Refusal
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.errors import ErrorResponse
+from slipway_runtime.guard.settings import GuardSettings
 
 LONGEST_HEAD = 64 << 10
 """Bytes of a request's first line, headers and trailers."""
@@ -47,14 +47,14 @@ LEAST = 2048  # connections of all clients together, if the limit of open files 
 OPEN_FILES = 65536  # the soft limit that is set, if the hard limit allows it
 OF_OUR_OWN = 128  # files that are not clients' connections
 
-TOO_LONG = Refusal(431, "head_too_long", f"The request's headers are more than {LONGEST_HEAD} bytes.")
-TOO_MANY_HEADERS = Refusal(431, "too_many_headers", f"The request has more than {MOST_HEADERS} headers.")
-TOO_SLOW = Refusal(408, "request_too_slow", "The request didn't arrive in time; send it again.")
-TOO_MANY_QUEUED = Refusal(
+TOO_LONG = ErrorResponse(431, "head_too_long", f"The request's headers are more than {LONGEST_HEAD} bytes.")
+TOO_MANY_HEADERS = ErrorResponse(431, "too_many_headers", f"The request has more than {MOST_HEADERS} headers.")
+TOO_SLOW = ErrorResponse(408, "request_too_slow", "The request didn't arrive in time; send it again.")
+TOO_MANY_QUEUED = ErrorResponse(
     429, "too_many_pipelined", "Too many requests were sent on this connection before the first was answered.", 1
 )
-TOO_MANY_CONNECTIONS = Refusal(503, "too_many_connections", "There are too many connections; try again.", 1)
-MALFORMED = Refusal(400, "malformed_request", "This is not an HTTP request.")
+TOO_MANY_CONNECTIONS = ErrorResponse(503, "too_many_connections", "There are too many connections; try again.", 1)
+MALFORMED = ErrorResponse(400, "malformed_request", "This is not an HTTP request.")
 
 
 class _Refused(Exception):  # noqa: N818 - the client's error, not ours
@@ -74,7 +74,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = self._between = True
         """Whether a head comes next or is being received, and whether nothing is being received."""
         self._running: RequestResponseCycle | None = None
-        self._refusal: Refusal | None = None
+        self._refusal: ErrorResponse | None = None
         """Why nothing more is read; it is sent when everything before it is answered."""
         self._has_told = False
         self._deadline = self._taken_by = math.inf
@@ -246,7 +246,7 @@ class Connection(HttpToolsProtocol):
         else:
             self._expect(self.timeout_keep_alive)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: ErrorResponse) -> None:
         """Stops reading. Earlier requests are answered first; one that is incomplete never will be."""
         self._refusal = refusal
         self.flow.pause_reading()
@@ -264,7 +264,7 @@ class Connection(HttpToolsProtocol):
         if not self._is_busy:
             self._say(refusal)
 
-    def _say(self, refusal: Refusal) -> None:
+    def _say(self, refusal: ErrorResponse) -> None:
         """Sends the last response. Further bytes are dropped for a while, because a reset would overtake it."""
         if self._has_told or self.transport.is_closing():
             return
@@ -307,7 +307,7 @@ def limit_uvicorn() -> None:
 
 @cache
 def crowd() -> Crowd:
-    return Crowd(room(open_files(), Settings.from_environment().max_in_flight))
+    return Crowd(room(open_files(), GuardSettings.from_environment().max_in_flight))
 
 
 def room(files: int, max_in_flight: int) -> int:

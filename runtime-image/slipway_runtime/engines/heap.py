@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 MUCH = 8 << 20  # bytes that a request takes
@@ -26,10 +27,9 @@ class Heap:
     def used(self, size: int) -> None:
         """A request that took so many bytes has ended."""
         if size >= MUCH and self._trim and self._coming is None:
-            self._coming = asyncio.get_running_loop().call_later(AFTER, self._give_back)
+            self._coming = asyncio.get_running_loop().call_later(AFTER, self._give_back, self._trim)
 
-    def _give_back(self) -> None:
+    def _give_back(self, trim: Callable[[int], object]) -> None:
         """Runs in a thread: it takes some milliseconds, during which Python's lock is free."""
         self._coming = None
-        assert self._trim
-        self._threads.submit(self._trim, 0)
+        self._threads.submit(trim, 0)

@@ -68,7 +68,8 @@ class WhileThere:
 
     async def __aenter__(self) -> None:
         task = asyncio.current_task()
-        assert task is not None
+        if task is None:
+            raise RuntimeError("WhileThere is used outside of a task, so there is nothing to cancel")
         self._task = task
         self._watch = asyncio.ensure_future(self._until_left())
 

@@ -1,4 +1,4 @@
-"""Models as they lie on a disk: which files they are, whether they are whole, and what their headers say."""
+"""Models on disk: which files belong to one, whether they are complete, and what their headers say."""
 
 from slipway_runtime.models.facts import AdapterFacts, Facts
 from slipway_runtime.models.inspecting import inspect_command

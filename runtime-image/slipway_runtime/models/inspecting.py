@@ -13,7 +13,7 @@ from slipway_runtime.models.reading import read_adapter, read_model
 
 
 def inspect_command(path: Path) -> int:
-    """Prints the facts, or says why there are none; the exit code."""
+    """Prints the facts, or why there are none; returns the exit code."""
     try:
         facts = _inspect(path)
     except ModelError as error:

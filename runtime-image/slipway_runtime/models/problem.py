@@ -1,4 +1,4 @@
-"""What is raised when the files of a model aren't as they must be: a failure, told in a sentence with a remedy."""
+"""The error for unusable model files: a failure with a sentence and a remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FETCH_AGAIN = "Fetch the model again, or take another revision of it."
 
 class ModelError(Exception):
     def __init__(self, reason: Reason, message: str, remedy: str) -> None:
-        """Names in the message may be a stranger's."""
+        """Escapes the message, because names in it may come from an untrusted model."""
         super().__init__(message)
         self.failure = Failure(reason, printable(message), remedy)
 

@@ -1,4 +1,4 @@
-"""What the runtime counts of itself, as Prometheus reads it."""
+"""The runtime's own metrics in Prometheus' format."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from slipway_runtime.control import Counts
-
-from .phases import Moment
-from .state import State
+from slipway_runtime.supervisor.phases import Moment
+from slipway_runtime.supervisor.state import State
 
 
 class _Once(Collector):
@@ -39,16 +38,24 @@ def own_metrics(
     for each in State:
         states.add_metric([each], float(each is state))
     reached = GaugeMetricFamily(
-        prefix + "phase_seconds", "When a phase was reached, in seconds since the process began.", labels=["phase"]
+        prefix + "phase_seconds", "When a phase was reached, in seconds since the process started.", labels=["phase"]
     )
     for moment in moments:
         reached.add_metric([moment.name], moment.seconds)
     single = [
-        GaugeMetricFamily(prefix + "requests_in_flight", "Requests taken and not yet answered.", counts.in_flight),
+        GaugeMetricFamily(
+            prefix + "requests_in_flight", "Requests that were accepted and are not answered yet.", counts.in_flight
+        ),
         GaugeMetricFamily(prefix + "guards", "Processes of the engine that answer requests.", counts.guards),
         GaugeMetricFamily(prefix + "engine_silence_seconds", "Seconds since the engine's last sign of life.", silence),
-        GaugeMetricFamily(prefix + "engine_scraped", "Whether the engine's own metrics are below.", float(scraped)),
-        CounterMetricFamily(prefix + "output_lines_dropped", "Lines of output that nobody took in time.", dropped),
+        GaugeMetricFamily(
+            prefix + "engine_scraped", "1 if this scrape contains the engine's own metrics.", float(scraped)
+        ),
+        CounterMetricFamily(
+            prefix + "output_lines_dropped",
+            "Lines of output that were dropped because the log was not read in time.",
+            dropped,
+        ),
     ]
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Once([info, states, reached, *single]))

@@ -1,52 +1,67 @@
-"""In what state a pod is, and what follows from each event: one table, and nothing that acts."""
+"""The state machine of a pod: its states, the events, and one table of what follows from each. Nothing here acts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Self
 
 
 class State(StrEnum):
-    STARTING = "Starting"  # the engine loads
-    READY = "Ready"
-    LEAVING = "Leaving"  # told to stop; still serves, until no Service leads here any more
-    DRAINING = "Draining"  # refuses what is new, finishes what is in flight
-    CUTTING = "Cutting"  # what is still in flight is ended with an error
-    STOPPING = "Stopping"  # the engine is told to end, or killed
-    ENDED = "Ended"
+    """Where a pod is in its life, and what that means for its requests."""
 
-    @property
-    def admits(self) -> bool:
-        """Whether requests that come now are served."""
-        return self in (State.READY, State.LEAVING)
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        state = str.__new__(cls, value)
+        state._value_, state.meaning = value, meaning
+        return state
+
+    STARTING = "Starting", "The engine loads."
+    READY = "Ready", "Requests are answered."
+    LEAVING = (
+        "Leaving",
+        "SIGTERM was received. Requests are still answered until no Service routes to this pod any more.",
+    )
+    DRAINING = "Draining", "New requests get 503; requests in flight are finished."
+    CUTTING = "Cutting", "Requests that outlived the drain end with an error."
+    STOPPING = "Stopping", "The engine is asked to end, or killed."
+    ENDED = "Ended", "The engine has ended."
 
 
 class Event(StrEnum):
-    ANSWERS = "Answers"  # the engine has answered its health check and the warm-up
+    """What happens to a pod from outside."""
+
+    ANSWERS = "Answers"  # the engine has answered its health check and the warm-up request
     STOP = "Stop"  # SIGTERM or SIGINT
     TIME_UP = "TimeUp"  # the state has lasted as long as it may
     IDLE = "Idle"  # nothing is in flight
     STUCK = "Stuck"  # the engine makes no progress
     ENGINE_ENDED = "EngineEnded"
-    UNLIMITED = "Unlimited"  # the engine's web server would take anything from anybody
-    FUTILE = "Futile"  # the engine is tried once more, for nothing: what it has failed of will be the same
+    UNLIMITED = "Unlimited"  # the engine's web server accepts requests of any size from anyone
+    FUTILE = "Futile"  # the engine starts a second time although the cause of its first failure remains
 
 
 class Action(StrEnum):
-    REFUSE = "Refuse"  # the guard answers what is new with 503
-    CUT = "Cut"  # the guard ends what is in flight
-    TERMINATE = "Terminate"  # the engine may end by itself
-    KILL = "Kill"  # the engine and all that it started
-    BLAME_THE_START = "BlameTheStart"  # it took too long
-    BLAME_THE_SERVER = "BlameTheServer"  # it has no limits
-    BLAME_THE_ENGINE = "BlameTheEngine"  # it ended, failed, or got stuck, and nobody had asked for that
+    """What the supervisor does about an event."""
+
+    REFUSE = "Refuse"  # the guard answers new requests with 503
+    CUT = "Cut"  # the guard ends requests in flight with an error
+    TERMINATE = "Terminate"  # SIGTERM: the engine may end on its own
+    KILL = "Kill"  # SIGKILL for the engine and everything that it started
+    BLAME_THE_START = "BlameTheStart"  # the failure is: the start took too long
+    BLAME_THE_SERVER = "BlameTheServer"  # the failure is: the web server has no limits
+    BLAME_THE_ENGINE = (
+        "BlameTheEngine"  # the failure is: the engine ended, failed or got stuck without being asked to end
+    )
 
 
 Step = tuple[State, tuple[Action, ...]]
 
 TABLE: Mapping[tuple[State, Event], Step] = {
     (State.STARTING, Event.ANSWERS): (State.READY, ()),
-    (State.STARTING, Event.STOP): (State.STOPPING, (Action.KILL,)),  # nothing is in flight, and vLLM would not listen
+    # While it loads, nothing is in flight, and vLLM would ignore SIGTERM: so it is killed.
+    (State.STARTING, Event.STOP): (State.STOPPING, (Action.KILL,)),
     (State.STARTING, Event.TIME_UP): (State.STOPPING, (Action.BLAME_THE_START, Action.KILL)),
     (State.STARTING, Event.ENGINE_ENDED): (State.ENDED, (Action.BLAME_THE_ENGINE,)),
     (State.STARTING, Event.UNLIMITED): (State.STOPPING, (Action.BLAME_THE_SERVER, Action.KILL)),
@@ -74,5 +89,10 @@ TABLE: Mapping[tuple[State, Event], Step] = {
 
 
 def step(state: State, event: Event) -> Step:
-    """The state that follows, and what to do; an event that means nothing in a state changes nothing."""
+    """Returns the next state and the actions; an event without a row in the table changes nothing."""
     return TABLE.get((state, event), (state, ()))
+
+
+def waits_for(state: State, event: Event) -> bool:
+    """Returns whether the event changes anything in that state."""
+    return (state, event) in TABLE

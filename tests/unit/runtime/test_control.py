@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slipway_runtime.control import Control, ControlError, Counts, Slot, State
+from slipway_runtime.control import Control, ControlError, Counts, GuardMode, Slot
 
 
 @pytest.fixture
@@ -63,8 +63,21 @@ def test_only_the_owner_may_read_the_file(control: Control, path: Path) -> None:
 
 def test_what_the_supervisor_says_reaches_the_guard(control: Control, path: Path) -> None:
     slot = Slot.claim(path)
-    control.state, control.retry_after = State.DRAINING, 17
-    assert (slot.state, slot.retry_after) == (State.DRAINING, 17)
+    control.mode, control.retry_after = GuardMode.DRAINING, 17
+    assert (slot.mode, slot.retry_after) == (GuardMode.DRAINING, 17)
+
+
+def test_every_count_of_a_guard_reaches_the_supervisor(control: Control, path: Path) -> None:
+    slot = Slot.claim(path)
+    slot.arrives()
+    for _ in range(2):
+        slot.begin()
+    slot.answering()
+    slot.end(waiting=False, done=True)
+    slot.tokens(3)
+    counts = control.counts()
+    assert counts == Counts(guards=1, arriving=1, in_flight=1, waiting=1, done=1, tokens=3, beat=counts.beat)
+    assert counts.beat > 0
 
 
 def test_supervisor_and_guard_share_a_secret(control: Control, path: Path) -> None:
@@ -163,4 +176,4 @@ def test_a_new_supervisor_starts_afresh_though_an_old_file_is_there(control: Con
 
 
 def test_a_guard_without_a_supervisor_serves(path: Path) -> None:
-    assert Slot.alone().state == State.SERVING
+    assert Slot.alone().mode == GuardMode.SERVING

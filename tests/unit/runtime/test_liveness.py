@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from slipway_runtime.supervisor.liveness import Pulse, Sample
+from slipway_runtime.supervisor.liveness import LivenessMonitor, Sample
 
 EVERY = 2.0
 Seen = Callable[[int], Sample]
@@ -26,8 +26,8 @@ def seen(
 
 def found_after(look: Seen, *, computes_on_cpus: bool = False, looks: int = 600) -> float | None:
     """The seconds after which it is called stuck."""
-    pulse = Pulse(stuck_after=24, computes_on_cpus=computes_on_cpus)
-    found: Iterator[int] = (number for number in range(looks) if pulse.feel(look(number)))
+    pulse = LivenessMonitor(stuck_after=24, computes_on_cpus=computes_on_cpus)
+    found: Iterator[int] = (number for number in range(looks) if pulse.observe(look(number)))
     number = next(found, None)
     return None if number is None else number * EVERY
 
@@ -79,6 +79,6 @@ def test_a_gpu_engine_that_only_burns_processor_time_is_stuck() -> None:
 
 def test_what_is_said_tells_the_two_kinds_apart() -> None:
     for answers, told in ((True, "has not worked on any"), (False, "has not answered its health check")):
-        pulse = Pulse(stuck_after=1, computes_on_cpus=False)
-        assert pulse.feel(seen(0, answers=answers)) is None
-        assert told in (pulse.feel(seen(1, answers=answers)) or "")
+        pulse = LivenessMonitor(stuck_after=1, computes_on_cpus=False)
+        assert pulse.observe(seen(0, answers=answers)) is None
+        assert told in (pulse.observe(seen(1, answers=answers)) or "")

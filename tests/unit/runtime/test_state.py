@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from slipway_runtime.supervisor.drain import Patience
 from slipway_runtime.supervisor.state import TABLE, Action, Event, State, step
+from slipway_runtime.supervisor.timeouts import Timeouts
 
 A, E, S = Action, Event, State
 
@@ -98,8 +98,11 @@ def test_a_stop_leads_to_the_end_from_everywhere_if_time_passes(state: State) ->
 
 def test_every_state_that_time_ends_has_a_limit() -> None:
     limited = {state for state, event in TABLE if event is E.TIME_UP} - {S.STOPPING}  # that one is the engine's
-    assert {state for state in State if Patience().of(state) is not None} == limited
+    assert {state for state in State if Timeouts().of(state) is not None} == limited
 
 
-def test_only_a_pod_that_serves_admits_requests() -> None:
-    assert [state for state in State if state.admits] == [S.READY, S.LEAVING]
+@pytest.mark.parametrize(("state", "event"), [row for row in TABLE if row[0] in (S.READY, S.LEAVING)], ids=str)
+def test_only_a_pod_that_serves_admits_requests(state: State, event: Event) -> None:
+    """Whatever leads out of these two states refuses new requests, or leaves no engine that could answer them."""
+    after, actions = step(state, event)
+    assert after is S.LEAVING or {A.REFUSE, A.KILL} & set(actions) or after is S.ENDED

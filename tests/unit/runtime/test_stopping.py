@@ -71,7 +71,7 @@ def test_a_check_that_is_stopped_is_not_passed() -> None:
 
 def test_signals_count_before_anything_is_imported_that_takes_time() -> None:
     code = (
-        "import sys, slipway_runtime.stopping as s; s.obey = lambda: sys.exit(print(*sys.modules)); "
+        "import sys, slipway_runtime.stopping as s; s.install = lambda: sys.exit(print(*sys.modules)); "
         "import slipway_runtime.__main__ as m; m.main()"
     )
     imported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

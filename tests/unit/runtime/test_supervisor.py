@@ -14,7 +14,7 @@ import pytest
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.failure import Failure, termination_message
 from slipway_runtime.supervisor.processes import children
-from slipway_runtime.supervisor.supervisor import LOOK_AFTER
+from slipway_runtime.supervisor.supervisor import CHECK_LIVENESS_EVERY
 from support.ending import without_traces
 from support.supervised_pod import SupervisedPod, is_alive
 
@@ -145,7 +145,7 @@ async def test_what_is_in_flight_is_finished_and_what_is_new_refused(pod: Superv
     await pod.becomes_ready()
     async with pod.streaming(tokens=40) as answer:
         pod.stop()
-        await pod.says("Told to stop")
+        await pod.says("Stop signal received")
         assert (await pod.get("/readyz"))[0] == 503
         assert (await pod.ask("/stream"))[0] == 200  # endpoints may still lead here
         await pod.says("Refusing new requests; 1 in flight")
@@ -244,7 +244,7 @@ async def test_an_engine_whose_answers_are_seen_to_go_out_is_not_asked_what_it_c
     await pod.becomes_ready()
     async with pod.streaming(tokens=100_000):
         asked = await asked_for_metrics(pod)
-        await asyncio.sleep(2.5 * LOOK_AFTER)
+        await asyncio.sleep(2.5 * CHECK_LIVENESS_EVERY)
         assert await asked_for_metrics(pod) <= asked + 2  # of them one by us, and one for the pulse before it began
 
 

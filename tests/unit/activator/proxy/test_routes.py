@@ -23,12 +23,12 @@ def test_the_guards_table_is_ours() -> None:
 
 
 def test_a_body_belongs_where_the_guard_takes_one() -> None:
-    none = {f"{route.method} {route.path}" for route in routes.SERVED if route.takes is routes.Takes.NOTHING}
+    none = {f"{route.method} {route.path}" for route in routes.SERVED if route.takes is routes.BodyKind.NOTHING}
     assert {each for each in SERVED if takes_no_body(line(*each.replace("*", "a").split(" ")))} == none
 
 
 def test_what_the_guard_lets_everybody_ask_takes_no_key() -> None:
-    open_ones = {f"{route.method} {route.path}" for route in routes.SERVED if route.kind is routes.Kind.OPEN}
+    open_ones = {f"{route.method} {route.path}" for route in routes.SERVED if route.kind is routes.RouteKind.OPEN}
     assert open_ones == {HEALTH}
 
 
@@ -61,7 +61,9 @@ def test_a_path_is_found_where_the_guard_finds_it(method: str, path: str) -> Non
 
 def test_all_that_the_engine_computes_for_wakes_it_and_every_line_of_it_is_served() -> None:
     assert (
-        {f"{each.method} {each.path}" for each in routes.SERVED if each.kind is routes.Kind.WORK} <= WAKE <= set(SERVED)
+        {f"{each.method} {each.path}" for each in routes.SERVED if each.kind is routes.RouteKind.WORK}
+        <= WAKE
+        <= set(SERVED)
     )
 
 

@@ -11,7 +11,7 @@ from slipway.operator.rendering.engines import ENGINES
 from slipway.operator.rendering.inferenceservice import UNTIL_GONE
 from slipway_devcluster.gpu_nodes import MODELS
 from slipway_runtime import cli
-from slipway_runtime.supervisor.drain import Patience
+from slipway_runtime.supervisor.timeouts import Timeouts
 from support.other_runtimes import is_of_others
 from support.rendered import RUNTIMES as RUNTIME_FILES
 from support.rendered import documents, profiles
@@ -61,7 +61,7 @@ def test_a_runtime_serves_on_the_engines_port_and_has_one_of_its_own(runtime: Ob
 def test_a_runtime_has_all_probes_and_half_an_hour_to_start(runtime: Object) -> None:
     startup = container(runtime)["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] == 1800
-    assert Patience().start < 1800, "so that the pod itself says why, before the kubelet ends it"
+    assert Timeouts().start < 1800, "so that the pod itself says why, before the kubelet ends it"
     paths = [container(runtime)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
     assert paths == [{"path": f"/{path}", "port": "management"} for path in ("startupz", "readyz", "livez")]
 
@@ -72,7 +72,7 @@ def test_a_runtimes_command_line_is_understood_by_our_image(runtime: Object) -> 
 
 
 def test_a_drain_fits_into_the_grace_period_whatever_its_limit() -> None:
-    patience, stop = Patience(), 5
+    patience, stop = Timeouts(), 5
     longest = max(patience.endpoints, *(endpoints_delay(runtime) for runtime in RUNTIME_OBJECTS))
     assert longest + patience.cut + stop < UNTIL_GONE
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.faststart.caches import Cache, key_of
-from slipway_runtime.faststart.settings import Settings
+from slipway_runtime.faststart.settings import FastStartSettings
 
 Opening = Callable[..., Cache]
 
@@ -19,12 +19,12 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(version="0.24.0", ordinary=(), cache=str(tmp_path), device="NVIDIA H200", model="abc")
+def settings(tmp_path: Path) -> FastStartSettings:
+    return FastStartSettings(version="0.24.0", ordinary=(), cache=str(tmp_path), device="NVIDIA H200", model="abc")
 
 
 @pytest.fixture
-def opening(settings: Settings, said: list[str]) -> Opening:
+def opening(settings: FastStartSettings, said: list[str]) -> Opening:
     def open_(*flags: str, **changed: str) -> Cache:
         return Cache.open(replace(settings, **changed), flags, say=said.append)  # type: ignore[arg-type]
 
@@ -57,14 +57,14 @@ def test_what_was_never_sealed_is_made_anew(opening: Opening, said: list[str]) -
     compiled(first).write_text("half of it")
     first.close()
     assert not compiled(opening()).exists()
-    assert "was never finished: it is made anew" in said[-1]
+    assert "was never finished: it is filled again" in said[-1]
 
 
 @pytest.mark.parametrize("damage", [lambda file: file.write_text("Compiled"), lambda file: file.unlink()])
 def test_what_was_damaged_is_made_anew(opening: Opening, said: list[str], damage: Callable[[Path], object]) -> None:
     damage(filled(opening()))
     assert not compiled(opening()).exists()
-    assert "is damaged: vllm/artifact is not what it was" in said[-1]
+    assert "is damaged: vllm/artifact has changed" in said[-1]
 
 
 def test_a_manifest_that_is_no_manifest_counts_for_nothing(opening: Opening, said: list[str], tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_misfit_is_said_with_what_differs(
 ) -> None:
     filled(opening())
     assert not compiled(opening(**changed)).exists()
-    assert "fits, so one is made now" in said[-1]
+    assert "fits this start, so a new one is filled" in said[-1]
     assert difference in said[-1]
 
 
@@ -111,7 +111,7 @@ def test_other_flags_are_another_cache(opening: Opening, said: list[str]) -> Non
 
 
 @pytest.mark.parametrize("flag", ["--port=1", "--host=::", "--served-model-name=a", "--middleware=x.Guard"])
-def test_flags_that_compile_nothing_are_no_part_of_the_key(settings: Settings, flag: str) -> None:
+def test_flags_that_compile_nothing_are_no_part_of_the_key(settings: FastStartSettings, flag: str) -> None:
     assert key_of(settings, (flag,)) == key_of(settings, ())
 
 
@@ -130,7 +130,7 @@ def test_what_came_after_the_seal_is_not_trusted_unless_sealed_again(opening: Op
 def test_while_one_start_makes_it_another_does_without(opening: Opening, said: list[str]) -> None:
     opening()
     assert opening().environment == {}
-    assert "another start makes it" in said[-1]
+    assert "another start fills it" in said[-1]
 
 
 def test_without_a_folder_nothing_is_kept(opening: Opening) -> None:

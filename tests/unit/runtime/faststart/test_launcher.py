@@ -19,7 +19,7 @@ import pytest
 from slipway_runtime import control
 from slipway_runtime.faststart import launcher
 from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
-from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
+from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 from support import fake_vllm
 from support.ending import kill_all
 from support.ports import free_port
@@ -34,12 +34,14 @@ class Start:
     def __init__(self, folder: Path, version: str, flags: tuple[str, ...], settings: dict[str, object]) -> None:
         self.port = free_port()
         ordinary = (sys.executable, "-m", fake_vllm.LAYOUTS[version], f"--port={self.port}", *flags)
-        told = Settings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
+        told = FastStartSettings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
         self.log = folder / "log"
         with self.log.open("w") as log:
             self.process = self._begin(folder, told, log, flags)
 
-    def _begin(self, folder: Path, told: Settings, log: IO[str], flags: tuple[str, ...]) -> subprocess.Popen[bytes]:
+    def _begin(
+        self, folder: Path, told: FastStartSettings, log: IO[str], flags: tuple[str, ...]
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "slipway_runtime.faststart", f"--port={self.port}", *flags],
             env={**os.environ, "PYTHONPATH": str(folder), ENVIRONMENT: told.as_json()},
@@ -186,7 +188,7 @@ def test_a_signature_that_was_not_looked_into(start: Starting, replaced: dict[st
         ),
         ({'print("the fake core loads", flush=True)': "raise MemoryError"}, "the engine core ended with exit code 1"),
         ({'print("the fake core loads", flush=True)': "signal.raise_signal(9)"}, "the engine core ended by signal 9"),
-        ({"return cls(args.model,": "return cls(str(__import__('os').getpid()),"}, "don't understand the flags alike"),
+        ({"return cls(args.model,": "return cls(str(__import__('os').getpid()),"}, "read the flags differently"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -195,7 +197,7 @@ def test_whatever_breaks_before_it_serves(start: Starting, replaced: dict[str, s
 
 
 def test_more_than_one_process_for_the_core(start: Starting) -> None:
-    _falls_back(start("--model=m", "--tensor-parallel-size=2"), "the engine core is to be more than one process")
+    _falls_back(start("--model=m", "--tensor-parallel-size=2"), "the engine core would be more than one process")
 
 
 def test_a_module_that_is_gone(start: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +231,7 @@ def test_when_the_ordinary_start_begins_nothing_is_left_of_the_other(
     monkeypatch.setattr(launcher, "scratch_folder", folder)
     monkeypatch.setenv(control.ENVIRONMENT, str(tmp_path / "control"))
     monkeypatch.setattr(os, "execvpe", lambda program, *_: happened.append(program))
-    monkeypatch.setenv(ENVIRONMENT, Settings(version="0.99.0", ordinary=("vllm",)).as_json())
+    monkeypatch.setenv(ENVIRONMENT, FastStartSettings(version="0.99.0", ordinary=("vllm",)).as_json())
     launcher.main(["--model=m"])
     assert happened == [f"{tmp_path} removed", "vllm"]
 

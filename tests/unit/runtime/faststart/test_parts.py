@@ -17,14 +17,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from slipway_runtime.faststart import device_copy, loading, page_cache, triton_names, wanted
+from slipway_runtime.faststart import device_copy, loading, page_cache, read_ahead_notes, triton_names
 from slipway_runtime.faststart.adapters.parts import UnexpectedError, expect, expect_uses
-from slipway_runtime.faststart.collector import Collector
+from slipway_runtime.faststart.child_messages import ChildEvent, ChildMessage
+from slipway_runtime.faststart.gc_control import GcControl
 from slipway_runtime.faststart.launcher import environments
-from slipway_runtime.faststart.news import Event, News
 from slipway_runtime.faststart.page_cache import Piece
-from slipway_runtime.faststart.pair import CORE, SERVER, Ended, Pair, Progress
-from slipway_runtime.faststart.settings import Settings
+from slipway_runtime.faststart.pair import CORE, SERVER, ChildEnded, Pair, Progress
+from slipway_runtime.faststart.settings import FastStartSettings
 
 MIB = 1 << 20
 HEADER = b'{"__metadata__":{},"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
@@ -75,7 +75,7 @@ def weights(tmp_path: Path) -> str:
 
 def copied(files: list[str], cuda: FakeCuda, said: list[str]) -> device_copy.Copy:
     copy = device_copy.Copy()
-    copy.run(files, said.append, lambda: device_copy.Driver(lambda _: cuda))
+    copy.run(files, said.append, lambda: device_copy.CudaDriver(lambda _: cuda))
     return copy
 
 
@@ -117,7 +117,9 @@ def test_files_that_were_not_copied_are_left_to_vllm(weights: str) -> None:
 def test_a_driver_that_is_not_there_is_no_failure(weights: str) -> None:
     said: list[str] = []
     copy = device_copy.Copy()
-    copy.run([weights], said.append, lambda: device_copy.Driver(lambda _: (_ for _ in ()).throw(OSError("no libcuda"))))
+    copy.run(
+        [weights], said.append, lambda: device_copy.CudaDriver(lambda _: (_ for _ in ()).throw(OSError("no libcuda")))
+    )
     assert copy.take([weights]) is None
     assert "no libcuda" in said[-1]
 
@@ -175,59 +177,65 @@ def test_nobody_waits_for_ever_for_what_is_read_ahead(tmp_path: Path, monkeypatc
 
 
 def test_modules_of_a_process_are_noted_as_they_are_compiled(tmp_path: Path) -> None:
-    environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
-    wanted.note("core", environment)
+    environment = {read_ahead_notes.ENVIRONMENT: f"{tmp_path}/wanted"}
+    read_ahead_notes.note("core", environment)
     file = getattr(json.__spec__, "cached", "")
     file = file if Path(file).exists() else json.__file__
-    assert Piece.whole(file) in wanted.noted(environment)
+    assert Piece.whole(file) in read_ahead_notes.noted(environment)
 
 
 def test_of_libraries_the_pages_that_were_touched_are_noted(tmp_path: Path) -> None:
-    environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
+    environment = {read_ahead_notes.ENVIRONMENT: f"{tmp_path}/wanted"}
     library = tmp_path / "library"
     library.write_bytes(bytes(16 * MIB))
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert not mapped[8 * MIB]
-        wanted.note("core", environment)
-    [piece] = [piece for piece in wanted.noted(environment) if piece.path == str(library)]
+        read_ahead_notes.note("core", environment)
+    [piece] = [piece for piece in read_ahead_notes.noted(environment) if piece.path == str(library)]
     assert piece.start <= 8 * MIB < piece.start + piece.size
     assert piece.size <= 4 * MIB  # the kernel maps what lies around it, too
 
 
 def test_stretches_that_lie_close_are_read_as_one() -> None:
-    assert list(wanted.runs([1, 2, 5, 500, 501])) == [(1, 6), (500, 502)]
-    assert list(wanted.runs([])) == []
+    assert list(read_ahead_notes.runs([1, 2, 5, 500, 501])) == [(1, 6), (500, 502)]
+    assert list(read_ahead_notes.runs([])) == []
 
 
 def test_notes_are_taken_once_for_a_cache_and_read_for_both_processes(tmp_path: Path) -> None:
-    environment = {wanted.ENVIRONMENT: f"{tmp_path}/wanted"}
+    environment = {read_ahead_notes.ENVIRONMENT: f"{tmp_path}/wanted"}
     (tmp_path / "wanted-core").write_text("0 1 /first\n0 1 /both\n")
     (tmp_path / "wanted-server").write_text("0 1 /both\n4096 2 /a name\n")
-    wanted.note("core", environment)
-    assert wanted.noted(environment) == [Piece(0, 1, "/first"), Piece(0, 1, "/both"), Piece(4096, 2, "/a name")]
+    read_ahead_notes.note("core", environment)
+    assert read_ahead_notes.noted(environment) == [
+        Piece(0, 1, "/first"),
+        Piece(0, 1, "/both"),
+        Piece(4096, 2, "/a name"),
+    ]
 
 
-@pytest.mark.parametrize("environment", [{}, {wanted.ENVIRONMENT: "/proc/nowhere/wanted"}], ids=["none", "read-only"])
+@pytest.mark.parametrize(
+    "environment", [{}, {read_ahead_notes.ENVIRONMENT: "/proc/nowhere/wanted"}], ids=["none", "read-only"]
+)
 def test_without_a_cache_to_write_to_nothing_is_noted(environment: dict[str, str]) -> None:
-    wanted.note("core", environment)
-    assert not list(wanted.noted(environment))
+    read_ahead_notes.note("core", environment)
+    assert not list(read_ahead_notes.noted(environment))
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
-    collector = Collector()
+def collector() -> Iterator[GcControl]:
+    collector = GcControl()
     collector.hold()
     yield collector
     collector.release()
     gc.unfreeze()
 
 
-def test_nothing_is_collected_during_a_start(collector: Collector) -> None:
+def test_nothing_is_collected_during_a_start(collector: GcControl) -> None:
     assert not gc.isenabled()
     assert gc.collect(2) == 0
 
 
-def test_after_it_the_collector_works_and_leaves_alone_what_is_there(collector: Collector) -> None:
+def test_after_it_the_collector_works_and_leaves_alone_what_is_there(collector: GcControl) -> None:
     collector.release()
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
@@ -278,23 +286,23 @@ def test_a_torch_without_ptxas_leaves_the_choice_to_triton(tmp_path: Path, monke
 def test_it_serves_when_both_are_ready_and_mean_the_same() -> None:
     progress = Progress()
     for who in (CORE, SERVER):
-        progress.hear(News(who, Event.FLAGS, "1"))
+        progress.receive(ChildMessage(who, ChildEvent.FLAGS, "1"))
         assert not progress.serves
-        progress.hear(News(who, Event.READY))
+        progress.receive(ChildMessage(who, ChildEvent.READY))
     assert progress.serves
 
 
 def test_the_first_trouble_is_the_cause() -> None:
     progress = Progress()
-    progress.hear(News(CORE, Event.GIVES_UP, "something is odd"))
-    progress.blame("the server ended, too")
-    assert progress.trouble == "the engine core finds that something is odd"
+    progress.receive(ChildMessage(CORE, ChildEvent.GIVES_UP, "something is odd"))
+    progress.fail("the server ended, too")
+    assert progress.trouble == "the engine core reports that something is odd"
 
 
 def test_news_that_are_not_understood_are_a_reason_to_give_up() -> None:
     progress = Progress()
-    progress.hear(News.read(CORE, "hello world\n"))
-    assert progress.trouble == r"the engine core finds that nobody understands 'hello world\n'"
+    progress.receive(ChildMessage.read(CORE, "hello world\n"))
+    assert progress.trouble == r"the engine core reports that its message 'hello world\n' has no known form"
 
 
 def test_a_launcher_that_breaks_leaves_neither_of_the_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,8 +312,8 @@ def test_a_launcher_that_breaks_leaves_neither_of_the_two(tmp_path: Path, monkey
     monkeypatch.setattr(sys, "executable", str(endless))
     with pytest.raises(ZeroDivisionError), Pair([], {CORE: os.environ, SERVER: os.environ}) as pair:
         raise ZeroDivisionError
-    ended = {pair.happenings.get(timeout=60), pair.happenings.get(timeout=60)}
-    assert ended == {Ended(CORE, -signal.SIGKILL), Ended(SERVER, -signal.SIGKILL)}
+    ended = {pair.occurrences.get(timeout=60), pair.occurrences.get(timeout=60)}
+    assert ended == {ChildEnded(CORE, -signal.SIGKILL), ChildEnded(SERVER, -signal.SIGKILL)}
 
 
 def open_files() -> int:
@@ -333,7 +341,10 @@ def test_a_core_whose_server_cannot_be_started_does_not_stay(monkeypatch: pytest
 
 def test_keys_are_no_part_of_the_engine_cores_environment() -> None:
     found = environments(
-        Settings(version="0.24.0", ordinary=()), {}, Path("/f"), {"VLLM_API_KEY": "x", "SLIPWAY_GUARD": "{}", "A": "1"}
+        FastStartSettings(version="0.24.0", ordinary=()),
+        {},
+        Path("/f"),
+        {"VLLM_API_KEY": "x", "SLIPWAY_GUARD": "{}", "A": "1"},
     )
     assert not {"VLLM_API_KEY", "SLIPWAY_GUARD"} & set(found[CORE])
     assert {"VLLM_API_KEY", "SLIPWAY_GUARD"} < set(found[SERVER])
@@ -341,12 +352,12 @@ def test_keys_are_no_part_of_the_engine_cores_environment() -> None:
 
 @pytest.mark.parametrize(("device", "kept"), [("cpu", "0"), ("NVIDIA H200", None)])
 def test_what_cannot_be_read_again_is_not_kept(device: str, kept: str | None) -> None:
-    settings = Settings(version="0.32.0", ordinary=(), device=device)
+    settings = FastStartSettings(version="0.32.0", ordinary=(), device=device)
     assert environments(settings, {}, Path("/f"), {})[CORE].get("VLLM_USE_AOT_COMPILE") == kept
 
 
 def test_what_is_set_by_hand_stays() -> None:
-    settings = Settings(version="0.32.0", ordinary=(), device="cpu")
+    settings = FastStartSettings(version="0.32.0", ordinary=(), device="cpu")
     for environment in environments(settings, {}, Path("/f"), {"VLLM_USE_AOT_COMPILE": "1"}).values():
         assert environment["VLLM_USE_AOT_COMPILE"] == "1"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.engines.engine import Launch, Work, module
-from slipway_runtime.faststart.news import PREFIX
+from slipway_runtime.faststart.child_messages import PREFIX
 from slipway_runtime.faststart.plan import Accelerator, Circumstances, faster, files_of, kv_cache_bytes, why_not
-from slipway_runtime.faststart.settings import ENVIRONMENT, Settings
+from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
 
 GIB = 1 << 30
 H200 = Accelerator("NVIDIA H200", 140 * GIB)
@@ -33,8 +33,8 @@ def model(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def settings_of(launch: Launch) -> Settings:
-    return Settings.from_environment(launch.environment)
+def settings_of(launch: Launch) -> FastStartSettings:
+    return FastStartSettings.from_environment(launch.environment)
 
 
 def test_the_command_keeps_its_flags_and_knows_the_way_back(model: Path) -> None:
@@ -64,12 +64,12 @@ def test_want_of_memory_is_tried_again_only_where_the_fast_start_has_planned_the
 @pytest.mark.parametrize(
     ("here", "reason"),
     [
-        (replace(HERE, version="0.25.0"), "vLLM 0.25.0 is not one that"),
-        (replace(HERE, version="0.24.1"), "vLLM 0.24.1 is not one that"),
-        (replace(HERE, version=""), "vLLM of unknown version is not one that"),
-        (replace(HERE, device="rocm"), "not been tried with ROCm"),
-        (replace(HERE, flags=frozenset({"tensor-parallel-size"})), "not been tried with --tensor-parallel-size"),
-        (replace(HERE, flags=frozenset({"api-server-count"})), "not been tried with --api-server-count"),
+        (replace(HERE, version="0.25.0"), "has no adapter for vLLM 0.25.0"),
+        (replace(HERE, version="0.24.1"), "has no adapter for vLLM 0.24.1"),
+        (replace(HERE, version=""), "has no adapter for vLLM of unknown version"),
+        (replace(HERE, device="rocm"), "never tried with ROCm"),
+        (replace(HERE, flags=frozenset({"tensor-parallel-size"})), "never tried with --tensor-parallel-size"),
+        (replace(HERE, flags=frozenset({"api-server-count"})), "never tried with --api-server-count"),
     ],
 )
 def test_what_was_not_tried_starts_the_ordinary_way_and_says_why(model: Path, here: Circumstances, reason: str) -> None:

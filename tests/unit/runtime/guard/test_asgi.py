@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.control import State
+from slipway_runtime.control import GuardMode
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from support.guarding import (
@@ -241,7 +241,7 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(made: Made) -> None:
 
 async def test_in_a_drain_what_is_new_is_refused(made: Made) -> None:
     guarding = made()
-    guarding.control.state = State.DRAINING
+    guarding.control.mode = GuardMode.DRAINING
     for path in (CHAT, "/health"):
         answer = await ask(guard_of(guarding, nothing), path, method="POST" if path == CHAT else "GET")
         assert (answer.status, answer.error, answer.headers["retry-after"]) == (503, "draining", "5")
@@ -257,7 +257,7 @@ async def test_in_a_drain_what_is_in_flight_goes_on(made: Made) -> None:
 
     asked = asyncio.create_task(ask(guard_of(guarding, app)))
     await begun.wait()
-    guarding.control.state = State.DRAINING
+    guarding.control.mode = GuardMode.DRAINING
     released.set()
     assert (await asked).status == 200
     assert guarding.control.counts().in_flight == 0
@@ -271,7 +271,7 @@ async def test_what_is_cut_ends_with_an_error(made: Made, text: str) -> None:
     async with asyncio.timeout(10):
         while guarding.control.counts().tokens != len(text):  # noqa: ASYNC110 - told a little later, while it goes on
             await asyncio.sleep(0.01)
-    guarding.control.state = State.ENDING
+    guarding.control.mode = GuardMode.ENDING
     answer = await asked
     assert answer.whole
     assert answer.status == (200 if text else 503)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from slipway_runtime.control import State
+from slipway_runtime.control import GuardMode
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Receive, Scope, Send
-from slipway_runtime.guard.routes import SERVED, Kind, Routes
+from slipway_runtime.guard.routes import SERVED, RouteKind, Routes
 from support.guarding import CHAT, KEY, Answer, Guarding, ask, chunk, guarding, keys_in
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW", "get", "")
@@ -126,7 +126,9 @@ async def asked_at_random_for(guarded: Guarding, pytestconfig: pytest.Config, *,
 async def asked_at_random(guarded: Guarding, seed: int) -> None:
     chance = Chance(seed)
     method, path, headers = chance.method(), chance.path(), chance.headers()
-    guarded.control.state = chance.random.choice((State.SERVING, State.SERVING, State.SERVING, State.DRAINING))
+    guarded.control.mode = chance.random.choice(
+        (GuardMode.SERVING, GuardMode.SERVING, GuardMode.SERVING, GuardMode.DRAINING)
+    )
     reached: list[Scope] = []
     guard = Guard(chance.app(reached.append), guarded.gate)
     answer = await one_answer(guard, chance, path, method=method, headers=headers)
@@ -135,8 +137,8 @@ async def asked_at_random(guarded: Guarding, seed: int) -> None:
     if reached:
         is_preflight = method == "OPTIONS" and Routes().exists(path)
         assert route or is_preflight, told
-        assert chance.valid_key or is_preflight or (route and route.kind is Kind.OPEN), told
-        assert guarded.control.state is State.SERVING, told
+        assert chance.valid_key or is_preflight or (route and route.kind is RouteKind.OPEN), told
+        assert guarded.control.mode is GuardMode.SERVING, told
     elif answer:
         assert answer.status in (400, 401, 404, 413, 415, 429, 503), told
     if answer and answer.messages:
@@ -145,7 +147,7 @@ async def asked_at_random(guarded: Guarding, seed: int) -> None:
         assert answer.headers["x-request-id"].isascii(), told
         if (
             route
-            and route.kind is Kind.WORK
+            and route.kind is RouteKind.WORK
             and route.path not in OTHER_FORMS
             and answer.status == 200
             and "event-stream" in answer.headers["content-type"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry
-from slipway_runtime.guard.metrics import MOST_OWNERS, Metrics
+from slipway_runtime.guard.metrics import MOST_OWNERS, GuardMetrics
 
 
 def keys_in(registry: CollectorRegistry) -> set[str]:
@@ -14,13 +14,13 @@ def keys_in(registry: CollectorRegistry) -> set[str]:
 def test_that_nothing_is_in_flight_is_told_before_the_first_request() -> None:
     """An autoscaler that finds no such series takes its metrics for broken."""
     registry = CollectorRegistry()
-    Metrics(registry, "gemma")
+    GuardMetrics(registry, "gemma")
     assert registry.get_sample_value("slipway_requests_in_flight", {"model_name": "gemma"}) == 0
 
 
 def test_owners_beyond_the_first_few_are_counted_together_whatever_they_get() -> None:
     registry = CollectorRegistry()
-    metrics = Metrics(registry, "gemma")
+    metrics = GuardMetrics(registry, "gemma")
     for number in range(1000):
         metrics.answered(f"owner-{number}", "/v1/completions", 200)
         metrics.refused(f"other-owner-{number}", "draining")

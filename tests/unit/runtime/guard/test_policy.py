@@ -3,18 +3,18 @@
 from dataclasses import replace
 
 import pytest
-from slipway_runtime.control import State
-from slipway_runtime.guard.policy import Facts, decide
+from slipway_runtime.control import GuardMode
+from slipway_runtime.guard.policy import RequestFacts, decide
 from slipway_runtime.guard.routes import Routes
-from slipway_runtime.guard.settings import Settings
+from slipway_runtime.guard.settings import GuardSettings
 
 ROUTES = Routes()
-OPEN, LIMITED = Settings(), Settings(max_in_flight=4, max_in_flight_per_key=2, max_body_bytes=100)
-KEYED = Settings(keys="/keys")
-CHAT = Facts("POST", "/v1/chat/completions", ROUTES.find("POST", "/v1/chat/completions"), owner="alice")
-MODELS = Facts("GET", "/v1/models", ROUTES.find("GET", "/v1/models"), owner="alice")
-HEALTH = Facts("GET", "/health", ROUTES.find("GET", "/health"))
-UNKNOWN = Facts("GET", "/metrics", None, owner="alice")
+OPEN, LIMITED = GuardSettings(), GuardSettings(max_in_flight=4, max_in_flight_per_key=2, max_body_bytes=100)
+KEYED = GuardSettings(keys="/keys")
+CHAT = RequestFacts("POST", "/v1/chat/completions", ROUTES.find("POST", "/v1/chat/completions"), owner="alice")
+MODELS = RequestFacts("GET", "/v1/models", ROUTES.find("GET", "/v1/models"), owner="alice")
+HEALTH = RequestFacts("GET", "/health", ROUTES.find("GET", "/health"))
+UNKNOWN = RequestFacts("GET", "/metrics", None, owner="alice")
 STRANGER = replace(CHAT, owner=None)
 
 
@@ -25,7 +25,9 @@ STRANGER = replace(CHAT, owner=None)
         pytest.param(CHAT, KEYED, id="the owner of a key"),
         pytest.param(HEALTH, KEYED, id="health, without a key"),
         pytest.param(replace(UNKNOWN, supervisor=True), KEYED, id="the supervisor, anything"),
-        pytest.param(replace(CHAT, supervisor=True, state=State.DRAINING), LIMITED, id="the supervisor, at any time"),
+        pytest.param(
+            replace(CHAT, supervisor=True, mode=GuardMode.DRAINING), LIMITED, id="the supervisor, at any time"
+        ),
         pytest.param(replace(CHAT, in_flight=3, in_flight_of_owner=1), LIMITED, id="below the limits"),
         pytest.param(replace(CHAT, in_flight=10**6, in_flight_of_owner=10**6), OPEN, id="without limits"),
         pytest.param(
@@ -35,7 +37,7 @@ STRANGER = replace(CHAT, owner=None)
         pytest.param(replace(UNKNOWN, preflight=True, owner=None), KEYED, id="a browser that asks whether it may"),
     ],
 )
-def test_is_let_through(facts: Facts, settings: Settings) -> None:
+def test_is_let_through(facts: RequestFacts, settings: GuardSettings) -> None:
     assert decide(facts, settings) is None
 
 
@@ -46,9 +48,9 @@ def test_is_let_through(facts: Facts, settings: Settings) -> None:
         pytest.param(STRANGER, KEYED, 401, "missing_api_key", id="no key"),
         pytest.param(replace(STRANGER, key_shown=True), KEYED, 401, "invalid_api_key", id="a key of nobody"),
         pytest.param(replace(MODELS, owner=None), KEYED, 401, "missing_api_key", id="no key for what is no work"),
-        pytest.param(replace(CHAT, state=State.DRAINING), OPEN, 503, "draining", id="in a drain"),
-        pytest.param(replace(CHAT, state=State.ENDING), OPEN, 503, "draining", id="at the end of a drain"),
-        pytest.param(replace(HEALTH, state=State.DRAINING), OPEN, 503, "draining", id="health in a drain"),
+        pytest.param(replace(CHAT, mode=GuardMode.DRAINING), OPEN, 503, "draining", id="in a drain"),
+        pytest.param(replace(CHAT, mode=GuardMode.ENDING), OPEN, 503, "draining", id="at the end of a drain"),
+        pytest.param(replace(HEALTH, mode=GuardMode.DRAINING), OPEN, 503, "draining", id="health in a drain"),
         pytest.param(replace(CHAT, content_length=101), LIMITED, 413, "request_too_large", id="a large body"),
         pytest.param(replace(CHAT, in_flight_of_owner=2), LIMITED, 429, "too_many_in_flight", id="too many of a key"),
         pytest.param(replace(CHAT, wait=1.2), OPEN, 429, "rate_limit_exceeded", id="too fast"),
@@ -56,20 +58,20 @@ def test_is_let_through(facts: Facts, settings: Settings) -> None:
         pytest.param(replace(CHAT, in_flight=4), LIMITED, 503, "overloaded", id="a full queue"),
     ],
 )
-def test_is_refused(facts: Facts, settings: Settings, status: int, code: str) -> None:
+def test_is_refused(facts: RequestFacts, settings: GuardSettings, status: int, code: str) -> None:
     refusal = decide(facts, settings)
     assert refusal
     assert (refusal.status, refusal.code) == (status, code)
 
 
 def test_a_stranger_does_not_learn_that_the_replica_drains() -> None:
-    refusal = decide(replace(STRANGER, state=State.DRAINING), KEYED)
+    refusal = decide(replace(STRANGER, mode=GuardMode.DRAINING), KEYED)
     assert refusal
     assert refusal.status == 401
 
 
 def test_in_a_drain_the_supervisor_says_when_to_try_again() -> None:
-    refusal = decide(replace(CHAT, state=State.DRAINING, retry_after=17), OPEN)
+    refusal = decide(replace(CHAT, mode=GuardMode.DRAINING, retry_after=17), OPEN)
     assert refusal
     assert (refusal.retry_after, refusal.headers()["retry-after"]) == (17, "17")
 

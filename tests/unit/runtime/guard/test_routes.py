@@ -1,7 +1,7 @@
 """Which paths exist for those outside."""
 
 import pytest
-from slipway_runtime.guard.routes import Kind, Routes
+from slipway_runtime.guard.routes import RouteKind, Routes
 
 OF_VLLM_BUT_NOT_FOR_THEM = [
     "/invocations",
@@ -56,21 +56,21 @@ OF_LLAMACPP_BUT_NOT_FOR_THEM = [
 def test_what_the_engine_computes_is_work(path: str) -> None:
     route = Routes().find("POST", path)
     assert route
-    assert route.kind is Kind.WORK
+    assert route.kind is RouteKind.WORK
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/gemma", "/v1/responses/resp_1"])
 def test_what_costs_nothing_needs_a_key_all_the_same(path: str) -> None:
     route = Routes().find("GET", path)
     assert route
-    assert route.kind is Kind.KEYED
+    assert route.kind is RouteKind.KEYED
 
 
 def test_health_is_for_everybody_by_head_too() -> None:
     for method in ("GET", "HEAD"):
         route = Routes().find(method, "/health")
         assert route
-        assert route.kind is Kind.OPEN
+        assert route.kind is RouteKind.OPEN
 
 
 @pytest.mark.parametrize("path", [*OF_VLLM_BUT_NOT_FOR_THEM, *OF_LLAMACPP_BUT_NOT_FOR_THEM])
@@ -111,7 +111,7 @@ def test_another_method_does_not_exist() -> None:
 def test_more_can_be_allowed_and_needs_a_key() -> None:
     route = Routes(["POST /v1/load/*"]).find("POST", "/v1/load/adapter")
     assert route
-    assert (route.kind, route.path) == (Kind.LIMITED, "/v1/load/*")
+    assert (route.kind, route.path) == (RouteKind.LIMITED, "/v1/load/*")
 
 
 def test_a_path_exists_if_any_method_does() -> None:

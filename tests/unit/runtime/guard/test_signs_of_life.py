@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
-from slipway_runtime.supervisor.liveness import Pulse, Sample
+from slipway_runtime.supervisor.liveness import LivenessMonitor, Sample
 from support.guarding import CHAT, Guarding, answering, ask, guarding, scope_of, streaming, tokens
 
 RESPONSES = "/v1/responses"
@@ -82,8 +82,8 @@ async def samples(made: Guarding, guard: Guard, path: str) -> AsyncIterator[Samp
 async def test_an_engine_that_hangs_is_stuck_after_24_seconds_though_its_clients_give_up(
     made: Guarding, app: App, path: str
 ) -> None:
-    guard, pulse = Guard(app, made.gate), Pulse(stuck_after=24, computes_on_cpus=False)
-    found = [sample.at async for sample in samples(made, guard, path) if pulse.feel(sample)]
+    guard, pulse = Guard(app, made.gate), LivenessMonitor(stuck_after=24, computes_on_cpus=False)
+    found = [sample.at async for sample in samples(made, guard, path) if pulse.observe(sample)]
     assert found[:1] == [24]
 
 

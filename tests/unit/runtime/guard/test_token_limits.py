@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App
-from slipway_runtime.guard.gate import LOOK_EVERY, Gate
+from slipway_runtime.guard.gate import SYNC_EVERY, Gate
 from support.guarding import answering, ask, chunk, guarding, nothing, streaming, tokens, waiting
 
 
@@ -51,7 +51,7 @@ async def test_a_stream_pays_while_it_goes_on(tmp_path: Path) -> None:
         begun = asyncio.Event()
         stream = asyncio.create_task(ask(Guard(waiting(begun, *tokens("abcdefgh")), gate)))
         await begun.wait()
-        await asyncio.sleep(3 * LOOK_EVERY)  # of one event loop, so that a look comes before this is over
+        await asyncio.sleep(3 * SYNC_EVERY)  # of one event loop, so that a sync comes before this is over
         assert await left(gate) == 600 - 6  # the first two events may be no tokens
         stream.cancel()
         await asyncio.wait([stream])

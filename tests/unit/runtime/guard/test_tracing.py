@@ -11,7 +11,7 @@ import pytest
 from slipway_runtime.guard.answers import Usage
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import Receive, Scope, Send
-from slipway_runtime.guard.routes import Kind
+from slipway_runtime.guard.routes import RouteKind
 from slipway_runtime.guard.tracing import spans_of, stages
 from slipway_runtime.guard.visit import Visit
 from slipway_runtime.tracing.context import trace_of
@@ -29,7 +29,7 @@ def visit(**known: Any) -> Visit:
     visit = Visit(
         method="POST",
         path=CHAT,
-        kind=Kind.WORK,
+        kind=RouteKind.WORK,
         owner="alice",
         request_id="req-1",
         trace=trace_of(f"00-{TRACE}-{SPAN}-01"),

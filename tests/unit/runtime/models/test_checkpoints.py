@@ -101,7 +101,7 @@ def test_an_index_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
 
 def test_gits_pointers_are_not_the_weights(tmp_path: Path) -> None:
     write_lfs_pointer(write_checkpoint(tmp_path) / "model.safetensors")
-    assert "Git's pointer" in failure(tmp_path).message
+    assert "Git LFS pointer" in failure(tmp_path).message
 
 
 def test_a_config_without_weights_is_no_model(tmp_path: Path) -> None:

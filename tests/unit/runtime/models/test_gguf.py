@@ -122,7 +122,7 @@ def test_what_is_no_gguf_is_told_apart(tmp_path: Path, data: bytes, said: str) -
 
 def test_gits_pointer_to_a_file_is_not_the_file(tmp_path: Path) -> None:
     write_lfs_pointer(tmp_path / "model.gguf")
-    with pytest.raises(ModelError, match="Git's pointer") as raised:
+    with pytest.raises(ModelError, match="Git LFS pointer") as raised:
         read_header(tmp_path / "model.gguf")
     assert "git lfs pull" in raised.value.failure.remedy
 

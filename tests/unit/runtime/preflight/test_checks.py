@@ -12,7 +12,7 @@ from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts, find_model, read_model
 from slipway_runtime.models.facts import Shape
-from slipway_runtime.preflight import Device, Finding, Host, Settings, Support, examine, run
+from slipway_runtime.preflight import Device, EngineSettings, Finding, Host, Support, examine, run
 from slipway_runtime.preflight.checks import CHECKS
 from support.model_files import write_adapter, write_checkpoint
 
@@ -58,8 +58,8 @@ HOST = Host(
     cache_free=10 * GIB,
     support=VLLM,
 )
-ON_GPU = Settings(engine="vllm", device="cuda", cache=Path("/var/cache/slipway/vllm"))
-ON_CPU = Settings(engine="llamacpp", context_length=4096, parallel=4)
+ON_GPU = EngineSettings(engine="vllm", device="cuda", cache=Path("/var/cache/slipway/vllm"))
+ON_CPU = EngineSettings(engine="llamacpp", context_length=4096, parallel=4)
 
 
 def a(thing: Any, **changes: Any) -> Any:
@@ -106,7 +106,7 @@ RIGHT = [
 
 
 @pytest.mark.parametrize(("settings", "facts", "host"), RIGHT)
-def test_what_can_run_passes(settings: Settings, facts: Facts, host: Host) -> None:
+def test_what_can_run_passes(settings: EngineSettings, facts: Facts, host: Host) -> None:
     assert run(settings, facts, host) is None
 
 
@@ -124,32 +124,36 @@ WRONG = [
     (
         "enough devices",
         (ON_GPU, LLAMA_8B, a(HOST, devices=())),
-        (Reason.POD_CONFIG_ERROR, "0 of the 1 accelerators", "Ask for as many"),
+        (Reason.POD_CONFIG_ERROR, "0 of the 1 accelerators", "Request as many"),
     ),
     (
         "enough devices",
         (a(ON_GPU, tensor_parallel=4), LLAMA_8B, a(HOST, devices=(H100, H100))),
-        (Reason.BAD_ENGINE_ARGUMENTS, "2 of the 4 accelerators", "Ask for as many"),
+        (Reason.BAD_ENGINE_ARGUMENTS, "2 of the 4 accelerators", "Request as many"),
     ),
     (
         "devices are healthy",
         (ON_GPU, LLAMA_8B, a(HOST, devices=(a(H100, faults=("the GPU has fallen off the bus",)),))),
-        (Reason.GPU_UNHEALTHY, "NVIDIA H100 (number 0) can't be relied on: the GPU has fallen off", "Cordon the node"),
+        (Reason.GPU_UNHEALTHY, "NVIDIA H100 (number 0) is not healthy: the GPU has fallen off", "Cordon the node"),
     ),
     (
         "architecture is known",
         (ON_GPU, a(LLAMA_8B, architecture="NewForCausalLM"), HOST),
-        (Reason.UNSUPPORTED_ARCHITECTURE, "vllm 0.32.0 doesn't know the architecture NewForCausalLM.", "newer image"),
+        (
+            Reason.UNSUPPORTED_ARCHITECTURE,
+            "vllm 0.32.0 doesn't support the architecture NewForCausalLM.",
+            "newer image",
+        ),
     ),
     (
         "architecture is known",
         (ON_GPU, a(LLAMA_8B, architecture="PhiThree"), HOST),
-        (Reason.UNSUPPORTED_ARCHITECTURE, "known until version 0.9.2", "another engine"),
+        (Reason.UNSUPPORTED_ARCHITECTURE, "supported until version 0.9.2", "another engine"),
     ),
     (
         "architecture is known",
         (ON_GPU, a(LLAMA_8B, architecture="Own", needs_remote_code=True), HOST),
-        (Reason.UNSUPPORTED_ARCHITECTURE, "may not run the code that the checkpoint brings", "trust-remote-code"),
+        (Reason.UNSUPPORTED_ARCHITECTURE, "may not run the code in the checkpoint", "trust-remote-code"),
     ),
     (
         "tokenizer is there",
@@ -159,15 +163,15 @@ WRONG = [
     (
         "quantization is known",
         (ON_GPU, a(LLAMA_8B, quantization="bitsandbytes"), HOST),
-        (Reason.QUANTIZATION_MISMATCH, "quantized by bitsandbytes, which vLLM 0.32.0 doesn't know", "AWQ"),
+        (Reason.QUANTIZATION_MISMATCH, "quantized by bitsandbytes, which vLLM 0.32.0 doesn't support", "AWQ"),
     ),
     (
         "quantization is what is asked for",
         (a(ON_GPU, quantization="fp8"), a(LLAMA_8B, quantization="awq"), HOST),
         (
             Reason.QUANTIZATION_MISMATCH,
-            "quantized by awq already, and fp8 is asked for",
-            "Leave engine.quantization out",
+            "engine.quantization is fp8, but the checkpoint is already quantized by awq",
+            "Leave out engine.quantization",
         ),
     ),
     (
@@ -183,7 +187,11 @@ WRONG = [
     (
         "tensor parallel divides",
         (a(ON_GPU, tensor_parallel=3), LLAMA_8B, a(HOST, devices=(H100,) * 3)),
-        (Reason.BAD_ENGINE_ARGUMENTS, "32 attention heads can't be shared evenly by 3", "one of 1, 2, 4, 8"),
+        (
+            Reason.BAD_ENGINE_ARGUMENTS,
+            "32 attention heads can't be divided by tensor parallelism over 3",
+            "one of 1, 2, 4, 8",
+        ),
     ),
     (
         "pipeline has layers",
@@ -193,7 +201,7 @@ WRONG = [
     (
         "context is within the models",
         (a(ON_GPU, context_length=200_000), LLAMA_8B, HOST),
-        (Reason.CONTEXT_TOO_LONG, "200000 tokens is asked for; the model was made for 131072", "131072 at most"),
+        (Reason.CONTEXT_TOO_LONG, "200000 tokens; the model was made for 131072", "131072 at most"),
     ),
     (
         "adapters fit",
@@ -203,7 +211,11 @@ WRONG = [
     (
         "weights fit the device",
         (ON_GPU, LLAMA_8B, a(HOST, devices=(T4,))),
-        (Reason.GPU_OUT_OF_MEMORY, "15.0 GiB of weights don't fit into the 14.7 GiB of Tesla T4", "more memory"),
+        (
+            Reason.GPU_OUT_OF_MEMORY,
+            "15.0 GiB of weights don't fit into the usable 14.7 GiB of Tesla T4",
+            "more memory",
+        ),
     ),
     (
         "weights fit the device",
@@ -213,7 +225,7 @@ WRONG = [
     (
         "device memory is free",
         (ON_GPU, LLAMA_8B, a(HOST, devices=(a(H100, free_memory=20 * GIB),))),
-        (Reason.GPU_BUSY, "has 20.0 GiB of 80.0 GiB free, and 73.6 GiB are to be used", "nvidia-smi"),
+        (Reason.GPU_BUSY, "has 20.0 GiB of 80.0 GiB free, but the engine would use 73.6 GiB", "nvidia-smi"),
     ),
     (
         "context fits the device",
@@ -256,24 +268,24 @@ WRONG = [
     (
         "shared memory is large enough",
         (ON_GPU, LLAMA_8B, a(HOST, shm=None)),
-        (Reason.POD_CONFIG_ERROR, "is missing or may not be written to", "emptyDir of medium Memory"),
+        (Reason.POD_CONFIG_ERROR, "is missing or not writable", "emptyDir of medium Memory"),
     ),
     (
         "caches have room",
         (ON_GPU, LLAMA_8B, a(HOST, cache_free=None)),
-        (Reason.POD_CONFIG_ERROR, "/var/cache/slipway/vllm, may not be written to", "fsGroup"),
+        (Reason.POD_CONFIG_ERROR, "/var/cache/slipway/vllm, is not writable", "fsGroup"),
     ),
     (
         "caches have room",
         (ON_GPU, LLAMA_8B, a(HOST, cache_free=100 << 20)),
-        (Reason.POD_CONFIG_ERROR, "has 100 MiB left", "larger"),
+        (Reason.POD_CONFIG_ERROR, "has 100 MiB left", "Enlarge"),
     ),
 ]
 
 
 @pytest.mark.parametrize(("check", "world", "told"), WRONG, ids=[f"{row[0]}: {row[2][1][:40]}" for row in WRONG])
 def test_what_cannot_run_is_told_with_a_remedy(
-    check: str, world: tuple[Settings, Facts, Host], told: tuple[Reason, str, str]
+    check: str, world: tuple[EngineSettings, Facts, Host], told: tuple[Reason, str, str]
 ) -> None:
     *passed, last = examine(*world)
     assert not any(finding.failure or finding.trouble for finding in passed)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.preflight import Settings, read_host
+from slipway_runtime.preflight import EngineSettings, read_host
 from slipway_runtime.preflight.amd import read_devices, read_trouble
 from slipway_runtime.preflight.machine import memory_limit
-from slipway_runtime.preflight.nvidia import Driver, is_visible, read_driver
+from slipway_runtime.preflight.nvidia import DriverReport, is_visible, read_driver
 from slipway_runtime.preflight.support import llamacpp_support, vllm_support
 
 # --- NVIDIA ----------------------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ class Nvml:
         return 0 if number.value < self.slices else 6
 
 
-def driver(nvml: Nvml, visible: str | None = None) -> Driver:
+def driver(nvml: Nvml, visible: str | None = None) -> DriverReport:
     return read_driver(visible, load=lambda _: nvml)
 
 
@@ -170,7 +170,7 @@ def test_the_limit_is_the_containers_or_the_machines(tmp_path: Path, name: str, 
 
 
 def test_this_machine_can_be_read(tmp_path: Path) -> None:
-    host = read_host(Settings(engine="llamacpp", cache=tmp_path / "made/later"))
+    host = read_host(EngineSettings(engine="llamacpp", cache=tmp_path / "made/later"))
     assert host.memory
     assert host.cache_free
     assert host.devices == ()

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-from slipway_runtime.preflight import Settings, of_vllm
+from slipway_runtime.preflight import EngineSettings, of_vllm
 
 
-def settings(*flags: str, device: str = "cuda", **environment: str) -> Settings:
+def settings(*flags: str, device: str = "cuda", **environment: str) -> EngineSettings:
     return of_vllm(flags, environment, device=device)
 
 
 def test_without_flags_it_is_vllms_own_defaults() -> None:
-    assert settings() == Settings(engine="vllm", device="cuda")
+    assert settings() == EngineSettings(engine="vllm", device="cuda")
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_all_that_the_checks_look_at() -> None:
         VLLM_CACHE_ROOT="/var/cache/vllm",
         VLLM_ALLOW_LONG_MAX_MODEL_LEN="1",
     )
-    assert found == Settings(
+    assert found == EngineSettings(
         engine="vllm",
         device="cuda",
         tensor_parallel=2,

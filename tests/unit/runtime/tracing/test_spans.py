@@ -1,7 +1,7 @@
 """Spans as OTLP's JSON, read by OpenTelemetry's own types, which take nothing that they don't know."""
 
 from slipway_runtime.tracing.context import Trace
-from slipway_runtime.tracing.spans import Kind, Span, encoded
+from slipway_runtime.tracing.spans import Span, SpanKind, encoded
 from support.otlp_collector import from_json, received
 
 TRACE, SPAN, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "53995c3f42cd8ad8"
@@ -12,7 +12,7 @@ def test_every_part_of_a_span_is_told() -> None:
     span = Span(
         name="chat gemma",
         trace=HERE,
-        kind=Kind.SERVER,
+        kind=SpanKind.SERVER,
         start=1_763_700_000_123_456_789,
         end=1_763_700_001_000_000_000,
         attributes={"word": 'with "quotes" and ü', "count": 2**62, "share": 0.25, "yes": True},

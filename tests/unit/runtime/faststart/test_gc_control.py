@@ -6,13 +6,13 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from slipway_runtime.faststart.collector import BETWEEN_LOOKS, Collector
+from slipway_runtime.faststart.gc_control import BETWEEN_LOOKS, GcControl
 
 
 @pytest.fixture
-def collector() -> Iterator[Collector]:
+def collector() -> Iterator[GcControl]:
     before = gc.get_threshold()
-    collector = Collector()
+    collector = GcControl()
     collector.hold()
     yield collector
     collector.release()
@@ -29,13 +29,13 @@ def test_nobody_looks_for_garbage_during_a_start() -> None:
     assert gc.collect() == 0
 
 
-def test_after_a_start_what_it_made_is_not_looked_at(collector: Collector) -> None:
+def test_after_a_start_what_it_made_is_not_looked_at(collector: GcControl) -> None:
     collector.release()
     assert gc.isenabled()
     assert gc.get_freeze_count() > 0
 
 
-def test_after_a_start_garbage_is_found_but_looked_for_seldom(collector: Collector) -> None:
+def test_after_a_start_garbage_is_found_but_looked_for_seldom(collector: GcControl) -> None:
     collector.release()
     assert gc.get_threshold()[0] == BETWEEN_LOOKS
     loop: list[object] = []

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slipway_runtime.faststart import surveys
-from slipway_runtime.faststart.surveys import Surveys
+from slipway_runtime.faststart import import_cache
+from slipway_runtime.faststart.import_cache import ImportCache
 
 STRUCTURE = {"llama": {frozenset(["torch"]): {"modeling_llama": {"LlamaModel"}}}}
 
@@ -23,13 +23,13 @@ def unwanted() -> object:
 
 
 def test_what_one_start_has_found_out_the_next_need_not(tmp_path: Path) -> None:
-    assert Surveys(f"{tmp_path}/survey").get("transformers", given(STRUCTURE)) == STRUCTURE
-    assert Surveys(f"{tmp_path}/survey").get("transformers", unwanted) == STRUCTURE
+    assert ImportCache(f"{tmp_path}/survey").get("transformers", given(STRUCTURE)) == STRUCTURE
+    assert ImportCache(f"{tmp_path}/survey").get("transformers", unwanted) == STRUCTURE
 
 
 @pytest.mark.parametrize("damage", [b"", b"{\x03", b"no marshal at all"], ids=["empty", "cut off", "something else"])
 def test_what_is_damaged_is_looked_for_anew(tmp_path: Path, damage: bytes) -> None:
-    kept = Surveys(f"{tmp_path}/survey")
+    kept = ImportCache(f"{tmp_path}/survey")
     kept.get("transformers", given(STRUCTURE))
     (tmp_path / "survey-transformers").write_bytes(damage)
     assert kept.get("transformers", given({"new": 1})) == {"new": 1}
@@ -37,22 +37,22 @@ def test_what_is_damaged_is_looked_for_anew(tmp_path: Path, damage: bytes) -> No
 
 
 def test_where_nothing_can_be_kept_it_is_found_out_each_time(tmp_path: Path) -> None:
-    nowhere = Surveys(f"{tmp_path}/missing/survey")
+    nowhere = ImportCache(f"{tmp_path}/missing/survey")
     assert [nowhere.get("transformers", given(answer)) for answer in "ab"] == ["a", "b"]
 
 
 def test_other_packages_are_another_matter(tmp_path: Path) -> None:
     (tmp_path / "torch-2.13.0.dist-info").mkdir()
     path = [str(tmp_path), "", f"{tmp_path}/python311.zip"]
-    before = Surveys.of(f"{tmp_path}/survey", path).get("distributions", given("before"))
+    before = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", given("before"))
     (tmp_path / "torch-2.13.0.dist-info").rename(tmp_path / "torch-2.13.1.dist-info")
-    after = Surveys.of(f"{tmp_path}/survey", path).get("distributions", given("after"))
+    after = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", given("after"))
     assert (before, after) == ("before", "after")
 
 
 def test_without_a_cache_nothing_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     finders, distributions = [*sys.meta_path], metadata.packages_distributions
-    surveys.keep({})
+    import_cache.install({})
     assert sys.meta_path == finders
     assert metadata.packages_distributions is distributions
 
@@ -71,8 +71,8 @@ START = """
 import os
 from importlib import metadata
 from pathlib import Path
-from slipway_runtime.faststart import surveys
-surveys.keep(os.environ)
+from slipway_runtime.faststart import import_cache
+import_cache.install(os.environ)
 import transformers
 from transformers.utils.import_utils import create_import_structure_from_path as survey
 models = Path(transformers.__file__).parent / "models"
@@ -83,7 +83,7 @@ print("pytest" in metadata.packages_distributions()["pytest"])
 
 def start(folder: Path, code: str = START) -> str:
     """In a process of its own, as each start is one."""
-    environment = {**os.environ, surveys.ENVIRONMENT: str(folder / "survey"), "PYTHONPATH": str(folder)}
+    environment = {**os.environ, import_cache.ENVIRONMENT: str(folder / "survey"), "PYTHONPATH": str(folder)}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     ).stdout

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from slipway_runtime.faststart import surveys
+from slipway_runtime.faststart import import_cache
 from support import vllm_venv
 
 pytestmark = pytest.mark.timeout(300)
@@ -15,8 +15,8 @@ FOUND = """
 import os
 from importlib import metadata
 from pathlib import Path
-from slipway_runtime.faststart import surveys
-surveys.keep(os.environ)
+from slipway_runtime.faststart import import_cache
+import_cache.install(os.environ)
 import transformers
 from transformers.utils.import_utils import create_import_structure_from_path as survey
 
@@ -42,5 +42,5 @@ def test_a_later_start_knows_what_one_without_a_cache_finds_out(python: Path, tm
 
 
 def found(python: Path, kept: str) -> str:
-    environment = {**vllm_venv.environment(python), surveys.ENVIRONMENT: kept}
+    environment = {**vllm_venv.environment(python), import_cache.ENVIRONMENT: kept}
     return subprocess.check_output([python, "-P", "-c", FOUND], env=environment, text=True)

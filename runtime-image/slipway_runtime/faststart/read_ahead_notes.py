@@ -1,7 +1,8 @@
-"""What a start reads: noted by the two processes when they are ready, and asked for ahead by the next start.
+"""Notes of the files that a start reads: written by the two processes when they are ready, and read ahead by the next
+start.
 
-Where nothing of the image is in memory yet, Python asks for one file after the other, and the disk waits in between.
-Of libraries only the pages that were touched are noted: the others are most of what CUDA's weigh.
+Where no file of the image is in memory yet, Python requests one file after the other, and the disk is idle in between.
+Of shared libraries only the pages that were used are noted: the unused ones are most of CUDA's libraries.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
-from .page_cache import Piece
+from slipway_runtime.faststart.page_cache import Piece
 
-ENVIRONMENT = "SLIPWAY_WANTED"  # where the notes are, without the name of the process
-PRESENT = 1 << 63  # of an entry of pagemap
-GAP = 64  # pages that are cheaper to read than to leave out
+ENVIRONMENT = "SLIPWAY_READ_AHEAD_NOTES"  # the prefix of the notes' paths, without the name of the process
+PRESENT = 1 << 63  # a bit of an entry in pagemap
+GAP = 64  # pages that are cheaper to read than to skip
 
 
 def note(who: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Once for a cache: an image doesn't change. A cache that can't be written to goes without."""
-    if not (begin := environment.get(ENVIRONMENT)):
+    """Writes the notes once per cache, because an image doesn't change. A read-only cache has none."""
+    if not (prefix := environment.get(ENVIRONMENT)):
         return
-    file = Path(f"{begin}-{who}")
+    file = Path(f"{prefix}-{who}")
     with contextlib.suppress(OSError):
         if not file.exists():
             pieces = dict.fromkeys((*_mapped(), *_imported(sys.modules)))
@@ -34,23 +35,23 @@ def note(who: str, environment: Mapping[str, str] = os.environ) -> None:
 
 
 def noted(environment: Mapping[str, str]) -> list[Piece]:
-    """Of both processes, each piece once."""
-    if not (begin := environment.get(ENVIRONMENT)):
+    """Returns the notes of both processes, each piece once."""
+    if not (prefix := environment.get(ENVIRONMENT)):
         return []
-    notes = sorted(Path(begin).parent.glob(f"{Path(begin).name}-*"))
+    notes = sorted(Path(prefix).parent.glob(f"{Path(prefix).name}-*"))
     return list(dict.fromkeys(Piece.read(line) for file in notes for line in file.read_text().splitlines()))
 
 
 def _mapped() -> Iterator[Piece]:
-    """Of libraries, above all."""
+    """Yields the mapped pages of files, which are mostly shared libraries."""
     with Path("/proc/self/pagemap").open("rb", buffering=0) as pagemap:
         for line in Path("/proc/self/maps").read_text().splitlines():
-            addresses, _, begin, _, _, *named = line.split(maxsplit=5)
+            addresses, _, file_offset, _, _, *named = line.split(maxsplit=5)
             name = named[0] if named else ""
             if not name.startswith("/") or name.startswith(("/dev/", "/memfd:")) or name.endswith(" (deleted)"):
                 continue
             first, end = (int(address, 16) // mmap.PAGESIZE for address in addresses.split("-"))
-            offset = int(begin, 16)
+            offset = int(file_offset, 16)
             pagemap.seek(first * 8)
             entries = array("Q", pagemap.read((end - first) * 8))
             for start, stop in runs(number for number, entry in enumerate(entries) if entry & PRESENT):
@@ -58,7 +59,7 @@ def _mapped() -> Iterator[Piece]:
 
 
 def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Rising numbers as stretches, each with the number after its last; a small gap doesn't end one."""
+    """Yields ascending numbers as ranges, each with the number after its last; a small gap doesn't end a range."""
     start = stop = None
     for number in numbers:
         if stop is None or number > stop + GAP:
@@ -71,7 +72,7 @@ def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 
 def _imported(modules: Mapping[str, ModuleType]) -> Iterator[Piece]:
-    """In the order in which they were; of a module that has been compiled, only that. Libraries are there already."""
+    """Yields imported modules in order; of a compiled one only its .pyc file. Shared libraries are noted already."""
     for module in list(modules.values()):
         spec = getattr(module, "__spec__", None)
         for name in (getattr(spec, "cached", None), getattr(spec, "origin", None)):

@@ -1,0 +1,116 @@
+"""How an error reaches a client, by how far its response had come: each row is a state of the response."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from slipway_runtime.guard.asgi import EngineGone, Guard
+from slipway_runtime.guard.exchange import App, Message, Receive, ResponseState, Scope, Send
+from support.guarding import Answer, Made, ask, chunk, scope_of, several
+
+STREAM, JSON, TEXT = "text/event-stream", "application/json", "text/plain"
+
+
+def start(status: int, content_type: str) -> Message:
+    headers = [(b"content-type", content_type.encode())]
+    return {"type": "http.response.start", "status": status, "headers": headers}
+
+
+def piece(body: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+NOTHING_SENT: Sequence[Message] = ()
+HEAD_HELD = (start(200, JSON),)
+PIECES_HELD = (start(200, JSON), piece(b'{"choices":'))
+ERROR_HELD = (start(400, JSON), piece(b'{"error":'))
+STREAM_STARTED = (start(200, STREAM), piece(chunk(text="a")))
+STREAM_COMPLETE = (start(200, STREAM), piece(chunk(text="a")), piece(b"data: [DONE]\n\n", more=False))
+TEXT_STARTED = (start(200, TEXT), piece(b"half"))
+TEXT_COMPLETE = (start(200, TEXT), piece(b"all", more=False))
+
+
+class EngineFailedError(Exception):
+    """What the app raises."""
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Made]:
+    with several(tmp_path) as made:
+        yield made
+
+
+def failing_after(messages: Sequence[Message], error: Exception) -> App:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        for message in messages:
+            await send(message)
+        raise error
+
+    return app
+
+
+@pytest.mark.parametrize("error", [EngineFailedError(), EngineGone()], ids=["the app raises", "the engine is gone"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(NOTHING_SENT, id="nothing was sent"),
+        pytest.param(HEAD_HELD, id="the head is held"),
+        pytest.param(PIECES_HELD, id="the head and pieces are held"),
+        pytest.param(ERROR_HELD, id="an error of the engine is held"),
+    ],
+)
+async def test_a_response_that_has_not_started_becomes_an_error(
+    made: Made, sent: Sequence[Message], error: Exception
+) -> None:
+    answer = await ask(Guard(failing_after(sent, error), made().gate))
+    codes = {EngineFailedError: (500, "engine_error"), EngineGone: (502, "engine_failed")}
+    assert (answer.status, answer.error) == codes[type(error)]
+    assert answer.whole
+
+
+async def test_a_stream_that_has_started_ends_with_an_error_event(made: Made) -> None:
+    answer = await ask(Guard(failing_after(STREAM_STARTED, EngineFailedError()), made().gate))
+    assert answer.status == 200
+    assert answer.messages[1]["body"] == chunk(text="a")
+    assert b'"code":"engine_error"' in answer.messages[-1]["body"]
+    assert answer.whole
+
+
+async def test_a_stream_that_was_complete_gets_no_error_after_its_end(made: Made) -> None:
+    answer = await ask(Guard(failing_after(STREAM_COMPLETE, EngineFailedError()), made().gate))
+    assert answer.body == chunk(text="a") + b"data: [DONE]\n\n"
+    assert answer.whole
+
+
+@pytest.mark.parametrize(
+    ("sent", "error", "raised"),
+    [
+        pytest.param(TEXT_STARTED, EngineFailedError(), EngineFailedError, id="half of it was sent, the app raises"),
+        pytest.param(TEXT_STARTED, EngineGone(), ConnectionAbortedError, id="half of it was sent, the engine is gone"),
+        pytest.param(TEXT_COMPLETE, EngineFailedError(), EngineFailedError, id="all of it was sent, the app raises"),
+    ],
+)
+async def test_a_response_that_is_no_stream_ends_with_its_connection(
+    made: Made, sent: Sequence[Message], error: Exception, raised: type[Exception]
+) -> None:
+    """The server closes the connection at an exception, so that half a response never looks complete."""
+    answer = Answer()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Message) -> None:
+        answer.messages.append(message)
+
+    scope = {**scope_of("/v1/chat/completions"), "client": ("10.0.0.7", 50_000)}
+    with pytest.raises(raised):
+        await Guard(failing_after(sent, error), made().gate)(scope, receive, send)
+    assert answer.body == sent[1]["body"]
+
+
+def test_from_forwarded_on_nothing_more_is_sent() -> None:
+    over = {ResponseState.FORWARDED, ResponseState.BROKEN_OFF, ResponseState.REPLACED}
+    assert {state for state in ResponseState if state >= ResponseState.FORWARDED} == over
