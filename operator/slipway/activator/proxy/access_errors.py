@@ -14,14 +14,14 @@ from slipway.activator.proxy.retry_after import LATER, SHORTLY
 NO_KEY = ErrorResponse(
     HTTPStatus.UNAUTHORIZED,
     "missing_api_key",
-    "An API key is needed: send it as 'Authorization: Bearer KEY', or as 'X-Api-Key: KEY'.",
+    "An API key is required: send it as 'Authorization: Bearer KEY', or as 'X-Api-Key: KEY'.",
 )
 WRONG_KEY = ErrorResponse(HTTPStatus.UNAUTHORIZED, "invalid_api_key", "This API key is not valid here.")
 NOT_FROM_HERE = ErrorResponse(
     HTTPStatus.FORBIDDEN, "not_allowed_from_here", "access.allowFrom of this model doesn't name this address."
 )
 NO_BODY = ErrorResponse(
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request_too_large", "This request takes no body; send it without one."
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request_too_large", "This request must not have a body; send it without one."
 )
 UNREADABLE = ErrorResponse(
     HTTPStatus.SERVICE_UNAVAILABLE,
