@@ -14,7 +14,7 @@ PYTEST := $(BIN)/pytest $(if $(CLUSTER),--cluster=$(CLUSTER))
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=8 --dist=worksteal --durations=10
 # Cluster tests mostly wait, so two processes run them, each on a cluster of its own.
 TWO_CLUSTERS := $(if $(CLUSTER),,--numprocesses=2 --dist=loadfile) --durations=10
-GENERATED := operator/slipway/activator/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
+GENERATED := operator/slipway/activator/keda/_generated operator/requirements.txt runtime-image/requirements crds docs/reference \
 	charts manifests/argocd operator/slipway/api/reasons.py operator/slipway/contract runtime-image/slipway_runtime/contract operator/sbom.py pyproject.toml uv.lock $(wildcard */pyproject.toml)
 EXPORT = $(BIN)/uv export --quiet --frozen --package
 DEPENDENCIES = --no-emit-workspace --no-dev --no-annotate --output-file

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 from slipway.activator.main import main as activator
-from slipway.activator.meters import DESCRIPTIONS
+from slipway.activator.metrics import DESCRIPTIONS
 from slipway.api import mounts, variables
 from slipway.api.names import METRICS_PREFIX
 from slipway.api.reasons import ConditionType, Reason, State

@@ -7,12 +7,12 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from slipway.activator.clients import Clients
-from slipway.activator.holding import Limits
-from slipway.activator.keyring import WRONG_BURST
-from slipway.activator.keys import MOST_BYTES
-from slipway.activator.lookups import LARGEST
-from slipway.activator.options import Options
+from slipway.activator.proxy.access.api_key_cache import WRONG_BURST
+from slipway.activator.proxy.access.api_keys import MOST_BYTES
+from slipway.activator.proxy.access.pod_lookup import LARGEST
+from slipway.activator.proxy.client_identity import ClientIdentifier
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.shared.hold_limits import HoldLimits
 from support.activator import Client
 from support.scripted_engine import scripted_engine
 from support.sleeping import BEARER, GOOD, HERE, KEYS, WITH_KEYS, holds, only_from, rules, scene
@@ -205,7 +205,7 @@ async def test_a_valid_key_is_held_and_wakes(shown: str) -> None:
 
 
 async def test_eight_heads_without_a_key_close_the_model_to_nobody() -> None:
-    async with scene(WITH_KEYS, limits=Limits(max_requests=8, max_bytes=64 << 20, timeout=20)) as attacked:
+    async with scene(WITH_KEYS, limits=HoldLimits(max_requests=8, max_bytes=64 << 20, timeout=20)) as attacked:
         announced = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n"
         answers = await asyncio.gather(*(attacked.says(announced) for _ in range(16)))
         assert ({answer.status for answer in answers}, attacked.sleeps) == ({401}, True)
@@ -278,11 +278,11 @@ async def test_who_guesses_keys_behind_a_gateway_shuts_out_nobody_whose_key_has_
         assert (await attacked.asks(headers=BEARER)).status == 200
 
 
-BEHIND_A_PROXY = Options(linger=0.1, clients=Clients((ip_network(f"{HERE}/32"),)))
+BEHIND_A_PROXY = ProxyConfig(linger=0.1, clients=ClientIdentifier((ip_network(f"{HERE}/32"),)))
 
 
 async def test_who_guesses_keys_behind_a_trusted_proxy_shuts_out_no_other_client_of_it() -> None:
-    async with scene(WITH_KEYS, options=BEHIND_A_PROXY) as attacked:
+    async with scene(WITH_KEYS, config=BEHIND_A_PROXY) as attacked:
         for number in range(WRONG_BURST + 1):
             guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.6\r\n"
             answer = await attacked.asks(headers=guess)

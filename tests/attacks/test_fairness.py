@@ -12,13 +12,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import pytest
-from slipway.activator import doors
-from slipway.activator.aborts import MOST_EVENTS
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.holding import House, Limits
-from slipway.activator.options import Options
-from slipway.activator.picking import Replica
+from slipway.activator.proxy import listeners
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.proxy.empty_aborts import MOST_EVENTS
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.shared.replica import Replica
+from slipway.api.model_key import ModelKey
 from support.activator import Client
 from support.scripted_engine import (
     STREAM_HEAD,
@@ -34,7 +36,7 @@ from support.scripted_engine import (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
 
 ATTACKER, HONEST = "127.0.0.1", "127.0.0.2"
-LLAMA = Deployment("chat", "llama")
+LLAMA = ModelKey("chat", "llama")
 KIB, MIB = 1 << 10, 1 << 20
 
 
@@ -42,17 +44,17 @@ KIB, MIB = 1 << 10, 1 << 20
 class Scene:
     """Deployments at zero, and attackers that stay connected until the end."""
 
-    doors: doors.Doors
-    deployments: Deployments
+    listeners: listeners.Listeners
+    deployments: ModelStates
     demand: Demand
-    house: House
+    global_limits: GlobalLimits
     stack: AsyncExitStack
     attackers: list[Client] = field(default_factory=list)
 
-    def deploy(self, deployment: Deployment, limits: Limits) -> None:
-        self.deployments.tell(Known(deployment=deployment, port=0, limits=limits))
+    def deploy(self, deployment: ModelKey, limits: HoldLimits) -> None:
+        self.deployments.update(ModelState(key=deployment, port=0, limits=limits))
 
-    def wanted(self, deployment: Deployment = LLAMA) -> Wanted:
+    def wanted(self, deployment: ModelKey = LLAMA) -> ModelDemand:
         return self.demand.of(deployment)
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -61,18 +63,18 @@ class Scene:
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
-    async def connect(self, deployment: Deployment, source: str) -> Client:
-        port = await self.doors.number(deployment)
+    async def connect(self, deployment: ModelKey, source: str) -> Client:
+        port = await self.listeners.port(deployment)
         reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
         self.stack.callback(writer.close)
         return Client(reader, writer)
 
-    async def attack(self, raw: bytes, *, deployment: Deployment = LLAMA, source: str = ATTACKER) -> None:
+    async def attack(self, raw: bytes, *, deployment: ModelKey = LLAMA, source: str = ATTACKER) -> None:
         client = await self.connect(deployment, source)
         client.say(raw)
         self.attackers.append(client)
 
-    async def is_served(self, engine: ScriptedEngine, deployment: Deployment = LLAMA) -> bool:
+    async def is_served(self, engine: ScriptedEngine, deployment: ModelKey = LLAMA) -> bool:
         """Whether an honest client is held, and answered when there is a replica."""
         before = self.wanted(deployment).waiting
         client = await self.connect(deployment, HONEST)
@@ -82,7 +84,7 @@ class Scene:
         assert known
         engine.script = echoing()
         ready = (Replica("127.0.0.1", engine.port, 1000),)
-        self.deployments.tell(Known(deployment=deployment, port=known.port, limits=known.limits, replicas=ready))
+        self.deployments.update(ModelState(key=deployment, port=known.port, limits=known.limits, replicas=ready))
         return (await client.answer()).body == b"an honest prompt"
 
 
@@ -94,16 +96,16 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 
 @asynccontextmanager
 async def scene(
-    *, limits: Limits | None = None, house: House | None = None, options: Options | None = None
+    *, limits: HoldLimits | None = None, global_limits: GlobalLimits | None = None, config: ProxyConfig | None = None
 ) -> AsyncIterator[Scene]:
-    deployments, demand, house = Deployments(), Demand(), house or House()
-    options = options or Options(linger=0.05)
+    deployments, demand, global_limits = ModelStates(), Demand(), global_limits or GlobalLimits()
+    config = config or ProxyConfig(linger=0.05)
     async with (
-        doors.serve(deployments, demand, house=house, options=options, host="127.0.0.1", grace=0) as opened,
+        listeners.serve(deployments, demand, limits=global_limits, config=config, host="127.0.0.1", grace=0) as opened,
         AsyncExitStack() as stack,
     ):
-        scene = Scene(opened, deployments, demand, house, stack)
-        scene.deploy(LLAMA, limits or Limits(timeout=60))
+        scene = Scene(opened, deployments, demand, global_limits, stack)
+        scene.deploy(LLAMA, limits or HoldLimits(timeout=60))
         yield scene
 
 
@@ -118,41 +120,41 @@ def head(headers: str = "", *, length: int | None = None) -> bytes:
 async def heads_that_announce_much(scene: Scene) -> int:
     for _ in range(8):
         await scene.attack(head(length=8 * MIB))
-    await scene.until(lambda: scene.house.coming.taken == 8)
+    await scene.until(lambda: scene.global_limits.arriving.taken == 8)
     return 0
 
 
 async def heads_without_a_body(scene: Scene) -> int:
     for _ in range(256):
         await scene.attack(head(length=2))
-    await scene.until(lambda: scene.house.coming.taken == 256)
+    await scene.until(lambda: scene.global_limits.arriving.taken == 256)
     return 0
 
 
 async def heads_without_a_length(scene: Scene) -> int:
     for _ in range(100):
         await scene.attack(head() + b"5\r\nhello\r\n")
-    await scene.until(lambda: scene.house.coming.taken == 100)
+    await scene.until(lambda: scene.global_limits.arriving.taken == 100)
     return 0
 
 
 async def heads_that_expect_to_be_asked(scene: Scene) -> int:
     for _ in range(100):
         await scene.attack(head("Expect: 100-continue\r\n", length=8 * MIB))
-    await scene.until(lambda: scene.house.coming.taken == 100)
+    await scene.until(lambda: scene.global_limits.arriving.taken == 100)
     return 0
 
 
 async def bodies_that_lack_a_byte(scene: Scene) -> int:
     for _ in range(8):
         await scene.attack(head(length=MIB) + bytes(MIB - 1))
-    await scene.until(lambda: scene.house.bytes.taken > 7 * MIB)
+    await scene.until(lambda: scene.global_limits.bytes.taken > 7 * MIB)
     return 0
 
 
 async def invented_names(scene: Scene) -> int:
     """A thousand requests, each of which says another key and other addresses."""
-    refused = scene.house.tally.refused
+    refused = scene.global_limits.counters.refused
     for number in range(200):
         await scene.attack(invented(number))
     await scene.until(lambda: scene.wanted().waiting + refused.total() == 200)
@@ -181,14 +183,14 @@ async def large_bodies(scene: Scene) -> int:
     """As many as fit into what one client may have of the bytes."""
     for _ in range(10):
         await scene.attack(head(length=7 * MIB) + bytes(7 * MIB))
-    await scene.until(lambda: scene.wanted().waiting == 6 and scene.house.tally.refused.total() == 4)
+    await scene.until(lambda: scene.wanted().waiting == 6 and scene.global_limits.counters.refused.total() == 4)
     return 6
 
 
 async def many_small_requests(scene: Scene) -> int:
     for _ in range(256):
         await scene.attack(head(length=2) + b"{}")
-    await scene.until(lambda: scene.wanted().waiting + scene.house.tally.refused.total() == 256)
+    await scene.until(lambda: scene.wanted().waiting + scene.global_limits.counters.refused.total() == 256)
     return 192
 
 
@@ -223,7 +225,7 @@ async def test_who_has_all_places_that_it_can_get_delays_another_by_one_turn(eng
         known = attacked.deployments.of(LLAMA)
         assert known
         engine.script = echoing()
-        attacked.deployments.tell(replace(known, replicas=(Replica("127.0.0.1", engine.port, 1),)))
+        attacked.deployments.update(replace(known, replicas=(Replica("127.0.0.1", engine.port, 1),)))
         assert (await client.answer()).body == b"an honest prompt"
         assert [asked.body for asked in engine.asked[:2]] == [b"{}", b"an honest prompt"]
 
@@ -231,10 +233,10 @@ async def test_who_has_all_places_that_it_can_get_delays_another_by_one_turn(eng
 async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_this_is_soon_over(
     engine: ScriptedEngine,
 ) -> None:
-    async with scene(house=House(max_coming=20)) as attacked:
+    async with scene(global_limits=GlobalLimits(max_arriving=20)) as attacked:
         for _ in range(10):
             await attacked.attack(head(length=2))
-        await attacked.until(lambda: attacked.house.coming.taken == 10)
+        await attacked.until(lambda: attacked.global_limits.arriving.taken == 10)
         one_more = await attacked.connect(LLAMA, ATTACKER)
         one_more.say(head(length=2))
         refused = await one_more.answer()
@@ -243,8 +245,8 @@ async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_thi
 
 
 async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_comes_all_the_time() -> None:
-    options = Options(body_timeout=0.3, body_rate=1 * MIB, linger=20)
-    async with scene(options=options) as attacked:
+    config = ProxyConfig(body_timeout=0.3, body_rate=1 * MIB, linger=20)
+    async with scene(config=config) as attacked:
         slow = await attacked.connect(LLAMA, ATTACKER)
         slow.say(head(length=1000))
 
@@ -255,13 +257,13 @@ async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_c
 
         dripping = asyncio.create_task(drip())
         assert (await slow.answer()).status == 408
-        assert attacked.house.coming.taken == 0
+        assert attacked.global_limits.arriving.taken == 0
         dripping.cancel()
 
 
 async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine: ScriptedEngine) -> None:
-    options = Options(body_timeout=0.1, kept_body=1000, linger=0.05)
-    async with scene(options=options) as held:
+    config = ProxyConfig(body_timeout=0.1, stored_body=1000, linger=0.05)
+    async with scene(config=config) as held:
         client = await held.connect(LLAMA, HONEST)
         client.post(bytes(MIB))
         await held.until(lambda: held.wanted().waiting == 1)
@@ -272,12 +274,12 @@ async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine:
 
 # --- many deployments ------------------------------------------------------------------------------------------------
 
-SMALL = Limits(timeout=60)
+SMALL = HoldLimits(timeout=60)
 
 
 async def test_one_client_on_many_deployments_leaves_places_at_each_of_them(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_requests=200)) as attacked:
-        everywhere = [LLAMA, *(Deployment(f"space-{each}", "llama") for each in range(20))]
+    async with scene(global_limits=GlobalLimits(max_requests=200)) as attacked:
+        everywhere = [LLAMA, *(ModelKey(f"space-{each}", "llama") for each in range(20))]
         for deployment in everywhere:
             attacked.deploy(deployment, SMALL)
             for _ in range(12):
@@ -287,8 +289,8 @@ async def test_one_client_on_many_deployments_leaves_places_at_each_of_them(engi
 
 
 async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_requests=200)) as attacked:
-        greedy = [Deployment("greedy", f"model-{each}") for each in range(50)]
+    async with scene(global_limits=GlobalLimits(max_requests=200)) as attacked:
+        greedy = [ModelKey("greedy", f"model-{each}") for each in range(50)]
         for number, deployment in enumerate(greedy):
             attacked.deploy(deployment, SMALL)
             for each in range(5):
@@ -299,16 +301,16 @@ async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(eng
 
 
 async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_bytes=16 * MIB)) as attacked:
-        greedy = [Deployment("greedy", f"model-{each}") for each in range(10)]
+    async with scene(global_limits=GlobalLimits(max_bytes=16 * MIB)) as attacked:
+        greedy = [ModelKey("greedy", f"model-{each}") for each in range(10)]
         for number, deployment in enumerate(greedy):
             attacked.deploy(deployment, SMALL)
             for each in range(4):
                 source = f"127.0.1.{number * 4 + each + 1}"
                 await attacked.attack(head(length=MIB) + bytes(MIB), deployment=deployment, source=source)
-        refused = attacked.house.tally.refused
+        refused = attacked.global_limits.counters.refused
         await attacked.until(lambda: sum(attacked.wanted(each).waiting for each in greedy) + refused.total() == 40)
-        assert attacked.house.bytes.taken <= 12 * MIB
+        assert attacked.global_limits.bytes.taken <= 12 * MIB
         assert await attacked.is_served(engine)
 
 
@@ -316,17 +318,17 @@ async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: Scripted
 
 
 async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another(engine: ScriptedEngine) -> None:
-    options = Options(connections=64, connections_per_port=16, linger=0.05)
-    async with scene(options=options) as attacked, scripted_engine(saying(b"")) as silent:
+    config = ProxyConfig(connections=64, connections_per_port=16, linger=0.05)
+    async with scene(config=config) as attacked, scripted_engine(saying(b"")) as silent:
         ready = (Replica("127.0.0.1", silent.port, 4096),)
         for model in range(6):
-            deployment = Deployment("greedy", f"model-{model}")
-            attacked.deployments.tell(Known(deployment=deployment, port=0, replicas=ready))
+            deployment = ModelKey("greedy", f"model-{model}")
+            attacked.deployments.update(ModelState(key=deployment, port=0, replicas=ready))
             for address in range(1, 7):
                 for _ in range(6):
                     source = f"127.0.1.{address}"
                     await attacked.attack(head(length=2) + b"{}", deployment=deployment, source=source)
-        refused = attacked.house.tally.refused
+        refused = attacked.global_limits.counters.refused
         await attacked.until(lambda: len(silent.asked) + refused.total() == 6 * 6 * 6)
         assert len(silent.asked) == 48
         assert await attacked.is_served(engine)
@@ -335,46 +337,48 @@ async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-async def ask_many(scene: Scene, deployment: Deployment, engine: ScriptedEngine, number: int) -> None:
+async def ask_many(scene: Scene, deployment: ModelKey, engine: ScriptedEngine, number: int) -> None:
     """Of a replica of the attacker's own."""
     ready = (Replica("127.0.0.1", engine.port, 4096),)
-    scene.deployments.tell(Known(deployment=deployment, port=0, replicas=ready))
+    scene.deployments.update(ModelState(key=deployment, port=0, replicas=ready))
     for _ in range(number):
         await scene.attack(head(length=2) + b"{}", deployment=deployment)
 
 
-GREEDY = Deployment("greedy", "llama")
+GREEDY = ModelKey("greedy", "llama")
 
 
 async def test_answers_that_begin_and_go_no_further_take_no_more_than_the_requests_did(engine: ScriptedEngine) -> None:
-    async with scene(house=House(max_bytes=4 * MIB)) as attacked, scripted_engine() as silent:
+    async with scene(global_limits=GlobalLimits(max_bytes=4 * MIB)) as attacked, scripted_engine() as silent:
         silent.script = saying(STREAM_HEAD + in_chunk(token("word")))
         await ask_many(attacked, GREEDY, silent, 60)
         for each in attacked.attackers:
             await each.head()
             assert await each.chunk()
-        assert attacked.house.bytes.taken < 60 * 25 * KIB
+        assert attacked.global_limits.bytes.taken < 60 * 25 * KIB
         assert await attacked.is_served(engine)
 
 
 async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_some_to_others(
     engine: ScriptedEngine,
 ) -> None:
-    house = House(max_bytes=4 * MIB)
-    async with scene(house=house) as attacked, scripted_engine() as generous:
+    global_limits = GlobalLimits(max_bytes=4 * MIB)
+    async with scene(global_limits=global_limits) as attacked, scripted_engine() as generous:
         generous.script = answering(bytes(16 * MIB))
         await ask_many(attacked, GREEDY, generous, 30)
-        await attacked.until(lambda: (30 - house.tally.refused["AnswerNotTaken"]) * 128 * KIB < house.bytes.taken)
-        assert MIB < house.bytes.taken <= house.max_bytes / 2
+        await attacked.until(
+            lambda: (30 - global_limits.counters.refused["AnswerNotTaken"]) * 128 * KIB < global_limits.bytes.taken
+        )
+        assert MIB < global_limits.bytes.taken <= global_limits.max_bytes / 2
         assert await attacked.is_served(engine)
         for each in attacked.attackers:
             each.writer.transport.abort()
-        await attacked.until(lambda: house.bytes.taken == 0)
+        await attacked.until(lambda: global_limits.bytes.taken == 0)
 
 
 async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(engine: ScriptedEngine) -> None:
-    house = House(max_bytes=4 * MIB)
-    async with scene(house=house) as attacked, scripted_engine() as silent:
+    global_limits = GlobalLimits(max_bytes=4 * MIB)
+    async with scene(global_limits=global_limits) as attacked, scripted_engine() as silent:
         silent.script = saying(
             STREAM_HEAD + in_chunk(b": nothing\n\n" * (MOST_EVENTS - 1))
         )  # one more, and all are passed on
@@ -383,7 +387,7 @@ async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(en
         await attacked.until(lambda: sum(each.done() for each in seen) > 15)
         kept = 30 - sum(each.done() for each in seen)
         assert kept > 0
-        assert kept * 128 * KIB < house.bytes.taken <= house.max_bytes / 2
+        assert kept * 128 * KIB < global_limits.bytes.taken <= global_limits.max_bytes / 2
         assert await attacked.is_served(engine)
         for each in seen:
             each.cancel()
@@ -396,8 +400,8 @@ async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(en
 async def test_a_wake_is_begun_by_the_honest_client_and_not_by_heads() -> None:
     async with scene() as attacked:
         await heads_without_a_body(attacked)
-        assert attacked.house.tally.wakes == 0
+        assert attacked.global_limits.counters.wakes == 0
         client = await attacked.connect(LLAMA, HONEST)
         client.post(b"{}")
         await attacked.until(lambda: attacked.wanted().waiting == 1)
-        assert (attacked.wanted().active, attacked.house.tally.wakes) == (True, 1)
+        assert (attacked.wanted().active, attacked.global_limits.counters.wakes) == (True, 1)

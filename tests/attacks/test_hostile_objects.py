@@ -12,16 +12,17 @@ from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
-from slipway.activator import knowledge as looking
-from slipway.activator.asking import Target
-from slipway.activator.demand import Demand, Deployment
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.gate import Gate
-from slipway.activator.holding import House
-from slipway.activator.knowledge import Knowledge
-from slipway.activator.waking import retry_after
-from slipway.activator.watches import Home
-from slipway.activator.watches import watches as of_the_activator
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.request_queue import RequestQueue
+from slipway.activator.proxy.retry_after import after_wake
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.tracking import tracker as looking
+from slipway.activator.tracking.poller import PollTarget
+from slipway.activator.tracking.tracker import Tracker
+from slipway.activator.tracking.watches import ActivatorService
+from slipway.activator.tracking.watches import watches as of_the_activator
+from slipway.api.model_key import ModelKey
 from slipway.api.names import MANAGED_BY, MANAGED_BY_LABEL, OWNER_LABEL
 from slipway.api.reasons import Reason
 from slipway.kube.metrics import WatchMetrics
@@ -56,13 +57,13 @@ from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 from support.hostile import statuses
 
-TRAP = Deployment("evil", "llama")
+TRAP = ModelKey("evil", "llama")
 
 
 class Nobody:
     """Is asked nothing."""
 
-    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+    def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
         pass
 
 
@@ -70,26 +71,24 @@ class Activator:
     """What it knows of two models, up to what KEDA is told; a tenant may write whatever they like into one of them."""
 
     def __init__(self) -> None:
-        self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE], index_by=FOUND_BY), Deployments()
-        self.demand, self._gates, self._versions = Demand(), dict[Deployment, Gate](), count(1)
-        self.knowledge = Knowledge(
+        self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE], index_by=FOUND_BY), ModelStates()
+        self.demand, self._gates, self._versions = Demand(), dict[ModelKey, RequestQueue](), count(1)
+        self.knowledge = Tracker(
             self.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=lambda: 0.0
         )
-        self.knowledge.greeting = self.knowledge.scraping = Nobody()  # type: ignore[assignment]
+        self.knowledge.readiness_poller = self.knowledge.metrics_poller = Nobody()  # type: ignore[assignment]
         self.known.listen(self._hear)
 
-    def _hear(self, deployment: Deployment, known: Known | None) -> None:
+    def _hear(self, deployment: ModelKey, known: ModelState | None) -> None:
         if known is None:
             if gate := self._gates.pop(deployment, None):
                 gate.close()
         elif gate := self._gates.get(deployment):
-            gate.tell(known)
+            gate.update(known)
         else:
-            self._gates[deployment] = Gate(known, House(), self.demand)
+            self._gates[deployment] = RequestQueue(known, GlobalLimits(), self.demand)
 
-    def write(
-        self, deployment: Deployment, kind: Any = LLM_DEPLOYMENT, thing: Object | None = None, **more: Any
-    ) -> None:
+    def write(self, deployment: ModelKey, kind: Any = LLM_DEPLOYMENT, thing: Object | None = None, **more: Any) -> None:
         thing = thing or model.deployment()
         metadata = {
             **thing["metadata"],
@@ -98,7 +97,7 @@ class Activator:
         }
         self.store.take(kind, "MODIFIED", {**thing, **more, "metadata": metadata}, now=0)
 
-    def knows(self, deployment: Deployment) -> bool:
+    def knows(self, deployment: ModelKey) -> bool:
         return self.known.of(deployment) is not None
 
 
@@ -169,7 +168,10 @@ def large_model() -> Object:
 
 
 def activators() -> dict[Kind, Watch[Any]]:
-    return {each.kind: each for each in of_the_activator(Home("slipway-system", "slipway-activator"), lambda _: ())}
+    return {
+        each.kind: each
+        for each in of_the_activator(ActivatorService("slipway-system", "slipway-activator"), lambda _: ())
+    }
 
 
 def operators() -> dict[Kind, Watch[Any]]:
@@ -250,7 +252,7 @@ async def test_an_object_that_cannot_be_read_is_there_by_its_name_and_the_next_i
     for thing in (odd, good):
         arrive(LLM_DEPLOYMENT, "ADDED", thing)
     await asyncio.sleep(0.01)
-    assert heard == [Deployment("evil", "none"), Deployment("evil", "good")]
+    assert heard == [ModelKey("evil", "none"), ModelKey("evil", "good")]
     assert "spec" not in (watching.store.get(LLM_DEPLOYMENT, "none", "evil") or {})  # nothing says that all may ask
     assert "only the name is stored" in caplog.text
 
@@ -310,7 +312,7 @@ async def test_whatever_a_status_says_its_model_and_those_of_others_are_served(
 ) -> None:
     activator.write(TRAP, status=status)
     activator.write(LLAMA)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     assert activator.knows(LLAMA)
     known = activator.known.of(TRAP)
     assert known
@@ -325,10 +327,10 @@ def test_no_status_that_the_crd_lets_in_is_more_than_the_activator_can_read(stat
     async def look() -> None:
         activator = Activator()
         activator.write(TRAP, thing=ASLEEP, status=status)
-        activator.knowledge.look_at_all()
+        activator.knowledge.refresh_all()
         known = activator.known.of(TRAP)
         assert known
-        assert retry_after(known.expected_wake or 0, elapsed=0) <= 7 * 86_400
+        assert after_wake(known.expected_wake or 0, elapsed=0) <= 7 * 86_400
 
     asyncio.run(look())
 
@@ -361,26 +363,26 @@ SPECS = {
 async def test_whatever_a_spec_says_others_are_served(activator: Activator, spec: Object) -> None:
     activator.write(TRAP, spec={**model.deployment()["spec"], **spec})
     activator.write(LLAMA)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     assert activator.knows(LLAMA)
 
 
 async def test_one_that_the_activator_fails_at_is_told_once_and_known_again_when_it_can_be_read(
     activator: Activator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "LOOK_AGAIN_AFTER", 0.01)
+    monkeypatch.setattr(looking, "REFRESH_AGAIN_AFTER", 0.01)
     activator.write(TRAP)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     activator.write(TRAP, spec={"model": 7})
     activator.write(LLAMA)
-    activator.knowledge.look_at_all()
+    activator.knowledge.refresh_all()
     assert (activator.knows(TRAP), activator.knows(LLAMA)) == (False, True)
-    keeps_looking = asyncio.create_task(activator.knowledge.keep_looking())
+    keeps_looking = asyncio.create_task(activator.knowledge.keep_refreshing())
     await asyncio.sleep(0.1)
     assert not keeps_looking.done()
     told = [each for each in caplog.records if each.levelno >= logging.ERROR]
     assert [(each.__dict__["key"], each.levelname) for each in told] == [("evil/llama", "ERROR")]
     activator.write(TRAP)
-    activator.knowledge.look(TRAP)
+    activator.knowledge.refresh(TRAP)
     assert activator.knows(TRAP)
     keeps_looking.cancel()

@@ -6,11 +6,17 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from slipway.activator.demand import Demand, Deployment
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.doors import serve
+from slipway.activator.proxy.listeners import serve
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.api.model_key import ModelKey
-from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD_MONITOR, SERVICE
+from slipway.objects.kinds import (
+    CONFIG_MAP,
+    ENDPOINT_SLICE,
+    LLM_DEPLOYMENT,
+    POD_MONITOR,
+    SERVICE,
+)
 from slipway.observing.porttable import PORTS
 from support.scripted_engine import answering, scripted_engine
 from support.small_cluster import Loop
@@ -209,15 +215,15 @@ async def test_a_door_closes_when_the_table_says_otherwise(tenants: Tenants) -> 
 
 
 async def test_of_two_that_are_told_one_port_neither_gets_a_request() -> None:
-    deployments, port = Deployments(), PORTS[-1]
-    one, other = (Known(deployment=Deployment(namespace, "llama"), port=port) for namespace in ("chat", "evil"))
-    deployments.tell(one)
-    async with serve(deployments, Demand(), host=HOST, grace=0) as doors:
-        assert await doors.number(one.deployment) == port
-        deployments.tell(other)
+    deployments, port = ModelStates(), PORTS[-1]
+    one, other = (ModelState(key=ModelKey(namespace, "llama"), port=port) for namespace in ("chat", "evil"))
+    deployments.update(one)
+    async with serve(deployments, Demand(), host=HOST, grace=0) as listeners:
+        assert await listeners.port(one.key) == port
+        deployments.update(other)
         assert await ask(port) == ""
-        deployments.forget(other.deployment)
-        assert await doors.number(one.deployment) == port
+        deployments.forget(other.key)
+        assert await listeners.port(one.key) == port
 
 
 # --- taking them all -------------------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from slipway.activator import first_line
-from slipway.activator.first_line import Pattern
 from slipway.activator.http1.heads import LONGEST_TARGET
-from slipway.activator.rules import Rules
+from slipway.activator.shared import request_line
+from slipway.activator.shared.request_line import LinePattern
+from slipway.activator.shared.request_rules import RequestRules
 from support.activator import activated, connected
 
 PATTERNS = tuple(f"GET {'/*' * 125}/{number}" for number in range(32))
@@ -30,9 +30,9 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, what, counts)
 
-    counting("line", first_line)
-    counting("pattern", first_line)
-    counting("fits", Pattern)
+    counting("line", request_line)
+    counting("pattern", request_line)
+    counting("fits", LinePattern)
     return counted
 
 
@@ -41,7 +41,10 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 async def test_a_target_is_taken_apart_and_compared_once_for_each_request(
     done: Counter[str], piece: bytes, method: bytes
 ) -> None:
-    async with activated(rules=Rules(engine="own", wake_on=PATTERNS)) as activator, connected(activator) as client:
+    async with (
+        activated(rules=RequestRules(engine="own", wake_on=PATTERNS)) as activator,
+        connected(activator) as client,
+    ):
         for number in range(REQUESTS):
             target = b"/%d" % number + piece * ((LONGEST_TARGET - 2) // len(piece))
             client.say(b"%b %b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, target))
@@ -51,6 +54,6 @@ async def test_a_target_is_taken_apart_and_compared_once_for_each_request(
 
 
 def test_of_a_path_no_more_is_compared_than_a_pattern_has() -> None:
-    asked = first_line.line("GET", "/a" * 4000)
-    assert len(asked.parts) == first_line.MOST_PARTS
-    assert not any(first_line.pattern(each).fits(asked) for each in PATTERNS)
+    asked = request_line.line("GET", "/a" * 4000)
+    assert len(asked.parts) == request_line.MOST_PARTS
+    assert not any(request_line.pattern(each).fits(asked) for each in PATTERNS)

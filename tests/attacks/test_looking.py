@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
-from slipway.activator.holding import Limits
+from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
 from support import same_answers
@@ -86,7 +86,7 @@ ONLY_A_REPLICA_KNOWS = ("GET /v1/responses/resp_1", "POST /v1/responses/resp_1/c
 
 @pytest.mark.parametrize("line", LOOKED_AT)
 async def test_looking_at_a_model_whose_replicas_are_busy_takes_no_place_and_is_no_demand(line: str) -> None:
-    async with scripted_engine(saying(b"")) as busy, scene(rules(), limits=Limits(max_requests=1)) as looked_at:
+    async with scripted_engine(saying(b"")) as busy, scene(rules(), limits=HoldLimits(max_requests=1)) as looked_at:
         looked_at.activator.ready(busy, at_a_time=1)
         served = asyncio.create_task(looked_at.asks())
         await busy.until_asked()

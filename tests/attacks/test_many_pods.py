@@ -9,13 +9,12 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
 import pytest
-from slipway.activator.asking import Target
-from slipway.activator.briefs import MOST_SHOWN
-from slipway.activator.demand import Deployment
-from slipway.activator.deployments import Deployments
-from slipway.activator.knowledge import Knowledge
-from slipway.activator.looking import Looking
-from slipway.activator.watches import Home, watches
+from slipway.activator.shared.model_state import ModelStates
+from slipway.activator.tracking.pod_summary import MOST_SHOWN
+from slipway.activator.tracking.poller import PollTarget
+from slipway.activator.tracking.refresh_queue import RefreshQueue
+from slipway.activator.tracking.tracker import Tracker
+from slipway.activator.tracking.watches import ActivatorService, watches
 from slipway.api.model_key import ModelKey
 from slipway.api.names import OWNER_LABEL
 from slipway.kube import handover
@@ -31,7 +30,7 @@ from support import falling_asleep as model
 from support.falling_asleep import LLAMA
 from support.small_cluster import Loop
 
-TRAP = Deployment("evil", "llama")
+TRAP = ModelKey("evil", "llama")
 MANY = MOST_PODS + 200
 FEW_READ = 3 * 2 * MOST_SHOWN + 2  # in each of three states; beside them one that is ready, and the LLMDeployment
 
@@ -39,7 +38,7 @@ FEW_READ = 3 * 2 * MOST_SHOWN + 2  # in each of three states; beside them one th
 class Nobody:
     """Is asked nothing."""
 
-    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+    def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
         self.targets = [*targets]
 
 
@@ -50,32 +49,32 @@ class Activator:
     LOOK = 0.001
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.looks, self.read = Counter[Deployment](), 0
-        self.known = Deployments()
+        self.looks, self.read = Counter[ModelKey](), 0
+        self.known = ModelStates()
         self.watching: Watching[Any] = Watching(
-            watches(Home("slipway-system", "slipway-activator"), lambda _: ()),
+            watches(ActivatorService("slipway-system", "slipway-activator"), lambda _: ()),
             client=cast(Any, None),
             add=self._changed,
             metrics=WatchMetrics(MetricsRegistry()),
             index_by=FOUND_BY,
         )
         clock = asyncio.get_running_loop().time
-        self.knowledge = Knowledge(
+        self.knowledge = Tracker(
             self.watching.store, self.known, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
         )
-        self.scraping = Nobody()
-        self.knowledge.greeting = Nobody()  # type: ignore[assignment]
-        self.knowledge.scraping = self.scraping  # type: ignore[assignment]
-        self.knowledge._looking = Looking(self._look, clock, lambda: self.LOOK * self.looks.total())
+        self.metrics_poller = Nobody()
+        self.knowledge.readiness_poller = Nobody()  # type: ignore[assignment]
+        self.knowledge.metrics_poller = self.metrics_poller  # type: ignore[assignment]
+        self.knowledge._queue = RefreshQueue(self._look, clock, lambda: self.LOOK * self.looks.total())
         self._arrive = self.watching._delivering(0)
         self._count_reads(monkeypatch)
 
-    def _changed(self, deployment: Deployment) -> None:
+    def _changed(self, deployment: ModelKey) -> None:
         self.knowledge.changed(deployment)
 
-    def _look(self, deployment: Deployment) -> None:
+    def _look(self, deployment: ModelKey) -> None:
         self.looks[deployment] += 1
-        self.knowledge.look(deployment)
+        self.knowledge.refresh(deployment)
 
     def _count_reads(self, monkeypatch: pytest.MonkeyPatch) -> None:
         unpacked = Packing.unpacked
@@ -110,7 +109,7 @@ class Activator:
 @pytest.fixture
 async def activator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Activator]:
     activator = Activator(monkeypatch)
-    looking = asyncio.create_task(activator.knowledge.keep_looking())
+    looking = asyncio.create_task(activator.knowledge.keep_refreshing())
     activator.hears([(LLM_DEPLOYMENT, deployment(TRAP)), (LLM_DEPLOYMENT, deployment(LLAMA))])
     async with asyncio.timeout(10):
         while len([*activator.known]) < 2:  # noqa: ASYNC110 - it takes a few turns
@@ -119,12 +118,12 @@ async def activator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Activator]
     looking.cancel()
 
 
-def deployment(which: Deployment) -> Object:
+def deployment(which: ModelKey) -> Object:
     thing = model.deployment()
     return {**thing, "metadata": {**thing["metadata"], "namespace": which.namespace, "resourceVersion": "1"}}
 
 
-def pod(number: int, *, ready: bool = False, which: Deployment = TRAP) -> Object:
+def pod(number: int, *, ready: bool = False, which: ModelKey = TRAP) -> Object:
     metadata = {"name": f"p{number}", "namespace": which.namespace, "uid": f"u{number}", "resourceVersion": f"{number}"}
     metadata |= {"creationTimestamp": "2026-11-21T09:00:00Z", "labels": {OWNER_LABEL: which.name}}  # type: ignore[dict-item]
     conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": "2026-11-21T09:00:00Z"}]
@@ -150,7 +149,7 @@ async def test_a_look_reads_few_pods_however_many_there_are(activator: Activator
     activator.hears(pending(MANY))
     await activator.until_known(MANY)
     before = activator.read
-    activator.knowledge.look(TRAP)
+    activator.knowledge.refresh(TRAP)
     assert activator.read - before <= FEW_READ
 
 
@@ -193,7 +192,7 @@ async def test_of_a_model_with_more_pods_than_it_can_have_replicas_those_that_ar
 ) -> None:
     activator.hears([(POD, pod(MANY, ready=True)), *pending(MANY)])
     await activator.until_known(MANY + 1)
-    activator.knowledge.look(TRAP)
+    activator.knowledge.refresh(TRAP)
     known = activator.known.of(TRAP)
     assert known
     assert [each.host for each in known.replicas] == ["10.0.0.1"]
@@ -202,7 +201,7 @@ async def test_of_a_model_with_more_pods_than_it_can_have_replicas_those_that_ar
 async def test_a_model_with_as_many_replicas_as_it_can_have_is_known_as_a_whole(activator: Activator) -> None:
     activator.hears([(POD, pod(each, ready=True)) for each in range(MOST_PODS)])
     await activator.until_known(MOST_PODS)
-    activator.knowledge.look(TRAP)
+    activator.knowledge.refresh(TRAP)
     known = activator.known.of(TRAP)
     assert known
     assert len(known.replicas) == MOST_PODS

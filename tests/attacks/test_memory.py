@@ -32,25 +32,25 @@ async def test_at_the_wake_of_a_full_house_little_more_is_taken_than_is_accounte
     async with (
         asyncio.timeout(60),
         serving(filling, pause=all_asked.passed) as replica,
-        house_process.started(most) as house,
-        clients(house.ports, filling) as told,
+        house_process.started(most) as global_limits,
+        clients(global_limits.ports, filling) as told,
     ):
-        idle = house.memory
-        accounted, held = await until_full(house, told)
-        await house.ready(replica)
+        idle = global_limits.memory
+        accounted, held = await until_full(global_limits, told)
+        await global_limits.ready(replica)
         await all_asked.until_there(held)  # so that all bodies are on their way at once, and none is taken yet
         all_asked.open()
         answered = [status for status in await asyncio.gather(*told) if status == 200]
-        taken = house.peak - idle
+        taken = global_limits.peak - idle
     assert 0 < held == len(answered)
     assert taken <= accounted + BESIDE + held * min(filling.ahead, MOST_UNREAD)
     assert held < filling.number
 
 
-async def until_full(house: HouseProcess, told: list[asyncio.Task[int]]) -> tuple[int, int]:
+async def until_full(global_limits: HouseProcess, told: list[asyncio.Task[int]]) -> tuple[int, int]:
     """Bytes that are accounted, and requests that are held, when all others have been refused."""
     while True:
-        accounted, held = await house.accounted()
+        accounted, held = await global_limits.accounted()
         if held + sum(task.done() for task in told) == len(told):
             return accounted, held
         await asyncio.sleep(0.02)

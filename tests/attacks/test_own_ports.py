@@ -14,12 +14,13 @@ from pathlib import Path
 import aiohttp
 import grpc
 import pytest
-from slipway.activator import peers, scaler
-from slipway.activator._generated import externalscaler_pb2 as pb
-from slipway.activator._generated import externalscaler_pb2_grpc as rpc
-from slipway.activator._generated import peers_pb2, peers_pb2_grpc
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.peers import Telling
+from slipway.activator.keda import peers, scaler
+from slipway.activator.keda._generated import externalscaler_pb2 as pb
+from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
+from slipway.activator.keda._generated import peers_pb2, peers_pb2_grpc
+from slipway.activator.keda.peers import DemandPublisher
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.api.model_key import ModelKey
 from slipway.process import guarded_port, management
 from slipway.process.guarded_port import MOST
 from slipway.process.management import ManagementPort
@@ -27,7 +28,7 @@ from slipway.process.metrics import MetricsRegistry
 
 FRIEND = "127.0.0.1"  # KEDA and another replica; the one who probes, too
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
-BUSY = Wanted(active=True, waiting=3, target_per_replica=8)
+BUSY = ModelDemand(active=True, waiting=3, target_per_replica=8)
 MANY = 10 * MOST
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
 PING = b"\0\0\x08\6\0\0\0\0\0" + b"slipway!"
@@ -72,12 +73,12 @@ async def is_friend(address: str) -> bool | None:
 @pytest.fixture
 async def ports() -> AsyncIterator[Ports]:
     demand, metrics = Demand(), MetricsRegistry()
-    demand.report(Deployment("chat", "llama"), BUSY)
+    demand.report(ModelKey("chat", "llama"), BUSY)
     ports = Ports(demand, metrics)
-    telling = Telling(demand, "one_1")
+    telling = DemandPublisher(demand, "one_1")
     judges = {scaler.SERVICE: is_friend, peers.SERVICE: is_friend}
     async with (
-        scaler.serve(demand, "127.0.0.1", 0, beside=telling.add_to, judges=judges, grace=1) as ports.scaler,
+        scaler.serve(demand, "127.0.0.1", 0, add_services=telling.add_to, checks=judges, grace=1) as ports.scaler,
         ManagementPort(metrics=metrics, live={}, ready={}, port=0, host="127.0.0.1").served() as ports.management,
     ):
         yield ports
@@ -199,7 +200,7 @@ async def test_who_asks_nothing_that_is_answered_is_gone_after_some_seconds(
 
 
 async def test_who_says_much_on_kedas_port_is_cut_off_and_not_after_a_while(ports: Ports) -> None:
-    found = await opened(ports.scaler, 1, says=PREFACE + PING * (scaler.STRANGERS_SAY // len(PING) + 1))
+    found = await opened(ports.scaler, 1, says=PREFACE + PING * (scaler.UNKNOWN_MAY_SEND // len(PING) + 1))
     with leaving(found):
         assert await left_of(found, after=5) == 0
 
@@ -245,7 +246,7 @@ async def test_keda_and_replicas_are_answered_and_stay_in_a_flood(
                 counts = await anext(aiter(replica.Follow(peers_pb2.Follower())))
                 assert counts.identity == "one_1"
             await asyncio.sleep(2 * impatient)
-            ports.demand.report(Deployment("chat", "llama"), Wanted(active=True, waiting=1, target_per_replica=4))
+            ports.demand.report(ModelKey("chat", "llama"), ModelDemand(active=True, waiting=1, target_per_replica=4))
             assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 4
 
 
@@ -286,7 +287,7 @@ async def opened_by_keda(ports: Ports, number: int, namespace: str) -> AsyncIter
 @pytest.mark.parametrize("is_served", [True, False], ids=["of a model of its own", "of none"])
 async def test_what_a_tenant_has_keda_open_leaves_room_to_all_others(ports: Ports, is_served: bool) -> None:
     if is_served:
-        ports.demand.report(Deployment("evil", "llama"), BUSY)
+        ports.demand.report(ModelKey("evil", "llama"), BUSY)
     async with opened_by_keda(ports, 40, "evil"), ports.keda() as anew:
         assert (await anew.IsActive(REF, timeout=5)).result is True
 
@@ -296,7 +297,7 @@ async def test_the_connection_that_serves_others_stays_however_many_a_tenant_ope
     few: int, ports: Ports, is_served: bool
 ) -> None:
     if is_served:
-        ports.demand.report(Deployment("evil", "llama"), BUSY)
+        ports.demand.report(ModelKey("evil", "llama"), BUSY)
     async with ports.keda() as before:
         specs = aiter(before.StreamMetricSpec(REF))
         await anext(specs)
@@ -305,7 +306,7 @@ async def test_the_connection_that_serves_others_stays_however_many_a_tenant_ope
         async with opened_by_keda(ports, 3 * few, "evil"), asyncio.timeout(20):
             async with ports.keda() as anew:
                 assert (await anew.IsActive(REF)).result is True
-            ports.demand.report(Deployment("chat", "llama"), Wanted(active=True, waiting=1, target_per_replica=4))
+            ports.demand.report(ModelKey("chat", "llama"), ModelDemand(active=True, waiting=1, target_per_replica=4))
             assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 4
 
 
@@ -360,5 +361,5 @@ async def test_an_address_that_is_no_longer_kedas_is_told_nothing_on_the_connect
     async with ports.keda() as keda:
         await keda.IsActive(REF)
         monkeypatch.setitem(globals(), "FRIEND", "127.0.0.77")
-        with pytest.raises(grpc.aio.AioRpcError, match="no address of a pod that may ask"):
+        with pytest.raises(grpc.aio.AioRpcError, match="may call this"):
             await keda.IsActive(REF)

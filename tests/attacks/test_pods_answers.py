@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from slipway.activator import asking, scraping
-from slipway.activator.activity import Reading
-from slipway.activator.asking import Target
-from slipway.activator.demand import Deployment
-from slipway.activator.greeting import Greeting
-from slipway.activator.http1.fetching import get
-from slipway.activator.scraping import Scraping
+from slipway.activator.http1.fetch import get
+from slipway.activator.tracking import metrics_poller, poller
+from slipway.activator.tracking.engine_metrics import MetricsReading
+from slipway.activator.tracking.metrics_poller import MetricsPoller
+from slipway.activator.tracking.poller import PollTarget
+from slipway.activator.tracking.readiness_poller import ReadinessPoller
+from slipway.api.model_key import ModelKey
 from support.scripted_engine import (
     Asked,
     Script,
@@ -26,28 +26,28 @@ from support.scripted_engine import (
     scripted_engine,
 )
 
-LLAMA = Deployment("chat", "llama")
+LLAMA = ModelKey("chat", "llama")
 ONE_RUNNING = b"vllm:num_requests_running 1\n"
 
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scraping, "EVERY", (0.01, 0.01))
-    monkeypatch.setattr(asking, "AFTER_AN_ERROR", 0.01)
+    monkeypatch.setattr(metrics_poller, "EVERY", (0.01, 0.01))
+    monkeypatch.setattr(poller, "AFTER_AN_ERROR", 0.01)
 
 
 @asynccontextmanager
-async def scraped(engine: ScriptedEngine, hear: Callable[[Reading], None]) -> AsyncIterator[None]:
-    following = Scraping(lambda deployment, uid, reading: hear(reading))
-    following.follow(LLAMA, [Target(LLAMA, "uid", "127.0.0.1", engine.port)])
+async def scraped(engine: ScriptedEngine, hear: Callable[[MetricsReading], None]) -> AsyncIterator[None]:
+    following = MetricsPoller(lambda deployment, uid, reading: hear(reading))
+    following.follow(LLAMA, [PollTarget(LLAMA, "uid", "127.0.0.1", engine.port)])
     try:
         yield
     finally:
         await following.close()
 
 
-async def first_reading(script: Script) -> Reading:
-    heard: asyncio.Queue[Reading] = asyncio.Queue()
+async def first_reading(script: Script) -> MetricsReading:
+    heard: asyncio.Queue[MetricsReading] = asyncio.Queue()
     async with scripted_engine(script) as engine, scraped(engine, heard.put_nowait), asyncio.timeout(20):
         return await heard.get()
 
@@ -66,7 +66,7 @@ async def first_reading(script: Script) -> Reading:
     ids=["infinite", "negative", "garbage", "coded", "headers", "interim answers", "too much"],
 )
 async def test_nonsense_is_no_reading_and_the_pod_is_asked_again(nonsense: bytes) -> None:
-    assert await first_reading(in_turn(saying(nonsense), answering(ONE_RUNNING * 2))) == Reading(2, 0)
+    assert await first_reading(in_turn(saying(nonsense), answering(ONE_RUNNING * 2))) == MetricsReading(2, 0)
 
 
 async def test_no_redirect_is_followed_and_none_leads_to_a_reading() -> None:
@@ -77,14 +77,14 @@ async def test_no_redirect_is_followed_and_none_leads_to_a_reading() -> None:
         is_elsewhere = asked.first_line.startswith("GET /elsewhere ")
         await (answering(ONE_RUNNING * 3) if is_elsewhere else at_its_place)(asked, writer)
 
-    assert await first_reading(script) == Reading(2, 0)
+    assert await first_reading(script) == MetricsReading(2, 0)
 
 
 async def test_an_error_of_our_own_is_told_once_and_ends_no_questions(caplog: pytest.LogCaptureFixture) -> None:
     heard = asyncio.Event()
     times = 0
 
-    def hear(reading: Reading) -> None:
+    def hear(reading: MetricsReading) -> None:
         nonlocal times
         times += 1
         if times <= 3:
@@ -103,8 +103,8 @@ async def test_no_redirect_is_followed_and_none_counts_as_readiness() -> None:
         )
         async with scripted_engine(in_turn(redirect, redirect, answering(b""))) as engine, asyncio.timeout(20):
             greeted = asyncio.Event()
-            greeting = Greeting(lambda target: greeted.set())
-            greeting.follow(LLAMA, [Target(LLAMA, "uid", "127.0.0.1", engine.port)])
+            greeting = ReadinessPoller(lambda target: greeted.set())
+            greeting.follow(LLAMA, [PollTarget(LLAMA, "uid", "127.0.0.1", engine.port)])
             await greeted.wait()
             await greeting.close()
         assert len(engine.asked) == 3

@@ -9,12 +9,12 @@ import socket
 from collections.abc import AsyncIterator
 
 import pytest
-from slipway.activator import server
-from slipway.activator.holding import Limits
 from slipway.activator.http1.channel import MOST_UNREAD
-from slipway.activator.options import Options
-from slipway.activator.pool import MOST_AT_ONCE, Pool
-from slipway.activator.server import Connection
+from slipway.activator.proxy import listener
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.proxy.listener import ClientConnection
+from slipway.activator.proxy.upstream_pool import MOST_AT_ONCE, UpstreamPool
+from slipway.activator.shared.hold_limits import HoldLimits
 from support.activator import LLAMA, Activator, Client, activated, ask, connected
 from support.scripted_engine import (
     STREAM_HEAD,
@@ -31,7 +31,7 @@ POST = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 MIB = 1 << 20
 FAT_HEAD = POST + b"X: " + b"x" * 30_000 + b"\r\nContent-Length: 2\r\n\r\n{}"
-BEATING = Limits(timeout=20, heartbeat=0.02)
+BEATING = HoldLimits(timeout=20, heartbeat=0.02)
 LINUX_ALONE = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say whether a peer is there")
 
 
@@ -41,8 +41,8 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
         yield engine
 
 
-def connections(activator: Activator) -> list[Connection]:
-    return list(activator.doors._ports[LLAMA][1].connections)
+def connections(activator: Activator) -> list[ClientConnection]:
+    return list(activator.listeners._listeners[LLAMA].connections)
 
 
 # --- what is sent ahead ----------------------------------------------------------------------------------------------
@@ -124,8 +124,8 @@ async def test_no_part_of_a_request_goes_on_for_ever(beginning: bytes) -> None:
 
 @pytest.mark.parametrize("begun", [b"1", b"1;x", b"5\r\nab", b"0\r\nX"])
 async def test_a_chunk_that_stops_half_way_is_not_waited_for(begun: bytes) -> None:
-    options = Options(body_timeout=0.1, linger=0.1)
-    async with activated(options=options) as activator, connected(activator) as client:
+    config = ProxyConfig(body_timeout=0.1, linger=0.1)
+    async with activated(config=config) as activator, connected(activator) as client:
         client.say(POST + CHUNKED + b"3\r\nabc\r\n" + begun)
         assert (await client.answer()).status == 408
 
@@ -287,7 +287,7 @@ async def test_interim_answers_without_end_are_no_answer() -> None:
 
 async def test_of_what_a_pod_sends_without_end_little_is_taken_before_it_is_passed_on() -> None:
     async with scripted_engine(saying(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(4 * MIB))) as generous:
-        pool = Pool()
+        pool = UpstreamPool()
         channel, _ = await pool.get(("127.0.0.1", generous.port))
         channel.write(POST + b"Content-Length: 0\r\n\r\n")
         async with asyncio.timeout(10):
@@ -327,22 +327,22 @@ def sends_all_before_it_listens(port: int, path: str = "/v1/completions", header
 async def test_who_sends_much_before_it_listens_hears_why_it_is_refused(
     path: str, headers: dict[str, str], status: int
 ) -> None:
-    async with activated(options=Options(largest_body=MIB)) as activator:
+    async with activated(config=ProxyConfig(largest_body=MIB)) as activator:
         port = await activator.port()
         assert await asyncio.to_thread(sends_all_before_it_listens, port, path, headers) == status
 
 
 async def test_who_finds_no_connection_hears_so_though_it_sends_much() -> None:
-    async with activated(options=Options(connections_per_port=1)) as activator, connected(activator) as only:
+    async with activated(config=ProxyConfig(connections_per_port=1)) as activator, connected(activator) as only:
         only.post()
         await activator.until_waiting(1)
         assert await asyncio.to_thread(sends_all_before_it_listens, await activator.port()) == 503
 
 
 async def test_of_those_who_find_no_connection_only_a_few_are_listened_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MOST_TURNED_AWAY", 2)
-    options = Options(connections_per_port=1, linger=60)
-    async with activated(options=options) as activator, connected(activator) as only:
+    monkeypatch.setattr(listener, "MOST_TURNED_AWAY", 2)
+    config = ProxyConfig(connections_per_port=1, linger=60)
+    async with activated(config=config) as activator, connected(activator) as only:
         only.post()
         await activator.until_waiting(1)
         more = [await _from(f"127.0.1.{number}", activator) for number in range(1, 6)]
@@ -355,7 +355,7 @@ async def test_of_those_who_find_no_connection_only_a_few_are_listened_to(monkey
 
 
 async def test_who_waits_for_the_end_of_a_refusal_does_not_wait_for_long() -> None:
-    async with activated(options=Options(linger=60)) as activator, connected(activator) as client:
+    async with activated(config=ProxyConfig(linger=60)) as activator, connected(activator) as client:
         client.say(b"nonsense\r\n\r\n")
         async with asyncio.timeout(5):
             assert b"RequestInvalid" in await client.reader.read()
@@ -365,8 +365,8 @@ async def test_who_waits_for_the_end_of_a_refusal_does_not_wait_for_long() -> No
 
 
 async def test_silent_connections_of_one_address_keep_out_no_other(engine: ScriptedEngine) -> None:
-    options = Options(connections_per_port=8)
-    async with activated(options=options) as activator:
+    config = ProxyConfig(connections_per_port=8)
+    async with activated(config=config) as activator:
         activator.ready(engine)
         silent = [await _from("127.0.0.2", activator) for _ in range(30)]
         client = await _from("127.0.0.3", activator)
@@ -378,7 +378,7 @@ async def test_silent_connections_of_one_address_keep_out_no_other(engine: Scrip
 
 
 async def test_silent_connections_of_many_addresses_keep_out_nobody_either(engine: ScriptedEngine) -> None:
-    async with activated(options=Options(connections_per_port=8)) as activator:
+    async with activated(config=ProxyConfig(connections_per_port=8)) as activator:
         activator.ready(engine)
         silent = [await _from(f"127.0.1.{number}", activator) for number in range(1, 31)]
         assert (await ask(activator)).status == 200
@@ -387,7 +387,7 @@ async def test_silent_connections_of_many_addresses_keep_out_nobody_either(engin
 
 
 async def test_one_address_cannot_take_all_places_with_requests(engine: ScriptedEngine) -> None:
-    async with activated(options=Options(connections_per_port=8)) as activator:
+    async with activated(config=ProxyConfig(connections_per_port=8)) as activator:
         greedy = []
         for number in range(6):
             greedy.append(await _from("127.0.0.2", activator))
@@ -403,7 +403,7 @@ async def test_one_address_cannot_take_all_places_with_requests(engine: Scripted
 
 
 async def test_all_ports_together_have_a_limit_too(engine: ScriptedEngine) -> None:
-    async with activated(options=Options(connections=2)) as activator:
+    async with activated(config=ProxyConfig(connections=2)) as activator:
         silent = [await _from("127.0.0.2", activator) for _ in range(4)]
         activator.ready(engine)
         assert (await ask(activator)).status == 200

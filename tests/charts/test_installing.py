@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 from slipway.activator.flags import ActivatorSettings
-from slipway.activator.holding import House
 from slipway.activator.http1.channel import MOST_UNREAD
-from slipway.activator.options import Options as ActivatorsOptions
-from slipway.activator.watches import Home
-from slipway.activator.watches import watches as activators_watches
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.config import ProxyConfig as ActivatorsOptions
+from slipway.activator.tracking.watches import ActivatorService
+from slipway.activator.tracking.watches import watches as activators_watches
 from slipway.api import names, units
 from slipway.api.names import GROUP
 from slipway.contract.engines import OTHER_RUNTIMES
@@ -184,7 +184,7 @@ def test_the_activators_service_is_the_one_that_everybody_looks_for() -> None:
 def test_the_activators_memory_is_enough_for_all_that_it_holds_and_for_what_is_sent_ahead() -> None:
     limit = units.amount(container_of(ACTIVATOR)["resources"]["limits"]["memory"])
     held, sent_ahead = settings().max_bytes, ActivatorsOptions().connections * MOST_UNREAD
-    assert held == House().max_bytes
+    assert held == GlobalLimits().max_bytes
     assert limit >= 2 * held  # as the help of the flag says
     assert limit >= IDLE + held + sent_ahead + BEGUN_CALLS
 
@@ -250,7 +250,7 @@ def test_the_operator_may_watch_all_that_it_watches_and_nothing_else() -> None:
 
 
 def test_the_activator_may_watch_all_that_it_watches_look_up_who_asks_and_do_nothing_else() -> None:
-    watched = {watch.kind for watch in activators_watches(Home(SLIPWAY_NAMESPACE, ACTIVATOR), lambda _: ())}
+    watched = {watch.kind for watch in activators_watches(ActivatorService(SLIPWAY_NAMESPACE, ACTIVATOR), lambda _: ())}
     needed = {Right(verb, kind.group, kind.plural) for kind in watched for verb in ("list", "watch")}
     granted = set(audit.granted([only("ClusterRole", ACTIVATOR), only("Role", ACTIVATOR)]))
     assert needed | {Right("get", "", "namespaces")} == granted

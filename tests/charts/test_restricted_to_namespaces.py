@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
-from slipway.activator.watches import Home as ActivatorsHome
-from slipway.activator.watches import watches as activators_watches
+from slipway.activator.tracking.watches import ActivatorService as ActivatorsHome
+from slipway.activator.tracking.watches import watches as activators_watches
 from slipway.kube.watch import Watch
 from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
 from slipway.operator.installation import Installation

@@ -124,8 +124,8 @@ async def answers_of_kedas_port(between: Scene, labels: dict[str, str]) -> list[
     """To a pod of the tenant's: the names of the errors, or what it is told."""
     program = f"""
 import grpc, json
-from slipway.activator._generated import externalscaler_pb2 as pb, externalscaler_pb2_grpc as rpc
-from slipway.activator._generated import peers_pb2 as peers_pb, peers_pb2_grpc as peers
+from slipway.activator.keda._generated import externalscaler_pb2 as pb, externalscaler_pb2_grpc as rpc
+from slipway.activator.keda._generated import peers_pb2 as peers_pb, peers_pb2_grpc as peers
 ref = pb.ScaledObjectRef(name="gemma", namespace={between.own.namespace!r})
 def answer(call):
     try:

@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.scaler import serve
+from slipway.activator.keda.scaler import serve
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.api.model_key import ModelKey
 from support import objects
 from support.everybody import EVERYBODY
 from support.kube import Kube, KubectlError, Object
 from support.tester import ServerHere
 
-IDLE = Wanted(active=False, waiting=0, target_per_replica=1)
+IDLE = ModelDemand(active=False, waiting=0, target_per_replica=1)
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Sleeper:
     """A Deployment at zero replicas that KEDA scales by what it is told here."""
 
     demand: Demand
-    name: Deployment
+    name: ModelKey
 
     def wants(self, replicas: int) -> None:
         self.demand.report(self.name, IDLE._replace(active=replicas > 0, waiting=replicas))
@@ -35,9 +36,9 @@ def replicas(deployment: Object) -> int:
 
 @pytest.fixture
 async def sleeper(kube: Kube, tester: ServerHere, python_image: str) -> AsyncIterator[Sleeper]:
-    demand, name = Demand(), Deployment(kube.namespace, "sleeper")
+    demand, name = Demand(), ModelKey(kube.namespace, "sleeper")
     demand.report(name, IDLE)
-    async with serve(demand, "127.0.0.1", 0, judges=EVERYBODY) as own_port, tester.relay(own_port) as port:
+    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY) as own_port, tester.relay(own_port) as port:
         scaled = objects.scaled_object(
             name.name,
             target="sleeper",

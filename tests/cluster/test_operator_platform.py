@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.scaler import serve
+from slipway.activator.keda.scaler import serve
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.api.model_key import ModelKey
 from slipway.api.names import ACTIVATOR_LABEL, ACTIVATOR_SERVICE, SERVICE_LABEL
 from support.clusters import AnyCluster
 from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
@@ -135,8 +136,8 @@ async def asked_at(kube: Kube, address: str, port: int) -> AsyncGenerator[None]:
 async def answering(tester: ServerHere, namespace: str) -> AsyncGenerator[int]:
     """The port at which KEDA is told that nobody wants the model."""
     demand = Demand()
-    demand.report(Deployment(namespace, NAME), Wanted(active=False, waiting=0, target_per_replica=1))
-    async with serve(demand, "127.0.0.1", 0, judges=EVERYBODY) as own_port, tester.relay(own_port) as port:
+    demand.report(ModelKey(namespace, NAME), ModelDemand(active=False, waiting=0, target_per_replica=1))
+    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY) as own_port, tester.relay(own_port) as port:
         yield port
 
 

@@ -9,19 +9,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from slipway.activator.demand import Demand, Deployment, Wanted
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.doorkeeper import Doorkeeper
-from slipway.activator.doors import Doors, serve
-from slipway.activator.holding import House, Limits
-from slipway.activator.options import Options
-from slipway.activator.picking import Replica
-from slipway.activator.rules import Rules
+from slipway.activator.proxy.access.authorization import Authorizer
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.proxy.listeners import Listeners, serve
+from slipway.activator.shared.demand import Demand, ModelDemand
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.shared.replica import Replica
+from slipway.activator.shared.request_rules import RequestRules
+from slipway.api.model_key import ModelKey
 
 from support.scripted_engine import ScriptedEngine
 
-LLAMA = Deployment("chat", "llama")
-ANY_POST_WAKES = Rules(engine="somebody-elses")
+LLAMA = ModelKey("chat", "llama")
+ANY_POST_WAKES = RequestRules(engine="somebody-elses")
 
 
 def replica(engine: ScriptedEngine, *, at_a_time: int = 100) -> Replica:
@@ -30,23 +32,23 @@ def replica(engine: ScriptedEngine, *, at_a_time: int = 100) -> Replica:
 
 @dataclass
 class Activator:
-    doors: Doors
-    deployments: Deployments
+    listeners: Listeners
+    deployments: ModelStates
     demand: Demand
-    known: Known
+    known: ModelState
 
     async def port(self) -> int:
-        return await self.doors.number(LLAMA)
+        return await self.listeners.port(LLAMA)
 
     def tell(self, **changes: Any) -> None:
         self.known = replace(self.known, **changes)
-        self.deployments.tell(self.known)
+        self.deployments.update(self.known)
 
     def ready(self, *engines: ScriptedEngine, at_a_time: int = 100) -> None:
         self.tell(replicas=tuple(replica(engine, at_a_time=at_a_time) for engine in engines))
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> ModelDemand:
         return self.demand.of(LLAMA)
 
     async def until_waiting(self, number: int) -> None:
@@ -61,22 +63,28 @@ class Activator:
 @asynccontextmanager
 async def activated(
     *,
-    limits: Limits | None = None,
-    options: Options | None = None,
-    house: House | None = None,
+    limits: HoldLimits | None = None,
+    config: ProxyConfig | None = None,
+    global_limits: GlobalLimits | None = None,
     grace: float = 0,
-    rules: Rules = ANY_POST_WAKES,
-    doorkeeper: Doorkeeper | None = None,
+    rules: RequestRules = ANY_POST_WAKES,
+    authorizer: Authorizer | None = None,
 ) -> AsyncIterator[Activator]:
-    deployments, demand = Deployments(), Demand()
-    known = Known(deployment=LLAMA, port=0, rules=rules, limits=limits or Limits(timeout=20))
-    deployments.tell(known)
-    options = options or Options(linger=0.2)
+    deployments, demand = ModelStates(), Demand()
+    known = ModelState(key=LLAMA, port=0, rules=rules, limits=limits or HoldLimits(timeout=20))
+    deployments.update(known)
+    config = config or ProxyConfig(linger=0.2)
     serving = serve(
-        deployments, demand, house=house, options=options, host="127.0.0.1", grace=grace, doorkeeper=doorkeeper
+        deployments,
+        demand,
+        limits=global_limits,
+        config=config,
+        host="127.0.0.1",
+        grace=grace,
+        authorizer=authorizer,
     )
-    async with serving as doors:
-        yield Activator(doors, deployments, demand, known)
+    async with serving as listeners:
+        yield Activator(listeners, deployments, demand, known)
 
 
 @dataclass

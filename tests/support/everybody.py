@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slipway.activator import peers, scaler
-from slipway.activator.callers import Judge
+from slipway.activator.keda import peers, scaler
+from slipway.activator.keda.caller_check import AddressCheck
 
 
 async def _may_ask(address: str) -> bool | None:
     return True
 
 
-EVERYBODY: Mapping[str, Judge] = {scaler.SERVICE: _may_ask, peers.SERVICE: _may_ask}
+EVERYBODY: Mapping[str, AddressCheck] = {scaler.SERVICE: _may_ask, peers.SERVICE: _may_ask}

@@ -15,26 +15,28 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from slipway.activator._generated import externalscaler_pb2 as pb
-from slipway.activator.activity import Reading
-from slipway.activator.asking import Target
-from slipway.activator.clients import Client
-from slipway.activator.demand import Demand, Deployment
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.errors import RefusedError
-from slipway.activator.everyone import Count, Everyone
-from slipway.activator.gate import Gate, Visit
-from slipway.activator.holding import House
-from slipway.activator.knowledge import Knowledge
-from slipway.activator.picking import Failure, Replica, may_retry
-from slipway.activator.scaler import ExternalScaler
+from slipway.activator.keda._generated import externalscaler_pb2 as pb
+from slipway.activator.keda.fleet_demand import FleetDemand, PeerCount
+from slipway.activator.keda.scaler import ExternalScaler
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.client_identity import Client
+from slipway.activator.proxy.error_responses import RefusedRequestError
+from slipway.activator.proxy.request_queue import QueuedRequest, RequestQueue
+from slipway.activator.proxy.retry_policy import UpstreamFailure, may_retry
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.shared.replica import Replica
+from slipway.activator.tracking.engine_metrics import MetricsReading
+from slipway.activator.tracking.poller import PollTarget
+from slipway.activator.tracking.tracker import Tracker
+from slipway.api.model_key import ModelKey
 from slipway.api.names import OWNER_LABEL, activator_slice
 from slipway.kube.store import Store
 from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from slipway.observing.keeping import FOUND_BY
 from slipway.operator.rendering.activatorslice import conditions
 
-LLAMA = Deployment("chat", "llama")
+LLAMA = ModelKey("chat", "llama")
 REF = pb.ScaledObjectRef(namespace=LLAMA.namespace, name=LLAMA.name)
 CALL = SimpleNamespace(peer=lambda: "unix:@keda")
 """As far as the scaler asks: the rest of gRPC's context is for errors."""
@@ -106,12 +108,12 @@ class EnginePod:
         self.is_ready, self.changed_at = is_ready, clock()
         self.world.changed()
 
-    async def serve(self) -> Failure | None:
+    async def serve(self) -> UpstreamFailure | None:
         """None: answered."""
         if self.state in ("loading", "gone"):
-            return Failure.NO_CONNECTION
+            return UpstreamFailure.NO_CONNECTION
         if self.state == "draining":
-            return Failure.TURNED_AWAY
+            return UpstreamFailure.TURNED_AWAY
         self.in_flight += 1
         await self.world.pause(2.0)
         self.tokens += 8
@@ -282,27 +284,27 @@ class Activator:
         for kind, thing in ((LLM_DEPLOYMENT, world.deployment), (SERVICE, service())):
             self._store.take(kind, "ADDED", thing, now=0)
         self._own = Demand()
-        self._everyone = Everyone(self._own)
-        self._deployments = Deployments()
-        self._knowledge = Knowledge(self._store, self._deployments, port_of=lambda _: 20123, now=now, clock=clock)
+        self._everyone = FleetDemand(self._own)
+        self._deployments = ModelStates()
+        self._knowledge = Tracker(self._store, self._deployments, port_of=lambda _: 20123, now=now, clock=clock)
         self._scraping, self._greeting = Asking(), Asking()
-        self._knowledge.scraping = self._scraping  # type: ignore[assignment]
-        self._knowledge.greeting = self._greeting  # type: ignore[assignment]
-        self._gate: Gate | None = None
+        self._knowledge.metrics_poller = self._scraping  # type: ignore[assignment]
+        self._knowledge.readiness_poller = self._greeting  # type: ignore[assignment]
+        self._queue: RequestQueue | None = None
         self._deployments.listen(self._hear)
         self.scaler = ExternalScaler(self._everyone.all)
 
-    def _hear(self, deployment: Deployment, known: Known | None) -> None:
+    def _hear(self, deployment: ModelKey, known: ModelState | None) -> None:
         assert known
-        if self._gate:
-            self._gate.tell(known)
+        if self._queue:
+            self._queue.update(known)
         else:
-            self._gate = Gate(known, House(), self._own)
+            self._queue = RequestQueue(known, GlobalLimits(), self._own)
 
     def tell(self, other: Activator) -> None:
         def pass_on() -> None:
             wanted = self._own.of(LLAMA)
-            other._everyone.hear(str(self.number), [Count(LLAMA, wanted.active, wanted.waiting)], clock())
+            other._everyone.record(str(self.number), [PeerCount(LLAMA, wanted.active, wanted.waiting)], clock())
 
         self._own.listen(lambda *_: self.world.later(0.1, pass_on))
 
@@ -320,51 +322,54 @@ class Activator:
         for pod in there.values():
             self._store.take(POD, "MODIFIED", pod, now=0)
         self._store.take(ENDPOINT_SLICE, "MODIFIED", extra_slice(leads=self.world.leads), now=0)
-        self._knowledge.look(LLAMA)
+        self._knowledge.refresh(LLAMA)
 
     async def keep_looking(self) -> None:
-        await self._knowledge.keep_looking()
+        await self._knowledge.keep_refreshing()
 
     async def keep_asking(self) -> None:
         while True:
             await asyncio.sleep(self.world.chance.uniform(1, 2))
             for pod in self.world.pods:
                 if self._scraping.target(pod) and pod.state in ("serving", "draining"):
-                    reading = Reading(pod.in_flight, pod.tokens)
-                    self._knowledge.hear(LLAMA, f"llama-{pod.number}", reading)
+                    reading = MetricsReading(pod.in_flight, pod.tokens)
+                    self._knowledge.record_reading(LLAMA, f"llama-{pod.number}", reading)
 
     def greet(self, pod: EnginePod) -> None:
         """What a pod says that has just become ready."""
         if (target := self._greeting.target(pod)) and pod.state == "serving":
-            self._knowledge.greet(target)
+            self._knowledge.record_ready(target)
 
     async def answer(self) -> None:
-        """As `Exchange` does it."""
-        assert self._gate
+        """Does what `RequestHandler` does."""
+        assert self._queue
         try:
-            with self._gate.visit(Client("192.0.2.1")) as visit:
-                while failure := await self._ask(visit):
-                    visit.failed(failure)
-                    if not may_retry(failure, sent=False, replayable=True, tries=visit.tries):
+            request = self._queue.enter(Client("192.0.2.1"))
+            try:
+                while failure := await self._ask(self._queue, request):
+                    self._queue.failed(request, failure)
+                    if not may_retry(failure, sent=False, replayable=True, tries=request.tries):
                         raise LostError(f"the activator gave up: {failure}")
-                visit.answered()
-        except RefusedError as refused:
+                self._queue.responded(request)
+            finally:
+                self._queue.leave(request)
+        except RefusedRequestError as refused:
             raise LostError(f"the activator refused: {refused}") from None
 
-    async def _ask(self, visit: Visit) -> Failure | None:
-        replica: Replica = await visit.queue()
+    async def _ask(self, queue: RequestQueue, request: QueuedRequest) -> UpstreamFailure | None:
+        replica: Replica = await queue.queue(request)
         pod = next((pod for pod in self.world.pods if pod.address == replica.host), None)
-        return await pod.serve() if pod else Failure.NO_CONNECTION
+        return await pod.serve() if pod else UpstreamFailure.NO_CONNECTION
 
 
 class Asking:
     def __init__(self) -> None:
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[str, PollTarget] = {}
 
-    def follow(self, _: Deployment, targets: Iterable[Target]) -> None:
+    def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
         self._targets = {target.uid: target for target in targets}
 
-    def target(self, pod: EnginePod) -> Target | None:
+    def target(self, pod: EnginePod) -> PollTarget | None:
         return self._targets.get(pod.object()["metadata"]["uid"])
 
 

@@ -17,17 +17,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import uvloop
-from slipway.activator import garbage
-from slipway.activator.demand import Demand, Deployment
-from slipway.activator.deployments import Deployments, Known
-from slipway.activator.doors import serve
-from slipway.activator.holding import House, Limits
-from slipway.activator.picking import Replica
+from slipway.activator import garbage_collection
+from slipway.activator.proxy.admission import GlobalLimits
+from slipway.activator.proxy.listeners import serve
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.model_state import ModelState, ModelStates
+from slipway.activator.shared.replica import Replica
+from slipway.api.model_key import ModelKey
 
 from support.told import lines
 
 DEPLOYMENTS = 16
-LIMITS = Limits(max_requests=100_000, max_bytes=16 << 30, timeout=600.0)
+LIMITS = HoldLimits(max_requests=100_000, max_bytes=16 << 30, timeout=600.0)
 TESTS = Path(__file__).parents[1]
 
 
@@ -83,19 +85,17 @@ async def started(max_bytes: int) -> AsyncIterator[HouseProcess]:
 
 
 async def main(max_bytes: int) -> None:
-    house, deployments = House(max_bytes=max_bytes) if max_bytes else House(), Deployments()
-    every = [
-        Known(deployment=Deployment(f"bench-{each}", "llama"), port=0, limits=LIMITS) for each in range(DEPLOYMENTS)
-    ]
+    global_limits, deployments = GlobalLimits(max_bytes=max_bytes) if max_bytes else GlobalLimits(), ModelStates()
+    every = [ModelState(key=ModelKey(f"bench-{each}", "llama"), port=0, limits=LIMITS) for each in range(DEPLOYMENTS)]
     for known in every:
-        deployments.tell(known)
-    async with serve(deployments, Demand(), house=house, host="127.0.0.1", grace=0) as doors:
-        _say(*[await doors.number(known.deployment) for known in every])
+        deployments.update(known)
+    async with serve(deployments, Demand(), limits=global_limits, host="127.0.0.1", grace=0) as listeners:
+        _say(*[await listeners.port(known.key) for known in every])
         async for words in lines():
             if words[0] == "ready":
                 for known in every:
-                    deployments.tell(replace(known, replicas=(Replica("127.0.0.1", int(words[1]), 4096),)))
-            _say(house.bytes.taken, house.requests.taken)
+                    deployments.update(replace(known, replicas=(Replica("127.0.0.1", int(words[1]), 4096),)))
+            _say(global_limits.bytes.taken, global_limits.requests.taken)
 
 
 def _say(*numbers: int) -> None:
@@ -107,5 +107,5 @@ if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     gc.freeze()  # as the program itself does
-    garbage.look_among_the_young_alone()
+    garbage_collection.collect_young_objects_only()
     uvloop.run(main(int(sys.argv[1])))

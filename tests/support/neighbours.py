@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
-from slipway.activator.doorkeeper import Doorkeeper
-from slipway.activator.keys import Keys
-from slipway.activator.lookups import Lookups
+from slipway.activator.proxy.access.api_keys import ApiKeys
+from slipway.activator.proxy.access.authorization import Authorizer
+from slipway.activator.proxy.access.pod_lookup import PodLookup
 from slipway.kube.client import KubeClient
 from slipway.kube.connection import Answer, NoAnswerError, TooLongError
 from slipway.kube.metrics import WatchMetrics
@@ -66,8 +66,10 @@ class Neighbours:
         return KubeClient(self, WatchMetrics(MetricsRegistry()), jitter=lambda: 0.0)  # type: ignore[arg-type]
 
     @property
-    def doorkeeper(self) -> Doorkeeper:
-        return Doorkeeper(Lookups(self.client, clock=self.clock, look_again=()), Keys(self.client, clock=self.clock))
+    def authorizer(self) -> Authorizer:
+        return Authorizer(
+            PodLookup(self.client, clock=self.clock, again_after=()), ApiKeys(self.client, clock=self.clock)
+        )
 
     # --- what the client asks ---------------------------------------------------------------------------------------
 

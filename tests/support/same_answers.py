@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-from slipway.activator import paths
-from slipway.activator.first_line import line
-from slipway.activator.holding import Limits
-from slipway.activator.picking import Replica
-from slipway.activator.rules import Rules, rules_of
+from slipway.activator.proxy import routes
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.replica import Replica
+from slipway.activator.shared.request_line import line
+from slipway.activator.shared.request_rules import RequestRules
+from slipway.activator.tracking.rules_from_spec import rules_of
 
 from support.activator import activated
 from support.engine_pod import EnginePod
@@ -258,7 +259,7 @@ async def differences(
 # --- in all ways -----------------------------------------------------------------------------------------------------
 
 
-def rules(engine: str) -> Rules:
+def rules(engine: str) -> RequestRules:
     """Of a model that the table can be asked of."""
     spec = {
         "model": {"uri": "pvc://models/gemma", "servedName": MODEL},
@@ -269,12 +270,12 @@ def rules(engine: str) -> Rules:
 
 def wake(engine: str, do: bool) -> list[Case]:
     """Those of the table that wake the model, or those that don't."""
-    return [case for case in CASES if paths.wakes(rules(engine), line(case.method, case.path)) is do]
+    return [case for case in CASES if routes.wakes(rules(engine), line(case.method, case.path)) is do]
 
 
 async def differences_in_all_ways(pod: EnginePod, engine: str) -> dict[str, list[str]]:
     """Of a pod that starts: held until it is ready, by the activator that held, and directly."""
-    limits = Limits(timeout=1800)
+    limits = HoldLimits(timeout=1800)
     async with activated(rules=rules(engine), limits=limits) as activator, _patient() as http:
         url = f"http://127.0.0.1:{await activator.port()}"
         waking = wake(engine, True)

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.activator.holding import Limits
-from slipway.activator.options import Options
-from slipway.activator.rules import Rules, rules_of
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.shared.hold_limits import HoldLimits
+from slipway.activator.shared.request_rules import RequestRules
+from slipway.activator.tracking.rules_from_spec import rules_of
 
 from support.activator import Activator, Answer, Client, activated
 from support.neighbours import Neighbours
@@ -21,12 +22,12 @@ BEARER = f"Authorization: Bearer {GOOD.decode()}\r\n"
 HERE = "127.0.0.1"
 
 
-def rules(**spec: Any) -> Rules:
+def rules(**spec: Any) -> RequestRules:
     metadata = {"namespace": "chat", "name": "llama", "creationTimestamp": "2026-11-21T10:00:00Z"}
     return rules_of({"metadata": metadata, "spec": {"model": {"uri": "pvc://models/llama"}, **spec}})
 
 
-def only_from(*peers: dict[str, Any], **access: Any) -> Rules:
+def only_from(*peers: dict[str, Any], **access: Any) -> RequestRules:
     return rules(access={"allowFrom": list(peers), **access})
 
 
@@ -63,9 +64,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(of: Rules, *, limits: Limits | None = None, options: Options | None = None) -> AsyncIterator[Scene]:
+async def scene(
+    of: RequestRules, *, limits: HoldLimits | None = None, config: ProxyConfig | None = None
+) -> AsyncIterator[Scene]:
     neighbours = Neighbours(secrets={KEYS: {"alice": GOOD}})
-    async with activated(rules=of, doorkeeper=neighbours.doorkeeper, limits=limits, options=options) as activator:
+    async with activated(rules=of, authorizer=neighbours.authorizer, limits=limits, config=config) as activator:
         yield Scene(activator, neighbours)
 
 

@@ -1,4 +1,4 @@
-"""Two tenants at one activator, in memory: a real operator's loop, the real table, real doors on loopback.
+"""Two tenants at one activator, in memory: a real operator's loop, the real table, real listeners on loopback.
 
 The victim's model is `chat/llama`; `evil` is a tenant that writes whatever it likes in a namespace of its own.
 """
@@ -12,12 +12,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.activator import doors
-from slipway.activator.demand import Demand, Deployment
-from slipway.activator.deployments import Deployments
-from slipway.activator.knowledge import Knowledge
-from slipway.activator.ownports import OwnPorts
-from slipway.activator.watches import Home, watches
+from slipway.activator.proxy import listeners
+from slipway.activator.shared.demand import Demand
+from slipway.activator.shared.model_state import ModelStates
+from slipway.activator.tracking.listener_ports import ListenerPorts
+from slipway.activator.tracking.tracker import Tracker
+from slipway.activator.tracking.watches import ActivatorService, watches
 from slipway.api.model_key import ModelKey
 from slipway.api.names import activator_slice
 from slipway.kube.store import Store
@@ -38,11 +38,11 @@ from support.scripted_engine import ScriptedEngine
 from support.small_cluster import NOW, Loop, is_selected
 from support.turns import thing
 
-HOME = Home("slipway-system", "slipway-activator")
+HOME = ActivatorService("slipway-system", "slipway-activator")
 VICTIM, TRAP = ModelKey("chat", "llama"), ModelKey("evil", "trap")
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-21T09:00:00Z"}
 HOST = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.9"
-"""An address of this process alone: the doors have the ports that the operator has chosen."""
+"""An address of this process alone: the listeners have the ports that the operator has chosen."""
 
 
 class Asking:
@@ -57,15 +57,15 @@ class Activator:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._ports = OwnPorts(HOME.service, lambda name: self._store.get(CONFIG_MAP, name, HOME.namespace))
+        self._ports = ListenerPorts(HOME.service, lambda name: self._store.get(CONFIG_MAP, name, HOME.namespace))
         self._watches = watches(HOME, self._ports.concerns)
         kinds = [watch.kind for watch in self._watches]
         self._store = Store(kinds, packed=[watch.kind for watch in self._watches if watch.packed], index_by=FOUND_BY)
-        self.deployments = Deployments()
-        self.knowledge = Knowledge(
+        self.deployments = ModelStates()
+        self.knowledge = Tracker(
             self._store, self.deployments, port_of=self._ports.port_of, now=lambda: NOW, clock=lambda: 0.0
         )
-        self.knowledge.scraping = self.knowledge.greeting = Asking()  # type: ignore[assignment]
+        self.knowledge.metrics_poller = self.knowledge.readiness_poller = Asking()  # type: ignore[assignment]
 
     def look(self) -> None:
         """At what has changed, and then at all."""
@@ -78,9 +78,9 @@ class Activator:
             gone = self._store.compare(watch.kind, told, since=self._store.mark, now=0).ghosts
             for each in [*gone, *(each for each in told if each not in before)]:
                 for key in watch.keys(each):
-                    if isinstance(key, Deployment):
-                        self.knowledge.look(key)
-        self.knowledge.look_at_all()
+                    if isinstance(key, ModelKey):
+                        self.knowledge.refresh(key)
+        self.knowledge.refresh_all()
 
 
 @dataclass
@@ -147,7 +147,7 @@ class Tenants:
     @asynccontextmanager
     async def activator(self) -> AsyncIterator[Activator]:
         made = Activator(self.loop)
-        async with doors.serve(made.deployments, Demand(), host=HOST, grace=0):
+        async with listeners.serve(made.deployments, Demand(), host=HOST, grace=0):
             made.look()
             yield made
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from slipway.activator.clients import Network
+from slipway.activator.proxy.client_identity import Network
 from slipway.api.names import ACTIVATOR_GRPC_PORT, ACTIVATOR_SERVICE
 from slipway.process.flags import duration, flag, integer, object_name
 

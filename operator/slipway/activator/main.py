@@ -10,7 +10,7 @@ from typing import Any
 
 import uvloop
 
-from slipway.activator import flags, garbage
+from slipway.activator import flags, garbage_collection
 from slipway.activator.activator import Activator
 from slipway.activator.flags import ActivatorSettings
 from slipway.kube.connection import load_configuration
@@ -41,7 +41,7 @@ from slipway.process import lifecycle
 def main(**given: Any) -> None:
     settings = ActivatorSettings(**given)
     gc.freeze()  # a collection that walks through all imported modules would pause all requests, again and again
-    garbage.look_among_the_young_alone()
+    garbage_collection.collect_young_objects_only()
     sys.exit(
         lifecycle.run(
             partial(activate, settings),

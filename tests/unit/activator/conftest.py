@@ -10,7 +10,14 @@ import uvloop
 from support.activator import Activator, activated
 from support.scripted_engine import ScriptedEngine, scripted_engine
 
-OVER_SOCKETS = {"test_forwarding", "test_failing_replicas", "test_waiting", "test_abuse", "test_goes_on", "test_pool"}
+OVER_SOCKETS = {
+    "test_forwarding",
+    "test_failing_replicas",
+    "test_held_requests",
+    "test_abuse",
+    "test_keep_alive",
+    "test_upstream_pool",
+}
 
 
 def pytest_asyncio_loop_factories(

@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from kubernetes.aio.client import Configuration
 from slipway.activator.activator import Activator
-from slipway.activator.demand import Deployment
-from slipway.activator.looking import Looking
-from slipway.activator.watches import Home, watches
+from slipway.activator.tracking.refresh_queue import RefreshQueue
+from slipway.activator.tracking.watches import ActivatorService, watches
+from slipway.api.model_key import ModelKey
 from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
 from support.settings import activator_settings
 
-HOME = Home("slipway-system", "slipway-activator")
+HOME = ActivatorService("slipway-system", "slipway-activator")
 
 
 def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_ours() -> None:
@@ -28,7 +28,7 @@ def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_our
 
 async def test_who_asks_is_then_looked_for_there_with_keda_and_our_own() -> None:
     activator = Activator(activator_settings(["--watch-namespaces=chat,keda"]), Configuration())
-    assert activator._lookups._where == ("chat", "keda", "slipway-system")
+    assert activator._pod_lookup._where == ("chat", "keda", "slipway-system")
 
 
 class Following:
@@ -45,7 +45,7 @@ class Seen:
     def __init__(self) -> None:
         self.activator = Activator(activator_settings(), Configuration())
         self.following = Following()
-        self.activator._following = self.following  # type: ignore[assignment]
+        self.activator._subscriptions = self.following  # type: ignore[assignment]
         self.activator._is_open = True
 
     def follows(self, *slices: Object) -> Mapping[str, str]:
@@ -77,14 +77,14 @@ def of_service(*endpoints: Object, name: str = "a", namespace: str = HOME.namesp
 async def test_it_follows_the_pods_of_its_own_service_that_are_ready(seen: Seen) -> None:
     one, other, late = endpoint("10.0.0.1", "one"), endpoint("10.0.0.2", "two"), endpoint("10.0.0.3", "c", ready=False)
     assert seen.follows(of_service(one, other, late)) == {"10.0.0.1": "one", "10.0.0.2": "two"}
-    assert seen.activator._knowledge.scraping.activators == 2
+    assert seen.activator._tracker.metrics_poller.activators == 2
 
 
 async def test_it_follows_one_that_ends_since_it_may_hold_requests(seen: Seen) -> None:
     ending = endpoint("10.0.0.2", "two", ready=False)
     ending["conditions"]["terminating"] = True
     assert seen.follows(of_service(endpoint("10.0.0.1", "one"), ending)) == {"10.0.0.1": "one", "10.0.0.2": "two"}
-    assert seen.activator._knowledge.scraping.activators == 1
+    assert seen.activator._tracker.metrics_poller.activators == 1
 
 
 @pytest.mark.parametrize(
@@ -108,15 +108,15 @@ async def test_before_it_answers_it_follows_nobody(seen: Seen) -> None:
 
 async def test_a_replica_with_two_addresses_is_one(seen: Seen) -> None:
     seen.follows(of_service(endpoint("10.0.0.1", "one"), name="v4"), of_service(endpoint("fd00::1", "one"), name="v6"))
-    assert seen.activator._knowledge.scraping.activators == 1
+    assert seen.activator._tracker.metrics_poller.activators == 1
 
 
 # --- what it looks at ------------------------------------------------------------------------------------------------
 
-OLD, NEW = Deployment("chat", "old"), Deployment("chat", "new")
+OLD, NEW = ModelKey("chat", "old"), ModelKey("chat", "new")
 
 
-def port_of(which: Deployment, version: int) -> Object:
+def port_of(which: ModelKey, version: int) -> Object:
     metadata = {"name": "slipway-activator-ports-00", "namespace": HOME.namespace, "uid": "1"}
     return {
         "metadata": {**metadata, "resourceVersion": f"{version}"},
@@ -125,13 +125,13 @@ def port_of(which: Deployment, version: int) -> Object:
 
 
 async def test_who_loses_a_port_is_looked_at_before_who_gets_it_and_before_all_others(seen: Seen) -> None:
-    watching, looked = seen.activator._watching, list[Deployment]()
-    seen.activator._knowledge._looking = Looking(looked.append, asyncio.get_running_loop().time)
-    seen.activator._looks = True
+    watching, looked = seen.activator._watching, list[ModelKey]()
+    seen.activator._tracker._queue = RefreshQueue(looked.append, asyncio.get_running_loop().time)
+    seen.activator._caches_are_filled = True
     seen.activator._changed(NEW)
     for version, which in enumerate([OLD, NEW], 1):
         watching._take(CONFIG_MAP, "MODIFIED", port_of(which, version))
-    looking = asyncio.create_task(seen.activator._knowledge.keep_looking())
+    looking = asyncio.create_task(seen.activator._tracker.keep_refreshing())
     for _ in range(10):
         await asyncio.sleep(0)
     looking.cancel()
@@ -146,7 +146,7 @@ async def test_while_the_last_requests_are_answered_it_still_looks_at_what_chang
     serves = asyncio.Event()
 
     @asynccontextmanager
-    async def doors() -> AsyncIterator[None]:
+    async def listeners() -> AsyncIterator[None]:
         try:
             yield
         finally:
@@ -159,10 +159,10 @@ async def test_while_the_last_requests_are_answered_it_still_looks_at_what_chang
         yield 1
 
     monkeypatch.setattr(activator._watching.store, "unsynced", list)
-    monkeypatch.setattr(activator, "_doors", doors)
+    monkeypatch.setattr(activator, "_listeners", listeners)
     monkeypatch.setattr(activator, "_scaler", scaler)
     monkeypatch.setattr(gc, "freeze", lambda: None)
-    activator._knowledge._looking = Looking(lambda _: looked.set(), asyncio.get_running_loop().time)
+    activator._tracker._queue = RefreshQueue(lambda _: looked.set(), asyncio.get_running_loop().time)
     serving = asyncio.create_task(activator._serve())
     await serves.wait()
     await asyncio.sleep(0)

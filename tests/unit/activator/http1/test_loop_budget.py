@@ -1,0 +1,62 @@
+"""How much is done between two looks of the event loop at its sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+
+from slipway.activator.http1.loop_budget import MOST, LoopBudget, in_steps
+
+
+async def looks(counted: list[int]) -> None:
+    while True:
+        counted.append(0)
+        await asyncio.sleep(0)
+
+
+async def worked(turns: LoopBudget, done: list[int], counted: list[int], name: int, work: int) -> None:
+    await turns.turn(work)
+    turns.spend(work)
+    done.append(name)
+    counted[-1] += work
+
+
+async def worst_of(number: int, work: int) -> tuple[int, list[int]]:
+    """The most work between two looks, and the order in which it was done."""
+    turns, done, counted = LoopBudget(asyncio.get_running_loop()), list[int](), [0]
+    looking = asyncio.create_task(looks(counted))
+    await asyncio.gather(*(worked(turns, done, counted, name, work) for name in range(number)))
+    looking.cancel()
+    return max(counted), done
+
+
+async def test_between_two_looks_there_is_time_for_so_much_and_little_more() -> None:
+    for number, work in ((100, MOST // 4), (20, MOST), (1000, 3)):
+        most, done = await worst_of(number, work)
+        assert most <= 2 * MOST + work
+        assert done == list(range(number))
+
+
+async def test_who_gives_up_waiting_keeps_nobody_else_from_a_turn() -> None:
+    turns, done = LoopBudget(asyncio.get_running_loop()), list[int]()
+    turns.spend(MOST)
+    tasks = [asyncio.create_task(worked(turns, done, [0], name, MOST)) for name in range(4)]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert done == [0, 2, 3]
+
+
+async def test_others_are_served_between_two_steps_and_the_outcome_is_told() -> None:
+    counted = [0]
+
+    def work() -> Generator[None, None, str]:
+        for _ in range(5):
+            counted[-1] += 1
+            yield
+        return "done"
+
+    looking = asyncio.create_task(looks(counted))
+    assert await in_steps(work()) == "done"
+    looking.cancel()
+    assert max(counted) == 1

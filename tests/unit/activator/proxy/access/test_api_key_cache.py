@@ -1,0 +1,82 @@
+"""What is kept of the Secrets of keys: no more than a bound, whoever shows which keys for which of them."""
+
+from __future__ import annotations
+
+from slipway.activator.proxy.access.api_key_cache import (
+    CLIENTS,
+    MOST,
+    PROVEN,
+    WRONG_BURST,
+    ApiKeyCache,
+    SecretKeys,
+    SecretRef,
+)
+
+SECRET = SecretRef("chat", "keys")
+
+
+def fill(ring: ApiKeyCache, place: SecretRef, *, keys: int = 2000) -> SecretKeys:
+    known = ring.of(place)
+    known.owners = {b"%d" % number: "owner" for number in range(keys)}
+    ring.weigh(place, known)
+    return known
+
+
+def test_what_is_known_is_known_the_next_time() -> None:
+    ring = ApiKeyCache()
+    assert fill(ring, SECRET) is ring.of(SECRET)
+
+
+def test_however_many_secrets_a_tenant_has_there_is_a_bound_and_those_of_others_stay() -> None:
+    ring = ApiKeyCache()
+    honest = [fill(ring, SecretRef(f"team-{number}", "keys"), keys=100) for number in range(50)]
+    for number in range(200):
+        fill(ring, SecretRef("evil", f"keys-{number}"))
+        assert ring.weight <= MOST
+    for number in range(2 * MOST // 16):
+        ring.of(SecretRef("evil", f"gone-{number}"))
+    assert ring.weight <= MOST
+    assert [ring.of(SecretRef(f"team-{number}", "keys")) for number in range(50)] == honest
+
+
+def test_a_tenant_pushes_out_what_it_used_longest_ago() -> None:
+    ring = ApiKeyCache()
+    first, second = fill(ring, SecretRef("evil", "first")), fill(ring, SecretRef("evil", "second"))
+    for number in range(MOST // 2000 - 1):
+        ring.of(SecretRef("evil", "first"))
+        fill(ring, SecretRef("evil", f"keys-{number}"))
+    assert ring.of(SecretRef("evil", "first")) is first
+    assert ring.of(SecretRef("evil", "second")) is not second
+
+
+def test_what_was_given_up_while_it_was_read_is_not_counted() -> None:
+    ring = ApiKeyCache()
+    gone = ring.of(SecretRef("evil", "gone"))
+    for number in range(2 * MOST // 2000):
+        fill(ring, SecretRef("evil", f"keys-{number}"))
+    before = ring.weight
+    gone.owners = {b"%d" % number: "owner" for number in range(2000)}
+    ring.weigh(SecretRef("evil", "gone"), gone)
+    assert ring.weight == before
+
+
+def test_of_one_secret_so_many_clients_and_keys_are_known() -> None:
+    ring = ApiKeyCache()
+    known = ring.of(SECRET)
+    for number in range(3 * PROVEN):
+        known.was_wrong(f"client-{number}", b"wrong", 0.0)
+        known.was_valid(f"client-{number}", b"valid")
+    ring.weigh(SECRET, known)
+    assert ring.weight == 16 + CLIENTS + PROVEN
+
+
+def test_who_was_wrong_too_often_waits_except_with_a_key_that_was_valid() -> None:
+    known = SecretKeys()
+    known.was_valid("client", b"valid")
+    for _ in range(WRONG_BURST):
+        assert known.wait("client", b"other", 0.0) == 0
+        known.was_wrong("client", b"wrong", 0.0)
+    assert known.wait("client", b"other", 0.0) > 0
+    assert known.wait("client", b"valid", 0.0) == 0
+    known.was_wrong("client", b"valid", 0.0)
+    assert known.wait("client", b"valid", 0.0) > 0

@@ -1,0 +1,140 @@
+"""Turns at the API server: from holder to holder, at a rate, so many at a time, and not for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from slipway.activator.proxy.access.query_limiter import WAITING, QueryLimiter, QueryLimitError
+from support import virtual_time
+from support.virtual_time import now
+
+SOON = 5.0
+
+
+@dataclass
+class Asking:
+    """Questions that take a while, and whose they were, in the order of their turns."""
+
+    stile: QueryLimiter
+    takes: float = 0.0
+    asked: list[str] = field(default_factory=list)
+    at_once: list[int] = field(default_factory=lambda: [0])
+
+    async def ask(self, holder: str, *, within: float = SOON) -> None:
+        async with self.stile.turn(holder, until=now() + within):
+            self.asked.append(holder)
+            self.at_once.append(self.at_once[-1] + 1)
+            await asyncio.sleep(self.takes)
+            self.at_once.append(self.at_once[-1] - 1)
+
+
+def asking(test: Callable[[Asking], Awaitable[None]], *, burst: int = 1, at_once: int = 8, takes: float = 0.0) -> None:
+    async def run() -> None:
+        await test(Asking(QueryLimiter(10.0, burst, at_once=at_once, clock=now), takes))
+
+    virtual_time.run(run())
+
+
+def test_without_hurry_nobody_waits() -> None:
+    async def test(asked: Asking) -> None:
+        began = now()
+        assert not asked.stile.is_busy
+        await asyncio.gather(*(asked.ask("a") for _ in range(3)))
+        assert now() == began
+        assert asked.stile.is_busy
+
+    asking(test, burst=3)
+
+
+def test_beyond_a_burst_questions_are_asked_at_a_rate() -> None:
+    async def test(asked: Asking) -> None:
+        began = now()
+        await asyncio.gather(*(asked.ask("a") for _ in range(21)))
+        assert now() - began == pytest.approx(2.0, abs=0.01)
+
+    asking(test)
+
+
+def test_so_many_at_a_time() -> None:
+    async def test(asked: Asking) -> None:
+        await asyncio.gather(*(asked.ask("a") for _ in range(20)))
+        assert max(asked.at_once) == 4
+
+    asking(test, burst=20, at_once=4, takes=0.1)
+
+
+def test_turns_go_from_holder_to_holder_and_not_from_question_to_question() -> None:
+    async def test(asked: Asking) -> None:
+        many = [asyncio.create_task(asked.ask("many")) for _ in range(30)]
+        await asyncio.sleep(0)
+        await asyncio.gather(asked.ask("few"), asked.ask("few"), asked.ask("one"))
+        assert asked.asked == ["many", "many", "few", "one", "many", "few"]
+        await asyncio.gather(*many)
+
+    asking(test)
+
+
+def test_a_turn_is_not_waited_for_for_ever() -> None:
+    async def test(asked: Asking) -> None:
+        many = [asyncio.create_task(asked.ask("many", within=60)) for _ in range(30)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueryLimitError):
+            await asked.ask("many", within=1.0)
+        await asyncio.gather(*many)
+        assert len(asked.asked) == 30
+        assert not asked.stile._waiting
+
+    asking(test)
+
+
+def test_and_not_with_however_many_others() -> None:
+    async def test(asked: Asking) -> None:
+        many = [asyncio.create_task(asked.ask("many", within=1.0)) for _ in range(WAITING + 20)]
+        await asyncio.sleep(0.01)
+        refused = [each for each in many if each.done() and isinstance(each.exception(), QueryLimitError)]
+        assert len(refused) == 19
+        await asked.ask("other")
+        await asyncio.gather(*many, return_exceptions=True)
+
+    asking(test)
+
+
+def test_who_goes_away_leaves_its_turn_to_others() -> None:
+    async def test(asked: Asking) -> None:
+        many = [asyncio.create_task(asked.ask("many")) for _ in range(10)]
+        await asyncio.sleep(0)
+        for each in many[1:]:
+            each.cancel()
+        await asyncio.gather(*many, return_exceptions=True)
+        began = now()
+        await asked.ask("other")
+        assert now() - began == pytest.approx(0.1, abs=0.01)
+        assert asked.asked == ["many", "other"]
+
+    asking(test)
+
+
+def test_who_goes_away_in_the_moment_of_its_turn_gives_it_back() -> None:
+    async def test(asked: Asking) -> None:
+        async with asked.stile.turn("a", until=now() + SOON):
+            gone = asyncio.create_task(asked.ask("gone"))
+            await asyncio.sleep(0)
+        gone.cancel()  # it has its turn, and hasn't heard of it yet
+        await asyncio.gather(gone, return_exceptions=True)
+        await asked.ask("b")
+        assert asked.asked == ["b"]
+
+    asking(test, burst=9, at_once=1)
+
+
+def test_a_question_that_fails_gives_its_turn_back() -> None:
+    async def test(asked: Asking) -> None:
+        with pytest.raises(ZeroDivisionError):
+            async with asked.stile.turn("a", until=now() + SOON):
+                raise ZeroDivisionError
+        await asked.ask("b")
+
+    asking(test, burst=2, at_once=1)

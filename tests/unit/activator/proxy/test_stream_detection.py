@@ -1,0 +1,118 @@
+"""Whether a body wants a stream is found as JSON means it, and in small steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slipway.activator.proxy.stream_detection import MOST_TOKENS, detect_stream, wants_stream
+
+LARGE = 2 << 20
+
+
+@pytest.mark.parametrize(
+    ("body", "wants"),
+    [
+        (b'{"stream": true}', True),
+        (b'{"stream":\n true, "prompt": "a"}', True),
+        (b' \t{ "a" : 1 , "stream" \r\n: true }\n', True),
+        (b'{"\\u0073tr\\u0065am": true}', True),
+        (b'{"a\\\\": "\\\\", "stream": true}', True),
+        (b'{"stream": false, "stream": true}', True),
+        (b'{"stream": true, "stream": false}', False),
+        (b'{"stream": true, "\\u0073tream": 1}', False),
+        (b'{"stream": false}', False),
+        (b'{"stream": "true"}', False),
+        (b'{"stream": [true]}', False),
+        (b'{"stream": truer}', False),
+        (b'{"prompt": "\\"stream\\": true"}', False),
+        (b'{"messages": [{"stream": true}]}', False),
+        (b'{"a": "stream", "b": true}', False),
+        (b'["stream", true]', False),
+        (b'{"stream": true', False),
+        (b'{"stream": true}}', False),
+        (b'{"stream": true, "a": "\\', False),
+        (b"[" * 100_000 + b'"stream": true', False),
+        (b"", False),
+    ],
+)
+def test_only_who_says_so_wants_a_stream(body: bytes, wants: bool) -> None:
+    assert wants_stream(body) == wants
+
+
+KEYS = st.sampled_from(["stream", "a", '"stream": true', "\\", ""])
+VALUES = st.recursive(
+    st.booleans() | st.none() | st.integers() | st.text(max_size=8) | KEYS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.tuples(KEYS, VALUES), max_size=4), st.booleans(), st.sampled_from([None, 1]))
+def test_what_json_means_by_it_is_meant(members: list[tuple[str, Any]], ascii_alone: bool, indent: int | None) -> None:
+    said = ",".join(
+        f"{json.dumps(key)}:{json.dumps(value, ensure_ascii=ascii_alone, indent=indent)}" for key, value in members
+    )
+    body = f"{{{said}}}".encode()
+    assert wants_stream(body) == (json.loads(body).get("stream") is True)
+
+
+@given(st.sampled_from([1, 7, 1000, 64 * 1024]), st.integers(0, 5), st.integers(0, 65535), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_it_is_the_same_in_whatever_pieces_a_body_has_come(size: int, texts: int, space: int, wants: bool) -> None:
+    before = b"".join(b'"a":"%b",' % (b"x" * (70_000 if size > 100 else 100)) for _ in range(texts))
+    white = b" " * space
+    body = b'{%b"stream"%b:%btrue}%b%b' % (before, white, white, white, b"" if wants else b"]")
+    pieces = [body[at : at + size] for at in range(0, len(body), size)]
+    assert outcome(detect_stream(pieces)) == wants_stream(body) == wants
+
+
+def test_a_body_is_not_put_together_as_a_whole() -> None:
+    taken = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal taken
+        for piece in [b'{"a":"', *[b"x" * 64 * 1024] * 128, b'","stream":true}']:
+            taken += 1
+            yield piece
+
+    steps = detect_stream(pieces())
+    next(steps)
+    assert taken < 16
+    assert outcome(steps)
+
+
+def outcome(steps: Generator[None, None, bool]) -> bool:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return bool(end.value)
+
+
+@pytest.mark.parametrize("piece", [b"a", b'\\"', b"\\\\", b"\\u1234"])
+def test_a_long_text_before_it_hides_nothing(piece: bytes) -> None:
+    assert wants_stream(b'{"prompt":"' + piece * (LARGE // len(piece)) + b'","stream":true}')
+
+
+@pytest.mark.parametrize("piece", [b"1,", b" ", b'"a",', b'{"a":"b"},'])
+def test_nor_do_many_things(piece: bytes) -> None:
+    number = min(LARGE // len(piece), MOST_TOKENS // 5)
+    assert wants_stream(b'{"a":[' + piece * number + b'1],"stream":true}')
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b'"",', b'{"stream":true},'])
+def test_but_a_body_of_nothing_but_them_is_not_read_to_its_end(piece: bytes) -> None:
+    assert not wants_stream(b'{"a":[' + piece * MOST_TOKENS + b'1],"stream":true}')
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [(b'{"a":[', b"[],"), (b'{"a":"', b"x"), (b'{"a":"', b'\\"'), (b"{", b" "), (b"{", b'"stream":true,')],
+)
+def test_others_are_served_while_a_large_body_is_read(begin: bytes, piece: bytes) -> None:
+    assert sum(1 for _ in detect_stream([begin + piece * (LARGE // len(piece))])) >= 8

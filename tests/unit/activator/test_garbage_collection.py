@@ -1,0 +1,134 @@
+"""Nobody waits for a search for garbage: what comes and goes leaves none, and all is searched at quiet times."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from slipway.activator.garbage_collection import EVERY, FEW, LATEST, collect_when_quiet
+from slipway.activator.proxy.config import ProxyConfig
+from slipway.activator.shared.hold_limits import HoldLimits
+from support import virtual_time
+from support.activator import Activator, activated, ask, connected
+from support.scripted_engine import ScriptedEngine, cutting, echoing, scripted_engine
+
+Story = Callable[[Activator, ScriptedEngine], Awaitable[None]]
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[ScriptedEngine]:
+    async with scripted_engine(echoing()) as engine:
+        yield engine
+
+
+async def a_request(activator: Activator, engine: ScriptedEngine) -> None:
+    activator.ready(engine)
+    assert (await ask(activator, b"prompt")).status == 200
+
+
+async def a_request_that_is_held(activator: Activator, engine: ScriptedEngine) -> None:
+    activator.ready()
+    asked = asyncio.create_task(ask(activator, b"prompt"))
+    await activator.until_waiting(1)
+    activator.ready(engine)
+    assert (await asked).status == 200
+
+
+async def a_stream_that_is_held(activator: Activator, engine: ScriptedEngine) -> None:
+    activator.ready()
+    async with connected(activator) as client:
+        client.post(b'{"stream": true}')
+        await client.head()
+        activator.ready(engine)
+        while await client.chunk():
+            pass
+
+
+async def a_client_that_goes_away(activator: Activator, engine: ScriptedEngine) -> None:
+    activator.ready()
+    async with connected(activator) as client:
+        client.post()
+        await activator.until_waiting(1)
+    await activator.until_waiting(0)
+
+
+async def silence(activator: Activator, engine: ScriptedEngine) -> None:
+    async with connected(activator) as client:
+        assert await client.is_closed()
+
+
+async def nonsense(activator: Activator, engine: ScriptedEngine) -> None:
+    async with connected(activator) as client:
+        client.say(b"hello\r\n\r\n")
+        assert (await client.answer()).status == 400
+
+
+async def a_replica_that_fails(activator: Activator, engine: ScriptedEngine) -> None:
+    activator.ready(engine)
+    engine.script = cutting()
+    assert (await ask(activator)).status == 502
+    engine.script = echoing()
+
+
+STORIES = [
+    a_request,
+    a_request_that_is_held,
+    a_stream_that_is_held,
+    a_client_that_goes_away,
+    silence,
+    nonsense,
+    a_replica_that_fails,
+]
+
+
+@pytest.mark.parametrize("story", STORIES)
+async def test_nothing_is_left_for_a_search(engine: ScriptedEngine, story: Story) -> None:
+    config = ProxyConfig(head_timeout=0.1, linger=0.05)
+    async with activated(limits=HoldLimits(timeout=20, heartbeat=0.02), config=config) as activator:
+        await story(activator, engine)
+        await _all_have_left(activator)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(3):
+                await story(activator, engine)
+            await _all_have_left(activator)
+            assert _garbage_of_ours() == []
+        finally:
+            gc.enable()
+
+
+async def _all_have_left(activator: Activator) -> None:
+    [port] = activator.listeners._listeners.values()
+    async with asyncio.timeout(10):
+        while port.connections:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.01)
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+
+
+def _garbage_of_ours() -> list[str]:
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        gc.collect()
+        return [type(each).__name__ for each in gc.garbage if type(each).__module__.startswith("slipway.")]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+
+
+@pytest.mark.parametrize(("connections", "every"), [(FEW - 1, EVERY), (FEW, LATEST)])
+def test_all_is_searched_when_few_are_there_or_else_once_in_an_hour(connections: int, every: float) -> None:
+    searched: list[float] = []
+
+    async def hours() -> None:
+        looking = asyncio.create_task(
+            collect_when_quiet(lambda: connections, lambda: searched.append(virtual_time.now()))
+        )
+        await asyncio.sleep(2 * LATEST + 1)
+        looking.cancel()
+
+    virtual_time.run(hours())
+    assert len(searched) == 2 * LATEST // every

@@ -1,0 +1,74 @@
+"""Replicas of one deployment begin to be asked a few at a time: there may be a thousand new ones at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from slipway.activator.tracking.poller import AT_ONCE, PAUSE, Poller, PollTarget
+from slipway.api.model_key import ModelKey
+from support import virtual_time
+
+LLAMA, GEMMA = ModelKey("chat", "llama"), ModelKey("chat", "gemma")
+
+
+class Asked(Poller):
+    def __init__(self) -> None:
+        super().__init__(timeout=1)
+        self.now: list[PollTarget] = []  # who is asked
+
+    async def _poll(self, target: PollTarget) -> None:
+        self.now.append(target)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.now.remove(target)
+
+
+def replicas(number: int, deployment: ModelKey = LLAMA) -> list[PollTarget]:
+    return [PollTarget(deployment, f"{each}", f"10.0.0.{each}", 8080) for each in range(number)]
+
+
+def test_a_thousand_new_ones_begin_to_be_asked_a_few_at_a_time() -> None:
+    async def run() -> None:
+        asked = Asked()
+        asked.follow(LLAMA, replicas(1000))
+        for turn in range(1, 1000 // AT_ONCE):
+            await asyncio.sleep(PAUSE / 2)
+            assert len(asked.now) <= turn * AT_ONCE
+            await asyncio.sleep(PAUSE / 2)
+        await asyncio.sleep(1)
+        assert len(asked.now) == 1000
+        await asked.close()
+
+    virtual_time.run(run())
+
+
+def test_a_few_are_asked_at_once_however_many_others_have() -> None:
+    async def run() -> None:
+        asked = Asked()
+        asked.follow(LLAMA, replicas(1000))
+        asked.follow(GEMMA, replicas(AT_ONCE, GEMMA))
+        for _ in range(2):
+            await asyncio.sleep(0)
+        assert {*replicas(AT_ONCE, GEMMA)} <= {*asked.now}
+        await asked.close()
+
+    virtual_time.run(run())
+
+
+def test_those_that_are_followed_no_longer_are_asked_no_more_and_others_are() -> None:
+    async def run() -> None:
+        asked = Asked()
+        asked.follow(LLAMA, replicas(3))
+        asked.follow(GEMMA, replicas(1, GEMMA))
+        await asyncio.sleep(1)
+        asked.follow(LLAMA, replicas(1))
+        await asyncio.sleep(1)
+        assert {*asked.now} == {*replicas(1), *replicas(1, GEMMA)}
+        asked.follow(LLAMA, ())
+        await asyncio.sleep(1)
+        assert asked.now == replicas(1, GEMMA)
+        await asked.close()
+        assert asked.now == []
+
+    virtual_time.run(run())

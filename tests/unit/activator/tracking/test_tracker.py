@@ -1,0 +1,103 @@
+"""A pod's own word that it is ready counts until something else is known of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from itertools import count
+
+import pytest
+from slipway.activator.shared.model_state import ModelStates
+from slipway.activator.tracking.poller import PollTarget
+from slipway.activator.tracking.tracker import Tracker
+from slipway.api.model_key import ModelKey
+from slipway.kube.store import Store
+from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE
+from slipway.observing.keeping import FOUND_BY
+from support import falling_asleep as model
+from support.falling_asleep import LLAMA
+
+
+class Asking:
+    def __init__(self) -> None:
+        self.targets: list[PollTarget] = []
+
+    def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
+        self.targets = list(targets)
+
+
+class Sight:
+    """Of a deployment with one pod."""
+
+    def __init__(self) -> None:
+        self._store, self._deployments = (
+            Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE], index_by=FOUND_BY),
+            ModelStates(),
+        )
+        self._versions = count(1)
+        clock = asyncio.get_running_loop().time
+        self.knowledge = Tracker(
+            self._store, self._deployments, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
+        )
+        self.readiness_poller = Asking()
+        self.knowledge.readiness_poller = self.readiness_poller  # type: ignore[assignment]
+        self.knowledge.metrics_poller = Asking()  # type: ignore[assignment]
+        for kind, thing in ((LLM_DEPLOYMENT, model.deployment()), (SERVICE, model.service())):
+            self._store.take(kind, "ADDED", thing, now=0)
+
+    def pod(self, *, container: str = "first", ready: bool = False) -> None:
+        state = {"name": "engine", "containerID": container, "state": {"running": {}}}
+        metadata = model.metadata("a", labels=model.LABELS, creationTimestamp=model.stamp(0))
+        conditions = [{"type": "Ready", "status": str(ready), "lastTransitionTime": model.stamp(0)}]
+        status = {"phase": "Running", "podIP": "10.0.0.1", "conditions": conditions, "containerStatuses": [state]}
+        metadata["resourceVersion"] = str(next(self._versions))
+        spec = {"containers": [{"name": "engine"}]}
+        self._store.take(POD, "MODIFIED", {"metadata": metadata, "spec": spec, "status": status}, now=0)
+        self.knowledge.refresh(LLAMA)
+
+    async def greet(self) -> None:
+        [target] = self.readiness_poller.targets
+        self.knowledge.record_ready(target)
+        before = self._deployments.of(LLAMA)
+        async with asyncio.timeout(10):
+            while self._deployments.of(LLAMA) == before:  # noqa: ASYNC110 - it is looked at in a moment
+                await asyncio.sleep(0)
+
+    @property
+    def replicas(self) -> int:
+        known = self._deployments.of(LLAMA)
+        assert known
+        return len(known.replicas)
+
+
+@pytest.fixture
+async def sight() -> AsyncIterator[Sight]:
+    sight = Sight()
+    looking = asyncio.create_task(sight.knowledge.keep_refreshing())
+    yield sight
+    looking.cancel()
+
+
+async def test_a_pod_that_starts_is_asked_and_is_a_replica_as_soon_as_it_says_so(sight: Sight) -> None:
+    sight.pod()
+    assert sight.replicas == 0
+    await sight.greet()
+    assert sight.replicas == 1
+
+
+async def test_its_word_is_not_that_of_the_container_that_follows_it(sight: Sight) -> None:
+    sight.pod()
+    await sight.greet()
+    sight.pod(container="second")
+    assert sight.replicas == 0
+    await sight.greet()
+    assert sight.replicas == 1
+
+
+async def test_once_the_api_server_has_called_it_ready_only_its_word_counts(sight: Sight) -> None:
+    sight.pod()
+    await sight.greet()
+    sight.pod(ready=True)
+    assert sight.readiness_poller.targets == []
+    sight.pod()
+    assert sight.replicas == 0
