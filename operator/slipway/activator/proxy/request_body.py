@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from slipway.activator.http1.channel import ClientChannel, ConnectionGoneError
+from slipway.activator.http1.framing import HttpEvent, MessageEnd
 from slipway.activator.http1.heads import Headers, MalformedMessageError, RequestHead, ResponseHead
-from slipway.activator.http1.parsing import HttpEvent, MessageEnd
 from slipway.activator.proxy import error_responses
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.proxy.error_responses import RefusedRequestError
