@@ -85,7 +85,7 @@ class RequestParser(MessageParser):
             super().on_message_complete()
 
 
-class ResponseState(IntEnum):
+class ResponseProgress(IntEnum):
     """How far the response to the last request is."""
 
     UNEXPECTED = auto()  # no request is without its response
@@ -93,7 +93,7 @@ class ResponseState(IntEnum):
     STARTED = auto()  # its head has been received
 
 
-UNEXPECTED, EXPECTED, STARTED = ResponseState
+UNEXPECTED, EXPECTED, STARTED = ResponseProgress
 
 
 class ResponseParser(MessageParser):
