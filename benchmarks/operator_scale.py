@@ -237,7 +237,7 @@ class _Run:
 
     async def _apply(self, name: str, *, context: int) -> None:
         thing = clusters.deployment(name, replicas=self._options.replicas, context_length=context)
-        await self._client.apply(thing, manager=MANAGER)
+        await self._client.apply(LLM_DEPLOYMENT, thing, manager=MANAGER)
 
     async def _delete(self, name: str) -> None:
         await self._client.delete(LLM_DEPLOYMENT, name, clusters.MODELS)

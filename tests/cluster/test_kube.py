@@ -17,7 +17,7 @@ from slipway.kube.events import EventRecorder
 from slipway.kube.metrics import WatchMetrics
 from slipway.kube.watch import Watch
 from slipway.kube.watching import Watching
-from slipway.objects.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
+from slipway.objects.kinds import CONFIG_MAP, NODE, POD_MONITOR, SERVICE, Kind
 from slipway.process.metrics import MetricsRegistry
 from support import chaos, objects, replica
 from support.clusters import AnyCluster, Neighbour
@@ -50,8 +50,8 @@ async def client(cluster: AnyCluster) -> AsyncGenerator[KubeClient]:
 
 
 async def test_applying_the_same_again_changes_nothing(client: KubeClient, namespace: str) -> None:
-    first = await client.apply(config_map(namespace, x="1"))
-    again = await client.apply(config_map(namespace, x="1"))
+    first = await client.apply(CONFIG_MAP, config_map(namespace, x="1"))
+    again = await client.apply(CONFIG_MAP, config_map(namespace, x="1"))
     assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     assert [entry["manager"] for entry in again["metadata"]["managedFields"]] == ["slipway"]
 
@@ -59,22 +59,22 @@ async def test_applying_the_same_again_changes_nothing(client: KubeClient, names
 async def test_a_field_that_is_not_applied_any_more_is_removed_and_those_of_others_stay(
     client: KubeClient, namespace: str
 ) -> None:
-    await client.apply(config_map(namespace, ours="1"))
-    await client.apply(config_map(namespace, theirs="2"), manager="others")
-    changed = await client.apply(config_map(namespace))
+    await client.apply(CONFIG_MAP, config_map(namespace, ours="1"))
+    await client.apply(CONFIG_MAP, config_map(namespace, theirs="2"), manager="others")
+    changed = await client.apply(CONFIG_MAP, config_map(namespace))
     assert changed["data"] == {"theirs": "2"}
 
 
 async def test_a_field_of_another_manager_is_taken_only_by_force(client: KubeClient, namespace: str) -> None:
-    await client.apply(config_map(namespace, x="theirs"), manager="others")
+    await client.apply(CONFIG_MAP, config_map(namespace, x="theirs"), manager="others")
     with pytest.raises(ConflictError, match="others"):
-        await client.apply(config_map(namespace, x="ours"), force=False)
-    assert (await client.apply(config_map(namespace, x="ours")))["data"] == {"x": "ours"}
+        await client.apply(CONFIG_MAP, config_map(namespace, x="ours"), force=False)
+    assert (await client.apply(CONFIG_MAP, config_map(namespace, x="ours")))["data"] == {"x": "ours"}
 
 
 async def test_a_status_has_a_manager_of_its_own(client: KubeClient, namespace: str) -> None:
     service: Object = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": namespace}}
-    await client.apply({**service, "spec": {"ports": [{"port": 80}]}})
+    await client.apply(SERVICE, {**service, "spec": {"ports": [{"port": 80}]}})
     condition = {
         "type": "Ready",
         "status": "True",
@@ -82,13 +82,13 @@ async def test_a_status_has_a_manager_of_its_own(client: KubeClient, namespace: 
         "message": "",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
-    applied = await client.apply_status({**service, "status": {"conditions": [condition]}})
+    applied = await client.apply_status(SERVICE, {**service, "status": {"conditions": [condition]}})
     managers = {(entry["manager"], entry.get("subresource")) for entry in applied["metadata"]["managedFields"]}
     assert managers == {("slipway", None), ("slipway-status", "status")}
 
 
 async def test_deleting_spares_a_successor_and_what_has_changed(client: KubeClient, namespace: str) -> None:
-    seen = await client.apply(config_map(namespace))
+    seen = await client.apply(CONFIG_MAP, config_map(namespace))
     for another in {"uid": "that of another one"}, {"resourceVersion": "1"}:
         with pytest.raises(ConflictError):
             await client.delete(CONFIG_MAP, "a", namespace, only={"metadata": seen["metadata"] | another})
@@ -98,7 +98,7 @@ async def test_deleting_spares_a_successor_and_what_has_changed(client: KubeClie
 
 
 async def test_an_event_is_told_once_in_a_while(client: KubeClient, kube: Kube) -> None:
-    regarding = await client.apply(config_map(kube.namespace))
+    regarding = await client.apply(CONFIG_MAP, config_map(kube.namespace))
     recorder = EventRecorder(client, controller="of-a-test", instance="test")
     assert await recorder.record(regarding, "Waking", "a request came in")
     assert not await recorder.record(regarding, "Waking", "a request came in")
@@ -151,10 +151,10 @@ async def following(client: KubeClient, *followed: Kind) -> AsyncGenerator[Follo
 async def test_a_change_is_in_the_cache_at_once_and_told(
     client: KubeClient, cluster: AnyCluster, namespace: str
 ) -> None:
-    await client.apply(config_map(namespace, "before"))
+    await client.apply(CONFIG_MAP, config_map(namespace, "before"))
     async with following(client, CONFIG_MAP) as followed:
         assert followed.store.get(CONFIG_MAP, "before", namespace)
-        await client.apply(config_map(namespace, "after"))
+        await client.apply(CONFIG_MAP, config_map(namespace, "after"))
         await followed.until_has(CONFIG_MAP, "after", namespace, within=3)
         assert "after" in followed.keys
         await client.delete(CONFIG_MAP, "after", namespace)
@@ -162,9 +162,9 @@ async def test_a_change_is_in_the_cache_at_once_and_told(
 
 
 async def test_watching_writes_nothing_on_objects(client: KubeClient, cluster: AnyCluster, namespace: str) -> None:
-    await client.apply(config_map(namespace, x="1"))
+    await client.apply(CONFIG_MAP, config_map(namespace, x="1"))
     async with following(client, CONFIG_MAP) as followed:
-        changed = await client.apply(config_map(namespace, x="2"))
+        changed = await client.apply(CONFIG_MAP, config_map(namespace, x="2"))
         await followed.until(lambda: (followed.store.get(CONFIG_MAP, "a", namespace) or {}).get("data") == {"x": "2"})
     assert await client.get(CONFIG_MAP, "a", namespace) == changed  # its version, managers, annotations and finalizers
 
@@ -180,18 +180,18 @@ async def test_a_kind_that_appears_and_goes_is_followed_without_a_restart(
     async with following(client, POD_MONITOR, CONFIG_MAP) as followed:
         assert followed.store.is_missing(POD_MONITOR)
         with pytest.raises(KindMissingError):
-            await client.apply(monitor)
+            await client.apply(POD_MONITOR, monitor)
         for _ in range(2):
             try:
                 await kube.apply(objects.definition(POD_MONITOR))
                 await followed.until(lambda: not followed.store.is_missing(POD_MONITOR))
-                await client.apply(monitor)
+                await client.apply(POD_MONITOR, monitor)
                 await followed.until_has(POD_MONITOR, "a", kube.namespace, within=8)
             finally:
                 await kube.delete("customresourcedefinition", POD_MONITORS, wait=True)
             await followed.until(lambda: followed.store.is_missing(POD_MONITOR))
             assert followed.store.all(POD_MONITOR) == []
-        await client.apply(config_map(kube.namespace, "other"))
+        await client.apply(CONFIG_MAP, config_map(kube.namespace, "other"))
         await followed.until_has(CONFIG_MAP, "other", kube.namespace)
 
 
@@ -204,7 +204,7 @@ async def test_watches_go_on_after_the_api_server_was_killed(
         async with chaos.without(neighbour.cluster, "kube-apiserver", killed=True):
             await asyncio.sleep(seconds)
         patient = client.with_(patience=PATIENT)
-        await patient.apply(config_map(namespace, "after"))
+        await patient.apply(CONFIG_MAP, config_map(namespace, "after"))
         assert await followed.until_has(CONFIG_MAP, "after", namespace, within=10) < 10
 
 
@@ -215,7 +215,7 @@ async def test_watches_go_on_after_etcd_hung(neighbour: Neighbour, neighbour_kub
         async with chaos.paused(neighbour.cluster, "etcd"):
             await asyncio.sleep(15)
         patient = client.with_(patience=PATIENT)
-        await patient.apply(config_map(namespace, "after"))
+        await patient.apply(CONFIG_MAP, config_map(namespace, "after"))
         await followed.until_has(CONFIG_MAP, "after", namespace, within=10)
 
 

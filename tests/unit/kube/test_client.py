@@ -25,7 +25,7 @@ from slipway.kube.errors import (
     UnavailableError,
 )
 from slipway.kube.metrics import WatchMetrics
-from slipway.objects.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, SECRET, Object, UnknownKindError
+from slipway.objects.kinds import CONFIG_MAP, INFERENCE_SERVICE, POD, SECRET, Object, UnknownKindError, kind_of
 from slipway.process.metrics import MetricsRegistry
 
 THING: Object = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "chat"}}
@@ -100,7 +100,7 @@ async def client(server: Server, metrics: MetricsRegistry) -> AsyncIterator[Kube
 
 
 async def test_an_apply_is_server_side_in_our_name(client: KubeClient, server: Server) -> None:
-    await client.apply(THING)
+    await client.apply(CONFIG_MAP, THING)
     [request] = server.requests
     assert request.method == "PATCH"
     assert request.path == "/api/v1/namespaces/chat/configmaps/a"
@@ -110,13 +110,13 @@ async def test_an_apply_is_server_side_in_our_name(client: KubeClient, server: S
 
 
 async def test_what_is_created_on_trial_is_made_by_nobody(client: KubeClient, server: Server) -> None:
-    await client.create(THING, dry_run=True)
-    await client.create(THING)
+    await client.create(CONFIG_MAP, THING, dry_run=True)
+    await client.create(CONFIG_MAP, THING)
     assert [dict(request.query) for request in server.requests] == [{"dryRun": "All"}, {}]
 
 
 async def test_a_status_is_applied_by_a_manager_of_its_own(client: KubeClient, server: Server) -> None:
-    await client.apply_status(THING)
+    await client.apply_status(CONFIG_MAP, THING)
     [request] = server.requests
     assert request.path.endswith("/configmaps/a/status")
     assert request.query["fieldManager"] == "slipway-status"
@@ -125,13 +125,13 @@ async def test_a_status_is_applied_by_a_manager_of_its_own(client: KubeClient, s
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
 async def test_not_now_is_asked_again(client: KubeClient, server: Server, code: int) -> None:
     server.fail(code, times=2)
-    assert await client.apply(THING) == THING
+    assert await client.apply(CONFIG_MAP, THING) == THING
     assert len(server.requests) == 3
 
 
 async def test_a_connection_that_breaks_is_made_again(client: KubeClient, server: Server) -> None:
     server.reset()
-    assert await client.apply(THING) == THING
+    assert await client.apply(CONFIG_MAP, THING) == THING
 
 
 @pytest.mark.parametrize(
@@ -142,28 +142,30 @@ async def test_an_answer_that_would_not_change_is_not_asked_for_again(
 ) -> None:
     server.answer(lambda: status(code, "Reason", "the words"))
     with pytest.raises(error, match="the words"):
-        await client.apply(THING)
+        await client.apply(CONFIG_MAP, THING)
     assert len(server.requests) == 1
 
 
 async def test_an_error_says_what_was_asked_and_the_servers_own_words(client: KubeClient, server: Server) -> None:
     server.answer(lambda: status(422, "Invalid", "spec.replicas: must be positive"))
     with pytest.raises(InvalidError) as caught:
-        await client.apply(THING)
+        await client.apply(CONFIG_MAP, THING)
     assert str(caught.value) == "apply ConfigMap chat/a failed (422 Invalid): spec.replicas: must be positive"
 
 
 async def test_retry_after_is_obeyed(client: KubeClient, server: Server) -> None:
     server.fail(429, headers={"Retry-After": "30"})
     with pytest.raises(UnavailableError, match="429"):  # it lies beyond the deadline, so nothing is asked before it
-        await client.apply(THING)
+        await client.apply(CONFIG_MAP, THING)
     assert len(server.requests) == 1
 
 
 async def test_trying_ends_at_the_deadline(client: KubeClient, server: Server) -> None:
     server.fail(503, times=10_000)
     with pytest.raises(UnavailableError):
-        await client.with_(patience=Patience(deadline=0.3, first_pause=0.02, longest_pause=0.04)).apply(THING)
+        await client.with_(patience=Patience(deadline=0.3, first_pause=0.02, longest_pause=0.04)).apply(
+            CONFIG_MAP, THING
+        )
     assert 2 <= len(server.requests) <= 20
 
 
@@ -173,7 +175,7 @@ async def test_a_server_that_does_not_answer_is_not_waited_for(client: KubeClien
         return web.Response()
 
     server.faults.append(hang)
-    assert await client.with_(patience=replace(QUICK, per_try=1.0)).apply(THING) == THING
+    assert await client.with_(patience=replace(QUICK, per_try=1.0)).apply(CONFIG_MAP, THING) == THING
     assert len(server.requests) == 2
 
 
@@ -190,10 +192,10 @@ async def test_a_namespace_that_goes_is_told_from_a_right_that_is_missing(client
     going = {"kind": "Status", "reason": "Forbidden", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}
     server.answer(lambda: web.json_response(going, status=403))
     with pytest.raises(NamespaceGoesError):
-        await client.apply(THING)
+        await client.apply(CONFIG_MAP, THING)
     server.answer(lambda: status(403, "Forbidden", "no"))
     with pytest.raises(ForbiddenError):
-        await client.apply(THING)
+        await client.apply(CONFIG_MAP, THING)
 
 
 async def test_an_api_server_that_has_yet_to_learn_of_our_kind_refuses_nobody(
@@ -202,7 +204,7 @@ async def test_an_api_server_that_has_yet_to_learn_of_our_kind_refuses_nobody(
     words = "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion slipway.dev/v1"
     server.answer(lambda: status(403, "Forbidden", words))
     with pytest.raises(UnavailableError):
-        await client.apply(THING)
+        await client.apply(CONFIG_MAP, THING)
 
 
 async def test_an_answer_with_more_bytes_than_wanted_is_not_read(client: KubeClient, server: Server) -> None:
@@ -246,7 +248,7 @@ async def test_deleting_what_is_not_there_is_no_error(client: KubeClient, server
 async def test_every_try_is_counted(client: KubeClient, server: Server, metrics: MetricsRegistry) -> None:
     server.fail(503)
     server.reset()
-    await client.apply(THING)
+    await client.apply(CONFIG_MAP, THING)
     counted = {
         code: metrics.collectors.get_sample_value(
             "slipway_api_calls_total", {"verb": "apply", "kind": "ConfigMap", "code": code}
@@ -261,7 +263,11 @@ async def test_who_does_not_lead_writes_nothing_but_reads(client: KubeClient, se
         raise NotLeaderError("b leads")
 
     standby = client.with_(guard=guard)
-    for write in (standby.apply(THING), standby.create(THING), standby.delete(CONFIG_MAP, "a", "chat")):
+    for write in (
+        standby.apply(CONFIG_MAP, THING),
+        standby.create(CONFIG_MAP, THING),
+        standby.delete(CONFIG_MAP, "a", "chat"),
+    ):
         with pytest.raises(NotLeaderError):
             await write
     assert server.requests == []
@@ -278,13 +284,13 @@ async def test_the_lease_is_looked_at_again_before_each_try(client: KubeClient, 
 
     server.fail(503)
     with pytest.raises(NotLeaderError):
-        await client.with_(guard=guard).apply(THING)
+        await client.with_(guard=guard).apply(CONFIG_MAP, THING)
     assert len(server.requests) == 1
 
 
-async def test_a_kind_that_is_not_in_the_table_is_named(client: KubeClient) -> None:
+def test_a_kind_that_is_not_in_the_table_is_named() -> None:
     with pytest.raises(UnknownKindError, match=r"example\.com/v1 Widget is not in slipway\.objects\.kinds"):
-        await client.apply({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}})
+        kind_of({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}})
 
 
 async def test_of_a_list_of_metadata_only_which_objects_there_are_is_kept(client: KubeClient, server: Server) -> None:

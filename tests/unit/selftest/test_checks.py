@@ -70,7 +70,7 @@ class Installation:
         said = [{"type": "Ready", "status": "False", "message": self.says}] if self.says else []
         return {"status": {"conditions": said}}
 
-    async def create(self, thing: Object, *, dry_run: bool = False) -> Object:
+    async def create(self, kind: Kind, thing: Object, *, dry_run: bool = False) -> Object:
         if dry_run:
             self.tried.append(thing)
             if self.kserve:
