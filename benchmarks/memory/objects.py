@@ -1,7 +1,7 @@
 """All objects of one LLMDeployment at zero as the API server returns them, including their status.
 
 What Slipway applies is rendered by Slipway itself. The rest has the fields that KServe 0.20.0, KEDA 2.21.0 and
-Kubernetes 1.34 set, with texts of about their length.
+Kubernetes 1.34 set, with strings of about their length.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def thing(kind: Kind, name: str, namespace: str, *, meta: Object | None = None, 
 
 
 def condition(kind: str, status: str = "True", reason: str = "MinimumReplicasAvailable") -> Object:
-    message = "Deployment has minimum availability, as somebody says in a sentence."
+    message = "Deployment has minimum availability, as a controller says in a sentence."
     return {
         "type": kind,
         "status": status,

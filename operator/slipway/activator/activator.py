@@ -5,8 +5,8 @@
 - The listeners hold and forward requests; the demand that they see for each model is the `own` demand.
 - The demand of the other replicas is added to it (`FleetDemand`), and the scaler reports the sum to KEDA.
 
-KEDA is not answered before the caches are filled: it would stay away for up to a minute. When the activator is told to
-end, it accepts no new connections, gives requests in flight some time, and then ends KEDA's streams cleanly.
+KEDA is not answered before the caches are filled: it would stay away for up to a minute. When the activator is to
+stop, it accepts no new connections, gives requests in flight some time, and then ends KEDA's streams cleanly.
 """
 
 from __future__ import annotations

@@ -183,7 +183,7 @@ class Channel(asyncio.BufferedProtocol, Generic[P]):
         return self.is_gone or self._transport.is_closing()
 
     async def event(self, *, within: float = math.inf) -> HttpEvent:
-        """The next event; ConnectionGoneError if there won't be one, TimeoutError if there is none `within` so many
+        """The next event; ConnectionGoneError if there won't be one, TimeoutError if there is none `within` this many
         seconds."""
         until = self._loop.time() + within
         while not self._events:

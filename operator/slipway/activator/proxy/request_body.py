@@ -85,7 +85,7 @@ class RequestBody:
             raise RefusedRequestError(error_responses.too_large(self._config.largest_body))
 
     def may_store(self, size: int) -> None:
-        """So many bytes in memory, or as many as the configuration allows."""
+        """At most `size` bytes are stored in memory, or as many as the configuration allows."""
         self._limit = min(size, self._config.stored_body)
 
     async def read(self, reserve: ReserveBytes, *, until: float) -> None:

@@ -189,7 +189,7 @@ def _flags(mode: str, device: str) -> Iterator[Choice]:
     yield Choice("--disable-uvicorn-access-log", "the guard writes one, without prompts")
     yield Choice("--disable-fastapi-docs", "they are not needed in a pod, and open to everyone")
     yield Choice(f"--allowed-media-domains={NOWHERE}", "for a request, media are fetched from allowed hosts only")
-    yield Choice("--shutdown-timeout=0", "draining is over when vLLM is told to stop")
+    yield Choice("--shutdown-timeout=0", "draining is over when vLLM gets the signal to stop")
     if device != "cpu":
         buckets = json.dumps(BUCKETS, separators=(",", ":"))
         yield Choice(f"--custom-histogram-buckets={buckets}", "vLLM's own start above what a GPU takes for a token")
