@@ -218,7 +218,9 @@ async def measure(number: int, *, pods: bool, trace: bool) -> None:
     before = _rss(), _traced()
     turns.append(await _turn_all(bench, texts, number, is_first=True))
     gc.collect()
-    meter.rows.append(MemoryShare("memory of its reconciles", (_traced() - before[1]) / number, (_rss() - before[0]) / number))
+    meter.rows.append(
+        MemoryShare("memory of reconciles", (_traced() - before[1]) / number, (_rss() - before[0]) / number)
+    )
     bench.writes = 0
     for _ in range(STEADY_TURNS):
         turns.append(await _turn_all(bench, texts, number))
