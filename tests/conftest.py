@@ -6,7 +6,7 @@ import secrets
 
 import pytest
 
-pytest_plugins = ["support.cluster_fixtures", "support.watchdog"]
+pytest_plugins = ["support.cluster.fixtures", "support.watchdog"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,9 +13,19 @@ from slipway.activator.proxy.access.pod_lookup import LARGEST
 from slipway.activator.proxy.client_identity import ClientIdentifier
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.shared.hold_limits import HoldLimits
-from support.activator import Client
-from support.scripted_engine import scripted_engine
-from support.sleeping import BEARER, GOOD, HERE, KEYS, WITH_KEYS, holds, only_from, rules, scene
+from support.fakes.scripted_engine import scripted_engine
+from support.programs.activator import Client
+from support.programs.protected_model import (
+    BEARER,
+    GOOD,
+    HERE,
+    KEYS,
+    WITH_KEYS,
+    holds,
+    only_from,
+    protected_model,
+    rules,
+)
 
 OLD, ELSEWHERE = b"sk-old-key-5678", "127.0.0.9"
 
@@ -32,20 +42,20 @@ OTHERS = ["GET /v1/realtime", "DELETE /", "PROPFIND /", "GET /favicon.ico"]
 
 @pytest.mark.parametrize("line", METHODS + OTHERS)
 async def test_who_is_not_allowed_is_refused_whatever_is_asked(line: str) -> None:
-    async with scene(NOBODY) as attacked:
+    async with protected_model(NOBODY) as attacked:
         answer = await attacked.asks(line)
         assert (answer.status, attacked.sleeps) == (403, True)
         assert "connection" not in answer.headers  # all of the request has come, and there may be another behind it
 
 
 async def test_a_websocket_is_refused_as_well() -> None:
-    async with scene(NOBODY) as attacked:
+    async with protected_model(NOBODY) as attacked:
         upgrade = b"GET /v1/realtime HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
         assert ((await attacked.says(upgrade)).status, attacked.sleeps) == (403, True)
 
 
 async def test_the_refusal_is_in_openais_form() -> None:
-    async with scene(NOBODY) as attacked:
+    async with protected_model(NOBODY) as attacked:
         assert (await attacked.asks()).error == {
             "type": "invalid_request_error",
             "code": "not_allowed_from_here",
@@ -56,7 +66,7 @@ async def test_the_refusal_is_in_openais_form() -> None:
 
 @pytest.mark.parametrize("keys", [{}, {"apiKeysSecret": "keys"}])
 async def test_a_key_does_not_help_who_is_not_allowed(keys: dict[str, str]) -> None:
-    async with scene(only_from(**keys)) as attacked:
+    async with protected_model(only_from(**keys)) as attacked:
         assert ((await attacked.asks(headers=BEARER)).status, attacked.sleeps) == (403, True)
         assert attacked.neighbours.asked == []
 
@@ -66,19 +76,19 @@ FORGED = ["X-Forwarded-For: 127.0.0.1", "X-Real-Ip: 127.0.0.1", "Forwarded: for=
 
 @pytest.mark.parametrize("header", FORGED)
 async def test_what_a_client_says_of_its_address_counts_for_nothing(header: str) -> None:
-    async with scene(ADDRESSES) as attacked:
+    async with protected_model(ADDRESSES) as attacked:
         answer = await attacked.asks(headers=f"{header}\r\n", address=ELSEWHERE)
         assert (answer.status, attacked.sleeps) == (403, True)
 
 
 async def test_addresses_that_are_named_may_ask_and_those_excepted_may_not() -> None:
-    async with scene(ADDRESSES) as attacked:
+    async with protected_model(ADDRESSES) as attacked:
         assert ((await attacked.asks(address=ELSEWHERE)).status, attacked.sleeps) == (403, True)
         await holds(attacked)
 
 
 async def test_a_pod_that_is_named_may_ask_and_another_may_not() -> None:
-    async with scene(TEAM) as attacked:
+    async with protected_model(TEAM) as attacked:
         attacked.neighbours.pod(HERE, labels={"team": "blue"})
         attacked.neighbours.pod(ELSEWHERE, labels={"team": "red"})
         assert ((await attacked.asks(address=ELSEWHERE)).status, attacked.sleeps) == (403, True)
@@ -100,21 +110,21 @@ PODS_THAT_ARE_NOT_LET_IN: dict[str, list[dict[str, Any]]] = {
 async def test_an_address_is_not_let_in_by_a_pod_that_is_not_surely_the_one_that_asks(
     pods: list[dict[str, Any]],
 ) -> None:
-    async with scene(TEAM) as attacked:
+    async with protected_model(TEAM) as attacked:
         for pod in pods:
             attacked.neighbours.pod(HERE, **pod)
         assert ((await attacked.asks()).status, attacked.sleeps) == (403, True)
 
 
 async def test_a_pod_that_is_too_large_to_be_read_is_let_in_nowhere_by_its_labels() -> None:
-    async with scene(TEAM) as attacked:
+    async with protected_model(TEAM) as attacked:
         attacked.neighbours.pod(HERE, labels={"team": "blue"})
         attacked.neighbours.pods[0]["spec"]["containers"] = [{"env": ["x" * LARGEST]}]
         assert ((await attacked.asks()).status, attacked.sleeps) == (403, True)
 
 
 async def test_where_it_cannot_be_told_who_asks_nobody_is_let_in() -> None:
-    async with scene(TEAM) as attacked:
+    async with protected_model(TEAM) as attacked:
         attacked.neighbours.pod(HERE, labels={"team": "blue"})
         attacked.neighbours.is_away = True
         answer = await attacked.asks()
@@ -123,20 +133,20 @@ async def test_where_it_cannot_be_told_who_asks_nobody_is_let_in() -> None:
 
 
 async def test_a_spec_that_cannot_be_read_lets_nobody_in() -> None:
-    async with scene(rules(access={"allowFromNobodyKnowsWhat": {}})) as attacked:
+    async with protected_model(rules(access={"allowFromNobodyKnowsWhat": {}})) as attacked:
         answer = await attacked.asks()
         assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "rules_unreadable", True)
 
 
 async def test_it_holds_while_a_replica_is_ready_too() -> None:
-    async with scene(NOBODY) as attacked, scripted_engine() as engine:
+    async with protected_model(NOBODY) as attacked, scripted_engine() as engine:
         attacked.activator.ready(engine)
         assert (await attacked.asks()).status == 403
         assert engine.asked == []
 
 
 async def test_it_is_asked_again_for_each_request_of_a_connection() -> None:
-    async with scene(TEAM) as attacked, scripted_engine() as engine:
+    async with protected_model(TEAM) as attacked, scripted_engine() as engine:
         attacked.activator.ready(engine)
         attacked.neighbours.pod(HERE, labels={"team": "blue"})
         reader, writer = await asyncio.open_connection(HERE, await attacked.activator.port())
@@ -167,7 +177,7 @@ WRONG = [
 
 @pytest.mark.parametrize("shown", WRONG)
 async def test_a_wrong_key_wakes_nobody(shown: str) -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         answer = await attacked.asks(headers=f"{shown}\r\n")
         assert (answer.status, answer.error["code"], attacked.sleeps) == (401, "invalid_api_key", True)
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -179,7 +189,7 @@ NONE_SHOWN = ["", "Authorization: Basic c2stZ29vZC1rZXk=\r\n", "Authorization: B
 @pytest.mark.parametrize("shown", NONE_SHOWN)
 @pytest.mark.parametrize("may_read", [True, False])
 async def test_no_key_wakes_nobody_even_where_keys_cannot_be_read(shown: str, may_read: bool) -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.hidden = set() if may_read else {KEYS}
         answer = await attacked.asks(headers=shown)
         assert (answer.status, answer.error["code"], attacked.sleeps) == (401, "missing_api_key", True)
@@ -192,7 +202,7 @@ WAKES_BY_HEALTH = ["GET /health", "GET /*"]
 @pytest.mark.parametrize("wake_on", WAKES_BY_HEALTH)
 async def test_no_key_wakes_nobody_by_what_takes_none_elsewhere(wake_on: str) -> None:
     waking = {"hold": {"wakeOn": [wake_on]}}
-    async with scene(rules(access={"apiKeysSecret": "keys"}, scaling=waking)) as attacked:
+    async with protected_model(rules(access={"apiKeysSecret": "keys"}, scaling=waking)) as attacked:
         answer = await attacked.asks("GET /health", body=b"")
         assert (answer.status, answer.error["code"], attacked.sleeps) == (401, "missing_api_key", True)
         await holds(attacked, line="GET /health", headers=BEARER)
@@ -200,12 +210,14 @@ async def test_no_key_wakes_nobody_by_what_takes_none_elsewhere(wake_on: str) ->
 
 @pytest.mark.parametrize("shown", [BEARER, f"X-Api-Key: {GOOD.decode()}\r\n", f"Api-Key: {GOOD.decode()}\r\n"])
 async def test_a_valid_key_is_held_and_wakes(shown: str) -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         await holds(attacked, headers=shown)
 
 
 async def test_eight_heads_without_a_key_close_the_model_to_nobody() -> None:
-    async with scene(WITH_KEYS, limits=HoldLimits(max_requests=8, max_bytes=64 << 20, timeout=20)) as attacked:
+    async with protected_model(
+        WITH_KEYS, limits=HoldLimits(max_requests=8, max_bytes=64 << 20, timeout=20)
+    ) as attacked:
         announced = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n"
         answers = await asyncio.gather(*(attacked.says(announced) for _ in range(16)))
         assert ({answer.status for answer in answers}, attacked.sleeps) == ({401}, True)
@@ -213,7 +225,7 @@ async def test_eight_heads_without_a_key_close_the_model_to_nobody() -> None:
 
 
 async def test_a_key_that_was_rotated_wakes_nobody_and_the_new_one_does() -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.secrets[KEYS] = {"alice": OLD}
         await holds(attacked, headers=f"X-Api-Key: {OLD.decode()}\r\n")
         attacked.activator.ready()
@@ -224,27 +236,27 @@ async def test_a_key_that_was_rotated_wakes_nobody_and_the_new_one_does() -> Non
 
 
 async def test_where_keys_cannot_be_read_a_request_with_one_waits_for_the_guard() -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.hidden = {KEYS}
         await holds(attacked, headers="X-Api-Key: any-key-at-all\r\n")
 
 
 async def test_where_keys_cannot_be_read_nothing_is_told_of_the_model() -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.hidden = {KEYS}
         answer = await attacked.asks("GET /v1/models", headers="X-Api-Key: any-key-at-all\r\n")
         assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_unreadable", True)
 
 
 async def test_where_the_secret_is_missing_nobody_wakes_a_pod_that_could_not_start() -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.secrets.clear()
         answer = await attacked.asks(headers=BEARER)
         assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_missing", True)
 
 
 async def test_where_the_secret_is_large_it_is_not_read_and_the_guard_of_a_replica_decides() -> None:
-    async with scene(WITH_KEYS) as attacked, scripted_engine() as engine:
+    async with protected_model(WITH_KEYS) as attacked, scripted_engine() as engine:
         attacked.neighbours.secrets[KEYS] = {"alice": GOOD, "book": b"x" * MOST_BYTES}
         answer = await attacked.asks(headers=BEARER)
         assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_unreadable", True)
@@ -254,14 +266,14 @@ async def test_where_the_secret_is_large_it_is_not_read_and_the_guard_of_a_repli
 
 
 async def test_before_the_api_server_has_told_the_keys_nobody_is_let_in() -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.is_away = True
         answer = await attacked.asks(headers=BEARER)
         assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_unreadable", True)
 
 
 async def test_who_guesses_keys_learns_nothing_after_some_of_them() -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         for number in range(WRONG_BURST):
             assert (await attacked.asks(headers=f"X-Api-Key: guessed-{number}\r\n")).status == 401
         answer = await attacked.asks(headers=BEARER)
@@ -270,7 +282,7 @@ async def test_who_guesses_keys_learns_nothing_after_some_of_them() -> None:
 
 
 async def test_who_guesses_keys_behind_a_gateway_shuts_out_nobody_whose_key_has_been_valid() -> None:
-    async with scene(WITH_KEYS) as attacked, scripted_engine() as engine:
+    async with protected_model(WITH_KEYS) as attacked, scripted_engine() as engine:
         attacked.activator.ready(engine)
         assert (await attacked.asks(headers=BEARER)).status == 200
         for number in range(WRONG_BURST + 1):
@@ -282,7 +294,7 @@ BEHIND_A_PROXY = ProxyConfig(linger=0.1, clients=ClientIdentifier((ip_network(f"
 
 
 async def test_who_guesses_keys_behind_a_trusted_proxy_shuts_out_no_other_client_of_it() -> None:
-    async with scene(WITH_KEYS, config=BEHIND_A_PROXY) as attacked:
+    async with protected_model(WITH_KEYS, config=BEHIND_A_PROXY) as attacked:
         for number in range(WRONG_BURST + 1):
             guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.6\r\n"
             answer = await attacked.asks(headers=guess)
@@ -291,7 +303,7 @@ async def test_who_guesses_keys_behind_a_trusted_proxy_shuts_out_no_other_client
 
 
 async def test_who_guesses_keys_is_one_client_whatever_it_says_of_its_address() -> None:
-    async with scene(WITH_KEYS) as attacked:
+    async with protected_model(WITH_KEYS) as attacked:
         for number in range(WRONG_BURST + 1):
             guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.{number}\r\n"
             answer = await attacked.asks(headers=guess)
@@ -299,7 +311,7 @@ async def test_who_guesses_keys_is_one_client_whatever_it_says_of_its_address() 
 
 
 async def test_a_wrong_key_takes_no_place_of_a_model_that_is_warm() -> None:
-    async with scene(WITH_KEYS) as attacked, scripted_engine() as engine:
+    async with protected_model(WITH_KEYS) as attacked, scripted_engine() as engine:
         attacked.activator.ready(engine)
         assert (await attacked.asks(headers="X-Api-Key: sk-wrong-key-1234\r\n")).status == 401
         assert engine.asked == []

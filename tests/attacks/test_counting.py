@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.proxy.config import ProxyConfig
-from support.activator import Activator, Client, activated, connected
-from support.scripted_engine import ScriptedEngine, answering, echoing, scripted_engine
+from support.fakes.scripted_engine import ScriptedEngine, answering, echoing, scripted_engine
+from support.programs.activator import Activator, Client, activated, connected
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"

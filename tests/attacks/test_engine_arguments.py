@@ -16,9 +16,9 @@ import yaml
 from slipway.api import arguments, mounts, variables
 from slipway.contract.flags import DANGEROUS, HARMLESS, REASONS, REFUSED
 from slipway.operator.rendering import Desired, Unrenderable
-from support.rendered_worlds import arguments as arguments_of
-from support.rendered_worlds import on_h100, plan, predictor, rendered, runtime
-from support.slipway_api import rows
+from support.builders.rendering import arguments as arguments_of
+from support.builders.rendering import on_h100, plan, predictor, rendered, runtime
+from support.repository import rows
 
 VLLM, LLAMACPP = "vllm", "llamacpp"
 RECORDED = yaml.safe_load((Path(__file__).parent / "recorded/vllm-0.32.0.yaml").read_text())

@@ -21,8 +21,7 @@ from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.activator.shared.replica import Replica
 from slipway.api.model_key import ModelKey
-from support.activator import Client
-from support.scripted_engine import (
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     ScriptedEngine,
     answering,
@@ -32,6 +31,7 @@ from support.scripted_engine import (
     scripted_engine,
     token,
 )
+from support.programs.activator import Client
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
 

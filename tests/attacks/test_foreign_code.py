@@ -13,7 +13,7 @@ import pytest
 from slipway_runtime.engines import engine, llamacpp
 from slipway_runtime.engines.engine import ISOLATED, Wish
 from slipway_runtime.faststart.pair import CORE, Pair
-from support.model_files import write_gguf
+from support.builders.model_files import write_gguf
 from support.ports import free_port
 
 CONTAINERFILES = sorted((Path(__file__).parents[2] / "runtime-image").glob("*.Containerfile"))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from slipway_runtime.engines import connection
 from slipway_runtime.engines.connection import AT_ONCE, LONGEST_HEAD, MOST_HEADERS, MOST_QUEUED
-from support.front_end import Client, FrontEnd, front_end
+from support.programs.front_end import Client, FrontEnd, front_end
 
 GET = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
 LONG = b"x" * LONGEST_HEAD

@@ -15,8 +15,8 @@ from slipway_runtime.guard.answers import Reading, Stream, is_token, tail_of
 from slipway_runtime.guard.asgi import EngineGone, Guard
 from slipway_runtime.guard.exchange import App, Receive, Scope, Send
 from slipway_runtime.guard.gate import Gate
-from support.answer_shapes import RESPONSES, WORDS, Shape, shape
-from support.guarding import CHAT, answering, ask, chunk, guarding, read, streaming, waiting
+from support.builders.engine_answers import RESPONSES, WORDS, Shape, shape
+from support.programs.guard import CHAT, answering, ask, chunk, guarding, read, streaming, waiting
 
 SEEDS = 400
 

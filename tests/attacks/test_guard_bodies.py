@@ -14,11 +14,12 @@ from slipway_runtime.guard.bodies import GRACE, MOST_ITEMS, Body, slices
 from slipway_runtime.guard.errors import BYTES_OF_A_BYTE, BYTES_OF_A_VALUE
 from slipway_runtime.guard.exchange import Message, Scope
 from slipway_runtime.guard.settings import GuardSettings
-from support.guarding import (
+from support.fakes.virtual_time import run
+from support.programs.guard import (
     CHAT,
     KEY,
     Answer,
-    Made,
+    MakeGuard,
     answering,
     ask,
     guarding,
@@ -29,14 +30,13 @@ from support.guarding import (
     streaming,
     waiting,
 )
-from support.virtual_time import run
 
 ALICE, BOB = ("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer a-key-of-bob")
 RESPONSES = "/v1/responses"
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
+def made(tmp_path: Path) -> Iterator[MakeGuard]:
     with several(tmp_path) as made:
         yield made
 
@@ -64,14 +64,14 @@ async def sent_by(guard: Guard, scope: Scope, receive: Any = never) -> Answer:
     [("GET", "/health"), ("HEAD", "/health"), ("GET", "/v1/models"), ("OPTIONS", "/v1/models"), ("OPTIONS", CHAT)],
 )
 async def test_where_no_body_belongs_none_is_read(
-    made: Made, tmp_path: Path, method: str, path: str, length: tuple[str, str]
+    made: MakeGuard, tmp_path: Path, method: str, path: str, length: tuple[str, str]
 ) -> None:
     guard = Guard(nothing, made(keys=keys_in(tmp_path, alice=KEY)).gate)
     answer = await sent_by(guard, scope_of(path, method=method, headers=[ALICE, length]))
     assert (answer.status, answer.error, answer.headers["connection"]) == (413, "request_too_large", "close")
 
 
-async def test_without_a_key_nothing_of_a_body_is_read_and_the_connection_ends(made: Made, tmp_path: Path) -> None:
+async def test_without_a_key_nothing_of_a_body_is_read_and_the_connection_ends(made: MakeGuard, tmp_path: Path) -> None:
     guard = Guard(nothing, made(keys=keys_in(tmp_path, alice=KEY)).gate)
     for path in (CHAT, "/tokenize"):
         answer = await sent_by(guard, scope_of(path, headers=[("transfer-encoding", "chunked")]))
@@ -79,14 +79,14 @@ async def test_without_a_key_nothing_of_a_body_is_read_and_the_connection_ends(m
 
 
 @pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/responses/x/cancel"])
-async def test_what_the_front_end_computes_takes_small_bodies_only(made: Made, path: str) -> None:
+async def test_what_the_front_end_computes_takes_small_bodies_only(made: MakeGuard, path: str) -> None:
     guard = Guard(nothing, made().gate)
     announced = await sent_by(guard, scope_of(path, headers=[("content-length", str((1 << 20) + 1))]))
     sent = await ask(guard, path, body=[b"x" * (1 << 20), b"x"])
     assert (announced.status, sent.status) == (413, 413)
 
 
-async def test_what_is_not_said_to_be_json_is_not_read(made: Made) -> None:
+async def test_what_is_not_said_to_be_json_is_not_read(made: MakeGuard) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""):
         answer = await sent_by(Guard(nothing, made().gate), scope_of(CHAT, headers=[("content-type", kind)]))
         assert (answer.status, answer.error) == (415, "unsupported_media_type")
@@ -99,7 +99,7 @@ def memory(size: int, values: int = 1) -> int:
     return BYTES_OF_A_BYTE * size + BYTES_OF_A_VALUE * values
 
 
-async def test_the_memory_of_all_bodies_together_is_bounded_and_free_again_at_their_end(made: Made) -> None:
+async def test_the_memory_of_all_bodies_together_is_bounded_and_free_again_at_their_end(made: MakeGuard) -> None:
     guarding, begun = made(max_body_bytes=100, max_bodies_bytes=memory(100) + memory(50)), asyncio.Event()
     first = asyncio.create_task(ask(Guard(waiting(begun), guarding.gate), body=[b"x" * 100]))
     await begun.wait()
@@ -111,7 +111,7 @@ async def test_the_memory_of_all_bodies_together_is_bounded_and_free_again_at_th
     assert (await ask(Guard(answering(b"{}"), guarding.gate), body=[b"x" * 100])).status == 200
 
 
-async def test_one_key_leaves_room_for_the_bodies_of_others(made: Made, tmp_path: Path) -> None:
+async def test_one_key_leaves_room_for_the_bodies_of_others(made: MakeGuard, tmp_path: Path) -> None:
     guarding = made(
         keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob"), max_body_bytes=100, max_bodies_bytes=2 * memory(100)
     )
@@ -125,7 +125,7 @@ async def test_one_key_leaves_room_for_the_bodies_of_others(made: Made, tmp_path
     await asyncio.wait([first])
 
 
-async def test_bytes_of_clients_that_leave_while_they_send_are_free_again(made: Made) -> None:
+async def test_bytes_of_clients_that_leave_while_they_send_are_free_again(made: MakeGuard) -> None:
     guarding = made(max_body_bytes=100, max_bodies_bytes=100)
     for _ in range(3):
         messages = [
@@ -151,7 +151,7 @@ def filled(unit: bytes, size: int, *, around: bytes = b'{"prompt":"Hi","max_toke
     "unit", [b"1,", b'"",', b"[],", b"{},", b'{"":0},', b"[" * 99 + b"]" * 99 + b",", b'"\\",'], ids=str
 )
 async def test_values_that_would_take_more_memory_than_a_key_may_have_are_refused_before_the_engine_reads_them(
-    made: Made, tmp_path: Path, unit: bytes
+    made: MakeGuard, tmp_path: Path, unit: bytes
 ) -> None:
     """As numbers, 30 MiB took 768 MiB of llama.cpp, and as objects 739; the room is for 256, and for 128 of a key."""
     guarding = made(keys=keys_in(tmp_path, alice=KEY))
@@ -160,7 +160,7 @@ async def test_values_that_would_take_more_memory_than_a_key_may_have_are_refuse
     assert f"more than {128 * MIB} bytes of memory" in json.loads(answer.body)["error"]["message"]
 
 
-async def test_values_take_room_beside_their_bytes_until_their_request_ends(made: Made) -> None:
+async def test_values_take_room_beside_their_bytes_until_their_request_ends(made: MakeGuard) -> None:
     body = b'{"prompt":[%b]}' % b",".join([b"1"] * 100)
     guarding, begun = made(max_bodies_bytes=2 * memory(len(body), 103) - 1, max_body_bytes=1000), asyncio.Event()
     first = asyncio.create_task(ask(Guard(waiting(begun), guarding.gate), body=[body]))
@@ -196,7 +196,7 @@ async def test_values_take_room_beside_their_bytes_until_their_request_ends(made
         "a picture of 20 MB",
     ],
 )
-async def test_what_honest_clients_send_has_room(made: Made, tmp_path: Path, path: str, body: bytes) -> None:
+async def test_what_honest_clients_send_has_room(made: MakeGuard, tmp_path: Path, path: str, body: bytes) -> None:
     guard = Guard(answering(b"{}"), made(keys=keys_in(tmp_path, alice=KEY)).gate)
     assert (await ask(guard, path, headers=[ALICE], body=[body])).status == 200
 
@@ -217,7 +217,7 @@ async def test_what_honest_clients_send_has_room(made: Made, tmp_path: Path, pat
     ],
 )
 async def test_more_items_than_anybody_needs_are_refused_since_engines_take_kilobytes_for_each(
-    made: Made, path: str, around: bytes, unit: bytes
+    made: MakeGuard, path: str, around: bytes, unit: bytes
 ) -> None:
     """For 32,768 numbers as the input of a response, 64 KiB, vLLM took 17 GiB: it says of each all that is wrong."""
     few, many = (around % (unit * number).rstrip(b",") for number in (MOST_ITEMS - 1, MOST_ITEMS + 1))
@@ -264,7 +264,7 @@ def test_a_body_that_comes_a_byte_now_and_then_ends_at_its_time(tmp_path: Path) 
 )
 @pytest.mark.parametrize("cut", [1, 5, 1 << 20])
 async def test_another_model_than_is_served_is_not_found_however_it_is_written(
-    made: Made, body: bytes, cut: int
+    made: MakeGuard, body: bytes, cut: int
 ) -> None:
     guard = Guard(nothing, made(models=("gemma", "sql")).gate)
     answer = await ask(guard, body=[body[at : at + cut] for at in range(0, len(body), cut)])
@@ -286,25 +286,25 @@ async def test_another_model_than_is_served_is_not_found_however_it_is_written(
         b'{"model"',
     ],
 )
-async def test_the_served_one_and_what_names_none_goes_to_the_engine(made: Made, body: bytes) -> None:
+async def test_the_served_one_and_what_names_none_goes_to_the_engine(made: MakeGuard, body: bytes) -> None:
     assert (await ask(Guard(answering(b"{}"), made(models=("gemma", "sql")).gate), body=[body])).status == 200
 
 
 @pytest.mark.parametrize("value", ["5", "{}", "[]", "true", '["gemma"]'])
-async def test_a_model_that_is_no_string_is_wrong(made: Made, value: str) -> None:
+async def test_a_model_that_is_no_string_is_wrong(made: MakeGuard, value: str) -> None:
     answer = await ask(Guard(nothing, made(models=("gemma",)).gate), body=[f'{{"model":{value}}}'.encode()])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
-async def test_json_in_an_encoding_in_which_nothing_would_be_found_is_refused(made: Made, encoding: str) -> None:
+async def test_json_in_an_encoding_in_which_nothing_would_be_found_is_refused(made: MakeGuard, encoding: str) -> None:
     body = json.dumps({"model": "other", "previous_response_id": "resp_of_alice"}).encode(encoding)
     answer = await ask(Guard(nothing, made().gate), body=[body[:1], body[1:2], body[2:]])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"x":', b'[{"x":'])
-async def test_what_is_nested_so_deeply_that_a_parser_would_end_is_refused(made: Made, opening: bytes) -> None:
+async def test_what_is_nested_so_deeply_that_a_parser_would_end_is_refused(made: MakeGuard, opening: bytes) -> None:
     answer = await ask(Guard(nothing, made().gate), body=[b'{"tools":', opening * 100_000])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
@@ -317,7 +317,7 @@ async def test_what_is_nested_so_deeply_that_a_parser_would_end_is_refused(made:
         *(("top_logprobs", 21), ("n_probs", 140_000), ("logprobs", 1e9), ("logprobs", -1), ("min_tokens", -1)),
     ],
 )
-async def test_numbers_beyond_what_the_api_allows_are_refused_by_name(made: Made, name: str, value: float) -> None:
+async def test_numbers_beyond_what_the_api_allows_are_refused_by_name(made: MakeGuard, name: str, value: float) -> None:
     answer = await ask(Guard(nothing, made().gate), body=[json.dumps({name: value}).encode()])
     assert (answer.status, answer.error) == (400, "invalid_request")
     assert json.loads(answer.body)["error"]["param"] == name
@@ -327,11 +327,11 @@ async def test_numbers_beyond_what_the_api_allows_are_refused_by_name(made: Made
     ("name", "value"),
     [("logprobs", True), ("logprobs", 20), ("top_logprobs", 0), ("top_k", -1), ("top_k", 0), ("min_p", 1)],
 )
-async def test_numbers_that_the_api_allows_go_to_the_engine(made: Made, name: str, value: object) -> None:
+async def test_numbers_that_the_api_allows_go_to_the_engine(made: MakeGuard, name: str, value: object) -> None:
     assert (await ask(Guard(answering(b"{}"), made().gate), body=[json.dumps({name: value}).encode()])).status == 200
 
 
-async def test_more_log_probabilities_are_taken_where_they_are_allowed(made: Made) -> None:
+async def test_more_log_probabilities_are_taken_where_they_are_allowed(made: MakeGuard) -> None:
     guard = Guard(answering(b"{}"), made(max_logprobs=100).gate)
     asked = [(await ask(guard, body=[b'{"top_logprobs":%d}' % number])).status for number in (100, 101)]
     assert asked == [200, 400]
@@ -339,7 +339,7 @@ async def test_more_log_probabilities_are_taken_where_they_are_allowed(made: Mad
 
 @pytest.mark.parametrize("path", [RESPONSES, "/v1/messages"])
 @pytest.mark.parametrize("name", ["n", "n_cmpl"])
-async def test_where_an_api_has_one_answer_nobody_gets_more(made: Made, path: str, name: str) -> None:
+async def test_where_an_api_has_one_answer_nobody_gets_more(made: MakeGuard, path: str, name: str) -> None:
     answer = await ask(Guard(nothing, made().gate), path, body=[json.dumps({name: 2}).encode()])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
@@ -375,7 +375,7 @@ CREATED = b'event: response.created\ndata: {"type":"response.created","response"
 
 @pytest.mark.parametrize("app", [WHOLE, streaming(CREATED)], ids=["whole", "a stream"])
 async def test_a_response_is_there_for_the_key_that_made_it_and_for_no_other(
-    made: Made, tmp_path: Path, app: Any
+    made: MakeGuard, tmp_path: Path, app: Any
 ) -> None:
     gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
     await ask(Guard(app, gate), RESPONSES, headers=[ALICE])
@@ -411,14 +411,14 @@ async def test_a_response_is_there_for_the_key_that_made_it_and_for_no_other(
     ],
 )
 async def test_nobody_goes_on_from_anothers_response_however_it_is_named(
-    made: Made, tmp_path: Path, body: bytes
+    made: MakeGuard, tmp_path: Path, body: bytes
 ) -> None:
     gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
     await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
     assert (await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[body])).status == 404
 
 
-async def test_nobody_takes_anothers_id_for_a_response_of_their_own(made: Made, tmp_path: Path) -> None:
+async def test_nobody_takes_anothers_id_for_a_response_of_their_own(made: MakeGuard, tmp_path: Path) -> None:
     gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
     await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
     chosen = await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[b'{"request_id":"resp_of_alice"}'])
@@ -428,6 +428,6 @@ async def test_nobody_takes_anothers_id_for_a_response_of_their_own(made: Made, 
     assert read.status == 404
 
 
-async def test_where_nobody_has_a_key_whoever_knows_the_id_may_read(made: Made) -> None:
+async def test_where_nobody_has_a_key_whoever_knows_the_id_may_read(made: MakeGuard) -> None:
     answer = await ask(Guard(answering(b"{}"), made().gate), f"{RESPONSES}/resp_x", method="GET", body=[b""])
     assert answer.status == 200

@@ -11,8 +11,8 @@ from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.gate import Gate
 from slipway_runtime.guard.guesses import AT_ONCE, PER_SECOND
 from slipway_runtime.guard.keys import Keys, forms_of, keys_in
-from support.guarding import KEY, Made, answering, ask, guarding, nothing, several
-from support.guarding import keys_in as secret_of
+from support.programs.guard import KEY, MakeGuard, answering, ask, guarding, nothing, several
+from support.programs.guard import keys_in as secret_of
 
 UMLAUTS, CYRILLIC = "schlüssel-für-alle", "ключ-от-всего"
 
@@ -21,7 +21,7 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
+def made(tmp_path: Path) -> Iterator[MakeGuard]:
     with several(tmp_path) as made:
         yield made
 
@@ -120,7 +120,9 @@ async def status(gate: Gate, key: str, *, path: str = CHAT, **of: str) -> int:
     return (await ask(Guard(answering(b"{}"), gate), path, headers=[*shown(key), *more], **of)).status  # type: ignore[arg-type]
 
 
-async def test_who_guesses_keys_at_a_warm_pod_learns_nothing_after_some_of_them(made: Made, tmp_path: Path) -> None:
+async def test_who_guesses_keys_at_a_warm_pod_learns_nothing_after_some_of_them(
+    made: MakeGuard, tmp_path: Path
+) -> None:
     now = 100.0
     gate = made(clock=lambda: now, keys=secret_of(tmp_path, alice=KEY)).gate
     assert [await status(gate, f"wrong-key-{number}") for number in range(AT_ONCE)] == [401] * AT_ONCE
@@ -132,7 +134,7 @@ async def test_who_guesses_keys_at_a_warm_pod_learns_nothing_after_some_of_them(
     assert [await status(gate, f"wrong-key-{number}") for number in range(2)] == [401, 429]
 
 
-async def test_who_guesses_keys_is_not_another_by_a_header_or_another_path(made: Made, tmp_path: Path) -> None:
+async def test_who_guesses_keys_is_not_another_by_a_header_or_another_path(made: MakeGuard, tmp_path: Path) -> None:
     gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
     for number in range(AT_ONCE):
         await status(gate, f"wrong-key-{number}", forwarded=f"192.0.2.{number}", path="/v1/embeddings")
@@ -144,7 +146,7 @@ async def test_who_guesses_keys_is_not_another_by_a_header_or_another_path(made:
 
 
 async def test_who_guesses_keys_shuts_out_nobody_of_its_address_whose_key_was_valid_there(
-    made: Made, tmp_path: Path
+    made: MakeGuard, tmp_path: Path
 ) -> None:
     """As behind the activator, all of whose clients have its address."""
     gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
@@ -155,7 +157,7 @@ async def test_who_guesses_keys_shuts_out_nobody_of_its_address_whose_key_was_va
     assert await status(gate, "a-key-of-bob", client="10.0.0.8") == 200
 
 
-async def test_a_missing_key_is_no_guess(made: Made, tmp_path: Path) -> None:
+async def test_a_missing_key_is_no_guess(made: MakeGuard, tmp_path: Path) -> None:
     gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY)).gate
     for _ in range(2 * AT_ONCE):
         assert (await ask(Guard(nothing, gate))).status == 401

@@ -13,13 +13,13 @@ from slipway_runtime.guard.bodies import Body, slices
 from slipway_runtime.guard.errors import ErrorResponse
 from slipway_runtime.guard.members import HARMLESS, LISTS, NUMBERS, REFUSED
 from slipway_runtime.guard.settings import GuardSettings
-from support.guarding import CHAT, Made, answering, ask, several
+from support.programs.guard import CHAT, MakeGuard, answering, ask, several
 
 COMPLETIONS, RESPONSES, MESSAGES = "/v1/completions", "/v1/responses", "/v1/messages"
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
+def made(tmp_path: Path) -> Iterator[MakeGuard]:
     with several(tmp_path) as made:
         yield made
 
@@ -76,7 +76,7 @@ def blamed(body: Any, **how: Any) -> str | None:
 )
 @pytest.mark.parametrize("size", [1000, 1 << 20])
 async def test_what_llamacpp_would_do_for_a_client_is_bounded_by_name(
-    made: Made, name: str, value: object, path: str, size: int
+    made: MakeGuard, name: str, value: object, path: str, size: int
 ) -> None:
     assert blamed({name: value}, path=path, size=size) == name
 
@@ -111,7 +111,7 @@ def test_what_clients_send_goes_to_the_engine(body: Any) -> None:
         assert blamed(body, path=path) is None
 
 
-async def test_an_engine_that_judges_by_itself_is_left_to_it(made: Made) -> None:
+async def test_an_engine_that_judges_by_itself_is_left_to_it(made: MakeGuard) -> None:
     body = json.dumps({"grammar_triggers": [1], "json_schema": {"minItems": 10**9}}).encode()
     assert (await ask(Guard(answering(b"{}"), made(engine="vllm").gate), body=[body])).status == 200
     refused = await ask(Guard(answering(b"{}"), made(engine="llamacpp").gate), body=[body])

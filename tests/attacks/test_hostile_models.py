@@ -37,7 +37,7 @@ from slipway_runtime.models import config as configs
 from slipway_runtime.preflight.checks.model import adapters_fit
 from slipway_runtime.preflight.host import Host
 from slipway_runtime.preflight.settings import EngineSettings
-from support.model_files import (
+from support.builders.model_files import (
     LLAMA_CONFIG,
     write_adapter,
     write_checkpoint,

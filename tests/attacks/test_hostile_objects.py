@@ -53,9 +53,9 @@ from slipway.operator.planning import Unplannable
 from slipway.operator.reconciling.platform import KEDA, PlatformWatch
 from slipway.operator.reconciling.watches import watches as of_the_operator
 from slipway.process.metrics import MetricsRegistry
-from support import falling_asleep as model
-from support.falling_asleep import LLAMA
-from support.hostile import statuses
+from support.builders.hostile_values import statuses
+from support.fakes import sleep_simulation as model
+from support.fakes.sleep_simulation import LLAMA
 
 TRAP = ModelKey("evil", "llama")
 

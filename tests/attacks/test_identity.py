@@ -18,10 +18,10 @@ from slipway.objects.kinds import (
     SERVICE,
 )
 from slipway.observing.porttable import PORTS
-from support.scripted_engine import answering, scripted_engine
-from support.small_cluster import Loop
-from support.tenants import HOME, HOST, TRAP, VICTIM, Tenants, ask, labels, platform, until_open
-from support.turns import thing
+from support.builders.stored import kube_object
+from support.fakes.scripted_engine import answering, scripted_engine
+from support.programs.operator_loop import Loop
+from support.programs.tenants import HOME, HOST, TRAP, VICTIM, Tenants, ask, labels, platform, until_open
 
 WAS_COMPUTED = 20000 + int.from_bytes(hashlib.sha256(b"chat/llama").digest()[:4], "big") % 10000
 TABLE = "slipway-activator-ports-00"
@@ -83,7 +83,7 @@ def forge_a_table(tenants: Tenants, port: int) -> None:
     uid = tenants.loop.api.get(LLM_DEPLOYMENT, namespace=TRAP.namespace, name=TRAP.name)["metadata"]["uid"]
     metadata = {"labels": {"slipway.dev/port-table": HOME.service, "app.kubernetes.io/managed-by": "slipway"}}
     line = {str(port): f"evil/trap {uid}"}
-    tenants.loop.api.put(thing(CONFIG_MAP, TABLE, TRAP.namespace, metadata=metadata, data=line))
+    tenants.loop.api.put(kube_object(CONFIG_MAP, TABLE, TRAP.namespace, metadata=metadata, data=line))
 
 
 def forge_pods_and_services_of_the_victim(tenants: Tenants, port: int) -> None:
@@ -93,7 +93,7 @@ def forge_pods_and_services_of_the_victim(tenants: Tenants, port: int) -> None:
 
 def forge_slices_of_the_activator(tenants: Tenants, port: int) -> None:
     metadata = {"labels": {"kubernetes.io/service-name": HOME.service, "slipway.dev/activator": HOME.service}}
-    slice_ = thing(ENDPOINT_SLICE, "slipway-activator-1", TRAP.namespace, metadata=metadata)
+    slice_ = kube_object(ENDPOINT_SLICE, "slipway-activator-1", TRAP.namespace, metadata=metadata)
     tenants.loop.api.put({**slice_, "ports": [{"port": port}], "endpoints": [{"addresses": ["10.6.6.6"]}]})
 
 
@@ -263,7 +263,7 @@ async def test_an_object_that_comes_between_the_look_and_the_first_write_is_not_
     tenants.deploy(VICTIM)
     theirs = {"ports": [{"port": 80, "targetPort": 9}], "selector": {"app": "theirs"}}
     put = tenants.loop.api.put
-    tenants.loop.api.then["get Service"] = lambda: void(put(thing(SERVICE, *reversed(VICTIM), spec=theirs)))
+    tenants.loop.api.then["get Service"] = lambda: void(put(kube_object(SERVICE, *reversed(VICTIM), spec=theirs)))
     await tenants.reconcile(VICTIM)
     assert tenants.loop.api.get(SERVICE)["spec"]["selector"] == theirs["selector"]
     assert "ownerReferences" not in tenants.loop.api.get(SERVICE)["metadata"]

@@ -9,7 +9,7 @@ from slipway.activator.http1.heads import LONGEST_TARGET
 from slipway.activator.shared import request_line
 from slipway.activator.shared.request_line import LinePattern
 from slipway.activator.shared.request_rules import RequestRules
-from support.activator import activated, connected
+from support.programs.activator import activated, connected
 
 PATTERNS = tuple(f"GET {'/*' * 125}/{number}" for number in range(32))
 TARGETS = {"parts": b"/a", "empty parts": b"/", "escapes": b"/%41", "what is no escape": b"/%%%%"}

@@ -11,10 +11,10 @@ import pytest
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
-from support import same_answers
-from support.activator import LLAMA, Client, activated, ask
-from support.scripted_engine import saying, scripted_engine
-from support.sleeping import BEARER, HERE, KEYS, WITH_KEYS, holds, rules, scene
+from support.fakes.scripted_engine import saying, scripted_engine
+from support.programs import api_conformance
+from support.programs.activator import LLAMA, Client, activated, ask
+from support.programs.protected_model import BEARER, HERE, KEYS, WITH_KEYS, holds, protected_model, rules
 
 LOOKED_AT = {
     "GET /v1/models": 200,
@@ -52,30 +52,30 @@ LOOKED_AT = {
 
 @pytest.mark.parametrize("line", LOOKED_AT)
 async def test_nobody_wakes_a_model_by_looking_at_it(line: str) -> None:
-    async with scene(rules()) as looked_at:
+    async with protected_model(rules()) as looked_at:
         answer = await looked_at.asks(line, body=b"")
         assert (answer.status, looked_at.sleeps) == (LOOKED_AT[line], True)
 
 
-@pytest.mark.parametrize("engine", same_answers.ENGINES)
+@pytest.mark.parametrize("engine", api_conformance.ENGINES)
 async def test_what_wakes_nobody_is_answered_as_by_a_replica(engine: str) -> None:
-    async with scene(same_answers.rules(engine)) as looked_at, aiohttp.ClientSession() as http:
+    async with protected_model(api_conformance.rules(engine)) as looked_at, aiohttp.ClientSession() as http:
         url = f"http://{HERE}:{await looked_at.activator.port()}"
-        assert await same_answers.differences(http, url, engine, same_answers.wake(engine, False)) == []
+        assert await api_conformance.differences(http, url, engine, api_conformance.wake(engine, False)) == []
         assert looked_at.sleeps
 
 
 async def test_a_browser_that_asks_whether_its_page_may_ask_wakes_nobody() -> None:
     page = "Origin: https://chat.example.com\r\nAccess-Control-Request-Method: POST\r\n"
     engine = {"extraArgs": ['--allowed-origins=["https://chat.example.com"]']}
-    async with scene(rules(engine=engine)) as looked_at:
+    async with protected_model(rules(engine=engine)) as looked_at:
         answer = await looked_at.asks("OPTIONS /v1/chat/completions", headers=page, body=b"")
         assert (answer.status, looked_at.sleeps) == (200, True)
 
 
 @pytest.mark.parametrize("headers", ["", "Expect: 100-continue\r\n"])
 async def test_a_body_where_none_belongs_is_refused_and_wakes_nobody(headers: str) -> None:
-    async with scene(rules()) as looked_at:
+    async with protected_model(rules()) as looked_at:
         answer = await looked_at.asks("GET /v1/models", headers=headers, body=b"{}")
         assert (answer.status, answer.error["code"], looked_at.sleeps) == (413, "request_too_large", True)
         assert answer.headers.get("connection") == ("close" if headers else None)  # the one waits to send it
@@ -86,7 +86,10 @@ ONLY_A_REPLICA_KNOWS = ("GET /v1/responses/resp_1", "POST /v1/responses/resp_1/c
 
 @pytest.mark.parametrize("line", LOOKED_AT)
 async def test_looking_at_a_model_whose_replicas_are_busy_takes_no_place_and_is_no_demand(line: str) -> None:
-    async with scripted_engine(saying(b"")) as busy, scene(rules(), limits=HoldLimits(max_requests=1)) as looked_at:
+    async with (
+        scripted_engine(saying(b"")) as busy,
+        protected_model(rules(), limits=HoldLimits(max_requests=1)) as looked_at,
+    ):
         looked_at.activator.ready(busy, at_a_time=1)
         served = asyncio.create_task(looked_at.asks())
         await busy.until_asked()
@@ -102,7 +105,7 @@ async def test_looking_at_a_model_whose_replicas_are_busy_takes_no_place_and_is_
 
 
 async def test_a_model_whose_replicas_are_busy_says_that_it_serves() -> None:
-    async with scripted_engine(saying(b"")) as busy, scene(rules()) as looked_at:
+    async with scripted_engine(saying(b"")) as busy, protected_model(rules()) as looked_at:
         looked_at.activator.ready(busy, at_a_time=1)
         served = asyncio.create_task(looked_at.asks())
         await busy.until_asked()
@@ -114,7 +117,7 @@ async def test_a_model_whose_replicas_are_busy_says_that_it_serves() -> None:
 async def test_looking_wakes_nobody_though_the_replica_has_just_gone(line: str) -> None:
     async with scripted_engine() as gone:
         pass
-    async with scene(rules()) as looked_at:
+    async with protected_model(rules()) as looked_at:
         looked_at.activator.ready(gone)
         assert (await looked_at.asks(line, body=b"")).status == LOOKED_AT.get(line, 405)
         looked_at.activator.ready()
@@ -122,7 +125,7 @@ async def test_looking_wakes_nobody_though_the_replica_has_just_gone(line: str) 
 
 
 async def test_what_looks_at_a_replica_that_goes_without_an_answer_is_no_demand() -> None:
-    async with scripted_engine(saying(b"")) as silent, scene(rules()) as looked_at:
+    async with scripted_engine(saying(b"")) as silent, protected_model(rules()) as looked_at:
         looked_at.activator.ready(silent)
         asked = asyncio.create_task(looked_at.asks("GET /v1/models"))
         await silent.until_asked()
@@ -132,7 +135,7 @@ async def test_what_looks_at_a_replica_that_goes_without_an_answer_is_no_demand(
 
 
 async def test_what_is_answered_for_a_busy_replica_is_not_told_to_a_key_that_only_a_replica_could_check() -> None:
-    async with scripted_engine(saying(b"")) as busy, scene(WITH_KEYS) as looked_at:
+    async with scripted_engine(saying(b"")) as busy, protected_model(WITH_KEYS) as looked_at:
         looked_at.activator.ready(busy, at_a_time=1)
         served = asyncio.create_task(looked_at.asks(headers=BEARER))
         await busy.until_asked()
@@ -167,12 +170,12 @@ WAKING = (
 
 @pytest.mark.parametrize("path", WAKING)
 async def test_what_the_engine_computes_for_wakes_it(path: str) -> None:
-    async with scene(rules()) as asked:
+    async with protected_model(rules()) as asked:
         await holds(asked, line=f"POST {path}")
 
 
 async def test_a_connection_goes_on_after_an_answer_at_zero() -> None:
-    async with scene(rules()) as asked:
+    async with protected_model(rules()) as asked:
         reader, writer = await asyncio.open_connection(HERE, await asked.activator.port())
         client = Client(reader, writer)
         for _ in range(2):
@@ -188,7 +191,7 @@ GONE = Cause(Reason.MODEL_NOT_FOUND, TOLD, datetime(2026, 1, 1, tzinfo=UTC), fin
 
 
 async def test_a_pods_own_words_are_told_to_those_with_a_key_alone() -> None:
-    async with scene(WITH_KEYS) as failed:
+    async with protected_model(WITH_KEYS) as failed:
         failed.activator.tell(cause=GONE)
         assert TOLD in (await failed.asks(headers=BEARER)).error["message"]
         failed.neighbours.hidden = {KEYS}
@@ -199,7 +202,7 @@ async def test_a_pods_own_words_are_told_to_those_with_a_key_alone() -> None:
 
 
 async def test_health_says_that_it_failed_and_not_why() -> None:
-    async with scene(rules()) as failed:
+    async with protected_model(rules()) as failed:
         failed.activator.tell(cause=replace(GONE))
         answer = await failed.asks("GET /health", body=b"")
     assert (answer.status, answer.body) == (503, b'{"slipway":{"state":"Failed"}}')

@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from slipway_runtime.supervisor.management import MOST_CONNECTIONS
-from support.supervised_pod import SupervisedPod
+from support.programs.supervised_pod import SupervisedPod
 
 
 @pytest.fixture

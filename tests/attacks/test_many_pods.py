@@ -26,9 +26,9 @@ from slipway.objects.metadata import uid_of
 from slipway.observing.keeping import FOUND_BY, MOST_PODS
 from slipway.operator.reconciling.memory import ModelMemory
 from slipway.process.metrics import MetricsRegistry
-from support import falling_asleep as model
-from support.falling_asleep import LLAMA
-from support.small_cluster import Loop
+from support.fakes import sleep_simulation as model
+from support.fakes.sleep_simulation import LLAMA
+from support.programs.operator_loop import Loop
 
 TRAP = ModelKey("evil", "llama")
 MANY = MOST_PODS + 200

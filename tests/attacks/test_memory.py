@@ -9,9 +9,9 @@ import asyncio
 
 import pytest
 from slipway.activator.http1.channel import MOST_UNREAD
-from support import house_process
-from support.filling import KIB, LARGE_HEADERS, MIB, Filling, Gate, clients, serving
-from support.house_process import HouseProcess
+from support.load.filling import KIB, LARGE_HEADERS, MIB, Filling, Gate, clients, serving
+from support.programs import activator_process
+from support.programs.activator_process import ActivatorProcess
 
 pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say what a process takes")
 
@@ -32,7 +32,7 @@ async def test_at_the_wake_of_a_full_house_little_more_is_taken_than_is_accounte
     async with (
         asyncio.timeout(60),
         serving(filling, pause=all_asked.passed) as replica,
-        house_process.started(most) as global_limits,
+        activator_process.started(most) as global_limits,
         clients(global_limits.ports, filling) as told,
     ):
         idle = global_limits.memory
@@ -47,7 +47,7 @@ async def test_at_the_wake_of_a_full_house_little_more_is_taken_than_is_accounte
     assert held < filling.number
 
 
-async def until_full(global_limits: HouseProcess, told: list[asyncio.Task[int]]) -> tuple[int, int]:
+async def until_full(global_limits: ActivatorProcess, told: list[asyncio.Task[int]]) -> tuple[int, int]:
     """Bytes that are accounted, and requests that are held, when all others have been refused."""
     while True:
         accounted, held = await global_limits.accounted()

@@ -15,7 +15,7 @@ from slipway.activator.tracking.metrics_poller import MetricsPoller
 from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.readiness_poller import ReadinessPoller
 from slipway.api.model_key import ModelKey
-from support.scripted_engine import (
+from support.fakes.scripted_engine import (
     Asked,
     Script,
     ScriptedEngine,

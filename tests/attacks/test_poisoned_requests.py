@@ -8,8 +8,8 @@ import sys
 from collections.abc import AsyncIterator
 
 import pytest
-from support.activator import Activator, Answer, activated, ask
-from support.scripted_engine import Asked, Script, ScriptedEngine, answering, cutting, echoing, scripted_engine
+from support.fakes.scripted_engine import Asked, Script, ScriptedEngine, answering, cutting, echoing, scripted_engine
+from support.programs.activator import Activator, Answer, activated, ask
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
 

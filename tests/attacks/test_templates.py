@@ -19,7 +19,7 @@ from slipway.api.llmdeployment import LLMDeployment
 from slipway.operator.planning import Unplannable, make_plan
 from slipway.operator.rendering import Desired, Unrenderable
 from slipway.operator.rendering.refusing import without_templates
-from support.rendered_worlds import PROFILES, deployment, of_kind, on_h100, plan, rendered, runtime
+from support.builders.rendering import PROFILES, deployment, of_kind, on_h100, plan, rendered, runtime
 
 Object = dict[str, Any]
 Path = tuple[str | int, ...]

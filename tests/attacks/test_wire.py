@@ -15,8 +15,7 @@ from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.proxy.listener import ClientConnection
 from slipway.activator.proxy.upstream_pool import MOST_AT_ONCE, UpstreamPool
 from slipway.activator.shared.hold_limits import HoldLimits
-from support.activator import LLAMA, Activator, Client, activated, ask, connected
-from support.scripted_engine import (
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     ScriptedEngine,
     answering,
@@ -26,6 +25,7 @@ from support.scripted_engine import (
     scripted_engine,
     when,
 )
+from support.programs.activator import LLAMA, Activator, Client, activated, ask, connected
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"

@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
-from support import converged, installed, trials
-from support.cluster_fixtures import NO_IMAGE
-from support.clusters import AnyCluster, Settings
-from support.fleet import Fleet
-from support.kube import Kube
-from support.sleepers import CLAIM
-from support.trials import Replica
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import GEMMA_CLAIM
+from support.cluster import AnyCluster, Kube, Settings, folder_claimed, installation
+from support.cluster.fixtures import NO_IMAGE
+from support.faults import convergence, replicas
+from support.faults.replicas import Replica
+from support.load.fleet import Fleet
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,14 +38,14 @@ def node(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Clust
     """With parts that can be killed, and all that the operator needs but the image: models stay at zero."""
     node = cluster.devcluster()
     kube = Kube(node.kubectl, node.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
-    asyncio.run(installed.install(kube, NO_IMAGE))
+    asyncio.run(installation.install(kube, NO_IMAGE))
     return node
 
 
 @pytest.fixture
 async def replica(node: Cluster, tmp_path: Path) -> AsyncIterator[Replica]:
     """The only one, so it leads."""
-    async with trials.replica(node.kubeconfig, tmp_path) as replica:
+    async with replicas.replica(node.kubeconfig, tmp_path) as replica:
         yield replica
 
 
@@ -55,7 +53,7 @@ async def replica(node: Cluster, tmp_path: Path) -> AsyncIterator[Replica]:
 async def fleet(kube: Kube, replica: Replica, chance: random.Random) -> Fleet:
     fleet = Fleet(kube, chance)
     await fleet.create(5)
-    await converged.until_converged(kube, within=90)
+    await convergence.until_converged(kube, within=90)
     return fleet
 
 
@@ -63,5 +61,5 @@ async def fleet(kube: Kube, replica: Replica, chance: random.Random) -> Fleet:
 async def gemma(operator_pods: Cluster, neighbour_kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
     """A namespace with the demo model's files, where all of Slipway runs as pods."""
     weights = model.ensure_gguf(settings.cache, settings.steps)
-    async with folder_claimed(neighbour_kube, CLAIM, weights):
+    async with folder_claimed(neighbour_kube, GEMMA_CLAIM, weights):
         yield neighbour_kube

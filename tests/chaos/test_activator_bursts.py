@@ -7,10 +7,11 @@ from collections import Counter
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support.access import FromTheNode
-from support.breaking import Breaking, own_url
-from support.kube import Kube
-from support.sleepers import Crowd, at_zero, sleepers, until
+from support.builders.llmdeployments import sleeping_model
+from support.cluster import FromTheNode, Kube
+from support.faults.slipway_pods import PodFaults, own_url
+from support.load.sleeping_models import RequestGroup, sleeping_models
+from support.waiting import until
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
 
@@ -21,9 +22,9 @@ NOWHERE = {"nodeSelector": {"no": "such-node"}}
 @pytest.mark.parametrize("requests", [100, 1000])
 async def test_all_requests_of_a_burst_at_zero_are_answered(operator_pods: Cluster, gemma: Kube, requests: int) -> None:
     """One client may take up to three quarters of the places, and either activator may get more than its half."""
-    model = at_zero("gemma", scaling={"hold": {"maxRequests": 2 * requests}})
-    async with sleepers(operator_pods, gemma, model) as [sleeper]:
-        crowd = Crowd(sleeper, [sleeper.request(each, tokens=3) for each in range(requests)])
+    model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 2 * requests}})
+    async with sleeping_models(operator_pods, gemma, model) as [sleeper]:
+        crowd = RequestGroup(sleeper, [sleeper.request(each, tokens=3) for each in range(requests)])
         await crowd.over()
         assert not [*map(str, crowd.lost)]
         assert not [*map(str, await crowd.wrong())]
@@ -33,19 +34,19 @@ async def test_one_client_cannot_take_all_places_and_whoever_finds_none_is_told_
     operator_pods: Cluster, gemma: Kube
 ) -> None:
     """A client is an address. The kernel takes the one by which a node reaches its pods, and not the node's own."""
-    model = at_zero("gemma", scaling={"hold": {"maxRequests": 40}}, pod=NOWHERE)
+    model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 40}}, pod=NOWHERE)
     from_the_node = FromTheNode(gemma, operator_pods.entered)
     [node, *_] = await gemma.select("nodes")
     own_address = next(each["address"] for each in node["status"]["addresses"] if each["type"] == "InternalIP")
     async with (
-        sleepers(operator_pods, gemma, model) as [sleeper],
+        sleeping_models(operator_pods, gemma, model) as [sleeper],
         from_the_node.session(source=own_address) as another,
     ):
-        [activator, *_] = await Breaking(operator_pods, gemma).activators()
+        [activator, *_] = await PodFaults(operator_pods, gemma).activators()
         url = await own_url(sleeper, activator)
-        greedy = Crowd(sleeper, [sleeper.request(each, url=url) for each in range(100)])
+        greedy = RequestGroup(sleeper, [sleeper.request(each, url=url) for each in range(100)])
         await until(lambda: greedy.has_ended(70))
-        modest = Crowd(sleeper, [sleeper.request(each, url=url) for each in range(5)], session=another)
+        modest = RequestGroup(sleeper, [sleeper.request(each, url=url) for each in range(5)], session=another)
         await until(lambda: sleeper.asks(35))
         assert Counter(each.status for each in greedy.requests) == {429: 70, 0: 30}
         assert all(each.retry_after >= 1 for each in greedy.lost)
@@ -56,11 +57,11 @@ async def test_one_client_cannot_take_all_places_and_whoever_finds_none_is_told_
 async def test_two_activators_tell_keda_one_number_and_that_of_one_that_is_gone_is_forgotten(
     operator_pods: Cluster, gemma: Kube
 ) -> None:
-    breaking = Breaking(operator_pods, gemma)
-    async with sleepers(operator_pods, gemma, at_zero("gemma", pod=NOWHERE)) as [sleeper]:
+    breaking = PodFaults(operator_pods, gemma)
+    async with sleeping_models(operator_pods, gemma, sleeping_model("gemma", pod=NOWHERE)) as [sleeper]:
         killed, other = await breaking.activators()
         crowds = [
-            Crowd(sleeper, [sleeper.request(each, url=await own_url(sleeper, pod)) for each in range(count)])
+            RequestGroup(sleeper, [sleeper.request(each, url=await own_url(sleeper, pod)) for each in range(count)])
             for pod, count in ((killed, 7), (other, 5))
         ]
         await until(lambda: sleeper.asks(12))

@@ -8,49 +8,50 @@ from collections.abc import AsyncIterator
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support.breaking import Breaking, own_url
-from support.kube import Kube
-from support.scenes import STREAMS, Scene
-from support.sleepers import CLAIM, at_zero, sleepers
+from support.builders.llmdeployments import GEMMA_CLAIM, sleeping_model
+from support.cluster import Kube
+from support.faults.slipway_pods import PodFaults, own_url
+from support.faults.two_models import STREAMS, TwoModels
+from support.load.sleeping_models import sleeping_models
 
 pytestmark = pytest.mark.timeout(900, func_only=True)
 
 
 @pytest.fixture
-async def scene(operator_pods: Cluster, gemma: Kube) -> AsyncIterator[Scene]:
-    models = at_zero("awake", at_once=STREAMS), at_zero("asleep")
-    async with sleepers(operator_pods, gemma, *models) as (awake, asleep):
-        yield Scene(Breaking(operator_pods, gemma), awake, asleep)
+async def scene(operator_pods: Cluster, gemma: Kube) -> AsyncIterator[TwoModels]:
+    models = sleeping_model("awake", at_once=STREAMS), sleeping_model("asleep")
+    async with sleeping_models(operator_pods, gemma, *models) as (awake, asleep):
+        yield TwoModels(PodFaults(operator_pods, gemma), awake, asleep)
 
 
 # --- what serves no request itself -----------------------------------------------------------------------------------
 
 
-async def test_nothing_is_lost_when_the_operators_leader_is_killed(scene: Scene) -> None:
+async def test_nothing_is_lost_when_the_operators_leader_is_killed(scene: TwoModels) -> None:
     async with scene.under_way():
         await scene.breaking.crash(await scene.breaking.leader())
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_kedas_operator_is_killed(scene: Scene) -> None:
+async def test_nothing_is_lost_when_kedas_operator_is_killed(scene: TwoModels) -> None:
     async with scene.under_way():
         await scene.breaking.crash(await scene.breaking.keda())
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_the_api_server_is_restarted(scene: Scene) -> None:
+async def test_nothing_is_lost_when_the_api_server_is_restarted(scene: TwoModels) -> None:
     async with scene.under_way():
         await scene.breaking.restart_api_server()
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_somebody_deletes_the_scaled_object(scene: Scene) -> None:
+async def test_nothing_is_lost_when_somebody_deletes_the_scaled_object(scene: TwoModels) -> None:
     async with scene.under_way():
         await asyncio.gather(*map(scene.breaking.delete_scaled_object, scene.both))
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_somebody_deletes_the_extra_slice(scene: Scene) -> None:
+async def test_nothing_is_lost_when_somebody_deletes_the_extra_slice(scene: TwoModels) -> None:
     async with scene.under_way():
         await asyncio.gather(*map(scene.breaking.delete_slice, scene.both))
     await scene.nothing_is_lost()
@@ -60,7 +61,7 @@ async def test_nothing_is_lost_when_somebody_deletes_the_extra_slice(scene: Scen
 
 
 async def test_an_activator_that_is_killed_takes_its_own_connections_along_and_whoever_asks_again_is_answered(
-    scene: Scene,
+    scene: TwoModels,
 ) -> None:
     killed, other = await scene.breaking.activators()
     urls = {each.name: [await own_url(each, pod) for pod in (killed, other)] for each in scene.both}
@@ -75,7 +76,7 @@ async def test_an_activator_that_is_killed_takes_its_own_connections_along_and_w
 # --- the models' pods ------------------------------------------------------------------------------------------------
 
 
-async def test_nothing_is_lost_when_the_pod_that_wakes_is_killed_twice(scene: Scene) -> None:
+async def test_nothing_is_lost_when_the_pod_that_wakes_is_killed_twice(scene: TwoModels) -> None:
     killed: list[str] = []
     async with scene.under_way():
         for _ in range(2):
@@ -85,19 +86,19 @@ async def test_nothing_is_lost_when_the_pod_that_wakes_is_killed_twice(scene: Sc
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_the_engine_crashes_while_it_wakes(scene: Scene) -> None:
+async def test_nothing_is_lost_when_the_engine_crashes_while_it_wakes(scene: TwoModels) -> None:
     async with scene.under_way():
         await scene.breaking.crash(await scene.asleep.pod())
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_somebody_scales_the_deployments_to_zero(scene: Scene) -> None:
+async def test_nothing_is_lost_when_somebody_scales_the_deployments_to_zero(scene: TwoModels) -> None:
     async with scene.under_way():
         await asyncio.gather(*map(scene.breaking.scale_to_zero, scene.both))
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_the_pods_are_evicted(scene: Scene) -> None:
+async def test_nothing_is_lost_when_the_pods_are_evicted(scene: TwoModels) -> None:
     async with scene.under_way():
         for each in scene.both:
             await scene.breaking.evict(await each.pod())
@@ -105,7 +106,7 @@ async def test_nothing_is_lost_when_the_pods_are_evicted(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["Surge", "Recreate"])
-async def test_nothing_is_lost_when_a_new_version_is_rolled_out(scene: Scene, strategy: str) -> None:
+async def test_nothing_is_lost_when_a_new_version_is_rolled_out(scene: TwoModels, strategy: str) -> None:
     for each in scene.both:
         await each.change(rollout={"strategy": strategy})
     async with scene.under_way():
@@ -116,7 +117,7 @@ async def test_nothing_is_lost_when_a_new_version_is_rolled_out(scene: Scene, st
     await scene.nothing_is_lost()
 
 
-async def test_a_broken_version_is_told_to_those_who_are_held_and_the_old_one_serves_on(scene: Scene) -> None:
+async def test_a_broken_version_is_told_to_those_who_are_held_and_the_old_one_serves_on(scene: TwoModels) -> None:
     nowhere = {"slipway.dev/node": "nowhere"}  # else the version before may be ready before it is changed, and answer
     await scene.asleep.change(pod={"nodeSelector": nowhere})
     await scene.asleep.kube.wait_for(
@@ -125,7 +126,7 @@ async def test_a_broken_version_is_told_to_those_who_are_held_and_the_old_one_se
         lambda found: found["spec"]["template"]["spec"].get("nodeSelector") == nowhere,
         timeout=60,
     )
-    broken = {"uri": f"pvc://{CLAIM}/nothing"}
+    broken = {"uri": f"pvc://{GEMMA_CLAIM}/nothing"}
     async with scene.under_way():
         await asyncio.gather(
             scene.awake.change(model=broken), scene.asleep.change(model=broken, pod={"nodeSelector": None})

@@ -7,9 +7,10 @@ import random
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support.bedtimes import tried
-from support.kube import Kube
-from support.sleepers import PROMPTS, SHORT, Request, Sleeper, at_zero, sleepers
+from support.builders.llmdeployments import sleeping_model
+from support.cluster import Kube
+from support.fakes.sleep_scenarios import run_scenarios
+from support.load.sleeping_models import PROMPTS, SHORT, Request, SleepingModel, sleeping_models
 
 TIMINGS = 1000
 MODELS, ROUNDS, REQUESTS = 5, 4, 3
@@ -22,7 +23,7 @@ EARLIEST, LATEST = 10.0, 24.0  # seconds from the last answer until a model has 
 def test_at_a_thousand_timings_every_request_is_answered(chance: random.Random, operator_lag: float) -> None:
     """In virtual time."""
     seeds = [chance.randrange(1 << 32) for _ in range(TIMINGS // 2)]
-    moments = tried(seeds, operator_lag=operator_lag)
+    moments = run_scenarios(seeds, operator_lag=operator_lag)
     assert moments["going to sleep"] > TIMINGS // 10
 
 
@@ -30,8 +31,8 @@ def test_at_a_thousand_timings_every_request_is_answered(chance: random.Random, 
 async def test_on_a_cluster_too_every_request_is_answered(
     operator_pods: Cluster, gemma: Kube, chance: random.Random
 ) -> None:
-    models = [at_zero(f"model-{each}", scaling={"idleAfter": "10s"}) for each in range(MODELS)]
-    async with sleepers(operator_pods, gemma, *models) as sleeping:
+    models = [sleeping_model(f"model-{each}", scaling={"idleAfter": "10s"}) for each in range(MODELS)]
+    async with sleeping_models(operator_pods, gemma, *models) as sleeping:
         asked = await asyncio.gather(*(at_bedtime(each, random.Random(chance.random())) for each in sleeping))
         requests = [request for each in asked for request in each]
         texts = {number: await sleeping[0].direct_text(number, tokens=SHORT) for number in range(PROMPTS)}
@@ -39,7 +40,7 @@ async def test_on_a_cluster_too_every_request_is_answered(
     assert any(each.was_held for each in requests)
 
 
-async def at_bedtime(sleeper: Sleeper, chance: random.Random) -> list[Request]:
+async def at_bedtime(sleeper: SleepingModel, chance: random.Random) -> list[Request]:
     """Requests about when it goes to sleep, round by round: after that was decided, or at any time."""
     requests: list[Request] = []
     for number in range(ROUNDS):
@@ -54,6 +55,6 @@ async def at_bedtime(sleeper: Sleeper, chance: random.Random) -> list[Request]:
     return requests
 
 
-async def _ask(sleeper: Sleeper, request: Request, *, after: float) -> None:
+async def _ask(sleeper: SleepingModel, request: Request, *, after: float) -> None:
     await asyncio.sleep(after)
     await request.run(sleeper.session)

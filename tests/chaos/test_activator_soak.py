@@ -15,10 +15,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 from slipway.api.names import activator_slice
 from slipway_devcluster.cluster import Cluster
-from support.arrivals import Arrivals
-from support.breaking import Breaking
-from support.kube import Kube, KubectlError, Object, is_ready
-from support.sleepers import Sleeper, at_zero, sleepers, until
+from support.builders.llmdeployments import sleeping_model
+from support.cluster import Kube, KubectlError, Object, is_ready
+from support.faults.slipway_pods import PodFaults
+from support.load.random_arrivals import RandomArrivals
+from support.load.sleeping_models import SleepingModel, sleeping_models
+from support.waiting import until
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,9 @@ MORE_MEGABYTES, MORE_FILES = 24, 12
 class Troubles:
     """Drawn one after the other; none comes again before each has come."""
 
-    def __init__(self, breaking: Breaking, models: list[Sleeper], chance: random.Random, witness: Object) -> None:
+    def __init__(
+        self, breaking: PodFaults, models: list[SleepingModel], chance: random.Random, witness: Object
+    ) -> None:
         self._breaking, self._models, self._chance, self._witness = breaking, models, chance, witness
         self._deck: list[Callable[[], Awaitable[None]]] = []
         self.breaks: list[tuple[float, float]] = []
@@ -66,7 +70,7 @@ class Troubles:
         """Whether anything has happened meanwhile that breaks connections."""
         return any(since <= end and begin <= ended for begin, end in self.breaks)
 
-    def _any(self) -> Sleeper:
+    def _any(self) -> SleepingModel:
         return self._chance.choice(self._models)
 
     async def kill_leader(self) -> None:
@@ -111,14 +115,14 @@ class Troubles:
 async def test_whatever_goes_wrong_no_request_is_lost_and_nothing_leaks(
     operator_pods: Cluster, gemma: Kube, chance: random.Random, pytestconfig: pytest.Config
 ) -> None:
-    models = [at_zero(f"model-{each}", scaling={"idleAfter": "10s"}) for each in range(MODELS)]
-    breaking = Breaking(operator_pods, gemma)
+    models = [sleeping_model(f"model-{each}", scaling={"idleAfter": "10s"}) for each in range(MODELS)]
+    breaking = PodFaults(operator_pods, gemma)
     [witness, *_] = await breaking.activators()
-    async with sleepers(operator_pods, gemma, *models) as sleeping:
+    async with sleeping_models(operator_pods, gemma, *models) as sleeping:
         await asyncio.gather(*(each.answered(0) for each in sleeping))
         await all_asleep(gemma, sleeping)
         before = await breaking.use(witness)
-        crowds = [Arrivals(each, random.Random(chance.random())) for each in sleeping]
+        crowds = [RandomArrivals(each, random.Random(chance.random())) for each in sleeping]
         troubles = Troubles(breaking, sleeping, random.Random(chance.random()), witness)
         ends_at = time.monotonic() + 60 * pytestconfig.getoption("soak_minutes")
         await asyncio.gather(troubles.go_on(until=ends_at), *(each.go_on(until=ends_at) for each in crowds))
@@ -136,14 +140,14 @@ async def test_whatever_goes_wrong_no_request_is_lost_and_nothing_leaks(
         assert [each["metadata"]["name"] for each in slices] == [activator_slice(each.name) for each in sleeping]
 
 
-async def all_asleep(kube: Kube, models: list[Sleeper]) -> None:
+async def all_asleep(kube: Kube, models: list[SleepingModel]) -> None:
     async def are_gone() -> bool:
         return not await kube.select("pods", "slipway.dev/llmdeployment")
 
     await until(are_gone, timeout=300)
 
 
-def tell(crowds: list[Arrivals], troubles: Troubles) -> None:
+def tell(crowds: list[RandomArrivals], troubles: Troubles) -> None:
     requests = [each for crowd in crowds for each in crowd.requests]
     logger.warning(
         "%d requests, %d of them through an activator, %d asked again; troubles: %s",

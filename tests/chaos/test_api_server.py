@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support import chaos, converged, operator, trials
-from support.faults import Cuts, Hangs
-from support.faulty_path import faulty_path
-from support.fleet import Fleet
-from support.kube import Kube
-from support.trials import Replica
+from support.cluster import Kube
+from support.faults import components, convergence, replicas
+from support.faults.api_faults import Cuts, Hangs
+from support.faults.faulty_path import faulty_path
+from support.faults.replicas import Replica
+from support.load.fleet import Fleet
+from support.programs import operator
 
 STEADY_AGAIN = 480.0
 """Seconds: KServe's controller ends with the API server. The kubelet waits for up to five minutes before it starts what
@@ -26,11 +27,11 @@ async def test_an_api_server_killed_in_the_middle_of_many_writes_loses_none(
     node: Cluster, kube: Kube, replica: Replica, fleet: Fleet, seconds: float
 ) -> None:
     await fleet.create(20)
-    async with chaos.without(node, "kube-apiserver", killed=True):
+    async with components.without(node, "kube-apiserver", killed=True):
         await asyncio.sleep(seconds)
-    await converged.until_converged(kube, within=STEADY_AGAIN)
-    await converged.stays_still(kube, replica.path, seconds=3)
-    assert not trials.unlawful_writes(kube.namespace, replica.path)
+    await convergence.until_converged(kube, within=STEADY_AGAIN)
+    await convergence.stays_still(kube, replica.path, seconds=3)
+    assert not replicas.unlawful_writes(kube.namespace, replica.path)
 
 
 @pytest.mark.timeout(700, func_only=True)
@@ -38,11 +39,11 @@ async def test_etcd_gone_for_30_seconds_loses_nothing(
     node: Cluster, kube: Kube, replica: Replica, fleet: Fleet
 ) -> None:
     await fleet.create(10)
-    async with chaos.without(node, "etcd", killed=True):
+    async with components.without(node, "etcd", killed=True):
         await asyncio.sleep(30)
-    await converged.until_converged(kube, within=STEADY_AGAIN)
-    await converged.stays_still(kube, replica.path, seconds=3)
-    assert not trials.unlawful_writes(kube.namespace, replica.path)
+    await convergence.until_converged(kube, within=STEADY_AGAIN)
+    await convergence.stays_still(kube, replica.path, seconds=3)
+    assert not replicas.unlawful_writes(kube.namespace, replica.path)
 
 
 @pytest.mark.parametrize("kind", [Cuts, Hangs])
@@ -52,7 +53,7 @@ async def test_an_operator_that_finds_no_api_server_is_live_but_not_ready_until_
     fault = kind()
     async with faulty_path(node.kubeconfig, tmp_path) as (path, kubeconfig), AsyncExitStack() as stack:
         with path.broken_by(fault):
-            slipway = await stack.enter_async_context(trials.beside(operator.started(kubeconfig)))
+            slipway = await stack.enter_async_context(replicas.in_thread(operator.started(kubeconfig)))
             await path.until(lambda: fault.count > 5)
             code, text = await asyncio.to_thread(slipway.asked, "/readyz")
             assert (code, "not yet listed: LLMDeployment" in text) == (503, True)

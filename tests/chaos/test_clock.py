@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support import converged, trials
-from support.deployments import events, on_own_engine, own_runtime, settled
-from support.fleet import Fleet
-from support.kube import Kube
-from support.sleepers import until
+from support.builders.llmdeployments import on_own_engine, own_runtime
+from support.cluster import Kube, events, settled
+from support.faults import convergence, replicas
+from support.load.fleet import Fleet
+from support.waiting import until
 
 TESTS = Path(__file__).parents[1]
 
@@ -27,18 +27,18 @@ async def test_jumps_of_the_clock_neither_stop_work_nor_make_any(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    program = (sys.executable, "-m", "support.jumping", str(chance.random()))
-    async with trials.replica(node.kubeconfig, tmp_path, program=program) as replica:
+    program = (sys.executable, "-m", "support.faults.jumping_clock", str(chance.random()))
+    async with replicas.replica(node.kubeconfig, tmp_path, program=program) as replica:
         fleet = Fleet(kube, chance)
         await fleet.create(5)
-        await converged.until_converged(kube, within=60)
+        await convergence.until_converged(kube, within=60)
         await fleet.change_everything()
-        await converged.until_converged(kube, within=60)
+        await convergence.until_converged(kube, within=60)
         await kube.apply(own_runtime())
         await settled(kube, on_own_engine("served"), "Serving")
         await until(partial(_is_told, kube))
-        await converged.stays_still(kube, replica.path, seconds=10)
-        assert [term.holder for term in trials.terms([replica.path])] == ["a"]
+        await convergence.stays_still(kube, replica.path, seconds=10)
+        assert [term.holder for term in replicas.terms([replica.path])] == ["a"]
 
 
 async def _is_told(kube: Kube) -> bool:

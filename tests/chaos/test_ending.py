@@ -7,10 +7,10 @@ import signal
 import time
 
 import pytest
-from support.faults import Delays, Fault, Hangs, Refuses, but_watches
-from support.fleet import Fleet
-from support.kube import Kube
-from support.trials import Replica
+from support.cluster import Kube
+from support.faults.api_faults import Delays, Fault, Hangs, Refuses, but_watches
+from support.faults.replicas import Replica
+from support.load.fleet import Fleet
 
 FAULTS: dict[str, Fault] = {
     "slow": Delays(seconds=3),

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from slipway_devcluster.cluster import Cluster
-from support import converged, trials
-from support.fleet import Fleet
-from support.kube import Kube, KubectlError
-from support.troublemaker import Troublemaker
+from support.cluster import Kube, KubectlError
+from support.faults import convergence, replicas
+from support.faults.random_faults import RandomFaults
+from support.load.fleet import Fleet
 
 logger = logging.getLogger(__name__)
 
@@ -30,20 +30,20 @@ async def test_whatever_goes_wrong_all_becomes_as_it_is_wanted_and_only_the_lead
 ) -> None:
     ends_at = time.monotonic() + 60 * pytestconfig.getoption("soak_minutes")
     async with (
-        trials.replica(node.kubeconfig, tmp_path, "a") as first,
-        trials.replica(node.kubeconfig, tmp_path, "b", leads=False) as second,
+        replicas.replica(node.kubeconfig, tmp_path, "a") as first,
+        replicas.replica(node.kubeconfig, tmp_path, "b", leads=False) as second,
     ):
-        fleet, maker = Fleet(kube, chance), Troublemaker(node, [first, second], chance)
+        fleet, maker = Fleet(kube, chance), RandomFaults(node, [first, second], chance)
         await fleet.create(10)
         while time.monotonic() < ends_at:
             name, trouble = maker.draw()
             logger.warning("%s begins", name)
             async with trouble:
                 await change_for(fleet, seconds=chance.uniform(1, 8))
-            healed = await converged.until_converged(kube, within=HEALED_WITHIN)
+            healed = await convergence.until_converged(kube, within=HEALED_WITHIN)
             logger.warning("%s is over, and was healed after %.1f s", name, healed)
-            assert not trials.unlawful_writes(kube.namespace, first.path, second.path)
-        await converged.stays_still(kube, first.path, second.path, seconds=5)
+            assert not replicas.unlawful_writes(kube.namespace, first.path, second.path)
+        await convergence.stays_still(kube, first.path, second.path, seconds=5)
 
 
 async def change_for(fleet: Fleet, *, seconds: float) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support import converged
-from support.faults import Deafens, Refuses, first_lists
-from support.fleet import Fleet
-from support.kube import Kube
-from support.trials import Replica
+from support.cluster import Kube
+from support.faults import convergence
+from support.faults.api_faults import Deafens, Refuses, first_lists
+from support.faults.replicas import Replica
+from support.load.fleet import Fleet
 
 INACTIVE_FOR = 90  # seconds: over a minute without a bookmark
 FOUND_OUT_IN = 200  # the audit comes round every two minutes, and looks twice
@@ -25,8 +25,8 @@ async def test_changes_arrive_though_open_watches_went_silent(
     with replica.path.broken_by(deaf):
         await fleet.change_everything()
         await replica.path.until(lambda: deaf.count >= len(fleet.names))
-    await converged.until_converged(kube, within=within)
-    await converged.stays_still(kube, replica.path, seconds=3)
+    await convergence.until_converged(kube, within=within)
+    await convergence.stays_still(kube, replica.path, seconds=3)
 
 
 @pytest.mark.timeout(500, func_only=True)
@@ -39,7 +39,7 @@ async def test_live_turns_bad_while_changes_are_missed_and_watches_cannot_begin_
         assert (
             "watches: watches have missed changes: " in (await asyncio.to_thread(replica.operator.asked, "/livez"))[1]
         )
-    await converged.until_converged(kube, within=60)
+    await convergence.until_converged(kube, within=60)
     await asyncio.to_thread(replica.operator.until, lambda: is_live(replica), within=150)
 
 

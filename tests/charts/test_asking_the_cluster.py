@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from slipway.operator.reconciling.platform import KEDA, KSERVE
-from support import asked_by_helm
-from support.charts import Refused, notes, rendered
-from support.kube import Object
+from support.builders.objects import Object
+from support.charts.helm import Refused, notes, rendered
+from support.fakes import helm_lookups
 
 TYPES = (
     "slipway.dev/v1alpha1/LLMDeployment",
@@ -40,7 +40,7 @@ def keda(namespace: str = "keda", image: str = "ghcr.io/kedacore/keda:2.21.0", v
 
 
 def told(folder: Path, objects: Sequence[Object], values: dict[str, Any] | None = None) -> str:
-    with asked_by_helm.cluster(folder, objects) as kubeconfig:
+    with helm_lookups.served(folder, objects) as kubeconfig:
         asking = {"dry_run": "server", "kubeconfig": str(kubeconfig), "api_versions": ",".join(TYPES)}
         return notes(values, **asking)
 
@@ -105,8 +105,8 @@ def test_of_a_keda_that_tells_no_version_it_is_said_which_it_has_to_be(tmp_path:
 
 def test_a_second_release_is_refused_with_the_way_out(tmp_path: Path) -> None:
     where = {"meta.helm.sh/release-name": "first", "meta.helm.sh/release-namespace": "llm"}
-    role = {**asked_by_helm.VIEW, "metadata": {"name": "slipway-operator", "annotations": where}}
-    with pytest.raises(Refused) as refused, asked_by_helm.cluster(tmp_path, [role]) as kubeconfig:
+    role = {**helm_lookups.VIEW, "metadata": {"name": "slipway-operator", "annotations": where}}
+    with pytest.raises(Refused) as refused, helm_lookups.served(tmp_path, [role]) as kubeconfig:
         rendered("slipway", dry_run="server", kubeconfig=str(kubeconfig), api_versions=",".join(TYPES))
     said = str(refused.value)
     assert "Slipway is already installed in this cluster, as release first in namespace llm" in said

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 from slipway.api.names import RUNTIME_LABEL
-from support.charts import CHARTS, KUBERNETES, rendered, run, with_runtimes
-from support.documents import README, ROOT, blocks
-from support.kube import Object
+from support.builders.objects import Object
+from support.charts.helm import KUBERNETES, rendered, run, with_runtimes
+from support.repository import CHARTS, README, ROOT, blocks
 
 PAGES = (README, *sorted((ROOT / "docs").rglob("*.md")))
 INSTALL = (ROOT / "docs/install.md").read_text()

@@ -24,20 +24,20 @@ from slipway_devcluster import slipway
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.containerfiles import default_name
 from slipway_devcluster.slipway import LLAMACPP_IMAGE, OPERATOR_IMAGE
-from support import audit, other_runtimes
-from support.audit import Right
-from support.charts import manifests_of, name_of, rendered
-from support.kube import Object
-from support.rendered import ACCELERATORS, ROOT, RUNTIMES, SAMPLES, documents
-from support.settings import activator_settings, operator_settings
-from support.slipway_api import CRDS, POLICIES
+from support.builders.objects import Object
+from support.charts import third_party_runtimes
+from support.charts.helm import manifests_of, name_of, rendered
+from support.cluster import audit
+from support.cluster.audit import Right
+from support.programs.settings import activator_settings, operator_settings
+from support.repository import ACCELERATORS, CRDS, POLICIES, ROOT, RUNTIMES, SAMPLES, documents
 
 IDLE = 80 << 20  # bytes of the activator's memory before the first request: 71 MiB by `benchmarks/activator_memory.py`
 BEGUN_CALLS = 120 << 20  # and for calls to KEDA's port by other pods, at most (docs/security.md)
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
-EVERY_ENGINE = {"runtimes": {name: {"enabled": True} for name in other_runtimes.BY_ENGINE}}
+EVERY_ENGINE = {"runtimes": {name: {"enabled": True} for name in third_party_runtimes.BY_ENGINE}}
 DEV = {"images": {"tag": slipway.TAG}, **EVERY_ENGINE}
 OBJECTS = [*rendered("slipway-crds"), *rendered("slipway", DEV)]
 
@@ -122,7 +122,7 @@ def test_engines_of_others_come_if_they_are_asked_for_in_the_images_that_their_f
     assert not {*OTHER_RUNTIMES} & {name_of(thing) for thing in rendered("slipway")}
     ours = {"registry": "registry.example.com", "tag": "1.2"}
     brought = {name_of(thing): thing for thing in rendered("slipway", {"images": ours, **EVERY_ENGINE})}
-    for name, written in other_runtimes.BY_ENGINE.items():
+    for name, written in third_party_runtimes.BY_ENGINE.items():
         found = brought[f"slipway-{name}"]
         assert found["spec"]["annotations"] == written["spec"]["annotations"]
         [container], [as_written] = found["spec"]["containers"], written["spec"]["containers"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import subprocess
 
 import pytest
-from support.chart_values import BRANCHES, NOT_RECORDED, SCHEMAS, kinds
-from support.charts import kubeconform, text
-from support.openapi_schemas import kind_of
+from support.charts.helm import kubeconform, text
+from support.charts.openapi_schemas import kind_of
+from support.charts.values import BRANCHES, NOT_RECORDED, SCHEMAS, kinds
 
 LOCATION = f"{SCHEMAS}/{{{{ .Group }}}}_{{{{ .ResourceKind }}}}_{{{{ .ResourceAPIVersion }}}}.json"
 WRONG = """

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.chart_values import defaults, nested
-from support.charts import CHARTS, Refused, name_of, rendered
-from support.kube import Object
+from support.builders.objects import Object
+from support.charts.helm import Refused, name_of, rendered
+from support.charts.values import defaults, nested
+from support.repository import CHARTS
 
 Path_ = tuple[str, ...]
 ALL = ["slipway", "slipway-crds"]

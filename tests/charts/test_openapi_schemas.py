@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.openapi_schemas import GroupVersionKind, kind_of, schema_of
+from support.charts.openapi_schemas import GroupVersionKind, kind_of, schema_of
 
 POD = GroupVersionKind("", "v1", "Pod")
 DOCUMENT: Any = {

@@ -15,9 +15,10 @@ from slipway_devcluster.builds import ensure_built
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.platform import KEDA_TAG, KSERVE_VALUES
 from slipway_devcluster.progress import Steps
-from support.charts import CHARTS, KUBERNETES, Refused, rendered, run
-from support.kube import Object
-from support.release_secrets import LIMIT, kept
+from support.builders.objects import Object
+from support.charts.helm import KUBERNETES, Refused, rendered, run
+from support.charts.release_size import LIMIT, secret_size
+from support.repository import CHARTS
 
 PLATFORM = CHARTS / "slipway-platform"
 STORAGE = "serving.kserve.io/v1alpha1/ClusterStorageContainer"
@@ -89,7 +90,7 @@ def test_a_name_that_does_not_exist_is_refused(platform: Path) -> None:
 
 def test_what_helm_keeps_of_a_release_has_room(platform: Path) -> None:
     """With all of KServe's CRDs, and the same size again for KEDA's."""
-    assert kept(platform, WITH_TYPES) < LIMIT / 2
+    assert secret_size(platform, WITH_TYPES) < LIMIT / 2
 
 
 @pytest.mark.parametrize("name", ["slipway", "slipway-crds", "slipway-platform"])

@@ -17,8 +17,8 @@ from slipway_devcluster.progress import Steps
 from slipway_release import charts, manifests
 from slipway_release.charts import Chart
 from slipway_release.source import Source
-from support.charts import helm, manifests_of, name_of, rendered, with_runtimes
-from support.kube import Object
+from support.builders.objects import Object
+from support.charts.helm import helm, manifests_of, name_of, rendered, with_runtimes
 
 REGISTRY = "registry.example.com/llm"
 DIGESTS = {

@@ -13,11 +13,11 @@ from slipway.kube.watch import Watch
 from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD
 from slipway.operator.installation import Installation
 from slipway.operator.reconciling.watches import watches
-from support import audit
-from support.audit import Right
-from support.charts import rendered
-from support.kube import Object
-from support.settings import activator_settings, operator_settings
+from support.builders.objects import Object
+from support.charts.helm import rendered
+from support.cluster import audit
+from support.cluster.audit import Right
+from support.programs.settings import activator_settings, operator_settings
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 HOME, KSERVE, KEDA = "slipway-system", "kserve", "keda"

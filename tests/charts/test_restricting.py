@@ -9,9 +9,8 @@ import pytest
 import yaml
 from slipway.api import names
 from slipway.api.pod import PodSpecExtras
-from support.charts import Refused, rendered
-from support.rendered import documents
-from support.slipway_api import POLICIES, rows
+from support.charts.helm import Refused, rendered
+from support.repository import POLICIES, documents, rows
 
 POLICY, *_ = yaml.safe_load_all((POLICIES / "restricted.yaml").read_text())
 KINDS = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")

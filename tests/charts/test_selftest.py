@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from slipway.objects.kinds import DEPLOYMENT, SCALED_OBJECT
 from slipway.selftest.checks import name_of
-from support import audit
-from support.audit import Right
-from support.charts import notes, rendered
-from support.kube import Object
-from support.settings import selftest_settings
+from support.builders.objects import Object
+from support.charts.helm import notes, rendered
+from support.cluster import audit
+from support.cluster.audit import Right
+from support.programs.settings import selftest_settings
 
 NAME = "slipway-selftest"
 TWO = {"activator": {"names": ["slipway-activator", "other"]}}

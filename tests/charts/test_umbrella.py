@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from support.charts import CHARTS, Refused, rendered
+from support.charts.helm import Refused, rendered
+from support.repository import CHARTS
 
 OF_ALL = {"imageRegistry": "registry.example.com", "kserve": True}
 each_chart = pytest.mark.parametrize("chart", ["slipway", "slipway-crds", "slipway-platform"])

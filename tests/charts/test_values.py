@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.chart_values import DIGEST, defaults, nested
-from support.charts import CHARTS, name_of, rendered
-from support.kube import Object
+from support.builders.objects import Object
+from support.charts.helm import name_of, rendered
+from support.charts.values import DIGEST, defaults, nested
+from support.repository import CHARTS
 
 Path_ = tuple[str, ...]
 

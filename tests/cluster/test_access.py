@@ -7,16 +7,17 @@ import base64
 import pytest
 import yaml
 from slipway_devcluster.cluster import Cluster
-from support.kube import Kube, Object
-from support.rendered import SAMPLES
-from support.zero_scene import FRIEND, OURS, is_answered, scene, until
+from support.cluster import Kube, Object
+from support.cluster.model_at_zero import FRIEND, OURS, is_answered, model_at_zero
+from support.repository import SAMPLES
+from support.waiting import until
 
 ALICE, BOB = "sk-alice-1234", "sk-bob-12345"
 
 
 async def test_only_pods_that_are_named_wake_a_model(operator_pods: Cluster, neighbour_kube: Kube) -> None:
     allowed = {"allowFrom": [{"podSelector": {"matchLabels": FRIEND}}]}
-    async with scene(neighbour_kube, access=allowed) as asked:
+    async with model_at_zero(neighbour_kube, access=allowed) as asked:
         assert await asked.ask() == (403, "not_allowed_from_here")
         assert await asked.ask(within=asked.other, labels=FRIEND) == (403, "not_allowed_from_here")
         past_the_service = await asked.activators_port()
@@ -33,7 +34,7 @@ async def test_a_namespace_is_named_by_labels_that_its_tenants_do_not_give_it(
     selector = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
     among = {"matchLabels": {"team": "blue"}}
     peers = [{"namespaceSelector": among}, {"namespaceSelector": selector, "podSelector": {"matchLabels": FRIEND}}]
-    async with scene(neighbour_kube, access={"allowFrom": peers}) as asked:
+    async with model_at_zero(neighbour_kube, access={"allowFrom": peers}) as asked:
         assert await asked.ask(within=asked.other, labels={"team": "blue"}) == (403, "not_allowed_from_here")
         await asked.other.run("label", "namespace", asked.other.namespace, "team=blue")
         await until(lambda: is_answered(asked.ask("GET /health", within=asked.other), 200))
@@ -50,7 +51,7 @@ async def test_a_key_that_is_rotated_while_the_model_sleeps_counts_within_second
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     await neighbour_kube.apply(secret(alice=ALICE))
-    async with scene(neighbour_kube, access={"apiKeysSecret": "api-keys"}) as asked:
+    async with model_at_zero(neighbour_kube, access={"apiKeysSecret": "api-keys"}) as asked:
         await neighbour_kube.wait_for("llmdeployment", "gemma", lambda it: "keys-at-zero" in said(it))
         for each in yaml.safe_load_all((SAMPLES / "keys-at-zero.yaml").read_text()):
             await neighbour_kube.apply(each)
@@ -78,6 +79,6 @@ LOOKED_AT = [
 async def test_nobody_wakes_a_model_by_looking_at_it(
     operator_pods: Cluster, neighbour_kube: Kube, line: str, status: int, code: str
 ) -> None:
-    async with scene(neighbour_kube) as asked:
+    async with model_at_zero(neighbour_kube) as asked:
         assert await asked.ask(line) == (status, code)
         await asked.own.never("pods", selector=OURS, seconds=3)

@@ -20,11 +20,8 @@ from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATI
 from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as NAMESPACE
-from support.access import FromTheNode
-from support.clusters import Settings
-from support.kube import Kube, Object, Predicate
-from support.slipway_api import llmdeployment, merged
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import llmdeployment, merged
+from support.cluster import FromTheNode, Kube, Object, Predicate, Settings, folder_claimed
 
 NAME, PREDICTOR = "gemma", "gemma-predictor"
 OPERATOR_PODS = "app.kubernetes.io/name=slipway-operator"

@@ -14,10 +14,11 @@ import yaml
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import ACTIVATOR_GRPC_PORT
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from support import slipway_api
-from support.clusters import AnyCluster
-from support.kube import Kube, KubectlError, Object
-from support.slipway_api import LLMDEPLOYMENTS, ApiServer, acceleratorprofile, llmdeployment, merged, rows
+from support import repository
+from support.builders.llmdeployments import acceleratorprofile, llmdeployment, merged
+from support.cluster import AnyCluster, Kube, KubectlError, Object, admission, installation
+from support.cluster.admission import LLMDEPLOYMENTS, ApiServer
+from support.repository import rows
 
 PROFILES = "/apis/slipway.dev/v1alpha1/acceleratorprofiles"
 PATHS = {
@@ -31,7 +32,7 @@ PATHS = {
 def api(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Kube:
     """A cluster that knows our types. Most tests only ask what would happen, so they need no namespace of their own."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
-    asyncio.run(slipway_api.install(kube))
+    asyncio.run(installation.install_types(kube))
     return kube
 
 
@@ -43,8 +44,8 @@ def written(api: Kube, kube: Kube) -> Kube:
 
 @pytest.fixture(scope="module")
 def server(api: Kube) -> Iterator[ApiServer]:
-    with slipway_api.api_server(api) as server:
-        asyncio.run(slipway_api.policies_in_force(api, server))
+    with admission.api_server(api) as server:
+        asyncio.run(admission.policies_in_force(api, server))
         yield server
 
 
@@ -164,7 +165,7 @@ def test_a_restricted_namespace_has_keda_ask_no_scaler_but_slipways_by_its_one_a
 # --- what is right ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sample", slipway_api.samples(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("sample", repository.samples(), ids=lambda path: path.stem)
 def test_a_sample_is_accepted_without_a_warning(server: ApiServer, sample: Path) -> None:
     answer = server.would_create(LLMDEPLOYMENTS, yaml.safe_load(sample.read_text()))
     assert answer.accepted, answer.sentences
@@ -352,9 +353,9 @@ async def test_two_managers_can_each_own_an_adapter(written: Kube) -> None:
 
 
 async def test_installing_the_definitions_again_changes_nothing(api: Kube) -> None:
-    before = [await api.get("customresourcedefinition", name) for name in slipway_api.NAMES]
-    await slipway_api.install(api)
-    after = [await api.get("customresourcedefinition", name) for name in slipway_api.NAMES]
+    before = [await api.get("customresourcedefinition", name) for name in installation.DEFINITIONS]
+    await installation.install_types(api)
+    after = [await api.get("customresourcedefinition", name) for name in installation.DEFINITIONS]
     assert [thing["metadata"]["resourceVersion"] for thing in after] == [
         thing["metadata"]["resourceVersion"] for thing in before
     ]

@@ -12,11 +12,9 @@ from pathlib import Path
 import pytest
 from slipway.observing.causes import main_cause
 from slipway.observing.snapshot import Snapshot
-from support import worlds
-from support.clusters import AnyCluster
-from support.kube import Kube, WaitedInVainError
-from support.namespaces import own_namespace
-from support.provocations import PROVOCATIONS, Provocation
+from support.builders import recorded_worlds
+from support.cluster import AnyCluster, Kube, WaitedInVainError, observed_worlds, own_namespace
+from support.faults.pod_failures import POD_FAILURES, PodFailure
 
 FIXTURES = Path(__file__).parents[1] / "unit" / "observing" / "fixtures"
 pytestmark = pytest.mark.slow  # test_operator_causes.py has the same in quick, read off a status
@@ -37,13 +35,13 @@ def outcomes(
     """What came of each provocation that a chosen test asks for, each in a namespace of its own."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
     chosen = [item.callspec.params.get("provocation") for item in request.session.items if hasattr(item, "callspec")]
-    return asyncio.run(provoke_all([each for each in PROVOCATIONS if each in chosen], kube, python_image))
+    return asyncio.run(provoke_all([each for each in POD_FAILURES if each in chosen], kube, python_image))
 
 
-async def provoke_all(provocations: list[Provocation], kube: Kube, image: str) -> Outcomes:
+async def provoke_all(provocations: list[PodFailure], kube: Kube, image: str) -> Outcomes:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def outcome(provocation: Provocation) -> Snapshot | WaitedInVainError:
+    async def outcome(provocation: PodFailure) -> Snapshot | WaitedInVainError:
         async with slots, own_namespace(kube) as inside:
             try:
                 return await provoke(provocation, inside, image)
@@ -54,7 +52,7 @@ async def provoke_all(provocations: list[Provocation], kube: Kube, image: str) -
     return dict(zip((each.name for each in provocations), found, strict=True))
 
 
-async def provoke(provocation: Provocation, kube: Kube, image: str) -> Snapshot:
+async def provoke(provocation: PodFailure, kube: Kube, image: str) -> Snapshot:
     """The first world off which the cause is read as it should be."""
 
     def is_read_off(world: Snapshot) -> bool:
@@ -62,13 +60,13 @@ async def provoke(provocation: Provocation, kube: Kube, image: str) -> Snapshot:
         return cause is not None and provocation.describes(cause)
 
     await kube.apply(*provocation.objects(image))
-    return await worlds.until(kube, is_read_off, timeout=provocation.timeout)
+    return await observed_worlds.until(kube, is_read_off, timeout=provocation.timeout)
 
 
-@pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
-def test_the_cause_is_read_off_the_cluster(outcomes: Outcomes, provocation: Provocation) -> None:
+@pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
+def test_the_cause_is_read_off_the_cluster(outcomes: Outcomes, provocation: PodFailure) -> None:
     outcome = outcomes[provocation.name]
     if isinstance(outcome, WaitedInVainError):
         raise outcome
     if os.environ.get("RECORD_CAUSES"):
-        worlds.save(outcome, FIXTURES / f"{provocation.name}.json")
+        recorded_worlds.save(outcome, FIXTURES / f"{provocation.name}.json")

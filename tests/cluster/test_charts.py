@@ -16,16 +16,13 @@ from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME
 from slipway_devcluster.errors import Refusal
-from support import objects
-from support.access import FromTheNode
-from support.chart_values import BRANCHES
-from support.charts import CHARTS, text
-from support.clusters import Settings
-from support.kube import Kube, Object
-from support.namespaces import own_namespace
-from support.releases import PROGRAMS, RELEASE, helm, rolled_out, with_values
-from support.rendered import ROOT, gemma
-from support.volumes import folder_claimed
+from support.builders import objects
+from support.builders.llmdeployments import gemma
+from support.charts.helm import text
+from support.charts.values import BRANCHES
+from support.cluster import FromTheNode, Kube, Object, Settings, folder_claimed, own_namespace
+from support.cluster.releases import PROGRAMS, RELEASE, helm, rolled_out, with_values
+from support.repository import CHARTS, ROOT
 
 CHART = str(CHARTS / "slipway")
 SERVICE_MONITOR = Kind("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")

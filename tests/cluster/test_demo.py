@@ -9,8 +9,8 @@ from contextlib import redirect_stdout
 import pytest
 from slipway_devcluster import demo
 from slipway_devcluster.cluster import Cluster
-from support import charts
-from support.clusters import Settings
+from support.charts import helm
+from support.cluster import Settings
 
 SOON = '{"spec": {"scaling": {"idleAfter": "10s"}}}'
 
@@ -33,7 +33,7 @@ def pods(cluster: Cluster) -> str:
 def test_the_api_server_finds_no_mistake_in_what_is_installed(operator_pods: Cluster) -> None:
     strictly = ["--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"]
     for chart in ("slipway-crds", "slipway"):
-        operator_pods.run_kubectl(["apply", *strictly, "--filename=-"], charts.text(chart).encode())
+        operator_pods.run_kubectl(["apply", *strictly, "--filename=-"], helm.text(chart).encode())
 
 
 def test_a_person_sees_the_model_asleep_and_in_the_end_asleep_again(story: list[str]) -> None:

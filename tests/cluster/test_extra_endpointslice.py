@@ -4,17 +4,15 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from support import objects
-from support.access import ServiceAccess
-from support.kube import Kube, is_ready
-from support.tester import ServerHere
-from support.web import until_answers, until_only
+from support.builders import objects
+from support.cluster import Kube, ReachableServer, ServiceAccess, is_ready
+from support.cluster.services import until_answers, until_only
 
 HELD, POD = "held by the tester", "web"
 
 
 @pytest.fixture
-async def service(kube: Kube, tester: ServerHere) -> AsyncIterator[str]:
+async def service(kube: Kube, tester: ReachableServer) -> AsyncIterator[str]:
     """A Service that selects pods which are not there, and has the extra slice."""
 
     async def hold(_: web.Request) -> web.Response:

@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 from slipway_devcluster.addresses import NODE_NAME
-from support import objects
-from support.clusters import AnyCluster
-from support.kube import Kube
-from support.pods import is_running, run_to_end, why_unschedulable
+from support.builders import objects
+from support.cluster import AnyCluster, Kube
+from support.cluster.pods import is_running, run_to_end, why_unschedulable
 
 TOLERATION = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
 H100, A100, L4 = "NVIDIA-H100-80GB-HBM3", "NVIDIA-A100-SXM4-80GB", "NVIDIA-L4"

@@ -9,11 +9,12 @@ import pytest
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import OPERATOR_IMAGE
-from support import objects
-from support.kube import Kube, Object, is_ready
-from support.pods import run_to_end
-from support.slipway_api import llmdeployment
-from support.zero_scene import Scene, is_answered, scene, until
+from support.builders import objects
+from support.builders.llmdeployments import llmdeployment
+from support.cluster import Kube, Object, is_ready
+from support.cluster.model_at_zero import ModelAtZero, is_answered, model_at_zero
+from support.cluster.pods import run_to_end
+from support.waiting import until
 
 ACTIVATORS = "app.kubernetes.io/name=slipway-activator"
 TRAP, PORT = "trap", 8080
@@ -45,16 +46,18 @@ ready may hang up after the status line, which is no request."""
 
 
 @pytest.fixture
-async def between(operator_pods: Cluster, neighbour_kube: Kube) -> AsyncIterator[Scene]:
+async def between(operator_pods: Cluster, neighbour_kube: Kube) -> AsyncIterator[ModelAtZero]:
     """A model that sleeps; the namespace beside it is the tenant's."""
-    async with scene(neighbour_kube) as asked:
+    async with model_at_zero(neighbour_kube) as asked:
         yield asked
 
 
 @pytest.mark.parametrize(
     "when", ["while it is served", pytest.param("before a restart of the activators", marks=pytest.mark.slow)]
 )
-async def test_whatever_a_tenant_claims_requests_for_a_model_are_held_for_that_model(between: Scene, when: str) -> None:
+async def test_whatever_a_tenant_claims_requests_for_a_model_are_held_for_that_model(
+    between: ModelAtZero, when: str
+) -> None:
     address, _, port = (await between.activators_port()).rpartition(":")
     await between.other.apply(*claims(port=int(port), activator=address))
     await between.other.wait_for("pod", TRAP, is_ready)
@@ -75,7 +78,7 @@ CALLS = (
 )
 
 
-async def test_a_tenants_pod_is_told_nothing_on_kedas_port_whatever_it_calls_itself(between: Scene) -> None:
+async def test_a_tenants_pod_is_told_nothing_on_kedas_port_whatever_it_calls_itself(between: ModelAtZero) -> None:
     labels = {"app": "keda-operator", "app.kubernetes.io/name": "slipway-activator"}
     assert await answers_of_kedas_port(between, labels) == ["PERMISSION_DENIED"] * len(CALLS)
 
@@ -120,7 +123,7 @@ async def restart_activators(home: Kube) -> None:
     await until(are_new)
 
 
-async def answers_of_kedas_port(between: Scene, labels: dict[str, str]) -> list[str]:
+async def answers_of_kedas_port(between: ModelAtZero, labels: dict[str, str]) -> list[str]:
     """To a pod of the tenant's: the names of the errors, or what it is told."""
     program = f"""
 import grpc, json

@@ -4,11 +4,11 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-from support import load, objects
-from support.access import ServiceAccess
-from support.completions import Completion, complete
-from support.kube import Kube
-from support.web import reachable
+from support.builders import objects
+from support.cluster import Kube, ServiceAccess
+from support.cluster.services import reachable
+from support.load import concurrent
+from support.load.completions import Completion, complete
 
 SENSIBLE = re.compile(r"container|orchestrat|deploy|cluster|cloud|platform", re.IGNORECASE)
 
@@ -37,5 +37,5 @@ async def test_eight_requests_at_once_are_all_answered(gemma: str, access: Servi
         async def ask(number: int) -> Completion:
             return await complete(session, url, f"{number} and {number} is", max_tokens=16)
 
-        outcomes = await load.run(ask, requests=8, at_once=8)
+        outcomes = await concurrent.run(ask, requests=8, at_once=8)
     assert [outcome for outcome in outcomes if not outcome.answered] == []

@@ -5,10 +5,8 @@ import socket
 from contextlib import closing
 
 import pytest
-from support import host
-from support.clusters import AnyCluster, Neighbour
-from support.kube import Kube
-from support.pods import run_python
+from support.cluster import AnyCluster, Kube, Neighbour, host
+from support.cluster.pods import run_python
 
 NOWHERE = ("192.0.2.1", 80)  # kept for documentation: no machine has it
 PUBLIC_DNS = ("8.8.8.8", 53)
@@ -60,4 +58,4 @@ def test_a_cluster_changes_nothing_of_the_machines_network(neighbour: Neighbour)
 
 
 def test_a_cluster_mounts_nothing_on_the_machine(neighbour: Neighbour) -> None:
-    assert host.look(neighbour.cluster).mounts == neighbour.host_before.mounts
+    assert host.snapshot(neighbour.cluster).mounts == neighbour.host_before.mounts

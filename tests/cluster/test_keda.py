@@ -7,10 +7,9 @@ import pytest
 from slipway.activator.keda.scaler import serve
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
-from support import objects
-from support.everybody import EVERYBODY
-from support.kube import Kube, KubectlError, Object
-from support.tester import ServerHere
+from support.builders import objects
+from support.cluster import Kube, KubectlError, Object, ReachableServer
+from support.fakes.callers import ALLOW_EVERY_CALLER
 
 IDLE = ModelDemand(active=False, waiting=0, target_per_replica=1)
 
@@ -35,10 +34,10 @@ def replicas(deployment: Object) -> int:
 
 
 @pytest.fixture
-async def sleeper(kube: Kube, tester: ServerHere, python_image: str) -> AsyncIterator[Sleeper]:
+async def sleeper(kube: Kube, tester: ReachableServer, python_image: str) -> AsyncIterator[Sleeper]:
     demand, name = Demand(), ModelKey(kube.namespace, "sleeper")
     demand.report(name, IDLE)
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY) as own_port, tester.relay(own_port) as port:
+    async with serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER) as own_port, tester.relay(own_port) as port:
         scaled = objects.scaled_object(
             name.name,
             target="sleeper",

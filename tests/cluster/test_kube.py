@@ -19,9 +19,10 @@ from slipway.kube.watch import Watch
 from slipway.kube.watching import Watching
 from slipway.objects.kinds import CONFIG_MAP, NODE, POD_MONITOR, Kind
 from slipway.process.metrics import MetricsRegistry
-from support import chaos, objects, replica
-from support.clusters import AnyCluster, Neighbour
-from support.kube import Kube, Object
+from support.builders import objects
+from support.cluster import AnyCluster, Kube, Neighbour, Object
+from support.faults import components
+from support.programs import lease_candidate
 
 PATIENT = Patience(deadline=60)
 POD_MONITORS = "podmonitors.monitoring.coreos.com"
@@ -201,7 +202,7 @@ async def test_watches_go_on_after_the_api_server_was_killed(
 ) -> None:
     kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
     async with connected(kubeconfig) as client, following(client, CONFIG_MAP, NODE) as followed:
-        async with chaos.without(neighbour.cluster, "kube-apiserver", killed=True):
+        async with components.without(neighbour.cluster, "kube-apiserver", killed=True):
             await asyncio.sleep(seconds)
         patient = client.with_(patience=PATIENT)
         await patient.apply(config_map(namespace, "after"))
@@ -212,7 +213,7 @@ async def test_watches_go_on_after_the_api_server_was_killed(
 async def test_watches_go_on_after_etcd_hung(neighbour: Neighbour, neighbour_kube: Kube) -> None:
     kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
     async with connected(kubeconfig) as client, following(client, CONFIG_MAP, NODE) as followed:
-        async with chaos.paused(neighbour.cluster, "etcd"):
+        async with components.paused(neighbour.cluster, "etcd"):
             await asyncio.sleep(15)
         patient = client.with_(patience=PATIENT)
         await patient.apply(config_map(namespace, "after"))
@@ -223,38 +224,40 @@ async def test_watches_go_on_after_etcd_hung(neighbour: Neighbour, neighbour_kub
 
 
 @asynccontextmanager
-async def two_replicas(cluster: AnyCluster, namespace: str) -> AsyncGenerator[tuple[replica.Replica, replica.Replica]]:
+async def two_replicas(
+    cluster: AnyCluster, namespace: str
+) -> AsyncGenerator[tuple[lease_candidate.LeaseCandidate, lease_candidate.LeaseCandidate]]:
     """The first leads."""
     kubeconfig = cluster.kubeconfig
     if kubeconfig is None:
         pytest.skip("the replicas need the path of a kubeconfig")
-    async with replica.started(kubeconfig, namespace, "a") as first:
-        await first.says(replica.LEADS, within=15)
-        async with replica.started(kubeconfig, namespace, "b") as second:
+    async with lease_candidate.started(kubeconfig, namespace, "a") as first:
+        await first.says(lease_candidate.LEADS, within=15)
+        async with lease_candidate.started(kubeconfig, namespace, "b") as second:
             yield first, second
 
 
 async def test_the_standby_leads_within_5_seconds_after_sigterm(cluster: AnyCluster, namespace: str) -> None:
     async with two_replicas(cluster, namespace) as (leader, standby):
         leader.send(SIGTERM)
-        await standby.says(replica.LEADS, within=5)
+        await standby.says(lease_candidate.LEADS, within=5)
 
 
 @pytest.mark.slow
 async def test_the_standby_leads_within_20_seconds_after_sigkill(cluster: AnyCluster, namespace: str) -> None:
     async with two_replicas(cluster, namespace) as (leader, standby):
         leader.send(SIGKILL)
-        await standby.says(replica.LEADS, within=20)
+        await standby.says(lease_candidate.LEADS, within=20)
 
 
 @pytest.mark.slow
 async def test_a_leader_that_was_paused_writes_nothing_once_another_one_leads(cluster: AnyCluster, kube: Kube) -> None:
     async with two_replicas(cluster, kube.namespace) as (leader, standby):
         leader.send(SIGSTOP)
-        await standby.says(replica.LEADS, within=20)
+        await standby.says(lease_candidate.LEADS, within=20)
         async with writers_seen(kube) as writers:
             leader.send(SIGCONT)
-            await leader.says(replica.FOLLOWS, within=10)
+            await leader.says(lease_candidate.FOLLOWS, within=10)
             await asyncio.sleep(3)
     assert writers == {"b"}
 
@@ -265,7 +268,7 @@ async def writers_seen(kube: Kube) -> AsyncGenerator[set[str]]:
     writers, has_begun = set[str](), asyncio.Event()
 
     async def watch() -> None:
-        async with aclosing(kube.watch("configmap", name=replica.WRITTEN)) as events:
+        async with aclosing(kube.watch("configmap", name=lease_candidate.WRITTEN)) as events:
             async for event in events:
                 if writers or event.object["data"]["writer"] == "b":
                     writers.add(event.object["data"]["writer"])

@@ -9,8 +9,8 @@ import pytest
 from slipway_devcluster import builds, namespaces
 from slipway_devcluster.identity import identify
 from slipway_devcluster.namespaces import Namespaces
-from support import host
-from support.clusters import Settings
+from support.cluster import Settings, host
+from support.programs import processes
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_what_is_spawned_on_a_node_ends_with_it(node_program: Path, state: Path)
     made = make(node_program, state, lambda _: None)
     made.spawn(["sleep", "1000"], log=state / "log/sleep.log", env={})
 
-    seen_from_here = [pid for pid in host.tree(made.holder.pid) if pid not in (made.holder.pid, made.init.pid)]
+    seen_from_here = [pid for pid in processes.tree(made.holder.pid) if pid not in (made.holder.pid, made.init.pid)]
     assert len(seen_from_here) == 1
 
     made.destroy()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from support import objects
-from support.deployments import (
-    CHILDREN,
-    NAME,
-    at_zero,
+from support.builders import objects
+from support.builders.llmdeployments import CHILDREN, NAME, at_zero
+from support.cluster import (
+    Kube,
+    Object,
+    Predicate,
     children,
     conditions,
     created,
@@ -18,7 +19,6 @@ from support.deployments import (
     settled,
     until_settled,
 )
-from support.kube import Kube, Object, Predicate
 
 pytestmark = pytest.mark.usefixtures("slipway")
 

@@ -8,14 +8,12 @@ from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
-from support.access import ServiceAccess
-from support.completions import RefusedError, complete
-from support.custom_metrics import served
-from support.deployments import NAME, PREDICTOR, conditions, message, on_own_engine, own_runtime, settled
-from support.kube import Kube, Object, Predicate, condition_of
-from support.rendered import gemma
-from support.tester import ServerHere
-from support.web import reachable
+from support.builders.llmdeployments import NAME, PREDICTOR, gemma, on_own_engine, own_runtime
+from support.cluster import Kube, Object, Predicate, ReachableServer, ServiceAccess, condition_of, conditions, settled
+from support.cluster.custom_metrics import served
+from support.cluster.llmdeployments import message
+from support.cluster.services import reachable
+from support.load.completions import RefusedError, complete
 
 pytestmark = pytest.mark.usefixtures("slipway", "weights")
 
@@ -60,7 +58,7 @@ async def test_an_autoscaler_that_gets_no_metrics_is_told_with_what_it_lacks(kub
 @pytest.mark.slow
 @pytest.mark.timeout(420, func_only=True)
 async def test_replicas_follow_the_requests_in_flight(
-    kube: Kube, gemma_volume: None, access: ServiceAccess, tester: ServerHere
+    kube: Kube, gemma_volume: None, access: ServiceAccess, tester: ReachableServer
 ) -> None:
     """llama.cpp with the demo model; each request asks for more than it can write while the test lasts."""
     by_requests = BY_HPA | {"maxReplicas": 2, "target": {"inFlight": 1}}

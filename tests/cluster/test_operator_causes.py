@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.clusters import AnyCluster
-from support.deployments import NAME, OURS, conditions, on_own_engine, own_runtime, told
-from support.kube import Kube, Object, Predicate, WaitedInVainError
-from support.namespaces import own_namespace
-from support.nodes import ANYWHERE, tell
-from support.operator import Operator
-from support.troubles import SAYS_OF_SOURCE, TROUBLES, USUAL, Trouble
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import NAME, OURS, on_own_engine, own_runtime
+from support.cluster import (
+    AnyCluster,
+    Kube,
+    Object,
+    Operator,
+    Predicate,
+    WaitedInVainError,
+    conditions,
+    current_status,
+    folder_claimed,
+    own_namespace,
+)
+from support.cluster.nodes import ANYWHERE, set_ready
+from support.faults.model_failures import MODEL_FAILURES, SAYS_OF_SOURCE, USUAL, ModelFailure
 
 EVENTS = "events.v1.events.k8s.io"
 NO_MODEL = Path("/srv")
@@ -50,13 +57,13 @@ def outcomes(
 ) -> Outcomes:
     """What came of each trouble that a chosen test asks for, each in a namespace of its own."""
     chosen = [item.callspec.params.get("trouble") for item in request.session.items if hasattr(item, "callspec")]
-    return asyncio.run(make_all([each for each in TROUBLES if each in chosen], whole_cluster, python_image))
+    return asyncio.run(make_all([each for each in MODEL_FAILURES if each in chosen], whole_cluster, python_image))
 
 
-async def make_all(troubles: list[Trouble], kube: Kube, image: str) -> Outcomes:
+async def make_all(troubles: list[ModelFailure], kube: Kube, image: str) -> Outcomes:
     slots = asyncio.Semaphore(AT_ONCE)
 
-    async def outcome(trouble: Trouble) -> Outcome | WaitedInVainError:
+    async def outcome(trouble: ModelFailure) -> Outcome | WaitedInVainError:
         async with slots, own_namespace(kube) as inside, folder_claimed(inside, "weights", NO_MODEL):
             try:
                 return await make(trouble, inside, image)
@@ -67,29 +74,29 @@ async def make_all(troubles: list[Trouble], kube: Kube, image: str) -> Outcomes:
     return dict(zip((each.name for each in troubles), found, strict=True))
 
 
-async def make(trouble: Trouble, kube: Kube, image: str) -> Outcome:
+async def make(trouble: ModelFailure, kube: Kube, image: str) -> Outcome:
     """The first status, and the first event, that tell the cause."""
     await kube.apply(*trouble.objects(image))
     deployment = await kube.wait_for("llmdeployment", NAME, tells(trouble), timeout=trouble.timeout)
     return Outcome(deployment, await kube.wait_for_any(EVENTS, "", is_told_of(trouble)))
 
 
-def tells(trouble: Trouble) -> Predicate:
+def tells(trouble: ModelFailure) -> Predicate:
     """Whether the message names the cause, and the state is the one in which it is left."""
 
     def tells(thing: Object) -> bool:
-        message = str(told(thing).get("message", ""))
+        message = str(current_status(thing).get("message", ""))
         is_named = message.startswith(trouble.reason) and trouble.words in message
-        return is_named and told(thing)["state"] == trouble.state
+        return is_named and current_status(thing)["state"] == trouble.state
 
     return tells
 
 
-def is_told_of(trouble: Trouble) -> Predicate:
+def is_told_of(trouble: ModelFailure) -> Predicate:
     return lambda event: event["regarding"]["kind"] == "LLMDeployment" and event["reason"] == trouble.reason
 
 
-def outcome_of(trouble: Trouble, outcomes: Outcomes) -> Outcome:
+def outcome_of(trouble: ModelFailure, outcomes: Outcomes) -> Outcome:
     outcome = outcomes[trouble.name]
     if isinstance(outcome, WaitedInVainError):
         raise outcome
@@ -98,12 +105,15 @@ def outcome_of(trouble: Trouble, outcomes: Outcomes) -> Outcome:
 
 of_each_trouble = pytest.mark.parametrize(
     "trouble",
-    [pytest.param(each, marks=[pytest.mark.slow] if each.timeout > USUAL else [], id=each.name) for each in TROUBLES],
+    [
+        pytest.param(each, marks=[pytest.mark.slow] if each.timeout > USUAL else [], id=each.name)
+        for each in MODEL_FAILURES
+    ],
 )
 
 
 @of_each_trouble
-def test_the_status_tells_the_cause(outcomes: Outcomes, trouble: Trouble) -> None:
+def test_the_status_tells_the_cause(outcomes: Outcomes, trouble: ModelFailure) -> None:
     """Not ready, for this reason; and going on by itself only if waiting helps."""
     said = conditions(outcome_of(trouble, outcomes).deployment)
     assert said["Ready"] == ("False", trouble.reason)
@@ -113,7 +123,7 @@ def test_the_status_tells_the_cause(outcomes: Outcomes, trouble: Trouble) -> Non
 
 
 @of_each_trouble
-def test_the_cause_is_a_warning_among_the_events(outcomes: Outcomes, trouble: Trouble) -> None:
+def test_the_cause_is_a_warning_among_the_events(outcomes: Outcomes, trouble: ModelFailure) -> None:
     event = outcome_of(trouble, outcomes).event
     assert event["type"] == "Warning"
     assert event["note"].startswith(trouble.reason)
@@ -124,7 +134,7 @@ async def test_a_trouble_that_lasts_is_written_once(
     slipway: Operator, kube: Kube, weights: None, python_image: str
 ) -> None:
     """Though the kubelet tries again and again, and says so in other words each time."""
-    trouble = next(each for each in TROUBLES if each.name == "image-not-pulled")
+    trouble = next(each for each in MODEL_FAILURES if each.name == "image-not-pulled")
     version = (await make(trouble, kube, python_image)).deployment["metadata"]["resourceVersion"]
     await kube.wait_for_any("events", "", tries_again)
     await kube.never("llmdeployments", lambda thing: thing["metadata"]["resourceVersion"] != version, seconds=5)
@@ -148,8 +158,8 @@ async def test_a_node_that_is_not_ready_is_told_with_its_own_words(
     slipway: Operator, kube: Kube, node: str, weights: None
 ) -> None:
     await serving_on(kube, node)
-    await tell(kube, node, ready=False)
-    trouble = Trouble("", "NodeLost", f"Node {node} isn't ready: container runtime is down", is_final=False)
+    await set_ready(kube, node, ready=False)
+    trouble = ModelFailure("", "NodeLost", f"Node {node} isn't ready: container runtime is down", is_final=False)
     await kube.wait_for("llmdeployment", NAME, tells(trouble))
     await kube.wait_for_any(EVENTS, "", is_told_of(trouble))
 
@@ -157,6 +167,6 @@ async def test_a_node_that_is_not_ready_is_told_with_its_own_words(
 async def test_a_node_that_is_gone_is_told(slipway: Operator, kube: Kube, node: str, weights: None) -> None:
     await serving_on(kube, node)
     await kube.delete("node", node)
-    trouble = Trouble("", "NodeLost", f"Node {node} is gone", is_final=False)
+    trouble = ModelFailure("", "NodeLost", f"Node {node} is gone", is_final=False)
     await kube.wait_for("llmdeployment", NAME, tells(trouble))
     await kube.wait_for_any(EVENTS, "", is_told_of(trouble))

@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.deployments import (
-    NAME,
-    NEW_VERSION,
-    OURS,
-    PREDICTOR,
-    at_zero,
-    on_own_engine,
-    own_runtime,
-    settled,
-    told,
-    until_settled,
-)
-from support.kube import Kube, Object, Predicate
-from support.operator import Operator
+from support.builders.llmdeployments import NAME, NEW_VERSION, OURS, PREDICTOR, at_zero, on_own_engine, own_runtime
+from support.cluster import Kube, Object, Operator, Predicate, current_status, settled, until_settled
 
 pytestmark = pytest.mark.usefixtures("slipway")
 
@@ -80,7 +68,7 @@ async def test_a_rollout_is_told_as_one(kube: Kube, weights: None, slipway: Oper
     await settled(kube, on_own_engine(), "Serving")
     pods = await pod_uids(kube)
     said = len(slipway.log.lines)
-    async with kube.passing("llmdeployment", NAME, lambda thing: told(thing).get("state") == "Updating"):
+    async with kube.passing("llmdeployment", NAME, lambda thing: current_status(thing).get("state") == "Updating"):
         await kube.patch("llmdeployment", NAME, NEW_VERSION)
     after = await until_settled(kube, state="Serving")
     assert after["status"]["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}

@@ -7,21 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
-from support.clusters import AnyCluster
-from support.deployments import (
-    CHILDREN,
-    MADE,
-    NAME,
-    OURS,
-    PREDICTOR,
-    at_zero,
-    children,
-    on_own_engine,
-    own_runtime,
-    settled,
-)
-from support.kube import Kube, Object
-from support.operator import Operator
+from support.builders.llmdeployments import CHILDREN, MADE, NAME, OURS, PREDICTOR, at_zero, on_own_engine, own_runtime
+from support.cluster import AnyCluster, Kube, Object, Operator, children, settled
 
 
 async def test_all_that_was_made_goes_with_the_deployment(slipway: Operator, kube: Kube, weights: None) -> None:

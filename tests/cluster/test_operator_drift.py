@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.deployments import CHILDREN, NAME, at_zero, on_own_engine, own_runtime, settled
-from support.kube import Kube, Object, Predicate
-from support.operator import Operator
+from support.builders.llmdeployments import CHILDREN, NAME, at_zero, on_own_engine, own_runtime
+from support.cluster import Kube, Object, Operator, Predicate, settled
 
 BY_HAND: dict[str, tuple[Object, Predicate]] = {
     "service": (

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from support import operator
-from support.clusters import AnyCluster
-from support.deployments import NAME, at_zero, children, created, events, settled, until_alone, until_settled, versions
-from support.kube import Kube
-from support.operator import Operator
+from support.builders.llmdeployments import NAME, at_zero
+from support.cluster import AnyCluster, Kube, Operator, children, created, events, settled, until_settled
+from support.cluster.llmdeployments import until_alone, versions
+from support.programs import operator
 
 pytestmark = pytest.mark.usefixtures("whole_cluster")
 

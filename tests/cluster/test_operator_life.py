@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from support import operator
-from support.access import ServiceAccess
-from support.clusters import AnyCluster
-from support.completions import complete
-from support.deployments import (
-    CHILDREN,
-    NAME,
-    OURS,
-    PREDICTOR,
-    at_zero,
+from support.builders.llmdeployments import CHILDREN, NAME, OURS, PREDICTOR, at_zero, gemma, on_own_engine, own_runtime
+from support.cluster import (
+    AnyCluster,
+    Kube,
+    Operator,
+    Predicate,
+    ServiceAccess,
     children,
     conditions,
     created,
+    current_status,
     events,
-    on_own_engine,
-    own_runtime,
     settled,
-    told,
-    until_alone,
     until_settled,
-    versions,
 )
-from support.kube import Kube, Predicate
-from support.operator import Operator
-from support.rendered import gemma
-from support.web import reachable
+from support.cluster.llmdeployments import until_alone, versions
+from support.cluster.services import reachable
+from support.load.completions import complete
+from support.programs import operator
 
 # --- what is made ----------------------------------------------------------------------------------------------------
 
@@ -45,7 +38,7 @@ async def test_everything_that_is_made_for_a_deployment_belongs_to_it(slipway: O
 async def test_gemma_answers_at_the_url_that_its_status_tells(
     slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
-    serving = told(await settled(kube, gemma(min_replicas=1), "Serving", timeout=120))
+    serving = current_status(await settled(kube, gemma(min_replicas=1), "Serving", timeout=120))
     assert serving["url"] == f"http://gemma.{kube.namespace}.svc"
     assert serving["message"] == "1 replica answers."
     assert serving["replicas"] == {"desired": 1, "ready": 1, "warmingUp": 0}

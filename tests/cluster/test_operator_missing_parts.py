@@ -9,24 +9,24 @@ from contextlib import asynccontextmanager
 
 import pytest
 from slipway.objects.kinds import INFERENCE_SERVICE, POD_MONITOR, SCALED_OBJECT, Kind
-from support import installed, objects, operator, slipway_api
-from support.clusters import Neighbour
-from support.deployments import (
-    NAME,
-    OWN_ENGINE,
-    at_zero,
+from support import repository
+from support.builders import llmdeployments, objects
+from support.builders.llmdeployments import NAME, OWN_ENGINE, at_zero, on_own_engine, own_runtime
+from support.cluster import (
+    Kube,
+    Neighbour,
+    Object,
+    Operator,
     children,
     conditions,
     created,
+    installation,
     is_stalled,
-    message,
-    on_own_engine,
-    own_runtime,
     settled,
     until_settled,
 )
-from support.kube import Kube, Object
-from support.operator import Operator
+from support.cluster.llmdeployments import message
+from support.programs import operator
 
 # --- what somebody has yet to write ----------------------------------------------------------------------------------
 
@@ -46,7 +46,7 @@ async def test_a_profile_that_nobody_made_is_waited_for(slipway: Operator, kube:
     words = f"{profile}: there is no AcceleratorProfile of this name"
     await kube.wait_for("llmdeployment", NAME, is_stalled("ProfileMissing", words))
     spec = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "1Gi"}
-    await kube.apply(slipway_api.acceleratorprofile(profile, spec))
+    await kube.apply(llmdeployments.acceleratorprofile(profile, spec))
     try:
         idle = await until_settled(kube)
     finally:
@@ -80,7 +80,7 @@ def beside(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> It
     """The operator of a cluster whose kinds may come and go."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
-    asyncio.run(installed.install(kube, "of no use here"))
+    asyncio.run(installation.install(kube, "of no use here"))
     with operator.running(neighbour.cluster.kubeconfig) as slipway:
         yield slipway
 
@@ -161,10 +161,10 @@ async def test_a_pod_monitor_is_made_as_soon_as_the_cluster_knows_the_kind(
 @pytest.fixture
 async def lenient(neighbour_kube: Kube) -> AsyncIterator[Kube]:
     """A cluster that takes any spec."""
-    strict = await neighbour_kube.get("customresourcedefinition", slipway_api.NAMES[0])
+    strict = await neighbour_kube.get("customresourcedefinition", installation.DEFINITIONS[0])
     await neighbour_kube.run("replace", "--filename=-", stdin=json.dumps(relaxed(strict)))
     yield neighbour_kube
-    await neighbour_kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(slipway_api.CRDS))
+    await neighbour_kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(repository.CRDS))
 
 
 async def test_an_object_that_can_not_be_read_is_told_and_the_others_go_on(beside: Operator, lenient: Kube) -> None:

@@ -11,13 +11,22 @@ from slipway.activator.keda.scaler import serve
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
 from slipway.api.names import ACTIVATOR_LABEL, ACTIVATOR_SERVICE, SERVICE_LABEL
-from support.clusters import AnyCluster
-from support.deployments import NAME, at_zero, conditions, is_in, is_stalled, told, until_settled
-from support.everybody import EVERYBODY
-from support.kube import Kube, Object, Predicate
-from support.operator import NAMESPACE as HOME
-from support.operator import Operator
-from support.tester import ServerHere
+from support.builders.llmdeployments import NAME, at_zero
+from support.cluster import (
+    AnyCluster,
+    Kube,
+    Object,
+    Operator,
+    Predicate,
+    ReachableServer,
+    conditions,
+    current_status,
+    is_stalled,
+    until_settled,
+)
+from support.cluster.llmdeployments import is_in
+from support.fakes.callers import ALLOW_EVERY_CALLER
+from support.programs.operator import NAMESPACE as HOME
 
 WITHIN_SECONDS = 30.0
 KSERVE, KEDA = ("kserve", "kserve-controller-manager"), ("keda", "keda-operator")
@@ -34,7 +43,7 @@ def because_of(reason: str, words: str = "") -> Predicate:
 
     def is_so(thing: Object) -> bool:
         said = conditions(thing)
-        return said.get("Ready") == ("False", reason) and words in str(told(thing).get("message"))
+        return said.get("Ready") == ("False", reason) and words in str(current_status(thing).get("message"))
 
     return is_so
 
@@ -133,16 +142,16 @@ async def asked_at(kube: Kube, address: str, port: int) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def answering(tester: ServerHere, namespace: str) -> AsyncGenerator[int]:
+async def answering(tester: ReachableServer, namespace: str) -> AsyncGenerator[int]:
     """The port at which KEDA is told that nobody wants the model."""
     demand = Demand()
     demand.report(ModelKey(namespace, NAME), ModelDemand(active=False, waiting=0, target_per_replica=1))
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY) as own_port, tester.relay(own_port) as port:
+    async with serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER) as own_port, tester.relay(own_port) as port:
         yield port
 
 
 @pytest.fixture
-async def activator(slipway: Operator, whole_cluster: Kube, kube: Kube, tester: ServerHere) -> AsyncIterator[None]:
+async def activator(slipway: Operator, whole_cluster: Kube, kube: Kube, tester: ReachableServer) -> AsyncIterator[None]:
     async with answering(tester, kube.namespace) as port, asked_at(whole_cluster, tester.address, port):
         yield
 
@@ -167,7 +176,7 @@ NOBODY_LISTENS = 1  # a port
 
 @pytest.mark.slow
 async def test_a_model_that_keda_could_never_ask_for_says_so_and_is_well_when_it_can(
-    slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ServerHere
+    slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ReachableServer
 ) -> None:
     async with asked_at(whole_cluster, tester.address, NOBODY_LISTENS):
         await kube.apply(at_zero())
@@ -179,7 +188,7 @@ async def test_a_model_that_keda_could_never_ask_for_says_so_and_is_well_when_it
 
 @pytest.mark.slow
 async def test_a_model_that_keda_can_not_ask_for_any_more_says_so(
-    slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ServerHere
+    slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ReachableServer
 ) -> None:
     async with AsyncExitStack() as to_the_end:
         async with answering(tester, kube.namespace) as port:
@@ -194,7 +203,7 @@ async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Oper
     await kube.apply(at_zero(model={"uri": "pvc://absent/llama"}))
     words = "spec.model.uri names PersistentVolumeClaim absent, which doesn't exist"
     stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
-    assert told(stalled)["state"] == "Failed"
+    assert current_status(stalled)["state"] == "Failed"
     claimed = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     await kube.apply(
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "absent"}, "spec": claimed}

@@ -8,20 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.clusters import AnyCluster
-from support.deployments import (
-    NAME,
-    NEW_VERSION,
-    OURS,
-    PREDICTOR,
-    on_own_engine,
-    own_runtime,
-    settled,
-    told,
-    until_settled,
-)
-from support.kube import Kube, Object
-from support.operator import Operator
+from support.builders.llmdeployments import NAME, NEW_VERSION, OURS, PREDICTOR, on_own_engine, own_runtime
+from support.cluster import AnyCluster, Kube, Object, Operator, current_status, settled, until_settled
 
 pytestmark = pytest.mark.usefixtures("slipway", "weights")
 
@@ -74,4 +62,4 @@ async def test_of_several_without_one_to_spare_one_at_a_time_goes_first(kube: Ku
 
 
 def says(words: str) -> Any:
-    return lambda thing: any(words in sentence for sentence in told(thing).get("plan", {}).get("why", []))
+    return lambda thing: any(words in sentence for sentence in current_status(thing).get("plan", {}).get("why", []))

@@ -16,16 +16,13 @@ import pytest
 from slipway.contract.engines import OTHER_RUNTIMES
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.slipway import OPERATOR_IMAGE
-from support import other_engine
-from support.access import FromTheNode
-from support.kube import Kube, Object, is_ready
-from support.namespaces import own_namespace
-from support.other_engine import ENGINES
-from support.other_runtimes import BY_ENGINE, container_of
-from support.rendered import strictly_applied
-from support.sleepers import until
-from support.slipway_api import llmdeployment
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import llmdeployment
+from support.charts.third_party_runtimes import BY_ENGINE, container_of
+from support.cluster import FromTheNode, Kube, Object, folder_claimed, is_ready, own_namespace
+from support.cluster.rendering import strictly_applied
+from support.fakes import third_party_engine
+from support.fakes.third_party_engine import ENGINES
+from support.waiting import until
 
 CLAIM, PROGRAM, FOLDER = "weights", "scripted", "/scripted"
 LOADS_FOR = 3  # seconds
@@ -166,7 +163,7 @@ class Life:
 
 
 def program() -> Object:
-    text = Path(other_engine.__file__).read_text()
+    text = Path(third_party_engine.__file__).read_text()
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": PROGRAM}, "data": {"engine.py": text}}
 
 

@@ -24,8 +24,9 @@ from slipway_devcluster.containerfiles import build_image
 from slipway_devcluster.slipway import ACTIVATOR, LLAMACPP_IMAGE, OPERATOR, OPERATOR_IMAGE
 from slipway_release import making, publishing
 from slipway_release.source import Release, look
-from support.clusters import AnyCluster, Settings, own_devcluster
-from support.documents import README, ROOT, commands
+from support.cluster import AnyCluster, Settings
+from support.cluster.clusters import own_devcluster
+from support.repository import README, ROOT, commands
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900, func_only=True)]
 

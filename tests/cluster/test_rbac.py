@@ -9,14 +9,15 @@ from datetime import UTC, datetime
 import pytest
 from slipway.objects.kinds import POD_MONITOR
 from slipway_devcluster.cluster import Cluster
-from support import audit, chaos, objects
-from support.asking_pods import NOT_ANSWERED, ask
-from support.audit import Request, Right
-from support.charts import rendered
-from support.kube import Kube, KubectlError, Object, Predicate
-from support.namespaces import own_namespace
-from support.releases import KEEPS_NO_OLD_RUNTIME, with_values
-from support.rendered import RUNTIMES, documents, gemma
+from support.builders import objects
+from support.builders.llmdeployments import gemma
+from support.charts.helm import rendered
+from support.cluster import Kube, KubectlError, Object, Predicate, audit, own_namespace
+from support.cluster.audit import Request, Right
+from support.cluster.client_pods import NOT_ANSWERED, request_from_pod
+from support.cluster.releases import KEEPS_NO_OLD_RUNTIME, with_values
+from support.faults import components
+from support.repository import RUNTIMES, documents
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 LEFT = {
@@ -118,13 +119,13 @@ async def be_asked(kube: Kube) -> None:
     async with asyncio.timeout(60):
         while answer[0] not in (200, 503) or answer[1] == "caller_unknown":
             await asyncio.sleep(0.5)
-            answer = await ask(kube, f"http://gemma.{kube.namespace}.svc", "GET /health")
+            answer = await request_from_pod(kube, f"http://gemma.{kube.namespace}.svc", "GET /health")
 
 
 async def replace(cluster: Cluster, kube: Kube) -> None:
     """While nobody collects garbage, so that it has to do so itself."""
     before = {kind: uid(await kube.get(kind, name)) for kind, name in LEFT.items()}
-    async with chaos.without(cluster, "kube-controller-manager"):
+    async with components.without(cluster, "kube-controller-manager"):
         await kube.delete("llmdeployment", "gemma", wait=True)
         await kube.apply(model())
         for kind, name in LEFT.items():

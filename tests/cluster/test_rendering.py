@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from support import installed, rendered, slipway_api
-from support.access import ServiceAccess
-from support.clusters import AnyCluster
-from support.completions import complete
-from support.kube import Kube, Object, is_ready
-from support.pods import is_running
-from support.rendered import ACCELERATORS, carry_out, documents, gemma, strictly_applied
-from support.web import reachable
+from support.builders import llmdeployments
+from support.builders.llmdeployments import gemma
+from support.cluster import AnyCluster, Kube, Object, ServiceAccess, installation, is_ready, rendering
+from support.cluster.pods import is_running
+from support.cluster.rendering import reconcile_once, strictly_applied
+from support.cluster.services import reachable
+from support.load.completions import complete
+from support.repository import ACCELERATORS, documents
 
 CLASS = "serving.kserve.io/autoscalerClass"
 PREDICTOR = "gemma-predictor"
@@ -24,7 +24,7 @@ OURS = "slipway.dev/llmdeployment=gemma"
 def types_and_runtimes(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The types and the runtimes, as Slipway's chart would install them."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
-    asyncio.run(installed.install(kube, llamacpp_image))
+    asyncio.run(installation.install(kube, llamacpp_image))
 
 
 async def create(kube: Kube, wanted: Object) -> str:
@@ -47,7 +47,7 @@ async def test_gemma_is_served_under_the_name_of_the_deployment(
     kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
     name = await create(kube, gemma(min_replicas=1))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     await kube.wait_for_any("pods", OURS, is_ready, timeout=120)
     url = await reachable(access, "gemma")
     async with access.session() as session:
@@ -58,11 +58,11 @@ async def test_gemma_is_served_under_the_name_of_the_deployment(
 async def test_at_zero_no_pod_ever_starts_and_replicas_are_left_to_others(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
     async with kube.recording("pods") as pods:
-        assert (await carry_out(kube, name)).replicas is None
+        assert (await reconcile_once(kube, name)).replicas is None
         await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 0)
-        assert (await carry_out(kube, name)).replicas is not None
+        assert (await reconcile_once(kube, name)).replicas is not None
         await kube.wait_for("deployment", PREDICTOR, is_external)
-        await carry_out(kube, name)
+        await reconcile_once(kube, name)
         await kube.never("pods", seconds=3)
     assert pods == []
     await kube.scale("deployment", PREDICTOR, 1)
@@ -71,16 +71,16 @@ async def test_at_zero_no_pod_ever_starts_and_replicas_are_left_to_others(kube: 
 
 async def test_a_deployment_begins_with_as_many_replicas_as_it_should_keep(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=2, scaling={"minReplicas": 2, "maxReplicas": 2}))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 2)
 
 
 async def test_applying_it_again_changes_nothing(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=1))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     await kube.wait_for_condition("inferenceservice", name, "Ready", timeout=120)
     before = await versions(kube, name)
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     assert await versions(kube, name) == before
 
 
@@ -96,28 +96,28 @@ async def test_labels_and_annotations_that_others_add_to_the_deployment_change_n
     kube: Kube, gemma_volume: None
 ) -> None:
     name = await create(kube, gemma(min_replicas=0))
-    before = await rendered.rendered(kube, name)
+    before = await rendering.rendered(kube, name)
     theirs = {"labels": {"team": "blue"}, "annotations": {"argocd.argoproj.io/tracking-id": "x"}}
     await kube.patch("llmdeployment", name, {"metadata": theirs})
-    assert await rendered.rendered(kube, name) == before
+    assert await rendering.rendered(kube, name) == before
 
 
 async def test_a_change_that_is_not_for_the_pods_leaves_their_template_as_it_was(
     kube: Kube, gemma_volume: None
 ) -> None:
     name = await create(kube, gemma(min_replicas=1))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     before = await kube.wait_for("deployment", PREDICTOR, lambda made: "status" in made)
     change = {"scaling": {"maxReplicas": 3}, "rollout": {"strategy": "Recreate"}, "access": {"allowFrom": []}}
     await kube.patch("llmdeployment", name, {"spec": change})
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     after = await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["strategy"]["type"] == "Recreate")
     assert template(after) == template(before)
 
 
 async def test_deleting_the_deployment_removes_all_that_is_its_own(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
-    applied = [child.manifest for child in (await carry_out(kube, name)).apply]
+    applied = [child.manifest for child in (await reconcile_once(kube, name)).apply]
     await kube.delete("llmdeployment", name)
     for thing in applied:
         await kube.wait_gone(thing["kind"].lower(), name)
@@ -132,7 +132,7 @@ async def test_a_model_for_two_gpus_lands_on_a_node_that_has_them(
 ) -> None:
     cluster.devcluster()  # only the clusters that the tests make are sure to have such nodes
     name = await create(kube, gemma(min_replicas=1, pod={}, **H100))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     pod = await kube.wait_for_any("pods", OURS, is_running)
     container = pod["spec"]["containers"][0]
     assert pod["spec"]["nodeName"] == "gpu-h100-0"
@@ -145,7 +145,7 @@ async def test_a_model_for_two_gpus_lands_on_a_node_that_has_them(
 async def test_an_adapter_is_mounted_where_the_engine_is_told_to_look(kube: Kube, gemma_volume: None) -> None:
     engine = {"name": "vllm", "adapters": [{"name": "sql", "uri": "pvc://gemma/adapters/sql"}]}
     name = await create(kube, gemma(min_replicas=0, engine=engine, accelerator={"profiles": ["h100-80gb"]}))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
     container = template(made)["spec"]["containers"][0]
     mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
@@ -155,7 +155,7 @@ async def test_an_adapter_is_mounted_where_the_engine_is_told_to_look(kube: Kube
 
 async def test_the_runtime_keeps_its_probes_and_messages_in_the_pod(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
-    await carry_out(kube, name)
+    await reconcile_once(kube, name)
     made = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
     pod, container = template(made)["spec"], template(made)["spec"]["containers"][0]
     assert container["startupProbe"]["failureThreshold"] == 1800
@@ -207,8 +207,8 @@ EVERYTHING: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("spec", EVERYTHING, ids=["hf", "azure", "oci", "all-fields"])
 async def test_the_api_server_and_kserve_accept_it_strictly(kube: Kube, spec: dict[str, Any]) -> None:
-    name = await create(kube, slipway_api.llmdeployment("model", spec))
-    desired = await rendered.rendered(kube, name)
+    name = await create(kube, llmdeployments.llmdeployment("model", spec))
+    desired = await rendering.rendered(kube, name)
     await strictly_applied(kube, *(child.manifest for child in desired.apply), dry_run=True)
 
 

@@ -11,15 +11,21 @@ from typing import Any
 
 import pytest
 from slipway_devcluster import model
-from support.access import ServiceAccess
-from support.completions import RefusedError, complete
-from support.deployments import settled, told, until_settled
-from support.kube import Kube, Object, Predicate
-from support.model_files import LLAMA_GGUF, cut, without, write_gguf
-from support.operator import Operator
-from support.rendered import gemma
-from support.volumes import folder_claimed
-from support.web import reachable
+from support.builders.llmdeployments import gemma
+from support.builders.model_files import LLAMA_GGUF, cut, without, write_gguf
+from support.cluster import (
+    Kube,
+    Object,
+    Operator,
+    Predicate,
+    ServiceAccess,
+    current_status,
+    folder_claimed,
+    settled,
+    until_settled,
+)
+from support.cluster.services import reachable
+from support.load.completions import RefusedError, complete
 
 NAME = "gemma"
 PREDICTOR = f"{NAME}-predictor"
@@ -36,7 +42,7 @@ def says(reason: str, words: str = "") -> Predicate:
     """A status that names this reason, whatever else happens at the time."""
 
     def is_said(thing: Object) -> bool:
-        text = json.dumps(told(thing), ensure_ascii=False)
+        text = json.dumps(current_status(thing), ensure_ascii=False)
         return f'"{reason}"' in text and words in text
 
     return is_said
@@ -179,4 +185,4 @@ async def test_a_model_that_is_too_large_for_the_memory_is_told_before_it_loads(
     named = await kube.wait_for(
         "llmdeployment", NAME, says("HostOutOfMemory", "Raise the memory limit in pod.resources"), timeout=60
     )
-    assert "kernel" not in json.dumps(told(named))
+    assert "kernel" not in json.dumps(current_status(named))

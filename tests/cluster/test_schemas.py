@@ -9,10 +9,9 @@ import asyncio
 import json
 import os
 
-from support.chart_values import SCHEMAS, kinds
-from support.clusters import AnyCluster
-from support.kube import Kube
-from support.openapi_schemas import GroupVersionKind, schema_of
+from support.charts.openapi_schemas import GroupVersionKind, schema_of
+from support.charts.values import SCHEMAS, kinds
+from support.cluster import AnyCluster, Kube
 
 
 async def test_the_recorded_schemas_are_those_of_the_cluster(cluster: AnyCluster, whole_cluster: Kube) -> None:

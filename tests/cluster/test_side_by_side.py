@@ -2,10 +2,10 @@
 
 import asyncio
 
-from support import objects
-from support.clusters import AnyCluster, EmbeddedCluster, Neighbour, Settings
-from support.kube import Kube, is_ready
-from support.web import until_only
+from support.builders import objects
+from support.cluster import AnyCluster, Kube, Neighbour, Settings, is_ready
+from support.cluster.clusters import EmbeddedCluster
+from support.cluster.services import until_only
 
 ADDRESS = "198.19.100.100"
 

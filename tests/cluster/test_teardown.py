@@ -11,11 +11,11 @@ import pytest
 from slipway_devcluster import lifecycle, record
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.errors import Refusal
-from support import host, objects
-from support.clusters import AnyCluster, Settings, own_devcluster
-from support.host import Host, Traces
-from support.kube import Kube
-from support.pods import is_running
+from support.builders import objects
+from support.cluster import AnyCluster, Kube, Settings, host
+from support.cluster.clusters import own_devcluster
+from support.cluster.host import Host, Traces
+from support.cluster.pods import is_running
 
 DEVCLUSTER = Path(sys.executable).with_name("devcluster")
 
@@ -35,7 +35,7 @@ class Ended:
 @pytest.fixture(scope="module")
 def ended(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     spare, home = own_devcluster(cluster, settings), tmp_path_factory.mktemp("home")
-    before = host.look(spare)
+    before = host.snapshot(spare)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("HOME", str(home))
         lifecycle.up(spare.name, cache=settings.cache, steps=settings.steps)
@@ -46,7 +46,7 @@ def ended(cluster: AnyCluster, settings: Settings, tmp_path_factory: pytest.Temp
                 spare.kill(component)
         finally:
             lifecycle.down(spare.name, cache=settings.cache, steps=settings.steps)
-    return Ended(spare, traces, before, host.look(spare), home)
+    return Ended(spare, traces, before, host.snapshot(spare), home)
 
 
 def run_a_pod(cluster: Cluster) -> None:
@@ -92,7 +92,7 @@ async def test_the_end_of_one_leaves_the_other_working(ended: Ended, kube: Kube)
 
 
 def test_a_start_that_was_killed_leaves_nothing_after_down(spare: Cluster) -> None:
-    before = host.look(spare)
+    before = host.snapshot(spare)
     starting = subprocess.Popen(
         [DEVCLUSTER, "up", "--name", spare.name], stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -104,7 +104,7 @@ def test_a_start_that_was_killed_leaves_nothing_after_down(spare: Cluster) -> No
 
     subprocess.run([DEVCLUSTER, "down", "--name", spare.name], check=True, capture_output=True)
     assert host.remains(traces) == []
-    assert host.look(spare) == before
+    assert host.snapshot(spare) == before
 
 
 def has_api_server(cluster: Cluster) -> bool:

@@ -12,10 +12,9 @@ import pytest
 from slipway.api.names import ACTIVATOR_FIRST_PORT, ACTIVATOR_LAST_PORT, PORT_TABLE_LABEL
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from support.charts import CHARTS
-from support.kube import Kube, Object
-from support.rendered import ROOT
-from support.zero_scene import scene
+from support.cluster import Kube, Object
+from support.cluster.model_at_zero import model_at_zero
+from support.repository import CHARTS, ROOT
 
 FIRST, SECOND = "slipway-activator", "slipway-activator-2"
 PER_MAP = 256
@@ -66,7 +65,7 @@ def full_table() -> list[Object]:
 async def test_a_model_for_which_the_first_has_no_port_sleeps_and_wakes_at_the_second(
     home: Kube, neighbour_kube: Kube
 ) -> None:
-    async with scene(neighbour_kube) as asked:
+    async with model_at_zero(neighbour_kube) as asked:
         address = (await asked.activators_port()).rpartition(":")[0]
         of_the_second = await home.select("pods", f"app.kubernetes.io/name={SECOND}")
         assert address in {pod["status"]["podIP"] for pod in of_the_second}

@@ -13,15 +13,14 @@ from slipway_devcluster import model
 from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from support.breaking import Breaking
-from support.clusters import Settings
-from support.kube import Kube, Object
-from support.previous import VERSION, Previous
-from support.previous import previous as previous_one
-from support.releases import KEEPS_NO_OLD_RUNTIME, RELEASE, helm, rolled_out, with_values
-from support.scenes import STREAMS, Scene
-from support.sleepers import CLAIM, Sleeper, at_zero, sleepers
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import GEMMA_CLAIM, sleeping_model
+from support.cluster import Kube, Object, Settings, folder_claimed
+from support.cluster.previous_release import VERSION, Previous
+from support.cluster.previous_release import previous as previous_one
+from support.cluster.releases import KEEPS_NO_OLD_RUNTIME, RELEASE, helm, rolled_out, with_values
+from support.faults.slipway_pods import PodFaults
+from support.faults.two_models import STREAMS, TwoModels
+from support.load.sleeping_models import SleepingModel, sleeping_models
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600, func_only=True)]
 
@@ -39,19 +38,19 @@ def previous(
 @pytest.fixture
 async def scene(
     operator_pods: Cluster, previous: Previous, neighbour_kube: Kube, settings: Settings
-) -> AsyncIterator[Scene]:
+) -> AsyncIterator[TwoModels]:
     """Made by the older version."""
     await install(operator_pods, neighbour_kube, previous)
     weights = model.ensure_gguf(settings.cache, settings.steps)
     models = (
-        at_zero("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}),
-        at_zero("asleep", scaling={"idleAfter": "15s"}),
+        sleeping_model("awake", at_once=STREAMS, scaling={"idleAfter": "10m"}),
+        sleeping_model("asleep", scaling={"idleAfter": "15s"}),
     )
     async with (
-        folder_claimed(neighbour_kube, CLAIM, weights),
-        sleepers(operator_pods, neighbour_kube, *models) as (awake, asleep),
+        folder_claimed(neighbour_kube, GEMMA_CLAIM, weights),
+        sleeping_models(operator_pods, neighbour_kube, *models) as (awake, asleep),
     ):
-        yield Scene(Breaking(operator_pods, neighbour_kube), awake, asleep)
+        yield TwoModels(PodFaults(operator_pods, neighbour_kube), awake, asleep)
 
 
 async def install(cluster: Cluster, kube: Kube, previous: Previous) -> None:
@@ -61,13 +60,13 @@ async def install(cluster: Cluster, kube: Kube, previous: Previous) -> None:
     await rolled_out(kube.within(SLIPWAY_NAMESPACE))
 
 
-async def upgrade(scene: Scene, settings: Settings) -> None:
+async def upgrade(scene: TwoModels, settings: Settings) -> None:
     """As the devcluster installs it."""
     cluster = scene.breaking.cluster
     await asyncio.to_thread(installation.install, cluster, cache=settings.cache, steps=settings.steps)
 
 
-async def templates(scene: Scene) -> Templates:
+async def templates(scene: TwoModels) -> Templates:
     """By what KServe has the pods made: another one, and they restart."""
     found = [await each.kube.get("deployment", each.predictor) for each in scene.both]
     return {each["metadata"]["name"]: each["spec"]["template"] for each in found}
@@ -77,18 +76,18 @@ def is_told(thing: Object) -> bool:
     return bool(thing.get("status", {}).get("update"))
 
 
-async def runtime_of(sleeper: Sleeper) -> str:
+async def runtime_of(sleeper: SleepingModel) -> str:
     found = await sleeper.kube.get("inferenceservice", sleeper.name)
     return str(found["spec"]["predictor"]["model"]["runtime"])
 
 
-async def made_by(sleeper: Sleeper) -> str:
+async def made_by(sleeper: SleepingModel) -> str:
     found = await sleeper.kube.get("llmdeployment", sleeper.name)
     return str(found["status"]["made"]["version"])
 
 
 async def test_an_upgrade_and_its_rollback_restart_no_model_and_lose_no_request(
-    scene: Scene, settings: Settings
+    scene: TwoModels, settings: Settings
 ) -> None:
     before = await templates(scene)
     async with scene.under_way():
@@ -112,7 +111,9 @@ async def test_an_upgrade_and_its_rollback_restart_no_model_and_lose_no_request(
     assert await templates(scene) == before
 
 
-async def test_a_model_is_updated_when_it_is_asked_to_and_loses_no_request(scene: Scene, settings: Settings) -> None:
+async def test_a_model_is_updated_when_it_is_asked_to_and_loses_no_request(
+    scene: TwoModels, settings: Settings
+) -> None:
     """What nobody needs then goes."""
     older = {await runtime_of(each) for each in scene.both}
     await upgrade(scene, settings)
@@ -134,7 +135,7 @@ async def test_a_model_is_updated_when_it_is_asked_to_and_loses_no_request(scene
             await home.wait_gone("clusterservingruntime", name)
 
 
-async def test_models_serve_on_without_slipway_and_are_taken_over_again(scene: Scene, settings: Settings) -> None:
+async def test_models_serve_on_without_slipway_and_are_taken_over_again(scene: TwoModels, settings: Settings) -> None:
     async with scene.under_way():
         pass
     before, pod = await templates(scene), await scene.awake.pod()

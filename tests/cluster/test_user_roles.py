@@ -7,9 +7,9 @@ import json
 import pytest
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME
-from support.kube import Kube, KubectlError
-from support.releases import with_values
-from support.rendered import gemma
+from support.builders.llmdeployments import gemma
+from support.cluster import Kube, KubectlError
+from support.cluster.releases import with_values
 
 PERSON = "--as=nobody-in-particular", "--as-group=system:authenticated"
 EVERY_ROLE = pytest.mark.parametrize("role", ["view", "edit", "admin"])

@@ -12,15 +12,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.clusters import AnyCluster
-from support.completions import chat, complete, events
-from support.deployments import settled
-from support.kube import Kube, KubectlError, Object
-from support.namespaces import own_namespace
-from support.operator import Operator
-from support.rendered import gemma
-from support.volumes import folder_claimed
-from support.web import reachable
+from support.builders.llmdeployments import gemma
+from support.cluster import AnyCluster, Kube, KubectlError, Object, Operator, folder_claimed, own_namespace, settled
+from support.cluster.services import reachable
+from support.load.completions import chat, complete, events
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600, func_only=True)]
 

@@ -8,13 +8,11 @@ from collections.abc import AsyncIterator
 import pytest
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE as HOME
-from support import audit
-from support.audit import Request
-from support.kube import Kube
-from support.namespaces import own_namespace
-from support.releases import rolled_out, with_values
-from support.rendered import gemma
-from support.zero_scene import CLAIM, FRIEND, scene
+from support.builders.llmdeployments import gemma
+from support.cluster import Kube, audit, own_namespace
+from support.cluster.audit import Request
+from support.cluster.model_at_zero import CLAIM, FRIEND, model_at_zero
+from support.cluster.releases import rolled_out, with_values
 
 OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
 REPLICAS = 4  # of both
@@ -55,7 +53,7 @@ async def test_a_model_sleeps_and_wakes_and_its_clients_are_judged_and_nothing_i
 ) -> None:
     before = {account: len(requests) for account, requests in asked(restricted).items()}
     friends = [{"podSelector": {"matchLabels": FRIEND}}]
-    async with scene(neighbour_kube, access={"allowFrom": friends}) as model:
+    async with model_at_zero(neighbour_kube, access={"allowFrom": friends}) as model:
         assert await model.ask() == (403, "not_allowed_from_here")
         assert await model.sleeps()
         await model.wakes(labels=FRIEND)

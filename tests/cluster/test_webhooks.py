@@ -1,8 +1,8 @@
 """KServe's webhooks are asked, and refuse in KServe's own words."""
 
 import pytest
-from support import objects
-from support.kube import Kube, KubectlError
+from support.builders import objects
+from support.cluster import Kube, KubectlError
 
 
 async def test_an_inference_service_with_a_bad_name_is_refused(kube: Kube) -> None:

@@ -1,8 +1,8 @@
 """An InferenceService can be made without any pod starting, and then be scaled by others."""
 
 import pytest
-from support import objects
-from support.kube import Kube, Object, is_ready
+from support.builders import objects
+from support.cluster import Kube, Object, is_ready
 
 CLASS = "serving.kserve.io/autoscalerClass"
 PREDICTOR = "gemma-predictor"

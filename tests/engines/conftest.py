@@ -10,7 +10,7 @@ import pytest
 from slipway_devcluster import model
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
-from support.llamacpp_pod import LlamacppPod
+from support.programs.llamacpp_pod import LlamacppPod
 
 
 @pytest.fixture(scope="session")

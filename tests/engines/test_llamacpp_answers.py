@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.llamacpp_pod import LlamacppPod
-from support.model_files import write_gguf
-from support.same_answers import CONTEXT, LLAMACPP, differences_in_all_ways
+from support.builders.model_files import write_gguf
+from support.programs.api_conformance import CONTEXT, LLAMACPP, differences_in_all_ways
+from support.programs.llamacpp_pod import LlamacppPod
 
 
 async def test_it_answers_as_any_engine_does_whichever_way_it_is_asked(pod: LlamacppPod, tmp_path: Path) -> None:

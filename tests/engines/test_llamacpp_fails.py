@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from slipway_runtime.supervisor.processes import children
-from support.llamacpp_pod import LlamacppPod
-from support.model_files import LLAMA_GGUF, cut, without, write_gguf
+from support.builders.model_files import LLAMA_GGUF, cut, without, write_gguf
+from support.programs.llamacpp_pod import LlamacppPod
 
 
 def engine_of(pod: LlamacppPod) -> int:

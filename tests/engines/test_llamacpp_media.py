@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from support.llamacpp_pod import LlamacppPod
+from support.programs.llamacpp_pod import LlamacppPod
 
 
 @asynccontextmanager

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.llamacpp_pod import LlamacppPod
-from support.model_files import write_gguf
+from support.builders.model_files import write_gguf
+from support.programs.llamacpp_pod import LlamacppPod
 
 COMPLETIONS, CHAT, RESPONSES = "/v1/completions", "/v1/chat/completions", "/v1/responses"
 HI: dict[str, Any] = {"prompt": "Hi", "max_tokens": 2}

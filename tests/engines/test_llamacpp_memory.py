@@ -10,8 +10,8 @@ import pytest
 from slipway_runtime.guard.bodies import Body
 from slipway_runtime.guard.settings import GuardSettings
 from slipway_runtime.supervisor.processes import children
-from support.llamacpp_pod import LlamacppPod
-from support.model_files import write_gguf
+from support.builders.model_files import write_gguf
+from support.programs.llamacpp_pod import LlamacppPod
 
 COMPLETIONS, MIB = "/v1/completions", 1 << 20
 JSON = {"content-type": "application/json"}

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 import pytest
-from support.completions import complete
-from support.llamacpp_pod import LlamacppPod
+from support.load.completions import complete
+from support.programs.llamacpp_pod import LlamacppPod
 
 SENSIBLE = re.compile(r"container|orchestrat|deploy|cluster|cloud|platform", re.IGNORECASE)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.llamacpp_pod import LlamacppPod
-from support.model_files import write_gguf
+from support.builders.model_files import write_gguf
+from support.programs.llamacpp_pod import LlamacppPod
 
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 SLOTS = 2

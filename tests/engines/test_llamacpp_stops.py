@@ -8,9 +8,9 @@ from pathlib import Path
 
 from slipway_runtime import control
 from slipway_runtime.supervisor.processes import children
-from support.completions import events
-from support.llamacpp_pod import LlamacppPod
-from support.supervised_pod import is_alive
+from support.load.completions import events
+from support.programs.llamacpp_pod import LlamacppPod
+from support.programs.supervised_pod import is_alive
 
 
 async def test_a_stop_while_it_loads_ends_all_within_2_seconds(pod: LlamacppPod, gemma: Path) -> None:

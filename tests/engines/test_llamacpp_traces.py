@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from support.llamacpp_pod import LlamacppPod
-from support.otlp_collector import OtlpCollector, Received, otlp_collector
+from support.fakes.otlp_collector import OtlpCollector, Received, otlp_collector
+from support.programs.llamacpp_pod import LlamacppPod
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED = {"traceparent": f"00-{TRACE}-{SPAN}-01"}

@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Generator
 import pytest
 import pytest_asyncio
 from slipway_devcluster.cluster import Cluster
-from support import argocd, report
-from support.argocd import ArgoCD
-from support.clusters import Settings
-from support.fleet_by_git import Fleet
-from support.kube import Kube
+from support.cluster import Kube, Settings, report
+from support.cluster.gitops import argocd
+from support.cluster.gitops.argocd import ArgoCD
+from support.cluster.gitops.models_in_git import ModelsInGit
 
 
 @pytest.hookimpl(wrapper=True)
@@ -23,7 +22,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     for given in getattr(item, "funcargs", {}).values() if done.failed else ():
         if isinstance(given, ArgoCD):
             done.sections += [*given.logs(), *report.sections(given.kube)]
-        if isinstance(given, Fleet):
+        if isinstance(given, ModelsInGit):
             done.sections += [*given.argo.logs(), *report.sections(given.kube)]
     return done
 

@@ -13,17 +13,23 @@ from slipway.api.names import OWNER_LABEL, PAUSED_ANNOTATION, SLEEP_ANNOTATION, 
 from slipway_devcluster import model as model_files
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
-from support import argocd, custom_metrics
-from support.argocd import ArgoCD, health_of_resources
-from support.argocd_parts import RESYNC
-from support.clusters import Settings
-from support.fleet_by_git import PLAIN, SCALED, SLEEPER, SMALL, Fleet, five_models, model, told
-from support.git_repository import GitRepository
-from support.kube import Object
-from support.namespaces import own_namespace
-from support.sleepers import CLAIM, Sleeper, sleepers_there
-from support.tester import ServerHere
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import GEMMA_CLAIM
+from support.cluster import Object, ReachableServer, Settings, custom_metrics, folder_claimed, own_namespace
+from support.cluster.gitops import argocd
+from support.cluster.gitops.argocd import ArgoCD, health_of_resources
+from support.cluster.gitops.argocd_processes import RESYNC
+from support.cluster.gitops.git_repository import GitRepository
+from support.cluster.gitops.models_in_git import (
+    PLAIN,
+    SCALED,
+    SLEEPER,
+    SMALL,
+    ModelsInGit,
+    five_models,
+    history_of,
+    model,
+)
+from support.load.sleeping_models import SleepingModel, existing_sleeping_models
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300, func_only=True)]
 
@@ -34,7 +40,7 @@ COMPARISONS = [
     pytest.param(argocd.OWN, id="Argo CD compares", marks=pytest.mark.slow),
 ]
 UNPLANNABLE = {"engine": {"name": "vllm"}, "accelerator": {"profiles": ["no-such"]}}
-UNSTARTABLE = {"model": {"uri": f"pvc://{CLAIM}/nothing"}, "scaling": {"minReplicas": 1}}
+UNSTARTABLE = {"model": {"uri": f"pvc://{GEMMA_CLAIM}/nothing"}, "scaling": {"minReplicas": 1}}
 BAD = [
     pytest.param(UNPLANNABLE, "no-such", 10, id="by its plan"),
     pytest.param(UNSTARTABLE, "gguf", 30, id="by a start"),
@@ -45,14 +51,14 @@ BAD = [
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fleets(
     argo: ArgoCD, operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[dict[str, Fleet]]:
+) -> AsyncIterator[dict[str, ModelsInGit]]:
     """Five models for each comparison, side by side."""
     weights = model_files.ensure_gguf(settings.cache, settings.steps)
     async with AsyncExitStack() as there:
         kubes = [await there.enter_async_context(own_namespace(argo.kube)) for _ in argocd.COMPARISONS]
         for kube in kubes:
-            await there.enter_async_context(folder_claimed(kube, CLAIM, weights))
-        tester = ServerHere(operator_pods.node_ip, operator_pods.entered)
+            await there.enter_async_context(folder_claimed(kube, GEMMA_CLAIM, weights))
+        tester = ReachableServer(operator_pods.node_ip, operator_pods.entered)
         await there.enter_async_context(custom_metrics.served(kubes[0], tester))
         made = await asyncio.gather(
             *(
@@ -66,7 +72,7 @@ async def fleets(
 
 
 @pytest.fixture(params=COMPARISONS)
-def fleet(request: pytest.FixtureRequest, fleets: dict[str, Fleet]) -> Fleet:
+def fleet(request: pytest.FixtureRequest, fleets: dict[str, ModelsInGit]) -> ModelsInGit:
     """Each test leaves its models as it found them: as Git has them, and well."""
     return fleets[request.param]
 
@@ -75,14 +81,14 @@ def fleet(request: pytest.FixtureRequest, fleets: dict[str, Fleet]) -> Fleet:
     "rounds", [1, pytest.param(8, marks=[pytest.mark.slow, pytest.mark.timeout(900, func_only=True)])]
 )
 async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_do(
-    operator_pods: Cluster, fleets: dict[str, Fleet], rounds: int
+    operator_pods: Cluster, fleets: dict[str, ModelsInGit], rounds: int
 ) -> None:
     """By both comparisons at once."""
     async with AsyncExitStack() as there:
-        rooms = [sleepers_there(operator_pods, each.kube, SLEEPER) for each in fleets.values()]
+        rooms = [existing_sleeping_models(operator_pods, each.kube, SLEEPER) for each in fleets.values()]
         found = [(await there.enter_async_context(room))[0] for room in rooms]
         await asyncio.gather(*map(wakes_and_sleeps, found))  # the first start of all counts as progress
-        stories = [await there.enter_async_context(told(each)) for each in fleets.values()]
+        stories = [await there.enter_async_context(history_of(each)) for each in fleets.values()]
         home = next(iter(fleets.values())).kube.within(SLIPWAY_NAMESPACE)
         for number in range(rounds):
             replicas = 2 - number % 2
@@ -97,12 +103,12 @@ async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_
         assert story.syncs == 0, compare
 
 
-async def stirred(fleet: Fleet, *, replicas: int) -> None:
+async def stirred(fleet: ModelsInGit, *, replicas: int) -> None:
     await fleet.kube.scale("deployment", f"{SCALED}-predictor", replicas)
     await fleet.kube.run("annotate", "llmdeployment", PLAIN, f"{WAKE_ANNOTATION}={a_while_ago()}", "--overwrite")
 
 
-async def wakes_and_sleeps(sleeper: Sleeper) -> None:
+async def wakes_and_sleeps(sleeper: SleepingModel) -> None:
     assert (await sleeper.answered(0)).status == 200
     await sleeper.until_replicas(0)
 
@@ -114,7 +120,7 @@ def a_while_ago() -> str:
 
 @pytest.mark.parametrize(("spec", "word", "seconds"), BAD)
 async def test_a_bad_model_is_degraded_with_its_cause_within_seconds_of_the_push_and_a_revert_heals_it(
-    fleet: Fleet, spec: Object, word: str, seconds: float
+    fleet: ModelsInGit, spec: Object, word: str, seconds: float
 ) -> None:
     fleet.write(model("bad", **spec))
     pushed_at = time.monotonic()
@@ -129,7 +135,7 @@ async def test_a_bad_model_is_degraded_with_its_cause_within_seconds_of_the_push
 
 
 @pytest.mark.slow
-async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_them_alone(fleet: Fleet) -> None:
+async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_them_alone(fleet: ModelsInGit) -> None:
     """Of one that would stay awake for ten minutes."""
 
     def runs(replicas: int) -> Callable[[Object], bool]:
@@ -146,12 +152,12 @@ async def test_actions_wake_a_model_and_send_it_to_sleep_and_self_heal_leaves_th
         await fleet.argo.until(fleet.name)
 
 
-async def annotations_of(fleet: Fleet) -> dict[str, str]:
+async def annotations_of(fleet: ModelsInGit) -> dict[str, str]:
     found: dict[str, str] = (await fleet.kube.get("llmdeployment", PLAIN))["metadata"].get("annotations") or {}
     return found
 
 
-async def test_what_is_changed_by_hand_is_put_right(fleet: Fleet) -> None:
+async def test_what_is_changed_by_hand_is_put_right(fleet: ModelsInGit) -> None:
     """A field that Git has: what it leaves out is nobody's business but the API server's."""
 
     def has(length: int) -> Callable[[Object], bool]:
@@ -163,7 +169,7 @@ async def test_what_is_changed_by_hand_is_put_right(fleet: Fleet) -> None:
     await fleet.argo.until(fleet.name)
 
 
-async def test_a_model_whose_file_is_gone_is_gone_with_all_that_it_had(fleet: Fleet) -> None:
+async def test_a_model_whose_file_is_gone_is_gone_with_all_that_it_had(fleet: ModelsInGit) -> None:
     async def had(kind: str) -> list[str]:
         return [each["metadata"]["name"] for each in await fleet.kube.select(kind, f"{OWNER_LABEL}={PLAIN}")]
 
@@ -181,7 +187,7 @@ async def test_a_model_whose_file_is_gone_is_gone_with_all_that_it_had(fleet: Fl
     await fleet.argo.until(fleet.name)
 
 
-async def test_a_paused_model_is_suspended_until_it_goes_on(fleet: Fleet) -> None:
+async def test_a_paused_model_is_suspended_until_it_goes_on(fleet: ModelsInGit) -> None:
     await fleet.kube.run("annotate", "llmdeployment", PLAIN, f"{PAUSED_ANNOTATION}=true")
     app = await fleet.argo.until(fleet.name, health="Suspended")
     assert health_of_resources(app, KIND)[PLAIN]["message"].startswith("Paused:")

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import yaml
-from support import argocd
-from support.argocd import CommandLine
-from support.clusters import Settings
+from support import repository
+from support.cluster import Settings
+from support.cluster.gitops import argocd
+from support.cluster.gitops.argocd import CommandLine
 
 pytestmark = pytest.mark.timeout(60, func_only=True)  # the first time, it is built
 
-CUSTOMIZATIONS = argocd.ROOT / "manifests/argocd/resource_customizations"
+CUSTOMIZATIONS = repository.ROOT / "manifests/argocd/resource_customizations"
 ACTIONS = CUSTOMIZATIONS / "slipway.dev/LLMDeployment/actions"
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 LONG_AGO = "0001-01-01T00:00:00Z"

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.argocd import ArgoCD, health_of, sync_of
-from support.argocd_repository import SET, Home, removed
-from support.fleet_by_git import model as small_model
-from support.kube import Kube, Object
+from support.cluster import Kube, Object
+from support.cluster.gitops.argocd import ArgoCD, health_of, sync_of
+from support.cluster.gitops.models_in_git import model as small_model
+from support.cluster.gitops.starter_repository import SET, StarterRepository, removed
 
 pytestmark = [
     pytest.mark.slow,
@@ -67,9 +67,9 @@ BAD: dict[str, tuple[Object | str, str]] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
+async def home(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[StarterRepository]:
     """All of it is synced, and well: one model in dev, and the same in prod with more replicas."""
-    home = Home(tmp_path_factory.mktemp("git"), left_out=IN_THE_CLUSTER)
+    home = StarterRepository(tmp_path_factory.mktemp("git"), left_out=IN_THE_CLUSTER)
     home.write(DEV, model("assistant"))
     home.write(PROD, model("assistant", scaling={"maxReplicas": 4}))
     home.push("Two models")
@@ -80,7 +80,7 @@ async def home(argo: ArgoCD, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
     await removed(argo, "namespaces", "accelerators", namespaces=NAMESPACES)
 
 
-async def pushed(home: Home, argo: ArgoCD, message: str) -> None:
+async def pushed(home: StarterRepository, argo: ArgoCD, message: str) -> None:
     await asyncio.to_thread(home.push, message)
     await argo.kube.run("annotate", "application", "root", "argocd.argoproj.io/refresh=normal", "--overwrite")
     await argo.refresh_set(SET)
@@ -110,7 +110,7 @@ async def together(*them: Awaitable[object]) -> None:
     await asyncio.gather(*them)
 
 
-async def test_each_folder_is_a_model_in_its_environments_namespace(home: Home, argo: ArgoCD) -> None:
+async def test_each_folder_is_a_model_in_its_environments_namespace(home: StarterRepository, argo: ArgoCD) -> None:
     for namespace, replicas in (("chat-dev", 1), ("chat", 4)):
         found = await idle(argo.kube.within(namespace), "assistant")
         assert found["spec"]["scaling"]["maxReplicas"] == replicas
@@ -121,7 +121,7 @@ async def test_each_folder_is_a_model_in_its_environments_namespace(home: Home, 
     assert await argo.kube.find("acceleratorprofile", "rtx-4090")
 
 
-async def test_what_was_promoted_is_synced_and_prod_keeps_the_rest(home: Home, argo: ArgoCD) -> None:
+async def test_what_was_promoted_is_synced_and_prod_keeps_the_rest(home: StarterRepository, argo: ArgoCD) -> None:
     home.write(DEV, model("assistant", engine={"contextLength": LESS}))
     await pushed(home, argo, "Less context")
     await asyncio.to_thread(home.promote, "chat/assistant")
@@ -134,7 +134,7 @@ async def test_what_was_promoted_is_synced_and_prod_keeps_the_rest(home: Home, a
     await together(*(argo.until(app_of(each)) for each in (DEV, PROD)))
 
 
-async def test_a_bad_file_is_bad_for_its_own_model_alone(home: Home, argo: ArgoCD) -> None:
+async def test_a_bad_file_is_bad_for_its_own_model_alone(home: StarterRepository, argo: ArgoCD) -> None:
     """Others are made, changed and taken away meanwhile; and no two folders have one name."""
     for place, (thing, _) in BAD.items():
         home.write(place, thing)
@@ -167,7 +167,7 @@ async def test_a_bad_file_is_bad_for_its_own_model_alone(home: Home, argo: ArgoC
 
 
 async def test_a_file_that_is_gone_alone_leaves_its_model_and_a_folder_that_is_gone_takes_it_along(
-    home: Home, argo: ArgoCD
+    home: StarterRepository, argo: ArgoCD
 ) -> None:
     place, kube = ALIKE[1], argo.kube.within("chat-a-dev")
     home.model(place).rename(home.model(place).with_name("other.yaml"))

@@ -16,10 +16,10 @@ import pytest_asyncio
 from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.slipway import OPERATOR_IMAGE
-from support.argocd import ArgoCD
-from support.argocd_repository import removed
-from support.clusters import Settings
-from support.documents import GITOPS, ROOT, commands
+from support.cluster import Settings
+from support.cluster.gitops.argocd import ArgoCD
+from support.cluster.gitops.starter_repository import removed
+from support.repository import GITOPS, ROOT, commands
 
 pytestmark = [
     pytest.mark.slow,

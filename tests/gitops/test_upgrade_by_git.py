@@ -19,20 +19,17 @@ from slipway_devcluster import slipway as installation
 from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.components import SLIPWAY_NAMESPACE
 from slipway_devcluster.slipway import OPERATOR_IMAGE
-from support import previous
-from support.argocd import ArgoCD
-from support.argocd_parts import RESYNC
-from support.argocd_repository import Home, removed
-from support.charts import CHARTS
-from support.clusters import Settings
-from support.fleet_by_git import model
-from support.flow import asked_all_the_while
-from support.kube import Object
-from support.namespaces import own_namespace
-from support.previous import Previous
-from support.releases import rolled_out
-from support.sleepers import CLAIM, Request, Sleeper, at_zero, sleepers
-from support.volumes import folder_claimed
+from support.builders.llmdeployments import GEMMA_CLAIM, sleeping_model
+from support.cluster import Object, Settings, folder_claimed, own_namespace, previous_release
+from support.cluster.gitops.argocd import ArgoCD
+from support.cluster.gitops.argocd_processes import RESYNC
+from support.cluster.gitops.models_in_git import model
+from support.cluster.gitops.starter_repository import StarterRepository, removed
+from support.cluster.previous_release import Previous
+from support.cluster.releases import rolled_out
+from support.load.sleeping_models import Request, SleepingModel, sleeping_models
+from support.load.steady import steady_requests
+from support.repository import CHARTS
 
 pytestmark = [
     pytest.mark.slow,
@@ -49,8 +46,8 @@ IN_GIT = "dev.chat.in-git"
 class Models:
     """In a namespace of their own, and in no Git."""
 
-    awake: Sleeper
-    asleep: Sleeper
+    awake: SleepingModel
+    asleep: SleepingModel
 
     async def templates(self) -> dict[str, Any]:
         """By what KServe has the pods made: another one, and they restart."""
@@ -75,16 +72,18 @@ class Upgrade:
 
 @pytest.fixture(scope="module")
 def older(operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Previous]:
-    older = previous.previous(operator_pods, settings, tmp_path_factory.mktemp("previous"))
+    older = previous_release.previous(operator_pods, settings, tmp_path_factory.mktemp("previous"))
     installation.remove_programs(operator_pods)  # so that none of this release makes a model of the older one's
     yield older
     installation.install(operator_pods, cache=settings.cache, steps=settings.steps)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def home(argo: ArgoCD, older: Previous, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Home]:
+async def home(
+    argo: ArgoCD, older: Previous, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[StarterRepository]:
     """The older release is synced, and well, with a model. What else it brought than that stays at the end."""
-    home = Home(tmp_path_factory.mktemp("git"), left_out=("platform",))
+    home = StarterRepository(tmp_path_factory.mktemp("git"), left_out=("platform",))
     home.release(older.chart, older.values)
     nothing = {"uri": "hf://acme/nothing-GGUF", "revision": "0e9e39f249a1"}  # fetched by nobody
     home.write(IN_GIT.replace(".", "/"), model("in-git", model=nothing))
@@ -98,30 +97,36 @@ async def home(argo: ArgoCD, older: Previous, tmp_path_factory: pytest.TempPathF
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def models(home: Home, argo: ArgoCD, operator_pods: Cluster, settings: Settings) -> AsyncIterator[Models]:
+async def models(
+    home: StarterRepository, argo: ArgoCD, operator_pods: Cluster, settings: Settings
+) -> AsyncIterator[Models]:
     """One that serves, and one that sleeps."""
     weights = model_files.ensure_gguf(settings.cache, settings.steps)
     async with (
         own_namespace(argo.kube) as kube,
-        folder_claimed(kube, CLAIM, weights),
-        sleepers(operator_pods, kube, at_zero("awake", scaling={"idleAfter": "30m"}), at_zero("asleep")) as both,
+        folder_claimed(kube, GEMMA_CLAIM, weights),
+        sleeping_models(
+            operator_pods, kube, sleeping_model("awake", scaling={"idleAfter": "30m"}), sleeping_model("asleep")
+        ) as both,
     ):
         assert (await both[0].answered(0)).status == 200
         yield Models(*both)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def upgrade(home: Home, models: Models, argo: ArgoCD, operator_pods: Cluster, settings: Settings) -> Upgrade:
+async def upgrade(
+    home: StarterRepository, models: Models, argo: ArgoCD, operator_pods: Cluster, settings: Settings
+) -> Upgrade:
     """By a commit, while one model answers and the other is woken."""
     templates, uid = await models.templates(), await models.uid()
     archive = OPERATOR_IMAGE.loaded(operator_pods, settings.cache, settings.steps)
-    async with asked_all_the_while(models.awake) as of_awake:
+    async with steady_requests(models.awake) as of_awake:
         await asyncio.sleep(2)  # some are answered by the older one
         pushed_at = time.monotonic()
         home.release(CHARTS / "slipway", installation.values_with(archive.name))
         await asyncio.to_thread(home.push, "A newer Slipway")
         await argo.refresh("slipway")
-        async with asked_all_the_while(models.asleep) as of_asleep:
+        async with steady_requests(models.asleep) as of_asleep:
             for each in (models.awake, models.asleep):
                 await each.kube.wait_for("llmdeployment", each.name, is_told, timeout=180)
             await rolled_out(models.awake.kube.within(SLIPWAY_NAMESPACE))
@@ -136,7 +141,7 @@ def is_told(thing: Object) -> bool:
     return bool(thing.get("status", {}).get("update"))
 
 
-async def test_what_comes_in_waves_comes_in_their_order(home: Home, argo: ArgoCD) -> None:
+async def test_what_comes_in_waves_comes_in_their_order(home: StarterRepository, argo: ArgoCD) -> None:
     names = (*BROUGHT, IN_GIT)
     found = {name: (await argo.kube.get("application", name))["status"]["operationState"] for name in names}
     begun = {name: str(each["startedAt"]) for name, each in found.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support import releases
+from support.cluster import releases
 
 
 async def test_values_are_as_before_whatever_happens_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

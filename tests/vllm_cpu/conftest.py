@@ -12,9 +12,9 @@ from slipway_devcluster import model
 from slipway_devcluster.errors import Refusal
 from slipway_devcluster.paths import default_cache
 from slipway_devcluster.progress import Steps
-from support import vllm_venv
-from support.model_files import write_checkpoint
-from support.vllm_pod import VllmPod
+from support.builders.model_files import write_checkpoint
+from support.programs import vllm_environment
+from support.programs.vllm_pod import VllmPod
 
 LONG = 65536  # tokens: enough for an answer that takes minutes
 REQUIRED = "SLIPWAY_VLLM"
@@ -25,7 +25,7 @@ def python() -> Path:
     """That of an environment with vLLM: without it, these tests are left out, unless SLIPWAY_VLLM=required."""
     cache = default_cache()
     try:
-        return vllm_venv.ensure(cache, Steps(cache))
+        return vllm_environment.ensure(cache, Steps(cache))
     except Refusal as refusal:
         why = f"vLLM for CPUs can't be installed here: {refusal}"
     if os.environ.get(REQUIRED) == "required":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from support.vllm_pod import VllmPod
+from support.programs.vllm_pod import VllmPod
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.model_files import write_checkpoint
-from support.same_answers import CONTEXT, FLAGS, VLLM, differences_in_all_ways
-from support.vllm_pod import VllmPod
+from support.builders.model_files import write_checkpoint
+from support.programs.api_conformance import CONTEXT, FLAGS, VLLM, differences_in_all_ways
+from support.programs.vllm_pod import VllmPod
 
 pytestmark = pytest.mark.timeout(1800)
 

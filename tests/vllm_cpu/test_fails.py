@@ -10,10 +10,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from support.failing_starts import VLLM_STARTS
-from support.host import tree
-from support.supervised_pod import is_alive
-from support.vllm_pod import VllmPod
+from support.faults.failing_starts import VLLM_STARTS
+from support.programs.processes import tree
+from support.programs.supervised_pod import is_alive
+from support.programs.vllm_pod import VllmPod
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.vllm_pod import VllmPod
+from support.programs.vllm_pod import VllmPod
 
 pytestmark = pytest.mark.timeout(1800)
 

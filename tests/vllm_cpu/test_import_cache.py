@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from slipway_runtime.faststart import import_cache
-from support import vllm_venv
+from support.programs import vllm_environment
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -42,5 +42,5 @@ def test_a_later_start_knows_what_one_without_a_cache_finds_out(python: Path, tm
 
 
 def found(python: Path, kept: str) -> str:
-    environment = {**vllm_venv.environment(python), import_cache.ENVIRONMENT: kept}
+    environment = {**vllm_environment.environment(python), import_cache.ENVIRONMENT: kept}
     return subprocess.check_output([python, "-P", "-c", FOUND], env=environment, text=True)

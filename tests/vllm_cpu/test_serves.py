@@ -9,11 +9,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 import pytest_asyncio
-from support.completions import complete, events
-from support.host import tree
-from support.otlp_collector import OtlpCollector, otlp_collector
-from support.supervised_pod import is_alive
-from support.vllm_pod import VllmPod
+from support.fakes.otlp_collector import OtlpCollector, otlp_collector
+from support.load.completions import complete, events
+from support.programs.processes import tree
+from support.programs.supervised_pod import is_alive
+from support.programs.vllm_pod import VllmPod
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(1800)]
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 import pytest
 import uvloop
-from support.activator import Activator, activated
-from support.scripted_engine import ScriptedEngine, scripted_engine
+from support.fakes.scripted_engine import ScriptedEngine, scripted_engine
+from support.programs.activator import Activator, activated
 
 OVER_SOCKETS = {
     "test_forwarding",

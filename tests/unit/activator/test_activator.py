@@ -14,7 +14,7 @@ from slipway.activator.tracking.refresh_queue import RefreshQueue
 from slipway.activator.tracking.watches import ActivatorService, watches
 from slipway.api.model_key import ModelKey
 from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE, Object
-from support.settings import activator_settings
+from support.programs.settings import activator_settings
 
 HOME = ActivatorService("slipway-system", "slipway-activator")
 

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 from slipway.activator.main import main
-from support.settings import activator_settings
+from support.programs.settings import activator_settings
 
 
 def test_nobody_is_trusted_unless_named() -> None:

@@ -10,9 +10,9 @@ import pytest
 from slipway.activator.garbage_collection import EVERY, FEW, LATEST, collect_when_quiet
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.shared.hold_limits import HoldLimits
-from support import virtual_time
-from support.activator import Activator, activated, ask, connected
-from support.scripted_engine import ScriptedEngine, cutting, echoing, scripted_engine
+from support.fakes import virtual_time
+from support.fakes.scripted_engine import ScriptedEngine, cutting, echoing, scripted_engine
+from support.programs.activator import Activator, activated, ask, connected
 
 Story = Callable[[Activator, ScriptedEngine], Awaitable[None]]
 

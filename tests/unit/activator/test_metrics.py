@@ -12,9 +12,9 @@ from slipway.activator.proxy.admission import GlobalLimits
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.api.model_key import ModelKey
-from support.activator import LLAMA, activated, ask
-from support.scripted_engine import ScriptedEngine, answering, cutting, echoing, in_turn
-from support.settings import activator_settings
+from support.fakes.scripted_engine import ScriptedEngine, answering, cutting, echoing, in_turn
+from support.programs.activator import LLAMA, activated, ask
+from support.programs.settings import activator_settings
 
 REFERENCE = Path(__file__).parents[3] / "docs/reference/activator.md"
 

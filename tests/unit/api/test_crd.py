@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from slipway.api import crd
-from support.slipway_api import CRDS
+from support.repository import CRDS
 
 Schema = dict[str, Any]
 ROOT_FIELDS = {"apiVersion", "kind", "metadata"}

@@ -10,7 +10,8 @@ import yaml
 from pydantic import ValidationError
 from slipway.api.acceleratorprofile import AcceleratorProfile
 from slipway.api.llmdeployment import LLMDeployment
-from support.slipway_api import acceleratorprofile, llmdeployment, samples
+from support.builders.llmdeployments import acceleratorprofile, llmdeployment
+from support.repository import samples
 
 
 def read(spec: dict[str, Any]) -> LLMDeployment:

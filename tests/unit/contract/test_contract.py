@@ -18,8 +18,8 @@ from slipway.operator.rendering.engines import CODE
 from slipway_runtime.contract import sentences
 from slipway_runtime.contract.reasons import Reason as RuntimesReason
 from slipway_runtime.failure import Failure, termination_message
-from support.kube import Object
-from support.rendered import RUNTIMES, documents
+from support.builders.objects import Object
+from support.repository import RUNTIMES, documents
 
 OPERATORS, RUNTIMES_OWN = Path(slipway.contract.__file__).parent, Path(slipway_runtime.contract.__file__).parent
 SHARED = sorted(file.name for file in OPERATORS.glob("*.py") if file.name != "__init__.py")

@@ -10,9 +10,9 @@ from slipway.api.reasons import Reason as OperatorsReason
 from slipway.observing.containers import Container, crashed
 from slipway.observing.words import ENGINE, explain
 from slipway_runtime.diagnosis import diagnose
-from support import worlds
-from support.failing_starts import FIXTURES as STARTS
-from support.provocations import PROVOCATIONS
+from support.builders import recorded_worlds
+from support.faults.failing_starts import FIXTURES as STARTS
+from support.faults.pod_failures import POD_FAILURES
 
 RECORDED_PODS = Path(__file__).parents[1] / "observing/fixtures"
 ENDED = {"exitCode": 1, "reason": "Error"}
@@ -58,7 +58,7 @@ def messages_of_engines() -> dict[str, str]:
     """What the containers of models said last in recorded pods, by the recording."""
     found = {}
     for file in sorted(RECORDED_PODS.glob("*.json")):
-        for pod in worlds.load(file).pods:
+        for pod in recorded_worlds.load(file).pods:
             for each in pod["status"].get("containerStatuses", []):
                 states = (each.get("state", {}), each.get("lastState", {}))
                 ends = [state["terminated"] for state in states if "terminated" in state]
@@ -76,7 +76,7 @@ def test_a_recorded_pod_that_failed_has_one_reason(name: str, text: str) -> None
     assert by_the_operator(text, 1)[0] == by_the_runtime(text, 1)[0]
 
 
-@pytest.mark.parametrize("provocation", [each for each in PROVOCATIONS if each.name in messages_of_engines()])
+@pytest.mark.parametrize("provocation", [each for each in POD_FAILURES if each.name in messages_of_engines()])
 def test_what_a_recorded_pod_says_is_what_was_provoked(provocation: object) -> None:
     name, reason = getattr(provocation, "name", ""), getattr(provocation, "reason", "")
     found = by_the_runtime(messages_of_engines()[name], 1)[0]

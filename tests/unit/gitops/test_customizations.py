@@ -11,7 +11,7 @@ from slipway.api.acceleratorprofile import AcceleratorProfileSpec
 from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.api.reasons import State
 from slipway.api.status import LLMDeploymentStatus
-from support.health_scenes import SCENES
+from support.builders.health_cases import HEALTH_CASES
 
 ARGOCD = Path(__file__).parents[3] / "manifests/argocd"
 KINDS = sorted((ARGOCD / "resource_customizations").glob("*/*"))
@@ -32,7 +32,7 @@ def test_each_object_that_is_there_has_a_health_that_is_expected(kind: Path) -> 
 
 
 def test_each_state_has_an_object() -> None:
-    states = {scene.object().get("status", {}).get("state") for scene in SCENES.values()}
+    states = {scene.object().get("status", {}).get("state") for scene in HEALTH_CASES.values()}
     assert states == {*State, None}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.argocd_project import Project
+from support.cluster.gitops.argocd_project import Project
 
 ROOT = Path(__file__).parents[3]
 REPOSITORY = ROOT / "manifests/argocd/repository"

@@ -10,8 +10,8 @@ from slipway.kube.errors import Call, KindMissingError, UnavailableError
 from slipway.kube.health import caches_are_filled, watches_are_fresh
 from slipway.kube.store import Store
 from slipway.objects.kinds import POD, Kind, Object
-from support import virtual_time
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
 
 TIMES = AuditTimes(every=100, unsynced=1, missing=5, behind=10)
 CALL = Call("list", "Pod", "")

@@ -14,8 +14,8 @@ from slipway.kube.lease_times import LeaseTimes
 from slipway.kube.metrics import LeaderMetrics
 from slipway.objects.kinds import Kind, Object
 from slipway.process.metrics import MetricsRegistry
-from support import virtual_time
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
 
 CALL = Call("replace", "Lease", "slipway")
 

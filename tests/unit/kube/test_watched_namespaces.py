@@ -12,8 +12,8 @@ from slipway.kube.health import caches_are_filled
 from slipway.kube.store import Store
 from slipway.kube.watched_namespaces import WatchedNamespaces
 from slipway.objects.kinds import NAMESPACE, POD, SERVICE, Kind, Object
-from support import virtual_time
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
 
 TIMES = AuditTimes(every=100, unsynced=1, missing=5, behind=10)
 WHERE = ("chat", "code")

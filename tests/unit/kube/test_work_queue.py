@@ -10,8 +10,8 @@ from slipway.kube.errors import NotLeaderError
 from slipway.kube.metrics import QueueMetrics
 from slipway.kube.work_queue import NEVER, RetryLaterError, WorkQueue
 from slipway.process.metrics import MetricsRegistry
-from support import virtual_time
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
 
 Handle = Callable[[str], Awaitable[float | None]]
 

@@ -12,8 +12,8 @@ from slipway.objects.kinds import Object
 from slipway.observing.autoscaling import METRICS_COME_WITHIN
 from slipway.observing.observation import observe
 from slipway.observing.status import status_of
+from support.builders.observed import NOW, condition, pod, snapshot
 
-from .cluster_objects import NOW, condition, pod, snapshot
 from .test_status import Plan
 
 NO_API = (

@@ -11,9 +11,8 @@ from slipway.objects.kinds import INFERENCE_SERVICE, SERVICE, Object
 from slipway.observing.cause import WORST_FIRST, Cause, worst
 from slipway.observing.causes import main_cause
 from slipway.observing.snapshot import RefusedWrite
-
-from . import cluster_objects as objects
-from .cluster_objects import condition, container, ended, event, node, pod, snapshot, unscheduled
+from support.builders import observed as objects
+from support.builders.observed import condition, container, ended, event, node, pod, snapshot, unscheduled
 
 
 def crashed(message: str, name: str = "model-1", *, times: int = 1) -> Object:

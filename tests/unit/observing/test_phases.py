@@ -9,8 +9,7 @@ from slipway.api.reasons import Reason
 from slipway.objects.kinds import Object
 from slipway.observing.phases import phases_of, step_of
 from slipway.observing.pods import Pod
-
-from .cluster_objects import container, event, pod, snapshot, unscheduled
+from support.builders.observed import container, event, pod, snapshot, unscheduled
 
 WAITING: dict[str, Any] = {"state": {"waiting": {"reason": "ContainerCreating"}}}
 RUNNING: dict[str, Any] = {"state": {"running": {"startedAt": "2026-11-21T10:00:33Z"}}}

@@ -21,8 +21,7 @@ from slipway.observing.platform import (
 )
 from slipway.observing.snapshot import PlatformPart, Snapshot
 from slipway.observing.status import status_of
-
-from .cluster_objects import NOW, condition, container, deployment, ended, pod, service, snapshot, unscheduled
+from support.builders.observed import NOW, condition, container, deployment, ended, pod, service, snapshot, unscheduled
 
 LABELS = {"control-plane": "kserve-controller-manager"}
 

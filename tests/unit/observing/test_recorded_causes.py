@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 from slipway.observing.causes import main_cause
 from slipway.observing.keeping import pod_shown
-from support import worlds
-from support.provocations import PROVOCATIONS, Provocation
+from support.builders import recorded_worlds
+from support.faults.pod_failures import POD_FAILURES, PodFailure
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
-@pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
-def test_the_cause_is_read_off_a_recorded_cluster(provocation: Provocation) -> None:
-    cause = main_cause(worlds.load(FIXTURES / f"{provocation.name}.json"))
+@pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
+def test_the_cause_is_read_off_a_recorded_cluster(provocation: PodFailure) -> None:
+    cause = main_cause(recorded_worlds.load(FIXTURES / f"{provocation.name}.json"))
     assert cause
     assert provocation.describes(cause), cause
 
 
-@pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
-def test_a_cause_says_since_when_and_of_which_pod(provocation: Provocation) -> None:
-    snapshot = worlds.load(FIXTURES / f"{provocation.name}.json")
+@pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
+def test_a_cause_says_since_when_and_of_which_pod(provocation: PodFailure) -> None:
+    snapshot = recorded_worlds.load(FIXTURES / f"{provocation.name}.json")
     cause = main_cause(snapshot)
     assert cause
     assert cause.since
@@ -31,11 +31,11 @@ def test_a_cause_says_since_when_and_of_which_pod(provocation: Provocation) -> N
     assert cause.pod in {"", *(pod["metadata"]["name"] for pod in snapshot.pods)}
 
 
-@pytest.mark.parametrize("provocation", PROVOCATIONS, ids=lambda each: each.name)
-def test_what_is_kept_of_pods_tells_the_same(provocation: Provocation) -> None:
-    snapshot = worlds.load(FIXTURES / f"{provocation.name}.json")
+@pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
+def test_what_is_kept_of_pods_tells_the_same(provocation: PodFailure) -> None:
+    snapshot = recorded_worlds.load(FIXTURES / f"{provocation.name}.json")
     assert main_cause(replace(snapshot, pods=tuple(map(pod_shown, snapshot.pods)))) == main_cause(snapshot)
 
 
 def test_every_recording_is_of_something_that_is_still_provoked() -> None:
-    assert {path.stem for path in FIXTURES.glob("*.json")} == {each.name for each in PROVOCATIONS}
+    assert {path.stem for path in FIXTURES.glob("*.json")} == {each.name for each in POD_FAILURES}

@@ -6,8 +6,7 @@ import pytest
 from slipway.observing import words
 from slipway.observing.causes import main_cause
 from slipway.observing.redacting import MARK, redacted
-
-from .cluster_objects import container, ended, event, pod, snapshot
+from support.builders.observed import container, ended, event, pod, snapshot
 
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 

@@ -9,9 +9,8 @@ from slipway.api.llmdeployment import LLMDeploymentSpec
 from slipway.observing.causes import main_cause
 from slipway.observing.references import Reference, references_of, remarks, unmet_claim, unmet_in
 from slipway.observing.snapshot import UnmetReference
-
-from .cluster_objects import container, deployment, snapshot
-from .cluster_objects import pod as a_pod
+from support.builders.observed import container, deployment, snapshot
+from support.builders.observed import pod as a_pod
 
 S3: dict[str, Any] = {"model": {"uri": "s3://models/llama"}}
 

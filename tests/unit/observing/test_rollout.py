@@ -11,8 +11,7 @@ from slipway.api.reasons import Reason
 from slipway.objects.kinds import Object
 from slipway.observing.observation import Observation, observe
 from slipway.observing.rollout import TAKEN_WITHIN, has_missing, is_updating, lacks_room
-
-from .cluster_objects import condition, deployment, pod, snapshot, unscheduled
+from support.builders.observed import condition, deployment, pod, snapshot, unscheduled
 
 FULL = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 OLD, NEW = pod("old", ready=True), unscheduled(FULL, "new")

@@ -12,8 +12,8 @@ from slipway.observing.observation import observe
 from slipway.observing.platform import LASTS_AFTER, PASSES_WITHIN
 from slipway.observing.scaler import fails_since
 from slipway.observing.snapshot import Snapshot
+from support.builders.observed import NOW
 
-from .cluster_objects import NOW
 from .test_platform import CRASHES, PAUSED, asleep, at, keda, model, serving, summed_up, told, waking
 
 ADDRESS = "slipway-activator.slipway-system:9090"

@@ -17,9 +17,8 @@ from slipway.observing.events import Notice, events_between
 from slipway.observing.observation import PATIENCE, observe
 from slipway.observing.snapshot import Snapshot
 from slipway.observing.status import same, status_of
-
-from . import cluster_objects as objects
-from .cluster_objects import container, deployment, ended, pod, snapshot, unscheduled
+from support.builders import observed as objects
+from support.builders.observed import container, deployment, ended, pod, snapshot, unscheduled
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from slipway_runtime.engines.llamacpp.app import Engine
 from slipway_runtime.engines.llamacpp.calls import Broken, Request, call
 from slipway_runtime.engines.web import serving
 from slipway_runtime.guard.asgi import Guard
-from support.guarding import guarding
 from support.ports import free_port
+from support.programs.guard import guarding
 
 MIB = 1 << 20
 PIECE = 64 << 10

@@ -13,7 +13,7 @@ from slipway_runtime.tracing.collector import Outcome
 from slipway_runtime.tracing.context import Trace
 from slipway_runtime.tracing.exporter import Exporter
 from slipway_runtime.tracing.spans import Span
-from support.otlp_collector import from_json, received
+from support.fakes.otlp_collector import from_json, received
 
 BEGAN = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TRACE = Trace("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", sampled=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from support.process_one import NOT_POSSIBLE
-from support.supervised_pod import SupervisedPod
+from support.programs.pid_namespace import NOT_POSSIBLE
+from support.programs.supervised_pod import SupervisedPod
 
 TESTS = Path(__file__).parents[2]
 CONTAINERFILES = sorted((TESTS.parent / "runtime-image").glob("*.Containerfile"))
@@ -40,7 +40,7 @@ def before_the_command(containerfile: Path) -> list[str]:
 
 def told_to_stop(milliseconds: int, *command: str) -> subprocess.CompletedProcess[str]:
     """As process 1, that long after it began to keep signals."""
-    told = [sys.executable, "-m", "support.process_one", str(milliseconds), *command]
+    told = [sys.executable, "-m", "support.programs.pid_namespace", str(milliseconds), *command]
     done = subprocess.run(told, cwd=TESTS, capture_output=True, text=True, timeout=200, check=False)
     if done.returncode == NOT_POSSIBLE:
         pytest.skip("no pid namespace can be made here")

@@ -15,8 +15,8 @@ from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.failure import Failure, termination_message
 from slipway_runtime.supervisor.processes import children
 from slipway_runtime.supervisor.supervisor import CHECK_LIVENESS_EVERY
-from support.ending import without_traces
-from support.supervised_pod import SupervisedPod, is_alive
+from support.programs.processes import without_traces
+from support.programs.supervised_pod import SupervisedPod, is_alive
 
 
 @pytest.fixture

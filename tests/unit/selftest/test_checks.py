@@ -12,9 +12,9 @@ from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LEASE, LLM_DEPL
 from slipway.selftest.checks import Check, Checks, scaled_object, target
 from slipway.selftest.flags import SelftestSettings
 from slipway.selftest.main import report
-from support import virtual_time
-from support.settings import selftest_settings
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
+from support.programs.settings import selftest_settings
 
 OPTIONS = selftest_settings([], {"SLIPWAY_POD": "slipway-selftest", "SLIPWAY_POD_UID": "u1"})
 READYZ = "http://slipway-activator.slipway-system.svc:8081/readyz"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from slipway.activator.http1.channel import Channel, ClientChannel, ConnectionGoneError
 from slipway.activator.http1.parsing import RequestParser
-from support import virtual_time
+from support.fakes import virtual_time
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: llama\r\n\r\n"
 

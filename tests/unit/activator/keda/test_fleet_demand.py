@@ -16,7 +16,7 @@ from slipway.activator.keda.fleet_demand import EXPIRES_AFTER, MOST_COUNTED, MOS
 from slipway.activator.keda.peers import DemandPublisher, PeerSubscriptions
 from slipway.activator.shared.demand import Demand, ModelDemand, UnknownModelError
 from slipway.api.model_key import ModelKey
-from support.everybody import EVERYBODY
+from support.fakes.callers import ALLOW_EVERY_CALLER
 from support.ports import free_port
 
 LLAMA, GEMMA = ModelKey("chat", "llama"), ModelKey("chat", "gemma")
@@ -141,7 +141,9 @@ async def replica(pod: str, *, identity: str = "") -> AsyncIterator[Replica]:
     following = PeerSubscriptions(everyone, identity, port=PORT, is_replica=api.vouch, clock=clock)
     made = Replica(own, everyone, following, pod, api)
     async with AsyncExitStack() as stack:
-        serving = scaler.serve(everyone.all, HOSTS[pod], PORT, add_services=telling.add_to, checks=EVERYBODY, grace=1)
+        serving = scaler.serve(
+            everyone.all, HOSTS[pod], PORT, add_services=telling.add_to, checks=ALLOW_EVERY_CALLER, grace=1
+        )
         await stack.enter_async_context(serving)
         stack.callback(telling.end_streams)
         stack.push_async_callback(following.close)

@@ -13,7 +13,7 @@ from slipway.activator.keda._generated import externalscaler_pb2_grpc as rpc
 from slipway.activator.keda.scaler import METRIC, STREAMS_EACH, serve
 from slipway.activator.shared.demand import Demand, ModelDemand
 from slipway.api.model_key import ModelKey
-from support.everybody import EVERYBODY
+from support.fakes.callers import ALLOW_EVERY_CALLER
 
 LLAMA = ModelKey("chat", "llama")
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
@@ -39,7 +39,10 @@ async def connected(port: int) -> AsyncIterator[rpc.ExternalScalerStub]:
 @pytest.fixture
 async def keda(demand: Demand) -> AsyncIterator[rpc.ExternalScalerStub]:
     """A client of a scaler that repeats nothing, so that what arrives can only be news."""
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=NEVER) as port, connected(port) as stub:
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=NEVER) as port,
+        connected(port) as stub,
+    ):
         yield stub
 
 
@@ -119,13 +122,19 @@ async def test_more_waiting_requests_are_no_news_for_an_active_stream(
 
 async def test_true_is_said_again_and_again(demand: Demand) -> None:
     demand.report(LLAMA, BUSY)
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=0.001) as port, connected(port) as keda:
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=0.001) as port,
+        connected(port) as keda,
+    ):
         states = aiter(keda.StreamIsActive(REF))
         assert [(await anext(states)).result for _ in range(5)] == [True] * 5
 
 
 async def test_false_is_not_repeated(demand: Demand) -> None:
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=0.001) as port, connected(port) as keda:
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=0.001) as port,
+        connected(port) as keda,
+    ):
         states = aiter(keda.StreamIsActive(REF))
         assert (await anext(states)).result is False
         for _ in range(20):  # far longer than repeat_after
@@ -156,7 +165,10 @@ async def test_a_new_target_is_pushed_and_polled_alike(demand: Demand, keda: rpc
 
 
 async def test_a_stream_falls_silent_when_its_deployment_goes_and_speaks_when_it_comes_again(demand: Demand) -> None:
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=0.001) as port, connected(port) as keda:
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=0.001) as port,
+        connected(port) as keda,
+    ):
         demand.report(LLAMA, BUSY)
         states = aiter(keda.StreamIsActive(REF))
         assert (await anext(states)).result is True
@@ -171,7 +183,7 @@ async def test_a_stream_falls_silent_when_its_deployment_goes_and_speaks_when_it
 async def test_streams_end_cleanly_when_the_server_stops(demand: Demand) -> None:
     async with AsyncExitStack() as server:
         port = await server.enter_async_context(
-            serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=NEVER, grace=NEVER)
+            serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=NEVER, grace=NEVER)
         )
         async with connected(port) as keda:
             states, specs = keda.StreamIsActive(REF), keda.StreamMetricSpec(REF)
@@ -185,7 +197,7 @@ async def test_streams_end_cleanly_when_the_server_stops(demand: Demand) -> None
 async def test_a_client_that_goes_away_leaves_nobody_waiting(demand: Demand) -> None:
     tasks_before = asyncio.all_tasks()
     async with (
-        serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=NEVER, grace=NEVER) as port,
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=NEVER, grace=NEVER) as port,
         connected(port) as keda,
     ):
         await anext(aiter(keda.StreamIsActive(REF)))
@@ -223,7 +235,10 @@ async def test_of_too_many_streams_for_one_deployment_the_oldest_ends_cleanly(
 
 
 async def test_a_stream_that_was_left_makes_room_by_itself(demand: Demand) -> None:
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY, repeat_after=NEVER) as port, connected(port) as keda:
+    async with (
+        serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER, repeat_after=NEVER) as port,
+        connected(port) as keda,
+    ):
         first = keda.StreamIsActive(REF)
         await first.read()
         for _ in range(3 * STREAMS_EACH):
@@ -238,7 +253,7 @@ async def test_a_stream_that_was_left_makes_room_by_itself(demand: Demand) -> No
 
 
 async def test_a_port_that_is_taken_is_refused(demand: Demand) -> None:
-    async with serve(demand, "127.0.0.1", 0, checks=EVERYBODY) as port:
+    async with serve(demand, "127.0.0.1", 0, checks=ALLOW_EVERY_CALLER) as port:
         with pytest.raises(OSError, match=str(port)):
-            async with serve(demand, "127.0.0.1", port, checks=EVERYBODY):
+            async with serve(demand, "127.0.0.1", port, checks=ALLOW_EVERY_CALLER):
                 pytest.fail("two servers share one port")

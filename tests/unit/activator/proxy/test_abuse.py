@@ -13,10 +13,8 @@ from slipway.activator.shared.demand import Demand
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.activator.shared.model_state import ModelState, ModelStates
 from slipway.api.model_key import ModelKey
-from support import virtual_time
-from support.activator import LLAMA, Activator, activated, ask, connected
-from support.ports import free_port
-from support.scripted_engine import (
+from support.fakes import virtual_time
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     ScriptedEngine,
     answering,
@@ -25,6 +23,8 @@ from support.scripted_engine import (
     scripted_engine,
     token,
 )
+from support.ports import free_port
+from support.programs.activator import LLAMA, Activator, activated, ask, connected
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 GET = b"GET / HTTP/1.1\r\n"

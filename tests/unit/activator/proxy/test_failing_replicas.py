@@ -11,8 +11,7 @@ from slipway.activator.proxy.request_body import BLOCK
 from slipway.activator.proxy.upstream_pool import UpstreamPool
 from slipway.activator.shared.wake_estimate import LONGEST
 from slipway.operator.rendering.inferenceservice import LONGEST_REQUEST
-from support.activator import Activator, activated, ask, connected
-from support.scripted_engine import (
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     Script,
     ScriptedEngine,
@@ -27,6 +26,7 @@ from support.scripted_engine import (
     token,
     when,
 )
+from support.programs.activator import Activator, activated, ask, connected
 
 JSON = "Content-Type: application/json\r\n"
 EMPTY_ABORT = json.dumps({"choices": [{"text": "", "finish_reason": "abort"}]}).encode()

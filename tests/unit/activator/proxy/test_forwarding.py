@@ -6,8 +6,7 @@ import pytest
 from slipway.activator.http1.channel import Channel, ClientChannel
 from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.shared.hold_limits import HoldLimits
-from support.activator import Activator, activated, ask, connected
-from support.scripted_engine import (
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     ScriptedEngine,
     answer,
@@ -21,6 +20,7 @@ from support.scripted_engine import (
     token,
     when,
 )
+from support.programs.activator import Activator, activated, ask, connected
 
 # --- requests --------------------------------------------------------------------------------------------------------
 

@@ -12,8 +12,7 @@ from slipway.activator.shared.demand import UnknownModelError
 from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
-from support.activator import LLAMA, Activator, Client, activated, ask, connected
-from support.scripted_engine import (
+from support.fakes.scripted_engine import (
     STREAM_HEAD,
     ScriptedEngine,
     answering,
@@ -26,6 +25,7 @@ from support.scripted_engine import (
     token,
     when,
 )
+from support.programs.activator import LLAMA, Activator, Client, activated, ask, connected
 
 BEATING = HoldLimits(timeout=20, heartbeat=0.02)
 STREAM = b'{"stream": true}'

@@ -11,9 +11,9 @@ from slipway.activator.proxy.config import ProxyConfig
 from slipway.activator.proxy.listener import ClientConnection, Listener
 from slipway.activator.shared.request_rules import RequestRules
 from slipway.process.connection_limits import ConnectionState
-from support.activator import LLAMA, Activator, activated, connected
-from support.scripted_engine import ScriptedEngine, answering, echoing, scripted_engine, when
-from support.sleeping import HERE, WITH_KEYS, only_from, scene
+from support.fakes.scripted_engine import ScriptedEngine, answering, echoing, scripted_engine, when
+from support.programs.activator import LLAMA, Activator, activated, connected
+from support.programs.protected_model import HERE, WITH_KEYS, only_from, protected_model
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 NOT_SERVED = b"GET /favicon.ico HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -51,13 +51,13 @@ async def test_a_refusal_is_no_end_for_what_was_sent_behind_it() -> None:
 async def test_who_is_not_let_in_may_ask_again_on_the_same_connection(
     to: RequestRules, status: int, said: bytes
 ) -> None:
-    async with scene(to) as asked, connected(asked.activator) as client:
+    async with protected_model(to) as asked, connected(asked.activator) as client:
         client.say(said * 2)
         assert [(await client.answer()).status for _ in range(2)] == [status] * 2
 
 
 async def test_who_is_not_let_in_keeps_no_connection_that_another_one_needs() -> None:
-    async with scene(only_from()) as refused, connected(refused.activator) as client:
+    async with protected_model(only_from()) as refused, connected(refused.activator) as client:
         for _ in range(2):
             client.say(NOT_SERVED)
             assert (await client.answer()).status == 403
@@ -72,7 +72,7 @@ async def test_who_is_not_let_in_keeps_no_connection_that_another_one_needs() ->
 
 async def test_who_is_not_let_in_is_not_waited_for_as_others_are() -> None:
     config = ProxyConfig(head_timeout=0.1)
-    async with scene(only_from(), config=config) as refused, connected(refused.activator) as client:
+    async with protected_model(only_from(), config=config) as refused, connected(refused.activator) as client:
         client.say(NOT_SERVED)
         await client.answer()
         assert await asyncio.wait_for(client.is_closed(), 5)

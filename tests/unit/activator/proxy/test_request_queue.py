@@ -20,7 +20,7 @@ from slipway.activator.shared.replica import Replica
 from slipway.api.model_key import ModelKey
 from slipway.api.reasons import Reason
 from slipway.observing.cause import Cause
-from support import virtual_time
+from support.fakes import virtual_time
 
 LLAMA = ModelKey("chat", "llama")
 GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from slipway.activator.proxy import open_files, upstream_pool
 from slipway.activator.proxy.upstream_pool import IdleConnections, UpstreamPool
-from support.scripted_engine import ScriptedEngine, scripted_engine
+from support.fakes.scripted_engine import ScriptedEngine, scripted_engine
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from slipway.activator.tracking.poller import PollTarget
 from slipway.activator.tracking.readiness_poller import ReadinessPoller
 from slipway.api.model_key import ModelKey
 from slipway.observing.keeping import pod_shown
-from support.other_engine import ENGINES, OLDER, Counts, Scripted
-from support.other_runtimes import BY_ENGINE, NOTES, container_of, environment_of
+from support.charts.third_party_runtimes import BY_ENGINE, NOTES, container_of, environment_of
+from support.fakes.third_party_engine import ENGINES, OLDER, Counts, Scripted
 from support.ports import free_port
 
 LLAMA = ModelKey("chat", "llama")

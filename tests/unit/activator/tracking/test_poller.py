@@ -6,7 +6,7 @@ import asyncio
 
 from slipway.activator.tracking.poller import AT_ONCE, PAUSE, Poller, PollTarget
 from slipway.api.model_key import ModelKey
-from support import virtual_time
+from support.fakes import virtual_time
 
 LLAMA, GEMMA = ModelKey("chat", "llama"), ModelKey("chat", "gemma")
 

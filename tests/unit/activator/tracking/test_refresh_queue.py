@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from slipway.activator.tracking.refresh_queue import LONGEST_REST, REST, RefreshQueue
 from slipway.api.model_key import ModelKey
-from support import virtual_time
+from support.fakes import virtual_time
 
 LLAMA, GEMMA = ModelKey("chat", "llama"), ModelKey("chat", "gemma")
 MANY = [ModelKey("evil", f"{each:03}") for each in range(100)]

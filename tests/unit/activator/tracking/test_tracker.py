@@ -14,8 +14,8 @@ from slipway.api.model_key import ModelKey
 from slipway.kube.store import Store
 from slipway.objects.kinds import ENDPOINT_SLICE, LLM_DEPLOYMENT, POD, SERVICE
 from slipway.observing.keeping import FOUND_BY
-from support import falling_asleep as model
-from support.falling_asleep import LLAMA
+from support.fakes import sleep_simulation as model
+from support.fakes.sleep_simulation import LLAMA
 
 
 class Asking:

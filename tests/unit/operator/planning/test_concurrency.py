@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from slipway.contract.engines import LLAMACPP
 from slipway_runtime.engines import llamacpp
-from support.rendered_worlds import arguments, deployment, on_h100, plan, profile
+from support.builders.rendering import arguments, deployment, on_h100, plan, profile
 
 H100 = profile("h100", memory="81559Mi", features=["bf16", "fp8"])
 A100 = profile("h100", memory="80Gi", features=["bf16"])

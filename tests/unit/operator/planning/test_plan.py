@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from slipway.api.reasons import Reason
 from slipway.operator.planning import Unplannable, make_plan
-from support.rendered_worlds import GPU_TAINT, cpu, deployment, on_h100, plan, profile
+from support.builders.rendering import GPU_TAINT, cpu, deployment, on_h100, plan, profile
 
 
 def unplannable(spec: dict[str, Any], profiles: list[Any]) -> Unplannable:

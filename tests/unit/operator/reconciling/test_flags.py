@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from slipway.operator.reconciling.flags import OperatorSettings
 from slipway.operator.reconciling.main import main
-from support.settings import operator_settings, variables
+from support.programs.settings import operator_settings, variables
 
 FLAGS = {
     "--kubeconfig": "SLIPWAY_KUBECONFIG",

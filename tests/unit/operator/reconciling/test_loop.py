@@ -19,8 +19,9 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway.operator.reconciling.reconciler import LONGEST_WAIT
-from support.small_cluster import KEY, NOW, Loop
-from support.turns import CREATED, LABELS, cause, condition, llm, made_by_kserve, pod, status, thing
+from support.builders.stored import CREATED, LABELS, kube_object, llm, made_by_kserve, pod
+from support.fakes.api_server import KEY
+from support.programs.operator_loop import NOW, Loop, condition, state_and_reason, status
 
 # --- from nothing to idle --------------------------------------------------------------------------------------------
 
@@ -38,7 +39,7 @@ async def test_a_model_at_zero_becomes_external_once_kserve_has_made_its_deploym
     await loop.turn()
     annotations = loop.api.get(INFERENCE_SERVICE)["metadata"]["annotations"]
     assert annotations["serving.kserve.io/autoscalerClass"] == "external"
-    assert cause(loop) == ("Idle", "ScaledToZero")
+    assert state_and_reason(loop) == ("Idle", "ScaledToZero")
 
 
 async def test_when_nothing_has_changed_nothing_is_written_or_asked(loop: Loop) -> None:
@@ -260,10 +261,10 @@ SOMEBODY = {"apiVersion": "v1", "kind": "ConfigMap", "name": "chief", "uid": "ot
 @pytest.mark.parametrize("kind", [SERVICE, NETWORK_POLICY, INFERENCE_SERVICE], ids=str)
 @pytest.mark.parametrize("metadata", [{}, {"ownerReferences": [SOMEBODY], "labels": LABELS}], ids=["nobody's", "owned"])
 async def test_an_object_that_is_not_ours_is_never_overwritten(loop: Loop, kind: Kind, metadata: Object) -> None:
-    theirs = loop.api.put(thing(kind, metadata=metadata, spec={"theirs": True}))
+    theirs = loop.api.put(kube_object(kind, metadata=metadata, spec={"theirs": True}))
     assert await loop.turn() == 30.0
     assert loop.api.get(kind) == theirs
-    assert cause(loop) == ("Failed", "NameTaken")
+    assert state_and_reason(loop) == ("Failed", "NameTaken")
     assert "apply InferenceService" not in loop.api.writes()
     loop.api.remove(kind)
     await loop.turn()
@@ -275,21 +276,21 @@ async def test_an_object_that_is_not_ours_is_never_overwritten(loop: Loop, kind:
 async def test_what_kserve_would_take_over_unasked_is_left_to_its_owner(
     loop: Loop, kind: Kind, metadata: Object
 ) -> None:
-    loop.api.put(thing(kind, "llama-predictor", metadata=metadata, spec={"theirs": True}))
+    loop.api.put(kube_object(kind, "llama-predictor", metadata=metadata, spec={"theirs": True}))
     assert await loop.turn() == 30.0
-    assert cause(loop) == ("Failed", "NameTaken")
+    assert state_and_reason(loop) == ("Failed", "NameTaken")
     assert not [write for write in loop.api.writes() if write.startswith("apply ")]
 
 
 async def test_what_kserve_made_for_an_inference_service_that_is_gone_is_in_nobodys_way(loop: Loop) -> None:
     owner = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService", "name": "llama", "uid": "gone"}
-    loop.api.put(thing(SERVICE, "llama-predictor", metadata={"ownerReferences": [{**owner, "controller": True}]}))
+    loop.api.put(kube_object(SERVICE, "llama-predictor", metadata={"ownerReferences": [{**owner, "controller": True}]}))
     await loop.turn()
     assert "apply InferenceService" in loop.api.writes()
 
 
 async def test_what_an_earlier_deployment_left_behind_on_purpose_is_adopted(loop: Loop) -> None:
-    loop.api.put(thing(SERVICE, metadata={"labels": LABELS}, spec={}))
+    loop.api.put(kube_object(SERVICE, metadata={"labels": LABELS}, spec={}))
     await loop.turn()
     [owner] = loop.api.get(SERVICE)["metadata"]["ownerReferences"]
     assert owner["uid"] == loop.api.get(LLM_DEPLOYMENT)["metadata"]["uid"]
@@ -301,7 +302,7 @@ async def test_what_an_earlier_deployment_left_behind_on_purpose_is_adopted(loop
 async def test_without_kserve_all_else_is_made_and_the_rest_when_it_appears(loop: Loop) -> None:
     loop.api.missing.add(INFERENCE_SERVICE)
     await loop.turn()
-    assert cause(loop) == ("Failed", "KServeMissing")
+    assert state_and_reason(loop) == ("Failed", "KServeMissing")
     assert loop.api.writes()[:2] == CREATED[:2]
     loop.api.missing.remove(INFERENCE_SERVICE)
     loop.store.found(INFERENCE_SERVICE)
@@ -339,7 +340,7 @@ async def test_what_the_plan_needs_and_is_not_there_is_a_condition_until_it_appe
     needed = loop.api.get(kind, namespace="", name=name)
     loop.api.remove(kind, namespace="", name=name)
     await loop.turn()
-    assert cause(loop) == ("Failed", reason)
+    assert state_and_reason(loop) == ("Failed", reason)
     loop.api.put(needed)
     loop.api.writes()
     await loop.turn()

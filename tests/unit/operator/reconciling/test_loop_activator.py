@@ -19,8 +19,8 @@ from slipway.objects.kinds import (
     Object,
 )
 from slipway.observing.porttable import PORTS, ActivatorPort
-from support.small_cluster import NOW, Loop
-from support.turns import cause, condition, made_by_kserve, pod, status, thing
+from support.builders.stored import kube_object, made_by_kserve, pod
+from support.programs.operator_loop import NOW, Loop, condition, state_and_reason, status
 
 EXTRA = activator_slice("llama")
 
@@ -29,7 +29,9 @@ def activator(*addresses: str, service: str = "slipway-activator") -> Object:
     """The slice of the activator's own Service, as Kubernetes keeps it."""
     labels = {"slipway.dev/activator": service, "kubernetes.io/service-name": service}
     endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
-    return thing(ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints)
+    return kube_object(
+        ENDPOINT_SLICE, f"{service}-1", "slipway-system", metadata={"labels": labels}, endpoints=endpoints
+    )
 
 
 def leads_to_port(loop: Loop) -> int:
@@ -61,7 +63,7 @@ async def test_a_model_at_zero_is_reached_through_the_activator_and_scaled_by_ke
     await loop.settle()
     assert loop.api.get(SCALED_OBJECT)
     assert leads(loop) == [True, True]
-    assert cause(loop) == ("Idle", "ScaledToZero")
+    assert state_and_reason(loop) == ("Idle", "ScaledToZero")
     assert condition(loop, "Reachable")["status"] == "True"
     await loop.turn()
     assert loop.api.requests == []
@@ -117,7 +119,7 @@ async def test_where_no_port_is_left_the_status_says_so_and_the_rest_waits(with_
     loop.ports.start_over()
     await loop.turn()
     assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
-    assert cause(loop) == ("Failed", "PortsExhausted")
+    assert state_and_reason(loop) == ("Failed", "PortsExhausted")
     assert "delete one, or ask for a higher limit" in status(loop)["message"]
 
 
@@ -225,7 +227,7 @@ async def test_a_scaler_that_keda_can_not_ask_is_told_once_and_that_it_can_again
     assert await loop.turn() == 10
     pass_time(loop, 10)
     await loop.turn()
-    assert cause(loop) == ("Failed", "ScalerUnavailable")
+    assert state_and_reason(loop) == ("Failed", "ScalerUnavailable")
     assert "the activator at slipway-activator.slipway-system:9090, which" in status(loop)["message"]
     await loop.settle()
     pass_time(loop, 55)
@@ -253,7 +255,7 @@ async def test_another_leader_goes_on_telling_it(with_activator: Loop) -> None:
     await loop.settle()
     loop.take_over()
     await loop.settle()
-    assert cause(loop) == ("Failed", "ScalerUnavailable")
+    assert state_and_reason(loop) == ("Failed", "ScalerUnavailable")
 
 
 async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activator: Loop) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT
-from support.small_cluster import Loop
-from support.turns import cause, condition, made_by_kserve, status
+from support.builders.stored import made_by_kserve
+from support.programs.operator_loop import Loop, condition, state_and_reason, status
 
 # --- when a call fails -----------------------------------------------------------------------------------------------
 
@@ -50,7 +50,7 @@ async def test_a_refusal_is_told_and_tried_again(
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1}}})
     loop.api.faults[call] = answer
     assert "was refused" in await loop.failing_turn()
-    assert cause(loop) == told
+    assert state_and_reason(loop) == told
     assert [each for each in loop.api.writes() if each.startswith("apply ") and each != call] == others
     loop.api.faults.clear()
     await loop.turn()
@@ -108,7 +108,7 @@ async def test_replicas_that_can_not_be_changed_are_tried_again(loop: Loop) -> N
     loop.api.put(made_by_kserve(1))
     loop.api.faults["scale Deployment"] = NO_RIGHT
     assert "Deployment llama-predictor was refused" in await loop.failing_turn()
-    assert cause(loop) == ("Failed", "PermissionDenied")
+    assert state_and_reason(loop) == ("Failed", "PermissionDenied")
     loop.api.faults.clear()
     await loop.turn()
     assert loop.api.get(DEPLOYMENT, name="llama-predictor")["spec"]["replicas"] == 2
@@ -131,7 +131,7 @@ async def test_a_deletion_that_fails_is_tried_again(loop: Loop) -> None:
 async def test_an_object_that_can_not_be_read_is_told_with_the_field_and_the_remedy(loop: Loop) -> None:
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": "many"}}})
     await loop.turn()
-    assert cause(loop) == ("Failed", "InvalidSpec")
+    assert state_and_reason(loop) == ("Failed", "InvalidSpec")
     assert "spec.scaling.minReplicas: " in status(loop)["message"]
     assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
 
@@ -144,7 +144,7 @@ async def test_an_object_on_which_the_code_fails_is_stalled_with_the_error_and_t
 
     monkeypatch.setattr("slipway.operator.reconciling.deciding.render", fail)
     assert await loop.failing_turn() == "KeyError: 'poison'"
-    assert cause(loop) == ("Failed", "InternalError")
+    assert state_and_reason(loop) == ("Failed", "InternalError")
     assert "KeyError: 'poison'" in status(loop)["message"]
     loop.api.writes()
     await loop.failing_turn()

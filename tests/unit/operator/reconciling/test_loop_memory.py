@@ -18,8 +18,9 @@ from slipway.objects.kinds import (
     SERVICE,
 )
 from slipway.operator.reconciling import applying
-from support.small_cluster import KEY, Loop
-from support.turns import CREATED, made_by_kserve
+from support.builders.stored import CREATED, made_by_kserve
+from support.fakes.api_server import KEY
+from support.programs.operator_loop import Loop
 
 MOST_ENTRIES = 4
 

@@ -24,8 +24,8 @@ from slipway.objects.kinds import (
 )
 from slipway.observing.snapshot import PlatformPart
 from slipway.operator.reconciling.platform import KSERVE, PartReader
-from support.small_cluster import Loop
-from support.turns import cause, condition, made_by_kserve, pod, status, thing
+from support.builders.stored import kube_object, made_by_kserve, pod
+from support.programs.operator_loop import Loop, condition, state_and_reason, status
 
 SECONDS_OF_OLD = {"creationTimestamp": "2026-11-20T10:00:00Z"}
 
@@ -51,10 +51,10 @@ async def test_a_claim_that_is_missing_is_told_at_zero_and_the_model_is_well_whe
     assert status(loop)["state"] == "Idle"
     loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
     await loop.turn()
-    assert cause(loop) == ("Failed", "PodConfigError")
+    assert state_and_reason(loop) == ("Failed", "PodConfigError")
     assert "spec.model.uri names PersistentVolumeClaim models, which doesn't exist" in status(loop)["message"]
     assert condition(loop, "Stalled")["status"] == "True"
-    loop.api.put(thing(PERSISTENT_VOLUME_CLAIM, "models", status={"phase": "Bound"}))
+    loop.api.put(kube_object(PERSISTENT_VOLUME_CLAIM, "models", status={"phase": "Bound"}))
     await loop.turn()
     assert status(loop)["state"] == "Idle"
 
@@ -92,15 +92,15 @@ async def test_what_is_missing_is_looked_for_ever_less_often_until_it_is_there(
         pauses.append(await loop.turn())
         loop.pass_time(pauses[-1] or 0)
     assert pauses == [2, 4, 8, 16, 30, 30]
-    assert cause(loop) == ("Failed", "PodConfigError")
+    assert state_and_reason(loop) == ("Failed", "PodConfigError")
     assert f"names {kind.name} named, which doesn't exist" in status(loop)["message"]
-    loop.api.put(thing(kind, "named"))
+    loop.api.put(kube_object(kind, "named"))
     assert await loop.turn() is None
     assert "PodConfigError" not in str(status(loop))
 
 
 async def test_what_is_there_is_not_asked_for_again_at_each_look(loop: Loop) -> None:
-    loop.api.put(thing(CONFIG_MAP, "named"))
+    loop.api.put(kube_object(CONFIG_MAP, "named"))
     await asleep(loop)
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": NAMES[0][1]}})
     for _ in range(5):
@@ -139,10 +139,10 @@ def with_key(name: str, key: str) -> dict[str, Any]:
 
 async def test_a_key_that_a_config_map_lacks_is_told_until_it_has_it(loop: Loop) -> None:
     await asleep(loop)
-    loop.api.put(thing(CONFIG_MAP, "named", data={"a": "1"}, binaryData={"c": "AA=="}))
+    loop.api.put(kube_object(CONFIG_MAP, "named", data={"a": "1"}, binaryData={"c": "AA=="}))
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"env": [with_key("APP_A", "a"), with_key("APP_B", "b")]}}})
     assert await loop.turn() == 2
-    assert cause(loop) == ("Failed", "PodConfigError")
+    assert state_and_reason(loop) == ("Failed", "PodConfigError")
     assert (
         "spec.pod.env[APP_B] names the key b of ConfigMap named, which doesn't exist in it" in status(loop)["message"]
     )
@@ -160,7 +160,7 @@ async def test_a_registry_s_secret_that_is_missing_is_a_remark_where_it_may_be_l
     assert await loop.turn() == 300
     assert any(each.startswith("SecretMissing: spec.pod.imagePullSecrets[r]") for each in status(loop)["plan"]["why"])
     assert condition(loop, "Stalled")["status"] == "False"
-    loop.api.put(thing(SECRET, "r"))
+    loop.api.put(kube_object(SECRET, "r"))
     loop.pass_time(300)
     assert await loop.turn() is None
     assert "SecretMissing" not in str(status(loop))
@@ -185,14 +185,14 @@ async def test_a_replica_that_serves_goes_on_without_what_the_next_would_need(lo
 
 # --- the platform ----------------------------------------------------------------------------------------------------
 
-DOWN = thing(DEPLOYMENT, "kserve-controller-manager", "kserve", spec={"replicas": 0})
+DOWN = kube_object(DEPLOYMENT, "kserve-controller-manager", "kserve", spec={"replicas": 0})
 
 
 async def test_kserve_that_is_down_is_told_at_zero_and_that_it_is_back(loop: Loop) -> None:
     await asleep(loop)
     loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
     await loop.turn()
-    assert cause(loop) == ("Failed", "KServeDown")
+    assert state_and_reason(loop) == ("Failed", "KServeDown")
     assert condition(loop, "Reconciling")["status"] == "True"
     loop.kserve = PlatformPart(namespace="kserve", controller={**DOWN, "status": {"readyReplicas": 1}})
     loop.api.writes()
@@ -226,7 +226,7 @@ async def test_who_serves_writes_once_that_it_could_not_scale_and_tells_nobody(l
 async def test_a_keda_with_a_hole_is_among_the_remarks_of_the_plan(loop: Loop) -> None:
     template = {"spec": {"containers": [{"image": "keda:2.20.0"}]}}
     spec = {"replicas": 1, "template": template}
-    old = thing(DEPLOYMENT, "keda-operator", "keda", spec=spec, status={"readyReplicas": 1})
+    old = kube_object(DEPLOYMENT, "keda-operator", "keda", spec=spec, status={"readyReplicas": 1})
     loop.keda = PlatformPart(namespace="keda", controller=old)
     await loop.turn()
     assert any(each.startswith("KedaTooOld: KEDA 2.20.0") for each in status(loop)["plan"]["why"])
@@ -237,7 +237,7 @@ async def test_a_keda_with_a_hole_is_among_the_remarks_of_the_plan(loop: Loop) -
 
 def known(kind: Kind, name: str, **fields: Any) -> Object:
     metadata = {"uid": name, "resourceVersion": "1", **fields.pop("metadata", {})}
-    return thing(kind, name, "kserve", metadata=metadata, **fields)
+    return kube_object(kind, name, "kserve", metadata=metadata, **fields)
 
 
 def test_of_a_namespace_the_controller_its_pods_and_the_slices_of_its_webhook_are_read() -> None:

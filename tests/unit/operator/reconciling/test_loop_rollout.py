@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from slipway.objects.kinds import DEPLOYMENT, INFERENCE_SERVICE, LLM_DEPLOYMENT, POD, Object
-from support.small_cluster import Loop
-from support.turns import llm, made_by_kserve, pod, status
+from support.builders.stored import llm, made_by_kserve, pod
+from support.programs.operator_loop import Loop, status
 
 PREDICTOR = "llama-predictor"
 FULL = {"reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}

@@ -15,15 +15,15 @@ from slipway.objects.kinds import (
     SERVICE,
     Object,
 )
-from support.small_cluster import INSTALLATION, Loop
-from support.turns import made_by_kserve, status, thing
+from support.builders.stored import kube_object, made_by_kserve
+from support.programs.operator_loop import INSTALLATION, Loop, status
 
 RUNTIME = {"supportedModelFormats": [{"name": "gguf"}], "containers": [{"name": "kserve-container"}]}
 OLD, NEW = "slipway-llamacpp-1-aa", "slipway-llamacpp-2-bb"
 
 
 def upgraded(before: Loop, version: str = "2", runtime: str = NEW) -> Loop:
-    ours = thing(CLUSTER_SERVING_RUNTIME, runtime, spec=RUNTIME)
+    ours = kube_object(CLUSTER_SERVING_RUNTIME, runtime, spec=RUNTIME)
     installation = replace(INSTALLATION, version=version, runtimes={"slipway-llamacpp": ours})
     return Loop(installation=installation, api=before.api)
 
@@ -33,7 +33,7 @@ async def older(loop: Loop) -> Loop:
     """Slipway 1 has made a model; both versions of the runtime are there."""
     spec = loop.api.get(CLUSTER_SERVING_RUNTIME, namespace="", name="slipway-llamacpp")["spec"]
     for name in (OLD, NEW):
-        loop.api.put(thing(CLUSTER_SERVING_RUNTIME, name, spec=spec))
+        loop.api.put(kube_object(CLUSTER_SERVING_RUNTIME, name, spec=spec))
     older = upgraded(loop, "1", OLD)
     await older.turn()
     older.api.put(made_by_kserve(owner=older.api.get(INFERENCE_SERVICE)))

@@ -12,8 +12,8 @@ from slipway.objects.kinds import CLUSTER_SERVING_RUNTIME, INFERENCE_SERVICE, Ob
 from slipway.operator.reconciling import own_runtimes
 from slipway.operator.reconciling.operator import Operator
 from slipway.operator.reconciling.own_runtimes import OwnRuntimes, runtimes_of
-from support.settings import operator_settings
-from support.turns import thing
+from support.builders.stored import kube_object
+from support.programs.settings import operator_settings
 
 CURRENT = "slipway-vllm-cuda-2.0.0-bbbbbbbb"
 
@@ -60,11 +60,11 @@ class Store:
 
 def runtime(name: str, *, is_ours: bool = True, **metadata: Any) -> Object:
     labels = {"slipway.dev/runtime": "slipway-vllm-cuda"} if is_ours else {}
-    return thing(CLUSTER_SERVING_RUNTIME, name, metadata={"labels": labels, **metadata})
+    return kube_object(CLUSTER_SERVING_RUNTIME, name, metadata={"labels": labels, **metadata})
 
 
 def used(name: str) -> Object:
-    return thing(INFERENCE_SERVICE, spec={"predictor": {"model": {"runtime": name}}})
+    return kube_object(INFERENCE_SERVICE, spec={"predictor": {"model": {"runtime": name}}})
 
 
 def old_runtimes(client: Client, *there: Object, leads: bool = True, keep_unused: float | None = 1.0) -> OwnRuntimes:

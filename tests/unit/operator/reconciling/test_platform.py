@@ -10,12 +10,12 @@ import pytest
 from slipway.objects.kinds import DEPLOYMENT, ENDPOINT_SLICE, POD, Kind, Object
 from slipway.observing import platform
 from slipway.operator.reconciling.platform import KSERVE, PlatformWatch
-from support.turns import thing
+from support.builders.stored import kube_object
 
 NAME, LABELS = KSERVE.controller, {"app": "kserve"}
 KNOWN = {"uid": "1", "resourceVersion": "1"}
 OF_CONTROLLER = {"replicas": 1, "selector": {"matchLabels": LABELS}}
-CONTROLLER = thing(DEPLOYMENT, NAME, "kserve", metadata=KNOWN, spec=OF_CONTROLLER)
+CONTROLLER = kube_object(DEPLOYMENT, NAME, "kserve", metadata=KNOWN, spec=OF_CONTROLLER)
 
 
 class World:
@@ -61,7 +61,9 @@ def manager(*, runs: bool = False) -> Object:
     }
     status = {"conditions": [{"type": "Ready", "status": str(runs)}], "containerStatuses": [container]}
     metadata = {"uid": "one", "resourceVersion": "2" if runs else "1", "labels": LABELS}
-    return thing(POD, "one", "kserve", metadata=metadata, spec={"containers": [{"name": "manager"}]}, status=status)
+    return kube_object(
+        POD, "one", "kserve", metadata=metadata, spec={"containers": [{"name": "manager"}]}, status=status
+    )
 
 
 async def test_one_that_kept_ending_and_runs_on_concerns_all_though_nothing_tells_of_it(

@@ -13,14 +13,15 @@ from slipway.kube.work_queue import RetryLaterError
 from slipway.objects.kinds import CONFIG_MAP, ENDPOINT_SLICE, LLM_DEPLOYMENT, Object
 from slipway.observing.porttable import ActivatorPort, Claim, claim_of, map_name
 from slipway.operator.reconciling.port_allocation import ExhaustedError
-from support.small_cluster import INSTALLATION, Api, Loop
-from support.turns import thing
+from support.builders.stored import kube_object
+from support.fakes.api_server import FakeApiServer
+from support.programs.operator_loop import INSTALLATION, Loop
 
 AT = INSTALLATION.activators[:1]
 NAME = map_name(AT[0], 0)
 
 
-class SlowApi(Api):
+class SlowApi(FakeApiServer):
     """Each request is let through when all others had a turn."""
 
     async def send(
@@ -32,7 +33,7 @@ class SlowApi(Api):
 
 
 def made(loop: Loop, name: str = "llama", *, namespace: str = "chat") -> Claim:
-    return claim_of(loop.api.put(thing(LLM_DEPLOYMENT, name, namespace, spec={})))
+    return claim_of(loop.api.put(kube_object(LLM_DEPLOYMENT, name, namespace, spec={})))
 
 
 def table(loop: Loop) -> Object:
@@ -45,7 +46,9 @@ def write(loop: Loop, data: Mapping[str, Any] | None) -> None:
     loop.api.remove(CONFIG_MAP, namespace=INSTALLATION.namespace, name=NAME)
     if data is not None:
         labels = {"slipway.dev/port-table": AT[0]}
-        loop.api.put(thing(CONFIG_MAP, NAME, INSTALLATION.namespace, metadata={"labels": labels}, data=dict(data)))
+        loop.api.put(
+            kube_object(CONFIG_MAP, NAME, INSTALLATION.namespace, metadata={"labels": labels}, data=dict(data))
+        )
 
 
 async def given(loop: Loop, claim: Claim) -> ActivatorPort:
@@ -119,7 +122,7 @@ async def test_one_that_comes_alone_does_not_wait_for_others() -> None:
 async def test_a_watch_that_tells_of_a_write_before_its_answer_does_costs_no_look_at_all_that_there_is() -> None:
     loop = Loop()
 
-    class ToldEarly(Api):
+    class ToldEarly(FakeApiServer):
         async def send(self, method: str, path: str, **more: Any) -> Any:
             answer = await super().send(method, path, **more)
             if method in ("POST", "PUT"):
@@ -227,7 +230,7 @@ async def test_a_table_that_was_lost_while_nobody_led_is_made_again_from_where_s
         labels = {"slipway.dev/llmdeployment": whose.name, "slipway.dev/activator": "slipway-activator"}
         metadata = {"labels": labels, "ownerReferences": [owner]}
         name = activator_slice(whose.name)
-        loop.api.put(thing(ENDPOINT_SLICE, name, metadata=metadata, ports=[{"port": port}], endpoints=[]))
+        loop.api.put(kube_object(ENDPOINT_SLICE, name, metadata=metadata, ports=[{"port": port}], endpoints=[]))
     assert [(await given(loop, each)).port for each in (claim, other)] == [20001, 20000]
 
 
@@ -288,7 +291,7 @@ async def test_one_in_another_namespace_is_nobodys_table() -> None:
     loop = Loop()
     a = made(loop)
     await given(loop, a)
-    forged = thing(CONFIG_MAP, NAME, "evil", data={"20009": str(a)}, metadata={"resourceVersion": "999"})
+    forged = kube_object(CONFIG_MAP, NAME, "evil", data={"20009": str(a)}, metadata={"resourceVersion": "999"})
     assert list(loop.ports.concerns(forged)) == []
 
 

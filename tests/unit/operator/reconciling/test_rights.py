@@ -15,8 +15,8 @@ from slipway.kube.metrics import WatchMetrics
 from slipway.objects.kinds import Object
 from slipway.operator.reconciling.rights import FRESH, Rights
 from slipway.process.metrics import MetricsRegistry
-from support.neighbours import Clock
-from support.turns import llm
+from support.builders.stored import llm
+from support.fakes.virtual_time import Clock
 
 KEYED = llm(access={"apiKeysSecret": "keys"})
 ACTIVATOR = "slipway-activator"

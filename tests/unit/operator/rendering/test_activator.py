@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.objects.kinds import SCALED_OBJECT, ObjectKey
-from support.rendered_worlds import desired, manifests, of_kind, on_h100
+from support.builders.rendering import desired, manifests, of_kind, on_h100
 
 KEDA = frozenset({SCALED_OBJECT})
 THERE: dict[str, Any] = {"activator": ("10.0.0.8", "10.0.0.9"), "activator_port": 20123}

@@ -9,7 +9,7 @@ import pytest
 from slipway.api.asked import TOLD_FOR
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.api.names import PAUSED_ANNOTATION, SLEEP_ANNOTATION, WAKE_ANNOTATION
-from support.rendered_worlds import desired, on_h100
+from support.builders.rendering import desired, on_h100
 
 NOW = datetime(2026, 11, 21, 10, 0, 0, tzinfo=UTC)
 IDLE_AFTER = 600

@@ -9,7 +9,7 @@ import pytest
 from slipway.api.llmdeployment import LLMDeployment
 from slipway.objects.kinds import HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, ObjectKey
 from slipway.operator.rendering import Desired, ReplicaBounds
-from support.rendered_worlds import deployment, desired, manifests, of_kind, on_h100
+from support.builders.rendering import deployment, desired, manifests, of_kind, on_h100
 
 HPA = "HorizontalPodAutoscaler"
 OURS = ObjectKey(HORIZONTAL_POD_AUTOSCALER, "chat", "llama")

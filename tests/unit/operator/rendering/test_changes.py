@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from slipway.api.llmdeployment import LLMDeployment, LLMDeploymentSpec
 from slipway.operator.rendering import hash_of
-from support.rendered_worlds import desired, of_kind, on_h100
+from support.builders.rendering import desired, of_kind, on_h100
 
 OUTSIDE_THE_TEMPLATE = {"minReplicas", "maxReplicas", "timeout", "deploymentStrategy"}
 

@@ -12,7 +12,7 @@ from slipway.operator.planning.engines import RUNTIMES
 from slipway.operator.rendering import Unrenderable
 from slipway.operator.rendering.engines import ENGINES
 from slipway_runtime import cli
-from support.rendered_worlds import arguments, deployment, desired, on_h100, plan, predictor, rendered, runtime
+from support.builders.rendering import arguments, deployment, desired, on_h100, plan, predictor, rendered, runtime
 
 OF_RUNTIME = ["--served-name=llama", "--drain-limit=120"]
 NO_MEDIA = ["--allowed-media-domains", "/"]

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from kubernetes.client import models
 from slipway.objects.kinds import Object
-from support.rendered import RUNTIMES, documents
-from support.rendered_worlds import desired as rendered
-from support.rendered_worlds import of_kind, on_h100
+from support.builders.rendering import desired as rendered
+from support.builders.rendering import of_kind, on_h100
+from support.repository import RUNTIMES, documents
 
 HERE = Path(__file__).parent
 KSERVE: dict[str, dict[str, str]] = yaml.safe_load((HERE / "kserve-0.21.0.yaml").read_text())

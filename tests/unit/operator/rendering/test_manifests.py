@@ -12,12 +12,13 @@ from slipway.operator.rendering.inferenceservice import UNTIL_GONE
 from slipway_devcluster.gpu_nodes import MODELS
 from slipway_runtime import cli
 from slipway_runtime.supervisor.timeouts import Timeouts
-from support.other_runtimes import is_of_others
-from support.rendered import RUNTIMES as RUNTIME_FILES
-from support.rendered import documents, profiles
+from support.builders.rendering import shipped_profiles
+from support.charts.third_party_runtimes import is_of_others
+from support.repository import RUNTIMES as RUNTIME_FILES
+from support.repository import documents
 
 RUNTIME_OBJECTS = [each for each in documents(RUNTIME_FILES) if not is_of_others(each)]
-PROFILES = profiles()
+PROFILES = shipped_profiles()
 
 
 def container(runtime: Object) -> Object:

@@ -10,9 +10,9 @@ import yaml
 from slipway.api.reasons import Reason
 from slipway.objects.kinds import POD_MONITOR, Object
 from slipway.operator.rendering import Unrenderable
-from support.other_runtimes import BY_ENGINE
-from support.rendered import ROOT
-from support.rendered_worlds import arguments, deployment, desired, of_kind, plan, predictor, rendered, runtime
+from support.builders.rendering import arguments, deployment, desired, of_kind, plan, predictor, rendered, runtime
+from support.charts.third_party_runtimes import BY_ENGINE
+from support.repository import ROOT
 
 THEIRS = {"name": "theirs"}
 PORTS = [{"containerPort": 9000}, {"name": "numbers", "containerPort": 9002}]

@@ -6,8 +6,8 @@ import pytest
 from slipway.contract.engines import OTHER_RUNTIMES
 from slipway.contract.pod import ENGINE_PORT
 from slipway.operator.planning.engines import ON_CPUS
-from support.other_engine import ENGINES
-from support.other_runtimes import BY_ENGINE, NOTES, container_of, environment_of
+from support.charts.third_party_runtimes import BY_ENGINE, NOTES, container_of, environment_of
+from support.fakes.third_party_engine import ENGINES
 
 each = pytest.mark.parametrize("name", BY_ENGINE)
 

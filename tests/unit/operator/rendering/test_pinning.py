@@ -9,9 +9,9 @@ import yaml
 from slipway.objects.kinds import Object
 from slipway.operator.rendering import Desired, plain
 from slipway.operator.rendering.pinning import changes, of_pods
-from support.rendered_worlds import deployment, desired, of_kind, plan, profile, rendered, runtime
-from support.slipway_api import CRDS
-from support.small_cluster import fields_of
+from support.builders.rendering import deployment, desired, of_kind, plan, profile, rendered, runtime
+from support.fakes.api_server import fields_of
+from support.repository import CRDS
 
 OLD, NEW = "slipway-vllm-cuda-1-aa", "slipway-vllm-cuda-2-bb"
 GOLDEN_PLAIN = "cb4cd0ff6bd0cc209620191c371bae00"

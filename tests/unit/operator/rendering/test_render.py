@@ -12,9 +12,7 @@ from slipway.api.reasons import Reason
 from slipway.objects.kinds import POD_MONITOR, ObjectKey
 from slipway.operator.planning import Plan, make_plan
 from slipway.operator.rendering import Desired, Unrenderable, hash_of
-from support.rendered import RUNTIMES as RUNTIME_FILES
-from support.rendered import documents, profiles
-from support.rendered_worlds import (
+from support.builders.rendering import (
     arguments,
     deployment,
     desired,
@@ -25,7 +23,10 @@ from support.rendered_worlds import (
     predictor,
     rendered,
     runtime,
+    shipped_profiles,
 )
+from support.repository import RUNTIMES as RUNTIME_FILES
+from support.repository import documents
 
 GOLDEN = Path(__file__).parent / "golden"
 MONITORING = frozenset({POD_MONITOR})
@@ -33,7 +34,7 @@ RUNTIMES = {thing["metadata"]["name"]: thing for thing in documents(RUNTIME_FILE
 
 
 def in_the_chart(wanted: LLMDeployment) -> Desired:
-    made = make_plan(wanted.spec, profiles(), name=wanted.metadata.name)
+    made = make_plan(wanted.spec, shipped_profiles(), name=wanted.metadata.name)
     assert isinstance(made, Plan), made
     answer = rendered(wanted, made, serving_runtime=RUNTIMES[made.runtime], kinds=MONITORING)
     assert isinstance(answer, Desired), answer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from slipway.operator.rendering import ReplicaBounds
-from support.rendered_worlds import desired, of_kind, on_h100
+from support.builders.rendering import desired, of_kind, on_h100
 
 CLASS = "serving.kserve.io/autoscalerClass"
 

@@ -1,12 +1,12 @@
 """What real engines said when a start of theirs failed, and what is made of it.
 
-`tests/support/failing_starts.py` makes these failures and records the outputs anew.
+`tests/support/faults/failing_starts.py` makes these failures and records the outputs anew.
 """
 
 import pytest
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.diagnosis import diagnose
-from support.failing_starts import FIXTURES, STARTS
+from support.faults.failing_starts import FIXTURES, STARTS
 
 EXPECTED = {
     "llamacpp-not-a-gguf": (Reason.MODEL_CORRUPT, "invalid magic characters"),

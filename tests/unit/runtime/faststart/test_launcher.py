@@ -20,9 +20,9 @@ from slipway_runtime import control
 from slipway_runtime.faststart import launcher
 from slipway_runtime.faststart.adapters import VERSIONS, adapter_for
 from slipway_runtime.faststart.settings import ENVIRONMENT, FastStartSettings
-from support import fake_vllm
-from support.ending import kill_all
+from support.fakes import vllm_package
 from support.ports import free_port
+from support.programs.processes import kill_all
 
 REPOSITORY = Path(__file__).parents[4]
 PATIENCE = 60.0
@@ -33,7 +33,7 @@ class Start:
 
     def __init__(self, folder: Path, version: str, flags: tuple[str, ...], settings: dict[str, object]) -> None:
         self.port = free_port()
-        ordinary = (sys.executable, "-m", fake_vllm.LAYOUTS[version], f"--port={self.port}", *flags)
+        ordinary = (sys.executable, "-m", vllm_package.LAYOUTS[version], f"--port={self.port}", *flags)
         told = FastStartSettings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
         self.log = folder / "log"
         with self.log.open("w") as log:
@@ -88,7 +88,7 @@ def start(tmp_path: Path) -> Iterator[Starting]:
     def begin(
         *flags: str, version: str = "0.24.0", replaced: dict[str, str] | None = None, **settings: object
     ) -> Start:
-        fake_vllm.install(tmp_path, version, adapter_for(version).ALSO_IMPORTED, replaced)
+        vllm_package.install(tmp_path, version, adapter_for(version).ALSO_IMPORTED, replaced)
         starts.append(Start(tmp_path, version, flags, settings))
         return starts[-1]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from slipway_runtime.guard.answers import TOKENS_PER_SECOND, Reading, Stream, Usage, is_token, tail_of
-from support.guarding import CHAT, chunk, read
+from support.programs.guard import CHAT, chunk, read
 
 VLLM = {"prompt_tokens": 12, "total_tokens": 16, "completion_tokens": 4, "prompt_tokens_details": None}
 LLAMACPP = {"cache_n": 20, "prompt_n": 5, "prompt_ms": 65.5, "predicted_n": 5, "predicted_ms": 119.5}

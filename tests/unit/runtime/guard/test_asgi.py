@@ -12,12 +12,12 @@ import pytest
 from slipway_runtime.control import GuardMode
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
-from support.guarding import (
+from support.programs.guard import (
     CHAT,
     KEY,
     Answer,
-    Guarding,
-    Made,
+    GuardHarness,
+    MakeGuard,
     answering,
     ask,
     chunk,
@@ -34,25 +34,25 @@ AUTHORIZED = [("Authorization", f"Bearer {KEY}")]
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
+def made(tmp_path: Path) -> Iterator[MakeGuard]:
     """Makes a guard's gate with these settings."""
     with several(tmp_path) as made:
         yield made
 
 
-def guard_of(guarding: Guarding, app: App) -> Guard:
+def guard_of(guarding: GuardHarness, app: App) -> Guard:
     return Guard(app, guarding.gate)
 
 
 # --- what is let through ---------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_goes_by_unchanged(made: Made) -> None:
+async def test_an_answer_goes_by_unchanged(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), answering(b'{"choices":[]}')))
     assert (answer.status, answer.body, answer.whole) == (200, b'{"choices":[]}', True)
 
 
-async def test_a_stream_goes_by_piece_by_piece(made: Made) -> None:
+async def test_a_stream_goes_by_piece_by_piece(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), streaming(chunk(text="a"), chunk(text="b"), b"data: [DONE]\n\n")))
     assert [message["body"] for message in answer.messages[1:]] == [
         chunk(text="a"),
@@ -63,7 +63,7 @@ async def test_a_stream_goes_by_piece_by_piece(made: Made) -> None:
     assert answer.whole
 
 
-async def test_what_is_no_request_goes_to_the_app(made: Made) -> None:
+async def test_what_is_no_request_goes_to_the_app(made: MakeGuard) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,19 +88,19 @@ async def listing(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model["id"]))
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_one_model_is_described_as_it_is_among_all(made: Made, model: dict[str, Any], method: str) -> None:
+async def test_one_model_is_described_as_it_is_among_all(made: MakeGuard, model: dict[str, Any], method: str) -> None:
     """Adapters, too. vLLM lists them, and can't be asked about one."""
     guard = guard_of(made(), listing)
     answer = await ask(guard, f"/base/v1/models/{model['id']}", method=method, body=(), root_path="/base")
     assert (answer.status, answer.whole, json.loads(answer.body)) == (200, True, model)
 
 
-async def test_a_model_that_is_not_served_is_no_model_here(made: Made) -> None:
+async def test_a_model_that_is_not_served_is_no_model_here(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), listing), "/base/v1/models/gpt-4", method="GET", body=(), root_path="/base")
     assert (answer.status, answer.error) == (404, "model_not_found")
 
 
-async def test_no_model_is_described_to_anybody_without_a_key(made: Made, tmp_path: Path) -> None:
+async def test_no_model_is_described_to_anybody_without_a_key(made: MakeGuard, tmp_path: Path) -> None:
     guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), nothing)
     for name in ("gemma", "gpt-4"):
         answer = await ask(guard, f"/v1/models/{name}", method="GET", body=())
@@ -110,7 +110,7 @@ async def test_no_model_is_described_to_anybody_without_a_key(made: Made, tmp_pa
 @pytest.mark.parametrize(
     "said", [b"", b"{}", b"[]", b'{"data":1}', b'{"data":[{}]}', b'{"data":["x"]}', b"data: {}\n\n"]
 )
-async def test_an_engine_that_does_not_list_its_models_has_failed(made: Made, said: bytes) -> None:
+async def test_an_engine_that_does_not_list_its_models_has_failed(made: MakeGuard, said: bytes) -> None:
     answer = await ask(guard_of(made(), answering(said)), "/v1/models/gemma", method="GET", body=())
     assert (answer.status, answer.error) == (502, "engine_failed")
 
@@ -118,7 +118,7 @@ async def test_an_engine_that_does_not_list_its_models_has_failed(made: Made, sa
 # --- request ids and traces ------------------------------------------------------------------------------------------
 
 
-async def test_the_engine_and_the_client_get_the_same_request_id(made: Made) -> None:
+async def test_the_engine_and_the_client_get_the_same_request_id(made: MakeGuard) -> None:
     told: list[bytes] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -129,7 +129,7 @@ async def test_the_engine_and_the_client_get_the_same_request_id(made: Made) -> 
     assert (told, answer.headers["x-request-id"]) == ([b"mine"], "mine")
 
 
-async def test_a_trace_goes_on_under_a_span_of_its_own(made: Made) -> None:
+async def test_a_trace_goes_on_under_a_span_of_its_own(made: MakeGuard) -> None:
     given = f"00-{'a' * 32}-{'b' * 16}-01"
     answer = await ask(guard_of(made(), answering(b"{}")), headers=[("traceparent", given)])
     version, trace, span, flags = answer.headers["traceparent"].split("-")
@@ -141,19 +141,19 @@ async def test_a_trace_goes_on_under_a_span_of_its_own(made: Made) -> None:
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/invocations", "/load", "/docs", "/v1/chat/completions/", "/V1/models"])
-async def test_a_path_that_is_not_listed_never_reaches_the_engine(made: Made, path: str) -> None:
+async def test_a_path_that_is_not_listed_never_reaches_the_engine(made: MakeGuard, path: str) -> None:
     for method in ("GET", "POST"):
         answer = await ask(guard_of(made(), nothing), path, method=method)
         assert (answer.status, answer.error) == (404, "unknown_url")
 
 
-async def test_a_prefix_under_which_the_app_is_mounted_opens_nothing(made: Made) -> None:
+async def test_a_prefix_under_which_the_app_is_mounted_opens_nothing(made: MakeGuard) -> None:
     assert (await ask(guard_of(made(), answering(b"{}")), "/base" + CHAT, root_path="/base")).status == 200
     assert (await ask(guard_of(made(), nothing), "/base/metrics", root_path="/base")).status == 404
 
 
 @pytest.mark.parametrize("path", [CHAT, "/tokenize", "/v1/embeddings"])
-async def test_without_a_key_nothing_reaches_the_engine(made: Made, tmp_path: Path, path: str) -> None:
+async def test_without_a_key_nothing_reaches_the_engine(made: MakeGuard, tmp_path: Path, path: str) -> None:
     guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), nothing)
     for headers, code in (
         ([], "missing_api_key"),
@@ -165,29 +165,29 @@ async def test_without_a_key_nothing_reaches_the_engine(made: Made, tmp_path: Pa
 
 
 @pytest.mark.parametrize("header", ["Authorization: Bearer", "X-Api-Key:", "Api-Key:"])
-async def test_a_key_may_be_shown_as_clients_do(made: Made, tmp_path: Path, header: str) -> None:
+async def test_a_key_may_be_shown_as_clients_do(made: MakeGuard, tmp_path: Path, header: str) -> None:
     guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), answering(b"{}"))
     name, _, before = header.partition(":")
     assert (await ask(guard, headers=[(name, f"{before} {KEY}".strip())])).status == 200
 
 
-async def test_the_supervisor_needs_no_key(made: Made, tmp_path: Path) -> None:
+async def test_the_supervisor_needs_no_key(made: MakeGuard, tmp_path: Path) -> None:
     guarding = made(keys=keys_in(tmp_path, alice=KEY))
     headers = [("X-Slipway-Supervisor", guarding.control.secret)]
     assert (await ask(guard_of(guarding, answering(b"{}")), "/metrics", method="GET", headers=headers)).status == 200
 
 
-async def test_a_body_that_is_announced_too_large_is_not_read(made: Made) -> None:
+async def test_a_body_that_is_announced_too_large_is_not_read(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(max_body_bytes=10), nothing), headers=[("Content-Length", "11")])
     assert (answer.status, answer.error, answer.headers["connection"]) == (413, "request_too_large", "close")
 
 
-async def test_a_body_that_turns_out_too_large_is_cut_off_and_the_engine_sees_none_of_it(made: Made) -> None:
+async def test_a_body_that_turns_out_too_large_is_cut_off_and_the_engine_sees_none_of_it(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(max_body_bytes=10), nothing), body=[b"12345678", b"12345678", b"1"])
     assert (answer.status, answer.error) == (413, "request_too_large")
 
 
-async def test_a_websocket_to_what_is_not_served_is_closed(made: Made) -> None:
+async def test_a_websocket_to_what_is_not_served_is_closed(made: MakeGuard) -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -203,7 +203,7 @@ async def test_a_websocket_to_what_is_not_served_is_closed(made: Made) -> None:
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-async def test_more_than_may_be_in_flight_is_told_to_come_back(made: Made) -> None:
+async def test_more_than_may_be_in_flight_is_told_to_come_back(made: MakeGuard) -> None:
     begun = asyncio.Event()
     guard = guard_of(made(max_in_flight=1), waiting(begun))
     first = asyncio.create_task(ask(guard))
@@ -217,7 +217,7 @@ async def test_more_than_may_be_in_flight_is_told_to_come_back(made: Made) -> No
     await _gone(third)
 
 
-async def test_a_key_has_its_own_limit(made: Made, tmp_path: Path) -> None:
+async def test_a_key_has_its_own_limit(made: MakeGuard, tmp_path: Path) -> None:
     begun = asyncio.Event()
     guarding = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob"), max_in_flight_per_key=1)
     first = asyncio.create_task(ask(guard_of(guarding, waiting(begun)), headers=AUTHORIZED))
@@ -229,7 +229,7 @@ async def test_a_key_has_its_own_limit(made: Made, tmp_path: Path) -> None:
     await _gone(first)
 
 
-async def test_who_asks_too_often_is_told_when_to_ask_again(made: Made) -> None:
+async def test_who_asks_too_often_is_told_when_to_ask_again(made: MakeGuard) -> None:
     guard = guard_of(made(requests_per_minute_per_key=6, burst_per_key=2), answering(b"{}"))
     answers = [await ask(guard) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
@@ -239,7 +239,7 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(made: Made) -> None:
 # --- drains ----------------------------------------------------------------------------------------------------------
 
 
-async def test_in_a_drain_what_is_new_is_refused(made: Made) -> None:
+async def test_in_a_drain_what_is_new_is_refused(made: MakeGuard) -> None:
     guarding = made()
     guarding.control.mode = GuardMode.DRAINING
     for path in (CHAT, "/health"):
@@ -247,7 +247,7 @@ async def test_in_a_drain_what_is_new_is_refused(made: Made) -> None:
         assert (answer.status, answer.error, answer.headers["retry-after"]) == (503, "draining", "5")
 
 
-async def test_in_a_drain_what_is_in_flight_goes_on(made: Made) -> None:
+async def test_in_a_drain_what_is_in_flight_goes_on(made: MakeGuard) -> None:
     guarding, begun, released = made(), asyncio.Event(), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -264,7 +264,7 @@ async def test_in_a_drain_what_is_in_flight_goes_on(made: Made) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "abc"], ids=["before its first token", "after it", "in its stream"])
-async def test_what_is_cut_ends_with_an_error(made: Made, text: str) -> None:
+async def test_what_is_cut_ends_with_an_error(made: MakeGuard, text: str) -> None:
     guarding, begun = made(), asyncio.Event()
     asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, *tokens(text)))))
     await begun.wait()
@@ -282,24 +282,24 @@ async def test_what_is_cut_ends_with_an_error(made: Made, text: str) -> None:
 # --- an engine that gives up -----------------------------------------------------------------------------------------
 
 
-async def test_an_abort_in_one_piece_is_no_success(made: Made) -> None:
+async def test_an_abort_in_one_piece_is_no_success(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), answering(b'{"choices":[{"text":"","finish_reason":"abort"}]}')))
     assert (answer.status, answer.error, answer.whole) == (503, "engine_aborted", True)
 
 
-async def test_an_abort_as_the_first_of_a_stream_is_no_success(made: Made) -> None:
+async def test_an_abort_as_the_first_of_a_stream_is_no_success(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), streaming(chunk(text="", finish_reason="abort"), b"data: [DONE]\n\n")))
     assert (answer.status, answer.error) == (503, "engine_aborted")
 
 
-async def test_an_abort_within_a_stream_ends_it_with_an_error(made: Made) -> None:
+async def test_an_abort_within_a_stream_ends_it_with_an_error(made: MakeGuard) -> None:
     pieces = [chunk(text="a"), chunk(text="", finish_reason="abort"), b"data: [DONE]\n\n"]
     answer = await ask(guard_of(made(), streaming(*pieces)))
     assert (answer.status, _last_event(answer)["error"]["code"], answer.whole) == (200, "engine_aborted", True)
     assert b"[DONE]" not in answer.body
 
 
-async def test_an_abort_is_seen_after_any_number_of_tokens(made: Made) -> None:
+async def test_an_abort_is_seen_after_any_number_of_tokens(made: MakeGuard) -> None:
     abort = chunk(text="", finish_reason="abort")
     answer = await ask(guard_of(made(), streaming(*tokens("abc"), abort, b"data: [DONE]\n\n")))
     assert (_last_event(answer)["error"]["code"], answer.whole) == ("engine_aborted", True)
@@ -307,20 +307,20 @@ async def test_an_abort_is_seen_after_any_number_of_tokens(made: Made) -> None:
     assert b"[DONE]" not in answer.body
 
 
-async def test_what_comes_after_an_abort_is_not_sent(made: Made) -> None:
+async def test_what_comes_after_an_abort_is_not_sent(made: MakeGuard) -> None:
     abort = chunk(text="", finish_reason="abort")
     answer = await ask(guard_of(made(), streaming(*tokens("ab"), abort, *tokens("cd"))))
     assert (_last_event(answer)["error"]["code"], answer.whole) == ("engine_aborted", True)
     assert not any(token in answer.body for token in tokens("cd"))
 
 
-async def test_a_model_that_writes_of_aborts_is_let_speak(made: Made) -> None:
+async def test_a_model_that_writes_of_aborts_is_let_speak(made: MakeGuard) -> None:
     text = chunk(text='{"finish_reason":"abort"}')
     answer = await ask(guard_of(made(), streaming(text, b"data: [DONE]\n\n")))
     assert answer.body == text + b"data: [DONE]\n\n"
 
 
-async def test_an_engine_that_fails_leaves_nothing_in_flight(made: Made) -> None:
+async def test_an_engine_that_fails_leaves_nothing_in_flight(made: MakeGuard) -> None:
     guarding = made()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -345,7 +345,7 @@ def breaking_after(*pieces: bytes, content_type: str = "text/event-stream") -> A
 
 @pytest.mark.parametrize("text", ["", "abc"], ids=["before its first token", "in its stream"])
 async def test_what_an_app_raises_is_told_in_the_one_form_and_logged_once(
-    made: Made, caplog: pytest.LogCaptureFixture, text: str
+    made: MakeGuard, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     answer = await ask(guard_of(made(), breaking_after(*tokens(text))), headers=[("x-request-id", "mine")])
     error = _last_event(answer)["error"]
@@ -359,7 +359,7 @@ async def test_what_an_app_raises_is_told_in_the_one_form_and_logged_once(
 
 
 async def test_a_whole_answer_that_breaks_off_is_left_to_the_server_which_closes(
-    made: Made, caplog: pytest.LogCaptureFixture
+    made: MakeGuard, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = breaking_after(b"half", content_type="text/plain")
     with pytest.raises(KeyError):
@@ -370,7 +370,7 @@ async def test_a_whole_answer_that_breaks_off_is_left_to_the_server_which_closes
 # --- what is counted -------------------------------------------------------------------------------------------------
 
 
-async def test_tokens_and_times_are_counted_by_key(made: Made, tmp_path: Path) -> None:
+async def test_tokens_and_times_are_counted_by_key(made: MakeGuard, tmp_path: Path) -> None:
     guarding = made(keys=keys_in(tmp_path, alice=KEY))
     usage = {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}
     last = b"data: " + json.dumps({"choices": [], **usage}).encode() + b"\n\n"
@@ -384,7 +384,7 @@ async def test_tokens_and_times_are_counted_by_key(made: Made, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["as the engine tells", "as they went by"])
-async def test_the_tokens_of_a_stream_are_counted(made: Made, told: bool) -> None:
+async def test_the_tokens_of_a_stream_are_counted(made: MakeGuard, told: bool) -> None:
     guarding = made()
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7}}\n\n'
     end = [chunk(text="e", finish_reason="stop"), *([usage] if told else []), b"data: [DONE]\n\n"]
@@ -394,7 +394,7 @@ async def test_the_tokens_of_a_stream_are_counted(made: Made, told: bool) -> Non
     assert guarding.metric("slipway_time_per_output_token_seconds_count", key="anonymous") == 1
 
 
-async def test_a_client_that_leaves_is_not_in_flight_any_more(made: Made) -> None:
+async def test_a_client_that_leaves_is_not_in_flight_any_more(made: MakeGuard) -> None:
     guarding, begun = made(), asyncio.Event()
     asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun))))
     await begun.wait()
@@ -413,7 +413,7 @@ ENDING, DONE = chunk(text="b") + chunk(finish_reason="stop"), b"data: [DONE]\n\n
     ids=["at the end", "at an end that comes alone", "at an end that comes in two", "before it"],
 )
 async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_does_before_was_not(
-    made: Made, pieces: list[bytes], counted: int
+    made: MakeGuard, pieces: list[bytes], counted: int
 ) -> None:
     guarding, begun = made(), asyncio.Event()
     asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, chunk(text="a"), *pieces))))
@@ -422,7 +422,7 @@ async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_
     assert guarding.metric("slipway_request_seconds_count", key="anonymous") == (counted or None)
 
 
-async def test_no_prompt_and_no_answer_is_in_the_log(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_no_prompt_and_no_answer_is_in_the_log(made: MakeGuard, capsys: pytest.CaptureFixture[str]) -> None:
     guard = guard_of(made(access_log=True), answering(b'{"choices":[{"text":"a secret answer"}]}'))
     await ask(guard, body=[b'{"prompt":"a secret prompt"}'])
     [line] = capsys.readouterr().out.splitlines()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slipway_runtime.guard.asgi import EngineGone, Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, ResponseState, Scope, Send
-from support.guarding import Answer, Made, ask, chunk, scope_of, several
+from support.programs.guard import Answer, MakeGuard, ask, chunk, scope_of, several
 
 STREAM, JSON, TEXT = "text/event-stream", "application/json", "text/plain"
 
@@ -37,7 +37,7 @@ class EngineFailedError(Exception):
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Made]:
+def made(tmp_path: Path) -> Iterator[MakeGuard]:
     with several(tmp_path) as made:
         yield made
 
@@ -63,7 +63,7 @@ def failing_after(messages: Sequence[Message], error: Exception) -> App:
     ],
 )
 async def test_a_response_that_has_not_started_becomes_an_error(
-    made: Made, sent: Sequence[Message], error: Exception
+    made: MakeGuard, sent: Sequence[Message], error: Exception
 ) -> None:
     answer = await ask(Guard(failing_after(sent, error), made().gate))
     codes = {EngineFailedError: (500, "engine_error"), EngineGone: (502, "engine_failed")}
@@ -71,7 +71,7 @@ async def test_a_response_that_has_not_started_becomes_an_error(
     assert answer.whole
 
 
-async def test_a_stream_that_has_started_ends_with_an_error_event(made: Made) -> None:
+async def test_a_stream_that_has_started_ends_with_an_error_event(made: MakeGuard) -> None:
     answer = await ask(Guard(failing_after(STREAM_STARTED, EngineFailedError()), made().gate))
     assert answer.status == 200
     assert answer.messages[1]["body"] == chunk(text="a")
@@ -79,7 +79,7 @@ async def test_a_stream_that_has_started_ends_with_an_error_event(made: Made) ->
     assert answer.whole
 
 
-async def test_a_stream_that_was_complete_gets_no_error_after_its_end(made: Made) -> None:
+async def test_a_stream_that_was_complete_gets_no_error_after_its_end(made: MakeGuard) -> None:
     answer = await ask(Guard(failing_after(STREAM_COMPLETE, EngineFailedError()), made().gate))
     assert answer.body == chunk(text="a") + b"data: [DONE]\n\n"
     assert answer.whole
@@ -94,7 +94,7 @@ async def test_a_stream_that_was_complete_gets_no_error_after_its_end(made: Made
     ],
 )
 async def test_a_response_that_is_no_stream_ends_with_its_connection(
-    made: Made, sent: Sequence[Message], error: Exception, raised: type[Exception]
+    made: MakeGuard, sent: Sequence[Message], error: Exception, raised: type[Exception]
 ) -> None:
     """The server closes the connection at an exception, so that half a response never looks complete."""
     answer = Answer()

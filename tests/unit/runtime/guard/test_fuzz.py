@@ -13,7 +13,7 @@ from slipway_runtime.control import GuardMode
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Receive, Scope, Send
 from slipway_runtime.guard.routes import SERVED, RouteKind, Routes
-from support.guarding import CHAT, KEY, Answer, Guarding, ask, chunk, guarding, keys_in
+from support.programs.guard import CHAT, KEY, Answer, GuardHarness, ask, chunk, guarding, keys_in
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "BREW", "get", "")
 PIECES = (
@@ -100,30 +100,30 @@ async def _answer(send: Send, status: int, pieces: list[bytes], *, stream: bool)
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarding]:
+def guarded(tmp_path: Path) -> Iterator[GuardHarness]:
     made = guarding(tmp_path, keys=keys_in(tmp_path, alice=KEY), max_body_bytes=100, max_in_flight=3)
     yield made
     made.close()
 
 
-async def test_whatever_is_asked_the_guard_holds(guarded: Guarding, pytestconfig: pytest.Config) -> None:
+async def test_whatever_is_asked_the_guard_holds(guarded: GuardHarness, pytestconfig: pytest.Config) -> None:
     await asked_at_random_for(guarded, pytestconfig, seconds=pytestconfig.getoption("--fuzz-seconds"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-async def test_whatever_is_asked_for_long_the_guard_holds(guarded: Guarding, pytestconfig: pytest.Config) -> None:
+async def test_whatever_is_asked_for_long_the_guard_holds(guarded: GuardHarness, pytestconfig: pytest.Config) -> None:
     await asked_at_random_for(guarded, pytestconfig, seconds=30 * pytestconfig.getoption("--fuzz-seconds"))
 
 
-async def asked_at_random_for(guarded: Guarding, pytestconfig: pytest.Config, *, seconds: float) -> None:
+async def asked_at_random_for(guarded: GuardHarness, pytestconfig: pytest.Config, *, seconds: float) -> None:
     until, seed = time.monotonic() + seconds, pytestconfig.getoption("--seed")
     while time.monotonic() < until:
         await asked_at_random(guarded, seed)
         seed += 1
 
 
-async def asked_at_random(guarded: Guarding, seed: int) -> None:
+async def asked_at_random(guarded: GuardHarness, seed: int) -> None:
     chance = Chance(seed)
     method, path, headers = chance.method(), chance.path(), chance.headers()
     guarded.control.mode = chance.random.choice(
@@ -174,7 +174,7 @@ async def one_answer(
         return None
 
 
-async def test_a_request_that_comes_while_others_wait_is_counted_right(guarded: Guarding) -> None:
+async def test_a_request_that_comes_while_others_wait_is_counted_right(guarded: GuardHarness) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0.001)
         await _answer(send, 200, [b"{}"], stream=False)

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 import pytest
 from slipway_runtime.guard.routes import SERVED
-from support.guarded_process import GuardedProcess, guarded_process
-from support.guarding import KEY, keys_in
+from support.programs.guard import KEY, keys_in
+from support.programs.guard_process import GuardedProcess, guarded_process
 
 SLOWLY = 30  # times as long, by `make chaos`
 TOO_LONG = 70_000  # bytes, for a head

@@ -11,14 +11,14 @@ import pytest
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App, Message, Receive, Scope, Send
 from slipway_runtime.supervisor.liveness import LivenessMonitor, Sample
-from support.guarding import CHAT, Guarding, answering, ask, guarding, scope_of, streaming, tokens
+from support.programs.guard import CHAT, GuardHarness, answering, ask, guarding, scope_of, streaming, tokens
 
 RESPONSES = "/v1/responses"
 USAGE = b'{"usage":{"input_tokens":3,"output_tokens":2}}'
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Iterator[Guarding]:
+def made(tmp_path: Path) -> Iterator[GuardHarness]:
     made = guarding(tmp_path)
     yield made
     made.close()
@@ -61,7 +61,7 @@ async def gives_up(guard: Guard, path: str) -> None:
     await guard(scope_of(path), receive, send)
 
 
-async def samples(made: Guarding, guard: Guard, path: str) -> AsyncIterator[Sample]:
+async def samples(made: GuardHarness, guard: Guard, path: str) -> AsyncIterator[Sample]:
     """As the supervisor looks every 2 s; in between, one client of many gives up."""
     for at in range(0, 120, 2):
         await gives_up(guard, path)
@@ -80,7 +80,7 @@ async def samples(made: Guarding, guard: Guard, path: str) -> AsyncIterator[Samp
     ],
 )
 async def test_an_engine_that_hangs_is_stuck_after_24_seconds_though_its_clients_give_up(
-    made: Guarding, app: App, path: str
+    made: GuardHarness, app: App, path: str
 ) -> None:
     guard, pulse = Guard(app, made.gate), LivenessMonitor(stuck_after=24, computes_on_cpus=False)
     found = [sample.at async for sample in samples(made, guard, path) if pulse.observe(sample)]
@@ -96,7 +96,7 @@ async def test_an_engine_that_hangs_is_stuck_after_24_seconds_though_its_clients
         pytest.param(streaming(*tokens("abc")), CHAT, id="a stream"),
     ],
 )
-async def test_what_the_engine_answers_is_a_sign_of_its_life(made: Guarding, app: App, path: str) -> None:
+async def test_what_the_engine_answers_is_a_sign_of_its_life(made: GuardHarness, app: App, path: str) -> None:
     await ask(Guard(app, made.gate), path)
     counts = made.control.counts()
     assert counts.done + counts.tokens > 0
@@ -110,7 +110,7 @@ async def test_refusals_of_the_guard_are_no_work_of_the_engine(tmp_path: Path) -
     made.close()
 
 
-async def test_a_request_that_is_cut_was_not_done(made: Guarding) -> None:
+async def test_a_request_that_is_cut_was_not_done(made: GuardHarness) -> None:
     asked = asyncio.create_task(ask(Guard(hangs, made.gate)))
     await asyncio.sleep(0)
     assert made.control.counts().in_flight == 1

@@ -11,7 +11,7 @@ import pytest
 from slipway_runtime.guard.asgi import Guard
 from slipway_runtime.guard.exchange import App
 from slipway_runtime.guard.gate import SYNC_EVERY, Gate
-from support.guarding import answering, ask, chunk, guarding, nothing, streaming, tokens, waiting
+from support.programs.guard import answering, ask, chunk, guarding, nothing, streaming, tokens, waiting
 
 
 @contextmanager

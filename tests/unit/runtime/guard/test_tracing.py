@@ -15,9 +15,9 @@ from slipway_runtime.guard.routes import RouteKind
 from slipway_runtime.guard.tracing import spans_of, stages
 from slipway_runtime.guard.visit import Visit
 from slipway_runtime.tracing.context import trace_of
-from support.guarding import CHAT, KEY, Guarding, answering, ask, guarding, keys_in, streaming
-from support.otlp_collector import OtlpCollector, otlp_collector
+from support.fakes.otlp_collector import OtlpCollector, otlp_collector
 from support.ports import free_port
+from support.programs.guard import CHAT, KEY, GuardHarness, answering, ask, guarding, keys_in, streaming
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SAMPLED, NOT_SAMPLED = ("traceparent", f"00-{TRACE}-{SPAN}-01"), ("traceparent", f"00-{TRACE}-{SPAN}-00")
@@ -153,7 +153,7 @@ async def collector() -> AsyncIterator[OtlpCollector]:
 
 
 @pytest.fixture
-async def traced(tmp_path: Path, collector: OtlpCollector) -> AsyncIterator[Guarding]:
+async def traced(tmp_path: Path, collector: OtlpCollector) -> AsyncIterator[GuardHarness]:
     """A guard that traces half of what nobody has decided on."""
     keys = keys_in(tmp_path, alice=KEY)
     endpoint = f"{collector.url}/v1/traces"
@@ -173,7 +173,7 @@ def headers_of_the_engine(seen: list[dict[str, str]]) -> Any:
 BY_ALICE = ("authorization", f"Bearer {KEY}")
 
 
-async def test_a_sampled_request_is_sent_to_the_collector(traced: Guarding, collector: OtlpCollector) -> None:
+async def test_a_sampled_request_is_sent_to_the_collector(traced: GuardHarness, collector: OtlpCollector) -> None:
     guard = Guard(streaming(b'data: {"choices":[{"delta":{"content":"A secret."}}]}\n\n'), traced.gate)
     answer = await ask(guard, headers=[BY_ALICE, SAMPLED], body=[b'{"messages":["Another secret."]}'])
     span = await collector.named("chat gemma")
@@ -185,7 +185,7 @@ async def test_a_sampled_request_is_sent_to_the_collector(traced: Guarding, coll
     assert traced.metric("slipway_spans_total", outcome="sent") == 1
 
 
-async def test_the_engines_span_lies_in_ours(traced: Guarding, collector: OtlpCollector) -> None:
+async def test_the_engines_span_lies_in_ours(traced: GuardHarness, collector: OtlpCollector) -> None:
     seen: list[dict[str, str]] = []
     await ask(Guard(headers_of_the_engine(seen), traced.gate), headers=[BY_ALICE, SAMPLED, ("tracestate", "a=b")])
     span = await collector.named("chat gemma")
@@ -193,7 +193,7 @@ async def test_the_engines_span_lies_in_ours(traced: Guarding, collector: OtlpCo
 
 
 async def test_one_that_its_client_did_not_sample_is_traced_by_nobody(
-    traced: Guarding, collector: OtlpCollector
+    traced: GuardHarness, collector: OtlpCollector
 ) -> None:
     seen: list[dict[str, str]] = []
     guard = Guard(headers_of_the_engine(seen), traced.gate)
@@ -205,7 +205,7 @@ async def test_one_that_its_client_did_not_sample_is_traced_by_nobody(
 
 
 async def test_of_those_that_nobody_decided_on_the_share_is_traced_that_was_asked_for(
-    traced: Guarding, collector: OtlpCollector
+    traced: GuardHarness, collector: OtlpCollector
 ) -> None:
     seen: list[dict[str, str]] = []
     guard = Guard(headers_of_the_engine(seen), traced.gate)
@@ -216,7 +216,7 @@ async def test_of_those_that_nobody_decided_on_the_share_is_traced_that_was_aske
     assert {span.trace_id for span in collector.spans} == sampled
 
 
-async def test_who_has_no_key_and_who_only_looks_costs_no_spans(traced: Guarding, collector: OtlpCollector) -> None:
+async def test_who_has_no_key_and_who_only_looks_costs_no_spans(traced: GuardHarness, collector: OtlpCollector) -> None:
     guard = Guard(answering(b"{}"), traced.gate)
     await ask(guard, headers=[SAMPLED])
     await ask(guard, path="/v1/models", method="GET", headers=[BY_ALICE, SAMPLED])

@@ -10,7 +10,7 @@ from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.failure import Failure
 from slipway_runtime.models import Facts, ModelError, find_model, read_adapter, read_model
 from slipway_runtime.models.config import quantization_of, shape_of
-from support.model_files import (
+from support.builders.model_files import (
     LLAMA_CONFIG,
     cut,
     write_adapter,

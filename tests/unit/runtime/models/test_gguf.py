@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.models import Facts, ModelError, find_model, read_model
 from slipway_runtime.models.gguf import read_header
-from support.model_files import (
+from support.builders.model_files import (
     LLAMA_GGUF,
     Q4_0,
     UINT64,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from slipway.api.model import ModelFacts
 from slipway_runtime.models import inspect_command
-from support.model_files import write_adapter, write_checkpoint, write_gguf
+from support.builders.model_files import write_adapter, write_checkpoint, write_gguf
 
 
 def inspected(path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

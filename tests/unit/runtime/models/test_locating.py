@@ -6,7 +6,7 @@ import pytest
 from slipway_runtime.contract.reasons import Reason
 from slipway_runtime.failure import Failure
 from slipway_runtime.models import ModelError, find_adapter, find_model
-from support.model_files import LLAMA_GGUF, write_adapter, write_checkpoint, write_gguf, write_gguf_parts
+from support.builders.model_files import LLAMA_GGUF, write_adapter, write_checkpoint, write_gguf, write_gguf_parts
 
 
 def failure(path: Path, engine: str = "") -> Failure:

@@ -14,7 +14,7 @@ from slipway_runtime.models import Facts, find_model, read_model
 from slipway_runtime.models.facts import Shape
 from slipway_runtime.preflight import Device, EngineSettings, Finding, Host, Support, examine, run
 from slipway_runtime.preflight.checks import CHECKS
-from support.model_files import write_adapter, write_checkpoint
+from support.builders.model_files import write_adapter, write_checkpoint
 
 GIB = 1 << 30
 

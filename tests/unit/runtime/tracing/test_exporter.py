@@ -11,7 +11,7 @@ from slipway_runtime.tracing.collector import Outcome
 from slipway_runtime.tracing.context import trace_of
 from slipway_runtime.tracing.exporter import ROOM, Exporter
 from slipway_runtime.tracing.spans import Span
-from support.otlp_collector import from_json, received
+from support.fakes.otlp_collector import from_json, received
 
 WELL, BUSY, WRONG = Outcome(), Outcome("it answered with 503", again=True), Outcome("it answered with 400")
 PATIENCE = 60.0

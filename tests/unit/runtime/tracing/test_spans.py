@@ -2,7 +2,7 @@
 
 from slipway_runtime.tracing.context import Trace
 from slipway_runtime.tracing.spans import Span, SpanKind, encoded
-from support.otlp_collector import from_json, received
+from support.fakes.otlp_collector import from_json, received
 
 TRACE, SPAN, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "53995c3f42cd8ad8"
 HERE = Trace(TRACE, SPAN, PARENT, sampled=True)

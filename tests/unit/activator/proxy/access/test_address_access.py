@@ -13,8 +13,8 @@ from slipway.activator.shared.allow_from import AllowFrom
 from slipway.activator.tracking.rules_from_spec import allow_from
 from slipway.api.exposure import Peer
 from slipway.process.addresses import address_of, client_of
-from support.guarding import guarding
-from support.guarding import keys_in as keys_folder
+from support.programs.guard import guarding
+from support.programs.guard import keys_in as keys_folder
 
 
 def of(*peers: dict[str, Any]) -> AllowFrom:

@@ -21,22 +21,22 @@ from slipway.activator.proxy.access.api_keys import (
     ApiKeys,
 )
 from slipway_runtime.guard import keys as guards
-from support import virtual_time
-from support.guarding import Guarding, guarding, keys_in
-from support.neighbours import Clock, Neighbours
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.access_api import AccessApi
+from support.fakes.virtual_time import Clock, now
+from support.programs.guard import GuardHarness, guarding, keys_in
 
 PLACE = SecretRef("chat", "keys")
 ALICE, BOB = b"sk-alice-1234", b"sk-bob-12345"
 
 
 @pytest.fixture
-def neighbours() -> Neighbours:
-    return Neighbours(secrets={"chat/keys": {"alice": ALICE}})
+def neighbours() -> AccessApi:
+    return AccessApi(secrets={"chat/keys": {"alice": ALICE}})
 
 
 @pytest.fixture
-def keys(neighbours: Neighbours) -> ApiKeys:
+def keys(neighbours: AccessApi) -> ApiKeys:
     return ApiKeys(neighbours.client, clock=neighbours.clock)
 
 
@@ -68,7 +68,7 @@ def test_so_many_keys_count_to_the_guard_too() -> None:
 
 async def test_of_many_entries_the_first_by_their_names_count(tmp_path: Path) -> None:
     entries = {f"owner-{number:04}": b"key-of-%04d" % number for number in range(MOST_KEYS, -1, -1)}
-    keys = ApiKeys(Neighbours(secrets={"chat/keys": entries}).client, clock=Clock())
+    keys = ApiKeys(AccessApi(secrets={"chat/keys": entries}).client, clock=Clock())
     folder = keys_in(tmp_path, **{owner: key.decode() for owner, key in entries.items()})
     guarded = guarding(tmp_path, keys=folder)
     last, beyond = b"key-of-%04d" % (MOST_KEYS - 1), b"key-of-%04d" % MOST_KEYS
@@ -79,7 +79,7 @@ async def test_of_many_entries_the_first_by_their_names_count(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("text", "valid", "invalid"), SECRETS)
 async def test_a_key_is_a_line(
-    neighbours: Neighbours, keys: ApiKeys, text: bytes, valid: list[bytes], invalid: list[bytes]
+    neighbours: AccessApi, keys: ApiKeys, text: bytes, valid: list[bytes], invalid: list[bytes]
 ) -> None:
     neighbours.secrets["chat/keys"] = {"alice": text}
     assert [(await check(keys, key)).owner for key in valid] == ["alice"] * len(valid)
@@ -96,19 +96,19 @@ def test_it_is_one_to_the_guard_too(tmp_path: Path, text: bytes, valid: list[byt
     guarded.close()
 
 
-def owner(guarded: Guarding, key: bytes) -> str:
+def owner(guarded: GuardHarness, key: bytes) -> str:
     visit, _ = guarded.gate.enter("GET", "/v1/models", {"x-api-key": key.decode("latin-1")})
     guarded.gate.leave(visit)
     return visit.owner
 
 
-async def test_a_hidden_entry_holds_no_keys(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_a_hidden_entry_holds_no_keys(neighbours: AccessApi, keys: ApiKeys) -> None:
     """As a file, the guard doesn't see it."""
     neighbours.secrets["chat/keys"] = {".alice": ALICE}
     assert (await check(keys, ALICE)).is_wrong
 
 
-async def test_a_key_counts_for_its_own_secret_alone(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_a_key_counts_for_its_own_secret_alone(neighbours: AccessApi, keys: ApiKeys) -> None:
     neighbours.secrets["evil/keys"] = {"mallory": BOB}
     assert (await check(keys, BOB, place=SecretRef("evil", "keys"))).owner == "mallory"
     assert (await check(keys, BOB)).is_wrong
@@ -122,7 +122,7 @@ async def test_nothing_of_a_key_is_kept_but_a_digest(keys: ApiKeys) -> None:
 # --- how soon, how seldom --------------------------------------------------------------------------------------------
 
 
-async def test_a_new_key_counts_within_seconds_and_an_old_one_no_longer(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_a_new_key_counts_within_seconds_and_an_old_one_no_longer(neighbours: AccessApi, keys: ApiKeys) -> None:
     assert (await check(keys, ALICE)).owner == "alice"
     neighbours.secrets["chat/keys"] = {"bob": BOB}
     neighbours.clock.now += SURE
@@ -130,28 +130,28 @@ async def test_a_new_key_counts_within_seconds_and_an_old_one_no_longer(neighbou
     assert (await check(keys, ALICE)).is_wrong
 
 
-async def test_an_old_key_is_refused_even_if_nobody_shows_the_new_one(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_an_old_key_is_refused_even_if_nobody_shows_the_new_one(neighbours: AccessApi, keys: ApiKeys) -> None:
     await check(keys, ALICE)
     neighbours.secrets["chat/keys"] = {}
     neighbours.clock.now += FRESH
     assert (await check(keys, ALICE)).is_wrong
 
 
-async def test_a_valid_key_reads_the_secret_once_in_a_while(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_a_valid_key_reads_the_secret_once_in_a_while(neighbours: AccessApi, keys: ApiKeys) -> None:
     for _ in range(50):
         await check(keys, ALICE)
         neighbours.clock.now += FRESH / 50
     assert len(neighbours.asked) == 1
 
 
-async def test_wrong_keys_read_it_no_more_often_than_it_could_change(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_wrong_keys_read_it_no_more_often_than_it_could_change(neighbours: AccessApi, keys: ApiKeys) -> None:
     for number in range(200):
         await check(keys, b"wrong-key-%d" % number, client=f"10.0.0.{number}")
         neighbours.clock.now += SURE / 100
     assert len(neighbours.asked) == 2
 
 
-async def test_many_at_once_read_it_once(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_many_at_once_read_it_once(neighbours: AccessApi, keys: ApiKeys) -> None:
     neighbours.answers.clear()
     waiting = [asyncio.create_task(check(keys, ALICE)) for _ in range(50)]
     await asyncio.sleep(0)
@@ -166,7 +166,7 @@ async def test_many_at_once_read_it_once(neighbours: Neighbours, keys: ApiKeys) 
 
 def test_a_flood_over_all_models_is_bounded_and_lets_nobody_in() -> None:
     async def test() -> None:
-        neighbours = Neighbours()
+        neighbours = AccessApi()
         keys = ApiKeys(neighbours.client, clock=now)
         flood = [check(keys, ALICE, place=SecretRef("chat", f"keys-{number}")) for number in range(READS_BURST * 4)]
         found = await asyncio.gather(*flood)
@@ -190,7 +190,7 @@ def test_one_tenant_with_many_secrets_leaves_reads_to_others() -> None:
     async def test() -> None:
         honest = {f"chat/keys{number}": {"alice": ALICE} for number in range(50)}
         evil = {f"evil/keys{number}": {"mallory": BOB} for number in range(100)}
-        neighbours = Neighbours(secrets={"chat/keys": {"alice": ALICE}, **honest, **evil}, takes=0.02)
+        neighbours = AccessApi(secrets={"chat/keys": {"alice": ALICE}, **honest, **evil}, takes=0.02)
         keys = ApiKeys(neighbours.client, clock=now)
         assert (await check(keys, ALICE)).owner == "alice"
         attack = [asyncio.create_task(keeps_reading(keys, SecretRef("evil", f"keys{number}"))) for number in range(200)]
@@ -211,7 +211,7 @@ def test_one_tenant_with_many_secrets_leaves_reads_to_others() -> None:
 
 def test_a_key_is_not_called_wrong_as_long_as_its_secret_waits_to_be_read() -> None:
     async def test() -> None:
-        neighbours = Neighbours(secrets={"chat/keys": {"alice": ALICE}})
+        neighbours = AccessApi(secrets={"chat/keys": {"alice": ALICE}})
         keys = ApiKeys(neighbours.client, clock=now)
         await check(keys, ALICE)
         await asyncio.sleep(SURE)
@@ -225,7 +225,7 @@ def test_a_key_is_not_called_wrong_as_long_as_its_secret_waits_to_be_read() -> N
     virtual_time.run(test())
 
 
-async def test_a_large_secret_is_not_read(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_a_large_secret_is_not_read(neighbours: AccessApi, keys: ApiKeys) -> None:
     neighbours.secrets["chat/keys"] = {"alice": ALICE, "book": b"x" * MOST_BYTES}
     for _ in range(3):
         assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.TOO_LARGE)
@@ -246,7 +246,7 @@ COSTLY = {
 
 @pytest.mark.parametrize(("secret", "lines"), COSTLY.values(), ids=COSTLY.keys())
 async def test_a_secret_is_read_in_steps_and_not_beyond_the_keys_that_count(
-    neighbours: Neighbours, keys: ApiKeys, secret: dict[str, bytes], lines: int
+    neighbours: AccessApi, keys: ApiKeys, secret: dict[str, bytes], lines: int
 ) -> None:
     data = {name: base64.b64encode(text).decode() for name, text in secret.items()}
     assert sum(1 for _ in keys._owners({"data": data})) == lines // STEP
@@ -257,14 +257,14 @@ async def test_a_secret_is_read_in_steps_and_not_beyond_the_keys_that_count(
 # --- where it can't be read ------------------------------------------------------------------------------------------
 
 
-async def test_a_secret_that_may_not_be_read_says_nothing_of_keys(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_a_secret_that_may_not_be_read_says_nothing_of_keys(neighbours: AccessApi, keys: ApiKeys) -> None:
     neighbours.hidden = {"chat/keys"}
     assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.UNREADABLE)
     await check(keys, BOB)
     assert len(neighbours.asked) == 1
 
 
-async def test_a_right_that_is_given_counts_within_seconds(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_a_right_that_is_given_counts_within_seconds(neighbours: AccessApi, keys: ApiKeys) -> None:
     neighbours.hidden = {"chat/keys"}
     await check(keys, ALICE)
     neighbours.hidden = set()
@@ -273,7 +273,7 @@ async def test_a_right_that_is_given_counts_within_seconds(neighbours: Neighbour
     assert (await check(keys, BOB)).is_wrong
 
 
-async def test_a_secret_that_is_made_counts_within_seconds(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_a_secret_that_is_made_counts_within_seconds(neighbours: AccessApi, keys: ApiKeys) -> None:
     found = neighbours.secrets.pop("chat/keys")
     for _ in range(4):
         assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.MISSING)
@@ -283,7 +283,7 @@ async def test_a_secret_that_is_made_counts_within_seconds(neighbours: Neighbour
     assert (await check(keys, ALICE)).owner == "alice"
 
 
-async def test_while_the_api_server_is_away_what_was_known_holds(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_while_the_api_server_is_away_what_was_known_holds(neighbours: AccessApi, keys: ApiKeys) -> None:
     await check(keys, ALICE)
     neighbours.is_away = True
     neighbours.clock.now += FRESH
@@ -305,7 +305,7 @@ async def test_who_guesses_is_told_nothing_any_more_and_others_are(keys: ApiKeys
 
 
 async def test_a_key_that_was_valid_from_there_goes_on_until_it_is_no_more(
-    neighbours: Neighbours, keys: ApiKeys
+    neighbours: AccessApi, keys: ApiKeys
 ) -> None:
     await check(keys, ALICE)
     await guess(keys, WRONG_BURST)
@@ -317,7 +317,7 @@ async def test_a_key_that_was_valid_from_there_goes_on_until_it_is_no_more(
     assert (await check(keys, BOB)).wait > 0
 
 
-async def test_after_a_while_it_is_told_again(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_after_a_while_it_is_told_again(neighbours: AccessApi, keys: ApiKeys) -> None:
     await guess(keys, WRONG_BURST)
     neighbours.clock.now += 1 / WRONG_PER_SECOND
     assert (await check(keys, ALICE)).owner == "alice"
@@ -328,7 +328,7 @@ async def test_a_thousand_guesses_at_once_are_no_more_than_one_after_the_other(k
     assert sum(each.is_wrong and not each.wait for each in guesses) == WRONG_BURST
 
 
-async def test_who_guesses_one_models_keys_is_not_shut_out_of_anothers(neighbours: Neighbours, keys: ApiKeys) -> None:
+async def test_who_guesses_one_models_keys_is_not_shut_out_of_anothers(neighbours: AccessApi, keys: ApiKeys) -> None:
     """Behind one gateway are many, and one of them may guess the keys of a model of its own."""
     neighbours.secrets["evil/keys"] = {"mallory": BOB}
     for number in range(WRONG_BURST + 1):

@@ -21,19 +21,19 @@ from slipway.activator.proxy.access.pod_lookup import (
 )
 from slipway.activator.proxy.access.query_limiter import WAITING
 from slipway.activator.proxy.access.token_bucket import TokenBucket
-from support import virtual_time
-from support.neighbours import Neighbours
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.access_api import AccessApi
+from support.fakes.virtual_time import now
 
 
 @pytest.fixture
-def neighbours() -> Neighbours:
-    neighbours = Neighbours()
+def neighbours() -> AccessApi:
+    neighbours = AccessApi()
     neighbours.pod("10.0.0.1", namespace="shop", labels={"app": "web"})
     return neighbours
 
 
-def lookups(neighbours: Neighbours) -> PodLookup:
+def lookups(neighbours: AccessApi) -> PodLookup:
     return PodLookup(neighbours.client, clock=neighbours.clock, again_after=())
 
 
@@ -42,14 +42,14 @@ async def names(lookups: PodLookup, address: str) -> list[str] | None:
     return None if found is None else [pod["metadata"]["name"] for pod in found]
 
 
-async def test_the_pod_of_an_address_is_found_with_the_labels_of_its_namespace(neighbours: Neighbours) -> None:
+async def test_the_pod_of_an_address_is_found_with_the_labels_of_its_namespace(neighbours: AccessApi) -> None:
     found = lookups(neighbours)
     [pod] = await found.pods_at("10.0.0.1") or ()
     assert pod["metadata"]["labels"] == {"app": "web"}
     assert await found.labels_of("shop") == {"kubernetes.io/metadata.name": "shop"}
 
 
-async def test_of_a_pod_what_is_asked_of_it_is_kept_and_no_more(neighbours: Neighbours) -> None:
+async def test_of_a_pod_what_is_asked_of_it_is_kept_and_no_more(neighbours: AccessApi) -> None:
     neighbours.pods[0]["metadata"]["annotations"] = {"large": "x" * 200_000}
     neighbours.pods[0]["spec"]["containers"] = [{"env": ["x"] * 10_000}]
     [pod] = await lookups(neighbours).pods_at("10.0.0.1") or ()
@@ -58,7 +58,7 @@ async def test_of_a_pod_what_is_asked_of_it_is_kept_and_no_more(neighbours: Neig
 
 
 async def test_a_pod_with_more_labels_than_are_kept_is_not_taken_for_one_without_a_label(
-    neighbours: Neighbours,
+    neighbours: AccessApi,
 ) -> None:
     neighbours.pods[0]["metadata"]["labels"] = {f"l{each}": "" for each in range(MOST_LABELS + 1)}
     [pod] = await lookups(neighbours).pods_at("10.0.0.1") or ()
@@ -67,7 +67,7 @@ async def test_a_pod_with_more_labels_than_are_kept_is_not_taken_for_one_without
 
 
 async def test_one_of_whom_too_much_would_have_to_be_read_is_let_in_nowhere_whoever_had_the_address_before(
-    neighbours: Neighbours,
+    neighbours: AccessApi,
 ) -> None:
     found = lookups(neighbours)
     assert await names(found, "10.0.0.1") == ["pod-0"]
@@ -76,13 +76,13 @@ async def test_one_of_whom_too_much_would_have_to_be_read_is_let_in_nowhere_whoe
     assert await found.pods_at("10.0.0.1") == (UNKNOWN_POD,)
 
 
-async def test_pods_that_have_ended_have_no_address_any_more(neighbours: Neighbours) -> None:
+async def test_pods_that_have_ended_have_no_address_any_more(neighbours: AccessApi) -> None:
     neighbours.pods[0]["status"]["phase"] = "Failed"
     assert await names(lookups(neighbours), "10.0.0.1") == []
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.2"])
-async def test_an_answer_holds_for_a_moment_a_bad_one_too(neighbours: Neighbours, address: str) -> None:
+async def test_an_answer_holds_for_a_moment_a_bad_one_too(neighbours: AccessApi, address: str) -> None:
     found = lookups(neighbours)
     for _ in range(3):
         await found.pods_at(address)
@@ -92,7 +92,7 @@ async def test_an_answer_holds_for_a_moment_a_bad_one_too(neighbours: Neighbours
     assert len(neighbours.asked) == 2
 
 
-async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: Neighbours) -> None:
+async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: AccessApi) -> None:
     found = lookups(neighbours)
     assert await names(found, "10.0.0.1") == ["pod-0"]
     neighbours.pods.clear()
@@ -100,20 +100,20 @@ async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: Neighbou
     assert await names(found, "10.0.0.1") == []
 
 
-async def test_a_pod_that_has_just_begun_is_looked_for_again_before_it_is_called_nobody(neighbours: Neighbours) -> None:
+async def test_a_pod_that_has_just_begun_is_looked_for_again_before_it_is_called_nobody(neighbours: AccessApi) -> None:
     patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
     neighbours.then = lambda: neighbours.pod("10.0.0.7")
     assert await names(patient, "10.0.0.7") == ["pod-1"]
     assert len(neighbours.asked) == 2
 
 
-async def test_and_not_for_ever(neighbours: Neighbours) -> None:
+async def test_and_not_for_ever(neighbours: AccessApi) -> None:
     patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
     assert await names(patient, "10.0.0.7") == []
     assert len(neighbours.asked) == 3
 
 
-async def test_many_who_ask_at_once_ask_once(neighbours: Neighbours) -> None:
+async def test_many_who_ask_at_once_ask_once(neighbours: AccessApi) -> None:
     neighbours.answers.clear()
     found = lookups(neighbours)
     waiting = [asyncio.create_task(names(found, "10.0.0.1")) for _ in range(50)]
@@ -124,18 +124,18 @@ async def test_many_who_ask_at_once_ask_once(neighbours: Neighbours) -> None:
     assert len(neighbours.asked) == 1
 
 
-async def test_without_an_answer_it_cannot_be_told(neighbours: Neighbours) -> None:
+async def test_without_an_answer_it_cannot_be_told(neighbours: AccessApi) -> None:
     neighbours.is_away = True
     found = lookups(neighbours)
     assert await names(found, "10.0.0.1") is None
     assert await found.labels_of("shop") is None
 
 
-async def test_a_namespace_that_is_gone_has_no_labels(neighbours: Neighbours) -> None:
+async def test_a_namespace_that_is_gone_has_no_labels(neighbours: AccessApi) -> None:
     assert await lookups(neighbours).labels_of("gone") == {}
 
 
-async def test_while_the_api_server_is_away_who_was_seen_is_known_for_a_while(neighbours: Neighbours) -> None:
+async def test_while_the_api_server_is_away_who_was_seen_is_known_for_a_while(neighbours: AccessApi) -> None:
     found = lookups(neighbours)
     await names(found, "10.0.0.1")
     await names(found, "10.0.0.2")
@@ -147,7 +147,7 @@ async def test_while_the_api_server_is_away_who_was_seen_is_known_for_a_while(ne
     assert await names(found, "10.0.0.1") is None
 
 
-async def test_it_is_asked_no_more_often_for_that(neighbours: Neighbours) -> None:
+async def test_it_is_asked_no_more_often_for_that(neighbours: AccessApi) -> None:
     found = lookups(neighbours)
     await names(found, "10.0.0.1")
     neighbours.is_away = True
@@ -162,11 +162,11 @@ async def test_it_is_asked_no_more_often_for_that(neighbours: Neighbours) -> Non
 # --- in some namespaces alone ----------------------------------------------------------------------------------------
 
 
-def in_chat_and_shop(neighbours: Neighbours) -> PodLookup:
+def in_chat_and_shop(neighbours: AccessApi) -> PodLookup:
     return PodLookup(neighbours.client, clock=neighbours.clock, again_after=(), namespaces=("chat", "shop"))
 
 
-async def test_where_namespaces_are_named_pods_are_looked_for_there_and_nowhere_else(neighbours: Neighbours) -> None:
+async def test_where_namespaces_are_named_pods_are_looked_for_there_and_nowhere_else(neighbours: AccessApi) -> None:
     neighbours.pod("10.0.0.2", namespace="elsewhere")
     found = in_chat_and_shop(neighbours)
     assert await names(found, "10.0.0.1") == ["pod-0"]
@@ -178,13 +178,13 @@ async def test_where_namespaces_are_named_pods_are_looked_for_there_and_nowhere_
 
 
 async def test_a_namespace_that_is_closed_to_us_keeps_nobody_from_telling_of_the_others(
-    neighbours: Neighbours,
+    neighbours: AccessApi,
 ) -> None:
     neighbours.closed.add("chat")
     assert await names(in_chat_and_shop(neighbours), "10.0.0.1") == ["pod-0"]
 
 
-async def test_while_the_api_server_is_away_it_can_not_be_told_there_either(neighbours: Neighbours) -> None:
+async def test_while_the_api_server_is_away_it_can_not_be_told_there_either(neighbours: AccessApi) -> None:
     neighbours.is_away = True
     assert await names(in_chat_and_shop(neighbours), "10.0.0.1") is None
 
@@ -196,7 +196,7 @@ async def test_while_the_api_server_is_away_it_can_not_be_told_there_either(neig
 class Crowd:
     """Pods that ask, once or steadily; the API server takes 20 ms for an answer."""
 
-    neighbours: Neighbours = field(default_factory=lambda: Neighbours(takes=0.02))
+    neighbours: AccessApi = field(default_factory=lambda: AccessApi(takes=0.02))
     counted: dict[str, Counter[bool]] = field(default_factory=dict)  # whether they were known, by their namespace
     waited: list[float] = field(default_factory=lambda: [0.0])
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 from slipway.activator.proxy.access.query_limiter import WAITING, QueryLimiter, QueryLimitError
-from support import virtual_time
-from support.virtual_time import now
+from support.fakes import virtual_time
+from support.fakes.virtual_time import now
 
 SOON = 5.0
 

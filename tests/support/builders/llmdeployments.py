@@ -1,0 +1,138 @@
+"""LLMDeployments for tests. All of them start from `llmdeployment`; the others say what they add to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slipway.api.names import OWNER_LABEL
+
+from support.builders.objects import PAUSE, Object
+
+NAME = "model"
+PREDICTOR = f"{NAME}-predictor"
+OURS = f"{OWNER_LABEL}={NAME}"
+CHILDREN = ("service", "networkpolicy", "inferenceservice")
+MADE = (*CHILDREN, "deployment")
+"""With the one that KServe makes."""
+
+CLASS = "serving.kserve.io/autoscalerClass"
+OWN_ENGINE = "own"
+"""A ServingRuntime of the namespace, so that a test says what runs in the pods."""
+
+READY_AT_ONCE = {"tcpSocket": {"host": "127.0.0.1", "port": 10248}, "periodSeconds": 1}
+"""The kubelet probes itself; without any probe, KServe adds one of a port on which these containers don't listen."""
+
+NEW_VERSION: Object = {"spec": {"pod": {"env": [{"name": "APP_A", "value": "1"}]}}}
+"""A change for which other pods are needed."""
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------
+
+
+def at_zero(name: str = NAME, **spec: Any) -> Object:
+    """Nothing runs, and nobody asks: the cheapest there is. Nothing that it names needs to be there."""
+    base: Object = {
+        "model": {"uri": "s3://models/llama"},
+        "engine": {"name": "llamacpp"},
+        "scaling": {"minReplicas": 0},
+    }
+    return llmdeployment(name, merged(base, spec))
+
+
+def on_own_engine(name: str = NAME, *, replicas: int = 1, uri: str = "pvc://weights/", **spec: Any) -> Object:
+    """As many replicas of whatever the runtime of the namespace runs; with the claim `weights`."""
+    base: Object = {
+        "model": {"uri": uri},
+        "engine": {"name": OWN_ENGINE},
+        "scaling": {"minReplicas": replicas, "maxReplicas": max(replicas, 1)},
+        "rollout": {"drainTimeout": "1s"},
+    }
+    return llmdeployment(name, merged(base, spec))
+
+
+def own_runtime(pod: Mapping[str, Any] | None = None, *, name: str = OWN_ENGINE, **container: Any) -> Object:
+    """By default, its container is ready at once and does nothing."""
+    engine = {
+        "name": "kserve-container",
+        "image": PAUSE,
+        "imagePullPolicy": "IfNotPresent",
+        "readinessProbe": READY_AT_ONCE,
+        **container,
+    }
+    return {
+        "apiVersion": "serving.kserve.io/v1alpha1",
+        "kind": "ServingRuntime",
+        "metadata": {"name": name},
+        "spec": {"supportedModelFormats": [{"name": "gguf"}], "containers": [engine], **(pod or {})},
+    }
+
+
+MODEL_SPEC: Object = {"model": {"uri": "pvc://models/llama"}}
+PROFILE_SPEC: Object = {"vendor": "NVIDIA", "resource": {"name": "nvidia.com/gpu"}, "memory": "80Gi"}
+
+
+# --- objects ---------------------------------------------------------------------------------------------------------
+
+
+def llmdeployment(name: str = "model", spec: Object | None = None) -> Object:
+    """The smallest one that is right, with a spec laid over it."""
+    return _of_kind("LLMDeployment", name, merged(MODEL_SPEC, spec or {}))
+
+
+def acceleratorprofile(name: str = "gpu", spec: Object | None = None) -> Object:
+    """The smallest one that is right, with a spec laid over it."""
+    return _of_kind("AcceleratorProfile", name, merged(PROFILE_SPEC, spec or {}))
+
+
+def merged(base: Object, change: Object) -> Object:
+    """As a merge patch does it: objects go into each other, null takes away, all else replaces what was."""
+    result = dict(base)
+    for key, value in change.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(base.get(key, {}), dict):
+            result[key] = merged(base.get(key, {}), value)
+        else:
+            result[key] = value
+    return result
+
+
+def _of_kind(kind: str, name: str, spec: Object) -> Object:
+    return {"apiVersion": "slipway.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def gemma(*, min_replicas: int, **spec: Any) -> Object:
+    """The demo model, from the claim `gemma`."""
+    own: Object = {
+        "model": {"uri": "pvc://gemma/"},
+        "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
+        "scaling": {"minReplicas": min_replicas},
+        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
+    }
+    return llmdeployment("gemma", own | spec)
+
+
+GEMMA_CLAIM = "gemma"
+
+
+def sleeping_model(name: str, *, at_once: int = 4, **spec: Any) -> Object:
+    """Made for machines that have other things to do: one thread, and much patience."""
+    base: Object = {
+        "model": {"uri": f"pvc://{GEMMA_CLAIM}/"},
+        "engine": {"name": "llamacpp", "contextLength": 512, "maxConcurrency": at_once},
+        "scaling": {"minReplicas": 0, "maxReplicas": 1, "idleAfter": "60s", "hold": {"timeout": "20m"}},
+        "pod": {"resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}},
+    }
+    return llmdeployment(name, merged(base, spec))
+
+
+def fleet_model(name: str, **spec: Any) -> Object:
+    """Nothing of it ever starts, so the files of its model need not be there."""
+    own: Object = {
+        "model": {"uri": "s3://models/llama"},
+        "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
+        "scaling": {"minReplicas": 0},
+        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
+    }
+    return llmdeployment(name, own | spec)

@@ -1,0 +1,86 @@
+"""What the API server noted of the operator's requests, against what its roles allow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from slipway.kube.errors import NOT_YET_KNOWN
+
+from support.builders.objects import Object
+
+CREATED, FORBIDDEN = 201, 403
+NO_MATTER_OF_RIGHTS = (
+    "because it is being terminated",  # a namespace, in which nobody may create anything
+    NOT_YET_KNOWN,
+)
+
+
+class Right(NamedTuple):
+    """A verb on a kind of resource; a subresource follows a slash, as in roles."""
+
+    verb: str
+    group: str
+    resource: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{self.group and f'.{self.group}'}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, as it was answered."""
+
+    right: Right
+    name: str
+    code: int
+    message: str = ""
+    at: str = ""  # when it came, in a form that sorts
+
+    @property
+    def was_refused(self) -> bool:
+        return self.code == FORBIDDEN and not any(words in self.message for words in NO_MATTER_OF_RIGHTS)
+
+    @property
+    def used(self) -> set[Right]:
+        """Server-side apply is a patch, for which the right to create is asked as well where nothing was."""
+        created = self.right.verb == "patch" and self.code == CREATED
+        return {self.right} | ({self.right._replace(verb="create")} if created else set())
+
+
+def requests(log: Path, account: str) -> list[Request]:
+    """Those of the service account for resources; anybody may ask which kinds there are."""
+    begun_before = sorted(log.parent.glob(f"{log.stem}-*{log.suffix}"))  # when one was full, another was begun
+    files = [each for each in (*begun_before, log) if each.exists()]
+    lines = [line for each in files for line in each.read_text().splitlines()]
+    events = [json.loads(line) for line in lines if line.endswith("}")]
+    own = [event for event in events if event["user"]["username"].endswith(f":{account}")]
+    return [_request(event) for event in own if "resource" in event.get("objectRef", {})]
+
+
+def used(seen: Iterable[Request]) -> set[Right]:
+    return {right for request in seen for right in request.used}
+
+
+def granted(roles: Iterable[Object]) -> set[Right]:
+    """The rights of Roles and ClusterRoles, one by one."""
+    return {
+        Right(verb, group, resource)
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def _request(event: Object) -> Request:
+    about = event["objectRef"]
+    resource = "/".join(part for part in (about["resource"], about.get("subresource")) if part)
+    right = Right(event["verb"], about.get("apiGroup", ""), resource)
+    answer = event.get("responseStatus", {})
+    told = about.get("name", ""), answer.get("code", 0), answer.get("message", "")
+    return Request(right, *told, at=event["requestReceivedTimestamp"])

@@ -1,0 +1,244 @@
+"""One cluster for the session, one namespace for each test; what is seen of it when a test fails.
+
+A plugin of pytest, for all folders whose tests run on a cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from slipway_devcluster import lifecycle
+from slipway_devcluster import slipway as installation
+from slipway_devcluster.cluster import Cluster
+from slipway_devcluster.errors import Refusal
+from slipway_devcluster.paths import default_cache
+from slipway_devcluster.progress import Steps
+
+from support.cluster import clusters, host, report
+from support.cluster import installation as installed
+from support.cluster.access import ServiceAccess
+from support.cluster.clusters import AnyCluster, Neighbour, Settings, own_devcluster
+from support.cluster.kube import Kube
+from support.cluster.namespaces import own_namespace
+from support.cluster.nodes import made_up_node
+from support.cluster.tester import ReachableServer
+from support.cluster.volumes import folder_claimed
+from support.faults.replicas import Replica
+from support.programs import operator
+from support.programs.operator import Operator
+
+NO_IMAGE = "localhost/none"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as it must."""
+    for item in items:
+        if "settings" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(180, func_only=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    done = yield
+    for given in getattr(item, "funcargs", {}).values() if done.failed else ():
+        if isinstance(given, Kube):
+            done.sections += report.sections(given)
+        if isinstance(given, Operator):
+            done.sections.append(("log of the operator", str(given.log)))
+        if isinstance(given, Replica):
+            done.sections.append((f"log of the operator {given.path.name}", str(given.operator.log)))
+            done.sections.append(("requests that faults hit", given.path.hits()))
+    return done
+
+
+# --- for the session -------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _shown(config: pytest.Config) -> Iterator[None]:
+    """Lets the person see how far a long step is."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        yield
+
+
+def _own_name(config: pytest.Config) -> str:
+    """Each of several test processes has a cluster of its own, so that none sees what another one does."""
+    name: str = config.getoption("cluster_name")
+    worker = getattr(config, "workerinput", {}).get("workerid")
+    return f"{name}-{worker}" if worker else name
+
+
+@pytest.fixture(scope="session")
+def settings(pytestconfig: pytest.Config) -> Settings:
+    cache = default_cache()
+    return Settings(
+        kind=pytestconfig.getoption("cluster"),
+        name=_own_name(pytestconfig),
+        keep=pytestconfig.getoption("keep_cluster"),
+        tester_address=pytestconfig.getoption("tester_address"),
+        python_image=pytestconfig.getoption("python_image"),
+        cache=cache,
+        steps=Steps(cache, stream=sys.__stderr__),
+    )
+
+
+@pytest.fixture(scope="session")
+def cluster(settings: Settings, pytestconfig: pytest.Config) -> Iterator[AnyCluster]:
+    """A cluster with KServe and KEDA."""
+    with ExitStack() as session:
+        with _shown(pytestconfig):
+            cluster = session.enter_context(clusters.cluster_of_session(settings))
+        yield cluster
+        with _shown(pytestconfig):
+            session.close()
+
+
+@pytest.fixture(scope="session")
+def python_image(cluster: AnyCluster, pytestconfig: pytest.Config) -> str:
+    with _shown(pytestconfig):
+        return cluster.python_image()
+
+
+@pytest.fixture(scope="session")
+def llamacpp_image(cluster: AnyCluster, pytestconfig: pytest.Config) -> str:
+    with _shown(pytestconfig):
+        return cluster.llamacpp_image()
+
+
+@pytest.fixture(scope="session")
+def vllm_cpu_image(cluster: AnyCluster, pytestconfig: pytest.Config) -> str:
+    with _shown(pytestconfig):
+        return cluster.vllm_cpu_image()
+
+
+@pytest.fixture(scope="session")
+def model_folder(cluster: AnyCluster, pytestconfig: pytest.Config) -> Path:
+    with _shown(pytestconfig):
+        return cluster.model_folder()
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(cluster: AnyCluster, pytestconfig: pytest.Config) -> Path:
+    with _shown(pytestconfig):
+        return cluster.checkpoint_folder()
+
+
+@pytest.fixture(scope="session")
+def neighbour(cluster: AnyCluster, settings: Settings, pytestconfig: pytest.Config) -> Iterator[Neighbour]:
+    """A devcluster beside that of the session, which nobody else uses."""
+    beside = own_devcluster(cluster, settings)
+    before = host.snapshot(beside)
+    with _shown(pytestconfig):
+        lifecycle.up(beside.name, cache=settings.cache, steps=settings.steps)
+    yield Neighbour(beside, before)
+    with _shown(pytestconfig), suppress(Refusal):  # a test may have ended it
+        lifecycle.down(beside.name, cache=settings.cache, steps=settings.steps)
+
+
+@pytest.fixture(scope="module")
+def operator_pods(neighbour: Neighbour, settings: Settings, pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """The neighbour with all of Slipway in it. At the end its pods go: they would act on what other tests make."""
+    with _shown(pytestconfig):
+        installation.install(neighbour.cluster, cache=settings.cache, steps=settings.steps)
+    yield neighbour.cluster
+    installation.remove_programs(neighbour.cluster)
+
+
+@pytest.fixture
+def spare(cluster: AnyCluster, settings: Settings) -> Iterator[Cluster]:
+    """A devcluster that is not there yet; gone at the end, however the test went."""
+    spare = own_devcluster(cluster, settings)
+    yield spare
+    with suppress(Refusal):
+        lifecycle.down(spare.name, cache=settings.cache, steps=settings.steps)
+
+
+# --- for a module ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    """With all that the operator needs installed in it."""
+    kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
+    asyncio.run(installed.install(kube, llamacpp_image))
+    return kube
+
+
+@pytest.fixture(scope="module")
+def whole_neighbour(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    """The same of the neighbour, without the image, for models that stay at zero."""
+    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
+    kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
+    asyncio.run(installed.install(kube, NO_IMAGE))
+    return kube
+
+
+@pytest.fixture(scope="module")
+def slipway(cluster: AnyCluster, whole_cluster: Kube) -> Iterator[Operator]:
+    """The operator, as a process beside the test."""
+    with operator.running(cluster.kubeconfig) as slipway:
+        yield slipway
+
+
+# --- for each test ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def kube(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kube]:
+    """The cluster, seen from a namespace of the test's own."""
+    whole = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
+    async with own_namespace(whole) as kube:
+        yield kube
+
+
+@pytest.fixture
+async def neighbour_kube(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kube]:
+    """The neighbour, seen from a namespace of the test's own."""
+    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
+    async with own_namespace(Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)) as kube:
+        yield kube
+
+
+@pytest.fixture
+def namespace(kube: Kube) -> str:
+    return kube.namespace
+
+
+@pytest.fixture
+async def access(cluster: AnyCluster, kube: Kube) -> AsyncIterator[ServiceAccess]:
+    async with cluster.access(kube) as access:
+        yield access
+
+
+@pytest.fixture
+def tester(cluster: AnyCluster) -> ReachableServer:
+    """The test process as a server that pods reach."""
+    return cluster.tester()
+
+
+@pytest.fixture
+async def node(kube: Kube, cluster: AnyCluster) -> AsyncIterator[str]:
+    """A node of the test's own, that says what the test lets it say."""
+    cluster.devcluster()
+    async with made_up_node(kube) as node:
+        yield node
+
+
+@pytest.fixture
+async def weights(kube: Kube) -> AsyncIterator[None]:
+    """The claim `weights` of the namespace, for engines that don't look at what is in it."""
+    async with folder_claimed(kube, "weights", Path("/usr")):
+        yield
+
+
+@pytest.fixture
+async def gemma_volume(kube: Kube, model_folder: Path) -> AsyncIterator[None]:
+    """The demo model, as the claim `gemma` of the namespace."""
+    async with folder_claimed(kube, "gemma", model_folder):
+        yield

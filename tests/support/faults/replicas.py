@@ -1,0 +1,124 @@
+"""Operators on faulty paths: what tests of faults begin with, and who of them may have written what."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from support.faults.api_faults import Request
+from support.faults.faulty_path import FaultyPath, faulty_path
+from support.programs import operator
+from support.programs.operator import Operator
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One operator, and its own path to the API server."""
+
+    operator: Operator
+    path: FaultyPath
+
+
+@asynccontextmanager
+async def replica(
+    kubeconfig: Path,
+    folder: Path,
+    name: str = "a",
+    *flags: str,
+    leads: bool = True,
+    program: Sequence[str | Path] = operator.PROGRAM,
+) -> AsyncGenerator[Replica]:
+    """It leads, unless it is started as a standby; then it only answers on its port."""
+    start = operator.running if leads else operator.started
+    async with faulty_path(kubeconfig, folder, name) as (path, own_kubeconfig):
+        process = start(own_kubeconfig, f"--identity={name}", *flags, program=program)
+        async with in_thread(process) as started:
+            yield Replica(started, path)
+
+
+@asynccontextmanager
+async def in_thread(manager: AbstractContextManager[T]) -> AsyncGenerator[T]:
+    """Enters and leaves what blocks in a thread, so that paths go on."""
+    value = await asyncio.to_thread(manager.__enter__)
+    try:
+        yield value
+    finally:
+        await asyncio.to_thread(manager.__exit__, None, None, None)
+
+
+# --- who may write ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Term:
+    """A time in which the API server had one replica as the leader."""
+
+    holder: str
+    begins: float  # no sooner than this
+    ends: float  # no later than this
+
+
+def terms(paths: Iterable[FaultyPath]) -> list[Term]:
+    """As the writes of the Lease tell them. Who takes it has it by the answer; who had it, has it until then."""
+    taken = sorted(
+        (request.passed_on_at or 0.0, request.ended_at or float("inf"), _holder(request))
+        for path in paths
+        for request in path.requests
+        if request.ask.is_of_lease and request.ask.is_write and request.succeeded
+    )
+    found: list[Term] = []
+    for begins, told, holder in taken:
+        if found and found[-1].holder == holder:
+            continue
+        if found:
+            found[-1] = Term(found[-1].holder, found[-1].begins, told)
+        found.append(Term(holder, begins, float("inf")))
+    return [term for term in found if term.holder]
+
+
+def unlawful_writes(namespace: str, *paths: FaultyPath) -> list[str]:
+    """Those that were passed on to the API server though another replica, or none, had the Lease."""
+    all_terms = terms(paths)
+
+    def is_lawful(path: FaultyPath, request: Request) -> bool:
+        at = request.passed_on_at
+        return at is None or any(term.holder == path.name and term.begins <= at <= term.ends for term in all_terms)
+
+    return [
+        f"{path.name}: {request}"
+        for path in paths
+        for request in path.writes(namespace)
+        if not is_lawful(path, request)
+    ]
+
+
+def repeated_writes(namespace: str, path: FaultyPath) -> list[str]:
+    """What was applied though the same had been applied before, and answered, and nobody had changed it since."""
+    last: dict[str, Request] = {}
+    found = []
+    for request in path.writes(namespace):
+        if request.succeeded and request.ask.method == "PATCH":
+            before = last.get(request.ask.path)
+            if before and not before.fault and _said_nothing_new(before, request):
+                found.append(str(request))
+            last[request.ask.path] = request
+    return found
+
+
+def _said_nothing_new(before: Request, request: Request) -> bool:
+    return before.ask.body == request.ask.body and _version(before) == _version(request)
+
+
+def _version(request: Request) -> str:
+    return str(json.loads(request.result)["metadata"]["resourceVersion"])
+
+
+def _holder(request: Request) -> str:
+    return str(json.loads(request.ask.body)["spec"].get("holderIdentity") or "")

@@ -1,0 +1,70 @@
+"""Two models in use while something breaks: one streams, requests for the other are held, and none may be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from support.faults.slipway_pods import PodFaults
+from support.load.sleeping_models import Request, RequestGroup, SleepingModel
+
+STREAMS, HELD = 10, 50
+LONG = 40
+"""Tokens of a stream: even on a machine with nothing else to do, it takes a second."""
+
+
+@dataclass
+class TwoModels:
+    """`awake` streams through the activators, since its streams began when it was at zero; `asleep` wakes."""
+
+    breaking: PodFaults
+    awake: SleepingModel
+    asleep: SleepingModel
+    streams: RequestGroup = field(init=False)
+    held: RequestGroup = field(init=False)
+    struck_at: float = 0.0
+
+    @property
+    def both(self) -> tuple[SleepingModel, SleepingModel]:
+        return self.awake, self.asleep
+
+    @asynccontextmanager
+    async def under_way(self, *, urls: dict[str, list[str]] | None = None, tries: int = 1) -> AsyncGenerator[None]:
+        """In the block something breaks, while 10 stream and 50 are held. After it, all of them have ended."""
+        to = urls or {each.name: [each.url] for each in self.both}
+        self.streams = self._crowd(self.awake, to, STREAMS, tokens=LONG, streams=True, tries=tries)
+        await self.streams.begun()
+        self.held = self._crowd(self.asleep, to, HELD, tries=tries)
+        await self.held.asked()
+        self.struck_at = time.monotonic()
+        yield
+        await asyncio.gather(self.streams.over(), self.held.over())
+
+    def _crowd(
+        self, whom: SleepingModel, to: dict[str, list[str]], count: int, *, tries: int, **kind: Any
+    ) -> RequestGroup:
+        urls = to[whom.name]
+        return RequestGroup(
+            whom, [whom.request(each, url=urls[each % len(urls)], **kind) for each in range(count)], tries=tries
+        )
+
+    async def nothing_is_lost(self) -> None:
+        """All were under way when it broke, and each has the answer that a direct call gets."""
+        requests = [*self.streams.requests, *self.held.requests]
+        no("lost", *self.streams.lost, *self.held.lost)
+        no("over before anything broke", *self.not_under_way())
+        no("wrong", *await self.streams.wrong(), *await self.held.wrong())
+        # On a busy machine, the last may connect when the model has woken already; and so may those that ask again.
+        assert sum(each.was_held for each in requests) > len(requests) / 3
+
+    def not_under_way(self) -> list[Request]:
+        """Those that were over before anything broke."""
+        return [each for each in (*self.streams.requests, *self.held.requests) if each.ended < self.struck_at]
+
+
+def no(what: str, *requests: Request) -> None:
+    assert not requests, f"{len(requests)} {what}, such as: " + "\n".join(map(str, requests[:5]))

@@ -1,0 +1,34 @@
+"""Requests that go on, one after the other, for as long as something happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from support.load.sleeping_models import TRY_AGAIN_AFTER, Request, SleepingModel
+
+AT_ONCE = 2
+
+
+@asynccontextmanager
+async def steady_requests(sleeper: SleepingModel) -> AsyncGenerator[list[Request]]:
+    """In the block; after it, all of them have ended. None is asked again."""
+    requests: list[Request] = []
+    is_over = asyncio.Event()
+
+    async def ask(number: int) -> None:
+        while not is_over.is_set():
+            request = sleeper.request(number)
+            requests.append(request)
+            await request.run(sleeper.session)
+            if request.error:
+                await asyncio.sleep(TRY_AGAIN_AFTER)  # the others tell whether it is one or all
+            number += AT_ONCE
+
+    tasks = [asyncio.create_task(ask(number)) for number in range(AT_ONCE)]
+    try:
+        yield requests
+    finally:
+        is_over.set()
+        await asyncio.gather(*tasks)

@@ -1,0 +1,141 @@
+"""A model's pod as one process on this machine: process 1 with the engine of fake_engine.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from support.ports import free_port
+from support.programs.processes import kill_all
+
+PATIENCE = 60.0  # seconds, for a machine that is busy
+SUPPORT = Path(__file__).parents[2]
+
+
+class SupervisedPod:
+    patience = PATIENCE
+    python = sys.executable
+    environment: Mapping[str, str] | None = None  # that of the tests
+
+    def __init__(self, folder: Path, http: aiohttp.ClientSession) -> None:
+        self.termination_log = folder / "termination-log"
+        self.port, self.engine_port = free_port(), free_port()
+        self.http = http
+        self.said: list[str] = []
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, *engine_flags: str, options: list[str] | None = None) -> None:
+        ports = [f"--port={self.port}", f"--engine-port={self.engine_port}"]
+        await self.run("-m", "support.programs.supervised_engine", *ports, *(options or []), engine_flags=engine_flags)
+
+    async def run(self, *words: str, engine_flags: Sequence[str] = ()) -> None:
+        await self.begin(self.python, *words, f"--termination-log={self.termination_log}", "--", *engine_flags)
+
+    async def begin(self, *command: str) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=SUPPORT,
+            env=self.environment,
+            stderr=asyncio.subprocess.PIPE,
+            limit=1 << 20,
+        )
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        assert self._process
+        return self._process
+
+    async def says(self, words: str) -> str:
+        """Waits until a line of the log has these words."""
+        assert self.process.stderr
+        async with asyncio.timeout(self.patience):
+            while line := (await self.process.stderr.readline()).decode():
+                self.said.append(line)
+                if words in line:
+                    return line
+        raise AssertionError(f"It ended without saying {words!r}, but:\n{''.join(self.said)}")
+
+    async def becomes_ready(self) -> None:
+        await self.says("Ready after")
+
+    async def opens(self) -> None:
+        """Its management port, which it does before the engine is ready."""
+        await self.until_reached(f"http://127.0.0.1:{self.port}/livez")
+
+    async def until_reached(self, url: str) -> None:
+        """Until somebody answers there, whatever it is."""
+        async with asyncio.timeout(self.patience):
+            while True:
+                with suppress(aiohttp.ClientConnectionError):
+                    async with self.http.get(url):
+                        return
+                await asyncio.sleep(0.01)
+
+    async def until_told(self, path: str, words: str) -> str:
+        """Asks the management port until its answer has these words; the answer."""
+        text = ""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.patience):
+                while words not in (text := (await self.get(path))[1]):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.05)
+        assert words in text
+        return text
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(number)
+
+    async def ends(self) -> int:
+        """Its exit code."""
+        assert self.process.stderr
+        async with asyncio.timeout(self.patience):
+            self.said += (await self.process.stderr.read()).decode().splitlines(keepends=True)
+            return await self.process.wait()
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """Of the management port."""
+        async with self.http.get(f"http://127.0.0.1:{self.port}{path}") as answer:
+            return answer.status, await answer.text()
+
+    async def info(self) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads((await self.get("/info"))[1])
+        return answer
+
+    async def ask(self, path: str) -> tuple[int, str]:
+        """Of the engine."""
+        async with self.http.post(f"http://127.0.0.1:{self.engine_port}{path}") as answer:
+            return answer.status, await answer.text()
+
+    @asynccontextmanager
+    async def streaming(self, *, tokens: int, every: float = 0.05) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A request that is being answered: its first token has come."""
+        url = f"http://127.0.0.1:{self.engine_port}/stream?tokens={tokens}&every={every}"
+        async with self.http.post(url) as answer:
+            await answer.content.readline()
+            yield answer
+
+    def told(self) -> dict[str, Any]:
+        """The termination message."""
+        message: dict[str, Any] = json.loads(self.termination_log.read_text())
+        return message
+
+    async def kill(self) -> None:
+        if self._process is None:
+            return
+        if self._process.returncode is None:
+            kill_all(self._process.pid)
+        await self._process.communicate()  # to wait alone would wait for ever for a log that nobody reads
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
