@@ -43,20 +43,20 @@ OTHERS = ["GET /v1/realtime", "DELETE /", "PROPFIND /", "GET /favicon.ico"]
 @pytest.mark.parametrize("line", METHODS + OTHERS)
 async def test_who_is_not_allowed_is_refused_whatever_is_asked(line: str) -> None:
     async with protected_model(NOBODY) as attacked:
-        answer = await attacked.asks(line)
-        assert (answer.status, attacked.sleeps) == (403, True)
+        answer = await attacked.request(line)
+        assert (answer.status, attacked.is_asleep) == (403, True)
         assert "connection" not in answer.headers  # all of the request has come, and there may be another behind it
 
 
 async def test_a_websocket_is_refused_as_well() -> None:
     async with protected_model(NOBODY) as attacked:
         upgrade = b"GET /v1/realtime HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        assert ((await attacked.says(upgrade)).status, attacked.sleeps) == (403, True)
+        assert ((await attacked.send(upgrade)).status, attacked.is_asleep) == (403, True)
 
 
 async def test_the_refusal_is_in_openais_form() -> None:
     async with protected_model(NOBODY) as attacked:
-        assert (await attacked.asks()).error == {
+        assert (await attacked.request()).error == {
             "type": "invalid_request_error",
             "code": "not_allowed_from_here",
             "message": "access.allowFrom of this model doesn't name this address.",
@@ -67,8 +67,8 @@ async def test_the_refusal_is_in_openais_form() -> None:
 @pytest.mark.parametrize("keys", [{}, {"apiKeysSecret": "keys"}])
 async def test_a_key_does_not_help_who_is_not_allowed(keys: dict[str, str]) -> None:
     async with protected_model(only_from(**keys)) as attacked:
-        assert ((await attacked.asks(headers=BEARER)).status, attacked.sleeps) == (403, True)
-        assert attacked.neighbours.asked == []
+        assert ((await attacked.request(headers=BEARER)).status, attacked.is_asleep) == (403, True)
+        assert attacked.neighbours.requests == []
 
 
 FORGED = ["X-Forwarded-For: 127.0.0.1", "X-Real-Ip: 127.0.0.1", "Forwarded: for=127.0.0.1"]
@@ -77,13 +77,13 @@ FORGED = ["X-Forwarded-For: 127.0.0.1", "X-Real-Ip: 127.0.0.1", "Forwarded: for=
 @pytest.mark.parametrize("header", FORGED)
 async def test_what_a_client_says_of_its_address_counts_for_nothing(header: str) -> None:
     async with protected_model(ADDRESSES) as attacked:
-        answer = await attacked.asks(headers=f"{header}\r\n", address=ELSEWHERE)
-        assert (answer.status, attacked.sleeps) == (403, True)
+        answer = await attacked.request(headers=f"{header}\r\n", address=ELSEWHERE)
+        assert (answer.status, attacked.is_asleep) == (403, True)
 
 
 async def test_addresses_that_are_named_may_ask_and_those_excepted_may_not() -> None:
     async with protected_model(ADDRESSES) as attacked:
-        assert ((await attacked.asks(address=ELSEWHERE)).status, attacked.sleeps) == (403, True)
+        assert ((await attacked.request(address=ELSEWHERE)).status, attacked.is_asleep) == (403, True)
         await holds(attacked)
 
 
@@ -91,7 +91,7 @@ async def test_a_pod_that_is_named_may_ask_and_another_may_not() -> None:
     async with protected_model(TEAM) as attacked:
         attacked.neighbours.pod(HERE, labels={"team": "blue"})
         attacked.neighbours.pod(ELSEWHERE, labels={"team": "red"})
-        assert ((await attacked.asks(address=ELSEWHERE)).status, attacked.sleeps) == (403, True)
+        assert ((await attacked.request(address=ELSEWHERE)).status, attacked.is_asleep) == (403, True)
         await holds(attacked)
 
 
@@ -113,36 +113,36 @@ async def test_an_address_is_not_let_in_by_a_pod_that_is_not_surely_the_one_that
     async with protected_model(TEAM) as attacked:
         for pod in pods:
             attacked.neighbours.pod(HERE, **pod)
-        assert ((await attacked.asks()).status, attacked.sleeps) == (403, True)
+        assert ((await attacked.request()).status, attacked.is_asleep) == (403, True)
 
 
 async def test_a_pod_that_is_too_large_to_be_read_is_let_in_nowhere_by_its_labels() -> None:
     async with protected_model(TEAM) as attacked:
         attacked.neighbours.pod(HERE, labels={"team": "blue"})
         attacked.neighbours.pods[0]["spec"]["containers"] = [{"env": ["x" * LARGEST]}]
-        assert ((await attacked.asks()).status, attacked.sleeps) == (403, True)
+        assert ((await attacked.request()).status, attacked.is_asleep) == (403, True)
 
 
 async def test_where_it_cannot_be_told_who_asks_nobody_is_let_in() -> None:
     async with protected_model(TEAM) as attacked:
         attacked.neighbours.pod(HERE, labels={"team": "blue"})
         attacked.neighbours.is_away = True
-        answer = await attacked.asks()
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "caller_unknown", True)
+        answer = await attacked.request()
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (503, "caller_unknown", True)
         assert int(answer.headers["retry-after"]) >= 1
 
 
 async def test_a_spec_that_cannot_be_read_lets_nobody_in() -> None:
     async with protected_model(rules(access={"allowFromNobodyKnowsWhat": {}})) as attacked:
-        answer = await attacked.asks()
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "rules_unreadable", True)
+        answer = await attacked.request()
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (503, "rules_unreadable", True)
 
 
 async def test_it_holds_while_a_replica_is_ready_too() -> None:
     async with protected_model(NOBODY) as attacked, scripted_engine() as engine:
         attacked.activator.ready(engine)
-        assert (await attacked.asks()).status == 403
-        assert engine.asked == []
+        assert (await attacked.request()).status == 403
+        assert engine.requests == []
 
 
 async def test_it_is_asked_again_for_each_request_of_a_connection() -> None:
@@ -178,8 +178,8 @@ WRONG = [
 @pytest.mark.parametrize("shown", WRONG)
 async def test_a_wrong_key_wakes_nobody(shown: str) -> None:
     async with protected_model(WITH_KEYS) as attacked:
-        answer = await attacked.asks(headers=f"{shown}\r\n")
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (401, "invalid_api_key", True)
+        answer = await attacked.request(headers=f"{shown}\r\n")
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (401, "invalid_api_key", True)
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
@@ -191,9 +191,9 @@ NONE_SHOWN = ["", "Authorization: Basic c2stZ29vZC1rZXk=\r\n", "Authorization: B
 async def test_no_key_wakes_nobody_even_where_keys_cannot_be_read(shown: str, may_read: bool) -> None:
     async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.hidden = set() if may_read else {KEYS}
-        answer = await attacked.asks(headers=shown)
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (401, "missing_api_key", True)
-        assert attacked.neighbours.asked == []
+        answer = await attacked.request(headers=shown)
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (401, "missing_api_key", True)
+        assert attacked.neighbours.requests == []
 
 
 WAKES_BY_HEALTH = ["GET /health", "GET /*"]
@@ -203,8 +203,8 @@ WAKES_BY_HEALTH = ["GET /health", "GET /*"]
 async def test_no_key_wakes_nobody_by_what_takes_none_elsewhere(wake_on: str) -> None:
     waking = {"hold": {"wakeOn": [wake_on]}}
     async with protected_model(rules(access={"apiKeysSecret": "keys"}, scaling=waking)) as attacked:
-        answer = await attacked.asks("GET /health", body=b"")
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (401, "missing_api_key", True)
+        answer = await attacked.request("GET /health", body=b"")
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (401, "missing_api_key", True)
         await holds(attacked, line="GET /health", headers=BEARER)
 
 
@@ -219,8 +219,8 @@ async def test_eight_heads_without_a_key_close_the_model_to_nobody() -> None:
         WITH_KEYS, limits=HoldLimits(max_requests=8, max_bytes=64 << 20, timeout=20)
     ) as attacked:
         announced = b"POST /v1/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 8388608\r\n\r\n"
-        answers = await asyncio.gather(*(attacked.says(announced) for _ in range(16)))
-        assert ({answer.status for answer in answers}, attacked.sleeps) == ({401}, True)
+        answers = await asyncio.gather(*(attacked.send(announced) for _ in range(16)))
+        assert ({answer.status for answer in answers}, attacked.is_asleep) == ({401}, True)
         await holds(attacked, headers=BEARER)
 
 
@@ -231,7 +231,7 @@ async def test_a_key_that_was_rotated_wakes_nobody_and_the_new_one_does() -> Non
         attacked.activator.ready()
         attacked.neighbours.secrets[KEYS] = {"alice": GOOD}
         attacked.neighbours.clock.now += 11
-        assert (await attacked.asks(headers=f"X-Api-Key: {OLD.decode()}\r\n")).status == 401
+        assert (await attacked.request(headers=f"X-Api-Key: {OLD.decode()}\r\n")).status == 401
         await holds(attacked, headers=BEARER)
 
 
@@ -244,50 +244,50 @@ async def test_where_keys_cannot_be_read_a_request_with_one_waits_for_the_guard(
 async def test_where_keys_cannot_be_read_nothing_is_told_of_the_model() -> None:
     async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.hidden = {KEYS}
-        answer = await attacked.asks("GET /v1/models", headers="X-Api-Key: any-key-at-all\r\n")
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_unreadable", True)
+        answer = await attacked.request("GET /v1/models", headers="X-Api-Key: any-key-at-all\r\n")
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (503, "keys_unreadable", True)
 
 
 async def test_where_the_secret_is_missing_nobody_wakes_a_pod_that_could_not_start() -> None:
     async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.secrets.clear()
-        answer = await attacked.asks(headers=BEARER)
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_missing", True)
+        answer = await attacked.request(headers=BEARER)
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (503, "keys_missing", True)
 
 
 async def test_where_the_secret_is_large_it_is_not_read_and_the_guard_of_a_replica_decides() -> None:
     async with protected_model(WITH_KEYS) as attacked, scripted_engine() as engine:
         attacked.neighbours.secrets[KEYS] = {"alice": GOOD, "book": b"x" * MOST_BYTES}
-        answer = await attacked.asks(headers=BEARER)
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_unreadable", True)
+        answer = await attacked.request(headers=BEARER)
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (503, "keys_unreadable", True)
         assert "larger than 256 KiB" in answer.error["message"]
         attacked.activator.ready(engine)
-        assert (await attacked.asks(headers=BEARER)).status == 200
+        assert (await attacked.request(headers=BEARER)).status == 200
 
 
 async def test_before_the_api_server_has_told_the_keys_nobody_is_let_in() -> None:
     async with protected_model(WITH_KEYS) as attacked:
         attacked.neighbours.is_away = True
-        answer = await attacked.asks(headers=BEARER)
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (503, "keys_unreadable", True)
+        answer = await attacked.request(headers=BEARER)
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (503, "keys_unreadable", True)
 
 
 async def test_who_guesses_keys_learns_nothing_after_some_of_them() -> None:
     async with protected_model(WITH_KEYS) as attacked:
         for number in range(WRONG_BURST):
-            assert (await attacked.asks(headers=f"X-Api-Key: guessed-{number}\r\n")).status == 401
-        answer = await attacked.asks(headers=BEARER)
-        assert (answer.status, answer.error["code"], attacked.sleeps) == (429, "too_many_wrong_keys", True)
+            assert (await attacked.request(headers=f"X-Api-Key: guessed-{number}\r\n")).status == 401
+        answer = await attacked.request(headers=BEARER)
+        assert (answer.status, answer.error["code"], attacked.is_asleep) == (429, "too_many_wrong_keys", True)
         await holds(attacked, headers=BEARER, address=ELSEWHERE)
 
 
 async def test_who_guesses_keys_behind_a_gateway_shuts_out_nobody_whose_key_has_been_valid() -> None:
     async with protected_model(WITH_KEYS) as attacked, scripted_engine() as engine:
         attacked.activator.ready(engine)
-        assert (await attacked.asks(headers=BEARER)).status == 200
+        assert (await attacked.request(headers=BEARER)).status == 200
         for number in range(WRONG_BURST + 1):
-            await attacked.asks(headers=f"X-Api-Key: guessed-{number}\r\n")
-        assert (await attacked.asks(headers=BEARER)).status == 200
+            await attacked.request(headers=f"X-Api-Key: guessed-{number}\r\n")
+        assert (await attacked.request(headers=BEARER)).status == 200
 
 
 BEHIND_A_PROXY = ProxyConfig(linger=0.1, clients=ClientIdentifier((ip_network(f"{HERE}/32"),)))
@@ -297,7 +297,7 @@ async def test_who_guesses_keys_behind_a_trusted_proxy_shuts_out_no_other_client
     async with protected_model(WITH_KEYS, config=BEHIND_A_PROXY) as attacked:
         for number in range(WRONG_BURST + 1):
             guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.6\r\n"
-            answer = await attacked.asks(headers=guess)
+            answer = await attacked.request(headers=guess)
         assert answer.error["code"] == "too_many_wrong_keys"
         await holds(attacked, headers=f"{BEARER}X-Forwarded-For: 198.51.100.7\r\n")
 
@@ -306,12 +306,12 @@ async def test_who_guesses_keys_is_one_client_whatever_it_says_of_its_address() 
     async with protected_model(WITH_KEYS) as attacked:
         for number in range(WRONG_BURST + 1):
             guess = f"X-Api-Key: guessed-{number}\r\nX-Forwarded-For: 203.0.113.{number}\r\n"
-            answer = await attacked.asks(headers=guess)
+            answer = await attacked.request(headers=guess)
         assert answer.error["code"] == "too_many_wrong_keys"
 
 
 async def test_a_wrong_key_takes_no_place_of_a_model_that_is_warm() -> None:
     async with protected_model(WITH_KEYS) as attacked, scripted_engine() as engine:
         attacked.activator.ready(engine)
-        assert (await attacked.asks(headers="X-Api-Key: sk-wrong-key-1234\r\n")).status == 401
-        assert engine.asked == []
+        assert (await attacked.request(headers="X-Api-Key: sk-wrong-key-1234\r\n")).status == 401
+        assert engine.requests == []

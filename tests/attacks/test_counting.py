@@ -42,7 +42,7 @@ AT_THE_BORDER = {
 async def test_whatever_is_refused_at_the_border_is_counted_once(said: bytes, reason: str) -> None:
     global_limits, config = GlobalLimits(), ProxyConfig(head_timeout=0.2, body_timeout=0.2, linger=0.05)
     async with activated(global_limits=global_limits, config=config) as activator, connected(activator) as client:
-        client.say(said)
+        client.send(said)
         with contextlib.suppress(ConnectionError):
             await client.reader.read()
     assert global_limits.counters.refused == {reason: 1}
@@ -58,7 +58,7 @@ async def test_a_head_that_follows_another_request_too_slowly_is_counted_and_one
             async with connected(activator) as client:
                 client.post()
                 await client.answer()
-                client.say(more)
+                client.send(more)
                 assert await client.is_closed()
     assert global_limits.counters.refused == {"HeadTooSlow": 1}
 
@@ -68,7 +68,7 @@ async def test_a_client_that_goes_away_by_itself_is_not_counted(engine: Scripted
     async with activated(global_limits=global_limits) as activator:
         for said in (b"", POST, POST + b"Content-Length: 5\r\n\r\nab"):
             async with connected(activator) as client:
-                client.say(said)
+                client.send(said)
                 await client.writer.drain()
         async with asyncio.timeout(10):
             while global_limits.counters.connections:  # noqa: ASYNC110 - nobody tells of it
@@ -90,7 +90,7 @@ async def test_connections_that_find_no_place_and_those_that_make_room_are_count
         assert await silent.is_closed()
         assert global_limits.counters.refused == {"TooManyConnections": 1, "MadeRoom": 1}
         for each in (*busy, refused, silent, replacing):
-            each.leave()
+            each.close()
 
 
 async def test_an_answer_that_nobody_takes_is_counted(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ async def test_no_client_can_invent_a_reason() -> None:
         for number in range(30):
             async with connected(activator) as client:
                 word = b"word%d" % number
-                client.say(b"%b /%b HTTP/1.1\r\n%b: %b\r\n%b\r\n\r\n" % ((word,) * 5))
+                client.send(b"%b /%b HTTP/1.1\r\n%b: %b\r\n%b\r\n\r\n" % ((word,) * 5))
                 await client.is_closed()
     assert global_limits.counters.refused == {"RequestInvalid": 30}
 

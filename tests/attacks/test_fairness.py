@@ -71,7 +71,7 @@ class Scene:
 
     async def attack(self, raw: bytes, *, deployment: ModelKey = LLAMA, source: str = ATTACKER) -> None:
         client = await self.connect(deployment, source)
-        client.say(raw)
+        client.send(raw)
         self.attackers.append(client)
 
     async def is_served(self, engine: ScriptedEngine, deployment: ModelKey = LLAMA) -> bool:
@@ -172,11 +172,11 @@ def invented(number: int) -> bytes:
 
 async def refused_one(scene: Scene, number: int) -> None:
     client = await scene.connect(LLAMA, ATTACKER)
-    client.say(invented(number))
+    client.send(invented(number))
     refused = await client.answer()
     assert (refused.status, refused.error["code"]) == (429, "HoldFull")
     assert int(refused.headers["retry-after"]) > 1  # when the wake should be over
-    client.leave()
+    client.close()
 
 
 async def large_bodies(scene: Scene) -> int:
@@ -227,7 +227,7 @@ async def test_who_has_all_places_that_it_can_get_delays_another_by_one_turn(eng
         engine.script = echoing()
         attacked.deployments.update(replace(known, replicas=(Replica("127.0.0.1", engine.port, 1),)))
         assert (await client.answer()).body == b"an honest prompt"
-        assert [asked.body for asked in engine.asked[:2]] == [b"{}", b"an honest prompt"]
+        assert [asked.body for asked in engine.requests[:2]] == [b"{}", b"an honest prompt"]
 
 
 async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_this_is_soon_over(
@@ -238,7 +238,7 @@ async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_thi
             await attacked.attack(head(length=2))
         await attacked.until(lambda: attacked.global_limits.arriving.taken == 10)
         one_more = await attacked.connect(LLAMA, ATTACKER)
-        one_more.say(head(length=2))
+        one_more.send(head(length=2))
         refused = await one_more.answer()
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         assert await attacked.is_served(engine)
@@ -248,11 +248,11 @@ async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_c
     config = ProxyConfig(body_timeout=0.3, body_rate=1 * MIB, linger=20)
     async with scene(config=config) as attacked:
         slow = await attacked.connect(LLAMA, ATTACKER)
-        slow.say(head(length=1000))
+        slow.send(head(length=1000))
 
         async def drip() -> None:
             while True:
-                slow.say(b"x")
+                slow.send(b"x")
                 await asyncio.sleep(0.05)
 
         dripping = asyncio.create_task(drip())
@@ -329,8 +329,8 @@ async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another
                     source = f"127.0.1.{address}"
                     await attacked.attack(head(length=2) + b"{}", deployment=deployment, source=source)
         refused = attacked.global_limits.counters.refused
-        await attacked.until(lambda: len(silent.asked) + refused.total() == 6 * 6 * 6)
-        assert len(silent.asked) == 48
+        await attacked.until(lambda: len(silent.requests) + refused.total() == 6 * 6 * 6)
+        assert len(silent.requests) == 48
         assert await attacked.is_served(engine)
 
 

@@ -68,7 +68,7 @@ def code_of(answer: bytes) -> tuple[int, str]:
 async def test_a_head_that_is_too_long_is_refused_however_it_is_made_long(front: FrontEnd, head: bytes) -> None:
     client = await front.client()
     client.write(head)
-    assert code_of(await client.hears_all()) == (431, "head_too_long")
+    assert code_of(await client.read_all()) == (431, "head_too_long")
 
 
 @pytest.mark.usefixtures("hurried")
@@ -76,13 +76,13 @@ async def test_who_goes_on_with_a_head_that_is_refused_is_not_listened_to_for_lo
     client = await front.client()
     client.write(b"GET / HTTP/1.1\r\nx: ")
     with pytest.raises(ConnectionError):
-        await client.sends_in_pieces(b"x" * AT_ONCE, times=1 << 30)
+        await client.send_repeatedly(b"x" * AT_ONCE, times=1 << 30)
 
 
 async def test_many_small_headers_are_refused_too(front: FrontEnd) -> None:
     client = await front.client()
     client.write(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * (MOST_HEADERS + 1) + b"\r\n")
-    assert code_of(await client.hears_all()) == (431, "too_many_headers")
+    assert code_of(await client.read_all()) == (431, "too_many_headers")
 
 
 async def test_a_head_of_the_size_that_is_allowed_is_served_byte_by_byte_too(front: FrontEnd) -> None:
@@ -90,8 +90,8 @@ async def test_a_head_of_the_size_that_is_allowed_is_served_byte_by_byte_too(fro
     line, end = b"GET /whole HTTP/1.1\r\nx: ", b"\r\n\r\n"
     head = line + b"x" * (LONGEST_HEAD - len(line + end) - 100) + end
     for start in range(0, len(head), 1000):
-        await client.sends(head[start : start + 1000])
-    assert (await client.hears(b"/whole 0")).startswith(b"HTTP/1.1 200")
+        await client.send(head[start : start + 1000])
+    assert (await client.read_until(b"/whole 0")).startswith(b"HTTP/1.1 200")
 
 
 async def test_bodies_are_not_taken_for_heads(front: FrontEnd) -> None:
@@ -100,16 +100,16 @@ async def test_bodies_are_not_taken_for_heads(front: FrontEnd) -> None:
     body = b"x" * (8 * LONGEST_HEAD)
     for _ in range(2):
         client.write(b"POST /long HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-        assert (await client.hears(b"/long %d" % len(body))).startswith(b"HTTP/1.1 200")
+        assert (await client.read_until(b"/long %d" % len(body))).startswith(b"HTTP/1.1 200")
     for _ in range(2):
         client.write(CHUNKED + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
-        assert (await client.hears(b"/ %d" % len(body))).startswith(b"HTTP/1.1 200")
+        assert (await client.read_until(b"/ %d" % len(body))).startswith(b"HTTP/1.1 200")
 
 
 async def test_trailers_are_no_headers(front: FrontEnd) -> None:
     client = await front.client()
     client.write(CHUNKED + b"1\r\na\r\n0\r\nauthorization: Bearer x\r\n\r\n")
-    await client.hears(b"/ 1")
+    await client.read_until(b"/ 1")
     assert dict(front.engine.headers).keys() == {b"host", b"transfer-encoding"}
 
 
@@ -122,9 +122,9 @@ async def test_requests_behind_the_one_that_is_answered_are_limited_and_what_cam
     front.engine.may_answer.clear()
     client = await front.client()
     client.write(GET * 10_000)
-    await front.engine.asked.wait()
+    await front.engine.called.wait()
     front.engine.may_answer.set()
-    told = await client.hears_all()
+    told = await client.read_all()
     assert told.count(b"HTTP/1.1 200") == 1 + MOST_QUEUED
     assert code_of(told) == (429, "too_many_pipelined")
 
@@ -133,11 +133,11 @@ async def test_behind_a_request_that_waits_nothing_is_read_however_often_the_eng
     front: FrontEnd,
 ) -> None:
     """As vLLM does to learn whether a client has left. What is not read yet is none too many."""
-    front.engine.listens = True
+    front.engine.polls_for_disconnect = True
     client = await front.client()
     head = b"GET /long HTTP/1.1\r\nx: " + b"x" * (60 << 10) + b"\r\n\r\n"
-    sending = asyncio.create_task(client.sends(head * 40 + b"GET /last HTTP/1.1\r\n\r\n"))
-    told = await client.hears(b"/last 0")
+    sending = asyncio.create_task(client.send(head * 40 + b"GET /last HTTP/1.1\r\n\r\n"))
+    told = await client.read_until(b"/last 0")
     assert told.count(b"HTTP/1.1 200") == 41
     await sending
 
@@ -145,7 +145,7 @@ async def test_behind_a_request_that_waits_nothing_is_read_however_often_the_eng
 async def test_a_few_requests_behind_each_other_are_answered_in_their_order(front: FrontEnd) -> None:
     client = await front.client()
     client.write(b"".join(b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(MOST_QUEUED)))
-    told = await client.hears(b"/%d 0" % (MOST_QUEUED - 1))
+    told = await client.read_until(b"/%d 0" % (MOST_QUEUED - 1))
     assert front.engine.paths == [f"/{number}" for number in range(MOST_QUEUED)]
     assert told.count(b"HTTP/1.1 200") == MOST_QUEUED
 
@@ -155,9 +155,9 @@ async def test_nonsense_behind_a_request_waits_for_its_answer(front: FrontEnd, b
     front.engine.may_answer.clear()
     client = await front.client()
     client.write(GET + GET + behind)
-    await front.engine.asked.wait()
+    await front.engine.called.wait()
     front.engine.may_answer.set()
-    told = await client.hears_all()
+    told = await client.read_all()
     assert told.count(b"HTTP/1.1 200") == 2
     assert told.index(b"200 OK") < told.index(b"400 Bad Request")
     assert code_of(told) == (400, "malformed_request")
@@ -169,7 +169,7 @@ async def test_a_body_that_turns_to_nonsense_is_refused(
 ) -> None:
     client = await front.client()
     client.write(CHUNKED.removesuffix(b"\r\n") + more + b"\r\nzz\r\n")
-    assert code_of(await client.hears_all()) == (400, "malformed_request")
+    assert code_of(await client.read_all()) == (400, "malformed_request")
     assert caplog.records == []
 
 
@@ -180,7 +180,7 @@ async def test_a_body_that_nobody_reads_stays_with_its_client(front: FrontEnd) -
     client.write(b"POST / HTTP/1.1\r\ncontent-length: 100000000\r\n\r\n")
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
-            await client.sends(b"x" * 100_000_000)
+            await client.send(b"x" * 100_000_000)
 
 
 # --- time ------------------------------------------------------------------------------------------------------------
@@ -193,24 +193,24 @@ async def test_a_body_that_nobody_reads_stays_with_its_client(front: FrontEnd) -
 async def test_what_does_not_arrive_in_time_is_refused(front: FrontEnd, begin: bytes) -> None:
     client = await front.client()
     client.write(begin)
-    assert code_of(await client.hears_all()) == (408, "request_too_slow")
+    assert code_of(await client.read_all()) == (408, "request_too_slow")
 
 
 @pytest.mark.usefixtures("hurried")
 async def test_a_head_has_its_time_in_all_however_often_a_byte_comes(front: FrontEnd) -> None:
     client = await front.client()
     client.write(GET)
-    await client.hears(b"/ 0")
+    await client.read_until(b"/ 0")
     client.write(b"GET / HTTP/1.1\r\nx: ")
     dripping = asyncio.create_task(drip(client, b"x"))
-    assert code_of(await client.hears_all()) == (408, "request_too_slow")
+    assert code_of(await client.read_all()) == (408, "request_too_slow")
     dripping.cancel()
 
 
 @pytest.mark.usefixtures("hurried")
 async def test_who_says_nothing_has_to_go(front: FrontEnd) -> None:
     client = await front.client()
-    assert await client.hears_all() == b""
+    assert await client.read_all() == b""
 
 
 @pytest.mark.usefixtures("hurried")
@@ -220,9 +220,9 @@ async def test_a_connection_between_two_requests_is_not_kept_by_empty_lines(
     monkeypatch.setattr(connection.Connection, "timeout_keep_alive", property(lambda _: 0.1, lambda *_: None), False)
     client = await front.client()
     client.write(GET)
-    await client.hears(b"/ 0")
+    await client.read_until(b"/ 0")
     dripping = asyncio.create_task(drip(client, b"\r\n"))
-    assert await client.hears_all() == b""
+    assert await client.read_all() == b""
     dripping.cancel()
 
 
@@ -233,12 +233,12 @@ async def test_a_request_that_came_in_time_is_not_cut_by_what_was_waited_for_bef
     monkeypatch.setattr(connection.Connection, "timeout_keep_alive", property(lambda _: 0.1, lambda *_: None), False)
     client = await front.client()
     client.write(GET)
-    await client.hears(b"/ 0")
+    await client.read_until(b"/ 0")
     front.engine.may_answer.clear()
     client.write(b"GET /second HTTP/1.1\r\n\r\n")
-    assert await (await front.client()).hears_all() == b""  # in which time the first one was looked at, too
+    assert await (await front.client()).read_all() == b""  # in which time the first one was looked at, too
     front.engine.may_answer.set()
-    assert (await client.hears(b"/second 0")).startswith(b"HTTP/1.1 200")
+    assert (await client.read_until(b"/second 0")).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.usefixtures("hurried")
@@ -246,9 +246,9 @@ async def test_a_body_that_nobody_wants_any_more_does_not_keep_a_connection(fron
     front.engine.reads = False
     client = await front.client()
     client.write(b"POST / HTTP/1.1\r\ncontent-length: 100000\r\n\r\n")
-    await client.hears(b"/ 0")
+    await client.read_until(b"/ 0")
     dripping = asyncio.create_task(drip(client, b"x"))
-    assert await client.hears_all() == b""
+    assert await client.read_all() == b""
     dripping.cancel()
 
 
@@ -257,11 +257,11 @@ async def test_an_answer_may_take_its_time(front: FrontEnd) -> None:
     front.engine.may_answer.clear()
     client = await front.client()
     client.write(GET)
-    await front.engine.asked.wait()
+    await front.engine.called.wait()
     late = await front.client()
-    assert await late.hears_all() == b""  # in which time the first one was looked at, too
+    assert await late.read_all() == b""  # in which time the first one was looked at, too
     front.engine.may_answer.set()
-    assert (await client.hears(b"/ 0")).startswith(b"HTTP/1.1 200")
+    assert (await client.read_until(b"/ 0")).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.usefixtures("hurried")
@@ -293,7 +293,7 @@ async def drip(client: Client, data: bytes) -> None:
 async def asks(front: FrontEnd, address: str) -> bytes:
     client = await front.client(address)
     client.write(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
-    return await client.hears_all()
+    return await client.read_all()
 
 
 @pytest.mark.parametrize("addresses", [["127.0.0.2"], [f"127.0.0.{number}" for number in range(2, 8)]])
@@ -315,9 +315,9 @@ async def test_one_address_has_its_share_and_the_oldest_of_its_silent_ones_makes
         oldest = await front.client("127.0.0.2")
         for _ in range(front.crowd.share):
             await front.client("127.0.0.2")
-        assert await oldest.hears_all() == b""
+        assert await oldest.read_all() == b""
         other.write(GET)
-        assert (await other.hears(b"/ 0")).startswith(b"HTTP/1.1 200")
+        assert (await other.read_until(b"/ 0")).startswith(b"HTTP/1.1 200")
 
 
 async def test_where_all_are_being_answered_the_next_is_told_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +328,7 @@ async def test_where_all_are_being_answered_the_next_is_told_to_come_back(monkey
         async with asyncio.timeout(60):
             while len(front.engine.paths) < 20:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
-        told = await (await front.client("127.0.0.7")).hears_all()
+        told = await (await front.client("127.0.0.7")).read_all()
         assert code_of(told) == (503, "too_many_connections")
         assert b"retry-after: 1" in told
         front.engine.may_answer.set()

@@ -59,13 +59,13 @@ def annotate_service(tenants: Tenants, port: int) -> None:
 
 def lead_a_slice(tenants: Tenants, port: int) -> None:
     tenants.serve(TRAP)
-    tenants.lead(TRAP, port)
+    tenants.add_slice(TRAP, port)
 
 
 def lead_a_slice_as_the_victim(tenants: Tenants, port: int) -> None:
     victim = tenants.loop.api.objects.get((LLM_DEPLOYMENT, *VICTIM))
-    tenants.lead(TRAP, port, uid=victim["metadata"]["uid"] if victim else "unknown")
-    tenants.lead(ModelKey("evil", "llama"), port, uid=victim["metadata"]["uid"] if victim else "unknown")
+    tenants.add_slice(TRAP, port, uid=victim["metadata"]["uid"] if victim else "unknown")
+    tenants.add_slice(ModelKey("evil", "llama"), port, uid=victim["metadata"]["uid"] if victim else "unknown")
 
 
 def tell_it_in_the_status(tenants: Tenants, port: int) -> None:
@@ -120,7 +120,7 @@ def set_a_trap(tenants: Tenants, attack: Attack, port: int, engine: str) -> None
 async def belongs_to_the_victim(tenants: Tenants, port: int) -> None:
     assert tenants.port_of(VICTIM) == port
     assert await until_open(port) == "victim"
-    assert tenants.engines["evil"].asked == []
+    assert tenants.engines["evil"].requests == []
 
 
 @BY_ANY
@@ -189,7 +189,7 @@ async def test_one_of_the_same_name_is_not_the_same(tenants: Tenants) -> None:
     port = await served(tenants)
     async with tenants.activator() as activator:
         await until_open(port)
-        tenants.loop.end(LLM_DEPLOYMENT)
+        tenants.loop.delete(LLM_DEPLOYMENT)
         tenants.deploy(VICTIM)  # by whoever may, and no watch has told of the end of the one before
         activator.look()
         assert await ask(port) == ""
@@ -198,7 +198,7 @@ async def test_one_of_the_same_name_is_not_the_same(tenants: Tenants) -> None:
 async def test_the_next_one_is_not_put_where_somebody_may_still_be_looked_for(tenants: Tenants) -> None:
     port = await served(tenants)
     async with tenants.activator():  # it hears nothing any more
-        tenants.loop.end(LLM_DEPLOYMENT)
+        tenants.loop.delete(LLM_DEPLOYMENT)
         await tenants.reconcile(VICTIM)
         tenants.deploy(TRAP)
         await tenants.reconcile(TRAP)
@@ -234,7 +234,7 @@ async def test_one_tenant_can_not_take_all_ports(tenants: Tenants) -> None:
     for key in keys:
         tenants.deploy(key)
     for key in keys:
-        await tenants.loop.turn(key)
+        await tenants.loop.reconcile(key)
     told = [tenants.loop.api.get(LLM_DEPLOYMENT, namespace="evil", name=key.name)["status"]["message"] for key in keys]
     assert sum("PortsExhausted" in each for each in told) == 5
     assert await served(tenants)
@@ -252,7 +252,7 @@ async def test_slices_that_somebody_forges_keep_no_more_ports_back_than_a_namesp
     for number in range(300):
         key = ModelKey("evil", f"m{number}")
         tenants.deploy(key, engine={"name": "nope"})
-        tenants.lead(key, PORTS[number])
+        tenants.add_slice(key, PORTS[number])
     assert await served(tenants) <= PORTS[100]
 
 

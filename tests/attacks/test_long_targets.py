@@ -47,7 +47,7 @@ async def test_a_target_is_taken_apart_and_compared_once_for_each_request(
     ):
         for number in range(REQUESTS):
             target = b"/%d" % number + piece * ((LONGEST_TARGET - 2) // len(piece))
-            client.say(b"%b %b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, target))
+            client.send(b"%b %b HTTP/1.1\r\nHost: a\r\n\r\n" % (method, target))
         for _ in range(REQUESTS):
             await client.answer()
     assert done == {"line": REQUESTS, "pattern": len(PATTERNS), "fits": REQUESTS * len(PATTERNS)}

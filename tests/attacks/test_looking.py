@@ -53,8 +53,8 @@ LOOKED_AT = {
 @pytest.mark.parametrize("line", LOOKED_AT)
 async def test_nobody_wakes_a_model_by_looking_at_it(line: str) -> None:
     async with protected_model(rules()) as looked_at:
-        answer = await looked_at.asks(line, body=b"")
-        assert (answer.status, looked_at.sleeps) == (LOOKED_AT[line], True)
+        answer = await looked_at.request(line, body=b"")
+        assert (answer.status, looked_at.is_asleep) == (LOOKED_AT[line], True)
 
 
 @pytest.mark.parametrize("engine", api_conformance.ENGINES)
@@ -62,22 +62,22 @@ async def test_what_wakes_nobody_is_answered_as_by_a_replica(engine: str) -> Non
     async with protected_model(api_conformance.rules(engine)) as looked_at, aiohttp.ClientSession() as http:
         url = f"http://{HERE}:{await looked_at.activator.port()}"
         assert await api_conformance.differences(http, url, engine, api_conformance.wake(engine, False)) == []
-        assert looked_at.sleeps
+        assert looked_at.is_asleep
 
 
 async def test_a_browser_that_asks_whether_its_page_may_ask_wakes_nobody() -> None:
     page = "Origin: https://chat.example.com\r\nAccess-Control-Request-Method: POST\r\n"
     engine = {"extraArgs": ['--allowed-origins=["https://chat.example.com"]']}
     async with protected_model(rules(engine=engine)) as looked_at:
-        answer = await looked_at.asks("OPTIONS /v1/chat/completions", headers=page, body=b"")
-        assert (answer.status, looked_at.sleeps) == (200, True)
+        answer = await looked_at.request("OPTIONS /v1/chat/completions", headers=page, body=b"")
+        assert (answer.status, looked_at.is_asleep) == (200, True)
 
 
 @pytest.mark.parametrize("headers", ["", "Expect: 100-continue\r\n"])
 async def test_a_body_where_none_belongs_is_refused_and_wakes_nobody(headers: str) -> None:
     async with protected_model(rules()) as looked_at:
-        answer = await looked_at.asks("GET /v1/models", headers=headers, body=b"{}")
-        assert (answer.status, answer.error["code"], looked_at.sleeps) == (413, "request_too_large", True)
+        answer = await looked_at.request("GET /v1/models", headers=headers, body=b"{}")
+        assert (answer.status, answer.error["code"], looked_at.is_asleep) == (413, "request_too_large", True)
         assert answer.headers.get("connection") == ("close" if headers else None)  # the one waits to send it
 
 
@@ -91,15 +91,15 @@ async def test_looking_at_a_model_whose_replicas_are_busy_takes_no_place_and_is_
         protected_model(rules(), limits=HoldLimits(max_requests=1)) as looked_at,
     ):
         looked_at.activator.ready(busy, at_a_time=1)
-        served = asyncio.create_task(looked_at.asks())
-        await busy.until_asked()
-        waiting = asyncio.create_task(looked_at.asks())
+        served = asyncio.create_task(looked_at.request())
+        await busy.until_requests()
+        waiting = asyncio.create_task(looked_at.request())
         await looked_at.activator.until_waiting(1)
         before = looked_at.activator.wanted
         status = 429 if line in ONLY_A_REPLICA_KNOWS else LOOKED_AT[line]
-        assert (await looked_at.asks(line, body=b"")).status == status
+        assert (await looked_at.request(line, body=b"")).status == status
         assert looked_at.activator.wanted == before
-        assert len(busy.asked) == 1
+        assert len(busy.requests) == 1
         for each in (served, waiting):
             each.cancel()
 
@@ -107,9 +107,9 @@ async def test_looking_at_a_model_whose_replicas_are_busy_takes_no_place_and_is_
 async def test_a_model_whose_replicas_are_busy_says_that_it_serves() -> None:
     async with scripted_engine(saying(b"")) as busy, protected_model(rules()) as looked_at:
         looked_at.activator.ready(busy, at_a_time=1)
-        served = asyncio.create_task(looked_at.asks())
-        await busy.until_asked()
-        assert b'"state":"Serving"' in (await looked_at.asks("GET /health", body=b"")).body
+        served = asyncio.create_task(looked_at.request())
+        await busy.until_requests()
+        assert b'"state":"Serving"' in (await looked_at.request("GET /health", body=b"")).body
         served.cancel()
 
 
@@ -119,28 +119,28 @@ async def test_looking_wakes_nobody_though_the_replica_has_just_gone(line: str) 
         pass
     async with protected_model(rules()) as looked_at:
         looked_at.activator.ready(gone)
-        assert (await looked_at.asks(line, body=b"")).status == LOOKED_AT.get(line, 405)
+        assert (await looked_at.request(line, body=b"")).status == LOOKED_AT.get(line, 405)
         looked_at.activator.ready()
-        assert looked_at.sleeps
+        assert looked_at.is_asleep
 
 
 async def test_what_looks_at_a_replica_that_goes_without_an_answer_is_no_demand() -> None:
     async with scripted_engine(saying(b"")) as silent, protected_model(rules()) as looked_at:
         looked_at.activator.ready(silent)
-        asked = asyncio.create_task(looked_at.asks("GET /v1/models"))
-        await silent.until_asked()
+        asked = asyncio.create_task(looked_at.request("GET /v1/models"))
+        await silent.until_requests()
         looked_at.activator.ready()
-        assert looked_at.sleeps
+        assert looked_at.is_asleep
         asked.cancel()
 
 
 async def test_what_is_answered_for_a_busy_replica_is_not_told_to_a_key_that_only_a_replica_could_check() -> None:
     async with scripted_engine(saying(b"")) as busy, protected_model(WITH_KEYS) as looked_at:
         looked_at.activator.ready(busy, at_a_time=1)
-        served = asyncio.create_task(looked_at.asks(headers=BEARER))
-        await busy.until_asked()
-        looked_at.activator.tell(rules=rules(access={"apiKeysSecret": "others"}))
-        answer = await looked_at.asks("GET /v1/models", headers=BEARER, body=b"")
+        served = asyncio.create_task(looked_at.request(headers=BEARER))
+        await busy.until_requests()
+        looked_at.activator.update(rules=rules(access={"apiKeysSecret": "others"}))
+        answer = await looked_at.request("GET /v1/models", headers=BEARER, body=b"")
         assert (answer.status, answer.error["code"]) == (503, "keys_unreadable")
         served.cancel()
 
@@ -179,7 +179,7 @@ async def test_a_connection_goes_on_after_an_answer_at_zero() -> None:
         reader, writer = await asyncio.open_connection(HERE, await asked.activator.port())
         client = Client(reader, writer)
         for _ in range(2):
-            client.say(b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.send(b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
             assert (await client.answer()).status == 200
         writer.close()
 
@@ -192,19 +192,19 @@ GONE = Cause(Reason.MODEL_NOT_FOUND, TOLD, datetime(2026, 1, 1, tzinfo=UTC), fin
 
 async def test_a_pods_own_words_are_told_to_those_with_a_key_alone() -> None:
     async with protected_model(WITH_KEYS) as failed:
-        failed.activator.tell(cause=GONE)
-        assert TOLD in (await failed.asks(headers=BEARER)).error["message"]
+        failed.activator.update(cause=GONE)
+        assert TOLD in (await failed.request(headers=BEARER)).error["message"]
         failed.neighbours.hidden = {KEYS}
         failed.neighbours.clock.now += 11
-        answer = await failed.asks(headers="X-Api-Key: any-key-at-all\r\n")
+        answer = await failed.request(headers="X-Api-Key: any-key-at-all\r\n")
     assert (answer.status, answer.error["code"]) == (503, "ModelNotFound")
     assert answer.error["message"] == Reason.MODEL_NOT_FOUND.meaning
 
 
 async def test_health_says_that_it_failed_and_not_why() -> None:
     async with protected_model(rules()) as failed:
-        failed.activator.tell(cause=replace(GONE))
-        answer = await failed.asks("GET /health", body=b"")
+        failed.activator.update(cause=replace(GONE))
+        answer = await failed.request("GET /health", body=b"")
     assert (answer.status, answer.body) == (503, b'{"slipway":{"state":"Failed"}}')
 
 

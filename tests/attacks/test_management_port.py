@@ -17,7 +17,7 @@ async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
     async with aiohttp.ClientSession() as http:
         pod = SupervisedPod(tmp_path, http)
         await pod.start()
-        await pod.becomes_ready()
+        await pod.until_ready()
         yield pod
         await pod.kill()
 

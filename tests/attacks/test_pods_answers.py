@@ -107,15 +107,15 @@ async def test_no_redirect_is_followed_and_none_counts_as_readiness() -> None:
             greeting.follow(LLAMA, [PollTarget(LLAMA, "uid", "127.0.0.1", engine.port)])
             await greeted.wait()
             await greeting.close()
-        assert len(engine.asked) == 3
-        assert not elsewhere.asked
+        assert len(engine.requests) == 3
+        assert not elsewhere.requests
 
 
 async def test_a_question_carries_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     async with scripted_engine(answering(b"")) as engine:
         assert await get("127.0.0.1", engine.port, "/readyz") == 200
-    assert {name for name, _ in engine.asked[0].headers} == {"host", "connection"}
+    assert {name for name, _ in engine.requests[0].headers} == {"host", "connection"}
 
 
 async def test_of_readiness_no_more_than_the_status_is_read() -> None:

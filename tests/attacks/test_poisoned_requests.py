@@ -63,8 +63,8 @@ async def test_poisoned_requests_are_run_three_times_each_and_take_no_turn_of_ot
     honest = await asked_meanwhile(activator, attackers)
     assert {answer.body for answer in honest} == {b"honest"}
     assert {answer.headers["slipway-held-ms"] for answer in honest} == {"0"}  # each had its turn at once
-    assert sum(each.body == POISON for each in engine.asked) <= 9
-    assert sum(each.body == b"honest" for each in engine.asked) == len(honest)
+    assert sum(each.body == POISON for each in engine.requests) <= 9
+    assert sum(each.body == b"honest" for each in engine.requests) == len(honest)
     assert {task.result().status for task in attackers} <= {502, 503}
 
 
@@ -78,4 +78,4 @@ async def test_a_poisoned_request_tries_another_replica_at_once_and_spoils_neith
         attackers = [asyncio.create_task(ask(activator, POISON)) for _ in range(3)]
         honest = await asked_meanwhile(activator, attackers)
         assert {answer.headers["slipway-held-ms"] for answer in honest} == {"0"}
-        assert sum(each.body == POISON for each in (*engine.asked, *other.asked)) <= 9
+        assert sum(each.body == POISON for each in (*engine.requests, *other.requests)) <= 9

@@ -57,7 +57,7 @@ async def test_what_is_sent_behind_a_request_that_waits_is_neither_parsed_nor_ke
     async with activated() as activator, connected(activator) as client:
         client.post()
         await activator.until_waiting(1)
-        client.say(ahead * ((8 << 20) // len(ahead)))
+        client.send(ahead * ((8 << 20) // len(ahead)))
         channel = connections(activator)[0].channel
         async with asyncio.timeout(10):
             while channel.parser.unparsed < MOST_UNREAD // 2:  # noqa: ASYNC110 - nobody tells of it
@@ -72,7 +72,7 @@ async def test_requests_that_were_sent_ahead_are_answered_all_the_same(engine: S
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
-            client.say(FAT_HEAD * 20)
+            client.send(FAT_HEAD * 20)
             assert [(await client.answer()).body for _ in range(20)] == [b"{}"] * 20
 
 
@@ -92,7 +92,7 @@ async def test_a_client_that_goes_away_behind_all_that_it_has_sent_ahead_is_forg
         async with connected(activator) as client:
             client.post()
             await activator.until_waiting(1)
-            client.say(FAT_HEAD * 10)
+            client.send(FAT_HEAD * 10)
             await client.writer.drain()
         await activator.until_waiting(0)
 
@@ -116,7 +116,7 @@ async def test_a_client_that_goes_away_behind_all_that_it_has_sent_ahead_is_forg
 )
 async def test_no_part_of_a_request_goes_on_for_ever(beginning: bytes) -> None:
     async with activated() as activator, connected(activator) as client:
-        client.say(beginning)
+        client.send(beginning)
         refused = await client.answer()
         assert refused.status == 431
         assert refused.error["code"] == "RequestInvalid"
@@ -126,7 +126,7 @@ async def test_no_part_of_a_request_goes_on_for_ever(beginning: bytes) -> None:
 async def test_a_chunk_that_stops_half_way_is_not_waited_for(begun: bytes) -> None:
     config = ProxyConfig(body_timeout=0.1, linger=0.1)
     async with activated(config=config) as activator, connected(activator) as client:
-        client.say(POST + CHUNKED + b"3\r\nabc\r\n" + begun)
+        client.send(POST + CHUNKED + b"3\r\nabc\r\n" + begun)
         assert (await client.answer()).status == 408
 
 
@@ -148,11 +148,11 @@ async def test_nothing_but_http_is_taken_for_it(engine: ScriptedEngine, raw: byt
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
-            client.say(raw)
+            client.send(raw)
             refused = await client.answer()
     assert refused.status in (400, 405, 505)
     assert refused.error["code"] == "RequestInvalid"
-    assert not engine.asked
+    assert not engine.requests
 
 
 async def test_a_pod_that_answers_in_another_protocol_has_not_answered() -> None:
@@ -185,7 +185,7 @@ async def test_one_that_speaks_an_older_protocol_is_if_the_answer_comes_soon(eng
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
-            client.say(b"GET / HTTP/1.0\r\n\r\n")
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
             client.writer.write_eof()
             assert (await final(client)).startswith(b"HTTP/1.1 200 ")
 
@@ -206,10 +206,10 @@ async def test_half_a_request_is_none(engine: ScriptedEngine) -> None:
     async with activated() as activator:
         activator.ready(engine)
         async with connected(activator) as client:
-            client.say(POST + b"Content-Length: 10\r\n\r\nabc")
+            client.send(POST + b"Content-Length: 10\r\n\r\nabc")
             client.writer.write_eof()
             assert await final(client) == b""
-    assert not engine.asked
+    assert not engine.requests
 
 
 @LINUX_ALONE
@@ -228,7 +228,7 @@ async def test_a_client_that_closes_ends_what_a_replica_does_for_it_without_a_wo
         activator.ready(engine)
         async with connected(activator) as client:
             client.post()
-            await engine.until_asked()
+            await engine.until_requests()
         await activator.until_inactive()
 
 
@@ -351,12 +351,12 @@ async def test_of_those_who_find_no_connection_only_a_few_are_listened_to(monkey
             while len(connections(activator)) != 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         for each in more:
-            each.leave()
+            each.close()
 
 
 async def test_who_waits_for_the_end_of_a_refusal_does_not_wait_for_long() -> None:
     async with activated(config=ProxyConfig(linger=60)) as activator, connected(activator) as client:
-        client.say(b"nonsense\r\n\r\n")
+        client.send(b"nonsense\r\n\r\n")
         async with asyncio.timeout(5):
             assert b"RequestInvalid" in await client.reader.read()
 
@@ -374,7 +374,7 @@ async def test_silent_connections_of_one_address_keep_out_no_other(engine: Scrip
         assert (await client.answer()).status == 200
         assert await silent[0].is_closed()
         for each in (*silent, client):
-            each.leave()
+            each.close()
 
 
 async def test_silent_connections_of_many_addresses_keep_out_nobody_either(engine: ScriptedEngine) -> None:
@@ -383,7 +383,7 @@ async def test_silent_connections_of_many_addresses_keep_out_nobody_either(engin
         silent = [await _from(f"127.0.1.{number}", activator) for number in range(1, 31)]
         assert (await ask(activator)).status == 200
         for each in silent:
-            each.leave()
+            each.close()
 
 
 async def test_one_address_cannot_take_all_places_with_requests(engine: ScriptedEngine) -> None:
@@ -399,7 +399,7 @@ async def test_one_address_cannot_take_all_places_with_requests(engine: Scripted
         activator.ready(engine)
         assert (await ask(activator)).status == 200
         for each in (*greedy, one_more):
-            each.leave()
+            each.close()
 
 
 async def test_all_ports_together_have_a_limit_too(engine: ScriptedEngine) -> None:
@@ -409,7 +409,7 @@ async def test_all_ports_together_have_a_limit_too(engine: ScriptedEngine) -> No
         assert (await ask(activator)).status == 200
         assert await silent[0].is_closed()
         for each in silent:
-            each.leave()
+            each.close()
 
 
 async def _from(address: str, activator: Activator) -> Client:

@@ -25,7 +25,7 @@ async def test_all_requests_of_a_burst_at_zero_are_answered(operator_pods: Clust
     model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 2 * requests}})
     async with sleeping_models(operator_pods, gemma, model) as [sleeper]:
         crowd = RequestGroup(sleeper, [sleeper.request(each, tokens=3) for each in range(requests)])
-        await crowd.over()
+        await crowd.until_ended()
         assert not [*map(str, crowd.lost)]
         assert not [*map(str, await crowd.wrong())]
 
@@ -47,11 +47,11 @@ async def test_one_client_cannot_take_all_places_and_whoever_finds_none_is_told_
         greedy = RequestGroup(sleeper, [sleeper.request(each, url=url) for each in range(100)])
         await until(lambda: greedy.has_ended(70))
         modest = RequestGroup(sleeper, [sleeper.request(each, url=url) for each in range(5)], session=another)
-        await until(lambda: sleeper.asks(35))
+        await until(lambda: sleeper.has_requests(35))
         assert Counter(each.status for each in greedy.requests) == {429: 70, 0: 30}
         assert all(each.retry_after >= 1 for each in greedy.lost)
         assert not modest.lost
-        await asyncio.gather(greedy.give_up(), modest.give_up())
+        await asyncio.gather(greedy.cancel(), modest.cancel())
 
 
 async def test_two_activators_tell_keda_one_number_and_that_of_one_that_is_gone_is_forgotten(
@@ -64,11 +64,11 @@ async def test_two_activators_tell_keda_one_number_and_that_of_one_that_is_gone_
             RequestGroup(sleeper, [sleeper.request(each, url=await own_url(sleeper, pod)) for each in range(count)])
             for pod, count in ((killed, 7), (other, 5))
         ]
-        await until(lambda: sleeper.asks(12))
+        await until(lambda: sleeper.has_requests(12))
         assert {await sleeper.requests() for _ in range(10)} == {12}, "whichever of them KEDA asks"
         await breaking.crash(killed)
-        await until(lambda: sleeper.asks(5))
+        await until(lambda: sleeper.has_requests(5))
         assert len(crowds[0].lost) == 7
         assert not crowds[1].lost
         assert (await sleeper.kube.get("deployment", sleeper.predictor))["spec"]["replicas"] == 1
-        await asyncio.gather(*(each.give_up() for each in crowds))
+        await asyncio.gather(*(each.cancel() for each in crowds))

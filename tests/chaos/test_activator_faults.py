@@ -136,4 +136,4 @@ async def test_a_broken_version_is_told_to_those_who_are_held_and_the_old_one_se
     assert len(errors) == len(scene.held.requests)
     assert {each["code"] for each in errors} == {"ModelNotFound"}
     assert all("gguf" in each["message"] for each in errors)
-    assert (await scene.awake.answered(0)).text
+    assert (await scene.awake.send(0)).text

@@ -44,7 +44,7 @@ async def at_bedtime(sleeper: SleepingModel, chance: random.Random) -> list[Requ
     """Requests about when it goes to sleep, round by round: after that was decided, or at any time."""
     requests: list[Request] = []
     for number in range(ROUNDS):
-        await sleeper.answered(0)
+        await sleeper.send(0)
         if number % 2:
             await sleeper.until_replicas(0)
         else:

@@ -99,7 +99,7 @@ class Troubles:
 
     async def kill_what_loads(self) -> None:
         for sleeper in self._models:
-            for pod in await sleeper.kube.select("pods", sleeper.ours):
+            for pod in await sleeper.kube.select("pods", sleeper.selector):
                 if not is_ready(pod):
                     await self._breaking.kill(pod)
 
@@ -119,16 +119,16 @@ async def test_whatever_goes_wrong_no_request_is_lost_and_nothing_leaks(
     breaking = PodFaults(operator_pods, gemma)
     [witness, *_] = await breaking.activators()
     async with sleeping_models(operator_pods, gemma, *models) as sleeping:
-        await asyncio.gather(*(each.answered(0) for each in sleeping))
+        await asyncio.gather(*(each.send(0) for each in sleeping))
         await all_asleep(gemma, sleeping)
         before = await breaking.use(witness)
         crowds = [RandomArrivals(each, random.Random(chance.random())) for each in sleeping]
         troubles = Troubles(breaking, sleeping, random.Random(chance.random()), witness)
         ends_at = time.monotonic() + 60 * pytestconfig.getoption("soak_minutes")
-        await asyncio.gather(troubles.go_on(until=ends_at), *(each.go_on(until=ends_at) for each in crowds))
+        await asyncio.gather(troubles.go_on(until=ends_at), *(each.run(until=ends_at) for each in crowds))
         tell(crowds, troubles)
         assert not [line for each in crowds for line in each.lost()]
-        asked_again = [each for crowd in crowds for each in crowd.asked_again()]
+        asked_again = [each for crowd in crowds for each in crowd.retried()]
         assert not [str(each) for each in asked_again if not troubles.excuses(each.sent, each.ended)]
         assert not [line for each in crowds for line in await each.wrong()]
         await all_asleep(gemma, sleeping)

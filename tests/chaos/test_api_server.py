@@ -55,8 +55,8 @@ async def test_an_operator_that_finds_no_api_server_is_live_but_not_ready_until_
         with path.broken_by(fault):
             slipway = await stack.enter_async_context(replicas.in_thread(operator.started(kubeconfig)))
             await path.until(lambda: fault.count > 5)
-            code, text = await asyncio.to_thread(slipway.asked, "/readyz")
+            code, text = await asyncio.to_thread(slipway.get, "/readyz")
             assert (code, "not yet listed: LLMDeployment" in text) == (503, True)
-            assert (await asyncio.to_thread(slipway.asked, "/livez"))[0] == 200
+            assert (await asyncio.to_thread(slipway.get, "/livez"))[0] == 200
         await asyncio.to_thread(slipway.is_ready, within=30)
         await asyncio.to_thread(slipway.leads)

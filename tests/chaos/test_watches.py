@@ -36,12 +36,10 @@ async def test_live_turns_bad_while_changes_are_missed_and_watches_cannot_begin_
     with replica.path.broken_by(Deafens(), Refuses(code=503, on=first_lists)):
         await fleet.change_everything()
         await asyncio.to_thread(replica.operator.until, lambda: not is_live(replica), within=300)
-        assert (
-            "watches: watches have missed changes: " in (await asyncio.to_thread(replica.operator.asked, "/livez"))[1]
-        )
+        assert "watches: watches have missed changes: " in (await asyncio.to_thread(replica.operator.get, "/livez"))[1]
     await convergence.until_converged(kube, within=60)
     await asyncio.to_thread(replica.operator.until, lambda: is_live(replica), within=150)
 
 
 def is_live(replica: Replica) -> bool:
-    return replica.operator.asked("/livez")[0] == 200
+    return replica.operator.get("/livez")[0] == 200

@@ -18,12 +18,15 @@ ALICE, BOB = "sk-alice-1234", "sk-bob-12345"
 async def test_only_pods_that_are_named_wake_a_model(operator_pods: Cluster, neighbour_kube: Kube) -> None:
     allowed = {"allowFrom": [{"podSelector": {"matchLabels": FRIEND}}]}
     async with model_at_zero(neighbour_kube, access=allowed) as asked:
-        assert await asked.ask() == (403, "not_allowed_from_here")
-        assert await asked.ask(within=asked.other, labels=FRIEND) == (403, "not_allowed_from_here")
+        assert await asked.request() == (403, "not_allowed_from_here")
+        assert await asked.request(within=asked.other, labels=FRIEND) == (403, "not_allowed_from_here")
         past_the_service = await asked.activators_port()
-        assert await asked.ask(within=asked.other, labels=FRIEND, to=past_the_service) == (403, "not_allowed_from_here")
-        assert await asked.ask("GET /v1/models", labels=FRIEND) == (200, "")
-        assert await asked.sleeps()
+        assert await asked.request(within=asked.other, labels=FRIEND, to=past_the_service) == (
+            403,
+            "not_allowed_from_here",
+        )
+        assert await asked.request("GET /v1/models", labels=FRIEND) == (200, "")
+        assert await asked.is_asleep()
         await asked.wakes(labels=FRIEND)
 
 
@@ -35,10 +38,10 @@ async def test_a_namespace_is_named_by_labels_that_its_tenants_do_not_give_it(
     among = {"matchLabels": {"team": "blue"}}
     peers = [{"namespaceSelector": among}, {"namespaceSelector": selector, "podSelector": {"matchLabels": FRIEND}}]
     async with model_at_zero(neighbour_kube, access={"allowFrom": peers}) as asked:
-        assert await asked.ask(within=asked.other, labels={"team": "blue"}) == (403, "not_allowed_from_here")
+        assert await asked.request(within=asked.other, labels={"team": "blue"}) == (403, "not_allowed_from_here")
         await asked.other.run("label", "namespace", asked.other.namespace, "team=blue")
-        await until(lambda: is_answered(asked.ask("GET /health", within=asked.other), 200))
-        assert await asked.sleeps()
+        await until(lambda: is_answered(asked.request("GET /health", within=asked.other), 200))
+        assert await asked.is_asleep()
 
 
 def secret(**owners: str) -> Object:
@@ -55,12 +58,12 @@ async def test_a_key_that_is_rotated_while_the_model_sleeps_counts_within_second
         await neighbour_kube.wait_for("llmdeployment", "gemma", lambda it: "keys-at-zero" in said(it))
         for each in yaml.safe_load_all((SAMPLES / "keys-at-zero.yaml").read_text()):
             await neighbour_kube.apply(each)
-        assert await asked.ask() == (401, "missing_api_key")
-        await until(lambda: is_answered(asked.ask("GET /v1/models", key=ALICE), 200))
-        assert await asked.ask(key=BOB) == (401, "invalid_api_key")
+        assert await asked.request() == (401, "missing_api_key")
+        await until(lambda: is_answered(asked.request("GET /v1/models", key=ALICE), 200))
+        assert await asked.request(key=BOB) == (401, "invalid_api_key")
         await neighbour_kube.apply(secret(alice=BOB))
-        await until(lambda: is_answered(asked.ask("GET /v1/models", key=ALICE), 401))
-        assert await asked.sleeps()
+        await until(lambda: is_answered(asked.request("GET /v1/models", key=ALICE), 401))
+        assert await asked.is_asleep()
         await asked.wakes(key=BOB)
 
 
@@ -80,5 +83,5 @@ async def test_nobody_wakes_a_model_by_looking_at_it(
     operator_pods: Cluster, neighbour_kube: Kube, line: str, status: int, code: str
 ) -> None:
     async with model_at_zero(neighbour_kube) as asked:
-        assert await asked.ask(line) == (status, code)
+        assert await asked.request(line) == (status, code)
         await asked.own.never("pods", selector=OURS, seconds=3)

@@ -63,7 +63,7 @@ async def test_whatever_a_tenant_claims_requests_for_a_model_are_held_for_that_m
     await between.other.wait_for("pod", TRAP, is_ready)
     if when == "before a restart of the activators":
         await restart_activators(between.own.within(SLIPWAY_NAMESPACE))
-        await until(lambda: is_answered(between.ask("GET /v1/models"), 200))
+        await until(lambda: is_answered(between.request("GET /v1/models"), 200))
     for _ in range(3):
         await between.wakes()
     assert await between.other.logs(TRAP) == ""

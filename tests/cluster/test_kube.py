@@ -232,7 +232,7 @@ async def two_replicas(
     if kubeconfig is None:
         pytest.skip("the replicas need the path of a kubeconfig")
     async with lease_candidate.started(kubeconfig, namespace, "a") as first:
-        await first.says(lease_candidate.LEADS, within=15)
+        await first.until_printed(lease_candidate.LEADS, within=15)
         async with lease_candidate.started(kubeconfig, namespace, "b") as second:
             yield first, second
 
@@ -240,24 +240,24 @@ async def two_replicas(
 async def test_the_standby_leads_within_5_seconds_after_sigterm(cluster: AnyCluster, namespace: str) -> None:
     async with two_replicas(cluster, namespace) as (leader, standby):
         leader.send(SIGTERM)
-        await standby.says(lease_candidate.LEADS, within=5)
+        await standby.until_printed(lease_candidate.LEADS, within=5)
 
 
 @pytest.mark.slow
 async def test_the_standby_leads_within_20_seconds_after_sigkill(cluster: AnyCluster, namespace: str) -> None:
     async with two_replicas(cluster, namespace) as (leader, standby):
         leader.send(SIGKILL)
-        await standby.says(lease_candidate.LEADS, within=20)
+        await standby.until_printed(lease_candidate.LEADS, within=20)
 
 
 @pytest.mark.slow
 async def test_a_leader_that_was_paused_writes_nothing_once_another_one_leads(cluster: AnyCluster, kube: Kube) -> None:
     async with two_replicas(cluster, kube.namespace) as (leader, standby):
         leader.send(SIGSTOP)
-        await standby.says(lease_candidate.LEADS, within=20)
+        await standby.until_printed(lease_candidate.LEADS, within=20)
         async with writers_seen(kube) as writers:
             leader.send(SIGCONT)
-            await leader.says(lease_candidate.FOLLOWS, within=10)
+            await leader.until_printed(lease_candidate.FOLLOWS, within=10)
             await asyncio.sleep(3)
     assert writers == {"b"}
 

@@ -15,7 +15,7 @@ TESTS = Path(__file__).parents[1]
 
 
 async def test_an_object_on_which_the_code_fails_is_stalled_with_the_error_and_the_others_go_on(
-    cluster: AnyCluster, whole_cluster: Kube, kube: Kube, monkeypatch: pytest.MonkeyPatch
+    cluster: AnyCluster, installed_cluster: Kube, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     program = (sys.executable, "-m", "support.faults.rendering_bug", "poison")
@@ -27,6 +27,6 @@ async def test_an_object_on_which_the_code_fails_is_stalled_with_the_error_and_t
         assert await children(kube, "poison") == {}
         assert await events(kube, "poison") == [("Warning", "InternalError")]
         slipway.says("Traceback", within=5)
-        assert slipway.asked("/livez")[0] == slipway.asked("/readyz")[0] == 200
+        assert slipway.get("/livez")[0] == slipway.get("/readyz")[0] == 200
     with operator.running(cluster.kubeconfig):  # the next version, without the bug
         await kube.wait_for("inferenceservice", "poison", lambda _: True)

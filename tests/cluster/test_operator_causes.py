@@ -40,24 +40,24 @@ Outcomes = dict[str, Outcome | WaitedInVainError]
 
 
 @pytest.fixture(scope="module")
-def downloader(cluster: AnyCluster, whole_cluster: Kube, python_image: str) -> Iterator[None]:
+def downloader(cluster: AnyCluster, installed_cluster: Kube, python_image: str) -> Iterator[None]:
     """In the place of KServe's storage initializer."""
     cluster.devcluster()
     kind, name = "clusterstoragecontainer", "default"
-    before = asyncio.run(whole_cluster.get(kind, name))["spec"]["container"]
+    before = asyncio.run(installed_cluster.get(kind, name))["spec"]["container"]
     ours = {"image": python_image, "command": SAYS_OF_SOURCE, "securityContext": None}
-    asyncio.run(whole_cluster.patch(kind, name, {"spec": {"container": ours}}))
+    asyncio.run(installed_cluster.patch(kind, name, {"spec": {"container": ours}}))
     yield
-    asyncio.run(whole_cluster.patch(kind, name, {"spec": {"container": {**before, "command": None}}}))
+    asyncio.run(installed_cluster.patch(kind, name, {"spec": {"container": {**before, "command": None}}}))
 
 
 @pytest.fixture(scope="module")
 def outcomes(
-    request: pytest.FixtureRequest, slipway: Operator, whole_cluster: Kube, downloader: None, python_image: str
+    request: pytest.FixtureRequest, slipway: Operator, installed_cluster: Kube, downloader: None, python_image: str
 ) -> Outcomes:
     """What came of each trouble that a chosen test asks for, each in a namespace of its own."""
     chosen = [item.callspec.params.get("trouble") for item in request.session.items if hasattr(item, "callspec")]
-    return asyncio.run(make_all([each for each in MODEL_FAILURES if each in chosen], whole_cluster, python_image))
+    return asyncio.run(make_all([each for each in MODEL_FAILURES if each in chosen], installed_cluster, python_image))
 
 
 async def make_all(troubles: list[ModelFailure], kube: Kube, image: str) -> Outcomes:

@@ -62,7 +62,7 @@ async def test_without_the_operator_everything_goes_as_well(slipway: Operator, k
         await kube.run("delete", "llmdeployment", NAME, "--timeout=5s")
         await all_is_gone(kube)
     finally:
-        slipway.begin_again()
+        slipway.restart()
 
 
 async def test_a_deployment_of_the_same_name_can_be_made_at_once(slipway: Operator, kube: Kube) -> None:

@@ -30,8 +30,8 @@ FAULTS: dict[str, Fault] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kube(whole_cluster: Kube) -> AsyncIterator[Kube]:
-    async with own_namespace(whole_cluster) as kube:
+async def kube(installed_cluster: Kube) -> AsyncIterator[Kube]:
+    async with own_namespace(installed_cluster) as kube:
         yield kube
 
 
@@ -76,11 +76,11 @@ async def test_what_another_manager_applies_by_force_is_taken_back(kube: Kube, r
 
 @pytest.mark.slow
 async def test_a_restart_of_the_api_server_loses_no_change(
-    neighbour: Neighbour, whole_neighbour: Kube, tmp_path: Path
+    neighbour: Neighbour, installed_neighbour: Kube, tmp_path: Path
 ) -> None:
     """KServe waits most of a minute if the API server hasn't learned of its kinds yet when it asks."""
     async with (
-        own_namespace(whole_neighbour) as kube,
+        own_namespace(installed_neighbour) as kube,
         replicas.replica(neighbour.cluster.kubeconfig, tmp_path) as replica,
     ):
         fleet = Fleet(kube, random.Random(SEED))

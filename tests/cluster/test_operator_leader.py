@@ -14,7 +14,7 @@ from support.cluster import AnyCluster, Kube, Operator, children, created, event
 from support.cluster.llmdeployments import until_alone, versions
 from support.programs import operator
 
-pytestmark = pytest.mark.usefixtures("whole_cluster")
+pytestmark = pytest.mark.usefixtures("installed_cluster")
 
 
 @contextmanager
@@ -72,7 +72,7 @@ async def test_the_standby_writes_nothing_while_the_other_one_works(cluster: Any
         assert leader.writes()["apply", "NetworkPolicy"] >= 2
         assert standby.writes() == {}
         assert standby.counted("slipway_leader") == 0
-        assert standby.asked("/readyz")[0] == standby.asked("/livez")[0] == 200
+        assert standby.get("/readyz")[0] == standby.get("/livez")[0] == 200
 
 
 async def test_asked_to_end_it_finishes_what_is_in_flight(cluster: AnyCluster, kube: Kube) -> None:

@@ -85,9 +85,9 @@ async def test_nothing_but_the_status_of_a_deployment_is_ever_written(slipway: O
 async def test_a_reconcile_that_finds_nothing_new_writes_nothing(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
     await until_alone(kube)
-    before, writes, looks = await versions(kube), slipway.writes(), slipway.looks()
+    before, writes, looks = await versions(kube), slipway.writes(), slipway.reconciles()
     await kube.patch("acceleratorprofile", "cpu", {"metadata": {"annotations": {"looked-at-for": kube.namespace}}})
-    slipway.until(lambda: slipway.looks() > looks)  # a profile concerns all deployments
+    slipway.until(lambda: slipway.reconciles() > looks)  # a profile concerns all deployments
     await kube.never("llmdeployments", has_changed(before), seconds=1)
     assert await versions(kube) == before
     assert slipway.writes() == writes

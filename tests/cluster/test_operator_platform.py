@@ -151,8 +151,10 @@ async def answering(tester: ReachableServer, namespace: str) -> AsyncGenerator[i
 
 
 @pytest.fixture
-async def activator(slipway: Operator, whole_cluster: Kube, kube: Kube, tester: ReachableServer) -> AsyncIterator[None]:
-    async with answering(tester, kube.namespace) as port, asked_at(whole_cluster, tester.address, port):
+async def activator(
+    slipway: Operator, installed_cluster: Kube, kube: Kube, tester: ReachableServer
+) -> AsyncIterator[None]:
+    async with answering(tester, kube.namespace) as port, asked_at(installed_cluster, tester.address, port):
         yield
 
 
@@ -176,23 +178,23 @@ NOBODY_LISTENS = 1  # a port
 
 @pytest.mark.slow
 async def test_a_model_that_keda_could_never_ask_for_says_so_and_is_well_when_it_can(
-    slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ReachableServer
+    slipway: Operator, kube: Kube, installed_cluster: Kube, tester: ReachableServer
 ) -> None:
-    async with asked_at(whole_cluster, tester.address, NOBODY_LISTENS):
+    async with asked_at(installed_cluster, tester.address, NOBODY_LISTENS):
         await kube.apply(at_zero())
         await kube.wait_for("llmdeployment", NAME, CAN_NOT_ASK, timeout=60)
         async with answering(tester, kube.namespace) as port:
-            await at_home(whole_cluster, "apply", activator_at(tester.address, port))
+            await at_home(installed_cluster, "apply", activator_at(tester.address, port))
             await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=100)
 
 
 @pytest.mark.slow
 async def test_a_model_that_keda_can_not_ask_for_any_more_says_so(
-    slipway: Operator, kube: Kube, whole_cluster: Kube, tester: ReachableServer
+    slipway: Operator, kube: Kube, installed_cluster: Kube, tester: ReachableServer
 ) -> None:
     async with AsyncExitStack() as to_the_end:
         async with answering(tester, kube.namespace) as port:
-            await to_the_end.enter_async_context(asked_at(whole_cluster, tester.address, port))
+            await to_the_end.enter_async_context(asked_at(installed_cluster, tester.address, port))
             await kube.apply(at_zero())
             await kube.wait_for_condition("scaledobject", NAME, "Ready")
             await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)

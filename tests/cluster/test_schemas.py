@@ -14,9 +14,9 @@ from support.charts.values import SCHEMAS, kinds
 from support.cluster import AnyCluster, Kube
 
 
-async def test_the_recorded_schemas_are_those_of_the_cluster(cluster: AnyCluster, whole_cluster: Kube) -> None:
+async def test_the_recorded_schemas_are_those_of_the_cluster(cluster: AnyCluster, installed_cluster: Kube) -> None:
     cluster.devcluster()  # its versions are pinned
-    published = await schemas(whole_cluster)
+    published = await schemas(installed_cluster)
     if os.environ.get("RECORD_SCHEMAS"):
         SCHEMAS.mkdir(exist_ok=True)
         for name, text in published.items():

@@ -69,5 +69,5 @@ async def test_a_model_for_which_the_first_has_no_port_sleeps_and_wakes_at_the_s
         address = (await asked.activators_port()).rpartition(":")[0]
         of_the_second = await home.select("pods", f"app.kubernetes.io/name={SECOND}")
         assert address in {pod["status"]["podIP"] for pod in of_the_second}
-        assert await asked.sleeps()
+        assert await asked.is_asleep()
         await asked.wakes()

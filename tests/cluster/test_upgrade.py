@@ -140,7 +140,7 @@ async def test_models_serve_on_without_slipway_and_are_taken_over_again(scene: T
         pass
     before, pod = await templates(scene), await scene.awake.pod()
     await helm(scene.breaking.cluster, "uninstall", *RELEASE, "--wait")
-    assert (await scene.awake.answered(1)).status == 200
+    assert (await scene.awake.send(1)).status == 200
     await upgrade(scene, settings)
     for each in scene.both:
         await each.kube.wait_for("llmdeployment", each.name, is_told)

@@ -42,13 +42,13 @@ def by_vllm() -> Object:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(
-    slipway: Operator, whole_cluster: Kube, vllm_cpu_image: str, checkpoint_folder: Path
+    slipway: Operator, installed_cluster: Kube, vllm_cpu_image: str, checkpoint_folder: Path
 ) -> AsyncIterator[Kube]:
     """A namespace in which vLLM serves the demo model: it starts once for all tests."""
     with TemporaryDirectory() as folder:
         shutil.copytree(checkpoint_folder, folder, dirs_exist_ok=True)  # open to all: the pod is somebody else
         (Path(folder) / "chat_template.jinja").write_text(CHAT_TEMPLATE)
-        async with own_namespace(whole_cluster) as kube, folder_claimed(kube, NAME, Path(folder)):
+        async with own_namespace(installed_cluster) as kube, folder_claimed(kube, NAME, Path(folder)):
             await settled(kube, by_vllm(), "Serving", timeout=900)
             yield kube
             await kube.delete("llmdeployment", NAME, wait=True)

@@ -54,8 +54,8 @@ async def test_a_model_sleeps_and_wakes_and_its_clients_are_judged_and_nothing_i
     before = {account: len(requests) for account, requests in asked(restricted).items()}
     friends = [{"podSelector": {"matchLabels": FRIEND}}]
     async with model_at_zero(neighbour_kube, access={"allowFrom": friends}) as model:
-        assert await model.ask() == (403, "not_allowed_from_here")
-        assert await model.sleeps()
+        assert await model.request() == (403, "not_allowed_from_here")
+        assert await model.is_asleep()
         await model.wakes(labels=FRIEND)
     for account, requests in asked(restricted).items():
         assert [request for request in requests[before[account] :] if request.was_refused] == []

@@ -44,7 +44,7 @@ def requests(url: str) -> list[tuple[str, dict[str, Any]]]:
 
 async def test_no_address_in_a_request_is_fetched(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma)
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with elsewhere() as (url, reached):
         for path, body in requests(url):
             async with pod.http.post(pod.url + path, json={"model": pod.model, "max_tokens": 1, **body}) as answer:

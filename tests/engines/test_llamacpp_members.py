@@ -61,7 +61,7 @@ HELD_IT = [
 @pytest.fixture
 async def tiny(pod: LlamacppPod, tmp_path: Path) -> LlamacppPod:
     await pod.serve(write_gguf(tmp_path / "tiny.gguf"), "--context-length=2048", "--parallel=2")
-    await pod.becomes_ready()
+    await pod.until_ready()
     return pod
 
 

@@ -56,7 +56,7 @@ class Memory:
 @pytest.fixture
 async def memory(pod: LlamacppPod, tmp_path: Path) -> Memory:
     await pod.serve(write_gguf(tmp_path / "tiny.gguf"), "--context-length=512", "--parallel=4")
-    await pod.becomes_ready()
+    await pod.until_ready()
     [engine] = children(pod.process.pid)
     return Memory(engine)
 

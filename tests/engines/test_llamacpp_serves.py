@@ -19,7 +19,7 @@ def url(pod: LlamacppPod) -> str:
 
 async def test_it_serves_and_says_how_it_came_to_that(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma)
-    await pod.becomes_ready()
+    await pod.until_ready()
     assert SENSIBLE.search((await complete(pod.http, url(pod), "Kubernetes is")).text)
     info = await pod.info()
     assert info["model"]["architecture"] == "gemma3"
@@ -30,10 +30,10 @@ async def test_it_serves_and_says_how_it_came_to_that(pod: LlamacppPod, gemma: P
 
 async def test_one_scrape_has_what_the_runtime_the_guard_and_the_engine_count(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma)
-    await pod.becomes_ready()
+    await pod.until_ready()
     await complete(pod.http, url(pod), "Kubernetes is", max_tokens=8)
     counted = 'slipway_tokens_total{key="anonymous",kind="completion",model_name="gemma"} 8.0'
-    text = await pod.until_told("/metrics", counted)  # a client may have its answer before it is accounted for
+    text = await pod.until_response_has("/metrics", counted)  # a client may have its answer before it is accounted for
     assert 'slipway_runtime_state{state="Ready"} 1.0' in text
     assert 'slipway_time_to_first_token_seconds_count{key="anonymous",model_name="gemma"} 1.0' in text
     assert "llamacpp:prompt_tokens_total" in text
@@ -45,7 +45,7 @@ async def test_a_model_in_a_folder_is_found(pod: LlamacppPod, gemma: Path, tmp_p
     (tmp_path / "models/deep").mkdir(parents=True)
     (tmp_path / "models/deep/model.gguf").symlink_to(gemma)
     await pod.serve(tmp_path / "models")
-    await pod.becomes_ready()
+    await pod.until_ready()
 
 
 async def test_only_who_has_a_key_is_served_and_a_new_key_counts_without_a_restart(
@@ -55,7 +55,7 @@ async def test_only_who_has_a_key_is_served_and_a_new_key_counts_without_a_resta
     keys.mkdir()
     (keys / "alice").write_text("key-of-alice")
     await pod.serve(gemma, f"--api-keys={keys}")
-    await pod.becomes_ready()
+    await pod.until_ready()
 
     async def status(key: str) -> int:
         async with await pod.completion(
@@ -73,14 +73,14 @@ async def test_only_who_has_a_key_is_served_and_a_new_key_counts_without_a_resta
 @pytest.mark.parametrize("path", ["/slots", "/props", "/metrics", "/v1/../props", "/lora-adapters", "/"])
 async def test_what_is_not_for_clients_is_not_there(pod: LlamacppPod, gemma: Path, path: str) -> None:
     await pod.serve(gemma)
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with pod.http.get(url(pod) + path) as answer:
         assert (answer.status, (await answer.json())["error"]["code"]) == (404, "unknown_url")
 
 
 async def test_who_has_used_up_the_tokens_of_a_minute_has_to_wait(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma, "--tokens-per-minute=20")
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with await pod.completion(prompt="Once", max_tokens=30, stream=True, ignore_eos=True) as answer:
         assert (answer.status, answer.headers["x-ratelimit-limit-tokens"]) == (200, "20")
         await answer.read()
@@ -91,7 +91,7 @@ async def test_who_has_used_up_the_tokens_of_a_minute_has_to_wait(pod: LlamacppP
 
 async def test_an_answer_that_nobody_waits_for_any_more_makes_room_for_the_next(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma, "--parallel=1", "--context-length=32768")
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with pod.long_stream(tokens=30_000):
         pass
     async with await pod.completion(prompt="Hi", max_tokens=1) as answer:

@@ -19,7 +19,7 @@ HI = [{"role": "user", "content": "Hi"}]
 async def tiny(pod: LlamacppPod, tmp_path: Path) -> LlamacppPod:
     model = write_gguf(tmp_path / "tiny.gguf")
     await pod.serve(model, "--context-length=512", f"--parallel={SLOTS}", "--tokens-per-minute=1000000")
-    await pod.becomes_ready()
+    await pod.until_ready()
     return pod
 
 

@@ -64,7 +64,7 @@ async def test_its_start_and_its_requests_are_traced(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=of-the-collector")
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "k8s.namespace.name=chat")
     await pod.serve(gemma, f"--traces-endpoint={collector.url}", "--traces-sample-ratio=0")
-    await check_start(pod, collector, await pod.says("Ready after"))
+    await check_start(pod, collector, await pod.until_logged("Ready after"))
 
     async with await pod.completion(prompt="Nobody wants a trace of this", max_tokens=1) as answer:
         await answer.read()
@@ -73,7 +73,7 @@ async def test_its_start_and_its_requests_are_traced(
     async with await pod.completion(prompt="Kubernetes is", max_tokens=8, stream=True, headers=SAMPLED) as answer:
         await answer.read()
     pod.stop()
-    assert await pod.ends() == 0  # and what was left has been sent
+    assert await pod.until_ended() == 0  # and what was left has been sent
     whole, streamed = (span for span in collector.spans if span.name == "text_completion gemma")
     for span in (whole, streamed):
         check_request(collector, span)
@@ -92,8 +92,11 @@ async def test_a_start_that_fails_is_a_trace_that_says_why(
 ) -> None:
     monkeypatch.setenv("TRACEPARENT", SAMPLED["traceparent"])
     await pod.serve(cut_short, f"--traces-endpoint={collector.url}")
-    assert await pod.ends() == 12
+    assert await pod.until_ended() == 12
     start = await collector.named("start")
     assert (start.trace_id, start.parent_id) == (TRACE, SPAN)
-    assert (start.attributes["error.type"], start.error) == ("ModelCorrupt", f"ModelCorrupt: {pod.told()['message']}")
+    assert (start.attributes["error.type"], start.error) == (
+        "ModelCorrupt",
+        f"ModelCorrupt: {pod.termination_message()['message']}",
+    )
     assert [(span.name, span.error) for span in collector.within(start)] == [("failed", start.error)]

@@ -99,7 +99,7 @@ async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_
             await home.run("rollout", "status", "deployment/slipway-operator", "--timeout=120s")
             await asyncio.sleep(3 * RESYNC)  # Git and cluster are compared again meanwhile
     for compare, story in zip(fleets, stories, strict=True):
-        assert story.troubles == [], compare
+        assert story.problems == [], compare
         assert story.syncs == 0, compare
 
 
@@ -109,7 +109,7 @@ async def stirred(fleet: ModelsInGit, *, replicas: int) -> None:
 
 
 async def wakes_and_sleeps(sleeper: SleepingModel) -> None:
-    assert (await sleeper.answered(0)).status == 200
+    assert (await sleeper.send(0)).status == 200
     await sleeper.until_replicas(0)
 
 
@@ -124,12 +124,12 @@ async def test_a_bad_model_is_degraded_with_its_cause_within_seconds_of_the_push
 ) -> None:
     fleet.write(model("bad", **spec))
     pushed_at = time.monotonic()
-    await fleet.pushed("A model that can't be")
+    await fleet.push("A model that can't be")
     app = await fleet.argo.until(fleet.name, health="Degraded")
     took = time.monotonic() - pushed_at
     assert word in health_of_resources(app, KIND)["bad"]["message"]
     assert took < seconds
-    await fleet.reverted()
+    await fleet.revert()
     await fleet.kube.wait_gone("llmdeployment", "bad")
     await fleet.argo.until(fleet.name)
 
@@ -175,14 +175,14 @@ async def test_a_model_whose_file_is_gone_is_gone_with_all_that_it_had(fleet: Mo
 
     assert await had("inferenceservice") == [PLAIN]
     fleet.path(PLAIN).unlink()
-    await fleet.pushed("One model less")
+    await fleet.push("One model less")
     await fleet.kube.wait_gone("llmdeployment", PLAIN)
     for kind in CHILDREN:
         for name in await had(kind):
             await fleet.kube.wait_gone(kind, name)
     app = await fleet.argo.until(fleet.name)
     assert PLAIN not in health_of_resources(app, KIND)
-    await fleet.reverted()
+    await fleet.revert()
     await fleet.kube.wait_for("llmdeployment", PLAIN, lambda it: it.get("status", {}).get("state") == "Idle")
     await fleet.argo.until(fleet.name)
 

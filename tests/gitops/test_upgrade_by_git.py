@@ -109,7 +109,7 @@ async def models(
             operator_pods, kube, sleeping_model("awake", scaling={"idleAfter": "30m"}), sleeping_model("asleep")
         ) as both,
     ):
-        assert (await both[0].answered(0)).status == 200
+        assert (await both[0].send(0)).status == 200
         yield Models(*both)
 
 

@@ -29,14 +29,14 @@ async def test_its_key_guards_a_part_and_its_drain_leaves_the_door_open(pod: Vll
     await pod.serve_alone(tiny, "--api-key=secret", "--shutdown-timeout=5")
     with pytest.raises(aiohttp.ClientConnectionError):
         await pod.http.get(f"{pod.url}/health")  # not before it serves
-    await pod.listens()
+    await pod.until_serving()
     ask = {"model": pod.model, "prompt": "Hi", "max_tokens": 1}
     async with pod.http.post(f"{pod.url}/invocations", json=ask) as open_door:
         assert open_door.status == 200
     pod.headers = {"Authorization": "Bearer secret"}
     async with pod.long_stream(60_000):
         pod.stop()
-        await pod.says("shutdown")
+        await pod.until_logged("shutdown")
         async with pod.http.get(f"{pod.url}/health") as health:
             assert health.status == 200
         async with await pod.completion(prompt="Hi", max_tokens=1) as answer:
@@ -46,13 +46,13 @@ async def test_its_key_guards_a_part_and_its_drain_leaves_the_door_open(pod: Vll
 
 async def test_it_does_not_listen_to_a_stop_while_it_loads(pod: VllmPod, tiny: Path) -> None:
     await pod.serve_alone(tiny)
-    await pod.says("Starting to load model")
+    await pod.until_logged("Starting to load model")
     pod.stop()
-    await pod.says(READY)
+    await pod.until_logged(READY)
 
 
 async def test_it_calls_the_death_of_its_engine_a_success(pod: VllmPod, tiny: Path) -> None:
     await pod.serve_alone(tiny)
-    await pod.says(READY)
+    await pod.until_logged(READY)
     os.kill(pod.process_named("VLLM::EngineCore"), signal.SIGKILL)
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0

@@ -18,11 +18,11 @@ connection.limit_uvicorn = lambda: setattr(auto, "AutoHTTPProtocol", httptools_i
 
 async def test_a_head_without_an_end_is_refused(pod: VllmPod, tiny: Path) -> None:
     await pod.serve(tiny, "--start=ordinary")
-    await pod.becomes_ready()
-    assert not [line for line in pod.said if "fast start" in line or "the ordinary way" in line]
+    await pod.until_ready()
+    assert not [line for line in pod.log_lines if "fast start" in line or "the ordinary way" in line]
     assert await pod.refuses_a_head_without_an_end()
     pod.stop()
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
 
 
 @pytest.mark.slow
@@ -31,5 +31,5 @@ async def test_a_web_server_that_takes_no_limits_is_not_served(pod: VllmPod, tin
     pod.environment = {**(pod.environment or {})}
     pod.environment["PYTHONPATH"] += f":{tmp_path}"
     await pod.serve(tiny, "--start=ordinary")
-    assert await pod.ends() == 50
-    assert "requests of any size" in pod.told()["message"]
+    assert await pod.until_ended() == 50
+    assert "requests of any size" in pod.termination_message()["message"]

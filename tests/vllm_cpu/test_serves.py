@@ -39,7 +39,7 @@ async def pod(
         options = [f"--api-keys={folder / 'keys'}", f"--drain-limit={DRAIN}"]
         options += [f"--traces-endpoint={collector.url}", "--traces-sample-ratio=0"]
         await pod.serve(gemma, *options, flags=("--max-model-len=4096",))
-        await pod.becomes_ready()
+        await pod.until_ready()
         yield pod
 
 
@@ -56,7 +56,7 @@ async def test_engine_core_and_server_began_side_by_side_and_it_says_what_it_run
     assert info["capacity"]["contextLength"] == "4,096"
     reached = [moment["name"] for moment in info["phases"]]
     assert {"core ready", "server serves", "loading", "loaded", "profiled", "answers", "ready"} <= {*reached}
-    assert not [line for line in pod.said if "the ordinary way" in line]
+    assert not [line for line in pod.log_lines if "the ordinary way" in line]
 
 
 async def test_one_scrape_has_what_the_runtime_the_guard_and_vllm_count(pod: VllmPod) -> None:
@@ -104,8 +104,8 @@ async def test_whoever_has_no_key_reaches_nothing(pod: VllmPod, path: str, statu
 
 
 async def test_a_head_without_an_end_is_refused_after_the_fast_start(pod: VllmPod) -> None:
-    assert any("fast start" in line for line in pod.said)
-    assert not [line for line in pod.said if "the ordinary way" in line]
+    assert any("fast start" in line for line in pod.log_lines)
+    assert not [line for line in pod.log_lines if "the ordinary way" in line]
     assert await pod.refuses_a_head_without_an_end()
 
 
@@ -117,7 +117,7 @@ async def test_told_to_stop_it_finishes_what_it_can_refuses_what_is_new_cuts_the
     assert len(started) >= 4  # the launcher, the server, the engine core, and its worker
     async with pod.long_stream() as endless, pod.long_stream(tokens=4) as short:
         pod.stop()
-        await pod.says("Refusing new requests")
+        await pod.until_logged("Refusing new requests")
         assert (await pod.get("/readyz"))[0] == 503
         async with await pod.completion(prompt="Hi", max_tokens=1) as refused:
             assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
@@ -125,6 +125,6 @@ async def test_told_to_stop_it_finishes_what_it_can_refuses_what_is_new_cuts_the
         assert (await short.read()).endswith(b"data: [DONE]\n\n")
         told = [event async for event in events(endless.content)]
     assert told[-1]["error"]["code"] == "cut_off"
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
     assert not any(map(is_alive, started))
     assert not pod.termination_log.exists()

@@ -163,7 +163,7 @@ def spare(cluster: AnyCluster, settings: Settings) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def whole_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+def installed_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> Kube:
     """With all that the operator needs installed in it."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
     asyncio.run(installed.install(kube, llamacpp_image))
@@ -171,7 +171,7 @@ def whole_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: py
 
 
 @pytest.fixture(scope="module")
-def whole_neighbour(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Kube:
+def installed_neighbour(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Kube:
     """The same of the neighbour, without the image, for models that stay at zero."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
@@ -180,7 +180,7 @@ def whole_neighbour(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def slipway(cluster: AnyCluster, whole_cluster: Kube) -> Iterator[Operator]:
+def slipway(cluster: AnyCluster, installed_cluster: Kube) -> Iterator[Operator]:
     """The operator, as a process beside the test."""
     with operator.running(cluster.kubeconfig) as slipway:
         yield slipway

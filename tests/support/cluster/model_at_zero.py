@@ -32,7 +32,7 @@ class ModelAtZero:
     own: Kube
     other: Kube
 
-    async def ask(
+    async def request(
         self,
         line: str = "POST /v1/completions",
         *,
@@ -52,13 +52,13 @@ class ModelAtZero:
         ours = next(each for each in slices if each["metadata"]["name"] == "gemma-activator")
         return f"{ours['endpoints'][0]['addresses'][0]}:{ours['ports'][0]['port']}"
 
-    async def sleeps(self) -> bool:
+    async def is_asleep(self) -> bool:
         found = await self.own.get("deployment", PREDICTOR)
         return bool(found["spec"]["replicas"] == 0)
 
     async def wakes(self, **asked: Any) -> None:
         """A pod is made for such a request, which can't start."""
-        assert await self.ask(**asked) == (NOT_ANSWERED, "")
+        assert await self.request(**asked) == (NOT_ANSWERED, "")
         await self.own.wait_for_any("pods", OURS, lambda _: True)
 
 
@@ -68,7 +68,7 @@ async def model_at_zero(kube: Kube, **spec: Any) -> AsyncIterator[ModelAtZero]:
         await kube.apply(CLAIM, gemma(min_replicas=0, **spec))
         await kube.wait_for_condition("scaledobject", "gemma", "Ready", timeout=60)
         found = ModelAtZero(kube, other)
-        await until(lambda: is_answered(found.ask("GET /nothing", labels=FRIEND), 404))
+        await until(lambda: is_answered(found.request("GET /nothing", labels=FRIEND), 404))
         yield found
         await kube.delete("llmdeployment", "gemma", wait=True)
 

@@ -32,10 +32,10 @@ class AccessApi:
     hidden: set[str] = field(default_factory=set)
     closed: set[str] = field(default_factory=set)
     is_away: bool = False
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
-    then: Callable[[], None] = lambda: None  # what happens right after pods were looked for
-    takes: float = 0.0  # seconds, each answer
+    after_pods: Callable[[], None] = lambda: None  # what happens right after pods were looked for
+    seconds_per_answer: float = 0.0  # seconds, each answer
     answers: asyncio.Event = field(default_factory=asyncio.Event)  # unset: they take their time
 
     def __post_init__(self) -> None:
@@ -74,16 +74,16 @@ class AccessApi:
         return answer
 
     async def _answer(self, path: str) -> Answer:
-        self.asked.append(path)
+        self.requests.append(path)
         await self.answers.wait()
-        await asyncio.sleep(self.takes)
+        await asyncio.sleep(self.seconds_per_answer)
         if self.is_away:
             raise NoAnswerError("connection refused")
         where, _, query = path.partition("?")
         match where.strip("/").split("/"):
             case ["api", "v1", "pods"]:
                 found = self._pods_at(query)
-                self.then()
+                self.after_pods()
                 return _answer(200, {"metadata": {}, "items": found})
             case ["api", "v1", "namespaces", namespace, "pods"]:
                 if namespace in self.closed:

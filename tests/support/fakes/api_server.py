@@ -53,7 +53,7 @@ class FakeApiServer:
     requests: list[Request] = field(default_factory=list)
     faults: dict[str, tuple[int, str] | None] = field(default_factory=dict)
     then: dict[str, Callable[[], None]] = field(default_factory=dict)
-    unheard: set[str] = field(default_factory=set)
+    unanswered: set[str] = field(default_factory=set)
     missing: set[Kind] = field(default_factory=set)
     allows: bool = True  # what it says of the activator's rights
     may_get_secrets: bool = False  # and of the operator's own
@@ -106,7 +106,7 @@ class FakeApiServer:
             return _status(404, "the server could not find the requested resource")
         code, thing = self._answer(request, namespace)
         self.then.pop(str(request), lambda: None)()
-        if str(request) in self.unheard:
+        if str(request) in self.unanswered:
             raise NoAnswerError("connection reset")
         if code == 409:
             return _status(code, "the object has been modified", name=request.name)

@@ -31,13 +31,13 @@ Script = Callable[[Asked, asyncio.StreamWriter], Awaitable[None]]
 class ScriptedEngine:
     port: int = 0
     script: Script = field(default_factory=lambda: answering(HELLO))
-    asked: list[Asked] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: list[Asked] = field(default_factory=list)
+    request_arrived: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
-    gone: int = 0  # of them
-    left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has closed its connection
-    now: int = 0  # requests being answered
-    most: int = 0  # ever at a time
+    closed_connections: int = 0  # of them
+    client_left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has closed its connection
+    running: int = 0  # requests being answered
+    most_running: int = 0  # ever at a time
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -48,30 +48,30 @@ class ScriptedEngine:
             pass
         finally:
             writer.close()
-            self.gone += 1
-            self.left.set()
+            self.closed_connections += 1
+            self.client_left.set()
 
     async def _one(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
-        self.asked.append(asked)
-        self.now += 1
-        self.most = max(self.most, self.now)
-        self.news.set()
+        self.requests.append(asked)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        self.request_arrived.set()
         try:
             await self.script(asked, writer)
             await writer.drain()
         finally:
-            self.now -= 1
+            self.running -= 1
         if writer.is_closing():
             raise ConnectionResetError
 
-    async def until_left(self) -> None:
-        await self.left.wait()
+    async def until_client_left(self) -> None:
+        await self.client_left.wait()
 
-    async def until_asked(self, times: int = 1) -> None:
+    async def until_requests(self, times: int = 1) -> None:
         async with asyncio.timeout(10):
-            while len(self.asked) < times:
-                self.news.clear()
-                await self.news.wait()
+            while len(self.requests) < times:
+                self.request_arrived.clear()
+                await self.request_arrived.wait()
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ async def requests_around_sleep(chance: random.Random, **made: Any) -> list[str]
     world = World(chance, **made)
     moments = [await world.request()]
     if chance.random() < 0.5:
-        await world.decided.wait()
+        await world.wants_none.wait()
     else:
         await asyncio.sleep(chance.uniform(IDLE_AFTER - 2, IDLE_AFTER + POLLING + COOLDOWN + 6))
     moments += await asyncio.gather(*(_after(chance.uniform(0, 1.5), world) for _ in range(chance.randint(1, 4))))
@@ -60,7 +60,7 @@ async def woken_by_hand(chance: random.Random) -> list[str]:
     assert clock() - begun >= idle_after, "it went to sleep too soon"
     begun_anew = Activator(world, 2)
     for _ in range(120):
-        begun_anew.see()
+        begun_anew.observe()
         assert not begun_anew.wants, "an activator that begins anew wakes it again"
         assert not world.replicas, "it woke again"
         await asyncio.sleep(1)

@@ -68,13 +68,13 @@ class EnginePod:
     state: str = "loading"
     is_ready: bool = False
     changed_at: float = field(default_factory=clock)
-    told_to_end: asyncio.Event = field(default_factory=asyncio.Event)
+    terminating: asyncio.Event = field(default_factory=asyncio.Event)
     in_flight: int = 0
     tokens: int = 0
 
     @property
     def is_leaving(self) -> bool:
-        return self.told_to_end.is_set()
+        return self.terminating.is_set()
 
     @property
     def address(self) -> str:
@@ -82,7 +82,7 @@ class EnginePod:
 
     async def live(self) -> None:
         starting = asyncio.create_task(self._start())
-        await self.told_to_end.wait()
+        await self.terminating.wait()
         await self.world.pause(0.3)
         starting.cancel()
         if self.state == "serving":
@@ -142,19 +142,19 @@ class World:
         self.deployment = deployment(idle_after=idle_after)
         self.replicas = 0
         self.pods: list[EnginePod] = []
-        self.leads = True  # the extra slice
-        self.decided = asyncio.Event()  # KEDA wants no replica any more
+        self.slice_is_ready = True  # the extra slice
+        self.wants_none = asyncio.Event()  # KEDA wants no replica any more
         self._numbers = 0
         self._routes: list[EnginePod | Activator] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.activators = [Activator(self, number) for number in range(2)]
         one, two = self.activators
-        one.tell(two)
-        two.tell(one)
+        one.share_demand_with(two)
+        two.share_demand_with(one)
         for activator in self.activators:
-            activator.see()
-            self.run(activator.keep_asking())
-            self.run(activator.keep_looking())
+            activator.observe()
+            self.run(activator.poll_engines())
+            self.run(activator.keep_observing())
         self._route()
         self._last_active = clock()
         self.run(self._hear_pushes())
@@ -192,22 +192,22 @@ class World:
 
     def changed(self) -> None:
         for activator in self.activators:
-            self.later(0.5, activator.see)
+            self.later(0.5, activator.observe)
         self.later(self._operator_lag, self._lead)
         self.later(0.5, self._route)
 
     def _lead(self) -> None:
         """The operator."""
         leads = not any(pod.is_ready and not pod.is_leaving for pod in self.pods)
-        if leads != self.leads:
-            self.leads = leads
+        if leads != self.slice_is_ready:
+            self.slice_is_ready = leads
             self.changed()
 
     def _route(self) -> None:
         """kube-proxy: to whom is ready, and if nobody is, to those that are ending and serve."""
         ready: list[EnginePod | Activator] = [pod for pod in self.pods if pod.is_ready and not pod.is_leaving]
         ending: list[EnginePod | Activator] = [pod for pod in self.pods if pod.is_ready and pod.is_leaving]
-        (ready if self.leads else ending).extend(self.activators)
+        (ready if self.slice_is_ready else ending).extend(self.activators)
         self._routes = ready or ending
 
     # --- KEDA, and the ReplicaSet -----------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ class World:
                 self._scale(1)
             elif clock() - self._last_active > COOLDOWN:
                 self._scale(0)
-                self.decided.set()
+                self.wants_none.set()
             await asyncio.sleep(POLLING)
 
     def _scale(self, replicas: int) -> None:
@@ -246,7 +246,7 @@ class World:
             self.pods.append(EnginePod(self, self._numbers))
             self.run(self.pods[-1].live())
         for pod in there if not self.replicas else ():
-            pod.told_to_end.set()
+            pod.terminating.set()
         self.changed()
 
     # --- clients ----------------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ class Activator:
         else:
             self._queue = RequestQueue(known, GlobalLimits(), self._own)
 
-    def tell(self, other: Activator) -> None:
+    def share_demand_with(self, other: Activator) -> None:
         def pass_on() -> None:
             wanted = self._own.of(LLAMA)
             other._everyone.record(str(self.number), [PeerCount(LLAMA, wanted.active, wanted.waiting)], clock())
@@ -313,7 +313,7 @@ class Activator:
         """By itself, without the others."""
         return self._own.of(LLAMA).active
 
-    def see(self) -> None:
+    def observe(self) -> None:
         """What the watches tell by now."""
         self._store.take(LLM_DEPLOYMENT, "MODIFIED", self.world.deployment, now=0)
         there = {pod.object()["metadata"]["name"]: pod.object() for pod in self.world.pods}
@@ -321,13 +321,13 @@ class Activator:
             self._store.take(POD, "DELETED", gone, now=0)
         for pod in there.values():
             self._store.take(POD, "MODIFIED", pod, now=0)
-        self._store.take(ENDPOINT_SLICE, "MODIFIED", extra_slice(leads=self.world.leads), now=0)
+        self._store.take(ENDPOINT_SLICE, "MODIFIED", extra_slice(leads=self.world.slice_is_ready), now=0)
         self._knowledge.refresh(LLAMA)
 
-    async def keep_looking(self) -> None:
+    async def keep_observing(self) -> None:
         await self._knowledge.keep_refreshing()
 
-    async def keep_asking(self) -> None:
+    async def poll_engines(self) -> None:
         while True:
             await asyncio.sleep(self.world.chance.uniform(1, 2))
             for pod in self.world.pods:

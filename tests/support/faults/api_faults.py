@@ -74,7 +74,7 @@ class ApiCall:
 class Request:
     """One request and what became of it. Times are those of the monotonic clock."""
 
-    ask: ApiCall
+    call: ApiCall
     at: float
     passed_on_at: float | None = None
     ended_at: float | None = None
@@ -88,7 +88,7 @@ class Request:
         return self.passed_on_at is not None and self.code is not None and self.code < 300
 
     def __str__(self) -> str:
-        return f"{self.at:.3f} {self.ask.what} → {self.code or 'no answer'} {self.fault}"
+        return f"{self.at:.3f} {self.call.what} → {self.code or 'no answer'} {self.fault}"
 
 
 @dataclass(frozen=True)

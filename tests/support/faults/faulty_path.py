@@ -70,7 +70,7 @@ class FaultyPath:
     def writes(self, namespace: str, since: float = 0.0) -> list[Request]:
         """In a namespace that holds deployments, not the Lease."""
         within = f"/namespaces/{namespace}/"
-        return [each for each in self.requests if each.ask.is_write and within in each.ask.path and each.at >= since]
+        return [each for each in self.requests if each.call.is_write and within in each.call.path and each.at >= since]
 
     def hits(self) -> str:
         """The newest requests that met a fault, a line each, for the report of a test."""
@@ -93,21 +93,21 @@ class FaultyPath:
             request.ended_at = time.monotonic()
 
     async def _answered(self, incoming: web.Request, request: Request) -> web.StreamResponse:
-        faults = [fault for fault in self.faults if fault.hits(request.ask)]
+        faults = [fault for fault in self.faults if fault.hits(request.call)]
         for fault in faults:
             request.fault = repr(fault)
-            if answer := await fault.before(request.ask):
+            if answer := await fault.before(request.call):
                 request.code = answer.code
                 return web.Response(status=answer.code, headers=answer.headers, body=answer.data)
         request.passed_on_at = time.monotonic()
-        async with self._asked(incoming, request.ask) as response:
+        async with self._asked(incoming, request.call) as response:
             request.code = response.status
-            if request.ask.is_watch and response.status == 200:
+            if request.call.is_watch and response.status == 200:
                 return await self._watched(incoming, request, response)
             answer = Answer(response.status, _kept(response.headers, PASSED_BACK), await response.read())
         request.result = answer.data
         for fault in faults:
-            answer = await fault.after(request.ask, answer)
+            answer = await fault.after(request.call, answer)
         return await _said(incoming, answer)
 
     def _asked(self, incoming: web.Request, ask: ApiCall) -> Any:
@@ -130,7 +130,7 @@ class FaultyPath:
         try:
             async for line in response.content:
                 for fault in {*self.faults, *deaf_to}:
-                    if fault.is_deaf_to(request.ask):
+                    if fault.is_deaf_to(request.call):
                         deaf_to.add(fault)
                 if all(fault.lets_through(line) for fault in deaf_to):
                     await onward.write(line)

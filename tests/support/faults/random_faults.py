@@ -118,4 +118,4 @@ class RandomFaults:
         try:
             yield
         finally:
-            await asyncio.to_thread(operator.begin_again, leads=False)
+            await asyncio.to_thread(operator.restart, leads=False)

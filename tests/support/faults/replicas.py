@@ -71,7 +71,7 @@ def terms(paths: Iterable[FaultyPath]) -> list[Term]:
         (request.passed_on_at or 0.0, request.ended_at or float("inf"), _holder(request))
         for path in paths
         for request in path.requests
-        if request.ask.is_of_lease and request.ask.is_write and request.succeeded
+        if request.call.is_of_lease and request.call.is_write and request.succeeded
     )
     found: list[Term] = []
     for begins, told, holder in taken:
@@ -104,16 +104,16 @@ def repeated_writes(namespace: str, path: FaultyPath) -> list[str]:
     last: dict[str, Request] = {}
     found = []
     for request in path.writes(namespace):
-        if request.succeeded and request.ask.method == "PATCH":
-            before = last.get(request.ask.path)
+        if request.succeeded and request.call.method == "PATCH":
+            before = last.get(request.call.path)
             if before and not before.fault and _said_nothing_new(before, request):
                 found.append(str(request))
-            last[request.ask.path] = request
+            last[request.call.path] = request
     return found
 
 
 def _said_nothing_new(before: Request, request: Request) -> bool:
-    return before.ask.body == request.ask.body and _version(before) == _version(request)
+    return before.call.body == request.call.body and _version(before) == _version(request)
 
 
 def _version(request: Request) -> str:
@@ -121,4 +121,4 @@ def _version(request: Request) -> str:
 
 
 def _holder(request: Request) -> str:
-    return str(json.loads(request.ask.body)["spec"].get("holderIdentity") or "")
+    return str(json.loads(request.call.body)["spec"].get("holderIdentity") or "")

@@ -37,12 +37,12 @@ class TwoModels:
         """In the block something breaks, while 10 stream and 50 are held. After it, all of them have ended."""
         to = urls or {each.name: [each.url] for each in self.both}
         self.streams = self._crowd(self.awake, to, STREAMS, tokens=LONG, streams=True, tries=tries)
-        await self.streams.begun()
+        await self.streams.until_first_tokens()
         self.held = self._crowd(self.asleep, to, HELD, tries=tries)
-        await self.held.asked()
+        await self.held.until_sent()
         self.struck_at = time.monotonic()
         yield
-        await asyncio.gather(self.streams.over(), self.held.over())
+        await asyncio.gather(self.streams.until_ended(), self.held.until_ended())
 
     def _crowd(
         self, whom: SleepingModel, to: dict[str, list[str]], count: int, *, tries: int, **kind: Any

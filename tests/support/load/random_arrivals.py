@@ -21,7 +21,7 @@ class RandomArrivals:
     chance: random.Random
     requests: list[Request] = field(default_factory=list)
 
-    async def go_on(self, *, until: float) -> None:
+    async def run(self, *, until: float) -> None:
         while time.monotonic() < until:
             count = self.chance.randint(1, 8)
             await asyncio.gather(*(self._one() for _ in range(count)))
@@ -41,7 +41,7 @@ class RandomArrivals:
     def lost(self) -> list[str]:
         return [str(each) for each in self.requests if each.error]
 
-    def asked_again(self) -> list[Request]:
+    def retried(self) -> list[Request]:
         return [each for each in self.requests if each.tries > 1]
 
     async def wrong(self) -> list[str]:

@@ -55,8 +55,8 @@ class Request:
     was_held: bool = False
     """Or at least came through an activator."""
     tries: int = 0
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    was_sent: asyncio.Event = field(default_factory=asyncio.Event)
+    has_started: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __str__(self) -> str:
         kind = "stream" if self.streams else "request"
@@ -74,8 +74,8 @@ class Request:
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             self.error = repr(error)
         self.ended = time.monotonic()
-        self.asked.set()
-        self.begun.set()
+        self.was_sent.set()
+        self.has_started.set()
 
     async def _ask(self, session: aiohttp.ClientSession) -> None:
         body = {
@@ -95,13 +95,13 @@ class Request:
                 await self._hear(response)
             else:
                 self.text = json.loads(await response.text())["choices"][0]["text"]
-                self.begun.set()
+                self.has_started.set()
 
     async def _hear(self, response: aiohttp.ClientResponse) -> None:
         async for data in events(response.content):
             self.text += text_of(data)
             if self.text:
-                self.begun.set()
+                self.has_started.set()
 
 
 @dataclass
@@ -114,7 +114,7 @@ class SleepingModel:
     url: str
 
     @property
-    def ours(self) -> str:
+    def selector(self) -> str:
         return f"slipway.dev/llmdeployment={self.name}"
 
     @property
@@ -124,7 +124,7 @@ class SleepingModel:
     def request(self, number: int, *, tokens: int = SHORT, streams: bool = False, url: str = "") -> Request:
         return Request(number, tokens, url or self.url, streams)
 
-    async def answered(self, number: int, *, tokens: int = SHORT) -> Request:
+    async def send(self, number: int, *, tokens: int = SHORT) -> Request:
         request = self.request(number, tokens=tokens)
         await request.run(self.session)
         return request
@@ -141,7 +141,7 @@ class SleepingModel:
 
         async def is_direct() -> bool:
             nonlocal found
-            request = await self.answered(number, tokens=tokens)
+            request = await self.send(number, tokens=tokens)
             found = request.text
             return bool(found) and not request.was_held
 
@@ -161,7 +161,7 @@ class SleepingModel:
         known = set(but)
         return await self.kube.wait_for_any(
             "pods",
-            self.ours,
+            self.selector,
             lambda pod: "deletionTimestamp" not in pod["metadata"] and pod["metadata"]["uid"] not in known,
             timeout=120,
         )
@@ -181,7 +181,7 @@ class SleepingModel:
         found = json.loads(await self.kube.run("get", "--raw", f"{where}?labelSelector={label}"))
         return sum(_quantity(item["value"]) for item in found["items"])
 
-    async def asks(self, requests: int) -> bool:
+    async def has_requests(self, requests: int) -> bool:
         try:
             return await self.requests() == requests
         except KubectlError:  # KEDA's metrics may be away for a while
@@ -222,7 +222,7 @@ async def existing_sleeping_models(cluster: Cluster, kube: Kube, *names: str) ->
 def noting_what_is_sent() -> aiohttp.TraceConfig:
     async def note(_: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestChunkSentParams) -> None:
         if isinstance(request := context.trace_request_ctx, Request):
-            request.asked.set()
+            request.was_sent.set()
 
     config = aiohttp.TraceConfig()
     config.on_request_chunk_sent.append(note)
@@ -257,22 +257,22 @@ class RequestGroup:
             request.url = self.sleeper.url
             await asyncio.sleep(TRY_AGAIN_AFTER)
 
-    async def asked(self) -> None:
+    async def until_sent(self) -> None:
         """All of them have been sent, or have ended."""
-        await asyncio.gather(*(request.asked.wait() for request in self.requests))
+        await asyncio.gather(*(request.was_sent.wait() for request in self.requests))
 
-    async def begun(self) -> None:
+    async def until_first_tokens(self) -> None:
         """All of them have had a first token, or an end."""
-        await asyncio.gather(*(request.begun.wait() for request in self.requests))
+        await asyncio.gather(*(request.has_started.wait() for request in self.requests))
 
     async def has_ended(self, requests: int) -> bool:
         """Of them, at least so many."""
         return sum(task.done() for task in self._tasks) >= requests
 
-    async def over(self) -> None:
+    async def until_ended(self) -> None:
         await asyncio.gather(*self._tasks)
 
-    async def give_up(self) -> None:
+    async def cancel(self) -> None:
         """Those that still wait go away."""
         for task in self._tasks:
             task.cancel()
@@ -284,7 +284,7 @@ class RequestGroup:
 
     async def wrong(self) -> list[Request]:
         """Those without the answer that a direct call gets."""
-        await self.over()
+        await self.until_ended()
         asked = {(request.number % PROMPTS, request.tokens) for request in self.requests if not request.error}
         texts = {key: await self.sleeper.direct_text(key[0], tokens=key[1]) for key in asked}
         assert len(texts) == len(set(texts.values())), f"prompts with the same answer prove nothing: {texts}"

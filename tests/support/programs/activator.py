@@ -40,12 +40,12 @@ class Activator:
     async def port(self) -> int:
         return await self.listeners.port(LLAMA)
 
-    def tell(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         self.known = replace(self.known, **changes)
         self.deployments.update(self.known)
 
     def ready(self, *engines: ScriptedEngine, at_a_time: int = 100) -> None:
-        self.tell(replicas=tuple(replica(engine, at_a_time=at_a_time) for engine in engines))
+        self.update(replicas=tuple(replica(engine, at_a_time=at_a_time) for engine in engines))
 
     @property
     def wanted(self) -> ModelDemand:
@@ -108,12 +108,12 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    def say(self, raw: bytes) -> None:
+    def send(self, raw: bytes) -> None:
         self.writer.write(raw)
 
     def post(self, body: bytes = b"{}", *, headers: str = "", path: str = "/v1/completions") -> None:
         head = f"POST {path} HTTP/1.1\r\nHost: llama\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
-        self.say(head.encode() + body)
+        self.send(head.encode() + body)
 
     async def head(self) -> Answer:
         async with asyncio.timeout(20):
@@ -155,7 +155,7 @@ class Client:
             lines.append(line)
         return lines
 
-    def leave(self) -> None:
+    def close(self) -> None:
         self.writer.close()
 
 

@@ -40,7 +40,7 @@ class ActivatorProcess:
     process: asyncio.subprocess.Process
     ports: list[int]
 
-    async def tell(self, line: str) -> tuple[int, int]:
+    async def command(self, line: str) -> tuple[int, int]:
         """Bytes that are accounted, and requests that are held."""
         assert self.process.stdin
         assert self.process.stdout
@@ -49,10 +49,10 @@ class ActivatorProcess:
         return int(taken), int(held)
 
     async def accounted(self) -> tuple[int, int]:
-        return await self.tell("accounted")
+        return await self.command("accounted")
 
     async def ready(self, replica: int) -> None:
-        await self.tell(f"ready {replica}")
+        await self.command(f"ready {replica}")
 
     @property
     def memory(self) -> int:

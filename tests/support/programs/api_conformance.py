@@ -282,9 +282,9 @@ async def differences_in_all_ways(pod: EnginePod, engine: str) -> dict[str, list
         held = asyncio.create_task(differences(http, url, engine, waking, together=True))
         await activator.until_waiting(len(waking))
         at_zero = await differences(http, url, engine, wake(engine, False))
-        await pod.becomes_ready()
+        await pod.until_ready()
         assert activator.wanted.waiting == len(waking)
-        activator.tell(replicas=(Replica("127.0.0.1", pod.engine_port, 100),))
+        activator.update(replicas=(Replica("127.0.0.1", pod.engine_port, 100),))
         return {
             "at zero": at_zero,
             "held": await held,

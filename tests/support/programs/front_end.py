@@ -23,22 +23,22 @@ class Engine:
     """An app that answers with the path and the body, once it may."""
 
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
     paths: list[str] = field(default_factory=list)
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     reads: bool = True
-    listens: bool = False
+    polls_for_disconnect: bool = False
     """Whether it asks again and again whether its client has left, before it answers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.paths.append(scope["path"])
-        self.asked.set()
+        self.called.set()
         body = b""
         while self.reads and (message := await receive())["type"] == "http.request":
             body += message["body"]
             if not message["more_body"]:
                 break
-        for _ in range(10 if self.listens else 0):
+        for _ in range(10 if self.polls_for_disconnect else 0):
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.001):
                     await receive()
@@ -57,20 +57,20 @@ class Client:
     def write(self, data: bytes) -> None:
         self._writer.write(data)
 
-    async def sends(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         """All of it, or as much as is taken."""
         self._writer.write(data)
         await self._writer.drain()
 
-    async def sends_in_pieces(self, data: bytes, *, times: int) -> None:
+    async def send_repeatedly(self, data: bytes, *, times: int) -> None:
         for _ in range(times):
-            await self.sends(data)
+            await self.send(data)
 
-    async def hears(self, words: bytes) -> bytes:
+    async def read_until(self, words: bytes) -> bytes:
         async with asyncio.timeout(PATIENCE):
             return await self._reader.readuntil(words)
 
-    async def hears_all(self) -> bytes:
+    async def read_all(self) -> bytes:
         """Until the server has closed the connection."""
         async with asyncio.timeout(PATIENCE):
             told = b""

@@ -75,7 +75,7 @@ def _print(word: str) -> None:
 class LeaseCandidate:
     process: asyncio.subprocess.Process
 
-    async def says(self, word: str, *, within: float) -> None:
+    async def until_printed(self, word: str, *, within: float) -> None:
         assert self.process.stdout
         async with asyncio.timeout(within):
             assert (await self.process.stdout.readline()).decode().strip() == word
@@ -92,7 +92,7 @@ async def started(kubeconfig: Path, namespace: str, identity: str) -> AsyncGener
     )
     try:
         begun = LeaseCandidate(process)
-        await begun.says(STARTED, within=60)
+        await begun.until_printed(STARTED, within=60)
         yield begun
     finally:
         with suppress(ProcessLookupError):

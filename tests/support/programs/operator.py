@@ -85,7 +85,7 @@ class Operator:
         slipway._follow()
         return slipway
 
-    def begin_again(self, *, leads: bool = True) -> None:
+    def restart(self, *, leads: bool = True) -> None:
         """After it has ended: a new process, until it leads, or until it could. Its log goes on."""
         before = len(self.log.lines)
         self.process = _launched(self.command)
@@ -112,12 +112,12 @@ class Operator:
 
     def is_ready(self, *, within: float = 30) -> None:
         """Its caches are filled."""
-        self.until(lambda: self.asked("/readyz")[0] == 200, within=within)
+        self.until(lambda: self.get("/readyz")[0] == 200, within=within)
 
     def leads(self, *, within: float = 30, after: int = 0) -> None:
         self.says(" leads", within=within, after=after)
 
-    def asked(self, path: str) -> tuple[int, str]:
+    def get(self, path: str) -> tuple[int, str]:
         """Of /livez, /readyz or /metrics: the code and the text."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
@@ -130,7 +130,7 @@ class Operator:
 
     def samples(self, name: str, **labels: str) -> list[Sample]:
         """Of one metric, those that have all the labels."""
-        families = text_string_to_metric_families(self.asked("/metrics")[1])
+        families = text_string_to_metric_families(self.get("/metrics")[1])
         found = (sample for family in families for sample in family.samples if sample.name == name)
         return [sample for sample in found if labels.items() <= sample.labels.items()]
 
@@ -146,7 +146,7 @@ class Operator:
                 counted[verb, kind] = counted.get((verb, kind), 0) + sample.value
         return counted
 
-    def looks(self) -> float:
+    def reconciles(self) -> float:
         """How often it has worked on a deployment."""
         return self.counted("slipway_reconciles_total")
 

@@ -94,14 +94,14 @@ class Loop:
         )
         client = KubeClient(self.api, WatchMetrics(MetricsRegistry()), patience=IMPATIENT, managers=MANAGERS)  # type: ignore[arg-type]
         events = EventRecorder(client, controller="of-a-test", instance="test", clock=clock, now=now)
-        self.again: list[tuple[ModelKey, float]] = []  # who is to be looked at again, and when
+        self.requeued: list[tuple[ModelKey, float]] = []  # who is to be looked at again, and when
         self.ports = PortBook(
             client,
             self.store,
             namespace=INSTALLATION.namespace,
             activators=INSTALLATION.activators,
             per_namespace=per_namespace,
-            look_again=lambda key, seconds: self.again.append((key, seconds)),
+            look_again=lambda key, seconds: self.requeued.append((key, seconds)),
             clock=clock,
             pause=pause,
         )
@@ -119,7 +119,7 @@ class Loop:
             keda=lambda: self.keda,
         )
         applier = Applier(client, self.store, self.overlay, clock=clock)
-        self.seconds_between_looks = 10.0
+        self.seconds_between_readings = 10.0
         reporter = Reporter(client, events, self.overlay, clock=self._passing)
         self.references = References(client, self.store, self.memories, clock=clock)
         self.reconciler = Reconciler(
@@ -135,7 +135,7 @@ class Loop:
         )
 
     def _passing(self) -> float:
-        self._now += self.seconds_between_looks
+        self._now += self.seconds_between_readings
         return self._now
 
     def take_over(self) -> None:
@@ -168,28 +168,28 @@ class Loop:
                 self.store.take(watch.kind, "MODIFIED", thing, now=0)
             self.store.compare(watch.kind, kept, since=self.store.mark, now=0)
 
-    def end(self, kind: Kind, *, namespace: str = KEY[0], name: str = KEY[1]) -> None:
+    def delete(self, kind: Kind, *, namespace: str = KEY[0], name: str = KEY[1]) -> None:
         """It goes, and the caches hear of it."""
         gone = self.api.get(kind, namespace=namespace, name=name)
         self.api.remove(kind, namespace=namespace, name=name)
         self.store.take(kind, "DELETED", gone, now=0)
 
-    async def turn(self, key: ModelKey = KEY) -> float | None:
+    async def reconcile(self, key: ModelKey = KEY) -> float | None:
         """The caches hear of everything, then one turn."""
         self.catch_up()
         return await self.reconciler.reconcile(key)
 
-    async def failing_turn(self, key: ModelKey = KEY) -> str:
+    async def failing_reconcile(self, key: ModelKey = KEY) -> str:
         """What the turn raises."""
         try:
-            await self.turn(key)
+            await self.reconcile(key)
         except Exception as error:  # whichever it is, the queue takes it as a failure
             return str(error) if isinstance(error, RetryLaterError) else f"{type(error).__name__}: {error}"
         raise AssertionError("the turn went well")
 
     async def settle(self, key: ModelKey = KEY, *, turns: int = 5) -> None:
         for _ in range(turns):
-            await self.turn(key)
+            await self.reconcile(key)
         self.api.writes()
 
 

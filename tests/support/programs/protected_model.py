@@ -41,24 +41,24 @@ class ProtectedModel:
     activator: Activator
     neighbours: AccessApi
 
-    async def says(self, raw: bytes, *, address: str = HERE) -> Answer:
+    async def send(self, raw: bytes, *, address: str = HERE) -> Answer:
         port = await self.activator.port()
         reader, writer = await asyncio.open_connection(HERE, port, local_addr=(address, 0), limit=1 << 20)
         try:
             client = Client(reader, writer)
-            client.say(raw)
+            client.send(raw)
             return await (client.head() if raw.startswith(b"HEAD") else client.answer())
         finally:
             writer.close()
 
-    async def asks(
+    async def request(
         self, line: str = "POST /v1/completions", *, headers: str = "", body: bytes = b"{}", address: str = HERE
     ) -> Answer:
         head = f"{line} HTTP/1.1\r\nHost: llama\r\n{headers}Content-Length: {len(body)}\r\n\r\n"
-        return await self.says(head.encode("utf-8") + body, address=address)
+        return await self.send(head.encode("utf-8") + body, address=address)
 
     @property
-    def sleeps(self) -> bool:
+    def is_asleep(self) -> bool:
         """Nothing is wanted of the model. After a request that was held this isn't so, whatever became of it."""
         return not self.activator.wanted.active and self.activator.wanted.waiting == 0
 
@@ -76,7 +76,7 @@ async def holds(
     scene: ProtectedModel, *, headers: str = "", line: str = "POST /v1/completions", address: str = HERE
 ) -> None:
     """Such a request waits, and the model is wanted."""
-    asked = asyncio.create_task(scene.asks(line, headers=headers, address=address))
+    asked = asyncio.create_task(scene.request(line, headers=headers, address=address))
     await scene.activator.until_waiting(1)
     assert scene.activator.wanted.active
     asked.cancel()

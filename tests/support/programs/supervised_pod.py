@@ -29,7 +29,7 @@ class SupervisedPod:
         self.termination_log = folder / "termination-log"
         self.port, self.engine_port = free_port(), free_port()
         self.http = http
-        self.said: list[str] = []
+        self.log_lines: list[str] = []
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self, *engine_flags: str, options: list[str] | None = None) -> None:
@@ -37,9 +37,9 @@ class SupervisedPod:
         await self.run("-m", "support.programs.supervised_engine", *ports, *(options or []), engine_flags=engine_flags)
 
     async def run(self, *words: str, engine_flags: Sequence[str] = ()) -> None:
-        await self.begin(self.python, *words, f"--termination-log={self.termination_log}", "--", *engine_flags)
+        await self.start_command(self.python, *words, f"--termination-log={self.termination_log}", "--", *engine_flags)
 
-    async def begin(self, *command: str) -> None:
+    async def start_command(self, *command: str) -> None:
         self._process = await asyncio.create_subprocess_exec(
             *command,
             cwd=SUPPORT,
@@ -53,20 +53,20 @@ class SupervisedPod:
         assert self._process
         return self._process
 
-    async def says(self, words: str) -> str:
+    async def until_logged(self, words: str) -> str:
         """Waits until a line of the log has these words."""
         assert self.process.stderr
         async with asyncio.timeout(self.patience):
             while line := (await self.process.stderr.readline()).decode():
-                self.said.append(line)
+                self.log_lines.append(line)
                 if words in line:
                     return line
-        raise AssertionError(f"It ended without saying {words!r}, but:\n{''.join(self.said)}")
+        raise AssertionError(f"It ended without saying {words!r}, but:\n{''.join(self.log_lines)}")
 
-    async def becomes_ready(self) -> None:
-        await self.says("Ready after")
+    async def until_ready(self) -> None:
+        await self.until_logged("Ready after")
 
-    async def opens(self) -> None:
+    async def until_open(self) -> None:
         """Its management port, which it does before the engine is ready."""
         await self.until_reached(f"http://127.0.0.1:{self.port}/livez")
 
@@ -79,7 +79,7 @@ class SupervisedPod:
                         return
                 await asyncio.sleep(0.01)
 
-    async def until_told(self, path: str, words: str) -> str:
+    async def until_response_has(self, path: str, words: str) -> str:
         """Asks the management port until its answer has these words; the answer."""
         text = ""
         with suppress(TimeoutError):
@@ -92,11 +92,11 @@ class SupervisedPod:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
-    async def ends(self) -> int:
+    async def until_ended(self) -> int:
         """Its exit code."""
         assert self.process.stderr
         async with asyncio.timeout(self.patience):
-            self.said += (await self.process.stderr.read()).decode().splitlines(keepends=True)
+            self.log_lines += (await self.process.stderr.read()).decode().splitlines(keepends=True)
             return await self.process.wait()
 
     async def get(self, path: str) -> tuple[int, str]:
@@ -108,7 +108,7 @@ class SupervisedPod:
         answer: dict[str, Any] = json.loads((await self.get("/info"))[1])
         return answer
 
-    async def ask(self, path: str) -> tuple[int, str]:
+    async def post(self, path: str) -> tuple[int, str]:
         """Of the engine."""
         async with self.http.post(f"http://127.0.0.1:{self.engine_port}{path}") as answer:
             return answer.status, await answer.text()
@@ -121,7 +121,7 @@ class SupervisedPod:
             await answer.content.readline()
             yield answer
 
-    def told(self) -> dict[str, Any]:
+    def termination_message(self) -> dict[str, Any]:
         """The termination message."""
         message: dict[str, Any] = json.loads(self.termination_log.read_text())
         return message

@@ -109,7 +109,7 @@ class Tenants:
             kube_object(SERVICE, key.name, key.namespace, metadata={"labels": labels(key.name), **metadata}, spec=spec)
         )
 
-    def lead(self, key: ModelKey, port: int, *, uid: str = "") -> None:
+    def add_slice(self, key: ModelKey, port: int, *, uid: str = "") -> None:
         """A slice as the operator makes it, to a port that the tenant has chosen."""
         uid = uid or str(self.loop.api.get(LLM_DEPLOYMENT, namespace=key.namespace, name=key.name)["metadata"]["uid"])
         owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "LLMDeployment", "name": key.name, "uid": uid}
@@ -129,7 +129,7 @@ class Tenants:
         """A few turns; those that fail are tried again."""
         for key in keys * 5:
             with suppress(RetryLaterError):
-                await self.loop.turn(key)
+                await self.loop.reconcile(key)
         self._route()
 
     def _route(self) -> None:

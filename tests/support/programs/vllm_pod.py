@@ -37,7 +37,7 @@ class VllmPod(EnginePod):
 
     async def serve_alone(self, model: Path, *flags: str) -> None:
         """vLLM itself as process 1, without anything of ours."""
-        await self.begin(
+        await self.start_command(
             *("sh", "-c", 'exec "$@" >&2', "sh", self.python, "-m", ALONE, f"--model={model}"),
             *(f"--served-model-name={self.model}", "--host=127.0.0.1", f"--port={self.engine_port}"),
             *("--enforce-eager", *flags),
@@ -61,7 +61,7 @@ class VllmPod(EnginePod):
             writer.transport.abort()
         return answer.startswith(b"HTTP/1.1 431") and b'"head_too_long"' in answer
 
-    async def listens(self) -> None:
+    async def until_serving(self) -> None:
         """Waits for vLLM alone, which says that it is ready a moment before it can be reached."""
         await self.until_reached(f"{self.url}/health")
 

@@ -61,7 +61,7 @@ async def silence(activator: Activator, engine: ScriptedEngine) -> None:
 
 async def nonsense(activator: Activator, engine: ScriptedEngine) -> None:
     async with connected(activator) as client:
-        client.say(b"hello\r\n\r\n")
+        client.send(b"hello\r\n\r\n")
         assert (await client.answer()).status == 400
 
 

@@ -92,16 +92,16 @@ async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_further_signals_do_not_spoil_a_clean_end(pod: SupervisedPod, number: signal.Signals) -> None:
     await pod.start()
-    await pod.becomes_ready()
+    await pod.until_ready()
     await told_until_it_ends(pod, number)
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
 
 
 async def test_signals_while_a_failure_is_told_do_not_hide_it(pod: SupervisedPod) -> None:
     await pod.start("--die=1")
-    await pod.says("EngineCrashed")
+    await pod.until_logged("EngineCrashed")
     await told_until_it_ends(pod, signal.SIGTERM)
-    assert await pod.ends() == 40
+    assert await pod.until_ended() == 40
 
 
 async def told_until_it_ends(pod: SupervisedPod, number: signal.Signals) -> None:
@@ -118,6 +118,6 @@ async def told_until_it_ends(pod: SupervisedPod, number: signal.Signals) -> None
 
 async def test_a_stop_between_the_start_of_the_engine_and_the_loop_is_not_lost(pod: SupervisedPod) -> None:
     await pod.start("--load=3600")
-    await pod.says("--fake")  # said right before it is started
+    await pod.until_logged("--fake")  # said right before it is started
     pod.stop()
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0

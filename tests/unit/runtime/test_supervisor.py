@@ -37,8 +37,8 @@ def engine_of(pod: SupervisedPod) -> int:
 
 async def test_probes_follow_the_life_of_the_engine(pod: SupervisedPod) -> None:
     await pod.start("--load=3600")
-    await pod.says("--fake")
-    await pod.opens()
+    await pod.until_logged("--fake")
+    await pod.until_open()
     assert await pod.get("/startupz") == (503, "Starting, phase launched\n")
     assert (await pod.get("/readyz"))[0] == 503
     assert (await pod.get("/livez"))[0] == 200
@@ -46,19 +46,19 @@ async def test_probes_follow_the_life_of_the_engine(pod: SupervisedPod) -> None:
 
 async def test_who_waits_for_its_readiness_hears_of_it_at_once(pod: SupervisedPod) -> None:
     await pod.start("--load=2")
-    await pod.opens()
+    await pod.until_open()
     assert (await pod.get("/readyz?wait=0"))[0] == 503
     assert await pod.get("/readyz?wait=60") == (200, "Ready, phase ready\n")
 
 
 async def test_waiting_for_its_readiness_ends_when_told_and_keeps_no_pod_from_ending(pod: SupervisedPod) -> None:
     await pod.start("--load=3600")
-    await pod.opens()
+    await pod.until_open()
     assert (await pod.get("/readyz?wait=0.1"))[0] == 503
     waits = asyncio.create_task(pod.get("/readyz?wait=60"))
     await asyncio.sleep(0.1)
     pod.stop()
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
     with pytest.raises(aiohttp.ClientError):
         await waits
 
@@ -66,14 +66,14 @@ async def test_waiting_for_its_readiness_ends_when_told_and_keeps_no_pod_from_en
 @pytest.mark.parametrize("wait", ["soon", "-1", "nan", "inf"])
 async def test_a_wait_that_is_no_number_of_seconds_is_refused_with_an_example(pod: SupervisedPod, wait: str) -> None:
     await pod.start()
-    await pod.becomes_ready()
+    await pod.until_ready()
     said = "wait must be a number of seconds from 0 to 60, as in /readyz?wait=10, and not"
     assert await pod.get(f"/readyz?wait={wait}") == (400, f"{said} {wait!r}\n")
 
 
 async def test_a_started_pod_is_ready_and_says_what_it_runs(pod: SupervisedPod) -> None:
     await pod.start("--say=now loading", "--say=capacity 1200")
-    await pod.becomes_ready()
+    await pod.until_ready()
     for path in ("/startupz", "/readyz", "/livez"):
         assert await pod.get(path) == (200, "Ready, phase ready\n")
     info = await pod.info()
@@ -84,12 +84,12 @@ async def test_a_started_pod_is_ready_and_says_what_it_runs(pod: SupervisedPod) 
     assert reached == ["started", "checked", "launched", "loading", "answers", "ready"]
     seconds = [moment["seconds"] for moment in info["phases"]]
     assert seconds == sorted(seconds)
-    assert "slipway-runtime: --fake: a test asked for it.\n" in pod.said
+    assert "slipway-runtime: --fake: a test asked for it.\n" in pod.log_lines
 
 
 async def test_one_scrape_has_the_metrics_of_both(pod: SupervisedPod) -> None:
     await pod.start()
-    await pod.becomes_ready()
+    await pod.until_ready()
     _, text = await pod.get("/metrics")
     assert 'slipway_runtime_state{state="Ready"} 1.0' in text
     assert 'slipway_runtime_info{engine="fake",engine_version=""} 1.0' in text
@@ -100,21 +100,21 @@ async def test_one_scrape_has_the_metrics_of_both(pod: SupervisedPod) -> None:
 
 async def test_an_engine_that_prints_a_lot_loses_nothing_and_is_not_kept_waiting(pod: SupervisedPod) -> None:
     await pod.start("--flood=20000")
-    await pod.becomes_ready()
-    told = [line for line in pod.said if line.startswith("line ")]
+    await pod.until_ready()
+    told = [line for line in pod.log_lines if line.startswith("line ")]
     assert [int(line.split()[1]) for line in told] == list(range(20000))
 
 
 async def test_warming_ends_as_soon_as_it_is_ready(pod: SupervisedPod) -> None:
     await pod.start(options=["--only-warm", "--drain=0"])
-    assert await pod.ends() == 0
-    assert any("Ready after" in line for line in pod.said)
+    assert await pod.until_ended() == 0
+    assert any("Ready after" in line for line in pod.log_lines)
 
 
 async def test_a_start_that_takes_too_long_is_a_failure_that_says_how_far_it_came(pod: SupervisedPod) -> None:
     await pod.start("--say=now loading", "--load=3600", options=["--start=2"])
-    assert await pod.ends() == 41
-    told = pod.told()
+    assert await pod.until_ended() == 41
+    told = pod.termination_message()
     assert (told["reason"], told["phase"], told["lines"]) == ("StartTimeout", "loading", ["now loading"])
 
 
@@ -122,8 +122,8 @@ async def test_an_engine_whose_web_server_takes_anything_from_anybody_is_not_ser
     pod: SupervisedPod,
 ) -> None:
     await pod.start("--no-limits")
-    assert await pod.ends() == 50
-    assert "requests of any size" in pod.told()["message"]
+    assert await pod.until_ended() == 50
+    assert "requests of any size" in pod.termination_message()["message"]
 
 
 # --- SIGTERM ---------------------------------------------------------------------------------------------------------
@@ -132,55 +132,55 @@ async def test_an_engine_whose_web_server_takes_anything_from_anybody_is_not_ser
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_stop_while_loading_ends_everything_at_once(pod: SupervisedPod, number: signal.Signals) -> None:
     await pod.start("--load=3600", "--ignore-sigterm", "--say=now loading")
-    await pod.says("now loading")
+    await pod.until_logged("now loading")
     told_at = time.monotonic()
     pod.stop(number)
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
     assert time.monotonic() - told_at < 2
     assert not pod.termination_log.exists()
 
 
 async def test_what_is_in_flight_is_finished_and_what_is_new_refused(pod: SupervisedPod) -> None:
     await pod.start(options=["--endpoints=0.2"])
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with pod.streaming(tokens=40) as answer:
         pod.stop()
-        await pod.says("Stop signal received")
+        await pod.until_logged("Stop signal received")
         assert (await pod.get("/readyz"))[0] == 503
-        assert (await pod.ask("/stream"))[0] == 200  # endpoints may still lead here
-        await pod.says("Refusing new requests; 1 in flight")
+        assert (await pod.post("/stream"))[0] == 200  # endpoints may still lead here
+        await pod.until_logged("Refusing new requests; 1 in flight")
         async with pod.http.post(f"http://127.0.0.1:{pod.engine_port}/stream") as refused:
             assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
         assert (await pod.get("/livez"))[0] == 200
         assert [int(line) for line in (await answer.read()).split()] == list(range(1, 40))
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
 
 
 async def test_what_outlives_the_drain_is_cut_with_an_error(pod: SupervisedPod) -> None:
     await pod.start(options=["--drain=0.3"])
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with pod.streaming(tokens=100_000) as answer:
         pod.stop()
         assert (await answer.read()).endswith(b"error\n")
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
 
 
 async def test_a_second_sigterm_hurries(pod: SupervisedPod) -> None:
     await pod.start(options=["--drain=3600"])
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with pod.streaming(tokens=100_000) as answer:
         pod.stop()
-        await pod.says("Refusing new requests")
+        await pod.until_logged("Refusing new requests")
         pod.stop()
         assert (await answer.read()).endswith(b"error\n")
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
 
 
 async def test_an_engine_that_ignores_sigterm_is_killed(pod: SupervisedPod) -> None:
     await pod.start("--ignore-sigterm", options=["--stop=0.5"])
-    await pod.becomes_ready()
+    await pod.until_ready()
     pod.stop()
-    assert await pod.ends() == 0
+    assert await pod.until_ended() == 0
 
 
 # --- the engine's end ------------------------------------------------------------------------------------------------
@@ -188,8 +188,8 @@ async def test_an_engine_that_ignores_sigterm_is_killed(pod: SupervisedPod) -> N
 
 async def test_an_engine_that_dies_while_loading_is_told_with_its_last_lines(pod: SupervisedPod) -> None:
     await pod.start("--say=now loading", "--say=no such layer", "--die=1")
-    assert await pod.ends() >= 40
-    told = pod.told()
+    assert await pod.until_ended() >= 40
+    told = pod.termination_message()
     assert told["phase"] == "loading"
     assert told["lines"] == ["now loading", "no such layer"]
 
@@ -197,51 +197,54 @@ async def test_an_engine_that_dies_while_loading_is_told_with_its_last_lines(pod
 async def test_an_engine_of_ours_says_itself_why_it_does_not_start(pod: SupervisedPod) -> None:
     failure = Failure(Reason.CONTEXT_TOO_LONG, "The context is too long.", "Shorten it.")
     await pod.start(f"--say={termination_message(failure).strip()}", "--die=1")
-    assert await pod.ends() == 32
-    assert (pod.told()["message"], pod.told()["remedy"]) == ("The context is too long.", "Shorten it.")
+    assert await pod.until_ended() == 32
+    assert (pod.termination_message()["message"], pod.termination_message()["remedy"]) == (
+        "The context is too long.",
+        "Shorten it.",
+    )
 
 
 async def test_another_way_of_starting_is_not_tried_against_a_cause_that_stays(pod: SupervisedPod) -> None:
     said = "SafetensorError: Error while deserializing header: incomplete metadata"
     await pod.start(f"--say={said}", "--say=now another way", "--load=3600")
-    assert await pod.ends() == 12
-    assert (pod.told()["reason"], pod.told()["message"]) == ("ModelCorrupt", said)
+    assert await pod.until_ended() == 12
+    assert (pod.termination_message()["reason"], pod.termination_message()["message"]) == ("ModelCorrupt", said)
 
 
 async def test_another_way_of_starting_is_tried_against_whatever_else(pod: SupervisedPod) -> None:
     await pod.start("--say=RuntimeError: nobody knows why", "--say=CUDA out of memory", "--say=now another way")
-    await pod.becomes_ready()
+    await pod.until_ready()
 
 
 async def test_an_engine_that_ends_with_0_unasked_is_a_failure(pod: SupervisedPod) -> None:
     await pod.start()
-    await pod.becomes_ready()
+    await pod.until_ready()
     with pytest.raises(aiohttp.ClientError):
-        await pod.ask("/die?code=0")
-    assert await pod.ends() != 0
-    assert pod.told()["phase"] == "ready"
+        await pod.post("/die?code=0")
+    assert await pod.until_ended() != 0
+    assert pod.termination_message()["phase"] == "ready"
 
 
 async def test_a_killed_engine_is_a_failure(pod: SupervisedPod) -> None:
     await pod.start()
-    await pod.becomes_ready()
+    await pod.until_ready()
     os.kill(engine_of(pod), signal.SIGKILL)
-    assert await pod.ends() != 0
-    assert pod.told()["reason"]
+    assert await pod.until_ended() != 0
+    assert pod.termination_message()["reason"]
 
 
 async def test_a_hung_engine_is_found_and_ended(pod: SupervisedPod) -> None:
     await pod.start(options=["--stuck-after=1"])
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with pod.streaming(tokens=100_000, every=0):
-        await pod.ask("/hang")
-        assert await pod.ends() == 42
-    assert pod.told()["reason"] == "EngineStuck"
+        await pod.post("/hang")
+        assert await pod.until_ended() == 42
+    assert pod.termination_message()["reason"] == "EngineStuck"
 
 
 async def test_an_engine_whose_answers_are_seen_to_go_out_is_not_asked_what_it_counts(pod: SupervisedPod) -> None:
     await pod.start()
-    await pod.becomes_ready()
+    await pod.until_ready()
     async with pod.streaming(tokens=100_000):
         asked = await asked_for_metrics(pod)
         await asyncio.sleep(2.5 * CHECK_LIVENESS_EVERY)
@@ -256,9 +259,9 @@ async def asked_for_metrics(pod: SupervisedPod) -> int:
 
 async def test_a_stopped_engine_is_found_even_when_idle(pod: SupervisedPod) -> None:
     await pod.start(options=["--stuck-after=1"])
-    await pod.becomes_ready()
+    await pod.until_ready()
     os.kill(engine_of(pod), signal.SIGSTOP)
-    assert await pod.ends() == 42
+    assert await pod.until_ended() == 42
 
 
 # --- what is left ----------------------------------------------------------------------------------------------------
@@ -268,27 +271,27 @@ async def test_no_process_of_the_engine_survives_whatever_session_it_fled_to(
     pod: SupervisedPod, tmp_path: Path
 ) -> None:
     await pod.start(f"--orphan={tmp_path / 'orphan'}")
-    await pod.becomes_ready()
+    await pod.until_ready()
     orphan = int((tmp_path / "orphan").read_text())
     assert is_alive(orphan)
     os.kill(engine_of(pod), signal.SIGKILL)
-    await pod.ends()
+    await pod.until_ended()
     assert not is_alive(orphan)
 
 
 async def test_orphans_that_end_are_taken_in(pod: SupervisedPod) -> None:
     await pod.start("--zombies=20", "--load=0.5")
-    await pod.becomes_ready()
+    await pod.until_ready()
     engine = engine_of(pod)  # the only child: no zombie is left
     assert is_alive(engine)
 
 
 async def test_an_engine_goes_with_its_supervisor(pod: SupervisedPod) -> None:
     await pod.start()
-    await pod.becomes_ready()
+    await pod.until_ready()
     engine = engine_of(pod)
     with without_traces([engine]):
         pod.process.kill()
-        await pod.ends()
+        await pod.until_ended()
     while is_alive(engine):
         pass

@@ -63,16 +63,16 @@ class ModelsInGit:
         for each in models:
             argocd.written(self.path(each["metadata"]["name"]), each)
 
-    async def pushed(self, message: str) -> None:
+    async def push(self, message: str) -> None:
         await asyncio.to_thread(self.repository.push, message)
         await self.argo.refresh(self.name)
 
-    async def reverted(self) -> None:
+    async def revert(self) -> None:
         """The last commit."""
         await asyncio.to_thread(self.repository.revert)
         await self.argo.refresh(self.name)
 
-    async def now(self) -> Object:
+    async def application(self) -> Object:
         return await self.argo.kube.get("application", self.name)
 
 
@@ -100,7 +100,7 @@ class History:
     syncs: int = 0  # that it has made
 
     @property
-    def troubles(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Each time that it was not as Git has it, or not well, and what it said then."""
         told = zip(self.states, self.messages, strict=True)
         return [f"{state}: {message}" for state, message in told if state != ("Synced", "Healthy")]
@@ -109,7 +109,7 @@ class History:
 @asynccontextmanager
 async def history_of(fleet: ModelsInGit) -> AsyncGenerator[History]:
     """Meanwhile."""
-    story, before = History(), syncs_of(await fleet.now())
+    story, before = History(), syncs_of(await fleet.application())
 
     async def follow() -> None:
         async with contextlib.aclosing(fleet.argo.kube.watch("application", name=fleet.name)) as events:
@@ -128,4 +128,4 @@ async def history_of(fleet: ModelsInGit) -> AsyncGenerator[History]:
     finally:
         follower.cancel()
         await asyncio.gather(follower, return_exceptions=True)
-    story.syncs = syncs_of(await fleet.now()) - before
+    story.syncs = syncs_of(await fleet.application()) - before

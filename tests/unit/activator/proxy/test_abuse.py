@@ -94,31 +94,31 @@ async def test_what_could_be_read_in_two_ways_is_refused_and_the_connection_with
     activator: Activator, engine: ScriptedEngine, raw: bytes
 ) -> None:
     async with connected(activator) as client:
-        client.say(raw + b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.send(raw + b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
         refused = await client.answer()
         assert 400 <= refused.status < 600
         assert refused.error["code"] == "RequestInvalid"
         assert await client.is_closed()
-    assert not any("smuggled" in asked.first_line for asked in engine.asked)
+    assert not any("smuggled" in asked.first_line for asked in engine.requests)
 
 
 async def test_a_body_that_looks_like_a_request_is_a_body(activator: Activator, engine: ScriptedEngine) -> None:
     inner = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
     assert (await ask(activator, inner)).body == inner
-    assert [asked.first_line for asked in engine.asked] == ["POST /v1/completions HTTP/1.1"]
+    assert [asked.first_line for asked in engine.requests] == ["POST /v1/completions HTTP/1.1"]
 
 
 @pytest.mark.parametrize("beginning", [b"", b"GET / HT", GET + b"Host: a\r\nX: "])
 async def test_who_does_not_say_what_it_wants_is_not_waited_for(engine: ScriptedEngine, beginning: bytes) -> None:
     async with activated(config=ProxyConfig(head_timeout=0.1)) as activator, connected(activator) as client:
-        client.say(beginning)
+        client.send(beginning)
         assert await client.is_closed()
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(engine: ScriptedEngine) -> None:
     config = ProxyConfig(body_timeout=0.1, linger=0.1)
     async with activated(config=config) as activator, connected(activator) as client:
-        client.say(POST + b"Content-Length: 10\r\n\r\nabc")
+        client.send(POST + b"Content-Length: 10\r\n\r\nabc")
         assert (await client.answer()).status == 408
         assert await client.is_closed()
 
@@ -126,7 +126,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(engine: ScriptedEngin
 async def test_a_body_for_which_the_time_is_over_is_listened_to_until_its_client_has_seen_why() -> None:
     config = ProxyConfig(linger=5.0)
     async with activated(limits=HoldLimits(timeout=0.2), config=config) as activator, connected(activator) as client:
-        client.say(POST + b"Content-Length: 10\r\n\r\nabc")
+        client.send(POST + b"Content-Length: 10\r\n\r\nabc")
         assert (await client.answer()).status == 408
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(client.is_closed(), 0.3)
@@ -136,7 +136,7 @@ async def test_a_body_that_stops_on_its_way_to_a_replica_is_not_the_replicas_fau
     config = ProxyConfig(body_timeout=0.2, linger=0.1, stored_body=4)
     async with activated(config=config) as activator, connected(activator) as client:
         activator.ready(engine)
-        client.say(POST + b"Content-Length: 10\r\n\r\nabcdefg")
+        client.send(POST + b"Content-Length: 10\r\n\r\nabcdefg")
         assert (await client.answer()).status == 408
 
 
@@ -166,9 +166,9 @@ async def test_no_way_leads_to_any_other_than_the_replicas(activator: Activator,
     async with scripted_engine() as outsider:
         target = f"http://127.0.0.1:{outsider.port}/"
         async with connected(activator) as client:
-            client.say(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{outsider.port}\r\n\r\n".encode())
+            client.send(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{outsider.port}\r\n\r\n".encode())
             assert (await client.answer()).status == 200
-        assert (len(engine.asked), len(outsider.asked)) == (1, 0)
+        assert (len(engine.requests), len(outsider.requests)) == (1, 0)
 
 
 # --- ports -----------------------------------------------------------------------------------------------------------
@@ -212,14 +212,14 @@ async def test_each_deployment_has_its_own_port_and_its_own_replicas(engine: Scr
         activator.deployments.update(ModelState(key=gemma, port=0))
         assert await activator.listeners.port(gemma) != before
         await ask(activator)
-        assert (len(engine.asked), len(other.asked)) == (1, 0)
+        assert (len(engine.requests), len(other.requests)) == (1, 0)
 
 
 async def test_a_deployment_can_move_to_another_port(activator: Activator) -> None:
     before = await activator.port()
     with socket.create_server(("127.0.0.1", 0)) as free:
         number = free.getsockname()[1]
-    activator.tell(port=number)
+    activator.update(port=number)
     assert await activator.port() == number
     assert (await ask(activator)).status == 200
     with pytest.raises(ConnectionRefusedError):
@@ -277,7 +277,7 @@ async def test_at_the_end_nobody_comes_in_any_more() -> None:
         await activator.until_waiting(1)
         closing = asyncio.create_task(activator.listeners.close(grace=10))
         await asyncio.sleep(0)
-        activator.tell(port=free_port())
+        activator.update(port=free_port())
         activator.deployments.update(ModelState(key=ModelKey("chat", "another"), port=free_port()))
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
@@ -298,6 +298,6 @@ async def test_at_the_end_requests_under_way_get_time_to_be_answered() -> None:
         async with activated(grace=10) as activator:
             activator.ready(engine)
             asked = asyncio.create_task(ask(activator))
-            await engine.until_asked()
+            await engine.until_requests()
             asyncio.get_running_loop().call_later(0.05, released.set)
         assert (await asked).body == b"ok"

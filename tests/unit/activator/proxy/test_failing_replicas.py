@@ -49,7 +49,7 @@ async def test_a_try_without_a_word_of_an_answer_is_followed_by_another(
 ) -> None:
     engine.script = in_turn(failure, failure, echoing())
     assert (await ask(activator, b"the whole body")).body == b"the whole body"
-    assert len(engine.asked) == 3
+    assert len(engine.requests) == 3
 
 
 async def test_a_replica_that_cannot_be_reached_does_not_keep_a_request_from_the_other(engine: ScriptedEngine) -> None:
@@ -85,7 +85,7 @@ async def test_an_abort_after_the_first_word_is_the_answer(activator: Activator,
         STREAM_HEAD + in_chunk(token("word")) + in_chunk(token("", finish="abort")) + b"0\r\n\r\n",
     )
     assert (await ask(activator)).body == token("word") + token("", finish="abort")
-    assert len(engine.asked) == 1
+    assert len(engine.requests) == 1
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 502])
@@ -94,7 +94,7 @@ async def test_any_other_error_of_an_engine_is_its_answer(
 ) -> None:
     engine.script = answering(b"{}", status=f"{status} Odd")
     assert (await ask(activator)).status == status
-    assert len(engine.asked) == 1
+    assert len(engine.requests) == 1
 
 
 async def test_a_stream_that_breaks_off_says_so_and_does_not_look_complete(
@@ -109,7 +109,7 @@ async def test_a_stream_that_breaks_off_says_so_and_does_not_look_complete(
             seen += await client.chunk()
         assert await client.is_closed()
     assert seen.startswith(token("word"))
-    assert len(engine.asked) == 1
+    assert len(engine.requests) == 1
 
 
 async def test_an_answer_that_breaks_off_does_not_look_complete(activator: Activator, engine: ScriptedEngine) -> None:
@@ -125,7 +125,7 @@ async def test_a_body_that_is_gone_is_not_sent_again() -> None:
     async with scripted_engine(cutting()) as engine, activated(config=config) as activator:
         activator.ready(engine)
         answered = await ask(activator, b"x" * 1000)
-    assert (answered.status, answered.error["code"], len(engine.asked)) == (502, "ReplicaLost", 1)
+    assert (answered.status, answered.error["code"], len(engine.requests)) == (502, "ReplicaLost", 1)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ async def test_a_request_that_is_always_unavailable_is_tried_three_times_and_get
     engine.script = answering(ABORTED, status="503 Service Unavailable", headers=JSON)
     answered = await ask(activator)
     assert (answered.status, answered.body, answered.headers["retry-after"]) == (503, ABORTED, "1")
-    assert len(engine.asked) == 3
+    assert len(engine.requests) == 3
 
 
 async def test_an_engine_that_says_itself_when_to_come_again_is_not_corrected(
@@ -182,14 +182,14 @@ async def test_a_request_that_always_breaks_a_replica_is_tried_three_times(
         released = asyncio.Event()
         engine.script = when(released, echoing())
         many = [asyncio.create_task(ask(activator)) for _ in range(5)]
-        await engine.until_asked(5)
+        await engine.until_requests(5)
         released.set()
         await asyncio.gather(*many)
-    before = len(engine.asked)
+    before = len(engine.requests)
     engine.script = failure
     answered = await ask(activator)
     assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
-    assert len(engine.asked) - before == 3
+    assert len(engine.requests) - before == 3
 
 
 @pytest.mark.parametrize("code", ["draining", "overloaded"])
@@ -233,7 +233,7 @@ async def test_a_replica_that_says_nothing_to_a_large_body_is_not_waited_for_for
         answered = await ask(activator, b"x" * (2 * BLOCK))
         assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
         assert "sent nothing" in answered.error["message"]
-        assert len(engine.asked[0].body) == 2 * BLOCK
+        assert len(engine.requests[0].body) == 2 * BLOCK
         await activator.until_inactive()
 
 

@@ -31,7 +31,7 @@ async def test_a_request_arrives_as_it_was_sent(activator: Activator, engine: Sc
             b'{"prompt": 1}', path="/v1/completions?a=%20b", headers="X-Odd: \xc3\xa4 b\r\nAuthorization: k\r\n"
         )
         await client.answer()
-    asked = engine.asked[0]
+    asked = engine.requests[0]
     assert (asked.first_line, asked.body) == ("POST /v1/completions?a=%20b HTTP/1.1", b'{"prompt": 1}')
     assert [asked.header(name) for name in ("host", "authorization")] == ["llama", "k"]
     assert asked.header("x-odd")
@@ -57,7 +57,7 @@ async def test_a_head_goes_out_together_with_what_follows_it(
 async def test_traces_and_request_ids_pass_on(activator: Activator, engine: ScriptedEngine) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     answered = await ask(activator, headers=f"traceparent: {trace}\r\ntracestate: a=b\r\nX-Request-Id: 7\r\n")
-    asked = engine.asked[0]
+    asked = engine.requests[0]
     assert [asked.header(name) for name in ("traceparent", "tracestate", "x-request-id")] == [trace, "a=b", "7"]
     assert answered.headers["x-request-id"] == "7"
 
@@ -66,23 +66,23 @@ async def test_what_is_meant_for_one_hop_goes_no_further(activator: Activator, e
     engine.script = answering(b"", headers="Connection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=5\r\n")
     headers = "Connection: X-Private, keep-alive\r\nX-Private: 1\r\nTE: trailers\r\nProxy-Authorization: no\r\n"
     answered = await ask(activator, headers=headers)
-    passed = {name for name, _ in engine.asked[0].headers}
+    passed = {name for name, _ in engine.requests[0].headers}
     assert not passed & {"x-private", "te", "proxy-authorization", "connection"}
     assert not set(answered.headers) & {"x-mine", "keep-alive", "connection"}
 
 
 async def test_no_header_can_take_the_length_or_the_host_away(activator: Activator, engine: ScriptedEngine) -> None:
     await ask(activator, b"abc", headers="Connection: Content-Length, Host\r\n")
-    assert (engine.asked[0].body, engine.asked[0].header("host")) == (b"abc", "llama")
+    assert (engine.requests[0].body, engine.requests[0].header("host")) == (b"abc", "llama")
 
 
 async def test_a_body_in_chunks_arrives_whole(activator: Activator, engine: ScriptedEngine) -> None:
     async with connected(activator) as client:
-        client.say(
+        client.send(
             b"POST / HTTP/1.1\r\nHost: llama\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"
         )
         await client.answer()
-    assert engine.asked[0].body == b"abcde"
+    assert engine.requests[0].body == b"abcde"
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -92,10 +92,10 @@ async def test_a_body_that_is_too_large_to_keep_passes_through(chunked: bool) ->
         activator.ready(engine)
         async with connected(activator) as client:
             if chunked:
-                client.say(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+                client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
                 for start in range(0, len(body), 65536):
-                    client.say(in_chunk(body[start : start + 65536]))
-                client.say(b"0\r\n\r\n")
+                    client.send(in_chunk(body[start : start + 65536]))
+                client.send(b"0\r\n\r\n")
             else:
                 client.post(body)
             assert (await client.answer()).body == body
@@ -103,11 +103,11 @@ async def test_a_body_that_is_too_large_to_keep_passes_through(chunked: bool) ->
 
 async def test_a_client_that_waits_to_be_told_is_told_to_go_on(activator: Activator, engine: ScriptedEngine) -> None:
     async with connected(activator) as client:
-        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
         assert (await client.head()).status == 100
-        client.say(b"abc")
+        client.send(b"abc")
         assert (await client.answer()).status == 200
-    assert (engine.asked[0].body, engine.asked[0].header("expect")) == (b"abc", None)
+    assert (engine.requests[0].body, engine.requests[0].header("expect")) == (b"abc", None)
 
 
 async def test_a_request_for_another_protocol_is_answered_in_this_one(
@@ -118,8 +118,8 @@ async def test_a_request_for_another_protocol_is_answered_in_this_one(
         for body in (b"one", b"two"):
             client.post(body, headers=upgrade)
             assert (await client.answer()).status == 200
-    assert [asked.body for asked in engine.asked] == [b"one", b"two"]
-    assert engine.asked[0].header("upgrade") is None
+    assert [asked.body for asked in engine.requests] == [b"one", b"two"]
+    assert engine.requests[0].header("upgrade") is None
 
 
 async def test_requests_of_one_connection_are_answered_one_after_the_other(
@@ -130,7 +130,7 @@ async def test_requests_of_one_connection_are_answered_one_after_the_other(
         for number in range(20):
             client.post(b"%d" % number)
         assert [(await client.answer()).body for _ in range(20)] == [b"%d" % number for number in range(20)]
-    assert engine.most == 1
+    assert engine.most_running == 1
 
 
 async def test_connections_to_a_replica_are_used_again(activator: Activator, engine: ScriptedEngine) -> None:
@@ -145,17 +145,17 @@ async def test_connections_to_a_replica_that_is_ready_no_longer_are_closed(
     await ask(activator)
     activator.ready()
     async with asyncio.timeout(10):
-        await engine.until_left()
+        await engine.until_client_left()
 
 
 async def test_a_url_with_a_host_is_asked_of_the_replica_and_of_nobody_else(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     async with connected(activator) as client:
-        client.say(b"GET http://elsewhere.example:81/x?y HTTP/1.1\r\nHost: llama\r\n\r\n")
+        client.send(b"GET http://elsewhere.example:81/x?y HTTP/1.1\r\nHost: llama\r\n\r\n")
         assert (await client.answer()).status == 200
-    assert engine.asked[0].first_line == "GET /x?y HTTP/1.1"
-    assert engine.asked[0].header("host") == "elsewhere.example:81"
+    assert engine.requests[0].first_line == "GET /x?y HTTP/1.1"
+    assert engine.requests[0].header("host") == "elsewhere.example:81"
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
@@ -182,11 +182,11 @@ async def test_no_key_is_passed_on_behind_a_body(activator: Activator, engine: S
     """As a replica's server may take trailers for headers."""
     keys = b"Authorization: Bearer k\r\nX-Api-Key: k\r\nApi-Key: k\r\nCookie: k\r\n"
     async with connected(activator) as client:
-        client.say(
+        client.send(
             b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 5\r\n" + keys + b"\r\n"
         )
         await client.answer()
-    assert engine.asked[0].trailers == [("x-sum", "5")]
+    assert engine.requests[0].trailers == [("x-sum", "5")]
 
 
 async def test_an_answer_that_ends_with_its_connection_arrives_whole(
@@ -200,7 +200,7 @@ async def test_an_answer_that_ends_with_its_connection_arrives_whole(
 async def test_an_old_client_gets_no_chunks(activator: Activator, engine: ScriptedEngine) -> None:
     engine.script = saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
     async with connected(activator) as client:
-        client.say(b"GET / HTTP/1.0\r\n\r\n")
+        client.send(b"GET / HTTP/1.0\r\n\r\n")
         answered = await client.answer()
     assert answered.body == b"abc"
     assert "transfer-encoding" not in answered.headers
@@ -209,7 +209,7 @@ async def test_an_old_client_gets_no_chunks(activator: Activator, engine: Script
 async def test_a_head_is_answered_with_a_length_and_no_body(activator: Activator, engine: ScriptedEngine) -> None:
     engine.script = saying(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n")
     async with connected(activator) as client:
-        client.say(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await client.head()).headers["content-length"] == "7"
         engine.script = answering(b"next")
         client.post()
@@ -322,11 +322,11 @@ async def test_a_replica_never_has_more_requests_than_it_takes() -> None:
         activator.ready(engine, at_a_time=3)
         asked = [asyncio.create_task(ask(activator, b"%d" % number)) for number in range(12)]
         await activator.until_waiting(9)
-        await engine.until_asked(3)
+        await engine.until_requests(3)
         released.set()
         answers = [answered.body for answered in await asyncio.gather(*asked)]
     assert answers == [b"%d" % number for number in range(12)]
-    assert engine.most == 3
+    assert engine.most_running == 3
 
 
 async def test_requests_are_spread_over_the_replicas() -> None:
@@ -335,7 +335,7 @@ async def test_requests_are_spread_over_the_replicas() -> None:
     async with scripted_engine(script) as one, scripted_engine(script) as two, activated() as activator:
         activator.ready(one, two)
         asked = [asyncio.create_task(ask(activator)) for _ in range(8)]
-        await one.until_asked(4)
-        await two.until_asked(4)
+        await one.until_requests(4)
+        await two.until_requests(4)
         released.set()
         await asyncio.gather(*asked)

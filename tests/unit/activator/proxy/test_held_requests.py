@@ -82,7 +82,7 @@ async def test_clients_are_sent_to_the_direct_way_once_there_is_one(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     activator.ready(engine)
-    activator.tell(is_direct=True)
+    activator.update(is_direct=True)
     assert (await ask(activator)).headers["connection"] == "close"
 
 
@@ -94,10 +94,10 @@ async def test_all_that_wait_are_answered_and_none_twice(activator: Activator) -
         await activator.until_waiting(number)
         activator.ready(one, two, at_a_time=4)
         answers = [answered.body for answered in await asyncio.gather(*asked)]
-        bodies = sorted(each.body for engine in (one, two) for each in engine.asked)
+        bodies = sorted(each.body for engine in (one, two) for each in engine.requests)
     assert answers == [b"prompt %d" % each for each in range(number)]
     assert len(bodies) == number + 3  # the three that failed were asked again, and no other
-    assert max(one.most, two.most) <= 4
+    assert max(one.most_running, two.most_running) <= 4
 
 
 async def test_the_oldest_is_answered_first(activator: Activator, engine: ScriptedEngine) -> None:
@@ -107,7 +107,7 @@ async def test_the_oldest_is_answered_first(activator: Activator, engine: Script
         await activator.until_waiting(number + 1)
     activator.ready(engine, at_a_time=1)
     await asyncio.gather(*asked)
-    assert [each.body for each in engine.asked] == [b"%d" % number for number in range(10)]
+    assert [each.body for each in engine.requests] == [b"%d" % number for number in range(10)]
 
 
 async def test_a_request_whose_replica_goes_away_waits_for_the_next(
@@ -117,7 +117,7 @@ async def test_a_request_whose_replica_goes_away_waits_for_the_next(
     async with scripted_engine(when(broken, cutting())) as first:
         activator.ready(first)
         asked = asyncio.create_task(ask(activator, b"prompt"))
-        await first.until_asked()
+        await first.until_requests()
         activator.ready()
         broken.set()
         await activator.until_waiting(1)
@@ -154,7 +154,7 @@ async def test_a_client_that_leaves_is_forgotten_at_once_but_the_wake_goes_on(ac
 async def test_a_client_that_leaves_behind_a_large_body_is_forgotten_too() -> None:
     async with activated(config=ProxyConfig(stored_body=4096)) as activator:
         async with connected(activator) as client:
-            client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n" + b"x" * 200_000)
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n" + b"x" * 200_000)
             await client.writer.drain()
             await activator.until_waiting(1)
         await activator.until_waiting(0)
@@ -172,7 +172,7 @@ async def test_the_wake_is_over_when_a_replica_is_ready(activator: Activator, en
 async def test_the_wake_is_over_when_it_has_finally_failed(activator: Activator) -> None:
     asked = asyncio.create_task(ask(activator))
     await activator.until_waiting(1)
-    activator.tell(cause=GONE)
+    activator.update(cause=GONE)
     await asked
     await activator.until_inactive()
 
@@ -182,7 +182,7 @@ async def test_a_request_that_is_being_answered_keeps_the_deployment_active(acti
     async with scripted_engine(when(released, echoing())) as engine:
         activator.ready(engine)
         asked = asyncio.create_task(ask(activator))
-        await engine.until_asked()
+        await engine.until_requests()
         assert (activator.wanted.active, activator.wanted.waiting) == (True, 0)
         released.set()
         await asked
@@ -190,7 +190,7 @@ async def test_a_request_that_is_being_answered_keeps_the_deployment_active(acti
 
 
 async def test_what_is_in_use_for_other_reasons_stays_active(activator: Activator) -> None:
-    activator.tell(in_use=True)
+    activator.update(in_use=True)
     assert activator.wanted.active
 
 
@@ -205,7 +205,7 @@ async def test_nothing_is_known_of_a_deployment_that_is_gone(activator: Activato
 
 async def test_whoever_finds_no_place_is_told_when_to_come_again(engine: ScriptedEngine) -> None:
     async with activated(limits=HoldLimits(max_requests=1, timeout=20)) as activator:
-        activator.tell(expected_wake=80.0)
+        activator.update(expected_wake=80.0)
         asked = asyncio.create_task(ask(activator, b"first"))
         await activator.until_waiting(1)
         refused = await ask(activator)
@@ -252,7 +252,7 @@ async def test_a_body_that_grows_beyond_the_bound_is_refused() -> None:
     async with activated(limits=HoldLimits(max_bytes=10_000, timeout=20)) as activator, connected(activator) as client:
         asked = asyncio.create_task(ask(activator, b"x" * 6000))
         await activator.until_waiting(1)
-        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + in_chunk(b"x" * 20_000))
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + in_chunk(b"x" * 20_000))
         assert (await client.answer()).status == 429
         asked.cancel()
 
@@ -264,9 +264,9 @@ async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:
         connected(activator) as client,
     ):
         if chunked:
-            client.say(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + in_chunk(b"x" * 1001))
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + in_chunk(b"x" * 1001))
         else:
-            client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1000)
+            client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1000)
         refused = await client.answer()
         assert (refused.status, refused.error["code"]) == (413, "RequestTooLarge")
         assert refused.headers["connection"] == "close"
@@ -276,7 +276,7 @@ async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:
 async def test_a_final_cause_refuses_at_once_all_who_wait(activator: Activator) -> None:
     asked = [asyncio.create_task(ask(activator)) for _ in range(5)]
     await activator.until_waiting(5)
-    activator.tell(cause=GONE)
+    activator.update(cause=GONE)
     for refused in await asyncio.gather(*asked):
         assert refused.status == 503
         assert "retry-after" not in refused.headers
@@ -292,7 +292,7 @@ async def test_a_final_cause_refuses_at_once_all_who_wait(activator: Activator) 
 async def test_a_final_cause_refuses_nobody_while_an_older_replica_serves(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
-    activator.tell(cause=GONE)
+    activator.update(cause=GONE)
     activator.ready(engine)
     assert (await ask(activator)).status == 200
 
@@ -300,8 +300,8 @@ async def test_a_final_cause_refuses_nobody_while_an_older_replica_serves(
 async def test_a_cause_that_may_pass_is_waited_for(activator: Activator, engine: ScriptedEngine) -> None:
     asked = asyncio.create_task(ask(activator))
     await activator.until_waiting(1)
-    activator.tell(cause=FULL)
-    activator.tell(cause=None)
+    activator.update(cause=FULL)
+    activator.update(cause=None)
     activator.ready(engine)
     assert (await asked).status == 200
 
@@ -311,7 +311,7 @@ async def test_at_the_time_limit_the_client_is_told_what_it_waited_for(
     cause: Cause | None, status: int, code: str
 ) -> None:
     async with activated(limits=HoldLimits(timeout=0.05)) as activator:
-        activator.tell(cause=cause)
+        activator.update(cause=cause)
         refused = await ask(activator)
     assert (refused.status, refused.error["code"]) == (status, code)
     assert int(refused.headers["retry-after"]) >= 1
@@ -323,7 +323,7 @@ async def test_a_replica_that_only_turns_away_is_given_up_at_the_time_limit(code
     async with scripted_engine(busy) as engine, activated(limits=HoldLimits(timeout=0.5)) as activator:
         activator.ready(engine)
         assert (await ask(activator)).status == 504
-        assert len(engine.asked) <= 4  # each time it was left alone for longer
+        assert len(engine.requests) <= 4  # each time it was left alone for longer
 
 
 async def test_who_waits_for_a_deployment_that_goes_is_told_so(activator: Activator) -> None:
@@ -354,7 +354,7 @@ async def rest(client: Client) -> bytes:
 async def test_a_held_stream_is_told_what_it_waits_for_and_then_gets_its_answer() -> None:
     stream = STREAM_HEAD + in_chunk(token("Hello")) + in_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
     async with scripted_engine(saying(stream)) as engine, activated(limits=BEATING) as activator:
-        activator.tell(step=Reason.PULLING_IMAGE, expected_wake=80.0)
+        activator.update(step=Reason.PULLING_IMAGE, expected_wake=80.0)
         async with connected(activator) as client:
             assert await begun(activator, client) == b": waking, pulling image, 0 s of about 80 s\n\n"
             activator.ready(engine)
@@ -403,7 +403,7 @@ async def test_others_are_served_while_it_is_looked_whether_a_large_body_wants_a
 async def test_a_stream_that_was_begun_learns_of_a_final_cause_in_an_event() -> None:
     async with activated(limits=BEATING) as activator, connected(activator) as client:
         await begun(activator, client)
-        activator.tell(cause=GONE)
+        activator.update(cause=GONE)
         seen = await rest(client)
     assert seen.startswith(b'data: {"error": {"type": "service_unavailable_error", "code": "ModelNotFound"')
     assert seen.endswith(b"\n\n")
@@ -431,4 +431,4 @@ async def test_a_stream_that_was_begun_is_tried_again_as_any_other() -> None:
         await begun(activator, client)
         activator.ready(engine)
         assert (await rest(client)).endswith(token("Hello"))
-    assert len(engine.asked) == 3
+    assert len(engine.requests) == 3

@@ -38,7 +38,7 @@ async def only_connection(activator: Activator) -> ClientConnection:
 
 async def test_a_refusal_is_no_end_for_what_was_sent_behind_it() -> None:
     async with activated(rules=OURS) as activator, connected(activator) as client:
-        client.say(NOT_SERVED * 20 + HEALTH)
+        client.send(NOT_SERVED * 20 + HEALTH)
         answers = [await client.answer() for _ in range(21)]
     assert [answer.status for answer in answers] == [404] * 20 + [200]
     assert not any("connection" in answer.headers for answer in answers)
@@ -52,20 +52,20 @@ async def test_who_is_not_let_in_may_ask_again_on_the_same_connection(
     to: RequestRules, status: int, said: bytes
 ) -> None:
     async with protected_model(to) as asked, connected(asked.activator) as client:
-        client.say(said * 2)
+        client.send(said * 2)
         assert [(await client.answer()).status for _ in range(2)] == [status] * 2
 
 
 async def test_who_is_not_let_in_keeps_no_connection_that_another_one_needs() -> None:
     async with protected_model(only_from()) as refused, connected(refused.activator) as client:
         for _ in range(2):
-            client.say(NOT_SERVED)
+            client.send(NOT_SERVED)
             assert (await client.answer()).status == 403
         guest = (await only_connection(refused.activator)).counted
         assert guest
         states = [guest.state]
-        refused.activator.tell(rules=OURS)
-        client.say(HEALTH)
+        refused.activator.update(rules=OURS)
+        client.send(HEALTH)
         assert (await client.answer()).status == 200
         assert [*states, guest.state] == [ConnectionState.SILENT, ConnectionState.IDLE]
 
@@ -73,14 +73,14 @@ async def test_who_is_not_let_in_keeps_no_connection_that_another_one_needs() ->
 async def test_who_is_not_let_in_is_not_waited_for_as_others_are() -> None:
     config = ProxyConfig(head_timeout=0.1)
     async with protected_model(only_from(), config=config) as refused, connected(refused.activator) as client:
-        client.say(NOT_SERVED)
+        client.send(NOT_SERVED)
         await client.answer()
         assert await asyncio.wait_for(client.is_closed(), 5)
 
 
 async def test_a_body_that_is_still_to_come_ends_the_connection_of_who_is_refused() -> None:
     async with activated(rules=OURS) as activator, connected(activator) as client:
-        client.say(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab")
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab")
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (404, "close")
         assert await client.is_closed()
@@ -124,7 +124,7 @@ async def test_a_request_that_has_come_is_answered_though_the_port_closes(
 ) -> None:
     async with connected(activator) as client:
         closes_when_it_has_read(await only_connection(activator), port_of(activator))
-        client.say(POST)
+        client.send(POST)
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert await client.is_closed()
@@ -135,11 +135,11 @@ async def test_all_that_were_sent_ahead_are_answered_and_the_last_is_told_to_be_
 ) -> None:
     async with connected(activator) as client:
         closes_when_it_has_read(await only_connection(activator), port_of(activator))
-        client.say(POST * 20)
+        client.send(POST * 20)
         answers = [await client.answer() for _ in range(20)]
         assert await client.is_closed()
     assert ["connection" in answer.headers for answer in answers] == [False] * 19 + [True]
-    assert len(engine.asked) == 20
+    assert len(engine.requests) == 20
 
 
 async def test_what_comes_when_the_port_has_closed_is_not_taken() -> None:
@@ -147,28 +147,28 @@ async def test_what_comes_when_the_port_has_closed_is_not_taken() -> None:
     async with scripted_engine(when(released, echoing())) as engine, activated(grace=5) as activator:
         activator.ready(engine)
         async with connected(activator) as client:
-            client.say(POST)
-            await engine.until_asked()
+            client.send(POST)
+            await engine.until_requests()
             port_of(activator).shut()
-            client.say(POST * 1000)
+            client.send(POST * 1000)
             await asyncio.sleep(0.05)
             released.set()
             answer = await client.answer()
             assert (answer.status, answer.headers["connection"]) == (200, "close")
             assert await client.is_closed()
-    assert len(engine.asked) == 1
+    assert len(engine.requests) == 1
 
 
 async def test_the_rest_of_a_request_that_has_begun_is_waited_for(activator: Activator, engine: ScriptedEngine) -> None:
     async with connected(activator) as client:
         connection, port = await only_connection(activator), port_of(activator)
-        client.say(POST[:30])
+        client.send(POST[:30])
         async with asyncio.timeout(10):
             while not connection.channel.parser.has_started_head:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         await asyncio.sleep(0.01)
         port.shut()
-        client.say(POST[30:])
+        client.send(POST[30:])
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
 
@@ -176,7 +176,7 @@ async def test_the_rest_of_a_request_that_has_begun_is_waited_for(activator: Act
 async def test_one_that_is_idle_is_closed(activator: Activator, engine: ScriptedEngine) -> None:
     engine.script = answering(b"{}")
     async with connected(activator) as client:
-        client.say(POST)
+        client.send(POST)
         assert "connection" not in (await client.answer()).headers
         port_of(activator).shut()
         assert await client.is_closed()

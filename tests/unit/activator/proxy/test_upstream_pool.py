@@ -27,9 +27,9 @@ async def gives_back(some: UpstreamPool, engine: ScriptedEngine, number: int) ->
 
 async def until_left(engine: ScriptedEngine, number: int) -> None:
     async with asyncio.timeout(10):
-        while engine.gone < number:
-            engine.left.clear()
-            await engine.left.wait()
+        while engine.closed_connections < number:
+            engine.client_left.clear()
+            await engine.client_left.wait()
 
 
 async def test_they_are_closed_though_nobody_comes(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:

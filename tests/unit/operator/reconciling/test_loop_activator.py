@@ -57,7 +57,7 @@ def with_activator(loop: Loop) -> Loop:
 
 async def test_a_model_at_zero_is_reached_through_the_activator_and_scaled_by_keda(with_activator: Loop) -> None:
     loop = with_activator
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes()[:3] == ["create ConfigMap", "apply Service", "apply EndpointSlice"]
     loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
     await loop.settle()
@@ -65,7 +65,7 @@ async def test_a_model_at_zero_is_reached_through_the_activator_and_scaled_by_ke
     assert leads(loop) == [True, True]
     assert state_and_reason(loop) == ("Idle", "ScaledToZero")
     assert condition(loop, "Reachable")["status"] == "True"
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.requests == []
 
 
@@ -81,7 +81,7 @@ async def test_the_slice_follows_the_activators_replicas(with_activator: Loop) -
     loop = with_activator
     await loop.settle()
     loop.api.put(activator("10.0.0.7"))
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == ["apply EndpointSlice"]
     assert [each["addresses"] for each in loop.api.get(ENDPOINT_SLICE, name=EXTRA)["endpoints"]] == [["10.0.0.7"]]
     loop.api.put(activator())
@@ -101,7 +101,7 @@ async def test_a_deployment_keeps_its_port(with_activator: Loop) -> None:
 async def test_nothing_leads_to_a_port_before_the_table_says_whose_it_is(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.faults["create ConfigMap"] = 503, "etcd is away"
-    assert "ConfigMap" in await loop.failing_turn()
+    assert "ConfigMap" in await loop.failing_reconcile()
     assert (ENDPOINT_SLICE, "chat", EXTRA) not in loop.api.objects
     loop.api.faults.clear()
     await loop.settle()
@@ -117,7 +117,7 @@ async def test_where_no_port_is_left_the_status_says_so_and_the_rest_waits(with_
     loop = with_activator
     loop.ports._per_namespace = 0
     loop.ports.start_over()
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == ["apply-status LLMDeployment", "create Event"]
     assert state_and_reason(loop) == ("Failed", "PortsExhausted")
     assert "delete one, or ask for a higher limit" in status(loop)["message"]
@@ -144,7 +144,7 @@ async def test_keda_scales_alone_where_it_is_asked_to(with_activator: Loop) -> N
     loop.api.put(made_by_kserve(replicas=7))
     await loop.settle()
     loop.api.change(DEPLOYMENT, {"spec": {"replicas": 9}}, name="llama-predictor")
-    await loop.turn()
+    await loop.reconcile()
     assert "scale Deployment" not in loop.api.writes()
 
 
@@ -156,12 +156,12 @@ async def test_who_has_scaled_goes_before_another_begins(with_activator: Loop) -
     for before, after in ((SCALED_OBJECT, HORIZONTAL_POD_AUTOSCALER), (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT)):
         who = "HPA" if after is HORIZONTAL_POD_AUTOSCALER else "KEDA"
         loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": who}}})
-        await loop.turn()
+        await loop.reconcile()
         assert of_scaling(loop) == [f"delete {before}"]
-        await loop.turn()
+        await loop.reconcile()
         assert of_scaling(loop) == [f"apply {after}"]
     await loop.settle()
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.requests == []
 
 
@@ -174,7 +174,7 @@ async def test_a_model_that_any_key_wakes_says_so(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
     loop.api.allows = False
-    await loop.turn()
+    await loop.reconcile()
     [remark] = [each for each in status(loop)["plan"]["why"] if each.startswith("access.apiKeysSecret")]
     assert "apply manifests/samples/keys-at-zero.yaml" in remark
     loop.api.allows = True
@@ -190,7 +190,7 @@ async def test_the_activator_that_has_the_port_is_the_one_that_has_to_read_the_k
     for port in range(PORTS[0], PORTS[-1] + 1):
         loop.ports._allocation._used_once.add(ActivatorPort("slipway-activator", port))
     loop.api.allows = False
-    await loop.turn()
+    await loop.reconcile()
     assert "for the ServiceAccount slipway-activator-2." in str(status(loop)["plan"]["why"])
     asked = [each.body["spec"]["user"] for each in loop.api.requests if each.kind == SUBJECT_ACCESS_REVIEW]
     assert asked[-1] == "system:serviceaccount:slipway-system:slipway-activator-2"
@@ -224,17 +224,17 @@ async def test_a_scaler_that_keda_can_not_ask_is_told_once_and_that_it_can_again
     loop = with_activator
     await asleep(loop, ready="False")
     assert status(loop)["state"] == "Idle"
-    assert await loop.turn() == 10
+    assert await loop.reconcile() == 10
     pass_time(loop, 10)
-    await loop.turn()
+    await loop.reconcile()
     assert state_and_reason(loop) == ("Failed", "ScalerUnavailable")
     assert "the activator at slipway-activator.slipway-system:9090, which" in status(loop)["message"]
     await loop.settle()
     pass_time(loop, 55)
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == []
     keda_says(loop, "True")
-    await loop.turn()
+    await loop.reconcile()
     assert status(loop)["state"] == "Idle"
 
 
@@ -244,7 +244,7 @@ async def test_polls_that_fail_now_and_then_are_told_nowhere(with_activator: Loo
     for seconds in range(0, 100, 5):
         pass_time(loop, seconds)
         keda_says(loop, "True" if seconds % 10 else "False")
-        await loop.turn()
+        await loop.reconcile()
     assert loop.api.writes() == []
 
 
@@ -263,7 +263,7 @@ async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activato
     await asleep(loop, ready="False")
     loop.api.put(activator())
     pass_time(loop, 10)
-    await loop.turn()
+    await loop.reconcile()
     assert "slipway-activator.slipway-system:9090, which has no ready replica" in status(loop)["message"]
     assert condition(loop, "Reachable")["reason"] == "ActivatorUnavailable"
 
@@ -272,7 +272,7 @@ async def test_before_keda_has_judged_nothing_is_told(with_activator: Loop) -> N
     loop = with_activator
     await asleep(loop, ready="Unknown")
     pass_time(loop, 1000)
-    await loop.turn()
+    await loop.reconcile()
     assert status(loop)["state"] == "Idle"
 
 
@@ -291,7 +291,7 @@ async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_w
     await loop.settle()
     [remark] = [each for each in status(loop)["plan"]["why"] if each.startswith(WAKE_ANNOTATION)]
     assert remark.startswith(f"{WAKE_ANNOTATION}: {wall} is in the past, so it wakes nothing: to act now")
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == []
 
 
@@ -304,5 +304,5 @@ async def test_of_what_does_nothing_it_is_told_once_and_not_with_each_second(wit
     assert [each for each in status(loop)["plan"]["why"] if each.startswith(WAKE_ANNOTATION)]
     for seconds in (1, 2, 3):
         loop.time = NOW + timedelta(seconds=seconds)
-        await loop.turn()
+        await loop.reconcile()
         assert loop.api.writes() == []

@@ -54,7 +54,7 @@ def _caller(frame: FrameType) -> str:
 @pytest.mark.parametrize("case", ["new", "made", "steady", "changed", "child deleted", "wrong claim", "going", "gone"])
 async def test_a_reconcile_enters_the_module_that_applies_at_most_four_times(loop: Loop, case: str) -> None:
     if case != "new":
-        await loop.turn()
+        await loop.reconcile()
         loop.api.put(made_by_kserve())
     if case not in ("new", "made"):
         await loop.settle()
@@ -87,10 +87,10 @@ async def test_the_next_reconcile_sees_a_delete_of_the_last_though_the_watch_lag
     await with_autoscaler(loop)
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": "None"}}, "metadata": {"generation": 2}})
     loop.silent.add(HORIZONTAL_POD_AUTOSCALER)
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes().count("delete HorizontalPodAutoscaler") == 1
     assert loop.overlay.get(HORIZONTAL_POD_AUTOSCALER, "llama", "chat") is None
-    await loop.turn()
+    await loop.reconcile()
     assert "delete HorizontalPodAutoscaler" not in loop.api.writes()
 
 
@@ -100,7 +100,7 @@ async def test_an_object_that_was_deleted_and_is_wanted_again_is_made_though_the
     for generation, autoscaler in ((2, "None"), (3, "HPA")):
         spec = {"scaling": {"autoscaler": autoscaler}}
         loop.api.change(LLM_DEPLOYMENT, {"spec": spec, "metadata": {"generation": generation}})
-        await loop.turn()
+        await loop.reconcile()
     assert [each for each in loop.api.writes() if each.endswith("Autoscaler")] == [
         "delete HorizontalPodAutoscaler",
         "apply HorizontalPodAutoscaler",
@@ -121,7 +121,7 @@ async def test_when_the_model_is_gone_nothing_of_it_is_remembered(loop: Loop) ->
     for _ in range(2):
         await loop.reconciler.reconcile(KEY)
     assert len(loop.overlay) > 0
-    loop.end(LLM_DEPLOYMENT)
+    loop.delete(LLM_DEPLOYMENT)
     await loop.reconciler.reconcile(KEY)
     assert (len(loop.memories), len(loop.overlay)) == (0, 0)
     assert loop.memories.by_state() == {}
@@ -131,7 +131,7 @@ async def test_a_new_leader_starts_without_any_memory(loop: Loop) -> None:
     await loop.settle()
     loop.take_over()
     assert (len(loop.memories), len(loop.overlay)) == (0, 0)
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes()[:3] == CREATED  # applied once more, which changes nothing
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == []

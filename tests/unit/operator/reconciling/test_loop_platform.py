@@ -50,25 +50,25 @@ async def test_a_claim_that_is_missing_is_told_at_zero_and_the_model_is_well_whe
     await asleep(loop)
     assert status(loop)["state"] == "Idle"
     loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
-    await loop.turn()
+    await loop.reconcile()
     assert state_and_reason(loop) == ("Failed", "PodConfigError")
     assert "spec.model.uri names PersistentVolumeClaim models, which doesn't exist" in status(loop)["message"]
     assert condition(loop, "Stalled")["status"] == "True"
     loop.api.put(kube_object(PERSISTENT_VOLUME_CLAIM, "models", status={"phase": "Bound"}))
-    await loop.turn()
+    await loop.reconcile()
     assert status(loop)["state"] == "Idle"
 
 
 async def test_a_claim_concerns_those_that_name_it_and_nobody_else(loop: Loop) -> None:
-    await loop.turn()
+    await loop.reconcile()
     claim, other = ("chat", "models"), ("chat", "others")
     assert [*loop.memories.named_by(claim)] == [("chat", "llama")]
     assert [*loop.memories.named_by(other)] == []
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"model": {"uri": "pvc://others/llama"}}})
-    await loop.turn()
+    await loop.reconcile()
     assert [*loop.memories.named_by(claim)] == []
     assert [*loop.memories.named_by(other)] == [("chat", "llama")]
-    loop.end(LLM_DEPLOYMENT)
+    loop.delete(LLM_DEPLOYMENT)
     await loop.reconciler.reconcile(next(iter(loop.memories.named_by(other))))
     assert [*loop.memories.named_by(other)] == []
 
@@ -89,13 +89,13 @@ async def test_what_is_missing_is_looked_for_ever_less_often_until_it_is_there(
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": names}})
     pauses = []
     for _ in range(6):
-        pauses.append(await loop.turn())
+        pauses.append(await loop.reconcile())
         loop.pass_time(pauses[-1] or 0)
     assert pauses == [2, 4, 8, 16, 30, 30]
     assert state_and_reason(loop) == ("Failed", "PodConfigError")
     assert f"names {kind.name} named, which doesn't exist" in status(loop)["message"]
     loop.api.put(kube_object(kind, "named"))
-    assert await loop.turn() is None
+    assert await loop.reconcile() is None
     assert "PodConfigError" not in str(status(loop))
 
 
@@ -104,10 +104,10 @@ async def test_what_is_there_is_not_asked_for_again_at_each_look(loop: Loop) -> 
     await asleep(loop)
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": NAMES[0][1]}})
     for _ in range(5):
-        await loop.turn()
+        await loop.reconcile()
     assert gets(loop, CONFIG_MAP) == 1
     loop.pass_time(301)
-    await loop.turn()
+    await loop.reconcile()
     assert gets(loop, CONFIG_MAP) == 2
 
 
@@ -116,7 +116,7 @@ async def test_what_can_not_be_asked_for_is_no_trouble(loop: Loop) -> None:
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": NAMES[0][1]}})
     for answer in ((403, "cannot get resource"), (503, "not now"), None):
         loop.api.faults["get ConfigMap"] = answer
-        await loop.turn()
+        await loop.reconcile()
         assert condition(loop, "Stalled")["status"] == "False"
         loop.pass_time(301)
 
@@ -127,7 +127,7 @@ async def test_a_secret_is_looked_for_only_where_that_is_allowed(loop: Loop, all
     loop.api.may_get_secrets = allowed
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
     loop.api.put({**loop.api.get(LLM_DEPLOYMENT), "spec": {**loop.api.get(LLM_DEPLOYMENT)["spec"]}})
-    await loop.turn()
+    await loop.reconcile()
     assert condition(loop, "Ready")["reason"] in (told, "Updating")
     assert ("PodConfigError" in str(status(loop))) is allowed
     assert bool(gets(loop, SECRET)) is allowed
@@ -141,7 +141,7 @@ async def test_a_key_that_a_config_map_lacks_is_told_until_it_has_it(loop: Loop)
     await asleep(loop)
     loop.api.put(kube_object(CONFIG_MAP, "named", data={"a": "1"}, binaryData={"c": "AA=="}))
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"env": [with_key("APP_A", "a"), with_key("APP_B", "b")]}}})
-    assert await loop.turn() == 2
+    assert await loop.reconcile() == 2
     assert state_and_reason(loop) == ("Failed", "PodConfigError")
     assert (
         "spec.pod.env[APP_B] names the key b of ConfigMap named, which doesn't exist in it" in status(loop)["message"]
@@ -149,7 +149,7 @@ async def test_a_key_that_a_config_map_lacks_is_told_until_it_has_it(loop: Loop)
     assert gets(loop, CONFIG_MAP) == 1
     loop.api.change(CONFIG_MAP, {"data": {"b": ""}}, name="named")
     loop.pass_time(2)
-    assert await loop.turn() is None
+    assert await loop.reconcile() is None
     assert "PodConfigError" not in str(status(loop))
 
 
@@ -157,19 +157,19 @@ async def test_a_registry_s_secret_that_is_missing_is_a_remark_where_it_may_be_l
     await asleep(loop)
     loop.api.may_get_secrets = True
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"pod": {"imagePullSecrets": [{"name": "r"}]}}})
-    assert await loop.turn() == 300
+    assert await loop.reconcile() == 300
     assert any(each.startswith("SecretMissing: spec.pod.imagePullSecrets[r]") for each in status(loop)["plan"]["why"])
     assert condition(loop, "Stalled")["status"] == "False"
     loop.api.put(kube_object(SECRET, "r"))
     loop.pass_time(300)
-    assert await loop.turn() is None
+    assert await loop.reconcile() is None
     assert "SecretMissing" not in str(status(loop))
 
 
 async def test_what_is_applied_together_with_a_new_deployment_is_waited_for(loop: Loop) -> None:
     loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
     loop.api.change(LLM_DEPLOYMENT, {"metadata": {"creationTimestamp": "2026-11-21T09:59:59Z"}})
-    assert await loop.turn() == 2
+    assert await loop.reconcile() == 2
     assert "PodConfigError" not in str(status(loop))
 
 
@@ -178,7 +178,7 @@ async def test_a_replica_that_serves_goes_on_without_what_the_next_would_need(lo
     loop.api.put(made_by_kserve(1))
     loop.api.put(pod(is_ready=True))
     loop.api.remove(PERSISTENT_VOLUME_CLAIM, name="models")
-    await loop.turn()
+    await loop.reconcile()
     assert status(loop)["state"] == "Degraded"
     assert condition(loop, "Ready")["status"] == "True"
 
@@ -191,23 +191,23 @@ DOWN = kube_object(DEPLOYMENT, "kserve-controller-manager", "kserve", spec={"rep
 async def test_kserve_that_is_down_is_told_at_zero_and_that_it_is_back(loop: Loop) -> None:
     await asleep(loop)
     loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
-    await loop.turn()
+    await loop.reconcile()
     assert state_and_reason(loop) == ("Failed", "KServeDown")
     assert condition(loop, "Reconciling")["status"] == "True"
     loop.kserve = PlatformPart(namespace="kserve", controller={**DOWN, "status": {"readyReplicas": 1}})
     loop.api.writes()
     loop.kserve = None
-    await loop.turn()
+    await loop.reconcile()
     assert status(loop)["state"] == "Idle"
 
 
 async def test_an_outage_that_goes_on_writes_nothing(loop: Loop) -> None:
     await asleep(loop)
     loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
-    await loop.turn()
+    await loop.reconcile()
     loop.api.writes()
     for _ in range(5):
-        await loop.turn()
+        await loop.reconcile()
     assert loop.api.writes() == []
 
 
@@ -218,7 +218,7 @@ async def test_who_serves_writes_once_that_it_could_not_scale_and_tells_nobody(l
     await loop.settle()
     loop.kserve = PlatformPart(namespace="kserve", controller=DOWN)
     for _ in range(5):
-        await loop.turn()
+        await loop.reconcile()
     assert loop.api.writes() == ["apply-status LLMDeployment"]
     assert (status(loop)["state"], condition(loop, "Scaled")["reason"]) == ("Serving", "KServeDown")
 
@@ -228,7 +228,7 @@ async def test_a_keda_with_a_hole_is_among_the_remarks_of_the_plan(loop: Loop) -
     spec = {"replicas": 1, "template": template}
     old = kube_object(DEPLOYMENT, "keda-operator", "keda", spec=spec, status={"readyReplicas": 1})
     loop.keda = PlatformPart(namespace="keda", controller=old)
-    await loop.turn()
+    await loop.reconcile()
     assert any(each.startswith("KedaTooOld: KEDA 2.20.0") for each in status(loop)["plan"]["why"])
 
 

@@ -43,14 +43,14 @@ async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_read
 
     loop.api.change(DEPLOYMENT, {"status": {"replicas": 2, "updatedReplicas": 1}}, name=PREDICTOR)
     loop.api.put(unplaced())
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.writes() == ["apply InferenceService", "apply-status LLMDeployment", "create Event"]
     assert strategy(loop) == "Recreate"
     assert status(loop)["state"] == "Updating"
 
     loop.api.remove(POD, name="llama-predictor-1")
     loop.api.change(DEPLOYMENT, {"status": {"replicas": 1, "updatedReplicas": 1}}, name=PREDICTOR)
-    await loop.turn()
+    await loop.reconcile()
     assert strategy(loop) == "Recreate"
     assert "Unschedulable" not in str(status(loop)["conditions"])
 
@@ -59,7 +59,7 @@ async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_read
     await loop.settle()
     assert strategy(loop) == "RollingUpdate"
     assert status(loop)["state"] == "Serving"
-    await loop.turn()
+    await loop.reconcile()
     assert loop.api.requests == []
 
 
@@ -70,6 +70,6 @@ async def test_what_somebody_else_chose_in_between_is_put_right(loop: Loop) -> N
     await loop.settle()
     theirs = {"deploymentStrategy": {"type": "Recreate", "rollingUpdate": None}}
     loop.api.change(INFERENCE_SERVICE, {"spec": {"predictor": theirs}})
-    await loop.turn()
+    await loop.reconcile()
     assert strategy(loop) == "RollingUpdate"
     assert loop.api.get(LLM_DEPLOYMENT)["status"]["state"] == "Serving"

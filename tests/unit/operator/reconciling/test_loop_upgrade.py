@@ -35,7 +35,7 @@ async def older(loop: Loop) -> Loop:
     for name in (OLD, NEW):
         loop.api.put(kube_object(CLUSTER_SERVING_RUNTIME, name, spec=spec))
     older = upgraded(loop, "1", OLD)
-    await older.turn()
+    await older.reconcile()
     older.api.put(made_by_kserve(owner=older.api.get(INFERENCE_SERVICE)))
     await older.settle()
     return older
@@ -63,11 +63,11 @@ async def test_a_newer_version_leaves_the_inference_service_as_it_is(older: Loop
 
 async def test_it_tells_once_that_there_is_an_update_and_what_it_would_change(older: Loop) -> None:
     newer = upgraded(older)
-    await newer.turn()
+    await newer.reconcile()
     assert events(newer) == ["UpdateAvailable"]
     assert status(newer)["update"] == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
     newer.api.requests.clear()
-    await newer.turn()
+    await newer.reconcile()
     assert newer.api.requests == []
 
 
@@ -87,7 +87,7 @@ async def test_a_change_that_is_refused_takes_no_update_along_when_it_is_taken_b
     newer.api.faults["apply InferenceService"] = (403, "exceeded quota")
     newer.api.put(changed(before, generation=2, pod={"labels": {"team": "b"}}))
     with pytest.raises(RetryLaterError):
-        await newer.turn()
+        await newer.reconcile()
     assert status(newer)["made"]["version"] == "1"
     newer.api.faults.clear()
     newer.api.put(changed(before, generation=3))
@@ -100,7 +100,7 @@ async def test_a_profile_that_is_away_for_a_while_takes_nothing_of_the_plan_alon
     plan = {name: status(older)["plan"][name] for name in ("accelerator", "maxConcurrency")}
     profile = older.api.get(ACCELERATOR_PROFILE, namespace="", name="cpu")
     newer = upgraded(older)
-    newer.end(ACCELERATOR_PROFILE, namespace="", name="cpu")
+    newer.delete(ACCELERATOR_PROFILE, namespace="", name="cpu")
     await newer.settle()
     newer.api.put(profile)
     await newer.settle()
@@ -110,7 +110,7 @@ async def test_a_profile_that_is_away_for_a_while_takes_nothing_of_the_plan_alon
 async def test_an_inference_service_that_somebody_deletes_is_made_by_the_version_that_is_there(older: Loop) -> None:
     newer = upgraded(older)
     await newer.settle()
-    newer.end(INFERENCE_SERVICE)
+    newer.delete(INFERENCE_SERVICE)
     await newer.settle()
     assert runtime_of(newer) == NEW
 
@@ -127,13 +127,13 @@ async def test_going_back_to_the_older_version_changes_nothing_either(older: Loo
 async def test_all_else_follows_the_newer_version_at_once(older: Loop) -> None:
     newer = upgraded(older)
     newer.api.change(SERVICE, {"spec": {"ports": []}})
-    await newer.turn()
+    await newer.reconcile()
     assert newer.api.get(SERVICE)["spec"]["ports"]
 
 
 async def test_a_runtime_that_is_gone_is_told_and_the_model_goes_on(older: Loop) -> None:
     newer = upgraded(older)
-    newer.end(CLUSTER_SERVING_RUNTIME, namespace="", name=NEW)
+    newer.delete(CLUSTER_SERVING_RUNTIME, namespace="", name=NEW)
     before = newer.api.get(INFERENCE_SERVICE)
     await newer.settle()
     assert newer.api.get(INFERENCE_SERVICE) == before

@@ -147,11 +147,11 @@ async def test_a_watch_that_tells_of_a_write_before_its_answer_does_costs_no_loo
 async def test_a_write_whose_answer_was_lost_gives_the_same_port_in_the_end() -> None:
     loop = Loop()
     claim = made(loop)
-    loop.api.unheard = {"create ConfigMap"}
+    loop.api.unanswered = {"create ConfigMap"}
     with pytest.raises(Exception, match="connection reset"):
         await given(loop, claim)
     [port] = table(loop)
-    loop.api.unheard.clear()
+    loop.api.unanswered.clear()
     assert (await given(loop, claim)).port == int(port)
 
 
@@ -159,7 +159,7 @@ async def test_when_one_goes_nothing_is_written_and_its_line_leads_to_nobody_els
     loop = Loop()
     claim = made(loop)
     place = await given(loop, claim)
-    loop.end(LLM_DEPLOYMENT)
+    loop.delete(LLM_DEPLOYMENT)
     loop.api.writes()
     loop.ports.release(ModelKey("chat", "llama"))
     anew = made(loop)
@@ -252,7 +252,7 @@ async def test_a_line_that_somebody_has_changed_is_put_right() -> None:
 async def test_after_a_restore_with_other_uids_everybody_gets_another_port() -> None:
     loop = Loop()
     place = await given(loop, made(loop))
-    loop.end(LLM_DEPLOYMENT)
+    loop.delete(LLM_DEPLOYMENT)
     loop.ports.start_over()
     assert await given(loop, made(loop)) != place
 
@@ -305,9 +305,9 @@ async def test_whoever_waits_for_a_place_in_its_namespace_is_looked_at_when_ther
         with pytest.raises(ExhaustedError):
             await given(loop, made(loop, name))
     await given(loop, made(loop, "a", namespace="code"))
-    loop.end(LLM_DEPLOYMENT, namespace="code", name="a")
+    loop.delete(LLM_DEPLOYMENT, namespace="code", name="a")
     loop.ports.release(ModelKey("code", "a"))
-    assert loop.again == []
-    loop.end(LLM_DEPLOYMENT, name="a")
+    assert loop.requeued == []
+    loop.delete(LLM_DEPLOYMENT, name="a")
     loop.ports.release(ModelKey("chat", "a"))
-    assert loop.again == [(ModelKey("chat", "b"), 0.0)]  # one place, one that is looked at
+    assert loop.requeued == [(ModelKey("chat", "b"), 0.0)]  # one place, one that is looked at

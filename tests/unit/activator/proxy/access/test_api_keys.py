@@ -141,14 +141,14 @@ async def test_a_valid_key_reads_the_secret_once_in_a_while(neighbours: AccessAp
     for _ in range(50):
         await check(keys, ALICE)
         neighbours.clock.now += FRESH / 50
-    assert len(neighbours.asked) == 1
+    assert len(neighbours.requests) == 1
 
 
 async def test_wrong_keys_read_it_no_more_often_than_it_could_change(neighbours: AccessApi, keys: ApiKeys) -> None:
     for number in range(200):
         await check(keys, b"wrong-key-%d" % number, client=f"10.0.0.{number}")
         neighbours.clock.now += SURE / 100
-    assert len(neighbours.asked) == 2
+    assert len(neighbours.requests) == 2
 
 
 async def test_many_at_once_read_it_once(neighbours: AccessApi, keys: ApiKeys) -> None:
@@ -158,7 +158,7 @@ async def test_many_at_once_read_it_once(neighbours: AccessApi, keys: ApiKeys) -
     waiting[0].cancel()
     neighbours.answers.set()
     assert {each.owner for each in await asyncio.gather(*waiting[1:])} == {"alice"}
-    assert len(neighbours.asked) == 1
+    assert len(neighbours.requests) == 1
 
 
 # --- many Secrets, and large ones ------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ def test_a_flood_over_all_models_is_bounded_and_lets_nobody_in() -> None:
         keys = ApiKeys(neighbours.client, clock=now)
         flood = [check(keys, ALICE, place=SecretRef("chat", f"keys-{number}")) for number in range(READS_BURST * 4)]
         found = await asyncio.gather(*flood)
-        assert READS_BURST < len(neighbours.asked) <= READS_BURST + READS_PER_SECOND * WAIT
+        assert READS_BURST < len(neighbours.requests) <= READS_BURST + READS_PER_SECOND * WAIT
         assert {each.problem for each in found} == {SecretProblem.MISSING, SecretProblem.LATER}
 
     virtual_time.run(test())
@@ -190,7 +190,7 @@ def test_one_tenant_with_many_secrets_leaves_reads_to_others() -> None:
     async def test() -> None:
         honest = {f"chat/keys{number}": {"alice": ALICE} for number in range(50)}
         evil = {f"evil/keys{number}": {"mallory": BOB} for number in range(100)}
-        neighbours = AccessApi(secrets={"chat/keys": {"alice": ALICE}, **honest, **evil}, takes=0.02)
+        neighbours = AccessApi(secrets={"chat/keys": {"alice": ALICE}, **honest, **evil}, seconds_per_answer=0.02)
         keys = ApiKeys(neighbours.client, clock=now)
         assert (await check(keys, ALICE)).owner == "alice"
         attack = [asyncio.create_task(keeps_reading(keys, SecretRef("evil", f"keys{number}"))) for number in range(200)]
@@ -230,7 +230,7 @@ async def test_a_large_secret_is_not_read(neighbours: AccessApi, keys: ApiKeys) 
     for _ in range(3):
         assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.TOO_LARGE)
         neighbours.clock.now += SURE
-    assert len(neighbours.asked) == 1
+    assert len(neighbours.requests) == 1
     neighbours.secrets["chat/keys"] = {"alice": ALICE}
     neighbours.clock.now += FRESH
     assert (await check(keys, ALICE)).owner == "alice"
@@ -261,7 +261,7 @@ async def test_a_secret_that_may_not_be_read_says_nothing_of_keys(neighbours: Ac
     neighbours.hidden = {"chat/keys"}
     assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.UNREADABLE)
     await check(keys, BOB)
-    assert len(neighbours.asked) == 1
+    assert len(neighbours.requests) == 1
 
 
 async def test_a_right_that_is_given_counts_within_seconds(neighbours: AccessApi, keys: ApiKeys) -> None:
@@ -277,7 +277,7 @@ async def test_a_secret_that_is_made_counts_within_seconds(neighbours: AccessApi
     found = neighbours.secrets.pop("chat/keys")
     for _ in range(4):
         assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.MISSING)
-    assert len(neighbours.asked) == 1
+    assert len(neighbours.requests) == 1
     neighbours.secrets["chat/keys"] = found
     neighbours.clock.now += FRESH
     assert (await check(keys, ALICE)).owner == "alice"

@@ -86,10 +86,10 @@ async def test_an_answer_holds_for_a_moment_a_bad_one_too(neighbours: AccessApi,
     found = lookups(neighbours)
     for _ in range(3):
         await found.pods_at(address)
-    assert len(neighbours.asked) == 1
+    assert len(neighbours.requests) == 1
     neighbours.clock.now += FRESH
     await found.pods_at(address)
-    assert len(neighbours.asked) == 2
+    assert len(neighbours.requests) == 2
 
 
 async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: AccessApi) -> None:
@@ -102,15 +102,15 @@ async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: AccessAp
 
 async def test_a_pod_that_has_just_begun_is_looked_for_again_before_it_is_called_nobody(neighbours: AccessApi) -> None:
     patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
-    neighbours.then = lambda: neighbours.pod("10.0.0.7")
+    neighbours.after_pods = lambda: neighbours.pod("10.0.0.7")
     assert await names(patient, "10.0.0.7") == ["pod-1"]
-    assert len(neighbours.asked) == 2
+    assert len(neighbours.requests) == 2
 
 
 async def test_and_not_for_ever(neighbours: AccessApi) -> None:
     patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
     assert await names(patient, "10.0.0.7") == []
-    assert len(neighbours.asked) == 3
+    assert len(neighbours.requests) == 3
 
 
 async def test_many_who_ask_at_once_ask_once(neighbours: AccessApi) -> None:
@@ -121,7 +121,7 @@ async def test_many_who_ask_at_once_ask_once(neighbours: AccessApi) -> None:
     waiting[0].cancel()
     neighbours.answers.set()
     assert await asyncio.gather(*waiting[1:]) == [["pod-0"]] * 49
-    assert len(neighbours.asked) == 1
+    assert len(neighbours.requests) == 1
 
 
 async def test_without_an_answer_it_cannot_be_told(neighbours: AccessApi) -> None:
@@ -153,10 +153,10 @@ async def test_it_is_asked_no_more_often_for_that(neighbours: AccessApi) -> None
     neighbours.is_away = True
     neighbours.clock.now += FRESH
     await names(found, "10.0.0.1")
-    asked = len(neighbours.asked)
+    asked = len(neighbours.requests)
     for _ in range(5):
         await names(found, "10.0.0.1")
-    assert len(neighbours.asked) == asked
+    assert len(neighbours.requests) == asked
 
 
 # --- in some namespaces alone ----------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ async def test_where_namespaces_are_named_pods_are_looked_for_there_and_nowhere_
     found = in_chat_and_shop(neighbours)
     assert await names(found, "10.0.0.1") == ["pod-0"]
     assert await names(found, "10.0.0.2") == []
-    assert {path.partition("?")[0] for path in neighbours.asked} == {
+    assert {path.partition("?")[0] for path in neighbours.requests} == {
         "/api/v1/namespaces/chat/pods",
         "/api/v1/namespaces/shop/pods",
     }
@@ -196,7 +196,7 @@ async def test_while_the_api_server_is_away_it_can_not_be_told_there_either(neig
 class Crowd:
     """Pods that ask, once or steadily; the API server takes 20 ms for an answer."""
 
-    neighbours: AccessApi = field(default_factory=lambda: AccessApi(takes=0.02))
+    neighbours: AccessApi = field(default_factory=lambda: AccessApi(seconds_per_answer=0.02))
     counted: dict[str, Counter[bool]] = field(default_factory=dict)  # whether they were known, by their namespace
     waited: list[float] = field(default_factory=lambda: [0.0])
 
@@ -245,11 +245,11 @@ def test_two_hundred_pods_that_ask_all_the_time_are_always_known_and_do_not_wait
         pods = crowd.pods("shop", 200)
         await asyncio.gather(*(crowd.ask(each, whose="shop") for each in pods))
         crowd.waited.clear()
-        crowd.neighbours.asked.clear()
+        crowd.neighbours.requests.clear()
         await asyncio.gather(*(crowd.ask_steadily(each, whose="shop", every=1, seconds=30) for each in pods))
         assert crowd.counted["shop"][False] == 0
         assert max(crowd.waited) < 0.5
-        assert len(crowd.neighbours.asked) <= PER_SECOND * 31
+        assert len(crowd.neighbours.requests) <= PER_SECOND * 31
 
     crowd(test)
 
@@ -299,7 +299,7 @@ def test_a_flood_of_addresses_asks_a_bounded_number_of_times_and_does_not_wait_f
         flood = [f"10.200.{number // 256}.{number % 256}" for number in range(2000)]
         await asyncio.gather(*(crowd.ask(each, whose="evil") for each in flood))
         assert max(crowd.waited) <= WAIT + 0.1
-        assert len(crowd.neighbours.asked) <= BURST + PER_SECOND * WAIT
+        assert len(crowd.neighbours.requests) <= BURST + PER_SECOND * WAIT
 
     crowd(test)
 
