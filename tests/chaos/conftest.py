@@ -1,4 +1,4 @@
-"""What tests of faults begin with: an operator on its faulty path, and a fleet that is as it should be."""
+"""What tests of faults start from: an operator with a faulty proxy, and a fleet of models that has converged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def chance(pytestconfig: pytest.Config) -> random.Random:
 
 @pytest.fixture(scope="session")
 def node(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    """With parts that can be killed, and all that the operator needs but the image: models stay at zero."""
+    """A cluster whose parts can be killed, with all that the operator needs but an image: models stay at zero."""
     node = cluster.devcluster()
     kube = Kube(node.kubectl, node.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
     asyncio.run(installation.install(kube, NO_IMAGE))
@@ -44,7 +44,7 @@ def node(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Clust
 
 @pytest.fixture
 async def replica(node: Cluster, tmp_path: Path) -> AsyncIterator[Replica]:
-    """The only one, so it leads."""
+    """The only operator, so it leads."""
     async with replicas.replica(node.kubeconfig, tmp_path) as replica:
         yield replica
 
@@ -59,7 +59,7 @@ async def fleet(kube: Kube, replica: Replica, chance: random.Random) -> Fleet:
 
 @pytest.fixture
 async def gemma(operator_pods: Cluster, neighbour_kube: Kube, settings: Settings) -> AsyncIterator[Kube]:
-    """A namespace with the demo model's files, where all of Slipway runs as pods."""
+    """A namespace with the demo model's files, on a cluster where all of Slipway runs as pods."""
     weights = model.ensure_gguf(settings.cache, settings.steps)
     async with folder_claimed(neighbour_kube, GEMMA_CLAIM, weights):
         yield neighbour_kube

@@ -15,14 +15,14 @@ from support.programs.llamacpp_pod import LlamacppPod
 
 @pytest.fixture(scope="session")
 def gemma() -> Path:
-    """Gemma as GGUF, fetched once."""
+    """The demo model as GGUF, downloaded once."""
     cache = default_cache()
     return model.ensure_gguf(cache, Steps(cache)) / model.GGUF_FILE
 
 
 @pytest.fixture
 async def pod(tmp_path: Path) -> AsyncIterator[LlamacppPod]:
-    """One that isn't started yet."""
+    """A pod that isn't started yet."""
     async with aiohttp.ClientSession() as http:
         pod = LlamacppPod(tmp_path, http)
         yield pod

@@ -16,13 +16,13 @@ from support.builders.model_files import write_checkpoint
 from support.programs import vllm_environment
 from support.programs.vllm_pod import VllmPod
 
-LONG = 65536  # tokens: enough for an answer that takes minutes
+LONG = 65536  # tokens: enough for a response that takes minutes
 REQUIRED = "SLIPWAY_VLLM"
 
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """That of an environment with vLLM: without it, these tests are left out, unless SLIPWAY_VLLM=required."""
+    """The Python of an environment with vLLM; without one, these tests are skipped, unless SLIPWAY_VLLM=required."""
     cache = default_cache()
     try:
         return vllm_environment.ensure(cache, Steps(cache))
@@ -35,19 +35,19 @@ def python() -> Path:
 
 @pytest.fixture(scope="session")
 def gemma() -> Path:
-    """Gemma as vLLM reads it, converted once."""
+    """The demo model as vLLM reads it, converted once."""
     cache = default_cache()
     return model.ensure_hf(cache, Steps(cache))
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama with random weights that answers nonsense, quickly."""
+    """A Llama with random weights, which generates nonsense quickly."""
     return write_checkpoint(tmp_path_factory.mktemp("tiny"), max_position_embeddings=LONG)
 
 
 @pytest.fixture
 async def pod(tmp_path: Path, python: Path) -> AsyncIterator[VllmPod]:
-    """One that isn't started yet."""
+    """A pod that isn't started yet."""
     async with aiohttp.ClientSession() as http, VllmPod(tmp_path, http, python) as pod:
         yield pod

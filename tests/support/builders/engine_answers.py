@@ -1,7 +1,8 @@
-"""Answers as engines write them, with junk wherever a client or a model has a say, and what is to be learned of each.
+"""Responses as engines write them, with junk in every field that a client or a model can fill, and what the guard must
+read from each.
 
-Junk is JSON that looks like the engine's own words: names, values and objects that would change a verdict or a count,
-were they at their places.
+Junk is JSON that looks like the engine's own fields: names, values and objects that would change a verdict or a token
+count if they were in the right place.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _tokens(chance: random.Random) -> tuple[int, int]:
 
 
 def _write(chance: random.Random) -> Callable[[Any], str]:
-    """As vLLM, as Python, and as llama.cpp write it; with what doesn't matter in another order."""
+    """Returns a JSON writer like vLLM's, Python's or llama.cpp's, with the members in a random order."""
     compact, ascii_only = chance.random() < 0.7, chance.random() < 0.5
     separators = (",", ":") if compact else (", ", ": ")
     return lambda body: json.dumps(_shuffled(chance, body), separators=separators, ensure_ascii=ascii_only)

@@ -1,6 +1,6 @@
-"""LLMDeployments as Argo CD meets them, one for each thing that their health says, with the operator's own status.
+"""LLMDeployments as Argo CD sees them, one for each health message, with the status that the operator writes.
 
-`make generate` writes them to manifests/argocd/resource_customizations, as the testdata of its Lua.
+`make generate` writes them to manifests/argocd/resource_customizations, as the test data of its Lua scripts.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from slipway.operator.planning import Plan, Unplannable
 from support.builders.observed import NOW, condition, container, deployment, ended, pod, snapshot, unscheduled
 
 LONG_AGO = "0001-01-01T00:00:00Z"
-"""In place of the moment of a test, as the tests of Argo CD write it."""
+"""Replaces the timestamps of a test, as Argo CD's own tests do."""
 PLAN = Plan(
     profile="l4",
     gpus_per_replica=1,
@@ -49,23 +49,24 @@ FIT = Unplannable(Reason.NO_ACCELERATOR_FITS, "The model needs 140 GiB, and the 
 
 @dataclass(frozen=True)
 class HealthCase:
-    """`worlds`: one after the other, as the operator looked at them; the last one is how it is now."""
+    """An LLMDeployment, and the worlds that the operator observed one after the other; the last world is the
+    present."""
 
     worlds: tuple[Snapshot, ...] = ()
     generation: int = 1
-    observed_generation: int | None = None  # the same, unless told otherwise
+    observed_generation: int | None = None  # the same as `generation`, if None
     annotations: Mapping[str, str] = field(default_factory=dict)
     scaling: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     plan: Plan | Unplannable = PLAN
-    update: Mapping[str, Any] | None = None  # that a newer Slipway has for it
+    update: Mapping[str, Any] | None = None  # the update that a newer Slipway has for it
 
     def object(self) -> Object:
         thing, status = self._asked_for(), self._status()
         return thing if status is None else {**thing, "status": status}
 
     def after(self, annotation: str, value: str) -> Object:
-        """As an action leaves it: nobody has looked at it since."""
+        """Returns the object as an action of Argo CD leaves it: the operator has not reconciled it since."""
         thing = self.object()
         annotations = thing["metadata"].get("annotations") or {}
         return {**thing, "metadata": {**thing["metadata"], "annotations": {**annotations, annotation: value}}}
@@ -103,12 +104,12 @@ def later(seen: Snapshot, minutes: float) -> Snapshot:
 
 
 def held(*pods: Object, **more: Any) -> Snapshot:
-    """A world in which the activator holds requests while no replica is ready."""
+    """Returns a world in which the activator holds requests while no replica is ready."""
     return snapshot(*pods, activator_answers=True, **more)
 
 
 def fails() -> Object:
-    """In the words of process 1."""
+    """Returns a pod whose process 1 has reported a failure."""
     state = ended(json.dumps({"reason": "ModelNotFound", "message": GONE}))
     return pod(containerStatuses=[container(state=state, lastState=state, restartCount=1)])
 

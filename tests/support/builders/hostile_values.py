@@ -1,4 +1,4 @@
-"""Values that a tenant may write where a schema says no more than their type."""
+"""Values that a tenant may write where a schema restricts nothing but the type."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def integers() -> st.SearchStrategy[int]:
 
 
 def admitted_by(schema: Any) -> st.SearchStrategy[Any]:
-    """What has the types of an OpenAPI schema, whatever else it says of forms and bounds: old objects predate those."""
+    """Draws values with the types of an OpenAPI schema, ignoring its patterns and bounds: older objects predate
+    those."""
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
     match schema["type"]:
@@ -53,6 +54,6 @@ def admitted_by(schema: Any) -> st.SearchStrategy[Any]:
 
 
 def statuses() -> st.SearchStrategy[Any]:
-    """Of an LLMDeployment."""
+    """Draws statuses of an LLMDeployment."""
     version, *_ = crd.llmdeployment()["spec"]["versions"]
     return admitted_by(version["schema"]["openAPIV3Schema"]["properties"]["status"])

@@ -14,24 +14,25 @@ PREDICTOR = f"{NAME}-predictor"
 OURS = f"{OWNER_LABEL}={NAME}"
 CHILDREN = ("service", "networkpolicy", "inferenceservice")
 MADE = (*CHILDREN, "deployment")
-"""With the one that KServe makes."""
+"""The children, and the Deployment that KServe makes."""
 
 CLASS = "serving.kserve.io/autoscalerClass"
 OWN_ENGINE = "own"
-"""A ServingRuntime of the namespace, so that a test says what runs in the pods."""
+"""The engine's name of a ServingRuntime in the test's namespace, by which a test decides what runs in the pods."""
 
 READY_AT_ONCE = {"tcpSocket": {"host": "127.0.0.1", "port": 10248}, "periodSeconds": 1}
-"""The kubelet probes itself; without any probe, KServe adds one of a port on which these containers don't listen."""
+"""A probe of the kubelet's own port: without any probe, KServe adds one for a port on which these containers don't
+listen."""
 
 NEW_VERSION: Object = {"spec": {"pod": {"env": [{"name": "APP_A", "value": "1"}]}}}
-"""A change for which other pods are needed."""
+"""A change for which the pods must be replaced."""
 
 
 # --- objects ---------------------------------------------------------------------------------------------------------
 
 
 def at_zero(name: str = NAME, **spec: Any) -> Object:
-    """Nothing runs, and nobody asks: the cheapest there is. Nothing that it names needs to be there."""
+    """The cheapest model: no pod runs and no request arrives, so nothing that it names needs to exist."""
     base: Object = {
         "model": {"uri": "s3://models/llama"},
         "engine": {"name": "llamacpp"},
@@ -41,7 +42,7 @@ def at_zero(name: str = NAME, **spec: Any) -> Object:
 
 
 def on_own_engine(name: str = NAME, *, replicas: int = 1, uri: str = "pvc://weights/", **spec: Any) -> Object:
-    """As many replicas of whatever the runtime of the namespace runs; with the claim `weights`."""
+    """A model whose pods run what the namespace's own ServingRuntime says; it needs the claim `weights`."""
     base: Object = {
         "model": {"uri": uri},
         "engine": {"name": OWN_ENGINE},
@@ -52,7 +53,7 @@ def on_own_engine(name: str = NAME, *, replicas: int = 1, uri: str = "pvc://weig
 
 
 def own_runtime(pod: Mapping[str, Any] | None = None, *, name: str = OWN_ENGINE, **container: Any) -> Object:
-    """By default, its container is ready at once and does nothing."""
+    """A ServingRuntime of the namespace; by default, its container is ready immediately and does nothing."""
     engine = {
         "name": "kserve-container",
         "image": PAUSE,
@@ -76,17 +77,17 @@ PROFILE_SPEC: Object = {"vendor": "NVIDIA", "resource": {"name": "nvidia.com/gpu
 
 
 def llmdeployment(name: str = "model", spec: Object | None = None) -> Object:
-    """The smallest one that is right, with a spec laid over it."""
+    """The smallest valid LLMDeployment, with `spec` merged over it. All others are made by it."""
     return _of_kind("LLMDeployment", name, merged(MODEL_SPEC, spec or {}))
 
 
 def acceleratorprofile(name: str = "gpu", spec: Object | None = None) -> Object:
-    """The smallest one that is right, with a spec laid over it."""
+    """The smallest valid AcceleratorProfile, with `spec` merged over it."""
     return _of_kind("AcceleratorProfile", name, merged(PROFILE_SPEC, spec or {}))
 
 
 def merged(base: Object, change: Object) -> Object:
-    """As a merge patch does it: objects go into each other, null takes away, all else replaces what was."""
+    """Merges as a JSON merge patch does: objects are merged, null removes, and any other value replaces the old one."""
     result = dict(base)
     for key, value in change.items():
         if value is None:
@@ -103,7 +104,7 @@ def _of_kind(kind: str, name: str, spec: Object) -> Object:
 
 
 def gemma(*, min_replicas: int, **spec: Any) -> Object:
-    """The demo model, from the claim `gemma`."""
+    """The demo model, from the claim `gemma`. Each member of `spec` replaces the one here entirely."""
     own: Object = {
         "model": {"uri": "pvc://gemma/"},
         "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
@@ -117,7 +118,7 @@ GEMMA_CLAIM = "gemma"
 
 
 def sleeping_model(name: str, *, at_once: int = 4, **spec: Any) -> Object:
-    """Made for machines that have other things to do: one thread, and much patience."""
+    """The demo model, with limits for busy machines: one CPU, and requests that are held for up to 20 minutes."""
     base: Object = {
         "model": {"uri": f"pvc://{GEMMA_CLAIM}/"},
         "engine": {"name": "llamacpp", "contextLength": 512, "maxConcurrency": at_once},
@@ -128,7 +129,7 @@ def sleeping_model(name: str, *, at_once: int = 4, **spec: Any) -> Object:
 
 
 def fleet_model(name: str, **spec: Any) -> Object:
-    """Nothing of it ever starts, so the files of its model need not be there."""
+    """A model at zero with small limits; its weights need not exist. Each member of `spec` replaces the one here."""
     own: Object = {
         "model": {"uri": "s3://models/llama"},
         "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},

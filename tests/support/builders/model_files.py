@@ -1,4 +1,4 @@
-"""Writes small models in the formats that engines read, byte by byte, so that tests can break each."""
+"""Writes small models in the formats that engines read, byte by byte, so that tests can damage any part."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LLAMA_GGUF: dict[str, Any] = {
 
 
 def llama_gguf_shapes() -> Shapes:
-    """A tiny Llama's tensors by llama.cpp's names; the innermost dimension first, as GGUF has them."""
+    """Returns the tensors of a tiny Llama by llama.cpp's names; the innermost dimension first, as in GGUF."""
     layer = {
         "attn_norm": (HIDDEN,),
         "attn_q": (HIDDEN, HIDDEN),
@@ -73,7 +73,7 @@ def write_gguf(
     version: int = 3,
     tensor_type: int = F32,
 ) -> Path:
-    """A tiny Llama with random weights, or what is given in its stead."""
+    """Writes a tiny Llama with random weights, or with the metadata and shapes that are given."""
     metadata = LLAMA_GGUF if metadata is None else metadata
     shapes = llama_gguf_shapes() if shapes is None else shapes
     header, weights = b"", b""
@@ -89,7 +89,7 @@ def write_gguf(
 
 
 def write_gguf_parts(folder: Path, count: int, stem: str = "tiny") -> list[Path]:
-    """The same Llama in several files, as llama.cpp splits large ones."""
+    """Writes the same Llama in several files, as llama.cpp splits large models."""
     shapes = llama_gguf_shapes()
     split = {"split.count": (UINT16, count), "split.tensors.count": (INT32, len(shapes))}
     names = [*shapes]
@@ -106,7 +106,7 @@ def _text(text: str) -> bytes:
 
 
 def _typed(value: Any) -> bytes:
-    """A value with its type before it; (type, number) where the type of a number matters."""
+    """Encodes a value after its type; (type, number) where the type of a number matters."""
     match value:
         case (kind, number) if isinstance(value, tuple):
             return struct.pack("<I", kind) + struct.pack({UINT16: "<H", INT32: "<i", UINT64: "<Q"}[kind], number)
@@ -150,7 +150,7 @@ SIZES = {"F32": 4, "BF16": 2, "F16": 2, "F8_E4M3": 1, "I32": 4, "I8": 1, "U8": 1
 
 
 def llama_checkpoint_shapes() -> Shapes:
-    """A tiny Llama's tensors by their names on the hub."""
+    """Returns the tensors of a tiny Llama by their names on the Hugging Face hub."""
     layer = {
         "input_layernorm": (HIDDEN,),
         "self_attn.q_proj": (HIDDEN, HIDDEN),
@@ -185,7 +185,8 @@ def write_safetensors(path: Path, shapes: Shapes, dtype: str = "F32") -> Path:
 
 
 def write_checkpoint(folder: Path, *, parts: int = 1, dtype: str = "F32", **config: Any) -> Path:
-    """A folder as on the hub: config, weights in one file or several, tokenizer. An entry of None leaves it out."""
+    """Writes a folder as on the hub: config, weights in one file or several, tokenizer. A config value of None is left
+    out."""
     folder.mkdir(parents=True, exist_ok=True)
     told = {key: value for key, value in (LLAMA_CONFIG | config).items() if value is not None}
     (folder / "config.json").write_text(json.dumps(told))
@@ -203,7 +204,7 @@ def write_checkpoint(folder: Path, *, parts: int = 1, dtype: str = "F32", **conf
 
 
 def write_tokenizer(folder: Path, *, context: int = CONTEXT) -> None:
-    """One token for each byte."""
+    """Writes a tokenizer with one token for each byte."""
     vocabulary = {letter: number for number, letter in enumerate(_byte_letters())}
     model = {"type": "BPE", "vocab": vocabulary, "merges": []}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
@@ -224,18 +225,18 @@ def write_adapter(folder: Path, *, rank: int = 8) -> Path:
 
 
 def cut(path: Path, *, to: float) -> None:
-    """Keeps only the beginning of a file, that part of it."""
+    """Truncates a file to this fraction of its size."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * to)])
 
 
 def write_lfs_pointer(path: Path) -> None:
-    """What `git clone` leaves of a large file where Git LFS isn't installed."""
+    """Writes what `git clone` leaves of a large file where Git LFS isn't installed."""
     path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 16060522904\n")
 
 
 def _byte_letters() -> list[str]:
-    """The letters by which byte-level tokenizers write the 256 bytes."""
+    """Returns the letters by which byte-level tokenizers represent the 256 bytes."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [number for number in range(256) if number not in printable]
     letters = {number: chr(number) for number in printable} | {n: chr(256 + at) for at, n in enumerate(others)}

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that tests make, as small as they can be."""
+"""The Kubernetes objects that tests create, as small as possible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PAUSE = "localhost/pause:1"
 
 
 def pod(name: str, image: str, command: list[str], *, labels: dict[str, str] | None = None, **spec: Any) -> Object:
-    """A pod that runs a command once and leaves at once when it is told to."""
+    """A pod that runs a command once, and exits immediately when it is told to."""
     container: Object = {"name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": command}
     container.update(spec.pop("container", {}))
     return {
@@ -31,7 +31,7 @@ def pod(name: str, image: str, command: list[str], *, labels: dict[str, str] | N
 
 
 def python(program: str) -> list[str]:
-    """The command that runs a program of Python."""
+    """Returns the command that runs a Python program."""
     return ["python3", "-c", program]
 
 
@@ -48,7 +48,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
 """
 )
-"""Answers on port 8080 with the name of its pod."""
+"""Responds on port 8080 with the name of its pod."""
 
 
 def web_server(name: str, image: str, *, labels: dict[str, str]) -> Object:
@@ -82,7 +82,7 @@ def service(name: str, *, selector: dict[str, str], port: int = 80, target_port:
 
 
 def serving_runtime(image: str) -> Object:
-    """How KServe is to serve a GGUF model: with this repo's image of llama.cpp."""
+    """A ServingRuntime for GGUF models, with this repository's image of llama.cpp."""
     container = {
         "name": "kserve-container",
         "image": image,
@@ -101,7 +101,7 @@ def serving_runtime(image: str) -> Object:
 
 
 def inference_service(name: str, *, autoscaler_class: str = "external", **predictor: Any) -> Object:
-    """Serves the volume `gemma` by the runtime above, inside of the cluster only."""
+    """An InferenceService for the claim `gemma` and the runtime `llamacpp`, reachable inside the cluster only."""
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
         "kind": "InferenceService",
@@ -131,7 +131,8 @@ def inference_service(name: str, *, autoscaler_class: str = "external", **predic
 def scaled_object(
     name: str, *, target: str, scaler_address: str, max_replicas: int, polling_interval: int = 5
 ) -> Object:
-    """A Deployment from zero to so many, by an external scaler that pushes; back to zero as soon as it says so."""
+    """Scales a Deployment between zero and `max_replicas` by an external push scaler; it scales down without a
+    cooldown."""
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -148,7 +149,7 @@ def scaled_object(
 
 
 def definition(kind: Kind) -> Object:
-    """A kind whose objects may say anything."""
+    """A CustomResourceDefinition whose objects may have any fields."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

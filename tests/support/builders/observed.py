@@ -1,4 +1,5 @@
-"""Small Kubernetes objects for the tests of what is read off them: only what is said differs from a healthy start."""
+"""Small Kubernetes objects for tests of what the operator reads from them; each differs from a healthy start in one
+respect only."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ ENGINE = "kserve-container"
 
 
 def pod(name: str = "model-1", *, ready: bool = False, **status: Any) -> Object:
-    """A pod on the node `gpu-1`; when it isn't ready, it is loading."""
+    """A pod on the node `gpu-1`; it is loading unless it is ready."""
     conditions = [
         condition("PodScheduled", True, SCHEDULED),
         condition("Ready", ready, READY if ready else SCHEDULED),
@@ -75,7 +76,7 @@ def event(about: Object, reason: str, message: str, *, at: str = PULLED, kind: s
 
 
 def deployment(replicas: int, *, pods: int | None = None, updated: int | None = None, **status: Any) -> Object:
-    """KServe's, with so many pods, of which so many are of the newest version."""
+    """KServe's Deployment, with this many pods, `updated` of them of the newest version."""
     there = replicas if pods is None else pods
     counts = {"replicas": there, "updatedReplicas": there if updated is None else updated}
     return {

@@ -33,7 +33,7 @@ def world_of(everything: list[Object], *, now: datetime) -> Snapshot:
 
 
 def save(world: Snapshot, path: Path) -> None:
-    """As JSON, one object a line, without what nobody reads."""
+    """Writes a world as JSON, one object per line, without the fields that no code reads."""
     things = [world.inference_service, *world.deployments, *world.replica_sets, *world.pods, *_telling(world)]
     nodes = [node for node in (world.nodes or {}).values() if _runs_something(node, world)]
     lines = ",\n".join(json.dumps(_slim(thing), sort_keys=True) for thing in [*things, *nodes] if thing)
@@ -46,7 +46,7 @@ def load(path: Path) -> Snapshot:
 
 
 def _telling(world: Snapshot) -> list[Object]:
-    """Events that the diagnosis could read; of those that differ in a made-up name alone, one."""
+    """Returns the events that the diagnosis could read; of events that differ only in generated names, one."""
     told = {(event["involvedObject"]["uid"], event["reason"], event["message"][:30]): event for event in world.events}
     return [event for event in told.values() if event["involvedObject"]["kind"] == "Pod"]
 

@@ -1,4 +1,4 @@
-"""Small worlds for unit tests: a spec, profiles, runtimes, as little of each as it takes."""
+"""Inputs and outputs of rendering for unit tests: a spec, profiles, runtimes, each as small as possible."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ GPU_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedul
 
 
 def profile(name: str, **spec: Any) -> AcceleratorProfile:
-    """An NVIDIA GPU of which a node has two, unless told otherwise."""
+    """An NVIDIA GPU, two per node by default."""
     gpu = {
         "vendor": "NVIDIA",
         "resource": {"name": "nvidia.com/gpu"},
@@ -59,7 +59,7 @@ def on_h100(**spec: Any) -> LLMDeployment:
 
 
 def runtime(name: str, **container: Any) -> Object:
-    """One of a release, if it is called like one."""
+    """A ServingRuntime; it counts as one of Slipway's release if its name starts with `slipway-`."""
     return {
         "metadata": {"name": name, "labels": {RUNTIME_LABEL: name} if name.startswith("slipway-") else {}},
         "spec": {
@@ -165,5 +165,5 @@ def arguments(wanted: LLMDeployment, **world: Any) -> list[str]:
 
 
 def shipped_profiles() -> list[AcceleratorProfile]:
-    """Those that come with Slipway."""
+    """Returns the profiles that Slipway's chart installs."""
     return [AcceleratorProfile.model_validate(thing) for thing in documents(ACCELERATORS)]

@@ -22,7 +22,7 @@ def llm(**spec: Any) -> Object:
 
 
 def made_by_kserve(replicas: int = 0, *, owner: Object | None = None, **status: Any) -> Object:
-    """For the InferenceService `owner`."""
+    """The Deployment that KServe makes for the InferenceService `owner`."""
     owners = [{"uid": owner["metadata"]["uid"]}] if owner else []
     return kube_object(
         DEPLOYMENT,

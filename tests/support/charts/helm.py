@@ -21,23 +21,24 @@ from support.repository import CHARTS
 
 KUBERNETES = "1.34.4"
 RUNTIMES = "slipway-runtimes"
-"""The ConfigMap of the ClusterServingRuntimes that the operator makes."""
+"""The ConfigMap with the ClusterServingRuntimes that the operator creates."""
 
 
 def name_of(thing: Object) -> str:
-    """Runtimes by that of their engine: after it comes what differs from release to release."""
+    """Returns the name of an object; of a runtime, the name of its engine: the rest of its name differs by release."""
     labels = thing["metadata"].get("labels") or {}
     return str(labels.get(RUNTIME_LABEL) or thing["metadata"]["name"])
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
-    """What helm says."""
+    """helm refused to render; the message is its own."""
 
 
 def rendered(
     chart: str | Path, values: Mapping[str, Any] | None = None, *, namespace: str = SLIPWAY_NAMESPACE, **options: str
 ) -> list[Object]:
-    """With what the operator makes of it. `options` of helm, each with its value."""
+    """Returns the rendered objects, and the runtimes that the operator creates from them. `options` are flags of
+    helm."""
     return [*with_runtimes(manifests_of(chart, values, namespace=namespace, **options))]
 
 
@@ -58,13 +59,13 @@ def with_runtimes(things: Iterable[Object]) -> Iterator[Object]:
 def text(
     chart: str | Path, values: Mapping[str, Any] | None = None, *, namespace: str = SLIPWAY_NAMESPACE, **options: str
 ) -> str:
-    """Refused: helm doesn't render it."""
+    """Returns what helm renders; raises Refused if helm doesn't."""
     given = tuple(f"--{name.replace('_', '-')}={value}" for name, value in sorted(options.items()))
     return _template(CHARTS / chart, json.dumps(values or {}), namespace, given)
 
 
 def notes(values: Mapping[str, Any] | None = None, **options: str) -> str:
-    """What a person is told after an install of `slipway`."""
+    """Returns what helm prints after an install of `slipway`."""
     shown = '{apiVersion: v1, kind: Notes, metadata: {name: notes}, text: {{ include "slipway.notes" . | toJson }}}'
     things = rendered("slipway", {**(values or {}), "extraObjects": [shown]}, **options)
     [told] = [str(thing["text"]) for thing in things if thing["kind"] == "Notes"]
@@ -78,7 +79,7 @@ def _template(chart: Path, values: str, namespace: str, options: tuple[str, ...]
 
 
 def run(*arguments: str | Path, stdin: str = "") -> str:
-    """What helm says; Refused if it doesn't do it."""
+    """Returns what helm prints; raises Refused if it fails."""
     done = subprocess.run([helm(), *arguments], input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Refused(done.stderr or done.stdout)
@@ -96,6 +97,6 @@ def kubeconform() -> Path:
 
 
 def _built(program: str) -> Path:
-    """The first time, this takes minutes."""
+    """Builds the program the first time, which takes minutes."""
     found = default_cache()
     return ensure_built(program, found, Steps(found)).binary(program)

@@ -1,7 +1,7 @@
 """JSON Schemas of kinds, from what an API server publishes under /openapi/v3: to check manifests without a cluster.
 
-They are strict: a field that the API server doesn't know is wrong. What only explains, and what the API server checks
-by rules of its own, is left out.
+They are strict: a field that the API server doesn't know is an error. Descriptions are left out, and so are the rules
+that only the API server can check.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ class GroupVersionKind(NamedTuple):
 
     @property
     def document(self) -> str:
-        """The path of the document that tells of it."""
+        """The path of the OpenAPI document that describes it."""
         return f"/openapi/v3/apis/{self.group}/{self.version}" if self.group else f"/openapi/v3/api/{self.version}"
 
     @property
     def file(self) -> str:
-        """As kubeconform finds it by `{{ .Group }}_{{ .ResourceKind }}_{{ .ResourceAPIVersion }}.json`."""
+        """The file name by which kubeconform finds it: `{{ .Group }}_{{ .ResourceKind }}_{{ .ResourceAPIVersion
+        }}.json`."""
         return f"{self.group or self.version}_{self.kind.lower()}_{self.version}.json"
 
 
@@ -39,7 +40,7 @@ def kind_of(thing: dict[str, Any]) -> GroupVersionKind:
 
 
 def schema_of(wanted: GroupVersionKind, document: Schema) -> Schema:
-    """With all that it refers to."""
+    """Returns the schema of a kind, with all schemas that it refers to."""
     schemas: Schema = document["components"]["schemas"]
     name = next(name for name, schema in schemas.items() if wanted in _told(schema))
     needed = dict.fromkeys([name])

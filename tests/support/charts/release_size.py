@@ -1,4 +1,4 @@
-"""What helm keeps of a release in a Secret, and the room that there is."""
+"""The size of the Secret in which helm stores a release, and its limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = 1 << 20
 
 
 def secret_size(chart: str | Path, values: dict[str, object]) -> int:
-    """Bytes in the Secret: as helm does it, all files of the chart, the values and what was rendered, packed."""
+    """Returns the bytes of the Secret: like helm, it packs the chart's files, the values and the rendered objects."""
     folder = CHARTS / chart
     release = {"name": folder.name, "chart": packed(folder), "config": values, "manifest": text(folder, values)}
     return len(base64.b64encode(gzip.compress(json.dumps(release).encode(), compresslevel=9)))

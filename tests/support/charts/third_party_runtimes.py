@@ -1,4 +1,4 @@
-"""The ClusterServingRuntimes of others' engines that the chart can bring, by the engines' names."""
+"""The ClusterServingRuntimes of third-party engines that the chart can install, by the engines' names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_of_others(runtime: Object) -> bool:
 
 
 def name_of(runtime: Object) -> str:
-    """As the chart's values and the tests call its engine."""
+    """Returns the engine's name, as in the chart's values and in tests."""
     return str(runtime["metadata"]["name"]).removeprefix("slipway-")
 
 

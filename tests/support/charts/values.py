@@ -1,6 +1,6 @@
-"""Values of the chart `slipway` by which every branch of its templates is taken, and the schemas of what they make.
+"""Values of the chart `slipway` that cover every branch of its templates, and the schemas of the rendered objects.
 
-The schemas are recorded from a devcluster by `tests/cluster/test_schemas.py`.
+`tests/cluster/test_schemas.py` records the schemas from a devcluster.
 """
 
 from __future__ import annotations
@@ -83,14 +83,14 @@ BRANCHES: dict[str, Object] = {
 
 
 def nested(path: str, value: Any) -> dict[str, Any]:
-    """A map of maps, by its keys between dots."""
+    """Returns nested maps for a path of keys with dots."""
     for key in reversed(path.split(".")):
         value = {key: value}
     return value  # type: ignore[no-any-return]
 
 
 def kinds() -> set[GroupVersionKind]:
-    """All that the charts make, and whose schemas are recorded."""
+    """Returns all kinds that the charts render and whose schemas are recorded."""
     things = [
         *rendered("slipway-crds"),
         *(thing for values in BRANCHES.values() for thing in rendered("slipway", values)),

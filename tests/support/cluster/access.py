@@ -1,4 +1,4 @@
-"""How a test reaches the Services of a cluster: over sockets in the node's network, or through the API server."""
+"""How a test reaches the Services of a cluster: through sockets in the node's network, or through the API server."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ TIMEOUT = aiohttp.ClientTimeout(total=120, connect=10)
 
 
 class ServiceAccess(Protocol):
-    """`session` makes the requests, each over a connection of its own; `url` says where they go."""
+    """Makes HTTP sessions, each request over a new connection, and knows the URLs of Services."""
 
     def session(self) -> AbstractAsyncContextManager[aiohttp.ClientSession]: ...
 
     async def url(self, service: str, port: int = 80) -> str:
-        """Where a Service of the namespace answers; paths are appended to it."""
+        """Returns the URL of a Service of the namespace; paths are appended to it."""
         ...
 
 
 @dataclass(frozen=True)
 class FromTheNode:
-    """As a process of the node itself: through kube-proxy, and nothing else in between."""
+    """As a process on the node: through kube-proxy and nothing else."""
 
     kube: Kube
     entered: Callable[[], AbstractContextManager[object]]
 
     @asynccontextmanager
     async def session(self, *, source: str = "") -> AsyncGenerator[aiohttp.ClientSession]:
-        """`source`: one of the node's addresses, in place of the one that the kernel would take."""
+        """`source`: an address of the node to send from, instead of the one that the kernel would choose."""
         own = (source, 0) if source else None
         connector = aiohttp.TCPConnector(socket_factory=self._socket, local_addr=own, limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
@@ -53,7 +53,7 @@ class FromTheNode:
 
 @dataclass(frozen=True)
 class ThroughTheApiServer:
-    """Anywhere that kubectl reaches the API server: it passes requests on to the pods of a Service."""
+    """From anywhere that kubectl reaches the API server, which forwards requests to the pods of a Service."""
 
     kube: Kube
     proxy: str
@@ -70,7 +70,7 @@ class ThroughTheApiServer:
 
 @asynccontextmanager
 async def kubectl_proxy(kube: Kube) -> AsyncGenerator[str]:
-    """The API server on a free port of this machine, with kubectl's own authentication."""
+    """Serves the API server on a free port of this machine, with kubectl's credentials; yields its URL."""
     process = await asyncio.create_subprocess_exec(
         *kube.command("proxy", "--port=0"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

@@ -1,4 +1,4 @@
-"""The types of Slipway in a cluster: installed, asked what they say to an object, and objects of them, good and bad."""
+"""What the API server would say to an object of Slipway's kinds: its validation errors and warnings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LLMDEPLOYMENTS = "/apis/slipway.dev/v1alpha1/namespaces/default/llmdeployments"
 
 # --- a cluster that knows the types ----------------------------------------------------------------------------------
 
-# What the API server says around the sentence of a rule, and what some values look like to it.
+# Text that the API server adds around the sentence of a rule, and the form of some values in it.
 _STRICT = re.compile(r"^.*?strict decoding error: ")
 _VALUE = re.compile(r'Invalid value: ("[^"]*"|null|-?\d+): ')
 _UNCHECKED = "some validation rules were not checked"
@@ -30,7 +30,7 @@ _UNCHECKED = "some validation rules were not checked"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API server would do with an object."""
+    """The API server's answer to a dry run."""
 
     body: Object
     warnings: list[str]
@@ -41,7 +41,7 @@ class Answer:
 
     @property
     def sentences(self) -> str:
-        """Why it refuses: one line for each field, without what Kubernetes says around it."""
+        """The reasons for a refusal: one line per field, without the text that Kubernetes adds."""
         causes = self.body.get("details", {}).get("causes", [])
         fields = [f"{cause['field']}: " if "field" in cause else "" for cause in causes]
         lines = [field + cause["message"] for field, cause in zip(fields, causes, strict=True)] or [
@@ -52,7 +52,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class ApiServer:
-    """Asked over HTTP what it would do with an object; a kubectl for each of many questions would take its time."""
+    """Sends dry runs over HTTP: one kubectl process for each of many requests would take too long."""
 
     url: str
 
@@ -81,7 +81,8 @@ def api_server(kube: Kube) -> Iterator[ApiServer]:
 
 
 async def policies_in_force(kube: Kube, server: ApiServer) -> None:
-    """Waits until what was written of policies counts: it does so in order, so that one more is written, and seen."""
+    """Waits until all policies written so far take effect: they do so in order, so it writes one more and waits for
+    that."""
     name = f"last-{secrets.token_hex(4)}"
     await kube.apply(*_policy_against(name))
     try:
@@ -94,7 +95,7 @@ async def policies_in_force(kube: Kube, server: ApiServer) -> None:
 
 
 def _policy_against(name: str) -> list[Object]:
-    """A policy that warns of a deployment of its own name."""
+    """A policy that warns about an LLMDeployment of its own name."""
     api = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": name}}
     rule = {"apiGroups": ["slipway.dev"], "apiVersions": ["*"], "resources": ["llmdeployments"], "operations": ["*"]}
     policy = {

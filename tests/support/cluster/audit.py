@@ -1,4 +1,4 @@
-"""What the API server noted of the operator's requests, against what its roles allow."""
+"""The operator's requests as the API server's audit log has them, to compare with what its roles allow."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from support.builders.objects import Object
 
 CREATED, FORBIDDEN = 201, 403
 NO_MATTER_OF_RIGHTS = (
-    "because it is being terminated",  # a namespace, in which nobody may create anything
+    "because it is being terminated",  # a namespace in which nothing may be created any more
     NOT_YET_KNOWN,
 )
 
 
 class Right(NamedTuple):
-    """A verb on a kind of resource; a subresource follows a slash, as in roles."""
+    """A verb on a resource; a subresource follows a slash, as in roles."""
 
     verb: str
     group: str
@@ -32,13 +32,13 @@ class Right(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """One request, as it was answered."""
+    """One request and its result."""
 
     right: Right
     name: str
     code: int
     message: str = ""
-    at: str = ""  # when it came, in a form that sorts
+    at: str = ""  # when it arrived, as a string that sorts by time
 
     @property
     def was_refused(self) -> bool:
@@ -46,14 +46,15 @@ class Request:
 
     @property
     def used(self) -> set[Right]:
-        """Server-side apply is a patch, for which the right to create is asked as well where nothing was."""
+        """The rights that it needed: a server-side apply is a patch, and needs the right to create if the object is
+        new."""
         created = self.right.verb == "patch" and self.code == CREATED
         return {self.right} | ({self.right._replace(verb="create")} if created else set())
 
 
 def requests(log: Path, account: str) -> list[Request]:
-    """Those of the service account for resources; anybody may ask which kinds there are."""
-    begun_before = sorted(log.parent.glob(f"{log.stem}-*{log.suffix}"))  # when one was full, another was begun
+    """Returns the service account's requests for resources; listing the API's kinds needs no right."""
+    begun_before = sorted(log.parent.glob(f"{log.stem}-*{log.suffix}"))  # full logs, which the API server has renamed
     files = [each for each in (*begun_before, log) if each.exists()]
     lines = [line for each in files for line in each.read_text().splitlines()]
     events = [json.loads(line) for line in lines if line.endswith("}")]
@@ -66,7 +67,7 @@ def used(seen: Iterable[Request]) -> set[Right]:
 
 
 def granted(roles: Iterable[Object]) -> set[Right]:
-    """The rights of Roles and ClusterRoles, one by one."""
+    """Returns the rights of Roles and ClusterRoles, one by one."""
     return {
         Right(verb, group, resource)
         for role in roles

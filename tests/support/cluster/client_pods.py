@@ -1,4 +1,4 @@
-"""Pods that ask a model once: who they are to the activator is where they run, and what labels they have."""
+"""Pods that send one request to a model: the activator identifies them by their namespace and labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.cluster.kube import Kube
 from support.cluster.pods import run_to_end
 
 NOT_ANSWERED = 0
-"""Within 3 s: the request is held."""
+"""No response within 3 s: the request is held."""
 UNREACHABLE = -1
 
 _ASK = """
@@ -41,7 +41,7 @@ async def request_from_pod(
     labels: dict[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    """The status that a pod of the namespace is answered, and the code of an error."""
+    """Sends a request from a pod of the namespace; returns the status, and the code of an error."""
     method, path = line.split(" ")
     program = _ASK.format(
         method=method, url=url + path, headers={"Content-Type": "application/json", **(headers or {})}

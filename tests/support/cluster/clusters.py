@@ -1,4 +1,4 @@
-"""The three kinds of cluster that tests run on, and what each can give to a test."""
+"""The three kinds of cluster that tests can run on, and what each of them provides."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEEDED_DEFINITIONS = {"inferenceservices.serving.kserve.io": "KServe", "scaledob
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line of pytest says about clusters."""
+    """The cluster options of pytest's command line."""
 
     kind: str
     name: str
@@ -44,7 +44,7 @@ class Settings:
 
 
 class AnyCluster(Protocol):
-    """A cluster with KServe and KEDA. What one kind can't give skips the test that asks for it, with the reason."""
+    """A cluster with KServe and KEDA. A test that needs what this kind doesn't provide is skipped, with the reason."""
 
     @property
     def kubectl(self) -> Path: ...
@@ -55,31 +55,31 @@ class AnyCluster(Protocol):
     def access(self, kube: Kube) -> AbstractAsyncContextManager[ServiceAccess]: ...
 
     def tester(self) -> ReachableServer:
-        """The test process as pods reach it."""
+        """Returns the test process as a server that pods can reach."""
         ...
 
     def devcluster(self) -> Cluster:
-        """The parts of the node, to stop and start them."""
+        """Returns the node's programs, to stop and start them."""
         ...
 
     def python_image(self) -> str:
-        """The name of an image with a Python in it."""
+        """Returns the name of an image with Python."""
         ...
 
     def llamacpp_image(self) -> str:
-        """The name of the image of runtime-image/llamacpp.Containerfile."""
+        """Returns the name of the image of runtime-image/llamacpp.Containerfile."""
         ...
 
     def vllm_cpu_image(self) -> str:
-        """The name of the image of runtime-image/vllm-cpu.Containerfile."""
+        """Returns the name of the image of runtime-image/vllm-cpu.Containerfile."""
         ...
 
     def model_folder(self) -> Path:
-        """The folder on the node that holds the demo model."""
+        """Returns the folder of the demo model on the node."""
         ...
 
     def checkpoint_folder(self) -> Path:
-        """The same model as a checkpoint, which vLLM reads."""
+        """Returns the folder of the same model as a checkpoint, which vLLM reads."""
         ...
 
 
@@ -171,7 +171,7 @@ class ExistingCluster:
 
 @dataclass(frozen=True)
 class KindCluster(ExistingCluster):
-    """A cluster that kind has made; this repo's images are built by Docker and loaded into it."""
+    """A cluster made by kind; Docker builds this repository's images, and kind loads them."""
 
     kind: Any
 
@@ -190,21 +190,21 @@ class KindCluster(ExistingCluster):
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One more devcluster, and the machine as it was without it."""
+    """A second devcluster, and the state of the machine before it was started."""
 
     cluster: Cluster
     host_before: Host
 
 
 def own_devcluster(cluster: AnyCluster, settings: Settings) -> Cluster:
-    """A devcluster that nobody else uses, beside that of the session; it is not up yet."""
-    cluster.devcluster()  # skips the test where there are none
+    """Returns a devcluster for this caller alone, next to the session's; it is not up yet."""
+    cluster.devcluster()  # skips the test where devclusters can't run
     return named(f"{settings.name[:13]}-{secrets.token_hex(3)}", settings.cache)
 
 
 @contextmanager
 def cluster_of_session(settings: Settings) -> Iterator[AnyCluster]:
-    """The cluster that pytest was asked for; it ends with the session if the session made it."""
+    """Yields the cluster that the options ask for; it is removed at the end if this session created it."""
     try:
         match settings.kind:
             case "embedded":

@@ -1,6 +1,6 @@
-"""The custom metrics API, as prometheus-adapter would serve it: here each pod is asked itself when a question comes.
+"""The custom metrics API as prometheus-adapter would serve it; each query is answered by scraping the pods.
 
-It is for the real HorizontalPodAutoscaler controller, and the numbers are those that the pods' own /metrics tell.
+The real HorizontalPodAutoscaler controller queries it, and the values are those of the pods' own /metrics.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ API_SERVICE = f"{VERSION}.{GROUP}"
 
 @asynccontextmanager
 async def served(kube: Kube, tester: ReachableServer) -> AsyncGenerator[None]:
-    """For pods of kube's namespace. The API is one of the whole cluster, so only one test at a time can serve it."""
+    """Serves the pods of kube's namespace. The API belongs to the entire cluster, so one test at a time can serve
+    it."""
 
     async def answer(request: web.Request) -> web.Response:
         asked = ASKED.fullmatch(request.path)

@@ -36,7 +36,7 @@ NO_IMAGE = "localhost/none"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Time limits are for the tests alone: where nothing is built yet, the first fixture takes as long as it must."""
+    """Limits the time of tests alone: a fixture may take long when nothing is built yet."""
     for item in items:
         if "settings" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(180, func_only=True))
@@ -61,7 +61,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @contextmanager
 def _shown(config: pytest.Config) -> Iterator[None]:
-    """Lets the person see how far a long step is."""
+    """Shows the progress of a long step."""
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         yield
@@ -90,7 +90,7 @@ def settings(pytestconfig: pytest.Config) -> Settings:
 
 @pytest.fixture(scope="session")
 def cluster(settings: Settings, pytestconfig: pytest.Config) -> Iterator[AnyCluster]:
-    """A cluster with KServe and KEDA."""
+    """The cluster of the session, with KServe and KEDA."""
     with ExitStack() as session:
         with _shown(pytestconfig):
             cluster = session.enter_context(clusters.cluster_of_session(settings))
@@ -131,19 +131,20 @@ def checkpoint_folder(cluster: AnyCluster, pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(scope="session")
 def neighbour(cluster: AnyCluster, settings: Settings, pytestconfig: pytest.Config) -> Iterator[Neighbour]:
-    """A devcluster beside that of the session, which nobody else uses."""
+    """A second devcluster, for tests that change or break it."""
     beside = own_devcluster(cluster, settings)
     before = host.snapshot(beside)
     with _shown(pytestconfig):
         lifecycle.up(beside.name, cache=settings.cache, steps=settings.steps)
     yield Neighbour(beside, before)
-    with _shown(pytestconfig), suppress(Refusal):  # a test may have ended it
+    with _shown(pytestconfig), suppress(Refusal):  # a test may have removed it
         lifecycle.down(beside.name, cache=settings.cache, steps=settings.steps)
 
 
 @pytest.fixture(scope="module")
 def operator_pods(neighbour: Neighbour, settings: Settings, pytestconfig: pytest.Config) -> Iterator[Cluster]:
-    """The neighbour with all of Slipway in it. At the end its pods go: they would act on what other tests make."""
+    """The neighbour with all of Slipway in it. Its programs are removed at the end: they would act on other tests'
+    objects."""
     with _shown(pytestconfig):
         installation.install(neighbour.cluster, cache=settings.cache, steps=settings.steps)
     yield neighbour.cluster
@@ -152,7 +153,7 @@ def operator_pods(neighbour: Neighbour, settings: Settings, pytestconfig: pytest
 
 @pytest.fixture
 def spare(cluster: AnyCluster, settings: Settings) -> Iterator[Cluster]:
-    """A devcluster that is not there yet; gone at the end, however the test went."""
+    """A devcluster that is not up yet; it is removed at the end, however the test ends."""
     spare = own_devcluster(cluster, settings)
     yield spare
     with suppress(Refusal):
@@ -164,7 +165,7 @@ def spare(cluster: AnyCluster, settings: Settings) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def installed_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> Kube:
-    """With all that the operator needs installed in it."""
+    """The cluster, with the types, runtimes and profiles that the operator needs."""
     kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
     asyncio.run(installed.install(kube, llamacpp_image))
     return kube
@@ -172,7 +173,7 @@ def installed_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory
 
 @pytest.fixture(scope="module")
 def installed_neighbour(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Kube:
-    """The same of the neighbour, without the image, for models that stay at zero."""
+    """The same for the neighbour, without an image: its models stay at zero."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
     asyncio.run(installed.install(kube, NO_IMAGE))
@@ -181,7 +182,7 @@ def installed_neighbour(neighbour: Neighbour, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture(scope="module")
 def slipway(cluster: AnyCluster, installed_cluster: Kube) -> Iterator[Operator]:
-    """The operator, as a process beside the test."""
+    """The operator, as a process on this machine; it leads."""
     with operator.running(cluster.kubeconfig) as slipway:
         yield slipway
 
@@ -191,7 +192,7 @@ def slipway(cluster: AnyCluster, installed_cluster: Kube) -> Iterator[Operator]:
 
 @pytest.fixture
 async def kube(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kube]:
-    """The cluster, seen from a namespace of the test's own."""
+    """The cluster, in a new namespace for the test."""
     whole = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
     async with own_namespace(whole) as kube:
         yield kube
@@ -199,7 +200,7 @@ async def kube(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 async def neighbour_kube(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kube]:
-    """The neighbour, seen from a namespace of the test's own."""
+    """The neighbour, in a new namespace for the test."""
     cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
     async with own_namespace(Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)) as kube:
         yield kube
@@ -218,13 +219,13 @@ async def access(cluster: AnyCluster, kube: Kube) -> AsyncIterator[ServiceAccess
 
 @pytest.fixture
 def tester(cluster: AnyCluster) -> ReachableServer:
-    """The test process as a server that pods reach."""
+    """The test process as a server that pods can reach."""
     return cluster.tester()
 
 
 @pytest.fixture
 async def node(kube: Kube, cluster: AnyCluster) -> AsyncIterator[str]:
-    """A node of the test's own, that says what the test lets it say."""
+    """A node without a machine, whose status the test writes."""
     cluster.devcluster()
     async with made_up_node(kube) as node:
         yield node
@@ -232,7 +233,7 @@ async def node(kube: Kube, cluster: AnyCluster) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def weights(kube: Kube) -> AsyncIterator[None]:
-    """The claim `weights` of the namespace, for engines that don't look at what is in it."""
+    """The claim `weights` of the namespace, for engines that don't read it."""
     async with folder_claimed(kube, "weights", Path("/usr")):
         yield
 

@@ -1,4 +1,4 @@
-"""What a cluster could leave on the machine that it runs on, or change there: looked at before, meanwhile and after."""
+"""What a cluster could change or leave behind on its machine: recorded before, during and after."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ OF_THE_MOMENT = re.compile(r"^#.*\n?|\[\d+:\d+\]|(valid_lft|preferred_lft|expire
 
 
 def network() -> dict[str, str]:
-    """Interfaces, addresses, routes and packet filters, without what changes by itself."""
+    """Returns interfaces, addresses, routes and iptables rules, without what changes on its own."""
     commands = [command.split() for command in NETWORK_COMMANDS]
     return {" ".join(command): _output(command) for command in commands if shutil.which(command[0])}
 
@@ -57,7 +57,7 @@ def _output(command: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Host:
-    """What there is on the machine; two of them can be compared."""
+    """A snapshot of the machine, for comparison with another one."""
 
     network: dict[str, str]
     mounts: frozenset[str]
@@ -66,7 +66,7 @@ class Host:
 
 
 def snapshot(cluster: Cluster) -> Host:
-    """The machine as it is now. Of all clusters only this one counts, since others may come and go."""
+    """Takes a snapshot; of all clusters only this one counts, since others may start and end meanwhile."""
     files = (file for place in PLACES_OF_SUCH_PROGRAMS for file in Path(place).rglob("*"))
     return Host(
         network=network(),
@@ -91,17 +91,17 @@ def _control_groups(cluster: Cluster) -> list[Path]:
 
 @dataclass(frozen=True)
 class Traces:
-    """By what a cluster is recognised once it should be gone."""
+    """What identifies a cluster's processes after it should be gone."""
 
     folder: str
     processes: frozenset[Identity]
     namespaces: frozenset[str]
     taken_at: float
-    """In clock ticks since boot, as processes note their start."""
+    """In clock ticks since boot, as the kernel notes when a process starts."""
 
 
 def traces(cluster: Cluster) -> Traces:
-    """Of a cluster that runs: its processes (its pods', too) and their namespaces."""
+    """Records a running cluster's processes, those of its pods included, and their namespaces."""
     found = cluster.record.namespaces
     pids = tree(found.holder.pid) if found else []
     processes = {known for pid in pids if (known := identify(pid))}
@@ -111,14 +111,16 @@ def traces(cluster: Cluster) -> Traces:
 
 
 def remains(of: Traces) -> list[str]:
-    """The processes that are still there, are in one of its namespaces, or use its files: none, if all is well."""
+    """Describes the processes that still exist, are in one of its namespaces, or use its files; there should be
+    none."""
     survivors = [str(process) for process in of.processes if process.alive()]
     pids = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
     return survivors + [_describe(pid) for pid in pids if _is_inside(pid, of) or _uses(pid, of.folder)]
 
 
 def _is_inside(pid: int, of: Traces) -> bool:
-    """The numbers of namespaces are given again: what has started since then is in another one of the same number."""
+    """The kernel reuses the numbers of namespaces: a process that started later is in another namespace of that
+    number."""
     known = identify(pid)
     return known is not None and known.start_ticks <= of.taken_at and bool(_namespaces(pid) & of.namespaces)
 
@@ -128,7 +130,7 @@ def ticks_now() -> float:
 
 
 def until(condition: Callable[[], bool], *, timeout: float) -> None:
-    """Asks again and again, for what can't be watched."""
+    """Polls, for what can't be watched."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout:.0f} s in vain"

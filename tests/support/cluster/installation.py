@@ -1,4 +1,4 @@
-"""What a cluster needs before the operator can work in it: the types, the runtimes, the profiles, and its namespace."""
+"""What a cluster needs before the operator can run: the types, the runtimes, the profiles, and its namespace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEFINITIONS = ("llmdeployments.slipway.dev", "acceleratorprofiles.slipway.dev")
 
 
 async def install_types(kube: Kube) -> None:
-    """The definitions and policies."""
+    """Applies the CRDs and the admission policies."""
     await kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(CRDS))
     for name in DEFINITIONS:
         await kube.wait_for_condition("customresourcedefinition", name, "Established")
@@ -19,7 +19,7 @@ async def install_types(kube: Kube) -> None:
 
 
 async def install(kube: Kube, llamacpp_image: str) -> None:
-    """As Slipway's charts do it, with the image that was built here."""
+    """Applies what Slipway's charts install, with the llama.cpp image that was built here."""
     await install_types(kube)
     await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     runtimes = documents(RUNTIMES)

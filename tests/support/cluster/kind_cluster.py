@@ -1,4 +1,4 @@
-"""A cluster of kind, where Docker answers, with the same KServe and KEDA as a devcluster; their images are pulled."""
+"""A cluster made by kind, where Docker runs, with the same KServe and KEDA as a devcluster; their images are pulled."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ READY_TIMEOUT = 300
 
 @contextmanager
 def created(name: str, *, cache: Cache, steps: Steps, keep: bool) -> Iterator[Any]:
-    """pytest-kind's KindCluster, with the platform Available."""
+    """Yields pytest-kind's KindCluster, with KServe and KEDA Available."""
     _refuse_without_docker()
-    os.environ.setdefault("KIND_VERSION", KIND_VERSION)  # pytest-kind reads them when it is imported
+    os.environ.setdefault("KIND_VERSION", KIND_VERSION)  # pytest-kind reads them on import
     os.environ.setdefault("KUBECTL_VERSION", KUBERNETES_VERSION)
     from pytest_kind import KindCluster  # noqa: PLC0415
 
@@ -50,7 +50,7 @@ def _refuse_without_docker() -> None:
 
 
 def _configuration(folder: Path, cache: Cache) -> Path:
-    """The models of this machine's cache lie at the same path in kind's node."""
+    """Mounts this machine's model cache at the same path in kind's node."""
     cache.models.mkdir(parents=True, exist_ok=True)
     mount = {"hostPath": str(cache.models), "containerPath": str(cache.models), "readOnly": True}
     nodes = [{"role": "control-plane", "extraMounts": [mount]}]

@@ -1,6 +1,6 @@
-"""Talks to a cluster through its own kubectl, and waits for things by watching them.
+"""Runs kubectl against a cluster, and waits for objects by watching them.
 
-Errors carry kubectl's words. A wait that is in vain says what it waited for and what was there instead.
+Errors carry kubectl's message. A wait that fails says what it waited for and what was there instead.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from support.builders.objects import Object
 Predicate = Callable[[Object], bool]
 
 FIELD_MANAGER = "slipway-tests"
-LINE_LIMIT = 1 << 24  # bytes: kubectl writes each event as one line, however large the object
+LINE_LIMIT = 1 << 24  # bytes: kubectl writes each event as one line, however large the object is
 
 
 class KubectlError(Exception):
-    """kubectl refused or failed; the message is its own."""
+    """kubectl failed; the message is its own."""
 
 
 class WaitedInVainError(AssertionError):
-    """What a test waited for did not come."""
+    """The state that a test waited for did not occur in time."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """One change that a watch has seen: ADDED (what was there at its begin, too), MODIFIED or DELETED."""
+    """One event of a watch: ADDED (also for each object that exists when the watch starts), MODIFIED or DELETED."""
 
     type: str
     object: Object
@@ -43,10 +43,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Kube:
-    """A cluster, seen from one of its namespaces."""
+    """kubectl for one namespace of a cluster."""
 
     kubectl: Path
-    kubeconfig: Path | None  # None: as kubectl itself finds it
+    kubeconfig: Path | None  # None: as kubectl finds it on its own
     cache_folder: Path
     namespace: str = "default"
 
@@ -80,7 +80,7 @@ class Kube:
     # --- reading and writing ----------------------------------------------------------------------------------------
 
     async def apply(self, *objects: Object | str) -> None:
-        """Applies objects, or texts of YAML, server-side."""
+        """Applies objects, or YAML as strings, server-side."""
         command = ["apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "-f", "-"]
         for text in (thing for thing in objects if isinstance(thing, str)):
             await self.run(*command, stdin=text)
@@ -92,23 +92,23 @@ class Kube:
         return _object(await self.run("get", kind, name, "--output=json"))
 
     async def find(self, kind: str, name: str) -> Object | None:
-        """The object, or None if it isn't there."""
+        """Returns the object, or None if it doesn't exist."""
         found = await self.run("get", kind, name, "--output=json", "--ignore-not-found")
         return _object(found) if found else None
 
     async def select(self, kind: str, selector: str = "") -> list[Object]:
-        """All of the kind that have the labels."""
+        """Returns all objects of the kind with these labels."""
         listed = _object(await self.run("get", kind, f"--selector={selector}", "--output=json"))
         items: list[Object] = listed["items"]
         return items
 
     async def patch(self, kind: str, name: str, change: Mapping[str, Any], *, subresource: str = "") -> None:
-        """A merge patch."""
+        """Sends a merge patch."""
         where = [f"--subresource={subresource}"] if subresource else []
         await self.run("patch", kind, name, *where, "--type=merge", f"--patch={json.dumps(change)}")
 
     async def scale(self, kind: str, name: str, replicas: int) -> None:
-        """Through the scale subresource, as autoscalers do it."""
+        """Sets the replicas through the scale subresource, as autoscalers do."""
         await self.patch(kind, name, {"spec": {"replicas": replicas}}, subresource="scale")
 
     async def delete(self, kind: str, name: str, *, wait: bool = False) -> None:
@@ -120,7 +120,8 @@ class Kube:
     # --- waiting ----------------------------------------------------------------------------------------------------
 
     async def watch(self, kind: str, *, name: str = "", selector: str = "") -> AsyncGenerator[Event]:
-        """All that is there, then every change. Opened again, from the begin, when the API server ends it."""
+        """Yields all existing objects, then every change. When the API server ends the watch, it starts again from
+        scratch."""
         narrowed = [f"--field-selector=metadata.name={name}"] if name else []
         watching = ["--watch", "--output-watch-events", "--output=json"]
         command = self.command("get", kind, *narrowed, f"--selector={selector}", *watching)
@@ -139,15 +140,16 @@ class Kube:
                 raise KubectlError(errors.decode(errors="replace").strip())
 
     async def wait_for(self, kind: str, name: str, predicate: Predicate, *, timeout: float = 60) -> Object:
-        """The object, as soon as it exists and is as the predicate wants it."""
+        """Waits until the object exists and the predicate holds; returns it."""
         async with contextlib.aclosing(self.watch(kind, name=name)) as events:
             return await _first(events, predicate, f"{kind}/{name} is not as it should be", timeout)
 
     @contextlib.asynccontextmanager
     async def passing(self, kind: str, name: str, predicate: Predicate, *, timeout: float = 60) -> AsyncGenerator[None]:
-        """What the block does makes the object be as the predicate wants it, be it for a moment: none is missed."""
+        """Fails unless the object meets the predicate during or after the block; states that last only a moment
+        count."""
         async with contextlib.aclosing(self.watch(kind, name=name)) as events:
-            await anext(events)  # as it was before
+            await anext(events)  # its state before the block
             yield
             await _first(events, predicate, f"{kind}/{name} never was as it should be", timeout)
 
@@ -157,7 +159,7 @@ class Kube:
         return await self.wait_for(kind, name, lambda thing: condition_of(thing, condition) == status, timeout=timeout)
 
     async def wait_for_any(self, kind: str, selector: str, predicate: Predicate, *, timeout: float = 60) -> Object:
-        """The first object of the selection that is as the predicate wants it."""
+        """Waits until the predicate holds for an object of the selection; returns the first one."""
         async with contextlib.aclosing(self.watch(kind, selector=selector)) as events:
             return await _first(events, predicate, f"no {kind} with {selector} is as it should be", timeout)
 
@@ -166,7 +168,7 @@ class Kube:
 
     @contextlib.asynccontextmanager
     async def recording(self, kind: str, *, selector: str = "") -> AsyncGenerator[list[Object]]:
-        """All objects that appear while the block lasts, or were there at its begin."""
+        """Yields a list of all objects that exist when the block starts or appear while it lasts."""
         seen: list[Object] = []
 
         async def record() -> None:
@@ -187,7 +189,7 @@ class Kube:
     async def never(
         self, kind: str, predicate: Predicate = lambda _: True, *, selector: str = "", seconds: float
     ) -> None:
-        """Watches for so long that no object of the selection is as the predicate says (by default: none is)."""
+        """Watches for `seconds`, and fails if the predicate holds for an object (by default: if any object exists)."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds), contextlib.aclosing(self.watch(kind, selector=selector)) as events:
                 async for event in events:
@@ -196,8 +198,8 @@ class Kube:
 
 
 def condition_of(thing: Object, condition: str) -> str | None:
-    """The status of a condition of the object, if the condition is there."""
-    conditions = thing.get("status", {}).get("conditions") or []  # of a new definition, they are null
+    """Returns the status of a condition, or None if the object doesn't have it."""
+    conditions = thing.get("status", {}).get("conditions") or []  # null in a new CRD
     return next((each["status"] for each in conditions if each["type"] == condition), None)
 
 
@@ -206,7 +208,7 @@ def is_ready(thing: Object) -> bool:
 
 
 def summary(thing: Object) -> str:
-    """An object in one line: its name and status."""
+    """Describes an object in one line: its name and status."""
     return f"{thing['metadata']['name']} with status {json.dumps(thing.get('status', {}))}"
 
 
@@ -216,7 +218,7 @@ def _object(text: str) -> Object:
 
 
 async def _first(events: AsyncIterator[Event], predicate: Predicate, complaint: str, timeout: float) -> Object:
-    """Of the objects that a watch tells of, that are there and as the predicate wants them."""
+    """Returns the first object of a watch for which the predicate holds."""
     there: dict[str, Object] = {}
     try:
         async with asyncio.timeout(timeout):
@@ -236,7 +238,7 @@ async def _first(events: AsyncIterator[Event], predicate: Predicate, complaint: 
 
 @contextlib.asynccontextmanager
 async def _ended(process: asyncio.subprocess.Process) -> AsyncGenerator[None]:
-    """Sees to it that the process has ended, and all that it wrote was taken, before anything goes on."""
+    """Ends the process and reads the rest of its output before the caller goes on."""
     try:
         yield
     except BaseException:

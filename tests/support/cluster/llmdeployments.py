@@ -1,4 +1,4 @@
-"""LLMDeployments for tests of the operator: small ones, what is made for them, and what their status must say."""
+"""LLMDeployments on a cluster: created, waited for, and their status, children and events read."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from support.cluster.kube import Kube, Predicate
 
 
 def current_status(thing: Object) -> Object:
-    """Its status, if it is about the spec as it is now."""
+    """Returns the status if it is about the present spec, else an empty one."""
     status: Object = thing.get("status") or {}
     return status if status.get("observedGeneration") == thing["metadata"]["generation"] else {}
 
 
 def conditions(thing: Object) -> dict[str, tuple[str, str]]:
-    """Status and reason of each."""
+    """Returns the status and reason of each condition."""
     return {each["type"]: (each["status"], each["reason"]) for each in current_status(thing).get("conditions") or []}
 
 
@@ -30,7 +30,7 @@ def message(thing: Object, condition: str) -> str:
 
 
 def is_in(state: str) -> Predicate:
-    """In this state, and settled."""
+    """A predicate for `wait_for`: in this state, and nothing left to reconcile."""
     return lambda thing: current_status(thing).get("state") == state and conditions(thing)["Reconciling"][0] == "False"
 
 
@@ -39,26 +39,27 @@ def is_stalled(reason: str, words: str = "") -> Predicate:
 
 
 async def created(kube: Kube, thing: Object) -> Object:
-    """As the API server has it then."""
+    """Creates the object; returns it as the API server stores it."""
     await kube.apply(thing)
     return await kube.get("llmdeployment", thing["metadata"]["name"])
 
 
 async def until_alone(kube: Kube) -> None:
-    """Those of earlier tests go with their namespaces, for which nobody waited, and what is written then counts."""
+    """Waits until no other test's LLMDeployments exist: they are deleted with their namespaces, and count in
+    metrics."""
     async with asyncio.timeout(60):
         while {*await _homes(kube)} - {kube.namespace}:  # noqa: ASYNC110 - what ends is told to nobody
             await asyncio.sleep(0.2)
 
 
 async def _homes(kube: Kube) -> list[str]:
-    """The namespaces that have LLMDeployments."""
+    """Returns the namespaces that have LLMDeployments."""
     columns = "--output=custom-columns=:.metadata.namespace"
     return (await kube.run("get", "llmdeployments", "--all-namespaces", "--no-headers", columns)).split()
 
 
 async def settled(kube: Kube, thing: Object, state: str = "Idle", *, timeout: float = 60) -> Object:
-    """Created, and in this state."""
+    """Creates the object, and waits until it is in this state."""
     await kube.apply(thing)
     return await until_settled(kube, thing["metadata"]["name"], state, timeout=timeout)
 
@@ -73,7 +74,7 @@ async def children(kube: Kube, name: str = NAME, kinds: tuple[str, ...] = CHILDR
 
 
 async def events(kube: Kube, name: str = NAME) -> list[tuple[str, str]]:
-    """What the operator told of it, oldest first: type and reason."""
+    """Returns the operator's events about it, oldest first: type and reason."""
     found = await kube.select("events.v1.events.k8s.io")
     ours = [
         each for each in found if each["regarding"]["kind"] == "LLMDeployment" and each["regarding"]["name"] == name
@@ -82,7 +83,7 @@ async def events(kube: Kube, name: str = NAME) -> list[tuple[str, str]]:
 
 
 async def versions(kube: Kube, name: str = NAME) -> dict[str, str]:
-    """The resourceVersion of everything that the operator writes, and of the Deployment."""
+    """Returns the resourceVersion of every object that the operator writes, and of the Deployment."""
     things = {kind: await kube.get(kind, name) for kind in ("llmdeployment", *CHILDREN)}
     things["deployment"] = await kube.get("deployment", f"{name}-predictor")
     return {kind: thing["metadata"]["resourceVersion"] for kind, thing in things.items()}

@@ -1,4 +1,4 @@
-"""A model at zero on a real cluster, and pods of two namespaces that ask it."""
+"""A model at zero on a real cluster, and pods of two namespaces that send requests to it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ CLAIM: Object = {
     "metadata": {"name": "gemma"},
     "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
 }
-"""Of a volume that never comes: a pod is made, and doesn't start. Without any claim, none would be woken."""
+"""A claim that is never bound: a pod is created and doesn't start. Without any claim, none would be created."""
 
 
 @dataclass
 class ModelAtZero:
-    """A model at zero in a namespace, and another namespace beside it."""
+    """A model at zero in a namespace, and a second namespace."""
 
     own: Kube
     other: Kube
@@ -41,13 +41,14 @@ class ModelAtZero:
         key: str = "",
         to: str = "",
     ) -> tuple[int, str]:
-        """The status of what a pod is answered, and the code of an error."""
+        """Sends a request from a pod; returns the status, and the code of an error."""
         url = f"http://{to or f'gemma.{self.own.namespace}.svc'}"
         headers = {"X-Api-Key": key} if key else {}
         return await request_from_pod(within or self.own, url, line, labels=labels, headers=headers)
 
     async def activators_port(self) -> str:
-        """A way past the Service, as anybody may find it."""
+        """Returns the address of the activator's own port, which any client could find and use instead of the
+        Service."""
         slices = await self.own.select("endpointslice", "kubernetes.io/service-name=gemma")
         ours = next(each for each in slices if each["metadata"]["name"] == "gemma-activator")
         return f"{ours['endpoints'][0]['addresses'][0]}:{ours['ports'][0]['port']}"
@@ -57,7 +58,7 @@ class ModelAtZero:
         return bool(found["spec"]["replicas"] == 0)
 
     async def wakes(self, **asked: Any) -> None:
-        """A pod is made for such a request, which can't start."""
+        """Sends a request that is held, and waits until a pod is created for it; the pod can't start."""
         assert await self.request(**asked) == (NOT_ANSWERED, "")
         await self.own.wait_for_any("pods", OURS, lambda _: True)
 

@@ -1,4 +1,4 @@
-"""A namespace of its own for whoever needs one."""
+"""A namespace for each test."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from support.cluster.kube import Kube
 
 @asynccontextmanager
 async def own_namespace(kube: Kube) -> AsyncGenerator[Kube]:
-    """New, so that tests can run side by side. At its end it goes by itself; nobody waits for that."""
+    """Creates a namespace, so that tests can run in parallel; it is deleted at the end without waiting for that."""
     name = f"test-{secrets.token_hex(4)}"
     await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     inside = kube.within(name)
     try:
-        await inside.wait_for("serviceaccount", "default", lambda _: True)  # without it, pods are refused
+        await inside.wait_for("serviceaccount", "default", lambda _: True)  # without it, pods are rejected
         yield inside
     finally:
         await kube.delete("namespace", name)

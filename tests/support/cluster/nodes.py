@@ -1,4 +1,4 @@
-"""Nodes that nobody runs: each says what a test lets it say. Pods that are placed there never start."""
+"""Nodes without a machine: a test writes their status. Pods that are scheduled there never start."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from support.cluster.kube import Kube
 
 CAPACITY = {"cpu": "4", "memory": "4Gi", "pods": "10"}
 ANYWHERE = [{"operator": "Exists"}]
-"""The tolerations of a pod that such a node keeps, whatever it says."""
+"""The tolerations of a pod that stays on such a node, whatever its status."""
 
 
 @asynccontextmanager
 async def made_up_node(kube: Kube) -> AsyncGenerator[str]:
-    """Ready, and with its name as the label `is`."""
+    """Creates a Ready node whose label `is` has its name."""
     name = f"node-of-{kube.namespace}"
     await kube.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"is": name}}})
     await set_ready(kube, name, ready=True)

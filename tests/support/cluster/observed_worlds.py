@@ -19,13 +19,13 @@ WATCHED = ("deployments", "replicasets", "pods", "events")
 
 
 async def read_world(kube: Kube) -> Snapshot:
-    """The namespace as it is now."""
+    """Returns the present state of the namespace."""
     everything = await kube.select(",".join(["inferenceservices,events,nodes", *KINDS.values()]))
     return world_of(everything, now=datetime.now(UTC))
 
 
 async def changing_worlds(kube: Kube) -> AsyncGenerator[Snapshot]:
-    """The namespace as it is now, and again after every change in it."""
+    """Yields the present state of the namespace, and again after every change."""
     changed = asyncio.Event()
 
     async def follow(kind: str) -> None:
@@ -38,7 +38,7 @@ async def changing_worlds(kube: Kube) -> AsyncGenerator[Snapshot]:
         while True:
             changed.clear()
             yield await read_world(kube)
-            with contextlib.suppress(TimeoutError):  # some causes come with time alone
+            with contextlib.suppress(TimeoutError):  # some causes appear only after a time
                 await asyncio.wait_for(changed.wait(), 5)
     finally:
         for follower in followers:
@@ -47,7 +47,7 @@ async def changing_worlds(kube: Kube) -> AsyncGenerator[Snapshot]:
 
 
 async def until(kube: Kube, wanted: Wanted, *, timeout: float = 60) -> Snapshot:
-    """The first world that is as it is wanted; in vain, it says what was read off the last one."""
+    """Waits for the first world that meets the predicate; the error says which cause was read from the last one."""
     last: Snapshot | None = None
     try:
         async with asyncio.timeout(timeout), contextlib.aclosing(changing_worlds(kube)) as seen:

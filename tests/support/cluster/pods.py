@@ -1,4 +1,4 @@
-"""Runs something in a pod and takes what it printed."""
+"""Runs a command in a pod, and returns its output."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from support.cluster.kube import Kube
 
 
 async def run_python(kube: Kube, image: str, program: str, *, name: str = "python") -> str:
-    """What a program of Python prints in a pod of the cluster; it must end well."""
+    """Runs a Python program in a pod of the cluster, and returns its output; it must succeed."""
     return await run_to_end(kube, objects.pod(name, image, objects.python(program)))
 
 
@@ -30,6 +30,6 @@ def is_running(pod: Object) -> bool:
 
 
 def why_unschedulable(pod: Object) -> str:
-    """The scheduler's words about a pod that has no place; empty while it has said nothing."""
+    """Returns the scheduler's message about a pod without a node; empty while there is none."""
     conditions = pod.get("status", {}).get("conditions", [])
     return "".join(each["message"] for each in conditions if each.get("reason") == "Unschedulable")

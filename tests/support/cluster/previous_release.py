@@ -1,5 +1,5 @@
-"""An older Slipway, made of the commit before this one: another version, a runtime under another tag, and an argument
-that it writes differently."""
+"""An older Slipway, made of the previous commit: another version, a runtime with another tag, and an argument that it
+writes differently."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Previous:
 
 
 def previous(cluster: Cluster, settings: Settings, folder: Path) -> Previous:
-    """Its images are in the cluster then."""
+    """Builds its images, loads them into the cluster, and returns its chart and values."""
     bring_sources(folder)
     operator, chart = folder / OPERATOR, folder / CHART
     changed(operator / "pyproject.toml", r'^version = ".+"$', f'version = "{VERSION}"')
@@ -49,7 +49,7 @@ def previous(cluster: Cluster, settings: Settings, folder: Path) -> Previous:
 
 
 def bring_sources(folder: Path) -> None:
-    """Those of the commit before this one; of a checkout without history, its own."""
+    """Copies the sources of the previous commit; of a checkout without history, its own."""
     git = ["git", "-C", str(ROOT)]
     looked = subprocess.run([*git, "cat-file", "-e", f"HEAD^:{CHART}"], check=False, capture_output=True)
     if looked.returncode == 0:

@@ -1,4 +1,4 @@
-"""Does by hand what the operator does in its loop: reads the world, plans, renders, applies."""
+"""Does step by step what the operator does in its loop: reads the world, plans, renders, applies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.cluster.kube import Kube
 
 
 async def rendered(kube: Kube, name: str) -> Desired:
-    """What there should be for an LLMDeployment of the cluster, as the cluster is now."""
+    """Returns what should exist for an LLMDeployment, given the present state of the cluster."""
     deployment = LLMDeployment.model_validate(await kube.get("llmdeployment", name))
     plan = make_plan(deployment.spec, shipped_profiles(), name=name)
     assert isinstance(plan, Plan), plan
@@ -36,7 +36,7 @@ async def rendered(kube: Kube, name: str) -> Desired:
 
 
 async def reconcile_once(kube: Kube, name: str) -> Desired:
-    """One turn of the loop: everything is applied, and replicas are brought within their bounds."""
+    """Reconciles once: applies everything, and brings the replicas within their bounds."""
     desired = await rendered(kube, name)
     await strictly_applied(kube, *(child.manifest for child in desired.apply))
     if desired.replicas:
@@ -50,7 +50,7 @@ async def reconcile_once(kube: Kube, name: str) -> Desired:
 
 
 async def strictly_applied(kube: Kube, *objects: Object, dry_run: bool = False) -> None:
-    """Server-side, by the operator's own field manager; a field that the API server doesn't know is an error."""
+    """Applies server-side as the operator's field manager; a field that the API server doesn't know is an error."""
     text = yaml.safe_dump_all(objects)
     how = ["--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "--validate=strict"]
     await kube.run("apply", *how, *(["--dry-run=server"] if dry_run else []), "--filename=-", stdin=text)

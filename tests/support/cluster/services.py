@@ -1,4 +1,4 @@
-"""Plain HTTP questions, asked again and again where nothing can be watched."""
+"""HTTP requests to Services, repeated where there is no event to wait for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.cluster.access import ServiceAccess
 
 
 async def get_text(session: aiohttp.ClientSession, url: str) -> str:
-    """The text of the answer, or why there was none."""
+    """Returns the text of the response, or the error."""
     try:
         async with session.get(url) as response:
             return await response.text()
@@ -19,7 +19,7 @@ async def get_text(session: aiohttp.ClientSession, url: str) -> str:
 
 
 async def reachable(access: ServiceAccess, service: str, *, path: str = "/health", timeout: float = 30) -> str:
-    """The URL of a Service, once it answers: a pod is ready a moment before every node's packet filter knows it."""
+    """Returns the URL of a Service once it responds: kube-proxy learns of a pod a moment after it is ready."""
     url, last = await access.url(service), "nothing"
     async with access.session() as session:
         try:
@@ -40,7 +40,7 @@ async def _status(session: aiohttp.ClientSession, url: str) -> str:
 
 
 async def until_answers(session: aiohttp.ClientSession, url: str, wanted: set[str], *, timeout: float = 30) -> None:
-    """Until each of these answers has come at least once."""
+    """Waits until each of these texts was the response at least once."""
     seen: list[str] = []
     try:
         async with asyncio.timeout(timeout):
@@ -52,7 +52,7 @@ async def until_answers(session: aiohttp.ClientSession, url: str, wanted: set[st
 
 
 async def until_only(session: aiohttp.ClientSession, url: str, wanted: str, *, timeout: float = 30) -> None:
-    """Until this answer has come twenty times in a row: by chance, another would have come in between."""
+    """Waits until this text was the response twenty times in a row: if others were possible, one would have come up."""
     streak, last = 0, ""
     try:
         async with asyncio.timeout(timeout):

@@ -1,4 +1,4 @@
-"""One devcluster for all pytest processes that ask for it at the same time: the first makes it, the last ends it."""
+"""One devcluster for all pytest processes that use it at the same time: the first starts it, the last removes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MADE_BY_TESTS = "made by tests\n"
 
 @contextmanager
 def shared(name: str, *, cache: Cache, steps: Steps, keep: bool, gpu_nodes: str, node_gpus: int) -> Iterator[Cluster]:
-    """A cluster that was up before, or is to be kept, is left up at the end."""
+    """Yields the cluster. It is left up if it was up before, or is to be kept."""
     cache.locks.mkdir(parents=True, exist_ok=True)
     gate = cache.locks / f"tests-{name}-gate"
     with (cache.locks / f"tests-{name}").open("a+") as users:
@@ -27,7 +27,7 @@ def shared(name: str, *, cache: Cache, steps: Steps, keep: bool, gpu_nodes: str,
             cluster = lifecycle.up(name, cache=cache, steps=steps, gpu_nodes=gpu_nodes, node_gpus=node_gpus)
             if is_new or keep:
                 _write(users, "" if keep else MADE_BY_TESTS)
-            fcntl.flock(users, fcntl.LOCK_SH)  # a kernel lock: a process that is killed holds it no longer
+            fcntl.flock(users, fcntl.LOCK_SH)  # a kernel lock: a killed process no longer holds it
         try:
             yield cluster
         finally:

@@ -1,4 +1,4 @@
-"""The test process as a server that a cluster's pods reach: the scaler that KEDA asks, or what stands in for pods."""
+"""The test process as a server that pods can reach: the scaler that KEDA calls, or a substitute for pods."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ Enter = Callable[[], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class ReachableServer:
-    """Listens at an address that pods reach. `enter` leads to the network in which the address is."""
+    """Listens at an address that pods can reach; `enter` enters the network namespace that has the address."""
 
     address: str
     enter: Enter
 
     def listener(self) -> socket.socket:
-        """A socket that listens on a free port of the address."""
+        """Returns a socket that listens on a free port of the address."""
         with self.enter():
             return socket.create_server((self.address, 0))
 
     @asynccontextmanager
     async def relay(self, port: int) -> AsyncGenerator[int]:
-        """Passes what comes in on to a port of this machine's loopback; yields the port that pods reach.
+        """Forwards connections to a port of this machine's loopback; yields the port that pods can reach.
 
-        For servers that open their sockets themselves, in whatever network they are.
+        For servers that open their sockets on their own, in another network namespace.
         """
         listener = self.listener()
         server = await asyncio.start_server(lambda reader, writer: _relay(reader, writer, port), sock=listener)
@@ -43,7 +43,7 @@ class ReachableServer:
 
     @asynccontextmanager
     async def http(self, handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
-        """Answers HTTP requests to any path; yields the port."""
+        """Answers HTTP requests to any path by the handler; yields the port."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", handler)
         runner = web.AppRunner(app, access_log=None)
@@ -56,7 +56,7 @@ class ReachableServer:
             await runner.cleanup()
 
     def service(self, name: str, port: int) -> list[Object]:
-        """A Service without pods that leads to a port of the tester."""
+        """A Service without pods that leads to a port of the test process."""
         service = {
             "apiVersion": "v1",
             "kind": "Service",
@@ -66,7 +66,7 @@ class ReachableServer:
         return [service, self.endpoint_slice(f"{name}-tester", service=name, port_name="tester", port=port)]
 
     def endpoint_slice(self, name: str, *, service: str, port_name: str, port: int) -> Object:
-        """One more source of endpoints for a Service, beside that of its selector."""
+        """One more source of endpoints for a Service, besides its selector."""
         return {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",

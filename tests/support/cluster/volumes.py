@@ -1,4 +1,4 @@
-"""A folder of this machine as a volume of the cluster, for as long as a test needs it."""
+"""A folder of this machine as a volume of the cluster, while a test needs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.cluster.kube import Kube
 
 @asynccontextmanager
 async def folder_claimed(kube: Kube, claim: str, folder: Path) -> AsyncGenerator[None]:
-    """The claim goes with its namespace; the volume is of no namespace."""
+    """Creates the volume and the claim; the claim goes with its namespace, the volume has none and is deleted here."""
     volume, claimed = model.persistent_volume(claim, folder, kube.namespace)
     await kube.apply(volume, claimed)
     try:

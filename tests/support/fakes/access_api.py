@@ -1,4 +1,4 @@
-"""An API server that knows pods, namespaces and Secrets, as far as the activator asks for them, in memory."""
+"""An API server in memory with pods, namespaces and Secrets, as far as the activator's access checks query it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from support.fakes.virtual_time import Clock
 
 @dataclass
 class AccessApi:
-    """`is_away`: it doesn't answer. `hidden`: Secrets that may not be read, `closed`: namespaces without a right."""
+    """`is_away`: it doesn't respond. `hidden`: Secrets that may not be read; `closed`: namespaces without any
+    rights."""
 
     pods: list[Object] = field(default_factory=list)
     namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -34,9 +35,9 @@ class AccessApi:
     is_away: bool = False
     requests: list[str] = field(default_factory=list)
     clock: Clock = field(default_factory=Clock)
-    after_pods: Callable[[], None] = lambda: None  # what happens right after pods were looked for
-    seconds_per_answer: float = 0.0  # seconds, each answer
-    answers: asyncio.Event = field(default_factory=asyncio.Event)  # unset: they take their time
+    after_pods: Callable[[], None] = lambda: None  # called right after a lookup of pods
+    seconds_per_answer: float = 0.0  # seconds per response
+    answers: asyncio.Event = field(default_factory=asyncio.Event)  # while it is unset, no response is sent
 
     def __post_init__(self) -> None:
         self.answers.set()

@@ -1,6 +1,5 @@
-"""An API server in memory: it stores objects, and fails where a test lets it fail. What a real one does is tested
-on a real cluster.
-"""
+"""An API server in memory: it stores objects, and fails where a test wants it to. Tests of what a real API server does
+run on a real cluster."""
 
 from __future__ import annotations
 
@@ -44,9 +43,9 @@ class Request:
 
 @dataclass
 class FakeApiServer:
-    """`faults`: what is answered instead, by verb and kind as in `Request`; a code and words, or None for silence.
+    """`faults`: responses by verb and kind, as `Request` prints them; a code and a message, or None for no response.
 
-    `then`: what happens right after such a request. `unheard`: requests that are carried out and not answered.
+    `then`: what happens right after such a request. `unheard`: requests that are carried out but get no response.
     """
 
     objects: dict[tuple[Kind, str, str], Object] = field(default_factory=dict)
@@ -55,15 +54,17 @@ class FakeApiServer:
     then: dict[str, Callable[[], None]] = field(default_factory=dict)
     unanswered: set[str] = field(default_factory=set)
     missing: set[Kind] = field(default_factory=set)
-    allows: bool = True  # what it says of the activator's rights
-    may_get_secrets: bool = False  # and of the operator's own
-    _told: dict[tuple[Kind, str, str], frozenset[str]] = field(default_factory=dict)  # fields of a status
+    allows: bool = True  # its answer about the activator's rights
+    may_get_secrets: bool = False  # its answer about the operator's own rights
+    _told: dict[tuple[Kind, str, str], frozenset[str]] = field(
+        default_factory=dict
+    )  # the status fields that were applied last
     _versions: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     # --- what tests do ----------------------------------------------------------------------------------------------
 
     def put(self, thing: Object) -> Object:
-        """As if somebody else had written it."""
+        """Stores an object as if another client had written it."""
         kind, (namespace, name) = kind_of(thing), place_of(thing)
         before = self.objects.get((kind, namespace, name))
         metadata = {
@@ -85,7 +86,7 @@ class FakeApiServer:
         del self.objects[kind, namespace, name]
 
     def writes(self) -> list[str]:
-        """Since the last call, in order."""
+        """Returns the writes since the last call, in order."""
         written = [str(request) for request in self.requests if request.verb != "get"]
         self.requests.clear()
         return written
@@ -140,7 +141,7 @@ class FakeApiServer:
     def _merge(self, place: tuple[Kind, str, str], there: Object, change: Object) -> Object:
         merged = _merged(there, change)
         gone = self._told.get(place, frozenset()) - change.get("status", {}).keys() if "status" in change else ()
-        for name in gone:  # applied before and not now, so nobody's any more
+        for name in gone:  # applied before and not now, so no manager owns it any more
             merged["status"] = {key: value for key, value in merged["status"].items() if key != name}
         self._told[place] = frozenset(change.get("status", {}))
         return there if there and merged == there else self.put(merged)
@@ -159,7 +160,7 @@ def _read(method: str, path: str, body: Any) -> tuple[Request, str]:
 
 
 def _with_managed_fields(applied: Object) -> Object:
-    """As the API server notes who has set what, for the one kind of which that is read."""
+    """Adds managedFields as the API server does, for the only kind whose managedFields the operator reads."""
     if applied["kind"] != INFERENCE_SERVICE.name:
         return applied
     entry = {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": fields_of(applied)}
@@ -188,7 +189,7 @@ def _status(code: int, words: str, *, name: str = "") -> Answer:
 
 
 def _merged(there: Any, change: Any) -> Any:
-    """Objects go into each other, all else replaces what was: enough of a server-side apply for these tests."""
+    """Merges objects; any other value replaces the old one. These tests need no more of server-side apply."""
     if not (isinstance(there, Mapping) and isinstance(change, Mapping)):
         return change
     return {**there, **{name: _merged(there.get(name), value) for name, value in change.items()}}

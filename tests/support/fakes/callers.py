@@ -1,4 +1,4 @@
-"""Whoever asks is answered, on the port of KEDA and of the other replicas."""
+"""Callers of the activator's gRPC port (KEDA and the other replicas), all of whom are allowed."""
 
 from __future__ import annotations
 

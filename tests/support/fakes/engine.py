@@ -1,4 +1,4 @@
-"""An engine that does what a test says, by flags: it prints, loads, leaves things behind, dies, or serves."""
+"""An engine that does what its flags say: it prints, loads, leaves processes or files behind, exits, or serves."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The HTTP server of the engine in fake_engine.py: it answers, streams, hangs and dies.
+"""The HTTP server of the engine in engine.py: it responds, streams, hangs and exits.
 
-It has a guard of sorts: it counts its requests in the control file, refuses them in a drain and cuts them when told.
+It has a minimal guard: it counts requests in the control file, rejects them during a drain and cuts them off when told.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Engine:
         return web.json_response({"choices": [{"text": "hello"}]})
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """`tokens` of them, one each `every` seconds."""
+        """Streams `tokens` tokens, one every `every` seconds."""
         if self.slot.mode != control.GuardMode.SERVING:
             raise web.HTTPServiceUnavailable(headers={"Retry-After": str(self.slot.retry_after)})
         self.slot.begin()
@@ -79,7 +79,7 @@ class Engine:
         return answer
 
     async def hang(self, _: web.Request) -> web.Response:
-        """From now on no request gets a token."""
+        """From now on, no request gets a token."""
         self.hangs = True
         return web.Response()
 

@@ -1,4 +1,4 @@
-"""As much of an API server as helm asks by `lookup`: objects, one by one and in lists, by their kinds."""
+"""As much of an API server as helm's `lookup` queries: objects of these kinds, one by one and in lists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VIEW: Object = {
 
 @contextmanager
 def served(folder: Path, objects: Sequence[Object] = ()) -> Iterator[Path]:
-    """Its kubeconfig."""
+    """Serves these objects while the block lasts; yields the kubeconfig."""
     there = [VIEW, *objects]
 
     class Answers(BaseHTTPRequestHandler):
@@ -52,7 +52,7 @@ def served(folder: Path, objects: Sequence[Object] = ()) -> Iterator[Path]:
 
 
 def answer(path: str, there: Sequence[Object]) -> Object:
-    """To `GROUP/VERSION`, and what comes after it."""
+    """Returns the response to a path that starts with `GROUP/VERSION`."""
     group, version, *rest = path.split("/")
     api_version = f"{group}/{version}"
     kind, plural, is_namespaced = KINDS[api_version]

@@ -1,6 +1,7 @@
-"""A collector of OpenTelemetry: takes traces over OTLP/HTTP, as JSON or protobuf, and reads them by the official types.
+"""An OpenTelemetry collector: receives traces over OTLP/HTTP, as JSON or protobuf, and parses them by the official
+types.
 
-What those types don't know is an error, and so is an answer to the sender other than 200.
+A field that those types don't have is an error, and the sender gets a response other than 200.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 
 from support.ports import free_port
 
-PATIENCE = 60.0  # seconds, for a machine that is busy
+PATIENCE = 60.0  # seconds, for a busy machine
 IDS = ("traceId", "spanId", "parentSpanId")
 
 
@@ -62,7 +63,7 @@ class OtlpCollector:
         return web.Response(body=b"{}", content_type="application/json")
 
     async def until(self, wanted: Callable[[Received], bool], number: int = 1) -> list[Received]:
-        """Waits for so many spans."""
+        """Waits for this many spans."""
         async with asyncio.timeout(PATIENCE):
             while len(found := [span for span in self.spans if wanted(span)]) < number:
                 self._news.clear()
@@ -90,7 +91,7 @@ async def otlp_collector() -> AsyncIterator[OtlpCollector]:
 
 
 def from_json(body: bytes) -> ExportTraceServiceRequest:
-    """By protobuf's own reading of JSON; only that OTLP writes ids as hexadecimal digits, and protobuf as base64."""
+    """Parses JSON as protobuf does, except that OTLP writes ids as hexadecimal digits, and protobuf as base64."""
     return ParseDict(_with_base64(json.loads(body)), ExportTraceServiceRequest())
 
 

@@ -1,4 +1,4 @@
-"""An engine on loopback that does with each request what a test tells it, and remembers what it was asked."""
+"""An engine on loopback that answers each request by a test's script, and records the requests."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class ScriptedEngine:
     requests: list[Asked] = field(default_factory=list)
     request_arrived: asyncio.Event = field(default_factory=asyncio.Event)
     connections: int = 0
-    closed_connections: int = 0  # of them
-    client_left: asyncio.Event = field(default_factory=asyncio.Event)  # a client has closed its connection
-    running: int = 0  # requests being answered
-    most_running: int = 0  # ever at a time
+    closed_connections: int = 0  # connections that were closed
+    client_left: asyncio.Event = field(default_factory=asyncio.Event)  # set when a client has closed its connection
+    running: int = 0  # requests that are being answered
+    most_running: int = 0  # the most requests at one time
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -109,7 +109,7 @@ def answering(body: bytes, *, status: str = "200 OK", headers: str = "") -> Scri
 
 
 def saying(raw: bytes) -> Script:
-    """These bytes, and the connection stays."""
+    """Writes these bytes, and keeps the connection open."""
 
     async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
         writer.write(raw)
@@ -118,7 +118,7 @@ def saying(raw: bytes) -> Script:
 
 
 def cutting(raw: bytes = b"") -> Script:
-    """These bytes, and then the connection breaks."""
+    """Writes these bytes, and then breaks the connection."""
 
     async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
         writer.write(raw)
@@ -136,7 +136,7 @@ def echoing() -> Script:
 
 
 def in_turn(*scripts: Script) -> Script:
-    """The first script for the first request, and so on; the last for all that follow."""
+    """Runs the first script for the first request, and so on; the last script for all further requests."""
     left = list(scripts)
 
     async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -157,7 +157,7 @@ STREAM_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-E
 
 
 def token(text: str, *, finish: str | None = None) -> bytes:
-    """One event of an OpenAI stream."""
+    """Returns one event of an OpenAI stream."""
     choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
     return b"data: %b\n\n" % json.dumps({"choices": [choice]}).encode()
 

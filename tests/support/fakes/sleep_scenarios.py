@@ -1,4 +1,4 @@
-"""Requests that come about when a model goes to sleep, at timings by chance, in virtual time."""
+"""Requests that arrive around the moment when a model goes to sleep, at random times, in virtual time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from support.fakes import virtual_time
 from support.fakes.sleep_simulation import COOLDOWN, IDLE_AFTER, POLLING, Activator, LostError, World, clock
 
 Scenario = Callable[..., Coroutine[Any, Any, list[str]]]
-LONGEST = 600.0  # seconds, after which a request that is still held counts as lost
+LONGEST = 600.0  # seconds after which a request that is still held counts as lost
 
 
 def run_scenarios(seeds: Iterable[int], play: Scenario | None = None, **world: Any) -> Counter[str]:
-    """One scene for each seed; says at which moments the requests came."""
+    """Runs one scenario for each seed; returns how many requests arrived in which state of the model."""
     moments: Counter[str] = Counter()
     for seed in seeds:
         try:
@@ -34,7 +34,7 @@ async def _in_time(scene: Coroutine[Any, Any, list[str]]) -> list[str]:
 
 
 async def requests_around_sleep(chance: random.Random, **made: Any) -> list[str]:
-    """A model that was woken, and requests about when it goes to sleep; LostError if one isn't answered."""
+    """A model that was woken, and requests around the time when it goes to sleep; LostError if one gets no response."""
     world = World(chance, **made)
     moments = [await world.request()]
     if chance.random() < 0.5:
@@ -48,7 +48,8 @@ async def requests_around_sleep(chance: random.Random, **made: Any) -> list[str]
 
 
 async def woken_by_hand(chance: random.Random) -> list[str]:
-    """Without any request. It stays awake as long as after one, and sleeps for good then."""
+    """A model that is woken by its annotation, without a request. It stays awake as long as after a request, then
+    sleeps."""
     idle_after = chance.uniform(10, 60)
     world = World(chance, idle_after=idle_after)
     await asyncio.sleep(chance.uniform(0, 10))
@@ -69,7 +70,7 @@ async def woken_by_hand(chance: random.Random) -> list[str]:
 
 
 async def sent_to_sleep_by_hand(chance: random.Random) -> list[str]:
-    """Long before it would sleep by itself, and while somebody asks."""
+    """A model that is sent to sleep long before it is idle, while requests arrive."""
     world = World(chance, idle_after=6000)
     moments = [await world.request()]
     await asyncio.sleep(chance.uniform(0, 5))

@@ -1,8 +1,8 @@
-"""A model that goes to sleep and wakes again, in virtual time: what decides is real, what carries it out is made up.
+"""A simulation of a model that goes to sleep and wakes again, in virtual time: the deciding code is real.
 
-Real: both activators' knowledge, gates, activity and demand, what each adds of the other's, what they tell KEDA, and
-the rule of the extra slice. Made up, each as late as chance has it: watches, KEDA, the ReplicaSet, the kubelet, the
-engine, the operator and kube-proxy.
+Real: what both activators know, their queues, activity and demand, their exchange of demand, what they report to KEDA,
+and the rule of the activator's EndpointSlice. Simulated, each with a random delay: watches, KEDA, the ReplicaSet, the
+kubelet, the engine, the operator and kube-proxy.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ from slipway.operator.rendering.activatorslice import conditions
 LLAMA = ModelKey("chat", "llama")
 REF = pb.ScaledObjectRef(namespace=LLAMA.namespace, name=LLAMA.name)
 CALL = SimpleNamespace(peer=lambda: "unix:@keda")
-"""As far as the scaler asks: the rest of gRPC's context is for errors."""
+"""The only member of gRPC's context that the scaler reads, except in errors."""
 BEGIN = datetime(2026, 11, 21, tzinfo=UTC)
 IDLE_AFTER, POLLING, COOLDOWN = 10.0, 5.0, 5.0
-ENDPOINTS_DELAY = 3.0  # seconds for which a replica that was told to end still answers whoever comes
+ENDPOINTS_DELAY = 3.0  # seconds for which a terminating replica still serves requests
 LABELS = {OWNER_LABEL: LLAMA.name}
 
 
@@ -55,12 +55,12 @@ def now() -> datetime:
 
 
 class LostError(Exception):
-    """A request without an answer."""
+    """A request got no response."""
 
 
 @dataclass(eq=False)
 class EnginePod:
-    """`is_ready` is what the API server says; `state` is how the engine is."""
+    """A pod: `is_ready` is its condition in the API server, `state` is the real state of its engine."""
 
     world: World
     number: int
@@ -109,7 +109,7 @@ class EnginePod:
         self.world.changed()
 
     async def serve(self) -> UpstreamFailure | None:
-        """None: answered."""
+        """Serves one request; None means that it was answered."""
         if self.state in ("loading", "gone"):
             return UpstreamFailure.NO_CONNECTION
         if self.state == "draining":
@@ -142,8 +142,8 @@ class World:
         self.deployment = deployment(idle_after=idle_after)
         self.replicas = 0
         self.pods: list[EnginePod] = []
-        self.slice_is_ready = True  # the extra slice
-        self.wants_none = asyncio.Event()  # KEDA wants no replica any more
+        self.slice_is_ready = True  # whether the activator's EndpointSlice is ready for traffic
+        self.wants_none = asyncio.Event()  # set when KEDA wants no replica any more
         self._numbers = 0
         self._routes: list[EnginePod | Activator] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,7 +182,7 @@ class World:
                 raise result
 
     def annotate(self, name: str) -> None:
-        """With this moment, which people and Argo CD write in whole seconds."""
+        """Writes the present time, in whole seconds as people and Argo CD write it."""
         annotations = self.deployment["metadata"].get("annotations") or {}
         metadata = {**self.deployment["metadata"], "annotations": annotations | {name: stamp(clock())}}
         self.deployment = {**self.deployment, "metadata": {**metadata, "resourceVersion": version()}}
@@ -197,14 +197,15 @@ class World:
         self.later(0.5, self._route)
 
     def _lead(self) -> None:
-        """The operator."""
+        """The operator's decision whether the Service leads to the activator."""
         leads = not any(pod.is_ready and not pod.is_leaving for pod in self.pods)
         if leads != self.slice_is_ready:
             self.slice_is_ready = leads
             self.changed()
 
     def _route(self) -> None:
-        """kube-proxy: to whom is ready, and if nobody is, to those that are ending and serve."""
+        """Routes as kube-proxy does: to ready endpoints, and if there are none, to terminating ones that still
+        serve."""
         ready: list[EnginePod | Activator] = [pod for pod in self.pods if pod.is_ready and not pod.is_leaving]
         ending: list[EnginePod | Activator] = [pod for pod in self.pods if pod.is_ready and pod.is_leaving]
         (ready if self.slice_is_ready else ending).extend(self.activators)
@@ -258,7 +259,8 @@ class World:
         return "awake" if self.replicas else "asleep"
 
     async def request(self) -> str:
-        """The moment at which it came; LostError if it isn't answered."""
+        """Sends one request; returns the state of the model when it arrived, or raises LostError if it gets no
+        response."""
         moment = self.moment
         if not self._routes:
             raise LostError(f"{moment}: the connection was refused")
@@ -276,7 +278,7 @@ class World:
 
 
 class Activator:
-    """One replica of it, but for its sockets."""
+    """One replica of the activator, without its sockets."""
 
     def __init__(self, world: World, number: int) -> None:
         self.world, self.number = world, number
@@ -310,11 +312,11 @@ class Activator:
 
     @property
     def wants(self) -> bool:
-        """By itself, without the others."""
+        """Whether this replica alone wants the model awake."""
         return self._own.of(LLAMA).active
 
     def observe(self) -> None:
-        """What the watches tell by now."""
+        """Updates the store to what the watches report by now."""
         self._store.take(LLM_DEPLOYMENT, "MODIFIED", self.world.deployment, now=0)
         there = {pod.object()["metadata"]["name"]: pod.object() for pod in self.world.pods}
         for gone in [pod for pod in self._store.all(POD) if pod["metadata"]["name"] not in there]:
@@ -336,7 +338,7 @@ class Activator:
                     self._knowledge.record_reading(LLAMA, f"llama-{pod.number}", reading)
 
     def greet(self, pod: EnginePod) -> None:
-        """What a pod says that has just become ready."""
+        """Greets a pod that has just become ready."""
         if (target := self._greeting.target(pod)) and pod.state == "serving":
             self._knowledge.record_ready(target)
 

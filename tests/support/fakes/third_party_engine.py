@@ -1,8 +1,7 @@
-"""An engine of others' as a program: it loads, answers, counts and ends as that engine does, and computes nothing.
+"""A stand-in for a third-party engine, as a program: it loads, responds, counts and exits as that engine does.
 
-It is called like the engine, and ends if it isn't told what it needs. How each engine's metrics look, and what is
-strange about them, is known from the sources that docs/engines.md names. It also runs in pods, and so needs nothing but
-Python.
+It has the engine's name, and exits if a required flag is missing. The format of each engine's metrics, and its
+peculiarities, are from the sources that docs/engines.md names. It also runs in pods, so it needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ALL = 1e9  # seconds: as long as requests run
-NAME = "m"  # of the model
+NAME = "m"  # the model's name
 
 
 @dataclass
 class Counts:
-    """What it has done. `looks`: questions whether it is ready."""
+    """Counters of requests; `looks` counts readiness probes."""
 
     running: int = 0
     waiting: int = 0
@@ -40,7 +39,7 @@ class Counts:
 
 
 def _sglang(counts: Counts) -> str:
-    """A question whether it is healthy has it make a token, unless a variable says otherwise."""
+    """A health check generates a token, unless a variable switches that off."""
     scheduler = f'engine_type="unified",model_name="{NAME}",pp_rank="0",tp_rank="0"'
     makes_tokens = os.environ.get("SGLANG_ENABLE_HEALTH_ENDPOINT_GENERATION", "true") == "true"
     tokens = 40 * counts.done + (counts.looks if makes_tokens else 0)
@@ -61,7 +60,7 @@ sglang:time_to_first_token_seconds_bucket{{le="0.001",model_name="{NAME}"}} 0.0
 
 
 def _tgi(counts: Counts) -> str:
-    """None of its metrics is there before its first request."""
+    """No metric exists before the first request."""
     if not counts.has_begun:
         return ""
     return f"""# TYPE tgi_request_count counter
@@ -99,7 +98,7 @@ lmdeploy:iteration_tokens_total_bucket{{engine="0",le="1.0",model_name="{NAME}"}
 
 
 def _triton(counts: Counts) -> str:
-    """What was scheduled last is told on and on, when nothing runs any more."""
+    """The last scheduled number stays in the metrics when nothing runs any more."""
     of = 'model="tensorrt_llm"'
     last = counts.running or int(counts.has_begun)
     return f"""# TYPE nv_trt_llm_request_metrics gauge
@@ -139,7 +138,7 @@ def _nim_1(counts: Counts) -> str:
 
 
 def _ovms(counts: Counts) -> str:
-    """Who asks whether a model is ready is counted among the requests that succeeded."""
+    """Readiness checks are counted among the successful requests."""
     of = f'interface="REST",method="Unary",name="{NAME}"'
     in_process = counts.running + counts.waiting
     return f"""# TYPE ovms_current_graphs gauge
@@ -160,14 +159,14 @@ ovms_responses{{api="V3",{of}}} {counts.done}
 @dataclass(frozen=True, kw_only=True)
 class Engine:
     metrics: Callable[[Counts], str]
-    port: str  # the argument or variable that says it
-    metrics_port: str = ""  # the same of its metrics, where they have one of their own
-    switch: str = ""  # without which it tells no metrics
+    port: str  # the argument or variable that sets it
+    metrics_port: str = ""  # the same for the metrics' port, where it is separate
+    switch: str = ""  # the flag without which there are no metrics
     health: str
     metrics_path: str = "/metrics"
     asked: str = "/v1/chat/completions"
     not_ready: int = 503
-    drains_for: float = ALL  # seconds, once it is asked to end
+    drains_for: float = ALL  # seconds after SIGTERM
 
 
 ENGINES: Mapping[str, Engine] = {
@@ -199,11 +198,11 @@ ENGINES: Mapping[str, Engine] = {
     ),
 }
 OLDER = {"nim-1": Engine(metrics=_nim_1, port="NIM_SERVER_PORT", health="/v1/health/ready", metrics_path="/v1/metrics")}
-"""Whose metrics are understood, too."""
+"""Older versions, whose metrics Slipway also understands."""
 
 
 class Scripted:
-    """One that runs. It is ready after `loading` seconds, or when somebody sets `is_ready`."""
+    """A running engine. It becomes ready after `loading` seconds, or when a test sets `is_ready`."""
 
     def __init__(self, engine: Engine, port: int, metrics_port: int, *, loading: float = 0.0) -> None:
         self.engine, self.counts = engine, Counts()
@@ -241,7 +240,7 @@ class Scripted:
         return 404, ""
 
     def post(self, path: str, body: bytes) -> tuple[int, str]:
-        """It takes as long as the request says."""
+        """Takes as long as the request says."""
         if path != self.engine.asked:
             return 404, ""
         if not self.is_ready.is_set():
@@ -251,7 +250,7 @@ class Scripted:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A request, until its answer is written."""
+        """Counts a request as running until its response is written."""
         self._count(1, 0)
         try:
             yield
@@ -302,7 +301,7 @@ def main(name: str, arguments: Sequence[str]) -> None:
     scripted.start()
     ended.wait()
     scripted.drain()
-    os._exit(0)  # whatever else runs is broken off
+    os._exit(0)  # running requests are cut off
 
 
 if __name__ == "__main__":

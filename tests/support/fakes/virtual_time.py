@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next thing to happen, so that tests of hours take milliseconds."""
+"""An event loop whose clock jumps to the next event, so that tests of hours take milliseconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """For code that does no input or output of its own."""
+    """For code without input and output of its own."""
 
     def __init__(self) -> None:
         super().__init__(_Jumping(self))

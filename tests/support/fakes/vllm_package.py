@@ -1,6 +1,6 @@
-"""A vLLM of a few lines: what the fast start relies on is there, and a test can take any of it away.
+"""A vLLM in a few lines: it has what the fast start relies on, and a test can remove any part of it.
 
-Its engine core and its server meet as the real ones do, at the addresses that they are told; here these are files.
+Its engine core and its server find each other by their addresses, as the real ones do; here the addresses are files.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ FILES = {
 
 
 def install(folder: Path, version: str, also: tuple[str, ...] = (), replaced: Mapping[str, str] | None = None) -> None:
-    """Into a folder for PYTHONPATH. `also` are modules that need only be there; `replaced` maps text to other text."""
+    """Writes it into a folder for PYTHONPATH. `also` names empty modules; `replaced` maps code to other code."""
     module = LAYOUTS[version]
     empty = {f"{name.replace('.', '/')}.py": "" for name in also if name.startswith("vllm.")}
     for name, text in {**empty, **FILES, f"{module.replace('.', '/')}.py": SERVER}.items():

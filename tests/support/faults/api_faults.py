@@ -1,6 +1,6 @@
-"""What can go wrong between an operator and the API server. Each fault says which requests it hits, and how.
+"""Faults between an operator and the API server. Each fault says which requests it hits, and how.
 
-The chance of a fault comes from the generator that it is given, so that a failure can be repeated with its seed.
+Faults are random by a generator that they are given, so that a failure can be repeated by its seed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class BrokenError(Exception):
 
 @dataclass(frozen=True)
 class ApiCall:
-    """What an operator asks."""
+    """One call of the operator to the API server."""
 
     method: str
     path: str
@@ -49,7 +49,7 @@ class ApiCall:
 
     @property
     def is_audit(self) -> bool:
-        """A list of names and versions alone."""
+        """Whether it lists names and versions only."""
         return "PartialObjectMetadata" in self.accept
 
     @property
@@ -58,7 +58,7 @@ class ApiCall:
 
     @cached_property
     def plural(self) -> str:
-        """Of the kind that it is about; empty where it asks which kinds there are."""
+        """The resource that it is about; empty where it lists the API's kinds."""
         parts = self.path.strip("/").split("/")
         parts = parts[2:] if parts[0] == "api" else parts[3:]
         if parts[:1] == ["namespaces"] and len(parts) > 2:
@@ -72,19 +72,19 @@ class ApiCall:
 
 @dataclass
 class Request:
-    """One request and what became of it. Times are those of the monotonic clock."""
+    """One request and its result. Times are of the monotonic clock."""
 
     call: ApiCall
     at: float
     passed_on_at: float | None = None
     ended_at: float | None = None
-    code: int | None = None  # None: no answer
+    code: int | None = None  # None: no response
     fault: str = ""
-    result: bytes = b""  # what the API server said, whether or not the operator heard it
+    result: bytes = b""  # the API server's response, whether or not the operator received it
 
     @property
     def succeeded(self) -> bool:
-        """In the API server; the operator may not know."""
+        """Whether it succeeded in the API server; the operator may not know."""
         return self.passed_on_at is not None and self.code is not None and self.code < 300
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class Answer:
     code: int
     headers: Mapping[str, str]
     data: bytes
-    length: int | None = None  # that was announced, where less comes
+    length: int | None = None  # the announced length, where less is sent
 
 
 def everything(ask: ApiCall) -> bool:
@@ -124,18 +124,18 @@ def writes_but_the_lease(ask: ApiCall) -> bool:
 
 
 def first_lists(ask: ApiCall) -> bool:
-    """Those of watches that begin."""
+    """Matches the first lists of watches."""
     return bool(ask.plural) and not (ask.is_write or ask.is_watch or ask.is_audit or ask.is_of_lease)
 
 
 @dataclass(eq=False, kw_only=True)
 class Fault:
-    """Hits the requests that `on` names, at the `rate` from 0 to 1."""
+    """Hits the requests that `on` selects, at a rate from 0 to 1."""
 
     on: Callable[[ApiCall], bool] = everything
     rate: float = 1.0
     chance: random.Random = field(default_factory=lambda: random.Random(0), repr=False)
-    count: int = field(default=0, init=False)  # of what it has hit
+    count: int = field(default=0, init=False)  # requests that it has hit
     _ended: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def hits(self, ask: ApiCall) -> bool:
@@ -144,19 +144,19 @@ class Fault:
         return is_hit
 
     async def before(self, ask: ApiCall) -> Answer | None:
-        """Instead of asking the API server, or after a while, or never."""
+        """Runs before the API server is called: it may respond instead, delay the call, or never return."""
         return None
 
     async def after(self, ask: ApiCall, answer: Answer) -> Answer:
-        """Between the API server's answer and the operator."""
+        """Runs between the API server's response and the operator."""
         return answer
 
     def is_deaf_to(self, ask: ApiCall) -> bool:
-        """Whether a watch that is open, or comes, doesn't hear everything from now on, until it ends."""
+        """Whether an open or new watch misses events from now on, until the watch ends."""
         return False
 
     def lets_through(self, line: bytes) -> bool:
-        """Of an event of a watch that is deaf."""
+        """Whether a deaf watch still delivers this event."""
         return False
 
     def end(self) -> None:
@@ -170,7 +170,7 @@ class Fault:
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class Refuses(Fault):
-    """Answers with an error, without asking the API server."""
+    """Responds with an error, without calling the API server."""
 
     code: int
     retry_after: int | None = None
@@ -184,7 +184,7 @@ class Refuses(Fault):
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class Delays(Fault):
-    """Takes its time before it asks; whoever has hung up meanwhile is not spared."""
+    """Waits before it calls the API server, even if the operator has hung up meanwhile."""
 
     seconds: float
 
@@ -195,7 +195,7 @@ class Delays(Fault):
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class Hangs(Fault):
-    """Neither asks nor answers, as if packets were lost."""
+    """Neither calls nor responds, as if packets were lost."""
 
     async def before(self, ask: ApiCall) -> Answer | None:
         await self._ended.wait()
@@ -207,7 +207,7 @@ class Hangs(Fault):
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class Cuts(Fault):
-    """The connection ends before the API server is asked."""
+    """Ends the connection before the API server is called."""
 
     async def before(self, ask: ApiCall) -> Answer | None:
         raise BrokenError("cut before")
@@ -215,7 +215,7 @@ class Cuts(Fault):
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class LosesAnswers(Fault):
-    """The API server does what it was asked to, and the operator doesn't hear of it."""
+    """Ends the connection after the API server has carried out the request, so the operator doesn't learn of it."""
 
     async def after(self, ask: ApiCall, answer: Answer) -> Answer:
         raise BrokenError("answer lost")
@@ -223,7 +223,7 @@ class LosesAnswers(Fault):
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class CutsShort(Fault):
-    """The connection ends in the middle of the answer."""
+    """Ends the connection in the middle of the response."""
 
     async def after(self, ask: ApiCall, answer: Answer) -> Answer:
         return Answer(answer.code, answer.headers, answer.data[: len(answer.data) // 2], length=len(answer.data))
@@ -231,7 +231,7 @@ class CutsShort(Fault):
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class Expires(Fault):
-    """Every version is too old: watches are told so in an event, and lists that go on, in the answer."""
+    """Every version is too old: watches get an ERROR event, and continued lists an error."""
 
     async def before(self, ask: ApiCall) -> Answer | None:
         headers = {"Content-Type": "application/json"}
@@ -245,7 +245,7 @@ class Expires(Fault):
 
 @dataclass(eq=False, kw_only=True, repr=False)
 class Deafens(Fault):
-    """Watches stay open and tell nothing any more, or nothing but bookmarks. Only their end ends that."""
+    """Watches stay open and deliver no event any more, or bookmarks only, until they end."""
 
     bookmarks: bool = False
 

@@ -1,4 +1,4 @@
-"""Breaks parts of a cluster for as long as a block of a test lasts, and makes them whole again."""
+"""Breaks parts of a cluster while a block of a test lasts, and repairs them at the end."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ for group in $(grep -l "$1" /proc/[0-9]*/cgroup); do
     [ "$(readlink $folder/exe)" = /node ] || kill -9 ${folder#/proc/}
 done
 """
-"""The processes in the control groups of a pod, but not the program of the node that keeps its network."""
+"""Kills the processes in the control groups of a pod, but not the node's program that holds its network."""
 
 
 async def kill_pod(kube: Kube, name: str) -> None:
-    """Ends a pod at once, without its grace period."""
+    """Deletes a pod immediately, without its grace period."""
     await kube.run("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
 
 
 async def crash(cluster: Cluster, pod: Object) -> None:
-    """Kills the programs of a pod, as a crash or the lack of memory would; the kubelet starts them anew."""
+    """Kills the programs of a pod, as a crash or lack of memory would; the kubelet starts them again."""
     await asyncio.to_thread(cluster.namespaces.run, ["sh", "-c", KILL_ALL, "crash", pod["metadata"]["uid"]])
 
 
 @asynccontextmanager
 async def without(cluster: Cluster, component: str, *, killed: bool = False) -> AsyncGenerator[None]:
-    """A component is stopped (or killed, as in a crash) and started again at the end."""
+    """Stops a component (or kills it, as in a crash), and starts it again at the end."""
     await asyncio.to_thread(cluster.kill if killed else cluster.stop, component)
     try:
         yield
@@ -42,7 +42,7 @@ async def without(cluster: Cluster, component: str, *, killed: bool = False) -> 
 
 @asynccontextmanager
 async def paused(cluster: Cluster, component: str) -> AsyncGenerator[None]:
-    """A component hangs: its connections stay open, and nothing is answered."""
+    """Freezes a component: its connections stay open, and it doesn't respond."""
     await asyncio.to_thread(cluster.pause, component)
     try:
         yield

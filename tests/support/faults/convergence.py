@@ -1,8 +1,9 @@
-"""The promise that every fault is tested against: in the end, all is as the LLMDeployments want it, and stays so.
+"""The promise that every fault is tested against: in the end, everything is as the LLMDeployments want it, and stays
+so.
 
-What is wanted is planned and rendered anew, from what the cluster has. It is there when applying it, as the operator
-does, would change nothing; so fields are compared with the API server's own defaults, and those that are wanted no
-longer are found, too.
+The desired objects are planned and rendered from scratch, from what the cluster has. They exist if applying them, as
+the operator does, would change nothing: so fields are compared after the API server's defaulting, and fields that are
+no longer desired are found too.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ DRY_RUN = (
 
 
 async def until_converged(kube: Kube, *, within: float) -> float:
-    """The seconds that it took. In vain, it says what is not as it should be."""
+    """Returns the seconds that it took. The error says what is not as desired."""
     began, wrong = time.monotonic(), ["nothing could be read"]
     while True:
-        with suppress(KubectlError):  # the API server may still be coming back
+        with suppress(KubectlError):  # the API server may still be starting
             wrong = await differences(kube)
         if not wrong:
             return time.monotonic() - began
         if time.monotonic() - began > within:
             raise WaitedInVainError(f"after {within:.0f} s: {'; '.join(wrong)}")
-        await asyncio.sleep(PAUSE)  # too many things to watch
+        await asyncio.sleep(PAUSE)  # there are too many objects to watch
 
 
 async def stays_still(kube: Kube, *paths: FaultyPath, seconds: float) -> None:
-    """For so long, no operator writes anything in the namespace."""
+    """Fails if an operator writes anything in the namespace for so long."""
     began = time.monotonic()
     await asyncio.sleep(seconds)
     written = [str(each) for path in paths for each in path.writes(kube.namespace, since=began)]
@@ -61,7 +62,7 @@ async def stays_still(kube: Kube, *paths: FaultyPath, seconds: float) -> None:
 
 
 async def differences(kube: Kube) -> list[str]:
-    """Between what the namespace has and what it should have, a line each."""
+    """Returns the differences between the namespace and what it should contain, one per line."""
     seen = Seen(await kube.select(KINDS) + await kube.select(ENVIRONMENT))
     lines = list(seen.wrong())
     return lines or [line async for line in _not_as_rendered(kube, seen)]
@@ -69,7 +70,7 @@ async def differences(kube: Kube) -> list[str]:
 
 @dataclass
 class Seen:
-    """All of a namespace, at about one moment."""
+    """All objects of a namespace, read at about the same moment."""
 
     things: list[Object]
 
@@ -124,7 +125,7 @@ async def _not_as_rendered(kube: Kube, seen: Seen) -> AsyncIterator[str]:
 
 
 def _status_errors(deployment: Object) -> Iterator[str]:
-    """At zero and healthy, as of its newest generation."""
+    """Yields what differs from a model at zero that is healthy, in a status of its newest generation."""
     generation, status = deployment["metadata"]["generation"], deployment.get("status", {})
     conditions = {each["type"]: each for each in status.get("conditions", [])}
     if status.get("state") != "Idle":

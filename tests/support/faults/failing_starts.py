@@ -1,7 +1,7 @@
-"""Starts of real engines that fail, each for a reason of its own, and what the engines say then.
+"""Starts of real engines that fail, each for a different reason, and the output of the engines.
 
-`python -m support.faults.failing_starts llamacpp` (or vllm), run from `tests/` by a Python that has the engine, makes each of
-them and writes its output to `tests/unit/runtime/diagnosis/fixtures/`.
+`python -m support.faults.failing_starts llamacpp` (or vllm), run from `tests/` by a Python that has the engine, runs
+each of them and writes its output to `tests/unit/runtime/diagnosis/fixtures/`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from support.builders.model_files import (
 
 FIXTURES = Path(__file__).parents[2] / "unit/runtime/diagnosis/fixtures"
 PATIENCE = 600  # seconds
-PLACE = "/mnt/models"  # stands in the fixtures for the folder of the test
+PLACE = "/mnt/models"  # replaces the test's folder in the fixtures
 
-# As the runtime starts it, with parameters as JSON; a start that goes well would serve for ever.
+# As the runtime starts it, with parameters as JSON; a start that succeeds would serve forever.
 LLAMACPP = """
 import json, sys, xllamacpp
 parameters = xllamacpp.CommonParams()
@@ -56,13 +56,13 @@ VLLM = ["-m", "vllm.entrypoints.launchers.api_server.entry"]
 
 @dataclass(frozen=True)
 class FailingStart:
-    """A model that can't be served, made in a folder; returns what the engine is told to load."""
+    """A model that can't be served: `model` makes it in a folder, and returns the path that the engine loads."""
 
     name: str
     model: Callable[[Path], Path]
     parameters: dict[str, Any]
     words: Sequence[str] = ()
-    limit: str = ""  # a shell's words before the engine, such as ulimit
+    limit: str = ""  # a shell command before the engine, such as ulimit
     engine: str = "llamacpp"
 
 
@@ -139,7 +139,7 @@ LLAMACPP_STARTS = (
 
 
 def vllm(name: str, *words: str, change: Callable[[Path], object] = lambda _: None, **config: Any) -> FailingStart:
-    """A checkpoint in a folder, with something changed in it, or in how vLLM is told to serve it."""
+    """A checkpoint in a folder with a change in it, or with flags for vLLM."""
 
     def make(folder: Path) -> Path:
         checkpoint = write_checkpoint(folder / "model", **config)
@@ -235,7 +235,7 @@ def command(start: FailingStart, model: Path) -> list[str]:
 
 
 def environment(start: FailingStart) -> dict[str, str]:
-    """vLLM fetches nothing, tells nobody, and takes little memory."""
+    """Lets vLLM download nothing, report nothing, and use little memory."""
     told = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
     return {**os.environ, **(told if start.engine == "vllm" else {})}
 

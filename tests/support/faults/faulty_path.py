@@ -1,7 +1,7 @@
-"""A way from an operator to the API server on which things go wrong, when a test wants them to.
+"""A proxy between an operator and the API server that causes faults when a test wants them.
 
-An HTTP server on the loopback that passes everything on with the right of the kubeconfig, and notes each request: what
-was asked and when, what was answered and when, and which fault was in between. Faults are in `faults`.
+It listens on loopback, forwards each request with the credentials of the kubeconfig, and records it: the request, the
+response, when each arrived, and which fault hit it. The faults are in `api_faults`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LINES_SHOWN = 60
 
 
 class FaultyPath:
-    """`requests`: all that came, the newest last. `faults`: those that work now, the first that applies wins."""
+    """`requests`: all requests, the newest last. `faults`: those that are active; the first that applies wins."""
 
     def __init__(self, api_server: aiohttp.ClientSession, name: str) -> None:
         self._api_server, self.name = api_server, name
@@ -43,7 +43,7 @@ class FaultyPath:
 
     @contextmanager
     def broken_by(self, *faults: Fault) -> Generator[None]:
-        """While the block lasts. What a fault has held back is cut off at its end."""
+        """Activates faults while the block lasts. Requests that a fault still holds are cut off at the end."""
         logger.warning("%s: from now on %s", self.name, ", ".join(map(repr, faults)))
         self.faults += faults
         try:
@@ -55,25 +55,25 @@ class FaultyPath:
             logger.warning("%s: no longer %s", self.name, ", ".join(map(repr, faults)))
 
     def cut_watches(self) -> int:
-        """Ends all that are open, in the middle of whatever they say; returns how many these were."""
+        """Ends all open watches, in the middle of whatever they deliver; returns how many there were."""
         cut = list(self._watches)
         for transport in cut:
             transport.abort()
         return len(cut)
 
     async def until(self, holds: Callable[[], object], *, within: float = 20) -> None:
-        """Nobody tells what passes by, so it is looked at again and again."""
+        """Polls, since the recorded requests send no event."""
         async with asyncio.timeout(within):
             while not holds():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
     def writes(self, namespace: str, since: float = 0.0) -> list[Request]:
-        """In a namespace that holds deployments, not the Lease."""
+        """Returns the writes to LLMDeployments' namespaces: those of the Lease are elsewhere."""
         within = f"/namespaces/{namespace}/"
         return [each for each in self.requests if each.call.is_write and within in each.call.path and each.at >= since]
 
     def hits(self) -> str:
-        """The newest requests that met a fault, a line each, for the report of a test."""
+        """Returns the newest requests that a fault hit, one per line, for a failed test's report."""
         return "\n".join([str(each) for each in self.requests if each.fault][-LINES_SHOWN:])
 
     # --- one request ------------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class FaultyPath:
 async def faulty_path(
     kubeconfig: Path, folder: Path, name: str = "operator"
 ) -> AsyncGenerator[tuple[FaultyPath, Path]]:
-    """The path, and a kubeconfig that leads to it."""
+    """Runs a proxy; yields it, and a kubeconfig that leads to it."""
     configuration = await load_configuration(kubeconfig)
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
     context.load_cert_chain(configuration.cert_file, configuration.key_file)
@@ -195,7 +195,7 @@ async def _read(incoming: web.Request) -> ApiCall:
 
 
 async def _said(incoming: web.Request, answer: Answer) -> web.StreamResponse:
-    """All of it, or, where it was cut short, as much as there is and then the end of the connection."""
+    """Sends the response; one that was cut short, as far as it goes, and then ends the connection."""
     if answer.length is None:
         return web.Response(status=answer.code, headers=answer.headers, body=answer.data)
     partial = web.StreamResponse(status=answer.code, headers=answer.headers)

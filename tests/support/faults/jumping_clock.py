@@ -1,4 +1,4 @@
-"""The operator on a machine whose clock jumps: each time it asks what time it is, it is up to a day off.
+"""The operator on a machine with a jumping clock: each reading is up to a day off.
 
 python -m support.faults.jumping_clock SEED FLAGS…
 """

@@ -1,7 +1,7 @@
-"""What can go wrong with a model that Slipway runs: each as an LLMDeployment `model`, and what goes wrong around it.
+"""What can go wrong with a model that Slipway runs: each as an LLMDeployment `model`, and objects around it.
 
-The containers are those of `provocations`, in a ServingRuntime of the namespace; with the engine that Slipway brings
-along, and with KServe's own parts, it is they who speak.
+The containers are those of `pod_failures`, in a ServingRuntime of the namespace; other messages are from Slipway's own
+engine and from KServe's programs.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from support.builders.objects import Object, python
 from support.faults import pod_failures
 from support.faults.pod_failures import EATS_MEMORY, H100, QUOTA, SLEEPS, probe, says_and_fails
 
-USUAL = 60.0  # seconds in which a trouble is told, if nothing more is said of it
+USUAL = 60.0  # seconds within which the status reports a failure, unless the failure says otherwise
 
 
 @dataclass(frozen=True)
 class ModelFailure:
-    """What to apply, given an image with a Python in it, and the cause that the status must tell."""
+    """What to apply, given an image with Python, and the reason that the status must report."""
 
     name: str
     reason: str
-    words: str  # some of the words of whoever saw it
+    words: str  # a part of the original message
     objects: Callable[[str], list[Object]] = lambda _: []
     is_final: bool = True  # waiting doesn't help
     timeout: float = USUAL
@@ -36,7 +36,7 @@ class ModelFailure:
 
 
 def engine(name: str, reason: str, words: str, /, command: list[str] | None = None, **more: Any) -> ModelFailure:
-    """A model whose container is like this; with a command, it runs in the image with a Python."""
+    """A model with such a container; a command runs in the image with Python."""
     told = {each: more.pop(each) for each in ("is_final", "timeout") if each in more}
 
     def objects(image: str) -> list[Object]:
@@ -52,7 +52,7 @@ def spec(name: str, reason: str, words: str, *others: Object, is_final: bool = F
 
 
 def llamacpp(name: str, reason: str, words: str, **spec: Any) -> ModelFailure:
-    """The engine that Slipway brings along, with a folder in which there is no model."""
+    """A model with Slipway's own engine, and a folder without a model."""
     given = {
         "model": {"uri": "pvc://weights/"},
         "engine": {"name": "llamacpp"},
@@ -70,7 +70,7 @@ DOWNLOADS = {
     "hf://slipway/missing": pod_failures.NO_REPOSITORY,
     "hf://slipway/gated": pod_failures.GATED,
 }
-"""What KServe's storage initializer says of a source; the tests put a program in its place that says no more."""
+"""The messages of KServe's storage initializer about a source; in tests, a program prints them in its place."""
 
 SAYS_OF_SOURCE = python(f"import sys; sys.exit({json.dumps(DOWNLOADS)}[sys.argv[1]])")
 

@@ -1,6 +1,6 @@
-"""Everything that can go wrong with a model's pods, each as the smallest objects that make it go wrong for real.
+"""Everything that can go wrong with a model's pods, each as the smallest objects that really cause it.
 
-The programs say what the real ones say (vLLM, KServe's storage initializer); all the rest is Kubernetes' own doing.
+The programs print what the real ones print (vLLM, KServe's storage initializer); all the rest is done by Kubernetes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ ENGINE, DOWNLOADER = "kserve-container", "storage-initializer"
 
 @dataclass(frozen=True)
 class PodFailure:
-    """What to apply, given an image with a Python in it, and the cause that must be read off."""
+    """What to apply, given an image with Python, and the cause that the operator must read from the cluster."""
 
     name: str
     reason: str
-    words: str  # some of the pod's own words, which must be in the message
+    words: str  # a part of the pod's own message, which must be in the cause's message
     objects: Callable[[str], list[Object]]
-    final: bool | None = None  # None: not what this one is about
+    final: bool | None = None  # None: this failure doesn't test it
     timeout: float = 90
 
     def describes(self, cause: Cause) -> bool:
@@ -36,7 +36,7 @@ class PodFailure:
 
 
 def model(pod: Object | None = None, **container: Any) -> Object:
-    """A Deployment with one replica, as KServe would make it."""
+    """A Deployment with one replica, as KServe makes it."""
     engine = {
         "name": ENGINE,
         "image": PAUSE,
@@ -63,18 +63,18 @@ def model(pod: Object | None = None, **container: Any) -> Object:
 
 
 def says_and_fails(text: str, *, code: int = 1) -> list[str]:
-    """The command of a program that logs this on its way out."""
+    """Returns the command of a program that logs this text and exits."""
     return python(f"import sys; print({text!r}, file=sys.stderr); sys.exit({code})")
 
 
 def crash(name: str, reason: str, text: str, **more: Any) -> PodFailure:
-    """An engine that starts, says this, and ends with an error."""
+    """An engine that starts, logs this text, and exits with an error."""
     words = more.pop("words", text.strip().splitlines()[-1]).rstrip(".")
     return PodFailure(name, reason, words, lambda image: [model(image=image, command=says_and_fails(text))], **more)
 
 
 def download(name: str, reason: str, text: str, **more: Any) -> PodFailure:
-    """A storage initializer that says this and ends with an error."""
+    """A storage initializer that logs this text and exits with an error."""
     words = more.pop("words", text.strip().splitlines()[-1]).rstrip(".")
 
     def objects(image: str) -> list[Object]:

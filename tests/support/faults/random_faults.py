@@ -1,4 +1,4 @@
-"""Troubles for a soak: faults of the paths, and of the processes. Each is drawn, begun, and over some seconds later."""
+"""Random faults for a soak, of requests and of processes. Each is drawn, started, and ended some seconds later."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CODES = (429, 500, 502, 503, 504)
 
 @dataclass
 class RandomFaults:
-    """What it does is drawn from `chance`."""
+    """Draws faults from `chance`."""
 
     node: Cluster
     replicas: list[Replica]
@@ -42,7 +42,8 @@ class RandomFaults:
     _deck: list[Callable[[], Trouble]] = field(default_factory=list)
 
     def draw(self) -> tuple[str, Trouble]:
-        """What it is, and a block for as long as it lasts. None comes again before each has come."""
+        """Returns the name of a fault, and a block during which it lasts. Every kind is drawn before any is
+        repeated."""
         if not self._deck:
             self._deck = [self.faults, self.faults, self.faults, self.crash, self.stop, self.roll, self.restart]
             self.chance.shuffle(self._deck)
@@ -51,7 +52,7 @@ class RandomFaults:
 
     @asynccontextmanager
     async def faults(self) -> AsyncGenerator[None]:
-        """One or two on the path of one replica, with its watches cut or not."""
+        """Causes one or two faults of one replica's requests, and maybe cuts its watches."""
         path = self._one().path
         with path.broken_by(*(self._fault() for _ in range(self.chance.randint(1, 2)))):
             if self.chance.random() < 0.5:
@@ -70,7 +71,7 @@ class RandomFaults:
 
     @asynccontextmanager
     async def stop(self) -> AsyncGenerator[None]:
-        """For long enough to lose the Lease, or not."""
+        """Suspends an operator, for long enough to lose the Lease, or not."""
         operator = self._one().operator
         operator.send(signal.SIGSTOP)
         try:
@@ -81,7 +82,7 @@ class RandomFaults:
 
     @asynccontextmanager
     async def restart(self) -> AsyncGenerator[None]:
-        """Of the API server; it is back when the block begins."""
+        """Restarts the API server; it is back when the block starts."""
         async with components.without(self.node, "kube-apiserver", killed=True):
             await asyncio.sleep(self.chance.uniform(0, 5))
         yield
@@ -89,13 +90,14 @@ class RandomFaults:
     # --- what is drawn ----------------------------------------------------------------------------------------------
 
     def _one(self) -> Replica:
-        """The leader more often than not: what befalls a standby troubles nobody."""
+        """Chooses a replica, the leader in most cases: faults of a standby have no effect."""
         holder = trials.terms([each.path for each in self.replicas])[-1].holder
         leader = next(each for each in self.replicas if each.path.name == holder)
         return leader if self.chance.random() < 0.7 else self.chance.choice(self.replicas)
 
     def _fault(self) -> Fault:
-        """Any but deaf watches: to find these out takes minutes, in which nothing else would be tried."""
+        """Draws any fault except deaf watches: it takes minutes to notice those, in which nothing else would be
+        tested."""
         rate, chance = self.chance.uniform(0.2, 0.9), random.Random(self.chance.random())
         return self.chance.choice(
             [

@@ -1,4 +1,4 @@
-"""The operator with a bug in it: rendering the LLMDeployment of one name raises.
+"""The operator with a bug: rendering the LLMDeployment of one name raises an error.
 
 python -m support.faults.rendering_bug NAME FLAGS…
 """

@@ -1,4 +1,4 @@
-"""Operators on faulty paths: what tests of faults begin with, and who of them may have written what."""
+"""Operators with a faulty proxy to the API server, and checks of which of them was allowed to write."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Replica:
-    """One operator, and its own path to the API server."""
+    """One operator, and its own proxy to the API server."""
 
     operator: Operator
     path: FaultyPath
@@ -35,7 +35,7 @@ async def replica(
     leads: bool = True,
     program: Sequence[str | Path] = operator.PROGRAM,
 ) -> AsyncGenerator[Replica]:
-    """It leads, unless it is started as a standby; then it only answers on its port."""
+    """Runs an operator that leads; a standby only has to answer on its port."""
     start = operator.running if leads else operator.started
     async with faulty_path(kubeconfig, folder, name) as (path, own_kubeconfig):
         process = start(own_kubeconfig, f"--identity={name}", *flags, program=program)
@@ -45,7 +45,7 @@ async def replica(
 
 @asynccontextmanager
 async def in_thread(manager: AbstractContextManager[T]) -> AsyncGenerator[T]:
-    """Enters and leaves what blocks in a thread, so that paths go on."""
+    """Enters and leaves a blocking context manager in a thread, so that the event loop goes on."""
     value = await asyncio.to_thread(manager.__enter__)
     try:
         yield value
@@ -58,15 +58,16 @@ async def in_thread(manager: AbstractContextManager[T]) -> AsyncGenerator[T]:
 
 @dataclass(frozen=True)
 class Term:
-    """A time in which the API server had one replica as the leader."""
+    """A period in which the API server had one replica as the leader."""
 
     holder: str
-    begins: float  # no sooner than this
+    begins: float  # no earlier than this
     ends: float  # no later than this
 
 
 def terms(paths: Iterable[FaultyPath]) -> list[Term]:
-    """As the writes of the Lease tell them. Who takes it has it by the answer; who had it, has it until then."""
+    """Returns the terms according to the writes of the Lease: a new holder leads from the response on, the old one
+    until then."""
     taken = sorted(
         (request.passed_on_at or 0.0, request.ended_at or float("inf"), _holder(request))
         for path in paths
@@ -84,7 +85,7 @@ def terms(paths: Iterable[FaultyPath]) -> list[Term]:
 
 
 def unlawful_writes(namespace: str, *paths: FaultyPath) -> list[str]:
-    """Those that were passed on to the API server though another replica, or none, had the Lease."""
+    """Returns the writes that reached the API server while another replica, or none, held the Lease."""
     all_terms = terms(paths)
 
     def is_lawful(path: FaultyPath, request: Request) -> bool:
@@ -100,7 +101,7 @@ def unlawful_writes(namespace: str, *paths: FaultyPath) -> list[str]:
 
 
 def repeated_writes(namespace: str, path: FaultyPath) -> list[str]:
-    """What was applied though the same had been applied before, and answered, and nobody had changed it since."""
+    """Returns the writes that repeat an earlier successful write, though no client has changed the object since."""
     last: dict[str, Request] = {}
     found = []
     for request in path.writes(namespace):

@@ -1,4 +1,4 @@
-"""What can break where all of Slipway runs as pods: its own programs, KEDA, the API server, what a model is made of."""
+"""Faults on a cluster where all of Slipway runs as pods: its programs, KEDA, the API server, the objects of a model."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ class PodFaults:
         await components.crash(self.cluster, pod)
 
     async def kill(self, pod: Object) -> None:
-        """Another one takes its place, at once and however often."""
+        """Deletes a pod immediately, and however often; it is replaced by another."""
         await components.kill_pod(self.kube.within(pod["metadata"]["namespace"]), pod["metadata"]["name"])
 
     async def leader(self) -> Object:
-        """The operator that leads."""
+        """Returns the operator that leads."""
         lease = await self.slipway.get("lease", "slipway-operator")
         return await self.slipway.get("pod", lease["spec"]["holderIdentity"].rpartition("_")[0])
 
     async def keda(self) -> Object:
-        """Its operator; the next one, if the last was only just killed."""
+        """Returns KEDA's operator; its successor, if it was just killed."""
         return await self.kube.within("keda").wait_for_any(
             "pods", "app=keda-operator", lambda pod: "deletionTimestamp" not in pod["metadata"]
         )
@@ -64,7 +64,7 @@ class PodFaults:
             await asyncio.sleep(seconds)
 
     async def activators(self) -> list[Object]:
-        """Both of them, by name, once they are ready."""
+        """Returns both activators once they are ready."""
         both = 2
         await self.slipway.wait_for(
             "deployment", "slipway-activator", lambda found: found["status"].get("readyReplicas") == both, timeout=120
@@ -73,7 +73,7 @@ class PodFaults:
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"] and is_ready(pod)]
 
     async def use(self, pod: Object) -> Use:
-        """Of its program: the memory, and how many files and sockets it has open."""
+        """Measures the memory of a pod's program, and how many files and sockets it has open."""
         measured = await asyncio.to_thread(
             self.cluster.namespaces.run, ["sh", "-c", MEASURE, "use", pod["metadata"]["uid"]]
         )
@@ -86,7 +86,7 @@ class PodFaults:
         await self.kube.delete("scaledobject", sleeper.name)
 
     async def delete_slice(self, sleeper: SleepingModel) -> None:
-        """Until the operator has made it again, new connections may be refused."""
+        """Deletes the activator's EndpointSlice; until the operator has made it again, connections may be refused."""
         name = activator_slice(sleeper.name)
         await self.kube.delete("endpointslice", name)
         await self.kube.wait_for("endpointslice", name, lambda _: True)
@@ -102,7 +102,7 @@ class PodFaults:
 
 
 async def own_url(sleeper: SleepingModel, activator: Object) -> str:
-    """Of the model, at this activator."""
+    """Returns the URL of a model at this one activator."""
     extra = await sleeper.kube.get("endpointslice", activator_slice(sleeper.name))
     port = extra["ports"][0]["port"]
     return f"http://{activator['status']['podIP']}:{port}"

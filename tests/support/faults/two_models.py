@@ -1,4 +1,4 @@
-"""Two models in use while something breaks: one streams, requests for the other are held, and none may be lost."""
+"""Two models in use while a fault occurs: one streams, requests for the other are held, and none may be lost."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from support.load.sleeping_models import Request, RequestGroup, SleepingModel
 
 STREAMS, HELD = 10, 50
 LONG = 40
-"""Tokens of a stream: even on a machine with nothing else to do, it takes a second."""
+"""Tokens of a stream: even on an idle machine, they take a second."""
 
 
 @dataclass
 class TwoModels:
-    """`awake` streams through the activators, since its streams began when it was at zero; `asleep` wakes."""
+    """`awake` streams through the activators, since its streams started when it was at zero; `asleep` is woken."""
 
     breaking: PodFaults
     awake: SleepingModel
@@ -34,7 +34,7 @@ class TwoModels:
 
     @asynccontextmanager
     async def under_way(self, *, urls: dict[str, list[str]] | None = None, tries: int = 1) -> AsyncGenerator[None]:
-        """In the block something breaks, while 10 stream and 50 are held. After it, all of them have ended."""
+        """Starts 10 streams and 50 held requests; the fault occurs in the block. After it, all of them have ended."""
         to = urls or {each.name: [each.url] for each in self.both}
         self.streams = self._crowd(self.awake, to, STREAMS, tokens=LONG, streams=True, tries=tries)
         await self.streams.until_first_tokens()
@@ -53,16 +53,16 @@ class TwoModels:
         )
 
     async def nothing_is_lost(self) -> None:
-        """All were under way when it broke, and each has the answer that a direct call gets."""
+        """Checks that all were in progress when the fault occurred, and got the response that a direct call gets."""
         requests = [*self.streams.requests, *self.held.requests]
         no("lost", *self.streams.lost, *self.held.lost)
         no("over before anything broke", *self.not_under_way())
         no("wrong", *await self.streams.wrong(), *await self.held.wrong())
-        # On a busy machine, the last may connect when the model has woken already; and so may those that ask again.
+        # On a busy machine, the last requests may connect after the model has woken, and so may retries.
         assert sum(each.was_held for each in requests) > len(requests) / 3
 
     def not_under_way(self) -> list[Request]:
-        """Those that were over before anything broke."""
+        """Returns the requests that ended before the fault."""
         return [each for each in (*self.streams.requests, *self.held.requests) if each.ended < self.struck_at]
 
 

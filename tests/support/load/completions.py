@@ -1,4 +1,4 @@
-"""Asks a model over the OpenAI API and takes its answer as it streams."""
+"""Sends requests to a model by the OpenAI API, and reads the streamed response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import aiohttp
 
 
 class RefusedError(Exception):
-    """The server answered with something else than a completion."""
+    """The response was not a completion."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(f"{status}: {body}")
@@ -21,7 +21,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class Completion:
-    """A whole answer, and when its parts came, in seconds since it was asked for."""
+    """A complete response, and when its parts arrived, in seconds since the request."""
 
     text: str
     arrivals: tuple[float, ...]
@@ -32,14 +32,14 @@ class Completion:
 
     @property
     def tokens_per_second(self) -> float:
-        """Of all tokens after the first."""
+        """The rate of all tokens after the first."""
         return (len(self.arrivals) - 1) / (self.arrivals[-1] - self.arrivals[0])
 
 
 async def complete(
     session: aiohttp.ClientSession, url: str, prompt: str, *, model: str = "", max_tokens: int = 32, **more: Any
 ) -> Completion:
-    """Continues a text, always in the same way."""
+    """Completes a text, deterministically."""
     body = {"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, **more}
     return await _streamed(session, f"{url}/v1/completions", body)
 
@@ -47,7 +47,7 @@ async def complete(
 async def chat(
     session: aiohttp.ClientSession, url: str, message: str, *, model: str = "", max_tokens: int = 32, **more: Any
 ) -> Completion:
-    """Answers a message, always in the same way."""
+    """Answers a chat message, deterministically."""
     messages = [{"role": "user", "content": message}]
     body = {"model": model, "messages": messages, "max_tokens": max_tokens, "temperature": 0, **more}
     return await _streamed(session, f"{url}/v1/chat/completions", body)
@@ -70,7 +70,7 @@ async def _streamed(session: aiohttp.ClientSession, url: str, body: Mapping[str,
 
 
 async def events(lines: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any]]:
-    """The data of server-sent events, to the end that OpenAI's API marks."""
+    """Yields the data of server-sent events, until the end mark of OpenAI's API."""
     async for line in lines:
         data = line.decode().removeprefix("data:").strip() if line.startswith(b"data:") else ""
         if data == "[DONE]":
@@ -80,7 +80,7 @@ async def events(lines: AsyncIterable[bytes]) -> AsyncIterator[dict[str, Any]]:
 
 
 def text_of(data: Mapping[str, Any]) -> str:
-    """What one event adds to the answer; some only say how it began or ended."""
+    """Returns the text that one event adds; some events only mark the start or the end."""
     if "error" in data:
         raise RefusedError(200, json.dumps(data["error"]))
     texts = (choice.get("text") or choice.get("delta", {}).get("content") for choice in data.get("choices", []))

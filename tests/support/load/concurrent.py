@@ -1,4 +1,4 @@
-"""Many requests at the same time, and what became of each."""
+"""Many requests at the same time, and the outcome of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.load.completions import Completion, RefusedError
 
 @dataclass(frozen=True)
 class Outcome:
-    """One request: its HTTP status (0: no answer came), how long it took, and the text or the error."""
+    """One request: its HTTP status (0: no response), how long it took, and the text or the error."""
 
     status: int
     seconds: float
@@ -28,7 +28,8 @@ class Outcome:
 async def run(
     ask: Callable[[int], Awaitable[Completion]], *, requests: int, at_once: int, timeout: float = 120
 ) -> list[Outcome]:
-    """Makes the requests, so many at once; `ask` gets the number of its request. Never raises for one that fails."""
+    """Sends the requests, `at_once` at a time; `ask` gets the number of its request. A request that fails raises
+    nothing."""
     slots = asyncio.Semaphore(at_once)
 
     async def one(number: int) -> Outcome:

@@ -1,4 +1,4 @@
-"""Those who fill an activator until it holds all that it may: clients of 256 addresses, and the replica that comes."""
+"""Clients that fill an activator up to its limits, from 256 addresses, and the replica that becomes ready then."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Filling:
-    """What each client sends, and is answered."""
+    """What each client sends, and receives."""
 
     what: str
     number: int  # of clients
     body: int = 2  # bytes
     headers: bytes = b""
-    ahead: int = 0  # bytes that are sent behind the request, before its answer
+    ahead: int = 0  # bytes that are sent after the request, before its response
     answer: int = 2  # bytes
 
 
@@ -32,7 +32,7 @@ async def at_once() -> None:
 
 
 class Gate:
-    """All wait at it until it is open: `passed` is their pause."""
+    """A gate at which clients wait until it opens; `passed` is their pause."""
 
     def __init__(self) -> None:
         self._came = asyncio.Semaphore(0)
@@ -51,7 +51,7 @@ class Gate:
 
 
 async def client(port: int, number: int, filling: Filling, *, pause: Pause = at_once) -> int:
-    """The status that it is told, or 0; `pause` lies between its answer's head and the rest."""
+    """Sends one request; returns the status, or 0. `pause` runs between the head of the response and the rest."""
     source = f"127.0.{1 + number % 16}.{1 + number // 16 % 16}"
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
     status = 0
@@ -81,8 +81,8 @@ async def _send(writer: asyncio.StreamWriter, filling: Filling) -> None:
 
 @asynccontextmanager
 async def serving(filling: Filling, *, pause: Pause = at_once) -> AsyncIterator[int]:
-    """A replica, which answers when it has all of a request; its port. `pause` lies before each piece that it reads of
-    a body."""
+    """Runs a replica that responds once it has read an entire request; yields its port. `pause` runs before each
+    read."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -117,7 +117,7 @@ async def serving(filling: Filling, *, pause: Pause = at_once) -> AsyncIterator[
 async def clients(
     ports: list[int], filling: Filling, *, pause: Pause = at_once
 ) -> AsyncIterator[list[asyncio.Task[int]]]:
-    """All at once, as tasks."""
+    """Runs all clients at the same time, as tasks."""
     tasks = [
         asyncio.create_task(client(ports[each % len(ports)], each, filling, pause=pause))
         for each in range(filling.number)

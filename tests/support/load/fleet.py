@@ -1,4 +1,4 @@
-"""LLMDeployments at zero replicas, and people who change them and what was made for them."""
+"""LLMDeployments at zero replicas, and random changes to them and to their children."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONTEXT_LENGTHS = (512, 1024, 2048, 4096)
 
 
 class Fleet:
-    """What is changed, and how, is drawn from `chance`."""
+    """Draws what it changes, and how, from `chance`."""
 
     def __init__(self, kube: Kube, chance: random.Random) -> None:
         self._kube, self._chance = kube, chance
@@ -27,7 +27,7 @@ class Fleet:
         self.names += names
 
     async def change(self) -> str:
-        """One change by chance; says which."""
+        """Makes one random change; returns a description."""
         deeds: list[Callable[[str], Awaitable[None]]] = [
             self.change_spec, self.change_label, self.delete, self.replace, self.delete_child, self.change_child,
         ]  # fmt: skip
@@ -38,7 +38,7 @@ class Fleet:
         return f"{deed.__name__} {name}"
 
     async def change_everything(self) -> None:
-        """A change of the spec of each."""
+        """Changes the spec of each."""
         length = self._chance.randrange(512, 8192)
         engine = {"name": "llamacpp", "contextLength": length, "maxConcurrency": 2}
         await self._kube.apply(*(fleet_model(name, engine=engine) for name in self.names))
@@ -50,7 +50,7 @@ class Fleet:
         await self._kube.patch("llmdeployment", name, change)
 
     async def change_label(self, name: str) -> None:
-        """Which concerns nothing that is made for it."""
+        """Changes a label, which concerns none of the children."""
         await self._kube.patch("llmdeployment", name, {"metadata": {"labels": {"of": str(self._chance.random())}}})
 
     async def delete(self, name: str) -> None:
@@ -58,7 +58,7 @@ class Fleet:
         self.names.remove(name)
 
     async def replace(self, name: str) -> None:
-        """By another one of the same name, while what was made for the first may still be there."""
+        """Replaces it by another one of the same name, while the children of the first may still exist."""
         await self._kube.delete("llmdeployment", name)
         await self._kube.apply(fleet_model(name))
 
@@ -66,7 +66,7 @@ class Fleet:
         await self._kube.delete(self._chance.choice(["service", "networkpolicy", "inferenceservice"]), name)
 
     async def change_child(self, name: str) -> None:
-        """A field that the operator has set."""
+        """Changes a field that the operator has set."""
         change: Object = {"spec": {"selector": {"slipway.dev/llmdeployment": "another"}}}
         await self._kube.patch("service", name, change)
 

@@ -1,4 +1,4 @@
-"""Clients of a soak: each model gets some requests by chance, is left alone until it sleeps or not quite, and so on."""
+"""Random requests for a soak: a model gets some requests, then none until it sleeps or nearly sleeps, and so on."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from support.load.sleeping_models import PROMPTS, SHORT, Request, SleepingModel
 
 TRIES = 5
-LONGEST_PAUSE = 40.0  # seconds: twice what it takes to fall asleep
+LONGEST_PAUSE = 40.0  # seconds: twice the time in which it falls asleep
 
 
 @dataclass
 class RandomArrivals:
-    """As OpenAI's own clients do it, each request is tried again when its connection breaks."""
+    """Sends random requests. Like OpenAI's clients, it retries a request whose connection breaks."""
 
     sleeper: SleepingModel
     chance: random.Random
@@ -45,7 +45,7 @@ class RandomArrivals:
         return [each for each in self.requests if each.tries > 1]
 
     async def wrong(self) -> list[str]:
-        """Those without the answer that a direct call gets."""
+        """Returns the requests with another response than a direct call gets."""
         texts = [await self.sleeper.direct_text(number, tokens=SHORT) for number in range(PROMPTS)]
         assert len(set(texts)) == PROMPTS, f"prompts with the same answer prove nothing: {texts}"
         return [str(each) for each in self.requests if each.text != texts[each.number]]

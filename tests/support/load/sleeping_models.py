@@ -1,7 +1,7 @@
-"""Models that sleep and wake where all of Slipway runs as pods, and clients that tell what became of each request.
+"""Models that sleep and wake on a cluster with all of Slipway, and clients that record what became of each request.
 
-Every prompt counts on from a number of its own. What follows it is as good as certain, so that an answer is the same
-whatever else is answered beside it, and one that is cut, doubled or another client's is seen at once.
+Every prompt continues a sequence of numbers. The next numbers are practically certain, so the response is the same
+whatever else the model is answering, and a response that is cut off, doubled or another client's is noticed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from support.load.completions import RefusedError, events, text_of
 from support.waiting import until
 
 PROMPTS = 3
-"""Of different prompts, for each of which a model is asked directly, too."""
+"""The number of different prompts; the model is also asked each of them directly."""
 SHORT = 6  # tokens
 TEXTS: dict[tuple[int, int], str] = {}
-"""What was found out already: the answers of the model to the prompts, by their number and the answer's tokens."""
+"""A cache of the model's direct responses, by the number of the prompt and of the tokens."""
 PATIENCE = aiohttp.ClientTimeout(total=1500, connect=60)
 TRY_AGAIN_AFTER = 0.5
 
@@ -40,7 +40,7 @@ def prompt(number: int) -> str:
 
 @dataclass
 class Request:
-    """One request and what became of it. Times are those of the monotonic clock."""
+    """One request and its result. Times are of the monotonic clock."""
 
     number: int
     tokens: int
@@ -53,7 +53,7 @@ class Request:
     error: str = ""
     retry_after: int = 0
     was_held: bool = False
-    """Or at least came through an activator."""
+    """Whether it was held, or at least passed through an activator."""
     tries: int = 0
     was_sent: asyncio.Event = field(default_factory=asyncio.Event)
     has_started: asyncio.Event = field(default_factory=asyncio.Event)
@@ -63,7 +63,7 @@ class Request:
         return f"{kind} {self.number} after {self.ended - self.sent:.1f} s: {self.status} {self.error or self.text!r}"
 
     async def run(self, session: aiohttp.ClientSession) -> None:
-        """Never raises for one that fails."""
+        """Sends the request; a failure is recorded, and raises nothing."""
         self.tries += 1
         self.text, self.error, self.status = "", "", 0
         self.sent = self.sent or time.monotonic()
@@ -106,7 +106,7 @@ class Request:
 
 @dataclass
 class SleepingModel:
-    """One model."""
+    """One model, and a session for requests to it."""
 
     kube: Kube
     name: str
@@ -130,7 +130,7 @@ class SleepingModel:
         return request
 
     async def direct_text(self, number: int, *, tokens: int) -> str:
-        """Asked of the replica itself, when it has nothing else to do; once for all, since the models are the same."""
+        """Returns the response of an idle replica itself. It is cached: all models are the same."""
         key = number % PROMPTS, tokens
         if key not in TEXTS:
             TEXTS[key] = await self._direct_text(number, tokens)
@@ -149,7 +149,7 @@ class SleepingModel:
         return found
 
     async def is_reachable(self) -> bool:
-        """Whether somebody listens; what is asked is nothing that wakes a model."""
+        """Whether anything listens at its Service; the request is one that wakes no model."""
         try:
             async with self.session.options(self.url, headers={"Expect": "nothing"}):
                 return True
@@ -157,7 +157,7 @@ class SleepingModel:
             return False
 
     async def pod(self, *, but: Iterable[str] = ()) -> Object:
-        """Any that isn't ending, and whose uid isn't among these."""
+        """Returns a pod that isn't terminating, and whose uid isn't among `but`."""
         known = set(but)
         return await self.kube.wait_for_any(
             "pods",
@@ -175,7 +175,7 @@ class SleepingModel:
         await self.kube.patch("llmdeployment", self.name, {"spec": spec})
 
     async def requests(self) -> float:
-        """How many there are, as KEDA tells the autoscaler."""
+        """Returns the number of requests that KEDA reports to the autoscaler."""
         where = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/{self.kube.namespace}/s0-requests"
         label = f"scaledobject.keda.sh%2Fname%3D{self.name}"
         found = json.loads(await self.kube.run("get", "--raw", f"{where}?labelSelector={label}"))
@@ -184,7 +184,7 @@ class SleepingModel:
     async def has_requests(self, requests: int) -> bool:
         try:
             return await self.requests() == requests
-        except KubectlError:  # KEDA's metrics may be away for a while
+        except KubectlError:  # KEDA's metrics may be unavailable for a while
             return False
 
 
@@ -194,7 +194,8 @@ def _quantity(text: str) -> float:
 
 @asynccontextmanager
 async def sleeping_models(cluster: Cluster, kube: Kube, *models: Object) -> AsyncGenerator[list[SleepingModel]]:
-    """All of them at zero; gone at the end, before their namespace, or the operator makes anew what goes with it."""
+    """Creates models at zero. They are deleted before their namespace, or the operator would create their children
+    again."""
     names = [model["metadata"]["name"] for model in models]
     await kube.apply(*models)
     try:
@@ -207,7 +208,7 @@ async def sleeping_models(cluster: Cluster, kube: Kube, *models: Object) -> Asyn
 
 @asynccontextmanager
 async def existing_sleeping_models(cluster: Cluster, kube: Kube, *names: str) -> AsyncGenerator[list[SleepingModel]]:
-    """Those that somebody else has made."""
+    """Yields models that exist already."""
     for name in names:
         await kube.wait_for_condition("scaledobject", name, "Ready", timeout=120)
     access = FromTheNode(kube, cluster.entered)
@@ -234,7 +235,7 @@ def noting_what_is_sent() -> aiohttp.TraceConfig:
 
 
 class RequestGroup:
-    """Requests under way. `session`: another one than the sleeper's."""
+    """Requests in progress. `session` replaces the model's own session."""
 
     def __init__(
         self,
@@ -258,22 +259,22 @@ class RequestGroup:
             await asyncio.sleep(TRY_AGAIN_AFTER)
 
     async def until_sent(self) -> None:
-        """All of them have been sent, or have ended."""
+        """Waits until all have been sent, or have ended."""
         await asyncio.gather(*(request.was_sent.wait() for request in self.requests))
 
     async def until_first_tokens(self) -> None:
-        """All of them have had a first token, or an end."""
+        """Waits until all have received a first token, or have ended."""
         await asyncio.gather(*(request.has_started.wait() for request in self.requests))
 
     async def has_ended(self, requests: int) -> bool:
-        """Of them, at least so many."""
+        """Whether at least this many have ended."""
         return sum(task.done() for task in self._tasks) >= requests
 
     async def until_ended(self) -> None:
         await asyncio.gather(*self._tasks)
 
     async def cancel(self) -> None:
-        """Those that still wait go away."""
+        """Cancels the requests that still wait."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -283,7 +284,7 @@ class RequestGroup:
         return [request for request in self.requests if request.error]
 
     async def wrong(self) -> list[Request]:
-        """Those without the answer that a direct call gets."""
+        """Returns the requests with another response than a direct call gets."""
         await self.until_ended()
         asked = {(request.number % PROMPTS, request.tokens) for request in self.requests if not request.error}
         texts = {key: await self.sleeper.direct_text(key[0], tokens=key[1]) for key in asked}

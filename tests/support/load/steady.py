@@ -1,4 +1,4 @@
-"""Requests that go on, one after the other, for as long as something happens."""
+"""A steady flow of requests, one after the other, while something else happens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AT_ONCE = 2
 
 @asynccontextmanager
 async def steady_requests(sleeper: SleepingModel) -> AsyncGenerator[list[Request]]:
-    """In the block; after it, all of them have ended. None is asked again."""
+    """Sends requests while the block lasts, and waits for the last ones. None is retried."""
     requests: list[Request] = []
     is_over = asyncio.Event()
 
@@ -23,7 +23,7 @@ async def steady_requests(sleeper: SleepingModel) -> AsyncGenerator[list[Request
             requests.append(request)
             await request.run(sleeper.session)
             if request.error:
-                await asyncio.sleep(TRY_AGAIN_AFTER)  # the others tell whether it is one or all
+                await asyncio.sleep(TRY_AGAIN_AFTER)  # the other requests show whether all fail
             number += AT_ONCE
 
     tasks = [asyncio.create_task(ask(number)) for number in range(AT_ONCE)]

@@ -1,4 +1,4 @@
-"""The activator's data path on loopback with one deployment, and clients that say just what a test wants said."""
+"""The activator's data path on loopback with one model, and clients that send exactly the bytes that a test wants."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ async def activated(
 
 @dataclass
 class Answer:
-    """An answer as it arrived, byte by byte."""
+    """A response as it arrived, byte by byte."""
 
     status: int
     headers: dict[str, str]
@@ -136,13 +136,13 @@ class Client:
         return answer
 
     async def chunk(self) -> bytes:
-        """The next chunk; empty for the last."""
+        """Reads the next chunk; empty for the last."""
         async with asyncio.timeout(20):
             size = int(await self.reader.readline(), 16)
             return (await self.reader.readexactly(size + 2))[:-2] if size else b""
 
     async def is_closed(self) -> bool:
-        """Whether the activator ends the connection; it may do so rudely."""
+        """Whether the activator closes the connection; it may also reset it."""
         try:
             async with asyncio.timeout(10):
                 return await self.reader.read(1) == b""
@@ -165,7 +165,7 @@ def _headers(lines: list[str]) -> dict[str, str]:
 
 @asynccontextmanager
 async def connected(activator: Activator, *, source: str = "127.0.0.1") -> AsyncIterator[Client]:
-    """`source`: the client's address, any of 127.0.0.0/8 on Linux."""
+    """Opens a connection; `source` is the client's address, any of 127.0.0.0/8 on Linux."""
     port = await activator.port()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20, local_addr=(source, 0))
     try:
@@ -175,7 +175,7 @@ async def connected(activator: Activator, *, source: str = "127.0.0.1") -> Async
 
 
 async def ask(activator: Activator, body: bytes = b"{}", *, headers: str = "", source: str = "127.0.0.1") -> Answer:
-    """One request on a connection of its own."""
+    """Sends one request on a new connection."""
     async with connected(activator, source=source) as client:
         client.post(body, headers=headers)
         return await client.answer()

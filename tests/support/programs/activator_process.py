@@ -1,7 +1,8 @@
-"""The activator's data path as a process, with sleeping deployments: `python -m support.programs.activator_process MAX_BYTES`.
+"""The activator's data path as a process, with models at zero.
 
-Each deployment is of a namespace of its own. It prints their ports. A line `ready PORT` on its input makes a replica on
-that port ready for all of them; it answers each line with what it accounts, and how many requests it holds.
+`python -m support.programs.activator_process MAX_BYTES` prints their ports; each model is in a namespace of its own. A
+line `ready PORT` on its input makes a replica on that port ready for all of them. It answers each line with the bytes
+that it accounts for, and with the number of requests that it holds.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ TESTS = Path(__file__).parents[2]
 
 @dataclass
 class ActivatorProcess:
-    """It, for those who fill it."""
+    """The process, for the test that fills it."""
 
     process: asyncio.subprocess.Process
     ports: list[int]
 
     async def command(self, line: str) -> tuple[int, int]:
-        """Bytes that are accounted, and requests that are held."""
+        """Returns the bytes that it accounts for, and how many requests it holds."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(line.encode() + b"\n")
@@ -56,12 +57,12 @@ class ActivatorProcess:
 
     @property
     def memory(self) -> int:
-        """In bytes, now."""
+        """Its memory in bytes, now."""
         return self._status("VmRSS")
 
     @property
     def peak(self) -> int:
-        """The most that it ever was: the kernel's own number, so that nothing between two looks is missed."""
+        """The peak of its memory: the kernel's own number, so that nothing between two readings is missed."""
         return self._status("VmHWM")
 
     def _status(self, what: str) -> int:
@@ -71,7 +72,7 @@ class ActivatorProcess:
 
 @asynccontextmanager
 async def started(max_bytes: int) -> AsyncIterator[ActivatorProcess]:
-    """`max_bytes`: as `--max-bytes` of the activator; 0 is its default."""
+    """Starts it; `max_bytes` is as `--max-bytes` of the activator, and 0 means the default."""
     pipe, environment = asyncio.subprocess.PIPE, os.environ | {"PYTHONPATH": str(TESTS)}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", __name__, str(max_bytes), stdin=pipe, stdout=pipe, env=environment

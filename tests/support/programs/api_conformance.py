@@ -1,4 +1,4 @@
-"""Requests that any engine has to answer with the same status and code, as data; and where engines may differ, why."""
+"""Requests that every engine must answer with the same status and code, as a table, and why engines may differ."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CHAT, COMPLETIONS, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/completion
 JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 HI = [{"role": "user", "content": "Hi"}]
 CONTEXT = 512
-"""Tokens of the model's context, which the table relies on."""
+"""Tokens of the model's context, on which the table relies."""
 MODEL = "gemma"
 ENGINES = LLAMACPP, VLLM = "llamacpp", "vllm"
 PAGE = {"Origin": "https://chat.example.com"}
 FLAGS = {LLAMACPP: (), VLLM: (f'--allowed-origins=["{PAGE["Origin"]}"]',)}
-"""Of the engine, which the table relies on."""
+"""The engine's flags, on which the table relies."""
 PREFLIGHT = {"Access-Control-Request-Method": "POST"}
 
 
@@ -40,12 +40,12 @@ class Case:
     body: bytes | None
     status: int
     code: str = ""
-    """Of the error; empty for an answer that is none."""
+    """The code of the error; empty for a response without one."""
     headers: Mapping[str, str] = field(default_factory=lambda: JSON)
     differs: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-    """What an engine answers instead."""
+    """What this engine answers instead."""
     why: str = ""
-    """It may differ."""
+    """Why it may differ."""
 
     def wanted(self, engine: str) -> tuple[int, str]:
         return self.differs.get(engine, (self.status, self.code))
@@ -222,7 +222,7 @@ CASES = (
 
 
 async def answered(http: aiohttp.ClientSession, url: str, case: Case) -> tuple[int, str]:
-    """The status, and the code if it is an error in the one form; else what it has of one."""
+    """Returns the status, and the error's code if the error has the common form; else the body."""
     headers = {"Accept": "*/*", **case.headers}
     async with http.request(
         case.method, url + case.path, data=case.body, headers=headers, skip_auto_headers=("Content-Type",)
@@ -241,7 +241,7 @@ async def answered(http: aiohttp.ClientSession, url: str, case: Case) -> tuple[i
 async def differences(
     http: aiohttp.ClientSession, url: str, engine: str, cases: Sequence[Case] = CASES, *, together: bool = False
 ) -> list[str]:
-    """What isn't answered as the table says, if it is asked one after the other, or all of it at once."""
+    """Returns the responses that differ from the table, with the requests sent one after the other, or all together."""
     at_a_time = asyncio.Semaphore(len(cases) if together else 1)
 
     async def asked(case: Case) -> tuple[int, str]:
@@ -260,7 +260,7 @@ async def differences(
 
 
 def rules(engine: str) -> RequestRules:
-    """Of a model that the table can be asked of."""
+    """Returns the rules of a model to which the table can be sent."""
     spec = {
         "model": {"uri": "pvc://models/gemma", "servedName": MODEL},
         "engine": {"name": engine, "extraArgs": list(FLAGS[engine])},
@@ -269,12 +269,12 @@ def rules(engine: str) -> RequestRules:
 
 
 def wake(engine: str, do: bool) -> list[Case]:
-    """Those of the table that wake the model, or those that don't."""
+    """Returns the cases that wake the model, or those that don't."""
     return [case for case in CASES if routes.wakes(rules(engine), line(case.method, case.path)) is do]
 
 
 async def differences_in_all_ways(pod: EnginePod, engine: str) -> dict[str, list[str]]:
-    """Of a pod that starts: held until it is ready, by the activator that held, and directly."""
+    """Sends the table to a starting pod: held until it is ready, through the activator, and directly."""
     limits = HoldLimits(timeout=1800)
     async with activated(rules=rules(engine), limits=limits) as activator, _patient() as http:
         url = f"http://127.0.0.1:{await activator.port()}"

@@ -1,4 +1,4 @@
-"""A model's pod as one process on this machine: process 1 with a real engine, asked as clients ask it."""
+"""A model's pod as one process on this machine: process 1 with a real engine, and requests as clients send them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COMPLETIONS = "/v1/completions"
 
 
 class EnginePod(SupervisedPod):
-    model = "gemma"  # the name that requests ask for
+    model = "gemma"  # the model's name in requests
     headers: dict[str, str] = {}  # noqa: RUF012 - never changed in place
 
     @property
@@ -22,14 +22,14 @@ class EnginePod(SupervisedPod):
         return f"http://127.0.0.1:{self.engine_port}"
 
     async def completion(self, **body: Any) -> aiohttp.ClientResponse:
-        """Sent, and answered at least in part."""
+        """Sends a request; returns when at least a part of the response has arrived."""
         headers = {**self.headers, **body.pop("headers", {})}
         told = {"model": self.model, "temperature": 0, **body}
         return await self.http.post(self.url + COMPLETIONS, json=told, headers=headers)
 
     @asynccontextmanager
     async def long_stream(self, tokens: int = 4000) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A stream whose first token has come, and which goes on for a while."""
+        """Starts a long stream; its first token has arrived."""
         body = {"prompt": "Once upon a time", "max_tokens": tokens, "stream": True, "ignore_eos": True}
         async with await self.completion(**body) as answer:
             assert answer.status == 200

@@ -20,7 +20,7 @@ PATIENCE = 60.0
 
 @dataclass
 class Engine:
-    """An app that answers with the path and the body, once it may."""
+    """An app that answers with the path and the length of the body, once it may."""
 
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     called: asyncio.Event = field(default_factory=asyncio.Event)
@@ -28,7 +28,7 @@ class Engine:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     reads: bool = True
     polls_for_disconnect: bool = False
-    """Whether it asks again and again whether its client has left, before it answers."""
+    """Whether it polls for the client's disconnect before it answers."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.paths.append(scope["path"])
@@ -58,7 +58,7 @@ class Client:
         self._writer.write(data)
 
     async def send(self, data: bytes) -> None:
-        """All of it, or as much as is taken."""
+        """Sends all of it, or as much as the server accepts."""
         self._writer.write(data)
         await self._writer.drain()
 
@@ -71,7 +71,7 @@ class Client:
             return await self._reader.readuntil(words)
 
     async def read_all(self) -> bytes:
-        """Until the server has closed the connection."""
+        """Reads until the server has closed the connection."""
         async with asyncio.timeout(PATIENCE):
             told = b""
             try:
@@ -102,7 +102,7 @@ class FrontEnd:
 async def front_end(
     monkeypatch: pytest.MonkeyPatch, app: App | None = None, *, most: int = 100
 ) -> AsyncIterator[FrontEnd]:
-    """Nobody is of the pod itself, so that all are treated as clients are."""
+    """Runs the server. No address counts as the pod's own, so all connections are treated as clients."""
     crowd, engine, port = Crowd(most), Engine(), free_port()
     monkeypatch.setattr(connection, "crowd", lambda: crowd)
     monkeypatch.setattr("slipway_runtime.engines.crowd.LOOPBACK", ("127.0.0.9",))

@@ -1,4 +1,4 @@
-"""A guard to try: a gate of its own, and an ASGI server that is nothing but lists of messages."""
+"""A guard for tests: a gate, and an ASGI server that consists of lists of messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MakeGuard = Callable[..., "GuardHarness"]
 
 @dataclass
 class GuardHarness:
-    """A gate with what stands around it."""
+    """A gate and what it needs."""
 
     gate: Gate
     control: Control
@@ -48,7 +48,7 @@ def guarding(folder: Path, clock: Callable[[], float] | None = None, **settings:
 
 @contextmanager
 def several(folder: Path) -> Iterator[MakeGuard]:
-    """Makes gates with any settings, and closes all of them at the end."""
+    """Makes gates with any settings, and closes them at the end."""
     all_made: list[GuardHarness] = []
 
     def make(**settings: Any) -> GuardHarness:
@@ -61,7 +61,7 @@ def several(folder: Path) -> Iterator[MakeGuard]:
 
 
 def keys_in(folder: Path, **keys: str) -> str:
-    """The folder of a Secret."""
+    """Writes the folder of a Secret with API keys."""
     secret = folder / "keys"
     secret.mkdir(exist_ok=True)
     for owner, key in keys.items():
@@ -87,13 +87,13 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """The code of the error that was answered."""
+        """The code of the error in the response."""
         code: str = json.loads(self.body.removeprefix(b"data: "))["error"]["code"]
         return code
 
     @property
     def whole(self) -> bool:
-        """As the protocol wants it: a start, and pieces of which the last, and no other, says so."""
+        """Whether it follows ASGI: a start, and pieces of which only the last says that it is the last."""
         kinds = [message["type"] for message in self.messages]
         more = [message.get("more_body", False) for message in self.messages[1:]]
         return (
@@ -116,7 +116,7 @@ async def ask(
     root_path: str = "",
     client: str = "10.0.0.7",
 ) -> Answer:
-    """One request, and the answer. After its body the client stays until it is answered."""
+    """Sends one request; returns the response. After the body, the client stays connected."""
     answer = Answer()
     pieces = list(body)
     messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces[:-1]]
@@ -137,7 +137,7 @@ async def ask(
 
 
 def scope_of(path: str, *, method: str = "POST", headers: Headers = ()) -> Scope:
-    """What a client asks for by POST, it says to be JSON, unless it says something else."""
+    """A POST is JSON, unless the headers say otherwise."""
     raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     if method == "POST" and not any(name == b"content-type" for name, _ in raw):
         raw.append((b"content-type", b"application/json"))
@@ -145,7 +145,7 @@ def scope_of(path: str, *, method: str = "POST", headers: Headers = ()) -> Scope
 
 
 def answering(*pieces: bytes, status: int = 200, content_type: str = "application/json") -> App:
-    """An app that answers everything so; given more than one piece, it streams."""
+    """An app that gives this response to every request; more than one piece is a stream."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
@@ -164,7 +164,7 @@ def streaming(*pieces: bytes) -> App:
 
 
 def waiting(begun: asyncio.Event, *pieces: bytes) -> App:
-    """An app that sends so much of a stream, and then nothing for ever."""
+    """An app that sends these pieces of a stream, and then nothing more."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if pieces:
@@ -188,12 +188,12 @@ def chunk(**choice: Any) -> bytes:
 
 
 def tokens(text: str) -> list[bytes]:
-    """A stream's events that bring a token each, and tell nothing else."""
+    """Events of a stream with one token each, and nothing else."""
     return [chunk(text=token, finish_reason=None) for token in text]
 
 
 def read(reading: Reading, *pieces: bytes) -> bytes:
-    """What goes by of an answer that comes in these pieces."""
+    """Returns what the guard forwards of a response that arrives in these pieces."""
     out = b""
     for number, piece in enumerate(pieces, 1):
         steps = reading.read(piece, last=number == len(pieces))

@@ -1,6 +1,6 @@
-"""The web app that stands before llama.cpp, as a process: `python -m support.programs.guard_process PORT SOCKET`.
+"""The web app in front of llama.cpp, as a process: `python -m support.programs.guard_process PORT SOCKET`.
 
-In place of llama.cpp a server of a few lines listens on the socket. It answers by chance, and counts what it is asked.
+A small server listens on the socket in place of llama.cpp. It responds at random, and counts the requests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 async def _serve(port: int, socket: Path) -> None:
-    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # it is the pretender's, and tells of connections cut short
+    logging.getLogger("aiohttp").setLevel(logging.CRITICAL)  # it is the fake's, and logs aborted connections
     runner = web.AppRunner(FakeLlamacpp().app, access_log=None)
     await runner.setup()
     await web.UnixSite(runner, str(socket)).start()
@@ -53,7 +53,7 @@ async def _serve(port: int, socket: Path) -> None:
 
 
 class FakeLlamacpp:
-    """It answers in one piece, in a stream, with an error, or not at all."""
+    """It responds in one piece, in a stream, with an error, or not at all."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -65,7 +65,7 @@ class FakeLlamacpp:
         return web.json_response(self.asked)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.asked += request.method != "OPTIONS"  # browsers ask so before they show a key
+        self.asked += request.method != "OPTIONS"  # browsers send OPTIONS before they send a key
         await request.read()
         match random.choice(("whole", "stream", "stream", "error", "cut", "half a stream")):
             case "whole":
@@ -98,14 +98,14 @@ class GuardedProcess:
     process: subprocess.Popen[bytes]
 
     def asked(self) -> int:
-        """How often the engine was asked for what needs a key."""
+        """Returns how many requests that need a key have reached the engine."""
         with urlopen(f"http://127.0.0.1:{self.port}/health", timeout=PATIENCE) as answer:
             return int(answer.read())
 
 
 @contextmanager
 def guarded_process(folder: Path, guard: str) -> Iterator[GuardedProcess]:
-    """`guard` is what the guard is told, as JSON."""
+    """`guard` is the guard's configuration, as JSON."""
     port, log, control = free_port(), folder / "log", Control.create(folder / "control")
     environment = {**os.environ, ENVIRONMENT: str(folder / "control"), "SLIPWAY_GUARD": guard}
     with log.open("wb") as file:

@@ -1,4 +1,4 @@
-"""A process that leads when it may, and writes as fast as it can while it does; it says on stdout when it leads.
+"""A process that leads when it holds the Lease, and writes as fast as it can while it leads; it reports that on stdout.
 
 python -m support.programs.lease_candidate KUBECONFIG NAMESPACE IDENTITY
 """

@@ -9,7 +9,7 @@ from support.programs.engine_pod import EnginePod
 
 class LlamacppPod(EnginePod):
     async def serve(self, model: Path, *options: str, flags: tuple[str, ...] = ()) -> None:
-        """From the command line that a container has, but quicker to stop."""
+        """Starts it by a container's command line, but with a shorter drain."""
         await self.run(
             *("-m", "slipway_runtime", "serve", "llamacpp", f"--model={model}", f"--served-name={self.model}"),
             *("--host=127.0.0.1", f"--port={self.engine_port}", f"--management-port={self.port}"),

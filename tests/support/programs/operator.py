@@ -1,6 +1,6 @@
-"""The operator as a process beside the test: started, asked what it did, and ended gently or not.
+"""The operator as a process on this machine: its log, its metrics, and how it ends.
 
-with operator.running(cluster.kubeconfig) as slipway:   # answers, its caches are filled, and it leads
+with operator.running(cluster.kubeconfig) as slipway:   # it answers, its caches are filled, and it leads
     slipway.counted("slipway_api_calls_total", verb="apply")
     slipway.says("Service repaired", within=5)
     slipway.send(signal.SIGKILL)
@@ -26,7 +26,7 @@ from prometheus_client.samples import Sample
 
 PROGRAM = (Path(sys.executable).with_name("slipway-operator"),)
 NAMESPACE = "slipway-system"
-"""All operators of the tests keep their Lease there, so that no two of them ever write to one cluster."""
+"""The namespace of the Lease of all tests' operators, so that no two of them ever write to one cluster."""
 
 WRITES = ("apply", "apply-status", "scale", "create", "replace", "delete")
 EXITS_WITHIN = 10.0
@@ -35,7 +35,7 @@ LINES_SHOWN = 60
 
 @dataclass
 class Log:
-    """The lines that a program writes, as they come."""
+    """The lines that a program writes."""
 
     lines: list[str] = field(default_factory=list)
     _came: threading.Condition = field(default_factory=threading.Condition)
@@ -52,7 +52,7 @@ class Log:
             self._came.notify_all()
 
     def until(self, text: str, *, within: float, after: int = 0) -> str:
-        """The first line with this text, of those that come `after` so many."""
+        """Waits for a line with this text, after the first `after` lines; returns it."""
 
         def found() -> str | None:
             return next((line for line in self.lines[after:] if text in line), None)
@@ -71,7 +71,7 @@ class Log:
 
 @dataclass
 class Operator:
-    """One replica. Its methods block, briefly; a test with an event loop that must go on calls them in a thread."""
+    """One replica. Its methods block briefly; a test whose event loop must go on calls them in a thread."""
 
     command: Sequence[str | Path]
     process: subprocess.Popen[str]
@@ -86,7 +86,8 @@ class Operator:
         return slipway
 
     def restart(self, *, leads: bool = True) -> None:
-        """After it has ended: a new process, until it leads, or until it could. Its log goes on."""
+        """Starts a new process after the old one has ended, and waits until it leads, or is ready to. The log
+        continues."""
         before = len(self.log.lines)
         self.process = _launched(self.command)
         self._follow()
@@ -104,21 +105,21 @@ class Operator:
     # --- what it says ------------------------------------------------------------------------------------------------
 
     def says(self, text: str, *, within: float, after: int = 0) -> str:
-        """A line of its log; `after`: so many lines, as `len(log.lines)` told before."""
+        """Waits for a line of its log; `after` skips so many lines (`len(log.lines)` at an earlier moment)."""
         return self.log.until(text, within=within, after=after)
 
     def answers(self, *, within: float = 60, after: int = 0) -> None:
         self.port = int(self.says("answers on port ", within=within, after=after).rpartition(" ")[2])
 
     def is_ready(self, *, within: float = 30) -> None:
-        """Its caches are filled."""
+        """Waits until its caches are filled."""
         self.until(lambda: self.get("/readyz")[0] == 200, within=within)
 
     def leads(self, *, within: float = 30, after: int = 0) -> None:
         self.says(" leads", within=within, after=after)
 
     def get(self, path: str) -> tuple[int, str]:
-        """Of /livez, /readyz or /metrics: the code and the text."""
+        """Returns the status and the text of /livez, /readyz or /metrics."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
@@ -129,7 +130,7 @@ class Operator:
     # --- what it measures --------------------------------------------------------------------------------------------
 
     def samples(self, name: str, **labels: str) -> list[Sample]:
-        """Of one metric, those that have all the labels."""
+        """Returns the samples of a metric that have all these labels."""
         families = text_string_to_metric_families(self.get("/metrics")[1])
         found = (sample for family in families for sample in family.samples if sample.name == name)
         return [sample for sample in found if labels.items() <= sample.labels.items()]
@@ -138,7 +139,7 @@ class Operator:
         return sum(sample.value for sample in self.samples(name, **labels))
 
     def writes(self) -> dict[tuple[str, str], float]:
-        """How many, by verb and kind; those of its Lease and those that were refused are left out."""
+        """Counts its writes by verb and kind, without those of its Lease and without those that were rejected."""
         counted: dict[tuple[str, str], float] = {}
         for sample in self.samples("slipway_api_calls_total"):
             verb, kind = sample.labels["verb"], sample.labels["kind"]
@@ -147,11 +148,11 @@ class Operator:
         return counted
 
     def reconciles(self) -> float:
-        """How often it has worked on a deployment."""
+        """Returns how many reconciles it has made."""
         return self.counted("slipway_reconciles_total")
 
     def until(self, holds: Callable[[], object], *, within: float = 20) -> None:
-        """Nobody tells when its metrics change, so they are asked for again and again."""
+        """Polls, since a change of metrics sends no event."""
         give_up_at = time.monotonic() + within
         while not holds():
             assert time.monotonic() < give_up_at, f"not within {within:.0f} s:\n{self.log}"
@@ -163,16 +164,16 @@ class Operator:
         self.process.send_signal(number)
 
     def ended(self, *, within: float = EXITS_WITHIN) -> int:
-        """Its exit code."""
+        """Waits until it has ended; returns its exit code."""
         try:
             return self.process.wait(within)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the operator did not end within {within:.0f} s:\n{self.log}") from None
 
     def end(self) -> int:
-        """As Kubernetes ends a pod: first asked, then killed."""
+        """Ends it as Kubernetes ends a pod: SIGTERM, then SIGKILL."""
         if self.process.poll() is None:
-            self.send(signal.SIGCONT)  # one that a test has stopped hears nothing else
+            self.send(signal.SIGCONT)  # a suspended process receives no other signal
             self.send(signal.SIGTERM)
         try:
             return self.ended()
@@ -180,7 +181,7 @@ class Operator:
             self.process.kill()
             self.process.wait()
             assert self._follower
-            self._follower.join()  # it has the pipe closed then
+            self._follower.join()  # the pipe is closed then
 
 
 def _launched(command: Sequence[str | Path]) -> subprocess.Popen[str]:
@@ -196,7 +197,7 @@ def started(
     namespace: str = NAMESPACE,
     program: Sequence[str | Path] = PROGRAM,
 ) -> Iterator[Operator]:
-    """It answers on its port; it may still be filling its caches. At the end, it must end well if it is still there."""
+    """Runs an operator that answers on its port; its caches may not be filled yet. At the end, it must exit with 0."""
     where = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
     slipway = Operator.start(
         [*program, *where, f"--namespace={namespace}", "--management-port=0", "--resync=1h", *flags]
@@ -217,7 +218,7 @@ def running(
     namespace: str = NAMESPACE,
     program: Sequence[str | Path] = PROGRAM,
 ) -> Iterator[Operator]:
-    """It leads, and its caches are filled. The namespace of its Lease must be there."""
+    """Runs an operator that leads and has filled its caches. The namespace of its Lease must exist."""
     with started(kubeconfig, *flags, namespace=namespace, program=program) as slipway:
         slipway.is_ready()
         slipway.leads()

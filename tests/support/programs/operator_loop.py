@@ -1,6 +1,5 @@
-"""A cluster in memory for unit tests of the loop: an API server that keeps objects, fails where it is told to, and
-caches that know of a change only once a test lets them. What real ones do is tested on a real cluster.
-"""
+"""The operator's real loop on an API server in memory, for unit tests. Its caches learn of a change only when a test
+lets them."""
 
 from __future__ import annotations
 
@@ -53,7 +52,7 @@ def condition(loop: Loop, type_: str) -> Object:
 
 
 def state_and_reason(loop: Loop) -> tuple[str, str]:
-    """The state and the reason for which it isn't ready."""
+    """Returns the state, and the reason why it isn't ready."""
     return status(loop)["state"], condition(loop, "Ready")["reason"]
 
 
@@ -67,7 +66,7 @@ WATCHED = watches(
 
 
 class Loop:
-    """The real loop on such a cluster. `silent`: kinds of which no watch tells."""
+    """The real loop. `silent`: kinds whose watches deliver nothing."""
 
     def __init__(
         self,
@@ -84,7 +83,7 @@ class Loop:
         self._now = 100.0
         self._passed = 0.0
         clock = clock or (lambda: self._passed)
-        self.time = NOW  # on the clock on the wall
+        self.time = NOW  # wall clock
         now = now or (lambda: self.time)
         self.store = Store(
             [watch.kind for watch in WATCHED],
@@ -94,7 +93,7 @@ class Loop:
         )
         client = KubeClient(self.api, WatchMetrics(MetricsRegistry()), patience=IMPATIENT, managers=MANAGERS)  # type: ignore[arg-type]
         events = EventRecorder(client, controller="of-a-test", instance="test", clock=clock, now=now)
-        self.requeued: list[tuple[ModelKey, float]] = []  # who is to be looked at again, and when
+        self.requeued: list[tuple[ModelKey, float]] = []  # the keys to reconcile again, and when
         self.ports = PortBook(
             client,
             self.store,
@@ -144,11 +143,11 @@ class Loop:
         self.ports.start_over()
 
     def pass_time(self, seconds: float) -> None:
-        """On the clock by which it waits."""
+        """Advances the clock of its delays."""
         self._passed += seconds
 
     def catch_up(self) -> None:
-        """The caches hear of all that has happened."""
+        """Delivers all changes to the caches."""
         tables = {thing["metadata"]["name"]: thing for thing in self.store.all(CONFIG_MAP)}
         self._catch_up()
         tables |= {thing["metadata"]["name"]: thing for thing in self.store.all(CONFIG_MAP)}
@@ -169,21 +168,21 @@ class Loop:
             self.store.compare(watch.kind, kept, since=self.store.mark, now=0)
 
     def delete(self, kind: Kind, *, namespace: str = KEY[0], name: str = KEY[1]) -> None:
-        """It goes, and the caches hear of it."""
+        """Deletes an object, and delivers that to the caches."""
         gone = self.api.get(kind, namespace=namespace, name=name)
         self.api.remove(kind, namespace=namespace, name=name)
         self.store.take(kind, "DELETED", gone, now=0)
 
     async def reconcile(self, key: ModelKey = KEY) -> float | None:
-        """The caches hear of everything, then one turn."""
+        """Delivers all changes to the caches, then reconciles."""
         self.catch_up()
         return await self.reconciler.reconcile(key)
 
     async def failing_reconcile(self, key: ModelKey = KEY) -> str:
-        """What the turn raises."""
+        """Returns the error that a reconcile raises."""
         try:
             await self.reconcile(key)
-        except Exception as error:  # whichever it is, the queue takes it as a failure
+        except Exception as error:  # the queue treats every error as a failure
             return str(error) if isinstance(error, RetryLaterError) else f"{type(error).__name__}: {error}"
         raise AssertionError("the turn went well")
 
@@ -194,7 +193,7 @@ class Loop:
 
 
 def is_selected(watch: Watch[Any], thing: Object) -> bool:
-    """Whether the watch sees it."""
+    """Whether the watch selects the object."""
     name, _, value = watch.label_selector.partition("=")
     labels = pruned(thing)["metadata"].get("labels", {})
     has_label = not name or (labels.get(name) == value if value else name in labels)

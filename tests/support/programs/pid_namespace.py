@@ -1,7 +1,7 @@
-"""A command as process 1 of a pid namespace of its own: `python -m support.programs.pid_namespace MILLISECONDS COMMAND`.
+"""Runs a command as process 1 of a new pid namespace: `python -m support.programs.pid_namespace MILLISECONDS COMMAND`.
 
-It is told to stop that long after the first moment at which it wouldn't lose the signal. How many microseconds it took
-to that moment is printed, and its exit code becomes ours.
+It sends SIGTERM that long after the first moment at which the command wouldn't lose the signal. It prints how many
+microseconds passed until that moment, and exits with the command's exit code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main(milliseconds: int, command: Sequence[str]) -> int:
     flags = CLONE_NEWPID if os.getuid() == 0 else CLONE_NEWPID | CLONE_NEWUSER
     if ctypes.CDLL(None, use_errno=True).unshare(flags) != 0:
         return NOT_POSSIBLE
-    reading, writing = os.pipe()  # which is closed when the command is executed
+    reading, writing = os.pipe()  # it is closed when the command is executed
     pid = os.fork()
     if pid == 0:
         os.close(reading)
@@ -39,7 +39,7 @@ def main(milliseconds: int, command: Sequence[str]) -> int:
 
 
 def _keeps(pid: int, number: signal.Signals) -> bool:
-    """Whether it blocks the signal, or handles it."""
+    """Whether the process blocks the signal, or handles it."""
     masks = [line.split()[1] for line in _status(pid).splitlines() if line.startswith(("SigBlk:", "SigCgt:"))]
     return any(int(mask, 16) >> (number - 1) & 1 for mask in masks)
 

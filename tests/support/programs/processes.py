@@ -1,4 +1,4 @@
-"""Programs beside a test: ended with it, by their own pid, gently if they listen."""
+"""Processes that a test starts, and how they end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ended(process: subprocess.Popen[Any]) -> Iterator[None]:
 
 
 def until(condition: Callable[[], bool], process: subprocess.Popen[Any], what: str, *, within: float) -> None:
-    """Asks again and again; a process that has ended won't ever be as it should be."""
+    """Polls until the condition holds; fails at once if the process has ended."""
     deadline = time.monotonic() + within
     while not condition():
         assert process.poll() is None, f"{what}: it has ended with {process.returncode}"
@@ -44,7 +44,7 @@ _SCRATCH = re.compile(rb"/dev/shm/slipway-\w+")
 
 
 def kill_all(pid: int) -> None:
-    """A process and all that it has started."""
+    """Kills a process and all that it has started."""
     pids = tree(pid)
     with without_traces(pids):
         for each in pids:
@@ -54,7 +54,7 @@ def kill_all(pid: int) -> None:
 
 @contextmanager
 def without_traces(pids: list[int]) -> Iterator[None]:
-    """The scratch folders that these processes have at the beginning are gone at the end."""
+    """Removes the scratch folders that these processes have at the start of the block."""
     folders = {folder for pid in pids for folder in _scratch_folders(pid)}
     yield
     for folder in folders:
@@ -62,7 +62,8 @@ def without_traces(pids: list[int]) -> Iterator[None]:
 
 
 def _scratch_folders(pid: int) -> set[str]:
-    """Who made one has mapped a file of it; who was told of one has it in the environment."""
+    """Finds the scratch folders of a process: its creator has mapped a file of it, others have it in their
+    environment."""
     found = set[str]()
     for place in ("maps", "environ"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A model at zero with rules of access, and an attacker who asks for it from any address."""
+"""A model at zero with access rules, and an attacker that sends requests from any address."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ WITH_KEYS = rules(access={"apiKeysSecret": "keys"})
 
 @dataclass
 class ProtectedModel:
-    """A model at zero, its neighbours, and an attacker on a connection of its own for each request."""
+    """A model at zero, an API server with the clients' pods, and an attacker with a new connection for each request."""
 
     activator: Activator
     neighbours: AccessApi
@@ -59,7 +59,7 @@ class ProtectedModel:
 
     @property
     def is_asleep(self) -> bool:
-        """Nothing is wanted of the model. After a request that was held this isn't so, whatever became of it."""
+        """Whether there is no demand for the model; a request that was held leaves some, whatever its outcome."""
         return not self.activator.wanted.active and self.activator.wanted.waiting == 0
 
 
@@ -75,7 +75,7 @@ async def protected_model(
 async def holds(
     scene: ProtectedModel, *, headers: str = "", line: str = "POST /v1/completions", address: str = HERE
 ) -> None:
-    """Such a request waits, and the model is wanted."""
+    """Checks that such a request is held, and that there is demand for the model."""
     asked = asyncio.create_task(scene.request(line, headers=headers, address=address))
     await scene.activator.until_waiting(1)
     assert scene.activator.wanted.active

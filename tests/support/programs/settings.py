@@ -1,4 +1,5 @@
-"""What a program makes of its flags and variables, without starting it: `operator_settings(["--workers=4"])`."""
+"""The settings of a program for given flags and variables, without starting it:
+`operator_settings(["--workers=4"])`."""
 
 from __future__ import annotations
 
@@ -35,7 +36,7 @@ def selftest_settings(arguments: Sequence[str] = (), environment: Mapping[str, s
 
 @contextmanager
 def variables(environment: Mapping[str, str]) -> Iterator[None]:
-    """Of Slipway's variables these alone."""
+    """Sets these variables of Slipway, and removes its others."""
     others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     with patch.dict(os.environ, {**others, **environment}, clear=True):
         yield

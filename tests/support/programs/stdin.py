@@ -1,4 +1,4 @@
-"""What a program is told on its input, by a test or a benchmark that has started it."""
+"""Commands on standard input, for a program that a test or a benchmark has started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 
 async def lines() -> AsyncIterator[list[str]]:
-    """The words of each line of the input."""
+    """Yields the words of each line."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := await reader.readline():

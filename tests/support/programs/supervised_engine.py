@@ -1,4 +1,4 @@
-"""Process 1 with the engine of fake_engine.py: `python -m support.programs.supervised_engine OPTIONS -- FLAGS OF THE ENGINE`."""
+"""Process 1 with the fake engine: `python -m support.programs.supervised_engine OPTIONS -- FLAGS OF THE ENGINE`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's pod as one process on this machine: process 1 with the engine of fake_engine.py."""
+"""A model's pod as one process on this machine: process 1 with the fake engine."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import aiohttp
 from support.ports import free_port
 from support.programs.processes import kill_all
 
-PATIENCE = 60.0  # seconds, for a machine that is busy
+PATIENCE = 60.0  # seconds, for a busy machine
 SUPPORT = Path(__file__).parents[2]
 
 
 class SupervisedPod:
     patience = PATIENCE
     python = sys.executable
-    environment: Mapping[str, str] | None = None  # that of the tests
+    environment: Mapping[str, str] | None = None  # None: the tests' environment
 
     def __init__(self, folder: Path, http: aiohttp.ClientSession) -> None:
         self.termination_log = folder / "termination-log"
@@ -54,7 +54,7 @@ class SupervisedPod:
         return self._process
 
     async def until_logged(self, words: str) -> str:
-        """Waits until a line of the log has these words."""
+        """Waits until a line of the log contains these words; returns it."""
         assert self.process.stderr
         async with asyncio.timeout(self.patience):
             while line := (await self.process.stderr.readline()).decode():
@@ -67,11 +67,11 @@ class SupervisedPod:
         await self.until_logged("Ready after")
 
     async def until_open(self) -> None:
-        """Its management port, which it does before the engine is ready."""
+        """Waits for its management port, which it opens before the engine is ready."""
         await self.until_reached(f"http://127.0.0.1:{self.port}/livez")
 
     async def until_reached(self, url: str) -> None:
-        """Until somebody answers there, whatever it is."""
+        """Waits until anything responds there."""
         async with asyncio.timeout(self.patience):
             while True:
                 with suppress(aiohttp.ClientConnectionError):
@@ -80,7 +80,7 @@ class SupervisedPod:
                 await asyncio.sleep(0.01)
 
     async def until_response_has(self, path: str, words: str) -> str:
-        """Asks the management port until its answer has these words; the answer."""
+        """Polls the management port until the response contains these words; returns the response."""
         text = ""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.patience):
@@ -93,14 +93,14 @@ class SupervisedPod:
         self.process.send_signal(number)
 
     async def until_ended(self) -> int:
-        """Its exit code."""
+        """Waits until it has ended; returns its exit code."""
         assert self.process.stderr
         async with asyncio.timeout(self.patience):
             self.log_lines += (await self.process.stderr.read()).decode().splitlines(keepends=True)
             return await self.process.wait()
 
     async def get(self, path: str) -> tuple[int, str]:
-        """Of the management port."""
+        """Sends a request to the management port."""
         async with self.http.get(f"http://127.0.0.1:{self.port}{path}") as answer:
             return answer.status, await answer.text()
 
@@ -109,20 +109,20 @@ class SupervisedPod:
         return answer
 
     async def post(self, path: str) -> tuple[int, str]:
-        """Of the engine."""
+        """Sends a request to the engine."""
         async with self.http.post(f"http://127.0.0.1:{self.engine_port}{path}") as answer:
             return answer.status, await answer.text()
 
     @asynccontextmanager
     async def streaming(self, *, tokens: int, every: float = 0.05) -> AsyncIterator[aiohttp.ClientResponse]:
-        """A request that is being answered: its first token has come."""
+        """Starts a stream; its first token has arrived."""
         url = f"http://127.0.0.1:{self.engine_port}/stream?tokens={tokens}&every={every}"
         async with self.http.post(url) as answer:
             await answer.content.readline()
             yield answer
 
     def termination_message(self) -> dict[str, Any]:
-        """The termination message."""
+        """Returns the termination message."""
         message: dict[str, Any] = json.loads(self.termination_log.read_text())
         return message
 
@@ -131,7 +131,7 @@ class SupervisedPod:
             return
         if self._process.returncode is None:
             kill_all(self._process.pid)
-        await self._process.communicate()  # to wait alone would wait for ever for a log that nobody reads
+        await self._process.communicate()  # waiting alone would never end, because nothing reads the log
 
 
 def is_alive(pid: int) -> bool:

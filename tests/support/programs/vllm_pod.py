@@ -26,7 +26,7 @@ class VllmPod(EnginePod):
         self._shared_before = shared_memory.names()
 
     async def serve(self, model: Path, *options: str, flags: tuple[str, ...] = ()) -> None:
-        """From the command line that a container has, but quicker to stop, and without compiling kernels."""
+        """Starts it by a container's command line, but with a shorter drain, and without compiling kernels."""
         allowed = [f"--allow={flag.partition('=')[0].lstrip('-')}" for flag in flags]
         await self.run(
             *("-m", "slipway_runtime", "serve", "vllm", f"--model={model}", f"--served-name={self.model}"),
@@ -36,7 +36,7 @@ class VllmPod(EnginePod):
         )
 
     async def serve_alone(self, model: Path, *flags: str) -> None:
-        """vLLM itself as process 1, without anything of ours."""
+        """Starts vLLM itself as process 1, without any of our code."""
         await self.start_command(
             *("sh", "-c", 'exec "$@" >&2', "sh", self.python, "-m", ALONE, f"--model={model}"),
             *(f"--served-model-name={self.model}", "--host=127.0.0.1", f"--port={self.engine_port}"),
@@ -47,12 +47,12 @@ class VllmPod(EnginePod):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing is left of it, however the test has ended."""
+        """Removes everything that it left, however the test ended."""
         await self.kill()
         shared_memory.clear(self._shared_before)
 
     async def refuses_a_head_without_an_end(self) -> bool:
-        """In its own web server's words, which come before all else."""
+        """Whether it rejects an endless head by our web server's own error, which is sent before any other response."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.engine_port)
         writer.write(b"GET /health HTTP/1.1\r\nx: " + b"x" * (200 << 10))
         try:
@@ -62,11 +62,11 @@ class VllmPod(EnginePod):
         return answer.startswith(b"HTTP/1.1 431") and b'"head_too_long"' in answer
 
     async def until_serving(self) -> None:
-        """Waits for vLLM alone, which says that it is ready a moment before it can be reached."""
+        """Waits for vLLM alone, which reports that it is ready a moment before it can be reached."""
         await self.until_reached(f"{self.url}/health")
 
     def process_named(self, words: str) -> int:
-        """The one of vLLM's processes whose command line has these words."""
+        """Returns the vLLM process whose command line contains these words."""
         [pid] = [pid for pid in tree(self.process.pid) if words in command_line(pid)]
         return pid
 

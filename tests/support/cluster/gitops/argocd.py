@@ -1,6 +1,6 @@
-"""The real Argo CD beside a test, without its UI: its command line, and all of it on a cluster.
+"""The real Argo CD without its UI: its command line, and all of its parts for a cluster.
 
-What it keeps in a cluster lies in a namespace of its own; what it syncs to is that same cluster.
+Its objects are in a namespace of the cluster, and it syncs to that same cluster.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ IN_CLUSTER = "https://kubernetes.default.svc"
 
 SERVER_SIDE = "ServerSideDiff=true,IncludeMutationWebhook=true"
 OWN = ""
-"""Argo CD's own comparison of three states."""
+"""Argo CD's own three-way comparison."""
 COMPARISONS = (SERVER_SIDE, OWN)
 
 
 def built(cache: Cache, steps: Steps) -> Build:
-    """Three minutes of two cores, the first time."""
+    """Builds Argo CD, which takes three minutes on two cores the first time."""
     absent = missing([UPSTREAM], cache)
     build = ensure_built(UPSTREAM, cache, steps)
     if absent:
@@ -50,7 +50,7 @@ def built(cache: Cache, steps: Steps) -> Build:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What becomes of an object by the ConfigMap of this repository. `folder`: for what is written on the way."""
+    """Argo CD's command line, with the ConfigMap of this repository. `folder` is for temporary files."""
 
     build: Build
     folder: Path
@@ -61,7 +61,7 @@ class CommandLine:
         return {name: value for name, value in told.items() if value}
 
     def actions(self, thing: Path) -> dict[str, bool]:
-        """Whether each is disabled."""
+        """Returns for each action whether it is disabled."""
         _, *rows = self._ask("list-actions", thing).splitlines()
         return {name: disabled == "true" for name, disabled in map(str.split, rows)}
 
@@ -69,11 +69,12 @@ class CommandLine:
         return self._target(self._ask("run-action", thing, action))
 
     def compared(self, thing: Path) -> Object:
-        """Without what is no difference between Git and the cluster."""
+        """Returns the object without the fields that Argo CD ignores when it compares."""
         return self._target(self._ask("ignore-differences", thing))
 
     def _target(self, said: str) -> Object:
-        """It shows a difference by calling a program with two files, of which the second is how it is to be."""
+        """Reads the desired object: argocd shows a difference by running a program with two files, and this is the
+        second."""
         found: Object = yaml.load(said[said.index("apiVersion:") :], yaml.CSafeLoader)
         return found
 
@@ -95,23 +96,23 @@ class CommandLine:
 
 @dataclass(frozen=True)
 class ArgoCD:
-    """One that runs, as seen from the namespace in which its Applications are."""
+    """A running Argo CD, seen from the namespace of its Applications."""
 
     kube: Kube
     parts: Parts
     server: str  # the address of its API
 
     async def refresh(self, name: str) -> None:
-        """Git is looked at now, instead of after a while."""
+        """Makes it read Git now instead of at the next interval."""
         await self.kube.run("annotate", "application", name, "argocd.argoproj.io/refresh=normal", "--overwrite")
 
     async def refresh_set(self, name: str) -> None:
-        """The same for an ApplicationSet."""
+        """Makes it generate the Applications of an ApplicationSet now."""
         annotation = "argocd.argoproj.io/application-set-refresh=true"
         await self.kube.run("annotate", "applicationset", name, annotation, "--overwrite")
 
     async def act(self, name: str, action: str, kind: str, resource: str) -> None:
-        """As somebody does who presses the button, or asks by the command line."""
+        """Runs an action, as a person does by the UI or the command line."""
         command = ["app", "actions", "run", name, action, f"--kind={kind}", f"--resource-name={resource}"]
         await asyncio.to_thread(self.parts.command, *command, f"--server={self.server}", "--plaintext")
 
@@ -135,7 +136,7 @@ def health_of(app: Object) -> str:
 
 
 def health_of_resources(app: Object, kind: str) -> dict[str, dict[str, str]]:
-    """By their names."""
+    """Returns the health of the resources of a kind, by their names."""
     found = (each for each in app.get("status", {}).get("resources") or [] if each["kind"] == kind)
     return {each["name"]: each.get("health") or {} for each in found}
 
@@ -147,7 +148,8 @@ def syncs_of(app: Object) -> int:
 def application(
     name: str, repository: str, path: str, namespace: str, *, compare: str = OWN, source: Mapping[str, Any] = {}
 ) -> Object:
-    """With all that Argo CD does by itself: it syncs, heals, and takes away. Who compares also applies."""
+    """An Application with everything that Argo CD does on its own: sync, self-heal and prune. What compares also
+    applies."""
     annotations = {"argocd.argoproj.io/compare-options": compare} if compare else {}
     return {
         "apiVersion": "argoproj.io/v1alpha1",
@@ -172,7 +174,7 @@ def application(
 
 @asynccontextmanager
 async def running(kube: Kube, cache: Cache, steps: Steps, folder: Path) -> AsyncGenerator[ArgoCD]:
-    """On the cluster of `kube`. What it has there stays for the next one; its Applications go."""
+    """Runs it for the cluster of `kube`. Its CRDs and settings stay for the next run; its Applications are deleted."""
     assert kube.kubeconfig
     build, redis = built(cache, steps), redis_server.ensure_redis(cache, steps)
     await install(kube, build)
@@ -189,7 +191,7 @@ async def running(kube: Kube, cache: Cache, steps: Steps, folder: Path) -> Async
 
 
 async def install(kube: Kube, build: Build) -> None:
-    """What it has of its own in a cluster, and Slipway's entries as docs/gitops.md says."""
+    """Applies Argo CD's own objects, and Slipway's settings for it as docs/gitops.md says."""
     inside = kube.within(NAMESPACE)
     await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     for part in ("crds", "base/config"):
@@ -214,6 +216,6 @@ async def install(kube: Kube, build: Build) -> None:
 
 
 def written(path: Path, thing: Object) -> None:
-    """JSON is YAML."""
+    """Writes JSON, which is also YAML."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(thing, indent=2) + "\n")

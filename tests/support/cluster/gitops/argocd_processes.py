@@ -1,4 +1,4 @@
-"""The parts of Argo CD as processes of this machine. All of them are one program, which does what its name says."""
+"""The parts of Argo CD as processes of this machine. All are one program, whose file name says which part it is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RESYNC = 5  # seconds
 
 @dataclass(frozen=True)
 class Parts:
-    """What is the same for all of them. `folder`: theirs alone."""
+    """What all parts share. `folder` is for them alone."""
 
     build: Build
     folder: Path
@@ -40,7 +40,7 @@ class Parts:
 
     @contextmanager
     def running(self) -> Iterator[str]:
-        """Where its API is asked."""
+        """Starts all parts; yields the address of the API."""
         self._make_programs()
         repo_port, api_port = free_port(), free_port()
         repo_server = f"{HERE}:{repo_port}"
@@ -55,14 +55,14 @@ class Parts:
             yield f"{HERE}:{api_port}"
 
     def command(self, *arguments: str) -> str:
-        """Its command line, as its user has it."""
+        """Runs its command line as a user does."""
         command = [str(self.folder / "bin" / CLI), *arguments]
         done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"argocd {' '.join(arguments)}: {done.stderr}"
         return str(done.stdout)
 
     # --- one by one -------------------------------------------------------------------------------------------------
-    # Each with its flags, and what it answers when it is well.
+    # Each returns its flags, and the path at which it reports that it is healthy.
 
     def _repo_server(self, port: int) -> tuple[str, list[str], str]:
         metrics = free_port()
@@ -73,7 +73,7 @@ class Parts:
             f"--metrics-address={HERE}",
             f"--metrics-port={metrics}",
             "--disable-tls",
-            "--client-ca-path=",  # else it looks for a file that only its own pod has
+            "--client-ca-path=",  # else it reads a file that only its own pod has
             "--revision-cache-expiration=5s",
         ]
         return REPO_SERVER, flags, f"{metrics}/healthz"
@@ -126,7 +126,7 @@ class Parts:
     # --- all of them ------------------------------------------------------------------------------------------------
 
     def _make_programs(self) -> None:
-        """Those that it is, and those that it calls."""
+        """Links the names of the parts, and the programs that they run."""
         programs = self.folder / "bin"
         programs.mkdir()
         for role in ROLES:
@@ -146,7 +146,7 @@ class Parts:
             "PATH": f"{inside('bin')}:{os.environ['PATH']}",
             "HOME": inside("home"),
             "TMPDIR": inside("tmp"),
-            "KUBECONFIG": str(self.kubeconfig),  # what makes ApplicationSets reads it here, and its flag beside it
+            "KUBECONFIG": str(self.kubeconfig),  # the ApplicationSet controller reads it from here, besides its flag
             "ARGOCD_APPLICATIONSET_CONTROLLER_REQUEUE_AFTER": f"{RESYNC}s",
             "ARGOCD_FAKE_IN_CLUSTER": "true",
             "ARGOCD_TLS_DATA_PATH": inside("tls"),

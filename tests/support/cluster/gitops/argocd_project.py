@@ -1,12 +1,12 @@
-"""What an AppProject of Argo CD lets be made, by the rules by which Argo CD itself decides.
+"""What an AppProject of Argo CD allows, by the same rules as Argo CD.
 
-Told of its version 3.5 (pkg/apis/application/v1alpha1/app_project_types.go):
+The rules are those of version 3.5 (pkg/apis/application/v1alpha1/app_project_types.go):
 
-- A destination allows what its server and its namespace both match. Either may be a pattern; one that begins with `!`
-  matches whatever the rest doesn't, and so allows that.
-- A destination whose server or namespace begins with `!` and doesn't match forbids, whatever else allows.
-- Without a whitelist, kinds of namespaces are allowed, and those of the whole cluster are not. A blacklist forbids.
-- The namespace that counts is the one that an object itself names, before the one of its Application.
+- A destination allows a target if its server and its namespace both match. Either may be a pattern; a pattern that
+  starts with `!` matches whatever the rest doesn't match.
+- A destination whose server or namespace starts with `!` and doesn't match forbids the target, whatever else allows it.
+- Without a whitelist, namespaced kinds are allowed and cluster-scoped kinds are not. A blacklist forbids.
+- The namespace that counts is the object's own, then the one of its Application.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Project:
     spec: Mapping[str, Any]
 
     def allows(self, group: str, kind: str, namespace: str, *, server: str = IN_CLUSTER) -> bool:
-        """`namespace`: empty for what is the whole cluster's."""
+        """`namespace` is empty for cluster-scoped kinds."""
         if not namespace:
             return self._listed("cluster", group, kind, otherwise=False)
         return self._listed("namespace", group, kind, otherwise=True) and self.allows_destination(namespace, server)

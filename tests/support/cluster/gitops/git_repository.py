@@ -1,4 +1,4 @@
-"""A Git repository in a folder: a bare one, which others fetch from, and a checkout that is pushed to it."""
+"""A Git repository in a folder: a bare one, from which others fetch, and a checkout that pushes to it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class GitRepository:
         self._git("push", "--quiet", "origin", "main")
 
     def revert(self) -> None:
-        """The last commit."""
+        """Reverts the last commit, and pushes that."""
         self._git("revert", "--no-edit", "HEAD")
         self._git("push", "--quiet", "origin", "main")
 
     def merge(self) -> None:
-        """The branch that is checked out, into main."""
+        """Merges the current branch into main, and pushes that."""
         self._git("switch", "--quiet", "main")
         self._git("merge", "--quiet", "--ff-only", "-")
         self._git("push", "--quiet", "origin", "main")
 
     def put(self, origin: Path, path: str) -> None:
-        """A folder, in place of what was there."""
+        """Copies a folder to `path`, in place of what was there."""
         shutil.rmtree(self.checkout / path, ignore_errors=True)
         shutil.copytree(origin, self.checkout / path)
 

@@ -1,4 +1,4 @@
-"""Five models in a folder of a Git repository, which Argo CD syncs; and what it has said of them meanwhile."""
+"""Five models in a folder of a Git repository, which Argo CD syncs, and the history of their Application."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SMALL: Object = {
     "pod": {"resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
 }
 MODELS: dict[str, Object] = {
-    # KEDA wakes it, and lets it go to sleep.
+    # KEDA wakes it, and scales it to zero.
     SLEEPER: {"scaling": {"minReplicas": 0, "maxReplicas": 1, "idleAfter": "10s"}},
-    # A HorizontalPodAutoscaler has it.
+    # A HorizontalPodAutoscaler scales it.
     SCALED: {"scaling": {"minReplicas": 1, "maxReplicas": 2, "autoscaler": "HPA", "target": {"inFlight": 4}}},
-    # What is left out in lists, the API server fills in.
+    # The API server fills in what its list entries leave out.
     SCHEDULED: {"scaling": {"schedule": [{"cron": "0 0 1 1 *", "duration": "1m", "minReplicas": 1}]}},
     PLACED: {
         "pod": {
@@ -37,13 +37,13 @@ MODELS: dict[str, Object] = {
             "env": [{"name": "APP_OF_A_TEST", "valueFrom": {"configMapKeyRef": {"name": "of-a-test", "key": "a"}}}],
         }
     },
-    # As little as can be said.
+    # As short as possible.
     PLAIN: {},
 }
 
 
 def model(name: str, **spec: Any) -> Object:
-    """As it stands in Git: the namespace is where it is synced to."""
+    """Returns a model as it is in Git: Argo CD adds the namespace."""
     return llmdeployment(name, merged(SMALL, merged(MODELS.get(name, {}), spec)))
 
 
@@ -68,7 +68,7 @@ class ModelsInGit:
         await self.argo.refresh(self.name)
 
     async def revert(self) -> None:
-        """The last commit."""
+        """Reverts the last commit, and has Argo CD read it."""
         await asyncio.to_thread(self.repository.revert)
         await self.argo.refresh(self.name)
 
@@ -80,7 +80,7 @@ class ModelsInGit:
 async def five_models(
     argo: ArgoCD, repository: GitRepository, kube: Kube, *, compare: str
 ) -> AsyncGenerator[ModelsInGit]:
-    """They are synced, and well. At the end the Application goes, and the models with it."""
+    """Yields the models when they are synced and healthy. At the end the Application is deleted with its models."""
     await kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "of-a-test"}, "data": {"a": "b"}})
     fleet = ModelsInGit(argo, repository, kube, f"models-{secrets.token_hex(3)}")
     fleet.write(*map(model, MODELS))
@@ -93,22 +93,22 @@ async def five_models(
 
 @dataclass
 class History:
-    """What an Application has said of itself, state by state."""
+    """The sync and health states that an Application went through."""
 
     states: list[tuple[str, str]] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
-    syncs: int = 0  # that it has made
+    syncs: int = 0  # that it performed
 
     @property
     def problems(self) -> list[str]:
-        """Each time that it was not as Git has it, or not well, and what it said then."""
+        """The states in which it was not synced or not healthy, with their messages."""
         told = zip(self.states, self.messages, strict=True)
         return [f"{state}: {message}" for state, message in told if state != ("Synced", "Healthy")]
 
 
 @asynccontextmanager
 async def history_of(fleet: ModelsInGit) -> AsyncGenerator[History]:
-    """Meanwhile."""
+    """Records the Application's states while the block lasts."""
     story, before = History(), syncs_of(await fleet.application())
 
     async def follow() -> None:

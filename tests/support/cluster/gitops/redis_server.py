@@ -1,4 +1,4 @@
-"""A Redis for programs that need one: the machine's own, or Debian's, unpacked into the cache and not installed."""
+"""A Redis server for programs that need one: the machine's own, or Debian's package, unpacked into the cache."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ensure_redis(cache: Cache, steps: Steps) -> Redis:
 
 
 def _unpack(final: Path, steps: Steps) -> None:
-    """With all that it needs and the machine hasn't."""
+    """Unpacks the package, and its dependencies that the machine doesn't have."""
     with steps.step(f"fetching Debian's {PACKAGE}") as step, unfinished(final) as folder:
         packages = folder / "packages"
         (packages / "partial").mkdir(parents=True)
@@ -50,7 +50,7 @@ def _unpack(final: Path, steps: Steps) -> None:
         fetch = ["apt-get", "install", "--yes", "--no-install-recommends", "--download-only", *options, PACKAGE]
         try:
             step.run(fetch)
-        except StepFailed:  # the lists are old, or there are none
+        except StepFailed:  # the package lists are old or missing
             step.run(["apt-get", "update"])
             step.run(fetch)
         for package in sorted(packages.glob("*.deb")):
@@ -60,7 +60,7 @@ def _unpack(final: Path, steps: Steps) -> None:
 
 @contextmanager
 def running(redis: Redis, folder: Path) -> Iterator[str]:
-    """On a port of this machine alone; its address. It keeps nothing."""
+    """Runs Redis on a port of this machine, without persistence; yields the address."""
     port = free_port()
     words = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
     with (folder / "redis.log").open("wb") as log:

@@ -1,4 +1,4 @@
-"""The repository to start from, as somebody has copied it: with charts, a release's values, and models of a test."""
+"""The starter repository as a user has copied it: with charts, a release's values, and a test's models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROJECTS = ("models-dev", "models-prod")
 
 
 class StarterRepository(GitRepository):
-    """A copy. `left_out`: those of its Applications whose part is in the cluster already, or can't be fetched here."""
+    """A copy. `left_out`: Applications whose objects are in the cluster already, or can't be fetched here."""
 
     def __init__(self, folder: Path, *, left_out: Collection[str]) -> None:
         super().__init__(folder)
@@ -35,7 +35,7 @@ class StarterRepository(GitRepository):
             (self.checkout / "apps" / f"{name}.yaml").unlink()
         for path in self.checkout.rglob("*.yaml"):
             path.write_text(path.read_text().replace(NAMES_ANOTHER, self.url))
-        shutil.rmtree(self.checkout / "models")  # their weights can't be fetched, and nothing here has such devices
+        shutil.rmtree(self.checkout / "models")  # their weights can't be fetched, and no node here has their devices
 
     @property
     def root(self) -> Object:
@@ -48,11 +48,11 @@ class StarterRepository(GitRepository):
         (self.checkout / "values/slipway.yaml").write_text(json.dumps(values))
 
     def model(self, place: str) -> Path:
-        """`place`: as in dev/chat/assistant."""
+        """Returns the file of a model; `place` is like dev/chat/assistant."""
         return self.checkout / "models" / place / "model.yaml"
 
     def write(self, place: str, thing: Object | str) -> None:
-        """A text is written as it is."""
+        """Writes a model; a string is written as it is."""
         if isinstance(thing, str):
             self.model(place).parent.mkdir(parents=True, exist_ok=True)
             self.model(place).write_text(thing)
@@ -67,13 +67,13 @@ class StarterRepository(GitRepository):
         shutil.rmtree(self.model(place).parent)
 
     def promote(self, place: str) -> None:
-        """And the pull request is merged."""
+        """Runs the promotion, and merges its pull request."""
         self.run("./promote", place)
         self.merge()
 
 
 async def removed(argo: ArgoCD, *applications: str, namespaces: Collection[str]) -> None:
-    """With its models, before their project and their namespaces. All else that its Applications brought stays."""
+    """Deletes its models, then their project and namespaces. The other objects of its Applications stay."""
     await argo.kube.run("delete", "application", "root")
     await argo.kube.run("delete", "applicationset", SET, "--cascade=foreground", "--timeout=120s")
     await argo.kube.run("delete", "application", *applications)

@@ -1,4 +1,4 @@
-"""The world in which turns of the loop begin."""
+"""The objects that exist before a reconcile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.programs.operator_loop import Loop
 
 @pytest.fixture
 def loop() -> Loop:
-    """A platform as it should be, and an LLMDeployment that was just created."""
+    """A healthy platform, and an LLMDeployment that was just created."""
     loop = Loop()
     loop.api.missing = {POD_MONITOR}
     cpu = {"vendor": "CPU", "resource": {"name": "cpu", "count": 1}, "memory": "16Gi"}
