@@ -146,8 +146,8 @@ def openai_stream(chance: random.Random) -> Shape:
     events: list[dict[str, Any]] = [
         {"choices": [{**choice, "finish_reason": None}], "usage": None} for choice in choices
     ]
-    told = {"prompt_tokens": prompt, "completion_tokens": completion}
-    events += [{"choices": [{"delta": {}, "finish_reason": finish}]}, {"choices": [], "usage": told}]
+    usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+    events += [{"choices": [{"delta": {}, "finish_reason": finish}]}, {"choices": [], "usage": usage}]
     out = [': a comment with "finish_reason":"abort"\n\n', *(f"data: {write(event)}\n\n" for event in events)]
     body = "".join([*out, "data: [DONE]\n\n"]).encode()
     aborted = finish == "abort"
@@ -206,19 +206,19 @@ def _response(chance: random.Random, status: str, usage: dict[str, int] | None) 
 
 def response(chance: random.Random) -> Shape:
     (prompt, completion), aborted = _tokens(chance), chance.random() < 0.3
-    told = {"input_tokens": prompt, "output_tokens": completion}
-    body = _response(chance, "cancelled" if aborted else "completed", told)
+    usage = {"input_tokens": prompt, "output_tokens": completion}
+    body = _response(chance, "cancelled" if aborted else "completed", usage)
     return Shape(RESPONSES, False, _write(chance)(body).encode(), Usage(prompt, completion), aborted, "resp_1")
 
 
 def response_stream(chance: random.Random) -> Shape:
     write, (prompt, completion), aborted = _write(chance), _tokens(chance), chance.random() < 0.3
-    told = {"input_tokens": prompt, "output_tokens": completion}
+    usage = {"input_tokens": prompt, "output_tokens": completion}
     events = [
         {"type": "response.created", "response": _response(chance, "in_progress", None)},
         {"type": "response.output_text.delta", "delta": text(chance), "logprobs": junk(chance)},
         {"type": "response.output_item.done", "item": junk(chance)},
-        {"type": "response.completed", "response": _response(chance, "cancelled" if aborted else "completed", told)},
+        {"type": "response.completed", "response": _response(chance, "cancelled" if aborted else "completed", usage)},
     ]
     body = "".join(f"event: {event['type']}\ndata: {write(event)}\n\n" for event in events).encode()
     return Shape(RESPONSES, True, body, Usage(prompt, completion), aborted, "resp_1")

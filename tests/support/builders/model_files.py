@@ -82,9 +82,9 @@ def write_gguf(
         data = _floats(math.prod(shape)) if tensor_type == F32 else bytes(math.prod(shape) // 32 * 18)
         weights += data + bytes(-len(data) % 32)
     pairs = b"".join(_text(key) + _typed(value) for key, value in metadata.items())
-    begins = b"GGUF" + struct.pack("<IQQ", version, len(shapes), len(metadata)) + pairs + header
+    start = b"GGUF" + struct.pack("<IQQ", version, len(shapes), len(metadata)) + pairs + header
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(begins + bytes(-len(begins) % 32) + weights)
+    path.write_bytes(start + bytes(-len(start) % 32) + weights)
     return path
 
 
@@ -188,9 +188,9 @@ def write_checkpoint(folder: Path, *, parts: int = 1, dtype: str = "F32", **conf
     """Writes a folder as on the hub: config, weights in one file or several, tokenizer. A config value of None is left
     out."""
     folder.mkdir(parents=True, exist_ok=True)
-    told = {key: value for key, value in (LLAMA_CONFIG | config).items() if value is not None}
-    (folder / "config.json").write_text(json.dumps(told))
-    write_tokenizer(folder, context=told.get("max_position_embeddings", CONTEXT))
+    merged = {key: value for key, value in (LLAMA_CONFIG | config).items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(merged))
+    write_tokenizer(folder, context=merged.get("max_position_embeddings", CONTEXT))
     shapes = llama_checkpoint_shapes()
     if parts == 1:
         write_safetensors(folder / "model.safetensors", shapes, dtype)
@@ -208,16 +208,22 @@ def write_tokenizer(folder: Path, *, context: int = CONTEXT) -> None:
     vocabulary = {letter: number for number, letter in enumerate(_byte_letters())}
     model = {"type": "BPE", "vocab": vocabulary, "merges": []}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    told = {"version": "1.0", "model": model, "pre_tokenizer": byte_level, "decoder": byte_level, "added_tokens": []}
-    (folder / "tokenizer.json").write_text(json.dumps(told))
+    tokenizer = {
+        "version": "1.0",
+        "model": model,
+        "pre_tokenizer": byte_level,
+        "decoder": byte_level,
+        "added_tokens": [],
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
     named = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": context}
     (folder / "tokenizer_config.json").write_text(json.dumps(named))
 
 
 def write_adapter(folder: Path, *, rank: int = 8) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    told = {"r": rank, "lora_alpha": 16, "base_model_name_or_path": "some/base", "target_modules": ["q_proj"]}
-    (folder / "adapter_config.json").write_text(json.dumps(told | {"peft_type": "LORA"}))
+    adapter = {"r": rank, "lora_alpha": 16, "base_model_name_or_path": "some/base", "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(adapter | {"peft_type": "LORA"}))
     name = "base_model.model.model.layers.0.self_attn.q_proj"
     shapes: Shapes = {f"{name}.lora_A.weight": (rank, HIDDEN), f"{name}.lora_B.weight": (HIDDEN, rank)}
     write_safetensors(folder / "adapter_model.safetensors", shapes)

@@ -47,8 +47,10 @@ def load(path: Path) -> Snapshot:
 
 def _telling(world: Snapshot) -> list[Object]:
     """Returns the events that the diagnosis could read; of events that differ only in generated names, one."""
-    told = {(event["involvedObject"]["uid"], event["reason"], event["message"][:30]): event for event in world.events}
-    return [event for event in told.values() if event["involvedObject"]["kind"] == "Pod"]
+    distinct = {
+        (event["involvedObject"]["uid"], event["reason"], event["message"][:30]): event for event in world.events
+    }
+    return [event for event in distinct.values() if event["involvedObject"]["kind"] == "Pod"]
 
 
 def _runs_something(node: Object, world: Snapshot) -> bool:

@@ -45,8 +45,8 @@ def rendered(
 def manifests_of(
     chart: str | Path, values: Mapping[str, Any] | None = None, *, namespace: str = SLIPWAY_NAMESPACE, **options: str
 ) -> list[Object]:
-    told = text(chart, values, namespace=namespace, **options)
-    return [thing for thing in yaml.load_all(told, Loader=yaml.CSafeLoader) if thing]
+    rendered_text = text(chart, values, namespace=namespace, **options)
+    return [thing for thing in yaml.load_all(rendered_text, Loader=yaml.CSafeLoader) if thing]
 
 
 def with_runtimes(things: Iterable[Object]) -> Iterator[Object]:
@@ -68,8 +68,8 @@ def notes(values: Mapping[str, Any] | None = None, **options: str) -> str:
     """Returns what helm prints after an install of `slipway`."""
     shown = '{apiVersion: v1, kind: Notes, metadata: {name: notes}, text: {{ include "slipway.notes" . | toJson }}}'
     things = rendered("slipway", {**(values or {}), "extraObjects": [shown]}, **options)
-    [told] = [str(thing["text"]) for thing in things if thing["kind"] == "Notes"]
-    return told
+    [printed] = [str(thing["text"]) for thing in things if thing["kind"] == "Notes"]
+    return printed
 
 
 @cache

@@ -83,5 +83,5 @@ def _request(event: Object) -> Request:
     resource = "/".join(part for part in (about["resource"], about.get("subresource")) if part)
     right = Right(event["verb"], about.get("apiGroup", ""), resource)
     answer = event.get("responseStatus", {})
-    told = about.get("name", ""), answer.get("code", 0), answer.get("message", "")
-    return Request(right, *told, at=event["requestReceivedTimestamp"])
+    details = about.get("name", ""), answer.get("code", 0), answer.get("message", "")
+    return Request(right, *details, at=event["requestReceivedTimestamp"])

@@ -144,11 +144,11 @@ class ExistingCluster:
 
     def tester(self) -> ReachableServer:
         if not self.settings.tester_address:
-            pytest.skip("pods must reach this process: name an address of this machine with --tester-address")
+            pytest.skip("pods must be able to reach this process: set --tester-address to an address of this machine")
         return ReachableServer(self.settings.tester_address, nullcontext)
 
     def devcluster(self) -> NoReturn:
-        pytest.skip("only an embedded cluster gives a test the node itself and its parts")
+        pytest.skip("only an embedded cluster lets a test stop and start the node's programs")
 
     def python_image(self) -> str:
         return self.settings.python_image
@@ -238,7 +238,7 @@ def existing_cluster(settings: Settings) -> ExistingCluster:
         if asked.returncode:
             where = os.environ.get("KUBECONFIG", "kubectl's default configuration")
             raise Refusal(
-                f"the cluster of {where} must have {product} installed; asked for its {definition}, kubectl says: "
+                f"the cluster of {where} must have {product} installed; kubectl get {definition} says: "
                 f"{asked.stderr.strip().splitlines()[-1]}"
             )
     return ExistingCluster(Path(program), None, settings)

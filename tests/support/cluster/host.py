@@ -133,7 +133,7 @@ def until(condition: Callable[[], bool], *, timeout: float) -> None:
     """Polls, for what can't be watched."""
     deadline = time.monotonic() + timeout
     while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout:.0f} s in vain"
+        assert time.monotonic() < deadline, f"the condition did not hold within {timeout:.0f} s"
         time.sleep(0.01)
 
 

@@ -142,7 +142,7 @@ class Kube:
     async def wait_for(self, kind: str, name: str, predicate: Predicate, *, timeout: float = 60) -> Object:
         """Waits until the object exists and the predicate holds; returns it."""
         async with contextlib.aclosing(self.watch(kind, name=name)) as events:
-            return await _first(events, predicate, f"{kind}/{name} is not as it should be", timeout)
+            return await _first(events, predicate, f"{kind}/{name} doesn't meet the predicate", timeout)
 
     @contextlib.asynccontextmanager
     async def passing(self, kind: str, name: str, predicate: Predicate, *, timeout: float = 60) -> AsyncGenerator[None]:
@@ -151,7 +151,7 @@ class Kube:
         async with contextlib.aclosing(self.watch(kind, name=name)) as events:
             await anext(events)  # its state before the block
             yield
-            await _first(events, predicate, f"{kind}/{name} never was as it should be", timeout)
+            await _first(events, predicate, f"{kind}/{name} never met the predicate", timeout)
 
     async def wait_for_condition(
         self, kind: str, name: str, condition: str, *, status: str = "True", timeout: float = 60
@@ -161,7 +161,7 @@ class Kube:
     async def wait_for_any(self, kind: str, selector: str, predicate: Predicate, *, timeout: float = 60) -> Object:
         """Waits until the predicate holds for an object of the selection; returns the first one."""
         async with contextlib.aclosing(self.watch(kind, selector=selector)) as events:
-            return await _first(events, predicate, f"no {kind} with {selector} is as it should be", timeout)
+            return await _first(events, predicate, f"no {kind} with {selector} meets the predicate", timeout)
 
     async def wait_gone(self, kind: str, name: str, *, timeout: float = 60) -> None:
         await self.run("wait", "--for=delete", f"{kind}/{name}", f"--timeout={timeout}s")
@@ -194,7 +194,7 @@ class Kube:
             async with asyncio.timeout(seconds), contextlib.aclosing(self.watch(kind, selector=selector)) as events:
                 async for event in events:
                     if predicate(event.object):
-                        raise AssertionError(f"this should never have been: {kind} {summary(event.object)}")
+                        raise AssertionError(f"this must never happen: {kind} {summary(event.object)}")
 
 
 def condition_of(thing: Object, condition: str) -> str | None:
@@ -231,9 +231,9 @@ async def _first(events: AsyncIterator[Event], predicate: Predicate, complaint: 
                 else:
                     there[name] = event.object
     except TimeoutError:
-        seen = ", ".join(map(summary, there.values())) or "it isn't there"
+        seen = ", ".join(map(summary, there.values())) or "it doesn't exist"
         raise WaitedInVainError(f"after {timeout:.0f} s, {complaint}: {seen}") from None
-    raise AssertionError("a watch never ends by itself")
+    raise AssertionError("a watch never ends on its own")
 
 
 @contextlib.asynccontextmanager

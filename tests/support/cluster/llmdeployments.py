@@ -8,7 +8,7 @@ from support.builders.llmdeployments import CHILDREN, NAME
 from support.builders.objects import Object
 from support.cluster.kube import Kube, Predicate
 
-# --- what is seen of them --------------------------------------------------------------------------------------------
+# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def current_status(thing: Object) -> Object:
@@ -48,7 +48,7 @@ async def until_alone(kube: Kube) -> None:
     """Waits until no other test's LLMDeployments exist: they are deleted with their namespaces, and count in
     metrics."""
     async with asyncio.timeout(60):
-        while {*await _homes(kube)} - {kube.namespace}:  # noqa: ASYNC110 - what ends is told to nobody
+        while {*await _homes(kube)} - {kube.namespace}:  # noqa: ASYNC110 - there is no event for the end of a namespace
             await asyncio.sleep(0.2)
 
 

@@ -27,7 +27,7 @@ async def reachable(access: ServiceAccess, service: str, *, path: str = "/health
                 while last != "200":
                     last = await _status(session, url + path)
         except TimeoutError:
-            raise AssertionError(f"{service} did not answer; the last was {last}") from None
+            raise AssertionError(f"{service} did not respond with 200; the last response was {last}") from None
     return url
 
 
@@ -48,7 +48,7 @@ async def until_answers(session: aiohttp.ClientSession, url: str, wanted: set[st
                 seen.append(await get_text(session, url))
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise AssertionError(f"{wanted} was not answered; the last answers were {seen[-3:]}") from None
+        raise AssertionError(f"{wanted} were not all seen; the last responses were {seen[-3:]}") from None
 
 
 async def until_only(session: aiohttp.ClientSession, url: str, wanted: str, *, timeout: float = 30) -> None:
@@ -60,4 +60,4 @@ async def until_only(session: aiohttp.ClientSession, url: str, wanted: str, *, t
                 last = await get_text(session, url)
                 streak = streak + 1 if last == wanted else 0
     except TimeoutError:
-        raise AssertionError(f"{wanted!r} was not the only answer; the last one was {last!r}") from None
+        raise AssertionError(f"{wanted!r} was not the only response; the last one was {last!r}") from None

@@ -66,7 +66,7 @@ class AccessApi:
             PodLookup(self.client, clock=self.clock, again_after=()), ApiKeys(self.client, clock=self.clock)
         )
 
-    # --- what the client asks ---------------------------------------------------------------------------------------
+    # --- requests of the client -------------------------------------------------------------------------------------
 
     async def send(self, method: str, path: str, *, at_most: int | None = None, **_: Any) -> Answer:
         answer = await self._answer(path)
@@ -96,7 +96,7 @@ class AccessApi:
                 return _missing(name) if labels is None else _answer(200, {"metadata": {"labels": labels}})
             case ["api", "v1", "namespaces", namespace, "secrets", name]:
                 return self._secret(f"{namespace}/{name}")
-        raise AssertionError(f"nobody should ask for {path}")
+        raise AssertionError(f"the activator should not query {path}")
 
     def _pods_at(self, query: str) -> list[Object]:
         wanted = parse_qs(query)["fieldSelector"][0].removeprefix("status.podIP=")

@@ -91,7 +91,7 @@ class FakeApiServer:
         self.requests.clear()
         return written
 
-    # --- what the client asks ---------------------------------------------------------------------------------------
+    # --- requests of the client -------------------------------------------------------------------------------------
 
     async def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float

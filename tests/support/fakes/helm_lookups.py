@@ -73,7 +73,7 @@ def answer(path: str, there: Sequence[Object]) -> Object:
 
 
 def kubeconfig(folder: Path, server: str) -> Path:
-    told = {
+    config = {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "it", "cluster": {"server": server}}],
@@ -82,5 +82,5 @@ def kubeconfig(folder: Path, server: str) -> Path:
         "current-context": "it",
     }
     path = folder / "kubeconfig"
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(config))
     return path

@@ -54,15 +54,15 @@ async def woken_by_hand(chance: random.Random) -> list[str]:
     world = World(chance, idle_after=idle_after)
     await asyncio.sleep(chance.uniform(0, 10))
     world.annotate(WAKE_ANNOTATION)
-    begun = clock()
+    woken_at = clock()
     while not any(pod.is_ready for pod in world.pods):  # noqa: ASYNC110 - in virtual time, it costs nothing
         await asyncio.sleep(0.1)
     await world.until_asleep()
-    assert clock() - begun >= idle_after, "it went to sleep too soon"
-    begun_anew = Activator(world, 2)
+    assert clock() - woken_at >= idle_after, "it went to sleep too soon"
+    restarted = Activator(world, 2)
     for _ in range(120):
-        begun_anew.observe()
-        assert not begun_anew.wants, "an activator that begins anew wakes it again"
+        restarted.observe()
+        assert not restarted.wants, "an activator that was restarted wakes it again"
         assert not world.replicas, "it woke again"
         await asyncio.sleep(1)
     await world.end()

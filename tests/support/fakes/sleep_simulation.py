@@ -188,7 +188,7 @@ class World:
         self.deployment = {**self.deployment, "metadata": {**metadata, "resourceVersion": version()}}
         self.changed()
 
-    # --- who hears of a change, and when ----------------------------------------------------------------------------
+    # --- who learns of a change, and when ---------------------------------------------------------------------------
 
     def changed(self) -> None:
         for activator in self.activators:
@@ -289,7 +289,7 @@ class Activator:
         self._everyone = FleetDemand(self._own)
         self._deployments = ModelStates()
         self._knowledge = Tracker(self._store, self._deployments, port_of=lambda _: 20123, now=now, clock=clock)
-        self._scraping, self._greeting = Asking(), Asking()
+        self._scraping, self._greeting = PodPoller(), PodPoller()
         self._knowledge.metrics_poller = self._scraping  # type: ignore[assignment]
         self._knowledge.readiness_poller = self._greeting  # type: ignore[assignment]
         self._queue: RequestQueue | None = None
@@ -364,7 +364,7 @@ class Activator:
         return await pod.serve() if pod else UpstreamFailure.NO_CONNECTION
 
 
-class Asking:
+class PodPoller:
     def __init__(self) -> None:
         self._targets: dict[str, PollTarget] = {}
 

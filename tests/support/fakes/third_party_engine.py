@@ -244,7 +244,7 @@ class Scripted:
         if path != self.engine.asked:
             return 404, ""
         if not self.is_ready.is_set():
-            return 500, "asked before it was ready"
+            return 500, "the request came before it was ready"
         time.sleep(float(json.loads(body).get("seconds", 0)))
         return 200, json.dumps({"done": self.counts.done})
 
@@ -292,7 +292,7 @@ def main(name: str, arguments: Sequence[str]) -> None:
     engine = ENGINES[name]
     given = {**os.environ, **{flag: value for flag, _, value in (each.partition("=") for each in arguments)}}
     if engine.switch and engine.switch not in given:
-        sys.exit(f"{name} tells no metrics without {engine.switch}")
+        sys.exit(f"{name} has no metrics without {engine.switch}")
     port = int(given[engine.port])
     metrics_port = int(given[engine.metrics_port]) if engine.metrics_port else port
     scripted = Scripted(engine, port, metrics_port, loading=float(given["LOADING"]))

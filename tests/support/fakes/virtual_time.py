@@ -38,7 +38,7 @@ class _Jumping(selectors.DefaultSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise AssertionError("everybody waits, and nothing is left to happen")
+            raise AssertionError("all tasks are waiting, and no timer is left")
         self._loop.now += max(timeout, 0.0)
         return super().select(0)
 

@@ -58,7 +58,7 @@ async def stays_still(kube: Kube, *paths: FaultyPath, seconds: float) -> None:
     began = time.monotonic()
     await asyncio.sleep(seconds)
     written = [str(each) for path in paths for each in path.writes(kube.namespace, since=began)]
-    assert not written, f"nothing has changed, but was written: {'; '.join(written)}"
+    assert not written, f"nothing has changed, but these were written: {'; '.join(written)}"
 
 
 async def differences(kube: Kube) -> list[str]:
@@ -86,7 +86,9 @@ class Seen:
                 yield f"LLMDeployment {name} isn't at zero"
         uids = {thing["metadata"]["uid"] for thing in deployments.values()}
         for kind in CHILDREN:
-            yield from (f"{kind} {name} is left over" for name in _orphans(self.of(kind), uids))
+            yield from (
+                f"{kind} {name} still exists though its owner is gone" for name in _orphans(self.of(kind), uids)
+            )
 
     def desired(self) -> Iterator[Object]:
         for name in self.of("LLMDeployment"):
@@ -132,9 +134,9 @@ def _status_errors(deployment: Object) -> Iterator[str]:
         yield f"its state is {status.get('state')}: {status.get('message')}"
     if conditions.get("Ready", {}).get("status") != "True":
         yield f"it isn't Ready: {conditions.get('Ready')}"
-    told = {status.get("observedGeneration"), *(each["observedGeneration"] for each in conditions.values())}
-    if told != {generation}:
-        yield f"its generation is {generation}, and its status is of {told}"
+    generations = {status.get("observedGeneration"), *(each["observedGeneration"] for each in conditions.values())}
+    if generations != {generation}:
+        yield f"its generation is {generation}, and its status is of {generations}"
 
 
 def _orphans(things: dict[str, Object], uids: set[str]) -> Iterator[str]:

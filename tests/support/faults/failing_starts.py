@@ -236,8 +236,8 @@ def command(start: FailingStart, model: Path) -> list[str]:
 
 def environment(start: FailingStart) -> dict[str, str]:
     """Lets vLLM download nothing, report nothing, and use little memory."""
-    told = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    return {**os.environ, **(told if start.engine == "vllm" else {})}
+    variables = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    return {**os.environ, **(variables if start.engine == "vllm" else {})}
 
 
 def version(engine: str) -> str:

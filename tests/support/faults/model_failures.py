@@ -37,13 +37,13 @@ class ModelFailure:
 
 def engine(name: str, reason: str, words: str, /, command: list[str] | None = None, **more: Any) -> ModelFailure:
     """A model with such a container; a command runs in the image with Python."""
-    told = {each: more.pop(each) for each in ("is_final", "timeout") if each in more}
+    given = {each: more.pop(each) for each in ("is_final", "timeout") if each in more}
 
     def objects(image: str) -> list[Object]:
         runs: Object = {"image": image, "command": command} if command else {}
         return [own_runtime(terminationMessagePolicy="FallbackToLogsOnError", **runs, **more), on_own_engine()]
 
-    return ModelFailure(name, reason, words, objects, **told)
+    return ModelFailure(name, reason, words, objects, **given)
 
 
 def spec(name: str, reason: str, words: str, *others: Object, is_final: bool = False, **spec: Any) -> ModelFailure:

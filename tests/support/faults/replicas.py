@@ -61,8 +61,8 @@ class Term:
     """A period in which the API server had one replica as the leader."""
 
     holder: str
-    begins: float  # no earlier than this
-    ends: float  # no later than this
+    start: float  # no earlier than this
+    end: float  # no later than this
 
 
 def terms(paths: Iterable[FaultyPath]) -> list[Term]:
@@ -75,12 +75,12 @@ def terms(paths: Iterable[FaultyPath]) -> list[Term]:
         if request.call.is_of_lease and request.call.is_write and request.succeeded
     )
     found: list[Term] = []
-    for begins, told, holder in taken:
+    for start, taken_at, holder in taken:
         if found and found[-1].holder == holder:
             continue
         if found:
-            found[-1] = Term(found[-1].holder, found[-1].begins, told)
-        found.append(Term(holder, begins, float("inf")))
+            found[-1] = Term(found[-1].holder, found[-1].start, taken_at)
+        found.append(Term(holder, start, float("inf")))
     return [term for term in found if term.holder]
 
 
@@ -90,7 +90,7 @@ def unlawful_writes(namespace: str, *paths: FaultyPath) -> list[str]:
 
     def is_lawful(path: FaultyPath, request: Request) -> bool:
         at = request.passed_on_at
-        return at is None or any(term.holder == path.name and term.begins <= at <= term.ends for term in all_terms)
+        return at is None or any(term.holder == path.name and term.start <= at <= term.end for term in all_terms)
 
     return [
         f"{path.name}: {request}"

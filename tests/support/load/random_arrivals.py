@@ -47,5 +47,5 @@ class RandomArrivals:
     async def wrong(self) -> list[str]:
         """Returns the requests with another response than a direct call gets."""
         texts = [await self.sleeper.direct_text(number, tokens=SHORT) for number in range(PROMPTS)]
-        assert len(set(texts)) == PROMPTS, f"prompts with the same answer prove nothing: {texts}"
+        assert len(set(texts)) == PROMPTS, f"prompts with the same response prove nothing: {texts}"
         return [str(each) for each in self.requests if each.text != texts[each.number]]

@@ -288,5 +288,5 @@ class RequestGroup:
         await self.until_ended()
         asked = {(request.number % PROMPTS, request.tokens) for request in self.requests if not request.error}
         texts = {key: await self.sleeper.direct_text(key[0], tokens=key[1]) for key in asked}
-        assert len(texts) == len(set(texts.values())), f"prompts with the same answer prove nothing: {texts}"
+        assert len(texts) == len(set(texts.values())), f"prompts with the same response prove nothing: {texts}"
         return [each for each in self.requests if each.text != texts.get((each.number % PROMPTS, each.tokens))]

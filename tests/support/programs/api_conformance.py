@@ -79,11 +79,11 @@ def bare(name: str, method: str, path: str, status: int, code: str = "", **diffe
 
 
 BAD, TOO_LONG = "invalid_request", "context_length_exceeded"
-LENIENT = "llama.cpp takes it for something that it can answer, and a client that means it so loses nothing"
-SLOTS = "llama.cpp has few slots (2 in these tests), and would put what is beyond them before what others ask"
-ANY_ROLE = "llama.cpp hands roles to the chat template, which decides; vLLM checks them before"
-NO_PAGES = "llama.cpp's server has no answer by which a browser would let a web page ask"
-ONE_MODEL = "what a request may ask for in vLLM is set by flags for the model at hand"
+LENIENT = "llama.cpp can answer it, and a client that sends it loses nothing"
+SLOTS = "llama.cpp has few slots (2 in these tests), and would prefer the rest of this request to other clients'"
+ANY_ROLE = "llama.cpp leaves roles to the chat template; vLLM checks them before"
+NO_PAGES = "llama.cpp's server sends no CORS headers, so browsers let no web page call it"
+ONE_MODEL = "vLLM has tools only if flags for the model enable them"
 
 CASES = (
     completion("a completion", 200),
@@ -248,10 +248,10 @@ async def differences(
         async with at_a_time:
             return await answered(http, url, case)
 
-    told = await asyncio.gather(*map(asked, cases))
+    answers = await asyncio.gather(*map(asked, cases))
     return [
         f"{case.name}: {said}, and should be {case.wanted(engine)}"
-        for case, said in zip(cases, told, strict=True)
+        for case, said in zip(cases, answers, strict=True)
         if said != case.wanted(engine)
     ]
 

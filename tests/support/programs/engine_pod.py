@@ -24,8 +24,8 @@ class EnginePod(SupervisedPod):
     async def completion(self, **body: Any) -> aiohttp.ClientResponse:
         """Sends a request; returns when at least a part of the response has arrived."""
         headers = {**self.headers, **body.pop("headers", {})}
-        told = {"model": self.model, "temperature": 0, **body}
-        return await self.http.post(self.url + COMPLETIONS, json=told, headers=headers)
+        sent = {"model": self.model, "temperature": 0, **body}
+        return await self.http.post(self.url + COMPLETIONS, json=sent, headers=headers)
 
     @asynccontextmanager
     async def long_stream(self, tokens: int = 4000) -> AsyncIterator[aiohttp.ClientResponse]:

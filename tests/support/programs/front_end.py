@@ -44,10 +44,10 @@ class Engine:
                     await receive()
         await self.may_answer.wait()
         self.headers = scope["headers"]
-        told = scope["path"].encode() + b" %d" % len(body)
-        length = [(b"content-length", b"%d" % len(told))]
+        data = scope["path"].encode() + b" %d" % len(body)
+        length = [(b"content-length", b"%d" % len(data))]
         await send({"type": "http.response.start", "status": 200, "headers": length})
-        await send({"type": "http.response.body", "body": told})
+        await send({"type": "http.response.body", "body": data})
 
 
 class Client:
@@ -73,13 +73,13 @@ class Client:
     async def read_all(self) -> bytes:
         """Reads until the server has closed the connection."""
         async with asyncio.timeout(PATIENCE):
-            told = b""
+            data = b""
             try:
                 while piece := await self._reader.read(1 << 16):
-                    told += piece
+                    data += piece
             except ConnectionResetError:
                 pass
-            return told
+            return data
 
     def close(self) -> None:
         self._writer.transport.abort()

@@ -42,8 +42,8 @@ class GuardHarness:
 def guarding(folder: Path, clock: Callable[[], float] | None = None, **settings: Any) -> GuardHarness:
     control, registry = Control.create(folder / "control"), CollectorRegistry()
     slot = Slot.claim(folder / "control")
-    told = GuardSettings(**{"model": "gemma", "access_log": False, **settings})
-    return GuardHarness(Gate(told, slot, registry, clock) if clock else Gate(told, slot, registry), control, registry)
+    made = GuardSettings(**{"model": "gemma", "access_log": False, **settings})
+    return GuardHarness(Gate(made, slot, registry, clock) if clock else Gate(made, slot, registry), control, registry)
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def streaming(*pieces: bytes) -> App:
     return answering(*pieces, b"", content_type="text/event-stream; charset=utf-8")
 
 
-def waiting(begun: asyncio.Event, *pieces: bytes) -> App:
+def waiting(started: asyncio.Event, *pieces: bytes) -> App:
     """An app that sends these pieces of a stream, and then nothing more."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,14 +172,14 @@ def waiting(begun: asyncio.Event, *pieces: bytes) -> App:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
         for piece in pieces:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-        begun.set()
+        started.set()
         await asyncio.Event().wait()
 
     return app
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
-    raise AssertionError("The guard let it through.")
+    raise AssertionError("the guard let the request through")
 
 
 def chunk(**choice: Any) -> bytes:

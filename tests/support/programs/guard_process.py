@@ -134,7 +134,7 @@ def _until_it_answers(made: GuardedProcess) -> None:
             return
         except URLError:
             time.sleep(0.05)
-    raise AssertionError(f"It doesn't answer: {made.log.read_text()}")
+    raise AssertionError(f"it doesn't respond: {made.log.read_text()}")
 
 
 if __name__ == "__main__":

@@ -91,9 +91,9 @@ async def started(kubeconfig: Path, namespace: str, identity: str) -> AsyncGener
         sys.executable, *arguments, cwd=TESTS, stdout=asyncio.subprocess.PIPE
     )
     try:
-        begun = LeaseCandidate(process)
-        await begun.until_printed(STARTED, within=60)
-        yield begun
+        candidate = LeaseCandidate(process)
+        await candidate.until_printed(STARTED, within=60)
+        yield candidate
     finally:
         with suppress(ProcessLookupError):
             process.kill()

@@ -61,7 +61,7 @@ class Log:
             self._came.wait_for(lambda: found() or self.has_ended, timeout=within)
             line = found()
         assert line, (
-            f"{text!r} was not said within {within:.0f} s{' (the program ended)' if self.has_ended else ''}:\n{self}"
+            f"{text!r} was not logged within {within:.0f} s{' (the program ended)' if self.has_ended else ''}:\n{self}"
         )
         return line
 
@@ -102,7 +102,7 @@ class Operator:
         self._follower = threading.Thread(target=self.log.follow, args=[self.process.stderr], daemon=True)
         self._follower.start()
 
-    # --- what it says ------------------------------------------------------------------------------------------------
+    # --- its log and its port ---------------------------------------------------------------------------------------
 
     def says(self, text: str, *, within: float, after: int = 0) -> str:
         """Waits for a line of its log; `after` skips so many lines (`len(log.lines)` at an earlier moment)."""
@@ -127,7 +127,7 @@ class Operator:
             with error:
                 return error.code, error.read().decode()
 
-    # --- what it measures --------------------------------------------------------------------------------------------
+    # --- its metrics ------------------------------------------------------------------------------------------------
 
     def samples(self, name: str, **labels: str) -> list[Sample]:
         """Returns the samples of a metric that have all these labels."""
@@ -155,10 +155,10 @@ class Operator:
         """Polls, since a change of metrics sends no event."""
         give_up_at = time.monotonic() + within
         while not holds():
-            assert time.monotonic() < give_up_at, f"not within {within:.0f} s:\n{self.log}"
+            assert time.monotonic() < give_up_at, f"the condition did not hold within {within:.0f} s:\n{self.log}"
             time.sleep(0.05)
 
-    # --- how it ends -------------------------------------------------------------------------------------------------
+    # --- how it ends ------------------------------------------------------------------------------------------------
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -35,8 +35,8 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[Any], what: s
     """Polls until the condition holds; fails at once if the process has ended."""
     deadline = time.monotonic() + within
     while not condition():
-        assert process.poll() is None, f"{what}: it has ended with {process.returncode}"
-        assert time.monotonic() < deadline, f"{what}: not within {within:.0f} s"
+        assert process.poll() is None, f"{what} has ended with exit code {process.returncode}"
+        assert time.monotonic() < deadline, f"{what} was not ready within {within:.0f} s"
         time.sleep(0.1)
 
 

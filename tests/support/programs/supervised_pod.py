@@ -61,7 +61,7 @@ class SupervisedPod:
                 self.log_lines.append(line)
                 if words in line:
                     return line
-        raise AssertionError(f"It ended without saying {words!r}, but:\n{''.join(self.log_lines)}")
+        raise AssertionError(f"it ended without logging {words!r}:\n{''.join(self.log_lines)}")
 
     async def until_ready(self) -> None:
         await self.until_logged("Ready after")
@@ -84,7 +84,7 @@ class SupervisedPod:
         text = ""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.patience):
-                while words not in (text := (await self.get(path))[1]):  # noqa: ASYNC110 - nobody tells
+                while words not in (text := (await self.get(path))[1]):  # noqa: ASYNC110 - there is no event
                     await asyncio.sleep(0.05)
         assert words in text
         return text

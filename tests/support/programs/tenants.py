@@ -45,7 +45,7 @@ HOST = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}.9"
 """An address of this process alone: the listeners have the ports that the operator has chosen."""
 
 
-class Asking:
+class NoPoller:
     """A poller that polls no pod."""
 
     def follow(self, *_: object) -> None:
@@ -65,18 +65,18 @@ class Activator:
         self.knowledge = Tracker(
             self._store, self.deployments, port_of=self._ports.port_of, now=lambda: NOW, clock=lambda: 0.0
         )
-        self.knowledge.metrics_poller = self.knowledge.readiness_poller = Asking()  # type: ignore[assignment]
+        self.knowledge.metrics_poller = self.knowledge.readiness_poller = NoPoller()  # type: ignore[assignment]
 
     def look(self) -> None:
         """Processes the changes, and then everything."""
         for watch in self._watches:
             there = [each for (kind, *_), each in self._loop.api.objects.items() if kind == watch.kind]
-            told = [each for each in there if is_selected(watch, each)]
+            selected = [each for each in there if is_selected(watch, each)]
             before = self._store.all(watch.kind)
-            for each in told:
+            for each in selected:
                 self._store.take(watch.kind, "MODIFIED", watch.shrunk(each), now=0)
-            gone = self._store.compare(watch.kind, told, since=self._store.mark, now=0).ghosts
-            for each in [*gone, *(each for each in told if each not in before)]:
+            gone = self._store.compare(watch.kind, selected, since=self._store.mark, now=0).ghosts
+            for each in [*gone, *(each for each in selected if each not in before)]:
                 for key in watch.keys(each):
                     if isinstance(key, ModelKey):
                         self.knowledge.refresh(key)
@@ -123,7 +123,7 @@ class Tenants:
         ports = [{"name": "http", "port": port, "protocol": "TCP"}]
         self.loop.api.put({**slice_, "addressType": "IPv4", "ports": ports, "endpoints": [{"addresses": ["10.0.0.8"]}]})
 
-    # --- what becomes of it -----------------------------------------------------------------------------------------
+    # --- the result -------------------------------------------------------------------------------------------------
 
     async def reconcile(self, *keys: ModelKey) -> None:
         """Reconciles a few times; a failed reconcile is repeated."""
@@ -172,7 +172,7 @@ async def ask(port: int) -> str:
 async def until_open(port: int) -> str:
     """Waits until something listens; returns its response."""
     async with asyncio.timeout(10):
-        while not (answer := await ask(port)):  # noqa: ASYNC110 - nobody tells
+        while not (answer := await ask(port)):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)
     return answer
 

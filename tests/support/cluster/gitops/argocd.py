@@ -57,8 +57,8 @@ class CommandLine:
 
     def health(self, thing: Path) -> dict[str, str]:
         lines = (line.partition(": ") for line in self._ask("health", thing).splitlines())
-        told = {name.rstrip(":").lower(): value for name, _, value in lines}
-        return {name: value for name, value in told.items() if value}
+        found = {name.rstrip(":").lower(): value for name, _, value in lines}
+        return {name: value for name, value in found.items() if value}
 
     def actions(self, thing: Path) -> dict[str, bool]:
         """Returns for each action whether it is disabled."""

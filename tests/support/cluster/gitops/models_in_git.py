@@ -102,8 +102,8 @@ class History:
     @property
     def problems(self) -> list[str]:
         """The states in which it was not synced or not healthy, with their messages."""
-        told = zip(self.states, self.messages, strict=True)
-        return [f"{state}: {message}" for state, message in told if state != ("Synced", "Healthy")]
+        history = zip(self.states, self.messages, strict=True)
+        return [f"{state}: {message}" for state, message in history if state != ("Synced", "Healthy")]
 
 
 @asynccontextmanager
