@@ -119,6 +119,7 @@ types: $(VENV) ## Types, by mypy in strict mode
 
 layers: $(VENV) ## Who may import whom, by import-linter
 	$(BIN)/lint-imports
+	cd tests && ../$(BIN)/lint-imports --no-cache
 
 census: $(VENV) ## What a reader has to read: sizes, imports, names with several meanings, English; ARGS="/other/checkout" for another
 	@PYTHONPATH=tests $(BIN)/python tests/repository/census.py $(ARGS)

@@ -182,10 +182,7 @@ async def test_the_self_test_finds_all_well_and_leaves_nothing_but_its_log(opera
 @pytest.mark.timeout(400, func_only=True)
 async def test_the_self_test_tells_what_does_not_work_and_what_to_do(operator_pods: Cluster, home: Kube) -> None:
     """KEDA is elsewhere than the values say, so that the activator takes it for a stranger."""
-    older = [each["metadata"]["name"] for each in await home.select("pods", "app.kubernetes.io/name=slipway-activator")]
-    async with with_values(operator_pods, home, "platform.kedaNamespace=elsewhere"):
-        for each in older:  # while one drains, KEDA may still ask it
-            await home.wait_gone("pod", each, timeout=120)
+    async with with_values(operator_pods, home, "platform.kedaNamespace=elsewhere", replaced=["slipway-activator"]):
         with pytest.raises(Refusal, match="slipway-selftest"):
             await helm(operator_pods, "test", *RELEASE, "--timeout=240s")
         told = await home.run("logs", "slipway-selftest")

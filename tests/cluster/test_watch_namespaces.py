@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,10 +11,7 @@ from support.builders.llmdeployments import gemma
 from support.cluster import Kube, audit, own_namespace
 from support.cluster.audit import Request
 from support.cluster.model_at_zero import CLAIM, FRIEND, model_at_zero
-from support.cluster.releases import rolled_out, with_values
-
-OPERATOR, ACTIVATOR = "slipway-operator", "slipway-activator"
-REPLICAS = 4  # of both
+from support.cluster.releases import PROGRAMS, rolled_out, with_values
 
 pytestmark = pytest.mark.slow
 
@@ -31,21 +27,12 @@ async def other(neighbour_kube: Kube) -> AsyncIterator[Kube]:
 async def restricted(operator_pods: Cluster, neighbour_kube: Kube, other: Kube) -> AsyncIterator[Cluster]:
     """To the namespaces of the test."""
     home, watched = neighbour_kube.within(HOME), f"{neighbour_kube.namespace},{other.namespace}"
-    async with with_values(operator_pods, home, f"watchNamespaces={{{watched}}}"):
-        await until_replaced(home)
+    async with with_values(operator_pods, home, f"watchNamespaces={{{watched}}}", replaced=PROGRAMS):
         yield operator_pods
 
 
-async def until_replaced(home: Kube) -> None:
-    """Those of before have other rights than they were made for."""
-    pods = f"app.kubernetes.io/name in ({OPERATOR},{ACTIVATOR})"
-    async with asyncio.timeout(60):
-        while len(await home.select("pods", pods)) > REPLICAS:  # noqa: ASYNC110 - many watches would be no better
-            await asyncio.sleep(1)
-
-
 def asked(cluster: Cluster) -> dict[str, list[Request]]:
-    return {account: audit.requests(cluster.layout.audit_log, account) for account in (OPERATOR, ACTIVATOR)}
+    return {account: audit.requests(cluster.layout.audit_log, account) for account in PROGRAMS}
 
 
 async def test_a_model_sleeps_and_wakes_and_its_clients_are_judged_and_nothing_is_refused_to_slipway(
@@ -75,7 +62,7 @@ async def test_a_watched_namespace_that_goes_keeps_nobody_from_the_others(
     """Its Roles go with it; what is watched there ends by being refused, when the watches are opened anew."""
     await other.run("delete", "namespace", other.namespace, "--timeout=60s")
     home = neighbour_kube.within(HOME)
-    await home.run("rollout", "restart", *(f"deployment/{program}" for program in (OPERATOR, ACTIVATOR)))
+    await home.run("rollout", "restart", *(f"deployment/{program}" for program in PROGRAMS))
     await rolled_out(home)
     await neighbour_kube.apply(CLAIM, gemma(min_replicas=0))
     await neighbour_kube.wait_for_condition("scaledobject", "gemma", "Ready", timeout=60)

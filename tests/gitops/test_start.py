@@ -18,6 +18,7 @@ from slipway_devcluster.cluster import Cluster
 from slipway_devcluster.slipway import OPERATOR_IMAGE
 from support.cluster import Settings
 from support.cluster.gitops.argocd import ArgoCD
+from support.cluster.gitops.git_repository import git_environment
 from support.cluster.gitops.starter_repository import removed
 from support.repository import GITOPS, ROOT, commands
 
@@ -68,9 +69,8 @@ def follow(cluster: Cluster, folder: Path, values: str) -> str:
 
 
 def surroundings(cluster: Cluster, folder: Path) -> dict[str, str]:
-    author = {f"GIT_{role}_{what}": "somebody" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    own = {"HOME": str(folder), "GIT_CONFIG_GLOBAL": "/dev/null", "KUBECONFIG": str(cluster.kubeconfig)}
-    return {**os.environ, **author, **own, "PATH": f"{cluster.kubectl.parent}:{os.environ['PATH']}"}
+    path = f"{cluster.kubectl.parent}:{os.environ['PATH']}"
+    return git_environment(HOME=str(folder), KUBECONFIG=str(cluster.kubeconfig), PATH=path)
 
 
 async def test_they_bring_slipway_and_all_that_it_needs(started: str, argo: ArgoCD) -> None:

@@ -1,6 +1,6 @@
-"""One cluster for the session, one namespace for each test; what is seen of it when a test fails.
+"""A plugin of pytest for tests that run on a cluster: options, fixtures, and a report when a test fails.
 
-A plugin of pytest, for all folders whose tests run on a cluster.
+There is one cluster for the session, and one namespace for each test.
 """
 
 from __future__ import annotations
@@ -28,11 +28,35 @@ from support.cluster.namespaces import own_namespace
 from support.cluster.nodes import made_up_node
 from support.cluster.tester import ReachableServer
 from support.cluster.volumes import folder_claimed
-from support.faults.replicas import Replica
 from support.programs import operator
 from support.programs.operator import Operator
 
 NO_IMAGE = "localhost/none"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("slipway", "Slipway: where cluster tests run")
+    group.addoption(
+        "--cluster",
+        choices=["embedded", "kind", "existing"],
+        default="embedded",
+        help="embedded (default): a devcluster on this machine; kind: made by kind, where Docker answers; "
+        "existing: the one of $KUBECONFIG, which must have KServe and KEDA",
+    )
+    group.addoption(
+        "--tester-address",
+        metavar="IP",
+        help="an address of this machine that pods reach, for tests in which the cluster sends requests to the test; "
+        "embedded clusters need none",
+    )
+    group.addoption(
+        "--python-image",
+        metavar="NAME",
+        default="docker.io/library/python:3.11-slim-bookworm",
+        help="an image with Python that the nodes can pull; embedded clusters need none (default: %(default)s)",
+    )
+    group.addoption("--cluster-name", default="test", metavar="NAME", help="its name (default: test)")
+    group.addoption("--keep-cluster", action="store_true", help="leave the cluster up at the end")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -44,15 +68,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Puts the report before the test's own output, so that its first lines say how to go on."""
     done = yield
-    for given in getattr(item, "funcargs", {}).values() if done.failed else ():
-        if isinstance(given, Kube):
-            done.sections += report.sections(given)
-        if isinstance(given, Operator):
-            done.sections.append(("log of the operator", str(given.log)))
-        if isinstance(given, Replica):
-            done.sections.append((f"log of the operator {given.path.name}", str(given.operator.log)))
-            done.sections.append(("requests that faults hit", given.path.hits()))
+    if done.failed:
+        done.sections[:0] = report.sections_of(item)
     return done
 
 

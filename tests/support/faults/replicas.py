@@ -25,6 +25,13 @@ class Replica:
     operator: Operator
     path: FaultyPath
 
+    def report_sections(self) -> list[tuple[str, str]]:
+        """Returns what a failed test shows of it."""
+        return [
+            (f"log of the operator {self.path.name}", str(self.operator.log)),
+            ("requests that faults hit", self.path.hits()),
+        ]
+
 
 @asynccontextmanager
 async def replica(

@@ -102,6 +102,10 @@ class Operator:
         self._follower = threading.Thread(target=self.log.follow, args=[self.process.stderr], daemon=True)
         self._follower.start()
 
+    def report_sections(self) -> list[tuple[str, str]]:
+        """Returns what a failed test shows of it."""
+        return [("log of the operator", str(self.log))]
+
     # --- its log and its port ---------------------------------------------------------------------------------------
 
     def says(self, text: str, *, within: float, after: int = 0) -> str:

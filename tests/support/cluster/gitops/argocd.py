@@ -24,6 +24,7 @@ from support.builders.objects import Object
 from support.cluster.gitops import redis_server
 from support.cluster.gitops.argocd_processes import NAMESPACE, Parts
 from support.cluster.kube import Kube
+from support.cluster.report import namespace_sections
 from support.repository import ROOT
 
 UPSTREAM = "argocd"
@@ -122,9 +123,11 @@ class ArgoCD:
 
         return await self.kube.wait_for("application", name, is_so, timeout=timeout)
 
-    def logs(self) -> Iterator[tuple[str, str]]:
+    def report_sections(self) -> Iterator[tuple[str, str]]:
+        """Returns what a failed test shows: the ends of its logs, and the namespace of its Applications."""
         for path in sorted(self.parts.folder.glob("*.log")):
             yield path.name, "\n".join(path.read_text(errors="replace").splitlines()[-60:])
+        yield from namespace_sections(self.kube)
 
 
 def sync_of(app: Object) -> str:

@@ -8,6 +8,14 @@ import subprocess
 from pathlib import Path
 
 
+def git_environment(**more: str) -> dict[str, str]:
+    """Returns an environment in which git ignores the settings of this machine and its user, and knows an author."""
+    author = {f"GIT_{role}_NAME": "somebody" for role in ("AUTHOR", "COMMITTER")}
+    address = {f"GIT_{role}_EMAIL": "somebody@example.com" for role in ("AUTHOR", "COMMITTER")}
+    settings = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    return {**os.environ, **settings, **author, **address, **more}
+
+
 class GitRepository:
     def __init__(self, folder: Path) -> None:
         self.bare, self.checkout = folder / "models.git", folder / "models"
@@ -15,8 +23,6 @@ class GitRepository:
         self.checkout.mkdir()
         self._git("init", "--quiet", "--bare", "--initial-branch=main", at=self.bare)
         self._git("init", "--quiet", "--initial-branch=main")
-        for key, value in (("user.name", "somebody"), ("user.email", "somebody@example.com")):
-            self._git("config", key, value)
         self._git("remote", "add", "origin", str(self.bare))
 
     @property
@@ -48,9 +54,8 @@ class GitRepository:
         self.run("git", *arguments, at=at)
 
     def run(self, *command: str, at: Path | None = None) -> None:
-        """In the checkout. Nothing that anybody has set for themselves counts."""
-        own = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+        """Runs a command in the checkout."""
         done = subprocess.run(
-            command, cwd=at or self.checkout, env={**os.environ, **own}, capture_output=True, text=True, check=False
+            command, cwd=at or self.checkout, env=git_environment(), capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"

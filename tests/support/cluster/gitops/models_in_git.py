@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from support.cluster.gitops import argocd
 from support.cluster.gitops.argocd import ArgoCD, application, health_of, sync_of, syncs_of
 from support.cluster.gitops.git_repository import GitRepository
 from support.cluster.kube import Kube
+from support.cluster.report import namespace_sections
 
 SLEEPER, SCALED, SCHEDULED, PLACED, PLAIN = "sleeper", "scaled", "scheduled", "placed", "plain"
 SMALL: Object = {
@@ -55,6 +56,10 @@ class ModelsInGit:
     repository: GitRepository
     kube: Kube
     name: str
+
+    def report_sections(self) -> Iterator[tuple[str, str]]:
+        """Returns what a failed test shows of it."""
+        return namespace_sections(self.kube)
 
     def path(self, model: str) -> Path:
         return self.repository.checkout / self.name / f"{model}.yaml"
