@@ -16,7 +16,7 @@ SENSIBLE = re.compile(r"container|orchestrat|deploy|cluster|cloud|platform", re.
 @pytest.fixture
 async def gemma(kube: Kube, gemma_volume: None, llamacpp_image: str) -> AsyncIterator[str]:
     """An InferenceService that is Ready; the name of the Service that KServe made for it."""
-    await kube.apply(objects.serving_runtime(llamacpp_image), objects.inference_service("gemma"))
+    await kube.apply(objects.llamacpp_runtime(llamacpp_image), objects.inference_service("gemma"))
     await kube.wait_for_condition("inferenceservice", "gemma", "Ready", timeout=120)
     yield "gemma-predictor"
     await kube.delete("inferenceservice", "gemma", wait=True)  # one model at a time

@@ -16,7 +16,7 @@ async def test_an_inference_service_with_more_replicas_at_least_than_at_most_is_
 
 
 async def test_a_runtime_that_sets_pythonpath_is_refused(kube: Kube) -> None:
-    runtime = objects.serving_runtime("any")
+    runtime = objects.llamacpp_runtime("any")
     runtime["spec"]["containers"][0]["env"] = [{"name": "PYTHONPATH", "value": "/tmp"}]  # noqa: S108
     with pytest.raises(KubectlError, match="PYTHONPATH"):
         await kube.apply(runtime)

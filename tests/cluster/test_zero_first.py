@@ -19,7 +19,7 @@ def is_for_others_to_scale(deployment: Object) -> bool:
 async def test_no_pod_starts_until_somebody_scales(kube: Kube, gemma_volume: None, llamacpp_image: str) -> None:
     async with kube.recording("pods") as pods:
         at_zero = objects.inference_service("gemma", autoscaler_class="none", minReplicas=0)
-        await kube.apply(objects.serving_runtime(llamacpp_image), at_zero)
+        await kube.apply(objects.llamacpp_runtime(llamacpp_image), at_zero)
         created = await kube.wait_for("deployment", PREDICTOR, lambda _: True)
         assert created["spec"]["replicas"] == 0
 

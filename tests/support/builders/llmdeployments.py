@@ -7,7 +7,10 @@ from typing import Any
 
 from slipway.api.names import OWNER_LABEL
 
-from support.builders.objects import PAUSE, Object
+from support.builders.objects import PAUSE, Object, manifest, serving_runtime
+
+MODEL_SPEC: Object = {"model": {"uri": "pvc://models/llama"}}
+PROFILE_SPEC: Object = {"vendor": "NVIDIA", "resource": {"name": "nvidia.com/gpu"}, "memory": "80Gi"}
 
 NAME = "model"
 PREDICTOR = f"{NAME}-predictor"
@@ -17,6 +20,9 @@ MADE = (*CHILDREN, "deployment")
 """The children, and the Deployment that KServe makes."""
 
 CLASS = "serving.kserve.io/autoscalerClass"
+GEMMA_CLAIM = "gemma"
+"""The claim with the demo model's weights."""
+
 OWN_ENGINE = "own"
 """The engine's name of a ServingRuntime in the test's namespace, by which a test decides what runs in the pods."""
 
@@ -28,62 +34,17 @@ NEW_VERSION: Object = {"spec": {"pod": {"env": [{"name": "APP_A", "value": "1"}]
 """A change for which the pods must be replaced."""
 
 
-# --- objects ---------------------------------------------------------------------------------------------------------
+# --- the smallest ones -----------------------------------------------------------------------------------------------
 
 
-def at_zero(name: str = NAME, **spec: Any) -> Object:
-    """The cheapest model: no pod runs and no request arrives, so nothing that it names needs to exist."""
-    base: Object = {
-        "model": {"uri": "s3://models/llama"},
-        "engine": {"name": "llamacpp"},
-        "scaling": {"minReplicas": 0},
-    }
-    return llmdeployment(name, merged(base, spec))
-
-
-def on_own_engine(name: str = NAME, *, replicas: int = 1, uri: str = "pvc://weights/", **spec: Any) -> Object:
-    """A model whose pods run what the namespace's own ServingRuntime says; it needs the claim `weights`."""
-    base: Object = {
-        "model": {"uri": uri},
-        "engine": {"name": OWN_ENGINE},
-        "scaling": {"minReplicas": replicas, "maxReplicas": max(replicas, 1)},
-        "rollout": {"drainTimeout": "1s"},
-    }
-    return llmdeployment(name, merged(base, spec))
-
-
-def own_runtime(pod: Mapping[str, Any] | None = None, *, name: str = OWN_ENGINE, **container: Any) -> Object:
-    """A ServingRuntime of the namespace; by default, its container is ready immediately and does nothing."""
-    engine = {
-        "name": "kserve-container",
-        "image": PAUSE,
-        "imagePullPolicy": "IfNotPresent",
-        "readinessProbe": READY_AT_ONCE,
-        **container,
-    }
-    return {
-        "apiVersion": "serving.kserve.io/v1alpha1",
-        "kind": "ServingRuntime",
-        "metadata": {"name": name},
-        "spec": {"supportedModelFormats": [{"name": "gguf"}], "containers": [engine], **(pod or {})},
-    }
-
-
-MODEL_SPEC: Object = {"model": {"uri": "pvc://models/llama"}}
-PROFILE_SPEC: Object = {"vendor": "NVIDIA", "resource": {"name": "nvidia.com/gpu"}, "memory": "80Gi"}
-
-
-# --- objects ---------------------------------------------------------------------------------------------------------
-
-
-def llmdeployment(name: str = "model", spec: Object | None = None) -> Object:
+def llmdeployment(name: str = NAME, spec: Object | None = None) -> Object:
     """The smallest valid LLMDeployment, with `spec` merged over it. All others are made by it."""
-    return _of_kind("LLMDeployment", name, merged(MODEL_SPEC, spec or {}))
+    return manifest("slipway.dev/v1alpha1", "LLMDeployment", name, spec=merged(MODEL_SPEC, spec or {}))
 
 
 def acceleratorprofile(name: str = "gpu", spec: Object | None = None) -> Object:
     """The smallest valid AcceleratorProfile, with `spec` merged over it."""
-    return _of_kind("AcceleratorProfile", name, merged(PROFILE_SPEC, spec or {}))
+    return manifest("slipway.dev/v1alpha1", "AcceleratorProfile", name, spec=merged(PROFILE_SPEC, spec or {}))
 
 
 def merged(base: Object, change: Object) -> Object:
@@ -99,41 +60,64 @@ def merged(base: Object, change: Object) -> Object:
     return result
 
 
-def _of_kind(kind: str, name: str, spec: Object) -> Object:
-    return {"apiVersion": "slipway.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+# --- models at zero --------------------------------------------------------------------------------------------------
 
 
-def gemma(*, min_replicas: int, **spec: Any) -> Object:
-    """The demo model, from the claim `gemma`. Each member of `spec` replaces the one here entirely."""
-    own: Object = {
-        "model": {"uri": "pvc://gemma/"},
-        "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
-        "scaling": {"minReplicas": min_replicas},
-        "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
-    }
-    return llmdeployment("gemma", own | spec)
-
-
-GEMMA_CLAIM = "gemma"
-
-
-def sleeping_model(name: str, *, at_once: int = 4, **spec: Any) -> Object:
-    """The demo model, with limits for busy machines: one CPU, and requests that are held for up to 20 minutes."""
+def at_zero(name: str = NAME, **spec: Any) -> Object:
+    """The cheapest model: no pod runs and no request arrives, so nothing that it names needs to exist."""
     base: Object = {
-        "model": {"uri": f"pvc://{GEMMA_CLAIM}/"},
-        "engine": {"name": "llamacpp", "contextLength": 512, "maxConcurrency": at_once},
-        "scaling": {"minReplicas": 0, "maxReplicas": 1, "idleAfter": "60s", "hold": {"timeout": "20m"}},
-        "pod": {"resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}},
+        "model": {"uri": "s3://models/llama"},
+        "engine": {"name": "llamacpp"},
+        "scaling": {"minReplicas": 0},
     }
     return llmdeployment(name, merged(base, spec))
 
 
 def fleet_model(name: str, **spec: Any) -> Object:
-    """A model at zero with small limits; its weights need not exist. Each member of `spec` replaces the one here."""
-    own: Object = {
-        "model": {"uri": "s3://models/llama"},
+    """A model at zero with small limits."""
+    return at_zero(name, **merged(_small(), spec))
+
+
+def sleeping_model(name: str, *, at_once: int = 4, **spec: Any) -> Object:
+    """The demo model at zero, with limits for busy machines: one CPU, and requests that are held up to 20 minutes."""
+    base: Object = {
+        "model": {"uri": f"pvc://{GEMMA_CLAIM}/"},
+        "engine": {"contextLength": 512, "maxConcurrency": at_once},
+        "scaling": {"maxReplicas": 1, "idleAfter": "60s", "hold": {"timeout": "20m"}},
+        "pod": {"resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"cpu": "1", "memory": "2Gi"}}},
+    }
+    return at_zero(name, **merged(base, spec))
+
+
+# --- models that run -------------------------------------------------------------------------------------------------
+
+
+def gemma(*, min_replicas: int, **spec: Any) -> Object:
+    """The demo model. Each member of `spec` replaces the one here entirely."""
+    base: Object = {"model": {"uri": f"pvc://{GEMMA_CLAIM}/"}, "scaling": {"minReplicas": min_replicas}, **_small()}
+    return llmdeployment("gemma", base | spec)
+
+
+def on_own_engine(name: str = NAME, *, replicas: int = 1, uri: str = "pvc://weights/", **spec: Any) -> Object:
+    """A model whose pods run what the namespace's own ServingRuntime says; it needs the claim `weights`."""
+    base: Object = {
+        "model": {"uri": uri},
+        "engine": {"name": OWN_ENGINE},
+        "scaling": {"minReplicas": replicas, "maxReplicas": max(replicas, 1)},
+        "rollout": {"drainTimeout": "1s"},
+    }
+    return llmdeployment(name, merged(base, spec))
+
+
+def own_runtime(pod: Mapping[str, Any] | None = None, *, name: str = OWN_ENGINE, **container: Any) -> Object:
+    """The ServingRuntime of `on_own_engine`; by default, its container is ready immediately and does nothing."""
+    idle: Object = {"image": PAUSE, "imagePullPolicy": "IfNotPresent", "readinessProbe": READY_AT_ONCE}
+    return serving_runtime(name, {**idle, **container}, **(pod or {}))
+
+
+def _small() -> Object:
+    """An engine and resources that fit on any machine."""
+    return {
         "engine": {"name": "llamacpp", "contextLength": 1024, "maxConcurrency": 2},
-        "scaling": {"minReplicas": 0},
         "pod": {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}}},
     }
-    return llmdeployment(name, own | spec)

@@ -17,6 +17,7 @@ from slipway.operator.rendering import Desired, Unrenderable, render
 from slipway.operator.rendering.pinning import runtime_name
 from slipway.operator.rendering.scaling import predictor_deployment
 
+from support.builders.llmdeployments import llmdeployment
 from support.repository import ACCELERATORS, documents
 
 READY = [{"type": "Ready", "status": "True"}]
@@ -50,8 +51,9 @@ PROFILES = [profile("h100", spot={"nodeLabels": {"spot": "yes"}, "tolerations": 
 
 
 def deployment(name: str = "llama", *, annotations: dict[str, str] | None = None, **spec: Any) -> LLMDeployment:
-    metadata = {"name": name, "namespace": "chat", "uid": "4711", "annotations": annotations or {}}
-    return LLMDeployment.model_validate({"metadata": metadata, "spec": {"model": {"uri": "hf://org/model"}, **spec}})
+    made = llmdeployment(name) | {"spec": {"model": {"uri": "hf://org/model"}, **spec}}
+    made["metadata"] |= {"namespace": "chat", "uid": "4711", "annotations": annotations or {}}
+    return LLMDeployment.model_validate(made)
 
 
 def on_h100(**spec: Any) -> LLMDeployment:

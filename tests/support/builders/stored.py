@@ -6,16 +6,20 @@ from typing import Any
 
 from slipway.objects.kinds import DEPLOYMENT, LLM_DEPLOYMENT, POD, Kind, Object
 
+from support.builders.objects import manifest
+
 LABELS = {"slipway.dev/llmdeployment": "llama", "app.kubernetes.io/managed-by": "slipway"}
 CREATED = ["apply Service", "apply NetworkPolicy", "apply InferenceService"]
 
 
 def kube_object(kind: Kind, name: str = "llama", namespace: str = "chat", **fields: Any) -> Object:
-    metadata = {"name": name, **({"namespace": namespace} if kind.namespaced else {}), **fields.pop("metadata", {})}
-    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, **fields}
+    """An object of a kind, in the namespace `chat` unless the kind is cluster-scoped."""
+    metadata = {**({"namespace": namespace} if kind.namespaced else {}), **fields.pop("metadata", {})}
+    return manifest(kind.api_version, kind.name, name, metadata=metadata, **fields)
 
 
 def llm(**spec: Any) -> Object:
+    """The LLMDeployment chat/llama. Each member of `spec` replaces the one here entirely."""
     return kube_object(
         LLM_DEPLOYMENT, spec={"model": {"uri": "pvc://models/llama"}, "engine": {"name": "llamacpp"}, **spec}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from support.builders import objects
 from support.cluster.kube import Kube
 from support.cluster.rendering import strictly_applied
 from support.programs.operator import NAMESPACE
@@ -21,7 +22,7 @@ async def install_types(kube: Kube) -> None:
 async def install(kube: Kube, llamacpp_image: str) -> None:
     """Applies what Slipway's charts install, with the llama.cpp image that was built here."""
     await install_types(kube)
-    await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    await kube.apply(objects.namespace(NAMESPACE))
     runtimes = documents(RUNTIMES)
     for runtime in runtimes:
         if runtime["metadata"]["name"] == "slipway-llamacpp":

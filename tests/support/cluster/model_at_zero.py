@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from support.builders.llmdeployments import gemma
-from support.builders.objects import Object
+from support.builders import objects
+from support.builders.llmdeployments import GEMMA_CLAIM, gemma
 from support.cluster.client_pods import NOT_ANSWERED, request_from_pod
 from support.cluster.kube import Kube
 from support.cluster.namespaces import own_namespace
@@ -16,12 +16,7 @@ from support.waiting import until
 
 PREDICTOR, OURS = "gemma-predictor", "slipway.dev/llmdeployment=gemma"
 FRIEND = {"app": "friend"}
-CLAIM: Object = {
-    "apiVersion": "v1",
-    "kind": "PersistentVolumeClaim",
-    "metadata": {"name": "gemma"},
-    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
-}
+CLAIM = objects.claim(GEMMA_CLAIM, storage="1Mi")
 """A claim that is never bound: a pod is created and doesn't start. Without any claim, none would be created."""
 
 

@@ -9,17 +9,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from support.builders.objects import Object
+from support.builders.objects import Object, kubeconfig, manifest
 
 KINDS = {
     "apps/v1": ("Deployment", "deployments", True),
     "rbac.authorization.k8s.io/v1": ("ClusterRole", "clusterroles", False),
 }
-VIEW: Object = {
-    "apiVersion": "rbac.authorization.k8s.io/v1",
-    "kind": "ClusterRole",
-    "metadata": {"name": "view"},
-}
+VIEW = manifest("rbac.authorization.k8s.io/v1", "ClusterRole", "view")
 """Every cluster has it."""
 
 
@@ -45,7 +41,9 @@ def served(folder: Path, objects: Sequence[Object] = ()) -> Iterator[Path]:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield kubeconfig(folder, f"http://127.0.0.1:{server.server_port}")
+            path = folder / "kubeconfig"
+            path.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{server.server_port}")))
+            yield path
         finally:
             server.shutdown()
             thread.join()
@@ -70,17 +68,3 @@ def answer(path: str, there: Sequence[Object]) -> Object:
     if name is None:
         return {"kind": f"{kind}List", "apiVersion": api_version, "metadata": {}, "items": found}
     return found[0] if found else {"kind": "Status", "apiVersion": "v1", "code": 404, "reason": "NotFound"}
-
-
-def kubeconfig(folder: Path, server: str) -> Path:
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "it", "cluster": {"server": server}}],
-        "users": [{"name": "it", "user": {}}],
-        "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-        "current-context": "it",
-    }
-    path = folder / "kubeconfig"
-    path.write_text(json.dumps(config))
-    return path

@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp import web
 from slipway.kube.connection import load_configuration
 
+from support.builders import objects
 from support.faults.api_faults import Answer, ApiCall, BrokenError, Fault, Request
 
 logger = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ async def faulty_path(
         path = FaultyPath(session, name)
         async with _served(path) as port:
             own = folder / f"{name}.kubeconfig"
-            own.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{port}")))
+            own.write_text(json.dumps(objects.kubeconfig(f"http://127.0.0.1:{port}")))
             yield path, own
 
 
@@ -171,17 +172,6 @@ async def _served(path: FaultyPath) -> AsyncGenerator[int]:
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
-
-
-def _kubeconfig(server: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "path", "cluster": {"server": server}}],
-        "users": [{"name": "path", "user": {}}],
-        "contexts": [{"name": "path", "context": {"cluster": "path", "user": "path"}}],
-        "current-context": "path",
-    }
 
 
 async def _read(incoming: web.Request) -> ApiCall:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from support.builders.llmdeployments import NAME, llmdeployment, on_own_engine, own_runtime
-from support.builders.objects import Object, python
+from support.builders.objects import Object, manifest, python
 from support.faults import pod_failures
 from support.faults.pod_failures import EATS_MEMORY, H100, QUOTA, SLEEPS, probe, says_and_fails
 
@@ -82,12 +82,9 @@ def download(name: str, reason: str, uri: str, **more: Any) -> ModelFailure:
 
 # --- the table -------------------------------------------------------------------------------------------------------
 
-NO_INFERENCE_SERVICES: Object = {
-    "apiVersion": "v1",
-    "kind": "ResourceQuota",
-    "metadata": {"name": "no-models"},
-    "spec": {"hard": {"count/inferenceservices.serving.kserve.io": "0"}},
-}
+NO_INFERENCE_SERVICES = manifest(
+    "v1", "ResourceQuota", "no-models", spec={"hard": {"count/inferenceservices.serving.kserve.io": "0"}}
+)
 ONE_LINE = "2 tensors are missing from model-00002-of-00004.safetensors"
 EXPLAINED = json.dumps({"reason": "ModelCorrupt", "message": ONE_LINE})
 

@@ -13,7 +13,7 @@ from typing import Any
 from slipway.observing.cause import Cause
 
 from support.builders.llmdeployments import NAME
-from support.builders.objects import PAUSE, Object, python
+from support.builders.objects import PAUSE, Object, claim, deployment_of, manifest, python
 
 LABELS = {"slipway.dev/llmdeployment": NAME}
 ENGINE, DOWNLOADER = "kserve-container", "storage-initializer"
@@ -50,16 +50,7 @@ def model(pod: Object | None = None, **container: Any) -> Object:
         "containers": [engine],
         **(pod or {}),
     }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": f"{NAME}-predictor", "labels": LABELS},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": LABELS},
-            "template": {"metadata": {"labels": LABELS}, "spec": spec},
-        },
-    }
+    return deployment_of(spec, name=f"{NAME}-predictor", pod_labels=LABELS, replicas=1, labels=LABELS)
 
 
 def says_and_fails(text: str, *, code: int = 1) -> list[str]:
@@ -102,28 +93,9 @@ def probe(port: int = 1, *, period: int = 1, failures: int = 2) -> Object:
     return {"tcpSocket": {"port": port}, "periodSeconds": period, "failureThreshold": failures}
 
 
-CLAIM = {
-    "apiVersion": "v1",
-    "kind": "PersistentVolumeClaim",
-    "metadata": {"name": "weights"},
-    "spec": {
-        "accessModes": ["ReadWriteOnce"],
-        "storageClassName": "",
-        "resources": {"requests": {"storage": "1Gi"}},
-    },
-}
-QUOTA = {
-    "apiVersion": "v1",
-    "kind": "ResourceQuota",
-    "metadata": {"name": "team"},
-    "spec": {"hard": {"pods": "0"}},
-}
-LIMITS = {
-    "apiVersion": "v1",
-    "kind": "LimitRange",
-    "metadata": {"name": "team"},
-    "spec": {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]},
-}
+CLAIM = claim("weights", storage="1Gi", storageClassName="")
+QUOTA = manifest("v1", "ResourceQuota", "team", spec={"hard": {"pods": "0"}})
+LIMITS = manifest("v1", "LimitRange", "team", spec={"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]})
 EATS_MEMORY = python("eaten = []\nwhile True: eaten.append(bytearray(b'x' * (1 << 22)))")
 SLEEPS = python("import time; time.sleep(3600)")
 SMALL = {"limits": {"memory": "48Mi"}, "requests": {"memory": "48Mi"}}

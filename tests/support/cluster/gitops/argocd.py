@@ -20,6 +20,7 @@ from slipway_devcluster.builds import Build, discard_go_caches, ensure_built, mi
 from slipway_devcluster.paths import Cache
 from slipway_devcluster.progress import Steps
 
+from support.builders import objects
 from support.builders.objects import Object
 from support.cluster.gitops import redis_server
 from support.cluster.gitops.argocd_processes import NAMESPACE, Parts
@@ -196,7 +197,7 @@ async def running(kube: Kube, cache: Cache, steps: Steps, folder: Path) -> Async
 async def install(kube: Kube, build: Build) -> None:
     """Applies Argo CD's own objects, and Slipway's settings for it as docs/gitops.md says."""
     inside = kube.within(NAMESPACE)
-    await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    await kube.apply(objects.namespace(NAMESPACE))
     for part in ("crds", "base/config"):
         manifests = (build.source / "manifests" / part).glob("*.yaml")
         await inside.apply(*(each.read_text() for each in sorted(manifests) if each.name != "kustomization.yaml"))

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from support import repository
+from support.builders import objects
 from support.builders.objects import Object
 from support.cluster.gitops import argocd
 from support.cluster.gitops.argocd import ArgoCD
@@ -60,8 +61,7 @@ class StarterRepository(GitRepository):
             argocd.written(self.model(place), thing)
 
     def write_namespace(self, name: str) -> None:
-        thing = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        argocd.written(self.checkout / "namespaces" / f"{name}.yaml", thing)
+        argocd.written(self.checkout / "namespaces" / f"{name}.yaml", objects.namespace(name))
 
     def remove(self, place: str) -> None:
         shutil.rmtree(self.model(place).parent)
