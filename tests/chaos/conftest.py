@@ -12,7 +12,7 @@ from slipway_devcluster import model
 from slipway_devcluster.cluster import Cluster
 from support.builders.llmdeployments import GEMMA_CLAIM
 from support.cluster import AnyCluster, Kube, Settings, folder_claimed, installation
-from support.cluster.fixtures import NO_IMAGE
+from support.cluster.fixtures import NO_IMAGE, kubectl_for
 from support.faults import convergence, replicas
 from support.faults.replicas import Replica
 from support.load.fleet import Fleet
@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"chance: --seed={config.getoption('seed')} repeats it"
+    return f"random faults: --seed={config.getoption('seed')} draws the same ones again"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def chance(pytestconfig: pytest.Config) -> random.Random:
 def node(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     """A cluster whose parts can be killed, with all that the operator needs but an image: models stay at zero."""
     node = cluster.devcluster()
-    kube = Kube(node.kubectl, node.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
+    kube = kubectl_for(node, tmp_path_factory)
     asyncio.run(installation.install(kube, NO_IMAGE))
     return node
 

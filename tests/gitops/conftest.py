@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from slipway_devcluster.cluster import Cluster
-from support.cluster import Kube, Settings
+from support.cluster import Settings
+from support.cluster.fixtures import kubectl_for
 from support.cluster.gitops import argocd
 from support.cluster.gitops.argocd import ArgoCD
 
@@ -19,6 +20,6 @@ from support.cluster.gitops.argocd import ArgoCD
 async def argo(
     operator_pods: Cluster, settings: Settings, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[ArgoCD]:
-    kube = Kube(operator_pods.kubectl, operator_pods.kubeconfig, tmp_path_factory.getbasetemp() / "kubectl")
+    kube = kubectl_for(operator_pods, tmp_path_factory)
     async with argocd.running(kube, settings.cache, settings.steps, tmp_path_factory.mktemp("argocd")) as argo:
         yield argo

@@ -75,6 +75,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return done
 
 
+def kubectl_for(cluster: AnyCluster | Cluster, folders: pytest.TempPathFactory) -> Kube:
+    """Returns kubectl for the default namespace; all kubectl processes of the session share a cache."""
+    return Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=folders.getbasetemp() / "kubectl")
+
+
 # --- for the session -------------------------------------------------------------------------------------------------
 
 
@@ -151,13 +156,13 @@ def checkpoint_folder(cluster: AnyCluster, pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def neighbour(cluster: AnyCluster, settings: Settings, pytestconfig: pytest.Config) -> Iterator[Neighbour]:
     """A second devcluster, for tests that change or break it."""
-    beside = own_devcluster(cluster, settings)
-    before = host.snapshot(beside)
+    second = own_devcluster(cluster, settings)
+    before = host.snapshot(second)
     with _shown(pytestconfig):
-        lifecycle.up(beside.name, cache=settings.cache, steps=settings.steps)
-    yield Neighbour(beside, before)
+        lifecycle.up(second.name, cache=settings.cache, steps=settings.steps)
+    yield Neighbour(second, before)
     with _shown(pytestconfig), suppress(Refusal):  # a test may have removed it
-        lifecycle.down(beside.name, cache=settings.cache, steps=settings.steps)
+        lifecycle.down(second.name, cache=settings.cache, steps=settings.steps)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +190,7 @@ def spare(cluster: AnyCluster, settings: Settings) -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def installed_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory: pytest.TempPathFactory) -> Kube:
     """The cluster, with the types, runtimes and profiles that the operator needs."""
-    kube = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
+    kube = kubectl_for(cluster, tmp_path_factory)
     asyncio.run(installed.install(kube, llamacpp_image))
     return kube
 
@@ -193,8 +198,7 @@ def installed_cluster(cluster: AnyCluster, llamacpp_image: str, tmp_path_factory
 @pytest.fixture(scope="module")
 def installed_neighbour(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> Kube:
     """The same for the neighbour, without an image: its models stay at zero."""
-    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
-    kube = Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)
+    kube = kubectl_for(neighbour.cluster, tmp_path_factory)
     asyncio.run(installed.install(kube, NO_IMAGE))
     return kube
 
@@ -212,7 +216,7 @@ def slipway(cluster: AnyCluster, installed_cluster: Kube) -> Iterator[Operator]:
 @pytest.fixture
 async def kube(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kube]:
     """The cluster, in a new namespace for the test."""
-    whole = Kube(cluster.kubectl, cluster.kubeconfig, cache_folder=tmp_path_factory.getbasetemp() / "kubectl")
+    whole = kubectl_for(cluster, tmp_path_factory)
     async with own_namespace(whole) as kube:
         yield kube
 
@@ -220,8 +224,7 @@ async def kube(cluster: AnyCluster, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 async def neighbour_kube(neighbour: Neighbour, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kube]:
     """The neighbour, in a new namespace for the test."""
-    cache_folder = tmp_path_factory.getbasetemp() / "kubectl"
-    async with own_namespace(Kube(neighbour.cluster.kubectl, neighbour.cluster.kubeconfig, cache_folder)) as kube:
+    async with own_namespace(kubectl_for(neighbour.cluster, tmp_path_factory)) as kube:
         yield kube
 
 
