@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from slipway.observing.causes import main_cause
 from slipway.observing.snapshot import Snapshot
-from support.builders import recorded_worlds
-from support.cluster import AnyCluster, Kube, WaitedInVainError, observed_worlds, own_namespace
+from support.builders import recorded_snapshots
+from support.cluster import AnyCluster, Kube, WaitedInVainError, observed_snapshots, own_namespace
 from support.faults.pod_failures import POD_FAILURES, PodFailure
 
 FIXTURES = Path(__file__).parents[1] / "unit" / "observing" / "fixtures"
@@ -60,7 +60,7 @@ async def provoke(provocation: PodFailure, kube: Kube, image: str) -> Snapshot:
         return cause is not None and provocation.describes(cause)
 
     await kube.apply(*provocation.objects(image))
-    return await observed_worlds.until(kube, is_read_off, timeout=provocation.timeout)
+    return await observed_snapshots.until(kube, is_read_off, timeout=provocation.timeout)
 
 
 @pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
@@ -69,4 +69,4 @@ def test_the_cause_is_read_off_the_cluster(outcomes: Outcomes, provocation: PodF
     if isinstance(outcome, WaitedInVainError):
         raise outcome
     if os.environ.get("RECORD_CAUSES"):
-        recorded_worlds.save(outcome, FIXTURES / f"{provocation.name}.json")
+        recorded_snapshots.save(outcome, FIXTURES / f"{provocation.name}.json")

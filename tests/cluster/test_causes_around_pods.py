@@ -19,12 +19,12 @@ from slipway.observing.snapshot import RefusedWrite, Snapshot
 from slipway.observing.status import status_of
 from support.builders import objects
 from support.builders.llmdeployments import NAME
-from support.cluster import AnyCluster, Kube, KubectlError, Object, ReachableServer, is_ready, observed_worlds
+from support.cluster import AnyCluster, Kube, KubectlError, Object, ReachableServer, is_ready, observed_snapshots
 from support.cluster.nodes import ANYWHERE, set_ready
 from support.faults.pod_failures import ENGINE, LABELS, model
 
 
-def shows(reason: Reason, words: str) -> observed_worlds.Wanted:
+def shows(reason: Reason, words: str) -> observed_snapshots.Wanted:
     """Whether this cause is read off a world."""
 
     def wanted(world: Snapshot) -> bool:
@@ -43,19 +43,19 @@ def is_serving(world: Snapshot) -> bool:
 
 async def on_the_node(kube: Kube, node: str) -> None:
     await kube.apply(model({"nodeSelector": {"is": node}, "tolerations": ANYWHERE}))
-    await observed_worlds.until(kube, lambda world: any(pod["spec"].get("nodeName") == node for pod in world.pods))
+    await observed_snapshots.until(kube, lambda world: any(pod["spec"].get("nodeName") == node for pod in world.pods))
 
 
 async def test_a_node_that_is_not_ready_any_more_explains_its_replica(kube: Kube, node: str) -> None:
     await on_the_node(kube, node)
     await set_ready(kube, node, ready=False)
-    await observed_worlds.until(kube, shows(Reason.NODE_LOST, f"Node {node} isn't ready: container runtime is down"))
+    await observed_snapshots.until(kube, shows(Reason.NODE_LOST, f"Node {node} isn't ready: container runtime is down"))
 
 
 async def test_a_node_that_is_gone_explains_its_replica(kube: Kube, node: str) -> None:
     await on_the_node(kube, node)
     await kube.delete("node", node)
-    await observed_worlds.until(kube, shows(Reason.NODE_LOST, f"Node {node} is gone"))
+    await observed_snapshots.until(kube, shows(Reason.NODE_LOST, f"Node {node} is gone"))
 
 
 # --- put out, or not going -------------------------------------------------------------------------------------------
@@ -76,9 +76,9 @@ async def test_a_replica_that_a_more_important_pod_replaces_is_preempted(kube: K
     slow = {"lifecycle": {"preStop": {"sleep": {"seconds": 20}}}}
     try:
         await kube.apply(model({"terminationGracePeriodSeconds": 30}, **gpus, **slow))
-        await observed_worlds.until(kube, is_serving)
+        await observed_snapshots.until(kube, is_serving)
         await kube.apply(objects.pod("boss", objects.PAUSE, [], container=gpus, priorityClassName=important))
-        await observed_worlds.until(kube, shows(Reason.PREEMPTED, "preempt"))
+        await observed_snapshots.until(kube, shows(Reason.PREEMPTED, "preempt"))
     finally:
         await kube.delete("priorityclass", important)
 
@@ -89,16 +89,16 @@ async def test_a_replica_that_fills_its_disk_is_evicted(kube: Kube, python_image
     cache = {"name": "cache", "emptyDir": {"sizeLimit": "1Mi"}}
     mount = {"volumeMounts": [{"name": "cache", "mountPath": "/cache"}]}
     await kube.apply(model({"volumes": [cache]}, image=python_image, command=writes, **mount))
-    await observed_worlds.until(kube, shows(Reason.EVICTED, "exceeds the limit"), timeout=120)
+    await observed_snapshots.until(kube, shows(Reason.EVICTED, "exceeds the limit"), timeout=120)
 
 
 async def test_a_pod_that_does_not_go_is_told_with_what_it_waits_for(kube: Kube) -> None:
     stuck = model()
     stuck["spec"]["template"]["metadata"]["finalizers"] = ["example.com/keep"]
     await kube.apply(stuck)
-    pod = next(iter((await observed_worlds.until(kube, is_serving)).pods))["metadata"]["name"]
+    pod = next(iter((await observed_snapshots.until(kube, is_serving)).pods))["metadata"]["name"]
     await kube.delete("pod", pod)
-    world = await observed_worlds.until(kube, lambda world: any(is_leaving(each) for each in world.pods))
+    world = await observed_snapshots.until(kube, lambda world: any(is_leaving(each) for each in world.pods))
     later = replace(world, now=world.now + timedelta(minutes=1))
     try:
         assert shows(Reason.POD_STUCK, "waits for its finalizers: example.com/keep")(later)
@@ -140,7 +140,7 @@ async def test_a_registry_that_says_no_is_told_from_one_that_cannot_now(
     cluster.devcluster()
     async with registry(tester, status, "") as image:
         await kube.apply(model(image=image))
-        world = await observed_worlds.until(kube, shows(Reason.IMAGE_PULL_FAILED, image))
+        world = await observed_snapshots.until(kube, shows(Reason.IMAGE_PULL_FAILED, image))
     cause = main_cause(world)
     assert cause
     assert cause.final is final, cause
@@ -169,12 +169,12 @@ async def test_what_kserve_refuses_is_told_in_its_own_words(kube: Kube) -> None:
 
 async def test_a_runtime_that_is_not_there_is_told(kube: Kube) -> None:
     await kube.apply(objects.inference_service(NAME))
-    await observed_worlds.until(kube, shows(Reason.RUNTIME_MISSING, ""))
+    await observed_snapshots.until(kube, shows(Reason.RUNTIME_MISSING, ""))
 
 
 async def test_zero_replicas_are_idle_and_never_ready_because_kserve_says_so(kube: Kube) -> None:
     await kube.apply(served_by_kserve())
-    world = await observed_worlds.until(
+    world = await observed_snapshots.until(
         kube, lambda world: bool(world.inference_service and is_ready(world.inference_service))
     )
     said = told(
@@ -198,7 +198,7 @@ async def test_a_start_through_kserve_is_told_step_by_step(kube: Kube, python_im
         return bool(said["state"] == "Serving")
 
     await kube.apply(served_by_kserve(1, image=python_image, command=loads, readinessProbe=probe))
-    world = await observed_worlds.until(kube, is_served)
+    world = await observed_snapshots.until(kube, is_served)
     assert states == ["Waking", "Serving"]
     assert int(told(world)["lastColdStart"]["ready"].removesuffix("s")) >= 3
 

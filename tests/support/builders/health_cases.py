@@ -49,10 +49,10 @@ FIT = Unplannable(Reason.NO_ACCELERATOR_FITS, "The model needs 140 GiB, and the 
 
 @dataclass(frozen=True)
 class HealthCase:
-    """An LLMDeployment, and the worlds that the operator observed one after the other; the last world is the
+    """An LLMDeployment, and the snapshots that the operator observed one after the other; the last snapshot is the
     present."""
 
-    worlds: tuple[Snapshot, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
     generation: int = 1
     observed_generation: int | None = None  # the same as `generation`, if None
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class HealthCase:
 
     def _status(self) -> Object | None:
         status: Object | None = None
-        for seen in self.worlds:
+        for seen in self.snapshots:
             deployment = LLMDeployment.model_validate(self._asked_for())
             made = {"made": MADE, "update": self.update}
             status = status_of(self._observed, self.plan, observe(deployment, seen), status, seen.now, made=made)
@@ -104,7 +104,7 @@ def later(seen: Snapshot, minutes: float) -> Snapshot:
 
 
 def held(*pods: Object, **more: Any) -> Snapshot:
-    """Returns a world in which the activator holds requests while no replica is ready."""
+    """Returns a snapshot in which the activator holds requests while no replica is ready."""
     return snapshot(*pods, activator_answers=True, **more)
 
 

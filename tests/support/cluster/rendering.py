@@ -1,4 +1,4 @@
-"""Does step by step what the operator does in its loop: reads the world, plans, renders, applies."""
+"""Does step by step what the operator does in its loop: reads the cluster, plans, renders, applies."""
 
 from __future__ import annotations
 

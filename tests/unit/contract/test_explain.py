@@ -10,7 +10,7 @@ from slipway.api.reasons import Reason as OperatorsReason
 from slipway.observing.containers import Container, crashed
 from slipway.observing.words import ENGINE, explain
 from slipway_runtime.diagnosis import diagnose
-from support.builders import recorded_worlds
+from support.builders import recorded_snapshots
 from support.faults.failing_starts import FIXTURES as STARTS
 from support.faults.pod_failures import POD_FAILURES
 
@@ -58,7 +58,7 @@ def messages_of_engines() -> dict[str, str]:
     """What the containers of models said last in recorded pods, by the recording."""
     found = {}
     for file in sorted(RECORDED_PODS.glob("*.json")):
-        for pod in recorded_worlds.load(file).pods:
+        for pod in recorded_snapshots.load(file).pods:
             for each in pod["status"].get("containerStatuses", []):
                 states = (each.get("state", {}), each.get("lastState", {}))
                 ends = [state["terminated"] for state in states if "terminated" in state]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from slipway.observing.causes import main_cause
 from slipway.observing.keeping import pod_shown
-from support.builders import recorded_worlds
+from support.builders import recorded_snapshots
 from support.faults.pod_failures import POD_FAILURES, PodFailure
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -16,14 +16,14 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 @pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
 def test_the_cause_is_read_off_a_recorded_cluster(provocation: PodFailure) -> None:
-    cause = main_cause(recorded_worlds.load(FIXTURES / f"{provocation.name}.json"))
+    cause = main_cause(recorded_snapshots.load(FIXTURES / f"{provocation.name}.json"))
     assert cause
     assert provocation.describes(cause), cause
 
 
 @pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
 def test_a_cause_says_since_when_and_of_which_pod(provocation: PodFailure) -> None:
-    snapshot = recorded_worlds.load(FIXTURES / f"{provocation.name}.json")
+    snapshot = recorded_snapshots.load(FIXTURES / f"{provocation.name}.json")
     cause = main_cause(snapshot)
     assert cause
     assert cause.since
@@ -33,7 +33,7 @@ def test_a_cause_says_since_when_and_of_which_pod(provocation: PodFailure) -> No
 
 @pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
 def test_what_is_kept_of_pods_tells_the_same(provocation: PodFailure) -> None:
-    snapshot = recorded_worlds.load(FIXTURES / f"{provocation.name}.json")
+    snapshot = recorded_snapshots.load(FIXTURES / f"{provocation.name}.json")
     assert main_cause(replace(snapshot, pods=tuple(map(pod_shown, snapshot.pods)))) == main_cause(snapshot)
 
 

@@ -1,4 +1,4 @@
-"""What the cluster shows of a model, read with kubectl into a Snapshot; kept as a fixture, and read from one."""
+"""Reads what a cluster shows of a model with kubectl into a Snapshot, as the operator does by its watches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from slipway.observing.causes import main_cause
 from slipway.observing.snapshot import Snapshot
 
-from support.builders.recorded_worlds import world_of
+from support.builders.recorded_snapshots import world_of
 from support.cluster.kube import Kube, WaitedInVainError
 
 Wanted = Callable[[Snapshot], bool]
@@ -47,14 +47,14 @@ async def changing_worlds(kube: Kube) -> AsyncGenerator[Snapshot]:
 
 
 async def until(kube: Kube, wanted: Wanted, *, timeout: float = 60) -> Snapshot:
-    """Waits for the first world that meets the predicate; the error says which cause was read from the last one."""
+    """Waits for the first snapshot that meets the predicate; the error says which cause was read from the last one."""
     last: Snapshot | None = None
     try:
         async with asyncio.timeout(timeout), contextlib.aclosing(changing_worlds(kube)) as seen:
-            async for world in seen:
-                last = world
-                if wanted(world):
-                    return world
+            async for snapshot in seen:
+                last = snapshot
+                if wanted(snapshot):
+                    return snapshot
     except TimeoutError:
         pass
-    raise WaitedInVainError(f"after {timeout:.0f} s, what is read off is {main_cause(last) if last else 'nothing'}")
+    raise WaitedInVainError(f"after {timeout:.0f} s, the observed cause is {main_cause(last) if last else 'none'}")

@@ -1,4 +1,4 @@
-"""WorldViews that were recorded on a real cluster: written to files, and read from them."""
+"""Snapshots that were recorded on a real cluster: written to files, and read from them."""
 
 from __future__ import annotations
 
@@ -32,12 +32,18 @@ def world_of(everything: list[Object], *, now: datetime) -> Snapshot:
 # --- fixtures --------------------------------------------------------------------------------------------------------
 
 
-def save(world: Snapshot, path: Path) -> None:
-    """Writes a world as JSON, one object per line, without the fields that no code reads."""
-    things = [world.inference_service, *world.deployments, *world.replica_sets, *world.pods, *_telling(world)]
-    nodes = [node for node in (world.nodes or {}).values() if _runs_something(node, world)]
+def save(snapshot: Snapshot, path: Path) -> None:
+    """Writes a snapshot as JSON, one object per line, without the fields that no code reads."""
+    things = [
+        snapshot.inference_service,
+        *snapshot.deployments,
+        *snapshot.replica_sets,
+        *snapshot.pods,
+        *_telling(snapshot),
+    ]
+    nodes = [node for node in (snapshot.nodes or {}).values() if _runs_something(node, snapshot)]
     lines = ",\n".join(json.dumps(_slim(thing), sort_keys=True) for thing in [*things, *nodes] if thing)
-    path.write_text(f'{{"now": "{world.now:%Y-%m-%dT%H:%M:%SZ}", "objects": [\n{lines}\n]}}\n')
+    path.write_text(f'{{"now": "{snapshot.now:%Y-%m-%dT%H:%M:%SZ}", "objects": [\n{lines}\n]}}\n')
 
 
 def load(path: Path) -> Snapshot:
@@ -45,16 +51,16 @@ def load(path: Path) -> Snapshot:
     return world_of(kept["objects"], now=datetime.fromisoformat(kept["now"]))
 
 
-def _telling(world: Snapshot) -> list[Object]:
+def _telling(snapshot: Snapshot) -> list[Object]:
     """Returns the events that the diagnosis could read; of events that differ only in generated names, one."""
     distinct = {
-        (event["involvedObject"]["uid"], event["reason"], event["message"][:30]): event for event in world.events
+        (event["involvedObject"]["uid"], event["reason"], event["message"][:30]): event for event in snapshot.events
     }
     return [event for event in distinct.values() if event["involvedObject"]["kind"] == "Pod"]
 
 
-def _runs_something(node: Object, world: Snapshot) -> bool:
-    return any(pod["spec"].get("nodeName") == node["metadata"]["name"] for pod in world.pods)
+def _runs_something(node: Object, snapshot: Snapshot) -> bool:
+    return any(pod["spec"].get("nodeName") == node["metadata"]["name"] for pod in snapshot.pods)
 
 
 KEPT = {
