@@ -19,7 +19,7 @@ def manifest(api_version: str, kind: str, name: str, **fields: Any) -> Object:
 
 
 def pod(name: str, image: str, command: list[str], *, labels: dict[str, str] | None = None, **spec: Any) -> Object:
-    """A pod that runs a command once, and exits immediately when it is told to."""
+    """A pod that runs a command once, and exits immediately on SIGTERM."""
     container: Object = {"name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "command": command}
     container.update(spec.pop("container", {}))
     runs_once: Object = {

@@ -40,7 +40,7 @@ async def _status(session: aiohttp.ClientSession, url: str) -> str:
 
 
 async def until_answers(session: aiohttp.ClientSession, url: str, wanted: set[str], *, timeout: float = 30) -> None:
-    """Waits until each of these texts was the response at least once."""
+    """Waits until each of these strings was the response at least once."""
     seen: list[str] = []
     try:
         async with asyncio.timeout(timeout):
@@ -52,7 +52,7 @@ async def until_answers(session: aiohttp.ClientSession, url: str, wanted: set[st
 
 
 async def until_only(session: aiohttp.ClientSession, url: str, wanted: str, *, timeout: float = 30) -> None:
-    """Waits until this text was the response twenty times in a row: if others were possible, one would have come up."""
+    """Waits until this string was the response twenty times in a row: another possible one would have come up."""
     streak, last = 0, ""
     try:
         async with asyncio.timeout(timeout):

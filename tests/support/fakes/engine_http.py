@@ -1,6 +1,6 @@
 """The HTTP server of the engine in engine.py: it responds, streams, hangs and exits.
 
-It has a minimal guard: it counts requests in the control file, rejects them during a drain and cuts them off when told.
+It has a minimal guard: it counts requests in the control file, rejects them in a drain and cuts them off on command.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class EngineCoreProc:
 
     @contextlib.contextmanager
     def _perform_handshakes(self, handshake_address, identity, local_client, vllm_config, client_handshake_address):
-        raise RuntimeError("a handshake with nobody")
+        raise RuntimeError("a handshake without a peer")
         yield
 
     @staticmethod

@@ -229,6 +229,7 @@ POD_FAILURES = [
         "RuntimeError: The NVIDIA driver on your system is too old (found version 11040).",
     ),
     crash("runtime-explains", "GpuOutOfMemory", RUNTIME_LINE, words="13.9 GiB of weights don't fit"),
+    # english: words of a recorded log, which tests compare
     crash("crashed", "EngineCrashed", "Segmentation fault: nobody knows why"),
     crash("crash-loop", "CrashLoop", "Segmentation fault: again", words="next try at", final=True, timeout=150),
     # --- the probes
