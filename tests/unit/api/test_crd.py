@@ -60,13 +60,13 @@ RULES = [
 
 
 @pytest.mark.parametrize("definition", crd.all_definitions(), ids=lambda it: it["spec"]["names"]["kind"])
-def test_the_committed_definitions_are_those_of_the_types(definition: Schema) -> None:
+def test_the_committed_crds_are_generated_from_the_types(definition: Schema) -> None:
     file = CRDS / f"slipway.dev_{definition['spec']['names']['plural']}.yaml"
     assert yaml.safe_load(file.read_text()) == definition
 
 
 @pytest.mark.parametrize("file", sorted(CRDS.glob("*.yaml")), ids=lambda file: file.stem)
-def test_kubectl_apply_can_note_what_it_applied(file: Path) -> None:
+def test_kubectl_apply_can_store_a_crd_in_its_annotation(file: Path) -> None:
     """Without --server-side, in an annotation, as Go writes JSON. All annotations together have 256 KiB at most."""
     noted = json.dumps(yaml.safe_load(file.read_text()), separators=(",", ":"), ensure_ascii=False)
     for letter in "<>&":
@@ -103,7 +103,7 @@ def test_a_list_says_how_field_managers_share_it(schema: Schema) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_rule_refuses_in_a_sentence(rule: Schema) -> None:
+def test_the_message_of_a_validation_rule_is_a_sentence(rule: Schema) -> None:
     assert re.fullmatch(r"[A-Za-z-][^\n]{20,}[^.\n]", rule["message"])
 
 
@@ -111,5 +111,5 @@ def test_the_status_is_a_subresource_and_scaling_is_not() -> None:
     assert crd.llmdeployment()["spec"]["versions"][0]["subresources"] == {"status": {}}
 
 
-def test_deployments_are_of_a_namespace_and_profiles_of_the_cluster() -> None:
+def test_deployments_are_namespaced_and_profiles_are_cluster_scoped() -> None:
     assert [it["spec"]["scope"] for it in crd.all_definitions()] == ["Namespaced", "Cluster"]

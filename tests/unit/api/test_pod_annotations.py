@@ -14,17 +14,19 @@ NOTES = [name for name in engine_notes.OF_METRICS if not name.startswith(f"{GROU
 
 @pytest.mark.parametrize("name", NOTES)
 @pytest.mark.parametrize("engine", HARMLESS)
-def test_whatever_tells_the_activator_where_metrics_are_is_refused_for_slipways_engines(engine: str, name: str) -> None:
+def test_annotations_that_redirect_the_scraping_of_metrics_are_refused_for_built_in_engines(
+    engine: str, name: str
+) -> None:
     assert why_refused(engine, name) == (
         f"{name} says where an engine's metrics are, which Slipway knows for its own engines: remove it"
     )
 
 
 @pytest.mark.parametrize("name", NOTES)
-def test_an_engine_of_somebody_elses_may_be_told_so(name: str) -> None:
+def test_third_party_engines_may_have_the_annotations_for_scraping(name: str) -> None:
     assert why_refused("sglang", name) is None
 
 
 @pytest.mark.parametrize("name", ["team", "prometheus.io/port", "example.com/prometheus.kserve.io"])
-def test_other_annotations_are_let_through(name: str) -> None:
+def test_other_annotations_are_accepted(name: str) -> None:
     assert why_refused("vllm", name) is None

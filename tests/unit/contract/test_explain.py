@@ -47,7 +47,7 @@ def test_a_recorded_start_that_failed_has_one_reason_and_one_remedy(file: Path) 
 
 
 @pytest.mark.parametrize("file", sorted(STARTS.glob("*.txt")), ids=lambda file: file.stem)
-def test_the_end_of_a_log_leads_to_no_other_reason(file: Path) -> None:
+def test_the_tail_of_a_log_leads_to_the_same_reason(file: Path) -> None:
     """If the runtime had no time to report, the kubelet keeps the last 2,048 bytes or 80 lines of the log."""
     code, text = recorded_start(file)
     end = "\n".join(text[-2048:].splitlines()[-80:])
@@ -77,7 +77,7 @@ def test_a_recorded_pod_that_failed_has_one_reason(name: str, text: str) -> None
 
 
 @pytest.mark.parametrize("provocation", [each for each in POD_FAILURES if each.name in messages_of_engines()])
-def test_what_a_recorded_pod_says_is_what_was_provoked(provocation: object) -> None:
+def test_the_reason_of_a_recorded_pod_is_the_one_that_was_provoked(provocation: object) -> None:
     name, reason = getattr(provocation, "name", ""), getattr(provocation, "reason", "")
     found = by_the_runtime(messages_of_engines()[name], 1)[0]
     assert found == ("EngineCrashed" if reason == "CrashLoop" else reason)  # only the operator counts the restarts
@@ -103,7 +103,7 @@ def test_a_text_with_several_known_lines_has_one_reason_in_any_order(lines: list
         assert by_the_operator(text, 1)[0] == by_the_runtime(text, 1)[0] == reason
 
 
-def test_a_client_s_words_in_the_log_are_no_cause_on_either_side() -> None:
+def test_text_from_a_client_in_the_log_is_not_a_cause_on_either_side() -> None:
     quoted = '(APIServer pid=7) INFO: 10.0.0.1:5 - "GET /v1/models?torch.OutOfMemoryError HTTP/1.1" 200 OK'
     assert explain(quoted, ENGINE) is None
     assert by_the_operator(quoted, 1)[0] == by_the_runtime(quoted, 1)[0] == OperatorsReason.ENGINE_CRASHED

@@ -42,7 +42,7 @@ def test_every_program_has_an_estimate(name: str) -> None:
     assert BUILD_CPU_SECONDS[name] > 0
 
 
-def test_a_finished_build_shows_what_it_took(cache: Cache) -> None:
+def test_a_finished_build_shows_how_long_it_took(cache: Cache) -> None:
     finish("etcd", cache, cost='{"elapsed_seconds": 40.0, "cpu_seconds": 61.5}')
     assert row("etcd", cache) == Row(
         "etcd", UPSTREAMS["etcd"].version, "every cluster", True, 40.0, 61.5, size=2_000_000

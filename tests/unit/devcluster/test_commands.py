@@ -25,12 +25,12 @@ def test_the_cpu_time_of_children_counts(tmp_path: Path) -> None:
     assert cpu_seconds >= 0.2
 
 
-def test_waiting_is_no_cpu_time(tmp_path: Path) -> None:
+def test_waiting_does_not_count_as_cpu_time(tmp_path: Path) -> None:
     _, cpu_seconds = run(tmp_path, "sleep", "0.3")
     assert cpu_seconds < 0.2
 
 
-def test_input_that_is_not_read_is_no_failure(tmp_path: Path) -> None:
+def test_a_command_that_does_not_read_its_input_is_not_a_failure(tmp_path: Path) -> None:
     code, _ = run(tmp_path, "true", given=b"x" * 1_000_000)
     assert code == 0
 

@@ -59,9 +59,7 @@ def test_kwok_is_built_for_simulated_gpu_nodes_only(cache: Cache, steps: Steps, 
     assert "build node etcd coredns helm kserve kubernetes keda kwok" in happened
 
 
-def test_what_runs_next_to_the_builds_is_done_before_nodes_get_images(
-    cache: Cache, steps: Steps, happened: list[str]
-) -> None:
+def test_work_next_to_the_builds_ends_before_nodes_get_images(cache: Cache, steps: Steps, happened: list[str]) -> None:
     """The machine is checked first, because that installs the packages that images are made with."""
     lifecycle.ensure_parts(cache, steps, alongside=[lambda: happened.append("base image")])
     assert happened[0] == "check the machine"
@@ -70,7 +68,7 @@ def test_what_runs_next_to_the_builds_is_done_before_nodes_get_images(
 
 
 @pytest.mark.usefixtures("happened")
-def test_a_failure_next_to_the_builds_is_a_failure(cache: Cache, steps: Steps) -> None:
+def test_a_failure_of_work_next_to_the_builds_is_raised(cache: Cache, steps: Steps) -> None:
     def fail() -> None:
         raise Refusal("no such mirror")
 

@@ -24,7 +24,7 @@ def ignore(_: str) -> None:
     pass
 
 
-def test_only_one_thread_at_a_time_is_inside(tmp_path: Path) -> None:
+def test_only_one_thread_at_a_time_holds_the_lock(tmp_path: Path) -> None:
     inside: list[int] = []
     most: list[int] = []
 
@@ -51,7 +51,7 @@ def test_the_lock_is_free_again_after_an_exception(tmp_path: Path) -> None:
         pass
 
 
-def test_whoever_waits_is_told_which_process_holds_the_lock(tmp_path: Path) -> None:
+def test_a_waiting_process_reports_which_process_holds_the_lock(tmp_path: Path) -> None:
     told: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, tmp_path / "lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -80,12 +80,12 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
-def test_an_unreadable_holder_is_just_another_process(tmp_path: Path) -> None:
+def test_a_holder_that_cannot_be_read_is_reported_as_another_process(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("not a pid")
     assert waiting_for(tmp_path / "lock") == f"waiting for another process, which holds {tmp_path / 'lock'}"
 
 
-def test_nobody_is_told_about_a_lock_that_is_free(tmp_path: Path) -> None:
+def test_nothing_is_reported_if_the_lock_is_free(tmp_path: Path) -> None:
     told: list[str] = []
     with locked(tmp_path / "lock", say=told.append, patience=0):
         pass

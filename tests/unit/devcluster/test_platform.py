@@ -80,7 +80,7 @@ def test_keda_does_not_rotate_the_certificates_that_we_issue(certificates: platf
     assert "--leader-elect" in arguments
 
 
-def test_images_have_a_fixed_version_and_are_not_pulled_when_they_are_there(
+def test_images_have_a_fixed_version_and_are_pulled_only_if_missing(
     certificates: platform.WebhookCertificates,
 ) -> None:
     after = adapted_container(certificates, container("keda-operator", "ghcr.io/kedacore/keda:main"))
@@ -89,7 +89,7 @@ def test_images_have_a_fixed_version_and_are_not_pulled_when_they_are_there(
     assert after["imagePullPolicy"] == "IfNotPresent"
 
 
-def test_a_readiness_probe_does_not_wait_before_its_first_look(certificates: platform.WebhookCertificates) -> None:
+def test_a_readiness_probe_has_no_initial_delay(certificates: platform.WebhookCertificates) -> None:
     probe = {"httpGet": {"path": "/readyz"}, "initialDelaySeconds": 30, "failureThreshold": 5}
 
     after = adapted_container(certificates, container(readinessProbe=probe))["readinessProbe"]
@@ -98,7 +98,7 @@ def test_a_readiness_probe_does_not_wait_before_its_first_look(certificates: pla
     assert after["failureThreshold"] == 5
 
 
-def test_memory_limits_stay_and_cpu_limits_go(certificates: platform.WebhookCertificates) -> None:
+def test_memory_limits_are_kept_and_cpu_limits_removed(certificates: platform.WebhookCertificates) -> None:
     resources = {"limits": {"cpu": "100m", "memory": "300Mi"}, "requests": {"cpu": "100m", "memory": "300Mi"}}
 
     after = adapted_container(certificates, container(resources=resources))["resources"]
@@ -106,13 +106,13 @@ def test_memory_limits_stay_and_cpu_limits_go(certificates: platform.WebhookCert
     assert after == {"limits": {"memory": "300Mi"}, "requests": {"memory": "300Mi"}}
 
 
-def test_the_proxy_of_kserve_s_metrics_is_left_out(certificates: platform.WebhookCertificates) -> None:
+def test_the_proxy_for_the_metrics_of_kserve_is_removed(certificates: platform.WebhookCertificates) -> None:
     *_, after = platform.adapt([deployment(container(), container("kube-rbac-proxy", "quay.io/x"))], certificates)
 
     assert [each["name"] for each in after["spec"]["template"]["spec"]["containers"]] == ["manager"]
 
 
-def test_definitions_are_served_before_anything_that_needs_them_is_applied() -> None:
+def test_crds_are_served_before_anything_that_needs_them_is_applied() -> None:
     established = {"type": "Established", "status": "True"}
     definition = {"kind": "CustomResourceDefinition", "metadata": {"name": "things"}}
     answers: Iterator[dict[str, Any]] = iter(
@@ -130,7 +130,7 @@ def test_definitions_are_served_before_anything_that_needs_them_is_applied() -> 
     assert calls == ["apply", "get", "get", "get", "apply"]
 
 
-def test_a_definition_that_is_never_served_is_named() -> None:
+def test_a_crd_that_is_never_served_is_named() -> None:
     def kubectl(_: list[str], __: bytes | None) -> str:
         return '{"items": [{"metadata": {"name": "things.example"}}]}'
 
@@ -138,7 +138,7 @@ def test_a_definition_that_is_never_served_is_named() -> None:
         platform.wait_until_served(["things.example"], kubectl, timeout=0)
 
 
-def test_the_dns_of_the_cluster_has_the_address_that_the_kubelet_tells_pods() -> None:
+def test_the_dns_of_the_cluster_has_the_address_that_the_kubelet_gives_to_pods() -> None:
     service = next(thing for thing in platform.dns() if thing["kind"] == "Service")
 
     assert service["spec"]["clusterIP"] == "198.19.0.10"

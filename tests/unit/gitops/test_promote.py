@@ -66,33 +66,33 @@ def both(repository: Repository) -> Repository:
     return repository
 
 
-def test_a_model_that_prod_has_not_is_taken_over_as_it_is(repository: Repository) -> None:
+def test_a_model_that_prod_does_not_have_is_copied_unchanged(repository: Repository) -> None:
     repository.write("dev", FIRST)
     assert repository.promote().returncode == 0
     assert repository.merge() == FIRST
 
 
-def test_what_changed_in_dev_is_taken_over_and_what_prod_has_otherwise_stays(both: Repository) -> None:
+def test_changes_in_dev_are_copied_and_differences_of_prod_are_kept(both: Repository) -> None:
     both.write("dev", FIRST.replace("revision: a", "revision: b"))
     assert both.promote().returncode == 0
     assert both.merge() == OF_PROD.replace("revision: a", "revision: b")
 
 
-def test_it_goes_on_where_the_last_time_ended(both: Repository) -> None:
+def test_a_promotion_continues_from_the_last_one(both: Repository) -> None:
     for revision in "bcd":
         both.write("dev", FIRST.replace("revision: a", f"revision: {revision}"))
         assert both.promote().returncode == 0
         assert both.merge() == OF_PROD.replace("revision: a", f"revision: {revision}")
 
 
-def test_what_prod_has_changed_by_itself_meanwhile_does_not_hide_what_dev_has(both: Repository) -> None:
+def test_changes_in_prod_since_then_do_not_hide_changes_in_dev(both: Repository) -> None:
     both.write("dev", FIRST.replace("revision: a", "revision: b"))
     both.write("prod", OF_PROD.replace("maxReplicas: 4", "maxReplicas: 8"))
     assert both.promote().returncode == 0
     assert both.merge() == "model: one\nrevision: b\n\nmaxReplicas: 8\n"
 
 
-def test_where_both_have_changed_the_same_somebody_is_asked(both: Repository) -> None:
+def test_conflicting_changes_are_left_to_the_user(both: Repository) -> None:
     both.write("dev", FIRST.replace("maxReplicas: 1", "maxReplicas: 2"))
     asked = both.promote()
     assert asked.returncode == 1
@@ -100,13 +100,13 @@ def test_where_both_have_changed_the_same_somebody_is_asked(both: Repository) ->
     assert "<<<<<<< prod\nmaxReplicas: 4\n=======\nmaxReplicas: 2\n>>>>>>> dev" in both.path("prod").read_text()
 
 
-def test_where_nothing_has_changed_there_is_no_branch(both: Repository) -> None:
+def test_without_a_change_no_branch_is_made(both: Repository) -> None:
     done = both.promote()
     assert (done.returncode, done.stdout.strip()) == (0, "prod has all that dev has of chat/assistant")
     assert both.git("branch", "--format=%(refname:short)") == "main"
 
 
-def test_what_is_no_model_and_what_is_in_no_commit_is_refused(both: Repository) -> None:
+def test_a_folder_without_a_model_and_uncommitted_changes_are_refused(both: Repository) -> None:
     assert "usage: ./promote NAMESPACE/MODEL" in both.promote("chat/nothing").stderr
     both.path("dev").write_text("changed")
     assert "there are changes that are in no commit" in both.promote().stderr

@@ -99,7 +99,7 @@ async def client(server: Server, metrics: MetricsRegistry) -> AsyncIterator[Kube
         await connection.close()
 
 
-async def test_an_apply_is_server_side_in_our_name(client: KubeClient, server: Server) -> None:
+async def test_an_apply_is_server_side_under_our_field_manager(client: KubeClient, server: Server) -> None:
     await client.apply(THING)
     [request] = server.requests
     assert request.method == "PATCH"
@@ -109,13 +109,13 @@ async def test_an_apply_is_server_side_in_our_name(client: KubeClient, server: S
     assert json.loads(server.bodies[0]) == THING
 
 
-async def test_what_is_created_on_trial_is_made_by_nobody(client: KubeClient, server: Server) -> None:
+async def test_a_dry_run_creates_nothing(client: KubeClient, server: Server) -> None:
     await client.create(THING, dry_run=True)
     await client.create(THING)
     assert [dict(request.query) for request in server.requests] == [{"dryRun": "All"}, {}]
 
 
-async def test_a_status_is_applied_by_a_manager_of_its_own(client: KubeClient, server: Server) -> None:
+async def test_a_status_is_applied_by_a_field_manager_of_its_own(client: KubeClient, server: Server) -> None:
     await client.apply_status(THING)
     [request] = server.requests
     assert request.path.endswith("/configmaps/a/status")
@@ -123,13 +123,13 @@ async def test_a_status_is_applied_by_a_manager_of_its_own(client: KubeClient, s
 
 
 @pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
-async def test_not_now_is_asked_again(client: KubeClient, server: Server, code: int) -> None:
+async def test_temporary_errors_are_retried(client: KubeClient, server: Server, code: int) -> None:
     server.fail(code, times=2)
     assert await client.apply(THING) == THING
     assert len(server.requests) == 3
 
 
-async def test_a_connection_that_breaks_is_made_again(client: KubeClient, server: Server) -> None:
+async def test_a_request_whose_connection_breaks_is_retried(client: KubeClient, server: Server) -> None:
     server.reset()
     assert await client.apply(THING) == THING
 
@@ -137,7 +137,7 @@ async def test_a_connection_that_breaks_is_made_again(client: KubeClient, server
 @pytest.mark.parametrize(
     ("code", "error"), [(400, InvalidError), (403, ForbiddenError), (409, ConflictError), (422, InvalidError)]
 )
-async def test_an_answer_that_would_not_change_is_not_asked_for_again(
+async def test_permanent_errors_are_not_retried(
     client: KubeClient, server: Server, code: int, error: type[KubeError]
 ) -> None:
     server.answer(lambda: status(code, "Reason", "the words"))
@@ -146,28 +146,28 @@ async def test_an_answer_that_would_not_change_is_not_asked_for_again(
     assert len(server.requests) == 1
 
 
-async def test_an_error_says_what_was_asked_and_the_servers_own_words(client: KubeClient, server: Server) -> None:
+async def test_an_error_names_the_request_and_quotes_the_server(client: KubeClient, server: Server) -> None:
     server.answer(lambda: status(422, "Invalid", "spec.replicas: must be positive"))
     with pytest.raises(InvalidError) as caught:
         await client.apply(THING)
     assert str(caught.value) == "apply ConfigMap chat/a failed (422 Invalid): spec.replicas: must be positive"
 
 
-async def test_retry_after_is_obeyed(client: KubeClient, server: Server) -> None:
+async def test_retry_after_is_respected(client: KubeClient, server: Server) -> None:
     server.fail(429, headers={"Retry-After": "30"})
     with pytest.raises(UnavailableError, match="429"):  # it lies beyond the deadline, so nothing is asked before it
         await client.apply(THING)
     assert len(server.requests) == 1
 
 
-async def test_trying_ends_at_the_deadline(client: KubeClient, server: Server) -> None:
+async def test_retries_end_at_the_deadline(client: KubeClient, server: Server) -> None:
     server.fail(503, times=10_000)
     with pytest.raises(UnavailableError):
         await client.with_(patience=Patience(deadline=0.3, first_pause=0.02, longest_pause=0.04)).apply(THING)
     assert 2 <= len(server.requests) <= 20
 
 
-async def test_a_server_that_does_not_answer_is_not_waited_for(client: KubeClient, server: Server) -> None:
+async def test_a_server_that_does_not_respond_times_out(client: KubeClient, server: Server) -> None:
     async def hang(_: web.Request) -> web.Response:
         await asyncio.sleep(2)
         return web.Response()
@@ -177,7 +177,7 @@ async def test_a_server_that_does_not_answer_is_not_waited_for(client: KubeClien
     assert len(server.requests) == 2
 
 
-async def test_a_kind_that_is_not_there_is_told_from_an_object_that_is_not(client: KubeClient, server: Server) -> None:
+async def test_a_missing_kind_is_distinguished_from_a_missing_object(client: KubeClient, server: Server) -> None:
     server.answer(lambda: web.Response(status=404, text="404 page not found\n"))
     with pytest.raises(KindMissingError):
         await client.get(INFERENCE_SERVICE, "a", "chat")
@@ -186,7 +186,9 @@ async def test_a_kind_that_is_not_there_is_told_from_an_object_that_is_not(clien
         await client.get(POD, "a", "chat")
 
 
-async def test_a_namespace_that_goes_is_told_from_a_right_that_is_missing(client: KubeClient, server: Server) -> None:
+async def test_a_terminating_namespace_is_distinguished_from_a_missing_right(
+    client: KubeClient, server: Server
+) -> None:
     going = {"kind": "Status", "reason": "Forbidden", "details": {"causes": [{"reason": "NamespaceTerminating"}]}}
     server.answer(lambda: web.json_response(going, status=403))
     with pytest.raises(NamespaceGoesError):
@@ -196,16 +198,14 @@ async def test_a_namespace_that_goes_is_told_from_a_right_that_is_missing(client
         await client.apply(THING)
 
 
-async def test_an_api_server_that_has_yet_to_learn_of_our_kind_refuses_nobody(
-    client: KubeClient, server: Server
-) -> None:
+async def test_a_refusal_because_our_kind_is_not_yet_known_is_retried(client: KubeClient, server: Server) -> None:
     words = "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion slipway.dev/v1"
     server.answer(lambda: status(403, "Forbidden", words))
     with pytest.raises(UnavailableError):
         await client.apply(THING)
 
 
-async def test_an_answer_with_more_bytes_than_wanted_is_not_read(client: KubeClient, server: Server) -> None:
+async def test_a_response_with_too_many_bytes_is_not_read(client: KubeClient, server: Server) -> None:
     server.answer(lambda: web.Response(body=b"{" * 101))
     with pytest.raises(TooLargeError, match="more than 100 bytes"):
         await client.get(CONFIG_MAP, "a", "team", at_most=100)
@@ -213,7 +213,7 @@ async def test_an_answer_with_more_bytes_than_wanted_is_not_read(client: KubeCli
     assert await client.get(CONFIG_MAP, "a", "team", at_most=100) == {"a": 1}
 
 
-async def test_a_list_with_more_bytes_than_wanted_is_not_read_and_not_asked_for_again(
+async def test_a_list_with_too_many_bytes_is_not_read_and_not_requested_again(
     client: KubeClient, server: Server
 ) -> None:
     server.answer(lambda: web.Response(body=b"{" * 101))
@@ -230,7 +230,7 @@ async def test_a_list_is_read_page_by_page(client: KubeClient, server: Server) -
     assert [request.query.get("continue") for request in server.requests] == [None, "more"]
 
 
-async def test_what_fields_select_is_read_in_one_piece(client: KubeClient, server: Server) -> None:
+async def test_a_list_with_a_field_selector_is_not_paged(client: KubeClient, server: Server) -> None:
     """Of pages, the API server would take each from etcd instead of from its cache."""
     server.answer(lambda: web.json_response({"items": [], "metadata": {}}))
     assert await client.list(POD, field_selector="status.podIP=10.0.0.1") == []
@@ -238,7 +238,7 @@ async def test_what_fields_select_is_read_in_one_piece(client: KubeClient, serve
     assert dict(request.query) == {"fieldSelector": "status.podIP=10.0.0.1"}
 
 
-async def test_deleting_what_is_not_there_is_no_error(client: KubeClient, server: Server) -> None:
+async def test_deleting_a_missing_object_is_not_an_error(client: KubeClient, server: Server) -> None:
     server.answer(lambda: status(404, "NotFound", "gone", name="a"))
     assert await client.delete(CONFIG_MAP, "a", "chat") is False
 
@@ -256,7 +256,7 @@ async def test_every_try_is_counted(client: KubeClient, server: Server, metrics:
     assert counted == {"503": 1, "none": 1, "200": 1}
 
 
-async def test_who_does_not_lead_writes_nothing_but_reads(client: KubeClient, server: Server) -> None:
+async def test_a_standby_reads_but_does_not_write(client: KubeClient, server: Server) -> None:
     def guard() -> float:
         raise NotLeaderError("b leads")
 
@@ -268,7 +268,7 @@ async def test_who_does_not_lead_writes_nothing_but_reads(client: KubeClient, se
     await standby.get(CONFIG_MAP, "a", "chat")
 
 
-async def test_the_lease_is_looked_at_again_before_each_try(client: KubeClient, server: Server) -> None:
+async def test_the_lease_is_checked_again_before_each_try(client: KubeClient, server: Server) -> None:
     left = [1.0]
 
     def guard() -> float:
@@ -282,12 +282,12 @@ async def test_the_lease_is_looked_at_again_before_each_try(client: KubeClient, 
     assert len(server.requests) == 1
 
 
-async def test_a_kind_that_is_not_in_the_table_is_named(client: KubeClient) -> None:
+async def test_an_unknown_kind_is_named_in_the_error(client: KubeClient) -> None:
     with pytest.raises(UnknownKindError, match=r"example\.com/v1 Widget is not in slipway\.objects\.kinds"):
         await client.apply({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "a"}})
 
 
-async def test_of_a_list_of_metadata_only_which_objects_there_are_is_kept(client: KubeClient, server: Server) -> None:
+async def test_a_list_of_metadata_keeps_only_the_identity_of_the_objects(client: KubeClient, server: Server) -> None:
     """Managed fields of ten thousand objects are hundreds of megabytes."""
     which = {"name": "a", "namespace": "chat", "uid": "1", "resourceVersion": "7"}
     page = {"metadata": {}, "items": [{"metadata": {**which, "managedFields": [{"manager": "slipway"}]}}]}
@@ -295,7 +295,7 @@ async def test_of_a_list_of_metadata_only_which_objects_there_are_is_kept(client
     assert await client.list_metadata(CONFIG_MAP) == [{"metadata": which}]
 
 
-async def test_whether_a_secret_is_there_is_asked_without_asking_what_it_says(
+async def test_the_existence_of_a_secret_is_checked_without_reading_its_content(
     client: KubeClient, server: Server
 ) -> None:
     assert await client.exists(SECRET, "a", "chat") is True
@@ -307,7 +307,7 @@ async def test_whether_a_secret_is_there_is_asked_without_asking_what_it_says(
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_the_api_server_says_what_may_be_asked(client: KubeClient, server: Server, allowed: bool) -> None:
+async def test_the_api_server_reports_what_is_allowed(client: KubeClient, server: Server, allowed: bool) -> None:
     server.answer(lambda: web.json_response({"status": {"allowed": allowed}}))
     assert await client.may_get(SECRET, "a", "chat") is allowed
     [asked] = map(json.loads, server.bodies)
@@ -315,7 +315,7 @@ async def test_the_api_server_says_what_may_be_asked(client: KubeClient, server:
     assert asked["spec"] == {"resourceAttributes": what}
 
 
-async def test_a_page_that_is_too_large_is_asked_for_in_less_and_nothing_is_missed(
+async def test_a_page_that_is_too_large_is_requested_in_smaller_pages_without_gaps(
     client: KubeClient, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever may make objects makes them as large as they like, and labels them as ours."""

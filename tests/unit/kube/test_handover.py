@@ -34,7 +34,7 @@ async def taken_in_each_turn(arrivals: Handover, taken: list[int]) -> list[int]:
     return [after - before for before, after in itertools.pairwise(turns)]
 
 
-async def test_of_what_has_piled_up_little_is_done_before_others_have_a_turn() -> None:
+async def test_a_backlog_is_processed_in_small_portions_between_which_other_tasks_run() -> None:
     arrivals, taken = Handover(Clock()), list[int]()
 
     def tell() -> None:
@@ -48,7 +48,7 @@ async def test_of_what_has_piled_up_little_is_done_before_others_have_a_turn() -
     assert taken == [*range(MANY)]
 
 
-async def test_what_comes_while_some_is_done_is_done_after_that() -> None:
+async def test_calls_that_arrive_during_a_portion_run_after_it() -> None:
     arrivals, taken = Handover(), list[int]()
     for each in range(MANY):
         arrivals.put(lambda number: arrivals.put(taken.append, number), each)
@@ -56,7 +56,7 @@ async def test_what_comes_while_some_is_done_is_done_after_that() -> None:
     assert taken == [*range(MANY)]
 
 
-async def test_one_that_fails_is_told_and_those_behind_it_are_done(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_call_that_fails_is_logged_and_the_next_ones_run(caplog: pytest.LogCaptureFixture) -> None:
     arrivals, taken = Handover(), list[int]()
     arrivals.put(int, "odd")
     arrivals.put(taken.append, 1)
@@ -65,7 +65,7 @@ async def test_one_that_fails_is_told_and_those_behind_it_are_done(caplog: pytes
     assert [each.levelno for each in caplog.records] == [logging.ERROR]
 
 
-async def test_whoever_waits_for_all_that_has_come_waits_for_nothing_later() -> None:
+async def test_waiting_for_all_calls_does_not_wait_for_later_ones() -> None:
     arrivals, taken = Handover(Clock()), list[int]()
 
     def come_again() -> None:
@@ -78,7 +78,7 @@ async def test_whoever_waits_for_all_that_has_come_waits_for_nothing_later() -> 
     assert taken
 
 
-def test_what_comes_after_the_end_of_the_loop_is_nobodys() -> None:
+def test_calls_after_the_end_of_the_loop_are_dropped() -> None:
     async def made() -> Handover:
         return Handover()
 

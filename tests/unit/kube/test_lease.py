@@ -119,7 +119,7 @@ async def leader_and_standby(**standby: float) -> tuple[Server, Replica, Replica
     return server, leader, other
 
 
-def test_of_many_that_start_at_once_one_leads() -> None:
+def test_if_many_replicas_start_at_the_same_time_one_leads() -> None:
     async def test() -> int:
         server = Server()
         replicas = [Replica(server, str(number)) for number in range(5)]
@@ -138,7 +138,7 @@ def test_a_leader_that_renews_goes_on_leading() -> None:
     assert virtual_time.run(test()) == [True]
 
 
-def test_after_an_orderly_end_the_standby_leads_within_its_next_look() -> None:
+def test_after_an_orderly_end_the_standby_leads_at_its_next_check() -> None:
     async def test() -> float:
         _, leader, standby = await leader_and_standby()
         await leader.stop_in_order()
@@ -158,7 +158,7 @@ def test_after_a_crash_the_standby_leads_within_20_seconds() -> None:
 
 
 @pytest.mark.parametrize("ahead", [-86400.0, -7.0, 9.0, 86400.0])
-def test_clocks_that_differ_change_nothing(ahead: float) -> None:
+def test_different_clocks_change_nothing(ahead: float) -> None:
     async def test() -> tuple[bool, float]:
         _, leader, standby = await leader_and_standby(clock_ahead=ahead)
         await asyncio.sleep(60)
@@ -188,7 +188,7 @@ def test_a_leader_cut_off_from_the_api_server_stops_writing_before_another_one_l
     assert replaced - doubted > 2
 
 
-def test_a_leader_hears_at_once_that_it_leads_no_more() -> None:
+def test_a_leader_is_notified_immediately_that_it_no_longer_leads() -> None:
     async def test() -> tuple[float, float]:
         _, leader, _ = await leader_and_standby()
         leader.client.cut_off = True
@@ -216,7 +216,7 @@ def test_a_leader_that_was_paused_may_not_write_when_it_wakes_up() -> None:
     assert virtual_time.run(test()) is False
 
 
-def test_a_leader_that_was_cut_off_for_long_leads_again_where_nobody_else_does() -> None:
+def test_a_leader_that_was_cut_off_for_long_leads_again_if_no_other_replica_does() -> None:
     async def test() -> float:
         server = Server()
         leader = Replica(server, "a")
@@ -230,7 +230,7 @@ def test_a_leader_that_was_cut_off_for_long_leads_again_where_nobody_else_does()
     assert virtual_time.run(test()) < 5
 
 
-def test_a_term_lasts_while_nobody_else_can_have_led() -> None:
+def test_a_term_lasts_while_no_other_replica_can_have_led() -> None:
     async def test() -> bool:
         leader = Replica(Server(), "a")
         await until(leader)
@@ -244,7 +244,7 @@ def test_a_term_lasts_while_nobody_else_can_have_led() -> None:
     assert virtual_time.run(test())
 
 
-def test_a_term_ends_when_somebody_else_has_led() -> None:
+def test_a_term_ends_when_another_replica_has_led() -> None:
     async def test() -> bool:
         _, leader, standby = await leader_and_standby()
         before = leader.election.term
@@ -269,7 +269,7 @@ def test_a_lease_that_was_edited_by_hand_stays_with_its_holder() -> None:
     assert virtual_time.run(test()) == [True]
 
 
-def test_a_lease_that_was_deleted_never_gives_two_leaders() -> None:
+def test_deleting_the_lease_never_makes_two_leaders() -> None:
     async def test() -> int:
         server, leader, standby = await leader_and_standby()
         server.lease = None
@@ -283,7 +283,7 @@ def test_a_lease_that_was_deleted_never_gives_two_leaders() -> None:
     assert virtual_time.run(test()) == 1
 
 
-def test_a_lease_that_was_deleted_is_made_anew_by_who_holds_it() -> None:
+def test_a_deleted_lease_is_created_again_by_its_holder() -> None:
     async def test() -> tuple[bool, list[bool]]:
         server, leader, _ = await leader_and_standby()
         server.lease = None
@@ -293,7 +293,7 @@ def test_a_lease_that_was_deleted_is_made_anew_by_who_holds_it() -> None:
     assert virtual_time.run(test()) == (True, [True])
 
 
-def test_an_end_while_a_renewal_is_under_way_gives_the_lease_back_too() -> None:
+def test_a_leader_that_ends_during_a_renewal_releases_the_lease_too() -> None:
     async def test() -> float:
         server, leader, standby = await leader_and_standby()
         assert server.lease
@@ -304,7 +304,7 @@ def test_an_end_while_a_renewal_is_under_way_gives_the_lease_back_too() -> None:
     assert virtual_time.run(test()) < 2.2
 
 
-def test_an_end_while_the_api_server_is_slow_does_not_wait_for_it() -> None:
+def test_a_leader_that_ends_does_not_wait_for_a_slow_api_server() -> None:
     async def test() -> float:
         _, leader, _ = await leader_and_standby()
         leader.client.way = 1.5
@@ -315,7 +315,7 @@ def test_an_end_while_the_api_server_is_slow_does_not_wait_for_it() -> None:
     assert virtual_time.run(test()) <= LeaseTimes().renew_every
 
 
-def test_who_does_not_lead_gives_nothing_back() -> None:
+def test_a_standby_that_ends_does_not_release_the_lease() -> None:
     async def test() -> str:
         server, _, standby = await leader_and_standby()
         await standby.stop_in_order()
@@ -335,6 +335,6 @@ def test_a_refusal_to_write_names_the_leader() -> None:
 
 
 @pytest.mark.parametrize(("write_until", "renew_every"), [(10.0, 2.0), (3.0, 2.0)])
-def test_a_timing_that_could_give_two_leaders_or_none_is_refused(write_until: float, renew_every: float) -> None:
+def test_timings_that_allow_two_leaders_or_none_are_refused(write_until: float, renew_every: float) -> None:
     with pytest.raises(ValueError, match="must be renewed at least twice"):
         LeaseTimes(duration=10, write_until=write_until, renew_every=renew_every)

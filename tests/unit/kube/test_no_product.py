@@ -19,6 +19,6 @@ WORDS = re.compile(
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_no_word_of_the_product_is_in_it(file: Path) -> None:
+def test_the_package_kube_has_no_word_of_the_product(file: Path) -> None:
     found = [line for line in file.read_text().splitlines() if WORDS.search(line)]
     assert found == []

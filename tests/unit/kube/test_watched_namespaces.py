@@ -83,7 +83,7 @@ def audited(test: Callable[[World], Awaitable[None]]) -> World:
     return world
 
 
-def test_the_namespaces_that_are_named_are_asked_for_and_no_other() -> None:
+def test_only_the_named_namespaces_are_queried() -> None:
     async def test(world: World) -> None:
         await asyncio.sleep(3)
         assert caches_are_filled(world.store)() is None
@@ -93,7 +93,7 @@ def test_the_namespaces_that_are_named_are_asked_for_and_no_other() -> None:
     assert world.gone == []
 
 
-def test_what_is_known_of_a_closed_namespace_stays_known_and_the_others_are_judged() -> None:
+def test_objects_of_a_forbidden_namespace_stay_cached_and_the_others_are_audited() -> None:
     async def test(world: World) -> None:
         world.refused["code"] = 403
         world.pods = world.pods[1:]
@@ -106,7 +106,7 @@ def test_what_is_known_of_a_closed_namespace_stays_known_and_the_others_are_judg
     assert world.stale == []
 
 
-def test_a_namespace_that_is_gone_takes_its_objects_along() -> None:
+def test_the_objects_of_a_deleted_namespace_are_removed_from_the_cache() -> None:
     async def test(world: World) -> None:
         world.refused["code"] = 403
         world.gone_namespaces.add("code")
@@ -115,7 +115,7 @@ def test_a_namespace_that_is_gone_takes_its_objects_along() -> None:
     assert audited(test).gone == [pod("b", "code")]
 
 
-def test_where_all_are_closed_nothing_is_known_and_nothing_concluded() -> None:
+def test_if_all_namespaces_are_forbidden_nothing_is_known_and_nothing_concluded() -> None:
     async def test(world: World) -> None:
         world.refused = dict.fromkeys(WHERE, 403)
         await asyncio.sleep(300)
@@ -124,7 +124,7 @@ def test_where_all_are_closed_nothing_is_known_and_nothing_concluded() -> None:
     assert audited(test).gone == []
 
 
-def test_when_a_namespace_opens_the_watches_begin_anew() -> None:
+def test_when_a_namespace_becomes_allowed_the_watches_restart() -> None:
     async def test(world: World) -> None:
         world.refused["code"] = 403
         await asyncio.sleep(20)
@@ -135,7 +135,7 @@ def test_when_a_namespace_opens_the_watches_begin_anew() -> None:
     assert audited(test).stale == ["may be watched"]
 
 
-def test_who_closes_and_opens_a_namespace_all_the_time_does_not_keep_the_others_from_being_watched() -> None:
+def test_a_namespace_that_is_forbidden_and_allowed_all_the_time_does_not_stop_the_other_watches() -> None:
     async def test(world: World) -> None:
         for _ in range(360):
             world.refused["code"] = 403
@@ -146,7 +146,7 @@ def test_who_closes_and_opens_a_namespace_all_the_time_does_not_keep_the_others_
     assert 3 <= len(audited(test).stale) <= 12
 
 
-def test_a_namespace_that_was_closed_long_ago_opens_as_soon_as_one_that_never_was() -> None:
+def test_a_long_forbidden_namespace_is_watched_as_soon_as_one_that_never_was_forbidden() -> None:
     async def test(world: World) -> None:
         for _ in range(3):
             world.refused["code"] = 403
@@ -157,7 +157,7 @@ def test_a_namespace_that_was_closed_long_ago_opens_as_soon_as_one_that_never_wa
     assert len(audited(test).stale) == 3
 
 
-def test_the_kind_that_was_refused_says_when_it_opens() -> None:
+def test_the_kind_that_was_forbidden_decides_when_the_namespace_is_allowed() -> None:
     """Others may be allowed there all the time."""
 
     async def test() -> None:
@@ -173,7 +173,7 @@ def test_the_kind_that_was_refused_says_when_it_opens() -> None:
     asyncio.run(test())
 
 
-def test_a_token_that_is_not_taken_says_nothing_of_a_namespace() -> None:
+def test_a_rejected_token_says_nothing_about_a_namespace() -> None:
     async def test() -> WatchedNamespaces:
         world = World()
         world.refused["code"] = 401

@@ -65,7 +65,7 @@ async def until(holds: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_kopf_that_does_not_end_is_left_behind(deaf: DeafKopf, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_kopf_that_does_not_end_is_abandoned(deaf: DeafKopf, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     watched = Watching(
         [Watch(CONFIG_MAP, lambda _: ["key"])],
@@ -106,7 +106,7 @@ def watched_in_one_namespace_and_in_all(lister: Lister) -> Watching[str]:
     )
 
 
-async def test_what_is_watched_in_one_namespace_takes_no_right_on_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_kind_watched_in_one_namespace_needs_no_rights_in_others(monkeypatch: pytest.MonkeyPatch) -> None:
     brief, lister = BriefKopf(), Asked()
     monkeypatch.setattr(kopf, "operator", brief.run)
     task = asyncio.create_task(watched_in_one_namespace_and_in_all(lister).run())
@@ -117,7 +117,7 @@ async def test_what_is_watched_in_one_namespace_takes_no_right_on_the_others(mon
     assert set(lister.asked) == {(CONFIG_MAP, "home"), (POD, None)}
 
 
-async def test_when_one_of_the_kopfs_ends_both_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_if_one_kopf_ends_both_are_restarted(monkeypatch: pytest.MonkeyPatch) -> None:
     brief = BriefKopf(ends_in="home")
     monkeypatch.setattr(kopf, "operator", brief.run)
     monkeypatch.setattr(watching, "FIRST_PAUSE", 0.01)
@@ -127,7 +127,7 @@ async def test_when_one_of_the_kopfs_ends_both_begin_anew(monkeypatch: pytest.Mo
     await asyncio.wait([task])
 
 
-async def test_a_namespace_that_is_closed_to_us_is_left_out_until_it_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_forbidden_namespace_is_left_out_until_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     brief, lister = BriefKopf(), Guarded(closed={"shut"})
     monkeypatch.setattr(kopf, "operator", brief.run)
     task = asyncio.create_task(watched_in(("open", "shut"), lister).run())
@@ -138,7 +138,7 @@ async def test_a_namespace_that_is_closed_to_us_is_left_out_until_it_opens(monke
     await asyncio.wait([task])
 
 
-async def test_where_every_namespace_is_closed_no_watch_begins_before_one_opens(
+async def test_if_every_namespace_is_forbidden_no_watch_starts_before_one_is_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     brief, lister = BriefKopf(), Guarded(closed={"shut"})
@@ -201,7 +201,9 @@ class TellingKopf:
         await tell(event={"type": "DELETED", "object": {"metadata": metadata}})
 
 
-async def test_all_that_a_watch_has_told_is_known_before_the_next_one_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_events_of_a_watch_are_in_the_cache_before_the_next_watch_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     telling = TellingKopf()
     monkeypatch.setattr(kopf, "operator", telling.run)
     monkeypatch.setattr(watching, "FIRST_PAUSE", 0.0)
@@ -227,7 +229,7 @@ class Unheard(Lister):
         raise UnavailableError(Call("list", "ConfigMap", ""), "it is down")
 
 
-async def test_kopf_remembers_nothing_of_what_it_has_seen() -> None:
+async def test_kopf_remembers_no_objects() -> None:
     memories, seen = kopf_watch.NoMemories(), cast(kopf.RawBody, ONE)
     for _ in range(3):
         await memories.recall(seen, noticed_by_listing=True)

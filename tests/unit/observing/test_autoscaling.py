@@ -39,7 +39,7 @@ def scaled(status: Object) -> Object:
     return next(each for each in status["conditions"] if each["type"] == "Scaled")
 
 
-def test_an_autoscaler_without_metrics_is_told_with_what_it_lacks() -> None:
+def test_an_autoscaler_without_metrics_is_reported_with_what_it_lacks() -> None:
     status = told(snapshot(READY, autoscaler=autoscaler(), now=LATER))
     assert status["state"] == "Degraded"
     assert (scaled(status)["status"], scaled(status)["reason"]) == ("False", Reason.METRICS_MISSING)
@@ -58,15 +58,15 @@ WELL: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("seen", WELL.values(), ids=WELL)
-def test_nothing_is_said_to_be_missing_where(seen: Any) -> None:
+def test_no_missing_metrics_are_reported_if(seen: Any) -> None:
     assert scaled(told(seen))["reason"] != Reason.METRICS_MISSING
 
 
-def test_an_autoscaler_of_another_mode_says_nothing() -> None:
+def test_an_autoscaler_of_another_mode_is_ignored() -> None:
     assert scaled(told(snapshot(READY, autoscaler=autoscaler(), now=LATER), by="None"))["reason"] == Reason.AS_WANTED
 
 
-def test_it_is_looked_at_again_when_metrics_should_have_come() -> None:
+def test_a_reconcile_is_due_when_metrics_should_have_arrived() -> None:
     spec = {"model": {"uri": "pvc://gemma/"}, "scaling": {"autoscaler": "HPA", "minReplicas": 1}}
     deployment = LLMDeployment.model_validate({"metadata": {"name": "m", "namespace": "c"}, "spec": spec})
     seen = observe(deployment, snapshot(READY, autoscaler=autoscaler()))

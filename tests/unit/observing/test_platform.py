@@ -165,7 +165,7 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("view", "state", "ready", "scaled"), [each[1:] for each in ROWS], ids=[w[0] for w in ROWS])
-def test_who_waits_for_it_isn_t_ready_and_who_doesn_t_says_it_beside(
+def test_a_model_that_needs_it_is_not_ready_and_one_that_does_not_only_mentions_the_outage(
     view: Snapshot, state: str, ready: str, scaled: str
 ) -> None:
     found = summed_up(told(view))
@@ -174,11 +174,11 @@ def test_who_waits_for_it_isn_t_ready_and_who_doesn_t_says_it_beside(
     assert found["Stalled"] == "False AsWanted"  # it goes on by itself when the platform is back
 
 
-def test_a_model_whose_pods_are_all_on_their_way_needs_kserve_no_more() -> None:
+def test_a_model_whose_pods_all_exist_no_longer_needs_kserve() -> None:
     assert summed_up(told(snapshot(pod(), kserve=IS_DOWN)))["Ready"] == "True Waking"
 
 
-def test_the_cause_of_a_pod_that_is_there_is_told_rather_than_a_platform_that_it_no_longer_needs() -> None:
+def test_the_cause_of_an_existing_pod_comes_before_an_outage_that_no_longer_matters_to_it() -> None:
     crashed = pod(containerStatuses=[container(state=ended("CUDA out of memory"))])
     assert summed_up(told(snapshot(crashed, kserve=IS_DOWN)))["Ready"] == "False GpuOutOfMemory"
 
@@ -202,20 +202,20 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("part", "words"), WORDS, ids=[words[:40] for _, words in WORDS])
-def test_the_cause_is_told_with_the_place_to_look(part: PlatformPart, words: str) -> None:
+def test_the_cause_of_an_outage_is_reported_with_the_place_to_look(part: PlatformPart, words: str) -> None:
     status = told(asleep(kserve=part))
     assert words in status["message"]
     assert "kubectl --namespace kserve" in status["message"]
 
 
-def test_a_silent_controller_that_isn_t_found_is_told_with_the_flag_that_finds_it() -> None:
+def test_a_silent_controller_that_is_not_found_is_reported_with_the_flag_that_names_it() -> None:
     silent = inference_service(created=31)
     status = told(new(inference_service=silent, kserve=PlatformPart(namespace="kserve")))
     assert "KServe has not processed InferenceService model" in status["message"]
     assert "--kserve-namespace" in status["message"]
 
 
-def test_a_webhook_that_fails_is_told_as_the_outage_that_it_is() -> None:
+def test_a_failing_webhook_is_reported_as_an_outage() -> None:
     refused = 'Internal error occurred: failed calling webhook "x": Post "https://kserve-webhook-server-service.kserve'
     maker = {"metadata": {"name": "m"}, "spec": {"replicas": 1}, "status": {
         "conditions": [condition("ReplicaFailure", True, message=f"Error creating: {refused}")]}}  # fmt: skip
@@ -233,7 +233,7 @@ def since(seconds: float) -> PlatformPart:
 @pytest.mark.parametrize(
     ("view", "patience"), [(asleep, PASSES_WITHIN), (serving, LASTS_AFTER)], ids=["asleep", "serving"]
 )
-def test_a_pause_is_no_outage(view: Any, patience: timedelta) -> None:
+def test_a_short_pause_is_not_an_outage(view: Any, patience: timedelta) -> None:
     """As when its pod moves to another node."""
     short, long = (told(view(kserve=since(patience.total_seconds() + more))) for more in (-1, 0))
     assert summed_up(short)["Scaled"].split()[1] != "KServeDown"
@@ -247,12 +247,12 @@ def test_a_pod_that_leaves_was_ready_until_now() -> None:
     assert summed_up(told(asleep(kserve=kserve(leaving))))["state"] == "Idle"
 
 
-def test_when_a_pause_would_become_an_outage_is_known() -> None:
+def test_a_reconcile_is_due_when_a_pause_would_become_an_outage() -> None:
     seen = observe(model(), asleep(kserve=since(4)))
     assert seen.look_again_at == NOW + PASSES_WITHIN - timedelta(seconds=4)
 
 
-def test_one_that_keeps_ending_is_down_though_it_is_ready_for_a_moment() -> None:
+def test_a_controller_that_keeps_crashing_is_down_though_it_is_ready_for_a_moment() -> None:
     running = {"running": {"startedAt": at(30)}}
     restarted = manager(ready=True, container={"restartCount": 3, "state": running, "lastState": killed(ago=35)})
     view = asleep(kserve=kserve(restarted))
@@ -264,14 +264,14 @@ def test_one_that_keeps_ending_is_down_though_it_is_ready_for_a_moment() -> None
 @pytest.mark.parametrize(
     ("run_for", "lived"), [(120, 17), (30, 600)], ids=["it has been steady since", "it had been so before"]
 )
-def test_one_that_ended_and_is_steady_is_not_down(run_for: float, lived: float) -> None:
+def test_a_controller_that_crashed_once_and_is_steady_is_not_down(run_for: float, lived: float) -> None:
     running = {"running": {"startedAt": at(run_for)}}
     before = killed(ago=run_for + 5, lived=lived)
     restarted = manager(ready=True, container={"restartCount": 3, "state": running, "lastState": before})
     assert summed_up(told(asleep(kserve=kserve(restarted))))["Ready"] == "True ScaledToZero"
 
 
-def test_as_long_as_the_trouble_is_the_same_the_words_are() -> None:
+def test_while_the_outage_is_the_same_the_status_does_not_change() -> None:
     """However often it ends, and whatever it does just then: a thousand statuses are written once."""
     first = told(asleep(kserve=IS_DOWN))
     running = {"running": {"startedAt": at(1)}}
@@ -291,11 +291,11 @@ def test_another_replica_that_runs_suffices() -> None:
     assert summed_up(told(asleep(kserve=kserve(CRASHES, other))))["state"] == "Idle"
 
 
-def test_pods_of_somebody_else_in_its_namespace_say_nothing_about_it() -> None:
+def test_other_pods_in_its_namespace_say_nothing_about_the_controller() -> None:
     assert summed_up(told(asleep(kserve=kserve(pod(ready=True), down_for=15))))["Ready"] == "False KServeDown"
 
 
-def test_when_silence_would_mean_something_is_known() -> None:
+def test_a_reconcile_is_due_when_silence_would_mean_an_outage() -> None:
     seen = observe(model(), new(inference_service=inference_service(created=10), kserve=RUNS))
     assert seen.look_again_at == NOW + ACTS_WITHIN - timedelta(seconds=10)
 
@@ -319,17 +319,17 @@ def test_a_version_is_read_off_the_image(image: str, version: tuple[int, ...] | 
 @pytest.mark.parametrize(
     ("image", "is_told"), [("keda:2.20.2", True), ("keda:2.9", True), ("keda:2.21.0", False), ("keda:main", False)]
 )
-def test_a_keda_with_a_hole_is_told_where_it_can_be_known(image: str, is_told: bool) -> None:
+def test_a_keda_with_a_vulnerability_is_reported_if_its_version_is_known(image: str, is_told: bool) -> None:
     found = [*remarks(PlatformPart(namespace="keda", controller=controller(image=image)))]
     assert bool(found) is is_told
 
 
-def test_without_an_image_s_version_its_label_tells() -> None:
+def test_without_a_version_in_the_image_the_label_counts() -> None:
     thing = controller(image="keda:main")
     thing["metadata"]["labels"] = {"app.kubernetes.io/version": "2.19.0"}
     assert program_version(thing) == (2, 19, 0)
 
 
-def test_reasons_of_an_outage_pass() -> None:
+def test_the_reasons_of_an_outage_are_not_final() -> None:
     assert not Reason.KSERVE_DOWN.is_final
     assert not Reason.KEDA_DOWN.is_final

@@ -50,7 +50,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("text", "secret", "left"), SECRETS, ids=[text[:30] for text, *_ in SECRETS])
-def test_a_credential_is_not_told(text: str, secret: str, left: str | None) -> None:
+def test_a_credential_is_redacted(text: str, secret: str, left: str | None) -> None:
     told = redacted(text)
     assert secret not in told
     assert MARK in told
@@ -59,7 +59,7 @@ def test_a_credential_is_not_told(text: str, secret: str, left: str | None) -> N
 
 
 @pytest.mark.parametrize("text", [text for text, *_ in SECRETS])
-def test_what_has_been_redacted_stays_as_it_is(text: str) -> None:
+def test_redacted_text_is_unchanged_by_redacting_it_again(text: str) -> None:
     assert redacted(redacted(text)) == redacted(text)
 
 
@@ -79,12 +79,12 @@ def test_what_has_been_redacted_stays_as_it_is(text: str) -> None:
         "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
     ],
 )
-def test_what_is_none_is_told_as_it_was_said(text: str) -> None:
+def test_text_without_a_credential_is_unchanged(text: str) -> None:
     assert redacted(text) == text
 
 
 @pytest.mark.parametrize("bait", ["a", "://", "token=", "=", "?a=", "-", "eyJ", "--", "password:", '"'])
-def test_no_text_takes_long(bait: str) -> None:
+def test_redacting_takes_linear_time(bait: str) -> None:
     """As long as a termination message can be, of what a rule looks for; it would time out."""
     assert len(redacted(bait * (12_000 // len(bait)))) > 0
 
@@ -104,7 +104,7 @@ SIGNED = "https://store/m?X-Amz-Signature=0af3e9"
     ],
     ids=["known words", "unknown words", "an image", "our runtime"],
 )
-def test_a_cause_is_told_without_credentials(troubled: object) -> None:
+def test_a_cause_is_reported_without_credentials(troubled: object) -> None:
     assert isinstance(troubled, dict)
     cause = main_cause(snapshot(troubled))
     assert cause
@@ -112,13 +112,13 @@ def test_a_cause_is_told_without_credentials(troubled: object) -> None:
     assert "0af3e9" not in cause.message
 
 
-def test_an_event_is_told_without_credentials() -> None:
+def test_an_event_is_reported_without_credentials() -> None:
     silent = pod(containerStatuses=[container(started=True)])
     told = event(silent, "Unhealthy", f"Readiness probe failed: Get {SIGNED}")
     cause = main_cause(snapshot(silent, events=(told,)))
     assert cause is None or "0af3e9" not in cause.message
 
 
-def test_a_credential_at_the_end_of_what_is_told_is_not_told_by_half() -> None:
+def test_half_of_a_credential_at_the_end_of_a_message_is_redacted_too() -> None:
     text = "x" * (words.LONGEST - 12) + " hf_abcdefGHIJ0123456789"
     assert "hf_ab" not in words.shorten(text)

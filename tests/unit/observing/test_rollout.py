@@ -42,7 +42,7 @@ ROOM: dict[str, tuple[Any, bool]] = {
 
 
 @pytest.mark.parametrize(("seen", "lacks"), ROOM.values(), ids=ROOM)
-def test_a_new_version_lacks_room_where_it_finds_no_place_beside_the_old_one(seen: Any, lacks: bool) -> None:
+def test_a_new_version_lacks_room_if_it_does_not_fit_next_to_the_old_one(seen: Any, lacks: bool) -> None:
     assert lacks_room(seen) == lacks
 
 
@@ -53,18 +53,18 @@ def test_a_rollout_is_over_when_all_replicas_are_ready_and_new() -> None:
     assert not has_missing(snapshot(pod("new", ready=True)))
 
 
-def test_a_rollout_is_seen_by_its_pods_before_the_deployment_tells_of_it() -> None:
+def test_a_rollout_is_seen_in_its_pods_before_the_deployment_reports_it() -> None:
     old, new = of_version("1", OLD), of_version("2", NEW)
     assert is_updating(snapshot(old, new))
     assert lacks_room(snapshot(old, new))
     assert trouble(snapshot(old, new)) is None
 
 
-def test_a_pod_that_no_deployment_made_is_no_rollout() -> None:
+def test_a_pod_without_a_deployment_is_not_a_rollout() -> None:
     assert not is_updating(snapshot(pod("stranger", ready=True), of_version("1", pod("ours", ready=True))))
 
 
-def test_what_an_older_version_left_behind_is_no_rollout() -> None:
+def test_leftover_pods_of_an_older_version_are_not_a_rollout() -> None:
     new = of_version("2", pod("new", ready=True))
     assert not is_updating(snapshot(of_version("1", pod("old", phase="Failed")), new))
     assert not is_updating(snapshot(of_version("1", leaving(OLD)), new))
@@ -81,12 +81,12 @@ def trouble(seen: Any, strategy: str = "Auto") -> Reason | None:
     return cause.reason if cause else None
 
 
-def test_a_missing_place_is_no_trouble_while_the_rollout_or_a_replica_that_goes_makes_one() -> None:
+def test_a_lack_of_room_is_not_reported_while_the_rollout_or_a_terminating_replica_makes_room() -> None:
     assert trouble(snapshot(OLD, NEW, deployments=BESIDE)) is None
     assert trouble(snapshot(leaving(OLD), NEW, deployments=(deployment(1),))) is None
 
 
-def test_a_place_that_just_became_free_is_no_trouble_until_the_scheduler_has_had_its_time() -> None:
+def test_a_lack_of_room_is_not_reported_before_the_scheduler_had_time_after_room_became_free() -> None:
     now = snapshot().now
     assert trouble(snapshot(NEW, place_freed_at=now)) is None
     assert seen_at(snapshot(NEW, place_freed_at=now)).look_again_at == now + TAKEN_WITHIN
@@ -94,7 +94,7 @@ def test_a_place_that_just_became_free_is_no_trouble_until_the_scheduler_has_had
     assert trouble(snapshot(NEW, place_freed_at=now - TAKEN_WITHIN + timedelta(seconds=1))) is None
 
 
-def test_a_missing_place_is_trouble_where_nobody_makes_one() -> None:
+def test_a_lack_of_room_is_reported_if_nothing_makes_room() -> None:
     assert trouble(snapshot(NEW)) == Reason.UNSCHEDULABLE
     assert trouble(snapshot(OLD, NEW, deployments=BESIDE), "Surge") == Reason.UNSCHEDULABLE
     overdue = leaving(OLD, "2026-11-21T10:00:00Z")

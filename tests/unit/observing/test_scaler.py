@@ -60,7 +60,7 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
 @pytest.mark.parametrize(
     ("view", "state", "ready", "scaled"), [each[1:] for each in ROWS], ids=[each[0] for each in ROWS]
 )
-def test_who_would_wait_for_it_isn_t_ready_and_who_serves_says_it_beside(
+def test_a_model_that_needs_the_scaler_is_not_ready_and_one_that_serves_only_mentions_it(
     view: Snapshot, state: str, ready: str, scaled: str
 ) -> None:
     found = summed_up(told(view))
@@ -68,7 +68,7 @@ def test_who_would_wait_for_it_isn_t_ready_and_who_serves_says_it_beside(
     assert found["Stalled"] == "False AsWanted"  # KEDA goes on asking
 
 
-def test_without_a_deployment_kserve_is_waited_for() -> None:
+def test_without_a_deployment_the_model_waits_for_kserve() -> None:
     assert observe(model(), replace(asleep(**failing(99)), deployments=())).cause is None
 
 
@@ -85,17 +85,17 @@ WORDS = [
 
 
 @pytest.mark.parametrize(("more", "words"), WORDS, ids=[words[:60] for _, words in WORDS])
-def test_the_cause_is_told_in_keda_s_words_with_whom_it_can_t_reach(more: dict[str, Any], words: str) -> None:
+def test_the_cause_quotes_keda_and_names_the_address_that_it_cannot_reach(more: dict[str, Any], words: str) -> None:
     assert words in told(asleep(**failing(**more)))["message"]
 
 
-def test_as_long_as_the_trouble_is_the_same_the_status_is() -> None:
+def test_while_the_failure_is_the_same_the_status_does_not_change() -> None:
     first = told(asleep(**failing(60)))
     assert told(asleep(**failing(900)), first) == first
 
 
 @pytest.mark.parametrize("patience", [PASSES_WITHIN, LASTS_AFTER])
-def test_when_it_would_be_told_is_known(patience: timedelta) -> None:
+def test_a_reconcile_is_due_when_the_failure_would_be_reported(patience: timedelta) -> None:
     seen = observe(model(), asleep(**failing(patience.total_seconds() - 1)))
     assert seen.look_again_at == NOW + timedelta(seconds=1)
 
@@ -106,17 +106,17 @@ EARLIER = NOW - timedelta(minutes=3)
 
 
 @pytest.mark.parametrize("thing", [None, scaled_object(None), scaled_object("Unknown"), scaled_object("True")])
-def test_what_keda_has_not_said_yet_or_is_not_sure_of_is_no_trouble(thing: Object | None) -> None:
+def test_an_absent_or_unknown_condition_of_keda_is_not_a_failure(thing: Object | None) -> None:
     assert fails_since(thing, EARLIER, None, NOW) is None
 
 
-def test_it_counts_from_when_it_was_first_seen() -> None:
+def test_a_failure_counts_from_when_it_was_first_seen() -> None:
     assert fails_since(scaled_object(), None, None, NOW) == NOW
     assert fails_since(scaled_object(), EARLIER, None, NOW) == EARLIER
 
 
 @pytest.mark.parametrize("view", [asleep(**failing(10)), serving(**failing(60))], ids=["asleep", "serving"])
-def test_another_leader_goes_on_telling_what_the_one_before_has_told(view: Snapshot) -> None:
+def test_another_leader_keeps_reporting_the_failure_with_the_same_time(view: Snapshot) -> None:
     since = fails_since(scaled_object(), None, told(view), NOW)
     assert since
     assert NOW - since >= LASTS_AFTER

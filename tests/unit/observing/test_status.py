@@ -242,7 +242,7 @@ ROWS = [
 PAUSED = llm(annotations={PAUSED_ANNOTATION: "true"})
 
 
-def test_a_paused_deployment_at_zero_is_idle_and_tells_that_nothing_wakes_it() -> None:
+def test_a_paused_deployment_at_zero_is_idle_and_says_that_nothing_wakes_it() -> None:
     told = status(ZERO, of=PAUSED)
     assert told["state"] == "Idle"
     assert "remove it to resume scaling" in told["message"]
@@ -256,7 +256,7 @@ def test_a_paused_deployment_that_serves_goes_on_serving() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
-def test_the_object_says_how_it_is(row: Row) -> None:
+def test_the_status_shows_the_state_of_the_snapshot(row: Row) -> None:
     said = status(row.snapshot, plan=row.plan)
     assert said["state"] == row.state
     assert holding(said) == row.conditions
@@ -264,7 +264,7 @@ def test_the_object_says_how_it_is(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
-def test_looking_again_changes_nothing_so_that_nothing_is_written(row: Row) -> None:
+def test_observing_again_changes_nothing_so_that_nothing_is_written(row: Row) -> None:
     first = status(row.snapshot, plan=row.plan)
     again = replace(row.snapshot, now=row.snapshot.now + timedelta(seconds=20))
     assert status(again, first, plan=row.plan) == first
@@ -272,7 +272,7 @@ def test_looking_again_changes_nothing_so_that_nothing_is_written(row: Row) -> N
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
-def test_the_status_is_one_that_the_api_takes(row: Row) -> None:
+def test_the_status_is_valid_in_the_api(row: Row) -> None:
     LLMDeploymentStatus.model_validate(status(row.snapshot, plan=row.plan))
 
 
@@ -284,7 +284,7 @@ def test_the_message_is_a_sentence(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.why)
-def test_nothing_is_both_under_way_and_stuck(row: Row) -> None:
+def test_nothing_is_both_progressing_and_stalled(row: Row) -> None:
     held = holding(status(row.snapshot, plan=row.plan))
     assert not held["Reconciling"] == held["Stalled"] == "True"
 
@@ -292,21 +292,21 @@ def test_nothing_is_both_under_way_and_stuck(row: Row) -> None:
 # --- what is said ----------------------------------------------------------------------------------------------------
 
 
-def test_a_failure_is_told_in_the_pod_s_own_words_with_its_time() -> None:
+def test_a_failure_quotes_the_pod_and_has_its_time() -> None:
     assert status(snapshot(crashing()))["message"] == (
         "GpuOutOfMemory since 2026-11-21 10:00:01 UTC: CUDA out of memory (2 times). Choose an accelerator with more "
         "memory, use more of them (engine.parallelism.tensor), or use a quantized model."
     )
 
 
-def test_a_degraded_deployment_tells_what_still_works_first() -> None:
+def test_a_degraded_deployment_first_says_what_still_works() -> None:
     assert status(snapshot(pod(ready=True), unscheduled(FULL, "b")))["message"] == (
         "1 of 2 replicas answers; Unschedulable since 2026-11-21 10:00:01 UTC: "
         "No node has enough nvidia.com/gpu free: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
     )
 
 
-def test_a_waking_deployment_tells_the_step() -> None:
+def test_a_waking_deployment_reports_the_step() -> None:
     told = status(snapshot(pod()))["message"]
     assert told == "The first replica is on its way since 10:00:00 UTC: the engine is loading the model."
 
@@ -316,7 +316,7 @@ def test_the_replicas_are_counted_by_their_pods() -> None:
     assert told["replicas"] == {"desired": 3, "ready": 1, "warmingUp": 2}
 
 
-def test_the_plan_is_told() -> None:
+def test_the_plan_is_in_the_status() -> None:
     told = status(ZERO)["plan"]
     assert told == {
         "accelerator": "h100-80gb",
@@ -332,7 +332,7 @@ def test_a_plan_without_a_profile_names_no_accelerator() -> None:
     assert "accelerator" not in status(ZERO, plan=Plan(profile="", gpus_per_replica=0))["plan"]
 
 
-def test_a_plan_that_does_not_know_how_many_requests_a_replica_takes_names_no_number() -> None:
+def test_a_plan_without_a_known_concurrency_has_no_number() -> None:
     assert "maxConcurrency" not in status(ZERO, plan=Plan(max_concurrency=None))["plan"]
 
 
@@ -344,7 +344,7 @@ def test_a_plan_that_does_not_know_how_many_requests_a_replica_takes_names_no_nu
         (Plan(profile="", gpus_per_replica=0), "Each replica gets what its serving runtime requests."),
     ],
 )
-def test_the_plan_is_told_in_a_sentence(plan: Plan, told: str) -> None:
+def test_the_plan_is_explained_in_a_sentence(plan: Plan, told: str) -> None:
     planned = next(each for each in status(ZERO, plan=plan)["conditions"] if each["type"] == "Planned")
     assert planned["message"] == told
 
@@ -353,14 +353,14 @@ def test_the_url_is_that_of_the_service() -> None:
     assert status(ZERO)["url"] == "http://model.chat.svc"
 
 
-def test_the_phases_of_a_start_are_told_as_durations() -> None:
+def test_the_phases_of_a_start_are_reported_as_durations() -> None:
     ready = pod(ready=True)
     pulled = objects.event(ready, "Pulled", "Successfully pulled image", kind="Normal")
     told = status(snapshot(ready, events=(pulled,)))
     assert told["lastColdStart"] == {"schedule": "1s", "pull": "30s", "start": "2s", "ready": "12s"}
 
 
-def test_a_replica_that_comes_later_is_no_cold_start() -> None:
+def test_a_replica_that_is_added_later_is_not_a_cold_start() -> None:
     first = status(snapshot(pod(ready=True)))
     later = pod("b", ready=True)
     later["metadata"]["creationTimestamp"] = "2026-11-21T09:59:00Z"
@@ -368,14 +368,14 @@ def test_a_replica_that_comes_later_is_no_cold_start() -> None:
 
 
 @pytest.mark.parametrize("odd", ["soon", "", "9999999999999999999h"])
-def test_a_start_that_cannot_have_been_is_replaced(odd: str) -> None:
+def test_an_impossible_cold_start_is_replaced(odd: str) -> None:
     previous = {"lastColdStart": {"load": odd}}
     assert status(ZERO, previous)["lastColdStart"] == {}  # what is left out stays, if somebody else has written it
     assert status(snapshot(pod(ready=True)), {**previous, "replicas": {"ready": 1}})["lastColdStart"]["ready"]
     assert "lastColdStart" not in status(ZERO, {"lastColdStart": {}})
 
 
-def test_what_others_have_measured_stays() -> None:
+def test_values_that_others_have_measured_are_kept() -> None:
     measured = {"measured": {"kvTokens": 1000}, "cost": {"perHour": 2.5}}
     told = status(ZERO, measured)
     assert {name: told[name] for name in measured} == measured
@@ -392,7 +392,7 @@ def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
     assert times["ModelLoaded"] == "2026-11-21T10:02:00Z"
 
 
-def test_every_condition_names_the_generation_that_it_is_about() -> None:
+def test_every_condition_has_its_observed_generation() -> None:
     told = status(ZERO, of=llm(generation=7))
     assert told["observedGeneration"] == 7
     assert {each["observedGeneration"] for each in told["conditions"]} == {7}
@@ -406,7 +406,7 @@ def test_a_model_that_failed_is_not_called_healthy_because_its_pods_are_gone() -
 
 
 @pytest.mark.parametrize("cause", sorted(WOULD_HAPPEN_AGAIN))
-def test_what_a_new_pod_would_meet_as_well_is_remembered_at_zero(cause: Reason) -> None:
+def test_a_cause_that_a_new_pod_would_meet_too_is_remembered_at_zero(cause: Reason) -> None:
     explained = ended(f'{{"reason": "{cause}", "message": "so it is"}}')
     failing = container(state=explained, lastState=explained, restartCount=1)
     told = status(ZERO, status(snapshot(pod(containerStatuses=[failing]))))
@@ -418,24 +418,24 @@ def test_a_new_spec_is_given_a_new_chance() -> None:
     assert status(ZERO, failed, of=llm(generation=2))["state"] == "Idle"
 
 
-def test_a_platform_that_was_completed_leaves_no_failure_behind() -> None:
+def test_a_platform_that_was_completed_leaves_no_failure_in_the_status() -> None:
     without_keda = status(replace(ZERO, kinds=frozenset({INFERENCE_SERVICE})))
     assert status(ZERO, without_keda)["state"] == "Idle"
 
 
-def test_an_update_without_a_spare_gpu_is_one_until_the_new_replica_is_ready() -> None:
+def test_an_update_without_a_spare_gpu_is_shown_until_the_new_replica_is_ready() -> None:
     updating = status(snapshot(pod(ready=True), pod("b"), deployments=(deployment(1, pods=2, updated=1),)))
     between = status(snapshot(pod("b")), updating)
     assert between["state"] == "Updating"
     assert status(snapshot(pod("b", ready=True)), between)["state"] == "Serving"
 
 
-def test_time_alone_brings_a_second_look_where_it_may_change_something() -> None:
+def test_a_reconcile_is_due_if_time_alone_may_change_something() -> None:
     seen = observe(llm(), snapshot(unscheduled(FULL)))
     assert seen.look_again_at == objects.NOW - timedelta(seconds=59) + PATIENCE
 
 
-def test_a_model_is_not_called_ready_before_its_service_is_known_everywhere() -> None:
+def test_a_model_is_not_ready_before_kube_proxy_knows_its_endpoints() -> None:
     new = objects.service(creationTimestamp=f"{objects.NOW - timedelta(seconds=2):%Y-%m-%dT%H:%M:%SZ}")
     first, later = replace(ZERO, service=new), replace(ZERO, service=new, now=objects.NOW + timedelta(seconds=1))
     assert observe(llm(), first).look_again_at == later.now
@@ -448,11 +448,11 @@ def test_a_model_is_ready_though_our_clock_is_behind_that_of_the_api_server() ->
     assert holding(status(replace(ZERO, service=ahead)))["Ready"] == "True"
 
 
-def test_a_steady_state_asks_for_no_second_look() -> None:
+def test_in_a_steady_state_no_reconcile_is_due() -> None:
     assert observe(llm(), snapshot(pod(ready=True))).look_again_at is None
 
 
-def test_defaults_that_the_api_server_adds_are_no_difference() -> None:
+def test_defaults_that_the_api_server_adds_are_not_a_difference() -> None:
     assert same({"state": "Idle", "plan": {"rejected": []}, "url": None}, {"state": "Idle"})
 
 
@@ -469,12 +469,12 @@ def test_a_new_cause_is_a_warning_with_its_reason() -> None:
     assert events_between(waking, stuck) == [Notice("Warning", "Unschedulable", stuck["message"])]
 
 
-def test_a_count_that_changes_is_no_event() -> None:
+def test_a_changed_count_is_not_an_event() -> None:
     one, two = status(snapshot(pod(ready=True))), status(snapshot(pod(ready=True), pod("b", ready=True)))
     assert events_between(one, two) == []
 
 
-def test_a_cause_that_only_counts_on_is_no_event() -> None:
+def test_a_cause_with_only_another_count_is_not_an_event() -> None:
     third = ended("CUDA out of memory")
     later = pod(containerStatuses=[container(state=third, lastState=third, restartCount=2)])
     assert events_between(status(snapshot(crashing())), status(snapshot(later))) == []

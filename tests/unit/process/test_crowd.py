@@ -34,11 +34,11 @@ class Hall:
         return guests
 
 
-def test_one_address_gets_three_quarters_if_it_is_alone() -> None:
+def test_one_address_gets_three_quarters_of_a_port_if_it_is_alone() -> None:
     assert len(Hall().fill("10.0.0.1", 8, ConnectionState.BUSY)) == 6
 
 
-def test_of_one_address_those_that_say_nothing_make_room_for_its_next() -> None:
+def test_a_silent_connection_makes_room_for_the_next_one_of_its_address() -> None:
     hall = Hall()
     first, *_ = hall.fill("10.0.0.1", 6, ConnectionState.SILENT)
     assert hall.enter("10.0.0.1")
@@ -46,7 +46,7 @@ def test_of_one_address_those_that_say_nothing_make_room_for_its_next() -> None:
     assert first.places == ()
 
 
-def test_at_the_limit_the_address_with_most_that_say_nothing_makes_room() -> None:
+def test_at_the_limit_the_address_with_the_most_silent_connections_makes_room() -> None:
     hall = Hall()
     hall.fill("10.0.0.1", 6, ConnectionState.SILENT)
     hall.fill("10.0.0.2", 1, ConnectionState.SILENT)
@@ -55,7 +55,7 @@ def test_at_the_limit_the_address_with_most_that_say_nothing_makes_room() -> Non
     assert hall.closed == ["10.0.0.1"]
 
 
-def test_who_is_served_makes_room_for_nobody() -> None:
+def test_a_busy_connection_makes_room_for_no_other() -> None:
     hall = Hall(port=2)
     hall.fill("10.0.0.1", 1, ConnectionState.BUSY)
     hall.fill("10.0.0.2", 1, ConnectionState.BUSY)
@@ -63,7 +63,7 @@ def test_who_is_served_makes_room_for_nobody() -> None:
     assert not hall.closed
 
 
-def test_who_has_several_that_are_idle_makes_room_for_another_but_not_for_more_of_its_own() -> None:
+def test_several_idle_connections_make_room_for_another_address_but_not_for_their_own() -> None:
     hall = Hall(port=4)
     hall.fill("10.0.0.1", 3, ConnectionState.IDLE)
     assert hall.enter("10.0.0.1") is None
@@ -72,14 +72,14 @@ def test_who_has_several_that_are_idle_makes_room_for_another_but_not_for_more_o
     assert hall.closed == ["10.0.0.1"]
 
 
-def test_all_ports_have_a_limit_together() -> None:
+def test_all_ports_share_a_limit() -> None:
     hall = Hall(in_all=2)
     hall.fill("10.0.0.1", 2, ConnectionState.SILENT)
     assert hall.enter("10.0.0.2", port=hall.another_port())
     assert hall.crowd.all.taken <= 2
 
 
-def test_one_address_gets_half_of_all_if_it_is_alone() -> None:
+def test_one_address_gets_half_of_all_connections_if_it_is_alone() -> None:
     hall = Hall()
     ports = [hall.another_port(f"space {each}") for each in range(10)]
     assert sum(len(hall.fill("10.0.0.1", 10, ConnectionState.BUSY, port=port)) for port in ports) == 50
@@ -94,7 +94,7 @@ def test_one_port_leaves_connections_to_the_others_of_its_namespace(state: Conne
 
 
 @pytest.mark.parametrize("state", ConnectionState)
-def test_one_namespace_leaves_connections_to_another_however_many_ports_and_addresses_it_has(
+def test_one_namespace_leaves_connections_to_others_whatever_its_number_of_ports_and_addresses(
     state: ConnectionState,
 ) -> None:
     hall = Hall()
@@ -106,7 +106,7 @@ def test_one_namespace_leaves_connections_to_another_however_many_ports_and_addr
     assert hall.crowd.all.taken == 81
 
 
-def test_who_is_served_is_not_kept_from_another_connection_by_silent_ones_of_others() -> None:
+def test_a_busy_client_gets_further_connections_despite_silent_ones_of_others() -> None:
     hall = Hall(port=100)
     hall.fill("10.0.0.2", 1, ConnectionState.BUSY)
     for each in range(200):
@@ -115,13 +115,13 @@ def test_who_is_served_is_not_kept_from_another_connection_by_silent_ones_of_oth
     assert len(hall.fill("10.0.0.2", 20, ConnectionState.BUSY)) == 20
 
 
-def test_no_namespace_is_remembered_that_has_no_port() -> None:
+def test_namespaces_without_a_port_are_forgotten() -> None:
     hall = Hall()
     hall.another_port("gone")
     assert list(hall.crowd._namespaces) == ["chat"]
 
 
-def test_who_has_left_counts_no_more() -> None:
+def test_closed_connections_do_not_count() -> None:
     hall = Hall()
     for guest in hall.fill("10.0.0.1", 6, ConnectionState.BUSY):
         guest.leave()

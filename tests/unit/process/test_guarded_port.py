@@ -38,7 +38,7 @@ async def opened(behind: Callable[[Ends], Awaitable[None]]) -> AsyncIterator[End
         server.close()
 
 
-async def test_what_is_behind_is_told_that_one_who_is_known_has_said_all() -> None:
+async def test_the_end_of_a_known_client_s_input_is_passed_on_to_the_program() -> None:
     async def hear_all_first(ends: Ends) -> None:
         ends[1].write(await ends[0].read())
 
@@ -69,7 +69,9 @@ class Deaf(asyncio.StreamWriter):
         pass
 
 
-async def test_one_that_takes_nothing_of_the_last_words_has_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_read_the_end_of_a_response_is_disconnected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(guarded_port, "PATIENCE", 0.1)
     visitor, behind = asyncio.StreamReader(), asyncio.StreamReader()
     behind.feed_data(b"!")
@@ -80,7 +82,7 @@ async def test_one_that_takes_nothing_of_the_last_words_has_to_go(monkeypatch: p
     assert isinstance(conversing.exception(), TimeoutError)
 
 
-async def test_one_that_is_gone_with_its_node_is_asked_after() -> None:
+async def test_a_connection_has_a_keepalive_timer_in_case_its_node_is_gone() -> None:
     async def say_little(ends: Ends) -> None:
         ends[1].write(b"!")
         await ends[0].read()

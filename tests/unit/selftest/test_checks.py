@@ -117,7 +117,7 @@ def reported(installation: Installation) -> tuple[int, str]:
     return virtual_time.run(run())
 
 
-def test_where_all_is_well_nothing_is_left_behind() -> None:
+def test_if_all_checks_pass_nothing_is_left_behind() -> None:
     installation = Installation()
     code, told = reported(installation)
     assert (code, installation.made) == (0, [])
@@ -125,7 +125,7 @@ def test_where_all_is_well_nothing_is_left_behind() -> None:
     assert "BAD" not in told
 
 
-def test_one_thing_that_is_not_well_makes_the_test_fail_and_the_others_are_told_all_the_same() -> None:
+def test_one_failed_check_makes_the_test_fail_and_the_others_are_still_reported() -> None:
     code, told = reported(Installation(keda=None))
     assert code == 1
     assert [line for line in told.splitlines() if line.startswith("BAD")] == [
@@ -135,7 +135,7 @@ def test_one_thing_that_is_not_well_makes_the_test_fail_and_the_others_are_told_
     assert told.endswith("1 of 6 don't work.\n")
 
 
-def test_while_the_api_server_is_away_that_is_said_and_nothing_else_concluded() -> None:
+def test_while_the_api_server_is_unreachable_only_that_is_reported() -> None:
     async def away() -> str | None:
         raise UnavailableError(call("get", LEASE), "connection refused")
 
@@ -148,7 +148,7 @@ def test_while_the_api_server_is_away_that_is_said_and_nothing_else_concluded() 
     assert line.startswith("BAD   something: it can't be checked, because the API server says: get Lease failed")
 
 
-def test_every_activator_is_asked() -> None:
+def test_every_activator_is_checked() -> None:
     options = selftest_settings(["--activators=one,two"])
     promises = [check.promise for check in Installation().checks(options).all()]
     assert [each for each in promises if "one" in each or "two" in each] == [
@@ -162,7 +162,7 @@ def test_every_activator_is_asked() -> None:
 TIME = 240.0  # seconds: activeDeadlineSeconds of the chart's pod
 
 
-def test_however_many_activators_there_are_all_is_told_within_the_time_that_the_pod_has() -> None:
+def test_with_many_activators_all_checks_end_within_the_deadline_of_the_pod() -> None:
     async def run() -> tuple[float, str]:
         lines: list[str] = []
         options, begin = selftest_settings([f"--activators={','.join(f'a{number}' for number in range(20))}"]), now()
@@ -178,7 +178,7 @@ def test_however_many_activators_there_are_all_is_told_within_the_time_that_the_
 # --- one by one ------------------------------------------------------------------------------------------------------
 
 
-def test_a_type_that_is_missing_is_told_with_what_brings_it() -> None:
+def test_a_missing_type_is_reported_with_what_installs_it() -> None:
     checks = Installation(missing={LLM_DEPLOYMENT, SCALED_OBJECT}).checks()
     assert said(checks.types()) == (
         "it has no LLMDeployment (slipway.dev/v1alpha1): install the chart slipway-crds; "
@@ -198,13 +198,13 @@ def test_a_type_that_is_missing_is_told_with_what_brings_it() -> None:
     ],
     ids=["never", "nobody", "silent"],
 )
-def test_an_operator_that_does_not_lead_is_told_with_where_to_look(installation: Installation, words: str) -> None:
+def test_an_operator_without_a_leader_is_reported_with_where_to_look(installation: Installation, words: str) -> None:
     told = said(installation.checks().leader())
     assert words in told
     assert "kubectl --namespace slipway-system logs deployment/slipway-operator" in told
 
 
-def test_an_operator_that_renews_its_lease_leads_whatever_its_clock_says() -> None:
+def test_an_operator_that_renews_its_lease_leads_whatever_its_clock_shows() -> None:
     assert well(Installation().checks().leader())
 
 
@@ -219,20 +219,20 @@ def test_an_operator_that_renews_its_lease_leads_whatever_its_clock_says() -> No
     ],
     ids=["not ready", "silent"],
 )
-def test_an_activator_that_does_not_answer_is_told_with_where_to_look(
+def test_an_activator_that_does_not_respond_is_reported_with_where_to_look(
     readyz: tuple[int, str] | OSError, words: str
 ) -> None:
     told = said(Installation(readyz=readyz).checks().activator("slipway-activator"))
     assert told.startswith(f"{READYZ} {words}: see kubectl --namespace slipway-system describe pods -l")
 
 
-def test_a_keda_with_a_critical_hole_is_not_recent_enough() -> None:
+def test_a_keda_with_a_critical_vulnerability_is_too_old() -> None:
     told = said(Installation(keda="ghcr.io/kedacore/keda:2.20.1").checks().keda_version())
     assert "CVE-2026-77524" in told
     assert "update it to 2.21" in told
 
 
-def test_a_keda_that_can_not_ask_the_activator_is_told_with_its_own_words() -> None:
+def test_a_keda_that_cannot_query_the_activator_is_reported_with_its_own_message() -> None:
     installation = Installation(asks=False, says="no metric specs returned from scalers")
     told = said(installation.checks().scaler(0, "slipway-activator"))
     assert "at slipway-activator.slipway-system:9090 (no metric specs returned from scalers)" in told
@@ -240,12 +240,12 @@ def test_a_keda_that_can_not_ask_the_activator_is_told_with_its_own_words() -> N
     assert installation.made == []
 
 
-def test_a_keda_that_does_nothing_is_told() -> None:
+def test_a_keda_that_does_nothing_is_reported() -> None:
     told = said(Installation(asks=False).checks().scaler(0, "slipway-activator"))
     assert told.startswith("KEDA has not reacted to a ScaledObject within 60 s: see whether its operator")
 
 
-def test_what_a_test_that_was_cut_off_has_left_is_taken_away_first() -> None:
+def test_leftovers_of_an_interrupted_test_are_removed_first() -> None:
     assert well(Installation(left=["slipway-selftest-0"]).checks().scaler(0, "slipway-activator"))
 
 
@@ -264,11 +264,11 @@ def test_what_a_test_that_was_cut_off_has_left_is_taken_away_first() -> None:
     ],
     ids=["no webhook", "refused"],
 )
-def test_a_kserve_that_takes_no_model_is_told_with_the_remedy(answer: KubeError, words: str) -> None:
+def test_a_kserve_that_refuses_models_is_reported_with_the_remedy(answer: KubeError, words: str) -> None:
     assert said(Installation(kserve=answer).checks().kserve()) == words
 
 
-def test_kserve_is_asked_on_trial_alone() -> None:
+def test_kserve_is_checked_only_with_dry_runs() -> None:
     installation = Installation()
     assert well(installation.checks().kserve())
     assert [each["kind"] for each in installation.tried] == ["InferenceService"]
@@ -278,7 +278,7 @@ def test_kserve_is_asked_on_trial_alone() -> None:
 # --- what is made ----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_made_ends_with_the_pod_that_made_it_and_runs_nothing() -> None:
+def test_created_objects_end_with_the_pod_of_the_test_and_run_nothing() -> None:
     made = [target("x", OPTIONS), scaled_object("x", "a.b:9090", OPTIONS)]
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "slipway-selftest", "uid": "u1"}
     assert all(each["metadata"]["ownerReferences"] == [owner] for each in made)
@@ -286,5 +286,5 @@ def test_what_is_made_ends_with_the_pod_that_made_it_and_runs_nothing() -> None:
     assert made[1]["spec"]["minReplicaCount"] == 0
 
 
-def test_beside_a_cluster_nothing_owns_it() -> None:
+def test_outside_of_a_cluster_created_objects_have_no_owner() -> None:
     assert "ownerReferences" not in target("x", selftest_settings())["metadata"]

@@ -69,7 +69,7 @@ async def test_a_model_at_zero_is_reached_through_the_activator_and_scaled_by_ke
     assert loop.api.requests == []
 
 
-async def test_the_slice_follows_the_replicas_that_are_ready(with_activator: Loop) -> None:
+async def test_the_slice_follows_the_ready_replicas(with_activator: Loop) -> None:
     loop = with_activator
     for is_ready in (False, True, False, True):
         loop.api.put(pod(is_ready=is_ready))
@@ -77,7 +77,7 @@ async def test_the_slice_follows_the_replicas_that_are_ready(with_activator: Loo
         assert leads(loop) == [not is_ready] * 2
 
 
-async def test_the_slice_follows_the_activators_replicas(with_activator: Loop) -> None:
+async def test_the_slice_follows_the_replicas_of_the_activator(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     loop.api.put(activator("10.0.0.7"))
@@ -98,7 +98,7 @@ async def test_a_deployment_keeps_its_port(with_activator: Loop) -> None:
     assert leads_to_port(loop) == port
 
 
-async def test_nothing_leads_to_a_port_before_the_table_says_whose_it_is(with_activator: Loop) -> None:
+async def test_no_slice_leads_to_a_port_before_the_table_assigns_it(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.faults["create ConfigMap"] = 503, "etcd is away"
     assert "ConfigMap" in await loop.failing_reconcile()
@@ -108,12 +108,12 @@ async def test_nothing_leads_to_a_port_before_the_table_says_whose_it_is(with_ac
     assert table(loop)[leads_to_port(loop)].startswith("chat/llama uid-")
 
 
-async def test_without_an_activator_nobody_gets_a_port(loop: Loop) -> None:
+async def test_without_an_activator_no_deployment_gets_a_port(loop: Loop) -> None:
     await loop.settle()
     assert table(loop) == {}
 
 
-async def test_where_no_port_is_left_the_status_says_so_and_the_rest_waits(with_activator: Loop) -> None:
+async def test_if_no_port_is_left_the_status_says_so_and_nothing_else_is_created(with_activator: Loop) -> None:
     loop = with_activator
     loop.ports._per_namespace = 0
     loop.ports.start_over()
@@ -123,7 +123,7 @@ async def test_where_no_port_is_left_the_status_says_so_and_the_rest_waits(with_
     assert "delete one, or ask for a higher limit" in status(loop)["message"]
 
 
-async def test_the_second_activator_is_led_to_and_asked_where_the_port_is_there(with_activator: Loop) -> None:
+async def test_the_second_activator_gets_requests_and_polls_for_a_port_of_its_own(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
@@ -139,7 +139,7 @@ async def test_the_second_activator_is_led_to_and_asked_where_the_port_is_there(
     assert trigger["metadata"]["scalerAddress"] == "slipway-activator-2.slipway-system:9090"
 
 
-async def test_keda_scales_alone_where_it_is_asked_to(with_activator: Loop) -> None:
+async def test_only_keda_scales_if_it_is_the_chosen_autoscaler(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.put(made_by_kserve(replicas=7))
     await loop.settle()
@@ -148,7 +148,7 @@ async def test_keda_scales_alone_where_it_is_asked_to(with_activator: Loop) -> N
     assert "scale Deployment" not in loop.api.writes()
 
 
-async def test_who_has_scaled_goes_before_another_begins(with_activator: Loop) -> None:
+async def test_the_old_autoscaler_is_deleted_before_the_new_one_is_created(with_activator: Loop) -> None:
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1, "maxReplicas": 3}}})
     loop.api.put(made_by_kserve(replicas=2))
@@ -182,7 +182,9 @@ async def test_a_model_that_any_key_wakes_says_so(with_activator: Loop) -> None:
     assert not [each for each in status(loop)["plan"]["why"] if each.startswith("access.apiKeysSecret")]
 
 
-async def test_the_activator_that_has_the_port_is_the_one_that_has_to_read_the_keys(with_activator: Loop) -> None:
+async def test_the_activator_with_the_port_is_the_one_that_must_be_allowed_to_read_the_keys(
+    with_activator: Loop,
+) -> None:
     """Already when the port is given: before, the first one was asked about."""
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
@@ -220,7 +222,7 @@ def pass_time(loop: Loop, seconds: float) -> None:
     loop.reader._now = lambda: NOW + timedelta(seconds=seconds)
 
 
-async def test_a_scaler_that_keda_can_not_ask_is_told_once_and_that_it_can_again(with_activator: Loop) -> None:
+async def test_a_scaler_that_keda_cannot_query_is_reported_once_and_its_recovery_too(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="False")
     assert status(loop)["state"] == "Idle"
@@ -238,7 +240,7 @@ async def test_a_scaler_that_keda_can_not_ask_is_told_once_and_that_it_can_again
     assert status(loop)["state"] == "Idle"
 
 
-async def test_polls_that_fail_now_and_then_are_told_nowhere(with_activator: Loop) -> None:
+async def test_polls_that_fail_now_and_then_are_not_reported(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="True")
     for seconds in range(0, 100, 5):
@@ -248,7 +250,7 @@ async def test_polls_that_fail_now_and_then_are_told_nowhere(with_activator: Loo
     assert loop.api.writes() == []
 
 
-async def test_another_leader_goes_on_telling_it(with_activator: Loop) -> None:
+async def test_another_leader_keeps_reporting_it(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="False")
     pass_time(loop, 10)
@@ -258,7 +260,7 @@ async def test_another_leader_goes_on_telling_it(with_activator: Loop) -> None:
     assert state_and_reason(loop) == ("Failed", "ScalerUnavailable")
 
 
-async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activator: Loop) -> None:
+async def test_an_activator_without_a_replica_is_reported_as_the_cause(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="False")
     loop.api.put(activator())
@@ -268,7 +270,7 @@ async def test_an_activator_without_a_replica_is_told_as_the_cause(with_activato
     assert condition(loop, "Reachable")["reason"] == "ActivatorUnavailable"
 
 
-async def test_before_keda_has_judged_nothing_is_told(with_activator: Loop) -> None:
+async def test_while_the_condition_of_keda_is_unknown_nothing_is_reported(with_activator: Loop) -> None:
     loop = with_activator
     await asleep(loop, ready="Unknown")
     pass_time(loop, 1000)
@@ -276,7 +278,7 @@ async def test_before_keda_has_judged_nothing_is_told(with_activator: Loop) -> N
     assert status(loop)["state"] == "Idle"
 
 
-async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_written_again(
+async def test_a_wake_that_was_over_when_it_was_written_is_reported_once(
     with_activator: Loop,
 ) -> None:
     """As by a clock on the wall in New York."""
@@ -296,7 +298,9 @@ async def test_a_wake_that_was_over_when_it_was_written_says_so_and_nothing_is_w
 
 
 @pytest.mark.parametrize("text", ["soon", f"{NOW + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"])
-async def test_of_what_does_nothing_it_is_told_once_and_not_with_each_second(with_activator: Loop, text: str) -> None:
+async def test_an_annotation_without_effect_is_reported_once_and_not_every_second(
+    with_activator: Loop, text: str
+) -> None:
     """What is told is written, what is written is seen, and what is seen is looked at again."""
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {WAKE_ANNOTATION: text}}})

@@ -94,7 +94,7 @@ async def test_the_next_reconcile_sees_a_delete_of_the_last_though_the_watch_lag
     assert "delete HorizontalPodAutoscaler" not in loop.api.writes()
 
 
-async def test_an_object_that_was_deleted_and_is_wanted_again_is_made_though_the_watch_lags(loop: Loop) -> None:
+async def test_an_object_that_was_deleted_and_is_wanted_again_is_created_though_the_watch_lags(loop: Loop) -> None:
     await with_autoscaler(loop)
     loop.silent.add(HORIZONTAL_POD_AUTOSCALER)
     for generation, autoscaler in ((2, "None"), (3, "HPA")):
@@ -115,7 +115,7 @@ async def with_autoscaler(loop: Loop) -> None:
     assert loop.store.get(HORIZONTAL_POD_AUTOSCALER, "llama", "chat")
 
 
-async def test_when_the_model_is_gone_nothing_of_it_is_remembered(loop: Loop) -> None:
+async def test_nothing_is_remembered_of_a_deleted_model(loop: Loop) -> None:
     loop.catch_up()
     loop.silent.add(SERVICE)  # no watch reports what is written
     for _ in range(2):

@@ -34,7 +34,7 @@ def strategy(loop: Loop) -> str:
     return str(found["type"])
 
 
-async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_ready(loop: Loop) -> None:
+async def test_without_room_the_old_replica_is_removed_first_until_the_new_one_is_ready(loop: Loop) -> None:
     loop.api.put(llm(scaling={"autoscaler": "None", "minReplicas": 1}))
     loop.api.put(made_by_kserve(1))
     loop.api.put(placed())
@@ -63,7 +63,7 @@ async def test_without_room_the_old_replica_goes_first_until_the_new_one_is_read
     assert loop.api.requests == []
 
 
-async def test_what_somebody_else_chose_in_between_is_put_right(loop: Loop) -> None:
+async def test_a_strategy_that_another_client_set_in_between_is_corrected(loop: Loop) -> None:
     loop.api.put(llm(scaling={"autoscaler": "None", "minReplicas": 1}))
     loop.api.put(made_by_kserve(1))
     loop.api.put(pod(is_ready=True))

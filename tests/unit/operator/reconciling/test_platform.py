@@ -66,7 +66,7 @@ def manager(*, runs: bool = False) -> Object:
     )
 
 
-async def test_one_that_kept_ending_and_runs_on_concerns_all_though_nothing_tells_of_it(
+async def test_a_controller_that_recovers_from_crashes_concerns_all_models_though_no_event_arrives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(platform, "STEADY_AFTER", timedelta(seconds=0.3))

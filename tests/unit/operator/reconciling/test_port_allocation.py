@@ -55,20 +55,20 @@ def test_a_port_is_kept() -> None:
     assert made.take(claim(), 99, at=[ONE]) == made.port_of(claim()) == place
 
 
-def test_a_port_can_not_be_told_from_the_name() -> None:
+def test_a_port_cannot_be_guessed_from_the_name() -> None:
     one, other = empty(), empty()
     other.take(claim("another"), 0, at=[ONE])
     assert one.take(claim(), 0, at=[ONE]) != other.take(claim(), 0, at=[ONE])
 
 
-def test_a_deployment_that_is_made_anew_gets_another_one() -> None:
+def test_a_deployment_that_is_created_again_gets_another_port() -> None:
     made = empty()
     before = made.take(claim(uid="1"), 0, at=[ONE])
     assert made.take(claim(uid="2"), 0, at=[ONE]) != before
     assert made.port_of(claim(uid="1")) is None
 
 
-def test_ports_that_nobody_had_come_before_those_that_somebody_had(few: range) -> None:
+def test_unused_ports_come_before_released_ones(few: range) -> None:
     made = empty()
     for round_ in range(len(few)):
         place = made.take(claim(uid=str(round_)), round_ * 2 * QUARANTINE, at=[ONE])
@@ -77,7 +77,7 @@ def test_ports_that_nobody_had_come_before_those_that_somebody_had(few: range) -
     assert made.take(claim(uid="next"), 9 * QUARANTINE, at=[ONE]).port == few[0]  # unused for longest
 
 
-def test_a_port_that_was_given_up_is_nobodys_for_a_while(few: range) -> None:
+def test_a_released_port_is_quarantined(few: range) -> None:
     made = empty()
     names = [f"m{number}" for number in few]
     for name in names:
@@ -96,14 +96,14 @@ def test_a_full_activator_is_followed_by_the_next(few: range) -> None:
         made.take(claim("next"), 0, at=[ONE, TWO])
 
 
-def test_an_activator_that_is_not_installed_gets_nobody() -> None:
+def test_an_activator_that_is_not_installed_gets_no_deployment() -> None:
     assert empty(ONE, TWO).take(claim(), 0, at=[TWO]).activator == TWO
 
 
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-def test_one_namespace_can_not_take_them_all() -> None:
+def test_one_namespace_cannot_take_all_ports() -> None:
     made = empty(per_namespace=2)
     for name in ("a", "b"):
         made.take(claim(name), 0, at=[ONE])
@@ -114,7 +114,7 @@ def test_one_namespace_can_not_take_them_all() -> None:
     assert made.take(claim("c"), 0, at=[ONE])
 
 
-def test_making_and_deleting_again_and_again_leaves_ports_to_other_namespaces() -> None:
+def test_repeated_creation_and_deletion_leaves_ports_to_other_namespaces() -> None:
     made = empty(per_namespace=2)
     for uid in range(3):
         made.take(claim(uid=str(uid)), 0, at=[ONE])
@@ -126,7 +126,7 @@ def test_making_and_deleting_again_and_again_leaves_ports_to_other_namespaces() 
     assert made.take(claim(uid="again"), QUARANTINE, at=[ONE])
 
 
-def test_lines_of_those_that_are_gone_take_no_share_of_those_that_come(few: range) -> None:
+def test_lines_of_deleted_deployments_do_not_count_towards_the_limit(few: range) -> None:
     gone = tuple(claim(str(port), uid="gone") for port in few[:2])
     made = PortAllocation((ONE,), per_namespace=1)
     written = {ActivatorPort(ONE, port): each for port, each in zip(few, gone, strict=False)}
@@ -134,7 +134,7 @@ def test_lines_of_those_that_are_gone_take_no_share_of_those_that_come(few: rang
     assert made.take(claim(), 1, at=[ONE]).port == few[2]
 
 
-def test_making_one_anew_after_a_while_takes_no_more_than_one(few: range) -> None:
+def test_creating_a_deployment_again_after_the_quarantine_takes_one_port(few: range) -> None:
     made = empty(per_namespace=1)
     now = 0.0
     for uid in range(10):
@@ -147,12 +147,12 @@ def test_making_one_anew_after_a_while_takes_no_more_than_one(few: range) -> Non
 # --- learning --------------------------------------------------------------------------------------------------------
 
 
-def test_what_the_table_says_is_so() -> None:
+def test_the_port_in_the_table_counts() -> None:
     place = ActivatorPort(ONE, 20123)
     assert learnt({place: claim()}).take(claim(), 0, at=[ONE]) == place
 
 
-def test_a_line_of_one_that_is_gone_gives_nothing_and_its_port_is_kept_back(few: range) -> None:
+def test_a_line_of_a_deleted_deployment_assigns_nothing_and_quarantines_its_port(few: range) -> None:
     gone = claim(uid="gone")
     written = {ActivatorPort(ONE, few[0]): gone, **{ActivatorPort(ONE, port): claim(str(port)) for port in few[1:]}}
     made = learnt(written, dead=(gone,), now=100)
@@ -161,7 +161,7 @@ def test_a_line_of_one_that_is_gone_gives_nothing_and_its_port_is_kept_back(few:
     assert made.take(claim(), 100 + QUARANTINE, at=[ONE]).port == few[0]
 
 
-def test_of_two_lines_for_one_the_first_counts() -> None:
+def test_if_a_deployment_has_two_lines_the_first_counts() -> None:
     written = {
         ActivatorPort(TWO, 20000): claim(),
         ActivatorPort(ONE, 20007): claim(),
@@ -170,20 +170,20 @@ def test_of_two_lines_for_one_the_first_counts() -> None:
     assert learnt(written, activators=(ONE, TWO)).port_of(claim()) == ActivatorPort(ONE, 20005)
 
 
-def test_a_line_of_an_activator_that_is_no_more_counts_for_nothing() -> None:
+def test_a_line_of_a_removed_activator_is_ignored() -> None:
     made = learnt({ActivatorPort("third", 20007): claim()})
     assert made.port_of(claim()) is None
     assert made.take(claim(), 0, at=[ONE]) == FIRST
 
 
-def test_where_the_table_was_lost_everybody_keeps_what_was_given() -> None:
+def test_if_the_table_is_lost_all_deployments_keep_their_ports() -> None:
     made = empty()
     place = made.take(claim(), 0, at=[ONE])
     made.learn({}, lives=lambda _: True, named={}, now=1)
     assert made.take(claim(), 1, at=[ONE]) == place
 
 
-def test_who_has_another_port_in_the_table_than_was_given_has_that_one() -> None:
+def test_a_port_in_the_table_overrides_the_port_that_was_given() -> None:
     made = empty()
     before, after = made.take(claim(), 0, at=[ONE]), ActivatorPort(ONE, 20123)
     made.learn({after: claim()}, lives=lambda _: True, named={}, now=1)
@@ -191,7 +191,7 @@ def test_who_has_another_port_in_the_table_than_was_given_has_that_one() -> None
     assert made.owner_of(before) is None
 
 
-def test_what_another_leader_has_given_away_is_not_given_twice() -> None:
+def test_a_port_that_another_leader_has_given_is_not_given_twice() -> None:
     made = empty()
     assert made.take(claim("mine"), 0, at=[ONE]) == FIRST
     made.learn({FIRST: claim("theirs")}, lives=lambda _: True, named={}, now=1)
@@ -199,7 +199,7 @@ def test_what_another_leader_has_given_away_is_not_given_twice() -> None:
     assert made.take(claim("mine"), 1, at=[ONE]) != FIRST
 
 
-def test_a_port_that_another_leader_gave_meanwhile_is_kept_back_from_when_it_was_given_up_last(few: range) -> None:
+def test_a_port_that_another_leader_gave_meanwhile_is_quarantined_from_its_last_release_on(few: range) -> None:
     made = full(empty(), few)
     made.take(claim("first"), 0, at=[ONE])
     made.free(key(claim("first")), 0)
@@ -214,13 +214,13 @@ def test_a_port_that_another_leader_gave_meanwhile_is_kept_back_from_when_it_was
 # --- without a table -------------------------------------------------------------------------------------------------
 
 
-def test_where_a_slice_leads_already_nobody_else_is_put() -> None:
+def test_a_port_that_a_slice_leads_to_is_given_only_to_its_deployment() -> None:
     made = learnt({}, named={PORTS[0]: frozenset({key(claim("other"))})})
     assert made.take(claim(), 0, at=[ONE]).port != PORTS[0]
     assert made.take(claim("other"), 0, at=[ONE]).port == PORTS[0]
 
 
-def test_where_two_slices_lead_neither_is_put() -> None:
+def test_a_port_that_two_slices_lead_to_is_given_to_neither() -> None:
     made = learnt({}, named={20123: frozenset({key(claim()), key(claim("evil"))})})
     assert 20123 not in {made.take(each, 0, at=[ONE]).port for each in (claim(), claim("evil"))}
 
@@ -231,14 +231,14 @@ def full(made: PortAllocation, few: range) -> PortAllocation:
     return made
 
 
-def test_a_port_that_a_slice_named_and_nobody_took_is_given_to_others_after_a_while(few: range) -> None:
+def test_a_port_that_a_slice_named_and_no_one_took_is_free_after_the_quarantine(few: range) -> None:
     made = full(learnt({}, named={few[0]: frozenset({key(claim("one")), key(claim("evil"))})}), few)
     with pytest.raises(ExhaustedError):
         made.take(claim(), QUARANTINE - 1, at=[ONE])
     assert made.take(claim(), QUARANTINE, at=[ONE]).port == few[0]
 
 
-def test_a_port_that_slices_still_name_when_the_table_is_read_anew_is_kept_back_anew(few: range) -> None:
+def test_a_port_that_slices_still_name_when_the_table_is_read_again_is_quarantined_again(few: range) -> None:
     named = {few[0]: frozenset({key(claim("one")), key(claim("evil"))})}
     made = full(learnt({}, named=named), few)
     made.learn({}, lives=lambda _: True, named=named, now=10)
@@ -247,7 +247,7 @@ def test_a_port_that_slices_still_name_when_the_table_is_read_anew_is_kept_back_
     assert made.take(claim(), 10 + QUARANTINE, at=[ONE]).port == few[0]
 
 
-def test_a_port_that_a_slice_named_is_nobodys_for_a_while_after_its_own_one_had_it(few: range) -> None:
+def test_a_port_that_a_slice_named_is_quarantined_after_its_deployment_released_it(few: range) -> None:
     made = full(learnt({}, named={few[0]: frozenset({key(claim())})}), few)
     assert made.take(claim(), 1, at=[ONE]).port == few[0]
     made.free(key(claim()), 400)
@@ -257,12 +257,12 @@ def test_a_port_that_a_slice_named_is_nobodys_for_a_while_after_its_own_one_had_
 
 
 @pytest.mark.parametrize("port", [22, 19999, 30000])
-def test_a_slice_that_leads_to_no_port_of_the_activator_is_no_reason_for_one(port: int) -> None:
+def test_a_slice_with_a_port_out_of_range_reserves_nothing(port: int) -> None:
     made = learnt({}, named={port: frozenset({key(claim())})})
     assert made.take(claim(), 0, at=[ONE]) == FIRST
 
 
-def test_a_slice_counts_for_nothing_where_the_table_says_otherwise() -> None:
+def test_the_table_overrides_a_slice() -> None:
     wanted = ActivatorPort(ONE, 20123)
     for there in (claim("victim"), claim("gone")):
         made = learnt({wanted: there}, dead=(claim("gone"),), named={20123: frozenset({key(claim())})})
@@ -273,7 +273,9 @@ def test_a_slice_counts_for_nothing_where_the_table_says_otherwise() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.sampled_from(["take", "free", "learn"]))))
-def test_no_two_ever_share_a_port_and_none_is_given_again_too_soon(deeds: list[tuple[int, int, str]]) -> None:
+def test_no_two_deployments_share_a_port_and_none_is_given_again_within_the_quarantine(
+    deeds: list[tuple[int, int, str]],
+) -> None:
     made, now = empty(ONE, TWO), 0.0
     given_up: dict[ActivatorPort, float] = {}
     for number, uid, deed in deeds:

@@ -67,7 +67,7 @@ def concerned(loop: Loop) -> set[ModelKey]:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-async def test_who_gets_a_port_is_in_the_table_by_then() -> None:
+async def test_a_port_is_in_the_table_before_it_is_returned() -> None:
     loop = Loop()
     claim = made(loop)
     assert loop.ports.port_of(claim) is None
@@ -76,7 +76,7 @@ async def test_who_gets_a_port_is_in_the_table_by_then() -> None:
     assert loop.ports.port_of(claim) == place
 
 
-async def test_who_has_one_costs_no_write() -> None:
+async def test_a_deployment_with_a_port_causes_no_write() -> None:
     loop = Loop()
     claim = made(loop)
     await given(loop, claim)
@@ -87,7 +87,7 @@ async def test_who_has_one_costs_no_write() -> None:
     assert loop.api.writes() == []
 
 
-async def test_many_that_come_at_once_share_writes_and_none_is_told_before_its_own() -> None:
+async def test_simultaneous_requests_share_writes_and_none_returns_before_its_own() -> None:
     loop = Loop()
     loop.api = loop.ports._client._connection = SlowApi()  # type: ignore[assignment]
     claims = [made(loop, f"m{number}") for number in range(200)]
@@ -101,7 +101,7 @@ async def test_many_that_come_at_once_share_writes_and_none_is_told_before_its_o
     assert len(loop.api.writes()) == 2  # the first, and one for all that came meanwhile
 
 
-async def test_those_that_come_one_after_the_other_share_writes_too() -> None:
+async def test_requests_in_quick_succession_share_writes_too() -> None:
     loop = Loop(pause=0.1)
     claims = [made(loop, f"m{number}") for number in range(20)]
     loop.catch_up()
@@ -113,13 +113,13 @@ async def test_those_that_come_one_after_the_other_share_writes_too() -> None:
     assert len(loop.api.writes()) == 2
 
 
-async def test_one_that_comes_alone_does_not_wait_for_others() -> None:
+async def test_a_single_request_does_not_wait_for_others() -> None:
     loop = Loop(pause=3600.0)
     async with asyncio.timeout(5):
         await given(loop, made(loop))
 
 
-async def test_a_watch_that_tells_of_a_write_before_its_answer_does_costs_no_look_at_all_that_there_is() -> None:
+async def test_an_event_that_arrives_before_the_response_of_its_write_causes_no_scan_of_the_slices() -> None:
     loop = Loop()
 
     class ToldEarly(FakeApiServer):
@@ -144,7 +144,7 @@ async def test_a_watch_that_tells_of_a_write_before_its_answer_does_costs_no_loo
     assert (len(table(loop)), looks) == (5, 1)
 
 
-async def test_a_write_whose_answer_was_lost_gives_the_same_port_in_the_end() -> None:
+async def test_a_write_whose_response_was_lost_leads_to_the_same_port() -> None:
     loop = Loop()
     claim = made(loop)
     loop.api.unanswered = {"create ConfigMap"}
@@ -155,7 +155,7 @@ async def test_a_write_whose_answer_was_lost_gives_the_same_port_in_the_end() ->
     assert (await given(loop, claim)).port == int(port)
 
 
-async def test_when_one_goes_nothing_is_written_and_its_line_leads_to_nobody_else() -> None:
+async def test_a_deletion_writes_nothing_and_its_line_serves_no_other_deployment() -> None:
     loop = Loop()
     claim = made(loop)
     place = await given(loop, claim)
@@ -171,7 +171,7 @@ async def test_when_one_goes_nothing_is_written_and_its_line_leads_to_nobody_els
 # --- two leaders -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_leader_of_before_can_not_write_on_what_it_knew() -> None:
+async def test_a_former_leader_cannot_write_an_outdated_table() -> None:
     one, other = Loop(), Loop()
     other.api = other.ports._client._connection = one.api  # type: ignore[assignment]
     await given(one, made(one, "a"))
@@ -186,7 +186,7 @@ async def test_a_leader_of_before_can_not_write_on_what_it_knew() -> None:
     assert sorted(line.split()[0] for line in table(one).values()) == ["chat/a", "chat/b", "chat/c"]
 
 
-async def test_two_that_write_the_first_line_do_not_write_over_each_other() -> None:
+async def test_two_leaders_that_write_the_first_line_do_not_overwrite_each_other() -> None:
     one, other = Loop(), Loop()
     other.api = other.ports._client._connection = one.api  # type: ignore[assignment]
     a, b = made(one, "a"), made(one, "b")
@@ -198,7 +198,7 @@ async def test_two_that_write_the_first_line_do_not_write_over_each_other() -> N
     assert set(table(one).values()) == {str(a), str(b)}
 
 
-async def test_a_crash_after_the_table_was_written_costs_nothing() -> None:
+async def test_after_a_crash_the_written_table_counts() -> None:
     loop = Loop()
     claim = made(loop)
     place = await given(loop, claim)
@@ -211,7 +211,7 @@ async def test_a_crash_after_the_table_was_written_costs_nothing() -> None:
 # --- what administrators and backups do ------------------------------------------------------------------------------
 
 
-async def test_a_deleted_table_is_made_again_with_the_same_ports() -> None:
+async def test_a_deleted_table_is_created_again_with_the_same_ports() -> None:
     loop = Loop()
     claims = [made(loop, name) for name in ("a", "b")]
     places = [await given(loop, claim) for claim in claims]
@@ -222,7 +222,7 @@ async def test_a_deleted_table_is_made_again_with_the_same_ports() -> None:
     assert len(table(loop)) == 2
 
 
-async def test_a_table_that_was_lost_while_nobody_led_is_made_again_from_where_slices_lead() -> None:
+async def test_a_table_that_was_lost_without_a_leader_is_restored_from_the_slices() -> None:
     loop = Loop()
     claim, other = made(loop), made(loop, "other")
     for whose, port in ((claim, 20001), (other, 20000)):
@@ -234,7 +234,7 @@ async def test_a_table_that_was_lost_while_nobody_led_is_made_again_from_where_s
     assert [(await given(loop, each)).port for each in (claim, other)] == [20001, 20000]
 
 
-async def test_a_line_that_somebody_has_changed_is_put_right() -> None:
+async def test_a_changed_line_is_corrected() -> None:
     loop = Loop()
     claim, victim = made(loop), made(loop, "victim")
     mine, theirs = await given(loop, claim), await given(loop, victim)
@@ -249,7 +249,7 @@ async def test_a_line_that_somebody_has_changed_is_put_right() -> None:
     }
 
 
-async def test_after_a_restore_with_other_uids_everybody_gets_another_port() -> None:
+async def test_after_a_restore_with_other_uids_deployments_get_other_ports() -> None:
     loop = Loop()
     place = await given(loop, made(loop))
     loop.delete(LLM_DEPLOYMENT)
@@ -257,7 +257,7 @@ async def test_after_a_restore_with_other_uids_everybody_gets_another_port() -> 
     assert await given(loop, made(loop)) != place
 
 
-async def test_a_table_that_was_set_back_to_an_older_one_is_the_one_that_counts() -> None:
+async def test_a_table_that_was_restored_to_an_older_version_counts() -> None:
     loop = Loop()
     a = made(loop, "a")
     place = await given(loop, a)
@@ -274,7 +274,7 @@ async def test_a_table_that_was_set_back_to_an_older_one_is_the_one_that_counts(
     assert len(table(loop)) == 2
 
 
-async def test_what_has_just_been_written_is_not_undone_by_older_news() -> None:
+async def test_a_new_write_is_not_undone_by_an_older_event() -> None:
     loop = Loop()
     a = made(loop, "a")
     await given(loop, a)
@@ -287,7 +287,7 @@ async def test_what_has_just_been_written_is_not_undone_by_older_news() -> None:
     assert loop.ports.port_of(b) == place
 
 
-async def test_one_in_another_namespace_is_nobodys_table() -> None:
+async def test_a_table_in_another_namespace_is_ignored() -> None:
     loop = Loop()
     a = made(loop)
     await given(loop, a)
@@ -298,7 +298,7 @@ async def test_one_in_another_namespace_is_nobodys_table() -> None:
 # --- who has to wait -------------------------------------------------------------------------------------------------
 
 
-async def test_whoever_waits_for_a_place_in_its_namespace_is_looked_at_when_there_is_one() -> None:
+async def test_a_deployment_that_waits_for_a_port_of_its_namespace_is_queued_when_one_is_released() -> None:
     loop = Loop(per_namespace=1)
     await given(loop, made(loop, "a"))
     for name in ("b", "c"):

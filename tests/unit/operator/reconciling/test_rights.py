@@ -47,7 +47,7 @@ class Reviewer:
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_it_is_asked_of_the_activators_account_for_just_that_secret(allowed: bool) -> None:
+async def test_the_review_is_for_the_account_of_the_activator_and_that_secret(allowed: bool) -> None:
     reviewer = Reviewer(allowed)
     assert await reviewer.rights.activator_reads_keys(KEYED, ACTIVATOR) is allowed
     [asked] = reviewer.asked
@@ -57,7 +57,7 @@ async def test_it_is_asked_of_the_activators_account_for_just_that_secret(allowe
     assert asked["resourceAttributes"] == {"verb": "get", **secret}
 
 
-async def test_each_activator_is_asked_for_by_the_account_that_has_its_name() -> None:
+async def test_the_review_is_for_the_account_with_the_name_of_the_activator() -> None:
     reviewer = Reviewer()
     rights = reviewer.rights
     for name in (ACTIVATOR, "slipway-activator-2", ACTIVATOR, "slipway-activator-2"):
@@ -66,7 +66,7 @@ async def test_each_activator_is_asked_for_by_the_account_that_has_its_name() ->
     assert accounts == ["slipway-activator", "slipway-activator-2"]
 
 
-async def test_without_keys_nobody_is_asked() -> None:
+async def test_without_keys_there_is_no_review() -> None:
     reviewer = Reviewer()
     assert await reviewer.rights.activator_reads_keys(llm(), ACTIVATOR) is None
     assert reviewer.asked == []
@@ -83,7 +83,7 @@ async def test_an_answer_holds_for_a_while() -> None:
     assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is True
 
 
-async def test_where_it_cannot_be_told_the_last_answer_holds_or_none() -> None:
+async def test_if_a_review_fails_the_last_answer_holds_or_none() -> None:
     reviewer = Reviewer(None)
     rights = reviewer.rights
     assert await rights.activator_reads_keys(KEYED, ACTIVATOR) is None

@@ -66,7 +66,7 @@ def test_models_of_all_namespaces_are_watched_unless_some_are_named() -> None:
     assert where == {kind: ("slipway-system",) if kind == CONFIG_MAP else () for kind in where}
 
 
-def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_the_clusters_or_ours() -> None:
+def test_with_named_namespaces_only_those_our_own_and_cluster_scoped_objects_are_watched() -> None:
     home, watched = "slipway-system", ("chat", "code")
     where = {watch.kind: watch.namespaces for watch in made(watched=watched)}
     of_models = where.keys() - OF_THE_CLUSTER - {CONFIG_MAP, ENDPOINT_SLICE}
@@ -80,14 +80,14 @@ def test_a_child_concerns_the_deployment_of_its_label() -> None:
     assert list(watch_of(POD).keys(pod)) == [("chat", "llama")]
 
 
-def test_a_child_whose_label_was_changed_concerns_its_owner_all_the_same() -> None:
+def test_a_child_whose_label_was_changed_still_concerns_its_owner() -> None:
     owner = {"kind": "LLMDeployment", "name": "llama"}
     labels = {"slipway.dev/llmdeployment": "qwen"}
     service = thing("llama", metadata={"labels": labels, "ownerReferences": [owner]})
     assert set(watch_of(SERVICE).keys(service)) == {("chat", "llama"), ("chat", "qwen")}
 
 
-def test_of_autoscalers_only_our_own_concerns_anybody_and_is_kept_whole() -> None:
+def test_only_our_own_autoscalers_concern_a_model_and_are_stored_entirely() -> None:
     labels, spec = {"slipway.dev/llmdeployment": "llama"}, {"maxReplicas": 3}
     watch = watch_of(HORIZONTAL_POD_AUTOSCALER)
     ours, kedas = (thing(name, metadata={"labels": labels}, spec=spec) for name in ("llama", "keda-hpa-llama"))
@@ -95,11 +95,11 @@ def test_of_autoscalers_only_our_own_concerns_anybody_and_is_kept_whole() -> Non
     assert (list(watch.keys(kedas)), watch.keep(kedas)) == ([], {"metadata": kedas["metadata"]})
 
 
-def test_a_runtime_concerns_those_of_its_namespace() -> None:
+def test_a_runtime_concerns_the_models_of_its_namespace() -> None:
     assert list(watch_of(SERVING_RUNTIME).keys(thing())) == [("chat", "llama"), ("chat", LONG_NAME)]
 
 
-def test_a_node_concerns_those_on_it_when_its_readiness_changes_and_not_at_each_report() -> None:
+def test_a_node_concerns_its_models_if_its_readiness_changes_and_not_at_each_heartbeat() -> None:
     nodes: dict[str, Object] = {}
     keys = watch_of(NODE, nodes).keys
 
@@ -112,14 +112,14 @@ def test_a_node_concerns_those_on_it_when_its_readiness_changes_and_not_at_each_
     assert concerned_by(node("Unknown")) == [("on", "n1")]
 
 
-def test_a_node_that_is_gone_concerns_those_on_it_though_it_was_told_as_it_was_before() -> None:
+def test_a_deleted_node_concerns_its_models_though_its_last_state_is_unchanged() -> None:
     nodes = {"n1": node("True")}
     keys = watch_of(NODE, nodes).keys
     list(keys(nodes["n1"]))
     assert list(keys(nodes.pop("n1"))) == [("on", "n1")]
 
 
-def test_an_event_of_a_model_s_pod_concerns_its_deployment_and_loses_what_nobody_reads() -> None:
+def test_an_event_of_a_model_s_pod_concerns_its_deployment_and_is_stored_without_unused_fields() -> None:
     kept = watch_of(CORE_EVENT).kept(event("my-predictor-llama-predictor-5d9c-x7"))
     assert kept is not None
     assert list(watch_of(CORE_EVENT).keys(kept)) == [("chat", "my-predictor-llama")]
@@ -132,7 +132,7 @@ def test_a_long_name_is_found_in_the_name_of_a_pod_that_kubernetes_has_cut() -> 
     assert list(watch_of(CORE_EVENT).keys(kept)) == [("chat", LONG_NAME)]
 
 
-def test_an_event_of_any_other_pod_is_not_kept() -> None:
+def test_an_event_of_any_other_pod_is_not_stored() -> None:
     assert watch_of(CORE_EVENT).kept(event("coredns-5d9c-x7")) is None
 
 
@@ -145,21 +145,21 @@ def of_the_activator(namespace: str, service: str = "slipway-activator") -> Obje
     return thing("slice", metadata={"namespace": namespace, "labels": labels})
 
 
-def test_where_the_activator_is_concerns_all() -> None:
+def test_the_endpoints_of_the_activator_concern_all_models() -> None:
     assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("slipway-system"))) == EVERYONE
 
 
-def test_a_service_that_is_called_like_the_activator_elsewhere_concerns_nobody() -> None:
+def test_a_service_with_the_name_of_the_activator_in_another_namespace_concerns_no_model() -> None:
     assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("evil"))) == []
     assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("slipway-system", "other"))) == []
 
 
-def test_the_table_of_ports_is_watched_in_slipways_own_namespace() -> None:
+def test_the_port_table_is_watched_in_the_namespace_of_slipway() -> None:
     watch = watch_of(CONFIG_MAP)
     assert (watch.namespaces, watch.label_selector) == (("slipway-system",), "slipway.dev/port-table")
 
 
-def test_of_a_deployment_the_template_of_its_pods_is_not_kept() -> None:
+def test_the_pod_template_of_a_deployment_is_not_stored() -> None:
     kept = watch_of(DEPLOYMENT).keep(thing(spec={"replicas": 1, "template": {"large": "x"}}))
     assert kept is not None
     assert kept["spec"] == {"replicas": 1}
@@ -170,7 +170,7 @@ def test_of_a_deployment_the_template_of_its_pods_is_not_kept() -> None:
 LABELS = {"slipway.dev/llmdeployment": "llama", "app.kubernetes.io/managed-by": "slipway"}
 
 
-def test_of_what_is_ours_all_that_we_set_is_kept_and_of_its_status_what_is_read() -> None:
+def test_of_our_objects_the_fields_that_we_set_and_the_read_part_of_the_status_are_stored() -> None:
     status = {"conditions": [{"type": "Ready"}], "modelStatus": {"states": {}}, "components": {"large": "x"}}
     metadata = {"labels": LABELS, "annotations": {"a": "b"}, "ownerReferences": [{"kind": "LLMDeployment"}]}
     service = {
@@ -185,7 +185,7 @@ def test_of_what_is_ours_all_that_we_set_is_kept_and_of_its_status_what_is_read(
     assert kept == {**service, "status": {name: status[name] for name in ("conditions", "modelStatus")}}
 
 
-def test_of_a_pod_what_it_shows_is_kept_and_not_what_its_containers_run() -> None:
+def test_the_status_of_a_pod_is_stored_and_not_the_commands_of_its_containers() -> None:
     container = {"name": "a", "resources": {"limits": {"memory": "1Gi"}}, "env": ["large"], "args": ["large"]}
     metadata = {"labels": {**LABELS, "pod-template-hash": "1", "app": "x"}, "annotations": {"large": "x"}}
     spec = {"nodeName": "n", "nodeSelector": {"a": "b"}, "volumes": ["large"], "containers": [container]}
@@ -198,7 +198,7 @@ def test_of_a_pod_what_it_shows_is_kept_and_not_what_its_containers_run() -> Non
     }
 
 
-def test_of_the_slices_of_a_service_our_own_is_kept_whole_and_the_others_for_their_names_alone() -> None:
+def test_our_own_slice_is_stored_entirely_and_of_other_slices_only_the_names() -> None:
     watch = watch_of(ENDPOINT_SLICE)
     ours, its = (thing(name, metadata={"labels": LABELS}, endpoints=["x"]) for name in ("llama-activator", "llama-x7"))
     home, elsewhere = ({**of_the_activator(each), "endpoints": ["x"]} for each in ("slipway-system", "evil"))
@@ -209,7 +209,7 @@ def test_of_the_slices_of_a_service_our_own_is_kept_whole_and_the_others_for_the
     ]
 
 
-def test_of_what_is_somebody_else_s_it_is_kept_whose() -> None:
+def test_of_objects_of_others_only_the_owner_is_stored() -> None:
     owner = {"kind": "Release", "name": "shop", "controller": True}
     metadata = {"labels": {"slipway.dev/llmdeployment": "llama"}, "ownerReferences": [owner]}
     for name, whose in (("llama", metadata), ("llama-too", {**metadata, "labels": LABELS})):
@@ -217,7 +217,7 @@ def test_of_what_is_somebody_else_s_it_is_kept_whose() -> None:
         assert kept == {"metadata": thing(name, metadata=whose)["metadata"]}
 
 
-def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> None:
+def test_the_phase_of_a_claim_is_stored_and_it_concerns_the_models_that_name_it() -> None:
     claim = thing(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
     all_of_them = watches(
         everyone=lambda: EVERYONE,
@@ -232,7 +232,7 @@ def test_of_a_claim_its_phase_is_kept_and_it_concerns_those_that_name_it() -> No
     assert list(watch.keys(claim)) == [("of", "a")]
 
 
-def test_of_a_deployment_s_annotations_those_are_kept_that_are_read() -> None:
+def test_only_the_used_annotations_of_a_model_are_stored() -> None:
     read = dict.fromkeys((PAUSED_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION), "x")
     last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "large"}
     watch = watch_of(LLM_DEPLOYMENT)
@@ -240,7 +240,7 @@ def test_of_a_deployment_s_annotations_those_are_kept_that_are_read() -> None:
     assert "annotations" not in watch.keep(thing(metadata={"annotations": last_applied}))["metadata"]
 
 
-def test_of_a_deployment_it_is_kept_when_somebody_asked_for_something() -> None:
+def test_the_time_of_an_annotation_that_wakes_or_stops_a_model_is_stored() -> None:
     watch = watch_of(LLM_DEPLOYMENT)
     fields: Any = {"f:metadata": {"f:annotations": {"f:team": {}, f"f:{WAKE_ANNOTATION}": {}}}, "f:spec": {}}
     entry = {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": fields}
@@ -250,7 +250,7 @@ def test_of_a_deployment_it_is_kept_when_somebody_asked_for_something() -> None:
     assert "managedFields" not in watch.keep(thing(metadata={"managedFields": [{**entry, "fieldsV1": {}}]}))["metadata"]
 
 
-def test_of_who_wrote_what_of_a_deployment_only_when_somebody_asked_something_is_kept() -> None:
+def test_only_managed_fields_of_wake_and_sleep_annotations_are_stored() -> None:
     asks: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
     entries = [
         {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": asks},

@@ -38,13 +38,11 @@ def extra(**world: Any) -> dict[str, Any]:
     ],
     ids=["no replica is ready: it leads", "one is: it stands by"],
 )
-def test_the_way_to_the_activator_follows_from_the_replicas_that_are_ready(
-    has_ready: bool, conditions: dict[str, bool]
-) -> None:
+def test_requests_go_to_the_activator_while_no_replica_is_ready(has_ready: bool, conditions: dict[str, bool]) -> None:
     assert [each["conditions"] for each in extra(has_ready=has_ready)["endpoints"]] == [conditions] * 2
 
 
-def test_the_slice_belongs_to_the_service_and_has_its_ports_name() -> None:
+def test_the_slice_belongs_to_the_service_and_has_the_name_of_its_port() -> None:
     found = extra()
     service = of_kind(desired(on_h100(), **THERE), "Service")
     assert found["metadata"]["labels"]["kubernetes.io/service-name"] == service["metadata"]["name"]
@@ -67,14 +65,14 @@ def test_a_slice_has_addresses_of_one_family(addresses: tuple[str, ...], family:
 
 
 @pytest.mark.parametrize("missing", THERE)
-def test_without_an_activator_there_is_no_way_to_it(missing: str) -> None:
+def test_without_an_activator_there_is_no_slice(missing: str) -> None:
     assert "EndpointSlice" not in kinds(**(THERE | {missing: None}))
 
 
 # --- the ScaledObject ------------------------------------------------------------------------------------------------
 
 
-def test_keda_asks_the_activator_and_nobody_else() -> None:
+def test_keda_queries_only_the_activator() -> None:
     answer = desired(on_h100(scaling={"maxReplicas": 3}), kinds=KEDA, **THERE, **AWAKE)
     spec = of_kind(answer, "ScaledObject")["spec"]
     assert spec["triggers"] == [
@@ -85,7 +83,7 @@ def test_keda_asks_the_activator_and_nobody_else() -> None:
     assert "fallback" not in spec
 
 
-def test_keda_asks_the_activator_that_has_the_port() -> None:
+def test_keda_queries_the_activator_that_has_the_port() -> None:
     answer = desired(on_h100(), kinds=KEDA, **THERE, **AWAKE, activator_service="second")
     [trigger] = of_kind(answer, "ScaledObject")["spec"]["triggers"]
     assert trigger["metadata"]["scalerAddress"] == "second.slipway-system:9090"
@@ -106,17 +104,17 @@ def test_replicas_have_one_writer() -> None:
     ],
     ids=["no KEDA", "no activator", "not external yet", "no Deployment yet"],
 )
-def test_there_is_no_scaled_object_before_all_that_it_needs(world: dict[str, Any]) -> None:
+def test_there_is_no_scaled_object_before_everything_that_it_needs(world: dict[str, Any]) -> None:
     assert "ScaledObject" not in kinds(**world)
 
 
-def test_whoever_wants_another_autoscaler_loses_this_one() -> None:
+def test_another_autoscaler_in_the_spec_deletes_the_scaled_object() -> None:
     answer = desired(on_h100(scaling={"autoscaler": "None", "minReplicas": 1}), kinds=KEDA, **THERE, **AWAKE)
     assert ObjectKey(SCALED_OBJECT, "chat", "llama") in answer.delete
     assert answer.replicas is not None
 
 
-def test_keda_keeps_what_the_schedule_keeps() -> None:
+def test_keda_keeps_the_minimum_of_the_schedule() -> None:
     entry = {"cron": "0 8 * * *", "duration": "10h", "minReplicas": 2}
     wanted = on_h100(scaling={"maxReplicas": 3, "schedule": [entry]})
     answer = desired(wanted, kinds=KEDA, now=datetime(2026, 11, 20, 12, tzinfo=UTC), **THERE, **AWAKE)

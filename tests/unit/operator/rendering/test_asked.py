@@ -62,32 +62,34 @@ def said(
         ),
     ],
 )
-def test_why_it_has_no_effect(scaling: dict[str, Any], asked: dict[str, Any], words: str) -> None:
+def test_an_annotation_without_effect_has_a_remark_with_the_reason(
+    scaling: dict[str, Any], asked: dict[str, Any], words: str
+) -> None:
     assert said(scaling, **asked) == [words]
 
 
 @pytest.mark.parametrize("asked", [WAKE, SLEEP])
-def test_nothing_is_said_where_it_has_one(asked: dict[str, Any]) -> None:
+def test_an_annotation_with_an_effect_has_no_remark(asked: dict[str, Any]) -> None:
     assert said(KEDA, **asked) == []
 
 
 @pytest.mark.parametrize("ago", [-1, IDLE_AFTER])
-def test_nothing_is_said_before_it_or_when_it_is_over(ago: float) -> None:
+def test_there_is_no_remark_before_its_timestamp_or_when_it_is_over(ago: float) -> None:
     assert said(HPA, wake=ago) == said(HPA, sleep=ago) == []
 
 
-def test_of_two_the_later_one_is_told_of() -> None:
+def test_if_there_are_two_the_remark_is_about_the_later_one() -> None:
     assert [each.split(":")[0] for each in said(HPA, wake=5, sleep=9)] == [WAKE_ANNOTATION]
     assert [each.split(":")[0] for each in said(HPA, wake=9, sleep=5)] == [SLEEP_ANNOTATION]
 
 
-def test_what_can_not_be_read_is_told_of_too() -> None:
+def test_an_unreadable_annotation_has_a_remark_too() -> None:
     wrong = on_h100(annotations={WAKE_ANNOTATION: "soon"})
     assert any("'soon' is not a time" in each for each in desired(wrong, now=NOW).remarks)
 
 
 @pytest.mark.parametrize(("ago", "seconds"), [(5, IDLE_AFTER - 5), (-5, 5), (-400, 100), (IDLE_AFTER, None)])
-def test_it_is_looked_at_again_when_something_else_is_to_be_said(ago: float, seconds: float | None) -> None:
+def test_a_reconcile_is_due_when_the_remark_changes(ago: float, seconds: float | None) -> None:
     asked = on_h100(annotations={WAKE_ANNOTATION: at(ago)}, scaling={"idleAfter": f"{IDLE_AFTER}s"})
     due = desired(asked, now=NOW).look_again_at
     assert (None if due is None else (due - NOW).total_seconds()) == seconds
@@ -118,7 +120,7 @@ def told(wanted: LLMDeployment, *, after: float = 0) -> list[str]:
 
 
 @pytest.mark.parametrize(("name", "effect"), [(WAKE_ANNOTATION, "wakes nothing"), (SLEEP_ANNOTATION, "has no effect")])
-def test_a_clock_on_the_wall_that_is_behind_utc_is_reported(name: str, effect: str) -> None:
+def test_local_time_behind_utc_written_as_utc_is_reported(name: str, effect: str) -> None:
     """New York in winter."""
     [said] = told(late(name, ago=5 * 3600 + 5, written=5))
     assert said == (
@@ -128,11 +130,11 @@ def test_a_clock_on_the_wall_that_is_behind_utc_is_reported(name: str, effect: s
 
 
 @pytest.mark.parametrize("name", [WAKE_ANNOTATION, SLEEP_ANNOTATION])
-def test_nothing_is_said_of_one_that_did_what_it_does_and_stays(name: str) -> None:
+def test_an_annotation_that_has_had_its_effect_has_no_remark(name: str) -> None:
     assert told(late(name, ago=7200, written=7199)) == []
 
 
-def test_a_wake_is_over_when_a_request_would_wait_no_more() -> None:
+def test_a_wake_is_over_when_a_request_would_no_longer_wait() -> None:
     long = {"idleAfter": "12h"}
     short = {**long, "hold": {"timeout": "1m"}}
     assert told(late(WAKE_ANNOTATION, ago=3605, written=5, scaling=long))
@@ -141,7 +143,7 @@ def test_a_wake_is_over_when_a_request_would_wait_no_more() -> None:
     assert not told(late(SLEEP_ANNOTATION, ago=3605, written=5, scaling=long))
 
 
-def test_it_is_told_for_a_while_and_then_looked_at_again() -> None:
+def test_the_remark_is_shown_for_a_while_and_then_a_reconcile_is_due() -> None:
     wanted = late(WAKE_ANNOTATION, ago=9999, written=5)
     assert desired(wanted, now=NOW).look_again_at == NOW + timedelta(seconds=TOLD_FOR - 5)
     assert told(wanted, after=TOLD_FOR - 6)

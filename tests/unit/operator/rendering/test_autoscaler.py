@@ -30,7 +30,7 @@ def llama(**scaling: Any) -> LLMDeployment:
     return deployment(engine={"name": "llamacpp"}, scaling=BY_HPA | scaling)
 
 
-def test_it_scales_what_kserve_made_between_the_specs_bounds() -> None:
+def test_it_scales_the_deployment_of_kserve_within_the_bounds_of_the_spec() -> None:
     spec = autoscaler(llama())
     assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama-predictor"}
     assert (spec["minReplicas"], spec["maxReplicas"]) == (1, 4)
@@ -55,7 +55,7 @@ def test_llamacpp_is_scaled_by_the_cpu_of_its_container() -> None:
     ],
     ids=["the spec's number", "the plan's slots", "vllm's sequences", "an engine that nobody knows"],
 )
-def test_others_are_scaled_by_the_requests_that_each_replica_has(wanted: LLMDeployment, each: str) -> None:
+def test_other_engines_are_scaled_by_the_requests_of_each_replica(wanted: LLMDeployment, each: str) -> None:
     [metric] = autoscaler(wanted)["metrics"]
     assert metric["pods"] == {
         "metric": {"name": "slipway_requests_in_flight"},
@@ -63,7 +63,7 @@ def test_others_are_scaled_by_the_requests_that_each_replica_has(wanted: LLMDepl
     }
 
 
-def test_the_schedule_raises_what_it_keeps() -> None:
+def test_the_schedule_raises_the_minimum() -> None:
     entry = {"cron": "0 8 * * *", "duration": "10h", "minReplicas": 3}
     at_noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
     assert autoscaler(llama(schedule=[entry]), now=at_noon)["minReplicas"] == 3
@@ -100,7 +100,7 @@ def test_replicas_have_one_writer(wanted: LLMDeployment, world: dict[str, Any], 
 
 
 @pytest.mark.parametrize("replicas", [0, 1])
-def test_what_is_below_its_minimum_is_brought_there_at_once(replicas: int) -> None:
+def test_a_deployment_below_its_minimum_is_scaled_up_immediately(replicas: int) -> None:
     world = WITH_KEDA | {"deployment": {"spec": {"replicas": replicas}}}
     assert desired(llama(minReplicas=2), **world).replicas == ReplicaBounds("llama-predictor", 2, 4)
 
@@ -109,7 +109,7 @@ def test_what_is_below_its_minimum_is_brought_there_at_once(replicas: int) -> No
     ("autoscaler", "goes"),
     [("KEDA", {OURS}), ("HPA", {SCALED}), ("None", {OURS, SCALED})],
 )
-def test_what_scaled_before_goes(autoscaler: str, goes: set[ObjectKey]) -> None:
+def test_the_previous_autoscaler_is_deleted(autoscaler: str, goes: set[ObjectKey]) -> None:
     assert set(desired(llama(autoscaler=autoscaler), **WITH_KEDA).delete) == goes
 
 

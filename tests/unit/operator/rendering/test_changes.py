@@ -129,7 +129,7 @@ def _model(annotation: object) -> type[BaseModel]:
     return annotation
 
 
-def test_what_others_write_on_the_deployment_reaches_nothing() -> None:
+def test_labels_and_annotations_of_other_clients_reach_no_object() -> None:
     plain = on_h100()
     theirs = {"labels": {"team": "blue"}, "annotations": {"x": "y"}, "generation": 7, "resource_version": "9"}
     touched = plain.model_copy(update={"metadata": plain.metadata.model_copy(update=theirs)})

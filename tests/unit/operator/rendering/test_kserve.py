@@ -101,7 +101,7 @@ def test_kserve_knows_every_field_of_a_runtime(runtime: Object) -> None:
     assert unknown(runtime, "V1alpha1ClusterServingRuntime", "") == []
 
 
-def test_a_field_that_kserve_does_not_know_is_found() -> None:
+def test_an_unknown_field_is_found() -> None:
     predictor = {"model": {"args": [1], "arguments": []}, "terminationGracePeriodSeconds": "1"}
     assert unknown({"spec": {"predictor": predictor}}, "V1beta1InferenceService", "") == [
         ".spec.predictor.model.args[0]: 1 is no str",

@@ -67,7 +67,7 @@ def pods(answer: Desired) -> Object:
     return of_pods(of_kind(answer, "InferenceService"))
 
 
-def test_what_made_the_pods_leaves_nothing_to_the_api_server_to_fill_in() -> None:
+def test_the_recorded_input_of_the_pods_has_no_defaults_for_the_api_server_to_fill_in() -> None:
     """Else each look would find another status than it had written, and write it again."""
     [crd] = [yaml.safe_load(file.read_text()) for file in CRDS.glob("*llmdeployments*.yaml")]
     status = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
@@ -79,7 +79,7 @@ def test_what_made_the_pods_leaves_nothing_to_the_api_server_to_fill_in() -> Non
 # --- what stays ------------------------------------------------------------------------------------------------------
 
 
-def test_another_version_with_another_runtime_changes_no_pod_and_says_what_it_would_change() -> None:
+def test_another_version_with_another_runtime_changes_no_pod_and_reports_what_it_would_change() -> None:
     before = made()
     after = then(before)
     assert pods(after) == pods(before)
@@ -92,7 +92,7 @@ def test_the_same_version_with_another_runtime_changes_no_pod() -> None:
     assert pods(then(before, version="1")) == pods(before)
 
 
-def test_the_same_version_follows_what_the_spec_asks_for() -> None:
+def test_the_same_version_follows_the_spec() -> None:
     before = made()
     spec = {"accelerator": {"profiles": ["h100"]}, "engine": {"contextLength": 2048}}
     after = then(before, spec=spec, version="1", serving_runtime=runtime(OLD))
@@ -118,7 +118,7 @@ def with_another_profile(before: Desired, **world: Any) -> Desired:
     return answer
 
 
-def test_a_changed_profile_changes_no_pod_that_is_on_a_node_and_is_told() -> None:
+def test_a_changed_profile_changes_no_scheduled_pod_and_is_reported() -> None:
     before = made()
     after = with_another_profile(before, has_pods=True)
     assert pods(after) == pods(before)
@@ -126,7 +126,7 @@ def test_a_changed_profile_changes_no_pod_that_is_on_a_node_and_is_told() -> Non
     assert "predictor.nodeSelector.gpu: h100 → hopper" in after.update["changes"]
 
 
-def test_a_changed_profile_is_followed_where_no_pod_notices_it() -> None:
+def test_a_changed_profile_is_followed_if_no_pod_exists() -> None:
     before = made()
     assert pods(with_another_profile(before, has_pods=False)) != pods(before)
 
@@ -139,7 +139,7 @@ WRITTEN_ANEW = [
 
 
 @pytest.mark.parametrize(("written", "there"), WRITTEN_ANEW)
-def test_what_the_api_server_writes_in_another_way_is_the_same(written: Object, there: Object) -> None:
+def test_values_that_the_api_server_normalizes_are_the_same(written: Object, there: Object) -> None:
     spec = {**SPEC, "pod": {"resources": written}}
     before = made(spec=spec)
     service = as_there(before)
@@ -161,20 +161,20 @@ def test_an_empty_variable_that_the_api_server_leaves_out_is_the_same() -> None:
     assert pods(after)["predictor"]["model"]["runtime"] == OLD
 
 
-def test_digests_stay_what_they_are() -> None:
+def test_digests_are_stable() -> None:
     """Another way to make them would take every pod of an upgraded cluster for changed."""
     assert plain.digest({"b": [1, "x"], "a": {"requests": {"cpu": "0.5"}, "empty": ""}}) == GOLDEN_PLAIN
     assert (made(spec=MUCH).made or {})["spec"] == GOLDEN_SPEC
 
 
-def test_what_a_newer_version_writes_alike_is_its_own_from_then_on() -> None:
+def test_an_identical_manifest_of_a_newer_version_belongs_to_that_version() -> None:
     after = then(made(), serving_runtime=runtime(OLD))
     assert after.made is not None
     assert after.made["version"] == "2"
     assert after.update is None
 
 
-def test_an_update_that_waits_waits_on_over_further_versions() -> None:
+def test_an_update_that_waits_keeps_waiting_over_further_versions() -> None:
     before = made()
     second = then(before)
     third = then(second, version="3", inference_service=as_there(second), status=status_of(second))
@@ -192,18 +192,18 @@ NOT_OF_PODS: dict[str, Object] = {
 
 
 @pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
-def test_a_change_that_concerns_no_pod_takes_no_update_along(changed: Object, request: pytest.FixtureRequest) -> None:
+def test_a_change_that_concerns_no_pod_rolls_out_no_update(changed: Object, request: pytest.FixtureRequest) -> None:
     name = request.node.callspec.id
     before = made()
     assert pods(then(before, spec={**SPEC, name: changed})) == pods(before)
 
 
 @pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
-def test_what_is_said_to_concern_no_pod_changes_none(changed: Object, request: pytest.FixtureRequest) -> None:
+def test_fields_listed_as_not_concerning_pods_change_no_pod(changed: Object, request: pytest.FixtureRequest) -> None:
     assert pods(made(spec={**SPEC, request.node.callspec.id: changed})) == pods(made())
 
 
-def test_replicas_strategy_and_autoscaler_follow_the_new_version_at_once() -> None:
+def test_replicas_strategy_and_autoscaler_follow_the_new_version_immediately() -> None:
     after = then(made(), spec={**SPEC, "scaling": {"minReplicas": 2, "maxReplicas": 3, "autoscaler": "HPA"}})
     service = of_kind(after, "InferenceService")
     assert service["spec"]["predictor"]["minReplicas"] == 2
@@ -222,7 +222,7 @@ OF_PODS: dict[str, Object] = {
 
 
 @pytest.mark.parametrize("name", OF_PODS)
-def test_a_change_that_concerns_the_pods_takes_the_update_along(name: str) -> None:
+def test_a_change_that_concerns_the_pods_rolls_out_the_update(name: str) -> None:
     before = made()
     after = then(before, spec={**SPEC, name: OF_PODS[name]})
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
@@ -234,25 +234,25 @@ def test_a_change_that_concerns_the_pods_takes_the_update_along(name: str) -> No
 @pytest.mark.parametrize(
     ("first", "second"), [({}, {"slipway.dev/sync": "now"}), ({"slipway.dev/sync": "a"}, {"slipway.dev/sync": "b"})]
 )
-def test_the_annotation_asks_for_the_update(first: dict[str, str], second: dict[str, str]) -> None:
+def test_the_annotation_requests_the_update(first: dict[str, str], second: dict[str, str]) -> None:
     after = then(made(annotations=first), annotations=second)
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
 
 
-def test_to_take_the_annotation_away_asks_for_nothing() -> None:
+def test_removing_the_annotation_requests_nothing() -> None:
     before = made(annotations={"slipway.dev/sync": "a"})
     after = then(before)
     assert pods(after) == pods(before)
     assert after.made == before.made
 
 
-def test_an_annotation_that_was_followed_asks_for_nothing_more() -> None:
+def test_an_annotation_that_was_followed_requests_nothing_more() -> None:
     asked = {"slipway.dev/sync": "a"}
     before = made(annotations=asked)
     assert pods(then(before, annotations=asked)) == pods(before)
 
 
-def test_what_somebody_has_changed_by_hand_is_written_anew() -> None:
+def test_manual_changes_are_overwritten() -> None:
     there = as_there(made())
     there["spec"]["predictor"]["model"]["args"] = ["--by-hand"]
     del there["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:predictor"]["f:model"]["f:args"]
@@ -263,14 +263,14 @@ def test_what_somebody_has_changed_by_hand_is_written_anew() -> None:
 # --- runtimes --------------------------------------------------------------------------------------------------------
 
 
-def test_a_runtime_that_made_the_pods_and_is_gone_is_told() -> None:
+def test_a_runtime_that_made_the_pods_and_is_gone_is_reported() -> None:
     after = then(made(), pods_runtime=None)
     [told] = [remark for remark in after.remarks if OLD in remark]
     assert NEW in told
     assert "slipway.dev/sync" in told
 
 
-def test_where_a_release_brings_no_runtime_for_the_engine_the_rest_still_follows() -> None:
+def test_if_a_release_has_no_runtime_for_the_engine_the_rest_is_still_updated() -> None:
     before = made()
     spec = {**SPEC, "access": {"allowFrom": []}}
     after = then(before, spec=spec, serving_runtime=None)
@@ -279,7 +279,7 @@ def test_where_a_release_brings_no_runtime_for_the_engine_the_rest_still_follows
     assert any(OLD in remark for remark in after.remarks)
 
 
-def test_service_policy_and_monitor_have_the_ports_of_the_pods_that_are_there() -> None:
+def test_service_policy_and_monitor_have_the_ports_of_the_existing_pods() -> None:
     spec = {**SPEC, "engine": {"name": "slipway-sglang"}}
     old, new = (
         runtime("slipway-sglang-1", ports=[{"containerPort": 8080}]),
@@ -291,7 +291,7 @@ def test_service_policy_and_monitor_have_the_ports_of_the_pods_that_are_there() 
         assert of_kind(after, kind) == of_kind(before, kind)
 
 
-def test_a_runtime_of_somebodys_own_is_followed_since_kserve_follows_it() -> None:
+def test_a_user_defined_runtime_is_followed_because_kserve_follows_it() -> None:
     spec = {**SPEC, "engine": {"name": "theirs"}}
     before = desired(deployment(**spec), version="1", serving_runtime=runtime("theirs"))
     changed = runtime("theirs", image="another")
@@ -303,7 +303,7 @@ def test_a_runtime_of_somebodys_own_is_followed_since_kserve_follows_it() -> Non
 # --- without anything written down -----------------------------------------------------------------------------------
 
 
-def test_what_a_version_made_that_wrote_nothing_down_is_kept() -> None:
+def test_objects_of_a_version_that_recorded_nothing_are_kept() -> None:
     before = made()
     status = {**status_of(before), "made": None}
     after = then(before, status=status)
@@ -311,19 +311,19 @@ def test_what_a_version_made_that_wrote_nothing_down_is_kept() -> None:
     assert after.made == {**(before.made or {}), "version": "an older version"}
 
 
-def test_it_is_not_kept_for_a_spec_that_nobody_has_followed_yet() -> None:
+def test_without_a_record_a_spec_that_was_not_applied_yet_is_followed() -> None:
     before = made()
     after = then(before, status={**status_of(before), "made": None, "observedGeneration": 7})
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
 
 
 @pytest.mark.parametrize("told", ["x", 1, [], {"version": 1}, {"version": {"a": "b"}}])
-def test_whatever_stands_in_the_status_nothing_fails(told: Any) -> None:
+def test_an_invalid_record_in_the_status_is_ignored(told: Any) -> None:
     before = made()
     assert then(before, status={**status_of(before), "made": told}).apply
 
 
-def test_one_whose_fields_nobody_knows_is_written_anew() -> None:
+def test_an_object_without_known_fields_is_written_again() -> None:
     there = as_there(made())
     del there["metadata"]["managedFields"]
     assert pods(then(made(), inference_service=there))["predictor"]["model"]["runtime"] == NEW
@@ -332,7 +332,7 @@ def test_one_whose_fields_nobody_knows_is_written_anew() -> None:
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
-def test_the_plan_that_is_told_is_the_one_by_which_the_pods_were_made() -> None:
+def test_the_reported_plan_is_the_one_of_the_existing_pods() -> None:
     before = made()
     status = status_of(before)
     status["made"] |= {"accelerator": "a100", "gpusPerReplica": 4, "maxConcurrency": 9}
@@ -360,13 +360,13 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("before", "after", "told"), CHANGES)
-def test_changes_are_told_by_place_and_without_the_values_of_variables(
+def test_changes_are_reported_by_path_and_without_the_values_of_variables(
     before: Object, after: Object, told: list[str]
 ) -> None:
     assert changes(before, after) == told
 
 
-def test_of_many_changes_the_first_are_told() -> None:
+def test_of_many_changes_the_first_are_reported() -> None:
     told = changes({}, {str(number): number for number in range(40)})
     assert len(told) == 16
     assert told[-1] == "and 25 more"

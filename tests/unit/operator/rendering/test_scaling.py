@@ -59,12 +59,12 @@ def test_replicas_stay_within_the_specs_bounds(scaling: dict[str, Any], bounds: 
     assert desired(on_h100(scaling=scaling)).replicas == ReplicaBounds("llama-predictor", *bounds)
 
 
-def test_while_a_deployment_begins_at_zero_kserve_is_told_to_keep_it_there() -> None:
+def test_while_a_deployment_starts_at_zero_kserve_keeps_it_there() -> None:
     answer = desired(on_h100(scaling={"minReplicas": 2, "maxReplicas": 2, "initialReplicas": 0}))
     assert of_kind(answer, "InferenceService")["spec"]["predictor"]["minReplicas"] == 0
 
 
-def test_without_keda_slipway_keeps_what_the_schedule_keeps() -> None:
+def test_without_keda_slipway_keeps_the_minimum_of_the_schedule() -> None:
     entry = {"cron": "0 8 * * *", "duration": "10h", "minReplicas": 3}
     wanted = on_h100(scaling={"minReplicas": 1, "maxReplicas": 4, "autoscaler": "None", "schedule": [entry]})
     at_noon, at_night = (datetime(2026, 11, 20, hour, tzinfo=UTC) for hour in (12, 20))

@@ -49,7 +49,7 @@ TABLE: list[tuple[str, dict[str, Any], str, int, str]] = [
 @pytest.mark.parametrize(
     ("entry", "now", "replicas", "until"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
 )
-def test_what_one_time_keeps(entry: dict[str, Any], now: str, replicas: int, until: str) -> None:
+def test_one_entry_sets_the_minimum(entry: dict[str, Any], now: str, replicas: int, until: str) -> None:
     found = kept_now(scaling(entry), at(now))
     assert (found.replicas, found.until) == (replicas, at(until))
 
@@ -59,12 +59,12 @@ def test_without_a_schedule_the_minimum_holds_for_ever() -> None:
     assert (found.replicas, found.entry, found.until) == (1, None, None)
 
 
-def test_where_times_overlap_the_most_replicas_are_kept_and_the_next_boundary_counts() -> None:
+def test_where_entries_overlap_the_highest_minimum_holds_until_the_next_boundary() -> None:
     found = kept_now(scaling(OFFICE, ALWAYS), at("2026-11-20 12:00"))
     assert (found.replicas, found.until) == (2, at("2026-11-20 17:00"))
 
 
-def test_a_time_that_asks_for_less_than_the_minimum_takes_nothing_away() -> None:
+def test_an_entry_below_the_minimum_does_not_lower_it() -> None:
     found = kept_now(scaling(OFFICE, minReplicas=3), at("2026-11-20 12:00"))
     assert (found.replicas, found.entry) == (3, None)
 
@@ -76,7 +76,7 @@ def test_a_time_that_asks_for_less_than_the_minimum_takes_nothing_away() -> None
         ({**OFFICE, "cron": "0 0 31 2 *"}, "the cron expression '0 0 31 2 *' never occurs"),
     ],
 )
-def test_what_never_comes_is_refused_in_a_sentence(entry: dict[str, Any], words: str) -> None:
+def test_an_entry_that_never_starts_is_refused_in_a_sentence(entry: dict[str, Any], words: str) -> None:
     with pytest.raises(UnrenderableError) as refused:
         kept_now(scaling(entry), at("2026-11-20 12:00"))
     assert words in refused.value.answer.message
