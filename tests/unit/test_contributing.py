@@ -1,4 +1,4 @@
-"""The page of CONTRIBUTING.md about tests shows a test that runs, and names what there is."""
+"""The section of CONTRIBUTING.md about tests shows a test that runs, and names what exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation points to exists, and what it shows is what it says."""
+"""The targets in the documentation exist, and the files that it shows are unchanged copies."""
 
 from __future__ import annotations
 

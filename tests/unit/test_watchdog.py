@@ -1,4 +1,4 @@
-"""A test that hangs though its time is over ends, and tells where."""
+"""A test that hangs beyond its time limit is ended, and its stack is reported."""
 
 from __future__ import annotations
 

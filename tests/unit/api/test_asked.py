@@ -1,4 +1,4 @@
-"""Annotations by which people ask a model to wake and to sleep: which count, and what is said of the others."""
+"""The annotations that wake a model or send it to sleep: which count, and which get an objection."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_timestamp_far_in_the_future_gets_an_objection() -> None:
 
 
 def test_local_time_ahead_of_utc_written_as_utc_gets_an_objection_in_every_time_zone() -> None:
-    """Vienna in winter, Kathmandu, and all others between Greenwich and the date line; written a little later."""
+    """The offsets of Vienna in winter, of Kathmandu, and of all others up to the date line; written a little later."""
     for minutes in range(15, 15 * 60, 15):
         text = f"{ago(5 - 60 * minutes):%Y-%m-%dT%H:%M:%SZ}"
         assert list(objections({WAKE_ANNOTATION: text}, NOW))
@@ -114,7 +114,7 @@ def test_an_invalid_value_of_the_pause_annotation_gets_an_objection() -> None:
 def test_the_latest_request_counts(
     wake: float | None, sleep: float | None, woken: float | None, sent_to_sleep: float | None
 ) -> None:
-    """All of them in seconds ago."""
+    """All arguments are ages in seconds."""
     wake_at, sleep_at, woken_at, slept_at = (
         None if each is None else ago(each) for each in (wake, sleep, woken, sent_to_sleep)
     )
@@ -138,7 +138,7 @@ def test_the_next_timestamp_is_the_first_one_in_the_future() -> None:
 
 
 def entry(seconds: float, *names: str, **more: Any) -> dict[str, Any]:
-    """Of an object's managedFields: somebody wrote these annotations so many seconds ago."""
+    """An entry of managedFields: a client wrote these annotations the given number of seconds ago."""
     annotations: dict[str, Any] = {".": {}, **{f"f:{name}": {} for name in names}}
     fields = {"f:metadata": {"f:annotations": annotations}, "f:spec": {"f:scaling": {}}}
     time = f"{ago(seconds):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,4 +1,4 @@
-"""What a runtime says of its engine is read as it is written, and what can't be read is told with its remedy."""
+"""The annotations with which a runtime describes its engine are parsed, or reported with the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the metrics of Slipway's own engines are, no annotation of a spec may say otherwise."""
+"""No annotation of a spec may say that the metrics of a built-in engine are elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slipway.api.pod_annotations import why_refused
 from slipway.contract.flags import HARMLESS
 
 NOTES = [name for name in engine_notes.OF_METRICS if not name.startswith(f"{GROUP}/")]
-"""Those of GROUP are nobody's to set in a spec."""
+"""Annotations of GROUP may not be set in a spec."""
 
 
 @pytest.mark.parametrize("name", NOTES)

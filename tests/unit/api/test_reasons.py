@@ -1,4 +1,4 @@
-"""Reasons are words for programs with a line for people, each of them once."""
+"""Each reason is one word for programs with one line for people."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The types read what people write, and refuse what is no value of theirs in the words of the API server."""
+"""The types parse what users write, and refuse invalid values in the words of the API server."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def read(spec: dict[str, Any]) -> LLMDeployment:
 
 @pytest.mark.parametrize("sample", samples(), ids=lambda path: path.stem)
 def test_a_sample_is_unchanged_after_parsing_and_serializing(sample: Path) -> None:
-    thing = yaml.safe_load(sample.read_text())
-    written = LLMDeployment.model_validate(thing).model_dump(by_alias=True, exclude_unset=True, exclude={"status"})
-    assert written == thing
+    document = yaml.safe_load(sample.read_text())
+    written = LLMDeployment.model_validate(document).model_dump(by_alias=True, exclude_unset=True, exclude={"status"})
+    assert written == document
 
 
 def test_there_are_samples() -> None:
@@ -41,16 +41,16 @@ def test_an_unknown_field_of_the_spec_is_refused() -> None:
 
 
 def test_an_unknown_field_of_the_status_from_a_newer_version_is_ignored() -> None:
-    thing = {**llmdeployment(), "status": {"state": "Idle", "mood": "good"}}
-    status = LLMDeployment.model_validate(thing).status
+    document = {**llmdeployment(), "status": {"state": "Idle", "mood": "good"}}
+    status = LLMDeployment.model_validate(document).status
     assert status is not None
     assert status.state == "Idle"
 
 
 def test_metadata_is_read_as_the_api_server_writes_it() -> None:
-    thing = llmdeployment()
-    thing["metadata"] |= {"uid": "1-2", "generation": 3, "managedFields": [{"manager": "kubectl"}]}
-    metadata = LLMDeployment.model_validate(thing).metadata
+    document = llmdeployment()
+    document["metadata"] |= {"uid": "1-2", "generation": 3, "managedFields": [{"manager": "kubectl"}]}
+    metadata = LLMDeployment.model_validate(document).metadata
     assert (metadata.uid, metadata.generation, metadata.deletion_timestamp) == ("1-2", 3, None)
 
 

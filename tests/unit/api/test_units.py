@@ -1,4 +1,4 @@
-"""Durations and quantities are read as Kubernetes reads them."""
+"""Durations and quantities are parsed as Kubernetes parses them."""
 
 from decimal import Decimal
 

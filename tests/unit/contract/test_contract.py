@@ -1,4 +1,4 @@
-"""The contract is the same on both sides of the pod, and what it says about the pod holds."""
+"""The operator and the runtime have the same contract, and its statements about the pod are true."""
 
 from __future__ import annotations
 

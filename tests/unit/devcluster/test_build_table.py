@@ -1,4 +1,4 @@
-"""`devcluster builds` lists every program, with what its build took or is expected to take, and builds nothing."""
+"""`devcluster builds` lists every program with the measured or expected duration of its build, and builds nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GO = Go(Path("go"), "go1.26.8", "amd64")
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
-    """An empty one, on a machine with a Go."""
+    """An empty cache, on a machine with Go."""
     monkeypatch.setattr(builds, "find_go", lambda _: GO)
     monkeypatch.setenv("SLIPWAY_CACHE", str(tmp_path))
     return Cache(tmp_path)

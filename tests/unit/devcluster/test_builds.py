@@ -17,7 +17,7 @@ from slipway_devcluster.paths import Cache
 from slipway_devcluster.programs import OF_EVERY_CLUSTER, UPSTREAMS, Upstream, required_version
 from slipway_devcluster.progress import Steps
 
-# Prints what the real one does; logs its builds and their environment, and creates the programs that MADE lists.
+# Prints what the real Go prints, logs its builds and their environment, and creates the programs that MADE lists.
 GO = """#!/bin/sh
 case $1 in
 env) echo go1.26.8; echo amd64 ;;
@@ -52,13 +52,13 @@ def cache(tmp_path: Path) -> Cache:
 
 
 @pytest.fixture
-def said() -> io.StringIO:
+def output() -> io.StringIO:
     return io.StringIO()
 
 
 @pytest.fixture
-def steps(cache: Cache, said: io.StringIO) -> Steps:
-    return Steps(cache, stream=said)
+def steps(cache: Cache, output: io.StringIO) -> Steps:
+    return Steps(cache, stream=output)
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_another_version_of_go_makes_another_build(upstream: Upstream, go: Go) -
 
 @pytest.mark.parametrize("change", [{"kept": ("config",)}, {"stamps": lambda _: " -X a.b=c"}, {"binaries": ("z",)}])
 def test_another_field_of_the_upstream_makes_another_build(upstream: Upstream, change: dict[str, object]) -> None:
-    changed = dataclasses.replace(upstream, **change)  # type: ignore[arg-type]  # whichever field it is
+    changed = dataclasses.replace(upstream, **change)  # type: ignore[arg-type]  # any field
     assert builds.build_key(changed, a_go()) != builds.build_key(upstream, a_go())
 
 
@@ -268,11 +268,11 @@ def test_finished_builds_survive_the_loss_of_gos_caches(notes: Path, cache: Cach
     ],
 )
 def test_a_damaged_build_is_reported_and_made_again(
-    cache: Cache, steps: Steps, said: io.StringIO, damage: Callable[[Path], object], words: str
+    cache: Cache, steps: Steps, output: io.StringIO, damage: Callable[[Path], object], words: str
 ) -> None:
     damage(builds.ensure_built("etcd", cache, steps).folder)
     again = builds.ensure_built("etcd", cache, steps)
-    assert f"the cached build of etcd is broken ({words}), so it is built again\n" in said.getvalue()
+    assert f"the cached build of etcd is broken ({words}), so it is built again\n" in output.getvalue()
     assert again.binary("etcd").read_text() == "program server\n"
 
 
@@ -281,7 +281,7 @@ def test_a_copied_cache_is_valid(notes: Path, cache: Cache, steps: Steps) -> Non
     os.utime(etcd, (0, 0))
     builds.ensure_built("etcd", cache, steps)
     assert times_built(notes) == 1
-    assert etcd.stat().st_mtime > 0  # as noted again, so that the next use need not read it in full
+    assert etcd.stat().st_mtime > 0  # The time is recorded again, so that the next use need not read the entire file.
 
 
 # --- the toolchain

@@ -1,4 +1,4 @@
-"""Wrong names, options and components of clusters are refused with one sentence."""
+"""Invalid names, options and components of clusters are refused with one sentence."""
 
 from pathlib import Path
 

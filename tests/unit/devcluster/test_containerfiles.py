@@ -9,7 +9,7 @@ import pytest
 from slipway_devcluster import containerfiles
 from slipway_devcluster.images import CA_BUNDLE
 
-# --- what of a build context counts ----------------------------------------------------------------------------------
+# --- what counts in a build context ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_pip_inside_a_build_gets_no_setting_with_a_folder_of_the_host() -> None:
     )
 
 
-# --- what a Containerfile says ---------------------------------------------------------------------------------------
+# --- the content of a Containerfile ----------------------------------------------------------------------------------
 
 
 def test_the_named_stages_of_a_containerfile_are_found() -> None:

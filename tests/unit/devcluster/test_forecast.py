@@ -19,7 +19,7 @@ GO = Go(Path("go"), "go1.26.8", "amd64")
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cache:
-    """An empty one, on a machine with a Go and two cores."""
+    """An empty cache, on a machine with Go and two cores."""
     monkeypatch.setattr(builds, "find_go", lambda _: GO)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     return Cache(tmp_path)

@@ -33,7 +33,7 @@ def names(text: str) -> list[str]:
     return [node["metadata"]["name"] for node in gpu_nodes(text)]
 
 
-# --- what is asked for ---
+# --- the description ---
 
 
 def test_an_empty_description_makes_no_node() -> None:
@@ -70,7 +70,7 @@ def test_more_devices_than_a_machine_has_are_refused_with_the_remedy() -> None:
         gpu_nodes("h100:16")
 
 
-# --- what stands there ---
+# --- the nodes ---
 
 
 def test_an_h100_is_labelled_as_gpu_feature_discovery_labels_it() -> None:

@@ -116,7 +116,7 @@ def test_the_containerd_that_makes_a_seed_changes_nothing_else_on_the_machine() 
     config = tomllib.loads(containerd_config(Path("/cache/root")))
 
     assert (config["root"], config["state"]) == ("/cache/root", "/run/containerd")
-    assert "io.containerd.internal.v1.opt" in config["disabled_plugins"]  # it would make /opt/containerd
+    assert "io.containerd.internal.v1.opt" in config["disabled_plugins"]  # this plugin would create /opt/containerd
 
 
 # --- planting --------------------------------------------------------------------------------------------------------

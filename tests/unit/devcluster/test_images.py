@@ -118,7 +118,7 @@ def test_an_image_that_buildah_wrote_can_get_another_date(tmp_path: Path) -> Non
 
 
 def as_folder(folder: Path) -> Path:
-    """An image as buildah's transport `dir:` writes it."""
+    """Writes an image like buildah's transport `dir:`."""
     folder.mkdir(exist_ok=True)
     write_archive(folder / "archive", "localhost/it:1", [a_layer(folder, greeting=b"hello")], {"User": "1"})
     digest = read_image(folder / "archive").digest.removeprefix("sha256:")
@@ -269,7 +269,7 @@ def test_a_new_archive_replaces_only_the_one_with_the_same_name(cache: Cache) ->
     new = images.ensure_archive(cache, "localhost/it:1", "new", make)
 
     assert sorted(cache.images.glob("*.tar")) == sorted([other, new])
-    assert len(list(cache.images.iterdir())) == 4  # and what is noted of each
+    assert len(list(cache.images.iterdir())) == 4  # and the record of each
 
 
 @pytest.mark.parametrize("damage", ["truncated", "removed", "note removed", "note broken"])

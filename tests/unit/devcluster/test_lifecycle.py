@@ -27,7 +27,7 @@ def steps(cache: Cache) -> Steps:
 
 @pytest.fixture
 def happened(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The order in which a machine without any build does what takes long; all of that is faked."""
+    """Records the order of the long steps on a machine without any build; all of them are fakes."""
     happened: list[str] = []
 
     def build(names: Iterable[str], *_: object) -> dict[str, Build]:
@@ -60,7 +60,7 @@ def test_kwok_is_built_for_simulated_gpu_nodes_only(cache: Cache, steps: Steps, 
 
 
 def test_work_next_to_the_builds_ends_before_nodes_get_images(cache: Cache, steps: Steps, happened: list[str]) -> None:
-    """The machine is checked first, because that installs the packages that images are made with."""
+    """The check of the machine comes first, because it installs the packages that make images."""
     lifecycle.ensure_parts(cache, steps, alongside=[lambda: happened.append("base image")])
     assert happened[0] == "check the machine"
     assert happened[-1] == "seed"

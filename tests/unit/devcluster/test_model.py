@@ -1,4 +1,4 @@
-"""The demo model in the cache: made once, never partially, damage is noticed; and as a volume in the cluster."""
+"""The demo model in the cache: made once, never partially, checked for damage; and as a volume in the cluster."""
 
 from __future__ import annotations
 

@@ -146,6 +146,8 @@ def test_the_dns_of_the_cluster_has_the_address_that_the_kubelet_gives_to_pods()
 
 def test_coredns_is_built_with_the_plugins_that_its_corefile_names() -> None:
     corefile = next(thing for thing in platform.dns() if thing["kind"] == "ConfigMap")["data"]["Corefile"]
-    named = set(re.findall(r"^ {4}([a-z]+)", corefile, re.MULTILINE))  # one level inside a server block
+    named = set(
+        re.findall(r"^ {4}([a-z]+)", corefile, re.MULTILINE)
+    )  # plugins are indented by one level in a server block
     source = (UPSTREAMS["coredns"].go_folder / "main.go").read_text()
     assert named == set(re.findall(r'_ "github.com/coredns/coredns/plugin/([a-z]+)"', source))

@@ -136,7 +136,7 @@ def test_an_interrupted_step_says_so(steps: Steps, stream: io.StringIO) -> None:
 
 
 def a_step(name: str, tmp_path: Path, last: float | None = None) -> Step:
-    return Step(name, tmp_path / "log", started=0, last=last, commands=None)  # type: ignore[arg-type]  # nothing runs
+    return Step(name, tmp_path / "log", started=0, last=last, commands=None)  # type: ignore[arg-type]  # no process runs
 
 
 def test_without_a_terminal_a_long_step_prints_a_line_every_half_minute(stream: io.StringIO, tmp_path: Path) -> None:

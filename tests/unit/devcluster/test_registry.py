@@ -1,4 +1,4 @@
-"""The registry of a node is reachable only from the node, and leaves nothing outside of its cluster."""
+"""The registry of a node is reachable only from the node, and stores nothing outside of its cluster."""
 
 from __future__ import annotations
 

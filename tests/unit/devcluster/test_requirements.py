@@ -29,7 +29,7 @@ FIT = Machine(
 
 
 def refusal(seen: Mapping[str, object], *, everything_built: bool = False) -> str:
-    machine = dataclasses.replace(FIT, **seen)  # type: ignore[arg-type]  # whichever field it is
+    machine = dataclasses.replace(FIT, **seen)  # type: ignore[arg-type]  # any field
     with pytest.raises(Refusal) as refused:
         refuse_if_unmet(judge(machine, everything_built=everything_built))
     return str(refused.value)
@@ -91,7 +91,7 @@ def test_the_first_unmet_requirement_is_reported() -> None:
     assert "needs root" in refusal({"is_root": False, "free_disk": 0})
 
 
-# --- looking
+# --- examining
 
 V1 = """\
 cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0
@@ -150,7 +150,7 @@ def test_this_machine_can_be_examined(tmp_path: Path) -> None:
 # --- installing
 
 
-# Notes how it is called; the first calls end with the codes in the file `ends`.
+# Logs its calls; the first ones exit with the codes in the file `ends`.
 APT_GET = """#!/bin/sh
 echo "$DEBIAN_FRONTEND $SYSTEMD_OFFLINE: $*" >> "$NOTES/calls"
 end=$(head -n 1 "$NOTES/ends")

@@ -1,4 +1,4 @@
-"""What Argo CD is told of Slipway's kinds is complete. tests/gitops/test_health.py has Argo CD itself carry it out."""
+"""Argo CD's customizations for Slipway's kinds are complete. tests/gitops/test_health.py runs them in Argo CD."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def test_each_state_has_a_recorded_object() -> None:
 
 @pytest.mark.parametrize("path", sorted(MODELS.rglob("testdata/*.yaml")), ids=lambda path: path.stem)
 def test_the_models_are_valid(path: Path) -> None:
-    thing = yaml.safe_load(path.read_text())
-    LLMDeploymentSpec.model_validate(thing["spec"])
-    LLMDeploymentStatus.model_validate(thing.get("status") or {})
+    document = yaml.safe_load(path.read_text())
+    LLMDeploymentSpec.model_validate(document["spec"])
+    LLMDeploymentStatus.model_validate(document.get("status") or {})
 
 
 def test_the_accelerators_are_valid() -> None:
@@ -66,7 +66,7 @@ def test_the_config_map_has_all_customizations(kind: Path) -> None:
 
 
 def test_the_lua_uses_only_libraries_that_argo_cd_provides() -> None:
-    """Of the standard ones it has base and table, and os by require: no string, no math, and no method of a text."""
+    """Argo CD provides base and table, and os by require; not string, not math, and no methods of strings."""
     for path in (ARGOCD / "resource_customizations").rglob("*.lua"):
         code = "\n".join(line.partition("--")[0] for line in path.read_text().splitlines())
         assert not [

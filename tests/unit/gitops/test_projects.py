@@ -1,4 +1,4 @@
-"""Who may write under models/ can have LLMDeployments made, in the namespaces of the environment, and nothing else."""
+"""Write access to models/ allows LLMDeployments in the namespaces of the environment, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PLACES = [
     for environment in sorted((REPOSITORY / "models").iterdir())
     for namespace in sorted(environment.iterdir())
 ]
-"""Of the models that are there: their environment, and their namespace in the cluster."""
+"""The environment of each model in the repository, and its namespace in the cluster."""
 OF_PARTS = ("kserve", "keda", "slipway-system", "argocd", "default", "kube-system", "kube-public", "flux-system")
 OTHER_KINDS = [
     ("", "Secret"),
@@ -99,7 +99,7 @@ def test_argo_cd_creates_no_namespace_on_its_own_either() -> None:
 @each_environment
 @pytest.mark.parametrize("namespace", OF_PARTS)
 def test_a_file_cannot_put_its_model_into_a_namespace_of_the_platform(environment: str, namespace: str) -> None:
-    """By `metadata.namespace`, which counts more than the place of the file."""
+    """`metadata.namespace` overrides the namespace of the folder."""
     assert not project_of(environment).allows(GROUP, KIND, namespace)
 
 
@@ -127,7 +127,7 @@ def destinations(*namespaces: str, server: str = "*") -> Project:
 
 
 def test_a_deny_rule_for_one_namespace_allows_all_others() -> None:
-    """Which is why the projects have none."""
+    """That is why the projects have no such rule."""
     assert destinations("*-dev", "!kserve").allows_destination("slipway-system")
     assert not destinations("*-dev", "!kserve").allows_destination("kserve")
     assert not destinations("*-dev").allows_destination("slipway-system")

@@ -1,4 +1,4 @@
-"""What changed in dev goes over to prod on a branch of its own, and what prod has otherwise stays."""
+"""A promotion copies changes in dev to prod on a branch of its own, and keeps the differences of prod."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Repository:
         return subprocess.run(["./promote", model], cwd=self.folder, capture_output=True, text=True, check=False)
 
     def merge(self) -> str:
-        """The pull request; what prod has then."""
+        """Merges like a pull request, and returns the model of prod after it."""
         branch = self.git("branch", "--show-current")
         assert branch.startswith("promote-chat-assistant-")
         self.git("switch", "--quiet", "main")
@@ -60,7 +60,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
 
 @pytest.fixture
 def both(repository: Repository) -> Repository:
-    """A model that has more replicas in prod."""
+    """A repository with a model that has more replicas in prod."""
     repository.write("dev", FIRST)
     repository.write("prod", OF_PROD)
     return repository
@@ -94,9 +94,9 @@ def test_changes_in_prod_since_then_do_not_hide_changes_in_dev(both: Repository)
 
 def test_conflicting_changes_are_left_to_the_user(both: Repository) -> None:
     both.write("dev", FIRST.replace("maxReplicas: 1", "maxReplicas: 2"))
-    asked = both.promote()
-    assert asked.returncode == 1
-    assert "both have changed the same lines of models/prod/chat/assistant/model.yaml" in asked.stderr
+    done = both.promote()
+    assert done.returncode == 1
+    assert "both have changed the same lines of models/prod/chat/assistant/model.yaml" in done.stderr
     assert "<<<<<<< prod\nmaxReplicas: 4\n=======\nmaxReplicas: 2\n>>>>>>> dev" in both.path("prod").read_text()
 
 

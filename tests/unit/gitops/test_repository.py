@@ -1,4 +1,4 @@
-"""The repository to start from: what its Applications name is there, and its models are such as the types allow."""
+"""The template of a repository: what its Applications name exists, and its models are valid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 REPOSITORY, FLUX = ROOT / "manifests/argocd/repository", ROOT / "manifests/flux"
 URL = "https://git.example.com/models.git"
 CHARTS = {f"charts/{path.parent.name}" for path in (ROOT / "charts").glob("*/Chart.yaml")}
-"""Copied in, as docs/gitops.md says."""
+"""Files that are copied into it, as docs/gitops.md says."""
 APPS = {
     path.stem: yaml.safe_load(path.read_text())
     for path in [REPOSITORY / "root.yaml", *sorted((REPOSITORY / "apps").glob("*.yaml"))]

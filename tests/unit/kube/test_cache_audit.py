@@ -1,4 +1,4 @@
-"""Comparing the cache with the API server: what is found, and when watches are called stale."""
+"""The audit of the cache against the API server: what it finds, and when it reports watches as stale."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +22,7 @@ def pod(name: str, version: int) -> Object:
 
 
 class World:
-    """An API server with pods, and all that the auditor tells of it."""
+    """An API server with pods, and everything that the auditor reports."""
 
     def __init__(self) -> None:
         self.pods: list[Object] = []
@@ -41,11 +41,11 @@ class World:
             clock=now,
         )
 
-    def _gone(self, _: Kind, things: Sequence[Object]) -> None:
-        self.gone += things
+    def _gone(self, _: Kind, objects: Sequence[Object]) -> None:
+        self.gone += objects
 
-    def watched(self, type_: str | None, thing: Object) -> None:
-        self.store.take(POD, type_, thing, now=now())
+    def watched(self, type_: str | None, obj: Object) -> None:
+        self.store.take(POD, type_, obj, now=now())
 
     async def list_metadata(
         self, kind: Kind, namespace: str | None = None, *, label_selector: str = ""
@@ -61,7 +61,7 @@ class World:
         return self.has_kind
 
     async def exists(self, kind: Kind, name: str, namespace: str | None = None) -> bool:
-        raise AssertionError("nobody asks for one namespace where all are watched")
+        raise AssertionError("the auditor should not query one namespace if all are watched")
 
 
 @asynccontextmanager

@@ -1,5 +1,5 @@
-"""One leader: who may write when, whatever happens to leaders, clocks and the API server."""
-# ruff: noqa: ASYNC110 - on a virtual clock, looking again and again costs nothing
+"""Only one leader writes at any time, whatever happens to leaders, clocks and the API server."""
+# ruff: noqa: ASYNC110 - on a virtual clock, polling costs nothing
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ CALL = Call("replace", "Lease", "slipway")
 
 
 class Server:
-    """One Lease, as the API server keeps it. It can be out of reach, for all or for one client."""
+    """One Lease in the API server, which can be unreachable for all clients or for one."""
 
     def __init__(self) -> None:
         self.lease: Object | None = None
@@ -34,10 +34,10 @@ class Server:
 
 
 class Client:
-    """What LeaderElection asks of a KubeClient."""
+    """The part of KubeClient that LeaderElection uses."""
 
     def __init__(self, server: Server) -> None:
-        self.server, self.cut_off, self.way = server, False, 0.01
+        self.server, self.cut_off, self.latency = server, False, 0.01
 
     def with_(self, *, patience: Patience) -> "Client":
         self.patience = patience
@@ -62,18 +62,18 @@ class Client:
         return self.server.write(lease)
 
     async def _travel(self) -> None:
-        await asyncio.sleep(self.way)
+        await asyncio.sleep(self.latency)
         if self.cut_off:
             await asyncio.sleep(self.patience.deadline)
             raise UnavailableError(CALL, "no answer")
 
 
 class Replica:
-    """One process that would lead. Its clock can be ahead; it can stop in the middle of everything."""
+    """A process that is a candidate. Its clock can be ahead, and it can stop at any point."""
 
     def __init__(self, server: Server, identity: str, *, clock_ahead: float = 0.0) -> None:
         self.client = Client(server)
-        self.told: list[tuple[float, bool]] = []
+        self.leadership_changes: list[tuple[float, bool]] = []
         clock: Callable[[], float] = lambda: now() + clock_ahead  # noqa: E731
         self.election = LeaderElection(
             self.client,  # type: ignore[arg-type]
@@ -81,7 +81,7 @@ class Replica:
             namespace="slipway",
             name="slipway",
             identity=identity,
-            on_change=lambda leads: self.told.append((now(), leads)),
+            on_change=lambda leads: self.leadership_changes.append((now(), leads)),
             clock=clock,
         )
         self.start()
@@ -102,7 +102,7 @@ class Replica:
 
 
 async def until(replica: Replica) -> float:
-    """The seconds until the replica leads."""
+    """Returns the seconds until the replica leads."""
     began = now()
     while not replica.may_write:
         await asyncio.sleep(0.1)
@@ -133,7 +133,7 @@ def test_a_leader_that_renews_goes_on_leading() -> None:
     async def test() -> list[bool]:
         _, leader, _ = await leader_and_standby()
         await asyncio.sleep(3600)
-        return [leads for _, leads in leader.told]
+        return [leads for _, leads in leader.leadership_changes]
 
     assert virtual_time.run(test()) == [True]
 
@@ -196,17 +196,17 @@ def test_a_leader_is_notified_immediately_that_it_no_longer_leads() -> None:
             await asyncio.sleep(0.01)
         ended = now()
         await asyncio.sleep(5)
-        return leader.told[-1][0] - ended, leader.told[-1][1]
+        return leader.leadership_changes[-1][0] - ended, leader.leadership_changes[-1][1]
 
     delay, leads = virtual_time.run(test())
     assert not leads
-    assert delay <= 0  # the write that was refused was the last to be tried
+    assert delay <= 0  # the refused write was the last one that was tried
 
 
 def test_a_leader_that_was_paused_may_not_write_when_it_wakes_up() -> None:
     async def test() -> bool:
         _, leader, standby = await leader_and_standby()
-        leader.task.cancel()  # a paused process does nothing, and remembers that it led
+        leader.task.cancel()  # a paused process does nothing, and still believes that it leads
         await until(standby)
         could_write = leader.may_write
         leader.start()
@@ -264,7 +264,7 @@ def test_a_lease_that_was_edited_by_hand_stays_with_its_holder() -> None:
         assert server.lease
         server.write({**server.lease, "metadata": {**server.lease["metadata"], "labels": {"by": "hand"}}})
         await asyncio.sleep(20)
-        return [leads for _, leads in leader.told]
+        return [leads for _, leads in leader.leadership_changes]
 
     assert virtual_time.run(test()) == [True]
 
@@ -288,7 +288,7 @@ def test_a_deleted_lease_is_created_again_by_its_holder() -> None:
         server, leader, _ = await leader_and_standby()
         server.lease = None
         await asyncio.sleep(5)
-        return server.lease is not None, [leads for _, leads in leader.told]
+        return server.lease is not None, [leads for _, leads in leader.leadership_changes]
 
     assert virtual_time.run(test()) == (True, [True])
 
@@ -297,7 +297,7 @@ def test_a_leader_that_ends_during_a_renewal_releases_the_lease_too() -> None:
     async def test() -> float:
         server, leader, standby = await leader_and_standby()
         assert server.lease
-        server.write(server.lease)  # it landed, but its answer was not heard
+        server.write(server.lease)  # the write was stored, but its response was lost
         await leader.stop_in_order()
         return await until(standby)
 
@@ -307,7 +307,7 @@ def test_a_leader_that_ends_during_a_renewal_releases_the_lease_too() -> None:
 def test_a_leader_that_ends_does_not_wait_for_a_slow_api_server() -> None:
     async def test() -> float:
         _, leader, _ = await leader_and_standby()
-        leader.client.way = 1.5
+        leader.client.latency = 1.5
         began = now()
         await leader.stop_in_order()
         return now() - began

@@ -1,4 +1,4 @@
-"""Our own writes are seen immediately, however far the cache lags behind; and they go once it is as new."""
+"""Our own writes are visible immediately, even if the cache lags behind, and are forgotten once it is as new."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def service(version: int, port: int = 80, *, uid: str = "1", name: str = "llama"
 
 
 class Cluster:
-    """What watches report, through the store to the overlay."""
+    """Passes what watches report through the store to the overlay."""
 
     def __init__(self) -> None:
         self.store = Store([SERVICE], index_by=(OWNER,))

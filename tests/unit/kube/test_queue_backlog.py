@@ -1,4 +1,4 @@
-"""The rules of the work queue: what is worked on, by whom and when."""
+"""The rules of the work queue: which key is handled when, and by how many workers."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The cache: events in any order that a watch may tell them, and the gaps that it may leave."""
+"""The cache: events in any order in which a watch may report them, and the events that it may miss."""
 
 import json
 from typing import Any
@@ -72,10 +72,10 @@ def test_strings_that_many_objects_share_are_stored_once(store: Store) -> None:
 
 def test_objects_of_a_packed_kind_are_returned_as_they_were_stored() -> None:
     store = Store([POD, DEPLOYMENT], index_by=[OWNER_LABEL], packed=[POD])
-    told = pod("a", 1, labels={OWNER_LABEL: "llama", "of": "Größe ☃"}, generation=2)
-    store.take(POD, "ADDED", told, now=0)
-    assert store.get(POD, "a", "chat") == told
-    assert store.labelled(POD, "llama", "chat") == store.all(POD) == [told]
+    packed = pod("a", 1, labels={OWNER_LABEL: "llama", "of": "Größe ☃"}, generation=2)
+    store.take(POD, "ADDED", packed, now=0)
+    assert store.get(POD, "a", "chat") == packed
+    assert store.labelled(POD, "llama", "chat") == store.all(POD) == [packed]
     assert [*store.places(POD)] == [("chat", "a")]
 
 
@@ -212,13 +212,13 @@ def of_llama(number: int) -> Object:
     return pod(f"{number:03}", number + 1, labels={OWNER_LABEL: "llama"})
 
 
-def version_of(thing: Object) -> int:
-    return int(thing["metadata"]["resourceVersion"])
+def version_of(obj: Object) -> int:
+    return int(obj["metadata"]["resourceVersion"])
 
 
 @pytest.fixture
 def many() -> Store:
-    """Packed, and nobody may read them."""
+    """Packed objects, which no test may unpack."""
     store = Store([POD], index_by=[OWNER_LABEL], packed=[POD])
     for number in reversed(range(20)):
         store.take(POD, "ADDED", of_llama(number), now=0)
@@ -243,7 +243,7 @@ def test_if_there_are_too_many_objects_those_with_the_greatest_briefs_are_return
 def test_an_object_without_a_possible_brief_is_stored_without_one(
     many: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    many.keep_briefs(POD, lambda thing: thing["spec"])
+    many.keep_briefs(POD, lambda obj: obj["spec"])
     assert many.take(POD, "ADDED", of_llama(50), now=0)
     assert many.briefs(POD, "llama", "chat")[-1] is None
     assert "No brief can be made of Pod chat/050" in caplog.text

@@ -1,4 +1,4 @@
-"""Namespaces that are watched by name: one that is closed to us keeps nobody from the others."""
+"""Namespaces that are watched by name: a forbidden one does not affect the others."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def pod(name: str, namespace: str) -> Object:
 
 
 class World:
-    """An API server that lets us into `chat` and `code`, and all that the auditor tells of it."""
+    """An API server that admits us to `chat` and `code`, and everything that the auditor reports."""
 
     def __init__(self) -> None:
         self.pods = [pod("a", "chat"), pod("b", "code"), pod("c", "elsewhere")]
-        self.refused: dict[str, int] = {}  # the code, by namespace
+        self.refused: dict[str, int] = {}  # status codes by namespace
         self.gone_namespaces: set[str] = set()
-        self.asked: list[tuple[Kind, str | None]] = []
+        self.requests: list[tuple[Kind, str | None]] = []
         self.store = Store([POD, SERVICE])
         self.gone: list[Object] = []
         self.stale: list[str] = []
@@ -45,17 +45,17 @@ class World:
             clock=now,
         )
 
-    def _gone(self, _: Kind, things: Sequence[Object]) -> None:
-        self.gone += things
+    def _gone(self, _: Kind, objects: Sequence[Object]) -> None:
+        self.gone += objects
 
-    def all_told(self) -> None:
+    def watch_all(self) -> None:
         for each in self.pods[:2]:
             self.store.take(POD, None, each, now=now())
 
     async def list_metadata(
         self, kind: Kind, namespace: str | None = None, *, label_selector: str = ""
     ) -> list[Object]:
-        self.asked.append((kind, namespace))
+        self.requests.append((kind, namespace))
         if code := self.refused.get(namespace or ""):
             raise ForbiddenError(Call("list", kind.name, ""), "it may not", code=code)
         return [each for each in self.pods if kind == POD and each["metadata"]["namespace"] == namespace]
@@ -72,7 +72,7 @@ def audited(test: Callable[[World], Awaitable[None]]) -> World:
     world = World()
 
     async def run() -> None:
-        world.all_told()
+        world.watch_all()
         task = asyncio.create_task(world.auditor.run())
         try:
             await test(world)
@@ -89,7 +89,7 @@ def test_only_the_named_namespaces_are_queried() -> None:
         assert caches_are_filled(world.store)() is None
 
     world = audited(test)
-    assert {namespace for _, namespace in world.asked} == set(WHERE)
+    assert {namespace for _, namespace in world.requests} == set(WHERE)
     assert world.gone == []
 
 
@@ -139,7 +139,7 @@ def test_a_namespace_that_is_forbidden_and_allowed_all_the_time_does_not_stop_th
     async def test(world: World) -> None:
         for _ in range(360):
             world.refused["code"] = 403
-            await world.auditor.prepare()  # as when watches end that are refused
+            await world.auditor.prepare()  # as if the forbidden watches had ended
             world.refused.clear()
             await asyncio.sleep(10)
 
@@ -158,7 +158,7 @@ def test_a_long_forbidden_namespace_is_watched_as_soon_as_one_that_never_was_for
 
 
 def test_the_kind_that_was_forbidden_decides_when_the_namespace_is_allowed() -> None:
-    """Others may be allowed there all the time."""
+    """Other kinds may be allowed there all the time."""
 
     async def test() -> None:
         world = World()
@@ -166,9 +166,9 @@ def test_the_kind_that_was_forbidden_decides_when_the_namespace_is_allowed() -> 
         world.refused["code"] = 403
         await namespaces.list_all(SERVICE, "")
         world.refused.clear()
-        world.asked.clear()
+        world.requests.clear()
         assert await namespaces.try_to_open("code", [POD, SERVICE]) == SERVICE
-        assert world.asked == [(SERVICE, "code")]
+        assert world.requests == [(SERVICE, "code")]
 
     asyncio.run(test())
 

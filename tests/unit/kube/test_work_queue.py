@@ -60,12 +60,12 @@ def test_each_key_has_one_worker_at_a_time_and_the_number_of_workers_is_limited(
 
 
 def test_while_all_workers_are_busy_the_queue_does_not_spin_though_keys_are_due() -> None:
-    asked = 0
+    reads = 0
 
     def counting() -> float:
-        nonlocal asked
-        asked += 1
-        assert asked < 1000, "the queue turns in circles"
+        nonlocal reads
+        reads += 1
+        assert reads < 1000, "the queue spins"
         return now()
 
     async def handle(key: str) -> float | None:
@@ -157,7 +157,7 @@ def test_a_retry_time_from_the_handler_is_respected() -> None:
 
 
 def test_a_key_that_a_replica_may_not_write_is_kept_until_it_may(caplog: pytest.LogCaptureFixture) -> None:
-    """A leader that was held up for a while may lead again before anybody has told it that it doesn't."""
+    """A leader that was delayed may lead again before it was notified that it no longer leads."""
     times: list[float] = []
 
     async def handle(_: str) -> float | None:
@@ -183,7 +183,7 @@ def test_a_standby_does_not_retry_keys_that_it_may_not_write() -> None:
     async def test() -> None:
         async def handle(_: str) -> float | None:
             times.append(now())
-            queue.pause()  # the election has told
+            queue.pause()  # as the election does when leadership is lost
             raise NotLeaderError("b leads")
 
         async with running(handle) as queue:

@@ -1,4 +1,4 @@
-"""What a HorizontalPodAutoscaler lacks to do its work, and from when on that is worth telling."""
+"""What a HorizontalPodAutoscaler lacks to do its work, and when the status starts to report it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def autoscaler(kind: str = "ScalingActive", reason: str = "FailedGetContainerRes
     return {"status": {"conditions": [condition(kind, False, reason=reason, message=NO_API)]}}
 
 
-def told(seen: Any, *, by: str = "HPA") -> Object:
+def reported_status(seen: Any, *, by: str = "HPA") -> Object:
     spec = {"model": {"uri": "pvc://gemma/"}, "scaling": {"autoscaler": by, "minReplicas": 1, "maxReplicas": 3}}
     metadata = {"name": "model", "namespace": "chat", "uid": "1", "generation": 1}
     deployment = LLMDeployment.model_validate({"metadata": metadata, "spec": spec})
@@ -40,7 +40,7 @@ def scaled(status: Object) -> Object:
 
 
 def test_an_autoscaler_without_metrics_is_reported_with_what_it_lacks() -> None:
-    status = told(snapshot(READY, autoscaler=autoscaler(), now=LATER))
+    status = reported_status(snapshot(READY, autoscaler=autoscaler(), now=LATER))
     assert status["state"] == "Degraded"
     assert (scaled(status)["status"], scaled(status)["reason"]) == ("False", Reason.METRICS_MISSING)
     assert scaled(status)["message"] == (f"{NO_API}. metrics-server provides the CPU usage: check that it is installed")
@@ -59,11 +59,14 @@ WELL: dict[str, Any] = {
 
 @pytest.mark.parametrize("seen", WELL.values(), ids=WELL)
 def test_no_missing_metrics_are_reported_if(seen: Any) -> None:
-    assert scaled(told(seen))["reason"] != Reason.METRICS_MISSING
+    assert scaled(reported_status(seen))["reason"] != Reason.METRICS_MISSING
 
 
 def test_an_autoscaler_of_another_mode_is_ignored() -> None:
-    assert scaled(told(snapshot(READY, autoscaler=autoscaler(), now=LATER), by="None"))["reason"] == Reason.AS_WANTED
+    assert (
+        scaled(reported_status(snapshot(READY, autoscaler=autoscaler(), now=LATER), by="None"))["reason"]
+        == Reason.AS_WANTED
+    )
 
 
 def test_a_reconcile_is_due_when_metrics_should_have_arrived() -> None:

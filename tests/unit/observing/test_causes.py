@@ -1,4 +1,4 @@
-"""Which cause explains a deployment: of one pod, of several, of the platform."""
+"""Which cause explains the state of a deployment: one of a pod, of several pods, or of the platform."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_a_replica_that_has_served_and_crashes_again_before_it_is_ready_has_fail
 
 
 def served_and_ended(*, at: str) -> Object:
-    """Ready for half an hour; the end that it is known for came at this moment."""
+    """A pod that was ready for half an hour, and whose container then ended at the given time."""
     raw = pod(containerStatuses=[container(restartCount=7, state=ended("CUDA out of memory", at=at))])
     raw["status"]["conditions"] = [
         condition("Initialized", True, objects.SCHEDULED),
@@ -134,7 +134,7 @@ def failing_download(ends: int) -> Object:
     [
         ("ErrImagePull", "rpc error: code = NotFound desc = failed to pull: not found"),
         ("ImagePullBackOff", 'Back-off pulling image "a/b:1": ErrImagePull: failed to pull: not found'),
-        ("ImagePullBackOff", 'Back-off pulling image "a/b:1"'),  # as kubelets before 1.32 say it
+        ("ImagePullBackOff", 'Back-off pulling image "a/b:1"'),  # the wording of kubelets before 1.32
     ],
 )
 def test_an_image_that_cannot_be_pulled_is_reported_in_the_same_words_at_every_try(reason: str, message: str) -> None:
@@ -348,7 +348,7 @@ def test_the_status_of_kserve_about_pods_is_ignored() -> None:
     assert main_cause(snapshot(pod(), inference_service=service)) is None
     assert (
         main_cause(snapshot(inference_service=service, deployments=())) is None
-    )  # they go with a Deployment that goes
+    )  # pods terminate with their Deployment
 
 
 def test_the_status_of_kserve_counts_if_it_cannot_create_the_deployment() -> None:

@@ -1,4 +1,4 @@
-"""Where a start is, and how long its phases took."""
+"""Which phase a start has reached, and how long its phases took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of an activator's ports: what a line says, where it counts, and whom a change concerns."""
+"""The table of an activator's ports: what a line means, where it is valid, and which models a change concerns."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_config_map_with_another_name_is_not_part_of_the_table(name: str) -> N
 @pytest.mark.parametrize(
     ("port", "line"),
     [
-        ("20256", "chat/llama 1"),  # has its place in the next one
+        ("20256", "chat/llama 1"),  # belongs to the next map
         ("80", "chat/llama 1"),
         ("-20001", "chat/llama 1"),
         ("020001", "chat/llama 1"),

@@ -1,4 +1,4 @@
-"""Causes read off what a real cluster showed: tests/cluster/test_causes.py makes each happen, and recorded these."""
+"""Causes found in recordings of a real cluster, in which tests/cluster/test_causes.py provoked each of them."""
 
 from __future__ import annotations
 

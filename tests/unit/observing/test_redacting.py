@@ -1,4 +1,4 @@
-"""What pods say is told without the credentials in it, and with all the rest."""
+"""Messages of pods are reported without the credentials in them, and otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.builders.observed import container, ended, event, pod, snapshot
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 
 SECRETS = [
-    # the text, the credential in it, what is left
+    # the text, the credential in it, the redacted text
     ("GET https://me:hunter2@host/m.gguf", "hunter2", f"GET https://{MARK}@host/m.gguf"),
     ("https://me:p@ss@host/m", "p@ss", f"https://{MARK}@host/m"),
     ("https://ghp_0123456789abcdef@github.com/a", "ghp_0123456789abcdef", f"https://{MARK}@github.com/a"),
@@ -51,11 +51,11 @@ SECRETS = [
 
 @pytest.mark.parametrize(("text", "secret", "left"), SECRETS, ids=[text[:30] for text, *_ in SECRETS])
 def test_a_credential_is_redacted(text: str, secret: str, left: str | None) -> None:
-    told = redacted(text)
-    assert secret not in told
-    assert MARK in told
+    redacted_text = redacted(text)
+    assert secret not in redacted_text
+    assert MARK in redacted_text
     if left is not None:
-        assert told == left
+        assert redacted_text == left
 
 
 @pytest.mark.parametrize("text", [text for text, *_ in SECRETS])
@@ -85,11 +85,11 @@ def test_text_without_a_credential_is_unchanged(text: str) -> None:
 
 @pytest.mark.parametrize("bait", ["a", "://", "token=", "=", "?a=", "-", "eyJ", "--", "password:", '"'])
 def test_redacting_takes_linear_time(bait: str) -> None:
-    """As long as a termination message can be, of what a rule looks for; it would time out."""
+    """As long as a termination message can be, full of what a rule searches for; a slow rule would time out."""
     assert len(redacted(bait * (12_000 // len(bait)))) > 0
 
 
-# --- wherever such words come in -------------------------------------------------------------------------------------
+# --- everywhere such messages are used -------------------------------------------------------------------------------
 
 SIGNED = "https://store/m?X-Amz-Signature=0af3e9"
 
@@ -114,8 +114,8 @@ def test_a_cause_is_reported_without_credentials(troubled: object) -> None:
 
 def test_an_event_is_reported_without_credentials() -> None:
     silent = pod(containerStatuses=[container(started=True)])
-    told = event(silent, "Unhealthy", f"Readiness probe failed: Get {SIGNED}")
-    cause = main_cause(snapshot(silent, events=(told,)))
+    redacted_text = event(silent, "Unhealthy", f"Readiness probe failed: Get {SIGNED}")
+    cause = main_cause(snapshot(silent, events=(redacted_text,)))
     assert cause is None or "0af3e9" not in cause.message
 
 

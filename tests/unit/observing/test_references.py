@@ -1,4 +1,4 @@
-"""What a spec names: found in every field that can name something, and told by its field when it isn't there."""
+"""Objects that a spec names: found in every field that can name one, and reported by their field if missing."""
 
 from __future__ import annotations
 

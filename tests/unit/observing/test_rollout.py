@@ -1,4 +1,4 @@
-"""How far a new version is, whether it lacks a place, and what of that is trouble."""
+"""The progress of a rollout, whether it lacks room, and when that is reported as a cause."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ BESIDE = (deployment(1, pods=2, updated=1),)
 OVER_QUOTA = condition("ReplicaFailure", True, message='pods "new" is forbidden: exceeded quota: gpus')
 
 
-def leaving(thing: Object, until: str = "2026-11-21T10:02:00Z") -> Object:
-    return {**thing, "metadata": {**thing["metadata"], "deletionTimestamp": until}}
+def leaving(obj: Object, until: str = "2026-11-21T10:02:00Z") -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": until}}
 
 
-def of_version(version: str, thing: Object) -> Object:
-    return {**thing, "metadata": {**thing["metadata"], "labels": {"pod-template-hash": version}}}
+def of_version(version: str, obj: Object) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "labels": {"pod-template-hash": version}}}
 
 
-def promised(thing: Object) -> Object:
-    return {**thing, "status": {**thing["status"], "nominatedNodeName": "gpu-1"}}
+def promised(obj: Object) -> Object:
+    return {**obj, "status": {**obj["status"], "nominatedNodeName": "gpu-1"}}
 
 
 ROOM: dict[str, tuple[Any, bool]] = {

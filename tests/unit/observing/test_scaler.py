@@ -1,4 +1,4 @@
-"""A ScaledObject that KEDA itself calls not ready: the model that would wait for it says so, and nobody flaps."""
+"""A ScaledObject that KEDA reports as not ready: a model that needs it says so, and its status doesn't flap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from slipway.observing.scaler import fails_since
 from slipway.observing.snapshot import Snapshot
 from support.builders.observed import NOW
 
-from .test_platform import CRASHES, PAUSED, asleep, at, keda, model, serving, summed_up, told, waking
+from .test_platform import CRASHES, PAUSED, asleep, at, keda, model, reported_status, serving, summed_up, waking
 
 ADDRESS = "slipway-activator.slipway-system:9090"
 UNANSWERED = "Triggers defined in ScaledObject are not working correctly"
@@ -25,7 +25,7 @@ NO_METRICS = "failed to ensure HPA is correctly created for ScaledObject: no met
 def scaled_object(
     ready: str | None = "False", reason: str = "TriggerError", message: str = UNANSWERED, **metadata: Any
 ) -> Object:
-    """As KEDA writes it, without any time. None: it has said nothing yet."""
+    """As KEDA writes it, without any time. None: KEDA has set no condition yet."""
     conditions = [{"type": "Ready", "status": ready, "reason": reason, "message": message}] if ready else []
     return {
         "metadata": {"name": "model", "creationTimestamp": at(1000), **metadata},
@@ -35,7 +35,7 @@ def scaled_object(
 
 
 def failing(seconds: float = 10, *, is_there: bool = True, **more: Any) -> dict[str, Any]:
-    """What of a snapshot says that KEDA calls it not ready since so many seconds."""
+    """Fields of a snapshot in which KEDA has reported it as not ready for the given number of seconds."""
     since = NOW - timedelta(seconds=seconds)
     return {"scaled_object": scaled_object(**more), "scaler_fails_since": since, "scaler_is_there": is_there}
 
@@ -49,11 +49,11 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
      "False KedaDown"),
     ("asleep, paused", asleep(**{**failing(60), "scaled_object": PAUSED}), "Idle", "True ScaledToZero",
      "True AsWanted"),
-    ("asleep, not KEDA's any more", asleep(**failing(60, deletionTimestamp=at(1))), "Idle", "True ScaledToZero",
+    ("asleep, the ScaledObject terminates", asleep(**failing(60, deletionTimestamp=at(1))), "Idle", "True ScaledToZero",
      "True AsWanted"),
     ("serving", serving(**failing(59)), "Serving", "True Serving", "True AsWanted"),
     ("serving, for long", serving(**failing(60)), "Serving", "True Serving", "False ScalerUnavailable"),
-    ("waking already", waking(**failing(59)), "Waking", "True Waking", "False Scaling"),
+    ("already waking", waking(**failing(59)), "Waking", "True Waking", "False Scaling"),
 ]  # fmt: skip
 
 
@@ -63,9 +63,9 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
 def test_a_model_that_needs_the_scaler_is_not_ready_and_one_that_serves_only_mentions_it(
     view: Snapshot, state: str, ready: str, scaled: str
 ) -> None:
-    found = summed_up(told(view))
+    found = summed_up(reported_status(view))
     assert (found["state"], found["Ready"], found["Scaled"]) == (state, ready, scaled)
-    assert found["Stalled"] == "False AsWanted"  # KEDA goes on asking
+    assert found["Stalled"] == "False AsWanted"  # KEDA keeps polling
 
 
 def test_without_a_deployment_the_model_waits_for_kserve() -> None:
@@ -86,12 +86,12 @@ WORDS = [
 
 @pytest.mark.parametrize(("more", "words"), WORDS, ids=[words[:60] for _, words in WORDS])
 def test_the_cause_quotes_keda_and_names_the_address_that_it_cannot_reach(more: dict[str, Any], words: str) -> None:
-    assert words in told(asleep(**failing(**more)))["message"]
+    assert words in reported_status(asleep(**failing(**more)))["message"]
 
 
 def test_while_the_failure_is_the_same_the_status_does_not_change() -> None:
-    first = told(asleep(**failing(60)))
-    assert told(asleep(**failing(900)), first) == first
+    first = reported_status(asleep(**failing(60)))
+    assert reported_status(asleep(**failing(900)), first) == first
 
 
 @pytest.mark.parametrize("patience", [PASSES_WITHIN, LASTS_AFTER])
@@ -105,9 +105,9 @@ def test_a_reconcile_is_due_when_the_failure_would_be_reported(patience: timedel
 EARLIER = NOW - timedelta(minutes=3)
 
 
-@pytest.mark.parametrize("thing", [None, scaled_object(None), scaled_object("Unknown"), scaled_object("True")])
-def test_an_absent_or_unknown_condition_of_keda_is_not_a_failure(thing: Object | None) -> None:
-    assert fails_since(thing, EARLIER, None, NOW) is None
+@pytest.mark.parametrize("observed", [None, scaled_object(None), scaled_object("Unknown"), scaled_object("True")])
+def test_an_absent_or_unknown_condition_of_keda_is_not_a_failure(observed: Object | None) -> None:
+    assert fails_since(observed, EARLIER, None, NOW) is None
 
 
 def test_a_failure_counts_from_when_it_was_first_seen() -> None:
@@ -117,6 +117,6 @@ def test_a_failure_counts_from_when_it_was_first_seen() -> None:
 
 @pytest.mark.parametrize("view", [asleep(**failing(10)), serving(**failing(60))], ids=["asleep", "serving"])
 def test_another_leader_keeps_reporting_the_failure_with_the_same_time(view: Snapshot) -> None:
-    since = fails_since(scaled_object(), None, told(view), NOW)
+    since = fails_since(scaled_object(), None, reported_status(view), NOW)
     assert since
     assert NOW - since >= LASTS_AFTER

@@ -1,4 +1,4 @@
-"""What the sentences of engines, downloaders, registries and the scheduler mean."""
+"""The meaning of messages from engines, downloaders, registries and the scheduler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who keeps a connection, of those who belong there."""
+"""Which connections of known clients are kept when there are too many."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ KEDA = "10.0.0.1"
 
 
 class Port:
-    """Notes who had to make room."""
+    """A port that records which connections it closed."""
 
     def __init__(self) -> None:
         self.regulars = KnownConnections(MOST)

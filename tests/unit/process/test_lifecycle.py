@@ -1,4 +1,4 @@
-"""How a program starts and ends: its exit code says how it went, and its parts end in order."""
+"""How a program starts and ends: its exit codes, and the order in which its parts end."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from slipway.process.management import ManagementPort
 from slipway.process.metrics import MetricsRegistry
 
 
-async def until_asked(asked: asyncio.Event) -> None:
+async def until_stopped(asked: asyncio.Event) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(5):
         await asked.wait()
 
 
-async def without_a_way(_: asyncio.Event) -> None:
+async def without_an_api_server(_: asyncio.Event) -> None:
     raise CannotStartError("No way to an API server (no kubeconfig): run in a pod, or name a --kubeconfig")
 
 
@@ -30,11 +30,11 @@ async def says_no(_: asyncio.Event) -> int:
 
 
 def test_a_program_that_is_asked_to_end_exits_with_0() -> None:
-    assert run(until_asked, log_level="info", log_format="json") == 0
+    assert run(until_stopped, log_level="info", log_format="json") == 0
 
 
 def test_without_access_to_an_api_server_the_exit_code_means_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(without_a_way, log_level="info", log_format="json") == 2
+    assert run(without_an_api_server, log_level="info", log_format="json") == 2
     assert "run in a pod, or name a --kubeconfig" in capsys.readouterr().err
 
 
@@ -48,7 +48,7 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Program:
-    """Notes in which order its parts end."""
+    """Records the order in which its parts end."""
 
     def __init__(self) -> None:
         self.ended: list[str] = []

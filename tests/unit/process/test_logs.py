@@ -1,4 +1,4 @@
-"""Lines of the log: for people, and for programs."""
+"""Lines of the log as text and as JSON."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def test_a_line_of_json_is_one_object() -> None:
     logger, stream = written("json")
     logger.warning("two\nlines", extra={"key": "chat/llama", "reason": "Waking"})
     [line] = stream.getvalue().splitlines()
-    told = json.loads(line)
-    assert told.pop("time")
-    assert told == {
+    entry = json.loads(line)
+    assert entry.pop("time")
+    assert entry == {
         "level": "warning",
         "logger": "slipway.test",
         "message": "two\nlines",
@@ -50,7 +50,7 @@ def test_an_error_is_logged_with_its_traceback(format_: str) -> None:
 
 def test_libraries_log_only_at_the_level_debug() -> None:
     _, stream = written("console")
-    logging.getLogger("kopf").error("expected, and told by whoever began it")
+    logging.getLogger("kopf").error("expected, and logged by the caller")
     assert stream.getvalue() == ""
 
 

@@ -1,4 +1,4 @@
-"""What probes and Prometheus are answered."""
+"""The responses to probes and to Prometheus."""
 
 import asyncio
 
@@ -49,7 +49,7 @@ async def test_metrics_have_labels_that_appear_and_disappear() -> None:
     assert "Serving" not in (await answer("/metrics", metrics=metrics))[1]
 
 
-MANY = 50 * LINES_PER_STEP  # objects: each has a line
+MANY = 50 * LINES_PER_STEP  # each object has a line
 
 
 def many() -> MetricsRegistry:
@@ -69,37 +69,37 @@ def test_metrics_written_in_steps_equal_those_that_prometheus_client_writes() ->
 
 
 async def test_other_tasks_run_while_metrics_are_written() -> None:
-    telling, turns = MetricsPage(many()), 0
-    asking = asyncio.create_task(told(telling))
-    while not asking.done():
+    page, turns = MetricsPage(many()), 0
+    scraping = asyncio.create_task(scrape(page))
+    while not scraping.done():
         await asyncio.sleep(0)
         turns += 1
     assert turns >= MANY // LINES_PER_STEP
-    await telling.close()
+    await page.close()
 
 
 async def test_scrapes_within_a_moment_get_the_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     metrics = MetricsRegistry()
     metrics.read_gauge("llmdeployments", "", LABELS, lambda: read.append(1) or {})  # type: ignore[func-returns-value]
-    telling = MetricsPage(metrics)
-    await asyncio.gather(*(told(telling) for _ in range(20)))
-    await told(telling)
+    page = MetricsPage(metrics)
+    await asyncio.gather(*(scrape(page) for _ in range(20)))
+    await scrape(page)
     assert len(read) == 1
     monkeypatch.setattr(management, "PAGE_HOLDS_FOR", 0.0)
-    await told(telling)
+    await scrape(page)
     assert len(read) == 2
 
 
 async def test_a_cancelled_scrape_does_not_affect_another() -> None:
-    telling = MetricsPage(many())
-    gone, stays = asyncio.create_task(told(telling)), asyncio.create_task(told(telling))
+    page = MetricsPage(many())
+    gone, stays = asyncio.create_task(scrape(page)), asyncio.create_task(scrape(page))
     await asyncio.sleep(0)
     gone.cancel()
     assert b"slipway_llmdeployments{" in await stays
 
 
-async def told(telling: MetricsPage) -> bytes:
-    response = await telling.answer(make_mocked_request("GET", "/metrics"))
+async def scrape(page: MetricsPage) -> bytes:
+    response = await page.answer(make_mocked_request("GET", "/metrics"))
     assert isinstance(response.body, bytes)
     return response.body

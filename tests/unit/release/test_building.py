@@ -23,7 +23,7 @@ FILE = Path("/context/Containerfile")
 NAME = "registry.example.com/llm/slipway-operator:0.2.0"
 MOUNTS = ("/ca.crt:/etc/ssl/certs/ca-certificates.crt:ro",)
 
-# Notes what it is asked for; fails where FAILS names the command.
+# Logs its command, and fails if FAILS names it.
 PROGRAM = """#!/bin/sh
 echo "$(basename "$0") $*" >> "$NOTES"
 [ "$1" != "$FAILS" ] || { echo "no such host" >&2; exit 125; }
@@ -48,11 +48,11 @@ def steps(tmp_path: Path) -> Steps:
     return Steps(Cache(tmp_path / "cache"), stream=io.StringIO())
 
 
-def asked(notes: Path) -> list[str]:
+def commands_in(notes: Path) -> list[str]:
     return [" ".join(line.split()[:2]) for line in notes.read_text().splitlines()]
 
 
-# --- which -----------------------------------------------------------------------------------------------------------
+# --- the builder -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_unknown_builder_is_refused() -> None:
         find_builder("kaniko", lambda _: True)
 
 
-# --- what it is asked for --------------------------------------------------------------------------------------------
+# --- the commands ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("program", building.BUILDERS)
@@ -105,7 +105,7 @@ def test_docker_gets_no_flag_that_it_does_not_know() -> None:
 def test_only_a_registry_on_this_machine_is_used_without_tls(program: str) -> None:
     assert Builder(program).push_command(NAME) == [program, "push", NAME]
     here = Builder(program).push_command("localhost:5000/slipway-operator:0.2.0")
-    assert ("--tls-verify=false" in here) is (program != "docker")  # docker knows by itself
+    assert ("--tls-verify=false" in here) is (program != "docker")  # docker detects this on its own
 
 
 @pytest.mark.parametrize(("push", "commands"), [(False, ["pull", "build"]), (True, ["pull", "build", "push"])])
@@ -117,7 +117,7 @@ def test_each_image_is_built_and_pushed_only_if_requested(
     names = building.build(chosen(("operator", "llamacpp")), release, push=push, cache=Cache(tmp_path), steps=steps)
 
     assert names == [f"registry.example.com/slipway-{name}:0.2.0" for name in ("operator", "llamacpp")]
-    assert asked(notes) == ["buildah version", *(f"buildah {each}" for each in commands * 2)]
+    assert commands_in(notes) == ["buildah version", *(f"buildah {each}" for each in commands * 2)]
 
 
 def test_a_base_that_cannot_be_pulled_is_reported_with_the_remedy(
@@ -129,7 +129,7 @@ def test_a_base_that_cannot_be_pulled_is_reported_with_the_remedy(
     with pytest.raises(Refusal, match=r"python:3\.11-slim-bookworm can't be pulled; .*BASE=debian"):
         building.build(chosen(("operator",)), release, cache=Cache(tmp_path), steps=steps)
 
-    assert asked(notes) == ["buildah version", "buildah pull"]
+    assert commands_in(notes) == ["buildah version", "buildah pull"]
 
 
 # --- bases -----------------------------------------------------------------------------------------------------------

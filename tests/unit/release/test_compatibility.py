@@ -1,4 +1,4 @@
-"""A release is refused if its types break a promise of the release before."""
+"""A release is refused if its types break a promise of the previous release."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def without_field(name: str) -> dict[str, Any]:
     return {**SPEC, "properties": {key: each for key, each in SPEC["properties"].items() if key != name}}
 
 
-def said(after: dict[str, Any]) -> list[str]:
+def breaks_after(after: dict[str, Any]) -> list[str]:
     return list(broken(SPEC, after, "spec"))
 
 
@@ -58,7 +58,7 @@ def said(after: dict[str, Any]) -> list[str]:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_changes_that_break_existing_models_are_found(after: dict[str, Any], sentence: str) -> None:
-    assert said(after) == [sentence]
+    assert breaks_after(after) == [sentence]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_changes_that_break_existing_models_are_found(after: dict[str, Any], sen
     ],
 )
 def test_compatible_changes_are_allowed(after: dict[str, Any]) -> None:
-    assert said(after) == []
+    assert breaks_after(after) == []
 
 
 # --- a checkout ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[3]
 each_image = pytest.mark.parametrize("image", every().values(), ids=every().keys())
 on_debian = [image for image in every().values() if image.builds_on_debian]
 each_on_debian = pytest.mark.parametrize("image", on_debian, ids=lambda image: image.name)
-"""The one for AMD GPUs adds our own code alone to an image that has all else."""
+"""The image for AMD GPUs adds only our own code to an image that has everything else."""
 
 
 def instructions(image: ReleaseImage) -> list[str]:
@@ -22,7 +22,7 @@ def instructions(image: ReleaseImage) -> list[str]:
 
 
 def runs(image: ReleaseImage, program: str) -> list[str]:
-    """The instructions that run a program, each with its entire command."""
+    """Returns the instructions that run a program, each with its entire command."""
     return [line for line in instructions(image) if line.startswith("RUN ") and re.search(rf"\b{program}\b", line)]
 
 
@@ -74,7 +74,7 @@ def test_an_image_has_labels_and_the_path_of_its_sbom(image: ReleaseImage) -> No
 
 @pytest.mark.parametrize("folder", ["operator", "runtime-image", "devcluster", "release"])
 def test_the_build_backend_of_our_packages_is_pinned(folder: str) -> None:
-    """hatchling writes its version into what it builds."""
+    """hatchling writes its version into the packages that it builds."""
     project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())
     assert all("==" in each for each in project["build-system"]["requires"])
 

@@ -1,4 +1,4 @@
-"""What a release contains in addition to images and charts: SBOMs and checksums; and what is pushed, or refused."""
+"""SBOMs and checksums of a release, and which releases are pushed or refused."""
 
 from __future__ import annotations
 

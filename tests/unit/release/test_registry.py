@@ -1,4 +1,4 @@
-"""Names of registries."""
+"""Which names of registries are valid."""
 
 from __future__ import annotations
 

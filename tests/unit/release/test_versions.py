@@ -135,5 +135,5 @@ def test_all_places_of_this_checkout_have_the_version() -> None:
 
 @pytest.mark.parametrize("program", ["slipway-operator", "slipway-activator", "slipway-release"])
 def test_a_program_prints_the_version(program: str) -> None:
-    said = subprocess.run([BIN / program, "--version"], check=True, capture_output=True, text=True).stdout
-    assert generate_versions.for_python(VERSION) in said.split()
+    output = subprocess.run([BIN / program, "--version"], check=True, capture_output=True, text=True).stdout
+    assert generate_versions.for_python(VERSION) in output.split()

@@ -1,4 +1,4 @@
-"""The census counts what it says, on small sources made here and on the repository as it is."""
+"""The census counts correctly, in small sources of the tests and in the repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The English lint: what it reads of a file, what it reports, and what it lets be."""
+"""The English lint: what it reads in a file, what it reports, and what it leaves out."""
 
 from __future__ import annotations
 

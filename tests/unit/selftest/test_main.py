@@ -1,4 +1,4 @@
-"""The self-test as a program: whom it asks, and how it ends."""
+"""The self-test as a program: its requests, its exit codes and its output."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_without_an_api_server_the_exit_code_is_that_of_wrong_usage(
 
 
 def test_each_line_is_flushed_immediately(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pipe keeps them otherwise, and a pod that is killed says nothing."""
+    """Otherwise a pipe would buffer them, and a killed pod would have no output."""
     log = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(_Raw(log))))
     write("well  KEDA is recent enough\n")

@@ -1,4 +1,4 @@
-"""How many requests a replica works on at a time: one number, which the engine is told and all others go by."""
+"""How many requests a replica works on at a time: one number, for the engine and for everything else."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_plan_says_why_a_replica_takes_that_many_requests() -> None:
 @pytest.mark.parametrize(
     "wanted",
     [deployment(engine={"name": "sglang"}), on_h100(engine={"extraArgs": ["--max_num_batched_tokens=128"]})],
-    ids=["an engine of somebody else", "vllm with batches of somebody's own"],
+    ids=["a third-party engine", "vllm with a user-defined batch size"],
 )
 def test_a_concurrency_that_only_the_engine_knows_is_left_to_it(wanted: Any) -> None:
     made = plan(wanted)

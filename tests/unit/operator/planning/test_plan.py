@@ -1,4 +1,4 @@
-"""Which accelerator is taken, what is asked for there, and what is said about it."""
+"""Which accelerator a plan chooses, which resources it requests, and what it says about that."""
 
 from __future__ import annotations
 
@@ -80,15 +80,17 @@ def test_a_plan_says_that_a_policy_was_not_followed_where_it_could_have_mattered
 
 
 @pytest.mark.parametrize(
-    ("own", "asked"),
+    ("own", "requested"),
     [
         ({"limits": {"memory": "4Gi"}}, {"requests": {"cpu": "1", "memory": "4Gi"}, "limits": {"memory": "4Gi"}}),
         ({"requests": {"cpu": "4"}}, {"requests": {"cpu": "4"}, "limits": {"memory": "16Gi"}}),
     ],
     ids=["a limit is a request too", "a request replaces the profile's"],
 )
-def test_the_resources_of_the_spec_override_those_of_the_profile(own: dict[str, Any], asked: dict[str, Any]) -> None:
-    assert plan(deployment(engine={"name": "llamacpp"}, pod={"resources": own})).resources == asked
+def test_the_resources_of_the_spec_override_those_of_the_profile(
+    own: dict[str, Any], requested: dict[str, Any]
+) -> None:
+    assert plan(deployment(engine={"name": "llamacpp"}, pod={"resources": own})).resources == requested
 
 
 @pytest.mark.parametrize(

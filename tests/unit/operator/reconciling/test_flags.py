@@ -1,4 +1,4 @@
-"""What the operator can be told: by a flag, by its variable, and what is refused."""
+"""The settings of the operator: by flag, by variable, and which values are refused."""
 
 from __future__ import annotations
 
@@ -125,10 +125,10 @@ def test_an_invalid_value_is_refused_with_the_name_of_its_flag_and_the_remedy(
     arguments, environment = ([], {FLAGS[flag]: value}) if by_variable else ([f"{flag}={value}"], {})
     with pytest.raises(SystemExit) as ended:
         run(arguments, environment)
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert ended.value.code == 2
-    assert sentence in said
-    assert flag in said or FLAGS[flag] in said
+    assert sentence in message
+    assert flag in message or FLAGS[flag] in message
 
 
 def test_an_unknown_flag_is_refused_and_abbreviations_are_not_guessed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,9 +140,9 @@ def test_an_unknown_flag_is_refused_and_abbreviations_are_not_guessed(capsys: py
 def test_help_names_every_flag_with_its_variable_and_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["--help"], {})
-    told = re.sub(r"\s+", " ", capsys.readouterr().out)
-    assert all(flag in told and f"[env var: {variable}" in told for flag, variable in FLAGS.items())
-    assert "default: slipway-system]" in told
+    help_text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert all(flag in help_text and f"[env var: {variable}" in help_text for flag, variable in FLAGS.items())
+    assert "default: slipway-system]" in help_text
 
 
 # --- the runtimes of this release ------------------------------------------------------------------------------------

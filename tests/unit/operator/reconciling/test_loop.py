@@ -1,4 +1,4 @@
-"""Whole turns of the loop: the world as it is → what is written, what the status says, and when it looks again."""
+"""Complete reconciles: from the state of the cluster to the writes, the status, and when the next one is due."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ async def test_a_change_of_wording_alone_waits_a_moment_for_the_change_that_ofte
     assert loop.api.writes() == ["apply-status LLMDeployment"]
 
 
-# --- the end ---------------------------------------------------------------------------------------------------------
+# --- deletion --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_deleted_deployment_is_forgotten(loop: Loop) -> None:
@@ -151,7 +151,7 @@ async def test_a_successor_that_no_watch_has_reported_gets_no_status_of_its_pred
 
 
 async def test_a_successor_starts_at_zero_whatever_was_written_for_its_predecessor(loop: Loop) -> None:
-    await at_zero_with_an_unheard_write(loop)
+    await at_zero_with_a_missed_write(loop)
     for kind in (LLM_DEPLOYMENT, SERVICE, NETWORK_POLICY, INFERENCE_SERVICE):
         loop.api.remove(kind)
     loop.api.put(llm())
@@ -162,15 +162,15 @@ async def test_a_successor_starts_at_zero_whatever_was_written_for_its_predecess
 async def test_an_inference_service_deleted_before_its_last_change_was_reported_is_created_again_at_zero(
     loop: Loop,
 ) -> None:
-    await at_zero_with_an_unheard_write(loop)
+    await at_zero_with_a_missed_write(loop)
     loop.api.remove(INFERENCE_SERVICE)
     assert "was deleted meanwhile" in await loop.failing_reconcile()
     await loop.reconcile()
     assert autoscaler_class(loop) == "none"
 
 
-async def at_zero_with_an_unheard_write(loop: Loop) -> None:
-    """As when watches are cut while somebody changes the spec."""
+async def at_zero_with_a_missed_write(loop: Loop) -> None:
+    """As if the watches had been cut while a user changed the spec."""
     await loop.reconcile()
     made = loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
     await loop.settle()
@@ -216,7 +216,7 @@ async def test_a_terminating_child_is_created_again_only_when_it_is_gone(loop: L
 
 
 async def test_a_child_deleted_during_a_reconcile_is_created_again_by_the_next_one(loop: Loop) -> None:
-    """An InferenceService that is rendered as if it were there still would begin with a replica."""
+    """An InferenceService that is rendered as if it still existed would start with a replica."""
     await loop.reconcile()
     loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
     await loop.settle()
@@ -257,13 +257,15 @@ async def test_a_manager_that_keeps_changing_a_field_back_is_named_and_not_fough
     assert (event["reason"], "rival" in event["note"]) == ("FieldsFoughtOver", True)
 
 
-# --- whose it is -----------------------------------------------------------------------------------------------------
+# --- ownership -------------------------------------------------------------------------------------------------------
 
-SOMEBODY = {"apiVersion": "v1", "kind": "ConfigMap", "name": "chief", "uid": "other", "controller": True}
+OTHER_OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "chief", "uid": "other", "controller": True}
 
 
 @pytest.mark.parametrize("kind", [SERVICE, NETWORK_POLICY, INFERENCE_SERVICE], ids=str)
-@pytest.mark.parametrize("metadata", [{}, {"ownerReferences": [SOMEBODY], "labels": LABELS}], ids=["nobody's", "owned"])
+@pytest.mark.parametrize(
+    "metadata", [{}, {"ownerReferences": [OTHER_OWNER], "labels": LABELS}], ids=["nobody's", "owned"]
+)
 async def test_an_object_that_is_not_ours_is_never_overwritten(loop: Loop, kind: Kind, metadata: Object) -> None:
     theirs = loop.api.put(kube_object(kind, metadata=metadata, spec={"theirs": True}))
     assert await loop.reconcile() == 30.0
@@ -276,7 +278,9 @@ async def test_an_object_that_is_not_ours_is_never_overwritten(loop: Loop, kind:
 
 
 @pytest.mark.parametrize("kind", [SERVICE, DEPLOYMENT], ids=str)
-@pytest.mark.parametrize("metadata", [{}, {"ownerReferences": [SOMEBODY], "labels": LABELS}], ids=["nobody's", "owned"])
+@pytest.mark.parametrize(
+    "metadata", [{}, {"ownerReferences": [OTHER_OWNER], "labels": LABELS}], ids=["nobody's", "owned"]
+)
 async def test_an_object_that_kserve_would_take_over_is_left_to_its_owner(
     loop: Loop, kind: Kind, metadata: Object
 ) -> None:
@@ -351,7 +355,7 @@ async def test_a_missing_object_of_the_plan_is_a_condition_until_it_appears(
     assert loop.api.writes()[:3] == CREATED
 
 
-# --- replicas, as long as nothing else scales ------------------------------------------------------------------------
+# --- replicas, while nothing else scales -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -378,7 +382,7 @@ async def test_an_expected_change_is_checked_within_a_minute_though_the_clock_wa
 
 
 async def test_a_reconcile_is_due_when_the_schedule_changes_the_minimum(loop: Loop) -> None:
-    """It is ten o'clock in the tests' world."""
+    """In the tests it is ten o'clock."""
     entry = {"cron": "0 8 * * *", "duration": "4h", "minReplicas": 2}
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1, "maxReplicas": 2, "schedule": [entry]}}})
     loop.api.put(made_by_kserve(1))

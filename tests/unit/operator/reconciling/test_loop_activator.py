@@ -1,4 +1,4 @@
-"""Turns of the loop where the activator is installed: who leads to whom, and on which port."""
+"""Reconciles with an installed activator: where requests go, and on which port."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXTRA = activator_slice("llama")
 
 
 def activator(*addresses: str, service: str = "slipway-activator") -> Object:
-    """The slice of the activator's own Service, as Kubernetes keeps it."""
+    """The EndpointSlice of the activator's own Service, as Kubernetes writes it."""
     labels = {"slipway.dev/activator": service, "kubernetes.io/service-name": service}
     endpoints = [{"addresses": [address], "conditions": {"ready": True}} for address in addresses]
     return kube_object(
@@ -40,12 +40,12 @@ def leads_to_port(loop: Loop) -> int:
 
 
 def table(loop: Loop) -> dict[int, str]:
-    tables = [thing for (kind, *_), thing in loop.api.objects.items() if kind == CONFIG_MAP]
+    tables = [obj for (kind, *_), obj in loop.api.objects.items() if kind == CONFIG_MAP]
     return {int(port): line for each in tables for port, line in each["data"].items()}
 
 
 def leads(loop: Loop) -> list[bool]:
-    """Of each endpoint of the extra slice: whether requests go there, or it stands by."""
+    """Returns for each endpoint of the extra slice whether requests go there."""
     return [each["conditions"]["ready"] for each in loop.api.get(ENDPOINT_SLICE, name=EXTRA)["endpoints"]]
 
 
@@ -93,7 +93,7 @@ async def test_a_deployment_keeps_its_port(with_activator: Loop) -> None:
     loop = with_activator
     await loop.settle()
     port = leads_to_port(loop)
-    loop.take_over()  # as another leader
+    loop.take_over()  # another leader takes over
     await loop.settle()
     assert leads_to_port(loop) == port
 
@@ -154,8 +154,8 @@ async def test_the_old_autoscaler_is_deleted_before_the_new_one_is_created(with_
     loop.api.put(made_by_kserve(replicas=2))
     await loop.settle()
     for before, after in ((SCALED_OBJECT, HORIZONTAL_POD_AUTOSCALER), (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT)):
-        who = "HPA" if after is HORIZONTAL_POD_AUTOSCALER else "KEDA"
-        loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": who}}})
+        autoscaler = "HPA" if after is HORIZONTAL_POD_AUTOSCALER else "KEDA"
+        loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"autoscaler": autoscaler}}})
         await loop.reconcile()
         assert of_scaling(loop) == [f"delete {before}"]
         await loop.reconcile()
@@ -185,7 +185,7 @@ async def test_a_model_that_any_key_wakes_says_so(with_activator: Loop) -> None:
 async def test_the_activator_with_the_port_is_the_one_that_must_be_allowed_to_read_the_keys(
     with_activator: Loop,
 ) -> None:
-    """Already when the port is given: before, the first one was asked about."""
+    """Already when the port is given: the review used to be about the first activator."""
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
     loop.api.put(activator("10.0.0.20", service="slipway-activator-2"))
@@ -194,15 +194,15 @@ async def test_the_activator_with_the_port_is_the_one_that_must_be_allowed_to_re
     loop.api.allows = False
     await loop.reconcile()
     assert "for the ServiceAccount slipway-activator-2." in str(status(loop)["plan"]["why"])
-    asked = [each.body["spec"]["user"] for each in loop.api.requests if each.kind == SUBJECT_ACCESS_REVIEW]
-    assert asked[-1] == "system:serviceaccount:slipway-system:slipway-activator-2"
+    accounts = [each.body["spec"]["user"] for each in loop.api.requests if each.kind == SUBJECT_ACCESS_REVIEW]
+    assert accounts[-1] == "system:serviceaccount:slipway-system:slipway-activator-2"
 
 
-# --- whom KEDA can't ask ---------------------------------------------------------------------------------------------
+# --- scalers that KEDA can't query -----------------------------------------------------------------------------------
 
 
 async def asleep(loop: Loop, *, ready: str) -> None:
-    """At zero since long ago, with what KEDA says of its ScaledObject."""
+    """Puts the model at zero since long ago, with KEDA's condition Ready of its ScaledObject."""
     for kind in (LLM_DEPLOYMENT, SERVICE):
         await loop.settle(turns=2)
         loop.api.change(kind, {"metadata": {"creationTimestamp": "2026-11-20T10:00:00Z"}})
@@ -213,12 +213,17 @@ async def asleep(loop: Loop, *, ready: str) -> None:
 
 
 def keda_says(loop: Loop, ready: str) -> None:
-    said = {"type": "Ready", "status": ready, "reason": "TriggerError", "message": "Triggers are not working correctly"}
-    loop.api.change(SCALED_OBJECT, {"status": {"conditions": [said]}})
+    condition_ready = {
+        "type": "Ready",
+        "status": ready,
+        "reason": "TriggerError",
+        "message": "Triggers are not working correctly",
+    }
+    loop.api.change(SCALED_OBJECT, {"status": {"conditions": [condition_ready]}})
 
 
 def pass_time(loop: Loop, seconds: float) -> None:
-    """Of the day."""
+    """Moves the wall clock."""
     loop.reader._now = lambda: NOW + timedelta(seconds=seconds)
 
 
@@ -281,7 +286,7 @@ async def test_while_the_condition_of_keda_is_unknown_nothing_is_reported(with_a
 async def test_a_wake_that_was_over_when_it_was_written_is_reported_once(
     with_activator: Loop,
 ) -> None:
-    """As by a clock on the wall in New York."""
+    """For example local time in New York, written as UTC."""
     loop = with_activator
     entry: Object = {
         "manager": "kubectl-annotate",
@@ -301,7 +306,7 @@ async def test_a_wake_that_was_over_when_it_was_written_is_reported_once(
 async def test_an_annotation_without_effect_is_reported_once_and_not_every_second(
     with_activator: Loop, text: str
 ) -> None:
-    """What is told is written, what is written is seen, and what is seen is looked at again."""
+    """A remark is written to the status, the watch reports the write, and that causes a reconcile."""
     loop = with_activator
     loop.api.change(LLM_DEPLOYMENT, {"metadata": {"annotations": {WAKE_ANNOTATION: text}}})
     await loop.settle()

@@ -1,4 +1,4 @@
-"""Turns of the loop in which a call fails, or which meet what can not be acted on: it is told, and tried again."""
+"""Reconciles in which a call fails or an object can't be processed: that is reported and retried."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CHANGED = (409, "the object has been modified")
 NO_RIGHT = (403, 'cannot patch resource "services" in API group ""')
 
 FAILURES = [
-    # the call, what is answered, the state and reason that people see, what else is written
+    # the call, the response, the state and reason in the status, what else is written
     ("apply Service", REFUSED, ("Failed", "AdmissionDenied"), []),
     ("apply Service", WRONG, ("Failed", "InvalidSpec"), []),
     ("apply Service", QUOTA, ("Waking", "QuotaExceeded"), []),
@@ -43,14 +43,14 @@ async def test_an_unreadable_status_is_replaced(loop: Loop) -> None:
     assert (written["state"], written["lastColdStart"]) == ("Idle", {})
 
 
-@pytest.mark.parametrize(("call", "answer", "told", "others"), FAILURES)
+@pytest.mark.parametrize(("call", "answer", "expected", "others"), FAILURES)
 async def test_a_refusal_is_reported_and_retried(
-    loop: Loop, call: str, answer: tuple[int, str], told: tuple[str, str], others: list[str]
+    loop: Loop, call: str, answer: tuple[int, str], expected: tuple[str, str], others: list[str]
 ) -> None:
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"scaling": {"minReplicas": 1}}})
     loop.api.faults[call] = answer
     assert "was refused" in await loop.failing_reconcile()
-    assert state_and_reason(loop) == told
+    assert state_and_reason(loop) == expected
     assert [each for each in loop.api.writes() if each.startswith("apply ") and each != call] == others
     loop.api.faults.clear()
     await loop.reconcile()
@@ -125,7 +125,7 @@ async def test_a_failed_deletion_is_retried(loop: Loop) -> None:
     assert "delete PodMonitor" in loop.api.writes()
 
 
-# --- what can't be acted on ------------------------------------------------------------------------------------------
+# --- what can't be processed -----------------------------------------------------------------------------------------
 
 
 async def test_an_invalid_object_is_reported_with_the_field_and_the_remedy(loop: Loop) -> None:

@@ -1,4 +1,4 @@
-"""Turns of the loop around which something is missing, or down: it is told before anybody asks, and when it is back."""
+"""Reconciles while an object is missing or the platform is down: reported even at zero, like the recovery."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from slipway.operator.reconciling.platform import KSERVE, PartReader
 from support.builders.stored import kube_object, made_by_kserve, pod
 from support.programs.operator_loop import Loop, condition, state_and_reason, status
 
-SECONDS_OF_OLD = {"creationTimestamp": "2026-11-20T10:00:00Z"}
+CREATED_LONG_AGO = {"creationTimestamp": "2026-11-20T10:00:00Z"}
 
 
 async def asleep(loop: Loop) -> None:
-    """At zero, and made long ago."""
+    """Puts the model at zero, created long ago."""
     for kind in (LLM_DEPLOYMENT, SERVICE):
         await loop.settle(turns=2)
-        loop.api.change(kind, {"metadata": SECONDS_OF_OLD})
+        loop.api.change(kind, {"metadata": CREATED_LONG_AGO})
     loop.api.put(made_by_kserve(0, owner=loop.api.get(INFERENCE_SERVICE)))
     await loop.settle()
 
@@ -121,14 +121,14 @@ async def test_an_object_that_cannot_be_queried_is_not_reported_as_missing(loop:
         loop.pass_time(301)
 
 
-@pytest.mark.parametrize(("allowed", "told"), [(True, "PodConfigError"), (False, "ScaledToZero")])
-async def test_a_secret_is_checked_only_if_that_is_allowed(loop: Loop, allowed: bool, told: str) -> None:
+@pytest.mark.parametrize(("allowed", "expected"), [(True, "PodConfigError"), (False, "ScaledToZero")])
+async def test_a_secret_is_checked_only_if_that_is_allowed(loop: Loop, allowed: bool, expected: str) -> None:
     await asleep(loop)
     loop.api.may_get_secrets = allowed
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"access": {"apiKeysSecret": "keys"}}})
     loop.api.put({**loop.api.get(LLM_DEPLOYMENT), "spec": {**loop.api.get(LLM_DEPLOYMENT)["spec"]}})
     await loop.reconcile()
-    assert condition(loop, "Ready")["reason"] in (told, "Updating")
+    assert condition(loop, "Ready")["reason"] in (expected, "Updating")
     assert ("PodConfigError" in str(status(loop))) is allowed
     assert bool(gets(loop, SECRET)) is allowed
 
@@ -232,10 +232,10 @@ async def test_a_keda_with_a_vulnerability_is_a_remark_of_the_plan(loop: Loop) -
     assert any(each.startswith("KedaTooOld: KEDA 2.20.0") for each in status(loop)["plan"]["why"])
 
 
-# --- what is read of it ----------------------------------------------------------------------------------------------
+# --- reading the state of the platform -------------------------------------------------------------------------------
 
 
-def known(kind: Kind, name: str, **fields: Any) -> Object:
+def stored(kind: Kind, name: str, **fields: Any) -> Object:
     metadata = {"uid": name, "resourceVersion": "1", **fields.pop("metadata", {})}
     return kube_object(kind, name, "kserve", metadata=metadata, **fields)
 
@@ -245,19 +245,19 @@ def test_the_controller_its_pods_and_the_slices_of_its_webhook_are_read_from_a_n
     reader = PartReader(KSERVE, "kserve", store)
     assert reader.part() is None
     labels = {"kubernetes.io/service-name": "kserve-webhook-server-service"}
-    things = {
-        DEPLOYMENT: [known(DEPLOYMENT, "kserve-controller-manager"), known(DEPLOYMENT, "other")],
-        POD: [known(POD, "one")],
-        ENDPOINT_SLICE: [known(ENDPOINT_SLICE, "w", metadata={"labels": labels}), known(ENDPOINT_SLICE, "x")],
+    listed_by_kind = {
+        DEPLOYMENT: [stored(DEPLOYMENT, "kserve-controller-manager"), stored(DEPLOYMENT, "other")],
+        POD: [stored(POD, "one")],
+        ENDPOINT_SLICE: [stored(ENDPOINT_SLICE, "w", metadata={"labels": labels}), stored(ENDPOINT_SLICE, "x")],
     }
-    for kind, listed in things.items():
+    for kind, listed in listed_by_kind.items():
         for each in listed:
             store.take(kind, None, each, now=0)
         store.compare(kind, listed, since=store.mark, now=0)
     part = reader.part()
     assert part
-    assert part.controller == things[DEPLOYMENT][0]
+    assert part.controller == listed_by_kind[DEPLOYMENT][0]
     assert [each["metadata"]["name"] for each in (*part.pods, *part.webhook)] == ["one", "w"]
     assert reader.part() is part
-    store.take(POD, "DELETED", known(POD, "one"), now=0)
+    store.take(POD, "DELETED", stored(POD, "one"), now=0)
     assert reader.part() is not part

@@ -1,4 +1,4 @@
-"""Turns of the loop while a new version is rolled out: what is learnt of the room for it, and that it is forgotten."""
+"""Reconciles during a rollout: a lack of room is learnt, and forgotten after it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FULL = {"reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insuff
 
 
 def unplaced() -> Object:
-    """A pod of the new version."""
+    """A pod of the new version that the scheduler can't place."""
     waiting = pod(is_ready=False)
     placed = {"type": "PodScheduled", "status": "False", "lastTransitionTime": "2026-11-21T09:59:00Z", **FULL}
     return {
@@ -24,7 +24,7 @@ def unplaced() -> Object:
 
 
 def placed() -> Object:
-    """A replica that answers, on a node."""
+    """A ready replica on a node."""
     replica = pod(is_ready=True)
     return {**replica, "spec": {**replica["spec"], "nodeName": "node-1"}}
 

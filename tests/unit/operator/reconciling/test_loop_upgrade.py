@@ -1,4 +1,4 @@
-"""What a newer Slipway does with the models that an older one has made: turns of the loop, before and after."""
+"""What a newer Slipway does with models of an older one: reconciles before and after the upgrade."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def upgraded(before: Loop, version: str = "2", runtime: str = NEW) -> Loop:
 
 @pytest.fixture
 async def older(loop: Loop) -> Loop:
-    """Slipway 1 has made a model; both versions of the runtime are there."""
+    """Slipway 1 has created a model; both versions of the runtime exist."""
     spec = loop.api.get(CLUSTER_SERVING_RUNTIME, namespace="", name="slipway-llamacpp")["spec"]
     for name in (OLD, NEW):
         loop.api.put(kube_object(CLUSTER_SERVING_RUNTIME, name, spec=spec))

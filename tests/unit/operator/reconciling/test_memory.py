@@ -1,4 +1,4 @@
-"""What was written is remembered: nothing is written twice, and what others change is seen."""
+"""Writes are remembered: nothing is written twice, and changes of other clients are seen."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_manifest_applied_to_a_predecessor_is_new(applied: Applied) -> None:
         (live(11, 81), True),
         (live(11), False),
         (live(11, other="field"), False),
-        (live(9, 81), False),  # the cache lags behind our own write
+        (live(9, 81), False),  # because the cache lags behind our own write
     ],
 )
 def test_a_changed_field_of_ours_is_seen(applied: Applied, there: Object, drifted: bool) -> None:

@@ -1,4 +1,4 @@
-"""When a ClusterServingRuntime of this release is made, and when one of an older release goes."""
+"""When a ClusterServingRuntime of this release is created, and when one of an older release is deleted."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Client:
         self.has_applied = asyncio.Event()
         self._refuses = refuses
 
-    async def apply(self, thing: Object) -> None:
+    async def apply(self, obj: Object) -> None:
         self._refuses -= 1
         if self._refuses >= 0:
             raise ForbiddenError(Call("apply", "ClusterServingRuntime", CURRENT), "no such right", code=403)
-        self.applied.append(thing["metadata"]["name"])
+        self.applied.append(obj["metadata"]["name"])
         self.has_applied.set()
 
     async def list(self, kind: Any, *, keep: Any) -> list[Object]:
@@ -69,9 +69,9 @@ def used(name: str) -> Object:
 
 def old_runtimes(client: Client, *there: Object, leads: bool = True, keep_unused: float | None = 1.0) -> OwnRuntimes:
     store: Any = Store(*there)
-    asked: Any = client
+    kube_client: Any = client
     ours = {"slipway-vllm-cuda": runtime(CURRENT)}
-    return OwnRuntimes(asked, store, ours=ours, keep_unused=keep_unused, leads=lambda: leads)
+    return OwnRuntimes(kube_client, store, ours=ours, keep_unused=keep_unused, leads=lambda: leads)
 
 
 # --- those of this release -------------------------------------------------------------------------------------------
@@ -98,12 +98,12 @@ async def test_a_missing_runtime_is_created_and_an_existing_one_is_left_unchange
     assert client.applied == [CURRENT]
 
 
-@pytest.mark.parametrize("hindrance", ["another leads", "not known yet", "no KServe"])
-async def test_no_runtime_is_created_while_the_existing_ones_are_unknown(hindrance: str) -> None:
+@pytest.mark.parametrize("obstacle", ["another leads", "not known yet", "no KServe"])
+async def test_no_runtime_is_created_while_the_existing_ones_are_unknown(obstacle: str) -> None:
     client = Client()
-    ours = old_runtimes(client, leads=hindrance != "another leads")
+    ours = old_runtimes(client, leads=obstacle != "another leads")
     store: Any = ours._store
-    store.synced, store.missing = hindrance != "not known yet", hindrance == "no KServe"
+    store.synced, store.missing = obstacle != "not known yet", obstacle == "no KServe"
     await ours.make()
     assert client.applied == []
 
@@ -118,7 +118,7 @@ async def test_a_refused_runtime_is_retried(monkeypatch: pytest.MonkeyPatch) -> 
     assert client.applied == [CURRENT]
 
 
-# --- those of older ones ---------------------------------------------------------------------------------------------
+# --- those of older releases -----------------------------------------------------------------------------------------
 
 
 async def test_if_only_some_namespaces_are_watched_no_runtime_is_deleted() -> None:
@@ -162,7 +162,7 @@ STAYS = [
 ]
 
 
-@pytest.mark.parametrize("it", STAYS, ids=["of this release", "of somebody else", "a copy of one", "on its way out"])
+@pytest.mark.parametrize("it", STAYS, ids=["of this release", "of another owner", "a copy of one", "terminating"])
 async def test_only_runtimes_of_older_releases_are_deleted(it: Object) -> None:
     client = Client()
     old = old_runtimes(client, it)

@@ -1,4 +1,4 @@
-"""Who gets which port of which activator, for how long, and who gets none."""
+"""Which deployment gets which port of which activator, for how long, and which gets none."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def claim(name: str = "llama", *, uid: str = "1", namespace: str = "chat") -> Cl
     return Claim(namespace, name, uid)
 
 
-def key(whose: Claim) -> ModelKey:
-    return ModelKey(whose.namespace, whose.name)
+def key(owner_claim: Claim) -> ModelKey:
+    return ModelKey(owner_claim.namespace, owner_claim.name)
 
 
 def empty(*activators: str, per_namespace: int = 1000) -> PortAllocation:
@@ -41,7 +41,7 @@ def learnt(
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> range:
-    """PortAllocation of each activator."""
+    """A short range of ports for each activator."""
     monkeypatch.setattr(port_allocation, "PORTS", few := range(20000, 20003))
     return few
 
@@ -74,7 +74,9 @@ def test_unused_ports_come_before_released_ones(few: range) -> None:
         place = made.take(claim(uid=str(round_)), round_ * 2 * QUARANTINE, at=[ONE])
         assert place.port == few[round_]
         made.free(key(claim()), round_ * 2 * QUARANTINE)
-    assert made.take(claim(uid="next"), 9 * QUARANTINE, at=[ONE]).port == few[0]  # unused for longest
+    assert (
+        made.take(claim(uid="next"), 9 * QUARANTINE, at=[ONE]).port == few[0]
+    )  # it has been unused for the longest time
 
 
 def test_a_released_port_is_quarantined(few: range) -> None:
@@ -84,7 +86,9 @@ def test_a_released_port_is_quarantined(few: range) -> None:
         made.take(claim(name), 0, at=[ONE])
     made.free(key(claim(names[1])), 10)
     with pytest.raises(ExhaustedError):
-        made.take(claim("next"), 10 + 299, at=[ONE])  # longer than an activator that hears nothing calls itself live
+        made.take(
+            claim("next"), 10 + 299, at=[ONE]
+        )  # longer than an activator without news from its watch reports itself as live
     assert made.take(claim("next"), 10 + QUARANTINE, at=[ONE]).port == few[1]
 
 
@@ -274,21 +278,21 @@ def test_the_table_overrides_a_slice() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.sampled_from(["take", "free", "learn"]))))
 def test_no_two_deployments_share_a_port_and_none_is_given_again_within_the_quarantine(
-    deeds: list[tuple[int, int, str]],
+    actions: list[tuple[int, int, str]],
 ) -> None:
     made, now = empty(ONE, TWO), 0.0
     given_up: dict[ActivatorPort, float] = {}
-    for number, uid, deed in deeds:
+    for number, uid, action in actions:
         now += QUARANTINE / 4
-        whose = claim(f"m{number}", uid=str(uid))
+        owner_claim = claim(f"m{number}", uid=str(uid))
         before = dict(made._owners)
         others = {each for each in before.values() if each.uid != str(uid)}
-        if deed == "take":
-            place = made.take(whose, now, at=[ONE, TWO])
-            assert before.get(place, whose) == whose
+        if action == "take":
+            place = made.take(owner_claim, now, at=[ONE, TWO])
+            assert before.get(place, owner_claim) == owner_claim
             assert place in before or now - given_up.get(place, -QUARANTINE) >= QUARANTINE
-        elif deed == "free":
-            made.free(key(whose), now)
+        elif action == "free":
+            made.free(key(owner_claim), now)
         else:
             made.learn(before, lives=others.__contains__, named={}, now=now)
         given_up |= dict.fromkeys(before.keys() - made._owners.keys(), now)

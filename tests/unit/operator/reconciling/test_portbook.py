@@ -1,4 +1,4 @@
-"""The table of ports as it is written: once for many, never on older knowledge, and repaired from those who live."""
+"""Writing the port table: once for many requests, never from outdated data, and repaired from the live deployments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = map_name(AT[0], 0)
 
 
 class SlowApi(FakeApiServer):
-    """Each request is let through when all others had a turn."""
+    """Sends each request only after all other tasks have run."""
 
     async def send(
         self, method: str, path: str, *, headers: Mapping[str, str], body: Any = None, timeout: float
@@ -42,7 +42,7 @@ def table(loop: Loop) -> Object:
 
 
 def write(loop: Loop, data: Mapping[str, Any] | None) -> None:
-    """As an administrator could."""
+    """Writes the table as an administrator could."""
     loop.api.remove(CONFIG_MAP, namespace=INSTALLATION.namespace, name=NAME)
     if data is not None:
         labels = {"slipway.dev/port-table": AT[0]}
@@ -57,7 +57,7 @@ async def given(loop: Loop, claim: Claim) -> ActivatorPort:
 
 
 def concerned(loop: Loop) -> set[ModelKey]:
-    """Of all that has happened to the table since the caches heard of it last."""
+    """Returns the keys concerned by all changes of the table since the caches last saw it."""
     before = loop.store.get(CONFIG_MAP, NAME, INSTALLATION.namespace)
     loop._catch_up()
     there = loop.store.get(CONFIG_MAP, NAME, INSTALLATION.namespace) or before
@@ -98,7 +98,7 @@ async def test_simultaneous_requests_share_writes_and_none_returns_before_its_ow
         assert table(loop)[str(place.port)] == str(claim)
 
     await asyncio.gather(*map(give, claims))
-    assert len(loop.api.writes()) == 2  # the first, and one for all that came meanwhile
+    assert len(loop.api.writes()) == 2  # the first, and one for all requests that arrived meanwhile
 
 
 async def test_requests_in_quick_succession_share_writes_too() -> None:
@@ -122,26 +122,26 @@ async def test_a_single_request_does_not_wait_for_others() -> None:
 async def test_an_event_that_arrives_before_the_response_of_its_write_causes_no_scan_of_the_slices() -> None:
     loop = Loop()
 
-    class ToldEarly(FakeApiServer):
+    class EventBeforeResponse(FakeApiServer):
         async def send(self, method: str, path: str, **more: Any) -> Any:
             answer = await super().send(method, path, **more)
             if method in ("POST", "PUT"):
                 concerned(loop)
             return answer
 
-    loop.api = loop.ports._client._connection = ToldEarly()  # type: ignore[assignment]
-    looks = 0
-    look = loop.ports._named_in_slices
+    loop.api = loop.ports._client._connection = EventBeforeResponse()  # type: ignore[assignment]
+    scans = 0
+    scan = loop.ports._named_in_slices
 
     def counted() -> dict[int, frozenset[ModelKey]]:
-        nonlocal looks
-        looks += 1
-        return look()
+        nonlocal scans
+        scans += 1
+        return scan()
 
     loop.ports._named_in_slices = counted  # type: ignore[method-assign]
     for number in range(5):
         await given(loop, made(loop, f"m{number}"))
-    assert (len(table(loop)), looks) == (5, 1)
+    assert (len(table(loop)), scans) == (5, 1)
 
 
 async def test_a_write_whose_response_was_lost_leads_to_the_same_port() -> None:
@@ -162,10 +162,10 @@ async def test_a_deletion_writes_nothing_and_its_line_serves_no_other_deployment
     loop.delete(LLM_DEPLOYMENT)
     loop.api.writes()
     loop.ports.release(ModelKey("chat", "llama"))
-    anew = made(loop)
+    recreated = made(loop)
     assert loop.api.writes() == []
-    assert loop.ports.port_of(anew) is None
-    assert await given(loop, anew) != place
+    assert loop.ports.port_of(recreated) is None
+    assert await given(loop, recreated) != place
 
 
 # --- two leaders -----------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ async def test_a_former_leader_cannot_write_an_outdated_table() -> None:
     await given(one, one_more)
     late = made(one, "c")
     with pytest.raises(RetryLaterError, match="has changed meanwhile"):
-        await other.ports.give(late, at=AT)  # it has not heard of b
+        await other.ports.give(late, at=AT)  # its watch has not reported b
     assert len(table(one)) == 2
     await given(other, late)
     assert sorted(line.split()[0] for line in table(one).values()) == ["chat/a", "chat/b", "chat/c"]
@@ -237,11 +237,11 @@ async def test_a_table_that_was_lost_without_a_leader_is_restored_from_the_slice
 async def test_a_changed_line_is_corrected() -> None:
     loop = Loop()
     claim, victim = made(loop), made(loop, "victim")
-    mine, theirs = await given(loop, claim), await given(loop, victim)
-    write(loop, {str(mine.port): str(claim), str(theirs.port): str(claim)})
+    own, theirs = await given(loop, claim), await given(loop, victim)
+    write(loop, {str(own.port): str(claim), str(theirs.port): str(claim)})
     assert concerned(loop) == {ModelKey("chat", "llama"), ModelKey("chat", "victim")}
-    assert loop.ports.port_of(claim) is None  # two: neither counts before it is put right
-    assert await given(loop, claim) == mine
+    assert loop.ports.port_of(claim) is None  # it has two lines: neither counts before they are corrected
+    assert await given(loop, claim) == own
     places = {await given(loop, each) for each in (claim, victim)}
     assert len(places) == 2
     assert {int(port): line for port, line in table(loop).items()} == {
@@ -266,7 +266,7 @@ async def test_a_table_that_was_restored_to_an_older_version_counts() -> None:
     await given(loop, b)
     loop.catch_up()
     loop.api.objects[CONFIG_MAP, INSTALLATION.namespace, NAME] = older
-    loop.store.take(CONFIG_MAP, None, older, now=0, epoch=9)  # watches that have begun anew
+    loop.store.take(CONFIG_MAP, None, older, now=0, epoch=9)  # the watches have restarted
     assert list(loop.ports.concerns(older)) == [ModelKey("chat", "b")]
     assert loop.ports.port_of(b) is None
     assert loop.ports.port_of(a) == place
@@ -281,9 +281,9 @@ async def test_a_new_write_is_not_undone_by_an_older_event() -> None:
     loop.catch_up()
     b = made(loop, "b")
     place = await loop.ports.give(b, at=AT)
-    told = loop.store.get(CONFIG_MAP, NAME, INSTALLATION.namespace)
-    assert told
-    assert list(loop.ports.concerns(told)) == []
+    cached = loop.store.get(CONFIG_MAP, NAME, INSTALLATION.namespace)
+    assert cached
+    assert list(loop.ports.concerns(cached)) == []
     assert loop.ports.port_of(b) == place
 
 
@@ -295,7 +295,7 @@ async def test_a_table_in_another_namespace_is_ignored() -> None:
     assert list(loop.ports.concerns(forged)) == []
 
 
-# --- who has to wait -------------------------------------------------------------------------------------------------
+# --- deployments that wait -------------------------------------------------------------------------------------------
 
 
 async def test_a_deployment_that_waits_for_a_port_of_its_namespace_is_queued_when_one_is_released() -> None:
@@ -310,4 +310,4 @@ async def test_a_deployment_that_waits_for_a_port_of_its_namespace_is_queued_whe
     assert loop.requeued == []
     loop.delete(LLM_DEPLOYMENT, name="a")
     loop.ports.release(ModelKey("chat", "a"))
-    assert loop.requeued == [(ModelKey("chat", "b"), 0.0)]  # one place, one that is looked at
+    assert loop.requeued == [(ModelKey("chat", "b"), 0.0)]  # one port was released, so one deployment is queued

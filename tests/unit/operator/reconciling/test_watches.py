@@ -1,4 +1,4 @@
-"""What is watched: whom a change concerns, and how much of an object is kept."""
+"""The watches: which models a change concerns, and how much of an object is stored."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from slipway.operator.reconciling.watches import stored_of_model, watches
 
 OF_THE_CLUSTER = {ACCELERATOR_PROFILE, CLUSTER_SERVING_RUNTIME, NODE}
 LONG_NAME = "a" + 51 * "-" + "z"
-EVERYONE: list[ModelKey] = [ModelKey("chat", "llama"), ModelKey("code", "qwen"), ModelKey("chat", LONG_NAME)]
+ALL_KEYS: list[ModelKey] = [ModelKey("chat", "llama"), ModelKey("code", "qwen"), ModelKey("chat", LONG_NAME)]
 
 
 def made(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) -> list[Watch[ModelKey]]:
     return watches(
-        everyone=lambda: EVERYONE,
+        everyone=lambda: ALL_KEYS,
         on_node=lambda node: [ModelKey("on", node)],
         node=({} if nodes is None else nodes).get,
         ports=lambda _: (),
@@ -48,17 +48,17 @@ def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[ModelK
     return next(watch for watch in made(nodes) if watch.kind == kind)
 
 
-def thing(name: str = "a", **fields: Any) -> Object:
+def obj(name: str = "a", **fields: Any) -> Object:
     metadata = {"name": name, "namespace": "chat", "uid": "1", "resourceVersion": "7", **fields.pop("metadata", {})}
     return {"metadata": metadata, **fields}
 
 
 def node(ready: str) -> Object:
-    return thing("n1", status={"conditions": [{"type": "Ready", "status": ready}]}, spec={})
+    return obj("n1", status={"conditions": [{"type": "Ready", "status": ready}]}, spec={})
 
 
 def event(about: str) -> Object:
-    return thing(f"{about}.1", involvedObject={"kind": "Pod", "name": about}, reason="Failed", source={"x": "y"})
+    return obj(f"{about}.1", involvedObject={"kind": "Pod", "name": about}, reason="Failed", source={"x": "y"})
 
 
 def test_models_of_all_namespaces_are_watched_unless_some_are_named() -> None:
@@ -76,36 +76,36 @@ def test_with_named_namespaces_only_those_our_own_and_cluster_scoped_objects_are
 
 
 def test_a_child_concerns_the_deployment_of_its_label() -> None:
-    pod = thing("llama-predictor-1", metadata={"labels": {"slipway.dev/llmdeployment": "llama"}})
+    pod = obj("llama-predictor-1", metadata={"labels": {"slipway.dev/llmdeployment": "llama"}})
     assert list(watch_of(POD).keys(pod)) == [("chat", "llama")]
 
 
 def test_a_child_whose_label_was_changed_still_concerns_its_owner() -> None:
     owner = {"kind": "LLMDeployment", "name": "llama"}
     labels = {"slipway.dev/llmdeployment": "qwen"}
-    service = thing("llama", metadata={"labels": labels, "ownerReferences": [owner]})
+    service = obj("llama", metadata={"labels": labels, "ownerReferences": [owner]})
     assert set(watch_of(SERVICE).keys(service)) == {("chat", "llama"), ("chat", "qwen")}
 
 
 def test_only_our_own_autoscalers_concern_a_model_and_are_stored_entirely() -> None:
     labels, spec = {"slipway.dev/llmdeployment": "llama"}, {"maxReplicas": 3}
     watch = watch_of(HORIZONTAL_POD_AUTOSCALER)
-    ours, kedas = (thing(name, metadata={"labels": labels}, spec=spec) for name in ("llama", "keda-hpa-llama"))
+    ours, kedas = (obj(name, metadata={"labels": labels}, spec=spec) for name in ("llama", "keda-hpa-llama"))
     assert (list(watch.keys(ours)), watch.keep(ours)) == ([("chat", "llama")], ours)
     assert (list(watch.keys(kedas)), watch.keep(kedas)) == ([], {"metadata": kedas["metadata"]})
 
 
 def test_a_runtime_concerns_the_models_of_its_namespace() -> None:
-    assert list(watch_of(SERVING_RUNTIME).keys(thing())) == [("chat", "llama"), ("chat", LONG_NAME)]
+    assert list(watch_of(SERVING_RUNTIME).keys(obj())) == [("chat", "llama"), ("chat", LONG_NAME)]
 
 
 def test_a_node_concerns_its_models_if_its_readiness_changes_and_not_at_each_heartbeat() -> None:
     nodes: dict[str, Object] = {}
     keys = watch_of(NODE, nodes).keys
 
-    def concerned_by(told: Object) -> list[ModelKey]:
-        nodes["n1"] = told
-        return list(keys(told))
+    def concerned_by(deleted: Object) -> list[ModelKey]:
+        nodes["n1"] = deleted
+        return list(keys(deleted))
 
     assert concerned_by(node("True")) == [("on", "n1")]
     assert concerned_by(node("True")) == []
@@ -142,11 +142,11 @@ def without(labels: dict[str, str], name: str) -> dict[str, str]:
 
 def of_the_activator(namespace: str, service: str = "slipway-activator") -> Object:
     labels = {"kubernetes.io/service-name": service, "slipway.dev/activator": service}
-    return thing("slice", metadata={"namespace": namespace, "labels": labels})
+    return obj("slice", metadata={"namespace": namespace, "labels": labels})
 
 
 def test_the_endpoints_of_the_activator_concern_all_models() -> None:
-    assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("slipway-system"))) == EVERYONE
+    assert list(watch_of(ENDPOINT_SLICE).keys(of_the_activator("slipway-system"))) == ALL_KEYS
 
 
 def test_a_service_with_the_name_of_the_activator_in_another_namespace_concerns_no_model() -> None:
@@ -160,12 +160,12 @@ def test_the_port_table_is_watched_in_the_namespace_of_slipway() -> None:
 
 
 def test_the_pod_template_of_a_deployment_is_not_stored() -> None:
-    kept = watch_of(DEPLOYMENT).keep(thing(spec={"replicas": 1, "template": {"large": "x"}}))
+    kept = watch_of(DEPLOYMENT).keep(obj(spec={"replicas": 1, "template": {"large": "x"}}))
     assert kept is not None
     assert kept["spec"] == {"replicas": 1}
 
 
-# --- how much is kept ------------------------------------------------------------------------------------------------
+# --- how much is stored ----------------------------------------------------------------------------------------------
 
 LABELS = {"slipway.dev/llmdeployment": "llama", "app.kubernetes.io/managed-by": "slipway"}
 
@@ -174,7 +174,7 @@ def test_of_our_objects_the_fields_that_we_set_and_the_read_part_of_the_status_a
     status = {"conditions": [{"type": "Ready"}], "modelStatus": {"states": {}}, "components": {"large": "x"}}
     metadata = {"labels": LABELS, "annotations": {"a": "b"}, "ownerReferences": [{"kind": "LLMDeployment"}]}
     service = {
-        **thing("llama", metadata=metadata, spec={"predictor": {"large": "x"}}, status=status),
+        **obj("llama", metadata=metadata, spec={"predictor": {"large": "x"}}, status=status),
         "kind": "InferenceService",
     }
     fields = {"manager": "slipway", "operation": "Apply", "fieldsV1": {"f:spec": {}}}
@@ -190,9 +190,9 @@ def test_the_status_of_a_pod_is_stored_and_not_the_commands_of_its_containers() 
     metadata = {"labels": {**LABELS, "pod-template-hash": "1", "app": "x"}, "annotations": {"large": "x"}}
     spec = {"nodeName": "n", "nodeSelector": {"a": "b"}, "volumes": ["large"], "containers": [container]}
     shown = {name: container[name] for name in ("name", "resources")}
-    kept = watch_of(POD).keep(thing(metadata=metadata, spec=spec, status={"phase": "Running"}))
+    kept = watch_of(POD).keep(obj(metadata=metadata, spec=spec, status={"phase": "Running"}))
     assert kept == {
-        "metadata": {**thing()["metadata"], "labels": {**LABELS, "pod-template-hash": "1"}},
+        "metadata": {**obj()["metadata"], "labels": {**LABELS, "pod-template-hash": "1"}},
         "spec": {"nodeName": "n", "nodeSelector": {"a": "b"}, "containers": [shown]},
         "status": {"phase": "Running"},
     }
@@ -200,7 +200,7 @@ def test_the_status_of_a_pod_is_stored_and_not_the_commands_of_its_containers() 
 
 def test_our_own_slice_is_stored_entirely_and_of_other_slices_only_the_names() -> None:
     watch = watch_of(ENDPOINT_SLICE)
-    ours, its = (thing(name, metadata={"labels": LABELS}, endpoints=["x"]) for name in ("llama-activator", "llama-x7"))
+    ours, its = (obj(name, metadata={"labels": LABELS}, endpoints=["x"]) for name in ("llama-activator", "llama-x7"))
     home, elsewhere = ({**of_the_activator(each), "endpoints": ["x"]} for each in ("slipway-system", "evil"))
     assert [watch.keep(each) for each in (ours, home)] == [ours, home]
     assert [watch.keep(each) for each in (its, elsewhere)] == [
@@ -212,15 +212,15 @@ def test_our_own_slice_is_stored_entirely_and_of_other_slices_only_the_names() -
 def test_of_objects_of_others_only_the_owner_is_stored() -> None:
     owner = {"kind": "Release", "name": "shop", "controller": True}
     metadata = {"labels": {"slipway.dev/llmdeployment": "llama"}, "ownerReferences": [owner]}
-    for name, whose in (("llama", metadata), ("llama-too", {**metadata, "labels": LABELS})):
-        kept = watch_of(SERVICE).keep(thing(name, metadata=whose, spec={"large": "x"}))
-        assert kept == {"metadata": thing(name, metadata=whose)["metadata"]}
+    for name, owner_metadata in (("llama", metadata), ("llama-too", {**metadata, "labels": LABELS})):
+        kept = watch_of(SERVICE).keep(obj(name, metadata=owner_metadata, spec={"large": "x"}))
+        assert kept == {"metadata": obj(name, metadata=owner_metadata)["metadata"]}
 
 
 def test_the_phase_of_a_claim_is_stored_and_it_concerns_the_models_that_name_it() -> None:
-    claim = thing(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
+    claim = obj(spec={"large": "x"}, status={"phase": "Bound", "capacity": "x"}, metadata={"labels": {"a": "b"}})
     all_of_them = watches(
-        everyone=lambda: EVERYONE,
+        everyone=lambda: ALL_KEYS,
         on_node=lambda _: (),
         node=lambda _: None,
         ports=lambda _: (),
@@ -228,7 +228,7 @@ def test_the_phase_of_a_claim_is_stored_and_it_concerns_the_models_that_name_it(
         on_claim=lambda it: [ModelKey("of", it["metadata"]["name"])],
     )
     watch = next(each for each in all_of_them if each.kind == PERSISTENT_VOLUME_CLAIM)
-    assert watch.keep(claim) == {"metadata": thing()["metadata"], "status": {"phase": "Bound"}}
+    assert watch.keep(claim) == {"metadata": obj()["metadata"], "status": {"phase": "Bound"}}
     assert list(watch.keys(claim)) == [("of", "a")]
 
 
@@ -236,18 +236,18 @@ def test_only_the_used_annotations_of_a_model_are_stored() -> None:
     read = dict.fromkeys((PAUSED_ANNOTATION, WAKE_ANNOTATION, SLEEP_ANNOTATION), "x")
     last_applied = {"kubectl.kubernetes.io/last-applied-configuration": "large"}
     watch = watch_of(LLM_DEPLOYMENT)
-    assert watch.keep(thing(metadata={"annotations": read | last_applied}))["metadata"]["annotations"] == read
-    assert "annotations" not in watch.keep(thing(metadata={"annotations": last_applied}))["metadata"]
+    assert watch.keep(obj(metadata={"annotations": read | last_applied}))["metadata"]["annotations"] == read
+    assert "annotations" not in watch.keep(obj(metadata={"annotations": last_applied}))["metadata"]
 
 
 def test_the_time_of_an_annotation_that_wakes_or_stops_a_model_is_stored() -> None:
     watch = watch_of(LLM_DEPLOYMENT)
     fields: Any = {"f:metadata": {"f:annotations": {"f:team": {}, f"f:{WAKE_ANNOTATION}": {}}}, "f:spec": {}}
     entry = {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": fields}
-    kept = watch.keep(thing(metadata={"managedFields": [entry]}))["metadata"]
+    kept = watch.keep(obj(metadata={"managedFields": [entry]}))["metadata"]
     assert str(written(WAKE_ANNOTATION, kept["managedFields"])) == "2026-11-21 10:00:00+00:00"
     assert "team" not in str(kept)
-    assert "managedFields" not in watch.keep(thing(metadata={"managedFields": [{**entry, "fieldsV1": {}}]}))["metadata"]
+    assert "managedFields" not in watch.keep(obj(metadata={"managedFields": [{**entry, "fieldsV1": {}}]}))["metadata"]
 
 
 def test_only_managed_fields_of_wake_and_sleep_annotations_are_stored() -> None:
@@ -256,6 +256,6 @@ def test_only_managed_fields_of_wake_and_sleep_annotations_are_stored() -> None:
         {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": asks},
         {"manager": "kubectl", "time": "2026-11-21T09:00:00Z", "fieldsV1": {"f:spec": {"f:scaling": {}}}},
     ]
-    thing = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
-    assert stored_of_model(thing)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
-    assert stored_of_model(stored_of_model(thing)) == stored_of_model(thing)
+    obj = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
+    assert stored_of_model(obj)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
+    assert stored_of_model(stored_of_model(obj)) == stored_of_model(obj)

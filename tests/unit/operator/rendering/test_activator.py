@@ -1,4 +1,4 @@
-"""How requests come to the activator, and how KEDA comes to ask it."""
+"""How requests reach the activator, and how KEDA queries it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AWAKE: dict[str, Any] = {
 
 
 def kinds(**world: Any) -> list[str]:
-    return [thing["kind"] for thing in manifests(desired(on_h100(), **world))]
+    return [obj["kind"] for obj in manifests(desired(on_h100(), **world))]
 
 
 def extra(**world: Any) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def extra(**world: Any) -> dict[str, Any]:
         (False, {"ready": True, "serving": True, "terminating": False}),
         (True, {"ready": False, "serving": True, "terminating": True}),
     ],
-    ids=["no replica is ready: it leads", "one is: it stands by"],
+    ids=["no ready replica: requests go to the activator", "a ready replica: they don't"],
 )
 def test_requests_go_to_the_activator_while_no_replica_is_ready(has_ready: bool, conditions: dict[str, bool]) -> None:
     assert [each["conditions"] for each in extra(has_ready=has_ready)["endpoints"]] == [conditions] * 2

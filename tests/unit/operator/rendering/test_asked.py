@@ -1,4 +1,4 @@
-"""What the object says of annotations by which somebody asks a model to wake or to sleep, where they have no effect."""
+"""Remarks about annotations that are to wake a model or send it to sleep, but have no effect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def at(ago: float) -> str:
 def said(
     scaling: dict[str, Any], *, wake: float | None = None, sleep: float | None = None, paused: bool = False
 ) -> list[str]:
-    """`wake`, `sleep`: asked so many seconds ago."""
+    """`wake`, `sleep`: the ages of the annotations in seconds."""
     asked = {WAKE_ANNOTATION: wake, SLEEP_ANNOTATION: sleep}
     annotations = {name: at(ago) for name, ago in asked.items() if ago is not None}
     annotations |= {PAUSED_ANNOTATION: "true"} if paused else {}
@@ -95,11 +95,11 @@ def test_a_reconcile_is_due_when_the_remark_changes(ago: float, seconds: float |
     assert (None if due is None else (due - NOW).total_seconds()) == seconds
 
 
-# --- over before anybody could have seen it --------------------------------------------------------------------------
+# --- over before it was written --------------------------------------------------------------------------------------
 
 
 def late(name: str, *, ago: float, written: float, scaling: dict[str, Any] | None = None) -> LLMDeployment:
-    """The annotation tells of so many seconds ago, and was written then."""
+    """A model with an annotation whose timestamp is `ago` seconds old, and that was written `written` seconds ago."""
     fields: dict[str, Any] = {"f:metadata": {"f:annotations": {f"f:{name}": {}}}}
     metadata = {
         "name": "llama",
@@ -121,7 +121,7 @@ def told(wanted: LLMDeployment, *, after: float = 0) -> list[str]:
 
 @pytest.mark.parametrize(("name", "effect"), [(WAKE_ANNOTATION, "wakes nothing"), (SLEEP_ANNOTATION, "has no effect")])
 def test_local_time_behind_utc_written_as_utc_is_reported(name: str, effect: str) -> None:
-    """New York in winter."""
+    """The offset of New York in winter."""
     [said] = told(late(name, ago=5 * 3600 + 5, written=5))
     assert said == (
         f"{name}: 2026-11-21T04:59:55Z is in the past, so it {effect}: to act now, write the current time in UTC, as "

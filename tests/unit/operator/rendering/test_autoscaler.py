@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler: by what it scales, within which bounds, and that replicas never have two writers."""
+"""The HorizontalPodAutoscaler: its metric, its bounds, and that replicas never have two writers."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_llamacpp_is_scaled_by_the_cpu_of_its_container() -> None:
         (on_h100(scaling=BY_HPA), "256"),
         (deployment(engine={"name": "sglang"}, scaling=BY_HPA), "16"),
     ],
-    ids=["the spec's number", "the plan's slots", "vllm's sequences", "an engine that nobody knows"],
+    ids=["the spec's number", "the plan's slots", "vllm's sequences", "an unknown engine"],
 )
 def test_other_engines_are_scaled_by_the_requests_of_each_replica(wanted: LLMDeployment, each: str) -> None:
     [metric] = autoscaler(wanted)["metrics"]
@@ -73,23 +73,23 @@ def test_the_schedule_raises_the_minimum() -> None:
 
 
 def writers(answer: Desired) -> set[str]:
-    """Who would change the number of replicas."""
-    kinds = {thing["kind"] for thing in manifests(answer)} & {HPA, "ScaledObject"}
+    """Returns which programs would change the number of replicas."""
+    kinds = {obj["kind"] for obj in manifests(answer)} & {HPA, "ScaledObject"}
     return kinds | ({"Slipway"} if answer.replicas else set())
 
 
 WRITERS: dict[str, tuple[LLMDeployment, dict[str, Any], set[str]]] = {
     "HPA": (llama(), WITH_KEDA, {HPA}),
-    "HPA, at zero, where it does nothing": (
+    "HPA, at zero, from where it doesn't scale": (
         llama(),
         WITH_KEDA | {"deployment": {"spec": {"replicas": 0}}},
         {HPA, "Slipway"},
     ),
-    "HPA, before there is anything to scale": (llama(), {}, {"Slipway"}),
-    "HPA, KEDA's object still goes": (llama(), WITH_KEDA | {"scaled_object": {}}, {"Slipway"}),
-    "HPA, with nothing to choose": (llama(maxReplicas=1), SERVING, {"Slipway"}),
+    "HPA, without a Deployment": (llama(), {}, {"Slipway"}),
+    "HPA, the ScaledObject still exists": (llama(), WITH_KEDA | {"scaled_object": {}}, {"Slipway"}),
+    "HPA, with a fixed number of replicas": (llama(maxReplicas=1), SERVING, {"Slipway"}),
     "KEDA": (llama(autoscaler="KEDA"), WITH_KEDA, {"ScaledObject"}),
-    "KEDA, the HPA still goes": (llama(autoscaler="KEDA"), WITH_KEDA | {"autoscaler": {}}, {"Slipway"}),
+    "KEDA, the HPA still exists": (llama(autoscaler="KEDA"), WITH_KEDA | {"autoscaler": {}}, {"Slipway"}),
     "None": (llama(autoscaler="None"), WITH_KEDA, {"Slipway"}),
 }
 

@@ -1,4 +1,4 @@
-"""Each wish for the engine becomes the engine's own flag."""
+"""Each field of the spec about the engine becomes a flag of the engine."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_vllm_fetches_nothing_that_a_request_names_unless_its_host_is_listed() -
     given = arguments(on_h100())
     place = given.index("--allowed-media-domains")
     hosts = given[place + 1 : place + 2]
-    assert hosts == ["/"], "an empty list would mean every host, and no host is called so"
+    assert hosts == ["/"], "an empty list would allow every host, and no host has this name"
 
 
 def test_vllm_gets_the_hosts_that_media_may_come_from() -> None:

@@ -1,4 +1,4 @@
-"""What is read from managedFields, as the API server writes them."""
+"""The fields of ours that are found in managedFields as the API server writes them."""
 
 from __future__ import annotations
 

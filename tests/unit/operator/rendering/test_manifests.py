@@ -1,4 +1,4 @@
-"""Slipway's own runtimes and the profiles that come with it, against each other and against the rules."""
+"""Slipway's own runtimes and profiles match each other, and follow the rules."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def container(runtime: Object) -> Object:
     return found
 
 
-def names(things: list[Object]) -> list[str]:
-    return [thing["metadata"]["name"] for thing in things]
+def names(objects: list[Object]) -> list[str]:
+    return [obj["metadata"]["name"] for obj in objects]
 
 
 each_runtime = pytest.mark.parametrize("runtime", RUNTIME_OBJECTS, ids=names(RUNTIME_OBJECTS))
@@ -62,14 +62,14 @@ def test_a_runtime_serves_on_the_engine_port_and_has_a_port_of_its_own(runtime: 
 def test_a_runtime_has_all_probes_and_half_an_hour_to_start(runtime: Object) -> None:
     startup = container(runtime)["startupProbe"]
     assert startup["periodSeconds"] * startup["failureThreshold"] == 1800
-    assert Timeouts().start < 1800, "so that the pod itself says why, before the kubelet ends it"
+    assert Timeouts().start < 1800, "the pod must report the reason before the kubelet ends it"
     paths = [container(runtime)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
     assert paths == [{"path": f"/{path}", "port": "management"} for path in ("startupz", "readyz", "livez")]
 
 
 @each_runtime
 def test_a_runtimes_command_line_is_understood_by_our_image(runtime: Object) -> None:
-    cli.parser().parse_args(container(runtime)["args"])  # exits on an option that it doesn't know
+    cli.parser().parse_args(container(runtime)["args"])  # it would exit on an unknown option
 
 
 def test_a_drain_fits_into_the_grace_period_whatever_its_timeout() -> None:

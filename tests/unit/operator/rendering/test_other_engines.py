@@ -1,4 +1,4 @@
-"""A ServingRuntime of somebody else's: what it says of its engine is carried out, and what doesn't work is told."""
+"""A third-party ServingRuntime: its annotations have an effect, and what doesn't work is reported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def child_of(kind: str, annotations: dict[str, str], *, container: dict[str, Any
     return of_kind(answer, kind)
 
 
-# --- who reaches it --------------------------------------------------------------------------------------------------
+# --- network access --------------------------------------------------------------------------------------------------
 
 
 def ports(rule: Object) -> list[int]:
@@ -83,7 +83,7 @@ def test_its_metric_of_requests_has_a_second_name_for_autoscalers() -> None:
         {"action": "keep", "sourceLabels": ["engine_metric"], "regex": ".+"},
         {"targetLabel": "__name__", "replacement": "slipway_requests_in_flight"},
     ]
-    assert ours["relabelings"], "or both would tell of one target that it is up"
+    assert ours["relabelings"], "otherwise both would report `up` for the same target"
 
 
 def test_the_metrics_of_a_built_in_runtime_need_no_second_name() -> None:
@@ -92,7 +92,7 @@ def test_the_metrics_of_a_built_in_runtime_need_no_second_name() -> None:
     assert monitor["spec"]["podMetricsEndpoints"] == [{"portNumber": 8081, "path": "/metrics", "interval": "15s"}]
 
 
-# --- the end ---------------------------------------------------------------------------------------------------------
+# --- draining --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_without_an_annotation_it_ends_as_its_runtime_defines() -> None:
     assert "lifecycle" not in child_of("InferenceService", {})["spec"]["predictor"]["model"]
 
 
-# --- what it is told -------------------------------------------------------------------------------------------------
+# --- its options -----------------------------------------------------------------------------------------------------
 
 OPTIONS = """
     model.servedName=NAME engine.contextLength=--length engine.maxConcurrency=-n
@@ -122,7 +122,7 @@ OPTIONS = """
 
 
 def wish(annotations: dict[str, str], **spec: Any) -> tuple[list[str], dict[str, str]]:
-    """Arguments and variables."""
+    """Returns the arguments and the variables."""
     wanted = deployment(**({"engine": THEIRS} | spec))
     model = predictor(wanted, serving_runtime=theirs(annotations))["model"]
     return model.get("args", []), {each["name"]: each["value"] for each in model.get("env", [])}
@@ -130,8 +130,8 @@ def wish(annotations: dict[str, str], **spec: Any) -> tuple[list[str], dict[str,
 
 def test_fields_of_the_spec_become_the_options_that_the_runtime_names() -> None:
     engine = {**THEIRS, "contextLength": 4096, "maxConcurrency": 8, "parallelism": {"tensor": 2, "pipeline": 3}}
-    told = wish({"slipway.dev/options": OPTIONS}, engine={**engine, "extraArgs": ["--more"]})
-    assert told == (["--length=4096", "-n=8", "--tp=2", "--pp=3", "--more"], {"NAME": "llama"})
+    options = wish({"slipway.dev/options": OPTIONS}, engine={**engine, "extraArgs": ["--more"]})
+    assert options == (["--length=4096", "-n=8", "--tp=2", "--pp=3", "--more"], {"NAME": "llama"})
 
 
 def test_fields_that_the_spec_leaves_out_are_left_to_the_engine_except_its_name() -> None:
@@ -139,17 +139,17 @@ def test_fields_that_the_spec_leaves_out_are_left_to_the_engine_except_its_name(
 
 
 def test_a_variable_of_the_spec_wins() -> None:
-    told = wish({"slipway.dev/options": OPTIONS}, pod={"env": [{"name": "NAME", "value": "mine"}]})
-    assert told == ([], {"NAME": "mine"})
+    options = wish({"slipway.dev/options": OPTIONS}, pod={"env": [{"name": "NAME", "value": "mine"}]})
+    assert options == ([], {"NAME": "mine"})
 
 
-# --- what is told of it ----------------------------------------------------------------------------------------------
+# --- remarks about it ------------------------------------------------------------------------------------------------
 
 ASLEEP = {"minReplicas": 0, "maxReplicas": 2}
 
 
 def remarks(annotations: dict[str, str], **spec: Any) -> list[str]:
-    """Those of its runtime."""
+    """Returns the remarks about its runtime."""
     given: dict[str, Any] = {"engine": THEIRS, "scaling": ASLEEP}
     wanted = deployment(**(given | spec))
     answer = desired(wanted, serving_runtime=theirs(annotations))
@@ -160,7 +160,7 @@ def test_a_runtime_with_all_annotations_has_no_remarks() -> None:
     assert remarks(ALL) == []
 
 
-TOLD: list[tuple[dict[str, str], dict[str, Any], str]] = [
+REMARKS: list[tuple[dict[str, str], dict[str, Any], str]] = [
     ({**AT, **DRAINS}, {}, "scaling: the ServingRuntime theirs doesn't say which metrics show its requests."),
     (
         {**AT, **DRAINS, **PROGRESS},
@@ -205,7 +205,7 @@ TOLD: list[tuple[dict[str, str], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("annotations", "spec", "says"), TOLD, ids=[row[2].partition(":")[0] for row in TOLD])
+@pytest.mark.parametrize(("annotations", "spec", "says"), REMARKS, ids=[row[2].partition(":")[0] for row in REMARKS])
 def test_features_that_do_not_work_with_it_are_reported(
     annotations: dict[str, str], spec: dict[str, Any], says: str
 ) -> None:
@@ -243,7 +243,7 @@ def test_api_keys_are_refused_because_the_engine_does_not_check_them() -> None:
     assert "nothing in it checks API keys" in answer.message
 
 
-# --- those that the docs show, and that the chart can bring ----------------------------------------------------------
+# --- runtimes of the docs and of the chart ---------------------------------------------------------------------------
 
 
 def test_the_example_of_the_docs_has_all_annotations() -> None:

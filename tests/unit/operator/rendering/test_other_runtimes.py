@@ -1,4 +1,4 @@
-"""The runtimes of others' engines that come with Slipway, against each other and against the rules."""
+"""The runtimes of third-party engines in the chart match each other, and follow the rules."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def test_a_runtime_has_all_annotations_to_sleep_scale_and_drain(name: str) -> No
 def test_the_engine_is_started_at_the_port_of_its_annotation(name: str) -> None:
     engine, container = ENGINES[name], container_of(BY_ENGINE[name])
     flags = dict(argument.partition("=")[::2] for argument in container.get("args", []))
-    told = {**environment_of(BY_ENGINE[name]), **flags}
+    settings = {**environment_of(BY_ENGINE[name]), **flags}
     ports = [port["containerPort"] for port in container["ports"]]
-    assert int(told[engine.port]) == ports[0] == ENGINE_PORT
-    assert int(told[engine.metrics_port or engine.port]) == NOTES[name].metrics.port
+    assert int(settings[engine.port]) == ports[0] == ENGINE_PORT
+    assert int(settings[engine.metrics_port or engine.port]) == NOTES[name].metrics.port
     assert NOTES[name].metrics.port in ports
-    assert not engine.switch or engine.switch in told
+    assert not engine.switch or engine.switch in settings
 
 
 @each
 def test_the_engine_finds_the_model_where_kserve_puts_it(name: str) -> None:
     container = container_of(BY_ENGINE[name])
-    said = [*container.get("command", []), *container.get("args", []), *environment_of(BY_ENGINE[name]).values()]
-    assert any(word.endswith("/mnt/models") for word in said)
+    words = [*container.get("command", []), *container.get("args", []), *environment_of(BY_ENGINE[name]).values()]
+    assert any(word.endswith("/mnt/models") for word in words)
 
 
 @each

@@ -1,4 +1,4 @@
-"""Which changes reach pods that an older Slipway has made, and which wait until they are asked for."""
+"""Which changes reach the pods of an older Slipway, and which wait for a request."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def status_of(answer: Desired) -> Object:
 
 
 def then(before: Desired, *, spec: Object = SPEC, annotations: dict[str, str] | None = None, **world: Any) -> Desired:
-    """What the next version makes of it."""
+    """Renders with the next version."""
     given: Object = {
         "version": "2",
         "serving_runtime": runtime(NEW),
@@ -68,7 +68,7 @@ def pods(answer: Desired) -> Object:
 
 
 def test_the_recorded_input_of_the_pods_has_no_defaults_for_the_api_server_to_fill_in() -> None:
-    """Else each look would find another status than it had written, and write it again."""
+    """Otherwise each reconcile would find a different status than it had written, and write it again."""
     [crd] = [yaml.safe_load(file.read_text()) for file in CRDS.glob("*llmdeployments*.yaml")]
     status = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
     filled_in = {name for name, field in status["made"]["properties"].items() if "default" in field}
@@ -101,7 +101,7 @@ def test_the_same_version_follows_the_spec() -> None:
 
 
 def with_another_profile(before: Desired, **world: Any) -> Desired:
-    """Of the same name, whose nodes have another label."""
+    """Profiles with one of the same name whose nodes have another label."""
     wanted = deployment(**SPEC)
     planned = plan(wanted, [profile("h100", nodeLabels={"gpu": "hopper"})])
     answer = rendered(
@@ -162,7 +162,7 @@ def test_an_empty_variable_that_the_api_server_leaves_out_is_the_same() -> None:
 
 
 def test_digests_are_stable() -> None:
-    """Another way to make them would take every pod of an upgraded cluster for changed."""
+    """With another way to compute them, every pod of an upgraded cluster would count as changed."""
     assert plain.digest({"b": [1, "x"], "a": {"requests": {"cpu": "0.5"}, "empty": ""}}) == GOLDEN_PLAIN
     assert (made(spec=MUCH).made or {})["spec"] == GOLDEN_SPEC
 
@@ -210,7 +210,7 @@ def test_replicas_strategy_and_autoscaler_follow_the_new_version_immediately() -
     assert after.update is not None
 
 
-# --- what moves it ---------------------------------------------------------------------------------------------------
+# --- what rolls out an update ----------------------------------------------------------------------------------------
 
 OF_PODS: dict[str, Object] = {
     "engine": {"contextLength": 2048},
@@ -300,7 +300,7 @@ def test_a_user_defined_runtime_is_followed_because_kserve_follows_it() -> None:
     assert (after.made or {})["version"] == "2"
 
 
-# --- without anything written down -----------------------------------------------------------------------------------
+# --- without a record ------------------------------------------------------------------------------------------------
 
 
 def test_objects_of_a_version_that_recorded_nothing_are_kept() -> None:

@@ -1,4 +1,4 @@
-"""Whole objects: for an LLMDeployment as people write it, with the profiles and runtimes that come with Slipway."""
+"""Complete objects, for an LLMDeployment as users write it, with the profiles and runtimes of Slipway."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from support.repository import documents
 
 GOLDEN = Path(__file__).parent / "golden"
 MONITORING = frozenset({POD_MONITOR})
-RUNTIMES = {thing["metadata"]["name"]: thing for thing in documents(RUNTIME_FILES)}
+RUNTIMES = {obj["metadata"]["name"]: obj for obj in documents(RUNTIME_FILES)}
 
 
 def in_the_chart(wanted: LLMDeployment) -> Desired:
@@ -65,11 +65,11 @@ def test_rendering_does_not_change_its_input() -> None:
 
 
 def test_every_object_is_owned_by_the_deployment_and_deleted_with_it() -> None:
-    for thing in manifests(desired(on_h100(), kinds=MONITORING)):
-        [owner] = thing["metadata"]["ownerReferences"]
+    for obj in manifests(desired(on_h100(), kinds=MONITORING)):
+        [owner] = obj["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("LLMDeployment", "4711", True)
-        assert (thing["metadata"]["name"], thing["metadata"]["namespace"]) == ("llama", "chat")
-        assert thing["metadata"]["labels"]["slipway.dev/llmdeployment"] == "llama"
+        assert (obj["metadata"]["name"], obj["metadata"]["namespace"]) == ("llama", "chat")
+        assert obj["metadata"]["labels"]["slipway.dev/llmdeployment"] == "llama"
 
 
 def test_labels_of_the_spec_cannot_assign_pods_to_another_deployment() -> None:
@@ -82,8 +82,8 @@ def test_labels_of_the_spec_cannot_assign_pods_to_another_deployment() -> None:
 
 
 def test_no_object_has_the_labels_by_which_kserve_deletes_unknown_objects() -> None:
-    for thing in manifests(desired(on_h100(), kinds=MONITORING)):
-        assert not {"serving.kserve.io/inferenceservice", "component"} & set(thing["metadata"]["labels"])
+    for obj in manifests(desired(on_h100(), kinds=MONITORING)):
+        assert not {"serving.kserve.io/inferenceservice", "component"} & set(obj["metadata"]["labels"])
 
 
 def test_no_annotation_of_the_service_assigns_a_port() -> None:
@@ -95,16 +95,16 @@ def test_no_annotation_of_the_service_assigns_a_port() -> None:
 
 
 def test_without_its_crd_there_is_no_podmonitor() -> None:
-    assert "PodMonitor" not in {thing["kind"] for thing in manifests(desired(on_h100()))}
+    assert "PodMonitor" not in {obj["kind"] for obj in manifests(desired(on_h100()))}
 
 
 def test_a_podmonitor_that_is_no_longer_wanted_is_deleted() -> None:
     answer = desired(on_h100(observability={"monitor": False}), kinds=MONITORING)
     assert ObjectKey(POD_MONITOR, "chat", "llama") in answer.delete
-    assert "PodMonitor" not in {thing["kind"] for thing in manifests(answer)}
+    assert "PodMonitor" not in {obj["kind"] for obj in manifests(answer)}
 
 
-# --- who may ask -----------------------------------------------------------------------------------------------------
+# --- access ----------------------------------------------------------------------------------------------------------
 
 
 def ingress(wanted: LLMDeployment, **world: Any) -> list[dict[str, Any]]:
@@ -113,7 +113,7 @@ def ingress(wanted: LLMDeployment, **world: Any) -> list[dict[str, Any]]:
 
 
 def clients(wanted: LLMDeployment) -> list[dict[str, Any]]:
-    """The rules of the NetworkPolicy beside those for the activator and Prometheus."""
+    """Returns the rules of the NetworkPolicy except those for the activator and Prometheus."""
     return ingress(wanted)[:-2]
 
 
@@ -143,7 +143,7 @@ def test_prometheus_in_the_named_namespaces_reaches_the_metrics_and_not_the_engi
 
 
 def test_no_pod_is_admitted_by_its_labels_alone() -> None:
-    """Anybody may give a pod any label; names of namespaces are the platform's."""
+    """A tenant may give a pod any label; the platform assigns the names of namespaces."""
     for rule in ingress(on_h100(access={"allowFrom": []})):
         for peer in rule["from"]:
             assert "kubernetes.io/metadata.name" in str(peer["namespaceSelector"])
@@ -219,36 +219,38 @@ IN_PLACE = "rollout.strategy: there is no room for one more replica, so an old o
 
 ROLLOUTS: dict[str, tuple[LLMDeployment, Any, Any, str]] = {
     "nothing is rolled out": (on_h100(), {}, SURGE, ""),
-    "a rollout begins": (on_h100(), {"is_updating": True, "has_missing": True}, SURGE, BESIDE),
-    "a lone replica has no room beside it": (
+    "a rollout starts": (on_h100(), {"is_updating": True, "has_missing": True}, SURGE, BESIDE),
+    "a single replica has no room next to it": (
         on_h100(),
         {"is_updating": True, "has_missing": True, "lacks_room": True},
         RECREATE,
         f"{IN_PLACE}requests are held meanwhile.",
     ),
-    "several have no room beside them": (
+    "several replicas have no room next to them": (
         on_h100(scaling=SEVERAL),
         {"is_updating": True, "has_missing": True, "lacks_room": True},
         ONE_LESS,
         f"{IN_PLACE}the others continue to serve.",
     ),
-    "surge asked for, room or not": (
+    "strategy Surge, without room": (
         on_h100(rollout={"strategy": "Surge"}),
         {"is_updating": True, "has_missing": True, "lacks_room": True},
         SURGE,
         "",
     ),
-    "recreate asked for": (on_h100(rollout={"strategy": "Recreate"}, scaling=SEVERAL), {}, RECREATE, ""),
+    "strategy Recreate": (on_h100(rollout={"strategy": "Recreate"}, scaling=SEVERAL), {}, RECREATE, ""),
 }
 
 
-@pytest.mark.parametrize(("wanted", "world", "strategy", "told"), ROLLOUTS.values(), ids=ROLLOUTS)
+@pytest.mark.parametrize(("wanted", "world", "strategy", "expected"), ROLLOUTS.values(), ids=ROLLOUTS)
 def test_an_old_replica_is_removed_first_only_if_there_is_no_room_next_to_it(
-    wanted: LLMDeployment, world: Any, strategy: object, told: str
+    wanted: LLMDeployment, world: Any, strategy: object, expected: str
 ) -> None:
     answer = desired(wanted, **world)
     assert of_kind(answer, "InferenceService")["spec"]["predictor"]["deploymentStrategy"] == strategy
-    assert [sentence for sentence in answer.remarks if sentence.startswith("rollout.strategy")] == [told] * bool(told)
+    assert [sentence for sentence in answer.remarks if sentence.startswith("rollout.strategy")] == [expected] * bool(
+        expected
+    )
 
 
 @pytest.mark.parametrize("chosen", [RECREATE, ONE_LESS])
@@ -332,7 +334,7 @@ def test_fields_without_an_effect_yet_are_named() -> None:
 
 @pytest.mark.parametrize("name", ["prometheus.kserve.io/port", "prometheus.kserve.io/path"])
 def test_annotations_that_send_the_activator_elsewhere_for_metrics_are_refused(name: str) -> None:
-    """As where it is stored from before the types refused it."""
+    """They may be stored since before the types refused them."""
     wanted = on_h100(pod={"annotations": {"team": "chat", name: "9999"}})
     planned = plan(wanted)
     answer = rendered(wanted, planned, serving_runtime=runtime(planned.runtime))

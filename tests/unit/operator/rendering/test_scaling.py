@@ -1,4 +1,4 @@
-"""Replicas: none where none should begin, and within bounds until an autoscaler is rendered."""
+"""Replicas: none where none should start, and within bounds until an autoscaler is rendered."""
 
 from __future__ import annotations
 
@@ -25,18 +25,23 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("new, at zero by initialReplicas", {"minReplicas": 1, "initialReplicas": 0}, {}, "none"),
     ("new, with a replica", {"minReplicas": 1}, {}, "external"),
     ("new, with a replica by initialReplicas", {"minReplicas": 0, "initialReplicas": 1}, {}, "external"),
-    ("KServe has made nothing yet", {}, {"inference_service": live("none")}, "none"),
-    ("KServe has made it, at zero", {}, {"inference_service": live("none"), "deployment": made(0)}, "external"),
-    ("not at zero yet", {}, {"inference_service": live("none"), "deployment": made(1)}, "none"),
-    ("a predecessor left one", {}, {"deployment": made(0)}, "none"),
+    ("KServe has created nothing yet", {}, {"inference_service": live("none")}, "none"),
     (
-        "a predecessor's is still there",
+        "KServe has created the Deployment, at zero",
+        {},
+        {"inference_service": live("none"), "deployment": made(0)},
+        "external",
+    ),
+    ("not at zero yet", {}, {"inference_service": live("none"), "deployment": made(1)}, "none"),
+    ("only a predecessor's Deployment exists", {}, {"deployment": made(0)}, "none"),
+    (
+        "a predecessor's Deployment still exists",
         {},
         {"inference_service": live("none"), "deployment": made(0, owner="a predecessor")},
         "none",
     ),
     ("serving", {}, {"inference_service": live("external"), "deployment": made(3)}, "external"),
-    ("serving, the Deployment isn't seen", {}, {"inference_service": live("external")}, "external"),
+    ("serving, the Deployment isn't in the cache", {}, {"inference_service": live("external")}, "external"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Which minimum of replicas holds at a moment, and until when: with time zones, and where clocks change."""
+"""Which minimum of replicas holds at a time, and until when: with time zones, and when clocks change."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def scaling(*schedule: dict[str, Any], **spec: Any) -> ScalingSpec:
     return ScalingSpec.model_validate({"maxReplicas": 9, "schedule": list(schedule), **spec})
 
 
-# In winter, Vienna is one hour ahead of UTC, in summer two.
+# Vienna is one hour ahead of UTC in winter, and two in summer.
 TABLE: list[tuple[str, dict[str, Any], str, int, str]] = [
-    ("before it begins", OFFICE, "2026-11-20 06:59:59", 0, "2026-11-20 07:00"),
-    ("as it begins", OFFICE, "2026-11-20 07:00:00", 2, "2026-11-20 17:00"),
-    ("in its midst", OFFICE, "2026-11-20 12:34:56", 2, "2026-11-20 17:00"),
+    ("before it starts", OFFICE, "2026-11-20 06:59:59", 0, "2026-11-20 07:00"),
+    ("as it starts", OFFICE, "2026-11-20 07:00:00", 2, "2026-11-20 17:00"),
+    ("in the middle", OFFICE, "2026-11-20 12:34:56", 2, "2026-11-20 17:00"),
     ("just before it ends", OFFICE, "2026-11-20 16:59:59", 2, "2026-11-20 17:00"),
     ("as it ends, on a Friday", OFFICE, "2026-11-20 17:00:00", 0, "2026-11-23 07:00"),
     ("in summer an hour earlier", OFFICE, "2026-07-01 06:00:00", 2, "2026-07-01 16:00"),
     ("over midnight", NIGHT, "2026-11-21 03:00:00", 1, "2026-11-21 05:00"),
     ("in the night of 23 hours", NIGHT, "2026-03-29 04:30:00", 1, "2026-03-29 05:00"),
     ("in the night of 25 hours", NIGHT, "2026-10-25 03:59:00", 1, "2026-10-25 04:00"),
-    ("in an hour that is left out: after it", SKIPPED, "2026-03-29 01:00:00", 1, "2026-03-29 02:00"),
-    ("in an hour that comes twice: the first time", SKIPPED, "2026-10-25 00:30:00", 1, "2026-10-25 01:30"),
-    ("and not the second time", SKIPPED, "2026-10-25 01:30:00", 0, "2026-10-26 01:30"),
-    ("again and again, it never ends", ALWAYS, "2026-11-20 12:00:30", 1, "2026-11-27 12:00"),
+    ("in an hour that is skipped: after it", SKIPPED, "2026-03-29 01:00:00", 1, "2026-03-29 02:00"),
+    ("in an hour that occurs twice: the first time", SKIPPED, "2026-10-25 00:30:00", 1, "2026-10-25 01:30"),
+    ("in an hour that occurs twice: not the second time", SKIPPED, "2026-10-25 01:30:00", 0, "2026-10-26 01:30"),
+    ("overlapping occurrences, it never ends", ALWAYS, "2026-11-20 12:00:30", 1, "2026-11-27 12:00"),
     ("once in four years", LEAP, "2026-11-20 12:00:00", 0, "2028-02-29 00:00"),
     ("for seconds", NEW_YORK, "2026-11-23 14:01:29", 3, "2026-11-23 14:01:30"),
 ]
