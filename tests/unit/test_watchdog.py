@@ -23,7 +23,7 @@ def test_hangs() -> None:
 @pytest.mark.parametrize("number", range(5))
 def test_others(number: int) -> None: ...
 """
-SLOW_TO_BEGIN = """
+SLOW_FIXTURE = """
 import time
 import pytest
 
@@ -49,7 +49,7 @@ def test_a_test_that_hangs_is_reported_with_its_stack_and_others_go_on(tmp_path:
 
 
 def test_a_fixture_that_builds_for_long_is_not_ended_if_the_limit_is_for_the_test(tmp_path: Path) -> None:
-    done = _run(tmp_path, SLOW_TO_BEGIN)
+    done = _run(tmp_path, SLOW_FIXTURE)
     assert "1 passed" in done.stdout
 
 

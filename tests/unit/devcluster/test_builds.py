@@ -187,12 +187,12 @@ def test_unexpected_programs_are_refused(
 
 def test_go_uses_only_our_caches_and_the_pinned_versions(notes: Path, cache: Cache, steps: Steps) -> None:
     builds.ensure_built("etcd", cache, steps)
-    seen = dict(line.split("=", 1) for line in (notes / "env").read_text().splitlines())
-    assert seen["GOMODCACHE"] == str(cache.go / "mod")
-    assert seen["GOCACHE"] == str(cache.go / "build")
-    assert seen["GOTMPDIR"].startswith(str(cache.builds))
-    assert "-mod=readonly" in seen["GOFLAGS"]
-    assert (seen["GOTOOLCHAIN"], seen["GOWORK"], seen["CGO_ENABLED"]) == ("local", "off", "0")
+    environment = dict(line.split("=", 1) for line in (notes / "env").read_text().splitlines())
+    assert environment["GOMODCACHE"] == str(cache.go / "mod")
+    assert environment["GOCACHE"] == str(cache.go / "build")
+    assert environment["GOTMPDIR"].startswith(str(cache.builds))
+    assert "-mod=readonly" in environment["GOFLAGS"]
+    assert (environment["GOTOOLCHAIN"], environment["GOWORK"], environment["CGO_ENABLED"]) == ("local", "off", "0")
 
 
 def test_the_wanted_source_is_kept_without_code_and_tests(

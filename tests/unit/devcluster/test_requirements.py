@@ -136,7 +136,7 @@ def test_a_machine_with_all_programs_needs_no_package() -> None:
 def test_only_packages_with_missing_programs_are_needed() -> None:
     """Docker's containerd.io has these programs; Debian's containerd would replace it."""
     from_docker = {"containerd", "containerd-shim-runc-v2", "ctr", "runc"}
-    missed = requirements.missing_packages(lambda what: what in from_docker)
+    missed = requirements.missing_packages(lambda name: name in from_docker)
     assert set(missed) == set(PACKAGES) - {"containerd", "runc"}
 
 
@@ -205,7 +205,7 @@ def test_packages_that_cannot_be_installed_are_named(steps: Steps, apt_calls: Ca
 def test_if_the_user_cannot_install_packages_they_are_only_named(
     steps: Steps, monkeypatch: pytest.MonkeyPatch, user: int, os_release: str
 ) -> None:
-    monkeypatch.setattr(requirements, "is_there", lambda what: what != "runc")
+    monkeypatch.setattr(requirements, "is_there", lambda name: name != "runc")
     monkeypatch.setattr(os, "geteuid", lambda: user)
     monkeypatch.setattr(requirements, "_text", lambda _: os_release)
     with pytest.raises(Refusal, match="programs of these packages are missing: runc; on Debian or Ubuntu"):

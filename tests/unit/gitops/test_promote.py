@@ -59,7 +59,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
 
 
 @pytest.fixture
-def both(repository: Repository) -> Repository:
+def with_replicas_in_prod(repository: Repository) -> Repository:
     """A repository with a model that has more replicas in prod."""
     repository.write("dev", FIRST)
     repository.write("prod", OF_PROD)
@@ -72,41 +72,44 @@ def test_a_model_that_prod_does_not_have_is_copied_unchanged(repository: Reposit
     assert repository.merge() == FIRST
 
 
-def test_changes_in_dev_are_copied_and_differences_of_prod_are_kept(both: Repository) -> None:
-    both.write("dev", FIRST.replace("revision: a", "revision: b"))
-    assert both.promote().returncode == 0
-    assert both.merge() == OF_PROD.replace("revision: a", "revision: b")
+def test_changes_in_dev_are_copied_and_differences_of_prod_are_kept(with_replicas_in_prod: Repository) -> None:
+    with_replicas_in_prod.write("dev", FIRST.replace("revision: a", "revision: b"))
+    assert with_replicas_in_prod.promote().returncode == 0
+    assert with_replicas_in_prod.merge() == OF_PROD.replace("revision: a", "revision: b")
 
 
-def test_a_promotion_continues_from_the_last_one(both: Repository) -> None:
+def test_a_promotion_continues_from_the_last_one(with_replicas_in_prod: Repository) -> None:
     for revision in "bcd":
-        both.write("dev", FIRST.replace("revision: a", f"revision: {revision}"))
-        assert both.promote().returncode == 0
-        assert both.merge() == OF_PROD.replace("revision: a", f"revision: {revision}")
+        with_replicas_in_prod.write("dev", FIRST.replace("revision: a", f"revision: {revision}"))
+        assert with_replicas_in_prod.promote().returncode == 0
+        assert with_replicas_in_prod.merge() == OF_PROD.replace("revision: a", f"revision: {revision}")
 
 
-def test_changes_in_prod_since_then_do_not_hide_changes_in_dev(both: Repository) -> None:
-    both.write("dev", FIRST.replace("revision: a", "revision: b"))
-    both.write("prod", OF_PROD.replace("maxReplicas: 4", "maxReplicas: 8"))
-    assert both.promote().returncode == 0
-    assert both.merge() == "model: one\nrevision: b\n\nmaxReplicas: 8\n"
+def test_changes_in_prod_since_then_do_not_hide_changes_in_dev(with_replicas_in_prod: Repository) -> None:
+    with_replicas_in_prod.write("dev", FIRST.replace("revision: a", "revision: b"))
+    with_replicas_in_prod.write("prod", OF_PROD.replace("maxReplicas: 4", "maxReplicas: 8"))
+    assert with_replicas_in_prod.promote().returncode == 0
+    assert with_replicas_in_prod.merge() == "model: one\nrevision: b\n\nmaxReplicas: 8\n"
 
 
-def test_conflicting_changes_are_left_to_the_user(both: Repository) -> None:
-    both.write("dev", FIRST.replace("maxReplicas: 1", "maxReplicas: 2"))
-    done = both.promote()
+def test_conflicting_changes_are_left_to_the_user(with_replicas_in_prod: Repository) -> None:
+    with_replicas_in_prod.write("dev", FIRST.replace("maxReplicas: 1", "maxReplicas: 2"))
+    done = with_replicas_in_prod.promote()
     assert done.returncode == 1
     assert "both have changed the same lines of models/prod/chat/assistant/model.yaml" in done.stderr
-    assert "<<<<<<< prod\nmaxReplicas: 4\n=======\nmaxReplicas: 2\n>>>>>>> dev" in both.path("prod").read_text()
+    assert (
+        "<<<<<<< prod\nmaxReplicas: 4\n=======\nmaxReplicas: 2\n>>>>>>> dev"
+        in with_replicas_in_prod.path("prod").read_text()
+    )
 
 
-def test_without_a_change_no_branch_is_made(both: Repository) -> None:
-    done = both.promote()
+def test_without_a_change_no_branch_is_made(with_replicas_in_prod: Repository) -> None:
+    done = with_replicas_in_prod.promote()
     assert (done.returncode, done.stdout.strip()) == (0, "prod has all that dev has of chat/assistant")
-    assert both.git("branch", "--format=%(refname:short)") == "main"
+    assert with_replicas_in_prod.git("branch", "--format=%(refname:short)") == "main"
 
 
-def test_a_folder_without_a_model_and_uncommitted_changes_are_refused(both: Repository) -> None:
-    assert "usage: ./promote NAMESPACE/MODEL" in both.promote("chat/nothing").stderr
-    both.path("dev").write_text("changed")
-    assert "there are changes that are in no commit" in both.promote().stderr
+def test_a_folder_without_a_model_and_uncommitted_changes_are_refused(with_replicas_in_prod: Repository) -> None:
+    assert "usage: ./promote NAMESPACE/MODEL" in with_replicas_in_prod.promote("chat/nothing").stderr
+    with_replicas_in_prod.path("dev").write_text("changed")
+    assert "there are changes that are in no commit" in with_replicas_in_prod.promote().stderr

@@ -311,8 +311,8 @@ async def test_the_api_server_reports_what_is_allowed(client: KubeClient, server
     server.answer(lambda: web.json_response({"status": {"allowed": allowed}}))
     assert await client.may_get(SECRET, "a", "chat") is allowed
     [review] = map(json.loads, server.bodies)
-    what = {"verb": "get", "group": "", "resource": "secrets", "name": "a", "namespace": "chat"}
-    assert review["spec"] == {"resourceAttributes": what}
+    right = {"verb": "get", "group": "", "resource": "secrets", "name": "a", "namespace": "chat"}
+    assert review["spec"] == {"resourceAttributes": right}
 
 
 async def test_a_page_that_is_too_large_is_requested_in_smaller_pages_without_gaps(

@@ -79,7 +79,7 @@ async def test_waiting_for_all_calls_does_not_wait_for_later_ones() -> None:
 
 
 def test_calls_after_the_end_of_the_loop_are_dropped() -> None:
-    async def made() -> Handover:
+    async def new_handover() -> Handover:
         return Handover()
 
-    asyncio.run(made()).put(print, "late")
+    asyncio.run(new_handover()).put(print, "late")

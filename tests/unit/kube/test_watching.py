@@ -232,11 +232,11 @@ class FailingLister(Lister):
 
 
 async def test_kopf_remembers_no_objects() -> None:
-    memories, seen = kopf_watch.NoMemories(), cast(kopf.RawBody, ONE)
+    memories, body = kopf_watch.NoMemories(), cast(kopf.RawBody, ONE)
     for _ in range(3):
-        await memories.recall(seen, noticed_by_listing=True)
+        await memories.recall(body, noticed_by_listing=True)
     assert [*memories.iter_all_memories()] == []
-    await memories.forget(seen)
+    await memories.forget(body)
 
 
 async def test_the_caches_are_filled_when_the_first_list_of_every_kind_is_complete() -> None:

@@ -238,9 +238,9 @@ def test_nodes_that_are_not_watched_explain_nothing() -> None:
 
 
 def test_a_pod_that_does_not_terminate_is_named_with_what_it_waits_for() -> None:
-    stuck = pod()
-    stuck["metadata"] |= {"deletionTimestamp": "2026-11-21T10:00:10Z", "finalizers": ["example.com/keep"]}
-    cause = main_cause(snapshot(stuck))
+    terminating = pod()
+    terminating["metadata"] |= {"deletionTimestamp": "2026-11-21T10:00:10Z", "finalizers": ["example.com/keep"]}
+    cause = main_cause(snapshot(terminating))
     assert cause
     assert cause.reason == Reason.POD_STUCK
     assert (

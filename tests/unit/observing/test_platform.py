@@ -101,8 +101,8 @@ class Plan:
 
 
 def reported_status(view: Snapshot, previous: Object | None = None) -> Object:
-    seen = observe(model(), view)
-    return status_of(1, Plan(), seen, previous, view.now)
+    observation = observe(model(), view)
+    return status_of(1, Plan(), observation, previous, view.now)
 
 
 def summed_up(status: Object) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def new(**more: Any) -> Snapshot:
 # --- the status for each snapshot ------------------------------------------------------------------------------------
 
 PAUSED = scaled_object(annotations={"autoscaling.keda.sh/paused": "true"})
-SPOKEN_OF = inference_service(created=31, conditions=[condition("Ready", False)])
+WITH_CONDITION = inference_service(created=31, conditions=[condition("Ready", False)])
 ELSEWHERE = PlatformPart(namespace="kserve")
 ROWS: list[tuple[str, Snapshot, str, str, str]] = [
     # the snapshot, the state, Ready, Scaled
@@ -163,7 +163,7 @@ ROWS: list[tuple[str, Snapshot, str, str, str]] = [
      "False KedaDown", "KedaDown"),
     ("new, KServe silent", new(inference_service=inference_service(created=31), kserve=RUNS), "Failed",
      "False KServeDown", "AsWanted"),
-    ("new, KServe has set a condition", new(inference_service=SPOKEN_OF, kserve=RUNS), "Idle", "Unknown Updating",
+    ("new, KServe has set a condition", new(inference_service=WITH_CONDITION, kserve=RUNS), "Idle", "Unknown Updating",
      "AsWanted"),
 ]  # fmt: skip
 
@@ -252,8 +252,8 @@ def test_a_pod_that_leaves_was_ready_until_now() -> None:
 
 
 def test_a_reconcile_is_due_when_a_pause_would_become_an_outage() -> None:
-    seen = observe(model(), asleep(kserve=since(4)))
-    assert seen.look_again_at == NOW + PASSES_WITHIN - timedelta(seconds=4)
+    observation = observe(model(), asleep(kserve=since(4)))
+    assert observation.look_again_at == NOW + PASSES_WITHIN - timedelta(seconds=4)
 
 
 def test_a_controller_that_keeps_crashing_is_down_though_it_is_ready_for_a_moment() -> None:
@@ -302,8 +302,8 @@ def test_other_pods_in_its_namespace_say_nothing_about_the_controller() -> None:
 
 
 def test_a_reconcile_is_due_when_silence_would_mean_an_outage() -> None:
-    seen = observe(model(), new(inference_service=inference_service(created=10), kserve=RUNS))
-    assert seen.look_again_at == NOW + ACTS_WITHIN - timedelta(seconds=10)
+    observation = observe(model(), new(inference_service=inference_service(created=10), kserve=RUNS))
+    assert observation.look_again_at == NOW + ACTS_WITHIN - timedelta(seconds=10)
 
 
 # --- versions --------------------------------------------------------------------------------------------------------

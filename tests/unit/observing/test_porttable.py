@@ -26,10 +26,10 @@ def config_map(**data: str) -> dict[str, Any]:
 
 
 def table(*maps: dict[str, Any]) -> PortTable:
-    made = PortTable("activator")
+    port_table = PortTable("activator")
     for number, each in enumerate(maps):
-        made.take(map_name("activator", number), each)
-    return made
+        port_table.take(map_name("activator", number), each)
+    return port_table
 
 
 def test_each_port_has_its_place_in_one_of_the_maps() -> None:
@@ -56,9 +56,9 @@ def test_a_written_table_is_parsed_back() -> None:
     ],
 )
 def test_a_config_map_with_another_name_is_not_part_of_the_table(name: str) -> None:
-    made = PortTable("activator")
-    assert made.take(name, config_map(p20000="chat/llama 1")) == []
-    assert made.owner_of(20000) is None
+    port_table = PortTable("activator")
+    assert port_table.take(name, config_map(p20000="chat/llama 1")) == []
+    assert port_table.owner_of(20000) is None
 
 
 @pytest.mark.parametrize(
@@ -79,16 +79,16 @@ def test_an_unreadable_line_or_one_in_the_wrong_map_assigns_no_port(port: str, l
 
 
 def test_a_port_in_two_maps_belongs_to_the_line_in_the_map_of_its_range() -> None:
-    made = table(config_map(p20000="chat/llama 1"), config_map(p20000="chat/gemma 2"))
-    assert made.owner_of(20000) == LLAMA
-    assert made.ports_of(GEMMA) == []
+    port_table = table(config_map(p20000="chat/llama 1"), config_map(p20000="chat/gemma 2"))
+    assert port_table.owner_of(20000) == LLAMA
+    assert port_table.ports_of(GEMMA) == []
 
 
 def test_a_line_means_the_object_with_its_uid() -> None:
-    made = table(config_map(p20000="chat/llama 1"))
-    assert made.ports_of(LLAMA) == [20000]
-    assert made.ports_of(LLAMA._replace(uid="another")) == []
-    assert made.ports_of(LLAMA._replace(namespace="evil")) == []
+    port_table = table(config_map(p20000="chat/llama 1"))
+    assert port_table.ports_of(LLAMA) == [20000]
+    assert port_table.ports_of(LLAMA._replace(uid="another")) == []
+    assert port_table.ports_of(LLAMA._replace(namespace="evil")) == []
 
 
 def test_if_an_object_has_two_ports_the_lowest_counts() -> None:
@@ -97,8 +97,8 @@ def test_if_an_object_has_two_ports_the_lowest_counts() -> None:
 
 def test_a_change_concerns_only_the_owners_of_changed_ports_and_the_losers_first() -> None:
     name = map_name("activator", 0)
-    made = table(config_map(p20000="chat/llama 1", p20001="chat/qwen 3"))
-    assert made.take(name, config_map(p20000="chat/gemma 2", p20001="chat/qwen 3")) == [LLAMA, GEMMA]
-    assert made.ports_of(LLAMA) == []
-    assert made.take(name, None) == [GEMMA, Claim("chat", "qwen", "3")]
-    assert made.ports_of(GEMMA) == []
+    port_table = table(config_map(p20000="chat/llama 1", p20001="chat/qwen 3"))
+    assert port_table.take(name, config_map(p20000="chat/gemma 2", p20001="chat/qwen 3")) == [LLAMA, GEMMA]
+    assert port_table.ports_of(LLAMA) == []
+    assert port_table.take(name, None) == [GEMMA, Claim("chat", "qwen", "3")]
+    assert port_table.ports_of(GEMMA) == []

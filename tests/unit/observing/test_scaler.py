@@ -96,8 +96,8 @@ def test_while_the_failure_is_the_same_the_status_does_not_change() -> None:
 
 @pytest.mark.parametrize("patience", [PASSES_WITHIN, LASTS_AFTER])
 def test_a_reconcile_is_due_when_the_failure_would_be_reported(patience: timedelta) -> None:
-    seen = observe(model(), asleep(**failing(patience.total_seconds() - 1)))
-    assert seen.look_again_at == NOW + timedelta(seconds=1)
+    observation = observe(model(), asleep(**failing(patience.total_seconds() - 1)))
+    assert observation.look_again_at == NOW + timedelta(seconds=1)
 
 
 # --- since when ------------------------------------------------------------------------------------------------------

@@ -47,14 +47,14 @@ def llm(*, generation: int = 1, annotations: dict[str, str] | None = None, **sca
 
 
 def status(
-    seen: Snapshot,
+    observation: Snapshot,
     previous: Object | None = None,
     *,
     plan: Plan | NoPlan = Plan(),
     of: LLMDeployment | None = None,
 ) -> Object:
     deployment = of or llm()
-    return status_of(deployment.metadata.generation, plan, observe(deployment, seen), previous, seen.now)
+    return status_of(deployment.metadata.generation, plan, observe(deployment, observation), previous, observation.now)
 
 
 def holding(status: Object) -> dict[str, str]:
@@ -433,8 +433,8 @@ def test_an_update_without_a_spare_gpu_is_shown_until_the_new_replica_is_ready()
 
 
 def test_a_reconcile_is_due_if_time_alone_may_change_something() -> None:
-    seen = observe(llm(), snapshot(unscheduled(FULL)))
-    assert seen.look_again_at == objects.NOW - timedelta(seconds=59) + PATIENCE
+    observation = observe(llm(), snapshot(unscheduled(FULL)))
+    assert observation.look_again_at == objects.NOW - timedelta(seconds=59) + PATIENCE
 
 
 def test_a_model_is_not_ready_before_kube_proxy_knows_its_endpoints() -> None:

@@ -7,8 +7,8 @@ from slipway.api.reasons import Reason
 from slipway.observing import words
 
 
-def meaning(said: words.Said | None) -> tuple[Reason, str] | None:
-    return (said.reason, said.words) if said else None
+def meaning(explained: words.Said | None) -> tuple[Reason, str] | None:
+    return (explained.reason, explained.words) if explained else None
 
 
 SEE_ABOVE = (
@@ -155,8 +155,8 @@ def test_the_last_line_that_means_something_on_its_own_is_quoted() -> None:
     ],
 )
 def test_the_scheduler_is_understood_and_quoted(message: str, reason: Reason, reading: str) -> None:
-    said = words.explain_scheduler(f"{message} preemption: 0/3 nodes are available: 3 Preemption is not helpful.")
-    assert meaning(said) == (reason, f"{reading}: {message.rstrip('.')}")
+    explained = words.explain_scheduler(f"{message} preemption: 0/3 nodes are available: 3 Preemption is not helpful.")
+    assert meaning(explained) == (reason, f"{reading}: {message.rstrip('.')}")
 
 
 @pytest.mark.parametrize(

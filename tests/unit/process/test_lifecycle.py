@@ -25,7 +25,7 @@ async def without_an_api_server(_: asyncio.Event) -> None:
     raise CannotStartError("No way to an API server (no kubeconfig): run in a pod, or name a --kubeconfig")
 
 
-async def says_no(_: asyncio.Event) -> int:
+async def returns_1(_: asyncio.Event) -> int:
     return 1
 
 
@@ -39,7 +39,7 @@ def test_without_access_to_an_api_server_the_exit_code_means_wrong_usage(capsys:
 
 
 def test_a_program_may_have_an_exit_code_of_its_own() -> None:
-    assert run(says_no, log_level="info", log_format="json") == 1
+    assert run(returns_1, log_level="info", log_format="json") == 1
 
 
 # --- its parts -------------------------------------------------------------------------------------------------------

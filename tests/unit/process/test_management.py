@@ -52,7 +52,7 @@ async def test_metrics_have_labels_that_appear_and_disappear() -> None:
 MANY = 50 * LINES_PER_STEP  # each object has a line
 
 
-def many() -> MetricsRegistry:
+def many_metrics() -> MetricsRegistry:
     metrics = MetricsRegistry("slipway")
     metrics.read_gauge(
         "llmdeployments", "by state", LABELS, lambda: {("Serving", str(each)): 1.0 for each in range(MANY)}
@@ -61,7 +61,7 @@ def many() -> MetricsRegistry:
 
 
 def test_metrics_written_in_steps_equal_those_that_prometheus_client_writes() -> None:
-    metrics = many()
+    metrics = many_metrics()
     metrics.counter("api_calls", "each try", "verb").labels("get").inc()
     pieces = list(metrics.page_in_steps())
     assert max(piece.count(b"slipway_llmdeployments{") for piece in pieces) == LINES_PER_STEP
@@ -69,7 +69,7 @@ def test_metrics_written_in_steps_equal_those_that_prometheus_client_writes() ->
 
 
 async def test_other_tasks_run_while_metrics_are_written() -> None:
-    page, turns = MetricsPage(many()), 0
+    page, turns = MetricsPage(many_metrics()), 0
     scraping = asyncio.create_task(scrape(page))
     while not scraping.done():
         await asyncio.sleep(0)
@@ -92,7 +92,7 @@ async def test_scrapes_within_a_moment_get_the_same_text(monkeypatch: pytest.Mon
 
 
 async def test_a_cancelled_scrape_does_not_affect_another() -> None:
-    page = MetricsPage(many())
+    page = MetricsPage(many_metrics())
     gone, stays = asyncio.create_task(scrape(page)), asyncio.create_task(scrape(page))
     await asyncio.sleep(0)
     gone.cancel()

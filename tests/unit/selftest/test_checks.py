@@ -136,12 +136,12 @@ def test_one_failed_check_makes_the_test_fail_and_the_others_are_still_reported(
 
 
 def test_while_the_api_server_is_unreachable_only_that_is_reported() -> None:
-    async def away() -> str | None:
+    async def unreachable() -> str | None:
         raise UnavailableError(call("get", LEASE), "connection refused")
 
     async def run() -> list[str]:
         lines: list[str] = []
-        await report([Check("something", away)], lines.append)
+        await report([Check("something", unreachable)], lines.append)
         return lines
 
     [line, _] = asyncio.run(run())
@@ -196,7 +196,7 @@ def test_a_missing_type_is_reported_with_what_installs_it() -> None:
         (Installation(holder=""), "has no holder: see"),
         (Installation(renews=False), "is held by operator-1, which doesn't renew it"),
     ],
-    ids=["never", "nobody", "silent"],
+    ids=["no Lease", "no holder", "no renewal"],
 )
 def test_an_operator_without_a_leader_is_reported_with_where_to_look(installation: Installation, words: str) -> None:
     message = finding_of(installation.checks().leader())

@@ -21,15 +21,15 @@ def llama(**engine: Any) -> Any:
 
 @pytest.mark.parametrize("wanted", [on_h100(engine={"maxConcurrency": 3}), llama(maxConcurrency=3)])
 def test_the_number_of_the_spec_is_used_without_a_reason(wanted: Any) -> None:
-    made = plan(wanted)
-    assert made.max_concurrency == 3
-    assert not [sentence for sentence in made.why if "at a time" in sentence]
+    planned = plan(wanted)
+    assert planned.max_concurrency == 3
+    assert not [sentence for sentence in planned.why if "at a time" in sentence]
 
 
 @pytest.mark.parametrize(("mode", "slots"), [("Latency", 1), ("Balanced", 4), ("Throughput", 8)])
 def test_llamacpp_gets_as_many_slots_as_the_plan_says(mode: str, slots: int) -> None:
-    made = plan(llama(mode=mode))
-    assert made.max_concurrency == slots
+    planned = plan(llama(mode=mode))
+    assert planned.max_concurrency == slots
     assert f"--parallel={slots}" in arguments(llama(mode=mode))
 
 
@@ -66,6 +66,6 @@ def test_a_plan_says_why_a_replica_takes_that_many_requests() -> None:
     ids=["a third-party engine", "vllm with a user-defined batch size"],
 )
 def test_a_concurrency_that_only_the_engine_knows_is_left_to_it(wanted: Any) -> None:
-    made = plan(wanted)
-    assert made.max_concurrency is None
+    planned = plan(wanted)
+    assert planned.max_concurrency is None
     assert not [argument for argument in arguments(wanted) if "max-num-seqs" in argument]

@@ -17,18 +17,18 @@ def unplannable(spec: dict[str, Any], profiles: list[Any]) -> Unplannable:
 
 
 def test_the_first_named_profile_that_exists_is_used_and_the_others_are_reported_as_rejected() -> None:
-    made = plan(deployment(accelerator={"profiles": ["b200", "h100", "a100"]}), [profile("a100"), profile("h100")])
-    assert made.profile == "h100"
-    assert made.rejected == ("b200: there is no AcceleratorProfile of this name.",)
+    planned = plan(deployment(accelerator={"profiles": ["b200", "h100", "a100"]}), [profile("a100"), profile("h100")])
+    assert planned.profile == "h100"
+    assert planned.rejected == ("b200: there is no AcceleratorProfile of this name.",)
 
 
 def test_a_gpu_plan_has_the_devices_nodes_and_tolerations_of_its_profile() -> None:
-    made = plan(on_h100(engine={"parallelism": {"tensor": 2}}))
-    assert made.runtime == "slipway-vllm-cuda"
-    assert made.gpus_per_replica == 2
-    assert made.resources == {"requests": {"nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
-    assert made.node_selector == {"gpu": "h100"}
-    assert made.tolerations == [GPU_TAINT]
+    planned = plan(on_h100(engine={"parallelism": {"tensor": 2}}))
+    assert planned.runtime == "slipway-vllm-cuda"
+    assert planned.gpus_per_replica == 2
+    assert planned.resources == {"requests": {"nvidia.com/gpu": "2"}, "limits": {"nvidia.com/gpu": "2"}}
+    assert planned.node_selector == {"gpu": "h100"}
+    assert planned.tolerations == [GPU_TAINT]
 
 
 def test_if_several_units_of_a_resource_make_one_device_that_many_are_requested() -> None:
@@ -42,19 +42,19 @@ def test_pipeline_and_tensor_parallelism_multiply() -> None:
 
 
 def test_llamacpp_uses_the_cheapest_cpu_by_default() -> None:
-    made = plan(
+    planned = plan(
         deployment(engine={"name": "llamacpp"}),
         [cpu("big", costPerHour=2), profile("h100"), cpu("small", costPerHour=1)],
     )
-    assert (made.profile, made.runtime, made.gpus_per_replica) == ("small", "slipway-llamacpp", 0)
-    assert made.resources == {"requests": {"cpu": "1"}, "limits": {"memory": "16Gi"}}
-    assert made.why[0] == "small: llamacpp runs on CPUs, and this is the cheapest profile of a CPU."
+    assert (planned.profile, planned.runtime, planned.gpus_per_replica) == ("small", "slipway-llamacpp", 0)
+    assert planned.resources == {"requests": {"cpu": "1"}, "limits": {"memory": "16Gi"}}
+    assert planned.why[0] == "small: llamacpp runs on CPUs, and this is the cheapest profile of a CPU."
 
 
 def test_an_unknown_engine_without_a_profile_is_left_to_its_serving_runtime() -> None:
-    made = plan(deployment(engine={"name": "sglang"}), [])
-    assert (made.runtime, made.profile, made.resources) == ("sglang", "", {"requests": {}, "limits": {}})
-    assert made.why[0].startswith("The spec names no accelerator profile, so the ServingRuntime sglang itself says")
+    planned = plan(deployment(engine={"name": "sglang"}), [])
+    assert (planned.runtime, planned.profile, planned.resources) == ("sglang", "", {"requests": {}, "limits": {}})
+    assert planned.why[0].startswith("The spec names no accelerator profile, so the ServingRuntime sglang itself says")
 
 
 def test_third_party_engines_that_need_a_gpu_are_not_planned_without_a_profile() -> None:
@@ -64,8 +64,8 @@ def test_third_party_engines_that_need_a_gpu_are_not_planned_without_a_profile()
 
 
 def test_a_third_party_engine_that_runs_on_cpus_needs_no_profile() -> None:
-    made = plan(deployment(engine={"name": "slipway-ovms"}), [])
-    assert (made.runtime, made.gpus_per_replica) == ("slipway-ovms", 0)
+    planned = plan(deployment(engine={"name": "slipway-ovms"}), [])
+    assert (planned.runtime, planned.gpus_per_replica) == ("slipway-ovms", 0)
 
 
 def test_a_plan_says_that_memory_was_not_checked() -> None:
@@ -73,10 +73,10 @@ def test_a_plan_says_that_memory_was_not_checked() -> None:
 
 
 def test_a_plan_says_that_a_policy_was_not_followed_where_it_could_have_mattered() -> None:
-    made = plan(
+    planned = plan(
         on_h100(accelerator={"profiles": ["h100", "l4"], "policy": "Fastest"}), [profile("h100"), profile("l4")]
     )
-    assert "The policy Fastest was not followed: profiles are taken in the spec's order so far." in made.why
+    assert "The policy Fastest was not followed: profiles are taken in the spec's order so far." in planned.why
 
 
 @pytest.mark.parametrize(
@@ -102,15 +102,15 @@ def test_the_resources_of_the_spec_override_those_of_the_profile(
     ],
 )
 def test_spot_nodes_are_avoided_allowed_or_required(spot: str, labels: object, tolerations: object) -> None:
-    made = plan(on_h100(accelerator={"profiles": ["h100"], "spot": spot}))
-    assert (made.node_selector, made.tolerations) == (labels, tolerations)
+    planned = plan(on_h100(accelerator={"profiles": ["h100"], "spot": spot}))
+    assert (planned.node_selector, planned.tolerations) == (labels, tolerations)
 
 
 def test_node_selectors_and_tolerations_of_the_spec_are_added_to_those_of_the_profile_once() -> None:
     pod = {"nodeSelector": {"zone": "a"}, "tolerations": [GPU_TAINT, {"key": "mine", "operator": "Exists"}]}
-    made = plan(on_h100(pod=pod))
-    assert made.node_selector == {"gpu": "h100", "zone": "a"}
-    assert made.tolerations == [GPU_TAINT, {"key": "mine", "operator": "Exists"}]
+    planned = plan(on_h100(pod=pod))
+    assert planned.node_selector == {"gpu": "h100", "zone": "a"}
+    assert planned.tolerations == [GPU_TAINT, {"key": "mine", "operator": "Exists"}]
 
 
 def test_the_runtime_class_of_the_spec_overrides_that_of_the_profile() -> None:

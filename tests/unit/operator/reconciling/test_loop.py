@@ -172,14 +172,14 @@ async def test_an_inference_service_deleted_before_its_last_change_was_reported_
 async def at_zero_with_a_missed_write(loop: Loop) -> None:
     """As if the watches had been cut while a user changed the spec."""
     await loop.reconcile()
-    made = loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
+    created = loop.api.put(made_by_kserve(owner=loop.api.get(INFERENCE_SERVICE)))
     await loop.settle()
     assert autoscaler_class(loop) == "external"
     loop.silent.add(INFERENCE_SERVICE)
     loop.api.change(LLM_DEPLOYMENT, {"spec": {"engine": {"contextLength": 512}}, "metadata": {"generation": 2}})
     await loop.reconcile()
     loop.silent.clear()
-    loop.api.remove(DEPLOYMENT, name=made["metadata"]["name"])
+    loop.api.remove(DEPLOYMENT, name=created["metadata"]["name"])
 
 
 def autoscaler_class(loop: Loop) -> str:
@@ -264,7 +264,7 @@ OTHER_OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "chief", "uid": 
 
 @pytest.mark.parametrize("kind", [SERVICE, NETWORK_POLICY, INFERENCE_SERVICE], ids=str)
 @pytest.mark.parametrize(
-    "metadata", [{}, {"ownerReferences": [OTHER_OWNER], "labels": LABELS}], ids=["nobody's", "owned"]
+    "metadata", [{}, {"ownerReferences": [OTHER_OWNER], "labels": LABELS}], ids=["without an owner", "with an owner"]
 )
 async def test_an_object_that_is_not_ours_is_never_overwritten(loop: Loop, kind: Kind, metadata: Object) -> None:
     theirs = loop.api.put(kube_object(kind, metadata=metadata, spec={"theirs": True}))
@@ -279,7 +279,7 @@ async def test_an_object_that_is_not_ours_is_never_overwritten(loop: Loop, kind:
 
 @pytest.mark.parametrize("kind", [SERVICE, DEPLOYMENT], ids=str)
 @pytest.mark.parametrize(
-    "metadata", [{}, {"ownerReferences": [OTHER_OWNER], "labels": LABELS}], ids=["nobody's", "owned"]
+    "metadata", [{}, {"ownerReferences": [OTHER_OWNER], "labels": LABELS}], ids=["without an owner", "with an owner"]
 )
 async def test_an_object_that_kserve_would_take_over_is_left_to_its_owner(
     loop: Loop, kind: Kind, metadata: Object

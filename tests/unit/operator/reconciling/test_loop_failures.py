@@ -36,8 +36,8 @@ FAILURES = [
 
 
 async def test_an_unreadable_status_is_replaced(loop: Loop) -> None:
-    odd = {"state": "Sleepy", "lastColdStart": {"load": "soon"}, "plan": {"maxConcurrency": -1}}
-    loop.api.change(LLM_DEPLOYMENT, {"status": odd})
+    invalid = {"state": "Sleepy", "lastColdStart": {"load": "soon"}, "plan": {"maxConcurrency": -1}}
+    loop.api.change(LLM_DEPLOYMENT, {"status": invalid})
     await loop.reconcile()
     written = next(each.body["status"] for each in loop.api.requests if each.verb == "apply-status")
     assert (written["state"], written["lastColdStart"]) == ("Idle", {})

@@ -154,7 +154,7 @@ async def test_a_runtime_used_in_between_gets_the_full_time_again() -> None:
     assert client.deleted == []
 
 
-STAYS = [
+KEPT = [
     runtime(CURRENT),
     runtime("somebody-elses", is_ours=False),
     runtime("team-a-vllm-cuda-13"),
@@ -162,10 +162,10 @@ STAYS = [
 ]
 
 
-@pytest.mark.parametrize("it", STAYS, ids=["of this release", "of another owner", "a copy of one", "terminating"])
-async def test_only_runtimes_of_older_releases_are_deleted(it: Object) -> None:
+@pytest.mark.parametrize("existing", KEPT, ids=["of this release", "of another owner", "a copy of one", "terminating"])
+async def test_only_runtimes_of_older_releases_are_deleted(existing: Object) -> None:
     client = Client()
-    old = old_runtimes(client, it)
+    old = old_runtimes(client, existing)
     for _ in range(3):
         await old.look()
     assert client.deleted == []

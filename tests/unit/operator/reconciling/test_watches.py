@@ -34,7 +34,7 @@ LONG_NAME = "a" + 51 * "-" + "z"
 ALL_KEYS: list[ModelKey] = [ModelKey("chat", "llama"), ModelKey("code", "qwen"), ModelKey("chat", LONG_NAME)]
 
 
-def made(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) -> list[Watch[ModelKey]]:
+def all_watches(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) -> list[Watch[ModelKey]]:
     return watches(
         everyone=lambda: ALL_KEYS,
         on_node=lambda node: [ModelKey("on", node)],
@@ -45,7 +45,7 @@ def made(nodes: dict[str, Object] | None = None, watched: tuple[str, ...] = ()) 
 
 
 def watch_of(kind: Kind, nodes: dict[str, Object] | None = None) -> Watch[ModelKey]:
-    return next(watch for watch in made(nodes) if watch.kind == kind)
+    return next(watch for watch in all_watches(nodes) if watch.kind == kind)
 
 
 def obj(name: str = "a", **fields: Any) -> Object:
@@ -62,13 +62,13 @@ def event(about: str) -> Object:
 
 
 def test_models_of_all_namespaces_are_watched_unless_some_are_named() -> None:
-    where = {watch.kind: watch.namespaces for watch in made()}
+    where = {watch.kind: watch.namespaces for watch in all_watches()}
     assert where == {kind: ("slipway-system",) if kind == CONFIG_MAP else () for kind in where}
 
 
 def test_with_named_namespaces_only_those_our_own_and_cluster_scoped_objects_are_watched() -> None:
     home, watched = "slipway-system", ("chat", "code")
-    where = {watch.kind: watch.namespaces for watch in made(watched=watched)}
+    where = {watch.kind: watch.namespaces for watch in all_watches(watched=watched)}
     of_models = where.keys() - OF_THE_CLUSTER - {CONFIG_MAP, ENDPOINT_SLICE}
     assert all(kind.namespaced for kind in of_models)
     expected = dict.fromkeys(of_models, watched) | dict.fromkeys(OF_THE_CLUSTER, ())

@@ -23,15 +23,17 @@ def test_a_list_without_keys_is_a_unit() -> None:
 
 
 def test_only_our_items_and_fields_of_a_list_with_keys_are_ours() -> None:
-    mine: dict[str, Any] = {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}
+    our_fields: dict[str, Any] = {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}
     items = [{"name": "A", "value": "1", "added": "x"}, {"name": "B", "value": "2"}]
-    assert set_by_us(live({"f:spec": {"f:env": mine}}, env=items)) == {"spec": {"env": [{"name": "A", "value": "1"}]}}
+    assert set_by_us(live({"f:spec": {"f:env": our_fields}}, env=items)) == {
+        "spec": {"env": [{"name": "A", "value": "1"}]}
+    }
 
 
 def test_an_item_may_have_several_keys() -> None:
-    mine: dict[str, Any] = {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}, "f:protocol": {}}}
+    our_fields: dict[str, Any] = {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}, "f:protocol": {}}}
     items = [{"port": 80, "protocol": "UDP"}, {"port": 80, "protocol": "TCP"}]
-    assert set_by_us(live({"f:spec": {"f:ports": mine}}, ports=items)) == {
+    assert set_by_us(live({"f:spec": {"f:ports": our_fields}}, ports=items)) == {
         "spec": {"ports": [{"port": 80, "protocol": "TCP"}]}
     }
 

@@ -14,8 +14,8 @@ from support.builders.rendering import desired as rendered
 from support.builders.rendering import of_kind, on_h100
 from support.repository import RUNTIMES, documents
 
-HERE = Path(__file__).parent
-KSERVE: dict[str, dict[str, str]] = yaml.safe_load((HERE / "kserve-0.21.0.yaml").read_text())
+FOLDER = Path(__file__).parent
+KSERVE: dict[str, dict[str, str]] = yaml.safe_load((FOLDER / "kserve-0.21.0.yaml").read_text())
 PLAIN: dict[str, type | tuple[type, ...]] = {"str": str, "int": int, "bool": bool, "float": (int, float)}
 
 
@@ -49,7 +49,7 @@ def unknown(part: Any, type_: str, path: str) -> list[str]:
 
 GOLDEN: list[Object] = [
     part
-    for file in sorted((HERE / "golden").glob("*.out.yaml"))
+    for file in sorted((FOLDER / "golden").glob("*.out.yaml"))
     for part in yaml.safe_load_all(file.read_text())
     if part["kind"] == "InferenceService"
 ]

@@ -22,14 +22,14 @@ DRAINS = {"slipway.dev/drains-for": "24h"}
 ALL = {**AT, **IN_FLIGHT, **PROGRESS, **DRAINS}
 
 
-def theirs(annotations: dict[str, str], **container: Any) -> Object:
+def third_party(annotations: dict[str, str], **container: Any) -> Object:
     found = runtime("theirs", **({"ports": PORTS} | container))
     found["spec"]["annotations"] = annotations
     return found
 
 
 def child_of(kind: str, annotations: dict[str, str], *, container: dict[str, Any] | None = None, **spec: Any) -> Object:
-    serving = theirs(annotations, **(container or {}))
+    serving = third_party(annotations, **(container or {}))
     answer = desired(deployment(engine=THEIRS, **spec), serving_runtime=serving, kinds=frozenset({POD_MONITOR}))
     return of_kind(answer, kind)
 
@@ -121,25 +121,25 @@ OPTIONS = """
 """
 
 
-def wish(annotations: dict[str, str], **spec: Any) -> tuple[list[str], dict[str, str]]:
+def options_of(annotations: dict[str, str], **spec: Any) -> tuple[list[str], dict[str, str]]:
     """Returns the arguments and the variables."""
     wanted = deployment(**({"engine": THEIRS} | spec))
-    model = predictor(wanted, serving_runtime=theirs(annotations))["model"]
+    model = predictor(wanted, serving_runtime=third_party(annotations))["model"]
     return model.get("args", []), {each["name"]: each["value"] for each in model.get("env", [])}
 
 
 def test_fields_of_the_spec_become_the_options_that_the_runtime_names() -> None:
     engine = {**THEIRS, "contextLength": 4096, "maxConcurrency": 8, "parallelism": {"tensor": 2, "pipeline": 3}}
-    options = wish({"slipway.dev/options": OPTIONS}, engine={**engine, "extraArgs": ["--more"]})
+    options = options_of({"slipway.dev/options": OPTIONS}, engine={**engine, "extraArgs": ["--more"]})
     assert options == (["--length=4096", "-n=8", "--tp=2", "--pp=3", "--more"], {"NAME": "llama"})
 
 
 def test_fields_that_the_spec_leaves_out_are_left_to_the_engine_except_its_name() -> None:
-    assert wish({"slipway.dev/options": OPTIONS}) == ([], {"NAME": "llama"})
+    assert options_of({"slipway.dev/options": OPTIONS}) == ([], {"NAME": "llama"})
 
 
 def test_a_variable_of_the_spec_wins() -> None:
-    options = wish({"slipway.dev/options": OPTIONS}, pod={"env": [{"name": "NAME", "value": "mine"}]})
+    options = options_of({"slipway.dev/options": OPTIONS}, pod={"env": [{"name": "NAME", "value": "mine"}]})
     assert options == ([], {"NAME": "mine"})
 
 
@@ -152,7 +152,7 @@ def remarks(annotations: dict[str, str], **spec: Any) -> list[str]:
     """Returns the remarks about its runtime."""
     given: dict[str, Any] = {"engine": THEIRS, "scaling": ASLEEP}
     wanted = deployment(**(given | spec))
-    answer = desired(wanted, serving_runtime=theirs(annotations))
+    answer = desired(wanted, serving_runtime=third_party(annotations))
     return [each for each in answer.remarks if "ServingRuntime theirs" in each]
 
 
@@ -222,7 +222,7 @@ def test_without_an_autoscaler_that_needs_metrics_there_is_no_remark_about_them(
 
 def test_unreadable_annotations_are_refused_with_the_remedy() -> None:
     wanted = deployment(engine=THEIRS)
-    answer = rendered(wanted, plan(wanted), serving_runtime=theirs({"slipway.dev/in-flight": "sum(a)"}))
+    answer = rendered(wanted, plan(wanted), serving_runtime=third_party({"slipway.dev/in-flight": "sum(a)"}))
     assert isinstance(answer, Unrenderable)
     assert answer.reason is Reason.RUNTIME_MISSING
     assert answer.message.startswith(
@@ -238,7 +238,7 @@ def test_annotations_of_the_spec_override_those_of_the_runtime_as_in_the_pods() 
 
 def test_api_keys_are_refused_because_the_engine_does_not_check_them() -> None:
     wanted = deployment(engine=THEIRS, access={"apiKeysSecret": "keys"})
-    answer = rendered(wanted, plan(wanted), serving_runtime=theirs(ALL))
+    answer = rendered(wanted, plan(wanted), serving_runtime=third_party(ALL))
     assert isinstance(answer, Unrenderable)
     assert "nothing in it checks API keys" in answer.message
 

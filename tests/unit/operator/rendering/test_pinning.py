@@ -16,7 +16,7 @@ from support.repository import CRDS
 OLD, NEW = "slipway-vllm-cuda-1-aa", "slipway-vllm-cuda-2-bb"
 GOLDEN_PLAIN = "cb4cd0ff6bd0cc209620191c371bae00"
 GOLDEN_SPEC = "593497cd360402ac7a5a0861418b8988"
-MUCH: Object = {
+FULL_SPEC: Object = {
     "accelerator": {"profiles": ["h100"]},
     "engine": {"contextLength": 2048, "extraArgs": ["--seed=1"]},
     "pod": {
@@ -30,11 +30,11 @@ MUCH: Object = {
 SPEC: Object = {"accelerator": {"profiles": ["h100"]}}
 
 
-def made(*, version: str = "1", spec: Object = SPEC, annotations: dict[str, str] | None = None) -> Desired:
+def first_version(*, version: str = "1", spec: Object = SPEC, annotations: dict[str, str] | None = None) -> Desired:
     return desired(deployment(annotations=annotations, **spec), version=version, serving_runtime=runtime(OLD))
 
 
-def as_there(answer: Desired) -> Object:
+def live_service(answer: Desired) -> Object:
     """The InferenceService as the API server has it."""
     applied = of_kind(answer, "InferenceService")
     entry = {"manager": "slipway", "operation": "Apply", "fieldsV1": fields_of(applied)}
@@ -51,12 +51,14 @@ def status_of(answer: Desired) -> Object:
     return {"observedGeneration": 0, "made": answer.made, "plan": plan}
 
 
-def then(before: Desired, *, spec: Object = SPEC, annotations: dict[str, str] | None = None, **world: Any) -> Desired:
+def next_version(
+    before: Desired, *, spec: Object = SPEC, annotations: dict[str, str] | None = None, **world: Any
+) -> Desired:
     """Renders with the next version."""
     given: Object = {
         "version": "2",
         "serving_runtime": runtime(NEW),
-        "inference_service": as_there(before),
+        "inference_service": live_service(before),
         "pods_runtime": runtime(OLD),
         "status": status_of(before),
     }
@@ -80,22 +82,22 @@ def test_the_recorded_input_of_the_pods_has_no_defaults_for_the_api_server_to_fi
 
 
 def test_another_version_with_another_runtime_changes_no_pod_and_reports_what_it_would_change() -> None:
-    before = made()
-    after = then(before)
+    before = first_version()
+    after = next_version(before)
     assert pods(after) == pods(before)
     assert after.made == before.made
     assert after.update == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
 
 
 def test_the_same_version_with_another_runtime_changes_no_pod() -> None:
-    before = made()
-    assert pods(then(before, version="1")) == pods(before)
+    before = first_version()
+    assert pods(next_version(before, version="1")) == pods(before)
 
 
 def test_the_same_version_follows_the_spec() -> None:
-    before = made()
+    before = first_version()
     spec = {"accelerator": {"profiles": ["h100"]}, "engine": {"contextLength": 2048}}
-    after = then(before, spec=spec, version="1", serving_runtime=runtime(OLD))
+    after = next_version(before, spec=spec, version="1", serving_runtime=runtime(OLD))
     assert pods(after) != pods(before)
     assert after.update is None
 
@@ -110,7 +112,7 @@ def with_another_profile(before: Desired, **world: Any) -> Desired:
         version="1",
         serving_runtime=runtime(OLD),
         pods_runtime=runtime(OLD),
-        inference_service=as_there(before),
+        inference_service=live_service(before),
         status=status_of(before),
         **world,
     )
@@ -119,7 +121,7 @@ def with_another_profile(before: Desired, **world: Any) -> Desired:
 
 
 def test_a_changed_profile_changes_no_scheduled_pod_and_is_reported() -> None:
-    before = made()
+    before = first_version()
     after = with_another_profile(before, has_pods=True)
     assert pods(after) == pods(before)
     assert after.update is not None
@@ -127,7 +129,7 @@ def test_a_changed_profile_changes_no_scheduled_pod_and_is_reported() -> None:
 
 
 def test_a_changed_profile_is_followed_if_no_pod_exists() -> None:
-    before = made()
+    before = first_version()
     assert pods(with_another_profile(before, has_pods=False)) != pods(before)
 
 
@@ -141,43 +143,43 @@ WRITTEN_ANEW = [
 @pytest.mark.parametrize(("written", "there"), WRITTEN_ANEW)
 def test_values_that_the_api_server_normalizes_are_the_same(written: Object, there: Object) -> None:
     spec = {**SPEC, "pod": {"resources": written}}
-    before = made(spec=spec)
-    service = as_there(before)
+    before = first_version(spec=spec)
+    service = live_service(before)
     [(kind, amounts)] = there.items()
     service["spec"]["predictor"]["model"]["resources"][kind] |= amounts
-    after = then(before, spec=spec, inference_service=service)
+    after = next_version(before, spec=spec, inference_service=service)
     assert pods(after)["predictor"]["model"]["runtime"] == OLD
     assert after.update == {"version": "2", "changes": [f"predictor.model.runtime: {OLD} → {NEW}"]}
 
 
 def test_an_empty_variable_that_the_api_server_leaves_out_is_the_same() -> None:
     spec = {**SPEC, "pod": {"env": [{"name": "VLLM_LOGGING_PREFIX", "value": ""}]}}
-    before = made(spec=spec)
-    service = as_there(before)
+    before = first_version(spec=spec)
+    service = live_service(before)
     for variable in service["spec"]["predictor"]["model"]["env"]:
         if variable["name"] == "VLLM_LOGGING_PREFIX":
             variable.pop("value")
-    after = then(before, spec=spec, inference_service=service)
+    after = next_version(before, spec=spec, inference_service=service)
     assert pods(after)["predictor"]["model"]["runtime"] == OLD
 
 
 def test_digests_are_stable() -> None:
     """With another way to compute them, every pod of an upgraded cluster would count as changed."""
     assert plain.digest({"b": [1, "x"], "a": {"requests": {"cpu": "0.5"}, "empty": ""}}) == GOLDEN_PLAIN
-    assert (made(spec=MUCH).made or {})["spec"] == GOLDEN_SPEC
+    assert (first_version(spec=FULL_SPEC).made or {})["spec"] == GOLDEN_SPEC
 
 
 def test_an_identical_manifest_of_a_newer_version_belongs_to_that_version() -> None:
-    after = then(made(), serving_runtime=runtime(OLD))
+    after = next_version(first_version(), serving_runtime=runtime(OLD))
     assert after.made is not None
     assert after.made["version"] == "2"
     assert after.update is None
 
 
 def test_an_update_that_waits_keeps_waiting_over_further_versions() -> None:
-    before = made()
-    second = then(before)
-    third = then(second, version="3", inference_service=as_there(second), status=status_of(second))
+    before = first_version()
+    second = next_version(before)
+    third = next_version(second, version="3", inference_service=live_service(second), status=status_of(second))
     assert pods(third) == pods(before)
     assert third.update is not None
     assert third.update["version"] == "3"
@@ -194,17 +196,19 @@ NOT_OF_PODS: dict[str, Object] = {
 @pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
 def test_a_change_that_concerns_no_pod_rolls_out_no_update(changed: Object, request: pytest.FixtureRequest) -> None:
     name = request.node.callspec.id
-    before = made()
-    assert pods(then(before, spec={**SPEC, name: changed})) == pods(before)
+    before = first_version()
+    assert pods(next_version(before, spec={**SPEC, name: changed})) == pods(before)
 
 
 @pytest.mark.parametrize("changed", NOT_OF_PODS.values(), ids=NOT_OF_PODS.keys())
 def test_fields_listed_as_not_concerning_pods_change_no_pod(changed: Object, request: pytest.FixtureRequest) -> None:
-    assert pods(made(spec={**SPEC, request.node.callspec.id: changed})) == pods(made())
+    assert pods(first_version(spec={**SPEC, request.node.callspec.id: changed})) == pods(first_version())
 
 
 def test_replicas_strategy_and_autoscaler_follow_the_new_version_immediately() -> None:
-    after = then(made(), spec={**SPEC, "scaling": {"minReplicas": 2, "maxReplicas": 3, "autoscaler": "HPA"}})
+    after = next_version(
+        first_version(), spec={**SPEC, "scaling": {"minReplicas": 2, "maxReplicas": 3, "autoscaler": "HPA"}}
+    )
     service = of_kind(after, "InferenceService")
     assert service["spec"]["predictor"]["minReplicas"] == 2
     assert after.update is not None
@@ -223,8 +227,8 @@ OF_PODS: dict[str, Object] = {
 
 @pytest.mark.parametrize("name", OF_PODS)
 def test_a_change_that_concerns_the_pods_rolls_out_the_update(name: str) -> None:
-    before = made()
-    after = then(before, spec={**SPEC, name: OF_PODS[name]})
+    before = first_version()
+    after = next_version(before, spec={**SPEC, name: OF_PODS[name]})
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
     assert after.update is None
     assert after.made is not None
@@ -235,28 +239,28 @@ def test_a_change_that_concerns_the_pods_rolls_out_the_update(name: str) -> None
     ("first", "second"), [({}, {"slipway.dev/sync": "now"}), ({"slipway.dev/sync": "a"}, {"slipway.dev/sync": "b"})]
 )
 def test_the_annotation_requests_the_update(first: dict[str, str], second: dict[str, str]) -> None:
-    after = then(made(annotations=first), annotations=second)
+    after = next_version(first_version(annotations=first), annotations=second)
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
 
 
 def test_removing_the_annotation_requests_nothing() -> None:
-    before = made(annotations={"slipway.dev/sync": "a"})
-    after = then(before)
+    before = first_version(annotations={"slipway.dev/sync": "a"})
+    after = next_version(before)
     assert pods(after) == pods(before)
     assert after.made == before.made
 
 
 def test_an_annotation_that_was_followed_requests_nothing_more() -> None:
-    asked = {"slipway.dev/sync": "a"}
-    before = made(annotations=asked)
-    assert pods(then(before, annotations=asked)) == pods(before)
+    sync = {"slipway.dev/sync": "a"}
+    before = first_version(annotations=sync)
+    assert pods(next_version(before, annotations=sync)) == pods(before)
 
 
 def test_manual_changes_are_overwritten() -> None:
-    there = as_there(made())
+    there = live_service(first_version())
     there["spec"]["predictor"]["model"]["args"] = ["--by-hand"]
     del there["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]["f:predictor"]["f:model"]["f:args"]
-    after = then(made(), inference_service=there)
+    after = next_version(first_version(), inference_service=there)
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
 
 
@@ -264,16 +268,16 @@ def test_manual_changes_are_overwritten() -> None:
 
 
 def test_a_runtime_that_made_the_pods_and_is_gone_is_reported() -> None:
-    after = then(made(), pods_runtime=None)
-    [told] = [remark for remark in after.remarks if OLD in remark]
-    assert NEW in told
-    assert "slipway.dev/sync" in told
+    after = next_version(first_version(), pods_runtime=None)
+    [record] = [remark for remark in after.remarks if OLD in remark]
+    assert NEW in record
+    assert "slipway.dev/sync" in record
 
 
 def test_if_a_release_has_no_runtime_for_the_engine_the_rest_is_still_updated() -> None:
-    before = made()
+    before = first_version()
     spec = {**SPEC, "access": {"allowFrom": []}}
-    after = then(before, spec=spec, serving_runtime=None)
+    after = next_version(before, spec=spec, serving_runtime=None)
     assert pods(after) == pods(before)
     assert of_kind(after, "NetworkPolicy") != of_kind(before, "NetworkPolicy")
     assert any(OLD in remark for remark in after.remarks)
@@ -286,7 +290,7 @@ def test_service_policy_and_monitor_have_the_ports_of_the_existing_pods() -> Non
         runtime("slipway-sglang-2", ports=[{"containerPort": 30000}]),
     )
     before = desired(deployment(**spec), version="1", serving_runtime=old)
-    after = then(before, spec=spec, serving_runtime=new, pods_runtime=old)
+    after = next_version(before, spec=spec, serving_runtime=new, pods_runtime=old)
     for kind in ("Service", "NetworkPolicy"):
         assert of_kind(after, kind) == of_kind(before, kind)
 
@@ -295,7 +299,7 @@ def test_a_user_defined_runtime_is_followed_because_kserve_follows_it() -> None:
     spec = {**SPEC, "engine": {"name": "theirs"}}
     before = desired(deployment(**spec), version="1", serving_runtime=runtime("theirs"))
     changed = runtime("theirs", image="another")
-    after = then(before, spec=spec, version="2", serving_runtime=changed, pods_runtime=changed)
+    after = next_version(before, spec=spec, version="2", serving_runtime=changed, pods_runtime=changed)
     assert after.update is None
     assert (after.made or {})["version"] == "2"
 
@@ -304,39 +308,39 @@ def test_a_user_defined_runtime_is_followed_because_kserve_follows_it() -> None:
 
 
 def test_objects_of_a_version_that_recorded_nothing_are_kept() -> None:
-    before = made()
+    before = first_version()
     status = {**status_of(before), "made": None}
-    after = then(before, status=status)
+    after = next_version(before, status=status)
     assert pods(after) == pods(before)
     assert after.made == {**(before.made or {}), "version": "an older version"}
 
 
 def test_without_a_record_a_spec_that_was_not_applied_yet_is_followed() -> None:
-    before = made()
-    after = then(before, status={**status_of(before), "made": None, "observedGeneration": 7})
+    before = first_version()
+    after = next_version(before, status={**status_of(before), "made": None, "observedGeneration": 7})
     assert pods(after)["predictor"]["model"]["runtime"] == NEW
 
 
-@pytest.mark.parametrize("told", ["x", 1, [], {"version": 1}, {"version": {"a": "b"}}])
-def test_an_invalid_record_in_the_status_is_ignored(told: Any) -> None:
-    before = made()
-    assert then(before, status={**status_of(before), "made": told}).apply
+@pytest.mark.parametrize("record", ["x", 1, [], {"version": 1}, {"version": {"a": "b"}}])
+def test_an_invalid_record_in_the_status_is_ignored(record: Any) -> None:
+    before = first_version()
+    assert next_version(before, status={**status_of(before), "made": record}).apply
 
 
 def test_an_object_without_known_fields_is_written_again() -> None:
-    there = as_there(made())
+    there = live_service(first_version())
     del there["metadata"]["managedFields"]
-    assert pods(then(made(), inference_service=there))["predictor"]["model"]["runtime"] == NEW
+    assert pods(next_version(first_version(), inference_service=there))["predictor"]["model"]["runtime"] == NEW
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------
 
 
 def test_the_reported_plan_is_the_one_of_the_existing_pods() -> None:
-    before = made()
+    before = first_version()
     status = status_of(before)
     status["made"] |= {"accelerator": "a100", "gpusPerReplica": 4, "maxConcurrency": 9}
-    plan = then(before, status=status).plan
+    plan = next_version(before, status=status).plan
     assert plan is not None
     assert (plan.profile, plan.gpus_per_replica, plan.max_concurrency) == ("a100", 4, 9)
     [why] = plan.why
@@ -359,14 +363,14 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("before", "after", "told"), CHANGES)
+@pytest.mark.parametrize(("before", "after", "record"), CHANGES)
 def test_changes_are_reported_by_path_and_without_the_values_of_variables(
-    before: Object, after: Object, told: list[str]
+    before: Object, after: Object, record: list[str]
 ) -> None:
-    assert changes(before, after) == told
+    assert changes(before, after) == record
 
 
 def test_of_many_changes_the_first_are_reported() -> None:
-    told = changes({}, {str(number): number for number in range(40)})
-    assert len(told) == 16
-    assert told[-1] == "and 25 more"
+    record = changes({}, {str(number): number for number in range(40)})
+    assert len(record) == 16
+    assert record[-1] == "and 25 more"

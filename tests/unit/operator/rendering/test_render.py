@@ -33,10 +33,10 @@ MONITORING = frozenset({POD_MONITOR})
 RUNTIMES = {obj["metadata"]["name"]: obj for obj in documents(RUNTIME_FILES)}
 
 
-def in_the_chart(wanted: LLMDeployment) -> Desired:
-    made = make_plan(wanted.spec, shipped_profiles(), name=wanted.metadata.name)
-    assert isinstance(made, Plan), made
-    answer = rendered(wanted, made, serving_runtime=RUNTIMES[made.runtime], kinds=MONITORING)
+def with_chart(wanted: LLMDeployment) -> Desired:
+    result = make_plan(wanted.spec, shipped_profiles(), name=wanted.metadata.name)
+    assert isinstance(result, Plan), result
+    answer = rendered(wanted, result, serving_runtime=RUNTIMES[result.runtime], kinds=MONITORING)
     assert isinstance(answer, Desired), answer
     return answer
 
@@ -44,7 +44,7 @@ def in_the_chart(wanted: LLMDeployment) -> Desired:
 @pytest.mark.parametrize("name", ["vllm-on-two-gpus", "gemma-on-a-cpu"])
 def test_an_llmdeployment_is_rendered_to_exactly_these_objects(name: str) -> None:
     wanted = LLMDeployment.model_validate(yaml.safe_load((GOLDEN / f"{name}.in.yaml").read_text()))
-    assert manifests(in_the_chart(wanted)) == list(yaml.safe_load_all((GOLDEN / f"{name}.out.yaml").read_text()))
+    assert manifests(with_chart(wanted)) == list(yaml.safe_load_all((GOLDEN / f"{name}.out.yaml").read_text()))
 
 
 def test_the_same_input_makes_the_same_objects_byte_for_byte() -> None:
@@ -183,17 +183,17 @@ def test_there_is_no_remark_if_keys_are_checked_at_zero_or_that_is_unknown(reads
     "wanted", [on_h100(access=WITH_KEYS), deployment(engine={"name": "llamacpp"}, access=WITH_KEYS)]
 )
 def test_the_keys_are_mounted_and_the_runtime_gets_their_path(wanted: LLMDeployment) -> None:
-    made = predictor(wanted)
-    [mount] = made["model"]["volumeMounts"]
+    result = predictor(wanted)
+    [mount] = result["model"]["volumeMounts"]
     assert mount["readOnly"]
-    assert {"name": mount["name"], "secret": {"secretName": "keys"}} in made["volumes"]
-    assert f"--api-keys={mount['mountPath']}" in before_the_engines_own(arguments(wanted))
+    assert {"name": mount["name"], "secret": {"secretName": "keys"}} in result["volumes"]
+    assert f"--api-keys={mount['mountPath']}" in runtime_flags(arguments(wanted))
 
 
 def test_the_runtime_gets_the_rate_limits_of_keys() -> None:
     limits = {"requestsPerMinute": 60, "tokensPerMinute": 9}
     wanted = on_h100(access={**WITH_KEYS, "rateLimit": limits})
-    assert {"--requests-per-minute=60", "--tokens-per-minute=9"} < set(before_the_engines_own(arguments(wanted)))
+    assert {"--requests-per-minute=60", "--tokens-per-minute=9"} < set(runtime_flags(arguments(wanted)))
 
 
 def test_a_model_with_keys_never_serves_without_them() -> None:
@@ -203,7 +203,7 @@ def test_a_model_with_keys_never_serves_without_them() -> None:
     assert answer.reason == Reason.INVALID_SPEC
 
 
-def before_the_engines_own(flags: list[str]) -> list[str]:
+def runtime_flags(flags: list[str]) -> list[str]:
     return flags[: flags.index("--")] if "--" in flags else flags
 
 
@@ -214,12 +214,12 @@ ONE_LESS = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavai
 RECREATE = {"type": "Recreate"}
 
 SEVERAL = {"maxReplicas": 3}
-BESIDE = "rollout.strategy: the new replica starts next to the old one."
+NEXT_TO_OLD = "rollout.strategy: the new replica starts next to the old one."
 IN_PLACE = "rollout.strategy: there is no room for one more replica, so an old one is stopped first; "
 
 ROLLOUTS: dict[str, tuple[LLMDeployment, Any, Any, str]] = {
     "nothing is rolled out": (on_h100(), {}, SURGE, ""),
-    "a rollout starts": (on_h100(), {"is_updating": True, "has_missing": True}, SURGE, BESIDE),
+    "a rollout starts": (on_h100(), {"is_updating": True, "has_missing": True}, SURGE, NEXT_TO_OLD),
     "a single replica has no room next to it": (
         on_h100(),
         {"is_updating": True, "has_missing": True, "lacks_room": True},
@@ -286,12 +286,12 @@ def test_sources_are_rendered_as_storage_uris_of_kserve(model: dict[str, str], u
 
 def test_with_adapters_each_source_has_a_folder() -> None:
     engine = {"adapters": [{"name": "sql", "uri": "s3://b/sql"}]}
-    made = predictor(on_h100(engine=engine))
-    assert made["storageUris"] == [
+    result = predictor(on_h100(engine=engine))
+    assert result["storageUris"] == [
         {"uri": "hf://org/model", "mountPath": "/mnt/models"},
         {"uri": "s3://b/sql", "mountPath": "/mnt/adapters/sql"},
     ]
-    assert "storageUri" not in made["model"]
+    assert "storageUri" not in result["model"]
 
 
 def test_an_unsupported_source_is_refused() -> None:

@@ -16,7 +16,7 @@ def live(autoscaler: str) -> dict[str, Any]:
     return {"metadata": {"uid": "the live one", "annotations": {CLASS: autoscaler}}}
 
 
-def made(replicas: int, *, owner: str = "the live one") -> dict[str, Any]:
+def live_deployment(replicas: int, *, owner: str = "the live one") -> dict[str, Any]:
     return {"metadata": {"ownerReferences": [{"uid": owner}]}, "spec": {"replicas": replicas}}
 
 
@@ -29,18 +29,18 @@ TABLE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (
         "KServe has created the Deployment, at zero",
         {},
-        {"inference_service": live("none"), "deployment": made(0)},
+        {"inference_service": live("none"), "deployment": live_deployment(0)},
         "external",
     ),
-    ("not at zero yet", {}, {"inference_service": live("none"), "deployment": made(1)}, "none"),
-    ("only a predecessor's Deployment exists", {}, {"deployment": made(0)}, "none"),
+    ("not at zero yet", {}, {"inference_service": live("none"), "deployment": live_deployment(1)}, "none"),
+    ("only a predecessor's Deployment exists", {}, {"deployment": live_deployment(0)}, "none"),
     (
         "a predecessor's Deployment still exists",
         {},
-        {"inference_service": live("none"), "deployment": made(0, owner="a predecessor")},
+        {"inference_service": live("none"), "deployment": live_deployment(0, owner="a predecessor")},
         "none",
     ),
-    ("serving", {}, {"inference_service": live("external"), "deployment": made(3)}, "external"),
+    ("serving", {}, {"inference_service": live("external"), "deployment": live_deployment(3)}, "external"),
     ("serving, the Deployment isn't in the cache", {}, {"inference_service": live("external")}, "external"),
 ]
 
