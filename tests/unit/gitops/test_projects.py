@@ -133,7 +133,7 @@ def test_a_deny_rule_for_one_namespace_allows_all_others() -> None:
     assert not destinations("*-dev").allows_destination("slipway-system")
 
 
-def test_a_namespace_from_the_file_could_name_any_namespace() -> None:
+def test_allowing_the_kind_namespace_would_allow_any_namespace() -> None:
     before = Project({"destinations": [], "clusterResourceWhitelist": [{"group": "", "kind": "Namespace"}]})
     assert before.allows("", "Namespace", "")
     assert not destinations("*").allows("", "Namespace", "")

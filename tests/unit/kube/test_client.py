@@ -198,7 +198,7 @@ async def test_a_terminating_namespace_is_distinguished_from_a_missing_right(
         await client.apply(CONFIG)
 
 
-async def test_a_refusal_because_our_kind_is_not_yet_known_is_retried(client: KubeClient, server: Server) -> None:
+async def test_a_refusal_because_our_kind_is_not_yet_known_counts_as_temporary(client: KubeClient, server: Server) -> None:
     words = "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion slipway.dev/v1"
     server.answer(lambda: status(403, "Forbidden", words))
     with pytest.raises(UnavailableError):

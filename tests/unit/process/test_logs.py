@@ -48,7 +48,7 @@ def test_an_error_is_logged_with_its_traceback(format_: str) -> None:
     assert "poison" in stream.getvalue()
 
 
-def test_libraries_log_only_at_the_level_debug() -> None:
+def test_libraries_log_less_unless_the_level_is_debug() -> None:
     _, stream = written("console")
     logging.getLogger("kopf").error("expected, and logged by the caller")
     assert stream.getvalue() == ""

@@ -60,7 +60,7 @@ async def test_a_refusal_is_reported_and_retried(
 
 @pytest.mark.parametrize("call", ["get Service", "apply Service", "apply InferenceService"])
 @pytest.mark.parametrize("answer", [BUSY, None, CHANGED], ids=["busy", "silent", "conflict"])
-async def test_a_call_that_gets_no_answer_is_retried_without_a_wrong_status(
+async def test_a_temporary_failure_of_a_call_is_retried_without_a_wrong_status(
     loop: Loop, call: str, answer: tuple[int, str] | None
 ) -> None:
     loop.api.faults[call] = answer

@@ -240,7 +240,7 @@ def test_only_the_used_annotations_of_a_model_are_stored() -> None:
     assert "annotations" not in watch.keep(obj(metadata={"annotations": last_applied}))["metadata"]
 
 
-def test_the_time_of_an_annotation_that_wakes_or_stops_a_model_is_stored() -> None:
+def test_the_time_at_which_a_wake_or_sleep_annotation_was_written_is_stored() -> None:
     watch = watch_of(LLM_DEPLOYMENT)
     fields: Any = {"f:metadata": {"f:annotations": {"f:team": {}, f"f:{WAKE_ANNOTATION}": {}}}, "f:spec": {}}
     entry = {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": fields}

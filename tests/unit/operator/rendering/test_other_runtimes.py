@@ -61,7 +61,7 @@ def test_an_engine_has_half_an_hour_to_start(name: str) -> None:
 
 
 @each
-def test_the_drain_annotation_fits_into_the_grace_period(name: str) -> None:
+def test_the_drain_annotation_is_not_longer_than_the_engine_drains(name: str) -> None:
     assert (NOTES[name].drains_for or 0) <= ENGINES[name].drains_for
 
 
@@ -70,12 +70,12 @@ def test_triton_waits_for_its_requests_as_long_as_its_runtime_says() -> None:
 
 
 @each
-def test_an_other_runtime_is_never_selected_automatically(name: str) -> None:
+def test_a_third_party_runtime_is_never_selected_automatically(name: str) -> None:
     assert not any(format_["autoSelect"] for format_ in BY_ENGINE[name]["spec"]["supportedModelFormats"])
 
 
 @each
-def test_an_other_runtime_runs_without_privileges(name: str) -> None:
+def test_a_third_party_runtime_runs_without_privileges(name: str) -> None:
     context = container_of(BY_ENGINE[name])["securityContext"]
     assert context["runAsNonRoot"]
     assert context["runAsUser"] != 0
@@ -85,5 +85,5 @@ def test_an_other_runtime_runs_without_privileges(name: str) -> None:
 
 
 @each
-def test_an_other_runtime_contains_nothing_that_kserve_takes_for_a_template(name: str) -> None:
+def test_a_third_party_runtime_contains_nothing_that_kserve_takes_for_a_template(name: str) -> None:
     assert "{{" not in str(container_of(BY_ENGINE[name]))

@@ -327,7 +327,7 @@ def test_an_invalid_record_in_the_status_is_ignored(record: Any) -> None:
     assert next_version(before, status={**status_of(before), "made": record}).apply
 
 
-def test_an_object_without_known_fields_is_written_again() -> None:
+def test_an_object_without_managed_fields_is_written_again() -> None:
     there = live_service(first_version())
     del there["metadata"]["managedFields"]
     assert pods(next_version(first_version(), inference_service=there))["predictor"]["model"]["runtime"] == NEW
