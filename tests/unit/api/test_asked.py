@@ -55,9 +55,9 @@ def test_a_timestamp_is_read_in_any_form_of_rfc_3339(text: str) -> None:
 def test_an_invalid_timestamp_has_no_effect_and_gets_an_objection(text: str) -> None:
     for name in OF_MOMENTS:
         assert asked({name: text}) == Asked()
-        [said] = objections({name: text}, NOW)
-        assert said.startswith(f"{name}: {text!r} is not a time")
-        assert said.endswith("write the current time, as `date -u +%FT%TZ` prints it.")
+        [objection] = objections({name: text}, NOW)
+        assert objection.startswith(f"{name}: {text!r} is not a time")
+        assert objection.endswith("write the current time, as `date -u +%FT%TZ` prints it.")
 
 
 @given(st.text(max_size=40))
@@ -66,17 +66,17 @@ def test_every_text_is_a_valid_timestamp_or_gets_an_objection(text: str) -> None
 
 
 def test_an_objection_quotes_only_the_start_of_a_long_text() -> None:
-    [said] = objections({WAKE_ANNOTATION: "x" * 4096}, NOW)
-    assert len(said) < 200
+    [objection] = objections({WAKE_ANNOTATION: "x" * 4096}, NOW)
+    assert len(objection) < 200
 
 
 def test_a_timestamp_far_in_the_future_gets_an_objection() -> None:
     for name in OF_MOMENTS:
-        near, far = (f"{ago(-seconds):%Y-%m-%dT%H:%M:%SZ}" for seconds in (FURTHEST, FURTHEST + 1))
+        near, timestamp = (f"{ago(-seconds):%Y-%m-%dT%H:%M:%SZ}" for seconds in (FURTHEST, FURTHEST + 1))
         assert not list(objections({name: near}, NOW))
-        [said] = objections({name: far}, NOW)
-        assert f"{name}: {far} is more than 5 minutes ahead" in said
-        assert "as `date -u +%FT%TZ` prints it; for future times, use scaling.schedule." in said
+        [objection] = objections({name: timestamp}, NOW)
+        assert f"{name}: {timestamp} is more than 5 minutes ahead" in objection
+        assert "as `date -u +%FT%TZ` prints it; for future times, use scaling.schedule." in objection
 
 
 def test_local_time_ahead_of_utc_written_as_utc_gets_an_objection_in_every_time_zone() -> None:
@@ -92,8 +92,8 @@ def test_valid_annotations_get_no_objection(annotations: dict[str, str]) -> None
 
 
 def test_an_invalid_value_of_the_pause_annotation_gets_an_objection() -> None:
-    [said] = objections({PAUSED_ANNOTATION: "yes"}, NOW)
-    assert said == f"{PAUSED_ANNOTATION}: 'yes' pauses nothing: write \"true\", or remove it."
+    [objection] = objections({PAUSED_ANNOTATION: "yes"}, NOW)
+    assert objection == f"{PAUSED_ANNOTATION}: 'yes' pauses nothing: write \"true\", or remove it."
 
 
 @pytest.mark.parametrize(

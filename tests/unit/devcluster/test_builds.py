@@ -76,7 +76,7 @@ def times_built(notes: Path) -> int:
     return len((notes / "builds").read_text().splitlines())
 
 
-# --- what is pinned
+# --- pinned versions
 
 
 @pytest.mark.parametrize("upstream", UPSTREAMS.values(), ids=UPSTREAMS.keys())

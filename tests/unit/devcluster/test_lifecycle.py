@@ -69,7 +69,7 @@ def test_work_next_to_the_builds_ends_before_nodes_get_images(
     assert "base image" in recorded_steps
 
 
-@pytest.mark.usefixtures("happened")
+@pytest.mark.usefixtures("recorded_steps")
 def test_a_failure_of_work_next_to_the_builds_is_raised(cache: Cache, steps: Steps) -> None:
     def fail() -> None:
         raise Refusal("no such mirror")

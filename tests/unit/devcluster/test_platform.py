@@ -35,7 +35,7 @@ def adapted_container(certificates: platform.WebhookCertificates, before: dict[s
 def test_cert_manager_s_objects_are_replaced_by_secrets(certificates: platform.WebhookCertificates) -> None:
     issuer = {"apiVersion": "cert-manager.io/v1", "kind": "Issuer", "metadata": {"name": "i"}}
 
-    kinds = [thing["kind"] for thing in platform.adapt([issuer], certificates)]
+    kinds = [obj["kind"] for obj in platform.adapt([issuer], certificates)]
 
     assert kinds == ["Secret", "Secret"]
 
@@ -43,14 +43,14 @@ def test_cert_manager_s_objects_are_replaced_by_secrets(certificates: platform.W
 @pytest.mark.parametrize("kind", ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"])
 def test_webhooks_are_trusted_by_our_authority(certificates: platform.WebhookCertificates, kind: str) -> None:
     hooks: list[dict[str, Any]] = [{"clientConfig": {"service": {}}}, {"clientConfig": {"service": {}}}]
-    thing = {
+    obj = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": kind,
         "metadata": {"name": "w"},
         "webhooks": hooks,
     }
 
-    platform.adapt([thing], certificates)
+    platform.adapt([obj], certificates)
 
     assert all(b64decode(hook["clientConfig"]["caBundle"]) == certificates.authority for hook in hooks)
 
@@ -139,13 +139,13 @@ def test_a_crd_that_is_never_served_is_named() -> None:
 
 
 def test_the_dns_of_the_cluster_has_the_address_that_the_kubelet_gives_to_pods() -> None:
-    service = next(thing for thing in platform.dns() if thing["kind"] == "Service")
+    service = next(obj for obj in platform.dns() if obj["kind"] == "Service")
 
     assert service["spec"]["clusterIP"] == "198.19.0.10"
 
 
 def test_coredns_is_built_with_the_plugins_that_its_corefile_names() -> None:
-    corefile = next(thing for thing in platform.dns() if thing["kind"] == "ConfigMap")["data"]["Corefile"]
+    corefile = next(obj for obj in platform.dns() if obj["kind"] == "ConfigMap")["data"]["Corefile"]
     named = set(
         re.findall(r"^ {4}([a-z]+)", corefile, re.MULTILINE)
     )  # plugins are indented by one level in a server block

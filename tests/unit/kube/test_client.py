@@ -198,7 +198,9 @@ async def test_a_terminating_namespace_is_distinguished_from_a_missing_right(
         await client.apply(CONFIG)
 
 
-async def test_a_refusal_because_our_kind_is_not_yet_known_counts_as_temporary(client: KubeClient, server: Server) -> None:
+async def test_a_refusal_because_our_kind_is_not_yet_known_counts_as_temporary(
+    client: KubeClient, server: Server
+) -> None:
     words = "cannot set blockOwnerDeletion in this case because cannot find RESTMapping for APIVersion slipway.dev/v1"
     server.answer(lambda: status(403, "Forbidden", words))
     with pytest.raises(UnavailableError):
@@ -324,10 +326,10 @@ async def test_a_page_that_is_too_large_is_requested_in_smaller_pages_without_ga
     items = [{"metadata": {"name": str(each), "labels": {"x": "y" * size}}} for each, size in enumerate(sizes)]
 
     async def page(request: web.Request) -> web.Response:
-        begin, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
-        end = begin + limit
+        start, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
+        end = start + limit
         rest = {"continue": str(end)} if end < len(items) else {}
-        return web.json_response({"metadata": rest, "items": items[begin:end]})
+        return web.json_response({"metadata": rest, "items": items[start:end]})
 
     server.faults = [page] * 20
     found = await client.list_metadata(POD)

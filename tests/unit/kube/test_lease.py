@@ -103,10 +103,10 @@ class Replica:
 
 async def until(replica: Replica) -> float:
     """Returns the seconds until the replica leads."""
-    began = now()
+    started = now()
     while not replica.may_write:
         await asyncio.sleep(0.1)
-    return now() - began
+    return now() - started
 
 
 async def leader_and_standby(**standby: float) -> tuple[Server, Replica, Replica]:
@@ -175,13 +175,13 @@ def test_a_leader_cut_off_from_the_api_server_stops_writing_before_another_one_l
     async def test() -> tuple[float, float]:
         _, leader, standby = await leader_and_standby()
         leader.client.cut_off = True
-        began = now()
+        started = now()
         while leader.may_write:
             assert not standby.may_write
             await asyncio.sleep(0.05)
-        doubted = now() - began
+        doubted = now() - started
         await until(standby)
-        return doubted, now() - began
+        return doubted, now() - started
 
     doubted, replaced = virtual_time.run(test())
     assert doubted <= 7.1
@@ -206,7 +206,7 @@ def test_a_leader_is_notified_immediately_that_it_no_longer_leads() -> None:
 def test_a_leader_that_was_paused_may_not_write_when_it_wakes_up() -> None:
     async def test() -> bool:
         _, leader, standby = await leader_and_standby()
-        leader.task.cancel()  # a paused process does nothing, and still believes that it leads
+        leader.task.cancel()  # a paused process does nothing, and its state still says that it leads
         await until(standby)
         could_write = leader.may_write
         leader.start()
@@ -308,9 +308,9 @@ def test_a_leader_that_ends_does_not_wait_for_a_slow_api_server() -> None:
     async def test() -> float:
         _, leader, _ = await leader_and_standby()
         leader.client.latency = 1.5
-        began = now()
+        started = now()
         await leader.stop_in_order()
-        return now() - began
+        return now() - started
 
     assert virtual_time.run(test()) <= LeaseTimes().renew_every
 

@@ -244,9 +244,9 @@ def test_a_handler_that_does_not_end_in_time_is_cancelled() -> None:
         async with running(handle) as queue:
             queue.add("a")
             await asyncio.sleep(1)
-            began = now()
+            started = now()
             assert not await queue.finish(within=10)
-            return now() - began
+            return now() - started
 
     assert virtual_time.run(test()) == 10
 

@@ -139,10 +139,10 @@ def failing_download(ends: int) -> Object:
 )
 def test_an_image_that_cannot_be_pulled_is_reported_in_the_same_words_at_every_try(reason: str, message: str) -> None:
     waiting = pod(containerStatuses=[container(state={"waiting": {"reason": reason, "message": message}})])
-    said = event(
+    message = event(
         waiting, "Failed", 'Failed to pull image "a/b:1": rpc error: code = NotFound desc = failed to pull: not found'
     )
-    cause = main_cause(snapshot(waiting, events=(said,)))
+    cause = main_cause(snapshot(waiting, events=(message,)))
     assert cause
     assert (cause.message, cause.final) == ("failed to pull: not found", True)
 
@@ -165,8 +165,8 @@ def test_a_crash_loop_back_off_says_when_the_next_try_is() -> None:
 
 def test_an_engine_that_runs_and_does_not_respond_is_given_a_minute() -> None:
     silent = pod(containerStatuses=[container(started=True)])
-    said = event(silent, "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
-    early = snapshot(silent, events=(said,))
+    message = event(silent, "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+    early = snapshot(silent, events=(message,))
     assert main_cause(early) is None
     late = main_cause(replace(early, now=early.now + timedelta(minutes=1)))
     assert late
@@ -259,16 +259,16 @@ def test_events_in_the_new_form_are_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         'MountVolume.SetUp failed for volume "token" : failed to sync configmap cache: timed out waiting for it',
         'error processing PVC chat/weights: failed to fetch PVC from API server: persistentvolumeclaims "weights" is '
         "forbidden: no relationship found between node 'one' and this object",
     ],
 )
-def test_a_mount_that_the_kubelet_was_not_ready_for_is_not_a_cause(said: str) -> None:
+def test_a_mount_that_the_kubelet_was_not_ready_for_is_not_a_cause(message: str) -> None:
     starting = pod(containerStatuses=[], phase="Pending")
-    assert main_cause(snapshot(starting, events=(event(starting, "FailedMount", said),))) is None
+    assert main_cause(snapshot(starting, events=(event(starting, "FailedMount", message),))) is None
 
 
 # --- several pods ----------------------------------------------------------------------------------------------------
@@ -352,18 +352,20 @@ def test_the_status_of_kserve_about_pods_is_ignored() -> None:
 
 
 def test_the_status_of_kserve_counts_if_it_cannot_create_the_deployment() -> None:
-    said = 'fails to reconcile predictor: deployments.apps "model-predictor" is forbidden: exceeded quota: objects'
-    failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
+    message = 'fails to reconcile predictor: deployments.apps "model-predictor" is forbidden: exceeded quota: objects'
+    failed = condition("PredictorReady", False, reason="ReconcileFailed", message=message)
     service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
     cause = main_cause(snapshot(inference_service=service, deployments=()))
     assert cause
-    assert (cause.reason, cause.message) == (Reason.QUOTA_EXCEEDED, f"KServe: {said}")
+    assert (cause.reason, cause.message) == (Reason.QUOTA_EXCEEDED, f"KServe: {message}")
 
 
 def test_kserve_is_not_missing_while_the_api_server_does_not_know_its_kinds_yet() -> None:
-    said = 'services "a" is forbidden: cannot set blockOwnerDeletion in this case because cannot find RESTMapping for \
+    message = (
+        'services "a" is forbidden: cannot set blockOwnerDeletion in this case because cannot find RESTMapping for \
 APIVersion serving.kserve.io/v1beta1 Kind InferenceService: no matches for kind "InferenceService"'
-    failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
+    )
+    failed = condition("PredictorReady", False, reason="ReconcileFailed", message=message)
     service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
     cause = main_cause(snapshot(inference_service=service, deployments=()))
     assert cause
@@ -371,8 +373,8 @@ APIVersion serving.kserve.io/v1beta1 Kind InferenceService: no matches for kind 
 
 
 def test_a_failure_of_kserve_in_a_terminating_namespace_is_not_a_cause() -> None:
-    said = "fails to reconcile predictor: unable to create new content because it is being terminated"
-    failed = condition("PredictorReady", False, reason="ReconcileFailed", message=said)
+    message = "fails to reconcile predictor: unable to create new content because it is being terminated"
+    failed = condition("PredictorReady", False, reason="ReconcileFailed", message=message)
     service = {"metadata": {"name": "model"}, "status": {"conditions": [failed]}}
     assert main_cause(snapshot(inference_service=service, deployments=())) is None
 

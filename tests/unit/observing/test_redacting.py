@@ -83,10 +83,10 @@ def test_text_without_a_credential_is_unchanged(text: str) -> None:
     assert redacted(text) == text
 
 
-@pytest.mark.parametrize("bait", ["a", "://", "token=", "=", "?a=", "-", "eyJ", "--", "password:", '"'])
-def test_redacting_takes_linear_time(bait: str) -> None:
+@pytest.mark.parametrize("text_part", ["a", "://", "token=", "=", "?a=", "-", "eyJ", "--", "password:", '"'])
+def test_redacting_takes_linear_time(text_part: str) -> None:
     """As long as a termination message can be, full of what a rule searches for; a slow rule would time out."""
-    assert len(redacted(bait * (12_000 // len(bait)))) > 0
+    assert len(redacted(text_part * (12_000 // len(text_part)))) > 0
 
 
 # --- everywhere such messages are used -------------------------------------------------------------------------------
@@ -95,7 +95,7 @@ SIGNED = "https://store/m?X-Amz-Signature=0af3e9"
 
 
 @pytest.mark.parametrize(
-    "troubled",
+    "failing",
     [
         pod(containerStatuses=[container(state=ended(f"403 Client Error for url: {SIGNED}"), restartCount=3)]),
         pod(containerStatuses=[container(state=ended(f"Segmentation fault after {SIGNED}"))]),
@@ -104,9 +104,9 @@ SIGNED = "https://store/m?X-Amz-Signature=0af3e9"
     ],
     ids=["known words", "unknown words", "an image", "our runtime"],
 )
-def test_a_cause_is_reported_without_credentials(troubled: object) -> None:
-    assert isinstance(troubled, dict)
-    cause = main_cause(snapshot(troubled))
+def test_a_cause_is_reported_without_credentials(failing: object) -> None:
+    assert isinstance(failing, dict)
+    cause = main_cause(snapshot(failing))
     assert cause
     assert "store/m?X-Amz-Signature=" in cause.message
     assert "0af3e9" not in cause.message

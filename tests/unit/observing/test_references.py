@@ -141,7 +141,7 @@ def test_a_missing_object_is_reported_with_its_field_its_name_and_the_remedy() -
     assert cause.message == "f names Secret s, which doesn't exist: create it, or correct the name"
 
 
-# --- keys, and what may not be needed --------------------------------------------------------------------------------
+# --- keys and optional objects ---------------------------------------------------------------------------------------
 
 ENV = Reference("spec.pod.env[A]", "ConfigMap", "settings", "a")
 WHOLE = Reference("spec.pod.volumes[v]", "ConfigMap", "settings")

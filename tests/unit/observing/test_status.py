@@ -328,7 +328,7 @@ def test_the_plan_is_in_the_status() -> None:
 
 
 def test_a_plan_without_a_profile_names_no_accelerator() -> None:
-    """Null is no value of a field: the API server would refuse the whole status."""
+    """Null is not a valid value of a field: the API server would refuse the entire status."""
     assert "accelerator" not in status(ZERO, plan=Plan(profile="", gpus_per_replica=0))["plan"]
 
 
@@ -367,9 +367,9 @@ def test_a_replica_that_is_added_later_is_not_a_cold_start() -> None:
     assert status(snapshot(pod(ready=True), later), first)["lastColdStart"] == first["lastColdStart"]
 
 
-@pytest.mark.parametrize("odd", ["soon", "", "9999999999999999999h"])
-def test_an_impossible_cold_start_is_replaced(odd: str) -> None:
-    previous = {"lastColdStart": {"load": odd}}
+@pytest.mark.parametrize("duration", ["soon", "", "9999999999999999999h"])
+def test_an_impossible_cold_start_is_replaced(duration: str) -> None:
+    previous = {"lastColdStart": {"load": duration}}
     assert (
         status(ZERO, previous)["lastColdStart"] == {}
     )  # a field that is left out would stay if another manager had written it

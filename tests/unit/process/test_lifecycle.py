@@ -15,10 +15,10 @@ from slipway.process.management import ManagementPort
 from slipway.process.metrics import MetricsRegistry
 
 
-async def until_stopped(asked: asyncio.Event) -> None:
+async def until_stopped(stop: asyncio.Event) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     async with asyncio.timeout(5):
-        await asked.wait()
+        await stop.wait()
 
 
 async def without_an_api_server(_: asyncio.Event) -> None:

@@ -39,7 +39,7 @@ def test_the_default_base_is_public() -> None:
     assert all(image.usual_base.startswith("docker.io/") for image in every().values())
 
 
-# --- what goes into a build ------------------------------------------------------------------------------------------
+# --- build contexts --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -165,10 +165,10 @@ TIME = 240.0  # activeDeadlineSeconds of the chart's pod, in seconds
 def test_with_many_activators_all_checks_end_within_the_deadline_of_the_pod() -> None:
     async def run() -> tuple[float, str]:
         lines: list[str] = []
-        options, begin = selftest_settings([f"--activators={','.join(f'a{number}' for number in range(20))}"]), now()
+        options, start = selftest_settings([f"--activators={','.join(f'a{number}' for number in range(20))}"]), now()
         broken = Installation(renews=False, asks=False, readyz=OSError("no such host"))
         await report(broken.checks(options).all(), lines.append)
-        return now() - begin, lines[-1]
+        return now() - start, lines[-1]
 
     took, last = virtual_time.run(run())
     assert last == "41 of 44 don't work.\n"

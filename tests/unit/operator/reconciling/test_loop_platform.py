@@ -43,7 +43,7 @@ def gets(loop: Loop, kind: Kind) -> int:
     return sum(str(each) == f"get {kind.name}" for each in loop.api.requests)
 
 
-# --- what the spec names ---------------------------------------------------------------------------------------------
+# --- objects that the spec names -------------------------------------------------------------------------------------
 
 
 async def test_a_missing_claim_is_reported_at_zero_until_the_claim_exists(loop: Loop) -> None:

@@ -208,7 +208,7 @@ async def test_after_a_crash_the_written_table_counts() -> None:
     assert successor.ports.port_of(claim) == place
 
 
-# --- what administrators and backups do ------------------------------------------------------------------------------
+# --- changes by administrators and backups ---------------------------------------------------------------------------
 
 
 async def test_a_deleted_table_is_created_again_with_the_same_ports() -> None:
@@ -225,11 +225,11 @@ async def test_a_deleted_table_is_created_again_with_the_same_ports() -> None:
 async def test_a_table_that_was_lost_without_a_leader_is_restored_from_the_slices() -> None:
     loop = Loop()
     claim, other = created(loop), created(loop, "other")
-    for whose, port in ((claim, 20001), (other, 20000)):
-        owner = {"kind": "LLMDeployment", "name": whose.name, "uid": whose.uid, "controller": True}
-        labels = {"slipway.dev/llmdeployment": whose.name, "slipway.dev/activator": "slipway-activator"}
+    for owner_claim, port in ((claim, 20001), (other, 20000)):
+        owner = {"kind": "LLMDeployment", "name": owner_claim.name, "uid": owner_claim.uid, "controller": True}
+        labels = {"slipway.dev/llmdeployment": owner_claim.name, "slipway.dev/activator": "slipway-activator"}
         metadata = {"labels": labels, "ownerReferences": [owner]}
-        name = activator_slice(whose.name)
+        name = activator_slice(owner_claim.name)
         loop.api.put(kube_object(ENDPOINT_SLICE, name, metadata=metadata, ports=[{"port": port}], endpoints=[]))
     assert [(await given_port(loop, each)).port for each in (claim, other)] == [20001, 20000]
 

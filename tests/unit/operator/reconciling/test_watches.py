@@ -251,11 +251,13 @@ def test_the_time_at_which_a_wake_or_sleep_annotation_was_written_is_stored() ->
 
 
 def test_only_managed_fields_of_wake_and_sleep_annotations_are_stored() -> None:
-    asks: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
+    wake_fields: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:slipway.dev/wake": {}}}}
     entries = [
-        {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": asks},
+        {"manager": "kubectl-annotate", "time": "2026-11-21T10:00:00Z", "fieldsV1": wake_fields},
         {"manager": "kubectl", "time": "2026-11-21T09:00:00Z", "fieldsV1": {"f:spec": {"f:scaling": {}}}},
     ]
     obj = {"kind": "LLMDeployment", "metadata": {"name": "llama", "managedFields": entries}}
-    assert stored_of_model(obj)["metadata"]["managedFields"] == [{"time": "2026-11-21T10:00:00Z", "fieldsV1": asks}]
+    assert stored_of_model(obj)["metadata"]["managedFields"] == [
+        {"time": "2026-11-21T10:00:00Z", "fieldsV1": wake_fields}
+    ]
     assert stored_of_model(stored_of_model(obj)) == stored_of_model(obj)

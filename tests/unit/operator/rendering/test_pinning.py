@@ -78,7 +78,7 @@ def test_the_recorded_input_of_the_pods_has_no_defaults_for_the_api_server_to_fi
     assert filled_in <= (on_cpus.made or {}).keys()
 
 
-# --- what stays ------------------------------------------------------------------------------------------------------
+# --- unchanged pods --------------------------------------------------------------------------------------------------
 
 
 def test_another_version_with_another_runtime_changes_no_pod_and_reports_what_it_would_change() -> None:
@@ -133,14 +133,14 @@ def test_a_changed_profile_is_followed_if_no_pod_exists() -> None:
     assert pods(with_another_profile(before, has_pods=False)) != pods(before)
 
 
-WRITTEN_ANEW = [
+NORMALIZED = [
     pytest.param({"requests": {"cpu": "0.5"}}, {"requests": {"cpu": "500m"}}, id="another unit"),
     pytest.param({"requests": {"cpu": 2}}, {"requests": {"cpu": "2"}}, id="a number"),
     pytest.param({"limits": {"memory": "1024Mi"}}, {"limits": {"memory": "1Gi"}}, id="another suffix"),
 ]
 
 
-@pytest.mark.parametrize(("written", "there"), WRITTEN_ANEW)
+@pytest.mark.parametrize(("written", "there"), NORMALIZED)
 def test_values_that_the_api_server_normalizes_are_the_same(written: Object, there: Object) -> None:
     spec = {**SPEC, "pod": {"resources": written}}
     before = first_version(spec=spec)
