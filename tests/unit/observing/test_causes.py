@@ -139,10 +139,10 @@ def failing_download(ends: int) -> Object:
 )
 def test_an_image_that_cannot_be_pulled_is_reported_in_the_same_words_at_every_try(reason: str, message: str) -> None:
     waiting = pod(containerStatuses=[container(state={"waiting": {"reason": reason, "message": message}})])
-    message = event(
+    pull_failure = event(
         waiting, "Failed", 'Failed to pull image "a/b:1": rpc error: code = NotFound desc = failed to pull: not found'
     )
-    cause = main_cause(snapshot(waiting, events=(message,)))
+    cause = main_cause(snapshot(waiting, events=(pull_failure,)))
     assert cause
     assert (cause.message, cause.final) == ("failed to pull: not found", True)
 
@@ -165,8 +165,8 @@ def test_a_crash_loop_back_off_says_when_the_next_try_is() -> None:
 
 def test_an_engine_that_runs_and_does_not_respond_is_given_a_minute() -> None:
     silent = pod(containerStatuses=[container(started=True)])
-    message = event(silent, "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
-    early = snapshot(silent, events=(message,))
+    probe_failure = event(silent, "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503")
+    early = snapshot(silent, events=(probe_failure,))
     assert main_cause(early) is None
     late = main_cause(replace(early, now=early.now + timedelta(minutes=1)))
     assert late
