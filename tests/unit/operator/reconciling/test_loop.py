@@ -140,6 +140,23 @@ async def test_children_of_a_deleted_deployment_are_not_created_again_before_a_w
     assert loop.api.writes() == []
 
 
+@pytest.mark.parametrize("is_gone", [True, False], ids=["deleted", "being deleted"])
+async def test_orphaned_children_do_not_get_a_deleted_owner_back(loop: Loop, is_gone: bool) -> None:
+    await loop.settle()
+    loop.silent.add(LLM_DEPLOYMENT)
+    if is_gone:
+        loop.api.remove(LLM_DEPLOYMENT)
+    else:
+        deployment = loop.api.get(LLM_DEPLOYMENT)
+        loop.api.put(deployment | {"metadata": deployment["metadata"] | {"deletionTimestamp": "2026-11-21T10:00:00Z"}})
+    service = loop.api.get(SERVICE)
+    loop.api.put(
+        service | {"metadata": {key: value for key, value in service["metadata"].items() if key != "ownerReferences"}}
+    )
+    assert "was deleted, and no watch has reported it yet" in await loop.failing_reconcile()
+    assert loop.api.writes() == []
+
+
 async def test_a_successor_that_no_watch_has_reported_gets_no_status_of_its_predecessor(loop: Loop) -> None:
     await loop.settle()
     loop.silent.add(LLM_DEPLOYMENT)
