@@ -1,4 +1,4 @@
-"""A small request of llama.cpp's own members doesn't end the pod, fill its memory, or keep the engine from others."""
+"""A small request with llama.cpp's own members can't end the pod, fill its memory, or block the engine for others."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def mib(pod: LlamacppPod) -> int:
     return found
 
 
-async def test_what_ended_filled_or_held_the_engine_is_refused_and_it_goes_on(tiny: LlamacppPod) -> None:
+async def test_requests_that_ended_filled_or_blocked_the_engine_are_refused_and_it_continues(tiny: LlamacppPod) -> None:
     await asked(tiny, COMPLETIONS, HI)
     before = mib(tiny)
     for path, body in (*ENDED_IT, *FILLED_IT, *HELD_IT):
@@ -92,7 +92,7 @@ async def test_what_ended_filled_or_held_the_engine_is_refused_and_it_goes_on(ti
     assert mib(tiny) - before < 50
 
 
-async def test_as_much_as_is_allowed_neither_ends_nor_fills_it(tiny: LlamacppPod) -> None:
+async def test_the_allowed_maximum_neither_ends_nor_fills_it(tiny: LlamacppPod) -> None:
     await asked(tiny, COMPLETIONS, HI)
     before, began = mib(tiny), time.monotonic()
     nested: dict[str, Any] = {"type": "integer"}
@@ -116,7 +116,7 @@ async def test_as_much_as_is_allowed_neither_ends_nor_fills_it(tiny: LlamacppPod
     assert time.monotonic() - began < 60
 
 
-async def test_a_number_counts_for_the_guard_as_for_the_engine_however_it_is_cut(tiny: LlamacppPod) -> None:
+async def test_a_number_means_the_same_to_guard_and_engine_however_it_is_cut(tiny: LlamacppPod) -> None:
     head, number = b'{"prompt":"Hi","max_tokens":1,"pad":"', b"2." + b"0" * 40 + b"e2"
     middle = b'","n_probs":'
     pad = 8192 - len(head) - len(middle) - len(number) + 1
@@ -127,12 +127,12 @@ async def test_a_number_counts_for_the_guard_as_for_the_engine_however_it_is_cut
         assert (answer.status, (await answer.json())["error"]["param"]) == (400, "n_probs")
 
 
-async def test_a_token_that_there_is_not_is_the_clients_mistake(tiny: LlamacppPod) -> None:
+async def test_a_token_that_does_not_exist_is_the_clients_mistake(tiny: LlamacppPod) -> None:
     for token in (-1, 10**9):
         status, told = await asked(tiny, "/detokenize", {"tokens": [token]})
         assert (status, told["error"]["code"], told["error"]["param"]) == (400, "invalid_request", "tokens")
 
 
-async def test_a_grammar_still_binds_what_is_answered(tiny: LlamacppPod) -> None:
+async def test_a_grammar_still_constrains_the_response(tiny: LlamacppPod) -> None:
     _, told = await asked(tiny, COMPLETIONS, {**HI, "grammar": 'root ::= "ab"'})
     assert told["choices"][0]["text"] == "ab"

@@ -1,4 +1,4 @@
-"""One request takes no more of llama.cpp than it is counted for: places, memory and tokens."""
+"""One request takes no more of llama.cpp than it is counted for: slots, memory and tokens."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def tokens(pod: LlamacppPod, kind: str) -> float:
     return sum(float(line.split()[-1]) for line in told)
 
 
-async def test_a_request_has_no_more_prompts_and_answers_than_there_are_places(tiny: LlamacppPod) -> None:
+async def test_a_request_has_no_more_prompts_and_completions_than_there_are_slots(tiny: LlamacppPod) -> None:
     for name, path, body in (
         ("prompt", COMPLETIONS, {"prompt": ["Hi"] * 1500}),
         ("prompt", COMPLETIONS, {"prompt": ["Hi"] * 2, "n": 2}),
@@ -47,8 +47,8 @@ async def test_a_request_has_no_more_prompts_and_answers_than_there_are_places(t
         assert "in requests of their own" in told["error"]["message"]
 
 
-async def test_requests_that_need_all_places_take_turns_with_others(tiny: LlamacppPod) -> None:
-    """None waits for places that another holds which waits, too."""
+async def test_requests_that_need_all_slots_alternate_with_others(tiny: LlamacppPod) -> None:
+    """None waits for slots held by another that waits, too."""
     many = [asked(tiny, COMPLETIONS, prompt=["Hi"] * 2, max_tokens=50, ignore_eos=True) for _ in range(6)]
     few = [asked(tiny, COMPLETIONS, prompt="Hi", max_tokens=3) for _ in range(6)]
     async with asyncio.timeout(60):
@@ -66,14 +66,14 @@ async def test_requests_that_need_all_places_take_turns_with_others(tiny: Llamac
     ],
     ids=["answers", "prompts", "a chat's answers"],
 )
-async def test_each_answer_of_a_request_is_counted(
+async def test_each_completion_of_a_request_is_counted(
     tiny: LlamacppPod, path: str, body: dict[str, Any], stream: bool
 ) -> None:
     before = await tokens(tiny, "completion")
     assert (await asked(tiny, path, **body, max_tokens=100, ignore_eos=True, stream=stream))[0] == 200
     await asked(tiny, path, model="other")  # it is accounted for by then
     found = await tokens(tiny, "completion") - before
-    # Of a whole answer the second is known by its text: a token of this model is a byte, which may be written as three.
+    # The second completion is counted by its text: a token of this model is a byte, which may be encoded as three.
     assert found == 200 if stream else found >= 120
 
 

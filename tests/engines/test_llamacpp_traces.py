@@ -1,4 +1,4 @@
-"""What a collector gets of a real llama.cpp: its start as a trace, and its requests with their parts."""
+"""What a collector receives from a real llama.cpp: its start as a trace, and its requests with their phases."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ async def test_its_start_and_its_requests_are_traced(
     await pod.serve(gemma, f"--traces-endpoint={collector.url}", "--traces-sample-ratio=0")
     await check_start(pod, collector, await pod.until_logged("Ready after"))
 
-    async with await pod.completion(prompt="Nobody wants a trace of this", max_tokens=1) as answer:
+    async with await pod.completion(prompt="No one wants a trace of this", max_tokens=1) as answer:
         await answer.read()
     async with await pod.completion(prompt="A container is", max_tokens=8, headers=SAMPLED) as answer:
         await answer.read()
     async with await pod.completion(prompt="Kubernetes is", max_tokens=8, stream=True, headers=SAMPLED) as answer:
         await answer.read()
     pod.stop()
-    assert await pod.until_ended() == 0  # and what was left has been sent
+    assert await pod.until_ended() == 0  # and the remaining spans have been sent
     whole, streamed = (span for span in collector.spans if span.name == "text_completion gemma")
     for span in (whole, streamed):
         check_request(collector, span)
@@ -87,7 +87,7 @@ async def test_its_start_and_its_requests_are_traced(
     assert {headers["api-key"] for headers in collector.headers} == {"of-the-collector"}
 
 
-async def test_a_start_that_fails_is_a_trace_that_says_why(
+async def test_a_start_that_fails_is_a_trace_with_the_reason(
     pod: LlamacppPod, cut_short: Path, collector: OtlpCollector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRACEPARENT", SAMPLED["traceparent"])

@@ -1,4 +1,4 @@
-"""The activator as a whole: whom it follows, and what it looks at."""
+"""The entire activator: which peers it follows, and which deployments it refreshes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_our
     assert where == of_models | {CONFIG_MAP: (home,), ENDPOINT_SLICE: (*watched, home)}
 
 
-async def test_who_asks_is_then_looked_for_there_with_keda_and_our_own() -> None:
+async def test_callers_are_then_looked_up_there_with_keda_and_our_own() -> None:
     activator = Activator(activator_settings(["--watch-namespaces=chat,keda"]), Configuration())
     assert activator._pod_lookup._where == ("chat", "keda", "slipway-system")
 
@@ -40,7 +40,7 @@ class Following:
 
 
 class Seen:
-    """What it follows, of what is in its cache."""
+    """The peers that it follows, given what is in its cache."""
 
     def __init__(self) -> None:
         self.activator = Activator(activator_settings(), Configuration())
@@ -74,13 +74,13 @@ def of_service(*endpoints: Object, name: str = "a", namespace: str = HOME.namesp
     return {"metadata": {**metadata, "labels": known}, "endpoints": list(endpoints)}
 
 
-async def test_it_follows_the_pods_of_its_own_service_that_are_ready(seen: Seen) -> None:
+async def test_it_follows_the_ready_pods_of_its_own_service(seen: Seen) -> None:
     one, other, late = endpoint("10.0.0.1", "one"), endpoint("10.0.0.2", "two"), endpoint("10.0.0.3", "c", ready=False)
     assert seen.follows(of_service(one, other, late)) == {"10.0.0.1": "one", "10.0.0.2": "two"}
     assert seen.activator._tracker.metrics_poller.activators == 2
 
 
-async def test_it_follows_one_that_ends_since_it_may_hold_requests(seen: Seen) -> None:
+async def test_it_follows_a_terminating_replica_since_it_may_hold_requests(seen: Seen) -> None:
     ending = endpoint("10.0.0.2", "two", ready=False)
     ending["conditions"]["terminating"] = True
     assert seen.follows(of_service(endpoint("10.0.0.1", "one"), ending)) == {"10.0.0.1": "one", "10.0.0.2": "two"}
@@ -95,13 +95,13 @@ async def test_it_follows_one_that_ends_since_it_may_hold_requests(seen: Seen) -
         of_service(endpoint("10.6.6.6")),
         of_service(endpoint("10.6.6.6", "one", kind="Node")),
     ],
-    ids=["another namespace's Service", "the Service of a model", "no pod", "something else than a pod"],
+    ids=["another namespace's Service", "the Service of a model", "no pod", "something other than a pod"],
 )
-async def test_it_follows_nobody_else(seen: Seen, stranger: Object) -> None:
+async def test_it_follows_no_other_pod(seen: Seen, stranger: Object) -> None:
     assert seen.follows(of_service(endpoint("10.0.0.1", "one"), name="own"), stranger) == {"10.0.0.1": "one"}
 
 
-async def test_before_it_answers_it_follows_nobody(seen: Seen) -> None:
+async def test_before_it_responds_it_follows_no_peer(seen: Seen) -> None:
     seen.activator._is_open = False
     assert seen.follows(of_service(endpoint("10.0.0.1", "one"))) == {}
 
@@ -111,7 +111,7 @@ async def test_a_replica_with_two_addresses_is_one(seen: Seen) -> None:
     assert seen.activator._tracker.metrics_poller.activators == 1
 
 
-# --- what it looks at ------------------------------------------------------------------------------------------------
+# --- refreshed deployments -------------------------------------------------------------------------------------------
 
 OLD, NEW = ModelKey("chat", "old"), ModelKey("chat", "new")
 
@@ -124,7 +124,9 @@ def port_of(which: ModelKey, version: int) -> Object:
     }
 
 
-async def test_who_loses_a_port_is_looked_at_before_who_gets_it_and_before_all_others(seen: Seen) -> None:
+async def test_a_deployment_that_loses_a_port_is_refreshed_before_the_one_that_gets_it_and_before_all_others(
+    seen: Seen,
+) -> None:
     watching, looked = seen.activator._watching, list[ModelKey]()
     seen.activator._tracker._queue = RefreshQueue(looked.append, asyncio.get_running_loop().time)
     seen.activator._caches_are_filled = True
@@ -138,10 +140,10 @@ async def test_who_loses_a_port_is_looked_at_before_who_gets_it_and_before_all_o
     assert looked == [OLD, NEW, NEW]
 
 
-async def test_while_the_last_requests_are_answered_it_still_looks_at_what_changes(
+async def test_while_the_last_requests_are_answered_it_still_refreshes_what_changes(
     seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that are held may wait for a replica that is only just getting ready."""
+    """Held requests may wait for a replica that is only just getting ready."""
     activator, looked = seen.activator, asyncio.Event()
     serves = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""What the activator may be told of its gateways."""
+"""What can be configured of the activator's gateways."""
 
 from ipaddress import ip_network
 
@@ -7,7 +7,7 @@ from slipway.activator.main import main
 from support.programs.settings import activator_settings
 
 
-def test_nobody_is_trusted_unless_named() -> None:
+def test_no_address_is_trusted_unless_named() -> None:
     assert activator_settings().trusted_proxies == ()
 
 
@@ -25,7 +25,7 @@ def test_gateways_are_named_by_their_networks() -> None:
         ("10.0.3.0/24,::/0", "names everybody"),
     ],
 )
-def test_what_can_not_be_meant_is_refused_with_the_remedy(
+def test_an_invalid_value_is_refused_with_the_remedy(
     capsys: pytest.CaptureFixture[str], networks: str, told: str
 ) -> None:
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""Nobody waits for a search for garbage: what comes and goes leaves none, and all is searched at quiet times."""
+"""No request waits for garbage collection: requests leave no cycles, and full collections run at quiet times."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ STORIES = [
 
 
 @pytest.mark.parametrize("story", STORIES)
-async def test_nothing_is_left_for_a_search(engine: ScriptedEngine, story: Story) -> None:
+async def test_no_garbage_is_left_for_a_collection(engine: ScriptedEngine, story: Story) -> None:
     config = ProxyConfig(head_timeout=0.1, linger=0.05)
     async with activated(limits=HoldLimits(timeout=20, heartbeat=0.02), config=config) as activator:
         await story(activator, engine)
@@ -103,7 +103,7 @@ async def test_nothing_is_left_for_a_search(engine: ScriptedEngine, story: Story
 async def _all_have_left(activator: Activator) -> None:
     [port] = activator.listeners._listeners.values()
     async with asyncio.timeout(10):
-        while port.connections:  # noqa: ASYNC110 - nobody tells of it
+        while port.connections:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
     for _ in range(5):
         await asyncio.sleep(0.01)
@@ -120,7 +120,9 @@ def _garbage_of_ours() -> list[str]:
 
 
 @pytest.mark.parametrize(("connections", "every"), [(FEW - 1, EVERY), (FEW, LATEST)])
-def test_all_is_searched_when_few_are_there_or_else_once_in_an_hour(connections: int, every: float) -> None:
+def test_a_full_collection_runs_when_few_connections_are_open_or_else_once_an_hour(
+    connections: int, every: float
+) -> None:
     searched: list[float] = []
 
     async def hours() -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus is told: every meter that the documentation names, and no other."""
+"""The metrics for Prometheus: every meter that the documentation names, and no other."""
 
 import asyncio
 import re
@@ -54,7 +54,7 @@ async def test_each_meter_moves_with_what_it_counts(engine: ScriptedEngine) -> N
     assert (left["held_bytes"], left["connections"]) == (0, 0)
 
 
-async def test_a_deployment_that_goes_takes_its_series_with_it() -> None:
+async def test_a_deleted_deployment_takes_its_series_with_it() -> None:
     global_limits = GlobalLimits()
     async with activated(limits=HoldLimits(timeout=20), global_limits=global_limits) as activator:
         asked = asyncio.create_task(ask(activator, b"prompt"))
@@ -65,7 +65,7 @@ async def test_a_deployment_that_goes_takes_its_series_with_it() -> None:
         assert not any("llama" in name for name in told(global_limits, activator.demand))
 
 
-def test_deployments_for_which_nothing_waits_have_no_series() -> None:
+def test_deployments_without_waiting_requests_have_no_series() -> None:
     own = Demand()
     for each in range(1_000):
         own.report(ModelKey("team", f"llama-{each}"), ModelDemand(active=True, waiting=each == 7, target_per_replica=1))

@@ -9,7 +9,7 @@ from slipway import activator
 ROOT = Path(activator.__path__[0])
 
 
-def test_no_two_classes_have_one_name() -> None:
+def test_no_two_classes_share_a_name() -> None:
     places: defaultdict[str, list[str]] = defaultdict(list)
     for path in ROOT.rglob("*.py"):
         if "_generated" not in path.parts:

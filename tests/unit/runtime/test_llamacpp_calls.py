@@ -1,4 +1,4 @@
-"""What llama.cpp's own server is asked, and what it answers: large ones take no time from others."""
+"""Requests to llama.cpp's own server and its responses: large ones do not block the event loop for others."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from support.programs.guard import guarding
 MIB = 1 << 20
 PIECE = 64 << 10
 MOST = 0.010
-"""Seconds of processor time that one step of the event loop may take."""
+"""Seconds of CPU time that one step of the event loop may take."""
 
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
 async def llamacpp(folder: Path, server: Server) -> AsyncIterator[str]:
-    """What listens on the socket in its stead."""
+    """A server on llama.cpp's socket."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -60,7 +60,7 @@ def posted(*body: bytes) -> Request:
     return Request("POST", b"/v1/embeddings", body=deque(body))
 
 
-async def test_a_body_arrives_as_it_came(tmp_path: Path) -> None:
+async def test_a_body_arrives_unchanged(tmp_path: Path) -> None:
     pieces = [bytes([number]) * PIECE for number in range(40)]
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,7 +73,7 @@ async def test_a_body_arrives_as_it_came(tmp_path: Path) -> None:
         assert bytes(await answer.body()) == b"".join(pieces)
 
 
-async def test_of_a_body_no_more_is_handed_on_than_is_taken(tmp_path: Path) -> None:
+async def test_no_more_of_a_body_is_sent_than_is_read(tmp_path: Path) -> None:
     reads = asyncio.Event()
 
     async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -96,7 +96,7 @@ async def test_of_a_body_no_more_is_handed_on_than_is_taken(tmp_path: Path) -> N
     assert not asked.body
 
 
-async def test_an_answer_that_comes_before_all_is_asked_is_heard(tmp_path: Path) -> None:
+async def test_a_response_that_arrives_before_the_body_is_sent_is_read(tmp_path: Path) -> None:
     heard = asyncio.Event()
 
     async def refuses(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -111,7 +111,7 @@ async def test_an_answer_that_comes_before_all_is_asked_is_heard(tmp_path: Path)
         heard.set()
 
 
-async def test_one_who_hangs_up_while_being_asked_is_no_answer(tmp_path: Path) -> None:
+async def test_a_connection_closed_during_the_request_is_an_error(tmp_path: Path) -> None:
     async def hangs_up(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
 
@@ -122,7 +122,7 @@ async def test_one_who_hangs_up_while_being_asked_is_no_answer(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE, MIB, MIB + 1, 5 * MIB])
-async def test_a_whole_answer_is_whole_however_large(size: int, tmp_path: Path) -> None:
+async def test_a_complete_response_arrives_complete_however_large(size: int, tmp_path: Path) -> None:
     body = bytes(number % 251 for number in range(min(size, 4096))) * max(1, size // 4096)
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -135,11 +135,11 @@ async def test_a_whole_answer_is_whole_however_large(size: int, tmp_path: Path) 
         assert bytes(await answer.body()) == body
 
 
-# --- others' turns ---------------------------------------------------------------------------------------------------
+# --- the time of others ----------------------------------------------------------------------------------------------
 
 
 class Steps:
-    """How long the event loop's longest step took, in processor time of its thread."""
+    """How long the longest step of the event loop took, in CPU time of its thread."""
 
     def __init__(self) -> None:
         self.longest, self._last = 0.0, time.thread_time()
@@ -152,7 +152,7 @@ class Steps:
 
 
 async def longest_step(folder: Path, *, asked: int, answered: int) -> float:
-    """While one client asks so many bytes, and is answered so many: through web server and guard, all of it in here."""
+    """While one client sends and receives bodies of these sizes through web server and guard, all in this process."""
     number = b"0.125,"
     body = b'{"data":[%b0],"usage":{"prompt_tokens":1,"total_tokens":1}}' % (number * (answered // len(number)))
     pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
@@ -180,7 +180,7 @@ async def longest_step(folder: Path, *, asked: int, answered: int) -> float:
 
 
 async def _ask(port: int, size: int) -> int:
-    """The length of the answer's body."""
+    """The length of the response's body."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     words = b"POST /v1/embeddings HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     writer.write(words % size + b'{"input":"')
@@ -201,12 +201,12 @@ async def _ask(port: int, size: int) -> int:
 
 
 @pytest.mark.parametrize(("asked", "answered"), [(32 * MIB, 64), (64, 32 * MIB)], ids=["body", "answer"])
-def test_a_large_one_takes_no_long_step_of_the_event_loop(asked: int, answered: int, tmp_path: Path) -> None:
+def test_a_large_request_takes_no_long_step_of_the_event_loop(asked: int, answered: int, tmp_path: Path) -> None:
     def measured(number: int) -> float:
         folder = tmp_path / str(number)
         folder.mkdir()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(longest_step(folder, asked=asked, answered=answered))
 
-    # Other threads and the collection of garbage have no part in every one.
+    # Other threads and garbage collection do not affect every one of them.
     assert min(measured(number) for number in range(3)) < MOST

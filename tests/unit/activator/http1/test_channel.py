@@ -16,7 +16,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: llama\r\n\r\n"
 
 
 class Wire(asyncio.Transport):
-    """Takes everything, and says nothing by itself."""
+    """Accepts every write, and sends nothing on its own."""
 
     def __init__(self, own: socket.socket) -> None:
         super().__init__({"socket": own, "peername": ("192.0.2.1", 40000)})
@@ -56,7 +56,7 @@ async def _ends_after(channel: ClientChannel, *, within: float) -> float:
 
 
 @pytest.mark.parametrize("before", [math.inf, 60.0, 0.5])
-def test_a_wait_ends_when_it_should_whatever_the_one_before_it_was(before: float) -> None:
+def test_a_wait_ends_when_it_should_whatever_the_previous_wait_was(before: float) -> None:
     async def test() -> None:
         with opened() as channel:
             async with after(0.1, lambda: hear(channel, REQUEST)):
@@ -68,7 +68,7 @@ def test_a_wait_ends_when_it_should_whatever_the_one_before_it_was(before: float
     virtual_time.run(test())
 
 
-def test_a_wait_is_for_all_of_a_head_however_slowly_it_comes() -> None:
+def test_the_time_for_a_head_is_for_all_of_it_however_slowly_it_arrives() -> None:
     async def test() -> None:
         with opened() as channel:
             loop = asyncio.get_running_loop()
@@ -79,7 +79,7 @@ def test_a_wait_is_for_all_of_a_head_however_slowly_it_comes() -> None:
     virtual_time.run(test())
 
 
-def test_what_is_there_already_is_not_waited_for() -> None:
+def test_data_that_has_already_arrived_is_not_waited_for() -> None:
     async def test() -> None:
         with opened() as channel:
             hear(channel, REQUEST)
@@ -88,7 +88,7 @@ def test_what_is_there_already_is_not_waited_for() -> None:
     virtual_time.run(test())
 
 
-def test_a_connection_has_one_timer_for_all_that_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_has_one_timer_for_all_its_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     timers: list[float] = []
 
     async def test() -> None:
@@ -113,7 +113,7 @@ def test_a_connection_has_one_timer_for_all_that_it_waits_for(monkeypatch: pytes
     virtual_time.run(test())
 
 
-def test_a_connection_that_is_over_leaves_no_timer() -> None:
+def test_a_closed_connection_leaves_no_timer() -> None:
     async def test() -> None:
         with opened() as channel:
             waiting = asyncio.create_task(channel.event(within=30.0))
@@ -121,7 +121,7 @@ def test_a_connection_that_is_over_leaves_no_timer() -> None:
             channel.connection_lost(None)
             with pytest.raises(ConnectionGoneError):
                 await waiting
-            with pytest.raises(AssertionError, match="no timer is left"):  # says the loop of virtual time
+            with pytest.raises(AssertionError, match="no timer is left"):  # the message of the loop of virtual time
                 await asyncio.get_running_loop().create_future()
 
     with pytest.raises(AssertionError, match="no timer is left"):

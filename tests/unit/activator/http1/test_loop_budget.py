@@ -1,4 +1,4 @@
-"""How much is done between two looks of the event loop at its sockets."""
+"""How much is done between two polls of the event loop for its sockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def worked(turns: LoopBudget, done: list[int], counted: list[int], name: i
 
 
 async def worst_of(number: int, work: int) -> tuple[int, list[int]]:
-    """The most work between two looks, and the order in which it was done."""
+    """The most work between two polls, and the order in which it was done."""
     turns, done, counted = LoopBudget(asyncio.get_running_loop()), list[int](), [0]
     looking = asyncio.create_task(looks(counted))
     await asyncio.gather(*(worked(turns, done, counted, name, work) for name in range(number)))
@@ -30,14 +30,14 @@ async def worst_of(number: int, work: int) -> tuple[int, list[int]]:
     return max(counted), done
 
 
-async def test_between_two_looks_there_is_time_for_so_much_and_little_more() -> None:
+async def test_between_two_polls_the_work_is_bounded() -> None:
     for number, work in ((100, MOST // 4), (20, MOST), (1000, 3)):
         most, done = await worst_of(number, work)
         assert most <= 2 * MOST + work
         assert done == list(range(number))
 
 
-async def test_who_gives_up_waiting_keeps_nobody_else_from_a_turn() -> None:
+async def test_a_task_that_stops_waiting_does_not_cost_others_their_turn() -> None:
     turns, done = LoopBudget(asyncio.get_running_loop()), list[int]()
     turns.spend(MOST)
     tasks = [asyncio.create_task(worked(turns, done, [0], name, MOST)) for name in range(4)]
@@ -47,7 +47,7 @@ async def test_who_gives_up_waiting_keeps_nobody_else_from_a_turn() -> None:
     assert done == [0, 2, 3]
 
 
-async def test_others_are_served_between_two_steps_and_the_outcome_is_told() -> None:
+async def test_others_are_served_between_two_steps_and_the_outcome_is_returned() -> None:
     counted = [0]
 
     def work() -> Generator[None, None, str]:

@@ -1,4 +1,4 @@
-"""The demand of all replicas of the activator: counted together, exchanged, and forgotten with who counted."""
+"""The demand of all replicas of the activator: summed, exchanged, and forgotten when a replica is gone."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def everyone(own: Demand) -> FleetDemand:
     return FleetDemand(own)
 
 
-def test_alone_what_is_wanted_here_is_all(everyone: FleetDemand, own: Demand) -> None:
+def test_a_single_replica_reports_its_own_demand(everyone: FleetDemand, own: Demand) -> None:
     assert everyone.all.of(LLAMA) == IDLE
     own.report(LLAMA, IDLE._replace(active=True, waiting=2))
     assert everyone.all.of(LLAMA).waiting == 2
 
 
-def test_what_waits_elsewhere_is_added(everyone: FleetDemand, own: Demand) -> None:
+def test_requests_that_wait_at_other_replicas_are_added(everyone: FleetDemand, own: Demand) -> None:
     own.report(LLAMA, IDLE._replace(active=True, waiting=2, running=1.0))
     everyone.record("a", [BUSY], now=0)
     everyone.record("b", [BUSY], now=0)
@@ -50,7 +50,9 @@ def test_what_waits_elsewhere_is_added(everyone: FleetDemand, own: Demand) -> No
 
 
 @pytest.mark.parametrize(("odd", "taken_for"), [(-1, 0), (-(2**63), 0), (2**63 - 1, MOST_WAITING)])
-def test_odd_counts_of_a_peer_disturb_nobody(everyone: FleetDemand, own: Demand, odd: int, taken_for: int) -> None:
+def test_odd_counts_of_a_peer_have_no_effect_on_others(
+    everyone: FleetDemand, own: Demand, odd: int, taken_for: int
+) -> None:
     everyone.record("a", [BUSY], now=0)
     everyone.record("b", [PeerCount(LLAMA, active=False, waiting=odd)], now=0)
     assert everyone.all.of(LLAMA).waiting == 3 + taken_for
@@ -58,14 +60,14 @@ def test_odd_counts_of_a_peer_disturb_nobody(everyone: FleetDemand, own: Demand,
     assert everyone.all.of(LLAMA).waiting == 5 + taken_for
 
 
-def test_one_replica_that_wants_it_is_enough(everyone: FleetDemand) -> None:
+def test_one_replica_that_wants_a_model_is_enough(everyone: FleetDemand) -> None:
     everyone.record("a", [PeerCount(LLAMA, active=True, waiting=0)], now=0)
     assert everyone.all.of(LLAMA).active
     everyone.record("a", [PeerCount(LLAMA, active=False, waiting=0)], now=1)
     assert not everyone.all.of(LLAMA).active
 
 
-def test_a_peer_that_begins_anew_has_forgotten_what_it_counted(everyone: FleetDemand) -> None:
+def test_a_restarted_peer_starts_its_counts_from_scratch(everyone: FleetDemand) -> None:
     everyone.record("a", [BUSY], now=0)
     everyone.record("a", [], now=1)
     assert everyone.all.of(LLAMA).waiting == 3
@@ -73,7 +75,7 @@ def test_a_peer_that_begins_anew_has_forgotten_what_it_counted(everyone: FleetDe
     assert everyone.all.of(LLAMA) == IDLE
 
 
-def test_a_silent_peer_is_believed_for_a_while(everyone: FleetDemand) -> None:
+def test_the_last_counts_of_a_silent_peer_are_used_for_a_while(everyone: FleetDemand) -> None:
     everyone.record("a", [BUSY], now=0)
     everyone.expire(EXPIRES_AFTER)
     assert everyone.all.of(LLAMA).active
@@ -81,7 +83,7 @@ def test_a_silent_peer_is_believed_for_a_while(everyone: FleetDemand) -> None:
     assert everyone.all.of(LLAMA) == IDLE
 
 
-def test_what_is_not_known_here_is_unknown_whatever_others_say(everyone: FleetDemand, own: Demand) -> None:
+def test_a_deployment_unknown_here_is_unknown_whatever_peers_report(everyone: FleetDemand, own: Demand) -> None:
     everyone.record("a", [PeerCount(GEMMA, active=True, waiting=1)], now=0)
     with pytest.raises(UnknownModelError):
         everyone.all.of(GEMMA)
@@ -95,13 +97,13 @@ def test_what_is_not_known_here_is_unknown_whatever_others_say(everyone: FleetDe
 # --- over the network ------------------------------------------------------------------------------------------------
 
 
-PORT = free_port()  # the same for all, each at an address of its own
+PORT = free_port()  # the same for all, each at its own address
 HOSTS = {"one": "127.0.0.2", "two": "127.0.0.3"}
 
 
 @dataclass
 class Api:
-    """What it says of those that are followed."""
+    """The API server's list of the replicas that are followed."""
 
     answer: bool | None = True
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -113,7 +115,7 @@ class Api:
 
 @dataclass
 class Replica:
-    """One replica of the activator, as far as the others are concerned."""
+    """One replica of the activator, as the others see it."""
 
     own: Demand
     everyone: FleetDemand
@@ -160,7 +162,7 @@ def wants(waiting: int) -> ModelDemand:
     return IDLE._replace(active=waiting > 0, waiting=waiting)
 
 
-async def test_each_hears_of_what_waits_at_the_other() -> None:
+async def test_each_replica_receives_what_waits_at_the_other() -> None:
     async with replica("one") as one, replica("two") as two:
         one.own.report(LLAMA, wants(2))
         one.follow(two)
@@ -172,7 +174,7 @@ async def test_each_hears_of_what_waits_at_the_other() -> None:
         await two.until_waiting(5)
 
 
-async def test_nobody_counts_its_own_requests_twice() -> None:
+async def test_no_replica_counts_its_own_requests_twice() -> None:
     async with replica("one") as one, replica("two") as two:
         one.own.report(LLAMA, wants(2))
         two.own.report(LLAMA, wants(1))
@@ -180,25 +182,25 @@ async def test_nobody_counts_its_own_requests_twice() -> None:
         await one.until_waiting(3)
 
 
-async def test_a_replica_that_has_two_addresses_counts_once() -> None:
+async def test_a_replica_with_two_addresses_counts_once() -> None:
     async with replica("one") as one, replica("two") as two:
         two.own.report(LLAMA, wants(5))
         one.following.follow({HOSTS["two"]: "two", "127.0.0.9": "two"})
         await one.until_waiting(5)
 
 
-async def test_a_replica_that_is_gone_for_good_counts_no_more() -> None:
+async def test_a_replica_that_is_gone_permanently_counts_no_more() -> None:
     async with replica("one") as one:
         async with replica("two") as two:
             two.own.report(LLAMA, wants(5))
             one.follow(two)
             await one.until_waiting(5)
-        assert one.everyone.all.of(LLAMA).waiting == 5  # it may still hold them, as far as one knows here
+        assert one.everyone.all.of(LLAMA).waiting == 5  # as far as this replica knows, it may still hold them
         one.follow()
         await one.until_waiting(0)
 
 
-async def test_a_replica_that_is_silent_is_asked_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_replica_is_connected_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "SILENT_AFTER", 0.2)
     monkeypatch.setattr(peers, "KEEPALIVE", 60.0)
     async with replica("one") as one, replica("two") as two:
@@ -209,11 +211,11 @@ async def test_a_replica_that_is_silent_is_asked_anew(monkeypatch: pytest.Monkey
         await one.until_waiting(5)
 
 
-# --- whom it doesn't believe -----------------------------------------------------------------------------------------
+# --- peers that are not trusted --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("identity", ["evil_0123", "two", "twofold_0123", "_0123"])
-async def test_a_stranger_at_a_replicas_address_is_not_heard(identity: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stranger_at_a_replicas_address_is_not_read(identity: str, caplog: pytest.LogCaptureFixture) -> None:
     async with replica("one") as one, replica("two", identity=identity) as two:
         two.own.report(LLAMA, wants(5))
         one.follow(two)
@@ -221,7 +223,7 @@ async def test_a_stranger_at_a_replicas_address_is_not_heard(identity: str, capl
         assert one.everyone.all.of(LLAMA).waiting == 0
 
 
-async def test_whoever_has_a_replicas_address_and_is_none_is_not_even_asked() -> None:
+async def test_a_pod_that_has_a_replicas_address_and_is_not_one_is_not_even_connected_to() -> None:
     async with replica("one") as one, replica("two") as two:
         two.own.report(LLAMA, wants(5))
         one.api.answer = False
@@ -233,7 +235,7 @@ async def test_whoever_has_a_replicas_address_and_is_none_is_not_even_asked() ->
         assert one.everyone.peers == 0
 
 
-async def test_while_the_api_server_is_away_the_replicas_hear_each_other() -> None:
+async def test_while_the_api_server_is_away_the_replicas_still_exchange_counts() -> None:
     async with replica("one") as one, replica("two") as two:
         two.own.report(LLAMA, wants(5))
         one.api.answer = None
@@ -241,21 +243,21 @@ async def test_while_the_api_server_is_away_the_replicas_hear_each_other() -> No
         await one.until_waiting(5)
 
 
-async def test_counts_that_can_not_be_are_not_counted_and_the_others_are() -> None:
+async def test_impossible_counts_are_ignored_and_the_others_are_used() -> None:
     impossible = [("chat", "llama", -1), ("chat", "llama", 10**12), ("", "llama", 1), ("chat", "x" * 999, 1)]
     told = [pb.Count(namespace=namespace, name=name, waiting=waiting) for namespace, name, waiting in impossible]
     fine = pb.Count(namespace="chat", name="llama", active=True, waiting=4)
     assert list(peers._plausible([*told, fine])) == [PeerCount(LLAMA, active=True, waiting=4)]
 
 
-def test_one_replica_can_not_fill_the_memory_of_another(everyone: FleetDemand) -> None:
+def test_one_replica_cannot_fill_the_memory_of_another(everyone: FleetDemand) -> None:
     for begin in range(0, 2 * MOST_COUNTED, 1000):
         many = [PeerCount(ModelKey("chat", f"m{begin + number}"), True, 1) for number in range(1000)]
         everyone.record("a", many, now=0)
     assert len(everyone._of_peers["a"]) == MOST_COUNTED
 
 
-async def test_of_too_many_followers_the_oldest_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_too_many_followers_the_oldest_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "SUBSCRIBERS", 1)
     async with replica("one"), grpc.aio.insecure_channel(f"{HOSTS['one']}:{PORT}") as channel:
         stub = peers_rpc.PeersStub(channel)
@@ -271,5 +273,5 @@ async def test_of_too_many_followers_the_oldest_makes_room(monkeypatch: pytest.M
 
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - nobody tells
+        while not holds():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)

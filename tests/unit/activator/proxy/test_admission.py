@@ -1,4 +1,4 @@
-"""The waiting room: who gets a place, who is next, and that no place is ever lost."""
+"""Admission to the queue: which request gets a place, which is next, and that no place is ever lost."""
 
 from collections import Counter
 
@@ -40,7 +40,7 @@ def entered(
 
 
 def come(room: WaitingRoom[HeldRequest], client: Client = ONE, size: int = 0) -> HeldRequest:
-    """A request that is there as a whole; if there is no place for it, it leaves again."""
+    """A request whose body is complete; if there is no place for it, it leaves again."""
     ticket = entered(room, client, 0.0)
     try:
         room.grow(ticket, size)
@@ -52,7 +52,7 @@ def come(room: WaitingRoom[HeldRequest], client: Client = ONE, size: int = 0) ->
 
 
 def fill(room: WaitingRoom[HeldRequest], client: Client) -> int:
-    """How many requests it lets this client have."""
+    """How many requests of this client are admitted."""
     number = 0
     while True:
         try:
@@ -70,7 +70,7 @@ def test_limits_are_those_of_the_spec() -> None:
     assert HoldLimits.of(spec) == HoldLimits(max_requests=7, max_bytes=2 << 20, timeout=90.0, heartbeat=3.0)
 
 
-def test_auto_waits_longer_than_the_slowest_start_of_late() -> None:
+def test_auto_waits_longer_than_the_slowest_recent_start() -> None:
     assert HoldLimits.of(HoldSpec(), last_starts=[20.0, 100.0]).timeout > 100.0
 
 
@@ -82,7 +82,7 @@ def test_auto_waits_longer_for_a_larger_model_before_any_start_was_seen() -> Non
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-def test_who_finds_no_place_is_told_so() -> None:
+def test_a_request_without_a_place_is_refused() -> None:
     full = room(max_requests=1)
     come(full)
     with pytest.raises(NoPlaceError):
@@ -96,14 +96,14 @@ def test_bytes_are_bounded_as_well() -> None:
         come(full, TWO, 60)
 
 
-def test_a_request_that_finds_no_place_takes_none() -> None:
+def test_a_refused_request_takes_no_place() -> None:
     refusing = room(max_requests=2, max_bytes=100)
     with pytest.raises(NoPlaceError):
         come(refusing, ONE, 101)
     assert (refusing.waiting, refusing._bytes.taken) == (0, 0)
 
 
-def test_what_is_announced_takes_nothing_but_is_refused_at_once_where_it_finds_no_place() -> None:
+def test_an_announced_body_takes_nothing_but_is_refused_immediately_where_there_is_no_place() -> None:
     global_limits = GlobalLimits()
     announcing: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(max_bytes=100), global_limits)
     entered(announcing, ONE, 0.0, announced=90)
@@ -113,7 +113,7 @@ def test_what_is_announced_takes_nothing_but_is_refused_at_once_where_it_finds_n
         entered(announcing, TWO, 0.0, announced=101)
 
 
-def test_requests_on_their_way_are_bounded_and_one_client_leaves_half_to_others() -> None:
+def test_incomplete_requests_are_bounded_and_one_client_leaves_half_to_others() -> None:
     crowded: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(), GlobalLimits(max_arriving=8))
     for _ in range(4):
         entered(crowded, ONE, 0.0)
@@ -128,7 +128,7 @@ def test_one_client_alone_gets_three_quarters(total: int, alone: int) -> None:
     assert fill(room(max_requests=total), ONE) == alone
 
 
-def test_what_one_body_may_have_is_what_its_client_gets() -> None:
+def test_the_bound_of_one_body_is_that_of_its_client() -> None:
     alone: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(max_bytes=1000), GlobalLimits())
     assert alone.largest_body(ONE) == 750
     come(alone, ONE, alone.largest_body(ONE) // 2)
@@ -138,8 +138,8 @@ def test_what_one_body_may_have_is_what_its_client_gets() -> None:
 
 
 @given(total=st.integers(2, 60), claims=st.lists(st.sampled_from("abcdef"), max_size=200))
-def test_a_newcomer_finds_a_place_unless_many_share_them(total: int, claims: list[str]) -> None:
-    """With two clients and more, nobody has more than three times what is left for all others."""
+def test_a_new_client_finds_a_place_unless_many_share_them(total: int, claims: list[str]) -> None:
+    """With two clients or more, none has more than three times what is left for all others."""
     places, held = FairLimit(total), dict.fromkeys("abcdef", 0)
     for client in claims:
         share = ((client, 3.0),)
@@ -151,7 +151,7 @@ def test_a_newcomer_finds_a_place_unless_many_share_them(total: int, claims: lis
     assert places.taken == sum(held.values()) <= total
 
 
-def test_owners_behind_one_address_share_what_the_address_gets() -> None:
+def test_owners_behind_one_address_share_the_share_of_the_address() -> None:
     shared = room(max_requests=256)
     greedy, modest = Client("192.0.2.1", "greedy"), Client("192.0.2.1", "modest")
     fill(shared, greedy)
@@ -186,8 +186,10 @@ LEVELS = {
 
 @pytest.mark.parametrize("of", ["requests", "bytes", "coming"])
 @pytest.mark.parametrize(("greedy", "modest"), LEVELS.values(), ids=LEVELS.keys())
-def test_in_the_house(of: str, greedy: list[tuple[str, str, Client]], modest: tuple[str, str, Client]) -> None:
-    """Whatever the greedy take of it, a tenth of what there is at least is left to another one."""
+def test_of_all_places_of_the_activator(
+    of: str, greedy: list[tuple[str, str, Client]], modest: tuple[str, str, Client]
+) -> None:
+    """Whatever greedy clients take of it, at least a tenth of it is left to another one."""
     global_limits, rooms = (
         GlobalLimits(max_requests=1000, max_bytes=100_000, max_arriving=1000),
         dict[tuple[str, str], WaitingRoom[HeldRequest]](),
@@ -213,7 +215,7 @@ def test_in_the_house(of: str, greedy: list[tuple[str, str, Client]], modest: tu
     assert taken >= 30
 
 
-def test_who_waits_already_may_stay_when_the_limits_shrink() -> None:
+def test_waiting_requests_may_stay_when_the_limits_shrink() -> None:
     shrinking = room(max_requests=10)
     tickets = [come(shrinking, Client(str(each))) for each in range(5)]
     shrinking.set_limits(HoldLimits(max_requests=2))
@@ -225,7 +227,7 @@ def test_who_waits_already_may_stay_when_the_limits_shrink() -> None:
 # --- turns -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_that_is_there_is_called_first_whoever_said_first_that_it_would_come() -> None:
+def test_the_first_complete_request_is_called_first_whichever_was_announced_first() -> None:
     fair = room()
     slow, quick = entered(fair, ONE, 0.0), entered(fair, TWO, 1.0)
     fair.queue(quick)
@@ -233,7 +235,7 @@ def test_the_first_that_is_there_is_called_first_whoever_said_first_that_it_woul
     assert [fair.call(), fair.call()] == [quick, slow]
 
 
-def test_turns_go_from_client_to_client_however_many_requests_each_of_them_has() -> None:
+def test_turns_alternate_between_clients_however_many_requests_each_has() -> None:
     fair = room()
     many = [come(fair, ONE) for _ in range(4)]
     few = [come(fair, TWO) for _ in range(2)]
@@ -242,7 +244,7 @@ def test_turns_go_from_client_to_client_however_many_requests_each_of_them_has()
     assert [fair.call() for _ in turns] == turns
 
 
-def test_behind_one_address_turns_go_from_owner_to_owner_and_owners_give_their_address_no_more_of_them() -> None:
+def test_behind_one_address_turns_alternate_between_owners_and_owners_give_it_no_more_turns() -> None:
     fair = room()
     greedy = [come(fair, Client("192.0.2.1", "greedy")) for _ in range(3)]
     modest = come(fair, Client("192.0.2.1", "modest"))
@@ -251,7 +253,7 @@ def test_behind_one_address_turns_go_from_owner_to_owner_and_owners_give_their_a
     assert [fair.call() for _ in turns] == turns
 
 
-def test_who_is_served_again_and_again_comes_after_those_who_wait() -> None:
+def test_a_client_that_is_served_repeatedly_comes_after_those_that_wait() -> None:
     fair = room()
     come(fair, ONE)
     waits = come(fair, TWO)
@@ -260,7 +262,7 @@ def test_who_is_served_again_and_again_comes_after_those_who_wait() -> None:
     assert fair.call() is waits
 
 
-def test_a_request_that_comes_back_is_the_next_one_of_its_client() -> None:
+def test_a_request_that_returns_is_the_next_one_of_its_client() -> None:
     fair = room()
     first, second, other = come(fair), come(fair), come(fair, TWO)
     assert fair.call() is first
@@ -268,7 +270,7 @@ def test_a_request_that_comes_back_is_the_next_one_of_its_client() -> None:
     assert [fair.call() for _ in range(3)] == [other, first, second]
 
 
-def test_a_turn_that_is_given_back_is_that_of_the_next_one_of_the_same_client() -> None:
+def test_a_returned_turn_goes_to_the_next_request_of_the_same_client() -> None:
     fair = room()
     first, second, other = come(fair), come(fair), come(fair, TWO)
     assert fair.call() is first
@@ -281,7 +283,7 @@ def test_a_turn_that_is_given_back_is_that_of_the_next_one_of_the_same_client() 
     assert not fair.has_next()
 
 
-def test_who_has_left_is_not_called() -> None:
+def test_a_request_that_has_left_is_not_called() -> None:
     leaving = room()
     first, second = come(leaving), come(leaving, TWO)
     leaving.leave(first)
@@ -289,7 +291,7 @@ def test_who_has_left_is_not_called() -> None:
     assert not leaving.has_next()
 
 
-def test_those_who_have_left_are_not_remembered_behind_one_who_waits() -> None:
+def test_requests_that_have_left_are_not_remembered_behind_one_that_waits() -> None:
     leaving = room()
     come(leaving)
     for _ in range(10 * FEW):
@@ -297,7 +299,7 @@ def test_those_who_have_left_are_not_remembered_behind_one_who_waits() -> None:
     assert len(leaving._rotation) <= 2 * FEW
 
 
-def test_clients_who_have_left_are_not_remembered_either() -> None:
+def test_clients_that_have_left_are_not_remembered_either() -> None:
     leaving = room()
     come(leaving)
     for each in range(10 * FEW):
@@ -320,7 +322,7 @@ def test_a_called_request_frees_its_place_but_not_its_bytes() -> None:
     assert (calling.waiting, calling._bytes.taken) == (0, 10)
 
 
-def test_an_answered_request_frees_the_bytes_of_its_body() -> None:
+def test_a_completed_request_frees_the_bytes_of_its_body() -> None:
     global_limits = GlobalLimits()
     answering: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(), global_limits)
     ticket = entered(answering, ONE, 0.0, overhead=7)
@@ -332,7 +334,7 @@ def test_an_answered_request_frees_the_bytes_of_its_body() -> None:
     assert global_limits.bytes.taken == 0
 
 
-def test_answers_that_nobody_reads_find_places_in_their_shares_alone() -> None:
+def test_responses_that_are_not_read_find_places_in_their_shares_alone() -> None:
     global_limits = GlobalLimits(max_bytes=1000)
     slow: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(), global_limits)
     for _ in range(5):
@@ -352,11 +354,11 @@ def test_the_deadline_counts_from_the_arrival() -> None:
     assert entered(room(timeout=20), ONE, 100.0).deadline == 120.0
 
 
-# --- whatever happens, in whatever order -----------------------------------------------------------------------------
+# --- any actions in any order ----------------------------------------------------------------------------------------
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Rooms of two deployments against the plainest bookkeeping there is."""
+    """Queues of two deployments compared with the simplest possible bookkeeping."""
 
     entered = Bundle("entered")
     called = Bundle("called")
@@ -370,7 +372,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.waiting: list[list[HeldRequest]] = [[], []]
         self.sizes: list[dict[HeldRequest, int]] = [{}, {}]
         self.arriving: set[HeldRequest] = set()
-        self.overtaken: list[dict[str, Counter[str]]] = [{}, {}]  # by address: who had a turn while it waited for one
+        self.overtaken: list[dict[str, Counter[str]]] = [{}, {}]  # by address: clients with a turn while it waited
 
     @rule(target=entered, which=st.integers(0, 1), client=ANY, size=st.integers(0, 200))
     def enter(self, which: int, client: Client, size: int) -> tuple[int, HeldRequest] | None:
@@ -424,7 +426,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.waiting[which].remove(ticket)
 
     def _has_turn(self, which: int, address: str) -> None:
-        """Nobody else has two turns while an address waits for one."""
+        """No other address has two turns while an address waits for one."""
         overtaken = self.overtaken[which]
         overtaken.pop(address, None)
         for other in {ticket.client.address for ticket in self.waiting[which]} - {address}:
@@ -458,11 +460,11 @@ TestAnyOrder = AnyOrder.TestCase
 # --- the states of one request ---------------------------------------------------------------------------------------
 
 
-def test_a_request_leaves_from_any_state_and_comes_back_from_none() -> None:
+def test_a_request_leaves_from_any_state_and_returns_from_none() -> None:
     assert {TABLE[state, HoldEvent.LEAVE] for state in HoldState} == {HoldState.LEFT}
     assert [event for state, event in TABLE if state is HoldState.LEFT] == [HoldEvent.LEAVE]
 
 
 @pytest.mark.parametrize("state", [HoldState.NEW, HoldState.QUEUED, HoldState.SET_ASIDE, HoldState.LEFT])
-def test_only_a_request_that_was_called_is_set_aside(state: HoldState) -> None:
+def test_only_a_called_request_is_set_aside(state: HoldState) -> None:
     assert (state, HoldEvent.SET_ASIDE) not in TABLE

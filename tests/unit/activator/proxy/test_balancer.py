@@ -1,4 +1,4 @@
-"""Which replica gets a request, and when a failed try may be followed by another."""
+"""Which replica gets a request, and when a failed attempt may be followed by another."""
 
 import pytest
 from hypothesis import given
@@ -23,17 +23,17 @@ def picked(replicas: Balancer, now: float = 0.0) -> Replica | None:
     return replica
 
 
-def test_none_is_picked_where_none_is_ready() -> None:
+def test_no_replica_is_picked_where_none_is_ready() -> None:
     assert of().pick(0.0) is None
 
 
-def test_the_one_with_the_fewest_is_picked() -> None:
+def test_the_replica_with_the_fewest_requests_is_picked() -> None:
     replicas = of(ONE, TWO)
     replicas.take(ONE)
     assert replicas.pick(0.0) == TWO
 
 
-def test_of_several_alike_they_take_turns() -> None:
+def test_of_equal_replicas_each_is_picked_in_turn() -> None:
     replicas = of(ONE, TWO)
     order = []
     for _ in range(4):
@@ -44,12 +44,12 @@ def test_of_several_alike_they_take_turns() -> None:
     assert order == [ONE, TWO, ONE, TWO]
 
 
-def test_no_replica_gets_more_than_it_takes() -> None:
+def test_no_replica_gets_more_than_its_limit() -> None:
     replicas = of(ONE)
     assert [picked(replicas) for _ in range(3)] == [ONE, ONE, None]
 
 
-def test_one_that_is_to_be_avoided_is_not_picked() -> None:
+def test_a_replica_to_be_avoided_is_not_picked() -> None:
     replicas = of(ONE, TWO)
     assert replicas.pick(0.0, {ONE.address}) == TWO
     assert replicas.pick(0.0, {ONE.address, TWO.address}) is None
@@ -74,7 +74,7 @@ def test_a_replica_rests_when_different_clients_fail_in_a_row() -> None:
     assert replicas.pick(0.0) is None
 
 
-def test_a_replica_that_turns_away_rests_and_each_time_longer() -> None:
+def test_a_replica_that_refuses_requests_rests_longer_each_time() -> None:
     replicas = of(ONE)
     rests, now = [], 0.0
     for _ in range(7):
@@ -97,7 +97,7 @@ def test_a_success_ends_the_rests() -> None:
     assert replicas.next_available(100.0) == pytest.approx(100.1)
 
 
-def test_a_replica_that_is_ready_no_longer_is_not_picked_but_counted_until_it_has_answered() -> None:
+def test_a_replica_that_is_no_longer_ready_is_not_picked_but_counted_until_its_requests_end() -> None:
     replicas = of(ONE)
     replicas.take(ONE)
     replicas.set([TWO])
@@ -106,7 +106,7 @@ def test_a_replica_that_is_ready_no_longer_is_not_picked_but_counted_until_it_ha
     assert replicas.in_flight == 0
 
 
-def test_a_replica_that_comes_again_still_has_what_it_had() -> None:
+def test_a_replica_that_returns_still_has_its_requests() -> None:
     replicas = of(ONE)
     replicas.take(ONE)
     replicas.take(ONE)
@@ -119,7 +119,7 @@ def test_a_replica_that_comes_again_still_has_what_it_had() -> None:
 @pytest.mark.parametrize("sent", [False, True])
 @pytest.mark.parametrize("replayable", [False, True])
 @pytest.mark.parametrize("tries", [1, MOST_TRIES - 1, MOST_TRIES, 100])
-def test_a_try_may_be_followed_by_another_only_while_nothing_was_sent_and_replicas_did_not_work_in_vain_too_often(
+def test_another_attempt_follows_only_while_nothing_was_sent_and_few_replicas_worked_in_vain(
     failure: UpstreamFailure, sent: bool, replayable: bool, tries: int
 ) -> None:
     ever = (
@@ -141,7 +141,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_whatever_happens_no_replica_is_overrun_and_nothing_is_miscounted(steps: list[object]) -> None:
+def test_whatever_happens_no_replica_is_overloaded_and_nothing_is_miscounted(steps: list[object]) -> None:
     replicas, in_flight, ready = Balancer(), list[Replica](), set[Replica]()
     for now, step in enumerate(steps):
         if isinstance(step, set):

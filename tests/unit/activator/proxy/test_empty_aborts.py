@@ -1,4 +1,4 @@
-"""The beginning of an answer tells whether it is one; an engine's empty abort is none."""
+"""The start of a response shows whether it is one: an engine's empty abort is not."""
 
 import json
 from typing import Any
@@ -75,16 +75,16 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize(("content_type", "data"), ABORTS.values(), ids=ABORTS.keys())
-def test_an_abort_without_a_word_is_no_answer(content_type: bytes, data: bytes) -> None:
+def test_an_abort_without_text_is_not_a_response(content_type: bytes, data: bytes) -> None:
     assert judged(content_type, data)
 
 
 @pytest.mark.parametrize(("content_type", "data"), ANSWERS.values(), ids=ANSWERS.keys())
-def test_anything_else_is(content_type: bytes, data: bytes) -> None:
+def test_any_other_response_is_one(content_type: bytes, data: bytes) -> None:
     assert not judged(content_type, data)
 
 
-def test_a_stream_is_let_go_with_its_first_word() -> None:
+def test_a_stream_is_released_with_its_first_text() -> None:
     beginning = AbortDetector(STREAM)
     add(beginning, events(chat("", None)))
     assert not beginning.is_decided
@@ -92,17 +92,17 @@ def test_a_stream_is_let_go_with_its_first_word() -> None:
     assert beginning.is_decided
 
 
-def test_what_is_neither_stream_nor_json_is_not_kept_back() -> None:
+def test_a_response_that_is_neither_stream_nor_json_is_not_held_back() -> None:
     assert AbortDetector(b"audio/wav").is_decided
 
 
-def test_what_is_long_is_not_kept_back() -> None:
+def test_a_long_response_is_not_held_back() -> None:
     beginning = AbortDetector(WHOLE)
     add(beginning, b" " * (LONGEST + 1))
     assert beginning.is_decided
 
 
-def test_what_has_very_many_things_in_it_is_not_kept_back() -> None:
+def test_a_response_with_very_many_values_is_not_held_back() -> None:
     assert not judged(WHOLE, b'{"choices": [' + b'{"finish_reason": "abort"},' * MOST_VALUES + b"]}")
     beginning = AbortDetector(STREAM)
     add(beginning, b": \n\n" * (MOST_EVENTS + 1))
@@ -110,7 +110,7 @@ def test_what_has_very_many_things_in_it_is_not_kept_back() -> None:
 
 
 @given(st.sampled_from([*ABORTS.values(), *ANSWERS.values()]), st.lists(st.integers(1, 40), min_size=1))
-def test_the_pieces_in_which_it_comes_change_nothing(said: tuple[bytes, bytes], sizes: list[int]) -> None:
+def test_the_pieces_in_which_it_arrives_make_no_difference(said: tuple[bytes, bytes], sizes: list[int]) -> None:
     content_type, data = said
     beginning, place, turn = AbortDetector(content_type), 0, 0
     while place < len(data) and not beginning.is_decided and turn < 2000:
@@ -124,7 +124,7 @@ def test_the_pieces_in_which_it_comes_change_nothing(said: tuple[bytes, bytes], 
 @pytest.mark.parametrize(
     ("event", "number"), [(b": \n\n", MOST_EVENTS), (b'data: {"choices":[%b{}]}\n\n' % (b"{}," * 400), 40)]
 )
-def test_others_are_served_while_many_events_are_looked_at(event: bytes, number: int) -> None:
+def test_other_requests_are_served_while_many_events_are_parsed(event: bytes, number: int) -> None:
     beginning = AbortDetector(STREAM)
     assert beginning.add(event * number)
     assert sum(1 for _ in beginning.rest()) >= 10

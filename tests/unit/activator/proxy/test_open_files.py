@@ -24,7 +24,7 @@ def test_there_are_no_more_connections_than_files_can_be_open(
     assert told == ([(raised, hard)] if raised else [])
 
 
-def test_where_the_limit_can_not_be_raised_it_counts_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_that_cannot_be_raised_counts_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(which: int, limits: tuple[int, int]) -> None:
         raise ValueError("not allowed to raise maximum limit")
 

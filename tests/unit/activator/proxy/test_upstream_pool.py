@@ -1,4 +1,4 @@
-"""Connections to replicas that nobody uses: for how long they stay, and how many of them there are."""
+"""Unused connections to replicas: how long they stay open, and how many of them there are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def engine() -> AsyncIterator[ScriptedEngine]:
 
 
 async def gives_back(some: UpstreamPool, engine: ScriptedEngine, number: int) -> None:
-    """So many that it had at a time."""
+    """As many as it had at a time."""
     address = "127.0.0.1", engine.port
     some.keep_only((address,))
     for channel, _ in [await some.get(address) for _ in range(number)]:
@@ -32,7 +32,9 @@ async def until_left(engine: ScriptedEngine, number: int) -> None:
             await engine.client_left.wait()
 
 
-async def test_they_are_closed_though_nobody_comes(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_they_are_closed_though_no_request_arrives(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(upstream_pool, "KEPT_FOR", 0.05)
     idle = IdleConnections()
     for _ in range(3):  # deployments
@@ -42,7 +44,9 @@ async def test_they_are_closed_though_nobody_comes(engine: ScriptedEngine, monke
     assert idle._timer is None
 
 
-async def test_of_all_deployments_the_oldest_goes_where_there_are_too_many(engine: ScriptedEngine) -> None:
+async def test_of_all_deployments_the_oldest_connection_is_closed_where_there_are_too_many(
+    engine: ScriptedEngine,
+) -> None:
     idle = IdleConnections(most=3)
     one, other = UpstreamPool(idle), UpstreamPool(idle)
     await gives_back(one, engine, 2)
@@ -54,7 +58,7 @@ async def test_of_all_deployments_the_oldest_goes_where_there_are_too_many(engin
     await until_left(engine, 4)
 
 
-async def test_of_one_replica_there_are_fewer(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_replica_has_a_lower_limit(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream_pool, "MOST_KEPT", 2)
     some = UpstreamPool()
     await gives_back(some, engine, 5)
@@ -75,7 +79,7 @@ async def test_one_timer_is_enough_for_all_requests(engine: ScriptedEngine) -> N
     assert idle._timer is None
 
 
-async def test_one_that_its_replica_has_closed_or_that_says_something_unasked_is_not_used(
+async def test_a_connection_that_its_replica_has_closed_or_written_to_unrequested_is_not_used(
     engine: ScriptedEngine,
 ) -> None:
     some, address = UpstreamPool(), ("127.0.0.1", engine.port)
@@ -95,7 +99,7 @@ async def test_one_that_its_replica_has_closed_or_that_says_something_unasked_is
     some.close()
 
 
-def test_there_are_files_for_all_of_them_beside_those_of_clients() -> None:
+def test_there_are_files_for_all_of_them_besides_those_of_clients() -> None:
     for limit in (2048, 4096, 20_000, 1 << 20):
         idle, left = open_files.idle(limit), limit - open_files.FOR_THE_REST
         assert 1 <= idle <= open_files.MOST_IDLE

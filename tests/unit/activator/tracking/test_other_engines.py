@@ -1,4 +1,4 @@
-"""Engines of others, by the notes of their runtimes: idle, busy and not ready are what they are."""
+"""Other engines, by the annotations of their runtimes: they are reported idle, busy and not ready as they are."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def reading(name: str, **counts: int) -> MetricsReading | None:
     return read(ALL[name].metrics(Counts(**counts)), NOTES[NOTED_AS.get(name, name)].metrics.words)
 
 
-# --- what its metrics tell -------------------------------------------------------------------------------------------
+# --- what its metrics show -------------------------------------------------------------------------------------------
 
 
 @each_engine
-def test_one_that_has_done_something_and_has_nothing_to_do_is_idle(name: str) -> None:
+def test_an_engine_that_has_served_and_has_no_requests_is_idle(name: str) -> None:
     told = reading(name, done=3)
     assert told
     assert told.in_flight == 0
 
 
 @each_engine
-def test_what_runs_and_what_waits_is_in_flight(name: str) -> None:
+def test_running_and_waiting_requests_are_in_flight(name: str) -> None:
     told = reading(name, running=2, waiting=1, done=3)
     assert told
     assert told.in_flight == 3
 
 
 @each_engine
-def test_a_request_between_two_looks_is_seen_by_what_it_counts(name: str) -> None:
+def test_a_request_between_two_polls_is_detected_by_its_counters(name: str) -> None:
     before, after = reading(name, done=3), reading(name, done=4)
     assert before
     assert after
@@ -66,18 +66,18 @@ def test_a_request_between_two_looks_is_seen_by_what_it_counts(name: str) -> Non
 
 
 @each_engine
-def test_the_question_whether_it_is_ready_is_no_use(name: str) -> None:
+def test_a_readiness_probe_is_not_use(name: str) -> None:
     assert reading(name, done=3, looks=1000) == reading(name, done=3)
 
 
 @each_engine
 def test_before_its_first_request_it_is_idle(name: str) -> None:
-    """Also one that is never asked, because who woke it has gone, must go to sleep."""
+    """An engine that never gets a request, because the client that woke it has left, must go to sleep, too."""
     assert reading(name) == MetricsReading(0, 0)
 
 
 @each_engine
-def test_it_is_used_as_long_as_it_has_requests_and_idle_from_then_on(name: str) -> None:
+def test_it_is_in_use_while_it_has_requests_and_idle_from_then_on(name: str) -> None:
     activity, idle = ModelActivity(), []
     steps: list[dict[str, int]] = [{"done": 1}, {"done": 1, "running": 1}, {"done": 1, "running": 1}, {"done": 2}]
     steps += [{"done": 2, "looks": 9}] * 3
@@ -90,8 +90,8 @@ def test_it_is_used_as_long_as_it_has_requests_and_idle_from_then_on(name: str) 
 
 
 @each_engine
-def test_the_words_of_our_own_engines_do_not_fit_it(name: str) -> None:
-    """Or it would need no notes. NIM 2.1 has those of vLLM."""
+def test_the_metric_names_of_our_own_engines_do_not_fit_it(name: str) -> None:
+    """Otherwise it would need no annotations: NIM 2.1 has vLLM's."""
     told = read(ALL[name].metrics(Counts(done=1, running=1)))
     assert (told is None) == (name != "nim")
 
@@ -110,13 +110,13 @@ def scripted(name: str) -> Iterator[Scripted]:
 
 
 def pod_of(name: str) -> dict[str, Any]:
-    """As KServe makes it of the runtime, and as much of it as the activator keeps."""
+    """As KServe creates it from the runtime, and as much of it as the activator stores."""
     metadata = {"name": "a", "uid": "a", "annotations": BY_ENGINE[name]["spec"]["annotations"]}
     return pod_shown({"metadata": metadata, "spec": {"containers": [container_of(BY_ENGINE[name])]}, "status": {}})
 
 
 def target_of(name: str, scripted: Scripted) -> PollTarget:
-    """As it is made of the pod, but for the ports."""
+    """As derived from the pod, except for the ports."""
     question, metrics = probe_of(pod_of(name)), metrics_of(pod_of(name))
     assert question
     assert metrics
@@ -156,7 +156,7 @@ async def test_a_request_makes_it_busy_and_its_end_idle(
 
 
 @each_runtime
-async def test_it_is_greeted_when_it_is_ready_and_not_before(name: str, scripted: Scripted) -> None:
+async def test_it_counts_as_ready_when_it_is_and_not_before(name: str, scripted: Scripted) -> None:
     greeted = asyncio.Event()
     greeting = ReadinessPoller(lambda _: greeted.set())
     greeting.follow(LLAMA, [replace(target_of(name, scripted), port=scripted.port)])
@@ -171,5 +171,5 @@ async def test_it_is_greeted_when_it_is_ready_and_not_before(name: str, scripted
 
 
 @each_runtime
-def test_it_is_asked_where_the_kubelet_asks(name: str) -> None:
+def test_it_is_probed_where_the_kubelet_probes_it(name: str) -> None:
     assert probe_of(pod_of(name)) == ReadinessProbe(8080, ENGINES[name].health)

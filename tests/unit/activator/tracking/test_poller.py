@@ -1,4 +1,4 @@
-"""Replicas of one deployment begin to be asked a few at a time: there may be a thousand new ones at once."""
+"""Polling of a deployment's replicas starts a few at a time: there may be a thousand new ones at the same moment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LLAMA, GEMMA = ModelKey("chat", "llama"), ModelKey("chat", "gemma")
 class Asked(Poller):
     def __init__(self) -> None:
         super().__init__(timeout=1)
-        self.now: list[PollTarget] = []  # who is asked
+        self.now: list[PollTarget] = []  # the polled replicas
 
     async def _poll(self, target: PollTarget) -> None:
         self.now.append(target)
@@ -28,7 +28,7 @@ def replicas(number: int, deployment: ModelKey = LLAMA) -> list[PollTarget]:
     return [PollTarget(deployment, f"{each}", f"10.0.0.{each}", 8080) for each in range(number)]
 
 
-def test_a_thousand_new_ones_begin_to_be_asked_a_few_at_a_time() -> None:
+def test_polling_of_a_thousand_new_replicas_starts_a_few_at_a_time() -> None:
     async def run() -> None:
         asked = Asked()
         asked.follow(LLAMA, replicas(1000))
@@ -43,7 +43,7 @@ def test_a_thousand_new_ones_begin_to_be_asked_a_few_at_a_time() -> None:
     virtual_time.run(run())
 
 
-def test_a_few_are_asked_at_once_however_many_others_have() -> None:
+def test_a_few_are_polled_immediately_however_many_another_deployment_has() -> None:
     async def run() -> None:
         asked = Asked()
         asked.follow(LLAMA, replicas(1000))
@@ -56,7 +56,7 @@ def test_a_few_are_asked_at_once_however_many_others_have() -> None:
     virtual_time.run(run())
 
 
-def test_those_that_are_followed_no_longer_are_asked_no_more_and_others_are() -> None:
+def test_replicas_that_are_gone_are_no_longer_polled_and_others_are() -> None:
     async def run() -> None:
         asked = Asked()
         asked.follow(LLAMA, replicas(3))

@@ -1,4 +1,4 @@
-"""Pods that start say themselves when they are ready."""
+"""Pods that start report themselves when they are ready."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LLAMA = ModelKey("chat", "llama")
 
 @asynccontextmanager
 async def pod(port: int, answers: list[int], ready: asyncio.Event | None = None) -> AsyncIterator[asyncio.Queue[str]]:
-    """Answers so, one after the other, the last again and again, and not before it is `ready`; what it was asked."""
+    """Sends these responses one after the other, the last one repeatedly, not before `ready`; records the requests."""
     asked: asyncio.Queue[str] = asyncio.Queue()
 
     async def answer(request: web.Request) -> web.Response:
@@ -65,7 +65,7 @@ def target() -> PollTarget:
     return PollTarget(LLAMA, "uid", "127.0.0.1", free_port(), "container")
 
 
-async def test_it_waits_with_a_pod_for_the_moment_at_which_that_is_ready(
+async def test_a_request_to_a_pod_stays_open_until_that_is_ready(
     greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
 ) -> None:
     ready = asyncio.Event()
@@ -79,9 +79,7 @@ async def test_it_waits_with_a_pod_for_the_moment_at_which_that_is_ready(
     assert greeted.all == [target]
 
 
-async def test_it_asks_again_until_a_pod_listens(
-    greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
-) -> None:
+async def test_it_retries_until_a_pod_listens(greeting: ReadinessPoller, greeted: Greeted, target: PollTarget) -> None:
     greeting.follow(LLAMA, [target])
     await asyncio.sleep(0.1)
     async with pod(target.port, [200]):
@@ -89,7 +87,7 @@ async def test_it_asks_again_until_a_pod_listens(
     assert greeted.all == [target]
 
 
-async def test_a_pod_that_says_no_is_asked_again(
+async def test_a_pod_that_is_not_ready_is_polled_again(
     greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
 ) -> None:
     async with pod(target.port, [503, 404, 200]) as asked:
@@ -98,7 +96,7 @@ async def test_a_pod_that_says_no_is_asked_again(
     assert asked.qsize() == 3
 
 
-async def test_a_pod_that_is_gone_is_asked_no_more(
+async def test_a_pod_that_is_gone_is_no_longer_polled(
     greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
 ) -> None:
     async with pod(target.port, [503]) as asked:
@@ -110,7 +108,7 @@ async def test_a_pod_that_is_gone_is_asked_no_more(
     assert greeted.all == []
 
 
-async def test_another_start_of_its_container_is_greeted_anew(
+async def test_a_restarted_container_is_polled_again(
     greeting: ReadinessPoller, greeted: Greeted, target: PollTarget
 ) -> None:
     again = PollTarget(target.key, target.uid, target.host, target.port, "another container")

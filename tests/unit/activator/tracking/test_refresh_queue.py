@@ -1,4 +1,4 @@
-"""Deployments that change are looked at soon, once for all that has changed, and in turns."""
+"""Changed deployments are refreshed soon, once for all that has changed, and round-robin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MANY = [ModelKey("evil", f"{each:03}") for each in range(100)]
 
 
 class Looks:
-    """At what it was looked, and when; each takes `work` seconds of the processor, and none of the virtual time."""
+    """What was refreshed, and when; each refresh takes `work` seconds of CPU time, and none of the virtual time."""
 
     def __init__(self, work: float) -> None:
         self.work, self._worked = work, 0.0
@@ -42,7 +42,7 @@ def looked(deeds: Callable[[Looks], Awaitable[None]], *, work: float = 0.001) ->
     return virtual_time.run(run())
 
 
-def test_what_changes_is_looked_at_at_once() -> None:
+def test_a_change_is_refreshed_immediately() -> None:
     async def deeds(looks: Looks) -> None:
         before = virtual_time.now()
         looks.looking.changed(LLAMA)
@@ -52,7 +52,7 @@ def test_what_changes_is_looked_at_at_once() -> None:
     looked(deeds)
 
 
-def test_however_often_it_changes_before_its_turn_it_is_looked_at_once() -> None:
+def test_however_often_it_changes_before_its_turn_it_is_refreshed_once() -> None:
     async def deeds(looks: Looks) -> None:
         for _ in range(1000):
             looks.looking.changed(LLAMA)
@@ -60,7 +60,7 @@ def test_however_often_it_changes_before_its_turn_it_is_looked_at_once() -> None
     assert looked(deeds).all == [LLAMA]
 
 
-def test_what_changes_while_it_rests_is_looked_at_once_more_and_that_is_the_last_of_it() -> None:
+def test_a_change_during_its_rest_causes_exactly_one_more_refresh() -> None:
     async def deeds(looks: Looks) -> None:
         for _ in range(100):
             looks.looking.changed(LLAMA)
@@ -72,7 +72,7 @@ def test_what_changes_while_it_rests_is_looked_at_once_more_and_that_is_the_last
 
 
 @pytest.mark.parametrize("work", [0.0001, 0.001, 0.01])
-def test_one_that_changes_all_the_time_has_a_twentieth_of_the_loop(work: float) -> None:
+def test_one_that_changes_all_the_time_gets_a_twentieth_of_the_loop(work: float) -> None:
     async def deeds(looks: Looks) -> None:
         for _ in range(10_000):
             looks.looking.changed(LLAMA)
@@ -91,7 +91,7 @@ def test_none_rests_for_long() -> None:
     assert second - first == pytest.approx(LONGEST_REST)
 
 
-def test_a_namespace_with_a_hundred_that_change_delays_another_by_one_look() -> None:
+def test_a_namespace_with_a_hundred_changes_delays_another_by_one_refresh() -> None:
     async def deeds(looks: Looks) -> None:
         for each in MANY:
             looks.looking.changed(each)
@@ -102,7 +102,7 @@ def test_a_namespace_with_a_hundred_that_change_delays_another_by_one_look() -> 
     assert {*looks.all} == {*MANY, LLAMA}
 
 
-def test_between_two_looks_others_have_a_turn() -> None:
+def test_between_two_refreshes_other_tasks_run() -> None:
     async def deeds(looks: Looks) -> None:
         for each in MANY:
             looks.looking.changed(each)
@@ -113,7 +113,7 @@ def test_between_two_looks_others_have_a_turn() -> None:
     looked(deeds)
 
 
-def test_what_is_urgent_comes_first_in_its_order_and_without_a_rest() -> None:
+def test_urgent_refreshes_come_first_in_their_order_and_without_a_rest() -> None:
     async def deeds(looks: Looks) -> None:
         looks.looking.changed(LLAMA)
         await asyncio.sleep(0.001)

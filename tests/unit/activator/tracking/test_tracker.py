@@ -1,4 +1,4 @@
-"""A pod's own word that it is ready counts until something else is known of it."""
+"""A pod's own report that it is ready counts until something else is known of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Asking:
 
 
 class Sight:
-    """Of a deployment with one pod."""
+    """The view of a deployment with one pod."""
 
     def __init__(self) -> None:
         self._store, self._deployments = (
@@ -60,7 +60,7 @@ class Sight:
         self.knowledge.record_ready(target)
         before = self._deployments.of(LLAMA)
         async with asyncio.timeout(10):
-            while self._deployments.of(LLAMA) == before:  # noqa: ASYNC110 - it is looked at in a moment
+            while self._deployments.of(LLAMA) == before:  # noqa: ASYNC110 - it is refreshed in a moment
                 await asyncio.sleep(0)
 
     @property
@@ -78,14 +78,14 @@ async def sight() -> AsyncIterator[Sight]:
     looking.cancel()
 
 
-async def test_a_pod_that_starts_is_asked_and_is_a_replica_as_soon_as_it_says_so(sight: Sight) -> None:
+async def test_a_pod_that_starts_is_polled_and_is_a_replica_as_soon_as_it_is_ready(sight: Sight) -> None:
     sight.pod()
     assert sight.replicas == 0
     await sight.greet()
     assert sight.replicas == 1
 
 
-async def test_its_word_is_not_that_of_the_container_that_follows_it(sight: Sight) -> None:
+async def test_its_report_does_not_count_for_the_container_that_follows(sight: Sight) -> None:
     sight.pod()
     await sight.greet()
     sight.pod(container="second")
@@ -94,7 +94,7 @@ async def test_its_word_is_not_that_of_the_container_that_follows_it(sight: Sigh
     assert sight.replicas == 1
 
 
-async def test_once_the_api_server_has_called_it_ready_only_its_word_counts(sight: Sight) -> None:
+async def test_once_the_api_server_has_reported_it_ready_only_the_api_server_counts(sight: Sight) -> None:
     sight.pod()
     await sight.greet()
     sight.pod(ready=True)

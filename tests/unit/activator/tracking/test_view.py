@@ -89,20 +89,20 @@ def seen(pods: Sequence[Object] = (), **changes: Any) -> ModelState:
 # --- the port, and the replicas --------------------------------------------------------------------------------------
 
 
-def test_without_a_port_of_its_own_nobody_can_ask_for_it() -> None:
+def test_a_deployment_without_a_port_of_its_own_is_not_served() -> None:
     assert model_state(replace(SIGHT, port=None)) is None
 
 
-def test_its_port_is_the_one_that_the_table_says() -> None:
+def test_its_port_is_the_one_in_the_table() -> None:
     assert seen().port == 20123
 
 
-def test_requests_go_to_pods_that_are_ready_and_to_no_others() -> None:
+def test_requests_go_to_ready_pods_and_to_no_others() -> None:
     pods = (pod("a", ready=5), pod("b"), leaving("c", ready=5), pod("d", ready=5, podIP=""))
     assert seen(pods=pods).replicas == (Replica("10.0.0.97", 8080, 16),)
 
 
-def test_a_pod_that_says_itself_that_it_is_ready_is_asked_before_the_api_server_knows() -> None:
+def test_a_pod_that_reports_itself_ready_is_used_before_the_api_server_knows() -> None:
     runs = [{"name": "engine", "containerID": "c1", "state": {"running": {}}}]
     pods = (pod("a", containerStatuses=runs), pod("b", containerStatuses=runs))
     assert seen(pods=pods, answered_ready=frozenset("a")).replicas == (Replica("10.0.0.97", 8080, 16),)
@@ -113,7 +113,7 @@ def test_a_pod_that_says_itself_that_it_is_ready_is_asked_before_the_api_server_
     [leaving("a"), crashing("a"), pod("a"), pod("a", podIP="")],
     ids=["it is deleted", "it has crashed", "no container runs", "it has no address"],
 )
-def test_what_a_pod_said_counts_no_more_once_it_cannot_serve(gone: Object) -> None:
+def test_a_pods_own_report_counts_no_more_once_it_cannot_serve(gone: Object) -> None:
     assert seen(pods=(gone,), answered_ready=frozenset("a")).replicas == ()
 
 
@@ -121,13 +121,15 @@ def test_what_a_pod_said_counts_no_more_once_it_cannot_serve(gone: Object) -> No
     ("engine", "plan", "concurrency"),
     [({"maxConcurrency": 4}, {"maxConcurrency": 9}, 4), ({}, {"maxConcurrency": 9}, 9)],
 )
-def test_a_replica_takes_what_the_spec_says_or_else_the_plan(engine: Object, plan: Object, concurrency: int) -> None:
+def test_a_replica_takes_the_concurrency_of_the_spec_or_else_of_the_plan(
+    engine: Object, plan: Object, concurrency: int
+) -> None:
     found = seen(deployment=llm(engine=engine, status={"plan": plan}), pods=(pod(ready=5),))
     assert found.replicas[0].max_concurrency == concurrency
     assert found.target_per_replica == concurrency
 
 
-def test_the_target_of_the_spec_counts_more_than_what_a_replica_takes() -> None:
+def test_the_target_of_the_spec_has_precedence_over_what_a_replica_takes() -> None:
     assert seen(deployment=llm(scaling={"target": {"inFlight": 3}})).target_per_replica == 3
 
 
@@ -153,25 +155,25 @@ def test_before_the_first_start_a_request_waits_as_long_as_the_models_size_sugge
     assert (found.expected_wake, found.limits.timeout) == (wake, timeout)
 
 
-def test_once_a_start_was_seen_the_size_says_nothing_more() -> None:
+def test_once_a_start_was_seen_the_size_is_ignored() -> None:
     found = seen(deployment=llm(model={"uri": "pvc://m/", "facts": {"parameters": 70_000_000_000}}), starts=(200.0,))
     assert (found.expected_wake, found.limits.timeout) == (200, 430)
 
 
-def test_a_spec_that_cannot_be_read_is_served_by_the_defaults() -> None:
+def test_an_invalid_spec_is_served_with_the_defaults() -> None:
     assert seen(deployment=llm(scaling={"hold": {"maxRequests": -7}})).limits.max_requests == 256
 
 
 # --- causes ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_pod_tells_its_cause_before_anybody_writes_it_down() -> None:
+def test_a_pods_cause_is_reported_before_it_is_in_the_status() -> None:
     cause = seen(pods=(crashing(),)).cause
     assert cause
     assert (cause.reason, cause.final) == (Reason.BAD_ENGINE_ARGUMENTS, True)
 
 
-def test_what_may_pass_is_not_final() -> None:
+def test_a_temporary_cause_is_not_final() -> None:
     cause = seen(pods=(unschedulable(),)).cause
     assert cause
     assert (cause.reason, cause.final) == (Reason.UNSCHEDULABLE, False)
@@ -181,7 +183,7 @@ def test_once_the_pods_are_gone_the_next_request_tries_again() -> None:
     assert seen(deployment=llm(status=failed(Reason.BAD_ENGINE_ARGUMENTS))).cause is None
 
 
-def test_a_version_that_failed_does_not_speak_for_the_one_that_replaces_it() -> None:
+def test_a_failed_version_does_not_count_for_the_one_that_replaces_it() -> None:
     found = seen(pods=(crashing("a", age=600), pod("b", age=5, version="v2")))
     assert found.cause is None
     assert found.step is not None
@@ -210,11 +212,11 @@ def test_a_version_that_failed_does_not_speak_for_the_one_that_replaces_it() -> 
         "names what is missing",
         "KServe",
         "KEDA",
-        "whom KEDA asks",
+        "an external scaler's fault",
         "may pass",
         "of an older spec",
         "tells nothing",
-        "is not so",
+        "is false",
         "no status",
     ],
 )
@@ -231,20 +233,20 @@ USE: dict[str, tuple[Object, bool]] = {
     "serving, used a while ago": ({"pods": (pod(ready=5),), "use": ModelUse(599, is_over=True)}, True),
     "serving, idle": ({"pods": (pod(ready=5),), "use": ModelUse(600, is_over=True)}, False),
     "starting": ({"pods": (pod(age=119),)}, True),
-    "starting, for longer than anybody would wait": ({"pods": (pod(age=121),)}, False),
+    "starting, for longer than a request waits": ({"pods": (pod(age=121),)}, False),
     "one is starting, one is idle": (
         {"pods": (pod("a", ready=700), pod("b", age=5)), "use": ModelUse(600, is_over=True)},
         False,
     ),
     "on its way out": ({"pods": (leaving("a", ready=5),)}, False),
-    "failed for good": ({"pods": (crashing(),)}, False),
+    "failed permanently": ({"pods": (crashing(),)}, False),
     "waits for a node": ({"pods": (unschedulable(age=60),)}, True),
     "over": ({"pods": (pod(phase="Failed"),)}, False),
 }
 
 
 @pytest.mark.parametrize(("world", "in_use"), USE.values(), ids=USE.keys())
-def test_replicas_are_kept_while_they_are_used_or_on_their_way(world: Object, in_use: bool) -> None:
+def test_replicas_are_kept_while_they_are_used_or_starting(world: Object, in_use: bool) -> None:
     assert seen(deployment=IDLE_AFTER, **world).in_use == in_use
 
 
@@ -252,7 +254,9 @@ def test_replicas_are_kept_while_they_are_used_or_on_their_way(world: Object, in
     ("conditions", "is_direct"),
     [({"ready": True}, False), ({"ready": False, "serving": True, "terminating": True}, True), ({}, False)],
 )
-def test_while_the_slice_only_stands_by_clients_are_sent_the_direct_way(conditions: Object, is_direct: bool) -> None:
+def test_while_the_slice_is_only_a_fallback_clients_are_sent_the_direct_way(
+    conditions: Object, is_direct: bool
+) -> None:
     extra = {"endpoints": [{"addresses": ["10.0.0.9"], "conditions": conditions}]}
     assert seen(extra_slice=extra).is_direct == is_direct
     assert seen(extra_slice=None).is_direct is False
@@ -261,7 +265,7 @@ def test_while_the_slice_only_stands_by_clients_are_sent_the_direct_way(conditio
 # --- starts ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_start_is_counted_from_the_pods_creation_to_its_first_readiness() -> None:
+def test_a_start_is_measured_from_the_pods_creation_to_its_first_readiness() -> None:
     assert start_of(pod(age=60, ready=20)) == 40
     assert start_of(pod(age=60)) is None
     assert start_of(pod(age=60, ready=20, containerStatuses=[{"restartCount": 1}])) is None
@@ -272,24 +276,24 @@ def test_the_status_remembers_the_last_one() -> None:
     assert last_cold_start(llm()) is None
 
 
-def test_earlier_starts_tell_how_long_the_next_one_takes() -> None:
+def test_earlier_starts_determine_how_long_the_next_one_should_take() -> None:
     assert seen(starts=(20.0, 22.0, 90.0)).expected_wake == 22
 
 
-def test_before_the_first_start_nobody_is_told_how_long_it_takes() -> None:
+def test_before_the_first_start_no_duration_is_reported() -> None:
     assert seen().expected_wake is None
 
 
-# --- who may ask, and what wakes -------------------------------------------------------------------------------------
+# --- access, and what wakes ------------------------------------------------------------------------------------------
 
 
-def test_without_a_word_in_the_spec_everybody_may_ask() -> None:
+def test_without_access_rules_in_the_spec_every_client_is_admitted() -> None:
     rules = seen().rules
     assert (rules.allow_from, rules.keys_secret, rules.wake_on, rules.names) == (None, None, None, ("llama",))
     assert rules.is_readable
 
 
-def test_what_the_spec_says_of_requests_is_known() -> None:
+def test_the_specs_rules_for_requests_are_read() -> None:
     access = {"allowFrom": [{"namespaceSelector": {}}], "apiKeysSecret": "keys"}
     engine = {"adapters": [{"name": "llama-sql", "uri": "pvc://models/sql"}]}
     hold = {"wakeOn": ["POST /v1/*"]}
@@ -298,7 +302,7 @@ def test_what_the_spec_says_of_requests_is_known() -> None:
     assert (rules.keys_secret, rules.wake_on, rules.names) == ("keys", ("POST /v1/*",), ("llama", "llama-sql"))
 
 
-def test_an_empty_list_is_nobody_and_not_everybody() -> None:
+def test_an_empty_list_admits_no_client_instead_of_every_client() -> None:
     assert seen(deployment=llm(access={"allowFrom": []})).rules.allow_from == allow_from([])
 
 
@@ -311,5 +315,5 @@ UNREADABLE: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("spec", UNREADABLE)
-def test_a_restriction_that_is_not_understood_is_not_taken_for_none(spec: dict[str, Any]) -> None:
+def test_an_invalid_restriction_is_not_treated_as_none(spec: dict[str, Any]) -> None:
     assert not seen(deployment=llm(**spec)).rules.is_readable

@@ -1,4 +1,4 @@
-"""Somebody asks a model by an annotation to wake, or to sleep: what follows for the replicas that it has, or hasn't."""
+"""An annotation requests that a model wakes or sleeps: what follows for the replicas that it has, or hasn't."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LATE = NOTICED_WITHIN.total_seconds()
 
 
 def model(*, wake: float | None = None, sleep: float | None = None, status: Object | None = None) -> Object:
-    """`wake`, `sleep`: asked so many seconds ago."""
+    """`wake`, `sleep`: requested this many seconds ago."""
     thing = llm(status=status, scaling={"idleAfter": f"{IDLE_AFTER}s", "hold": {"timeout": f"{TIMEOUT}s"}})
     asked = {WAKE_ANNOTATION: wake, SLEEP_ANNOTATION: sleep}
     thing["metadata"]["annotations"] = {name: at(ago) for name, ago in asked.items() if ago is not None}
@@ -31,7 +31,7 @@ def model(*, wake: float | None = None, sleep: float | None = None, status: Obje
 
 
 def stopped(reason: Reason, *, ago: float) -> Object:
-    """The status of a deployment that has failed so many seconds ago."""
+    """The status of a deployment that failed this many seconds ago."""
     status = failed(reason)
     status["conditions"][0]["lastTransitionTime"] = at(ago)
     return status
@@ -57,13 +57,15 @@ WOKEN = [
     Row("at zero, for as long as a request would wait", True, wake=TIMEOUT - 1),
     Row("at zero, for longer", False, wake=TIMEOUT),
     Row("for later", False, wake=-5),
-    Row("and it serves, idle for long", True, wake=IDLE_AFTER - 1, pods=(pod(ready=5),), use=ModelUse(9999, True)),
+    Row(
+        "and it serves, idle for a long time", True, wake=IDLE_AFTER - 1, pods=(pod(ready=5),), use=ModelUse(9999, True)
+    ),
     Row(
         "and it was idle for long enough since", False, wake=IDLE_AFTER, pods=(pod(ready=5),), use=ModelUse(9999, True)
     ),
     Row("and then sent to sleep", False, wake=20, sleep=10),
     Row("after it was sent to sleep", True, wake=10, sleep=20),
-    Row("at the moment at which it was sent to sleep", True, wake=10, sleep=10),
+    Row("at the same moment as it was sent to sleep", True, wake=10, sleep=10),
     Row("before it is to be sent to sleep", True, wake=10, sleep=-10),
     Row("where no pod could start", False, wake=5, status=failed(Reason.POD_CONFIG_ERROR)),
     Row("while it is paused", False, wake=5, status=failed(Reason.PAUSED)),
@@ -73,28 +75,38 @@ WOKEN = [
     Row("after it had failed", True, wake=30, status=stopped(Reason.MODEL_NOT_FOUND, ago=31)),
 ]
 SENT = [
-    Row("while it serves, and nobody asks", False, sleep=5, pods=(pod(ready=20),), use=QUIET),
+    Row("while it serves without requests", False, sleep=5, pods=(pod(ready=20),), use=QUIET),
     Row("for later", True, sleep=-5, pods=(pod(ready=20),), use=QUIET),
-    Row("while it serves somebody", True, sleep=5, pods=(pod(ready=20),), use=ModelUse(0, False, started=10)),
-    Row("and who was served then has gone", False, sleep=9, pods=(pod(ready=20),), use=ModelUse(2, True, started=10)),
+    Row("while it serves a request", True, sleep=5, pods=(pod(ready=20),), use=ModelUse(0, False, started=10)),
     Row(
-        "and somebody came at the same moment, and was seen a little later",
+        "and the request it served then has ended",
+        False,
+        sleep=9,
+        pods=(pod(ready=20),),
+        use=ModelUse(2, True, started=10),
+    ),
+    Row(
+        "and a request arrived at the same moment, and was seen a little later",
         False,
         sleep=30,
         pods=(pod(ready=20),),
         use=ModelUse(2, True, started=30 - LATE),
     ),
     Row(
-        "and somebody came after that", True, sleep=30, pods=(pod(ready=20),), use=ModelUse(2, True, started=29 - LATE)
+        "and a request arrived after that",
+        True,
+        sleep=30,
+        pods=(pod(ready=20),),
+        use=ModelUse(2, True, started=29 - LATE),
     ),
-    Row("and woke again for somebody", True, sleep=30, pods=(pod(age=29, ready=20),), use=QUIET),
+    Row("and woke again for a request", True, sleep=30, pods=(pod(age=29, ready=20),), use=QUIET),
     Row("where nothing is known of the replica", True, sleep=5, pods=(pod(ready=20),)),
     Row("so long ago that it is over", True, sleep=IDLE_AFTER, pods=(pod(age=9999, ready=9998),), use=QUIET),
-    Row("while a replica starts that nobody waits for", False, sleep=5, pods=(pod(age=10),)),
-    Row("before a replica began to start", True, sleep=10, pods=(pod(age=5),)),
-    Row("while one starts, and another has come since", True, sleep=10, pods=(pod("a", age=20), pod("b", age=5))),
+    Row("while a replica starts for which no request waits", False, sleep=5, pods=(pod(age=10),)),
+    Row("before a replica started", True, sleep=10, pods=(pod(age=5),)),
+    Row("while one starts, and another was added since", True, sleep=10, pods=(pod("a", age=20), pod("b", age=5))),
     Row("while it sleeps", False, sleep=5),
-    Row("while it is on its way out", False, sleep=5, pods=(leaving("a", ready=20),)),
+    Row("while it terminates", False, sleep=5, pods=(leaving("a", ready=20),)),
 ]
 
 
@@ -110,7 +122,7 @@ def test_sent_to_sleep(row: Row) -> None:
 
 @pytest.mark.parametrize("text", ["", "now", "true", "2026-11-21", "2026-11-21T10:00:00", "2026-13-21T10:00:00Z"])
 @pytest.mark.parametrize("name", [WAKE_ANNOTATION, SLEEP_ANNOTATION])
-def test_what_is_no_time_changes_nothing(name: str, text: str) -> None:
+def test_an_invalid_time_changes_nothing(name: str, text: str) -> None:
     for pods in ((), (pod(ready=5),)):
         deployment = model()
         before = seen(deployment=deployment, pods=pods)
@@ -118,7 +130,7 @@ def test_what_is_no_time_changes_nothing(name: str, text: str) -> None:
         assert seen(deployment=deployment, pods=pods) == before
 
 
-def test_only_while_it_counts_is_it_told_that_it_was_sent_to_sleep() -> None:
+def test_a_sleep_request_is_reported_only_while_it_counts() -> None:
     assert seen(deployment=model(sleep=IDLE_AFTER - 1)).sent_to_sleep
     assert seen(deployment=model(sleep=IDLE_AFTER)).sent_to_sleep is None
     assert seen(deployment=model(sleep=10, wake=5)).sent_to_sleep is None
@@ -136,12 +148,12 @@ def test_only_while_it_counts_is_it_told_that_it_was_sent_to_sleep() -> None:
         ({"wake": 5, "sleep": -20}, 20),
     ],
 )
-def test_it_is_looked_at_again_when_time_alone_changes_something(asked: Any, seconds: float | None) -> None:
+def test_it_is_refreshed_when_time_alone_changes_something(asked: Any, seconds: float | None) -> None:
     due = next_moment(replace(SIGHT, deployment=model(**asked)))
     assert (None if due is None else (due - NOW).total_seconds()) == seconds
 
 
-def test_of_the_annotations_only_these_are_kept() -> None:
+def test_of_the_annotations_only_these_are_stored() -> None:
     thing = model(wake=5)
     thing["metadata"] |= {"uid": "1", "resourceVersion": "7"}
     asked = dict(thing["metadata"]["annotations"])
@@ -151,11 +163,11 @@ def test_of_the_annotations_only_these_are_kept() -> None:
     assert "annotations" not in needed_of_deployment(thing)["metadata"]
 
 
-# --- who has asked before, and waits, or has gone away ---------------------------------------------------------------
+# --- earlier clients that wait, or have left -------------------------------------------------------------------------
 
 
 @in_virtual_time
-async def test_sent_to_sleep_it_wakes_no_more_for_who_has_gone_away() -> None:
+async def test_sent_to_sleep_it_does_not_wake_for_a_client_that_has_left() -> None:
     scene = Scene()
     request, _ = scene.ask()
     scene.leave(request)
@@ -164,7 +176,7 @@ async def test_sent_to_sleep_it_wakes_no_more_for_who_has_gone_away() -> None:
 
 
 @in_virtual_time
-async def test_sent_to_sleep_it_wakes_for_who_waits_and_for_who_comes_later() -> None:
+async def test_sent_to_sleep_it_wakes_for_waiting_and_for_later_requests() -> None:
     scene = Scene()
     first, _ = scene.ask()
     scene.tell(sent_to_sleep=NOW)

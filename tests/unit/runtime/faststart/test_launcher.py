@@ -1,4 +1,4 @@
-"""The launcher with a vLLM of a few lines: two processes side by side, and the ordinary start if something is odd."""
+"""The launcher with a vLLM of a few lines: two parallel processes, and the ordinary start if it is unexpected."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Start:
         )
 
     def answer(self) -> str:
-        """The command line of the server that answers."""
+        """The command line of the server that responds."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until and self.process.poll() is None:
             try:
@@ -60,10 +60,10 @@ class Start:
                     return str(answer.read().decode())
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.05)
-        raise AssertionError(f"nobody answers: {self.said}")
+        raise AssertionError(f"nothing responds: {self.said}")
 
     def children(self) -> dict[str, int]:
-        """Of the launcher, by what they are."""
+        """The launcher's child processes, by their role."""
         listed = subprocess.run(
             ["ps", "-wwo", "pid=,args=", "--ppid", str(self.process.pid)],
             capture_output=True,
@@ -107,7 +107,7 @@ def test_engine_core_and_server_are_two_processes_that_find_each_other(start: St
     assert "the ordinary start" not in begun.said
 
 
-def test_a_server_that_serves_reads_its_environment_no_more(start: Starting) -> None:
+def test_a_server_that_serves_does_not_read_its_environment_again(start: Starting) -> None:
     begun = start("--model=m")
     begun.answer()
     assert "the environment is kept" in begun.said
@@ -117,7 +117,7 @@ def test_flags_of_the_fast_start_reach_both(start: Starting) -> None:
     assert "--max-model-len=7" in start("--model=m", flags=("--max-model-len=7",)).answer()
 
 
-def test_told_to_stop_it_ends_well_and_leaves_nobody(start: Starting) -> None:
+def test_on_a_stop_it_ends_cleanly_and_leaves_no_process(start: Starting) -> None:
     begun = start("--model=m")
     begun.answer()
     children = begun.children()
@@ -127,7 +127,7 @@ def test_told_to_stop_it_ends_well_and_leaves_nobody(start: Starting) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_it_ends_as_its_engine_core_does(start: Starting, number: signal.Signals) -> None:
+def test_it_ends_the_way_its_engine_core_ends(start: Starting, number: signal.Signals) -> None:
     begun = start("--model=m")
     begun.answer()
     os.kill(begun.children()["core"], number)
@@ -135,7 +135,7 @@ def test_it_ends_as_its_engine_core_does(start: Starting, number: signal.Signals
     assert f"the engine core ended by signal {number.value}" in begun.said
 
 
-def test_the_end_of_the_server_is_the_end_of_all_and_no_success(start: Starting) -> None:
+def test_the_end_of_the_server_ends_everything_and_counts_as_a_failure(start: Starting) -> None:
     begun = start("--model=m")
     begun.answer()
     children = begun.children()
@@ -144,7 +144,7 @@ def test_the_end_of_the_server_is_the_end_of_all_and_no_success(start: Starting)
     assert not Path(f"/proc/{children['core']}").exists()
 
 
-def test_a_stop_while_it_loads_ends_both_at_once(start: Starting) -> None:
+def test_a_stop_during_loading_ends_both_immediately(start: Starting) -> None:
     begun = start(
         "--model=m", replaced={'print("the fake core loads", flush=True)': 'print("loads", flush=True); time.sleep(99)'}
     )
@@ -173,7 +173,9 @@ def test_a_stop_while_it_loads_ends_both_at_once(start: Starting) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_signature_that_was_not_looked_into(start: Starting, replaced: dict[str, str], reason: str) -> None:
+def test_an_unexpected_signature_falls_back_to_the_ordinary_start(
+    start: Starting, replaced: dict[str, str], reason: str
+) -> None:
     begun = start("--model=m", replaced=replaced)
     _falls_back(begun, reason)
 
@@ -192,20 +194,24 @@ def test_a_signature_that_was_not_looked_into(start: Starting, replaced: dict[st
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_whatever_breaks_before_it_serves(start: Starting, replaced: dict[str, str], reason: str) -> None:
+def test_a_failure_before_it_serves_falls_back_to_the_ordinary_start(
+    start: Starting, replaced: dict[str, str], reason: str
+) -> None:
     _falls_back(start("--model=m", replaced=replaced), reason)
 
 
-def test_more_than_one_process_for_the_core(start: Starting) -> None:
+def test_an_engine_core_of_several_processes_falls_back_to_the_ordinary_start(start: Starting) -> None:
     _falls_back(start("--model=m", "--tensor-parallel-size=2"), "the engine core would be more than one process")
 
 
-def test_a_module_that_is_gone(start: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_falls_back_to_the_ordinary_start(
+    start: Starting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(adapter_for("0.24.0"), "ALSO_IMPORTED", ())
     _falls_back(start("--model=m"), "async_llm can't be imported")
 
 
-def test_a_version_without_an_adapter(start: Starting) -> None:
+def test_a_version_without_an_adapter_falls_back_to_the_ordinary_start(start: Starting) -> None:
     begun = start("--model=m", version="0.24.0")
     kill_all(begun.process.pid)
     other = Start(begun.log.parent, "0.24.0", ("--model=m",), {"version": "0.99.0"})
@@ -216,7 +222,7 @@ def test_a_version_without_an_adapter(start: Starting) -> None:
         other.process.wait()
 
 
-def test_when_the_ordinary_start_begins_nothing_is_left_of_the_other(
+def test_when_the_ordinary_start_begins_nothing_is_left_of_the_fast_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     happened: list[str] = []
@@ -244,7 +250,7 @@ def _falls_back(begun: Start, reason: str) -> None:
     assert begun.children() == {}
 
 
-def test_what_both_processes_have_read_is_kept_with_the_cache(start: Starting, tmp_path: Path) -> None:
+def test_files_that_both_processes_have_read_are_listed_in_the_cache(start: Starting, tmp_path: Path) -> None:
     begun = start("--model=m", cache=str(tmp_path / "cache"))
     begun.answer()
     begun.process.terminate()

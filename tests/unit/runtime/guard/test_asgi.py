@@ -1,4 +1,4 @@
-"""The guard around an ASGI app: what it lets through, what it answers itself, and what a client then sees."""
+"""The guard around an ASGI app: what it passes on, what it answers on its own, and what a client then sees."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def guard_of(guarding: GuardHarness, app: App) -> Guard:
     return Guard(app, guarding.gate)
 
 
-# --- what is let through ---------------------------------------------------------------------------------------------
+# --- passed on -------------------------------------------------------------------------------------------------------
 
 
-async def test_an_answer_goes_by_unchanged(made: MakeGuard) -> None:
+async def test_a_response_passes_unchanged(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), answering(b'{"choices":[]}')))
     assert (answer.status, answer.body, answer.whole) == (200, b'{"choices":[]}', True)
 
 
-async def test_a_stream_goes_by_piece_by_piece(made: MakeGuard) -> None:
+async def test_a_stream_passes_piece_by_piece(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), streaming(chunk(text="a"), chunk(text="b"), b"data: [DONE]\n\n")))
     assert [message["body"] for message in answer.messages[1:]] == [
         chunk(text="a"),
@@ -63,7 +63,7 @@ async def test_a_stream_goes_by_piece_by_piece(made: MakeGuard) -> None:
     assert answer.whole
 
 
-async def test_what_is_no_request_goes_to_the_app(made: MakeGuard) -> None:
+async def test_what_is_not_an_http_request_goes_to_the_app(made: MakeGuard) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,26 +81,28 @@ LISTED = json.dumps({"object": "list", "data": MODELS}).encode()
 
 
 async def listing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers to nothing else, as vLLM does."""
+    """Serves the list of models alone, as vLLM does."""
     is_asked = (scope["method"], scope["path"]) == ("GET", "/base/v1/models")
     await answering(LISTED if is_asked else b"{}", status=200 if is_asked else 404)(scope, receive, send)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model["id"]))
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_one_model_is_described_as_it_is_among_all(made: MakeGuard, model: dict[str, Any], method: str) -> None:
-    """Adapters, too. vLLM lists them, and can't be asked about one."""
+async def test_a_single_model_is_described_as_it_is_in_the_list(
+    made: MakeGuard, model: dict[str, Any], method: str
+) -> None:
+    """Adapters, too: vLLM lists them, but doesn't serve a description of one."""
     guard = guard_of(made(), listing)
     answer = await ask(guard, f"/base/v1/models/{model['id']}", method=method, body=(), root_path="/base")
     assert (answer.status, answer.whole, json.loads(answer.body)) == (200, True, model)
 
 
-async def test_a_model_that_is_not_served_is_no_model_here(made: MakeGuard) -> None:
+async def test_a_model_that_is_not_served_is_not_found(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), listing), "/base/v1/models/gpt-4", method="GET", body=(), root_path="/base")
     assert (answer.status, answer.error) == (404, "model_not_found")
 
 
-async def test_no_model_is_described_to_anybody_without_a_key(made: MakeGuard, tmp_path: Path) -> None:
+async def test_no_model_is_described_without_a_key(made: MakeGuard, tmp_path: Path) -> None:
     guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), nothing)
     for name in ("gemma", "gpt-4"):
         answer = await ask(guard, f"/v1/models/{name}", method="GET", body=())
@@ -129,7 +131,7 @@ async def test_the_engine_and_the_client_get_the_same_request_id(made: MakeGuard
     assert (told, answer.headers["x-request-id"]) == ([b"mine"], "mine")
 
 
-async def test_a_trace_goes_on_under_a_span_of_its_own(made: MakeGuard) -> None:
+async def test_a_trace_continues_under_a_span_of_the_guard(made: MakeGuard) -> None:
     given = f"00-{'a' * 32}-{'b' * 16}-01"
     answer = await ask(guard_of(made(), answering(b"{}")), headers=[("traceparent", given)])
     version, trace, span, flags = answer.headers["traceparent"].split("-")
@@ -137,7 +139,7 @@ async def test_a_trace_goes_on_under_a_span_of_its_own(made: MakeGuard) -> None:
     assert span != "b" * 16
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
+# --- refused ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/invocations", "/load", "/docs", "/v1/chat/completions/", "/V1/models"])
@@ -147,7 +149,7 @@ async def test_a_path_that_is_not_listed_never_reaches_the_engine(made: MakeGuar
         assert (answer.status, answer.error) == (404, "unknown_url")
 
 
-async def test_a_prefix_under_which_the_app_is_mounted_opens_nothing(made: MakeGuard) -> None:
+async def test_a_mount_prefix_exposes_no_other_path(made: MakeGuard) -> None:
     assert (await ask(guard_of(made(), answering(b"{}")), "/base" + CHAT, root_path="/base")).status == 200
     assert (await ask(guard_of(made(), nothing), "/base/metrics", root_path="/base")).status == 404
 
@@ -165,7 +167,7 @@ async def test_without_a_key_nothing_reaches_the_engine(made: MakeGuard, tmp_pat
 
 
 @pytest.mark.parametrize("header", ["Authorization: Bearer", "X-Api-Key:", "Api-Key:"])
-async def test_a_key_may_be_shown_as_clients_do(made: MakeGuard, tmp_path: Path, header: str) -> None:
+async def test_a_key_is_accepted_in_each_header_that_clients_use(made: MakeGuard, tmp_path: Path, header: str) -> None:
     guard = guard_of(made(keys=keys_in(tmp_path, alice=KEY)), answering(b"{}"))
     name, _, before = header.partition(":")
     assert (await ask(guard, headers=[(name, f"{before} {KEY}".strip())])).status == 200
@@ -177,17 +179,17 @@ async def test_the_supervisor_needs_no_key(made: MakeGuard, tmp_path: Path) -> N
     assert (await ask(guard_of(guarding, answering(b"{}")), "/metrics", method="GET", headers=headers)).status == 200
 
 
-async def test_a_body_that_is_announced_too_large_is_not_read(made: MakeGuard) -> None:
+async def test_a_body_whose_declared_length_is_too_large_is_not_read(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(max_body_bytes=10), nothing), headers=[("Content-Length", "11")])
     assert (answer.status, answer.error, answer.headers["connection"]) == (413, "request_too_large", "close")
 
 
-async def test_a_body_that_turns_out_too_large_is_cut_off_and_the_engine_sees_none_of_it(made: MakeGuard) -> None:
+async def test_a_body_that_grows_too_large_is_cut_off_and_never_reaches_the_engine(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(max_body_bytes=10), nothing), body=[b"12345678", b"12345678", b"1"])
     assert (answer.status, answer.error) == (413, "request_too_large")
 
 
-async def test_a_websocket_to_what_is_not_served_is_closed(made: MakeGuard) -> None:
+async def test_a_websocket_to_an_unknown_path_is_closed(made: MakeGuard) -> None:
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -203,7 +205,7 @@ async def test_a_websocket_to_what_is_not_served_is_closed(made: MakeGuard) -> N
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
-async def test_more_than_may_be_in_flight_is_told_to_come_back(made: MakeGuard) -> None:
+async def test_requests_beyond_the_limit_in_flight_get_retry_after(made: MakeGuard) -> None:
     begun = asyncio.Event()
     guard = guard_of(made(max_in_flight=1), waiting(begun))
     first = asyncio.create_task(ask(guard))
@@ -229,7 +231,7 @@ async def test_a_key_has_its_own_limit(made: MakeGuard, tmp_path: Path) -> None:
     await _gone(first)
 
 
-async def test_who_asks_too_often_is_told_when_to_ask_again(made: MakeGuard) -> None:
+async def test_a_client_that_sends_too_often_gets_retry_after(made: MakeGuard) -> None:
     guard = guard_of(made(requests_per_minute_per_key=6, burst_per_key=2), answering(b"{}"))
     answers = [await ask(guard) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
@@ -239,7 +241,7 @@ async def test_who_asks_too_often_is_told_when_to_ask_again(made: MakeGuard) -> 
 # --- drains ----------------------------------------------------------------------------------------------------------
 
 
-async def test_in_a_drain_what_is_new_is_refused(made: MakeGuard) -> None:
+async def test_in_a_drain_new_requests_are_refused(made: MakeGuard) -> None:
     guarding = made()
     guarding.control.mode = GuardMode.DRAINING
     for path in (CHAT, "/health"):
@@ -247,7 +249,7 @@ async def test_in_a_drain_what_is_new_is_refused(made: MakeGuard) -> None:
         assert (answer.status, answer.error, answer.headers["retry-after"]) == (503, "draining", "5")
 
 
-async def test_in_a_drain_what_is_in_flight_goes_on(made: MakeGuard) -> None:
+async def test_in_a_drain_requests_in_flight_continue(made: MakeGuard) -> None:
     guarding, begun, released = made(), asyncio.Event(), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -264,12 +266,12 @@ async def test_in_a_drain_what_is_in_flight_goes_on(made: MakeGuard) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "abc"], ids=["before its first token", "after it", "in its stream"])
-async def test_what_is_cut_ends_with_an_error(made: MakeGuard, text: str) -> None:
+async def test_a_request_that_is_cut_off_ends_with_an_error(made: MakeGuard, text: str) -> None:
     guarding, begun = made(), asyncio.Event()
     asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun, *tokens(text)))))
     await begun.wait()
     async with asyncio.timeout(10):
-        while guarding.control.counts().tokens != len(text):  # noqa: ASYNC110 - told a little later, while it goes on
+        while guarding.control.counts().tokens != len(text):  # noqa: ASYNC110 - set later, while it runs
             await asyncio.sleep(0.01)
     guarding.control.mode = GuardMode.ENDING
     answer = await asked
@@ -282,12 +284,12 @@ async def test_what_is_cut_ends_with_an_error(made: MakeGuard, text: str) -> Non
 # --- an engine that gives up -----------------------------------------------------------------------------------------
 
 
-async def test_an_abort_in_one_piece_is_no_success(made: MakeGuard) -> None:
+async def test_an_abort_in_one_piece_is_not_a_success(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), answering(b'{"choices":[{"text":"","finish_reason":"abort"}]}')))
     assert (answer.status, answer.error, answer.whole) == (503, "engine_aborted", True)
 
 
-async def test_an_abort_as_the_first_of_a_stream_is_no_success(made: MakeGuard) -> None:
+async def test_an_abort_as_the_first_event_of_a_stream_is_not_a_success(made: MakeGuard) -> None:
     answer = await ask(guard_of(made(), streaming(chunk(text="", finish_reason="abort"), b"data: [DONE]\n\n")))
     assert (answer.status, answer.error) == (503, "engine_aborted")
 
@@ -299,7 +301,7 @@ async def test_an_abort_within_a_stream_ends_it_with_an_error(made: MakeGuard) -
     assert b"[DONE]" not in answer.body
 
 
-async def test_an_abort_is_seen_after_any_number_of_tokens(made: MakeGuard) -> None:
+async def test_an_abort_is_detected_after_any_number_of_tokens(made: MakeGuard) -> None:
     abort = chunk(text="", finish_reason="abort")
     answer = await ask(guard_of(made(), streaming(*tokens("abc"), abort, b"data: [DONE]\n\n")))
     assert (_last_event(answer)["error"]["code"], answer.whole) == ("engine_aborted", True)
@@ -307,14 +309,14 @@ async def test_an_abort_is_seen_after_any_number_of_tokens(made: MakeGuard) -> N
     assert b"[DONE]" not in answer.body
 
 
-async def test_what_comes_after_an_abort_is_not_sent(made: MakeGuard) -> None:
+async def test_nothing_is_sent_after_an_abort(made: MakeGuard) -> None:
     abort = chunk(text="", finish_reason="abort")
     answer = await ask(guard_of(made(), streaming(*tokens("ab"), abort, *tokens("cd"))))
     assert (_last_event(answer)["error"]["code"], answer.whole) == ("engine_aborted", True)
     assert not any(token in answer.body for token in tokens("cd"))
 
 
-async def test_a_model_that_writes_of_aborts_is_let_speak(made: MakeGuard) -> None:
+async def test_generated_text_about_aborts_passes(made: MakeGuard) -> None:
     text = chunk(text='{"finish_reason":"abort"}')
     answer = await ask(guard_of(made(), streaming(text, b"data: [DONE]\n\n")))
     assert answer.body == text + b"data: [DONE]\n\n"
@@ -344,7 +346,7 @@ def breaking_after(*pieces: bytes, content_type: str = "text/event-stream") -> A
 
 
 @pytest.mark.parametrize("text", ["", "abc"], ids=["before its first token", "in its stream"])
-async def test_what_an_app_raises_is_told_in_the_one_form_and_logged_once(
+async def test_an_exception_of_the_app_becomes_the_common_error_and_is_logged_once(
     made: MakeGuard, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:
     answer = await ask(guard_of(made(), breaking_after(*tokens(text))), headers=[("x-request-id", "mine")])
@@ -358,7 +360,7 @@ async def test_what_an_app_raises_is_told_in_the_one_form_and_logged_once(
     assert "KeyError: 'a bug that a client has found'" in told["traceback"]
 
 
-async def test_a_whole_answer_that_breaks_off_is_left_to_the_server_which_closes(
+async def test_a_complete_response_that_breaks_off_is_left_to_the_server_which_closes_the_connection(
     made: MakeGuard, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = breaking_after(b"half", content_type="text/plain")
@@ -367,7 +369,7 @@ async def test_a_whole_answer_that_breaks_off_is_left_to_the_server_which_closes
     assert caplog.records == []  # the server logs it
 
 
-# --- what is counted -------------------------------------------------------------------------------------------------
+# --- metrics ---------------------------------------------------------------------------------------------------------
 
 
 async def test_tokens_and_times_are_counted_by_key(made: MakeGuard, tmp_path: Path) -> None:
@@ -383,7 +385,7 @@ async def test_tokens_and_times_are_counted_by_key(made: MakeGuard, tmp_path: Pa
     assert guarding.control.counts().done == 1
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["as the engine tells", "as they went by"])
+@pytest.mark.parametrize("told", [True, False], ids=["as the engine reports", "as they passed"])
 async def test_the_tokens_of_a_stream_are_counted(made: MakeGuard, told: bool) -> None:
     guarding = made()
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":7}}\n\n'
@@ -394,7 +396,7 @@ async def test_the_tokens_of_a_stream_are_counted(made: MakeGuard, told: bool) -
     assert guarding.metric("slipway_time_per_output_token_seconds_count", key="anonymous") == 1
 
 
-async def test_a_client_that_leaves_is_not_in_flight_any_more(made: MakeGuard) -> None:
+async def test_a_client_that_leaves_is_no_longer_in_flight(made: MakeGuard) -> None:
     guarding, begun = made(), asyncio.Event()
     asked = asyncio.create_task(ask(guard_of(guarding, waiting(begun))))
     await begun.wait()
@@ -410,9 +412,9 @@ ENDING, DONE = chunk(text="b") + chunk(finish_reason="stop"), b"data: [DONE]\n\n
 @pytest.mark.parametrize(
     ("pieces", "counted"),
     [([ENDING + DONE], 1), ([ENDING, DONE], 1), ([ENDING, b"data: [DO", b"NE]\n\n"], 1), ([ENDING], 0)],
-    ids=["at the end", "at an end that comes alone", "at an end that comes in two", "before it"],
+    ids=["at the end", "at an end in a piece of its own", "at an end in two pieces", "before it"],
 )
-async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_does_before_was_not(
+async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_does_so_earlier_was_not(
     made: MakeGuard, pieces: list[bytes], counted: int
 ) -> None:
     guarding, begun = made(), asyncio.Event()
@@ -422,7 +424,7 @@ async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_
     assert guarding.metric("slipway_request_seconds_count", key="anonymous") == (counted or None)
 
 
-async def test_no_prompt_and_no_answer_is_in_the_log(made: MakeGuard, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_neither_prompts_nor_responses_are_logged(made: MakeGuard, capsys: pytest.CaptureFixture[str]) -> None:
     guard = guard_of(made(access_log=True), answering(b'{"choices":[{"text":"a secret answer"}]}'))
     await ask(guard, body=[b'{"prompt":"a secret prompt"}'])
     [line] = capsys.readouterr().out.splitlines()
@@ -437,7 +439,7 @@ def _last_event(answer: Answer) -> dict[str, Any]:
 
 
 async def _gone(asked: asyncio.Task[Answer]) -> None:
-    """The client leaves, and the server cancels what it did for it."""
+    """The client leaves, and the server cancels the handler."""
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked

@@ -1,4 +1,4 @@
-"""How an error reaches a client, by how far its response had come: each row is a state of the response."""
+"""How an error reaches a client, depending on how far its response has come: each row is a state of the response."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TEXT_COMPLETE = (start(200, TEXT), piece(b"all", more=False))
 
 
 class EngineFailedError(Exception):
-    """What the app raises."""
+    """The exception that the app raises."""
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def failing_after(messages: Sequence[Message], error: Exception) -> App:
         pytest.param(ERROR_HELD, id="an error of the engine is held"),
     ],
 )
-async def test_a_response_that_has_not_started_becomes_an_error(
+async def test_an_error_before_the_response_starts_becomes_an_error_response(
     made: MakeGuard, sent: Sequence[Message], error: Exception
 ) -> None:
     answer = await ask(Guard(failing_after(sent, error), made().gate))
@@ -79,7 +79,7 @@ async def test_a_stream_that_has_started_ends_with_an_error_event(made: MakeGuar
     assert answer.whole
 
 
-async def test_a_stream_that_was_complete_gets_no_error_after_its_end(made: MakeGuard) -> None:
+async def test_a_complete_stream_gets_no_error_after_its_end(made: MakeGuard) -> None:
     answer = await ask(Guard(failing_after(STREAM_COMPLETE, EngineFailedError()), made().gate))
     assert answer.body == chunk(text="a") + b"data: [DONE]\n\n"
     assert answer.whole
@@ -93,7 +93,7 @@ async def test_a_stream_that_was_complete_gets_no_error_after_its_end(made: Make
         pytest.param(TEXT_COMPLETE, EngineFailedError(), EngineFailedError, id="all of it was sent, the app raises"),
     ],
 )
-async def test_a_response_that_is_no_stream_ends_with_its_connection(
+async def test_a_response_that_is_not_a_stream_ends_with_its_connection(
     made: MakeGuard, sent: Sequence[Message], error: Exception, raised: type[Exception]
 ) -> None:
     """The server closes the connection at an exception, so that half a response never looks complete."""

@@ -1,4 +1,4 @@
-"""The guard, asked at random: whatever comes, nobody gets past it, no answer is half, and nothing is left behind."""
+"""Random requests to the guard: none gets past it, no response is partial, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ PIECES = (
 )
 
 OTHER_FORMS = ("/v1/messages", "/v1/responses")
-"""Whose answers say it otherwise when an engine gives up: tests/attacks/test_guard_answers.py has them."""
+"""The engines that report an abort in another form: tests/attacks/test_guard_answers.py has them."""
 
 
 class Chance:
-    """What a test asks for, by chance that can be repeated."""
+    """Random requests that can be repeated."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -63,7 +63,7 @@ class Chance:
         return [self.random.randbytes(self.random.randrange(40)) for _ in range(self.random.randrange(6))]
 
     def app(self, reached: Callable[[Scope], None]) -> App:
-        """An engine that does anything that one may do, and some that none should."""
+        """An engine that does everything that an engine may do, and some things that it must not."""
         behaviour = self.random.choice(("answer", "stream", "stream", "raise", "silent", "hang"))
         reads, status = self.random.random() < 0.7, self.random.choice((200, 200, 200, 400, 500))
         pieces = [self.random.choice(PIECES) for _ in range(self.random.randrange(5))]
@@ -106,13 +106,15 @@ def guarded(tmp_path: Path) -> Iterator[GuardHarness]:
     made.close()
 
 
-async def test_whatever_is_asked_the_guard_holds(guarded: GuardHarness, pytestconfig: pytest.Config) -> None:
+async def test_the_guard_holds_against_random_requests(guarded: GuardHarness, pytestconfig: pytest.Config) -> None:
     await asked_at_random_for(guarded, pytestconfig, seconds=pytestconfig.getoption("--fuzz-seconds"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-async def test_whatever_is_asked_for_long_the_guard_holds(guarded: GuardHarness, pytestconfig: pytest.Config) -> None:
+async def test_the_guard_holds_against_random_requests_for_long(
+    guarded: GuardHarness, pytestconfig: pytest.Config
+) -> None:
     await asked_at_random_for(guarded, pytestconfig, seconds=30 * pytestconfig.getoption("--fuzz-seconds"))
 
 
@@ -161,9 +163,9 @@ async def asked_at_random(guarded: GuardHarness, seed: int) -> None:
 async def one_answer(
     guard: Guard, chance: Chance, path: str, *, method: str, headers: list[tuple[str, str]]
 ) -> Answer | None:
-    """None where the connection would have been closed, or the client has left."""
+    """None if the connection was closed, or the client has left."""
     asked = asyncio.create_task(ask(guard, path, method=method, headers=headers, body=chance.body()))
-    for _ in range(8):  # turns of the loop: enough for any answer that doesn't hang
+    for _ in range(8):  # iterations of the event loop: enough for any response that doesn't hang
         await asyncio.sleep(0)
         if asked.done():
             break
@@ -174,7 +176,7 @@ async def one_answer(
         return None
 
 
-async def test_a_request_that_comes_while_others_wait_is_counted_right(guarded: GuardHarness) -> None:
+async def test_a_request_that_arrives_while_others_wait_is_counted_correctly(guarded: GuardHarness) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(0.001)
         await _answer(send, 200, [b"{}"], stream=False)

@@ -1,7 +1,7 @@
-"""Bytes at random, to the process that stands before llama.cpp: whatever comes, nobody gets past the guard.
+"""Random bytes to the process in front of llama.cpp: nothing gets past the guard.
 
-It never fails by itself, never asks the engine for one without a key, and in the end nothing is in flight. What was
-sent can be sent again: each failure names its seed, and `--seed N` begins with it.
+The process never fails, never passes on a request without a key, and in the end nothing is in flight. What was sent can
+be sent again: each failure names its seed, and `--seed N` starts with it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from slipway_runtime.guard.routes import SERVED
 from support.programs.guard import KEY, keys_in
 from support.programs.guard_process import GuardedProcess, guarded_process
 
-SLOWLY = 30  # times as long, by `make chaos`
-TOO_LONG = 70_000  # bytes, for a head
+SLOWLY = 30  # times as long with `make chaos`
+TOO_LONG = 70_000  # bytes of a head
 NASTY = (
     b"\x00",
     b"\r",
@@ -45,13 +45,13 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedProcess
         yield made
 
 
-def test_whatever_bytes_come_the_guard_holds(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
+def test_the_guard_holds_against_random_bytes(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
     ask_at_random(guarded, seconds=pytestconfig.getoption("--fuzz-seconds"), seed=pytestconfig.getoption("--seed"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_whatever_bytes_come_the_guard_holds_for_long(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
+def test_the_guard_holds_against_random_bytes_for_long(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
     seconds = SLOWLY * pytestconfig.getoption("--fuzz-seconds")
     ask_at_random(guarded, seconds=seconds, seed=pytestconfig.getoption("--seed"))
 
@@ -85,12 +85,12 @@ def until_nothing_is_in_flight(guarded: GuardedProcess, told: str) -> None:
 
 
 def statuses_in(answer: bytes) -> set[bytes]:
-    """Of all answers on the connection. A body may name what was asked for, and with it a version, but no status."""
+    """Of all responses on the connection. A body may name the requested path, and with it a version, but no status."""
     return set(re.findall(rb"HTTP/1\.1 (\d{3}) ", answer))
 
 
 def exchange(port: int, sent: bytes, chance: random.Random) -> bytes:
-    """In pieces; then all that comes, or not all, or nothing."""
+    """Sends it in pieces; then reads everything, a part, or nothing."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         end = chance.choice(("read", "read", "read", "half-close", "leave", "reset"))
@@ -106,16 +106,16 @@ def exchange(port: int, sent: bytes, chance: random.Random) -> bytes:
             connection.settimeout(0.02 if end in ("read", "half-close") else 0.001)
             while piece := connection.recv(65536):
                 answer += piece
-        except OSError:  # it was closed before all was sent, or stays open
+        except OSError:  # it was closed before everything was sent, or stays open
             pass
     return answer
 
 
-# --- what is sent ----------------------------------------------------------------------------------------------------
+# --- requests --------------------------------------------------------------------------------------------------------
 
 
 def requests(chance: random.Random) -> bytes:
-    """One or several, one after the other, some of them spoiled."""
+    """One request or several, one after the other, some of them malformed."""
     made = b"".join(request(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
     for _ in range(chance.choice((0, 0, 1, 3))):
         at = chance.randrange(len(made) + 1)
@@ -153,7 +153,7 @@ def headers_at_random(chance: random.Random) -> list[str]:
 
 
 def framing(chance: random.Random, body: bytes) -> tuple[list[str], bytes]:
-    """How long the body is said to be, which needn't be true."""
+    """The declared length of the body, which need not be true."""
     length, other = f"content-length: {len(body)}", f"content-length: {chance.choice((0, -1, 1, 10**30))}"
     chunked = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts(chance, body)) + b"0\r\n\r\n"
     return chance.choice(

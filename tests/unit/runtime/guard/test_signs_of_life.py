@@ -1,4 +1,4 @@
-"""What the guard counts as done by the engine: by that the supervisor finds one that hangs, whatever clients do."""
+"""What the guard counts as the engine's work: by this the supervisor detects a hang, whatever clients do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def made(tmp_path: Path) -> Iterator[GuardHarness]:
 
 
 async def hangs(scope: Scope, receive: Receive, send: Send) -> None:
-    """Takes requests, and never says a word; it notices that a client has left."""
+    """Takes requests and never responds; it notices that a client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
@@ -36,7 +36,7 @@ def event(kind: str) -> bytes:
 
 
 async def opens_a_stream_and_hangs(scope: Scope, receive: Receive, send: Send) -> None:
-    """As vLLM does of `/v1/responses`: its web server has something to say before its engine has."""
+    """As vLLM does for `/v1/responses`: its web server sends events before its engine does."""
     await receive()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
     for kind in ("response.created", "response.in_progress"):
@@ -62,7 +62,7 @@ async def gives_up(guard: Guard, path: str) -> None:
 
 
 async def samples(made: GuardHarness, guard: Guard, path: str) -> AsyncIterator[Sample]:
-    """As the supervisor looks every 2 s; in between, one client of many gives up."""
+    """As the supervisor samples every 2 s; in between, one client of many gives up."""
     for at in range(0, 120, 2):
         await gives_up(guard, path)
         seen = made.control.counts()
@@ -74,8 +74,8 @@ async def samples(made: GuardHarness, guard: Guard, path: str) -> AsyncIterator[
     [
         pytest.param(hangs, CHAT, id="silent"),
         pytest.param(opens_a_stream_and_hangs, RESPONSES, id="opening streams"),
-        pytest.param(takes_it_in_the_background, RESPONSES, id="taking work for the background"),
-        pytest.param(answering(b'{"error":{}}', status=400), CHAT, id="finding mistakes of clients"),
+        pytest.param(takes_it_in_the_background, RESPONSES, id="accepting background work"),
+        pytest.param(answering(b'{"error":{}}', status=400), CHAT, id="rejecting requests of clients"),
         pytest.param(answering(b"", status=500), CHAT, id="failing"),
     ],
 )
@@ -96,13 +96,13 @@ async def test_an_engine_that_hangs_is_stuck_after_24_seconds_though_its_clients
         pytest.param(streaming(*tokens("abc")), CHAT, id="a stream"),
     ],
 )
-async def test_what_the_engine_answers_is_a_sign_of_its_life(made: GuardHarness, app: App, path: str) -> None:
+async def test_a_response_of_the_engine_is_a_sign_of_life(made: GuardHarness, app: App, path: str) -> None:
     await ask(Guard(app, made.gate), path)
     counts = made.control.counts()
     assert counts.done + counts.tokens > 0
 
 
-async def test_refusals_of_the_guard_are_no_work_of_the_engine(tmp_path: Path) -> None:
+async def test_the_guards_refusals_are_not_the_engines_work(tmp_path: Path) -> None:
     made = guarding(tmp_path, models=("gemma",))
     guard = Guard(hangs, made.gate)
     assert (await ask(guard, body=[b'{"model":"other"}'])).status == 404
@@ -110,7 +110,7 @@ async def test_refusals_of_the_guard_are_no_work_of_the_engine(tmp_path: Path) -
     made.close()
 
 
-async def test_a_request_that_is_cut_was_not_done(made: GuardHarness) -> None:
+async def test_a_request_that_is_cut_off_was_not_completed(made: GuardHarness) -> None:
     asked = asyncio.create_task(ask(Guard(hangs, made.gate)))
     await asyncio.sleep(0)
     assert made.control.counts().in_flight == 1

@@ -1,4 +1,4 @@
-"""Values of JSON are counted, wherever it is cut: never fewer than there are, and few more."""
+"""JSON values are counted wherever the JSON is cut: never fewer than there are, and few more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def counted(data: bytes, size: int = 1 << 20) -> int:
 
 
 def there(value: Any) -> int:
-    """With the names of members, and as if something were in each container."""
+    """The count including members' names, and as if no container were empty."""
     if isinstance(value, dict):
         return 1 + max(1, sum(1 + there(each) for each in value.values()))
     return 1 + max(1, sum(map(there, value))) if isinstance(value, list) else 1
@@ -45,5 +45,5 @@ def test_all_values_are_counted_and_nothing_in_strings(size: int, indent: int | 
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 1 << 20])
-def test_a_text_of_quotation_marks_and_commas_is_one_value(size: int) -> None:
+def test_a_string_of_quotation_marks_and_commas_is_one_value(size: int) -> None:
     assert counted(json.dumps('\\\\" , \\", [{:' * 50).encode(), size) == 1

@@ -1,4 +1,4 @@
-"""Where spans are sent, and what becomes of a batch there."""
+"""Where spans are sent, and the outcome of sending a batch."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from support.ports import free_port
         ("http://[::1]:4318", "http://[::1]:4318/v1/traces"),
     ],
 )
-def test_a_collector_without_a_path_is_asked_at_the_usual_one(given: str, address: str) -> None:
+def test_a_collector_without_a_path_gets_the_usual_one(given: str, address: str) -> None:
     assert endpoint(given) == address
 
 
 @pytest.mark.parametrize(
     "given", ["", "otel:4318", "grpc://otel:4317", "http://", "http://otel:0", "http://otel:99999", "http://o tel"]
 )
-def test_what_is_no_address_is_refused(given: str) -> None:
+def test_an_invalid_address_is_refused(given: str) -> None:
     with pytest.raises(ValueError, match=r"not the URL|[Pp]ort"):
         endpoint(given)
 
 
-def test_the_variables_of_opentelemetry_name_headers_and_who_vouches() -> None:
+def test_the_variables_of_opentelemetry_set_headers_and_the_ca_certificate() -> None:
     told = Collector.of(
         "http://otel/v1/traces",
         {
@@ -46,7 +46,7 @@ def test_the_variables_of_opentelemetry_name_headers_and_who_vouches() -> None:
     assert told == Collector("http://otel/v1/traces", {"api-key": "secret word", "x": "1"}, "/ca.pem")
 
 
-def test_those_for_traces_alone_win() -> None:
+def test_variables_for_traces_alone_win() -> None:
     told = Collector.of(
         "http://otel/", {"OTEL_EXPORTER_OTLP_HEADERS": "a=1", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "b=2"}
     )
@@ -103,7 +103,7 @@ def test_a_batch_is_one_post(server: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(("status", "again"), [(400, False), (404, False), (429, True), (500, False), (503, True)])
-def test_an_answer_says_whether_to_try_again(
+def test_the_response_says_whether_to_retry(
     server: str, monkeypatch: pytest.MonkeyPatch, status: int, again: bool
 ) -> None:
     monkeypatch.setattr(Answering, "status", status)
@@ -111,7 +111,7 @@ def test_an_answer_says_whether_to_try_again(
     assert (outcome.trouble, outcome.again) == (f"it answered with {status}", again)
 
 
-def test_a_collector_that_is_not_there_may_come_back() -> None:
+def test_an_unreachable_collector_is_retried() -> None:
     outcome = Collector(f"http://127.0.0.1:{free_port()}/v1/traces").take(b"{}")
     assert outcome.again
     assert "refused" in outcome.trouble

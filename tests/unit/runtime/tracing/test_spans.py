@@ -1,4 +1,4 @@
-"""Spans as OTLP's JSON, read by OpenTelemetry's own types, which take nothing that they don't know."""
+"""Spans as OTLP's JSON, parsed by OpenTelemetry's own types, which accept nothing that they don't know."""
 
 from slipway_runtime.tracing.context import Trace
 from slipway_runtime.tracing.spans import Span, SpanKind, encoded
@@ -8,7 +8,7 @@ TRACE, SPAN, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", "5
 HERE = Trace(TRACE, SPAN, PARENT, sampled=True)
 
 
-def test_every_part_of_a_span_is_told() -> None:
+def test_every_part_of_a_span_is_encoded() -> None:
     span = Span(
         name="chat gemma",
         trace=HERE,
@@ -27,11 +27,11 @@ def test_every_part_of_a_span_is_told() -> None:
     assert told.resource == {"service.name": "gemma"}
 
 
-def test_what_begins_a_trace_has_no_parent_and_what_went_well_no_error() -> None:
+def test_a_root_span_has_no_parent_and_a_successful_span_no_error() -> None:
     [told] = received(from_json(encoded([Span(name="start", trace=Trace(TRACE, SPAN), start=1, end=2)], {})))
     assert (told.parent_id, told.error, told.kind) == ("", None, "SPAN_KIND_INTERNAL")
 
 
-def test_many_go_in_one_body() -> None:
+def test_many_spans_go_in_one_body() -> None:
     spans = [Span(name=f"span {number}", trace=HERE.child(), start=number, end=number) for number in range(600)]
     assert [told.name for told in received(from_json(encoded(spans, {})))] == [span.name for span in spans]

@@ -1,4 +1,4 @@
-"""API keys at zero: what is one, how soon a changed one counts, and how seldom the Secret is read for it."""
+"""API keys at zero: what a key is, how soon a changed one counts, and how seldom the Secret is read for it."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ SECRETS: list[tuple[bytes, list[bytes], list[bytes]]] = [
 ]
 
 
-def test_so_many_keys_count_to_the_guard_too() -> None:
+def test_the_guard_has_the_same_maximum_of_keys() -> None:
     assert (SHORTEST, LONGEST, MOST_KEYS) == (guards.SHORTEST, guards.LONGEST, guards.MOST_KEYS)
 
 
-async def test_of_many_entries_the_first_by_their_names_count(tmp_path: Path) -> None:
+async def test_of_many_entries_the_first_by_name_count(tmp_path: Path) -> None:
     entries = {f"owner-{number:04}": b"key-of-%04d" % number for number in range(MOST_KEYS, -1, -1)}
     keys = ApiKeys(AccessApi(secrets={"chat/keys": entries}).client, clock=Clock())
     folder = keys_in(tmp_path, **{owner: key.decode() for owner, key in entries.items()})
@@ -87,7 +87,7 @@ async def test_a_key_is_a_line(
 
 
 @pytest.mark.parametrize(("text", "valid", "invalid"), SECRETS)
-def test_it_is_one_to_the_guard_too(tmp_path: Path, text: bytes, valid: list[bytes], invalid: list[bytes]) -> None:
+def test_the_guard_reads_the_same_keys(tmp_path: Path, text: bytes, valid: list[bytes], invalid: list[bytes]) -> None:
     folder = keys_in(tmp_path)
     (Path(folder) / "alice").write_bytes(text)
     guarded = guarding(tmp_path, keys=folder)
@@ -103,7 +103,7 @@ def owner(guarded: GuardHarness, key: bytes) -> str:
 
 
 async def test_a_hidden_entry_holds_no_keys(neighbours: AccessApi, keys: ApiKeys) -> None:
-    """As a file, the guard doesn't see it."""
+    """As a file, it is invisible to the guard."""
     neighbours.secrets["chat/keys"] = {".alice": ALICE}
     assert (await check(keys, ALICE)).is_wrong
 
@@ -114,7 +114,7 @@ async def test_a_key_counts_for_its_own_secret_alone(neighbours: AccessApi, keys
     assert (await check(keys, BOB)).is_wrong
 
 
-async def test_nothing_of_a_key_is_kept_but_a_digest(keys: ApiKeys) -> None:
+async def test_only_a_digest_of_a_key_is_stored(keys: ApiKeys) -> None:
     await check(keys, ALICE)
     assert ALICE.decode() not in repr(vars(keys))
 
@@ -130,28 +130,30 @@ async def test_a_new_key_counts_within_seconds_and_an_old_one_no_longer(neighbou
     assert (await check(keys, ALICE)).is_wrong
 
 
-async def test_an_old_key_is_refused_even_if_nobody_shows_the_new_one(neighbours: AccessApi, keys: ApiKeys) -> None:
+async def test_an_old_key_is_refused_even_if_no_client_uses_the_new_one(neighbours: AccessApi, keys: ApiKeys) -> None:
     await check(keys, ALICE)
     neighbours.secrets["chat/keys"] = {}
     neighbours.clock.now += FRESH
     assert (await check(keys, ALICE)).is_wrong
 
 
-async def test_a_valid_key_reads_the_secret_once_in_a_while(neighbours: AccessApi, keys: ApiKeys) -> None:
+async def test_a_valid_key_causes_a_read_of_the_secret_once_in_a_while(neighbours: AccessApi, keys: ApiKeys) -> None:
     for _ in range(50):
         await check(keys, ALICE)
         neighbours.clock.now += FRESH / 50
     assert len(neighbours.requests) == 1
 
 
-async def test_wrong_keys_read_it_no_more_often_than_it_could_change(neighbours: AccessApi, keys: ApiKeys) -> None:
+async def test_wrong_keys_cause_no_more_reads_than_the_secret_could_change(
+    neighbours: AccessApi, keys: ApiKeys
+) -> None:
     for number in range(200):
         await check(keys, b"wrong-key-%d" % number, client=f"10.0.0.{number}")
         neighbours.clock.now += SURE / 100
     assert len(neighbours.requests) == 2
 
 
-async def test_many_at_once_read_it_once(neighbours: AccessApi, keys: ApiKeys) -> None:
+async def test_many_concurrent_checks_cause_one_read(neighbours: AccessApi, keys: ApiKeys) -> None:
     neighbours.answers.clear()
     waiting = [asyncio.create_task(check(keys, ALICE)) for _ in range(50)]
     await asyncio.sleep(0)
@@ -164,7 +166,7 @@ async def test_many_at_once_read_it_once(neighbours: AccessApi, keys: ApiKeys) -
 # --- many Secrets, and large ones ------------------------------------------------------------------------------------
 
 
-def test_a_flood_over_all_models_is_bounded_and_lets_nobody_in() -> None:
+def test_a_flood_over_all_models_is_bounded_and_admits_no_client() -> None:
     async def test() -> None:
         neighbours = AccessApi()
         keys = ApiKeys(neighbours.client, clock=now)
@@ -185,7 +187,7 @@ async def keeps_reading(keys: ApiKeys, place: SecretRef) -> None:
 
 
 def test_one_tenant_with_many_secrets_leaves_reads_to_others() -> None:
-    """Those that are missing, and those whose keys it guesses."""
+    """Secrets that are missing, and Secrets whose keys it guesses."""
 
     async def test() -> None:
         honest = {f"chat/keys{number}": {"alice": ALICE} for number in range(50)}
@@ -209,7 +211,7 @@ def test_one_tenant_with_many_secrets_leaves_reads_to_others() -> None:
     virtual_time.run(test())
 
 
-def test_a_key_is_not_called_wrong_as_long_as_its_secret_waits_to_be_read() -> None:
+def test_a_key_is_not_refused_while_its_secret_waits_to_be_read() -> None:
     async def test() -> None:
         neighbours = AccessApi(secrets={"chat/keys": {"alice": ALICE}})
         keys = ApiKeys(neighbours.client, clock=now)
@@ -245,7 +247,7 @@ COSTLY = {
 
 
 @pytest.mark.parametrize(("secret", "lines"), COSTLY.values(), ids=COSTLY.keys())
-async def test_a_secret_is_read_in_steps_and_not_beyond_the_keys_that_count(
+async def test_a_secret_is_parsed_in_steps_and_not_beyond_the_keys_that_count(
     neighbours: AccessApi, keys: ApiKeys, secret: dict[str, bytes], lines: int
 ) -> None:
     data = {name: base64.b64encode(text).decode() for name, text in secret.items()}
@@ -257,14 +259,14 @@ async def test_a_secret_is_read_in_steps_and_not_beyond_the_keys_that_count(
 # --- where it can't be read ------------------------------------------------------------------------------------------
 
 
-async def test_a_secret_that_may_not_be_read_says_nothing_of_keys(neighbours: AccessApi, keys: ApiKeys) -> None:
+async def test_a_secret_that_may_not_be_read_decides_nothing_about_keys(neighbours: AccessApi, keys: ApiKeys) -> None:
     neighbours.hidden = {"chat/keys"}
     assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.UNREADABLE)
     await check(keys, BOB)
     assert len(neighbours.requests) == 1
 
 
-async def test_a_right_that_is_given_counts_within_seconds(neighbours: AccessApi, keys: ApiKeys) -> None:
+async def test_a_granted_permission_counts_within_seconds(neighbours: AccessApi, keys: ApiKeys) -> None:
     neighbours.hidden = {"chat/keys"}
     await check(keys, ALICE)
     neighbours.hidden = set()
@@ -273,7 +275,7 @@ async def test_a_right_that_is_given_counts_within_seconds(neighbours: AccessApi
     assert (await check(keys, BOB)).is_wrong
 
 
-async def test_a_secret_that_is_made_counts_within_seconds(neighbours: AccessApi, keys: ApiKeys) -> None:
+async def test_a_created_secret_counts_within_seconds(neighbours: AccessApi, keys: ApiKeys) -> None:
     found = neighbours.secrets.pop("chat/keys")
     for _ in range(4):
         assert await check(keys, ALICE) == ApiKeyCheck(problem=SecretProblem.MISSING)
@@ -283,7 +285,7 @@ async def test_a_secret_that_is_made_counts_within_seconds(neighbours: AccessApi
     assert (await check(keys, ALICE)).owner == "alice"
 
 
-async def test_while_the_api_server_is_away_what_was_known_holds(neighbours: AccessApi, keys: ApiKeys) -> None:
+async def test_while_the_api_server_is_away_the_known_keys_hold(neighbours: AccessApi, keys: ApiKeys) -> None:
     await check(keys, ALICE)
     neighbours.is_away = True
     neighbours.clock.now += FRESH
@@ -298,13 +300,13 @@ async def guess(keys: ApiKeys, times: int) -> None:
     await asyncio.gather(*(check(keys, b"wrong-key-%d" % number) for number in range(times)))
 
 
-async def test_who_guesses_is_told_nothing_any_more_and_others_are(keys: ApiKeys) -> None:
+async def test_a_client_that_guesses_gets_no_more_answers_and_others_do(keys: ApiKeys) -> None:
     await guess(keys, WRONG_BURST)
     assert (await check(keys, ALICE)).wait > 0
     assert (await check(keys, ALICE, client="10.0.0.2")).owner == "alice"
 
 
-async def test_a_key_that_was_valid_from_there_goes_on_until_it_is_no_more(
+async def test_a_key_that_was_valid_from_there_continues_until_it_is_revoked(
     neighbours: AccessApi, keys: ApiKeys
 ) -> None:
     await check(keys, ALICE)
@@ -317,19 +319,21 @@ async def test_a_key_that_was_valid_from_there_goes_on_until_it_is_no_more(
     assert (await check(keys, BOB)).wait > 0
 
 
-async def test_after_a_while_it_is_told_again(neighbours: AccessApi, keys: ApiKeys) -> None:
+async def test_after_a_while_its_keys_are_checked_again(neighbours: AccessApi, keys: ApiKeys) -> None:
     await guess(keys, WRONG_BURST)
     neighbours.clock.now += 1 / WRONG_PER_SECOND
     assert (await check(keys, ALICE)).owner == "alice"
 
 
-async def test_a_thousand_guesses_at_once_are_no_more_than_one_after_the_other(keys: ApiKeys) -> None:
+async def test_a_thousand_concurrent_guesses_count_like_consecutive_ones(keys: ApiKeys) -> None:
     guesses = await asyncio.gather(*(check(keys, b"wrong-key-%d" % number) for number in range(1000)))
     assert sum(each.is_wrong and not each.wait for each in guesses) == WRONG_BURST
 
 
-async def test_who_guesses_one_models_keys_is_not_shut_out_of_anothers(neighbours: AccessApi, keys: ApiKeys) -> None:
-    """Behind one gateway are many, and one of them may guess the keys of a model of its own."""
+async def test_a_client_that_guesses_one_models_keys_is_not_locked_out_of_anothers(
+    neighbours: AccessApi, keys: ApiKeys
+) -> None:
+    """Behind one gateway there are many clients, and one of them may guess the keys of a model of its own."""
     neighbours.secrets["evil/keys"] = {"mallory": BOB}
     for number in range(WRONG_BURST + 1):
         await check(keys, b"wrong-key-%d" % number, place=SecretRef("evil", "keys"))

@@ -1,4 +1,4 @@
-"""Who has an address: asked seldom, remembered for a moment, and never guessed."""
+"""Which pod has an address: looked up seldom, cached for a moment, and never guessed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_the_pod_of_an_address_is_found_with_the_labels_of_its_namespace(n
     assert await found.labels_of("shop") == {"kubernetes.io/metadata.name": "shop"}
 
 
-async def test_of_a_pod_what_is_asked_of_it_is_kept_and_no_more(neighbours: AccessApi) -> None:
+async def test_of_a_pod_only_the_labels_that_are_needed_are_stored(neighbours: AccessApi) -> None:
     neighbours.pods[0]["metadata"]["annotations"] = {"large": "x" * 200_000}
     neighbours.pods[0]["spec"]["containers"] = [{"env": ["x"] * 10_000}]
     [pod] = await lookups(neighbours).pods_at("10.0.0.1") or ()
@@ -57,16 +57,16 @@ async def test_of_a_pod_what_is_asked_of_it_is_kept_and_no_more(neighbours: Acce
     assert pod == {"metadata": metadata, "spec": {"hostNetwork": False}}
 
 
-async def test_a_pod_with_more_labels_than_are_kept_is_not_taken_for_one_without_a_label(
+async def test_a_pod_with_more_labels_than_are_stored_is_not_mistaken_for_one_without_a_label(
     neighbours: AccessApi,
 ) -> None:
     neighbours.pods[0]["metadata"]["labels"] = {f"l{each}": "" for each in range(MOST_LABELS + 1)}
     [pod] = await lookups(neighbours).pods_at("10.0.0.1") or ()
-    assert pod["spec"]["hostNetwork"]  # whose address is shared, so that it is let in nowhere
+    assert pod["spec"]["hostNetwork"]  # its address is shared, so that it is admitted nowhere
     assert pod["metadata"]["labels"] == {}
 
 
-async def test_one_of_whom_too_much_would_have_to_be_read_is_let_in_nowhere_whoever_had_the_address_before(
+async def test_a_pod_that_is_too_large_to_be_read_is_admitted_nowhere_whatever_pod_had_the_address_before(
     neighbours: AccessApi,
 ) -> None:
     found = lookups(neighbours)
@@ -82,7 +82,7 @@ async def test_pods_that_have_ended_have_no_address_any_more(neighbours: AccessA
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "10.0.0.2"])
-async def test_an_answer_holds_for_a_moment_a_bad_one_too(neighbours: AccessApi, address: str) -> None:
+async def test_a_result_holds_for_a_moment_and_a_failure_too(neighbours: AccessApi, address: str) -> None:
     found = lookups(neighbours)
     for _ in range(3):
         await found.pods_at(address)
@@ -92,7 +92,7 @@ async def test_an_answer_holds_for_a_moment_a_bad_one_too(neighbours: AccessApi,
     assert len(neighbours.requests) == 2
 
 
-async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: AccessApi) -> None:
+async def test_a_changed_pod_is_seen_after_that_moment(neighbours: AccessApi) -> None:
     found = lookups(neighbours)
     assert await names(found, "10.0.0.1") == ["pod-0"]
     neighbours.pods.clear()
@@ -100,20 +100,22 @@ async def test_a_pod_that_changed_is_seen_after_that_moment(neighbours: AccessAp
     assert await names(found, "10.0.0.1") == []
 
 
-async def test_a_pod_that_has_just_begun_is_looked_for_again_before_it_is_called_nobody(neighbours: AccessApi) -> None:
+async def test_a_pod_that_has_just_started_is_looked_up_again_before_it_counts_as_unknown(
+    neighbours: AccessApi,
+) -> None:
     patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
     neighbours.after_pods = lambda: neighbours.pod("10.0.0.7")
     assert await names(patient, "10.0.0.7") == ["pod-1"]
     assert len(neighbours.requests) == 2
 
 
-async def test_and_not_for_ever(neighbours: AccessApi) -> None:
+async def test_an_unknown_address_is_not_looked_up_for_ever(neighbours: AccessApi) -> None:
     patient = PodLookup(neighbours.client, clock=neighbours.clock, again_after=(0, 0))
     assert await names(patient, "10.0.0.7") == []
     assert len(neighbours.requests) == 3
 
 
-async def test_many_who_ask_at_once_ask_once(neighbours: AccessApi) -> None:
+async def test_concurrent_lookups_of_an_address_share_one_request(neighbours: AccessApi) -> None:
     neighbours.answers.clear()
     found = lookups(neighbours)
     waiting = [asyncio.create_task(names(found, "10.0.0.1")) for _ in range(50)]
@@ -124,18 +126,18 @@ async def test_many_who_ask_at_once_ask_once(neighbours: AccessApi) -> None:
     assert len(neighbours.requests) == 1
 
 
-async def test_without_an_answer_it_cannot_be_told(neighbours: AccessApi) -> None:
+async def test_without_a_response_the_lookup_is_undecided(neighbours: AccessApi) -> None:
     neighbours.is_away = True
     found = lookups(neighbours)
     assert await names(found, "10.0.0.1") is None
     assert await found.labels_of("shop") is None
 
 
-async def test_a_namespace_that_is_gone_has_no_labels(neighbours: AccessApi) -> None:
+async def test_a_deleted_namespace_has_no_labels(neighbours: AccessApi) -> None:
     assert await lookups(neighbours).labels_of("gone") == {}
 
 
-async def test_while_the_api_server_is_away_who_was_seen_is_known_for_a_while(neighbours: AccessApi) -> None:
+async def test_while_the_api_server_is_away_a_seen_pod_is_known_for_a_while(neighbours: AccessApi) -> None:
     found = lookups(neighbours)
     await names(found, "10.0.0.1")
     await names(found, "10.0.0.2")
@@ -147,7 +149,7 @@ async def test_while_the_api_server_is_away_who_was_seen_is_known_for_a_while(ne
     assert await names(found, "10.0.0.1") is None
 
 
-async def test_it_is_asked_no_more_often_for_that(neighbours: AccessApi) -> None:
+async def test_an_outage_does_not_cause_more_lookups(neighbours: AccessApi) -> None:
     found = lookups(neighbours)
     await names(found, "10.0.0.1")
     neighbours.is_away = True
@@ -166,7 +168,7 @@ def in_chat_and_shop(neighbours: AccessApi) -> PodLookup:
     return PodLookup(neighbours.client, clock=neighbours.clock, again_after=(), namespaces=("chat", "shop"))
 
 
-async def test_where_namespaces_are_named_pods_are_looked_for_there_and_nowhere_else(neighbours: AccessApi) -> None:
+async def test_where_namespaces_are_named_pods_are_looked_up_only_there(neighbours: AccessApi) -> None:
     neighbours.pod("10.0.0.2", namespace="elsewhere")
     found = in_chat_and_shop(neighbours)
     assert await names(found, "10.0.0.1") == ["pod-0"]
@@ -177,27 +179,27 @@ async def test_where_namespaces_are_named_pods_are_looked_for_there_and_nowhere_
     }
 
 
-async def test_a_namespace_that_is_closed_to_us_keeps_nobody_from_telling_of_the_others(
+async def test_a_namespace_without_permission_does_not_prevent_lookups_in_the_others(
     neighbours: AccessApi,
 ) -> None:
     neighbours.closed.add("chat")
     assert await names(in_chat_and_shop(neighbours), "10.0.0.1") == ["pod-0"]
 
 
-async def test_while_the_api_server_is_away_it_can_not_be_told_there_either(neighbours: AccessApi) -> None:
+async def test_while_the_api_server_is_away_lookups_by_namespace_are_undecided_too(neighbours: AccessApi) -> None:
     neighbours.is_away = True
     assert await names(in_chat_and_shop(neighbours), "10.0.0.1") is None
 
 
-# --- many at once ----------------------------------------------------------------------------------------------------
+# --- many concurrent lookups -----------------------------------------------------------------------------------------
 
 
 @dataclass
 class Crowd:
-    """Pods that ask, once or steadily; the API server takes 20 ms for an answer."""
+    """Pods that send requests, once or steadily; the API server takes 20 ms for a response."""
 
     neighbours: AccessApi = field(default_factory=lambda: AccessApi(seconds_per_answer=0.02))
-    counted: dict[str, Counter[bool]] = field(default_factory=dict)  # whether they were known, by their namespace
+    counted: dict[str, Counter[bool]] = field(default_factory=dict)  # whether they were identified, by their namespace
     waited: list[float] = field(default_factory=lambda: [0.0])
 
     def __post_init__(self) -> None:
@@ -231,7 +233,7 @@ def crowd(test: Callable[[Crowd], Awaitable[None]]) -> None:
     virtual_time.run(run())
 
 
-def test_a_hundred_pods_that_ask_at_once_are_all_known_within_a_second() -> None:
+def test_a_hundred_pods_that_connect_together_are_all_identified_within_a_second() -> None:
     async def test(crowd: Crowd) -> None:
         await asyncio.gather(*(crowd.ask(each, whose="shop") for each in crowd.pods("shop", 100)))
         assert crowd.counted == {"shop": Counter({True: 100})}
@@ -240,7 +242,7 @@ def test_a_hundred_pods_that_ask_at_once_are_all_known_within_a_second() -> None
     crowd(test)
 
 
-def test_two_hundred_pods_that_ask_all_the_time_are_always_known_and_do_not_wait() -> None:
+def test_two_hundred_pods_that_send_continuously_stay_identified_and_do_not_wait() -> None:
     async def test(crowd: Crowd) -> None:
         pods = crowd.pods("shop", 200)
         await asyncio.gather(*(crowd.ask(each, whose="shop") for each in pods))
@@ -254,7 +256,7 @@ def test_two_hundred_pods_that_ask_all_the_time_are_always_known_and_do_not_wait
     crowd(test)
 
 
-def test_a_tenant_with_two_hundred_pods_leaves_turns_to_those_of_others() -> None:
+def test_a_tenant_with_two_hundred_pods_leaves_lookups_to_those_of_others() -> None:
     async def test(crowd: Crowd) -> None:
         evil, honest = crowd.pods("evil", 200), crowd.pods("shop", 20)
         await asyncio.gather(
@@ -267,7 +269,7 @@ def test_a_tenant_with_two_hundred_pods_leaves_turns_to_those_of_others() -> Non
     crowd(test)
 
 
-def test_however_many_pods_a_tenant_has_those_of_others_that_were_seen_are_known() -> None:
+def test_however_many_pods_a_tenant_has_the_seen_pods_of_others_stay_identified() -> None:
     async def test(crowd: Crowd) -> None:
         evil, honest = crowd.pods("evil", 800), crowd.pods("shop", 50)
         await asyncio.gather(*(crowd.ask(each, whose="shop") for each in honest))
@@ -280,7 +282,7 @@ def test_however_many_pods_a_tenant_has_those_of_others_that_were_seen_are_known
     crowd(test)
 
 
-def test_strangers_at_one_tenants_models_take_no_turns_of_strangers_at_anothers() -> None:
+def test_strangers_at_one_tenants_models_take_no_lookups_from_strangers_at_anothers() -> None:
     async def test(crowd: Crowd) -> None:
         flood = [f"10.200.{number // 256}.{number % 256}" for number in range(4 * WAITING)]
         flooding = [asyncio.create_task(crowd.ask(each, whose="evil", asked="evil")) for each in flood]
@@ -294,7 +296,7 @@ def test_strangers_at_one_tenants_models_take_no_turns_of_strangers_at_anothers(
     crowd(test)
 
 
-def test_a_flood_of_addresses_asks_a_bounded_number_of_times_and_does_not_wait_for_ever() -> None:
+def test_a_flood_of_addresses_causes_a_bounded_number_of_lookups_and_does_not_wait_for_ever() -> None:
     async def test(crowd: Crowd) -> None:
         flood = [f"10.200.{number // 256}.{number % 256}" for number in range(2000)]
         await asyncio.gather(*(crowd.ask(each, whose="evil") for each in flood))
@@ -304,8 +306,8 @@ def test_a_flood_of_addresses_asks_a_bounded_number_of_times_and_does_not_wait_f
     crowd(test)
 
 
-def test_who_was_seen_is_known_while_a_question_waits_for_its_turn() -> None:
-    """And is asked after again meanwhile, so that a pod that is gone is no longer known soon."""
+def test_a_seen_pod_is_known_while_a_new_lookup_waits_for_its_turn() -> None:
+    """The lookup is still made meanwhile, so that a deleted pod is soon unknown."""
 
     async def test(crowd: Crowd) -> None:
         [seen] = crowd.pods("shop", 1)
@@ -326,7 +328,7 @@ def test_who_was_seen_is_known_while_a_question_waits_for_its_turn() -> None:
     crowd(test)
 
 
-def test_a_bucket_gives_a_burst_and_then_at_its_rate() -> None:
+def test_a_token_bucket_allows_a_burst_and_then_its_rate() -> None:
     bucket = TokenBucket(2.0, 3)
     assert [bucket.take(0.0) for _ in range(4)] == [True, True, True, False]
     assert bucket.wait(0.25) == 0.25
@@ -334,7 +336,7 @@ def test_a_bucket_gives_a_burst_and_then_at_its_rate() -> None:
     assert [bucket.take(100.0) for _ in range(4)] == [True, True, True, False]
 
 
-def test_a_clock_that_goes_back_gives_nothing() -> None:
+def test_a_clock_that_goes_back_adds_no_tokens() -> None:
     bucket = TokenBucket(1.0, 1)
     assert bucket.take(100.0)
     assert not bucket.take(50.0)

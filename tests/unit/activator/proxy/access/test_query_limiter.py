@@ -1,4 +1,4 @@
-"""Turns at the API server: from holder to holder, at a rate, so many at a time, and not for ever."""
+"""Queries to the API server: alternating between tenants, rate-limited, bounded in parallel, with a bounded wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOON = 5.0
 
 @dataclass
 class Asking:
-    """Questions that take a while, and whose they were, in the order of their turns."""
+    """Queries that take a while, and the holders that made them, in the order in which they ran."""
 
     stile: QueryLimiter
     takes: float = 0.0
@@ -38,7 +38,7 @@ def asking(test: Callable[[Asking], Awaitable[None]], *, burst: int = 1, at_once
     virtual_time.run(run())
 
 
-def test_without_hurry_nobody_waits() -> None:
+def test_below_the_limit_no_query_waits() -> None:
     async def test(asked: Asking) -> None:
         began = now()
         assert not asked.stile.is_busy
@@ -49,7 +49,7 @@ def test_without_hurry_nobody_waits() -> None:
     asking(test, burst=3)
 
 
-def test_beyond_a_burst_questions_are_asked_at_a_rate() -> None:
+def test_beyond_a_burst_queries_are_sent_at_a_rate() -> None:
     async def test(asked: Asking) -> None:
         began = now()
         await asyncio.gather(*(asked.ask("a") for _ in range(21)))
@@ -58,7 +58,7 @@ def test_beyond_a_burst_questions_are_asked_at_a_rate() -> None:
     asking(test)
 
 
-def test_so_many_at_a_time() -> None:
+def test_the_number_of_concurrent_queries_is_bounded() -> None:
     async def test(asked: Asking) -> None:
         await asyncio.gather(*(asked.ask("a") for _ in range(20)))
         assert max(asked.at_once) == 4
@@ -66,7 +66,7 @@ def test_so_many_at_a_time() -> None:
     asking(test, burst=20, at_once=4, takes=0.1)
 
 
-def test_turns_go_from_holder_to_holder_and_not_from_question_to_question() -> None:
+def test_turns_alternate_between_holders_and_not_between_queries() -> None:
     async def test(asked: Asking) -> None:
         many = [asyncio.create_task(asked.ask("many")) for _ in range(30)]
         await asyncio.sleep(0)
@@ -90,7 +90,7 @@ def test_a_turn_is_not_waited_for_for_ever() -> None:
     asking(test)
 
 
-def test_and_not_with_however_many_others() -> None:
+def test_the_number_of_waiting_queries_is_bounded() -> None:
     async def test(asked: Asking) -> None:
         many = [asyncio.create_task(asked.ask("many", within=1.0)) for _ in range(WAITING + 20)]
         await asyncio.sleep(0.01)
@@ -102,7 +102,7 @@ def test_and_not_with_however_many_others() -> None:
     asking(test)
 
 
-def test_who_goes_away_leaves_its_turn_to_others() -> None:
+def test_a_cancelled_query_leaves_its_turn_to_others() -> None:
     async def test(asked: Asking) -> None:
         many = [asyncio.create_task(asked.ask("many")) for _ in range(10)]
         await asyncio.sleep(0)
@@ -117,12 +117,12 @@ def test_who_goes_away_leaves_its_turn_to_others() -> None:
     asking(test)
 
 
-def test_who_goes_away_in_the_moment_of_its_turn_gives_it_back() -> None:
+def test_a_query_cancelled_at_the_moment_of_its_turn_returns_it() -> None:
     async def test(asked: Asking) -> None:
         async with asked.stile.turn("a", until=now() + SOON):
             gone = asyncio.create_task(asked.ask("gone"))
             await asyncio.sleep(0)
-        gone.cancel()  # it has its turn, and hasn't heard of it yet
+        gone.cancel()  # it has its turn, and hasn't been resumed yet
         await asyncio.gather(gone, return_exceptions=True)
         await asked.ask("b")
         assert asked.asked == ["b"]
@@ -130,7 +130,7 @@ def test_who_goes_away_in_the_moment_of_its_turn_gives_it_back() -> None:
     asking(test, burst=9, at_once=1)
 
 
-def test_a_question_that_fails_gives_its_turn_back() -> None:
+def test_a_query_that_fails_returns_its_turn() -> None:
     async def test(asked: Asking) -> None:
         with pytest.raises(ZeroDivisionError):
             async with asked.stile.turn("a", until=now() + SOON):
