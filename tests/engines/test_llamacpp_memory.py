@@ -43,7 +43,7 @@ class Memory:
     def peak(self) -> int:
         return self._read("VmHWM")
 
-    async def goes_below(self, size: int) -> bool:
+    async def falls_below(self, size: int) -> bool:
         async with asyncio.timeout(20):
             while self._read("VmRSS") > size:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.05)
@@ -71,7 +71,7 @@ def counted(body: bytes) -> int:
     return len(body) + read.memory
 
 
-async def asked(pod: LlamacppPod, body: bytes) -> int:
+async def status_of(pod: LlamacppPod, body: bytes) -> int:
     async with pod.http.post(pod.url + COMPLETIONS, data=io.BytesIO(body), headers=JSON) as answer:
         await answer.read()
         return answer.status
@@ -81,9 +81,9 @@ async def test_no_values_take_more_than_is_counted_for_them_and_it_is_freed(pod:
     found, first = {}, memory.forget_peak()
     for name, unit in SHAPES.items():
         body, before = filled(unit, 2 * MIB + MIB // 4), memory.forget_peak()
-        assert await asked(pod, body) == 200
+        assert await status_of(pod, body) == 200
         found[name] = (memory.peak() - before, counted(body) + UNCOUNTED)
-    assert await memory.goes_below(first + KEPT)
+    assert await memory.falls_below(first + KEPT)
     assert {name: sizes for name, sizes in found.items() if sizes[0] > sizes[1]} == {}
 
 
@@ -92,13 +92,13 @@ async def test_a_body_of_very_many_values_is_refused_and_takes_little_more_than_
 ) -> None:
     """When bytes alone were counted, it took 768 MiB."""
     body, before = filled(b"1,", 30 * MIB), memory.forget_peak()
-    assert await asked(pod, body) == 413
+    assert await status_of(pod, body) == 413
     assert memory.peak() - before < 2 * len(body)
 
 
 async def test_many_concurrent_requests_take_no_more_than_there_is_room_for(pod: LlamacppPod, memory: Memory) -> None:
     body, before = filled(b"1,", 2 * MIB), memory.forget_peak()
-    answers = await asyncio.gather(*(asked(pod, body) for _ in range(8)))
+    answers = await asyncio.gather(*(status_of(pod, body) for _ in range(8)))
     assert set(answers) == {200, 503}
     assert memory.peak() - before < GuardSettings().max_bodies_bytes
-    assert await asked(pod, body) == 200
+    assert await status_of(pod, body) == 200

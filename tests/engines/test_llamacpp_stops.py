@@ -17,10 +17,10 @@ async def test_a_stop_during_loading_ends_everything_within_2_seconds(pod: Llama
     await pod.serve(gemma)
     await pod.until_logged("loading model")
     engine = children(pod.process.pid)
-    told_at = time.monotonic()
+    stopped_at = time.monotonic()
     pod.stop()
     assert await pod.until_ended() == 0
-    assert time.monotonic() - told_at < 2
+    assert time.monotonic() - stopped_at < 2
     assert not any(map(is_alive, engine))
 
 
@@ -47,8 +47,8 @@ async def test_requests_that_outlive_the_drain_are_cut_off_with_an_error_and_the
     await pod.until_ready()
     async with pod.long_stream() as answer:
         pod.stop()
-        told = [event async for event in events(answer.content)]
-    assert told[-1]["error"]["code"] == "cut_off"
+        received = [event async for event in events(answer.content)]
+    assert received[-1]["error"]["code"] == "cut_off"
     assert await pod.until_ended() == 0
 
 
@@ -58,11 +58,11 @@ async def test_a_second_sigterm_hurries(pod: LlamacppPod, gemma: Path) -> None:
     async with pod.long_stream() as answer:
         pod.stop()
         await pod.until_logged("Refusing new requests")
-        told_at = time.monotonic()
+        stopped_at = time.monotonic()
         pod.stop(signal.SIGTERM)
         assert b"cut_off" in await answer.read()
     assert await pod.until_ended() == 0
-    assert time.monotonic() - told_at < 5
+    assert time.monotonic() - stopped_at < 5
 
 
 async def test_no_leftovers_remain(pod: LlamacppPod, gemma: Path) -> None:

@@ -34,9 +34,9 @@ def cut_short(gemma: Path, tmp_path: Path) -> Path:
 
 async def check_start(pod: LlamacppPod, collector: OtlpCollector, ready: str) -> None:
     start = await collector.named("start")
-    found = re.search(r"trace ([0-9a-f]{32})\.", ready)
-    assert found
-    assert found[1] == start.trace_id == (await pod.info())["trace"]
+    match = re.search(r"trace ([0-9a-f]{32})\.", ready)
+    assert match
+    assert match[1] == start.trace_id == (await pod.info())["trace"]
     assert (start.parent_id, start.error, start.attributes["slipway.engine"]) == ("", None, "llamacpp")
     assert start.attributes["slipway.contextLength"] == "4096"
     phases = collector.within(start)
@@ -74,10 +74,10 @@ async def test_its_start_and_its_requests_are_traced(
         await answer.read()
     pod.stop()
     assert await pod.until_ended() == 0  # and the remaining spans have been sent
-    whole, streamed = (span for span in collector.spans if span.name == "text_completion gemma")
-    for span in (whole, streamed):
+    plain, streamed = (span for span in collector.spans if span.name == "text_completion gemma")
+    for span in (plain, streamed):
         check_request(collector, span)
-    assert "gen_ai.request.stream" not in whole.attributes
+    assert "gen_ai.request.stream" not in plain.attributes
     first_token = int(streamed.attributes["gen_ai.response.time_to_first_chunk"] * 1e9)
     assert collector.within(streamed)[1].end == pytest.approx(streamed.start + first_token, abs=1000)
 

@@ -30,8 +30,8 @@ async def test_its_key_protects_only_some_paths_and_its_drain_keeps_the_port_ope
     with pytest.raises(aiohttp.ClientConnectionError):
         await pod.http.get(f"{pod.url}/health")  # not before it serves
     await pod.until_serving()
-    ask = {"model": pod.model, "prompt": "Hi", "max_tokens": 1}
-    async with pod.http.post(f"{pod.url}/invocations", json=ask) as open_door:
+    body = {"model": pod.model, "prompt": "Hi", "max_tokens": 1}
+    async with pod.http.post(f"{pod.url}/invocations", json=body) as open_door:
         assert open_door.status == 200
     pod.headers = {"Authorization": "Bearer secret"}
     async with pod.long_stream(60_000):

@@ -74,15 +74,15 @@ async def test_its_start_and_a_request_are_traced_and_vllms_own_span_is_within_o
     pod: VllmPod, collector: OtlpCollector
 ) -> None:
     trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-    ask = {"model": pod.model, "prompt": "Kubernetes is", "max_tokens": 8}
+    body = {"model": pod.model, "prompt": "Kubernetes is", "max_tokens": 8}
     sampled = {"traceparent": f"00-{trace}-{span}-01"}
-    async with pod.http.post(f"{pod.url}/v1/completions", json=ask, headers=sampled) as answer:
+    async with pod.http.post(f"{pod.url}/v1/completions", json=body, headers=sampled) as answer:
         assert answer.status == 200
-    [own] = await collector.until(lambda each: each.name == "llm_request" and each.trace_id == trace)
-    [ours] = await collector.until(lambda each: each.span_id == own.parent_id)
-    assert (ours.trace_id, ours.parent_id, ours.name) == (trace, span, f"text_completion {pod.model}")
-    assert own.lies_within(ours)
-    assert own.attributes["gen_ai.latency.time_in_queue"] >= 0
+    [vllm_span] = await collector.until(lambda each: each.name == "llm_request" and each.trace_id == trace)
+    [guard_span] = await collector.until(lambda each: each.span_id == vllm_span.parent_id)
+    assert (guard_span.trace_id, guard_span.parent_id, guard_span.name) == (trace, span, f"text_completion {pod.model}")
+    assert vllm_span.lies_within(guard_span)
+    assert vllm_span.attributes["gen_ai.latency.time_in_queue"] >= 0
     start = await collector.named("start")
     assert {"core ready", "server serves", "loaded", "ready"} <= {phase.name for phase in collector.within(start)}
 
@@ -123,8 +123,8 @@ async def test_on_a_stop_it_finishes_what_it_can_refuses_new_requests_cuts_the_r
             assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
             assert (await refused.json())["error"]["code"] == "draining"
         assert (await short.read()).endswith(b"data: [DONE]\n\n")
-        told = [event async for event in events(endless.content)]
-    assert told[-1]["error"]["code"] == "cut_off"
+        received = [event async for event in events(endless.content)]
+    assert received[-1]["error"]["code"] == "cut_off"
     assert await pod.until_ended() == 0
     assert not any(map(is_alive, started))
     assert not pod.termination_log.exists()

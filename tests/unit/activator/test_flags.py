@@ -12,12 +12,12 @@ def test_no_address_is_trusted_unless_named() -> None:
 
 
 def test_gateways_are_named_by_their_networks() -> None:
-    given = activator_settings(["--trusted-proxies", "10.0.3.0/24, fd00:3::/64,192.0.2.1"]).trusted_proxies
-    assert given == (ip_network("10.0.3.0/24"), ip_network("fd00:3::/64"), ip_network("192.0.2.1/32"))
+    proxies = activator_settings(["--trusted-proxies", "10.0.3.0/24, fd00:3::/64,192.0.2.1"]).trusted_proxies
+    assert proxies == (ip_network("10.0.3.0/24"), ip_network("fd00:3::/64"), ip_network("192.0.2.1/32"))
 
 
 @pytest.mark.parametrize(
-    ("networks", "told"),
+    ("networks", "message"),
     [
         ("gateway", "name networks, such as"),
         ("10.0.3.7/24", "name networks, such as"),
@@ -26,8 +26,8 @@ def test_gateways_are_named_by_their_networks() -> None:
     ],
 )
 def test_an_invalid_value_is_refused_with_the_remedy(
-    capsys: pytest.CaptureFixture[str], networks: str, told: str
+    capsys: pytest.CaptureFixture[str], networks: str, message: str
 ) -> None:
     with pytest.raises(SystemExit):
         main(["--trusted-proxies", networks])
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -25,9 +25,9 @@ class Guest:
 
 
 def guests(crowd: Crowd, *addresses: str) -> list[Guest]:
-    all_of = [Guest(address) for address in addresses]
-    assert all(crowd.enter(guest) for guest in all_of)
-    return all_of
+    created = [Guest(address) for address in addresses]
+    assert all(crowd.enter(guest) for guest in created)
+    return created
 
 
 @pytest.mark.parametrize(

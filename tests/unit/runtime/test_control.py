@@ -139,9 +139,9 @@ def test_the_slot_of_a_killed_guard_is_used_again(
 
 
 def test_the_slowest_guard_determines_the_heartbeat(control: Control, path: Path) -> None:
-    slow, lively = Slot.claim(path), Slot.claim(path)
+    slow, fast = Slot.claim(path), Slot.claim(path)
     before = control.counts().beat
-    lively.beat()
+    fast.beat()
     assert control.counts().beat == before > 0
     slow.beat()
     assert control.counts().beat > before

@@ -48,10 +48,10 @@ def test_the_line_carries_everything_that_is_known() -> None:
 
 
 def test_the_operator_parses_the_line() -> None:
-    said = explain(termination_message(FAILURE), ENGINE)
-    assert said
-    assert said.reason is OperatorsReason.GPU_OUT_OF_MEMORY
-    assert with_remedy(said.words, said.remedy) == f"{FAILURE.message} {FAILURE.remedy}"
+    explanation = explain(termination_message(FAILURE), ENGINE)
+    assert explanation
+    assert explanation.reason is OperatorsReason.GPU_OUT_OF_MEMORY
+    assert with_remedy(explanation.words, explanation.remedy) == f"{FAILURE.message} {FAILURE.remedy}"
 
 
 ANY_TEXT = st.text(st.characters(), max_size=6000)  # lone surrogates and control characters among them
@@ -65,15 +65,17 @@ def test_any_output_fits_in_one_line_that_the_operator_parses(
     text = termination_message(failure)
     assert len(text.encode()) <= TERMINATION_LIMIT
     assert len(text.splitlines()) == 1
-    said = explain(text, ENGINE)
-    assert said
-    assert said.reason is OperatorsReason.ENGINE_CRASHED
-    assert len(with_remedy(said.words, said.remedy)) <= LONGEST
+    explanation = explain(text, ENGINE)
+    assert explanation
+    assert explanation.reason is OperatorsReason.ENGINE_CRASHED
+    assert len(with_remedy(explanation.words, explanation.remedy)) <= LONGEST
 
 
-@pytest.mark.parametrize("letter", ["x", "ü", "🙂", '"', "\x00", "\ud800"])
-def test_the_longest_failure_still_fits(letter: str) -> None:
-    longest = Failure(Reason.ENGINE_CRASHED, letter * 9999, letter * 9999, letter * 9999, (letter * 9999,) * 99)
+@pytest.mark.parametrize("character", ["x", "ü", "🙂", '"', "\x00", "\ud800"])
+def test_the_longest_failure_still_fits(character: str) -> None:
+    longest = Failure(
+        Reason.ENGINE_CRASHED, character * 9999, character * 9999, character * 9999, (character * 9999,) * 99
+    )
     text = termination_message(longest)
     assert TERMINATION_LIMIT * 2 // 3 < len(text.encode()) <= TERMINATION_LIMIT
 

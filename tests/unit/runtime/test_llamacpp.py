@@ -39,8 +39,8 @@ def test_it_serves_the_model_under_its_file_name_or_a_given_name() -> None:
 
 
 def test_each_parallel_request_gets_the_full_context_length() -> None:
-    given = filled(launched(context_length=1000, parallel=3))
-    assert (given.n_parallel, given.n_ctx) == (3, 3000)
+    parameters_set = filled(launched(context_length=1000, parallel=3))
+    assert (parameters_set.n_parallel, parameters_set.n_ctx) == (3, 3000)
 
 
 @pytest.mark.parametrize(("mode", "parallel"), [("Latency", 1), ("Balanced", 4), ("Throughput", 8)])
@@ -60,18 +60,18 @@ def test_other_clients_requests_are_not_exposed() -> None:
 
 
 def test_a_parameter_is_set_by_name_and_converted_to_its_type() -> None:
-    given = filled(
+    parameters_set = filled(
         launched("--n_batch=512", "--cache_prompt=false", "--rope-freq-base=0.5"),
         n_batch=2048,
         cache_prompt=True,
         rope_freq_base=0.0,
     )
-    assert (given.n_batch, given.cache_prompt, given.rope_freq_base) == (512, False, 0.5)
+    assert (parameters_set.n_batch, parameters_set.cache_prompt, parameters_set.rope_freq_base) == (512, False, 0.5)
 
 
-@pytest.mark.parametrize(("flag", "why"), [("--n_batch=many", "wrong type"), ("--n_keep=1", "has no parameter")])
-def test_an_unknown_parameter_is_refused(flag: str, why: str) -> None:
-    with pytest.raises(Refusal, match=why):
+@pytest.mark.parametrize(("flag", "message"), [("--n_batch=many", "wrong type"), ("--n_keep=1", "has no parameter")])
+def test_an_unknown_parameter_is_refused(flag: str, message: str) -> None:
+    with pytest.raises(Refusal, match=message):
         filled(launched(flag), n_batch=2048)
 
 

@@ -30,9 +30,9 @@ def seconds(span: Span) -> tuple[float, float]:
 
 
 def test_a_phase_is_a_span_that_ends_when_the_next_one_starts() -> None:
-    whole, *phases = spans_of(moments(checked=0.25, loaded=1.5, ready=2.0), 99.0, TRACE, {"slipway.engine": "vllm"})
-    assert (whole.name, seconds(whole), whole.error) == ("start", (0.0, 2.0), "")
-    assert whole.attributes == {"slipway.engine": "vllm"}
+    root, *phases = spans_of(moments(checked=0.25, loaded=1.5, ready=2.0), 99.0, TRACE, {"slipway.engine": "vllm"})
+    assert (root.name, seconds(root), root.error) == ("start", (0.0, 2.0), "")
+    assert root.attributes == {"slipway.engine": "vllm"}
     assert [(span.name, *seconds(span)) for span in phases] == [
         ("checked", 0.0, 0.25),
         ("loaded", 0.25, 1.5),
@@ -42,9 +42,9 @@ def test_a_phase_is_a_span_that_ends_when_the_next_one_starts() -> None:
 
 
 def test_a_start_that_fails_shows_where_and_why() -> None:
-    whole, *phases = spans_of(moments(checked=0.25, loading=0.5, ended=3.0), 3.25, TRACE, {}, FAILURE)
-    assert (seconds(whole), whole.error) == ((0.0, 3.25), "HostOutOfMemory: It was killed.")
-    assert whole.attributes == {
+    root, *phases = spans_of(moments(checked=0.25, loading=0.5, ended=3.0), 3.25, TRACE, {}, FAILURE)
+    assert (seconds(root), root.error) == ((0.0, 3.25), "HostOutOfMemory: It was killed.")
+    assert root.attributes == {
         "error.type": "HostOutOfMemory",
         "slipway.remedy": "Give it more memory.",
         "slipway.phase": "loading",
@@ -81,7 +81,7 @@ def test_an_engine_that_dies_after_it_was_ready_is_not_a_failed_start() -> None:
     trace.ready(phases, {"slipway.kvTokens": "1200"})
     trace.failed(phases, FAILURE)
     trace.close()
-    whole, phase = [span for body in bodies for span in received(from_json(body))]
-    assert (whole.name, whole.trace_id, whole.error) == ("start", trace.id, None)
-    assert whole.attributes == {"slipway.engine": "vllm", "slipway.kvTokens": "1200"}
-    assert (phase.name, phase.parent_id) == ("ready", whole.span_id)
+    root, phase = [span for body in bodies for span in received(from_json(body))]
+    assert (root.name, root.trace_id, root.error) == ("start", trace.id, None)
+    assert root.attributes == {"slipway.engine": "vllm", "slipway.kvTokens": "1200"}
+    assert (phase.name, phase.parent_id) == ("ready", root.span_id)

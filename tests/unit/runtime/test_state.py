@@ -45,7 +45,7 @@ def test_an_engine_that_does_not_end_is_killed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "then"),
+    ("state", "outcome"),
     [
         (S.LEAVING, (S.CUTTING, [A.REFUSE, A.CUT])),
         (S.DRAINING, (S.CUTTING, [A.CUT])),
@@ -53,8 +53,8 @@ def test_an_engine_that_does_not_end_is_killed() -> None:
         (S.STOPPING, (S.STOPPING, [A.KILL])),
     ],
 )
-def test_a_second_stop_hurries(state: State, then: tuple[State, list[Action]]) -> None:
-    assert walk(E.STOP, state=state) == then
+def test_a_second_stop_hurries(state: State, outcome: tuple[State, list[Action]]) -> None:
+    assert walk(E.STOP, state=state) == outcome
 
 
 def test_a_start_that_takes_too_long_is_a_failure() -> None:

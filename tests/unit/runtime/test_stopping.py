@@ -32,16 +32,18 @@ STARTS_SLOWLY = "import sys, time; time.sleep(0.1); from slipway_runtime.__main_
 
 def before_the_command(containerfile: Path) -> list[str]:
     """The part of an image's entry point in front of our own command."""
-    found = re.search(r"^ENTRYPOINT (\[.*\])$", containerfile.read_text(), re.MULTILINE)
-    assert found
-    words: list[str] = json.loads(found[1])
-    return words[: next(number for number, word in enumerate(words) if word.endswith(("slipway-runtime", "python3")))]
+    entrypoint = re.search(r"^ENTRYPOINT (\[.*\])$", containerfile.read_text(), re.MULTILINE)
+    assert entrypoint
+    arguments: list[str] = json.loads(entrypoint[1])
+    return arguments[
+        : next(number for number, argument in enumerate(arguments) if argument.endswith(("slipway-runtime", "python3")))
+    ]
 
 
-def told_to_stop(milliseconds: int, *command: str) -> subprocess.CompletedProcess[str]:
+def run_and_stop(milliseconds: int, *command: str) -> subprocess.CompletedProcess[str]:
     """As process 1, this long after it started to hold signals back."""
-    told = [sys.executable, "-m", "support.programs.pid_namespace", str(milliseconds), *command]
-    done = subprocess.run(told, cwd=TESTS, capture_output=True, text=True, timeout=200, check=False)
+    command_line = [sys.executable, "-m", "support.programs.pid_namespace", str(milliseconds), *command]
+    done = subprocess.run(command_line, cwd=TESTS, capture_output=True, text=True, timeout=200, check=False)
     if done.returncode == NOT_POSSIBLE:
         pytest.skip("no pid namespace can be made here")
     return done
@@ -52,20 +54,20 @@ def told_to_stop(milliseconds: int, *command: str) -> subprocess.CompletedProces
 
 @pytest.mark.parametrize("containerfile", CONTAINERFILES, ids=lambda file: file.stem)
 def test_a_signal_that_arrives_before_python_waits_for_it(containerfile: Path) -> None:
-    done = told_to_stop(0, *before_the_command(containerfile), sys.executable, "-c", STARTS_SLOWLY, "serve", "llamacpp")
+    done = run_and_stop(0, *before_the_command(containerfile), sys.executable, "-c", STARTS_SLOWLY, "serve", "llamacpp")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("milliseconds", [0, 10, 20, 40, 80, 160, 320, 640])
 def test_process_1_ends_immediately_however_early_the_stop_arrives(milliseconds: int) -> None:
     before = before_the_command(CONTAINERFILES[0])
-    done = told_to_stop(milliseconds, *before, sys.executable, "-c", READS_FOR_LONG, "serve", "llamacpp")
+    done = run_and_stop(milliseconds, *before, sys.executable, "-c", READS_FOR_LONG, "serve", "llamacpp")
     assert done.returncode == 0, done.stderr
 
 
 def test_a_check_that_is_stopped_has_not_passed() -> None:
     before = before_the_command(CONTAINERFILES[0])
-    done = told_to_stop(0, *before, sys.executable, "-c", STARTS_SLOWLY, "preflight", "llamacpp")
+    done = run_and_stop(0, *before, sys.executable, "-c", STARTS_SLOWLY, "preflight", "llamacpp")
     assert done.returncode == 128 + signal.SIGTERM
 
 
@@ -93,27 +95,27 @@ async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
 async def test_further_signals_do_not_spoil_a_clean_end(pod: SupervisedPod, number: signal.Signals) -> None:
     await pod.start()
     await pod.until_ready()
-    await told_until_it_ends(pod, number)
+    await signal_until_it_ends(pod, number)
     assert await pod.until_ended() == 0
 
 
 async def test_signals_while_a_failure_is_written_do_not_hide_it(pod: SupervisedPod) -> None:
     await pod.start("--die=1")
     await pod.until_logged("EngineCrashed")
-    await told_until_it_ends(pod, signal.SIGTERM)
+    await signal_until_it_ends(pod, signal.SIGTERM)
     assert await pod.until_ended() == 40
 
 
-async def told_until_it_ends(pod: SupervisedPod, number: signal.Signals) -> None:
+async def signal_until_it_ends(pod: SupervisedPod, number: signal.Signals) -> None:
     """Faster than one signal can be handled, and again after it has ended."""
     kill = f"while kill -{number:d} {pod.process.pid}; do :; done"
     async with asyncio.timeout(pod.patience):
-        storm = await asyncio.create_subprocess_exec("sh", "-c", kill, stderr=asyncio.subprocess.DEVNULL)
+        sender = await asyncio.create_subprocess_exec("sh", "-c", kill, stderr=asyncio.subprocess.DEVNULL)
         try:
-            await storm.wait()
+            await sender.wait()
         finally:
             with contextlib.suppress(ProcessLookupError):
-                storm.kill()
+                sender.kill()
 
 
 async def test_a_stop_between_the_start_of_the_engine_and_the_loop_is_not_lost(pod: SupervisedPod) -> None:

@@ -55,20 +55,20 @@ async def test_waiting_for_readiness_ends_at_its_limit_and_does_not_delay_a_stop
     await pod.start("--load=3600")
     await pod.until_open()
     assert (await pod.get("/readyz?wait=0.1"))[0] == 503
-    waits = asyncio.create_task(pod.get("/readyz?wait=60"))
+    waiting_request = asyncio.create_task(pod.get("/readyz?wait=60"))
     await asyncio.sleep(0.1)
     pod.stop()
     assert await pod.until_ended() == 0
     with pytest.raises(aiohttp.ClientError):
-        await waits
+        await waiting_request
 
 
 @pytest.mark.parametrize("wait", ["soon", "-1", "nan", "inf"])
 async def test_an_invalid_wait_is_refused_with_an_example(pod: SupervisedPod, wait: str) -> None:
     await pod.start()
     await pod.until_ready()
-    said = "wait must be a number of seconds from 0 to 60, as in /readyz?wait=10, and not"
-    assert await pod.get(f"/readyz?wait={wait}") == (400, f"{said} {wait!r}\n")
+    message = "wait must be a number of seconds from 0 to 60, as in /readyz?wait=10, and not"
+    assert await pod.get(f"/readyz?wait={wait}") == (400, f"{message} {wait!r}\n")
 
 
 async def test_a_started_pod_is_ready_and_logs_what_it_runs(pod: SupervisedPod) -> None:
@@ -101,8 +101,8 @@ async def test_one_scrape_has_the_metrics_of_both(pod: SupervisedPod) -> None:
 async def test_an_engine_that_prints_a_lot_loses_nothing_and_is_not_blocked(pod: SupervisedPod) -> None:
     await pod.start("--flood=20000")
     await pod.until_ready()
-    told = [line for line in pod.log_lines if line.startswith("line ")]
-    assert [int(line.split()[1]) for line in told] == list(range(20000))
+    lines = [line for line in pod.log_lines if line.startswith("line ")]
+    assert [int(line.split()[1]) for line in lines] == list(range(20000))
 
 
 async def test_warming_ends_as_soon_as_it_is_ready(pod: SupervisedPod) -> None:
@@ -114,8 +114,12 @@ async def test_warming_ends_as_soon_as_it_is_ready(pod: SupervisedPod) -> None:
 async def test_a_start_that_takes_too_long_is_a_failure_that_names_its_phase(pod: SupervisedPod) -> None:
     await pod.start("--say=now loading", "--load=3600", options=["--start=2"])
     assert await pod.until_ended() == 41
-    told = pod.termination_message()
-    assert (told["reason"], told["phase"], told["lines"]) == ("StartTimeout", "loading", ["now loading"])
+    termination = pod.termination_message()
+    assert (termination["reason"], termination["phase"], termination["lines"]) == (
+        "StartTimeout",
+        "loading",
+        ["now loading"],
+    )
 
 
 async def test_an_engine_whose_web_server_has_no_limits_is_not_served(
@@ -133,10 +137,10 @@ async def test_an_engine_whose_web_server_has_no_limits_is_not_served(
 async def test_a_stop_during_loading_ends_everything_immediately(pod: SupervisedPod, number: signal.Signals) -> None:
     await pod.start("--load=3600", "--ignore-sigterm", "--say=now loading")
     await pod.until_logged("now loading")
-    told_at = time.monotonic()
+    stopped_at = time.monotonic()
     pod.stop(number)
     assert await pod.until_ended() == 0
-    assert time.monotonic() - told_at < 2
+    assert time.monotonic() - stopped_at < 2
     assert not pod.termination_log.exists()
 
 
@@ -189,9 +193,9 @@ async def test_an_engine_that_ignores_sigterm_is_killed(pod: SupervisedPod) -> N
 async def test_an_engine_that_dies_during_loading_is_reported_with_its_last_lines(pod: SupervisedPod) -> None:
     await pod.start("--say=now loading", "--say=no such layer", "--die=1")
     assert await pod.until_ended() >= 40
-    told = pod.termination_message()
-    assert told["phase"] == "loading"
-    assert told["lines"] == ["now loading", "no such layer"]
+    termination = pod.termination_message()
+    assert termination["phase"] == "loading"
+    assert termination["lines"] == ["now loading", "no such layer"]
 
 
 async def test_our_own_engine_process_reports_why_it_does_not_start(pod: SupervisedPod) -> None:
@@ -205,10 +209,10 @@ async def test_our_own_engine_process_reports_why_it_does_not_start(pod: Supervi
 
 
 async def test_another_way_of_starting_is_not_tried_against_a_cause_that_stays(pod: SupervisedPod) -> None:
-    said = "SafetensorError: Error while deserializing header: incomplete metadata"
-    await pod.start(f"--say={said}", "--say=now another way", "--load=3600")
+    message = "SafetensorError: Error while deserializing header: incomplete metadata"
+    await pod.start(f"--say={message}", "--say=now another way", "--load=3600")
     assert await pod.until_ended() == 12
-    assert (pod.termination_message()["reason"], pod.termination_message()["message"]) == ("ModelCorrupt", said)
+    assert (pod.termination_message()["reason"], pod.termination_message()["message"]) == ("ModelCorrupt", message)
 
 
 async def test_another_way_of_starting_is_tried_against_any_other_cause(pod: SupervisedPod) -> None:
@@ -246,15 +250,15 @@ async def test_an_engine_whose_responses_are_seen_is_not_queried_for_metrics(pod
     await pod.start()
     await pod.until_ready()
     async with pod.streaming(tokens=100_000):
-        asked = await asked_for_metrics(pod)
+        queries = await metrics_queries(pod)
         await asyncio.sleep(2.5 * CHECK_LIVENESS_EVERY)
-        assert await asked_for_metrics(pod) <= asked + 2  # one of them by us, and one for the pulse before it started
+        assert await metrics_queries(pod) <= queries + 2  # one of them by us, and one for the pulse before it started
 
 
-async def asked_for_metrics(pod: SupervisedPod) -> int:
+async def metrics_queries(pod: SupervisedPod) -> int:
     _, text = await pod.get("/metrics")
-    [told] = [line for line in text.splitlines() if line.startswith("fake:asked_total")]
-    return int(float(told.rpartition(" ")[2]))
+    [metric] = [line for line in text.splitlines() if line.startswith("fake:asked_total")]
+    return int(float(metric.rpartition(" ")[2]))
 
 
 async def test_a_stopped_engine_is_detected_even_when_idle(pod: SupervisedPod) -> None:

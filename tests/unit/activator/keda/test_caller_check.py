@@ -130,26 +130,26 @@ async def test_while_the_api_server_is_away_the_slices_are_trusted() -> None:
 
 
 @asynccontextmanager
-async def asked(keda: bool | None = False, replica: bool | None = False) -> AsyncIterator[grpc.aio.Channel]:
+async def server_with(keda: bool | None = False, replica: bool | None = False) -> AsyncIterator[grpc.aio.Channel]:
     """The caller is taken to be this one."""
     demand = Demand()
     demand.report(ModelKey("chat", "llama"), ModelDemand(active=False, waiting=0, target_per_replica=8))
-    judges = {scaler.SERVICE: always(keda), peers.SERVICE: always(replica)}
-    telling = DemandPublisher(demand, "one_1")
+    address_checks = {scaler.SERVICE: always(keda), peers.SERVICE: always(replica)}
+    publisher = DemandPublisher(demand, "one_1")
     async with (
-        scaler.serve(demand, "127.0.0.1", 0, add_services=telling.add_to, checks=judges) as port,
+        scaler.serve(demand, "127.0.0.1", 0, add_services=publisher.add_to, checks=address_checks) as port,
         grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield channel
-        telling.end_streams()
+        publisher.end_streams()
 
 
 def always(answer: bool | None) -> AddressCheck:
-    async def judge(address: str) -> bool | None:
+    async def check(address: str) -> bool | None:
         assert address == "127.0.0.1"
         return answer
 
-    return judge
+    return check
 
 
 async def outcome(channel: grpc.aio.Channel, method: str) -> object:
@@ -184,37 +184,37 @@ DENIED, UNAVAILABLE = grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAVAIL
 
 
 async def test_a_stranger_gets_an_error_and_never_that_nothing_is_wanted() -> None:
-    async with asked() as channel:
+    async with server_with() as channel:
         assert [await outcome(channel, method) for method in (*OF_KEDA, "Follow")] == [DENIED] * 6
 
 
 async def test_a_caller_that_cannot_be_identified_has_to_retry() -> None:
-    async with asked(None, None) as channel:
+    async with server_with(None, None) as channel:
         assert [await outcome(channel, method) for method in (*OF_KEDA, "Follow")] == [UNAVAILABLE] * 6
 
 
 async def test_keda_gets_a_response_but_not_the_counts_of_the_replicas() -> None:
-    async with asked(keda=True) as channel:
+    async with server_with(keda=True) as channel:
         assert {method: await outcome(channel, method) for method in OF_KEDA} == OF_KEDA
         assert await outcome(channel, "Follow") == DENIED
 
 
 async def test_a_replica_gets_the_response_for_replicas() -> None:
-    async with asked(replica=True) as channel:
+    async with server_with(replica=True) as channel:
         assert await outcome(channel, "Follow") == peers_pb2.Counts
         assert await outcome(channel, "IsActive") == DENIED
 
 
 async def test_an_unknown_deployment_is_refused_to_every_caller() -> None:
-    async with asked(True, True) as channel:
-        ask: Any = channel.unary_unary("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+    async with server_with(True, True) as channel:
+        method: Any = channel.unary_unary("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
         with pytest.raises(grpc.aio.AioRpcError) as error:
-            await ask(b"")
+            await method(b"")
         assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_strangers_that_open_many_streams_leave_nothing_open() -> None:
-    async with asked() as channel:
+    async with server_with() as channel:
         keda = rpc.ExternalScalerStub(channel)
         streams = [keda.StreamIsActive(pb.ScaledObjectRef(namespace="x", name=str(number))) for number in range(200)]
         codes = await asyncio.gather(*(stream.code() for stream in streams))

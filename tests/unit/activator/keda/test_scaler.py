@@ -199,8 +199,9 @@ async def test_a_client_that_goes_away_leaves_no_task_waiting(demand: Demand) ->
         connected(port) as keda,
     ):
         await anext(aiter(keda.StreamIsActive(REF)))
-    if left := asyncio.all_tasks() - tasks_before:
-        _, pending = await asyncio.wait(left, timeout=10)  # cancelled, they take a few iterations of the loop to end
+    if remaining := asyncio.all_tasks() - tasks_before:
+        # cancelled, they take a few iterations of the loop to end
+        _, pending = await asyncio.wait(remaining, timeout=10)
         assert not pending
 
 
@@ -212,7 +213,7 @@ async def test_a_stream_whose_deployment_stays_unknown_ends_cleanly_after_a_whil
     assert await keda.StreamMetricSpec(UNKNOWN).read() is grpc.aio.EOF
 
 
-async def said(stream: Any) -> bool:
+async def next_state(stream: Any) -> bool:
     """The next message of a stream that is read one by one."""
     answer: pb.IsActiveResponse = await stream.read()
     return answer.result
@@ -224,12 +225,12 @@ async def test_of_too_many_streams_for_one_deployment_the_oldest_ends_cleanly(
     streams = []
     for _ in range(STREAMS_EACH + 1):
         streams.append(keda.StreamIsActive(REF))
-        assert await said(streams[-1]) is False
+        assert await next_state(streams[-1]) is False
     assert await streams[0].read() is grpc.aio.EOF
     specs = keda.StreamMetricSpec(REF)  # of another kind
     await specs.read()
     demand.report(LLAMA, BUSY)
-    assert [await said(each) for each in streams[1:]] == [True] * STREAMS_EACH
+    assert [await next_state(each) for each in streams[1:]] == [True] * STREAMS_EACH
 
 
 async def test_a_cancelled_stream_makes_room_on_its_own(demand: Demand) -> None:
@@ -247,7 +248,7 @@ async def test_a_cancelled_stream_makes_room_on_its_own(demand: Demand) -> None:
                 await stream.read()
             await keda.IsActive(REF)  # by the time this is answered, the server knows
         demand.report(LLAMA, BUSY)
-        assert await said(first) is True
+        assert await next_state(first) is True
 
 
 async def test_a_port_in_use_is_refused(demand: Demand) -> None:

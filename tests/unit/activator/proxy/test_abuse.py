@@ -99,13 +99,13 @@ async def test_an_ambiguous_request_is_refused_and_its_connection_closed(
         assert 400 <= refused.status < 600
         assert refused.error["code"] == "RequestInvalid"
         assert await client.is_closed()
-    assert not any("smuggled" in asked.first_line for asked in engine.requests)
+    assert not any("smuggled" in request.first_line for request in engine.requests)
 
 
 async def test_a_body_that_looks_like_a_request_is_a_body(activator: Activator, engine: ScriptedEngine) -> None:
     inner = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
     assert (await ask(activator, inner)).body == inner
-    assert [asked.first_line for asked in engine.requests] == ["POST /v1/completions HTTP/1.1"]
+    assert [request.first_line for request in engine.requests] == ["POST /v1/completions HTTP/1.1"]
 
 
 @pytest.mark.parametrize("beginning", [b"", b"GET / HT", GET + b"Host: a\r\nX: "])
@@ -192,7 +192,7 @@ async def test_a_response_under_way_is_finished_though_its_deployment_is_deleted
 ) -> None:
     released = asyncio.Event()
 
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD + in_chunk(token("a")))
         await released.wait()
         writer.write(in_chunk(token("b")) + b"0\r\n\r\n")
@@ -242,11 +242,11 @@ async def test_a_port_in_use_is_opened_when_it_is_free(monkeypatch: pytest.Monke
 def test_a_port_that_stays_in_use_is_logged_once_a_minute_and_tried_each_second(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tries = 0
+    attempts = 0
 
     async def is_taken(*_: object) -> int:
-        nonlocal tries
-        tries += 1
+        nonlocal attempts
+        attempts += 1
         raise OSError("address already in use")
 
     async def two_minutes_and_a_half() -> None:
@@ -257,19 +257,19 @@ def test_a_port_that_stays_in_use_is_logged_once_a_minute_and_tried_each_second(
 
     monkeypatch.setattr(Listener, "open", is_taken)
     virtual_time.run(two_minutes_and_a_half())
-    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
-    assert len(told) == 3  # immediately, and after each minute
-    assert "Port 20000 can't be opened" in told[0]
-    assert tries == 151
+    errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == 3  # immediately, and after each minute
+    assert "Port 20000 can't be opened" in errors[0]
+    assert attempts == 151
 
 
 async def test_during_the_shutdown_held_requests_go_to_a_replica_that_becomes_ready() -> None:
     async with scripted_engine(answering(b"ok")) as engine:
         async with activated(grace=10) as activator:
-            asked = asyncio.create_task(ask(activator))
+            request_task = asyncio.create_task(ask(activator))
             await activator.until_waiting(1)
             asyncio.get_running_loop().call_later(0.05, activator.ready, engine)
-        assert (await asked).body == b"ok"
+        assert (await request_task).body == b"ok"
 
 
 async def test_during_the_shutdown_no_new_connection_is_accepted() -> None:
@@ -292,14 +292,14 @@ async def test_during_the_shutdown_no_new_connection_is_accepted() -> None:
 async def test_during_the_shutdown_requests_under_way_get_time_to_finish() -> None:
     released = asyncio.Event()
 
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         await released.wait()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     async with scripted_engine(script) as engine:
         async with activated(grace=10) as activator:
             activator.ready(engine)
-            asked = asyncio.create_task(ask(activator))
+            request_task = asyncio.create_task(ask(activator))
             await engine.until_requests()
             asyncio.get_running_loop().call_later(0.05, released.set)
-        assert (await asked).body == b"ok"
+        assert (await request_task).body == b"ok"

@@ -39,7 +39,7 @@ def entered(
     return request
 
 
-def come(room: WaitingRoom[HeldRequest], client: Client = ONE, size: int = 0) -> HeldRequest:
+def arrive(room: WaitingRoom[HeldRequest], client: Client = ONE, size: int = 0) -> HeldRequest:
     """A request whose body is complete; if there is no place for it, it leaves again."""
     ticket = entered(room, client, 0.0)
     try:
@@ -56,7 +56,7 @@ def fill(room: WaitingRoom[HeldRequest], client: Client) -> int:
     number = 0
     while True:
         try:
-            come(room, client)
+            arrive(room, client)
         except NoPlaceError:
             return number
         number += 1
@@ -84,22 +84,22 @@ def test_auto_waits_longer_for_a_larger_model_before_any_start_was_seen() -> Non
 
 def test_a_request_without_a_place_is_refused() -> None:
     full = room(max_requests=1)
-    come(full)
+    arrive(full)
     with pytest.raises(NoPlaceError):
         entered(full, TWO, 0.0)
 
 
 def test_bytes_are_bounded_as_well() -> None:
     full = room(max_bytes=100)
-    come(full, ONE, 60)
+    arrive(full, ONE, 60)
     with pytest.raises(NoPlaceError):
-        come(full, TWO, 60)
+        arrive(full, TWO, 60)
 
 
 def test_a_refused_request_takes_no_place() -> None:
     refusing = room(max_requests=2, max_bytes=100)
     with pytest.raises(NoPlaceError):
-        come(refusing, ONE, 101)
+        arrive(refusing, ONE, 101)
     assert (refusing.waiting, refusing._bytes.taken) == (0, 0)
 
 
@@ -131,10 +131,10 @@ def test_one_client_alone_gets_three_quarters(total: int, alone: int) -> None:
 def test_the_bound_of_one_body_is_that_of_its_client() -> None:
     alone: WaitingRoom[HeldRequest] = WaitingRoom(HoldLimits(max_bytes=1000), GlobalLimits())
     assert alone.largest_body(ONE) == 750
-    come(alone, ONE, alone.largest_body(ONE) // 2)
-    come(alone, ONE, alone.largest_body(ONE) // 2)
+    arrive(alone, ONE, alone.largest_body(ONE) // 2)
+    arrive(alone, ONE, alone.largest_body(ONE) // 2)
     with pytest.raises(NoPlaceError):
-        come(alone, ONE, 1)
+        arrive(alone, ONE, 1)
 
 
 @given(total=st.integers(2, 60), claims=st.lists(st.sampled_from("abcdef"), max_size=200))
@@ -217,7 +217,7 @@ def test_of_all_places_of_the_activator(
 
 def test_waiting_requests_may_stay_when_the_limits_shrink() -> None:
     shrinking = room(max_requests=10)
-    tickets = [come(shrinking, Client(str(each))) for each in range(5)]
+    tickets = [arrive(shrinking, Client(str(each))) for each in range(5)]
     shrinking.set_limits(HoldLimits(max_requests=2))
     with pytest.raises(NoPlaceError):
         entered(shrinking, Client("new"), 0.0)
@@ -237,34 +237,34 @@ def test_the_first_complete_request_is_called_first_whichever_was_announced_firs
 
 def test_turns_alternate_between_clients_however_many_requests_each_has() -> None:
     fair = room()
-    many = [come(fair, ONE) for _ in range(4)]
-    few = [come(fair, TWO) for _ in range(2)]
-    last = come(fair, Client("192.0.2.3"))
-    turns = [many[0], few[0], last, many[1], few[1], many[2], many[3]]
-    assert [fair.call() for _ in turns] == turns
+    many = [arrive(fair, ONE) for _ in range(4)]
+    few = [arrive(fair, TWO) for _ in range(2)]
+    last = arrive(fair, Client("192.0.2.3"))
+    order = [many[0], few[0], last, many[1], few[1], many[2], many[3]]
+    assert [fair.call() for _ in order] == order
 
 
 def test_behind_one_address_turns_alternate_between_owners_and_owners_give_it_no_more_turns() -> None:
     fair = room()
-    greedy = [come(fair, Client("192.0.2.1", "greedy")) for _ in range(3)]
-    modest = come(fair, Client("192.0.2.1", "modest"))
-    other = [come(fair, TWO) for _ in range(3)]
-    turns = [greedy[0], other[0], modest, other[1], greedy[1], other[2], greedy[2]]
-    assert [fair.call() for _ in turns] == turns
+    greedy = [arrive(fair, Client("192.0.2.1", "greedy")) for _ in range(3)]
+    modest = arrive(fair, Client("192.0.2.1", "modest"))
+    other = [arrive(fair, TWO) for _ in range(3)]
+    order = [greedy[0], other[0], modest, other[1], greedy[1], other[2], greedy[2]]
+    assert [fair.call() for _ in order] == order
 
 
 def test_a_client_that_is_served_repeatedly_comes_after_those_that_wait() -> None:
     fair = room()
-    come(fair, ONE)
-    waits = come(fair, TWO)
+    arrive(fair, ONE)
+    waits = arrive(fair, TWO)
     fair.call()
-    come(fair, ONE)
+    arrive(fair, ONE)
     assert fair.call() is waits
 
 
 def test_a_request_that_returns_is_the_next_one_of_its_client() -> None:
     fair = room()
-    first, second, other = come(fair), come(fair), come(fair, TWO)
+    first, second, other = arrive(fair), arrive(fair), arrive(fair, TWO)
     assert fair.call() is first
     fair.queue(first)
     assert [fair.call() for _ in range(3)] == [other, first, second]
@@ -272,7 +272,7 @@ def test_a_request_that_returns_is_the_next_one_of_its_client() -> None:
 
 def test_a_returned_turn_goes_to_the_next_request_of_the_same_client() -> None:
     fair = room()
-    first, second, other = come(fair), come(fair), come(fair, TWO)
+    first, second, other = arrive(fair), arrive(fair), arrive(fair, TWO)
     assert fair.call() is first
     fair.return_turn(first)
     fair.queue(first)
@@ -285,7 +285,7 @@ def test_a_returned_turn_goes_to_the_next_request_of_the_same_client() -> None:
 
 def test_a_request_that_has_left_is_not_called() -> None:
     leaving = room()
-    first, second = come(leaving), come(leaving, TWO)
+    first, second = arrive(leaving), arrive(leaving, TWO)
     leaving.leave(first)
     assert leaving.call() is second
     assert not leaving.has_next()
@@ -293,23 +293,23 @@ def test_a_request_that_has_left_is_not_called() -> None:
 
 def test_requests_that_have_left_are_not_remembered_behind_one_that_waits() -> None:
     leaving = room()
-    come(leaving)
+    arrive(leaving)
     for _ in range(10 * FEW):
-        leaving.leave(come(leaving, TWO))
+        leaving.leave(arrive(leaving, TWO))
     assert len(leaving._rotation) <= 2 * FEW
 
 
 def test_clients_that_have_left_are_not_remembered_either() -> None:
     leaving = room()
-    come(leaving)
+    arrive(leaving)
     for each in range(10 * FEW):
-        leaving.leave(come(leaving, Client(f"address {each}")))
+        leaving.leave(arrive(leaving, Client(f"address {each}")))
     assert len(leaving._rotation._of) <= 2 * FEW
 
 
 def test_leaving_twice_is_leaving_once() -> None:
     leaving = room()
-    ticket = come(leaving, size=10)
+    ticket = arrive(leaving, size=10)
     leaving.leave(ticket)
     leaving.leave(ticket)
     assert (leaving.waiting, leaving._bytes.taken) == (0, 0)
@@ -317,7 +317,7 @@ def test_leaving_twice_is_leaving_once() -> None:
 
 def test_a_called_request_frees_its_place_but_not_its_bytes() -> None:
     calling = room()
-    come(calling, size=10)
+    arrive(calling, size=10)
     calling.call()
     assert (calling.waiting, calling._bytes.taken) == (0, 10)
 
@@ -374,62 +374,62 @@ class AnyOrder(RuleBasedStateMachine):
         self.arriving: set[HeldRequest] = set()
         self.overtaken: list[dict[str, Counter[str]]] = [{}, {}]  # by address: clients with a turn while it waited
 
-    @rule(target=entered, which=st.integers(0, 1), client=ANY, size=st.integers(0, 200))
-    def enter(self, which: int, client: Client, size: int) -> tuple[int, HeldRequest] | None:
+    @rule(target=entered, index=st.integers(0, 1), client=ANY, size=st.integers(0, 200))
+    def enter(self, index: int, client: Client, size: int) -> tuple[int, HeldRequest] | None:
         try:
-            ticket = entered(self.rooms[which], client, 0.0, announced=size)
+            ticket = entered(self.rooms[index], client, 0.0, announced=size)
         except NoPlaceError:
             return None
-        self.sizes[which][ticket] = 0
+        self.sizes[index][ticket] = 0
         self.arriving.add(ticket)
-        return which, ticket
+        return index, ticket
 
-    @rule(one=entered)
-    def queue(self, one: tuple[int, HeldRequest] | None) -> None:
-        if one and one[1] in self.arriving:
+    @rule(entry=entered)
+    def queue(self, entry: tuple[int, HeldRequest] | None) -> None:
+        if entry and entry[1] in self.arriving:
             try:
-                self.rooms[one[0]].queue(one[1])
+                self.rooms[entry[0]].queue(entry[1])
             except NoPlaceError:
                 return
-            self.arriving.remove(one[1])
-            self.waiting[one[0]].append(one[1])
+            self.arriving.remove(entry[1])
+            self.waiting[entry[0]].append(entry[1])
 
-    @rule(one=entered, size=st.integers(1, 100))
-    def grow(self, one: tuple[int, HeldRequest] | None, size: int) -> None:
-        if one and one[1] in self.arriving:
+    @rule(entry=entered, size=st.integers(1, 100))
+    def grow(self, entry: tuple[int, HeldRequest] | None, size: int) -> None:
+        if entry and entry[1] in self.arriving:
             try:
-                self.rooms[one[0]].grow(one[1], size)
+                self.rooms[entry[0]].grow(entry[1], size)
             except NoPlaceError:
                 return
-            self.sizes[one[0]][one[1]] += size
+            self.sizes[entry[0]][entry[1]] += size
 
-    @rule(one=consumes(entered))
-    def leave(self, one: tuple[int, HeldRequest] | None) -> None:
-        if one:
-            which, ticket = one
-            self.rooms[which].leave(ticket)
-            self.sizes[which].pop(ticket, None)
+    @rule(entry=consumes(entered))
+    def leave(self, entry: tuple[int, HeldRequest] | None) -> None:
+        if entry:
+            index, ticket = entry
+            self.rooms[index].leave(ticket)
+            self.sizes[index].pop(ticket, None)
             self.arriving.discard(ticket)
-            if ticket in self.waiting[which]:
-                self.waiting[which].remove(ticket)
+            if ticket in self.waiting[index]:
+                self.waiting[index].remove(ticket)
 
     @precondition(lambda self: any(self.waiting))
-    @rule(target=called, come_back=st.booleans())
-    def call(self, come_back: bool) -> None:
-        which = 0 if self.waiting[0] else 1
-        ticket = self.rooms[which].call()
-        assert ticket is next(each for each in self.waiting[which] if each.client == ticket.client)
-        self._has_turn(which, ticket.client.address)
-        if come_back:
-            self.rooms[which].queue(ticket)
+    @rule(target=called, returns=st.booleans())
+    def call(self, returns: bool) -> None:
+        index = 0 if self.waiting[0] else 1
+        ticket = self.rooms[index].call()
+        assert ticket is next(each for each in self.waiting[index] if each.client == ticket.client)
+        self._has_turn(index, ticket.client.address)
+        if returns:
+            self.rooms[index].queue(ticket)
         else:
-            self.waiting[which].remove(ticket)
+            self.waiting[index].remove(ticket)
 
-    def _has_turn(self, which: int, address: str) -> None:
+    def _has_turn(self, index: int, address: str) -> None:
         """No other address has two turns while an address waits for one."""
-        overtaken = self.overtaken[which]
+        overtaken = self.overtaken[index]
         overtaken.pop(address, None)
-        for other in {ticket.client.address for ticket in self.waiting[which]} - {address}:
+        for other in {ticket.client.address for ticket in self.waiting[index]} - {address}:
             overtaken.setdefault(other, Counter())[address] += 1
             assert overtaken[other][address] == 1
 

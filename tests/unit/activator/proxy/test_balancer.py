@@ -10,7 +10,7 @@ from slipway.activator.shared.replica import Replica
 ONE, TWO = Replica("10.0.0.1", 8080, 2), Replica("10.0.0.2", 8080, 2)
 
 
-def of(*ready: Replica) -> Balancer:
+def balancer_of(*ready: Replica) -> Balancer:
     replicas = Balancer()
     replicas.set(ready)
     return replicas
@@ -24,17 +24,17 @@ def picked(replicas: Balancer, now: float = 0.0) -> Replica | None:
 
 
 def test_no_replica_is_picked_where_none_is_ready() -> None:
-    assert of().pick(0.0) is None
+    assert balancer_of().pick(0.0) is None
 
 
 def test_the_replica_with_the_fewest_requests_is_picked() -> None:
-    replicas = of(ONE, TWO)
+    replicas = balancer_of(ONE, TWO)
     replicas.take(ONE)
     assert replicas.pick(0.0) == TWO
 
 
 def test_of_equal_replicas_each_is_picked_in_turn() -> None:
-    replicas = of(ONE, TWO)
+    replicas = balancer_of(ONE, TWO)
     order = []
     for _ in range(4):
         replica = picked(replicas)
@@ -45,25 +45,25 @@ def test_of_equal_replicas_each_is_picked_in_turn() -> None:
 
 
 def test_no_replica_gets_more_than_its_limit() -> None:
-    replicas = of(ONE)
+    replicas = balancer_of(ONE)
     assert [picked(replicas) for _ in range(3)] == [ONE, ONE, None]
 
 
 def test_a_replica_to_be_avoided_is_not_picked() -> None:
-    replicas = of(ONE, TWO)
+    replicas = balancer_of(ONE, TWO)
     assert replicas.pick(0.0, {ONE.address}) == TWO
     assert replicas.pick(0.0, {ONE.address, TWO.address}) is None
 
 
 def test_a_replica_at_which_one_client_fails_is_picked_as_before() -> None:
-    replicas = of(ONE)
+    replicas = balancer_of(ONE)
     for _ in range(10):
         replicas.failed(ONE, "client", 0.0)
     assert replicas.pick(0.0) == ONE
 
 
 def test_a_replica_rests_when_different_clients_fail_in_a_row() -> None:
-    replicas = of(ONE)
+    replicas = balancer_of(ONE)
     for client in range(DIFFERENT - 1):
         replicas.failed(ONE, client, 0.0)
     replicas.succeeded(ONE)
@@ -75,21 +75,21 @@ def test_a_replica_rests_when_different_clients_fail_in_a_row() -> None:
 
 
 def test_a_replica_that_refuses_requests_rests_longer_each_time() -> None:
-    replicas = of(ONE)
-    rests, now = [], 0.0
+    replicas = balancer_of(ONE)
+    rest_times, now = [], 0.0
     for _ in range(7):
         replicas.turned_away(ONE, now)
         rested = replicas.next_available(now)
         assert rested
         assert replicas.pick(now) is None
-        rests.append(round(rested - now, 3))
+        rest_times.append(round(rested - now, 3))
         now = rested
         assert replicas.pick(now) == ONE
-    assert rests == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    assert rest_times == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
 
 
 def test_a_success_ends_the_rests() -> None:
-    replicas = of(ONE)
+    replicas = balancer_of(ONE)
     for _ in range(5):
         replicas.turned_away(ONE, 0.0)
     replicas.succeeded(ONE)
@@ -98,7 +98,7 @@ def test_a_success_ends_the_rests() -> None:
 
 
 def test_a_replica_that_is_no_longer_ready_is_not_picked_but_counted_until_its_requests_end() -> None:
-    replicas = of(ONE)
+    replicas = balancer_of(ONE)
     replicas.take(ONE)
     replicas.set([TWO])
     assert (replicas.pick(0.0), replicas.in_flight) == (TWO, 1)
@@ -107,7 +107,7 @@ def test_a_replica_that_is_no_longer_ready_is_not_picked_but_counted_until_its_r
 
 
 def test_a_replica_that_returns_still_has_its_requests() -> None:
-    replicas = of(ONE)
+    replicas = balancer_of(ONE)
     replicas.take(ONE)
     replicas.take(ONE)
     replicas.set([])

@@ -15,7 +15,7 @@ GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)
 
 
 @pytest.mark.parametrize(
-    ("said", "text"),
+    ("comment", "text"),
     [
         (
             heartbeat(elapsed=34.2, expected=80, step=Reason.PULLING_IMAGE, cause=None),
@@ -30,8 +30,8 @@ GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)
     ],
     ids=["everything is known", "it takes longer", "little is known", "a cause, on one line"],
 )
-def test_a_heartbeat_says_what_is_waited_for(said: bytes, text: bytes) -> None:
-    assert said == text
+def test_a_heartbeat_says_what_is_waited_for(comment: bytes, text: bytes) -> None:
+    assert comment == text
 
 
 def test_no_text_can_end_a_comment_early() -> None:

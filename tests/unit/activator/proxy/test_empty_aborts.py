@@ -17,8 +17,8 @@ def chat(content: str | None, finish: str | None, **more: Any) -> dict[str, Any]
     }
 
 
-def events(*said: Any) -> bytes:
-    return b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in said)
+def events(*payloads: Any) -> bytes:
+    return b"".join(b"data: %b\n\n" % json.dumps(each).encode() for each in payloads)
 
 
 def add(beginning: AbortDetector, data: bytes) -> None:
@@ -27,7 +27,7 @@ def add(beginning: AbortDetector, data: bytes) -> None:
             pass
 
 
-def judged(content_type: bytes, data: bytes) -> bool:
+def is_empty_abort(content_type: bytes, data: bytes) -> bool:
     beginning = AbortDetector(content_type)
     add(beginning, data)
     beginning.end()
@@ -76,12 +76,12 @@ ANSWERS = {
 
 @pytest.mark.parametrize(("content_type", "data"), ABORTS.values(), ids=ABORTS.keys())
 def test_an_abort_without_text_is_not_a_response(content_type: bytes, data: bytes) -> None:
-    assert judged(content_type, data)
+    assert is_empty_abort(content_type, data)
 
 
 @pytest.mark.parametrize(("content_type", "data"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_any_other_response_is_one(content_type: bytes, data: bytes) -> None:
-    assert not judged(content_type, data)
+    assert not is_empty_abort(content_type, data)
 
 
 def test_a_stream_is_released_with_its_first_text() -> None:
@@ -103,22 +103,22 @@ def test_a_long_response_is_not_held_back() -> None:
 
 
 def test_a_response_with_very_many_values_is_not_held_back() -> None:
-    assert not judged(WHOLE, b'{"choices": [' + b'{"finish_reason": "abort"},' * MOST_VALUES + b"]}")
+    assert not is_empty_abort(WHOLE, b'{"choices": [' + b'{"finish_reason": "abort"},' * MOST_VALUES + b"]}")
     beginning = AbortDetector(STREAM)
     add(beginning, b": \n\n" * (MOST_EVENTS + 1))
     assert beginning.is_decided
 
 
 @given(st.sampled_from([*ABORTS.values(), *ANSWERS.values()]), st.lists(st.integers(1, 40), min_size=1))
-def test_the_pieces_in_which_it_arrives_make_no_difference(said: tuple[bytes, bytes], sizes: list[int]) -> None:
-    content_type, data = said
-    beginning, place, turn = AbortDetector(content_type), 0, 0
-    while place < len(data) and not beginning.is_decided and turn < 2000:
-        size = sizes[turn % len(sizes)] if turn < 1999 else len(data)
-        add(beginning, data[place : place + size])
-        place, turn = place + size, turn + 1
+def test_the_pieces_in_which_it_arrives_make_no_difference(response: tuple[bytes, bytes], sizes: list[int]) -> None:
+    content_type, data = response
+    beginning, offset, index = AbortDetector(content_type), 0, 0
+    while offset < len(data) and not beginning.is_decided and index < 2000:
+        size = sizes[index % len(sizes)] if index < 1999 else len(data)
+        add(beginning, data[offset : offset + size])
+        offset, index = offset + size, index + 1
     beginning.end()
-    assert beginning.is_abort == judged(content_type, data)
+    assert beginning.is_abort == is_empty_abort(content_type, data)
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ async def test_a_kept_connection_that_has_just_closed_costs_nothing(
 ) -> None:
     await ask(activator)
     engine.script = in_turn(cutting(), answering(b"again"))
-    answered = await ask(activator)
-    assert (answered.body, answered.headers["slipway-held-ms"]) == (b"again", "0")
+    response = await ask(activator)
+    assert (response.body, response.headers["slipway-held-ms"]) == (b"again", "0")
 
 
 async def test_an_abort_after_the_first_text_is_the_response(activator: Activator, engine: ScriptedEngine) -> None:
@@ -104,11 +104,11 @@ async def test_a_stream_that_breaks_off_reports_it_and_does_not_look_complete(
     async with connected(activator) as client:
         client.post()
         await client.head()
-        seen = await client.chunk()
-        while b"ReplicaLost" not in seen:
-            seen += await client.chunk()
+        received = await client.chunk()
+        while b"ReplicaLost" not in received:
+            received += await client.chunk()
         assert await client.is_closed()
-    assert seen.startswith(token("word"))
+    assert received.startswith(token("word"))
     assert len(engine.requests) == 1
 
 
@@ -124,8 +124,8 @@ async def test_a_body_that_is_no_longer_stored_is_not_sent_again() -> None:
     config = ProxyConfig(stored_body=10)
     async with scripted_engine(cutting()) as engine, activated(config=config) as activator:
         activator.ready(engine)
-        answered = await ask(activator, b"x" * 1000)
-    assert (answered.status, answered.error["code"], len(engine.requests)) == (502, "ReplicaLost", 1)
+        response = await ask(activator, b"x" * 1000)
+    assert (response.status, response.error["code"], len(engine.requests)) == (502, "ReplicaLost", 1)
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ async def test_an_invalid_response_of_a_replica_is_not_passed_on(
     activator: Activator, engine: ScriptedEngine, nonsense: bytes
 ) -> None:
     engine.script = saying(nonsense)
-    answered = await ask(activator)
-    assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
+    response = await ask(activator)
+    assert (response.status, response.error["code"]) == (502, "ReplicaLost")
 
 
 async def test_unrequested_data_from_a_replica_reaches_no_client(activator: Activator, engine: ScriptedEngine) -> None:
@@ -161,8 +161,8 @@ async def test_a_request_that_is_always_unavailable_is_tried_three_times_and_get
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     engine.script = answering(ABORTED, status="503 Service Unavailable", headers=JSON)
-    answered = await ask(activator)
-    assert (answered.status, answered.body, answered.headers["retry-after"]) == (503, ABORTED, "1")
+    response = await ask(activator)
+    assert (response.status, response.body, response.headers["retry-after"]) == (503, ABORTED, "1")
     assert len(engine.requests) == 3
 
 
@@ -185,8 +185,8 @@ async def test_a_request_that_always_breaks_a_replica_is_tried_three_times(
         await asyncio.gather(*many)
     before = len(engine.requests)
     engine.script = failure
-    answered = await ask(activator)
-    assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
+    response = await ask(activator)
+    assert (response.status, response.error["code"]) == (502, "ReplicaLost")
     assert len(engine.requests) - before == 3
 
 
@@ -208,39 +208,39 @@ async def test_a_replica_that_has_done_no_work_is_tried_until_it_accepts(
     ids=["no byte", "half a head", "a head", "a comment"],
 )
 async def test_a_replica_that_does_not_respond_is_not_waited_for_for_ever(beginning: bytes) -> None:
-    never = asyncio.Event()
+    forever = asyncio.Event()
 
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(beginning)
-        await never.wait()
+        await forever.wait()
 
     async with scripted_engine(script) as engine, activated(config=ProxyConfig(silence=0.2)) as activator:
         activator.ready(engine)
-        answered = await ask(activator)
-        assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
-        assert "sent nothing" in answered.error["message"]
+        response = await ask(activator)
+        assert (response.status, response.error["code"]) == (502, "ReplicaLost")
+        assert "sent nothing" in response.error["message"]
         await activator.until_inactive()
 
 
 @pytest.mark.parametrize("kept", [8 << 20, 1000], ids=["that can be sent again", "that passes through"])
 async def test_a_replica_that_does_not_respond_to_a_large_body_is_not_waited_for_for_ever(kept: int) -> None:
-    never = asyncio.Event()
+    forever = asyncio.Event()
     config = ProxyConfig(silence=0.2, stored_body=kept)
-    async with scripted_engine(when(never, answering(b""))) as engine, activated(config=config) as activator:
+    async with scripted_engine(when(forever, answering(b""))) as engine, activated(config=config) as activator:
         activator.ready(engine)
-        answered = await ask(activator, b"x" * (2 * BLOCK))
-        assert (answered.status, answered.error["code"]) == (502, "ReplicaLost")
-        assert "sent nothing" in answered.error["message"]
+        response = await ask(activator, b"x" * (2 * BLOCK))
+        assert (response.status, response.error["code"]) == (502, "ReplicaLost")
+        assert "sent nothing" in response.error["message"]
         assert len(engine.requests[0].body) == 2 * BLOCK
         await activator.until_inactive()
 
 
 async def test_a_response_that_stalls_is_broken_off() -> None:
-    never = asyncio.Event()
+    forever = asyncio.Event()
 
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD + in_chunk(token("word")))
-        await never.wait()
+        await forever.wait()
 
     async with scripted_engine(script) as engine, activated(config=ProxyConfig(silence=0.2)) as activator:
         activator.ready(engine)

@@ -31,10 +31,10 @@ async def test_a_request_arrives_as_it_was_sent(activator: Activator, engine: Sc
             b'{"prompt": 1}', path="/v1/completions?a=%20b", headers="X-Odd: \xc3\xa4 b\r\nAuthorization: k\r\n"
         )
         await client.answer()
-    asked = engine.requests[0]
-    assert (asked.first_line, asked.body) == ("POST /v1/completions?a=%20b HTTP/1.1", b'{"prompt": 1}')
-    assert [asked.header(name) for name in ("host", "authorization")] == ["llama", "k"]
-    assert asked.header("x-odd")
+    request = engine.requests[0]
+    assert (request.first_line, request.body) == ("POST /v1/completions?a=%20b HTTP/1.1", b'{"prompt": 1}')
+    assert [request.header(name) for name in ("host", "authorization")] == ["llama", "k"]
+    assert request.header("x-odd")
 
 
 async def test_a_head_is_sent_together_with_what_follows_it(
@@ -48,27 +48,27 @@ async def test_a_head_is_sent_together_with_what_follows_it(
         write(channel, data)
 
     monkeypatch.setattr(Channel, "write", noted)
-    said = b'{"choices": [{"text": "hi", "finish_reason": "stop"}]}'
-    engine.script = answering(said, headers="Content-Type: application/json\r\n")
+    response_body = b'{"choices": [{"text": "hi", "finish_reason": "stop"}]}'
+    engine.script = answering(response_body, headers="Content-Type: application/json\r\n")
     await ask(activator, b'{"prompt": 1}')
     assert [each.rpartition(b"\r\n")[2][:10] for each in written] == [b'{"prompt":', b'{"choices"']
 
 
 async def test_traces_and_request_ids_are_forwarded(activator: Activator, engine: ScriptedEngine) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    answered = await ask(activator, headers=f"traceparent: {trace}\r\ntracestate: a=b\r\nX-Request-Id: 7\r\n")
-    asked = engine.requests[0]
-    assert [asked.header(name) for name in ("traceparent", "tracestate", "x-request-id")] == [trace, "a=b", "7"]
-    assert answered.headers["x-request-id"] == "7"
+    response = await ask(activator, headers=f"traceparent: {trace}\r\ntracestate: a=b\r\nX-Request-Id: 7\r\n")
+    request = engine.requests[0]
+    assert [request.header(name) for name in ("traceparent", "tracestate", "x-request-id")] == [trace, "a=b", "7"]
+    assert response.headers["x-request-id"] == "7"
 
 
 async def test_hop_by_hop_headers_are_not_forwarded(activator: Activator, engine: ScriptedEngine) -> None:
     engine.script = answering(b"", headers="Connection: keep-alive, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=5\r\n")
     headers = "Connection: X-Private, keep-alive\r\nX-Private: 1\r\nTE: trailers\r\nProxy-Authorization: no\r\n"
-    answered = await ask(activator, headers=headers)
+    response = await ask(activator, headers=headers)
     passed = {name for name, _ in engine.requests[0].headers}
     assert not passed & {"x-private", "te", "proxy-authorization", "connection"}
-    assert not set(answered.headers) & {"x-mine", "keep-alive", "connection"}
+    assert not set(response.headers) & {"x-mine", "keep-alive", "connection"}
 
 
 async def test_no_header_can_remove_the_length_or_the_host(activator: Activator, engine: ScriptedEngine) -> None:
@@ -118,7 +118,7 @@ async def test_an_upgrade_request_gets_a_response_without_the_upgrade(
         for body in (b"one", b"two"):
             client.post(body, headers=upgrade)
             assert (await client.answer()).status == 200
-    assert [asked.body for asked in engine.requests] == [b"one", b"two"]
+    assert [request.body for request in engine.requests] == [b"one", b"two"]
     assert engine.requests[0].header("upgrade") is None
 
 
@@ -163,8 +163,8 @@ async def test_an_absolute_url_is_requested_from_the_replica_and_from_no_other_h
 
 async def test_a_response_arrives_as_it_was_sent(activator: Activator, engine: ScriptedEngine) -> None:
     engine.script = answering(b"no such model", status="404 Not Here", headers="X-Two: 1\r\n")
-    answered = await ask(activator)
-    assert (answered.status, answered.body, answered.headers["x-two"]) == (404, b"no such model", "1")
+    response = await ask(activator)
+    assert (response.status, response.body, response.headers["x-two"]) == (404, b"no such model", "1")
 
 
 async def test_a_chunked_response_arrives_complete_and_with_its_trailers(
@@ -174,8 +174,8 @@ async def test_a_chunked_response_arrives_complete_and_with_its_trailers(
         b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"
         b"3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 5\r\nAuthorization: 9\r\n\r\n"
     )
-    answered = await ask(activator)
-    assert (answered.body, answered.trailers) == (b"abcde", {"x-sum": "5"})
+    response = await ask(activator)
+    assert (response.body, response.trailers) == (b"abcde", {"x-sum": "5"})
 
 
 async def test_no_key_is_forwarded_in_a_trailer(activator: Activator, engine: ScriptedEngine) -> None:
@@ -193,17 +193,17 @@ async def test_a_response_that_ends_with_its_connection_arrives_complete(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     engine.script = cutting(b"HTTP/1.1 200 OK\r\n\r\nabcde")
-    answered = await ask(activator)
-    assert (answered.body, answered.headers["transfer-encoding"]) == (b"abcde", "chunked")
+    response = await ask(activator)
+    assert (response.body, response.headers["transfer-encoding"]) == (b"abcde", "chunked")
 
 
 async def test_an_http_1_0_client_gets_no_chunks(activator: Activator, engine: ScriptedEngine) -> None:
     engine.script = saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
     async with connected(activator) as client:
         client.send(b"GET / HTTP/1.0\r\n\r\n")
-        answered = await client.answer()
-    assert answered.body == b"abc"
-    assert "transfer-encoding" not in answered.headers
+        response = await client.answer()
+    assert response.body == b"abc"
+    assert "transfer-encoding" not in response.headers
 
 
 async def test_a_head_request_gets_a_length_and_no_body(activator: Activator, engine: ScriptedEngine) -> None:
@@ -238,7 +238,7 @@ async def test_each_event_of_a_stream_arrives_before_the_next_is_generated(
 ) -> None:
     steps = [asyncio.Event() for _ in range(3)]
 
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD)
         for number, step in enumerate(steps):
             writer.write(in_chunk(token(str(number))))
@@ -259,9 +259,9 @@ async def test_a_slow_reader_slows_the_engine_instead_of_filling_memory(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     piece = in_chunk(token("x" * 65536))
-    total, written, stuck = 2000, 0, asyncio.Event()
+    total, written, stalled = 2000, 0, asyncio.Event()
 
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         nonlocal written
         writer.write(STREAM_HEAD)
         for _ in range(total):
@@ -270,26 +270,26 @@ async def test_a_slow_reader_slows_the_engine_instead_of_filling_memory(
             try:
                 await asyncio.wait_for(writer.drain(), 0.5)
             except TimeoutError:
-                stuck.set()
+                stalled.set()
                 await writer.drain()
         writer.write(b"0\r\n\r\n")
 
     engine.script = script
     async with connected(activator) as client:
         client.post(b'{"stream": true}')
-        await asyncio.wait_for(stuck.wait(), 20)
+        await asyncio.wait_for(stalled.wait(), 20)
         assert written < total / 4  # what is in the sockets' own buffers, and little of it here
         await client.head()
-        left = total * len(token("x" * 65536))
-        while left:
-            left -= len(await client.chunk())
+        remaining = total * len(token("x" * 65536))
+        while remaining:
+            remaining -= len(await client.chunk())
         assert await client.chunk() == b""
 
 
 async def test_a_client_that_leaves_ends_the_work_for_it(activator: Activator, engine: ScriptedEngine) -> None:
     broken = asyncio.Event()
 
-    async def script(asked: object, writer: asyncio.StreamWriter) -> None:
+    async def script(request: object, writer: asyncio.StreamWriter) -> None:
         writer.write(STREAM_HEAD + in_chunk(token("a")))
         try:
             while True:
@@ -318,11 +318,11 @@ async def test_a_replica_never_has_more_requests_than_its_limit() -> None:
         activated(limits=HoldLimits(timeout=20)) as activator,
     ):
         activator.ready(engine, at_a_time=3)
-        asked = [asyncio.create_task(ask(activator, b"%d" % number)) for number in range(12)]
+        tasks = [asyncio.create_task(ask(activator, b"%d" % number)) for number in range(12)]
         await activator.until_waiting(9)
         await engine.until_requests(3)
         released.set()
-        answers = [answered.body for answered in await asyncio.gather(*asked)]
+        answers = [response.body for response in await asyncio.gather(*tasks)]
     assert answers == [b"%d" % number for number in range(12)]
     assert engine.most_running == 3
 
@@ -332,8 +332,8 @@ async def test_requests_are_spread_over_the_replicas() -> None:
     script = when(released, echoing())
     async with scripted_engine(script) as one, scripted_engine(script) as two, activated() as activator:
         activator.ready(one, two)
-        asked = [asyncio.create_task(ask(activator)) for _ in range(8)]
+        tasks = [asyncio.create_task(ask(activator)) for _ in range(8)]
         await one.until_requests(4)
         await two.until_requests(4)
         released.set()
-        await asyncio.gather(*asked)
+        await asyncio.gather(*tasks)

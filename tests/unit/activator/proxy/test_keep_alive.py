@@ -45,14 +45,14 @@ async def test_a_refusal_does_not_end_what_was_pipelined_behind_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n", POST], ids=["without a body", "with one"]
+    "data", [b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n", POST], ids=["without a body", "with one"]
 )
-@pytest.mark.parametrize(("to", "status"), [(only_from(), 403), (WITH_KEYS, 401)])
+@pytest.mark.parametrize(("request_rules", "status"), [(only_from(), 403), (WITH_KEYS, 401)])
 async def test_a_refused_client_may_send_another_request_on_the_same_connection(
-    to: RequestRules, status: int, said: bytes
+    request_rules: RequestRules, status: int, data: bytes
 ) -> None:
-    async with protected_model(to) as asked, connected(asked.activator) as client:
-        client.send(said * 2)
+    async with protected_model(request_rules) as model, connected(model.activator) as client:
+        client.send(data * 2)
         assert [(await client.answer()).status for _ in range(2)] == [status] * 2
 
 
@@ -86,14 +86,14 @@ async def test_an_unfinished_body_ends_the_connection_of_a_refused_client() -> N
         assert await client.is_closed()
 
 
-@pytest.mark.parametrize("said", [NOT_SERVED, HEALTH], ids=["refusals", "answers at zero"])
-async def test_a_client_that_does_not_read_its_responses_gets_no_more_of_them(said: bytes) -> None:
+@pytest.mark.parametrize("data", [NOT_SERVED, HEALTH], ids=["refusals", "answers at zero"])
+async def test_a_client_that_does_not_read_its_responses_gets_no_more_of_them(data: bytes) -> None:
     async with activated(rules=OURS) as activator:
         reader, writer = await asyncio.open_connection(HERE, await activator.port(), limit=1)
         connection = await only_connection(activator)
         channel = connection.channel
         channel._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        writer.write(said * 100_000)
+        writer.write(data * 100_000)
         async with asyncio.timeout(20):
             while not channel.is_stalled:  # noqa: ASYNC110 - there is no event to wait for
                 await asyncio.sleep(0.01)

@@ -31,16 +31,16 @@ def head(line: str, headers: Headers | None = None, *, length: int | None = 0) -
     return RequestHead(method, target, headers or [], length)
 
 
-def told(
+def response_to(
     line: str, rules: RequestRules = VLLM, *, headers: Headers | None = None, at: State = State.IDLE
 ) -> LocalResponse:
-    found = respond(rules, head(line, headers), at)
-    assert found
-    return found
+    response = respond(rules, head(line, headers), at)
+    assert response
+    return response
 
 
-def said(line: str, rules: RequestRules = VLLM, *, at: State = State.IDLE) -> Any:
-    return json.loads(told(line, rules, at=at).body)
+def json_of(line: str, rules: RequestRules = VLLM, *, at: State = State.IDLE) -> Any:
+    return json.loads(response_to(line, rules, at=at).body)
 
 
 def refused(
@@ -59,7 +59,7 @@ ADAPTER = {**LLAMA, "id": "llama-sql", "parent": "llama"}
 
 @pytest.mark.parametrize("at", [State.IDLE, State.WAKING, State.FAILED])
 def test_the_models_are_listed_in_openais_format_with_their_state(at: State) -> None:
-    assert said("GET /v1/models", at=at) == {
+    assert json_of("GET /v1/models", at=at) == {
         "object": "list",
         "data": [LLAMA, ADAPTER],
         "slipway": {"state": at.value},
@@ -68,7 +68,7 @@ def test_the_models_are_listed_in_openais_format_with_their_state(at: State) -> 
 
 @pytest.mark.parametrize(("name", "model"), [("llama", LLAMA), ("llama-sql", ADAPTER)])
 def test_each_model_is_described(name: str, model: dict[str, Any]) -> None:
-    assert said(f"GET /v1/models/{name}") == {**model, "slipway": {"state": "Idle"}}
+    assert json_of(f"GET /v1/models/{name}") == {**model, "slipway": {"state": "Idle"}}
 
 
 def test_another_model_is_not_found() -> None:
@@ -77,8 +77,8 @@ def test_another_model_is_not_found() -> None:
 
 @pytest.mark.parametrize(("at", "status"), [(State.IDLE, 200), (State.WAKING, 200), (State.FAILED, 503)], ids=str)
 def test_it_is_healthy_asleep_and_not_when_it_cannot_start(at: State, status: int) -> None:
-    found = told("GET /health", at=at)
-    assert (found.status, json.loads(found.body)) == (status, {"slipway": {"state": at.value}})
+    response = response_to("GET /health", at=at)
+    assert (response.status, json.loads(response.body)) == (status, {"slipway": {"state": at.value}})
 
 
 STATES = [
@@ -99,7 +99,9 @@ def test_its_state_is_one_of_those_that_kubectl_shows(cause: Cause | None, is_co
 
 
 def allowed(line: str, rules: RequestRules) -> dict[bytes, bytes]:
-    return {name: value for name, value in told(line, rules, headers=PAGE).headers if name.startswith(b"access-")}
+    return {
+        name: value for name, value in response_to(line, rules, headers=PAGE).headers if name.startswith(b"access-")
+    }
 
 
 def test_a_preflight_request_is_answered_as_vllm_does() -> None:
@@ -120,7 +122,7 @@ def test_a_page_whose_origin_is_allowed_may_send_requests() -> None:
     named = rules_with('--allowed-origins=["https://a.example","https://chat.example.com"]')
     assert allowed("OPTIONS /v1/completions", named)[b"access-control-allow-origin"] == b"https://chat.example.com"
     assert allowed("GET /v1/models", named) == {b"access-control-allow-origin": b"https://chat.example.com"}
-    assert dict(told("GET /v1/models", named, headers=PAGE).headers)[b"vary"] == b"Origin"
+    assert dict(response_to("GET /v1/models", named, headers=PAGE).headers)[b"vary"] == b"Origin"
 
 
 OTHER_PAGES = [

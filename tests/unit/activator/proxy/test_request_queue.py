@@ -44,13 +44,13 @@ def replace_concurrency(replica: Replica, at_a_time: int) -> Replica:
 class Scene:
     """One queue, and requests in it that last until they leave."""
 
-    def __init__(self, **known: Any) -> None:
-        self.known = ModelState(key=LLAMA, port=0, **{"limits": HoldLimits(timeout=100), **known})
+    def __init__(self, **fields: Any) -> None:
+        self.known = ModelState(key=LLAMA, port=0, **{"limits": HoldLimits(timeout=100), **fields})
         self.demand = Demand()
         self.queue = RequestQueue(self.known, GlobalLimits(), self.demand)
         self._open: list[QueuedRequest] = []
 
-    def tell(self, **changes: Any) -> None:
+    def update(self, **changes: Any) -> None:
         self.known = replace(self.known, **changes)
         self.queue.update(self.known)
 
@@ -89,7 +89,7 @@ async def test_a_request_that_finds_no_free_replica_waits_for_one() -> None:
     request, turn = scene.ask()
     assert not turn.done()
     await asyncio.sleep(30)
-    scene.tell(replicas=(ONE,))
+    scene.update(replicas=(ONE,))
     assert (turn.result(), request.was_held, request.held) == (ONE, True, 30.0)
 
 
@@ -131,9 +131,9 @@ async def _fail_and_come_again(failure: UpstreamFailure) -> None:
     scene.queue.failed(request, failure)
     turn = scene.queue.queue(request)
     assert not turn.done()
-    began = virtual_time.now()
+    started = virtual_time.now()
     assert await turn == ONE
-    assert virtual_time.now() - began == pytest.approx(0.1)
+    assert virtual_time.now() - started == pytest.approx(0.1)
 
 
 @in_virtual_time
@@ -240,13 +240,13 @@ async def test_a_request_that_leaves_while_it_avoids_a_replica_is_not_called() -
 async def test_only_some_get_their_turns_before_others_are_served() -> None:
     scene = Scene(limits=HoldLimits(max_requests=10_000, timeout=100))
     turns = [scene.ask()[1] for _ in range(3 * MOST_CALLS)]
-    scene.tell(replicas=(replace_concurrency(ONE, 10_000),))
-    given, began = set(), virtual_time.now()
+    scene.update(replicas=(replace_concurrency(ONE, 10_000),))
+    counts, started = set(), virtual_time.now()
     while not all(turn.done() for turn in turns):
-        given.add(sum(turn.done() for turn in turns))
+        counts.add(sum(turn.done() for turn in turns))
         await asyncio.sleep(0)
-    assert given == {MOST_CALLS, 2 * MOST_CALLS}
-    assert virtual_time.now() == began
+    assert counts == {MOST_CALLS, 2 * MOST_CALLS}
+    assert virtual_time.now() == started
 
 
 @in_virtual_time
@@ -273,7 +273,7 @@ async def test_a_final_cause_refuses_all_waiting_and_all_new_requests() -> None:
     scene = Scene()
     _, turn = scene.ask()
     reading = scene.enter("two")
-    scene.tell(cause=GONE)
+    scene.update(cause=GONE)
     for late in (turn, scene.queue.queue(reading)):
         with pytest.raises(RefusedRequestError, match="acme/gone"):
             late.result()
@@ -284,7 +284,7 @@ async def test_a_final_cause_refuses_all_waiting_and_all_new_requests() -> None:
 @in_virtual_time
 async def test_when_the_cause_is_gone_the_next_request_may_wait_again() -> None:
     scene = Scene(cause=GONE)
-    scene.tell(cause=None)
+    scene.update(cause=None)
     _, turn = scene.ask()
     assert not turn.done()
     assert scene.is_active
@@ -297,7 +297,7 @@ async def test_a_wake_lasts_until_a_replica_is_ready_though_its_client_has_left(
     scene.leave(request)
     await asyncio.sleep(60)
     assert (scene.is_active, scene.queue.waking_for) == (True, 60.0)
-    scene.tell(replicas=(ONE,))
+    scene.update(replicas=(ONE,))
     assert (scene.is_active, scene.queue.waking_for) == (False, 0.0)
 
 
@@ -306,9 +306,9 @@ async def test_a_wake_ends_when_it_has_finally_failed() -> None:
     scene = Scene()
     request, _ = scene.ask()
     scene.leave(request)
-    scene.tell(cause=FULL)
+    scene.update(cause=FULL)
     assert scene.is_active
-    scene.tell(cause=GONE)
+    scene.update(cause=GONE)
     assert not scene.is_active
 
 
@@ -316,7 +316,7 @@ async def test_a_wake_ends_when_it_has_finally_failed() -> None:
 async def test_a_deployment_in_use_elsewhere_stays_wanted() -> None:
     scene = Scene(in_use=True, replicas=(ONE,))
     assert scene.is_active
-    scene.tell(in_use=False)
+    scene.update(in_use=False)
     assert not scene.is_active
 
 
@@ -364,14 +364,14 @@ async def test_a_deleted_deployment_is_no_longer_wanted() -> None:
 
 @in_virtual_time
 async def test_a_refusal_of_a_request_that_has_left_has_no_effect() -> None:
-    complaints: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     scene = Scene()
     request, turn = scene.ask()
-    scene.tell(cause=GONE)
+    scene.update(cause=GONE)
     scene.leave(request)
     del request, turn, scene
-    assert complaints == []
+    assert errors == []
 
 
 @in_virtual_time
@@ -392,5 +392,5 @@ async def test_a_request_that_finds_a_free_replica_takes_no_turn_of_those_that_w
     scene = Scene(replicas=(ONE,))
     _, waits = scene.ask("one")[0], scene.ask("two")[1]
     _, late = scene.ask("three")
-    scene.tell(replicas=(ONE, TWO))
+    scene.update(replicas=(ONE, TWO))
     assert (waits.done(), late.done()) == (True, False)

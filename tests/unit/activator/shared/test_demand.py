@@ -19,9 +19,9 @@ def demand() -> Demand:
     return demand
 
 
-async def waiting_for(demand: Demand, wanted: ModelDemand) -> asyncio.Task[ModelDemand]:
+async def waiting_for(demand: Demand, expected: ModelDemand) -> asyncio.Task[ModelDemand]:
     """A task that already waits for LLAMA to be as wanted."""
-    task = asyncio.create_task(demand.until(LLAMA, lambda state: state == wanted))
+    task = asyncio.create_task(demand.until(LLAMA, lambda state: state == expected))
     await asyncio.sleep(0)
     assert not task.done()
     return task

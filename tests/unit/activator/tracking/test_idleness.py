@@ -44,14 +44,14 @@ def test_each_engines_metrics_are_read_by_their_own_names(metrics: str, reading:
 def test_an_engine_without_metrics_is_idle_only_if_that_is_declared(
     is_silent: bool, reading: MetricsReading | None
 ) -> None:
-    words = Words((Series("running"),), silent_until_used=is_silent)
-    assert read("", words) == read("python_info 1\n", words) == reading
-    assert read("running 1\n", words) == MetricsReading(1, 0)
+    names = Words((Series("running"),), silent_until_used=is_silent)
+    assert read("", names) == read("python_info 1\n", names) == reading
+    assert read("running 1\n", names) == MetricsReading(1, 0)
 
 
 def test_a_metric_counts_where_it_has_all_of_the_labels() -> None:
-    words = Words(in_flight=(Series("r", (("a", "x"),)), Series("r", (("a", "y"), ("b", "z")))))
-    told = """r{a="x"} 1
+    names = Words(in_flight=(Series("r", (("a", "x"),)), Series("r", (("a", "y"), ("b", "z")))))
+    exposition = """r{a="x"} 1
 r{b="z",a="y"} 10
 r{ a="y", b="z", } 100
 r{a="y"} 1000
@@ -60,7 +60,7 @@ r{aa="x"} 1000
 r{c="a=\\"x\\"",b=",a=x"} 1000
 r 1000
 """
-    assert read(told, words) == MetricsReading(111, 0)
+    assert read(exposition, names) == MetricsReading(111, 0)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_a_line_without_end_is_not_stored() -> None:
 
 
 @given(st.sampled_from([VLLM, LLAMACPP]), st.lists(st.integers(1, 60), min_size=1))
-def test_the_pieces_in_which_metrics_arrive_make_no_difference(said: str, sizes: list[int]) -> None:
-    metrics, rest = EngineMetrics(), said.encode()
+def test_the_pieces_in_which_metrics_arrive_make_no_difference(text: str, sizes: list[int]) -> None:
+    metrics, rest = EngineMetrics(), text.encode()
     for size in sizes:
         metrics.add(rest[:size])
         rest = rest[size:]
     metrics.add(rest)
-    assert metrics.reading() == read(said)
+    assert metrics.reading() == read(text)
 
 
 def test_a_replica_is_idle_since_it_was_first_seen() -> None:
@@ -156,9 +156,11 @@ USE: dict[str, tuple[list[tuple[str, MetricsReading]], ModelUse]] = {
 }
 
 
-@pytest.mark.parametrize(("heard", "use"), USE.values(), ids=USE.keys())
-def test_the_start_of_a_use_is_known_if_it_was_observed(heard: list[tuple[str, MetricsReading]], use: ModelUse) -> None:
+@pytest.mark.parametrize(("readings", "use"), USE.values(), ids=USE.keys())
+def test_the_start_of_a_use_is_known_if_it_was_observed(
+    readings: list[tuple[str, MetricsReading]], use: ModelUse
+) -> None:
     activity = ModelActivity()
-    for second, (uid, reading) in enumerate(heard):
+    for second, (uid, reading) in enumerate(readings):
         activity.record(uid, reading, now=second)
-    assert activity.use_of({uid for uid, _ in heard}, now=len(heard) - 1) == use
+    assert activity.use_of({uid for uid, _ in readings}, now=len(readings) - 1) == use

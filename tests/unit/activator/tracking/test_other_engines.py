@@ -45,16 +45,16 @@ def reading(name: str, **counts: int) -> MetricsReading | None:
 
 @each_engine
 def test_an_engine_that_has_served_and_has_no_requests_is_idle(name: str) -> None:
-    told = reading(name, done=3)
-    assert told
-    assert told.in_flight == 0
+    actual = reading(name, done=3)
+    assert actual
+    assert actual.in_flight == 0
 
 
 @each_engine
 def test_running_and_waiting_requests_are_in_flight(name: str) -> None:
-    told = reading(name, running=2, waiting=1, done=3)
-    assert told
-    assert told.in_flight == 3
+    actual = reading(name, running=2, waiting=1, done=3)
+    assert actual
+    assert actual.in_flight == 3
 
 
 @each_engine
@@ -82,9 +82,9 @@ def test_it_is_in_use_while_it_has_requests_and_idle_from_then_on(name: str) -> 
     steps: list[dict[str, int]] = [{"done": 1}, {"done": 1, "running": 1}, {"done": 1, "running": 1}, {"done": 2}]
     steps += [{"done": 2, "looks": 9}] * 3
     for second, counts in enumerate(steps):
-        told = reading(name, **counts)
-        assert told
-        activity.record("a", told, now=second)
+        actual = reading(name, **counts)
+        assert actual
+        activity.record("a", actual, now=second)
         idle.append(activity.use_of({"a"}, now=second).idle_for)
     assert idle == [0, 0, 0, 0, 1, 2, 3]
 
@@ -92,8 +92,8 @@ def test_it_is_in_use_while_it_has_requests_and_idle_from_then_on(name: str) -> 
 @each_engine
 def test_the_metric_names_of_our_own_engines_do_not_fit_it(name: str) -> None:
     """Otherwise it would need no annotations: NIM 2.1 has vLLM's."""
-    told = read(ALL[name].metrics(Counts(done=1, running=1)))
-    assert (told is None) == (name != "nim")
+    actual = read(ALL[name].metrics(Counts(done=1, running=1)))
+    assert (actual is None) == (name != "nim")
 
 
 # --- over the network ------------------------------------------------------------------------------------------------
@@ -128,10 +128,10 @@ def target_of(name: str, scripted: Scripted) -> PollTarget:
 @pytest.fixture
 async def readings(name: str, scripted: Scripted, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Queue[Any]]:
     monkeypatch.setattr(metrics_poller, "EVERY", (0.01, 0.01))
-    heard: asyncio.Queue[MetricsReading] = asyncio.Queue()
-    asking = MetricsPoller(lambda _, __, reading: heard.put_nowait(reading))
+    queue: asyncio.Queue[MetricsReading] = asyncio.Queue()
+    asking = MetricsPoller(lambda _, __, reading: queue.put_nowait(reading))
     asking.follow(LLAMA, [target_of(name, scripted)])
-    yield heard
+    yield queue
     await asking.close()
 
 
@@ -149,25 +149,25 @@ async def test_a_request_makes_it_busy_and_its_end_idle(
     url = f"http://127.0.0.1:{scripted.port}{scripted.engine.asked}"
     async with aiohttp.ClientSession() as session:
         async with asyncio.TaskGroup() as group:
-            asked = group.create_task(session.post(url, json={"seconds": 0.5}))
+            request_task = group.create_task(session.post(url, json={"seconds": 0.5}))
             await until(readings, 1)
-        assert asked.result().status == 200
+        assert request_task.result().status == 200
         await until(readings, 0)
 
 
 @each_runtime
 async def test_it_counts_as_ready_when_it_is_and_not_before(name: str, scripted: Scripted) -> None:
-    greeted = asyncio.Event()
-    greeting = ReadinessPoller(lambda _: greeted.set())
-    greeting.follow(LLAMA, [replace(target_of(name, scripted), port=scripted.port)])
+    is_ready_seen = asyncio.Event()
+    poller = ReadinessPoller(lambda _: is_ready_seen.set())
+    poller.follow(LLAMA, [replace(target_of(name, scripted), port=scripted.port)])
     try:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(greeted.wait(), 0.3)
+            await asyncio.wait_for(is_ready_seen.wait(), 0.3)
         assert scripted.counts.looks
         scripted.is_ready.set()
-        await asyncio.wait_for(greeted.wait(), 10)
+        await asyncio.wait_for(is_ready_seen.wait(), 10)
     finally:
-        await greeting.close()
+        await poller.close()
 
 
 @each_runtime

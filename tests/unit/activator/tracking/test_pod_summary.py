@@ -61,9 +61,9 @@ def test_of_a_few_pods_all_count_and_all_are_parsed() -> None:
 
 
 def test_of_very_many_in_one_state_the_oldest_and_the_newest_are_parsed() -> None:
-    told = those_worth_reading(pods(COMING, 500))
-    assert len(told) == 2 * MOST_SHOWN
-    assert {"0000", "0499"} <= {*told}
+    chosen = those_worth_reading(pods(COMING, 500))
+    assert len(chosen) == 2 * MOST_SHOWN
+    assert {"0000", "0499"} <= {*chosen}
 
 
 def test_many_in_one_state_hide_none_in_another() -> None:
@@ -87,9 +87,9 @@ def brief(probe: dict[str, Any] | None = None, **annotations: str) -> PodSummary
     """What is stored of a pod with such an engine, behind a helper container."""
     engine: dict[str, Any] = {"name": "kserve-container", "ports": PORTS}
     helper = {"name": "a-helper", "readinessProbe": {"tcpSocket": {"port": 1}}}
-    notes = {f"slipway.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
+    rendered = {f"slipway.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
     pod = {
-        "metadata": {"name": "a", "uid": "a", "annotations": {"of": "others", **notes}},
+        "metadata": {"name": "a", "uid": "a", "annotations": {"of": "others", **rendered}},
         "spec": {"containers": [helper, engine | ({"readinessProbe": probe} if probe else {})]},
         "status": {},
     }

@@ -11,7 +11,7 @@ from support.fakes import virtual_time
 LLAMA, GEMMA = ModelKey("chat", "llama"), ModelKey("chat", "gemma")
 
 
-class Asked(Poller):
+class Polled(Poller):
     def __init__(self) -> None:
         super().__init__(timeout=1)
         self.now: list[PollTarget] = []  # the polled replicas
@@ -30,45 +30,45 @@ def replicas(number: int, deployment: ModelKey = LLAMA) -> list[PollTarget]:
 
 def test_polling_of_a_thousand_new_replicas_starts_a_few_at_a_time() -> None:
     async def run() -> None:
-        asked = Asked()
-        asked.follow(LLAMA, replicas(1000))
+        polled = Polled()
+        polled.follow(LLAMA, replicas(1000))
         for turn in range(1, 1000 // AT_ONCE):
             await asyncio.sleep(PAUSE / 2)
-            assert len(asked.now) <= turn * AT_ONCE
+            assert len(polled.now) <= turn * AT_ONCE
             await asyncio.sleep(PAUSE / 2)
         await asyncio.sleep(1)
-        assert len(asked.now) == 1000
-        await asked.close()
+        assert len(polled.now) == 1000
+        await polled.close()
 
     virtual_time.run(run())
 
 
 def test_a_few_are_polled_immediately_however_many_another_deployment_has() -> None:
     async def run() -> None:
-        asked = Asked()
-        asked.follow(LLAMA, replicas(1000))
-        asked.follow(GEMMA, replicas(AT_ONCE, GEMMA))
+        polled = Polled()
+        polled.follow(LLAMA, replicas(1000))
+        polled.follow(GEMMA, replicas(AT_ONCE, GEMMA))
         for _ in range(2):
             await asyncio.sleep(0)
-        assert {*replicas(AT_ONCE, GEMMA)} <= {*asked.now}
-        await asked.close()
+        assert {*replicas(AT_ONCE, GEMMA)} <= {*polled.now}
+        await polled.close()
 
     virtual_time.run(run())
 
 
 def test_replicas_that_are_gone_are_no_longer_polled_and_others_are() -> None:
     async def run() -> None:
-        asked = Asked()
-        asked.follow(LLAMA, replicas(3))
-        asked.follow(GEMMA, replicas(1, GEMMA))
+        polled = Polled()
+        polled.follow(LLAMA, replicas(3))
+        polled.follow(GEMMA, replicas(1, GEMMA))
         await asyncio.sleep(1)
-        asked.follow(LLAMA, replicas(1))
+        polled.follow(LLAMA, replicas(1))
         await asyncio.sleep(1)
-        assert {*asked.now} == {*replicas(1), *replicas(1, GEMMA)}
-        asked.follow(LLAMA, ())
+        assert {*polled.now} == {*replicas(1), *replicas(1, GEMMA)}
+        polled.follow(LLAMA, ())
         await asyncio.sleep(1)
-        assert asked.now == replicas(1, GEMMA)
-        await asked.close()
-        assert asked.now == []
+        assert polled.now == replicas(1, GEMMA)
+        await polled.close()
+        assert polled.now == []
 
     virtual_time.run(run())

@@ -52,33 +52,37 @@ def pod(
     }
 
 
-def leaving(name: str, **given: Any) -> Object:
-    return pod(name, metadata={"deletionTimestamp": at(-30)}, **given)
+def leaving(name: str, **options: Any) -> Object:
+    return pod(name, metadata={"deletionTimestamp": at(-30)}, **options)
 
 
-def crashing(name: str = "a", **given: Any) -> Object:
-    told = {"exitCode": 2, "reason": "Error", "message": "error: argument --x: invalid", "finishedAt": at(1)}
+def crashing(name: str = "a", **options: Any) -> Object:
+    terminated = {"exitCode": 2, "reason": "Error", "message": "error: argument --x: invalid", "finishedAt": at(1)}
     state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}}
-    crashed = {"name": "engine", "restartCount": 3, "state": state, "lastState": {"terminated": told}}
-    return pod(name, containerStatuses=[crashed], **given)
+    crashed = {"name": "engine", "restartCount": 3, "state": state, "lastState": {"terminated": terminated}}
+    return pod(name, containerStatuses=[crashed], **options)
 
 
-def unschedulable(**given: Any) -> Object:
-    said = {"status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available: 1 Insufficient cpu."}
-    placed = {"type": "PodScheduled", "lastTransitionTime": at(5), **said}
-    return pod(phase="Pending", conditions=[placed], **given)
+def unschedulable(**options: Any) -> Object:
+    condition = {
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 Insufficient cpu.",
+    }
+    placed = {"type": "PodScheduled", "lastTransitionTime": at(5), **condition}
+    return pod(phase="Pending", conditions=[placed], **options)
 
 
 def failed(reason: Reason, *, generation: int = 2) -> Object:
     """The status of a deployment for which the operator knows a cause."""
-    told = {"reason": str(reason), "message": "So it is.", "lastTransitionTime": at(60)}
-    return {"conditions": [{"type": "Ready", "status": "False", "observedGeneration": generation, **told}]}
+    condition = {"reason": str(reason), "message": "So it is.", "lastTransitionTime": at(60)}
+    return {"conditions": [{"type": "Ready", "status": "False", "observedGeneration": generation, **condition}]}
 
 
 SIGHT = ModelView(deployment=llm(), port=20123, service=service(), pods=(), read_pods=(), extra_slice=None, now=NOW)
 
 
-def seen(pods: Sequence[Object] = (), **changes: Any) -> ModelState:
+def state_of(pods: Sequence[Object] = (), **changes: Any) -> ModelState:
     briefs = [summary_of(each) for each in pods]
     shown = [each for each in pods if each["metadata"]["name"] in those_worth_reading(briefs)]
     found = model_state(replace(SIGHT, pods=briefs, read_pods=shown, **changes))
@@ -94,27 +98,27 @@ def test_a_deployment_without_a_port_of_its_own_is_not_served() -> None:
 
 
 def test_its_port_is_the_one_in_the_table() -> None:
-    assert seen().port == 20123
+    assert state_of().port == 20123
 
 
 def test_requests_go_to_ready_pods_and_to_no_others() -> None:
     pods = (pod("a", ready=5), pod("b"), leaving("c", ready=5), pod("d", ready=5, podIP=""))
-    assert seen(pods=pods).replicas == (Replica("10.0.0.97", 8080, 16),)
+    assert state_of(pods=pods).replicas == (Replica("10.0.0.97", 8080, 16),)
 
 
 def test_a_pod_that_reports_itself_ready_is_used_before_the_api_server_knows() -> None:
-    runs = [{"name": "engine", "containerID": "c1", "state": {"running": {}}}]
-    pods = (pod("a", containerStatuses=runs), pod("b", containerStatuses=runs))
-    assert seen(pods=pods, answered_ready=frozenset("a")).replicas == (Replica("10.0.0.97", 8080, 16),)
+    statuses = [{"name": "engine", "containerID": "c1", "state": {"running": {}}}]
+    pods = (pod("a", containerStatuses=statuses), pod("b", containerStatuses=statuses))
+    assert state_of(pods=pods, answered_ready=frozenset("a")).replicas == (Replica("10.0.0.97", 8080, 16),)
 
 
 @pytest.mark.parametrize(
-    "gone",
+    "unusable",
     [leaving("a"), crashing("a"), pod("a"), pod("a", podIP="")],
     ids=["it is deleted", "it has crashed", "no container runs", "it has no address"],
 )
-def test_a_pods_own_report_counts_no_more_once_it_cannot_serve(gone: Object) -> None:
-    assert seen(pods=(gone,), answered_ready=frozenset("a")).replicas == ()
+def test_a_pods_own_report_counts_no_more_once_it_cannot_serve(unusable: Object) -> None:
+    assert state_of(pods=(unusable,), answered_ready=frozenset("a")).replicas == ()
 
 
 @pytest.mark.parametrize(
@@ -124,17 +128,17 @@ def test_a_pods_own_report_counts_no_more_once_it_cannot_serve(gone: Object) -> 
 def test_a_replica_takes_the_concurrency_of_the_spec_or_else_of_the_plan(
     engine: Object, plan: Object, concurrency: int
 ) -> None:
-    found = seen(deployment=llm(engine=engine, status={"plan": plan}), pods=(pod(ready=5),))
+    found = state_of(deployment=llm(engine=engine, status={"plan": plan}), pods=(pod(ready=5),))
     assert found.replicas[0].max_concurrency == concurrency
     assert found.target_per_replica == concurrency
 
 
 def test_the_target_of_the_spec_has_precedence_over_what_a_replica_takes() -> None:
-    assert seen(deployment=llm(scaling={"target": {"inFlight": 3}})).target_per_replica == 3
+    assert state_of(deployment=llm(scaling={"target": {"inFlight": 3}})).target_per_replica == 3
 
 
 def test_limits_are_those_of_the_spec() -> None:
-    limits = seen(deployment=llm(scaling={"hold": {"maxRequests": 7, "timeout": "90s"}})).limits
+    limits = state_of(deployment=llm(scaling={"hold": {"maxRequests": 7, "timeout": "90s"}})).limits
     assert (limits.max_requests, limits.timeout) == (7, 90)
 
 
@@ -151,40 +155,42 @@ def test_limits_are_those_of_the_spec() -> None:
 def test_before_the_first_start_a_request_waits_as_long_as_the_models_size_suggests(
     facts: Object, wake: float | None, timeout: float
 ) -> None:
-    found = seen(deployment=llm(model={"uri": "pvc://m/", "facts": facts}))
+    found = state_of(deployment=llm(model={"uri": "pvc://m/", "facts": facts}))
     assert (found.expected_wake, found.limits.timeout) == (wake, timeout)
 
 
 def test_once_a_start_was_seen_the_size_is_ignored() -> None:
-    found = seen(deployment=llm(model={"uri": "pvc://m/", "facts": {"parameters": 70_000_000_000}}), starts=(200.0,))
+    found = state_of(
+        deployment=llm(model={"uri": "pvc://m/", "facts": {"parameters": 70_000_000_000}}), starts=(200.0,)
+    )
     assert (found.expected_wake, found.limits.timeout) == (200, 430)
 
 
 def test_an_invalid_spec_is_served_with_the_defaults() -> None:
-    assert seen(deployment=llm(scaling={"hold": {"maxRequests": -7}})).limits.max_requests == 256
+    assert state_of(deployment=llm(scaling={"hold": {"maxRequests": -7}})).limits.max_requests == 256
 
 
 # --- causes ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_pods_cause_is_reported_before_it_is_in_the_status() -> None:
-    cause = seen(pods=(crashing(),)).cause
+    cause = state_of(pods=(crashing(),)).cause
     assert cause
     assert (cause.reason, cause.final) == (Reason.BAD_ENGINE_ARGUMENTS, True)
 
 
 def test_a_temporary_cause_is_not_final() -> None:
-    cause = seen(pods=(unschedulable(),)).cause
+    cause = state_of(pods=(unschedulable(),)).cause
     assert cause
     assert (cause.reason, cause.final) == (Reason.UNSCHEDULABLE, False)
 
 
 def test_once_the_pods_are_gone_the_next_request_tries_again() -> None:
-    assert seen(deployment=llm(status=failed(Reason.BAD_ENGINE_ARGUMENTS))).cause is None
+    assert state_of(deployment=llm(status=failed(Reason.BAD_ENGINE_ARGUMENTS))).cause is None
 
 
 def test_a_failed_version_does_not_count_for_the_one_that_replaces_it() -> None:
-    found = seen(pods=(crashing("a", age=600), pod("b", age=5, version="v2")))
+    found = state_of(pods=(crashing("a", age=600), pod("b", age=5, version="v2")))
     assert found.cause is None
     assert found.step is not None
 
@@ -221,7 +227,7 @@ def test_a_failed_version_does_not_count_for_the_one_that_replaces_it() -> None:
     ],
 )
 def test_where_no_pod_shows_a_cause_the_status_does(status: Object, final: bool | None) -> None:
-    cause = seen(deployment=llm(status=status)).cause
+    cause = state_of(deployment=llm(status=status)).cause
     assert (cause.final if cause else None) == final
 
 
@@ -245,9 +251,9 @@ USE: dict[str, tuple[Object, bool]] = {
 }
 
 
-@pytest.mark.parametrize(("world", "in_use"), USE.values(), ids=USE.keys())
-def test_replicas_are_kept_while_they_are_used_or_starting(world: Object, in_use: bool) -> None:
-    assert seen(deployment=IDLE_AFTER, **world).in_use == in_use
+@pytest.mark.parametrize(("cluster", "in_use"), USE.values(), ids=USE.keys())
+def test_replicas_are_kept_while_they_are_used_or_starting(cluster: Object, in_use: bool) -> None:
+    assert state_of(deployment=IDLE_AFTER, **cluster).in_use == in_use
 
 
 @pytest.mark.parametrize(
@@ -258,8 +264,8 @@ def test_while_the_slice_is_only_a_fallback_clients_are_sent_the_direct_way(
     conditions: Object, is_direct: bool
 ) -> None:
     extra = {"endpoints": [{"addresses": ["10.0.0.9"], "conditions": conditions}]}
-    assert seen(extra_slice=extra).is_direct == is_direct
-    assert seen(extra_slice=None).is_direct is False
+    assert state_of(extra_slice=extra).is_direct == is_direct
+    assert state_of(extra_slice=None).is_direct is False
 
 
 # --- starts ----------------------------------------------------------------------------------------------------------
@@ -277,18 +283,18 @@ def test_the_status_remembers_the_last_one() -> None:
 
 
 def test_earlier_starts_determine_how_long_the_next_one_should_take() -> None:
-    assert seen(starts=(20.0, 22.0, 90.0)).expected_wake == 22
+    assert state_of(starts=(20.0, 22.0, 90.0)).expected_wake == 22
 
 
 def test_before_the_first_start_no_duration_is_reported() -> None:
-    assert seen().expected_wake is None
+    assert state_of().expected_wake is None
 
 
 # --- access, and what wakes ------------------------------------------------------------------------------------------
 
 
 def test_without_access_rules_in_the_spec_every_client_is_admitted() -> None:
-    rules = seen().rules
+    rules = state_of().rules
     assert (rules.allow_from, rules.keys_secret, rules.wake_on, rules.names) == (None, None, None, ("llama",))
     assert rules.is_readable
 
@@ -297,13 +303,13 @@ def test_the_specs_rules_for_requests_are_read() -> None:
     access = {"allowFrom": [{"namespaceSelector": {}}], "apiKeysSecret": "keys"}
     engine = {"adapters": [{"name": "llama-sql", "uri": "pvc://models/sql"}]}
     hold = {"wakeOn": ["POST /v1/*"]}
-    rules = seen(deployment=llm(access=access, engine=engine, scaling={"hold": hold})).rules
+    rules = state_of(deployment=llm(access=access, engine=engine, scaling={"hold": hold})).rules
     assert rules.allow_from == allow_from([Peer.model_validate({"namespaceSelector": {}})])
     assert (rules.keys_secret, rules.wake_on, rules.names) == ("keys", ("POST /v1/*",), ("llama", "llama-sql"))
 
 
 def test_an_empty_list_admits_no_client_instead_of_every_client() -> None:
-    assert seen(deployment=llm(access={"allowFrom": []})).rules.allow_from == allow_from([])
+    assert state_of(deployment=llm(access={"allowFrom": []})).rules.allow_from == allow_from([])
 
 
 UNREADABLE: list[dict[str, Any]] = [
@@ -316,4 +322,4 @@ UNREADABLE: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("spec", UNREADABLE)
 def test_an_invalid_restriction_is_not_treated_as_none(spec: dict[str, Any]) -> None:
-    assert not seen(deployment=llm(**spec)).rules.is_readable
+    assert not state_of(deployment=llm(**spec)).rules.is_readable

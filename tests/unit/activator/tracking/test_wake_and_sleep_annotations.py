@@ -15,7 +15,7 @@ from slipway.api.reasons import Reason
 from slipway.objects.kinds import Object
 
 from ..proxy.test_request_queue import Scene, in_virtual_time
-from .test_view import NOW, SIGHT, at, crashing, failed, leaving, llm, pod, seen
+from .test_view import NOW, SIGHT, at, crashing, failed, leaving, llm, pod, state_of
 
 IDLE_AFTER, TIMEOUT = 600, 60
 QUIET = ModelUse(idle_for=30, is_over=True)
@@ -24,10 +24,10 @@ LATE = NOTICED_WITHIN.total_seconds()
 
 def model(*, wake: float | None = None, sleep: float | None = None, status: Object | None = None) -> Object:
     """`wake`, `sleep`: requested this many seconds ago."""
-    thing = llm(status=status, scaling={"idleAfter": f"{IDLE_AFTER}s", "hold": {"timeout": f"{TIMEOUT}s"}})
-    asked = {WAKE_ANNOTATION: wake, SLEEP_ANNOTATION: sleep}
-    thing["metadata"]["annotations"] = {name: at(ago) for name, ago in asked.items() if ago is not None}
-    return thing
+    obj = llm(status=status, scaling={"idleAfter": f"{IDLE_AFTER}s", "hold": {"timeout": f"{TIMEOUT}s"}})
+    times = {WAKE_ANNOTATION: wake, SLEEP_ANNOTATION: sleep}
+    obj["metadata"]["annotations"] = {name: at(ago) for name, ago in times.items() if ago is not None}
+    return obj
 
 
 def stopped(reason: Reason, *, ago: float) -> Object:
@@ -39,7 +39,7 @@ def stopped(reason: Reason, *, ago: float) -> Object:
 
 @dataclass(frozen=True)
 class Row:
-    why: str
+    case: str
     in_use: bool
     wake: float | None = None
     sleep: float | None = None
@@ -49,7 +49,7 @@ class Row:
 
     def known(self) -> Any:
         deployment = model(wake=self.wake, sleep=self.sleep, status=self.status)
-        return seen(deployment=deployment, pods=self.pods, use=self.use)
+        return state_of(deployment=deployment, pods=self.pods, use=self.use)
 
 
 WOKEN = [
@@ -125,15 +125,15 @@ def test_sent_to_sleep(row: Row) -> None:
 def test_an_invalid_time_changes_nothing(name: str, text: str) -> None:
     for pods in ((), (pod(ready=5),)):
         deployment = model()
-        before = seen(deployment=deployment, pods=pods)
+        before = state_of(deployment=deployment, pods=pods)
         deployment["metadata"]["annotations"] = {name: text}
-        assert seen(deployment=deployment, pods=pods) == before
+        assert state_of(deployment=deployment, pods=pods) == before
 
 
 def test_a_sleep_request_is_reported_only_while_it_counts() -> None:
-    assert seen(deployment=model(sleep=IDLE_AFTER - 1)).sent_to_sleep
-    assert seen(deployment=model(sleep=IDLE_AFTER)).sent_to_sleep is None
-    assert seen(deployment=model(sleep=10, wake=5)).sent_to_sleep is None
+    assert state_of(deployment=model(sleep=IDLE_AFTER - 1)).sent_to_sleep
+    assert state_of(deployment=model(sleep=IDLE_AFTER)).sent_to_sleep is None
+    assert state_of(deployment=model(sleep=10, wake=5)).sent_to_sleep is None
 
 
 @pytest.mark.parametrize(
@@ -148,19 +148,19 @@ def test_a_sleep_request_is_reported_only_while_it_counts() -> None:
         ({"wake": 5, "sleep": -20}, 20),
     ],
 )
-def test_it_is_refreshed_when_time_alone_changes_something(asked: Any, seconds: float | None) -> None:
-    due = next_moment(replace(SIGHT, deployment=model(**asked)))
+def test_it_is_refreshed_when_time_alone_changes_something(requested: Any, seconds: float | None) -> None:
+    due = next_moment(replace(SIGHT, deployment=model(**requested)))
     assert (None if due is None else (due - NOW).total_seconds()) == seconds
 
 
 def test_of_the_annotations_only_these_are_stored() -> None:
-    thing = model(wake=5)
-    thing["metadata"] |= {"uid": "1", "resourceVersion": "7"}
-    asked = dict(thing["metadata"]["annotations"])
-    thing["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "x" * 100_000
-    assert needed_of_deployment(thing)["metadata"]["annotations"] == asked
-    del thing["metadata"]["annotations"]
-    assert "annotations" not in needed_of_deployment(thing)["metadata"]
+    obj = model(wake=5)
+    obj["metadata"] |= {"uid": "1", "resourceVersion": "7"}
+    times = dict(obj["metadata"]["annotations"])
+    obj["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "x" * 100_000
+    assert needed_of_deployment(obj)["metadata"]["annotations"] == times
+    del obj["metadata"]["annotations"]
+    assert "annotations" not in needed_of_deployment(obj)["metadata"]
 
 
 # --- earlier clients that wait, or have left -------------------------------------------------------------------------
@@ -171,7 +171,7 @@ async def test_sent_to_sleep_it_does_not_wake_for_a_client_that_has_left() -> No
     scene = Scene()
     request, _ = scene.ask()
     scene.leave(request)
-    scene.tell(sent_to_sleep=NOW)
+    scene.update(sent_to_sleep=NOW)
     assert not scene.is_active
 
 
@@ -179,13 +179,13 @@ async def test_sent_to_sleep_it_does_not_wake_for_a_client_that_has_left() -> No
 async def test_sent_to_sleep_it_wakes_for_waiting_and_for_later_requests() -> None:
     scene = Scene()
     first, _ = scene.ask()
-    scene.tell(sent_to_sleep=NOW)
+    scene.update(sent_to_sleep=NOW)
     scene.leave(first)
     assert scene.is_active
-    scene.tell(sent_to_sleep=NOW + timedelta(seconds=1))
+    scene.update(sent_to_sleep=NOW + timedelta(seconds=1))
     assert not scene.is_active
     second, _ = scene.ask()
     scene.leave(second)
-    scene.tell(step=Reason.PULLING_IMAGE)
-    scene.tell(sent_to_sleep=None)
+    scene.update(step=Reason.PULLING_IMAGE)
+    scene.update(sent_to_sleep=None)
     assert scene.is_active

@@ -92,17 +92,17 @@ def test_a_dtype_that_vllm_converts_is_not_reported_as_wrong_weights() -> None:
     harmless = (
         "Attempted to load weight lm_head.weight with dtype torch.float32 into parameter with dtype torch.bfloat16"
     )
-    wrong = "AssertionError: Attempted to load weight (torch.Size([64, 64])) into parameter (torch.Size([128, 64]))"
+    mismatch = "AssertionError: Attempted to load weight (torch.Size([64, 64])) into parameter (torch.Size([128, 64]))"
     nameless = "                  assert param_data.shape == loaded_weight.shape"
     assert diagnosed(harmless).reason is Reason.ENGINE_CRASHED
     assert diagnosed(nameless).reason is Reason.MODEL_CORRUPT
-    assert diagnosed(harmless, wrong).reason is Reason.MODEL_CORRUPT
+    assert diagnosed(harmless, mismatch).reason is Reason.MODEL_CORRUPT
 
 
 def test_the_reason_that_our_own_process_gives_is_taken_over() -> None:
-    told = Failure(Reason.BAD_ENGINE_ARGUMENTS, "No flag --paralel.", "Did you mean --parallel?")
-    found = diagnosed("GGML_ASSERT(x) failed", termination_message(told).strip())
-    assert (found.reason, found.message, found.remedy) == (told.reason, told.message, told.remedy)
+    reported = Failure(Reason.BAD_ENGINE_ARGUMENTS, "No flag --paralel.", "Did you mean --parallel?")
+    found = diagnosed("GGML_ASSERT(x) failed", termination_message(reported).strip())
+    assert (found.reason, found.message, found.remedy) == (reported.reason, reported.message, reported.remedy)
 
 
 # --- unknown failures ------------------------------------------------------------------------------------------------
@@ -139,11 +139,11 @@ def test_no_more_lines_are_kept_than_are_read() -> None:
     ],
 )
 def test_a_killed_engine_ran_out_of_memory_only_if_the_kernel_says_so(
-    code: int, for_memory: bool | None, reason: Reason, said: str
+    code: int, for_memory: bool | None, reason: Reason, message: str
 ) -> None:
     found = diagnose(["Loading"], code, "loading", for_memory=for_memory)
     assert found.reason is reason
-    assert said in found.message
+    assert message in found.message
 
 
 def test_earlier_output_of_a_killed_engine_is_not_its_cause() -> None:
@@ -153,10 +153,10 @@ def test_earlier_output_of_a_killed_engine_is_not_its_cause() -> None:
 
 
 def test_when_vllm_reports_a_killed_child_the_signal_is_the_childs() -> None:
-    told = (
+    line = (
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': -9}"
     )
-    assert diagnose([told], 1, "loading", for_memory=True).reason is Reason.HOST_OUT_OF_MEMORY
+    assert diagnose([line], 1, "loading", for_memory=True).reason is Reason.HOST_OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize(
@@ -169,10 +169,10 @@ def test_when_vllm_reports_a_killed_child_the_signal_is_the_childs() -> None:
         (99, "crashed by signal 99."),
     ],
 )
-def test_a_signal_is_explained_by_its_meaning(number: int, said: str) -> None:
+def test_a_signal_is_explained_by_its_meaning(number: int, message: str) -> None:
     found = diagnosed(code=-number)
     assert found.reason is Reason.ENGINE_CRASHED
-    assert said in found.message
+    assert message in found.message
 
 
 def test_a_known_message_takes_precedence_over_a_signal() -> None:
@@ -205,8 +205,8 @@ def test_any_output_of_an_engine_yields_a_reason_a_message_and_a_remedy(lines: l
     assert termination_message(found)
 
 
-@pytest.mark.parametrize("known", SENTENCES, ids=lambda known: known.pattern[:50])
-def test_every_known_failure_has_a_remedy_of_one_sentence(known: object) -> None:
-    remedy = getattr(known, "remedy", "")
+@pytest.mark.parametrize("pattern", SENTENCES, ids=lambda pattern: pattern.pattern[:50])
+def test_every_known_failure_has_a_remedy_of_one_sentence(pattern: object) -> None:
+    remedy = getattr(pattern, "remedy", "")
     assert remedy[0].isupper()
     assert remedy.endswith(".")

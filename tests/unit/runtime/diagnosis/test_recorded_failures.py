@@ -50,12 +50,12 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_recorded_failure_is_recognised(name: str) -> None:
-    about, *lines = (FIXTURES / f"{name}.txt").read_text().splitlines()
-    code = int(about.rpartition(" ")[2])
+    header, *lines = (FIXTURES / f"{name}.txt").read_text().splitlines()
+    code = int(header.rpartition(" ")[2])
     found = diagnose(lines, code, "loading")
-    reason, words = EXPECTED[name]
+    reason, quote = EXPECTED[name]
     assert found.reason is reason
-    assert words in found.message
+    assert quote in found.message
 
 
 def test_every_failing_start_is_recorded_and_has_an_expectation() -> None:

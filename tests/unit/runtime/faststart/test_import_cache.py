@@ -14,39 +14,39 @@ from slipway_runtime.faststart.import_cache import ImportCache
 STRUCTURE = {"llama": {frozenset(["torch"]): {"modeling_llama": {"LlamaModel"}}}}
 
 
-def given(answer: object) -> Any:
-    return lambda: answer
+def returning(value: object) -> Any:
+    return lambda: value
 
 
-def unwanted() -> object:
+def unexpected() -> object:
     pytest.fail("it is computed again")
 
 
 def test_what_one_start_has_found_is_not_searched_for_by_the_next(tmp_path: Path) -> None:
-    assert ImportCache(f"{tmp_path}/survey").get("transformers", given(STRUCTURE)) == STRUCTURE
-    assert ImportCache(f"{tmp_path}/survey").get("transformers", unwanted) == STRUCTURE
+    assert ImportCache(f"{tmp_path}/survey").get("transformers", returning(STRUCTURE)) == STRUCTURE
+    assert ImportCache(f"{tmp_path}/survey").get("transformers", unexpected) == STRUCTURE
 
 
 @pytest.mark.parametrize("damage", [b"", b"{\x03", b"no marshal at all"], ids=["empty", "cut off", "something else"])
 def test_a_damaged_entry_is_computed_again(tmp_path: Path, damage: bytes) -> None:
     kept = ImportCache(f"{tmp_path}/survey")
-    kept.get("transformers", given(STRUCTURE))
+    kept.get("transformers", returning(STRUCTURE))
     (tmp_path / "survey-transformers").write_bytes(damage)
-    assert kept.get("transformers", given({"new": 1})) == {"new": 1}
-    assert kept.get("transformers", unwanted) == {"new": 1}
+    assert kept.get("transformers", returning({"new": 1})) == {"new": 1}
+    assert kept.get("transformers", unexpected) == {"new": 1}
 
 
 def test_where_nothing_can_be_stored_it_is_computed_each_time(tmp_path: Path) -> None:
-    nowhere = ImportCache(f"{tmp_path}/missing/survey")
-    assert [nowhere.get("transformers", given(answer)) for answer in "ab"] == ["a", "b"]
+    unwritable = ImportCache(f"{tmp_path}/missing/survey")
+    assert [unwritable.get("transformers", returning(value)) for value in "ab"] == ["a", "b"]
 
 
 def test_other_packages_have_another_cache(tmp_path: Path) -> None:
     (tmp_path / "torch-2.13.0.dist-info").mkdir()
     path = [str(tmp_path), "", f"{tmp_path}/python311.zip"]
-    before = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", given("before"))
+    before = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", returning("before"))
     (tmp_path / "torch-2.13.0.dist-info").rename(tmp_path / "torch-2.13.1.dist-info")
-    after = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", given("after"))
+    after = ImportCache.of(f"{tmp_path}/survey", path).get("distributions", returning("after"))
     assert (before, after) == ("before", "after")
 
 

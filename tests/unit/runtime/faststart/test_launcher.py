@@ -34,17 +34,17 @@ class Start:
     def __init__(self, folder: Path, version: str, flags: tuple[str, ...], settings: dict[str, object]) -> None:
         self.port = free_port()
         ordinary = (sys.executable, "-m", vllm_package.LAYOUTS[version], f"--port={self.port}", *flags)
-        told = FastStartSettings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
+        fast_start = FastStartSettings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
         self.log = folder / "log"
         with self.log.open("w") as log:
-            self.process = self._begin(folder, told, log, flags)
+            self.process = self._begin(folder, fast_start, log, flags)
 
     def _begin(
-        self, folder: Path, told: FastStartSettings, log: IO[str], flags: tuple[str, ...]
+        self, folder: Path, fast_start: FastStartSettings, log: IO[str], flags: tuple[str, ...]
     ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [sys.executable, "-m", "slipway_runtime.faststart", f"--port={self.port}", *flags],
-            env={**os.environ, "PYTHONPATH": str(folder), ENVIRONMENT: told.as_json()},
+            env={**os.environ, "PYTHONPATH": str(folder), ENVIRONMENT: fast_start.as_json()},
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=folder,
@@ -60,7 +60,7 @@ class Start:
                     return str(answer.read().decode())
             except (urllib.error.URLError, ConnectionError):
                 time.sleep(0.05)
-        raise AssertionError(f"nothing responds: {self.said}")
+        raise AssertionError(f"nothing responds: {self.output}")
 
     def children(self) -> dict[str, int]:
         """The launcher's child processes, by their role."""
@@ -74,7 +74,7 @@ class Start:
         return {row[row.index("slipway_runtime.faststart.child") + 1]: int(row[0]) for row in rows}
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text()
 
 
@@ -101,16 +101,16 @@ def start(tmp_path: Path) -> Iterator[Starting]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_engine_core_and_server_are_two_processes_that_find_each_other(start: Starting, version: str) -> None:
-    begun = start("--model=m", version=version)
-    assert "faststart" in begun.answer()
-    assert set(begun.children()) == {"core", "server"}
-    assert "the ordinary start" not in begun.said
+    launched = start("--model=m", version=version)
+    assert "faststart" in launched.answer()
+    assert set(launched.children()) == {"core", "server"}
+    assert "the ordinary start" not in launched.output
 
 
 def test_a_server_that_serves_does_not_read_its_environment_again(start: Starting) -> None:
-    begun = start("--model=m")
-    begun.answer()
-    assert "the environment is kept" in begun.said
+    launched = start("--model=m")
+    launched.answer()
+    assert "the environment is kept" in launched.output
 
 
 def test_flags_of_the_fast_start_reach_both(start: Starting) -> None:
@@ -118,41 +118,41 @@ def test_flags_of_the_fast_start_reach_both(start: Starting) -> None:
 
 
 def test_on_a_stop_it_ends_cleanly_and_leaves_no_process(start: Starting) -> None:
-    begun = start("--model=m")
-    begun.answer()
-    children = begun.children()
-    begun.process.terminate()
-    assert begun.process.wait(PATIENCE) == 0
+    launched = start("--model=m")
+    launched.answer()
+    children = launched.children()
+    launched.process.terminate()
+    assert launched.process.wait(PATIENCE) == 0
     assert not [pid for pid in children.values() if Path(f"/proc/{pid}").exists()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
 def test_it_ends_the_way_its_engine_core_ends(start: Starting, number: signal.Signals) -> None:
-    begun = start("--model=m")
-    begun.answer()
-    os.kill(begun.children()["core"], number)
-    assert begun.process.wait(PATIENCE) == -number
-    assert f"the engine core ended by signal {number.value}" in begun.said
+    launched = start("--model=m")
+    launched.answer()
+    os.kill(launched.children()["core"], number)
+    assert launched.process.wait(PATIENCE) == -number
+    assert f"the engine core ended by signal {number.value}" in launched.output
 
 
 def test_the_end_of_the_server_ends_everything_and_counts_as_a_failure(start: Starting) -> None:
-    begun = start("--model=m")
-    begun.answer()
-    children = begun.children()
+    launched = start("--model=m")
+    launched.answer()
+    children = launched.children()
     os.kill(children["server"], signal.SIGTERM)
-    assert begun.process.wait(PATIENCE) == 1
+    assert launched.process.wait(PATIENCE) == 1
     assert not Path(f"/proc/{children['core']}").exists()
 
 
 def test_a_stop_during_loading_ends_both_immediately(start: Starting) -> None:
-    begun = start(
+    launched = start(
         "--model=m", replaced={'print("the fake core loads", flush=True)': 'print("loads", flush=True); time.sleep(99)'}
     )
     until = time.monotonic() + PATIENCE
-    while "loads" not in begun.said and time.monotonic() < until:
+    while "loads" not in launched.output and time.monotonic() < until:
         time.sleep(0.02)
-    begun.process.terminate()
-    assert begun.process.wait(5) == 128 + signal.SIGTERM
+    launched.process.terminate()
+    assert launched.process.wait(5) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_a_stop_during_loading_ends_both_immediately(start: Starting) -> None:
 def test_an_unexpected_signature_falls_back_to_the_ordinary_start(
     start: Starting, replaced: dict[str, str], reason: str
 ) -> None:
-    begun = start("--model=m", replaced=replaced)
-    _falls_back(begun, reason)
+    launched = start("--model=m", replaced=replaced)
+    _falls_back(launched, reason)
 
 
 @pytest.mark.parametrize(
@@ -212,9 +212,9 @@ def test_a_missing_module_falls_back_to_the_ordinary_start(
 
 
 def test_a_version_without_an_adapter_falls_back_to_the_ordinary_start(start: Starting) -> None:
-    begun = start("--model=m", version="0.24.0")
-    kill_all(begun.process.pid)
-    other = Start(begun.log.parent, "0.24.0", ("--model=m",), {"version": "0.99.0"})
+    launched = start("--model=m", version="0.24.0")
+    kill_all(launched.process.pid)
+    other = Start(launched.log.parent, "0.24.0", ("--model=m",), {"version": "0.99.0"})
     try:
         _falls_back(other, "KeyError: '0.99.0'")
     finally:
@@ -242,18 +242,18 @@ def test_when_the_ordinary_start_begins_nothing_is_left_of_the_fast_one(
     assert happened == [f"{tmp_path} removed", "vllm"]
 
 
-def _falls_back(begun: Start, reason: str) -> None:
-    assert "faststart" not in begun.answer()
-    assert reason in begun.said
-    assert "so vLLM is started the ordinary way" in begun.said
-    assert "the ordinary start" in begun.said
-    assert begun.children() == {}
+def _falls_back(launched: Start, reason: str) -> None:
+    assert "faststart" not in launched.answer()
+    assert reason in launched.output
+    assert "so vLLM is started the ordinary way" in launched.output
+    assert "the ordinary start" in launched.output
+    assert launched.children() == {}
 
 
 def test_files_that_both_processes_have_read_are_listed_in_the_cache(start: Starting, tmp_path: Path) -> None:
-    begun = start("--model=m", cache=str(tmp_path / "cache"))
-    begun.answer()
-    begun.process.terminate()
-    begun.process.wait(PATIENCE)
+    launched = start("--model=m", cache=str(tmp_path / "cache"))
+    launched.answer()
+    launched.process.terminate()
+    launched.process.wait(PATIENCE)
     [manifest] = (tmp_path / "cache").glob("*/manifest.json")
     assert {"wanted-core", "wanted-server"} <= set(json.loads(manifest.read_text())["files"])

@@ -73,9 +73,9 @@ def weights(tmp_path: Path) -> str:
     return str(file)
 
 
-def copied(files: list[str], cuda: FakeCuda, said: list[str]) -> device_copy.Copy:
+def copied(files: list[str], cuda: FakeCuda, log: list[str]) -> device_copy.Copy:
     copy = device_copy.Copy()
-    copy.run(files, said.append, lambda: device_copy.CudaDriver(lambda _: cuda))
+    copy.run(files, log.append, lambda: device_copy.CudaDriver(lambda _: cuda))
     return copy
 
 
@@ -105,9 +105,9 @@ def test_the_devices_memory_is_freed_with_its_last_user(weights: str) -> None:
     ids=["too little memory", "no device", "a copy fails"],
 )
 def test_weights_that_cannot_be_copied_are_left_to_vllm(weights: str, cuda: FakeCuda, reason: str) -> None:
-    said: list[str] = []
-    assert copied([weights], cuda, said).take([weights]) is None
-    assert reason in said[-1]
+    log: list[str] = []
+    assert copied([weights], cuda, log).take([weights]) is None
+    assert reason in log[-1]
 
 
 def test_files_that_were_not_copied_are_left_to_vllm(weights: str) -> None:
@@ -115,13 +115,13 @@ def test_files_that_were_not_copied_are_left_to_vllm(weights: str) -> None:
 
 
 def test_a_missing_driver_is_not_a_failure(weights: str) -> None:
-    said: list[str] = []
+    log: list[str] = []
     copy = device_copy.Copy()
     copy.run(
-        [weights], said.append, lambda: device_copy.CudaDriver(lambda _: (_ for _ in ()).throw(OSError("no libcuda")))
+        [weights], log.append, lambda: device_copy.CudaDriver(lambda _: (_ for _ in ()).throw(OSError("no libcuda")))
     )
     assert copy.take([weights]) is None
-    assert "no libcuda" in said[-1]
+    assert "no libcuda" in log[-1]
 
 
 @pytest.fixture
@@ -285,10 +285,10 @@ def test_a_torch_without_ptxas_leaves_the_choice_to_triton(tmp_path: Path, monke
 
 def test_it_serves_when_both_are_ready_and_agree() -> None:
     progress = Progress()
-    for who in (CORE, SERVER):
-        progress.receive(ChildMessage(who, ChildEvent.FLAGS, "1"))
+    for process in (CORE, SERVER):
+        progress.receive(ChildMessage(process, ChildEvent.FLAGS, "1"))
         assert not progress.serves
-        progress.receive(ChildMessage(who, ChildEvent.READY))
+        progress.receive(ChildMessage(process, ChildEvent.READY))
     assert progress.serves
 
 
@@ -324,10 +324,10 @@ def test_an_engine_core_whose_server_cannot_be_started_is_ended(monkeypatch: pyt
     started: list[subprocess.Popen[bytes]] = []
     begin = subprocess.Popen
 
-    def one_and_no_more(command: list[str], **how: Any) -> subprocess.Popen[bytes]:
+    def one_and_no_more(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         if started:
             raise BlockingIOError("Resource temporarily unavailable")  # as at the limit of pids
-        started.append(begin(["sleep", "600"], **how))
+        started.append(begin(["sleep", "600"], **options))
         return started[0]
 
     files = open_files()

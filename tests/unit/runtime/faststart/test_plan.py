@@ -47,14 +47,18 @@ def test_the_command_keeps_its_flags_and_contains_the_ordinary_command(model: Pa
 def test_a_failure_caused_by_the_model_or_the_driver_is_not_retried_the_ordinary_way(
     model: Path, reason: Reason
 ) -> None:
-    way = faster(ORDINARY, model, HERE).second_way
-    assert way is not None
-    assert way.announced.search(f"{PREFIX}the engine core ended with exit code 1; so vLLM is started the ordinary way.")
-    assert reason in way.futile_after
+    retry_command = faster(ORDINARY, model, HERE).second_way
+    assert retry_command is not None
+    assert retry_command.announced.search(
+        f"{PREFIX}the engine core ended with exit code 1; so vLLM is started the ordinary way."
+    )
+    assert reason in retry_command.futile_after
 
 
 def test_out_of_memory_is_retried_only_where_the_fast_start_has_planned_the_memory(model: Path) -> None:
-    planned, left_alone = (faster(ORDINARY, model, here).second_way for here in (HERE, replace(HERE, device="cpu")))
+    planned, left_alone = (
+        faster(ORDINARY, model, circumstances).second_way for circumstances in (HERE, replace(HERE, device="cpu"))
+    )
     assert planned is not None
     assert left_alone is not None
     for reason in (Reason.CONTEXT_TOO_LONG, Reason.GPU_OUT_OF_MEMORY, Reason.BAD_ENGINE_ARGUMENTS):
@@ -62,7 +66,7 @@ def test_out_of_memory_is_retried_only_where_the_fast_start_has_planned_the_memo
 
 
 @pytest.mark.parametrize(
-    ("here", "reason"),
+    ("circumstances", "reason"),
     [
         (replace(HERE, version="0.25.0"), "has no adapter for vLLM 0.25.0"),
         (replace(HERE, version="0.24.1"), "has no adapter for vLLM 0.24.1"),
@@ -73,9 +77,9 @@ def test_out_of_memory_is_retried_only_where_the_fast_start_has_planned_the_memo
     ],
 )
 def test_an_untested_configuration_starts_the_ordinary_way_and_gives_the_reason(
-    model: Path, here: Circumstances, reason: str
+    model: Path, circumstances: Circumstances, reason: str
 ) -> None:
-    launch = faster(ORDINARY, model, here)
+    launch = faster(ORDINARY, model, circumstances)
     assert launch.command == ORDINARY.command
     assert ENVIRONMENT not in launch.environment
     assert reason in str(launch.choices[-1])
@@ -118,12 +122,12 @@ def test_a_given_kv_cache_size_is_kept(model: Path) -> None:
 
 
 def test_a_flag_that_this_vllm_does_not_have_is_left_out(model: Path) -> None:
-    here = replace(HERE, knows_flag=lambda name: name != "kernel-config")
-    assert not [flag for flag in settings_of(faster(ORDINARY, model, here)).flags if "kernel-config" in flag]
+    circumstances = replace(HERE, knows_flag=lambda name: name != "kernel-config")
+    assert not [flag for flag in settings_of(faster(ORDINARY, model, circumstances)).flags if "kernel-config" in flag]
 
 
 @pytest.mark.parametrize(
-    ("here", "copies"),
+    ("circumstances", "copies"),
     [
         (HERE, True),
         (replace(HERE, version="0.32.0"), True),
@@ -134,9 +138,9 @@ def test_a_flag_that_this_vllm_does_not_have_is_left_out(model: Path) -> None:
     ids=["on a GPU", "with another version", "unknown memory", "another loader", "no room for a KV cache"],
 )
 def test_weights_are_copied_early_where_nothing_else_is_affected(
-    model: Path, here: Circumstances, copies: bool
+    model: Path, circumstances: Circumstances, copies: bool
 ) -> None:
-    assert settings_of(faster(ORDINARY, model, here)).copy_weights is copies
+    assert settings_of(faster(ORDINARY, model, circumstances)).copy_weights is copies
 
 
 @pytest.mark.parametrize(

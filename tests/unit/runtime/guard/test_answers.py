@@ -24,7 +24,7 @@ def event(body: Any, kind: str = "") -> bytes:
     return (f"event: {kind}\n".encode() if kind else b"") + b"data: " + compact(body) + b"\n\n"
 
 
-def whole(body: bytes, path: str = CHAT) -> Reading:
+def complete(body: bytes, path: str = CHAT) -> Reading:
     reading = Reading(path)
     read(reading, body)
     return reading
@@ -36,8 +36,8 @@ def stream(*pieces: bytes, path: str = CHAT) -> Stream:
     return reading
 
 
-def of(body: Any, path: str, *, streams: bool) -> Reading:
-    return stream(event(body), path=path) if streams else whole(compact(body), path)
+def reading_of(body: Any, path: str, *, streams: bool) -> Reading:
+    return stream(event(body), path=path) if streams else complete(compact(body), path)
 
 
 # --- tokens ----------------------------------------------------------------------------------------------------------
@@ -45,27 +45,27 @@ def of(body: Any, path: str, *, streams: bool) -> Reading:
 
 @pytest.mark.parametrize("write", [compact, spaced], ids=["compact", "with spaces"])
 def test_usage_is_read_from_a_response(write: Any) -> None:
-    assert whole(write({"id": "x", "usage": VLLM})).usage == Usage(12, 4)
+    assert complete(write({"id": "x", "usage": VLLM})).usage == Usage(12, 4)
     assert stream(b"data: " + write({"id": "x", "usage": VLLM}) + b"\n\n").usage == Usage(12, 4)
 
 
 def test_usage_is_read_by_the_names_of_other_apis() -> None:
-    assert whole(compact({"usage": {"input_tokens": 3, "output_tokens": 2}}), RESPONSES).usage == Usage(3, 2)
+    assert complete(compact({"usage": {"input_tokens": 3, "output_tokens": 2}}), RESPONSES).usage == Usage(3, 2)
 
 
 def test_cached_tokens_of_a_message_count_as_prompt_tokens() -> None:
     usage = {"cache_read_input_tokens": 55, "cache_creation_input_tokens": 4, "input_tokens": 1, "output_tokens": 2}
-    assert whole(compact({"type": "message", "stop_reason": "end_turn", "usage": usage}), MESSAGES).usage == Usage(
+    assert complete(compact({"type": "message", "stop_reason": "end_turn", "usage": usage}), MESSAGES).usage == Usage(
         60, 2
     )
 
 
 def test_a_total_counts_where_nothing_else_is_reported() -> None:
-    assert whole(compact({"results": [], "usage": {"total_tokens": 7}}), "/rerank").usage == Usage(7, 0)
+    assert complete(compact({"results": [], "usage": {"total_tokens": 7}}), "/rerank").usage == Usage(7, 0)
 
 
 def test_llamacpp_reports_its_timings_too() -> None:
-    assert whole(compact({"usage": VLLM, "timings": LLAMACPP})).usage == Usage(25, 5, 0.0655, 0.1195)
+    assert complete(compact({"usage": VLLM, "timings": LLAMACPP})).usage == Usage(25, 5, 0.0655, 0.1195)
 
 
 def test_a_stream_of_llamacpp_reports_its_tokens_without_being_asked_to() -> None:
@@ -73,8 +73,8 @@ def test_a_stream_of_llamacpp_reports_its_tokens_without_being_asked_to() -> Non
 
 
 def test_of_usage_that_a_stream_reports_repeatedly_the_maximum_counts() -> None:
-    told = [{"prompt_tokens": 5, "completion_tokens": number} for number in (1, 9, 2)]
-    assert stream(*(event({"choices": [], "usage": usage}) for usage in told)).usage == Usage(5, 9)
+    usages = [{"prompt_tokens": 5, "completion_tokens": number} for number in (1, 9, 2)]
+    assert stream(*(event({"choices": [], "usage": usage}) for usage in usages)).usage == Usage(5, 9)
 
 
 def test_the_usage_of_a_messages_stream_is_in_its_first_and_last_events() -> None:
@@ -90,7 +90,7 @@ def test_the_usage_of_a_responses_stream_is_in_its_last_event() -> None:
 
 @pytest.mark.parametrize("number", ["-5", "1e99", "true", "null", '"7"', "[7]", "{}", "9" * 5000])
 def test_an_invalid_number_of_tokens_is_ignored(number: str) -> None:
-    assert whole(b'{"usage":{"prompt_tokens":%b}}' % number.encode()).usage is None
+    assert complete(b'{"usage":{"prompt_tokens":%b}}' % number.encode()).usage is None
 
 
 def test_events_are_counted_though_several_arrive_together() -> None:
@@ -109,8 +109,8 @@ def test_long_events_with_short_text_do_not_count_as_many_tokens() -> None:
 
 
 def test_each_choice_of_a_stream_reports_its_own_tokens() -> None:
-    told = [({"index": number % 2, "finish_reason": None}, 10 + number) for number in range(4)]
-    events = [event({"choices": [choice], "timings": {"prompt_n": 7, "predicted_n": n}}) for choice, n in told]
+    usages = [({"index": number % 2, "finish_reason": None}, 10 + number) for number in range(4)]
+    events = [event({"choices": [choice], "timings": {"prompt_n": 7, "predicted_n": n}}) for choice, n in usages]
     assert stream(*events).usage == Usage(7, 12 + 13)
     together = event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 30}})
     assert stream(*events, together).usage == Usage(7, 30)
@@ -118,16 +118,16 @@ def test_each_choice_of_a_stream_reports_its_own_tokens() -> None:
 
 def test_of_llamacpps_choices_the_first_reports_tokens_and_the_others_are_counted_by_text() -> None:
     choices = [{"index": 0, "text": "a" * 9000}, {"index": 1, "text": "word " * 5000}, {"index": 2, "text": "word"}]
-    assert whole(compact({"choices": choices, "usage": VLLM, "timings": LLAMACPP})).usage == Usage(
+    assert complete(compact({"choices": choices, "usage": VLLM, "timings": LLAMACPP})).usage == Usage(
         25, 5 + 25_004 // 4, 0.0655, 0.1195
     )
-    assert whole(compact({"choices": choices, "usage": VLLM})).usage == Usage(12, 4)
+    assert complete(compact({"choices": choices, "usage": VLLM})).usage == Usage(12, 4)
 
 
 @pytest.mark.parametrize("seconds", [60, 60.0, "60.0"])
 def test_a_transcription_is_counted_by_its_seconds_and_its_text(seconds: Any) -> None:
     for body in ({"usage": {"type": "duration", "seconds": seconds}}, {"duration": seconds}):
-        reading = whole(compact({"text": "word " * 8, **body}), "/v1/audio/transcriptions")
+        reading = complete(compact({"text": "word " * 8, **body}), "/v1/audio/transcriptions")
         assert reading.usage == Usage(60 * TOKENS_PER_SECOND, 10)
 
 
@@ -160,12 +160,12 @@ FINISHED = [
 
 @pytest.mark.parametrize(("path", "streams", "body"), ABORTED)
 def test_a_response_that_the_engine_aborted_is_detected(path: str, streams: bool, body: Any) -> None:
-    assert of(body, path, streams=streams).aborted
+    assert reading_of(body, path, streams=streams).aborted
 
 
 @pytest.mark.parametrize(("path", "streams", "body"), FINISHED)
 def test_a_finished_response_is_left_alone(path: str, streams: bool, body: Any) -> None:
-    assert not of(body, path, streams=streams).aborted
+    assert not reading_of(body, path, streams=streams).aborted
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_finished_response_is_left_alone(path: str, streams: bool, body: Any) 
 )
 def test_generated_text_is_not_mistaken_for_the_engines_fields(body: Any) -> None:
     for streams in (True, False):
-        reading = of(body, CHAT, streams=streams)
+        reading = reading_of(body, CHAT, streams=streams)
         assert (reading.usage, reading.aborted) == (None, False)
 
 
@@ -205,16 +205,16 @@ STORY = b"".join(
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_stream_is_read_the_same_wherever_it_is_cut(size: int, end: bytes) -> None:
-    story, reading = STORY.replace(b"\n", end), Stream(CHAT)
-    assert read(reading, *(story[at : at + size] for at in range(0, len(story), size))) == story
+    sent, reading = STORY.replace(b"\n", end), Stream(CHAT)
+    assert read(reading, *(sent[at : at + size] for at in range(0, len(sent), size))) == sent
     assert (reading.usage, reading.complete, reading.events, reading.aborted) == (Usage(3, 2), True, 4, False)
 
 
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_an_abort_is_detected_wherever_it_is_cut_and_no_part_of_its_event_passes(size: int) -> None:
     good, bad = chunk(text="a"), b'data: {"choices":\ndata: [{"finish_reason":"abort"}]}\n\n'
-    story, reading = good + bad + good, Stream(CHAT)
-    assert read(reading, *(story[at : at + size] for at in range(0, len(story), size))) == good
+    sent, reading = good + bad + good, Stream(CHAT)
+    assert read(reading, *(sent[at : at + size] for at in range(0, len(sent), size))) == good
     assert reading.aborted
 
 
@@ -248,22 +248,22 @@ def test_generated_text_does_not_end_a_stream(piece: bytes) -> None:
 def test_a_comment_passes_before_its_event_is_complete(end: bytes) -> None:
     reading = Stream(CHAT)
     steps = reading.read(b": ping" + end, last=False)
-    with pytest.raises(StopIteration) as out:
+    with pytest.raises(StopIteration) as result:
         next(steps)
-    assert out.value.value == b": ping" + end
+    assert result.value.value == b": ping" + end
     assert read(reading, chunk(text="a")) == chunk(text="a")
 
 
 @pytest.mark.parametrize("size", [1000, 65_536, 3_000_000])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_an_event_that_is_too_large_to_be_held_passes_and_is_still_read(size: int, end: bytes) -> None:
-    words = {"text": "word " * 2_000_000, "finish_reason": "stop"}
+    choice = {"text": "word " * 2_000_000, "finish_reason": "stop"}
     usage = {"prompt_tokens": 3, "completion_tokens": 2_000_000}
-    large = compact({"choices": [words], "x": "data: \n\n[DONE]"}).replace(b',"x"', end + b'data: ,"x"')
+    large = compact({"choices": [choice], "x": "data: \n\n[DONE]"}).replace(b',"x"', end + b'data: ,"x"')
     pieces = b": c" + end + b"event: x" + end + b"data: " + large + 2 * end
     last = b"data: " + compact({"usage": usage}) + 2 * end
-    story, reading = pieces + chunk(text="a") + last + b"data: [DONE]" + 2 * end, Stream(CHAT)
-    assert read(reading, *(story[at : at + size] for at in range(0, len(story), size))) == story
+    sent, reading = pieces + chunk(text="a") + last + b"data: [DONE]" + 2 * end, Stream(CHAT)
+    assert read(reading, *(sent[at : at + size] for at in range(0, len(sent), size))) == sent
     assert (reading.usage, reading.complete, reading.events, reading.aborted) == (Usage(3, 2_000_000), True, 4, False)
     assert reading.text == 10_000_001
 
@@ -271,9 +271,9 @@ def test_an_event_that_is_too_large_to_be_held_passes_and_is_still_read(size: in
 def test_an_abort_at_the_end_of_an_event_that_is_too_large_to_be_held_is_detected() -> None:
     large = chunk(text="word " * 2_000_000, finish_reason="abort")
     reading = Stream(CHAT)
-    out = read(reading, large[:9_000_000], large[9_000_000:])
+    result = read(reading, large[:9_000_000], large[9_000_000:])
     assert reading.aborted
-    assert out == large[:9_000_000] + b"\n\n"
+    assert result == large[:9_000_000] + b"\n\n"
     reading = Stream(CHAT)
     read(reading, large[:9_000_000], large[9_000_000:-2], b"")
     assert reading.aborted
@@ -284,9 +284,9 @@ def test_an_abort_at_the_end_of_an_event_that_is_too_large_to_be_held_is_detecte
 
 def test_an_error_in_a_stream_has_one_form() -> None:
     reading = Stream(CHAT)
-    out = read(reading, chunk(text="a") + event({"error": {"code": 500, "message": "no", "type": "server_error"}}))
-    told = json.loads(out.removeprefix(chunk(text="a")).removeprefix(b"data: "))
-    assert told == {"error": {"message": "no", "type": "server_error", "param": None, "code": "engine_error"}}
+    result = read(reading, chunk(text="a") + event({"error": {"code": 500, "message": "no", "type": "server_error"}}))
+    error = json.loads(result.removeprefix(chunk(text="a")).removeprefix(b"data: "))
+    assert error == {"error": {"message": "no", "type": "server_error", "param": None, "code": "engine_error"}}
     assert reading.failed
 
 

@@ -42,22 +42,22 @@ class Chance:
         return self.random.choice(METHODS)
 
     def path(self) -> str:
-        known = self.random.choice(SERVED).path.replace("*", self.random.choice(("x", "", "..", "%2e")))
+        path_of_route = self.random.choice(SERVED).path.replace("*", self.random.choice(("x", "", "..", "%2e")))
         if self.random.random() < 0.5:
-            return known
-        return self._mutated(known) if self.random.random() < 0.8 else self.words(200)
+            return path_of_route
+        return self._mutated(path_of_route) if self.random.random() < 0.8 else self.words(200)
 
     def words(self, longest: int) -> str:
         return "".join(chr(self.random.randrange(1, 256)) for _ in range(self.random.randrange(longest)))
 
     def headers(self) -> list[tuple[str, str]]:
         names = ("authorization", "x-api-key", "content-length", "traceparent", "x-request-id", "x-slipway-supervisor")
-        made = [(self.random.choice((*names, "x")), self._value()) for _ in range(self.random.randrange(5))]
+        chosen = [(self.random.choice((*names, "x")), self._value()) for _ in range(self.random.randrange(5))]
         self.valid_key = self.random.random() < 0.5
         if self.valid_key:
-            made = [(name, value) for name, value in made if name not in ("authorization", "x-api-key")]
-            made.append(("Authorization", f"Bearer {KEY}"))
-        return made
+            chosen = [(name, value) for name, value in chosen if name not in ("authorization", "x-api-key")]
+            chosen.append(("Authorization", f"Bearer {KEY}"))
+        return chosen
 
     def body(self) -> list[bytes]:
         return [self.random.randbytes(self.random.randrange(40)) for _ in range(self.random.randrange(6))]
@@ -101,9 +101,9 @@ async def _answer(send: Send, status: int, pieces: list[bytes], *, stream: bool)
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[GuardHarness]:
-    made = guarding(tmp_path, keys=keys_in(tmp_path, alice=KEY), max_body_bytes=100, max_in_flight=3)
-    yield made
-    made.close()
+    guards = guarding(tmp_path, keys=keys_in(tmp_path, alice=KEY), max_body_bytes=100, max_in_flight=3)
+    yield guards
+    guards.close()
 
 
 async def test_the_guard_holds_against_random_requests(guarded: GuardHarness, pytestconfig: pytest.Config) -> None:
@@ -134,19 +134,19 @@ async def asked_at_random(guarded: GuardHarness, seed: int) -> None:
     reached: list[Scope] = []
     guard = Guard(chance.app(reached.append), guarded.gate)
     answer = await one_answer(guard, chance, path, method=method, headers=headers)
-    told = f"seed {seed}: {method} {path!r} {headers} -> {answer and answer.messages}"
+    message = f"seed {seed}: {method} {path!r} {headers} -> {answer and answer.messages}"
     route = Routes().find(method, path)
     if reached:
         is_preflight = method == "OPTIONS" and Routes().exists(path)
-        assert route or is_preflight, told
-        assert chance.valid_key or is_preflight or (route and route.kind is RouteKind.OPEN), told
-        assert guarded.control.mode is GuardMode.SERVING, told
+        assert route or is_preflight, message
+        assert chance.valid_key or is_preflight or (route and route.kind is RouteKind.OPEN), message
+        assert guarded.control.mode is GuardMode.SERVING, message
     elif answer:
-        assert answer.status in (400, 401, 404, 413, 415, 429, 503), told
+        assert answer.status in (400, 401, 404, 413, 415, 429, 503), message
     if answer and answer.messages:
-        assert answer.whole, told
-        assert "x-request-id" in answer.headers, told
-        assert answer.headers["x-request-id"].isascii(), told
+        assert answer.whole, message
+        assert "x-request-id" in answer.headers, message
+        assert answer.headers["x-request-id"].isascii(), message
         if (
             route
             and route.kind is RouteKind.WORK
@@ -154,24 +154,24 @@ async def asked_at_random(guarded: GuardHarness, seed: int) -> None:
             and answer.status == 200
             and "event-stream" in answer.headers["content-type"]
         ):
-            assert b'"finish_reason":"abort"}' not in answer.body, told
-    assert guarded.control.counts().in_flight == 0, told
-    assert guarded.control.counts().waiting == 0, told
-    assert guarded.gate._limits.in_flight == 0, told
+            assert b'"finish_reason":"abort"}' not in answer.body, message
+    assert guarded.control.counts().in_flight == 0, message
+    assert guarded.control.counts().waiting == 0, message
+    assert guarded.gate._limits.in_flight == 0, message
 
 
 async def one_answer(
     guard: Guard, chance: Chance, path: str, *, method: str, headers: list[tuple[str, str]]
 ) -> Answer | None:
     """None if the connection was closed, or the client has left."""
-    asked = asyncio.create_task(ask(guard, path, method=method, headers=headers, body=chance.body()))
+    request_task = asyncio.create_task(ask(guard, path, method=method, headers=headers, body=chance.body()))
     for _ in range(8):  # iterations of the event loop: enough for any response that doesn't hang
         await asyncio.sleep(0)
-        if asked.done():
+        if request_task.done():
             break
-    asked.cancel()
+    request_task.cancel()
     try:
-        return await asked
+        return await request_task
     except (asyncio.CancelledError, RuntimeError, ConnectionAbortedError):
         return None
 

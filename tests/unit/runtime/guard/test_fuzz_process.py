@@ -40,9 +40,9 @@ STATUSES = {b"100", b"200", b"400", b"401", b"404", b"405", b"408", b"413", b"41
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedProcess]:
     folder = tmp_path_factory.mktemp("guarded")
-    told = {"keys": keys_in(folder, alice=KEY), "max_body_bytes": 2000, "max_in_flight": 8, "access_log": False}
-    with guarded_process(folder, json.dumps({**told, "tokens_per_minute_per_key": 10**9})) as made:
-        yield made
+    settings = {"keys": keys_in(folder, alice=KEY), "max_body_bytes": 2000, "max_in_flight": 8, "access_log": False}
+    with guarded_process(folder, json.dumps({**settings, "tokens_per_minute_per_key": 10**9})) as process:
+        yield process
 
 
 def test_the_guard_holds_against_random_bytes(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
@@ -68,19 +68,19 @@ def ask_once(guarded: GuardedProcess, seed: int) -> None:
     sent = requests(chance)
     before = guarded.asked()
     answer = exchange(guarded.port, sent, chance)
-    told = f"seed {seed}: {sent[:3000]!r} -> {answer[:1000]!r}"
-    assert guarded.process.poll() is None, told
+    context = f"seed {seed}: {sent[:3000]!r} -> {answer[:1000]!r}"
+    assert guarded.process.poll() is None, context
     if KEY.encode() not in sent:
-        assert guarded.asked() == before, told
-    assert statuses_in(answer) <= STATUSES, told
-    until_nothing_is_in_flight(guarded, told)
-    assert "Traceback" not in guarded.log.read_text(), told
+        assert guarded.asked() == before, context
+    assert statuses_in(answer) <= STATUSES, context
+    until_nothing_is_in_flight(guarded, context)
+    assert "Traceback" not in guarded.log.read_text(), context
 
 
-def until_nothing_is_in_flight(guarded: GuardedProcess, told: str) -> None:
+def until_nothing_is_in_flight(guarded: GuardedProcess, context: str) -> None:
     until = time.monotonic() + 30
     while (counts := guarded.control.counts()).in_flight or counts.waiting:
-        assert time.monotonic() < until, told
+        assert time.monotonic() < until, context
         time.sleep(0.001)
 
 
@@ -116,12 +116,12 @@ def exchange(port: int, sent: bytes, chance: random.Random) -> bytes:
 
 def requests(chance: random.Random) -> bytes:
     """One request or several, one after the other, some of them malformed."""
-    made = b"".join(request(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
+    data = b"".join(request(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
     for _ in range(chance.choice((0, 0, 1, 3))):
-        at = chance.randrange(len(made) + 1)
+        at = chance.randrange(len(data) + 1)
         cut = chance.choice((0, 0, 1, 10))
-        made = made[:at] + chance.choice((*NASTY, chance.randbytes(5))) + made[at + cut :]
-    return made[: chance.randrange(len(made))] if made and chance.random() < 0.1 else made
+        data = data[:at] + chance.choice((*NASTY, chance.randbytes(5))) + data[at + cut :]
+    return data[: chance.randrange(len(data))] if data and chance.random() < 0.1 else data
 
 
 def request(chance: random.Random) -> bytes:
@@ -137,7 +137,7 @@ def request(chance: random.Random) -> bytes:
 
 def headers_at_random(chance: random.Random) -> list[str]:
     keys = (f"Bearer {KEY}", f"Bearer {KEY[:-1]}", f"Basic {KEY}", "Bearer", "", "Bearer " + "k" * 600)
-    all_of_them = (
+    candidates = (
         f"authorization: {chance.choice(keys)}",
         f"x-api-key: {chance.choice(('', KEY[::-1], KEY))}",
         "x-slipway-supervisor: " + "0" * 64,
@@ -149,7 +149,7 @@ def headers_at_random(chance: random.Random) -> list[str]:
         "content-type: " + chance.choice(("application/json", "multipart/form-data", "é")),
         "long: " + "l" * chance.choice((10, 9000, TOO_LONG)),
     )
-    return chance.sample(all_of_them, chance.randrange(5))
+    return chance.sample(candidates, chance.randrange(5))
 
 
 def framing(chance: random.Random, body: bytes) -> tuple[list[str], bytes]:

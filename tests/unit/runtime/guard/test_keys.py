@@ -169,12 +169,12 @@ async def test_many_keys_are_read_in_steps_while_the_previous_ones_stay_valid(
         for owner, key in many.items():
             (folder / owner).write_text(key)
     clock.now += 1
-    turns = 0
+    steps = 0
     while (
-        keys.check(b"new-key-0999", client=f"client {turns}")[0] is None
+        keys.check(b"new-key-0999", client=f"client {steps}")[0] is None
     ):  # each time another client: none exceeds its guesses
         assert keys.check(b"key-of-alice", client="alice") == ("alice", 0)
         await asyncio.sleep(0)
-        turns += 1
-    assert turns >= 2 * MOST_KEYS // AT_ONCE  # half of them to check, half of them to read
+        steps += 1
+    assert steps >= 2 * MOST_KEYS // AT_ONCE  # half of them to check, half of them to read
     assert keys.owner(b"key-of-alice") is None

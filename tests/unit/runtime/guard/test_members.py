@@ -26,8 +26,8 @@ def read_by_llamacpp() -> set[str]:
     library = next(Path(spec.origin).parent.glob("xllamacpp*.so"))
     with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         sentence = data.find(b"Include __verbose field in the response")
-        texts = data[max(0, sentence - 3 * NEAR) : sentence + NEAR]
-    words = {word.decode().strip() for word in TEXTS.findall(texts)}
+        strings = data[max(0, sentence - 3 * NEAR) : sentence + NEAR]
+    words = {word.decode().strip() for word in TEXTS.findall(strings)}
     return {word for word in words if MEMBER.fullmatch(word) or SENTENCE.fullmatch(word)}
 
 

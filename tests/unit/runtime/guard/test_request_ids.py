@@ -11,6 +11,6 @@ def test_a_clients_request_id_is_kept(given: str) -> None:
 
 @pytest.mark.parametrize("given", [None, "", "x" * 129, "with space", "line\nbreak", 'quote"', "ü"])
 def test_a_harmful_request_id_is_replaced(given: str | None) -> None:
-    made = request_id_of(given)
-    assert made != given
-    assert len(made) == 32
+    request_id = request_id_of(given)
+    assert request_id != given
+    assert len(request_id) == 32

@@ -91,13 +91,13 @@ def test_depth_is_allowed_where_no_other_parser_reads_it() -> None:
 
 @pytest.mark.parametrize("size", [7, 100, LONGEST, 1 << 20])
 def test_the_length_of_wanted_strings_is_known_though_they_are_not_stored(size: int) -> None:
-    told: list[int] = []
-    scanner = Scanner({b"a": "a"}, lambda what, word: told.append(max(0, len(word) - 2)))
+    lengths: list[int] = []
+    scanner = Scanner({b"a": "a"}, lambda what, word: lengths.append(max(0, len(word) - 2)))
     long, other = "x" * 30_000, 'y\\"' * 5000
     data = json.dumps({"b": long, "a": long, long: long, "c": {"a": other}}).encode()
     for at in range(0, len(data), size):
         scanner.feed(data[at : at + size])
-    assert sum(told) + scanner.long_bytes == len(long)
+    assert sum(lengths) + scanner.long_bytes == len(long)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 1 << 20])
@@ -133,11 +133,11 @@ def test_a_number_that_is_too_long_is_found_as_one_wherever_it_is_cut(size: int)
         assert found(b'{"model":%b}' % number, size) == [("model", number)]
 
 
-@pytest.mark.parametrize(("value", "told"), [('"x"', b'"x"'), ("5", None), ("null", None), ('{"x":1}', None)])
-def test_a_string_can_be_wanted_where_usually_an_object_is(value: str, told: bytes | None) -> None:
+@pytest.mark.parametrize(("value", "expected"), [('"x"', b'"x"'), ("5", None), ("null", None), ('{"x":1}', None)])
+def test_a_string_can_be_wanted_where_usually_an_object_is(value: str, expected: bytes | None) -> None:
     seen: list[bytes] = []
     Scanner({b"a": {STRING: "a"}}, lambda _, word: seen.append(word)).feed(f'{{"a":{value}}}'.encode())
-    assert seen == ([told] if told else [])
+    assert seen == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def test_every_setting_is_read_as_its_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("{", "is not JSON"),
         ("[]", "not an object"),
@@ -36,6 +36,6 @@ def test_every_setting_is_read_as_its_type() -> None:
         ('{"allow": ["/x"]}', "not like 'POST /path'"),
     ],
 )
-def test_an_invalid_setting_is_refused_with_the_reason(text: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_an_invalid_setting_is_refused_with_the_reason(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         GuardSettings.from_json(text)

@@ -16,12 +16,12 @@ from support.programs.guard import answering, ask, chunk, guarding, nothing, str
 
 @contextmanager
 def limited(folder: Path, per_minute: int, clock: Callable[[], float] = lambda: 1.0) -> Iterator[Gate]:
-    made = guarding(folder, clock, tokens_per_minute_per_key=per_minute)
-    yield made.gate
-    made.close()
+    harness = guarding(folder, clock, tokens_per_minute_per_key=per_minute)
+    yield harness.gate
+    harness.close()
 
 
-async def left(gate: Gate) -> int:
+async def tokens_left(gate: Gate) -> int:
     answer = await ask(Guard(answering(b"{}", status=400), gate))
     return int(answer.headers["x-ratelimit-remaining-tokens"])
 
@@ -45,16 +45,16 @@ async def test_tokens_are_taken_as_they_are_used(tmp_path: Path, app: App, used:
     with limited(tmp_path, 600) as gate:
         first = await ask(Guard(app, gate), body=[b"x" * 40])
         assert first.headers["x-ratelimit-limit-tokens"] == "600"
-        assert await left(gate) == 600 - used
+        assert await tokens_left(gate) == 600 - used
 
 
 async def test_a_stream_pays_while_it_runs(tmp_path: Path) -> None:
     with limited(tmp_path, 600) as gate:
-        begun = asyncio.Event()
-        stream = asyncio.create_task(ask(Guard(waiting(begun, *tokens("abcdefgh")), gate)))
-        await begun.wait()
+        started = asyncio.Event()
+        stream = asyncio.create_task(ask(Guard(waiting(started, *tokens("abcdefgh")), gate)))
+        await started.wait()
         await asyncio.sleep(3 * SYNC_EVERY)  # of one event loop, so that a sync happens before this is over
-        assert await left(gate) == 600 - 6  # the first two events may not be tokens
+        assert await tokens_left(gate) == 600 - 6  # the first two events may not be tokens
         stream.cancel()
         await asyncio.wait([stream])
 

@@ -24,7 +24,7 @@ SAMPLED, NOT_SAMPLED = ("traceparent", f"00-{TRACE}-{SPAN}-01"), ("traceparent",
 OFFSET = 1_763_700_000_000_000_000
 
 
-def visit(**known: Any) -> Visit:
+def visit(**fields: Any) -> Visit:
     """A request that took from second 10 to second 20."""
     visit = Visit(
         method="POST",
@@ -35,7 +35,7 @@ def visit(**known: Any) -> Visit:
         trace=trace_of(f"00-{TRACE}-{SPAN}-01"),
         started=10.0,
     )
-    for name, value in {"ended": 20.0, "status": 200, **known}.items():
+    for name, value in {"ended": 20.0, "status": 200, **fields}.items():
         setattr(visit, name, value)
     return visit
 
@@ -71,7 +71,7 @@ def test_attributes_that_a_stream_does_not_report_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "error"),
+    ("fields", "error"),
     [
         ({"status": 503, "reason": "overloaded"}, "overloaded"),
         ({"status": 500}, "500"),
@@ -80,10 +80,10 @@ def test_attributes_that_a_stream_does_not_report_are_left_out() -> None:
         ({"status": 404}, ""),
     ],
 )
-def test_only_a_failure_of_the_server_is_an_error(known: dict[str, Any], error: str) -> None:
-    [span] = spans_of(visit(**known), model="", offset=0)
+def test_only_a_failure_of_the_server_is_an_error(fields: dict[str, Any], error: str) -> None:
+    [span] = spans_of(visit(**fields), model="", offset=0)
     assert span.error == error
-    assert span.attributes.get("slipway.reason") == known.get("reason")
+    assert span.attributes.get("slipway.reason") == fields.get("reason")
     assert span.attributes.get("error.type", "") == error
 
 
@@ -91,7 +91,7 @@ def test_only_a_failure_of_the_server_is_an_error(known: dict[str, Any], error: 
 
 
 @pytest.mark.parametrize(
-    ("known", "wanted"),
+    ("fields", "expected"),
     [
         pytest.param({"stream": True, "first": 11.0, "last": 19.0}, [], id="an engine with its own queue"),
         pytest.param(
@@ -127,15 +127,15 @@ def test_only_a_failure_of_the_server_is_an_error(known: dict[str, Any], error: 
         ),
     ],
 )
-def test_queue_prefill_and_decode_follow_each_other(known: dict[str, Any], wanted: list[object]) -> None:
-    assert list(stages(visit(**known))) == wanted
+def test_queue_prefill_and_decode_follow_each_other(fields: dict[str, Any], expected: list[object]) -> None:
+    assert list(stages(visit(**fields))) == expected
 
 
 def test_they_are_within_the_requests_span() -> None:
-    whole, *parts = spans_of(visit(taken=12.0, stream=True, first=15.0, last=19.0), model="", offset=OFFSET)
+    request_span, *parts = spans_of(visit(taken=12.0, stream=True, first=15.0, last=19.0), model="", offset=OFFSET)
     assert [span.name for span in parts] == ["queue", "prefill", "decode"]
-    assert {span.trace.parent_id for span in parts} == {whole.trace.span_id}
-    assert len({span.trace.span_id for span in (whole, *parts)}) == 4
+    assert {span.trace.parent_id for span in parts} == {request_span.trace.span_id}
+    assert len({span.trace.span_id for span in (request_span, *parts)}) == 4
 
 
 def test_a_stream_that_breaks_off_was_decoded_until_then() -> None:

@@ -205,7 +205,7 @@ def test_the_shape_is_read_by_each_of_its_names(config: dict[str, Any], expected
 
 
 @pytest.mark.parametrize(
-    ("told", "method", "bits"),
+    ("quantization_config", "method", "bits"),
     [
         ({"quant_method": "awq", "bits": 4}, "awq", 4),
         ({"quant_method": "fp8"}, "fp8", None),
@@ -217,8 +217,8 @@ def test_the_shape_is_read_by_each_of_its_names(config: dict[str, Any], expected
         ),
     ],
 )
-def test_the_quantization_of_a_checkpoint(told: dict[str, Any], method: str, bits: int | None) -> None:
-    assert quantization_of({"quantization_config": told}) == (method, bits)
+def test_the_quantization_of_a_checkpoint(quantization_config: dict[str, Any], method: str, bits: int | None) -> None:
+    assert quantization_of({"quantization_config": quantization_config}) == (method, bits)
 
 
 # --- adapters --------------------------------------------------------------------------------------------------------

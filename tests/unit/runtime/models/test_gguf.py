@@ -109,15 +109,15 @@ def test_a_truncated_file_is_reported_with_both_sizes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "expected"),
     [(b"", "it is empty"), (b"PK\x03\x04 and so on", "begins with b'PK"), (b"GGUF", "cut short or damaged")],
 )
-def test_each_kind_of_invalid_gguf_gets_its_own_message(tmp_path: Path, data: bytes, said: str) -> None:
+def test_each_kind_of_invalid_gguf_gets_its_own_message(tmp_path: Path, data: bytes, expected: str) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(data)
     reason, message = failing(file)
     assert reason is Reason.MODEL_CORRUPT
-    assert said in message
+    assert expected in message
 
 
 def test_a_git_lfs_pointer_is_not_accepted_as_the_file(tmp_path: Path) -> None:
@@ -127,11 +127,11 @@ def test_a_git_lfs_pointer_is_not_accepted_as_the_file(tmp_path: Path) -> None:
     assert "git lfs pull" in raised.value.failure.remedy
 
 
-@pytest.mark.parametrize(("version", "said"), [(1, "version 1"), (3 << 24, "big-endian")])
-def test_a_version_that_no_engine_reads_is_unsupported(tmp_path: Path, version: int, said: str) -> None:
+@pytest.mark.parametrize(("version", "expected"), [(1, "version 1"), (3 << 24, "big-endian")])
+def test_a_version_that_no_engine_reads_is_unsupported(tmp_path: Path, version: int, expected: str) -> None:
     reason, message = failing(write_gguf(tmp_path / "tiny.gguf", version=version))
     assert reason is Reason.UNSUPPORTED_ARCHITECTURE
-    assert said in message
+    assert expected in message
 
 
 def test_a_model_without_an_architecture_is_corrupt(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_header_that_claims_endless_lists_takes_no_time(tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def intact(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     shapes: dict[str, tuple[int, ...]] = {"token_embd.weight": (64, 8)}
     return write_gguf(tmp_path_factory.mktemp("whole") / "tiny.gguf", shapes=shapes).read_bytes()
 
@@ -156,11 +156,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(changes=st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 255)), min_size=1, max_size=8))
 def test_any_damaged_header_is_read_or_reported_as_a_failure(
-    tmp_path: Path, whole: bytes, changes: list[tuple[int, int]]
+    tmp_path: Path, intact: bytes, changes: list[tuple[int, int]]
 ) -> None:
-    file, data = tmp_path / "tiny.gguf", bytearray(whole)
-    for place, value in changes:
-        data[place % len(data)] = value
+    file, data = tmp_path / "tiny.gguf", bytearray(intact)
+    for offset, value in changes:
+        data[offset % len(data)] = value
     file.write_bytes(data)
     with suppress(ModelError):
         read_model(find_model(file))

@@ -106,20 +106,20 @@ def test_an_engine_that_cannot_read_the_format_gets_the_name_of_one_that_can(tmp
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         pytest.param([], "it is empty", id="an empty folder"),
         pytest.param(["a.txt", "b/c.txt"], "it has a.txt, b/c.txt", id="other files"),
         pytest.param([f"{n}.txt" for n in range(9)], "4.txt, 4 more", id="many files are counted, not listed"),
     ],
 )
-def test_a_missing_model_is_reported_with_what_is_there_instead(tmp_path: Path, files: list[str], said: str) -> None:
+def test_a_missing_model_is_reported_with_what_is_there_instead(tmp_path: Path, files: list[str], message: str) -> None:
     for name in files:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found = failure(tmp_path, "vllm")
     assert found.reason is Reason.MODEL_NOT_FOUND
-    assert said in found.message
+    assert message in found.message
 
 
 def test_a_path_that_does_not_exist_is_named(tmp_path: Path) -> None:

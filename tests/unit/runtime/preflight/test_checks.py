@@ -62,8 +62,8 @@ ON_GPU = EngineSettings(engine="vllm", device="cuda", cache=Path("/var/cache/sli
 ON_CPU = EngineSettings(engine="llamacpp", context_length=4096, parallel=4)
 
 
-def a(thing: Any, **changes: Any) -> Any:
-    return replace(thing, **changes)
+def a(value: Any, **changes: Any) -> Any:
+    return replace(value, **changes)
 
 
 def shaped(**changes: Any) -> Facts:
@@ -288,14 +288,14 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("check", "world", "told"), WRONG, ids=[f"{row[0]}: {row[2][1][:40]}" for row in WRONG])
+@pytest.mark.parametrize(("check", "setup", "expected"), WRONG, ids=[f"{row[0]}: {row[2][1][:40]}" for row in WRONG])
 def test_a_setup_that_cannot_run_is_reported_with_a_remedy(
-    check: str, world: tuple[EngineSettings, Facts, Host], told: tuple[Reason, str, str]
+    check: str, setup: tuple[EngineSettings, Facts, Host], expected: tuple[Reason, str, str]
 ) -> None:
-    *passed, last = examine(*world)
+    *passed, last = examine(*setup)
     assert not any(finding.failure or finding.trouble for finding in passed)
     assert last.failure
-    reason, message, remedy = told
+    reason, message, remedy = expected
     assert (last.check, last.failure.reason, last.failure.phase) == (check, reason, "preflight")
     assert message in last.failure.message
     assert remedy in last.failure.remedy
@@ -314,10 +314,10 @@ def test_message_and_remedy_are_sentences_of_one_line(failure: Failure) -> None:
 
 
 def test_an_exception_in_a_check_is_logged_and_does_not_stop_the_start() -> None:
-    def mistaken(*_: object) -> None:
+    def failing_check(*_: object) -> None:
         raise ZeroDivisionError("division by zero")
 
-    [finding] = examine(ON_GPU, LLAMA_8B, HOST, checks=[mistaken])
+    [finding] = examine(ON_GPU, LLAMA_8B, HOST, checks=[failing_check])
     assert finding.failure is None
     assert finding.trouble == "ZeroDivisionError: division by zero"
 
@@ -332,8 +332,8 @@ def test_adapters_of_a_higher_rank_than_allowed_are_reported(tmp_path: Path) -> 
 
 def test_a_model_of_many_files_is_read_and_checked_within_a_second(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, parts=20)
-    began = time.monotonic()
+    started = time.monotonic()
     facts = read_model(find_model(tmp_path, "vllm"))
     findings: list[Finding] = [*examine(ON_GPU, facts, HOST)]
     assert len(findings) == len(CHECKS)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - started < 1

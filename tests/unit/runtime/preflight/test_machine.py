@@ -29,8 +29,8 @@ class Nvml:
         def answer(*arguments: Any) -> int:
             if function in self.fails:
                 return self.fails[function]
-            told = getattr(self, f"_{function}", lambda *_: 0)(*arguments)
-            return told if isinstance(told, int) else 0
+            result = getattr(self, f"_{function}", lambda *_: 0)(*arguments)
+            return result if isinstance(result, int) else 0
 
         if function.startswith("_"):
             raise AttributeError(function)
@@ -83,9 +83,9 @@ def test_a_missing_library_is_a_missing_driver(monkeypatch: pytest.MonkeyPatch) 
     assert "the NVIDIA driver's library is missing" in read_driver(None, load=missing).trouble
 
 
-@pytest.mark.parametrize(("code", "said"), [(9, "not loaded"), (18, "different versions"), (77, "error 77")])
-def test_a_driver_that_does_not_start_says_why(code: int, said: str) -> None:
-    assert said in driver(Nvml(fails={"nvmlInit_v2": code})).trouble
+@pytest.mark.parametrize(("code", "message"), [(9, "not loaded"), (18, "different versions"), (77, "error 77")])
+def test_a_driver_that_does_not_start_says_why(code: int, message: str) -> None:
+    assert message in driver(Nvml(fails={"nvmlInit_v2": code})).trouble
 
 
 def test_a_lost_device_is_listed_with_its_fault() -> None:

@@ -40,19 +40,19 @@ class Sent:
     collector: Scripted
     exporter: Exporter
     counted: Counter[str]
-    said: list[str]
+    log: list[str]
 
 
 def exporting(*outcomes: Outcome, at_once: bool = True) -> Sent:
-    collector, counted, said = Scripted(list(outcomes)), Counter[str](), list[str]()
+    collector, counted, log = Scripted(list(outcomes)), Counter[str](), list[str]()
     if at_once:
         collector.may_answer.set()
 
     def count(outcome: str, number: int) -> None:
         counted[outcome] += number
 
-    exporter = Exporter(collector, {}, count=count, say=said.append, gather=0, pauses=(0, 0))
-    return Sent(collector, exporter, counted, said)
+    exporter = Exporter(collector, {}, count=count, say=log.append, gather=0, pauses=(0, 0))
+    return Sent(collector, exporter, counted, log)
 
 
 def spans(*names: str) -> list[Span]:
@@ -65,7 +65,7 @@ def test_spans_are_sent_and_counted() -> None:
     sent.exporter.close(PATIENCE)
     assert sent.collector.names == [["one", "two"]]
     assert sent.counted == {"sent": 2}
-    assert sent.said == []
+    assert sent.log == []
 
 
 def test_spans_that_arrive_while_others_are_sent_go_with_the_next_batch() -> None:
@@ -86,7 +86,7 @@ def test_a_busy_collector_is_retried() -> None:
         assert sent.collector.asked.acquire(timeout=PATIENCE)
     sent.exporter.close(PATIENCE)
     assert sent.counted == {"sent": 1}
-    assert sent.said == ["Traces can't be sent: it answered with 503.", "Traces are sent again."]
+    assert sent.log == ["Traces can't be sent: it answered with 503.", "Traces are sent again."]
 
 
 def test_a_problem_is_logged_once_and_a_batch_is_dropped_after_some_attempts() -> None:
@@ -96,7 +96,7 @@ def test_a_problem_is_logged_once_and_a_batch_is_dropped_after_some_attempts() -
         assert sent.collector.asked.acquire(timeout=PATIENCE)
     sent.exporter.close(PATIENCE)
     assert sent.counted == {"dropped": 1}
-    assert sent.said == ["Traces can't be sent: it answered with 503."]
+    assert sent.log == ["Traces can't be sent: it answered with 503."]
 
 
 def test_a_batch_that_the_collector_refuses_is_not_sent_again() -> None:

@@ -17,7 +17,7 @@ from support.programs.guard import guarding
 from support.programs.guard import keys_in as keys_folder
 
 
-def of(*peers: dict[str, Any]) -> AllowFrom:
+def parsed(*peers: dict[str, Any]) -> AllowFrom:
     return allow_from(map(Peer.model_validate, peers))
 
 
@@ -54,18 +54,18 @@ BLOCKS = [
 def test_an_address_is_admitted_by_the_block_that_contains_it(
     address: str, block: dict[str, Any], allowed: bool
 ) -> None:
-    assert allows_address(of({"ipBlock": block}), address_of(address)) is allowed
+    assert allows_address(parsed({"ipBlock": block}), address_of(address)) is allowed
 
 
 def test_one_entry_suffices_and_an_empty_list_admits_no_client() -> None:
     blocks = [{"ipBlock": {"cidr": cidr}} for cidr in ("10.0.0.0/8", "192.0.2.0/24")]
-    assert allows_address(of(*blocks), address_of("192.0.2.7"))
-    assert not allows_address(of(), address_of("192.0.2.7"))
+    assert allows_address(parsed(*blocks), address_of("192.0.2.7"))
+    assert not allows_address(parsed(), address_of("192.0.2.7"))
 
 
 def test_the_longest_list_is_parsed_once_and_not_for_each_request(monkeypatch: pytest.MonkeyPatch) -> None:
     excepted = [f"10.{number}.0.0/16" for number in range(32)]
-    longest = of(*[{"ipBlock": {"cidr": "10.0.0.0/8", "except": excepted}}] * 64)
+    longest = parsed(*[{"ipBlock": {"cidr": "10.0.0.0/8", "except": excepted}}] * 64)
     monkeypatch.setattr("ipaddress.ip_network", None)
     assert not allows_address(longest, address_of("10.31.0.1"))
     assert allows_address(longest, address_of("10.32.0.1"))
@@ -82,7 +82,7 @@ WEB = CallingPod("shop", {"app": "web", "tier": "front"}, {"kubernetes.io/metada
 
 
 def named(peer: dict[str, Any], *pods: CallingPod) -> bool:
-    return allows_pods(of(peer), pods, "chat")
+    return allows_pods(parsed(peer), pods, "chat")
 
 
 def labelled(**labels: str) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def test_a_pod_selector_alone_selects_in_the_deployments_own_namespace() -> None
 
 def test_two_entries_are_not_combined() -> None:
     """In a NetworkPolicy, too, a namespace in one entry and a pod in another are not combined."""
-    peers = of({"namespaceSelector": labelled(team="red")}, {"podSelector": labelled(app="web")})
+    peers = parsed({"namespaceSelector": labelled(team="red")}, {"podSelector": labelled(app="web")})
     assert not allows_pods(peers, [WEB], "chat")
 
 
@@ -153,7 +153,7 @@ SELECTORS = [
 
 @pytest.mark.parametrize(("selector", "selected"), SELECTORS)
 def test_labels_are_selected_as_kubernetes_does(selector: dict[str, Any], selected: bool) -> None:
-    [entry] = of({"podSelector": selector}).pods
+    [entry] = parsed({"podSelector": selector}).pods
     assert entry.pods
     assert selects(entry.pods, WEB.labels) is selected
 
@@ -183,8 +183,8 @@ def test_a_key_is_read_where_the_guard_reads_it(headers: list[tuple[bytes, bytes
 @pytest.mark.parametrize(("headers", "key"), [each for each in SHOWN if len(each[1]) >= SHORTEST])
 def test_the_guard_reads_it_there_too(tmp_path: Path, headers: list[tuple[bytes, bytes]], key: bytes) -> None:
     guarded = guarding(tmp_path, keys=keys_folder(tmp_path, alice=key.decode()))
-    told = {name.decode(): value.decode("latin-1") for name, value in reversed(headers)}
-    visit, refusal = guarded.gate.enter("GET", "/v1/models", told)
+    decoded = {name.decode(): value.decode("latin-1") for name, value in reversed(headers)}
+    visit, refusal = guarded.gate.enter("GET", "/v1/models", decoded)
     guarded.gate.leave(visit)
     guarded.close()
     assert (visit.owner, refusal) == ("alice", None)
