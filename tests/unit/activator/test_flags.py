@@ -21,8 +21,8 @@ def test_gateways_are_named_by_their_networks() -> None:
     [
         ("gateway", "name networks, such as"),
         ("10.0.3.7/24", "name networks, such as"),
-        ("0.0.0.0/0", "names everybody: name the addresses of your gateways alone"),
-        ("10.0.3.0/24,::/0", "names everybody"),
+        ("0.0.0.0/0", "names every address: name the addresses of your gateways alone"),
+        ("10.0.3.0/24,::/0", "names every address"),
     ],
 )
 def test_an_invalid_value_is_refused_with_the_remedy(

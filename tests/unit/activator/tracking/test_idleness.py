@@ -141,8 +141,8 @@ def test_a_replica_that_is_gone_counts_no_more() -> None:
 
 
 USE: dict[str, tuple[list[tuple[str, MetricsReading]], ModelUse]] = {
-    "nobody came": ([("a", QUIET), ("a", QUIET)], ModelUse(1, is_over=True)),
-    "somebody comes": ([("a", QUIET), ("a", BUSY)], ModelUse(0, is_over=False, started=0)),
+    "no request came": ([("a", QUIET), ("a", QUIET)], ModelUse(1, is_over=True)),
+    "a request arrives": ([("a", QUIET), ("a", BUSY)], ModelUse(0, is_over=False, started=0)),
     "a request was shorter than our interval": (
         [("a", QUIET), ("a", MetricsReading(0, 11))],
         ModelUse(0, is_over=False, started=0),
