@@ -31,7 +31,7 @@ def chain(number: int) -> dict[str, Any]:
     return {"$defs": {**further, f"r{number}": {"type": "integer"}}, "$ref": "#/$defs/r0"}
 
 
-ENDED_IT = [
+ENDED_THE_ENGINE = [
     (COMPLETIONS, {**HI, "grammar_triggers": [{"type": 99, "value": "x"}]}),
     (COMPLETIONS, {**LAZY, "grammar_triggers": [{"type": 2, "value": "(" * 100_000 + ")" * 100_000}]}),
     (COMPLETIONS, {**HI, "grammar": DEEP}),
@@ -40,7 +40,7 @@ ENDED_IT = [
     (COMPLETIONS, {**HI, "json_schema": chain(5000)}),
     (CHAT, formatted({"$defs": {"r": {"$ref": "#/$defs/r"}}, "type": "object", "allOf": [{"$ref": "#/$defs/r"}]})),
 ]
-FILLED_IT = [
+FILLED_MEMORY = [
     (COMPLETIONS, {**HI, "json_schema": {"type": "array", "minItems": 10**9, "items": {}}}),
     (COMPLETIONS, {**HI, "repeat_penalty": 1.1, "repeat_last_n": 60_000_000}),
     (COMPLETIONS, {**HI, "dry_multiplier": 0.8, "dry_penalty_last_n": 60_000_000}),
@@ -49,7 +49,7 @@ FILLED_IT = [
     (CHAT, formatted(within({"type": "string", "pattern": "^a{5,2}$"}))),
     (CHAT, formatted(within({"type": "integer", "minimum": -(2**63), "maximum": -(2**63) + 1}))),
 ]
-HELD_IT = [
+BLOCKED_THE_ENGINE = [
     (COMPLETIONS, {**HI, "dry_multiplier": 0.8, "samplers": "d" * 20_000}),
     (COMPLETIONS, {**LAZY, "grammar_triggers": [{"type": 2, "value": "(?:(?:[^z]+)+)+zzz"}]}),
     (COMPLETIONS, {**HI, "stop": ["a" * 1_000_000]}),
@@ -84,7 +84,7 @@ def mib(pod: LlamacppPod) -> int:
 async def test_requests_that_ended_filled_or_blocked_the_engine_are_refused_and_it_continues(tiny: LlamacppPod) -> None:
     await response_to(tiny, COMPLETIONS, HI)
     before = mib(tiny)
-    for path, body in (*ENDED_IT, *FILLED_IT, *HELD_IT):
+    for path, body in (*ENDED_THE_ENGINE, *FILLED_MEMORY, *BLOCKED_THE_ENGINE):
         status, response = await response_to(tiny, path, body)
         assert (status, response["error"]["code"]) == (400, "invalid_request"), body
         assert response["error"]["param"] in body

@@ -17,7 +17,7 @@ COMPLETIONS, MIB = "/v1/completions", 1 << 20
 JSON = {"content-type": "application/json"}
 UNCOUNTED = 8 * MIB
 """For threads, buffers and the response."""
-KEPT = 96 * MIB
+RETAINED = 96 * MIB
 """Retained by the C library, of all that was freed."""
 SHAPES = {
     "numbers": b"1,",
@@ -83,7 +83,7 @@ async def test_no_values_take_more_than_is_counted_for_them_and_it_is_freed(pod:
         body, before = filled(unit, 2 * MIB + MIB // 4), memory.forget_peak()
         assert await status_of(pod, body) == 200
         found[name] = (memory.peak() - before, counted(body) + UNCOUNTED)
-    assert await memory.falls_below(first + KEPT)
+    assert await memory.falls_below(first + RETAINED)
     assert {name: sizes for name, sizes in found.items() if sizes[0] > sizes[1]} == {}
 
 

@@ -20,17 +20,17 @@ from support.programs.supervised_pod import SupervisedPod
 TESTS = Path(__file__).parents[2]
 CONTAINERFILES = sorted((TESTS.parent / "runtime-image").glob("*.Containerfile"))
 
-READS_FOR_LONG = """
+SLOW_MODEL_CHECK = """
 import sys, time
 from slipway_runtime import serving
 from slipway_runtime.__main__ import main
 serving.find_model = lambda *_: time.sleep(60)
 sys.exit(main())
 """
-STARTS_SLOWLY = "import sys, time; time.sleep(0.1); from slipway_runtime.__main__ import main; sys.exit(main())"
+SLOW_START = "import sys, time; time.sleep(0.1); from slipway_runtime.__main__ import main; sys.exit(main())"
 
 
-def before_the_command(containerfile: Path) -> list[str]:
+def entrypoint_prefix(containerfile: Path) -> list[str]:
     """The part of an image's entry point in front of our own command."""
     entrypoint = re.search(r"^ENTRYPOINT (\[.*\])$", containerfile.read_text(), re.MULTILINE)
     assert entrypoint
@@ -54,20 +54,20 @@ def run_and_stop(milliseconds: int, *command: str) -> subprocess.CompletedProces
 
 @pytest.mark.parametrize("containerfile", CONTAINERFILES, ids=lambda file: file.stem)
 def test_a_signal_that_arrives_before_python_waits_for_it(containerfile: Path) -> None:
-    done = run_and_stop(0, *before_the_command(containerfile), sys.executable, "-c", STARTS_SLOWLY, "serve", "llamacpp")
+    done = run_and_stop(0, *entrypoint_prefix(containerfile), sys.executable, "-c", SLOW_START, "serve", "llamacpp")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("milliseconds", [0, 10, 20, 40, 80, 160, 320, 640])
 def test_process_1_ends_immediately_however_early_the_stop_arrives(milliseconds: int) -> None:
-    before = before_the_command(CONTAINERFILES[0])
-    done = run_and_stop(milliseconds, *before, sys.executable, "-c", READS_FOR_LONG, "serve", "llamacpp")
+    before = entrypoint_prefix(CONTAINERFILES[0])
+    done = run_and_stop(milliseconds, *before, sys.executable, "-c", SLOW_MODEL_CHECK, "serve", "llamacpp")
     assert done.returncode == 0, done.stderr
 
 
 def test_a_check_that_is_stopped_has_not_passed() -> None:
-    before = before_the_command(CONTAINERFILES[0])
-    done = run_and_stop(0, *before, sys.executable, "-c", STARTS_SLOWLY, "preflight", "llamacpp")
+    before = entrypoint_prefix(CONTAINERFILES[0])
+    done = run_and_stop(0, *before, sys.executable, "-c", SLOW_START, "preflight", "llamacpp")
     assert done.returncode == 128 + signal.SIGTERM
 
 

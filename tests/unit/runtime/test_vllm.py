@@ -194,7 +194,7 @@ def test_flags_that_slipway_sets_cannot_be_given(vllm: Installed, flag: str) -> 
 @pytest.mark.parametrize(
     ("memory", "weights", "space"),
     [(None, 0, 2), (16 << 30, 2 << 30, 6), (4 << 30, 2 << 30, 1), (1 << 40, 0, 32)],
-    ids=["no limit", "half of the rest", "never none", "not all of a large machine"],
+    ids=["no limit", "half of the rest", "at least one", "not all of a large machine"],
 )
 def test_on_cpus_the_cache_fits_next_to_the_weights(memory: int | None, weights: int, space: int) -> None:
     assert kv_cache_space(memory, weights) == space

@@ -95,12 +95,12 @@ def test_a_connection_has_one_timer_for_all_its_waits(monkeypatch: pytest.Monkey
         loop: Any = asyncio.get_running_loop()
         call_at = loop.call_at
 
-        def noted(when: float, *rest: Any) -> asyncio.TimerHandle:
+        def recording_call_at(when: float, *rest: Any) -> asyncio.TimerHandle:
             timers.append(when)
             handle: asyncio.TimerHandle = call_at(when, *rest)
             return handle
 
-        monkeypatch.setattr(loop, "call_at", noted)
+        monkeypatch.setattr(loop, "call_at", recording_call_at)
         with opened() as channel:
             for _ in range(100):
                 waiting = asyncio.create_task(channel.event(within=30.0))

@@ -21,7 +21,7 @@ async def run_steps(budget: LoopBudget, done: list[int], counted: list[int], nam
     counted[-1] += work
 
 
-async def worst_of(number: int, work: int) -> tuple[int, list[int]]:
+async def most_work_between_polls(number: int, work: int) -> tuple[int, list[int]]:
     """The most work between two polls, and the order in which it was done."""
     budget, done, counted = LoopBudget(asyncio.get_running_loop()), list[int](), [0]
     poller = asyncio.create_task(count_polls(counted))
@@ -32,7 +32,7 @@ async def worst_of(number: int, work: int) -> tuple[int, list[int]]:
 
 async def test_between_two_polls_the_work_is_bounded() -> None:
     for number, work in ((100, MOST // 4), (20, MOST), (1000, 3)):
-        most, done = await worst_of(number, work)
+        most, done = await most_work_between_polls(number, work)
         assert most <= 2 * MOST + work
         assert done == list(range(number))
 

@@ -43,7 +43,7 @@ REQUESTS = (
     b"GET / RTSP/1.0\r\nHost: a\r\n\r\n",
     b"\r\n" * 200,
 )
-ANSWERS = (
+RESPONSES = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 5\r\n\r\n",
     b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Made\r\nContent-Length: 0\r\n\r\n",
@@ -81,7 +81,7 @@ def read_requests(pieces: list[bytes]) -> list[object]:
     return comparable([event for piece in pieces for event in parser.feed(piece)])
 
 
-def read_answer(pieces: list[bytes]) -> list[object]:
+def read_response(pieces: list[bytes]) -> list[object]:
     parser = ResponseParser()
     parser.expect(b"POST")
     return comparable([event for piece in pieces for event in parser.feed(piece)])
@@ -121,9 +121,9 @@ def test_requests_are_read_the_same_in_whatever_pieces_they_arrive(data: bytes, 
     assert read_requests(in_pieces(data, cuts)) == read_requests([data])
 
 
-@given(st.sampled_from(ANSWERS), CUTS)
+@given(st.sampled_from(RESPONSES), CUTS)
 def test_responses_are_read_the_same_in_whatever_pieces_they_arrive(data: bytes, cuts: list[int]) -> None:
-    assert read_answer(in_pieces(data, cuts)) == read_answer([data])
+    assert read_response(in_pieces(data, cuts)) == read_response([data])
 
 
 @given(st.binary(max_size=300), CUTS)

@@ -153,7 +153,7 @@ async def replica(pod: str, *, identity: str = "") -> AsyncIterator[Replica]:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "TRY_AGAIN_AFTER", 0.02)
     monkeypatch.setattr(peers, "KEEPALIVE", 0.05)
 

@@ -23,8 +23,8 @@ from slipway.activator.shared.hold_limits import HoldLimits
 from slipway.api.scaling import HoldSpec
 
 ONE, TWO = Client("192.0.2.1"), Client("192.0.2.2")
-ONE_TOO = Client("192.0.2.1", "owner")
-ANY = st.sampled_from([ONE, ONE_TOO, TWO])
+OWNER_AT_ONE = Client("192.0.2.1", "owner")
+ANY = st.sampled_from([ONE, OWNER_AT_ONE, TWO])
 
 
 def room(**limits: float) -> WaitingRoom[HeldRequest]:
@@ -434,13 +434,13 @@ class AnyOrder(RuleBasedStateMachine):
             assert overtaken[other][address] == 1
 
     @invariant()
-    def who_waits_for_nothing_is_overtaken_by_nobody(self) -> None:
+    def addresses_that_do_not_wait_are_not_overtaken(self) -> None:
         for waiting, overtaken in zip(self.waiting, self.overtaken, strict=True):
             for address in overtaken.keys() - {ticket.client.address for ticket in waiting}:
                 del overtaken[address]
 
     @invariant()
-    def the_books_agree(self) -> None:
+    def bookkeeping_agrees(self) -> None:
         for each, waiting, sizes in zip(self.rooms, self.waiting, self.sizes, strict=True):
             assert each.waiting == len(waiting)
             assert each._bytes.taken == sum(sizes.values())

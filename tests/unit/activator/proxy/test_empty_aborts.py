@@ -47,7 +47,7 @@ ABORTS = {
     ),
     "two choices": (WHOLE, json.dumps({"choices": [{"text": "", "finish_reason": "abort"}] * 2}).encode()),
 }
-ANSWERS = {
+NOT_ABORTS = {
     "a word": (STREAM, events(chat("a", None))),
     "a word and then an abort": (STREAM, events(chat("a", None), chat("", "abort"))),
     "a word with the abort": (STREAM, events(chat("a", "abort"))),
@@ -56,7 +56,7 @@ ANSWERS = {
     "a tool's name": (STREAM, events(chat(None, None, tool_calls=[{"id": "1"}]), chat("", "abort"))),
     "an error": (STREAM, events({"error": {"message": "no"}})),
     "no choices": (STREAM, events({"choices": []})),
-    "an end alone": (STREAM, b"data: [DONE]\n\n"),
+    "only the end event": (STREAM, b"data: [DONE]\n\n"),
     "nothing": (STREAM, b""),
     "another stream": (STREAM, b"event: ping\n\n"),
     "a text": (WHOLE, json.dumps({"choices": [{"text": "a", "finish_reason": "abort"}]}).encode()),
@@ -67,7 +67,7 @@ ANSWERS = {
         ).encode(),
     ),
     "embeddings": (WHOLE, b'{"data": [{"embedding": [0.1]}]}'),
-    "no JSON": (WHOLE, b"{"),
+    "not JSON": (WHOLE, b"{"),
     "a list": (WHOLE, b"[]"),
     "JSON without end": (WHOLE, b"[" * 50_000),
     "plain text": (b"text/plain", b"abort"),
@@ -79,7 +79,7 @@ def test_an_abort_without_text_is_not_a_response(content_type: bytes, data: byte
     assert is_empty_abort(content_type, data)
 
 
-@pytest.mark.parametrize(("content_type", "data"), ANSWERS.values(), ids=ANSWERS.keys())
+@pytest.mark.parametrize(("content_type", "data"), NOT_ABORTS.values(), ids=NOT_ABORTS.keys())
 def test_any_other_response_is_one(content_type: bytes, data: bytes) -> None:
     assert not is_empty_abort(content_type, data)
 
@@ -109,7 +109,7 @@ def test_a_response_with_very_many_values_is_not_held_back() -> None:
     assert beginning.is_decided
 
 
-@given(st.sampled_from([*ABORTS.values(), *ANSWERS.values()]), st.lists(st.integers(1, 40), min_size=1))
+@given(st.sampled_from([*ABORTS.values(), *NOT_ABORTS.values()]), st.lists(st.integers(1, 40), min_size=1))
 def test_the_pieces_in_which_it_arrives_make_no_difference(response: tuple[bytes, bytes], sizes: list[int]) -> None:
     content_type, data = response
     beginning, offset, index = AbortDetector(content_type), 0, 0

@@ -137,7 +137,7 @@ async def test_a_body_that_is_no_longer_stored_is_not_sent_again() -> None:
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70000 + b"\r\n\r\n",
     ],
-    ids=["no HTTP", "two lengths", "unknown coding", "another protocol", "endless head"],
+    ids=["not HTTP", "two lengths", "unknown coding", "another protocol", "endless head"],
 )
 async def test_an_invalid_response_of_a_replica_is_not_passed_on(
     activator: Activator, engine: ScriptedEngine, nonsense: bytes

@@ -43,11 +43,11 @@ async def test_a_head_is_sent_together_with_what_follows_it(
     written: list[bytes] = []
     write = Channel.write
 
-    def noted(channel: ClientChannel, data: bytes) -> None:
+    def recording_write(channel: ClientChannel, data: bytes) -> None:
         written.append(data)
         write(channel, data)
 
-    monkeypatch.setattr(Channel, "write", noted)
+    monkeypatch.setattr(Channel, "write", recording_write)
     response_body = b'{"choices": [{"text": "hi", "finish_reason": "stop"}]}'
     engine.script = answering(response_body, headers="Content-Type: application/json\r\n")
     await ask(activator, b'{"prompt": 1}')

@@ -27,10 +27,10 @@ from support.fakes.scripted_engine import (
 )
 from support.programs.activator import LLAMA, Activator, Client, activated, ask, connected
 
-BEATING = HoldLimits(timeout=20, heartbeat=0.02)
+WITH_HEARTBEATS = HoldLimits(timeout=20, heartbeat=0.02)
 STREAM = b'{"stream": true}'
 GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", datetime(2026, 1, 1, tzinfo=UTC), final=True)
-FULL = Cause(Reason.UNSCHEDULABLE, "No node has enough nvidia.com/gpu free.")
+NO_NODE = Cause(Reason.UNSCHEDULABLE, "No node has enough nvidia.com/gpu free.")
 
 
 @pytest.fixture
@@ -302,13 +302,13 @@ async def test_a_final_cause_refuses_no_request_while_an_older_replica_serves(
 async def test_a_cause_that_may_pass_is_waited_for(activator: Activator, engine: ScriptedEngine) -> None:
     request_task = asyncio.create_task(ask(activator))
     await activator.until_waiting(1)
-    activator.update(cause=FULL)
+    activator.update(cause=NO_NODE)
     activator.update(cause=None)
     activator.ready(engine)
     assert (await request_task).status == 200
 
 
-@pytest.mark.parametrize(("cause", "status", "code"), [(FULL, 503, "Unschedulable"), (None, 504, "HoldTimeout")])
+@pytest.mark.parametrize(("cause", "status", "code"), [(NO_NODE, 503, "Unschedulable"), (None, 504, "HoldTimeout")])
 async def test_at_the_time_limit_the_client_receives_what_it_waited_for(
     cause: Cause | None, status: int, code: str
 ) -> None:
@@ -355,7 +355,7 @@ async def rest_of_stream(client: Client) -> bytes:
 
 async def test_a_held_stream_receives_what_it_waits_for_and_then_its_response() -> None:
     stream = STREAM_HEAD + in_chunk(token("Hello")) + in_chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-    async with scripted_engine(saying(stream)) as engine, activated(limits=BEATING) as activator:
+    async with scripted_engine(saying(stream)) as engine, activated(limits=WITH_HEARTBEATS) as activator:
         activator.update(step=Reason.PULLING_IMAGE, expected_wake=80.0)
         async with connected(activator) as client:
             assert await first_heartbeat(activator, client) == b": waking, pulling image, 0 s of about 80 s\n\n"
@@ -367,10 +367,10 @@ async def test_a_held_stream_receives_what_it_waits_for_and_then_its_response() 
 
 
 async def test_a_request_without_a_stream_gets_no_heartbeats(engine: ScriptedEngine) -> None:
-    async with activated(limits=BEATING) as activator:
+    async with activated(limits=WITH_HEARTBEATS) as activator:
         request_task = asyncio.create_task(ask(activator, b'{"stream": false}'))
         await activator.until_waiting(1)
-        await asyncio.sleep(5 * BEATING.heartbeat)
+        await asyncio.sleep(5 * WITH_HEARTBEATS.heartbeat)
         activator.ready(engine)
         assert (await request_task).body == b'{"stream": false}'
 
@@ -386,14 +386,14 @@ async def test_others_are_served_while_a_large_body_is_searched_for_the_stream_f
             turn += 1
             await asyncio.sleep(0)
 
-    def noted(blocks: BodyBlocks) -> Iterator[bytes]:
+    def counting_blocks(blocks: BodyBlocks) -> Iterator[bytes]:
         for block in blocks_of(blocks):
             read[turn] += 1
             yield block
 
-    monkeypatch.setattr(BodyBlocks, "__iter__", noted)
+    monkeypatch.setattr(BodyBlocks, "__iter__", counting_blocks)
     body = b'{"prompt": "%b", "stream": true}' % (b"x" * (4 << 20))
-    async with activated(limits=BEATING) as activator, connected(activator) as client:
+    async with activated(limits=WITH_HEARTBEATS) as activator, connected(activator) as client:
         counting = asyncio.create_task(count_turns())
         client.post(body)
         assert (await client.head()).headers["content-type"].startswith("text/event-stream")
@@ -403,7 +403,7 @@ async def test_others_are_served_while_a_large_body_is_searched_for_the_stream_f
 
 
 async def test_a_stream_that_has_started_gets_a_final_cause_as_an_event() -> None:
-    async with activated(limits=BEATING) as activator, connected(activator) as client:
+    async with activated(limits=WITH_HEARTBEATS) as activator, connected(activator) as client:
         await first_heartbeat(activator, client)
         activator.update(cause=GONE)
         received = await rest_of_stream(client)
@@ -415,7 +415,11 @@ async def test_a_stream_that_has_started_gets_an_engines_error_as_an_event() -> 
     error = answering(
         b'{"error":\n{"message": "no"}}', status="400 Bad Request", headers="Content-Type: application/json\r\n"
     )
-    async with scripted_engine(error) as engine, activated(limits=BEATING) as activator, connected(activator) as client:
+    async with (
+        scripted_engine(error) as engine,
+        activated(limits=WITH_HEARTBEATS) as activator,
+        connected(activator) as client,
+    ):
         await first_heartbeat(activator, client)
         activator.ready(engine)
         received = await rest_of_stream(client)
@@ -427,7 +431,7 @@ async def test_a_stream_that_has_started_is_retried_like_any_other() -> None:
     script = in_turn(cutting(), answering(b"", status="503 Busy"), stream)
     async with (
         scripted_engine(script) as engine,
-        activated(limits=BEATING) as activator,
+        activated(limits=WITH_HEARTBEATS) as activator,
         connected(activator) as client,
     ):
         await first_heartbeat(activator, client)

@@ -108,22 +108,22 @@ async def test_a_client_that_does_not_read_its_responses_gets_no_more_of_them(da
 # --- while its port closes -------------------------------------------------------------------------------------------
 
 
-def closes_when_it_has_read(connection: ClientConnection, port: Listener) -> None:
+def close_after_read(connection: ClientConnection, port: Listener) -> None:
     parser = connection.channel.parser
     take = parser.take
 
-    def takes_and_closes(data: bytes) -> None:
+    def take_and_close(data: bytes) -> None:
         take(data)
         port.shut()
 
-    parser.take = takes_and_closes  # type: ignore[method-assign]
+    parser.take = take_and_close  # type: ignore[method-assign]
 
 
 async def test_a_request_that_has_arrived_is_answered_though_the_port_closes(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     async with connected(activator) as client:
-        closes_when_it_has_read(await only_connection(activator), port_of(activator))
+        close_after_read(await only_connection(activator), port_of(activator))
         client.send(POST)
         answer = await client.answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
@@ -134,7 +134,7 @@ async def test_all_pipelined_requests_are_answered_and_the_last_response_closes_
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     async with connected(activator) as client:
-        closes_when_it_has_read(await only_connection(activator), port_of(activator))
+        close_after_read(await only_connection(activator), port_of(activator))
         client.send(POST * 20)
         answers = [await client.answer() for _ in range(20)]
         assert await client.is_closed()

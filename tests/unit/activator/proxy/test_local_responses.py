@@ -151,7 +151,7 @@ def test_pages_have_no_response_where_llamacpp_has_none() -> None:
 @pytest.mark.parametrize(
     "headers",
     [[], PAGE[:1], PAGE[1:], [PAGE[0], (b"access-control-request-method", b"BREW")]],
-    ids=["bare", "no method", "no page", "an unknown method"],
+    ids=["bare", "no method", "no origin", "an unknown method"],
 )
 def test_an_invalid_preflight_request_is_answered_as_by_a_replica(headers: Headers) -> None:
     assert refused("OPTIONS /v1/completions", headers=headers) == (405, "method_not_allowed")
@@ -183,14 +183,14 @@ def test_a_spec_can_list_what_wakes_and_other_requests_are_refused_with_the_reas
     assert refused("POST /nothing", chat_alone) == (404, "unknown_url")
 
 
-SOMEBODY_ELSES = RequestRules(engine="sglang", names=("llama",))
+OTHER_ENGINE = RequestRules(engine="sglang", names=("llama",))
 
 
 def test_the_paths_of_another_engine_are_unknown_so_none_is_denied() -> None:
-    assert refused("GET /get_model_info", SOMEBODY_ELSES) == (503, "model_asleep")
-    assert refused("GET /favicon.ico", SOMEBODY_ELSES) == (404, "unknown_url")
-    assert refused("OPTIONS /generate", SOMEBODY_ELSES, headers=PAGE) == (503, "model_asleep")
-    assert respond(SOMEBODY_ELSES, head("GET /health", length=1), State.IDLE)
+    assert refused("GET /get_model_info", OTHER_ENGINE) == (503, "model_asleep")
+    assert refused("GET /favicon.ico", OTHER_ENGINE) == (404, "unknown_url")
+    assert refused("OPTIONS /generate", OTHER_ENGINE, headers=PAGE) == (503, "model_asleep")
+    assert respond(OTHER_ENGINE, head("GET /health", length=1), State.IDLE)
 
 
 # --- the guard's messages --------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from support.fakes import virtual_time
 
 LLAMA = ModelKey("chat", "llama")
 GONE = Cause(Reason.MODEL_NOT_FOUND, "There is no model acme/gone.", final=True)
-FULL = Cause(Reason.UNSCHEDULABLE, "No node has room.")
+NO_NODE = Cause(Reason.UNSCHEDULABLE, "No node has room.")
 ONE, TWO = Replica("10.0.0.1", 8080, 1), Replica("10.0.0.2", 8080, 1)
 
 
@@ -306,7 +306,7 @@ async def test_a_wake_ends_when_it_has_finally_failed() -> None:
     scene = Scene()
     request, _ = scene.ask()
     scene.leave(request)
-    scene.update(cause=FULL)
+    scene.update(cause=NO_NODE)
     assert scene.is_active
     scene.update(cause=GONE)
     assert not scene.is_active

@@ -23,21 +23,21 @@ from support.fakes.third_party_engine import ENGINES, OLDER, Counts, Scripted
 from support.ports import free_port
 
 LLAMA = ModelKey("chat", "llama")
-NOTED_AS = {"nim-1": "nim"}
+ENGINE_ANNOTATION = {"nim-1": "nim"}
 ALL = {**ENGINES, **OLDER}
 each_engine = pytest.mark.parametrize("name", ALL)
 each_runtime = pytest.mark.parametrize("name", ENGINES)
 
 
 @pytest.fixture(autouse=True)
-def as_the_runtime_starts_it(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def runtime_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     name = request.node.callspec.params["name"]
-    for variable, value in environment_of(BY_ENGINE[NOTED_AS.get(name, name)]).items():
+    for variable, value in environment_of(BY_ENGINE[ENGINE_ANNOTATION.get(name, name)]).items():
         monkeypatch.setenv(variable, value)
 
 
 def reading(name: str, **counts: int) -> MetricsReading | None:
-    return read(ALL[name].metrics(Counts(**counts)), NOTES[NOTED_AS.get(name, name)].metrics.words)
+    return read(ALL[name].metrics(Counts(**counts)), NOTES[ENGINE_ANNOTATION.get(name, name)].metrics.words)
 
 
 # --- what its metrics show -------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from support.fakes import sleep_simulation as model
 from support.fakes.sleep_simulation import LLAMA
 
 
-class Asking:
+class FakePoller:
     def __init__(self) -> None:
         self.targets: list[PollTarget] = []
 
@@ -39,9 +39,9 @@ class Scene:
         self.knowledge = Tracker(
             self._store, self._deployments, port_of=lambda _: 20123, now=lambda: model.BEGIN, clock=clock
         )
-        self.readiness_poller = Asking()
+        self.readiness_poller = FakePoller()
         self.knowledge.readiness_poller = self.readiness_poller  # type: ignore[assignment]
-        self.knowledge.metrics_poller = Asking()  # type: ignore[assignment]
+        self.knowledge.metrics_poller = FakePoller()  # type: ignore[assignment]
         for kind, obj in ((LLM_DEPLOYMENT, model.deployment()), (SERVICE, model.service())):
             self._store.take(kind, "ADDED", obj, now=0)
 

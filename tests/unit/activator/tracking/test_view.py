@@ -244,7 +244,7 @@ USE: dict[str, tuple[Object, bool]] = {
         {"pods": (pod("a", ready=700), pod("b", age=5)), "use": ModelUse(600, is_over=True)},
         False,
     ),
-    "on its way out": ({"pods": (leaving("a", ready=5),)}, False),
+    "terminating": ({"pods": (leaving("a", ready=5),)}, False),
     "failed permanently": ({"pods": (crashing(),)}, False),
     "waits for a node": ({"pods": (unschedulable(age=60),)}, True),
     "over": ({"pods": (pod(phase="Failed"),)}, False),

@@ -74,7 +74,7 @@ WOKEN = [
     Row("and it failed, and the pod is gone", False, wake=30, status=stopped(Reason.MODEL_NOT_FOUND, ago=10)),
     Row("after it had failed", True, wake=30, status=stopped(Reason.MODEL_NOT_FOUND, ago=31)),
 ]
-SENT = [
+SENT_TO_SLEEP = [
     Row("while it serves without requests", False, sleep=5, pods=(pod(ready=20),), use=QUIET),
     Row("for later", True, sleep=-5, pods=(pod(ready=20),), use=QUIET),
     Row("while it serves a request", True, sleep=5, pods=(pod(ready=20),), use=ModelUse(0, False, started=10)),
@@ -115,7 +115,7 @@ def test_woken(row: Row) -> None:
     assert row.known().in_use == row.in_use
 
 
-@pytest.mark.parametrize("row", SENT, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", SENT_TO_SLEEP, ids=lambda row: row.why)
 def test_sent_to_sleep(row: Row) -> None:
     assert row.known().in_use == row.in_use
 

@@ -37,9 +37,9 @@ class Start:
         fast_start = FastStartSettings(**{"version": version, "ordinary": ordinary, **settings})  # type: ignore[arg-type]
         self.log = folder / "log"
         with self.log.open("w") as log:
-            self.process = self._begin(folder, fast_start, log, flags)
+            self.process = self._launch(folder, fast_start, log, flags)
 
-    def _begin(
+    def _launch(
         self, folder: Path, fast_start: FastStartSettings, log: IO[str], flags: tuple[str, ...]
     ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -85,14 +85,14 @@ Starting = Callable[..., Start]
 def start(tmp_path: Path) -> Iterator[Starting]:
     starts: list[Start] = []
 
-    def begin(
+    def launch(
         *flags: str, version: str = "0.24.0", replaced: dict[str, str] | None = None, **settings: object
     ) -> Start:
         vllm_package.install(tmp_path, version, adapter_for(version).ALSO_IMPORTED, replaced)
         starts.append(Start(tmp_path, version, flags, settings))
         return starts[-1]
 
-    yield begin
+    yield launch
     for each in starts:
         if each.process.poll() is None:
             kill_all(each.process.pid)

@@ -136,8 +136,8 @@ def test_the_loader_gets_the_tensors_on_the_device(
     loading.take_weights_from(copied([weights], FakeCuda(), []), loader, say=lambda _: None)
     [(name, tensor)] = loader.safetensors_weights_iterator([weights], False)
     assert name == "w"
-    begin = 8 + len(HEADER)
-    assert tensor == (begin, begin + 4, "bfloat16", (2,))
+    offset = 8 + len(HEADER)
+    assert tensor == (offset, offset + 4, "bfloat16", (2,))
 
 
 @pytest.mark.parametrize("content", [WEIGHTS.replace(b"BF16", b"F4_X"), WEIGHTS], ids=["unknown type", "other files"])
@@ -322,16 +322,16 @@ def open_files() -> int:
 
 def test_an_engine_core_whose_server_cannot_be_started_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
-    begin = subprocess.Popen
+    popen = subprocess.Popen
 
-    def one_and_no_more(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+    def fail_after_one(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         if started:
             raise BlockingIOError("Resource temporarily unavailable")  # as at the limit of pids
-        started.append(begin(["sleep", "600"], **options))
+        started.append(popen(["sleep", "600"], **options))
         return started[0]
 
     files = open_files()
-    monkeypatch.setattr(subprocess, "Popen", one_and_no_more)
+    monkeypatch.setattr(subprocess, "Popen", fail_after_one)
     with pytest.raises(BlockingIOError):
         Pair([], {CORE: os.environ, SERVER: os.environ})
     assert started[0].returncode == -signal.SIGKILL

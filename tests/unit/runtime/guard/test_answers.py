@@ -191,7 +191,7 @@ def test_a_short_messages_stream_that_arrives_in_one_piece_is_not_mistaken_for_a
 
 # --- where events start and end --------------------------------------------------------------------------------------
 
-STORY = b"".join(
+MIXED_STREAM = b"".join(
     [
         b": a comment\n\n",
         chunk(text="a", finish_reason=None),
@@ -205,7 +205,7 @@ STORY = b"".join(
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 1000])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_a_stream_is_read_the_same_wherever_it_is_cut(size: int, end: bytes) -> None:
-    sent, reading = STORY.replace(b"\n", end), Stream(CHAT)
+    sent, reading = MIXED_STREAM.replace(b"\n", end), Stream(CHAT)
     assert read(reading, *(sent[at : at + size] for at in range(0, len(sent), size))) == sent
     assert (reading.usage, reading.complete, reading.events, reading.aborted) == (Usage(3, 2), True, 4, False)
 

@@ -69,7 +69,7 @@ async def test_what_is_not_an_http_request_goes_to_the_app(make_guard: MakeGuard
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["type"])
 
-    await guard_of(make_guard(), app)({"type": "lifespan"}, _never, _nowhere)
+    await guard_of(make_guard(), app)({"type": "lifespan"}, _no_receive, _no_send)
     assert seen == ["lifespan"]
 
 
@@ -216,11 +216,11 @@ async def test_requests_beyond_the_limit_in_flight_get_retry_after(make_guard: M
     await started.wait()
     second = await ask(guard)
     assert (second.status, second.error, second.headers["retry-after"]) == (503, "overloaded", "1")
-    await _gone(first)
+    await _disconnect(first)
     started.clear()
     third = asyncio.create_task(ask(guard))
     await started.wait()  # the place is free again
-    await _gone(third)
+    await _disconnect(third)
 
 
 async def test_a_key_has_its_own_limit(make_guard: MakeGuard, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ async def test_a_key_has_its_own_limit(make_guard: MakeGuard, tmp_path: Path) ->
     assert (refused.status, refused.error) == (429, "too_many_in_flight")
     others = await ask(guard_of(guarding, answering(b"{}")), headers=[("X-Api-Key", "a-key-of-bob")])
     assert others.status == 200
-    await _gone(first)
+    await _disconnect(first)
 
 
 async def test_a_client_that_sends_too_often_gets_retry_after(make_guard: MakeGuard) -> None:
@@ -405,7 +405,7 @@ async def test_a_client_that_leaves_is_no_longer_in_flight(make_guard: MakeGuard
     request_task = asyncio.create_task(ask(guard_of(guarding, waiting(started))))
     await started.wait()
     assert guarding.metric("slipway_requests_in_flight") == 1
-    await _gone(request_task)
+    await _disconnect(request_task)
     assert guarding.metric("slipway_requests_in_flight") == 0
     assert guarding.control.counts().in_flight == 0
 
@@ -424,7 +424,7 @@ async def test_a_client_that_hangs_up_at_the_last_event_was_served_and_one_that_
     guarding, started = make_guard(), asyncio.Event()
     request_task = asyncio.create_task(ask(guard_of(guarding, waiting(started, chunk(text="a"), *pieces))))
     await started.wait()
-    await _gone(request_task)
+    await _disconnect(request_task)
     assert guarding.metric("slipway_request_seconds_count", key="anonymous") == (counted or None)
 
 
@@ -444,16 +444,16 @@ def _last_event(answer: Answer) -> dict[str, Any]:
     return event
 
 
-async def _gone(request_task: asyncio.Task[Answer]) -> None:
+async def _disconnect(request_task: asyncio.Task[Answer]) -> None:
     """The client leaves, and the server cancels the handler."""
     request_task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request_task
 
 
-async def _never() -> Message:
+async def _no_receive() -> Message:
     raise AssertionError
 
 
-async def _nowhere(message: Message) -> None:
+async def _no_send(message: Message) -> None:
     raise AssertionError

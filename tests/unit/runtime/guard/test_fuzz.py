@@ -107,7 +107,7 @@ def guarded(tmp_path: Path) -> Iterator[GuardHarness]:
 
 
 async def test_the_guard_holds_against_random_requests(guarded: GuardHarness, pytestconfig: pytest.Config) -> None:
-    await asked_at_random_for(guarded, pytestconfig, seconds=pytestconfig.getoption("--fuzz-seconds"))
+    await send_random_requests(guarded, pytestconfig, seconds=pytestconfig.getoption("--fuzz-seconds"))
 
 
 @pytest.mark.slow
@@ -115,17 +115,17 @@ async def test_the_guard_holds_against_random_requests(guarded: GuardHarness, py
 async def test_the_guard_holds_against_random_requests_for_long(
     guarded: GuardHarness, pytestconfig: pytest.Config
 ) -> None:
-    await asked_at_random_for(guarded, pytestconfig, seconds=30 * pytestconfig.getoption("--fuzz-seconds"))
+    await send_random_requests(guarded, pytestconfig, seconds=30 * pytestconfig.getoption("--fuzz-seconds"))
 
 
-async def asked_at_random_for(guarded: GuardHarness, pytestconfig: pytest.Config, *, seconds: float) -> None:
+async def send_random_requests(guarded: GuardHarness, pytestconfig: pytest.Config, *, seconds: float) -> None:
     until, seed = time.monotonic() + seconds, pytestconfig.getoption("--seed")
     while time.monotonic() < until:
-        await asked_at_random(guarded, seed)
+        await send_random_batch(guarded, seed)
         seed += 1
 
 
-async def asked_at_random(guarded: GuardHarness, seed: int) -> None:
+async def send_random_batch(guarded: GuardHarness, seed: int) -> None:
     chance = Chance(seed)
     method, path, headers = chance.method(), chance.path(), chance.headers()
     guarded.control.mode = chance.random.choice(

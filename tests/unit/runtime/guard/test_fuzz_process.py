@@ -19,9 +19,9 @@ from slipway_runtime.guard.routes import SERVED
 from support.programs.guard import KEY, keys_in
 from support.programs.guard_process import GuardedProcess, guarded_process
 
-SLOWLY = 30  # times as long with `make chaos`
+LONG_RUN_FACTOR = 30  # times as long with `make chaos`
 TOO_LONG = 70_000  # bytes of a head
-NASTY = (
+MALFORMED = (
     b"\x00",
     b"\r",
     b"\n",
@@ -46,24 +46,26 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedProcess
 
 
 def test_the_guard_holds_against_random_bytes(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
-    ask_at_random(guarded, seconds=pytestconfig.getoption("--fuzz-seconds"), seed=pytestconfig.getoption("--seed"))
+    send_random_requests(
+        guarded, seconds=pytestconfig.getoption("--fuzz-seconds"), seed=pytestconfig.getoption("--seed")
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_guard_holds_against_random_bytes_for_long(guarded: GuardedProcess, pytestconfig: pytest.Config) -> None:
-    seconds = SLOWLY * pytestconfig.getoption("--fuzz-seconds")
-    ask_at_random(guarded, seconds=seconds, seed=pytestconfig.getoption("--seed"))
+    seconds = LONG_RUN_FACTOR * pytestconfig.getoption("--fuzz-seconds")
+    send_random_requests(guarded, seconds=seconds, seed=pytestconfig.getoption("--seed"))
 
 
-def ask_at_random(guarded: GuardedProcess, *, seconds: float, seed: int) -> None:
+def send_random_requests(guarded: GuardedProcess, *, seconds: float, seed: int) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        ask_once(guarded, seed)
+        send_random_request(guarded, seed)
         seed += 1
 
 
-def ask_once(guarded: GuardedProcess, seed: int) -> None:
+def send_random_request(guarded: GuardedProcess, seed: int) -> None:
     chance = random.Random(seed)
     sent = requests(chance)
     before = guarded.asked()
@@ -120,7 +122,7 @@ def requests(chance: random.Random) -> bytes:
     for _ in range(chance.choice((0, 0, 1, 3))):
         at = chance.randrange(len(data) + 1)
         cut = chance.choice((0, 0, 1, 10))
-        data = data[:at] + chance.choice((*NASTY, chance.randbytes(5))) + data[at + cut :]
+        data = data[:at] + chance.choice((*MALFORMED, chance.randbytes(5))) + data[at + cut :]
     return data[: chance.randrange(len(data))] if data and chance.random() < 0.1 else data
 
 

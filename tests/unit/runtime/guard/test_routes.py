@@ -3,7 +3,7 @@
 import pytest
 from slipway_runtime.guard.routes import RouteKind, Routes
 
-OF_VLLM_BUT_NOT_FOR_THEM = [
+INTERNAL_TO_VLLM = [
     "/invocations",
     "/inference/v1/generate",
     "/generative_scoring",
@@ -40,7 +40,7 @@ OF_VLLM_BUT_NOT_FOR_THEM = [
     "/v1/unload_lora_adapter",
     "/cohere/v2/chat",
 ]
-OF_LLAMACPP_BUT_NOT_FOR_THEM = [
+INTERNAL_TO_LLAMACPP = [
     "/slots",
     "/slots/0",
     "/props",
@@ -73,7 +73,7 @@ def test_health_needs_no_key_with_head_too() -> None:
         assert route.kind is RouteKind.OPEN
 
 
-@pytest.mark.parametrize("path", [*OF_VLLM_BUT_NOT_FOR_THEM, *OF_LLAMACPP_BUT_NOT_FOR_THEM])
+@pytest.mark.parametrize("path", [*INTERNAL_TO_VLLM, *INTERNAL_TO_LLAMACPP])
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
 def test_other_paths_of_the_engines_do_not_exist(method: str, path: str) -> None:
     assert Routes().find(method, path) is None

@@ -48,13 +48,13 @@ SAMPLE: dict[str, Any] = {
     "error": {"model": "no"},
     "model": "m",
 }
-TOLD = [("finish", b'"stop"'), ("tokens", b"12"), ("error", b"{"), ("model", b'"m"')]
+FOUND_IN_SAMPLE = [("finish", b'"stop"'), ("tokens", b"12"), ("error", b"{"), ("model", b'"m"')]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 1 << 20])
 @pytest.mark.parametrize("indent", [None, 1])
 def test_wanted_values_are_found_wherever_the_json_is_cut(size: int, indent: int | None) -> None:
-    assert found(json.dumps(SAMPLE, indent=indent).encode(), size) == TOLD
+    assert found(json.dumps(SAMPLE, indent=indent).encode(), size) == FOUND_IN_SAMPLE
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20])

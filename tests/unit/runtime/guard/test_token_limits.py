@@ -27,7 +27,7 @@ async def tokens_left(gate: Gate) -> int:
 
 
 USED_30 = b'{"choices":[],"usage":{"prompt_tokens":20,"completion_tokens":10}}'
-UNTOLD = (chunk(text="a"), chunk(text="b"), chunk(text="c"), b"data: [DONE]\n\n")  # 4 events, 2 of them tokens
+WITHOUT_USAGE = (chunk(text="a"), chunk(text="b"), chunk(text="c"), b"data: [DONE]\n\n")  # 4 events, 2 of them tokens
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,13 @@ UNTOLD = (chunk(text="a"), chunk(text="b"), chunk(text="c"), b"data: [DONE]\n\n"
     [
         pytest.param(answering(USED_30), 30, id="a response that reports its usage"),
         pytest.param(
-            streaming(*UNTOLD[:3], b"data: " + USED_30 + b"\n\n"), 30, id="a stream that reports its usage at its end"
+            streaming(*WITHOUT_USAGE[:3], b"data: " + USED_30 + b"\n\n"),
+            30,
+            id="a stream that reports its usage at its end",
         ),
-        pytest.param(streaming(*UNTOLD), 2 + 40 // 4, id="a stream that doesn't: its events, and its prompt's bytes"),
+        pytest.param(
+            streaming(*WITHOUT_USAGE), 2 + 40 // 4, id="a stream that doesn't: its events, and its prompt's bytes"
+        ),
         pytest.param(answering(b"{}", status=400), 0, id="an error, which used nothing"),
     ],
 )

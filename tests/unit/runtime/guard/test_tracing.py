@@ -162,7 +162,7 @@ async def traced(tmp_path: Path, collector: OtlpCollector) -> AsyncIterator[Guar
     await asyncio.to_thread(guarded.gate.close)
 
 
-def headers_of_the_engine(seen: list[dict[str, str]]) -> Any:
+def recording_headers(seen: list[dict[str, str]]) -> Any:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append({name.decode(): value.decode() for name, value in scope["headers"]})
         await answering(b"{}")(scope, receive, send)
@@ -187,7 +187,7 @@ async def test_a_sampled_request_is_sent_to_the_collector(traced: GuardHarness, 
 
 async def test_the_engines_span_is_within_ours(traced: GuardHarness, collector: OtlpCollector) -> None:
     seen: list[dict[str, str]] = []
-    await ask(Guard(headers_of_the_engine(seen), traced.gate), headers=[BY_ALICE, SAMPLED, ("tracestate", "a=b")])
+    await ask(Guard(recording_headers(seen), traced.gate), headers=[BY_ALICE, SAMPLED, ("tracestate", "a=b")])
     span = await collector.named("chat gemma")
     assert (seen[0]["traceparent"], seen[0]["tracestate"]) == (f"00-{TRACE}-{span.span_id}-01", "a=b")
 
@@ -196,7 +196,7 @@ async def test_a_request_that_its_client_did_not_sample_is_not_traced(
     traced: GuardHarness, collector: OtlpCollector
 ) -> None:
     seen: list[dict[str, str]] = []
-    guard = Guard(headers_of_the_engine(seen), traced.gate)
+    guard = Guard(recording_headers(seen), traced.gate)
     await ask(guard, headers=[BY_ALICE, NOT_SAMPLED])
     assert seen[0]["traceparent"].endswith("-00")
     await ask(guard, headers=[BY_ALICE, ("traceparent", f"00-{'1' * 32}-{SPAN}-01")])
@@ -208,7 +208,7 @@ async def test_of_requests_without_a_decision_the_configured_share_is_traced(
     traced: GuardHarness, collector: OtlpCollector
 ) -> None:
     seen: list[dict[str, str]] = []
-    guard = Guard(headers_of_the_engine(seen), traced.gate)
+    guard = Guard(recording_headers(seen), traced.gate)
     while {headers["traceparent"][-2:] for headers in seen} != {"00", "01"}:
         await ask(guard, headers=[BY_ALICE])
     sampled = {headers["traceparent"][3:35] for headers in seen if headers["traceparent"].endswith("01")}
@@ -240,7 +240,7 @@ async def test_a_missing_collector_does_not_affect_a_request(tmp_path: Path) -> 
 async def test_without_a_collector_a_trace_passes_unchanged(tmp_path: Path) -> None:
     seen: list[dict[str, str]] = []
     guarded = guarding(tmp_path)
-    await ask(Guard(headers_of_the_engine(seen), guarded.gate), headers=[SAMPLED])
+    await ask(Guard(recording_headers(seen), guarded.gate), headers=[SAMPLED])
     assert seen[0]["traceparent"] == SAMPLED[1]
     assert guarded.metric("slipway_spans_total", outcome="sent") is None
     guarded.close()

@@ -160,7 +160,7 @@ def test_labels_are_selected_as_kubernetes_does(selector: dict[str, Any], select
 
 # --- keys ------------------------------------------------------------------------------------------------------------
 
-SHOWN = [
+HEADERS_AND_KEYS = [
     ([(b"authorization", b"Bearer sk-first")], b"sk-first"),
     ([(b"authorization", b"bearer   sk-first  ")], b"sk-first"),
     ([(b"authorization", b"Bearer my long passphrase")], b"my long passphrase"),
@@ -175,12 +175,12 @@ SHOWN = [
 ]
 
 
-@pytest.mark.parametrize(("headers", "key"), SHOWN)
+@pytest.mark.parametrize(("headers", "key"), HEADERS_AND_KEYS)
 def test_a_key_is_read_where_the_guard_reads_it(headers: list[tuple[bytes, bytes]], key: bytes) -> None:
     assert key_of(RequestHead(b"POST", b"/", headers, 0)) == key
 
 
-@pytest.mark.parametrize(("headers", "key"), [each for each in SHOWN if len(each[1]) >= SHORTEST])
+@pytest.mark.parametrize(("headers", "key"), [each for each in HEADERS_AND_KEYS if len(each[1]) >= SHORTEST])
 def test_the_guard_reads_it_there_too(tmp_path: Path, headers: list[tuple[bytes, bytes]], key: bytes) -> None:
     guarded = guarding(tmp_path, keys=keys_folder(tmp_path, alice=key.decode()))
     decoded = {name.decode(): value.decode("latin-1") for name, value in reversed(headers)}

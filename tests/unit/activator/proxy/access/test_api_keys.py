@@ -26,7 +26,7 @@ from support.fakes.access_api import AccessApi
 from support.fakes.virtual_time import Clock, now
 from support.programs.guard import GuardHarness, guarding, keys_in
 
-PLACE = SecretRef("chat", "keys")
+REF = SecretRef("chat", "keys")
 ALICE, BOB = b"sk-alice-1234", b"sk-bob-12345"
 
 
@@ -40,7 +40,7 @@ def keys(api: AccessApi) -> ApiKeys:
     return ApiKeys(api.client, clock=api.clock)
 
 
-async def check(keys: ApiKeys, key: bytes, *, client: str = "10.0.0.1", ref: SecretRef = PLACE) -> ApiKeyCheck:
+async def check(keys: ApiKeys, key: bytes, *, client: str = "10.0.0.1", ref: SecretRef = REF) -> ApiKeyCheck:
     return await keys.check(ref, key, client=client)
 
 
