@@ -67,11 +67,11 @@ def endpoint(address: str, pod: str = "", *, ready: bool = True, kind: str = "Po
 
 def of_service(*endpoints: Object, name: str = "a", namespace: str = HOME.namespace, **labels: str) -> Object:
     metadata = {"name": name, "namespace": namespace, "uid": name + namespace, "resourceVersion": "1"}
-    known = {
+    all_labels = {
         "kubernetes.io/service-name": HOME.service,
         **{key.replace("_", "/"): each for key, each in labels.items()},
     }
-    return {"metadata": {**metadata, "labels": known}, "endpoints": list(endpoints)}
+    return {"metadata": {**metadata, "labels": all_labels}, "endpoints": list(endpoints)}
 
 
 async def test_it_follows_the_ready_pods_of_its_own_service(scene: Scene) -> None:
@@ -116,11 +116,11 @@ async def test_a_replica_with_two_addresses_is_one(scene: Scene) -> None:
 OLD, NEW = ModelKey("chat", "old"), ModelKey("chat", "new")
 
 
-def port_of(key_of_port: ModelKey, version: int) -> Object:
+def port_of(key: ModelKey, version: int) -> Object:
     metadata = {"name": "slipway-activator-ports-00", "namespace": HOME.namespace, "uid": "1"}
     return {
         "metadata": {**metadata, "resourceVersion": f"{version}"},
-        "data": {"20000": f"{key_of_port} uid-of-{key_of_port.name}"},
+        "data": {"20000": f"{key} uid-of-{key.name}"},
     }
 
 
@@ -131,8 +131,8 @@ async def test_a_deployment_that_loses_a_port_is_refreshed_before_the_one_that_g
     scene.activator._tracker._queue = RefreshQueue(refreshed.append, asyncio.get_running_loop().time)
     scene.activator._caches_are_filled = True
     scene.activator._changed(NEW)
-    for version, key_of_port in enumerate([OLD, NEW], 1):
-        watching._take(CONFIG_MAP, "MODIFIED", port_of(key_of_port, version))
+    for version, key in enumerate([OLD, NEW], 1):
+        watching._take(CONFIG_MAP, "MODIFIED", port_of(key, version))
     refreshing = asyncio.create_task(scene.activator._tracker.keep_refreshing())
     for _ in range(10):
         await asyncio.sleep(0)

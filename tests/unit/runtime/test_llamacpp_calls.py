@@ -88,11 +88,11 @@ async def test_no_more_of_a_body_is_sent_than_is_read(tmp_path: Path) -> None:
             await answer.begins()
 
     async with llamacpp(tmp_path, slow) as socket:
-        asking = asyncio.ensure_future(ask())
+        request_task = asyncio.ensure_future(ask())
         await asyncio.sleep(0.2)
         assert len(request.body) > 32
         reads.set()
-        await asking
+        await request_task
     assert not request.body
 
 
@@ -167,15 +167,15 @@ async def longest_step(folder: Path, *, request_bytes: int, response_bytes: int)
             writer.write(piece)
             await writer.drain()
 
-    around, port, steps = guarding(folder), free_port(), Steps()
+    guard, port, steps = guarding(folder), free_port(), Steps()
     async with llamacpp(folder, answers) as socket:
-        engine = Engine(around.gate, Path(socket), CollectorRegistry(), parallel=1)
-        async with serving(Guard(engine, around.gate), "127.0.0.1", port):
+        engine = Engine(guard.gate, Path(socket), CollectorRegistry(), parallel=1)
+        async with serving(Guard(engine, guard.gate), "127.0.0.1", port):
             watching = asyncio.ensure_future(steps.watch())
-            got = await _ask(port, request_bytes)
+            received = await _ask(port, request_bytes)
             watching.cancel()
-    around.close()
-    assert got == len(body)
+    guard.close()
+    assert received == len(body)
     return steps.longest
 
 
@@ -195,9 +195,9 @@ async def _ask(port: int, size: int) -> int:
     writer.write(b'"}')
     response_head = await reader.readuntil(b"\r\n\r\n")
     assert b" 200 " in response_head.splitlines()[0]
-    length = got = int(response_head.lower().partition(b"content-length: ")[2].split()[0])
-    while got:
-        got -= len(await reader.read(PIECE))
+    length = unread = int(response_head.lower().partition(b"content-length: ")[2].split()[0])
+    while unread:
+        unread -= len(await reader.read(PIECE))
     writer.close()
     return length
 

@@ -184,10 +184,10 @@ LEVELS = {
 }
 
 
-@pytest.mark.parametrize("of", ["requests", "bytes", "coming"])
+@pytest.mark.parametrize("bound", ["requests", "bytes", "coming"])
 @pytest.mark.parametrize(("greedy", "modest"), LEVELS.values(), ids=LEVELS.keys())
-def test_of_all_places_of_the_activator(
-    of: str, greedy: list[tuple[str, str, Client]], modest: tuple[str, str, Client]
+def test_a_share_of_the_activators_places_is_left_to_another_client(
+    bound: str, greedy: list[tuple[str, str, Client]], modest: tuple[str, str, Client]
 ) -> None:
     """Whatever greedy clients take of it, at least a tenth of it is left to another one."""
     global_limits, rooms = (
@@ -196,13 +196,13 @@ def test_of_all_places_of_the_activator(
     )
 
     def take(namespace: str, name: str, client: Client) -> bool:
-        place = rooms.setdefault(
+        waiting_room = rooms.setdefault(
             (namespace, name), WaitingRoom(HoldLimits(max_requests=100_000), global_limits, (namespace, name))
         )
         try:
-            ticket = entered(place, client, 0.0, overhead=100 if of == "bytes" else 0)
-            if of == "requests":
-                place.queue(ticket)
+            ticket = entered(waiting_room, client, 0.0, overhead=100 if bound == "bytes" else 0)
+            if bound == "requests":
+                waiting_room.queue(ticket)
         except NoPlaceError:
             return False
         return True

@@ -157,7 +157,7 @@ def test_an_invalid_preflight_request_is_answered_as_by_a_replica(headers: Heade
     assert refused("OPTIONS /v1/completions", headers=headers) == (405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("length", [1, None], ids=["told", "in chunks"])
+@pytest.mark.parametrize("length", [1, None], ids=["with a length", "in chunks"])
 @pytest.mark.parametrize(
     "line", ["GET /v1/models", "HEAD /health", "GET /v1/models/gpt-4", "GET /v1/responses/a", "OPTIONS /v1/completions"]
 )

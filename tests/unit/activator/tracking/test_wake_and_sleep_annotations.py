@@ -47,7 +47,7 @@ class Row:
     use: ModelUse = field(default_factory=ModelUse)
     status: Object | None = None
 
-    def known(self) -> Any:
+    def state(self) -> Any:
         deployment = model(wake=self.wake, sleep=self.sleep, status=self.status)
         return state_of(deployment=deployment, pods=self.pods, use=self.use)
 
@@ -110,14 +110,14 @@ SENT_TO_SLEEP = [
 ]
 
 
-@pytest.mark.parametrize("row", WOKEN, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", WOKEN, ids=lambda row: row.case)
 def test_woken(row: Row) -> None:
-    assert row.known().in_use == row.in_use
+    assert row.state().in_use == row.in_use
 
 
-@pytest.mark.parametrize("row", SENT_TO_SLEEP, ids=lambda row: row.why)
+@pytest.mark.parametrize("row", SENT_TO_SLEEP, ids=lambda row: row.case)
 def test_sent_to_sleep(row: Row) -> None:
-    assert row.known().in_use == row.in_use
+    assert row.state().in_use == row.in_use
 
 
 @pytest.mark.parametrize("text", ["", "now", "true", "2026-11-21", "2026-11-21T10:00:00", "2026-13-21T10:00:00Z"])
@@ -137,7 +137,7 @@ def test_a_sleep_request_is_reported_only_while_it_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds"),
+    ("requested", "seconds"),
     [
         ({}, None),
         ({"wake": -5}, 5),

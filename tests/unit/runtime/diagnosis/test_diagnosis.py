@@ -131,7 +131,7 @@ def test_no_more_lines_are_kept_than_are_read() -> None:
 
 @pytest.mark.parametrize("code", [-9, 137])
 @pytest.mark.parametrize(
-    ("for_memory", "reason", "said"),
+    ("for_memory", "reason", "message"),
     [
         (True, Reason.HOST_OUT_OF_MEMORY, "at its limit of memory"),
         (False, Reason.ENGINE_CRASHED, "ended from outside, by SIGKILL."),
@@ -160,7 +160,7 @@ def test_when_vllm_reports_a_killed_child_the_signal_is_the_childs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "message"),
     [
         (signal.SIGILL, "lacks an instruction"),
         (signal.SIGBUS, "shm is full"),

@@ -44,12 +44,12 @@ async def opens_a_stream_and_hangs(scope: Scope, receive: Receive, send: Send) -
     await hangs(scope, receive, send)
 
 
-async def takes_it_in_the_background(scope: Scope, receive: Receive, send: Send) -> None:
+async def accepts_in_background(scope: Scope, receive: Receive, send: Send) -> None:
     body = b'{"id":"resp_1","status":"queued","usage":null}'
     await answering(body)(scope, receive, send)
 
 
-async def gives_up(guard: Guard, path: str) -> None:
+async def disconnect(guard: Guard, path: str) -> None:
     messages: list[Message] = [{"type": "http.request", "body": b"{}"}, {"type": "http.disconnect"}]
 
     async def receive() -> Message:
@@ -64,7 +64,7 @@ async def gives_up(guard: Guard, path: str) -> None:
 async def samples(harness: GuardHarness, guard: Guard, path: str) -> AsyncIterator[Sample]:
     """As the supervisor samples every 2 s; in between, one client of many gives up."""
     for at in range(0, 120, 2):
-        await gives_up(guard, path)
+        await disconnect(guard, path)
         seen = harness.control.counts()
         yield Sample(at=float(at), answers=True, has_work=True, counts=(seen.done, seen.tokens), spent=0.0, waited=0.0)
 
@@ -74,7 +74,7 @@ async def samples(harness: GuardHarness, guard: Guard, path: str) -> AsyncIterat
     [
         pytest.param(hangs, CHAT, id="silent"),
         pytest.param(opens_a_stream_and_hangs, RESPONSES, id="opening streams"),
-        pytest.param(takes_it_in_the_background, RESPONSES, id="accepting background work"),
+        pytest.param(accepts_in_background, RESPONSES, id="accepting background work"),
         pytest.param(answering(b'{"error":{}}', status=400), CHAT, id="rejecting requests of clients"),
         pytest.param(answering(b"", status=500), CHAT, id="failing"),
     ],

@@ -188,9 +188,11 @@ def test_one_tenant_with_many_secrets_leaves_reads_to_others() -> None:
     """Secrets that are missing, and Secrets whose keys it guesses."""
 
     async def test() -> None:
-        honest = {f"chat/keys{number}": {"alice": ALICE} for number in range(50)}
-        evil = {f"evil/keys{number}": {"mallory": BOB} for number in range(100)}
-        api = AccessApi(secrets={"chat/keys": {"alice": ALICE}, **honest, **evil}, seconds_per_answer=0.02)
+        other_secrets = {f"chat/keys{number}": {"alice": ALICE} for number in range(50)}
+        attacker_secrets = {f"evil/keys{number}": {"mallory": BOB} for number in range(100)}
+        api = AccessApi(
+            secrets={"chat/keys": {"alice": ALICE}, **other_secrets, **attacker_secrets}, seconds_per_answer=0.02
+        )
         keys = ApiKeys(api.client, clock=now)
         assert (await check(keys, ALICE)).owner == "alice"
         attack = [asyncio.create_task(keeps_reading(keys, SecretRef("evil", f"keys{number}"))) for number in range(200)]

@@ -103,15 +103,15 @@ async def test_a_changed_pod_is_seen_after_that_moment(api: AccessApi) -> None:
 async def test_a_pod_that_has_just_started_is_looked_up_again_before_it_counts_as_unknown(
     api: AccessApi,
 ) -> None:
-    patient_lookup = PodLookup(api.client, clock=api.clock, again_after=(0, 0))
+    lookup = PodLookup(api.client, clock=api.clock, again_after=(0, 0))
     api.after_pods = lambda: api.pod("10.0.0.7")
-    assert await names(patient_lookup, "10.0.0.7") == ["pod-1"]
+    assert await names(lookup, "10.0.0.7") == ["pod-1"]
     assert len(api.requests) == 2
 
 
 async def test_an_unknown_address_is_not_looked_up_for_ever(api: AccessApi) -> None:
-    patient_lookup = PodLookup(api.client, clock=api.clock, again_after=(0, 0))
-    assert await names(patient_lookup, "10.0.0.7") == []
+    lookup = PodLookup(api.client, clock=api.clock, again_after=(0, 0))
+    assert await names(lookup, "10.0.0.7") == []
     assert len(api.requests) == 3
 
 
@@ -260,10 +260,10 @@ def test_two_hundred_pods_that_send_continuously_stay_identified_and_do_not_wait
 
 def test_a_tenant_with_two_hundred_pods_leaves_lookups_to_those_of_others() -> None:
     async def test(crowd: Crowd) -> None:
-        evil, honest = crowd.pods("evil", 200), crowd.pods("shop", 20)
+        attackers, others = crowd.pods("evil", 200), crowd.pods("shop", 20)
         await asyncio.gather(
-            *(crowd.ask_steadily(each, client_namespace="evil", interval=0.1, seconds=30) for each in evil),
-            *(crowd.ask_steadily(each, client_namespace="shop", interval=1, seconds=30) for each in honest),
+            *(crowd.ask_steadily(each, client_namespace="evil", interval=0.1, seconds=30) for each in attackers),
+            *(crowd.ask_steadily(each, client_namespace="shop", interval=1, seconds=30) for each in others),
         )
         assert crowd.counted["shop"][False] == 0
         assert max(crowd.waits) < WAIT
@@ -273,10 +273,10 @@ def test_a_tenant_with_two_hundred_pods_leaves_lookups_to_those_of_others() -> N
 
 def test_however_many_pods_a_tenant_has_the_seen_pods_of_others_stay_identified() -> None:
     async def test(crowd: Crowd) -> None:
-        evil, honest = crowd.pods("evil", 800), crowd.pods("shop", 50)
-        await asyncio.gather(*(crowd.ask(each, client_namespace="shop") for each in honest))
-        asking = [crowd.ask_steadily(each, client_namespace="shop", interval=1, seconds=30) for each in honest]
-        asking += [crowd.ask_steadily(each, client_namespace="evil", interval=0.5, seconds=30) for each in evil]
+        attackers, others = crowd.pods("evil", 800), crowd.pods("shop", 50)
+        await asyncio.gather(*(crowd.ask(each, client_namespace="shop") for each in others))
+        asking = [crowd.ask_steadily(each, client_namespace="shop", interval=1, seconds=30) for each in others]
+        asking += [crowd.ask_steadily(each, client_namespace="evil", interval=0.5, seconds=30) for each in attackers]
         await asyncio.gather(*asking)
         assert crowd.counted["evil"][False] > 0
         assert crowd.counted["shop"][False] == 0
