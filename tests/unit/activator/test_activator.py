@@ -19,7 +19,7 @@ from support.programs.settings import activator_settings
 HOME = ActivatorService("slipway-system", "slipway-activator")
 
 
-def test_where_namespaces_are_named_nothing_of_others_is_watched_but_what_is_ours() -> None:
+def test_with_named_namespaces_only_those_and_our_own_objects_are_watched() -> None:
     home, watched = HOME.namespace, ("chat", "code")
     namespaces = {watch.kind: watch.namespaces for watch in watches(HOME, lambda _: (), watched)}
     of_models = dict.fromkeys((LLM_DEPLOYMENT, SERVICE, POD), watched)

@@ -174,7 +174,7 @@ def test_requests_cannot_make_it_fetch_from_a_host_that_is_not_allowed(vllm: Ins
     assert [word for word in allowed if word.startswith("--allowed-media")] == ["--allowed-media-domains"]
 
 
-def test_what_is_allowed_by_name_is_applied(vllm: Installed) -> None:
+def test_a_feature_allowed_by_name_is_enabled(vllm: Installed) -> None:
     launch = launched(vllm, "--trust-remote-code", allowed=["trust-remote-code"])
     assert "--trust-remote-code" in launch.command
 

@@ -57,7 +57,7 @@ async def test_a_request_waits_for_a_replica_and_is_answered(activator: Activato
     assert (response.status, response.body) == (200, b"prompt")
 
 
-async def test_a_held_response_says_how_long_it_waited_and_closes_to_send_the_client_the_direct_way(
+async def test_a_held_response_reports_its_wait_and_closes_the_connection_for_the_direct_way(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     async with connected(activator) as client:

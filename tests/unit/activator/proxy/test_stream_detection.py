@@ -65,7 +65,7 @@ def test_the_result_is_that_of_a_json_parser(
 
 @given(st.sampled_from([1, 7, 1000, 64 * 1024]), st.integers(0, 5), st.integers(0, 65535), st.booleans())
 @settings(max_examples=30, deadline=None)
-def test_it_is_the_same_in_whatever_pieces_a_body_has_arrived(
+def test_the_result_is_the_same_in_whatever_pieces_a_body_arrives(
     size: int, count: int, space: int, expected: bool
 ) -> None:
     before = b"".join(b'"a":"%b",' % (b"x" * (70_000 if size > 100 else 100)) for _ in range(count))

@@ -53,7 +53,7 @@ def test_deployments_of_the_same_name_in_two_namespaces_are_two(demand: Demand) 
     assert demand.of(LLAMA) == IDLE
 
 
-async def test_until_returns_at_once_when_the_condition_holds_already(demand: Demand) -> None:
+async def test_until_returns_immediately_when_the_condition_holds_already(demand: Demand) -> None:
     assert await demand.until(LLAMA, lambda state: not state.active) == IDLE
 
 

@@ -230,7 +230,7 @@ def collector() -> Iterator[GcControl]:
     gc.unfreeze()
 
 
-def test_no_garbage_is_collected_during_a_start(collector: GcControl) -> None:
+def test_the_collector_is_off_during_a_start(collector: GcControl) -> None:
     assert not gc.isenabled()
     assert gc.collect(2) == 0
 

@@ -63,7 +63,7 @@ async def test_a_stream_passes_piece_by_piece(make_guard: MakeGuard) -> None:
     assert answer.whole
 
 
-async def test_what_is_not_an_http_request_goes_to_the_app(make_guard: MakeGuard) -> None:
+async def test_anything_but_http_requests_goes_to_the_app(make_guard: MakeGuard) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
