@@ -21,7 +21,7 @@ def engine_of(pod: LlamacppPod) -> int:
     return pid
 
 
-async def test_a_killed_engine_ends_the_pod_and_no_answer_looks_whole(pod: LlamacppPod, gemma: Path) -> None:
+async def test_a_killed_engine_ends_the_pod_and_no_response_looks_complete(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma)
     await pod.until_ready()
     async with pod.long_stream() as answer:
@@ -34,7 +34,7 @@ async def test_a_killed_engine_ends_the_pod_and_no_answer_looks_whole(pod: Llama
 
 
 @pytest.mark.slow
-async def test_a_hung_engine_is_found_within_30_seconds(pod: LlamacppPod, gemma: Path) -> None:
+async def test_a_hung_engine_is_detected_within_30_seconds(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma)
     await pod.until_ready()
     os.kill(engine_of(pod), signal.SIGSTOP)
@@ -45,8 +45,8 @@ async def test_a_hung_engine_is_found_within_30_seconds(pod: LlamacppPod, gemma:
 
 
 @pytest.mark.slow
-async def test_an_engine_that_works_for_long_is_left_alone(pod: LlamacppPod, gemma: Path) -> None:
-    """A prompt that takes many times as long as silence may last, and no token comes meanwhile."""
+async def test_an_engine_that_computes_for_long_is_left_alone(pod: LlamacppPod, gemma: Path) -> None:
+    """A prompt that takes many times the limit of silence, without a token meanwhile."""
     await pod.serve(gemma, "--context-length=8192", "--parallel=1", "--stuck-after=2")
     await pod.until_ready()
     asked_at = time.monotonic()
@@ -74,7 +74,7 @@ async def test_a_corrupt_model_is_named_before_the_engine_is_started(
         (LLAMA_GGUF | {"general.architecture": "hal9000"}, "UnsupportedArchitecture"),
     ],
 )
-async def test_what_is_wrong_with_a_model_is_named(
+async def test_the_fault_of_a_model_is_named(
     pod: LlamacppPod, tmp_path: Path, facts: dict[str, object], reason: str
 ) -> None:
     await pod.serve(write_gguf(tmp_path / "model.gguf", facts))
@@ -82,7 +82,7 @@ async def test_what_is_wrong_with_a_model_is_named(
     assert pod.termination_message()["reason"] == reason
 
 
-async def test_an_address_that_is_taken_is_named(pod: LlamacppPod, gemma: Path) -> None:
+async def test_an_address_in_use_is_named(pod: LlamacppPod, gemma: Path) -> None:
     with socket.create_server(("127.0.0.1", pod.engine_port)):
         await pod.serve(gemma)
         assert await pod.until_ended() == 2

@@ -1,4 +1,4 @@
-"""Addresses in requests: llama.cpp fetches nothing from them, nor from files of the pod."""
+"""URLs in requests: llama.cpp fetches nothing from them, nor from files of the pod."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.programs.llamacpp_pod import LlamacppPod
 
 @asynccontextmanager
 async def elsewhere() -> AsyncIterator[tuple[str, list[str]]]:
-    """A web server that notes who it was reached by; its address."""
+    """A web server that records which paths were requested; its address."""
     reached: list[str] = []
 
     async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,7 +42,7 @@ def requests(url: str) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-async def test_no_address_in_a_request_is_fetched(pod: LlamacppPod, gemma: Path) -> None:
+async def test_no_url_in_a_request_is_fetched(pod: LlamacppPod, gemma: Path) -> None:
     await pod.serve(gemma)
     await pod.until_ready()
     async with elsewhere() as (url, reached):

@@ -27,10 +27,10 @@ def python() -> Path:
     try:
         return vllm_environment.ensure(cache, Steps(cache))
     except Refusal as refusal:
-        why = f"vLLM for CPUs can't be installed here: {refusal}"
+        reason = f"vLLM for CPUs can't be installed here: {refusal}"
     if os.environ.get(REQUIRED) == "required":
-        pytest.fail(why)
-    pytest.skip(why)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -33,10 +33,10 @@ async def fails(pod: VllmPod, name: str, folder: Path) -> int:
     return await pod.until_ended()
 
 
-async def test_a_killed_engine_core_ends_the_pod_with_the_cause_and_no_answer_looks_whole(
+async def test_a_killed_engine_core_ends_the_pod_with_the_cause_and_no_response_looks_complete(
     pod: VllmPod, tiny: Path
 ) -> None:
-    """vLLM itself ends with 0. The flag would keep it from starting, had its cache no size."""
+    """vLLM itself exits with 0. The flag would prevent its start if its cache had no size."""
     await pod.serve(tiny, flags=("--gpu-memory-utilization=1",))
     await pod.until_ready()
     async with pod.long_stream(60_000) as answer:
@@ -48,8 +48,8 @@ async def test_a_killed_engine_core_ends_the_pod_with_the_cause_and_no_answer_lo
     assert "SIGKILL" in pod.termination_message()["message"]
 
 
-async def test_a_stop_while_it_loads_ends_all(pod: VllmPod, tiny: Path) -> None:
-    """vLLM itself ignores it and goes on to serve. Nor does it answer anybody while it loads; our own port does."""
+async def test_a_stop_during_loading_ends_everything(pod: VllmPod, tiny: Path) -> None:
+    """vLLM itself ignores the stop and goes on to serve. Nor does it respond while it loads; our own port does."""
     await pod.serve(tiny)
     await pod.until_logged("core has its configuration")  # from here on vLLM has its own handler
     assert (await pod.get("/startupz"))[0] == 503
@@ -61,7 +61,7 @@ async def test_a_stop_while_it_loads_ends_all(pod: VllmPod, tiny: Path) -> None:
     assert not [line for line in pod.log_lines if "Ready after" in line]
 
 
-async def test_a_model_that_cannot_be_loaded_is_named_at_once_and_not_tried_the_ordinary_way(
+async def test_a_model_that_cannot_be_loaded_is_named_immediately_and_not_retried_the_ordinary_way(
     pod: VllmPod, tmp_path: Path
 ) -> None:
     assert await fails(pod, "wrong-shape", tmp_path) == 12
@@ -78,7 +78,7 @@ async def test_a_model_that_cannot_be_loaded_is_named_at_once_and_not_tried_the_
         ("unknown-flag", 2, "BadEngineArguments"),
     ],
 )
-async def test_what_only_vllm_itself_can_find_out_is_named(
+async def test_a_fault_that_only_vllm_itself_can_find_is_named(
     pod: VllmPod, tmp_path: Path, name: str, code: int, reason: str
 ) -> None:
     assert await fails(pod, name, tmp_path) == code
@@ -86,7 +86,7 @@ async def test_what_only_vllm_itself_can_find_out_is_named(
 
 
 @pytest.mark.slow
-async def test_a_vllm_that_is_not_as_expected_starts_the_ordinary_way_with_the_same_promises(
+async def test_an_unexpected_vllm_starts_the_ordinary_way_with_the_same_promises(
     pod: VllmPod, tiny: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(ANOTHER_VLLM)
@@ -94,8 +94,8 @@ async def test_a_vllm_that_is_not_as_expected_starts_the_ordinary_way_with_the_s
     pod.environment = {**pod.environment, "PYTHONPATH": f"{tmp_path}:{pod.environment['PYTHONPATH']}"}
     await pod.serve(tiny)
     await pod.until_ready()
-    [why] = [line for line in pod.log_lines if "so vLLM is started the ordinary way" in line]
-    assert "the engine core finds that vllm.v1.engine.core.EngineCoreProc._perform_handshakes takes" in why
+    [reason] = [line for line in pod.log_lines if "so vLLM is started the ordinary way" in line]
+    assert "the engine core finds that vllm.v1.engine.core.EngineCoreProc._perform_handshakes takes" in reason
     async with await pod.completion(prompt="Hi", max_tokens=4) as answer:
         assert answer.status == 200
     async with pod.http.post(f"{pod.url}/invocations", json={}) as answer:
@@ -107,7 +107,7 @@ async def test_a_vllm_that_is_not_as_expected_starts_the_ordinary_way_with_the_s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("process", ["VLLM::EngineCore", "VLLM::Worker"])
-async def test_a_hung_engine_is_found_within_30_seconds(pod: VllmPod, tiny: Path, process: str) -> None:
+async def test_a_hung_engine_is_detected_within_30_seconds(pod: VllmPod, tiny: Path, process: str) -> None:
     await pod.serve(tiny)
     await pod.until_ready()
     async with pod.long_stream(60_000):

@@ -1,4 +1,4 @@
-"""vLLM's own web server, as strangers reach it, after the ordinary start; after the fast one: test_serves.py."""
+"""vLLM's own web server, as any client reaches it, after the ordinary start; after the fast one: test_serves.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def test_a_head_without_an_end_is_refused(pod: VllmPod, tiny: Path) -> Non
 
 
 @pytest.mark.slow
-async def test_a_web_server_that_takes_no_limits_is_not_served(pod: VllmPod, tiny: Path, tmp_path: Path) -> None:
+async def test_a_web_server_without_limits_is_not_served(pod: VllmPod, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_LIMITS)
     pod.environment = {**(pod.environment or {})}
     pod.environment["PYTHONPATH"] += f":{tmp_path}"

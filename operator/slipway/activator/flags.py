@@ -42,7 +42,7 @@ def networks(text: str) -> tuple[Network, ...]:
     except ValueError as error:
         raise click.BadParameter(f"{error}: name networks, such as 10.0.3.0/24,fd00:3::/64") from None
     if any(not network.prefixlen for network in found):
-        raise click.BadParameter(f"{text!r} names everybody: name the addresses of your gateways alone")
+        raise click.BadParameter(f"{text!r} names every address: name the addresses of your gateways alone")
     return found
 
 
