@@ -39,7 +39,7 @@ AT_THE_BORDER = {
 
 
 @pytest.mark.parametrize(("said", "reason"), AT_THE_BORDER.values(), ids=AT_THE_BORDER.keys())
-async def test_whatever_is_refused_at_the_border_is_counted_once(said: bytes, reason: str) -> None:
+async def test_each_refusal_of_malformed_http_is_counted_once(said: bytes, reason: str) -> None:
     global_limits, config = GlobalLimits(), ProxyConfig(head_timeout=0.2, body_timeout=0.2, linger=0.05)
     async with activated(global_limits=global_limits, config=config) as activator, connected(activator) as client:
         client.send(said)
@@ -48,7 +48,7 @@ async def test_whatever_is_refused_at_the_border_is_counted_once(said: bytes, re
     assert global_limits.counters.refused == {reason: 1}
 
 
-async def test_a_head_that_follows_another_request_too_slowly_is_counted_and_one_that_never_comes_is_not(
+async def test_a_slow_head_after_a_request_is_counted_and_a_head_that_never_starts_is_not(
     engine: ScriptedEngine,
 ) -> None:
     global_limits = GlobalLimits()
@@ -63,7 +63,7 @@ async def test_a_head_that_follows_another_request_too_slowly_is_counted_and_one
     assert global_limits.counters.refused == {"HeadTooSlow": 1}
 
 
-async def test_a_client_that_goes_away_by_itself_is_not_counted(engine: ScriptedEngine) -> None:
+async def test_a_client_that_disconnects_is_not_counted(engine: ScriptedEngine) -> None:
     global_limits = GlobalLimits()
     async with activated(global_limits=global_limits) as activator:
         for said in (b"", POST, POST + b"Content-Length: 5\r\n\r\nab"):
@@ -76,7 +76,7 @@ async def test_a_client_that_goes_away_by_itself_is_not_counted(engine: Scripted
     assert not global_limits.counters.refused
 
 
-async def test_connections_that_find_no_place_and_those_that_make_room_are_counted() -> None:
+async def test_refused_connections_and_evicted_connections_are_counted() -> None:
     global_limits = GlobalLimits()
     async with activated(global_limits=global_limits, config=ProxyConfig(connections_per_port=4)) as activator:
         busy = [await _from("127.0.0.2", activator) for _ in range(3)]
@@ -93,7 +93,9 @@ async def test_connections_that_find_no_place_and_those_that_make_room_are_count
             each.close()
 
 
-async def test_an_answer_that_nobody_takes_is_counted(engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_response_that_the_client_does_not_read_is_counted(
+    engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("slipway.activator.http1.channel.LONGEST_STALL", 0.1)
     global_limits = GlobalLimits()
     engine.script = answering(bytes(32 << 20))
@@ -107,7 +109,7 @@ async def test_an_answer_that_nobody_takes_is_counted(engine: ScriptedEngine, mo
     assert global_limits.counters.refused == {"AnswerNotTaken": 1}
 
 
-async def test_who_does_not_take_the_end_of_its_answer_keeps_its_place_and_is_given_up_as_well(
+async def test_a_client_that_does_not_read_the_end_of_its_response_keeps_its_slot_until_it_is_dropped(
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slipway.activator.http1.channel.LONGEST_STALL", 0.2)
@@ -125,7 +127,7 @@ async def test_who_does_not_take_the_end_of_its_answer_keeps_its_place_and_is_gi
     assert global_limits.counters.refused == {"AnswerNotTaken": 1}
 
 
-async def test_no_client_can_invent_a_reason() -> None:
+async def test_no_client_can_add_a_reason_label() -> None:
     """What Prometheus keeps for each of them is bounded."""
     global_limits = GlobalLimits()
     async with activated(global_limits=global_limits, config=ProxyConfig(head_timeout=0.05, linger=0.05)) as activator:

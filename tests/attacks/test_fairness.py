@@ -207,7 +207,7 @@ AT_ONE_DEPLOYMENT = [
 
 
 @pytest.mark.parametrize("attack", AT_ONE_DEPLOYMENT)
-async def test_whatever_one_client_does_another_is_held_and_only_what_is_complete_is_wanted(
+async def test_no_attack_of_one_client_blocks_another_and_only_complete_requests_are_demand(
     engine: ScriptedEngine, attack: Callable[[Scene], Awaitable[int]]
 ) -> None:
     async with scene() as attacked:
@@ -216,7 +216,7 @@ async def test_whatever_one_client_does_another_is_held_and_only_what_is_complet
         assert await attacked.is_served(engine)
 
 
-async def test_who_has_all_places_that_it_can_get_delays_another_by_one_turn(engine: ScriptedEngine) -> None:
+async def test_a_client_with_all_the_slots_it_can_get_delays_another_by_one_turn(engine: ScriptedEngine) -> None:
     async with scene() as attacked:
         await many_small_requests(attacked)
         client = await attacked.connect(LLAMA, HONEST)
@@ -230,7 +230,7 @@ async def test_who_has_all_places_that_it_can_get_delays_another_by_one_turn(eng
         assert [asked.body for asked in engine.requests[:2]] == [b"{}", b"an honest prompt"]
 
 
-async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_this_is_soon_over(
+async def test_the_bytes_of_one_clients_unfinished_bodies_are_bounded_and_retry_after_is_short(
     engine: ScriptedEngine,
 ) -> None:
     async with scene(global_limits=GlobalLimits(max_arriving=20)) as attacked:
@@ -244,7 +244,7 @@ async def test_what_one_client_has_on_its_way_is_bounded_and_it_is_told_that_thi
         assert await attacked.is_served(engine)
 
 
-async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_comes_all_the_time() -> None:
+async def test_a_body_that_arrives_too_slowly_is_refused_even_if_it_never_pauses() -> None:
     config = ProxyConfig(body_timeout=0.3, body_rate=1 * MIB, linger=20)
     async with scene(config=config) as attacked:
         slow = await attacked.connect(LLAMA, ATTACKER)
@@ -261,7 +261,7 @@ async def test_a_body_that_comes_too_slowly_is_given_up_though_something_of_it_c
         dripping.cancel()
 
 
-async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine: ScriptedEngine) -> None:
+async def test_a_held_client_does_not_time_out_for_a_body_that_is_not_being_read(engine: ScriptedEngine) -> None:
     config = ProxyConfig(body_timeout=0.1, stored_body=1000, linger=0.05)
     async with scene(config=config) as held:
         client = await held.connect(LLAMA, HONEST)
@@ -277,7 +277,7 @@ async def test_a_client_that_is_held_is_not_blamed_for_what_nobody_reads(engine:
 SMALL = HoldLimits(timeout=60)
 
 
-async def test_one_client_on_many_deployments_leaves_places_at_each_of_them(engine: ScriptedEngine) -> None:
+async def test_one_client_of_many_deployments_leaves_slots_at_each_of_them(engine: ScriptedEngine) -> None:
     async with scene(global_limits=GlobalLimits(max_requests=200)) as attacked:
         everywhere = [LLAMA, *(ModelKey(f"space-{each}", "llama") for each in range(20))]
         for deployment in everywhere:
@@ -288,7 +288,7 @@ async def test_one_client_on_many_deployments_leaves_places_at_each_of_them(engi
         assert await attacked.is_served(engine, everywhere[3])
 
 
-async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(engine: ScriptedEngine) -> None:
+async def test_one_namespace_with_fifty_deployments_leaves_slots_for_another(engine: ScriptedEngine) -> None:
     async with scene(global_limits=GlobalLimits(max_requests=200)) as attacked:
         greedy = [ModelKey("greedy", f"model-{each}") for each in range(50)]
         for number, deployment in enumerate(greedy):
@@ -300,7 +300,7 @@ async def test_one_namespace_with_fifty_deployments_leaves_places_to_another(eng
         assert await attacked.is_served(engine)
 
 
-async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: ScriptedEngine) -> None:
+async def test_the_bytes_of_one_namespace_leave_some_for_another(engine: ScriptedEngine) -> None:
     async with scene(global_limits=GlobalLimits(max_bytes=16 * MIB)) as attacked:
         greedy = [ModelKey("greedy", f"model-{each}") for each in range(10)]
         for number, deployment in enumerate(greedy):
@@ -317,7 +317,7 @@ async def test_the_bytes_of_one_namespace_leave_some_to_another(engine: Scripted
 # --- connections -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_namespace_whose_pods_never_answer_leaves_connections_to_another(engine: ScriptedEngine) -> None:
+async def test_a_namespace_whose_pods_never_respond_leaves_connections_for_another(engine: ScriptedEngine) -> None:
     config = ProxyConfig(connections=64, connections_per_port=16, linger=0.05)
     async with scene(config=config) as attacked, scripted_engine(saying(b"")) as silent:
         ready = (Replica("127.0.0.1", silent.port, 4096),)
@@ -348,7 +348,7 @@ async def ask_many(scene: Scene, deployment: ModelKey, engine: ScriptedEngine, n
 GREEDY = ModelKey("greedy", "llama")
 
 
-async def test_answers_that_begin_and_go_no_further_take_no_more_than_the_requests_did(engine: ScriptedEngine) -> None:
+async def test_stalled_responses_take_no_more_than_their_requests_did(engine: ScriptedEngine) -> None:
     async with scene(global_limits=GlobalLimits(max_bytes=4 * MIB)) as attacked, scripted_engine() as silent:
         silent.script = saying(STREAM_HEAD + in_chunk(token("word")))
         await ask_many(attacked, GREEDY, silent, 60)
@@ -359,7 +359,7 @@ async def test_answers_that_begin_and_go_no_further_take_no_more_than_the_reques
         assert await attacked.is_served(engine)
 
 
-async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_some_to_others(
+async def test_buffered_responses_of_slow_clients_are_bounded_and_leave_room_for_others(
     engine: ScriptedEngine,
 ) -> None:
     global_limits = GlobalLimits(max_bytes=4 * MIB)
@@ -376,7 +376,9 @@ async def test_what_slow_clients_leave_here_of_answers_has_its_place_and_leaves_
         await attacked.until(lambda: global_limits.bytes.taken == 0)
 
 
-async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(engine: ScriptedEngine) -> None:
+async def test_response_starts_without_a_verdict_are_buffered_within_the_limit_or_passed_on(
+    engine: ScriptedEngine,
+) -> None:
     global_limits = GlobalLimits(max_bytes=4 * MIB)
     async with scene(global_limits=global_limits) as attacked, scripted_engine() as silent:
         silent.script = saying(
@@ -397,7 +399,7 @@ async def test_beginnings_that_tell_nothing_have_their_place_or_are_passed_on(en
 # --- what wakes ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_wake_is_begun_by_the_honest_client_and_not_by_heads() -> None:
+async def test_a_complete_request_starts_a_wake_and_heads_alone_do_not() -> None:
     async with scene() as attacked:
         await heads_without_a_body(attacked)
         assert attacked.global_limits.counters.wakes == 0

@@ -55,7 +55,7 @@ def test_a_volume_with_the_name_of_a_package_is_not_run_by_a_fast_start(
     assert ran(root) == ""
 
 
-def test_all_commands_of_engines_look_for_code_only_where_it_is_installed() -> None:
+def test_all_engine_commands_import_code_only_from_where_it_is_installed() -> None:
     wish = Wish(model=Path("/mnt/models/tiny.gguf"), host="127.0.0.1", port=8080)
     assert llamacpp.launch(wish).command[1:3] == ("-P", "-s")
     assert engine.module("any")[1:] == ("-P", "-s", "-m", "any")
@@ -75,7 +75,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("words", [["-c", SHOWS], ["-m", "shows"], ["-m", "spawns"]], ids=["-c", "-m", "spawn"])
-def test_nor_does_what_engines_start_themselves(root: Path, words: list[str]) -> None:
+def test_child_processes_of_engines_import_no_code_from_volumes_either(root: Path, words: list[str]) -> None:
     installed = root.parent / "installed"
     installed.mkdir()
     (installed / "shows.py").write_text(SHOWS)
@@ -88,7 +88,7 @@ def test_nor_does_what_engines_start_themselves(root: Path, words: list[str]) ->
     assert ran(root) == ""
 
 
-def test_what_the_home_folder_holds_is_not_run(root: Path, tmp_path: Path) -> None:
+def test_code_in_the_home_folder_is_not_run(root: Path, tmp_path: Path) -> None:
     """It is on a volume, and Pythons outside of virtual environments look there."""
     packages = tmp_path / "home/.local" / PYTHON / "site-packages"
     packages.mkdir(parents=True)
@@ -105,7 +105,7 @@ def test_what_the_home_folder_holds_is_not_run(root: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("file", CONTAINERFILES, ids=lambda file: file.stem)
-def test_nor_does_process_1(file: Path) -> None:
+def test_process_1_imports_no_code_from_volumes_either(file: Path) -> None:
     text = file.read_text()
     for name, value in ISOLATED.items():
         assert re.search(rf"^ENV .*\b{name}={value}\b", text.replace("\\\n", ""), re.MULTILINE)

@@ -35,7 +35,7 @@ def shapes(pytestconfig: pytest.Config) -> Iterator[tuple[str, random.Random, Sh
         yield f"seed {number}", chance, shape(chance)
 
 
-def test_verdicts_and_counts_are_the_engines_whatever_a_client_or_a_model_writes(pytestconfig: pytest.Config) -> None:
+def test_verdicts_and_usage_match_the_engine_whatever_a_client_or_a_model_writes(pytestconfig: pytest.Config) -> None:
     for seed, chance, made in shapes(pytestconfig):
         reading = Stream(made.path) if made.stream else Reading(made.path)
         out = read(reading, *cut(chance, made.body))
@@ -49,7 +49,9 @@ def test_verdicts_and_counts_are_the_engines_whatever_a_client_or_a_model_writes
             assert not reading.failed, told
 
 
-async def test_what_clients_see_is_what_was_meant(pytestconfig: pytest.Config, tmp_path: Path) -> None:
+async def test_clients_get_good_responses_unchanged_and_an_error_for_aborted_ones(
+    pytestconfig: pytest.Config, tmp_path: Path
+) -> None:
     guarded = guarding(tmp_path)
     for seed, chance, made in shapes(pytestconfig):
         pieces = cut(chance, made.body)
@@ -64,7 +66,7 @@ async def test_what_clients_see_is_what_was_meant(pytestconfig: pytest.Config, t
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_no_text_makes_a_token_of_an_end_or_an_end_of_a_token(word: str) -> None:
+def test_no_text_makes_a_final_event_look_like_a_token_or_the_reverse(word: str) -> None:
     def piece(finish: str | None, *more: dict[str, object]) -> bytes:
         choice = {
             "index": 0,
@@ -86,7 +88,7 @@ def test_no_text_makes_a_token_of_an_end_or_an_end_of_a_token(word: str) -> None
 
 
 @pytest.mark.parametrize("between", [1, 3, 50])
-async def test_one_choice_of_several_that_is_aborted_after_many_tokens_is_seen(tmp_path: Path, between: int) -> None:
+async def test_the_abort_of_one_choice_of_several_is_detected_after_many_tokens(tmp_path: Path, between: int) -> None:
     tokens = [chunk(index=number % 2, text="a", finish_reason=None) for number in range(between)]
     made = guarding(tmp_path)
     abort = chunk(index=1, text="", finish_reason="abort")
@@ -109,7 +111,7 @@ def left(gate: Gate) -> float:
     return gate._limits.tokens.left("anonymous", gate.clock())
 
 
-async def test_an_echoed_tool_that_is_named_like_usage_pays_nothing(tmp_path: Path) -> None:
+async def test_an_echoed_tool_named_usage_is_not_counted_as_usage(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     tool = {"usage": {"prompt_tokens": 0, "completion_tokens": 0, "input_tokens": 0, "output_tokens": 0}}
     body = {
@@ -125,7 +127,7 @@ async def test_an_echoed_tool_that_is_named_like_usage_pays_nothing(tmp_path: Pa
     gate.close()
 
 
-async def test_a_stream_without_usage_whose_client_takes_it_slowly_pays_for_all_of_its_text(tmp_path: Path) -> None:
+async def test_a_stream_without_usage_read_slowly_is_charged_for_all_of_its_text(tmp_path: Path) -> None:
     """vLLM then puts the text of many tokens into an event."""
     gate = limited(tmp_path, [1.0])
     merged = [chunk(text="word " * 500, finish_reason=None) for _ in range(4)]
@@ -135,7 +137,7 @@ async def test_a_stream_without_usage_whose_client_takes_it_slowly_pays_for_all_
 
 
 @pytest.mark.parametrize("tokens", [1, 2, 4, 8, 15, 50])
-async def test_a_stream_without_usage_pays_for_all_of_its_tokens_however_many_an_event_has(
+async def test_a_stream_without_usage_is_charged_for_all_tokens_however_many_an_event_has(
     tmp_path: Path, tokens: int
 ) -> None:
     """As by speculative decoding, by `stream_interval`, and for clients that take them slowly."""
@@ -148,7 +150,7 @@ async def test_a_stream_without_usage_pays_for_all_of_its_tokens_however_many_an
 
 
 @pytest.mark.parametrize("words", [1, 3, 10, 1000, 3000])
-async def test_a_large_first_event_hides_no_text_that_follows(tmp_path: Path, words: int) -> None:
+async def test_a_large_first_event_does_not_hide_the_text_after_it(tmp_path: Path, words: int) -> None:
     """With `return_token_ids`, vLLM puts the prompt's tokens there."""
     gate = limited(tmp_path, [1.0])
     choice = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
@@ -160,7 +162,7 @@ async def test_a_large_first_event_hides_no_text_that_follows(tmp_path: Path, wo
 
 
 @pytest.mark.parametrize("told", [b'"usage" : {', b'"usage":\t{'])
-async def test_usage_is_seen_after_many_tokens_however_it_is_written(tmp_path: Path, told: bytes) -> None:
+async def test_usage_is_found_after_many_tokens_however_it_is_written(tmp_path: Path, told: bytes) -> None:
     gate = limited(tmp_path, [1.0])
     tokens = [chunk(index=0, text="a", finish_reason=None)] * 9
     end = b'data: {"choices":[],' + told + b'"prompt_tokens":4000,"completion_tokens":9}}\n\n'
@@ -169,7 +171,7 @@ async def test_usage_is_seen_after_many_tokens_however_it_is_written(tmp_path: P
     gate.close()
 
 
-async def test_an_aborted_response_is_seen_after_many_tokens_however_it_is_written(tmp_path: Path) -> None:
+async def test_an_aborted_response_is_detected_after_many_tokens_however_it_is_written(tmp_path: Path) -> None:
     made = guarding(tmp_path)
     tokens = [b'data: {"type":"response.output_text.delta","item_id":"msg","delta":"word"}\n\n'] * 9
     end = b'data: {"response" : {"status":"cancelled"},"type":"response.completed"}\n\n'
@@ -179,7 +181,7 @@ async def test_an_aborted_response_is_seen_after_many_tokens_however_it_is_writt
 
 
 @pytest.mark.parametrize("depth", [100, 300, 100_000])
-async def test_a_tools_input_however_deep_hides_no_usage(tmp_path: Path, depth: int) -> None:
+async def test_a_deeply_nested_tool_input_does_not_hide_usage(tmp_path: Path, depth: int) -> None:
     gate = limited(tmp_path, [1.0])
     deep = "[" * depth + '"x"' + "]" * depth
     body = (
@@ -203,7 +205,7 @@ MEDIA = [
 
 @pytest.mark.parametrize("part", MEDIA, ids=lambda part: str(part["type"]))
 @pytest.mark.parametrize("name", ["messages", "input"])
-async def test_a_picture_or_a_sound_is_paid_for_as_one_and_not_by_its_bytes(
+async def test_an_image_or_an_audio_clip_has_a_fixed_charge_that_does_not_depend_on_its_bytes(
     tmp_path: Path, part: dict[str, object], name: str
 ) -> None:
     gate = limited(tmp_path, [1.0])
@@ -214,7 +216,7 @@ async def test_a_picture_or_a_sound_is_paid_for_as_one_and_not_by_its_bytes(
     gate.close()
 
 
-async def test_what_merely_looks_like_a_picture_is_paid_for_as_text(tmp_path: Path) -> None:
+async def test_text_that_only_looks_like_an_image_is_charged_as_text(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     body = json.dumps({"messages": [{"content": PICTURE[:30_000]}], "x": [{"image_url": {"url": PICTURE[:2000]}}]})
     await ask(Guard(streaming(b"data: [DONE]\n\n"), gate), body=[body.encode()])
@@ -229,14 +231,14 @@ TOLD = b'{"text":"word word ","usage":{"type":"duration","seconds":60}}'
 @pytest.mark.parametrize(
     ("app", "used"), [(answering(TOLD), 1502), (answering(b"1\n00:00", content_type="text"), 2000)]
 )
-async def test_a_transcription_is_paid_for_by_its_seconds(tmp_path: Path, app: App, used: int) -> None:
+async def test_a_transcription_is_charged_by_its_seconds(tmp_path: Path, app: App, used: int) -> None:
     gate = limited(tmp_path, [1.0])
     await ask(Guard(app, gate), "/v1/audio/transcriptions", body=[b"A" * 2_000_000], headers=FORM)
     assert 10_000 - left(gate) == pytest.approx(used, abs=5)
     gate.close()
 
 
-async def test_embeddings_as_bytes_are_paid_for_by_what_their_header_tells(tmp_path: Path) -> None:
+async def test_embeddings_as_bytes_are_charged_by_the_usage_in_their_header(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         told = b'{"data":[{"index":0}],"usage":{"prompt_tokens":7000,"total_tokens":7000}}'
         headers = [(b"content-type", b"application/octet-stream"), (b"metadata", told)]
@@ -249,7 +251,7 @@ async def test_embeddings_as_bytes_are_paid_for_by_what_their_header_tells(tmp_p
     gate.close()
 
 
-async def test_tokens_as_numbers_are_paid_for_one_by_one(tmp_path: Path) -> None:
+async def test_token_ids_are_charged_one_by_one(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     body = json.dumps({"input": [1] * 8000, "encoding_format": "bytes_only"}, separators=(",", ":")).encode()
     app = answering(b"\0" * 4000, content_type="application/octet-stream")
@@ -258,7 +260,7 @@ async def test_tokens_as_numbers_are_paid_for_one_by_one(tmp_path: Path) -> None
     gate.close()
 
 
-async def test_of_several_prompts_each_is_paid_for_though_llamacpp_tells_one(tmp_path: Path) -> None:
+async def test_each_of_several_prompts_is_charged_though_llamacpp_reports_only_one(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     body = json.dumps({"prompt": ["a", *["word " * 400] * 3]}).encode()
     choices = [{"index": number, "text": "word " * (400 if number else 1)} for number in range(4)]
@@ -270,7 +272,9 @@ async def test_of_several_prompts_each_is_paid_for_though_llamacpp_tells_one(tmp
     gate.close()
 
 
-async def test_a_client_that_hangs_up_when_one_of_its_choices_has_told_pays_for_the_others(tmp_path: Path) -> None:
+async def test_a_client_that_disconnects_after_one_choice_reported_usage_is_charged_for_the_others(
+    tmp_path: Path,
+) -> None:
     begun = asyncio.Event()
     gate = limited(tmp_path, [1.0])
     tokens = [chunk(index=1, text="a", finish_reason=None) for _ in range(100)]
@@ -283,7 +287,9 @@ async def test_a_client_that_hangs_up_when_one_of_its_choices_has_told_pays_for_
     gate.close()
 
 
-async def test_a_client_that_hangs_up_before_a_whole_answer_pays_for_its_time_and_its_prompt(tmp_path: Path) -> None:
+async def test_a_client_that_disconnects_before_the_response_is_charged_for_its_time_and_its_prompt(
+    tmp_path: Path,
+) -> None:
     clock, begun = [1.0], asyncio.Event()
     gate = limited(tmp_path, clock)
     asked = asyncio.create_task(ask(Guard(waiting(begun), gate), body=[b"x" * 4000]))
@@ -295,7 +301,9 @@ async def test_a_client_that_hangs_up_before_a_whole_answer_pays_for_its_time_an
     gate.close()
 
 
-async def test_a_client_that_hangs_up_in_a_stream_pays_for_what_has_come_and_its_prompt(tmp_path: Path) -> None:
+async def test_a_client_that_disconnects_in_a_stream_is_charged_for_the_tokens_sent_and_its_prompt(
+    tmp_path: Path,
+) -> None:
     begun = asyncio.Event()
     gate = limited(tmp_path, [1.0])
     tokens = [chunk(text="a", finish_reason=None)] * 100
@@ -307,7 +315,7 @@ async def test_a_client_that_hangs_up_in_a_stream_pays_for_what_has_come_and_its
     gate.close()
 
 
-async def test_a_flood_of_single_tokens_pays_for_its_prompts(tmp_path: Path) -> None:
+async def test_a_flood_of_single_token_requests_is_charged_for_its_prompts(tmp_path: Path) -> None:
     gate = limited(tmp_path, [1.0])
     body = b'{"choices":[{"text":"a","finish_reason":"length"}],"usage":{"prompt_tokens":3000,"completion_tokens":1}}'
     statuses = [(await ask(Guard(answering(body), gate))).status for _ in range(6)]
@@ -316,14 +324,14 @@ async def test_a_flood_of_single_tokens_pays_for_its_prompts(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/responses/x/cancel"])
-async def test_what_the_front_end_computes_counts_as_a_request(tmp_path: Path, path: str) -> None:
+async def test_a_request_that_the_front_end_computes_counts_towards_the_rate(tmp_path: Path, path: str) -> None:
     made = guarding(tmp_path, requests_per_minute_per_key=1, burst_per_key=2, max_in_flight=3)
     assert [(await ask(Guard(answering(b"{}"), made.gate), path)).status for _ in range(3)] == [200, 200, 429]
     assert made.control.counts().in_flight == 0
     made.close()
 
 
-async def test_what_the_front_end_computes_is_in_flight_meanwhile(tmp_path: Path) -> None:
+async def test_a_request_that_the_front_end_computes_is_in_flight_meanwhile(tmp_path: Path) -> None:
     made, begun = guarding(tmp_path, max_in_flight=1), asyncio.Event()
     first = asyncio.create_task(ask(Guard(waiting(begun), made.gate), "/tokenize"))
     await begun.wait()
@@ -350,14 +358,14 @@ ABORTED = b'{"choices":[{"finish_reason":"abort"}]}'
     ],
     ids=["a stream", "an empty piece", "two pieces", "bytes"],
 )
-async def test_no_success_is_told_of_an_aborted_answer_whatever_its_first_piece(tmp_path: Path, app: App) -> None:
+async def test_an_aborted_response_is_never_a_success_whatever_its_first_piece(tmp_path: Path, app: App) -> None:
     made = guarding(tmp_path)
     answer = await ask(Guard(app, made.gate))
     assert (answer.status, answer.error) == (503, "engine_aborted")
     made.close()
 
 
-async def test_a_whole_answer_in_many_pieces_is_held_as_far_as_memory_allows(tmp_path: Path) -> None:
+async def test_a_response_in_many_pieces_is_buffered_as_far_as_memory_allows(tmp_path: Path) -> None:
     made = guarding(tmp_path)
     pieces = [b'{"x":"', *[b"x" * 65_536] * 40, b'"}']
     answer = await ask(Guard(answering(*pieces), made.gate))
@@ -433,7 +441,7 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("status", "body", "told", "code"), ERRORS)
-async def test_whatever_an_engine_says_of_an_error_has_one_form(
+async def test_every_engine_error_is_sent_in_one_form(
     tmp_path: Path, status: int, body: bytes, told: int, code: str
 ) -> None:
     made = guarding(tmp_path)
@@ -448,7 +456,7 @@ async def test_whatever_an_engine_says_of_an_error_has_one_form(
 
 
 @pytest.mark.parametrize(("path", "told"), [("/detokenize", (400, "tokens")), (CHAT, (500, None))])
-async def test_a_token_that_the_model_does_not_have_is_the_clients_mistake_and_no_other_of_that_form_is(
+async def test_an_unknown_token_is_a_client_error_and_no_other_error_of_that_form_is(
     tmp_path: Path, path: str, told: tuple[int, str | None]
 ) -> None:
     made = guarding(tmp_path)
@@ -458,7 +466,7 @@ async def test_a_token_that_the_model_does_not_have_is_the_clients_mistake_and_n
     made.close()
 
 
-async def test_an_engine_that_ends_within_an_event_of_a_stream_leaves_no_half_of_it(tmp_path: Path) -> None:
+async def test_an_engine_that_ends_within_an_event_leaves_no_partial_event(tmp_path: Path) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(b"content-type", b"text/event-stream")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -82,7 +82,7 @@ async def in_flight(guard: Guard, begun: asyncio.Event, number: int, *headers: t
 # --- bodies that don't come ------------------------------------------------------------------------------------------
 
 
-async def test_heads_whose_bodies_never_come_take_no_places_of_others_and_are_no_demand(
+async def test_heads_whose_bodies_never_arrive_take_no_slots_and_are_not_demand(
     made: MakeGuard, tmp_path: Path
 ) -> None:
     guarding = made(max_in_flight=64, keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob"))
@@ -95,7 +95,7 @@ async def test_heads_whose_bodies_never_come_take_no_places_of_others_and_are_no
     assert guarding.control.counts().arriving == 0
 
 
-async def test_the_bodies_that_one_key_may_have_on_their_way_are_bounded(made: MakeGuard, tmp_path: Path) -> None:
+async def test_the_unfinished_bodies_of_one_key_are_bounded(made: MakeGuard, tmp_path: Path) -> None:
     guard = Guard(answering(b"{}"), made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate)
     async with senders(guard, LEAST_ARRIVING, BOB):
         refused = await ask(guard, headers=[BOB])
@@ -104,14 +104,14 @@ async def test_the_bodies_that_one_key_may_have_on_their_way_are_bounded(made: M
     assert (await ask(guard, headers=[BOB])).status == 200
 
 
-async def test_without_keys_they_are_bounded_for_each_address(made: MakeGuard) -> None:
+async def test_without_keys_unfinished_bodies_are_bounded_for_each_address(made: MakeGuard) -> None:
     guard = Guard(answering(b"{}"), made().gate)
     async with senders(guard, LEAST_ARRIVING):
         assert (await Sender(guard).ends()).error == "overloaded"
         assert (await Sender(guard, address="10.0.0.2").ends()).status == 200
 
 
-async def test_of_bodies_that_come_together_no_more_are_let_in_than_there_are_places(made: MakeGuard) -> None:
+async def test_of_bodies_that_arrive_together_only_as_many_are_admitted_as_there_are_slots(made: MakeGuard) -> None:
     guarding, begun = made(max_in_flight=2), asyncio.Event()
     guard = Guard(waiting(begun), guarding.gate)
     async with senders(guard, 3) as them:
@@ -121,7 +121,7 @@ async def test_of_bodies_that_come_together_no_more_are_let_in_than_there_are_pl
         assert [each.answer.status for each in them] == [0, 0, 503]
 
 
-async def test_who_is_over_a_limit_is_refused_before_the_body_comes(made: MakeGuard) -> None:
+async def test_a_client_over_a_limit_is_refused_before_its_body_arrives(made: MakeGuard) -> None:
     guarding = made(requests_per_minute_per_key=1, burst_per_key=1)
     guard = Guard(answering(b"{}"), guarding.gate)
     assert (await ask(guard)).status == 200
@@ -130,14 +130,14 @@ async def test_who_is_over_a_limit_is_refused_before_the_body_comes(made: MakeGu
         assert sender.answer.error == "rate_limit_exceeded"
 
 
-async def test_heads_alone_use_up_no_rate(made: MakeGuard) -> None:
+async def test_heads_alone_do_not_use_up_the_rate(made: MakeGuard) -> None:
     guard = Guard(answering(b"{}"), made(requests_per_minute_per_key=1, burst_per_key=1).gate)
     async with senders(guard, 5):
         pass
     assert (await ask(guard)).status == 200
 
 
-async def test_a_body_that_is_on_its_way_when_a_drain_begins_is_refused_at_once_and_holds_nothing_up(
+async def test_a_body_still_arriving_when_a_drain_starts_is_refused_immediately_and_does_not_delay_it(
     made: MakeGuard,
 ) -> None:
     guarding = made()
@@ -151,7 +151,7 @@ async def test_a_body_that_is_on_its_way_when_a_drain_begins_is_refused_at_once_
         assert guarding.control.counts().arriving == 0
 
 
-async def test_a_body_that_comes_just_when_a_drain_has_begun_does_not_reach_the_engine(made: MakeGuard) -> None:
+async def test_a_body_that_arrives_just_after_a_drain_started_does_not_reach_the_engine(made: MakeGuard) -> None:
     guarding = made()
     async with senders(Guard(nothing, guarding.gate), 1) as [sender]:
         guarding.control.mode = GuardMode.DRAINING
@@ -161,7 +161,7 @@ async def test_a_body_that_comes_just_when_a_drain_has_begun_does_not_reach_the_
 # --- the places of one key -------------------------------------------------------------------------------------------
 
 
-async def test_one_key_leaves_a_quarter_of_the_places_to_others(made: MakeGuard, tmp_path: Path) -> None:
+async def test_one_key_leaves_a_quarter_of_the_slots_for_others(made: MakeGuard, tmp_path: Path) -> None:
     guarding, begun = made(max_in_flight=4, keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")), asyncio.Event()
     guard = Guard(waiting(begun), guarding.gate)
     async with in_flight(guard, begun, 3, BOB):
@@ -170,13 +170,13 @@ async def test_one_key_leaves_a_quarter_of_the_places_to_others(made: MakeGuard,
         assert (await ask(Guard(answering(b"{}"), guarding.gate), headers=[ALICE])).status == 200
 
 
-async def test_the_only_key_has_all_places(made: MakeGuard, tmp_path: Path) -> None:
+async def test_the_only_key_may_use_all_slots(made: MakeGuard, tmp_path: Path) -> None:
     guarding, begun = made(max_in_flight=4, keys=keys_in(tmp_path, bob="a-key-of-bob")), asyncio.Event()
     async with in_flight(Guard(waiting(begun), guarding.gate), begun, 3, BOB):
         assert (await ask(Guard(answering(b"{}"), guarding.gate), headers=[BOB])).status == 200
 
 
-async def test_what_a_key_may_have_in_flight_can_be_said_otherwise(made: MakeGuard, tmp_path: Path) -> None:
+async def test_the_limit_of_requests_in_flight_per_key_is_configurable(made: MakeGuard, tmp_path: Path) -> None:
     keys = keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")
     guarding, begun = made(max_in_flight=4, max_in_flight_per_key=4, keys=keys), asyncio.Event()
     async with in_flight(Guard(waiting(begun), guarding.gate), begun, 3, BOB):

@@ -63,7 +63,7 @@ async def sent_by(guard: Guard, scope: Scope, receive: Any = never) -> Answer:
     ("method", "path"),
     [("GET", "/health"), ("HEAD", "/health"), ("GET", "/v1/models"), ("OPTIONS", "/v1/models"), ("OPTIONS", CHAT)],
 )
-async def test_where_no_body_belongs_none_is_read(
+async def test_the_body_of_a_request_that_takes_none_is_not_read(
     made: MakeGuard, tmp_path: Path, method: str, path: str, length: tuple[str, str]
 ) -> None:
     guard = Guard(nothing, made(keys=keys_in(tmp_path, alice=KEY)).gate)
@@ -71,7 +71,7 @@ async def test_where_no_body_belongs_none_is_read(
     assert (answer.status, answer.error, answer.headers["connection"]) == (413, "request_too_large", "close")
 
 
-async def test_without_a_key_nothing_of_a_body_is_read_and_the_connection_ends(made: MakeGuard, tmp_path: Path) -> None:
+async def test_without_a_key_no_body_is_read_and_the_connection_closes(made: MakeGuard, tmp_path: Path) -> None:
     guard = Guard(nothing, made(keys=keys_in(tmp_path, alice=KEY)).gate)
     for path in (CHAT, "/tokenize"):
         answer = await sent_by(guard, scope_of(path, headers=[("transfer-encoding", "chunked")]))
@@ -79,14 +79,14 @@ async def test_without_a_key_nothing_of_a_body_is_read_and_the_connection_ends(m
 
 
 @pytest.mark.parametrize("path", ["/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/responses/x/cancel"])
-async def test_what_the_front_end_computes_takes_small_bodies_only(made: MakeGuard, path: str) -> None:
+async def test_requests_that_the_front_end_computes_take_small_bodies_only(made: MakeGuard, path: str) -> None:
     guard = Guard(nothing, made().gate)
     announced = await sent_by(guard, scope_of(path, headers=[("content-length", str((1 << 20) + 1))]))
     sent = await ask(guard, path, body=[b"x" * (1 << 20), b"x"])
     assert (announced.status, sent.status) == (413, 413)
 
 
-async def test_what_is_not_said_to_be_json_is_not_read(made: MakeGuard) -> None:
+async def test_a_body_whose_content_type_is_not_json_is_not_read(made: MakeGuard) -> None:
     for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", ""):
         answer = await sent_by(Guard(nothing, made().gate), scope_of(CHAT, headers=[("content-type", kind)]))
         assert (answer.status, answer.error) == (415, "unsupported_media_type")
@@ -99,7 +99,7 @@ def memory(size: int, values: int = 1) -> int:
     return BYTES_OF_A_BYTE * size + BYTES_OF_A_VALUE * values
 
 
-async def test_the_memory_of_all_bodies_together_is_bounded_and_free_again_at_their_end(made: MakeGuard) -> None:
+async def test_the_memory_of_all_bodies_together_is_bounded_and_freed_when_they_end(made: MakeGuard) -> None:
     guarding, begun = made(max_body_bytes=100, max_bodies_bytes=memory(100) + memory(50)), asyncio.Event()
     first = asyncio.create_task(ask(Guard(waiting(begun), guarding.gate), body=[b"x" * 100]))
     await begun.wait()
@@ -125,7 +125,7 @@ async def test_one_key_leaves_room_for_the_bodies_of_others(made: MakeGuard, tmp
     await asyncio.wait([first])
 
 
-async def test_bytes_of_clients_that_leave_while_they_send_are_free_again(made: MakeGuard) -> None:
+async def test_bytes_of_clients_that_disconnect_while_they_send_are_freed(made: MakeGuard) -> None:
     guarding = made(max_body_bytes=100, max_bodies_bytes=100)
     for _ in range(3):
         messages = [
@@ -150,7 +150,7 @@ def filled(unit: bytes, size: int, *, around: bytes = b'{"prompt":"Hi","max_toke
 @pytest.mark.parametrize(
     "unit", [b"1,", b'"",', b"[],", b"{},", b'{"":0},', b"[" * 99 + b"]" * 99 + b",", b'"\\",'], ids=str
 )
-async def test_values_that_would_take_more_memory_than_a_key_may_have_are_refused_before_the_engine_reads_them(
+async def test_values_that_need_more_memory_than_a_key_may_use_are_refused_before_the_engine_reads_them(
     made: MakeGuard, tmp_path: Path, unit: bytes
 ) -> None:
     """As numbers, 30 MiB took 768 MiB of llama.cpp, and as objects 739; the room is for 256, and for 128 of a key."""
@@ -160,7 +160,7 @@ async def test_values_that_would_take_more_memory_than_a_key_may_have_are_refuse
     assert f"more than {128 * MIB} bytes of memory" in json.loads(answer.body)["error"]["message"]
 
 
-async def test_values_take_room_beside_their_bytes_until_their_request_ends(made: MakeGuard) -> None:
+async def test_parsed_values_are_charged_in_addition_to_their_bytes_until_their_request_ends(made: MakeGuard) -> None:
     body = b'{"prompt":[%b]}' % b",".join([b"1"] * 100)
     guarding, begun = made(max_bodies_bytes=2 * memory(len(body), 103) - 1, max_body_bytes=1000), asyncio.Event()
     first = asyncio.create_task(ask(Guard(waiting(begun), guarding.gate), body=[body]))
@@ -196,7 +196,7 @@ async def test_values_take_room_beside_their_bytes_until_their_request_ends(made
         "a picture of 20 MB",
     ],
 )
-async def test_what_honest_clients_send_has_room(made: MakeGuard, tmp_path: Path, path: str, body: bytes) -> None:
+async def test_ordinary_requests_fit_within_the_limits(made: MakeGuard, tmp_path: Path, path: str, body: bytes) -> None:
     guard = Guard(answering(b"{}"), made(keys=keys_in(tmp_path, alice=KEY)).gate)
     assert (await ask(guard, path, headers=[ALICE], body=[body])).status == 200
 
@@ -216,7 +216,7 @@ async def test_what_honest_clients_send_has_room(made: MakeGuard, tmp_path: Path
         ("/v1/completions", b'{"stop":[%b]}', b"0,"),
     ],
 )
-async def test_more_items_than_anybody_needs_are_refused_since_engines_take_kilobytes_for_each(
+async def test_too_many_items_are_refused_since_engines_take_kilobytes_for_each(
     made: MakeGuard, path: str, around: bytes, unit: bytes
 ) -> None:
     """For 32,768 numbers as the input of a response, 64 KiB, vLLM took 17 GiB: it says of each all that is wrong."""
@@ -226,7 +226,7 @@ async def test_more_items_than_anybody_needs_are_refused_since_engines_take_kilo
     assert (await ask(Guard(answering(b"{}"), made().gate), path, body=[few])).status == 200
 
 
-def test_a_body_that_comes_a_byte_now_and_then_ends_at_its_time(tmp_path: Path) -> None:
+def test_a_body_that_trickles_in_is_cut_off_at_its_deadline(tmp_path: Path) -> None:
     async def dripping() -> tuple[Answer, float]:
         async def receive() -> Message:
             await asyncio.sleep(GRACE - 1)
@@ -263,7 +263,7 @@ def test_a_body_that_comes_a_byte_now_and_then_ends_at_its_time(tmp_path: Path) 
     ],
 )
 @pytest.mark.parametrize("cut", [1, 5, 1 << 20])
-async def test_another_model_than_is_served_is_not_found_however_it_is_written(
+async def test_a_model_that_is_not_served_is_not_found_however_it_is_written(
     made: MakeGuard, body: bytes, cut: int
 ) -> None:
     guard = Guard(nothing, made(models=("gemma", "sql")).gate)
@@ -286,25 +286,25 @@ async def test_another_model_than_is_served_is_not_found_however_it_is_written(
         b'{"model"',
     ],
 )
-async def test_the_served_one_and_what_names_none_goes_to_the_engine(made: MakeGuard, body: bytes) -> None:
+async def test_requests_for_the_served_model_or_without_a_model_reach_the_engine(made: MakeGuard, body: bytes) -> None:
     assert (await ask(Guard(answering(b"{}"), made(models=("gemma", "sql")).gate), body=[body])).status == 200
 
 
 @pytest.mark.parametrize("value", ["5", "{}", "[]", "true", '["gemma"]'])
-async def test_a_model_that_is_no_string_is_wrong(made: MakeGuard, value: str) -> None:
+async def test_a_model_that_is_not_a_string_is_refused(made: MakeGuard, value: str) -> None:
     answer = await ask(Guard(nothing, made(models=("gemma",)).gate), body=[f'{{"model":{value}}}'.encode()])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
-async def test_json_in_an_encoding_in_which_nothing_would_be_found_is_refused(made: MakeGuard, encoding: str) -> None:
+async def test_json_in_an_encoding_that_the_scanner_cannot_read_is_refused(made: MakeGuard, encoding: str) -> None:
     body = json.dumps({"model": "other", "previous_response_id": "resp_of_alice"}).encode(encoding)
     answer = await ask(Guard(nothing, made().gate), body=[body[:1], body[1:2], body[2:]])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"x":', b'[{"x":'])
-async def test_what_is_nested_so_deeply_that_a_parser_would_end_is_refused(made: MakeGuard, opening: bytes) -> None:
+async def test_json_nested_deeply_enough_to_crash_a_parser_is_refused(made: MakeGuard, opening: bytes) -> None:
     answer = await ask(Guard(nothing, made().gate), body=[b'{"tools":', opening * 100_000])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
@@ -327,11 +327,11 @@ async def test_numbers_beyond_what_the_api_allows_are_refused_by_name(made: Make
     ("name", "value"),
     [("logprobs", True), ("logprobs", 20), ("top_logprobs", 0), ("top_k", -1), ("top_k", 0), ("min_p", 1)],
 )
-async def test_numbers_that_the_api_allows_go_to_the_engine(made: MakeGuard, name: str, value: object) -> None:
+async def test_numbers_that_the_api_allows_reach_the_engine(made: MakeGuard, name: str, value: object) -> None:
     assert (await ask(Guard(answering(b"{}"), made().gate), body=[json.dumps({name: value}).encode()])).status == 200
 
 
-async def test_more_log_probabilities_are_taken_where_they_are_allowed(made: MakeGuard) -> None:
+async def test_more_log_probabilities_are_accepted_where_they_are_allowed(made: MakeGuard) -> None:
     guard = Guard(answering(b"{}"), made(max_logprobs=100).gate)
     asked = [(await ask(guard, body=[b'{"top_logprobs":%d}' % number])).status for number in (100, 101)]
     assert asked == [200, 400]
@@ -339,7 +339,7 @@ async def test_more_log_probabilities_are_taken_where_they_are_allowed(made: Mak
 
 @pytest.mark.parametrize("path", [RESPONSES, "/v1/messages"])
 @pytest.mark.parametrize("name", ["n", "n_cmpl"])
-async def test_where_an_api_has_one_answer_nobody_gets_more(made: MakeGuard, path: str, name: str) -> None:
+async def test_an_api_with_one_choice_refuses_requests_for_more(made: MakeGuard, path: str, name: str) -> None:
     answer = await ask(Guard(nothing, made().gate), path, body=[json.dumps({name: 2}).encode()])
     assert (answer.status, answer.error) == (400, "invalid_request")
 
@@ -358,7 +358,9 @@ async def test_where_an_api_has_one_answer_nobody_gets_more(made: MakeGuard, pat
         ({"messages": [{"content": "Hi"}, {"content": "Hi"}], "n": 2.0}, 1, 2),
     ],
 )
-def test_how_many_answers_are_asked_for_is_known(asked: object, prompts: int, answers: int, size: int) -> None:
+def test_the_number_of_requested_choices_is_read_from_the_body(
+    asked: object, prompts: int, answers: int, size: int
+) -> None:
     data, body = json.dumps(asked).encode(), Body("/v1/completions", GuardSettings(), owns=None)
     for part in slices(data[at : at + size] for at in range(0, len(data), size)):
         body.feed(part)
@@ -374,7 +376,7 @@ CREATED = b'event: response.created\ndata: {"type":"response.created","response"
 
 
 @pytest.mark.parametrize("app", [WHOLE, streaming(CREATED)], ids=["whole", "a stream"])
-async def test_a_response_is_there_for_the_key_that_made_it_and_for_no_other(
+async def test_a_stored_response_is_available_only_to_the_key_that_created_it(
     made: MakeGuard, tmp_path: Path, app: Any
 ) -> None:
     gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
@@ -410,7 +412,7 @@ async def test_a_response_is_there_for_the_key_that_made_it_and_for_no_other(
         b'{"previous_response_id":"' + b"x" * 10_000 + b'"}',
     ],
 )
-async def test_nobody_goes_on_from_anothers_response_however_it_is_named(
+async def test_no_key_can_continue_another_keys_response_however_it_is_named(
     made: MakeGuard, tmp_path: Path, body: bytes
 ) -> None:
     gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
@@ -418,7 +420,7 @@ async def test_nobody_goes_on_from_anothers_response_however_it_is_named(
     assert (await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[body])).status == 404
 
 
-async def test_nobody_takes_anothers_id_for_a_response_of_their_own(made: MakeGuard, tmp_path: Path) -> None:
+async def test_no_key_can_take_over_the_id_of_another_keys_response(made: MakeGuard, tmp_path: Path) -> None:
     gate = made(keys=keys_in(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
     await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
     chosen = await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[b'{"request_id":"resp_of_alice"}'])
@@ -428,6 +430,6 @@ async def test_nobody_takes_anothers_id_for_a_response_of_their_own(made: MakeGu
     assert read.status == 404
 
 
-async def test_where_nobody_has_a_key_whoever_knows_the_id_may_read(made: MakeGuard) -> None:
+async def test_without_keys_any_client_that_knows_the_id_may_read_the_response(made: MakeGuard) -> None:
     answer = await ask(Guard(answering(b"{}"), made().gate), f"{RESPONSES}/resp_x", method="GET", body=[b""])
     assert answer.status == 200

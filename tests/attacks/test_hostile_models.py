@@ -117,7 +117,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize(("fields", "said"), CONFIGS.items(), ids=[each[:40] for each in CONFIGS])
-def test_a_value_of_the_config_that_cannot_be_is_told_by_file_field_and_value(
+def test_an_impossible_value_of_the_config_is_reported_by_file_field_and_value(
     tmp_path: Path, fields: str, said: str
 ) -> None:
     found = told(with_config(tmp_path, fields))
@@ -138,12 +138,12 @@ def test_a_value_of_the_config_that_cannot_be_is_told_by_file_field_and_value(
         '{"quantization_config": {"quant_method": "exl3", "bits": 4.25}}',
     ],
 )
-def test_what_is_odd_and_right_is_served(tmp_path: Path, fields: str) -> None:
+def test_an_unusual_but_valid_config_is_served(tmp_path: Path, fields: str) -> None:
     facts = read_model(find_model(with_config(tmp_path, fields), "vllm"))
     assert (facts.shape.layers, facts.shape.head_dim, facts.shape.context_length) == (2, 32, 512)
 
 
-def test_a_list_of_layers_that_goes_on_beyond_the_last_is_no_negative_cache(tmp_path: Path) -> None:
+def test_a_layer_list_longer_than_the_model_gives_no_negative_cache_size(tmp_path: Path) -> None:
     types = ["sliding_attention"] * 50
     facts = read_model(find_model(write_checkpoint(tmp_path, layer_types=types, sliding_window=4), "vllm"))
     assert facts.shape.sliding_layers == 2
@@ -171,7 +171,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize(("entry", "said"), HEADERS.items(), ids=[each[:60] for each in HEADERS])
-def test_a_tensor_that_cannot_be_is_told_by_file_field_and_value(tmp_path: Path, entry: str, said: str) -> None:
+def test_an_impossible_tensor_is_reported_by_file_field_and_value(tmp_path: Path, entry: str, said: str) -> None:
     write_header(write_checkpoint(tmp_path) / "model.safetensors", f'{{"a": {entry}}}')
     found = told(tmp_path)
     assert found.reason is Reason.MODEL_CORRUPT
@@ -192,7 +192,7 @@ NAMES = {
 
 @pytest.mark.parametrize(("name", "shown"), NAMES.items(), ids=range(len(NAMES)))
 @pytest.mark.parametrize("index", [INDEX, "pytorch_model.bin.index.json"])
-def test_an_index_leads_to_files_of_its_own_folder_alone(tmp_path: Path, index: str, name: str, shown: str) -> None:
+def test_an_index_may_name_only_files_of_its_own_folder(tmp_path: Path, index: str, name: str, shown: str) -> None:
     (write_index(tmp_path, name) / INDEX).rename(tmp_path / index)
     if index != INDEX:
         (tmp_path / "model.safetensors").unlink()
@@ -202,7 +202,7 @@ def test_an_index_leads_to_files_of_its_own_folder_alone(tmp_path: Path, index: 
     assert f"it names {shown}." in found.message
 
 
-def test_an_index_that_leads_to_a_second_copy_is_no_riddle(tmp_path: Path) -> None:
+def test_an_index_that_names_a_second_copy_is_accepted(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     write_safetensors(tmp_path / "consolidated.safetensors", {"a": (4,)})
     (tmp_path / INDEX).write_text(
@@ -246,7 +246,7 @@ ENTRIES = [
 
 
 @pytest.mark.parametrize(("entry", "said"), ENTRIES, ids=[said[:40] for _, said in ENTRIES])
-def test_an_entry_of_a_gguf_that_cannot_be_is_told_by_file_field_and_value(
+def test_an_impossible_gguf_entry_is_reported_by_file_field_and_value(
     tmp_path: Path, entry: tuple[str, int, bytes], said: str
 ) -> None:
     found = told(write_entries(tmp_path / "a.gguf", entry), "llamacpp")
@@ -255,7 +255,7 @@ def test_an_entry_of_a_gguf_that_cannot_be_is_told_by_file_field_and_value(
 
 
 @pytest.mark.parametrize("rank", ["true", "1e999", '"8"', "[]", "-1", "0"])
-def test_an_adapter_of_no_rank_is_told_before_the_start(tmp_path: Path, rank: str) -> None:
+def test_an_adapter_with_an_invalid_rank_is_reported_before_the_start(tmp_path: Path, rank: str) -> None:
     (write_adapter(tmp_path) / "adapter_config.json").write_text(f'{{"r": {rank}}}')
     failure = adapters_fit(EngineSettings(engine="vllm", adapters={"sql": tmp_path}), ANY, Host())
     assert failure
@@ -292,14 +292,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=40, deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), VALUES, min_size=1, max_size=4))
-def test_whatever_a_config_holds_it_is_facts_or_a_sentence(folder: Path, fields: dict[str, Any]) -> None:
+def test_any_config_gives_facts_or_a_sentence(folder: Path, fields: dict[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps(LLAMA_CONFIG | fields))
     is_told_or_known(folder, "vllm")
 
 
 @settings(max_examples=30, deadline=None)
 @given(tensors=st.dictionaries(TEXTS, VALUES, max_size=2), key=st.sampled_from(WITHIN[-4:-1]), value=VALUES)
-def test_whatever_a_header_holds_it_is_facts_or_a_sentence(
+def test_any_safetensors_header_gives_facts_or_a_sentence(
     folder: Path, tensors: dict[str, Any], key: str, value: Any
 ) -> None:
     right = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
@@ -310,7 +310,7 @@ def test_whatever_a_header_holds_it_is_facts_or_a_sentence(
 
 @settings(max_examples=30, deadline=None)
 @given(index=st.fixed_dictionaries({}, optional={"weight_map": VALUES}), more=VALUES)
-def test_whatever_stands_beside_the_weights_it_is_facts_or_a_sentence(
+def test_any_files_next_to_the_weights_give_facts_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, index: Any, more: Any
 ) -> None:
     beside = write_checkpoint(tmp_path_factory.getbasetemp() / "beside")
@@ -355,7 +355,7 @@ KEYS = (
 
 @settings(max_examples=80, deadline=None)
 @given(entries=st.lists(st.tuples(st.sampled_from(KEYS), gguf_values()), min_size=1, max_size=3))
-def test_whatever_a_gguf_holds_it_is_facts_or_a_sentence(
+def test_any_gguf_gives_facts_or_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, entries: list[tuple[str, tuple[int, bytes]]]
 ) -> None:
     file = tmp_path_factory.getbasetemp() / "any" / "any.gguf"
@@ -386,7 +386,7 @@ def test_a_header_of_a_hundred_megabytes_is_not_read(tmp_path: Path) -> None:
         assert told(tmp_path).message == ("model.safetensors: its header has 95.4 MiB, and at most 32.0 MiB are read.")
 
 
-def test_headers_are_read_up_to_a_size_and_a_number_of_all_together(
+def test_headers_of_all_files_together_are_read_up_to_a_size_and_a_number_of_tensors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_checkpoint(tmp_path, parts=3)
@@ -400,7 +400,7 @@ def test_headers_are_read_up_to_a_size_and_a_number_of_all_together(
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 @pytest.mark.parametrize("value", ["[]", "{}", "0", '{"":{}}'])
-def test_many_small_values_are_counted_before_they_take_memory(tmp_path: Path, name: str, value: str) -> None:
+def test_many_small_values_are_counted_before_memory_is_allocated(tmp_path: Path, name: str, value: str) -> None:
     file = write_checkpoint(tmp_path) / name
     text = f'{{"a": [{",".join([value] * files.MOST_VALUES)}]}}'
     if name == "config.json":
@@ -413,14 +413,14 @@ def test_many_small_values_are_counted_before_they_take_memory(tmp_path: Path, n
         assert told(tmp_path).reason is Reason.MODEL_CORRUPT
 
 
-def test_a_config_is_no_larger_than_configs_are(tmp_path: Path) -> None:
+def test_a_config_larger_than_any_real_one_is_refused(tmp_path: Path) -> None:
     os.truncate(write_checkpoint(tmp_path) / "config.json", files.LARGEST_CONFIG + 1)
     with no_more_than(1 << 20):
         assert "too large for a file of its kind" in told(tmp_path).message
 
 
 @pytest.mark.parametrize("depth", [900, 100_000])
-def test_what_is_nested_deeply_is_told_and_not_followed(tmp_path: Path, depth: int) -> None:
+def test_a_deeply_nested_file_is_reported_and_not_parsed(tmp_path: Path, depth: int) -> None:
     fields = '{"a": 1' + ', "text_config": {"a": 1' * depth + "}" * depth + "}"
     assert told(with_config(tmp_path, fields)).message.startswith("config.json")
     write_header(tmp_path / "model.safetensors", '{"a": ' + "[" * depth + "]" * depth + "}")
@@ -428,7 +428,7 @@ def test_what_is_nested_deeply_is_told_and_not_followed(tmp_path: Path, depth: i
     assert told(tmp_path).message.startswith("model.safetensors")
 
 
-def test_a_deep_config_is_not_copied_for_each_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_nested_config_is_not_copied_for_each_level(monkeypatch: pytest.MonkeyPatch) -> None:
     config: dict[str, Any] = {}
     for _ in range(500):
         config = {"text_config": config}
@@ -454,14 +454,14 @@ LENGTHS = {
 
 
 @pytest.mark.parametrize("entry", LENGTHS.values(), ids=LENGTHS)
-def test_lengths_that_cannot_be_are_damage(tmp_path: Path, entry: tuple[str, int, bytes]) -> None:
+def test_impossible_lengths_are_reported_as_damage(tmp_path: Path, entry: tuple[str, int, bytes]) -> None:
     file = write_entries(tmp_path / "a.gguf", entry)
     with no_more_than(1 << 20):
         assert told(file, "llamacpp").message.endswith("is cut short or damaged within its header.")
 
 
 @pytest.mark.parametrize("many", ["entries", "long texts", "lists of lists", "tensors"])
-def test_what_a_header_may_have_in_memory_is_bounded(tmp_path: Path, many: str) -> None:
+def test_the_memory_of_a_header_is_bounded(tmp_path: Path, many: str) -> None:
     none, empty = packed(b""), struct.pack("<IQ", UINT32, 0)
     tensors, entries, header = {
         "entries": (0, 1 << 15, (none + struct.pack("<IB", 0, 0)) * (1 << 15)),
@@ -478,7 +478,7 @@ def test_what_a_header_may_have_in_memory_is_bounded(tmp_path: Path, many: str) 
         gguf.read_header(file, gguf.Budget(room=1 << 20))
 
 
-def test_texts_that_are_only_counted_are_bounded_too(tmp_path: Path) -> None:
+def test_strings_that_are_only_counted_are_bounded_too(tmp_path: Path) -> None:
     file = write_entries(tmp_path / "a.gguf", ("k", LIST, struct.pack("<IQ", TEXT, 5000) + bytes(8 * 5000)))
     gguf.read_header(file)
     budget = gguf.Budget(steps=4000)
@@ -511,9 +511,7 @@ def test_the_bound_holds_for_all_files_together(
     assert {*map(id, budgets)} == {id(budgets[0])}
 
 
-def test_folders_that_lead_round_in_circles_are_not_followed_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_that_link_in_circles_are_not_followed_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abcdefghij":  # a million folders, six deep
         (tmp_path / name).symlink_to(".")
     monkeypatch.setattr(locating, "MOST_ENTRIES", 1000)
@@ -535,7 +533,7 @@ def test_folders_that_lead_round_in_circles_are_not_followed_for_ever(
     "name", ["config.json", INDEX, "model.safetensors", "b.safetensors", "a.tiktoken", "tokenizer_config.json"]
 )
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_is_never_waited_for(tmp_path: Path, name: str, make: Any) -> None:
+def test_a_path_that_is_not_a_regular_file_is_never_waited_for(tmp_path: Path, name: str, make: Any) -> None:
     place = write_checkpoint(tmp_path) / name
     place.unlink(missing_ok=True)
     make(place)
@@ -543,7 +541,7 @@ def test_what_is_no_file_is_never_waited_for(tmp_path: Path, name: str, make: An
     digest_of(tmp_path)
 
 
-def test_a_config_that_is_no_config_is_not_read_whole_to_know_what_was_compiled(tmp_path: Path) -> None:
+def test_a_huge_file_that_is_not_a_config_is_not_read_completely_for_the_compile_cache_digest(tmp_path: Path) -> None:
     write_checkpoint(tmp_path)
     before = digest_of(tmp_path)
     large = tmp_path / os.fsdecode(b"\xff-config.json")
@@ -556,7 +554,7 @@ def test_a_config_that_is_no_config_is_not_read_whole_to_know_what_was_compiled(
 # --- whatever nobody has foreseen ------------------------------------------------------------------------------------
 
 
-def test_what_nobody_foresaw_is_the_models_failure_with_what_was_being_read(
+def test_an_unexpected_error_is_reported_as_the_models_failure_with_the_file_being_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: Any) -> Any:
@@ -574,7 +572,7 @@ def test_what_nobody_foresaw_is_the_models_failure_with_what_was_being_read(
             find(tmp_path)
 
 
-def test_a_volume_that_fails_is_told_by_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_volume_is_reported_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> Any:
         raise OSError(5, "Input/output error")
 
@@ -582,7 +580,7 @@ def test_a_volume_that_fails_is_told_by_the_file(tmp_path: Path, monkeypatch: py
     assert told(write_checkpoint(tmp_path)).message == "model.safetensors can't be read: Input/output error."
 
 
-def test_names_of_files_cannot_write_into_logs_and_statuses(tmp_path: Path) -> None:
+def test_file_names_cannot_inject_text_into_logs_and_statuses(tmp_path: Path) -> None:
     for number in range(2):
         write_gguf(tmp_path / f"{number}\x1b[2J\n{os.fsdecode(bytes([255]))}.gguf")
     message = told(tmp_path, "llamacpp").message
@@ -601,7 +599,7 @@ def serve(model: Path, log: Path, command: str = "serve") -> subprocess.Complete
 
 
 @pytest.mark.parametrize("command", ["serve", "preflight"])
-def test_the_pod_says_why_in_one_line_and_without_a_traceback(tmp_path: Path, command: str) -> None:
+def test_the_pod_reports_the_cause_in_one_line_without_a_traceback(tmp_path: Path, command: str) -> None:
     model, log = with_config(tmp_path / "model", '{"auto_map": [1]}'), tmp_path / "log"
     ended = serve(model, log, command)
     assert ended.returncode == 12
@@ -611,12 +609,12 @@ def test_the_pod_says_why_in_one_line_and_without_a_traceback(tmp_path: Path, co
         assert json.loads(log.read_text())["reason"] == "ModelCorrupt"
 
 
-def test_inspecting_says_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspecting_reports_the_cause_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert inspect_command(with_config(tmp_path, '{"auto_map": [1]}')) == 12
     assert "auto_map is a list of 1" in capsys.readouterr().err
 
 
-def test_there_is_a_termination_message_whatever_the_preparation_ends_of(tmp_path: Path) -> None:
+def test_there_is_a_termination_message_whatever_error_ends_the_preparation(tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = (
         "import pathlib, sys; from slipway_runtime.supervisor.run import run\n"

@@ -204,7 +204,7 @@ KEPT_BY_OPERATORS = [
         *((operators, *each) for each in KEPT_BY_OPERATORS),
     ],
 )
-def test_however_large_an_object_is_little_of_it_is_kept(
+def test_only_a_small_part_of_a_large_object_is_stored(
     watches: Callable[[], dict[Kind, Watch[Any]]], make: Callable[[], Object], most: int
 ) -> None:
     thing = make()
@@ -216,7 +216,7 @@ def test_however_large_an_object_is_little_of_it_is_kept(
     assert {*watch.keys(kept)} == {*watch.keys(thing)}
 
 
-def test_a_hundred_large_pods_that_wait_take_less_than_a_hundred_kilobytes() -> None:
+def test_a_hundred_large_pending_pods_take_less_than_a_hundred_kilobytes() -> None:
     env = [{"name": f"E{each}", "value": f"{each}"} for each in range(18_000)]
     pod = {
         "metadata": {"name": "p", "namespace": "evil", "uid": "u", "resourceVersion": "1", "labels": OWNED},
@@ -228,7 +228,7 @@ def test_a_hundred_large_pods_that_wait_take_less_than_a_hundred_kilobytes() -> 
         assert 100 * len(Packing.pack(watches[POD].shrunk(pod))) < 100_000
 
 
-async def test_objects_are_made_small_before_they_come_into_the_loop_that_serves(
+async def test_objects_are_shrunk_before_they_reach_the_event_loop_that_serves(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     came: list[Object] = []
@@ -241,7 +241,7 @@ async def test_objects_are_made_small_before_they_come_into_the_loop_that_serves
     assert size_of(thing) <= 160_000
 
 
-async def test_an_object_that_cannot_be_read_is_there_by_its_name_and_the_next_is_heard_of(
+async def test_an_unreadable_object_is_stored_by_its_name_and_the_next_one_is_delivered(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     heard: list[Any] = []
@@ -257,7 +257,7 @@ async def test_an_object_that_cannot_be_read_is_there_by_its_name_and_the_next_i
     assert "only the name is stored" in caplog.text
 
 
-async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> None:
+async def test_an_error_in_handling_a_deletion_does_not_stop_the_audit() -> None:
     def fail(_: Any) -> None:
         raise ValueError("odd")
 
@@ -265,7 +265,7 @@ async def test_an_end_that_the_audit_finds_goes_on_whatever_comes_of_it() -> Non
     watching._gone(LLM_DEPLOYMENT, [model_of("good")])
 
 
-async def test_an_error_with_what_runs_keda_ends_no_operator(
+async def test_an_error_in_the_check_of_keda_does_not_stop_the_operator(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     following = PlatformWatch(
@@ -307,9 +307,7 @@ STATUSES = {
 
 
 @pytest.mark.parametrize("status", STATUSES.values(), ids=STATUSES)
-async def test_whatever_a_status_says_its_model_and_those_of_others_are_served(
-    activator: Activator, status: Object
-) -> None:
+async def test_no_status_keeps_its_own_model_or_others_from_being_served(activator: Activator, status: Object) -> None:
     activator.write(TRAP, status=status)
     activator.write(LLAMA)
     activator.knowledge.refresh_all()
@@ -323,7 +321,7 @@ async def test_whatever_a_status_says_its_model_and_those_of_others_are_served(
 
 @settings(max_examples=100, deadline=None)
 @given(status=statuses())
-def test_no_status_that_the_crd_lets_in_is_more_than_the_activator_can_read(status: Object) -> None:
+def test_the_activator_can_read_every_status_that_the_crd_admits(status: Object) -> None:
     async def look() -> None:
         activator = Activator()
         activator.write(TRAP, thing=ASLEEP, status=status)
@@ -337,7 +335,7 @@ def test_no_status_that_the_crd_lets_in_is_more_than_the_activator_can_read(stat
 
 @settings(max_examples=100, deadline=None)
 @given(status=statuses())
-def test_no_status_that_the_crd_lets_in_keeps_the_operator_from_writing_a_true_one(status: Object) -> None:
+def test_the_operator_can_replace_every_status_that_the_crd_admits(status: Object) -> None:
     seen = observe(None, Snapshot(now=model.BEGIN))
     told = status_of(1, NO_PLAN, seen, status, model.BEGIN)
     assert told["state"] == "Failed"
@@ -360,14 +358,14 @@ SPECS = {
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-async def test_whatever_a_spec_says_others_are_served(activator: Activator, spec: Object) -> None:
+async def test_no_spec_keeps_the_models_of_others_from_being_served(activator: Activator, spec: Object) -> None:
     activator.write(TRAP, spec={**model.deployment()["spec"], **spec})
     activator.write(LLAMA)
     activator.knowledge.refresh_all()
     assert activator.knows(LLAMA)
 
 
-async def test_one_that_the_activator_fails_at_is_told_once_and_known_again_when_it_can_be_read(
+async def test_a_model_that_the_activator_cannot_read_is_logged_once_and_served_again_once_it_is_readable(
     activator: Activator, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(looking, "REFRESH_AGAIN_AFTER", 0.01)

@@ -125,7 +125,9 @@ async def belongs_to_the_victim(tenants: Tenants, port: int) -> None:
 
 @BY_ANY
 @BE_IT_RENDERED_OR_NOT
-async def test_the_port_of_a_model_that_is_served_stays_its_own(tenants: Tenants, attack: Attack, engine: str) -> None:
+async def test_an_attack_does_not_take_the_port_of_a_served_model(
+    tenants: Tenants, attack: Attack, engine: str
+) -> None:
     port = await served(tenants)
     async with tenants.activator() as activator:
         await until_open(port)
@@ -137,7 +139,9 @@ async def test_the_port_of_a_model_that_is_served_stays_its_own(tenants: Tenants
 
 @BY_ANY
 @BE_IT_RENDERED_OR_NOT
-async def test_a_restart_of_the_activator_gives_no_port_away(tenants: Tenants, attack: Attack, engine: str) -> None:
+async def test_a_restart_of_the_activator_does_not_give_the_port_to_the_attacker(
+    tenants: Tenants, attack: Attack, engine: str
+) -> None:
     port = await served(tenants)
     set_a_trap(tenants, attack, port, engine)
     await tenants.reconcile(TRAP, VICTIM)
@@ -147,7 +151,7 @@ async def test_a_restart_of_the_activator_gives_no_port_away(tenants: Tenants, a
 
 @BY_ANY
 @BE_IT_RENDERED_OR_NOT
-async def test_a_change_of_the_leader_moves_no_port(tenants: Tenants, attack: Attack, engine: str) -> None:
+async def test_a_change_of_the_leader_does_not_move_a_port(tenants: Tenants, attack: Attack, engine: str) -> None:
     port = await served(tenants)
     set_a_trap(tenants, attack, port, engine)
     tenants.loop.take_over()
@@ -158,7 +162,7 @@ async def test_a_change_of_the_leader_moves_no_port(tenants: Tenants, attack: At
 
 @BY_ANY
 @BE_IT_RENDERED_OR_NOT
-async def test_whoever_waits_at_ports_that_are_still_free_gets_no_request_of_others(
+async def test_a_tenant_that_claims_free_ports_gets_no_request_of_others(
     tenants: Tenants, attack: Attack, engine: str
 ) -> None:
     for port in (PORTS[0], PORTS[1], WAS_COMPUTED):
@@ -172,7 +176,9 @@ async def test_whoever_waits_at_ports_that_are_still_free_gets_no_request_of_oth
 
 @BY_ANY
 @BE_IT_RENDERED_OR_NOT
-async def test_a_lost_table_gives_no_port_away(tenants: Tenants, attack: Attack, engine: str) -> None:
+async def test_a_lost_port_table_does_not_give_the_port_to_the_attacker(
+    tenants: Tenants, attack: Attack, engine: str
+) -> None:
     await served(tenants)
     set_a_trap(tenants, attack, tenants.port_of(VICTIM), engine)
     tenants.loop.api.remove(CONFIG_MAP, namespace=HOME.namespace, name=TABLE)
@@ -185,7 +191,7 @@ async def test_a_lost_table_gives_no_port_away(tenants: Tenants, attack: Attack,
 # --- whoever comes after ---------------------------------------------------------------------------------------------
 
 
-async def test_one_of_the_same_name_is_not_the_same(tenants: Tenants) -> None:
+async def test_a_new_deployment_of_the_same_name_does_not_get_the_old_port(tenants: Tenants) -> None:
     port = await served(tenants)
     async with tenants.activator() as activator:
         await until_open(port)
@@ -195,7 +201,7 @@ async def test_one_of_the_same_name_is_not_the_same(tenants: Tenants) -> None:
         assert await ask(port) == ""
 
 
-async def test_the_next_one_is_not_put_where_somebody_may_still_be_looked_for(tenants: Tenants) -> None:
+async def test_a_port_that_clients_may_still_use_is_not_reassigned_immediately(tenants: Tenants) -> None:
     port = await served(tenants)
     async with tenants.activator():  # it hears nothing any more
         tenants.loop.delete(LLM_DEPLOYMENT)
@@ -205,7 +211,7 @@ async def test_the_next_one_is_not_put_where_somebody_may_still_be_looked_for(te
         assert tenants.port_of(TRAP) != port
 
 
-async def test_a_door_closes_when_the_table_says_otherwise(tenants: Tenants) -> None:
+async def test_a_listener_closes_when_the_table_assigns_its_port_to_another_deployment(tenants: Tenants) -> None:
     port = await served(tenants)
     async with tenants.activator() as activator:
         await until_open(port)
@@ -214,7 +220,7 @@ async def test_a_door_closes_when_the_table_says_otherwise(tenants: Tenants) -> 
         assert await ask(port) == ""
 
 
-async def test_of_two_that_are_told_one_port_neither_gets_a_request() -> None:
+async def test_when_two_deployments_have_one_port_neither_gets_a_request() -> None:
     deployments, port = ModelStates(), PORTS[-1]
     one, other = (ModelState(key=ModelKey(namespace, "llama"), port=port) for namespace in ("chat", "evil"))
     deployments.update(one)
@@ -229,7 +235,7 @@ async def test_of_two_that_are_told_one_port_neither_gets_a_request() -> None:
 # --- taking them all -------------------------------------------------------------------------------------------------
 
 
-async def test_one_tenant_can_not_take_all_ports(tenants: Tenants) -> None:
+async def test_one_tenant_cannot_take_all_ports(tenants: Tenants) -> None:
     keys = [ModelKey("evil", f"m{number}") for number in range(105)]
     for key in keys:
         tenants.deploy(key)
@@ -240,7 +246,7 @@ async def test_one_tenant_can_not_take_all_ports(tenants: Tenants) -> None:
     assert await served(tenants)
 
 
-async def test_what_can_not_be_made_takes_no_port(tenants: Tenants) -> None:
+async def test_a_deployment_that_cannot_be_rendered_takes_no_port(tenants: Tenants) -> None:
     keys = [ModelKey("evil", f"m{number}") for number in range(5)]
     for key in keys:
         tenants.deploy(key, engine={"name": "nope"})
@@ -248,7 +254,7 @@ async def test_what_can_not_be_made_takes_no_port(tenants: Tenants) -> None:
     assert (CONFIG_MAP, HOME.namespace, TABLE) not in tenants.loop.api.objects
 
 
-async def test_slices_that_somebody_forges_keep_no_more_ports_back_than_a_namespace_may_have(tenants: Tenants) -> None:
+async def test_forged_slices_reserve_no_more_ports_than_a_namespace_may_have(tenants: Tenants) -> None:
     for number in range(300):
         key = ModelKey("evil", f"m{number}")
         tenants.deploy(key, engine={"name": "nope"})
@@ -259,7 +265,7 @@ async def test_slices_that_somebody_forges_keep_no_more_ports_back_than_a_namesp
 # --- somebody else's objects -----------------------------------------------------------------------------------------
 
 
-async def test_an_object_that_comes_between_the_look_and_the_first_write_is_not_taken(tenants: Tenants) -> None:
+async def test_an_object_created_between_the_read_and_the_first_write_is_not_taken_over(tenants: Tenants) -> None:
     tenants.deploy(VICTIM)
     theirs = {"ports": [{"port": 80, "targetPort": 9}], "selector": {"app": "theirs"}}
     put = tenants.loop.api.put

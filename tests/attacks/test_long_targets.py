@@ -38,7 +38,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 @pytest.mark.parametrize("piece", TARGETS.values(), ids=TARGETS.keys())
 @pytest.mark.parametrize("method", [b"GET", b"OPTIONS"])
-async def test_a_target_is_taken_apart_and_compared_once_for_each_request(
+async def test_a_target_is_parsed_and_matched_once_for_each_request(
     done: Counter[str], piece: bytes, method: bytes
 ) -> None:
     async with (
@@ -53,7 +53,7 @@ async def test_a_target_is_taken_apart_and_compared_once_for_each_request(
     assert done == {"line": REQUESTS, "pattern": len(PATTERNS), "fits": REQUESTS * len(PATTERNS)}
 
 
-def test_of_a_path_no_more_is_compared_than_a_pattern_has() -> None:
+def test_no_more_parts_of_a_path_are_matched_than_a_pattern_may_have() -> None:
     asked = request_line.line("GET", "/a" * 4000)
     assert len(asked.parts) == request_line.MOST_PARTS
     assert not any(request_line.pattern(each).fits(asked) for each in PATTERNS)

@@ -51,21 +51,21 @@ LOOKED_AT = {
 
 
 @pytest.mark.parametrize("line", LOOKED_AT)
-async def test_nobody_wakes_a_model_by_looking_at_it(line: str) -> None:
+async def test_a_request_without_inference_does_not_wake_the_model(line: str) -> None:
     async with protected_model(rules()) as looked_at:
         answer = await looked_at.request(line, body=b"")
         assert (answer.status, looked_at.is_asleep) == (LOOKED_AT[line], True)
 
 
 @pytest.mark.parametrize("engine", api_conformance.ENGINES)
-async def test_what_wakes_nobody_is_answered_as_by_a_replica(engine: str) -> None:
+async def test_a_request_without_inference_gets_the_response_of_a_replica(engine: str) -> None:
     async with protected_model(api_conformance.rules(engine)) as looked_at, aiohttp.ClientSession() as http:
         url = f"http://{HERE}:{await looked_at.activator.port()}"
         assert await api_conformance.differences(http, url, engine, api_conformance.wake(engine, False)) == []
         assert looked_at.is_asleep
 
 
-async def test_a_browser_that_asks_whether_its_page_may_ask_wakes_nobody() -> None:
+async def test_a_cors_preflight_request_does_not_wake_the_model() -> None:
     page = "Origin: https://chat.example.com\r\nAccess-Control-Request-Method: POST\r\n"
     engine = {"extraArgs": ['--allowed-origins=["https://chat.example.com"]']}
     async with protected_model(rules(engine=engine)) as looked_at:
@@ -74,7 +74,7 @@ async def test_a_browser_that_asks_whether_its_page_may_ask_wakes_nobody() -> No
 
 
 @pytest.mark.parametrize("headers", ["", "Expect: 100-continue\r\n"])
-async def test_a_body_where_none_belongs_is_refused_and_wakes_nobody(headers: str) -> None:
+async def test_an_unexpected_body_is_refused_and_does_not_wake_the_model(headers: str) -> None:
     async with protected_model(rules()) as looked_at:
         answer = await looked_at.request("GET /v1/models", headers=headers, body=b"{}")
         assert (answer.status, answer.error["code"], looked_at.is_asleep) == (413, "request_too_large", True)
@@ -85,7 +85,7 @@ ONLY_A_REPLICA_KNOWS = ("GET /v1/responses/resp_1", "POST /v1/responses/resp_1/c
 
 
 @pytest.mark.parametrize("line", LOOKED_AT)
-async def test_looking_at_a_model_whose_replicas_are_busy_takes_no_place_and_is_no_demand(line: str) -> None:
+async def test_requests_without_inference_at_busy_replicas_take_no_slot_and_are_not_demand(line: str) -> None:
     async with (
         scripted_engine(saying(b"")) as busy,
         protected_model(rules(), limits=HoldLimits(max_requests=1)) as looked_at,
@@ -104,7 +104,7 @@ async def test_looking_at_a_model_whose_replicas_are_busy_takes_no_place_and_is_
             each.cancel()
 
 
-async def test_a_model_whose_replicas_are_busy_says_that_it_serves() -> None:
+async def test_a_model_with_busy_replicas_reports_that_it_serves() -> None:
     async with scripted_engine(saying(b"")) as busy, protected_model(rules()) as looked_at:
         looked_at.activator.ready(busy, at_a_time=1)
         served = asyncio.create_task(looked_at.request())
@@ -114,7 +114,7 @@ async def test_a_model_whose_replicas_are_busy_says_that_it_serves() -> None:
 
 
 @pytest.mark.parametrize("line", ["GET /v1/models", "GET /health", "GET /favicon.ico", "OPTIONS /v1/completions"])
-async def test_looking_wakes_nobody_though_the_replica_has_just_gone(line: str) -> None:
+async def test_a_request_without_inference_does_not_wake_a_model_whose_replica_has_just_gone(line: str) -> None:
     async with scripted_engine() as gone:
         pass
     async with protected_model(rules()) as looked_at:
@@ -124,7 +124,7 @@ async def test_looking_wakes_nobody_though_the_replica_has_just_gone(line: str) 
         assert looked_at.is_asleep
 
 
-async def test_what_looks_at_a_replica_that_goes_without_an_answer_is_no_demand() -> None:
+async def test_a_request_without_inference_lost_with_its_replica_is_not_demand() -> None:
     async with scripted_engine(saying(b"")) as silent, protected_model(rules()) as looked_at:
         looked_at.activator.ready(silent)
         asked = asyncio.create_task(looked_at.request("GET /v1/models"))
@@ -134,7 +134,7 @@ async def test_what_looks_at_a_replica_that_goes_without_an_answer_is_no_demand(
         asked.cancel()
 
 
-async def test_what_is_answered_for_a_busy_replica_is_not_told_to_a_key_that_only_a_replica_could_check() -> None:
+async def test_responses_for_a_busy_replica_are_not_sent_for_a_key_that_only_a_replica_could_check() -> None:
     async with scripted_engine(saying(b"")) as busy, protected_model(WITH_KEYS) as looked_at:
         looked_at.activator.ready(busy, at_a_time=1)
         served = asyncio.create_task(looked_at.request(headers=BEARER))
@@ -169,12 +169,12 @@ WAKING = (
 
 
 @pytest.mark.parametrize("path", WAKING)
-async def test_what_the_engine_computes_for_wakes_it(path: str) -> None:
+async def test_a_request_that_the_engine_must_compute_wakes_the_model(path: str) -> None:
     async with protected_model(rules()) as asked:
         await holds(asked, line=f"POST {path}")
 
 
-async def test_a_connection_goes_on_after_an_answer_at_zero() -> None:
+async def test_a_connection_stays_usable_after_a_response_at_zero() -> None:
     async with protected_model(rules()) as asked:
         reader, writer = await asyncio.open_connection(HERE, await asked.activator.port())
         client = Client(reader, writer)
@@ -190,7 +190,7 @@ TOLD = "GET https://store/llama?signature=abc failed"
 GONE = Cause(Reason.MODEL_NOT_FOUND, TOLD, datetime(2026, 1, 1, tzinfo=UTC), final=True)
 
 
-async def test_a_pods_own_words_are_told_to_those_with_a_key_alone() -> None:
+async def test_a_pods_own_messages_are_sent_only_to_clients_with_a_key() -> None:
     async with protected_model(WITH_KEYS) as failed:
         failed.activator.update(cause=GONE)
         assert TOLD in (await failed.request(headers=BEARER)).error["message"]
@@ -201,7 +201,7 @@ async def test_a_pods_own_words_are_told_to_those_with_a_key_alone() -> None:
     assert answer.error["message"] == Reason.MODEL_NOT_FOUND.meaning
 
 
-async def test_health_says_that_it_failed_and_not_why() -> None:
+async def test_health_reports_a_failed_start_without_its_cause() -> None:
     async with protected_model(rules()) as failed:
         failed.activator.update(cause=replace(GONE))
         answer = await failed.request("GET /health", body=b"")

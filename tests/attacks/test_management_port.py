@@ -22,7 +22,7 @@ async def pod(tmp_path: Path) -> AsyncIterator[SupervisedPod]:
         await pod.kill()
 
 
-async def test_of_very_many_connections_the_oldest_make_room_and_probes_are_answered(pod: SupervisedPod) -> None:
+async def test_under_very_many_connections_the_oldest_are_closed_and_probes_get_responses(pod: SupervisedPod) -> None:
     streams = [await asyncio.open_connection("127.0.0.1", pod.port) for _ in range(3 * MOST_CONNECTIONS)]
     oldest, _ = streams[0]
     assert await oldest.read() == b""
@@ -31,7 +31,7 @@ async def test_of_very_many_connections_the_oldest_make_room_and_probes_are_answ
         writer.close()
 
 
-async def test_many_who_want_metrics_at_once_ask_the_engine_once(pod: SupervisedPod) -> None:
+async def test_concurrent_metrics_requests_query_the_engine_once(pod: SupervisedPod) -> None:
     before = await asked(pod)
     await asyncio.gather(*(pod.get("/metrics") for _ in range(50)))
     assert await asked(pod) - before < 25

@@ -135,7 +135,7 @@ def pending(number: int) -> list[tuple[Kind, Object]]:
     return [(POD, pod(each)) for each in range(number)]
 
 
-async def test_a_burst_of_pods_of_one_model_costs_a_look_now_and_then_and_not_one_each(activator: Activator) -> None:
+async def test_a_burst_of_pods_of_one_model_costs_few_refreshes_and_not_one_for_each_pod(activator: Activator) -> None:
     activator.LOOK = 60.0  # so that it rests for as long as it ever does
     before = activator.looks[TRAP]
     activator.hears(pending(MANY))
@@ -145,7 +145,7 @@ async def test_a_burst_of_pods_of_one_model_costs_a_look_now_and_then_and_not_on
     assert activator.looks[TRAP] - before <= 2 + took / 0.25
 
 
-async def test_a_look_reads_few_pods_however_many_there_are(activator: Activator) -> None:
+async def test_a_refresh_reads_few_pods_however_many_there_are(activator: Activator) -> None:
     activator.hears(pending(MANY))
     await activator.until_known(MANY)
     before = activator.read
@@ -153,7 +153,7 @@ async def test_a_look_reads_few_pods_however_many_there_are(activator: Activator
     assert activator.read - before <= FEW_READ
 
 
-async def test_a_change_of_a_pod_reads_no_other(activator: Activator) -> None:
+async def test_a_change_of_a_pod_reads_no_other_pod(activator: Activator) -> None:
     activator.hears(pending(MOST_PODS))
     await activator.until_known(MOST_PODS)
     before, looks = activator.read, activator.looks.total()
@@ -165,7 +165,7 @@ async def test_a_change_of_a_pod_reads_no_other(activator: Activator) -> None:
     assert activator.read - before <= FEW_READ * (activator.looks.total() - looks)
 
 
-async def test_others_have_turns_while_a_burst_is_taken_in(
+async def test_other_tasks_run_while_a_burst_is_delivered(
     activator: Activator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handover, "LONGEST_PORTION", 0.0)  # one event at a time
@@ -177,7 +177,7 @@ async def test_others_have_turns_while_a_burst_is_taken_in(
     assert turns >= MOST_PODS
 
 
-async def test_a_replica_that_is_ready_is_known_though_another_namespace_has_a_burst(activator: Activator) -> None:
+async def test_a_ready_replica_is_found_though_another_namespace_has_a_burst(activator: Activator) -> None:
     activator.hears([*pending(MOST_PODS), (POD, pod(1, ready=True, which=LLAMA)), *pending(MOST_PODS)])
     await activator.until_known(MOST_PODS)
     for _ in range(10):  # turns of the loop
@@ -187,7 +187,7 @@ async def test_a_replica_that_is_ready_is_known_though_another_namespace_has_a_b
     assert known.replicas
 
 
-async def test_of_a_model_with_more_pods_than_it_can_have_replicas_those_that_are_ready_count(
+async def test_for_a_model_with_more_pods_than_possible_replicas_the_ready_ones_count(
     activator: Activator,
 ) -> None:
     activator.hears([(POD, pod(MANY, ready=True)), *pending(MANY)])
@@ -198,7 +198,7 @@ async def test_of_a_model_with_more_pods_than_it_can_have_replicas_those_that_ar
     assert [each.host for each in known.replicas] == ["10.0.0.1"]
 
 
-async def test_a_model_with_as_many_replicas_as_it_can_have_is_known_as_a_whole(activator: Activator) -> None:
+async def test_all_replicas_of_a_model_with_the_most_possible_replicas_are_found(activator: Activator) -> None:
     activator.hears([(POD, pod(each, ready=True)) for each in range(MOST_PODS)])
     await activator.until_known(MOST_PODS)
     activator.knowledge.refresh(TRAP)
@@ -207,7 +207,7 @@ async def test_a_model_with_as_many_replicas_as_it_can_have_is_known_as_a_whole(
     assert len(known.replicas) == MOST_PODS
 
 
-async def test_the_operator_looks_at_no_more_pods_than_a_model_can_have_replicas() -> None:
+async def test_the_operator_observes_no_more_pods_than_a_model_can_have_replicas() -> None:
     loop, key = Loop(), ModelKey(*TRAP)
     loop.store.take(LLM_DEPLOYMENT, "ADDED", deployment(TRAP), now=0)
     for number in range(MOST_PODS + 10):

@@ -27,7 +27,7 @@ FULL = [
 
 
 @pytest.mark.parametrize(("most", "filling"), FULL, ids=[filling.what for _, filling in FULL])
-async def test_at_the_wake_of_a_full_house_little_more_is_taken_than_is_accounted(most: int, filling: Filling) -> None:
+async def test_a_wake_at_full_load_takes_little_more_memory_than_is_accounted(most: int, filling: Filling) -> None:
     all_asked = Gate()
     async with (
         asyncio.timeout(60),

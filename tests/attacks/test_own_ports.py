@@ -169,20 +169,20 @@ async def flooded(port: int, *, says: bytes, addresses: int = 1) -> AsyncIterato
 
 
 @pytest.mark.parametrize("says", [b"", PREFACE], ids=["silent", "begins to speak HTTP/2"])
-async def test_of_very_many_connections_to_kedas_port_few_stay_and_not_for_long(ports: Ports, says: bytes) -> None:
+async def test_of_very_many_connections_to_kedas_port_few_stay_open_and_only_briefly(ports: Ports, says: bytes) -> None:
     found = await opened(ports.scaler, MANY, says=says)
     with leaving(found):
         assert 0 < await left_of(found, after=1) <= MOST // 2
 
 
 @pytest.mark.parametrize("says", [b"", GET[:-2]], ids=["silent", "in the middle of a head"])
-async def test_of_very_many_connections_to_the_port_of_probes_few_stay(ports: Ports, says: bytes) -> None:
+async def test_of_very_many_connections_to_the_probe_port_few_stay_open(ports: Ports, says: bytes) -> None:
     found = await opened(ports.management, MANY, says=says)
     with leaving(found):
         assert 0 < await left_of(found, after=1) <= MOST // 2
 
 
-async def test_who_has_many_addresses_gets_no_more_than_all_places(ports: Ports) -> None:
+async def test_a_client_with_many_addresses_gets_no_more_than_all_slots(ports: Ports) -> None:
     for port in (ports.scaler, ports.management):
         found = await opened(port, MANY, addresses=MANY // 2)
         with leaving(found):
@@ -190,7 +190,7 @@ async def test_who_has_many_addresses_gets_no_more_than_all_places(ports: Ports)
 
 
 @pytest.mark.parametrize("says", [b"", b"G", PREFACE, GET[:-2]], ids=["nothing", "a byte", "a preface", "half a head"])
-async def test_who_asks_nothing_that_is_answered_is_gone_after_some_seconds(
+async def test_a_connection_without_a_valid_request_is_closed_after_some_seconds(
     ports: Ports, says: bytes, impatient: float
 ) -> None:
     for port in (ports.scaler, ports.management):
@@ -199,19 +199,19 @@ async def test_who_asks_nothing_that_is_answered_is_gone_after_some_seconds(
             assert await left_of(found, after=20 * impatient) == 0
 
 
-async def test_who_says_much_on_kedas_port_is_cut_off_and_not_after_a_while(ports: Ports) -> None:
+async def test_a_client_that_sends_too_much_to_kedas_port_is_disconnected_immediately(ports: Ports) -> None:
     found = await opened(ports.scaler, 1, says=PREFACE + PING * (scaler.UNKNOWN_MAY_SEND // len(PING) + 1))
     with leaving(found):
         assert await left_of(found, after=5) == 0
 
 
-async def test_who_says_much_on_the_port_of_probes_is_cut_off_and_not_after_a_while(ports: Ports) -> None:
+async def test_a_client_that_sends_too_much_to_the_probe_port_is_disconnected_immediately(ports: Ports) -> None:
     found = await opened(ports.management, 1, says=GET[:-2] + A_KILOBYTE * 8)  # a head that aiohttp would wait for
     with leaving(found):
         assert await left_of(found, after=5) == 0
 
 
-async def test_who_asks_for_metrics_and_does_not_read_them_is_cut_off(
+async def test_a_client_that_requests_metrics_and_does_not_read_them_is_disconnected(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     much: dict[tuple[str, ...], float] = {(str(each), "x" * 20_000): 1.0 for each in range(1_000)}  # more than fits
@@ -234,7 +234,7 @@ async def test_who_asks_for_metrics_and_does_not_read_them_is_cut_off(
 
 @pytest.mark.parametrize("addresses", [1, 20])
 @pytest.mark.parametrize("says", [b"", PREFACE], ids=["silent", "begins to speak HTTP/2"])
-async def test_keda_and_replicas_are_answered_and_stay_in_a_flood(
+async def test_keda_and_replicas_get_responses_and_stay_connected_in_a_flood(
     ports: Ports, says: bytes, addresses: int, impatient: float
 ) -> None:
     async with ports.keda() as before, asyncio.timeout(30):
@@ -252,13 +252,13 @@ async def test_keda_and_replicas_are_answered_and_stay_in_a_flood(
 
 @pytest.mark.parametrize("addresses", [1, 20])
 @pytest.mark.parametrize("says", [b"", GET[:-2], GET], ids=["silent", "half a head", "asks"])
-async def test_probes_and_prometheus_are_answered_in_a_flood(ports: Ports, says: bytes, addresses: int) -> None:
+async def test_probes_and_prometheus_get_responses_in_a_flood(ports: Ports, says: bytes, addresses: int) -> None:
     async with flooded(ports.management, says=says, addresses=addresses), asyncio.timeout(30):
         for _ in range(5):
             assert [await ports.status(path) for path in ("/livez", "/readyz", "/metrics")] == [200] * 3
 
 
-async def test_who_ends_its_side_after_the_question_is_answered(ports: Ports) -> None:
+async def test_a_client_that_half_closes_after_its_request_gets_the_response(ports: Ports) -> None:
     reader, writer = await asyncio.open_connection(FRIEND, ports.management)
     writer.write(GET)
     writer.write_eof()
@@ -285,7 +285,7 @@ async def opened_by_keda(ports: Ports, number: int, namespace: str) -> AsyncIter
 
 
 @pytest.mark.parametrize("is_served", [True, False], ids=["of a model of its own", "of none"])
-async def test_what_a_tenant_has_keda_open_leaves_room_to_all_others(ports: Ports, is_served: bool) -> None:
+async def test_connections_that_a_tenant_makes_keda_open_leave_room_for_others(ports: Ports, is_served: bool) -> None:
     if is_served:
         ports.demand.report(ModelKey("evil", "llama"), BUSY)
     async with opened_by_keda(ports, 40, "evil"), ports.keda() as anew:
@@ -293,7 +293,7 @@ async def test_what_a_tenant_has_keda_open_leaves_room_to_all_others(ports: Port
 
 
 @pytest.mark.parametrize("is_served", [True, False], ids=["of a model of its own", "of none"])
-async def test_the_connection_that_serves_others_stays_however_many_a_tenant_opens(
+async def test_the_connection_that_serves_others_stays_open_however_many_a_tenant_opens(
     few: int, ports: Ports, is_served: bool
 ) -> None:
     if is_served:
@@ -310,7 +310,7 @@ async def test_the_connection_that_serves_others_stays_however_many_a_tenant_ope
             assert (await anext(specs)).metricSpecs[0].targetSizeFloat == 4
 
 
-async def test_those_who_made_room_and_come_again_at_once_go_round_slowly_and_keep_nobody_out(
+async def test_evicted_connections_that_reconnect_immediately_are_slowed_down_and_keep_no_one_out(
     few: int, ports: Ports
 ) -> None:
     heard = 0
@@ -345,7 +345,7 @@ def servers_behind() -> set[str]:
     return {line.split("@")[1] for line in sockets if "@slipway-" in line}
 
 
-async def test_who_finds_the_server_behind_is_not_taken_for_keda(ports: Ports) -> None:
+async def test_a_client_that_finds_the_grpc_server_behind_the_port_is_not_accepted_as_keda(ports: Ports) -> None:
     codes = []
     for name in servers_behind():
         async with grpc.aio.insecure_channel(f"unix-abstract:{name}") as channel:
@@ -355,7 +355,7 @@ async def test_who_finds_the_server_behind_is_not_taken_for_keda(ports: Ports) -
     assert grpc.StatusCode.PERMISSION_DENIED in codes
 
 
-async def test_an_address_that_is_no_longer_kedas_is_told_nothing_on_the_connection_that_it_was(
+async def test_an_address_that_is_no_longer_kedas_gets_no_data_on_its_old_connection(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with ports.keda() as keda:

@@ -65,11 +65,11 @@ async def first_reading(script: Script) -> MetricsReading:
     ],
     ids=["infinite", "negative", "garbage", "coded", "headers", "interim answers", "too much"],
 )
-async def test_nonsense_is_no_reading_and_the_pod_is_asked_again(nonsense: bytes) -> None:
+async def test_a_malformed_response_is_not_a_reading_and_the_pod_is_polled_again(nonsense: bytes) -> None:
     assert await first_reading(in_turn(saying(nonsense), answering(ONE_RUNNING * 2))) == MetricsReading(2, 0)
 
 
-async def test_no_redirect_is_followed_and_none_leads_to_a_reading() -> None:
+async def test_redirects_are_not_followed_and_give_no_reading() -> None:
     redirect = answering(ONE_RUNNING, status="302 Found", headers="Location: /elsewhere\r\n")
     at_its_place = in_turn(redirect, answering(ONE_RUNNING * 2))
 
@@ -80,7 +80,7 @@ async def test_no_redirect_is_followed_and_none_leads_to_a_reading() -> None:
     assert await first_reading(script) == MetricsReading(2, 0)
 
 
-async def test_an_error_of_our_own_is_told_once_and_ends_no_questions(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_internal_error_is_logged_once_and_polling_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     heard = asyncio.Event()
     times = 0
 
@@ -96,7 +96,7 @@ async def test_an_error_of_our_own_is_told_once_and_ends_no_questions(caplog: py
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
 
 
-async def test_no_redirect_is_followed_and_none_counts_as_readiness() -> None:
+async def test_redirects_are_not_followed_and_do_not_count_as_readiness() -> None:
     async with scripted_engine(answering(b"")) as elsewhere:
         redirect = answering(
             b"", status="302 Found", headers=f"Location: http://127.0.0.1:{elsewhere.port}/x?\r\nSet-Cookie: a=b\r\n"
@@ -111,14 +111,14 @@ async def test_no_redirect_is_followed_and_none_counts_as_readiness() -> None:
         assert not elsewhere.requests
 
 
-async def test_a_question_carries_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_poll_carries_no_data_of_the_activator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     async with scripted_engine(answering(b"")) as engine:
         assert await get("127.0.0.1", engine.port, "/readyz") == 200
     assert {name for name, _ in engine.requests[0].headers} == {"host", "connection"}
 
 
-async def test_of_readiness_no_more_than_the_status_is_read() -> None:
+async def test_only_the_status_of_a_readiness_response_is_read() -> None:
     stuck = asyncio.Event()
 
     async def script(asked: Asked, writer: asyncio.StreamWriter) -> None:

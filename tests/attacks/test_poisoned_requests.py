@@ -55,7 +55,7 @@ async def asked_meanwhile(activator: Activator, attackers: list[asyncio.Task[Ans
 
 @pytest.mark.parametrize("sources", [["127.0.0.1"] * 3, ["127.0.0.3", "127.0.0.4", "127.0.0.5"]], ids=["one", "three"])
 @pytest.mark.parametrize("harm", HARM.values(), ids=HARM.keys())
-async def test_poisoned_requests_are_run_three_times_each_and_take_no_turn_of_others(
+async def test_poisoned_requests_are_tried_three_times_each_and_take_no_turn_of_others(
     activator: Activator, engine: ScriptedEngine, harm: Script, sources: list[str]
 ) -> None:
     engine.script = poisoned(harm)
@@ -68,7 +68,7 @@ async def test_poisoned_requests_are_run_three_times_each_and_take_no_turn_of_ot
     assert {task.result().status for task in attackers} <= {502, 503}
 
 
-async def test_a_poisoned_request_tries_another_replica_at_once_and_spoils_neither(
+async def test_a_poisoned_request_tries_another_replica_immediately_and_marks_neither_as_bad(
     activator: Activator, engine: ScriptedEngine
 ) -> None:
     harm = answering(SAID, status="503 Service Unavailable")

@@ -167,11 +167,11 @@ def made_of(spec: Object, profiles: list[AcceleratorProfile] | None = None) -> O
     return of_kind(answer, "InferenceService") if isinstance(answer, Desired) else None
 
 
-def test_every_text_of_the_spec_is_tried() -> None:
+def test_every_string_of_the_spec_is_tried() -> None:
     assert {path for path, _ in texts(SPEC)} == {named(path) for path in PLACES}
 
 
-def test_the_spec_with_everything_in_it_is_rendered() -> None:
+def test_a_spec_with_every_field_set_is_rendered() -> None:
     made = made_of(EVERYTHING)
     assert made
     assert "/data" in json.dumps(made)
@@ -197,7 +197,7 @@ def test_no_template_reaches_kserve_as_a_key(path: str) -> None:
 
 
 @pytest.mark.parametrize(("path", "schema"), list(texts(SPEC)), ids=lambda it: it if isinstance(it, str) else "")
-def test_the_api_server_refuses_it_as_well(path: str, schema: Object) -> None:
+def test_the_api_server_refuses_templates_as_well(path: str, schema: Object) -> None:
     rules = [rule["rule"] for rule in schema.get("x-kubernetes-validations", [])]
     assert "enum" in schema or any(keeps_out(rule) for rule in rules)
 
@@ -249,7 +249,7 @@ def test_a_profile_with_a_template_is_refused(facts: Object) -> None:
         )
 
 
-def test_the_finished_object_is_looked_at_once_more_and_the_field_is_named() -> None:
+def test_the_rendered_object_is_checked_again_and_the_field_is_named() -> None:
     wanted = on_h100(model={"uri": "https://example.com/{{.Name}}"})  # only the API server checks its form
     answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable)
@@ -259,7 +259,7 @@ def test_the_finished_object_is_looked_at_once_more_and_the_field_is_named() -> 
 
 
 @pytest.mark.parametrize("place", ["env", "labels", "key"])
-def test_what_did_not_come_from_the_spec_is_found_too(place: str) -> None:
+def test_a_template_that_is_not_from_the_spec_is_found_too(place: str) -> None:
     bad: dict[str, Object] = {
         "env": {"spec": {"predictor": {"model": {"env": [{"name": "APP_A", "value": "{{.Name}}"}]}}}},
         "labels": {"spec": {"predictor": {"labels": {"a": "{{.Name}}"}}}},
@@ -270,7 +270,7 @@ def test_what_did_not_come_from_the_spec_is_found_too(place: str) -> None:
         without_templates(bad[place], wanted, plan(wanted))
 
 
-def test_texts_that_lie_side_by_side_do_not_join_to_a_template() -> None:
+def test_adjacent_strings_do_not_form_a_template() -> None:
     spec = copy.deepcopy(EVERYTHING)
     spec["engine"]["extraArgs"] = ["--chat-template={", "--response-role={", '--hf-overrides={"a":{"b":{}}}']
     spec["pod"]["env"] = [{"name": "APP_A", "value": "{"}, {"name": "APP_B", "value": "{"}]
@@ -280,7 +280,7 @@ def test_texts_that_lie_side_by_side_do_not_join_to_a_template() -> None:
     assert "{{" not in json.dumps(made, separators=(",", ":"))
 
 
-def test_what_only_json_would_make_a_template_of_is_none_to_kserve() -> None:
+def test_text_that_only_json_would_decode_to_a_template_is_not_one_to_kserve() -> None:
     spec = copy.deepcopy(EVERYTHING)
     spec["pod"]["env"] = [{"name": "APP_A", "value": "\\u007b\\u007b.Name}}"}]
     made = made_of(spec)

@@ -37,14 +37,14 @@ def lines_of(said: str) -> list[str]:
 
 @pytest.mark.parametrize("said", CAUSES)
 @pytest.mark.parametrize("number", range(len(LINES)))
-def test_a_client_chooses_no_cause(said: str, number: int) -> None:
+def test_a_client_cannot_choose_the_cause(said: str, number: int) -> None:
     failure = diagnose([lines_of(said)[number], "RuntimeError: the real cause"], 1, "ready")
     assert failure.reason is Reason.ENGINE_CRASHED
     assert "the real cause" in failure.message
     assert not any(said in each for each in failure.lines)
 
 
-def test_many_requests_push_no_cause_out_of_what_is_remembered() -> None:
+def test_many_requests_do_not_push_the_cause_out_of_the_stored_log_lines() -> None:
     reading, writing = os.pipe()
     passed_on: list[bytes] = []
     output = Output(reading, pass_on=passed_on.append, on_line=lambda _: None)

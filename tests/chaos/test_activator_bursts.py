@@ -20,7 +20,9 @@ NOWHERE = {"nodeSelector": {"no": "such-node"}}
 
 
 @pytest.mark.parametrize("requests", [100, 1000])
-async def test_all_requests_of_a_burst_at_zero_are_answered(operator_pods: Cluster, gemma: Kube, requests: int) -> None:
+async def test_all_requests_of_a_burst_at_zero_get_a_response(
+    operator_pods: Cluster, gemma: Kube, requests: int
+) -> None:
     """One client may take up to three quarters of the places, and either activator may get more than its half."""
     model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 2 * requests}})
     async with sleeping_models(operator_pods, gemma, model) as [sleeper]:
@@ -30,7 +32,7 @@ async def test_all_requests_of_a_burst_at_zero_are_answered(operator_pods: Clust
         assert not [*map(str, await crowd.wrong())]
 
 
-async def test_one_client_cannot_take_all_places_and_whoever_finds_none_is_told_when_to_come_again(
+async def test_one_client_cannot_take_all_slots_and_a_refused_client_gets_retry_after(
     operator_pods: Cluster, gemma: Kube
 ) -> None:
     """A client is an address. The kernel takes the one by which a node reaches its pods, and not the node's own."""
@@ -54,7 +56,7 @@ async def test_one_client_cannot_take_all_places_and_whoever_finds_none_is_told_
         await asyncio.gather(greedy.cancel(), modest.cancel())
 
 
-async def test_two_activators_tell_keda_one_number_and_that_of_one_that_is_gone_is_forgotten(
+async def test_two_activators_report_one_number_to_keda_and_that_of_a_stopped_one_is_dropped(
     operator_pods: Cluster, gemma: Kube
 ) -> None:
     breaking = PodFaults(operator_pods, gemma)

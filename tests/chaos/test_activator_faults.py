@@ -45,13 +45,13 @@ async def test_nothing_is_lost_when_the_api_server_is_restarted(scene: TwoModels
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_somebody_deletes_the_scaled_object(scene: TwoModels) -> None:
+async def test_nothing_is_lost_when_the_scaled_object_is_deleted(scene: TwoModels) -> None:
     async with scene.under_way():
         await asyncio.gather(*map(scene.breaking.delete_scaled_object, scene.both))
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_somebody_deletes_the_extra_slice(scene: TwoModels) -> None:
+async def test_nothing_is_lost_when_the_extra_slice_is_deleted(scene: TwoModels) -> None:
     async with scene.under_way():
         await asyncio.gather(*map(scene.breaking.delete_slice, scene.both))
     await scene.nothing_is_lost()
@@ -60,7 +60,7 @@ async def test_nothing_is_lost_when_somebody_deletes_the_extra_slice(scene: TwoM
 # --- an activator ----------------------------------------------------------------------------------------------------
 
 
-async def test_an_activator_that_is_killed_takes_its_own_connections_along_and_whoever_asks_again_is_answered(
+async def test_a_killed_activator_loses_only_its_own_connections_and_retries_succeed(
     scene: TwoModels,
 ) -> None:
     killed, other = await scene.breaking.activators()
@@ -92,7 +92,7 @@ async def test_nothing_is_lost_when_the_engine_crashes_while_it_wakes(scene: Two
     await scene.nothing_is_lost()
 
 
-async def test_nothing_is_lost_when_somebody_scales_the_deployments_to_zero(scene: TwoModels) -> None:
+async def test_nothing_is_lost_when_the_deployments_are_scaled_to_zero(scene: TwoModels) -> None:
     async with scene.under_way():
         await asyncio.gather(*map(scene.breaking.scale_to_zero, scene.both))
     await scene.nothing_is_lost()
@@ -117,7 +117,7 @@ async def test_nothing_is_lost_when_a_new_version_is_rolled_out(scene: TwoModels
     await scene.nothing_is_lost()
 
 
-async def test_a_broken_version_is_told_to_those_who_are_held_and_the_old_one_serves_on(scene: TwoModels) -> None:
+async def test_held_clients_get_the_error_of_a_broken_version_and_the_old_one_keeps_serving(scene: TwoModels) -> None:
     nowhere = {"slipway.dev/node": "nowhere"}  # else the version before may be ready before it is changed, and answer
     await scene.asleep.change(pod={"nodeSelector": nowhere})
     await scene.asleep.kube.wait_for(

@@ -20,7 +20,7 @@ EARLIEST, LATEST = 10.0, 24.0  # seconds from the last answer until a model has 
 
 @pytest.mark.timeout(900, func_only=True)
 @pytest.mark.parametrize("operator_lag", [0.5, 60.0], ids=["with an operator", "while the operator is down"])
-def test_at_a_thousand_timings_every_request_is_answered(chance: random.Random, operator_lag: float) -> None:
+def test_every_request_gets_a_response_at_a_thousand_timings(chance: random.Random, operator_lag: float) -> None:
     """In virtual time."""
     seeds = [chance.randrange(1 << 32) for _ in range(TIMINGS // 2)]
     moments = run_scenarios(seeds, operator_lag=operator_lag)
@@ -28,7 +28,7 @@ def test_at_a_thousand_timings_every_request_is_answered(chance: random.Random, 
 
 
 @pytest.mark.timeout(900, func_only=True)
-async def test_on_a_cluster_too_every_request_is_answered(
+async def test_every_request_gets_a_response_on_a_cluster_too(
     operator_pods: Cluster, gemma: Kube, chance: random.Random
 ) -> None:
     models = [sleeping_model(f"model-{each}", scaling={"idleAfter": "10s"}) for each in range(MODELS)]

@@ -112,7 +112,7 @@ class Troubles:
 
 
 @pytest.mark.timeout(LONGEST, func_only=True)
-async def test_whatever_goes_wrong_no_request_is_lost_and_nothing_leaks(
+async def test_no_request_is_lost_and_nothing_leaks_under_random_faults(
     operator_pods: Cluster, gemma: Kube, chance: random.Random, pytestconfig: pytest.Config
 ) -> None:
     models = [sleeping_model(f"model-{each}", scaling={"idleAfter": "10s"}) for each in range(MODELS)]

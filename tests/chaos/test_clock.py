@@ -18,7 +18,7 @@ from support.waiting import until
 TESTS = Path(__file__).parents[1]
 
 
-async def test_jumps_of_the_clock_neither_stop_work_nor_make_any(
+async def test_clock_jumps_neither_stop_reconciling_nor_cause_writes(
     node: Cluster,
     kube: Kube,
     weights: None,

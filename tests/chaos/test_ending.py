@@ -20,7 +20,7 @@ FAULTS: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_it_ends_well_within_10_seconds(kube: Kube, replica: Replica, fleet: Fleet, fault: str) -> None:
+async def test_the_operator_ends_well_within_10_seconds(kube: Kube, replica: Replica, fleet: Fleet, fault: str) -> None:
     with replica.path.broken_by(FAULTS[fault]):
         began = time.monotonic()
         await fleet.change_everything()

@@ -15,7 +15,7 @@ from support.faults.api_faults import Delays, writes_but_the_lease
 from support.load.fleet import Fleet
 
 
-async def test_a_leader_that_was_stopped_in_a_burst_of_writes_writes_nothing_once_another_one_leads(
+async def test_a_leader_stopped_in_a_burst_of_writes_writes_nothing_once_another_one_leads(
     node: Cluster, kube: Kube, tmp_path: Path, chance: random.Random
 ) -> None:
     async with (

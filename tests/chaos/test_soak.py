@@ -25,7 +25,7 @@ HEALED_WITHIN = 180  # over a minute passes until a watch that hangs is begun an
 
 
 @pytest.mark.timeout(LONGEST, func_only=True)
-async def test_whatever_goes_wrong_all_becomes_as_it_is_wanted_and_only_the_leader_writes(
+async def test_everything_converges_under_random_faults_and_only_the_leader_writes(
     node: Cluster, kube: Kube, tmp_path: Path, chance: random.Random, pytestconfig: pytest.Config
 ) -> None:
     ends_at = time.monotonic() + 60 * pytestconfig.getoption("soak_minutes")

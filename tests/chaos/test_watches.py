@@ -30,7 +30,7 @@ async def test_changes_arrive_though_open_watches_went_silent(
 
 
 @pytest.mark.timeout(500, func_only=True)
-async def test_live_turns_bad_while_changes_are_missed_and_watches_cannot_begin_anew(
+async def test_livez_fails_while_changes_are_missed_and_watches_cannot_restart(
     kube: Kube, replica: Replica, fleet: Fleet
 ) -> None:
     with replica.path.broken_by(Deafens(), Refuses(code=503, on=first_lists)):

@@ -55,7 +55,7 @@ def names(things: list[Object]) -> set[tuple[str, str]]:
     return {(thing["kind"], re.sub(r"-[0-9a-f]{8}$", "", thing["metadata"]["name"])) for thing in things}
 
 
-def test_kubectl_brings_what_helm_brings_but_for_its_self_test() -> None:
+def test_kubectl_installs_what_helm_installs_except_the_self_test() -> None:
     by_kubectl = [words for words in commands(INSTALL) if words[1] == "template"]
     brought = names([thing for words in by_kubectl for thing in made(words)])
     by_helm = names([*rendered("slipway-crds"), *rendered("slipway")])
@@ -64,14 +64,14 @@ def test_kubectl_brings_what_helm_brings_but_for_its_self_test() -> None:
     assert all("--set" in words for words in by_kubectl if chart_of(words).name == "slipway")  # where its images are
 
 
-def test_after_the_platforms_chart_slipway_is_told_where_keda_is() -> None:
+def test_the_install_command_after_the_platform_chart_sets_kedas_namespace() -> None:
     of_platform = [words for words in commands(INSTALL) if chart_of(words).name == "slipway-platform"]
     [namespace] = {words[words.index("--namespace") + 1] for words in of_platform}
     for page in (INSTALL, (ROOT / "README.md").read_text()):
         assert f"--set platform.kedaNamespace={namespace}" in page
 
 
-def test_what_stays_after_an_uninstall_is_taken_away_where_all_is_to_go() -> None:
+def test_the_instructions_to_remove_everything_delete_what_an_uninstall_keeps() -> None:
     _, _, remove = INSTALL.partition("To remove all")
     assert f"kubectl delete clusterservingruntimes --selector {RUNTIME_LABEL}\n" in remove
     assert "kubectl delete --filename crds/" in remove

@@ -29,15 +29,15 @@ def complaints(manifest: str) -> str:
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
-def test_all_that_is_made_is_as_the_schemas_say(branch: str) -> None:
+def test_all_rendered_objects_match_the_schemas(branch: str) -> None:
     assert complaints(text("slipway", BRANCHES[branch])) == ""
 
 
-def test_so_are_the_types_and_their_policies() -> None:
+def test_the_crds_and_their_policies_match_the_schemas() -> None:
     assert complaints(text("slipway-crds")) == ""
 
 
-def test_what_is_wrong_is_found() -> None:
+def test_an_invalid_object_is_found() -> None:
     said = complaints(WRONG)
     assert "/spec/ports/0/port" in said
     assert "selektor" in said
@@ -47,7 +47,7 @@ def test_there_is_a_schema_for_every_kind_and_no_other() -> None:
     assert {file.name for file in SCHEMAS.glob("*.json")} == {kind.file for kind in kinds()}
 
 
-def test_a_kind_without_a_schema_is_not_passed_over() -> None:
+def test_a_kind_without_a_schema_is_an_error() -> None:
     thing = {"apiVersion": "v1", "kind": "Unheard"}
     assert not (SCHEMAS / kind_of(thing).file).exists()
     assert "could not find schema for Unheard" in complaints("{apiVersion: v1, kind: Unheard, metadata: {name: a}}")

@@ -32,7 +32,7 @@ def undescribed(schema: Any, path: Path_ = ()) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("chart", WITH_PLATFORM)
-def test_every_value_is_described(chart: str) -> None:
+def test_every_value_has_a_description(chart: str) -> None:
     schema = json.loads((CHARTS / chart / "values.schema.json").read_text())
     assert list(undescribed(schema)) == []
 
@@ -51,12 +51,12 @@ def test_every_value_is_described(chart: str) -> None:
     ],
     ids=str,
 )
-def test_a_name_that_does_not_exist_is_refused_with_the_nearest_that_does(values: dict[str, Any], meant: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(values: dict[str, Any], meant: str) -> None:
     with pytest.raises(Refused, match=rf"value must be 'renamed to {re.escape(meant)}, the nearest that there is'"):
         rendered("slipway", values)
 
 
-def test_a_name_that_is_near_to_none_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_name_without_a_near_one_is_refused_with_the_known_names() -> None:
     with pytest.raises(Refused, match=r"at '/operator': additional properties 'foo' not allowed") as refused:
         rendered("slipway", {"operator": {"foo": 3}})
     assert "'replicas'" in str(refused.value)
@@ -71,7 +71,7 @@ def maps(schema: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("chart", WITH_PLATFORM)
-def test_names_are_no_misspellings_of_each_other_and_each_misspelling_is_told_what_was_meant(chart: str) -> None:
+def test_no_name_is_a_misspelling_of_another_and_each_misspelling_gets_a_suggestion(chart: str) -> None:
     for each in maps(json.loads((CHARTS / chart / "values.schema.json").read_text())):
         names, patterns = [*each["properties"]], each["patternProperties"]
         assert not [name for name in names for pattern in patterns if re.search(pattern, name)]
@@ -142,7 +142,7 @@ def misspellings(name: str) -> set[str]:
     ],
     ids=str,
 )
-def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], said: str) -> None:
+def test_an_invalid_value_is_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(Refused, match=said):
         rendered("slipway", values)
 
@@ -150,7 +150,7 @@ def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], said: st
 # --- null, and values of the wrong type ------------------------------------------------------------------------------
 
 
-def test_no_name_is_taken_for_something_else_than_a_string() -> None:
+def test_every_name_stays_a_string() -> None:
     """YAML recognises numbers and booleans by their form."""
     plain = ("plain-a", "plain-b", "plain-c", "plain-d", "plain-e")
     odd = ("123", "null", "on", "true", "1e3")
@@ -224,7 +224,7 @@ def test_a_map_that_is_null_is_refused_with_its_name(chart: str, path: Path_) ->
         rendered(chart, nested(".".join(path), None))
 
 
-def test_all_that_has_a_default_is_missed_if_it_is_null() -> None:
+def test_a_value_with_a_default_may_not_be_null() -> None:
     with pytest.raises(Refused, match="missing propert") as refused:
         rendered("slipway", {"operator": dict.fromkeys(defaults("slipway")["operator"])})
     assert "'replicas', 'portsPerNamespace', 'disruptionBudget'" in str(refused.value)

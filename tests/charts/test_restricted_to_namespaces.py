@@ -70,17 +70,17 @@ def environment(program: str, objects: Iterable[Object]) -> dict[str, str]:
     return {each["name"]: each.get("value", HOME) for each in container["env"]}
 
 
-def test_both_programs_are_told_which_namespaces_to_watch() -> None:
+def test_both_programs_receive_the_namespaces_to_watch() -> None:
     assert operator_settings(["--runtimes="], environment(OPERATOR, RESTRICTED)).watch_namespaces == WATCHED
     assert activator_settings([], environment(ACTIVATOR, RESTRICTED)).watch_namespaces == WATCHED
 
 
-def test_without_namespaces_they_watch_all() -> None:
+def test_without_namespaces_the_programs_watch_all() -> None:
     assert operator_settings(["--runtimes="], environment(OPERATOR, EVERYWHERE)).watch_namespaces == ()
     assert activator_settings([], environment(ACTIVATOR, EVERYWHERE)).watch_namespaces == ()
 
 
-def test_the_operator_may_watch_what_it_watches_where_it_watches_it_and_nothing_else() -> None:
+def test_the_operator_may_watch_exactly_its_kinds_in_exactly_its_namespaces() -> None:
     made = watches(
         everyone=lambda: (),
         on_node=lambda _: (),
@@ -97,7 +97,7 @@ PLATFORM = (DEPLOYMENT, POD, ENDPOINT_SLICE)
 """Rights on KServe and KEDA, in their own namespaces (`reconciling/platform.py`)."""
 
 
-def test_the_activator_may_watch_what_it_watches_and_look_for_pods_that_ask() -> None:
+def test_the_activator_may_watch_its_kinds_and_look_up_the_pods_of_clients() -> None:
     expected = needed(activators_watches(ActivatorsHome(HOME, ACTIVATOR), lambda _: (), WATCHED))
     for where in (HOME, KEDA):
         expected[where].add(Right("list", "", "pods"))
@@ -109,7 +109,7 @@ TIDIES_UP = Right("delete", "serving.kserve.io", "clusterservingruntimes")
 
 
 @pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
-def test_a_model_in_one_of_the_namespaces_is_served_as_everywhere(account: str) -> None:
+def test_the_programs_may_serve_a_model_in_each_watched_namespace(account: str) -> None:
     """All rights are granted, those on cluster-scoped objects by the ClusterRole."""
     restricted, everywhere = rights(account, RESTRICTED), rights(account, EVERYWHERE)
     for namespace in WATCHED:
@@ -133,18 +133,18 @@ OF_THE_CLUSTER = {
 
 
 @pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
-def test_in_the_whole_cluster_they_have_rights_on_what_belongs_to_no_namespace_alone(account: str) -> None:
+def test_cluster_wide_rights_are_only_for_cluster_scoped_kinds(account: str) -> None:
     assert {right.resource for right in rights(account, RESTRICTED)[CLUSTER]} == OF_THE_CLUSTER[account]
 
 
 @pytest.mark.parametrize("account", [OPERATOR, ACTIVATOR])
-def test_of_namespaces_they_may_ask_for_those_that_they_have_to_do_with(account: str) -> None:
+def test_the_programs_may_get_only_the_namespaces_that_they_use(account: str) -> None:
     [role] = [each for each in RESTRICTED if place(each) == ("ClusterRole", CLUSTER, account)]
     [rule] = [each for each in role["rules"] if each["resources"] == ["namespaces"]]
     assert set(rule["resourceNames"]) == {*WATCHED, HOME, KEDA, *([KSERVE] if account == OPERATOR else [])}
 
 
-def test_one_namespace_may_be_several_things_at_once() -> None:
+def test_one_namespace_may_have_several_roles() -> None:
     values = {"watchNamespaces": ["all"], "platform": {"kserveNamespace": "all", "kedaNamespace": "all"}}
     objects = rendered("slipway", values, namespace="all")
     assert len({place(each) for each in objects}) == len(objects)

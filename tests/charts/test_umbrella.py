@@ -28,17 +28,17 @@ def umbrella(folder: Path, chart: str) -> Path:
 
 
 @each_chart
-def test_it_may_hand_down_globals_and_ask_for_each(chart: str, tmp_path: Path) -> None:
+def test_a_parent_chart_may_pass_globals_and_enable_each_chart(chart: str, tmp_path: Path) -> None:
     below: Any = {"kserve": {"crds": False, "controller": False}} if chart == "slipway-platform" else {}
     rendered(umbrella(tmp_path, chart), {"global": OF_ALL, chart: {"enabled": True, **below}})
 
 
 @each_chart
-def test_it_may_leave_each_out(chart: str, tmp_path: Path) -> None:
+def test_a_parent_chart_may_disable_each_chart(chart: str, tmp_path: Path) -> None:
     assert rendered(umbrella(tmp_path, chart), {chart: {"enabled": False}}) == []
 
 
 @pytest.mark.parametrize("chart", ["slipway", "slipway-crds"])
-def test_without_one_above_nothing_is_left_out_so_whoever_says_so_is_refused(chart: str) -> None:
+def test_enabled_false_is_refused_without_a_parent_chart(chart: str) -> None:
     with pytest.raises(Refused, match=r"at '/enabled': value must be true"):
         rendered(chart, {"enabled": False})

@@ -15,7 +15,7 @@ from support.waiting import until
 ALICE, BOB = "sk-alice-1234", "sk-bob-12345"
 
 
-async def test_only_pods_that_are_named_wake_a_model(operator_pods: Cluster, neighbour_kube: Kube) -> None:
+async def test_only_allowed_pods_wake_a_model(operator_pods: Cluster, neighbour_kube: Kube) -> None:
     allowed = {"allowFrom": [{"podSelector": {"matchLabels": FRIEND}}]}
     async with model_at_zero(neighbour_kube, access=allowed) as asked:
         assert await asked.request() == (403, "not_allowed_from_here")
@@ -31,7 +31,7 @@ async def test_only_pods_that_are_named_wake_a_model(operator_pods: Cluster, nei
 
 
 @pytest.mark.slow
-async def test_a_namespace_is_named_by_labels_that_its_tenants_do_not_give_it(
+async def test_a_namespace_is_matched_by_labels_that_its_tenants_cannot_set(
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     selector = {"matchExpressions": [{"key": "kubernetes.io/metadata.name", "operator": "Exists"}]}
@@ -79,7 +79,7 @@ LOOKED_AT = [
 
 
 @pytest.mark.parametrize(("line", "status", "code"), LOOKED_AT, ids=[line for line, *_ in LOOKED_AT])
-async def test_nobody_wakes_a_model_by_looking_at_it(
+async def test_a_request_without_inference_does_not_wake_the_model(
     operator_pods: Cluster, neighbour_kube: Kube, line: str, status: int, code: str
 ) -> None:
     async with model_at_zero(neighbour_kube) as asked:

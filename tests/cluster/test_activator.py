@@ -130,7 +130,7 @@ async def until_replicas(kube: Kube, number: int, *, timeout: float = 90) -> Non
     await kube.wait_for("deployment", PREDICTOR, lambda found: found["spec"]["replicas"] == number, timeout=timeout)
 
 
-async def test_all_requests_at_zero_are_answered_alike_and_later_ones_go_straight_to_the_replica(
+async def test_all_requests_at_zero_get_equal_responses_and_later_ones_go_straight_to_the_replica(
     client: Client, kube: Kube
 ) -> None:
     texts = await asyncio.gather(*(client.text() for _ in range(20)))
@@ -140,9 +140,7 @@ async def test_all_requests_at_zero_are_answered_alike_and_later_ones_go_straigh
     assert await client.text() == texts[0]
 
 
-async def test_a_model_can_be_asked_from_the_moment_on_at_which_it_is_called_ready(
-    operator_pods: Cluster, kube: Kube
-) -> None:
+async def test_a_model_accepts_requests_as_soon_as_it_is_ready(operator_pods: Cluster, kube: Kube) -> None:
     access = FromTheNode(kube, operator_pods.entered)
     async with access.session() as session:
 
@@ -154,7 +152,7 @@ async def test_a_model_can_be_asked_from_the_moment_on_at_which_it_is_called_rea
         assert all(await asyncio.gather(*(accepts_at_once(f"model-{number}") for number in range(8))))
 
 
-async def test_engine_status_and_keda_have_one_number_of_requests_that_a_replica_takes(
+async def test_engine_status_and_keda_use_the_same_number_of_requests_per_replica(
     operator_pods: Cluster, kube: Kube
 ) -> None:
     async with asleep(operator_pods, kube, engine={"mode": "Balanced", "maxConcurrency": None}):
@@ -166,13 +164,13 @@ async def test_engine_status_and_keda_have_one_number_of_requests_that_a_replica
 
 
 @pytest.mark.slow
-async def test_a_model_that_nobody_asks_goes_to_sleep_and_wakes_again(client: Client, kube: Kube) -> None:
+async def test_an_idle_model_goes_to_sleep_and_wakes_again(client: Client, kube: Kube) -> None:
     text = await client.text()
     await until_replicas(kube, 0)
     assert await client.text() == text
 
 
-async def test_requests_survive_the_end_of_the_pod_that_wakes_for_them(client: Client, kube: Kube) -> None:
+async def test_requests_survive_the_deletion_of_the_pod_that_starts_for_them(client: Client, kube: Kube) -> None:
     asked = [asyncio.create_task(client.text()) for _ in range(5)]
     pod = await kube.wait_for_any("pods", OURS, lambda _: True)
     await kube.delete("pod", pod["metadata"]["name"])
@@ -204,7 +202,7 @@ def without_operator(cluster: Cluster) -> Iterator[None]:
         cluster.run_kubectl(["rollout", "status", "-n", NAMESPACE, "deployment/slipway-operator", "--timeout=60s"])
 
 
-async def test_a_held_stream_is_told_what_it_waits_for(operator_pods: Cluster, kube: Kube) -> None:
+async def test_a_held_stream_receives_what_it_waits_for(operator_pods: Cluster, kube: Kube) -> None:
     async with asleep(operator_pods, kube, scaling={"hold": {"heartbeat": "1s"}}) as client:
         answer = await client.ask(stream=True)
         lines = answer.body.splitlines()
@@ -222,7 +220,7 @@ async def test_a_request_for_a_model_that_cannot_start_gets_the_reason(operator_
     assert "gguf" in error["message"]
 
 
-async def test_a_paused_model_is_not_woken_and_whoever_asks_is_told_so(client: Client, kube: Kube) -> None:
+async def test_a_paused_model_is_not_woken_and_clients_get_the_reason(client: Client, kube: Kube) -> None:
     await kube.run("annotate", "llmdeployment", NAME, f"{PAUSED_ANNOTATION}=true")
     await kube.wait_for("llmdeployment", NAME, is_ready_because("Paused"))
     answer = await client.ask()
@@ -240,9 +238,7 @@ async def test_an_annotation_wakes_a_model_without_any_request(client: Client, k
 
 
 @pytest.mark.slow
-async def test_who_wakes_a_model_by_an_annotation_wakes_it_once(
-    operator_pods: Cluster, client: Client, kube: Kube
-) -> None:
+async def test_an_annotation_wakes_a_model_once(operator_pods: Cluster, client: Client, kube: Kube) -> None:
     await kube.run("annotate", "llmdeployment", NAME, f"{WAKE_ANNOTATION}={now()}")
     await kube.wait_for("llmdeployment", NAME, is_ready_because("Serving"))
     await until_replicas(kube, 0)
@@ -253,7 +249,7 @@ async def test_who_wakes_a_model_by_an_annotation_wakes_it_once(
 
 
 @pytest.mark.slow
-async def test_an_annotation_sends_a_model_to_sleep_that_would_stay_awake_and_loses_no_request(
+async def test_an_annotation_sends_an_awake_model_to_sleep_and_loses_no_request(
     operator_pods: Cluster, kube: Kube
 ) -> None:
     async with asleep(operator_pods, kube, scaling={"idleAfter": "1h"}) as client:
@@ -266,7 +262,7 @@ async def test_an_annotation_sends_a_model_to_sleep_that_would_stay_awake_and_lo
 
 
 @pytest.mark.slow
-async def test_an_annotation_that_is_no_time_is_told_of(client: Client, kube: Kube) -> None:
+async def test_an_annotation_that_is_not_a_time_is_reported(client: Client, kube: Kube) -> None:
     def is_told(thing: Object) -> bool:
         return any("'soon' is no time" in each for each in thing["status"]["plan"]["why"])
 

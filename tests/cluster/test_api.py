@@ -127,7 +127,9 @@ def test_a_restricted_namespace_denies_what_is_allowed_elsewhere(server: ApiServ
     assert server.would_create(LLMDEPLOYMENTS, llmdeployment(spec=row["spec"])).accepted
 
 
-def test_a_restricted_namespace_takes_what_names_nothing_of_others(server: ApiServer, restricted: str) -> None:
+def test_a_restricted_namespace_accepts_deployments_that_refer_to_nothing_of_others(
+    server: ApiServer, restricted: str
+) -> None:
     spec = {"model": {"credentialsSecret": "bucket", "uri": "s3://models/llama"}, "access": {"apiKeysSecret": "keys"}}
     assert server.would_create(restricted, llmdeployment(spec=spec)).accepted
 
@@ -151,7 +153,7 @@ def scaled_by(trigger: Object) -> Object:
 
 
 @pytest.mark.parametrize("trigger", OTHER_SCALERS, ids=str)
-def test_a_restricted_namespace_has_keda_ask_no_scaler_but_slipways_by_its_one_address(
+def test_a_restricted_namespace_allows_only_slipways_scaler_by_its_one_address(
     server: ApiServer, restricted: str, trigger: Object
 ) -> None:
     there = PATHS["ScaledObject"].replace("/default/", f"/{restricted.split('/')[-2]}/")
@@ -172,7 +174,7 @@ def test_a_sample_is_accepted_without_a_warning(server: ApiServer, sample: Path)
     assert answer.warnings == []
 
 
-def test_the_autoscaler_that_slipway_makes_itself_is_accepted_without_a_warning(server: ApiServer) -> None:
+def test_the_autoscaler_that_slipway_creates_is_accepted_without_a_warning(server: ApiServer) -> None:
     [by_cpu] = [row for row in rows("warned") if row["policy"] == "cpu-autoscaling-hpa"]
     owner = {"apiVersion": "slipway.dev/v1alpha1", "kind": "LLMDeployment", "name": "model", "uid": "1"}
     ours = merged(by_cpu["object"], {"metadata": {"ownerReferences": [owner]}})
@@ -181,13 +183,13 @@ def test_the_autoscaler_that_slipway_makes_itself_is_accepted_without_a_warning(
     assert answer.warnings == []
 
 
-def test_the_smallest_llmdeployment_is_filled_up_with_the_defaults_of_the_types(server: ApiServer) -> None:
+def test_the_smallest_llmdeployment_gets_the_defaults_of_the_python_types(server: ApiServer) -> None:
     stored = created(server, llmdeployment())
     of_the_types = LLMDeployment.model_validate(llmdeployment())
     assert LLMDeployment.model_validate(stored).spec == of_the_types.spec
 
 
-def test_defaults_are_shown_to_people(server: ApiServer) -> None:
+def test_a_stored_object_shows_the_defaults(server: ApiServer) -> None:
     stored = created(server, llmdeployment())
     assert stored["spec"]["scaling"] == {
         "minReplicas": 0,
@@ -198,7 +200,7 @@ def test_defaults_are_shown_to_people(server: ApiServer) -> None:
     }
 
 
-def test_a_part_of_hold_keeps_the_other_defaults(server: ApiServer) -> None:
+def test_setting_a_part_of_hold_keeps_the_other_defaults(server: ApiServer) -> None:
     stored = created(server, llmdeployment(spec={"scaling": {"hold": {"maxRequests": 8}}}))
     assert stored["spec"]["scaling"]["hold"]["maxBytes"] == "64Mi"
 
@@ -208,7 +210,7 @@ def test_quantities_may_be_plain_numbers(server: ApiServer) -> None:
     assert LLMDeployment.model_validate(stored).spec.scaling.hold.max_bytes == "1048576"
 
 
-def test_where_the_metrics_of_somebody_elses_engine_are_may_be_told(server: ApiServer) -> None:
+def test_the_metrics_of_a_third_party_engine_may_be_configured(server: ApiServer) -> None:
     annotations = {"prometheus.kserve.io/port": "9002"}
     stored = created(server, llmdeployment(spec={"engine": {"name": "sglang"}, "pod": {"annotations": annotations}}))
     assert stored["spec"]["pod"]["annotations"] == annotations
@@ -257,7 +259,7 @@ ACCEPTED_CHANGES = [
 
 
 @pytest.mark.parametrize(("spec", "change", "sentence"), REFUSED_CHANGES)
-async def test_what_cannot_be_carried_out_cannot_be_changed(
+async def test_a_change_that_cannot_be_carried_out_is_refused(
     written: Kube, spec: Object, change: Object, sentence: str
 ) -> None:
     await written.apply(llmdeployment(spec=spec))
@@ -267,7 +269,7 @@ async def test_what_cannot_be_carried_out_cannot_be_changed(
 
 
 @pytest.mark.parametrize(("spec", "change"), ACCEPTED_CHANGES)
-async def test_what_can_be_carried_out_can_be_changed(written: Kube, spec: Object, change: Object) -> None:
+async def test_a_change_that_can_be_carried_out_is_accepted(written: Kube, spec: Object, change: Object) -> None:
     await written.apply(llmdeployment(spec=spec))
     await written.patch("llm", "model", {"spec": change})
 
@@ -281,7 +283,7 @@ async def test_explain_shows_what_a_field_means(api: Kube) -> None:
     assert "maxRequests <integer> Maximum number of requests that are held at a time." in shown
 
 
-async def test_the_columns_tell_how_a_deployment_is(written: Kube) -> None:
+async def test_the_columns_show_the_state_of_a_deployment(written: Kube) -> None:
     await written.apply(llmdeployment())
     status = {
         "state": "Serving",
@@ -337,7 +339,7 @@ async def test_a_spec_cannot_be_written_through_the_status(written: Kube) -> Non
     assert (await written.get("llm", "model"))["spec"]["scaling"]["maxReplicas"] == 1
 
 
-async def test_nobody_but_the_autoscaler_scales_a_deployment(written: Kube) -> None:
+async def test_only_the_autoscaler_scales_a_deployment(written: Kube) -> None:
     await written.apply(llmdeployment())
     with pytest.raises(KubectlError, match="NotFound"):
         await written.scale("llm", "model", 3)

@@ -64,7 +64,7 @@ async def provoke(provocation: PodFailure, kube: Kube, image: str) -> Snapshot:
 
 
 @pytest.mark.parametrize("provocation", POD_FAILURES, ids=lambda each: each.name)
-def test_the_cause_is_read_off_the_cluster(outcomes: Outcomes, provocation: PodFailure) -> None:
+def test_the_cause_is_derived_from_the_cluster(outcomes: Outcomes, provocation: PodFailure) -> None:
     outcome = outcomes[provocation.name]
     if isinstance(outcome, WaitedInVainError):
         raise outcome

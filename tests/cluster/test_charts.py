@@ -99,7 +99,7 @@ async def home(neighbour_kube: Kube) -> Kube:
 # --- while a model serves --------------------------------------------------------------------------------------------
 
 
-async def test_kubectl_brings_slipway_back_and_helm_takes_it_over_and_no_model_restarts(
+async def test_kubectl_reinstalls_slipway_and_helm_takes_it_over_and_no_model_restarts(
     serving: Serving, home: Kube
 ) -> None:
     cluster, before = serving.cluster, await serving.lives()
@@ -122,7 +122,7 @@ async def test_kubectl_brings_slipway_back_and_helm_takes_it_over_and_no_model_r
 
 @pytest.mark.slow
 @pytest.mark.timeout(400, func_only=True)
-async def test_an_upgrade_that_fails_takes_itself_back(serving: Serving, home: Kube) -> None:
+async def test_a_failed_upgrade_is_rolled_back(serving: Serving, home: Kube) -> None:
     before = await home.get("deployment", "slipway-operator")
     failing = ["--reuse-values", "--set=images.operator.tag=nowhere", "--atomic", "--timeout=20s"]
     with pytest.raises(Refusal, match="has been rolled back due to atomic being set"):
@@ -144,7 +144,7 @@ def test_a_second_release_is_refused_with_the_name_of_the_first(operator_pods: C
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
-async def test_the_api_server_finds_no_mistake_in_any_branch_of_the_values(
+async def test_the_api_server_accepts_every_variant_of_the_values(
     operator_pods: Cluster, neighbour_kube: Kube, home: Kube, branch: str
 ) -> None:
     await home.delete("pod", "slipway-selftest", wait=True)  # of a test before; a pod can't be changed
@@ -156,12 +156,12 @@ async def test_the_api_server_finds_no_mistake_in_any_branch_of_the_values(
     await asyncio.to_thread(operator_pods.run_kubectl, ["apply", *strictly, "--filename=-"], manifest)
 
 
-async def test_the_types_can_be_applied_by_kubectl_alone(operator_pods: Cluster, neighbour_kube: Kube) -> None:
+async def test_the_crds_can_be_applied_by_kubectl_alone(operator_pods: Cluster, neighbour_kube: Kube) -> None:
     """On its own side: it keeps what it has applied in an annotation, which has to have room for it."""
     await neighbour_kube.run("apply", f"--filename={ROOT / 'crds'}")
 
 
-async def test_what_helm_keeps_of_the_releases_has_room(operator_pods: Cluster, home: Kube) -> None:
+async def test_the_releases_fit_into_helms_secrets(operator_pods: Cluster, home: Kube) -> None:
     kept = [len(base64.b64decode(each["data"]["release"])) for each in await home.select("secrets", "owner=helm")]
     assert kept
     assert max(kept) < ROOM
@@ -170,7 +170,7 @@ async def test_what_helm_keeps_of_the_releases_has_room(operator_pods: Cluster, 
 # --- the self-test ---------------------------------------------------------------------------------------------------
 
 
-async def test_the_self_test_finds_all_well_and_leaves_nothing_but_its_log(operator_pods: Cluster, home: Kube) -> None:
+async def test_the_self_test_passes_and_leaves_nothing_but_its_log(operator_pods: Cluster, home: Kube) -> None:
     told = await helm(operator_pods, "test", *RELEASE, "--logs", "--timeout=150s")
     assert "All works together." in told
     assert "BAD" not in told
@@ -180,7 +180,7 @@ async def test_the_self_test_finds_all_well_and_leaves_nothing_but_its_log(opera
 
 @pytest.mark.slow
 @pytest.mark.timeout(400, func_only=True)
-async def test_the_self_test_tells_what_does_not_work_and_what_to_do(operator_pods: Cluster, home: Kube) -> None:
+async def test_the_self_test_reports_what_fails_and_the_remedy(operator_pods: Cluster, home: Kube) -> None:
     """KEDA is elsewhere than the values say, so that the activator takes it for a stranger."""
     async with with_values(operator_pods, home, "platform.kedaNamespace=elsewhere", replaced=["slipway-activator"]):
         with pytest.raises(Refusal, match="slipway-selftest"):

@@ -55,7 +55,7 @@ async def between(operator_pods: Cluster, neighbour_kube: Kube) -> AsyncIterator
 @pytest.mark.parametrize(
     "when", ["while it is served", pytest.param("before a restart of the activators", marks=pytest.mark.slow)]
 )
-async def test_whatever_a_tenant_claims_requests_for_a_model_are_held_for_that_model(
+async def test_requests_for_a_model_are_held_for_that_model_whatever_a_tenant_claims(
     between: ModelAtZero, when: str
 ) -> None:
     address, _, port = (await between.activators_port()).rpartition(":")
@@ -78,7 +78,7 @@ CALLS = (
 )
 
 
-async def test_a_tenants_pod_is_told_nothing_on_kedas_port_whatever_it_calls_itself(between: ModelAtZero) -> None:
+async def test_a_tenants_pod_gets_no_data_on_kedas_port_whatever_its_labels_are(between: ModelAtZero) -> None:
     labels = {"app": "keda-operator", "app.kubernetes.io/name": "slipway-activator"}
     assert await answers_of_kedas_port(between, labels) == ["PERMISSION_DENIED"] * len(CALLS)
 

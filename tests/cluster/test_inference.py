@@ -30,7 +30,7 @@ async def test_a_completion_is_streamed_and_makes_sense(gemma: str, access: Serv
     assert len(completion.arrivals) > 10  # it came in pieces
 
 
-async def test_eight_requests_at_once_are_all_answered(gemma: str, access: ServiceAccess) -> None:
+async def test_eight_concurrent_requests_all_get_responses(gemma: str, access: ServiceAccess) -> None:
     url = await reachable(access, gemma)
     async with access.session() as session:
 

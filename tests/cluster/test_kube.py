@@ -57,7 +57,7 @@ async def test_applying_the_same_again_changes_nothing(client: KubeClient, names
     assert [entry["manager"] for entry in again["metadata"]["managedFields"]] == ["slipway"]
 
 
-async def test_a_field_that_is_not_applied_any_more_is_removed_and_those_of_others_stay(
+async def test_a_field_that_is_no_longer_applied_is_removed_and_those_of_others_stay(
     client: KubeClient, namespace: str
 ) -> None:
     await client.apply(config_map(namespace, ours="1"))
@@ -88,7 +88,7 @@ async def test_a_status_has_a_manager_of_its_own(client: KubeClient, namespace: 
     assert managers == {("slipway", None), ("slipway-status", "status")}
 
 
-async def test_deleting_spares_a_successor_and_what_has_changed(client: KubeClient, namespace: str) -> None:
+async def test_deleting_spares_a_successor_and_a_changed_object(client: KubeClient, namespace: str) -> None:
     seen = await client.apply(config_map(namespace))
     for another in {"uid": "that of another one"}, {"resourceVersion": "1"}:
         with pytest.raises(ConflictError):
@@ -98,7 +98,7 @@ async def test_deleting_spares_a_successor_and_what_has_changed(client: KubeClie
     assert await client.find(CONFIG_MAP, "a", namespace) is None
 
 
-async def test_an_event_is_told_once_in_a_while(client: KubeClient, kube: Kube) -> None:
+async def test_a_repeated_event_is_written_once_in_a_while(client: KubeClient, kube: Kube) -> None:
     regarding = await client.apply(config_map(kube.namespace))
     recorder = EventRecorder(client, controller="of-a-test", instance="test")
     assert await recorder.record(regarding, "Waking", "a request came in")
@@ -149,7 +149,7 @@ async def following(client: KubeClient, *followed: Kind) -> AsyncGenerator[Follo
         assert task.cancelled(), f"watching ended by itself: {task.exception()!r}"
 
 
-async def test_a_change_is_in_the_cache_at_once_and_told(
+async def test_a_change_reaches_the_cache_immediately_and_is_delivered(
     client: KubeClient, cluster: AnyCluster, namespace: str
 ) -> None:
     await client.apply(config_map(namespace, "before"))
@@ -170,7 +170,7 @@ async def test_watching_writes_nothing_on_objects(client: KubeClient, cluster: A
     assert await client.get(CONFIG_MAP, "a", namespace) == changed  # its version, managers, annotations and finalizers
 
 
-async def test_a_kind_that_appears_and_goes_is_followed_without_a_restart(
+async def test_a_kind_that_appears_and_disappears_is_watched_without_a_restart(
     client: KubeClient, cluster: AnyCluster, kube: Kube
 ) -> None:
     monitor: Object = {
@@ -197,7 +197,7 @@ async def test_a_kind_that_appears_and_goes_is_followed_without_a_restart(
 
 
 @pytest.mark.parametrize("seconds", [1, pytest.param(12, marks=pytest.mark.slow)])
-async def test_watches_go_on_after_the_api_server_was_killed(
+async def test_watches_continue_after_the_api_server_was_killed(
     neighbour: Neighbour, neighbour_kube: Kube, seconds: float
 ) -> None:
     kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
@@ -210,7 +210,7 @@ async def test_watches_go_on_after_the_api_server_was_killed(
 
 
 @pytest.mark.slow
-async def test_watches_go_on_after_etcd_hung(neighbour: Neighbour, neighbour_kube: Kube) -> None:
+async def test_watches_continue_after_etcd_hung(neighbour: Neighbour, neighbour_kube: Kube) -> None:
     kubeconfig, namespace = neighbour.cluster.kubeconfig, neighbour_kube.namespace
     async with connected(kubeconfig) as client, following(client, CONFIG_MAP, NODE) as followed:
         async with components.paused(neighbour.cluster, "etcd"):

@@ -38,7 +38,7 @@ def make(node_program: Path, state: Path, record: Callable[[Namespaces], None]) 
     )
 
 
-def test_a_node_goes_on_when_its_maker_has_written_it_down(node_program: Path, state: Path) -> None:
+def test_a_node_keeps_running_once_its_creator_has_recorded_it(node_program: Path, state: Path) -> None:
     written: list[Namespaces] = []
 
     made = make(node_program, state, written.append)
@@ -49,7 +49,7 @@ def test_a_node_goes_on_when_its_maker_has_written_it_down(node_program: Path, s
     assert not made.alive()
 
 
-def test_a_node_ends_when_its_maker_dies_before_that(node_program: Path, state: Path) -> None:
+def test_a_node_ends_when_its_creator_dies_before_recording_it(node_program: Path, state: Path) -> None:
     reader, writer = os.pipe()
 
     def die(made: Namespaces) -> None:
@@ -65,7 +65,7 @@ def test_a_node_ends_when_its_maker_dies_before_that(node_program: Path, state: 
     host.until(lambda: not any(map(identify, pids)), timeout=10)
 
 
-def test_what_is_spawned_on_a_node_ends_with_it(node_program: Path, state: Path) -> None:
+def test_processes_spawned_on_a_node_end_with_it(node_program: Path, state: Path) -> None:
     made = make(node_program, state, lambda _: None)
     made.spawn(["sleep", "1000"], log=state / "log/sleep.log", env={})
 

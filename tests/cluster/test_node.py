@@ -43,7 +43,7 @@ async def test_the_node_itself_finds_services_by_their_names(cluster: AnyCluster
     assert found.split()[0] == API_SERVICE_IP
 
 
-async def test_names_of_the_outside_are_unknown_at_once(cluster: AnyCluster, kube: Kube, python_image: str) -> None:
+async def test_external_names_are_unknown_immediately(cluster: AnyCluster, kube: Kube, python_image: str) -> None:
     cluster.devcluster()  # other clusters may reach the outside
     assert (await run_python(kube, python_image, LOOK_UP_IN_VAIN)).strip() == "unknown"
 
@@ -57,7 +57,7 @@ async def test_a_killed_pod_of_a_deployment_is_replaced(kube: Kube, python_image
     )
 
 
-async def test_a_pod_waits_while_the_scheduler_hangs_and_starts_when_it_goes_on(
+async def test_a_pod_waits_while_the_scheduler_hangs_and_starts_when_it_continues(
     neighbour_kube: Kube, neighbour: Neighbour
 ) -> None:
     async with components.paused(neighbour.cluster, "kube-scheduler"):

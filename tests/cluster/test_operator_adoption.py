@@ -49,7 +49,7 @@ SAID = {
 
 
 @pytest.mark.slow
-async def test_what_belongs_to_others_is_never_changed_and_in_the_way_only_while_it_is_there(kube: Kube) -> None:
+async def test_objects_of_others_are_never_changed_and_block_only_while_they_exist(kube: Kube) -> None:
     things = of_others()
     things["owned"]["metadata"]["ownerReferences"] = [await a_chief(kube)]
     await kube.apply(*things.values())
@@ -89,7 +89,7 @@ def without_kserves_own(part: Object) -> Object:
     return {key: value for key, value in part.items() if key not in ("resourceVersion", "managedFields", "finalizers")}
 
 
-async def test_children_that_were_orphaned_are_adopted_by_a_successor(kube: Kube) -> None:
+async def test_orphaned_children_are_adopted_by_a_successor(kube: Kube) -> None:
     await settled(kube, at_zero())
     before = await children(kube)
     await kube.run("delete", "llmdeployment", NAME, "--cascade=orphan", "--timeout=10s")

@@ -21,7 +21,7 @@ HPA = "horizontalpodautoscaler"
 BY_HPA: Object = {"autoscaler": "HPA", "minReplicas": 1, "maxReplicas": 3}
 
 
-async def test_an_autoscaler_is_made_kept_as_it_should_be_and_removed_when_the_mode_changes(kube: Kube) -> None:
+async def test_an_autoscaler_is_created_repaired_and_removed_when_the_mode_changes(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(scaling=BY_HPA), "Serving")
     made = await kube.get(HPA, NAME)
@@ -36,7 +36,7 @@ async def test_an_autoscaler_is_made_kept_as_it_should_be_and_removed_when_the_m
 
 
 @pytest.mark.slow
-async def test_a_model_at_zero_is_brought_to_its_minimum_where_an_autoscaler_would_leave_it(kube: Kube) -> None:
+async def test_a_model_at_zero_is_scaled_to_its_minimum_where_an_autoscaler_would_leave_it(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(replicas=0), "Idle")
     await kube.patch("llmdeployment", NAME, {"spec": {"scaling": BY_HPA | {"minReplicas": 2}}})
@@ -46,7 +46,7 @@ async def test_a_model_at_zero_is_brought_to_its_minimum_where_an_autoscaler_wou
 
 @pytest.mark.slow
 @pytest.mark.timeout(300, func_only=True)
-async def test_an_autoscaler_that_gets_no_metrics_is_told_with_what_it_lacks(kube: Kube) -> None:
+async def test_an_autoscaler_without_metrics_is_reported_with_what_it_lacks(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(scaling=BY_HPA), "Serving")
     told = await kube.wait_for("llmdeployment", NAME, is_without_metrics, timeout=200)

@@ -14,7 +14,7 @@ from support.programs import operator
 TESTS = Path(__file__).parents[1]
 
 
-async def test_an_object_on_which_the_code_fails_is_stalled_with_the_error_and_the_others_go_on(
+async def test_an_object_on_which_the_code_fails_is_stalled_with_the_error_and_others_continue(
     cluster: AnyCluster, installed_cluster: Kube, kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(TESTS))

@@ -113,7 +113,7 @@ of_each_trouble = pytest.mark.parametrize(
 
 
 @of_each_trouble
-def test_the_status_tells_the_cause(outcomes: Outcomes, trouble: ModelFailure) -> None:
+def test_the_status_names_the_cause(outcomes: Outcomes, trouble: ModelFailure) -> None:
     """Not ready, for this reason; and going on by itself only if waiting helps."""
     said = conditions(outcome_of(trouble, outcomes).deployment)
     assert said["Ready"] == ("False", trouble.reason)
@@ -123,14 +123,14 @@ def test_the_status_tells_the_cause(outcomes: Outcomes, trouble: ModelFailure) -
 
 
 @of_each_trouble
-def test_the_cause_is_a_warning_among_the_events(outcomes: Outcomes, trouble: ModelFailure) -> None:
+def test_the_cause_is_a_warning_event(outcomes: Outcomes, trouble: ModelFailure) -> None:
     event = outcome_of(trouble, outcomes).event
     assert event["type"] == "Warning"
     assert event["note"].startswith(trouble.reason)
 
 
 @pytest.mark.slow
-async def test_a_trouble_that_lasts_is_written_once(
+async def test_a_lasting_failure_is_written_once(
     slipway: Operator, kube: Kube, weights: None, python_image: str
 ) -> None:
     """Though the kubelet tries again and again, and says so in other words each time."""
@@ -154,7 +154,7 @@ async def serving_on(kube: Kube, node: str) -> None:
     await kube.wait_for_any("pods", OURS, lambda pod: pod["spec"].get("nodeName") == node)
 
 
-async def test_a_node_that_is_not_ready_is_told_with_its_own_words(
+async def test_a_node_that_is_not_ready_is_reported_with_its_own_message(
     slipway: Operator, kube: Kube, node: str, weights: None
 ) -> None:
     await serving_on(kube, node)
@@ -164,7 +164,7 @@ async def test_a_node_that_is_not_ready_is_told_with_its_own_words(
     await kube.wait_for_any(EVENTS, "", is_told_of(trouble))
 
 
-async def test_a_node_that_is_gone_is_told(slipway: Operator, kube: Kube, node: str, weights: None) -> None:
+async def test_a_deleted_node_is_reported(slipway: Operator, kube: Kube, node: str, weights: None) -> None:
     await serving_on(kube, node)
     await kube.delete("node", node)
     trouble = ModelFailure("", "NodeLost", f"Node {node} is gone", is_final=False)

@@ -25,7 +25,7 @@ LEAVE_PODS_ALONE: Object = {
 THEIRS = {"labels": {"team": "blue"}, "annotations": {"argocd.argoproj.io/tracking-id": "x"}}
 
 
-async def test_what_pods_are_started_with_reaches_their_template(kube: Kube) -> None:
+async def test_settings_of_pods_reach_their_template(kube: Kube) -> None:
     await settled(kube, at_zero())
     for what, change in REACH_PODS.items():
         before = await template(kube)
@@ -38,7 +38,7 @@ def has_another(before: Object) -> Predicate:
     return lambda made: bool(made["spec"]["template"] != before)
 
 
-async def test_a_change_that_is_not_about_the_pods_leaves_them_running(kube: Kube, weights: None) -> None:
+async def test_a_change_that_does_not_affect_the_pods_leaves_them_running(kube: Kube, weights: None) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     pods, before = await pod_uids(kube), await template(kube)
@@ -51,7 +51,7 @@ async def test_a_change_that_is_not_about_the_pods_leaves_them_running(kube: Kub
     assert policy["spec"]["ingress"] != [{}]
 
 
-async def test_labels_and_annotations_of_others_reach_nothing(kube: Kube, weights: None) -> None:
+async def test_labels_and_annotations_of_others_change_nothing(kube: Kube, weights: None) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     pods, service = await pod_uids(kube), await kube.get("inferenceservice", NAME)
@@ -63,7 +63,7 @@ async def test_labels_and_annotations_of_others_reach_nothing(kube: Kube, weight
         assert (await kube.get(kind, NAME))["metadata"]["labels"]["team"] == "blue"
 
 
-async def test_a_rollout_is_told_as_one(kube: Kube, weights: None, slipway: Operator) -> None:
+async def test_a_rollout_is_reported_as_a_rollout(kube: Kube, weights: None, slipway: Operator) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     pods = await pod_uids(kube)

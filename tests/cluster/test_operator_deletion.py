@@ -11,7 +11,7 @@ from support.builders.llmdeployments import CHILDREN, MADE, NAME, OURS, PREDICTO
 from support.cluster import AnyCluster, Kube, Object, Operator, children, settled
 
 
-async def test_all_that_was_made_goes_with_the_deployment(slipway: Operator, kube: Kube, weights: None) -> None:
+async def test_all_children_are_deleted_with_the_deployment(slipway: Operator, kube: Kube, weights: None) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on_own_engine(), "Serving")
     await kube.delete("llmdeployment", NAME)
@@ -19,7 +19,7 @@ async def test_all_that_was_made_goes_with_the_deployment(slipway: Operator, kub
     await kube.run("wait", "--for=delete", "pods", f"--selector={OURS}", "--timeout=60s")
 
 
-async def test_in_the_foreground_the_deployment_is_the_last_to_go(slipway: Operator, kube: Kube) -> None:
+async def test_in_foreground_deletion_the_deployment_is_deleted_last(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
     await kube.run("delete", "llmdeployment", NAME, "--cascade=foreground", "--timeout=30s")
     assert await children(kube) == {}
@@ -31,7 +31,7 @@ def is_named(thing: Object) -> bool:
 
 
 @pytest.mark.slow
-async def test_without_kserve_it_goes_at_once_and_the_rest_when_kserve_is_back(
+async def test_without_kserve_the_deployment_is_deleted_immediately_and_the_rest_when_kserve_is_back(
     cluster: AnyCluster, slipway: Operator, kube: Kube
 ) -> None:
     cluster.devcluster()  # where others use KServe, it is not switched off
@@ -55,7 +55,7 @@ async def without_kserve(kube: Kube) -> AsyncGenerator[None]:
         await kube.wait_for("deployment", name, lambda it: bool(it["status"].get("readyReplicas")))
 
 
-async def test_without_the_operator_everything_goes_as_well(slipway: Operator, kube: Kube) -> None:
+async def test_without_the_operator_everything_is_deleted_as_well(slipway: Operator, kube: Kube) -> None:
     await settled(kube, at_zero())
     slipway.end()
     try:
@@ -65,7 +65,7 @@ async def test_without_the_operator_everything_goes_as_well(slipway: Operator, k
         slipway.restart()
 
 
-async def test_a_deployment_of_the_same_name_can_be_made_at_once(slipway: Operator, kube: Kube) -> None:
+async def test_a_deployment_of_the_same_name_can_be_created_immediately(slipway: Operator, kube: Kube) -> None:
     predecessor = await settled(kube, at_zero())
     await kube.delete("llmdeployment", NAME)
     successor = await settled(kube, at_zero(engine={"contextLength": 2048}))

@@ -66,7 +66,9 @@ async def test_changes_during_a_fault_are_carried_out_completely_and_once(
     assert not replicas.unlawful_writes(kube.namespace, replica.path)
 
 
-async def test_what_another_manager_applies_by_force_is_taken_back(kube: Kube, replica: Replica, fleet: Fleet) -> None:
+async def test_a_field_that_another_manager_takes_by_force_is_taken_back(
+    kube: Kube, replica: Replica, fleet: Fleet
+) -> None:
     """In a child and in the status."""
     name = fleet.names[0]
     await fleet.apply_as_a_rival(name)

@@ -33,7 +33,7 @@ async def leads_after(standby: Operator, number: signal.Signals, leader: Operato
     return time.monotonic() - began
 
 
-async def test_after_a_gentle_end_the_standby_leads_within_5_seconds_and_finds_nothing_to_do(
+async def test_after_a_graceful_end_the_standby_leads_within_5_seconds_and_finds_nothing_to_do(
     cluster: AnyCluster, kube: Kube
 ) -> None:
     with two_replicas(cluster) as (leader, standby):
@@ -49,7 +49,7 @@ async def test_after_a_gentle_end_the_standby_leads_within_5_seconds_and_finds_n
 
 
 @pytest.mark.slow
-async def test_after_a_crash_the_standby_leads_within_20_seconds_and_does_what_was_left(
+async def test_after_a_crash_the_standby_leads_within_20_seconds_and_does_the_rest(
     cluster: AnyCluster, kube: Kube
 ) -> None:
     with two_replicas(cluster) as (leader, standby):
@@ -64,7 +64,7 @@ async def test_after_a_crash_the_standby_leads_within_20_seconds_and_does_what_w
         assert await events(kube) == [("Normal", "Idle")]
 
 
-async def test_the_standby_writes_nothing_while_the_other_one_works(cluster: AnyCluster, kube: Kube) -> None:
+async def test_the_standby_writes_nothing_while_the_leader_works(cluster: AnyCluster, kube: Kube) -> None:
     with two_replicas(cluster) as (leader, standby):
         await settled(kube, at_zero())
         await kube.patch("llmdeployment", NAME, {"spec": {"access": {"allowFrom": []}}})
@@ -75,7 +75,7 @@ async def test_the_standby_writes_nothing_while_the_other_one_works(cluster: Any
         assert standby.get("/readyz")[0] == standby.get("/livez")[0] == 200
 
 
-async def test_asked_to_end_it_finishes_what_is_in_flight(cluster: AnyCluster, kube: Kube) -> None:
+async def test_on_sigterm_the_operator_finishes_writes_in_flight(cluster: AnyCluster, kube: Kube) -> None:
     """What it has begun is whole; the rest is the next one's. (Watches are cut: they have nothing to finish.)"""
     with operator.running(cluster.kubeconfig) as slipway:
         await asyncio.gather(*(kube.apply(at_zero(f"model-{number}")) for number in range(4)))

@@ -25,7 +25,7 @@ from support.programs import operator
 # --- what is made ----------------------------------------------------------------------------------------------------
 
 
-async def test_everything_that_is_made_for_a_deployment_belongs_to_it(slipway: Operator, kube: Kube) -> None:
+async def test_every_child_of_a_deployment_is_owned_by_it(slipway: Operator, kube: Kube) -> None:
     deployment = await settled(kube, at_zero())
     made = await children(kube)
     assert set(made) == set(CHILDREN)
@@ -35,7 +35,7 @@ async def test_everything_that_is_made_for_a_deployment_belongs_to_it(slipway: O
         assert owner["controller"] is owner["blockOwnerDeletion"] is True
 
 
-async def test_gemma_answers_at_the_url_that_its_status_tells(
+async def test_gemma_responds_at_the_url_of_its_status(
     slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
     serving = current_status(await settled(kube, gemma(min_replicas=1), "Serving", timeout=120))
@@ -48,7 +48,7 @@ async def test_gemma_answers_at_the_url_that_its_status_tells(
         assert (await complete(session, url, "Kubernetes is")).text
 
 
-async def test_at_zero_it_is_idle_and_no_pod_ever_starts(slipway: Operator, kube: Kube) -> None:
+async def test_at_zero_a_deployment_is_idle_and_no_pod_ever_starts(slipway: Operator, kube: Kube) -> None:
     async with kube.recording("pods") as pods:
         idle = await settled(kube, at_zero())
         await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 0)

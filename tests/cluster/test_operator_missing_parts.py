@@ -31,7 +31,7 @@ from support.programs import operator
 # --- what somebody has yet to write ----------------------------------------------------------------------------------
 
 
-async def test_a_runtime_that_nobody_made_is_waited_for(slipway: Operator, kube: Kube, weights: None) -> None:
+async def test_a_missing_runtime_is_waited_for(slipway: Operator, kube: Kube, weights: None) -> None:
     await kube.apply(on_own_engine())
     words = f"There is no ServingRuntime or ClusterServingRuntime {OWN_ENGINE}: make one, or choose vllm or llamacpp"
     await kube.wait_for("llmdeployment", NAME, is_stalled("RuntimeMissing", words))
@@ -40,7 +40,7 @@ async def test_a_runtime_that_nobody_made_is_waited_for(slipway: Operator, kube:
     await until_settled(kube, state="Serving")
 
 
-async def test_a_profile_that_nobody_made_is_waited_for(slipway: Operator, kube: Kube) -> None:
+async def test_a_missing_profile_is_waited_for(slipway: Operator, kube: Kube) -> None:
     profile = f"profile-{kube.namespace}"
     await kube.apply(at_zero(accelerator={"profiles": [profile]}))
     words = f"{profile}: there is no AcceleratorProfile of this name"
@@ -54,7 +54,7 @@ async def test_a_profile_that_nobody_made_is_waited_for(slipway: Operator, kube:
     assert idle["status"]["plan"]["accelerator"] == profile
 
 
-async def test_a_running_model_goes_on_when_its_runtime_is_deleted(
+async def test_a_running_model_keeps_running_when_its_runtime_is_deleted(
     slipway: Operator, kube: Kube, weights: None
 ) -> None:
     """Its status says so, and what was made stays as it is."""
@@ -112,7 +112,7 @@ async def make(kube: Kube, definition: Object) -> None:
 
 
 @pytest.mark.slow
-async def test_without_kserve_it_says_so_and_goes_on_when_kserve_appears(
+async def test_a_missing_kserve_is_reported_and_reconciling_continues_when_it_appears(
     beside: Operator, neighbour_kube: Kube
 ) -> None:
     kube = neighbour_kube
@@ -127,7 +127,9 @@ async def test_without_kserve_it_says_so_and_goes_on_when_kserve_appears(
 
 
 @pytest.mark.slow
-async def test_without_keda_it_says_so_and_goes_on_when_keda_appears(beside: Operator, neighbour_kube: Kube) -> None:
+async def test_a_missing_keda_is_reported_and_reconciling_continues_when_it_appears(
+    beside: Operator, neighbour_kube: Kube
+) -> None:
     kube = neighbour_kube
     async with without(kube, SCALED_OBJECT) as definition:
         await kube.apply(at_zero())
@@ -137,7 +139,7 @@ async def test_without_keda_it_says_so_and_goes_on_when_keda_appears(beside: Ope
         await kube.wait_for("llmdeployment", NAME, lambda it: "KedaMissing" not in str(it["status"]))
 
 
-async def test_a_pod_monitor_is_made_as_soon_as_the_cluster_knows_the_kind(
+async def test_a_pod_monitor_is_created_as_soon_as_the_cluster_has_the_kind(
     beside: Operator, neighbour_kube: Kube
 ) -> None:
     kube, name = neighbour_kube, f"{POD_MONITOR.plural}.{POD_MONITOR.group}"
@@ -167,7 +169,7 @@ async def lenient(neighbour_kube: Kube) -> AsyncIterator[Kube]:
     await neighbour_kube.run("apply", "--server-side", "--force-conflicts", "--filename", str(repository.CRDS))
 
 
-async def test_an_object_that_can_not_be_read_is_told_and_the_others_go_on(beside: Operator, lenient: Kube) -> None:
+async def test_an_unreadable_object_is_reported_and_the_others_continue(beside: Operator, lenient: Kube) -> None:
     await until_it_takes(lenient, at_zero("unreadable", scaling={"minReplicas": "many"}))
     await lenient.apply(at_zero("next"))
     words = "The object can't be read: spec.scaling.minReplicas: "
@@ -177,7 +179,7 @@ async def test_an_object_that_can_not_be_read_is_told_and_the_others_go_on(besid
     await lenient.delete("llmdeployment", "unreadable", wait=True)
 
 
-async def test_what_kserve_refuses_is_told_in_its_own_words(beside: Operator, lenient: Kube) -> None:
+async def test_a_refusal_by_kserve_is_reported_with_kserves_message(beside: Operator, lenient: Kube) -> None:
     """All of that is refused by the definition already, so that only a lenient one lets it come to this."""
     await until_it_takes(lenient, at_zero(scaling={"minReplicas": 3, "maxReplicas": 2}))
     words = "'MinReplicas' cannot be greater than MaxReplicas"

@@ -79,7 +79,7 @@ def that_ends(before: Object) -> Object:
     return {"strategy": strategy, "template": {"spec": {"containers": [broken]}}}
 
 
-async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_back(
+async def test_a_model_at_zero_reports_that_kserve_is_down_and_recovers_when_it_is_back(
     slipway: Operator, kube: Kube
 ) -> None:
     await kube.apply(at_zero())
@@ -91,16 +91,16 @@ async def test_a_model_at_zero_says_that_kserve_is_down_and_is_well_when_it_is_b
 
 
 @pytest.mark.slow
-async def test_a_new_model_says_that_kserve_is_down_and_is_made_when_it_is_back(slipway: Operator, kube: Kube) -> None:
+async def test_a_new_model_reports_that_kserve_is_down_and_is_created_when_it_is_back(
+    slipway: Operator, kube: Kube
+) -> None:
     async with broken(kube, KSERVE, without_replicas):
         await kube.apply(at_zero())
         await kube.wait_for("llmdeployment", NAME, because_of("KServeDown"), timeout=WITHIN_SECONDS)
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=90)
 
 
-async def test_a_kserve_that_ends_again_and_again_is_told_with_what_its_pods_show(
-    slipway: Operator, kube: Kube
-) -> None:
+async def test_a_crash_looping_kserve_is_reported_with_the_state_of_its_pods(slipway: Operator, kube: Kube) -> None:
     await kube.apply(at_zero())
     await until_settled(kube)
     async with broken(kube, KSERVE, that_ends):
@@ -158,7 +158,7 @@ async def activator(
         yield
 
 
-async def test_a_model_at_zero_says_that_keda_is_down_and_is_well_when_it_is_back(
+async def test_a_model_at_zero_reports_that_keda_is_down_and_recovers_when_it_is_back(
     slipway: Operator, kube: Kube, activator: None
 ) -> None:
     await kube.apply(at_zero())
@@ -177,7 +177,7 @@ NOBODY_LISTENS = 1  # a port
 
 
 @pytest.mark.slow
-async def test_a_model_that_keda_could_never_ask_for_says_so_and_is_well_when_it_can(
+async def test_a_model_whose_scaler_keda_never_reached_reports_it_and_recovers_when_keda_can(
     slipway: Operator, kube: Kube, installed_cluster: Kube, tester: ReachableServer
 ) -> None:
     async with asked_at(installed_cluster, tester.address, NOBODY_LISTENS):
@@ -189,7 +189,7 @@ async def test_a_model_that_keda_could_never_ask_for_says_so_and_is_well_when_it
 
 
 @pytest.mark.slow
-async def test_a_model_that_keda_can_not_ask_for_any_more_says_so(
+async def test_a_model_whose_scaler_keda_can_no_longer_reach_reports_it(
     slipway: Operator, kube: Kube, installed_cluster: Kube, tester: ReachableServer
 ) -> None:
     async with AsyncExitStack() as to_the_end:
@@ -201,7 +201,7 @@ async def test_a_model_that_keda_can_not_ask_for_any_more_says_so(
         await kube.wait_for("llmdeployment", NAME, CAN_NOT_ASK, timeout=60)
 
 
-async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Operator, kube: Kube) -> None:
+async def test_a_missing_claim_is_reported_before_any_request(slipway: Operator, kube: Kube) -> None:
     await kube.apply(at_zero(model={"uri": "pvc://absent/llama"}))
     words = "spec.model.uri names PersistentVolumeClaim absent, which doesn't exist"
     stalled = await kube.wait_for("llmdeployment", NAME, is_stalled("PodConfigError", words), timeout=WITHIN_SECONDS)
@@ -213,7 +213,7 @@ async def test_a_claim_that_is_missing_is_told_before_anybody_asks(slipway: Oper
     await kube.wait_for("llmdeployment", NAME, is_in("Idle"), timeout=WITHIN_SECONDS)
 
 
-async def test_a_config_map_that_is_missing_or_lacks_a_key_is_told_before_anybody_asks(
+async def test_a_config_map_that_is_missing_or_lacks_a_key_is_reported_before_any_request(
     slipway: Operator, kube: Kube
 ) -> None:
     source = {"configMapKeyRef": {"name": "absent", "key": "a"}}

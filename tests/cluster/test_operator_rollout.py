@@ -26,7 +26,7 @@ def on(profile: str, **spec: Any) -> Object:
     return on_own_engine(accelerator={"profiles": [profile]}, **spec)
 
 
-async def test_with_a_gpu_to_spare_the_new_version_starts_beside_the_old_one(kube: Kube) -> None:
+async def test_with_a_spare_gpu_the_new_version_starts_next_to_the_old_one(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb"), "Serving")
     async with kube.recording("pods", selector=OURS) as pods:
@@ -38,7 +38,9 @@ async def test_with_a_gpu_to_spare_the_new_version_starts_beside_the_old_one(kub
     assert (await kube.get("deployment", PREDICTOR))["spec"]["strategy"] == SURGES
 
 
-async def test_without_one_the_old_version_goes_first_and_that_is_no_trouble(kube: Kube, slipway: Operator) -> None:
+async def test_without_a_spare_gpu_the_old_version_stops_first_and_that_is_not_a_failure(
+    kube: Kube, slipway: Operator
+) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on("a100-80gb"), "Serving")
     said = len(slipway.log.lines)
@@ -52,7 +54,7 @@ async def test_without_one_the_old_version_goes_first_and_that_is_no_trouble(kub
 
 
 @pytest.mark.slow
-async def test_of_several_without_one_to_spare_one_at_a_time_goes_first(kube: Kube) -> None:
+async def test_without_a_spare_gpu_several_replicas_are_replaced_one_at_a_time(kube: Kube) -> None:
     await kube.apply(own_runtime())
     await settled(kube, on("h100-80gb", replicas=2), "Serving")
     async with kube.passing("llmdeployment", NAME, says("an old one goes first; the others serve on")):

@@ -46,19 +46,17 @@ def outcomes(operator_pods: Cluster, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
-def test_it_wakes_stays_while_it_is_used_finishes_gets_help_and_sleeps(name: str, outcomes: Outcomes) -> None:
+def test_an_engine_wakes_stays_while_used_finishes_scales_out_and_sleeps(name: str, outcomes: Outcomes) -> None:
     if error := outcomes[name]:
         raise error
 
 
-async def test_kserve_accepts_the_runtimes_as_they_are_in_the_chart(
-    operator_pods: Cluster, neighbour_kube: Kube
-) -> None:
+async def test_kserve_accepts_the_runtimes_of_the_chart(operator_pods: Cluster, neighbour_kube: Kube) -> None:
     await strictly_applied(neighbour_kube, *BY_ENGINE.values(), dry_run=True)
 
 
 @pytest.mark.parametrize("name", OTHER_RUNTIMES)
-async def test_a_model_may_name_the_runtime_as_it_is_in_the_chart(
+async def test_a_model_may_name_the_runtime_of_the_chart(
     name: str, operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     asked = llmdeployment("model", {"model": {"uri": "hf://org/model"}, "engine": {"name": name}})

@@ -108,7 +108,9 @@ def pulled(cluster: Cluster) -> set[str]:
     return set(re.findall(r"GET /v2/llm/([\w-]+/manifests/sha256:[0-9a-f]{64})", log))
 
 
-def test_kubectl_installs_it_by_the_commands_of_the_readme(fresh: Cluster, dist: Path, release: Release) -> None:
+def test_kubectl_installs_the_release_by_the_commands_of_the_readme(
+    fresh: Cluster, dist: Path, release: Release
+) -> None:
     try:
         as_written(fresh, commands(README, after="By kubectl"), dist)
         until_available(fresh)
@@ -120,7 +122,9 @@ def test_kubectl_installs_it_by_the_commands_of_the_readme(fresh: Cluster, dist:
             delete(fresh, dist / file)
 
 
-def test_helm_installs_it_by_the_commands_of_the_readme_and_a_model_is_planned(fresh: Cluster, dist: Path) -> None:
+def test_helm_installs_the_release_by_the_commands_of_the_readme_and_a_model_is_planned(
+    fresh: Cluster, dist: Path
+) -> None:
     try:
         *_, tested = as_written(fresh, commands(README, after="By helm:"), dist)
         assert "All works together." in tested
@@ -137,7 +141,7 @@ def test_helm_installs_it_by_the_commands_of_the_readme_and_a_model_is_planned(f
         )
 
 
-def test_helm_installs_it_from_the_registry_and_a_model_is_served(
+def test_helm_installs_the_release_from_the_registry_and_a_model_is_served(
     fresh: Cluster, dist: Path, release: Release, settings: Settings
 ) -> None:
     charts = f"oci://{release.registry}/charts"
@@ -156,7 +160,7 @@ def test_helm_installs_it_from_the_registry_and_a_model_is_served(
     assert f"slipway-llamacpp/manifests/{digests(dist)['slipway-llamacpp']}" in pulled(fresh)
 
 
-def test_what_is_in_the_registry_is_what_was_made(fresh: Cluster, dist: Path, release: Release) -> None:
+def test_the_registry_has_exactly_what_was_built(fresh: Cluster, dist: Path, release: Release) -> None:
     for repository, digest in digests(dist).items():
         name = f"docker://{release.registry}/{repository}:{release.source.version}"
         asked = ["skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", name]

@@ -164,7 +164,7 @@ def uid(thing: Object) -> str:
     return str(thing["metadata"]["uid"])
 
 
-def test_nothing_that_the_operator_asks_for_is_refused(asked: list[Request], began: str) -> None:
+def test_no_request_of_the_operator_is_refused(asked: list[Request], began: str) -> None:
     assert [request for request in asked if request.was_refused and request.at > began] == []
 
 
@@ -180,7 +180,7 @@ def test_the_activator_uses_every_right_that_it_has_and_needs_no_other(
     assert audit.used(seen) - {KEYS} == audit.granted(roles(ACTIVATOR))
 
 
-async def test_owning_children_takes_a_right_on_the_finalizers_of_their_owner(
+async def test_owning_children_needs_a_right_on_the_finalizers_of_their_owner(
     operator_pods: Cluster, neighbour_kube: Kube
 ) -> None:
     account = await account_without_that_right(neighbour_kube)

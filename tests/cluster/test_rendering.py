@@ -69,13 +69,13 @@ async def test_at_zero_no_pod_ever_starts_and_replicas_are_left_to_others(kube: 
     await kube.wait_for_any("pods", OURS, is_ready, timeout=120)
 
 
-async def test_a_deployment_begins_with_as_many_replicas_as_it_should_keep(kube: Kube, gemma_volume: None) -> None:
+async def test_a_deployment_starts_with_its_minimum_of_replicas(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=2, scaling={"minReplicas": 2, "maxReplicas": 2}))
     await reconcile_once(kube, name)
     await kube.wait_for("deployment", PREDICTOR, lambda made: made["spec"]["replicas"] == 2)
 
 
-async def test_applying_it_again_changes_nothing(kube: Kube, gemma_volume: None) -> None:
+async def test_applying_the_rendered_objects_again_changes_nothing(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=1))
     await reconcile_once(kube, name)
     await kube.wait_for_condition("inferenceservice", name, "Ready", timeout=120)
@@ -102,7 +102,7 @@ async def test_labels_and_annotations_that_others_add_to_the_deployment_change_n
     assert await rendering.rendered(kube, name) == before
 
 
-async def test_a_change_that_is_not_for_the_pods_leaves_their_template_as_it_was(
+async def test_a_change_that_does_not_affect_the_pods_leaves_their_template_unchanged(
     kube: Kube, gemma_volume: None
 ) -> None:
     name = await create(kube, gemma(min_replicas=1))
@@ -115,7 +115,7 @@ async def test_a_change_that_is_not_for_the_pods_leaves_their_template_as_it_was
     assert template(after) == template(before)
 
 
-async def test_deleting_the_deployment_removes_all_that_is_its_own(kube: Kube, gemma_volume: None) -> None:
+async def test_deleting_the_deployment_removes_all_its_children(kube: Kube, gemma_volume: None) -> None:
     name = await create(kube, gemma(min_replicas=0))
     applied = [child.manifest for child in (await reconcile_once(kube, name)).apply]
     await kube.delete("llmdeployment", name)
@@ -142,7 +142,7 @@ async def test_a_model_for_two_gpus_lands_on_a_node_that_has_them(
     assert "--tensor-parallel-size=2" in container["args"]
 
 
-async def test_an_adapter_is_mounted_where_the_engine_is_told_to_look(kube: Kube, gemma_volume: None) -> None:
+async def test_an_adapter_is_mounted_where_the_engine_arguments_say(kube: Kube, gemma_volume: None) -> None:
     engine = {"name": "vllm", "adapters": [{"name": "sql", "uri": "pvc://gemma/adapters/sql"}]}
     name = await create(kube, gemma(min_replicas=0, engine=engine, accelerator={"profiles": ["h100-80gb"]}))
     await reconcile_once(kube, name)
@@ -206,7 +206,9 @@ EVERYTHING: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("spec", EVERYTHING, ids=["hf", "azure", "oci", "all-fields"])
-async def test_the_api_server_and_kserve_accept_it_strictly(kube: Kube, spec: dict[str, Any]) -> None:
+async def test_the_api_server_and_kserve_accept_the_rendered_objects_with_strict_validation(
+    kube: Kube, spec: dict[str, Any]
+) -> None:
     name = await create(kube, llmdeployments.llmdeployment("model", spec))
     desired = await rendering.rendered(kube, name)
     await strictly_applied(kube, *(child.manifest for child in desired.apply), dry_run=True)

@@ -58,7 +58,7 @@ async def inside(kube: Kube, program: str) -> None:
 
 
 @pytest.mark.timeout(400, func_only=True)
-async def test_every_answer_of_those_who_ask_all_the_time_is_whole_during_a_rollout(
+async def test_every_response_to_constant_load_is_complete_during_a_rollout(
     slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
     await settled(kube, serving(), "Serving", timeout=120)
@@ -79,7 +79,7 @@ async def test_every_answer_of_those_who_ask_all_the_time_is_whole_during_a_roll
     assert new["metadata"]["uid"] != old["metadata"]["uid"]
 
 
-async def test_a_model_with_keys_answers_those_who_have_one(
+async def test_a_model_with_keys_serves_clients_that_have_one(
     slipway: Operator, kube: Kube, gemma_volume: None, access: ServiceAccess
 ) -> None:
     keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": {"alice": "key-of-alice"}}
@@ -108,7 +108,7 @@ for _ in range(200):  # many small ones, so that the kernel takes the largest: t
 """
 
 
-async def test_a_killed_engine_is_named_and_started_anew(slipway: Operator, kube: Kube, gemma_volume: None) -> None:
+async def test_a_killed_engine_is_named_and_restarted(slipway: Operator, kube: Kube, gemma_volume: None) -> None:
     await settled(kube, serving(), "Serving", timeout=120)
     named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, says("EngineCrashed", "SIGKILL"), timeout=60))
     await inside(kube, KILL)
@@ -116,9 +116,7 @@ async def test_a_killed_engine_is_named_and_started_anew(slipway: Operator, kube
     await until_settled(kube, NAME, "Serving", timeout=120)
 
 
-async def test_an_engine_that_the_kernel_killed_for_its_memory_is_named(
-    slipway: Operator, kube: Kube, gemma_volume: None
-) -> None:
+async def test_an_engine_killed_by_the_oom_killer_is_named(slipway: Operator, kube: Kube, gemma_volume: None) -> None:
     small = {"resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}}
     await settled(kube, serving(pod=small), "Serving", timeout=120)
     named = asyncio.create_task(kube.wait_for("llmdeployment", NAME, says("HostOutOfMemory"), timeout=90))
@@ -161,7 +159,7 @@ def open_to_all(folder: Path) -> None:
         (none_at_all, "ModelNotFound", ""),
     ],
 )
-async def test_what_is_wrong_with_a_model_is_on_its_status(
+async def test_the_fault_of_a_model_is_in_its_status(
     slipway: Operator,
     kube: Kube,
     model_folder: Path,
@@ -177,7 +175,7 @@ async def test_what_is_wrong_with_a_model_is_on_its_status(
         await kube.wait_for("llmdeployment", NAME, says(reason, words), timeout=60)
 
 
-async def test_a_model_that_is_too_large_for_the_memory_is_told_before_it_loads(
+async def test_a_model_that_is_too_large_for_the_memory_is_reported_before_it_loads(
     slipway: Operator, kube: Kube, gemma_volume: None
 ) -> None:
     tiny = {"resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}}}

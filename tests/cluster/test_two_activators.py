@@ -62,7 +62,7 @@ def full_table() -> list[Object]:
 
 
 @pytest.mark.slow
-async def test_a_model_for_which_the_first_has_no_port_sleeps_and_wakes_at_the_second(
+async def test_a_model_without_a_port_at_the_first_activator_sleeps_and_wakes_at_the_second(
     home: Kube, neighbour_kube: Kube
 ) -> None:
     async with model_at_zero(neighbour_kube) as asked:

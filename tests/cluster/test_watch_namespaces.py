@@ -35,7 +35,7 @@ def asked(cluster: Cluster) -> dict[str, list[Request]]:
     return {account: audit.requests(cluster.layout.audit_log, account) for account in PROGRAMS}
 
 
-async def test_a_model_sleeps_and_wakes_and_its_clients_are_judged_and_nothing_is_refused_to_slipway(
+async def test_a_model_sleeps_and_wakes_with_access_rules_and_no_request_of_slipway_is_refused(
     restricted: Cluster, neighbour_kube: Kube
 ) -> None:
     before = {account: len(requests) for account, requests in asked(restricted).items()}
@@ -48,7 +48,7 @@ async def test_a_model_sleeps_and_wakes_and_its_clients_are_judged_and_nothing_i
         assert [request for request in requests[before[account] :] if request.was_refused] == []
 
 
-async def test_a_model_elsewhere_is_left_alone(restricted: Cluster, neighbour_kube: Kube) -> None:
+async def test_a_model_in_an_unwatched_namespace_is_left_alone(restricted: Cluster, neighbour_kube: Kube) -> None:
     async with own_namespace(neighbour_kube) as elsewhere:
         await elsewhere.apply(gemma(min_replicas=0))
         await elsewhere.never("llmdeployment", lambda thing: "status" in thing, seconds=5)
@@ -56,7 +56,7 @@ async def test_a_model_elsewhere_is_left_alone(restricted: Cluster, neighbour_ku
 
 
 @pytest.mark.timeout(400, func_only=True)
-async def test_a_watched_namespace_that_goes_keeps_nobody_from_the_others(
+async def test_the_deletion_of_a_watched_namespace_does_not_affect_the_others(
     restricted: Cluster, neighbour_kube: Kube, other: Kube
 ) -> None:
     """Its Roles go with it; what is watched there ends by being refused, when the watches are opened anew."""

@@ -16,7 +16,9 @@ def is_for_others_to_scale(deployment: Object) -> bool:
 
 
 @pytest.mark.slow
-async def test_no_pod_starts_until_somebody_scales(kube: Kube, gemma_volume: None, llamacpp_image: str) -> None:
+async def test_no_pod_starts_until_the_deployment_is_scaled(
+    kube: Kube, gemma_volume: None, llamacpp_image: str
+) -> None:
     async with kube.recording("pods") as pods:
         at_zero = objects.inference_service("gemma", autoscaler_class="none", minReplicas=0)
         await kube.apply(objects.llamacpp_runtime(llamacpp_image), at_zero)

@@ -80,7 +80,7 @@ def fleet(request: pytest.FixtureRequest, fleets: dict[str, ModelsInGit]) -> Mod
 @pytest.mark.parametrize(
     "rounds", [1, pytest.param(8, marks=[pytest.mark.slow, pytest.mark.timeout(900, func_only=True)])]
 )
-async def test_models_stay_synced_and_healthy_whatever_operator_and_autoscalers_do(
+async def test_models_stay_synced_and_healthy_whatever_the_operator_and_autoscalers_do(
     operator_pods: Cluster, fleets: dict[str, ModelsInGit], rounds: int
 ) -> None:
     """By both comparisons at once."""
@@ -157,7 +157,7 @@ async def annotations_of(fleet: ModelsInGit) -> dict[str, str]:
     return found
 
 
-async def test_what_is_changed_by_hand_is_put_right(fleet: ModelsInGit) -> None:
+async def test_a_manual_change_is_reverted(fleet: ModelsInGit) -> None:
     """A field that Git has: what it leaves out is nobody's business but the API server's."""
 
     def has(length: int) -> Callable[[Object], bool]:
@@ -169,7 +169,7 @@ async def test_what_is_changed_by_hand_is_put_right(fleet: ModelsInGit) -> None:
     await fleet.argo.until(fleet.name)
 
 
-async def test_a_model_whose_file_is_gone_is_gone_with_all_that_it_had(fleet: ModelsInGit) -> None:
+async def test_a_model_whose_file_is_deleted_is_deleted_with_all_its_children(fleet: ModelsInGit) -> None:
     async def had(kind: str) -> list[str]:
         return [each["metadata"]["name"] for each in await fleet.kube.select(kind, f"{OWNER_LABEL}={PLAIN}")]
 
@@ -187,7 +187,7 @@ async def test_a_model_whose_file_is_gone_is_gone_with_all_that_it_had(fleet: Mo
     await fleet.argo.until(fleet.name)
 
 
-async def test_a_paused_model_is_suspended_until_it_goes_on(fleet: ModelsInGit) -> None:
+async def test_a_paused_model_is_suspended_until_it_is_resumed(fleet: ModelsInGit) -> None:
     await fleet.kube.run("annotate", "llmdeployment", PLAIN, f"{PAUSED_ANNOTATION}=true")
     app = await fleet.argo.until(fleet.name, health="Suspended")
     assert health_of_resources(app, KIND)[PLAIN]["message"].startswith("Paused:")

@@ -110,7 +110,9 @@ async def together(*them: Awaitable[object]) -> None:
     await asyncio.gather(*them)
 
 
-async def test_each_folder_is_a_model_in_its_environments_namespace(home: StarterRepository, argo: ArgoCD) -> None:
+async def test_each_folder_becomes_a_model_in_the_namespace_of_its_environment(
+    home: StarterRepository, argo: ArgoCD
+) -> None:
     for namespace, replicas in (("chat-dev", 1), ("chat", 4)):
         found = await idle(argo.kube.within(namespace), "assistant")
         assert found["spec"]["scaling"]["maxReplicas"] == replicas
@@ -121,7 +123,7 @@ async def test_each_folder_is_a_model_in_its_environments_namespace(home: Starte
     assert await argo.kube.find("acceleratorprofile", "rtx-4090")
 
 
-async def test_what_was_promoted_is_synced_and_prod_keeps_the_rest(home: StarterRepository, argo: ArgoCD) -> None:
+async def test_a_promoted_change_is_synced_and_prod_keeps_the_rest(home: StarterRepository, argo: ArgoCD) -> None:
     home.write(DEV, model("assistant", engine={"contextLength": LESS}))
     await pushed(home, argo, "Less context")
     await asyncio.to_thread(home.promote, "chat/assistant")
@@ -134,7 +136,7 @@ async def test_what_was_promoted_is_synced_and_prod_keeps_the_rest(home: Starter
     await together(*(argo.until(app_of(each)) for each in (DEV, PROD)))
 
 
-async def test_a_bad_file_is_bad_for_its_own_model_alone(home: StarterRepository, argo: ArgoCD) -> None:
+async def test_a_bad_file_affects_only_its_own_model(home: StarterRepository, argo: ArgoCD) -> None:
     """Others are made, changed and taken away meanwhile; and no two folders have one name."""
     for place, (thing, _) in BAD.items():
         home.write(place, thing)
@@ -166,7 +168,7 @@ async def test_a_bad_file_is_bad_for_its_own_model_alone(home: StarterRepository
     assert [each["status"] for each in conditions if each["type"] == "ErrorOccurred"] == ["False"]
 
 
-async def test_a_file_that_is_gone_alone_leaves_its_model_and_a_folder_that_is_gone_takes_it_along(
+async def test_deleting_a_file_keeps_its_model_and_deleting_the_folder_deletes_it(
     home: StarterRepository, argo: ArgoCD
 ) -> None:
     place, kube = ALIKE[1], argo.kube.within("chat-a-dev")

@@ -73,13 +73,13 @@ def surroundings(cluster: Cluster, folder: Path) -> dict[str, str]:
     return git_environment(HOME=str(folder), KUBECONFIG=str(cluster.kubeconfig), PATH=path)
 
 
-async def test_they_bring_slipway_and_all_that_it_needs(started: str, argo: ArgoCD) -> None:
+async def test_the_commands_install_slipway_and_all_that_it_needs(started: str, argo: ArgoCD) -> None:
     assert "root" in started
     for name in ("root", *BROUGHT):
         await argo.until(name, timeout=240)
 
 
-async def test_they_bring_the_models_of_the_example(started: str, argo: ArgoCD) -> None:
+async def test_the_commands_install_the_models_of_the_example(started: str, argo: ArgoCD) -> None:
     """Synced, and planned or told why not: what they need, nobody has here."""
     for application, namespace in MODELS.items():
         await argo.kube.wait_for("application", application, lambda app: app["status"]["sync"]["status"] == "Synced")

@@ -141,7 +141,7 @@ def is_told(thing: Object) -> bool:
     return bool(thing.get("status", {}).get("update"))
 
 
-async def test_what_comes_in_waves_comes_in_their_order(home: StarterRepository, argo: ArgoCD) -> None:
+async def test_sync_waves_are_applied_in_order(home: StarterRepository, argo: ArgoCD) -> None:
     names = (*BROUGHT, IN_GIT)
     found = {name: (await argo.kube.get("application", name))["status"]["operationState"] for name in names}
     begun = {name: str(each["startedAt"]) for name, each in found.items()}
@@ -155,7 +155,7 @@ async def test_a_newer_slipway_restarts_no_model(upgrade: Upgrade) -> None:
     assert upgrade.uids[0] == upgrade.uids[1]
 
 
-async def test_no_request_is_lost_while_it_comes(upgrade: Upgrade) -> None:
+async def test_no_request_is_lost_during_the_upgrade(upgrade: Upgrade) -> None:
     requests = [*upgrade.of_awake, *upgrade.of_asleep]
     assert not [str(each) for each in requests if each.status != 200 or each.error or not each.text]
     assert any(each.ended < upgrade.pushed_at for each in upgrade.of_awake)
@@ -164,9 +164,7 @@ async def test_no_request_is_lost_while_it_comes(upgrade: Upgrade) -> None:
         assert any(each.sent > upgrade.done_at for each in requests)
 
 
-async def test_a_model_follows_when_somebody_presses_sync_and_self_heal_leaves_it_so(
-    upgrade: Upgrade, argo: ArgoCD
-) -> None:
+async def test_a_model_is_updated_by_a_manual_sync_and_self_heal_keeps_it(upgrade: Upgrade, argo: ArgoCD) -> None:
     kube = argo.kube.within("chat-dev")
     before = await kube.wait_for("llmdeployment", "in-git", is_told)
     await argo.act(IN_GIT, "sync", "LLMDeployment", "in-git")

@@ -37,7 +37,7 @@ def made(image: str, source: Source, target: Path) -> Path:
 
 
 @pytest.mark.parametrize("image", RELEASED)
-def test_an_image_that_is_made_again_is_the_same(image: str, tmp_path: Path) -> None:
+def test_an_image_that_is_built_again_is_the_same(image: str, tmp_path: Path) -> None:
     source = look()
     one, two = (made(image, source, tmp_path / f"{name}.tar") for name in ("one", "two"))
     assert read_image(one) == read_image(two), difference(one, two)
@@ -48,7 +48,7 @@ def test_an_image_that_is_made_again_is_the_same(image: str, tmp_path: Path) -> 
     assert {"pkg:pypi", "pkg:deb"} <= {each["purl"].partition("/")[0] for each in bill["components"]}
 
 
-def test_the_next_release_has_the_same_layers_where_nothing_has_changed(tmp_path: Path) -> None:
+def test_the_next_release_has_the_same_layers_for_unchanged_parts(tmp_path: Path) -> None:
     """Nobody pulls them again."""
     source = look()
     later = replace(source, version="9.9.9", revision="another", epoch=source.epoch + 86400)
