@@ -1,4 +1,4 @@
-"""Who isn't let in neither wakes a sleeping model nor takes a place in it."""
+"""A client that is not allowed neither wakes a sleeping model nor takes a slot of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from support.programs.protected_model import (
 OLD, ELSEWHERE = b"sk-old-key-5678", "127.0.0.9"
 
 
-# --- from where ------------------------------------------------------------------------------------------------------
+# --- addresses and pods ----------------------------------------------------------------------------------------------
 
 NOBODY = only_from()
 ADDRESSES = only_from({"ipBlock": {"cidr": "127.0.0.0/8", "except": ["127.0.0.8/29"]}})
@@ -45,7 +45,7 @@ async def test_a_client_that_is_not_allowed_is_refused_for_every_request_line(li
     async with protected_model(NOBODY) as attacked:
         answer = await attacked.request(line)
         assert (answer.status, attacked.is_asleep) == (403, True)
-        assert "connection" not in answer.headers  # all of the request has come, and there may be another behind it
+        assert "connection" not in answer.headers  # the request has arrived completely, and another may follow
 
 
 async def test_a_websocket_is_refused_as_well() -> None:
@@ -95,18 +95,18 @@ async def test_a_pod_that_the_selector_matches_is_allowed_and_another_is_refused
         await holds(attacked)
 
 
-PODS_THAT_ARE_NOT_LET_IN: dict[str, list[dict[str, Any]]] = {
+REFUSED_PODS: dict[str, list[dict[str, Any]]] = {
     "none": [],
-    "of another namespace": [{"namespace": "evil", "labels": {"team": "blue"}}],
-    "one on its node's network": [{"labels": {"team": "blue"}, "host_network": True}],
-    "one that has ended": [{"labels": {"team": "blue"}, "phase": "Succeeded"}],
-    "one that has failed": [{"labels": {"team": "blue"}, "phase": "Failed"}],
-    "one of two": [{"labels": {"team": "blue"}}, {"namespace": "evil", "labels": {"team": "blue"}}],
-    "one beside a node's": [{"labels": {"team": "blue"}}, {"labels": {"team": "blue"}, "host_network": True}],
+    "in another namespace": [{"namespace": "evil", "labels": {"team": "blue"}}],
+    "on the host network": [{"labels": {"team": "blue"}, "host_network": True}],
+    "succeeded": [{"labels": {"team": "blue"}, "phase": "Succeeded"}],
+    "failed": [{"labels": {"team": "blue"}, "phase": "Failed"}],
+    "two with one address": [{"labels": {"team": "blue"}}, {"namespace": "evil", "labels": {"team": "blue"}}],
+    "one more on the host network": [{"labels": {"team": "blue"}}, {"labels": {"team": "blue"}, "host_network": True}],
 }
 
 
-@pytest.mark.parametrize("pods", PODS_THAT_ARE_NOT_LET_IN.values(), ids=PODS_THAT_ARE_NOT_LET_IN.keys())
+@pytest.mark.parametrize("pods", REFUSED_PODS.values(), ids=REFUSED_PODS.keys())
 async def test_an_address_is_refused_unless_exactly_one_matching_pod_has_it(
     pods: list[dict[str, Any]],
 ) -> None:
@@ -160,7 +160,7 @@ async def test_access_is_checked_for_each_request_on_a_connection() -> None:
         writer.close()
 
 
-# --- with which key --------------------------------------------------------------------------------------------------
+# --- keys ------------------------------------------------------------------------------------------------------------
 
 WRONG = [
     "Authorization: Bearer sk-wrong-key-1234",

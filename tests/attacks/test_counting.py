@@ -1,4 +1,4 @@
-"""What is refused at the wire's border is counted, with words that nobody can invent."""
+"""Refusals of malformed or slow HTTP are counted, with reasons that no client can choose."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ AT_THE_BORDER = {
     "a head that is too large": (TOO_LARGE, "RequestInvalid"),
     "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab", "RequestInvalid"),
     "a chunk without a size": (POST + CHUNKED + b"hello\r\n", "RequestInvalid"),
-    "trailers without end": (POST + CHUNKED + b"0\r\nX: " + b"x" * 40_000, "RequestInvalid"),
-    "a body that stops": (POST + b"Content-Length: 5\r\n\r\nab", "RequestInvalid"),
+    "endless trailers": (POST + CHUNKED + b"0\r\nX: " + b"x" * 40_000, "RequestInvalid"),
+    "a body that stalls": (POST + b"Content-Length: 5\r\n\r\nab", "RequestInvalid"),
     "a body that is too large": (POST + b"Content-Length: 99999999999\r\n\r\n", "RequestTooLarge"),
     "half a head": (POST, "HeadTooSlow"),
     "line ends": (b"\r\n", "HeadTooSlow"),
@@ -71,7 +71,7 @@ async def test_a_client_that_disconnects_is_not_counted(engine: ScriptedEngine) 
                 client.send(said)
                 await client.writer.drain()
         async with asyncio.timeout(10):
-            while global_limits.counters.connections:  # noqa: ASYNC110 - nobody tells of it
+            while global_limits.counters.connections:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
     assert not global_limits.counters.refused
 
@@ -104,7 +104,7 @@ async def test_a_response_that_the_client_does_not_read_is_counted(
         async with connected(activator) as client:
             client.post()
             async with asyncio.timeout(10):
-                while not global_limits.counters.refused:  # noqa: ASYNC110 - nobody tells of it
+                while not global_limits.counters.refused:  # noqa: ASYNC110 - there is no event
                     await asyncio.sleep(0.01)
     assert global_limits.counters.refused == {"AnswerNotTaken": 1}
 
@@ -113,7 +113,9 @@ async def test_a_client_that_does_not_read_the_end_of_its_response_keeps_its_slo
     engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("slipway.activator.http1.channel.LONGEST_STALL", 0.2)
-    monkeypatch.setattr("slipway.activator.http1.channel.MOST_UNSENT", 64 << 20)  # so that all of it is the end
+    monkeypatch.setattr(
+        "slipway.activator.http1.channel.MOST_UNSENT", 64 << 20
+    )  # so that the entire response fits into the buffer
     global_limits = GlobalLimits()
     engine.script = answering(bytes(32 << 20))
     async with activated(global_limits=global_limits) as activator:
@@ -128,7 +130,7 @@ async def test_a_client_that_does_not_read_the_end_of_its_response_keeps_its_slo
 
 
 async def test_no_client_can_add_a_reason_label() -> None:
-    """What Prometheus keeps for each of them is bounded."""
+    """The number of time series in Prometheus stays bounded."""
     global_limits = GlobalLimits()
     async with activated(global_limits=global_limits, config=ProxyConfig(head_timeout=0.05, linger=0.05)) as activator:
         for number in range(30):

@@ -1,6 +1,6 @@
-"""Whatever the engines' parsers make of an argument: what Slipway sets itself, or what opens a hole, can't be given.
+"""However the engines' parsers read an argument: flags that Slipway sets, and flags that are unsafe, are refused.
 
-The parsers are the real ones' lists of flags: vLLM's is recorded, and xllamacpp is installed.
+The lists of flags are those of the real parsers: vLLM's is recorded, and xllamacpp is installed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ each_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
 def parameters_of_llamacpp() -> set[str]:
-    """As flags, those that can be given as a word."""
+    """The flags in this text, without values."""
     parameters = xllamacpp.CommonParams()
     known = [name for name in dir(parameters) if not name.startswith("_")]
     return {
@@ -50,7 +50,7 @@ def test_every_flag_of_vllm_is_in_exactly_one_list() -> None:
 
 
 def test_only_flags_that_the_engine_has_are_allowed() -> None:
-    assert set(HARMLESS[VLLM]) - set(FLAGS) == {"-O", "-O0", "-O1", "-O2", "-O3"}  # its parser knows them by itself
+    assert set(HARMLESS[VLLM]) - set(FLAGS) == {"-O", "-O0", "-O1", "-O2", "-O3"}  # vLLM's parser adds them itself
     assert set(HARMLESS[LLAMACPP]) <= parameters_of_llamacpp()
 
 
@@ -62,11 +62,11 @@ def test_each_refusal_has_one_reason() -> None:
     assert len(REFUSED) == len(set(REFUSED)) == sum(map(len, REASONS.values()))
 
 
-# --- what parsers make of a word -------------------------------------------------------------------------------------
+# --- how parsers read an argument ------------------------------------------------------------------------------------
 
 
 def as_argparse_takes(word: str) -> str | None:
-    """The flag that Python's argparse takes the word for, among all of vLLM's."""
+    """The flag of vLLM as which Python's argparse reads this argument."""
     parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     for flag in FLAGS:
         parser.add_argument(flag, dest=flag, nargs="?", const="given")
@@ -206,7 +206,7 @@ def test_python_refuses_variables_and_volumes_with_the_sentences_of_the_api_serv
     assert OF_THE_POD.sub("", row["says"]) == next(why for why in found if why)
 
 
-# --- the last word ---------------------------------------------------------------------------------------------------
+# --- the check before rendering --------------------------------------------------------------------------------------
 
 
 def refusal(**spec: object) -> str:
@@ -348,7 +348,7 @@ def test_only_variables_that_vllm_has_are_allowed() -> None:
     assert ours <= set(VARIABLES)
 
 
-# --- a runtime in Slipway's name -------------------------------------------------------------------------------------
+# --- names of Slipway's runtimes and children ------------------------------------------------------------------------
 
 
 def test_a_runtime_of_the_namespace_that_hides_slipways_own_is_not_used() -> None:
@@ -376,7 +376,7 @@ def test_a_runtime_of_the_namespace_with_a_name_of_its_own_is_used() -> None:
     ],
 )
 def test_a_name_that_a_child_of_another_deployment_would_have_is_not_rendered(name: str, told: str) -> None:
-    """However old the object is: the API server looks at it when it is written, not when its rules change."""
+    """Even of an old object: the API server validates an object when it is written, not when the rules change."""
     plain = on_h100()
     wanted = plain.model_copy(update={"metadata": plain.metadata.model_copy(update={"name": name})})
     answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))

@@ -1,4 +1,4 @@
-"""Arguments for an engine by which somebody would do what a refused flag does: process 1 has the last word on them."""
+"""Engine arguments with the effect of a refused flag: process 1 checks them last."""
 
 from __future__ import annotations
 

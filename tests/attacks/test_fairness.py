@@ -1,6 +1,6 @@
-"""One client, one deployment or one namespace that takes all it can get of the activator: what is left to the others.
+"""One client, deployment or namespace takes all it can get of the activator: what remains for the others.
 
-A client is an address: attackers are 127.0.0.1, and whoever is honest asks from 127.0.0.2.
+A client is an address: attackers have 127.0.0.1, and the honest client has 127.0.0.2.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from support.fakes.scripted_engine import (
 )
 from support.programs.activator import Client
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can clients have addresses of their own")
 
 ATTACKER, HONEST = "127.0.0.1", "127.0.0.2"
 LLAMA = ModelKey("chat", "llama")
@@ -42,7 +42,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 @dataclass
 class Scene:
-    """Deployments at zero, and attackers that stay connected until the end."""
+    """Deployments at zero, and attackers that stay connected until the end of the test."""
 
     listeners: listeners.Listeners
     deployments: ModelStates
@@ -58,7 +58,7 @@ class Scene:
         return self.demand.of(deployment)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """The attack has come as far as that. What comes over sockets tells nobody when it has been refused."""
+        """Waits until the attack has had this effect. There is no event when a request over a socket is refused."""
         async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -75,7 +75,7 @@ class Scene:
         self.attackers.append(client)
 
     async def is_served(self, engine: ScriptedEngine, deployment: ModelKey = LLAMA) -> bool:
-        """Whether an honest client is held, and answered when there is a replica."""
+        """Whether the honest client is held, and gets a response when there is a replica."""
         before = self.wanted(deployment).waiting
         client = await self.connect(deployment, HONEST)
         client.post(b"an honest prompt")
@@ -153,7 +153,7 @@ async def bodies_that_lack_a_byte(scene: Scene) -> int:
 
 
 async def invented_names(scene: Scene) -> int:
-    """A thousand requests, each of which says another key and other addresses."""
+    """A thousand requests, each with a different key and different addresses."""
     refused = scene.global_limits.counters.refused
     for number in range(200):
         await scene.attack(invented(number))
@@ -175,12 +175,12 @@ async def refused_one(scene: Scene, number: int) -> None:
     client.send(invented(number))
     refused = await client.answer()
     assert (refused.status, refused.error["code"]) == (429, "HoldFull")
-    assert int(refused.headers["retry-after"]) > 1  # when the wake should be over
+    assert int(refused.headers["retry-after"]) > 1  # the expected end of the wake
     client.close()
 
 
 async def large_bodies(scene: Scene) -> int:
-    """As many as fit into what one client may have of the bytes."""
+    """As many as fit into the bytes that one client may use."""
     for _ in range(10):
         await scene.attack(head(length=7 * MIB) + bytes(7 * MIB))
     await scene.until(lambda: scene.wanted().waiting == 6 and scene.global_limits.counters.refused.total() == 4)
@@ -334,11 +334,11 @@ async def test_a_namespace_whose_pods_never_respond_leaves_connections_for_anoth
         assert await attacked.is_served(engine)
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------------
 
 
 async def ask_many(scene: Scene, deployment: ModelKey, engine: ScriptedEngine, number: int) -> None:
-    """Of a replica of the attacker's own."""
+    """Requests to a replica of the attacker's own."""
     ready = (Replica("127.0.0.1", engine.port, 4096),)
     scene.deployments.update(ModelState(key=deployment, port=0, replicas=ready))
     for _ in range(number):
@@ -383,7 +383,7 @@ async def test_response_starts_without_a_verdict_are_buffered_within_the_limit_o
     async with scene(global_limits=global_limits) as attacked, scripted_engine() as silent:
         silent.script = saying(
             STREAM_HEAD + in_chunk(b": nothing\n\n" * (MOST_EVENTS - 1))
-        )  # one more, and all are passed on
+        )  # with one more, all of them are passed on
         await ask_many(attacked, GREEDY, silent, 30)
         seen = [asyncio.create_task(each.head()) for each in attacked.attackers]
         await attacked.until(lambda: sum(each.done() for each in seen) > 15)
@@ -396,7 +396,7 @@ async def test_response_starts_without_a_verdict_are_buffered_within_the_limit_o
         await asyncio.gather(*seen, return_exceptions=True)
 
 
-# --- what wakes ------------------------------------------------------------------------------------------------------
+# --- wakes -----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_complete_request_starts_a_wake_and_heads_alone_do_not() -> None:

@@ -1,4 +1,4 @@
-"""Code that lies where the engine starts, which is where volumes of the spec may lie, is never run."""
+"""Code in the engine's working directory, where volumes of the spec may be mounted, is never run."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_child_processes_of_engines_import_no_code_from_volumes_either(root: Pat
 
 
 def test_code_in_the_home_folder_is_not_run(root: Path, tmp_path: Path) -> None:
-    """It is on a volume, and Pythons outside of virtual environments look there."""
+    """The home folder is on a volume, and Python outside a virtual environment imports from there."""
     packages = tmp_path / "home/.local" / PYTHON / "site-packages"
     packages.mkdir(parents=True)
     (packages / "usercustomize.py").write_text((root / "usercustomize/__init__.py").read_text())
@@ -97,7 +97,7 @@ def test_code_in_the_home_folder_is_not_run(root: Path, tmp_path: Path) -> None:
     environment = {"HOME": str(tmp_path / "home")}
     python = str(Path(sys.base_prefix) / "bin/python3")
     subprocess.run([python, "-c", ""], env=environment, check=True)
-    assert ran(root) == "usercustomize ", "this Python looks nowhere, so it proves nothing"
+    assert ran(root) == "usercustomize ", "this Python has no user site folder, so it proves nothing"
     (root / "RAN").unlink()
     subprocess.run([python, "-c", ""], env={**environment, **ISOLATED}, check=True)
     subprocess.run([python, *engine.module("this")[1:]], env=environment, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Bytes that strangers send to an engine's web server, by which nobody's memory, files or time may be used up."""
+"""Bytes that clients send to an engine's web server must not use up its memory, file descriptors or time."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ async def front(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FrontEnd]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is waited for is late soon."""
+    """All timeouts are short."""
     for name in ("HEAD_TAKES", "BODY_PAUSES", "READING_PAUSES", "GOODBYE", "BETWEEN_LOOKS"):
         monkeypatch.setattr(connection, name, 0.1)
 
 
 def code_of(answer: bytes) -> tuple[int, str]:
-    """Of the last answer in these bytes."""
+    """Status and error code of the last response in these bytes."""
     head, _, body = answer[answer.rindex(b"HTTP/1.1") :].partition(b"\r\n\r\n")
     assert b"connection: close" in head
     return int(head.split()[1]), json.loads(body)["error"]["code"]
@@ -95,7 +95,7 @@ async def test_a_head_of_the_allowed_size_is_served_even_if_it_arrives_in_pieces
 
 
 async def test_the_limit_for_heads_does_not_apply_to_bodies(front: FrontEnd) -> None:
-    """Two of them on one connection, each many times as long as a head may be."""
+    """Two bodies on one connection, each many times as long as a head may be."""
     client = await front.client()
     body = b"x" * (8 * LONGEST_HEAD)
     for _ in range(2):
@@ -113,7 +113,7 @@ async def test_trailers_are_not_headers(front: FrontEnd) -> None:
     assert dict(front.engine.headers).keys() == {b"host", b"transfer-encoding"}
 
 
-# --- requests behind each other --------------------------------------------------------------------------------------
+# --- pipelined requests ----------------------------------------------------------------------------------------------
 
 
 async def test_pipelined_requests_are_limited_and_those_before_the_limit_get_responses(
@@ -132,7 +132,7 @@ async def test_pipelined_requests_are_limited_and_those_before_the_limit_get_res
 async def test_behind_a_waiting_request_nothing_is_read_however_often_the_engine_calls_receive(
     front: FrontEnd,
 ) -> None:
-    """As vLLM does to learn whether a client has left. What is not read yet is none too many."""
+    """As vLLM does to notice a disconnect. Requests that have not been read yet don't count towards the limit."""
     front.engine.polls_for_disconnect = True
     client = await front.client()
     head = b"GET /long HTTP/1.1\r\nx: " + b"x" * (60 << 10) + b"\r\n\r\n"
@@ -163,7 +163,7 @@ async def test_malformed_data_behind_a_request_is_refused_after_its_response(fro
     assert code_of(told) == (400, "malformed_request")
 
 
-@pytest.mark.parametrize("more", [b"", b"expect: 100-continue\r\n"], ids=["at once", "asking before"])
+@pytest.mark.parametrize("more", [b"", b"expect: 100-continue\r\n"], ids=["immediately", "after 100-continue"])
 async def test_a_body_that_becomes_malformed_is_refused(
     front: FrontEnd, more: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,16 +183,16 @@ async def test_a_body_that_the_engine_does_not_read_is_not_buffered(front: Front
             await client.send(b"x" * 100_000_000)
 
 
-# --- time ------------------------------------------------------------------------------------------------------------
+# --- timeouts --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "begin", [b"GET / HT", b"POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nabc", CHUNKED + b"3\r\nabc\r\n0\r\nx: "]
+    "start", [b"GET / HT", b"POST / HTTP/1.1\r\ncontent-length: 10\r\n\r\nabc", CHUNKED + b"3\r\nabc\r\n0\r\nx: "]
 )
 @pytest.mark.usefixtures("hurried")
-async def test_a_request_that_does_not_arrive_in_time_is_refused(front: FrontEnd, begin: bytes) -> None:
+async def test_a_request_that_does_not_arrive_in_time_is_refused(front: FrontEnd, start: bytes) -> None:
     client = await front.client()
-    client.write(begin)
+    client.write(start)
     assert code_of(await client.read_all()) == (408, "request_too_slow")
 
 
@@ -236,7 +236,7 @@ async def test_a_request_in_time_is_not_cut_off_by_an_earlier_keep_alive_timer(
     await client.read_until(b"/ 0")
     front.engine.may_answer.clear()
     client.write(b"GET /second HTTP/1.1\r\n\r\n")
-    assert await (await front.client()).read_all() == b""  # in which time the first one was looked at, too
+    assert await (await front.client()).read_all() == b""  # meanwhile, the first one was checked, too
     front.engine.may_answer.set()
     assert (await client.read_until(b"/second 0")).startswith(b"HTTP/1.1 200")
 
@@ -259,7 +259,7 @@ async def test_a_slow_response_is_not_cut_off(front: FrontEnd) -> None:
     client.write(GET)
     await front.engine.called.wait()
     late = await front.client()
-    assert await late.read_all() == b""  # in which time the first one was looked at, too
+    assert await late.read_all() == b""  # meanwhile, the first one was checked, too
     front.engine.may_answer.set()
     assert (await client.read_until(b"/ 0")).startswith(b"HTTP/1.1 200")
 
@@ -278,7 +278,7 @@ async def test_a_client_that_reads_nothing_of_its_response_is_disconnected(monke
         client = await front.client()
         client.write(GET)
         async with asyncio.timeout(60):
-            await left.wait()  # uvicorn drops what is sent to a connection that is gone
+            await left.wait()  # uvicorn drops data for a closed connection
 
 
 async def drip(client: Client, data: bytes) -> None:
@@ -330,17 +330,17 @@ async def test_while_all_connections_are_busy_the_next_gets_503_with_retry_after
             client = await front.client(f"127.0.0.{2 + number % 4}")
             client.write(GET)
         async with asyncio.timeout(60):
-            while len(front.engine.paths) < 20:  # noqa: ASYNC110 - nobody tells
+            while len(front.engine.paths) < 20:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.01)
         told = await (await front.client("127.0.0.7")).read_all()
         assert code_of(told) == (503, "too_many_connections")
         assert b"retry-after: 1" in told
         front.engine.may_answer.set()
-        assert (await asks(front, "127.0.0.9")).startswith(b"HTTP/1.1 200")  # of the pod itself
+        assert (await asks(front, "127.0.0.9")).startswith(b"HTTP/1.1 200")  # a client in the pod itself
 
 
 async def test_a_closed_connection_frees_its_slot(front: FrontEnd) -> None:
     assert (await asks(front, "127.0.0.1")).startswith(b"HTTP/1.1 200")
     async with asyncio.timeout(60):
-        while len(front.crowd):  # noqa: ASYNC110 - nobody tells
+        while len(front.crowd):  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.01)

@@ -1,5 +1,5 @@
-"""Answers in which clients and models write what engines would: no good one becomes an error, no aborted one a success,
-and no key pays less, or more, than its requests have used.
+"""Responses in which clients or models imitate an engine's own fields: no good response becomes an error, no aborted
+response becomes a success, and no key is charged less or more than its requests used.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ async def test_the_abort_of_one_choice_of_several_is_detected_after_many_tokens(
     made.close()
 
 
-# --- limits of tokens ------------------------------------------------------------------------------------------------
+# --- token limits ----------------------------------------------------------------------------------------------------
 
 
 def limited(folder: Path, clock: list[float]) -> Gate:
@@ -128,7 +128,7 @@ async def test_an_echoed_tool_named_usage_is_not_counted_as_usage(tmp_path: Path
 
 
 async def test_a_stream_without_usage_read_slowly_is_charged_for_all_of_its_text(tmp_path: Path) -> None:
-    """vLLM then puts the text of many tokens into an event."""
+    """vLLM then puts the text of many tokens into one event."""
     gate = limited(tmp_path, [1.0])
     merged = [chunk(text="word " * 500, finish_reason=None) for _ in range(4)]
     await ask(Guard(streaming(*merged, b"data: [DONE]\n\n"), gate))
@@ -140,7 +140,7 @@ async def test_a_stream_without_usage_read_slowly_is_charged_for_all_of_its_text
 async def test_a_stream_without_usage_is_charged_for_all_tokens_however_many_an_event_has(
     tmp_path: Path, tokens: int
 ) -> None:
-    """As by speculative decoding, by `stream_interval`, and for clients that take them slowly."""
+    """As with speculative decoding, with `stream_interval`, and for clients that read slowly."""
     gate = limited(tmp_path, [1.0])
     events = [chunk(index=0, delta={"content": "abc " * tokens}, finish_reason=None)] * 50
     first = chunk(index=0, delta={"content": "abc "}, finish_reason=None)
@@ -151,7 +151,7 @@ async def test_a_stream_without_usage_is_charged_for_all_tokens_however_many_an_
 
 @pytest.mark.parametrize("words", [1, 3, 10, 1000, 3000])
 async def test_a_large_first_event_does_not_hide_the_text_after_it(tmp_path: Path, words: int) -> None:
-    """With `return_token_ids`, vLLM puts the prompt's tokens there."""
+    """With `return_token_ids`, vLLM puts the prompt's token ids into the first event."""
     gate = limited(tmp_path, [1.0])
     choice = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
     first = json.dumps({"choices": [choice], "prompt_token_ids": [12345] * words * 4}, separators=(",", ":"))
@@ -342,7 +342,7 @@ async def test_a_request_that_the_front_end_computes_is_in_flight_meanwhile(tmp_
     made.close()
 
 
-# --- what goes by before it is judged ---
+# --- data before the verdict -----------------------------------------------------------------------------------------
 
 
 ABORTED = b'{"choices":[{"finish_reason":"abort"}]}'

@@ -1,4 +1,4 @@
-"""Heads whose bodies don't come, and one key that would have all places: neither keeps others out."""
+"""Heads whose bodies don't arrive, and one key that would take all slots: neither keeps others out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def made(tmp_path: Path) -> Iterator[MakeGuard]:
 
 
 class Sender:
-    """A client that sends its head, and its body when it is told to."""
+    """A client that sends its head, and its body when the test says so."""
 
     def __init__(self, guard: Guard, *headers: tuple[str, str], address: str = "10.0.0.1") -> None:
         self.answer = Answer()
@@ -79,7 +79,7 @@ async def in_flight(guard: Guard, begun: asyncio.Event, number: int, *headers: t
     await asyncio.gather(*them, return_exceptions=True)
 
 
-# --- bodies that don't come ------------------------------------------------------------------------------------------
+# --- bodies that don't arrive ----------------------------------------------------------------------------------------
 
 
 async def test_heads_whose_bodies_never_arrive_take_no_slots_and_are_not_demand(
@@ -158,7 +158,7 @@ async def test_a_body_that_arrives_just_after_a_drain_started_does_not_reach_the
         assert (await sender.ends()).error == "draining"
 
 
-# --- the places of one key -------------------------------------------------------------------------------------------
+# --- the slots of one key --------------------------------------------------------------------------------------------
 
 
 async def test_one_key_leaves_a_quarter_of_the_slots_for_others(made: MakeGuard, tmp_path: Path) -> None:

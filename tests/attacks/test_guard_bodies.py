@@ -1,4 +1,4 @@
-"""Bodies that nobody asked for, that are too many, too slow, too deep, or meant for somebody else's response."""
+"""Bodies that are unexpected, too many, too slow or too deep, or that refer to another key's response."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def made(tmp_path: Path) -> Iterator[MakeGuard]:
 
 
 async def never() -> Message:
-    raise AssertionError("The body was read.")
+    raise AssertionError("the body was read")
 
 
 async def sent_by(guard: Guard, scope: Scope, receive: Any = never) -> Answer:
@@ -55,7 +55,7 @@ async def sent_by(guard: Guard, scope: Scope, receive: Any = never) -> Answer:
     return answer
 
 
-# --- what isn't read -------------------------------------------------------------------------------------------------
+# --- bodies that aren't read -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length", [("content-length", "1"), ("transfer-encoding", "chunked")])
@@ -92,7 +92,7 @@ async def test_a_body_whose_content_type_is_not_json_is_not_read(made: MakeGuard
         assert (answer.status, answer.error) == (415, "unsupported_media_type")
 
 
-# --- how much, and how slowly ----------------------------------------------------------------------------------------
+# --- size and speed --------------------------------------------------------------------------------------------------
 
 
 def memory(size: int, values: int = 1) -> int:
@@ -153,7 +153,7 @@ def filled(unit: bytes, size: int, *, around: bytes = b'{"prompt":"Hi","max_toke
 async def test_values_that_need_more_memory_than_a_key_may_use_are_refused_before_the_engine_reads_them(
     made: MakeGuard, tmp_path: Path, unit: bytes
 ) -> None:
-    """As numbers, 30 MiB took 768 MiB of llama.cpp, and as objects 739; the room is for 256, and for 128 of a key."""
+    """As numbers, 30 MiB took 768 MiB of llama.cpp, and as objects 739; the limit is 256 MiB, and 128 MiB for a key."""
     guarding = made(keys=keys_in(tmp_path, alice=KEY))
     answer = await ask(Guard(nothing, guarding.gate), headers=[ALICE], body=[filled(unit, 15 * MIB)])
     assert (answer.status, answer.error) == (413, "request_too_large")
@@ -219,7 +219,7 @@ async def test_ordinary_requests_fit_within_the_limits(made: MakeGuard, tmp_path
 async def test_too_many_items_are_refused_since_engines_take_kilobytes_for_each(
     made: MakeGuard, path: str, around: bytes, unit: bytes
 ) -> None:
-    """For 32,768 numbers as the input of a response, 64 KiB, vLLM took 17 GiB: it says of each all that is wrong."""
+    """For 32,768 numbers (64 KiB) as the input of a response, vLLM took 17 GiB: it reports every error of each number."""
     few, many = (around % (unit * number).rstrip(b",") for number in (MOST_ITEMS - 1, MOST_ITEMS + 1))
     answer = await ask(Guard(nothing, made().gate), path, body=[many])
     assert (answer.status, answer.error) == (413, "request_too_large")
@@ -243,7 +243,7 @@ def test_a_body_that_trickles_in_is_cut_off_at_its_deadline(tmp_path: Path) -> N
     assert seconds == pytest.approx(GRACE, abs=1)
 
 
-# --- what is in it ---------------------------------------------------------------------------------------------------
+# --- content ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ async def test_no_key_can_take_over_the_id_of_another_keys_response(made: MakeGu
     await ask(Guard(WHOLE, gate), RESPONSES, headers=[ALICE])
     chosen = await ask(Guard(nothing, gate), RESPONSES, headers=[BOB], body=[b'{"request_id":"resp_of_alice"}'])
     assert (chosen.status, chosen.error) == (400, "invalid_request")
-    await ask(Guard(WHOLE, gate), RESPONSES, headers=[BOB])  # an engine that gives an id twice
+    await ask(Guard(WHOLE, gate), RESPONSES, headers=[BOB])  # an engine that assigns an id twice
     read = await ask(Guard(nothing, gate), f"{RESPONSES}/resp_of_alice", method="GET", headers=[BOB])
     assert read.status == 404
 

@@ -1,4 +1,4 @@
-"""Keys that look like others, in part or in another encoding, and headers that try to be several."""
+"""Keys that resemble others, in part or in another encoding, and headers that contain several keys."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ async def test_a_guesser_stays_the_same_client_with_another_header_or_path(made:
 async def test_a_guesser_does_not_lock_out_clients_of_its_address_whose_key_was_valid(
     made: MakeGuard, tmp_path: Path
 ) -> None:
-    """As behind the activator, all of whose clients have its address."""
+    """As behind the activator, whose address all clients have."""
     gate = made(clock=lambda: 100.0, keys=secret_of(tmp_path, alice=KEY, bob="a-key-of-bob")).gate
     assert await status(gate, KEY) == 200
     for number in range(2 * AT_ONCE):

@@ -1,4 +1,4 @@
-"""What llama.cpp reads beyond the OpenAI API: nobody ends it by a small request, fills its memory, or keeps it busy."""
+"""What llama.cpp reads beyond the OpenAI API: no small request crashes it, fills its memory, or keeps it busy."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def refusal(
 
 
 def blamed(body: Any, **how: Any) -> str | None:
-    """The member for which it is refused, and None if it isn't."""
+    """The member for which the body is refused; None if it is accepted."""
     found = refusal(body, **how)
     assert found is None or (found.status, found.code) == (400, "invalid_request")
     return found.param if found else None
@@ -156,7 +156,7 @@ def test_a_grammar_that_would_crash_llamacpp_or_keep_it_busy_is_refused(grammar:
 
 
 def ways(schema: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """By which a schema comes to llama.cpp: what is blamed, the path, and the body."""
+    """The ways in which a schema reaches llama.cpp: the member that the refusal names, the path, and the body."""
     yield "json_schema", COMPLETIONS, {"json_schema": schema}
     wrapped = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
     yield "response_format", CHAT, {"response_format": wrapped}

@@ -1,5 +1,5 @@
-"""A model's files are written by strangers. Whatever is in them, the pod says why it can't serve them, or serves them;
-and to find that out takes neither gigabytes of memory nor minutes.
+"""A model's files come from untrusted authors. Whatever they contain, the pod serves them or reports why it can't, and
+finding that out takes neither gigabytes of memory nor minutes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def told(path: Path, engine: str = "vllm") -> Failure:
 
 
 def is_told_or_known(path: Path, engine: str) -> None:
-    """Facts that go into a status, or a sentence that does."""
+    """Asserts that there are facts for a status, or a sentence for it."""
     try:
         facts = read_model(find_model(path, engine))
     except ModelError as error:
@@ -65,7 +65,7 @@ def is_told_or_known(path: Path, engine: str) -> None:
         assert message.isprintable()
         assert len(message) <= 1001
         assert str(path.name) in message or str(path) in message or any(each.name in message for each in path.iterdir())
-        assert "can't be parsed" not in message, "the values are read as what they are meant to be"
+        assert "can't be parsed" not in message, "each value must be read with its expected type"
     else:
         json.dumps(facts.as_json(), allow_nan=False).encode()
         assert facts.weight_bytes >= 0
@@ -73,7 +73,7 @@ def is_told_or_known(path: Path, engine: str) -> None:
 
 
 def with_config(folder: Path, fields: str) -> Path:
-    """JSON as text: what Python reads of it, Python doesn't always write."""
+    """JSON as text: Python doesn't always write what it can read."""
     write_checkpoint(folder)
     (folder / "config.json").write_text(f"{json.dumps(LLAMA_CONFIG)[:-1]}, {fields[1:]}")
     return folder
@@ -130,8 +130,8 @@ def test_an_impossible_value_of_the_config_is_reported_by_file_field_and_value(
 @pytest.mark.parametrize(
     "fields",
     [
-        '{"time_step_limit": [0.0, Infinity]}',  # Mamba 2's
-        '{"sliding_window": 4096, "sliding_window_pattern": "LLLG"}',  # EXAONE's
+        '{"time_step_limit": [0.0, Infinity]}',  # of Mamba 2
+        '{"sliding_window": 4096, "sliding_window_pattern": "LLLG"}',  # of EXAONE
         '{"sliding_window": -1, "head_dim": null, "num_experts": 0, "kv_lora_rank": null}',
         '{"rope_scaling": {"type": "longrope", "short_factor": [1.0]}, "quantization_config": null, "auto_map": null}',
         '{"rope_scaling": {"type": "dynamic", "alpha": 1000.0, "factor": null}}',
@@ -219,7 +219,7 @@ WINDOWED = {"general.architecture": "llama", "llama.attention.sliding_window": 8
 
 
 def write_entries(file: Path, *entries: tuple[str, int, bytes]) -> Path:
-    """A GGUF file with these entries, type and bytes, beside those of a tiny model."""
+    """A GGUF file with these entries, type and bytes, in addition to those of a tiny model."""
     whole = write_gguf(file, WINDOWED, shapes={}).read_bytes()
     more = b"".join(packed(key.encode()) + struct.pack("<I", kind) + value for key, kind, value in entries)
     version, tensors, count = struct.unpack_from("<IQQ", whole, 4)
@@ -264,7 +264,7 @@ def test_an_adapter_with_an_invalid_rank_is_reported_before_the_start(tmp_path: 
 
 ANY = Facts(path="", format="", architecture="", shape=configs.shape_of({}), weight_bytes=0, files=0)
 
-# --- any values ------------------------------------------------------------------------------------------------------
+# --- random values ---------------------------------------------------------------------------------------------------
 
 NUMBERS = (
     st.sampled_from([0, -1, 1, 4, 2**31, 2**64 - 1, int(HUGE), -int(HUGE), 1e308, 0.5]) | st.floats() | st.integers()
@@ -320,7 +320,7 @@ def test_any_files_next_to_the_weights_give_facts_or_a_sentence(
 
 
 def gguf_values() -> st.SearchStrategy[tuple[int, bytes]]:
-    """A type, of those that there are and some more, and bytes that are a value of it, or not."""
+    """A type, known or unknown, and bytes that are a value of it or not."""
     texts = st.binary(max_size=8).map(packed) | st.just(struct.pack("<Q", 2**64 - 1))
     scalars = {
         kind: st.binary(min_size=(n := struct.calcsize(form)), max_size=n) for kind, form in gguf.SCALARS.items()
@@ -363,12 +363,12 @@ def test_any_gguf_gives_facts_or_a_sentence(
     is_told_or_known(file.parent, "llamacpp")
 
 
-# --- what takes memory or time ---------------------------------------------------------------------------------------
+# --- memory and time -------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def no_more_than(size: int) -> Iterator[None]:
-    """Bytes that Python may take at a time."""
+    """Fails if Python has more than these bytes allocated at a time."""
     tracemalloc.start()
     try:
         yield
@@ -449,7 +449,7 @@ LENGTHS = {
     "a text": ("k", TEXT, struct.pack("<Q", 2**64 - 1)),
     "a list": ("k", LIST, struct.pack("<IQ", UINT32, 2**64 - 1)),
     "a vocabulary": ("tokenizer.ggml.tokens", LIST, struct.pack("<IQQ", TEXT, 5000, 2**64 - 1) + bytes(100)),
-    "texts of no length": ("k", LIST, struct.pack("<IQ", TEXT, 9_000_000)),
+    "empty strings": ("k", LIST, struct.pack("<IQ", TEXT, 9_000_000)),
 }
 
 
@@ -484,10 +484,10 @@ def test_strings_that_are_only_counted_are_bounded_too(tmp_path: Path) -> None:
     budget = gguf.Budget(steps=4000)
     with pytest.raises(ModelError, match=r"a\.gguf: its header contains more"):
         gguf.read_header(file, budget)
-    assert budget.steps > -5000, "nothing was read for which there was no room"
+    assert budget.steps > -5000, "no more was read than fits"
 
 
-@pytest.mark.parametrize("choosing", [False, True], ids=["the parts of a model", "models of which one is chosen"])
+@pytest.mark.parametrize("choosing", [False, True], ids=["the parts of a model", "models to choose from"])
 def test_the_bound_holds_for_all_files_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choosing: bool
 ) -> None:
@@ -512,7 +512,7 @@ def test_the_bound_holds_for_all_files_together(
 
 
 def test_folders_that_link_in_circles_are_not_followed_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in "abcdefghij":  # a million folders, six deep
+    for name in "abcdefghij":  # a million folders in six levels
         (tmp_path / name).symlink_to(".")
     monkeypatch.setattr(locating, "MOST_ENTRIES", 1000)
     looks, listed = 0, Path.iterdir
@@ -551,7 +551,7 @@ def test_a_huge_file_that_is_not_a_config_is_not_read_completely_for_the_compile
         assert digest_of(tmp_path) != before
 
 
-# --- whatever nobody has foreseen ------------------------------------------------------------------------------------
+# --- unexpected errors -----------------------------------------------------------------------------------------------
 
 
 def test_an_unexpected_error_is_reported_as_the_models_failure_with_the_file_being_read(
@@ -625,4 +625,4 @@ def test_there_is_a_termination_message_whatever_error_ends_the_preparation(tmp_
     assert ended.returncode == 50
     said = json.loads(log.read_text())
     assert (said["reason"], said["message"]) == ("Unknown", "slipway-runtime itself failed: KeyError: 'odd'")
-    assert "in prepare" in ended.stderr, "the log has the place in the code"
+    assert "in prepare" in ended.stderr, "the log must have the traceback"

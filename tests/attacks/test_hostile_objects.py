@@ -1,4 +1,4 @@
-"""What a tenant writes into objects of their own costs nobody else anything: no loop ends, and no memory is filled."""
+"""Content of a tenant's own objects doesn't affect other tenants: no loop ends, and no memory is filled."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ TRAP = ModelKey("evil", "llama")
 
 
 class Nobody:
-    """Is asked nothing."""
+    """A poller that polls nothing."""
 
     def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
         pass
 
 
 class Activator:
-    """What it knows of two models, up to what KEDA is told; a tenant may write whatever they like into one of them."""
+    """The activator's state of two models, up to the demand for KEDA; a tenant may write anything into one of them."""
 
     def __init__(self) -> None:
         self.store, self.known = Store([LLM_DEPLOYMENT, SERVICE, POD, ENDPOINT_SLICE], index_by=FOUND_BY), ModelStates()
@@ -107,14 +107,14 @@ async def activator(monkeypatch: pytest.MonkeyPatch) -> Activator:
     return Activator()
 
 
-# --- what fills memory, or takes time --------------------------------------------------------------------------------
+# --- memory and time -------------------------------------------------------------------------------------------------
 
 OWNED = {OWNER_LABEL: "none", MANAGED_BY_LABEL: MANAGED_BY}
 TEXT, MANY = "x" * 700_000, [f"{each:08}" for each in range(15_000)]
 
 
 def large(kind: Kind, **fields: Any) -> Object:
-    """As large as the API server takes it, wherever something may be large."""
+    """An object as large as the API server accepts, in every field that may be large."""
     metadata = {
         "name": "none",
         "namespace": "evil",
@@ -161,7 +161,7 @@ def large_child(kind: Kind) -> Object:
 
 
 def large_model() -> Object:
-    """The CRD bounds its spec."""
+    """An LLMDeployment, whose spec is bounded by the CRD."""
     spec = {"model": {"uri": "pvc://m/"}, "pod": {"env": MANY[:64]}, "engine": {"extraArgs": ["z" * 1024] * 64}}
     conditions = [{"type": "Ready", "status": "False", "message": "y" * 32768}]
     return large(LLM_DEPLOYMENT, spec=spec, status={"message": "short", "conditions": conditions})
@@ -180,8 +180,8 @@ def operators() -> dict[Kind, Watch[Any]]:
 
 
 KEPT_BY_ACTIVATORS = [
-    # what, and characters of it that are kept at most; each is of megabytes
-    (large_pod, 160_000),  # with the last words of 32 containers, which the kubelet lets nobody have
+    # an object of megabytes, and the most characters of it that are stored
+    (large_pod, 160_000),  # with the termination messages of 32 containers, which is more than the kubelet allows
     (large_slice, 600),
     (lambda: large_child(SERVICE), 600),
     (large_model, 80_000),
@@ -253,7 +253,7 @@ async def test_an_unreadable_object_is_stored_by_its_name_and_the_next_one_is_de
         arrive(LLM_DEPLOYMENT, "ADDED", thing)
     await asyncio.sleep(0.01)
     assert heard == [ModelKey("evil", "none"), ModelKey("evil", "good")]
-    assert "spec" not in (watching.store.get(LLM_DEPLOYMENT, "none", "evil") or {})  # nothing says that all may ask
+    assert "spec" not in (watching.store.get(LLM_DEPLOYMENT, "none", "evil") or {})  # a missing spec allows no client
     assert "only the name is stored" in caplog.text
 
 
@@ -291,14 +291,14 @@ def watched(watches: Iterable[Watch[Any]], add: Callable[[Any], None] = lambda _
     )
 
 
-# --- what ends a loop ------------------------------------------------------------------------------------------------
+# --- values that could end a loop ------------------------------------------------------------------------------------
 
 STATUSES = {
-    "a phase that is no duration": {"lastColdStart": {"load": "soon"}},
-    "a phase without end": {"lastColdStart": {"load": f"{'9' * 400}h"}},
-    "fewer requests than none": {"plan": {"maxConcurrency": -1}},
-    "more requests than there are": {"plan": {"maxConcurrency": 2**62}},
-    "a time before all times": {
+    "a phase that is not a duration": {"lastColdStart": {"load": "soon"}},
+    "an endless phase": {"lastColdStart": {"load": f"{'9' * 400}h"}},
+    "a negative number of requests": {"plan": {"maxConcurrency": -1}},
+    "a huge number of requests": {"plan": {"maxConcurrency": 2**62}},
+    "the year 0": {
         "conditions": [
             {"type": "Ready", "status": "False", "reason": "x", "lastTransitionTime": "0000-01-01T00:00:00Z"}
         ]
@@ -350,10 +350,10 @@ ASLEEP: Object = {
 }
 
 SPECS = {
-    "a limit that is no number": {"scaling": {"hold": {"maxBytes": "64e4294967302"}}},
-    "a size that is no number": {"model": {"uri": "pvc://m/", "facts": {"weights": "1e999999999999999999999"}}},
+    "a limit that is not a number": {"scaling": {"hold": {"maxBytes": "64e4294967302"}}},
+    "a size that is not a number": {"model": {"uri": "pvc://m/", "facts": {"weights": "1e999999999999999999999"}}},
     "no model": {"model": None},
-    "a list for an object": {"model": {"uri": "pvc://m/"}, "engine": ["vllm"]},
+    "a list instead of an object": {"model": {"uri": "pvc://m/"}, "engine": ["vllm"]},
 }
 
 

@@ -1,4 +1,4 @@
-"""A port of the activator leads to the deployment that the operator gave it to, whoever writes on what."""
+"""A port of the activator leads to the deployment to which the operator assigned it, whatever a tenant writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WAS_COMPUTED = 20000 + int.from_bytes(hashlib.sha256(b"chat/llama").digest()[:4]
 TABLE = "slipway-activator-ports-00"
 
 Attack = Callable[[Tenants, int], None]
-"""What the tenant writes to have the victim's port."""
+"""What the tenant writes to get the victim's port."""
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def victims_model(tenants: Tenants) -> None:
 
 
 async def served(tenants: Tenants) -> int:
-    """The victim's port, of a model that is ready."""
+    """Deploys the victim's model and returns its port."""
     victims_model(tenants)
     await tenants.reconcile(VICTIM)
     return tenants.port_of(VICTIM)
@@ -188,7 +188,7 @@ async def test_a_lost_port_table_does_not_give_the_port_to_the_attacker(
         await belongs_to_the_victim(tenants, tenants.port_of(VICTIM))
 
 
-# --- whoever comes after ---------------------------------------------------------------------------------------------
+# --- successors ------------------------------------------------------------------------------------------------------
 
 
 async def test_a_new_deployment_of_the_same_name_does_not_get_the_old_port(tenants: Tenants) -> None:
@@ -196,14 +196,14 @@ async def test_a_new_deployment_of_the_same_name_does_not_get_the_old_port(tenan
     async with tenants.activator() as activator:
         await until_open(port)
         tenants.loop.delete(LLM_DEPLOYMENT)
-        tenants.deploy(VICTIM)  # by whoever may, and no watch has told of the end of the one before
+        tenants.deploy(VICTIM)  # by an authorised user, before the watch has delivered the deletion of the previous one
         activator.look()
         assert await ask(port) == ""
 
 
 async def test_a_port_that_clients_may_still_use_is_not_reassigned_immediately(tenants: Tenants) -> None:
     port = await served(tenants)
-    async with tenants.activator():  # it hears nothing any more
+    async with tenants.activator():  # it receives no events any more
         tenants.loop.delete(LLM_DEPLOYMENT)
         await tenants.reconcile(VICTIM)
         tenants.deploy(TRAP)
@@ -232,7 +232,7 @@ async def test_when_two_deployments_have_one_port_neither_gets_a_request() -> No
         assert await listeners.port(one.key) == port
 
 
-# --- taking them all -------------------------------------------------------------------------------------------------
+# --- taking all ports ------------------------------------------------------------------------------------------------
 
 
 async def test_one_tenant_cannot_take_all_ports(tenants: Tenants) -> None:
@@ -262,7 +262,7 @@ async def test_forged_slices_reserve_no_more_ports_than_a_namespace_may_have(ten
     assert await served(tenants) <= PORTS[100]
 
 
-# --- somebody else's objects -----------------------------------------------------------------------------------------
+# --- objects of others -----------------------------------------------------------------------------------------------
 
 
 async def test_an_object_created_between_the_read_and_the_first_write_is_not_taken_over(tenants: Tenants) -> None:

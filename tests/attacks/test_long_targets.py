@@ -1,4 +1,4 @@
-"""A tenant's longest list of what wakes, and the longest targets: what one request may cost, however it is made."""
+"""The longest allowed `wakeOn` list with the longest request targets: the cost of one request is bounded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from slipway.activator.shared.request_rules import RequestRules
 from support.programs.activator import activated, connected
 
 PATTERNS = tuple(f"GET {'/*' * 125}/{number}" for number in range(32))
-TARGETS = {"parts": b"/a", "empty parts": b"/", "escapes": b"/%41", "what is no escape": b"/%%%%"}
+TARGETS = {"parts": b"/a", "empty parts": b"/", "escapes": b"/%41", "invalid escapes": b"/%%%%"}
 REQUESTS = 7
 
 
 @pytest.fixture
 def done(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often a target was taken apart, a pattern was taken apart, and the two were compared."""
+    """Counts how often a target was parsed, a pattern was parsed, and the two were compared."""
     counted: Counter[str] = Counter()
 
     def counting(what: str, owner: object) -> None:

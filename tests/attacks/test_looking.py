@@ -1,4 +1,4 @@
-"""Nobody wakes a sleeping model by looking at it, or learns more of one that failed than they may."""
+"""Requests that need no inference don't wake a sleeping model, and show no more of a failed one than is allowed."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ async def test_an_unexpected_body_is_refused_and_does_not_wake_the_model(headers
     async with protected_model(rules()) as looked_at:
         answer = await looked_at.request("GET /v1/models", headers=headers, body=b"{}")
         assert (answer.status, answer.error["code"], looked_at.is_asleep) == (413, "request_too_large", True)
-        assert answer.headers.get("connection") == ("close" if headers else None)  # the one waits to send it
+        assert answer.headers.get("connection") == (
+            "close" if headers else None
+        )  # such a client waits before it sends the body
 
 
 ONLY_A_REPLICA_KNOWS = ("GET /v1/responses/resp_1", "POST /v1/responses/resp_1/cancel")
@@ -184,7 +186,7 @@ async def test_a_connection_stays_usable_after_a_response_at_zero() -> None:
         writer.close()
 
 
-# --- what a failed start says ----------------------------------------------------------------------------------------
+# --- messages of a failed start --------------------------------------------------------------------------------------
 
 TOLD = "GET https://store/llama?signature=abc failed"
 GONE = Cause(Reason.MODEL_NOT_FOUND, TOLD, datetime(2026, 1, 1, tzinfo=UTC), final=True)

@@ -1,4 +1,4 @@
-"""The management port of process 1, asked by somebody who wants the pod's end."""
+"""The management port of process 1, under requests of an attacker who wants the pod to be restarted."""
 
 from __future__ import annotations
 

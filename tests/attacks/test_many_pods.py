@@ -1,4 +1,4 @@
-"""However many pods a tenant makes for one model of theirs, and however often they change, others are served."""
+"""However many pods a tenant creates for a model, and however often they change, others are served."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from support.programs.operator_loop import Loop
 
 TRAP = ModelKey("evil", "llama")
 MANY = MOST_PODS + 200
-FEW_READ = 3 * 2 * MOST_SHOWN + 2  # in each of three states; beside them one that is ready, and the LLMDeployment
+FEW_READ = 3 * 2 * MOST_SHOWN + 2  # in each of three states, plus one that is ready, and the LLMDeployment
 
 
 class Nobody:
-    """Is asked nothing."""
+    """A poller that polls nothing."""
 
     def follow(self, _: ModelKey, targets: Iterable[PollTarget]) -> None:
         self.targets = [*targets]
 
 
 class Activator:
-    """From what the watches' thread tells up to what the data path knows. Looks and events come in virtual time: each
-    look has taken `LOOK` seconds of the processor, each event a tenth of what is done in one portion."""
+    """From the events of the watches' thread up to the state of the data path, in virtual time: each refresh takes
+    `LOOK` seconds of the processor, and each event a tenth of the time of one portion."""
 
     LOOK = 0.001
 
@@ -86,7 +86,7 @@ class Activator:
         monkeypatch.setattr(Packing, "unpacked", counted)
 
     def hears(self, things: list[tuple[Kind, Object]]) -> None:
-        """All of it at once: while the loop was at something else, as long as it took."""
+        """Delivers all events in one go, as after the loop was busy with other work for that long."""
 
         def tell() -> None:
             for kind, thing in things:
@@ -102,7 +102,7 @@ class Activator:
 
     async def until_known(self, pods: int) -> None:
         async with asyncio.timeout(60):
-            while self.pods < pods:  # noqa: ASYNC110 - the loop's turns are what this is about
+            while self.pods < pods:  # noqa: ASYNC110 - it counts the loop's iterations
                 await asyncio.sleep(0)
 
 
@@ -112,7 +112,7 @@ async def activator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Activator]
     looking = asyncio.create_task(activator.knowledge.keep_refreshing())
     activator.hears([(LLM_DEPLOYMENT, deployment(TRAP)), (LLM_DEPLOYMENT, deployment(LLAMA))])
     async with asyncio.timeout(10):
-        while len([*activator.known]) < 2:  # noqa: ASYNC110 - it takes a few turns
+        while len([*activator.known]) < 2:  # noqa: ASYNC110 - it takes a few iterations
             await asyncio.sleep(0)
     yield activator
     looking.cancel()
@@ -136,7 +136,7 @@ def pending(number: int) -> list[tuple[Kind, Object]]:
 
 
 async def test_a_burst_of_pods_of_one_model_costs_few_refreshes_and_not_one_for_each_pod(activator: Activator) -> None:
-    activator.LOOK = 60.0  # so that it rests for as long as it ever does
+    activator.LOOK = 60.0  # so that it pauses for the longest possible time
     before = activator.looks[TRAP]
     activator.hears(pending(MANY))
     began = asyncio.get_running_loop().time()
@@ -180,7 +180,7 @@ async def test_other_tasks_run_while_a_burst_is_delivered(
 async def test_a_ready_replica_is_found_though_another_namespace_has_a_burst(activator: Activator) -> None:
     activator.hears([*pending(MOST_PODS), (POD, pod(1, ready=True, which=LLAMA)), *pending(MOST_PODS)])
     await activator.until_known(MOST_PODS)
-    for _ in range(10):  # turns of the loop
+    for _ in range(10):  # iterations of the loop
         await asyncio.sleep(0)
     known = activator.known.of(LLAMA)
     assert known

@@ -1,6 +1,6 @@
-"""What an activator takes of memory when it holds all that it may: little more than it accounts, at a wake as well.
+"""The memory of an activator that holds as much as it may: little more than it accounts for, during a wake as well.
 
-It is a process of its own, and its peak is the kernel's own number. What the kernel has in socket buffers isn't in it.
+It is a process of its own, and the peak is the kernel's number, without the kernel's socket buffers.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from support.load.filling import KIB, LARGE_HEADERS, MIB, Filling, Gate, clients
 from support.programs import activator_process
 from support.programs.activator_process import ActivatorProcess
 
-pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say what a process takes")
+pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must report the memory of a process")
 
 BESIDE = 16 * MIB
-"""What it may take beside: for those whom it refuses meanwhile, and what Python doesn't give back at once."""
+"""Extra memory that it may take: for clients that it refuses meanwhile, and for what Python frees later."""
 
 FULL = [
-    # bytes that it may hold, and what fills it
+    # the most bytes that it may hold, and the requests that fill it
     (32 * MIB, Filling("large bodies", 24, body=2 * MIB)),
     (32 * MIB, Filling("large heads", 400, headers=LARGE_HEADERS)),
-    (8 * MIB, Filling("much that is sent ahead", 400, ahead=256 * KIB)),
+    (8 * MIB, Filling("much pipelined data", 400, ahead=256 * KIB)),
 ]
 
 
@@ -38,7 +38,9 @@ async def test_a_wake_at_full_load_takes_little_more_memory_than_is_accounted(mo
         idle = global_limits.memory
         accounted, held = await until_full(global_limits, told)
         await global_limits.ready(replica)
-        await all_asked.until_there(held)  # so that all bodies are on their way at once, and none is taken yet
+        await all_asked.until_there(
+            held
+        )  # so that all bodies are in transit at the same time, and none has been read yet
         all_asked.open()
         answered = [status for status in await asyncio.gather(*told) if status == 200]
         taken = global_limits.peak - idle
@@ -48,7 +50,7 @@ async def test_a_wake_at_full_load_takes_little_more_memory_than_is_accounted(mo
 
 
 async def until_full(global_limits: ActivatorProcess, told: list[asyncio.Task[int]]) -> tuple[int, int]:
-    """Bytes that are accounted, and requests that are held, when all others have been refused."""
+    """The accounted bytes and the held requests, once all others have been refused."""
     while True:
         accounted, held = await global_limits.accounted()
         if held + sum(task.done() for task in told) == len(told):

@@ -1,4 +1,4 @@
-"""Connections to the ports of probes, metrics, KEDA and other replicas, of somebody who wants none of that."""
+"""Hostile connections to the ports for probes, metrics, KEDA and other replicas."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from slipway.process.guarded_port import MOST
 from slipway.process.management import ManagementPort
 from slipway.process.metrics import MetricsRegistry
 
-FRIEND = "127.0.0.1"  # KEDA and another replica; the one who probes, too
+FRIEND = "127.0.0.1"  # KEDA, another replica, and the kubelet that probes
 REF = pb.ScaledObjectRef(namespace="chat", name="llama")
 BUSY = ModelDemand(active=True, waiting=3, target_per_replica=8)
 MANY = 10 * MOST
@@ -39,7 +39,7 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Ports:
-    """Both, and those who ask there by right."""
+    """Both ports, and their legitimate clients."""
 
     def __init__(self, demand: Demand, metrics: MetricsRegistry) -> None:
         self.demand, self.metrics = demand, metrics
@@ -56,7 +56,7 @@ class Ports:
             yield peers_pb2_grpc.PeersStub(channel)
 
     def _channel(self) -> grpc.aio.Channel:
-        own = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own
+        own = (("grpc.use_local_subchannel_pool", 1),)  # a separate connection
         return grpc.aio.insecure_channel(f"{FRIEND}:{self.scaler}", options=own)
 
     async def status(self, path: str) -> int:
@@ -93,13 +93,13 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Places for those who are known; to be asked for before the ports are."""
+    """Slots for known clients; a test requests this fixture before `ports`."""
     monkeypatch.setattr(guarded_port, "MOST_KNOWN", 8)
     return guarded_port.MOST_KNOWN
 
 
 async def opened(port: int, number: int, *, says: bytes = b"", addresses: int = 1) -> list[Ends]:
-    """So many connections, of so many addresses in turn."""
+    """Opens this many connections, from this many addresses alternately."""
     found = []
     for each in range(number):
         of_address = (f"127.9.{each % addresses // 250}.{1 + each % addresses % 250}", 0)
@@ -115,7 +115,7 @@ async def until_closed(ends: Ends) -> None:
 
 
 async def left_of(all_of_them: list[Ends], *, after: float) -> int:
-    """How many are still open then."""
+    """How many connections are still open after that time."""
     closing = [asyncio.create_task(until_closed(each)) for each in all_of_them]
     _, still_open = await asyncio.wait(closing, timeout=after)
     for task in still_open:
@@ -135,7 +135,7 @@ def leaving(*all_of_them: list[Ends]) -> Iterator[None]:
 
 @asynccontextmanager
 async def flooded(port: int, *, says: bytes, addresses: int = 1) -> AsyncIterator[None]:
-    """Connections as fast as they can be opened, of which nobody who opens them closes one soon."""
+    """Connections as fast as they can be opened, which their client keeps open."""
     begun, ended = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -165,10 +165,10 @@ async def flooded(port: int, *, says: bytes, addresses: int = 1) -> AsyncIterato
         await flooding
 
 
-# --- how many there are, and for how long ----------------------------------------------------------------------------
+# --- number and duration of connections ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("says", [b"", PREFACE], ids=["silent", "begins to speak HTTP/2"])
+@pytest.mark.parametrize("says", [b"", PREFACE], ids=["silent", "starts HTTP/2"])
 async def test_of_very_many_connections_to_kedas_port_few_stay_open_and_only_briefly(ports: Ports, says: bytes) -> None:
     found = await opened(ports.scaler, MANY, says=says)
     with leaving(found):
@@ -206,7 +206,9 @@ async def test_a_client_that_sends_too_much_to_kedas_port_is_disconnected_immedi
 
 
 async def test_a_client_that_sends_too_much_to_the_probe_port_is_disconnected_immediately(ports: Ports) -> None:
-    found = await opened(ports.management, 1, says=GET[:-2] + A_KILOBYTE * 8)  # a head that aiohttp would wait for
+    found = await opened(
+        ports.management, 1, says=GET[:-2] + A_KILOBYTE * 8
+    )  # a head whose rest aiohttp would wait for
     with leaving(found):
         assert await left_of(found, after=5) == 0
 
@@ -214,10 +216,12 @@ async def test_a_client_that_sends_too_much_to_the_probe_port_is_disconnected_im
 async def test_a_client_that_requests_metrics_and_does_not_read_them_is_disconnected(
     ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    much: dict[tuple[str, ...], float] = {(str(each), "x" * 20_000): 1.0 for each in range(1_000)}  # more than fits
+    much: dict[tuple[str, ...], float] = {
+        (str(each), "x" * 20_000): 1.0 for each in range(1_000)
+    }  # more than fits into the buffers
     ports.metrics.read_gauge("much", "", ("one", "another"), lambda: much)
     monkeypatch.setattr(management, "PAGE_HOLDS_FOR", 600.0)
-    assert await ports.status("/metrics") == 200  # so that the text is there
+    assert await ports.status("/metrics") == 200  # so that the response is cached
     monkeypatch.setattr(guarded_port, "PATIENCE", 0.5)
     [(reader, writer)] = found = await opened(ports.management, 1, says=GET)
     with leaving(found):
@@ -229,11 +233,11 @@ async def test_a_client_that_requests_metrics_and_does_not_read_them_is_disconne
             assert len(await reader.read()) < 10 << 20
 
 
-# --- what it does to others ------------------------------------------------------------------------------------------
+# --- effects on other clients ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("addresses", [1, 20])
-@pytest.mark.parametrize("says", [b"", PREFACE], ids=["silent", "begins to speak HTTP/2"])
+@pytest.mark.parametrize("says", [b"", PREFACE], ids=["silent", "starts HTTP/2"])
 async def test_keda_and_replicas_get_responses_and_stay_connected_in_a_flood(
     ports: Ports, says: bytes, addresses: int, impatient: float
 ) -> None:
@@ -267,13 +271,13 @@ async def test_a_client_that_half_closes_after_its_request_gets_the_response(por
     writer.close()
 
 
-# --- what a tenant has KEDA itself do --------------------------------------------------------------------------------
-# KEDA has a connection for each spelling of the activator's address, and all of them come from its own.
+# --- connections that a tenant makes KEDA open -----------------------------------------------------------------------
+# KEDA has a connection for each spelling of the activator's address, and all of them come from KEDA's own address.
 
 
 @asynccontextmanager
 async def opened_by_keda(ports: Ports, number: int, namespace: str) -> AsyncIterator[None]:
-    """For that many ScaledObjects there, each of which spells the address otherwise."""
+    """KEDA's connections for this many ScaledObjects of the namespace, each with another spelling of the address."""
     ref = pb.ScaledObjectRef(namespace=namespace, name="llama")
     async with AsyncExitStack() as all_of_them:
         for _ in range(number):
@@ -301,7 +305,7 @@ async def test_the_connection_that_serves_others_stays_open_however_many_a_tenan
     async with ports.keda() as before:
         specs = aiter(before.StreamMetricSpec(REF))
         await anext(specs)
-        with suppress(grpc.aio.AioRpcError):  # the tenant has one that spells the address right, too
+        with suppress(grpc.aio.AioRpcError):  # the tenant has one with the correct spelling, too
             await before.IsActive(pb.ScaledObjectRef(namespace="evil", name="llama"))
         async with opened_by_keda(ports, 3 * few, "evil"), asyncio.timeout(20):
             async with ports.keda() as anew:
@@ -336,11 +340,11 @@ async def test_evicted_connections_that_reconnect_immediately_are_slowed_down_an
         await asyncio.gather(*coming, return_exceptions=True)
 
 
-# --- who it is -------------------------------------------------------------------------------------------------------
+# --- identity of the client ------------------------------------------------------------------------------------------
 
 
 def servers_behind() -> set[str]:
-    """What anybody in the pod can see."""
+    """The abstract sockets, as any process in the pod can see them."""
     sockets = Path("/proc/net/unix").read_text().splitlines()
     return {line.split("@")[1] for line in sockets if "@slipway-" in line}
 

@@ -1,4 +1,4 @@
-"""What a pod can answer to the activator's own questions: readiness and metrics are all that is taken from it."""
+"""What a pod can respond to the activator's own polls: only readiness and metrics are read from it."""
 
 from __future__ import annotations
 

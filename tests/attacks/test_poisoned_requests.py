@@ -1,4 +1,4 @@
-"""Requests that fail wherever they are run: they cost a bounded amount of work, and nobody else a turn."""
+"""Requests that fail on every replica: they cost a bounded amount of work, and no other client's turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from support.fakes.scripted_engine import Asked, Script, ScriptedEngine, answering, cutting, echoing, scripted_engine
 from support.programs.activator import Activator, Answer, activated, ask
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="clients have addresses of their own on Linux alone")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can clients have addresses of their own")
 
 POISON = b"poison"
 SAID = json.dumps({"error": {"code": "engine_aborted", "message": "The engine gave up."}}).encode()
@@ -46,7 +46,7 @@ async def activator(engine: ScriptedEngine) -> AsyncIterator[Activator]:
 
 
 async def asked_meanwhile(activator: Activator, attackers: list[asyncio.Task[Answer]]) -> list[Answer]:
-    """An honest client's answers, one after the other, until the attackers have theirs."""
+    """The responses to an honest client, one after the other, until the attackers have theirs."""
     answers = []
     while not all(task.done() for task in attackers):
         answers.append(await ask(activator, b"honest", source="127.0.0.2"))
@@ -62,7 +62,7 @@ async def test_poisoned_requests_are_tried_three_times_each_and_take_no_turn_of_
     attackers = [asyncio.create_task(ask(activator, POISON, source=source)) for source in sources]
     honest = await asked_meanwhile(activator, attackers)
     assert {answer.body for answer in honest} == {b"honest"}
-    assert {answer.headers["slipway-held-ms"] for answer in honest} == {"0"}  # each had its turn at once
+    assert {answer.headers["slipway-held-ms"] for answer in honest} == {"0"}  # each had its turn immediately
     assert sum(each.body == POISON for each in engine.requests) <= 9
     assert sum(each.body == b"honest" for each in engine.requests) == len(honest)
     assert {task.result().status for task in attackers} <= {502, 503}

@@ -1,6 +1,6 @@
-"""Whatever a user writes, wherever: KServe, which runs the container that it makes as a Go template, never sees `{{`.
+"""Whatever a user writes in any field: KServe, which executes the container spec as a Go template, never gets `{{`.
 
-All texts of the spec are tried, found by walking its schema: a field that is added later is tried as well.
+All string fields of the spec are tried, found by walking its schema, so a field that is added later is tried as well.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ EVERYTHING: Object = {
 
 
 def places(thing: object, path: Path = ()) -> Iterator[Path]:
-    """Where texts are."""
+    """The paths of all strings."""
     if isinstance(thing, str):
         yield path
     elif isinstance(thing, dict):
@@ -111,7 +111,7 @@ def places(thing: object, path: Path = ()) -> Iterator[Path]:
 
 
 def maps(schema: Object, path: str = "") -> Iterator[str]:
-    """Fields whose keys people write."""
+    """Fields whose keys the user writes."""
     if isinstance(schema.get("additionalProperties"), dict):
         yield path
     for name, inner in schema.get("properties", {}).items():
@@ -121,7 +121,7 @@ def maps(schema: Object, path: str = "") -> Iterator[str]:
 
 
 def texts(schema: Object, path: str = "") -> Iterator[tuple[str, Object]]:
-    """Fields that hold a text, with their schemas."""
+    """String fields, with their schemas."""
     if schema.get("type") == "string" or "x-kubernetes-int-or-string" in schema:
         yield path, schema
     for name, inner in schema.get("properties", {}).items():
@@ -137,7 +137,7 @@ MAPS = list(maps(SPEC))
 
 
 def named(path: Path) -> str:
-    """As the schema names the field."""
+    """The path of the field as the schema names it."""
     text = "".join("[]" if isinstance(step, int) else f".{step}" for step in path)
     for each in MAPS:
         text = re.sub(rf"^{re.escape(each)}\.[^.\[]+$", f"{each}{{}}", text)
@@ -154,7 +154,7 @@ def changed(path: Path, how: Callable[[str], str]) -> Object:
 
 
 def made_of(spec: Object, profiles: list[AcceleratorProfile] | None = None) -> Object | None:
-    """The InferenceService that KServe would get; None where there is none."""
+    """The InferenceService that KServe would get; None if none is rendered."""
     metadata = {"name": "llama", "namespace": "chat", "uid": "4711"}
     try:
         wanted = LLMDeployment.model_validate({"metadata": metadata, "spec": spec})
@@ -203,7 +203,7 @@ def test_the_api_server_refuses_templates_as_well(path: str, schema: Object) -> 
 
 
 def keeps_out(rule: str) -> bool:
-    """Whether a text with `{{` in it could not pass: every text must, or may not, have a form that says so."""
+    """Whether the schema refuses `{{` in this string: by a pattern, or by a rule."""
     if rule == "!self.contains('{{')" or "[{][{]" in rule:
         return True
     if rule.startswith(("isQuantity(", "type(self) == int")):
@@ -213,7 +213,7 @@ def keeps_out(rule: str) -> bool:
 
 
 def is_narrow(form: str) -> bool:
-    """Anchored, and of characters that it lists, without `{` but to count."""
+    """Whether the pattern is anchored and lists its characters, with `{` only in quantifiers."""
     listed = re.sub(r"\{\d+(,\d*)?\}|\[\^[^\]]*\{[^\]]*\]|\\\.", "", form)
     return form.startswith("^") and form.endswith("$") and not re.search(r"[{.](?![^\[]*\])|\[\^", listed)
 
@@ -228,7 +228,7 @@ def test_the_api_server_refuses_keys_as_well(path: str) -> None:
     assert any("!key.contains('{{')" in rule or rule.startswith("self.all(name, name in [") for rule in rules)
 
 
-# --- the last word ---------------------------------------------------------------------------------------------------
+# --- the check of the rendered object --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,9 @@ def test_a_profile_with_a_template_is_refused(facts: Object) -> None:
 
 
 def test_the_rendered_object_is_checked_again_and_the_field_is_named() -> None:
-    wanted = on_h100(model={"uri": "https://example.com/{{.Name}}"})  # only the API server checks its form
+    wanted = on_h100(
+        model={"uri": "https://example.com/{{.Name}}"}
+    )  # only the API server checks the form of this field
     answer = rendered(wanted, plan(wanted), serving_runtime=runtime("slipway-vllm-cuda"))
     assert isinstance(answer, Unrenderable)
     assert answer.message == (
@@ -285,4 +287,4 @@ def test_text_that_only_json_would_decode_to_a_template_is_not_one_to_kserve() -
     spec["pod"]["env"] = [{"name": "APP_A", "value": "\\u007b\\u007b.Name}}"}]
     made = made_of(spec)
     assert made
-    assert "\\\\u007b" in json.dumps(made), "the backslash is a text's own and is escaped, so it stays one"
+    assert "\\\\u007b" in json.dumps(made), "the backslash belongs to the string and must stay escaped"

@@ -1,4 +1,4 @@
-"""What a client writes is no cause of an engine's end, however it gets into the log."""
+"""Text of a client is never read as the cause of an engine's failure, however it gets into the log."""
 
 from __future__ import annotations
 

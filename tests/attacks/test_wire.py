@@ -1,4 +1,4 @@
-"""What clients and pods can put on the wire to do harm, and what comes of it."""
+"""Harmful bytes that clients and pods can send, and their effects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 MIB = 1 << 20
 FAT_HEAD = POST + b"X: " + b"x" * 30_000 + b"\r\nContent-Length: 2\r\n\r\n{}"
 BEATING = HoldLimits(timeout=20, heartbeat=0.02)
-LINUX_ALONE = pytest.mark.skipif("sys.platform != 'linux'", reason="the kernel must say whether a peer is there")
+LINUX_ALONE = pytest.mark.skipif(
+    "sys.platform != 'linux'", reason="the kernel must report whether the peer is connected"
+)
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def connections(activator: Activator) -> list[ClientConnection]:
     return list(activator.listeners._listeners[LLAMA].connections)
 
 
-# --- what is sent ahead ----------------------------------------------------------------------------------------------
+# --- pipelining ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ async def test_data_pipelined_behind_a_held_request_is_neither_parsed_nor_stored
         client.send(ahead * ((8 << 20) // len(ahead)))
         channel = connections(activator)[0].channel
         async with asyncio.timeout(10):
-            while channel.parser.unparsed < MOST_UNREAD // 2:  # noqa: ASYNC110 - nobody tells of it
+            while channel.parser.unparsed < MOST_UNREAD // 2:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -98,7 +100,7 @@ async def test_a_client_that_disconnects_after_pipelining_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    "beginning",
+    "start",
     [
         POST + CHUNKED + b"0\r\n" + b"X: y\r\n" * 102,
         POST + CHUNKED + b"0\r\nX: " + b"x" * 40_000,
@@ -107,16 +109,16 @@ async def test_a_client_that_disconnects_after_pipelining_is_dropped() -> None:
         b"\r\n" * 20_000,
     ],
     ids=[
-        "trailers without number",
-        "a trailer without end",
-        "an extension without end",
-        "a size without end",
+        "countless trailers",
+        "an endless trailer",
+        "an endless extension",
+        "an endless size",
         "line ends",
     ],
 )
-async def test_every_part_of_a_request_is_bounded(beginning: bytes) -> None:
+async def test_every_part_of_a_request_is_bounded(start: bytes) -> None:
     async with activated() as activator, connected(activator) as client:
-        client.send(beginning)
+        client.send(start)
         refused = await client.answer()
         assert refused.status == 431
         assert refused.error["code"] == "RequestInvalid"
@@ -162,7 +164,7 @@ async def test_a_response_in_another_protocol_counts_as_no_response() -> None:
         assert (await ask(activator)).error["code"] == "ReplicaLost"
 
 
-# --- clients that end their side, and those that go ------------------------------------------------------------------
+# --- clients that half-close or disconnect ---------------------------------------------------------------------------
 
 
 @LINUX_ALONE
@@ -233,13 +235,13 @@ async def test_a_client_that_closes_ends_the_request_at_the_replica_before_its_f
 
 
 async def final(client: Client) -> bytes:
-    """All that comes, but for what only asks whether the client is there."""
+    """All received bytes, without the interim responses that only check whether the client is connected."""
     async with asyncio.timeout(10):
         seen = await client.reader.read()
     return seen.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- responses -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("line_end", [b"", b"\n", b"\r\n", b"\r"])
@@ -308,7 +310,7 @@ async def test_a_response_in_very_small_pieces_arrives_complete() -> None:
 
 # --- refusals --------------------------------------------------------------------------------------------------------
 
-LARGE = 8 << 20  # more than the kernel keeps for us
+LARGE = 8 << 20  # more than the kernel buffers for us
 REFUSED = {
     "too large": ("/v1/completions", {}, 413),
     "a header that is too large": ("/v1/completions", {"Cookie": "c" * 40_000}, 431),

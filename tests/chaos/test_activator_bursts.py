@@ -1,4 +1,4 @@
-"""Many requests at once for a model at zero, fairness among those who ask, and one truth of two activators."""
+"""Many concurrent requests for a model at zero, fairness among clients, and agreement between two activators."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from support.waiting import until
 pytestmark = pytest.mark.timeout(900, func_only=True)
 
 NOWHERE = {"nodeSelector": {"no": "such-node"}}
-"""No replica ever comes, and nobody can say that none ever will."""
+"""No replica ever appears, and there is no failure to report either."""
 
 
 @pytest.mark.parametrize("requests", [100, 1000])
 async def test_all_requests_of_a_burst_at_zero_get_a_response(
     operator_pods: Cluster, gemma: Kube, requests: int
 ) -> None:
-    """One client may take up to three quarters of the places, and either activator may get more than its half."""
+    """One client may take up to three quarters of the slots, and either activator may get more than its half."""
     model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 2 * requests}})
     async with sleeping_models(operator_pods, gemma, model) as [sleeper]:
         crowd = RequestGroup(sleeper, [sleeper.request(each, tokens=3) for each in range(requests)])
@@ -35,7 +35,7 @@ async def test_all_requests_of_a_burst_at_zero_get_a_response(
 async def test_one_client_cannot_take_all_slots_and_a_refused_client_gets_retry_after(
     operator_pods: Cluster, gemma: Kube
 ) -> None:
-    """A client is an address. The kernel takes the one by which a node reaches its pods, and not the node's own."""
+    """A client is an address. The kernel uses the address by which a node reaches its pods, not the node's own."""
     model = sleeping_model("gemma", scaling={"hold": {"maxRequests": 40}}, pod=NOWHERE)
     from_the_node = FromTheNode(gemma, operator_pods.entered)
     [node, *_] = await gemma.select("nodes")
@@ -67,7 +67,7 @@ async def test_two_activators_report_one_number_to_keda_and_that_of_a_stopped_on
             for pod, count in ((killed, 7), (other, 5))
         ]
         await until(lambda: sleeper.has_requests(12))
-        assert {await sleeper.requests() for _ in range(10)} == {12}, "whichever of them KEDA asks"
+        assert {await sleeper.requests() for _ in range(10)} == {12}, "whichever of them KEDA calls"
         await breaking.crash(killed)
         await until(lambda: sleeper.has_requests(5))
         assert len(crowds[0].lost) == 7

@@ -1,4 +1,4 @@
-"""While 50 requests are held and 10 stream, something breaks: each gets the one answer that a direct call gets."""
+"""While 50 requests are held and 10 stream, a part fails: each request gets the response that a direct call gets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def scene(operator_pods: Cluster, gemma: Kube) -> AsyncIterator[TwoModels]
         yield TwoModels(PodFaults(operator_pods, gemma), awake, asleep)
 
 
-# --- what serves no request itself -----------------------------------------------------------------------------------
+# --- parts outside the data path -------------------------------------------------------------------------------------
 
 
 async def test_nothing_is_lost_when_the_operators_leader_is_killed(scene: TwoModels) -> None:
@@ -69,7 +69,7 @@ async def test_a_killed_activator_loses_only_its_own_connections_and_retries_suc
         await scene.breaking.crash(killed)
     asked_again = [each for each in (*scene.streams.requests, *scene.held.requests) if each.tries > 1]
     assert asked_again
-    assert all(each.number % 2 == 0 for each in asked_again), "those of the other activator go on"
+    assert all(each.number % 2 == 0 for each in asked_again), "those of the other activator continue"
     await scene.nothing_is_lost()
 
 
@@ -118,7 +118,9 @@ async def test_nothing_is_lost_when_a_new_version_is_rolled_out(scene: TwoModels
 
 
 async def test_held_clients_get_the_error_of_a_broken_version_and_the_old_one_keeps_serving(scene: TwoModels) -> None:
-    nowhere = {"slipway.dev/node": "nowhere"}  # else the version before may be ready before it is changed, and answer
+    nowhere = {
+        "slipway.dev/node": "nowhere"
+    }  # otherwise the previous version may become ready before it is changed, and respond
     await scene.asleep.change(pod={"nodeSelector": nowhere})
     await scene.asleep.kube.wait_for(
         "deployment",

@@ -1,6 +1,6 @@
-"""Requests by chance for three models that sleep and wake, while troubles come by chance: none is lost, nothing leaks.
+"""Random requests for three models that sleep and wake, under random faults: no request is lost, and nothing leaks.
 
---soak-minutes says for how long, --seed repeats what was drawn.
+--soak-minutes sets the duration, and --seed repeats the same random choices.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 LONGEST = 3 * 60 * 60
 MODELS = 3
 BREAKS_CONNECTIONS = "kill_activator", "delete_slice"
-"""What may cost a client a connection, so that it has to ask again; nothing else may."""
-TELLS_LATE = 15.0  # seconds after such a trouble, in which a packet filter may still lead to where nobody is
+"""The faults that may break a client's connection, so that it must retry; no other fault may."""
+TELLS_LATE = 15.0  # seconds after such a fault during which iptables may still route to a pod that is gone
 MORE_MEGABYTES, MORE_FILES = 24, 12
 
 
 class Troubles:
-    """Drawn one after the other; none comes again before each has come."""
+    """Drawn one after the other; none repeats before each has been drawn."""
 
     def __init__(
         self, breaking: PodFaults, models: list[SleepingModel], chance: random.Random, witness: Object
@@ -62,12 +62,12 @@ class Troubles:
         try:
             await trouble()
         except KubectlError as error:
-            logger.warning("%s came too late or too early: %s", name, error)
+            logger.warning("%s was injected too late or too early: %s", name, error)
         if name in BREAKS_CONNECTIONS:
             self.breaks.append((began, time.monotonic() + TELLS_LATE))
 
     def excuses(self, since: float, ended: float) -> bool:
-        """Whether anything has happened meanwhile that breaks connections."""
+        """Whether a fault that breaks connections has been injected meanwhile."""
         return any(since <= end and begin <= ended for begin, end in self.breaks)
 
     def _any(self) -> SleepingModel:
@@ -80,7 +80,7 @@ class Troubles:
         await self._breaking.kill(await self._breaking.keda())
 
     async def kill_activator(self) -> None:
-        """Any but the one that is measured."""
+        """Any activator except the measured one."""
         for pod in await self._breaking.activators():
             if pod["metadata"]["uid"] != self._witness["metadata"]["uid"]:
                 await self._breaking.kill(pod)
@@ -133,7 +133,7 @@ async def test_no_request_is_lost_and_nothing_leaks_under_random_faults(
         assert not [line for each in crowds for line in await each.wrong()]
         await all_asleep(gemma, sleeping)
         after = await breaking.use(witness)
-        logger.warning("the activator that nobody killed: %s, then %s", before, after)
+        logger.warning("the activator that was not killed: %s, then %s", before, after)
         assert after.megabytes - before.megabytes < MORE_MEGABYTES
         assert after.files - before.files < MORE_FILES
         slices = await gemma.select("endpointslices", "endpointslice.kubernetes.io/managed-by=slipway")
@@ -150,7 +150,7 @@ async def all_asleep(kube: Kube, models: list[SleepingModel]) -> None:
 def tell(crowds: list[RandomArrivals], troubles: Troubles) -> None:
     requests = [each for crowd in crowds for each in crowd.requests]
     logger.warning(
-        "%d requests, %d of them through an activator, %d asked again; troubles: %s",
+        "%d requests, %d of them through an activator, %d retried; faults: %s",
         len(requests),
         sum(each.was_held for each in requests),
         sum(each.tries > 1 for each in requests),

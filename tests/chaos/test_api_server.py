@@ -1,4 +1,4 @@
-"""The API server, or its store, goes and comes back."""
+"""The API server or etcd stops and comes back."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from support.load.fleet import Fleet
 from support.programs import operator
 
 STEADY_AGAIN = 480.0
-"""Seconds: KServe's controller ends with the API server. The kubelet waits for up to five minutes before it starts what
-has ended several times, as in these tests one after the other, and it counts as down until it has run for two."""
+"""Seconds: KServe's controller exits with the API server. The kubelet waits up to five minutes before it restarts a
+container that has ended several times, as in these tests, and the controller counts as down until it ran for two."""
 
 
 @pytest.mark.timeout(700, func_only=True)

@@ -1,4 +1,4 @@
-"""The clock of the machine jumps to and fro."""
+"""The machine's clock jumps forward and back."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ async def test_clock_jumps_neither_stop_reconciling_nor_cause_writes(
 
 
 async def _is_told(kube: Kube) -> bool:
-    """The event follows the status."""
+    """Waits for the event, which is written after the status."""
     return ("Normal", "Serving") in await events(kube, "served")

@@ -1,4 +1,4 @@
-"""Asked to end while the API server hardly answers, or not at all."""
+"""SIGTERM while the API server responds slowly, or not at all."""
 
 from __future__ import annotations
 

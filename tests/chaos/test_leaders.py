@@ -1,4 +1,4 @@
-"""A leader that was stopped in the middle of its work and comes back after another one has taken over."""
+"""A leader that was stopped during its work continues after another one has taken over."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watches that are open, and tell nothing: found out, and begun anew; where that doesn't help, /livez turns bad."""
+"""Open watches that deliver no events are detected and restarted; where that doesn't help, /livez fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.faults.replicas import Replica
 from support.load.fleet import Fleet
 
 INACTIVE_FOR = 90  # seconds: over a minute without a bookmark
-FOUND_OUT_IN = 200  # the audit comes round every two minutes, and looks twice
+FOUND_OUT_IN = 200  # the audit runs every two minutes, and checks twice
 
 
 @pytest.mark.timeout(300, func_only=True)
@@ -20,7 +20,7 @@ FOUND_OUT_IN = 200  # the audit comes round every two minutes, and looks twice
 async def test_changes_arrive_though_open_watches_went_silent(
     kube: Kube, replica: Replica, fleet: Fleet, bookmarks: bool, within: float
 ) -> None:
-    """As when a connection is half open. Those that begin later are well."""
+    """Silences open watches, as on a half-open connection. Watches that start later work."""
     deaf = Deafens(bookmarks=bookmarks)
     with replica.path.broken_by(deaf):
         await fleet.change_everything()

@@ -18,7 +18,7 @@ ALL = ["slipway", "slipway-crds"]
 WITH_PLATFORM = [*ALL, "slipway-platform"]
 
 
-# --- descriptions ---------------------------------------------------------------------------------------
+# --- descriptions ----------------------------------------------------------------------------------------------------
 
 
 def undescribed(schema: Any, path: Path_ = ()) -> Iterator[str]:

@@ -29,7 +29,7 @@ Rights = Mapping[str, set[Right]]
 
 
 def rights(account: str, objects: Iterable[Object]) -> Rights:
-    """The account's rights by namespace; cluster-wide ones by ClusterRoleBinding."""
+    """The account's rights by namespace; cluster-wide ones come from a ClusterRoleBinding."""
     roles = {place(each): each for each in objects if each["kind"] in ("Role", "ClusterRole")}
     found: defaultdict[str, set[Right]] = defaultdict(set)
     for binding in objects:
